@@ -1,0 +1,62 @@
+"""Undertow: backpropagation for NumPy code. A backward pass you can read, watch and trust."""
+
+from undertow import data, nn, optim
+from undertow.api import Backprop, backprop
+from undertow.check import GradientReport, check_gradient
+from undertow.differentiate import grad, value_and_grad
+from undertow.errors import (
+    ArgumentError,
+    ControlFlowError,
+    DataError,
+    DTypeError,
+    EscapedTracerError,
+    GradientError,
+    GraphError,
+    InPlaceError,
+    NonScalarError,
+    RunError,
+    ShapeError,
+    TrainingError,
+    UndertowError,
+    UnsupportedError,
+)
+from undertow.primitives import log_softmax, logsumexp, one_hot, sigmoid, softmax, softplus, stop_gradient
+from undertow.train import Run, load, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "Backprop",
+    "ControlFlowError",
+    "DTypeError",
+    "DataError",
+    "EscapedTracerError",
+    "GradientError",
+    "GradientReport",
+    "GraphError",
+    "InPlaceError",
+    "NonScalarError",
+    "Run",
+    "RunError",
+    "ShapeError",
+    "TrainingError",
+    "UndertowError",
+    "UnsupportedError",
+    "backprop",
+    "check_gradient",
+    "data",
+    "grad",
+    "load",
+    "log_softmax",
+    "logsumexp",
+    "nn",
+    "one_hot",
+    "optim",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "stop_gradient",
+    "train",
+    "value_and_grad",
+]

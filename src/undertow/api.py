@@ -1,0 +1,186 @@
+"""What ties the passes together: the backward pass of a function as an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from undertow import emit, trees
+from undertow.differentiate import backward, check_positions, scalar_output
+from undertow.errors import DTypeError
+from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
+from undertow.simplify import Fired, simplify
+from undertow.trace import NotingTrace, Traced, Tracer, argument_names, constant, trace_function
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """The backward pass of a function: readable, runnable, checkable. Made by `backprop`.
+
+    Attributes:
+        graph: the loss and the gradients as one simplified graph; prints itself.
+        plain: the same before any simplification, as the chain rule gives it.
+        rules: the simplifications that were used, in order, each with its equation and exactness.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    wrt: int | tuple[int, ...]
+    traced: Traced
+    graph: Graph
+    plain: Graph
+    rules: tuple[Fired, ...]
+
+    @cached_property
+    def source(self) -> str:
+        """A Python module that needs only NumPy: ``forward(...)`` gives (loss, cache), ``backward(cache)`` the gradient."""
+        return emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title)
+
+    @property
+    def signature(self) -> list[tuple[str, Any]]:
+        """Each argument's name and its tree, with the input node in place of each array."""
+        names = argument_names(self.function, len(self.args))
+        trees_ = [trees.flatten(arg)[1](row) for arg, row in zip(self.args, self.traced.arguments, strict=True)]
+        return list(zip(names, trees_, strict=True))
+
+    @cached_property
+    def _module(self) -> dict[str, Any]:
+        module: dict[str, Any] = {"__name__": f"backprop_{self.graph.title}"}
+        exec(compile(self.source, f"<backward pass of {self.graph.title}>", "exec"), module)
+        return module
+
+    @property
+    def forward(self) -> Callable[..., Any]:
+        """``forward(*args) -> (loss, cache)``, made from the source."""
+        return self._module["forward"]  # type: ignore[no-any-return]
+
+    @property
+    def backward(self) -> Callable[..., Any]:
+        """``backward(cache) -> gradient`` in the tree of the argument differentiated, made from the source."""
+        return self._module["backward"]  # type: ignore[no-any-return]
+
+    def __call__(self, *args: Any) -> tuple[Any, Any]:
+        """Return (loss, gradient) at these arguments, computed by the engine itself."""
+        loss, *grads = evaluate(self.graph, input_values(self.traced, args or self.args))
+        found = iter(grads)
+        places = self.wrt if isinstance(self.wrt, tuple) else (self.wrt,)
+        result = []
+        for i in places:
+            row = [next(found) if isinstance(x, Node) else x for x in self.traced.arguments[i]]
+            result.append(trees.flatten(self.args[i])[1](row))
+        return loss, tuple(result) if isinstance(self.wrt, tuple) else result[0]
+
+    def values(self, *args: Any) -> dict[str, Any]:
+        """Return every named value at these arguments: z1, h1, …, and the gradients dz1, dh1, …
+
+        Args:
+            args: arguments like those traced; those themselves if none are given.
+        """
+        named = {name: node for node in self.graph.nodes if (name := emit.reader_name(node)) and node.op is not CONSTANT}
+        found = evaluate(self.graph, input_values(self.traced, args or self.args), list(named.values()))
+        return dict(zip(named, found, strict=True))
+
+    def derivation(self, values: bool = False, format: Literal["text", "latex"] = "text") -> str:
+        """Tell the chain rule step by step, in the textbook's words.
+
+        Args:
+            values: add the numbers at the arguments that were traced.
+            format: ``"text"``, or ``"latex"`` for a document that compiles.
+        """
+        numbers = self.values() if values else None
+        return emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format)
+
+    def __str__(self) -> str:
+        return self.source
+
+
+def input_values(traced: Traced, args: Sequence[Any]) -> list[Any]:
+    """Take the arrays out of arguments, in the order of the graph's inputs."""
+    values: list[Any] = []
+    for row, arg in zip(traced.arguments, args, strict=True):
+        for x, leaf in zip(row, trees.flatten(arg)[0], strict=True):
+            if isinstance(x, Node):
+                values.append(leaf)
+    return values
+
+
+def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> Graph:
+    """Extend a graph whose only output is a scalar by its gradients: outputs (loss, *gradients)."""
+    output = graph.outputs[0]
+    trace = NotingTrace()
+    one = constant(output.spec.dtype.type(1))
+
+    def read(node: Node) -> Any:
+        return node.value if node.op is CONSTANT and node.spec.weak else Tracer(node, trace)
+
+    cts = backward(output, Tracer(one, trace), wrt, read)
+    outputs = [output]
+    for ct, x in zip(cts, wrt, strict=True):
+        gradient = np.zeros_like(Tracer(x, trace)) if ct is None else ct  # type: ignore[call-overload]
+        node = gradient.node
+        if node.op is INPUT or node.op is CONSTANT:
+            pass
+        elif node.ct_of is None:
+            node.ct_of, node.backward = x.name, True
+        outputs.append(node)
+    return Graph(graph.inputs, tuple(outputs), title=graph.title)
+
+
+def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) -> Backprop:
+    """Derive the backward pass of a NumPy function as a program that people can read.
+
+    Args:
+        f: a NumPy function that returns one number.
+        args: example arguments: any trees of arrays. Only shapes and dtypes are traced; the leading axis
+            that the arguments not differentiated share is the batch, and may have another size later.
+        wrt: the position of the argument to differentiate by, or a tuple of positions.
+
+    Returns:
+        The backward pass: ``.source``, ``.derivation()``, ``.forward``, ``.backward``, ``.graph``, ``.rules``.
+
+    Raises:
+        NonScalarError: f returned something other than one number.
+        ControlFlowError: f asked for the value of an array (``if x > 0``).
+        UnsupportedError: f uses a NumPy function that has no derivative here yet.
+
+    Example:
+        >>> import numpy as np
+        >>> def loss(w, x, y):
+        ...     p = 1 / (1 + np.exp(-(x @ w)))
+        ...     return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+        >>> bp = backprop(loss, np.zeros(2), np.ones((4, 2)), np.ones(4))
+        >>> value, gradient = bp()
+        >>> gradient
+        array([-0.5, -0.5])
+    """
+    places = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
+    traced = trace_function(f, args, batch=[i for i in range(len(args)) if i not in places])
+    scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), traced.graph.title)
+    nodes = [x for i in places for x in traced.arguments[i] if isinstance(x, Node)]
+    for x in nodes:
+        if x.spec.dtype.kind != "f":
+            raise DTypeError(f"{x.name} is {x.spec.dtype}: only floats have a derivative. Choose other arguments with wrt=.")
+    output = traced.graph.outputs[0]
+    if output.name is None and output.op is not INPUT:
+        output.name = "loss" if "loss" not in {x.name for x in traced.graph.nodes} else "loss_value"
+    plain = differentiate_graph(traced.graph, nodes)
+    first = simplify(traced.graph)
+    kept = set(first.graph.nodes)
+    dropped = [x for x in first.moved.values() if x.name and x not in kept and x.op not in (INPUT, CONSTANT)]
+    joint = simplify(differentiate_graph(first.graph, nodes), remember=dropped)
+    return Backprop(f, args, wrt, traced, joint.graph, plain, merge(first.fired, joint.fired))
+
+
+def merge(*lists: list[Fired]) -> tuple[Fired, ...]:
+    """Join the rules that fired in several passes, each named once."""
+    found: dict[str, Fired] = {}
+    for fired in (rule for rules in lists for rule in rules):
+        if fired.name in found:
+            found[fired.name].count += fired.count
+        else:
+            found[fired.name] = fired
+    return tuple(found.values())

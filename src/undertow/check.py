@@ -1,0 +1,239 @@
+"""Check a gradient against numeric ones: the complex step where it holds, else extrapolated differences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from undertow import trees
+from undertow.differentiate import check_positions, value_and_grad
+from undertow.errors import ArgumentError, GradientError, NonScalarError
+from undertow.trace import argument_names
+
+Loss = Callable[[np.ndarray], Any]  # a scalar function of one flat float64 (or complex128) array
+
+_MOST_ENTRIES = 64  # of one array that are checked one by one; larger ones are sampled, and checked along directions
+
+
+@dataclass(frozen=True)
+class LeafCheck:
+    """The worst entry of one array.
+
+    Attributes:
+        name: the parameter, ``params[0]``.
+        entry: its index there; None for a random direction through the whole array.
+        gradient: the derivative that was checked.
+        numeric: the numeric derivative.
+        relative_error: their difference over the larger of the two (or over 1e-3 of the largest entry).
+        method: ``complex step``, ``differences`` or ``kink`` (the function has a corner there and the
+            gradient lies between the slopes of the two sides).
+        checked: how many entries and directions were compared.
+    """
+
+    name: str
+    entry: tuple[int, ...] | None
+    gradient: float
+    numeric: float
+    relative_error: float
+    method: str
+    checked: int
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What `check_gradient` found, an array a row; true if all is right."""
+
+    rows: tuple[LeafCheck, ...]
+    tolerance: float
+
+    def __bool__(self) -> bool:
+        return all(row.relative_error <= self.tolerance for row in self.rows)
+
+    @property
+    def worst(self) -> LeafCheck:
+        """The row with the largest relative error."""
+        return max(self.rows, key=lambda row: row.relative_error)
+
+    def __str__(self) -> str:
+        head = ("parameter", "entry", "gradient", "numeric", "relative error", "method", "checked")
+        cells = [head] + [
+            (r.name, "direction" if r.entry is None else str(list(r.entry)), f"{r.gradient:.10g}", f"{r.numeric:.10g}",
+             f"{r.relative_error:.1e}", r.method, str(r.checked))
+            for r in self.rows
+        ]  # fmt: skip
+        wide = [max(len(row[i]) for row in cells) for i in range(len(head))]
+        lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, wide, strict=True)).rstrip() for row in cells]
+        verdict = "the gradient is right" if self else "THE GRADIENT IS WRONG"
+        return "\n".join([*lines, f"{verdict} (tolerance {self.tolerance:.0e}, worst relative error {self.worst.relative_error:.1e})"])
+
+
+def check_gradient(
+    f: Callable[..., Any],
+    *args: Any,
+    wrt: int | tuple[int, ...] = 0,
+    gradient: Callable[..., Any] | None = None,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    raises: bool = True,
+) -> GradientReport:
+    """Compare a gradient with numeric derivatives, in float64.
+
+    Args:
+        f: a NumPy function that returns one number.
+        args: its arguments; floats are checked in float64 whatever dtype they have.
+        wrt: the position of the argument to differentiate by, or several.
+        gradient: a gradient of your own to check, ``gradient(*args)``; Undertow's unless given.
+        tolerance: the largest relative error that counts as right.
+        seed: chooses the random directions and the sampled entries of large arrays.
+        raises: raise where wrong, instead of only reporting it.
+
+    Returns:
+        A report with the worst entry of each array; true if all are right; printable.
+
+    Raises:
+        GradientError: a derivative is wrong; names parameter, entry, both values, the relative error.
+        NonScalarError: f does not return one number.
+
+    Source:
+        Squire & Trapp (1998), SIAM Review 40(1), doi 10.1137/S003614459631241X (complex step);
+        Ridders (1982), Advances in Engineering Software 4(2) (extrapolated differences).
+
+    Example:
+        >>> import numpy as np
+        >>> report = check_gradient(lambda w: np.sum(np.tanh(w) ** 2), np.array([0.3, -1.2]))
+        >>> bool(report)
+        True
+    """
+    positions = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
+    if not positions:
+        raise ArgumentError("wrt=() leaves nothing to check. Name at least one argument.")
+    exact = [trees.map_leaves(_to_float64, arg) for arg in args]
+    own = gradient or value_and_grad(f, tuple(positions))
+    found = own(*exact)
+    grads = found if gradient is not None else found[1]
+    if gradient is not None and not isinstance(wrt, tuple):
+        grads = (grads,)
+    rng = np.random.default_rng(seed)
+    rows: list[LeafCheck] = []
+    for i, grad_tree in zip(positions, grads, strict=True):
+        leaves, rebuild = trees.flatten(exact[i])
+        grad_leaves, _ = trees.flatten(grad_tree)
+        if len(leaves) != len(grad_leaves):
+            raise GradientError(f"the gradient has {len(grad_leaves)} arrays, the argument {len(leaves)}.")
+        names = [argument_names(f, len(args))[i] + path for path in trees.paths(exact[i])]
+        for k, (leaf, grad_leaf, name) in enumerate(zip(leaves, grad_leaves, names, strict=True)):
+            if not isinstance(leaf, float | np.ndarray | np.floating) or np.asarray(leaf).dtype.kind != "f":
+                continue
+            if np.shape(grad_leaf) != np.shape(leaf):
+                raise GradientError(f"{name} is {np.shape(leaf)}, its gradient is {np.shape(grad_leaf)}.")
+
+            def loss(flat: np.ndarray, k: int = k, i: int = i, shape: Any = np.shape(leaf)) -> Any:
+                new = list(leaves)
+                new[k] = flat.reshape(shape) if shape else flat[0]
+                return f(*exact[:i], rebuild(new), *exact[i + 1 :])
+
+            if np.size(leaf):
+                rows.append(_check_leaf(loss, np.ravel(leaf), np.ravel(grad_leaf), np.shape(leaf), name, rng))
+    report = GradientReport(tuple(rows), tolerance)
+    if raises and not report:
+        w = report.worst
+        where = "along a random direction" if w.entry is None else f"at entry {list(w.entry)}"
+        raise GradientError(
+            f"the gradient of {getattr(f, '__name__', 'f')} by {w.name} is wrong {where}: it is {w.gradient:.10g}, the "
+            f"numeric derivative ({w.method}) is {w.numeric:.10g}, relative error {w.relative_error:.1e}\n{report}"
+        )
+    return report
+
+
+def _to_float64(leaf: Any) -> Any:
+    dtype = getattr(leaf, "dtype", None)
+    return leaf.astype(np.float64) if dtype is not None and dtype.kind == "f" else leaf
+
+
+def _check_leaf(
+    loss: Loss, x: np.ndarray, grad: np.ndarray, shape: tuple[int, ...], name: str, rng: np.random.Generator
+) -> LeafCheck:
+    """Compare entries one by one, all or a sample, then whole random directions; return the worst."""
+    entries = np.arange(x.size)
+    directions: list[tuple[tuple[int, ...] | None, np.ndarray]] = []
+    if x.size > _MOST_ENTRIES:
+        entries = rng.choice(x.size, _MOST_ENTRIES // 4, replace=False)
+        directions = [(None, d / np.linalg.norm(d)) for d in rng.normal(size=(4, x.size))]
+    for entry in entries:
+        unit = np.zeros(x.size)
+        unit[entry] = 1.0
+        directions.append((tuple(int(j) for j in np.unravel_index(entry, shape)), unit))
+    floor = 1e-3 * float(np.max(np.abs(grad), initial=0.0)) if np.all(np.isfinite(grad)) else 0.0
+    worst: LeafCheck | None = None
+    for index, direction in directions:
+        own = float(grad @ direction) if np.all(np.isfinite(grad)) else float(grad[np.argmax(direction)])
+        numeric, error, method = numeric_derivative(loss, x, direction, own)
+        scale = max(abs(own), abs(numeric), floor, 1e-8)
+        difference = abs(own - numeric)
+        relative = 0.0 if difference <= error else difference / scale
+        relative = float("inf") if not np.isfinite(difference) and own != numeric else relative
+        row = LeafCheck(name, index, own, numeric, relative, method, len(directions))
+        if worst is None or relative > worst.relative_error:
+            worst = row
+    assert worst is not None
+    return worst
+
+
+def numeric_derivative(loss: Loss, x: np.ndarray, direction: np.ndarray, expected: float) -> tuple[float, float, str]:
+    """Differentiate numerically along a direction.
+
+    Returns:
+        The derivative, an estimate of its error, and how it was found.
+    """
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        slope, error = extrapolated_difference(loss, x, direction)
+        exact = complex_step(loss, x, direction)
+        if exact is not None and abs(exact - slope) <= 10 * error + 1e-5 * max(abs(slope), 1e-3):
+            return exact, 1e-14 * abs(exact), "complex step"
+        h = 1e-6 * max(1.0, float(np.max(np.abs(x), initial=0.0)))
+        here = _number(loss(x))
+        left = (here - _number(loss(x - h * direction))) / h
+        right = (_number(loss(x + h * direction)) - here) / h
+        low, high = min(left, right), max(left, right)
+        if high - low > 1e-3 * max(abs(low), abs(high), 1e-6) and low - 1e-6 <= expected <= high + 1e-6:
+            return expected, 0.0, "kink"
+    return slope, error, "differences"
+
+
+def complex_step(loss: Loss, x: np.ndarray, direction: np.ndarray) -> float | None:
+    """Return Im f(x + ih) / h, which loses no digits; None where f does not take complex numbers."""
+    h = 1e-30
+    try:
+        result = loss(x + 1j * h * direction)
+    except Exception:  # whatever a user's function does with complex numbers, it then has no complex step
+        return None
+    return float(np.imag(result)) / h if np.iscomplexobj(result) else None
+
+
+def extrapolated_difference(loss: Loss, x: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
+    """Extrapolate central differences to step 0 by Ridders' method; return the slope and its error estimate."""
+    h = 1e-2 * max(0.1, float(np.max(np.abs(x[direction != 0]), initial=0.0)))
+    best, error = float("nan"), float("inf")
+    before: list[float] = []
+    for row in range(8):
+        now = [(_number(loss(x + h * direction)) - _number(loss(x - h * direction))) / (2 * h)]
+        factor = 4.0
+        for k in range(row):
+            now.append((factor * now[k] - before[k]) / (factor - 1))
+            factor *= 4.0
+            estimate = max(abs(now[k + 1] - now[k]), abs(now[k + 1] - before[k]))
+            if estimate < error:
+                best, error = now[k + 1], estimate
+        before, h = now, h / 2
+    return best, 2 * error
+
+
+def _number(result: Any) -> float:
+    if np.shape(result) != ():
+        raise NonScalarError(f"the function returned an array of shape {np.shape(result)}, not one number.")
+    return float(np.real(result))

@@ -1,0 +1,370 @@
+"""The tabular encoder: a table of mixed columns to a matrix of float32, and predictions back to labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from undertow.data.columns import CategoryColumn, Column, ValueColumn, fit_column, read_column
+from undertow.data.state import Label, fail, read_list, read_object, read_text
+from undertow.data.target import (
+    ClassTarget,
+    Target,
+    Task,
+    check_frame,
+    choose_task,
+    find_target,
+    fit_target,
+    read_target,
+)
+from undertow.data.wording import Origin, count, list_names, suggest_name
+from undertow.errors import ArgumentError, DataError, RunError
+
+ENCODER_VERSION = 1
+_RECORD = "table encoder"
+
+
+@dataclass(frozen=True)
+class TabularEncoder:
+    """What a table's columns became in training, and the same for every later table.
+
+    Numbers are standardised (a missing one becomes the training median and, where training had missing
+    values too, sets a flag), booleans are 0 and 1, dates are days, texts are one feature a category.
+    Made by ``TabularEncoder.fit`` from training rows alone, so that nothing of the validation rows
+    leaks in.
+
+    Args:
+        target: the column to predict, ``ClassTarget`` or ``NumberTarget``.
+        columns: the fitted feature columns, in the table's order.
+        dropped: the columns that are not used, each with the reason.
+        report: every decision as a plain sentence.
+
+    Example:
+        >>> columns = {"age": [20, 40, None], "city": ["Oslo", "Rome", "Oslo"], "buys": ["no", "yes", "no"]}
+        >>> frame = pl.DataFrame(columns)
+        >>> encoder = TabularEncoder.fit(frame, "buys")
+        >>> encoder.feature_names
+        ['age', 'age is missing', 'city=Oslo', 'city=Rome']
+        >>> encoder.transform(frame).round(2).tolist()
+        [[-1.2200000286102295, 0.0, 1.0, 0.0], [1.2200000286102295, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]]
+        >>> encoder.encode_target(frame)
+        array([0, 1, 0])
+        >>> encoder.decode([0, 1]).tolist()
+        ['no', 'yes']
+    """
+
+    target: Target
+    columns: tuple[Column, ...]
+    dropped: dict[str, str] = field(default_factory=dict)
+    report: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def fit(
+        frame: pl.DataFrame,
+        target: str,
+        *,
+        task: Task | None = None,
+        max_categories: int = 50,
+        origin: Origin | None = None,
+    ) -> TabularEncoder:
+        """Decide from training rows how every column is encoded.
+
+        Args:
+            frame: the training rows, a polars DataFrame; rows without a target are left out.
+            target: the name of the column to predict.
+            task: "classification" or "regression"; None finds it from the target (``find_task``).
+            max_categories: a text column with more distinct values is dropped.
+            origin: where the rows came from (``read_table_with_origin``), for messages.
+
+        Returns:
+            The fitted encoder; ``encoder.report`` says what was decided.
+
+        Raises:
+            ArgumentError: ``task must be 'classification' or 'regression', got 'cluster'.``
+            DataError: ``there is no column 'prize' (did you mean 'price'?) to predict. …``; one class
+                only; an infinite number; or no column left to learn from.
+
+        Example:
+            >>> encoder = TabularEncoder.fit(pl.DataFrame({"x": [1.0, 3.0], "y": [0.5, 1.5]}), "y")
+            >>> encoder.task, encoder.target.mean, encoder.target.scale
+            ('regression', 1.0, 0.5)
+        """
+        if max_categories < 1:
+            raise ArgumentError(f"max_categories must be 1 or more, got {max_categories}.")
+        task, why = choose_task(frame, target, task)
+        report = [why]
+        frame, origin, said = drop_missing_target(frame, target, origin)
+        report += said
+        fitted, said = fit_target(find_target(frame, target, origin), task, origin)
+        report += said
+        columns: list[Column] = []
+        dropped: dict[str, str] = {}
+        for series in frame.drop(target).get_columns():
+            column, said = fit_column(series, max_categories, origin)
+            report += said
+            if column is None:
+                dropped[series.name] = said[-1]
+            else:
+                columns.append(column)
+        if not columns:
+            reasons = " ".join(dropped.values()) or "The table has no other column."
+            raise DataError(f"no column is left to predict {target!r} from. {reasons} Give other columns.")
+        report += _list_kinds(columns)
+        return TabularEncoder(fitted, tuple(columns), dropped, report)
+
+    @property
+    def task(self) -> Task:
+        """What the target sets: "classification" or "regression"."""
+        return "classification" if isinstance(self.target, ClassTarget) else "regression"
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """The class labels, sorted; empty for a regression."""
+        return self.target.classes if isinstance(self.target, ClassTarget) else ()
+
+    @property
+    def n_outputs(self) -> int:
+        """How many outputs a network needs: one a class, or one number."""
+        return len(self.classes) or 1
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The name of every column of the encoded matrix: "age", "age is missing", "city=Paris"."""
+        return [name for column in self.columns for name in column.feature_names]
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns of the encoded matrix."""
+        return sum(len(column.feature_names) for column in self.columns)
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns that hold text, for ``read_table(path, as_text=encoder.text_columns)``."""
+        names = [column.name for column in self.columns if isinstance(column, CategoryColumn)]
+        return names + [self.target.name] * any(isinstance(label, str) for label in self.classes)
+
+    def transform(
+        self, frame: pl.DataFrame, *, origin: Origin | None = None, report: list[str] | None = None
+    ) -> NDArray[np.float32]:
+        """Encode a table's feature columns; the target need not be there.
+
+        Args:
+            frame: m rows with at least the columns of training, in any order.
+            origin: where the rows came from, for messages.
+            report: sentences about unseen categories, filled values and ignored columns are appended
+                here; where it is None, each is a ``UserWarning``.
+
+        Returns:
+            Float32 array (m, n_features), finite, C-contiguous.
+
+        Raises:
+            DataError: ``the table lacks 1 column that training had: 'age' (did you mean 'Age'?). …``, or
+                ``people.csv, row 7: column 'age' holds 'abc', which is no number as in training …``.
+
+        Example:
+            >>> encoder = TabularEncoder.fit(pl.DataFrame({"x": ["a", "b"], "y": [0, 1]}), "y")
+            >>> said = []
+            >>> encoder.transform(pl.DataFrame({"x": ["b", "c"]}), report=said)
+            array([[0., 1.],
+                   [0., 0.]], dtype=float32)
+            >>> print(*said)
+            'x': 1 value not seen in training ('c'); encoded as no category.
+        """
+        self._check_columns(frame, origin)
+        said = []
+        known = {column.name for column in self.columns} | {self.target.name, *self.dropped}
+        extra = [name for name in frame.columns if name not in known]
+        if extra:
+            found = count(len(extra), "column")
+            said.append(f"Ignored {found} that training did not have: {list_names(extra)}.")
+        X = np.zeros((frame.height, self.n_features), dtype=np.float32)
+        start = 0
+        for column in self.columns:
+            stop = start + len(column.feature_names)
+            said += column.encode(frame[column.name], X[:, start:stop], origin)
+            start = stop
+        if report is None:
+            for sentence in said:
+                warnings.warn(sentence, UserWarning, stacklevel=2)
+        else:
+            report += said
+        return X
+
+    def encode_target(
+        self, frame: pl.DataFrame, *, origin: Origin | None = None
+    ) -> NDArray[np.int64] | NDArray[np.float32]:
+        """Encode a table's target column.
+
+        Args:
+            frame: m rows with the target column, no value missing (``drop_missing_target``).
+            origin: where the rows came from, for messages.
+
+        Returns:
+            Classification: int64 class indices (m,). Regression: standardised float32 (m, 1).
+
+        Raises:
+            DataError: ``row 3: target 'price' is missing (1 such row). …``, or a class that training
+                did not have.
+
+        Example:
+            >>> encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": [10.5, 20.5]}), "y")
+            >>> encoder.encode_target(pl.DataFrame({"y": [15.5, 20.5]})).tolist()
+            [[0.0], [1.0]]
+        """
+        return self.target.encode(find_target(frame, self.target.name, origin), origin)
+
+    def decode(self, outputs: ArrayLike) -> NDArray[np.generic]:
+        """Turn a model's outputs into values of the target column.
+
+        Args:
+            outputs: classification: integer class indices (m,) or scores (m, n_classes), the largest of
+                which wins; regression: standardised numbers (m,) or (m, 1).
+
+        Returns:
+            Array (m,): labels (object for str, else int64, bool or float64), or float64 numbers in the
+            target's unit.
+
+        Raises:
+            ShapeError: ``decode: the scores are (5, 3), but there are 2 classes. …``
+            ArgumentError: a class index out of range, or indices that are no integers.
+
+        Example:
+            >>> encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": [False, True]}), "y")
+            >>> encoder.decode([[0.2, 0.8], [0.9, 0.1]])
+            array([ True, False])
+        """
+        return self.target.decode(np.asarray(outputs))
+
+    def to_json_dict(self) -> dict[str, object]:
+        """The encoder as JSON values (``json.dumps`` takes them).
+
+        Returns:
+            A dictionary that ``TabularEncoder.from_json_dict`` turns back into an equal encoder.
+
+        Example:
+            >>> import json
+            >>> encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": [False, True]}), "y")
+            >>> TabularEncoder.from_json_dict(json.loads(json.dumps(encoder.to_json_dict()))) == encoder
+            True
+        """
+        return {
+            "version": ENCODER_VERSION,
+            "target": self.target.to_json_dict(),
+            "columns": [column.to_json_dict() for column in self.columns],
+            "dropped": dict(self.dropped),
+            "report": list(self.report),
+        }
+
+    @staticmethod
+    def from_json_dict(record: Mapping[str, object]) -> TabularEncoder:
+        """Rebuild an encoder from ``to_json_dict``; every value is checked and no code is run.
+
+        Args:
+            record: the dictionary, as ``json.loads`` gives it.
+
+        Returns:
+            An encoder equal to the one that was saved.
+
+        Raises:
+            RunError: ``table encoder: lacks target. The encoder's record is damaged: restore the file …``
+
+        Example:
+            >>> TabularEncoder.from_json_dict({"version": 99})
+            Traceback (most recent call last):
+            undertow.errors.RunError: table encoder: version 99 is unknown, 1 is read. Train again, or ...
+        """
+        return _read_encoder(record)
+
+    def _check_columns(self, frame: pl.DataFrame, origin: Origin | None) -> None:
+        """Every column that training used must be there."""
+        check_frame(frame)
+        missing = [column.name for column in self.columns if column.name not in frame.columns]
+        if missing:
+            file = "the table" if origin is None else origin.file
+            others = [name for name in frame.columns if name not in {column.name for column in self.columns}]
+            names = ", ".join(suggest_name(name, others) for name in missing)
+            raise DataError(
+                f"{file} lacks {count(len(missing), 'column')} that training had: {names}. "
+                f"Its columns are {list_names(frame.columns)}. Add or rename them."
+            )
+
+
+def drop_missing_target(
+    frame: pl.DataFrame, target: str, origin: Origin | None = None
+) -> tuple[pl.DataFrame, Origin | None, list[str]]:
+    """Leave out the rows whose target is missing.
+
+    Args:
+        frame: the table.
+        target: the column to predict.
+        origin: where its rows came from.
+
+    Returns:
+        The rows that have a target, their origin, and a sentence with the count where rows were dropped.
+
+    Raises:
+        DataError: there is no such column, or every value of it is missing.
+
+    Example:
+        >>> frame, _, said = drop_missing_target(pl.DataFrame({"x": [1, 2], "y": [None, 4.0]}), "y")
+        >>> frame.rows(), said
+        ([(2, 4.0)], ["Target 'y': 1 row without a value was dropped."])
+    """
+    series = find_target(frame, target, origin)
+    kept = np.flatnonzero(series.is_not_null().to_numpy())
+    n_dropped = frame.height - kept.size
+    if n_dropped == 0:
+        return frame, origin, []
+    if kept.size == 0:
+        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
+    verb = "was" if n_dropped == 1 else "were"
+    said = f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."
+    return frame[kept], None if origin is None else origin.take(kept), [said]
+
+
+def _list_kinds(columns: list[Column]) -> list[str]:
+    """One sentence for the numbers and one for the booleans that are features."""
+    said = []
+    for kind, decision in (("number", "Numbers, standardised"), ("boolean", "Booleans, 0 and 1")):
+        names = [c.name for c in columns if isinstance(c, ValueColumn) and c.kind == kind and c.value]
+        if names:
+            said.append(f"{decision}: {list_names(names)}.")
+    return said
+
+
+def _read_encoder(value: object) -> TabularEncoder:
+    """An encoder from its JSON record; RunError where the record is damaged."""
+    version = value.get("version") if isinstance(value, dict) else None
+    if type(version) is int and version != ENCODER_VERSION:
+        raise RunError(
+            f"{_RECORD}: version {str(version)[:20]} is unknown, {ENCODER_VERSION} is read. "
+            "Train again, or use the Undertow that wrote it."
+        )
+    record = read_object(value, _RECORD, ("version", "target", "columns", "dropped", "report"))
+    if type(version) is not int:
+        raise fail(_RECORD, "the version is no whole number")
+    target = read_target(record["target"], f"{_RECORD}, target")
+    columns = tuple(
+        read_column(entry, f"{_RECORD}, column {number}")
+        for number, entry in enumerate(read_list(record["columns"], f"{_RECORD}, columns"), start=1)
+    )
+    dropped_record = record["dropped"]
+    if not isinstance(dropped_record, dict):
+        raise fail(f"{_RECORD}, dropped", "expected an object")
+    dropped = {
+        read_text(name, f"{_RECORD}, dropped"): read_text(reason, f"{_RECORD}, dropped")
+        for name, reason in dropped_record.items()
+    }
+    names = [target.name, *(column.name for column in columns), *dropped]
+    if len(set(names)) != len(names):
+        raise fail(_RECORD, "a column stands twice")
+    if not columns:
+        raise fail(_RECORD, "no feature column is left")
+    where = f"{_RECORD}, report"
+    report = [read_text(line, where) for line in read_list(record["report"], where)]
+    return TabularEncoder(target, columns, dropped, report)

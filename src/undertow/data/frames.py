@@ -1,0 +1,224 @@
+"""Tables from files: CSV and other delimited text, and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from undertow.data.layout import Layout, find_layout
+from undertow.data.parse import infer_type, mark_missing
+from undertow.data.wording import Origin, list_names
+from undertow.errors import DataError
+
+TEXT_EXTENSIONS = (".csv", ".tsv", ".txt")
+PARQUET_EXTENSIONS = (".parquet", ".pq")
+_SIGNATURES = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or export the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: export the sheet as CSV",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"\xff\xfe": "text in UTF-16: save it as UTF-8",
+    b"\xfe\xff": "text in UTF-16: save it as UTF-8",
+}
+# Raised by the readers below for damaged content; a panic of the native code is no Exception.
+_READER_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)
+
+
+def read_table(path: str | os.PathLike[str], *, as_text: Collection[str] = ()) -> pl.DataFrame:
+    r"""Read a table from a CSV or Parquet file.
+
+    Text files have one header line; the separator (comma, semicolon or tab) is found from the file.
+    The empty field and NA, N/A, n/a, NaN, nan, NULL, null, None and ? are missing values. A column
+    becomes integers, numbers, booleans or ISO dates where every value present is one, else text.
+
+    Args:
+        path: a file ending in .csv, .tsv, .txt, .parquet or .pq; text in UTF-8.
+        as_text: columns of a text file that stay text, as ``TabularEncoder.text_columns`` names them.
+
+    Returns:
+        A polars DataFrame with at least one row, column names stripped of outer spaces.
+
+    Raises:
+        DataError: ``people.csv, row 3: 2 fields, but the header names 3 columns. Add the missing …``,
+            and one such message for a missing, empty, damaged, wrongly encoded or binary file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "people.csv")
+        ...     _ = file.write_text("age;city\n41;Paris\n?;Oslo\n")
+        ...     read_table(file).rows()
+        [(41, 'Paris'), (None, 'Oslo')]
+    """
+    return read_table_with_origin(path, as_text=as_text)[0]
+
+
+def read_table_with_origin(
+    path: str | os.PathLike[str], *, as_text: Collection[str] = ()
+) -> tuple[pl.DataFrame, Origin]:
+    r"""Read a table as ``read_table`` does, with the file's row number of every row.
+
+    Args:
+        path: as in ``read_table``.
+        as_text: as in ``read_table``.
+
+    Returns:
+        The DataFrame, and its ``Origin``, which lets later messages name the file and the row.
+
+    Raises:
+        DataError: as ``read_table``.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "people.csv")
+        ...     _ = file.write_text("age,city\n41,Paris\n\n7,Oslo\n")
+        ...     frame, origin = read_table_with_origin(file)
+        >>> origin.where(1)
+        'people.csv, row 4'
+    """
+    source = Path(path)
+    _check_source(source)
+    if source.suffix.lower() in PARQUET_EXTENSIONS:
+        frame = _read_parquet(source)
+        rows = np.arange(1, frame.height + 1, dtype=np.int64)
+    else:
+        text = _read_text(source)
+        layout = find_layout(text, source.name)
+        frame = _parse_text(text, layout, source.name, as_text)
+        rows = layout.lines[1:].astype(np.int64)
+    if frame.height == 0:
+        raise DataError(f"{source.name}: the table has column names but no rows. Add the rows below them.")
+    return frame, Origin(source.name, rows)
+
+
+def _check_source(source: Path) -> None:
+    """The path must name a file with an extension that is read."""
+    try:
+        is_folder, exists = source.is_dir(), source.exists()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(source)!r} is no file name: {error}. Give the path of a table.") from None
+    if is_folder:
+        raise DataError(f"{source} is a folder. Give the path of one CSV or Parquet file in it.")
+    if not exists:
+        raise DataError(f"{source}: there is no such file. Check the path.")
+    known = TEXT_EXTENSIONS + PARQUET_EXTENSIONS
+    if source.suffix.lower() not in known:
+        found = f"the extension {source.suffix!r} is unknown" if source.suffix else "it has no extension"
+        raise DataError(
+            f"{source.name}: {found}; tables are read from {', '.join(known)}. "
+            "Export the data as CSV or Parquet."
+        )
+
+
+def _read_bytes(source: Path) -> bytes:
+    """The file's bytes; an empty or unreadable file is an error."""
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{source}: the file cannot be read: {reason}. Check its permissions.") from None
+    if not content:
+        raise DataError(f"{source.name}: the file is empty. Give a table with column names and rows.")
+    return content
+
+
+def _read_text(source: Path) -> bytes:
+    """The file as UTF-8 bytes without byte-order mark, with a line feed at every line's end."""
+    content = _read_bytes(source)
+    for signature, description in _SIGNATURES.items():
+        if content.startswith(signature):
+            raise DataError(f"{source.name}: this is {description}.")
+    if content.startswith(b"PAR1") and content.endswith(b"PAR1"):
+        raise DataError(f"{source.name}: this is a Parquet file. Give it the extension .parquet.")
+    if b"\x00" in content:
+        row = content[: content.index(b"\x00")].count(b"\n") + 1
+        raise DataError(f"{source.name}, row {row}: this is no text file (it holds a zero byte). Export CSV.")
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{source.name}, row {row}: the byte 0x{content[error.start]:02x} is not UTF-8. "
+            "Save the file in the encoding UTF-8."
+        ) from None
+    return content
+
+
+def _parse_text(text: bytes, layout: Layout, file: str, as_text: Collection[str]) -> pl.DataFrame:
+    """The records below the header as typed columns."""
+    separator = layout.separator.decode()
+    header = text[layout.starts[0] : layout.ends[0]].decode("utf-8")
+    try:
+        fields = next(csv.reader([header], delimiter=separator), [header])
+    except csv.Error as error:
+        raise DataError(f"{file}: the column names cannot be read: {error}. Shorten them.") from None
+    names = _name_columns(fields, f"{file}, row {int(layout.lines[0])}")
+    if layout.starts.size == 1:
+        return pl.DataFrame({name: [] for name in names})
+    n_blank = int(layout.lines[-1] - layout.lines[1] + 1) - (layout.starts.size - 1)
+    body = text[layout.starts[1] : layout.ends[-1]] + b"\n"
+    if n_blank and len(names) > 1:  # blank lines or line breaks inside quotes: keep the records alone
+        body = b"".join(
+            text[start:end] + b"\n" for start, end in zip(layout.starts[1:], layout.ends[1:], strict=True)
+        )
+    try:
+        raw = pl.read_csv(
+            body, has_header=False, separator=separator, schema={name: pl.String for name in names}
+        )
+    except _READER_ERRORS as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{file}: the text cannot be read as a table: {reason}. Check its quotes.") from None
+    if raw.height != layout.starts.size - 1:
+        raise DataError(
+            f"{file}: {layout.starts.size - 1} rows were counted but {raw.height} could be read. "
+            "Check the quotation marks in its fields."
+        )
+    return pl.DataFrame([_type_column(column, separator, as_text) for column in raw.get_columns()])
+
+
+def _type_column(texts: pl.Series, separator: str, as_text: Collection[str]) -> pl.Series:
+    """A column of texts with its missing values marked and its type inferred."""
+    present = mark_missing(texts)
+    return present if texts.name in as_text else infer_type(present, decimal_comma=separator != ",")
+
+
+def _name_columns(fields: list[str], place: str) -> list[str]:
+    """Stripped column names; a nameless column is named by its 1-based place."""
+    names = [field.strip() or f"unnamed_{number}" for number, field in enumerate(fields, start=1)]
+    repeated = [name for name, n in Counter(names).items() if n > 1]
+    if repeated:
+        numbers = [str(number) for number, name in enumerate(names, start=1) if name == repeated[0]]
+        more = f" (also repeated: {list_names(repeated[1:])})" if len(repeated) > 1 else ""
+        raise DataError(
+            f"{place}: the columns {', '.join(numbers)} share the name {repeated[0]!r}{more}. Give each its "
+            "own name; if this row holds data, put a line with column names above it."
+        )
+    return names
+
+
+def _read_parquet(source: Path) -> pl.DataFrame:
+    """A Parquet file's table."""
+    content = _read_bytes(source)
+    if not content.startswith(b"PAR1"):
+        raise DataError(
+            f"{source.name}: this is no Parquet file. Rename it to what it is, or export it again."
+        )
+    try:
+        frame = pl.read_parquet(content)
+    except _READER_ERRORS as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(
+            f"{source.name}: the Parquet file is damaged or cut short: {reason}. Export it again."
+        ) from None
+    if frame.width == 0:
+        raise DataError(f"{source.name}: the Parquet file has no columns. Export it again.")
+    return frame.rename(dict(zip(frame.columns, _name_columns(frame.columns, source.name), strict=True)))

@@ -1,0 +1,190 @@
+"""The layout of a delimited text file: its separator, records and fields, found before it is parsed.
+
+One vectorised pass over the bytes says on which line every record starts and how many fields it has,
+so that ragged rows and open quotes are reported by line. The parser itself fills short rows silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.data.wording import count
+from undertow.errors import DataError
+
+SEPARATORS = {b",": "comma", b";": "semicolon", b"\t": "tab"}
+_NEWLINE, _QUOTE, _SPACE = 10, 34, 32
+_SNIFFED_RECORDS = 1000
+_PROSE_WORDS, _PROSE_BYTES = 4, 65536
+_EXPECTED = "Give a table: one line with the column names, then one line for each row."
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the records of a text stand. Blank lines are no records (except in a single-column file).
+
+    Args:
+        separator: one byte: comma, semicolon or tab.
+        starts, ends: int64 byte bounds of each record, the header first.
+        lines: int64 1-based line on which each record starts.
+        n_fields: int64 number of fields of each record.
+    """
+
+    separator: bytes
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    n_fields: NDArray[np.int64]
+
+
+def find_layout(text: bytes, file: str) -> Layout:
+    """The layout of a text whose lines end in a line feed.
+
+    Args:
+        text: the file's bytes, without byte-order mark.
+        file: the name used in messages.
+
+    Returns:
+        The layout; every record has as many fields as the header.
+
+    Raises:
+        DataError: an open or stray quotation mark, a ragged row, or no table at all.
+    """
+    _check_prose(text, file)
+    buffer = np.frombuffer(text, dtype=np.uint8)
+    newlines = np.flatnonzero(buffer == _NEWLINE)
+    quotes = np.flatnonzero(buffer == _QUOTE)
+    outside = None
+    if quotes.size:
+        _check_quotes(buffer, quotes, newlines, file)
+        inside = np.zeros(buffer.size, dtype=np.uint8)
+        inside[quotes] = 1
+        outside = np.cumsum(inside, dtype=np.uint8) & 1 == 0
+    breaks = newlines if outside is None else newlines[outside[newlines]]
+    starts = np.concatenate(([0], breaks + 1))
+    ends = np.concatenate((breaks, [buffer.size]))
+    filled = np.flatnonzero(_has_content(buffer, starts, ends))
+    if filled.size == 0:
+        raise DataError(f"{file}: the file is empty: it holds blank lines only. {_EXPECTED}")
+    starts, ends = starts[filled[0] : filled[-1] + 1], ends[filled[0] : filled[-1] + 1]
+    filled -= filled[0]
+    separator = _sniff_separator(buffer, outside, starts[filled], ends[filled])
+    if separator is None:
+        separator = b","
+        filled = np.arange(starts.size)  # an empty line is a missing value of the only column
+    starts, ends = starts[filled], ends[filled]
+    lines = np.searchsorted(newlines, starts) + 1
+    n_fields = _count_fields(buffer, outside, separator, starts, ends)
+    layout = Layout(separator, starts, ends, lines, n_fields)
+    _check_ragged(layout, file)
+    return layout
+
+
+def _has_content(
+    buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which records hold anything but spaces (a line of separators counts as content)."""
+    filled = ends > starts
+    indented = np.flatnonzero(filled)[buffer[starts[filled]] == _SPACE]
+    for record in indented:
+        filled[record] = bool(np.any(buffer[starts[record] : ends[record]] != _SPACE))
+    return filled
+
+
+def _count_fields(
+    buffer: NDArray[np.uint8],
+    outside: NDArray[np.bool_] | None,
+    separator: bytes,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """The number of fields of each record: its separators outside quotes, plus one."""
+    found = buffer[: ends[-1]] == separator[0]
+    if outside is not None:
+        found &= outside[: ends[-1]]
+    places = np.flatnonzero(found)
+    return np.searchsorted(places, ends) - np.searchsorted(places, starts) + 1
+
+
+def _sniff_separator(
+    buffer: NDArray[np.uint8],
+    outside: NDArray[np.bool_] | None,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> bytes | None:
+    """The separator that stands in the header and splits most of the first records alike."""
+    best, best_score = None, (0.0, 0)
+    for separator in SEPARATORS:
+        n_fields = _count_fields(
+            buffer, outside, separator, starts[:_SNIFFED_RECORDS], ends[:_SNIFFED_RECORDS]
+        )
+        score = (float(np.mean(n_fields == n_fields[0])), int(n_fields[0]))
+        if n_fields[0] > 1 and score > best_score:
+            best, best_score = separator, score
+    return best
+
+
+def _check_quotes(
+    buffer: NDArray[np.uint8], quotes: NDArray[np.int64], newlines: NDArray[np.int64], file: str
+) -> None:
+    """Every opening mark must start a field, every closing one end it; a mark inside is written twice."""
+    edges = np.frombuffer(b"".join(SEPARATORS) + b'\n"', dtype=np.uint8)
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = np.where(opening > 0, buffer[opening - 1], _NEWLINE)
+    after = np.append(buffer, np.uint8(_NEWLINE))[closing + 1]
+    stray = np.concatenate((opening[~np.isin(before, edges)], closing[~np.isin(after, edges)]))
+    if stray.size:
+        line = int(np.searchsorted(newlines, stray.min())) + 1
+        raise DataError(
+            f"{file}, row {line}: a quotation mark stands in the middle of a field. Put the whole field in "
+            'quotes, with no space around them, and write a mark that belongs to the text twice ("").'
+        )
+    if quotes.size % 2:
+        line = int(np.searchsorted(newlines, quotes[-1])) + 1
+        raise DataError(
+            f"{file}, row {line}: a quotation mark opens here and is never closed. Close it, or write it "
+            'twice ("") where it belongs to the text.'
+        )
+
+
+def _check_prose(text: bytes, file: str) -> None:
+    """Text without a separator on its first line is a table of one column only where lines are short."""
+    lines = [line for line in text[:_PROSE_BYTES].split(b"\n") if line.strip()][:50]
+    if not lines or any(separator in lines[0] for separator in SEPARATORS):
+        return
+    words = [len(line.split()) for line in lines]
+    if max(words[0], float(np.median(words))) > _PROSE_WORDS:
+        raise DataError(
+            f"{file}: this does not look like a table: no comma, semicolon or tab separates columns on "
+            f"its first line. {_EXPECTED}"
+        )
+
+
+def _check_ragged(layout: Layout, file: str) -> None:
+    """Every record must have as many fields as the header."""
+    n_columns = int(layout.n_fields[0])
+    ragged = np.flatnonzero(layout.n_fields != n_columns)
+    if ragged.size == 0:
+        return
+    n_rows = layout.starts.size - 1
+    name = SEPARATORS[layout.separator]
+    if ragged.size * 2 > n_rows:
+        raise DataError(
+            f"{file}: this does not look like a table: row {int(layout.lines[0])}, split at each {name}, "
+            f"has {count(n_columns, 'field')}, but {ragged.size} of {count(n_rows, 'row')} below it "
+            f"have another number. {_EXPECTED}"
+        )
+    first = int(ragged[0])
+    found = int(layout.n_fields[first])
+    remedy = (
+        f"Quote the text that holds a {name}, or delete the surplus field."
+        if found > n_columns
+        else "Add the missing field; an empty one is a missing value."
+    )
+    more = f" ({ragged.size} rows differ in all)" if ragged.size > 1 else ""
+    raise DataError(
+        f"{file}, row {int(layout.lines[first])}: {count(found, 'field')}, but the header names "
+        f"{n_columns} columns{more}. {remedy}"
+    )

@@ -1,0 +1,88 @@
+"""Text to typed columns: numbers, booleans and dates, where every value of a column is one."""
+
+from __future__ import annotations
+
+import polars as pl
+
+MISSING_SPELLINGS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?")
+_DATETIME_FORMATS = (
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%dT%H:%M:%S%.f%#z",
+)
+_DECIMAL_COMMA = r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$"
+_TRIED = 100  # values that are read first: most columns of texts are known by these
+_BOOLEANS = {"true": True, "false": False}
+
+
+def mark_missing(texts: pl.Series) -> pl.Series:
+    """The texts without outer spaces, and null where one of ``MISSING_SPELLINGS`` stands."""
+    stripped = texts.str.strip_chars()
+    return stripped.set(stripped.is_in(MISSING_SPELLINGS), None)
+
+
+def parse_numbers(texts: pl.Series) -> pl.Series:
+    """Float64 numbers; null where a text is none."""
+    return texts.str.strip_chars().cast(pl.Float64, strict=False)
+
+
+def parse_booleans(texts: pl.Series) -> pl.Series:
+    """Booleans from true and false in any case; null where a text is neither."""
+    folded = texts.str.strip_chars().str.to_lowercase()
+    return folded.replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
+
+
+def parse_dates(texts: pl.Series) -> pl.Series:
+    """Dates or datetimes in ISO 8601 order; of the known formats, the one that reads most texts."""
+    best = texts.str.to_date("%Y-%m-%d", strict=False)
+    for pattern in _DATETIME_FORMATS:
+        if best.null_count() == texts.null_count():
+            break
+        found = texts.str.to_datetime(pattern, strict=False, time_unit="us")
+        if found.null_count() < best.null_count():
+            best = found
+    return best
+
+
+def infer_type(texts: pl.Series, decimal_comma: bool = False) -> pl.Series:
+    """A text column as the narrowest type that reads every value that is present.
+
+    Args:
+        texts: String column, missing values null.
+        decimal_comma: read ``3,14`` as a number too (files whose separator is not a comma).
+
+    Returns:
+        Int64, Float64, Boolean, Date or Datetime column; the texts themselves where none of them fits.
+
+    Example:
+        >>> infer_type(pl.Series(["1", None, "2.5"])).to_list()
+        [1.0, None, 2.5]
+        >>> infer_type(pl.Series(["3,5", "4"]), decimal_comma=True).to_list()
+        [3.5, 4.0]
+        >>> infer_type(pl.Series(["TRUE", "false"])).to_list()
+        [True, False]
+    """
+    present = texts.drop_nulls()
+    parsers = [_parse_integers, parse_numbers, parse_booleans, parse_dates]
+    if decimal_comma:
+        parsers.append(_parse_decimal_commas)
+    for parse in parsers if len(present) else ():
+        if parse(present.head(_TRIED)).null_count():
+            continue
+        parsed = parse(texts)
+        if parsed.null_count() == texts.null_count():
+            return parsed
+    return texts
+
+
+def _parse_integers(texts: pl.Series) -> pl.Series:
+    return texts.cast(pl.Int64, strict=False)
+
+
+def _parse_decimal_commas(texts: pl.Series) -> pl.Series:
+    """Float64 numbers from ``3,14`` and ``3``; null where a text is neither."""
+    with_comma = texts.str.contains(_DECIMAL_COMMA).fill_null(False)
+    return parse_numbers(texts.zip_with(~with_comma, texts.str.replace(",", ".", literal=True)))

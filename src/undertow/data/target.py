@@ -1,0 +1,319 @@
+"""The column to predict: its task, and its way to numbers and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from undertow.data.columns import find_places, read_numbers, read_texts
+from undertow.data.parse import parse_booleans, parse_numbers
+from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
+from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
+from undertow.errors import ArgumentError, DataError, ShapeError
+
+Task = Literal["classification", "regression"]
+TASKS: tuple[Task, ...] = ("classification", "regression")
+_FEW_DISTINCT = 20
+_FEW_DISTINCT_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class ClassTarget:
+    """A target of classes; index i stands for ``classes[i]``.
+
+    Args:
+        name: the table's column.
+        classes: the labels, sorted, all of one type: str, int, bool or float.
+    """
+
+    name: str
+    classes: tuple[Label, ...]
+
+    def encode(self, series: pl.Series, origin: Origin | None) -> NDArray[np.int64]:
+        """Class indices, int64 (m,); DataError at the first missing or unknown label."""
+        _check_present(series, origin)
+        if isinstance(self.classes[0], str):
+            places = find_places(read_texts(series, origin), tuple(str(label) for label in self.classes))
+        else:
+            places = _find_number_places(series, self.classes)
+        unknown = np.flatnonzero(places < 0)
+        if unknown.size:
+            at = int(unknown[0])
+            raise DataError(
+                f"{name_row(at, origin)}: target {self.name!r} is {shorten(series[at])}, a class that "
+                f"training did not have ({count(unknown.size, 'such row')}). Give {list_names(self.classes)}."
+            )
+        return places
+
+    def decode(self, outputs: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Labels (m,) of class indices (m,), or of the largest of the scores (m, n_classes)."""
+        n_classes = len(self.classes)
+        if outputs.ndim == 2:
+            if outputs.shape[1] != n_classes:
+                raise ShapeError(
+                    f"decode: the scores are {outputs.shape}, but there are {n_classes} classes. "
+                    f"Give scores (m, {n_classes}), or class indices (m,)."
+                )
+            if np.issubdtype(outputs.dtype, np.inexact) and np.isnan(outputs).any():
+                row = int(np.isnan(outputs).any(axis=1).argmax())
+                raise ArgumentError(
+                    f"decode: the scores of row {row + 1} hold NaN: the model's output is broken."
+                )
+            outputs = outputs.argmax(axis=1)
+        if outputs.ndim != 1 or not np.issubdtype(outputs.dtype, np.integer):
+            raise ArgumentError(
+                f"decode: expected class indices (m,) as integers or scores (m, {n_classes}), "
+                f"got {outputs.dtype} {outputs.shape}."
+            )
+        if outputs.size and not (outputs.min() >= 0 and outputs.max() < n_classes):
+            raise ArgumentError(f"decode: class indices must lie in 0 … {n_classes - 1}.")
+        kind = object if isinstance(self.classes[0], str) else None
+        labels: NDArray[np.generic] = np.array(self.classes, dtype=kind)[outputs]
+        return labels
+
+    def to_json_dict(self) -> dict[str, object]:
+        """The target as JSON values."""
+        return {"name": self.name, "task": "classification", "classes": list(self.classes)}
+
+
+@dataclass(frozen=True)
+class NumberTarget:
+    """A target of numbers, standardised.
+
+    Args:
+        name: the table's column.
+        mean, scale: y = (value − mean) / scale; in the target's unit.
+    """
+
+    name: str
+    mean: float
+    scale: float
+
+    def encode(self, series: pl.Series, origin: Origin | None) -> NDArray[np.float32]:
+        """Standardised numbers, float32 (m, 1); DataError at the first missing or wrong value."""
+        _check_present(series, origin)
+        numbers = read_numbers(series, "number", origin)
+        with np.errstate(over="ignore"):
+            y = ((numbers - self.mean) / self.scale).astype(np.float32)
+        far = np.flatnonzero(~np.isfinite(y))
+        if far.size:
+            at = int(far[0])
+            raise DataError(
+                f"{name_row(at, origin)}: target {self.name!r} is {numbers[at]:g}, further from the "
+                f"training values (mean {self.mean:g}) than float32 reaches. Correct the value."
+            )
+        return y[:, None]
+
+    def decode(self, outputs: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Numbers in the target's unit, float64 (m,), of outputs (m,) or (m, 1)."""
+        if outputs.ndim == 2 and outputs.shape[1] == 1:
+            outputs = outputs[:, 0]
+        if outputs.ndim != 1:
+            raise ShapeError(f"decode: expected outputs (m,) or (m, 1), got {outputs.shape}.")
+        return outputs.astype(np.float64) * self.scale + self.mean
+
+    def to_json_dict(self) -> dict[str, object]:
+        """The target as JSON values."""
+        return {"name": self.name, "task": "regression", "mean": self.mean, "scale": self.scale}
+
+
+Target = ClassTarget | NumberTarget
+
+
+def check_frame(frame: object) -> None:
+    """DataError where a table is no polars DataFrame."""
+    if not isinstance(frame, pl.DataFrame):
+        kind = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
+        raise DataError(
+            f"a table must be a polars DataFrame, got a {kind}. Use read_table, or polars.from_pandas."
+        )
+
+
+def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) -> pl.Series:
+    """The target column with missing values null; DataError that suggests a name where it is not there."""
+    check_frame(frame)
+    if name not in frame.columns:
+        file = "" if origin is None else f"{origin.file}: "
+        raise DataError(
+            f"{file}there is no column {suggest_name(name, frame.columns)} to predict. "
+            f"The columns are {list_names(frame.columns)}."
+        )
+    series = frame[name]
+    return series.fill_nan(None) if series.dtype.is_float() else series
+
+
+def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
+    """The task that a target column sets, and the sentence that says why.
+
+    Texts, booleans and whole numbers with few distinct values are classes; other numbers are a
+    regression. Whole numbers are too many for classes with more than 20 distinct values that are more
+    than 5 % of the rows.
+
+    Args:
+        frame: the table.
+        target: the column to predict.
+
+    Returns:
+        "classification" or "regression", and a sentence for the report.
+
+    Raises:
+        DataError: ``there is no column 'prize' (did you mean 'price'?) to predict. …``, or the column
+            holds nothing or a type that cannot be predicted.
+
+    Example:
+        >>> find_task(pl.DataFrame({"x": [1, 2], "y": ["cat", "dog"]}), "y")
+        ('classification', "Target 'y': texts, so classification.")
+    """
+    series = find_target(frame, target)
+    present = series.drop_nulls()
+    if present.is_empty():
+        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
+    dtype = series.dtype
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return "classification", f"Target {target!r}: texts, so classification."
+    if dtype == pl.Boolean:
+        return "classification", f"Target {target!r}: booleans, so classification."
+    if not dtype.is_numeric():
+        raise DataError(
+            f"target {target!r} holds values of the type {dtype}, which cannot be predicted. "
+            "Convert the column to numbers or texts."
+        )
+    numbers = present.cast(pl.Float64).to_numpy()
+    if not np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))):
+        return "regression", f"Target {target!r}: numbers with fractions, so regression."
+    n_distinct = present.n_unique()
+    share = n_distinct / len(present)
+    found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(len(present), 'row')}"
+    if n_distinct > _FEW_DISTINCT and share > _FEW_DISTINCT_SHARE:
+        return "regression", f"{found}, so regression."
+    return "classification", f"{found}, so classification."
+
+
+def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:
+    """The task asked for, or the one that the target sets; and the sentence that says so."""
+    if task is not None and task not in TASKS:
+        raise ArgumentError(f"task must be 'classification' or 'regression', got {task!r}.")
+    found, why = find_task(frame, target)
+    return (found, why) if task in (None, found) else (task, f"Target {target!r}: {task}, as asked for.")
+
+
+def fit_target(series: pl.Series, task: Task, origin: Origin | None) -> tuple[Target, list[str]]:
+    """Classes, or mean and standard deviation, of a target without missing values.
+
+    Args:
+        series: the target of the training rows.
+        task: what it sets.
+        origin: where its rows came from, for messages.
+
+    Returns:
+        The fitted target, and sentences for the report.
+
+    Raises:
+        DataError: ``target 'y' holds one class only ('cat'). …`` or the like.
+    """
+    return _fit_classes(series, origin) if task == "classification" else _fit_numbers(series, origin)
+
+
+def _fit_numbers(series: pl.Series, origin: Origin | None) -> tuple[NumberTarget, list[str]]:
+    name = series.name
+    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+        bad = parse_numbers(series).is_null() if series.dtype == pl.String else series.is_not_null()
+        at = int(bad.arg_true()[0]) if bad.any() else 0
+        raise DataError(
+            f"{name_row(at, origin)}: target {name!r} is {shorten(series[at])}, but a regression needs "
+            "numbers. Correct it, or choose task='classification'."
+        )
+    numbers = read_numbers(series, "number", origin)
+    if numbers.min() == numbers.max():
+        raise DataError(
+            f"target {name!r} holds one value only ({numbers[0]:g}): there is nothing to learn. "
+            "Give rows with different values."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = float(np.mean(numbers)), float(np.std(numbers))
+    if not (np.isfinite(mean) and np.isfinite(scale) and scale > 0):
+        raise DataError(f"target {name!r} holds numbers too large or too close. Give it in another unit.")
+    return NumberTarget(name, mean, scale), [
+        f"Target {name!r}: standardised with mean {mean:g} and standard deviation {scale:g}."
+    ]
+
+
+def _fit_classes(series: pl.Series, origin: Origin | None) -> tuple[ClassTarget, list[str]]:
+    name, dtype = series.name, series.dtype
+    if dtype == pl.Boolean:
+        labels = series
+    elif dtype.is_numeric():
+        numbers = read_numbers(series, "number", origin)
+        whole = bool(np.all((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)))
+        labels = series.cast(pl.Int64) if whole else pl.Series(name, numbers)
+    else:
+        labels = read_texts(series, origin)
+    counts = labels.rename("label").value_counts(name="n").sort("label")
+    classes: list[Label] = counts["label"].to_list()
+    if len(classes) < 2:
+        raise DataError(
+            f"target {name!r} holds one class only ({classes[0]!r}): there is nothing to tell apart. "
+            "Give rows of at least two classes."
+        )
+    said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}."]
+    singles = [label for label, n in zip(classes, counts["n"].to_list(), strict=True) if n == 1]
+    if len(singles) > max(_FEW_DISTINCT, len(series) // 2):
+        said.append(
+            f"Target {name!r}: {len(classes)} classes in {len(series)} rows, most with a single training "
+            "row: is this the column to predict?"
+        )
+    elif singles:
+        classes_with = "class" if len(singles) == 1 else "classes"
+        said.append(f"Target {name!r}: a single training row for the {classes_with} {list_names(singles)}.")
+    return ClassTarget(name, tuple(classes)), said
+
+
+def _check_present(series: pl.Series, origin: Origin | None) -> None:
+    missing = series.is_null().arg_true()
+    if len(missing):
+        raise DataError(
+            f"{name_row(int(missing[0]), origin)}: target {series.name!r} is missing "
+            f"({count(len(missing), 'such row')}). Drop these rows first: drop_missing_target."
+        )
+
+
+def _find_number_places(series: pl.Series, classes: Sequence[Label]) -> NDArray[np.int64]:
+    """The places of booleans or numbers in ``classes`` (sorted); −1 where they are none of them."""
+    if series.dtype == pl.String:
+        parse = parse_booleans if isinstance(classes[0], bool) else parse_numbers
+        series = parse(series)
+    elif not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+        return np.full(len(series), -1, dtype=np.int64)
+    known = np.array(classes)
+    if not series.dtype.is_integer():
+        series = series.cast(pl.Float64).fill_null(float("nan"))
+    values = series.to_numpy()
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[places] == values, places, -1).astype(np.int64)
+
+
+def read_target(value: object, where: str) -> Target:
+    """A target from its JSON record; RunError where the record is damaged."""
+    task = value.get("task") if isinstance(value, dict) else None
+    if task == "regression":
+        record = read_object(value, where, ("name", "task", "mean", "scale"))
+        return NumberTarget(
+            read_text(record["name"], where),
+            read_number(record["mean"], f"{where}, mean"),
+            read_number(record["scale"], f"{where}, scale", positive=True),
+        )
+    record = read_object(value, where, ("name", "task", "classes"))
+    if task != "classification":
+        raise fail(where, "the task is unknown")
+    classes = [read_label(entry, f"{where}, classes") for entry in read_list(record["classes"], where)]
+    if len(classes) < 2 or len({type(label) for label in classes}) > 1:
+        raise fail(where, "expected two or more classes of one type")
+    if any(not a < b for a, b in pairwise(classes)):  # type: ignore[operator]
+        raise fail(where, "the classes are not sorted, or one stands twice")
+    return ClassTarget(read_text(record["name"], where), tuple(classes))

@@ -1,0 +1,77 @@
+"""How messages of this package name columns, rows and values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the rows of a table came from, so that a message can name the file and the row.
+
+    Args:
+        file: the file's name, without its folder.
+        rows: int64 array, one number a table row: the 1-based line of a text file on which the row
+            starts, or the 1-based row of a Parquet file.
+
+    Example:
+        >>> origin = Origin("people.csv", np.array([2, 3, 5]))
+        >>> origin.where(2)
+        'people.csv, row 5'
+        >>> origin.take(np.array([2])).where(0)
+        'people.csv, row 5'
+    """
+
+    file: str
+    rows: NDArray[np.int64]
+
+    def take(self, indices: NDArray[np.int64]) -> Origin:
+        """The origin of the table rows at these indices."""
+        return Origin(self.file, self.rows[indices])
+
+    def where(self, index: int) -> str:
+        """The place of the table row with this 0-based index, for a message."""
+        return f"{self.file}, row {int(self.rows[index])}"
+
+
+def name_row(index: int, origin: Origin | None) -> str:
+    """The place of a table row: file and row where known, else its 1-based number in the table."""
+    return f"row {index + 1}" if origin is None else origin.where(index)
+
+
+def list_names(names: Iterable[object], limit: int = 12) -> str:
+    """Names in quotes, with commas; past ``limit`` names, their total."""
+    names = list(names)
+    text = ", ".join(repr(name) for name in names[:limit])
+    return text if len(names) <= limit else f"{text}, … ({len(names)} in all)"
+
+
+def closest_name(name: str, names: Sequence[str]) -> str | None:
+    """The one of ``names`` most like ``name``, whatever the case; None where none is close."""
+    folded: dict[str, str] = {}
+    for candidate in names:
+        folded.setdefault(candidate.casefold().strip(), candidate)
+    found = difflib.get_close_matches(name.casefold().strip(), list(folded), n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def suggest_name(name: str, names: Sequence[str]) -> str:
+    """``name`` in quotes, followed by the closest of ``names`` where there is one."""
+    close = closest_name(name, names)
+    return repr(name) if close is None else f"{name!r} (did you mean {close!r}?)"
+
+
+def shorten(value: object, limit: int = 40) -> str:
+    """A value as a message shows it: its repr, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: ``1 row``, ``2 rows``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,240 @@
+"""Reverse-mode differentiation: the chain rule, from the output back to the inputs.
+
+`backward` is all of it. What it reads the graph through decides what it makes: read as values, the
+rules compute numbers; read as tracers, the same rules record a graph, which can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow import trees
+from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
+from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
+from undertow.trace import Trace, Tracer, argument_names, constant, is_array_like
+
+Read = Callable[[Node], Any]
+
+
+def backward(output: Node, ct: Any, wrt: Sequence[Node], read: Read) -> list[Any]:
+    """Propagate the cotangent of one output back to ``wrt``; None where no path leads.
+
+    Args:
+        output: the node to differentiate.
+        ct: its cotangent, of its shape.
+        wrt: the nodes to differentiate by.
+        read: gives a node's value (then numbers are computed) or tracer (then a graph is built).
+    """
+    nodes, wanted = ancestors([output]), set(wrt)
+    active = set(wrt)  # the nodes that depend on wrt: no other gets a cotangent
+    for node in nodes:
+        if node.spec.dtype.kind == "f" and any(x in active for x in node.inputs):
+            active.add(node)
+    # 1. Start at the output.
+    cts: dict[Node, Any] = {output: ct} if output in active else {}
+    found: dict[Node, Any] = {}
+    # 2. Propagate backward: newest first, so that every use of a value comes before the value itself.
+    for node in reversed(nodes):
+        if node not in cts:
+            continue
+        ct = cts.pop(node)
+        note_cotangent(ct, node)
+        if node in wanted:
+            found[node] = ct
+            continue
+        # 3. Apply the chain rule: each input gets the cotangent times the local derivative.
+        flags = {"active": tuple(x in active for x in node.inputs)} if node.op.tells_active else {}  # type: ignore[attr-defined]
+        args = [read(x) for x in node.inputs]
+        for position, x in enumerate(node.inputs):
+            rule = node.op.rule(position) if x in active else P.ZERO  # type: ignore[attr-defined]
+            if rule is P.NOT_IMPLEMENTED:
+                raise UnsupportedError(f"{node.line or 'your function'}: {node.op.name} has no derivative here yet.")
+            if rule is P.ZERO or rule is P.NO_GRADIENT:
+                continue
+            share = fit(rule(ct, read(node), *args, **node.params, **flags), x)  # type: ignore[operator]
+            cts[x] = cts[x] + share if x in cts else share
+    return [found.get(node) for node in wrt]
+
+
+def fit(ct: Any, x: Node) -> Any:
+    """Bring a cotangent to the shape and dtype of its value: sum over what was broadcast."""
+    shape, wanted = P.shape_of(ct), x.spec.shape
+    if shape != wanted:
+        new = len(shape) - len(wanted)
+        grown = tuple(i for i, size in enumerate(wanted, new) if size == 1 and shape[i] != 1) if new >= 0 else ()
+        if new > 0:
+            ct = P.sum_(ct, axis=tuple(range(new)), keepdims=False)
+            grown = tuple(i - new for i in grown)
+        if grown:
+            ct = P.sum_(ct, axis=grown, keepdims=True)
+        if P.shape_of(ct) != wanted:
+            ct = P.broadcast_to(ct, shape=wanted)
+    return ct if P.dtype_of(ct) == x.spec.dtype else P.astype(ct, dtype=x.spec.dtype)
+
+
+def note_cotangent(ct: Any, node: Node) -> None:
+    """Remember whose cotangent this is, for the people who will read the graph."""
+    if isinstance(ct, Tracer):
+        ct.trace.origin = node
+        if node.name and ct.node.ct_of is None and ct.node.name is None and ct.node.op is not CONSTANT:
+            ct.node.ct_of = node.name
+
+
+# ---- what people call ----------------------------------------------------------------------------
+
+
+def grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Make the function that computes the gradient of ``f``.
+
+    Args:
+        f: a NumPy function that returns one number.
+        wrt: the position of the argument to differentiate by, or a tuple of positions.
+
+    Returns:
+        A function of the same arguments that returns the gradient: the structure, shapes and dtypes of
+        the argument (a tuple of such for a tuple ``wrt``). It can itself be differentiated.
+
+    Raises:
+        NonScalarError: f returned something other than one number.
+        DTypeError: an argument to differentiate by holds integers.
+
+    Example:
+        >>> import numpy as np
+        >>> grad(lambda x: np.sum(x ** 3))(np.array([1.0, 2.0]))
+        array([ 3., 12.])
+        >>> grad(grad(grad(lambda x: x ** 4)))(2.0)
+        48.0
+    """
+    both = value_and_grad(f, wrt)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    gradient.__name__ = f"grad_{getattr(f, '__name__', 'f')}"
+    return gradient
+
+
+def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Make the function that computes ``f`` and its gradient; see `grad`.
+
+    Example:
+        >>> value_and_grad(lambda x, y: x * y, wrt=(0, 1))(2.0, 5.0)
+        (10.0, (5.0, 2.0))
+    """
+    positions = wrt if isinstance(wrt, tuple) else (wrt,)
+    name = getattr(f, "__name__", "f")
+
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        places = check_positions(f, positions, len(args))
+        taken = {i: trees.flatten(args[i]) for i in places}
+        outer = [x.trace for i in range(len(args)) for x in trees.flatten(args[i])[0] if isinstance(x, Tracer)]
+        above = max(outer, key=lambda trace: trace.depth, default=None)
+        trace = (type(above) if above else Trace)(above.depth + 1 if above else 0)
+        wrt_nodes: list[list[Any]] = []
+        new_args = list(args)
+        for i in places:
+            leaves, rebuild = taken[i]
+            row = [start(leaf, trace, f, i) for leaf in leaves]
+            wrt_nodes.append(row)
+            new_args[i] = rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row])
+        result = f(*new_args, **kwargs)
+        output = scalar_output(result, name)
+        own = [x for row in wrt_nodes for x in row if isinstance(x, Node)]
+        home: Trace | None = above
+        if output is not None and home is None:
+            inner = set(own)
+            if any(x.op is INPUT and x not in inner for x in ancestors([output])):
+                home = trace  # f reads a tracer of a trace around us: what we return belongs there
+        if home is None:  # plain numbers in, plain numbers out: the rules compute
+            read: Read = read_value
+            value = result.node.value if isinstance(result, Tracer) else result
+        else:
+            target = home
+            read = lambda x: x.value if x.op is CONSTANT and x.spec.weak else Tracer(x, target)  # noqa: E731
+            value = Tracer(output, target) if output is not None else result
+        cts: list[Any] = [None] * len(own)
+        if output is not None:
+            one = output.spec.dtype.type(1)
+            cts = backward(output, one if home is None else Tracer(constant(one), home), own, read)
+        found = dict(zip(own, cts, strict=True))
+        trace.open = home is trace
+        if home is not None:
+            home.origin = None
+        grads = []
+        for i, row in zip(places, wrt_nodes, strict=True):
+            leaves, rebuild = taken[i]
+            grads.append(rebuild([finish(found.get(x), leaf) for x, leaf in zip(row, leaves, strict=True)]))
+        return value, (tuple(grads) if isinstance(wrt, tuple) else grads[0])
+
+    value_and_gradient.__name__ = f"value_and_grad_{name}"
+    return value_and_gradient
+
+
+def read_value(node: Node) -> Any:
+    """Read a node as the number it holds."""
+    return node.value
+
+
+def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: int) -> list[int]:
+    """Return the positions to differentiate by, counted from the front."""
+    for i in positions:
+        if not isinstance(i, int) or not -count <= i < count:
+            names = ", ".join(argument_names(f, count))
+            raise ArgumentError(f"wrt={i!r}: {getattr(f, '__name__', 'f')} was called with {count} arguments ({names}).")
+    return [i % count for i in positions]
+
+
+def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int) -> Any:
+    """Make the node that a leaf is differentiated by; a fresh one, even if the leaf is traced already."""
+    if not is_array_like(leaf) and not isinstance(leaf, list):
+        return leaf
+    spec = P.spec_of(leaf)
+    if spec.dtype.kind != "f":
+        name = argument_names(f, position + 1)[position]
+        what = "complex numbers are out of scope for now" if spec.dtype.kind == "c" else "only floats have a derivative"
+        raise DTypeError(
+            f"argument {name} of {getattr(f, '__name__', 'f')} is {spec.dtype}: {what}. "
+            f"Pass floats, for example {name} * 1.0, or choose another argument with wrt=."
+        )
+    if isinstance(leaf, Tracer):
+        node = trace.add(P.identity, (leaf.node,), {})
+        return node
+    return Node(INPUT, (), {}, spec, np.array(leaf) if isinstance(leaf, np.ndarray) else leaf)
+
+
+def scalar_output(result: Any, name: str) -> Node | None:
+    """Return the node of a function's result; None if nothing traced reached it.
+
+    Raises:
+        NonScalarError: the result is not one number.
+    """
+    if not isinstance(result, Tracer | float | int | np.ndarray | np.generic):
+        raise NonScalarError(f"{name} returned {type(result).__name__}, not one number. Return the loss alone.")
+    if P.shape_of(result) != ():
+        raise NonScalarError(
+            f"{name} returned an array of shape {show_shape(P.shape_of(result))}, not one number. "
+            f"Reduce it with np.sum or np.mean."
+        )
+    if P.dtype_of(result).kind != "f":
+        raise DTypeError(f"{name} returned {P.dtype_of(result)}: only floats have a derivative.")
+    return result.node if isinstance(result, Tracer) else None
+
+
+def finish(ct: Any, leaf: Any) -> Any:
+    """Give a gradient the type its argument has: array for array, Python float for Python float, zeros for no path."""
+    if isinstance(leaf, Tracer):
+        return np.zeros_like(leaf) if ct is None else ct  # type: ignore[call-overload]
+    if not is_array_like(leaf):
+        return leaf
+    if isinstance(ct, Tracer):
+        return ct
+    if isinstance(leaf, float) and not isinstance(leaf, np.generic):
+        return 0.0 if ct is None else float(ct)
+    dtype = P.dtype_of(leaf)
+    if ct is None:
+        return np.zeros(np.shape(leaf), dtype)
+    return np.asarray(ct, dtype) if isinstance(leaf, np.ndarray) else ct

@@ -1,0 +1,95 @@
+"""Constants as Python source: every number comes back with the same bits and the same dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from undertow.errors import UndertowError
+from undertow.primitives.record import UNARY, Code
+
+MOST_ELEMENTS = 64  # an array of at most so many is written out where it is used
+MOST_BYTES = 1_000_000  # a larger constant is no source text
+
+_DEFAULT = {np.dtype(np.float64), np.dtype(np.int64), np.dtype(bool)}
+
+
+def write_number(value: Any) -> str:
+    """Write one number without its dtype: the shortest text that is read back as the same number."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if np.isnan(value):
+        return "np.nan"
+    if np.isinf(value):
+        return "np.inf" if value > 0 else "-np.inf"
+    if isinstance(value, np.floating) and value.dtype != np.float64:
+        short = str(value)
+        if value.dtype.type(float(short)) == value:
+            return repr(float(short))
+    return repr(float(value))
+
+
+def write_scalar(value: Any, weak: bool) -> Code:
+    """Write a number; a Python number as it is, a NumPy one with its dtype."""
+    text = write_number(value)
+    if weak:
+        return Code(text, UNARY) if text.startswith("-") else Code(text)
+    if isinstance(value, np.ndarray):
+        value = value[()]
+    return Code(f"np.{value.dtype.name}({text})")
+
+
+def write_small_array(value: np.ndarray[Any, Any]) -> str | None:
+    """Write an array in one expression: np.zeros, np.arange, … or its elements; None if it is too large."""
+    dtype = value.dtype
+    tail = "" if dtype == np.float64 else f", dtype=np.{dtype.name}" if dtype != bool else ", dtype=bool"
+    shape = str(value.shape[0]) if value.ndim == 1 else str(value.shape)
+    if value.size == 0:
+        return f"np.zeros({shape}{tail})"
+    flat = np.ascontiguousarray(value).reshape(-1)
+    if flat.size > 1 and flat.tobytes() == flat[:1].tobytes() * flat.size:
+        first = flat[0]
+        if first.tobytes() == bytes(first.itemsize):
+            return f"np.zeros({shape}{tail})"
+        if first == 1:
+            return f"np.ones({shape}{tail})"
+        tail = "" if dtype in _DEFAULT else tail
+        return f"np.full({shape}, {write_number(first)}{tail})"
+    if value.ndim == 1 and dtype == np.int64 and value.size > 2 and np.array_equal(value, np.arange(value.size)):
+        return f"np.arange({value.size})"
+    if value.ndim == 2 and value.size > 1 and value.tobytes() == np.eye(*value.shape, dtype=dtype).tobytes():
+        n, k = value.shape
+        return f"np.eye({n}{'' if n == k else f', {k}'}{tail})"
+    if value.size > MOST_ELEMENTS:
+        return None
+    tail = "" if dtype in _DEFAULT else tail
+    return f"np.array({_nest(value)}{tail})"
+
+
+def _nest(value: Any) -> str:
+    if np.ndim(value) == 0:
+        return write_number(value)
+    return f"[{', '.join(_nest(item) for item in value)}]"
+
+
+def write_large_array(name: str, value: np.ndarray[Any, Any]) -> str:
+    """Write an array as its bytes, for the end of the module.
+
+    Raises:
+        UndertowError: it is larger than a source file should hold; names its shape and the way out.
+    """
+    if value.nbytes > MOST_BYTES:
+        raise UndertowError(
+            f"the function uses a constant array of shape {value.shape} ({value.nbytes / 1e6:.1f} MB), too large to "
+            f"write into source. Pass it to the function as an argument."
+        )
+    dtype = value.dtype.newbyteorder("<") if value.dtype.byteorder == ">" or value.dtype.isnative else value.dtype
+    digits = np.ascontiguousarray(value).astype(dtype).tobytes().hex()
+    rows = "\n".join(digits[i : i + 96] for i in range(0, len(digits), 96))
+    return (
+        f'{name} = np.frombuffer(bytes.fromhex("""\n{rows}\n"""), dtype="{dtype.str}").reshape({value.shape})'
+        f"  # {'×'.join(map(str, value.shape))} {value.dtype}"
+    )

@@ -1,0 +1,63 @@
+"""Every error that Undertow raises on purpose. Imports nothing, so that everything may import it.
+
+An error is part of the product: it says *where* (the user's own line), *what* (both shapes, both
+types), and *how to go on*. The command line prints the message alone and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class UndertowError(Exception):
+    """Base of every error that Undertow raises on purpose; ``except UndertowError`` catches them all."""
+
+
+class ShapeError(UndertowError, ValueError):
+    """Two shapes do not fit together; the message holds both and the remedy."""
+
+
+class DTypeError(UndertowError, TypeError):
+    """A dtype that cannot be differentiated (an integer) or is out of scope (complex, object)."""
+
+
+class ArgumentError(UndertowError, ValueError):
+    """An argument of ours is wrong: unknown name, value out of range, a tree that does not match."""
+
+
+class NonScalarError(UndertowError, TypeError):
+    """The function to differentiate returned something other than one number."""
+
+
+class UnsupportedError(UndertowError, NotImplementedError):
+    """A NumPy function or option that Undertow cannot trace; the message names it."""
+
+
+class ControlFlowError(UndertowError, TypeError):
+    """Python asked a traced array for its value (``if x > 0``) while only its shape is known."""
+
+
+class InPlaceError(UndertowError, RuntimeError):
+    """An in-place write that would alias a view: refused, because its gradient would be wrong."""
+
+
+class EscapedTracerError(UndertowError, RuntimeError):
+    """A traced value was used after the function that made it had returned."""
+
+
+class GraphError(UndertowError, AssertionError):
+    """A graph that breaks its own invariants: a bug in Undertow, found by the verifier."""
+
+
+class GradientError(UndertowError, AssertionError):
+    """``check_gradient`` found a derivative that disagrees with the numeric one."""
+
+
+class DataError(UndertowError, ValueError):
+    """A data file or array that cannot be used as it is; the message names file, column and row."""
+
+
+class TrainingError(UndertowError, RuntimeError):
+    """Training cannot go on: a loss or gradient stopped being finite, a model does not fit the data."""
+
+
+class RunError(UndertowError, OSError):
+    """A run folder or model file that cannot be read or written."""

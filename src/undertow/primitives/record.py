@@ -1,0 +1,306 @@
+"""One primitive, one record: everything about an operation stands in one place.
+
+A record holds what the operation computes, its shape rule, its derivative, how it is written in
+NumPy, in the textbook's words and in LaTeX, its special points, and the samples its tests run on.
+Defining a record registers it; the engine, the emitters, the docs and the tests iterate over
+``REGISTRY`` and know no operation by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from undertow.errors import ArgumentError, UnsupportedError
+from undertow.graph import Shape, Size, Spec, broadcast_shapes, total
+
+
+class Traced:
+    """Base of the tracers: what a primitive and its rules ask of a value that is being traced."""
+
+    __slots__ = ()
+
+    spec: Spec
+
+    def bind(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Record ``primitive(*args, **params)`` in the trace that this value belongs to."""
+        raise NotImplementedError
+
+    def measure(self, size: Size) -> Any:
+        """Return a size as a value to compute with: a number, or a traced number if symbolic."""
+        raise NotImplementedError
+
+
+class _Absence:
+    """A derivative that is not there, and why."""
+
+    def __init__(self, word: str, meaning: str) -> None:
+        self.word, self.meaning = word, meaning
+
+    def __repr__(self) -> str:
+        return self.word
+
+
+ZERO: Final = _Absence("ZERO", "mathematically zero wherever it exists")
+NO_GRADIENT: Final = _Absence("NO_GRADIENT", "an index or a truth value: there is nothing to differentiate")
+NOT_IMPLEMENTED: Final = _Absence("NOT_IMPLEMENTED", "it exists, but is not written yet: an error that names it")
+
+Vjp = Callable[..., Any] | _Absence
+
+
+# What an expression is worth inside another one: the higher binds tighter.
+ATOM, POWER, UNARY, PRODUCT, SUM, COMPARE = 9, 8, 7, 6, 5, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A piece of source text and how tightly it binds."""
+
+    text: str
+    rank: int = ATOM
+
+    def within(self, rank: int) -> str:
+        """Return the text, in parentheses if it binds less tightly than its surroundings."""
+        return self.text if self.rank >= rank else f"({self.text})"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Arguments that a primitive is tested on. Floats are float64; tests make float32 of them.
+
+    Attributes:
+        args: NumPy arrays or Python numbers.
+        params: the primitive's parameters.
+        note: what the sample is about.
+    """
+
+    args: tuple[Any, ...]
+    params: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kink:
+    """A point where the derivative does not exist or is not finite, and the value taken there.
+
+    Attributes:
+        args: scalars at which the primitive is evaluated.
+        gradient: the derivative by each argument that is differentiated; None for one that is not.
+        why: the reason for the choice.
+    """
+
+    args: tuple[float, ...]
+    gradient: tuple[float | None, ...]
+    why: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+Spelling = Callable[..., Code]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Primitive:
+    """An operation and everything known about it.
+
+    Attributes:
+        name: unique name.
+        forward: ``forward(*arrays, **params)``: what it computes, in NumPy.
+        infer: ``infer(*specs, **params)``: shape and dtype of the result.
+        vjps: a rule for each argument, ``rule(ct, out, *args, **params)``, written with ordinary
+            operators: handed tracers it builds graph, handed arrays it computes. A single rule with
+            ``position`` as its first argument serves an operation with any number of arguments.
+        broadcasts: the arguments broadcast against each other; the engine sums the cotangent back.
+        tells_active: the rules take ``active``, a truth value per argument: is it differentiated?
+        spell: ``spell(*codes, out=spec, **params)``: how it is written in NumPy.
+        text: the textbook's way to write it, with {0}, {1}, … for the arguments.
+        latex: the same in LaTeX.
+        flow: by argument, what reaches it of the cotangent {ct}, with {out}, {0}, …, in textbook words.
+        latex_flow: the same in LaTeX.
+        kinks: its special points.
+        samples: makes the inputs of its tests.
+        numpy: the NumPy ufuncs that arrive here as they are.
+        source: where the derivative is written down.
+        view: the result of the NumPy function may share memory with the argument.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    infer: Callable[..., Spec]
+    vjps: tuple[Vjp, ...] | Callable[..., Any]
+    spell: Spelling
+    text: str
+    latex: str
+    flow: tuple[str, ...] = ()
+    latex_flow: tuple[str, ...] = ()
+    broadcasts: bool = False
+    tells_active: bool = False
+    kinks: tuple[Kink, ...] = ()
+    samples: Callable[[], list[Sample]]
+    numpy: tuple[np.ufunc, ...] = ()
+    source: str = "derived here"
+    view: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name in REGISTRY:
+            raise ArgumentError(f"there are two primitives named {self.name}")
+        REGISTRY[self.name] = self
+        for ufunc in self.numpy:
+            UFUNCS[ufunc] = self
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        """Apply it: record it if an argument is traced, else compute it."""
+        for x in args:
+            if isinstance(x, Traced):
+                return x.bind(self, args, params)
+        return self.forward(*args, **params)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def rule(self, position: int) -> Vjp:
+        """Return the vjp rule of one argument."""
+        if isinstance(self.vjps, tuple):
+            return self.vjps[position]
+        rule = self.vjps
+        return lambda ct, out, *args, **params: rule(position, ct, out, *args, **params)
+
+    def flows(self, position: int, latex: bool = False) -> str:
+        """Return the text of what reaches one argument; operations of many arguments have one text."""
+        flow = self.latex_flow if latex else self.flow
+        return flow[min(position, len(flow) - 1)] if flow else r"\mathrm{{vjp}}({ct})" if latex else "vjp({ct})"
+
+
+REGISTRY: Final[dict[str, Primitive]] = {}
+UFUNCS: Final[dict[np.ufunc, Primitive]] = {}
+FUNCTIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {}
+
+
+def answers(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as the answer to calls of these NumPy functions on tracers."""
+
+    def register(answer: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            FUNCTIONS[function] = answer
+        return answer
+
+    return register
+
+
+def refuse(function: str, **options: Any) -> None:
+    """Refuse the options of a NumPy function that are set to something other than their default.
+
+    Raises:
+        UnsupportedError: names the function and the option.
+    """
+    for option, value in options.items():
+        if value is not None and value is not np._NoValue:  # type: ignore[attr-defined]
+            raise UnsupportedError(f"{function}(..., {option}=...) cannot be traced yet. Call it without {option}=.")
+
+
+# ---- specs ---------------------------------------------------------------------------------------
+
+
+def spec_of(x: Any) -> Spec:
+    """Return shape and dtype of a tracer, array or Python number."""
+    if isinstance(x, Traced):
+        return x.spec
+    if isinstance(x, np.ndarray | np.generic):
+        return Spec(x.shape, x.dtype)
+    return Spec(np.shape(x), np.asarray(x).dtype, weak=isinstance(x, int | float | complex))
+
+
+def shape_of(x: Any) -> Shape:
+    """Return the shape; symbolic sizes stay symbolic."""
+    return spec_of(x).shape
+
+
+def dtype_of(x: Any) -> np.dtype[Any]:
+    """Return the dtype."""
+    return spec_of(x).dtype
+
+
+def count_of(x: Any, axis: tuple[int, ...] | None = None) -> Any:
+    """Return how many elements lie along these axes, as a number to compute with (traced if symbolic)."""
+    shape = shape_of(x)
+    size = total(shape if axis is None else tuple(shape[i] for i in axis))
+    return x.measure(size) if isinstance(x, Traced) else size
+
+
+def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool]:
+    """Return the result dtype of a ufunc by NumPy's own promotion, and whether it is weak."""
+    kinds = [{"b": np.dtype(bool), "i": int, "f": float}.get(s.dtype.kind, s.dtype) if s.weak else s.dtype for s in specs]
+    if all(isinstance(kind, type) for kind in kinds):
+        kinds = [np.dtype(kind) for kind in kinds]
+    dtypes = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))  # type: ignore[arg-type]
+    return dtypes[-1], all(s.weak for s in specs)
+
+
+def infer_ufunc(ufunc: np.ufunc) -> Callable[..., Spec]:
+    """Make the shape rule of an element-wise ufunc."""
+
+    def infer(*specs: Spec, **_: Any) -> Spec:
+        dtype, weak = promote(ufunc, specs)
+        return Spec(broadcast_shapes(*[s.shape for s in specs]), dtype, weak)
+
+    return infer
+
+
+def infer_like(*specs: Spec, **_: Any) -> Spec:
+    """Shape and dtype of the (only) argument."""
+    return specs[0]
+
+
+def float_like(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the float dtype that NumPy's mean of this dtype has."""
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def normalize_axis(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return axes as a sorted tuple of non-negative numbers; None means all."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axes, ndim)))  # type: ignore[attr-defined]
+
+
+def reduced_shape(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:
+    """Return the shape after reducing these axes."""
+    if keepdims:
+        return tuple(1 if i in axis else size for i, size in enumerate(shape))
+    return tuple(size for i, size in enumerate(shape) if i not in axis)
+
+
+# ---- spellings -----------------------------------------------------------------------------------
+
+
+def call(function: str, **order: str) -> Spelling:
+    """Spell as ``function(x, y)``."""
+
+    def spell(*codes: Code, **_: Any) -> Code:
+        return Code(f"{function}({', '.join(code.text for code in codes)})")
+
+    return spell
+
+
+def infix(sign: str, rank: int) -> Spelling:
+    """Spell as ``x + y``; the right side is set in parentheses if it binds no tighter."""
+
+    def spell(x: Code, y: Code, **_: Any) -> Code:
+        return Code(f"{x.within(rank)} {sign} {y.within(rank if sign in ('+', '*') else rank + 1)}", rank)
+
+    return spell
+
+
+def call_axis(function: str) -> Spelling:
+    """Spell a reduction: ``np.sum(x, axis=1, keepdims=True)``; nothing that is the default is written."""
+
+    def spell(x: Code, *, axis: tuple[int, ...], keepdims: bool = False, ndim: int, **_: Any) -> Code:
+        text = x.text
+        if len(axis) < ndim:
+            text += f", axis={axis[0] if len(axis) == 1 else axis}"
+        return Code(f"{function}({text}{', keepdims=True' if keepdims else ''})")
+
+    return spell

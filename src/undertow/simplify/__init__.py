@@ -1,0 +1,8 @@
+"""Named algebraic rewrites. Importing a family registers its rules; the order is the order they are asked in."""
+
+from undertow.simplify import structure  # isort: skip
+from undertow.simplify import stable  # isort: skip
+from undertow.simplify import polynomial  # isort: skip
+from undertow.simplify.engine import RULES, Fired, Rule, Simplified, simplify
+
+__all__ = ["RULES", "Fired", "Rule", "Simplified", "polynomial", "simplify", "stable", "structure"]

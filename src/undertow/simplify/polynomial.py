@@ -1,0 +1,293 @@
+"""The algebra of the backward pass: expand products of sums, cancel, and factor what is left.
+
+A value made by + − × ÷ is written as a polynomial in its atoms (the values not made that way), for
+example ``−(y/m)(1 − p) + (1 − y)/m · p``. Expanded, the terms with y p cancel; what is left is factored
+to ``(p − y) / m``. It replaces the original only where it takes fewer operations on whole arrays.
+Factors cancel against their reciprocals only where they are known to be nonzero.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from functools import reduce
+from typing import Any
+
+from undertow import primitives as P
+from undertow.graph import CONSTANT, Node
+from undertow.simplify.engine import Simplifier, constant_along, number, rule
+
+Monomial = tuple[tuple[Node, int], ...]  # atoms with their exponents, ordered by the atoms' age
+Polynomial = dict[Monomial, Fraction]
+
+_ARITHMETIC = (P.add, P.subtract, P.multiply, P.divide, P.negative)
+_MOST_TERMS, _DEEPEST = 12, 12
+
+
+class _TooLarge(Exception):
+    """The expansion would have too many terms, or divide by what may be zero."""
+
+
+def nonzero(node: Node, depth: int = 0) -> bool:
+    """Tell whether a value is, as a real number, positive everywhere (so dividing by it is safe)."""
+    if depth > 20:
+        return False
+    value = number(node)
+    if value is not None:
+        return value > 0
+    if node.op in (P.exp, P.sigmoid, P.softmax, P.softplus, P.size):
+        return True
+    if node.op in (P.add, P.multiply, P.divide):
+        return all(nonzero(x, depth + 1) for x in node.inputs)
+    if node.op in (P.sum_, P.mean_, P.sqrt, P.broadcast_to, P.expand_dims, P.reshape, P.transpose):
+        return nonzero(node.inputs[0], depth + 1)
+    return False
+
+
+def multiply_monomials(a: Monomial, b: Monomial) -> Monomial:
+    """Add the exponents."""
+    powers = dict(a)
+    for atom, exponent in b:
+        old = powers.get(atom, 0)
+        if old * exponent < 0 and not nonzero(atom):
+            raise _TooLarge
+        powers[atom] = old + exponent
+    return tuple(sorted(((x, e) for x, e in powers.items() if e), key=lambda item: item[0].index))
+
+
+def add_polynomials(a: Polynomial, b: Polynomial, sign: int = 1) -> Polynomial:
+    """Add coefficients, and drop the terms that cancel."""
+    result = dict(a)
+    for monomial, coefficient in b.items():
+        result[monomial] = result.get(monomial, Fraction(0)) + sign * coefficient
+    return {monomial: c for monomial, c in result.items() if c}
+
+
+def multiply_polynomials(a: Polynomial, b: Polynomial) -> Polynomial:
+    """Multiply out."""
+    if len(a) * len(b) > _MOST_TERMS:
+        raise _TooLarge
+    result: Polynomial = {}
+    for x, c in a.items():
+        for y, d in b.items():
+            result = add_polynomials(result, {multiply_monomials(x, y): c * d})
+    return result
+
+
+class Expansion:
+    """Expands one node, and counts the operations that the expansion replaces."""
+
+    def __init__(self, root: Node, through_forward: bool) -> None:
+        self.root = root
+        self.through_forward = through_forward  # else what the user computed is an atom
+        self.inside: set[Node] = set()
+
+    def expand(self, node: Node, depth: int = 0) -> Polynomial:
+        """Write a node as a polynomial in atoms."""
+        value = number(node)
+        if value is not None and value == value and abs(value) != float("inf"):
+            return {(): Fraction(value)} if value else {}
+        if node.op in (*_ARITHMETIC, P.square, P.broadcast_to, P.expand_dims) and depth < _DEEPEST and self.fits(node):
+            try:
+                result = self.expand_operation(node, depth + 1)
+            except _TooLarge:
+                result = None
+            if result is not None:
+                self.inside.add(node)
+                return result
+        return {((node, 1),): Fraction(1)}
+
+    def fits(self, node: Node) -> bool:
+        """Only numbers repeated along new axes are seen through; other broadcasts change the shape."""
+        if not (self.through_forward or node.backward or node.spec.weak):
+            return False
+        if node.op in (P.broadcast_to, P.expand_dims):
+            return node.inputs[0].spec.ndim == 0
+        return True
+
+    def expand_operation(self, node: Node, depth: int) -> Polynomial | None:
+        """Expand the node's inputs and combine them."""
+        parts = [self.expand(x, depth) for x in node.inputs]
+        if node.op in (P.broadcast_to, P.expand_dims):
+            return parts[0]
+        if node.op is P.negative:
+            return {monomial: -c for monomial, c in parts[0].items()}
+        if node.op is P.square:
+            return multiply_polynomials(parts[0], parts[0])
+        if node.op is P.multiply:
+            return multiply_polynomials(*parts)
+        if node.op is P.divide:
+            if len(parts[1]) != 1:
+                parts[1] = {((node.inputs[1], 1),): Fraction(1)}
+            ((monomial, c),) = parts[1].items()
+            return multiply_polynomials(parts[0], {tuple((x, -e) for x, e in monomial): 1 / c})
+        return add_polynomials(*parts, sign=1 if node.op is P.add else -1)
+
+
+def cost_of(nodes: set[Node]) -> float:
+    """Count operations: a whole array costs 1, a number next to nothing; what the forward pass has is free."""
+    return sum(1.0 if node.spec.ndim else 0.01 for node in nodes if node.backward or node.rule)
+
+
+def common_factor(polynomial: Polynomial) -> tuple[Fraction, Monomial]:
+    """Return the number and the atoms that every term has, a division by the same atom included."""
+    monomials = [dict(m) for m in polynomial]
+    shared: dict[Node, int] = {}
+    for atom in {x for m in monomials for x in m}:
+        exponents = [m.get(atom, 0) for m in monomials]
+        if all(e > 0 for e in exponents):
+            shared[atom] = min(exponents)
+        elif all(e < 0 for e in exponents):
+            shared[atom] = max(exponents)
+    sizes = {abs(c) for c in polynomial.values()}
+    number_ = sizes.pop() if len(sizes) == 1 else Fraction(1)
+    return number_, tuple(sorted(shared.items(), key=lambda item: item[0].index))
+
+
+def cost_of_polynomial(polynomial: Polynomial) -> float:
+    """Count the operations that `rebuild` will write."""
+    if not polynomial:
+        return 0.0
+    c, shared = common_factor(polynomial)
+    cost = len(polynomial) - 1.0 + (0.5 if c != 1 else 0.0)
+    cost += sum(abs(e) * (1.0 if len(polynomial) > 1 or x.spec.ndim else 1.0) for x, e in shared)
+    for monomial, coefficient in polynomial.items():
+        rest = _without(monomial, shared)
+        factors = sum(abs(e) for _, e in rest)
+        cost += max(0, factors - 1) + (1.0 if abs(coefficient) != c and factors else 0.0)
+        if factors and all(e < 0 for _, e in rest):
+            cost += 1.0
+    return cost if len(polynomial) > 1 else cost - 1.0 if shared and any(e > 0 for _, e in shared) else cost
+
+
+def _without(monomial: Monomial, shared: Monomial) -> Monomial:
+    powers = Counter(dict(monomial))
+    powers.subtract(dict(shared))
+    return tuple((x, e) for x, e in powers.items() if e)
+
+
+def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
+    """Write a polynomial as people would: positive terms first, the common factor outside."""
+    if not polynomial:
+        return 0.0
+    c, shared = common_factor(polynomial)
+    terms = [(coefficient / c, _without(monomial, shared)) for monomial, coefficient in polynomial.items()]
+    terms.sort(key=lambda term: term[0] < 0)
+    total: Any = None
+    for coefficient, monomial in terms:
+        term = _product(s, abs(coefficient), monomial)
+        if total is None:
+            total = term if coefficient > 0 else -term
+        else:
+            total = total + term if coefficient > 0 else total - term
+    return _product(s, c, shared, total)
+
+
+def _product(s: Simplifier, c: Fraction, monomial: Monomial, first: Any = None) -> Any:
+    above = [s(x) for x, e in monomial for _ in range(e)]
+    below = [s(x) for x, e in monomial for _ in range(-e)]
+    if first is not None and not (isinstance(first, float) and first == 1):
+        above.insert(0, first)
+    over, under = (c.numerator, c.denominator) if c.denominator < 2**20 else (float(c), 1)
+    if over != 1 or not above:
+        above.insert(0, float(over))
+    if under != 1:
+        below.append(float(under))
+    result = reduce(lambda a, b: a * b, above)
+    return reduce(lambda a, b: a / b, below, result)
+
+
+@rule("collected terms", "expand, cancel, factor: −y (1 − p) + (1 − y) p = p − y", "rounding", *_ARITHMETIC)
+def _collect(s: Simplifier, *inputs: Node) -> Any:
+    if not s.in_backward or s.collecting:
+        return None
+    op = s.applying
+    root = Node(op, inputs, {}, op.infer(*[x.spec for x in inputs]))
+    root.backward = True
+    if not any(x.op in _ARITHMETIC for x in inputs):
+        return None
+    for through_forward in (False, True):
+        expansion = Expansion(root, through_forward)
+        polynomial = mirror(s, expansion.expand(root))
+        if polynomial is None or any(x is root for m in polynomial for x, _ in m):
+            return None
+        if cost_of_polynomial(polynomial) < cost_of(expansion.inside):
+            s.collecting = True
+            try:
+                return rebuild(s, polynomial)
+            finally:
+                s.collecting = False
+    return None
+
+
+def mirror(s: Simplifier, polynomial: Polynomial) -> Polynomial | None:
+    """Replace σ(−z) by 1 − σ(z) throughout, where both stand."""
+    atoms = {x for m in polynomial for x, _ in m}
+    for atom in atoms:
+        if atom.op is not P.sigmoid or atom.inputs[0].op is not P.negative:
+            continue
+        other = s.add(P.sigmoid, (atom.inputs[0].inputs[0],), {})
+        if other not in atoms:
+            continue
+        result: Polynomial = {}
+        complement: Polynomial = {(): Fraction(1), ((other, 1),): Fraction(-1)}
+        try:
+            for monomial, c in polynomial.items():
+                exponent = dict(monomial).get(atom, 0)
+                if exponent < 0:
+                    return None
+                term: Polynomial = {tuple((x, e) for x, e in monomial if x is not atom): c}
+                for _ in range(exponent):
+                    term = multiply_polynomials(term, complement)
+                result = add_polynomials(result, term)
+        except _TooLarge:
+            return None
+        polynomial = result
+    return polynomial
+
+
+# ---- sums ----------------------------------------------------------------------------------------
+
+
+@rule("factor out of a sum", "Σ c x = c Σ x for c constant along the sum", "rounding", P.sum_)
+def _hoist(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if not s.in_backward or x.op not in (P.multiply, P.divide):
+        return None
+    pairs = (x.inputs,) if x.op is P.divide else (x.inputs, x.inputs[::-1])
+    for a, c in pairs:
+        free = c.spec.ndim == 0 or (keepdims and constant_along(c, x.spec.shape, axis))
+        if free and a.spec.shape == x.spec.shape and (not a.backward or a.op is P.index_add):
+            total = P.sum_(s(a), axis=axis, keepdims=keepdims)
+            return x.op(total, s(c))  # type: ignore[operator]
+    return None
+
+
+@rule("rows of one-hot labels sum to 1", "Σₖ yₖ = 1", "rounding", P.sum_)
+def _one_hot_sum(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any:
+    while x.op is P.astype:
+        x = x.inputs[0]
+    return 1.0 if x.op.name == "one_hot" and axis == (x.spec.ndim - 1,) else None
+
+
+@rule("rows of a softmax sum to 1", "Σₖ pₖ = 1", "rounding", P.sum_)
+def _softmax_sum(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return 1.0 if x.op is P.softmax and axis == (x.params["axis"],) and s.in_backward else None
+
+
+@rule("sum of what was put at one place in each row", "Σₖ (v at k = yᵢ) = v", "rounding", P.sum_)
+def _scatter_sum(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if x.op is not P.index_add or x.spec.ndim != 2 or axis != (1,) or len(x.inputs) != 3:
+        return None
+    ct, rows, columns = x.inputs
+    if rows.op is not CONSTANT or rows.spec.ndim != 1 or columns.spec.shape != rows.spec.shape:
+        return None
+    if rows.value.tolist() != list(range(rows.spec.shape[0])) or rows.spec.shape[0] != x.spec.shape[0]:  # type: ignore[comparison-overlap]
+        return None
+    return P.expand_dims(s(ct), axis=(1,)) if keepdims else ct
+
+
+@rule("sum of equal numbers", "Σ c = n c", "rounding", P.sum_)
+def _sum_broadcast(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if x.op is P.broadcast_to and x.inputs[0].spec.ndim == 0 and not s.collecting:
+        return s(x.inputs[0]) * P.count_of(s(x), axis)
+    return None

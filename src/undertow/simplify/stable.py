@@ -1,0 +1,190 @@
+"""Rules that find the stable functions in people's spellings: softmax, log-softmax, sigmoid, softplus.
+
+They run on the forward pass before it is differentiated. The gradient of the stable function is then
+taken, and p − y follows by the algebra of `polynomial`; no rule here knows a loss.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from undertow import primitives as P
+from undertow.graph import Node
+from undertow.simplify.engine import Simplifier, constant_along, is_op, number, rule
+
+
+def _sum_of(node: Node, shape: Any) -> tuple[Node, tuple[int, ...]] | None:
+    """Return what a node sums and over which axes, if dividing an array of ``shape`` by it is row by row."""
+    if not is_op(node, P.sum_):
+        return None
+    inner, axis = node.inputs[0], node.params["axis"]
+    leading = axis == tuple(range(len(axis)))  # without keepdims, broadcasting lines up trailing axes
+    if inner.spec.shape != shape or not (node.params["keepdims"] or leading):
+        return None
+    return inner, axis
+
+
+@rule("softmax", "exp(z) / Σ exp(z) = softmax(z)", "extends", P.divide)
+def _softmax(s: Simplifier, a: Node, b: Node) -> Any:
+    found = _sum_of(b, a.spec.shape)
+    if is_op(a, P.exp) and found and found[0] is a and len(found[1]) == 1:
+        return P.softmax(s(a.inputs[0]), axis=found[1][0])
+    if a.op is P.transpose and a.spec.ndim == 2 and b.spec.ndim == 1:  # (e.T / e.sum(axis=1)) is (e / e.sum(…))ᵀ
+        inner = a.inputs[0]
+        if is_op(b, P.sum_) and is_op(inner, P.exp) and b.inputs[0] is inner and b.params["axis"] == (1,):
+            return P.transpose(P.softmax(s(inner.inputs[0]), axis=1), axes=(1, 0))
+    return None
+
+
+@rule("division by a reciprocal", "x · (1 / y) = x / y", "rounding", P.multiply)
+def _reciprocal_product(s: Simplifier, a: Node, b: Node) -> Any:
+    for x, y in ((a, b), (b, a)):
+        if y.op is P.divide and number(y.inputs[0]) == 1 and y.spec.ndim == x.spec.ndim and x.spec.ndim > 0:
+            return s(x) / s(y.inputs[1])
+        if y.op is P.reciprocal:
+            return s(x) / s(y.inputs[0])
+    return None
+
+
+@rule("softmax does not change with a shift", "softmax(z − c) = softmax(z)", "extends", P.softmax, P.log_softmax)
+def _softmax_shift(s: Simplifier, x: Node, axis: int) -> Any:
+    if x.op in (P.subtract, P.add) and constant_along(x.inputs[1], x.spec.shape, (axis,)):
+        if x.inputs[0].spec.shape == x.spec.shape:
+            return s.applying(s(x.inputs[0]), axis=axis)
+    return None
+
+
+@rule("log of a softmax", "log softmax(z) = z − log Σ exp(z)", "extends", P.log)
+def _log_softmax(s: Simplifier, x: Node) -> Any:
+    if x.op is P.softmax:
+        return P.log_softmax(s(x.inputs[0]), **x.params)
+    if x.op in (P.getitem, P.transpose, P.reshape) and x.inputs[0].op is P.softmax:  # picking commutes with log
+        inner = x.inputs[0]
+        log_p = P.log_softmax(s(inner.inputs[0]), **inner.params)
+        return x.op(log_p, *[s(y) for y in x.inputs[1:]], **x.params)  # type: ignore[operator]
+    return None
+
+
+@rule("log of a sum of exponentials", "log Σ exp(z) = logsumexp(z)", "extends", P.log)
+def _logsumexp(s: Simplifier, x: Node) -> Any:
+    if x.op is P.sum_ and x.inputs[0].op is P.exp:
+        return P.logsumexp(s(x.inputs[0].inputs[0]), **x.params)
+    return None
+
+
+@rule("log-sum-exp with a shift", "c + log Σ exp(z − c) = log Σ exp(z)", "extends", P.add)
+def _logsumexp_shift(s: Simplifier, a: Node, b: Node) -> Any:
+    for x, c in ((a, b), (b, a)):
+        if x.op is P.logsumexp and x.inputs[0].op is P.subtract and x.params["keepdims"] and x.inputs[0].inputs[1] is c:
+            return P.logsumexp(s(x.inputs[0].inputs[0]), **x.params)
+    return None
+
+
+@rule("log-softmax", "z − log Σ exp(z) = log softmax(z)", "extends", P.subtract)
+def _log_softmax_difference(s: Simplifier, a: Node, b: Node) -> Any:
+    if b.op is P.logsumexp and b.inputs[0] is a and len(b.params["axis"]) == 1:
+        axis = b.params["axis"][0]
+        if b.params["keepdims"] or axis == 0:
+            return P.log_softmax(s(a), axis=axis)
+    return None
+
+
+@rule("exp of a log", "exp(log softmax(z)) = softmax(z)", "rounding", P.exp)
+def _exp_log(s: Simplifier, x: Node) -> Any:
+    return P.softmax(s(x.inputs[0]), **x.params) if x.op is P.log_softmax else None
+
+
+@rule("log of an exp", "log(exp(z)) = z", "extends", P.log)
+def _log_exp(s: Simplifier, x: Node) -> Any:
+    return x.inputs[0] if x.op is P.exp else None
+
+
+def _one_plus(node: Node, op: P.Primitive) -> Node | None:
+    """Return x where the node is 1 + op(x), written in either order."""
+    if node.op is P.add:
+        for one, other in (node.inputs, node.inputs[::-1]):
+            if number(one) == 1 and other.op is op:
+                return other.inputs[0]
+    return None
+
+
+@rule("sigmoid", "1 / (1 + exp(−z)) = σ(z), exp(z) / (1 + exp(z)) = σ(z)", "extends", P.divide)
+def _sigmoid(s: Simplifier, a: Node, b: Node) -> Any:
+    z = _one_plus(b, P.exp)
+    if z is None:
+        return None
+    if number(a) == 1:
+        return P.sigmoid(-s(z))
+    return P.sigmoid(s(z)) if a.op is P.exp and a.inputs[0] is z else None
+
+
+@rule("sigmoid as a reciprocal", "(1 + exp(−z))⁻¹ = σ(z)", "extends", P.reciprocal, P.power)
+def _sigmoid_reciprocal(s: Simplifier, a: Node, *exponent: Node) -> Any:
+    z = _one_plus(a, P.exp)
+    return P.sigmoid(-s(z)) if z is not None and all(number(y) == -1 for y in exponent) else None
+
+
+@rule("sigmoid as a tanh", "½ (1 + tanh(z)) = σ(2 z)", "rounding", P.multiply, P.divide)
+def _sigmoid_tanh(s: Simplifier, a: Node, b: Node) -> Any:
+    half = number(b) == 2 if s.applying is P.divide else number(a) == 0.5 or number(b) == 0.5
+    z = _one_plus(b if number(a) == 0.5 else a, P.tanh) if half else None
+    return P.sigmoid(2.0 * s(z)) if z is not None else None
+
+
+@rule("complement of a sigmoid", "1 − σ(z) = σ(−z)", "extends", P.subtract)
+def _complement(s: Simplifier, a: Node, b: Node) -> Any:
+    return P.sigmoid(-s(b.inputs[0])) if number(a) == 1 and b.op is P.sigmoid and not s.in_backward else None
+
+
+@rule("log of a sigmoid", "log σ(z) = −log(1 + exp(−z))", "extends", P.log)
+def _log_sigmoid(s: Simplifier, x: Node) -> Any:
+    if x.op is P.sigmoid:
+        return -P.softplus(-s(x.inputs[0]))
+    return None
+
+
+@rule("softplus", "log(1 + exp(z)) = softplus(z)", "extends", P.log, P.log1p)
+def _softplus(s: Simplifier, x: Node) -> Any:
+    if s.applying is P.log:
+        z = _one_plus(x, P.exp)
+        return P.softplus(s(z)) if z is not None else None
+    if x.op is P.exp:
+        return P.softplus(s(x.inputs[0]))
+    if x.op is P.negative and x.inputs[0].op is P.sigmoid:
+        return -P.softplus(s(x.inputs[0].inputs[0]))
+    return None
+
+
+@rule("softplus by logaddexp", "logaddexp(0, z) = softplus(z)", "rounding", P.logaddexp)
+def _softplus_logaddexp(s: Simplifier, a: Node, b: Node) -> Any:
+    for zero, z in ((a, b), (b, a)):
+        if number(zero) == 0:
+            return P.softplus(s(z))
+    return None
+
+
+def _terms(node: Node, sign: int = 1, depth: int = 0) -> list[tuple[int, Node]]:
+    """Take a sum apart into signed terms, at most eight deep."""
+    if depth < 8 and node.op in (P.add, P.subtract):
+        a, b = node.inputs
+        flip = -sign if node.op is P.subtract else sign
+        return _terms(a, sign, depth + 1) + _terms(b, flip, depth + 1)
+    return [(sign, node)]
+
+
+@rule("softplus in two parts", "max(z, 0) + log(1 + exp(−|z|)) = softplus(z)", "rounding", P.add)
+def _softplus_parts(s: Simplifier, a: Node, b: Node) -> Any:
+    terms = _terms(a) + _terms(b)
+    for i, (sign, tail) in enumerate(terms):
+        inner = tail.inputs[0] if tail.op is P.softplus else None
+        if sign != 1 or inner is None or inner.op is not P.negative or inner.inputs[0].op is not P.absolute:
+            continue
+        z = inner.inputs[0].inputs[0]
+        for j, (other, ramp) in enumerate(terms):
+            if other == 1 and ramp.op is P.maximum and z in ramp.inputs and any(number(x) == 0 for x in ramp.inputs):
+                total = P.softplus(s(z))
+                for k, (kept, term) in enumerate(terms):
+                    if k not in (i, j):
+                        total = total + s(term) if kept == 1 else total - s(term)
+                return total
+    return None

@@ -1,0 +1,191 @@
+"""Rules about shapes, copies and signs: nearly all exact, none changes what is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from undertow import primitives as P
+from undertow.graph import CONSTANT, Node, broadcast_shapes
+from undertow.simplify.engine import Simplifier, number, rule
+
+ELEMENTWISE = (P.add, P.subtract, P.multiply, P.divide, P.where, P.maximum, P.minimum, P.greater, P.less,
+               P.greater_equal, P.less_equal, P.equal, P.not_equal)  # fmt: skip
+LINEAR = (P.sum_, P.mean_, P.broadcast_to, P.expand_dims, P.reshape, P.transpose, P.squeeze)
+
+
+@rule("identity", "x = x", "exact", P.identity)
+def _identity(s: Simplifier, x: Node) -> Any:
+    return x
+
+
+@rule("same shape", "an array brought to the shape or dtype it has stays as it is", "exact",
+      P.reshape, P.broadcast_to, P.astype, P.transpose)  # fmt: skip
+def _same(s: Simplifier, x: Node, **params: Any) -> Any:
+    has = {"shape": x.spec.shape, "dtype": x.spec.dtype, "axes": tuple(range(x.spec.ndim))}
+    return x if all(value == has[key] for key, value in params.items()) else None
+
+
+@rule("double transpose", "(xᵀ)ᵀ = x", "exact", P.transpose)
+def _transposes(s: Simplifier, x: Node, axes: tuple[int, ...]) -> Any:
+    if x.op is P.transpose:
+        inner = x.params["axes"]
+        return P.transpose(s(x.inputs[0]), axes=tuple(inner[i] for i in axes))
+    return None
+
+
+@rule("transposed product", "(a b)ᵀ = bᵀ aᵀ", "rounding", P.transpose)
+def _transposed_product(s: Simplifier, x: Node, axes: tuple[int, ...]) -> Any:
+    if x.op is P.matmul and axes == (1, 0) and all(a.spec.ndim == 2 for a in x.inputs):
+        a, b = x.inputs
+        return P.transpose(s(b), axes=(1, 0)) @ P.transpose(s(a), axes=(1, 0))
+    return None
+
+
+@rule("double reshape", "only the last shape counts", "exact", P.reshape)
+def _reshapes(s: Simplifier, x: Node, shape: Any) -> Any:
+    return P.reshape(s(x.inputs[0]), shape=shape) if x.op is P.reshape else None
+
+
+@rule("reduced axis kept", "a sum whose axis is inserted again keeps it", "exact", P.expand_dims, P.reshape)
+def _keep_axis(s: Simplifier, x: Node, **params: Any) -> Any:
+    if x.op not in (P.sum_, P.mean_, P.max_, P.min_, P.logsumexp) or x.params["keepdims"]:
+        return None
+    inner, axis = x.inputs[0], x.params["axis"]
+    kept = tuple(1 if i in axis else size for i, size in enumerate(inner.spec.shape))
+    if params.get("shape") == kept or params.get("axis") == axis:
+        return x.op(s(inner), axis=axis, keepdims=True)  # type: ignore[operator]
+    return None
+
+
+@rule("inserted axes", "x[:, None] inserts an axis", "exact", P.getitem)
+def _insert_axes(s: Simplifier, x: Node, *picks: Node, index: tuple[Any, ...]) -> Any:
+    if picks or not all(entry is None or _is_full(entry) for entry in index) or None not in index:
+        return None
+    return P.expand_dims(s(x), axis=tuple(i for i, entry in enumerate(index) if entry is None))
+
+
+def _is_full(entry: Any) -> bool:
+    return hasattr(entry, "step") and entry.start is None and entry.stop is None and entry.step in (None, 1)
+
+
+@rule("squeeze of an inserted axis", "removing the axes just inserted", "exact", P.squeeze)
+def _squeeze(s: Simplifier, x: Node, axis: tuple[int, ...]) -> Any:
+    return x.inputs[0] if x.op is P.expand_dims and x.params["axis"] == axis else None
+
+
+@rule("broadcasting is implied", "op(broadcast(x), y) = op(x, y) where y has the shape already", "exact", *ELEMENTWISE)
+def _implied_broadcast(s: Simplifier, *inputs: Node) -> Any:
+    shape = broadcast_shapes(*[x.spec.shape for x in inputs])
+    for i, x in enumerate(inputs):
+        if x.op is P.broadcast_to or (x.op is P.expand_dims and x.inputs[0].spec.ndim == 0):
+            rest = [*inputs[:i], x.inputs[0], *inputs[i + 1 :]]
+            try:
+                same = broadcast_shapes(*[y.spec.shape for y in rest]) == shape
+            except ValueError:
+                same = False
+            if same:
+                return s.add(s.applying, tuple(rest), {})
+    return None
+
+
+@rule("double broadcast", "only the last shape counts", "exact", P.broadcast_to)
+def _broadcasts(s: Simplifier, x: Node, shape: Any) -> Any:
+    if x.op is P.broadcast_to:
+        return P.broadcast_to(s(x.inputs[0]), shape=shape)
+    if x.op is P.expand_dims and (
+        x.inputs[0].spec.ndim == 0 or x.params["axis"] == tuple(range(len(x.params["axis"])))
+    ):
+        return P.broadcast_to(s(x.inputs[0]), shape=shape)
+    return None
+
+
+@rule("axes of a repeated number", "a number repeated along more axes", "exact", P.expand_dims, P.reshape, P.transpose)
+def _expand_broadcast(s: Simplifier, x: Node, **params: Any) -> Any:
+    if x.op is P.broadcast_to and x.inputs[0].spec.ndim == 0:
+        op = s.applying
+        return P.broadcast_to(s(x.inputs[0]), shape=op.infer(x.spec, **params).shape)
+    return None
+
+
+@rule("double negation", "−(−x) = x", "exact", P.negative)
+def _double_negation(s: Simplifier, x: Node) -> Any:
+    return x.inputs[0] if x.op is P.negative else None
+
+
+@rule("negated difference", "−(a − b) = b − a", "rounding", P.negative)
+def _negated_difference(s: Simplifier, x: Node) -> Any:
+    if x.op is P.subtract:
+        return s(x.inputs[1]) - s(x.inputs[0])
+    if x.op in (P.divide, P.multiply) and x.inputs[0].op is P.subtract and s.in_backward:
+        return x.op(-s(x.inputs[0]), s(x.inputs[1]))  # type: ignore[operator]
+    return None
+
+
+@rule("signs", "a + (−b) = a − b, a − (−b) = a + b", "exact", P.add, P.subtract)
+def _signs(s: Simplifier, a: Node, b: Node) -> Any:
+    plus = s.applying is P.add
+    if b.op is P.negative:
+        return s(a) - s(b.inputs[0]) if plus else s(a) + s(b.inputs[0])
+    if a.op is P.negative:
+        return s(b) - s(a.inputs[0]) if plus else -(s(a.inputs[0]) + s(b))
+    return None
+
+
+@rule("sign of a product", "(−a) b = −(a b)", "exact", P.multiply, P.divide, P.matmul)
+def _sign_of_product(s: Simplifier, a: Node, b: Node) -> Any:
+    if a.op is P.negative:
+        return -s.applying(s(a.inputs[0]), s(b))
+    if b.op is P.negative:
+        return -s.applying(s(a), s(b.inputs[0]))
+    return None
+
+
+@rule("sign through a linear operation", "sum(−x) = −sum(x)", "exact", *LINEAR)
+def _sign_through(s: Simplifier, x: Node, **params: Any) -> Any:
+    return -s.applying(s(x.inputs[0]), **params) if x.op is P.negative else None
+
+
+@rule("one and zero", "1 x = x, x / 1 = x, x − 0 = x, (−1) x = −x", "exact", P.multiply, P.divide, P.subtract, P.power)
+def _neutral(s: Simplifier, a: Node, b: Node) -> Any:
+    op = s.applying
+    left, right = number(a), number(b)
+    if op is P.multiply:
+        for value, other in ((left, b), (right, a)):
+            if value == 1:
+                return other
+            if value == -1:
+                return -s(other)
+    elif right == 1 and op is not P.subtract:
+        return a
+    elif (op is P.subtract and right == 0) or (op is P.divide and right == -1):
+        return a if op is P.subtract else -s(a)
+    elif op is P.divide and left == -1:
+        return -(_one(s, a, b) / s(b))
+    return None
+
+
+def _one(s: Simplifier, a: Node, b: Node) -> Any:
+    value = 1.0 if a.spec.weak else a.spec.dtype.type(1)
+    return s(s.intern(Node(CONSTANT, (), {}, P.spec_of(value), value)))
+
+
+@rule("zero added", "x + 0 = x", "rounding", P.add)
+def _add_zero(s: Simplifier, a: Node, b: Node) -> Any:
+    return b if number(a) == 0 else a if number(b) == 0 else None
+
+
+@rule("plain numbers", "a 0-d constant of the array's dtype is a number", "exact", P.add, P.subtract, P.multiply, P.divide)
+def _plain_numbers(s: Simplifier, a: Node, b: Node) -> Any:
+    for x, other in ((a, b), (b, a)):
+        if number(x) is None or x.spec.weak or other.spec.weak or x.spec.dtype != other.spec.dtype:
+            continue
+        if x.spec.dtype.kind != "f":
+            continue
+        plain = s.intern(Node(CONSTANT, (), {}, P.spec_of(float(x.value)), float(x.value)))
+        return s.applying(s(plain), s(other)) if x is a else s.applying(s(other), s(plain))
+    return None
+
+
+@rule("equal branches", "where(c, x, x) = x", "exact", P.where)
+def _equal_branches(s: Simplifier, condition: Node, a: Node, b: Node) -> Any:
+    return a if a is b else None

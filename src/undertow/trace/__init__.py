@@ -1,0 +1,21 @@
+"""From a Python function and example arguments to a graph."""
+
+from undertow.trace.function import (
+    Traced,
+    argument_names,
+    is_array_like,
+    trace_function,
+)
+from undertow.trace.tracer import NotingTrace, Trace, Tracer, constant, user_line
+
+__all__ = [
+    "NotingTrace",
+    "Trace",
+    "Traced",
+    "Tracer",
+    "argument_names",
+    "constant",
+    "is_array_like",
+    "trace_function",
+    "user_line",
+]

@@ -1,0 +1,434 @@
+"""From a Python function and example arguments to a graph: the arguments are replaced by tracers.
+
+A tracer answers to operators, NumPy ufuncs, NumPy functions, methods and indexing by recording a node.
+With values (`ut.grad`) each operation is also computed at once, so `if x > 0` sees the number;
+without (`ut.backprop`, `ut.compile`) only shapes and dtypes are known and the batch size has a name.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow.errors import (
+    ControlFlowError,
+    DTypeError,
+    EscapedTracerError,
+    InPlaceError,
+    ShapeError,
+    UndertowError,
+    UnsupportedError,
+)
+from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+
+_HERE = str(Path(__file__).parent.parent)
+_LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
+_NUMPY = str(Path(np.__file__).parent)
+
+
+def user_frame() -> FrameType | None:
+    """Return the innermost frame that is not ours or NumPy's; layers and losses count as the user's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        ours = file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)
+        if not ours and not file.startswith((_NUMPY, "<frozen", "<__array_function__")):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def user_line() -> str | None:
+    """Return ``"file.py:12"``, where the user's code is now."""
+    frame = user_frame()
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+
+
+def constant(value: Any) -> Node:
+    """Make a constant; an array is copied, so that a later write to it changes nothing here."""
+    spec = P.spec_of(value)
+    if spec.dtype.kind not in "fiub":
+        raise DTypeError(
+            f"{user_line() or 'a constant'}: {spec.dtype} cannot be traced. Use real numbers"
+            f"{'; complex ones are out of scope for now' if spec.dtype.kind == 'c' else ''}."
+        )
+    if isinstance(value, np.ndarray) and value.flags.writeable:
+        value = value.copy()
+        value.flags.writeable = False
+    elif not isinstance(value, np.ndarray | np.generic) and not spec.weak:
+        value = np.asarray(value)  # a list of numbers
+    return Node(CONSTANT, (), {}, spec, value)
+
+
+class Trace:
+    """One run of a function under tracers. ``depth`` grows with nesting; a closed one takes no more."""
+
+    def __init__(self, depth: int = 0) -> None:
+        self.depth = depth
+        self.open = True
+        self.origin: Node | None = None  # while differentiating: the node whose chain rule is applied
+        self.sizes: dict[Dim, Tracer] = {}
+
+    def add(self, op: P.Primitive, inputs: tuple[Node, ...], params: dict[str, Any]) -> Node:
+        """Record an operation; compute it if all its inputs have values, else only its spec."""
+        weak = True
+        for x in inputs:
+            if x.value is None:
+                return Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))
+            weak = weak and x.spec.weak
+        if not inputs:
+            return Node(op, inputs, params, op.infer(**params))
+        value = op.forward(*[x.value for x in inputs], **params)
+        spec = Spec(np.shape(value), value.dtype, weak)
+        return Node(op, inputs, params, spec, value.item() if weak else value)
+
+    def note(self, node: Node) -> None:
+        """Hear of a new node; the plain trace keeps no notes."""
+
+    def size(self, size: Size) -> Any:
+        """Return a size as a value: the number, or one tracer for each symbolic size."""
+        if not isinstance(size, Dim):
+            return size
+        if size not in self.sizes:
+            self.sizes[size] = Tracer(self.add(P.size, (), {"dim": size}), self)
+        return self.sizes[size]
+
+
+class NotingTrace(Trace):
+    """A trace without values that notes what people will read: lines, and local variables' names."""
+
+    code: CodeType | None = None  # of the function being traced: names are looked for from there inwards
+
+    def add(self, op: P.Primitive, inputs: tuple[Node, ...], params: dict[str, Any]) -> Node:
+        """Record an operation by its spec alone."""
+        return Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))
+
+    def note(self, node: Node) -> None:
+        """Note where a node comes from: the user's line, or the node whose chain rule made it."""
+        if self.origin is not None:
+            node.backward, node.line = True, self.origin.line
+            return
+        frame = user_frame()
+        if frame is None:
+            return
+        node.line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        frames = [frame]
+        while frame.f_back is not None and frame.f_code is not self.code:
+            frame = frame.f_back
+            frames.append(frame)
+        if frames[-1].f_code is not self.code:
+            frames = frames[:1]
+        for outer in reversed(frames):  # the caller's name for a value comes before the callee's
+            if _holds_user_code(outer.f_code):
+                name_locals(outer)
+
+    def watch_returns(self, frame: FrameType, event: str, _: Any) -> None:
+        """Name what a function of the user's still holds when it returns (a `sys.setprofile` hook)."""
+        if event == "return" and _holds_user_code(frame.f_code):
+            name_locals(frame)
+
+
+def _holds_user_code(code: CodeType) -> bool:
+    file = code.co_filename
+    return not file.startswith((_HERE, _NUMPY, "<")) or file.startswith(_LIKE_USER_CODE) or file.startswith("<doctest")
+
+
+def name_locals(frame: FrameType) -> None:
+    """Give each traced local variable's node the variable's name, unless it has one of a person's choosing."""
+    for name, value in frame.f_locals.items():
+        if type(value) is Tracer and not name.startswith(("_", ".")):
+            node = value.node
+            if node.name is None or (node.op is INPUT and not node.name.isidentifier()):
+                node.name = name
+
+
+def user_shapes(args: Sequence[Any], frame: FrameType | None) -> str:
+    """Say how the operands are called in the user's code and what shape each has."""
+    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items() if isinstance(value, Tracer | np.ndarray)}
+    parts = []
+    for position, x in enumerate(args):
+        name = (x.node.name if isinstance(x, Tracer) else None) or known.get(id(x)) or f"operand {position + 1}"
+        parts.append(f"{name} is {show_shape(P.shape_of(x))}")
+    return ", ".join(parts)
+
+
+def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[str, Any], error: Exception) -> Exception:
+    """Make the error people see when an operation cannot be applied: where, both shapes, the remedy."""
+    frame = user_frame()
+    where = f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})" if frame else ""
+    if not isinstance(error, UndertowError):
+        try:
+            primitive.infer(*[P.spec_of(x) for x in args], **params)
+        except UndertowError as better:
+            error = better
+        except Exception:  # the shape rule failed as well: NumPy's own words are the best there are
+            pass
+    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items()}
+    names = [(x.node.name if isinstance(x, Tracer) else None) or known.get(id(x)) or f"x{i + 1}" for i, x in enumerate(args)]
+    try:
+        code = primitive.spell(*[P.Code(n) for n in names], out=None, ndim=P.spec_of(args[0]).ndim, **params).text
+    except Exception:  # an operation whose spelling needs its result
+        code = primitive.name
+    kind = type(error) if isinstance(error, UndertowError) else ShapeError if isinstance(error, ValueError) else DTypeError
+    return kind(f"{code}{where}: {user_shapes(args, frame)}: {error}")
+
+
+class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
+    """Stands for an array while a function is traced. It behaves like one and cannot be written to.
+
+    ``x += v`` rebinds it to the sum. Views of it that were made before then are stale: using one is an
+    error, because in NumPy it would have changed with x.
+    """
+
+    __slots__ = ("_owner", "_seen", "_version", "node", "trace")
+    __array_priority__: ClassVar[float] = 1000.0
+
+    def __init__(self, node: Node, trace: Trace, owner: Tracer | None = None) -> None:
+        self.node = node
+        self.trace = trace
+        self._version = 0  # how often it was written to
+        self._owner = owner  # whose memory it would share in NumPy
+        self._seen = owner._version if owner is not None else 0
+
+    # -- recording ---------------------------------------------------------------------------------
+
+    def bind(self, primitive: P.Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Tracer:
+        """Record ``primitive(*args, **params)``; the innermost trace among the arguments takes it."""
+        trace = self.trace
+        inputs = []
+        for x in args:
+            if isinstance(x, Tracer):
+                if x._owner is not None and x._seen != x._owner._version:
+                    raise InPlaceError(
+                        f"{user_line()}: this is a view of an array that was changed in place after the view was "
+                        f"made. Make the view after the change, or take a copy with .copy() before."
+                    )
+                if x.trace.depth > trace.depth:
+                    trace = x.trace
+                inputs.append(x.node)
+            else:
+                inputs.append(constant(x))
+        if not trace.open:
+            raise EscapedTracerError(
+                f"{user_line()}: a traced value is used after the function that made it has returned. "
+                f"Return it from the function instead of keeping it elsewhere."
+            )
+        try:
+            node = trace.add(primitive, tuple(inputs), params)
+        except NeedsConcreteSize:
+            raise
+        except (UndertowError, ValueError, TypeError, IndexError) as error:
+            raise explain_failure(primitive, args, params, error) from None
+        trace.note(node)
+        return Tracer(node, trace, args[0] if primitive.view and isinstance(args[0], Tracer) else None)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
+        name = f"np.{ufunc.__name__}"
+        if method != "__call__":
+            raise UnsupportedError(f"{user_line()}: {name}.{method} cannot be traced yet. Write it with np.sum, np.max or a loop.")
+        if kwargs:
+            out = kwargs.get("out")
+            if out is not None and isinstance(out[0], np.ndarray):
+                raise InPlaceError(
+                    f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
+                    f"x = {name}(…) instead of {name}(…, out=x) or x += …, or start from np.zeros_like of a traced array."
+                )
+            option = next(iter(kwargs))
+            raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
+        primitive = P.UFUNCS.get(ufunc)
+        if primitive is not None:
+            return self.bind(primitive, args, {})
+        answer = P.FUNCTIONS.get(ufunc)
+        if answer is not None:
+            return answer(*args)
+        raise UnsupportedError(self._unknown(name))
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        answer = P.FUNCTIONS.get(function)
+        module = function.__module__.replace("numpy", "np", 1)
+        if answer is None:
+            raise UnsupportedError(self._unknown(f"{module}.{function.__name__}"))
+        try:
+            return answer(*args, **kwargs)
+        except TypeError as error:
+            if isinstance(error, UndertowError) or error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
+            raise UnsupportedError(f"{user_line()}: {module}.{function.__name__}: {error}") from None
+
+    @staticmethod
+    def _unknown(name: str) -> str:
+        return (
+            f"{user_line()}: {name} has no derivative here yet. Write it with functions that have one "
+            f"(docs/numpy.md lists them)."
+        )
+
+    # -- what is known without a value -------------------------------------------------------------
+
+    @property
+    def spec(self) -> Spec:  # type: ignore[override]
+        return self.node.spec
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The shape; a symbolic size is a traced number, so that ``x.sum() / x.shape[0]`` holds for any batch."""
+        return tuple(self.trace.size(size) for size in self.node.spec.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.node.spec.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.node.spec.dtype
+
+    @property
+    def size(self) -> Any:
+        """The number of elements; a traced number if the batch size is among its factors."""
+        return P.count_of(self)
+
+    def measure(self, size: Size) -> Any:
+        """Return a size as a value to compute with."""
+        return self.trace.size(size)
+
+    @property
+    def T(self) -> Tracer:
+        return np.transpose(self)  # type: ignore[call-overload,no-any-return]
+
+    def as_size(self) -> Size:
+        """Return the symbolic size that this traced number is."""
+        node = self.node
+        if node.op is P.size:
+            return node.params["dim"]  # type: ignore[no-any-return]
+        if node.op is P.multiply:
+            for a, b in (node.inputs, node.inputs[::-1]):
+                if a.op is P.size and b.op is CONSTANT and isinstance(b.value, int):
+                    return Dim(a.params["dim"].symbol, a.params["dim"].count * b.value)
+        return int(self)
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def _value(self, wish: str) -> Any:
+        if self.node.value is not None:
+            return self.node.value
+        if self.node.spec.weak:
+            raise NeedsConcreteSize(f"{user_line()}: {wish} needs the number behind a batch size that is only a name here")
+        raise ControlFlowError(
+            f"{user_line()}: {wish} of {self.node.name or 'a traced array'} {show_shape(self.node.spec.shape)} is not "
+            f"known while only shapes are traced. Write a choice as np.where(condition, a, b), and a loop over a "
+            f"number that does not depend on array values. (ut.grad sees values; ut.compile and ut.backprop do not.)"
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._value("the truth value"))
+
+    def __float__(self) -> float:
+        return float(self._value("the number"))
+
+    def __int__(self) -> int:
+        return int(self._value("the number"))
+
+    def __index__(self) -> int:
+        return int(self._value("the number").__index__())
+
+    def item(self) -> Any:
+        return self._value("the number").item()
+
+    def __len__(self) -> int:
+        if not self.node.spec.shape:
+            raise TypeError("len() of a 0-d array")
+        return int(self.trace.size(self.node.spec.shape[0]))
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise InPlaceError(
+            f"{user_line()}: a traced value cannot become a plain NumPy array (np.array, np.asarray, or writing it "
+            f"into one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, "
+            f"or start from np.zeros_like of a traced array."
+        )
+
+    def __repr__(self) -> str:
+        what = self.node.value if self.node.value is not None else self.node.spec
+        return f"<traced {self.node.name or self.node.op.name}: {what}>"
+
+    __hash__ = object.__hash__
+
+    # -- indexing and writing ----------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        return P.index(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._write(P.update(self, key, value))
+
+    def _write(self, new: Tracer) -> Tracer:
+        if self._owner is not None:
+            raise InPlaceError(
+                f"{user_line()}: writing to a view would change the array it views. Write to that array itself, or "
+                f"to a copy: x = x.copy()."
+            )
+        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
+            raise DTypeError(f"{user_line()}: {new.dtype} cannot be written into {self.dtype} in place. Write x = x + v.")
+        if P.shape_of(new) != P.shape_of(self):
+            raise ShapeError(
+                f"{user_line()}: {show_shape(P.shape_of(new))} cannot be written into {show_shape(P.shape_of(self))} "
+                f"in place. Write x = x + v."
+            )
+        self.node = (new if new.dtype == self.dtype else new.astype(self.dtype)).node
+        self._version += 1
+        return self
+
+    def __iadd__(self, other: Any) -> Tracer:  # type: ignore[misc]
+        return self._write(self + other)
+
+    def __isub__(self, other: Any) -> Tracer:  # type: ignore[misc]
+        return self._write(self - other)
+
+    def __imul__(self, other: Any) -> Tracer:  # type: ignore[misc]
+        return self._write(self * other)
+
+    def __itruediv__(self, other: Any) -> Tracer:  # type: ignore[misc]
+        return self._write(self / other)
+
+    def __ipow__(self, other: Any) -> Tracer:  # type: ignore[misc]
+        return self._write(self**other)
+
+    # -- methods: each is the NumPy function of that name ------------------------------------------
+
+    def astype(self, dtype: Any, **_: Any) -> Tracer:
+        return self.bind(P.astype, (self,), {"dtype": np.dtype(dtype)})
+
+    def copy(self) -> Tracer:
+        return self.bind(P.identity, (self,), {})
+
+    def reshape(self, *shape: Any, order: str = "C") -> Any:
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
+
+    def transpose(self, *axes: Any) -> Any:
+        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)  # type: ignore[call-overload]
+
+    def flatten(self) -> Any:
+        return np.ravel(self).copy()  # type: ignore[call-overload]
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    method.__name__ = function.__name__
+    method.__doc__ = f"The same as ``np.{function.__name__}(x, …)``."
+    return method
+
+
+for _function in (
+    np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std, np.argmax, np.argmin, np.any, np.all,
+    np.ravel, np.squeeze, np.swapaxes, np.clip, np.dot, np.take, np.cumsum, np.repeat, np.round,
+):  # fmt: skip
+    setattr(Tracer, _function.__name__.replace("amax", "max").replace("amin", "min"), _method(_function))

@@ -1,0 +1,23 @@
+"""Training: the step, the loop, callbacks, the run that is kept, and its files."""
+
+from undertow.train.callbacks import Callback, EarlyStopping, EpochInfo
+from undertow.train.checkpoint import load
+from undertow.train.gradients import gradient_table, measure_gradients, print_gradient_table
+from undertow.train.loop import Diverged, train
+from undertow.train.run import Run
+from undertow.train.step import make_gradient, make_step
+
+__all__ = [
+    "train",
+    "Run",
+    "load",
+    "Diverged",
+    "Callback",
+    "EpochInfo",
+    "EarlyStopping",
+    "gradient_table",
+    "measure_gradients",
+    "print_gradient_table",
+    "make_gradient",
+    "make_step",
+]

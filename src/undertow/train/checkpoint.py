@@ -1,0 +1,245 @@
+"""A run as files: parameters in safetensors, everything else in JSON. Loading runs no code.
+
+The folder is written beside its place under another name and renamed, so that it is whole or not there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from undertow.errors import RunError, UndertowError
+from undertow.nn import Dense, Sequential, build_model, describe_model, is_initialized, list_layers
+from undertow.train.run import Run
+
+MODEL, RECORD = "model.safetensors", "run.json"
+FORMAT, VERSION = "undertow-run", 1
+LISTS, OBJECTS = ("history", "gradient_history"), ("settings", "versions", "extras")
+
+
+def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
+    """Save a run as a folder of ``model.safetensors`` and ``run.json``.
+
+    Args:
+        run: the run; its model must be made of built-in layers.
+        path: the folder; its parent is made if missing.
+        overwrite: True replaces a folder that holds a run.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: ``runs/a exists already. …``; a layer of the user's own; the disk refuses.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.nn import initialize
+        >>> run = Run(initialize(Sequential(Dense(2, 1))))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sorted(file.name for file in save(run, Path(folder) / "run").iterdir())
+        ['model.safetensors', 'run.json']
+    """
+    target = Path(path)
+    if target.exists() or target.is_symlink():
+        _check_replaceable(target, overwrite)
+    tensors, header, record = _take_apart(run)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
+            save_file(tensors, new / MODEL, metadata=header)
+            (new / RECORD).write_text(record, encoding="utf-8")
+            _move(new, target, Path(temporary) / "old")
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{target}: the run could not be saved: {error}") from error
+    return target
+
+
+def _move(new: Path, target: Path, old: Path) -> None:
+    """Put the new folder in its place; one that is there is moved away, and back if that fails."""
+    replaces = target.exists()
+    if replaces:
+        os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        if replaces:
+            os.rename(old, target)
+        raise
+
+
+def _check_replaceable(target: Path, overwrite: bool) -> None:
+    """RunError unless the folder may be replaced."""
+    if not target.is_dir() or target.is_symlink():
+        raise RunError(f"{target} exists already and is no folder of its own. Choose another path.")
+    if not any(target.iterdir()):
+        shutil.rmtree(target)
+        return
+    if not overwrite:
+        raise RunError(f"{target} exists already. Choose another path, or save with overwrite=True.")
+    if not (target / RECORD).is_file() or not (target / MODEL).is_file():
+        raise RunError(
+            f"{target} holds something other than a run, so it is not overwritten. Choose another path."
+        )
+
+
+def _take_apart(run: Run) -> tuple[dict[str, Any], dict[str, str], str]:
+    """The parameters by name, the header and the record."""
+    model = run.model if type(run.model) is Sequential else Sequential(run.model)
+    try:
+        architecture = describe_model(model)
+    except UndertowError as error:
+        raise RunError(f"this run cannot be saved: {error}") from None
+    if not is_initialized(model):
+        raise RunError(
+            "this run cannot be saved: its model has no weights yet. Call undertow.nn.initialize first."
+        )
+    tensors = {name: np.ascontiguousarray(value) for name, value in _parameters(model).items()}
+    header = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(architecture)}
+    content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "stopped": run.stopped}
+    content |= {key: getattr(run, key) for key in (*OBJECTS, *LISTS)}
+    try:
+        record = json.dumps(_to_json(content), indent=1, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"this run cannot be saved: its record is no plain data: {error}") from None
+    return tensors, header, record
+
+
+def _parameters(model: Sequential) -> dict[str, Any]:
+    """The arrays of a model by their paths: ``layers[0].W``."""
+    found = {}
+    for path, layer in list_layers(model):
+        for name in ("W", "b"):
+            if getattr(layer, name) is not None:
+                found[f"{path}.{name}"] = getattr(layer, name)
+    return found
+
+
+def _to_json(value: Any) -> Any:
+    """Plain data for JSON; numbers that are not finite become texts, which `_from_json` reads."""
+    if isinstance(value, dict):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return _to_json(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _from_json(value: dict[str, Any]) -> Any:
+    """Undo `_to_json` for one object."""
+    if set(value) == {"float"} and value["float"] in ("nan", "inf", "-inf"):
+        return float(value["float"])
+    return value
+
+
+def load(path: str | Path) -> Run:
+    """Load a run that `Run.save` wrote. Everything is checked, and no code is run.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: ``runs/a: there is no such folder.``; a file that is missing, damaged or does not fit.
+
+    Source: derived here.
+
+    Example:
+        >>> load("no/such/run")
+        Traceback (most recent call last):
+        undertow.errors.RunError: no/such/run: there is no such folder. Give the folder of a run.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunError(f"{folder}: there is no such folder. Give the folder of a run.")
+    model = _load_model(folder / MODEL)
+    record = _load_record(folder / RECORD)
+    values = {key: record[key] for key in (*OBJECTS, *LISTS)}
+    return Run(model, stopped=record["stopped"], **values)
+
+
+def _load_record(file: Path) -> dict[str, Any]:
+    """Read run.json."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"), object_hook=_from_json)
+    except FileNotFoundError:
+        raise RunError(f"{file} is missing, so this is not the folder of a run.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise RunError(f"{file} is no record of a run.")
+    if record.get("version") != VERSION:
+        raise RunError(f"{file} has version {record.get('version')!r}, this Undertow reads {VERSION}.")
+    for key in LISTS:
+        rows = record.get(key)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise RunError(f"{file} is damaged: {key} is not a list of rows.")
+    for key in OBJECTS:
+        if not isinstance(record.get(key), dict):
+            raise RunError(f"{file} is damaged: {key} is not an object.")
+    if not isinstance(record.get("stopped"), str):
+        raise RunError(f"{file} is damaged: stopped is not a text.")
+    if not isinstance(record["settings"].get("loss", ""), str):
+        raise RunError(f"{file} is damaged: its loss is no name.")
+    if record["settings"].get("dtype", "float32") not in ("float32", "float64"):
+        raise RunError(f"{file} is damaged: its dtype is {record['settings']['dtype']!r}.")
+    return record
+
+
+def _load_model(file: Path) -> Sequential:
+    """Read model.safetensors."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            header = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise RunError(f"{file} is missing, so this is not the folder of a run.") from None
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from None
+    if header.get("format") != FORMAT or header.get("version") != str(VERSION):
+        raise RunError(
+            f"{file} holds no model of this Undertow (format {header.get('format')!r}, version "
+            f"{header.get('version')!r})."
+        )
+    try:
+        model = build_model(json.loads(header.get("architecture", "")))
+    except (UndertowError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} is damaged: its architecture: {error}") from None
+    return _fill(model, tensors, file)
+
+
+def _fill(model: Sequential, tensors: dict[str, Any], file: Path) -> Sequential:
+    """Put arrays into a model that was just built, checking name, shape and dtype of each."""
+    wanted: dict[str, tuple[Dense, str, tuple[int, ...]]] = {}
+    for path, layer in list_layers(model):
+        wanted[f"{path}.W"] = (layer, "W", (layer.fan_in, layer.fan_out))
+        if layer.bias:
+            wanted[f"{path}.b"] = (layer, "b", (layer.fan_out,))
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise RunError(f"{file} is damaged: {missing[0]} is missing.")
+    if extra := sorted(tensors.keys() - wanted.keys()):
+        raise RunError(f"{file} is damaged: it holds {extra[0]!r}, which the architecture does not have.")
+    for name, (layer, attribute, shape) in wanted.items():
+        value = tensors[name]
+        if value.shape != shape:
+            raise RunError(f"{file} is damaged: {name} is {value.shape}, the architecture says {shape}.")
+        if value.dtype not in (np.float32, np.float64):
+            raise RunError(f"{file} is damaged: {name} is {value.dtype}, not float32 or float64.")
+        setattr(layer, attribute, value)
+    return model

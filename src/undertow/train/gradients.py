@@ -1,0 +1,148 @@
+"""How large the gradient is, layer by layer: what shows whether it vanishes on its way back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from undertow import trees
+from undertow.nn import Dense, Sequential, list_layers
+
+if TYPE_CHECKING:
+    from undertow.train.run import Run
+
+DECADES = 6
+BAR = 24
+
+
+def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) -> list[dict[str, Any]]:
+    """Measure the root mean square of the gradient in every layer.
+
+    δ, the gradient by a layer's pre-activation z, is the gradient by a bias that has a row for each
+    example, because z = x W + b: each `Dense` layer gets such a bias here, and db is its sum.
+
+    Args:
+        gradient: what `make_gradient` returned.
+        model: the model; it stays as it is.
+        X: inputs of a batch, (m, …).
+        y: targets as the loss takes them.
+
+    Returns:
+        A row for each layer, first to last: ``layer`` (from 1), ``name``, ``path``, ``dW``, ``db``,
+        ``delta`` (None where the layer has none) and ``ratio``, dW by that of the last layer.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.nn import initialize, mean_squared_error
+        >>> from undertow.train.step import make_gradient
+        >>> model = initialize(Sequential(Dense(2, 3), "tanh", Dense(3, 1)))
+        >>> gradient = make_gradient(lambda model, X, y: mean_squared_error(model(X), y))
+        >>> rows = measure_gradients(gradient, model, np.ones((4, 2)), np.ones((4, 1)))
+        >>> [row["name"] for row in rows], rows[-1]["ratio"]
+        (['Dense(2, 3)', 'Dense(3, 1)'], 1.0)
+    """
+    _, grads = gradient(_spread_biases(model, len(X)), X, y)
+    rows: list[dict[str, Any]] = []
+    if isinstance(model, Sequential | Dense):
+        for (path, layer), (_, by) in zip(list_layers(model), list_layers(grads), strict=True):
+            if isinstance(layer, Dense):
+                delta = by.b
+                db = _rms(delta.sum(axis=0)) if layer.b is not None else None
+                rows.append(
+                    {"name": repr(layer), "path": path, "dW": _rms(by.W), "db": db, "delta": _rms(delta)}
+                )
+            elif (size := _rms(*_numbers(by))) is not None:
+                rows.append(
+                    {"name": type(layer).__name__, "path": path, "dW": size, "db": None, "delta": None}
+                )
+    else:
+        for leaf, path in zip(trees.flatten(grads)[0], trees.paths(grads), strict=True):
+            if not callable(leaf):
+                name = path.lstrip(".") or "parameter"
+                rows.append({"name": name, "path": name, "dW": _rms(leaf), "db": None, "delta": None})
+    last = rows[-1]["dW"] if rows else None
+    return [
+        {"layer": number, **row, "ratio": row["dW"] / last if last and math.isfinite(last) else None}
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _spread_biases(item: Any, m: int) -> Any:
+    """The same model with a row of bias for each of m examples."""
+    if isinstance(item, Sequential):
+        return type(item)(*[_spread_biases(layer, m) for layer in item.layers])
+    if isinstance(item, Dense):
+        b = np.zeros(item.fan_out, item.W.dtype) if item.b is None else item.b
+        return dataclasses.replace(item, b=np.repeat(b[None], m, axis=0))
+    return item
+
+
+def _numbers(tree: Any) -> list[Any]:
+    return [leaf for leaf in trees.flatten(tree)[0] if not callable(leaf)]
+
+
+def _rms(*arrays: Any) -> float | None:
+    """The root mean square over arrays; None where there are none."""
+    count = sum(np.size(x) for x in arrays)
+    if not count:
+        return None
+    return math.sqrt(sum(float(np.sum(np.square(x, dtype=np.float64))) for x in arrays) / count)
+
+
+def gradient_table(rows: list[dict[str, Any]]) -> Table:
+    """Lay out gradient sizes as a table, the first layer on top.
+
+    Args:
+        rows: from `measure_gradients`, or ``run.gradient_sizes``.
+
+    Returns:
+        A table for rich; bars are logarithmic and span six decades below the largest.
+
+    Source: derived here.
+
+    Example:
+        >>> gradient_table([]).row_count
+        0
+    """
+    table = Table(title="Gradient size (root mean square), first layer to last", title_justify="left")
+    for name in ("layer", "dW", "db", "delta", "by the last"):
+        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
+    table.add_column(f"dW, {DECADES} decades", no_wrap=True, min_width=BAR)
+    largest = max((row["dW"] for row in rows if math.isfinite(row["dW"])), default=0.0)
+    for row in rows:
+        cells = [f"{row['layer']}  {row['name']}"]
+        cells += ["–" if row[key] is None else f"{row[key]:.2e}" for key in ("dW", "db", "delta")]
+        cells.append("–" if row["ratio"] is None else f"{row['ratio']:.2g}×")
+        length = 0
+        if largest > 0 and 0 < row["dW"] < math.inf:
+            length = max(0, round(BAR * (1 + math.log10(row["dW"] / largest) / DECADES)))
+        table.add_row(*cells, "█" * length or "·")
+    return table
+
+
+def print_gradient_table(run: Run, console: Console | None = None) -> None:
+    """Print how large the gradient was in each layer at the start of the last epoch.
+
+    Args:
+        run: a run.
+        console: where to; the standard output unless told.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.train.run import Run
+        >>> print_gradient_table(Run(None))
+        This run holds no gradient sizes.
+    """
+    console = console or Console(highlight=False)
+    if not run.gradient_sizes:
+        console.print("This run holds no gradient sizes.")
+        return
+    console.print(gradient_table(run.gradient_sizes))

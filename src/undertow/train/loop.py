@@ -1,0 +1,292 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from undertow import trees
+from undertow.data import Batches, as_arrays, split
+from undertow.errors import ArgumentError, ShapeError, TrainingError
+from undertow.nn import find_loss, initialize
+from undertow.optim import Clip, Optimizer, find_optimizer
+from undertow.train.callbacks import EpochInfo, read_callbacks
+from undertow.train.gradients import measure_gradients
+from undertow.train.progress import Progress
+from undertow.train.run import Run
+from undertow.train.step import make_gradient, make_step
+from undertow.train.task import CHUNK, Task, make_task
+
+Array = NDArray[Any]
+
+
+class Diverged(TrainingError):
+    """The loss or a gradient stopped being finite.
+
+    Attributes:
+        run: the run so far; its model is the last one whose parameters were all finite.
+    """
+
+    def __init__(self, message: str, run: Run) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+def train(
+    model: Any,
+    data: Any,
+    *,
+    loss: str | Callable[[Any, Any], Any],
+    optimizer: Optimizer | str | None = None,
+    epochs: int = 20,
+    batch_size: int = 64,
+    validation: float | tuple[Any, Any] | None = 0.1,
+    clip: Clip | None = None,
+    seed: int = 0,
+    dtype: DTypeLike | None = None,
+    progress: bool = True,
+    metrics: Iterable[str] | None = None,
+    callbacks: Iterable[Any] = (),
+) -> Run:
+    """Train a model.
+
+    Args:
+        model: a model of `undertow.nn`, or any callable dataclass that is a parameter tree. Parameters
+            that are None are initialised from ``seed``. The caller's model and arrays stay as they are.
+        data: (X, y): X (m, …), y (m,) or (m, K); integer labels or one-hot rows for classes.
+        loss: a name of ``undertow.nn.LOSSES`` or a function (output, y) → one number. A cross-entropy
+            takes logits unless the model ends in softmax or sigmoid.
+        optimizer: an `Optimizer` or its name; adam unless told.
+        epochs: passes over the data, 1 or more.
+        batch_size: examples a step.
+        validation: the share of data to hold out, or a pair (X, y), or None.
+        clip: a clipping rule.
+        seed: 0 or more; decides initial parameters, the held-out part and the order of examples.
+        dtype: float32 or float64; that of X unless told.
+        progress: False prints nothing.
+        metrics: ``("accuracy",)``, ``()``, or None for accuracy wherever there are classes.
+        callbacks: see `Callback`.
+
+    Returns:
+        The run. Ctrl-C ends training early with what was trained so far.
+
+    Raises:
+        Diverged: ``the loss became nan at epoch 3, step 41 …``; a `TrainingError` with the run so far.
+        ShapeError: layers, inputs and targets that do not fit, found before the first step.
+        DataError: labels out of range, values that are not finite.
+        ArgumentError: an unknown name, a number out of range.
+
+    Source: Goodfellow et al., Deep Learning, 2016, section 8.1.3.
+
+    Example:
+        >>> from undertow.nn import Dense, Sequential
+        >>> X = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+        >>> run = train(Sequential(Dense(1, 1)), (X, 3 * X), loss="mean_squared_error",
+        ...             optimizer="momentum", epochs=100, batch_size=16, progress=False)
+        >>> round(float(run.predict([[0.5]])[0, 0]), 2)
+        1.5
+    """
+    epochs = _read_count("epochs", epochs)
+    optimizer = find_optimizer(optimizer)
+    if clip is not None and not isinstance(clip, Clip):
+        raise ArgumentError(f"clip is {clip!r}. Give a rule such as undertow.optim.clip_by_global_norm(1.0).")
+    X, y = as_arrays(data)
+    dtype = np.dtype(X.dtype if dtype is None else dtype)
+    model = initialize(model, seed, dtype)
+    X = X.astype(dtype, copy=False)
+    task = make_task(find_loss(loss, model), model, X)
+    y = task.read_target(y)
+    X, y, held = _hold_out(X, y, validation, seed, task)
+    batches = Batches(X, y, batch_size, seed)
+    settings = {
+        "loss": task.loss.name, "task": task.loss.task, "logits": task.loss.logits,
+        "optimizer": {"name": optimizer.name, **optimizer.settings},
+        "clip": None if clip is None else {"name": clip.name, **clip.settings},
+        "epochs": epochs, "batch_size": batches.batch_size, "seed": int(seed), "dtype": str(dtype),
+        "validation": "given" if isinstance(validation, tuple | list) else validation,
+        "n_examples": len(X), "n_validation": 0 if held is None else len(held[0]),
+    }  # fmt: skip
+    run = Run(model, settings=settings, versions=_versions())
+    loop = _Loop(run, task, batches, held, epochs, _wants_accuracy(metrics, task), optimizer.init(model))
+    loop.run_all(optimizer, clip, Progress(bool(progress), epochs, len(X)), callbacks)
+    return run
+
+
+@dataclass
+class _Loop:
+    """The state of a training in progress."""
+
+    run: Run
+    task: Task
+    batches: Batches
+    held: tuple[Array, Array] | None
+    epochs: int
+    accuracy: bool
+    state: Any
+    n_steps: int = 0
+    losses: list[float] = field(default_factory=list)  # of this epoch, each weighted by its examples
+    seen: int = 0
+    good: Any = None  # the model at the end of the last epoch
+
+    def run_all(
+        self, optimizer: Optimizer, clip: Clip | None, progress: Progress, callbacks: Iterable[Any]
+    ) -> None:
+        """Train all epochs, or until something ends it."""
+        after_epoch, after_step = read_callbacks(callbacks)
+        gradient = make_gradient(self.compute_loss)
+        step = make_step(self.compute_loss, optimizer, clip)
+        self.good = self.run.model
+        started = time.perf_counter()
+        with progress:
+            for epoch in range(1, self.epochs + 1):
+                begun = time.perf_counter()
+                interrupted = False
+                try:
+                    self.run_epoch(epoch, step, gradient, progress, after_step)
+                except KeyboardInterrupt:
+                    interrupted = True
+                    self.run.stopped = "interrupted"
+                if self.seen:
+                    row = self.make_row(epoch, started, begun)
+                    self.run.history.append(row)
+                    progress.after_epoch(row)
+                    self.good = self.run.model
+                    sizes = [size for size in self.run.gradient_history if size["epoch"] == epoch]
+                    info = EpochInfo(epoch, self.epochs, row, self.run.model, sizes)
+                    if any([function(info) is True for function in after_epoch]) and not interrupted:
+                        self.run.stopped = "callback"
+                if self.run.stopped != "finished":
+                    progress.say(
+                        f"Stopped in epoch {epoch}: {self.run.stopped}. The run holds what was trained."
+                    )
+                    break
+
+    def run_epoch(
+        self, epoch: int, step: Any, gradient: Any, progress: Progress, after_step: list[Callable[..., Any]]
+    ) -> None:
+        """Train one epoch."""
+        self.losses, self.seen = [], 0
+        for number, (X, rows) in enumerate(self.batches.epoch(epoch - 1), 1):
+            y = self.task.encode(rows)
+            try:
+                if number == 1:
+                    sizes = measure_gradients(gradient, self.run.model, X, y)
+                    self.run.gradient_history += [{"epoch": epoch, **size} for size in sizes]
+                loss, model, state = step(self.run.model, self.state, X, y)
+            except TrainingError as error:
+                raise self.diverge(f"epoch {epoch}, step {number}: {error}") from None
+            if not math.isfinite(loss):
+                raise self.diverge(_explain(loss, epoch, number, self.run.settings))
+            self.run.model, self.state = model, state
+            self.n_steps += 1
+            self.losses.append(loss * len(X))
+            self.seen += len(X)
+            for function in after_step:
+                function(epoch, number, loss, model)
+            progress.after_step(epoch, self.seen, loss)
+
+    def compute_loss(self, model: Any, X: Any, y: Any) -> Any:
+        """Compute the loss of a model on a batch."""
+        output = model(X)
+        loss = self.task.loss.function(output, y)
+        return loss
+
+    def diverge(self, message: str) -> Diverged:
+        """Make the error, and leave the last finite model in the run."""
+        self.run.stopped = "diverged"
+        leaves = [leaf for leaf in trees.flatten(self.run.model)[0] if not callable(leaf)]
+        if not all(np.isfinite(leaf).all() for leaf in leaves):
+            self.run.model = self.good
+        return Diverged(message, self.run)
+
+    def make_row(self, epoch: int, started: float, begun: float) -> dict[str, Any]:
+        """Make the row of the history for this epoch."""
+        rate = self.seen / max(time.perf_counter() - begun, 1e-9)
+        row: dict[str, Any] = {
+            "epoch": epoch,
+            "step": self.n_steps,
+            "loss": math.fsum(self.losses) / self.seen,
+        }
+        if self.accuracy:
+            rows = self.batches.order(epoch - 1)[:CHUNK]
+            row["accuracy"] = self.task.evaluate(self.run.model, self.batches.X[rows], self.batches.y[rows])[
+                1
+            ]
+        if self.held is not None:
+            loss, accuracy = self.task.evaluate(self.run.model, *self.held)
+            row["validation_loss"] = loss
+            if self.accuracy:
+                row["validation_accuracy"] = accuracy
+        return {**row, "seconds": time.perf_counter() - started, "examples_per_second": rate}
+
+
+def _explain(loss: float, epoch: int, step: int, settings: dict[str, Any]) -> str:
+    """Say where the loss stopped being finite and what to try."""
+    rate = settings["optimizer"].get("rate")
+    remedies = [f"a learning rate below {rate:g}" if rate else "a lower learning rate"]
+    if settings["clip"] is None:
+        remedies.append("clip=undertow.optim.clip_by_global_norm(1.0)")
+    remedies.append("inputs scaled to mean 0 and deviation 1")
+    if settings["task"] in ("binary", "categorical") and not settings["logits"]:
+        remedies.append("a model without its last activation, so that the loss takes logits")
+    return f"the loss became {loss} at epoch {epoch}, step {step}. Try {', or '.join(remedies)}."
+
+
+def _hold_out(
+    X: Array, y: Array, validation: Any, seed: int, task: Task
+) -> tuple[Array, Array, tuple[Array, Array] | None]:
+    """Split off the validation part."""
+    if validation is None:
+        return X, y, None
+    if isinstance(validation, tuple | list):
+        X_held, y_held = as_arrays(validation)
+        if X_held.shape[1:] != X.shape[1:]:
+            raise ShapeError(
+                f"the validation X is {X_held.shape}, X is {X.shape}: their columns differ. Give both the "
+                "same columns."
+            )
+        return X, y, (X_held.astype(X.dtype, copy=False), task.read_target(y_held, "the validation y"))
+    if isinstance(validation, bool) or not isinstance(validation, int | float | np.number):
+        raise ArgumentError(
+            f"validation is {validation!r}. Give a share such as 0.1, a pair (X, y), or None."
+        )
+    labels = y if task.classifies and y.ndim == 1 else None
+    kept, held = split(len(X), float(validation), int(seed), labels)
+    return X[kept], y[kept], (X[held], y[held]) if len(held) else None
+
+
+def _wants_accuracy(metrics: Iterable[str] | None, task: Task) -> bool:
+    """Whether to measure accuracy."""
+    if metrics is None:
+        return task.classifies
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    for name in names:
+        if name != "accuracy":
+            raise ArgumentError(f"there is no metric {name!r}. Use 'accuracy'; the loss is always measured.")
+    if names and not task.classifies:
+        raise ArgumentError(f"accuracy needs classes, but the loss is {task.loss.name}. Leave metrics out.")
+    return bool(names)
+
+
+def _read_count(name: str, value: int) -> int:
+    """A whole number of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ArgumentError(f"{name} must be a whole number of 1 or more, got {value!r}.")
+    return int(value)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("undertow")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}

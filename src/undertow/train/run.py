@@ -1,0 +1,117 @@
+"""A run: the trained model, how it came about, and what can be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from undertow.data.arrays import read_array
+from undertow.errors import ArgumentError, ShapeError
+from undertow.nn import LOSSES, Loss, sigmoid, softmax
+from undertow.train.task import CHUNK, Task
+
+
+@dataclass(eq=False)
+class Run:
+    """What training leaves behind.
+
+    Attributes:
+        model: the trained model.
+        history: a row (dict) an epoch: epoch, step, loss, accuracy, validation_loss,
+            validation_accuracy, seconds, examples_per_second. Without classes or validation their
+            columns are absent. ``loss`` is the mean over the epoch's steps; the others are measured at
+            its end, ``accuracy`` on at most 4096 training examples.
+        gradient_history: gradient sizes by layer at the first step of each epoch, with ``epoch``.
+        settings: how it was trained, as plain data.
+        stopped: ``"finished"``, ``"interrupted"``, ``"callback"`` or ``"diverged"``.
+        versions: of Python, NumPy and Undertow.
+        extras: plain data that a caller wants to be saved with the run.
+    """
+
+    model: Any
+    history: list[dict[str, Any]] = field(default_factory=list)
+    gradient_history: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    stopped: str = "finished"
+    versions: dict[str, str] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        last = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
+        return f"Run({self.model!r}, {len(self.history)} epochs, {self.stopped}{last})"
+
+    @property
+    def gradient_sizes(self) -> list[dict[str, Any]]:
+        """Gradient sizes by layer, first to last, at the first step of the last epoch."""
+        if not self.gradient_history:
+            return []
+        last = self.gradient_history[-1]["epoch"]
+        return [row for row in self.gradient_history if row["epoch"] == last]
+
+    def outputs(self, X: ArrayLike) -> NDArray[Any]:
+        """Compute what the model itself gives for X (m, …): logits, probabilities or values.
+
+        Raises:
+            DataError: X holds values that are not finite, or no numbers.
+            ShapeError: X has another width than the model takes.
+        """
+        rows = read_array(X, "X")
+        if rows.ndim < 2:
+            raise ShapeError(
+                f"X is {rows.shape}. Give it a row an example and a column a feature: X[None] for one "
+                "example."
+            )
+        rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)
+        parts = [self.model(rows[first : first + CHUNK]) for first in range(0, max(len(rows), 1), CHUNK)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict for X (m, …): int64 labels (m,) where the loss is one of classes, else the outputs.
+
+        Raises:
+            DataError: X holds values that are not finite, or no numbers.
+            ShapeError: X has another width than the model takes.
+        """
+        outputs = self.outputs(X)
+        return self._task(outputs).decide(outputs)
+
+    def predict_probability(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict the probability of each class, (m, K); for a binary loss that of class 1, (m, 1) or (m,).
+
+        Raises:
+            ArgumentError: the run's loss is not one of classes.
+            DataError: X holds values that are not finite, or no numbers.
+            ShapeError: X has another width than the model takes.
+        """
+        outputs = self.outputs(X)
+        task = self._task(outputs)
+        if not task.classifies:
+            raise ArgumentError(
+                f"this run was trained with {task.loss.name}, which knows no classes. Use predict(X)."
+            )
+        if not task.loss.logits:
+            return outputs
+        p = softmax(outputs) if task.loss.task == "categorical" else sigmoid(outputs)
+        return np.asarray(p)
+
+    def _task(self, outputs: NDArray[Any]) -> Task:
+        name = self.settings.get("loss", "")
+        loss = LOSSES.get(name) or Loss(name, lambda output, y: output, "own")
+        return Task(loss, outputs.shape[1:], outputs.dtype)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Save to a new folder, see `undertow.train.checkpoint.save`."""
+        from undertow.train.checkpoint import save
+
+        return save(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Load from a folder, see `undertow.train.load`."""
+        from undertow.train.checkpoint import load
+
+        return load(path)

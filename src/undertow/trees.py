@@ -1,0 +1,108 @@
+"""Trees of arrays: tuples, lists, dicts, named tuples and dataclasses, taken apart and put together.
+
+`optree` does the work. Dataclasses are registered with it when one is first met: the fields that hold
+arrays, floats or containers are children, all others (sizes, names, functions) belong to the structure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optree
+
+NAMESPACE = "undertow"
+
+Rebuild = Callable[[list[Any]], Any]
+
+
+def _is_child(value: Any) -> bool:
+    return not (value is None or isinstance(value, str | bytes | bool | int | type) or callable(value)) or (
+        dataclasses.is_dataclass(value) and not isinstance(value, type)
+    )
+
+
+def _take_apart(instance: Any) -> tuple[list[Any], Any, tuple[str, ...]]:
+    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    names = tuple(name for name, value in values.items() if _is_child(value))
+    rest = tuple((name, value) for name, value in values.items() if name not in names)
+    return [values[name] for name in names], (type(instance), names, rest), names
+
+
+def _put_together(structure: Any, children: Any) -> Any:
+    cls, names, rest = structure
+    instance = object.__new__(cls)  # not __init__: a tree may hold tracers, which __post_init__ need not accept
+    for name, value in (*zip(names, children, strict=True), *rest):
+        object.__setattr__(instance, name, value)
+    return instance
+
+
+def _is_new_dataclass(leaf: Any) -> bool:
+    return dataclasses.is_dataclass(leaf) and not isinstance(leaf, type)
+
+
+def _spec(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
+    leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)  # type: ignore[arg-type]
+    new = {type(leaf) for leaf in leaves if _is_new_dataclass(leaf)}
+    if not new:
+        return leaves, spec
+    for cls in new:
+        optree.register_pytree_node(
+            cls, _take_apart, _put_together, path_entry_type=optree.GetAttrEntry, namespace=NAMESPACE
+        )
+    return _spec(tree)
+
+
+def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
+    """Take a tree apart.
+
+    Args:
+        tree: any nesting of tuples, lists, dicts, named tuples and dataclasses.
+
+    Returns:
+        The leaves in order, and a function that puts a list of as many leaves into the same tree.
+
+    Example:
+        >>> leaves, rebuild = flatten({"b": (1.0, 2.0), "a": [3.0]})
+        >>> leaves
+        [3.0, 1.0, 2.0]
+        >>> rebuild([30, 10, 20])
+        {'b': (10, 20), 'a': [30]}
+    """
+    if isinstance(tree, np.ndarray | float):  # by far the most frequent tree is a single leaf
+        return [tree], lambda leaves: leaves[0]
+    leaves, spec = _spec(tree)
+    return leaves, lambda new: optree.tree_unflatten(spec, new)
+
+
+def paths(tree: Any) -> list[str]:
+    """Name the leaves of a tree the way Python would reach them.
+
+    Example:
+        >>> paths({"layers": [{"W": 1.0}, {"W": 2.0}]})
+        ["['layers'][0]['W']", "['layers'][1]['W']"]
+    """
+    _, spec = _spec(tree)
+    return [accessor.codify("") for accessor in spec.accessors()]
+
+
+def same_structure(a: Any, b: Any) -> bool:
+    """Tell whether two trees differ in their leaves only."""
+    return bool(_spec(a)[1] == _spec(b)[1])
+
+
+def map_leaves(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Apply a function to the leaves of trees of one structure; the result has that structure too.
+
+    Example:
+        >>> map_leaves(lambda w, g: w - g, {"W": 3.0}, {"W": 1.0})
+        {'W': 2.0}
+    """
+    leaves, rebuild = flatten(tree)
+    others = [flatten(other)[0] for other in rest]
+    return rebuild([function(*items) for items in zip(leaves, *others, strict=True)])
+
+
+map = map_leaves  # noqa: A001  (reads best as trees.map)

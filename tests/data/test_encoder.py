@@ -1,0 +1,540 @@
+"""The tabular encoder: statistics against independent ones, decisions, and errors that name the cell."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from undertow.data import Origin, TabularEncoder, drop_missing_target, find_task
+from undertow.errors import ArgumentError, DataError, ShapeError
+
+Y = [0, 1, 0, 1]
+
+
+def fit_on(values, **options) -> TabularEncoder:
+    """An encoder of one column x beside a target of two classes."""
+    series = pl.Series("x", values)
+    labels = [0, 1] * (len(series) // 2) + [0] * (len(series) % 2)
+    return TabularEncoder.fit(pl.DataFrame([series, pl.Series("y", labels)]), "y", **options)
+
+
+def encode(encoder: TabularEncoder, values) -> np.ndarray:
+    """The features of one column x, reports kept silent."""
+    return encoder.transform(pl.DataFrame([pl.Series("x", values)]), report=[])
+
+
+def said(encoder: TabularEncoder) -> str:
+    return "\n".join(encoder.report)
+
+
+# Numbers
+
+
+def test_standardisation_equals_scikit_learn():
+    """Means and scales of numbers equal StandardScaler's, on training rows and on others."""
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    rng = np.random.default_rng(0)
+    train, other = rng.normal(3, [1, 1e-3, 1e5], (200, 3)), rng.normal(0, 2, (50, 3))
+    frame = pl.DataFrame(train, schema=["a", "b", "c"]).with_columns(y=pl.Series([0, 1] * 100))
+    encoder = TabularEncoder.fit(frame, "y")
+    scaler = preprocessing.StandardScaler().fit(train)
+    np.testing.assert_allclose(encoder.transform(frame), scaler.transform(train), rtol=1e-5, atol=1e-6)
+    found = encoder.transform(pl.DataFrame(other, schema=["a", "b", "c"]))
+    np.testing.assert_allclose(found, scaler.transform(other), rtol=1e-5, atol=1e-6)
+    assert found.dtype == np.float32 and found.flags.c_contiguous
+
+
+def test_missing_numbers_become_the_median_and_a_flag():
+    """Nulls and NaN are filled with the training median, flagged, and standardised after filling."""
+    encoder = fit_on([1.0, None, 5.0, float("nan"), 9.0, 3.0])
+    filled = np.array([1, 4, 5, 4, 9, 3], dtype=float)
+    expected = np.column_stack([(filled - filled.mean()) / filled.std(), [0, 1, 0, 1, 0, 0]])
+    np.testing.assert_allclose(encode(encoder, [1.0, None, 5.0, float("nan"), 9.0, 3.0]), expected, rtol=1e-6)
+    assert encoder.feature_names == ["x", "x is missing"]
+    assert "2 missing values filled with 4" in said(encoder)
+
+
+def test_missing_only_later_is_filled_and_reported():
+    """Without missing values in training there is no flag; a later one is filled and counted."""
+    encoder = fit_on([1.0, 2.0, 3.0, 6.0])
+    report: list[str] = []
+    X = encoder.transform(pl.DataFrame({"x": [2.5, None]}), report=report)
+    assert X.shape == (2, 1) and X[0, 0] == X[1, 0]
+    assert report == ["'x': 1 missing value where training had none; filled with 2.5."]
+
+
+def test_constant_and_empty_columns_are_dropped():
+    """A column with one value, or none, is dropped with its reason."""
+    frame = pl.DataFrame({"c": [7] * 4, "e": [None] * 4, "t": ["a"] * 4, "x": [1, 2, 3, 4], "y": Y})
+    encoder = TabularEncoder.fit(frame, "y")
+    assert encoder.feature_names == ["x"]
+    assert set(encoder.dropped) == {"c", "e", "t"}
+    assert "'c': dropped, it holds the same value (7) in every row." in encoder.report
+    assert "'e': dropped, it holds no value." in encoder.report
+
+
+def test_constant_with_missing_keeps_the_flag():
+    """Where the only information of a column is whether it is there, only the flag is a feature."""
+    encoder = fit_on([7, None, 7, None])
+    assert encoder.feature_names == ["x is missing"]
+    assert encode(encoder, [7, None]).tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    "values", [[1e-300, 0.0, 0.0, 0.0], [0.0, 1e-200, 1e-200, 0.0], [1e300, -1e300, 0.0, 1e299]]
+)
+def test_extreme_numbers_are_standardised(values):
+    """Numbers whose squares under- or overflow are standardised to mean 0 and deviation 1 all the same."""
+    X = encode(fit_on(values), values)
+    assert abs(X.mean()) < 1e-6 and abs(X.std() - 1) < 1e-6
+
+
+@pytest.mark.parametrize("infinite", [float("inf"), float("-inf")])
+def test_infinity_is_refused_with_its_place(infinite):
+    """An infinite number is no missing value: fitting and transforming name column, file and row."""
+    with pytest.raises(DataError, match=r"row 3: column 'x' holds infinity"):
+        fit_on([1.0, 2.0, infinite, 3.0])
+    origin = Origin("people.csv", np.array([2, 3, 9]))
+    frame = pl.DataFrame({"x": [1.0, 2.0, infinite]})
+    with pytest.raises(DataError, match=r"^people.csv, row 9: column 'x' holds infinity"):
+        fit_on([1.0, 2.0, 3.0, 4.0]).transform(frame, origin=origin)
+
+
+def test_text_in_a_number_column_is_refused_with_its_place():
+    """A number column that now holds text names column, row and value; numbers written as text are read."""
+    encoder = fit_on([1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(
+        DataError, match=r"row 2: column 'x' holds 'abc', which is no number as in training \(1 such"
+    ):
+        encode(encoder, ["1", "abc", None])
+    assert np.array_equal(encode(encoder, ["1", " 2.0"]), encode(encoder, [1, 2]))
+    with pytest.raises(DataError, match="which is no number"):
+        encode(encoder, [datetime.date(2024, 1, 1)])
+
+
+def test_a_number_beyond_float32_is_refused():
+    """A later value too far from training for float32 is an error, never an infinite feature."""
+    with pytest.raises(DataError, match=r"row 1: column 'x' holds 1e\+300, further from the training values"):
+        encode(fit_on([1.0, 2.0, 3.0, 4.0]), [1e300])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    values=st.lists(
+        st.none() | st.floats(allow_infinity=False, min_value=-1e30, max_value=1e30), min_size=2, max_size=40
+    )
+)
+def test_any_number_column_gives_finite_features(values):
+    """Any finite numbers with any holes give finite features of mean 0 and deviation 1, or a DataError."""
+    try:
+        encoder = fit_on(pl.Series(values, dtype=pl.Float64))
+    except DataError as error:
+        assert "no column is left" in str(error)
+        return
+    X = encode(encoder, pl.Series(values, dtype=pl.Float64))
+    assert np.isfinite(X).all()
+    if "x" in encoder.feature_names:
+        assert abs(X[:, 0].astype(float).mean()) < 1e-5 and abs(X[:, 0].astype(float).std() - 1) < 1e-4
+    missing = np.array([value is None or value != value for value in values])
+    if missing.any():
+        assert np.array_equal(X[:, -1], missing)
+
+
+# Booleans, dates
+
+
+def test_booleans_are_zero_and_one():
+    """True is 1, false is 0; a missing one takes the more frequent value and a flag; words are read."""
+    encoder = fit_on([True, False, None, True])
+    assert encode(encoder, [True, False, None]).tolist() == [[1, 0], [0, 0], [1, 1]]
+    assert encode(fit_on([False, None, False, True]), [None]).tolist() == [[0, 1]]
+    assert encode(encoder, ["true", "FALSE"]).tolist() == [[1, 0], [0, 0]]
+    assert encode(encoder, [1, 0]).tolist() == [[1, 0], [0, 0]]
+    for wrong in ([2, 1], ["maybe", "true"]):
+        with pytest.raises(DataError, match=r"row 1: column 'x' holds .* which is no boolean"):
+            encode(encoder, wrong)
+
+
+def test_dates_are_days():
+    """Dates and datetimes become days since 1970-01-01, standardised and reported."""
+    dates = [datetime.date(1970, 1, 1), datetime.date(1970, 1, 3), datetime.date(1970, 1, 5), None]
+    encoder = fit_on(dates)
+    days = np.array([0, 2, 4, 2.0])
+    np.testing.assert_allclose(encode(encoder, dates)[:, 0], (days - 2) / days.std(), rtol=1e-6)
+    assert "a date, encoded as days since 1970-01-01" in said(encoder)
+    assert "filled with 1970-01-03" in said(encoder)
+    assert np.array_equal(encode(encoder, ["1970-01-03", None]), [[0, 0], [0, 1]])
+    noon = encode(encoder, [datetime.datetime(1970, 1, 3, 12)])[0, 0]
+    np.testing.assert_allclose(noon, 0.5 / days.std(), rtol=1e-6)
+    with pytest.raises(DataError, match="row 2: column 'x' holds 'soon', which is no date"):
+        encode(encoder, ["1970-01-03", "soon"])
+
+
+def test_times_are_durations():
+    """Times of day and durations become days and are told apart from dates."""
+    encoder = fit_on([datetime.timedelta(days=1), datetime.timedelta(hours=12), datetime.timedelta(0), None])
+    assert encoder.columns[0].kind == "duration" and encoder.columns[0].fill == 0.5
+    assert fit_on([datetime.time(6), datetime.time(18)]).columns[0].mean == 0.5
+    with pytest.raises(DataError, match="which is no duration"):
+        encode(encoder, [datetime.date(2024, 1, 1)])
+
+
+@pytest.mark.parametrize("values", [[[1], [2]], [b"a", b"b"], [{"k": 1}, {"k": 2}]])
+def test_columns_that_cannot_be_encoded(values):
+    """Lists, bytes and structs are a DataError that names column and type."""
+    with pytest.raises(DataError, match=r"column 'x' holds values of the type \w+.* cannot be encoded"):
+        fit_on(values)
+
+
+# Categories
+
+
+def test_one_hot_equals_scikit_learn():
+    """Known categories equal OneHotEncoder's matrix, and an unseen one is a row of zeros."""
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    train, later = ["b", "a", "c", "a"], ["c", "zzz", "a"]
+    reference = preprocessing.OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    reference.fit(np.array(train)[:, None])
+    encoder = fit_on(train)
+    assert np.array_equal(encode(encoder, train), reference.transform(np.array(train)[:, None]))
+    assert np.array_equal(encode(encoder, later), reference.transform(np.array(later)[:, None]))
+    assert encoder.feature_names == ["x=a", "x=b", "x=c"]
+
+
+def test_unseen_categories_are_counted():
+    """Unseen and newly missing categories are reported with their number and examples."""
+    report: list[str] = []
+    fit_on(["a", "b", "a", "b"]).transform(pl.DataFrame({"x": ["q", None, "a", "q", "r"]}), report=report)
+    assert report == [
+        "'x': 3 values not seen in training ('q', 'r'); encoded as no category.",
+        "'x': 1 missing value where training had none; encoded as no category.",
+    ]
+
+
+def test_without_a_report_a_warning_is_given():
+    """A caller that passes no report gets the sentences as warnings."""
+    with pytest.warns(UserWarning, match="1 value not seen in training"):
+        fit_on(["a", "b", "a", "b"]).transform(pl.DataFrame({"x": ["q"]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_on(["a", "b", "a", "b"]).transform(pl.DataFrame({"x": ["a"]}))
+
+
+def test_missing_is_a_category_of_its_own():
+    """Where training had missing texts, missing is one more feature."""
+    encoder = fit_on(["a", None, "b", "a"])
+    assert encoder.feature_names == ["x=a", "x=b", "x is missing"]
+    assert encode(encoder, ["b", None, "?"]).tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_categories_of_other_types_match_their_text():
+    """Categories that a later file reads as numbers or booleans still find their text."""
+    assert encode(fit_on(["1", "2a", "1", "2a"]), [1, 5]).tolist() == [[1, 0], [0, 0]]
+    assert encode(fit_on(["true", "unknown"] * 2), [True]).tolist() == [[1, 0]]
+    for dtype in (pl.Categorical, pl.Enum(["u", "v"])):
+        encoder = fit_on(pl.Series(["u", "v", None, "v"], dtype=dtype))
+        assert encoder.feature_names == ["x=u", "x=v", "x is missing"]
+
+
+def test_identifiers_are_dropped():
+    """Columns with too many or nearly unique texts, and row numbers named id, are dropped with the reason."""
+    frame = pl.DataFrame(
+        {
+            "name": [f"n{i}" for i in range(40)],
+            "many": [f"m{i % 20}" for i in range(40)],
+            "customer_id": list(range(100, 140)),
+            "count": list(range(40)),
+            "y": [0, 1] * 20,
+        }
+    )
+    encoder = TabularEncoder.fit(frame, "y", max_categories=30)
+    assert set(encoder.dropped) == {"name", "customer_id"}
+    assert "40 distinct texts in 40 values (more than 30): like an identifier" in encoder.dropped["name"]
+    assert "identifies rows" in encoder.dropped["customer_id"]
+    assert "'count': every row has another whole number" in said(encoder)
+    nearly = frame.with_columns(many=pl.Series([f"m{i % 38}" for i in range(40)]))
+    assert "many" in TabularEncoder.fit(nearly, "y").dropped
+    few = pl.DataFrame({"name": ["Ada", "Bob", "Cy"], "y": [0, 1, 0]})
+    assert TabularEncoder.fit(few, "y").n_features == 3
+
+
+def test_a_few_texts_in_many_numbers():
+    """A stray text among numbers is an error where the column would be dropped, else a report."""
+    numbers = [str(i) for i in range(99)]
+    with pytest.raises(
+        DataError, match="row 100: column 'x' holds numbers, but 1 of 100 values are no numbers, first"
+    ):
+        fit_on([*numbers, "oops"])
+    encoder = fit_on(["1", "2", "1", "2", "oops", "1"])
+    assert (
+        "'x': 1 of 6 values are no numbers, first 'oops' (row 5); so all its values are categories."
+        in said(encoder)
+    )
+
+
+def test_every_column_is_accounted_for():
+    """The report names each column of the table and the target."""
+    frame = pl.DataFrame(
+        {
+            "age": [1.5, 2, 3, 4],
+            "sex": ["m", "f", "f", "m"],
+            "ok": [True, False, True, True],
+            "k": [1] * 4,
+            "y": Y,
+        }
+    )
+    encoder = TabularEncoder.fit(frame, "y")
+    for name in frame.columns:
+        assert repr(name) in said(encoder)
+    assert "Numbers, standardised: 'age'." in encoder.report
+    assert encoder.n_features == len(encoder.feature_names) == encoder.transform(frame).shape[1]
+
+
+# Columns of a later table
+
+
+def test_column_order_and_target_do_not_matter():
+    """A later table may have its columns in any order, with the target or without."""
+    frame = pl.DataFrame({"a": [1.0, 2, 3, 4], "b": ["u", "v", "u", "v"], "y": Y})
+    encoder = TabularEncoder.fit(frame, "y")
+    X = encoder.transform(frame)
+    assert np.array_equal(X, encoder.transform(frame.select("y", "b", "a")))
+    assert np.array_equal(X, encoder.transform(frame.select("b", "a")))
+
+
+def test_missing_columns_are_all_named():
+    """Every missing feature column is named, with the closest name that is there."""
+    frame = pl.DataFrame({"age": [1.0, 2, 3, 4], "city": ["u", "v", "u", "v"], "y": Y})
+    encoder = TabularEncoder.fit(frame, "y")
+    with pytest.raises(
+        DataError, match=r"lacks 2 columns .*: 'age' \(did you mean 'Age'\?\), 'city'\. Its columns"
+    ):
+        encoder.transform(pl.DataFrame({"Age": [1], "qqq": [2]}))
+    with pytest.raises(DataError, match="must be a polars DataFrame, got a builtins dict"):
+        encoder.transform({"age": [1]})
+
+
+def test_extra_columns_are_ignored_and_reported():
+    """Columns that training did not have are ignored and named; those it dropped are not mentioned."""
+    frame = pl.DataFrame({"a": [1.0, 2, 3, 4], "const": [1] * 4, "y": Y})
+    encoder = TabularEncoder.fit(frame, "y")
+    report: list[str] = []
+    encoder.transform(frame.with_columns(new=pl.lit(1)), report=report)
+    assert report == ["Ignored 1 column that training did not have: 'new'."]
+
+
+# Target
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (["a", "b"] * 50, "classification"),
+        ([True, False] * 50, "classification"),
+        ([0, 1] * 50, "classification"),
+        ([1.0, 2.0] * 50, "classification"),
+        ([0.5, 1.0] * 50, "regression"),
+        (list(range(20)) * 5, "classification"),
+        (list(range(25)) * 4, "regression"),
+        (list(range(25)) * 40, "classification"),
+        ([None, 1.0, 2.0], "classification"),
+    ],
+)
+def test_task_is_found_from_the_target(values, task):
+    """Texts, booleans and few whole numbers are classes; fractions and many whole numbers a regression."""
+    assert find_task(pl.DataFrame({"x": range(len(values)), "y": values}), "y")[0] == task
+
+
+def test_task_can_be_chosen():
+    """task= overrides what was found, and the report says so; an unknown task is an ArgumentError."""
+    frame = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 2, 1]})
+    encoder = TabularEncoder.fit(frame, "y", task="regression")
+    assert encoder.task == "regression" and encoder.n_outputs == 1 and encoder.classes == ()
+    assert "Target 'y': regression, as asked for." in encoder.report
+    floats = TabularEncoder.fit(
+        pl.DataFrame({"x": [1, 2, 3, 4], "y": [0.5, 1, 0.5, 1]}), "y", task="classification"
+    )
+    assert floats.classes == (0.5, 1.0)
+    with pytest.raises(ArgumentError, match="task must be 'classification' or 'regression', got 'cluster'"):
+        TabularEncoder.fit(frame, "y", task="cluster")
+    with pytest.raises(DataError, match="row 1: target 'y' is 'a', but a regression needs numbers"):
+        TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": ["a", "b"]}), "y", task="regression")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["dog", "cat", "dog", "ant"], [3, -1, 3, 10], [True, False, True, False], [0.5, 2.25, 0.5, 1.0]],
+)
+def test_classes_are_encoded_and_decoded(labels):
+    """Labels become int64 indices of the sorted classes, and come back with their own type."""
+    frame = pl.DataFrame({"x": [1, 2, 3, 4], "y": labels})
+    encoder = TabularEncoder.fit(frame, "y", task="classification")
+    y = encoder.encode_target(frame)
+    assert encoder.classes == tuple(sorted(set(labels))) and y.dtype == np.int64 and y.shape == (4,)
+    assert np.array_equal(y, np.unique(labels, return_inverse=True)[1])
+    decoded = encoder.decode(y).tolist()
+    assert decoded == labels and {type(label) for label in decoded} == {type(labels[0])}
+    assert encoder.decode(np.eye(encoder.n_outputs)[y]).tolist() == labels
+
+
+def test_regression_target_is_standardised_and_decoded():
+    """y is float32 (m, 1) of mean 0 and deviation 1; decode gives the unit of the target back."""
+    prices = np.random.default_rng(1).normal(1e5, 3e4, 200)
+    encoder = TabularEncoder.fit(pl.DataFrame({"x": range(200), "y": prices}), "y")
+    y = encoder.encode_target(pl.DataFrame({"y": prices}))
+    assert y.shape == (200, 1) and y.dtype == np.float32
+    np.testing.assert_allclose(y[:, 0], (prices - prices.mean()) / prices.std(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(encoder.decode(y), prices, rtol=1e-6)
+    assert encoder.decode(y[:, 0]).shape == (200,) and encoder.decode(y).dtype == np.float64
+
+
+def test_decode_refuses_other_shapes():
+    """Scores of another width, indices out of range, fractions and NaN are refused."""
+    encoder = fit_on([1, 2, 3, 4])
+    with pytest.raises(ShapeError, match=r"the scores are \(5, 3\), but there are 2 classes"):
+        encoder.decode(np.zeros((5, 3)))
+    for wrong in ([0, 2], [-1], [0.0, 1.0], [[[0]]]):
+        with pytest.raises(ArgumentError, match="decode: "):
+            encoder.decode(wrong)
+    with pytest.raises(ArgumentError, match="the scores of row 2 hold NaN"):
+        encoder.decode([[0, 1.0], [np.nan, 0]])
+    regression = TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": [0.5, 1.5]}), "y")
+    with pytest.raises(ShapeError, match=r"expected outputs \(m,\) or \(m, 1\), got \(3, 2\)"):
+        regression.decode(np.zeros((3, 2)))
+
+
+def test_rows_without_a_target_are_dropped_and_counted():
+    """Training leaves them out of every statistic and reports their number; encoding them is an error."""
+    frame = pl.DataFrame({"x": [1.0, 2.0, 1000.0, 3.0], "y": [0.5, 1.5, None, float("nan")]})
+    encoder = TabularEncoder.fit(frame, "y")
+    assert "Target 'y': 2 rows without a value were dropped." in encoder.report
+    assert encoder.columns[0].mean == 1.5
+    origin = Origin("t.csv", np.array([2, 3, 4, 7]))
+    with pytest.raises(DataError, match=r"t.csv, row 4: target 'y' is missing \(2 such rows\)"):
+        encoder.encode_target(frame, origin=origin)
+    kept, kept_origin, _ = drop_missing_target(frame, "y", origin)
+    assert kept["x"].to_list() == [1.0, 2.0] and kept_origin.rows.tolist() == [2, 3]
+
+
+def test_target_errors():
+    """A missing target column, one class, one value, an infinite or unfit target each have their message."""
+    frame = pl.DataFrame({"price": [1.5, 2.5, 3.5], "size": [1, 2, 3]})
+    with pytest.raises(
+        DataError, match=r"no column 'Prize' \(did you mean 'price'\?\) .* are 'price', 'size'"
+    ):
+        TabularEncoder.fit(frame, "Prize")
+    for values, message in (
+        (["a", "a"], r"one class only \('a'\)"),
+        ([None, None], "every value is missing"),
+        ([1.5, float("inf")], "row 2: column 'y' holds infinity"),
+        ([1.5, 1.5], "one value only"),
+        ([datetime.date(2024, 1, 1)] * 2, "which cannot be predicted"),
+        ([[1], [2]], "which cannot be predicted"),
+    ):
+        with pytest.raises(DataError, match=message):
+            TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": values}), "y")
+    with pytest.raises(
+        DataError, match=r"no column is left to predict 'y' from\. The table has no other column"
+    ):
+        TabularEncoder.fit(pl.DataFrame({"y": [0, 1]}), "y")
+
+
+def test_a_class_with_one_example_is_reported():
+    """A single example of a class is allowed and named."""
+    encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "a"]}), "y")
+    assert "Target 'y': a single training row for the class 'b'." in encoder.report
+
+
+def test_an_unknown_class_is_refused_with_its_place():
+    """A label that training did not have names row, value and the known classes."""
+    encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "a"]}), "y")
+    with pytest.raises(
+        DataError, match=r"row 2: target 'y' is 'c', a class that training did not have .* 'a', 'b'"
+    ):
+        encoder.encode_target(pl.DataFrame({"y": ["a", "c"]}))
+    numbers = fit_on([1, 2, 3, 4])
+    assert numbers.encode_target(pl.DataFrame({"y": ["1", "0"]})).tolist() == [1, 0]
+    for wrong in ([2], [0.5], [-1], ["x"], [datetime.date(2024, 1, 1)]):
+        with pytest.raises(DataError, match="row 1: target 'y' is"):
+            numbers.encode_target(pl.DataFrame({"y": wrong}))
+
+
+def test_text_columns_name_what_must_stay_text():
+    """Category columns and a target of texts are named for read_table(as_text=…)."""
+    frame = pl.DataFrame({"a": ["u", "v"] * 2, "b": [1, 2, 3, 4], "y": ["p", "q"] * 2})
+    assert TabularEncoder.fit(frame, "y").text_columns == ["a", "y"]
+    assert fit_on([1, 2, 3, 4]).text_columns == []
+
+
+# Round trips
+
+LABELS = st.sampled_from([["yes", "no"], [0, 7, -3], [True, False], ["", "ü", "1"], [0.25, 0.5]])
+CELLS = st.sampled_from(
+    [
+        st.none() | st.integers(-(2**40), 2**40),
+        st.none() | st.floats(-1e6, 1e6),
+        st.none() | st.booleans(),
+        st.none() | st.sampled_from(["a", "b", "", "c d", "ß", "x=y", "\0", "null"]),
+        st.none() | st.dates(),
+        st.none() | st.datetimes(),
+    ]
+)
+
+
+@st.composite
+def tables(draw):
+    """A table of one to four columns of any kind, and a target."""
+    m = draw(st.integers(2, 12))
+    columns = {}
+    for name in draw(
+        st.lists(st.sampled_from(["a", "b", "is it?", "é"]), min_size=1, max_size=4, unique=True)
+    ):
+        cell = draw(CELLS)
+        columns[name] = draw(st.lists(cell, min_size=m, max_size=m))
+    labels = draw(LABELS)
+    columns["target"] = draw(st.lists(st.sampled_from(labels), min_size=m, max_size=m))
+    return pl.DataFrame(columns)
+
+
+@settings(max_examples=300, deadline=None)
+@given(frame=tables(), task=st.sampled_from([None, "classification"]))
+def test_json_round_trip(frame, task):
+    """An encoder that went through JSON text is equal and encodes and decodes bit for bit alike."""
+    try:
+        encoder = TabularEncoder.fit(frame, "target", task=task)
+    except DataError as error:
+        assert any(why in str(error) for why in ("no column is left", "one class only", "one value only"))
+        return
+    twin = TabularEncoder.from_json_dict(json.loads(json.dumps(encoder.to_json_dict())))
+    assert twin == encoder
+    assert [type(label) for label in twin.classes] == [type(label) for label in encoder.classes]
+    silent: list[str] = []
+    X, y = encoder.transform(frame, report=silent), encoder.encode_target(frame)
+    assert np.isfinite(X).all() and silent == []
+    assert X.shape == (frame.height, len(encoder.feature_names))
+    assert np.array_equal(X, twin.transform(frame, report=silent))
+    assert np.array_equal(y, twin.encode_target(frame))
+    decoded = twin.decode(y).tolist()
+    if encoder.task == "classification":
+        assert decoded == frame["target"].to_list()
+    else:
+        np.testing.assert_allclose(decoded, frame["target"].to_list(), rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(frame=tables(), rows=st.integers(1, 11))
+def test_rows_are_encoded_one_by_one(frame, rows):
+    """The encoding of a row does not depend on the rows beside it."""
+    try:
+        encoder = TabularEncoder.fit(frame, "target")
+    except DataError:
+        return
+    whole = encoder.transform(frame, report=[])
+    assert np.array_equal(whole[:rows], encoder.transform(frame.head(rows), report=[]))
