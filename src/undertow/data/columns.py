@@ -343,13 +343,18 @@ def _fit_values(name: str, kind: Kind, numbers: NDArray[np.float64]) -> tuple[Va
 
 
 def _find_mean_and_scale(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation (divided by n); scaled, so that squares neither over- nor underflow."""
+    """Mean and standard deviation (divided by n); a deviation of rounding errors alone counts as 0.
+
+    The distances are divided by the largest before they are squared, which neither over- nor underflows.
+    """
     mean = float(np.mean(values))
     distances = values - mean
     largest = float(np.max(np.abs(distances)))
     if largest == 0 or not np.isfinite(largest):
         return mean, largest
-    return mean, largest * float(np.sqrt(np.mean(np.square(distances / largest))))
+    scale = largest * float(np.sqrt(np.mean(np.square(distances / largest))))
+    rounding = 8 * np.finfo(np.float64).eps * abs(mean)
+    return mean, scale if scale > rounding else 0.0
 
 
 def _fit_categories(

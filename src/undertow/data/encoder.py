@@ -104,7 +104,7 @@ class TabularEncoder:
         report += said
         columns: list[Column] = []
         dropped: dict[str, str] = {}
-        for series in frame.drop(target).get_columns():
+        for series in frame.drop(target):
             column, said = fit_column(series, max_categories, origin)
             report += said
             if column is None:

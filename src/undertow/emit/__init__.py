@@ -1,2 +1,6 @@
-def reader_name(node):
-    return node.name or (node.ct_of and "d" + node.ct_of)
+"""What people read: the backward pass as NumPy source, and its derivation."""
+
+from undertow.emit.names import reader_name
+from undertow.emit.source import write_source
+
+__all__ = ["reader_name", "write_source"]

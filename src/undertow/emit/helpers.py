@@ -37,4 +37,17 @@ HELPERS: Final[dict[str, str]] = {
     np.cumprod(flat[..., :-1], axis=-1, out=before[..., 1:])
     np.cumprod(flat[..., :0:-1], axis=-1, out=after[..., -2::-1])
     return np.transpose(np.reshape(before * after, moved.shape), np.argsort(order))''',
+    "one_hot": '''def one_hot(labels, depth, dtype):
+    """Integer labels as rows with a single 1."""
+    return (np.asarray(labels)[..., None] == np.arange(depth)).astype(dtype)''',
+    "add_at": '''def add_at(shape, key, values):
+    """Zeros with the values added at these places; places that repeat add up."""
+    result = np.zeros(shape, np.asarray(values).dtype)
+    np.add.at(result, key, values)
+    return result''',
+    "put_at": '''def put_at(x, key, values):
+    """A copy of x with x[key] = values done."""
+    result = np.array(x)
+    result[key] = values
+    return result''',
 }

@@ -112,8 +112,8 @@ def _power_base(ct: Any, out: Any, x: Any, y: Any) -> Any:
         if y == 0:
             return ct * 0
         return ct * y if y == 1 else ct * (2 * x if y == 2 else y * x ** (y - 1))
-    # x**0 is 1 everywhere, so its slope is 0; without the inner choice 0 * 0**-1 would be NaN.
-    return ct * np.where(y == 0, 0, y * x ** np.where(y == 0, 1, y - 1))
+    # x**0 is 1 everywhere, so its slope at 0 is 0; without the choice 0 * 0**-1 would be NaN.
+    return ct * (y * x ** np.where(np.logical_and(x == 0, y == 0), 1, y - 1))
 
 
 def _power_exponent(ct: Any, out: Any, x: Any, y: Any) -> Any:

@@ -126,7 +126,8 @@ class Expansion:
 
 def cost_of(nodes: set[Node]) -> float:
     """Count operations: a whole array costs 1, a number next to nothing; what the forward pass has is free."""
-    return sum(1.0 if node.spec.ndim else 0.01 for node in nodes if node.backward or node.rule)
+    arrays = any(node.spec.ndim for node in nodes)
+    return sum(1.0 if node.spec.ndim or not arrays else 0.01 for node in nodes if node.backward or node.rule)
 
 
 def common_factor(polynomial: Polynomial) -> tuple[Fraction, Monomial]:
@@ -150,7 +151,7 @@ def cost_of_polynomial(polynomial: Polynomial) -> float:
         return 0.0
     c, shared = common_factor(polynomial)
     cost = len(polynomial) - 1.0 + (0.5 if c != 1 else 0.0)
-    cost += sum(abs(e) * (1.0 if len(polynomial) > 1 or x.spec.ndim else 1.0) for x, e in shared)
+    cost += sum(abs(e) for _, e in shared)
     for monomial, coefficient in polynomial.items():
         rest = _without(monomial, shared)
         factors = sum(abs(e) for _, e in rest)
@@ -204,20 +205,41 @@ def _collect(s: Simplifier, *inputs: Node) -> Any:
     op = s.applying
     root = Node(op, inputs, {}, op.infer(*[x.spec for x in inputs]))
     root.backward = True
-    if not any(x.op in _ARITHMETIC for x in inputs):
+    if not worth_expanding(root):
         return None
+    best: Polynomial | None = None
     for through_forward in (False, True):
         expansion = Expansion(root, through_forward)
         polynomial = mirror(s, expansion.expand(root))
         if polynomial is None or any(x is root for m in polynomial for x, _ in m):
-            return None
-        if cost_of_polynomial(polynomial) < cost_of(expansion.inside):
-            s.collecting = True
-            try:
-                return rebuild(s, polynomial)
-            finally:
-                s.collecting = False
-    return None
+            continue
+        limit = cost_of(expansion.inside) if best is None else cost_of_polynomial(best)
+        if cost_of_polynomial(polynomial) < limit:
+            best = polynomial
+    if best is None:
+        return None
+    s.collecting = True
+    try:
+        return rebuild(s, best)
+    finally:
+        s.collecting = False
+
+
+def worth_expanding(root: Node) -> bool:
+    """Tell whether anything can cancel or move: a sum, a quotient or a number below a product of products."""
+    stack = [(root, 0)]
+    nested = found = False
+    while stack:
+        node, depth = stack.pop()
+        if node.op in _ARITHMETIC and depth < _DEEPEST:
+            nested = nested or node is not root
+            found = found or node.op is not P.multiply
+            stack.extend((x, depth + 1) for x in node.inputs)
+        else:
+            found = found or (node.spec.ndim == 0 and root.spec.ndim > 0)
+        if nested and found:
+            return True
+    return False
 
 
 def mirror(s: Simplifier, polynomial: Polynomial) -> Polynomial | None:

@@ -102,12 +102,14 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int]) ->
             row.append(node)
         arguments.append(row)
         traced_args.append(rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row]))
-    before = sys.getprofile()
-    sys.setprofile(trace.watch_returns)
+    watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
+    if watch:
+        sys.setprofile(trace.watch_returns)
     try:
         result = f(*traced_args)
     finally:
-        sys.setprofile(before)
+        if watch:
+            sys.setprofile(None)
         trace.open = False
     leaves, rebuild = trees.flatten(result)
     outputs = tuple(x.node if isinstance(x, Tracer) else constant(x) for x in leaves)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from undertow.train.run import Run
 
 DECADES = 6
-BAR = 24
+BAR = 18
 
 
 def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) -> list[dict[str, Any]]:
@@ -111,15 +112,16 @@ def gradient_table(rows: list[dict[str, Any]]) -> Table:
         >>> gradient_table([]).row_count
         0
     """
-    table = Table(title="Gradient size (root mean square), first layer to last", title_justify="left")
-    for name in ("layer", "dW", "db", "delta", "by the last"):
+    title = "Gradient size (RMS), first layer to last; × is dW / dW of the last"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("layer", "dW", "db", "δ", "×"):
         table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
-    table.add_column(f"dW, {DECADES} decades", no_wrap=True, min_width=BAR)
+    table.add_column(f"dW, log, {DECADES} decades", no_wrap=True, min_width=BAR)
     largest = max((row["dW"] for row in rows if math.isfinite(row["dW"])), default=0.0)
     for row in rows:
         cells = [f"{row['layer']}  {row['name']}"]
-        cells += ["–" if row[key] is None else f"{row[key]:.2e}" for key in ("dW", "db", "delta")]
-        cells.append("–" if row["ratio"] is None else f"{row['ratio']:.2g}×")
+        cells += ["–" if row[key] is None else f"{row[key]:.1e}" for key in ("dW", "db", "delta")]
+        cells.append("–" if row["ratio"] is None else f"{row['ratio']:.2g}")
         length = 0
         if largest > 0 and 0 < row["dW"] < math.inf:
             length = max(0, round(BAR * (1 + math.log10(row["dW"] / largest) / DECADES)))

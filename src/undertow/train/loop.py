@@ -114,7 +114,7 @@ def train(
         "n_examples": len(X), "n_validation": 0 if held is None else len(held[0]),
     }  # fmt: skip
     run = Run(model, settings=settings, versions=_versions())
-    loop = _Loop(run, task, batches, held, epochs, _wants_accuracy(metrics, task), optimizer.init(model))
+    loop = _Loop(run, task, batches, held, epochs, _wants_accuracy(metrics, task))
     loop.run_all(optimizer, clip, Progress(bool(progress), epochs, len(X)), callbacks)
     return run
 
@@ -129,7 +129,7 @@ class _Loop:
     held: tuple[Array, Array] | None
     epochs: int
     accuracy: bool
-    state: Any
+    state: Any = None
     n_steps: int = 0
     losses: list[float] = field(default_factory=list)  # of this epoch, each weighted by its examples
     seen: int = 0
@@ -142,6 +142,7 @@ class _Loop:
         after_epoch, after_step = read_callbacks(callbacks)
         gradient = make_gradient(self.compute_loss)
         step = make_step(self.compute_loss, optimizer, clip)
+        self.state = step.init(self.run.model)
         self.good = self.run.model
         started = time.perf_counter()
         with progress:
