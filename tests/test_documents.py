@@ -72,9 +72,7 @@ def blocks(document: str) -> Iterator[Block]:
 
 def is_executed(block: Block) -> bool:
     if block.language in MISNAMED:
-        raise DocumentError(
-            f"line {block.line}: write ```{MISNAMED[block.language]}, not ```{block.language}"
-        )
+        raise DocumentError(f"line {block.line}: write ```{MISNAMED[block.language]}, not ```{block.language}")
     if not block.comment.startswith("not executed"):
         return block.language in EXECUTED
     if not re.match(r"not executed: *\w", block.comment):

@@ -156,8 +156,6 @@ def test_every_public_name_exists_once_and_is_documented():
 
 def test_importing_undertow_loads_no_optional_library():
     """`import undertow` works, and starts fast, where only the core dependencies are installed."""
-    code = (
-        "import sys, undertow; print(*sorted({'autograd', 'jax', 'sklearn', 'torch'} & sys.modules.keys()))"
-    )
+    code = "import sys, undertow; print(*sorted({'autograd', 'jax', 'sklearn', 'torch'} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=SOURCE.parent, capture_output=True, text=True)
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stdout + result.stderr

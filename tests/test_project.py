@@ -60,9 +60,7 @@ def shared_files() -> list[Path]:
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make as from a fresh shell, also when these tests were started by make."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 

@@ -20,7 +20,8 @@ from undertow.errors import (
     UndertowError,
     UnsupportedError,
 )
-from undertow.primitives import log_softmax, logsumexp, one_hot, sigmoid, softmax, softplus, stop_gradient
+from undertow.primitives import one_hot, sigmoid, softplus, stop_gradient
+from undertow.primitives.stable import log_softmax, logsumexp, softmax
 from undertow.train import Run, load, train
 
 __version__ = "0.1.0"

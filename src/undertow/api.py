@@ -37,7 +37,7 @@ class Backprop:
 
     @cached_property
     def source(self) -> str:
-        """A Python module that needs only NumPy: ``forward(...)`` gives (loss, cache), ``backward(cache)`` the gradient."""
+        """A module that needs only NumPy: ``forward(...)`` gives (loss, cache), ``backward(cache)`` the gradient."""
         return emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title)
 
     @property
@@ -56,12 +56,12 @@ class Backprop:
     @property
     def forward(self) -> Callable[..., Any]:
         """``forward(*args) -> (loss, cache)``, made from the source."""
-        return self._module["forward"]  # type: ignore[no-any-return]
+        return self._module["forward"]
 
     @property
     def backward(self) -> Callable[..., Any]:
         """``backward(cache) -> gradient`` in the tree of the argument differentiated, made from the source."""
-        return self._module["backward"]  # type: ignore[no-any-return]
+        return self._module["backward"]
 
     def __call__(self, *args: Any) -> tuple[Any, Any]:
         """Return (loss, gradient) at these arguments, computed by the engine itself."""
@@ -80,7 +80,9 @@ class Backprop:
         Args:
             args: arguments like those traced; those themselves if none are given.
         """
-        named = {name: node for node in self.graph.nodes if (name := emit.reader_name(node)) and node.op is not CONSTANT}
+        named = {
+            name: node for node in self.graph.nodes if (name := emit.reader_name(node)) and node.op is not CONSTANT
+        }
         found = evaluate(self.graph, input_values(self.traced, args or self.args), list(named.values()))
         return dict(zip(named, found, strict=True))
 
@@ -120,7 +122,7 @@ def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> Graph:
     cts = backward(output, Tracer(one, trace), wrt, read)
     outputs = [output]
     for ct, x in zip(cts, wrt, strict=True):
-        gradient = np.zeros_like(Tracer(x, trace)) if ct is None else ct  # type: ignore[call-overload]
+        gradient: Any = np.zeros_like(Tracer(x, trace)) if ct is None else ct
         node = gradient.node
         if node.op is INPUT or node.op is CONSTANT:
             pass
@@ -163,7 +165,9 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     nodes = [x for i in places for x in traced.arguments[i] if isinstance(x, Node)]
     for x in nodes:
         if x.spec.dtype.kind != "f":
-            raise DTypeError(f"{x.name} is {x.spec.dtype}: only floats have a derivative. Choose other arguments with wrt=.")
+            raise DTypeError(
+                f"{x.name} is {x.spec.dtype}: only floats have a derivative. Choose other arguments with wrt=."
+            )
     output = traced.graph.outputs[0]
     if output.name is None and output.op is not INPUT:
         output.name = "loss" if "loss" not in {x.name for x in traced.graph.nodes} else "loss_value"

@@ -68,7 +68,12 @@ class GradientReport:
         wide = [max(len(row[i]) for row in cells) for i in range(len(head))]
         lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, wide, strict=True)).rstrip() for row in cells]
         verdict = "the gradient is right" if self else "THE GRADIENT IS WRONG"
-        return "\n".join([*lines, f"{verdict} (tolerance {self.tolerance:.0e}, worst relative error {self.worst.relative_error:.1e})"])
+        return "\n".join(
+            [
+                *lines,
+                f"{verdict} (tolerance {self.tolerance:.0e}, worst relative error {self.worst.relative_error:.1e})",
+            ]
+        )
 
 
 def check_gradient(
@@ -131,11 +136,7 @@ def check_gradient(
             if np.shape(grad_leaf) != np.shape(leaf):
                 raise GradientError(f"{name} is {np.shape(leaf)}, its gradient is {np.shape(grad_leaf)}.")
 
-            def loss(flat: np.ndarray, k: int = k, i: int = i, shape: Any = np.shape(leaf)) -> Any:
-                new = list(leaves)
-                new[k] = flat.reshape(shape) if shape else flat[0]
-                return f(*exact[:i], rebuild(new), *exact[i + 1 :])
-
+            loss = _restrict(f, exact, i, leaves, rebuild, k)
             if np.size(leaf):
                 rows.append(_check_leaf(loss, np.ravel(leaf), np.ravel(grad_leaf), np.shape(leaf), name, rng))
     report = GradientReport(tuple(rows), tolerance)
@@ -147,6 +148,20 @@ def check_gradient(
             f"numeric derivative ({w.method}) is {w.numeric:.10g}, relative error {w.relative_error:.1e}\n{report}"
         )
     return report
+
+
+def _restrict(
+    f: Callable[..., Any], args: list[Any], i: int, leaves: list[Any], rebuild: trees.Rebuild, k: int
+) -> Loss:
+    """Make f a function of one array alone, flat: leaf k of argument i."""
+    shape = np.shape(leaves[k])
+
+    def loss(flat: np.ndarray) -> Any:
+        new = list(leaves)
+        new[k] = flat.reshape(shape) if shape else flat[0]
+        return f(*args[:i], rebuild(new), *args[i + 1 :])
+
+    return loss
 
 
 def _to_float64(leaf: Any) -> Any:

@@ -184,7 +184,9 @@ def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: in
     for i in positions:
         if not isinstance(i, int) or not -count <= i < count:
             names = ", ".join(argument_names(f, count))
-            raise ArgumentError(f"wrt={i!r}: {getattr(f, '__name__', 'f')} was called with {count} arguments ({names}).")
+            raise ArgumentError(
+                f"wrt={i!r}: {getattr(f, '__name__', 'f')} was called with {count} arguments ({names})."
+            )
     return [i % count for i in positions]
 
 
@@ -227,7 +229,7 @@ def scalar_output(result: Any, name: str) -> Node | None:
 def finish(ct: Any, leaf: Any) -> Any:
     """Give a gradient the type its argument has: array for array, Python float for Python float, zeros for no path."""
     if isinstance(leaf, Tracer):
-        return np.zeros_like(leaf) if ct is None else ct  # type: ignore[call-overload]
+        return np.zeros_like(leaf) if ct is None else ct
     if not is_array_like(leaf):
         return leaf
     if isinstance(ct, Tracer):

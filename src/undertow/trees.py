@@ -44,7 +44,7 @@ def _is_new_dataclass(leaf: Any) -> bool:
 
 
 def _spec(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
-    leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)  # type: ignore[arg-type]
+    leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
     new = {type(leaf) for leaf in leaves if _is_new_dataclass(leaf)}
     if not new:
         return leaves, spec
@@ -105,4 +105,4 @@ def map_leaves(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return rebuild([function(*items) for items in zip(leaves, *others, strict=True)])
 
 
-map = map_leaves  # noqa: A001  (reads best as trees.map)
+map = map_leaves

@@ -67,9 +67,7 @@ def test_dataset_is_a_pair():
     assert X is digits.X and y is digits.y
 
 
-@pytest.mark.parametrize(
-    ("value", "name"), [(float("nan"), "NaN"), (float("inf"), "inf"), (float("-inf"), "-inf")]
-)
+@pytest.mark.parametrize(("value", "name"), [(float("nan"), "NaN"), (float("inf"), "inf"), (float("-inf"), "-inf")])
 def test_values_that_are_not_finite(value, name):
     """The first entry that is not finite is named with its row and column, and all are counted."""
     X = np.ones((4, 3))

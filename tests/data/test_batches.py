@@ -129,9 +129,7 @@ def test_batches_of_fortran_arrays_are_contiguous(shuffle):
 
 def test_batches_refuse_wrong_arguments():
     """Leading sizes that differ are a ShapeError with both; empty arrays and silly sizes are refused."""
-    with pytest.raises(
-        ShapeError, match=r"X is \(150, 4\), y is \(149,\): their leading sizes 150 and 149 differ"
-    ):
+    with pytest.raises(ShapeError, match=r"X is \(150, 4\), y is \(149,\): their leading sizes 150 and 149 differ"):
         Batches(np.zeros((150, 4)), np.zeros(149), 32, 0)
     with pytest.raises(ShapeError, match="both need a batch axis"):
         Batches(np.zeros((1, 4)), np.float64(3), 32, 0)

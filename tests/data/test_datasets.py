@@ -37,7 +37,5 @@ def test_data_sets_are_loaded_by_name():
     """Every listed name loads; an unknown one is an ArgumentError with the list and the closest name."""
     for name in datasets():
         assert len(load_dataset(name).X)
-    with pytest.raises(
-        ArgumentError, match=r"no data set 'digit' \(did you mean 'digits'\?\). There are: digits"
-    ):
+    with pytest.raises(ArgumentError, match=r"no data set 'digit' \(did you mean 'digits'\?\). There are: digits"):
         load_dataset("digit")

@@ -87,9 +87,7 @@ def test_constant_with_missing_keeps_the_flag():
     assert encode(encoder, [7, None]).tolist() == [[0], [1]]
 
 
-@pytest.mark.parametrize(
-    "values", [[1e-300, 0.0, 0.0, 0.0], [0.0, 1e-200, 1e-200, 0.0], [1e300, -1e300, 0.0, 1e299]]
-)
+@pytest.mark.parametrize("values", [[1e-300, 0.0, 0.0, 0.0], [0.0, 1e-200, 1e-200, 0.0], [1e300, -1e300, 0.0, 1e299]])
 def test_extreme_numbers_are_standardised(values):
     """Numbers whose squares under- or overflow are standardised to mean 0 and deviation 1 all the same."""
     X = encode(fit_on(values), values)
@@ -117,9 +115,7 @@ def test_infinity_is_refused_with_its_place(infinite):
 def test_text_in_a_number_column_is_refused_with_its_place():
     """A number column that now holds text names column, row and value; numbers written as text are read."""
     encoder = fit_on([1.0, 2.0, 3.0, 4.0])
-    with pytest.raises(
-        DataError, match=r"row 2: column 'x' holds 'abc', which is no number as in training \(1 such"
-    ):
+    with pytest.raises(DataError, match=r"row 2: column 'x' holds 'abc', which is no number as in training \(1 such"):
         encode(encoder, ["1", "abc", None])
     assert np.array_equal(encode(encoder, ["1", " 2.0"]), encode(encoder, [1, 2]))
     with pytest.raises(DataError, match="which is no number"):
@@ -277,15 +273,10 @@ def test_identifiers_are_dropped():
 def test_a_few_texts_in_many_numbers():
     """A stray text among numbers is an error where the column would be dropped, else a report."""
     numbers = [str(i) for i in range(99)]
-    with pytest.raises(
-        DataError, match="row 100: column 'x' holds numbers, but 1 of 100 values are no numbers, first"
-    ):
+    with pytest.raises(DataError, match="row 100: column 'x' holds numbers, but 1 of 100 values are no numbers, first"):
         fit_on([*numbers, "oops"])
     encoder = fit_on(["1", "2", "1", "2", "oops", "1"])
-    assert (
-        "'x': 1 of 6 values are no numbers, first 'oops' (row 5); so all its values are categories."
-        in said(encoder)
-    )
+    assert "'x': 1 of 6 values are no numbers, first 'oops' (row 5); so all its values are categories." in said(encoder)
 
 
 def test_every_column_is_accounted_for():
@@ -322,9 +313,7 @@ def test_missing_columns_are_all_named():
     """Every missing feature column is named, with the closest name that is there."""
     frame = pl.DataFrame({"age": [1.0, 2, 3, 4], "city": ["u", "v", "u", "v"], "y": Y})
     encoder = TabularEncoder.fit(frame, "y")
-    with pytest.raises(
-        DataError, match=r"lacks 2 columns .*: 'age' \(did you mean 'Age'\?\), 'city'\. Its columns"
-    ):
+    with pytest.raises(DataError, match=r"lacks 2 columns .*: 'age' \(did you mean 'Age'\?\), 'city'\. Its columns"):
         encoder.transform(pl.DataFrame({"Age": [1], "qqq": [2]}))
     with pytest.raises(DataError, match="must be a polars DataFrame, got a builtins dict"):
         encoder.transform({"age": [1]})
@@ -367,9 +356,7 @@ def test_task_can_be_chosen():
     encoder = TabularEncoder.fit(frame, "y", task="regression")
     assert encoder.task == "regression" and encoder.n_outputs == 1 and encoder.classes == ()
     assert "Target 'y': regression, as asked for." in encoder.report
-    floats = TabularEncoder.fit(
-        pl.DataFrame({"x": [1, 2, 3, 4], "y": [0.5, 1, 0.5, 1]}), "y", task="classification"
-    )
+    floats = TabularEncoder.fit(pl.DataFrame({"x": [1, 2, 3, 4], "y": [0.5, 1, 0.5, 1]}), "y", task="classification")
     assert floats.classes == (0.5, 1.0)
     with pytest.raises(ArgumentError, match="task must be 'classification' or 'regression', got 'cluster'"):
         TabularEncoder.fit(frame, "y", task="cluster")
@@ -435,9 +422,7 @@ def test_rows_without_a_target_are_dropped_and_counted():
 def test_target_errors():
     """A missing target column, one class, one value, an infinite or unfit target each have their message."""
     frame = pl.DataFrame({"price": [1.5, 2.5, 3.5], "size": [1, 2, 3]})
-    with pytest.raises(
-        DataError, match=r"no column 'Prize' \(did you mean 'price'\?\) .* are 'price', 'size'"
-    ):
+    with pytest.raises(DataError, match=r"no column 'Prize' \(did you mean 'price'\?\) .* are 'price', 'size'"):
         TabularEncoder.fit(frame, "Prize")
     for values, message in (
         (["a", "a"], r"one class only \('a'\)"),
@@ -449,9 +434,7 @@ def test_target_errors():
     ):
         with pytest.raises(DataError, match=message):
             TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": values}), "y")
-    with pytest.raises(
-        DataError, match=r"no column is left to predict 'y' from\. The table has no other column"
-    ):
+    with pytest.raises(DataError, match=r"no column is left to predict 'y' from\. The table has no other column"):
         TabularEncoder.fit(pl.DataFrame({"y": [0, 1]}), "y")
 
 
@@ -464,9 +447,7 @@ def test_a_class_with_one_example_is_reported():
 def test_an_unknown_class_is_refused_with_its_place():
     """A label that training did not have names row, value and the known classes."""
     encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "a"]}), "y")
-    with pytest.raises(
-        DataError, match=r"row 2: target 'y' is 'c', a class that training did not have .* 'a', 'b'"
-    ):
+    with pytest.raises(DataError, match=r"row 2: target 'y' is 'c', a class that training did not have .* 'a', 'b'"):
         encoder.encode_target(pl.DataFrame({"y": ["a", "c"]}))
     numbers = fit_on([1, 2, 3, 4])
     assert numbers.encode_target(pl.DataFrame({"y": ["1", "0"]})).tolist() == [1, 0]
@@ -502,9 +483,7 @@ def tables(draw):
     """A table of one to four columns of any kind, and a target."""
     m = draw(st.integers(2, 12))
     columns = {}
-    for name in draw(
-        st.lists(st.sampled_from(["a", "b", "is it?", "é"]), min_size=1, max_size=4, unique=True)
-    ):
+    for name in draw(st.lists(st.sampled_from(["a", "b", "is it?", "é"]), min_size=1, max_size=4, unique=True)):
         cell = draw(CELLS)
         columns[name] = draw(st.lists(cell, min_size=m, max_size=m))
     labels = draw(LABELS)

@@ -27,9 +27,7 @@ FRAME = pl.DataFrame(
 )
 RECORD = json.loads(json.dumps(TabularEncoder.fit(FRAME, "label").to_json_dict()))
 REGRESSION = json.loads(
-    json.dumps(
-        TabularEncoder.fit(FRAME.with_columns(label=pl.Series([0.5, 1.5, 2.5, 9.0])), "label").to_json_dict()
-    )
+    json.dumps(TabularEncoder.fit(FRAME.with_columns(label=pl.Series([0.5, 1.5, 2.5, 9.0])), "label").to_json_dict())
 )
 
 

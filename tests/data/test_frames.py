@@ -50,11 +50,7 @@ def test_null_spellings_are_missing(write, spelling):
 def test_types_are_inferred(write):
     """A column becomes integers, numbers, booleans, dates or datetimes where every value is one."""
     frame = read_table(
-        write(
-            "i,f,b,d,t,s\n"
-            "1,1e3,TRUE,2024-02-29,2024-02-29 10:30,yes\n"
-            "-2, .5,false,2023-01-01,2024-03-01 00:00,no\n"
-        )
+        write("i,f,b,d,t,s\n1,1e3,TRUE,2024-02-29,2024-02-29 10:30,yes\n-2, .5,false,2023-01-01,2024-03-01 00:00,no\n")
     )
     assert frame.schema == {
         "i": pl.Int64,

@@ -31,10 +31,7 @@ def test_statistics_come_from_training_rows_alone():
     np.testing.assert_allclose(X[:, 0].std(), 1, atol=1e-6)
     assert abs(X_held[:, 0].mean()) > 1e-3
     assert np.bincount(y_held).tolist() == [5, 5, 5]
-    sizes = (
-        np.concatenate((X[:, 0], X_held[:, 0])) * table.encoder.columns[0].scale
-        + table.encoder.columns[0].mean
-    )
+    sizes = np.concatenate((X[:, 0], X_held[:, 0])) * table.encoder.columns[0].scale + table.encoder.columns[0].mean
     np.testing.assert_allclose(np.sort(sizes), np.sort(frame["size"].to_numpy()), rtol=1e-5)
 
 

@@ -16,9 +16,7 @@ def rng():
 
 
 def model_of_the_readme():
-    return nn.Sequential(
-        nn.Dense(64, 128), nn.relu, nn.Residual(nn.Dense(128, 128), nn.tanh), nn.Dense(128, 10)
-    )
+    return nn.Sequential(nn.Dense(64, 128), nn.relu, nn.Residual(nn.Dense(128, 128), nn.tanh), nn.Dense(128, 10))
 
 
 def test_a_model_computes_what_its_formula_says():
@@ -39,8 +37,7 @@ def test_a_model_computes_what_its_formula_says():
     [
         (
             lambda: nn.Sequential(nn.Dense(64, 128), nn.relu, nn.Dense(64, 10)),
-            "layer 1, Dense(64, 128), gives 128 columns, but layer 2, Dense(64, 10), takes 64. "
-            "Make it Dense(128, 10).",
+            "layer 1, Dense(64, 128), gives 128 columns, but layer 2, Dense(64, 10), takes 64. Make it Dense(128, 10).",
         ),
         (lambda: nn.Sequential(nn.Dense(4, 8), nn.Residual(nn.Dense(9, 9))), "layer 2, Dense(9, 9), takes 9"),
         (lambda: nn.Residual(nn.Dense(8, 4)), "takes 8 columns and gives 4"),
@@ -61,9 +58,7 @@ def test_an_input_of_the_wrong_width_names_the_layer_by_its_number():
     )
     with pytest.raises(ShapeError, match=r"^layer 1, Dense\(4, 8\): x is \(3, 5\)"):
         model(np.ones((3, 5), np.float32))
-    with pytest.raises(
-        ShapeError, match=r"^layer 3, Dense\(8, 2\): x is \(3, 6\)\. .*or use Dense\(6, 2\)\."
-    ):
+    with pytest.raises(ShapeError, match=r"^layer 3, Dense\(8, 2\): x is \(3, 6\)\. .*or use Dense\(6, 2\)\."):
         model(np.ones((3, 4), np.float32))
 
 
@@ -165,9 +160,7 @@ def test_a_model_is_a_tree_with_readable_paths():
     """Leaves are reached as Python would reach them, and rebuilding gives the same function."""
     model = nn.initialize(nn.Sequential(nn.Dense(2, 3), nn.relu, nn.Residual(nn.Dense(3, 3))))
     leaves, rebuild = trees.flatten(model)
-    names = [
-        path.lstrip(".") for path, leaf in zip(trees.paths(model), leaves, strict=True) if not callable(leaf)
-    ]
+    names = [path.lstrip(".") for path, leaf in zip(trees.paths(model), leaves, strict=True) if not callable(leaf)]
     assert names == ["layers[0].W", "layers[0].b", "layers[2].layers[0].W", "layers[2].layers[0].b"]
     x = np.ones((2, 2), np.float32)
     np.testing.assert_array_equal(rebuild(leaves)(x), model(x))
@@ -245,7 +238,5 @@ def test_activations_agree_with_torch():
     torch = pytest.importorskip("torch")
     z = rng().standard_normal((4, 5))
     for name in ("relu", "tanh", "sigmoid"):
-        np.testing.assert_allclose(
-            nn.ACTIVATIONS[name](z), getattr(torch, name)(torch.tensor(z)).numpy(), rtol=1e-12
-        )
+        np.testing.assert_allclose(nn.ACTIVATIONS[name](z), getattr(torch, name)(torch.tensor(z)).numpy(), rtol=1e-12)
     np.testing.assert_allclose(nn.softmax(z, axis=0), torch.softmax(torch.tensor(z), 0).numpy(), rtol=1e-12)

@@ -90,9 +90,7 @@ def test_labels_and_one_hot_rows_are_the_same_target(name):
     assert function(p, LABELS.astype(np.uint8)) == function(p, ONE_HOT)
 
 
-@pytest.mark.parametrize(
-    "name", ["binary_cross_entropy_with_logits", "categorical_cross_entropy_with_logits"]
-)
+@pytest.mark.parametrize("name", ["binary_cross_entropy_with_logits", "categorical_cross_entropy_with_logits"])
 def test_losses_of_logits_are_finite_far_out(name):
     """At logits of ±1e4 loss and gradient are finite and right: the loss is the distance to the boundary."""
     z = np.array([[1e4, -1e4], [-1e4, 1e4]], np.float32)

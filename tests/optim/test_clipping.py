@@ -48,13 +48,9 @@ def test_clipping_by_value_bounds_every_entry():
     assert clipped.dtype == np.float32 and g[0] == -3
 
 
-@pytest.mark.parametrize(
-    "clip", [optim.clip_by_value(1.0), optim.clip_by_global_norm(1.0)], ids=lambda c: c.name
-)
+@pytest.mark.parametrize("clip", [optim.clip_by_value(1.0), optim.clip_by_global_norm(1.0)], ids=lambda c: c.name)
 @pytest.mark.parametrize(("bad", "kind"), [(np.nan, "NaN"), (np.inf, "infinite")])
 def test_a_gradient_that_is_not_finite_is_named(clip, bad, kind):
     """Clipping would hide an infinity and spread a NaN: both are errors that name the parameter."""
-    with pytest.raises(
-        TrainingError, match=rf"the gradient of \['b'\] is not finite \(1 of 2 entries, {kind}\)"
-    ):
+    with pytest.raises(TrainingError, match=rf"the gradient of \['b'\] is not finite \(1 of 2 entries, {kind}\)"):
         clip({"a": np.ones(3), "b": np.array([1.0, bad]), "f": abs})

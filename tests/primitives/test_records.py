@@ -155,7 +155,9 @@ def test_a_rule_that_is_one_percent_off_would_be_caught() -> None:
             if rule is ZERO or rule is NO_GRADIENT or primitive.name in ("stop_gradient", "clip_cotangent"):
                 continue
             for sample in primitive.samples():
-                if position not in float_places(primitive, sample.args) or not isinstance(sample.args[position], np.ndarray):
+                if position not in float_places(primitive, sample.args) or not isinstance(
+                    sample.args[position], np.ndarray
+                ):
                     continue
                 f = scalar(primitive, sample)
 

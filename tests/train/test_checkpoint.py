@@ -19,9 +19,7 @@ Y = (X[:, 0] > 0).astype(np.int64)
 
 @pytest.fixture(scope="module")
 def run():
-    model = nn.Sequential(
-        nn.Dense(4, 6), "relu", nn.Residual(nn.Dense(6, 6, bias=False), "tanh"), nn.Dense(6, 2)
-    )
+    model = nn.Sequential(nn.Dense(4, 6), "relu", nn.Residual(nn.Dense(6, 6, bias=False), "tanh"), nn.Dense(6, 2))
     return train(model, (X, Y), loss="categorical_cross_entropy", epochs=2, progress=False)
 
 

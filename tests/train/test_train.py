@@ -203,9 +203,7 @@ def test_one_step_is_gradient_descent():
 def test_a_loss_that_is_not_finite_ends_with_the_place_the_remedy_and_the_run():
     """The error names epoch and step, says what to try, and carries a run whose parameters are finite."""
     with np.errstate(all="ignore"), pytest.raises(TrainingError) as caught:
-        fit(
-            nn.Dense(4, 1), (X * 1e6, X[:, :1]), loss="mean_squared_error", optimizer=optim.sgd(1e3), epochs=9
-        )
+        fit(nn.Dense(4, 1), (X * 1e6, X[:, :1]), loss="mean_squared_error", optimizer=optim.sgd(1e3), epochs=9)
     message = str(caught.value)
     assert "at epoch 1, step" in message and "a learning rate below 1000" in message and "clip=" in message
     assert isinstance(caught.value, Diverged)
@@ -325,11 +323,7 @@ def test_progress_prints_a_line_an_epoch(capsys):
     fit(progress=True, epochs=3)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and "\x1b" not in "".join(lines)
-    assert (
-        lines[2].startswith("epoch 3/3   loss ")
-        and "validation loss" in lines[2]
-        and "examples/s" in lines[2]
-    )
+    assert lines[2].startswith("epoch 3/3   loss ") and "validation loss" in lines[2] and "examples/s" in lines[2]
     fit()
     assert not capsys.readouterr().out
 

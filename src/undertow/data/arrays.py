@@ -35,9 +35,7 @@ def as_arrays(data: object) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
         data = (data.X, data.y)
     if not isinstance(data, tuple | list) or len(data) != 2:
         size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
-        raise DataError(
-            f"training data must be a pair (X, y), got a {type(data).__name__}{size}. Give (X, y)."
-        )
+        raise DataError(f"training data must be a pair (X, y), got a {type(data).__name__}{size}. Give (X, y).")
     X, y = read_array(data[0], "X"), read_array(data[1], "y")
     check_leading_sizes("training data", X, y)
     if X.ndim == 1:
@@ -67,16 +65,12 @@ def read_array(value: object, name: str) -> NDArray[np.generic]:
         array([1.5, 2. ])
     """
     if isinstance(value, np.ma.MaskedArray):
-        value = (
-            np.where(np.ma.getmaskarray(value), np.nan, value.data) if np.ma.is_masked(value) else value.data
-        )
+        value = np.where(np.ma.getmaskarray(value), np.nan, value.data) if np.ma.is_masked(value) else value.data
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         reason = str(error).partition(". ")[0].rstrip(".")
-        raise DataError(
-            f"{name} is no array: {reason}. Give rows of equal length that hold numbers only."
-        ) from None
+        raise DataError(f"{name} is no array: {reason}. Give rows of equal length that hold numbers only.") from None
     if array.dtype.kind not in "biuf":
         _refuse_dtype(array, name)
     _check_finite(array, name)
@@ -86,9 +80,7 @@ def read_array(value: object, name: str) -> NDArray[np.generic]:
 def _refuse_dtype(array: NDArray[np.generic], name: str) -> None:
     """DataError that says what the array holds instead of real numbers."""
     if array.dtype.kind == "c":
-        raise DataError(
-            f"{name} holds complex numbers ({array.dtype}). Give real and imaginary parts as columns."
-        )
+        raise DataError(f"{name} holds complex numbers ({array.dtype}). Give real and imaginary parts as columns.")
     if array.dtype.kind in "mM":
         raise DataError(f"{name} holds dates or durations ({array.dtype}). Give numbers, such as days.")
     if array.ndim == 0:

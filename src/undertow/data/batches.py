@@ -155,9 +155,7 @@ class Batches:
         """
         order = self.order(epoch)
         start = _read_whole(start, "start", 0)
-        return (
-            self._take(order, first) for first in range(start * self.batch_size, len(order), self.batch_size)
-        )
+        return (self._take(order, first) for first in range(start * self.batch_size, len(order), self.batch_size))
 
     def _take(self, order: NDArray[np.int64], first: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
         stop = first + self.batch_size
@@ -183,9 +181,7 @@ def check_leading_sizes(what: str, X: NDArray[np.generic], y: NDArray[np.generic
         >>> check_leading_sizes("train", np.zeros((3, 2)), np.zeros(3))
     """
     if X.ndim == 0 or y.ndim == 0:
-        raise ShapeError(
-            f"{what}: X is {X.shape}, y is {y.shape}: both need a batch axis. Give arrays of rows."
-        )
+        raise ShapeError(f"{what}: X is {X.shape}, y is {y.shape}: both need a batch axis. Give arrays of rows.")
     if X.shape[0] != y.shape[0]:
         raise ShapeError(
             f"{what}: X is {X.shape}, y is {y.shape}: their leading sizes {X.shape[0]} and {y.shape[0]} "

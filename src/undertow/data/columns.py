@@ -271,9 +271,7 @@ def show_value(value: float, kind: Kind) -> str:
     return f"{value:g}{' days' * (kind == 'duration')}"
 
 
-def fit_column(
-    series: pl.Series, max_categories: int, origin: Origin | None
-) -> tuple[Column | None, list[str]]:
+def fit_column(series: pl.Series, max_categories: int, origin: Origin | None) -> tuple[Column | None, list[str]]:
     """Decide how a training column is encoded.
 
     Args:

@@ -111,8 +111,7 @@ def _check_source(source: Path) -> None:
     if source.suffix.lower() not in known:
         found = f"the extension {source.suffix!r} is unknown" if source.suffix else "it has no extension"
         raise DataError(
-            f"{source.name}: {found}; tables are read from {', '.join(known)}. "
-            "Export the data as CSV or Parquet."
+            f"{source.name}: {found}; tables are read from {', '.join(known)}. Export the data as CSV or Parquet."
         )
 
 
@@ -167,13 +166,9 @@ def _parse_text(text: bytes, layout: Layout, file: str, as_text: Collection[str]
     n_blank = int(layout.lines[-1] - layout.lines[1] + 1) - (layout.starts.size - 1)
     body = text[layout.starts[1] : layout.ends[-1]] + b"\n"
     if n_blank and len(names) > 1:  # blank lines or line breaks inside quotes: keep the records alone
-        body = b"".join(
-            text[start:end] + b"\n" for start, end in zip(layout.starts[1:], layout.ends[1:], strict=True)
-        )
+        body = b"".join(text[start:end] + b"\n" for start, end in zip(layout.starts[1:], layout.ends[1:], strict=True))
     try:
-        raw = pl.read_csv(
-            body, has_header=False, separator=separator, schema={name: pl.String for name in names}
-        )
+        raw = pl.read_csv(body, has_header=False, separator=separator, schema={name: pl.String for name in names})
     except _READER_ERRORS as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{file}: the text cannot be read as a table: {reason}. Check its quotes.") from None
@@ -209,9 +204,7 @@ def _read_parquet(source: Path) -> pl.DataFrame:
     """A Parquet file's table."""
     content = _read_bytes(source)
     if not content.startswith(b"PAR1"):
-        raise DataError(
-            f"{source.name}: this is no Parquet file. Rename it to what it is, or export it again."
-        )
+        raise DataError(f"{source.name}: this is no Parquet file. Rename it to what it is, or export it again.")
     try:
         frame = pl.read_parquet(content)
     except _READER_ERRORS as error:

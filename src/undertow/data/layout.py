@@ -82,9 +82,7 @@ def find_layout(text: bytes, file: str) -> Layout:
     return layout
 
 
-def _has_content(
-    buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _has_content(buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which records hold anything but spaces (a line of separators counts as content)."""
     filled = ends > starts
     indented = np.flatnonzero(filled)[buffer[starts[filled]] == _SPACE]
@@ -117,18 +115,14 @@ def _sniff_separator(
     """The separator that stands in the header and splits most of the first records alike."""
     best, best_score = None, (0.0, 0)
     for separator in SEPARATORS:
-        n_fields = _count_fields(
-            buffer, outside, separator, starts[:_SNIFFED_RECORDS], ends[:_SNIFFED_RECORDS]
-        )
+        n_fields = _count_fields(buffer, outside, separator, starts[:_SNIFFED_RECORDS], ends[:_SNIFFED_RECORDS])
         score = (float(np.mean(n_fields == n_fields[0])), int(n_fields[0]))
         if n_fields[0] > 1 and score > best_score:
             best, best_score = separator, score
     return best
 
 
-def _check_quotes(
-    buffer: NDArray[np.uint8], quotes: NDArray[np.int64], newlines: NDArray[np.int64], file: str
-) -> None:
+def _check_quotes(buffer: NDArray[np.uint8], quotes: NDArray[np.int64], newlines: NDArray[np.int64], file: str) -> None:
     """Every opening mark must start a field, every closing one end it; a mark inside is written twice."""
     edges = np.frombuffer(b"".join(SEPARATORS) + b'\n"', dtype=np.uint8)
     opening, closing = quotes[0::2], quotes[1::2]

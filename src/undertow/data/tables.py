@@ -71,9 +71,7 @@ def encode_table(
     rows, held_out = split(frame.height, validation, seed, stratify=labels)
 
     train_frame, train_origin = frame[rows], None if origin is None else origin.take(rows)
-    encoder = TabularEncoder.fit(
-        train_frame, target, task=found, max_categories=max_categories, origin=train_origin
-    )
+    encoder = TabularEncoder.fit(train_frame, target, task=found, max_categories=max_categories, origin=train_origin)
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(encoder, report=[why, *said, *encoder.report[1:]])
     silent: list[str] = []  # the training rows bring nothing that the encoder has not reported

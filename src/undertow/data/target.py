@@ -62,9 +62,7 @@ class ClassTarget:
                 )
             if np.issubdtype(outputs.dtype, np.inexact) and np.isnan(outputs).any():
                 row = int(np.isnan(outputs).any(axis=1).argmax())
-                raise ArgumentError(
-                    f"decode: the scores of row {row + 1} hold NaN: the model's output is broken."
-                )
+                raise ArgumentError(f"decode: the scores of row {row + 1} hold NaN: the model's output is broken.")
             outputs = outputs.argmax(axis=1)
         if outputs.ndim != 1 or not np.issubdtype(outputs.dtype, np.integer):
             raise ArgumentError(
@@ -130,9 +128,7 @@ def check_frame(frame: object) -> None:
     """DataError where a table is no polars DataFrame."""
     if not isinstance(frame, pl.DataFrame):
         kind = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
-        raise DataError(
-            f"a table must be a polars DataFrame, got a {kind}. Use read_table, or polars.from_pandas."
-        )
+        raise DataError(f"a table must be a polars DataFrame, got a {kind}. Use read_table, or polars.from_pandas.")
 
 
 def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) -> pl.Series:

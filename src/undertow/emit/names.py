@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 from undertow.graph import Node
 
-_RESERVED = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "copy", "forward", "backward", "cache"})
+_RESERVED = frozenset(
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "copy", "forward", "backward", "cache"}
+)
 
 
 def reader_name(node: Node) -> str | None:

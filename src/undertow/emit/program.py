@@ -20,7 +20,11 @@ LONGEST_INSIDE = 50  # of an expression inside another
 
 _METHODS = {"reshape", "transpose", "getitem", "astype", "expand_dims"}
 _REPEATED = {"reshape", "transpose", "expand_dims", "squeeze"}  # views: written again rather than named
-_FLOAT_HELPERS = {"softmax", "log_softmax", "logsumexp"}  # ours convert integers first; the written ones need not
+_FLOAT_HELPERS = {
+    "softmax",
+    "log_softmax",
+    "logsumexp",
+}  # ours convert integers first; the written ones need not
 _OPERATORS = {"add", "subtract", "multiply", "divide", "negative", "power", "size"}
 
 
@@ -92,9 +96,11 @@ class _Planner:
         """Constants, sizes, and Python numbers made of these: written out wherever they are used."""
         free: set[Node] = set()
         for node in self.graph.nodes:
-            if node.op is CONSTANT or node.op.name == "size":
-                free.add(node)
-            elif node.spec.weak and node.inputs and all(x in free for x in node.inputs):
+            if (
+                node.op is CONSTANT
+                or node.op.name == "size"
+                or (node.spec.weak and node.inputs and all(x in free for x in node.inputs))
+            ):
                 free.add(node)
         return free
 
@@ -126,7 +132,11 @@ class _Planner:
             if node.op is INPUT or node in self.free:
                 continue
             wish = f"d{node.ct_of}" if node.ct_of and not node.name else node.name
-            if wish and wish not in called and not (node.op.name in _REPEATED and not node.name and self.uses[node] < 2):
+            if (
+                wish
+                and wish not in called
+                and not (node.op.name in _REPEATED and not node.name and self.uses[node] < 2)
+            ):
                 called.add(wish)
                 self.pinned.add(node)
         for node in self.graph.nodes:
@@ -265,7 +275,9 @@ class _Planner:
         statements.append(Statement(node, self.name_of(node), code.text, self.rules.get(node)))
 
     def _longest(self, node: Node) -> Node | None:
-        waiting = [x for x in node.inputs if x in self.inside and x.op is not CONSTANT and len(self.inside[x].text) > 16]
+        waiting = [
+            x for x in node.inputs if x in self.inside and x.op is not CONSTANT and len(self.inside[x].text) > 16
+        ]
         return max(waiting, key=lambda x: len(self.inside[x].text), default=None)
 
     def _fill_cache(self) -> None:

@@ -67,7 +67,9 @@ class _Module:
     def text(self) -> str:
         """Write the module."""
         body = [self._forward(), self._backward()]
-        helpers = [text for name, text in HELPERS.items() if any(f"{name}(" in part and _calls(part, name) for part in body)]
+        helpers = [
+            text for name, text in HELPERS.items() if any(f"{name}(" in part and _calls(part, name) for part in body)
+        ]
         copies = any(_calls(part, "like") for part in body)
         if copies:
             helpers.append(LIKE)
@@ -114,7 +116,9 @@ class _Module:
         for symbol in self._sizes([s.code for s in statements] + self.program.result[1:]):
             for node in self.program.cache:
                 if holds(node, symbol):
-                    axis, size = next((i, d) for i, d in enumerate(node.spec.shape) if isinstance(d, Dim) and d.symbol == symbol)
+                    axis, size = next(
+                        (i, d) for i, d in enumerate(node.spec.shape) if isinstance(d, Dim) and d.symbol == symbol
+                    )
                     lines.append(_size(symbol, self.names[node], axis, size.count))
                     break
         rows = [(f"{s.name} = {s.code}", self._backward_comment(s)) for s in statements]

@@ -56,7 +56,19 @@ class Node:
         rule: the name of the simplification that made it, if one did.
     """
 
-    __slots__ = ("backward", "ct_of", "index", "inputs", "line", "name", "op", "params", "rule", "spec", "value")
+    __slots__ = (
+        "backward",
+        "ct_of",
+        "index",
+        "inputs",
+        "line",
+        "name",
+        "op",
+        "params",
+        "rule",
+        "spec",
+        "value",
+    )
 
     def __init__(
         self,

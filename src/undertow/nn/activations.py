@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.errors import ArgumentError
+from undertow.primitives import stable
 
 
 def identity(z: Any) -> Any:
@@ -102,7 +103,7 @@ def softmax(z: Any, axis: int = -1) -> Any:
         >>> softmax(np.array([[1000.0, 1000.0]]))
         array([[0.5, 0.5]])
     """
-    p = P.softmax(z, axis=axis)
+    p = stable.softmax(z, axis=axis)
     return p
 
 
@@ -136,7 +137,5 @@ def find_activation(name: str) -> Activation:
         True
     """
     if name not in ACTIVATIONS:
-        raise ArgumentError(
-            f"there is no activation {name!r}. Use one of {', '.join(ACTIVATIONS)}, or a function."
-        )
+        raise ArgumentError(f"there is no activation {name!r}. Use one of {', '.join(ACTIVATIONS)}, or a function.")
     return ACTIVATIONS[name]

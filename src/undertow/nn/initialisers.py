@@ -22,23 +22,17 @@ class Initialiser(Protocol):
         ...
 
 
-def _normal(
-    shape: Shape, rng: np.random.Generator, deviation: float, dtype: DTypeLike
-) -> NDArray[np.floating[Any]]:
+def _normal(shape: Shape, rng: np.random.Generator, deviation: float, dtype: DTypeLike) -> NDArray[np.floating[Any]]:
     """Normal numbers; drawn in float64, so that a seed gives the same weights in every dtype."""
     return (rng.standard_normal(shape) * deviation).astype(dtype)
 
 
-def _uniform(
-    shape: Shape, rng: np.random.Generator, limit: float, dtype: DTypeLike
-) -> NDArray[np.floating[Any]]:
+def _uniform(shape: Shape, rng: np.random.Generator, limit: float, dtype: DTypeLike) -> NDArray[np.floating[Any]]:
     """Uniform numbers in [−limit, limit)."""
     return rng.uniform(-limit, limit, shape).astype(dtype)
 
 
-def he_normal(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
-) -> NDArray[np.floating[Any]]:
+def he_normal(shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> NDArray[np.floating[Any]]:
     """Normal weights of variance 2 / fan_in: for layers before relu.
 
     Args:
@@ -59,9 +53,7 @@ def he_normal(
     return _normal(shape, rng, float(np.sqrt(2 / max(shape[0], 1))), dtype)
 
 
-def he_uniform(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
-) -> NDArray[np.floating[Any]]:
+def he_uniform(shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> NDArray[np.floating[Any]]:
     """Uniform weights in ±√(6 / fan_in), which is variance 2 / fan_in.
 
     Args:
@@ -81,9 +73,7 @@ def he_uniform(
     return _uniform(shape, rng, float(np.sqrt(6 / max(shape[0], 1))), dtype)
 
 
-def glorot_normal(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
-) -> NDArray[np.floating[Any]]:
+def glorot_normal(shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> NDArray[np.floating[Any]]:
     """Normal weights of variance 2 / (fan_in + fan_out): for layers before tanh, sigmoid or nothing.
 
     Args:
@@ -104,9 +94,7 @@ def glorot_normal(
     return _normal(shape, rng, float(np.sqrt(2 / max(sum(shape), 1))), dtype)
 
 
-def glorot_uniform(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
-) -> NDArray[np.floating[Any]]:
+def glorot_uniform(shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> NDArray[np.floating[Any]]:
     """Uniform weights in ±√(6 / (fan_in + fan_out)), which is variance 2 / (fan_in + fan_out).
 
     Args:
@@ -146,9 +134,7 @@ def zeros(shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32)
     return np.zeros(shape, dtype)
 
 
-def normal(
-    shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
-) -> NDArray[np.floating[Any]]:
+def normal(shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> NDArray[np.floating[Any]]:
     """Normal weights of deviation 0.01 whatever the fan-in: how it was done before Glorot, for lessons.
 
     Args:
@@ -197,9 +183,7 @@ def find_initialiser(name: str) -> Initialiser:
         True
     """
     if name not in INITIALISERS:
-        raise ArgumentError(
-            f"there is no initialiser {name!r}. Use one of {', '.join(INITIALISERS)}, or a function."
-        )
+        raise ArgumentError(f"there is no initialiser {name!r}. Use one of {', '.join(INITIALISERS)}, or a function.")
     return INITIALISERS[name]
 
 

@@ -84,9 +84,7 @@ class Dense:
     def __call__(self, x: Any) -> Any:
         """Compute z = x W + b for x (…, fan_in)."""
         if self.W is None:
-            raise ArgumentError(
-                f"{self!r} has no weights yet. Call undertow.nn.initialize(model, seed) first."
-            )
+            raise ArgumentError(f"{self!r} has no weights yet. Call undertow.nn.initialize(model, seed) first.")
         shape = shape_of(x)
         if not shape or shape[-1] != self.fan_in:
             raise LayerShapeError(self, f"x is {show_shape(shape)}. {_remedy(self, shape)}")
@@ -281,11 +279,7 @@ def check_widths(model: Sequential) -> None:
         inner = list(walk_layers(layer))
         if width is not None and fan_in is not None and width != fan_in:
             first = inner[0] if inner else layer
-            remedy = (
-                f"Dense({width}, {fan_out})"
-                if isinstance(layer, Dense)
-                else f"a block that takes {width} columns"
-            )
+            remedy = f"Dense({width}, {fan_out})" if isinstance(layer, Dense) else f"a block that takes {width} columns"
             raise ShapeError(
                 f"{type(model).__name__}: layer {last}, {show_item(before)}, gives {width} columns, but "
                 "layer "

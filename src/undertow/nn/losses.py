@@ -190,8 +190,7 @@ def _check_same(loss: str, name: str, p: Any, y: Any) -> None:
     else:
         remedy = f"Give y the shape of {name}, with a batch axis first."
     raise ShapeError(
-        f"{loss}: {name} is {show_shape(a)}, y is {show_shape(b)}: they would broadcast to something else. "
-        f"{remedy}"
+        f"{loss}: {name} is {show_shape(a)}, y is {show_shape(b)}: they would broadcast to something else. {remedy}"
     )
 
 
@@ -202,9 +201,7 @@ def _check_unit(loss: str, y: Any) -> None:
     outside = ~((np.asarray(y) >= 0) & (np.asarray(y) <= 1))
     if outside.any():
         value = np.asarray(y)[outside][0]
-        raise DataError(
-            f"{loss}: y holds {value}, but targets are 0, 1 or a probability. Give the classes as 0 and 1."
-        )
+        raise DataError(f"{loss}: y holds {value}, but targets are 0, 1 or a probability. Give the classes as 0 and 1.")
 
 
 def _read_classes(loss: str, name: str, p: Any, y: Any) -> Any:
@@ -214,9 +211,7 @@ def _read_classes(loss: str, name: str, p: Any, y: Any) -> Any:
         raise ShapeError(f"{loss}: {name} is {show_shape(a)}. Give it a row an example and a column a class.")
     if len(b) == 1 and P.dtype_of(y).kind in "iub":
         if a[0] != b[0]:
-            raise ShapeError(
-                f"{loss}: {name} is {show_shape(a)}, y is {show_shape(b)}. Give one label for each row."
-            )
+            raise ShapeError(f"{loss}: {name} is {show_shape(a)}, y is {show_shape(b)}. Give one label for each row.")
         return _one_hot(loss, name, y, a[1], P.dtype_of(p))
     if a != b:
         raise ShapeError(
@@ -234,8 +229,7 @@ def _one_hot(loss: str, name: str, y: Any, n_classes: Any, dtype: np.dtype[Any])
         outside = (y < 0) | (y >= n_classes)
         if outside.any():
             raise DataError(
-                f"{loss}: y holds the label {y[outside][0]}, but {name} has {n_classes} classes, 0 to "
-                f"{n_classes - 1}."
+                f"{loss}: y holds the label {y[outside][0]}, but {name} has {n_classes} classes, 0 to {n_classes - 1}."
             )
     classes = np.arange(n_classes)
     return (y[:, None] == classes).astype(dtype)
@@ -304,9 +298,7 @@ def find_loss(loss: str | Callable[[Any, Any], Any], model: Any) -> Loss:
     elif loss in LOSSES:
         found = LOSSES[loss]
     else:
-        raise ArgumentError(
-            f"there is no loss {loss!r}. Use one of {', '.join(LOSSES)}, or a function of (output, y)."
-        )
+        raise ArgumentError(f"there is no loss {loss!r}. Use one of {', '.join(LOSSES)}, or a function of (output, y).")
     if found.task == "regression":
         return found
     end, wanted = final_activation(model), "softmax" if found.task == "categorical" else "sigmoid"

@@ -176,9 +176,7 @@ def drop_final_activation(model: Sequential) -> Sequential:
     while layers and layers[-1] is ACTIVATIONS["identity"]:
         layers.pop()
     last = layers.pop()
-    return (
-        Sequential(*layers, drop_final_activation(last)) if type(last) is Sequential else Sequential(*layers)
-    )
+    return Sequential(*layers, drop_final_activation(last)) if type(last) is Sequential else Sequential(*layers)
 
 
 def describe_model(model: Any) -> list[dict[str, Any]]:
@@ -259,17 +257,9 @@ def build_model(description: Any) -> Sequential:
 def _build_item(record: Any, where: str, depth: int) -> Any:
     """Build one layer from its record."""
     if not isinstance(record, dict) or not isinstance(record.get("layer"), str) or depth > 50:
-        raise ArgumentError(
-            f"layer {where}: expected a record such as {{'layer': 'relu'}}, got {str(record)[:80]}."
-        )
+        raise ArgumentError(f"layer {where}: expected a record such as {{'layer': 'relu'}}, got {str(record)[:80]}.")
     name, rest = record["layer"], {key: value for key, value in record.items() if key != "layer"}
-    allowed = (
-        {"fan_in", "fan_out", "bias", "init"}
-        if name == "Dense"
-        else {"layers"}
-        if name in CONTAINERS
-        else set()
-    )
+    allowed = {"fan_in", "fan_out", "bias", "init"} if name == "Dense" else {"layers"} if name in CONTAINERS else set()
     needed = {"fan_in", "fan_out"} if name == "Dense" else allowed
     if name != "Dense" and name not in CONTAINERS and name not in ACTIVATIONS:
         raise ArgumentError(

@@ -64,9 +64,7 @@ def clip_by_value(limit: float) -> Clip:
         (array([0.5]), array([-0.1]))
     """
     limit = _read_number("clip_by_value", "limit", limit)
-    return Clip(
-        "clip_by_value", lambda grads: each(lambda g: np.clip(g, -limit, limit), grads), {"limit": limit}
-    )
+    return Clip("clip_by_value", lambda grads: each(lambda g: np.clip(g, -limit, limit), grads), {"limit": limit})
 
 
 def clip_by_global_norm(limit: float) -> Clip:

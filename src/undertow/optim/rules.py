@@ -212,19 +212,13 @@ def find_optimizer(optimizer: str | Optimizer | None) -> Optimizer:
             raise ArgumentError(f"there is no optimizer {optimizer!r}. Use one of {', '.join(OPTIMIZERS)}.")
         return OPTIMIZERS[optimizer]()
     if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(
-            f"optimizer is {optimizer!r}. Give an Optimizer such as undertow.optim.adam(1e-3)."
-        )
+        raise ArgumentError(f"optimizer is {optimizer!r}. Give an Optimizer such as undertow.optim.adam(1e-3).")
     return optimizer
 
 
 def _read_number(rule: str, name: str, value: float) -> float:
     """A finite number above 0."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.number)
-        or not 0 < float(value) < math.inf
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < float(value) < math.inf:
         raise ArgumentError(f"{rule}: {name} must be above 0 and finite, got {value!r}.")
     return float(value)
 

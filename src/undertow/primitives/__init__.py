@@ -38,7 +38,15 @@ from undertow.primitives.record import (
 )
 from undertow.primitives.record import Traced as Traced
 from undertow.primitives.reduce import log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
-from undertow.primitives.shape import astype, broadcast_to, concatenate, expand_dims, reshape, squeeze, transpose
+from undertow.primitives.shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    reshape,
+    squeeze,
+    transpose,
+)
 from undertow.primitives.special import clip_cotangent, identity, size, stop_gradient
 
 __all__ = [

@@ -286,5 +286,3 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min:
 @answers(np.positive)
 def _positive(x: Any) -> Any:
     return x
-
-

@@ -68,9 +68,7 @@ def _truth_samples() -> list[Sample]:
     return [Sample(tuple(np.greater(x, 0) for x in s.args), note=s.note) for s in binary_samples()]
 
 
-def _logic(
-    name: str, ufunc: np.ufunc, spell: Spelling, text: str, latex: str, bits: bool = False
-) -> Primitive:
+def _logic(name: str, ufunc: np.ufunc, spell: Spelling, text: str, latex: str, bits: bool = False) -> Primitive:
     """Make an operation on two truth values; the logical ones also take numbers, 0 being false."""
     return Primitive(
         name=name,
@@ -141,9 +139,7 @@ def _where_samples() -> list[Sample]:
         samples.append(Sample((condition, *s.args), note=s.note))
     return [
         *samples,
-        Sample(
-            (draw((2, 1), 7) > 0, draw((3,), 8), 0), note="the condition broadcasts; a number if it fails"
-        ),
+        Sample((draw((2, 1), 7) > 0, draw((3,), 8), 0), note="the condition broadcasts; a number if it fails"),
         Sample((draw((4, 3), 7) > 0, 0, draw((3,), 8)), note="a number if it holds"),
         Sample((True, draw((2, 3), 8), draw((3,), 9)), note="a condition that is one truth value"),
     ]

@@ -229,7 +229,7 @@ index_add = Primitive(
     infer=lambda ct, *picks, index, shape: Spec(shape, ct.dtype),
     vjps=lambda position, ct, out, x, *picks, index, shape: getitem(ct, *picks, index=index),
     spell=lambda ct, *picks, index, shape, **_: Code(
-        f"add_at(({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''}), np.s_[{spell_key(index, picks)}], {ct.text})"
+        f"add_at({show_shape(shape)}, np.s_[{spell_key(index, picks)}], {ct.text})"
     ),
     text="put({0})",
     latex=r"\operatorname{{put}}({0})",
@@ -279,7 +279,11 @@ index_update = Primitive(
     flow=("{ct}, zero where it was overwritten", "{ct}[…]"),
     latex_flow=(r"\operatorname{{clear}}({ct})", r"{ct}_{{[\cdot]}}"),
     samples=lambda: [
-        Sample((s.args[0], draw(np.shape(getitem.forward(*s.args, **s.params)), 8), *s.args[1:]), s.params, note=s.note)
+        Sample(
+            (s.args[0], draw(np.shape(getitem.forward(*s.args, **s.params)), 8), *s.args[1:]),
+            s.params,
+            note=s.note,
+        )
         for s in _get_samples()
         if not any(len(np.unique(pick)) < np.size(pick) for pick in s.args[1:]) or "True" in s.note
     ],
@@ -365,5 +369,3 @@ def one_hot(labels: Any, depth: int, dtype: Any = np.float64) -> Any:
     if dtype_of(labels).kind not in "iu":
         raise ArgumentError(f"labels must be integers, not {dtype_of(labels)}. Convert them with .astype(int).")
     return _one_hot(labels, depth=int(depth), dtype=np.dtype(dtype))
-
-

@@ -72,9 +72,7 @@ prod_others = Primitive(
     flow=("{ct} times the products without two factors",),
     latex_flow=(r"\sum_{{k \ne i}} {ct}_k \prod_{{j \ne i, k}} {0}_j",),
     samples=lambda: [
-        Sample(s.args, {"axis": s.params["axis"]}, s.note)
-        for s in _prod_samples()
-        if not s.params["keepdims"]
+        Sample(s.args, {"axis": s.params["axis"]}, s.note) for s in _prod_samples() if not s.params["keepdims"]
     ],
 )
 

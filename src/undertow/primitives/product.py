@@ -42,7 +42,10 @@ def infer_matmul(x: Spec, y: Spec) -> Spec:
         what = "rows" if y.ndim > 1 else "elements"
         raise ShapeError(f"the inner sizes {inner_x} and {inner_y} differ. Give the right side {inner_x} {what}.")
     batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    tail: tuple[Size, ...] = (*((x.shape[-2],) if x.ndim > 1 else ()), *((y.shape[-1],) if y.ndim > 1 else ()))
+    tail: tuple[Size, ...] = (
+        *((x.shape[-2],) if x.ndim > 1 else ()),
+        *((y.shape[-1],) if y.ndim > 1 else ()),
+    )
     return Spec((*batch, *tail), promote(np.matmul, (x, y))[0])
 
 
@@ -128,7 +131,9 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     kept_b = tuple(i for i in range(len(sb)) if i not in over_b)
     left = tuple(sa[i] for i in over_a)
     if left != tuple(sb[i] for i in over_b):
-        raise ShapeError(f"np.tensordot sums over axes of sizes {left} and {tuple(sb[i] for i in over_b)}: they differ.")
+        raise ShapeError(
+            f"np.tensordot sums over axes of sizes {left} and {tuple(sb[i] for i in over_b)}: they differ."
+        )
     inner = fill_in(left, [-1])[0] if left else 1
 
     def flat(x: Any, order: tuple[int, ...], rows: bool) -> Any:
@@ -143,7 +148,7 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     flat_2 = ord in (2, "fro") and (len(shape_of(x)) == (1 if ord == 2 else 2) or isinstance(axis, int))
     if ord is not None and not flat_2:
-        raise UnsupportedError(f"np.linalg.norm(…, ord={ord!r}) cannot be traced yet. Only the 2-norm of vectors can.")
+        raise UnsupportedError(f"np.linalg.norm(…, ord={ord!r}) cannot be traced yet, only the 2-norm can.")
     axes = normalize_axis(axis, len(shape_of(x)))
     squares = sum_(np.square(x), axis=axes, keepdims=keepdims)
     zero = squares == 0  # at 0 the gradient is 0: the inner where keeps sqrt away from its infinite slope

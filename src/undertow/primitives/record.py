@@ -196,7 +196,7 @@ def refuse(function: str, **options: Any) -> None:
         UnsupportedError: names the function and the option.
     """
     for option, value in options.items():
-        if value is not None and value is not np._NoValue:  # type: ignore[attr-defined]
+        if value is not None and value is not np._NoValue:
             raise UnsupportedError(f"{function}(..., {option}=...) cannot be traced yet. Call it without {option}=.")
 
 
@@ -231,10 +231,12 @@ def count_of(x: Any, axis: tuple[int, ...] | None = None) -> Any:
 
 def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool]:
     """Return the result dtype of a ufunc by NumPy's own promotion, and whether it is weak."""
-    kinds = [{"b": np.dtype(bool), "i": int, "f": float}.get(s.dtype.kind, s.dtype) if s.weak else s.dtype for s in specs]
+    kinds: list[Any] = [
+        {"b": np.dtype(bool), "i": int, "f": float}.get(s.dtype.kind, s.dtype) if s.weak else s.dtype for s in specs
+    ]
     if all(isinstance(kind, type) for kind in kinds):
         kinds = [np.dtype(kind) for kind in kinds]
-    dtypes = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))  # type: ignore[arg-type]
+    dtypes = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
     return dtypes[-1], all(s.weak for s in specs)
 
 
@@ -263,7 +265,7 @@ def normalize_axis(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
-    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axes, ndim)))  # type: ignore[attr-defined]
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axes, ndim)))
 
 
 def reduced_shape(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:

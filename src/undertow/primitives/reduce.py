@@ -49,16 +49,12 @@ def add_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint64) if dtype.kind == "u" else dtype
 
 
-def infer_reduction(
-    dtype: Callable[[np.dtype[Any]], np.dtype[Any]], empty: bool = True
-) -> Callable[..., Spec]:
+def infer_reduction(dtype: Callable[[np.dtype[Any]], np.dtype[Any]], empty: bool = True) -> Callable[..., Spec]:
     """Make a shape rule from the rule for the dtype; not ``empty``: at least one element is needed."""
 
     def infer(x: Spec, axis: Axes, keepdims: bool = False) -> Spec:
         if not empty and any(x.shape[i] == 0 for i in axis):
-            raise ShapeError(
-                f"{show_shape(x.shape)} has no element to choose along axis {axis}. Pass at least one."
-            )
+            raise ShapeError(f"{show_shape(x.shape)} has no element to choose along axis {axis}. Pass at least one.")
         return Spec(reduced_shape(x.shape, axis, keepdims), dtype(x.dtype), x.weak)
 
     return infer
@@ -162,9 +158,7 @@ def _quantifier(name: str, forward: Callable[..., Any], text: str, latex: str) -
         spell=call_axis(f"np.{name}"),
         text=text,
         latex=latex,
-        samples=lambda: [
-            Sample((s.args[0] > 0,), s.params, s.note) for s in reduction_samples(((2, 0), (1,)))
-        ],
+        samples=lambda: [Sample((s.args[0] > 0,), s.params, s.note) for s in reduction_samples(((2, 0), (1,)))],
     )
 
 
@@ -175,9 +169,7 @@ all_ = _quantifier("all", np.all, "all {0}", r"\bigwedge {0}")
 def _infer_position(x: Spec, axis: int | None) -> Spec:
     axes = normalize_axis(axis, x.ndim)
     if any(x.shape[i] == 0 for i in axes):
-        raise ShapeError(
-            f"{show_shape(x.shape)} has no element to choose along axis {axis}. Pass at least one."
-        )
+        raise ShapeError(f"{show_shape(x.shape)} has no element to choose along axis {axis}. Pass at least one.")
     return Spec(reduced_shape(x.shape, axes, False), np.dtype(np.intp), x.weak)
 
 

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ShapeError, UnsupportedError
-from undertow.graph import Dim, NeedsConcreteSize, Shape, Size, Spec, broadcast_shapes, divide_sizes, show_shape, total
+from undertow.graph import (
+    Dim,
+    NeedsConcreteSize,
+    Shape,
+    Size,
+    Spec,
+    broadcast_shapes,
+    divide_sizes,
+    show_shape,
+    total,
+)
 from undertow.primitives.record import (
     Code,
     Primitive,
@@ -36,7 +46,7 @@ def show_sizes(shape: Shape) -> str:
 
 # ---- reshape -------------------------------------------------------------------------------------
 
-reshape = Primitive(
+reshape: Primitive = Primitive(
     name="reshape",
     forward=lambda x, shape: np.reshape(x, shape),
     infer=lambda x, shape: Spec(shape, x.dtype, x.weak and shape == ()),
@@ -49,7 +59,14 @@ reshape = Primitive(
     view=True,
     samples=lambda: [
         Sample((draw(a, 1),), {"shape": b})
-        for a, b in (((6,), (2, 3)), ((2, 3), (3, 2)), ((), (1,)), ((1, 1), ()), ((0, 3), (3, 0)), ((2, 3), (6,)))
+        for a, b in (
+            ((6,), (2, 3)),
+            ((2, 3), (3, 2)),
+            ((), (1,)),
+            ((1, 1), ()),
+            ((0, 3), (3, 0)),
+            ((2, 3), (6,)),
+        )
     ],
 )
 
@@ -75,7 +92,9 @@ def fill_in(shape: Shape, wanted: Sequence[Size]) -> Shape:
         wanted = [missing if size == -1 and missing is not None else size for size in wanted]
     if -1 in wanted or total(tuple(wanted)) != whole:
         if any(isinstance(size, Dim) for size in shape):
-            raise NeedsConcreteSize(f"whether {show_shape(tuple(wanted))} holds {whole} elements depends on the batch size")
+            raise NeedsConcreteSize(
+                f"whether {show_shape(tuple(wanted))} holds {whole} elements depends on the batch size"
+            )
         raise ShapeError(f"{show_shape(shape)} with {whole} elements cannot become {show_shape(tuple(wanted))}.")
     return tuple(wanted)
 
@@ -94,7 +113,7 @@ def _spell_transpose(x: Code, *, axes: tuple[int, ...], **_: Any) -> Code:
     return Code(f"{x.within(9)}.transpose({show_sizes(axes)})")
 
 
-transpose = Primitive(
+transpose: Primitive = Primitive(
     name="transpose",
     forward=lambda x, axes: np.transpose(x, axes),
     infer=lambda x, axes: Spec(tuple(x.shape[i] for i in axes), x.dtype, x.weak),
@@ -107,7 +126,14 @@ transpose = Primitive(
     view=True,
     samples=lambda: [
         Sample((draw(shape, 1),), {"axes": axes})
-        for shape, axes in (((), ()), ((3,), (0,)), ((2, 3), (1, 0)), ((2, 3, 4), (1, 2, 0)), ((2, 0), (1, 0)), ((1, 3), (0, 1)))
+        for shape, axes in (
+            ((), ()),
+            ((3,), (0,)),
+            ((2, 3), (1, 0)),
+            ((2, 3, 4), (1, 2, 0)),
+            ((2, 0), (1, 0)),
+            ((1, 3), (0, 1)),
+        )
     ],
 )
 
@@ -167,7 +193,15 @@ broadcast_to = Primitive(
     view=True,
     samples=lambda: [
         Sample((draw(a, 1),), {"shape": b})
-        for a, b in (((), (2, 3)), ((3,), (2, 3)), ((2, 1), (2, 3)), ((1,), (4,)), ((1, 3), (2, 2, 3)), ((1,), (0,)), ((3,), (3,)))
+        for a, b in (
+            ((), (2, 3)),
+            ((3,), (2, 3)),
+            ((2, 1), (2, 3)),
+            ((1,), (4,)),
+            ((1, 3), (2, 2, 3)),
+            ((1,), (0,)),
+            ((3,), (3,)),
+        )
     ],
 )
 
@@ -203,7 +237,15 @@ expand_dims = Primitive(
     view=True,
     samples=lambda: [
         Sample((draw(shape, 1),), {"axis": axis})
-        for shape, axis in (((), (0,)), ((3,), (0,)), ((3,), (1,)), ((2, 3), (1,)), ((2, 3), (0, 3)), ((0,), (1,)), ((1,), (0,)))
+        for shape, axis in (
+            ((), (0,)),
+            ((3,), (0,)),
+            ((3,), (1,)),
+            ((2, 3), (1,)),
+            ((2, 3), (0, 3)),
+            ((0,), (1,)),
+            ((1,), (0,)),
+        )
     ],
 )
 
@@ -214,7 +256,7 @@ def _expand_dims(a: Any, axis: Any) -> Any:
     return expand_dims(a, axis=normalize_axis(tuple(axes), len(shape_of(a)) + len(axes)))
 
 
-squeeze = Primitive(
+squeeze: Primitive = Primitive(
     name="squeeze",
     forward=lambda x, axis: np.squeeze(x, axis),
     infer=lambda x, axis: Spec(tuple(size for i, size in enumerate(x.shape) if i not in axis), x.dtype),
@@ -249,13 +291,15 @@ def _atleast_1d(*arrays: Any) -> Any:
 
 @answers(np.atleast_2d)
 def _atleast_2d(*arrays: Any) -> Any:
-    found = tuple(x if len(shape_of(x)) > 1 else expand_dims(x, axis=tuple(range(2 - len(shape_of(x))))) for x in arrays)
+    found = tuple(
+        x if len(shape_of(x)) > 1 else expand_dims(x, axis=tuple(range(2 - len(shape_of(x))))) for x in arrays
+    )
     return found[0] if len(found) == 1 else found
 
 
 # ---- dtype ---------------------------------------------------------------------------------------
 
-astype = Primitive(
+astype: Primitive = Primitive(
     name="astype",
     forward=lambda x, dtype: np.asarray(x).astype(dtype)[()],
     infer=lambda x, dtype: Spec(x.shape, dtype),
@@ -272,22 +316,32 @@ astype = Primitive(
 # ---- joining -------------------------------------------------------------------------------------
 
 
+def count_along(axis: int, shapes: Sequence[Shape]) -> int:
+    """Add the sizes of one axis up; none of them is symbolic."""
+    count = 0
+    for shape in shapes:
+        count += int(shape[axis])  # type: ignore[arg-type]
+    return count
+
+
 def _infer_concatenate(*xs: Spec, axis: int) -> Spec:
     first = xs[0].shape
     for x in xs[1:]:
-        if len(x.shape) != len(first) or any(a != b for i, (a, b) in enumerate(zip(first, x.shape, strict=True)) if i != axis):
+        if len(x.shape) != len(first) or any(
+            a != b for i, (a, b) in enumerate(zip(first, x.shape, strict=True)) if i != axis
+        ):
             raise ShapeError(
                 f"{show_shape(first)} and {show_shape(x.shape)} differ beside axis {axis}. Make all other axes equal."
             )
     if any(isinstance(x.shape[axis], Dim) for x in xs):
         raise NeedsConcreteSize("arrays joined along the batch axis need its size as a number")
-    joined = sum(int(x.shape[axis]) for x in xs)  # type: ignore[arg-type]
+    joined = count_along(axis, [x.shape for x in xs])
     return Spec((*first[:axis], joined, *first[axis + 1 :]), np.result_type(*[x.dtype for x in xs]))
 
 
 def _concatenate_back(position: int, ct: Any, out: Any, *xs: Any, axis: int) -> Any:
-    start = sum(int(shape_of(x)[axis]) for x in xs[:position])  # type: ignore[arg-type]
-    stop = start + int(shape_of(xs[position])[axis])  # type: ignore[arg-type]
+    shapes = [shape_of(x) for x in xs]
+    start, stop = count_along(axis, shapes[:position]), count_along(axis, shapes[: position + 1])
     return ct[(slice(None),) * axis + (slice(start, stop),)]
 
 
@@ -296,14 +350,21 @@ concatenate = Primitive(
     forward=lambda *xs, axis: np.concatenate(xs, axis=axis),
     infer=_infer_concatenate,
     vjps=_concatenate_back,
-    spell=lambda *xs, axis, **_: Code(f"np.concatenate([{', '.join(x.text for x in xs)}]{f', axis={axis}' if axis else ''})"),
+    spell=lambda *xs, axis, **_: Code(
+        f"np.concatenate([{', '.join(x.text for x in xs)}]{f', axis={axis}' if axis else ''})"
+    ),
     text="join({0}, {1}, …)",
     latex=r"[{0}; {1}; \ldots]",
     flow=("its part of {ct}",),
     latex_flow=(r"\operatorname{{part}}({ct})",),
     samples=lambda: [
         Sample(tuple(draw(s, i) for i, s in enumerate(shapes)), {"axis": axis})
-        for shapes, axis in ((((2,), (3,)), 0), (((2, 3), (1, 3), (2, 3)), 0), (((2, 1), (2, 2)), 1), (((0, 2), (1, 2)), 0))
+        for shapes, axis in (
+            (((2,), (3,)), 0),
+            (((2, 3), (1, 3), (2, 3)), 0),
+            (((2, 1), (2, 2)), 1),
+            (((0, 2), (1, 2)), 0),
+        )
     ],
 )
 
@@ -348,23 +409,33 @@ def _column_stack(tup: Any) -> Any:
 
 def fill_like(x: Any, value: Any, dtype: Any = None, shape: Any = None) -> Any:
     """Make a traced array of the shape of ``x`` (or ``shape``) that holds one number."""
-    sizes = shape_of(x) if shape is None else tuple(as_size(e) for e in (shape if isinstance(shape, tuple | list) else (shape,)))
+    sizes = (
+        shape_of(x)
+        if shape is None
+        else tuple(as_size(e) for e in (shape if isinstance(shape, tuple | list) else (shape,)))
+    )
     number = np.dtype(dtype if dtype is not None else dtype_of(x)).type(value)
     return x.bind(broadcast_to, (number,), {"shape": sizes})
 
 
 @answers(np.zeros_like)
-def _zeros_like(a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Any:
+def _zeros_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
     return fill_like(a, 0, dtype, shape)
 
 
 @answers(np.ones_like)
-def _ones_like(a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Any:
+def _ones_like(
+    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
     return fill_like(a, 1, dtype, shape)
 
 
 @answers(np.full_like)
-def _full_like(a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None) -> Any:
+def _full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
+) -> Any:
     if not isinstance(fill_value, Traced):
         return fill_like(a, fill_value, dtype, shape)
     sizes = shape_of(a) if shape is None else tuple(as_size(e) for e in shape)

@@ -219,4 +219,4 @@ def constant_along(node: Node, shape: Sequence[Any], axis: tuple[int, ...]) -> b
     offset = len(shape) - node.spec.ndim
     if offset < 0:
         return False
-    return all(i < offset or node.spec.shape[i - offset] == 1 for i in axis)
+    return all(i < offset or node.spec.shape[i - offset] == 1 for i in (i % len(shape) for i in axis))

@@ -84,6 +84,9 @@ class Expansion:
 
     def expand(self, node: Node, depth: int = 0) -> Polynomial:
         """Write a node as a polynomial in atoms."""
+        dtype = node.spec.dtype
+        if dtype.kind in "bu" or (dtype.kind == "i" and dtype.itemsize < 8):
+            raise _TooLarge  # sums of truth values and of small or unsigned integers are not sums of numbers
         value = number(node)
         if value is not None and value == value and abs(value) != float("inf"):
             return {(): Fraction(value)} if value else {}
@@ -121,7 +124,7 @@ class Expansion:
                 parts[1] = {((node.inputs[1], 1),): Fraction(1)}
             ((monomial, c),) = parts[1].items()
             return multiply_polynomials(parts[0], {tuple((x, -e) for x, e in monomial): 1 / c})
-        return add_polynomials(*parts, sign=1 if node.op is P.add else -1)
+        return add_polynomials(parts[0], parts[1], sign=1 if node.op is P.add else -1)
 
 
 def cost_of(nodes: set[Node]) -> float:
@@ -185,8 +188,8 @@ def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
 
 
 def _product(s: Simplifier, c: Fraction, monomial: Monomial, first: Any = None) -> Any:
-    above = [s(x) for x, e in monomial for _ in range(e)]
-    below = [s(x) for x, e in monomial for _ in range(-e)]
+    above: list[Any] = [s(x) for x, e in monomial for _ in range(e)]
+    below: list[Any] = [s(x) for x, e in monomial for _ in range(-e)]
     if first is not None and not (isinstance(first, float) and first == 1):
         above.insert(0, first)
     over, under = (c.numerator, c.denominator) if c.denominator < 2**20 else (float(c), 1)
@@ -280,7 +283,7 @@ def _hoist(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any
         free = c.spec.ndim == 0 or (keepdims and constant_along(c, x.spec.shape, axis))
         if free and a.spec.shape == x.spec.shape and (not a.backward or a.op is P.index_add):
             total = P.sum_(s(a), axis=axis, keepdims=keepdims)
-            return x.op(total, s(c))  # type: ignore[operator]
+            return x.op(total, s(c))
     return None
 
 
@@ -303,7 +306,8 @@ def _scatter_sum(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) 
     ct, rows, columns = x.inputs
     if rows.op is not CONSTANT or rows.spec.ndim != 1 or columns.spec.shape != rows.spec.shape:
         return None
-    if rows.value.tolist() != list(range(rows.spec.shape[0])) or rows.spec.shape[0] != x.spec.shape[0]:  # type: ignore[comparison-overlap]
+    count = len(rows.value)
+    if rows.value.tolist() != list(range(count)) or count != x.spec.shape[0]:
         return None
     return P.expand_dims(s(ct), axis=(1,)) if keepdims else ct
 

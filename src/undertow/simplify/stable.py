@@ -48,10 +48,9 @@ def _reciprocal_product(s: Simplifier, a: Node, b: Node) -> Any:
 
 @rule("softmax does not change with a shift", "softmax(z − c) = softmax(z)", "extends", P.softmax, P.log_softmax)
 def _softmax_shift(s: Simplifier, x: Node, axis: int) -> Any:
-    if x.op in (P.subtract, P.add) and constant_along(x.inputs[1], x.spec.shape, (axis,)):
-        if x.inputs[0].spec.shape == x.spec.shape:
-            return s.applying(s(x.inputs[0]), axis=axis)
-    return None
+    if x.op not in (P.subtract, P.add) or x.inputs[0].spec.shape != x.spec.shape:
+        return None
+    return s.applying(s(x.inputs[0]), axis=axis) if constant_along(x.inputs[1], x.spec.shape, (axis,)) else None
 
 
 @rule("log of a softmax", "log softmax(z) = z − log Σ exp(z)", "extends", P.log)
@@ -61,7 +60,7 @@ def _log_softmax(s: Simplifier, x: Node) -> Any:
     if x.op in (P.getitem, P.transpose, P.reshape) and x.inputs[0].op is P.softmax:  # picking commutes with log
         inner = x.inputs[0]
         log_p = P.log_softmax(s(inner.inputs[0]), **inner.params)
-        return x.op(log_p, *[s(y) for y in x.inputs[1:]], **x.params)  # type: ignore[operator]
+        return x.op(log_p, *[s(y) for y in x.inputs[1:]], **x.params)
     return None
 
 

@@ -53,7 +53,7 @@ def _keep_axis(s: Simplifier, x: Node, **params: Any) -> Any:
     inner, axis = x.inputs[0], x.params["axis"]
     kept = tuple(1 if i in axis else size for i, size in enumerate(inner.spec.shape))
     if params.get("shape") == kept or params.get("axis") == axis:
-        return x.op(s(inner), axis=axis, keepdims=True)  # type: ignore[operator]
+        return x.op(s(inner), axis=axis, keepdims=True)
     return None
 
 
@@ -73,7 +73,12 @@ def _squeeze(s: Simplifier, x: Node, axis: tuple[int, ...]) -> Any:
     return x.inputs[0] if x.op is P.expand_dims and x.params["axis"] == axis else None
 
 
-@rule("broadcasting is implied", "op(broadcast(x), y) = op(x, y) where y has the shape already", "exact", *ELEMENTWISE)
+@rule(
+    "broadcasting is implied",
+    "op(broadcast(x), y) = op(x, y) where y has the shape already",
+    "exact",
+    *ELEMENTWISE,
+)
 def _implied_broadcast(s: Simplifier, *inputs: Node) -> Any:
     shape = broadcast_shapes(*[x.spec.shape for x in inputs])
     for i, x in enumerate(inputs):
@@ -99,7 +104,14 @@ def _broadcasts(s: Simplifier, x: Node, shape: Any) -> Any:
     return None
 
 
-@rule("axes of a repeated number", "a number repeated along more axes", "exact", P.expand_dims, P.reshape, P.transpose)
+@rule(
+    "axes of a repeated number",
+    "a number repeated along more axes",
+    "exact",
+    P.expand_dims,
+    P.reshape,
+    P.transpose,
+)
 def _expand_broadcast(s: Simplifier, x: Node, **params: Any) -> Any:
     if x.op is P.broadcast_to and x.inputs[0].spec.ndim == 0:
         op = s.applying
@@ -114,16 +126,18 @@ def _double_negation(s: Simplifier, x: Node) -> Any:
 
 @rule("negated difference", "−(a − b) = b − a", "rounding", P.negative)
 def _negated_difference(s: Simplifier, x: Node) -> Any:
-    if x.op is P.subtract:
+    if x.op is P.subtract and x.spec.dtype.kind == "f":
         return s(x.inputs[1]) - s(x.inputs[0])
     if x.op in (P.divide, P.multiply) and x.inputs[0].op is P.subtract and s.in_backward:
-        return x.op(-s(x.inputs[0]), s(x.inputs[1]))  # type: ignore[operator]
+        return x.op(-s(x.inputs[0]), s(x.inputs[1]))
     return None
 
 
 @rule("signs", "a + (−b) = a − b, a − (−b) = a + b", "exact", P.add, P.subtract)
 def _signs(s: Simplifier, a: Node, b: Node) -> Any:
     plus = s.applying is P.add
+    if not all(x.spec.dtype.kind == "f" for x in (a, b)):  # unsigned integers wrap around
+        return None
     if b.op is P.negative:
         return s(a) - s(b.inputs[0]) if plus else s(a) + s(b.inputs[0])
     if a.op is P.negative:
@@ -133,19 +147,29 @@ def _signs(s: Simplifier, a: Node, b: Node) -> Any:
 
 @rule("sign of a product", "(−a) b = −(a b)", "exact", P.multiply, P.divide, P.matmul)
 def _sign_of_product(s: Simplifier, a: Node, b: Node) -> Any:
-    if a.op is P.negative:
+    if a.op is P.negative and a.spec.dtype.kind == "f":
         return -s.applying(s(a.inputs[0]), s(b))
-    if b.op is P.negative:
+    if b.op is P.negative and b.spec.dtype.kind == "f":
         return -s.applying(s(a), s(b.inputs[0]))
     return None
 
 
 @rule("sign through a linear operation", "sum(−x) = −sum(x)", "exact", *LINEAR)
 def _sign_through(s: Simplifier, x: Node, **params: Any) -> Any:
-    return -s.applying(s(x.inputs[0]), **params) if x.op is P.negative else None
+    if x.op is P.negative and x.spec.dtype.kind == "f":
+        return -s.applying(s(x.inputs[0]), **params)
+    return None
 
 
-@rule("one and zero", "1 x = x, x / 1 = x, x − 0 = x, (−1) x = −x", "exact", P.multiply, P.divide, P.subtract, P.power)
+@rule(
+    "one and zero",
+    "1 x = x, x / 1 = x, x − 0 = x, (−1) x = −x",
+    "exact",
+    P.multiply,
+    P.divide,
+    P.subtract,
+    P.power,
+)
 def _neutral(s: Simplifier, a: Node, b: Node) -> Any:
     op = s.applying
     left, right = number(a), number(b)
@@ -153,11 +177,11 @@ def _neutral(s: Simplifier, a: Node, b: Node) -> Any:
         for value, other in ((left, b), (right, a)):
             if value == 1:
                 return other
-            if value == -1:
+            if value == -1 and other.spec.dtype.kind == "f":
                 return -s(other)
     elif right == 1 and op is not P.subtract:
         return a
-    elif (op is P.subtract and right == 0) or (op is P.divide and right == -1):
+    elif (op is P.subtract and right == 0) or (op is P.divide and right == -1 and a.spec.dtype.kind == "f"):
         return a if op is P.subtract else -s(a)
     elif op is P.divide and left == -1:
         return -(_one(s, a, b) / s(b))
@@ -174,7 +198,15 @@ def _add_zero(s: Simplifier, a: Node, b: Node) -> Any:
     return b if number(a) == 0 else a if number(b) == 0 else None
 
 
-@rule("plain numbers", "a 0-d constant of the array's dtype is a number", "exact", P.add, P.subtract, P.multiply, P.divide)
+@rule(
+    "plain numbers",
+    "a 0-d constant of the array's dtype is a number",
+    "exact",
+    P.add,
+    P.subtract,
+    P.multiply,
+    P.divide,
+)
 def _plain_numbers(s: Simplifier, a: Node, b: Node) -> Any:
     for x, other in ((a, b), (b, a)):
         if number(x) is None or x.spec.weak or other.spec.weak or x.spec.dtype != other.spec.dtype:

@@ -6,7 +6,8 @@ from undertow.trace.function import (
     is_array_like,
     trace_function,
 )
-from undertow.trace.tracer import NotingTrace, Trace, Tracer, constant, user_line
+from undertow.trace.tracer import NotingTrace, Trace, Tracer, constant
+from undertow.trace.where import user_line
 
 __all__ = [
     "NotingTrace",

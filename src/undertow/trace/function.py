@@ -38,7 +38,7 @@ def is_array_like(leaf: Any) -> bool:
 
 def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     """Return the names of a function's positional arguments."""
-    code = getattr(f, "__code__", None) or getattr(getattr(f, "__call__", None), "__code__", None)
+    code = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
     names = list(code.co_varnames[: code.co_argcount]) if code else []
     if names and names[0] == "self":
         names = names[1:]
@@ -69,7 +69,9 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
     Returns:
         The graph with the user's names and lines, and the trees around it.
     """
-    sizes = {P.shape_of(x)[0] for i in batch for x in trees.flatten(args[i])[0] if is_array_like(x) and P.shape_of(x)}
+    sizes: set[Any] = {
+        P.shape_of(x)[0] for i in batch for x in trees.flatten(args[i])[0] if is_array_like(x) and P.shape_of(x)
+    }
     if len(sizes) == 1 and min(sizes) > 1:
         try:
             return _trace(f, args, frozenset(batch))
@@ -80,7 +82,7 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
 
 def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int]) -> Traced:
     trace = NotingTrace()
-    trace.code = getattr(f, "__code__", None) or getattr(getattr(f, "__call__", None), "__code__", None)
+    trace.code = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
     arguments: list[list[Any]] = []
     inputs: list[Node] = []
     traced_args = []

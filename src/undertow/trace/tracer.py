@@ -7,8 +7,7 @@ without (`ut.backprop`, `ut.compile`) only shapes and dtypes are known and the b
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, ClassVar
@@ -26,28 +25,7 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
-
-_HERE = str(Path(__file__).parent.parent)
-_LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
-_NUMPY = str(Path(np.__file__).parent)
-
-
-def user_frame() -> FrameType | None:
-    """Return the innermost frame that is not ours or NumPy's; layers and losses count as the user's."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        ours = file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)
-        if not ours and not file.startswith((_NUMPY, "<frozen", "<__array_function__")):
-            return frame
-        frame = frame.f_back
-    return None
-
-
-def user_line() -> str | None:
-    """Return ``"file.py:12"``, where the user's code is now."""
-    frame = user_frame()
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
 
 
 def constant(value: Any) -> Node:
@@ -125,18 +103,13 @@ class NotingTrace(Trace):
         if frames[-1].f_code is not self.code:
             frames = frames[:1]
         for outer in reversed(frames):  # the caller's name for a value comes before the callee's
-            if _holds_user_code(outer.f_code):
+            if holds_user_code(outer.f_code):
                 name_locals(outer)
 
     def watch_returns(self, frame: FrameType, event: str, _: Any) -> None:
         """Name what a function of the user's still holds when it returns (a `sys.setprofile` hook)."""
-        if event == "return" and _holds_user_code(frame.f_code):
+        if event == "return" and holds_user_code(frame.f_code):
             name_locals(frame)
-
-
-def _holds_user_code(code: CodeType) -> bool:
-    file = code.co_filename
-    return not file.startswith((_HERE, _NUMPY, "<")) or file.startswith(_LIKE_USER_CODE) or file.startswith("<doctest")
 
 
 def name_locals(frame: FrameType) -> None:
@@ -146,37 +119,6 @@ def name_locals(frame: FrameType) -> None:
             node = value.node
             if node.name is None or (node.op is INPUT and not node.name.isidentifier()):
                 node.name = name
-
-
-def user_shapes(args: Sequence[Any], frame: FrameType | None) -> str:
-    """Say how the operands are called in the user's code and what shape each has."""
-    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items() if isinstance(value, Tracer | np.ndarray)}
-    parts = []
-    for position, x in enumerate(args):
-        name = (x.node.name if isinstance(x, Tracer) else None) or known.get(id(x)) or f"operand {position + 1}"
-        parts.append(f"{name} is {show_shape(P.shape_of(x))}")
-    return ", ".join(parts)
-
-
-def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[str, Any], error: Exception) -> Exception:
-    """Make the error people see when an operation cannot be applied: where, both shapes, the remedy."""
-    frame = user_frame()
-    where = f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})" if frame else ""
-    if not isinstance(error, UndertowError):
-        try:
-            primitive.infer(*[P.spec_of(x) for x in args], **params)
-        except UndertowError as better:
-            error = better
-        except Exception:  # the shape rule failed as well: NumPy's own words are the best there are
-            pass
-    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items()}
-    names = [(x.node.name if isinstance(x, Tracer) else None) or known.get(id(x)) or f"x{i + 1}" for i, x in enumerate(args)]
-    try:
-        code = primitive.spell(*[P.Code(n) for n in names], out=None, ndim=P.spec_of(args[0]).ndim, **params).text
-    except Exception:  # an operation whose spelling needs its result
-        code = primitive.name
-    kind = type(error) if isinstance(error, UndertowError) else ShapeError if isinstance(error, ValueError) else DTypeError
-    return kind(f"{code}{where}: {user_shapes(args, frame)}: {error}")
 
 
 class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
@@ -231,13 +173,15 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         name = f"np.{ufunc.__name__}"
         if method != "__call__":
-            raise UnsupportedError(f"{user_line()}: {name}.{method} cannot be traced yet. Write it with np.sum, np.max or a loop.")
+            raise UnsupportedError(
+                f"{user_line()}: {name}.{method} cannot be traced yet. Write it with np.sum, np.max or a loop."
+            )
         if kwargs:
             out = kwargs.get("out")
             if out is not None and isinstance(out[0], np.ndarray):
                 raise InPlaceError(
                     f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
-                    f"x = {name}(…) instead of {name}(…, out=x) or x += …, or start from np.zeros_like of a traced array."
+                    f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
                 )
             option = next(iter(kwargs))
             raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
@@ -257,7 +201,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         try:
             return answer(*args, **kwargs)
         except TypeError as error:
-            if isinstance(error, UndertowError) or error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            if (
+                isinstance(error, UndertowError)
+                or error.__traceback__ is None
+                or error.__traceback__.tb_next is not None
+            ):
                 raise
             raise UnsupportedError(f"{user_line()}: {module}.{function.__name__}: {error}") from None
 
@@ -272,6 +220,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     @property
     def spec(self) -> Spec:  # type: ignore[override]
+        """Shape and dtype, with symbolic sizes."""
         return self.node.spec
 
     @property
@@ -281,10 +230,12 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.node.spec.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The dtype."""
         return self.node.spec.dtype
 
     @property
@@ -298,13 +249,14 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     @property
     def T(self) -> Tracer:
-        return np.transpose(self)  # type: ignore[call-overload,no-any-return]
+        """The axes in reverse order."""
+        return self.bind(P.transpose, (self,), {"axes": tuple(reversed(range(self.ndim)))})
 
     def as_size(self) -> Size:
         """Return the symbolic size that this traced number is."""
         node = self.node
         if node.op is P.size:
-            return node.params["dim"]  # type: ignore[no-any-return]
+            return node.params["dim"]
         if node.op is P.multiply:
             for a, b in (node.inputs, node.inputs[::-1]):
                 if a.op is P.size and b.op is CONSTANT and isinstance(b.value, int):
@@ -317,7 +269,9 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         if self.node.value is not None:
             return self.node.value
         if self.node.spec.weak:
-            raise NeedsConcreteSize(f"{user_line()}: {wish} needs the number behind a batch size that is only a name here")
+            raise NeedsConcreteSize(
+                f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
+            )
         raise ControlFlowError(
             f"{user_line()}: {wish} of {self.node.name or 'a traced array'} {show_shape(self.node.spec.shape)} is not "
             f"known while only shapes are traced. Write a choice as np.where(condition, a, b), and a loop over a "
@@ -337,6 +291,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return int(self._value("the number").__index__())
 
     def item(self) -> Any:
+        """The one number, where values are known."""
         return self._value("the number").item()
 
     def __len__(self) -> int:
@@ -375,7 +330,9 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
                 f"to a copy: x = x.copy()."
             )
         if not np.can_cast(new.dtype, self.dtype, "same_kind"):
-            raise DTypeError(f"{user_line()}: {new.dtype} cannot be written into {self.dtype} in place. Write x = x + v.")
+            raise DTypeError(
+                f"{user_line()}: {new.dtype} cannot be written into {self.dtype} in place. Write x = x + v."
+            )
         if P.shape_of(new) != P.shape_of(self):
             raise ShapeError(
                 f"{user_line()}: {show_shape(P.shape_of(new))} cannot be written into {show_shape(P.shape_of(self))} "
@@ -385,37 +342,42 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         self._version += 1
         return self
 
-    def __iadd__(self, other: Any) -> Tracer:  # type: ignore[misc]
+    def __iadd__(self, other: Any) -> Tracer:
         return self._write(self + other)
 
-    def __isub__(self, other: Any) -> Tracer:  # type: ignore[misc]
+    def __isub__(self, other: Any) -> Tracer:
         return self._write(self - other)
 
-    def __imul__(self, other: Any) -> Tracer:  # type: ignore[misc]
+    def __imul__(self, other: Any) -> Tracer:
         return self._write(self * other)
 
-    def __itruediv__(self, other: Any) -> Tracer:  # type: ignore[misc]
+    def __itruediv__(self, other: Any) -> Tracer:
         return self._write(self / other)
 
-    def __ipow__(self, other: Any) -> Tracer:  # type: ignore[misc]
+    def __ipow__(self, other: Any) -> Tracer:
         return self._write(self**other)
 
     # -- methods: each is the NumPy function of that name ------------------------------------------
 
     def astype(self, dtype: Any, **_: Any) -> Tracer:
+        """The same values in another dtype."""
         return self.bind(P.astype, (self,), {"dtype": np.dtype(dtype)})
 
     def copy(self) -> Tracer:
+        """A value of its own, that no view shares."""
         return self.bind(P.identity, (self,), {})
 
     def reshape(self, *shape: Any, order: str = "C") -> Any:
+        """The same as ``np.reshape``."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
 
     def transpose(self, *axes: Any) -> Any:
-        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)  # type: ignore[call-overload]
+        """The same as ``np.transpose``."""
+        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)
 
     def flatten(self) -> Any:
-        return np.ravel(self).copy()  # type: ignore[call-overload]
+        """A copy with one axis."""
+        return np.ravel(self).copy()
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:

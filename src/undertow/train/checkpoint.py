@@ -89,9 +89,7 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
     if not overwrite:
         raise RunError(f"{target} exists already. Choose another path, or save with overwrite=True.")
     if not (target / RECORD).is_file() or not (target / MODEL).is_file():
-        raise RunError(
-            f"{target} holds something other than a run, so it is not overwritten. Choose another path."
-        )
+        raise RunError(f"{target} holds something other than a run, so it is not overwritten. Choose another path.")
 
 
 def _take_apart(run: Run) -> tuple[dict[str, Any], dict[str, str], str]:
@@ -102,9 +100,7 @@ def _take_apart(run: Run) -> tuple[dict[str, Any], dict[str, str], str]:
     except UndertowError as error:
         raise RunError(f"this run cannot be saved: {error}") from None
     if not is_initialized(model):
-        raise RunError(
-            "this run cannot be saved: its model has no weights yet. Call undertow.nn.initialize first."
-        )
+        raise RunError("this run cannot be saved: its model has no weights yet. Call undertow.nn.initialize first.")
     tensors = {name: np.ascontiguousarray(value) for name, value in _parameters(model).items()}
     header = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(architecture)}
     content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "stopped": run.stopped}

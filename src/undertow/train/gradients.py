@@ -56,13 +56,9 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
             if isinstance(layer, Dense):
                 delta = by.b
                 db = _rms(delta.sum(axis=0)) if layer.b is not None else None
-                rows.append(
-                    {"name": repr(layer), "path": path, "dW": _rms(by.W), "db": db, "delta": _rms(delta)}
-                )
+                rows.append({"name": repr(layer), "path": path, "dW": _rms(by.W), "db": db, "delta": _rms(delta)})
             elif (size := _rms(*_numbers(by))) is not None:
-                rows.append(
-                    {"name": type(layer).__name__, "path": path, "dW": size, "db": None, "delta": None}
-                )
+                rows.append({"name": type(layer).__name__, "path": path, "dW": size, "db": None, "delta": None})
     else:
         for leaf, path in zip(trees.flatten(grads)[0], trees.paths(grads), strict=True):
             if not callable(leaf):

@@ -135,9 +135,7 @@ class _Loop:
     seen: int = 0
     good: Any = None  # the model at the end of the last epoch
 
-    def run_all(
-        self, optimizer: Optimizer, clip: Clip | None, progress: Progress, callbacks: Iterable[Any]
-    ) -> None:
+    def run_all(self, optimizer: Optimizer, clip: Clip | None, progress: Progress, callbacks: Iterable[Any]) -> None:
         """Train all epochs, or until something ends it."""
         after_epoch, after_step = read_callbacks(callbacks)
         gradient = make_gradient(self.compute_loss)
@@ -164,9 +162,7 @@ class _Loop:
                     if any([function(info) is True for function in after_epoch]) and not interrupted:
                         self.run.stopped = "callback"
                 if self.run.stopped != "finished":
-                    progress.say(
-                        f"Stopped in epoch {epoch}: {self.run.stopped}. The run holds what was trained."
-                    )
+                    progress.say(f"Stopped in epoch {epoch}: {self.run.stopped}. The run holds what was trained.")
                     break
 
     def run_epoch(
@@ -217,9 +213,7 @@ class _Loop:
         }
         if self.accuracy:
             rows = self.batches.order(epoch - 1)[:CHUNK]
-            row["accuracy"] = self.task.evaluate(self.run.model, self.batches.X[rows], self.batches.y[rows])[
-                1
-            ]
+            row["accuracy"] = self.task.evaluate(self.run.model, self.batches.X[rows], self.batches.y[rows])[1]
         if self.held is not None:
             loss, accuracy = self.task.evaluate(self.run.model, *self.held)
             row["validation_loss"] = loss
@@ -250,14 +244,11 @@ def _hold_out(
         X_held, y_held = as_arrays(validation)
         if X_held.shape[1:] != X.shape[1:]:
             raise ShapeError(
-                f"the validation X is {X_held.shape}, X is {X.shape}: their columns differ. Give both the "
-                "same columns."
+                f"the validation X is {X_held.shape}, X is {X.shape}: their columns differ. Give both the same columns."
             )
         return X, y, (X_held.astype(X.dtype, copy=False), task.read_target(y_held, "the validation y"))
     if isinstance(validation, bool) or not isinstance(validation, int | float | np.number):
-        raise ArgumentError(
-            f"validation is {validation!r}. Give a share such as 0.1, a pair (X, y), or None."
-        )
+        raise ArgumentError(f"validation is {validation!r}. Give a share such as 0.1, a pair (X, y), or None.")
     labels = y if task.classifies and y.ndim == 1 else None
     kept, held = split(len(X), float(validation), int(seed), labels)
     return X[kept], y[kept], (X[held], y[held]) if len(held) else None

@@ -62,8 +62,7 @@ class Run:
         rows = read_array(X, "X")
         if rows.ndim < 2:
             raise ShapeError(
-                f"X is {rows.shape}. Give it a row an example and a column a feature: X[None] for one "
-                "example."
+                f"X is {rows.shape}. Give it a row an example and a column a feature: X[None] for one example."
             )
         rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)
         parts = [self.model(rows[first : first + CHUNK]) for first in range(0, max(len(rows), 1), CHUNK)]
@@ -90,9 +89,7 @@ class Run:
         outputs = self.outputs(X)
         task = self._task(outputs)
         if not task.classifies:
-            raise ArgumentError(
-                f"this run was trained with {task.loss.name}, which knows no classes. Use predict(X)."
-            )
+            raise ArgumentError(f"this run was trained with {task.loss.name}, which knows no classes. Use predict(X).")
         if not task.loss.logits:
             return outputs
         p = softmax(outputs) if task.loss.task == "categorical" else sigmoid(outputs)

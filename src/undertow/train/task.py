@@ -81,9 +81,7 @@ class Task:
     def count_right(self, outputs: Array, y: Array) -> float:
         """Count the examples classified right; several binary columns count by their share."""
         if self.loss.task == "categorical":
-            return float(
-                np.count_nonzero(self.decide(outputs) == (y if y.ndim == 1 else np.argmax(y, axis=1)))
-            )
+            return float(np.count_nonzero(self.decide(outputs) == (y if y.ndim == 1 else np.argmax(y, axis=1))))
         labels, wanted = self.decide(outputs), (y > 0.5).astype(np.int64)
         return float(np.mean(labels.reshape(wanted.shape) == wanted) * len(y))
 
@@ -132,15 +130,11 @@ def make_task(loss: Loss, model: Any, X: Array) -> Task:
     outputs = model(rows)
     if not isinstance(outputs, np.ndarray) or outputs.ndim == 0 or len(outputs) != len(rows):
         found = f"{outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
-        raise ShapeError(
-            f"the model made {found} of {len(rows)} rows. Let it return an array with one row an example."
-        )
+        raise ShapeError(f"the model made {found} of {len(rows)} rows. Let it return an array with one row an example.")
     task = Task(loss, outputs.shape[1:], outputs.dtype)
     if loss.task == "categorical":
         if outputs.ndim != 2:
-            raise ShapeError(
-                f"{loss.name} needs one column a class, but the output is {_show(outputs.shape[1:])}."
-            )
+            raise ShapeError(f"{loss.name} needs one column a class, but the output is {_show(outputs.shape[1:])}.")
         if outputs.shape[1] == 1:
             raise ArgumentError(
                 f"{loss.name} needs one output a class, but the model has a single one. "
@@ -157,8 +151,7 @@ def _read_classes(y: Array, output_shape: tuple[int, ...], what: str) -> Array:
         if bad.any():
             row = int(np.argmax(bad))
             raise DataError(
-                f"{what}[{row}] is {y[row].tolist()[:8]}: no one-hot row. Give rows that are 0 or more and "
-                "sum to 1."
+                f"{what}[{row}] is {y[row].tolist()[:8]}: no one-hot row. Give rows that are 0 or more and sum to 1."
             )
         return y
     if y.ndim == 2 and y.shape[1] == 1:

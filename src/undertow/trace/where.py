@@ -1,0 +1,85 @@
+"""Where in the user's code we are, and what to say when an operation cannot be applied there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow.errors import DTypeError, ShapeError, UndertowError
+from undertow.graph import show_shape
+
+_HERE = str(Path(__file__).parent.parent)
+_LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
+_NUMPY = str(Path(np.__file__).parent)
+
+
+def user_frame() -> FrameType | None:
+    """Return the innermost frame that is not ours or NumPy's; layers and losses count as the user's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        ours = file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)
+        if not ours and not file.startswith((_NUMPY, "<frozen", "<__array_function__")):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def user_line() -> str | None:
+    """Return ``"file.py:12"``, where the user's code is now."""
+    frame = user_frame()
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+
+
+def holds_user_code(code: CodeType) -> bool:
+    """Tell whether names in this function are the user's own."""
+    file = code.co_filename
+    return not file.startswith((_HERE, _NUMPY, "<")) or file.startswith(_LIKE_USER_CODE) or file.startswith("<doctest")
+
+
+def _name_of(x: Any) -> str | None:
+    name = getattr(getattr(x, "node", None), "name", None)
+    return str(name) if name else None
+
+
+def user_shapes(args: Sequence[Any], frame: FrameType | None) -> str:
+    """Say how the operands are called in the user's code and what shape each has."""
+    known = {
+        id(value): name
+        for name, value in (frame.f_locals if frame else {}).items()
+        if isinstance(value, P.Traced | np.ndarray)
+    }
+    parts = []
+    for position, x in enumerate(args):
+        name = _name_of(x) or known.get(id(x)) or f"operand {position + 1}"
+        parts.append(f"{name} is {show_shape(P.shape_of(x))}")
+    return ", ".join(parts)
+
+
+def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[str, Any], error: Exception) -> Exception:
+    """Make the error people see when an operation cannot be applied: where, both shapes, the remedy."""
+    frame = user_frame()
+    where = f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})" if frame else ""
+    if not isinstance(error, UndertowError):
+        try:
+            primitive.infer(*[P.spec_of(x) for x in args], **params)
+        except UndertowError as better:
+            error = better
+        except Exception:  # the shape rule failed as well: NumPy's own words are the best there are
+            pass
+    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items()}
+    names = [_name_of(x) or known.get(id(x)) or f"x{i + 1}" for i, x in enumerate(args)]
+    try:
+        code = primitive.spell(*[P.Code(n) for n in names], out=None, ndim=P.spec_of(args[0]).ndim, **params).text
+    except Exception:  # an operation whose spelling needs its result
+        code = primitive.name
+    kind = (
+        type(error) if isinstance(error, UndertowError) else ShapeError if isinstance(error, ValueError) else DTypeError
+    )
+    return kind(f"{code}{where}: {user_shapes(args, frame)}: {error}")
