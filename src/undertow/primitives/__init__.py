@@ -18,6 +18,7 @@ from undertow.primitives.arithmetic import (
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, one_hot, update
+from undertow.primitives.join import concatenate
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
 from undertow.primitives.record import (
@@ -41,7 +42,6 @@ from undertow.primitives.reduce import log_softmax, logsumexp, max_, mean_, min_
 from undertow.primitives.shape import (
     astype,
     broadcast_to,
-    concatenate,
     expand_dims,
     reshape,
     squeeze,

@@ -125,10 +125,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     """Stands for an array while a function is traced. It behaves like one and cannot be written to.
 
     ``x += v`` rebinds it to the sum. Views of it that were made before then are stale: using one is an
-    error, because in NumPy it would have changed with x.
+    error, because in NumPy it would have changed with x. Writing to a view makes the array it views unusable,
+    unless the write was the first half of ``x[i] += v``.
     """
 
-    __slots__ = ("_owner", "_seen", "_version", "node", "trace")
+    __slots__ = ("_owner", "_pending", "_seen", "_version", "node", "trace")
     __array_priority__: ClassVar[float] = 1000.0
 
     def __init__(self, node: Node, trace: Trace, owner: Tracer | None = None) -> None:
@@ -136,6 +137,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         self.trace = trace
         self._version = 0  # how often it was written to
         self._owner = owner  # whose memory it would share in NumPy
+        self._pending: Tracer | None = None  # x[i] += v: the new part, until x[i] = part follows
         self._seen = owner._version if owner is not None else 0
 
     # -- recording ---------------------------------------------------------------------------------
@@ -146,7 +148,13 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         inputs = []
         for x in args:
             if isinstance(x, Tracer):
-                if x._owner is not None and x._seen != x._owner._version:
+                root = x if x._owner is None else x._owner
+                if root._pending is not None:
+                    raise InPlaceError(
+                        f"{user_line()}: a view of this array was changed in place, and so would the array be. "
+                        f"Change it through its own name, x[i] += v, or change a copy, x[i].copy()."
+                    )
+                if x._owner is not None and x._seen != root._version:
                     raise InPlaceError(
                         f"{user_line()}: this is a view of an array that was changed in place after the view was "
                         f"made. Make the view after the change, or take a copy with .copy() before."
@@ -168,7 +176,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         except (UndertowError, ValueError, TypeError, IndexError) as error:
             raise explain_failure(primitive, args, params, error) from None
         trace.note(node)
-        return Tracer(node, trace, args[0] if primitive.view and isinstance(args[0], Tracer) else None)
+        base = args[0] if primitive.view and len(args) == 1 else None  # arrays of positions make a copy
+        if not isinstance(base, Tracer):
+            return Tracer(node, trace)
+        return Tracer(node, trace, base if base._owner is None else base._owner)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         name = f"np.{ufunc.__name__}"
@@ -212,8 +223,8 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     @staticmethod
     def _unknown(name: str) -> str:
         return (
-            f"{user_line()}: {name} has no derivative here yet. Write it with functions that have one "
-            f"(docs/numpy.md lists them)."
+            f"{user_line()}: {name} cannot be traced yet. Write it with arithmetic, np.exp, np.log, np.sum, np.where, "
+            f"@ and the like, or compute it outside the function and pass the result as an argument."
         )
 
     # -- what is known without a value -------------------------------------------------------------
@@ -321,14 +332,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return P.index(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if self._pending is not None and self._pending is value:
+            self._pending = None  # the second half of x[i] += v
         self._write(P.update(self, key, value))
 
     def _write(self, new: Tracer) -> Tracer:
-        if self._owner is not None:
-            raise InPlaceError(
-                f"{user_line()}: writing to a view would change the array it views. Write to that array itself, or "
-                f"to a copy: x = x.copy()."
-            )
         if not np.can_cast(new.dtype, self.dtype, "same_kind"):
             raise DTypeError(
                 f"{user_line()}: {new.dtype} cannot be written into {self.dtype} in place. Write x = x + v."
@@ -338,7 +346,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
                 f"{user_line()}: {show_shape(P.shape_of(new))} cannot be written into {show_shape(P.shape_of(self))} "
                 f"in place. Write x = x + v."
             )
-        self.node = (new if new.dtype == self.dtype else new.astype(self.dtype)).node
+        new = new if new.dtype == self.dtype else new.astype(self.dtype)
+        if self._owner is not None:  # in NumPy the viewed array changes too: it waits for x[i] = new
+            self._owner._pending = new
+            return new
+        self.node = new.node
         self._version += 1
         return self
 
