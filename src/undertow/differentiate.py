@@ -15,7 +15,7 @@ from undertow import primitives as P
 from undertow import trees
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
-from undertow.trace import Trace, Tracer, argument_names, constant, is_array_like
+from undertow.trace import Trace, Tracer, argument_names, call_user, constant, is_array_like
 
 Read = Callable[[Node], Any]
 
@@ -141,7 +141,10 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Cal
             row = [start(leaf, trace, f, i) for leaf in leaves]
             wrt_nodes.append(row)
             new_args[i] = rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row])
-        result = f(*new_args, **kwargs)
+        if not any(isinstance(x, Node) for row in wrt_nodes for x in row):
+            names = [argument_names(f, len(args))[i] for i in places]
+            raise ArgumentError(f"{name}: {', '.join(names)} holds no floats to differentiate by.")
+        result = call_user(f, new_args, kwargs)
         output = scalar_output(result, name)
         own = [x for row in wrt_nodes for x in row if isinstance(x, Node)]
         home: Trace | None = above

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import UndertowError
+from undertow.graph import Shape, show_shape
 from undertow.primitives.record import UNARY, Code
 
 MOST_ELEMENTS = 64  # an array of at most so many is written out where it is used
@@ -42,10 +43,21 @@ def write_scalar(value: Any, weak: bool) -> Code:
     return Code(f"np.{value.dtype.name}({text})")
 
 
+def write_filled(value: Any, dtype: np.dtype[Any], shape: Shape) -> str:
+    """Write an array that holds one number throughout; its sizes may be symbolic."""
+    sizes = str(shape[0]) if len(shape) == 1 else show_shape(shape)
+    tail = "" if dtype == np.float64 else f", dtype=np.{dtype.name}"
+    if value == 0 and not np.signbit(value):
+        return f"np.zeros({sizes}{tail})"
+    if value == 1:
+        return f"np.ones({sizes}{tail})"
+    return f"np.full({sizes}, {write_number(value)}, dtype=np.{dtype.name})"
+
+
 def write_small_array(value: np.ndarray[Any, Any]) -> str | None:
     """Write an array in one expression: np.zeros, np.arange, … or its elements; None if it is too large."""
     dtype = value.dtype
-    tail = "" if dtype == np.float64 else f", dtype=np.{dtype.name}" if dtype != bool else ", dtype=bool"
+    tail = "" if dtype == np.float64 else f", dtype=np.{dtype.name}" if dtype.kind != "b" else ", dtype=bool"
     shape = str(value.shape[0]) if value.ndim == 1 else str(value.shape)
     if value.size == 0:
         return f"np.zeros({shape}{tail})"

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
-from undertow.emit.helpers import HELPERS
-from undertow.emit.literals import write_large_array, write_scalar, write_small_array
+from undertow.emit.functions import HELPERS
+from undertow.emit.literals import write_filled, write_large_array, write_scalar, write_small_array
 from undertow.emit.names import Names
 from undertow.graph import CONSTANT, INPUT, Dim, Graph, Node
-from undertow.primitives import Code
+from undertow.primitives.record import PRODUCT, SUM, Code
 
-LONGEST = 72  # characters of a statement; longer ones are split
-LONGEST_INSIDE = 50  # of an expression inside another
+LONGEST = 76  # characters of a statement; longer ones are split
+LONGEST_INSIDE = 62  # of an expression inside another
 
 _METHODS = {"reshape", "transpose", "getitem", "astype", "expand_dims"}
 _REPEATED = {"reshape", "transpose", "expand_dims", "squeeze"}  # views: written again rather than named
@@ -25,6 +25,8 @@ _FLOAT_HELPERS = {
     "log_softmax",
     "logsumexp",
 }  # ours convert integers first; the written ones need not
+_LEFT_FIRST = {"add": SUM, "multiply": PRODUCT}
+_TAKE_NUMBERS = {"add", "subtract", "multiply", "divide", "power", "index_update", "maximum", "minimum"}
 _OPERATORS = {"add", "subtract", "multiply", "divide", "negative", "power", "size"}
 
 
@@ -59,24 +61,32 @@ class Program:
     constants: list[str] = field(default_factory=list)
 
 
-def plan(graph: Graph, arguments: Mapping[Node, str] | None = None, reserved: set[str] | None = None) -> Program:
+def plan(
+    graph: Graph,
+    arguments: Mapping[Node, str] | None = None,
+    reserved: Iterable[str] = (),
+    wrt: Sequence[Node] = (),
+) -> Program:
     """Decide what each value is called and which values share a line.
 
     Args:
         graph: outputs (loss, *gradients).
         arguments: the names of the inputs that are arguments by themselves.
         reserved: names that are taken: the other arguments.
+        wrt: the inputs that the outputs after the first are gradients of.
 
     Returns:
         The program. Its forward pass holds what the loss needs, and what the user wrote that only the
         gradients need.
     """
-    return _Planner(graph, arguments or {}, reserved or set()).run()
+    return _Planner(graph, arguments or {}, reserved, wrt).run()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, arguments: Mapping[Node, str], reserved: set[str]) -> None:
-        self.graph = graph
+    def __init__(
+        self, graph: Graph, arguments: Mapping[Node, str], reserved: Iterable[str], wrt: Sequence[Node]
+    ) -> None:
+        self.graph, self.wrt = graph, wrt
         self.names = Names({*HELPERS, *graph.symbols(), "like", *reserved})
         self.named: dict[Node, str] = {node: self.names.claim(name) for node, name in arguments.items()}
         self.program = Program(self.named)
@@ -113,6 +123,8 @@ class _Planner:
         for node in self.graph.nodes:
             if node.op is INPUT or (not node.backward and all(x in forward or x in self.free for x in node.inputs)):
                 forward.add(node)
+            elif node.name and all(x in forward for x in node.inputs):
+                forward.add(node)  # the user's p, which only the gradients need after simplification
         return forward
 
     def is_repeated(self, node: Node) -> bool:
@@ -174,11 +186,16 @@ class _Planner:
         for node in self.graph.nodes:
             if node in self.pinned and node.name:
                 self.named[node] = self.names.claim(node.name)
+        called: set[str] = set()
         for node in self.graph.nodes:
-            if node in self.pinned and node not in self.named and node.ct_of:
+            if node in self.pinned and node not in self.named and node.ct_of and node.ct_of not in called:
+                called.add(node.ct_of)
                 source = real.get(node.ct_of)
                 plain = (self.named.get(source) if source else None) or node.ct_of
                 self.named[node] = self.names.claim(f"d{plain}")
+        for node, leaf in zip(self.graph.outputs[1:], self.wrt, strict=False):
+            if node in self.pinned and node not in self.named:
+                self.named[node] = self.names.claim(f"d{self.named[leaf]}")
 
     def name_of(self, node: Node) -> str:
         """Return the identifier of a value with its own line; unnamed ones are numbered as they come."""
@@ -214,7 +231,14 @@ class _Planner:
     def spell(self, node: Node) -> Code:
         """Write an operation by the spelling in its record."""
         op: Any = node.op
+        x = node.inputs[0] if node.inputs else None
+        if x is not None and x.spec.shape == () and op.name == "broadcast_to" and x.op is CONSTANT:
+            return Code(write_filled(x.value, x.spec.dtype, node.params["shape"]))
+        if x is not None and x.spec.weak and op.name == "astype":
+            return Code(f"np.{node.spec.dtype.name}({self.code_of(x).text})")
         codes = [self._operand(node, x) for x in node.inputs]
+        if op.name in _LEFT_FIRST and codes[1].rank == _LEFT_FIRST[op.name]:
+            codes[1] = Code(f"({codes[1].text})")  # a + (b + c) rounds otherwise than (a + b) + c
         ndim = node.inputs[0].spec.ndim if node.inputs else 0
         code: Code = op.spell(*codes, out=node.spec, ndim=ndim, **node.params)
         if node.spec.weak and op.name not in _OPERATORS:
@@ -225,7 +249,7 @@ class _Planner:
     def _operand(self, node: Node, x: Node) -> Code:
         """Write an operand; a NumPy scalar is a plain number where that changes no dtype."""
         name = node.op.name
-        if x.op is CONSTANT and x.spec.shape == () and not x.spec.weak and name in _OPERATORS:
+        if x.op is CONSTANT and x.spec.shape == () and not x.spec.weak and name in _TAKE_NUMBERS:
             others = [y for y in node.inputs if y is not x]
             if any(y.spec.dtype == x.spec.dtype and not y.spec.weak for y in others) and x.spec.dtype.kind in "fi":
                 return write_scalar(x.value, weak=True)
@@ -249,6 +273,10 @@ class _Planner:
                     self.write(node, statements)
         self.program.result = [self.code_of(node).text for node in self.graph.outputs]
         self._fill_cache()
+        last = [s for s in self.program.forward if s.node is self.graph.outputs[0]]
+        if last and not any(last[0].name in identifiers(s.code) for s in self.program.forward):
+            self.program.forward.remove(last[0])
+            self.program.forward.append(last[0])
         return self.program
 
     def write(self, node: Node, statements: list[Statement]) -> None:
@@ -258,7 +286,7 @@ class _Planner:
         if rule and node not in self.pinned:
             self.rules[node] = rule
         if node in self.pinned:
-            room = LONGEST - len(self.name_of(node)) - 3
+            room = LONGEST - len(self.named.get(node, "t1")) - 3
             while len(code.text) > room and (x := self._longest(node)) is not None:
                 self.lift(x, statements)
                 code = self.spell(node)
@@ -305,7 +333,7 @@ class _Planner:
 
     def _backward_reads(self, symbol: str) -> bool:
         texts = [s.code for s in self.program.backward] + self.program.result[1:]
-        return any(mentions(text, symbol) for text in texts)
+        return any(symbol in identifiers(text) for text in texts)
 
 
 def holds(node: Node, symbol: str) -> bool:
@@ -313,13 +341,7 @@ def holds(node: Node, symbol: str) -> bool:
     return any(isinstance(size, Dim) and size.symbol == symbol for size in node.spec.shape)
 
 
-def mentions(text: str, name: str) -> bool:
-    """Tell whether a piece of source uses a name."""
-    import re
-
-    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) is not None
-
-
-def value_of(node: Node) -> np.ndarray[Any, Any]:
-    """Return the array that a constant holds."""
-    return np.asarray(node.value)
+@lru_cache(maxsize=4096)
+def identifiers(text: str) -> frozenset[str]:
+    """Return the names that a piece of source reads; attributes are not among them."""
+    return frozenset(re.findall(r"(?<![\w.])[^\W\d]\w*", text))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from undertow.emit.helpers import HELPERS
-from undertow.emit.program import Program, Statement, holds, mentions, plan
+from undertow.emit.functions import HELPERS
+from undertow.emit.program import Program, Statement, holds, identifiers, plan
 from undertow.emit.structure import LIKE, WIDTH, needs_original, nodes_of, put_together, unpack, wrap
-from undertow.graph import INPUT, Dim, Graph, Node, show_shape
+from undertow.graph import Dim, Graph, Node, show_shape
 
 COMMENT_COLUMN = 52  # comments stand no further right than this, unless the code does
 _SHORT = 44  # characters of a quoted forward statement
@@ -45,32 +45,29 @@ class _Module:
         self.single = not isinstance(wrt, tuple)
         bare = {tree: name for name, tree in signature if isinstance(tree, Node)}
         whole = {name for name, tree in signature if not isinstance(tree, Node)}
-        leaves = [node for i in self.places for node in nodes_of(signature[i][1])]
-        self._name_gradients(leaves)
-        self.program: Program = plan(graph, bare, whole)
+        # optree orders dicts by key; the graph's outputs follow that order, as its inputs do
+        order = {node: i for i, node in enumerate(graph.inputs)}
+        leaves = [x for i in self.places for x in sorted(nodes_of(signature[i][1]), key=order.__getitem__)]
+        self.program: Program = plan(graph, bare, whole, leaves)
         self.names = self.program.names
         self.signature = [(self.names[tree] if isinstance(tree, Node) else name, tree) for name, tree in signature]
-        self.gradients = dict(zip(self._leaves(), self.program.result[1:], strict=True))
+        self.gradients = dict(zip(leaves, self.program.result[1:], strict=True))
+        self.users: dict[str, list[Statement]] = {}  # the forward statements that read a value, by its name
+        called = {self.names[x]: x.name for x in self.names if x.name}
+        for statement in self.program.forward:
+            for word in identifiers(statement.code) & called.keys():
+                self.users.setdefault(called[word] or word, []).append(statement)
         self.originals = [self.signature[i][0] for i in self.places if needs_original(self.signature[i][1])]
-
-    def _leaves(self) -> list[Node]:
-        # optree orders dicts by key; the graph's outputs follow that order, as the inputs do
-        order = {node: i for i, node in enumerate(self.graph.inputs)}
-        return [x for i in self.places for x in sorted(nodes_of(self.signature[i][1]), key=order.__getitem__)]
-
-    def _name_gradients(self, leaves: list[Node]) -> None:
-        order = {node: i for i, node in enumerate(self.graph.inputs)}
-        del order, leaves
 
     # -- the module --------------------------------------------------------------------------------
 
     def text(self) -> str:
         """Write the module."""
         body = [self._forward(), self._backward()]
-        helpers = [
-            text for name, text in HELPERS.items() if any(f"{name}(" in part and _calls(part, name) for part in body)
-        ]
-        copies = any(_calls(part, "like") for part in body)
+        codes = [s.code for s in self.program.forward + self.program.backward] + self.program.result
+        used = frozenset[str]().union(*map(identifiers, codes))
+        helpers = [text for name, text in HELPERS.items() if name in used]
+        copies = re.search(r"\blike\(", body[1]) is not None
         if copies:
             helpers.append(LIKE)
         line = next((node.line for node in self.graph.nodes if node.line and not node.backward), None)
@@ -83,12 +80,11 @@ class _Module:
 
     def _forward(self) -> str:
         statements = self.program.forward
-        read = {x for s in statements for x in self._reads(s)} | set(self.program.cache)
+        read = {*self.program.cache}
         sizes = self._sizes([s.code for s in statements])
         read.update(self.graph.inputs[self.graph.symbols()[symbol][0]] for symbol in sizes)
-        read.add(self.graph.outputs[0])
-        texts = [s.code for s in statements] + [self.program.result[0]]
-        read.update(x for x in self.graph.inputs if any(mentions(text, self.names[x]) for text in texts))
+        words = identifiers(self.program.result[0]).union(*(identifiers(s.code) for s in statements))
+        read.update(x for x in self.graph.inputs if self.names[x] in words)
         lines: list[str] = []
         for name, tree in self.signature:
             lines += unpack(tree, name, lambda node: self.names[node] if node in read else None)
@@ -136,11 +132,8 @@ class _Module:
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _reads(self, statement: Statement) -> Iterable[Node]:
-        return statement.node.inputs
-
     def _sizes(self, texts: list[str]) -> list[str]:
-        return [symbol for symbol in self.graph.symbols() if any(mentions(text, symbol) for text in texts)]
+        return [symbol for symbol in self.graph.symbols() if any(symbol in identifiers(text) for text in texts)]
 
     def _forward_comment(self, statement: Statement) -> tuple[str, str]:
         node = statement.node
@@ -153,29 +146,34 @@ class _Module:
         node = statement.node
         shape = show_shape(node.spec.shape)
         if statement.rule:
-            return shape, statement.rule
+            return shape, self._meeting(node) or f"simplified: {statement.rule}"
         through = self._origin(node)
         return shape, f"through {through}" if through else node.line or ""
 
+    def _meeting(self, node: Node) -> str | None:
+        """Name the place where an output function and its loss cancel to p − y."""
+        users = [x for x in self.graph.nodes if node.ct_of and any(y.name == node.ct_of for y in x.inputs)]
+        inside = [node]
+        for _ in range(4):
+            inside += [x for y in inside for x in y.inputs if x not in inside]
+        if not any(x.op.name == "subtract" for x in inside):
+            return None
+        for squash, loss in (("softmax", ("log_softmax", "logsumexp")), ("sigmoid", ("softplus", "negative"))):
+            if any(x.op.name in loss for x in users) and any(x.op.name == squash for x in inside):
+                return f"{squash} and cross-entropy: p − y"
+        return None
+
     def _origin(self, node: Node) -> str | None:
         """Return the forward statement whose chain rule made a cotangent, quoted if it is short."""
-        source = next((x for x in self.graph.nodes if node.ct_of and x.name == node.ct_of), None)
-        if source is None or node.line is None:
+        if node.ct_of is None or node.line is None:
             return None
-        users = [
-            s for s in self.program.forward if s.node.line == node.line and mentions(s.code, self.names.get(source, ""))
-        ]
-        if not users:
-            users = [s for s in self.program.forward if mentions(s.code, self.names.get(source, ""))]
+        users = self.users.get(node.ct_of, [])
+        users = [s for s in users if s.node.line == node.line] or users
         if not users:
             return node.line
         user = users[-1]
         text = f"{user.name} = {user.code}"
         return text if len(text) <= _SHORT else f"{user.name}, {user.node.line}" if user.node.line else user.name
-
-
-def _calls(text: str, name: str) -> bool:
-    return mentions(text, name) and f"{name}(" in text
 
 
 def _size(symbol: str, name: str, axis: int, count: int) -> str:
@@ -209,20 +207,4 @@ def _align(rows: Sequence[tuple[str, tuple[str, str]]], breaks: set[int]) -> lis
 
 
 def _function(head: str, note: str, lines: Iterable[str]) -> str:
-    body = "\n".join([note, *lines])
-    indented = textwrap.indent(body, "    ", lambda line: bool(line.strip()))
-    return f"{head}\n{_restore(indented)}"
-
-
-def _restore(text: str) -> str:
-    """Undo the second indentation of the broken lines, which carry their own."""
-    out = []
-    open_brackets = 0
-    for line in text.split("\n"):
-        out.append(line[4:] if open_brackets > 0 else line)
-        code = line.split("  # ", 1)[0] if open_brackets == 0 else line
-        open_brackets += sum(code.count(c) for c in "([{") - sum(code.count(c) for c in ")]}")
-    return "\n".join(out)
-
-
-__all__ = ["INPUT", "write_source"]
+    return "\n".join([head, *(f"    {line}" if line else "" for line in (note, *lines))])

@@ -164,8 +164,9 @@ def wrap(items: list[str], start: str, end: str, indent: int) -> str:
     if len(line) + indent + 7 <= WIDTH and "\n" not in line:
         return line
     lines, row = [], ""
+    broken = any("\n" in item for item in items)
     for item in items:
-        if row and ("\n" in item or "\n" in row or len(row) + len(item) + indent + 6 > WIDTH):
+        if row and (broken or len(row) + len(item) + indent + 6 > WIDTH):
             lines.append(row)
             row = ""
         row += f"{' ' if row else ''}{item},"

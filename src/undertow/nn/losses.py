@@ -231,8 +231,8 @@ def _one_hot(loss: str, name: str, y: Any, n_classes: Any, dtype: np.dtype[Any])
             raise DataError(
                 f"{loss}: y holds the label {y[outside][0]}, but {name} has {n_classes} classes, 0 to {n_classes - 1}."
             )
-    classes = np.arange(n_classes)
-    return (y[:, None] == classes).astype(dtype)
+        y = y.astype(np.int64)
+    return P.one_hot(y, n_classes, dtype)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 from undertow import primitives as P
 from undertow.graph import CONSTANT, Node
 from undertow.simplify.engine import Simplifier, constant_along, number, rule
+from undertow.trace import Tracer
 
 Monomial = tuple[tuple[Node, int], ...]  # atoms with their exponents, ordered by the atoms' age
 Polynomial = dict[Monomial, Fraction]
@@ -223,9 +224,12 @@ def _collect(s: Simplifier, *inputs: Node) -> Any:
         return None
     s.collecting = True
     try:
-        return rebuild(s, best)
+        result = rebuild(s, best)
     finally:
         s.collecting = False
+    if isinstance(result, Tracer) and result.spec.weak != root.spec.weak:
+        return None  # only numbers are left, and a Python number has no dtype of its own
+    return result
 
 
 def worth_expanding(root: Node) -> bool:

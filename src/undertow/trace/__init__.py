@@ -3,6 +3,7 @@
 from undertow.trace.function import (
     Traced,
     argument_names,
+    call_user,
     is_array_like,
     trace_function,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "Traced",
     "Tracer",
     "argument_names",
+    "call_user",
     "constant",
     "is_array_like",
     "trace_function",

@@ -11,7 +11,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.errors import EscapedTracerError, ShapeError
+from undertow.errors import EscapedTracerError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Spec
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 
@@ -55,6 +55,16 @@ def leaf_name(argument: str, path: str) -> str:
         return last
     plain = "".join(c if c.isalnum() else "_" for c in f"{argument}{path}")
     return "_".join(part for part in plain.split("_") if part) + "?"  # not an identifier: a local name may replace it
+
+
+def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours."""
+    try:
+        return f(*args, **kwargs)
+    except (ValueError, TypeError) as error:
+        if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
+            raise error.__cause__ from None
+        raise
 
 
 def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequence[int] = ()) -> Traced:
@@ -108,7 +118,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int]) ->
     if watch:
         sys.setprofile(trace.watch_returns)
     try:
-        result = f(*traced_args)
+        result = call_user(f, traced_args, {})
     finally:
         if watch:
             sys.setprofile(None)

@@ -293,7 +293,16 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return bool(self._value("the truth value"))
 
     def __float__(self) -> float:
+        if self.dtype.kind == "f" and not (self.node.spec.weak and self.node.value is None):
+            raise InPlaceError(
+                f"{user_line()}: float(x), math functions and a[i] = x on a plain NumPy array would lose the derivative "
+                f"of {self.node.name or 'a traced value'}. Use NumPy's functions; make the array with np.stack, or from "
+                f"np.zeros_like of a traced array. To look at the number, use x.item()."
+            )
         return float(self._value("the number"))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.node.value, spec) if self.node.value is not None else repr(self)
 
     def __int__(self) -> int:
         return int(self._value("the number"))

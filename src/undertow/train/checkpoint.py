@@ -51,7 +51,7 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
     """
     target = Path(path)
     if target.exists() or target.is_symlink():
-        _check_replaceable(target, overwrite)
+        check_replaceable(target, overwrite)
     tensors, header, record = _take_apart(run)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _move(new: Path, target: Path, old: Path) -> None:
         raise
 
 
-def _check_replaceable(target: Path, overwrite: bool) -> None:
+def check_replaceable(target: Path, overwrite: bool) -> None:
     """RunError unless the folder may be replaced."""
     if not target.is_dir() or target.is_symlink():
         raise RunError(f"{target} exists already and is no folder of its own. Choose another path.")
@@ -87,7 +87,9 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
         shutil.rmtree(target)
         return
     if not overwrite:
-        raise RunError(f"{target} exists already. Choose another path, or save with overwrite=True.")
+        raise RunError(
+            f"{target} exists already. Choose another path, or overwrite it (overwrite=True, or --overwrite)."
+        )
     if not (target / RECORD).is_file() or not (target / MODEL).is_file():
         raise RunError(f"{target} holds something other than a run, so it is not overwritten. Choose another path.")
 

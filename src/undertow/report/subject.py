@@ -1,0 +1,286 @@
+"""What a command is to explain or check: a function with example arguments, from a file or a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertow.errors import ArgumentError, DataError, RunError, ShapeError, UndertowError
+from undertow.nn import LOSSES, Dense, Sequential, list_layers
+from undertow.nn.layers import widths
+from undertow.primitives import one_hot
+from undertow.train import Run, load
+
+MODULE = "undertow_subject"
+N_EXAMPLES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A function that gives one number, and arguments to try it with.
+
+    Attributes:
+        function: the function.
+        args: its arguments.
+        module: what else its file defines; None for a run.
+        file: where it came from.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    module: types.ModuleType | None
+    file: Path
+
+    def find(self, name: str) -> Callable[..., Any]:
+        """Find another function of the same file.
+
+        Raises:
+            ArgumentError: there is none of that name.
+        """
+        return _find_function(self.module, name, self.file)
+
+
+def read_subject(text: str) -> Subject:
+    """Read what a command is to work on.
+
+    Args:
+        text: the folder of a run, or ``file.py:function``.
+
+    Returns:
+        The subject.
+
+    Raises:
+        ArgumentError: ``file.py:nosuch: the file has no function 'nosuch'. …``, and what `from_file` raises.
+        RunError: what `from_run` raises.
+
+    Source: derived here.
+
+    Example:
+        >>> read_subject("lesson.py")
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: lesson.py: which function? Name it after a colon: lesson.py:loss
+    """
+    file, _, name = text.rpartition(":")
+    if file.endswith(".py") and not Path(text).is_dir():
+        return from_file(Path(file), name)
+    if text.endswith(".py"):
+        raise ArgumentError(f"{text}: which function? Name it after a colon: {text}:loss")
+    return from_run(Path(text))
+
+
+@contextmanager
+def run_user_code(file: Path) -> Iterator[None]:
+    """Turn an exception that a user's file raises into one message with its line.
+
+    Args:
+        file: the file.
+
+    Raises:
+        ArgumentError: ``lesson.py:12: ZeroDivisionError: division by zero``
+
+    Source: derived here.
+
+    Example:
+        >>> with run_user_code(Path("lesson.py")):
+        ...     1 / 0
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: lesson.py: ZeroDivisionError: division by zero
+    """
+    try:
+        yield
+    except UndertowError:
+        raise
+    except SyntaxError as error:
+        where = f"{error.filename or file}:{error.lineno}"
+        raise ArgumentError(f"{where}: {type(error).__name__}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+        where = f"{file}:{lines[-1]}" if lines else str(file)
+        reason = " ".join(str(error).split())
+        raise ArgumentError(f"{where}: {type(error).__name__}{': ' if reason else ''}{reason}") from None
+
+
+def from_file(file: Path, name: str) -> Subject:
+    """Load a function and its example arguments from a Python file, which is run.
+
+    The arguments are what ``<name>_example``, ``example`` or ``EXAMPLE`` of the file gives: a tuple of
+    arguments, a dictionary of them by name, or a function that returns either. Without them the
+    function's own defaults serve, if it has one for every parameter.
+
+    Args:
+        file: the file.
+        name: the function.
+
+    Returns:
+        The subject.
+
+    Raises:
+        ArgumentError: no such file, an error in it, no such function, no example arguments.
+
+    Source: derived here.
+
+    Example:
+        >>> from_file(Path("no-such.py"), "loss")
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: no-such.py: there is no such file. Check the path.
+    """
+    if not file.is_file():
+        raise ArgumentError(f"{file}: there is no such file. Check the path.")
+    try:
+        code = file.read_bytes()
+    except OSError as error:
+        raise ArgumentError(f"{file}: the file cannot be read: {error.strerror}.") from None
+    module = types.ModuleType(MODULE)
+    module.__file__ = str(file)
+    sys.modules[MODULE] = module
+    folder = str(file.parent.resolve())
+    sys.path.insert(0, folder)
+    try:
+        with run_user_code(file):
+            exec(compile(code, str(file), "exec"), module.__dict__)
+        function = _find_function(module, name, file)
+        with run_user_code(file):
+            args = _find_example(module, function, name, file)
+    finally:
+        sys.path.remove(folder)
+    return Subject(function, args, module, file)
+
+
+def _find_function(module: types.ModuleType | None, name: str, file: Path) -> Callable[..., Any]:
+    """A function of a module."""
+    function = None if module is None else getattr(module, name, None)
+    if not callable(function):
+        own = [key for key, value in vars(module or types.ModuleType("")).items() if inspect.isfunction(value)]
+        found = f"It has {', '.join(own)}." if own else "It has none."
+        raise ArgumentError(f"{file}:{name}: the file has no function {name!r}. {found}")
+    return function
+
+
+def _find_example(module: types.ModuleType, function: Callable[..., Any], name: str, file: Path) -> tuple[Any, ...]:
+    """The example arguments of a function."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{file}:{name}: its parameters cannot be read. Wrap it in a plain function.") from None
+    for key in (f"{name}_example", "example", "EXAMPLE"):
+        if hasattr(module, key):
+            value = getattr(module, key)
+            return _bind(signature, value() if callable(value) else value, f"{file}: {key}", name)
+    parameters = list(signature.parameters.values())
+    if parameters and all(p.default is not p.empty for p in parameters):
+        return tuple(p.default for p in parameters)
+    names = ", ".join(signature.parameters) or "none"
+    raise ArgumentError(
+        f"{file}:{name}: there are no arguments to try it with. Let the file define a function example() that "
+        f"returns the arguments of {name} as a tuple ({names}), or give every parameter a default."
+    )
+
+
+def _bind(signature: inspect.Signature, value: Any, where: str, name: str) -> tuple[Any, ...]:
+    """Arguments in the order of the parameters."""
+    try:
+        if isinstance(value, dict) and set(value) <= set(signature.parameters):
+            bound = signature.bind(**value)
+        elif isinstance(value, tuple | list):
+            try:
+                bound = signature.bind(*value)
+            except TypeError:
+                if len(signature.parameters) != 1:
+                    raise
+                bound = signature.bind(value)
+        else:
+            bound = signature.bind(value)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{where} does not give the arguments of {name}{signature}: {error}. Let it be a tuple of them."
+        ) from None
+    bound.apply_defaults()
+    return (*bound.args, *bound.kwargs.values())
+
+
+def from_run(folder: Path) -> Subject:
+    """Make of a run the loss it was trained with, a function of its parameters by name.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        The subject: ``loss(params, X, y)`` with ``params`` a dictionary W1, b1, W2, …, and a few examples.
+
+    Raises:
+        RunError: the folder holds no run, or a damaged one.
+        ArgumentError: the run was trained with a loss of the user's own.
+
+    Source: derived here.
+
+    Example:
+        >>> from_run(Path("no/such/run"))
+        Traceback (most recent call last):
+        undertow.errors.RunError: no/such/run: there is no such folder. Give the folder of a run.
+    """
+    run = load(folder)
+    name = str(run.settings.get("loss"))
+    if name not in LOSSES:
+        raise ArgumentError(
+            f"{folder} was trained with a loss of your own ({name}), which is not saved. Explain it in its file."
+        )
+    chosen, model = LOSSES[name], run.model
+    X, y = _find_rows(run, folder)
+    params: dict[str, Any] = {}
+    for number, (_, layer) in enumerate(list_layers(model), 1):
+        params[f"W{number}"] = layer.W
+        if layer.b is not None:
+            params[f"b{number}"] = layer.b
+    n_outputs = widths(model)[1] or 1
+
+    def loss(params: dict[str, Any], X: Any, y: Any) -> Any:
+        output = _put(model, params, iter(range(1, len(params) + 1)))(X)
+        if chosen.task == "categorical":
+            y = one_hot(y, n_outputs, X.dtype)
+        return chosen.function(output, y)
+
+    return Subject(loss, (params, X, y), None, folder)
+
+
+def _put(item: Any, params: dict[str, Any], numbers: Iterator[int]) -> Any:
+    """The same model with other parameters."""
+    if isinstance(item, Sequential):
+        return type(item)(*[_put(layer, params, numbers) for layer in item.layers])
+    if isinstance(item, Dense):
+        number = next(numbers)
+        return dataclasses.replace(item, W=params[f"W{number}"], b=params.get(f"b{number}"))
+    return item
+
+
+def _find_rows(run: Run, folder: Path) -> tuple[Any, Any]:
+    """A few examples: those that the run keeps, or zeros of the right shapes."""
+    fan_in, fan_out = widths(run.model)
+    if fan_in is None or fan_out is None:
+        raise RunError(f"{folder}: the model has no layer with parameters, so there is nothing to explain.")
+    dtype = run.settings.get("dtype", "float32")
+    classes = LOSSES[run.settings["loss"]].task == "categorical"
+    kept = run.extras.get("example")
+    if kept is None:
+        X = np.zeros((N_EXAMPLES, fan_in), dtype)
+        return X, np.zeros(N_EXAMPLES, np.int64) if classes else np.zeros((N_EXAMPLES, fan_out), dtype)
+    try:
+        X = np.asarray(kept["X"], dtype)
+        y = np.asarray(kept["y"], np.int64 if classes else dtype)
+        if X.ndim != 2 or X.shape[1] != fan_in or y.shape != ((len(X),) if classes else (len(X), fan_out)):
+            raise ShapeError(f"X is {X.shape}, y is {y.shape}")
+        if not np.isfinite(X).all() or (classes and not ((y >= 0) & (y < fan_out)).all()):
+            raise DataError("a value is out of range")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RunError(f"{folder / 'run.json'} is damaged: its examples: {error}.") from None
+    return X, y

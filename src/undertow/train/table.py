@@ -1,0 +1,166 @@
+"""Training on a table: from a file to a network, its figures on rows held out, and predictions for new rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from undertow import nn
+from undertow.data import TabularEncoder, encode_table, load_dataset, read_table_with_origin, split
+from undertow.errors import ArgumentError, RunError
+from undertow.nn import Dense, Sequential
+from undertow.train.loop import train
+from undertow.train.run import Run
+
+_EXAMPLES = 4  # rows kept in the run, for the pages that explain it
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready for training.
+
+    Attributes:
+        train: X float32 (m, n_features), y int64 (m,) or float32 (m, 1).
+        validation: the same for the rows held out; None if there are none.
+        n_outputs: classes, or columns of the target.
+        encoder: what encoded the table; None for a data set that is shipped.
+        report: what was decided, in sentences.
+    """
+
+    train: tuple[Any, Any]
+    validation: tuple[Any, Any] | None
+    n_outputs: int
+    encoder: TabularEncoder | None
+    report: list[str]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the target is a class."""
+        return bool(self.train[1].dtype.kind == "i")
+
+
+def load_table(
+    file: Path | None, target: str | None, dataset: str | None, *, validation: float, seed: int, task: str | None
+) -> Table:
+    """Load and encode a file, or a data set by name.
+
+    Raises:
+        DataError: the file or a column cannot be used; ArgumentError: no such data set or task.
+    """
+    if task not in (None, "classification", "regression"):
+        raise ArgumentError(f"--task {task}: choose auto, classification or regression.")
+    if dataset is not None:
+        data = load_dataset(dataset)
+        rows, held = split(len(data.X), validation, seed, stratify=data.y)
+        parts = [(data.X[part], data.y[part]) for part in (rows, held)]
+        said = [f"{dataset}: {data.source}", f"{len(rows)} examples to train on, {len(held)} held out."]
+        return Table(parts[0], parts[1] if len(held) else None, int(data.y.max()) + 1, None, said)
+    frame, origin = read_table_with_origin(cast(Path, file))
+    found = encode_table(
+        frame, cast(str, target), validation=validation, seed=seed, task=cast(Any, task), origin=origin
+    )
+    held_out = 0 if found.validation is None else len(found.validation[0])
+    said = [*found.report, f"{len(found.train[0])} rows to train on, {held_out} held out."]
+    return Table(found.train, found.validation, found.encoder.n_outputs, found.encoder, said)
+
+
+def train_table(
+    table: Table, say: Callable[[str], Any], *, hidden: list[int], activation: str, **settings: Any
+) -> tuple[Run, str]:
+    """Train a network of dense layers on a table.
+
+    Args:
+        table: from `load_table`.
+        say: called with the sentence that describes the network.
+        hidden: sizes of the hidden layers.
+        activation: of the hidden layers: relu, tanh or sigmoid.
+        settings: passed on to `train`.
+
+    Returns:
+        The run, and a sentence with its figures on the rows held out.
+    """
+    if activation not in ("relu", "tanh", "sigmoid"):
+        raise ArgumentError(f"--activation {activation}: choose relu, tanh or sigmoid.")
+    X, y = table.train
+    sizes = [X.shape[1], *hidden, table.n_outputs]
+    layers: list[Any] = []
+    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        layers += [Dense(fan_in, fan_out), nn.ACTIVATIONS[activation]]
+    loss = "categorical_cross_entropy" if table.classifies else "mean_squared_error"
+    shown = " → ".join(map(str, sizes))
+    count = sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+    say(f"  network {shown}, {activation}, {loss}: {count:,} parameters.")
+    run = train(Sequential(*layers[:-1]), (X, y), loss=loss, validation=table.validation, **settings)
+    run.extras = {
+        "encoder": None if table.encoder is None else table.encoder.to_json_dict(),
+        "example": {"X": X[:_EXAMPLES].tolist(), "y": y[:_EXAMPLES].tolist()},
+    }
+    return run, summarize(run, table)
+
+
+def summarize(run: Run, table: Table) -> str:
+    """Say how good a run is on the rows held out, in the target's own unit."""
+    if table.validation is None:
+        return "no rows were held out: how well it predicts new rows is not known."
+    X, y = table.validation
+    if table.classifies:
+        accuracy = float(np.mean(run.predict(X) == y))
+        return f"held-out accuracy {accuracy:.2%} ({len(y)} rows)"
+    encoder = cast(TabularEncoder, table.encoder)
+    wanted, found = np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.outputs(X)))
+    error = float(np.mean((wanted - found) ** 2))
+    spread = float(np.var(wanted))
+    share = f", R² {1 - error / spread:.4f}" if spread else ""
+    return f"held-out root mean squared error {error**0.5:.6g}{share} ({len(wanted)} rows)"
+
+
+def predict_table(run: Run, file: Path, probabilities: bool) -> tuple[pl.DataFrame, list[str]]:
+    """Predict for the rows of a file.
+
+    Returns:
+        A frame with ``prediction`` (and a column ``p(class)`` for each class), and remarks about the data.
+
+    Raises:
+        RunError: the run was not trained on a table; DataError: the file does not fit the encoder.
+    """
+    record = run.extras.get("encoder")
+    if not record:
+        raise RunError("this run was not trained on a table, so it cannot read one. Use run.predict(X) in Python.")
+    encoder = TabularEncoder.from_json_dict(record)
+    if encoder.task == "regression" and probabilities:
+        raise ArgumentError("--probabilities is for classes; this run predicts a number.")
+    frame, origin = read_table_with_origin(file, as_text=encoder.text_columns)
+    remarks: list[str] = []
+    X = encoder.transform(frame, origin=origin, report=remarks)
+    if encoder.task == "regression":
+        return pl.DataFrame({"prediction": np.ravel(encoder.decode(run.outputs(X)))}), remarks
+    columns: dict[str, Any] = {"prediction": encoder.decode(run.predict(X)).tolist()}
+    if probabilities:
+        p = run.predict_probability(X)
+        columns |= {f"p({label})": p[:, k] for k, label in enumerate(encoder.classes or ())}
+    return pl.DataFrame(columns, strict=False), remarks
+
+
+def loss_of_run(run: Run) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Return the loss that a run was trained with as a function of (model, X, y), and arguments for it.
+
+    Raises:
+        RunError: the run holds no example to trace it with, or its loss was a function of the user's own.
+    """
+    example = run.extras.get("example")
+    name = run.settings.get("loss", "")
+    if not isinstance(example, dict) or name not in nn.LOSSES:
+        raise RunError("this run does not hold what its backward pass can be written from. Use ut.backprop in Python.")
+    chosen = nn.LOSSES[name].function
+    dtype = np.dtype(run.settings.get("dtype", "float32"))
+    y = np.asarray(example["y"])
+
+    def loss(model: Any, X: Any, y: Any) -> Any:
+        return chosen(model(X), y)
+
+    return loss, (run.model, np.asarray(example["X"], dtype), y if y.dtype.kind == "i" else y.astype(dtype))

@@ -1,0 +1,168 @@
+"""The derivation names every step, in text and in LaTeX that balances."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow.emit.words import fill
+from undertow.errors import ArgumentError
+
+
+def two_layers(params, X, y):
+    W1, b1, W2, b2 = params
+    z1 = X @ W1 + b1
+    h1 = np.tanh(z1)
+    z2 = h1 @ W2 + b2
+    p = np.exp(z2) / np.sum(np.exp(z2), axis=1, keepdims=True)
+    return -np.mean(np.sum(y * np.log(p), axis=1))
+
+
+def residual(params, X, y):
+    h = X
+    for W, b in params["layers"]:
+        z = h @ W + b
+        h = h + np.where(z > 0, z, 0.01 * z)
+        h = (h - np.mean(h, axis=1, keepdims=True)) / np.sqrt(np.var(h, axis=1, keepdims=True) + 1e-5)
+    return np.mean(np.log(1 + np.exp(-y * (h @ params["out"]))))
+
+
+def picking(k, x_in):
+    w = np.stack([x_in[:, i : i + 5] for i in range(3)], axis=2) @ k
+    return np.max(np.abs(w), axis=1).sum() / np.sqrt(np.sum(k**2))
+
+
+def draw(*shapes):
+    random = np.random.default_rng(3)
+    return tuple(random.normal(size=shape) for shape in shapes)
+
+
+@pytest.fixture
+def bp():
+    return ut.backprop(two_layers, draw((4, 5), 5, (5, 3), 3), *draw((8, 4), (8, 3)))
+
+
+@pytest.fixture(params=["two_layers", "residual", "picking"])
+def any_bp(request, bp):
+    if request.param == "residual":
+        params = {"out": draw(6)[0], "layers": [draw((6, 6), 6) for _ in range(2)]}
+        return ut.backprop(residual, params, *draw((8, 6), 8))
+    return bp if request.param == "two_layers" else ut.backprop(picking, *draw(3, (4, 7)))
+
+
+def test_the_lesson_of_a_hidden_layer(bp):
+    text = bp.derivation()
+    assert "δ1 = ∂L/∂z1 = ∂L/∂h1 ⊙ ∂h1/∂z1\n                = ∂L/∂h1 ⊙ (1 − h1²)" in text
+    assert "∂L/∂W2 = ∂L/∂z2 · ∂z2/∂W2\n           = h1ᵀ δ2" in text
+    assert "∂L/∂h1 = ∂L/∂z2 · ∂z2/∂h1\n           = δ2 W2ᵀ" in text
+    assert "(b1 was added to each of the m rows, so its gradient sums over them)" in text
+    assert "in the program: dz1 = dh1 * (1 - h1 ** 2)" in text
+
+
+def test_every_argument_and_every_named_value_has_a_step(bp):
+    text = bp.derivation()
+    steps = re.findall(r"^ ?\d+\. (\w+) ", text, re.M)
+    assert set(steps) == {"L", "p", "z2", "W2", "b2", "h1", "z1", "W1", "b1"}
+    assert steps.index("z2") < steps.index("h1") < steps.index("z1") < steps.index("W1")
+
+
+def test_a_value_used_twice_gets_the_sum():
+    def loss(x):
+        h = np.tanh(x)
+        a = h * 2.0
+        b = np.sin(h)
+        return np.sum(a) + np.sum(b)
+
+    text = ut.backprop(loss, draw(3)[0]).derivation()
+    assert "used 2 times in a = " in text
+    assert "What flows back along each use adds up." in text
+    assert "∂L/∂h = ∂L/∂a ⊙ ∂a/∂h + ∂L/∂b ⊙ ∂b/∂h" in text
+
+
+def test_a_bias_that_is_not_broadcast_has_its_step():
+    def loss(params, x):
+        W, b = params
+        z = W @ x + b
+        return np.sum(np.tanh(z))
+
+    assert "∂L/∂b = ∂L/∂z ⊙ ∂z/∂b" in ut.backprop(loss, draw((3, 4), 3), draw(4)[0]).derivation()
+
+
+def test_rules_are_told_with_equation_and_reason(bp):
+    text = bp.derivation()
+    assert "softmax: exp(z) / Σ exp(z) = softmax(z)" in text
+    assert "finite where the original overflows" in text
+
+
+def test_values_are_shown_on_demand(bp):
+    text = bp.derivation(values=True)
+    assert f"loss = {np.array2string(np.asarray(bp()[0]), precision=4)}" in text
+    assert "dz1 = [[" in text and "dz1 = [[" not in bp.derivation()
+    assert "..." in text  # large arrays are shown in part
+
+
+def test_long_formulas_are_cut_at_values_with_names(any_bp):
+    formulas = [line for line in any_bp.derivation().splitlines() if re.match(r" +(δ\d* |∂\S+ )?=", line)]
+    assert max(map(len, formulas)) < 200
+
+
+def test_latex_balances_and_is_ascii(any_bp):
+    text = any_bp.derivation(values=True, format="latex")
+    assert text.isascii()
+    assert "…" not in text and "?" not in text
+    body = re.sub(r"\\begin{verbatim}.*?\\end{verbatim}", "", text, flags=re.S).replace(r"\{", "").replace(r"\}", "")
+    depth = 0
+    for c in body:
+        depth += (c == "{") - (c == "}")
+        assert depth >= 0
+    assert depth == 0
+    stack = []
+    for kind, name in re.findall(r"\\(begin|end){(\w+\*?)}", text):
+        if kind == "begin":
+            stack.append(name)
+        else:
+            assert stack.pop() == name
+    assert not stack
+    for block in re.findall(r"\\begin{align\*}\n(.*?)\n\\end{align\*}", text, re.S):
+        assert "\n\n" not in block and "$" not in block
+    prose = re.sub(r"\\begin{(verbatim|align\*)}.*?\\end{\1}", "", text, flags=re.S).replace(r"\$", "")
+    assert prose.count("$") % 2 == 0
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(any_bp, tmp_path):
+    (tmp_path / "d.tex").write_text(any_bp.derivation(values=True, format="latex"))
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "d.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+def test_an_unknown_format_is_refused(bp):
+    with pytest.raises(ArgumentError, match="'text' and 'latex'"):
+        bp.derivation(format="html")
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "text"),
+    [
+        ("{ct} ⊙ (1 − {out}²)", {"ct": "a + b", "out": "h"}, "(a + b) ⊙ (1 − h²)"),
+        ("{0} − {1}", {"0": "a − b", "1": "c − d"}, "a − b − (c − d)"),
+        ("tanh({0})", {"0": "x + b"}, "tanh(x + b)"),
+        ("{0}ᵀ {ct}", {"0": "a b", "ct": "δ"}, "(a b)ᵀ δ"),
+        ("{ct} / {0}", {"ct": "−1", "0": "a b"}, "−1 / (a b)"),
+        ("max({0}, {1})", {"0": "a + b", "1": "0"}, "max(a + b, 0)"),
+        ("{ct} ⊙ {out}", {"ct": "g where c, else 0", "out": "h"}, "(g where c, else 0) ⊙ h"),
+        ("{ct} ⊙ {0}", {"ct": "1", "0": "y"}, "y"),
+        (r"\frac{{{0}}}{{{1}}}", {"0": "a + b", "1": "c"}, r"\frac{a + b}{c}"),
+        (r"{0}^{{{1}}}", {"0": "a + b", "1": "y - 1"}, "(a + b)^{y - 1}"),
+    ],
+)
+def test_parentheses_stand_where_they_are_needed(template, values, text):
+    assert fill(template, values) == text
