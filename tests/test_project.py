@@ -32,15 +32,19 @@ FORBIDDEN_TEXT = {
 
 
 def functions(path: Path) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, list[str]]]:
-    """Every function of a file with its lines, docstring left out."""
+    """Every function of a file with its lines, without its docstring and the functions inside it."""
     text = path.read_text()
     lines = text.splitlines()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0]
-            documented = ast.get_docstring(node) is not None
-            after = (first.end_lineno if documented else first.lineno - 1) or 0
-            yield node, lines[node.lineno - 1 : first.lineno - 1] + lines[after : node.end_lineno]
+            left_out: set[int] = set()
+            if ast.get_docstring(node) is not None:
+                left_out.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and inner is not node:
+                    left_out.update(range(inner.lineno, inner.end_lineno + 1))
+            numbers = range(node.lineno, node.end_lineno + 1)
+            yield node, [lines[n - 1] for n in numbers if n not in left_out]
 
 
 def code(lines: list[str]) -> list[str]:

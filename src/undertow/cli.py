@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
+import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from undertow.errors import ArgumentError, DataError, RunError, UndertowError
+from undertow.errors import ArgumentError, RunError, UndertowError
 
 app = typer.Typer(
     help="Backpropagation you can read, watch and trust.",
@@ -137,20 +135,17 @@ def explain(
 ) -> None:
     """Print the backward pass of a run or of a loss of your own, as NumPy source.
 
-    Of file.py:loss, the file must also define example(), which returns the arguments of loss.
+    Of file.py:loss, the arguments to try it with are what example() in the file returns, or variables of the
+    file that are called like the parameters, or the parameters' defaults.
 
     Example: undertow explain net.py:loss --derivation
     """
     from undertow.api import backprop
+    from undertow.report import read_subject, run_user_code
 
-    if Path(what).is_dir():
-        from undertow.train.checkpoint import load
-        from undertow.train.table import loss_of_run
-
-        function, args = loss_of_run(load(what))
-    else:
-        function, args = load_loss(what)
-    found = backprop(function, *args)
+    subject = read_subject(what)
+    with run_user_code(subject.file):
+        found = backprop(subject.function, *subject.args)
     if derivation or values or latex:
         typer.echo(found.derivation(values=values, format="latex" if latex else "text"))
     else:
@@ -164,14 +159,17 @@ def check(
 ) -> None:
     """Compare the gradient of a loss of your own with numeric derivatives; exit code 1 where it is wrong.
 
-    The file must also define example(), which returns the arguments of loss.
+    The arguments to try it with are what example() in the file returns, or variables of the file that are called
+    like the parameters, or the parameters' defaults.
 
     Example: undertow check net.py:loss
     """
     from undertow.check import check_gradient
+    from undertow.report import read_subject, run_user_code
 
-    function, args = load_loss(what)
-    report = check_gradient(function, *args, tolerance=tolerance, raises=False)
+    subject = read_subject(what)
+    with run_user_code(subject.file):
+        report = check_gradient(subject.function, *subject.args, tolerance=tolerance, raises=False)
     typer.echo(str(report))
     if not report:
         raise typer.Exit(1)
@@ -192,11 +190,10 @@ def make_optimizer(name: str, rate: float | None) -> Any:
     """Make the update rule of this name."""
     from undertow import optim
 
-    rules = {"adam": (optim.adam, 1e-3), "momentum": (optim.momentum, 0.05), "sgd": (optim.sgd, 0.1)}
-    if name not in rules:
-        raise ArgumentError(f"--optimizer {name}: choose {', '.join(rules)}.")
-    rule, usual = rules[name]
-    return rule(usual if rate is None else rate)
+    usual = {"adam": 1e-3, "momentum": 0.05, "sgd": 0.1}
+    if name not in usual:
+        raise ArgumentError(f"--optimizer {name}: choose {', '.join(usual)}.")
+    return optim.OPTIMIZERS[name](usual[name] if rate is None else rate)
 
 
 def make_clip(norm: float | None, value: float | None) -> Any:
@@ -208,49 +205,6 @@ def make_clip(norm: float | None, value: float | None) -> Any:
     if norm is not None:
         return optim.clip_by_global_norm(norm)
     return optim.clip_by_value(value) if value is not None else None
-
-
-def load_loss(what: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """Load ``file.py:loss`` and the arguments that its ``example()`` returns.
-
-    Raises:
-        ArgumentError: no such file or function, or no example; DataError: the file itself fails.
-    """
-    path, _, name = what.rpartition(":")
-    file = Path(path or what)
-    if not path or file.suffix != ".py" or not file.is_file():
-        raise ArgumentError(f"{what} is neither a run folder nor file.py:function of a file that exists.")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.parent))
-    try:
-        spec.loader.exec_module(module)
-        if not callable(getattr(module, name, None)):
-            raise ArgumentError(f"{file.name} defines no function {name}.")
-        if not callable(getattr(module, "example", None)):
-            raise ArgumentError(
-                f"{file.name} must also define example(), returning the arguments to call {name} with, for example "
-                f"def example(): return params, X, y"
-            )
-        args = module.example()
-    except UndertowError:
-        raise
-    except Exception as error:
-        raise DataError(f"{file.name} fails{_line_in(error, file)}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(file.parent))
-    return getattr(module, name), args if isinstance(args, tuple) else (args,)
-
-
-def _line_in(error: BaseException, file: Path) -> str:
-    lines = [error.lineno] if isinstance(error, SyntaxError) else []
-    trace = error.__traceback__
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == file:
-            lines.append(trace.tb_lineno)
-        trace = trace.tb_next
-    return f" in line {lines[-1]}" if lines else ""
 
 
 def main() -> None:
@@ -265,6 +219,11 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
-    except json.JSONDecodeError as error:
-        typer.echo(f"error: {error}", err=True)
+    except Exception as error:  # a fault of ours: still no traceback, unless it is asked for
+        if os.environ.get("UNDERTOW_DEBUG"):
+            raise
+        typer.echo(
+            f"error: {type(error).__name__}: {error}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.",
+            err=True,
+        )
         sys.exit(2)

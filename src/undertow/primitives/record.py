@@ -229,6 +229,10 @@ def count_of(x: Any, axis: tuple[int, ...] | None = None) -> Any:
     return x.measure(size) if isinstance(x, Traced) else size
 
 
+# Python's operators keep Python numbers what they are; np.exp(2.0), like every function of NumPy's, does not.
+OPERATORS: Final = frozenset((np.add, np.subtract, np.multiply, np.divide, np.power, np.negative, np.absolute))
+
+
 def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool]:
     """Return the result dtype of a ufunc by NumPy's own promotion, and whether it is weak."""
     kinds: list[Any] = [
@@ -237,7 +241,7 @@ def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool
     if all(isinstance(kind, type) for kind in kinds):
         kinds = [np.dtype(kind) for kind in kinds]
     dtypes = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
-    return dtypes[-1], all(s.weak for s in specs)
+    return dtypes[-1], ufunc in OPERATORS and all(s.weak for s in specs)
 
 
 def infer_ufunc(ufunc: np.ufunc) -> Callable[..., Spec]:
@@ -291,7 +295,7 @@ def infix(sign: str, rank: int) -> Spelling:
     """Spell as ``x + y``; the right side is set in parentheses if it binds no tighter."""
 
     def spell(x: Code, y: Code, **_: Any) -> Code:
-        return Code(f"{x.within(rank)} {sign} {y.within(rank if sign in ('+', '*') else rank + 1)}", rank)
+        return Code(f"{x.within(rank)} {sign} {y.within(rank + 1)}", rank)
 
     return spell
 

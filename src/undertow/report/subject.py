@@ -18,7 +18,6 @@ import numpy as np
 from undertow.errors import ArgumentError, DataError, RunError, ShapeError, UndertowError
 from undertow.nn import LOSSES, Dense, Sequential, list_layers
 from undertow.nn.layers import widths
-from undertow.primitives import one_hot
 from undertow.train import Run, load
 
 MODULE = "undertow_subject"
@@ -32,22 +31,12 @@ class Subject:
     Attributes:
         function: the function.
         args: its arguments.
-        module: what else its file defines; None for a run.
-        file: where it came from.
+        file: where it came from: a Python file or the folder of a run.
     """
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
-    module: types.ModuleType | None
     file: Path
-
-    def find(self, name: str) -> Callable[..., Any]:
-        """Find another function of the same file.
-
-        Raises:
-            ArgumentError: there is none of that name.
-        """
-        return _find_function(self.module, name, self.file)
 
 
 def read_subject(text: str) -> Subject:
@@ -115,8 +104,8 @@ def from_file(file: Path, name: str) -> Subject:
     """Load a function and its example arguments from a Python file, which is run.
 
     The arguments are what ``<name>_example``, ``example`` or ``EXAMPLE`` of the file gives: a tuple of
-    arguments, a dictionary of them by name, or a function that returns either. Without them the
-    function's own defaults serve, if it has one for every parameter.
+    arguments, a dictionary of them by name, or a function that returns either. Without them a parameter
+    takes the variable of the file that is called like it, or its default.
 
     Args:
         file: the file.
@@ -154,14 +143,14 @@ def from_file(file: Path, name: str) -> Subject:
             args = _find_example(module, function, name, file)
     finally:
         sys.path.remove(folder)
-    return Subject(function, args, module, file)
+    return Subject(function, args, file)
 
 
-def _find_function(module: types.ModuleType | None, name: str, file: Path) -> Callable[..., Any]:
+def _find_function(module: types.ModuleType, name: str, file: Path) -> Callable[..., Any]:
     """A function of a module."""
-    function = None if module is None else getattr(module, name, None)
+    function = getattr(module, name, None)
     if not callable(function):
-        own = [key for key, value in vars(module or types.ModuleType("")).items() if inspect.isfunction(value)]
+        own = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         found = f"It has {', '.join(own)}." if own else "It has none."
         raise ArgumentError(f"{file}:{name}: the file has no function {name!r}. {found}")
     return function
@@ -177,13 +166,15 @@ def _find_example(module: types.ModuleType, function: Callable[..., Any], name: 
         if hasattr(module, key):
             value = getattr(module, key)
             return _bind(signature, value() if callable(value) else value, f"{file}: {key}", name)
-    parameters = list(signature.parameters.values())
-    if parameters and all(p.default is not p.empty for p in parameters):
-        return tuple(p.default for p in parameters)
+    found = {p.name: getattr(module, p.name, p.default) for p in signature.parameters.values()}
+    missing = [key for key, value in found.items() if value is inspect.Parameter.empty]
+    if found and not missing:
+        return tuple(found.values())
     names = ", ".join(signature.parameters) or "none"
     raise ArgumentError(
-        f"{file}:{name}: there are no arguments to try it with. Let the file define a function example() that "
-        f"returns the arguments of {name} as a tuple ({names}), or give every parameter a default."
+        f"{file}:{name}: there are no arguments to try it with{': ' if missing else ''}{', '.join(missing)}. Let the "
+        f"file define a function example() that returns the arguments of {name} as a tuple ({names}), or variables "
+        f"of these names."
     )
 
 
@@ -242,15 +233,11 @@ def from_run(folder: Path) -> Subject:
         params[f"W{number}"] = layer.W
         if layer.b is not None:
             params[f"b{number}"] = layer.b
-    n_outputs = widths(model)[1] or 1
 
     def loss(params: dict[str, Any], X: Any, y: Any) -> Any:
-        output = _put(model, params, iter(range(1, len(params) + 1)))(X)
-        if chosen.task == "categorical":
-            y = one_hot(y, n_outputs, X.dtype)
-        return chosen.function(output, y)
+        return chosen.function(_put(model, params, iter(range(1, len(params) + 1)))(X), y)
 
-    return Subject(loss, (params, X, y), None, folder)
+    return Subject(loss, (params, X, y), folder)
 
 
 def _put(item: Any, params: dict[str, Any], numbers: Iterator[int]) -> Any:

@@ -63,6 +63,7 @@ class Trace:
         if not inputs:
             return Node(op, inputs, params, op.infer(**params))
         value = op.forward(*[x.value for x in inputs], **params)
+        weak = weak and (op is P.identity or not P.OPERATORS.isdisjoint(op.numpy))
         spec = Spec(np.shape(value), value.dtype, weak)
         return Node(op, inputs, params, spec, value.item() if weak else value)
 
@@ -295,9 +296,9 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __float__(self) -> float:
         if self.dtype.kind == "f" and not (self.node.spec.weak and self.node.value is None):
             raise InPlaceError(
-                f"{user_line()}: float(x), math functions and a[i] = x on a plain NumPy array would lose the derivative "
-                f"of {self.node.name or 'a traced value'}. Use NumPy's functions; make the array with np.stack, or from "
-                f"np.zeros_like of a traced array. To look at the number, use x.item()."
+                f"{user_line()}: float(x), math functions and a[i] = x on a plain NumPy array would lose the "
+                f"derivative of {self.node.name or 'a traced value'}. Use NumPy's functions; make the array with "
+                f"np.stack, or from np.zeros_like of a traced array. To look at the number, use x.item()."
             )
         return float(self._value("the number"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +90,11 @@ def train_table(
     X, y = table.train
     sizes = [X.shape[1], *hidden, table.n_outputs]
     layers: list[Any] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [Dense(fan_in, fan_out), nn.ACTIVATIONS[activation]]
     loss = "categorical_cross_entropy" if table.classifies else "mean_squared_error"
     shown = " → ".join(map(str, sizes))
-    count = sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+    count = sum(a * b + b for a, b in itertools.pairwise(sizes))
     say(f"  network {shown}, {activation}, {loss}: {count:,} parameters.")
     run = train(Sequential(*layers[:-1]), (X, y), loss=loss, validation=table.validation, **settings)
     run.extras = {
@@ -144,23 +145,3 @@ def predict_table(run: Run, file: Path, probabilities: bool) -> tuple[pl.DataFra
         p = run.predict_probability(X)
         columns |= {f"p({label})": p[:, k] for k, label in enumerate(encoder.classes or ())}
     return pl.DataFrame(columns, strict=False), remarks
-
-
-def loss_of_run(run: Run) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """Return the loss that a run was trained with as a function of (model, X, y), and arguments for it.
-
-    Raises:
-        RunError: the run holds no example to trace it with, or its loss was a function of the user's own.
-    """
-    example = run.extras.get("example")
-    name = run.settings.get("loss", "")
-    if not isinstance(example, dict) or name not in nn.LOSSES:
-        raise RunError("this run does not hold what its backward pass can be written from. Use ut.backprop in Python.")
-    chosen = nn.LOSSES[name].function
-    dtype = np.dtype(run.settings.get("dtype", "float32"))
-    y = np.asarray(example["y"])
-
-    def loss(model: Any, X: Any, y: Any) -> Any:
-        return chosen(model(X), y)
-
-    return loss, (run.model, np.asarray(example["X"], dtype), y if y.dtype.kind == "i" else y.astype(dtype))

@@ -1,0 +1,146 @@
+"""The target column: which task it asks for, how it is encoded and decoded, and what is refused."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from undertow.data import Origin, TabularEncoder, drop_missing_target, find_task
+from undertow.errors import ArgumentError, DataError, ShapeError
+
+TWO_CLASSES = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 0, 1]})
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (["a", "b"] * 50, "classification"),
+        ([True, False] * 50, "classification"),
+        ([0, 1] * 50, "classification"),
+        ([1.0, 2.0] * 50, "classification"),
+        ([0.5, 1.0] * 50, "regression"),
+        (list(range(20)) * 5, "classification"),
+        (list(range(25)) * 4, "regression"),
+        (list(range(25)) * 40, "classification"),
+        ([None, 1.0, 2.0], "classification"),
+    ],
+)
+def test_task_is_found_from_the_target(values, task):
+    """Texts, booleans and few whole numbers are classes; fractions and many whole numbers a regression."""
+    assert find_task(pl.DataFrame({"x": range(len(values)), "y": values}), "y")[0] == task
+
+
+def test_task_can_be_chosen():
+    """task= overrides what was found, and the report says so; an unknown task is an ArgumentError."""
+    frame = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 2, 1]})
+    encoder = TabularEncoder.fit(frame, "y", task="regression")
+    assert encoder.task == "regression" and encoder.n_outputs == 1 and encoder.classes == ()
+    assert "Target 'y': regression, as asked for." in encoder.report
+    floats = TabularEncoder.fit(pl.DataFrame({"x": [1, 2, 3, 4], "y": [0.5, 1, 0.5, 1]}), "y", task="classification")
+    assert floats.classes == (0.5, 1.0)
+    with pytest.raises(ArgumentError, match="task must be 'classification' or 'regression', got 'cluster'"):
+        TabularEncoder.fit(frame, "y", task="cluster")
+    with pytest.raises(DataError, match="row 1: target 'y' is 'a', but a regression needs numbers"):
+        TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": ["a", "b"]}), "y", task="regression")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["dog", "cat", "dog", "ant"], [3, -1, 3, 10], [True, False, True, False], [0.5, 2.25, 0.5, 1.0]],
+)
+def test_classes_are_encoded_and_decoded(labels):
+    """Labels become int64 indices of the sorted classes, and come back with their own type."""
+    frame = pl.DataFrame({"x": [1, 2, 3, 4], "y": labels})
+    encoder = TabularEncoder.fit(frame, "y", task="classification")
+    y = encoder.encode_target(frame)
+    assert encoder.classes == tuple(sorted(set(labels))) and y.dtype == np.int64 and y.shape == (4,)
+    assert np.array_equal(y, np.unique(labels, return_inverse=True)[1])
+    decoded = encoder.decode(y).tolist()
+    assert decoded == labels and {type(label) for label in decoded} == {type(labels[0])}
+    assert encoder.decode(np.eye(encoder.n_outputs)[y]).tolist() == labels
+
+
+def test_regression_target_is_standardised_and_decoded():
+    """y is float32 (m, 1) of mean 0 and deviation 1; decode gives the unit of the target back."""
+    prices = np.random.default_rng(1).normal(1e5, 3e4, 200)
+    encoder = TabularEncoder.fit(pl.DataFrame({"x": range(200), "y": prices}), "y")
+    y = encoder.encode_target(pl.DataFrame({"y": prices}))
+    assert y.shape == (200, 1) and y.dtype == np.float32
+    np.testing.assert_allclose(y[:, 0], (prices - prices.mean()) / prices.std(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(encoder.decode(y), prices, rtol=1e-6)
+    assert encoder.decode(y[:, 0]).shape == (200,) and encoder.decode(y).dtype == np.float64
+
+
+def test_decode_refuses_other_shapes():
+    """Scores of another width, indices out of range, fractions and NaN are refused."""
+    encoder = TabularEncoder.fit(TWO_CLASSES, "y")
+    with pytest.raises(ShapeError, match=r"the scores are \(5, 3\), but there are 2 classes"):
+        encoder.decode(np.zeros((5, 3)))
+    for wrong in ([0, 2], [-1], [0.0, 1.0], [[[0]]]):
+        with pytest.raises(ArgumentError, match="decode: "):
+            encoder.decode(wrong)
+    with pytest.raises(ArgumentError, match="the scores of row 2 hold NaN"):
+        encoder.decode([[0, 1.0], [np.nan, 0]])
+    regression = TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": [0.5, 1.5]}), "y")
+    with pytest.raises(ShapeError, match=r"expected outputs \(m,\) or \(m, 1\), got \(3, 2\)"):
+        regression.decode(np.zeros((3, 2)))
+
+
+def test_rows_without_a_target_are_dropped_and_counted():
+    """Training leaves them out of every statistic and reports their number; encoding them is an error."""
+    frame = pl.DataFrame({"x": [1.0, 2.0, 1000.0, 3.0], "y": [0.5, 1.5, None, float("nan")]})
+    encoder = TabularEncoder.fit(frame, "y")
+    assert "Target 'y': 2 rows without a value were dropped." in encoder.report
+    assert encoder.columns[0].mean == 1.5
+    origin = Origin("t.csv", np.array([2, 3, 4, 7]))
+    with pytest.raises(DataError, match=r"t.csv, row 4: target 'y' is missing \(2 such rows\)"):
+        encoder.encode_target(frame, origin=origin)
+    kept, kept_origin, _ = drop_missing_target(frame, "y", origin)
+    assert kept["x"].to_list() == [1.0, 2.0] and kept_origin.rows.tolist() == [2, 3]
+
+
+def test_target_errors():
+    """A missing target column, one class, one value, an infinite or unfit target each have their message."""
+    frame = pl.DataFrame({"price": [1.5, 2.5, 3.5], "size": [1, 2, 3]})
+    with pytest.raises(DataError, match=r"no column 'Prize' \(did you mean 'price'\?\) .* are 'price', 'size'"):
+        TabularEncoder.fit(frame, "Prize")
+    for values, message in (
+        (["a", "a"], r"one class only \('a'\)"),
+        ([None, None], "every value is missing"),
+        ([1.5, float("inf")], "row 2: column 'y' holds infinity"),
+        ([1.5, 1.5], "one value only"),
+        ([datetime.date(2024, 1, 1)] * 2, "which cannot be predicted"),
+        ([[1], [2]], "which cannot be predicted"),
+    ):
+        with pytest.raises(DataError, match=message):
+            TabularEncoder.fit(pl.DataFrame({"x": [1, 2], "y": values}), "y")
+    with pytest.raises(DataError, match=r"no column is left to predict 'y' from\. The table has no other column"):
+        TabularEncoder.fit(pl.DataFrame({"y": [0, 1]}), "y")
+
+
+def test_a_class_with_one_example_is_reported():
+    """A single example of a class is allowed and named."""
+    encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "a"]}), "y")
+    assert "Target 'y': a single training row for the class 'b'." in encoder.report
+
+
+def test_an_unknown_class_is_refused_with_its_place():
+    """A label that training did not have names row, value and the known classes."""
+    encoder = TabularEncoder.fit(pl.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "a"]}), "y")
+    with pytest.raises(DataError, match=r"row 2: target 'y' is 'c', a class that training did not have .* 'a', 'b'"):
+        encoder.encode_target(pl.DataFrame({"y": ["a", "c"]}))
+    numbers = TabularEncoder.fit(TWO_CLASSES, "y")
+    assert numbers.encode_target(pl.DataFrame({"y": ["1", "0"]})).tolist() == [1, 0]
+    for wrong in ([2], [0.5], [-1], ["x"], [datetime.date(2024, 1, 1)]):
+        with pytest.raises(DataError, match="row 1: target 'y' is"):
+            numbers.encode_target(pl.DataFrame({"y": wrong}))
+
+
+def test_text_columns_name_what_must_stay_text():
+    """Category columns and a target of texts are named for read_table(as_text=…)."""
+    frame = pl.DataFrame({"a": ["u", "v"] * 2, "b": [1, 2, 3, 4], "y": ["p", "q"] * 2})
+    assert TabularEncoder.fit(frame, "y").text_columns == ["a", "y"]
+    assert TabularEncoder.fit(TWO_CLASSES, "y").text_columns == []
