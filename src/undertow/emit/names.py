@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from undertow.graph import Node
+from undertow.primitives import REGISTRY
 
 _RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "copy", "forward", "backward", "cache"}
@@ -19,6 +20,12 @@ def reader_name(node: Node) -> str | None:
     if node.name:
         return node.name
     return f"d{node.ct_of}" if node.ct_of else None
+
+
+def helpers() -> dict[str, str]:
+    """Map the functions without a NumPy name, which the source has to define, to their definitions."""
+    texts = [primitive.helper for primitive in REGISTRY.values() if primitive.helper]
+    return {text.split("(", 1)[0].removeprefix("def "): text for text in texts}
 
 
 class Names:

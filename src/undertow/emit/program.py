@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from undertow.emit.functions import HELPERS
 from undertow.emit.literals import write_filled, write_large_array, write_scalar, write_small_array
-from undertow.emit.names import Names
+from undertow.emit.names import Names, helpers
 from undertow.graph import CONSTANT, INPUT, Dim, Graph, Node
 from undertow.primitives.record import PRODUCT, SUM, Code
 
@@ -87,7 +86,7 @@ class _Planner:
         self, graph: Graph, arguments: Mapping[Node, str], reserved: Iterable[str], wrt: Sequence[Node]
     ) -> None:
         self.graph, self.wrt = graph, wrt
-        self.names = Names({*HELPERS, *graph.symbols(), "like", *reserved})
+        self.names = Names({*helpers(), *graph.symbols(), "like", *reserved})
         self.named: dict[Node, str] = {node: self.names.claim(name) for node, name in arguments.items()}
         self.program = Program(self.named)
         self.uses: Counter[Node] = Counter(x for node in graph.nodes for x in node.inputs)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from undertow.emit.functions import HELPERS
+from undertow.emit.names import helpers
 from undertow.emit.program import Program, Statement, holds, identifiers, plan
 from undertow.emit.structure import LIKE, WIDTH, needs_original, nodes_of, put_together, unpack, wrap
 from undertow.graph import Dim, Graph, Node, show_shape
@@ -66,17 +66,17 @@ class _Module:
         body = [self._forward(), self._backward()]
         codes = [s.code for s in self.program.forward + self.program.backward] + self.program.result
         used = frozenset[str]().union(*map(identifiers, codes))
-        helpers = [text for name, text in HELPERS.items() if name in used]
+        defined = [text for name, text in helpers().items() if name in used]
         copies = re.search(r"\blike\(", body[1]) is not None
         if copies:
-            helpers.append(LIKE)
+            defined.append(LIKE)
         line = next((node.line for node in self.graph.nodes if node.line and not node.backward), None)
         where = f" ({line.rsplit(':', 1)[0]})" if line else ""
         imports = ["import copy\n"] if copies else []
         imports += ["from collections import OrderedDict\n"] if any("OrderedDict(" in part for part in body) else []
         head = f'"""Forward and backward pass of {self.title}{where}, written by Undertow."""\n'
         start = "\n".join([head, *imports, "import numpy as np"])
-        return "\n\n\n".join([start, *helpers, *body, *self.program.constants]) + "\n"
+        return "\n\n\n".join([start, *defined, *body, *self.program.constants]) + "\n"
 
     def _forward(self) -> str:
         statements = self.program.forward

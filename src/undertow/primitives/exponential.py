@@ -152,6 +152,10 @@ sigmoid = Primitive(
     latex=r"\sigma({0})",
     flow=("{ct} ⊙ {out} ⊙ (1 − {out})",),
     latex_flow=(r"{ct} \odot {out} \odot (1 - {out})",),
+    helper='''def sigmoid(x):
+    """1 / (1 + exp(−x)), by the exponential that cannot overflow."""
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)''',
     samples=lambda: [*unary_samples(), Sample((np.array([-1000.0, -40.0, 40.0, 1000.0]),), note="saturated")],
 )
 

@@ -235,6 +235,11 @@ index_add = Primitive(
     latex=r"\operatorname{{put}}({0})",
     flow=("{ct}[…]",),
     latex_flow=(r"{ct}_{{[\cdot]}}",),
+    helper='''def add_at(shape, key, values):
+    """Zeros with the values added at these places; places that repeat add up."""
+    result = np.zeros(shape, np.asarray(values).dtype)
+    np.add.at(result, key, values)
+    return result''',
     samples=lambda: [
         Sample(
             (draw(np.shape(getitem.forward(*s.args, **s.params)), 7), *s.args[1:]),
@@ -278,6 +283,11 @@ index_update = Primitive(
     latex=r"\operatorname{{write}}({0}, {1})",
     flow=("{ct}, zero where it was overwritten", "{ct}[…]"),
     latex_flow=(r"\operatorname{{clear}}({ct})", r"{ct}_{{[\cdot]}}"),
+    helper='''def put_at(x, key, values):
+    """A copy of x with x[key] = values done."""
+    result = np.array(x)
+    result[key] = values
+    return result''',
     samples=lambda: [
         Sample(
             (s.args[0], draw(np.shape(getitem.forward(*s.args, **s.params)), 8), *s.args[1:]),
@@ -340,6 +350,9 @@ _one_hot = Primitive(
     spell=lambda labels, *, depth, dtype, **_: Code(f"one_hot({labels.text}, {depth}, np.{dtype})"),
     text="one-hot({0})",
     latex=r"\operatorname{{onehot}}({0})",
+    helper='''def one_hot(labels, depth, dtype):
+    """Integer labels as rows with a single 1."""
+    return (np.asarray(labels)[..., None] == np.arange(depth)).astype(dtype)''',
     samples=lambda: [
         Sample((np.array(labels),), {"depth": 3, "dtype": np.dtype(np.float64)})
         for labels in ([0, 2, 1], [1], [[0, 1], [2, 2]], 2)

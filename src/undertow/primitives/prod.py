@@ -71,6 +71,16 @@ prod_others = Primitive(
     latex=r"\prod_{{j \ne i}} {0}_j",
     flow=("{ct} times the products without two factors",),
     latex_flow=(r"\sum_{{k \ne i}} {ct}_k \prod_{{j \ne i, k}} {0}_j",),
+    helper='''def prod_others(x, axis):
+    """For each element, the product of the others along these axes; zeros do no harm."""
+    order = (*(i for i in range(x.ndim) if i not in axis), *axis)
+    moved = np.transpose(x, order)
+    kept = moved.shape[: x.ndim - len(axis)]
+    flat = np.reshape(moved, (*kept, int(np.prod(moved.shape[len(kept) :], dtype=np.int64))))
+    before, after = np.ones_like(flat), np.ones_like(flat)
+    np.cumprod(flat[..., :-1], axis=-1, out=before[..., 1:])
+    np.cumprod(flat[..., :0:-1], axis=-1, out=after[..., -2::-1])
+    return np.transpose(np.reshape(before * after, moved.shape), np.argsort(order))''',
     samples=lambda: [
         Sample(s.args, {"axis": s.params["axis"]}, s.note) for s in _prod_samples() if not s.params["keepdims"]
     ],

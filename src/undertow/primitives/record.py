@@ -87,13 +87,14 @@ class Kink:
     """A point where the derivative does not exist or is not finite, and the value taken there.
 
     Attributes:
-        args: scalars at which the primitive is evaluated.
-        gradient: the derivative by each argument that is differentiated; None for one that is not.
+        args: numbers, or lists of numbers, at which the operation is evaluated; its elements are summed up.
+        gradient: the derivative of that sum by each argument; None for one that is not differentiated.
         why: the reason for the choice.
+        params: the operation's other arguments.
     """
 
-    args: tuple[float, ...]
-    gradient: tuple[float | None, ...]
+    args: tuple[Any, ...]
+    gradient: tuple[Any, ...]
     why: str
     params: dict[str, Any] = field(default_factory=dict)
 
@@ -122,6 +123,7 @@ class Primitive:
         kinks: its special points.
         samples: makes the inputs of its tests.
         numpy: the NumPy ufuncs that arrive here as they are.
+        helper: the definition of the function that ``spell`` writes, where NumPy has none.
         source: where the derivative is written down.
         view: the result of the NumPy function may share memory with the argument.
     """
@@ -140,6 +142,7 @@ class Primitive:
     kinks: tuple[Kink, ...] = ()
     samples: Callable[[], list[Sample]]
     numpy: tuple[np.ufunc, ...] = ()
+    helper: str = ""
     source: str = "derived here"
     view: bool = False
 
@@ -175,15 +178,56 @@ class Primitive:
 
 REGISTRY: Final[dict[str, Primitive]] = {}
 UFUNCS: Final[dict[np.ufunc, Primitive]] = {}
-FUNCTIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {}
 
 
-def answers(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a NumPy function means on tracers: an expression in primitives.
+
+    Attributes:
+        function: the NumPy function, or a ufunc's method such as ``np.add.reduce``.
+        apply: called with the arguments of the function.
+        samples: makes the calls it is tested on: arguments, and keyword arguments as ``params``. The float
+            arrays among the arguments, at any depth, are what its derivative is tested by.
+        kinks: its special points.
+        source: where the derivative is written down.
+    """
+
+    function: Callable[..., Any]
+    apply: Callable[..., Any]
+    samples: Callable[[], list[Sample]]
+    kinks: tuple[Kink, ...] = ()
+    source: str = "derived here"
+
+    @property
+    def name(self) -> str:
+        """How people write it: ``np.linalg.norm``, ``np.add.reduce``."""
+        return name_of(self.function)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return how people write a NumPy function: ``np.var``, ``np.linalg.norm``, ``np.add.reduce``."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"np.{owner.__name__}.{function.__name__}"
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    return f"{module}.{function.__name__}".replace(".lib._stride_tricks_impl", ".lib.stride_tricks")
+
+
+FUNCTIONS: Final[dict[Callable[..., Any], Answer]] = {}
+
+
+def answers(
+    *functions: Callable[..., Any],
+    samples: Callable[[], list[Sample]] = list,
+    kinks: tuple[Kink, ...] = (),
+    source: str = "derived here",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as the answer to calls of these NumPy functions on tracers."""
 
     def register(answer: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
-            FUNCTIONS[function] = answer
+            FUNCTIONS[function] = Answer(function, answer, samples, kinks, source)
         return answer
 
     return register

@@ -264,6 +264,12 @@ softmax = Primitive(
     latex=r"\operatorname{{softmax}}({0})",
     flow=("{out} ⊙ ({ct} − Σ {ct} ⊙ {out})",),
     latex_flow=(r"{out} \odot ({ct} - \sum {ct} \odot {out})",),
+    helper='''def softmax(x, axis):
+    """exp(x) / Σ exp(x), shifted by the largest element so that nothing overflows."""
+    shift = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.where(np.isfinite(shift), shift, 0))
+    total = np.sum(e, axis=axis, keepdims=True)
+    return e / np.where(total == 0, 1, total)''',
     samples=lambda: [*_axis_samples(((2, 0), 1)), *_extreme_samples(1)],
 )
 
@@ -277,6 +283,12 @@ log_softmax = Primitive(
     latex=r"\log \operatorname{{softmax}}({0})",
     flow=("{ct} − softmax({0}) ⊙ Σ {ct}",),
     latex_flow=(r"{ct} - \operatorname{{softmax}}({0}) \odot \sum {ct}",),
+    helper='''def log_softmax(x, axis):
+    """x − log Σ exp(x), shifted by the largest element so that nothing overflows."""
+    shift = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    shifted = x - np.where(np.isfinite(shift), shift, 0)
+    total = np.sum(np.exp(shifted), axis=axis, keepdims=True)
+    return shifted - np.log(np.where(total == 0, 1, total))''',
     samples=lambda: [*_axis_samples(((2, 0), 1)), *_extreme_samples(1)],
 )
 
@@ -298,6 +310,12 @@ logsumexp = Primitive(
     latex=r"\log \sum e^{{{0}}}",
     flow=("{ct} ⊙ softmax({0})",),
     latex_flow=(r"{ct} \odot \operatorname{{softmax}}({0})",),
+    helper='''def logsumexp(x, axis=None, keepdims=False):
+    """log Σ exp(x), shifted by the largest element so that nothing overflows."""
+    shift = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    shift = np.where(np.isfinite(shift), shift, 0)
+    result = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+    return result if keepdims else np.squeeze(result, axis=axis)''',
     samples=lambda: [*reduction_samples(((2, 0), (1,))), *_extreme_samples((1,), keepdims=False)],
 )
 

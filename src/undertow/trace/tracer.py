@@ -185,9 +185,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         name = f"np.{ufunc.__name__}"
         if method != "__call__":
-            raise UnsupportedError(
-                f"{user_line()}: {name}.{method} cannot be traced yet. Write it with np.sum, np.max or a loop."
-            )
+            return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs:
             out = kwargs.get("out")
             if out is not None and isinstance(out[0], np.ndarray):
@@ -200,18 +198,17 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         primitive = P.UFUNCS.get(ufunc)
         if primitive is not None:
             return self.bind(primitive, args, {})
-        answer = P.FUNCTIONS.get(ufunc)
-        if answer is not None:
-            return answer(*args)
-        raise UnsupportedError(self._unknown(name))
+        return self._apply(ufunc, args, {})
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        return self._apply(function, args, kwargs)
+
+    def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
-        module = function.__module__.replace("numpy", "np", 1)
         if answer is None:
-            raise UnsupportedError(self._unknown(f"{module}.{function.__name__}"))
+            raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
-            return answer(*args, **kwargs)
+            return answer.apply(*args, **kwargs)
         except TypeError as error:
             if (
                 isinstance(error, UndertowError)
@@ -219,7 +216,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
                 or error.__traceback__.tb_next is not None
             ):
                 raise
-            raise UnsupportedError(f"{user_line()}: {module}.{function.__name__}: {error}") from None
+            raise UnsupportedError(f"{user_line()}: {answer.name}: {error}") from None
 
     @staticmethod
     def _unknown(name: str) -> str:
@@ -411,8 +408,8 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-for _function in (
-    np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std, np.argmax, np.argmin, np.any, np.all,
-    np.ravel, np.squeeze, np.swapaxes, np.clip, np.dot, np.take, np.cumsum, np.repeat, np.round,
-):  # fmt: skip
-    setattr(Tracer, _function.__name__.replace("amax", "max").replace("amin", "min"), _method(_function))
+# The methods that are called like the function of that name; the in-place ones (sort, …) are not.
+for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress"}):
+    _function = getattr(np, _name, None)
+    if _function in P.FUNCTIONS:
+        setattr(Tracer, _name, _method(_function))
