@@ -24,10 +24,13 @@ ORDER = """
     primitives
     trace
     differentiate
+    derivatives
+    custom bridges
     simplify
     emit check
     compile
     api
+    per_example
     nn optim
     data
     train

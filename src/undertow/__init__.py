@@ -2,7 +2,10 @@
 
 from undertow import data, nn, optim
 from undertow.api import Backprop, backprop
+from undertow.bridges import to_jax, to_torch
 from undertow.check import GradientReport, check_gradient
+from undertow.custom import checkpoint, clip_cotangent, custom_vjp, implicit_root, watch
+from undertow.derivatives import hessian, hvp, jacobian, jvp, vjp
 from undertow.differentiate import grad, value_and_grad
 from undertow.errors import (
     ArgumentError,
@@ -20,6 +23,7 @@ from undertow.errors import (
     UndertowError,
     UnsupportedError,
 )
+from undertow.per_example import per_example_grad
 from undertow.primitives import one_hot, sigmoid, softplus, stop_gradient
 from undertow.primitives.stable import log_softmax, logsumexp, softmax
 from undertow.train import Run, load, train
@@ -46,18 +50,31 @@ __all__ = [
     "UnsupportedError",
     "backprop",
     "check_gradient",
+    "checkpoint",
+    "clip_cotangent",
+    "custom_vjp",
     "data",
     "grad",
+    "hessian",
+    "hvp",
+    "implicit_root",
+    "jacobian",
+    "jvp",
     "load",
     "log_softmax",
     "logsumexp",
     "nn",
     "one_hot",
     "optim",
+    "per_example_grad",
     "sigmoid",
     "softmax",
     "softplus",
     "stop_gradient",
+    "to_jax",
+    "to_torch",
     "train",
     "value_and_grad",
+    "vjp",
+    "watch",
 ]

@@ -119,7 +119,7 @@ def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> Graph:
     def read(node: Node) -> Any:
         return node.value if node.op is CONSTANT and node.spec.weak else Tracer(node, trace)
 
-    cts = backward(output, Tracer(one, trace), wrt, read)
+    cts = backward({output: Tracer(one, trace)}, wrt, read)
     outputs = [output]
     for ct, x in zip(cts, wrt, strict=True):
         gradient: Any = np.zeros_like(Tracer(x, trace)) if ct is None else ct
@@ -175,7 +175,7 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     first = simplify(traced.graph)
     kept = set(first.graph.nodes)
     dropped = [x for x in first.moved.values() if x.name and x not in kept and x.op not in (INPUT, CONSTANT)]
-    joint = simplify(differentiate_graph(first.graph, nodes), remember=dropped)
+    joint = simplify(differentiate_graph(first.graph, nodes), remember=dropped, final=True)
     return Backprop(f, args, wrt, traced, joint.graph, plain, merge(first.fired, joint.fired))
 
 

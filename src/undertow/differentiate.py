@@ -6,7 +6,7 @@ rules compute numbers; read as tracers, the same rules record a graph, which can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,22 +20,21 @@ from undertow.trace import Trace, Tracer, argument_names, call_user, constant, i
 Read = Callable[[Node], Any]
 
 
-def backward(output: Node, ct: Any, wrt: Sequence[Node], read: Read) -> list[Any]:
-    """Propagate the cotangent of one output back to ``wrt``; None where no path leads.
+def backward(outputs: Mapping[Node, Any], wrt: Sequence[Node], read: Read) -> list[Any]:
+    """Propagate the cotangents of outputs back to ``wrt``; None where no path leads.
 
     Args:
-        output: the node to differentiate.
-        ct: its cotangent, of its shape.
+        outputs: the nodes to differentiate (the loss alone, as a rule), each with its cotangent.
         wrt: the nodes to differentiate by.
         read: gives a node's value (then numbers are computed) or tracer (then a graph is built).
     """
-    nodes, wanted = ancestors([output]), set(wrt)
+    nodes, wanted = ancestors(outputs), set(wrt)
     active = set(wrt)  # the nodes that depend on wrt: no other gets a cotangent
     for node in nodes:
         if node.spec.dtype.kind == "f" and any(x in active for x in node.inputs):
             active.add(node)
     # 1. Start at the output.
-    cts: dict[Node, Any] = {output: ct} if output in active else {}
+    cts = {node: ct for node, ct in outputs.items() if node in active}
     found: dict[Node, Any] = {}
     # 2. Propagate backward: newest first, so that every use of a value comes before the value itself.
     for node in reversed(nodes):
@@ -81,7 +80,7 @@ def note_cotangent(ct: Any, node: Node) -> None:
     if isinstance(ct, Tracer):
         ct.trace.origin = node
         if node.name and ct.node.ct_of is None and ct.node.name is None and ct.node.op is not CONSTANT:
-            ct.node.ct_of = node.name
+            ct.node.ct_of, ct.node.watched = node.name, node.watched
 
 
 # ---- what people call ----------------------------------------------------------------------------
@@ -129,57 +128,79 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Cal
     name = getattr(f, "__name__", "f")
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        places = check_positions(f, positions, len(args))
-        taken = {i: trees.flatten(args[i]) for i in places}
-        outer = [x.trace for i in range(len(args)) for x in trees.flatten(args[i])[0] if isinstance(x, Tracer)]
-        above = max(outer, key=lambda trace: trace.depth, default=None)
-        trace = (type(above) if above else Trace)(above.depth + 1 if above else 0)
-        wrt_nodes: list[list[Any]] = []
-        new_args = list(args)
-        for i in places:
-            leaves, rebuild = taken[i]
-            row = [start(leaf, trace, f, i) for leaf in leaves]
-            wrt_nodes.append(row)
-            new_args[i] = rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row])
-        if not any(isinstance(x, Node) for row in wrt_nodes for x in row):
-            names = [argument_names(f, len(args))[i] for i in places]
-            raise ArgumentError(f"{name}: {', '.join(names)} holds no floats to differentiate by.")
-        result = call_user(f, new_args, kwargs)
-        output = scalar_output(result, name)
-        own = [x for row in wrt_nodes for x in row if isinstance(x, Node)]
-        home: Trace | None = above
-        if output is not None and home is None:
-            inner = set(own)
-            if any(x.op is INPUT and x not in inner for x in ancestors([output])):
-                home = trace  # f reads a tracer of a trace around us: what we return belongs there
-        if home is None:  # plain numbers in, plain numbers out: the rules compute
-            read: Read = read_value
-            value = result.node.value if isinstance(result, Tracer) else result
-        else:
-            target = home
-            read = lambda x: x.value if x.op is CONSTANT and x.spec.weak else Tracer(x, target)  # noqa: E731
-            value = Tracer(output, target) if output is not None else result
-        cts: list[Any] = [None] * len(own)
-        if output is not None:
-            one = output.spec.dtype.type(1)
-            cts = backward(output, one if home is None else Tracer(constant(one), home), own, read)
-        found = dict(zip(own, cts, strict=True))
-        trace.open = home is trace
-        if home is not None:
-            home.origin = None
-        grads = []
-        for i, row in zip(places, wrt_nodes, strict=True):
-            leaves, rebuild = taken[i]
-            grads.append(rebuild([finish(found.get(x), leaf) for x, leaf in zip(row, leaves, strict=True)]))
-        return value, (tuple(grads) if isinstance(wrt, tuple) else grads[0])
+        record = Record(f, args, kwargs, positions)
+        output = scalar_output(record.result, name)
+        grads = record.pull([] if output is None else [(output, output.spec.dtype.type(1))])
+        return record.value(record.result), (grads if isinstance(wrt, tuple) else grads[0])
 
     value_and_gradient.__name__ = f"value_and_grad_{name}"
     return value_and_gradient
 
 
-def read_value(node: Node) -> Any:
-    """Read a node as the number it holds."""
-    return node.value
+class Record:
+    """One call of a function, recorded so that cotangents can be pulled back through it, more than once.
+
+    Attributes:
+        result: what the function returned, with tracers for what depends on its arguments.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], positions: tuple[int, ...]
+    ) -> None:
+        places = check_positions(f, positions, len(args))
+        outer = [x.trace for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
+        above = max(outer, key=lambda trace: trace.depth, default=None)
+        trace = (type(above) if above else Trace)(above.depth + 1 if above else 0)
+        self.arguments: list[tuple[list[Any], list[Any], trees.Rebuild]] = []  # leaves, their nodes, the tree
+        new_args = list(args)
+        for i in places:
+            leaves, rebuild = trees.flatten(args[i])
+            row = [start(leaf, trace, f, i) for leaf in leaves]
+            self.arguments.append((leaves, row, rebuild))
+            new_args[i] = rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row])
+        self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
+        if not self.own:
+            names = [argument_names(f, len(args))[i] for i in places]
+            raise ArgumentError(
+                f"{getattr(f, '__name__', 'f')}: {', '.join(names)} holds no floats to differentiate by."
+            )
+        self.result = call_user(f, new_args, kwargs)
+        home: Trace | None = above
+        if home is None:
+            outputs = [x.node for x in trees.flatten(self.result)[0] if isinstance(x, Tracer)]
+            inner = set(self.own)
+            if any(x.op is INPUT and x not in inner for x in ancestors(outputs)):
+                home = trace  # f reads a tracer of a trace around us: what we return belongs there
+        self.home = home
+        trace.open = home is trace
+        for x in self.own:
+            if x.op is INPUT:
+                x.op = CONSTANT  # for whoever reads the result from now on, it is a number like others
+
+    def read(self, node: Node) -> Any:
+        """Read a node as the number it holds, or inside another trace as a tracer of that trace."""
+        if self.home is None or (node.op is CONSTANT and node.spec.weak):
+            return node.value
+        return Tracer(node, self.home)
+
+    def value(self, leaf: Any) -> Any:
+        """Return a leaf of the result as the caller may have it."""
+        return self.read(leaf.node) if isinstance(leaf, Tracer) else leaf
+
+    def pull(self, outputs: Sequence[tuple[Node, Any]]) -> tuple[Any, ...]:
+        """Pull cotangents of outputs back: for each argument differentiated by, a tree like it."""
+        cts: dict[Node, Any] = {}
+        for node, ct in outputs:
+            if self.home is not None and not isinstance(ct, Tracer):
+                ct = Tracer(constant(ct), self.home)
+            cts[node] = cts[node] + ct if node in cts else ct
+        found = dict(zip(self.own, backward(cts, self.own, self.read), strict=True))
+        if self.home is not None:
+            self.home.origin = None
+        return tuple(
+            rebuild([finish(found.get(x), leaf) for x, leaf in zip(row, leaves, strict=True)])
+            for leaves, row, rebuild in self.arguments
+        )
 
 
 def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: int) -> list[int]:

@@ -54,6 +54,7 @@ class Node:
         line: the user's source line, ``"model.py:12"``.
         backward: True if differentiation made it, False if the user wrote it.
         rule: the name of the simplification that made it, if one did.
+        watched: a person asked to see this value (or its cotangent): it keeps a line of its own.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Node:
         "rule",
         "spec",
         "value",
+        "watched",
     )
 
     def __init__(
@@ -88,6 +90,7 @@ class Node:
         self.line: str | None = None
         self.backward = False
         self.rule: str | None = None
+        self.watched = False
         self.index = _next_index()
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from undertow.primitives.arithmetic import (
 )
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
-from undertow.primitives.index import getitem, index, index_add, one_hot, update
+from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, update
 from undertow.primitives.join import concatenate
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
@@ -41,7 +41,7 @@ from undertow.primitives.record import (
     spec_of,
 )
 from undertow.primitives.record import Traced as Traced
-from undertow.primitives.reduce import log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
+from undertow.primitives.reduce import argmax, argmin, log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
 from undertow.primitives.shape import (
     astype,
     broadcast_to,
@@ -50,7 +50,7 @@ from undertow.primitives.shape import (
     squeeze,
     transpose,
 )
-from undertow.primitives.special import clip_cotangent, identity, size, stop_gradient
+from undertow.primitives.special import attach, clip_cotangent, identity, size, stop_gradient
 
 __all__ = [
     "FUNCTIONS",
@@ -68,7 +68,10 @@ __all__ = [
     "Traced",
     "absolute",
     "add",
+    "argmax",
+    "argmin",
     "astype",
+    "attach",
     "broadcast_to",
     "clip_cotangent",
     "concatenate",
@@ -85,6 +88,7 @@ __all__ = [
     "identity",
     "index",
     "index_add",
+    "index_update",
     "less",
     "less_equal",
     "log",
@@ -103,6 +107,7 @@ __all__ = [
     "negative",
     "not_equal",
     "one_hot",
+    "one_hot_rows",
     "power",
     "prod",
     "prod_others",

@@ -342,7 +342,7 @@ def _rows(labels: Any, depth: int, dtype: np.dtype[Any]) -> Any:
     return (labels[..., None] == np.arange(depth)).astype(dtype)
 
 
-_one_hot = Primitive(
+one_hot_rows = Primitive(
     name="one_hot",
     forward=_rows,
     infer=lambda labels, depth, dtype: Spec((*labels.shape, depth), dtype),
@@ -381,4 +381,4 @@ def one_hot(labels: Any, depth: int, dtype: Any = np.float64) -> Any:
     """
     if dtype_of(labels).kind not in "iu":
         raise ArgumentError(f"labels must be integers, not {dtype_of(labels)}. Convert them with .astype(int).")
-    return _one_hot(labels, depth=int(depth), dtype=np.dtype(dtype))
+    return one_hot_rows(labels, depth=int(depth), dtype=np.dtype(dtype))

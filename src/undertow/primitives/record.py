@@ -113,6 +113,7 @@ class Primitive:
         vjps: a rule for each argument, ``rule(ct, out, *args, **params)``, written with ordinary
             operators: handed tracers it builds graph, handed arrays it computes. A single rule with
             ``position`` as its first argument serves an operation with any number of arguments.
+        constant: where one rule serves all arguments, the positions of those whose derivative is ZERO.
         broadcasts: the arguments broadcast against each other; the engine sums the cotangent back.
         tells_active: the rules take ``active``, a truth value per argument: is it differentiated?
         spell: ``spell(*codes, out=spec, **params)``: how it is written in NumPy.
@@ -137,6 +138,7 @@ class Primitive:
     latex: str
     flow: tuple[str, ...] = ()
     latex_flow: tuple[str, ...] = ()
+    constant: tuple[int, ...] = ()
     broadcasts: bool = False
     tells_active: bool = False
     kinks: tuple[Kink, ...] = ()
@@ -167,6 +169,8 @@ class Primitive:
         """Return the vjp rule of one argument."""
         if isinstance(self.vjps, tuple):
             return self.vjps[position]
+        if position in self.constant:
+            return ZERO
         rule = self.vjps
         return lambda ct, out, *args, **params: rule(position, ct, out, *args, **params)
 

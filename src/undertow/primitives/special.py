@@ -66,6 +66,34 @@ clip_cotangent = Primitive(
 )
 
 
+def _attached_share(position: int, ct: Any, out: Any, *inputs: Any, rule: Any) -> Any:
+    return rule.share(position - 1, ct, out, inputs[1:])
+
+
+class _ByTwo:
+    """A derivative of one's own, for the samples: of out = x y by x and by y."""
+
+    @staticmethod
+    def share(position: int, ct: Any, out: Any, args: tuple[Any, ...]) -> Any:
+        return ct * args[1 - position]
+
+
+attach = Primitive(
+    name="attach",
+    forward=lambda out, *args, rule: _same(out),
+    infer=lambda out, *args, rule: out,
+    vjps=lambda position, *args, **params: _attached_share(position, *args, **params),
+    constant=(0,),
+    spell=lambda value, *args, **_: value,
+    text="{0}",
+    latex="{0}",
+    flow=("", "its own rule({ct})"),
+    latex_flow=("", r"\operatorname{{rule}}({ct})"),
+    # The first argument is the value, the others are what the derivative of one's own is by.
+    samples=lambda: [Sample((np.array([6.0]), np.array([2.0]), np.array([3.0])), {"rule": _ByTwo}, "x y by x and y")],
+)
+
+
 def _infer_size(dim: Size) -> Spec:
     return Spec((), np.dtype(np.int64), weak=True)
 

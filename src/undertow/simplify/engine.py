@@ -80,8 +80,9 @@ def rule(name: str, equation: str, exactness: Exactness, *ops: P.Primitive) -> C
 class Simplifier(Trace):
     """The trace that simplifies what is recorded in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, final: bool = False) -> None:
         super().__init__()
+        self.final = final  # the graph will not be differentiated any more
         self.known: dict[Any, Node] = {}
         self.fired: dict[str, Fired] = {}
         self.now: Node | None = None  # the node of the original graph that is being rewritten
@@ -168,18 +169,19 @@ def _constant(value: Any, spec: Any) -> Node:
     return Node(CONSTANT, (), {}, P.spec_of(number), number)
 
 
-def simplify(graph: Graph, remember: Sequence[Node] = ()) -> Simplified:
+def simplify(graph: Graph, remember: Sequence[Node] = (), final: bool = False) -> Simplified:
     """Simplify a graph.
 
     Args:
         graph: any graph; it is not changed.
         remember: nodes that people named and that an earlier pass made needless; where the same value
             turns up again (a softmax in its own gradient), it gets its name back.
+        final: nothing will be differentiated after this, so what only steers differentiation can go.
 
     Returns:
         A graph of the same inputs and outputs; people's names and lines are carried over.
     """
-    s = Simplifier()
+    s = Simplifier(final)
     moved: dict[Node, Node] = {}
     for node in graph.nodes:
         if node.op is INPUT or node.op is CONSTANT:
@@ -188,7 +190,8 @@ def simplify(graph: Graph, remember: Sequence[Node] = ()) -> Simplified:
         s.now = node
         new = s.add(node.op, tuple(moved[x] for x in node.inputs), node.params)  # type: ignore[arg-type]
         moved[node] = new
-        if new.op is not CONSTANT and new.op is not INPUT and new.name is None:
+        if new.op is not CONSTANT and new.op is not INPUT and (new.name is None or node.watched):
+            new.watched = new.watched or node.watched
             if node.name is not None:
                 new.name = node.name
             elif new.ct_of is None:

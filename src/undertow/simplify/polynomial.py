@@ -103,7 +103,7 @@ class Expansion:
 
     def fits(self, node: Node) -> bool:
         """Only numbers repeated along new axes are seen through; other broadcasts change the shape."""
-        if not (self.through_forward or node.backward or node.spec.weak):
+        if node.watched or not (self.through_forward or node.backward or node.spec.weak):
             return False
         if node.op in (P.broadcast_to, P.expand_dims):
             return node.inputs[0].spec.ndim == 0

@@ -18,6 +18,12 @@ def _identity(s: Simplifier, x: Node) -> Any:
     return x
 
 
+@rule("nothing left to steer", "stop_gradient(x) = x, once differentiated", "exact",
+      P.stop_gradient, P.clip_cotangent, P.attach)  # fmt: skip
+def _steered(s: Simplifier, x: Node, *rest: Node, **params: Any) -> Any:
+    return x if s.final else None
+
+
 @rule("same shape", "an array brought to the shape or dtype it has stays as it is", "exact",
       P.reshape, P.broadcast_to, P.astype, P.transpose)  # fmt: skip
 def _same(s: Simplifier, x: Node, **params: Any) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
+import optree
 
 from undertow import primitives as P
 from undertow.errors import DTypeError, ShapeError, UndertowError
@@ -16,16 +19,25 @@ from undertow.graph import show_shape
 
 _HERE = str(Path(__file__).parent.parent)
 _LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
-_NUMPY = str(Path(np.__file__).parent)
+_LIBRARIES = (str(Path(np.__file__).parent), str(Path(optree.__file__).parent))
+_PYTHON = sysconfig.get_path("stdlib")
+
+
+@lru_cache(maxsize=4096)
+def is_library(file: str) -> bool:
+    """Tell whether a source file is NumPy's, optree's or Python's own."""
+    return file.startswith((*_LIBRARIES, "<frozen", "<__array_function__")) or (
+        file.startswith(_PYTHON) and "site-packages" not in file
+    )
 
 
 def user_frame() -> FrameType | None:
-    """Return the innermost frame that is not ours or NumPy's; layers and losses count as the user's."""
+    """Return the innermost frame that is not ours or a library's; layers and losses count as the user's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         ours = file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)
-        if not ours and not file.startswith((_NUMPY, "<frozen", "<__array_function__")):
+        if not ours and not is_library(file):
             return frame
         frame = frame.f_back
     return None
@@ -40,7 +52,9 @@ def user_line() -> str | None:
 def holds_user_code(code: CodeType) -> bool:
     """Tell whether names in this function are the user's own."""
     file = code.co_filename
-    return not file.startswith((_HERE, _NUMPY, "<")) or file.startswith(_LIKE_USER_CODE) or file.startswith("<doctest")
+    if file.startswith((*_LIKE_USER_CODE, "<doctest")):
+        return True
+    return not file.startswith((_HERE, "<")) and not is_library(file)
 
 
 def _name_of(x: Any) -> str | None:

@@ -1,0 +1,221 @@
+"""Derivatives made of the reverse pass: vector–Jacobian and Jacobian–vector products, Jacobians, Hessians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow import trees
+from undertow.differentiate import Record, grad
+from undertow.errors import ArgumentError, ShapeError
+from undertow.graph import Node, show_shape
+from undertow.trace import Tracer, is_array_like
+
+
+def vjp(f: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Compute ``f(*args)``, and the function that pulls a cotangent of the result back to the arguments.
+
+    Args:
+        f: a NumPy function; its result may be any tree of arrays.
+        args: its arguments; each must hold floats.
+
+    Returns:
+        The value, and ``pull(ct)``: ct has the structure and shapes of the value; it returns a tuple with
+        ctᵀ ∂f/∂x for each argument x, in the argument's structure. It may be called more than once.
+
+    Raises:
+        ShapeError: ``pull: the value is (3,), the cotangent (2,). …``
+        DTypeError: an argument holds integers.
+
+    Source:
+        Griewank & Walther (2008), Evaluating Derivatives, section 3.2.
+
+    Example:
+        >>> value, pull = vjp(lambda x: x ** 2, np.array([1.0, 3.0]))
+        >>> pull(np.array([1.0, 10.0]))
+        (array([ 2., 60.]),)
+    """
+    record = Record(f, args, {}, tuple(range(len(args))))
+    leaves, rebuild = trees.flatten(record.result)
+
+    def pull(ct: Any) -> tuple[Any, ...]:
+        return record.pull(_pairs("pull: the value", "cotangent", leaves, ct))
+
+    return rebuild([record.value(leaf) for leaf in leaves]), pull
+
+
+def _pairs(value: str, other: str, leaves: list[Any], ct: Any) -> list[tuple[Node, Any]]:
+    """Pair the traced leaves of a value with their cotangents, of the same shape and dtype."""
+    parts = trees.flatten(ct)[0]
+    if len(parts) != len(leaves):
+        raise ShapeError(f"{value} holds {len(leaves)} arrays, the {other} {len(parts)}. Give as many.")
+    pairs = []
+    for leaf, part in zip(leaves, parts, strict=True):
+        if P.shape_of(leaf) != P.shape_of(part):
+            raise ShapeError(
+                f"{value} is {show_shape(P.shape_of(leaf))}, the {other} {show_shape(P.shape_of(part))}. "
+                f"Give a {other} of the same shape."
+            )
+        if isinstance(leaf, Tracer) and leaf.dtype.kind == "f":
+            pairs.append((leaf.node, part if P.dtype_of(part) == leaf.dtype else P.astype(part, dtype=leaf.dtype)))
+    return pairs
+
+
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """Compute ``f(*primals)`` and how it changes along ``tangents``: the Jacobian times a vector.
+
+    The pull-back of f is linear in its cotangent; pulling back through it gives the push-forward.
+
+    Args:
+        f: a NumPy function; its result may be any tree of arrays.
+        primals: its arguments; each must hold floats.
+        tangents: a direction for each argument, of its structure and shapes.
+
+    Returns:
+        The value, and the derivative along the direction, of the structure and shapes of the value.
+
+    Raises:
+        ArgumentError: as many tangents as arguments are needed.
+        ShapeError: a tangent has another shape than its argument.
+
+    Source:
+        J. Townsend (2017), "A new trick for calculating Jacobian vector products" (double transposition).
+
+    Example:
+        >>> jvp(np.sin, (0.0,), (2.0,))
+        (np.float64(0.0), np.float64(2.0))
+    """
+    if len(primals) != len(tangents):
+        raise ArgumentError(f"jvp: there are {len(primals)} arguments and {len(tangents)} tangents. Give one for each.")
+    value, pull = vjp(f, *primals)
+    zeros = trees.map(lambda leaf: np.zeros(np.shape(leaf), P.dtype_of(leaf))[()], value)
+    _, push = vjp(pull, zeros)
+    return value, push(tuple(tangents))[0]
+
+
+def jacobian(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Make the function that computes the Jacobian of ``f``, one row a pull-back.
+
+    Args:
+        f: a NumPy function; its result may be any tree of arrays.
+        wrt: the position of the argument to differentiate by, or a tuple of positions.
+
+    Returns:
+        A function of the same arguments. For a result of shape s and an argument of shape t it returns an
+        array of shape (*s, *t); for trees, the result's tree with the argument's tree at each leaf.
+
+    Raises:
+        DTypeError: an argument to differentiate by holds integers.
+
+    Source: Griewank & Walther (2008), Evaluating Derivatives, section 3.2.
+
+    Example:
+        >>> jacobian(lambda x: x[::-1] ** 2)(np.array([1.0, 3.0]))
+        array([[0., 6.],
+               [2., 0.]])
+    """
+    positions = wrt if isinstance(wrt, tuple) else (wrt,)
+
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        record = Record(f, args, kwargs, positions)
+        leaves, rebuild = trees.flatten(record.result)
+        return rebuild([_rows(record, leaf, isinstance(wrt, tuple)) for leaf in leaves])
+
+    compute.__name__ = f"jacobian_{getattr(f, '__name__', 'f')}"
+    return compute
+
+
+def _rows(record: Record, leaf: Any, several: bool) -> Any:
+    """The gradients of all elements of one result, stacked."""
+    shape = np.shape(leaf) if not isinstance(leaf, Tracer) else tuple(int(size) for size in leaf.shape)
+    dtype = P.dtype_of(leaf)
+    traced = isinstance(leaf, Tracer) and dtype.kind == "f"
+    rows = []
+    for place in np.ndindex(shape):
+        one = np.zeros(shape, dtype)
+        one[place] = 1
+        rows.append(record.pull([(leaf.node, one[()])] if traced else []))
+    if not rows:
+        empty = record.pull([])
+        return _pick(trees.map(lambda g: np.zeros((*shape, *np.shape(g)), P.dtype_of(g)), empty), several)
+
+    def stack(*parts: Any) -> Any:
+        if not is_array_like(parts[0]):
+            return parts[0]
+        return np.reshape(np.stack([np.asarray(x) if isinstance(x, float) else x for x in parts]),
+                          (*shape, *np.shape(parts[0])))  # fmt: skip
+
+    return _pick(trees.map(stack, rows[0], *rows[1:]), several)
+
+
+def _pick(found: Any, several: bool) -> Any:
+    return found if several else found[0]
+
+
+def hessian(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
+    """Make the function that computes the Hessian of ``f``: the Jacobian of its gradient.
+
+    Args:
+        f: a NumPy function that returns one number.
+        wrt: the position of the argument to differentiate by.
+
+    Returns:
+        A function of the same arguments. For an argument of shape t it returns an array of shape (*t, *t);
+        for a tree, the tree with the tree at each leaf.
+
+    Raises:
+        NonScalarError: f returned something other than one number.
+
+    Source: derived here.
+
+    Example:
+        >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([3.0, 5.0]))
+        array([[10.,  6.],
+               [ 6.,  0.]])
+    """
+    _one_position("hessian", wrt)
+    return jacobian(grad(f, wrt), wrt)
+
+
+def hvp(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
+    """Make the function that multiplies the Hessian of ``f`` by a vector, without the Hessian.
+
+    Args:
+        f: a NumPy function that returns one number.
+        wrt: the position of the argument to differentiate by.
+
+    Returns:
+        ``product(*args, v)``: v has the structure and shapes of the argument, and so has the result. It costs
+        a few times as much as the gradient.
+
+    Raises:
+        NonScalarError: f returned something other than one number.
+        ShapeError: v has another shape than the argument.
+
+    Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6(1).
+
+    Example:
+        >>> hvp(lambda x: x[0] ** 2 * x[1])(np.array([3.0, 5.0]), np.array([1.0, 0.0]))
+        array([10.,  6.])
+    """
+    _one_position("hvp", wrt)
+    first = grad(f, wrt)
+
+    def product(*args: Any, **kwargs: Any) -> Any:
+        if len(args) < 2:
+            raise ArgumentError("hvp: give the arguments of the function, then the vector.")
+        *given, v = args
+        record = Record(first, given, kwargs, (wrt,))
+        leaves = trees.flatten(record.result)[0]
+        return record.pull(_pairs("hvp: the argument", "vector", leaves, v))[0]
+
+    product.__name__ = f"hvp_{getattr(f, '__name__', 'f')}"
+    return product
+
+
+def _one_position(name: str, wrt: Any) -> None:
+    if not isinstance(wrt, int) or isinstance(wrt, bool):
+        raise ArgumentError(f"{name}: wrt={wrt!r}: give the position of one argument.")
