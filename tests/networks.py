@@ -213,7 +213,7 @@ def cases(np: Any) -> dict[str, Callable[..., Any]]:
 def arguments() -> dict[str, tuple[Any, ...]]:
     """Give each function its arguments."""
     rng = numpy.random.default_rng(11)
-    n = lambda *shape: rng.normal(size=shape) * 0.7  # noqa: E731
+    n = lambda *shape: rng.normal(size=shape) * 0.7
     mlp = (n(5, 4), n(4), n(4, 3), n(3))
     X, Y = n(6, 5), n(6, 3)
     signs = (rng.random(6) > 0.5).astype(float)
