@@ -38,7 +38,7 @@ class Backprop:
     @cached_property
     def source(self) -> str:
         """A module that needs only NumPy: ``forward(...)`` gives (loss, cache), ``backward(cache)`` the gradient."""
-        return emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title)
+        return emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, rows=self.traced.rows)
 
     @property
     def signature(self) -> list[tuple[str, Any]]:

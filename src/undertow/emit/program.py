@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from undertow.emit.literals import write_filled, write_large_array, write_scalar, write_small_array
 from undertow.emit.names import Names, helpers
 from undertow.graph import CONSTANT, INPUT, Dim, Graph, Node
@@ -94,6 +96,7 @@ class _Planner:
         self.inside: dict[Node, Code] = {}  # expressions that wait for their user
         self.rules: dict[Node, str] = {}
         self.large: dict[Node, str] = {}
+        self.double = all(node.spec.dtype.itemsize == 8 for node in graph.nodes if node.spec.dtype.kind == "f")
         self.free = self._find_free()
         self.forward = self._find_forward()
         self.pinned: set[Node] = set()
@@ -107,7 +110,7 @@ class _Planner:
         for node in self.graph.nodes:
             if (
                 node.op is CONSTANT
-                or node.op.name == "size"
+                or node.op.name in ("size", "positions")
                 or (node.spec.weak and node.inputs and all(x in free for x in node.inputs))
             ):
                 free.add(node)
@@ -250,8 +253,12 @@ class _Planner:
         name = node.op.name
         if x.op is CONSTANT and x.spec.shape == () and not x.spec.weak and name in _TAKE_NUMBERS:
             others = [y for y in node.inputs if y is not x]
-            if any(y.spec.dtype == x.spec.dtype and not y.spec.weak for y in others) and x.spec.dtype.kind in "fi":
-                return write_scalar(x.value, weak=True)
+            same = any(y.spec.dtype == x.spec.dtype and not y.spec.weak for y in others)
+            sizes = self.double and any(y.op.name == "size" for y in others)  # no other float could meet the result
+            if (same or sizes) and x.spec.dtype.kind in "fi":
+                return write_scalar(_whole(x.value, node), weak=True)
+        if x.op is CONSTANT and x.spec.weak and node.spec.dtype.kind == "f" and not node.spec.weak:
+            return write_scalar(_whole(x.value, node), weak=True)
         code = self.code_of(x)
         if x.spec.weak and name in _METHODS:
             return Code(f"np.asarray({code.text})")
@@ -333,6 +340,12 @@ class _Planner:
     def _backward_reads(self, symbol: str) -> bool:
         texts = [s.code for s in self.program.backward] + self.program.result[1:]
         return any(symbol in identifiers(text) for text in texts)
+
+
+def _whole(value: Any, node: Node) -> Any:
+    """Write 2.0 as 2 where the other operand is a float anyway: ``2 * x``, ``1 - h ** 2``."""
+    whole = node.op.name in _TAKE_NUMBERS and np.isfinite(value) and value == int(value) and abs(value) < 1e6
+    return int(value) if whole and not (value == 0 and np.signbit(value)) else value
 
 
 def holds(node: Node, symbol: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from undertow.emit.names import helpers
@@ -16,7 +16,12 @@ _SHORT = 44  # characters of a quoted forward statement
 
 
 def write_source(
-    graph: Graph, signature: Sequence[tuple[str, Any]], wrt: int | tuple[int, ...] = 0, *, title: str = "f"
+    graph: Graph,
+    signature: Sequence[tuple[str, Any]],
+    wrt: int | tuple[int, ...] = 0,
+    *,
+    title: str = "f",
+    rows: Collection[int] = (),
 ) -> str:
     """Write a graph of loss and gradients as a Python module.
 
@@ -25,6 +30,7 @@ def write_source(
         signature: each argument's name and its tree with the graph's input nodes at the leaves.
         wrt: the position or positions of the arguments differentiated; decides the tree that comes back.
         title: the name of the function.
+        rows: the positions among the inputs of those whose first axis is the batch.
 
     Returns:
         Source with ``forward(*arguments) -> (loss, cache)`` and ``backward(cache) -> gradients``.
@@ -33,14 +39,19 @@ def write_source(
         UndertowError: the function holds a constant array of more than a megabyte.
         UnsupportedError: an argument is a container that has no source form.
     """
-    return _Module(graph, signature, wrt, title).text()
+    return _Module(graph, signature, wrt, title, rows).text()
 
 
 class _Module:
     def __init__(
-        self, graph: Graph, signature: Sequence[tuple[str, Any]], wrt: int | tuple[int, ...], title: str
+        self,
+        graph: Graph,
+        signature: Sequence[tuple[str, Any]],
+        wrt: int | tuple[int, ...],
+        title: str,
+        rows: Collection[int],
     ) -> None:
-        self.graph, self.title = graph, title
+        self.graph, self.title, self.rows = graph, title, rows
         self.places = wrt if isinstance(wrt, tuple) else (wrt,)
         self.single = not isinstance(wrt, tuple)
         bare = {tree: name for name, tree in signature if isinstance(tree, Node)}
@@ -91,6 +102,7 @@ class _Module:
         for symbol in sizes:
             position, axis, count = self.graph.symbols()[symbol]
             lines.append(_size(symbol, self.names[self.graph.inputs[position]], axis, count))
+        lines += self._guard()
         rows = [(f"{s.name} = {s.code}", self._forward_comment(s)) for s in statements]
         kept = [*self.originals, *(self.names[node] for node in self.program.cache)]
         cache = wrap(kept, "(", ",)" if len(kept) == 1 else ")", 4) if kept else "()"
@@ -132,6 +144,20 @@ class _Module:
 
     # -- parts -------------------------------------------------------------------------------------
 
+    def _guard(self) -> list[str]:
+        """Refuse another batch size than the one that the function's own code was unrolled for."""
+        if self.graph.symbols() or not self.rows:
+            return []
+        inputs = [self.graph.inputs[i] for i in sorted(self.rows)]
+        node = next((x for x in inputs if self.names[x] in {name for name, _ in self.signature}), None)
+        if node is None:
+            return []
+        name, size = self.names[node], node.spec.shape[0]
+        return [
+            f"if len({name}) != {size}:",
+            f'    raise ValueError("written for {size} rows, because the function counts them; derive it anew")',
+        ]
+
     def _sizes(self, texts: list[str]) -> list[str]:
         return [symbol for symbol in self.graph.symbols() if any(symbol in identifiers(text) for text in texts)]
 
@@ -151,15 +177,19 @@ class _Module:
         return shape, f"through {through}" if through else node.line or ""
 
     def _meeting(self, node: Node) -> str | None:
-        """Name the place where an output function and its loss cancel to p − y."""
-        users = [x for x in self.graph.nodes if node.ct_of and any(y.name == node.ct_of for y in x.inputs)]
-        inside = [node]
-        for _ in range(4):
-            inside += [x for y in inside for x in y.inputs if x not in inside]
-        if not any(x.op.name == "subtract" for x in inside):
+        """Name the place where an output function and its loss cancel to p − y, if this line says that."""
+        inner = node
+        while inner.op.name in ("divide", "multiply", "negative"):  # (p − y) / m
+            arrays = [x for x in inner.inputs if x.spec.ndim]
+            if len(arrays) != 1:
+                return None
+            inner = arrays[0]
+        if inner.op.name != "subtract":
             return None
+        users = [x for x in self.graph.nodes if node.ct_of and any(y.name == node.ct_of for y in x.inputs)]
         for squash, loss in (("softmax", ("log_softmax", "logsumexp")), ("sigmoid", ("softplus", "negative"))):
-            if any(x.op.name in loss for x in users) and any(x.op.name == squash for x in inside):
+            sides = [x for side in inner.inputs for x in (side, *(side.inputs if side.op.name == "multiply" else ()))]
+            if any(x.op.name == squash for x in sides) and any(x.op.name in loss for x in users):
                 return f"{squash} and cross-entropy: p − y"
         return None
 

@@ -72,6 +72,8 @@ def _needed(skeleton: str, at: int) -> int:
     segment = before[len(before) - start :] + skeleton[at] + after[:stop]
     if len(segment.strip()) == 1:
         return WORDS
+    if re.fullmatch(r".(ᵀ|\^\\top)? .(ᵀ|\^\\top)?", segment.strip()):
+        return ATOM  # a matrix product, written side by side: δ₂ W₂ᵀ, but (δ₂ ⊙ h) W₂ᵀ
     if re.search(r"(^|[(\s])−$|(^|[(\s{])-$", before):
         return PRODUCT
     if before.endswith((" − ", " - ")):

@@ -50,7 +50,7 @@ from undertow.primitives.shape import (
     squeeze,
     transpose,
 )
-from undertow.primitives.special import attach, clip_cotangent, identity, size, stop_gradient
+from undertow.primitives.special import attach, clip_cotangent, identity, positions, size, stop_gradient
 
 __all__ = [
     "FUNCTIONS",
@@ -108,6 +108,7 @@ __all__ = [
     "not_equal",
     "one_hot",
     "one_hot_rows",
+    "positions",
     "power",
     "prod",
     "prod_others",

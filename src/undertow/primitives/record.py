@@ -57,10 +57,11 @@ ATOM, POWER, UNARY, PRODUCT, SUM, COMPARE = 9, 8, 7, 6, 5, 3
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A piece of source text and how tightly it binds."""
+    """A piece of source text, how tightly it binds, and the operator that made it."""
 
     text: str
     rank: int = ATOM
+    sign: str = ""
 
     def within(self, rank: int) -> str:
         """Return the text, in parentheses if it binds less tightly than its surroundings."""
@@ -340,10 +341,11 @@ def call(function: str, **order: str) -> Spelling:
 
 
 def infix(sign: str, rank: int) -> Spelling:
-    """Spell as ``x + y``; the right side is set in parentheses if it binds no tighter."""
+    """Spell as ``x + y``; the right side is set in parentheses if it binds no tighter, or mixes @ with * and /."""
 
     def spell(x: Code, y: Code, **_: Any) -> Code:
-        return Code(f"{x.within(rank)} {sign} {y.within(rank + 1)}", rank)
+        mixed = x.rank == rank and bool(x.sign) and (x.sign == "@") != (sign == "@")
+        return Code(f"{x.within(rank + mixed)} {sign} {y.within(rank + 1)}", rank, sign)
 
     return spell
 

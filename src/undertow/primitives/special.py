@@ -112,3 +112,14 @@ size = Primitive(
     latex="m",
     samples=lambda: [Sample((), {"dim": 5}, "a size")],
 )
+
+positions = Primitive(
+    name="positions",
+    forward=lambda dim, dtype: np.arange(int(dim), dtype=dtype),
+    infer=lambda dim, dtype: Spec((dim,), dtype),
+    vjps=(),
+    spell=lambda *, dim, dtype, **_: Code(f"np.arange({dim}{'' if dtype == np.int64 else f', dtype=np.{dtype}'})"),
+    text="0 … m − 1",
+    latex=r"0, \ldots, m - 1",
+    samples=lambda: [Sample((), {"dim": 5, "dtype": np.dtype(np.int64)}, "the rows of a batch")],
+)

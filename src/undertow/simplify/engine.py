@@ -105,6 +105,10 @@ class Simplifier(Trace):
         key = (CONSTANT, type(node.value), node.spec, repr(node.value))
         return self.known.setdefault(key, node)
 
+    def shared(self, key: Any, node: Node) -> Node:
+        """Return the one node for a constant array that rules write."""
+        return self.known.setdefault((CONSTANT, key), node)
+
     def add(self, op: P.Primitive, inputs: tuple[Node, ...], params: dict[str, Any]) -> Node:
         """Return the simplest known node for an operation."""
         inputs = tuple(self.intern(x) for x in inputs)

@@ -130,6 +130,13 @@ def _sigmoid_tanh(s: Simplifier, a: Node, b: Node) -> Any:
     return P.sigmoid(2.0 * s(z)) if z is not None else None
 
 
+@rule("sigmoid of a part", "σ(z)[…] = σ(z[…])", "exact", P.getitem, P.reshape, P.transpose, P.squeeze, P.expand_dims)
+def _sigmoid_part(s: Simplifier, x: Node, *picks: Node, **params: Any) -> Any:
+    if x.op is P.sigmoid and not picks and not s.in_backward:
+        return P.sigmoid(s.applying(s(x.inputs[0]), **params))
+    return None
+
+
 @rule("complement of a sigmoid", "1 − σ(z) = σ(−z)", "extends", P.subtract)
 def _complement(s: Simplifier, a: Node, b: Node) -> Any:
     return P.sigmoid(-s(b.inputs[0])) if number(a) == 1 and b.op is P.sigmoid and not s.in_backward else None

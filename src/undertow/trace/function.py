@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from undertow import primitives as P
 from undertow import trees
 from undertow.errors import EscapedTracerError, ShapeError, UndertowError
-from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Spec
+from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spec
+from undertow.trace.batch import generalize
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 
 
@@ -24,11 +25,13 @@ class Traced:
         graph: inputs are the array leaves of the arguments; outputs are the leaves of the result.
         arguments: for each argument its leaves: the node, or the static value.
         rebuild: puts output leaves into the tree that the function returned.
+        rows: the positions among the inputs of those whose first axis is the batch.
     """
 
     graph: Graph
     arguments: list[list[Any]]
     rebuild: trees.Rebuild
+    rows: set[int] = field(default_factory=set)
 
 
 def is_array_like(leaf: Any) -> bool:
@@ -82,19 +85,33 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
     sizes: set[Any] = {
         P.shape_of(x)[0] for i in batch for x in trees.flatten(args[i])[0] if is_array_like(x) and P.shape_of(x)
     }
-    if len(sizes) == 1 and min(sizes) > 1:
-        try:
-            return _trace(f, args, frozenset(batch))
-        except (NeedsConcreteSize, ShapeError):
-            pass  # this function ties the batch to a number; the second trace either works or says what is wrong
-    return _trace(f, args, frozenset())
+    if len(sizes) != 1 or min(sizes) < 2:
+        return _trace(f, args, frozenset(), None)
+    places = frozenset(batch)
+    try:
+        return _trace(f, args, places, Dim("m"))
+    except (NeedsConcreteSize, ShapeError):
+        (n,) = sizes  # this function ties the batch to a number; the next trace either works or says what is wrong
+    traced = _trace(f, args, places, n)
+    try:
+        other = _trace(f, args, places, n + 1)
+    except UndertowError:
+        other = None
+    graph = generalize(traced.graph, other.graph, n, traced.rows) if other is not None else None
+    if graph is None:
+        return traced
+    moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
+    arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
+    return Traced(graph, arguments, traced.rebuild, traced.rows)
 
 
-def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int]) -> Traced:
+def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int], first: Size | None) -> Traced:
+    """Trace with ``first`` as the size of the first axis of the arguments ``batch``."""
     trace = NotingTrace()
     trace.code = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
     arguments: list[list[Any]] = []
     inputs: list[Node] = []
+    rows: set[int] = set()
     traced_args = []
     for position, (name, arg) in enumerate(zip(argument_names(f, len(args)), args, strict=True)):
         leaves, rebuild = trees.flatten(arg)
@@ -106,8 +123,9 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int]) ->
             spec = P.spec_of(leaf)
             constant(leaf if np.ndim(leaf) == 0 else np.empty(0, spec.dtype))  # the same dtypes are refused
             shape = spec.shape
-            if position in batch and shape:
-                shape = (Dim("m"), *shape[1:])
+            if position in batch and shape and first is not None:
+                shape = (first, *shape[1:])
+                rows.add(len(inputs))
             node = Node(INPUT, (), {}, Spec(shape, spec.dtype, spec.weak))
             node.name = leaf_name(name, path)
             inputs.append(node)
@@ -130,7 +148,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int]) ->
     if stray is not None:
         raise EscapedTracerError(f"{graph.title} uses {stray.name}, a traced value from another function's trace.")
     number_names(graph)
-    return Traced(graph, arguments, rebuild)
+    return Traced(graph, arguments, rebuild, rows)
 
 
 def number_names(graph: Graph) -> None:

@@ -1,0 +1,153 @@
+"""Find the batch size in two traces of one function, where Python had to be told it as a number.
+
+``len(X)``, ``range(m)`` and ``np.arange(len(y))`` need a number. The function is then traced for two batch sizes,
+n and n + 1; what differs between the graphs exactly as the sizes do is written with the symbol m again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow.errors import UndertowError
+from undertow.graph import CONSTANT, INPUT, Dim, Graph, NeedsConcreteSize, Node, Spec, resolve
+from undertow.primitives.index import Slice
+
+M = Dim("m")
+
+
+class _Differs(Exception):
+    """The two traces differ by more than the batch size."""
+
+
+def generalize(first: Graph, second: Graph, n: int, batch: set[int]) -> Graph | None:
+    """Write one graph for any batch size.
+
+    Args:
+        first: the graph for a batch of n.
+        second: the graph for a batch of n + 1.
+        n: the batch size, 2 or more.
+        batch: the positions among the inputs of those whose first axis is the batch.
+
+    Returns:
+        The graph with the symbolic size m; None if the graphs differ by more than the size.
+    """
+    if len(first) != len(second):
+        return None
+    maker = _Maker(n)
+    places = {node: i for i, node in enumerate(second.nodes)}
+    try:
+        for position, (a, b) in enumerate(zip(first.nodes, second.nodes, strict=True)):
+            if [maker.places[x] for x in a.inputs] != [places[x] for x in b.inputs] or a.op is not b.op:
+                return None
+            maker.add(a, b, position in batch)
+    except (_Differs, NeedsConcreteSize, UndertowError):
+        return None
+    if [maker.places[x] for x in first.outputs] != [places[x] for x in second.outputs]:
+        return None
+    outputs = tuple(maker.moved[x] for x in first.outputs)
+    return Graph(tuple(maker.moved[x] for x in first.inputs), outputs, title=first.title)
+
+
+class _Maker:
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.moved: dict[Node, Node] = {}
+        self.places: dict[Node, int] = {}
+        self.size: Node | None = None
+
+    def add(self, a: Node, b: Node, is_batch: bool) -> None:
+        """Add one node that stands for both."""
+        if a.op is INPUT:
+            shape = (M, *a.spec.shape[1:]) if is_batch and a.spec.shape else a.spec.shape
+            new = Node(INPUT, (), {}, Spec(shape, a.spec.dtype, a.spec.weak))
+        elif a.op is CONSTANT:
+            new = self.constant(a, b)
+        else:
+            op: Any = a.op
+            inputs = tuple(self.moved[x] for x in a.inputs)
+            if a.params.keys() != b.params.keys():
+                raise _Differs
+            params = {key: self.parameter(a.params[key], b.params[key]) for key in a.params}
+            new = Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))
+        if resolve(new.spec.shape, {"m": self.n}) != a.spec.shape or new.spec.dtype != a.spec.dtype:
+            raise _Differs
+        if new is not a:
+            new.name, new.line, new.watched = a.name, a.line, a.watched
+        self.moved[a] = new
+        self.places[a] = len(self.places)
+
+    def parameter(self, a: Any, b: Any) -> Any:
+        """Return a parameter of an operation; a number that differs as the batch sizes do becomes a symbol."""
+        if type(a) is not type(b):
+            raise _Differs
+        if isinstance(a, tuple):
+            if len(a) != len(b):
+                raise _Differs
+            return tuple(self.parameter(x, y) for x, y in zip(a, b, strict=True))
+        if a == b:
+            return a
+        if isinstance(a, int) and a % self.n == 0 and a // self.n * (self.n + 1) == b:
+            return Dim("m", a // self.n)
+        if (
+            isinstance(a, Slice)
+            and a.start in (None, 0)
+            and a.step in (None, 1)
+            and (a.stop, b.stop) == (self.n, self.n + 1)
+        ):
+            return Slice()
+        raise _Differs
+
+    def constant(self, a: Node, b: Node) -> Node:
+        """Return a constant, or an expression in the batch size that has both values."""
+        x, y = a.value, b.value
+        if a.spec.shape == () and b.spec.shape == ():
+            if x == y or (x != x and y != y):
+                return a
+            return self.number(a, float(x), float(y))
+        if np.shape(x) == np.shape(y) and np.array_equal(x, y, equal_nan=a.spec.dtype.kind == "f"):
+            return a
+        shape = self.parameter(np.shape(x), np.shape(y))
+        if np.size(x) and np.all(x == np.ravel(x)[0]) and np.all(y == np.ravel(x)[0]):  # np.ones(m), np.zeros((m, 3))
+            number = np.ravel(x)[0]
+            one = Node(CONSTANT, (), {}, P.spec_of(number), number)
+            return Node(P.broadcast_to, (one,), {"shape": shape}, Spec(shape, a.spec.dtype))
+        if shape == (M,) and np.array_equal(x, np.arange(self.n)) and np.array_equal(y, np.arange(self.n + 1)):
+            return Node(P.positions, (), {"dim": M, "dtype": a.spec.dtype}, Spec(shape, a.spec.dtype))
+        raise _Differs
+
+    def number(self, a: Node, x: float, y: float) -> Node:
+        """Return k m, k / m, k (m − 1) or k / (m − 1), whichever has the value x for n and y for n + 1."""
+        if not a.spec.weak and a.spec.dtype.kind != "f":
+            raise _Differs
+        for less in (0, 1):
+            sizes = self.n - less, self.n + 1 - less
+            for op, k, other in ((P.multiply, x / sizes[0], y / sizes[1]), (P.divide, x * sizes[0], y * sizes[1])):
+                if not math.isclose(k, other, rel_tol=1e-13) or not sizes[0]:
+                    continue
+                k = round(k) if math.isclose(k, round(k), rel_tol=1e-13) else k
+                size = self.symbol()
+                if less:
+                    size = self.make(P.subtract, size, self.plain(1))
+                if op is P.multiply:
+                    new = size if k == 1 else self.make(op, self.plain(k), size)
+                else:
+                    new = self.make(op, self.plain(k), size)
+                if new.spec.dtype != a.spec.dtype or not a.spec.weak:
+                    new = self.make(P.astype, new, dtype=a.spec.dtype)
+                return new
+        raise _Differs
+
+    def symbol(self) -> Node:
+        if self.size is None:
+            self.size = self.make(P.size, dim=M)
+        return self.size
+
+    def plain(self, k: float) -> Node:
+        return Node(CONSTANT, (), {}, P.spec_of(k), k)
+
+    def make(self, op: P.Primitive, *inputs: Node, **params: Any) -> Node:
+        return Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))
