@@ -116,6 +116,8 @@ class Primitive:
             ``position`` as its first argument serves an operation with any number of arguments.
         constant: where one rule serves all arguments, the positions of those whose derivative is ZERO.
         broadcasts: the arguments broadcast against each other; the engine sums the cotangent back.
+        whole: though its arguments broadcast, an element of the result depends on more than its own place.
+        finite_slope: its slopes are finite for whatever numbers come in, so a cotangent of 0 stays 0.
         tells_active: the rules take ``active``, a truth value per argument: is it differentiated?
         spell: ``spell(*codes, out=spec, **params)``: how it is written in NumPy.
         text: the textbook's way to write it, with {0}, {1}, … for the arguments.
@@ -141,6 +143,8 @@ class Primitive:
     latex_flow: tuple[str, ...] = ()
     constant: tuple[int, ...] = ()
     broadcasts: bool = False
+    whole: bool = False
+    finite_slope: bool = False
     tells_active: bool = False
     kinks: tuple[Kink, ...] = ()
     samples: Callable[[], list[Sample]]
@@ -165,6 +169,11 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    @property
+    def elementwise(self) -> bool:
+        """Does each element of the result come from the elements at its place alone?"""
+        return self.broadcasts and not self.whole
 
     def rule(self, position: int) -> Vjp:
         """Return the vjp rule of one argument."""

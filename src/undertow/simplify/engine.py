@@ -29,7 +29,8 @@ class Rule:
         name: what people call it.
         equation: what it says, in mathematics.
         exactness: ``exact`` (same bits), ``rounding`` (the same real number wherever the original is
-            finite), ``extends`` (that, and finite where the original overflows).
+            finite and no value on the way leaves the range of the dtype; a zero may change its sign),
+            ``extends`` (that, and finite where the original overflows).
         apply: ``apply(simplifier, *input nodes, **params)`` gives the better expression, or None.
     """
 
