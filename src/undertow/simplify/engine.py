@@ -87,9 +87,7 @@ class Simplifier(Trace):
         self.known: dict[Any, Node] = {}
         self.fired: dict[str, Fired] = {}
         self.now: Node | None = None  # the node of the original graph that is being rewritten
-        self.expansions: dict[
-            bool, Any
-        ] = {}  # `polynomial`: by whether forward values are opened
+        self.expansions: dict[bool, Any] = {}  # `polynomial`: by whether forward values are opened
         self.collecting = False  # while the terms collected by `polynomial` are written down
         self.applying: P.Primitive = P.identity  # the operation whose rules are being asked
 

@@ -107,19 +107,34 @@ class NotingTrace(Trace):
             if holds_user_code(outer.f_code):
                 name_locals(outer)
 
-    def watch_returns(self, frame: FrameType, event: str, _: Any) -> None:
+    def watch_returns(self, frame: FrameType, event: str, returned: Any) -> None:
         """Name what a function of the user's still holds when it returns (a `sys.setprofile` hook)."""
         if event == "return" and holds_user_code(frame.f_code):
-            name_locals(frame)
+            name_locals(frame, returned if frame.f_code is not self.code else None)
 
 
-def name_locals(frame: FrameType) -> None:
-    """Give each traced local variable's node the variable's name, unless it has one of a person's choosing."""
+def name_locals(frame: FrameType, returned: Any = None) -> None:
+    """Give each traced local variable's node the variable's name, unless it has one of a person's choosing.
+
+    What a function returns keeps its name there only until the caller gives it one.
+    """
     for name, value in frame.f_locals.items():
         if type(value) is Tracer and not name.startswith(("_", ".")):
             node = value.node
-            if node.name is None or (node.op is INPUT and not node.name.isidentifier()):
-                node.name = name
+            if node.name is None or not node.name.isidentifier():
+                node.name = f"{name}?" if value is returned else name
+
+
+def made_of_sizes(node: Node) -> bool:
+    """Tell whether a number is computed from sizes and constants alone."""
+    stack, found = [node], False
+    while stack:
+        x = stack.pop()
+        if x.spec.ndim or x.op is INPUT:
+            return False
+        found = found or x.op is P.size
+        stack.extend(x.inputs)
+    return found
 
 
 class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
@@ -175,6 +190,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         except NeedsConcreteSize:
             raise
         except (UndertowError, ValueError, TypeError, IndexError) as error:
+            self._ask_for_sizes(args, primitive.name)
             raise explain_failure(primitive, args, params, error) from None
         trace.note(node)
         base = args[0] if primitive.view and len(args) == 1 else None  # arrays of positions make a copy
@@ -206,6 +222,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
         if answer is None:
+            self._ask_for_sizes(args, P.name_of(function))
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
             return answer.apply(*args, **kwargs)
@@ -274,10 +291,20 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     # -- values ------------------------------------------------------------------------------------
 
+    @staticmethod
+    def _ask_for_sizes(args: Any, wish: str) -> None:
+        """Ask for the number of the batch size where an operation on nothing but sizes needs it."""
+        flat = [x for arg in args for x in (arg if isinstance(arg, tuple | list) else (arg,))]
+        traced = [x for x in flat if isinstance(x, Tracer)]
+        if traced and all(made_of_sizes(x.node) for x in traced):
+            raise NeedsConcreteSize(
+                f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
+            )
+
     def _value(self, wish: str) -> Any:
         if self.node.value is not None:
             return self.node.value
-        if self.node.spec.weak:
+        if self.node.spec.weak or made_of_sizes(self.node):
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
@@ -321,6 +348,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        self._ask_for_sizes((self,), "a plain array")
         raise InPlaceError(
             f"{user_line()}: a traced value cannot become a plain NumPy array (np.array, np.asarray, or writing it "
             f"into one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, "
@@ -360,6 +388,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         self.node = new.node
         self._version += 1
         return self
+
+    def __pow__(self, other: Any) -> Any:
+        if self.node.spec.weak and self.dtype.kind == "i" and isinstance(other, int) and other < 0:
+            other = float(other)  # m ** -1 is a fraction in Python, and an error in NumPy
+        return np.power(self, other)
 
     def __iadd__(self, other: Any) -> Tracer:
         return self._write(self + other)
