@@ -25,7 +25,7 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
-from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
+from undertow.trace.where import explain_failure, holds_user_code, scipy_remedy, user_frame, user_line
 
 
 def constant(value: Any) -> Node:
@@ -183,28 +183,50 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return Tracer(node, trace, base if base._owner is None else base._owner)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
-        name = f"np.{ufunc.__name__}"
         if method != "__call__":
             return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs:
-            out = kwargs.get("out")
-            if out is not None and isinstance(out[0], np.ndarray):
-                raise InPlaceError(
-                    f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
-                    f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
-                )
-            option = next(iter(kwargs))
-            raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
+            args = self._with_options(P.name_of(ufunc), args, kwargs)
         primitive = P.UFUNCS.get(ufunc)
         if primitive is not None:
             return self.bind(primitive, args, {})
         return self._apply(ufunc, args, {})
+
+    @staticmethod
+    def _with_options(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the arguments of a ufunc that does what these options say; most cannot be traced."""
+        out = options.get("out")
+        if out is not None and isinstance(out[0], np.ndarray):
+            raise InPlaceError(
+                f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
+                f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
+            )
+        dtype = options.get("dtype")
+        usual = {"dtype": dtype, "where": True, "casting": "same_kind", "order": "K", "subok": True}
+        option = next((key for key, value in options.items() if usual.get(key) is not value), None)
+        if option == "where":
+            raise UnsupportedError(
+                f"{user_line()}: {name}(…, where=…) leaves the other elements to chance. Write "
+                f"np.where(condition, {name}(…), other)."
+            )
+        if option is not None:
+            raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
+        if dtype is None:
+            return args
+        wanted = np.dtype(dtype)
+        if wanted.kind != "f" or any(P.dtype_of(x).kind == "f" and P.dtype_of(x) > wanted for x in args):
+            raise UnsupportedError(
+                f"{user_line()}: {name}(…, dtype={wanted}) cannot be traced. Convert with .astype instead."
+            )
+        return tuple(P.astype(x, dtype=wanted) for x in args)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         return self._apply(function, args, kwargs)
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
+        if answer is None and isinstance(function, np.ufunc) and P.load_scipy():
+            return self.__array_ufunc__(function, "__call__", *args, **kwargs)  # SciPy's are known from now on
         if answer is None:
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
@@ -321,6 +343,9 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        remedy = scipy_remedy()
+        if remedy is not None:
+            raise UnsupportedError(f"{user_line()}: {remedy}")
         raise InPlaceError(
             f"{user_line()}: a traced value cannot become a plain NumPy array (np.array, np.asarray, or writing it "
             f"into one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, "
@@ -409,7 +434,10 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress"}):
+for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress", "real", "imag"}):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))
+
+for _name in ("real", "imag"):
+    setattr(Tracer, _name, property(_method(getattr(np, _name))))

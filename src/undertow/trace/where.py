@@ -17,6 +17,13 @@ from undertow.graph import show_shape
 _HERE = str(Path(__file__).parent.parent)
 _LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
 _NUMPY = str(Path(np.__file__).parent)
+_SCIPY = str(Path(np.__file__).parent.parent / "scipy")
+_SCIPY_INSTEAD = {
+    "softmax": "Use ut.softmax",
+    "log_softmax": "Use ut.log_softmax",
+    "logsumexp": "Use ut.logsumexp",
+    "polygamma": "Write (-1)**(n + 1) * scipy.special.gamma(n + 1) * scipy.special.zeta(n + 1, x), which is the same",
+}
 
 
 def user_frame() -> FrameType | None:
@@ -25,7 +32,7 @@ def user_frame() -> FrameType | None:
     while frame is not None:
         file = frame.f_code.co_filename
         ours = file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)
-        if not ours and not file.startswith((_NUMPY, "<frozen", "<__array_function__")):
+        if not ours and not file.startswith((_NUMPY, _SCIPY, "<frozen", "<__array_function__")):
             return frame
         frame = frame.f_back
     return None
@@ -35,6 +42,21 @@ def user_line() -> str | None:
     """Return ``"file.py:12"``, where the user's code is now."""
     frame = user_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+
+
+def scipy_remedy() -> str | None:
+    """Return what to say where a function of SciPy's, which is no ufunc, makes plain arrays; None elsewhere."""
+    names = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame is not user_frame():
+        if frame.f_code.co_filename.startswith(_SCIPY):
+            names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    if not names:
+        return None
+    name = next((name for name in reversed(names) if name in _SCIPY_INSTEAD), names[-1])
+    way = _SCIPY_INSTEAD.get(name, "Write it with NumPy's functions and the ufuncs of scipy.special")
+    return f"SciPy's {name} makes a plain array of a traced value, whose derivative would be lost. {way}."
 
 
 def holds_user_code(code: CodeType) -> bool:
