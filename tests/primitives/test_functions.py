@@ -18,7 +18,7 @@ from undertow.primitives import FUNCTIONS, Answer, Kink, Sample, Traced
 from undertow.trace import trace_function
 
 with contextlib.suppress(ImportError):  # SciPy is optional; where it is, its records are tested too
-    import undertow.primitives.scipy_gamma  # noqa: F401
+    import undertow.primitives.scipy_special
 
 CASES = [
     pytest.param(answer, sample, id=f"{answer.name}-{number}")

@@ -14,7 +14,7 @@ from undertow.primitives import NO_GRADIENT, REGISTRY, ZERO, Kink, Primitive, Sa
 from undertow.trace import trace_function
 
 with contextlib.suppress(ImportError):  # SciPy is optional; where it is, its records are tested too
-    import undertow.primitives.scipy_gamma  # noqa: F401
+    import undertow.primitives.scipy_special
 
 CASES = [
     pytest.param(primitive, sample, id=f"{primitive.name}-{number}")

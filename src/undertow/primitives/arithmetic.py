@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.primitives.elementwise import elementwise
 from undertow.primitives.record import (
     POWER,
     PRODUCT,
@@ -24,7 +25,6 @@ from undertow.primitives.record import (
     infer_ufunc,
     infix,
 )
-from undertow.primitives.elementwise import elementwise
 from undertow.primitives.sampling import binary_samples, unary_samples
 from undertow.primitives.shape import astype
 from undertow.primitives.special import identity

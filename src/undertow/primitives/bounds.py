@@ -22,8 +22,8 @@ from undertow.primitives.record import (
     promote,
     refuse,
 )
-from undertow.primitives.special import identity
 from undertow.primitives.sampling import binary_samples, draw, unary_samples
+from undertow.primitives.special import identity
 
 
 def _share_by(better: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -230,9 +230,7 @@ _nan_to_num = Primitive(
     ],
     kinks=(Kink(([np.nan, np.inf, 2.0],), ([0.0, 0.0, 1.0],), "what is replaced has no influence", {"posinf": 1.0}),),
 )
-def _answer_nan_to_num(
-    x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
-) -> Any:
+def _answer_nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     refuse("np.nan_to_num", copy=None if copy else False)
     options = {"nan": nan, "posinf": posinf, "neginf": neginf}
     for name, value in options.items():

@@ -50,7 +50,9 @@ def _close_samples() -> list[Sample]:
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Answer ``np.isclose``."""
     if not isinstance(rtol, int | float) or not isinstance(atol, int | float):
-        raise UnsupportedError("np.isclose(..., rtol=..., atol=...) is traced with numbers only. Compare by np.abs(a - b).")
+        raise UnsupportedError(
+            "np.isclose(..., rtol=..., atol=...) is traced with numbers only. Compare by np.abs(a - b)."
+        )
     return _isclose(a, b, rtol=float(rtol), atol=float(atol), equal_nan=bool(equal_nan))
 
 

@@ -227,7 +227,7 @@ def load_scipy() -> bool:
     Returns:
         Whether they were registered now.
     """
-    name = "undertow.primitives.scipy_gamma"  # which imports the rest
+    name = "undertow.primitives.scipy_special"
     if "scipy.special" not in sys.modules or name in sys.modules:
         return False
     importlib.import_module(name)

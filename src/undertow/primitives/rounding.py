@@ -23,9 +23,7 @@ def between_jumps() -> list[Sample]:
     return [Sample((np.asarray(np.floor(2 * s.args[0]) / 2 + 0.1),), note=s.note) for s in unary_samples()]
 
 
-sign = steps(
-    np.sign, "sign({0})", r"\operatorname{{sign}}({0})", samples=_away, kinks=(Kink((0.0,), (0.0,), _FLAT),)
-)
+sign = steps(np.sign, "sign({0})", r"\operatorname{{sign}}({0})", samples=_away, kinks=(Kink((0.0,), (0.0,), _FLAT),))
 
 _JUMPS = (Kink((2.0,), (0.0,), _FLAT), Kink((0.5,), (0.0,), _FLAT), Kink((0.0,), (0.0,), _FLAT))
 

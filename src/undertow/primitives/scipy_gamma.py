@@ -1,4 +1,4 @@
-"""The gamma and Bessel functions of ``scipy.special``; imported by `scipy_special` alone."""
+"""The gamma and Bessel functions of ``scipy.special``; they come with `scipy_special`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import special
 
 from undertow.primitives.record import NOT_IMPLEMENTED, Kink, Primitive, Sample
 from undertow.primitives.sampling import draw
-from undertow.primitives.scipy_special import pairs, positive, special_function, unit_interval
+from undertow.primitives.scipy_record import pairs, positive, special_function, unit_interval
 
 
 def _beside_poles() -> list[Sample]:
@@ -120,9 +120,7 @@ betainc = special_function(
     special.betainc,
     NOT_IMPLEMENTED,
     NOT_IMPLEMENTED,
-    lambda ct, out, a, b, x: (
-        ct * np.exp(special.xlogy(a - 1, x) + special.xlog1py(b - 1, -x) - special.betaln(a, b))
-    ),
+    lambda ct, out, a, b, x: ct * np.exp(special.xlogy(a - 1, x) + special.xlog1py(b - 1, -x) - special.betaln(a, b)),
     flow=("", "", "{ct} ⊙ {2} ^ ({0} − 1) (1 − {2}) ^ ({1} − 1) / B({0}, {1})"),
     samples=lambda: [Sample((2, 3, s.args[0]), note=s.note) for s in unit_interval()],
     source="DLMF 8.17.2",
@@ -170,17 +168,13 @@ _EVEN = Kink((0.0,), (0.0,), "the middle of an even function")
 _ODD = Kink((0.0,), (0.5,), "no 0/0")
 
 j0 = special_function(special.j0, lambda ct, out, x: -(ct * special.j1(x)), kinks=(_EVEN,))
-j1 = special_function(
-    special.j1, lambda ct, out, x: ct * (0.5 * (special.j0(x) - special.jv(2.0, x))), kinks=(_ODD,)
-)
+j1 = special_function(special.j1, lambda ct, out, x: ct * (0.5 * (special.j0(x) - special.jv(2.0, x))), kinks=(_ODD,))
 y0 = special_function(special.y0, lambda ct, out, x: -(ct * special.y1(x)), samples=positive)
 y1 = special_function(
     special.y1, lambda ct, out, x: ct * (0.5 * (special.y0(x) - special.yv(2.0, x))), samples=positive
 )
 i0 = special_function(special.i0, lambda ct, out, x: ct * special.i1(x), kinks=(_EVEN,))
-i1 = special_function(
-    special.i1, lambda ct, out, x: ct * (0.5 * (special.i0(x) + special.iv(2.0, x))), kinks=(_ODD,)
-)
+i1 = special_function(special.i1, lambda ct, out, x: ct * (0.5 * (special.i0(x) + special.iv(2.0, x))), kinks=(_ODD,))
 k0 = special_function(special.k0, lambda ct, out, x: -(ct * special.k1(x)), samples=positive)
 k1 = special_function(
     special.k1, lambda ct, out, x: -(ct * (0.5 * (special.k0(x) + special.kv(2.0, x)))), samples=positive
@@ -201,4 +195,3 @@ k1e = special_function(
     lambda ct, out, x: ct * (out - 0.5 * (special.k0e(x) + special.kve(2.0, x))),
     samples=positive,
 )
-

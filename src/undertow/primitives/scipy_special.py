@@ -1,71 +1,25 @@
 """The ufuncs of ``scipy.special``, which arrive by the same protocol as NumPy's. SciPy is optional.
 
 Nothing imports this module until the first of these ufuncs meets a traced value; the tests import it themselves.
+It brings `scipy_gamma` along.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from undertow.primitives.elementwise import elementwise
+from undertow.primitives import scipy_gamma as scipy_gamma
 from undertow.primitives.exponential import sigmoid, softplus
-from undertow.primitives.record import NOT_IMPLEMENTED, Kink, Primitive, Sample, Vjp, answers
-from undertow.primitives.sampling import draw, unary_samples
+from undertow.primitives.record import NOT_IMPLEMENTED, Kink, Sample, answers
+from undertow.primitives.sampling import unary_samples
+from undertow.primitives.scipy_record import pairs, positive, special_function, unit_interval
 from undertow.primitives.trigonometric import inside_one
 
 _ROOT_PI = math.sqrt(math.pi)
-
-
-def positive() -> list[Sample]:
-    """Positive samples."""
-    return unary_samples(positive=True)
-
-
-def unit_interval() -> list[Sample]:
-    """Samples between 0 and 1."""
-    return [Sample((np.asarray(0.5 + 0.5 * s.args[0]),), note=s.note) for s in inside_one()[:-1]]
-
-
-def pairs() -> list[Sample]:
-    """Positive pairs that broadcast."""
-    return [
-        Sample((draw((2, 1), 2, positive=True), draw((3,), 3, positive=True)), note="a column and a row"),
-        Sample((draw((), 2, positive=True), draw((2, 3), 3, positive=True)), note="a 0-d array and a matrix"),
-        Sample((draw((2, 3), 4, positive=True), 1.5), note="a matrix and a number"),
-    ]
-
-
-def special_function(
-    ufunc: np.ufunc,
-    *vjps: Vjp,
-    text: str = "",
-    latex: str = "",
-    flow: tuple[str, ...] = (),
-    samples: Callable[[], list[Sample]] = unary_samples,
-    kinks: tuple[Kink, ...] = (),
-    source: str = "",
-) -> Primitive:
-    """Make the record of a ufunc of ``scipy.special``, called by its name wherever no other words are given."""
-    name = ufunc.__name__
-    arguments = ", ".join(f"{{{i}}}" for i in range(ufunc.nin))
-    roman = name.replace("_", r"\_")
-    return elementwise(
-        ufunc,
-        *vjps,
-        name=f"scipy_{name}",
-        module="scipy.special",
-        text=text or f"{name}({arguments})",
-        latex=latex or rf"\operatorname{{{{{roman}}}}}({arguments})",
-        flow=flow,
-        samples=samples,
-        kinks=kinks,
-        source=source or f"scipy.special.{name}",
-    )
 
 
 # ---- the sigmoid and its inverse -----------------------------------------------------------------
@@ -158,7 +112,7 @@ erfcinv = special_function(
     special.erfcinv,
     lambda ct, out, x: -(ct * (_ROOT_PI / 2 * np.exp(np.square(out)))),
     flow=("−{ct} ⊙ √π/2 exp({out}²)",),
-    samples=lambda: [Sample((np.asarray(1 + s.args[0]),), note=s.note) for s in inside_one()],
+    samples=lambda: [Sample((np.asarray(1 + s.args[0]),), note=s.note) for s in inside_one()[:-1]],
     kinks=tuple(Kink((end,), (-np.inf,), "the tangent is vertical") for end in (0.0, 2.0)),
 )
 

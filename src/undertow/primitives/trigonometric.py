@@ -230,7 +230,8 @@ _sinc = Primitive(
 )
 
 
-@answers(np.sinc, samples=lambda: [Sample((draw((3,), 1),)), Sample((np.array([0.0, 0.5]),), note="at 0")],
-         kinks=_sinc.kinks)
+@answers(
+    np.sinc, samples=lambda: [Sample((draw((3,), 1),)), Sample((np.array([0.0, 0.5]),), note="at 0")], kinks=_sinc.kinks
+)
 def _answer_sinc(x: Any) -> Any:
     return _sinc(x)

@@ -35,7 +35,13 @@ _MISSING: Any = np._NoValue
 
 def _cases(*options: dict[str, Any]) -> Callable[[], list[Sample]]:
     """Make samples of calls: along the first axis, another, several, all, each once; then with more options."""
-    axes = ({}, {"axis": 1}, {"axis": -1, "keepdims": True}, {"axis": (0, 2)}, {"axis": None})
+    axes: tuple[dict[str, Any], ...] = (
+        {},
+        {"axis": 1},
+        {"axis": -1, "keepdims": True},
+        {"axis": (0, 2)},
+        {"axis": None},
+    )
     return lambda: [
         Sample((draw((3,), 1),), {}, "a vector"),
         *[Sample((draw((2, 3, 2), 1),), params, str(params)) for params in axes],
@@ -49,7 +55,11 @@ _SOME = np.array([[True, False, True], [False, True, True]])
 def _answer_reduce(ufunc: np.ufunc, function: Callable[..., Any], neutral: Any, kinks: tuple[Kink, ...] = ()) -> None:
     """Answer ``ufunc.reduce`` by the NumPy function that reduces the same way; ``neutral`` changes no result."""
     name = name_of(ufunc.reduce)
-    options = [{"initial": 0.5}, {"initial": -9.0, "where": _SOME}, {"axis": 1, "where": _SOME, "initial": 9.0}]
+    options: list[dict[str, Any]] = [
+        {"initial": 0.5},
+        {"initial": -9.0, "where": _SOME},
+        {"axis": 1, "where": _SOME, "initial": 9.0},
+    ]
     if neutral is not None:
         options.append({"axis": 1, "where": _SOME})
 
@@ -69,7 +79,9 @@ def _answer_reduce(ufunc: np.ufunc, function: Callable[..., Any], neutral: Any, 
         start = neutral if initial is _MISSING or initial is None else initial
         if where is not True:
             if start is None:
-                raise UnsupportedError(f"{name}(..., where=...) needs initial=: some elements may have nothing to reduce.")
+                raise UnsupportedError(
+                    f"{name}(..., where=...) needs initial=: some elements may have nothing to reduce."
+                )
             array = np.where(where, array, start if neutral is None else neutral)
         result = function(array, axis=axis, keepdims=keepdims)
         return result if initial is _MISSING or initial is None else ufunc(result, initial)

@@ -25,6 +25,7 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+from undertow.trace.options import with_options
 from undertow.trace.where import explain_failure, holds_user_code, scipy_remedy, user_frame, user_line
 
 
@@ -186,39 +187,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         if method != "__call__":
             return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs:
-            args = self._with_options(P.name_of(ufunc), args, kwargs)
+            args = with_options(P.name_of(ufunc), args, kwargs)
         primitive = P.UFUNCS.get(ufunc)
         if primitive is not None:
             return self.bind(primitive, args, {})
         return self._apply(ufunc, args, {})
-
-    @staticmethod
-    def _with_options(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
-        """Return the arguments of a ufunc that does what these options say; most cannot be traced."""
-        out = options.get("out")
-        if out is not None and isinstance(out[0], np.ndarray):
-            raise InPlaceError(
-                f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
-                f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
-            )
-        dtype = options.get("dtype")
-        usual = {"dtype": dtype, "where": True, "casting": "same_kind", "order": "K", "subok": True}
-        option = next((key for key, value in options.items() if usual.get(key) is not value), None)
-        if option == "where":
-            raise UnsupportedError(
-                f"{user_line()}: {name}(…, where=…) leaves the other elements to chance. Write "
-                f"np.where(condition, {name}(…), other)."
-            )
-        if option is not None:
-            raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
-        if dtype is None:
-            return args
-        wanted = np.dtype(dtype)
-        if wanted.kind != "f" or any(P.dtype_of(x).kind == "f" and P.dtype_of(x) > wanted for x in args):
-            raise UnsupportedError(
-                f"{user_line()}: {name}(…, dtype={wanted}) cannot be traced. Convert with .astype instead."
-            )
-        return tuple(P.astype(x, dtype=wanted) for x in args)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         return self._apply(function, args, kwargs)
@@ -434,7 +407,9 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress", "real", "imag"}):
+for _name in sorted(
+    set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress", "real", "imag"}
+):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))
