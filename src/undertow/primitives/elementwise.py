@@ -54,7 +54,7 @@ def elementwise(
         vjps=vjps,
         broadcasts=True,
         tells_active=tells_active,
-        spell=spell or call(f"{module}.{ufunc.__name__}"),
+        spell=spell or call(f"{module}.{ufunc.__name__.lstrip('_')}"),
         text=text,
         latex=latex,
         flow=flow,

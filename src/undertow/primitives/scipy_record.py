@@ -42,7 +42,7 @@ def special_function(
     source: str = "",
 ) -> Primitive:
     """Make the record of a ufunc of ``scipy.special``, called by its name wherever no other words are given."""
-    name = ufunc.__name__
+    name = ufunc.__name__.lstrip("_")  # one of them is private behind a Python function
     arguments = ", ".join(f"{{{i}}}" for i in range(ufunc.nin))
     roman = name.replace("_", r"\_")
     return elementwise(

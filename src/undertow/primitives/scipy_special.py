@@ -158,6 +158,8 @@ _MASKED = "0 log 0 is 0, and has no influence"
 
 def _no_zero_over_zero(x: Any, y: Any, *wanted: Any) -> list[Any]:
     """Replace 0/0, whose limit depends on the way to it, by 1/1."""
+    if isinstance(y, int | float) and y != 0:
+        return list(wanted)
     both = np.logical_and(x == 0, y == 0)
     return [np.where(both, 1, v) for v in wanted]
 
