@@ -213,7 +213,8 @@ def name_of(function: Callable[..., Any]) -> str:
     if isinstance(owner, np.ufunc):
         return f"{name_of(owner)}.{function.__name__}"
     if isinstance(function, np.ufunc):
-        return f"{'np' if getattr(np, function.__name__, None) is function else 'scipy.special'}.{function.__name__}"
+        known = getattr(np, function.__name__, None) is function
+        return f"np.{function.__name__}" if known else f"scipy.special.{function.__name__.lstrip('_')}"
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     return f"{module}.{function.__name__}".replace(".lib._stride_tricks_impl", ".lib.stride_tricks")
 

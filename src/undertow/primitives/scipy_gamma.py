@@ -126,6 +126,27 @@ betainc = special_function(
     source="DLMF 8.17.2",
 )
 
+# ---- exponential integrals ----------------------------------------------------------------------
+
+exp1 = special_function(
+    special.exp1, lambda ct, out, x: -(ct * (np.exp(-x) / x)), flow=("−{ct} ⊙ exp(−{0}) / {0}",), samples=positive,
+    kinks=(Kink((0.0,), (-np.inf,), "a pole"),),
+)  # fmt: skip
+
+expi = special_function(
+    special.expi, lambda ct, out, x: ct * (np.exp(x) / x), flow=("{ct} ⊙ exp({0}) / {0}",), samples=positive,
+    kinks=(Kink((0.0,), (np.inf,), "a pole"),),
+)  # fmt: skip
+
+expn = special_function(
+    special.expn,
+    NOT_IMPLEMENTED,
+    lambda ct, out, n, x: -(ct * special.expn(n - 1, x)),
+    flow=("", "−{ct} ⊙ expn({0} − 1, {1})"),
+    samples=lambda: [Sample((n, s.args[0]), note=s.note) for s in positive()[1:4] for n in (2, 3)],
+    source="DLMF 8.19.13",
+)
+
 # ---- Bessel functions ----------------------------------------------------------------------------
 # Each family has a function of any order v, with half the sum or difference of its neighbours as the derivative,
 # and those of orders 0 and 1 by themselves. The neighbours are finite at 0, where J₁(x)/x would be 0/0.

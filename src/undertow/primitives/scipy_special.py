@@ -254,3 +254,43 @@ kl_div = special_function(
         Kink((0.0, 0.0), (0.0, 0.0), "the slope along x = y, where it is smallest"),
     ),
 )
+
+# ---- robust losses and the Box–Cox transformation ------------------------------------------------
+
+huber = special_function(
+    special.huber,
+    lambda ct, out, d, x: np.where(np.abs(x) > d, ct * (np.abs(x) - d), 0),
+    lambda ct, out, d, x: ct * np.clip(x, -d, d),
+    flow=("{ct} ⊙ max(|{1}| − {0}, 0)", "{ct} ⊙ clip({1}, −{0}, {0})"),
+    samples=pairs,
+    kinks=(Kink((1.0, 1.0), (0.0, 1.0), "the parabola and the line have the same slope there"),),
+)
+
+
+def _stretch(d: Any, x: Any) -> Any:
+    return np.hypot(1, x / d)
+
+
+pseudo_huber = special_function(
+    special.pseudo_huber,
+    lambda ct, out, d, x: ct * (d * np.square(_stretch(d, x) - 1) / _stretch(d, x)),
+    lambda ct, out, d, x: ct * (x / _stretch(d, x)),
+    flow=("{ct} ⊙ {0} (s − 1)² / s, s = √(1 + ({1} / {0})²)", "{ct} ⊙ {1} / √(1 + ({1} / {0})²)"),
+    samples=pairs,
+)
+
+boxcox = special_function(
+    special.boxcox,
+    lambda ct, out, x, power: ct * x ** (power - 1),
+    NOT_IMPLEMENTED,
+    flow=("{ct} ⊙ {0} ^ ({1} − 1)",),
+    samples=lambda: [Sample((s.args[0], power), note=s.note) for s in positive()[1:4] for power in (0, 2)],
+)
+
+inv_boxcox = special_function(
+    special.inv_boxcox,
+    lambda ct, out, x, power: ct * out ** (1 - power),
+    NOT_IMPLEMENTED,
+    flow=("{ct} ⊙ {out} ^ (1 − {1})",),
+    samples=lambda: [Sample((s.args[0], power), note=s.note) for s in positive()[1:4] for power in (0, 2)],
+)
