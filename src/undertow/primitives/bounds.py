@@ -10,6 +10,7 @@ import numpy as np
 
 from undertow.errors import UnsupportedError
 from undertow.graph import Spec, broadcast_shapes
+from undertow.primitives.compare import keep
 from undertow.primitives.elementwise import elementwise
 from undertow.primitives.record import (
     Code,
@@ -31,8 +32,8 @@ def _share_by(better: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Ca
 
     def first(ct: Any, out: Any, x: Any, y: Any, active: tuple[bool, ...]) -> Any:
         if all(active):  # a tie goes half and half: each side's share is the subgradient of least norm
-            return np.where(x == y, ct * 0.5, ct * better(x, y))
-        return ct * better(x, y)
+            return np.where(x == y, ct * 0.5, keep(better(x, y), ct))
+        return keep(better(x, y), ct)
 
     def second(ct: Any, out: Any, x: Any, y: Any, active: tuple[bool, ...]) -> Any:
         return first(ct, out, y, x, active)
@@ -127,7 +128,7 @@ def _clip_samples() -> list[Sample]:
 
 def _clip_rule(position: int, ct: Any, out: Any, x: Any, low: Any, high: Any, active: tuple[bool, ...]) -> Any:
     if active == (True, False, False):
-        return np.where(np.logical_and(x > low, x < high), ct, 0)
+        return keep(np.logical_and(x > low, x < high), ct)
     raised = np.maximum(x, low)  # a bound is differentiated: clip is min(max(x, low), high), with the ties of these
     either = active[0] or active[1]
     if position == 2:
@@ -200,7 +201,7 @@ _nan_to_num = Primitive(
     name="nan_to_num",
     forward=lambda x, **options: np.nan_to_num(x, **options),
     infer=infer_like,
-    vjps=(lambda ct, out, x, **_: np.where(np.isfinite(x), ct, 0),),
+    vjps=(lambda ct, out, x, **_: keep(np.isfinite(x), ct),),
     broadcasts=True,
     spell=_spell_nan_to_num,
     text="finite({0})",

@@ -18,6 +18,7 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     Spelling,
+    Traced,
     answers,
     call,
     infer_ufunc,
@@ -193,6 +194,14 @@ where = Primitive(
     latex_flow=("", r"{ct} \odot {0}", r"{ct} \odot (1 - {0})"),
     samples=_where_samples,
 )
+
+
+def keep(condition: Any, ct: Any) -> Any:
+    """Return ``np.where(condition, ct, 0)`` for a condition of truth values: 0 whatever ct is elsewhere, NaN or ∞."""
+    if isinstance(condition, Traced) or isinstance(ct, Traced):
+        return np.where(condition, ct, 0)
+    product = ct * condition  # several times as fast as np.where, and the same unless ∞ or NaN is multiplied by 0
+    return np.where(condition, ct, 0) if np.isnan(np.sum(product)) else product
 
 
 @answers(np.where, samples=_where_samples)

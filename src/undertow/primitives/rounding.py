@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.primitives.compare import keep
 from undertow.primitives.elementwise import elementwise, steps
 from undertow.primitives.record import ZERO, Code, Kink, Primitive, Sample, answers, infer_like, refuse
 from undertow.primitives.sampling import binary_samples, draw, unary_samples
@@ -76,7 +77,7 @@ def _fix(x: Any, out: Any = None) -> Any:
 heaviside = elementwise(
     np.heaviside,
     ZERO,
-    lambda ct, out, x, y: np.where(x == 0, ct, 0),
+    lambda ct, out, x, y: keep(x == 0, ct),
     text="step({0})",
     latex=r"H({0})",
     flow=("0", "{ct} where {0} = 0, else 0"),
