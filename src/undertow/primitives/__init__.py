@@ -1,6 +1,6 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
-from undertow.primitives import bessel, close, hyperbolic, remainder, trigonometric, ufunc_methods
+from undertow.primitives import bessel, close, hyperbolic, remainder, trigonometric, ufunc_methods, unwrap
 from undertow.primitives.arithmetic import (
     absolute,
     add,
@@ -135,6 +135,7 @@ __all__ = [
     "transpose",
     "trigonometric",
     "ufunc_methods",
+    "unwrap",
     "update",
     "where",
 ]

@@ -25,7 +25,7 @@ from undertow.primitives.record import (
     infer_ufunc,
     infix,
 )
-from undertow.primitives.sampling import binary_samples, unary_samples
+from undertow.primitives.sampling import binary_samples, draw, unary_samples
 from undertow.primitives.shape import astype
 from undertow.primitives.special import identity
 
@@ -246,6 +246,23 @@ def _float_power(x: Any, y: Any) -> Any:
     x, y = (v if dtype_of(v) == np.float64 else np.asarray(v, np.float64) if not isinstance(v, Traced) else
             astype(v, dtype=np.dtype(np.float64)) for v in (x, y))  # fmt: skip
     return power(x, y)
+
+
+def _polynomials() -> list[Sample]:
+    return [
+        Sample((draw((4,), 1), draw((2, 3), 2)), note="a cubic"),
+        Sample((draw((1,), 1), draw((3,), 2)), note="a constant"),
+        Sample(([2, -1, 0.5], draw((3,), 2)), note="numbers as coefficients"),
+        Sample((draw((3,), 1), 0.5), note="at one number"),
+    ]
+
+
+@answers(np.polyval, samples=_polynomials, source="Horner's rule, as in NumPy")
+def _polyval(p: Any, x: Any) -> Any:
+    value: Any = np.zeros_like(x)
+    for coefficient in p:
+        value = value * x + coefficient
+    return value
 
 
 # ---- real numbers taken for complex ones ---------------------------------------------------------
