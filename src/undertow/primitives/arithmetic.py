@@ -260,7 +260,7 @@ def _polynomials() -> list[Sample]:
 @answers(np.polyval, samples=_polynomials, source="Horner's rule, as in NumPy")
 def _polyval(p: Any, x: Any) -> Any:
     value: Any = np.zeros_like(x)
-    for coefficient in p:
+    for coefficient in p if isinstance(p, Traced) else np.asarray(p):
         value = value * x + coefficient
     return value
 
