@@ -41,6 +41,7 @@ add = Primitive(
     infer=infer_ufunc(np.add),
     vjps=(lambda ct, out, x, y: ct, lambda ct, out, x, y: ct),
     broadcasts=True,
+    finite_slope=True,
     spell=infix("+", SUM),
     text="{0} + {1}",
     latex="{0} + {1}",
@@ -56,6 +57,7 @@ subtract = Primitive(
     infer=infer_ufunc(np.subtract),
     vjps=(lambda ct, out, x, y: ct, lambda ct, out, x, y: -ct),
     broadcasts=True,
+    finite_slope=True,
     spell=infix("-", SUM),
     text="{0} − {1}",
     latex="{0} - {1}",
@@ -102,6 +104,7 @@ negative = Primitive(
     infer=infer_ufunc(np.negative),
     vjps=(lambda ct, out, x: -ct,),
     broadcasts=True,
+    finite_slope=True,
     spell=prefix("-"),
     text="−{0}",
     latex="-{0}",
@@ -224,6 +227,7 @@ absolute = Primitive(
     infer=infer_ufunc(np.absolute),
     vjps=(lambda ct, out, x: ct * np.sign(x),),
     broadcasts=True,
+    finite_slope=True,
     spell=call("np.abs"),
     text="|{0}|",
     latex=r"\lvert {0} \rvert",
@@ -260,7 +264,8 @@ def _polynomials() -> list[Sample]:
 @answers(np.polyval, samples=_polynomials, source="Horner's rule, as in NumPy")
 def _polyval(p: Any, x: Any) -> Any:
     value: Any = np.zeros_like(x)
-    for coefficient in p if isinstance(p, Traced) else np.asarray(p):
+    coefficients: Any = p if isinstance(p, Traced) else np.asarray(p)
+    for coefficient in coefficients:
         value = value * x + coefficient
     return value
 

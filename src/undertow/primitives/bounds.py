@@ -56,6 +56,7 @@ maximum = elementwise(
     latex_flow=(r"{ct} \odot [{0} > {1}]", r"{ct} \odot [{1} > {0}]"),
     kinks=_TIE_KINKS,
     samples=binary_samples,
+    finite_slope=True,
 )
 
 minimum = elementwise(
@@ -68,6 +69,7 @@ minimum = elementwise(
     latex_flow=(r"{ct} \odot [{0} < {1}]", r"{ct} \odot [{1} < {0}]"),
     kinks=_TIE_KINKS,
     samples=binary_samples,
+    finite_slope=True,
 )
 
 _NAN_KINKS = (
@@ -93,6 +95,7 @@ fmax = elementwise(
     latex_flow=(r"{ct} \odot [{0} > {1}]", r"{ct} \odot [{1} > {0}]"),
     kinks=_NAN_KINKS,
     samples=_nan_samples,
+    finite_slope=True,
 )
 
 fmin = elementwise(
@@ -105,6 +108,7 @@ fmin = elementwise(
     latex_flow=(r"{ct} \odot [{0} < {1}]", r"{ct} \odot [{1} < {0}]"),
     kinks=_NAN_KINKS,
     samples=_nan_samples,
+    finite_slope=True,
 )
 
 
@@ -143,6 +147,7 @@ clip = Primitive(
     infer=_infer_clip,
     vjps=tuple(partial(_clip_rule, position) for position in range(3)),
     broadcasts=True,
+    finite_slope=True,
     tells_active=True,
     spell=call("np.clip"),
     text="clip({0}, {1}, {2})",
@@ -203,6 +208,7 @@ _nan_to_num = Primitive(
     infer=infer_like,
     vjps=(lambda ct, out, x, **_: keep(np.isfinite(x), ct),),
     broadcasts=True,
+    finite_slope=True,
     spell=_spell_nan_to_num,
     text="finite({0})",
     latex=r"\operatorname{{finite}}({0})",

@@ -187,6 +187,7 @@ where = Primitive(
         lambda ct, out, condition, x, y: np.where(condition, 0, ct),
     ),
     broadcasts=True,
+    finite_slope=True,
     spell=call("np.where"),
     text="({1} where {0}, else {2})",
     latex=r"\begin{{cases}} {1} & \text{{if }} {0} \\ {2} & \text{{else}} \end{{cases}}",

@@ -26,6 +26,7 @@ def elementwise(
     kinks: tuple[Kink, ...] = (),
     also: tuple[np.ufunc, ...] = (),
     tells_active: bool = False,
+    finite_slope: bool = False,
     module: str = "np",
     source: str = "derived here",
 ) -> Primitive:
@@ -44,6 +45,7 @@ def elementwise(
         kinks: its special points.
         also: other ufuncs that compute the same.
         tells_active: the rules take ``active``.
+        finite_slope: a cotangent of 0 stays 0.
         module: where the ufunc is found.
         source: where the derivative is written down.
     """
@@ -54,6 +56,7 @@ def elementwise(
         vjps=vjps,
         broadcasts=True,
         tells_active=tells_active,
+        finite_slope=finite_slope,
         spell=spell or call(f"{module}.{ufunc.__name__.lstrip('_')}"),
         text=text,
         latex=latex,

@@ -34,6 +34,7 @@ arcsinh = elementwise(
     latex=r"\operatorname{{arsinh}}({0})",
     flow=("{ct} / √(1 + {0}²)",),
     latex_flow=(r"{ct} / \sqrt{{1 + {0}^2}}",),
+    finite_slope=True,
 )
 
 arccosh = elementwise(

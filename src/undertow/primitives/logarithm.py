@@ -90,6 +90,7 @@ share: Primitive = Primitive(
         lambda ct, out, x, y: -(ct * out * share(y, x)),
     ),
     broadcasts=True,
+    finite_slope=True,
     spell=call("share"),
     text="σ({0} − {1})",
     latex=r"\sigma({0} - {1})",
@@ -130,6 +131,7 @@ def _sum_of_exponentials(
         ufunc,
         lambda ct, out, x, y: ct * part(x, y),  # type: ignore[operator]
         lambda ct, out, x, y: ct * part(y, x),  # type: ignore[operator]
+        finite_slope=True,
         text=text,
         latex=latex,
         flow=flow,

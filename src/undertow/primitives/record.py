@@ -116,6 +116,7 @@ class Primitive:
             operators: handed tracers it builds graph, handed arrays it computes. A single rule with
             ``position`` as its first argument serves an operation with any number of arguments.
         broadcasts: the arguments broadcast against each other; the engine sums the cotangent back.
+        finite_slope: its slopes are finite for whatever numbers come in, so a cotangent of 0 stays 0.
         tells_active: the rules take ``active``, a truth value per argument: is it differentiated?
         spell: ``spell(*codes, out=spec, **params)``: how it is written in NumPy.
         text: the textbook's way to write it, with {0}, {1}, … for the arguments.
@@ -140,6 +141,7 @@ class Primitive:
     flow: tuple[str, ...] = ()
     latex_flow: tuple[str, ...] = ()
     broadcasts: bool = False
+    finite_slope: bool = False
     tells_active: bool = False
     kinks: tuple[Kink, ...] = ()
     samples: Callable[[], list[Sample]]

@@ -82,6 +82,7 @@ fraction = Primitive(
     infer=infer_ufunc(np.modf),
     vjps=(lambda ct, out, x: ct,),
     broadcasts=True,
+    finite_slope=True,
     spell=lambda x, **_: Code(f"np.modf({x.text})[0]"),
     text="fraction({0})",
     latex=r"\operatorname{{fraction}}({0})",

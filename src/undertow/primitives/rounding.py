@@ -102,6 +102,7 @@ copysign = elementwise(
         Kink((0.0, 1.0), (0.0, 0.0), "|x| at 0: the subgradient of least norm"),
         Kink((3.0, 0.0), (1.0, 0.0), "flat on both sides of the jump in the second argument"),
     ),
+    finite_slope=True,
 )
 
 nextafter = elementwise(
@@ -114,4 +115,5 @@ nextafter = elementwise(
     latex_flow=("{ct}", "0"),
     samples=lambda: binary_samples(away_from_zero=True),
     kinks=(Kink((0.0, 0.0), (1.0, 0.0), "it differs from the first argument by a rounding error"),),
+    finite_slope=True,
 )

@@ -40,6 +40,7 @@ def special_function(
     samples: Callable[[], list[Sample]] = unary_samples,
     kinks: tuple[Kink, ...] = (),
     source: str = "",
+    finite_slope: bool = False,
 ) -> Primitive:
     """Make the record of a ufunc of ``scipy.special``, called by its name wherever no other words are given."""
     name = ufunc.__name__.lstrip("_")  # one of them is private behind a Python function
@@ -55,5 +56,6 @@ def special_function(
         flow=flow,
         samples=samples,
         kinks=kinks,
+        finite_slope=finite_slope,
         source=source or f"scipy.special.{name}",
     )

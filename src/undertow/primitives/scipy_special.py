@@ -86,12 +86,14 @@ erf = special_function(
     special.erf,
     lambda ct, out, x: ct * (2 / _ROOT_PI * np.exp(-np.square(x))),
     flow=("{ct} ⊙ 2/√π exp(−{0}²)",),
+    finite_slope=True,
 )
 
 erfc = special_function(
     special.erfc,
     lambda ct, out, x: -(ct * (2 / _ROOT_PI * np.exp(-np.square(x)))),
     flow=("−{ct} ⊙ 2/√π exp(−{0}²)",),
+    finite_slope=True,
 )
 
 erfcx = special_function(special.erfcx, lambda ct, out, x: ct * (2 * x * out - 2 / _ROOT_PI))
@@ -122,6 +124,7 @@ ndtr = special_function(
     text="Φ({0})",
     latex=r"\Phi({0})",
     flow=("{ct} ⊙ φ({0})",),
+    finite_slope=True,
 )
 
 # φ/Φ as the reciprocal of a scaled erfc: the quotient itself is 0/0 far to the left.

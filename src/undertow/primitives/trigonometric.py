@@ -79,6 +79,7 @@ arctan = elementwise(
     latex=r"\arctan({0})",
     flow=("{ct} / (1 + {0}²)",),
     latex_flow=(r"{ct} / (1 + {0}^2)",),
+    finite_slope=True,
 )
 
 
@@ -139,6 +140,7 @@ degrees = elementwise(
     flow=("180/π {ct}",),
     latex_flow=(r"\tfrac{{180}}{{\pi}} {ct}",),
     also=(np.rad2deg,),
+    finite_slope=True,
 )
 
 radians = elementwise(
@@ -149,6 +151,7 @@ radians = elementwise(
     flow=("π/180 {ct}",),
     latex_flow=(r"\tfrac{{\pi}}{{180}} {ct}",),
     also=(np.deg2rad,),
+    finite_slope=True,
 )
 
 

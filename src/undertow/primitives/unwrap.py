@@ -23,6 +23,7 @@ _unwrap = Primitive(
     forward=np.unwrap,
     infer=lambda p, **_: Spec(p.shape, float_like(p.dtype)),
     vjps=(lambda ct, out, p, **_: ct,),
+    finite_slope=True,
     spell=_spell,
     text="unwrap({0})",
     latex=r"\operatorname{{unwrap}}({0})",

@@ -48,7 +48,8 @@ def scipy_remedy() -> str | None:
     """Return what to say where a function of SciPy's, which is no ufunc, makes plain arrays; None elsewhere."""
     names = []
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame is not user_frame():
+    user = user_frame()
+    while frame is not None and frame is not user:
         if frame.f_code.co_filename.startswith(_SCIPY):
             names.append(frame.f_code.co_name)
         frame = frame.f_back
