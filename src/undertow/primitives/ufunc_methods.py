@@ -23,9 +23,9 @@ from undertow.primitives.record import (
     refuse,
     shape_of,
 )
-from undertow.primitives.reduce import axes_of, logsumexp
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
+from undertow.primitives.stable import logsumexp
 
 _MISSING: Any = np._NoValue
 
@@ -99,7 +99,7 @@ def _logaddexp_reduce(
     array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None
 ) -> Any:
     refuse("np.logaddexp.reduce", dtype=dtype, out=out, initial=initial)
-    return logsumexp(array, axis=axes_of("np.logaddexp.reduce", array, axis), keepdims=keepdims)
+    return logsumexp(array, axis, keepdims)
 
 
 def _answer_quantifier(ufunc: np.ufunc, function: Callable[..., Any]) -> None:
