@@ -53,13 +53,24 @@ def backward(outputs: Mapping[Node, Any], wrt: Sequence[Node], read: Read) -> li
         for position, x in enumerate(node.inputs):
             rule = node.op.rule(position) if x in active else P.ZERO  # type: ignore[attr-defined]
             if rule is P.NOT_IMPLEMENTED:
-                raise UnsupportedError(f"{node.line or 'your function'}: {node.op.name} has no derivative here yet.")
+                raise UnsupportedError(missing(node, position))
             if rule is P.ZERO or rule is P.NO_GRADIENT:
                 continue
             share = rule(ct, read(node), *args, **node.params, **flags)  # type: ignore[operator]
             share = fit(share if blocked is None else blocked.guard(node, position, share, args), x)
             cts[x] = cts[x] + share if x in cts else share
     return [found.get(node) for node in wrt]
+
+
+def missing(node: Node, position: int) -> str:
+    """Say which derivative is not written yet, and how to go on."""
+    ufuncs = node.op.numpy  # type: ignore[attr-defined]
+    name = P.name_of(ufuncs[0]) if ufuncs else node.op.name
+    which = ("first", "second", "third")[position] if position < 3 else f"{position + 1}th"
+    return (
+        f"{node.line or 'your function'}: {name} has no derivative by its {which} argument yet. "
+        f"Differentiate by the others only, with the {which} one a constant or in ut.stop_gradient."
+    )
 
 
 def fit(ct: Any, x: Node) -> Any:

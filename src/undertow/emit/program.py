@@ -28,7 +28,7 @@ _FLOAT_HELPERS = {
 }  # ours convert integers first; the written ones need not
 _LEFT_FIRST = {"add": SUM, "multiply": PRODUCT}
 _TAKE_NUMBERS = {"add", "subtract", "multiply", "divide", "power", "index_update", "maximum", "minimum"}
-_OPERATORS = {"add", "subtract", "multiply", "divide", "negative", "power", "size"}
+_OPERATORS = {"add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "power", "size"}
 
 
 @dataclass(frozen=True)

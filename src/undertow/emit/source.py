@@ -88,7 +88,8 @@ class _Module:
         imports = ["import copy\n"] if copies else []
         imports += ["from collections import OrderedDict\n"] if any("OrderedDict(" in part for part in body) else []
         head = f'"""Forward and backward pass of {self.title}{where}, written by Undertow."""\n'
-        start = "\n".join([head, *imports, "import numpy as np"])
+        special = any("scipy.special." in code for code in codes)
+        start = "\n".join([head, *imports, "import numpy as np", *(["import scipy.special"] if special else [])])
         return "\n\n\n".join([start, *defined, *body, *self.program.constants]) + "\n"
 
     def _forward(self) -> str:

@@ -1,24 +1,25 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
+from undertow.primitives import bessel, close, hyperbolic, remainder, trigonometric, ufunc_methods, unwrap
 from undertow.primitives.arithmetic import (
     absolute,
     add,
+    cbrt,
     divide,
-    maximum,
-    minimum,
     multiply,
     negative,
     power,
     reciprocal,
-    sign,
     sqrt,
     square,
     subtract,
 )
+from undertow.primitives.bounds import clip, maximum, minimum
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
-from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
+from undertow.primitives.exponential import exp, expm1, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, update
 from undertow.primitives.join import concatenate
+from undertow.primitives.logarithm import log, log1p, logaddexp
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
 from undertow.primitives.record import (
@@ -36,12 +37,14 @@ from undertow.primitives.record import (
     Sample,
     count_of,
     dtype_of,
+    load_scipy,
     name_of,
     shape_of,
     spec_of,
 )
 from undertow.primitives.record import Traced as Traced
 from undertow.primitives.reduce import argmax, argmin, log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
+from undertow.primitives.rounding import sign
 from undertow.primitives.shape import (
     astype,
     broadcast_to,
@@ -72,8 +75,12 @@ __all__ = [
     "argmin",
     "astype",
     "attach",
+    "bessel",
     "broadcast_to",
+    "cbrt",
+    "clip",
     "clip_cotangent",
+    "close",
     "concatenate",
     "count_of",
     "divide",
@@ -85,12 +92,14 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "hyperbolic",
     "identity",
     "index",
     "index_add",
     "index_update",
     "less",
     "less_equal",
+    "load_scipy",
     "log",
     "log1p",
     "log_softmax",
@@ -113,6 +122,7 @@ __all__ = [
     "prod",
     "prod_others",
     "reciprocal",
+    "remainder",
     "reshape",
     "shape_of",
     "sigmoid",
@@ -129,6 +139,9 @@ __all__ = [
     "sum_",
     "tanh",
     "transpose",
+    "trigonometric",
+    "ufunc_methods",
+    "unwrap",
     "update",
     "where",
 ]

@@ -8,6 +8,8 @@ Defining a record registers it; the engine, the emitters, the docs and the tests
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -223,12 +225,28 @@ def name_of(function: Callable[..., Any]) -> str:
     """Return how people write a NumPy function: ``np.var``, ``np.linalg.norm``, ``np.add.reduce``."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
-        return f"np.{owner.__name__}.{function.__name__}"
+        return f"{name_of(owner)}.{function.__name__}"
+    if isinstance(function, np.ufunc):
+        known = getattr(np, function.__name__, None) is function
+        return f"np.{function.__name__}" if known else f"scipy.special.{function.__name__.lstrip('_')}"
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     return f"{module}.{function.__name__}".replace(".lib._stride_tricks_impl", ".lib.stride_tricks")
 
 
 FUNCTIONS: Final[dict[Callable[..., Any], Answer]] = {}
+
+
+def load_scipy() -> bool:
+    """Register the ufuncs of ``scipy.special``, if the program uses them and they are not registered yet.
+
+    Returns:
+        Whether they were registered now.
+    """
+    name = "undertow.primitives.scipy_special"
+    if "scipy.special" not in sys.modules or name in sys.modules:
+        return False
+    importlib.import_module(name)
+    return True
 
 
 def answers(
@@ -288,7 +306,9 @@ def count_of(x: Any, axis: tuple[int, ...] | None = None) -> Any:
 
 
 # Python's operators keep Python numbers what they are; np.exp(2.0), like every function of NumPy's, does not.
-OPERATORS: Final = frozenset((np.add, np.subtract, np.multiply, np.divide, np.power, np.negative, np.absolute))
+OPERATORS: Final = frozenset(
+    (np.add, np.subtract, np.multiply, np.divide, np.power, np.negative, np.absolute, np.floor_divide, np.remainder)
+)
 
 
 def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool]:

@@ -25,7 +25,8 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
-from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
+from undertow.trace.options import with_options
+from undertow.trace.where import explain_failure, holds_user_code, scipy_remedy, user_frame, user_line
 
 
 def constant(value: Any) -> Node:
@@ -199,18 +200,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return Tracer(node, trace, base if base._owner is None else base._owner)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
-        name = f"np.{ufunc.__name__}"
         if method != "__call__":
             return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs:
-            out = kwargs.get("out")
-            if out is not None and isinstance(out[0], np.ndarray):
-                raise InPlaceError(
-                    f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
-                    f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
-                )
-            option = next(iter(kwargs))
-            raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
+            args = with_options(P.name_of(ufunc), args, kwargs)
         primitive = P.UFUNCS.get(ufunc)
         if primitive is not None:
             return self.bind(primitive, args, {})
@@ -221,6 +214,8 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
+        if answer is None and isinstance(function, np.ufunc) and P.load_scipy():
+            return self.__array_ufunc__(function, "__call__", *args, **kwargs)  # SciPy's are known from now on
         if answer is None:
             self._ask_for_sizes(args, P.name_of(function))
             raise UnsupportedError(self._unknown(P.name_of(function)))
@@ -349,6 +344,9 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         self._ask_for_sizes((self,), "a plain array")
+        remedy = scipy_remedy()
+        if remedy is not None:
+            raise UnsupportedError(f"{user_line()}: {remedy}")
         raise InPlaceError(
             f"{user_line()}: a traced value cannot become a plain NumPy array (np.array, np.asarray, or writing it "
             f"into one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, "
@@ -442,7 +440,12 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress"}):
+for _name in sorted(
+    set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress", "real", "imag"}
+):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))
+
+for _name in ("real", "imag"):
+    setattr(Tracer, _name, property(_method(getattr(np, _name))))
