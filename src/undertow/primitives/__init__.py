@@ -1,5 +1,11 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
+from undertow.primitives import diagonal as _diagonal
+from undertow.primitives import edit as _edit
+from undertow.primitives import grid as _grid
+from undertow.primitives import pad as _pad
+from undertow.primitives import split as _split
+from undertow.primitives import windows as _windows
 from undertow.primitives.arithmetic import (
     absolute,
     add,
@@ -19,6 +25,7 @@ from undertow.primitives.compare import equal, greater, greater_equal, less, les
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, one_hot, update
 from undertow.primitives.join import concatenate
+from undertow.primitives.like import CONSTRUCTORS, fill_like
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
 from undertow.primitives.record import (
@@ -53,6 +60,7 @@ from undertow.primitives.shape import (
 from undertow.primitives.special import clip_cotangent, identity, size, stop_gradient
 
 __all__ = [
+    "CONSTRUCTORS",
     "FUNCTIONS",
     "NOT_IMPLEMENTED",
     "NO_GRADIENT",
@@ -79,6 +87,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "fill_like",
     "getitem",
     "greater",
     "greater_equal",

@@ -25,6 +25,7 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+from undertow.trace.methods import ArrayMethods
 from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
 
 
@@ -122,7 +123,7 @@ def name_locals(frame: FrameType) -> None:
                 node.name = name
 
 
-class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
+class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     """Stands for an array while a function is traced. It behaves like one and cannot be written to.
 
     ``x += v`` rebinds it to the sum. Views of it that were made before then are stale: using one is an
@@ -205,6 +206,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
+        if answer is None and function in P.CONSTRUCTORS:
+            raise UnsupportedError(
+                f"{user_line()}: {P.name_of(function)}(…, like=…) cannot be traced. Leave like= out: a plain array "
+                f"is a constant. For an array to write traced values into, start from np.zeros_like of a traced one."
+            )
         if answer is None:
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
@@ -256,11 +262,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         """Return a size as a value to compute with."""
         return self.trace.size(size)
 
-    @property
-    def T(self) -> Tracer:
-        """The axes in reverse order."""
-        return self.bind(P.transpose, (self,), {"axes": tuple(reversed(range(self.ndim)))})
-
     def as_size(self) -> Size:
         """Return the symbolic size that this traced number is."""
         node = self.node
@@ -307,10 +308,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def __index__(self) -> int:
         return int(self._value("the number").__index__())
-
-    def item(self) -> Any:
-        """The one number, where values are known."""
-        return self._value("the number").item()
 
     def __len__(self) -> int:
         if not self.node.spec.shape:
@@ -376,28 +373,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __ipow__(self, other: Any) -> Tracer:
         return self._write(self**other)
 
-    # -- methods: each is the NumPy function of that name ------------------------------------------
-
-    def astype(self, dtype: Any, **_: Any) -> Tracer:
-        """The same values in another dtype."""
-        return self.bind(P.astype, (self,), {"dtype": np.dtype(dtype)})
-
-    def copy(self) -> Tracer:
-        """A value of its own, that no view shares."""
-        return self.bind(P.identity, (self,), {})
-
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
-        """The same as ``np.reshape``."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
-
-    def transpose(self, *axes: Any) -> Any:
-        """The same as ``np.transpose``."""
-        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)
-
-    def flatten(self) -> Any:
-        """A copy with one axis."""
-        return np.ravel(self).copy()
-
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
@@ -409,7 +384,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress"}):
+for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "compress"}):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))
