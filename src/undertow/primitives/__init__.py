@@ -1,11 +1,7 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
-from undertow.primitives import diagonal as _diagonal
-from undertow.primitives import edit as _edit
-from undertow.primitives import grid as _grid
-from undertow.primitives import pad as _pad
-from undertow.primitives import split as _split
-from undertow.primitives import windows as _windows
+from undertow.primitives import grid as grid
+from undertow.primitives import split as split
 from undertow.primitives.arithmetic import (
     absolute,
     add,
@@ -21,11 +17,15 @@ from undertow.primitives.arithmetic import (
     square,
     subtract,
 )
+from undertow.primitives.arrange import flip, repeat, roll, rot90, tile
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
+from undertow.primitives.diagonal import diagonal, put_diagonal, tril, triu
+from undertow.primitives.edit import delete, insert
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, one_hot, update
 from undertow.primitives.join import concatenate
 from undertow.primitives.like import CONSTRUCTORS, fill_like
+from undertow.primitives.pad import fold_pad, pad
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
 from undertow.primitives.record import (
@@ -58,29 +58,33 @@ from undertow.primitives.shape import (
     transpose,
 )
 from undertow.primitives.special import clip_cotangent, identity, size, stop_gradient
+from undertow.primitives.windows import add_windows, sliding_windows
 
 __all__ = [
+    "Answer",
     "CONSTRUCTORS",
+    "Code",
     "FUNCTIONS",
+    "Kink",
     "NOT_IMPLEMENTED",
     "NO_GRADIENT",
     "OPERATORS",
-    "REGISTRY",
-    "UFUNCS",
-    "ZERO",
-    "Answer",
-    "Code",
-    "Kink",
     "Primitive",
+    "REGISTRY",
     "Sample",
     "Traced",
+    "UFUNCS",
+    "ZERO",
     "absolute",
     "add",
+    "add_windows",
     "astype",
     "broadcast_to",
     "clip_cotangent",
     "concatenate",
     "count_of",
+    "delete",
+    "diagonal",
     "divide",
     "dtype_of",
     "equal",
@@ -88,12 +92,15 @@ __all__ = [
     "expand_dims",
     "expm1",
     "fill_like",
+    "flip",
+    "fold_pad",
     "getitem",
     "greater",
     "greater_equal",
     "identity",
     "index",
     "index_add",
+    "insert",
     "less",
     "less_equal",
     "log",
@@ -112,15 +119,21 @@ __all__ = [
     "negative",
     "not_equal",
     "one_hot",
+    "pad",
     "power",
     "prod",
     "prod_others",
+    "put_diagonal",
     "reciprocal",
+    "repeat",
     "reshape",
+    "roll",
+    "rot90",
     "shape_of",
     "sigmoid",
     "sign",
     "size",
+    "sliding_windows",
     "softmax",
     "softplus",
     "spec_of",
@@ -131,7 +144,10 @@ __all__ = [
     "subtract",
     "sum_",
     "tanh",
+    "tile",
     "transpose",
+    "tril",
+    "triu",
     "update",
     "where",
 ]

@@ -272,7 +272,9 @@ def _repeat_back(ct: Any, out: Any, x: Any, repeats: Size | tuple[int, ...], axi
     shape = shape_of(x)
     if isinstance(repeats, tuple):
         places = np.repeat(np.arange(len(repeats)), repeats)
-        return index_add(ct, places, index=((Slice(),) * axis + (Pick(0),)) + (Slice(),) * (len(shape) - axis - 1), shape=shape)
+        return index_add(
+            ct, places, index=((Slice(),) * axis + (Pick(0),)) + (Slice(),) * (len(shape) - axis - 1), shape=shape
+        )
     return np.sum(reshape(ct, shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :])), axis=axis + 1)
 
 

@@ -25,7 +25,9 @@ def one_axis(function: str, axis: Any, shape: Shape) -> int:
     return int(at % len(shape))
 
 
-@answers(np.swapaxes, samples=calls(((2, 3, 4), 0, 2), ((2, 3, 4), -1, 1), ((2, 3), 0, 0), ((3,), 0, -1), ((0, 2), 0, 1)))
+@answers(
+    np.swapaxes, samples=calls(((2, 3, 4), 0, 2), ((2, 3, 4), -1, 1), ((2, 3), 0, 0), ((3,), 0, -1), ((0, 2), 0, 1))
+)
 def _swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     shape = shape_of(a)
     order = list(range(len(shape)))
@@ -59,7 +61,9 @@ def move_axis(x: Any, source: int, destination: int) -> Any:
     return x if source == destination else transpose(x, axes=tuple(order))
 
 
-@answers(np.rollaxis, samples=calls(((2, 3, 4), 2), ((2, 3, 4), 0, 3), ((2, 3, 4), 1, -1), ((2, 3, 4), -1, 1), ((3,), 0)))
+@answers(
+    np.rollaxis, samples=calls(((2, 3, 4), 2), ((2, 3, 4), 0, 3), ((2, 3, 4), 1, -1), ((2, 3, 4), -1, 1), ((3,), 0))
+)
 def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     shape = shape_of(a)
     ndim, at = len(shape), one_axis("np.rollaxis", axis, shape)

@@ -130,7 +130,16 @@ def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 @answers(
     np.diag,
     samples=calls(
-        ((3,),), ((3,), 1), ((2,), -2), ((1,),), ((3, 3),), ((2, 4), 1), ((4, 2), {"k": -1}), ((0,),), ((0,), 1), ((2, 2), 3)
+        ((3,),),
+        ((3,), 1),
+        ((2,), -2),
+        ((1,),),
+        ((3, 3),),
+        ((2, 4), 1),
+        ((4, 2), {"k": -1}),
+        ((0,),),
+        ((0,), 1),
+        ((2, 2), 3),
     ),
 )
 def _diag(v: Any, k: int = 0) -> Any:
@@ -150,7 +159,9 @@ def _diagflat(v: Any, k: int = 0) -> Any:
     return _diag(_ravel(v), k)
 
 
-@answers(np.fill_diagonal, samples=lambda: [Sample((np.zeros((3, 3), int), 7)), Sample((np.zeros((5, 2), int), 7, True))])
+@answers(
+    np.fill_diagonal, samples=lambda: [Sample((np.zeros((3, 3), int), 7)), Sample((np.zeros((5, 2), int), 7, True))]
+)
 def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     shape = shape_of(a)
     if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
@@ -209,7 +220,9 @@ tril, triu = _triangle(np.tril), _triangle(np.triu)
 def _answer_triangle(primitive: Primitive, function: Any) -> None:
     @answers(
         function,
-        samples=calls(((3, 3),), ((2, 4), 1), ((4, 2), {"k": -1}), ((2, 2, 3),), ((3,),), ((3,), -1), ((0, 2),), ((1, 1),)),
+        samples=calls(
+            ((3, 3),), ((2, 4), 1), ((4, 2), {"k": -1}), ((2, 2, 3),), ((3,),), ((3,), -1), ((0, 2),), ((1, 1),)
+        ),
     )
     def triangle(m: Any, k: int = 0) -> Any:
         shape = shape_of(m)

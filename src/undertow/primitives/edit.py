@@ -12,10 +12,10 @@ from undertow.primitives.arrange import MOST_WRITTEN, known_positions, tile
 from undertow.primitives.axes import move_axis, one_axis
 from undertow.primitives.index import index
 from undertow.primitives.join import join
+from undertow.primitives.like import fill_like
 from undertow.primitives.record import Code, Primitive, Sample, answers, shape_of
 from undertow.primitives.sampling import calls, draw
 from undertow.primitives.shape import _ravel, reshape, sizes_of
-from undertow.primitives.like import fill_like
 
 Places = tuple[int, ...]
 
@@ -197,7 +197,11 @@ def _insert_samples() -> list[Sample]:
         ((), 0, (), {}),
     ]
     made = [Sample((draw(a, 1), obj, draw(v, 2)), params) for a, obj, v, params in rows]
-    return [*made, Sample((draw((2, 2), 1), 1, 7.5), {"axis": 1}), Sample((np.arange(3.0), 1, [draw((), 2), draw((), 3)]))]
+    return [
+        *made,
+        Sample((draw((2, 2), 1), 1, 7.5), {"axis": 1}),
+        Sample((np.arange(3.0), 1, [draw((), 2), draw((), 3)])),
+    ]
 
 
 @answers(np.insert, samples=_insert_samples)
@@ -243,7 +247,9 @@ def _append(arr: Any, values: Any, axis: Any = None) -> Any:
 
 @answers(
     np.resize,
-    samples=calls(((2, 3), (3, 4)), ((3,), 2), ((3,), 7), ((2, 3), (3, 2)), ((), 3), ((3,), (0, 2)), ((0,), (2,)), ((2,), ())),
+    samples=calls(
+        ((2, 3), (3, 4)), ((3,), 2), ((3,), 7), ((2, 3), (3, 2)), ((), 3), ((3,), (0, 2)), ((0,), (2,)), ((2,), ())
+    ),
 )
 def _resize(a: Any, new_shape: Any) -> Any:
     shape = sizes_of(new_shape)

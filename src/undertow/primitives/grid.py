@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError, ShapeError
-from undertow.graph import Dim, NeedsConcreteSize
+from undertow.graph import Dim, NeedsConcreteSize, Size
 from undertow.primitives.axes import move_axis, one_axis
 from undertow.primitives.index import index
 from undertow.primitives.record import Sample, answers, shape_of
@@ -41,9 +41,9 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
     if indexing == "xy" and len(xi) > 1:
         places[:2] = [1, 0]
     sizes = [fill_in(shape_of(x), (-1,))[0] if shape_of(x) else 1 for x in xi]
-    full = [1] * len(xi)
+    full: list[Size] = [1] * len(xi)
     for place, size in zip(places, sizes, strict=True):
-        full[place] = size  # type: ignore[call-overload]
+        full[place] = size
     grids = []
     for x, place, size in zip(xi, places, sizes, strict=True):
         x = reshape(x, shape=tuple(size if i == place else 1 for i in range(len(xi))))

@@ -149,7 +149,9 @@ def _hstack(tup: Any, *, dtype: Any = None, casting: Any = None) -> Any:
 
 @answers(
     np.dstack,
-    samples=calls(([(3,), (3,)],), ([(2, 3), (2, 3)],), ([(2, 3, 1), (2, 3)],), ([(), ()],), ((2, 3),), ([(0, 2), (0, 2)],)),
+    samples=calls(
+        ([(3,), (3,)],), ([(2, 3), (2, 3)],), ([(2, 3, 1), (2, 3)],), ([(), ()],), ((2, 3),), ([(0, 2), (0, 2)],)
+    ),
 )
 def _dstack(tup: Any) -> Any:
     return join("np.dstack", [to_3d(x) for x in _listed(tup)], 2)

@@ -21,7 +21,7 @@ from undertow.primitives.sampling import calls, draw
 from undertow.primitives.shape import astype, broadcast_to, known_value, real_dtype, sizes_of
 
 # Functions that make an array from numbers and take like=.
-CONSTRUCTORS = frozenset((
+CONSTRUCTORS: frozenset[Any] = frozenset((
     np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require, np.zeros, np.ones,
     np.empty, np.full, np.eye, np.identity, np.tri, np.arange, np.frombuffer, np.fromfunction, np.fromiter,
     np.fromstring, np.fromfile, np.loadtxt, np.genfromtxt,
@@ -79,7 +79,7 @@ def _full_like(
     wanted = real_dtype(dtype if dtype is not None else dtype_of(a))
     sizes = shape_of(a) if shape is None else sizes_of(shape)
     owner = fill_value if isinstance(fill_value, Traced) else a
-    filled = owner.bind(broadcast_to, (fill_value,), {"shape": sizes})  # type: ignore[arg-type]
+    filled = owner.bind(broadcast_to, (fill_value,), {"shape": sizes})
     return filled.copy() if dtype_of(filled) == wanted else astype(filled, dtype=wanted)
 
 
@@ -126,7 +126,7 @@ def _result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
 
 @answers(np.can_cast, samples=_of_integers(np.float64))
 def _can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
-    return np.can_cast(*[dtype_of(x) if isinstance(x, Traced) else x for x in (from_, to)], casting=casting)
+    return np.can_cast(dtype_of(from_) if isinstance(from_, Traced) else from_, to, casting)
 
 
 @answers(np.common_type, samples=_of_integers())

@@ -100,7 +100,7 @@ def _pad_samples() -> list[Sample]:
 
 pad: Primitive = Primitive(
     name="pad",
-    forward=lambda x, width, mode, options: np.pad(x, width, mode, **dict(options)),  # type: ignore[call-overload]
+    forward=lambda x, width, mode, options: np.pad(x, width, mode, **dict(options)),
     infer=_infer_pad,
     vjps=(_pad_back,),
     spell=_spell_pad,
@@ -248,7 +248,7 @@ def _statistic_piece(mode: str, lengths: list[list[Any]]) -> Piece:
         size, length = shape_of(x)[axis], lengths[axis][side]
         if length is None or length > size:
             return _spread(statistic(x, axis=axis, keepdims=True), axis, width)
-        part = slice(size - length, None) if side else slice(0, length)  # type: ignore[operator]
+        part = slice(size - length, None) if side else slice(0, length)
         return _spread(statistic(_part(x, axis, part), axis=axis, keepdims=True), axis, width)
 
     return piece
@@ -343,7 +343,9 @@ def _pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> 
     if mode == "constant" and any(isinstance(value, Traced) for pair in pairs for value in pair):
         return _assemble(array, width, _constant_piece(pairs))
     if mode in ("constant", *_COPIES) and option != "odd":
-        given = () if option is None else ((_ALLOWED[mode], tuple(map(tuple, pairs)) if mode == "constant" else option),)
+        given = (
+            () if option is None else ((_ALLOWED[mode], tuple(map(tuple, pairs)) if mode == "constant" else option),)
+        )
         return pad(array, width=width, mode=mode, options=given)
     return _computed(array, width, mode, pairs)
 
@@ -355,7 +357,9 @@ def _computed(array: Any, width: Width, mode: str, pairs: list[list[Any]]) -> An
         UnsupportedError: the array holds integers, which NumPy would round to.
     """
     if dtype_of(array).kind != "f":
-        raise UnsupportedError(f"np.pad(…, mode={mode!r}) of {dtype_of(array)} cannot be traced. Convert to floats first.")
+        raise UnsupportedError(
+            f"np.pad(…, mode={mode!r}) of {dtype_of(array)} cannot be traced. Convert to floats first."
+        )
     empty = next((i for i, size in enumerate(shape_of(array)) if size == 0 and any(width[i])), None)
     if empty is not None:
         raise ShapeError(f"np.pad: axis {empty} of {show_shape(shape_of(array))} has no element to pad with.")

@@ -314,7 +314,7 @@ expand_dims = Primitive(
 )
 def _expand_dims(a: Any, axis: Any) -> Any:
     axes = axis if isinstance(axis, tuple | list) else (axis,)
-    return expand_dims(a, axis=normalize_axis(tuple(axes), len(shape_of(a)) + len(axes)))
+    return expand_dims(a, axis=normalize_axis(tuple(axes), len(shape_of(a)) + len(axes))) if axes else a
 
 
 squeeze: Primitive = Primitive(
@@ -338,7 +338,14 @@ squeeze: Primitive = Primitive(
 @answers(
     np.squeeze,
     samples=calls(
-        ((1, 3, 1),), ((1, 3, 1), 0), ((1, 3, 1), -1), ((1, 3, 1), (0, 2)), ((1,),), ((2, 3),), ((1, 0), {"axis": 0}), ((),)
+        ((1, 3, 1),),
+        ((1, 3, 1), 0),
+        ((1, 3, 1), -1),
+        ((1, 3, 1), (0, 2)),
+        ((1,),),
+        ((2, 3),),
+        ((1, 0), {"axis": 0}),
+        ((),),
     ),
 )
 def _squeeze(a: Any, axis: Any = None) -> Any:
@@ -350,6 +357,7 @@ def _squeeze(a: Any, axis: Any = None) -> Any:
 
 
 # ---- dtype ---------------------------------------------------------------------------------------
+
 
 def real_dtype(dtype: Any) -> np.dtype[Any]:
     """Return a dtype that can be traced.

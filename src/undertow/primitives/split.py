@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,14 @@ def _cut(function: str, x: Any, axis: Any, sections: Any, equal: bool) -> list[A
         whole, extra = divmod(size, count)
         ends = [None, *(i * whole + min(i, extra) for i in range(1, count)), None]
     full = (slice(None),) * at
-    return [index(x, (*full, slice(start, stop))) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    return [index(x, (*full, slice(start, stop))) for start, stop in pairwise(ends)]
 
 
 @answers(
     np.split,
     samples=calls(
-        ((6,), 3), ((6,), [1, 4]), ((2, 4), 2, 1), ((2, 4), (1, -1), -1), ((4, 2), {"indices_or_sections": 2}), ((3,), 1),
-        ((3,), [0, 5]), ((0, 2), 2, 1), ((6,), np.array([2, 3])),
+        ((6,), 3), ((6,), [1, 4]), ((2, 4), 2, 1), ((2, 4), (1, -1), -1), ((4, 2), {"indices_or_sections": 2}),
+        ((3,), 1),         ((3,), [0, 5]), ((0, 2), 2, 1), ((6,), np.array([2, 3])),
     ),
 )  # fmt: skip
 def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
@@ -55,7 +56,9 @@ def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 @answers(
     np.array_split,
-    samples=calls(((7,), 3), ((2, 5), 3, 1), ((5, 2), [2, 3]), ((2,), 4), ((7, 2), {"indices_or_sections": 2, "axis": 0})),
+    samples=calls(
+        ((7,), 3), ((2, 5), 3, 1), ((5, 2), [2, 3]), ((2,), 4), ((7, 2), {"indices_or_sections": 2, "axis": 0})
+    ),
 )
 def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return _cut("np.array_split", ary, axis, indices_or_sections, equal=False)
@@ -63,7 +66,9 @@ def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]
 
 def _at_least(function: str, x: Any, ndim: int) -> None:
     if len(shape_of(x)) < ndim:
-        raise ShapeError(f"{function} needs at least {ndim} axes, and {show_shape(shape_of(x))} has {len(shape_of(x))}.")
+        raise ShapeError(
+            f"{function} needs at least {ndim} axes, and {show_shape(shape_of(x))} has {len(shape_of(x))}."
+        )
 
 
 @answers(np.hsplit, samples=calls(((6,), 2), ((2, 4), 2), ((2, 4), [1]), ((2, 4, 2), 4)))

@@ -49,7 +49,7 @@ _CASES: tuple[tuple[tuple[int, ...], Ints, Ints], ...] = (
 
 sliding_windows: Primitive = Primitive(
     name="sliding_windows",
-    forward=lambda x, window, axis: np.lib.stride_tricks.sliding_window_view(x, window, axis),  # type: ignore[call-overload]
+    forward=lambda x, window, axis: np.lib.stride_tricks.sliding_window_view(x, window, axis),
     infer=lambda x, window, axis: Spec(_windowed(x.shape, window, axis), x.dtype),
     vjps=(lambda ct, out, x, window, axis: add_windows(ct, shape=shape_of(x), window=window, axis=axis),),
     spell=_spell_windows,
@@ -64,7 +64,7 @@ sliding_windows: Primitive = Primitive(
 
 def _add_windows(windows: Any, shape: tuple[int, ...], window: Ints, axis: Ints) -> Any:
     result = np.zeros(shape, windows.dtype)
-    view = np.lib.stride_tricks.sliding_window_view(result, window, axis, writeable=True)  # type: ignore[call-overload]
+    view = np.lib.stride_tricks.sliding_window_view(result, window, axis, writeable=True)
     for place in np.ndindex(*window):  # the elements at one place of all windows are different ones
         view[(..., *place)] += windows[(..., *place)]
     return result
@@ -113,5 +113,7 @@ def _sliding_window_view(
     named = range(len(shape)) if axis is None else axis if np.iterable(axis) else (axis,)
     axes = tuple(one_axis("np.lib.stride_tricks.sliding_window_view", i, shape) for i in named)
     if len(window) != len(axes):
-        raise ShapeError(f"a window {window} has {len(window)} sizes for {len(axes)} axes. Give one for each, or axis=.")
+        raise ShapeError(
+            f"a window {window} has {len(window)} sizes for {len(axes)} axes. Give one for each, or axis=."
+        )
     return sliding_windows(x, window=window, axis=axes)

@@ -27,12 +27,12 @@ class ArrayMethods(P.Traced):
     @property
     def T(self) -> Any:
         """The axes in reverse order."""
-        return np.transpose(self)  # type: ignore[call-overload]
+        return np.transpose(self)
 
     @property
     def mT(self) -> Any:
         """The last two axes exchanged."""
-        return np.matrix_transpose(self)  # type: ignore[call-overload]
+        return np.matrix_transpose(self)
 
     @property
     def real(self) -> Any:
@@ -42,7 +42,7 @@ class ArrayMethods(P.Traced):
     @property
     def imag(self) -> Any:
         """Zeros: complex numbers are out of scope."""
-        return np.imag(self)  # type: ignore[call-overload]
+        return np.imag(self)
 
     def conj(self) -> Any:
         """A copy: complex numbers are out of scope."""
@@ -63,7 +63,7 @@ class ArrayMethods(P.Traced):
 
     def transpose(self, *axes: Any) -> Any:
         """The same as ``np.transpose``."""
-        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)  # type: ignore[call-overload]
+        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)
 
     # -- copies --------------------------------------------------------------------------------------
 
@@ -81,7 +81,9 @@ class ArrayMethods(P.Traced):
         """A copy with one axis."""
         return np.ravel(self, order).copy()  # type: ignore[call-overload]
 
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
         """The same values in another dtype."""
         return P.FUNCTIONS[np.astype].apply(self, dtype, casting=casting, copy=copy)
 
@@ -109,7 +111,7 @@ class ArrayMethods(P.Traced):
 
     def fill(self, value: Any) -> None:
         """Write one number everywhere."""
-        self[...] = value  # type: ignore[index]
+        self[...] = value
 
     def resize(self, *_: Any, **__: Any) -> NoReturn:
         """Refused: it would change what the other names of this array hold."""
