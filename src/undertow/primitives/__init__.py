@@ -1,5 +1,6 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
+from undertow.primitives import diag as diag
 from undertow.primitives import grid as grid
 from undertow.primitives import split as split
 from undertow.primitives.arithmetic import (
@@ -19,7 +20,7 @@ from undertow.primitives.arithmetic import (
 )
 from undertow.primitives.arrange import flip, repeat, roll, rot90, tile
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
-from undertow.primitives.diagonal import diagonal, put_diagonal, tril, triu
+from undertow.primitives.diagonal import diagonal, put_diagonal, trace, tril, triu
 from undertow.primitives.edit import delete, insert
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, one_hot, update
@@ -145,6 +146,7 @@ __all__ = [
     "sum_",
     "tanh",
     "tile",
+    "trace",
     "transpose",
     "tril",
     "triu",

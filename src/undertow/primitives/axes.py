@@ -75,14 +75,6 @@ def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     return transpose(a, axes=tuple(order))
 
 
-@answers(np.matrix_transpose, samples=calls(((2, 3),), ((4, 2, 3),), ((1, 1),), ((2, 0, 3),)))
-def _matrix_transpose(x: Any, /) -> Any:
-    ndim = len(shape_of(x))
-    if ndim < 2:
-        raise ShapeError(f"np.matrix_transpose needs at least 2 axes, and {show_shape(shape_of(x))} has {ndim}.")
-    return transpose(x, axes=(*range(ndim - 2), ndim - 1, ndim - 2))
-
-
 def _each(arrays: tuple[Any, ...], bring: Any) -> Any:
     found = tuple(bring(x) for x in arrays)
     return found[0] if len(found) == 1 else found

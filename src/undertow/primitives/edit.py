@@ -56,7 +56,9 @@ delete: Primitive = Primitive(
     forward=lambda x, at, axis: np.delete(x, list(at), axis),
     infer=_infer_delete,
     vjps=(_delete_back,),
-    spell=lambda x, *, at, axis, ndim, **_: Code(f"np.delete({x.text}, {_spell_places(at)}{_along(ndim, axis)})"),
+    spell=lambda x, *, at, axis, ndim, **_: Code(
+        f"np.delete({x.text}, {_spell_places(at if len(at) != 1 else at[0])}{_along(ndim, axis)})"
+    ),
     text="{0} without some elements",
     latex=r"\operatorname{{delete}}({0})",
     flow=("{ct}, zero where an element was left out",),
@@ -91,7 +93,10 @@ def _delete(arr: Any, obj: Any, axis: Any = None) -> Any:
     at = one_axis("np.delete", axis, shape_of(arr))
     size = _size_along(shape_of(arr), at)
     obj = known_positions("np.delete", obj)
-    kept = np.delete(np.arange(size), obj)
+    try:
+        kept = np.delete(np.arange(size), obj)
+    except (IndexError, ValueError) as error:
+        raise ShapeError(f"np.delete: {error}.") from None
     gone = np.setdiff1d(np.arange(size), kept)
     if gone.size > MOST_WRITTEN and gone[-1] - gone[0] >= gone.size:
         return index(arr, (*(slice(None),) * at, kept))
@@ -253,6 +258,8 @@ def _append(arr: Any, values: Any, axis: Any = None) -> Any:
 )
 def _resize(a: Any, new_shape: Any) -> Any:
     shape = sizes_of(new_shape)
+    if any(isinstance(size, int) and size < 0 for size in shape):
+        raise ShapeError(f"np.resize: {show_shape(shape)} has a negative size.")
     wanted, size = total(shape), total(shape_of(a))
     if not wanted or not size:
         return fill_like(a, 0, shape=shape)

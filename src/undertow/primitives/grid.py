@@ -11,9 +11,9 @@ from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, Size
 from undertow.primitives.axes import move_axis, one_axis
 from undertow.primitives.index import index
-from undertow.primitives.record import Sample, answers, shape_of
+from undertow.primitives.record import Sample, Traced, answers, shape_of
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import _expand_dims, broadcast_to, fill_in, reshape
+from undertow.primitives.shape import _expand_dims, fill_in, reshape, spread
 
 
 def _meshgrid_samples() -> list[Sample]:
@@ -44,10 +44,10 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
     full: list[Size] = [1] * len(xi)
     for place, size in zip(places, sizes, strict=True):
         full[place] = size
-    grids = []
+    grids, like = [], next((x for x in xi if isinstance(x, Traced)), None)
     for x, place, size in zip(xi, places, sizes, strict=True):
         x = reshape(x, shape=tuple(size if i == place else 1 for i in range(len(xi))))
-        x = x if sparse else broadcast_to(x, shape=tuple(full))
+        x = x if sparse else spread(x, tuple(full), like)
         grids.append(x.copy() if copy else x)
     return tuple(grids)
 
@@ -84,7 +84,7 @@ def _apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: An
     stacked = reshape(np.stack(found), shape=(*rest, *inner))
     for i in range(len(inner)):  # the axes of the results go where the axis was
         stacked = move_axis(stacked, len(rest) + i, at + i)
-    return stacked
+    return stacked.copy()
 
 
 @answers(

@@ -41,7 +41,7 @@ def _infer_concatenate(*xs: Spec, axis: int) -> Spec:
 def _concatenate_back(position: int, ct: Any, out: Any, *xs: Any, axis: int) -> Any:
     shapes = [shape_of(x) for x in xs]
     start, stop = count_along(axis, shapes[:position]), count_along(axis, shapes[: position + 1])
-    return ct[(slice(None),) * axis + (slice(start, stop),)]
+    return ct[(slice(None),) * axis + (slice(start or None, stop if position + 1 < len(xs) else None),)]
 
 
 concatenate = Primitive(

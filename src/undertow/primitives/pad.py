@@ -19,7 +19,7 @@ from undertow.primitives.index import index
 from undertow.primitives.join import concatenate
 from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, dtype_of, shape_of
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import astype, broadcast_to
+from undertow.primitives.shape import astype, broadcast_to, spread
 
 Width = tuple[tuple[int, int], ...]
 Options = tuple[tuple[str, Any], ...]
@@ -45,16 +45,8 @@ def _infer_pad(x: Spec, width: Width, mode: str, options: Options) -> Spec:
 
 def _pad_back(ct: Any, out: Any, x: Any, width: Width, mode: str, options: Options) -> Any:
     if mode == "constant":
-        return index(ct, _inner(shape_of(x), width))
+        return index(ct, tuple(slice(before or None, -after or None) for before, after in width))
     return fold_pad(ct, width=width, mode=mode)
-
-
-def _inner(shape: Shape, width: Width) -> tuple[slice, ...]:
-    """Make the index of the array within the padded one."""
-    return tuple(
-        slice(before, before + size) if before or after else slice(None)  # type: ignore[operator]
-        for size, (before, after) in zip(shape, width, strict=True)
-    )
 
 
 def _write_pairs(pairs: tuple[tuple[Any, Any], ...]) -> str:
@@ -203,7 +195,7 @@ def _part(x: Any, axis: int, part: slice) -> Any:
     return index(x, (*(slice(None),) * axis, part))
 
 
-def _spread(piece: Any, axis: int, width: int) -> Any:
+def _repeated(piece: Any, axis: int, width: int) -> Any:
     shape = shape_of(piece)
     return broadcast_to(piece, shape=(*shape[:axis], width, *shape[axis + 1 :]))
 
@@ -222,7 +214,7 @@ def _constant_piece(values: list[list[Any]]) -> Piece:
     def piece(x: Any, axis: int, width: int, side: int) -> Any:
         value, shape = values[axis][side], shape_of(x)
         value = astype(value, dtype=dtype_of(x)) if isinstance(value, Traced) else dtype_of(x).type(value)
-        return broadcast_to(value, shape=(*shape[:axis], width, *shape[axis + 1 :]))
+        return spread(value, (*shape[:axis], width, *shape[axis + 1 :]), x)
 
     return piece
 
@@ -247,9 +239,9 @@ def _statistic_piece(mode: str, lengths: list[list[Any]]) -> Piece:
     def piece(x: Any, axis: int, width: int, side: int) -> Any:
         size, length = shape_of(x)[axis], lengths[axis][side]
         if length is None or length > size:
-            return _spread(statistic(x, axis=axis, keepdims=True), axis, width)
+            return _repeated(statistic(x, axis=axis, keepdims=True), axis, width)
         part = slice(size - length, None) if side else slice(0, length)
-        return _spread(statistic(_part(x, axis, part), axis=axis, keepdims=True), axis, width)
+        return _repeated(statistic(_part(x, axis, part), axis=axis, keepdims=True), axis, width)
 
     return piece
 
@@ -260,7 +252,7 @@ def _reflected_piece(mode: str, shape: Shape) -> Piece:
 
     def piece(x: Any, axis: int, width: int, side: int) -> Any:
         if shape[axis] == 1:
-            return _spread(_edge(x, axis, side), axis, width)
+            return _repeated(_edge(x, axis, side), axis, width)
         pieces: list[Any] = []
         while width:
             chunk = min(width, shape[axis] - skip)  # type: ignore[operator]
@@ -342,24 +334,14 @@ def _pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> 
     pairs = [[None, None]] * len(shape) if plain else pairs_of("np.pad", option, len(shape))
     if mode == "constant" and any(isinstance(value, Traced) for pair in pairs for value in pair):
         return _assemble(array, width, _constant_piece(pairs))
-    if mode in ("constant", *_COPIES) and option != "odd":
-        given = (
-            () if option is None else ((_ALLOWED[mode], tuple(map(tuple, pairs)) if mode == "constant" else option),)
-        )
+    if (mode in ("constant", *_COPIES) and option != "odd") or dtype_of(array).kind != "f":
+        given = () if option is None else ((_ALLOWED[mode], option if plain else tuple(map(tuple, pairs))),)
         return pad(array, width=width, mode=mode, options=given)
     return _computed(array, width, mode, pairs)
 
 
 def _computed(array: Any, width: Width, mode: str, pairs: list[list[Any]]) -> Any:
-    """Pad in one of the modes that compute their elements.
-
-    Raises:
-        UnsupportedError: the array holds integers, which NumPy would round to.
-    """
-    if dtype_of(array).kind != "f":
-        raise UnsupportedError(
-            f"np.pad(…, mode={mode!r}) of {dtype_of(array)} cannot be traced. Convert to floats first."
-        )
+    """Pad floats in one of the modes that compute their elements."""
     empty = next((i for i, size in enumerate(shape_of(array)) if size == 0 and any(width[i])), None)
     if empty is not None:
         raise ShapeError(f"np.pad: axis {empty} of {show_shape(shape_of(array))} has no element to pad with.")

@@ -248,6 +248,11 @@ broadcast_to = Primitive(
 )
 
 
+def spread(x: Any, shape: Shape, like: Any) -> Any:
+    """Broadcast an array that may be plain; where ``like`` is traced, the sizes may be symbolic."""
+    return like.bind(broadcast_to, (x,), {"shape": shape}) if isinstance(like, Traced) else broadcast_to(x, shape=shape)
+
+
 @answers(
     np.broadcast_to,
     samples=calls(((3,), (2, 3)), ((), 4), ((2, 1), [2, 3]), ((1,), 3), ((1, 3), (2, 2, 3)), ((3,), (0, 3))),
@@ -267,7 +272,8 @@ def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
 )
 def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     shape = broadcast_shapes(*[shape_of(x) for x in args])
-    return tuple(x if shape_of(x) == shape and isinstance(x, Traced) else broadcast_to(x, shape=shape) for x in args)
+    like = next((x for x in args if isinstance(x, Traced)), None)
+    return tuple(x if shape_of(x) == shape and isinstance(x, Traced) else spread(x, shape, like) for x in args)
 
 
 def _expanded(shape: Shape, axis: tuple[int, ...]) -> Shape:
@@ -352,7 +358,7 @@ def _squeeze(a: Any, axis: Any = None) -> Any:
     shape = shape_of(a)
     axes = tuple(i for i, size in enumerate(shape) if size == 1) if axis is None else normalize_axis(axis, len(shape))
     if any(shape[i] != 1 for i in axes):
-        raise ShapeError(f"axis {axis} of {show_shape(shape)} has a size other than 1 and cannot be squeezed.")
+        raise ShapeError(f"np.squeeze: axis {axis} of {show_shape(shape)} has a size other than 1.")
     return squeeze(a, axis=axes) if axes else a
 
 

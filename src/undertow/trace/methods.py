@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,6 +22,9 @@ class ArrayMethods(P.Traced):
     def _value(self, wish: str) -> Any:
         raise NotImplementedError
 
+    def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        raise NotImplementedError
+
     # -- the same array, seen otherwise --------------------------------------------------------------
 
     @property
@@ -33,20 +36,6 @@ class ArrayMethods(P.Traced):
     def mT(self) -> Any:
         """The last two axes exchanged."""
         return np.matrix_transpose(self)
-
-    @property
-    def real(self) -> Any:
-        """The array itself: complex numbers are out of scope."""
-        return self
-
-    @property
-    def imag(self) -> Any:
-        """Zeros: complex numbers are out of scope."""
-        return np.imag(self)
-
-    def conj(self) -> Any:
-        """A copy: complex numbers are out of scope."""
-        return self.copy()
 
     @property
     def flat(self) -> Flat:
@@ -85,7 +74,7 @@ class ArrayMethods(P.Traced):
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
         """The same values in another dtype."""
-        return P.FUNCTIONS[np.astype].apply(self, dtype, casting=casting, copy=copy)
+        return self._apply(np.astype, (self, dtype), {"casting": casting, "copy": copy})
 
     # -- values and sizes ----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from undertow import primitives as P
 from undertow.errors import (
@@ -24,9 +25,9 @@ from undertow.errors import (
     UndertowError,
     UnsupportedError,
 )
-from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, ancestors, show_shape
 from undertow.trace.methods import ArrayMethods
-from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
+from undertow.trace.where import explain_failure, holds_user_code, locate, user_frame, user_line
 
 
 def constant(value: Any) -> Node:
@@ -206,15 +207,14 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
-        if answer is None and function in P.CONSTRUCTORS:
-            raise UnsupportedError(
-                f"{user_line()}: {P.name_of(function)}(…, like=…) cannot be traced. Leave like= out: a plain array "
-                f"is a constant. For an array to write traced values into, start from np.zeros_like of a traced one."
-            )
         if answer is None:
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
             return answer.apply(*args, **kwargs)
+        except NeedsConcreteSize:
+            raise
+        except (UndertowError, AxisError) as error:
+            raise locate(error, answer.name) from None
         except TypeError as error:
             if (
                 isinstance(error, UndertowError)
@@ -226,6 +226,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
 
     @staticmethod
     def _unknown(name: str) -> str:
+        if name.removeprefix("np.") in P.CONSTRUCTORS:
+            return (
+                f"{user_line()}: {name}(…, like=…) cannot be traced. Leave like= out: a plain array is a constant. "
+                f"For an array to write traced values into, start from np.zeros_like of a traced one."
+            )
         return (
             f"{user_line()}: {name} cannot be traced yet. Write it with arithmetic, np.exp, np.log, np.sum, np.where, "
             f"@ and the like, or compute it outside the function and pass the result as an argument."
@@ -278,7 +283,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     def _value(self, wish: str) -> Any:
         if self.node.value is not None:
             return self.node.value
-        if self.node.spec.weak:
+        if self.node.spec.weak or all(x.inputs or x.op in (P.size, CONSTANT) for x in ancestors([self.node])):
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
@@ -384,7 +389,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "compress"}):
+for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress"}):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))

@@ -37,6 +37,14 @@ def user_line() -> str | None:
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
 
 
+def locate(error: Exception, function: str) -> UndertowError:
+    """Return the error of a function's call with the user's line in front, unless it names it already."""
+    line = user_line()
+    if not isinstance(error, UndertowError):
+        error = ShapeError(f"{function}: {error}")
+    return error if line is None or line in str(error) else type(error)(f"{line}: {error}")
+
+
 def holds_user_code(code: CodeType) -> bool:
     """Tell whether names in this function are the user's own."""
     file = code.co_filename
