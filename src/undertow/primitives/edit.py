@@ -51,14 +51,16 @@ def _delete_back(ct: Any, out: Any, x: Any, at: Places, axis: int) -> Any:
     return insert(ct, 0.0, at=tuple(place - i for i, place in enumerate(at)), axis=axis)
 
 
+def _spell_delete(x: Code, *, at: Places, axis: int, ndim: int, **_: Any) -> Code:
+    return Code(f"np.delete({x.text}, {_spell_places(at[0] if len(at) == 1 else at)}{_along(ndim, axis)})")
+
+
 delete: Primitive = Primitive(
     name="delete",
     forward=lambda x, at, axis: np.delete(x, list(at), axis),
     infer=_infer_delete,
     vjps=(_delete_back,),
-    spell=lambda x, *, at, axis, ndim, **_: Code(
-        f"np.delete({x.text}, {_spell_places(at if len(at) != 1 else at[0])}{_along(ndim, axis)})"
-    ),
+    spell=_spell_delete,
     text="{0} without some elements",
     latex=r"\operatorname{{delete}}({0})",
     flow=("{ct}, zero where an element was left out",),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import UnsupportedError
+from undertow.errors import DTypeError, UnsupportedError
 from undertow.primitives.record import (
     Sample,
     Traced,
@@ -86,6 +86,17 @@ def _full_like(
 @answers(np.copy, samples=calls(((2, 3),), ((),), ((0, 2), "F")))
 def _copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
     return a.copy()
+
+
+@answers(
+    np.astype,
+    samples=calls(((2, 3), np.float64), ((1,), "d"), ((), "f8", {"copy": False}), ((0, 2), np.float64), ((3,), int)),
+)
+def _astype(x: Any, dtype: Any, /, *, copy: bool = True, casting: str = "unsafe", **_: Any) -> Any:
+    wanted = real_dtype(dtype)
+    if not np.can_cast(dtype_of(x), wanted, casting):  # type: ignore[arg-type]
+        raise DTypeError(f"{dtype_of(x)} does not become {wanted} with casting={casting!r}. Leave casting= out.")
+    return astype(x, dtype=wanted) if copy or wanted != dtype_of(x) else x
 
 
 # ---- questions: the answers are plain Python, unless they hold the batch size ---------------------

@@ -17,7 +17,7 @@ from undertow.graph import Dim, NeedsConcreteSize, Shape, Size, Spec, show_shape
 from undertow.primitives.arrange import known_positions
 from undertow.primitives.index import index
 from undertow.primitives.join import concatenate
-from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, dtype_of, shape_of
+from undertow.primitives.record import FUNCTIONS, Code, Kink, Primitive, Sample, Traced, answers, dtype_of, shape_of
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, broadcast_to, spread
 
@@ -301,7 +301,7 @@ def _pad_calls() -> list[Sample]:
         ((3,), 2, {"mode": "linear_ramp", "end_values": (5.0, -4.0)}),
         ((2, 3), 1, {"mode": "linear_ramp", "end_values": ((1, 2), (3, 4))}),
     ]
-    for mode in ("mean", "maximum", "minimum"):
+    for mode in ("mean", "maximum", "minimum", *(["median"] if np.median in FUNCTIONS else [])):
         rows += [
             ((2, 3), width, {"mode": mode}),
             ((4,), 2, {"mode": mode, "stat_length": 2}),

@@ -390,14 +390,3 @@ astype: Primitive = Primitive(
     latex_flow=("{ct}",),
     samples=lambda: [Sample((draw(s, 1),), {"dtype": np.dtype(np.float64)}) for s in ((), (1,), (2, 3), (0, 2))],
 )
-
-
-@answers(
-    np.astype,
-    samples=calls(((2, 3), np.float64), ((1,), "d"), ((), "f8", {"copy": False}), ((0, 2), np.float64), ((3,), int)),
-)
-def _astype(x: Any, dtype: Any, /, *, copy: bool = True, casting: str = "unsafe", **_: Any) -> Any:
-    wanted = real_dtype(dtype)
-    if not np.can_cast(dtype_of(x), wanted, casting):  # type: ignore[arg-type]
-        raise DTypeError(f"{dtype_of(x)} does not become {wanted} with casting={casting!r}. Leave casting= out.")
-    return astype(x, dtype=wanted) if copy or wanted != dtype_of(x) else x
