@@ -2,6 +2,7 @@
 
 from undertow.primitives import diag as diag
 from undertow.primitives import grid as grid
+from undertow.primitives import polynomial as polynomial
 from undertow.primitives import split as split
 from undertow.primitives.arithmetic import (
     absolute,
@@ -29,6 +30,7 @@ from undertow.primitives.like import CONSTRUCTORS, fill_like
 from undertow.primitives.pad import fold_pad, pad
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
+from undertow.primitives.ranges import linspace
 from undertow.primitives.record import (
     FUNCTIONS,
     NO_GRADIENT,
@@ -102,6 +104,7 @@ __all__ = [
     "index",
     "index_add",
     "insert",
+    "linspace",
     "less",
     "less_equal",
     "log",

@@ -105,11 +105,16 @@ pad: Primitive = Primitive(
 
 
 def _fold_pad(x: Any, width: Width, mode: str) -> Any:
-    shape = tuple(size - before - after for size, (before, after) in zip(x.shape, width, strict=True))
-    places = np.pad(np.arange(math.prod(shape)).reshape(shape), width, mode)  # type: ignore[call-overload]
-    result = np.zeros(shape, x.dtype)
-    np.add.at(result.reshape(-1), places.reshape(-1), x.reshape(-1))
-    return result
+    for axis, (before, after) in enumerate(width):
+        if before or after:
+            rows = np.moveaxis(x, axis, 0)
+            end = len(rows) - after
+            inner = rows[before:end].copy()
+            source = np.pad(np.arange(end - before), (before, after), mode)  # type: ignore[call-overload]
+            for i in (*range(before), *range(end, len(rows))):
+                inner[source[i]] += rows[i]
+            x = np.moveaxis(inner, 0, axis)
+    return x
 
 
 fold_pad: Primitive = Primitive(
@@ -123,12 +128,17 @@ fold_pad: Primitive = Primitive(
     flow=("pad({ct})",),
     latex_flow=(r"\operatorname{{pad}}({ct})",),
     helper='''def fold_pad(x, width, mode):
-    """The transpose of np.pad: every element is added to the one that padding copied it from."""
-    shape = [size - before - after for size, (before, after) in zip(x.shape, width)]
-    result = np.zeros(shape, x.dtype)
-    places = np.pad(np.arange(result.size).reshape(shape), width, mode)
-    np.add.at(result.reshape(-1), places.reshape(-1), x.reshape(-1))
-    return result''',
+    """The transpose of np.pad: every row of padding is added to the row that it was copied from."""
+    for axis, (before, after) in enumerate(width):
+        if before or after:
+            rows = np.moveaxis(x, axis, 0)
+            end = len(rows) - after
+            inner = rows[before:end].copy()
+            source = np.pad(np.arange(end - before), (before, after), mode)
+            for i in (*range(before), *range(end, len(rows))):
+                inner[source[i]] += rows[i]
+            x = np.moveaxis(inner, 0, axis)
+    return x''',
     samples=lambda: [
         Sample((draw(_padded(shape, width), 2),), {"width": width, "mode": mode})  # type: ignore[arg-type]
         for mode in _COPIES
