@@ -8,7 +8,7 @@ import numpy as np
 
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, show_shape
-from undertow.primitives.record import Sample, Traced, answers, shape_of
+from undertow.primitives.record import Sample, answers, shape_of
 from undertow.primitives.sampling import calls, draw
 from undertow.primitives.shape import _ravel
 
@@ -22,27 +22,6 @@ def _coefficients(function: str, p: Any) -> tuple[Any, int]:
     if isinstance(shape[0], Dim):
         raise NeedsConcreteSize(f"{function} counts the coefficients")
     return p, shape[0]
-
-
-@answers(
-    np.polyval,
-    samples=lambda: [
-        Sample((draw((3,), 1), draw((2, 2), 2))),
-        Sample((draw((4,), 1), draw((), 2))),
-        Sample((draw((1,), 1), draw((3,), 2))),
-        Sample(([draw((), 1), 2.0], draw((3,), 2))),
-        Sample(([1.0, -2.0, 3.0], draw((3,), 2))),
-        Sample((draw((2,), 1), 1.5)),
-    ],
-)
-def _polyval(p: Any, x: Any) -> Any:
-    if isinstance(p, list | tuple):
-        p = np.stack(p) if any(isinstance(c, Traced) for c in p) else np.asarray(p)
-    coefficients = [p[i] for i in range(_coefficients("np.polyval", p)[1])]
-    value = np.zeros_like(x)
-    for i, coefficient in enumerate(coefficients):  # Horner's rule
-        value = value * x + coefficient if i else value + coefficient
-    return value
 
 
 @answers(np.polyder, samples=calls(((4,),), ((4,), 2), ((4,), {"m": 0}), ((2,),), ((1,),)))
