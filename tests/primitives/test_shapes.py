@@ -303,7 +303,7 @@ def test_the_batch_may_have_any_size_or_the_trace_takes_its_number(f: Callable[[
         (lambda x: np.repeat(x, 2, axis=0), "np.repeat(x, 2, axis=0)", "np.sum(do.reshape(2, 2, 3), axis=1)"),
         (lambda x: np.pad(x, 1), "np.pad(x, 1)", "do[1:-1, 1:-1]"),
         (lambda x: np.pad(x, 1, mode="edge"), "np.pad(x, 1, mode='edge')", "fold_pad(do, ((1, 1), (1, 1)), 'edge')"),
-        (lambda x: np.pad(x, (0, 1), constant_values=np.inf)[:2, :3], "constant_values=np.inf)", "add_at("),
+        (lambda x: np.pad(x, (0, 1), constant_values=np.inf)[:2, :3], "constant_values=np.inf)", "[:-1, :-1]"),
         (lambda x: np.tril(x, -1), "np.tril(x, -1)", "np.tril(do, -1)"),
         (lambda x: np.delete(x, 1, axis=1), "np.delete(x, 1, axis=1)", "np.insert(do, [1], 0.0, axis=1)"),
         (lambda x: np.insert(x, 1, 5.0, axis=1), "np.insert(x, 1, 5.0, axis=1)", "np.delete(do, 1, axis=1)"),
