@@ -13,6 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from undertow import primitives as P
 from undertow.errors import (
@@ -25,8 +26,9 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+from undertow.trace.methods import ArrayMethods
 from undertow.trace.options import with_options
-from undertow.trace.where import explain_failure, holds_user_code, scipy_remedy, user_frame, user_line
+from undertow.trace.where import explain_failure, holds_user_code, locate, scipy_remedy, user_frame, user_line
 
 
 def constant(value: Any) -> Node:
@@ -138,7 +140,7 @@ def made_of_sizes(node: Node) -> bool:
     return found
 
 
-class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
+class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     """Stands for an array while a function is traced. It behaves like one and cannot be written to.
 
     ``x += v`` rebinds it to the sum. Views of it that were made before then are stale: using one is an
@@ -221,6 +223,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
             return answer.apply(*args, **kwargs)
+        except NeedsConcreteSize:
+            raise
+        except (UndertowError, AxisError) as error:
+            raise locate(error, answer.name) from None
         except TypeError as error:
             if (
                 isinstance(error, UndertowError)
@@ -232,6 +238,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     @staticmethod
     def _unknown(name: str) -> str:
+        if name.removeprefix("np.") in P.CONSTRUCTORS:
+            return (
+                f"{user_line()}: {name}(…, like=…) cannot be traced. Leave like= out: a plain array is a constant. "
+                f"For an array to write traced values into, start from np.zeros_like of a traced one."
+            )
         return (
             f"{user_line()}: {name} cannot be traced yet. Write it with arithmetic, np.exp, np.log, np.sum, np.where, "
             f"@ and the like, or compute it outside the function and pass the result as an argument."
@@ -267,11 +278,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def measure(self, size: Size) -> Any:
         """Return a size as a value to compute with."""
         return self.trace.size(size)
-
-    @property
-    def T(self) -> Tracer:
-        """The axes in reverse order."""
-        return self.bind(P.transpose, (self,), {"axes": tuple(reversed(range(self.ndim)))})
 
     def as_size(self) -> Size:
         """Return the symbolic size that this traced number is."""
@@ -329,10 +335,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def __index__(self) -> int:
         return int(self._value("the number").__index__())
-
-    def item(self) -> Any:
-        """The one number, where values are known."""
-        return self._value("the number").item()
 
     def __len__(self) -> int:
         if not self.node.spec.shape:
@@ -406,28 +408,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def __ipow__(self, other: Any) -> Tracer:
         return self._write(self**other)
-
-    # -- methods: each is the NumPy function of that name ------------------------------------------
-
-    def astype(self, dtype: Any, **_: Any) -> Tracer:
-        """The same values in another dtype."""
-        return self.bind(P.astype, (self,), {"dtype": np.dtype(dtype)})
-
-    def copy(self) -> Tracer:
-        """A value of its own, that no view shares."""
-        return self.bind(P.identity, (self,), {})
-
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
-        """The same as ``np.reshape``."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
-
-    def transpose(self, *axes: Any) -> Any:
-        """The same as ``np.transpose``."""
-        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)
-
-    def flatten(self) -> Any:
-        """A copy with one axis."""
-        return np.ravel(self).copy()
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -76,6 +76,14 @@ def scipy_remedy() -> str | None:
     return f"SciPy's {name} makes a plain array of a traced value, whose derivative would be lost. {way}."
 
 
+def locate(error: Exception, function: str) -> UndertowError:
+    """Return the error of a function's call with the user's line in front, unless it names it already."""
+    line = user_line()
+    if not isinstance(error, UndertowError):
+        error = ShapeError(f"{function}: {error}")
+    return error if line is None or line in str(error) else type(error)(f"{line}: {error}")
+
+
 def holds_user_code(code: CodeType) -> bool:
     """Tell whether names in this function are the user's own."""
     file = code.co_filename
