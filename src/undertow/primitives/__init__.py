@@ -16,11 +16,17 @@ from undertow.primitives.arithmetic import (
     subtract,
 )
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
+from undertow.primitives.decompose import cholesky, eigh_values, eigh_vectors, eigvalsh, qr_q, qr_r
+from undertow.primitives.determinant import det
+from undertow.primitives.diagonal import diagonal, trace
+from undertow.primitives.einsum import einsum
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, one_hot, update
 from undertow.primitives.join import concatenate
+from undertow.primitives.linalg import inv, lstsq, pinv, solve
+from undertow.primitives.norms import norm
 from undertow.primitives.prod import prod, prod_others
-from undertow.primitives.product import matmul
+from undertow.primitives.product import matmul, tensordot
 from undertow.primitives.record import (
     FUNCTIONS,
     NO_GRADIENT,
@@ -50,7 +56,9 @@ from undertow.primitives.shape import (
     squeeze,
     transpose,
 )
+from undertow.primitives.singular import svd_s, svd_u, svd_vt, svdvals
 from undertow.primitives.special import clip_cotangent, identity, size, stop_gradient
+from undertow.primitives.vectors import cross, kron
 
 __all__ = [
     "FUNCTIONS",
@@ -70,11 +78,19 @@ __all__ = [
     "add",
     "astype",
     "broadcast_to",
+    "cholesky",
     "clip_cotangent",
     "concatenate",
     "count_of",
+    "cross",
+    "det",
+    "diagonal",
     "divide",
     "dtype_of",
+    "eigh_values",
+    "eigh_vectors",
+    "eigvalsh",
+    "einsum",
     "equal",
     "exp",
     "expand_dims",
@@ -85,6 +101,8 @@ __all__ = [
     "identity",
     "index",
     "index_add",
+    "inv",
+    "kron",
     "less",
     "less_equal",
     "log",
@@ -92,6 +110,7 @@ __all__ = [
     "log_softmax",
     "logaddexp",
     "logsumexp",
+    "lstsq",
     "matmul",
     "max_",
     "maximum",
@@ -101,11 +120,15 @@ __all__ = [
     "multiply",
     "name_of",
     "negative",
+    "norm",
     "not_equal",
     "one_hot",
+    "pinv",
     "power",
     "prod",
     "prod_others",
+    "qr_q",
+    "qr_r",
     "reciprocal",
     "reshape",
     "shape_of",
@@ -114,6 +137,7 @@ __all__ = [
     "size",
     "softmax",
     "softplus",
+    "solve",
     "spec_of",
     "sqrt",
     "square",
@@ -121,7 +145,13 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum_",
+    "svd_s",
+    "svd_u",
+    "svd_vt",
+    "svdvals",
     "tanh",
+    "tensordot",
+    "trace",
     "transpose",
     "update",
     "where",
