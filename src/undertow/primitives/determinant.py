@@ -119,7 +119,10 @@ cofactor_change: Primitive = Primitive(
     change[..., each, each] = (others @ np.diagonal(turned, axis1=-2, axis2=-1)[..., None])[..., 0]
     sign = np.sign(np.linalg.det(U) * np.linalg.det(Vt)).astype(A.dtype)[..., None, None]
     return sign * (U @ change @ Vt)''',
-    samples=lambda: [Sample((s.args[0], draw(s.args[0].shape, 5)), note=s.note) for s in _samples()],
+    samples=lambda: [
+        Sample((square(n, 6, *stack) / 3, draw((*stack, n, n), 5)), note=f"{stack} {n}")
+        for n, stack in ((3, ()), (3, (2,)), (4, ()), (0, ()))
+    ],
 )
 
 
@@ -148,7 +151,7 @@ cofactor = Primitive(
     after = np.cumprod(np.concatenate([one, s[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
     sign = np.sign(np.linalg.det(U) * np.linalg.det(Vt)).astype(A.dtype)[..., None, None]
     return sign * ((U * (before * after)[..., None, :]) @ Vt)''',
-    samples=_singular_samples,
+    samples=_samples,
     source="Horn & Johnson (2013), Matrix Analysis, 2nd ed., section 0.8.10: the derivative of det is the adjugate",
 )
 
