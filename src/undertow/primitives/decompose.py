@@ -19,6 +19,7 @@ from undertow.primitives.linalg import half_lower, lower_share, mirror
 from undertow.primitives.matrices import check_matrix, definite, infer_square, known, spaced
 from undertow.primitives.product import swap
 from undertow.primitives.record import (
+    REFUSED,
     Code,
     Kink,
     Primitive,
@@ -45,6 +46,26 @@ def remembered(decompose: Callable[..., Any]) -> Callable[..., Any]:
         return [part.copy() for part in found[2]]  # a caller may write to what it gets
 
     return recall
+
+
+# ---- parts of matrices -------------------------------------------------------------------------------
+
+
+def columns(x: Any, start: int, stop: int | None = None) -> Any:
+    """Return some of the columns; all of them without a slice."""
+    n = known("a decomposition", shape_of(x)[-1])
+    return x if start == 0 and stop in (None, n) else x[..., start:stop]
+
+
+def rows(x: Any, start: int, stop: int | None = None) -> Any:
+    """Return some of the rows; all of them without a slice."""
+    n = known("a decomposition", shape_of(x)[-2])
+    return x if start == 0 and stop in (None, n) else x[..., start:stop, :]
+
+
+def row(x: Any) -> Any:
+    """Bring numbers where they multiply the columns of a matrix."""
+    return expand_dims(x, axis=(len(shape_of(x)) - 1,))
 
 
 # ---- Cholesky ------------------------------------------------------------------------------------
@@ -114,22 +135,26 @@ def _pad(x: Any, columns: int) -> Any:
     return np.concatenate([x, np.zeros_like(x[..., :1]) * np.ones(columns, dtype_of(x))], axis=-1) if columns else x
 
 
+def sizes_of(x: Any) -> tuple[int, int]:
+    """Return the numbers of rows and columns."""
+    m, n = (known("a decomposition", size) for size in shape_of(x)[-2:])
+    return m, n
+
+
 def _q_back(ct: Any, out: Any, a: Any) -> Any:
-    m, n = shape_of(a)[-2:]
-    r = qr_r(a)[..., :m] if m < n else qr_r(a)
-    share = _divide_right(ct - out @ mirror(swap(ct) @ out), r)
+    m, n = sizes_of(a)
+    share = _divide_right(ct - out @ mirror(swap(ct) @ out), columns(qr_r(a), 0, min(m, n)))
     return _pad(share, n - m) if m < n else share
 
 
 def _r_back(ct: Any, out: Any, a: Any) -> Any:
     """The columns beyond the square part are Qᵀ times those of A."""
-    m, n = shape_of(a)[-2:]
+    m, n = sizes_of(a)
     q = qr_q(a)
     if m >= n:
         return _divide_right(q @ mirror(out @ swap(ct)), out)
-    left, right = ct[..., :m], ct[..., m:]
-    r = out[..., :m]
-    by_q = a[..., m:] @ swap(right)
+    left, right, r = columns(ct, 0, m), columns(ct, m), columns(out, 0, m)
+    by_q = columns(a, m) @ swap(right)
     inner = r @ swap(left) - swap(by_q) @ q
     return np.concatenate([_divide_right(by_q + q @ mirror(inner), r), q @ right], axis=-1)
 
@@ -220,11 +245,6 @@ inverse_gaps = Primitive(
 )  # fmt: skip
 
 
-def row(x: Any) -> Any:
-    """Bring numbers where they multiply the columns of a matrix."""
-    return expand_dims(x, axis=(len(shape_of(x)) - 1,))
-
-
 # ---- eigenvalues of symmetric matrices -----------------------------------------------------------
 
 _eigh = remembered(lambda a, uplo: np.linalg.eigh(a, uplo))
@@ -301,3 +321,9 @@ def _eigh_answer(a: Any, UPLO: str = "L") -> Any:
 @answers(np.linalg.eigvalsh, samples=_symmetric_calls, kinks=(_EQUAL,), source=eigh_values.source)
 def _eigvalsh(a: Any, UPLO: str = "L") -> Any:
     return eigvalsh(a, uplo=UPLO.upper())
+
+
+REFUSED[np.linalg.eig] = REFUSED[np.linalg.eigvals] = (
+    "np.linalg.eig and np.linalg.eigvals have complex results, and complex numbers are out of scope for now. "
+    "For a symmetric matrix use np.linalg.eigh or np.linalg.eigvalsh."
+)

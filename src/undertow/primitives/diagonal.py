@@ -1,4 +1,4 @@
-"""Diagonals and triangles of matrices: diagonal, trace, tril, triu, matrix_transpose."""
+"""Diagonals and triangles of matrices."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ import numpy as np
 
 from undertow.errors import ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, Shape, Spec, show_shape
-from undertow.primitives.product import swap
 from undertow.primitives.record import (
     Code,
     Primitive,
     Sample,
     answers,
-    dtype_of,
     infer_like,
     normalize_axis,
-    refuse,
     shape_of,
 )
-from undertow.primitives.reduce import add_dtype
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import astype, broadcast_to, expand_dims
 
 
 def length_of(shape: Shape, offset: int, axis1: int, axis2: int) -> int:
@@ -85,14 +80,14 @@ diagonal: Primitive = Primitive(
 )
 
 
-def _put(x: Any, shape: Shape, offset: int, axis1: int, axis2: int) -> Any:
+def _put(x: Any, shape: tuple[int, ...], offset: int, axis1: int, axis2: int) -> Any:
     result = np.zeros(shape, x.dtype)
     rows = np.arange(x.shape[-1]) + max(-offset, 0)
     np.moveaxis(result, (axis1, axis2), (-2, -1))[..., rows, rows + offset] = x
     return result
 
 
-put_diagonal = Primitive(
+put_diagonal: Primitive = Primitive(
     name="put_diagonal",
     forward=_put,
     infer=lambda x, shape, offset, axis1, axis2: Spec(shape, x.dtype),
@@ -117,27 +112,6 @@ put_diagonal = Primitive(
 )
 
 
-def _trace_back(ct: Any, out: Any, x: Any, offset: int, axis1: int, axis2: int) -> Any:
-    shape = shape_of(x)
-    each = (*_rest(shape, axis1, axis2), length_of(shape, offset, axis1, axis2))
-    column = broadcast_to(expand_dims(ct, axis=(len(each) - 1,)), shape=each)
-    return put_diagonal(column, shape=shape, offset=offset, axis1=axis1, axis2=axis2)
-
-
-trace = Primitive(
-    name="trace",
-    forward=lambda x, offset, axis1, axis2: np.trace(x, offset, axis1, axis2),
-    infer=lambda x, offset, axis1, axis2: Spec(_infer_diagonal(x, offset, axis1, axis2).shape[:-1], add_dtype(x.dtype)),
-    vjps=(_trace_back,),
-    spell=lambda x, *, offset, axis1, axis2, **_: Code(f"np.trace({x.text}{_options(offset, axis1, axis2)})"),
-    text="tr {0}",
-    latex=r"\operatorname{{tr}} {0}",
-    flow=("{ct} I",),
-    latex_flow=(r"{ct} \, I",),
-    samples=_samples,
-)
-
-
 def _axes(x: Any, axis1: int, axis2: int) -> dict[str, int]:
     shape = shape_of(x)
     if len(shape) < 2:
@@ -153,40 +127,6 @@ def _calls() -> list[Sample]:
 @answers(np.diagonal, samples=_calls)
 def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return diagonal(a, offset=int(offset), **_axes(a, axis1, axis2))
-
-
-@answers(np.trace, samples=lambda: [*_calls(), Sample((draw((3, 3), 4),), {"dtype": np.float64})])
-def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
-    refuse("np.trace", out=out)
-    if dtype is not None and np.dtype(dtype) != dtype_of(a):
-        a = astype(a, dtype=np.dtype(dtype))
-    return trace(a, offset=int(offset), **_axes(a, axis1, axis2))
-
-
-def _stack_calls() -> list[Sample]:
-    return [
-        Sample((draw(shape, 5),), {"offset": offset} if offset else {}, f"{shape}, {offset}")
-        for shape, offset in (((3, 3), 0), ((2, 3, 4), 1), ((2, 3, 4), -1), ((1, 1), 0))
-    ]
-
-
-@answers(np.linalg.diagonal, samples=_stack_calls)
-def _linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
-    return _diagonal(x, offset, -2, -1)
-
-
-@answers(np.linalg.trace, samples=_stack_calls)
-def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
-    return _trace(x, offset, -2, -1, dtype)
-
-
-@answers(np.matrix_transpose, np.linalg.matrix_transpose, samples=lambda: [
-    Sample((draw(shape, 6),), note=f"{shape}") for shape in ((2, 3), (2, 3, 4), (1, 1), (0, 2))
-])  # fmt: skip
-def _matrix_transpose(x: Any, /) -> Any:
-    if len(shape_of(x)) < 2:
-        raise ShapeError(f"np.matrix_transpose takes a matrix or a stack of them, not {show_shape(shape_of(x))}.")
-    return swap(x)
 
 
 # ---- triangles -----------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ einsum = _record("einsum", False)
 einsum_diagonal = _record("einsum_diagonal", True)  # "ii->i" shares its operand's memory in NumPy
 
 
-def _spread(x: Any, subscripts: str, shape: Shape) -> Any:
+def _spread(x: Any, subscripts: str, shape: tuple[int, ...]) -> Any:
     result = np.zeros(shape, np.asarray(x).dtype)
     np.einsum(f"{subscripts}->{distinct(subscripts)}", result)[...] = x
     return result
@@ -280,7 +280,7 @@ def _einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: Any = Fa
         if isinstance(x, Traced):
             if any(isinstance(size, Dim) for size in shape_of(x)):
                 raise NeedsConcreteSize("np.einsum_path compares sizes")
-            x = np.empty(shape_of(x), dtype_of(x))  # type: ignore[arg-type]
+            x = np.empty(shape_of(x), dtype_of(x))
         shaped.append(x)
     if einsum_call:
         raise UnsupportedError("np.einsum_path(…, einsum_call=True) is NumPy's own and cannot be traced.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.graph import Spec
-from undertow.primitives.decompose import inverse_gaps, remembered, row
+from undertow.primitives.decompose import columns, inverse_gaps, remembered, row, rows, sizes_of
 from undertow.primitives.matrices import check_matrix, known, spaced
 from undertow.primitives.product import swap
 from undertow.primitives.record import Code, Kink, Primitive, Sample, answers, float_like, refuse, shape_of
@@ -32,15 +32,16 @@ def _left_back(ct: Any, u: Any, s: Any, vt: Any) -> Any:
     parts are kept apart because only σ is divided by a gap that may be 0. Columns of U beyond s, which no
     singular value belongs to, turn with the others as if they were at s = 0.
     """
-    m, width, k = shape_of(u)[-2], shape_of(u)[-1], shape_of(s)[-1]
+    (m, width), k = sizes_of(u), known("np.linalg.svd", shape_of(s)[-1])
     turned = swap(u) @ ct
     skew = turned - swap(turned)
-    inner = skew[..., :k, :k] / 2 * (inverse_gaps(s, plus=False) + inverse_gaps(s, plus=True))
-    share = u[..., :k] @ inner @ vt[..., :k, :]
+    inner = columns(rows(skew, 0, k), 0, k) / 2 * (inverse_gaps(s, plus=False) + inverse_gaps(s, plus=True))
+    right = rows(vt, 0, k)
+    share = columns(u, 0, k) @ inner @ right
     if width > k:
-        return share + (u[..., k:] @ (skew[..., k:, :k] * row(_inverse(s)))) @ vt[..., :k, :]
+        return share + (columns(u, k) @ (columns(rows(skew, k), 0, k) * row(_inverse(s)))) @ right
     if m > k:
-        return share + ((ct - u @ turned) * row(_inverse(s))) @ vt[..., :k, :]
+        return share + ((ct - u @ turned) * row(_inverse(s))) @ right
     return share
 
 
@@ -54,9 +55,8 @@ def _vt_back(ct: Any, out: Any, a: Any, full: bool) -> Any:
 
 
 def _s_back(ct: Any, out: Any, a: Any, full: bool) -> Any:
-    k = shape_of(out)[-1]
-    u, vt = svd_u(a, full=full), svd_vt(a, full=full)
-    return (u[..., :k] * row(ct)) @ vt[..., :k, :]
+    k = min(sizes_of(a))
+    return (columns(svd_u(a, full=full), 0, k) * row(ct)) @ rows(svd_vt(a, full=full), 0, k)
 
 
 def _infer(part: str) -> Callable[..., Spec]:
@@ -102,7 +102,7 @@ svd_vt: Primitive = _record("svd_vt", 2, "Vh", _vt_back, ("Vᵀ of {0}", r"V^\to
 def _values_back(ct: Any, out: Any, a: Any) -> Any:
     """A singular value is |σ| along its own direction: at 0, up to rounding, its slope is taken as 0."""
     u, vt = svd_u(a, full=False), svd_vt(a, full=False)
-    zero = out <= np.max(out, axis=-1, keepdims=True) * (np.finfo(out.dtype).eps * max(shape_of(a)[-2:]))
+    zero = out <= np.max(out, axis=-1, keepdims=True) * (np.finfo(out.dtype).eps * max(sizes_of(a)))
     return (u * row(np.where(zero, 0, ct))) @ vt
 
 

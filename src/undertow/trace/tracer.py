@@ -186,6 +186,8 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         name = f"np.{ufunc.__name__}"
         if method != "__call__":
             return self._apply(getattr(ufunc, method), args, kwargs)
+        if kwargs and ufunc.signature and ufunc in P.FUNCTIONS:  # np.vecdot(…, axis=0): not element by element
+            return self._apply(ufunc, args, kwargs)
         if kwargs:
             out = kwargs.get("out")
             if out is not None and isinstance(out[0], np.ndarray):
@@ -205,6 +207,8 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
+        if function in P.REFUSED:
+            raise UnsupportedError(f"{user_line()}: {P.REFUSED[function]}")
         if answer is None:
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
