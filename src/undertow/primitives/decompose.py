@@ -75,8 +75,8 @@ def _cholesky_back(ct: Any, out: Any, a: Any, upper: bool) -> Any:
     """Sum the two places of each entry of S = L⁻ᵀ Φ(Lᵀ ct) L⁻¹, where Φ halves the diagonal of a lower triangle."""
     factor, ct = (swap(out), swap(ct)) if upper else (out, ct)
     inner = half_lower(swap(factor) @ ct)
-    half = np.linalg.solve(swap(factor), inner)
-    share = lower_share(np.linalg.solve(swap(factor), swap(half)))
+    inverse = np.linalg.inv(factor)
+    share = lower_share(swap(inverse) @ inner @ inverse)
     return swap(share) if upper else share
 
 

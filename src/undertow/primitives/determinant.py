@@ -56,13 +56,13 @@ def _orientation(u: Any, vt: Any) -> Any:
 
 
 def _inverse_or_none(a: Any) -> Any:
-    """Return the inverse if no matrix of the stack is nearly singular."""
+    """Return the inverse if no matrix of the stack is nearly singular; NaN passes through it."""
     try:
         b = np.linalg.inv(a)
     except np.linalg.LinAlgError:
         return None
-    conditions = np.abs(a).sum(axis=-1).max(axis=-1, initial=0) * np.abs(b).sum(axis=-1).max(axis=-1, initial=0)
-    return b if np.all(conditions < np.finfo(a.dtype).eps ** -0.5) else None
+    conditions = [np.abs(x).sum(axis=-1).max(axis=-1, initial=0) for x in (a, b)]
+    return None if np.any(conditions[0] * conditions[1] > np.finfo(a.dtype).eps ** -0.5) else b
 
 
 def _cofactor(a: Any) -> Any:
@@ -140,8 +140,8 @@ cofactor = Primitive(
     """det(A) A⁻ᵀ; near a singular A by singular values, without a division."""
     try:
         B = np.linalg.inv(A)
-        conditions = np.abs(A).sum(axis=-1).max(axis=-1) * np.abs(B).sum(axis=-1).max(axis=-1)
-        if np.all(conditions < np.finfo(A.dtype).eps ** -0.5):
+        conditions = [np.abs(x).sum(axis=-1).max(axis=-1, initial=0) for x in (A, B)]
+        if not np.any(conditions[0] * conditions[1] > np.finfo(A.dtype).eps ** -0.5):
             return np.linalg.det(A)[..., None, None] * np.swapaxes(B, -1, -2)
     except np.linalg.LinAlgError:
         pass
