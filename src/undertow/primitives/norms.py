@@ -237,7 +237,10 @@ def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     return matrix(x, ord, ndim - 2, ndim - 1, bool(keepdims))
 
 
-@answers(np.linalg.cond, samples=lambda: [
+_BEST = Kink(([[1.0, 0.0], [0.0, 1.0]],), (_ZERO,), "the best condition there is: equal singular values share")
+
+
+@answers(np.linalg.cond, kinks=(_BEST,), samples=lambda: [
     *(Sample((square(2, 9, *stack),), {} if p is None else {"p": p}) for stack in ((), (3,))
       for p in (None, 2, -2, 1, -1, "fro", np.inf, -np.inf, "nuc")),
     Sample((spaced(3, 2, 10),)),
@@ -247,6 +250,7 @@ def _cond(x: Any, p: Any = None) -> Any:
     check_matrix("np.linalg.cond", shape)
     if p in (None, 2, -2):
         s = svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        largest, least = np.max(s, axis=-1), np.min(s, axis=-1)  # equal ones share
+        return least / largest if p == -2 else largest / least
     ndim = len(shape)
     return matrix(x, p, ndim - 2, ndim - 1, False) * matrix(inv(x), p, ndim - 2, ndim - 1, False)
