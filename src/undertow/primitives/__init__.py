@@ -18,7 +18,7 @@ from undertow.primitives.arithmetic import (
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
 from undertow.primitives.decompose import cholesky, eigh_values, eigh_vectors, eigvalsh, qr_q, qr_r
 from undertow.primitives.determinant import det
-from undertow.primitives.diagonal import diagonal
+from undertow.primitives.diagonal import diagonal, trace
 from undertow.primitives.einsum import einsum
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, one_hot, update
@@ -59,7 +59,6 @@ from undertow.primitives.shape import (
 )
 from undertow.primitives.singular import svd_s, svd_u, svd_vt, svdvals
 from undertow.primitives.special import clip_cotangent, identity, size, stop_gradient
-from undertow.primitives.traces import trace
 from undertow.primitives.vectors import cross, kron
 
 __all__ = [

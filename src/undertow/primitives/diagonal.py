@@ -1,4 +1,4 @@
-"""Diagonals and triangles of matrices."""
+"""Diagonals and triangles of matrices: diagonal, trace, tril, triu, matrix_transpose."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import numpy as np
 
 from undertow.errors import ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, Shape, Spec, show_shape
+from undertow.primitives.product import swap
 from undertow.primitives.record import (
     Code,
     Primitive,
     Sample,
     answers,
+    dtype_of,
     infer_like,
     normalize_axis,
+    refuse,
     shape_of,
 )
+from undertow.primitives.reduce import add_dtype
 from undertow.primitives.sampling import draw
+from undertow.primitives.shape import astype, broadcast_to, expand_dims
 
 
 def length_of(shape: Shape, offset: int, axis1: int, axis2: int) -> int:
@@ -80,6 +85,12 @@ diagonal: Primitive = Primitive(
 )
 
 
+def _spell_put(x: Code, *, shape: Shape, offset: int, axis1: int, axis2: int, **_: Any) -> Code:
+    if len(shape) == 2 and (axis1, axis2) == (0, 1) and shape[0] == shape[1]:
+        return Code(f"np.diag({x.text}{f', {offset}' if offset else ''})")
+    return Code(f"put_diagonal({x.text}, {show_shape(shape)}{_options(offset, axis1, axis2)})")
+
+
 def _put(x: Any, shape: tuple[int, ...], offset: int, axis1: int, axis2: int) -> Any:
     result = np.zeros(shape, x.dtype)
     rows = np.arange(x.shape[-1]) + max(-offset, 0)
@@ -92,9 +103,7 @@ put_diagonal: Primitive = Primitive(
     forward=_put,
     infer=lambda x, shape, offset, axis1, axis2: Spec(shape, x.dtype),
     vjps=(lambda ct, out, x, shape, offset, axis1, axis2: diagonal(ct, offset=offset, axis1=axis1, axis2=axis2),),
-    spell=lambda x, *, shape, offset, axis1, axis2, **_: Code(
-        f"put_diagonal({x.text}, {show_shape(shape)}{_options(offset, axis1, axis2)})"
-    ),
+    spell=_spell_put,
     text="zeros with {0} on the diagonal",
     latex=r"\operatorname{{diag}}({0})",
     flow=("the diagonal of {ct}",),
@@ -109,6 +118,27 @@ put_diagonal: Primitive = Primitive(
         Sample((draw(np.diagonal(s.args[0], **s.params).shape, 2),), {"shape": s.args[0].shape, **s.params}, s.note)
         for s in _samples()
     ],
+)
+
+
+def _trace_back(ct: Any, out: Any, x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    shape = shape_of(x)
+    each = (*_rest(shape, axis1, axis2), length_of(shape, offset, axis1, axis2))
+    column = broadcast_to(expand_dims(ct, axis=(len(each) - 1,)), shape=each)
+    return put_diagonal(column, shape=shape, offset=offset, axis1=axis1, axis2=axis2)
+
+
+trace = Primitive(
+    name="trace",
+    forward=lambda x, offset, axis1, axis2: np.trace(x, offset, axis1, axis2),
+    infer=lambda x, offset, axis1, axis2: Spec(_infer_diagonal(x, offset, axis1, axis2).shape[:-1], add_dtype(x.dtype)),
+    vjps=(_trace_back,),
+    spell=lambda x, *, offset, axis1, axis2, **_: Code(f"np.trace({x.text}{_options(offset, axis1, axis2)})"),
+    text="tr {0}",
+    latex=r"\operatorname{{tr}} {0}",
+    flow=("{ct} I",),
+    latex_flow=(r"{ct} \, I",),
+    samples=_samples,
 )
 
 
@@ -127,6 +157,40 @@ def _calls() -> list[Sample]:
 @answers(np.diagonal, samples=_calls)
 def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return diagonal(a, offset=int(offset), **_axes(a, axis1, axis2))
+
+
+@answers(np.trace, samples=lambda: [*_calls(), Sample((draw((3, 3), 4),), {"dtype": np.float64})])
+def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
+    refuse("np.trace", out=out)
+    if dtype is not None and np.dtype(dtype) != dtype_of(a):
+        a = astype(a, dtype=np.dtype(dtype))
+    return trace(a, offset=int(offset), **_axes(a, axis1, axis2))
+
+
+def _stack_calls() -> list[Sample]:
+    return [
+        Sample((draw(shape, 5),), {"offset": offset} if offset else {}, f"{shape}, {offset}")
+        for shape, offset in (((3, 3), 0), ((2, 3, 4), 1), ((2, 3, 4), -1), ((1, 1), 0))
+    ]
+
+
+@answers(np.linalg.diagonal, samples=_stack_calls)
+def _linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    return _diagonal(x, offset, -2, -1)
+
+
+@answers(np.linalg.trace, samples=_stack_calls)
+def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    return _trace(x, offset, -2, -1, dtype)
+
+
+@answers(np.matrix_transpose, np.linalg.matrix_transpose, samples=lambda: [
+    Sample((draw(shape, 6),), note=f"{shape}") for shape in ((2, 3), (2, 3, 4), (1, 1), (0, 2))
+])  # fmt: skip
+def _matrix_transpose(x: Any, /) -> Any:
+    if len(shape_of(x)) < 2:
+        raise ShapeError(f"np.matrix_transpose takes a matrix or a stack of them, not {show_shape(shape_of(x))}.")
+    return swap(x)
 
 
 # ---- triangles -----------------------------------------------------------------------------------
@@ -152,9 +216,19 @@ def _triangle(name: str, function: Callable[..., Any], word: str) -> Primitive:
         ],
     )
 
-    @answers(function, samples=lambda: [*record.samples(), Sample((draw((3, 3), 8),), note="the default")])
+    @answers(
+        function,
+        samples=lambda: [
+            *record.samples(),
+            Sample((draw((3, 3), 8),), note="the default"),
+            Sample((draw((3,), 8), -1), note="a vector, which NumPy repeats as the rows of a square matrix"),
+        ],
+    )
     def triangle(m: Any, k: int = 0) -> Any:
-        return record(m, k=int(k))
+        shape = shape_of(m)
+        if not shape:
+            raise ShapeError(f"np.{name} takes a matrix, a stack of them or a vector, not a number.")
+        return record(m if len(shape) > 1 else broadcast_to(m, shape=(*shape, *shape)), k=k.__index__())
 
     return record
 
