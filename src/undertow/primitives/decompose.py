@@ -4,6 +4,11 @@ An operation has one result, so a decomposition is several of them: eigh_values 
 qr_r, … . `remembered` keeps the last decomposition, which the others then read.
 
 Of a symmetric matrix NumPy reads one triangle: the gradient stands there, an entry for both of its places.
+It is the derivative of what NumPy computes, and symmetric again behind A + Aᵀ.
+
+Where eigenvalues or singular values are equal up to rounding, vectors do not turn into one another. That is right
+for what does not depend on the basis of their space: projectors, U Vᵀ, sums over the values. It leaves a part out of
+V diag(g(λ)) Vᵀ, which is smooth there too, but whose derivative needs g′ and not only the gradient by V.
 """
 
 from __future__ import annotations
