@@ -18,7 +18,7 @@ import undertow
 SOURCE = Path(__file__).parents[1] / "src" / "undertow"
 
 ORDER = """
-    errors
+    errors allocation
     trees
     graph
     primitives

@@ -1,6 +1,7 @@
 """Undertow: backpropagation for NumPy code. A backward pass you can read, watch and trust."""
 
 from undertow import data, nn, optim
+from undertow.allocation import KEEPS_FREED_MEMORY as KEEPS_FREED_MEMORY
 from undertow.api import Backprop, backprop
 from undertow.bridges import to_jax, to_torch
 from undertow.check import GradientReport, check_gradient

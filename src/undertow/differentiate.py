@@ -75,7 +75,8 @@ def missing(node: Node, position: int) -> str:
 
 def fit(ct: Any, x: Node) -> Any:
     """Bring a cotangent to the shape and dtype of its value: sum over what was broadcast."""
-    shape, wanted = P.shape_of(ct), x.spec.shape
+    spec, (wanted, dtype, _) = P.spec_of(ct), x.spec
+    shape = spec.shape
     if shape != wanted:
         new = len(shape) - len(wanted)
         grown = tuple(i for i, size in enumerate(wanted, new) if size == 1 and shape[i] != 1) if new >= 0 else ()
@@ -86,7 +87,7 @@ def fit(ct: Any, x: Node) -> Any:
             ct = P.sum_(ct, axis=grown, keepdims=True)
         if P.shape_of(ct) != wanted:
             ct = P.broadcast_to(ct, shape=wanted)
-    return ct if P.dtype_of(ct) == x.spec.dtype else P.astype(ct, dtype=x.spec.dtype)
+    return ct if spec.dtype == dtype else P.astype(ct, dtype=dtype)
 
 
 def note_cotangent(ct: Any, node: Node) -> None:
@@ -198,8 +199,10 @@ class Record:
         return Tracer(node, self.home)
 
     def value(self, leaf: Any) -> Any:
-        """Return a leaf of the result as the caller may have it."""
-        return self.read(leaf.node) if isinstance(leaf, Tracer) else leaf
+        """Return a leaf of the result as the caller may have it: it shares no memory with an argument."""
+        if not isinstance(leaf, Tracer):
+            return leaf
+        return own(self.read(leaf.node), [x.value for x in self.own])
 
     def pull(self, outputs: Sequence[tuple[Node, Any]]) -> tuple[Any, ...]:
         """Pull cotangents of outputs back: for each argument differentiated by, a tree like it."""
@@ -212,7 +215,7 @@ class Record:
             found = dict(zip(self.own, backward(cts, self.own, self.read), strict=True))
         if self.home is not None:
             self.home.origin = None
-        taken = [ct for _, ct in outputs]
+        taken = [*(ct for _, ct in outputs), *(x.value for x in self.own)]
         return tuple(
             rebuild([finish(own(found.get(x), taken), leaf) for x, leaf in zip(row, leaves, strict=True)])
             for leaves, row, rebuild in self.arguments
@@ -245,7 +248,7 @@ def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int) -> Any:
     if isinstance(leaf, Tracer):
         node = trace.add(P.identity, (leaf.node,), {})
         return node
-    return Node(INPUT, (), {}, spec, np.array(leaf) if isinstance(leaf, np.ndarray) else leaf)
+    return Node(INPUT, (), {}, spec, leaf)
 
 
 def scalar_output(result: Any, name: str) -> Node | None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import undertow as ut
+from networks import arguments, cases
 from undertow.emit.words import fill
 from undertow.errors import ArgumentError
 
@@ -109,8 +110,21 @@ def test_long_formulas_are_cut_at_values_with_names(any_bp):
     assert max(map(len, formulas)) < 200
 
 
-def test_latex_balances_and_is_ascii(any_bp):
-    text = any_bp.derivation(values=True, format="latex")
+def other_letters(params, X, y):
+    θ, β = params
+    ŷ = np.tanh(X @ θ) + β
+    ж = ŷ - y
+    return np.mean(ж**2)
+
+
+NETWORKS, ARGUMENTS = {**cases(np), "other_letters": other_letters}, arguments()
+ARGUMENTS["other_letters"] = (draw((3, 2), 2), *draw((5, 3), (5, 2)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_latex_balances_and_is_ascii(name):
+    """Braces, environments and dollars balance; nothing has two exponents or two indices; only ASCII is left."""
+    text = ut.backprop(NETWORKS[name], *ARGUMENTS[name]).derivation(values=True, format="latex")
     assert text.isascii()
     assert "…" not in text and "?" not in text
     body = re.sub(r"\\begin{verbatim}.*?\\end{verbatim}", "", text, flags=re.S).replace(r"\{", "").replace(r"\}", "")
@@ -130,11 +144,17 @@ def test_latex_balances_and_is_ascii(any_bp):
         assert "\n\n" not in block and "$" not in block
     prose = re.sub(r"\\begin{(verbatim|align\*)}.*?\\end{\1}", "", text, flags=re.S).replace(r"\$", "")
     assert prose.count("$") % 2 == 0
+    once = re.compile(r"[\^_](?:\{[^{}]*\}|\\\w+|\w)\s*([\^_])(?:\{[^{}]*\}|\\\w+|\w)")
+    for found in once.finditer(body):
+        assert found[0][0] != found[1], found[0]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(any_bp, tmp_path):
-    (tmp_path / "d.tex").write_text(any_bp.derivation(values=True, format="latex"))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_latex_compiles(name, tmp_path):
+    """pdflatex takes the document, with amsmath alone."""
+    bp = ut.backprop(NETWORKS[name], *ARGUMENTS[name])
+    (tmp_path / "d.tex").write_text(bp.derivation(values=True, format="latex"))
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "d.tex"],
         cwd=tmp_path,
@@ -161,7 +181,7 @@ def test_an_unknown_format_is_refused(bp):
         ("{ct} ⊙ {out}", {"ct": "g where c, else 0", "out": "h"}, "(g where c, else 0) ⊙ h"),
         ("{ct} ⊙ {0}", {"ct": "1", "0": "y"}, "y"),
         (r"\frac{{{0}}}{{{1}}}", {"0": "a + b", "1": "c"}, r"\frac{a + b}{c}"),
-        (r"{0}^{{{1}}}", {"0": "a + b", "1": "y - 1"}, "(a + b)^{y - 1}"),
+        (r"{0}^{{{1}}}", {"0": "a + b", "1": "y - 1"}, "{(a + b)}^{y - 1}"),
     ],
 )
 def test_parentheses_stand_where_they_are_needed(template, values, text):

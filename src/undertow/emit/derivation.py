@@ -257,6 +257,7 @@ class _Latex(_Document):
         title = latex_text(f"The backward pass of {self.title}, derived")
         parts = [
             "\\documentclass{article}\n\\usepackage{amsmath}\n\\allowdisplaybreaks\n"
+            "\\textwidth=17cm \\oddsidemargin=-5mm \\emergencystretch=3em\n"
             f"\\title{{{title}}}\n\\author{{Undertow}}\n\\date{{}}\n\n\\begin{{document}}\n\\maketitle",
             self._head(),
             self._forward(),

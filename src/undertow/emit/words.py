@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
@@ -57,6 +58,8 @@ def fill(template: str, values: Mapping[str, str]) -> str:
             continue
         if level(bare) < _needed(skeleton, at):
             value = f"({value})"
+        if skeleton[at + 1 : at + 2] in ("^", "_"):
+            value = f"{{{value}}}"  # LaTeX takes no second index or exponent
         result = result.replace(mark, value)
     # a factor 1 is not written
     return re.sub(r"(^|[(−-])1 (?:⊙|\\odot) ", r"\1", result)
@@ -97,7 +100,7 @@ def symbol(name: str, latex: bool) -> str:
     if not latex:
         return name
     stem, digits = re.fullmatch(r"(.*?)_?(\d*)", name).groups()  # type: ignore[union-attr]
-    stem = "".join(_LETTERS.get(c, c) for c in stem.replace("_", r"\_"))
+    stem = "".join(map(_letter, stem.replace("_", r"\_")))
     body = stem if len(stem) == 1 or stem.startswith("\\") else rf"\mathrm{{{stem}}}"
     return f"{body}_{{{digits}}}" if digits and stem else body if stem else digits
 
@@ -106,6 +109,21 @@ _LETTERS = {
     "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ", "η": r"\eta ",
     "θ": r"\theta ", "λ": r"\lambda ", "μ": r"\mu ", "σ": r"\sigma ", "φ": r"\phi ", "ψ": r"\psi ", "ω": r"\omega ",
 }  # fmt: skip
+
+
+_ACCENTS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar", "\u0307": "dot", "\u0308": "ddot", "\u0301": "acute"}
+
+
+def _letter(c: str) -> str:
+    """Write one letter of a name in LaTeX: Greek by its command, accents by theirs, others by their code."""
+    if c.isascii() or c in _LETTERS:
+        return _LETTERS.get(c, c)
+    base, *marks = list(unicodedata.normalize("NFD", c))
+    if not base.isascii():
+        return f"u{ord(c):04x}"
+    for mark in marks:
+        base = rf"\{_ACCENTS[mark]}{{{base}}}" if mark in _ACCENTS else base
+    return base
 
 
 def gradient(name: str, latex: bool) -> str:
@@ -168,7 +186,7 @@ def expression(node: Node, called: Callable[[Node], str | None], latex: bool, to
     if op.name == "getitem":
         key = spell_key(node.params["index"], tuple(Code(text) for text in operands[1:]))
         array = operands[0] if level(operands[0]) == ATOM else f"({operands[0]})"
-        return rf"{array}_{{[{key}]}}" if latex else f"{array}[{key}]"
+        return rf"{{{array}}}_{{[{key}]}}" if latex else f"{array}[{key}]"
     if op.name == "multiply" and any(not x.spec.shape for x in node.inputs):
         template = r"{0} \cdot {1}" if latex else "{0} · {1}"
     return fill(template, {str(i): text for i, text in enumerate(operands)})

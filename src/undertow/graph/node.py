@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
@@ -101,18 +101,16 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
     """Return every node that the outputs are computed from, themselves included, oldest first."""
     stack = list(outputs)
     seen = set(stack)
-    for node in iter_pop(stack):
-        for x in node.inputs:
+    while stack:  # an explicit stack, because graphs are deeper than Python's
+        for x in stack.pop().inputs:
             if x not in seen:
                 seen.add(x)
                 stack.append(x)
-    return sorted(seen, key=lambda node: node.index)
+    return sorted(seen, key=_age)
 
 
-def iter_pop(stack: list[Node]) -> Iterator[Node]:
-    """Pop until the stack is empty; an explicit stack, because graphs are deeper than Python's."""
-    while stack:
-        yield stack.pop()
+def _age(node: Node) -> int:
+    return node.index
 
 
 @dataclass
@@ -160,8 +158,3 @@ class Graph:
                 if isinstance(size, Dim):
                     found.setdefault(size.symbol, (position, axis, size.count))
         return found
-
-
-def names_of(nodes: Sequence[Node]) -> set[str]:
-    """Return the names people gave to these nodes."""
-    return {node.name for node in nodes if node.name}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ Size = int | Dim
 Shape = tuple[Size, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(NamedTuple):
     """What is known of a value before it exists: its shape and its dtype.
 
     ``weak`` marks a Python number (or a size): by NumPy 2's promotion it takes on the dtype of the
