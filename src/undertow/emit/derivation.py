@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
@@ -236,6 +237,12 @@ _ESCAPES: Final = {
 }  # fmt: skip
 
 
+def plain_letter(c: str) -> str:
+    """Write a letter in ASCII: without its accents, or by its code."""
+    base = unicodedata.normalize("NFD", c)[0]
+    return base if base.isascii() else f"u{ord(c):04x}"
+
+
 def latex_text(text: str) -> str:
     """Escape text for LaTeX; mathematical characters become formulas, and only ASCII remains."""
     out = []
@@ -245,7 +252,7 @@ def latex_text(text: str) -> str:
         elif c.isascii():
             out.append(c)
         else:
-            out.append(f"${{}}{_MATH[c].strip()}$" if c in _MATH else "?")
+            out.append(f"${{}}{_MATH[c].strip()}$" if c in _MATH else plain_letter(c))
     return "".join(out)
 
 
@@ -344,4 +351,4 @@ def _upper(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    return re.sub(r"[^\x00-\x7f]", lambda found: _MATH.get(found.group(), "?"), text)
+    return re.sub(r"[^\x00-\x7f]", lambda found: _MATH.get(found.group()) or plain_letter(found.group()), text)
