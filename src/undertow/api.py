@@ -16,6 +16,9 @@ from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
 from undertow.simplify import Fired, simplify
 from undertow.trace import NotingTrace, Traced, Tracer, argument_names, constant, trace_function
 
+# The derivation tells the chain rule as the textbook does: of a sigmoid and a softmax, however they were spelt.
+NAMING = ("sigmoid", "sigmoid as a reciprocal", "softmax", "softmax does not change with a shift", "identity")
+
 
 @dataclass(frozen=True)
 class Backprop:
@@ -23,7 +26,7 @@ class Backprop:
 
     Attributes:
         graph: the loss and the gradients as one simplified graph; prints itself.
-        plain: the same before any simplification, as the chain rule gives it.
+        plain: the same as the chain rule gives it; only sigmoid and softmax have been recognised.
         rules: the simplifications that were used, in order, each with its equation and exactness.
     """
 
@@ -175,7 +178,7 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     output = traced.graph.outputs[0]
     if output.name is None and output.op is not INPUT:
         output.name = "loss" if "loss" not in {x.name for x in traced.graph.nodes} else "loss_value"
-    plain = differentiate_graph(traced.graph, nodes)
+    plain = differentiate_graph(simplify(traced.graph, only=NAMING).graph, nodes)
     first = simplify(traced.graph)
     kept = set(first.graph.nodes)
     dropped = [x for x in first.moved.values() if x.name and x not in kept and x.op not in (INPUT, CONSTANT)]

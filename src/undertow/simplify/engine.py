@@ -7,7 +7,7 @@ So one pass from the oldest node to the newest leaves nothing that a rule could 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -81,8 +81,9 @@ def rule(name: str, equation: str, exactness: Exactness, *ops: P.Primitive) -> C
 class Simplifier(Trace):
     """The trace that simplifies what is recorded in it."""
 
-    def __init__(self, final: bool = False) -> None:
+    def __init__(self, final: bool = False, only: Collection[str] | None = None) -> None:
         super().__init__()
+        self.only = only  # the names of the rules to use; None: all
         self.final = final  # the graph will not be differentiated any more
         self.known: dict[Any, Node] = {}
         self.fired: dict[str, Fired] = {}
@@ -130,6 +131,8 @@ class Simplifier(Trace):
                 value = value.item() if spec.weak else value
                 return self.intern(Node(CONSTANT, (), {}, P.spec_of(value), value))
         for candidate in RULES.get(op.name, ()):
+            if self.only is not None and candidate.name not in self.only:
+                continue
             before, self.applying = self.applying, op
             try:
                 result = candidate.apply(self, *inputs, **params)
@@ -175,7 +178,9 @@ def _constant(value: Any, spec: Any) -> Node:
     return Node(CONSTANT, (), {}, P.spec_of(number), number)
 
 
-def simplify(graph: Graph, remember: Sequence[Node] = (), final: bool = False) -> Simplified:
+def simplify(
+    graph: Graph, remember: Sequence[Node] = (), final: bool = False, only: Collection[str] | None = None
+) -> Simplified:
     """Simplify a graph.
 
     Args:
@@ -183,11 +188,12 @@ def simplify(graph: Graph, remember: Sequence[Node] = (), final: bool = False) -
         remember: nodes that people named and that an earlier pass made needless; where the same value
             turns up again (a softmax in its own gradient), it gets its name back.
         final: nothing will be differentiated after this, so what only steers differentiation can go.
+        only: the names of the rules to use; all unless told.
 
     Returns:
         A graph of the same inputs and outputs; people's names and lines are carried over.
     """
-    s = Simplifier(final)
+    s = Simplifier(final, only)
     moved: dict[Node, Node] = {}
     for node in graph.nodes:
         if node.op is INPUT or node.op is CONSTANT:
