@@ -99,25 +99,25 @@ def test_backprop_source_and_derivation_of_a_chain() -> None:
 
 @pytest.mark.parametrize("step", ["add", "multiply", "tanh", "where"])
 def test_a_chain_of_one_operation_through_every_pass(step: str) -> None:
-    """1,500 equal steps (deeper than the recursion limit) come through backprop, its source and its derivation."""
+    """1,100 equal steps (deeper than the recursion limit) come through backprop, its source and its derivation."""
     steps = {
         "add": (lambda h: h + 0.25, lambda x: np.ones(3)),
-        "multiply": (lambda h: h * 1.001, lambda x: np.full(3, 1.001**1500)),
+        "multiply": (lambda h: h * 1.001, lambda x: np.full(3, 1.001**1100)),
         "tanh": (np.tanh, lambda x: tanh_slope(x)),
-        "where": (lambda h: np.where(h > 0, h * 0.999, h), lambda x: np.where(x > 0, 0.999**1500, 1.0)),
+        "where": (lambda h: np.where(h > 0, h * 0.999, h), lambda x: np.where(x > 0, 0.999**1100, 1.0)),
     }
     apply, slope = steps[step]
 
     def tanh_slope(x: Any) -> Any:
         total = np.ones(3)
-        for _ in range(1500):
+        for _ in range(1100):
             x = np.tanh(x)
             total = total * (1 - x**2)
         return total
 
     def f(x: Any) -> Any:
         h = x
-        for _ in range(1500):
+        for _ in range(1100):
             h = apply(h)
         return np.sum(h)
 
