@@ -23,6 +23,7 @@ ORDER = """
     graph
     primitives
     trace
+    blocked
     differentiate
     derivatives
     custom bridges

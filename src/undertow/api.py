@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from undertow import emit, trees
-from undertow.differentiate import backward, check_positions, scalar_output
+from undertow.differentiate import backward, check_positions, finish, own, scalar_output
 from undertow.errors import DTypeError
 from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
 from undertow.simplify import Fired, simplify
@@ -65,13 +65,17 @@ class Backprop:
 
     def __call__(self, *args: Any) -> tuple[Any, Any]:
         """Return (loss, gradient) at these arguments, computed by the engine itself."""
-        loss, *grads = evaluate(self.graph, input_values(self.traced, args or self.args))
-        found = iter(grads)
+        given = args or self.args
+        values = input_values(self.traced, given)
+        loss, *grads = evaluate(self.graph, values)
+        taken = list(values)
+        found = iter([own(g, taken) for g in grads])
         places = self.wrt if isinstance(self.wrt, tuple) else (self.wrt,)
         result = []
         for i in places:
-            row = [next(found) if isinstance(x, Node) else x for x in self.traced.arguments[i]]
-            result.append(trees.flatten(self.args[i])[1](row))
+            leaves, rebuild = trees.flatten(given[i])
+            pairs = zip(self.traced.arguments[i], leaves, strict=True)
+            result.append(rebuild([finish(next(found), leaf) if isinstance(x, Node) else x for x, leaf in pairs]))
         return loss, tuple(result) if isinstance(self.wrt, tuple) else result[0]
 
     def values(self, *args: Any) -> dict[str, Any]:

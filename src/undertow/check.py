@@ -28,9 +28,10 @@ class LeafCheck:
         entry: its index there; None for a random direction through the whole array.
         gradient: the derivative that was checked.
         numeric: the numeric derivative.
-        relative_error: their difference over the larger of the two (or over 1e-3 of the largest entry).
-        method: ``complex step``, ``differences`` or ``kink`` (the function has a corner there and the
-            gradient lies between the slopes of the two sides).
+        relative_error: their difference over the larger of the two; 0 where the numeric one cannot tell
+            them apart.
+        method: ``complex step``, ``differences``, ``kink`` (the function has a corner there and the
+            gradient lies between the slopes of the two sides) or ``empty`` (there is nothing to check).
         checked: how many entries and directions were compared.
     """
 
@@ -54,9 +55,9 @@ class GradientReport:
         return all(row.relative_error <= self.tolerance for row in self.rows)
 
     @property
-    def worst(self) -> LeafCheck:
-        """The row with the largest relative error."""
-        return max(self.rows, key=lambda row: row.relative_error)
+    def worst(self) -> LeafCheck | None:
+        """The row with the largest relative error; None if there was nothing to check."""
+        return max(self.rows, key=lambda row: row.relative_error, default=None)
 
     def __str__(self) -> str:
         head = ("parameter", "entry", "gradient", "numeric", "relative error", "method", "checked")
@@ -68,12 +69,10 @@ class GradientReport:
         wide = [max(len(row[i]) for row in cells) for i in range(len(head))]
         lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, wide, strict=True)).rstrip() for row in cells]
         verdict = "the gradient is right" if self else "THE GRADIENT IS WRONG"
-        return "\n".join(
-            [
-                *lines,
-                f"{verdict} (tolerance {self.tolerance:.0e}, worst relative error {self.worst.relative_error:.1e})",
-            ]
-        )
+        if not any(row.checked for row in self.rows):
+            verdict = "there was nothing to check"
+        worst = 0.0 if self.worst is None else self.worst.relative_error
+        return "\n".join([*lines, f"{verdict} (tolerance {self.tolerance:.0e}, worst relative error {worst:.1e})"])
 
 
 def check_gradient(
@@ -139,9 +138,11 @@ def check_gradient(
             loss = _restrict(f, exact, i, leaves, rebuild, k)
             if np.size(leaf):
                 rows.append(_check_leaf(loss, np.ravel(leaf), np.ravel(grad_leaf), np.shape(leaf), name, rng))
+            else:
+                rows.append(LeafCheck(name, None, 0.0, 0.0, 0.0, "empty", 0))
     report = GradientReport(tuple(rows), tolerance)
-    if raises and not report:
-        w = report.worst
+    w = report.worst
+    if raises and not report and w is not None:
         where = "along a random direction" if w.entry is None else f"at entry {list(w.entry)}"
         raise GradientError(
             f"the gradient of {getattr(f, '__name__', 'f')} by {w.name} is wrong {where}: it is {w.gradient:.10g}, the "
@@ -177,19 +178,20 @@ def _check_leaf(
     directions: list[tuple[tuple[int, ...] | None, np.ndarray]] = []
     if x.size > _MOST_ENTRIES:
         entries = rng.choice(x.size, _MOST_ENTRIES // 4, replace=False)
-        directions = [(None, d / np.linalg.norm(d)) for d in rng.normal(size=(4, x.size))]
+        usual = float(np.median(np.abs(x))) or 1.0
+        sizes = np.where(x == 0, usual, np.abs(x))  # a direction moves each entry by a part of its own size
+        directions = [(None, d / np.linalg.norm(d)) for d in rng.normal(size=(4, x.size)) * sizes]
     for entry in entries:
         unit = np.zeros(x.size)
         unit[entry] = 1.0
         directions.append((tuple(int(j) for j in np.unravel_index(entry, shape)), unit))
-    floor = 1e-3 * float(np.max(np.abs(grad), initial=0.0)) if np.all(np.isfinite(grad)) else 0.0
+    noise = 1e-12 * float(np.max(np.abs(grad), initial=0.0)) if np.all(np.isfinite(grad)) else 0.0
     worst: LeafCheck | None = None
     for index, direction in directions:
         own = float(grad @ direction) if np.all(np.isfinite(grad)) else float(grad[np.argmax(direction)])
         numeric, error, method = numeric_derivative(loss, x, direction, own)
-        scale = max(abs(own), abs(numeric), floor, 1e-8)
         difference = abs(own - numeric)
-        relative = 0.0 if difference <= error else difference / scale
+        relative = 0.0 if difference <= error + noise else difference / max(abs(own), abs(numeric))
         relative = float("inf") if not np.isfinite(difference) and own != numeric else relative
         row = LeafCheck(name, index, own, numeric, relative, method, len(directions))
         if worst is None or relative > worst.relative_error:
@@ -201,22 +203,43 @@ def _check_leaf(
 def numeric_derivative(loss: Loss, x: np.ndarray, direction: np.ndarray, expected: float) -> tuple[float, float, str]:
     """Differentiate numerically along a direction.
 
+    Args:
+        loss: a function of a flat array.
+        x: where.
+        direction: along which.
+        expected: the derivative that is being checked.
+
     Returns:
         The derivative, an estimate of its error, and how it was found.
     """
+    moved = direction != 0
+    size = float(np.max(np.abs(x[moved] / direction[moved]), initial=0.0))  # a step of this size doubles an entry
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        slope, error = extrapolated_difference(loss, x, direction)
         exact = complex_step(loss, x, direction)
-        if exact is not None and abs(exact - slope) <= 10 * error + 1e-5 * max(abs(slope), 1e-3):
+        found: list[tuple[float, float]] = []
+        # Large steps lose the fewest digits; small ones stay on one side of a kink and inside the function's domain.
+        for h in (1e-2 * max(0.1, size), 1e-4 * max(0.1, size), 1e-6 * max(0.1, size), 1e-2 * size):
+            if h == 0:
+                continue
+            slope, error = extrapolated_difference(loss, x, direction, h)
+            if not np.isfinite(slope):
+                continue
+            if exact is not None and abs(exact - slope) <= 10 * error + 1e-5 * abs(slope):
+                return exact, 1e-14 * abs(exact), "complex step"
+            if abs(expected - slope) <= error <= 1e-6 * max(abs(slope), abs(expected)):
+                return slope, error, "differences"
+            found.append((slope, error))
+        if not found and exact is not None:
             return exact, 1e-14 * abs(exact), "complex step"
-        h = 1e-6 * max(1.0, float(np.max(np.abs(x), initial=0.0)))
+        h = 1e-6 * max(1.0, size)
         here = _number(loss(x))
         left = (here - _number(loss(x - h * direction))) / h
         right = (_number(loss(x + h * direction)) - here) / h
         low, high = min(left, right), max(left, right)
         if high - low > 1e-3 * max(abs(low), abs(high), 1e-6) and low - 1e-6 <= expected <= high + 1e-6:
             return expected, 0.0, "kink"
+    slope, error = min(found, key=lambda pair: pair[1], default=(float("nan"), 0.0))
     return slope, error, "differences"
 
 
@@ -230,13 +253,15 @@ def complex_step(loss: Loss, x: np.ndarray, direction: np.ndarray) -> float | No
     return float(np.imag(result)) / h if np.iscomplexobj(result) else None
 
 
-def extrapolated_difference(loss: Loss, x: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
-    """Extrapolate central differences to step 0 by Ridders' method; return the slope and its error estimate."""
-    h = 1e-2 * max(0.1, float(np.max(np.abs(x[direction != 0]), initial=0.0)))
+def extrapolated_difference(loss: Loss, x: np.ndarray, direction: np.ndarray, h: float) -> tuple[float, float]:
+    """Extrapolate central differences from step h to 0 by Ridders' method; return the slope and its error estimate."""
     best, error = float("nan"), float("inf")
+    rounding = 0.0  # what the digits of the function's values allow at the first step
     before: list[float] = []
     for row in range(8):
-        now = [(_number(loss(x + h * direction)) - _number(loss(x - h * direction))) / (2 * h)]
+        right, left = _number(loss(x + h * direction)), _number(loss(x - h * direction))
+        now = [(right - left) / (2 * h)]
+        rounding = rounding or float(np.finfo(np.float64).eps) * max(abs(right), abs(left)) / h
         factor = 4.0
         for k in range(row):
             now.append((factor * now[k] - before[k]) / (factor - 1))
@@ -245,7 +270,7 @@ def extrapolated_difference(loss: Loss, x: np.ndarray, direction: np.ndarray) ->
             if estimate < error:
                 best, error = now[k + 1], estimate
         before, h = now, h / 2
-    return best, 2 * error
+    return best, 2 * error + rounding
 
 
 def _number(result: Any) -> float:

@@ -321,7 +321,7 @@ def watch(x: T, name: str) -> T:
     watched = x.copy()
     if isinstance(watched.trace, NotingTrace):
         watched.node.name, watched.node.watched = name, True
-    return watched  # type: ignore[return-value]
+    return watched
 
 
 def clip_cotangent(x: Any, low: float, high: float) -> Any:

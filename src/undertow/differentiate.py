@@ -13,6 +13,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
+from undertow.blocked import Blocked
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, is_array_like
@@ -36,6 +37,7 @@ def backward(outputs: Mapping[Node, Any], wrt: Sequence[Node], read: Read) -> li
     # 1. Start at the output.
     cts = {node: ct for node, ct in outputs.items() if node in active}
     found: dict[Node, Any] = {}
+    blocked = Blocked() if any(node.op is P.where for node in active) else None
     # 2. Propagate backward: newest first, so that every use of a value comes before the value itself.
     for node in reversed(nodes):
         if node not in cts:
@@ -51,12 +53,24 @@ def backward(outputs: Mapping[Node, Any], wrt: Sequence[Node], read: Read) -> li
         for position, x in enumerate(node.inputs):
             rule = node.op.rule(position) if x in active else P.ZERO  # type: ignore[attr-defined]
             if rule is P.NOT_IMPLEMENTED:
-                raise UnsupportedError(f"{node.line or 'your function'}: {node.op.name} has no derivative here yet.")
+                raise UnsupportedError(missing(node, position))
             if rule is P.ZERO or rule is P.NO_GRADIENT:
                 continue
-            share = fit(rule(ct, read(node), *args, **node.params, **flags), x)  # type: ignore[operator]
+            share = rule(ct, read(node), *args, **node.params, **flags)  # type: ignore[operator]
+            share = fit(share if blocked is None else blocked.guard(node, position, share, args), x)
             cts[x] = cts[x] + share if x in cts else share
     return [found.get(node) for node in wrt]
+
+
+def missing(node: Node, position: int) -> str:
+    """Say which derivative is not written yet, and how to go on."""
+    ufuncs = node.op.numpy  # type: ignore[attr-defined]
+    name = P.name_of(ufuncs[0]) if ufuncs else node.op.name
+    which = ("first", "second", "third")[position] if position < 3 else f"{position + 1}th"
+    return (
+        f"{node.line or 'your function'}: {name} has no derivative by its {which} argument yet. "
+        f"Differentiate by the others only, with the {which} one a constant or in ut.stop_gradient."
+    )
 
 
 def fit(ct: Any, x: Node) -> Any:
@@ -194,11 +208,13 @@ class Record:
             if self.home is not None and not isinstance(ct, Tracer):
                 ct = Tracer(constant(ct), self.home)
             cts[node] = cts[node] + ct if node in cts else ct
-        found = dict(zip(self.own, backward(cts, self.own, self.read), strict=True))
+        with np.errstate(all="ignore"):  # what overflows in the function itself has warned already
+            found = dict(zip(self.own, backward(cts, self.own, self.read), strict=True))
         if self.home is not None:
             self.home.origin = None
+        taken = [ct for _, ct in outputs]
         return tuple(
-            rebuild([finish(found.get(x), leaf) for x, leaf in zip(row, leaves, strict=True)])
+            rebuild([finish(own(found.get(x), taken), leaf) for x, leaf in zip(row, leaves, strict=True)])
             for leaves, row, rebuild in self.arguments
         )
 
@@ -248,6 +264,15 @@ def scalar_output(result: Any, name: str) -> Node | None:
     if P.dtype_of(result).kind != "f":
         raise DTypeError(f"{name} returned {P.dtype_of(result)}: only floats have a derivative.")
     return result.node if isinstance(result, Tracer) else None
+
+
+def own(value: Any, taken: list[Any]) -> Any:
+    """Return a value that shares memory with none of those taken, and can be written to; it counts as taken then."""
+    if isinstance(value, np.ndarray):
+        if value.base is not None or not value.flags.writeable or any(value is other for other in taken):
+            value = value.copy()
+        taken.append(value)
+    return value
 
 
 def finish(ct: Any, leaf: Any) -> Any:

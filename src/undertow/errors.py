@@ -31,6 +31,10 @@ class UnsupportedError(UndertowError, NotImplementedError):
     """A NumPy function or option that Undertow cannot trace; the message names it."""
 
 
+class UnsupportedAttributeError(UnsupportedError, AttributeError):
+    """An attribute of arrays that a traced one cannot have, such as its strides; ``hasattr`` says False."""
+
+
 class ControlFlowError(UndertowError, TypeError):
     """Python asked a traced array for its value (``if x > 0``) while only its shape is known."""
 

@@ -118,7 +118,7 @@ def _rule(node: Node) -> Batch:
     op: Any = node.op
     if op in RULES:
         return RULES[op]
-    if op.broadcasts:
+    if op.elementwise:
         return _elementwise
     if len(node.inputs) == 1 and isinstance(node.params.get("axis"), int | tuple) and "shape" not in node.params:
         return _along_axis

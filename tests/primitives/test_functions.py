@@ -5,6 +5,7 @@ Value, dtype, first and second derivative, float32, the trace without values, an
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from undertow import trees
 from undertow.graph import evaluate, verify
 from undertow.primitives import FUNCTIONS, Answer, Kink, Sample, Traced
 from undertow.trace import trace_function
+
+with contextlib.suppress(ImportError):  # SciPy is optional; where it is, its records are tested too
+    import undertow.primitives.scipy_special
 
 CASES = [
     pytest.param(answer, sample, id=f"{answer.name}-{number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import undertow as ut
 from undertow.graph import Graph, evaluate, verify
 from undertow.primitives import NO_GRADIENT, REGISTRY, ZERO, Kink, Primitive, Sample, spec_of
 from undertow.trace import trace_function
+
+with contextlib.suppress(ImportError):  # SciPy is optional; where it is, its records are tested too
+    import undertow.primitives.scipy_special
 
 CASES = [
     pytest.param(primitive, sample, id=f"{primitive.name}-{number}")

@@ -173,7 +173,7 @@ class Chain:
                 return None
             x = node.inputs[position]
             text = words.fill(self._flow(node, position, notes), self._values(node, text))
-            elementwise = elementwise and op.broadcasts and op.name != "matmul" and x.spec.shape == node.spec.shape
+            elementwise = elementwise and op.elementwise and x.spec.shape == node.spec.shape
             if op.broadcasts and x.spec.shape != node.spec.shape:
                 text = self._unbroadcast(x, node, text, notes)
         return Use(path[-1][0], text, elementwise, tuple(notes))

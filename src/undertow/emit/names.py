@@ -11,7 +11,7 @@ from undertow.graph import Node
 from undertow.primitives import REGISTRY
 
 _RESERVED = frozenset(
-    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "copy", "forward", "backward", "cache"}
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "scipy", "copy", "forward", "backward", "cache"}
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -28,7 +28,7 @@ _FLOAT_HELPERS = {
 }  # ours convert integers first; the written ones need not
 _LEFT_FIRST = {"add": SUM, "multiply": PRODUCT}
 _TAKE_NUMBERS = {"add", "subtract", "multiply", "divide", "power", "index_update", "maximum", "minimum"}
-_OPERATORS = {"add", "subtract", "multiply", "divide", "negative", "power", "size"}
+_OPERATORS = {"add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "power", "size"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Program:
         cache: the values that the backward pass reads, in the order of their making.
         result: the expressions of the graph's outputs.
         constants: arrays too large for a line, as statements for the end of the module.
+        claim: makes a wish a name that nothing else has.
     """
 
     names: dict[Node, str]
@@ -60,6 +61,7 @@ class Program:
     cache: list[Node] = field(default_factory=list)
     result: list[str] = field(default_factory=list)
     constants: list[str] = field(default_factory=list)
+    claim: Callable[[str], str] = str
 
 
 def plan(
@@ -90,7 +92,7 @@ class _Planner:
         self.graph, self.wrt = graph, wrt
         self.names = Names({*helpers(), *graph.symbols(), "like", *reserved})
         self.named: dict[Node, str] = {node: self.names.claim(name) for node, name in arguments.items()}
-        self.program = Program(self.named)
+        self.program = Program(self.named, claim=self.names.claim)
         self.uses: Counter[Node] = Counter(x for node in graph.nodes for x in node.inputs)
         self.uses.update(graph.outputs)
         self.inside: dict[Node, Code] = {}  # expressions that wait for their user

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from undertow.emit.names import helpers
 from undertow.emit.program import Program, Statement, holds, identifiers, plan
 from undertow.emit.structure import LIKE, WIDTH, needs_original, nodes_of, put_together, unpack, wrap
-from undertow.graph import Dim, Graph, Node, show_shape
+from undertow.graph import CONSTANT, INPUT, Dim, Graph, Node, show_shape
 
 COMMENT_COLUMN = 52  # comments stand no further right than this, unless the code does
 _SHORT = 44  # characters of a quoted forward statement
@@ -21,7 +22,7 @@ def write_source(
     wrt: int | tuple[int, ...] = 0,
     *,
     title: str = "f",
-    rows: Collection[int] = (),
+    rows: Mapping[int, int] = MappingProxyType({}),
 ) -> str:
     """Write a graph of loss and gradients as a Python module.
 
@@ -30,7 +31,7 @@ def write_source(
         signature: each argument's name and its tree with the graph's input nodes at the leaves.
         wrt: the position or positions of the arguments differentiated; decides the tree that comes back.
         title: the name of the function.
-        rows: the positions among the inputs of those whose first axis is the batch.
+        rows: where the batch size is a number: the positions of inputs that have it, with its axis.
 
     Returns:
         Source with ``forward(*arguments) -> (loss, cache)`` and ``backward(cache) -> gradients``.
@@ -49,7 +50,7 @@ class _Module:
         signature: Sequence[tuple[str, Any]],
         wrt: int | tuple[int, ...],
         title: str,
-        rows: Collection[int],
+        rows: Mapping[int, int],
     ) -> None:
         self.graph, self.title, self.rows = graph, title, rows
         self.places = wrt if isinstance(wrt, tuple) else (wrt,)
@@ -63,6 +64,7 @@ class _Module:
         self.names = self.program.names
         self.signature = [(self.names[tree] if isinstance(tree, Node) else name, tree) for name, tree in signature]
         self.gradients = dict(zip(leaves, self.program.result[1:], strict=True))
+        self.outputs = dict(zip(leaves, graph.outputs[1:], strict=True))
         self.users: dict[str, list[Statement]] = {}  # the forward statements that read a value, by its name
         called = {self.names[x]: x.name for x in self.names if x.name}
         for statement in self.program.forward:
@@ -86,7 +88,8 @@ class _Module:
         imports = ["import copy\n"] if copies else []
         imports += ["from collections import OrderedDict\n"] if any("OrderedDict(" in part for part in body) else []
         head = f'"""Forward and backward pass of {self.title}{where}, written by Undertow."""\n'
-        start = "\n".join([head, *imports, "import numpy as np"])
+        special = any("scipy.special." in code for code in codes)
+        start = "\n".join([head, *imports, "import numpy as np", *(["import scipy.special"] if special else [])])
         return "\n\n\n".join([start, *defined, *body, *self.program.constants]) + "\n"
 
     def _forward(self) -> str:
@@ -130,6 +133,7 @@ class _Module:
                     lines.append(_size(symbol, self.names[node], axis, size.count))
                     break
         rows = [(f"{s.name} = {s.code}", self._backward_comment(s)) for s in statements]
+        rows += self._copies()
         lines += [*([""] if lines and rows else []), *_align(rows, _breaks(statements))]
         parts = [
             put_together(tree, name, lambda node: self.gradients[node], 4, top=self.single)
@@ -144,19 +148,32 @@ class _Module:
 
     # -- parts -------------------------------------------------------------------------------------
 
+    def _copies(self) -> list[tuple[str, tuple[str, str]]]:
+        """Give each gradient that is another value or a view a line and memory of its own: db1 = dz1.copy()."""
+        rows = []
+        made = {s.name for s in self.program.backward}
+        for leaf, code in self.gradients.items():
+            node, wish = self.outputs[leaf], f"d{self.names[leaf]}"
+            if node.spec.weak or not ((code in made and code != wish) or _is_shared(node)):
+                continue
+            name = wish if code == wish else self.program.claim(wish)
+            why = f"the same as {code}" if code.isidentifier() and code != name else "memory of its own"
+            rows.append((f"{name} = {code}.copy()", (show_shape(node.spec.shape), why)))
+            self.gradients[leaf] = name
+        return rows
+
     def _guard(self) -> list[str]:
         """Refuse another batch size than the one that the function's own code was unrolled for."""
-        if self.graph.symbols() or not self.rows:
-            return []
-        inputs = [self.graph.inputs[i] for i in sorted(self.rows)]
-        node = next((x for x in inputs if self.names[x] in {name for name, _ in self.signature}), None)
-        if node is None:
-            return []
-        name, size = self.names[node], node.spec.shape[0]
-        return [
-            f"if len({name}) != {size}:",
-            f'    raise ValueError("written for {size} rows, because the function counts them; derive it anew")',
-        ]
+        names = {name for name, _ in self.signature}
+        for position, axis in self.rows.items():
+            node = self.graph.inputs[position]
+            name, size = self.names[node], node.spec.shape[axis]
+            if name in names:
+                return [
+                    f"if {name}.shape[{axis}] != {size}:",
+                    f'    raise ValueError("written for a batch of {size}, because {self.title} counts it")',
+                ]
+        return []
 
     def _sizes(self, texts: list[str]) -> list[str]:
         return [symbol for symbol in self.graph.symbols() if any(symbol in identifiers(text) for text in texts)]
@@ -186,11 +203,13 @@ class _Module:
             inner = arrays[0]
         if inner.op.name != "subtract":
             return None
-        users = [x for x in self.graph.nodes if node.ct_of and any(y.name == node.ct_of for y in x.inputs)]
-        for squash, loss in (("softmax", ("log_softmax", "logsumexp")), ("sigmoid", ("softplus", "negative"))):
-            sides = [x for side in inner.inputs for x in (side, *(side.inputs if side.op.name == "multiply" else ()))]
-            if any(x.op.name == squash for x in sides) and any(x.op.name in loss for x in users):
-                return f"{squash} and cross-entropy: p − y"
+        sides = [x for side in inner.inputs for x in (side, *(side.inputs if side.op.name == "multiply" else ()))]
+        for squash, losses in (("softmax", ("log_softmax", "logsumexp")), ("sigmoid", ("softplus",))):
+            for p in (x for x in sides if x.op.name == squash):
+                z = p.inputs[0]
+                near = [y for x in self.graph.nodes if x.op.name in losses for y in (*x.inputs, *x.inputs[0].inputs)]
+                if z in near:
+                    return f"{squash} and cross-entropy: p − y"
         return None
 
     def _origin(self, node: Node) -> str | None:
@@ -204,6 +223,15 @@ class _Module:
         user = users[-1]
         text = f"{user.name} = {user.code}"
         return text if len(text) <= _SHORT else f"{user.name}, {user.node.line}" if user.node.line else user.name
+
+
+def _is_shared(node: Node) -> bool:
+    """Tell whether the code of a value gives an argument, a constant of the module, or a view of something."""
+    op: Any = node.op
+    if op is CONSTANT:
+        return node.spec.ndim > 0
+    filled = not isinstance(op, type(INPUT)) and op.name == "broadcast_to" and node.inputs[0].op is CONSTANT
+    return op is INPUT or (op.view and not filled)
 
 
 def _size(symbol: str, name: str, axis: int, count: int) -> str:

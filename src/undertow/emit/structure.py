@@ -171,4 +171,5 @@ def wrap(items: list[str], start: str, end: str, indent: int) -> str:
             row = ""
         row += f"{' ' if row else ''}{item},"
     pad = " " * (indent + 4)
+    end = end.removeprefix(",")  # a row ends in a comma already
     return "\n".join([start, *(pad + row for row in [*lines, row] if row), " " * indent + end])

@@ -10,7 +10,7 @@ import numpy as np
 from undertow.errors import ShapeError, UndertowError
 
 
-class NeedsConcreteSize(UndertowError, TypeError):
+class NeedsConcreteSize(UndertowError):  # no TypeError: NumPy would put one of its own in its place
     """A symbolic size was asked for its number; whoever traces may then trace again with the number."""
 
 

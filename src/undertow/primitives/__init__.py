@@ -1,26 +1,43 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
+from undertow.primitives import bessel as bessel
+from undertow.primitives import close as close
+from undertow.primitives import diag as diag
+from undertow.primitives import grid as grid
+from undertow.primitives import hyperbolic as hyperbolic
+from undertow.primitives import polynomial as polynomial
+from undertow.primitives import remainder as remainder
+from undertow.primitives import split as split
+from undertow.primitives import trigonometric as trigonometric
+from undertow.primitives import ufunc_methods as ufunc_methods
+from undertow.primitives import unwrap as unwrap
 from undertow.primitives.arithmetic import (
     absolute,
     add,
+    cbrt,
     divide,
-    maximum,
-    minimum,
     multiply,
     negative,
     power,
     reciprocal,
-    sign,
     sqrt,
     square,
     subtract,
 )
+from undertow.primitives.arrange import flip, repeat, roll, rot90, tile
+from undertow.primitives.bounds import clip, maximum, minimum
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
-from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
+from undertow.primitives.diagonal import diagonal, put_diagonal, trace, tril, triu
+from undertow.primitives.edit import delete, insert
+from undertow.primitives.exponential import exp, expm1, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, update
 from undertow.primitives.join import concatenate
+from undertow.primitives.like import CONSTRUCTORS, fill_like
+from undertow.primitives.logarithm import log, log1p, logaddexp
+from undertow.primitives.pad import fold_pad, pad
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
+from undertow.primitives.ranges import linspace
 from undertow.primitives.record import (
     FUNCTIONS,
     NO_GRADIENT,
@@ -36,52 +53,57 @@ from undertow.primitives.record import (
     Sample,
     count_of,
     dtype_of,
+    load_scipy,
     name_of,
     shape_of,
     spec_of,
 )
 from undertow.primitives.record import Traced as Traced
 from undertow.primitives.reduce import argmax, argmin, log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
-from undertow.primitives.shape import (
-    astype,
-    broadcast_to,
-    expand_dims,
-    reshape,
-    squeeze,
-    transpose,
-)
+from undertow.primitives.rounding import sign
+from undertow.primitives.shape import astype, broadcast_to, expand_dims, reshape, squeeze, transpose
 from undertow.primitives.special import attach, clip_cotangent, identity, positions, size, stop_gradient
+from undertow.primitives.windows import add_windows, sliding_windows
 
 __all__ = [
+    "Answer",
+    "CONSTRUCTORS",
+    "Code",
     "FUNCTIONS",
+    "Kink",
     "NOT_IMPLEMENTED",
     "NO_GRADIENT",
     "OPERATORS",
-    "REGISTRY",
-    "UFUNCS",
-    "ZERO",
-    "Answer",
-    "Code",
-    "Kink",
     "Primitive",
+    "REGISTRY",
     "Sample",
     "Traced",
+    "UFUNCS",
+    "ZERO",
     "absolute",
     "add",
+    "add_windows",
     "argmax",
     "argmin",
     "astype",
     "attach",
     "broadcast_to",
+    "cbrt",
+    "clip",
     "clip_cotangent",
     "concatenate",
     "count_of",
+    "delete",
+    "diagonal",
     "divide",
     "dtype_of",
     "equal",
     "exp",
     "expand_dims",
     "expm1",
+    "fill_like",
+    "flip",
+    "fold_pad",
     "getitem",
     "greater",
     "greater_equal",
@@ -89,8 +111,11 @@ __all__ = [
     "index",
     "index_add",
     "index_update",
+    "insert",
     "less",
     "less_equal",
+    "linspace",
+    "load_scipy",
     "log",
     "log1p",
     "log_softmax",
@@ -108,16 +133,22 @@ __all__ = [
     "not_equal",
     "one_hot",
     "one_hot_rows",
+    "pad",
     "positions",
     "power",
     "prod",
     "prod_others",
+    "put_diagonal",
     "reciprocal",
+    "repeat",
     "reshape",
+    "roll",
+    "rot90",
     "shape_of",
     "sigmoid",
     "sign",
     "size",
+    "sliding_windows",
     "softmax",
     "softplus",
     "spec_of",
@@ -128,7 +159,11 @@ __all__ = [
     "subtract",
     "sum_",
     "tanh",
+    "tile",
+    "trace",
     "transpose",
+    "tril",
+    "triu",
     "update",
     "where",
 ]

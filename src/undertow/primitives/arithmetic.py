@@ -1,29 +1,33 @@
-"""Arithmetic: + − × ÷, powers and roots, absolute value, maximum and minimum, clipping."""
+"""Arithmetic: + − × ÷, powers and roots, absolute value; the parts of a real number that is taken for a complex one."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from undertow.primitives.elementwise import elementwise
 from undertow.primitives.record import (
     POWER,
     PRODUCT,
     SUM,
     UNARY,
-    ZERO,
     Code,
     Kink,
     Primitive,
     Sample,
     Spelling,
+    Traced,
     answers,
     call,
+    dtype_of,
     infer_ufunc,
     infix,
-    refuse,
 )
-from undertow.primitives.sampling import binary_samples, unary_samples
+from undertow.primitives.sampling import binary_samples, draw, unary_samples
+from undertow.primitives.shape import astype
+from undertow.primitives.special import identity
 
 
 def prefix(sign: str) -> Spelling:
@@ -37,6 +41,7 @@ add = Primitive(
     infer=infer_ufunc(np.add),
     vjps=(lambda ct, out, x, y: ct, lambda ct, out, x, y: ct),
     broadcasts=True,
+    finite_slope=True,
     spell=infix("+", SUM),
     text="{0} + {1}",
     latex="{0} + {1}",
@@ -52,6 +57,7 @@ subtract = Primitive(
     infer=infer_ufunc(np.subtract),
     vjps=(lambda ct, out, x, y: ct, lambda ct, out, x, y: -ct),
     broadcasts=True,
+    finite_slope=True,
     spell=infix("-", SUM),
     text="{0} − {1}",
     latex="{0} - {1}",
@@ -87,6 +93,7 @@ divide = Primitive(
     latex=r"\frac{{{0}}}{{{1}}}",
     flow=("{ct} / {1}", "−{ct} ⊙ {out} / {1}"),
     latex_flow=(r"{ct} / {1}", r"-{ct} \odot {out} / {1}"),
+    kinks=(Kink((1.0, 0.0), (np.inf, -np.inf), "a pole"),),
     samples=lambda: binary_samples(away_from_zero=True),
     numpy=(np.divide,),
 )
@@ -97,6 +104,7 @@ negative = Primitive(
     infer=infer_ufunc(np.negative),
     vjps=(lambda ct, out, x: -ct,),
     broadcasts=True,
+    finite_slope=True,
     spell=prefix("-"),
     text="−{0}",
     latex="-{0}",
@@ -110,13 +118,15 @@ negative = Primitive(
 def _power_base(ct: Any, out: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float):
         if y == 0:
-            return ct * 0
+            return np.zeros_like(ct)
         return ct * y if y == 1 else ct * (2 * x if y == 2 else y * x ** (y - 1))
     # x**0 is 1 everywhere, so its slope at 0 is 0; without the choice 0 * 0**-1 would be NaN.
     return ct * (y * x ** np.where(np.logical_and(x == 0, y == 0), 1, y - 1))
 
 
 def _power_exponent(ct: Any, out: Any, x: Any, y: Any) -> Any:
+    if isinstance(x, int | float) and x > 0:
+        return ct * (out * math.log(x))
     return ct * out * np.log(np.where(x == 0, 1, x))
 
 
@@ -134,12 +144,19 @@ power = Primitive(
     kinks=(
         Kink((0.0, 0.0), (0.0, 0.0), "x**0 is 1 for every x"),
         Kink((0.0, 2.0), (0.0, 0.0), "0**y is 0 for every y > 0"),
+        Kink((0.0, 1.0), (1.0, 0.0), "x**1 is x, and 0**y is 0 for every y > 0"),
+        Kink((0.0, 0.5), (np.inf, 0.0), "the tangent is vertical"),
+        Kink((-2.0, 3.0), (12.0, None), "a whole exponent of a negative number"),
     ),
     samples=lambda: (
         binary_samples(positive=True)
         + [
             Sample((np.array([-1.5, 0.5, 2.0]), 3), note="an integer power of a negative number"),
             Sample((np.array([[0.0, -2.0]]), 2), note="a square"),
+            Sample((np.array([0.0, -2.0, 3.0]), 0), note="the exponent 0"),
+            Sample((np.array([0.0, -2.0, 3.0]), 1), note="the exponent 1"),
+            Sample((np.array([[0.0], [-2.0], [3.0]]), np.array([0, 1, 2, 3])), note="whole exponents in an array"),
+            Sample((np.array([0.5, -2.0, 3.0]), -2), note="a negative one"),
             Sample((2.0, np.array([0.0, 1.5, -3.0])), note="a number to an array"),
         ]
     ),
@@ -172,8 +189,20 @@ reciprocal = Primitive(
     latex=r"\frac{{1}}{{{0}}}",
     flow=("−{ct} ⊙ {out}²",),
     latex_flow=(r"-{ct} \odot {out}^2",),
+    kinks=(Kink((0.0,), (-np.inf,), "a pole"),),
     samples=lambda: unary_samples(away_from_zero=True),
     numpy=(np.reciprocal,),
+)
+
+cbrt = elementwise(
+    np.cbrt,
+    lambda ct, out, x: ct / (3 * np.square(out)),
+    text="∛{0}",
+    latex=r"\sqrt[3]{{{0}}}",
+    flow=("{ct} / (3{out}²)",),
+    latex_flow=(r"{ct} / (3 {out}^2)",),
+    kinks=(Kink((0.0,), (np.inf,), "the tangent is vertical"),),
+    samples=lambda: unary_samples(away_from_zero=True),
 )
 
 sqrt = Primitive(
@@ -198,6 +227,7 @@ absolute = Primitive(
     infer=infer_ufunc(np.absolute),
     vjps=(lambda ct, out, x: ct * np.sign(x),),
     broadcasts=True,
+    finite_slope=True,
     spell=call("np.abs"),
     text="|{0}|",
     latex=r"\lvert {0} \rvert",
@@ -205,84 +235,59 @@ absolute = Primitive(
     latex_flow=(r"{ct} \odot \operatorname{{sign}}({0})",),
     kinks=(Kink((0.0,), (0.0,), "the subgradient of least norm in [−1, 1]"),),
     samples=lambda: unary_samples(away_from_zero=True),
-    numpy=(np.absolute, np.fabs),
-)
-
-sign = Primitive(
-    name="sign",
-    forward=np.sign,
-    infer=infer_ufunc(np.sign),
-    vjps=(ZERO,),
-    broadcasts=True,
-    spell=call("np.sign"),
-    text="sign({0})",
-    latex=r"\operatorname{{sign}}({0})",
-    kinks=(Kink((0.0,), (0.0,), "flat on both sides"),),
-    samples=lambda: unary_samples(away_from_zero=True),
-    numpy=(np.sign,),
+    numpy=(np.absolute,),
 )
 
 
-def _pick_first(better: Any) -> Any:
-    """Make the rules of maximum (better is >) and minimum (better is <)."""
-
-    def first(ct: Any, out: Any, x: Any, y: Any, active: tuple[bool, ...]) -> Any:
-        if all(active):  # a tie goes half and half: each side's share is the subgradient of least norm
-            return ct * np.where(x == y, 0.5, better(x, y))
-        return ct * better(x, y)
-
-    def second(ct: Any, out: Any, x: Any, y: Any, active: tuple[bool, ...]) -> Any:
-        return first(ct, out, y, x, active)
-
-    return first, second
+@answers(np.fabs, samples=lambda: unary_samples(away_from_zero=True), kinks=absolute.kinks)
+def _fabs(x: Any) -> Any:
+    return absolute(x) if dtype_of(x).kind == "f" else astype(absolute(x), dtype=np.dtype(np.float64))
 
 
-_TIES = "½ each when both are differentiated; 0 when the other is a constant"
-
-maximum = Primitive(
-    name="maximum",
-    forward=np.maximum,
-    infer=infer_ufunc(np.maximum),
-    vjps=_pick_first(lambda x, y: x > y),
-    broadcasts=True,
-    tells_active=True,
-    spell=call("np.maximum"),
-    text="max({0}, {1})",
-    latex=r"\max({0}, {1})",
-    flow=("{ct} where {0} > {1}, else 0", "{ct} where {1} > {0}, else 0"),
-    latex_flow=(r"{ct} \odot [{0} > {1}]", r"{ct} \odot [{1} > {0}]"),
-    kinks=(Kink((0.0, 0.0), (0.5, 0.5), _TIES), Kink((0.0, 0.0), (0.0, None), _TIES)),
-    samples=binary_samples,
-    numpy=(np.maximum,),
-)
-
-minimum = Primitive(
-    name="minimum",
-    forward=np.minimum,
-    infer=infer_ufunc(np.minimum),
-    vjps=_pick_first(lambda x, y: x < y),
-    broadcasts=True,
-    tells_active=True,
-    spell=call("np.minimum"),
-    text="min({0}, {1})",
-    latex=r"\min({0}, {1})",
-    flow=("{ct} where {0} < {1}, else 0", "{ct} where {1} < {0}, else 0"),
-    latex_flow=(r"{ct} \odot [{0} < {1}]", r"{ct} \odot [{1} < {0}]"),
-    kinks=(Kink((0.0, 0.0), (0.5, 0.5), _TIES), Kink((0.0, 0.0), (0.0, None), _TIES)),
-    samples=binary_samples,
-    numpy=(np.minimum,),
-)
+@answers(np.float_power, samples=lambda: binary_samples(positive=True)[:4], kinks=power.kinks[:2])
+def _float_power(x: Any, y: Any) -> Any:
+    """The same as power, in float64 whatever the arguments are."""
+    x, y = (v if dtype_of(v) == np.float64 else np.asarray(v, np.float64) if not isinstance(v, Traced) else
+            astype(v, dtype=np.dtype(np.float64)) for v in (x, y))  # fmt: skip
+    return power(x, y)
 
 
-@answers(np.clip)
-def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    refuse("np.clip", out=out)
-    low, high = a_min if min is None else min, a_max if max is None else max
-    if low is not None:
-        a = np.maximum(a, low)
-    return a if high is None else np.minimum(a, high)
+def _polynomials() -> list[Sample]:
+    return [
+        Sample((draw((4,), 1), draw((2, 3), 2)), note="a cubic"),
+        Sample((draw((1,), 1), draw((3,), 2)), note="a constant"),
+        Sample(([2, -1, 0.5], draw((3,), 2)), note="numbers as coefficients"),
+        Sample((draw((3,), 1), 0.5), note="at one number"),
+    ]
 
 
-@answers(np.positive)
+@answers(np.polyval, samples=_polynomials, source="Horner's rule, as in NumPy")
+def _polyval(p: Any, x: Any) -> Any:
+    value: Any = np.zeros_like(x)
+    coefficients: Any = p if isinstance(p, Traced) else np.asarray(p)
+    for coefficient in coefficients:
+        value = value * x + coefficient
+    return value
+
+
+# ---- real numbers taken for complex ones ---------------------------------------------------------
+
+
+@answers(np.positive, np.conjugate, samples=unary_samples)
 def _positive(x: Any) -> Any:
-    return x
+    return identity(x)
+
+
+@answers(np.real, samples=unary_samples)
+def _real(val: Any) -> Any:
+    return val  # of a real array the array itself, as in NumPy
+
+
+@answers(np.real_if_close, samples=unary_samples)
+def _real_if_close(a: Any, tol: float = 100) -> Any:
+    return a
+
+
+@answers(np.imag, samples=unary_samples)
+def _imag(val: Any) -> Any:
+    return np.zeros_like(val)

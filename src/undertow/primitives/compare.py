@@ -8,6 +8,7 @@ import numpy as np
 
 from undertow.errors import UnsupportedError
 from undertow.graph import Spec, broadcast_shapes
+from undertow.primitives.elementwise import elementwise
 from undertow.primitives.record import (
     COMPARE,
     NO_GRADIENT,
@@ -17,6 +18,7 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     Spelling,
+    Traced,
     answers,
     call,
     infer_ufunc,
@@ -86,8 +88,31 @@ def _logic(name: str, ufunc: np.ufunc, spell: Spelling, text: str, latex: str, b
 
 logical_and = _logic("logical_and", np.logical_and, call("np.logical_and"), "and", "land")
 logical_or = _logic("logical_or", np.logical_or, call("np.logical_or"), "or", "lor")
+logical_xor = _logic("logical_xor", np.logical_xor, call("np.logical_xor"), "xor", "oplus")
 bitwise_and = _logic("bitwise_and", np.bitwise_and, _between("&", _BITWISE), "and", "land", bits=True)
 bitwise_or = _logic("bitwise_or", np.bitwise_or, _between("|", _BITWISE), "or", "lor", bits=True)
+
+
+bitwise_xor = _logic("bitwise_xor", np.bitwise_xor, _between("^", _BITWISE), "xor", "oplus", bits=True)
+
+
+def _whole_samples() -> list[Sample]:
+    return [Sample((np.array([[12], [7]]), np.array([1, 2, 3])), note="a column and a row of whole numbers")]
+
+
+def _whole(ufunc: np.ufunc, text: str, latex: str) -> Primitive:
+    """Make an operation on whole numbers."""
+    return elementwise(
+        ufunc, *[NO_GRADIENT] * ufunc.nin, text=text, latex=latex,
+        samples=_whole_samples if ufunc.nin == 2 else lambda: [Sample((np.array([12, 7, 0]),))],
+    )  # fmt: skip
+
+
+left_shift = _whole(np.left_shift, "({0} ⋅ 2 ^ {1})", r"({0} \cdot 2^{{{1}}})")
+right_shift = _whole(np.right_shift, "⌊{0} / 2 ^ {1}⌋", r"\lfloor {0} / 2^{{{1}}} \rfloor")
+gcd = _whole(np.gcd, "gcd({0}, {1})", r"\gcd({0}, {1})")
+lcm = _whole(np.lcm, "lcm({0}, {1})", r"\operatorname{{lcm}}({0}, {1})")
+bitwise_count = _whole(np.bitwise_count, "bits({0})", r"\operatorname{{bits}}({0})")
 
 
 def _test(name: str, ufunc: np.ufunc, text: str, latex: str) -> Primitive:
@@ -112,6 +137,8 @@ def _test(name: str, ufunc: np.ufunc, text: str, latex: str) -> Primitive:
 logical_not = _test("logical_not", np.logical_not, "not {0}", r"\lnot {0}")
 isfinite = _test("isfinite", np.isfinite, "[{0} is finite]", r"[\lvert {0} \rvert < \infty]")
 isnan = _test("isnan", np.isnan, "[{0} is NaN]", r"[{0} = \mathrm{{NaN}}]")
+isinf = _test("isinf", np.isinf, "[{0} is infinite]", r"[\lvert {0} \rvert = \infty]")
+signbit = _test("signbit", np.signbit, "[{0} has a minus sign]", r"[{0} < 0]")
 
 invert = Primitive(
     name="invert",
@@ -160,6 +187,7 @@ where = Primitive(
         lambda ct, out, condition, x, y: np.where(condition, 0, ct),
     ),
     broadcasts=True,
+    finite_slope=True,
     spell=call("np.where"),
     text="({1} where {0}, else {2})",
     latex=r"\begin{{cases}} {1} & \text{{if }} {0} \\ {2} & \text{{else}} \end{{cases}}",
@@ -169,7 +197,15 @@ where = Primitive(
 )
 
 
-@answers(np.where)
+def keep(condition: Any, ct: Any) -> Any:
+    """Return ``np.where(condition, ct, 0)`` for a condition of truth values: 0 whatever ct is elsewhere, NaN or ∞."""
+    if isinstance(condition, Traced) or isinstance(ct, Traced):
+        return np.where(condition, ct, 0)
+    product = ct * condition  # several times as fast as np.where, and the same unless ∞ or NaN is multiplied by 0
+    return np.where(condition, ct, 0) if np.isnan(np.sum(product)) else product
+
+
+@answers(np.where, samples=_where_samples)
 def _where(condition: Any, *branches: Any) -> Any:
     if len(branches) != 2:
         raise UnsupportedError(

@@ -278,6 +278,7 @@ index_update = Primitive(
     infer=_infer_update,
     vjps=_update_back,
     broadcasts=True,
+    whole=True,
     spell=lambda x, v, *picks, index, **_: Code(f"put_at({x.text}, np.s_[{spell_key(index, picks)}], {v.text})"),
     text="{0} with {1} written in",
     latex=r"\operatorname{{write}}({0}, {1})",

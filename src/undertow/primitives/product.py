@@ -75,6 +75,7 @@ matmul = Primitive(
     infer=infer_matmul,
     vjps=(_left, _right),
     broadcasts=True,
+    whole=True,
     spell=infix("@", PRODUCT),
     text="{0} {1}",
     latex="{0} {1}",

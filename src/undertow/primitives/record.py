@@ -8,6 +8,8 @@ Defining a record registers it; the engine, the emitters, the docs and the tests
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -116,6 +118,8 @@ class Primitive:
             ``position`` as its first argument serves an operation with any number of arguments.
         constant: where one rule serves all arguments, the positions of those whose derivative is ZERO.
         broadcasts: the arguments broadcast against each other; the engine sums the cotangent back.
+        whole: though its arguments broadcast, an element of the result depends on more than its own place.
+        finite_slope: its slopes are finite for whatever numbers come in, so a cotangent of 0 stays 0.
         tells_active: the rules take ``active``, a truth value per argument: is it differentiated?
         spell: ``spell(*codes, out=spec, **params)``: how it is written in NumPy.
         text: the textbook's way to write it, with {0}, {1}, … for the arguments.
@@ -141,6 +145,8 @@ class Primitive:
     latex_flow: tuple[str, ...] = ()
     constant: tuple[int, ...] = ()
     broadcasts: bool = False
+    whole: bool = False
+    finite_slope: bool = False
     tells_active: bool = False
     kinks: tuple[Kink, ...] = ()
     samples: Callable[[], list[Sample]]
@@ -165,6 +171,11 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    @property
+    def elementwise(self) -> bool:
+        """Does each element of the result come from the elements at its place alone?"""
+        return self.broadcasts and not self.whole
 
     def rule(self, position: int) -> Vjp:
         """Return the vjp rule of one argument."""
@@ -214,12 +225,28 @@ def name_of(function: Callable[..., Any]) -> str:
     """Return how people write a NumPy function: ``np.var``, ``np.linalg.norm``, ``np.add.reduce``."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
-        return f"np.{owner.__name__}.{function.__name__}"
+        return f"{name_of(owner)}.{function.__name__}"
+    if isinstance(function, np.ufunc):
+        known = getattr(np, function.__name__, None) is function
+        return f"np.{function.__name__}" if known else f"scipy.special.{function.__name__.lstrip('_')}"
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     return f"{module}.{function.__name__}".replace(".lib._stride_tricks_impl", ".lib.stride_tricks")
 
 
 FUNCTIONS: Final[dict[Callable[..., Any], Answer]] = {}
+
+
+def load_scipy() -> bool:
+    """Register the ufuncs of ``scipy.special``, if the program uses them and they are not registered yet.
+
+    Returns:
+        Whether they were registered now.
+    """
+    name = "undertow.primitives.scipy_special"
+    if "scipy.special" not in sys.modules or name in sys.modules:
+        return False
+    importlib.import_module(name)
+    return True
 
 
 def answers(
@@ -279,7 +306,9 @@ def count_of(x: Any, axis: tuple[int, ...] | None = None) -> Any:
 
 
 # Python's operators keep Python numbers what they are; np.exp(2.0), like every function of NumPy's, does not.
-OPERATORS: Final = frozenset((np.add, np.subtract, np.multiply, np.divide, np.power, np.negative, np.absolute))
+OPERATORS: Final = frozenset(
+    (np.add, np.subtract, np.multiply, np.divide, np.power, np.negative, np.absolute, np.floor_divide, np.remainder)
+)
 
 
 def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool]:

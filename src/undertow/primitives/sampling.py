@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,4 +39,21 @@ def binary_samples(**how: Any) -> list[Sample]:
     samples = [Sample((draw(a, 2, **how), draw(b, 3, **how)), note=note) for a, b, note in _PAIRS]
     samples.append(Sample((draw((2, 3), 4, **how), 1.5), note="a matrix and a Python number"))
     samples.append(Sample((1.5, draw((2, 3), 5, **how)), note="a Python number and a matrix"))
+    return samples
+
+
+def calls(*cases: Any) -> Callable[[], list[Sample]]:
+    """Make samples from short rows: the shape of the array, further arguments, a dict of keyword arguments.
+
+    A list in place of the shape is a list of shapes, whose arrays are passed as one list.
+    """
+
+    def samples() -> list[Sample]:
+        made = []
+        for shape, *rest in cases:
+            params = rest.pop() if rest and isinstance(rest[-1], dict) else {}
+            first = [draw(s, i) for i, s in enumerate(shape)] if isinstance(shape, list) else draw(shape, 1)
+            made.append(Sample((first, *rest), params))
+        return made
+
     return samples

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import ShapeError, UnsupportedError
+from undertow.errors import DTypeError, ShapeError, UnsupportedError
 from undertow.graph import (
     Dim,
     NeedsConcreteSize,
@@ -25,12 +25,11 @@ from undertow.primitives.record import (
     Sample,
     Traced,
     answers,
-    count_of,
     dtype_of,
     normalize_axis,
     shape_of,
 )
-from undertow.primitives.sampling import draw
+from undertow.primitives.sampling import calls, draw
 
 
 def as_size(entry: Any) -> Size:
@@ -70,13 +69,57 @@ reshape: Primitive = Primitive(
 )
 
 
-@answers(np.reshape)
+def sizes_of(shape: Any) -> tuple[Size, ...]:
+    """Return a shape as people give it, a number or a sequence, as a tuple of sizes."""
+    return tuple(as_size(e) for e in shape) if isinstance(shape, tuple | list | np.ndarray) else (as_size(shape),)
+
+
+def memory_order(function: str, x: Any, order: str | None) -> str:
+    """Return "C" or "F" for an order that may ask how the array lies in memory.
+
+    Raises:
+        UnsupportedError: it does ask, and there is no array yet.
+    """
+    order = "C" if order is None else order.upper()
+    if order in "CF" or len(shape_of(x)) < 2:
+        return order if order in "CF" else "C"
+    value = known_value(x)
+    if value is None or (order == "K" and not value.flags.forc):
+        raise UnsupportedError(
+            f"{function}(…, order={order!r}) depends on how the array lies in memory, which is not known here. "
+            f"Write order='C' or order='F'."
+        )
+    return "F" if value.flags.fnc else "C"
+
+
+def known_value(x: Any) -> Any:
+    """Return the array behind a tracer, or x itself; None where only its shape is known."""
+    return x.node.value if isinstance(x, Traced) else x  # type: ignore[attr-defined]
+
+
+@answers(
+    np.reshape,
+    samples=calls(
+        ((6,), (2, 3)),
+        ((2, 3), (3, -1)),
+        ((2, 3), 6),
+        ((2, 3), [3, 2], {"order": "F"}),
+        ((2, 3, 2), (-1, 6), {"order": "F"}),
+        ((), (1, 1)),
+        ((1,), ()),
+        ((0, 3), (3, -1)),
+        ((4,), (2, 2), {"order": "A"}),
+        ((4,), (2, 2), {"copy": True}),
+    ),
+)
 def _reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None, newshape: Any = None) -> Any:
-    if order != "C":
-        raise UnsupportedError(f"np.reshape(…, order={order!r}) cannot be traced yet. Transpose first, then reshape.")
-    wanted = shape if newshape is None else newshape
-    sizes = [as_size(e) for e in (wanted if isinstance(wanted, tuple | list) else (wanted,))]
-    return reshape(a, shape=fill_in(shape_of(a), sizes))
+    wanted = sizes_of(shape if newshape is None else newshape)
+    if memory_order("np.reshape", a, order) == "F":
+        flipped = fill_in(shape_of(a)[::-1], wanted[::-1])
+        result = _reversed(reshape(_reversed(a), shape=flipped))
+    else:
+        result = reshape(a, shape=fill_in(shape_of(a), wanted))
+    return result.copy() if copy else result
 
 
 def fill_in(shape: Shape, wanted: Sequence[Size]) -> Shape:
@@ -98,9 +141,14 @@ def fill_in(shape: Shape, wanted: Sequence[Size]) -> Shape:
     return tuple(wanted)
 
 
-@answers(np.ravel)
+@answers(
+    np.ravel,
+    samples=calls(((2, 3),), ((2, 3), "F"), ((2, 1, 3), {"order": "F"}), ((),), ((3,), "K"), ((1,), "A"), ((0, 2),)),
+)
 def _ravel(a: Any, order: str = "C") -> Any:
-    return _reshape(a, (-1,), order)
+    if memory_order("np.ravel", a, order) == "F":
+        a = _reversed(a)
+    return reshape(a, shape=(total(shape_of(a)),))
 
 
 # ---- transpose -----------------------------------------------------------------------------------
@@ -137,27 +185,22 @@ transpose: Primitive = Primitive(
 )
 
 
-@answers(np.transpose)
+def _reversed(x: Any) -> Any:
+    """Put the axes in reverse order."""
+    ndim = len(shape_of(x))
+    return transpose(x, axes=tuple(reversed(range(ndim)))) if ndim > 1 else x
+
+
+@answers(
+    np.transpose,
+    samples=calls(((2, 3),), ((2, 3, 4), (1, -1, 0)), ((3,),), ((),), ((2, 0, 3), {"axes": [2, 0, 1]}), ((1, 3), None)),
+)
 def _transpose(a: Any, axes: Any = None) -> Any:
     ndim = len(shape_of(a))
     order = tuple(reversed(range(ndim))) if axes is None else tuple(int(i) % ndim for i in axes)
     if sorted(order) != list(range(ndim)):
         raise ShapeError(f"axes {axes} do not permute the {ndim} axes of {show_shape(shape_of(a))}.")
     return transpose(a, axes=order)
-
-
-@answers(np.swapaxes)
-def _swapaxes(a: Any, axis1: int, axis2: int) -> Any:
-    order = list(range(len(shape_of(a))))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
-    return transpose(a, axes=tuple(order))
-
-
-@answers(np.moveaxis)
-def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
-    shape = shape_of(a)
-    marks = np.moveaxis(np.empty(range(1, len(shape) + 1)), source, destination).shape
-    return transpose(a, axes=tuple(size - 1 for size in marks))
 
 
 # ---- broadcasting, new axes ----------------------------------------------------------------------
@@ -205,10 +248,32 @@ broadcast_to = Primitive(
 )
 
 
-@answers(np.broadcast_to)
+def spread(x: Any, shape: Shape, like: Any) -> Any:
+    """Broadcast an array that may be plain; where ``like`` is traced, the sizes may be symbolic."""
+    return like.bind(broadcast_to, (x,), {"shape": shape}) if isinstance(like, Traced) else broadcast_to(x, shape=shape)
+
+
+@answers(
+    np.broadcast_to,
+    samples=calls(((3,), (2, 3)), ((), 4), ((2, 1), [2, 3]), ((1,), 3), ((1, 3), (2, 2, 3)), ((3,), (0, 3))),
+)
 def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
-    sizes = shape if isinstance(shape, tuple | list) else (shape,)
-    return broadcast_to(array, shape=tuple(as_size(e) for e in sizes))
+    return broadcast_to(array, shape=sizes_of(shape))
+
+
+@answers(
+    np.broadcast_arrays,
+    samples=lambda: [
+        Sample((draw((3,), 1), draw((2, 1), 2), 1.5)),
+        Sample((draw((), 1), draw((1, 3), 2))),
+        Sample((draw((2, 3), 1),)),
+        Sample((draw((0, 3), 1), draw((3,), 2))),
+    ],
+)
+def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    shape = broadcast_shapes(*[shape_of(x) for x in args])
+    like = next((x for x in args if isinstance(x, Traced)), None)
+    return tuple(x if shape_of(x) == shape and isinstance(x, Traced) else spread(x, shape, like) for x in args)
 
 
 def _expanded(shape: Shape, axis: tuple[int, ...]) -> Shape:
@@ -249,10 +314,13 @@ expand_dims = Primitive(
 )
 
 
-@answers(np.expand_dims)
+@answers(
+    np.expand_dims,
+    samples=calls(((3,), 0), ((3,), -1), ((2, 3), (0, 2)), ((2, 3), [-1, 0]), ((), 0), ((0,), {"axis": 1}), ((3,), ())),
+)
 def _expand_dims(a: Any, axis: Any) -> Any:
     axes = axis if isinstance(axis, tuple | list) else (axis,)
-    return expand_dims(a, axis=normalize_axis(tuple(axes), len(shape_of(a)) + len(axes)))
+    return expand_dims(a, axis=normalize_axis(tuple(axes), len(shape_of(a)) + len(axes))) if axes else a
 
 
 squeeze: Primitive = Primitive(
@@ -273,30 +341,42 @@ squeeze: Primitive = Primitive(
 )
 
 
-@answers(np.squeeze)
+@answers(
+    np.squeeze,
+    samples=calls(
+        ((1, 3, 1),),
+        ((1, 3, 1), 0),
+        ((1, 3, 1), -1),
+        ((1, 3, 1), (0, 2)),
+        ((1,),),
+        ((2, 3),),
+        ((1, 0), {"axis": 0}),
+        ((),),
+    ),
+)
 def _squeeze(a: Any, axis: Any = None) -> Any:
     shape = shape_of(a)
     axes = tuple(i for i, size in enumerate(shape) if size == 1) if axis is None else normalize_axis(axis, len(shape))
     if any(shape[i] != 1 for i in axes):
-        raise ShapeError(f"axis {axis} of {show_shape(shape)} has a size other than 1 and cannot be squeezed.")
+        raise ShapeError(f"np.squeeze: axis {axis} of {show_shape(shape)} has a size other than 1.")
     return squeeze(a, axis=axes) if axes else a
 
 
-@answers(np.atleast_1d)
-def _atleast_1d(*arrays: Any) -> Any:
-    found = tuple(x if len(shape_of(x)) else expand_dims(x, axis=(0,)) for x in arrays)
-    return found[0] if len(found) == 1 else found
-
-
-@answers(np.atleast_2d)
-def _atleast_2d(*arrays: Any) -> Any:
-    found = tuple(
-        x if len(shape_of(x)) > 1 else expand_dims(x, axis=tuple(range(2 - len(shape_of(x))))) for x in arrays
-    )
-    return found[0] if len(found) == 1 else found
-
-
 # ---- dtype ---------------------------------------------------------------------------------------
+
+
+def real_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return a dtype that can be traced.
+
+    Raises:
+        DTypeError: numbers that are complex, or no numbers.
+    """
+    found = np.dtype(dtype)
+    if found.kind not in "fiub":
+        what = "complex numbers are out of scope for now" if found.kind == "c" else "only real numbers can be traced"
+        raise DTypeError(f"{found}: {what}.")
+    return found
+
 
 astype: Primitive = Primitive(
     name="astype",
@@ -310,61 +390,3 @@ astype: Primitive = Primitive(
     latex_flow=("{ct}",),
     samples=lambda: [Sample((draw(s, 1),), {"dtype": np.dtype(np.float64)}) for s in ((), (1,), (2, 3), (0, 2))],
 )
-
-
-# ---- arrays of the same shape, and questions -----------------------------------------------------
-
-
-def fill_like(x: Any, value: Any, dtype: Any = None, shape: Any = None) -> Any:
-    """Make a traced array of the shape of ``x`` (or ``shape``) that holds one number."""
-    sizes = (
-        shape_of(x)
-        if shape is None
-        else tuple(as_size(e) for e in (shape if isinstance(shape, tuple | list) else (shape,)))
-    )
-    number = np.dtype(dtype if dtype is not None else dtype_of(x)).type(value)
-    return x.bind(broadcast_to, (number,), {"shape": sizes})
-
-
-@answers(np.zeros_like)
-def _zeros_like(
-    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
-) -> Any:
-    return fill_like(a, 0, dtype, shape)
-
-
-@answers(np.ones_like)
-def _ones_like(
-    a: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *, device: Any = None
-) -> Any:
-    return fill_like(a, 1, dtype, shape)
-
-
-@answers(np.full_like)
-def _full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
-) -> Any:
-    if not isinstance(fill_value, Traced):
-        return fill_like(a, fill_value, dtype, shape)
-    sizes = shape_of(a) if shape is None else tuple(as_size(e) for e in shape)
-    return broadcast_to(astype(fill_value, dtype=np.dtype(dtype or dtype_of(a))), shape=sizes)
-
-
-@answers(np.copy)
-def _copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
-    return a.copy()
-
-
-@answers(np.shape)
-def _shape(a: Any) -> Any:
-    return a.shape
-
-
-@answers(np.ndim)
-def _ndim(a: Any) -> int:
-    return len(shape_of(a))
-
-
-@answers(np.size)
-def _size(a: Any, axis: Any = None) -> Any:
-    return count_of(a, None if axis is None else normalize_axis(axis, len(shape_of(a))))

@@ -29,7 +29,8 @@ class Rule:
         name: what people call it.
         equation: what it says, in mathematics.
         exactness: ``exact`` (same bits), ``rounding`` (the same real number wherever the original is
-            finite), ``extends`` (that, and finite where the original overflows).
+            finite and no value on the way leaves the range of the dtype; a zero may change its sign),
+            ``extends`` (that, and finite where the original overflows).
         apply: ``apply(simplifier, *input nodes, **params)`` gives the better expression, or None.
     """
 
@@ -86,6 +87,7 @@ class Simplifier(Trace):
         self.known: dict[Any, Node] = {}
         self.fired: dict[str, Fired] = {}
         self.now: Node | None = None  # the node of the original graph that is being rewritten
+        self.expansions: dict[bool, Any] = {}  # `polynomial`: by whether forward values are opened
         self.collecting = False  # while the terms collected by `polynomial` are written down
         self.applying: P.Primitive = P.identity  # the operation whose rules are being asked
 

@@ -9,9 +9,10 @@ Factors cancel against their reciprocals only where they are known to be nonzero
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from fractions import Fraction
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ Monomial = tuple[tuple[Node, int], ...]  # atoms with their exponents, ordered b
 Polynomial = dict[Monomial, Fraction]
 
 _ARITHMETIC = (P.add, P.subtract, P.multiply, P.divide, P.negative)
+_EXPANDED = frozenset((*_ARITHMETIC, P.square, P.broadcast_to, P.expand_dims))
 _MOST_TERMS, _DEEPEST = 12, 12
 
 
@@ -78,57 +80,89 @@ def multiply_polynomials(a: Polynomial, b: Polynomial) -> Polynomial:
     return result
 
 
+class Expanded(NamedTuple):
+    """A polynomial, the nodes whose operations it replaces, and how deep they are stacked."""
+
+    polynomial: Polynomial
+    inside: frozenset[Node]
+    height: int
+
+
 class Expansion:
-    """Expands one node, and counts the operations that the expansion replaces."""
+    """Expands nodes, each once: what a chain of n operations asks for is n small expansions."""
 
-    def __init__(self, root: Node, through_forward: bool) -> None:
-        self.root = root
+    def __init__(self, through_forward: bool) -> None:
         self.through_forward = through_forward  # else what the user computed is an atom
-        self.inside: set[Node] = set()
+        self.known: dict[Node, Expanded] = {}
 
-    def expand(self, node: Node, depth: int = 0) -> Polynomial:
-        """Write a node as a polynomial in atoms."""
+    def expand(self, root: Node) -> Expanded:
+        """Write a node as a polynomial in atoms.
+
+        Raises:
+            _TooLarge: the root itself cannot be written so.
+        """
+        stack = list(root.inputs)
+        while stack:
+            node = stack[-1]
+            missing = [x for x in node.inputs if x not in self.known] if self.opens(node) else []
+            if node in self.known or missing:
+                stack.extend(missing) if node not in self.known else stack.pop()
+                continue
+            self.known[node] = self.look(node)
+            stack.pop()
+        return self.combine(root)
+
+    def opens(self, node: Node) -> bool:
+        """Tell whether a node is looked into: its arithmetic is that of real numbers, and nobody named its result."""
         dtype = node.spec.dtype
         if dtype.kind in "bu" or (dtype.kind == "i" and dtype.itemsize < 8):
-            raise _TooLarge  # sums of truth values and of small or unsigned integers are not sums of numbers
+            return False  # sums of truth values and of small or unsigned integers are not sums of numbers
+        if node.op not in _EXPANDED or node.watched or (node.ct_of is not None and node.spec.ndim > 0):
+            return False
+        if not (self.through_forward or node.backward or node.spec.weak):
+            return False
+        # only numbers repeated along new axes are seen through; other broadcasts change the shape
+        return node.op not in (P.broadcast_to, P.expand_dims) or node.inputs[0].spec.ndim == 0
+
+    def look(self, node: Node) -> Expanded:
+        """Expand one node whose inputs are expanded; one that cannot be is an atom."""
         value = number(node)
         if value is not None and value == value and abs(value) != float("inf"):
-            return {(): Fraction(value)} if value else {}
-        if node.op in (*_ARITHMETIC, P.square, P.broadcast_to, P.expand_dims) and depth < _DEEPEST and self.fits(node):
-            try:
-                result = self.expand_operation(node, depth + 1)
-            except _TooLarge:
-                result = None
-            if result is not None:
-                self.inside.add(node)
-                return result
-        return {((node, 1),): Fraction(1)}
+            return Expanded({(): Fraction(value)} if value else {}, frozenset(), 0)
+        if self.opens(node):
+            with suppress(_TooLarge):
+                return self.combine(node)
+        return _atom(node)
 
-    def fits(self, node: Node) -> bool:
-        """Only numbers repeated along new axes are seen through; other broadcasts change the shape."""
-        if node.watched or not (self.through_forward or node.backward or node.spec.weak):
-            return False
-        if node.op in (P.broadcast_to, P.expand_dims):
-            return node.inputs[0].spec.ndim == 0
-        return True
+    def combine(self, node: Node) -> Expanded:
+        """Combine the expansions of a node's inputs; those that are stacked too high count as atoms."""
+        known = [self.known[x] for x in node.inputs]
+        known = [e if e.height < _DEEPEST else _atom(x) for e, x in zip(known, node.inputs, strict=True)]
+        polynomial = _combine(node, [e.polynomial for e in known])
+        inside = frozenset((node,)).union(*[e.inside for e in known])
+        return Expanded(polynomial, inside, 1 + max(e.height for e in known))
 
-    def expand_operation(self, node: Node, depth: int) -> Polynomial | None:
-        """Expand the node's inputs and combine them."""
-        parts = [self.expand(x, depth) for x in node.inputs]
-        if node.op in (P.broadcast_to, P.expand_dims):
-            return parts[0]
-        if node.op is P.negative:
-            return {monomial: -c for monomial, c in parts[0].items()}
-        if node.op is P.square:
-            return multiply_polynomials(parts[0], parts[0])
-        if node.op is P.multiply:
-            return multiply_polynomials(*parts)
-        if node.op is P.divide:
-            if len(parts[1]) != 1:
-                parts[1] = {((node.inputs[1], 1),): Fraction(1)}
-            ((monomial, c),) = parts[1].items()
-            return multiply_polynomials(parts[0], {tuple((x, -e) for x, e in monomial): 1 / c})
-        return add_polynomials(parts[0], parts[1], sign=1 if node.op is P.add else -1)
+
+def _atom(node: Node) -> Expanded:
+    return Expanded({((node, 1),): Fraction(1)}, frozenset(), 0)
+
+
+def _combine(node: Node, parts: list[Polynomial]) -> Polynomial:
+    """Do a node's operation on polynomials."""
+    if node.op in (P.broadcast_to, P.expand_dims):
+        return parts[0]
+    if node.op is P.negative:
+        return {monomial: -c for monomial, c in parts[0].items()}
+    if node.op is P.square:
+        return multiply_polynomials(parts[0], parts[0])
+    if node.op is P.multiply:
+        return multiply_polynomials(*parts)
+    if node.op is P.divide:
+        if len(parts[1]) != 1:
+            parts[1] = {((node.inputs[1], 1),): Fraction(1)}
+        ((monomial, c),) = parts[1].items()
+        return multiply_polynomials(parts[0], {tuple((x, -e) for x, e in monomial): 1 / c})
+    return add_polynomials(parts[0], parts[1], sign=1 if node.op is P.add else -1)
 
 
 def cost_of(nodes: set[Node]) -> float:
@@ -214,15 +248,18 @@ def _collect(s: Simplifier, *inputs: Node) -> Any:
     op = s.applying
     root = Node(op, inputs, {}, op.infer(*[x.spec for x in inputs]))
     root.backward = True
-    if not worth_expanding(root):
+    if root.spec.dtype.kind not in "fi" or not worth_expanding(root):
         return None
     best: Polynomial | None = None
     for through_forward in (False, True):
-        expansion = Expansion(root, through_forward)
-        polynomial = mirror(s, expansion.expand(root))
-        if polynomial is None or any(x is root for m in polynomial for x, _ in m):
+        try:
+            expanded = _expansion(s, through_forward).expand(root)
+        except _TooLarge:
             continue
-        limit = cost_of(expansion.inside) if best is None else cost_of_polynomial(best)
+        polynomial = mirror(s, expanded.polynomial)
+        if polynomial is None:
+            continue
+        limit = cost_of(set(expanded.inside)) if best is None else cost_of_polynomial(best)
         if cost_of_polynomial(polynomial) < limit:
             best = polynomial
     if best is None:
@@ -237,16 +274,23 @@ def _collect(s: Simplifier, *inputs: Node) -> Any:
     return result
 
 
+def _expansion(s: Simplifier, through_forward: bool) -> Expansion:
+    found: Expansion = s.expansions.setdefault(through_forward, Expansion(through_forward))
+    return found
+
+
 def worth_expanding(root: Node) -> bool:
     """Tell whether anything can cancel or move: a sum, a quotient or a number below a product of products."""
     stack = [(root, 0)]
+    seen = {root}
     nested = found = False
     while stack:
         node, depth = stack.pop()
         if node.op in _ARITHMETIC and depth < _DEEPEST:
             nested = nested or node is not root
             found = found or node.op is not P.multiply
-            stack.extend((x, depth + 1) for x in node.inputs)
+            stack.extend((x, depth + 1) for x in node.inputs if x not in seen)
+            seen.update(node.inputs)
         else:
             found = found or (node.spec.ndim == 0 and root.spec.ndim > 0)
         if nested and found:

@@ -27,11 +27,11 @@ def _sum_of(node: Node, shape: Any) -> tuple[Node, tuple[int, ...]] | None:
 @rule("softmax", "exp(z) / Σ exp(z) = softmax(z)", "extends", P.divide)
 def _softmax(s: Simplifier, a: Node, b: Node) -> Any:
     found = _sum_of(b, a.spec.shape)
-    if is_op(a, P.exp) and found and found[0] is a and len(found[1]) == 1:
+    if _of(a, P.exp) is not None and found and found[0] is a and len(found[1]) == 1:
         return P.softmax(s(a.inputs[0]), axis=found[1][0])
     if a.op is P.transpose and a.spec.ndim == 2 and b.spec.ndim == 1:  # (e.T / e.sum(axis=1)) is (e / e.sum(…))ᵀ
         inner = a.inputs[0]
-        if is_op(b, P.sum_) and is_op(inner, P.exp) and b.inputs[0] is inner and b.params["axis"] == (1,):
+        if is_op(b, P.sum_) and _of(inner, P.exp) is not None and b.inputs[0] is inner and b.params["axis"] == (1,):
             return P.transpose(P.softmax(s(inner.inputs[0]), axis=1), axes=(1, 0))
     return None
 
@@ -41,7 +41,7 @@ def _reciprocal_product(s: Simplifier, a: Node, b: Node) -> Any:
     for x, y in ((a, b), (b, a)):
         if y.op is P.divide and number(y.inputs[0]) == 1 and y.spec.ndim == x.spec.ndim and x.spec.ndim > 0:
             return s(x) / s(y.inputs[1])
-        if y.op is P.reciprocal:
+        if _of(y, P.reciprocal) is not None:
             return s(x) / s(y.inputs[0])
     return None
 
@@ -66,7 +66,7 @@ def _log_softmax(s: Simplifier, x: Node) -> Any:
 
 @rule("log of a sum of exponentials", "log Σ exp(z) = logsumexp(z)", "extends", P.log)
 def _logsumexp(s: Simplifier, x: Node) -> Any:
-    if x.op is P.sum_ and x.inputs[0].op is P.exp:
+    if x.op is P.sum_ and _of(x.inputs[0], P.exp) is not None:
         return P.logsumexp(s(x.inputs[0].inputs[0]), **x.params)
     return None
 
@@ -74,8 +74,12 @@ def _logsumexp(s: Simplifier, x: Node) -> Any:
 @rule("log-sum-exp with a shift", "c + log Σ exp(z − c) = log Σ exp(z)", "extends", P.add)
 def _logsumexp_shift(s: Simplifier, a: Node, b: Node) -> Any:
     for x, c in ((a, b), (b, a)):
-        if x.op is P.logsumexp and x.inputs[0].op is P.subtract and x.params["keepdims"] and x.inputs[0].inputs[1] is c:
-            return P.logsumexp(s(x.inputs[0].inputs[0]), **x.params)
+        if x.op is not P.logsumexp or x.inputs[0].op is not P.subtract or not x.params["keepdims"]:
+            continue
+        z, shift = x.inputs[0].inputs
+        shape = x.inputs[0].spec.shape
+        if shift is c and z.spec.shape == shape and constant_along(c, shape, x.params["axis"]):
+            return P.logsumexp(s(z), **x.params)
     return None
 
 
@@ -95,15 +99,22 @@ def _exp_log(s: Simplifier, x: Node) -> Any:
 
 @rule("log of an exp", "log(exp(z)) = z", "extends", P.log)
 def _log_exp(s: Simplifier, x: Node) -> Any:
-    return x.inputs[0] if x.op is P.exp else None
+    return _of(x, P.exp)
+
+
+def _of(node: Node, op: P.Primitive) -> Node | None:
+    """Return x where the node is op(x) of floats: −x of an unsigned integer is not what it is for a number."""
+    if node.op is op and node.inputs[0].spec.dtype.kind == "f":
+        return node.inputs[0]
+    return None
 
 
 def _one_plus(node: Node, op: P.Primitive) -> Node | None:
     """Return x where the node is 1 + op(x), written in either order."""
     if node.op is P.add:
         for one, other in (node.inputs, node.inputs[::-1]):
-            if number(one) == 1 and other.op is op:
-                return other.inputs[0]
+            if number(one) == 1 and (x := _of(other, op)) is not None:
+                return x
     return None
 
 
@@ -139,12 +150,14 @@ def _sigmoid_part(s: Simplifier, x: Node, *picks: Node, **params: Any) -> Any:
 
 @rule("complement of a sigmoid", "1 − σ(z) = σ(−z)", "extends", P.subtract)
 def _complement(s: Simplifier, a: Node, b: Node) -> Any:
-    return P.sigmoid(-s(b.inputs[0])) if number(a) == 1 and b.op is P.sigmoid and not s.in_backward else None
+    return (
+        P.sigmoid(-s(b.inputs[0])) if number(a) == 1 and _of(b, P.sigmoid) is not None and not s.in_backward else None
+    )
 
 
 @rule("log of a sigmoid", "log σ(z) = −log(1 + exp(−z))", "extends", P.log)
 def _log_sigmoid(s: Simplifier, x: Node) -> Any:
-    if x.op is P.sigmoid:
+    if _of(x, P.sigmoid) is not None:
         return -P.softplus(-s(x.inputs[0]))
     return None
 
@@ -154,9 +167,9 @@ def _softplus(s: Simplifier, x: Node) -> Any:
     if s.applying is P.log:
         z = _one_plus(x, P.exp)
         return P.softplus(s(z)) if z is not None else None
-    if x.op is P.exp:
+    if _of(x, P.exp) is not None:
         return P.softplus(s(x.inputs[0]))
-    if x.op is P.negative and x.inputs[0].op is P.sigmoid:
+    if x.op is P.negative and _of(x.inputs[0], P.sigmoid) is not None:
         return -P.softplus(s(x.inputs[0].inputs[0]))
     return None
 

@@ -94,7 +94,9 @@ def _implied_broadcast(s: Simplifier, *inputs: Node) -> Any:
                 same = broadcast_shapes(*[y.spec.shape for y in rest]) == shape
             except ValueError:
                 same = False
-            if same:
+            before, after = (s.applying.infer(*[y.spec for y in ys]).dtype for ys in (inputs, rest))
+            alike = before == after and not (x.inputs[0].spec.weak and any(y.spec.dtype != x.spec.dtype for y in rest))
+            if same and alike:
                 return s.add(s.applying, tuple(rest), {})
     return None
 
@@ -139,7 +141,7 @@ def _negated_difference(s: Simplifier, x: Node) -> Any:
     return None
 
 
-@rule("signs", "a + (−b) = a − b, a − (−b) = a + b", "exact", P.add, P.subtract)
+@rule("signs", "a + (−b) = a − b, a − (−b) = a + b, (−a) − b = −(a + b)", "rounding", P.add, P.subtract)
 def _signs(s: Simplifier, a: Node, b: Node) -> Any:
     plus = s.applying is P.add
     if not all(x.spec.dtype.kind == "f" for x in (a, b)):  # unsigned integers wrap around
@@ -151,7 +153,7 @@ def _signs(s: Simplifier, a: Node, b: Node) -> Any:
     return None
 
 
-@rule("sign of a product", "(−a) b = −(a b)", "exact", P.multiply, P.divide, P.matmul)
+@rule("sign of a product", "(−a) b = −(a b)", "rounding", P.multiply, P.divide, P.matmul)
 def _sign_of_product(s: Simplifier, a: Node, b: Node) -> Any:
     if a.op is P.negative and a.spec.dtype.kind == "f":
         return -s.applying(s(a.inputs[0]), s(b))
@@ -160,7 +162,7 @@ def _sign_of_product(s: Simplifier, a: Node, b: Node) -> Any:
     return None
 
 
-@rule("sign through a linear operation", "sum(−x) = −sum(x)", "exact", *LINEAR)
+@rule("sign through a linear operation", "sum(−x) = −sum(x)", "rounding", *LINEAR)
 def _sign_through(s: Simplifier, x: Node, **params: Any) -> Any:
     if x.op is P.negative and x.spec.dtype.kind == "f":
         return -s.applying(s(x.inputs[0]), **params)
@@ -227,3 +229,25 @@ def _plain_numbers(s: Simplifier, a: Node, b: Node) -> Any:
 @rule("equal branches", "where(c, x, x) = x", "exact", P.where)
 def _equal_branches(s: Simplifier, condition: Node, a: Node, b: Node) -> Any:
     return a if a is b else None
+
+
+@rule("chosen once", "where(c, where(c, a, 0) f, 0) = where(c, a f, 0)", "exact", P.where)
+def _chosen_once(s: Simplifier, condition: Node, a: Node, b: Node) -> Any:
+    """What stands under a condition need not be chosen by the same condition again."""
+    taken, other = (a, b) if number(b) == 0 else (b, a)
+    op = taken.op
+    if number(other) != 0 or not taken.backward or not isinstance(op, P.Primitive) or not op.elementwise:
+        return None
+    first = taken is a
+    inputs = list(taken.inputs)
+    for i, x in enumerate(inputs):
+        if x.op is P.where and x.inputs[0] is condition and number(x.inputs[2 if first else 1]) == 0:
+            inputs[i] = x.inputs[1 if first else 2]
+    if (
+        op is P.where
+        or inputs == list(taken.inputs)
+        or op.infer(*[x.spec for x in inputs], **taken.params) != taken.spec
+    ):
+        return None
+    inner = s.add(op, tuple(inputs), taken.params)
+    return P.where(s(condition), s(inner), s(b)) if first else P.where(s(condition), s(a), s(inner))

@@ -23,14 +23,13 @@ class _Differs(Exception):
     """The two traces differ by more than the batch size."""
 
 
-def generalize(first: Graph, second: Graph, n: int, batch: set[int]) -> Graph | None:
+def generalize(first: Graph, second: Graph, n: int) -> Graph | None:
     """Write one graph for any batch size.
 
     Args:
         first: the graph for a batch of n.
         second: the graph for a batch of n + 1.
         n: the batch size, 2 or more.
-        batch: the positions among the inputs of those whose first axis is the batch.
 
     Returns:
         The graph with the symbolic size m; None if the graphs differ by more than the size.
@@ -40,10 +39,10 @@ def generalize(first: Graph, second: Graph, n: int, batch: set[int]) -> Graph | 
     maker = _Maker(n)
     places = {node: i for i, node in enumerate(second.nodes)}
     try:
-        for position, (a, b) in enumerate(zip(first.nodes, second.nodes, strict=True)):
+        for a, b in zip(first.nodes, second.nodes, strict=True):
             if [maker.places[x] for x in a.inputs] != [places[x] for x in b.inputs] or a.op is not b.op:
                 return None
-            maker.add(a, b, position in batch)
+            maker.add(a, b)
     except (_Differs, NeedsConcreteSize, UndertowError):
         return None
     if [maker.places[x] for x in first.outputs] != [places[x] for x in second.outputs]:
@@ -59,10 +58,10 @@ class _Maker:
         self.places: dict[Node, int] = {}
         self.size: Node | None = None
 
-    def add(self, a: Node, b: Node, is_batch: bool) -> None:
+    def add(self, a: Node, b: Node) -> None:
         """Add one node that stands for both."""
         if a.op is INPUT:
-            shape = (M, *a.spec.shape[1:]) if is_batch and a.spec.shape else a.spec.shape
+            shape = self.parameter(a.spec.shape, b.spec.shape)
             new = Node(INPUT, (), {}, Spec(shape, a.spec.dtype, a.spec.weak))
         elif a.op is CONSTANT:
             new = self.constant(a, b)
@@ -121,14 +120,14 @@ class _Maker:
 
     def number(self, a: Node, x: float, y: float) -> Node:
         """Return k m, k / m, k (m − 1) or k / (m − 1), whichever has the value x for n and y for n + 1."""
-        if not a.spec.weak and a.spec.dtype.kind != "f":
-            raise _Differs
         for less in (0, 1):
             sizes = self.n - less, self.n + 1 - less
             for op, k, other in ((P.multiply, x / sizes[0], y / sizes[1]), (P.divide, x * sizes[0], y * sizes[1])):
                 if not math.isclose(k, other, rel_tol=1e-13) or not sizes[0]:
                     continue
                 k = round(k) if math.isclose(k, round(k), rel_tol=1e-13) else k
+                if a.spec.dtype.kind != "f" and (op is P.divide or not isinstance(k, int)):
+                    continue
                 size = self.symbol()
                 if less:
                     size = self.make(P.subtract, size, self.plain(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,13 +26,13 @@ class Traced:
         graph: inputs are the array leaves of the arguments; outputs are the leaves of the result.
         arguments: for each argument its leaves: the node, or the static value.
         rebuild: puts output leaves into the tree that the function returned.
-        rows: the positions among the inputs of those whose first axis is the batch.
+        rows: where the batch size is a number: the inputs that have it, by position, with its axis.
     """
 
     graph: Graph
     arguments: list[list[Any]]
     rebuild: trees.Rebuild
-    rows: set[int] = field(default_factory=set)
+    rows: dict[int, int] = field(default_factory=dict)
 
 
 def is_array_like(leaf: Any) -> bool:
@@ -70,62 +71,93 @@ def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
         raise
 
 
+Batch = dict[tuple[int, int], int]  # (argument, leaf) -> the axis that is the batch
+
+
 def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequence[int] = ()) -> Traced:
     """Trace a function without values.
 
     Args:
         f: a NumPy function of any trees of arrays.
         args: example arguments; only structure, shapes and dtypes matter.
-        batch: positions of the arguments whose leading axis is the batch; the size they share is
-            called m. It stays a number where the function needs it as one.
+        batch: positions of the arguments that hold examples. The first axis that most of their arrays
+            share, or the last that all share, is the batch; its size is called m. It stays a number where
+            the function cannot do without.
 
     Returns:
         The graph with the user's names and lines, and the trees around it.
     """
-    sizes: set[Any] = {
-        P.shape_of(x)[0] for i in batch for x in trees.flatten(args[i])[0] if is_array_like(x) and P.shape_of(x)
+    choices = _find_batch(args, batch)
+    for _, places in choices:
+        try:
+            return _trace(f, args, places, Dim("m"))
+        except Exception as error:
+            if not isinstance(error, ShapeError) and not _asks_for_a_size(error):
+                raise
+    for n, places in choices:  # this function ties the batch to a number: what two numbers have in common?
+        try:
+            traced, other = (_trace(f, args, places, size) for size in (n, n + 1))
+        except Exception:  # whatever a function says to a batch of another size; its own size comes last
+            continue
+        graph = generalize(traced.graph, other.graph, n)
+        if graph is None:
+            continue
+        moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
+        arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
+        return Traced(graph, arguments, traced.rebuild)
+    return _trace(f, args, choices[0][1] if choices else {}, choices[0][0] if choices else None)
+
+
+def _find_batch(args: Sequence[Any], batch: Sequence[int]) -> list[tuple[int, Batch]]:
+    """Return which axes may be the batch, each choice with its size, the likeliest first."""
+    shapes = {
+        (i, k): P.shape_of(x)
+        for i in batch
+        for k, x in enumerate(trees.flatten(args[i])[0])
+        if is_array_like(x) and P.shape_of(x)
     }
-    if len(sizes) != 1 or min(sizes) < 2:
-        return _trace(f, args, frozenset(), None)
-    places = frozenset(batch)
-    try:
-        return _trace(f, args, places, Dim("m"))
-    except (NeedsConcreteSize, ShapeError):
-        (n,) = sizes  # this function ties the batch to a number; the next trace either works or says what is wrong
-    traced = _trace(f, args, places, n)
-    try:
-        other = _trace(f, args, places, n + 1)
-    except UndertowError:
-        other = None
-    graph = generalize(traced.graph, other.graph, n, traced.rows) if other is not None else None
-    if graph is None:
-        return traced
-    moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
-    arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
-    return Traced(graph, arguments, traced.rebuild, traced.rows)
+    choices: list[tuple[Any, Batch]] = []
+    first = Counter(shape[0] for shape in shapes.values())
+    for size in sorted(first, key=lambda size: -first[size]):
+        choices.append((size, {place: 0 for place, shape in shapes.items() if shape[0] == size}))
+    if len(first) > 1 and len({shape[-1] for shape in shapes.values()}) == 1:  # a column an example
+        choices.insert(0, (next(iter(shapes.values()))[-1], {place: len(shape) - 1 for place, shape in shapes.items()}))
+    return [(size, places) for size, places in choices if isinstance(size, int) and size > 1]
 
 
-def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int], first: Size | None) -> Traced:
-    """Trace with ``first`` as the size of the first axis of the arguments ``batch``."""
+def _asks_for_a_size(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that it came from, asks for the number of a batch size."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, NeedsConcreteSize):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size | None) -> Traced:
+    """Trace with ``size`` as that of the batch axes."""
     trace = NotingTrace()
     trace.code = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
     arguments: list[list[Any]] = []
     inputs: list[Node] = []
-    rows: set[int] = set()
+    rows: dict[int, int] = {}
     traced_args = []
     for position, (name, arg) in enumerate(zip(argument_names(f, len(args)), args, strict=True)):
         leaves, rebuild = trees.flatten(arg)
         row: list[Any] = []
-        for leaf, path in zip(leaves, trees.paths(arg), strict=True):
+        for number, (leaf, path) in enumerate(zip(leaves, trees.paths(arg), strict=True)):
             if not is_array_like(leaf):
                 row.append(leaf)
                 continue
             spec = P.spec_of(leaf)
             constant(leaf if np.ndim(leaf) == 0 else np.empty(0, spec.dtype))  # the same dtypes are refused
             shape = spec.shape
-            if position in batch and shape and first is not None:
-                shape = (first, *shape[1:])
-                rows.add(len(inputs))
+            axis = batch.get((position, number))
+            if axis is not None and size is not None:
+                shape = (*shape[:axis], size, *shape[axis + 1 :])
+                rows[len(inputs)] = axis
             node = Node(INPUT, (), {}, Spec(shape, spec.dtype, spec.weak))
             node.name = leaf_name(name, path)
             inputs.append(node)
@@ -148,7 +180,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int], fi
     if stray is not None:
         raise EscapedTracerError(f"{graph.title} uses {stray.name}, a traced value from another function's trace.")
     number_names(graph)
-    return Traced(graph, arguments, rebuild, rows)
+    return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {})
 
 
 def number_names(graph: Graph) -> None:
@@ -158,10 +190,12 @@ def number_names(graph: Graph) -> None:
         if node.name:
             node.name = node.name.rstrip("?")
             groups.setdefault(node.name, []).append(node)
-    taken = {name for name, nodes in groups.items() if len(nodes) == 1}
+    taken = {name for name, nodes in groups.items() if len(nodes) == 1 or nodes[0].op is INPUT}
     for name, nodes in groups.items():
         if len(nodes) == 1:
             continue
+        if nodes[0].op is INPUT and sum(x.op is INPUT for x in nodes) == 1:
+            nodes = nodes[1:]  # an argument keeps its name
         number = 0
         for node in nodes:
             number += 1

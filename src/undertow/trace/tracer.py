@@ -13,6 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from undertow import primitives as P
 from undertow.errors import (
@@ -25,7 +26,9 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
-from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
+from undertow.trace.methods import ArrayMethods
+from undertow.trace.options import with_options
+from undertow.trace.where import explain_failure, holds_user_code, locate, scipy_remedy, user_frame, user_line
 
 
 def constant(value: Any) -> Node:
@@ -107,22 +110,37 @@ class NotingTrace(Trace):
             if holds_user_code(outer.f_code):
                 name_locals(outer)
 
-    def watch_returns(self, frame: FrameType, event: str, _: Any) -> None:
+    def watch_returns(self, frame: FrameType, event: str, returned: Any) -> None:
         """Name what a function of the user's still holds when it returns (a `sys.setprofile` hook)."""
         if event == "return" and holds_user_code(frame.f_code):
-            name_locals(frame)
+            name_locals(frame, returned if frame.f_code is not self.code else None)
 
 
-def name_locals(frame: FrameType) -> None:
-    """Give each traced local variable's node the variable's name, unless it has one of a person's choosing."""
+def name_locals(frame: FrameType, returned: Any = None) -> None:
+    """Give each traced local variable's node the variable's name, unless it has one of a person's choosing.
+
+    What a function returns keeps its name there only until the caller gives it one.
+    """
     for name, value in frame.f_locals.items():
         if type(value) is Tracer and not name.startswith(("_", ".")):
             node = value.node
-            if node.name is None or (node.op is INPUT and not node.name.isidentifier()):
-                node.name = name
+            if node.name is None or not node.name.isidentifier():
+                node.name = f"{name}?" if value is returned else name
 
 
-class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
+def made_of_sizes(node: Node) -> bool:
+    """Tell whether a number is computed from sizes and constants alone."""
+    stack, found = [node], False
+    while stack:
+        x = stack.pop()
+        if x.spec.ndim or x.op is INPUT:
+            return False
+        found = found or x.op is P.size
+        stack.extend(x.inputs)
+    return found
+
+
+class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     """Stands for an array while a function is traced. It behaves like one and cannot be written to.
 
     ``x += v`` rebinds it to the sum. Views of it that were made before then are stale: using one is an
@@ -175,6 +193,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         except NeedsConcreteSize:
             raise
         except (UndertowError, ValueError, TypeError, IndexError) as error:
+            self._ask_for_sizes(args, primitive.name)
             raise explain_failure(primitive, args, params, error) from None
         trace.note(node)
         base = args[0] if primitive.view and len(args) == 1 else None  # arrays of positions make a copy
@@ -183,18 +202,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return Tracer(node, trace, base if base._owner is None else base._owner)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
-        name = f"np.{ufunc.__name__}"
         if method != "__call__":
             return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs:
-            out = kwargs.get("out")
-            if out is not None and isinstance(out[0], np.ndarray):
-                raise InPlaceError(
-                    f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
-                    f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
-                )
-            option = next(iter(kwargs))
-            raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
+            args = with_options(P.name_of(ufunc), args, kwargs)
         primitive = P.UFUNCS.get(ufunc)
         if primitive is not None:
             return self.bind(primitive, args, {})
@@ -205,10 +216,17 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
+        if answer is None and isinstance(function, np.ufunc) and P.load_scipy():
+            return self.__array_ufunc__(function, "__call__", *args, **kwargs)  # SciPy's are known from now on
         if answer is None:
+            self._ask_for_sizes(args, P.name_of(function))
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
             return answer.apply(*args, **kwargs)
+        except NeedsConcreteSize:
+            raise
+        except (UndertowError, AxisError) as error:
+            raise locate(error, answer.name) from None
         except TypeError as error:
             if (
                 isinstance(error, UndertowError)
@@ -220,6 +238,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     @staticmethod
     def _unknown(name: str) -> str:
+        if name.removeprefix("np.") in P.CONSTRUCTORS:
+            return (
+                f"{user_line()}: {name}(…, like=…) cannot be traced. Leave like= out: a plain array is a constant. "
+                f"For an array to write traced values into, start from np.zeros_like of a traced one."
+            )
         return (
             f"{user_line()}: {name} cannot be traced yet. Write it with arithmetic, np.exp, np.log, np.sum, np.where, "
             f"@ and the like, or compute it outside the function and pass the result as an argument."
@@ -256,11 +279,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         """Return a size as a value to compute with."""
         return self.trace.size(size)
 
-    @property
-    def T(self) -> Tracer:
-        """The axes in reverse order."""
-        return self.bind(P.transpose, (self,), {"axes": tuple(reversed(range(self.ndim)))})
-
     def as_size(self) -> Size:
         """Return the symbolic size that this traced number is."""
         node = self.node
@@ -274,10 +292,20 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     # -- values ------------------------------------------------------------------------------------
 
+    @staticmethod
+    def _ask_for_sizes(args: Any, wish: str) -> None:
+        """Ask for the number of the batch size where an operation on nothing but sizes needs it."""
+        flat = [x for arg in args for x in (arg if isinstance(arg, tuple | list) else (arg,))]
+        traced = [x for x in flat if isinstance(x, Tracer)]
+        if traced and all(made_of_sizes(x.node) for x in traced):
+            raise NeedsConcreteSize(
+                f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
+            )
+
     def _value(self, wish: str) -> Any:
         if self.node.value is not None:
             return self.node.value
-        if self.node.spec.weak:
+        if self.node.spec.weak or made_of_sizes(self.node):
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
@@ -308,10 +336,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __index__(self) -> int:
         return int(self._value("the number").__index__())
 
-    def item(self) -> Any:
-        """The one number, where values are known."""
-        return self._value("the number").item()
-
     def __len__(self) -> int:
         if not self.node.spec.shape:
             raise TypeError("len() of a 0-d array")
@@ -321,6 +345,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        self._ask_for_sizes((self,), "a plain array")
+        remedy = scipy_remedy()
+        if remedy is not None:
+            raise UnsupportedError(f"{user_line()}: {remedy}")
         raise InPlaceError(
             f"{user_line()}: a traced value cannot become a plain NumPy array (np.array, np.asarray, or writing it "
             f"into one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, "
@@ -361,6 +389,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         self._version += 1
         return self
 
+    def __pow__(self, other: Any) -> Any:
+        if self.node.spec.weak and self.dtype.kind == "i" and isinstance(other, int) and other < 0:
+            other = float(other)  # m ** -1 is a fraction in Python, and an error in NumPy
+        return np.power(self, other)
+
     def __iadd__(self, other: Any) -> Tracer:
         return self._write(self + other)
 
@@ -376,28 +409,6 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __ipow__(self, other: Any) -> Tracer:
         return self._write(self**other)
 
-    # -- methods: each is the NumPy function of that name ------------------------------------------
-
-    def astype(self, dtype: Any, **_: Any) -> Tracer:
-        """The same values in another dtype."""
-        return self.bind(P.astype, (self,), {"dtype": np.dtype(dtype)})
-
-    def copy(self) -> Tracer:
-        """A value of its own, that no view shares."""
-        return self.bind(P.identity, (self,), {})
-
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
-        """The same as ``np.reshape``."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
-
-    def transpose(self, *axes: Any) -> Any:
-        """The same as ``np.transpose``."""
-        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)
-
-    def flatten(self) -> Any:
-        """A copy with one axis."""
-        return np.ravel(self).copy()
-
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
@@ -409,7 +420,12 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress"}):
+for _name in sorted(
+    set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress", "real", "imag"}
+):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))
+
+for _name in ("real", "imag"):
+    setattr(Tracer, _name, property(_method(getattr(np, _name))))

@@ -19,13 +19,24 @@ from undertow.graph import show_shape
 
 _HERE = str(Path(__file__).parent.parent)
 _LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
-_LIBRARIES = (str(Path(np.__file__).parent), str(Path(optree.__file__).parent))
+_LIBRARIES = (
+    str(Path(np.__file__).parent),
+    str(Path(np.__file__).parent.parent / "scipy"),
+    str(Path(optree.__file__).parent),
+)
 _PYTHON = sysconfig.get_path("stdlib")
+
+_SCIPY_INSTEAD = {
+    "softmax": "Use ut.softmax",
+    "log_softmax": "Use ut.log_softmax",
+    "logsumexp": "Use ut.logsumexp",
+    "polygamma": "Write (-1)**(n + 1) * scipy.special.gamma(n + 1) * scipy.special.zeta(n + 1, x), which is the same",
+}
 
 
 @lru_cache(maxsize=4096)
 def is_library(file: str) -> bool:
-    """Tell whether a source file is NumPy's, optree's or Python's own."""
+    """Tell whether a source file is NumPy's, SciPy's, optree's or Python's own."""
     return file.startswith((*_LIBRARIES, "<frozen", "<__array_function__")) or (
         file.startswith(_PYTHON) and "site-packages" not in file
     )
@@ -47,6 +58,30 @@ def user_line() -> str | None:
     """Return ``"file.py:12"``, where the user's code is now."""
     frame = user_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+
+
+def scipy_remedy() -> str | None:
+    """Return what to say where a function of SciPy's, which is no ufunc, makes plain arrays; None elsewhere."""
+    names = []
+    frame: FrameType | None = sys._getframe(1)
+    user = user_frame()
+    while frame is not None and frame is not user:
+        if frame.f_code.co_filename.startswith(_LIBRARIES[1]):
+            names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    if not names:
+        return None
+    name = next((name for name in reversed(names) if name in _SCIPY_INSTEAD), names[-1])
+    way = _SCIPY_INSTEAD.get(name, "Write it with NumPy's functions and the ufuncs of scipy.special")
+    return f"SciPy's {name} makes a plain array of a traced value, whose derivative would be lost. {way}."
+
+
+def locate(error: Exception, function: str) -> UndertowError:
+    """Return the error of a function's call with the user's line in front, unless it names it already."""
+    line = user_line()
+    if not isinstance(error, UndertowError):
+        error = ShapeError(f"{function}: {error}")
+    return error if line is None or line in str(error) else type(error)(f"{line}: {error}")
 
 
 def holds_user_code(code: CodeType) -> bool:

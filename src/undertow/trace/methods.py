@@ -1,0 +1,151 @@
+"""What a tracer has of an array's attributes and methods besides those that are NumPy functions of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow.errors import UnsupportedAttributeError, UnsupportedError
+from undertow.trace.where import user_line
+
+
+class ArrayMethods(P.Traced):
+    """The attributes and methods of an array, in terms of the primitives and of indexing."""
+
+    __slots__ = ()
+
+    node: Any
+
+    def _value(self, wish: str) -> Any:
+        raise NotImplementedError
+
+    def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    # -- the same array, seen otherwise --------------------------------------------------------------
+
+    @property
+    def T(self) -> Any:
+        """The axes in reverse order."""
+        return np.transpose(self)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes exchanged."""
+        return np.matrix_transpose(self)
+
+    @property
+    def flat(self) -> Flat:
+        """The elements one after the other: to run through, to read by position, and to write."""
+        return Flat(self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.flat[:] = value
+
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
+        """The same as ``np.reshape``."""
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)  # type: ignore[call-overload]
+
+    def transpose(self, *axes: Any) -> Any:
+        """The same as ``np.transpose``."""
+        return np.transpose(self, None if not axes else axes[0] if len(axes) == 1 else axes)
+
+    # -- copies --------------------------------------------------------------------------------------
+
+    def copy(self, order: str = "C") -> Any:
+        """A value of its own, that no view shares."""
+        return P.identity(self)
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
+
+    def flatten(self, order: str = "C") -> Any:
+        """A copy with one axis."""
+        return np.ravel(self, order).copy()  # type: ignore[call-overload]
+
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
+        """The same values in another dtype."""
+        return self._apply(np.astype, (self, dtype), {"casting": casting, "copy": copy})
+
+    # -- values and sizes ----------------------------------------------------------------------------
+
+    def item(self, *index: Any) -> Any:
+        """The one number, or the one at an index, where values are known."""
+        return np.asarray(self._value("the number")).item(*index)
+
+    def tolist(self) -> Any:
+        """The numbers as nested lists, where values are known. They are plain: no derivative flows through them."""
+        return np.asarray(self._value("the list")).tolist()
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.spec.dtype.itemsize
+
+    @property
+    def nbytes(self) -> Any:
+        """Bytes of all elements."""
+        return P.count_of(self) * self.itemsize
+
+    # -- in place ------------------------------------------------------------------------------------
+
+    def fill(self, value: Any) -> None:
+        """Write one number everywhere."""
+        self[...] = value
+
+    def resize(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: it would change what the other names of this array hold."""
+        raise UnsupportedError(f"{user_line()}: x.resize(…) in place cannot be traced. Write x = np.resize(x, shape).")
+
+    def view(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: bytes read as another type have no derivative."""
+        raise UnsupportedError(
+            f"{user_line()}: x.view(…) cannot be traced. Write x[...] for a view, x.astype(…) for another dtype."
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        raise UnsupportedAttributeError(
+            f"{user_line()}: x.{name} of a traced array is not there: it asks for the memory or the bytes of an array, "
+            f"or writes to them, and while a function is traced there are none."
+        )
+
+
+class Flat:
+    """``x.flat``: reading gives copies, as in NumPy; writing writes to the array."""
+
+    __slots__ = ("base",)
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+
+    def __len__(self) -> int:
+        return int(self.base.size)
+
+    def __iter__(self) -> Iterator[Any]:
+        line = self.copy()
+        return (line[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.copy()[key].copy()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        line = self.copy()
+        if np.ndim(value):  # NumPy repeats the values, or takes as many as there is room for
+            value = np.resize(value, np.shape(np.empty(len(self))[key]))
+        line[key] = value
+        self.base[...] = np.reshape(line, self.base.shape)
+
+    def copy(self) -> Any:
+        """A copy of the array with one axis."""
+        return np.ravel(self.base).copy()

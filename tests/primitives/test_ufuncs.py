@@ -1,0 +1,177 @@
+"""What ufuncs do beside computing: their options, their methods, SciPy's through the same protocol, what is refused."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import undertow as ut
+
+X = np.array([0.5, 1.5, -2.5])
+
+
+def gradient(f: Any, *args: Any) -> Any:
+    return ut.grad(lambda *xs: np.sum(f(*xs)))(*args)
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "message"),
+    [
+        (lambda x: np.sin(x, where=x > 0), ut.UnsupportedError, r"np.sin\(…, where=…\).*np.where\(condition, np.sin"),
+        (lambda x: np.sin(x, out=np.zeros(3)), ut.InPlaceError, r"x = np.sin\(…\)"),
+        (lambda x: np.sin(x, casting="unsafe"), ut.UnsupportedError, "Call it without casting="),
+        (lambda x: np.sin(x, dtype=np.int64), ut.UnsupportedError, "Convert with .astype"),
+        (lambda x: np.add.reduceat(x, [0, 1]), ut.UnsupportedError, r"np\.add\.reduceat"),
+        (lambda x: np.maximum.reduce(x, where=[True, False, True]), ut.UnsupportedError, "needs initial="),
+        (lambda x: np.add.reduce(x, out=np.zeros(())), ut.UnsupportedError, r"np\.add\.reduce.*out="),
+        (lambda x: np.clip(x, 0, 1, out=x), ut.UnsupportedError, r"np\.clip.*out="),
+        (lambda x: np.nan_to_num(x, copy=False), ut.UnsupportedError, r"np\.nan_to_num.*copy="),
+        (lambda x: np.nan_to_num(x, nan=x), ut.UnsupportedError, r"nan=.*np\.where"),
+        (lambda x: np.isclose(x, 0, rtol=x), ut.UnsupportedError, r"np\.isclose.*rtol="),
+    ],
+)
+def test_options_that_cannot_be_traced_are_refused_by_name(f, error, message):
+    with pytest.raises(error, match=message):
+        gradient(f, X)
+
+
+def test_options_that_change_nothing_pass():
+    np.testing.assert_array_equal(
+        gradient(lambda x: np.sin(x, where=True, casting="same_kind", order="K"), X), np.cos(X)
+    )
+
+
+def test_dtype_converts_before_the_call():
+    """np.add(x, 1, dtype=float64) of a float32 array is a float64 array, and its gradient is float32 again."""
+    single = X.astype(np.float32)
+    assert ut.value_and_grad(lambda x: np.sum(np.add(x, 1, dtype=np.float64)))(single)[0].dtype == np.float64
+    assert gradient(lambda x: np.add(x, 1, dtype=np.float64), single).dtype == np.float32
+
+
+# Values and copies
+
+
+def test_a_plus_sign_makes_a_copy():
+    """y = +x keeps its value when x is changed in place afterwards."""
+
+    def f(x):
+        y = +x
+        x += 1
+        return y * x
+
+    np.testing.assert_array_equal(gradient(f, np.array([1.0, 2.0])), [3.0, 5.0])
+
+
+def test_a_real_array_is_its_own_real_part():
+    np.testing.assert_array_equal(gradient(lambda x: x.real * x + x.imag * x + x.conj() * x, X), 4 * X)
+
+
+def test_derivatives_of_sinc_of_any_order_at_zero():
+    """sinc(x) = Σ (−1)ᵏ (πx)²ᵏ / (2k + 1)!, so its derivatives at 0 are 0, −π²/3, 0, π⁴/5."""
+    f, found = np.sinc, []
+    for _ in range(4):
+        f = ut.grad(f)
+        found.append(f(0.0))
+    np.testing.assert_allclose(found, [0, -(math.pi**2) / 3, 0, math.pi**4 / 5], atol=1e-14)
+
+
+def test_powers_at_zero_to_third_order():
+    """Each of 1, x, x², x³ has its derivatives at 0, whether the exponents are one array or numbers."""
+
+    def f(x):
+        return np.sum(x ** np.array([0, 1, 2, 3]))
+
+    def g(x):
+        return x**0 + x**1 + x**2 + x**3
+
+    for h in (f, g):
+        assert (ut.grad(h)(0.0), ut.grad(ut.grad(h))(0.0), ut.grad(ut.grad(ut.grad(h)))(0.0)) == (1.0, 2.0, 6.0)
+
+
+def test_remainders_of_quotients_that_round_up():
+    """1 / 0.1 rounds to 10, yet fmod(1, 0.1) is 1 − 9 · 0.1 and remainder the same: the slope by y is −9."""
+    for f in (np.fmod, np.remainder, lambda x, y: divmod(x, y)[1]):
+        assert ut.grad(f, wrt=(0, 1))(1.0, 0.1) == (1.0, -9.0)
+
+
+def test_what_a_bound_hides_has_no_influence():
+    """The root of a number raised to 0 has slope ∞ there; below the bound that slope does not count, 0 · ∞ or not."""
+    x = np.array([-1.0, 4.0])
+    for f in (
+        lambda x: np.sqrt(np.maximum(x, 0)),
+        lambda x: np.sqrt(np.maximum(0, x)),
+        lambda x: np.sqrt(np.clip(x, 0, None)),
+        lambda x: np.sqrt(np.clip(x, 0, 9)),
+        lambda x: np.sqrt(np.fmax(x, 0)),
+        lambda x: np.sqrt(-np.minimum(-x, 0)),
+    ):
+        with np.errstate(divide="ignore"):
+            np.testing.assert_array_equal(gradient(f, x), [0.0, 0.25])
+            bp = ut.backprop(lambda x, f=f: np.sum(f(x)), x)
+            np.testing.assert_array_equal(bp.backward(bp.forward(x)[1]), [0.0, 0.25])
+
+
+# SciPy
+
+
+def test_importing_undertow_does_not_import_scipy():
+    """SciPy is optional; its records arrive with the first of its ufuncs."""
+    code = (
+        "import sys, numpy as np, undertow as ut\n"
+        "assert 'scipy' not in sys.modules\n"
+        "try:\n    from scipy import special\nexcept ImportError:\n    sys.exit()\n"
+        "assert 'undertow.primitives.scipy_special' not in sys.modules\n"
+        "assert ut.grad(special.expit)(0.0) == 0.25\n"
+        "assert abs(ut.grad(special.gammaln)(1.0) + np.euler_gamma) < 1e-15\n"
+    )
+    source = Path(ut.__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda special, x: special.softmax(x), r"SciPy's softmax .* Use ut\.softmax"),
+        (lambda special, x: special.log_softmax(x), r"Use ut\.log_softmax"),
+        (lambda special, x: special.logsumexp(x), r"Use ut\.logsumexp"),
+        (lambda special, x: special.polygamma(2, x), r"scipy\.special\.zeta\(n \+ 1, x\)"),
+        (lambda special, x: special.gammainc(x, 2.0), r"scipy\.special\.gammainc has no derivative by its first"),
+        (lambda special, x: special.zeta(x, 2.0), r"scipy\.special\.zeta has no derivative by its first"),
+        (lambda special, x: special.ellipj(x, 0.5)[0], r"scipy\.special\.ellipj cannot be traced yet"),
+    ],
+)
+def test_what_scipy_cannot_do_with_traced_values_is_said(call, message):
+    special = pytest.importorskip("scipy.special")
+    with pytest.raises(ut.UnsupportedError, match=message):
+        gradient(lambda x: call(special, x), np.array([0.5, 1.5]))
+
+
+def test_polygamma_written_with_zeta_has_a_gradient():
+    special = pytest.importorskip("scipy.special")
+
+    def polygamma(n, x):
+        return (-1) ** (n + 1) * special.gamma(n + 1) * special.zeta(n + 1, x)
+
+    x = np.array([0.5, 1.5])
+    np.testing.assert_allclose(gradient(lambda x: polygamma(2, x), x), special.polygamma(3, x), rtol=1e-13)
+
+
+def test_emitted_source_imports_scipy_only_where_it_needs_it():
+    special = pytest.importorskip("scipy.special")
+    bp = ut.backprop(lambda x: np.sum(special.erf(x) * special.expit(x)), X)
+    assert "\nimport scipy.special\n" in bp.source
+    assert "scipy.special.erf(x)" in bp.source
+    np.testing.assert_allclose(
+        bp.backward(bp.forward(X)[1]), gradient(lambda x: special.erf(x) * special.expit(x), X), rtol=1e-14
+    )
+    assert "scipy" not in ut.backprop(lambda x: np.sum(special.expit(x)), X).source
