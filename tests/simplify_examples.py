@@ -119,6 +119,8 @@ EXAMPLES: list[Example] = [
     *one("zero added", lambda x: x + 0, lambda x: 0.0 + x),
     *one("plain numbers", lambda x: x * np.asarray(x.dtype.type(2)) + x, lambda x: x - x.dtype.type(0.1)),
     *one("equal branches", lambda x, y: np.where(y > 0, x, x) * 2, shapes=TWO),
+    *one("chosen once", lambda x, y: np.where(y > 0, np.where(y > 0, x, 0) * y, 0), shapes=TWO, backward=True),
+    *one("chosen once", lambda x, y: np.where(y > 0, 0, np.exp(np.where(y > 0, 0, x))), shapes=TWO, backward=True),
     # -- stable functions
     *one("softmax", softmax, stable=stable_softmax),
     *one("softmax", lambda z: np.exp(z.T) / np.sum(np.exp(z.T), axis=0), stable=lambda z: stable_softmax(z).T),

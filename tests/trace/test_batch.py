@@ -114,10 +114,19 @@ def test_integer_labels_of_the_batch() -> None:
         np.testing.assert_allclose(gradient, -X.T @ np.eye(2)[labels] / rows, atol=1e-15)
 
 
-def test_arguments_that_share_no_leading_size_have_no_batch() -> None:
-    """Where the leading sizes differ there is no batch: all sizes are numbers."""
-    bp = ut.backprop(lambda W, a, b: np.sum(W) * np.sum(a) * np.sum(b), W, np.ones(3), np.ones(4))
-    assert [node.spec.shape for node in bp.graph.inputs] == [(3, 2), (3,), (4,)]
+def test_arguments_of_different_lengths_are_right_or_refused() -> None:
+    """Where the leading sizes differ, another size than the one traced gives NumPy's value or an error."""
+    f = lambda W, a, b: np.sum(W) * np.mean(a) * np.sum(b) / len(b)
+    bp = ut.backprop(f, W, np.ones(3), np.ones(4))
+    for sizes in ((3, 4), (5, 4), (3, 2), (4, 3), (7, 7)):
+        a, b = (RNG.normal(size=n) for n in sizes)
+        try:
+            value, gradient = bp(W, a, b)
+        except ut.ShapeError:
+            assert sizes != (3, 4)
+            continue
+        np.testing.assert_allclose(value, f(W, a, b))
+        np.testing.assert_allclose(gradient, np.full_like(W, np.mean(a) * np.mean(b)))
 
 
 def test_a_function_made_for_one_batch_size_keeps_the_number() -> None:
