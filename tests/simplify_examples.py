@@ -104,7 +104,7 @@ EXAMPLES: list[Example] = [
     *one("axes of a repeated number", lambda x: np.broadcast_to(x, (2, 3)).T * 2, shapes=((),)),
     *one("axes of a repeated number", lambda x: np.broadcast_to(x, (2, 3)).reshape(6) * 2, shapes=((),)),
     # -- signs, ones and zeros
-    *one("double negation", lambda x: -(-x), lambda x: np.exp(-(-x))),
+    *one("double negation", lambda x: -np.negative(x), lambda x: np.exp(-np.negative(x))),
     *one("negated difference", lambda x, y: -(x - y), shapes=TWO),
     *one("negated difference", lambda x, y: -((x - y) / y), lambda x, y: -((x - y) * y), shapes=TWO, backward=True),
     *one("signs", lambda x, y: x + (-y), lambda x, y: (-x) + y, lambda x, y: x - (-y), shapes=TWO),
@@ -129,7 +129,12 @@ EXAMPLES: list[Example] = [
     *one("division by a reciprocal", lambda x, y: x * (1 / y), lambda x, y: np.reciprocal(y) * x, shapes=TWO),
     *one(SHIFT, lambda z: softmax(z - np.max(z, axis=1, keepdims=True)), stable=stable_softmax),
     *one(SHIFT, lambda z, c: softmax(z - c), shapes=((4, 3), (4, 1)), stable=lambda z, c: stable_softmax(z) + 0 * c),
-    *one(SHIFT, lambda z, c: np.log(softmax(z - c)), shapes=((4, 3), ()), stable=lambda z, c: stable_log_softmax(z) + 0 * c),
+    *one(
+        SHIFT,
+        lambda z, c: np.log(softmax(z - c)),
+        shapes=((4, 3), ()),
+        stable=lambda z, c: stable_log_softmax(z) + 0 * c,
+    ),
     *one("log of a softmax", lambda z: np.log(softmax(z)), stable=stable_log_softmax),
     *one("log of a softmax", lambda z: np.log(softmax(z).T), stable=lambda z: stable_log_softmax(z).T),
     *one("log of a softmax", lambda z: np.log(softmax(z)[:, 1]), stable=lambda z: stable_log_softmax(z)[:, 1]),
@@ -184,7 +189,8 @@ EXAMPLES: list[Example] = [
     *one("collected terms", lambda x, y: x * (1 - y) - (1 - x) * y, shapes=TWO, backward=True),
     *one("collected terms", lambda x, y: (x + y) - x, lambda x, y: x * 2 + x * 3 - y, shapes=TWO, backward=True),
     *one("collected terms", lambda x, y: (x / 4) * y / 2, lambda x, y: -(x / -2) * y, shapes=TWO, backward=True),
-    *one("collected terms", lambda x, y: x / y + x / y, lambda x, y: (x - y) / 4 + (y - x) / 8, shapes=TWO, backward=True),
+    *one("collected terms", lambda x, y: x / y + x / y, shapes=TWO, backward=True),
+    *one("collected terms", lambda x, y: (x - y) / 4 + (y - x) / 8, shapes=TWO, backward=True),
     *one(
         "collected terms",
         lambda x, y: -(y / sigmoid(x)) * sigmoid(x) * (1 - sigmoid(x)) + (1 - y) * sigmoid(x),
@@ -192,11 +198,20 @@ EXAMPLES: list[Example] = [
         backward=True,
     ),
     *one("factor out of a sum", lambda c, x: np.sum(x * c, axis=0), shapes=((), (4, 3)), backward=True),
-    *one("factor out of a sum", lambda c, x: np.sum(x / c, axis=1, keepdims=True), shapes=((4, 1), (4, 3)), backward=True),
+    *one(
+        "factor out of a sum",
+        lambda c, x: np.sum(x / c, axis=1, keepdims=True),
+        shapes=((4, 1), (4, 3)),
+        backward=True,
+    ),
     *one("rows of a softmax sum to 1", lambda z: np.sum(ut.softmax(z, axis=1), axis=1) * z[:, 0], backward=True),
     *one(
         "sum of equal numbers", lambda c, x: np.sum(np.broadcast_to(c, (4, 3)), axis=0) + x, shapes=((), (4, 3))
     ),
 ]  # fmt: skip
 # Rules that only a gradient by integer labels brings about are tested on losses: in test_losses.py.
-ON_LOSSES = {"labels as one-hot rows", "sum of what was put at one place in each row", "rows of one-hot labels sum to 1"}
+ON_LOSSES = {
+    "labels as one-hot rows",
+    "sum of what was put at one place in each row",
+    "rows of one-hot labels sum to 1",
+}

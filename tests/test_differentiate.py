@@ -51,7 +51,9 @@ SHAPES = [(), (1,), (3,), (1, 1), (1, 3), (4, 1), (4, 3), (2, 1, 3), (2, 4, 1), 
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("op", [np.add, np.subtract, np.multiply, np.divide, np.maximum, np.power], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "op", [np.add, np.subtract, np.multiply, np.divide, np.maximum, np.power], ids=lambda f: f.__name__
+)
 def test_broadcasting_is_undone(shape: tuple[int, ...], op: Any) -> None:
     """Whatever was repeated to meet (4, 3), its gradient has its own shape and sums the copies, on both sides."""
     x = 0.5 + RNG.random(shape)
@@ -62,8 +64,8 @@ def test_broadcasting_is_undone(shape: tuple[int, ...], op: Any) -> None:
         dx, dy = ut.grad(f, wrt=(0, 1))(x, y)
         assert dx.shape == x.shape
         assert dy.shape == y.shape
-        np.testing.assert_allclose(dx, differences(lambda x: f(x, y), x), rtol=1e-6, atol=1e-8)
-        np.testing.assert_allclose(dy, differences(lambda y: f(x, y), y), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(dx, differences(lambda x, f=f: f(x, y), x), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(dy, differences(lambda y, f=f: f(x, y), y), rtol=1e-6, atol=1e-8)
 
 
 # ---- higher orders -------------------------------------------------------------------------------
@@ -71,7 +73,12 @@ def test_broadcasting_is_undone(shape: tuple[int, ...], op: Any) -> None:
 CLOSED: dict[str, tuple[Any, Any, Any, Any]] = {
     "power": (lambda x: x**5, lambda x: 5 * x**4, lambda x: 20 * x**3, lambda x: 60 * x**2),
     "sin": (np.sin, np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)),
-    "exp": (lambda x: np.exp(2 * x), lambda x: 2 * np.exp(2 * x), lambda x: 4 * np.exp(2 * x), lambda x: 8 * np.exp(2 * x)),
+    "exp": (
+        lambda x: np.exp(2 * x),
+        lambda x: 2 * np.exp(2 * x),
+        lambda x: 4 * np.exp(2 * x),
+        lambda x: 8 * np.exp(2 * x),
+    ),
     "log": (np.log, lambda x: 1 / x, lambda x: -1 / x**2, lambda x: 2 / x**3),
     "sqrt": (np.sqrt, lambda x: 0.5 * x**-0.5, lambda x: -0.25 * x**-1.5, lambda x: 0.375 * x**-2.5),
     "tanh": (
@@ -149,7 +156,10 @@ def test_wrt_takes_positions_from_either_end_and_tuples() -> None:
 @pytest.mark.parametrize("wrt", [3, -4, (0, 3), "a", 1.0, None], ids=repr)
 def test_wrt_out_of_range_is_an_error_that_names_the_arguments(wrt: Any) -> None:
     """The message shows wrt and what the function's arguments are called."""
-    for run in (lambda: ut.grad(polynomial, wrt=wrt)(1.0, 2.0, 3.0), lambda: ut.backprop(polynomial, 1.0, 2.0, 3.0, wrt=wrt)):
+    for run in (
+        lambda: ut.grad(polynomial, wrt=wrt)(1.0, 2.0, 3.0),
+        lambda: ut.backprop(polynomial, 1.0, 2.0, 3.0, wrt=wrt),
+    ):
         with pytest.raises(ut.ArgumentError, match=r"wrt=.*polynomial.*3 arguments.*a, b, c"):
             run()
 
@@ -195,7 +205,9 @@ class Pair(NamedTuple):
 
 
 @pytest.mark.parametrize(
-    "x", [X, X.astype(np.float32), X[0], 2.0, np.float64(2), np.float32(2), np.array(2.0), X[:0], X.T, X[::2, ::-1]], ids=repr
+    "x",
+    [X, X.astype(np.float32), X[0], 2.0, np.float64(2), np.float32(2), np.array(2.0), X[:0], X.T, X[::2, ::-1]],
+    ids=repr,
 )  # fmt: skip
 def test_a_gradient_has_its_arguments_kind_shape_and_dtype(x: Any) -> None:
     """Array for array, Python float for Python float, NumPy scalar for NumPy scalar; alone and within a tree."""

@@ -90,7 +90,7 @@ def test_too_few_or_too_many_values() -> None:
     """A value for each argument, neither more nor fewer."""
     graph = trace_function(net, ARGS).graph
     for values in (ARGS[:2], (*ARGS, 1.0)):
-        with pytest.raises(ValueError, match="shorter|longer"):
+        with pytest.raises(ValueError, match=r"shorter|longer"):
             evaluate(graph, values)
 
 

@@ -131,7 +131,7 @@ def twice() -> Graph:
 
 
 def foreign_argument() -> Graph:
-    x, y, *_, out = diamond()
+    x, *_, out = diamond()
     return Graph((x,), (out,))
 
 

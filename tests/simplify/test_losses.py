@@ -51,7 +51,6 @@ def assert_dz(bp: ut.Backprop, args: Any, value: float, dz: Any) -> None:
             np.testing.assert_allclose(gradient, args[1].T @ dz, rtol=1e-9, atol=1e-13 * scale)
 
 
-
 def wanted_softmax(z: Any) -> Any:
     e = np.exp(z - np.max(z, axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)

@@ -64,7 +64,9 @@ BINARY: dict[str, Any] = {
     "number of y": lambda x, y: x * np.sum(y),
 }
 # One step takes what was made before: which operation, and which one or two earlier values.
-STEPS = st.lists(st.tuples(st.sampled_from([*UNARY, *BINARY]), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8)
+STEPS = st.lists(
+    st.tuples(st.sampled_from([*UNARY, *BINARY]), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8
+)
 
 
 def build(steps: Any, squash: bool = True) -> Any:

@@ -120,7 +120,9 @@ def assert_promise(example: Example, args: list[Any]) -> None:
         own = np.where(np.isfinite(before), np.minimum(np.abs(before - exact), np.abs(exact)), 0)
         limit = 8 * (float(info.eps) * np.abs(exact) + spread + own) + 8 * float(info.tiny)
         right = ~fits | (np.isfinite(after) & (np.abs(after - exact) <= limit))
-    assert np.all(right), f"{before[~right]} (really {exact[~right]}) became {after[~right]}, of {[x.dtype for x in args]} {args}"
+    assert np.all(right), (
+        f"{before[~right]} (really {exact[~right]}) became {after[~right]}, of {[x.dtype for x in args]} {args}"
+    )
 
 
 # ---- coverage ------------------------------------------------------------------------------------
@@ -239,7 +241,9 @@ def test_on_python_numbers(example: Example) -> None:
 def test_on_empty_arrays(example: Example) -> None:
     """With an axis of size 0 the shape, the dtype and what sums and products of nothing give stay."""
     for empty in (0, 1):
-        shapes = [tuple(0 if i == empty and len(s) == 2 and n != 1 else n for i, n in enumerate(s)) for s in example.shapes]
+        shapes = [
+            tuple(0 if i == empty and len(s) == 2 and n != 1 else n for i, n in enumerate(s)) for s in example.shapes
+        ]
         args = [np.ones(shape) for shape in shapes]
         try:
             before = np.asarray(plain(example, args))

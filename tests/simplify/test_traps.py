@@ -76,7 +76,10 @@ TRAPS: dict[str, tuple[Any, ...]] = {
     "equal branches by value only": (lambda x: np.where(x > 0, x * 1.5, x + 1), A),
     "axis kept in the wrong place": (lambda x: np.sum(x, axis=0)[:, None] * x, A),
     "axis kept by reshaping": (lambda x: np.sum(x, axis=0).reshape(3, 1) * x, A),
-    "double transpose that is none": (lambda x: np.transpose(np.transpose(x, (1, 2, 0)), (1, 2, 0)), RNG.random((2, 3, 4))),
+    "double transpose that is none": (
+        lambda x: np.transpose(np.transpose(x, (1, 2, 0)), (1, 2, 0)),
+        RNG.random((2, 3, 4)),
+    ),
     "transposed product of stacks": (lambda x: np.swapaxes(x @ x, 0, 1), RNG.random((3, 3, 3))),
     "transposed vector product": (lambda x, y: (x @ y).T, A, ROW),
     "squeeze of another axis": (lambda x: np.squeeze(np.expand_dims(x, 0), 1), RNG.random((1, 3))),

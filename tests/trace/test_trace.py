@@ -204,7 +204,8 @@ def test_methods_and_operators_are_numpys(name: str) -> None:
 
 EXCUSED = {  # memory, files, text: no mathematics
     "base", "byteswap", "ctypes", "data", "device", "dump", "dumps", "flags", "flat", "getfield", "itemset", "itemsize",
-    "mT", "nbytes", "newbyteorder", "setfield", "setflags", "strides", "to_device", "tobytes", "tofile", "tostring", "view",
+    "mT", "nbytes", "newbyteorder", "setfield", "setflags", "strides", "to_device", "tobytes", "tofile", "tostring",
+    "view",
 }  # fmt: skip
 
 
