@@ -142,7 +142,7 @@ class custom_vjp:
 
         def pull(number: int, ct: Any, out: Any, given: Any) -> list[Any]:
             zeros = [_zeros(x, ct) if is_array_like(x) else x for x in outs]
-            values = [Tracer(x.node, ct.trace) if isinstance(x, Tracer) else x for x in outs]
+            values = [Tracer(x.node, ct.tape) if isinstance(x, Tracer) else x for x in outs]
             zeros[number], values[number] = ct, out
             assert self._rule is not None
             found = self._rule(rebuild(zeros), rebuild(values), *given)
@@ -319,7 +319,7 @@ def watch(x: T, name: str) -> T:
     if not isinstance(x, Tracer):
         return x
     watched = x.copy()
-    if isinstance(watched.trace, NotingTrace):
+    if isinstance(watched.tape, NotingTrace):
         watched.node.name, watched.node.watched = name, True
     return watched
 

@@ -92,7 +92,7 @@ def fit(ct: Any, x: Node) -> Any:
 def note_cotangent(ct: Any, node: Node) -> None:
     """Remember whose cotangent this is, for the people who will read the graph."""
     if isinstance(ct, Tracer):
-        ct.trace.origin = node
+        ct.tape.origin = node
         if node.name and ct.node.ct_of is None and ct.node.name is None and ct.node.op is not CONSTANT:
             ct.node.ct_of, ct.node.watched = node.name, node.watched
 
@@ -162,7 +162,7 @@ class Record:
         self, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], positions: tuple[int, ...]
     ) -> None:
         places = check_positions(f, positions, len(args))
-        outer = [x.trace for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
+        outer = [x.tape for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
         above = max(outer, key=lambda trace: trace.depth, default=None)
         trace = (type(above) if above else Trace)(above.depth + 1 if above else 0)
         self.arguments: list[tuple[list[Any], list[Any], trees.Rebuild]] = []  # leaves, their nodes, the tree

@@ -27,22 +27,28 @@ from undertow.primitives.arithmetic import (
 from undertow.primitives.arrange import flip, repeat, roll, rot90, tile
 from undertow.primitives.bounds import clip, maximum, minimum
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
+from undertow.primitives.decompose import cholesky, eigh_values, eigh_vectors, eigvalsh, qr_q, qr_r
+from undertow.primitives.determinant import det
 from undertow.primitives.diagonal import diagonal, put_diagonal, trace, tril, triu
 from undertow.primitives.edit import delete, insert
+from undertow.primitives.einsum import einsum
 from undertow.primitives.exponential import exp, expm1, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, update
 from undertow.primitives.join import concatenate
 from undertow.primitives.like import CONSTRUCTORS, fill_like
+from undertow.primitives.linalg import inv, lstsq, pinv, solve
 from undertow.primitives.logarithm import log, log1p, logaddexp
+from undertow.primitives.norms import norm
 from undertow.primitives.pad import fold_pad, pad
 from undertow.primitives.prod import prod, prod_others
-from undertow.primitives.product import matmul
+from undertow.primitives.product import matmul, tensordot
 from undertow.primitives.ranges import linspace
 from undertow.primitives.record import (
     FUNCTIONS,
     NO_GRADIENT,
     NOT_IMPLEMENTED,
     OPERATORS,
+    REFUSED,
     REGISTRY,
     UFUNCS,
     ZERO,
@@ -62,7 +68,9 @@ from undertow.primitives.record import Traced as Traced
 from undertow.primitives.reduce import argmax, argmin, log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
 from undertow.primitives.rounding import sign
 from undertow.primitives.shape import astype, broadcast_to, expand_dims, reshape, squeeze, transpose
+from undertow.primitives.singular import svd_s, svd_u, svd_vt, svdvals
 from undertow.primitives.special import attach, clip_cotangent, identity, positions, size, stop_gradient
+from undertow.primitives.vectors import cross, kron
 from undertow.primitives.windows import add_windows, sliding_windows
 
 __all__ = [
@@ -75,6 +83,7 @@ __all__ = [
     "NO_GRADIENT",
     "OPERATORS",
     "Primitive",
+    "REFUSED",
     "REGISTRY",
     "Sample",
     "Traced",
@@ -89,14 +98,21 @@ __all__ = [
     "attach",
     "broadcast_to",
     "cbrt",
+    "cholesky",
     "clip",
     "clip_cotangent",
     "concatenate",
     "count_of",
+    "cross",
     "delete",
+    "det",
     "diagonal",
     "divide",
     "dtype_of",
+    "eigh_values",
+    "eigh_vectors",
+    "eigvalsh",
+    "einsum",
     "equal",
     "exp",
     "expand_dims",
@@ -112,6 +128,8 @@ __all__ = [
     "index_add",
     "index_update",
     "insert",
+    "inv",
+    "kron",
     "less",
     "less_equal",
     "linspace",
@@ -121,6 +139,7 @@ __all__ = [
     "log_softmax",
     "logaddexp",
     "logsumexp",
+    "lstsq",
     "matmul",
     "max_",
     "maximum",
@@ -130,15 +149,19 @@ __all__ = [
     "multiply",
     "name_of",
     "negative",
+    "norm",
     "not_equal",
     "one_hot",
     "one_hot_rows",
     "pad",
+    "pinv",
     "positions",
     "power",
     "prod",
     "prod_others",
     "put_diagonal",
+    "qr_q",
+    "qr_r",
     "reciprocal",
     "repeat",
     "reshape",
@@ -151,6 +174,7 @@ __all__ = [
     "sliding_windows",
     "softmax",
     "softplus",
+    "solve",
     "spec_of",
     "sqrt",
     "square",
@@ -158,7 +182,12 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum_",
+    "svd_s",
+    "svd_u",
+    "svd_vt",
+    "svdvals",
     "tanh",
+    "tensordot",
     "tile",
     "trace",
     "transpose",

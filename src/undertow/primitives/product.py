@@ -1,26 +1,29 @@
-"""Products of matrices and vectors."""
+"""Products of matrices: matmul, dot, inner, tensordot."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from undertow.errors import ShapeError, UnsupportedError
-from undertow.graph import Size, Spec, broadcast_shapes
+from undertow.errors import ShapeError
+from undertow.graph import Size, Spec, broadcast_shapes, show_shape
 from undertow.primitives.record import (
     PRODUCT,
+    Code,
     Primitive,
     Sample,
     answers,
     infix,
     normalize_axis,
     promote,
+    refuse,
     shape_of,
 )
 from undertow.primitives.reduce import sum_
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import _ravel, expand_dims, fill_in, reshape, transpose
+from undertow.primitives.shape import _ravel, expand_dims, transpose
 
 
 def swap(x: Any) -> Any:
@@ -69,6 +72,15 @@ def _right(ct: Any, out: Any, x: Any, y: Any) -> Any:
     return swap(x) @ ct
 
 
+def _matmul_samples() -> list[Sample]:
+    pairs = (
+        ((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((1, 1), (1, 1)), ((5, 2, 3), (3, 4)),
+        ((2, 3), (5, 3, 4)), ((5, 2, 3), (5, 3, 4)), ((2, 1, 2, 3), (4, 3, 2)), ((5, 2, 3), (3,)),
+        ((3,), (5, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)),
+    )  # fmt: skip
+    return [Sample((draw(a, 1), draw(b, 2)), note=f"{a} @ {b}") for a, b in pairs]
+
+
 matmul = Primitive(
     name="matmul",
     forward=np.matmul,
@@ -82,75 +94,145 @@ matmul = Primitive(
     flow=("{ct} {1}ᵀ", "{0}ᵀ {ct}"),
     latex_flow=(r"{ct} {1}^\top", r"{0}^\top {ct}"),
     numpy=(np.matmul,),
-    samples=lambda: [
-        Sample((draw(a, 1), draw(b, 2)), note=f"{a} @ {b}")
-        for a, b in (
-            ((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((1, 1), (1, 1)), ((5, 2, 3), (3, 4)),
-            ((2, 3), (5, 3, 4)), ((5, 2, 3), (5, 3, 4)), ((2, 1, 2, 3), (4, 3, 2)), ((5, 2, 3), (3,)),
-            ((3,), (5, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)),
-        )
-    ],
-)  # fmt: skip
+    samples=_matmul_samples,
+)
 
 
-@answers(np.dot)
+def pairs_of(*shapes: tuple[tuple[int, ...], tuple[int, ...]], **params: Any) -> list[Sample]:
+    """Return samples for a product of two arrays."""
+    return [Sample((draw(a, 1), draw(b, 2)), params, f"{a} and {b}") for a, b in shapes]
+
+
+@answers(np.linalg.matmul, samples=_matmul_samples)
+def _linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    return matmul(x1, x2)
+
+
+@answers(np.dot, samples=lambda: pairs_of(
+    ((3,), (3,)), ((2, 3), (3, 2)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (4, 3, 2)), ((5, 2, 3), (3,)),
+    ((), (2, 3)), ((3,), ()), ((), ()), ((3,), (2, 3, 1)), ((2, 2, 3), (2, 3, 2)), ((0, 3), (3, 2)),
+))  # fmt: skip
 def _dot(a: Any, b: Any, out: Any = None) -> Any:
+    refuse("np.dot", out=out)
     na, nb = len(shape_of(a)), len(shape_of(b))
     if not na or not nb:
         return np.multiply(a, b)
-    return np.matmul(a, b) if nb <= 2 else _tensordot(a, b, ((na - 1,), (nb - 2,)))
+    return matmul(a, b) if nb <= 2 and na <= 2 else tensordot(a, b, over_a=(na - 1,), over_b=(max(nb - 2, 0),))
 
 
-@answers(np.vdot)
+@answers(np.vdot, samples=lambda: pairs_of(((3,), (3,)), ((2, 3), (2, 3)), ((2, 3), (6,)), ((), ()), ((1, 2), (2, 1))))
 def _vdot(a: Any, b: Any, /) -> Any:
-    return np.matmul(*[_ravel(x) if len(shape_of(x)) != 1 else x for x in (a, b)])
+    return matmul(*[_ravel(x) if len(shape_of(x)) != 1 else x for x in (a, b)])
 
 
-@answers(np.inner)
+@answers(np.inner, samples=lambda: pairs_of(
+    ((3,), (3,)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 3), (4, 3)), ((2, 2, 3), (3,)), ((2, 3), (4, 2, 3)),
+    ((), (2, 3)), ((3,), ()), ((), ()), ((1, 1), (1, 1)), ((0, 3), (2, 3)),
+))  # fmt: skip
 def _inner(a: Any, b: Any, /) -> Any:
     na, nb = len(shape_of(a)), len(shape_of(b))
-    return np.multiply(a, b) if not na or not nb else _tensordot(a, b, ((na - 1,), (nb - 1,)))
+    if not na or not nb:
+        return np.multiply(a, b)
+    if na <= 2 and nb <= 2:
+        return matmul(b, a) if na == 1 else matmul(a, swap(b) if nb == 2 else b)
+    return tensordot(a, b, over_a=(na - 1,), over_b=(nb - 1,))
 
 
-@answers(np.outer)
-def _outer(a: Any, b: Any, out: Any = None) -> Any:
-    a, b = (x if len(shape_of(x)) == 1 else _ravel(x) for x in (a, b))
-    return expand_dims(a, axis=(1,)) * expand_dims(b, axis=(0,))
+# ---- tensordot -----------------------------------------------------------------------------------
 
 
-@answers(np.tensordot)
-def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    sa, sb = shape_of(a), shape_of(b)
-    if isinstance(axes, int):
-        over_a, over_b = tuple(range(len(sa) - axes, len(sa))), tuple(range(axes))
-    else:
-        over_a, over_b = (
-            tuple(int(i) % len(s) for i in (axis if isinstance(axis, tuple | list) else (axis,)))
-            for axis, s in zip(axes, (sa, sb), strict=True)
-        )
-    kept_a = tuple(i for i in range(len(sa)) if i not in over_a)
-    kept_b = tuple(i for i in range(len(sb)) if i not in over_b)
-    left = tuple(sa[i] for i in over_a)
-    if left != tuple(sb[i] for i in over_b):
+def _infer_tensordot(a: Spec, b: Spec, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Spec:
+    left, right = tuple(a.shape[i] for i in over_a), tuple(b.shape[i] for i in over_b)
+    if left != right:
         raise ShapeError(
-            f"np.tensordot sums over axes of sizes {left} and {tuple(sb[i] for i in over_b)}: they differ."
+            f"np.tensordot sums over axes of sizes {show_shape(left)} and {show_shape(right)}: they differ."
         )
-    inner = fill_in(left, [-1])[0] if left else 1
-
-    def flat(x: Any, order: tuple[int, ...], rows: bool) -> Any:
-        x = transpose(x, axes=order)
-        return reshape(x, shape=fill_in(shape_of(x), [-1, inner] if rows else [inner, -1]))
-
-    product = flat(a, (*kept_a, *over_a), True) @ flat(b, (*over_b, *kept_b), False)
-    return reshape(product, shape=(*(sa[i] for i in kept_a), *(sb[i] for i in kept_b)))
+    kept = [size for x, over in ((a, over_a), (b, over_b)) for i, size in enumerate(x.shape) if i not in over]
+    return Spec(tuple(kept), np.result_type(a.dtype, b.dtype))
 
 
-@answers(np.linalg.norm)
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    flat_2 = ord in (2, "fro") and (len(shape_of(x)) == (1 if ord == 2 else 2) or isinstance(axis, int))
-    if ord is not None and not flat_2:
-        raise UnsupportedError(f"np.linalg.norm(…, ord={ord!r}) cannot be traced yet, only the 2-norm can.")
-    axes = normalize_axis(axis, len(shape_of(x)))
-    squares = sum_(np.square(x), axis=axes, keepdims=keepdims)
-    zero = squares == 0  # at 0 the gradient is 0: the inner where keeps sqrt away from its infinite slope
-    return np.where(zero, 0.0, np.sqrt(np.where(zero, 1.0, squares))).astype(squares.dtype)
+def _kept(x: Any, over: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(i for i in range(len(shape_of(x))) if i not in over)
+
+
+def _in_order(x: Any, order: Sequence[int]) -> Any:
+    """Put axes in place; ``order`` tells for each axis of x where it belongs."""
+    axes = tuple(int(i) for i in np.argsort(order))
+    return x if axes == tuple(range(len(axes))) else transpose(x, axes=axes)
+
+
+def _tensordot_left(ct: Any, out: Any, a: Any, b: Any, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Any:
+    kept_a, kept_b = _kept(a, over_a), _kept(b, over_b)
+    last = tuple(range(len(kept_a), len(shape_of(ct))))
+    found = tensordot(ct, b, over_a=last, over_b=kept_b)  # the axes of a that were kept, then those of b, sorted
+    return _in_order(found, [*kept_a, *(over_a[i] for i in np.argsort(over_b))])
+
+
+def _tensordot_right(ct: Any, out: Any, a: Any, b: Any, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Any:
+    kept_a, kept_b = _kept(a, over_a), _kept(b, over_b)
+    found = tensordot(a, ct, over_a=kept_a, over_b=tuple(range(len(kept_a))))
+    return _in_order(found, [*(over_b[i] for i in np.argsort(over_a)), *kept_b])
+
+
+def _spell_tensordot(
+    a: Code, b: Code, *, over_a: tuple[int, ...], over_b: tuple[int, ...], ndim: int, **_: Any
+) -> Code:
+    n = len(over_a)
+    axes: Any = (over_a[0], over_b[0]) if n == 1 else (list(over_a), list(over_b))
+    if over_b == tuple(range(n)) and over_a == tuple(range(ndim - n, ndim)):
+        axes = n
+    return Code(f"np.tensordot({a.text}, {b.text}, axes={axes})")
+
+
+_TENSORDOTS = (
+    ((2, 3), (3, 4), (1,), (0,)), ((2, 3, 4), (4, 3, 2), (1, 2), (1, 0)), ((2, 3, 4), (3, 2, 5), (0, 1), (1, 0)),
+    ((), (2,), (), ()), ((2,), (3,), (), ()), ((2, 3), (2, 3), (0, 1), (0, 1)), ((3, 2, 4), (5, 4), (2,), (1,)),
+    ((1, 2), (2, 1), (0,), (1,)), ((0, 2), (2, 3), (1,), (0,)),
+)  # fmt: skip
+
+tensordot: Primitive = Primitive(
+    name="tensordot",
+    forward=lambda a, b, over_a, over_b: np.asarray(np.tensordot(a, b, axes=(over_a, over_b)))[()],
+    infer=_infer_tensordot,
+    vjps=(_tensordot_left, _tensordot_right),
+    spell=_spell_tensordot,
+    text="{0} · {1}",
+    latex=r"{0} \cdot {1}",
+    flow=("{ct} · {1}", "{0} · {ct}"),
+    latex_flow=(r"{ct} \cdot {1}", r"{0} \cdot {ct}"),
+    samples=lambda: [
+        Sample((draw(a, 1), draw(b, 2)), {"over_a": i, "over_b": j}, f"{a} over {i} and {b} over {j}")
+        for a, b, i, j in _TENSORDOTS
+    ],
+)
+
+
+def _tensordot_samples(axes: str = "axes") -> list[Sample]:
+    cases: tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...] = (
+        ((2, 3, 4), (3, 4, 2), 2), ((2, 3), (3, 4), 1), ((2,), (3,), 0), ((2, 3, 4), (4, 3, 2), ([1, 2], [1, 0])),
+        ((2, 3), (4, 2), (0, 1)), ((2, 3), (4, 3), (-1, -1)), ((2, 3, 4), (4, 5), ((2,), (0,))),
+        ((2, 3), (3, 2), ((), ())), ((0, 3), (3, 2), 1),
+    )  # fmt: skip
+    return [Sample((draw(a, 1), draw(b, 2)), {axes: over}, f"axes={over}") for a, b, over in cases]
+
+
+@answers(np.tensordot, samples=lambda: [*_tensordot_samples(), *pairs_of(((2, 3, 4), (3, 4)))])
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    na, nb = len(shape_of(a)), len(shape_of(b))
+    if isinstance(axes, int | np.integer):
+        n = int(axes)
+        if not 0 <= n <= min(na, nb):
+            raise ShapeError(f"np.tensordot(…, axes={n}) of arrays with {na} and {nb} axes. Sum over fewer axes.")
+        return tensordot(a, b, over_a=tuple(range(na - n, na)), over_b=tuple(range(n)))
+    over_a, over_b = (
+        tuple(normalize_axis(int(i), ndim)[0] for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+        for axis, ndim in zip(axes, (na, nb), strict=True)
+    )
+    if len(over_a) != len(over_b):
+        raise ShapeError(f"np.tensordot(…, axes={axes}): give as many axes of the first array as of the second.")
+    return tensordot(a, b, over_a=over_a, over_b=over_b)
+
+
+@answers(np.linalg.tensordot, samples=_tensordot_samples)
+def _linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    return _tensordot(x1, x2, axes)

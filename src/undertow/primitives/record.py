@@ -265,6 +265,10 @@ def answers(
     return register
 
 
+# Functions that no tracer will answer, and what to say: the whole sentence after the line.
+REFUSED: Final[dict[Callable[..., Any], str]] = {}
+
+
 def refuse(function: str, **options: Any) -> None:
     """Refuse the options of a NumPy function that are set to something other than their default.
 

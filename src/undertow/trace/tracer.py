@@ -148,12 +148,12 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     unless the write was the first half of ``x[i] += v``.
     """
 
-    __slots__ = ("_owner", "_pending", "_seen", "_version", "node", "trace")
+    __slots__ = ("_owner", "_pending", "_seen", "_version", "node", "tape")
     __array_priority__: ClassVar[float] = 1000.0
 
     def __init__(self, node: Node, trace: Trace, owner: Tracer | None = None) -> None:
         self.node = node
-        self.trace = trace
+        self.tape = trace
         self._version = 0  # how often it was written to
         self._owner = owner  # whose memory it would share in NumPy
         self._pending: Tracer | None = None  # x[i] += v: the new part, until x[i] = part follows
@@ -163,7 +163,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
 
     def bind(self, primitive: P.Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Tracer:
         """Record ``primitive(*args, **params)``; the innermost trace among the arguments takes it."""
-        trace = self.trace
+        trace = self.tape
         inputs = []
         for x in args:
             if isinstance(x, Tracer):
@@ -178,8 +178,8 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
                         f"{user_line()}: this is a view of an array that was changed in place after the view was "
                         f"made. Make the view after the change, or take a copy with .copy() before."
                     )
-                if x.trace.depth > trace.depth:
-                    trace = x.trace
+                if x.tape.depth > trace.depth:
+                    trace = x.tape
                 inputs.append(x.node)
             else:
                 inputs.append(constant(x))
@@ -204,6 +204,8 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         if method != "__call__":
             return self._apply(getattr(ufunc, method), args, kwargs)
+        if kwargs and ufunc.signature and ufunc in P.FUNCTIONS:  # np.vecdot(…, axis=0): not element by element
+            return self._apply(ufunc, args, kwargs)
         if kwargs:
             args = with_options(P.name_of(ufunc), args, kwargs)
         primitive = P.UFUNCS.get(ufunc)
@@ -218,6 +220,8 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
         answer = P.FUNCTIONS.get(function)
         if answer is None and isinstance(function, np.ufunc) and P.load_scipy():
             return self.__array_ufunc__(function, "__call__", *args, **kwargs)  # SciPy's are known from now on
+        if function in P.REFUSED:
+            raise UnsupportedError(f"{user_line()}: {P.REFUSED[function]}")
         if answer is None:
             self._ask_for_sizes(args, P.name_of(function))
             raise UnsupportedError(self._unknown(P.name_of(function)))
@@ -258,7 +262,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     @property
     def shape(self) -> tuple[Any, ...]:
         """The shape; a symbolic size is a traced number, so that ``x.sum() / x.shape[0]`` holds for any batch."""
-        return tuple(self.trace.size(size) for size in self.node.spec.shape)
+        return tuple(self.tape.size(size) for size in self.node.spec.shape)
 
     @property
     def ndim(self) -> int:
@@ -277,7 +281,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
 
     def measure(self, size: Size) -> Any:
         """Return a size as a value to compute with."""
-        return self.trace.size(size)
+        return self.tape.size(size)
 
     def as_size(self) -> Size:
         """Return the symbolic size that this traced number is."""
@@ -339,7 +343,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     def __len__(self) -> int:
         if not self.node.spec.shape:
             raise TypeError("len() of a 0-d array")
-        return int(self.trace.size(self.node.spec.shape[0]))
+        return int(self.tape.size(self.node.spec.shape[0]))
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))

@@ -128,6 +128,8 @@ def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[st
         code = primitive.spell(*[P.Code(n) for n in names], out=None, ndim=P.spec_of(args[0]).ndim, **params).text
     except Exception:  # an operation whose spelling needs its result
         code = primitive.name
+    if isinstance(error, np.linalg.LinAlgError):  # a singular matrix: people catch it by NumPy's name
+        return np.linalg.LinAlgError(f"{code}{where}: {user_shapes(args, frame)}: {error}")
     kind = (
         type(error) if isinstance(error, UndertowError) else ShapeError if isinstance(error, ValueError) else DTypeError
     )
