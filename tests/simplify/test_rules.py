@@ -18,10 +18,9 @@ from undertow.trace import trace_function
 KNOWN = {rule.name: rule for rules in RULES.values() for rule in rules}
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -3.0, 1000.0, -1000.0, np.inf, -np.inf, np.nan]
 EDGE = [0.0, 1.0, -1.0, 1e308, -1e308, 1e-308, -1e-308, 5e-324, -5e-324, 2.0, 0.5]
-examples = pytest.mark.parametrize(
-    "example",
-    [pytest.param(e, id=f"{e.rule}-{sum(x.rule == e.rule for x in EXAMPLES[:i])}") for i, e in enumerate(EXAMPLES)],
-)
+CASES = [pytest.param(e, id=f"{e.rule}-{sum(x.rule == e.rule for x in EXAMPLES[:i])}") for i, e in enumerate(EXAMPLES)]
+examples = pytest.mark.parametrize("example", CASES)
+examples_of_several = pytest.mark.parametrize("example", [case for case in CASES if len(case.values[0].shapes) > 1])
 
 
 def run_simplifier(example: Example, args: Any) -> Simplified:
@@ -209,11 +208,9 @@ def test_on_whole_numbers(example: Example, dtype: Any) -> None:
             np.testing.assert_array_equal(found, before)
 
 
-@examples
+@examples_of_several
 def test_on_mixtures_of_dtypes(example: Example) -> None:
     """Integers or float32 beside float64, either way round: NumPy's dtype stays, and no digits are lost."""
-    if len(example.shapes) < 2:
-        pytest.skip("one argument")
     kinds = [np.float64, np.float32, np.int64, np.int8]
     for dtypes in itertools.islice(itertools.product(kinds, repeat=len(example.shapes)), 1, 64):
         if any(np.dtype(d).kind == "f" for d in dtypes):

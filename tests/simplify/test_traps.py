@@ -114,12 +114,14 @@ def test_where_the_equation_does_not_hold_the_value_stays(name: str, backward: b
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", TRAPS)
+def is_smooth(args: tuple[Any, ...]) -> bool:
+    return all(np.all(np.isfinite(x)) and np.any(x) for x in args)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, *args) in TRAPS.items() if is_smooth(tuple(args))])
 def test_the_gradients_of_traps_equal_differences(name: str) -> None:
     """Through differentiation and both simplifications: the gradient by every array agrees with differences."""
     f, *args = TRAPS[name]
-    if not all(np.all(np.isfinite(x)) and np.any(x) for x in args):
-        pytest.skip("a value at which there is no derivative")
     with np.errstate(all="ignore"):
         weights = np.cos(np.arange(np.size(f(*args)))).reshape(np.shape(f(*args)))
 
