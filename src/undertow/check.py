@@ -256,21 +256,20 @@ def complex_step(loss: Loss, x: np.ndarray, direction: np.ndarray) -> float | No
 def extrapolated_difference(loss: Loss, x: np.ndarray, direction: np.ndarray, h: float) -> tuple[float, float]:
     """Extrapolate central differences from step h to 0 by Ridders' method; return the slope and its error estimate."""
     best, error = float("nan"), float("inf")
-    rounding = 0.0  # what the digits of the function's values allow at the first step
     before: list[float] = []
     for row in range(8):
         right, left = _number(loss(x + h * direction)), _number(loss(x - h * direction))
         now = [(right - left) / (2 * h)]
-        rounding = rounding or float(np.finfo(np.float64).eps) * max(abs(right), abs(left)) / h
+        rounding = float(np.finfo(np.float64).eps) * max(abs(right), abs(left)) / h  # the digits that are there
         factor = 4.0
         for k in range(row):
             now.append((factor * now[k] - before[k]) / (factor - 1))
             factor *= 4.0
-            estimate = max(abs(now[k + 1] - now[k]), abs(now[k + 1] - before[k]))
+            estimate = max(abs(now[k + 1] - now[k]), abs(now[k + 1] - before[k])) + rounding
             if estimate < error:
                 best, error = now[k + 1], estimate
         before, h = now, h / 2
-    return best, 2 * error + rounding
+    return best, 2 * error
 
 
 def _number(result: Any) -> float:

@@ -66,6 +66,8 @@ def _inverse_or_none(a: Any) -> Any:
 
 
 def _cofactor(a: Any) -> Any:
+    if a.shape[-1] == 1:
+        return np.ones_like(a)  # not a (1 / a), which rounds
     b = _inverse_or_none(a)
     if b is not None:
         return np.linalg.det(a)[..., None, None] * np.swapaxes(b, -1, -2)
@@ -75,6 +77,8 @@ def _cofactor(a: Any) -> Any:
 
 def _cofactor_change(a: Any, c: Any) -> Any:
     """Turned by U and V the matrix is diagonal, and its cofactors change by products of singular values."""
+    if a.shape[-1] == 1:
+        return np.zeros_like(c)
     u, s, vt = np.linalg.svd(a)
     without = _others(s)[1]
     turned = np.swapaxes(u, -1, -2) @ c @ np.swapaxes(vt, -1, -2)
@@ -86,6 +90,8 @@ def _cofactor_change(a: Any, c: Any) -> Any:
 
 def _third_derivative(ct: Any, out: Any, a: Any, c: Any) -> Any:
     """Differentiate det(A) (tr(BC) tr(BX) − tr(BCBX)) by A, where B = A⁻¹ and X = ct; A is not singular here."""
+    if shape_of(a)[-1] == 1:
+        return np.zeros_like(a)
     b = inv(a)
     bc, bx = b @ c, b @ ct
     tc, tx = _trace(bc), _trace(bx)

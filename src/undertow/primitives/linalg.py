@@ -107,6 +107,7 @@ solve: Primitive = Primitive(
     infer=_infer_solve,
     vjps=lambda position, ct, out, a, b: _solve_back(position, ct, out, a, b),
     broadcasts=True,
+    whole=True,
     spell=call("np.linalg.solve"),
     text="{0}⁻¹ {1}",
     latex="{0}^{{-1}} {1}",

@@ -138,6 +138,7 @@ cross: Primitive = Primitive(
     infer=_infer_cross,
     vjps=(lambda ct, out, a, b: cross(b, ct), lambda ct, out, a, b: cross(ct, a)),
     broadcasts=True,
+    whole=True,
     spell=lambda a, b, **_: Code(f"np.cross({a.text}, {b.text})"),
     text="{0} × {1}",
     latex=r"{0} \times {1}",

@@ -1,7 +1,7 @@
 """Find the batch size in two traces of one function, where Python had to be told it as a number.
 
-``len(X)``, ``range(m)`` and ``np.arange(len(y))`` need a number. The function is then traced for two batch sizes,
-n and n + 1; what differs between the graphs exactly as the sizes do is written with the symbol m again.
+``len(X)``, ``range(m)`` and ``np.arange(len(y))`` need a number. The function is then traced for several batch
+sizes; what differs between the graphs exactly as the sizes do is written with the symbol m again.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ class _Differs(Exception):
     """The two traces differ by more than the batch size."""
 
 
-def generalize(first: Graph, second: Graph, n: int) -> Graph | None:
+def generalize(first: Graph, second: Graph, n: int, k: int) -> Graph | None:
     """Write one graph for any batch size.
 
     Args:
         first: the graph for a batch of n.
-        second: the graph for a batch of n + 1.
+        second: the graph for a batch of k.
         n: the batch size, 2 or more.
+        k: another batch size, 2 or more.
 
     Returns:
         The graph with the symbolic size m; None if the graphs differ by more than the size.
     """
     if len(first) != len(second):
         return None
-    maker = _Maker(n)
+    maker = _Maker(n, k)
     places = {node: i for i, node in enumerate(second.nodes)}
     try:
         for a, b in zip(first.nodes, second.nodes, strict=True):
@@ -52,8 +53,8 @@ def generalize(first: Graph, second: Graph, n: int) -> Graph | None:
 
 
 class _Maker:
-    def __init__(self, n: int) -> None:
-        self.n = n
+    def __init__(self, n: int, k: int) -> None:
+        self.n, self.k = n, k
         self.moved: dict[Node, Node] = {}
         self.places: dict[Node, int] = {}
         self.size: Node | None = None
@@ -89,13 +90,13 @@ class _Maker:
             return tuple(self.parameter(x, y) for x, y in zip(a, b, strict=True))
         if a == b:
             return a
-        if isinstance(a, int) and a % self.n == 0 and a // self.n * (self.n + 1) == b:
+        if isinstance(a, int) and a % self.n == 0 and a // self.n * self.k == b:
             return Dim("m", a // self.n)
         if (
             isinstance(a, Slice)
             and a.start in (None, 0)
             and a.step in (None, 1)
-            and (a.stop, b.stop) == (self.n, self.n + 1)
+            and (a.stop, b.stop) == (self.n, self.k)
         ):
             return Slice()
         raise _Differs
@@ -114,27 +115,27 @@ class _Maker:
             number = np.ravel(x)[0]
             one = Node(CONSTANT, (), {}, P.spec_of(number), number)
             return Node(P.broadcast_to, (one,), {"shape": shape}, Spec(shape, a.spec.dtype))
-        if shape == (M,) and np.array_equal(x, np.arange(self.n)) and np.array_equal(y, np.arange(self.n + 1)):
+        if shape == (M,) and np.array_equal(x, np.arange(self.n)) and np.array_equal(y, np.arange(self.k)):
             return Node(P.positions, (), {"dim": M, "dtype": a.spec.dtype}, Spec(shape, a.spec.dtype))
         raise _Differs
 
     def number(self, a: Node, x: float, y: float) -> Node:
-        """Return k m, k / m, k (m − 1) or k / (m − 1), whichever has the value x for n and y for n + 1."""
+        """Return c m, c / m, c (m − 1) or c / (m − 1), whichever has the value x for n and y for k."""
         for less in (0, 1):
-            sizes = self.n - less, self.n + 1 - less
-            for op, k, other in ((P.multiply, x / sizes[0], y / sizes[1]), (P.divide, x * sizes[0], y * sizes[1])):
-                if not math.isclose(k, other, rel_tol=1e-13) or not sizes[0]:
+            sizes = self.n - less, self.k - less
+            for op, c, other in ((P.multiply, x / sizes[0], y / sizes[1]), (P.divide, x * sizes[0], y * sizes[1])):
+                if not math.isclose(c, other, rel_tol=1e-13):
                     continue
-                k = round(k) if math.isclose(k, round(k), rel_tol=1e-13) else k
-                if a.spec.dtype.kind != "f" and (op is P.divide or not isinstance(k, int)):
+                c = round(c) if math.isclose(c, round(c), rel_tol=1e-13) else c
+                if a.spec.dtype.kind != "f" and (op is P.divide or not isinstance(c, int)):
                     continue
                 size = self.symbol()
                 if less:
                     size = self.make(P.subtract, size, self.plain(1))
                 if op is P.multiply:
-                    new = size if k == 1 else self.make(op, self.plain(k), size)
+                    new = size if c == 1 else self.make(op, self.plain(c), size)
                 else:
-                    new = self.make(op, self.plain(k), size)
+                    new = self.make(op, self.plain(c), size)
                 if new.spec.dtype != a.spec.dtype or not a.spec.weak:
                     new = self.make(P.astype, new, dtype=a.spec.dtype)
                 return new
@@ -145,8 +146,8 @@ class _Maker:
             self.size = self.make(P.size, dim=M)
         return self.size
 
-    def plain(self, k: float) -> Node:
-        return Node(CONSTANT, (), {}, P.spec_of(k), k)
+    def plain(self, c: float) -> Node:
+        return Node(CONSTANT, (), {}, P.spec_of(c), c)
 
     def make(self, op: P.Primitive, *inputs: Node, **params: Any) -> Node:
         return Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))

@@ -95,12 +95,14 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
             if not isinstance(error, ShapeError) and not _asks_for_a_size(error):
                 raise
     for n, places in choices:  # this function ties the batch to a number: what two numbers have in common?
+        others = [k for k in (n + 1, 2 * n + 3, 2) if k != n]  # a small one too: a function may count to a limit
         try:
-            traced, other = (_trace(f, args, places, size) for size in (n, n + 1))
+            traced, *traces = (_trace(f, args, places, size) for size in (n, *others))
         except Exception:  # whatever a function says to a batch of another size; its own size comes last
             continue
-        graph = generalize(traced.graph, other.graph, n)
-        if graph is None:
+        graphs = [generalize(traced.graph, other.graph, n, k) for other, k in zip(traces, others, strict=True)]
+        graph = graphs[0]
+        if graph is None or any(str(other) != str(graph) for other in graphs):
             continue
         moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
         arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
