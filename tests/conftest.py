@@ -1,4 +1,4 @@
-"""What every test shares: reproducible examples, and one thread a process when tests run side by side."""
+"""What every test shares: reproducible examples, verified graphs, and one thread a process beside other processes."""
 
 import os
 
@@ -6,8 +6,40 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Read once, when NumPy loads its BLAS: two processes with two threads each only wait for one another.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
 from hypothesis import settings
+
+import undertow as ut
+from undertow import api, trace
+from undertow.graph import Graph, verify
 
 settings.register_profile("reproducible", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("search", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "reproducible"))
+
+
+def verify_results(function: Callable[..., Any], graph_of: Callable[[Any], Graph]) -> None:
+    """Verify every graph that a pass returns from now on, under whatever name a module of ours calls it."""
+
+    @functools.wraps(function)
+    def verified(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        verify(graph_of(result))
+        return result
+
+    code = verified.__code__  # errors name the user's line: this frame must not be taken for it
+    verified.__code__ = code.replace(co_filename=str(api.__file__))
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == ut.__name__:
+            for key, value in list(vars(module).items()):
+                if value is function:
+                    setattr(module, key, verified)
+
+
+verify_results(trace.trace_function, lambda traced: traced.graph)
+verify_results(api.differentiate_graph, lambda graph: graph)
+verify_results(api.simplify, lambda simplified: simplified.graph)
