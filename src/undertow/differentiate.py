@@ -290,5 +290,5 @@ def finish(ct: Any, leaf: Any) -> Any:
         return 0.0 if ct is None else float(ct)
     dtype = P.dtype_of(leaf)
     if ct is None:
-        return np.zeros(np.shape(leaf), dtype)
+        return np.zeros(np.shape(leaf), dtype) if isinstance(leaf, np.ndarray) else dtype.type(0)
     return np.asarray(ct, dtype) if isinstance(leaf, np.ndarray) else ct

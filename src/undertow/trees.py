@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import optree
 
+from undertow.errors import ArgumentError
+
 NAMESPACE = "undertow"
 
 Rebuild = Callable[[list[Any]], Any]
@@ -101,6 +103,11 @@ def map_leaves(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         {'W': 2.0}
     """
     leaves, rebuild = flatten(tree)
+    for other in rest:
+        if len(leaves) > 1 and not same_structure(tree, other):
+            raise ArgumentError(
+                f"two trees differ in structure: {', '.join(paths(tree))} against {', '.join(paths(other))}."
+            )
     others = [flatten(other)[0] for other in rest]
     return rebuild([function(*items) for items in zip(leaves, *others, strict=True)])
 

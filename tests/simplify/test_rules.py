@@ -117,6 +117,8 @@ def assert_promise(example: Example, args: list[Any]) -> None:
         if "extends" not in classes:
             fits &= np.isfinite(before)
         own = np.where(np.isfinite(before), np.minimum(np.abs(before - exact), np.abs(exact)), 0)
+        if len({x.dtype for x in args}) > 1:  # parts in float32: which elements they round by chance does not matter
+            own = np.max(own, initial=0.0)
         limit = 8 * (float(info.eps) * np.abs(exact) + spread + own) + 8 * float(info.tiny)
         right = ~fits | (np.isfinite(after) & (np.abs(after - exact) <= limit))
     assert np.all(right), (
@@ -180,9 +182,13 @@ def test_at_large_logits(example: Example) -> None:
 
 @examples
 def test_at_the_edge_of_the_range(example: Example) -> None:
-    """The largest and the smallest numbers: nothing overflows that did not, nothing that counts underflows."""
+    """The largest and the smallest numbers: nothing overflows that did not, nothing that counts underflows.
+
+    A rule of class `rounding` may add up before it scales down: its promise holds while no sum on the way overflows.
+    """
+    largest = 1e150 if KNOWN[example.rule].exactness == "rounding" else np.inf
     for seed in range(16):
-        assert_promise(example, chosen(example, EDGE, seed))
+        assert_promise(example, chosen(example, [x for x in EDGE if abs(x) <= largest], seed))
 
 
 @examples

@@ -258,9 +258,9 @@ class _Planner:
             same = any(y.spec.dtype == x.spec.dtype and not y.spec.weak for y in others)
             sizes = self.double and any(y.op.name == "size" for y in others)  # no other float could meet the result
             if (same or sizes) and x.spec.dtype.kind in "fi":
-                return write_scalar(_whole(x.value, node), weak=True)
-        if x.op is CONSTANT and x.spec.weak and node.spec.dtype.kind == "f" and not node.spec.weak:
-            return write_scalar(_whole(x.value, node), weak=True)
+                return write_scalar(_whole(x.value, node, x), weak=True)
+        if x.op is CONSTANT and x.spec.weak:
+            return write_scalar(_whole(x.value, node, x), weak=True)
         code = self.code_of(x)
         if x.spec.weak and name in _METHODS:
             return Code(f"np.asarray({code.text})")
@@ -344,10 +344,14 @@ class _Planner:
         return any(symbol in identifiers(text) for text in texts)
 
 
-def _whole(value: Any, node: Node) -> Any:
-    """Write 2.0 as 2 where the other operand is a float anyway: ``2 * x``, ``1 - h ** 2``."""
-    whole = node.op.name in _TAKE_NUMBERS and np.isfinite(value) and value == int(value) and abs(value) < 1e6
-    return int(value) if whole and not (value == 0 and np.signbit(value)) else value
+def _whole(value: Any, node: Node, x: Node) -> Any:
+    """Write 2.0 as 2 where the other operand is a float anyway: ``2 * x``, ``1 - h ** 2``, ``1 / m``."""
+    others = [y for y in node.inputs if y is not x]
+    floats = any(y.spec.dtype.kind == "f" for y in others) or (node.op.name == "divide" and x.spec.dtype.kind == "f")
+    if not floats or node.op.name not in _TAKE_NUMBERS or not np.isfinite(value):
+        return value
+    whole = value == int(value) and abs(value) < 1e6 and not (value == 0 and np.signbit(value))
+    return int(value) if whole else value
 
 
 def holds(node: Node, symbol: str) -> bool:

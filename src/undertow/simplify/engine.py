@@ -235,3 +235,9 @@ def constant_along(node: Node, shape: Sequence[Any], axis: tuple[int, ...]) -> b
     if offset < 0:
         return False
     return all(i < offset or node.spec.shape[i - offset] == 1 for i in (i % len(shape) for i in axis))
+
+
+def alike(*nodes: Node) -> bool:
+    """Tell whether all values that are no plain numbers are floats of one dtype, so that no order loses digits."""
+    dtypes = {node.spec.dtype for node in nodes if not node.spec.weak}
+    return len(dtypes) <= 1 and all(dtype.kind == "f" for dtype in dtypes)

@@ -19,7 +19,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.graph import CONSTANT, Dim, Node
 from undertow.primitives.index import Pick, Slice
-from undertow.simplify.engine import Simplifier, constant_along, number, rule
+from undertow.simplify.engine import Simplifier, alike, constant_along, number, rule
 from undertow.trace import Tracer
 
 Monomial = tuple[tuple[Node, int], ...]  # atoms with their exponents, ordered by the atoms' age
@@ -257,7 +257,7 @@ def _collect(s: Simplifier, *inputs: Node) -> Any:
         except _TooLarge:
             continue
         polynomial = mirror(s, expanded.polynomial)
-        if polynomial is None:
+        if polynomial is None or not is_float_arithmetic(polynomial, root.spec.dtype):
             continue
         limit = cost_of(set(expanded.inside)) if best is None else cost_of_polynomial(best)
         if cost_of_polynomial(polynomial) < limit:
@@ -272,6 +272,33 @@ def _collect(s: Simplifier, *inputs: Node) -> Any:
     if isinstance(result, Tracer) and result.spec.weak != root.spec.weak:
         return None  # only numbers are left, and a Python number has no dtype of its own
     return result
+
+
+def is_float_arithmetic(polynomial: Polynomial, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a polynomial, written down by `rebuild`, is computed in this dtype throughout.
+
+    Arrays of another float would lose digits, or bring others. Integers wrap around among themselves: one array of
+    them may stand alone as the last term, as the labels do in p − y.
+    """
+    if dtype.kind != "f":
+        return all(x.spec.dtype == dtype for monomial in polynomial for x, _ in monomial)
+    c, _ = common_factor(polynomial) if polynomial else (Fraction(1), ())
+    whole: list[tuple[Monomial, Fraction]] = []
+    for monomial, coefficient in polynomial.items():
+        strange = [x for x, _ in monomial if not x.spec.weak and x.spec.dtype != dtype]
+        if any(x.spec.dtype.kind == "f" for x in strange):
+            return False
+        if strange:
+            whole.append((monomial, coefficient))
+    if not whole:
+        return True
+    if len(whole) > 1 or len(polynomial) < 2:
+        return False
+    ((monomial, coefficient),) = whole
+    others = [k for m, k in polynomial.items() if m != monomial]
+    arrays = [(x, e) for x, e in monomial if x.spec.ndim]
+    alone = len(arrays) == 1 and arrays[0][1] == 1 and abs(coefficient) == c
+    return alone and (any(k > 0 for k in others) if coefficient < 0 else False)
 
 
 def _expansion(s: Simplifier, through_forward: bool) -> Expansion:
@@ -329,7 +356,7 @@ def mirror(s: Simplifier, polynomial: Polynomial) -> Polynomial | None:
 
 @rule("factor out of a sum", "Σ c x = c Σ x for c constant along the sum", "rounding", P.sum_)
 def _hoist(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any:
-    if not s.in_backward or x.op not in (P.multiply, P.divide):
+    if not s.in_backward or x.op not in (P.multiply, P.divide) or not alike(*x.inputs):
         return None
     pairs = (x.inputs,) if x.op is P.divide else (x.inputs, x.inputs[::-1])
     for a, c in pairs:
@@ -421,6 +448,6 @@ def _scatter_sum(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) 
 
 @rule("sum of equal numbers", "Σ c = n c", "rounding", P.sum_)
 def _sum_broadcast(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) -> Any:
-    if x.op is P.broadcast_to and x.inputs[0].spec.ndim == 0 and not s.collecting:
+    if x.op is P.broadcast_to and x.inputs[0].spec.ndim == 0 and not s.collecting and x.spec.dtype.kind == "f":
         return s(x.inputs[0]) * P.count_of(s(x), axis)
     return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from undertow import primitives as P
 from undertow.graph import Node
-from undertow.simplify.engine import Simplifier, constant_along, is_op, number, rule
+from undertow.simplify.engine import Simplifier, alike, constant_along, is_op, number, rule
 
 
 def _sum_of(node: Node, shape: Any) -> tuple[Node, tuple[int, ...]] | None:
@@ -39,6 +39,8 @@ def _softmax(s: Simplifier, a: Node, b: Node) -> Any:
 @rule("division by a reciprocal", "x · (1 / y) = x / y", "rounding", P.multiply)
 def _reciprocal_product(s: Simplifier, a: Node, b: Node) -> Any:
     for x, y in ((a, b), (b, a)):
+        if not alike(x, *y.inputs):
+            continue
         if y.op is P.divide and number(y.inputs[0]) == 1 and y.spec.ndim == x.spec.ndim and x.spec.ndim > 0:
             return s(x) / s(y.inputs[1])
         if _of(y, P.reciprocal) is not None:
@@ -48,7 +50,7 @@ def _reciprocal_product(s: Simplifier, a: Node, b: Node) -> Any:
 
 @rule("softmax does not change with a shift", "softmax(z − c) = softmax(z)", "extends", P.softmax, P.log_softmax)
 def _softmax_shift(s: Simplifier, x: Node, axis: int) -> Any:
-    if x.op not in (P.subtract, P.add) or x.inputs[0].spec.shape != x.spec.shape:
+    if x.op not in (P.subtract, P.add) or x.inputs[0].spec.shape != x.spec.shape or not alike(*x.inputs):
         return None
     return s.applying(s(x.inputs[0]), axis=axis) if constant_along(x.inputs[1], x.spec.shape, (axis,)) else None
 
@@ -78,7 +80,7 @@ def _logsumexp_shift(s: Simplifier, a: Node, b: Node) -> Any:
             continue
         z, shift = x.inputs[0].inputs
         shape = x.inputs[0].spec.shape
-        if shift is c and z.spec.shape == shape and constant_along(c, shape, x.params["axis"]):
+        if shift is c and alike(z, c) and z.spec.shape == shape and constant_along(c, shape, x.params["axis"]):
             return P.logsumexp(s(z), **x.params)
     return None
 
@@ -200,7 +202,13 @@ def _softplus_parts(s: Simplifier, a: Node, b: Node) -> Any:
             continue
         z = inner.inputs[0].inputs[0]
         for j, (other, ramp) in enumerate(terms):
-            if other == 1 and ramp.op is P.maximum and z in ramp.inputs and any(number(x) == 0 for x in ramp.inputs):
+            if (
+                other == 1
+                and ramp.op is P.maximum
+                and alike(z, *ramp.inputs, *(t for _, t in terms))
+                and z in ramp.inputs
+                and any(number(x) == 0 for x in ramp.inputs)
+            ):
                 total = P.softplus(s(z))
                 for k, (kept, term) in enumerate(terms):
                     if k not in (i, j):

@@ -6,7 +6,7 @@ from typing import Any
 
 from undertow import primitives as P
 from undertow.graph import CONSTANT, Node, broadcast_shapes
-from undertow.simplify.engine import Simplifier, number, rule
+from undertow.simplify.engine import Simplifier, alike, number, rule
 
 ELEMENTWISE = (P.add, P.subtract, P.multiply, P.divide, P.where, P.maximum, P.minimum, P.greater, P.less,
                P.greater_equal, P.less_equal, P.equal, P.not_equal)  # fmt: skip
@@ -136,7 +136,7 @@ def _double_negation(s: Simplifier, x: Node) -> Any:
 def _negated_difference(s: Simplifier, x: Node) -> Any:
     if x.op is P.subtract and x.spec.dtype.kind == "f":
         return s(x.inputs[1]) - s(x.inputs[0])
-    if x.op in (P.divide, P.multiply) and x.inputs[0].op is P.subtract and s.in_backward:
+    if x.op in (P.divide, P.multiply) and x.inputs[0].op is P.subtract and s.in_backward and alike(*x.inputs):
         return x.op(-s(x.inputs[0]), s(x.inputs[1]))
     return None
 

@@ -178,7 +178,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
                         f"{user_line()}: this is a view of an array that was changed in place after the view was "
                         f"made. Make the view after the change, or take a copy with .copy() before."
                     )
-                if x.tape.depth > trace.depth:
+                if x.tape.depth > trace.depth or not x.tape.open:
                     trace = x.tape
                 inputs.append(x.node)
             else:
