@@ -25,33 +25,34 @@ def loss(params: Any, X: Any, y: Any) -> Any:
 ARGS = ((np.ones((4, 5)), np.ones(5), np.ones((5, 3)), np.ones(3)), np.ones((8, 4)), np.ones((8, 3)))
 
 FORWARD = """
-loss(W1: (4, 5), b1: (5,), W2: (5, 3), b2: (3,), X: (m, 4), y: (m, 3))
-    t1 = matmul(X, W1)                        (m, 5)  float64  line 2
-    z1 = add(t1, b1)                          (m, 5)  float64  line 2
-    h1 = tanh(z1)                             (m, 5)  float64  line 3
-    t2 = matmul(h1, W2)                       (m, 3)  float64  line 4
-    z2 = add(t2, b2)                          (m, 3)  float64  line 4
-    t3 = exp(z2)                              (m, 3)  float64  line 5
-    t4 = exp(z2)                              (m, 3)  float64  line 5
-    t5 = sum(t4, axis=(1,), keepdims=True)    (m, 1)  float64  line 5
-    p = divide(t3, t5)                        (m, 3)  float64  line 5
-    t6 = log(p)                               (m, 3)  float64  line 6
-    t7 = multiply(y, t6)                      (m, 3)  float64  line 6
-    t8 = sum(t7, axis=(1,), keepdims=False)   (m,)    float64  line 6
-    t9 = mean(t8, axis=(0,), keepdims=False)  ()      float64  line 6
-    t10 = negative(t9)                        ()      float64  line 6
+loss(W1: float64 (4, 5), b1: float64 (5,), W2: float64 (5, 3), b2: float64 (3,), X: float64 (m, 4), y: float64 (m, 3))
+    t1 = matmul(X, W1)                      (m, 5)  float64  line 2
+    z1 = add(t1, b1)                        (m, 5)  float64  line 2
+    h1 = tanh(z1)                           (m, 5)  float64  line 3
+    t2 = matmul(h1, W2)                     (m, 3)  float64  line 4
+    z2 = add(t2, b2)                        (m, 3)  float64  line 4
+    t3 = exp(z2)                            (m, 3)  float64  line 5
+    t4 = exp(z2)                            (m, 3)  float64  line 5
+    t5 = sum(t4, axis=(1,), keepdims=True)  (m, 1)  float64  line 5
+    p = divide(t3, t5)                      (m, 3)  float64  line 5
+    t6 = log(p)                             (m, 3)  float64  line 6
+    t7 = multiply(y, t6)                    (m, 3)  float64  line 6
+    t8 = sum(t7, axis=(1,))                 (m,)    float64  line 6
+    t9 = mean(t8, axis=(0,))                ()      float64  line 6
+    t10 = negative(t9)                      ()      float64  line 6
     return t10
 """
 
 SQUARES = """
-squares(w: (3,))
-    t1 = multiply(w, w)                       (3,)  float64  line 1
-    t2 = sum(t1, axis=(0,), keepdims=False)   ()    float64  line 1
-    t3 = broadcast_to(1.0, shape=(3,))        (3,)  float64  line 1
-    t4 = multiply(t3, w)                      (3,)  float64  line 1
-    t5 = multiply(t3, w)                      (3,)  float64  line 1
-    ct w = add(t4, t5)                        (3,)  float64  line 1
-    return t2, ct w
+squares(w: float64 (3,))
+    t1 = multiply(w, w)                 (3,)  float64  line 1
+    t2 = sum(t1, axis=(0,))             ()    float64  line 1
+
+    t3 = broadcast_to(1.0, shape=(3,))  (3,)  float64  line 1
+    t4 = multiply(t3, w)                (3,)  float64  line 1
+    t5 = multiply(t3, w)                (3,)  float64  line 1
+    dw = add(t4, t5)                    (3,)  float64  line 1
+    return t2, dw
 """
 
 

@@ -44,7 +44,6 @@ _WHY: Final = {
     "softplus": "a name for the same value; log(1 + exp(z)) without the overflow",
     "collected terms": "the products are multiplied out, equal terms cancel, and the common factor is taken out",
     "factor out of a sum": "each term has the same factor",
-    "rows of a softmax sum to 1": "each row was divided by its own sum",
     "rows of one-hot labels sum to 1": "each row holds a single 1",
     "one and zero": "1 changes no product, and 0 no sum",
     "broadcasting is implied": "NumPy repeats the smaller operand by itself",

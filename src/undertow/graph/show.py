@@ -17,7 +17,7 @@ def label_nodes(graph: Graph) -> dict[Node, str]:
     taken: set[str] = set()
     number = 0
     for node in graph.nodes:
-        label = node.name or (f"ct {node.ct_of}" if node.ct_of else None)
+        label = node.name or (f"d{node.ct_of}" if node.ct_of else None)
         if node.op is CONSTANT and not label:
             label = show_constant(node.value)
         elif label is None or label in taken:
@@ -36,19 +36,28 @@ def show_constant(value: Any) -> str:
 
 
 def show(graph: Graph) -> str:
-    """Print a graph, a node a line: name, operation, shape, dtype, and the user's line."""
+    """Print a graph, a node a line: name, operation, shape, dtype, and the user's line; the backward pass set apart."""
     labels = label_nodes(graph)
     rows: list[tuple[str, str, str]] = []
+    gap: int | None = None
     for node in graph.nodes:
         if node.op in (INPUT, CONSTANT):
             continue
-        params = "".join(f", {key}={show_param(value)}" for key, value in node.params.items() if value is not None)
-        call = f"{node.op.name}({', '.join(labels[x] for x in node.inputs)}{params})".replace("(, ", "(")
+        if node.backward and gap is None:
+            gap = len(rows)
+        shown = [
+            f"{key}={show_param(value)}"
+            for key, value in node.params.items()
+            if value is not None and value is not False
+        ]
+        call = f"{node.op.name}({', '.join([*(labels[x] for x in node.inputs), *shown])})"
         rows.append((f"{labels[node]} = {call}", show_shape(node.spec.shape), f"{node.spec.dtype}  {node.line or ''}"))
     wide = max((len(row[0]) for row in rows), default=0)
     middle = max((len(row[1]) for row in rows), default=0)
-    head = ", ".join(f"{labels[x]}: {show_shape(x.spec.shape)}" for x in graph.inputs)
+    head = ", ".join(f"{labels[x]}: {x.spec.dtype} {show_shape(x.spec.shape)}" for x in graph.inputs)
     body = [f"    {a:<{wide}}  {b:<{middle}}  {c}".rstrip() for a, b, c in rows]
+    if gap:
+        body.insert(gap, "")
     return "\n".join([f"{graph.title}({head})", *body, f"    return {', '.join(labels[x] for x in graph.outputs)}"])
 
 
