@@ -19,6 +19,7 @@ from undertow.primitives.compare import equal, greater, greater_equal, less, les
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, one_hot, update
 from undertow.primitives.join import concatenate
+from undertow.primitives.position import count_nonzero as count_nonzero
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
 from undertow.primitives.record import (
@@ -41,7 +42,7 @@ from undertow.primitives.record import (
     spec_of,
 )
 from undertow.primitives.record import Traced as Traced
-from undertow.primitives.reduce import log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
+from undertow.primitives.reduce import max_, mean_, min_, sum_
 from undertow.primitives.shape import (
     astype,
     broadcast_to,
@@ -50,6 +51,7 @@ from undertow.primitives.shape import (
     squeeze,
     transpose,
 )
+from undertow.primitives.softmax_family import log_softmax, logsumexp, softmax
 from undertow.primitives.special import clip_cotangent, identity, size, stop_gradient
 
 __all__ = [
