@@ -1,5 +1,7 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
+from undertow.primitives import correlation as correlation
+from undertow.primitives import cumulative as cumulative
 from undertow.primitives.arithmetic import (
     absolute,
     add,
