@@ -220,9 +220,7 @@ nancumprod = Primitive(
     forward=np.nancumprod,
     infer=_infer_running,
     vjps=(
-        lambda ct, out, x, axis: where(
-            np.isnan(x), 0, running_product_back(ct, out, where(np.isnan(x), 1, x), axis)
-        ),
+        lambda ct, out, x, axis: where(np.isnan(x), 0, running_product_back(ct, out, where(np.isnan(x), 1, x), axis)),
     ),
     spell=spell_along("np.nancumprod"),
     text="the running product of {0} without NaN",

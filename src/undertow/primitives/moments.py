@@ -49,11 +49,11 @@ from undertow.primitives.shape import expand_dims
 # ---- variance and standard deviation -------------------------------------------------------------
 
 
-def mean_of(x: Any, mask: Any, axis: Axes) -> Any:
-    """Return the mean of the elements that take part, the axes kept."""
+def centred(x: Any, mask: Any, axis: Axes) -> Any:
+    """Return x without its mean; 0 for what takes no part, so that a NaN there multiplies nothing."""
     if mask is None:
-        return mean_(x, axis=axis, keepdims=True)
-    return mean_where(x, mask, axis=axis, keepdims=True, options=("where",))
+        return x - mean_(x, axis=axis, keepdims=True)
+    return where(mask, x - mean_where(x, mask, axis=axis, keepdims=True, options=("where",)), 0)
 
 
 def is_constant(x: Any, mask: Any, axis: Axes) -> Any:
@@ -70,7 +70,7 @@ def is_constant(x: Any, mask: Any, axis: Axes) -> Any:
 def variance_back(ct: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:
     """Pass a cotangent back through the variance: 2 (x − mean) / (n − ddof); ``ct`` has the axes kept."""
     count = count_chosen(x, mask, axis, True, dtype_of(ct))
-    return keep_only(mask, ct * (2 / (count - ddof)) * (x - mean_of(x, mask, axis)), 0)
+    return ct * (2 / (count - ddof)) * centred(x, mask, axis)
 
 
 def deviation_back(ct: Any, out: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:
@@ -80,7 +80,7 @@ def deviation_back(ct: Any, out: Any, x: Any, mask: Any, axis: Axes, ddof: float
     constant = is_constant(x, mask, axis)
     count = count_chosen(x, mask, axis, True, dtype_of(ct))
     scale = where(constant, 0, ct / where(constant, 1, out * (count - ddof)))
-    return keep_only(mask, scale * (x - mean_of(x, mask, axis)), 0)
+    return scale * centred(x, mask, axis)
 
 
 def spell_ddof(function: str) -> Spelling:
@@ -168,9 +168,9 @@ std = Primitive(
 )  # fmt: skip
 
 
-def _var_about(a: Any, mean: Any, axis: Axes, ddof: float, keepdims: bool, mask: Any) -> Any:
+def var_about(a: Any, mean: Any, axis: Axes, ddof: float, keepdims: bool, mask: Any) -> Any:
     """Compute the variance about a mean that is given: as a function of both."""
-    squares = keep_only(mask, np.square(a - mean), 0)
+    squares = np.square(keep_only(mask, a - mean, 0))
     count = count_chosen(a, mask, axis, keepdims, dtype_of(squares))
     return sum_(spread(squares, a), axis=axis, keepdims=keepdims) / (count - ddof)
 
@@ -215,7 +215,7 @@ def _answer_moment(primitive: Primitive, function: Callable[..., Any], root: boo
             return primitive(
                 a, *options.values(), axis=axes, keepdims=kept(keepdims), ddof=ddof, options=tuple(options)
             )
-        variance = _var_about(a, mean, axes, ddof, kept(keepdims), options.get("where"))
+        variance = var_about(a, mean, axes, ddof, kept(keepdims), options.get("where"))
         return np.sqrt(variance) if root else variance
 
 
@@ -282,9 +282,7 @@ def _line_up(weights: Any, a: Any, axis: Any) -> Any:
 
 
 @answers(np.average, samples=_average_calls)
-def _average(
-    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = MISSING
-) -> Any:
+def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = MISSING) -> Any:
     axes, keep = axes_of("np.average", a, axis), kept(keepdims)
     if weights is None:
         mean = mean_(a, axis=axes, keepdims=keep)

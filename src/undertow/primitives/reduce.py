@@ -134,6 +134,37 @@ def _extremum_rule(ct: Any, out: Any, x: Any, axis: Axes, keepdims: bool) -> Any
     return expand(ct / ties, axis, keepdims) * chosen
 
 
+def extremum_back(
+    position: int,
+    ct: Any,
+    out: Any,
+    x: Any,
+    mask: Any,
+    initial: Any,
+    axis: Axes,
+    keepdims: bool,
+    *,
+    started: bool,
+) -> Any:
+    """Split evenly, the initial value counting as one more element.
+
+    A constant one (not ``started``) takes all, as in np.maximum.
+    """
+    chosen = x == expand(out, axis, keepdims)
+    if mask is not None:
+        chosen = np.logical_and(chosen, mask)
+    ties = astype(sum_(spread(chosen, x), axis=axis, keepdims=keepdims), dtype=dtype_of(ct))
+    first = None if initial is None else out == initial
+    if started:
+        ties = ties + astype(first, dtype=dtype_of(ct))
+    share = ct / np.maximum(ties, 1)
+    if position:
+        return where(first, share, 0)
+    if first is not None and not started:
+        share = where(first, 0, share)
+    return where(chosen, expand(share, axis, keepdims), 0)
+
+
 def _extremum_options_rule(
     position: int,
     ct: Any,
@@ -145,20 +176,9 @@ def _extremum_options_rule(
     options: Options,
     active: tuple[bool, ...],
 ) -> Any:
-    """Split evenly, the initial value counting as one more element; it takes all if it is a constant."""
     values = given(options, extras)
-    chosen = x == expand(out, axis, keepdims)
-    if "where" in values:
-        chosen = np.logical_and(chosen, values["where"])
-    ties = astype(sum_(spread(chosen, x), axis=axis, keepdims=keepdims), dtype=dtype_of(ct))
-    initial = out == values["initial"]
-    if active[1 + options.index("initial")]:
-        share = ct / np.maximum(ties + astype(initial, dtype=dtype_of(ct)), 1)
-    else:
-        share = where(initial, 0, ct / np.maximum(ties, 1))
-    if position:
-        return where(initial, share, 0)
-    return where(chosen, expand(share, axis, keepdims), 0)
+    started = active[1 + options.index("initial")]
+    return extremum_back(position, ct, out, x, values.get("where"), values["initial"], axis, keepdims, started=started)
 
 
 def _extremum(name: str, function: Callable[..., Any]) -> tuple[Primitive, Primitive]:
@@ -275,13 +295,9 @@ def _answer_extremum(plain: Primitive, optional: Primitive, *functions: Callable
 
 def _answer_quantifier(primitive: Primitive, function: Callable[..., Any]) -> None:
     @answers(function, samples=reduction_calls)
-    def quantifier(
-        a: Any, axis: Any = None, out: Any = None, keepdims: Any = MISSING, *, where: Any = MISSING
-    ) -> Any:
+    def quantifier(a: Any, axis: Any = None, out: Any = None, keepdims: Any = MISSING, *, where: Any = MISSING) -> Any:
         refuse(f"np.{primitive.name}", out=out)
-        return reduce_with(
-            primitive, primitive, a, axes_of(f"np.{primitive.name}", a, axis), keepdims, MISSING, where
-        )
+        return reduce_with(primitive, primitive, a, axes_of(f"np.{primitive.name}", a, axis), keepdims, MISSING, where)
 
 
 answer_with_dtype(sum_, sum_options, np.sum, initial=0.7)

@@ -34,7 +34,6 @@ def _axis_samples(*cases: tuple[tuple[int, ...], int | None]) -> list[Sample]:
     ]
 
 
-
 def _shifted(x: Any, axis: int | Axes) -> tuple[Any, Any, Any]:
     """Return x − shift, exp of that, and the shift: the largest element, where it is finite."""
     x = as_float(x)

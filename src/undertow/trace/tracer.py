@@ -376,6 +376,14 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __ipow__(self, other: Any) -> Tracer:
         return self._write(self**other)
 
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        """Sort in place."""
+        self._write(np.sort(self, axis, kind, order))
+
+    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
+        """Partition in place."""
+        self._write(np.partition(self, kth, axis, kind, order))  # type: ignore[call-overload]
+
     # -- methods: each is the NumPy function of that name ------------------------------------------
 
     def astype(self, dtype: Any, **_: Any) -> Tracer:
