@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from undertow.errors import UnsupportedError
 from undertow.graph import Spec
 from undertow.primitives.rank import METHODS, fixed_places_rule, numbers_of, traced_places_rule
-from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, reduced_shape, refuse
+from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, reduced_shape, refuse, shape_of
 from undertow.primitives.reduction import MISSING, Axes, axes_of, kept, no_elements, reduction_samples
 from undertow.primitives.sampling import draw
 
@@ -98,37 +99,40 @@ def _with_nan(x: Any) -> Any:
 
 
 def _fixed_samples(function: str, nan: bool) -> list[Sample]:
-    plain = reduction_samples()
-    cases: list[tuple[Any, str]] = [((0.3), "linear")]
-    if function != "median":
-        cases += [((0.1, 0.55, 1.0), "linear"), (((0.2,), (0.7,)), "hazen"), (0.35, "midpoint")]
     scale = 100.0 if function == "percentile" else 1.0
+    how = {"function": function, "nan": nan}
     samples = []
-    for s in plain:
-        if nan and not s.params["axis"]:
+    for s in reduction_samples():
+        if s.params["keepdims"] != (len(s.args[0].shape) == 2) or (nan and not s.params["axis"]):
             continue
-        for q, method in cases:
-            asked = 0.5 if function == "median" else tuple(np.multiply(q, scale).tolist()) if np.ndim(q) else q * scale
-            if np.ndim(q) > 1:
-                asked = tuple(map(tuple, np.multiply(q, scale).tolist()))
-            params = {**s.params, "q": asked, "dtype": np.dtype(np.float64) if np.ndim(q) else None, "method": method}
-            x = _with_nan(s.args[0]) if nan else s.args[0]
-            samples.append(Sample((x,), {**params, "function": function, "nan": nan}, s.note))
+        x = _with_nan(s.args[0]) if nan else s.args[0]
+        one = {**s.params, **how, "q": 0.3 * scale if function != "median" else 0.5, "dtype": None, "method": "linear"}
+        samples.append(Sample((x,), one, s.note))
+    if function == "median":
+        return samples
+    several: tuple[Any, ...] = (0.1 * scale, 0.55 * scale, scale), ((0.2 * scale,), (0.7 * scale,))
+    for (shape, axis), q in zip(
+        (((5,), (0,)), ((4, 3), (1,)), ((2, 3, 2), (0, 2))), (*several, several[0]), strict=True
+    ):
+        x = _with_nan(draw(shape, 52)) if nan else draw(shape, 52)
+        more = {"axis": axis, "keepdims": len(shape) == 3, "q": q, "dtype": np.dtype(np.float64), "method": "hazen"}
+        samples.append(Sample((x,), {**more, **how}))
     return samples
 
 
 def _traced_samples(function: str, nan: bool) -> list[Sample]:
-    samples = []
-    for shape, axis in (((5,), (0,)), ((4, 3), (1,)), ((2, 3, 2), (0, 2)), ((2, 3), (0, 1)), ((1,), (0,))):
-        for q in (0.37, [0.21, 0.83], [[0.42]]):
-            for method in METHODS if shape == (4, 3) else ("linear",):
-                x = draw(shape, 52)
-                params = {"axis": axis, "keepdims": len(shape) == 2, "method": method}
-                asked = np.array(q) * (100 if function == "percentile" else 1)
-                samples.append(
-                    Sample((_with_nan(x) if nan else x, asked), {**params, "function": function, "nan": nan})
-                )
-    return samples
+    cases: list[tuple[Any, Axes, Any, str]] = [
+        ((5,), (0,), 0.37, "linear"), ((4, 3), (1,), [0.21, 0.83], "linear"), ((2, 3, 2), (0, 2), [0.37, 0.9], "hazen"),
+        ((2, 3), (0, 1), 0.42, "weibull"), ((1,), (0,), 0.37, "linear"), ((4, 3), (0,), [[0.42]], "midpoint"),
+    ]  # fmt: skip
+    scale = 100 if function == "percentile" else 1
+    return [
+        Sample(
+            (_with_nan(draw(shape, 52)) if nan else draw(shape, 52), np.array(q) * scale),
+            {"axis": axis, "keepdims": len(shape) == 2, "method": method, "function": function, "nan": nan},
+        )
+        for shape, axis, q, method in cases
+    ]
 
 
 def _words(name: str) -> dict[str, Any]:
@@ -178,7 +182,8 @@ def _median_calls(nan: bool) -> list[Sample]:
     if nan:
         x[0, 1] = x[2, 3] = x[2, 0] = np.nan
     params: tuple[dict[str, Any], ...] = (
-        {}, {"axis": 0}, {"axis": -1}, {"axis": (0, 1)}, {"axis": 1, "keepdims": True}, {"axis": (1, 0), "keepdims": True},
+        {}, {"axis": 0}, {"axis": -1}, {"axis": (0, 1)}, {"axis": 1, "keepdims": True},
+        {"axis": (1, 0), "keepdims": True},
     )  # fmt: skip
     more = Sample((draw((5,), 53),), {}), Sample((draw((2, 3, 2), 53), (0, -1)), {}), Sample((draw((1,), 53),), {})
     return [*(Sample((x,), p) for p in params), *more, Sample((draw((), 53),), {})]
@@ -218,15 +223,15 @@ _answer_median(np.nanmedian, True, (
 def _quantile_calls(scale: float, nan: bool) -> list[Sample]:
     x = _median_calls(nan)[0].args[0]
     q = np.array([0.15, 0.61]) * scale
-    fixed: list[Sample] = []
-    for s in _median_calls(nan):
-        fixed += [Sample((s.args[0], 0.3 * scale, *s.args[1:]), s.params)]
-        fixed += [Sample((s.args[0], [0.3 * scale, 0.85 * scale], *s.args[1:]), s.params)]
-    ways = [Sample((x, 0.37 * scale), {"axis": 0, "method": method}) for method in METHODS]
-    traced = [Sample((x, q), {"axis": axis}) for axis in (None, 0, 1, (0, 1))]
-    traced += [Sample((x, q[0] + np.zeros(()), 0), {"keepdims": True}), Sample((x, q.reshape(2, 1), -1), {})]
-    traced += [Sample((x, q), {"axis": 0, "method": method}) for method in METHODS]
-    return [*fixed, *ways, *traced, Sample((x, 1 if scale == 1 else 25, 0), {}, "an integer")]
+    calls = [Sample((s.args[0], 0.3 * scale, *s.args[1:]), s.params) for s in _median_calls(nan)]
+    calls += [Sample((x, [0.3 * scale, 0.85 * scale]), {"axis": axis, "keepdims": True}) for axis in (0, 1, (0, 1))]
+    calls += [Sample((x, q), {"axis": axis}) for axis in (None, 0, -1, (0, 1))]
+    calls += [Sample((x, q[0] + np.zeros(()), 0), {"keepdims": True}), Sample((x, q.reshape(2, 1), -1), {})]
+    calls += [Sample((x, 1 if scale == 1 else 25, 0), {}, "an integer")]
+    for method in METHODS if scale == 1 and not nan else METHODS[4:9:2]:
+        calls.append(Sample((x, 0.37 * scale), {"axis": 0, "method": method}))
+        calls.append(Sample((x, q), {"axis": 0, "method": method}))
+    return calls
 
 
 def _hashable(numbers: Any) -> Any:
@@ -260,6 +265,10 @@ def _answer_quantile(function: Callable[..., Any], kind: str, nan: bool) -> None
         refuse(name, out=out, weights=weights, interpolation=interpolation)
         how: dict[str, Any] = {"axis": axes_of(name, a, axis), "keepdims": kept(keepdims), "method": method,
                                "function": kind, "nan": nan}  # fmt: skip
+        if nan and len(how["axis"]) > 1 and len(shape_of(q)) > 1:
+            raise UnsupportedError(
+                f"{name}: NumPy mixes the axes of a q of several axes up here. Pass np.ravel(q) and reshape the result."
+            )
         if isinstance(q, Traced):
             return traced(a, q, **how)
         if isinstance(q, int | float) and not isinstance(q, np.generic):

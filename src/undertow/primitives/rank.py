@@ -116,8 +116,7 @@ quantile_place = Primitive(
     return result''',
     samples=lambda: [
         Sample((np.array(q), np.array(count)), {"function": "quantile", "method": method})
-        for q in (0.3, [0.15, 0.62])
-        for count in (5, [[4, 7], [6, 1]])
+        for q, count in ((0.3, 5), ([0.15, 0.62], [[4, 7], [6, 1]]))
         for method in METHODS
     ],
 )
@@ -174,7 +173,7 @@ def _fixed_places_back(ct: Any, flat: Any, places: Any) -> Any:
 def _places_back(ct: Any, flat: Any, place: Any, leading: int) -> Any:
     """Do the same where the places are traced; the first ``leading`` axes of ct belong to the quantiles."""
     ndim = len(shape_of(ct))
-    place = _lift(place, ndim)
+    place = _lift(where(np.isnan(place), 0, place), ndim)  # of no elements: their place gets nothing
     low = _floor(place)
     weight = place - astype(low, dtype=dtype_of(place))
     rows = _rows(int(shape_of(flat)[0]), ndim)
@@ -254,7 +253,7 @@ def traced_places_rule(
         return from_lines(_places_back(ct, flat, place, leading), x, axis)
     if method not in _SPEED:
         return q * 0
-    share = ct * _step(where(np.isnan(flat), 0, flat) if nan else flat, place, count, leading, method)
+    share = ct * _step(flat, place, count, leading, method)
     return _place_back(share, _lift(place, len(shape_of(share))), q, count, function, method)
 
 
