@@ -173,7 +173,9 @@ def _fixed_places_back(ct: Any, flat: Any, places: Any) -> Any:
 def _places_back(ct: Any, flat: Any, place: Any, leading: int) -> Any:
     """Do the same where the places are traced; the first ``leading`` axes of ct belong to the quantiles."""
     ndim = len(shape_of(ct))
-    place = _lift(where(np.isnan(place), 0, place), ndim)  # of no elements: their place gets nothing
+    place = _lift(place, ndim)
+    nothing = np.isnan(place)  # of no elements: no place gets anything
+    place, ct = where(nothing, 0, place), where(nothing, 0, ct)
     low = _floor(place)
     weight = place - astype(low, dtype=dtype_of(place))
     rows = _rows(int(shape_of(flat)[0]), ndim)
