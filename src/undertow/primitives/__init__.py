@@ -2,6 +2,7 @@
 
 from undertow.primitives import correlation as correlation
 from undertow.primitives import cumulative as cumulative
+from undertow.primitives import difference as difference
 from undertow.primitives import nan as nan
 from undertow.primitives import order as order
 from undertow.primitives import quantile as quantile
