@@ -1,11 +1,14 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
 from undertow.primitives import correlation as correlation
+from undertow.primitives import counting as counting
 from undertow.primitives import cumulative as cumulative
 from undertow.primitives import difference as difference
 from undertow.primitives import nan as nan
 from undertow.primitives import order as order
 from undertow.primitives import quantile as quantile
+from undertow.primitives import signal as signal
+from undertow.primitives import spaced as spaced
 from undertow.primitives.arithmetic import (
     absolute,
     add,

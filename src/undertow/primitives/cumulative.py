@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError
-from undertow.graph import Dim, NeedsConcreteSize, Shape, Spec
+from undertow.graph import Dim, Spec
 from undertow.primitives.compare import where
 from undertow.primitives.record import (
     Code,
@@ -21,7 +21,7 @@ from undertow.primitives.record import (
     refuse,
     shape_of,
 )
-from undertow.primitives.reduction import add_dtype, axes_of, cast
+from undertow.primitives.reduction import add_dtype, axes_of, cast, fixed_size
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import expand_dims
 
@@ -36,21 +36,9 @@ def part(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
     return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
-def fixed_size(shape: Shape, axis: int, why: str) -> int:
-    """Return the size of an axis as a number.
-
-    Raises:
-        NeedsConcreteSize: it is the batch size, which has only a name.
-    """
-    size = shape[axis]
-    if isinstance(size, Dim):
-        raise NeedsConcreteSize(f"{why} needs the batch size as a number")
-    return size
-
-
 def filled_like(x: Any, axis: int, count: int, value: float) -> Any:
     """Return ``count`` entries of one number, to join with x along an axis."""
-    shape = shape_of(x)
+    shape: Any = shape_of(x)
     if any(isinstance(size, Dim) for size in shape):
         return np.full_like(x, value, shape=(*shape[:axis], count, *shape[axis + 1 :]))
     return np.full((*shape[:axis], count, *shape[axis + 1 :]), value, dtype_of(x))

@@ -8,7 +8,7 @@ import numpy as np
 
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Shape, Spec
-from undertow.primitives.cumulative import filled_like, fixed_size, part
+from undertow.primitives.cumulative import filled_like, part
 from undertow.primitives.record import (
     Code,
     Primitive,
@@ -19,7 +19,7 @@ from undertow.primitives.record import (
     shape_of,
 )
 from undertow.primitives.reduce import sum_
-from undertow.primitives.reduction import MISSING, axes_of, cast
+from undertow.primitives.reduction import MISSING, axes_of, cast, fixed_size
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import expand_dims
 

@@ -329,7 +329,8 @@ def _unique(
             "np.unique returns as many elements as there are different ones, which is not known from shapes alone. "
             "Call it on an array of your own, outside the function; ut.grad, which sees values, takes it as it is."
         )
-    found = np.unique(value, True, return_inverse, return_counts, axis, **options)
+    unique: Any = np.unique
+    found = unique(value, True, return_inverse, return_counts, axis, **options)
     first = found[1]  # where each value stands first: the gradient goes there
     values = np.ravel(ar)[first] if axis is None else np.take(ar, first, axis)
     rest = found[2:] if not return_index else found[1:]

@@ -24,7 +24,7 @@ from undertow.primitives.record import (
     shape_of,
 )
 from undertow.primitives.reduce import extremum_back, sum_
-from undertow.primitives.reduction import Axes
+from undertow.primitives.reduction import Axes, fixed_size
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims, reshape, squeeze, transpose
 
@@ -165,7 +165,7 @@ def _fixed_places_back(ct: Any, flat: Any, places: Any) -> Any:
     index = (Pick(0), *[Slice()] * (len(shape) - 1))
     back = index_add(ct * _lift(1 - weight, len(shape_of(ct))), low, index=index, shape=shape)
     if weight.any():
-        high = np.minimum(low + 1, int(shape[0]) - 1)
+        high = np.minimum(low + 1, fixed_size(shape, 0, "a quantile") - 1)
         back = back + index_add(ct * _lift(weight, len(shape_of(ct))), high, index=index, shape=shape)
     return unsort(back, sort(flat, axis=0), flat, 0)
 
@@ -178,7 +178,7 @@ def _places_back(ct: Any, flat: Any, place: Any, leading: int) -> Any:
     place, ct = where(nothing, 0, place), where(nothing, 0, ct)
     low = _floor(place)
     weight = place - astype(low, dtype=dtype_of(place))
-    rows = _rows(int(shape_of(flat)[0]), ndim)
+    rows = _rows(fixed_size(shape_of(flat), 0, "a quantile"), ndim)
     lower, upper = where(rows == low, ct * (1 - weight), 0), where(rows == low + 1, ct * weight, 0)
     back = sum_(lower + upper, axis=tuple(range(1, 1 + leading)), keepdims=False)
     return unsort(astype(back, dtype=dtype_of(flat)), sort(flat, axis=0), flat, 0)
@@ -187,7 +187,7 @@ def _places_back(ct: Any, flat: Any, place: Any, leading: int) -> Any:
 def _step(flat: Any, place: Any, count: Any, leading: int, method: str) -> Any:
     """Return how far apart the neighbours of a place are: on an element, the smaller distance to the next."""
     ranked = sort(flat, axis=0)
-    n, ndim = int(shape_of(flat)[0]), leading + len(shape_of(flat)) - 1
+    n, ndim = fixed_size(shape_of(flat), 0, "a quantile"), leading + len(shape_of(flat)) - 1
     place = _lift(place, ndim)
     low = _floor(place)
     high = low + astype(place > low, dtype=np.dtype(np.int64))
@@ -213,7 +213,7 @@ def fixed_places_rule(
 ) -> Any:
     """Pass a cotangent back to the array where the quantiles are plain numbers."""
     flat = in_lines(x, axis)
-    n, leading = int(shape_of(flat)[0]), np.ndim(q)
+    n, leading = fixed_size(shape_of(flat), 0, "a quantile"), np.ndim(q)
     if n == 0:
         return x * 0
     ct = _without_kept_axes(ct, axis, leading, keepdims)
@@ -247,7 +247,7 @@ def traced_places_rule(
     """Pass a cotangent back to the array and to the quantiles that are asked for."""
     flat, leading = in_lines(x, axis), len(shape_of(q))
     ct = _without_kept_axes(ct, axis, leading, keepdims)
-    count: Any = int(shape_of(flat)[0])
+    count: Any = fixed_size(shape_of(flat), 0, "a quantile")
     if nan:
         count = sum_(np.logical_not(np.isnan(flat)), axis=(0,), keepdims=False)
     place = quantile_place(q, count, function=function, method=method)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import DTypeError, ShapeError
-from undertow.graph import Spec, broadcast_shapes, show_shape
+from undertow.graph import Dim, NeedsConcreteSize, Shape, Spec, broadcast_shapes, show_shape
 from undertow.primitives.compare import where
 from undertow.primitives.record import (
     Code,
@@ -45,6 +45,18 @@ def add_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind in "bi":
         return np.dtype(np.int64)
     return np.dtype(np.uint64) if dtype.kind == "u" else dtype
+
+
+def fixed_size(shape: Shape, axis: int, why: str) -> int:
+    """Return the size of an axis as a number.
+
+    Raises:
+        NeedsConcreteSize: it is the batch size, which has only a name.
+    """
+    size = shape[axis]
+    if isinstance(size, Dim):
+        raise NeedsConcreteSize(f"{why} needs the batch size as a number")
+    return size
 
 
 def no_elements(shape: Any, axis: Any) -> ShapeError:

@@ -378,11 +378,11 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
         """Sort in place."""
-        self._write(np.sort(self, axis, kind, order))
+        self._write(P.FUNCTIONS[np.sort].apply(self, axis, kind, order))
 
     def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
         """Partition in place."""
-        self._write(np.partition(self, kth, axis, kind, order))  # type: ignore[call-overload]
+        self._write(P.FUNCTIONS[np.partition].apply(self, kth, axis, kind, order))
 
     # -- methods: each is the NumPy function of that name ------------------------------------------
 
