@@ -10,7 +10,7 @@ from undertow.errors import ArgumentError
 from undertow.primitives.moments import _average
 from undertow.primitives.record import Kink, Sample, answers, count_of, dtype_of, shape_of
 from undertow.primitives.reduce import sum_
-from undertow.primitives.reduction import cast
+from undertow.primitives.reduction import cast, fixed_size
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import expand_dims
 
@@ -88,7 +88,7 @@ def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) 
     matrix = _cov(x, y, rowvar, dtype=dtype)
     if not shape_of(matrix):
         return matrix / matrix
-    along = np.arange(int(shape_of(matrix)[0]))  # type: ignore[arg-type]
+    along = np.arange(fixed_size(shape_of(matrix), 0, "np.corrcoef"))
     deviation = np.sqrt(matrix[along, along])
     matrix = matrix / expand_dims(deviation, axis=(1,)) / expand_dims(deviation, axis=(0,))
     return np.clip(matrix, -1, 1)

@@ -74,6 +74,11 @@ def _infer_running(x: Spec, axis: int) -> Spec:
     return Spec(x.shape, add_dtype(x.dtype))
 
 
+def _infer_product(x: Spec, axis: int) -> Spec:
+    fixed_size(x.shape, axis, "the derivative of a running product")
+    return _infer_running(x, axis)
+
+
 def running_total(ct: Any, axis: int) -> Any:
     """Return the sums of what comes at and after each place: how a running sum passes its cotangent back."""
     return backwards(cumsum(backwards(ct, axis), axis=axis), axis)
@@ -159,14 +164,19 @@ recurrence = Primitive(
     flow=("the recurrence run backwards over {ct}", "that, times the value before"),
     latex_flow=(r"\operatorname{{recurrence}}^\top({ct})", r"\operatorname{{recurrence}}^\top({ct}) \odot y_{{i-1}}"),
     helper='''def recurrence(b, a, axis, reverse=False):
-    """y[i] = b[i] + a[i] * y[i - 1] along an axis (y[i + 1] in reverse): no division, so zeros do no harm."""
-    y = np.moveaxis(np.array(b), axis, 0)
-    a = np.moveaxis(a, axis, 0)
-    step = -1 if reverse else 1
-    y, a = y[::step], a[::step]
-    for i in range(1, len(y)):
-        y[i] += a[i] * y[i - 1]
-    return np.moveaxis(y[::step], 0, axis)''',
+    """y[i] = b[i] + a[i] * y[i - 1] along an axis, or y[i + 1] in reverse; zeros do no harm."""
+    b, a = (np.moveaxis(x, axis, 0) for x in np.broadcast_arrays(b, a))
+    if reverse:
+        b, a = b[::-1], a[::-1]
+    y = np.array(b)
+    scale = np.cumprod(np.concatenate([np.ones_like(a[:1]), a[1:]]), axis=0)
+    size, limits = np.abs(scale), np.finfo(scale.dtype)
+    if np.all((size > limits.tiny**0.5) & (size < limits.max**0.5)):
+        y = scale * np.cumsum(b / scale, axis=0)
+    else:
+        for i in range(1, len(y)):
+            y[i] += a[i] * y[i - 1]
+    return np.moveaxis(y[::-1] if reverse else y, 0, axis)''',
     samples=lambda: [
         Sample((draw(shape, 24), factor), {"axis": axis, "reverse": reverse})
         for shape, axis in (((1,), 0), ((4,), 0), ((2, 3), 0), ((2, 3), 1), ((2, 0), 1))
@@ -192,7 +202,7 @@ def _zeros() -> Sample:
 cumprod = Primitive(
     name="cumprod",
     forward=np.cumprod,
-    infer=_infer_running,
+    infer=_infer_product,
     vjps=(running_product_back,),
     spell=spell_along("np.cumprod"),
     text="the running product of {0}",
@@ -206,7 +216,7 @@ cumprod = Primitive(
 nancumprod = Primitive(
     name="nancumprod",
     forward=np.nancumprod,
-    infer=_infer_running,
+    infer=_infer_product,
     vjps=(
         lambda ct, out, x, axis: where(np.isnan(x), 0, running_product_back(ct, out, where(np.isnan(x), 1, x), axis)),
     ),

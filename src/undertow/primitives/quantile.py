@@ -10,7 +10,7 @@ import numpy as np
 
 from undertow.errors import UnsupportedError
 from undertow.graph import Spec
-from undertow.primitives.rank import METHODS, fixed_places_rule, numbers_of, traced_places_rule
+from undertow.primitives.rank import METHODS, fixed_places_rule, line_length, numbers_of, traced_places_rule
 from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, reduced_shape, refuse, shape_of
 from undertow.primitives.reduction import MISSING, Axes, axes_of, kept, no_elements, reduction_samples
 from undertow.primitives.sampling import draw
@@ -64,6 +64,7 @@ def _infer_fixed(
     x: Spec, axis: Axes, keepdims: bool, q: Any, dtype: Any, method: str, function: str, nan: bool
 ) -> Spec:
     name = ("nan" if nan else "") + function
+    line_length(x.shape, axis)
     if function != "median" and any(x.shape[i] == 0 for i in axis):
         raise no_elements(x.shape, axis)
     shape = (*np.shape(q), *reduced_shape(x.shape, axis, keepdims))
@@ -76,6 +77,7 @@ def _compute_traced(x: Any, q: Any, axis: Axes, keepdims: bool, method: str, fun
 
 
 def _infer_traced(x: Spec, q: Spec, axis: Axes, keepdims: bool, method: str, function: str, nan: bool) -> Spec:
+    line_length(x.shape, axis)
     if any(x.shape[i] == 0 for i in axis):
         raise no_elements(x.shape, axis)
     dtype = _result_dtype(("nan" if nan else "") + function, x.dtype, None if q.weak else q.dtype, method)
