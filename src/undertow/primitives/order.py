@@ -155,7 +155,7 @@ sort = Primitive(
     name="sort",
     forward=np.sort,
     infer=lambda x, axis: Spec(x.shape, x.dtype),
-    vjps=(lambda ct, out, x, axis: unsort(ct, out, x, axis),),
+    vjps=(lambda ct, out, x, axis: unsort(ct, x, axis, ranked=out),),
     spell=spell_along("np.sort"),
     text="{0} sorted",
     latex=r"\operatorname{{sort}}({0})",
@@ -165,14 +165,16 @@ sort = Primitive(
 )
 
 
-def unsort(ct: Any, ranked: Any, x: Any, axis: int) -> Any:
+def unsort(ct: Any, x: Any, axis: int, ranked: Any = None) -> Any:
     """Bring cotangents of the sorted array back to where its elements came from; equal elements share theirs."""
-    return put_back(share_ties(ct, ranked, axis=axis), argsort(x, axis=axis), axis=axis)
+    order = argsort(x, axis=axis)
+    ranked = permute(x, order, axis=axis) if ranked is None else ranked
+    return put_back(share_ties(ct, ranked, axis=axis), order, axis=axis)
 
 
 def _partition_back(ct: Any, out: Any, x: Any, kth: tuple[int, ...], axis: int) -> Any:
     """Sort the cotangents by the values that they belong to, then undo the sorting of x."""
-    return unsort(permute(ct, argsort(out, axis=axis), axis=axis), sort(x, axis=axis), x, axis)
+    return unsort(permute(ct, argsort(out, axis=axis), axis=axis), x, axis)
 
 
 def _spell_partition(function: str) -> Spelling:

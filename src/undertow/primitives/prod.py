@@ -42,8 +42,11 @@ def _flat_last(x: Any, axis: Axes) -> tuple[Any, Axes, Any]:
 
 
 def _prod_others(x: Any, axis: Axes) -> Any:
-    """Multiply all factors before each one by all those after it: no division, so zeros do no harm."""
+    """Multiply all factors before each one by all those after it: no division where zeros would do harm."""
     flat, order, moved = _flat_last(x, axis)
+    whole = np.prod(flat, axis=-1, keepdims=True)
+    if flat.dtype.kind == "f" and np.all((np.abs(whole) > np.finfo(flat.dtype).tiny) & np.isfinite(whole)):
+        return np.transpose(np.reshape(whole / flat, moved), np.argsort(order))[()]
     before, after = np.ones_like(flat), np.ones_like(flat)
     np.cumprod(flat[..., :-1], axis=-1, out=before[..., 1:])
     np.cumprod(flat[..., :0:-1], axis=-1, out=after[..., -2::-1])
@@ -82,6 +85,9 @@ prod_others = Primitive(
     moved = np.transpose(x, order)
     kept = moved.shape[: x.ndim - len(axis)]
     flat = np.reshape(moved, (*kept, int(np.prod(moved.shape[len(kept) :], dtype=np.int64))))
+    whole = np.prod(flat, axis=-1, keepdims=True)
+    if flat.dtype.kind == "f" and np.all((np.abs(whole) > np.finfo(flat.dtype).tiny) & np.isfinite(whole)):
+        return np.transpose(np.reshape(whole / flat, moved.shape), np.argsort(order))
     before, after = np.ones_like(flat), np.ones_like(flat)
     np.cumprod(flat[..., :-1], axis=-1, out=before[..., 1:])
     np.cumprod(flat[..., :0:-1], axis=-1, out=after[..., -2::-1])

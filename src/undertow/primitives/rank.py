@@ -17,7 +17,6 @@ from undertow.primitives.order import sort, unsort
 from undertow.primitives.record import (
     NO_GRADIENT,
     Code,
-    Kink,
     Primitive,
     Sample,
     dtype_of,
@@ -150,9 +149,10 @@ def _one_place_back(ct: Any, out: Any, flat: Any, place: float) -> Any:
     weight = place - low
     if not weight:
         return extremum_back(0, ct, out, flat, None, None, (0,), False, started=False)
+    neighbours = kth(flat, places=(low, low + 1))
     parts = [
-        extremum_back(0, ct * w, kth(flat, k=k), flat, None, None, (0,), False, started=False)
-        for k, w in ((low, 1 - weight), (low + 1, weight))
+        extremum_back(0, ct * w, neighbours[i], flat, None, None, (0,), False, started=False)
+        for i, w in enumerate((1 - weight, weight))
     ]
     return parts[0] + parts[1]
 
@@ -167,7 +167,7 @@ def _fixed_places_back(ct: Any, flat: Any, places: Any) -> Any:
     if weight.any():
         high = np.minimum(low + 1, fixed_size(shape, 0, "a quantile") - 1)
         back = back + index_add(ct * _lift(weight, len(shape_of(ct))), high, index=index, shape=shape)
-    return unsort(back, sort(flat, axis=0), flat, 0)
+    return unsort(back, flat, 0)
 
 
 def _places_back(ct: Any, flat: Any, place: Any, leading: int) -> Any:
@@ -181,7 +181,7 @@ def _places_back(ct: Any, flat: Any, place: Any, leading: int) -> Any:
     rows = _rows(fixed_size(shape_of(flat), 0, "a quantile"), ndim)
     lower, upper = where(rows == low, ct * (1 - weight), 0), where(rows == low + 1, ct * weight, 0)
     back = sum_(lower + upper, axis=tuple(range(1, 1 + leading)), keepdims=False)
-    return unsort(astype(back, dtype=dtype_of(flat)), sort(flat, axis=0), flat, 0)
+    return unsort(astype(back, dtype=dtype_of(flat)), flat, 0)
 
 
 def _step(flat: Any, place: Any, count: Any, leading: int, method: str) -> Any:
@@ -261,14 +261,16 @@ def traced_places_rule(
 
 kth = Primitive(
     name="kth",
-    forward=lambda x, k: np.partition(x, k, axis=0)[k],
-    infer=lambda x, k: Spec(x.shape[1:], x.dtype),
-    vjps=(lambda ct, out, x, k: extremum_back(0, ct, out, x, None, None, (0,), False, started=False),),
-    spell=lambda x, *, k, ndim, **_: Code(f"np.partition({x.text}, {k}{', axis=0' if ndim > 1 else ''})[{k}]"),
-    text="the element of {0} in place k",
+    forward=lambda x, places: np.partition(x, places, axis=0)[list(places)],
+    infer=lambda x, places: Spec((len(places), *x.shape[1:]), x.dtype),
+    vjps=(NO_GRADIENT,),  # the elements are only compared with
+    spell=lambda x, *, places, ndim, **_: Code(
+        f"np.partition({x.text}, {list(places)}{', axis=0' if ndim > 1 else ''})[{list(places)}]"
+    ),
+    text="the elements of {0} in these places of its order",
     latex=r"{0}_{{(k)}}",
-    flow=("{ct} where {0} = {out}, in equal parts, else 0",),
-    latex_flow=(r"{ct} \odot [{0} = {out}]",),
-    kinks=(Kink(([1.0, 1.0, 0.0],), ([0.5, 0.5, 0.0],), "ties split evenly", {"k": 2}),),
-    samples=lambda: [Sample((draw(shape, 51),), {"k": k}) for shape, k in (((1,), 0), ((4,), 2), ((3, 2), 1))],
+    samples=lambda: [
+        Sample((draw(shape, 51),), {"places": places})
+        for shape, places in (((1,), (0,)), ((4,), (1, 2)), ((3, 2), (1, 2)))
+    ],
 )

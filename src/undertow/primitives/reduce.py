@@ -158,6 +158,8 @@ def extremum_back(
     if started:
         ties = ties + astype(first, dtype=dtype_of(ct))
     share = ct / np.maximum(ties, 1)
+    if mask is None and initial is None:
+        return expand(share, axis, keepdims) * chosen
     if position:
         return where(first, share, 0)
     if first is not None and not started:
