@@ -6,6 +6,7 @@ Which neighbours, and with which weights, NumPy's own function tells when it is 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,16 @@ def _floor(place: Any) -> Any:
     return astype(where(np.isnan(place), 0, place), dtype=np.dtype(np.int64))
 
 
+@lru_cache(maxsize=256)
+def _places_of(n: int, q: Any, function: str, method: str) -> Any:
+    """Return where quantiles that are plain numbers lie among n elements."""
+    if function == "median":
+        return (n - 1) / 2
+    places = np.asarray(_place(q, n, function, method))
+    places.flags.writeable = False
+    return places
+
+
 # ---- derivatives ---------------------------------------------------------------------------------
 
 
@@ -224,8 +235,7 @@ def fixed_places_rule(
             ct, flat, quantile_place(numbers_of(q, dtype), count, function=asked, method=method), leading
         )
         return from_lines(back, x, axis)
-    ask: Any = np.median if function == "median" else lambda v: getattr(np, function)(v, q, method=method)
-    places = ask(np.arange(n, dtype=np.float64))
+    places = _places_of(n, q, function, method)
     if not leading:
         value = _without_kept_axes(out, axis, 0, keepdims)
         return from_lines(_one_place_back(ct, value, flat, float(places)), x, axis)
