@@ -90,6 +90,12 @@ def test_the_value_is_numpys(answer: Answer, sample: Sample) -> None:
         wanted = call(*arrays)
         if not arrays:
             continue
+        if sample.needs_values:
+            with pytest.raises(ut.UnsupportedError):
+                trace_function(call, arrays)
+            value, _ = ut.value_and_grad(call.scalar)(*arrays)
+            np.testing.assert_allclose(value, call.scalar(*arrays), rtol=1e-12 if dtype is np.float64 else 2e-5)
+            continue
         traced = trace_function(call, arrays)
         verify(traced.graph)
         found = traced.rebuild(evaluate(traced.graph, arrays))
@@ -145,6 +151,8 @@ def test_float32_stays_float32_and_close(answer: Answer, sample: Sample) -> None
 def test_the_emitted_source_computes_the_gradient(answer: Answer, sample: Sample) -> None:
     """The backward pass written as NumPy source, and executed, gives the engine's numbers."""
     call = differentiable(answer, sample)
+    if sample.needs_values:
+        pytest.skip("there is no source where the shapes depend on values")
     places = tuple(range(len(call.arrays)))
     wanted = ut.grad(call.scalar, wrt=places)(*call.arrays)
     bp = ut.backprop(call.scalar, *call.arrays, wrt=places)

@@ -2,11 +2,19 @@
 
 from undertow.primitives import bessel as bessel
 from undertow.primitives import close as close
+from undertow.primitives import correlation as correlation
+from undertow.primitives import counting as counting
+from undertow.primitives import cumulative as cumulative
 from undertow.primitives import diag as diag
+from undertow.primitives import difference as difference
 from undertow.primitives import grid as grid
 from undertow.primitives import hyperbolic as hyperbolic
+from undertow.primitives import nan as nan
+from undertow.primitives import order as order
 from undertow.primitives import polynomial as polynomial
+from undertow.primitives import quantile as quantile
 from undertow.primitives import remainder as remainder
+from undertow.primitives import signal as signal
 from undertow.primitives import split as split
 from undertow.primitives import trigonometric as trigonometric
 from undertow.primitives import ufunc_methods as ufunc_methods
@@ -40,6 +48,8 @@ from undertow.primitives.linalg import inv, lstsq, pinv, solve
 from undertow.primitives.logarithm import log, log1p, logaddexp
 from undertow.primitives.norms import norm
 from undertow.primitives.pad import fold_pad, pad
+from undertow.primitives.position import argmax, argmin
+from undertow.primitives.position import count_nonzero as count_nonzero
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul, tensordot
 from undertow.primitives.ranges import linspace
@@ -65,10 +75,11 @@ from undertow.primitives.record import (
     spec_of,
 )
 from undertow.primitives.record import Traced as Traced
-from undertow.primitives.reduce import argmax, argmin, log_softmax, logsumexp, max_, mean_, min_, softmax, sum_
+from undertow.primitives.reduce import max_, mean_, min_, sum_
 from undertow.primitives.rounding import sign
 from undertow.primitives.shape import astype, broadcast_to, expand_dims, reshape, squeeze, transpose
 from undertow.primitives.singular import svd_s, svd_u, svd_vt, svdvals
+from undertow.primitives.softmax_family import log_softmax, logsumexp, softmax
 from undertow.primitives.special import attach, clip_cotangent, identity, positions, size, stop_gradient
 from undertow.primitives.vectors import cross, kron
 from undertow.primitives.windows import add_windows, sliding_windows

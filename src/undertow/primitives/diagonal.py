@@ -21,7 +21,7 @@ from undertow.primitives.record import (
     refuse,
     shape_of,
 )
-from undertow.primitives.reduce import add_dtype
+from undertow.primitives.reduction import add_dtype
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, broadcast_to, expand_dims
 

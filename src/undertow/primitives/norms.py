@@ -21,7 +21,7 @@ from undertow.primitives.record import (
     reduced_shape,
     shape_of,
 )
-from undertow.primitives.reduce import Axes, axes_of, expand
+from undertow.primitives.reduction import Axes, axes_of, expand
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
 from undertow.primitives.singular import svdvals

@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from undertow.primitives.record import Code, Primitive, Sample, call_axis, count_of, infer_like, shape_of
-from undertow.primitives.reduce import (
+from undertow.primitives.record import Code, Kink, Primitive, Sample, call_axis, count_of, infer_like, shape_of
+from undertow.primitives.reduce import answer_with_dtype, sum_
+from undertow.primitives.reduction import (
     Axes,
+    Options,
     add_dtype,
-    answer_reduction,
     expand,
+    forward_options,
+    given,
     infer_reduction,
+    keep_only,
+    option_samples,
     reduction_samples,
-    sum_,
+    spell_options,
 )
 from undertow.primitives.shape import expand_dims, reshape, transpose
 
@@ -37,8 +42,11 @@ def _flat_last(x: Any, axis: Axes) -> tuple[Any, Axes, Any]:
 
 
 def _prod_others(x: Any, axis: Axes) -> Any:
-    """Multiply all factors before each one by all those after it: no division, so zeros do no harm."""
+    """Multiply all factors before each one by all those after it: no division where zeros would do harm."""
     flat, order, moved = _flat_last(x, axis)
+    whole = np.prod(flat, axis=-1, keepdims=True)
+    if flat.dtype.kind == "f" and np.all((np.abs(whole) > np.finfo(flat.dtype).tiny) & np.isfinite(whole)):
+        return np.transpose(np.reshape(whole / flat, moved), np.argsort(order))[()]
     before, after = np.ones_like(flat), np.ones_like(flat)
     np.cumprod(flat[..., :-1], axis=-1, out=before[..., 1:])
     np.cumprod(flat[..., :0:-1], axis=-1, out=after[..., -2::-1])
@@ -77,6 +85,9 @@ prod_others = Primitive(
     moved = np.transpose(x, order)
     kept = moved.shape[: x.ndim - len(axis)]
     flat = np.reshape(moved, (*kept, int(np.prod(moved.shape[len(kept) :], dtype=np.int64))))
+    whole = np.prod(flat, axis=-1, keepdims=True)
+    if flat.dtype.kind == "f" and np.all((np.abs(whole) > np.finfo(flat.dtype).tiny) & np.isfinite(whole)):
+        return np.transpose(np.reshape(whole / flat, moved.shape), np.argsort(order))
     before, after = np.ones_like(flat), np.ones_like(flat)
     np.cumprod(flat[..., :-1], axis=-1, out=before[..., 1:])
     np.cumprod(flat[..., :0:-1], axis=-1, out=after[..., -2::-1])
@@ -101,4 +112,36 @@ prod = Primitive(
 )
 
 
-answer_reduction(prod, np.prod)
+def _prod_options_rule(
+    position: int, ct: Any, out: Any, x: Any, *extras: Any, axis: Axes, keepdims: bool, options: Options
+) -> Any:
+    values = given(options, extras)
+    mask = values.get("where")
+    factors = keep_only(mask, x, 1)
+    if position:  # the initial value is one more factor
+        return ct * prod(factors, axis=axis, keepdims=keepdims)
+    if "initial" in values:
+        ct = ct * values["initial"]
+    return keep_only(mask, expand(ct, axis, keepdims) * prod_others(factors, axis=axis), 0)
+
+
+prod_options = Primitive(
+    name="prod_options",
+    forward=forward_options(np.prod),
+    infer=infer_reduction(add_dtype),
+    vjps=_prod_options_rule,
+    spell=spell_options("np.prod"),
+    text="Π {0}",
+    latex=r"\prod {0}",
+    flow=("{ct} ⊙ the product of the other factors",),
+    latex_flow=(r"{ct} \odot \prod_{{j \ne i}} {0}_j",),
+    samples=lambda: option_samples(("initial",), ("where",), ("initial", "where")),
+)
+
+_ZEROS = (
+    Kink(([2.0, 0.0, 3.0],), ([0.0, 6.0, 0.0],), "one zero: its derivative is the product of the others"),
+    Kink(([0.0, 0.0, 3.0],), ([0.0, 0.0, 0.0],), "two zeros: each product of others holds one"),
+    Kink(([0.0, np.nan],), ([1.0, 0.0],), "a factor left out has no say", {"where": [True, False]}),
+)
+
+answer_with_dtype(prod, prod_options, np.prod, kinks=_ZEROS, initial=0.7)

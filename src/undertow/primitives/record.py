@@ -78,11 +78,13 @@ class Sample:
         args: NumPy arrays or Python numbers.
         params: the primitive's parameters.
         note: what the sample is about.
+        needs_values: the result's shape depends on values: traced from shapes alone it is an error.
     """
 
     args: tuple[Any, ...]
     params: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    needs_values: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,8 @@ def answers(
 
     def register(answer: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
+            if function in FUNCTIONS:
+                raise ArgumentError(f"{name_of(function)} has two answers")
             FUNCTIONS[function] = Answer(function, answer, samples, kinks, source)
         return answer
 

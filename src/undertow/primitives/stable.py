@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from undertow.primitives import reduce
+from undertow.primitives import softmax_family as family
 from undertow.primitives.record import normalize_axis, shape_of
 
 
@@ -29,7 +29,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
         >>> softmax(np.array([1000.0, 1000.0]))
         array([0.5, 0.5])
     """
-    return reduce.softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
+    return family.softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
@@ -50,7 +50,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
         >>> log_softmax(np.array([0.0, -1000.0]))
         array([    0., -1000.])
     """
-    return reduce.log_softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
+    return family.log_softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
 
 
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
@@ -72,4 +72,4 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool 
         >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 6)
         1000.693147
     """
-    return reduce.logsumexp(x, axis=normalize_axis(axis, len(shape_of(x))), keepdims=keepdims)
+    return family.logsumexp(x, axis=normalize_axis(axis, len(shape_of(x))), keepdims=keepdims)

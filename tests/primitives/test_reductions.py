@@ -1,0 +1,195 @@
+"""Reductions and orders beyond their samples: ties, NaN that is left out, accuracy, errors, writing in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import undertow as ut
+
+NAN = float("nan")
+
+
+def test_equal_elements_share_the_places_that_they_hold() -> None:
+    """Sorting has no order among equals, so each gets the mean of what their places get."""
+    weights = np.array([1.0, 2.0, 4.0, 8.0])
+    x = np.array([3.0, 1.0, 3.0, 0.0])
+    assert ut.grad(lambda v: np.sort(v) @ weights)(x).tolist() == [6.0, 2.0, 6.0, 1.0]
+    assert ut.grad(lambda v: np.partition(v, (2,)) @ weights)(x)[[0, 2]].tolist() == [6.0, 6.0]
+    assert ut.grad(lambda v: np.sort(v)[-1])(x).tolist() == ut.grad(np.max)(x).tolist()
+
+
+def test_arrays_sort_in_place() -> None:
+    """x.sort() and x.partition() change the traced array, and only that."""
+    x = np.array([[3.0, 1.0], [2.0, 5.0]])
+
+    def f(v: Any) -> Any:
+        v = v * 1.0
+        v.sort(axis=0)
+        v[1].copy()
+        return np.sum(v * np.array([[1.0, 2.0], [3.0, 4.0]]))
+
+    assert ut.grad(f)(x).tolist() == [[3.0, 2.0], [1.0, 4.0]]
+    assert x.tolist() == [[3.0, 1.0], [2.0, 5.0]]
+
+    def smallest(v: Any) -> Any:
+        v = v * 1.0
+        v.partition(1)
+        return v[0]
+
+    assert ut.grad(smallest)(np.array([3.0, 1.0, 2.0])).tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "var", "std"])
+def test_what_where_leaves_out_reaches_no_gradient(name: str) -> None:
+    """A NaN or infinity that where= leaves out is in neither the first nor the second derivative."""
+    x = np.array([[1.0, NAN, 2.0], [np.inf, 3.0, 0.5]])
+    mask = np.isfinite(x)
+    start = {"max": {"initial": -9.0}, "min": {"initial": 9.0}}.get(name, {})
+
+    def f(v: Any) -> Any:
+        return np.sum(getattr(np, name)(v, axis=1, where=mask, **start) ** 2)
+
+    first = ut.grad(f)(x)
+    second = ut.grad(lambda v: np.sum(ut.grad(f)(v) ** 2))(x)
+    for g in (first, second):
+        assert np.all(np.isfinite(g))
+        assert np.all(g[~mask] == 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nansum", "nanmean", "nanprod", "nanmax", "nanmin", "nanvar", "nanstd", "nanmedian", "nancumsum", "nancumprod"],
+)
+def test_nan_takes_no_part_to_second_order(name: str) -> None:
+    """The functions that pass over NaN give it the derivative 0, and the others a finite one."""
+    x = np.array([[1.0, NAN, 2.0, -0.5], [0.7, 3.0, NAN, 0.5]])
+
+    def f(v: Any) -> Any:
+        return np.sum(getattr(np, name)(v, axis=1) ** 3)
+
+    second = ut.grad(lambda v: np.sum(ut.grad(f)(v) ** 2))(x)
+    for g in (ut.grad(f)(x), second):
+        assert np.all(np.isfinite(g)) and np.all(g[np.isnan(x)] == 0)
+
+
+def test_float32_sums_stay_as_accurate_as_numpys() -> None:
+    """The engine calls np.sum, which sums pairwise."""
+    x = np.random.default_rng(0).uniform(size=1_000_000).astype(np.float32)
+    value, gradient = ut.value_and_grad(lambda v: np.sum(v) / np.float32(1e6))(x)
+    assert value == np.sum(x) / np.float32(1e6)
+    assert gradient.dtype == np.float32
+
+
+def test_the_source_holds_numpys_own_calls() -> None:
+    """A reduction with options is written as people write it."""
+    x, mask = np.arange(6.0).reshape(2, 3), np.array([[True, False, True], [True, True, True]])
+
+    def f(v: Any) -> Any:
+        total = np.sum(v, axis=1, where=mask)
+        spread = np.std(v, axis=0, ddof=1)
+        middle = np.median(v, axis=1, keepdims=True)
+        running = np.cumsum(v, axis=1)
+        ordered = np.sort(v, axis=0)
+        quartile = np.quantile(v, 0.25, axis=1)
+        return sum(np.sum(out) for out in (total, spread, middle, running, ordered, quartile, np.diff(v)))
+
+    source = ut.backprop(f, x).source
+    for call in (
+        "np.sum(v, axis=1, where=",
+        "np.std(v, axis=0, ddof=1)",
+        "np.median(v, axis=1, keepdims=True)",
+        "np.cumsum(v, axis=1)",
+        "np.sort(v, axis=0)",
+        "np.quantile(v, 0.25, axis=1)",
+        "np.diff(v)",
+    ):
+        assert call in source, source
+
+
+SYMBOLIC = (
+    lambda v: np.sum(np.mean(v, axis=1, where=np.array([True, False, True])) ** 2),
+    lambda v: np.sum(np.sum(v, axis=0, where=np.array([True, False, True])) ** 2),
+    lambda v: np.sum(np.max(v, axis=0, initial=0.1, where=np.array([True, False, True])) ** 2),
+    lambda v: np.sum(np.var(v, axis=0)) + np.sum(np.std(v, axis=1)),
+    lambda v: np.sum(np.nanmean(v, axis=0) ** 2) + np.nanstd(v, ddof=1),
+    lambda v: np.sum(np.average(v, axis=0) ** 2) + np.sum(np.ptp(v, axis=0)),
+    lambda v: np.sum(np.cumsum(v, axis=0) ** 2),
+    lambda v: np.sum(np.sort(v, axis=0) ** 2) + np.sum(np.median(v, axis=1)),
+    lambda v: np.sum(np.quantile(v, [0.1, 0.6], axis=1) ** 2) + np.sum(np.diff(v, axis=1) ** 2),
+)
+CONCRETE = (
+    lambda v: np.sum(np.cumprod(v, axis=0)),
+    lambda v: np.sum(np.median(v, axis=0) ** 2),
+    lambda v: np.sum(np.percentile(v, 30, axis=0) ** 2),
+    lambda v: np.sum(np.diff(v, axis=0) ** 2) + np.sum(np.trapezoid(v, axis=0)),
+    lambda v: np.sum(np.gradient(v, axis=0) ** 2),
+    lambda v: np.sum(np.interp(v[0], v[:, 0], v[:, 1])),
+)
+
+
+@pytest.mark.parametrize("f", SYMBOLIC + CONCRETE)
+def test_a_symbolic_batch_goes_through_reductions(f: Any) -> None:
+    """Masks and counts follow the batch size; where its number matters, it is traced as a number."""
+
+    def loss(w: Any, v: Any) -> Any:
+        return f(v * w)
+
+    x, w = np.sin(np.arange(12.0)).reshape(4, 3), np.array([1.0, 2.0, 3.0])
+    bp = ut.backprop(loss, w, x)
+    for data in (x, np.cos(np.arange(18.0)).reshape(6, 3)) if f in SYMBOLIC else (x,):
+        _, cache = bp.forward(w, data)
+        np.testing.assert_allclose(bp.backward(cache), ut.grad(loss)(w, data), rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("f", "words"),
+    [
+        (lambda v: np.sum(v, out=np.zeros(())), r"np\.sum\(\.\.\., out="),
+        (lambda v: np.quantile(v, 0.5, method="inverted_cdf", weights=np.ones(3)), "weights="),
+        (lambda v: np.interp(v, [0.0, 1.0], [0.0, 1.0], period=1.0)[0], "period="),
+        (lambda v: np.sort(v, order="a")[0], "order="),
+        (lambda v: np.polyfit(v, v, 1)[0], "np.polyfit"),
+    ],
+)
+def test_what_cannot_be_traced_is_refused_by_name(f: Any, words: str) -> None:
+    with pytest.raises(ut.UnsupportedError, match=words):
+        ut.grad(f)(np.array([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("f", "words"),
+    [
+        (lambda v: np.sum(v, axis=2), "np.sum.*axis 2 is out of bounds"),
+        (lambda v: np.max(v, where=np.array([True, False, True])), "initial="),
+        (lambda v: np.sum(v, where=np.array([True, False])), "where"),
+        (lambda v: np.min(v[:0]), "no element"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_told(f: Any, words: str) -> None:
+    with pytest.raises(ut.ShapeError, match=words):
+        ut.grad(f)(np.array([1.0, 2.0, 3.0]))
+
+
+def test_results_whose_shape_depends_on_values_work_where_values_are_known() -> None:
+    """ut.grad sees values; ut.backprop says what it does not know, and the way out."""
+    x = np.array([2.0, 1.0, 2.0])
+    assert ut.grad(lambda v: np.sum(np.unique(v) ** 2))(x).tolist() == [4.0, 2.0, 0.0]
+    for f in (lambda v: np.sum(np.unique(v)), lambda v: np.sum(np.bincount(np.argsort(v), v))):
+        with pytest.raises(ut.UnsupportedError, match="outside the function"):
+            ut.backprop(f, x)
+
+
+@pytest.mark.parametrize("size", [3, 40])
+def test_running_products_with_zeros_or_near_the_bounds(size: int) -> None:
+    """The recurrence behind cumprod divides only where nothing is zero or near the bounds of its dtype."""
+    random = np.random.default_rng(size)
+    for scale in (1.0, 1e-12, 1e6):
+        x = random.uniform(0.5, 1.5, size) * scale
+        for zero in (False, True):
+            x[size // 2] = 0.0 if zero else x[size // 2]
+            got = ut.grad(lambda v: np.sum(np.cumprod(v)))(x)
+            wanted = [sum(np.prod(np.delete(x[: j + 1], i)) for j in range(i, size)) for i in range(size)]
+            np.testing.assert_allclose(got, wanted, rtol=1e-11)
