@@ -13,6 +13,7 @@ In README.md, CONTRIBUTING.md and docs/:
 """
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -280,3 +281,13 @@ def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("[here](page.md#top) [web](https://numpy.org) [part](#part) [gone](docs/gone.md)")
     assert broken_links(page) == ["docs/gone.md"]
+
+
+def test_the_pages_made_from_the_records_are_up_to_date():
+    """docs/numpy.md and docs/special-points.md are what docs/make_pages.py writes now."""
+    pytest.importorskip("scipy")
+    spec = importlib.util.spec_from_file_location("make_pages", ROOT / "docs" / "make_pages.py")
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    for name, make in pages.PAGES.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == make(), f"run: python docs/make_pages.py ({name})"

@@ -1,0 +1,212 @@
+"""Write docs/numpy.md and docs/special-points.md from the records. Run it: ``python docs/make_pages.py``.
+
+A test compares the pages with what this writes, so they cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertow.primitives import FUNCTIONS, NO_GRADIENT, REGISTRY, UFUNCS, ZERO, Answer, Kink, Primitive, name_of
+from undertow.trace import Tracer
+
+DOCS = Path(__file__).parent
+MEASURED = DOCS / "special-points.json"
+
+
+def derivative_of(primitive: Primitive) -> str:
+    """Say what derivative an operation has."""
+    rules = primitive.vjps if isinstance(primitive.vjps, tuple) else ()
+    if not isinstance(primitive.vjps, tuple):
+        return "yes"
+    if not rules or all(rule is NO_GRADIENT for rule in rules):
+        return "none: an index or a truth value"
+    if all(rule is ZERO or rule is NO_GRADIENT for rule in rules):
+        return "zero"
+    return "yes"
+
+
+def ufunc_rows() -> list[tuple[str, str]]:
+    """List the ufuncs, each with its derivative."""
+    rows = []
+    for ufunc, primitive in UFUNCS.items():
+        if getattr(np, ufunc.__name__, None) is ufunc:
+            rows.append((f"np.{ufunc.__name__}", derivative_of(primitive)))
+    return sorted(rows)
+
+
+def function_rows() -> list[tuple[str, str]]:
+    """List the other functions, each with its derivative."""
+    return sorted({(answer.name, differentiable(answer)) for answer in FUNCTIONS.values() if answer.name[:3] == "np."})
+
+
+def differentiable(answer: Answer) -> str:
+    """Say whether a sample of a function has a float result to differentiate."""
+    from undertow import trees
+
+    for sample in answer.samples():
+        with np.errstate(all="ignore"):
+            result = answer.function(*sample.args, **sample.params)
+            results = trees.flatten(result)[0]
+        floats = [x for x in trees.flatten(sample.args)[0] if is_float(x)]
+        if floats and any(map(is_float, results)):
+            return "yes"
+    return "none: an index, a truth value or a shape"
+
+
+def is_float(x: Any) -> bool:
+    """Tell whether a value is of floats."""
+    return isinstance(x, np.ndarray | np.generic) and x.dtype.kind == "f"
+
+
+def methods() -> list[str]:
+    """Return the methods of arrays that traced values have."""
+    public = [name for name in dir(np.ndarray) if not name.startswith("_")]
+    return [name for name in public if name in dir(Tracer)]
+
+
+def columns(names: list[str], width: int = 110) -> str:
+    """Set names in lines."""
+    lines, line = [], ""
+    for name in names:
+        if line and len(line) + len(name) + 4 > width:
+            lines.append(line)
+            line = ""
+        line += f"{' ' if line else ''}`{name}`"
+    return "\n".join([*lines, line])
+
+
+def numpy_page() -> str:
+    """The page of supported functions."""
+    rows = [*ufunc_rows(), *function_rows()]
+    by = {kind: sorted({name for name, d in rows if d.startswith(kind)}) for kind in ("yes", "zero", "none")}
+    known = {name for name, _ in rows}
+    parts = [
+        "# The NumPy functions that Undertow differentiates",
+        "",
+        "Written from the records by `docs/make_pages.py`. You call NumPy as always; a traced array answers.",
+        f"{len(known)} NumPy functions and ufunc methods are answered, by {len(REGISTRY)} operations.",
+        "Operators, indexing, `x[i] = v`, `x += v` and the methods below work too.",
+        "",
+        "## With a derivative",
+        "",
+        columns(by["yes"]),
+        "",
+        "## Whose derivative is zero",
+        "",
+        columns(by["zero"]),
+        "",
+        "## Without one: positions, truth values, shapes",
+        "",
+        columns(by["none"]),
+        "",
+        "## Methods and attributes of arrays",
+        "",
+        columns([f"x.{name}" for name in methods()]),
+        "",
+        "## SciPy",
+        "",
+        "The ufuncs of `scipy.special` arrive by the same protocol, if SciPy is installed (the extra `scipy`).",
+        "`ut.softmax`, `ut.log_softmax` and `ut.logsumexp` stand for SciPy's functions of these names, which let",
+        "nobody else answer.",
+        "",
+        columns(scipy_names()),
+        "",
+        "## What is not there",
+        "",
+        "A function that is not in these lists gives an error that names it and your line. Complex numbers are out of",
+        "scope for now; the options `out=` and, for ufuncs, `where=` are refused.",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def scipy_names() -> list[str]:
+    """List the ufuncs of SciPy."""
+    if importlib.util.find_spec("scipy") is None:
+        raise SystemExit("docs/make_pages.py needs SciPy: pip install 'undertow[scipy]'")
+    import scipy.special
+
+    from undertow.primitives import load_scipy, scipy_special  # noqa: F401
+
+    load_scipy()
+    ours = [*UFUNCS, *(f for f in FUNCTIONS if isinstance(f, np.ufunc))]
+    return sorted(
+        {f"scipy.special.{u.__name__}" for u in ours if getattr(scipy.special, u.__name__, None) is u and
+         getattr(np, u.__name__, None) is not u}
+    )  # fmt: skip
+
+
+def number(x: Any) -> str:
+    """Write a number, or nested lists of numbers."""
+    x = x.tolist() if isinstance(x, np.ndarray) else x
+    if isinstance(x, list | tuple):
+        return "[" + ", ".join(map(number, x)) + "]"
+    if x is None:
+        return "–"
+    value = float(x)
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:g}".replace("-", "−") if not np.isnan(value) else "NaN"
+
+
+def special_points() -> list[tuple[str, Kink]]:
+    """Every special point, with the name that people write."""
+    scipy_names()
+    points = [(answer.name, kink) for answer in FUNCTIONS.values() for kink in answer.kinks]
+    written = {name for name, _ in points}
+    people = {answer.name.rsplit(".", 1)[-1]: answer.name for answer in FUNCTIONS.values()}
+    for primitive in REGISTRY.values():
+        names = [name_of(u) for u in primitive.numpy] or [people.get(primitive.name, "")]
+        if names[0] and names[0] not in written:  # others are the inside of a function that has its own points
+            points += [(names[0], kink) for kink in primitive.kinks]
+    return sorted(points, key=lambda point: point[0])
+
+
+def key_of(name: str, kink: Kink) -> str:
+    """Identify a special point in the file of measurements."""
+    params = ", ".join(f"{key}={value}" for key, value in kink.params.items())
+    places = ["·" if g is None else "d" for g in kink.gradient]
+    return f"{name}({', '.join(map(str, kink.args))}; {params}) by {''.join(places)}"
+
+
+def special_page() -> str:
+    """The page of special points."""
+    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"versions": {}, "points": {}}
+    versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
+    lines = [
+        "# Special points",
+        "",
+        "Where a function has a corner, a jump or a vertical tangent there is no derivative, and a library has to",
+        "choose. Undertow takes the subgradient of least norm; infinite slopes stay infinite. Every value is tested",
+        "in float32 and float64. The table is written from the records by `docs/make_pages.py`; the values of",
+        f"PyTorch and JAX are measured by `benchmarks/special_points.py` ({versions or 'not measured yet'}).",
+        "“–” means that an argument is a constant, or that the library has no such function.",
+        "",
+        "`np.where` never lets a NaN or an infinity of the branch not taken into the gradient.",
+        "",
+        "| function | at | gradient | why | PyTorch | JAX |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, kink in special_points():
+        params = "".join(f", {key}={value}" for key, value in kink.params.items())
+        at = ", ".join(number(x) for x in kink.args) + params
+        gradient = ", ".join(number(g) for g in kink.gradient)
+        found = measured["points"].get(key_of(name, kink), {})
+        others = [", ".join(map(number, found[lib])) if found.get(lib) else "–" for lib in ("torch", "jax")]
+        cells = [f"`{name}`", at, gradient, kink.why, *others]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"numpy.md": numpy_page, "special-points.md": special_page}
+
+if __name__ == "__main__":
+    for file, make in PAGES.items():
+        (DOCS / file).write_text(make(), encoding="utf-8")
+        print(f"wrote docs/{file}")
