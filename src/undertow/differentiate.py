@@ -21,13 +21,16 @@ from undertow.trace import Trace, Tracer, argument_names, call_user, constant, i
 Read = Callable[[Node], Any]
 
 
-def backward(outputs: Mapping[Node, Any], wrt: Sequence[Node], read: Read) -> list[Any]:
+def backward(
+    outputs: Mapping[Node, Any], wrt: Sequence[Node], read: Read, done: Callable[[Node], None] | None = None
+) -> list[Any]:
     """Propagate the cotangents of outputs back to ``wrt``; None where no path leads.
 
     Args:
         outputs: the nodes to differentiate (the loss alone, as a rule), each with its cotangent.
         wrt: the nodes to differentiate by.
         read: gives a node's value (then numbers are computed) or tracer (then a graph is built).
+        done: is told of each node that no rule will read any more.
     """
     nodes, wanted = ancestors(outputs), set(wrt)
     active = set(wrt)  # the nodes that depend on wrt: no other gets a cotangent
@@ -59,6 +62,8 @@ def backward(outputs: Mapping[Node, Any], wrt: Sequence[Node], read: Read) -> li
             share = rule(ct, read(node), *args, **node.params, **flags)  # type: ignore[operator]
             share = fit(share if blocked is None else blocked.guard(node, position, share, args), x)
             cts[x] = cts[x] + share if x in cts else share
+        if done is not None:
+            done(node)
     return [found.get(node) for node in wrt]
 
 
@@ -145,8 +150,9 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Cal
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         record = Record(f, args, kwargs, positions)
         output = scalar_output(record.result, name)
-        grads = record.pull([] if output is None else [(output, output.spec.dtype.type(1))])
-        return record.value(record.result), (grads if isinstance(wrt, tuple) else grads[0])
+        value = record.value(record.result)
+        grads = record.pull([] if output is None else [(output, output.spec.dtype.type(1))], once=True)
+        return value, (grads if isinstance(wrt, tuple) else grads[0])
 
     value_and_gradient.__name__ = f"value_and_grad_{name}"
     return value_and_gradient
@@ -204,15 +210,19 @@ class Record:
             return leaf
         return own(self.read(leaf.node), [x.value for x in self.own])
 
-    def pull(self, outputs: Sequence[tuple[Node, Any]]) -> tuple[Any, ...]:
-        """Pull cotangents of outputs back: for each argument differentiated by, a tree like it."""
+    def pull(self, outputs: Sequence[tuple[Node, Any]], once: bool = False) -> tuple[Any, ...]:
+        """Pull cotangents of outputs back: for each argument differentiated by, a tree like it.
+
+        ``once`` lets go of the values on the way, so that their memory serves for what comes.
+        """
         cts: dict[Node, Any] = {}
         for node, ct in outputs:
             if self.home is not None and not isinstance(ct, Tracer):
                 ct = Tracer(constant(ct), self.home)
             cts[node] = cts[node] + ct if node in cts else ct
         with np.errstate(all="ignore"):  # what overflows in the function itself has warned already
-            found = dict(zip(self.own, backward(cts, self.own, self.read), strict=True))
+            done = forget if once and self.home is None else None
+            found = dict(zip(self.own, backward(cts, self.own, self.read, done), strict=True))
         if self.home is not None:
             self.home.origin = None
         taken = [*(ct for _, ct in outputs), *(x.value for x in self.own)]
@@ -220,6 +230,11 @@ class Record:
             rebuild([finish(own(found.get(x), taken), leaf) for x, leaf in zip(row, leaves, strict=True)])
             for leaves, row, rebuild in self.arguments
         )
+
+
+def forget(node: Node) -> None:
+    """Let go of a node's value."""
+    node.value = None
 
 
 def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: int) -> list[int]:
