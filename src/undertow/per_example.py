@@ -120,7 +120,11 @@ def _rule(node: Node) -> Batch:
         return RULES[op]
     if op.elementwise:
         return _elementwise
-    if len(node.inputs) == 1 and isinstance(node.params.get("axis"), int | tuple) and "shape" not in node.params:
+    if (
+        len(node.inputs) == 1
+        and isinstance(node.params.get("axis"), int | tuple)
+        and not {"shape", "q"} & node.params.keys()
+    ):
         return _along_axis
     raise UnsupportedError(
         f"{node.line or 'your function'}: {op.name} has no rule for a batch of examples here yet. Loop over the "
@@ -178,10 +182,10 @@ def _broadcast_to(m: int, node: Node, flags: list[bool], x: Any) -> Any:
 
 
 def _extremum_position(m: int, node: Node, flags: list[bool], x: Any) -> Any:
-    axis = node.params["axis"]
-    if axis is None:
-        return node.op.forward(np.reshape(x, (m, -1)), axis=1)
-    return node.op.forward(x, axis=axis + 1)
+    if node.params["axis"] is not None:
+        return _along_axis(m, node, flags, x)
+    found = node.op.forward(np.reshape(x, (m, -1)), **{**node.params, "axis": 1, "keepdims": False})
+    return np.reshape(found, (m, *node.spec.shape))
 
 
 def _concatenate(m: int, node: Node, flags: list[bool], *xs: Any) -> Any:
