@@ -15,6 +15,10 @@ class ShapeError(UndertowError, ValueError):
     """Two shapes do not fit together; the message holds both and the remedy."""
 
 
+class PositionError(ShapeError, IndexError):
+    """An index beyond the end of its axis, or one that does not fit the axes at all."""
+
+
 class DTypeError(UndertowError, TypeError):
     """A dtype that cannot be differentiated (an integer) or is out of scope (complex, object)."""
 

@@ -16,7 +16,7 @@ from undertow import trees
 from undertow.api import backprop, input_values
 from undertow.errors import ShapeError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node
-from undertow.primitives.index import Pick, put_together
+from undertow.primitives.template import Pick, put_together
 from undertow.trace import is_array_like
 
 Batch = Callable[..., Any]  # rule(m, node, flags, *values) -> value with m in front; flags: which values have it

@@ -18,6 +18,7 @@ from undertow.primitives.arithmetic import (
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, update
+from undertow.primitives.template import take_apart
 from undertow.primitives.join import concatenate
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
@@ -126,6 +127,7 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum_",
+    "take_apart",
     "tanh",
     "transpose",
     "update",

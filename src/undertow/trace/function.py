@@ -60,7 +60,11 @@ def leaf_name(argument: str, path: str) -> str:
 def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours."""
     try:
-        return f(*args, **kwargs)
+        result = f(*args, **kwargs)
+        for leaf in trees.flatten(result)[0]:
+            if isinstance(leaf, Tracer):
+                leaf.node  # noqa: B018 - a view of what was written to is read anew while the trace is open
+        return result
     except (ValueError, TypeError) as error:
         if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
             raise error.__cause__ from None

@@ -25,7 +25,9 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+from undertow.trace.views import Memory, View, connect, refresh, show_as_array
 from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
+from undertow.trace.writing import InPlace
 
 
 def constant(value: Any) -> Node:
@@ -117,29 +119,33 @@ def name_locals(frame: FrameType) -> None:
     """Give each traced local variable's node the variable's name, unless it has one of a person's choosing."""
     for name, value in frame.f_locals.items():
         if type(value) is Tracer and not name.startswith(("_", ".")):
-            node = value.node
+            node = value._node
             if node.name is None or (node.op is INPUT and not node.name.isidentifier()):
                 node.name = name
 
 
-class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
-    """Stands for an array while a function is traced. It behaves like one and cannot be written to.
+class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
+    """Stands for an array while a function is traced. It behaves like one, also where it is written to.
 
-    ``x += v`` rebinds it to the sum. Views of it that were made before then are stale: using one is an
-    error, because in NumPy it would have changed with x. Writing to a view makes the array it views unusable,
-    unless the write was the first half of ``x[i] += v``.
+    A write gives it another node; arrays that share its memory in NumPy change with it (see `views`).
     """
 
-    __slots__ = ("_owner", "_pending", "_seen", "_version", "node", "trace")
+    __slots__ = ("_memory", "_node", "_view", "trace")
     __array_priority__: ClassVar[float] = 1000.0
 
-    def __init__(self, node: Node, trace: Trace, owner: Tracer | None = None) -> None:
-        self.node = node
+    def __init__(self, node: Node, trace: Trace) -> None:
+        self._node = node
         self.trace = trace
-        self._version = 0  # how often it was written to
-        self._owner = owner  # whose memory it would share in NumPy
-        self._pending: Tracer | None = None  # x[i] += v: the new part, until x[i] = part follows
-        self._seen = owner._version if owner is not None else 0
+        self._view: View | None = None  # how it follows from the array that it is a view of
+        self._memory: Memory | None = None  # shared with its views, once there are any
+
+    @property
+    def node(self) -> Node:
+        """The node that this array is now."""
+        view = self._view
+        if view is not None and view.seen != view.memory.version:
+            refresh(self)
+        return self._node
 
     # -- recording ---------------------------------------------------------------------------------
 
@@ -149,20 +155,12 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         inputs = []
         for x in args:
             if isinstance(x, Tracer):
-                root = x if x._owner is None else x._owner
-                if root._pending is not None:
-                    raise InPlaceError(
-                        f"{user_line()}: a view of this array was changed in place, and so would the array be. "
-                        f"Change it through its own name, x[i] += v, or change a copy, x[i].copy()."
-                    )
-                if x._owner is not None and x._seen != root._version:
-                    raise InPlaceError(
-                        f"{user_line()}: this is a view of an array that was changed in place after the view was "
-                        f"made. Make the view after the change, or take a copy with .copy() before."
-                    )
+                view = x._view
+                if view is not None and view.seen != view.memory.version:
+                    refresh(x)
                 if x.trace.depth > trace.depth:
                     trace = x.trace
-                inputs.append(x.node)
+                inputs.append(x._node)
             else:
                 inputs.append(constant(x))
         if not trace.open:
@@ -177,10 +175,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         except (UndertowError, ValueError, TypeError, IndexError) as error:
             raise explain_failure(primitive, args, params, error) from None
         trace.note(node)
-        base = args[0] if primitive.view and len(args) == 1 else None  # arrays of positions make a copy
-        if not isinstance(base, Tracer):
-            return Tracer(node, trace)
-        return Tracer(node, trace, base if base._owner is None else base._owner)
+        tracer = Tracer(node, trace)
+        if primitive.view and isinstance(args[0], Tracer):
+            connect(tracer, args[0], primitive, args[1:], params)
+        return tracer
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         name = f"np.{ufunc.__name__}"
@@ -230,22 +228,22 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     @property
     def spec(self) -> Spec:  # type: ignore[override]
         """Shape and dtype, with symbolic sizes."""
-        return self.node.spec
+        return self._node.spec
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """The shape; a symbolic size is a traced number, so that ``x.sum() / x.shape[0]`` holds for any batch."""
-        return tuple(self.trace.size(size) for size in self.node.spec.shape)
+        return tuple(self.trace.size(size) for size in self._node.spec.shape)
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return len(self.node.spec.shape)
+        return len(self._node.spec.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype."""
-        return self.node.spec.dtype
+        return self._node.spec.dtype
 
     @property
     def size(self) -> Any:
@@ -277,12 +275,12 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def _value(self, wish: str) -> Any:
         if self.node.value is not None:
             return self.node.value
-        if self.node.spec.weak:
+        if self._node.spec.weak:
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
         raise ControlFlowError(
-            f"{user_line()}: {wish} of {self.node.name or 'a traced array'} {show_shape(self.node.spec.shape)} is not "
+            f"{user_line()}: {wish} of {self.node.name or 'a traced array'} {show_shape(self._node.spec.shape)} is not "
             f"known while only shapes are traced. Write a choice as np.where(condition, a, b), and a loop over a "
             f"number that does not depend on array values. (ut.grad sees values; ut.compile and ut.backprop do not.)"
         )
@@ -291,7 +289,7 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return bool(self._value("the truth value"))
 
     def __float__(self) -> float:
-        if self.dtype.kind == "f" and not (self.node.spec.weak and self.node.value is None):
+        if self.dtype.kind == "f" and not (self._node.spec.weak and self.node.value is None):
             raise InPlaceError(
                 f"{user_line()}: float(x), math functions and a[i] = x on a plain NumPy array would lose the "
                 f"derivative of {self.node.name or 'a traced value'}. Use NumPy's functions; make the array with "
@@ -313,9 +311,9 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return self._value("the number").item()
 
     def __len__(self) -> int:
-        if not self.node.spec.shape:
+        if not self._node.spec.shape:
             raise TypeError("len() of a 0-d array")
-        return int(self.trace.size(self.node.spec.shape[0]))
+        return int(self.trace.size(self._node.spec.shape[0]))
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
@@ -328,53 +326,18 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         )
 
     def __repr__(self) -> str:
-        what = self.node.value if self.node.value is not None else self.node.spec
+        what = self.node.value if self.node.value is not None else self._node.spec
         return f"<traced {self.node.name or self.node.op.name}: {what}>"
 
     __hash__ = object.__hash__
 
-    # -- indexing and writing ----------------------------------------------------------------------
+    # -- indexing ---------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        return P.index(self, key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if self._pending is not None and self._pending is value:
-            self._pending = None  # the second half of x[i] += v
-        self._write(P.update(self, key, value))
-
-    def _write(self, new: Tracer) -> Tracer:
-        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
-            raise DTypeError(
-                f"{user_line()}: {new.dtype} cannot be written into {self.dtype} in place. Write x = x + v."
-            )
-        if P.shape_of(new) != P.shape_of(self):
-            raise ShapeError(
-                f"{user_line()}: {show_shape(P.shape_of(new))} cannot be written into {show_shape(P.shape_of(self))} "
-                f"in place. Write x = x + v."
-            )
-        new = new if new.dtype == self.dtype else new.astype(self.dtype)
-        if self._owner is not None:  # in NumPy the viewed array changes too: it waits for x[i] = new
-            self._owner._pending = new
-            return new
-        self.node = new.node
-        self._version += 1
-        return self
-
-    def __iadd__(self, other: Any) -> Tracer:
-        return self._write(self + other)
-
-    def __isub__(self, other: Any) -> Tracer:
-        return self._write(self - other)
-
-    def __imul__(self, other: Any) -> Tracer:
-        return self._write(self * other)
-
-    def __itruediv__(self, other: Any) -> Tracer:
-        return self._write(self / other)
-
-    def __ipow__(self, other: Any) -> Tracer:
-        return self._write(self**other)
+        part = P.index(self, key)
+        if not part._node.spec.shape and (key is Ellipsis or (isinstance(key, tuple) and _has_ellipsis(key))):
+            show_as_array(part, self)
+        return part
 
     # -- methods: each is the NumPy function of that name ------------------------------------------
 
@@ -399,6 +362,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return np.ravel(self).copy()
 
 
+def _has_ellipsis(key: tuple[Any, ...]) -> bool:
+    return any(entry is Ellipsis for entry in key)
+
+
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
@@ -409,7 +376,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress"}):
+for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"resize"}):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))
