@@ -25,7 +25,7 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
-from undertow.trace.views import Memory, View, connect, refresh, show_as_array
+from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
 from undertow.trace.writing import InPlace
 
@@ -206,7 +206,10 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         if answer is None:
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
-            return answer.apply(*args, **kwargs)
+            result = answer.apply(*args, **kwargs)
+            if function in _LIKE and isinstance(result, Tracer) and isinstance(args[0], Tracer):
+                lie_like(result, args[0])
+            return result
         except TypeError as error:
             if (
                 isinstance(error, UndertowError)
@@ -360,6 +363,9 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def flatten(self) -> Any:
         """A copy with one axis."""
         return np.ravel(self).copy()
+
+
+_LIKE = frozenset((np.zeros_like, np.ones_like, np.full_like, np.empty_like))
 
 
 def _has_ellipsis(key: tuple[Any, ...]) -> bool:

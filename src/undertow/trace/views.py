@@ -17,6 +17,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import InPlaceError
 from undertow.graph import CONSTANT, INPUT, Node, resolve, total
+from undertow.primitives.template import put_together
 from undertow.trace.where import user_line
 
 _REDUCTIONS: Final = frozenset(("sum", "mean", "max", "min", "prod", "logsumexp"))  # of all axes: a NumPy scalar
@@ -28,22 +29,25 @@ class Memory:
     """What an array and its views share: how often it was written to, and how it lies in memory.
 
     Attributes:
-        first: the node that the owner was before the first write.
+        first: the node that the owner was before the first write, or another that lies in memory as it does.
         version: the number of writes.
+        row_by_row: it is certain that the elements lie row by row.
     """
 
-    __slots__ = ("_layout", "first", "version")
+    __slots__ = ("_layout", "first", "row_by_row", "version")
 
     def __init__(self, first: Node) -> None:
         self.first = first
         self.version = 0
+        self.row_by_row = False
         self._layout: Any = ()
 
     @property
     def layout(self) -> Any:
         """An array of bytes that lies in memory as the owner does in NumPy; None where that is not known."""
         if isinstance(self._layout, tuple):
-            self._layout = _layout_of(self.first)
+            shape = resolve(self.first.spec.shape, {"m": _BATCH})
+            self._layout = np.empty(shape, np.uint8) if self.row_by_row else _layout_of(self.first)
         return self._layout
 
 
@@ -117,6 +121,17 @@ def connect(tracer: Any, base: Any, op: P.Primitive, picks: tuple[Any, ...], par
     tracer._view, tracer._memory = view, view.memory
 
 
+def lie_like(tracer: Any, prototype: Any) -> None:
+    """Note that an array made by ``np.zeros_like`` and kin lies in memory as the one that it is made like."""
+    if tracer._memory is None and tracer._view is None:
+        old, new = prototype._node.spec.shape, tracer._node.spec.shape
+        if old == new:
+            tracer._memory = Memory(prototype._node)
+        elif len(old) != len(new):
+            tracer._memory = Memory(tracer._node)
+            tracer._memory.row_by_row = True
+
+
 def show_as_array(part: Any, base: Any) -> None:
     """Make an element that was asked for with an ellipsis, ``x[0, ...]``, the view that it is: a 0-d array."""
     node = part._node
@@ -148,21 +163,38 @@ def refresh(tracer: Any) -> None:
 
 def write(tracer: Any, new: Any) -> None:
     """Give an array a new value of the same shape and dtype, and with it the arrays that it is a view of."""
-    chain = [(tracer, new)]
+    chain = [(tracer, _laid_out_like(tracer._node, new.node))]  # nodes, not tracers: x[:] = x[::-1] writes a view of x, which is stale in a moment
     while tracer._view is not None:
         view = tracer._view
         _be_sure(view)
         new = _put_back(view, new)
         tracer = view.base
-        chain.append((tracer, new))
+        chain.append((tracer, _laid_out_like(tracer._node, new.node)))
     if tracer._memory is None or tracer._memory is UNSURE:
         tracer._memory = Memory(tracer._node)
     memory = tracer._memory
     memory.version += 1
-    for changed, value in chain:
-        changed._node = value.node
+    for changed, node in chain:
+        changed._node = node
         if changed._view is not None:
             changed._view.seen = memory.version
+
+
+def _laid_out_like(old: Node, new: Node) -> Node:
+    """Return a node whose value lies in memory in the order of another's, as what is written into an array does."""
+    if old.spec.ndim < 2 or old.value is None or new.value is None or _order(old.value) == _order(new.value):
+        return new
+    node = Node(P.identity, (new,), {}, new.spec)
+    order = _order(old.value)
+    value = np.empty([np.shape(new.value)[axis] for axis in order], new.spec.dtype)
+    node.value = value.transpose([order.index(axis) for axis in range(len(order))])
+    node.value[...] = new.value
+    return node
+
+
+def _order(value: Any) -> list[int]:
+    """Return the axes from the one with the longest steps in memory to the one with the shortest."""
+    return sorted(range(value.ndim), key=lambda axis: (-abs(value.strides[axis]), axis))
 
 
 def forbid(tracer: Any) -> None:
@@ -238,8 +270,10 @@ def _layout(tracer: Any) -> Any:
     for view in reversed(chain):
         if layout is None or view.picks or view.sure is None:
             return None
-        params = {key: resolve(value, {"m": _BATCH}) for key, value in view.params.items()}
-        layout = view.op.forward(layout, **params)
+        if view.op is P.getitem:
+            layout = layout[(*put_together(view.params["index"], ()), ...)]
+        else:
+            layout = view.op.forward(layout, **{key: resolve(value, {"m": _BATCH}) for key, value in view.params.items()})
     return layout
 
 
@@ -251,7 +285,7 @@ def _layout_of(node: Node) -> Any:
         strides = np.asarray(node.value).strides
         if any(step <= 0 and size > 1 for step, size in zip(strides, np.shape(node.value), strict=True)):
             return None  # a number repeated, whose array NumPy would write out
-        order = sorted(range(len(strides)), key=lambda axis: -strides[axis])
+        order = _order(node.value)
         layout = np.empty([np.shape(node.value)[axis] for axis in order], np.uint8)
         return layout.transpose([order.index(axis) for axis in range(len(order))])
     return np.empty(resolve(node.spec.shape, {"m": _BATCH}), np.uint8) if _lies_row_by_row(node) else None
