@@ -1,5 +1,7 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
+from undertow.primitives import choice as choice
+from undertow.primitives import write as write
 from undertow.primitives.arithmetic import (
     absolute,
     add,
@@ -18,7 +20,6 @@ from undertow.primitives.arithmetic import (
 from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
 from undertow.primitives.exponential import exp, expm1, log, log1p, logaddexp, sigmoid, softplus, tanh
 from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, update
-from undertow.primitives.template import take_apart
 from undertow.primitives.join import concatenate
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul
@@ -52,6 +53,8 @@ from undertow.primitives.shape import (
     transpose,
 )
 from undertow.primitives.special import attach, clip_cotangent, identity, size, stop_gradient
+from undertow.primitives.take import take_along_axis
+from undertow.primitives.template import take_apart
 
 __all__ = [
     "FUNCTIONS",
@@ -127,6 +130,7 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum_",
+    "take_along_axis",
     "take_apart",
     "tanh",
     "transpose",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import UnsupportedError
 from undertow.graph import Spec, broadcast_shapes
 from undertow.primitives.record import (
     COMPARE,
@@ -17,7 +16,6 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     Spelling,
-    answers,
     call,
     infer_ufunc,
     promote,
@@ -167,13 +165,3 @@ where = Primitive(
     latex_flow=("", r"{ct} \odot {0}", r"{ct} \odot (1 - {0})"),
     samples=_where_samples,
 )
-
-
-@answers(np.where)
-def _where(condition: Any, *branches: Any) -> Any:
-    if len(branches) != 2:
-        raise UnsupportedError(
-            "np.where(condition) returns as many indices as there are true elements: no shape to trace. "
-            "Write np.where(condition, a, b)."
-        )
-    return where(condition, *branches)

@@ -7,6 +7,8 @@ without (`ut.backprop`, `ut.compile`) only shapes and dtypes are known and the b
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
@@ -16,15 +18,14 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.errors import (
-    ControlFlowError,
     DTypeError,
     EscapedTracerError,
-    InPlaceError,
-    ShapeError,
     UndertowError,
     UnsupportedError,
 )
-from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec
+from undertow.trace.place import is_only_looked_at
+from undertow.trace.remedy import lost_array, lost_number, lost_output, unknown_count, unknown_value
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import explain_failure, holds_user_code, user_frame, user_line
 from undertow.trace.writing import InPlace
@@ -187,10 +188,7 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         if kwargs:
             out = kwargs.get("out")
             if out is not None and isinstance(out[0], np.ndarray):
-                raise InPlaceError(
-                    f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
-                    f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
-                )
+                raise lost_output(name)
             option = next(iter(kwargs))
             raise UnsupportedError(f"{user_line()}: {name}(…, {option}=…) cannot be traced. Call it without {option}=.")
         primitive = P.UFUNCS.get(ufunc)
@@ -210,6 +208,9 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
             if function in _LIKE and isinstance(result, Tracer) and isinstance(args[0], Tracer):
                 lie_like(result, args[0])
             return result
+        except UnsupportedError as error:
+            line = user_line()
+            raise error if line is None or line in str(error) else type(error)(f"{line}: {error}") from None
         except TypeError as error:
             if (
                 isinstance(error, UndertowError)
@@ -282,22 +283,15 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
-        raise ControlFlowError(
-            f"{user_line()}: {wish} of {self.node.name or 'a traced array'} {show_shape(self._node.spec.shape)} is not "
-            f"known while only shapes are traced. Write a choice as np.where(condition, a, b), and a loop over a "
-            f"number that does not depend on array values. (ut.grad sees values; ut.compile and ut.backprop do not.)"
-        )
+        raise unknown_value(self, wish)
 
     def __bool__(self) -> bool:
         return bool(self._value("the truth value"))
 
     def __float__(self) -> float:
         if self.dtype.kind == "f" and not (self._node.spec.weak and self.node.value is None):
-            raise InPlaceError(
-                f"{user_line()}: float(x), math functions and a[i] = x on a plain NumPy array would lose the "
-                f"derivative of {self.node.name or 'a traced value'}. Use NumPy's functions; make the array with "
-                f"np.stack, or from np.zeros_like of a traced array. To look at the number, use x.item()."
-            )
+            if self.node.value is None or not is_only_looked_at():
+                raise lost_number(self)
         return float(self._value("the number"))
 
     def __format__(self, spec: str) -> str:
@@ -307,7 +301,7 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return int(self._value("the number"))
 
     def __index__(self) -> int:
-        return int(self._value("the number").__index__())
+        return operator.index(self._value("the number"))
 
     def item(self) -> Any:
         """The one number, where values are known."""
@@ -321,12 +315,24 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is None and self.node.value is not None:
+            return round(float(self.node.value))
+        return np.round(self, digits or 0)  # type: ignore[call-overload]
+
+    def __trunc__(self) -> int:
+        return math.trunc(float(self._value("the number")))
+
+    def __floor__(self) -> int:
+        return math.floor(float(self._value("the number")))
+
+    def __ceil__(self) -> int:
+        return math.ceil(float(self._value("the number")))
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise InPlaceError(
-            f"{user_line()}: a traced value cannot become a plain NumPy array (np.array, np.asarray, or writing it "
-            f"into one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, "
-            f"or start from np.zeros_like of a traced array."
-        )
+        if self.dtype.kind != "f" and self.node.value is not None:
+            return np.array(self.node.value, dtype)  # an index or a truth value: there is no derivative to lose
+        raise lost_array(self)
 
     def __repr__(self) -> str:
         what = self.node.value if self.node.value is not None else self._node.spec
@@ -337,7 +343,10 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     # -- indexing ---------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        part = P.index(self, key)
+        try:
+            part = P.index(self, key)
+        except UnsupportedError:
+            raise unknown_count(self) from None
         if not part._node.spec.shape and (key is Ellipsis or (isinstance(key, tuple) and _has_ellipsis(key))):
             show_as_array(part, self)
         return part

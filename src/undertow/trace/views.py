@@ -163,7 +163,9 @@ def refresh(tracer: Any) -> None:
 
 def write(tracer: Any, new: Any) -> None:
     """Give an array a new value of the same shape and dtype, and with it the arrays that it is a view of."""
-    chain = [(tracer, _laid_out_like(tracer._node, new.node))]  # nodes, not tracers: x[:] = x[::-1] writes a view of x, which is stale in a moment
+    chain = [
+        (tracer, _laid_out_like(tracer._node, new.node))
+    ]  # nodes, not tracers: x[:] = x[::-1] writes a view of x, which is stale in a moment
     while tracer._view is not None:
         view = tracer._view
         _be_sure(view)
@@ -273,7 +275,9 @@ def _layout(tracer: Any) -> Any:
         if view.op is P.getitem:
             layout = layout[(*put_together(view.params["index"], ()), ...)]
         else:
-            layout = view.op.forward(layout, **{key: resolve(value, {"m": _BATCH}) for key, value in view.params.items()})
+            layout = view.op.forward(
+                layout, **{key: resolve(value, {"m": _BATCH}) for key, value in view.params.items()}
+            )
     return layout
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import DTypeError, ShapeError
+from undertow.errors import DTypeError, ShapeError, UnsupportedError
 from undertow.graph import Node, show_shape
+from undertow.trace.remedy import unknown_count
 from undertow.trace.views import UNSURE, View, forbid, is_number, write
 from undertow.trace.where import user_line
 
@@ -31,7 +32,11 @@ class InPlace:
             template, picks = P.take_apart(self, key)
             if not picks and template == view.params["index"] and view.seen == view.memory.version:
                 return  # the second half of x[i] += v, which was written through the view x[i]
-        self._write(P.update(self, key, value))
+        try:
+            new = P.update(self, key, value)
+        except UnsupportedError:
+            raise unknown_count(self) from None
+        self._write(new)
 
     def _write(self: Any, new: Any) -> Any:
         """Take on a new value, in place: whatever shares the memory changes too."""
