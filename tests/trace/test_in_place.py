@@ -16,8 +16,9 @@ import undertow as ut
 VIEWS = ("tail", "step", "reverse", "column", "new axis", "T", "flat", "ravel", "fold", "swap", "item", "dots", "same")
 COPIES = ("copy", "double", "mask", "list", "square", "take row", "element", "sum")
 WRITES = (
-    "set", "set to other", "add", "scale", "subtract other", "square", "set item", "add to item", "scale masked", "matmul",
-    "set masked", "add to list", "set list", "swap list", "swap items", "rows", "add to part", "set part", "shift", "flat",
+    "set", "set to other", "add", "scale", "subtract other", "square", "set item", "add to item", "scale masked",
+    "matmul", "set masked", "add to list", "set list", "swap list", "swap items", "rows", "add to part", "set part",
+    "shift", "flat",
 )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ from undertow.primitives.shape import (
     transpose,
 )
 from undertow.primitives.special import attach, clip_cotangent, identity, size, stop_gradient
-from undertow.primitives.take import take_along_axis
+from undertow.primitives.take import add_along_axis, take_along_axis
 from undertow.primitives.template import take_apart
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "Traced",
     "absolute",
     "add",
+    "add_along_axis",
     "argmax",
     "argmin",
     "astype",

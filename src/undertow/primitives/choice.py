@@ -57,7 +57,7 @@ def _where(condition: Any, *branches: Any) -> Any:
         raise ArgumentError("np.where takes a condition alone, or a condition and both branches.")
     x, y = branches
     if dtype_of(condition).kind != "b":
-        condition = condition != 0 if isinstance(condition, Traced) else np.asarray(condition, bool)
+        condition = np.not_equal(condition, 0)
     return where(condition, *[np.asarray(v) if isinstance(v, list | tuple) else v for v in (x, y)])
 
 

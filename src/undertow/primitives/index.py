@@ -81,11 +81,12 @@ getitem = Primitive(
 
 
 def add_up(values: Any, key: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
-    """Return zeros with the values added at places that may repeat; many float32 numbers are added as float64."""
+    """Return zeros with the values added at places that may repeat; float32 numbers are added up as float64."""
     values = np.asarray(values)
     size = math.prod(shape)
     many = 4 * values.size > size and values.size > 64  # then the whole array is worth numbering
-    if values.dtype not in (np.float64, np.float32) or (values.dtype == np.float64 and not (many and len(shape) > 1)):
+    narrow = values.dtype in (np.float32, np.float16)
+    if not narrow and (values.dtype != np.float64 or not many or len(shape) == 1):
         result = np.zeros(shape, values.dtype)
         np.add.at(result, key, values)
         return result
@@ -128,9 +129,9 @@ index_add = Primitive(
     latex_flow=(r"{ct}_{{[\cdot]}}",),
     helper='''def add_at(shape, key, values):
     """Zeros with the values added at these places; places that repeat add up."""
-    result = np.zeros(shape, np.asarray(values).dtype)
-    np.add.at(result, key, values)
-    return result''',
+    total = np.zeros(shape)
+    np.add.at(total, key, values)
+    return total.astype(np.asarray(values).dtype)''',
     samples=lambda: [
         Sample(
             (draw(np.shape(getitem.forward(*s.args, **s.params)), 7), *s.args[1:]),
@@ -145,8 +146,8 @@ index_add = Primitive(
 # ---- writing -------------------------------------------------------------------------------------
 
 
-def _last(*picks: Any, index: Template, shape: tuple[int, ...]) -> Any:
-    """Tell which of the elements written at these places are still there afterwards: of those at one place, the last."""
+def _last(*picks: Any, index: Template, shape: Any) -> Any:
+    """Tell which of the elements written at these places remain: of those at one place, the last."""
     key = put_together(index, picks)
     places = np.zeros(shape, np.intp)
     numbers = np.arange(places[key].size).reshape(places[key].shape)
@@ -270,7 +271,7 @@ def fill(x: Any, value: Any) -> Any:
 
 
 def update(x: Any, key: Any, value: Any) -> Any:
-    """Return a copy of x with ``x[key] = value`` done, the value cast to the dtype of x; of repeated places the last wins.
+    """Return a copy of x with ``x[key] = value`` done, cast to the dtype of x; where places repeat, the last one wins.
 
     Raises:
         UnsupportedError: a mask that is traced without values picks the places of more than one value.

@@ -116,7 +116,7 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
 )
 def _putmask(a: Any, mask: Any, values: Any) -> None:
     a = target("np.putmask", a)
-    mask = mask if dtype_of(mask).kind == "b" else mask != 0 if isinstance(mask, Traced) else np.asarray(mask, bool)
+    mask = mask if dtype_of(mask).kind == "b" else np.not_equal(mask, 0)
     spread = stacked(values)
     if total(shape_of(spread)) != 1:
         spread = np.reshape(resized(spread, count(a, "np.putmask")), a.shape)
@@ -138,9 +138,10 @@ def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     base = np.ravel(arr).copy() if axis is None else arr
     shape = shape_of(indices)
     _, _, at = matched(base, indices, axis, "np.put_along_axis")
-    if any(isinstance(size, Dim) for i, size in enumerate(shape_of(base)) if i != at):
+    sizes: Any = [1 if i == at else size for i, size in enumerate(shape_of(base))]
+    if any(isinstance(size, Dim) for size in sizes):
         raise NeedsConcreteSize("np.put_along_axis counts the rows of the batch")
-    key: list[Any] = list(np.indices([1 if i == at else size for i, size in enumerate(shape_of(base))], sparse=True))
+    key: list[Any] = list(np.indices(sizes, sparse=True))
     key[at] = indices
     base[tuple(key)] = stacked(values) if len(shape) else values
     if axis is None:
@@ -224,7 +225,7 @@ def _answer_at(ufunc: np.ufunc, positive: bool = False) -> None:
     answers(method, samples=samples)(at)
 
 
-for _ufunc in (np.multiply, np.maximum, np.minimum, np.negative, np.absolute, np.square, np.exp):
-    _answer_at(_ufunc)
-for _ufunc in (np.divide, np.power, np.sqrt):
-    _answer_at(_ufunc, positive=True)
+_SIGNED: tuple[np.ufunc, ...] = (np.multiply, np.maximum, np.minimum, np.negative, np.absolute, np.square, np.exp)
+_POSITIVE: tuple[np.ufunc, ...] = (np.divide, np.power, np.sqrt)
+for _ufunc in (*_SIGNED, *_POSITIVE):
+    _answer_at(_ufunc, positive=_ufunc in _POSITIVE)

@@ -7,6 +7,7 @@ import linecache
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -112,7 +113,7 @@ def is_only_looked_at() -> bool:
 @lru_cache(maxsize=1024)
 def _only_looked_at(code: CodeType, instruction: int) -> bool:
     path, _ = _find(code, instruction)
-    for inner, outer in zip(path, path[1:], strict=False):
+    for inner, outer in pairwise(path):
         if isinstance(outer, ast.Compare | ast.FormattedValue | ast.Assert):
             return True
         if isinstance(outer, ast.If | ast.While | ast.IfExp) and inner is outer.test:
@@ -126,7 +127,7 @@ def _only_looked_at(code: CodeType, instruction: int) -> bool:
 
 
 _LOOKERS = frozenset(
-    ("print", "format", "str", "repr", "bool", "int", "range", "isnan", "isfinite", "isclose", "allclose")
+    ("print", "format", "str", "repr", "bool", "int", "range", "isnan", "isinf", "isfinite", "isclose", "allclose")
 )
 
 

@@ -77,8 +77,8 @@ def _advice_for(place: Place, inner: ast.AST | None, node: ast.AST) -> str | Non
         return f"Write `np.where({condition(node.test)}, {show(node.body)}, {show(node.orelse)})`."
     if isinstance(node, ast.While):
         return (
-            f"Loop a number of times that does not depend on values, for step in range(n), and keep the old value where "
-            f"the loop would have ended: `x = np.where({condition(node.test)}, new, x)`."
+            f"Loop a number of times that does not depend on values, for step in range(n), and keep the old value "
+            f"where the loop would have ended: `x = np.where({condition(node.test)}, new, x)`."
         )
     if isinstance(node, ast.Assert):
         return "Leave the assertion out, or check the result outside the function."
@@ -113,7 +113,7 @@ def _advice_for_call(node: ast.Call) -> str | None:
         "sorted": f"Write `np.sort(np.stack({args[0]}))`.",
         "any": f"Write `np.any({args[0]})`.",
         "all": f"Write `np.all({args[0]})`.",
-        "int": f"Write `{args[0]}.astype(int)`, or pass the number to the function as an argument that is not an array.",
+        "int": f"Write `{args[0]}.astype(int)`, or use a number that does not depend on array values.",
         "float": f"Write `{args[0]}` itself.",
         "range": "Loop over a number that does not depend on array values.",
         "round": f"Write `np.round({args[0]})`.",
@@ -174,8 +174,8 @@ def unknown_count(tracer: Any) -> UndertowError:
         elif isinstance(statement, ast.Assign) and statement.targets[0] is node:
             way = f"`{array} = np.where({mask}, new, {array})`, where new has the shape of {array}"
     return UnsupportedError(
-        f"{place.start}: how many elements a mask picks of {name_of(tracer)} is not known while only shapes are traced. "
-        f"Write {way}. (ut.grad sees values; ut.backprop does not.)"
+        f"{place.start}: how many elements a mask picks of {name_of(tracer)} is not known while only shapes are "
+        f"traced. Write {way}. (ut.grad sees values; ut.backprop does not.)"
     )
 
 
@@ -255,8 +255,8 @@ def lost_write(tracer: Any, place: Place) -> UndertowError:
     remedy = remedy[0].upper() + remedy[1:]
     if tracer.dtype.kind != "f":
         return ControlFlowError(
-            f"{place.start}: {name} is a plain NumPy array, and the values of {name_of(tracer)} are not known while only "
-            f"shapes are traced. {remedy} (ut.grad sees values; ut.backprop does not.)"
+            f"{place.start}: {name} is a plain NumPy array, and the values of {name_of(tracer)} are not known while "
+            f"only shapes are traced. {remedy} (ut.grad sees values; ut.backprop does not.)"
         )
     return InPlaceError(
         f"{place.start}: {name} is a plain NumPy array, which cannot take traced values: the derivative would be lost. "

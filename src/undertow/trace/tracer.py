@@ -289,9 +289,10 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
         return bool(self._value("the truth value"))
 
     def __float__(self) -> float:
-        if self.dtype.kind == "f" and not (self._node.spec.weak and self.node.value is None):
-            if self.node.value is None or not is_only_looked_at():
-                raise lost_number(self)
+        known = self.node.value is not None
+        is_size = self._node.spec.weak and not known
+        if self.dtype.kind == "f" and not is_size and not (known and is_only_looked_at()):
+            raise lost_number(self)
         return float(self._value("the number"))
 
     def __format__(self, spec: str) -> str:
@@ -318,7 +319,7 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
     def __round__(self, digits: int | None = None) -> Any:
         if digits is None and self.node.value is not None:
             return round(float(self.node.value))
-        return np.round(self, digits or 0)  # type: ignore[call-overload]
+        return np.round(self, digits or 0)
 
     def __trunc__(self) -> int:
         return math.trunc(float(self._value("the number")))
