@@ -70,7 +70,8 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "
         a, axis = np.ravel(a), 0
     at = normalize_axis(axis, len(shape_of(a)))[0]
     if isinstance(indices, int) and mode == "raise" and not isinstance(indices, bool):
-        return index(a, (*(slice(None),) * at, indices))
+        part = index(a, (*(slice(None),) * at, indices))
+        return np.copy(part) if shape_of(part) else part  # NumPy makes no view here
     return index(a, (*(slice(None),) * at, within(indices, shape_of(a)[at], mode, "np.take")))
 
 

@@ -14,6 +14,7 @@ from undertow import trees
 from undertow.errors import EscapedTracerError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Spec
 from undertow.trace.tracer import NotingTrace, Tracer, constant
+from undertow.trace.views import count_as_array
 
 
 @dataclass
@@ -117,7 +118,11 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: frozenset[int]) ->
             inputs.append(node)
             row.append(node)
         arguments.append(row)
-        traced_args.append(rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row]))
+        tracers = [Tracer(x, trace) if isinstance(x, Node) else x for x in row]
+        for leaf, tracer in zip(leaves, tracers, strict=True):
+            if isinstance(leaf, np.ndarray) and not leaf.ndim:
+                count_as_array(tracer)
+        traced_args.append(rebuild(tracers))
     watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
     if watch:
         sys.setprofile(trace.watch_returns)

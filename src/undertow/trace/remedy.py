@@ -91,7 +91,7 @@ def _advice_for(place: Place, inner: ast.AST | None, node: ast.AST) -> str | Non
         quantifier = "any" if sign == "==" else "all"
         return f"Write `np.{quantifier}(np.stack({show(node.comparators[0])}) {sign} {show(node.left)})`."
     if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Slice):
-        return f"Write `np.take({show(node.value)}, {show(node.slice)}, axis=0)`."
+        return f"Write {look_up(place, node.value, node.slice)}."
     if isinstance(node, ast.Subscript):
         return f"Write `np.where(np.arange(len({show(node.value)})) < n, {show(node.value)}, 0)` for a slice up to n."
     if isinstance(node, ast.BoolOp) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)):
@@ -210,7 +210,11 @@ def lost_array(tracer: Any) -> UndertowError:
     if isinstance(node, ast.Subscript):
         if isinstance(node.ctx, ast.Store):
             return lost_write(tracer, place)
-        return _plain_index(tracer, place, node)
+        return _plain_index(tracer, place, node.value, node.slice)
+    if place.calls("take") and isinstance(node, ast.Call) and len(node.args) > 1:
+        return _plain_index(tracer, place, node.args[0], node.args[1])
+    if tracer.dtype.kind != "f":
+        return unknown_value(tracer, "the values")
     if place.calls("array", "asarray", "asanyarray", "ascontiguousarray") and isinstance(node, ast.Call) and node.args:
         argument = node.args[0]
         listed = isinstance(argument, ast.List | ast.Tuple | ast.ListComp)
@@ -226,19 +230,26 @@ def lost_array(tracer: Any) -> UndertowError:
     )
 
 
-def _plain_index(tracer: Any, place: Place, node: ast.Subscript) -> UndertowError:
+def _plain_index(tracer: Any, place: Place, table: ast.AST, index: ast.AST) -> UndertowError:
     """Make the error for ``table[labels]``, where the table is a plain array: NumPy does not ask the index."""
-    table, index = show(node.value), show(node.slice)
-    if isinstance(node.value, ast.Call) and called(node.value) in ("eye", "identity") and node.value.args:
-        way = f"`ut.one_hot({index}, {show(node.value.args[0])})`, or `np.take({table}, {index}, axis=0)`"
-    elif isinstance(node.slice, ast.Tuple | ast.Slice):
-        way = f"np.take, or make {table} an argument of the function"
-    else:
-        way = f"`np.take({table}, {index}, axis=0)`"
     return ControlFlowError(
-        f"{place.start}: {table} is a plain NumPy array, and the values of its index {name_of(tracer)} are not known "
-        f"while only shapes are traced. Write {way}. (ut.grad sees values; ut.backprop does not.)"
+        f"{place.start}: {show(table)} is a plain NumPy array, and the values of its index {name_of(tracer)} are not "
+        f"known while only shapes are traced. Write {look_up(place, table, index)}. (ut.grad sees values; ut.backprop "
+        f"does not.)"
     )
+
+
+def look_up(place: Place, table: ast.AST, index: ast.AST) -> str:
+    """Say how to look rows up in a plain array or list by positions that are traced."""
+    if isinstance(table, ast.Call) and called(table) in ("eye", "identity") and table.args:
+        return f"`ut.one_hot({show(index)}, {show(table.args[0])})`"
+    argument = f"pass {show(table)} to the function as an argument"
+    if isinstance(index, ast.Tuple | ast.Slice):
+        return f"the index for a traced array: {argument}"
+    value = place.value(table)
+    rows = len(value) if isinstance(value, np.ndarray | list) else f"len({show(table)})"
+    array = f"np.array({show(table)})" if isinstance(value, list) or isinstance(table, ast.List) else show(table)
+    return f"`ut.one_hot({show(index)}, {rows}) @ {array}`, or {argument}"
 
 
 def lost_write(tracer: Any, place: Place) -> UndertowError:

@@ -208,7 +208,9 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, P.Traced):
             if function in _LIKE and isinstance(result, Tracer) and isinstance(args[0], Tracer):
                 lie_like(result, args[0])
             return result
-        except UnsupportedError as error:
+        except NeedsConcreteSize:
+            raise
+        except UndertowError as error:
             line = user_line()
             raise error if line is None or line in str(error) else type(error)(f"{line}: {error}") from None
         except TypeError as error:

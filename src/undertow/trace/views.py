@@ -87,7 +87,7 @@ def is_number(tracer: Any) -> bool | None:
     if node.spec.weak:
         return True
     if node.op is INPUT or node.op is CONSTANT:
-        return None if node.value is None else not isinstance(node.value, np.ndarray)
+        return tracer._memory is None if node.value is None else not isinstance(node.value, np.ndarray)
     op = node.op
     if op is P.getitem or op.name in _REDUCTIONS or (op.numpy and op is not P.identity):
         return True
@@ -140,6 +140,11 @@ def show_as_array(part: Any, base: Any) -> None:
             base._memory = Memory(base._node)
         view = View(base, P.getitem, (), node.params, True)
         part._view, part._memory = view, view.memory
+
+
+def count_as_array(tracer: Any) -> None:
+    """Note that an argument is a 0-d array, and no number, although its shape does not tell."""
+    tracer._memory = Memory(tracer._node)
 
 
 def refresh(tracer: Any) -> None:

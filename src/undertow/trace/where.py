@@ -14,7 +14,7 @@ import numpy as np
 import optree
 
 from undertow import primitives as P
-from undertow.errors import DTypeError, ShapeError, UndertowError
+from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError
 from undertow.graph import show_shape
 
 _HERE = str(Path(__file__).parent.parent)
@@ -93,7 +93,6 @@ def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[st
         code = primitive.spell(*[P.Code(n) for n in names], out=None, ndim=P.spec_of(args[0]).ndim, **params).text
     except Exception:  # an operation whose spelling needs its result
         code = primitive.name
-    kind = (
-        type(error) if isinstance(error, UndertowError) else ShapeError if isinstance(error, ValueError) else DTypeError
-    )
+    kinds = {IndexError: PositionError, ValueError: ShapeError}
+    kind = type(error) if isinstance(error, UndertowError) else kinds.get(type(error), DTypeError)
     return kind(f"{code}{where}: {user_shapes(args, frame)}: {error}")
