@@ -213,7 +213,7 @@ def _positions(m: int, shape: Any, template: Any, picks: tuple[Any, ...], flags:
         if isinstance(entry, Pick) or (isinstance(entry, int) and not isinstance(entry, bool)):
             at = parts if not stands else at
             stands.append(i)
-        else:
+        elif entry is not Ellipsis:
             parts += 1
     together = stands == list(range(stands[0], stands[-1] + 1))
     return np.moveaxis(found, at if together else 0, 0)

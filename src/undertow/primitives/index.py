@@ -48,7 +48,8 @@ _KEYS: tuple[tuple[tuple[int, ...], Any], ...] = (
     ((3, 4), np.ix_([2, 0], [1, 1, 3])), ((2, 3, 4), (_MASK, np.array([0, 1, 2, 0]))), ((2, 3), True),
     ((2, 3), (slice(None), False)), ((3,), []), ((4, 3), np.array([True, False, True, True])), ((), ()), ((), None),
     ((2, 3, 4), (slice(None), np.array([2, 0]), None, 1)), ((2, 3), np.array([[0, 0], [1, 0]])), ((), (True, None)),
-    ((2, 3, 4), np.s_[1, ..., ::-1]), ((4,), np.array([False] * 4)), ((3,), np.array([-1, 2, 0])),
+    ((2, 3, 4), np.s_[1, ..., ::-1]), ((2, 3, 4), (slice(None), np.array([0, 2, 1]), ..., np.array([3, 0, 0]))),
+    ((4,), np.array([False] * 4)), ((3,), np.array([-1, 2, 0])),
 )  # fmt: skip
 
 

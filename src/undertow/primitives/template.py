@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
-from undertow.errors import PositionError, UnsupportedError
+from undertow.errors import PositionError, ShapeError, UnsupportedError
 from undertow.graph import Dim, NeedsConcreteSize, Shape, Size, broadcast_shapes, show_shape
 from undertow.primitives.record import Code, Traced, dtype_of, shape_of, spec_of
 
@@ -33,7 +34,7 @@ class Pick:
     number: int
 
 
-Entry = int | bool | None | Slice | Pick  # a bool is a mask of no axes: it adds an axis of size 1 or 0
+Entry = int | bool | None | EllipsisType | Slice | Pick  # a bool is a mask of no axes: it adds an axis of size 1 or 0
 Template = tuple[Entry, ...]
 
 _FULL = Slice()
@@ -61,16 +62,19 @@ def take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
     if used > len(shape):
         raise PositionError(f"{used} indices for {show_shape(shape)}, which has {len(shape)} axes.")
     where = next((i for i, e in enumerate(entries) if e is Ellipsis), len(entries))
-    entries[where : where + 1] = [slice(None)] * (len(shape) - used)
-    if any(e is Ellipsis for e in entries):
+    gap = [slice(None)] * (len(shape) - used)
+    if any(e is Ellipsis for e in entries[where + 1 :]):
         raise PositionError("an index can only have a single ellipsis ('...').")
+    if gap or where == len(entries):
+        entries[where : where + 1] = gap
+    # An ellipsis that stands for no axis stays: arrays of positions on both its sides are not together.
     template: list[Entry] = []
     picks: list[Any] = []
     axis = 0
     for e in entries:
         if isinstance(e, slice):
             template.append(Slice(*[None if v is None else v.__index__() for v in (e.start, e.stop, e.step)]))
-        elif e is None or isinstance(e, bool | int):
+        elif e is None or e is Ellipsis or isinstance(e, bool | int):
             template.append(e)
         elif isinstance(e, Traced) and dtype_of(e).kind in "iu":
             template.append(Pick(len(picks)))
@@ -83,6 +87,8 @@ def take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
             template.append(Pick(len(picks)))
             picks.append(e.astype(np.intp))
         axis += _axes_used(e)
+    if not is_copy(tuple(template)):
+        template = [e for e in template if e is not Ellipsis]
     return tuple(template), picks
 
 
@@ -170,6 +176,8 @@ def indexed_shape(shape: Shape, template: Template, picks: tuple[Shape, ...]) ->
         if e is None:
             parts.append(1)
             continue
+        if e is Ellipsis:
+            continue
         if not isinstance(e, bool):
             size = next(sizes)
             if isinstance(e, Slice):
@@ -186,7 +194,10 @@ def indexed_shape(shape: Shape, template: Template, picks: tuple[Shape, ...]) ->
     together = places == list(range(places[0], places[-1] + 1))
     at = (first or 0) if together else 0
     picks = (*picks, *[(int(e),) for e in template if isinstance(e, bool)])
-    return (*parts[:at], *broadcast_shapes(*picks), *parts[at:])
+    try:
+        return (*parts[:at], *broadcast_shapes(*picks), *parts[at:])
+    except ShapeError as error:
+        raise PositionError(f"arrays of positions do not broadcast against each other: {error}") from None
 
 
 def _check_position(e: int, size: Size) -> None:
@@ -206,7 +217,7 @@ def _sliced(size: Size, e: Slice) -> Size:
 
 def spell_key(template: Template, picks: tuple[Code, ...]) -> str:
     """Write an index; trailing full slices are left out."""
-    entries = [picks[e.number].text if isinstance(e, Pick) else str(e) for e in template]
+    entries = [picks[e.number].text if isinstance(e, Pick) else "..." if e is ... else str(e) for e in template]
     while len(entries) > 1 and entries[-1] == ":":
         entries.pop()
     return ", ".join(entries) or "()"
