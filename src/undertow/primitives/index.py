@@ -87,15 +87,13 @@ def add_up(values: Any, key: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     size = math.prod(shape)
     many = 4 * values.size > size and values.size > 64  # then the whole array is worth numbering
     narrow = values.dtype in (np.float32, np.float16)
-    if not narrow and (values.dtype != np.float64 or not many or len(shape) == 1):
-        result = np.zeros(shape, values.dtype)
-        np.add.at(result, key, values)
-        return result
-    if many:
+    if many and len(shape) > 1 and (narrow or values.dtype == np.float64):
         places = np.arange(size).reshape(shape)[key]
         return np.bincount(places.ravel(), values.ravel(), size).astype(values.dtype, copy=False).reshape(shape)
-    wide = np.zeros(shape)
-    np.add.at(wide, key, values.astype(np.float64))
+    wide = np.zeros(shape, np.float64 if narrow else values.dtype)
+    np.add.at(wide, key, values.astype(wide.dtype, copy=False))  # NumPy is slow where the dtypes differ
+    if not narrow or many:
+        return wide.astype(values.dtype, copy=False)
     result = np.zeros(shape, values.dtype)
     result[key] = wide[key]
     return result
@@ -131,7 +129,7 @@ index_add = Primitive(
     helper='''def add_at(shape, key, values):
     """Zeros with the values added at these places; places that repeat add up."""
     total = np.zeros(shape)
-    np.add.at(total, key, values)
+    np.add.at(total, key, np.asarray(values, total.dtype))
     return total.astype(np.asarray(values).dtype)''',
     samples=lambda: [
         Sample(

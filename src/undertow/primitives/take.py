@@ -139,7 +139,7 @@ add_along_axis: Primitive = Primitive(
     key = list(np.indices(indices.shape, sparse=True))
     key[axis] = indices
     total = np.zeros(shape)
-    np.add.at(total, tuple(key), values)
+    np.add.at(total, tuple(key), np.asarray(values, total.dtype))
     return total.astype(values.dtype)''',
     samples=lambda: [
         Sample(
