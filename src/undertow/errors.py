@@ -40,7 +40,7 @@ class ControlFlowError(UndertowError, TypeError):
 
 
 class InPlaceError(UndertowError, RuntimeError):
-    """An in-place write that would alias a view: refused, because its gradient would be wrong."""
+    """A write, or a conversion to a plain number or array, that would lose a derivative or make it wrong."""
 
 
 class EscapedTracerError(UndertowError, RuntimeError):
