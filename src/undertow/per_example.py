@@ -250,18 +250,6 @@ def _index_update(m: int, node: Node, flags: list[bool], x: Any, v: Any, *picks:
     return np.reshape(result, (m, *shape))
 
 
-def _along_positions(m: int, node: Node, flags: list[bool], x: Any, where: Any) -> Any:
-    """Take, or add up, along an axis by positions: both arguments get the axis of examples."""
-    both = [
-        value if flag else np.broadcast_to(value, (m, *np.shape(value)))
-        for value, flag in zip((x, where), flags, strict=True)
-    ]
-    params = {**node.params, "axis": node.params["axis"] + 1}
-    if "shape" in params:
-        params["shape"] = (m, *params["shape"])
-    return node.op.forward(*both, **params)
-
-
 RULES: dict[P.Primitive, Batch] = {
     P.matmul: _matmul,
     P.reshape: _reshape,
@@ -273,8 +261,6 @@ RULES: dict[P.Primitive, Batch] = {
     P.astype: _plain,
     P.one_hot_rows: _plain,
     P.getitem: _getitem,
-    P.take_along_axis: _along_positions,
-    P.add_along_axis: _along_positions,
     P.index_add: _index_add,
     P.index_update: _index_update,
 }

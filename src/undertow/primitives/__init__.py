@@ -1,6 +1,7 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
 from undertow.primitives import choice as choice
+from undertow.primitives import take as take
 from undertow.primitives import write as write
 from undertow.primitives.arithmetic import (
     absolute,
@@ -53,7 +54,6 @@ from undertow.primitives.shape import (
     transpose,
 )
 from undertow.primitives.special import attach, clip_cotangent, identity, size, stop_gradient
-from undertow.primitives.take import add_along_axis, take_along_axis
 from undertow.primitives.template import take_apart
 
 __all__ = [
@@ -72,7 +72,6 @@ __all__ = [
     "Traced",
     "absolute",
     "add",
-    "add_along_axis",
     "argmax",
     "argmin",
     "astype",
@@ -131,7 +130,6 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum_",
-    "take_along_axis",
     "take_apart",
     "tanh",
     "transpose",

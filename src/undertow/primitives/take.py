@@ -8,9 +8,8 @@ import numpy as np
 
 from undertow.errors import PositionError, ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, Shape, Spec, broadcast_shapes, show_shape
-from undertow.primitives.index import add_up, index
+from undertow.primitives.index import index
 from undertow.primitives.record import (
-    NO_GRADIENT,
     Code,
     Primitive,
     Sample,
@@ -78,20 +77,6 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "
 # ---- along an axis -------------------------------------------------------------------------------
 
 
-def _along(indices: Any, axis: int) -> tuple[Any, ...]:
-    key = list(np.indices(np.shape(indices), sparse=True))
-    key[axis] = indices
-    return tuple(key)
-
-
-def _infer_along(x: Spec, indices: Spec, axis: int) -> Spec:
-    if len(x.shape) != len(indices.shape):
-        raise ShapeError(
-            f"{show_shape(x.shape)} and positions of shape {show_shape(indices.shape)} differ in their number of axes."
-        )
-    return Spec(indices.shape, x.dtype)
-
-
 def _along_samples() -> list[Sample]:
     return [
         Sample((draw(shape, 4), np.array(indices)), {"axis": axis}, f"{shape} along {axis}")
@@ -104,52 +89,6 @@ def _along_samples() -> list[Sample]:
             ((1,), [0, 0], 0),
         )
     ] + [Sample((draw((0, 3), 4), np.zeros((0, 2), int)), {"axis": 1}, "an empty axis")]
-
-
-take_along_axis: Primitive = Primitive(
-    name="take_along_axis",
-    forward=lambda x, indices, axis: np.take_along_axis(x, indices, axis),
-    infer=_infer_along,
-    vjps=(
-        lambda ct, out, x, indices, axis: add_along_axis(ct, indices, axis=axis, shape=shape_of(x)),
-        NO_GRADIENT,
-    ),
-    spell=lambda x, indices, *, axis, **_: Code(f"np.take_along_axis({x.text}, {indices.text}, axis={axis})"),
-    text="{0}[…]",
-    latex=r"{0}_{{[\cdot]}}",
-    flow=("{ct} put back where it was picked, zeros elsewhere", ""),
-    latex_flow=(r"\operatorname{{put}}({ct})", ""),
-    samples=_along_samples,
-)
-
-add_along_axis: Primitive = Primitive(
-    name="add_along_axis",
-    forward=lambda values, indices, axis, shape: add_up(values, _along(indices, axis), shape),
-    infer=lambda values, indices, axis, shape: Spec(shape, values.dtype),
-    vjps=(lambda ct, out, values, indices, axis, shape: take_along_axis(ct, indices, axis=axis), NO_GRADIENT),
-    spell=lambda values, indices, *, axis, shape, **_: Code(
-        f"add_along_axis({show_shape(shape)}, {indices.text}, {values.text}, axis={axis})"
-    ),
-    text="put({0})",
-    latex=r"\operatorname{{put}}({0})",
-    flow=("{ct}[…]", ""),
-    latex_flow=(r"{ct}_{{[\cdot]}}", ""),
-    helper='''def add_along_axis(shape, indices, values, axis):
-    """Zeros with the values added at these positions along an axis; places that repeat add up."""
-    key = list(np.indices(indices.shape, sparse=True))
-    key[axis] = indices
-    total = np.zeros(shape)
-    np.add.at(total, tuple(key), np.asarray(values, total.dtype))
-    return total.astype(values.dtype)''',
-    samples=lambda: [
-        Sample(
-            (draw(np.shape(s.args[1]), 5), s.args[1]),
-            {**s.params, "shape": np.shape(s.args[0])},
-            s.note,
-        )
-        for s in _along_samples()
-    ],
-)
 
 
 def matched(arr: Any, indices: Any, axis: Any, function: str) -> tuple[Any, Any, int]:
@@ -168,6 +107,15 @@ def matched(arr: Any, indices: Any, axis: Any, function: str) -> tuple[Any, Any,
         _spread(indices, (*both[:at], own[at], *both[at + 1 :]), arr),
         at,
     )
+
+
+def along(indices: Any, axis: int, function: str) -> tuple[Any, ...]:
+    """Return the index that picks by positions along one axis, and each its own place on the others."""
+    sizes: Any = shape_of(indices)
+    if any(isinstance(size, Dim) for i, size in enumerate(sizes) if i != axis):
+        raise NeedsConcreteSize(f"{function} counts the rows of the batch")
+    rest = [1 if i == axis else size for i, size in enumerate(sizes)]
+    return (*np.indices(rest, sparse=True)[:axis], indices, *np.indices(rest, sparse=True)[axis + 1 :])
 
 
 def _spread(x: Any, shape: Shape, other: Any) -> Any:
@@ -191,7 +139,7 @@ def _spread(x: Any, shape: Shape, other: Any) -> Any:
 )
 def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     arr, indices, at = matched(arr, indices, axis, "np.take_along_axis")
-    return take_along_axis(arr, indices, axis=at)
+    return index(arr, along(indices, at, "np.take_along_axis"))
 
 
 # ---- choose --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from undertow.primitives.choice import condition_value
 from undertow.primitives.index import fill, index, index_add, stacked
 from undertow.primitives.record import Sample, Traced, answers, dtype_of, name_of, shape_of
 from undertow.primitives.sampling import draw
-from undertow.primitives.take import matched, within
+from undertow.primitives.take import along, matched, within
 from undertow.primitives.template import indexed_shape, known_value, put_together, take_apart
 
 
@@ -136,14 +136,8 @@ def _putmask(a: Any, mask: Any, values: Any) -> None:
 def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     arr = target("np.put_along_axis", arr)
     base = np.ravel(arr).copy() if axis is None else arr
-    shape = shape_of(indices)
-    _, _, at = matched(base, indices, axis, "np.put_along_axis")
-    sizes: Any = [1 if i == at else size for i, size in enumerate(shape_of(base))]
-    if any(isinstance(size, Dim) for size in sizes):
-        raise NeedsConcreteSize("np.put_along_axis counts the rows of the batch")
-    key: list[Any] = list(np.indices(sizes, sparse=True))
-    key[at] = indices
-    base[tuple(key)] = stacked(values) if len(shape) else values
+    _, spread, at = matched(base, indices, axis, "np.put_along_axis")
+    base[along(spread, at, "np.put_along_axis")] = stacked(values)
     if axis is None:
         arr[...] = np.reshape(base, arr.shape)
 
