@@ -172,7 +172,7 @@ def test_a_wrong_gradient_is_told_by_the_exit_code(undertow):
         ("net.py:nosuch", "the file has no function 'nosuch'. It has loss"),
         ("net.py", "which function? Name it after a colon"),
         ("nofile.py:loss", "there is no such file"),
-        ("net.py:branching", "net.py:11: the truth value"),
+        ("net.py:branching", "net.py:11, `if np.sum(X) > 0:`: the truth value"),
         ("net.py:vector", "an array of shape (m, 4), not one number"),
         ("net.py:broken", "net.py:19: NameError: name 'undefined_name' is not defined"),
         ("net.py:unknown", "net.py:22: np.fft.fft cannot be traced yet"),

@@ -160,11 +160,17 @@ def _restrict(
     shape = np.shape(leaves[k])
 
     def loss(flat: np.ndarray) -> Any:
-        new = list(leaves)
-        new[k] = flat.reshape(shape) if shape else flat[0]
-        return f(*args[:i], rebuild(new), *args[i + 1 :])
+        new = [_own(leaf) for leaf in leaves]
+        new[k] = flat.reshape(shape).copy() if shape else flat[0]
+        others = [trees.map_leaves(_own, arg) for arg in args]
+        return f(*others[:i], rebuild(new), *others[i + 1 :])
 
     return loss
+
+
+def _own(leaf: Any) -> Any:
+    """Copy an array: a function may write to its arguments, and is called many times here."""
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def _to_float64(leaf: Any) -> Any:

@@ -15,6 +15,10 @@ class ShapeError(UndertowError, ValueError):
     """Two shapes do not fit together; the message holds both and the remedy."""
 
 
+class PositionError(ShapeError, IndexError):
+    """An index beyond the end of its axis, or one that does not fit the axes at all."""
+
+
 class DTypeError(UndertowError, TypeError):
     """A dtype that cannot be differentiated (an integer) or is out of scope (complex, object)."""
 
@@ -40,7 +44,7 @@ class ControlFlowError(UndertowError, TypeError):
 
 
 class InPlaceError(UndertowError, RuntimeError):
-    """An in-place write that would alias a view: refused, because its gradient would be wrong."""
+    """A write, or a conversion to a plain number or array, that would lose a derivative or make it wrong."""
 
 
 class EscapedTracerError(UndertowError, RuntimeError):

@@ -16,7 +16,7 @@ from undertow import trees
 from undertow.api import backprop, input_values
 from undertow.errors import ShapeError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node
-from undertow.primitives.index import Pick, put_together
+from undertow.primitives.template import Pick, put_together
 from undertow.trace import is_array_like
 
 Batch = Callable[..., Any]  # rule(m, node, flags, *values) -> value with m in front; flags: which values have it
@@ -217,7 +217,7 @@ def _positions(m: int, shape: Any, template: Any, picks: tuple[Any, ...], flags:
         if isinstance(entry, Pick) or (isinstance(entry, int) and not isinstance(entry, bool)):
             at = parts if not stands else at
             stands.append(i)
-        else:
+        elif entry is not Ellipsis:
             parts += 1
     together = stands == list(range(stands[0], stands[-1] + 1))
     return np.moveaxis(found, at if together else 0, 0)

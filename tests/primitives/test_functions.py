@@ -49,8 +49,10 @@ class Call:
         """The results, as a flat list."""
         leaves = list(self.leaves)
         for i, array in zip(self.places, arrays, strict=True):
-            leaves[i] = array
-        return trees.flatten(self.function(*self.rebuild(leaves), **self.params))[0]
+            leaves[i] = np.copy(array) if isinstance(array, np.ndarray) else array
+        args = self.rebuild(leaves)
+        result = self.function(*args, **self.params)
+        return trees.flatten(args[0] if result is None else result)[0]  # None: it wrote into its first argument
 
     def scalar(self, *arrays: Any) -> Any:
         """Weights times the float results, squared a little: smooth, and no element goes unseen."""
@@ -67,6 +69,18 @@ class Call:
         if not any(array.size for array in self.arrays):
             return False
         return any(np.asarray(out).dtype.kind == "f" and np.size(out) for out in self(*self.arrays))
+
+
+def values_of(call: Call, arrays: list[Any]) -> list[Any]:
+    """The results while values are known, for a function whose result's shape depends on them."""
+    found: list[Any] = []
+
+    def keep(*xs: Any) -> Any:
+        found.extend(out.node.value if isinstance(out, Traced) else out for out in call(*xs))
+        return sum(np.sum(x) for x in xs)
+
+    ut.grad(keep)(*arrays)
+    return found
 
 
 def differentiable(answer: Answer, sample: Sample) -> Call:
@@ -96,9 +110,14 @@ def test_the_value_is_numpys(answer: Answer, sample: Sample) -> None:
             value, _ = ut.value_and_grad(call.scalar)(*arrays)
             np.testing.assert_allclose(value, call.scalar(*arrays), rtol=1e-12 if dtype is np.float64 else 2e-5)
             continue
-        traced = trace_function(call, arrays)
-        verify(traced.graph)
-        found = traced.rebuild(evaluate(traced.graph, arrays))
+        try:
+            traced = trace_function(call, arrays)
+        except ut.UnsupportedError as error:
+            assert "not known" in str(error)  # the shape of the result depends on values
+            found = values_of(call, arrays)
+        else:
+            verify(traced.graph)
+            found = traced.rebuild(evaluate(traced.graph, arrays))
         assert len(found) == len(wanted)
         for a, b in zip(found, wanted, strict=True):
             assert np.shape(a) == np.shape(b)
@@ -155,7 +174,11 @@ def test_the_emitted_source_computes_the_gradient(answer: Answer, sample: Sample
         pytest.skip("there is no source where the shapes depend on values")
     places = tuple(range(len(call.arrays)))
     wanted = ut.grad(call.scalar, wrt=places)(*call.arrays)
-    bp = ut.backprop(call.scalar, *call.arrays, wrt=places)
+    try:
+        bp = ut.backprop(call.scalar, *call.arrays, wrt=places)
+    except ut.UnsupportedError as error:
+        assert "not known" in str(error)
+        pytest.skip("the shape of its result depends on values")
     _, cache = bp.forward(*call.arrays)
     for a, b in zip(bp.backward(cache), wanted, strict=True):
         assert np.shape(a) == b.shape

@@ -10,8 +10,8 @@ from typing import Any
 
 from undertow.emit.literals import write_number
 from undertow.graph import CONSTANT, Dim, Node
-from undertow.primitives.index import spell_key
 from undertow.primitives.record import Code
+from undertow.primitives.template import spell_key
 
 _FIELDS = 0xE000  # private characters stand for the fields of a template while it is taken apart
 _OPENING, _CLOSING = "([{", ")]}"

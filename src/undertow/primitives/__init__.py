@@ -1,6 +1,7 @@
 """The operations: one record each, one family a file. Importing a family registers its records."""
 
 from undertow.primitives import bessel as bessel
+from undertow.primitives import choice as choice
 from undertow.primitives import close as close
 from undertow.primitives import correlation as correlation
 from undertow.primitives import counting as counting
@@ -16,9 +17,11 @@ from undertow.primitives import quantile as quantile
 from undertow.primitives import remainder as remainder
 from undertow.primitives import signal as signal
 from undertow.primitives import split as split
+from undertow.primitives import take as take
 from undertow.primitives import trigonometric as trigonometric
 from undertow.primitives import ufunc_methods as ufunc_methods
 from undertow.primitives import unwrap as unwrap
+from undertow.primitives import write as write
 from undertow.primitives.arithmetic import (
     absolute,
     add,
@@ -81,6 +84,7 @@ from undertow.primitives.shape import astype, broadcast_to, expand_dims, reshape
 from undertow.primitives.singular import svd_s, svd_u, svd_vt, svdvals
 from undertow.primitives.softmax_family import log_softmax, logsumexp, softmax
 from undertow.primitives.special import attach, clip_cotangent, identity, positions, size, stop_gradient
+from undertow.primitives.template import take_apart
 from undertow.primitives.vectors import cross, kron
 from undertow.primitives.windows import add_windows, sliding_windows
 
@@ -197,6 +201,7 @@ __all__ = [
     "svd_u",
     "svd_vt",
     "svdvals",
+    "take_apart",
     "tanh",
     "tensordot",
     "tile",

@@ -18,11 +18,12 @@ from undertow.primitives.record import (
     answers,
     call_axis,
     infer_like,
+    known_value,
     normalize_axis,
     shape_of,
 )
 from undertow.primitives.sampling import calls, draw
-from undertow.primitives.shape import _ravel, as_size, known_value, reshape
+from undertow.primitives.shape import _ravel, as_size, reshape
 
 MOST_WRITTEN = 64  # positions written into a line of source; more of them are an array of positions
 

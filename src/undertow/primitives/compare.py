@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import UnsupportedError
 from undertow.graph import Spec, broadcast_shapes
 from undertow.primitives.elementwise import elementwise
 from undertow.primitives.record import (
@@ -19,7 +18,6 @@ from undertow.primitives.record import (
     Sample,
     Spelling,
     Traced,
-    answers,
     call,
     infer_ufunc,
     promote,
@@ -203,13 +201,3 @@ def keep(condition: Any, ct: Any) -> Any:
         return np.where(condition, ct, 0)
     product = ct * condition  # several times as fast as np.where, and the same unless ∞ or NaN is multiplied by 0
     return np.where(condition, ct, 0) if np.isnan(np.sum(product)) else product
-
-
-@answers(np.where, samples=_where_samples)
-def _where(condition: Any, *branches: Any) -> Any:
-    if len(branches) != 2:
-        raise UnsupportedError(
-            "np.where(condition) returns as many indices as there are true elements: no shape to trace. "
-            "Write np.where(condition, a, b)."
-        )
-    return where(condition, *branches)

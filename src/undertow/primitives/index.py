@@ -2,183 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
 from typing import Any
 
 import numpy as np
 
-from undertow.errors import ArgumentError, ShapeError, UnsupportedError
-from undertow.graph import Dim, NeedsConcreteSize, Shape, Size, Spec, broadcast_shapes, show_shape
+from undertow.errors import ArgumentError, PositionError, ShapeError
+from undertow.graph import Shape, Spec, broadcast_shapes, show_shape, total
 from undertow.primitives.record import (
     NO_GRADIENT,
     Code,
     Primitive,
     Sample,
     Traced,
-    answers,
     dtype_of,
-    normalize_axis,
-    refuse,
+    known_value,
     shape_of,
-    spec_of,
 )
 from undertow.primitives.sampling import draw
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A slice that can be hashed."""
-
-    start: int | None = None
-    stop: int | None = None
-    step: int | None = None
-
-    def __str__(self) -> str:
-        ends = [("" if e is None else str(e)) for e in (self.start, self.stop)]
-        return ":".join(ends if self.step is None else [*ends, str(self.step)])
-
-
-@dataclass(frozen=True)
-class Pick:
-    """The place of an array of positions; the array itself is an input of the operation."""
-
-    number: int
-
-
-Entry = int | None | Slice | Pick
-Template = tuple[Entry, ...]
-
-
-def take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
-    """Split an index into a hashable template with an entry per axis, and the arrays of positions in it.
-
-    Raises:
-        UnsupportedError: a mask that is traced: which elements it picks is not known.
-    """
-    entries = list(key) if isinstance(key, tuple) else [key]
-    used = sum(_axes_used(e) for e in entries)
-    ndim = len(shape_of(x))
-    if used > ndim:
-        raise ShapeError(f"{used} indices for {show_shape(shape_of(x))}, which has {ndim} axes.")
-    rest = [slice(None)] * (ndim - used)
-    where = next((i for i, e in enumerate(entries) if e is Ellipsis), len(entries))
-    entries[where : where + 1] = rest
-    template: list[Entry] = []
-    picks: list[Any] = []
-    for e in entries:
-        if isinstance(e, slice):
-            template.append(Slice(*[None if v is None else v.__index__() for v in (e.start, e.stop, e.step)]))
-        elif e is None:
-            template.append(None)
-        elif isinstance(e, Traced) and dtype_of(e).kind == "b":
-            value = getattr(getattr(e, "node", None), "value", None)
-            if value is None:
-                raise UnsupportedError(
-                    "how many elements a traced mask picks is not known from shapes alone. Write np.where(mask, x, 0)."
-                )
-            picks, template = _add_mask(value, picks, template)
-        elif isinstance(e, int | np.integer) and not isinstance(e, bool | np.bool_):
-            template.append(int(e))
-        elif isinstance(e, Traced) and dtype_of(e).kind in "iu":
-            template.append(Pick(len(picks)))
-            picks.append(e)
-        else:
-            array = np.asarray(e)
-            if array.dtype.kind == "b":
-                picks, template = _add_mask(array, picks, template)
-            elif array.dtype.kind in "iu" or not array.size:
-                template.append(Pick(len(picks)))
-                picks.append(array.astype(np.intp))
-            else:
-                raise ArgumentError(f"an index must be integers, slices or truth values, not {array.dtype}.")
-    return tuple(template), picks
-
-
-def _axes_used(e: Any) -> int:
-    if e is None or e is Ellipsis:
-        return 0
-    if isinstance(e, slice | int | np.integer) or spec_of(e).dtype.kind != "b":
-        return 1
-    return len(shape_of(e))
-
-
-def _add_mask(mask: Any, picks: list[Any], template: list[Entry]) -> tuple[list[Any], list[Entry]]:
-    places = np.nonzero(mask)
-    return [*picks, *places], [*template, *(Pick(len(picks) + i) for i in range(len(places)))]
-
-
-def put_together(template: Template, picks: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Make the index that NumPy takes."""
-    return tuple(
-        picks[e.number] if isinstance(e, Pick) else slice(e.start, e.stop, e.step) if isinstance(e, Slice) else e
-        for e in template
-    )
-
-
-def indexed_shape(shape: Shape, template: Template, picks: tuple[Shape, ...]) -> Shape:
-    """Return the shape of ``x[index]``.
-
-    Raises:
-        ShapeError: a position beyond the end of its axis.
-        NeedsConcreteSize: part of a symbolic axis is asked for.
-    """
-    parts: list[Size] = []
-    places: list[int] = []  # where positions stand among the entries; an int beside arrays counts as one
-    sizes: Iterator[Size] = iter(shape)
-    advanced = bool(picks)
-    first: int | None = None
-    for i, e in enumerate(template):
-        if e is None:
-            parts.append(1)
-            continue
-        size = next(sizes)
-        if isinstance(e, Slice):
-            parts.append(_sliced(size, e))
-            continue
-        if isinstance(e, int):
-            if isinstance(size, Dim) and e != 0:
-                raise NeedsConcreteSize(f"whether position {e} exists depends on the batch size")
-            if not isinstance(size, Dim) and not -size <= e < size:
-                raise ShapeError(f"position {e} is beyond an axis of size {size}.")
-            if not advanced:
-                continue
-        first = len(parts) if first is None else first
-        places.append(i)
-    if not advanced:
-        return tuple(parts)
-    together = places == list(range(places[0], places[-1] + 1))
-    at = (first or 0) if together else 0
-    return (*parts[:at], *broadcast_shapes(*picks), *parts[at:])
-
-
-def _sliced(size: Size, e: Slice) -> Size:
-    if isinstance(size, Dim):
-        if e.start is None and e.stop is None and e.step in (None, 1, -1):
-            return size
-        raise NeedsConcreteSize("a part of the batch depends on its size")
-    return len(range(*slice(e.start, e.stop, e.step).indices(size)))
+from undertow.primitives.shape import astype, broadcast_to
+from undertow.primitives.template import Pick as Pick
+from undertow.primitives.template import Slice as Slice
+from undertow.primitives.template import (
+    Template,
+    indexed_shape,
+    is_whole,
+    put_together,
+    spell_key,
+    take_apart,
+)
 
 
 def _infer(x: Spec, *picks: Spec, index: Template) -> Spec:
     return Spec(indexed_shape(x.shape, index, tuple(p.shape for p in picks)), x.dtype)
 
 
-def spell_key(template: Template, picks: tuple[Code, ...]) -> str:
-    """Write an index; trailing full slices are left out."""
-    entries = [picks[e.number].text if isinstance(e, Pick) else str(e) for e in template]
-    while len(entries) > 1 and entries[-1] == ":":
-        entries.pop()
-    return ", ".join(entries) or "()"
-
-
+_MASK = np.array([[True, False, True], [False, True, True]])
 _KEYS: tuple[tuple[tuple[int, ...], Any], ...] = (
     ((4,), 1), ((4,), -1), ((4,), slice(1, 3)), ((4,), slice(None, None, -2)), ((2, 3), (slice(None), 1)),
     ((2, 3), (None, slice(None), None)), ((2, 3), (Ellipsis, 0)), ((4,), np.array([0, 2, 2])), ((1, 3), 0),
     ((2, 3), (np.array([0, 1, 1]), np.array([2, 0, 0]))), ((2, 3), (slice(None), np.array([[0, 2], [2, 2]]))),
     ((2, 3, 4), (np.array([0, 1]), slice(None), np.array([3, 3]))), ((2, 3, 4), (1, slice(None), np.array([0, 3]))),
-    ((4,), np.array([True, False, True, True])), ((2, 3), np.array([[True, False, True], [False, True, True]])),
-    ((0, 3), (slice(None), 1)), ((3,), slice(0, 0)), ((2, 3), ()),
+    ((4,), np.array([True, False, True, True])), ((2, 3), _MASK), ((0, 3), (slice(None), 1)), ((3,), slice(0, 0)),
+    ((2, 3), ()), ((2, 3), ...), ((5,), slice(3, 0, -2)), ((2, 3, 4), (_MASK, slice(1, 3))), ((3,), [2, -1]),
+    ((3, 4), np.ix_([2, 0], [1, 1, 3])), ((2, 3, 4), (_MASK, np.array([0, 1, 2, 0]))), ((2, 3), True),
+    ((2, 3), (slice(None), False)), ((3,), []), ((4, 3), np.array([True, False, True, True])), ((), ()), ((), None),
+    ((2, 3, 4), (slice(None), np.array([2, 0]), None, 1)), ((2, 3), np.array([[0, 0], [1, 0]])), ((), (True, None)),
+    ((2, 3, 4), np.s_[1, ..., ::-1]), ((2, 3, 4), (slice(None), np.array([0, 2, 1]), ..., np.array([3, 0, 0]))),
+    ((4,), np.array([False] * 4)), ((3,), np.array([-1, 2, 0])),
 )  # fmt: skip
 
 
@@ -195,15 +66,11 @@ def _get_back(position: int, ct: Any, out: Any, x: Any, *picks: Any, index: Temp
     return index_add(ct, *picks, index=index, shape=shape_of(x))
 
 
-def _get_rule(position: int, *args: Any, **params: Any) -> Any:
-    return _get_back(position, *args, **params)
-
-
 getitem = Primitive(
     name="getitem",
     forward=lambda x, *picks, index: x[put_together(index, picks)],
     infer=_infer,
-    vjps=_get_rule,
+    vjps=lambda position, *args, **params: _get_back(position, *args, **params),
     spell=lambda x, *picks, index, **_: Code(f"{x.within(9)}[{spell_key(index, picks)}]"),
     text="{0}[…]",
     latex=r"{0}_{{[\cdot]}}",
@@ -214,13 +81,39 @@ getitem = Primitive(
 )
 
 
-def _add_at(ct: Any, *picks: Any, index: Template, shape: tuple[int, ...]) -> Any:
-    result = np.zeros(shape, np.asarray(ct).dtype)
-    if picks:
-        np.add.at(result, put_together(index, picks), ct)
-    else:
-        result[put_together(index, picks)] = ct
+def add_up(values: Any, key: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+    """Return zeros with the values added at places that may repeat; float32 numbers are added up as float64."""
+    values = np.asarray(values)
+    size = math.prod(shape)
+    many = 4 * values.size > size and values.size > 64  # then the whole array is worth numbering
+    narrow = values.dtype in (np.float32, np.float16)
+    if many and len(shape) > 1 and (narrow or values.dtype == np.float64):
+        places = np.arange(size).reshape(shape)[key]
+        return np.bincount(places.ravel(), values.ravel(), size).astype(values.dtype, copy=False).reshape(shape)
+    wide = np.zeros(shape, np.float64 if narrow else values.dtype)
+    np.add.at(wide, key, values.astype(wide.dtype, copy=False))  # NumPy is slow where the dtypes differ
+    if not narrow or many:
+        return wide.astype(values.dtype, copy=False)
+    result = np.zeros(shape, values.dtype)
+    result[key] = wide[key]
     return result
+
+
+def _add_at(ct: Any, *picks: Any, index: Template, shape: tuple[int, ...]) -> Any:
+    if picks:
+        return add_up(ct, put_together(index, picks), shape)
+    result = np.zeros(shape, np.asarray(ct).dtype)
+    result[put_together(index, picks)] = ct
+    return result
+
+
+def _spell_add(ct: Code, *picks: Code, index: Template, shape: Shape, out: Spec | None = None, **_: Any) -> Code:
+    key = spell_key(index, picks)
+    if picks:
+        return Code(f"add_at({show_shape(shape)}, np.s_[{key}], {ct.text})")
+    sizes = str(shape[0]) if len(shape) == 1 else show_shape(shape)
+    dtype = "" if out is None or out.dtype == np.float64 else f", dtype=np.{out.dtype}"
+    return Code(f"put_at(np.zeros({sizes}{dtype}), np.s_[{key}], {ct.text})")
 
 
 index_add = Primitive(
@@ -228,18 +121,16 @@ index_add = Primitive(
     forward=_add_at,
     infer=lambda ct, *picks, index, shape: Spec(shape, ct.dtype),
     vjps=lambda position, ct, out, x, *picks, index, shape: getitem(ct, *picks, index=index),
-    spell=lambda ct, *picks, index, shape, **_: Code(
-        f"add_at({show_shape(shape)}, np.s_[{spell_key(index, picks)}], {ct.text})"
-    ),
+    spell=_spell_add,
     text="put({0})",
     latex=r"\operatorname{{put}}({0})",
     flow=("{ct}[…]",),
     latex_flow=(r"{ct}_{{[\cdot]}}",),
     helper='''def add_at(shape, key, values):
     """Zeros with the values added at these places; places that repeat add up."""
-    result = np.zeros(shape, np.asarray(values).dtype)
-    np.add.at(result, key, values)
-    return result''',
+    total = np.zeros(shape)
+    np.add.at(total, key, np.asarray(values, total.dtype))
+    return total.astype(np.asarray(values).dtype)''',
     samples=lambda: [
         Sample(
             (draw(np.shape(getitem.forward(*s.args, **s.params)), 7), *s.args[1:]),
@@ -251,6 +142,57 @@ index_add = Primitive(
 )
 
 
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def _last(*picks: Any, index: Template, shape: Any) -> Any:
+    """Tell which of the elements written at these places remain: of those at one place, the last."""
+    key = put_together(index, picks)
+    places = np.zeros(shape, np.intp)
+    numbers = np.arange(places[key].size).reshape(places[key].shape)
+    places[key] = numbers
+    return places[key] == numbers
+
+
+last_written = Primitive(
+    name="last_written",
+    forward=_last,
+    infer=lambda *picks, index, shape: Spec(indexed_shape(shape, index, tuple(p.shape for p in picks)), np.dtype(bool)),
+    vjps=lambda *_, **__: None,
+    constant=tuple(range(64)),
+    spell=lambda *picks, index, shape, **_: Code(
+        f"last_written({show_shape(shape)}, np.s_[{spell_key(index, picks)}])"
+    ),
+    text="[last at its place]",
+    latex=r"[\text{{last at its place}}]",
+    helper='''def last_written(shape, key):
+    """Which of the values written at these places remain: of those at one place, the last."""
+    places = np.zeros(shape, dtype=int)
+    numbers = np.arange(places[key].size).reshape(places[key].shape)
+    places[key] = numbers
+    return places[key] == numbers''',
+    samples=lambda: [
+        Sample(s.args[1:], {**s.params, "shape": np.shape(s.args[0])}, s.note) for s in _get_samples() if s.args[1:]
+    ],
+)
+
+
+def _still_there(value: Any, picks: tuple[Any, ...], index: Template, shape: Shape) -> Any:
+    """Return the values that were not overwritten by others of the same write, zeros for the rest."""
+    known = [known_value(pick) for pick in picks]
+    together = broadcast_shapes(*[shape_of(pick) for pick in picks])
+    for pick in known:
+        if pick is not None and np.shape(pick) == together and (not np.size(pick) or np.min(pick) >= 0):
+            count = np.bincount(np.ravel(pick))
+            if not np.size(count) or count.max() == 1:  # no position repeats on this axis: none does
+                return value
+    if all(pick is not None for pick in known) and all(isinstance(size, int) for size in shape):
+        kept = _last(*known, index=index, shape=shape)
+        return value if np.all(kept) else np.where(kept, value, 0)
+    kept = last_written(*picks, index=index, shape=shape)
+    return np.where(kept, value, 0)
+
+
 def _updated(x: Any, v: Any, *picks: Any, index: Template) -> Any:
     result = np.array(x)
     result[put_together(index, picks)] = v
@@ -260,15 +202,14 @@ def _updated(x: Any, v: Any, *picks: Any, index: Template) -> Any:
 def _update_back(position: int, ct: Any, out: Any, x: Any, v: Any, *picks: Any, index: Template) -> Any:
     if position == 0:
         return index_update(ct, np.zeros((), dtype_of(ct))[()], *picks, index=index)
-    return getitem(ct, *picks, index=index)
+    value = getitem(ct, *picks, index=index)
+    return _still_there(value, picks, index, shape_of(x)) if picks else value
 
 
 def _infer_update(x: Spec, v: Spec, *picks: Spec, index: Template) -> Spec:
     wanted = indexed_shape(x.shape, index, tuple(p.shape for p in picks))
     if broadcast_shapes(v.shape, wanted) != wanted:
         raise ShapeError(f"{show_shape(v.shape)} cannot be written where {show_shape(wanted)} is.")
-    if not np.can_cast(v.dtype, x.dtype, "same_kind") and not v.weak:
-        raise ShapeError(f"{v.dtype} cannot be written into {x.dtype}. Convert it with .astype first.")
     return x
 
 
@@ -290,13 +231,16 @@ index_update = Primitive(
     result[key] = values
     return result''',
     samples=lambda: [
-        Sample(
-            (s.args[0], draw(np.shape(getitem.forward(*s.args, **s.params)), 8), *s.args[1:]),
-            s.params,
-            note=s.note,
-        )
-        for s in _get_samples()
-        if not any(len(np.unique(pick)) < np.size(pick) for pick in s.args[1:]) or "True" in s.note
+        *[
+            Sample(
+                (s.args[0], draw(np.shape(getitem.forward(*s.args, **s.params)), 8), *s.args[1:]),
+                s.params,
+                note=s.note,
+            )
+            for s in _get_samples()
+        ],
+        Sample((draw((2, 3), 1), draw((2, 1), 2)), {"index": take_apart(np.ones((2, 3)), ...)[0]}, "a column"),
+        Sample((draw((4,), 1), draw((), 2), np.array([1, 1])), {"index": (Pick(0),)}, "a number, twice"),
     ],
 )
 
@@ -307,32 +251,51 @@ def index(x: Any, key: Any) -> Any:
     return getitem(x, *picks, index=template)
 
 
+def stacked(value: Any) -> Any:
+    """Return what is to be written as an array or number; a list that holds traced values becomes a traced array."""
+    if isinstance(value, list | tuple) and any(isinstance(item, Traced | list | tuple) for item in value):
+        return np.stack([stacked(item) for item in value])
+    return value
+
+
+def fill(x: Any, value: Any) -> Any:
+    """Return an array of the shape and dtype of the traced x that holds the value, broadcast."""
+    shape, dtype = shape_of(x), dtype_of(x)
+    if not isinstance(value, Traced):
+        value = np.asarray(value).astype(dtype)[()]
+    elif value.spec.dtype != dtype or value.spec.weak:
+        value = astype(value, dtype=dtype)
+    if shape_of(value) == shape and isinstance(value, Traced):
+        return value
+    return x.bind(broadcast_to, (value,), {"shape": shape})
+
+
 def update(x: Any, key: Any, value: Any) -> Any:
-    """Return a copy of x with ``x[key] = value`` done; where positions repeat, which value stays is not defined."""
+    """Return a copy of x with ``x[key] = value`` done, cast to the dtype of x; where places repeat, the last one wins.
+
+    Raises:
+        UnsupportedError: a mask that is traced without values picks the places of more than one value.
+    """
+    value = stacked(value)
+    one = total(shape_of(value)) == 1
+    if isinstance(key, Traced) and dtype_of(key).kind == "b" and known_value(key) is None and one:
+        if shape_of(key) != shape_of(x)[: len(shape_of(key))]:
+            raise PositionError(
+                f"a mask of shape {show_shape(shape_of(key))} does not fit an array of shape {show_shape(shape_of(x))}."
+            )
+        rest = (slice(None),) * len(shape_of(key)) + (None,) * (len(shape_of(x)) - len(shape_of(key)))
+        return np.where(index(key, rest), fill(x, value), x)
     template, picks = take_apart(x, key)
+    wanted = indexed_shape(shape_of(x), template, tuple(shape_of(pick) for pick in picks))
+    extra = len(shape_of(value)) - len(wanted)
+    if extra > 0 and all(size == 1 for size in shape_of(value)[:extra]):  # NumPy drops leading axes of size 1
+        value = np.reshape(value, shape_of(value)[extra:])
+    if is_whole(template) and isinstance(x, Traced) and broadcast_shapes(shape_of(value), wanted) == wanted:
+        return fill(x, value)
     return index_update(x, value, *picks, index=template)
 
 
-@answers(np.take)
-def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
-    refuse("np.take", out=out, mode=None if mode == "raise" else mode)
-    if axis is None:
-        return index(np.ravel(a), indices)
-    at = normalize_axis(axis, len(shape_of(a)))[0]
-    return index(a, (*(slice(None),) * at, indices))
-
-
-@answers(np.take_along_axis)
-def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
-    if axis is None:
-        return index(np.ravel(arr), indices)
-    shape, at = shape_of(indices), normalize_axis(axis, len(shape_of(arr)))[0]
-    key: list[Any] = []
-    for i, size in enumerate(shape):
-        if isinstance(size, Dim):
-            raise NeedsConcreteSize("np.take_along_axis counts the rows of the batch")
-        key.append(indices if i == at else np.arange(size).reshape([-1 if j == i else 1 for j in range(len(shape))]))
-    return index(arr, tuple(key))
+# ---- labels --------------------------------------------------------------------------------------
 
 
 def _rows(labels: Any, depth: int, dtype: np.dtype[Any]) -> Any:

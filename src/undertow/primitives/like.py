@@ -13,12 +13,13 @@ from undertow.primitives.record import (
     answers,
     count_of,
     dtype_of,
+    known_value,
     normalize_axis,
     shape_of,
     spec_of,
 )
 from undertow.primitives.sampling import calls, draw
-from undertow.primitives.shape import astype, broadcast_to, known_value, real_dtype, sizes_of
+from undertow.primitives.shape import astype, broadcast_to, real_dtype, sizes_of
 
 # Functions that make an array from numbers and take like=.
 CONSTRUCTORS = frozenset((

@@ -273,6 +273,11 @@ def answers(
 REFUSED: Final[dict[Callable[..., Any], str]] = {}
 
 
+def known_value(x: Any) -> Any:
+    """Return the array behind a tracer, or x itself; None where only its shape is known."""
+    return x.node.value if isinstance(x, Traced) else x  # type: ignore[attr-defined]
+
+
 def refuse(function: str, **options: Any) -> None:
     """Refuse the options of a NumPy function that are set to something other than their default.
 

@@ -26,6 +26,7 @@ from undertow.primitives.record import (
     Traced,
     answers,
     dtype_of,
+    known_value,
     normalize_axis,
     shape_of,
 )
@@ -90,11 +91,6 @@ def memory_order(function: str, x: Any, order: str | None) -> str:
             f"Write order='C' or order='F'."
         )
     return "F" if value.flags.fnc else "C"
-
-
-def known_value(x: Any) -> Any:
-    """Return the array behind a tracer, or x itself; None where only its shape is known."""
-    return x.node.value if isinstance(x, Traced) else x  # type: ignore[attr-defined]
 
 
 @answers(

@@ -22,7 +22,7 @@ def _spell_same(x: Code, **_: Any) -> Code:
 
 identity = Primitive(
     name="identity",
-    forward=_same,
+    forward=lambda x: np.array(x, order="C")[()],  # .copy() lays the elements out row by row
     infer=infer_like,
     vjps=(lambda ct, out, x: ct,),
     broadcasts=True,

@@ -12,9 +12,8 @@ from undertow.graph import Dim, NeedsConcreteSize, show_shape
 from undertow.primitives.arrange import known_positions
 from undertow.primitives.axes import one_axis
 from undertow.primitives.index import index
-from undertow.primitives.record import Sample, answers, normalize_axis, shape_of
+from undertow.primitives.record import Sample, answers, known_value, normalize_axis, shape_of
 from undertow.primitives.sampling import calls
-from undertow.primitives.shape import known_value
 
 
 def _cut(function: str, x: Any, axis: Any, sections: Any, equal: bool) -> list[Any]:

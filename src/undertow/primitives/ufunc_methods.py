@@ -9,7 +9,7 @@ import numpy as np
 
 from undertow.errors import UnsupportedError
 from undertow.graph import Dim, NeedsConcreteSize, Spec
-from undertow.primitives.index import index_add, take_apart
+from undertow.primitives.index import index_add
 from undertow.primitives.record import (
     NO_GRADIENT,
     Code,
@@ -26,6 +26,7 @@ from undertow.primitives.record import (
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
 from undertow.primitives.stable import logsumexp
+from undertow.primitives.template import take_apart
 
 _MISSING: Any = np._NoValue
 

@@ -50,10 +50,24 @@ def _is_eye(node: Node) -> bool:
 
 
 def _counts_rows(rows: Node, size: Any) -> bool:
-    """Tell whether positions are 0, 1, …, one for each of ``size`` rows."""
-    if rows.spec.shape != (size,):
+    """Tell whether positions are 0, 1, …, one for each of ``size`` rows; as a column, too."""
+    if rows.op in (P.expand_dims, P.reshape) and rows.spec.shape == (size, 1):
+        rows = rows.inputs[0]
+    if rows.spec.shape not in ((size,), (size, 1)):
         return False
-    return rows.op is P.positions or (rows.op is CONSTANT and rows.value.tolist() == list(range(len(rows.value))))
+    return rows.op is P.positions or (
+        rows.op is CONSTANT and np.ravel(rows.value).tolist() == list(range(len(rows.value)))
+    )
+
+
+def _flat(s: Simplifier, column: Node) -> Node:
+    """Return labels (m, 1) as (m,)."""
+    if column.spec.ndim == 1:
+        return column
+    if column.op is P.expand_dims and column.params["axis"] == (1,):
+        return column.inputs[0]
+    flat: Node = P.reshape(s(column), shape=column.spec.shape[:1]).node
+    return flat
 
 
 def _is_known(node: Node) -> bool:
@@ -76,7 +90,9 @@ def _one_hot_rows(s: Simplifier, ct: Node, *picks: Node, index: Any, shape: Any)
     eye = np.eye(shape[1], dtype=ct.spec.dtype)
     eye.flags.writeable = False
     unit = s(s.shared(("eye", shape[1], ct.spec.dtype), Node(CONSTANT, (), {}, P.spec_of(eye), eye)))
-    rows = P.getitem(unit, s(picks[1]), index=_ROWS)
+    if picks[1].spec.shape not in (shape[:1], (shape[0], 1)):
+        return None
+    rows = P.getitem(unit, s(_flat(s, picks[1])), index=_ROWS)
     return rows * (-s(c) if negative else s(c))
 
 
@@ -94,7 +110,7 @@ def _scatter_sum(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) 
     if x.op is not P.index_add or x.spec.ndim != 2 or axis != (1,) or len(x.inputs) != 3:
         return None
     ct, rows, columns = x.inputs
-    if not _counts_rows(rows, x.spec.shape[0]) or columns.spec.shape != rows.spec.shape:
+    if rows.spec.ndim != 1 or not _counts_rows(rows, x.spec.shape[0]) or columns.spec.shape != rows.spec.shape:
         return None
     return P.expand_dims(s(ct), axis=(1,)) if keepdims else ct
 

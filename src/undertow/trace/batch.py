@@ -115,8 +115,13 @@ class _Maker:
             number = np.ravel(x)[0]
             one = Node(CONSTANT, (), {}, P.spec_of(number), number)
             return Node(P.broadcast_to, (one,), {"shape": shape}, Spec(shape, a.spec.dtype))
-        if shape == (M,) and np.array_equal(x, np.arange(self.n)) and np.array_equal(y, np.arange(self.k)):
-            return Node(P.positions, (), {"dim": M, "dtype": a.spec.dtype}, Spec(shape, a.spec.dtype))
+        counts = [np.array_equal(np.ravel(z), np.arange(size)) for z, size in ((x, self.n), (y, self.k))]
+        if all(counts) and [size for size in shape if size != 1] == [M]:
+            rows = Node(P.positions, (), {"dim": M, "dtype": a.spec.dtype}, Spec((M,), a.spec.dtype))
+            if shape == (M,):
+                return rows
+            axis = tuple(i for i, size in enumerate(shape) if size == 1)
+            return Node(P.expand_dims, (rows,), {"axis": axis}, Spec(shape, a.spec.dtype))
         raise _Differs
 
     def number(self, a: Node, x: float, y: float) -> Node:

@@ -16,6 +16,7 @@ from undertow.errors import EscapedTracerError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.batch import generalize
 from undertow.trace.tracer import NotingTrace, Tracer, constant
+from undertow.trace.views import count_as_array
 
 
 @dataclass
@@ -64,7 +65,11 @@ def leaf_name(argument: str, path: str) -> str:
 def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours."""
     try:
-        return f(*args, **kwargs)
+        result = f(*args, **kwargs)
+        for leaf in trees.flatten(result)[0]:
+            if isinstance(leaf, Tracer):
+                leaf.node  # noqa: B018 - a view of what was written to is read anew while the trace is open
+        return result
     except (ValueError, TypeError) as error:
         if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
             raise error.__cause__ from None
@@ -165,7 +170,11 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             inputs.append(node)
             row.append(node)
         arguments.append(row)
-        traced_args.append(rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row]))
+        tracers = [Tracer(x, trace) if isinstance(x, Node) else x for x in row]
+        for leaf, tracer in zip(leaves, tracers, strict=True):
+            if isinstance(leaf, np.ndarray) and not leaf.ndim:
+                count_as_array(tracer)
+        traced_args.append(rebuild(tracers))
     watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
     if watch:
         sys.setprofile(trace.watch_returns)

@@ -7,6 +7,8 @@ without (`ut.backprop`, `ut.compile`) only shapes and dtypes are known and the b
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
@@ -17,18 +19,19 @@ from numpy.exceptions import AxisError
 
 from undertow import primitives as P
 from undertow.errors import (
-    ControlFlowError,
     DTypeError,
     EscapedTracerError,
-    InPlaceError,
-    ShapeError,
     UndertowError,
     UnsupportedError,
 )
-from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec, show_shape
+from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.methods import ArrayMethods
 from undertow.trace.options import with_options
+from undertow.trace.place import is_only_looked_at
+from undertow.trace.remedy import lost_array, lost_number, unknown_count, unknown_value
+from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import explain_failure, holds_user_code, locate, scipy_remedy, user_frame, user_line
+from undertow.trace.writing import InPlace
 
 
 def constant(value: Any) -> Node:
@@ -123,7 +126,7 @@ def name_locals(frame: FrameType, returned: Any = None) -> None:
     """
     for name, value in frame.f_locals.items():
         if type(value) is Tracer and not name.startswith(("_", ".")):
-            node = value.node
+            node = value._node
             if node.name is None or not node.name.isidentifier():
                 node.name = f"{name}?" if value is returned else name
 
@@ -140,24 +143,29 @@ def made_of_sizes(node: Node) -> bool:
     return found
 
 
-class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
-    """Stands for an array while a function is traced. It behaves like one and cannot be written to.
+class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
+    """Stands for an array while a function is traced. It behaves like one, also where it is written to.
 
-    ``x += v`` rebinds it to the sum. Views of it that were made before then are stale: using one is an
-    error, because in NumPy it would have changed with x. Writing to a view makes the array it views unusable,
-    unless the write was the first half of ``x[i] += v``.
+
+    A write gives it another node; arrays that share its memory in NumPy change with it (see `views`).
     """
 
-    __slots__ = ("_owner", "_pending", "_seen", "_version", "node", "tape")
+    __slots__ = ("_memory", "_node", "_view", "tape")
     __array_priority__: ClassVar[float] = 1000.0
 
-    def __init__(self, node: Node, trace: Trace, owner: Tracer | None = None) -> None:
-        self.node = node
+    def __init__(self, node: Node, trace: Trace) -> None:
+        self._node = node
         self.tape = trace
-        self._version = 0  # how often it was written to
-        self._owner = owner  # whose memory it would share in NumPy
-        self._pending: Tracer | None = None  # x[i] += v: the new part, until x[i] = part follows
-        self._seen = owner._version if owner is not None else 0
+        self._view: View | None = None  # how it follows from the array that it is a view of
+        self._memory: Memory | None = None  # shared with its views, once there are any
+
+    @property
+    def node(self) -> Node:
+        """The node that this array is now."""
+        view = self._view
+        if view is not None and view.seen != view.memory.version:
+            refresh(self)
+        return self._node
 
     # -- recording ---------------------------------------------------------------------------------
 
@@ -167,20 +175,12 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
         inputs = []
         for x in args:
             if isinstance(x, Tracer):
-                root = x if x._owner is None else x._owner
-                if root._pending is not None:
-                    raise InPlaceError(
-                        f"{user_line()}: a view of this array was changed in place, and so would the array be. "
-                        f"Change it through its own name, x[i] += v, or change a copy, x[i].copy()."
-                    )
-                if x._owner is not None and x._seen != root._version:
-                    raise InPlaceError(
-                        f"{user_line()}: this is a view of an array that was changed in place after the view was "
-                        f"made. Make the view after the change, or take a copy with .copy() before."
-                    )
+                view = x._view
+                if view is not None and view.seen != view.memory.version:
+                    refresh(x)
                 if x.tape.depth > trace.depth or not x.tape.open:
                     trace = x.tape
-                inputs.append(x.node)
+                inputs.append(x._node)
             else:
                 inputs.append(constant(x))
         if not trace.open:
@@ -196,10 +196,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
             self._ask_for_sizes(args, primitive.name)
             raise explain_failure(primitive, args, params, error) from None
         trace.note(node)
-        base = args[0] if primitive.view and len(args) == 1 else None  # arrays of positions make a copy
-        if not isinstance(base, Tracer):
-            return Tracer(node, trace)
-        return Tracer(node, trace, base if base._owner is None else base._owner)
+        tracer = Tracer(node, trace)
+        if primitive.view and isinstance(args[0], Tracer):
+            connect(tracer, args[0], primitive, args[1:], params)
+        return tracer
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         if method != "__call__":
@@ -226,7 +226,10 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
             self._ask_for_sizes(args, P.name_of(function))
             raise UnsupportedError(self._unknown(P.name_of(function)))
         try:
-            return answer.apply(*args, **kwargs)
+            result = answer.apply(*args, **kwargs)
+            if function in _LIKE and isinstance(result, Tracer) and isinstance(args[0], Tracer):
+                lie_like(result, args[0])
+            return result
         except NeedsConcreteSize:
             raise
         except (UndertowError, AxisError) as error:
@@ -257,22 +260,22 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     @property
     def spec(self) -> Spec:  # type: ignore[override]
         """Shape and dtype, with symbolic sizes."""
-        return self.node.spec
+        return self._node.spec
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """The shape; a symbolic size is a traced number, so that ``x.sum() / x.shape[0]`` holds for any batch."""
-        return tuple(self.tape.size(size) for size in self.node.spec.shape)
+        return tuple(self.tape.size(size) for size in self._node.spec.shape)
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return len(self.node.spec.shape)
+        return len(self._node.spec.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype."""
-        return self.node.spec.dtype
+        return self._node.spec.dtype
 
     @property
     def size(self) -> Any:
@@ -309,26 +312,20 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     def _value(self, wish: str) -> Any:
         if self.node.value is not None:
             return self.node.value
-        if self.node.spec.weak or made_of_sizes(self.node):
+        if self._node.spec.weak or made_of_sizes(self._node):
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
-        raise ControlFlowError(
-            f"{user_line()}: {wish} of {self.node.name or 'a traced array'} {show_shape(self.node.spec.shape)} is not "
-            f"known while only shapes are traced. Write a choice as np.where(condition, a, b), and a loop over a "
-            f"number that does not depend on array values. (ut.grad sees values; ut.compile and ut.backprop do not.)"
-        )
+        raise unknown_value(self, wish)
 
     def __bool__(self) -> bool:
         return bool(self._value("the truth value"))
 
     def __float__(self) -> float:
-        if self.dtype.kind == "f" and not (self.node.spec.weak and self.node.value is None):
-            raise InPlaceError(
-                f"{user_line()}: float(x), math functions and a[i] = x on a plain NumPy array would lose the "
-                f"derivative of {self.node.name or 'a traced value'}. Use NumPy's functions; make the array with "
-                f"np.stack, or from np.zeros_like of a traced array. To look at the number, use x.item()."
-            )
+        known = self.node.value is not None
+        is_size = self._node.spec.weak and not known
+        if self.dtype.kind == "f" and not is_size and not (known and is_only_looked_at()):
+            raise lost_number(self)
         return float(self._value("the number"))
 
     def __format__(self, spec: str) -> str:
@@ -338,80 +335,67 @@ class Tracer(np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
         return int(self._value("the number"))
 
     def __index__(self) -> int:
-        return int(self._value("the number").__index__())
+        return operator.index(self._value("the number"))
 
     def __len__(self) -> int:
-        if not self.node.spec.shape:
+        if not self._node.spec.shape:
             raise TypeError("len() of a 0-d array")
-        return int(self.tape.size(self.node.spec.shape[0]))
+        return int(self.tape.size(self._node.spec.shape[0]))
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is None and self.node.value is not None:
+            return round(float(self.node.value))
+        return np.round(self, digits or 0)
+
+    def __trunc__(self) -> int:
+        return math.trunc(float(self._value("the number")))
+
+    def __floor__(self) -> int:
+        return math.floor(float(self._value("the number")))
+
+    def __ceil__(self) -> int:
+        return math.ceil(float(self._value("the number")))
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         self._ask_for_sizes((self,), "a plain array")
+        if self.dtype.kind != "f" and self.node.value is not None:
+            return np.array(self.node.value, dtype)  # an index or a truth value: there is no derivative to lose
         remedy = scipy_remedy()
         if remedy is not None:
             raise UnsupportedError(f"{user_line()}: {remedy}")
-        raise InPlaceError(
-            f"{user_line()}: a traced value cannot become a plain NumPy array (np.array, np.asarray, or writing it "
-            f"into one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, "
-            f"or start from np.zeros_like of a traced array."
-        )
+        raise lost_array(self)
 
     def __repr__(self) -> str:
-        what = self.node.value if self.node.value is not None else self.node.spec
+        what = self.node.value if self.node.value is not None else self._node.spec
         return f"<traced {self.node.name or self.node.op.name}: {what}>"
 
     __hash__ = object.__hash__
 
-    # -- indexing and writing ----------------------------------------------------------------------
+    # -- indexing ---------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        return P.index(self, key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if self._pending is not None and self._pending is value:
-            self._pending = None  # the second half of x[i] += v
-        self._write(P.update(self, key, value))
-
-    def _write(self, new: Tracer) -> Tracer:
-        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
-            raise DTypeError(
-                f"{user_line()}: {new.dtype} cannot be written into {self.dtype} in place. Write x = x + v."
-            )
-        if P.shape_of(new) != P.shape_of(self):
-            raise ShapeError(
-                f"{user_line()}: {show_shape(P.shape_of(new))} cannot be written into {show_shape(P.shape_of(self))} "
-                f"in place. Write x = x + v."
-            )
-        new = new if new.dtype == self.dtype else new.astype(self.dtype)
-        if self._owner is not None:  # in NumPy the viewed array changes too: it waits for x[i] = new
-            self._owner._pending = new
-            return new
-        self.node = new.node
-        self._version += 1
-        return self
+        try:
+            part = P.index(self, key)
+        except UnsupportedError:
+            raise unknown_count(self) from None
+        if not part._node.spec.shape and (key is Ellipsis or (isinstance(key, tuple) and _has_ellipsis(key))):
+            show_as_array(part, self)
+        return part
 
     def __pow__(self, other: Any) -> Any:
-        if self.node.spec.weak and self.dtype.kind == "i" and isinstance(other, int) and other < 0:
+        if self._node.spec.weak and self.dtype.kind == "i" and isinstance(other, int) and other < 0:
             other = float(other)  # m ** -1 is a fraction in Python, and an error in NumPy
         return np.power(self, other)
 
-    def __iadd__(self, other: Any) -> Tracer:
-        return self._write(self + other)
 
-    def __isub__(self, other: Any) -> Tracer:
-        return self._write(self - other)
+_LIKE = frozenset((np.zeros_like, np.ones_like, np.full_like, np.empty_like))
 
-    def __imul__(self, other: Any) -> Tracer:
-        return self._write(self * other)
 
-    def __itruediv__(self, other: Any) -> Tracer:
-        return self._write(self / other)
-
-    def __ipow__(self, other: Any) -> Tracer:
-        return self._write(self**other)
+def _has_ellipsis(key: tuple[Any, ...]) -> bool:
+    return any(entry is Ellipsis for entry in key)
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -424,9 +408,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # The methods that are called like the function of that name; the in-place ones (sort, …) are not.
-for _name in sorted(
-    set(dir(np.ndarray)) - set(dir(Tracer)) - {"sort", "partition", "put", "resize", "compress", "real", "imag"}
-):
+for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"resize", "real", "imag"}):
     _function = getattr(np, _name, None)
     if _function in P.FUNCTIONS:
         setattr(Tracer, _name, _method(_function))

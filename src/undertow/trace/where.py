@@ -14,7 +14,7 @@ import numpy as np
 import optree
 
 from undertow import primitives as P
-from undertow.errors import DTypeError, ShapeError, UndertowError
+from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError
 from undertow.graph import show_shape
 
 _HERE = str(Path(__file__).parent.parent)
@@ -130,7 +130,6 @@ def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[st
         code = primitive.name
     if isinstance(error, np.linalg.LinAlgError):  # a singular matrix: people catch it by NumPy's name
         return np.linalg.LinAlgError(f"{code}{where}: {user_shapes(args, frame)}: {error}")
-    kind = (
-        type(error) if isinstance(error, UndertowError) else ShapeError if isinstance(error, ValueError) else DTypeError
-    )
+    kinds = {IndexError: PositionError, ValueError: ShapeError}
+    kind = type(error) if isinstance(error, UndertowError) else kinds.get(type(error), DTypeError)
     return kind(f"{code}{where}: {user_shapes(args, frame)}: {error}")

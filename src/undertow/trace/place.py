@@ -1,0 +1,178 @@
+"""Where in the user's source we are: the statement, and the expression within it that is being computed."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from undertow.trace.where import user_frame
+
+_LONGEST = 72  # characters of a quoted piece of source
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the user's source.
+
+    Attributes:
+        line: ``"model.py:12"``.
+        frame: the function call that is there now.
+        path: the syntax from the expression being computed outwards to its statement; empty without source.
+        after: the statement that follows in the same block, if one does.
+        text: the first line of the statement.
+    """
+
+    line: str
+    frame: FrameType | None
+    path: tuple[ast.AST, ...] = ()
+    after: ast.stmt | None = None
+    text: str = ""
+
+    @property
+    def expression(self) -> ast.AST | None:
+        """The expression that is being computed."""
+        return self.path[0] if self.path else None
+
+    @property
+    def statement(self) -> ast.AST | None:
+        """The statement it belongs to."""
+        return self.path[-1] if self.path else None
+
+    @property
+    def start(self) -> str:
+        """How a message begins: ``model.py:12, `if x > 0:` ``."""
+        return f"{self.line}, `{self.text}`" if self.text else self.line
+
+    def value(self, node: ast.AST) -> Any:
+        """Return what a name or attribute stands for here; None if it is neither, or unknown."""
+        if self.frame is None:
+            return None
+        if isinstance(node, ast.Name):
+            for names in (self.frame.f_locals, self.frame.f_globals):
+                if node.id in names:
+                    return names[node.id]
+            return None
+        if isinstance(node, ast.Attribute):
+            return getattr(self.value(node.value), node.attr, None)
+        return None
+
+    def math_function(self) -> str | None:
+        """Return the name of the function of Python's math module that is being called, if one is."""
+        node = self.expression
+        if not isinstance(node, ast.Call):
+            return None
+        function = self.value(node.func)
+        name = getattr(function, "__name__", None)
+        return name if name is not None and getattr(math, name, None) is function else None
+
+    def calls(self, *names: str) -> bool:
+        """Tell whether a call of one of these names is being computed."""
+        return isinstance(self.expression, ast.Call) and called(self.expression) in names
+
+
+def called(node: ast.AST) -> str:
+    """Return the last part of the name of what a call calls: ``array`` for ``np.array(…)``."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return (
+        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    )
+
+
+def here() -> Place:
+    """Return where the user's code is now."""
+    frame = user_frame()
+    if frame is None:
+        return Place("your function", None)
+    line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    path, after = _find(frame.f_code, frame.f_lasti)
+    if not path:
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0).strip()
+        return Place(line, frame, text=shorten(text))
+    first = linecache.getline(frame.f_code.co_filename, path[-1].lineno).strip()  # type: ignore[attr-defined]
+    return Place(line, frame, path, after, shorten(first))
+
+
+def shorten(text: str) -> str:
+    """Cut a piece of source that is too long to quote."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def is_only_looked_at() -> bool:
+    """Tell whether ``float(x)`` stands where its number cannot flow into a result: a comparison, a text, a print."""
+    frame = user_frame()
+    return frame is not None and _only_looked_at(frame.f_code, frame.f_lasti)
+
+
+@lru_cache(maxsize=1024)
+def _only_looked_at(code: CodeType, instruction: int) -> bool:
+    path, _ = _find(code, instruction)
+    for inner, outer in pairwise(path):
+        if isinstance(outer, ast.Compare | ast.FormattedValue | ast.Assert):
+            return True
+        if isinstance(outer, ast.If | ast.While | ast.IfExp) and inner is outer.test:
+            return True
+        if isinstance(outer, ast.Call) and called(outer) in _LOOKERS and inner is not outer.func:
+            return True
+        if isinstance(outer, ast.stmt | ast.Subscript | ast.Call):
+            return False
+    first = path[0] if path else None
+    return isinstance(first, ast.BinOp) and isinstance(first.op, ast.Mod) and isinstance(first.left, ast.Constant)
+
+
+_LOOKERS = frozenset(
+    ("print", "format", "str", "repr", "bool", "int", "range", "isnan", "isinf", "isfinite", "isclose", "allclose")
+)
+
+
+@lru_cache(maxsize=1024)
+def _find(code: CodeType, instruction: int) -> tuple[tuple[ast.AST, ...], ast.stmt | None]:
+    """Return the syntax at an instruction, from the innermost outwards to the statement, and the statement after it."""
+    module = _parse(code.co_filename)
+    position = next((p for i, p in enumerate(code.co_positions()) if 2 * i == instruction), None)
+    if module is None or position is None or None in position:
+        return (), None
+    start, end = (position[0], position[2]), (position[1], position[3])
+    path: list[ast.AST] = []
+    after: ast.stmt | None = None
+    block: Any = module.body
+    node: ast.AST | None = module
+    while node is not None:
+        inner = None
+        for name, field in ast.iter_fields(node):
+            items = field if isinstance(field, list) else [field]
+            for number, item in enumerate(items):
+                if isinstance(item, ast.AST) and _holds(item, start, end):
+                    inner = item
+                    if isinstance(item, ast.stmt):
+                        path.clear()
+                        block = items if name in ("body", "orelse", "finalbody") else block
+                        after = items[number + 1] if number + 1 < len(items) else None
+        if inner is not None:
+            path.append(inner)
+        node = inner
+    return tuple(reversed(path)), after
+
+
+def _holds(node: ast.AST, start: tuple[Any, Any], end: tuple[Any, Any]) -> bool:
+    if not hasattr(node, "lineno"):
+        return isinstance(node, ast.comprehension | ast.arguments | ast.keyword | ast.withitem) and any(
+            _holds(child, start, end) for child in ast.iter_child_nodes(node)
+        )
+    first, last = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+    return first <= start and end <= last
+
+
+@lru_cache(maxsize=16)
+def _parse(file: str) -> ast.Module | None:
+    text = "".join(linecache.getlines(file))
+    try:
+        return ast.parse(text) if text else None
+    except SyntaxError:  # the file has changed since it was run
+        return None

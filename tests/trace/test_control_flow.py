@@ -1,0 +1,371 @@
+"""Python's own control flow on traced values: it works while values are known, else an error shows line and remedy."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from contextlib import redirect_stdout
+from math import exp
+from typing import Any
+
+import numpy as np
+import pytest
+
+import undertow as ut
+
+X = np.array([0.5, 1.5, -2.5])
+
+# ---- where values are known ------------------------------------------------------------------------
+
+
+def branches(x: Any) -> Any:
+    if x[0] > 1:
+        return x[0] ** 2
+    elif 0 < x[0] < x[1] and not x[2] > 0:
+        y = x[1] ** 3
+    else:
+        y = x[2]
+    return y * x[0]
+
+
+def newton(x: Any) -> Any:
+    """The square root of Σ x² by a loop that stops when it is there."""
+    a, root = np.sum(x * x), 1.0
+    while abs(root * root - a) > 1e-14 * a:
+        root = 0.5 * (root + a / root)
+    return root
+
+
+def recursion(x: Any) -> Any:
+    def power(y: Any, n: int) -> Any:
+        return y if n == 1 else power(y, n // 2) ** 2 * (y if n % 2 else 1.0)
+
+    return np.sum(power(x, 7))
+
+
+def early_return(x: Any) -> Any:
+    total: Any = 0.0
+    for v in x:
+        if v < 0:
+            return total * v
+        total = total + v * v
+    return total
+
+
+def builtin_functions(x: Any) -> Any:
+    ordered = sorted([x[0], x[1], x[2]])
+    big, small = max(x[0], x[1] * 2), min(*x)
+    return ordered[0] * ordered[2] + big * abs(small) + pow(x[1], 3) + sum(v for v in x if v > 0)
+
+
+def numbers(x: Any) -> Any:
+    n = int(x[1] * 2)  # 3
+    total = x[0] * 0.0
+    for i in range(n):
+        total = total + x[i % 3] ** (i + 1)
+    for _ in range(round(float(x[1]) > 1)):
+        total = total * 2.0
+    assert x[1] > 1, "checked as usual"
+    assert math.isfinite(total)
+    return total * round(x[1]) * bool(x[0] > 0) * (x[0] in [x[0], 3.0]) * math.floor(x[1]) * math.ceil(x[1])
+
+
+def matched(x: Any) -> Any:
+    match x[1]:
+        case 1.5:
+            return x[0] * 2
+        case _:
+            return x[2]
+
+
+def positions(x: Any) -> Any:
+    best = np.argmax(x)
+    table = np.eye(3)
+    return x[best] * table[best][1] + np.array([1.0, 2.0, 3.0])[best] * x[0] + [1.0, 5.0, 7.0][best] * x[2]
+
+
+def masks(x: Any) -> Any:
+    kept = x[x > 0]
+    (places,) = np.where(x < 0)
+    return np.sum(kept**2) * len(kept) + np.sum(x[places]) + np.sum(np.compress(x > 1, x)) * len(np.nonzero(x)[0])
+
+
+@pytest.mark.parametrize(
+    "f", [branches, newton, recursion, early_return, builtin_functions, numbers, matched, positions, masks]
+)
+def test_python_decides_by_values(f: Any) -> None:
+    """The value is that of the function called as it is, and the gradient that of the path it takes."""
+    value, _ = ut.value_and_grad(f)(X)
+    assert math.isclose(value, f(X))
+    assert ut.check_gradient(f, X)
+
+
+def test_a_traced_number_is_printed_as_it_is() -> None:
+    """f-strings with format specs, % and print see the number, and do not disturb the derivative."""
+
+    def f(x: Any) -> Any:
+        s = np.sum(x * x)
+        print(f"{s:.3f} {float(s):.1f}", "%.2f" % s, format(s, ".4f"), float(s))  # noqa: UP031
+        return s
+
+    out = io.StringIO()
+    with redirect_stdout(out):
+        assert ut.grad(f)(X).tolist() == (2 * X).tolist()
+    assert out.getvalue() == "8.750 8.8 8.75 8.7500 8.75\n"
+
+
+def test_a_loop_of_five_thousand_steps_takes_about_a_second() -> None:
+    """Neither the recursion limit nor quadratic time stand in the way of long loops."""
+
+    def f(x: Any) -> Any:
+        y = x
+        for _ in range(5000):
+            y = 0.999 * y + 0.001 * np.sin(y)
+        return np.sum(y)
+
+    start = time.perf_counter()
+    gradient = ut.grad(f)(np.array([0.5, 1.0, 2.0]))
+    assert time.perf_counter() - start < 10  # about 0.5 s on an idle machine
+    assert np.all(gradient > 0)
+    h = 1e-6
+    assert math.isclose(gradient[0], (f(np.array([0.5 + h])) - f(np.array([0.5 - h]))) / (2 * h), rel_tol=1e-6)
+
+
+# ---- where only shapes are traced ------------------------------------------------------------------
+
+
+def returns(x: Any) -> Any:
+    if x.sum() > 0:
+        return x.sum()
+    return x[0]
+
+
+def assigns(x: Any) -> Any:
+    y = x
+    if x[0] > 0 and x[1] < 2:
+        y = x * 2
+    return y.sum()
+
+
+def adds(x: Any) -> Any:
+    s = x.sum()
+    if 0 < s < 1:
+        s += x[0]
+    return s
+
+
+def two_branches(x: Any) -> Any:
+    if not x[0] > 0:
+        y = x * 2
+    else:
+        y = -x
+    return y.sum()
+
+
+def long_branches(x: Any) -> Any:
+    if x[0] > 0:
+        x[0] += 1
+        x[1] += 1
+    return x.sum()
+
+
+def expression(x: Any) -> Any:
+    return (x if x[0] < 1 or x[1] < 0 else -x).sum()
+
+
+def loop(x: Any) -> Any:
+    s = x.sum()
+    while s > 1:
+        s = s / 2
+    return s
+
+
+def assertion(x: Any) -> Any:
+    assert x[0] > 0
+    return x.sum()
+
+
+def maximum(x: Any) -> Any:
+    return max(x[0], x[1])
+
+
+def smallest(x: Any) -> Any:
+    return min(x[0], x[1], x[2])
+
+
+def ordered(x: Any) -> Any:
+    return sorted([x[0], x[1]])[0]
+
+
+def member(x: Any) -> Any:
+    found = x[0] in [x[1], x[2]]
+    return x[0] * found
+
+
+def count(x: Any) -> Any:
+    return sum(x[1] for _ in range(int(x[0])))
+
+
+def conjunction(x: Any) -> Any:
+    both = x[0] > 0 and x[1] > 0
+    return x[0] * both
+
+
+def negation(x: Any) -> Any:
+    return x[0] * (not x[1] > 0)
+
+
+def picked(x: Any) -> Any:
+    return sum([v for v in x if v > 0])
+
+
+@pytest.mark.parametrize(
+    ("f", "line", "remedy"),
+    [
+        (returns, "if x.sum() > 0:", "`return np.where(x.sum() > 0, x.sum(), x[0])`"),
+        (assigns, "if x[0] > 0 and x[1] < 2:", "`y = np.where((x[0] > 0) & (x[1] < 2), x * 2, y)`"),
+        (adds, "if 0 < s < 1:", "`s = np.where((0 < s) & (s < 1), s + x[0], s)`"),
+        (two_branches, "if not x[0] > 0:", "`y = np.where(~(x[0] > 0), x * 2, -x)`"),
+        (long_branches, "if x[0] > 0:", "`np.where(x[0] > 0, a, b)`, where a and b are the results"),
+        (expression, "return (x if", "`np.where((x[0] < 1) | (x[1] < 0), x, -x)`"),
+        (loop, "while s > 1:", "`x = np.where(s > 1, new, x)`"),
+        (assertion, "assert x[0] > 0", "Leave the assertion out"),
+        (maximum, "return max(x[0], x[1])", "`np.maximum(x[0], x[1])`"),
+        (smallest, "return min(x[0], x[1], x[2])", "`np.min(np.stack([x[0], x[1], x[2]]))`"),
+        (ordered, "return sorted([x[0], x[1]])[0]", "`np.sort(np.stack([x[0], x[1]]))`"),
+        (member, "found = x[0] in [x[1], x[2]]", "`np.any(np.stack([x[1], x[2]]) == x[0])`"),
+        (count, "return sum(x[1] for _ in range(int(x[0])))", "`x[0].astype(int)`"),
+        (conjunction, "both = x[0] > 0 and x[1] > 0", "`(x[0] > 0) & (x[1] > 0)`"),
+        (negation, "return x[0] * (not x[1] > 0)", "`~(x[1] > 0)`"),
+        (picked, "return sum([v for v in x if v > 0])", "`np.where(v > 0, value, 0)`"),
+        (matched, "match x[1]:", "np.where(condition, a, b)"),
+    ],
+)
+def test_the_error_shows_the_line_and_what_to_write(f: Any, line: str, remedy: str) -> None:
+    """File, line number, the source of the line, and the same in NumPy."""
+    with pytest.raises(ut.ControlFlowError) as caught:
+        ut.backprop(f, X)
+    message = str(caught.value)
+    first = f.__code__.co_firstlineno
+    assert any(message.startswith(f"test_control_flow.py:{first + i}, `{line}") for i in range(1, 5)), message
+    assert remedy in message
+    assert "ut.compile" not in message
+
+
+def test_a_mask_without_values_is_told_with_its_remedy() -> None:
+    """Reading and adding to what a mask picks need its count."""
+
+    def read(x: Any) -> Any:
+        return np.sum(x[x > 0])
+
+    def add(x: Any) -> Any:
+        x[x > 0] += 1
+        return np.sum(x)
+
+    def compress(x: Any) -> Any:
+        return np.sum(np.compress(x > 0, x))
+
+    with pytest.raises(ut.UnsupportedError, match=r"`np.where\(x > 0, x, 0\)`"):
+        ut.backprop(read, X)
+    with pytest.raises(ut.UnsupportedError, match=r"`x = np.where\(x > 0, x \+ 1, x\)`"):
+        ut.backprop(add, X)
+    with pytest.raises(
+        ut.UnsupportedError, match=r"test_control_flow.py:\d+: np.compress: .*np.where\(condition, x, 0\)"
+    ):
+        ut.backprop(compress, X)
+
+
+# ---- numbers and plain arrays, in either way -------------------------------------------------------
+
+
+def fill(x: Any) -> Any:
+    out = np.zeros(3)
+    for i in range(3):
+        out[i] = x[i] ** 2
+    return np.sum(out)
+
+
+def add_up(x: Any) -> Any:
+    s = np.zeros(3)
+    s += x
+    return np.sum(s)
+
+
+def add_to_element(x: Any) -> Any:
+    s = np.zeros(3)
+    s[0] += x[0]
+    return np.sum(s)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: math.sin(x[0]), "`np.sin(x[0])`"),
+        (lambda x: exp(x[0]) + x[1], "`np.exp(x[0])`"),
+        (lambda x: math.atan2(x[0], x[1]), "`np.arctan2(x[0], x[1])`"),
+        (lambda x: math.lgamma(x[1]), "`scipy.special.gammaln(x[1])`"),
+        (lambda x: float(x[0]) * x[1], "To look at the number, use x.item()"),
+        (lambda x: np.sum(np.array([x[0], x[1]])), "`np.stack([x[0], x[1]])`"),
+        (lambda x: np.sum(np.asarray(x)), "`x` itself, or `x.copy()`"),
+        (fill, "`out = np.zeros_like(x, shape=(3,))`, or collect the parts in a list and join them with np.stack"),
+        (add_up, "`s = s + x`"),
+        (add_to_element, "`s = np.zeros_like(x, shape=(3,))`"),
+        (lambda x: np.add.at(np.zeros(3), [0], x[0]), "np.add.at: a plain NumPy array cannot take traced values"),
+        (lambda x: np.copyto(np.zeros(3), x), "np.copyto: a plain NumPy array cannot take traced values"),
+    ],
+)
+def test_what_would_lose_the_derivative_is_an_error(f: Any, message: str) -> None:
+    """Python's math and plain arrays cannot hold a traced value; the error says what can."""
+    for differentiate in (lambda: ut.grad(f)(X), lambda: ut.backprop(f, X)):
+        with pytest.raises(ut.InPlaceError) as caught:
+            differentiate()
+        assert message in str(caught.value)
+        assert "test_control_flow.py:" in str(caught.value)
+
+
+def test_labels_that_are_traced_index_no_plain_array() -> None:
+    """Integers have no derivative to lose; a plain array cannot ask for their values. What can is named, and works."""
+    w, labels = np.ones((4, 3)), np.array([0, 1, 2, 1])
+
+    table = np.eye(3)
+
+    def identity(w: Any, labels: Any) -> Any:
+        return np.sum(w * np.eye(3)[labels])
+
+    def looked_up(w: Any, labels: Any) -> Any:
+        return np.sum(w * table[labels])
+
+    def taken(w: Any, labels: Any) -> Any:
+        return np.sum(w * np.take(table, labels, axis=0))
+
+    def written(w: Any, labels: Any) -> Any:
+        Y = np.zeros((4, 3))
+        Y[np.arange(4), labels] = 1
+        return np.sum(w * Y)
+
+    for f, message in (
+        (identity, "Write `ut.one_hot(labels, 3)`."),
+        (looked_up, "Write `ut.one_hot(labels, 3) @ table`, or pass table to the function as an argument."),
+        (taken, "Write `ut.one_hot(labels, 3) @ table`, or pass table to the function as an argument."),
+        (written, "`Y = ut.one_hot(labels, 3)`, or make it with `Y = np.zeros_like(w, shape=(4, 3))`"),
+    ):
+        assert ut.grad(f)(w, labels).sum() == 4.0
+        with pytest.raises(ut.ControlFlowError) as caught:
+            ut.backprop(f, w, labels)
+        assert message in str(caught.value)
+        assert "derivative" not in str(caught.value)
+    for right in (
+        lambda w, labels: np.sum(w * ut.one_hot(labels, 3)),
+        lambda w, labels: np.sum(w * (ut.one_hot(labels, 3) @ table)),
+    ):
+        assert np.array_equal(ut.backprop(right, w, labels)()[1], np.eye(3)[labels])
+
+
+def test_an_index_beyond_the_end_is_an_index_error() -> None:
+    """As in NumPy, so that what catches IndexError goes on working."""
+    for key in (3, -4, (0, 0), [5], np.array([True, False]), 1.5):
+        with pytest.raises(IndexError):
+            ut.grad(lambda x, key=key: np.sum(x[key]))(X)
+        with pytest.raises(ut.PositionError if not isinstance(key, list) else IndexError):
+            ut.grad(lambda x, key=key: np.sum(x[key]))(X)
