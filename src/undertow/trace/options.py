@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import InPlaceError, UnsupportedError
+from undertow.errors import UnsupportedError
+from undertow.trace.remedy import lost_output
 from undertow.trace.where import user_line
 
 
@@ -20,10 +21,7 @@ def with_options(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> t
     """
     out = options.get("out")
     if out is not None and isinstance(out[0], np.ndarray):
-        raise InPlaceError(
-            f"{user_line()}: a traced value cannot be written into a plain NumPy array. Write "
-            f"x = {name}(…) instead of {name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
-        )
+        raise lost_output(name)
     dtype = options.get("dtype")
     usual = {"dtype": dtype, "where": True, "casting": "same_kind", "order": "K", "subok": True}
     option = next(
