@@ -56,6 +56,8 @@ def _left(ct: Any, out: Any, x: Any, y: Any) -> Any:
     nx, ny = len(shape_of(x)), len(shape_of(y))
     if ny == 1:  # (…, n, k) @ (k,) -> (…, n), or two vectors
         return ct * y if nx == 1 else expand_dims(ct, axis=(len(shape_of(ct)),)) * y
+    if nx == 1 and ny == 2:
+        return ct @ swap(y)
     if nx == 1:  # (k,) @ (…, k, p) -> (…, p)
         return sum_(expand_dims(ct, axis=(len(shape_of(ct)) - 1,)) * y, axis=(ny - 1,), keepdims=False)
     return ct @ swap(y)
@@ -64,7 +66,8 @@ def _left(ct: Any, out: Any, x: Any, y: Any) -> Any:
 def _right(ct: Any, out: Any, x: Any, y: Any) -> Any:
     nx, ny = len(shape_of(x)), len(shape_of(y))
     if nx == 1:
-        return ct * x if ny == 1 else expand_dims(x, axis=(1,)) * expand_dims(ct, axis=(len(shape_of(ct)) - 1,))
+        row = ct if ny <= 2 else expand_dims(ct, axis=(len(shape_of(ct)) - 1,))
+        return ct * x if ny == 1 else expand_dims(x, axis=(1,)) * row
     if ny == 1:
         if nx == 2:
             return swap(x) @ ct

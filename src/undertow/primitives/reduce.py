@@ -44,9 +44,38 @@ from undertow.primitives.shape import astype, broadcast_to
 
 # ---- sum and mean --------------------------------------------------------------------------------
 
+_BLOCK, _FEW = 16, 128
+
+
+def _sum(x: Any, axis: Axes, keepdims: bool = False) -> Any:
+    """Sum; over many rows of single precision by blocks of rows, for NumPy adds one row after the other there.
+
+    The error then grows as for the pairwise summation that NumPy does along the last axis.
+    """
+    rows = axis == tuple(range(len(axis))) and 0 < len(axis) < np.ndim(x)
+    if not rows or not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float16):
+        return np.sum(x, axis=axis, keepdims=keepdims)
+    kept = x.shape[len(axis) :]
+    total = x.reshape(-1, *kept)
+    while len(total) > _FEW:
+        whole = len(total) // _BLOCK * _BLOCK
+        blocks = np.sum(total[:whole].reshape(-1, _BLOCK, *kept), axis=1)
+        total = blocks if whole == len(total) else np.concatenate([blocks, total[whole:]])
+    total = np.sum(total, axis=0)
+    return total.reshape((1,) * len(axis) + kept) if keepdims else total
+
+
+def _mean(x: Any, axis: Axes, keepdims: bool = False) -> Any:
+    """Mean; of many rows of single precision by the sum above."""
+    if isinstance(x, np.ndarray) and x.dtype == np.float32 and x.size and axis and axis[-1] != x.ndim - 1:
+        count = int(np.prod([x.shape[i] for i in axis]))
+        return _sum(x, axis, keepdims) / np.float32(count)
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
 sum_ = Primitive(
     name="sum",
-    forward=np.sum,
+    forward=_sum,
     infer=infer_reduction(add_dtype),
     vjps=(lambda ct, out, x, axis, keepdims: broadcast_to(expand(ct, axis, keepdims), shape=shape_of(x)),),
     spell=call_axis("np.sum"),
@@ -93,7 +122,7 @@ def _mean_rule(ct: Any, out: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
 
 mean_ = Primitive(
     name="mean",
-    forward=np.mean,
+    forward=_mean,
     infer=infer_reduction(float_like),
     vjps=(_mean_rule,),
     spell=call_axis("np.mean"),

@@ -1,0 +1,38 @@
+"""Sums in float32 keep the accuracy of pairwise summation, whichever axis they run along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import undertow as ut
+
+
+def error(found: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.max(np.abs(found.astype(np.float64) - exact) / np.abs(exact)))
+
+
+@pytest.mark.parametrize("rows", [100, 129, 4096, 100_003])
+def test_a_bias_gradient_is_as_accurate_as_a_pairwise_sum(rows: int) -> None:
+    """The gradient of a bias adds up a row for each example; within four times the error of pairwise summation."""
+    rng = np.random.default_rng(rows)
+    X = (rng.normal(size=(rows, 5)) + 1).astype(np.float32)
+    found = ut.grad(lambda b, X: np.sum(np.tanh(X + b)), wrt=0)(np.zeros(5, np.float32), X)
+    slopes = 1 - np.tanh(X) ** 2
+    exact = np.sum(slopes.astype(np.float64), axis=0)
+    pairwise = np.array([np.sum(np.ascontiguousarray(column)) for column in slopes.T])  # along contiguous memory
+    assert found.dtype == np.float32
+    assert error(found, exact) <= 4 * max(error(pairwise, exact), float(np.finfo(np.float32).eps))
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("shape", [(1000, 3), (300, 2, 4), (129, 1), (128, 2), (40, 40, 2)])
+def test_blocks_of_rows_have_numpys_shape_and_value(shape: tuple[int, ...], keepdims: bool) -> None:
+    """Sums and means over leading axes, with and without keepdims, equal those in float64 to single precision."""
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32) + 3
+    for f in (np.sum, np.mean):
+        for axis in [(0,), (0, 1)][: len(shape) - 1]:
+            value, _ = ut.vjp(lambda x, f=f, axis=axis: f(x, axis=axis, keepdims=keepdims), x)
+            wanted = f(x.astype(np.float64), axis=axis, keepdims=keepdims)
+            assert value.dtype == np.float32 and value.shape == wanted.shape
+            np.testing.assert_allclose(value, wanted, rtol=1e-6)
