@@ -160,8 +160,3 @@ class Graph:
                 if isinstance(size, Dim):
                     found.setdefault(size.symbol, (position, axis, size.count))
         return found
-
-
-def names_of(nodes: Sequence[Node]) -> set[str]:
-    """Return the names people gave to these nodes."""
-    return {node.name for node in nodes if node.name}

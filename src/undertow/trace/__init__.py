@@ -4,6 +4,7 @@ from undertow.trace.function import (
     Traced,
     argument_names,
     call_user,
+    describe_function,
     is_array_like,
     trace_function,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "argument_names",
     "call_user",
     "constant",
+    "describe_function",
     "is_array_like",
     "trace_function",
     "user_line",
