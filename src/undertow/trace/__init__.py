@@ -9,7 +9,7 @@ from undertow.trace.function import (
     trace_function,
 )
 from undertow.trace.tracer import NotingTrace, Trace, Tracer, constant
-from undertow.trace.where import user_line
+from undertow.trace.where import is_library, user_line
 
 __all__ = [
     "NotingTrace",
@@ -21,6 +21,7 @@ __all__ = [
     "constant",
     "describe_function",
     "is_array_like",
+    "is_library",
     "trace_function",
     "user_line",
 ]
