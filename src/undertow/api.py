@@ -151,7 +151,7 @@ def check_arguments(program: Backprop, args: Sequence[Any]) -> None:
                 )
             if not isinstance(x, Node) and leaf is not x and leaf != x:
                 raise ArgumentError(
-                    f"argument {argument}{path} of {name} is {leaf!r}, but the program was made for {x!r}. Make another."
+                    f"argument {argument}{path} of {name} is {leaf!r}, but the program was made for {x!r}."
                 )
 
 

@@ -273,7 +273,7 @@ def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int, arg: An
         name = argument_names(f, position + 1)[position] + trees.paths(arg)[number]
         what = "complex numbers are out of scope for now" if spec.dtype.kind == "c" else "only floats have a derivative"
         raise DTypeError(
-            f"argument {name} of {getattr(f, '__name__', 'f')} is {spec.dtype}: {what}. "
+            f"argument {name} of {describe_function(f)} is {spec.dtype}: {what}. "
             f"Pass floats, for example {name} * 1.0, or choose another argument with wrt=."
         )
     if isinstance(leaf, Tracer):

@@ -64,7 +64,8 @@ def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     """Return the names of a function's positional arguments."""
     bound = 0
     while isinstance(f, functools.partial):
-        f, bound = f.func, bound + len(f.args)
+        bound += len(f.args)
+        f = f.func
     code = code_of(f)
     names = list(code.co_varnames[: code.co_argcount]) if code else []
     if names and names[0] == "self":

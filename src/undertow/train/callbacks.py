@@ -139,7 +139,9 @@ def read_callbacks(callbacks: Any) -> tuple[list[Callable[[EpochInfo], Any]], li
             methods = callback, None
         for method, count, given in ((methods[0], 1, "info"), (methods[1], 4, "epoch, step, loss, model")):
             if method and not takes(method, count):
-                raise ArgumentError(f"a callback is called with ({given}), but {describe_function(method)} takes others.")
+                raise ArgumentError(
+                    f"a callback is called with ({given}), but {describe_function(method)} takes others."
+                )
         if methods[0]:
             after_epoch.append(methods[0])
         if methods[1]:

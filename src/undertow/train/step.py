@@ -44,9 +44,7 @@ class Step:
         with np.errstate(all="ignore"):  # whoever trains asks whether the loss is finite
             return self._step(leaves, rebuild, state, X, y)
 
-    def _step(
-        self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any
-    ) -> tuple[float, Any, Any]:
+    def _step(self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
         loss, grads = self.gradient.of_leaves(leaves, rebuild, X, y)
         if self.clip is not None:
             if not all(np.isfinite(g).all() for g in grads):
