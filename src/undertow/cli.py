@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+INTERRUPTED = 130  # the exit code
 
 Activation = Annotated[str, typer.Option(help="relu, tanh or sigmoid.")]
 
@@ -92,11 +95,11 @@ def train(
         raise KeyboardInterrupt  # before the first step: there is nothing to save
     with hold_interrupts():  # saved before anything is said, whatever becomes of the output
         run.save(folder, overwrite=overwrite)
-        page.say(f"\n{show_gradients(run)}\n{summarize(run, table)}")
+        page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
         page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
     page.close(f" The run is saved in {folder}.")
     if run.stopped == "interrupted":
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -229,10 +232,10 @@ def show_gradients(run: Any) -> str:
     return captured.get()
 
 
-def say(text: str, nl: bool = True) -> None:
-    """Print on the standard output; where that fails, the error says so."""
+def say(text: str | Callable[[], str], nl: bool = True) -> None:
+    """Print a text, or what a function lays out, on the standard output; where that fails, the error says so."""
     try:
-        typer.echo(text, nl=nl)
+        typer.echo(text() if callable(text) else text, nl=nl)
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:  # a full disk; a stream that someone closed
@@ -246,7 +249,7 @@ class Page:
     def __init__(self) -> None:
         self.failure: BrokenPipeError | RunError | None = None
 
-    def say(self, text: str) -> None:
+    def say(self, text: str | Callable[[], str]) -> None:
         """Print, unless it failed before."""
         if self.failure is None:
             try:
@@ -285,8 +288,8 @@ def attempt(command: Callable[[], Any]) -> int:
         return fail(str(error))
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
-        return 130
-    except BrokenPipeError:
+        return INTERRUPTED
+    except SystemExit:  # how typer ends where the output is a closed pipe, which is no failure
         return 0
     except MemoryError:
         return fail("there is not enough memory for this. Try fewer rows or a smaller network.")
@@ -312,4 +315,6 @@ def main() -> None:
     except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code == INTERRUPTED:  # all is saved: a Ctrl-C while Python ends must not change the exit code
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)

@@ -147,6 +147,7 @@ class _Loop:
     n_steps: int = 0
     losses: list[float] = field(default_factory=list)  # of this epoch, each weighted by its examples
     seen: int = 0
+    recorded: bool = False  # whether this epoch is in the history
     good: Any = None  # the model at the end of the last epoch
 
     def run_all(self, optimizer: Optimizer, clip: Clip | None, progress: Progress, callbacks: Any) -> None:
@@ -158,19 +159,22 @@ class _Loop:
         self.state = step.init(self.run.model)
         self.good = self.run.model
         started = time.perf_counter()
+        epoch, begun = 1, started
         with progress, ExitStack() as until_the_end:
-            for epoch in range(1, self.epochs + 1):
-                begun = time.perf_counter()
-                try:
+            try:
+                for epoch in range(1, self.epochs + 1):
+                    begun = time.perf_counter()
                     self.run_epoch(epoch, step, gradient, progress, after_step)
-                except KeyboardInterrupt:  # the next ones must not lose what was trained
-                    until_the_end.enter_context(hold_interrupts())
-                    self.run.stopped = "interrupted"
-                if self.seen:
                     self.end_epoch(epoch, started, begun, progress, after_epoch)
-                if self.run.stopped != "finished":
-                    progress.say(self.explain_end(epoch))
-                    break
+                    if self.run.stopped != "finished":
+                        break
+            except KeyboardInterrupt:  # the next ones must not lose what was trained
+                until_the_end.enter_context(hold_interrupts())
+                self.run.stopped = "interrupted"
+                if self.seen and not self.recorded:
+                    self.end_epoch(epoch, started, begun, progress, after_epoch)
+            if self.run.stopped != "finished":
+                progress.say(self.explain_end(epoch))
 
     def end_epoch(
         self, epoch: int, started: float, begun: float, progress: Progress, after_epoch: list[Callable[..., Any]]
@@ -180,14 +184,12 @@ class _Loop:
             self.check_finite(epoch)
             row = self.make_row(epoch, started, begun)
             self.run.history.append(row)
+            self.recorded = True
             progress.after_epoch(row)
             self.good = self.run.model
         sizes = [size for size in self.run.gradient_history if size["epoch"] == epoch]
         info = EpochInfo(epoch, self.epochs, row, self.run.model, sizes)
-        try:
-            stops = any([function(info) is True for function in after_epoch])
-        except KeyboardInterrupt:
-            stops, held = False, [1]
+        stops = any([function(info) is True for function in after_epoch])
         if self.run.stopped == "finished" and (held or stops):
             self.run.stopped = "interrupted" if held else "callback"
 
@@ -209,7 +211,7 @@ class _Loop:
         self, epoch: int, step: Any, gradient: Any, progress: Progress, after_step: list[Callable[..., Any]]
     ) -> None:
         """Train one epoch."""
-        self.losses, self.seen = [], 0
+        self.losses, self.seen, self.recorded = [], 0, False
         for number, (X, rows) in enumerate(self.batches.epoch(epoch - 1), 1):
             y = self.task.encode(rows)
             try:
