@@ -67,7 +67,7 @@ def train(
     Example: undertow train houses.csv --target price --epochs 100
     """
     from undertow.train.checkpoint import check_target
-    from undertow.train.interrupt import hold_interrupts
+    from undertow.train.interrupt import hold_interrupts, interrupt_once
     from undertow.train.table import load_table, summarize, train_table
 
     if (data is None) == (dataset is None):
@@ -90,13 +90,14 @@ def train(
     page = Page()
     for sentence in table.report:
         page.say(f"  {sentence}")
-    run = train_table(table, page.say, **settings)
-    if not run.history:
-        raise KeyboardInterrupt  # before the first step: there is nothing to save
-    with hold_interrupts():  # saved before anything is said, whatever becomes of the output
-        run.save(folder, overwrite=overwrite)
-        page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
-        page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
+    with interrupt_once():
+        run = train_table(table, page.say, **settings)
+        if not run.history:
+            raise KeyboardInterrupt  # before the first step: there is nothing to save
+        with hold_interrupts():  # saved before anything is said, whatever becomes of the output
+            run.save(folder, overwrite=overwrite)
+            page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
+            page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
     page.close(f" The run is saved in {folder}.")
     if run.stopped == "interrupted":
         raise typer.Exit(INTERRUPTED)

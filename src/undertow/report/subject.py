@@ -23,6 +23,7 @@ from undertow.trace import is_library
 from undertow.train import Run, load
 
 MODULE = "undertow_subject"
+PACKAGE = str(Path(__file__).parents[1])
 N_EXAMPLES = 4
 
 
@@ -114,7 +115,8 @@ def _show_file(name: str | None, file: Path) -> str | None:
     if name == str(file):
         return name
     folder = file.parent.resolve()
-    if not name or not Path(name).is_relative_to(folder) or is_library(name):
+    other = not name or is_library(name) or "site-packages" in name or name.startswith(PACKAGE)
+    if not name or other or not Path(name).is_relative_to(folder):
         return None
     return str(file.parent / Path(name).relative_to(folder))
 

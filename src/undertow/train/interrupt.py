@@ -33,3 +33,38 @@ def hold_interrupts() -> Iterator[list[int]]:
         yield held
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def interrupt_once() -> Iterator[None]:
+    """Let the first Ctrl-C raise KeyboardInterrupt and ignore the next ones, as long as the block lasts.
+
+    Within another such block, or where someone chose what Ctrl-C does, nothing changes.
+
+    Source: derived here.
+
+    Example:
+        >>> with interrupt_once():
+        ...     try:
+        ...         signal.raise_signal(signal.SIGINT)
+        ...     except KeyboardInterrupt:
+        ...         signal.raise_signal(signal.SIGINT)
+        ...         print("once")
+        once
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, lambda number, frame: None)  # before anything that a next one could break off
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

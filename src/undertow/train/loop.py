@@ -7,7 +7,6 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,7 @@ from undertow.optim import OPTIMIZERS, Clip, Optimizer, find_optimizer
 from undertow.trace import describe_function
 from undertow.train.callbacks import EpochInfo, read_callbacks, takes
 from undertow.train.gradients import measure_gradients
-from undertow.train.interrupt import hold_interrupts
+from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.progress import Progress
 from undertow.train.run import Run
 from undertow.train.step import make_gradient, make_step
@@ -160,7 +159,7 @@ class _Loop:
         self.good = self.run.model
         started = time.perf_counter()
         epoch, begun = 1, started
-        with progress, ExitStack() as until_the_end:
+        with progress, interrupt_once():
             try:
                 for epoch in range(1, self.epochs + 1):
                     begun = time.perf_counter()
@@ -168,8 +167,7 @@ class _Loop:
                     self.end_epoch(epoch, started, begun, progress, after_epoch)
                     if self.run.stopped != "finished":
                         break
-            except KeyboardInterrupt:  # the next ones must not lose what was trained
-                until_the_end.enter_context(hold_interrupts())
+            except KeyboardInterrupt:
                 self.run.stopped = "interrupted"
                 if self.seen and not self.recorded:
                     self.end_epoch(epoch, started, begun, progress, after_epoch)
