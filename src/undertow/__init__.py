@@ -26,8 +26,15 @@ from undertow.errors import (
     UnsupportedError,
 )
 from undertow.per_example import per_example_grad
-from undertow.primitives import one_hot, sigmoid, softplus, stop_gradient
-from undertow.primitives.stable import log_softmax, logsumexp, softmax
+from undertow.primitives.stable import (
+    log_softmax,
+    logsumexp,
+    one_hot,
+    sigmoid,
+    softmax,
+    softplus,
+    stop_gradient,
+)
 from undertow.train import Run, load, train
 
 __version__ = "0.1.0"

@@ -10,11 +10,28 @@ from typing import Any, Literal
 import numpy as np
 
 from undertow import emit, trees
-from undertow.differentiate import backward, check_positions, finish, own, scalar_output
-from undertow.errors import DTypeError
+from undertow.differentiate import (
+    backward,
+    check_function,
+    check_positions,
+    finish,
+    no_floats,
+    own,
+    scalar_output,
+)
+from undertow.errors import ArgumentError, DTypeError
 from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
 from undertow.simplify import Fired, simplify
-from undertow.trace import NotingTrace, Traced, Tracer, argument_names, constant, trace_function
+from undertow.trace import (
+    NotingTrace,
+    Traced,
+    Tracer,
+    argument_names,
+    constant,
+    describe_function,
+    is_array_like,
+    trace_function,
+)
 
 # The derivation tells the chain rule as the textbook does: of a sigmoid and a softmax, however they were spelt.
 NAMING = ("sigmoid", "sigmoid as a reciprocal", "softmax", "softmax does not change with a shift", "identity")
@@ -28,6 +45,7 @@ class Backprop:
         graph: the loss and the gradients as one simplified graph; prints itself.
         plain: the same as the chain rule gives it; only sigmoid and softmax have been recognised.
         rules: the simplifications that were used, in order, each with its equation and exactness.
+        unreached: the inputs, among those to differentiate by, that the result does not depend on.
     """
 
     function: Callable[..., Any]
@@ -37,6 +55,7 @@ class Backprop:
     graph: Graph
     plain: Graph
     rules: tuple[Fired, ...]
+    unreached: tuple[str, ...] = ()
 
     @cached_property
     def source(self) -> str:
@@ -69,6 +88,7 @@ class Backprop:
     def __call__(self, *args: Any) -> tuple[Any, Any]:
         """Return (loss, gradient) at these arguments, computed by the engine itself."""
         given = args or self.args
+        check_arguments(self, given)
         values = input_values(self.traced, given)
         loss, *grads = evaluate(self.graph, values)
         taken = list(values)
@@ -87,6 +107,7 @@ class Backprop:
         Args:
             args: arguments like those traced; those themselves if none are given.
         """
+        check_arguments(self, args or self.args)
         named = {
             name: node for node in self.graph.nodes if (name := emit.reader_name(node)) and node.op is not CONSTANT
         }
@@ -107,6 +128,36 @@ class Backprop:
         return self.source
 
 
+def check_arguments(program: Backprop, args: Sequence[Any]) -> None:
+    """ArgumentError unless arguments have the trees of those traced, with arrays and numbers in the same places."""
+    name, wanted = getattr(program.function, "__name__", "f"), program.args
+    names = argument_names(program.function, len(wanted))
+    if len(args) != len(wanted):
+        raise ArgumentError(
+            f"{name} takes {len(wanted)} arguments ({', '.join(names)}), got {len(args)}. Give all of them, or none "
+            "for those that were traced."
+        )
+    for argument, arg, like, row in zip(names, args, wanted, program.traced.arguments, strict=True):
+        if not trees.same_structure(arg, like):
+            found, expected = set(trees.paths(arg)), set(trees.paths(like))
+            parts = [
+                f"{word} {', '.join(f'{argument}{path}' for path in sorted(paths)[:4])}"
+                for word, paths in (("it lacks", expected - found), ("it has", found - expected))
+                if paths and paths != {""}
+            ]
+            said = "; ".join(parts) or f"it is a {type(arg).__name__}, not a {type(like).__name__}"
+            raise ArgumentError(f"argument {argument} of {name} is not built like the one traced: {said}.")
+        for x, leaf, path in zip(row, trees.flatten(arg)[0], trees.paths(arg), strict=True):
+            if isinstance(x, Node) and not is_array_like(leaf):
+                raise ArgumentError(
+                    f"argument {argument}{path} of {name} is {type(leaf).__name__}, not numbers as when it was traced."
+                )
+            if not isinstance(x, Node) and leaf is not x and leaf != x:
+                raise ArgumentError(
+                    f"argument {argument}{path} of {name} is {leaf!r}, but the program was made for {x!r}."
+                )
+
+
 def input_values(traced: Traced, args: Sequence[Any]) -> list[Any]:
     """Take the arrays out of arguments, in the order of the graph's inputs."""
     values: list[Any] = []
@@ -117,8 +168,12 @@ def input_values(traced: Traced, args: Sequence[Any]) -> list[Any]:
     return values
 
 
-def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> Graph:
-    """Extend a graph whose only output is a scalar by its gradients: outputs (loss, *gradients)."""
+def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> tuple[Graph, list[Node]]:
+    """Extend a graph whose only output is a scalar by its gradients: outputs (loss, *gradients).
+
+    Returns:
+        The graph, and the nodes among ``wrt`` to which no path leads from the output.
+    """
     output = graph.outputs[0]
     trace = NotingTrace()
     one = constant(output.spec.dtype.type(1))
@@ -136,7 +191,8 @@ def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> Graph:
         elif node.ct_of is None:
             node.ct_of, node.backward = x.name, True
         outputs.append(node)
-    return Graph(graph.inputs, tuple(outputs), title=graph.title)
+    unreached = [x for ct, x in zip(cts, wrt, strict=True) if ct is None]
+    return Graph(graph.inputs, tuple(outputs), title=graph.title), unreached
 
 
 def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) -> Backprop:
@@ -155,6 +211,7 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
         NonScalarError: f returned something other than one number.
         ControlFlowError: f asked for the value of an array (``if x > 0``).
         UnsupportedError: f uses a NumPy function that has no derivative here yet.
+        ArgumentError: the arguments to differentiate by hold no floats; a position that does not exist.
 
     Example:
         >>> import numpy as np
@@ -166,24 +223,41 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
         >>> gradient
         array([-0.5, -0.5])
     """
+    check_function(f)
     places = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
     traced = trace_function(f, args, batch=[i for i in range(len(args)) if i not in places])
-    scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), traced.graph.title)
-    nodes = [x for i in places for x in traced.arguments[i] if isinstance(x, Node)]
-    for x in nodes:
-        if x.spec.dtype.kind != "f":
-            raise DTypeError(
-                f"{x.name} is {x.spec.dtype}: only floats have a derivative. Choose other arguments with wrt=."
-            )
+    scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
+    nodes = _differentiable(f, args, places, traced)
     output = traced.graph.outputs[0]
     if output.name is None and output.op is not INPUT:
         output.name = "loss" if "loss" not in {x.name for x in traced.graph.nodes} else "loss_value"
-    plain = differentiate_graph(simplify(traced.graph, only=NAMING).graph, nodes)
+    plain, unreached = differentiate_graph(simplify(traced.graph, only=NAMING).graph, nodes)
     first = simplify(traced.graph)
     kept = set(first.graph.nodes)
     dropped = [x for x in first.moved.values() if x.name and x not in kept and x.op not in (INPUT, CONSTANT)]
-    joint = simplify(differentiate_graph(first.graph, nodes), remember=dropped, final=True)
-    return Backprop(f, args, wrt, traced, joint.graph, plain, merge(first.fired, joint.fired))
+    joint = simplify(differentiate_graph(first.graph, nodes)[0], remember=dropped, final=True)
+    names = tuple(x.name or "?" for x in unreached)
+    wrt = tuple(places) if isinstance(wrt, tuple) else places[0]
+    return Backprop(f, args, wrt, traced, joint.graph, plain, merge(first.fired, joint.fired), names)
+
+
+def _differentiable(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int], traced: Traced) -> list[Node]:
+    """The inputs to differentiate by; an error where there are none, or one that is no float."""
+    nodes = []
+    for i in places:
+        for x, path in zip(traced.arguments[i], trees.paths(args[i]), strict=True):
+            if not isinstance(x, Node):
+                continue
+            if x.spec.dtype.kind != "f":
+                name = argument_names(f, len(args))[i] + path
+                raise DTypeError(
+                    f"argument {name} of {describe_function(f)} is {x.spec.dtype}: only floats have a derivative. "
+                    f"Pass floats, for example {name} * 1.0, or choose another argument with wrt=."
+                )
+            nodes.append(x)
+    if not nodes:
+        raise ArgumentError(no_floats(f, args, places))
+    return nodes
 
 
 def merge(*lists: list[Fired]) -> tuple[Fired, ...]:

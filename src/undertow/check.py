@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from undertow import trees
-from undertow.differentiate import check_positions, value_and_grad
+from undertow.differentiate import check_function, check_positions, value_and_grad
 from undertow.errors import ArgumentError, GradientError, NonScalarError
-from undertow.trace import argument_names
+from undertow.trace import argument_names, describe_function
 
 Loss = Callable[[np.ndarray], Any]  # a scalar function of one flat float64 (or complex128) array
 
@@ -31,7 +32,8 @@ class LeafCheck:
         relative_error: their difference over the larger of the two; 0 where the numeric one cannot tell
             them apart.
         method: ``complex step``, ``differences``, ``kink`` (the function has a corner there and the
-            gradient lies between the slopes of the two sides) or ``empty`` (there is nothing to check).
+            gradient lies between the slopes of the two sides), ``constant`` (the function does not change with
+            this array here) or ``empty`` (there is nothing to check).
         checked: how many entries and directions were compared.
     """
 
@@ -72,6 +74,9 @@ class GradientReport:
         if not any(row.checked for row in self.rows):
             verdict = "there was nothing to check"
         worst = 0.0 if self.worst is None else self.worst.relative_error
+        constant = [row.name for row in self.rows if row.method == "constant"]
+        if constant:
+            lines.append(f"note: the function does not change with {', '.join(constant)} at these arguments")
         return "\n".join([*lines, f"{verdict} (tolerance {self.tolerance:.0e}, worst relative error {worst:.1e})"])
 
 
@@ -101,6 +106,7 @@ def check_gradient(
     Raises:
         GradientError: a derivative is wrong; names parameter, entry, both values, the relative error.
         NonScalarError: f does not return one number.
+        ArgumentError: ``the value of loss is nan at these arguments, …``; a setting out of range.
 
     Source:
         Squire & Trapp (1998), SIAM Review 40(1), doi 10.1137/S003614459631241X (complex step);
@@ -112,15 +118,22 @@ def check_gradient(
         >>> bool(report)
         True
     """
+    check_function(f)
     positions = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
-    if not positions:
-        raise ArgumentError("wrt=() leaves nothing to check. Name at least one argument.")
+    _check_settings(gradient, tolerance, seed)
     exact = [trees.map_leaves(_to_float64, arg) for arg in args]
-    with np.errstate(all="ignore"):
-        _number(f(*exact))
-    own = gradient or value_and_grad(f, tuple(positions))
-    found = own(*exact)
-    grads = found if gradient is not None else found[1]
+    if gradient is None:
+        value, grads = value_and_grad(f, tuple(positions))(*exact)
+    else:
+        with np.errstate(all="ignore"):
+            value = f(*exact)
+        _number(value)
+        grads = gradient(*exact)
+    if not np.isfinite(_number(value)):
+        raise ArgumentError(
+            f"the value of {describe_function(f)} is {_number(value):g} at these arguments, where there is no gradient "
+            "to check. Look for NaN in the arguments, log of 0 or of a negative number, and 0/0."
+        )
     if gradient is not None and not isinstance(wrt, tuple):
         grads = (grads,)
     rng = np.random.default_rng(seed)
@@ -151,6 +164,16 @@ def check_gradient(
             f"numeric derivative ({w.method}) is {w.numeric:.10g}, relative error {w.relative_error:.1e}\n{report}"
         )
     return report
+
+
+def _check_settings(gradient: Any, tolerance: Any, seed: Any) -> None:
+    """ArgumentError where a setting is out of range."""
+    if gradient is not None and not callable(gradient):
+        raise ArgumentError(f"gradient is {gradient!r}. Give a function of the same arguments, or None for Undertow's.")
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float | np.number) or not 0 <= tolerance < np.inf:
+        raise ArgumentError(f"tolerance must be a number of 0 or more and finite, got {tolerance!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number of 0 or more, got {seed!r}.")
 
 
 def _restrict(
@@ -195,17 +218,19 @@ def _check_leaf(
         directions.append((tuple(int(j) for j in np.unravel_index(entry, shape)), unit))
     noise = 1e-12 * float(np.max(np.abs(grad), initial=0.0)) if np.all(np.isfinite(grad)) else 0.0
     worst: LeafCheck | None = None
+    constant = True
     for index, direction in directions:
         own = float(grad @ direction) if np.all(np.isfinite(grad)) else float(grad[np.argmax(direction)])
         numeric, error, method = numeric_derivative(loss, x, direction, own)
         difference = abs(own - numeric)
         relative = 0.0 if difference <= error + noise else difference / max(abs(own), abs(numeric))
         relative = float("inf") if not np.isfinite(difference) and own != numeric else relative
+        constant = constant and own == numeric == 0
         row = LeafCheck(name, index, own, numeric, relative, method, len(directions))
         if worst is None or relative > worst.relative_error:
             worst = row
     assert worst is not None
-    return worst
+    return dataclasses.replace(worst, method="constant") if constant else worst
 
 
 def numeric_derivative(loss: Loss, x: np.ndarray, direction: np.ndarray, expected: float) -> tuple[float, float, str]:

@@ -1,9 +1,12 @@
-"""The command line: reads arguments and calls the library; every error of ours is one line and exit code 2."""
+"""The command line: reads arguments and calls the library; every error is one line and exit code 2."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +19,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+INTERRUPTED = 130  # the exit code
 
 Activation = Annotated[str, typer.Option(help="relu, tanh or sigmoid.")]
 
@@ -60,20 +66,17 @@ def train(
 
     Example: undertow train houses.csv --target price --epochs 100
     """
-    from undertow.train.checkpoint import check_replaceable
-    from undertow.train.gradients import print_gradient_table
-    from undertow.train.table import load_table, train_table
+    from undertow.train.checkpoint import check_target
+    from undertow.train.interrupt import hold_interrupts, interrupt_once
+    from undertow.train.table import load_table, summarize, train_table
 
     if (data is None) == (dataset is None):
         raise ArgumentError("give either a file with --target, or --dataset digits.")
     if data is not None and target is None:
         raise ArgumentError(f"which column of {data.name} is to be predicted? Name it with --target.")
-    folder = out or Path("runs") / (dataset or data.stem)  # type: ignore[union-attr]
-    if folder.exists():
-        check_replaceable(folder, overwrite)
     settings = {
         "hidden": read_sizes(hidden),
-        "activation": activation,
+        "activation": read_activation(activation),
         "optimizer": make_optimizer(optimizer, rate),
         "clip": make_clip(clip, clip_value),
         "epochs": epochs,
@@ -82,15 +85,22 @@ def train(
         "progress": not quiet,
     }
     table = load_table(data, target, dataset, validation=validation, seed=seed, task=None if task == "auto" else task)
+    folder = out or Path("runs") / (dataset or data.stem)  # type: ignore[union-attr]
+    check_target(folder, overwrite)
+    page = Page()
     for sentence in table.report:
-        typer.echo(f"  {sentence}")
-    run, summary = train_table(table, typer.echo, **settings)
-    typer.echo("")
-    print_gradient_table(run)
-    typer.echo("")
-    typer.echo(summary)
-    run.save(folder, overwrite=overwrite)
-    typer.echo(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
+        page.say(f"  {sentence}")
+    with interrupt_once():
+        run = train_table(table, page.say, **settings)
+        if not run.history:
+            raise KeyboardInterrupt  # before the first step: there is nothing to save
+        with hold_interrupts():  # saved before anything is said, whatever becomes of the output
+            run.save(folder, overwrite=overwrite)
+            page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
+            page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
+    page.close(f" The run is saved in {folder}.")
+    if run.stopped == "interrupted":
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -105,25 +115,18 @@ def predict(
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
     from undertow.train.checkpoint import load
-    from undertow.train.table import predict_table
+    from undertow.train.table import check_predictions_place, predict_table, write_predictions
 
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise ArgumentError(f"{out.name}: predictions are written as .csv or .parquet.")
+    if out is not None:
+        check_predictions_place(out, data)
     frame, remarks = predict_table(load(run), data, probabilities)
     for remark in remarks:
         typer.echo(f"note: {remark}", err=True)
     if out is None:
-        typer.echo(frame.write_csv(), nl=False)
+        say(frame.write_csv(), nl=False)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".csv":
-            frame.write_csv(out)
-        else:
-            frame.write_parquet(out)
-    except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}.") from error
-    typer.echo(f"{frame.height} predictions in {out}")
+    write_predictions(frame, out)
+    say(f"{frame.height} predictions in {out}")
 
 
 @app.command()
@@ -146,10 +149,12 @@ def explain(
     subject = read_subject(what)
     with run_user_code(subject.file):
         found = backprop(subject.function, *subject.args)
+    for name in found.unreached:
+        typer.echo(f"note: the loss does not depend on {name}: its gradient is zero.", err=True)
     if derivation or values or latex:
-        typer.echo(found.derivation(values=values, format="latex" if latex else "text"))
+        say(found.derivation(values=values, format="latex" if latex else "text"))
     else:
-        typer.echo(found.source)
+        say(found.source)
 
 
 @app.command()
@@ -170,7 +175,7 @@ def check(
     subject = read_subject(what)
     with run_user_code(subject.file):
         report = check_gradient(subject.function, *subject.args, tolerance=tolerance, raises=False)
-    typer.echo(str(report))
+    say(str(report))
     if not report:
         raise typer.Exit(1)
 
@@ -184,6 +189,15 @@ def read_sizes(text: str) -> list[int]:
     if any(size < 1 for size in sizes):
         raise ArgumentError(f"--hidden {text}: give sizes separated by commas, for example 128,64.")
     return sizes
+
+
+def read_activation(name: str) -> str:
+    """Check the name of an activation."""
+    from undertow.train.table import ACTIVATIONS
+
+    if name not in ACTIVATIONS:
+        raise ArgumentError(f"--activation {name}: choose relu, tanh or sigmoid.")
+    return name
 
 
 def make_optimizer(name: str, rate: float | None) -> Any:
@@ -207,23 +221,101 @@ def make_clip(norm: float | None, value: float | None) -> Any:
     return optim.clip_by_value(value) if value is not None else None
 
 
-def main() -> None:
-    """Run the command line."""
+def show_gradients(run: Any) -> str:
+    """Lay out the gradient table as text, as wide as the terminal."""
+    from rich.console import Console
+
+    from undertow.train.gradients import print_gradient_table
+
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        print_gradient_table(run, console)
+    return captured.get()
+
+
+def say(text: str | Callable[[], str], nl: bool = True) -> None:
+    """Print a text, or what a function lays out, on the standard output; where that fails, the error says so."""
     try:
-        app()
+        typer.echo(text() if callable(text) else text, nl=nl)
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:  # a full disk; a stream that someone closed
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"the standard output cannot be written: {reason}.") from None
+
+
+class Page:
+    """What a long job prints: once printing fails, the job goes on, and the failure is told at its end."""
+
+    def __init__(self) -> None:
+        self.failure: BrokenPipeError | RunError | None = None
+
+    def say(self, text: str | Callable[[], str]) -> None:
+        """Print, unless it failed before."""
+        if self.failure is None:
+            try:
+                say(text)
+            except (BrokenPipeError, RunError) as error:
+                self.failure = error
+
+    def close(self, remark: str) -> None:
+        """Raise what failed; a closed pipe is no failure."""
+        if isinstance(self.failure, RunError):
+            raise RunError(f"{self.failure}{remark}")
+
+
+_AS_OPTIONS = {
+    "clip=undertow.optim.clip_by_global_norm(1.0)": "--clip 1",
+    "task='classification'": "--task classification",
+    "or overwrite it (overwrite=True, or --overwrite)": "or overwrite it with --overwrite",
+}
+
+
+def fail(message: str) -> int:
+    """Print an error on one line, with options in place of Python's arguments; return the exit code."""
+    for python, option in _AS_OPTIONS.items():
+        message = message.replace(python, option)
+    with suppress(OSError, ValueError):
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def attempt(command: Callable[[], Any]) -> int:
+    """Run a command; every error becomes one line. Return the exit code."""
+    try:
+        code = command()
+        return code if isinstance(code, int) else 0
     except UndertowError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        return fail(str(error))
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
-    except Exception as error:  # a fault of ours: still no traceback, unless it is asked for
-        if os.environ.get("UNDERTOW_DEBUG"):
+        return INTERRUPTED
+    except SystemExit:  # how typer ends where the output is a closed pipe, which is no failure
+        return 0
+    except MemoryError:
+        return fail("there is not enough memory for this. Try fewer rows or a smaller network.")
+    except Exception as error:
+        if hasattr(error, "format_message"):  # how typer says that arguments are wrong
+            if type(error).__name__ == "NoArgsIsHelpError":
+                typer.echo(error.format_message())
+                return 2
+            return fail(error.format_message())
+        if os.environ.get("UNDERTOW_DEBUG"):  # a fault of ours: no traceback, unless it is asked for
             raise
-        typer.echo(
-            f"error: {type(error).__name__}: {error}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.",
-            err=True,
-        )
-        sys.exit(2)
+        return fail(f"{type(error).__name__}: {error}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.")
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without δ shows ? in its place
+    code = attempt(lambda: app(standalone_mode=False))
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code == INTERRUPTED:  # all is saved: a Ctrl-C while Python ends must not change the exit code
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

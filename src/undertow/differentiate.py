@@ -6,6 +6,7 @@ rules compute numbers; read as tracers, the same rules record a graph, which can
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from undertow import trees
 from undertow.blocked import Blocked
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
-from undertow.trace import Trace, Tracer, argument_names, call_user, constant, is_array_like
+from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
 
 Read = Callable[[Node], Any]
 
@@ -144,12 +145,13 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Cal
         >>> value_and_grad(lambda x, y: x * y, wrt=(0, 1))(2.0, 5.0)
         (10.0, (5.0, 2.0))
     """
+    check_function(f)
     positions = wrt if isinstance(wrt, tuple) else (wrt,)
     name = getattr(f, "__name__", "f")
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         record = Record(f, args, kwargs, positions)
-        output = scalar_output(record.result, name)
+        output = scalar_output(record.result, f)
         value = record.value(record.result)
         grads = record.pull([] if output is None else [(output, output.spec.dtype.type(1))], once=True)
         return value, (grads if isinstance(wrt, tuple) else grads[0])
@@ -176,15 +178,12 @@ class Record:
         new_args = list(args)
         for i in places:
             leaves, rebuild = trees.flatten(args[i])
-            row = [start(leaf, trace, f, i) for leaf in leaves]
+            row = [start(leaf, trace, f, i, args[i], k) for k, leaf in enumerate(leaves)]
             self.arguments.append((leaves, row, rebuild))
             new_args[i] = rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row])
         self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
         if not self.own:
-            names = [argument_names(f, len(args))[i] for i in places]
-            raise ArgumentError(
-                f"{getattr(f, '__name__', 'f')}: {', '.join(names)} holds no floats to differentiate by."
-            )
+            raise ArgumentError(no_floats(f, args, places))
         self.result = call_user(f, new_args, kwargs)
         home: Trace | None = above
         if home is None:
@@ -238,26 +237,61 @@ def forget(node: Node) -> None:
 
 
 def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: int) -> list[int]:
-    """Return the positions to differentiate by, counted from the front."""
+    """Return the positions to differentiate by, counted from the front.
+
+    Raises:
+        ArgumentError: no position, one that is no whole number or twice there, or an argument that does not exist.
+    """
+    if not positions:
+        raise ArgumentError("wrt=() names no argument. Give the position of one, such as wrt=0, or several.")
+    names = argument_names(f, count)
+    found: list[int] = []
     for i in positions:
-        if not isinstance(i, int) or not -count <= i < count:
-            names = ", ".join(argument_names(f, count))
+        if isinstance(i, bool) or not hasattr(i, "__index__"):
+            hint = f" {i!r} is wrt={names.index(i)}." if isinstance(i, str) and i in names else ""
+            raise ArgumentError(f"wrt={i!r}: give a position, such as 0, or a tuple of positions.{hint}")
+        place = operator.index(i)
+        if not -count <= place < count:
             raise ArgumentError(
-                f"wrt={i!r}: {getattr(f, '__name__', 'f')} was called with {count} arguments ({names})."
+                f"wrt={place}: {getattr(f, '__name__', 'f')} was called with {count} arguments ({', '.join(names)})."
             )
-    return [i % count for i in positions]
+        if place % count in found:
+            raise ArgumentError(f"wrt={positions}: {names[place]} is named twice. Name each argument once.")
+        found.append(place % count)
+    return found
 
 
-def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int) -> Any:
+def check_function(f: Any) -> None:
+    """ArgumentError unless f can be called."""
+    if not callable(f):
+        raise ArgumentError(
+            f"expected a function to differentiate, got {type(f).__name__}. Give the function itself, not its result."
+        )
+
+
+def no_floats(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int]) -> str:
+    """Say that arguments hold nothing to differentiate by, and what would."""
+    names = ", ".join(argument_names(f, len(args))[i] for i in places)
+    plain = [
+        type(x).__name__
+        for i in places
+        for x in trees.flatten(args[i])[0]
+        if type(x).__module__ != "builtins" and not callable(x)
+    ]
+    remedy = f" A {plain[0]} is no tree of arrays: make the class a dataclass, or pass a dict." if plain else ""
+    return f"{getattr(f, '__name__', 'f')}: {names} holds no floats to differentiate by.{remedy}"
+
+
+def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int, arg: Any, number: int) -> Any:
     """Make the node that a leaf is differentiated by; a fresh one, even if the leaf is traced already."""
     if not is_array_like(leaf) and not isinstance(leaf, list):
         return leaf
     spec = P.spec_of(leaf)
     if spec.dtype.kind != "f":
-        name = argument_names(f, position + 1)[position]
+        name = argument_names(f, position + 1)[position] + trees.paths(arg)[number]
         what = "complex numbers are out of scope for now" if spec.dtype.kind == "c" else "only floats have a derivative"
         raise DTypeError(
-            f"argument {name} of {getattr(f, '__name__', 'f')} is {spec.dtype}: {what}. "
+            f"argument {name} of {describe_function(f)} is {spec.dtype}: {what}. "
             f"Pass floats, for example {name} * 1.0, or choose another argument with wrt=."
         )
     if isinstance(leaf, Tracer):
@@ -266,12 +300,13 @@ def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int) -> Any:
     return Node(INPUT, (), {}, spec, leaf)
 
 
-def scalar_output(result: Any, name: str) -> Node | None:
+def scalar_output(result: Any, f: Callable[..., Any]) -> Node | None:
     """Return the node of a function's result; None if nothing traced reached it.
 
     Raises:
-        NonScalarError: the result is not one number.
+        NonScalarError: the result is not one number; names the function and its line.
     """
+    name = describe_function(f)
     if not isinstance(result, Tracer | float | int | np.ndarray | np.generic):
         raise NonScalarError(f"{name} returned {type(result).__name__}, not one number. Return the loss alone.")
     if P.shape_of(result) != ():

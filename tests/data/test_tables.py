@@ -83,3 +83,20 @@ def test_predicting_from_a_file_written_differently(tmp_path):
     encoder = TabularEncoder.fit(read_table(train), "y")
     frame = read_table(later, as_text=encoder.text_columns)
     assert encoder.transform(frame)[0, :2].tolist() == [1, 0]
+
+
+def test_what_is_wrong_is_found_in_all_rows_not_in_those_of_training():
+    """Infinities are counted over the whole table, the first text of a regression is named, one value left says why."""
+    frame = pl.DataFrame({"x": [float("inf")] * 5 + [1.0] * 5, "y": [0.5 * i for i in range(10)]})
+    with pytest.raises(DataError, match=r"row 1: column 'x' holds infinity, or a number too large.*5 such values"):
+        encode_table(frame, "y", validation=0.5)
+    with pytest.raises(DataError, match="row 1: target 'y' is 'a'"):
+        encode_table(pl.DataFrame({"x": range(10), "y": list("abcdefghij")}), "y", task="regression")
+    with pytest.raises(DataError, match=r"one value only .* in the 1 row to train on; the others are held out"):
+        encode_table(pl.DataFrame({"x": [1.0, 2.0], "y": [1.5, 2.5]}), "y", validation=0.5)
+
+
+def test_numbers_that_float64_cannot_tell_apart_are_not_called_the_same():
+    """Values near 10^25 that differ by 1 are dropped for what they are."""
+    frame = pl.DataFrame({"x": [1e25, 1e25], "z": [1.0, 2.0], "y": ["a", "b"]})
+    assert any("no digits to tell its values apart" in line for line in encode_table(frame, "y", validation=0).report)

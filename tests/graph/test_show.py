@@ -75,7 +75,7 @@ def test_the_lessons_network_as_a_person_reads_it() -> None:
 def test_a_differentiated_graph_names_the_cotangents() -> None:
     """The value whose cotangent a node is stands in its label, and the user's line beside it."""
     traced = trace_function(squares, (np.ones(3),))
-    graph = api.differentiate_graph(traced.graph, traced.graph.inputs)
+    graph, _ = api.differentiate_graph(traced.graph, traced.graph.inputs)
     wanted = SQUARES.strip("\n").splitlines()
     found = read(graph, squares).splitlines()
     assert [line.split() for line in found] == [line.split() for line in wanted]

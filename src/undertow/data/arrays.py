@@ -11,12 +11,13 @@ from undertow.data.wording import count, shorten
 from undertow.errors import DataError, ShapeError
 
 
-def as_arrays(data: object) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+def as_arrays(data: object, part: str = "training") -> tuple[NDArray[np.floating], NDArray[np.generic]]:
     """Check a pair (X, y) and give it as NumPy arrays, without copying where nothing changes.
 
     Args:
         data: (X, y), each an array, nested list, or a frame or series with ``__array__``; or a ``Dataset``.
             X is (m, …) with two axes or more, y is (m, …).
+        part: what messages call the data: training or validation.
 
     Returns:
         X as float32 or float64 (float64 stays; booleans, integers and float16 become float32), and y
@@ -35,12 +36,13 @@ def as_arrays(data: object) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
         data = (data.X, data.y)
     if not isinstance(data, tuple | list) or len(data) != 2:
         size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
-        raise DataError(f"training data must be a pair (X, y), got a {type(data).__name__}{size}. Give (X, y).")
-    X, y = read_array(data[0], "X"), read_array(data[1], "y")
-    check_leading_sizes("training data", X, y)
+        raise DataError(f"{part} data must be a pair (X, y), got a {type(data).__name__}{size}. Give (X, y).")
+    owner = "" if part == "training" else f"the {part} "
+    X, y = read_array(data[0], f"{owner}X"), read_array(data[1], f"{owner}y")
+    check_leading_sizes(f"{part} data", X, y)
     if X.ndim == 1:
         raise ShapeError(
-            f"X is {X.shape}: one axis only. Give it a feature axis: X[:, None] for one feature an example."
+            f"{owner}X is {X.shape}: one axis only. Give it a feature axis: X[:, None] for one feature an example."
         )
     wide = np.issubdtype(X.dtype, np.floating) and X.dtype.itemsize >= 8
     numbers: NDArray[np.floating] = X.astype(np.float64 if wide else np.float32, copy=False)

@@ -27,6 +27,7 @@ _KINDS: dict[type[pl.DataType], Kind] = {
     pl.Time: "duration",
 }
 _DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a time, encoded in days"}
+_EXACT = 2.0**53  # above this float64 has not every whole number
 _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
 _MOSTLY_NUMBERS = 0.95
@@ -219,8 +220,8 @@ def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None) -> NDArra
     if infinite.size:
         at = int(infinite[0])
         raise DataError(
-            f"{name_row(at, origin)}: column {series.name!r} holds infinity ({shorten(series[at])}, "
-            f"{count(infinite.size, 'such value')}). Correct it, or leave it empty."
+            f"{name_row(at, origin)}: column {series.name!r} holds infinity, or a number too large for float64 "
+            f"({shorten(series[at])}, {count(infinite.size, 'such value')}). Correct it, or leave it empty."
         )
     return values
 
@@ -318,6 +319,8 @@ def _fit_values(name: str, kind: Kind, numbers: NDArray[np.float64]) -> tuple[Va
     constant = bool(present.min() == present.max())
     if constant and not n_missing:
         same = show_value(float(present[0]), kind)
+        if kind == "number" and abs(present[0]) > _EXACT:
+            return None, [f"{name!r}: dropped, float64 has no digits to tell its values apart (all are near {same})."]
         return None, [f"{name!r}: dropped, it holds the same value ({same}) in every row."]
     with np.errstate(over="ignore", invalid="ignore"):
         fill = float(np.median(present))

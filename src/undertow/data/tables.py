@@ -9,9 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from undertow.data.batches import split
+from undertow.data.columns import read_numbers
 from undertow.data.encoder import TabularEncoder, drop_missing_target
-from undertow.data.target import Task, choose_task, find_target
-from undertow.data.wording import Origin
+from undertow.data.target import Task, check_number_target, choose_task, find_target
+from undertow.data.wording import Origin, count
+from undertow.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +69,16 @@ def encode_table(
     """
     found, why = choose_task(frame, target, task)
     frame, origin, said = drop_missing_target(frame, target, origin)
+    _check_values(frame, target, found, origin)
     labels = find_target(frame, target).cast(pl.String).to_numpy() if found == "classification" else None
     rows, held_out = split(frame.height, validation, seed, stratify=labels)
 
     train_frame, train_origin = frame[rows], None if origin is None else origin.take(rows)
+    if train_frame[target].n_unique() == 1 < frame[target].n_unique():
+        raise DataError(
+            f"target {target!r} holds one value only ({train_frame[target][0]}) in the {count(len(rows), 'row')} to "
+            "train on; the others are held out. Give more rows, or hold out fewer for validation."
+        )
     encoder = TabularEncoder.fit(train_frame, target, task=found, max_categories=max_categories, origin=train_origin)
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(encoder, report=[why, *said, *encoder.report[1:]])
@@ -85,3 +93,12 @@ def encode_table(
     held = (X, encoder.encode_target(held_frame, origin=held_origin))
     report = encoder.report + [f"Validation rows: {line}" for line in said]
     return EncodedTable(encoder, train, held, report)
+
+
+def _check_values(frame: pl.DataFrame, target: str, task: Task, origin: Origin | None) -> None:
+    """Find what is wrong in any row before rows are held out, so that the first is named and all are counted."""
+    for series in frame:
+        if series.dtype.is_float():
+            read_numbers(series, "number", origin)
+    if task == "regression":
+        check_number_target(frame[target], origin)

@@ -216,7 +216,8 @@ def fit_target(series: pl.Series, task: Task, origin: Origin | None) -> tuple[Ta
     return _fit_classes(series, origin) if task == "classification" else _fit_numbers(series, origin)
 
 
-def _fit_numbers(series: pl.Series, origin: Origin | None) -> tuple[NumberTarget, list[str]]:
+def check_number_target(series: pl.Series, origin: Origin | None) -> None:
+    """DataError at the first value of a target that is no number."""
     name = series.name
     if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
         bad = parse_numbers(series).is_null() if series.dtype == pl.String else series.is_not_null()
@@ -225,6 +226,11 @@ def _fit_numbers(series: pl.Series, origin: Origin | None) -> tuple[NumberTarget
             f"{name_row(at, origin)}: target {name!r} is {shorten(series[at])}, but a regression needs "
             "numbers. Correct it, or choose task='classification'."
         )
+
+
+def _fit_numbers(series: pl.Series, origin: Origin | None) -> tuple[NumberTarget, list[str]]:
+    name = series.name
+    check_number_target(series, origin)
     numbers = read_numbers(series, "number", origin)
     if numbers.min() == numbers.max():
         raise DataError(

@@ -118,6 +118,10 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
 }
 
 
+# The public functions of the same name: as layers they are these activations, which losses know by name.
+SAME_FUNCTIONS: Final = ((stable.softmax, softmax), (stable.sigmoid, sigmoid))
+
+
 def find_activation(name: str) -> Activation:
     """Return the activation of this name.
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Shape, show_shape
-from undertow.nn.activations import ACTIVATIONS, find_activation
+from undertow.nn.activations import ACTIVATIONS, SAME_FUNCTIONS, find_activation
 from undertow.nn.initialisers import INITIALISERS, find_initialiser
 from undertow.primitives import shape_of
 
@@ -70,6 +72,11 @@ class Dense:
         for size in (self.fan_in, self.fan_out):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ArgumentError(f"{self!r}: fan_in and fan_out must be whole numbers of 1 or more.")
+        if not isinstance(self.bias, bool | np.bool_):
+            raise ArgumentError(
+                f"{self!r}: bias must be True or False, got {self.bias!r}. An activation is an item of its own: "
+                f'Sequential({self!r}, "relu").'
+            )
         if isinstance(self.init, str):
             if self.init != AUTO:
                 find_initialiser(self.init)
@@ -131,14 +138,14 @@ class Sequential:
 
     def __call__(self, x: Any) -> Any:
         """Apply the layers to x (m, …)."""
-        h = x
+        _value = x  # a name with an underscore is not read: the layers' own names (z, h) stay
         try:
             for layer in self.layers:
-                h = layer(h)
+                _value = layer(_value)
         except LayerShapeError as error:
             error.number_within(self)
             raise
-        return h
+        return _value
 
 
 @dataclass(eq=False, repr=False, init=False)
@@ -184,7 +191,7 @@ def _read_item(container: object, item: Any) -> Callable[[Any], Any]:
             f"{type(container).__name__}: {item!r} is no layer. Give a layer such as Dense(64, 10), "
             f"a function, or one of {', '.join(ACTIVATIONS)}."
         )
-    return item
+    return next((activation for function, activation in SAME_FUNCTIONS if function is item), item)
 
 
 def show_item(item: Any) -> str:

@@ -295,7 +295,7 @@ def find_loss(loss: str | Callable[[Any, Any], Any], model: Any) -> Loss:
         if known is None:
             return Loss(getattr(loss, "__name__", type(loss).__name__), loss, "own")
         found = known
-    elif loss in LOSSES:
+    elif isinstance(loss, str) and loss in LOSSES:
         found = LOSSES[loss]
     else:
         raise ArgumentError(f"there is no loss {loss!r}. Use one of {', '.join(LOSSES)}, or a function of (output, y).")

@@ -18,6 +18,33 @@ M = TypeVar("M")
 CONTAINERS: dict[str, type[Sequential]] = {"Sequential": Sequential, "Residual": Residual}
 
 
+def read_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Read a dtype of parameters.
+
+    Args:
+        dtype: float32 or float64, or what NumPy takes for one.
+
+    Returns:
+        The dtype.
+
+    Raises:
+        DTypeError: ``parameters cannot be 'foo'. Use float32 or float64.``
+
+    Source: derived here.
+
+    Example:
+        >>> read_dtype("float32")
+        dtype('float32')
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"parameters cannot be {dtype!r}. Use float32 or float64.") from None
+    if found not in (np.float32, np.float64):
+        raise DTypeError(f"parameters cannot be {found}. Use float32 or float64.")
+    return found
+
+
 def initialize(model: M, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
     """Fill the parameters that are None; those that are there stay as they are.
 
@@ -42,8 +69,7 @@ def initialize(model: M, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
         >>> model.layers[0].W.shape, model.layers[0].W.dtype, model.layers[2].b
         ((2, 3), dtype('float32'), array([0.], dtype=float32))
     """
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise DTypeError(f"parameters cannot be {np.dtype(dtype)}. Use float32 or float64.")
+    dtype = read_dtype(dtype)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ArgumentError(f"seed must be a whole number of 0 or more, got {seed!r}.")
     numbers = iter(range(10**9))
@@ -55,7 +81,7 @@ def _fill(item: Any, follows: str | None, seed: int, numbers: Iterator[int], dty
     if isinstance(item, Dense):
         return _fill_dense(item, follows, np.random.default_rng([seed, next(numbers)]), dtype)
     if isinstance(item, Sequential):
-        names = [*map(_name_activation, item.layers[1:]), follows]
+        names = [*map(_name_activation, item.layers[1:]), follows][: len(item.layers)]
         filled = [_fill(x, name, seed, numbers, dtype) for x, name in zip(item.layers, names, strict=True)]
         return type(item)(*filled)
     if isinstance(item, list | tuple) and not hasattr(item, "_fields"):

@@ -2,10 +2,126 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
+import numpy as np
+
+from undertow.errors import ArgumentError, DTypeError
+from undertow.primitives import exponential, index, special
 from undertow.primitives import softmax_family as family
-from undertow.primitives.record import normalize_axis, shape_of
+from undertow.primitives.record import Traced, dtype_of, normalize_axis, shape_of
+
+
+def _read_real(name: str, x: Any, least_axes: int = 0) -> Any:
+    """Return x as it came if it is traced, else as an array of real numbers; DTypeError for anything else."""
+    if not isinstance(x, Traced):
+        given = x
+        x = np.asarray(x)
+        if x.dtype.kind not in "biuf":
+            what = f"{x.dtype} numbers" if x.dtype.kind == "c" else f"a {type(given).__name__} ({x.dtype})"
+            raise DTypeError(f"{name}: x is {what}. Give real numbers.")
+    if len(shape_of(x)) < least_axes:
+        raise ArgumentError(f"{name}: x is a single number and has no axis. Give an array of one axis or more.")
+    return x
+
+
+def sigmoid(x: Any) -> Any:
+    """Compute 1 / (1 + exp(−x)), without overflow.
+
+    Args:
+        x: floats, any shape.
+
+    Returns:
+        Shape and dtype of x.
+
+    Raises:
+        DTypeError: ``sigmoid: x is complex128 numbers. Give real numbers.``
+
+    Source:
+        Goodfellow, Bengio & Courville (2016), Deep Learning, eq. 3.30.
+
+    Example:
+        >>> sigmoid(np.array([0.0, -1000.0]))
+        array([0.5, 0. ])
+    """
+    return exponential.sigmoid(_read_real("sigmoid", x))
+
+
+def softplus(x: Any) -> Any:
+    """Compute log(1 + exp(x)), without overflow; its derivative is `sigmoid`.
+
+    Args:
+        x: floats, any shape.
+
+    Returns:
+        Shape and dtype of x.
+
+    Raises:
+        DTypeError: ``softplus: x is complex128 numbers. Give real numbers.``
+
+    Source:
+        Goodfellow, Bengio & Courville (2016), Deep Learning, eq. 3.31.
+
+    Example:
+        >>> softplus(np.array([-1000.0, 1000.0]))
+        array([   0., 1000.])
+    """
+    return exponential.softplus(_read_real("softplus", x))
+
+
+def stop_gradient(x: Any) -> Any:
+    """Return x as a constant: no gradient flows back through it.
+
+    Args:
+        x: numbers, any shape.
+
+    Returns:
+        The same values.
+
+    Raises:
+        DTypeError: ``stop_gradient: x is a dict (object). Give real numbers.``
+
+    Source: derived here.
+
+    Example:
+        >>> stop_gradient(np.array([1.0, 2.0]))
+        array([1., 2.])
+    """
+    return special.stop_gradient(_read_real("stop_gradient", x))
+
+
+def one_hot(labels: Any, depth: int, dtype: Any = np.float64) -> Any:
+    """Write integer labels as rows with a single 1.
+
+    Args:
+        labels: integers 0 … depth − 1, any shape.
+        depth: the number of classes, 1 or more.
+        dtype: of the result.
+
+    Returns:
+        Shape (*labels.shape, depth); each row sums to 1, which the simplifier knows.
+
+    Raises:
+        ArgumentError: a label is not an integer, or outside 0 … depth − 1; depth is no number of classes.
+
+    Source: derived here.
+
+    Example:
+        >>> one_hot(np.array([0, 2]), 3)
+        array([[1., 0., 0.],
+               [0., 0., 1.]])
+    """
+    try:
+        count = operator.index(depth)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ArgumentError(f"one_hot: depth is the number of classes, a whole number of 1 or more, got {depth!r}.")
+    labels = labels if isinstance(labels, Traced) else np.asarray(labels)
+    if dtype_of(labels).kind not in "iu":
+        raise ArgumentError(f"one_hot: labels must be integers, not {dtype_of(labels)}. Convert them: .astype(int).")
+    return index.one_hot(labels, count, dtype)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
@@ -19,16 +135,17 @@ def softmax(x: Any, axis: int = -1) -> Any:
         Shape and dtype of x.
 
     Raises:
+        DTypeError: ``softmax: x is complex128 numbers. Give real numbers.``
         numpy.exceptions.AxisError: x has no such axis.
 
     Source:
         Goodfellow, Bengio & Courville (2016), Deep Learning, section 4.1.
 
     Example:
-        >>> import numpy as np
         >>> softmax(np.array([1000.0, 1000.0]))
         array([0.5, 0.5])
     """
+    x = _read_real("softmax", x, 1)
     return family.softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
 
 
@@ -46,10 +163,10 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
         numpy.exceptions.AxisError: x has no such axis.
 
     Example:
-        >>> import numpy as np
         >>> log_softmax(np.array([0.0, -1000.0]))
         array([    0., -1000.])
     """
+    x = _read_real("log_softmax", x, 1)
     return family.log_softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
 
 
@@ -68,8 +185,8 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool 
         numpy.exceptions.AxisError: x has no such axis.
 
     Example:
-        >>> import numpy as np
         >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 6)
         1000.693147
     """
+    x = _read_real("logsumexp", x)
     return family.logsumexp(x, axis=normalize_axis(axis, len(shape_of(x))), keepdims=keepdims)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from undertow.errors import ArgumentError, DataError, RunError, ShapeError, UndertowError
 from undertow.nn import LOSSES, Dense, Sequential, list_layers
 from undertow.nn.layers import widths
+from undertow.trace import is_library
 from undertow.train import Run, load
 
 MODULE = "undertow_subject"
+PACKAGE = str(Path(__file__).parents[1])
 N_EXAMPLES = 4
 
 
@@ -60,10 +63,11 @@ def read_subject(text: str) -> Subject:
         undertow.errors.ArgumentError: lesson.py: which function? Name it after a colon: lesson.py:loss
     """
     file, _, name = text.rpartition(":")
-    if file.endswith(".py") and not Path(text).is_dir():
+    if file.endswith(".py") and name and not os.path.isdir(text):
         return from_file(Path(file), name)
-    if text.endswith(".py"):
-        raise ArgumentError(f"{text}: which function? Name it after a colon: {text}:loss")
+    if text.removesuffix(":").endswith(".py"):
+        file = text.removesuffix(":")
+        raise ArgumentError(f"{file}: which function? Name it after a colon: {file}:loss")
     return from_run(Path(text))
 
 
@@ -87,17 +91,34 @@ def run_user_code(file: Path) -> Iterator[None]:
     """
     try:
         yield
-    except UndertowError:
+    except (UndertowError, KeyboardInterrupt, BrokenPipeError):
         raise
     except SyntaxError as error:
-        where = f"{error.filename or file}:{error.lineno}"
+        line = f":{error.lineno}" if error.lineno else ""
+        where = f"{_show_file(error.filename, file) or file}{line}"
         raise ArgumentError(f"{where}: {type(error).__name__}: {error.msg}") from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # whatever a user's file raises, its own kinds of exit too
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-        where = f"{file}:{lines[-1]}" if lines else str(file)
-        reason = " ".join(str(error).split())
+        places = [f"{shown}:{frame.lineno}" for frame in frames if (shown := _show_file(frame.filename, file))]
+        where = places[-1] if places else str(file)
+        try:
+            reason = " ".join(str(error).split())
+        except Exception:
+            reason = "(its text cannot be made)"
+        if isinstance(error, ImportError) and "attempted relative import" in reason:
+            reason += ". The file is run on its own: write the import with the name of the package"
         raise ArgumentError(f"{where}: {type(error).__name__}{': ' if reason else ''}{reason}") from None
+
+
+def _show_file(name: str | None, file: Path) -> str | None:
+    """How to show a source file that lies beside the user's file or below; None for any other."""
+    if name == str(file):
+        return name
+    folder = file.parent.resolve()
+    other = not name or is_library(name) or "site-packages" in name or name.startswith(PACKAGE)
+    if not name or other or not Path(name).is_relative_to(folder):
+        return None
+    return str(file.parent / Path(name).relative_to(folder))
 
 
 def from_file(file: Path, name: str) -> Subject:
@@ -124,8 +145,11 @@ def from_file(file: Path, name: str) -> Subject:
         Traceback (most recent call last):
         undertow.errors.ArgumentError: no-such.py: there is no such file. Check the path.
     """
-    if not file.is_file():
-        raise ArgumentError(f"{file}: there is no such file. Check the path.")
+    if not os.path.isfile(file):
+        what = (
+            "this is a folder. Give a Python file" if os.path.isdir(file) else "there is no such file. Check the path"
+        )
+        raise ArgumentError(f"{file}: {what}.")
     try:
         code = file.read_bytes()
     except OSError as error:
@@ -140,23 +164,38 @@ def from_file(file: Path, name: str) -> Subject:
             exec(compile(code, str(file), "exec"), module.__dict__)
         function = _find_function(module, name, file)
         with run_user_code(file):
-            args = _find_example(module, function, name, file)
+            args, named = _find_example(module, function, name, file)
     finally:
-        sys.path.remove(folder)
-    return Subject(function, args, file)
+        with suppress(ValueError):  # the file may have changed the list itself
+            sys.path.remove(folder)
+    return Subject(_take_by_position(function, len(args), list(named)), (*args, *named.values()), file)
+
+
+def _take_by_position(function: Callable[..., Any], n_positional: int, keywords: list[str]) -> Callable[..., Any]:
+    """The function with its keyword-only parameters behind the others, under their own names."""
+    if not keywords:
+        return function
+    names = [*list(inspect.signature(function).parameters)[:n_positional], *keywords]
+    given = [*names[:n_positional], *(f"{key}={key}" for key in keywords)]
+    adapted = eval(f"lambda {', '.join(names)}: _function({', '.join(given)})", {"_function": function})
+    adapted.__name__, adapted.__wrapped__ = function.__name__, function
+    return cast(Callable[..., Any], adapted)
 
 
 def _find_function(module: types.ModuleType, name: str, file: Path) -> Callable[..., Any]:
     """A function of a module."""
     function = getattr(module, name, None)
     if not callable(function):
-        own = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        own = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == MODULE]
         found = f"It has {', '.join(own)}." if own else "It has none."
         raise ArgumentError(f"{file}:{name}: the file has no function {name!r}. {found}")
     return function
 
 
-def _find_example(module: types.ModuleType, function: Callable[..., Any], name: str, file: Path) -> tuple[Any, ...]:
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
+
+
+def _find_example(module: types.ModuleType, function: Callable[..., Any], name: str, file: Path) -> Arguments:
     """The example arguments of a function."""
     try:
         signature = inspect.signature(function)
@@ -166,11 +205,13 @@ def _find_example(module: types.ModuleType, function: Callable[..., Any], name: 
         if hasattr(module, key):
             value = getattr(module, key)
             return _bind(signature, value() if callable(value) else value, f"{file}: {key}", name)
-    found = {p.name: getattr(module, p.name, p.default) for p in signature.parameters.values()}
+    wanted = [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    found = {p.name: getattr(module, p.name, p.default) for p in wanted}
     missing = [key for key, value in found.items() if value is inspect.Parameter.empty]
     if found and not missing:
-        return tuple(found.values())
-    names = ", ".join(signature.parameters) or "none"
+        by_name = {p.name: found.pop(p.name) for p in wanted if p.kind is p.KEYWORD_ONLY}
+        return tuple(found.values()), by_name
+    names = ", ".join(p.name for p in wanted) or "none"
     raise ArgumentError(
         f"{file}:{name}: there are no arguments to try it with{': ' if missing else ''}{', '.join(missing)}. Let the "
         f"file define a function example() that returns the arguments of {name} as a tuple ({names}), or variables "
@@ -178,7 +219,7 @@ def _find_example(module: types.ModuleType, function: Callable[..., Any], name: 
     )
 
 
-def _bind(signature: inspect.Signature, value: Any, where: str, name: str) -> tuple[Any, ...]:
+def _bind(signature: inspect.Signature, value: Any, where: str, name: str) -> Arguments:
     """Arguments in the order of the parameters."""
     try:
         if isinstance(value, dict) and set(value) <= set(signature.parameters):
@@ -197,7 +238,7 @@ def _bind(signature: inspect.Signature, value: Any, where: str, name: str) -> tu
             f"{where} does not give the arguments of {name}{signature}: {error}. Let it be a tuple of them."
         ) from None
     bound.apply_defaults()
-    return (*bound.args, *bound.kwargs.values())
+    return bound.args, bound.kwargs
 
 
 def from_run(folder: Path) -> Subject:

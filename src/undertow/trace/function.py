@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.errors import EscapedTracerError, ShapeError, UndertowError
+from undertow.errors import DTypeError, EscapedTracerError, NonScalarError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.batch import generalize
 from undertow.trace.tracer import NotingTrace, Tracer, constant
@@ -41,12 +45,33 @@ def is_array_like(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | np.generic | float | Tracer) or (type(leaf) is int)
 
 
+def code_of(f: Callable[..., Any]) -> CodeType | None:
+    """Return the code of a function, or of what makes an object callable; None for one without Python code."""
+    return getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
+
+
+def describe_function(f: Callable[..., Any]) -> str:
+    """Name a function as messages do: ``loss (net.py:12)``, with the line that defines it where there is a file."""
+    name = getattr(f, "__name__", None) or type(f).__name__
+    while isinstance(f, functools.partial):
+        f = f.func
+    code = code_of(inspect.unwrap(f))
+    if code is None or code.co_filename.startswith("<"):
+        return name
+    return f"{name} ({Path(code.co_filename).name}:{code.co_firstlineno})"
+
+
 def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     """Return the names of a function's positional arguments."""
-    code = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
+    bound = 0
+    while isinstance(f, functools.partial):
+        bound += len(f.args)
+        f = f.func
+    code = code_of(f)
     names = list(code.co_varnames[: code.co_argcount]) if code else []
     if names and names[0] == "self":
         names = names[1:]
+    names = names[bound:]
     return [*names, *(f"arg{i}" for i in range(len(names), count))][:count]
 
 
@@ -146,7 +171,7 @@ def _asks_for_a_size(error: BaseException | None) -> bool:
 def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size | None) -> Traced:
     """Trace with ``size`` as that of the batch axes."""
     trace = NotingTrace()
-    trace.code = getattr(f, "__code__", None) or getattr(type(f).__call__, "__code__", None)
+    trace.code = code_of(f.func if isinstance(f, functools.partial) else f)
     arguments: list[list[Any]] = []
     inputs: list[Node] = []
     rows: dict[int, int] = {}
@@ -159,7 +184,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
                 row.append(leaf)
                 continue
             spec = P.spec_of(leaf)
-            constant(leaf if np.ndim(leaf) == 0 else np.empty(0, spec.dtype))  # the same dtypes are refused
+            _refuse_dtype(spec.dtype, f"argument {name}{path} of {describe_function(f)}")
             shape = spec.shape
             axis = batch.get((position, number))
             if axis is not None and size is not None:
@@ -185,13 +210,30 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             sys.setprofile(None)
         trace.open = False
     leaves, rebuild = trees.flatten(result)
-    outputs = tuple(x.node if isinstance(x, Tracer) else constant(x) for x in leaves)
+    outputs = tuple(x.node if isinstance(x, Tracer) else _constant_output(x, f) for x in leaves)
     graph = Graph(tuple(inputs), outputs, title=getattr(f, "__name__", "f"))
     stray = next((x for x in graph.nodes if x.op is INPUT and x not in inputs), None)
     if stray is not None:
         raise EscapedTracerError(f"{graph.title} uses {stray.name}, a traced value from another function's trace.")
     number_names(graph)
     return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {})
+
+
+def _refuse_dtype(dtype: np.dtype[Any], what: str) -> None:
+    """DTypeError for complex numbers and objects."""
+    if dtype.kind not in "fiub":
+        remedy = "; complex ones are out of scope for now" if dtype.kind == "c" else ""
+        raise DTypeError(f"{what} is {dtype}, which cannot be traced. Use real numbers{remedy}.")
+
+
+def _constant_output(x: Any, f: Callable[..., Any]) -> Node:
+    """Make a constant of what a function returned without using its arguments."""
+    if not is_array_like(x) and not isinstance(x, bool):
+        if inspect.iscoroutine(x):
+            x.close()  # else Python warns that nobody awaited it
+        raise NonScalarError(f"{describe_function(f)} returned {type(x).__name__}, not numbers. Return the loss alone.")
+    _refuse_dtype(P.dtype_of(x), f"what {describe_function(f)} returned")
+    return constant(x)
 
 
 def number_names(graph: Graph) -> None:

@@ -25,6 +25,7 @@ _LIBRARIES = (
     str(Path(optree.__file__).parent),
 )
 _PYTHON = sysconfig.get_path("stdlib")
+_COMMAND_LINE = str(Path(_HERE) / "cli.py")
 
 _SCIPY_INSTEAD = {
     "softmax": "Use ut.softmax",
@@ -47,6 +48,8 @@ def user_frame() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
+        if file == _COMMAND_LINE:
+            return None  # who called the command line is no one's line
         ours = file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)
         if not ours and not is_library(file):
             return frame
@@ -106,7 +109,7 @@ def user_shapes(args: Sequence[Any], frame: FrameType | None) -> str:
     }
     parts = []
     for position, x in enumerate(args):
-        name = _name_of(x) or known.get(id(x)) or f"operand {position + 1}"
+        name = known.get(id(x)) or _name_of(x) or f"operand {position + 1}"
         parts.append(f"{name} is {show_shape(P.shape_of(x))}")
     return ", ".join(parts)
 
@@ -122,8 +125,8 @@ def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[st
             error = better
         except Exception:  # the shape rule failed as well: NumPy's own words are the best there are
             pass
-    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items()}
-    names = [_name_of(x) or known.get(id(x)) or f"x{i + 1}" for i, x in enumerate(args)]
+    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items() if not name.startswith("_")}
+    names = [known.get(id(x)) or _name_of(x) or f"x{i + 1}" for i, x in enumerate(args)]
     try:
         code = primitive.spell(*[P.Code(n) for n in names], out=None, ndim=P.spec_of(args[0]).ndim, **params).text
     except Exception:  # an operation whose spelling needs its result

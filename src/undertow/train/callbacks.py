@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from undertow.errors import ArgumentError
+from undertow.trace import describe_function
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,36 @@ class EarlyStopping:
         return self.waited >= self.patience
 
 
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Tell whether a function can be called with this many arguments.
+
+    Args:
+        function: the function.
+        count: how many.
+
+    Returns:
+        False where its signature forbids it.
+
+    Source: derived here.
+
+    Example:
+        >>> takes(lambda a, b: a, 2), takes(lambda: 0, 1)
+        (True, False)
+    """
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a function written in C may have no signature to read
+        return True
+    return True
+
+
 def read_callbacks(callbacks: Any) -> tuple[list[Callable[[EpochInfo], Any]], list[Callable[..., Any]]]:
     """Take the functions out of callbacks: those for epochs and those for steps.
 
     Args:
-        callbacks: callbacks and plain functions.
+        callbacks: callbacks and plain functions, or one of them; None for none.
 
     Returns:
         The functions to call after an epoch, and after a step.
@@ -97,6 +124,11 @@ def read_callbacks(callbacks: Any) -> tuple[list[Callable[[EpochInfo], Any]], li
         [2, 0]
     """
     after_epoch, after_step = [], []
+    if callbacks is None:
+        callbacks = ()
+    single = callable(callbacks) or any(hasattr(callbacks, name) for name in ("on_epoch_end", "on_step_end"))
+    if single or not isinstance(callbacks, Iterable):
+        callbacks = [callbacks]
     for callback in callbacks:
         methods = getattr(callback, "on_epoch_end", None), getattr(callback, "on_step_end", None)
         if methods == (None, None):
@@ -105,6 +137,11 @@ def read_callbacks(callbacks: Any) -> tuple[list[Callable[[EpochInfo], Any]], li
                     f"a callback has a method on_epoch_end(info) or is a function of info, got {callback!r}."
                 )
             methods = callback, None
+        for method, count, given in ((methods[0], 1, "info"), (methods[1], 4, "epoch, step, loss, model")):
+            if method and not takes(method, count):
+                raise ArgumentError(
+                    f"a callback is called with ({given}), but {describe_function(method)} takes others."
+                )
         if methods[0]:
             after_epoch.append(methods[0])
         if methods[1]:

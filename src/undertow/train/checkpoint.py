@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from safetensors.numpy import save_file
 
 from undertow.errors import RunError, UndertowError
 from undertow.nn import Dense, Sequential, build_model, describe_model, is_initialized, list_layers
+from undertow.train.files import check_place, explain_failure, read_path
 from undertow.train.run import Run
 
 MODEL, RECORD = "model.safetensors", "run.json"
@@ -49,20 +49,20 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
         ...     sorted(file.name for file in save(run, Path(folder) / "run").iterdir())
         ['model.safetensors', 'run.json']
     """
-    target = Path(path)
-    if target.exists() or target.is_symlink():
-        check_replaceable(target, overwrite)
+    target = read_path(path, "the folder of a run")
+    check_target(target, overwrite)
     tensors, header, record = _take_apart(run)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as temporary:
             new = Path(temporary) / "new"
             new.mkdir()
             save_file(tensors, new / MODEL, metadata=header)
             (new / RECORD).write_text(record, encoding="utf-8")
             _move(new, target, Path(temporary) / "old")
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{target}: the run could not be saved: {error}") from error
+        reason = explain_failure(target, error) if isinstance(error, OSError) else error
+        raise RunError(f"{target}: the run could not be saved: {reason}.") from error
     return target
 
 
@@ -79,12 +79,38 @@ def _move(new: Path, target: Path, old: Path) -> None:
         raise
 
 
-def check_replaceable(target: Path, overwrite: bool) -> None:
+def check_target(target: Path, overwrite: bool) -> None:
+    """Check before training that a run can be saved in a folder; nothing is changed.
+
+    Args:
+        target: the folder to be.
+        overwrite: whether a run that is there may be replaced.
+
+    Raises:
+        RunError: ``runs/a exists already. …``, or the system refuses.
+
+    Source: derived here.
+
+    Example:
+        >>> check_target(Path(__file__), overwrite=True)
+        Traceback (most recent call last):
+        undertow.errors.RunError: ...checkpoint.py exists already and is no folder of its own. Choose another path.
+    """
+    try:
+        if os.path.lexists(target):
+            _check_replaceable(target, overwrite)
+    except OSError as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{target} cannot be read: {explain_failure(target, error)}. Choose another path.") from None
+    check_place(target)
+
+
+def _check_replaceable(target: Path, overwrite: bool) -> None:
     """RunError unless the folder may be replaced."""
     if not target.is_dir() or target.is_symlink():
         raise RunError(f"{target} exists already and is no folder of its own. Choose another path.")
     if not any(target.iterdir()):
-        shutil.rmtree(target)
         return
     if not overwrite:
         raise RunError(
@@ -104,6 +130,9 @@ def _take_apart(run: Run) -> tuple[dict[str, Any], dict[str, str], str]:
     if not is_initialized(model):
         raise RunError("this run cannot be saved: its model has no weights yet. Call undertow.nn.initialize first.")
     tensors = {name: np.ascontiguousarray(value) for name, value in _parameters(model).items()}
+    for name, value in tensors.items():
+        if not np.isfinite(value).all():
+            raise RunError(f"this run cannot be saved: {name} holds {_show_bad(value)}, so that it predicts nothing.")
     header = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(architecture)}
     content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "stopped": run.stopped}
     content |= {key: getattr(run, key) for key in (*OBJECTS, *LISTS)}
@@ -112,6 +141,11 @@ def _take_apart(run: Run) -> tuple[dict[str, Any], dict[str, str], str]:
     except (TypeError, ValueError) as error:
         raise RunError(f"this run cannot be saved: its record is no plain data: {error}") from None
     return tensors, header, record
+
+
+def _show_bad(value: Any) -> str:
+    """What an array holds that is no number."""
+    return "NaN" if np.isnan(value).any() else "infinite numbers"
 
 
 def _parameters(model: Sequential) -> dict[str, Any]:
@@ -163,8 +197,8 @@ def load(path: str | Path) -> Run:
         Traceback (most recent call last):
         undertow.errors.RunError: no/such/run: there is no such folder. Give the folder of a run.
     """
-    folder = Path(path)
-    if not folder.is_dir():
+    folder = read_path(path, "the folder of a run")
+    if not os.path.isdir(folder):
         raise RunError(f"{folder}: there is no such folder. Give the folder of a run.")
     model = _load_model(folder / MODEL)
     record = _load_record(folder / RECORD)
@@ -239,5 +273,7 @@ def _fill(model: Sequential, tensors: dict[str, Any], file: Path) -> Sequential:
             raise RunError(f"{file} is damaged: {name} is {value.shape}, the architecture says {shape}.")
         if value.dtype not in (np.float32, np.float64):
             raise RunError(f"{file} is damaged: {name} is {value.dtype}, not float32 or float64.")
+        if not np.isfinite(value).all():
+            raise RunError(f"{file} is damaged: {name} holds {_show_bad(value)}.")
         setattr(layer, attribute, value)
     return model

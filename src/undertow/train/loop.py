@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import platform
 import time
@@ -15,10 +16,13 @@ from numpy.typing import DTypeLike, NDArray
 from undertow import trees
 from undertow.data import Batches, as_arrays, split
 from undertow.errors import ArgumentError, ShapeError, TrainingError
-from undertow.nn import find_loss, initialize
-from undertow.optim import Clip, Optimizer, find_optimizer
-from undertow.train.callbacks import EpochInfo, read_callbacks
+from undertow.nn import Loss, find_loss, initialize
+from undertow.nn.structure import read_dtype
+from undertow.optim import OPTIMIZERS, Clip, Optimizer, find_optimizer
+from undertow.trace import describe_function
+from undertow.train.callbacks import EpochInfo, read_callbacks, takes
 from undertow.train.gradients import measure_gradients
+from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.progress import Progress
 from undertow.train.run import Run
 from undertow.train.step import make_gradient, make_step
@@ -53,7 +57,7 @@ def train(
     dtype: DTypeLike | None = None,
     progress: bool = True,
     metrics: Iterable[str] | None = None,
-    callbacks: Iterable[Any] = (),
+    callbacks: Iterable[Any] | Callable[[EpochInfo], Any] | None = (),
 ) -> Run:
     """Train a model.
 
@@ -72,16 +76,16 @@ def train(
         dtype: float32 or float64; that of X unless told.
         progress: False prints nothing.
         metrics: ``("accuracy",)``, ``()``, or None for accuracy wherever there are classes.
-        callbacks: see `Callback`.
+        callbacks: see `Callback`; one, or several.
 
     Returns:
-        The run. Ctrl-C ends training early with what was trained so far.
+        The run. Ctrl-C ends training early with what was trained so far; pressed again, it does nothing.
 
     Raises:
         Diverged: ``the loss became nan at epoch 3, step 41 …``; a `TrainingError` with the run so far.
         ShapeError: layers, inputs and targets that do not fit, found before the first step.
         DataError: labels out of range, values that are not finite.
-        ArgumentError: an unknown name, a number out of range.
+        ArgumentError: an unknown name, a number out of range, a loss that does not depend on the parameters.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 8.1.3.
 
@@ -97,11 +101,20 @@ def train(
     optimizer = find_optimizer(optimizer)
     if clip is not None and not isinstance(clip, Clip):
         raise ArgumentError(f"clip is {clip!r}. Give a rule such as undertow.optim.clip_by_global_norm(1.0).")
+    _check_model(model)
     X, y = as_arrays(data)
-    dtype = np.dtype(X.dtype if dtype is None else dtype)
+    dtype = read_dtype(X.dtype if dtype is None else dtype)
     model = initialize(model, seed, dtype)
+    if not any(not callable(leaf) for leaf in trees.flatten(model)[0]):
+        raise ArgumentError(f"the model {model!r} has no parameters to train. Give it a layer such as Dense(4, 3).")
     X = X.astype(dtype, copy=False)
-    task = make_task(find_loss(loss, model), model, X)
+    chosen = find_loss(loss, model)
+    if not takes(chosen.function, 2):
+        raise ArgumentError(
+            f"the loss {describe_function(chosen.function)} cannot be called with (output, y). "
+            "Let it take two arguments: what the model gives, and the target."
+        )
+    task = make_task(chosen, model, X)
     y = task.read_target(y)
     X, y, held = _hold_out(X, y, validation, seed, task)
     batches = Batches(X, y, batch_size, seed)
@@ -133,47 +146,74 @@ class _Loop:
     n_steps: int = 0
     losses: list[float] = field(default_factory=list)  # of this epoch, each weighted by its examples
     seen: int = 0
+    recorded: bool = False  # whether this epoch is in the history
     good: Any = None  # the model at the end of the last epoch
 
-    def run_all(self, optimizer: Optimizer, clip: Clip | None, progress: Progress, callbacks: Iterable[Any]) -> None:
+    def run_all(self, optimizer: Optimizer, clip: Clip | None, progress: Progress, callbacks: Any) -> None:
         """Train all epochs, or until something ends it."""
         after_epoch, after_step = read_callbacks(callbacks)
-        gradient = make_gradient(self.compute_loss)
-        step = make_step(self.compute_loss, optimizer, clip)
+        compute_loss = _make_loss_function(self.task.loss)
+        gradient = make_gradient(compute_loss)
+        step = make_step(compute_loss, optimizer, clip)
         self.state = step.init(self.run.model)
         self.good = self.run.model
         started = time.perf_counter()
-        with progress:
-            for epoch in range(1, self.epochs + 1):
-                begun = time.perf_counter()
-                interrupted = False
-                try:
+        epoch, begun = 1, started
+        with progress, interrupt_once():
+            try:
+                for epoch in range(1, self.epochs + 1):
+                    begun = time.perf_counter()
                     self.run_epoch(epoch, step, gradient, progress, after_step)
-                except KeyboardInterrupt:
-                    interrupted = True
-                    self.run.stopped = "interrupted"
-                if self.seen:
-                    row = self.make_row(epoch, started, begun)
-                    self.run.history.append(row)
-                    progress.after_epoch(row)
-                    self.good = self.run.model
-                    sizes = [size for size in self.run.gradient_history if size["epoch"] == epoch]
-                    info = EpochInfo(epoch, self.epochs, row, self.run.model, sizes)
-                    if any([function(info) is True for function in after_epoch]) and not interrupted:
-                        self.run.stopped = "callback"
-                if self.run.stopped != "finished":
-                    progress.say(f"Stopped in epoch {epoch}: {self.run.stopped}. The run holds what was trained.")
-                    break
+                    self.end_epoch(epoch, started, begun, progress, after_epoch)
+                    if self.run.stopped != "finished":
+                        break
+            except KeyboardInterrupt:
+                self.run.stopped = "interrupted"
+                if self.seen and not self.recorded:
+                    self.end_epoch(epoch, started, begun, progress, after_epoch)
+            if self.run.stopped != "finished":
+                progress.say(self.explain_end(epoch))
+
+    def end_epoch(
+        self, epoch: int, started: float, begun: float, progress: Progress, after_epoch: list[Callable[..., Any]]
+    ) -> None:
+        """Measure what an epoch brought, and tell of it."""
+        with hold_interrupts() as held:
+            self.check_finite(epoch)
+            row = self.make_row(epoch, started, begun)
+            self.run.history.append(row)
+            self.recorded = True
+            progress.after_epoch(row)
+            self.good = self.run.model
+        sizes = [size for size in self.run.gradient_history if size["epoch"] == epoch]
+        info = EpochInfo(epoch, self.epochs, row, self.run.model, sizes)
+        stops = any([function(info) is True for function in after_epoch])
+        if self.run.stopped == "finished" and (held or stops):
+            self.run.stopped = "interrupted" if held else "callback"
+
+    def check_finite(self, epoch: int) -> None:
+        """Diverged if the last step of an epoch left parameters that are not finite."""
+        if not _is_finite(self.run.model):
+            message = f"the parameters are not finite after epoch {epoch}, step {len(self.losses)}."
+            raise self.diverge(f"{message} {_remedies(self.run.settings)}")
+
+    def explain_end(self, epoch: int) -> str:
+        """Say where and why training ended early."""
+        done, steps = len(self.losses), len(self.batches)
+        where = f"after epoch {epoch}" if done == steps else f"in epoch {epoch}, after {done} of {steps} steps"
+        if self.run.stopped == "callback":
+            return f"Stopped {where}, as a callback asked for. The run holds what was trained."
+        return f"Interrupted {where}. The run holds what was trained."
 
     def run_epoch(
         self, epoch: int, step: Any, gradient: Any, progress: Progress, after_step: list[Callable[..., Any]]
     ) -> None:
         """Train one epoch."""
-        self.losses, self.seen = [], 0
+        self.losses, self.seen, self.recorded = [], 0, False
         for number, (X, rows) in enumerate(self.batches.epoch(epoch - 1), 1):
             y = self.task.encode(rows)
             try:
-                if number == 1:
+                if number == 1:  # of the parameters before the step
                     sizes = measure_gradients(gradient, self.run.model, X, y)
                     self.run.gradient_history += [{"epoch": epoch, **size} for size in sizes]
                 loss, model, state = step(self.run.model, self.state, X, y)
@@ -189,17 +229,10 @@ class _Loop:
                 function(epoch, number, loss, model)
             progress.after_step(epoch, self.seen, loss)
 
-    def compute_loss(self, model: Any, X: Any, y: Any) -> Any:
-        """Compute the loss of a model on a batch."""
-        output = model(X)
-        loss = self.task.loss.function(output, y)
-        return loss
-
     def diverge(self, message: str) -> Diverged:
         """Make the error, and leave the last finite model in the run."""
         self.run.stopped = "diverged"
-        leaves = [leaf for leaf in trees.flatten(self.run.model)[0] if not callable(leaf)]
-        if not all(np.isfinite(leaf).all() for leaf in leaves):
+        if not _is_finite(self.run.model):
             self.run.model = self.good
         return Diverged(message, self.run)
 
@@ -222,16 +255,49 @@ class _Loop:
         return {**row, "seconds": time.perf_counter() - started, "examples_per_second": rate}
 
 
+def _make_loss_function(loss: Loss) -> Callable[[Any, Any, Any], Any]:
+    """The loss of a model on a batch; messages call it by the name and line of the loss itself."""
+
+    def compute(model: Any, X: Any, y: Any) -> Any:
+        return loss.function(model(X), y)
+
+    compute.__name__ = loss.name
+    compute.__wrapped__ = loss.function  # type: ignore[attr-defined]
+    return compute
+
+
+def _check_model(model: Any) -> None:
+    """ArgumentError unless a model can be applied to X."""
+    if isinstance(model, type) or not callable(model):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"{type(model).__name__}, not callable"
+        raise ArgumentError(
+            f"the model is {what}. Give a model such as undertow.nn.Sequential(Dense(4, 16), 'relu', Dense(16, 3)), "
+            "or an instance of a dataclass with __call__(self, X)."
+        )
+
+
+def _is_finite(model: Any) -> bool:
+    """Whether all parameters are finite."""
+    return all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))
+
+
 def _explain(loss: float, epoch: int, step: int, settings: dict[str, Any]) -> str:
     """Say where the loss stopped being finite and what to try."""
-    rate = settings["optimizer"].get("rate")
-    remedies = [f"a learning rate below {rate:g}" if rate else "a lower learning rate"]
+    return f"the loss became {loss} at epoch {epoch}, step {step}. {_remedies(settings)}"
+
+
+def _remedies(settings: dict[str, Any]) -> str:
+    """What to try where training diverged."""
+    name, rate = settings["optimizer"]["name"], settings["optimizer"].get("rate")
+    usual = inspect.signature(OPTIMIZERS[name]).parameters["rate"].default if name in OPTIMIZERS else None
+    hint = f" ({usual:g} is usual with {name})" if rate and usual and rate > 10 * usual else ""
+    remedies = [f"a learning rate below {rate:g}{hint}" if rate else "a lower learning rate"]
     if settings["clip"] is None:
         remedies.append("clip=undertow.optim.clip_by_global_norm(1.0)")
     remedies.append("inputs scaled to mean 0 and deviation 1")
     if settings["task"] in ("binary", "categorical") and not settings["logits"]:
         remedies.append("a model without its last activation, so that the loss takes logits")
-    return f"the loss became {loss} at epoch {epoch}, step {step}. Try {', or '.join(remedies)}."
+    return f"Try {', or '.join(remedies)}."
 
 
 def _hold_out(
@@ -241,14 +307,15 @@ def _hold_out(
     if validation is None:
         return X, y, None
     if isinstance(validation, tuple | list):
-        X_held, y_held = as_arrays(validation)
+        X_held, y_held = as_arrays(validation, "validation")
         if X_held.shape[1:] != X.shape[1:]:
             raise ShapeError(
                 f"the validation X is {X_held.shape}, X is {X.shape}: their columns differ. Give both the same columns."
             )
         return X, y, (X_held.astype(X.dtype, copy=False), task.read_target(y_held, "the validation y"))
     if isinstance(validation, bool) or not isinstance(validation, int | float | np.number):
-        raise ArgumentError(f"validation is {validation!r}. Give a share such as 0.1, a pair (X, y), or None.")
+        found = repr(validation) if isinstance(validation, str | bool) else type(validation).__name__
+        raise ArgumentError(f"validation is {found}. Give a share such as 0.1, a pair (X, y), or None.")
     labels = y if task.classifies and y.ndim == 1 else None
     kept, held = split(len(X), float(validation), int(seed), labels)
     return X[kept], y[kept], (X[held], y[held]) if len(held) else None
@@ -258,6 +325,8 @@ def _wants_accuracy(metrics: Iterable[str] | None, task: Task) -> bool:
     """Whether to measure accuracy."""
     if metrics is None:
         return task.classifies
+    if not isinstance(metrics, Iterable):
+        raise ArgumentError(f"metrics is {metrics!r}. Give names, such as ('accuracy',), or None.")
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
         if name != "accuracy":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -44,8 +45,16 @@ def format_row(row: dict[str, Any], epochs: int) -> str:
     return "   ".join(parts)
 
 
+class LastingConsole(Console):
+    """A console whose broken pipe is an error for the caller; rich's own ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError that is being handled."""
+        raise
+
+
 class Progress:
-    """Show training as it goes.
+    """Show training as it goes. Where showing fails, training goes on unseen.
 
     Args:
         show: False shows nothing.
@@ -55,7 +64,7 @@ class Progress:
     """
 
     def __init__(self, show: bool, epochs: int, n_examples: int, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or LastingConsole(highlight=False)
         self.show = show
         self.epochs = epochs
         self.n_examples = n_examples
@@ -65,13 +74,21 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.show and self.console.is_terminal:
             self.live = Live(Text(""), console=self.console, auto_refresh=False)
-            self.live.start()
+            self._try(self.live.start)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live is not None:
-            self.live.update(Text(""), refresh=True)
-            self.live.stop()
+        if (live := self.live) is not None:
+            self._try(lambda: live.update(Text(""), refresh=True))
+            self._try(live.stop)
+
+    def _try(self, show: Callable[[], Any]) -> None:
+        """Show something, unless the output has failed before."""
+        if self.show:
+            try:
+                show()
+            except (OSError, ValueError):  # a closed pipe, a full disk, a closed stream: no reason to lose a training
+                self.show = False
 
     def after_step(self, epoch: int, seen: int, loss: float) -> None:
         """Update the line of this epoch, ten times a second at most."""
@@ -82,14 +99,13 @@ class Progress:
         rate = done / (now - self.started)
         left = (self.epochs * self.n_examples - done) / rate
         row = {"epoch": epoch, "loss": loss, "examples_per_second": rate, "left": left}
-        self.live.update(Text(format_row(row, self.epochs), overflow="ellipsis", no_wrap=True), refresh=True)
+        live, text = self.live, Text(format_row(row, self.epochs), overflow="ellipsis", no_wrap=True)
+        self._try(lambda: live.update(text, refresh=True))
 
     def after_epoch(self, row: dict[str, Any]) -> None:
         """Print the line that stays."""
-        if self.show:
-            self.console.print(Text(format_row(row, self.epochs)), soft_wrap=True)
+        self.say(format_row(row, self.epochs))
 
     def say(self, text: str) -> None:
         """Print a sentence."""
-        if self.show:
-            self.console.print(Text(text), soft_wrap=True)
+        self._try(lambda: self.console.print(Text(text), soft_wrap=True))

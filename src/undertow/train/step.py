@@ -10,9 +10,10 @@ import numpy as np
 from undertow import trees
 from undertow.api import Backprop, backprop
 from undertow.differentiate import value_and_grad
-from undertow.errors import ControlFlowError
+from undertow.errors import ArgumentError, ControlFlowError
 from undertow.graph import evaluate
 from undertow.optim import Clip, Optimizer, check_finite
+from undertow.trace import describe_function
 
 LossFunction = Callable[[Any, Any, Any], Any]
 
@@ -40,6 +41,10 @@ class Step:
             _, leaves, rebuild = self._last
         else:
             leaves, rebuild = trees.flatten(model)
+        with np.errstate(all="ignore"):  # whoever trains asks whether the loss is finite
+            return self._step(leaves, rebuild, state, X, y)
+
+    def _step(self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
         loss, grads = self.gradient.of_leaves(leaves, rebuild, X, y)
         if self.clip is not None:
             if not all(np.isfinite(g).all() for g in grads):
@@ -62,7 +67,8 @@ class Gradient:
     def __call__(self, model: Any, X: Any, y: Any) -> tuple[Any, Any]:
         """Compute (loss, a tree like the model)."""
         leaves, rebuild = trees.flatten(model)
-        loss, grads = self.of_leaves(leaves, rebuild, X, y)
+        with np.errstate(all="ignore"):
+            loss, grads = self.of_leaves(leaves, rebuild, X, y)
         return loss, rebuild(put_numbers(leaves, grads))
 
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> tuple[Any, list[Any]]:
@@ -85,9 +91,15 @@ class Gradient:
     def _differentiate(self, model: Any, X: Any, y: Any) -> Backprop | None:
         """The simplified forward and backward pass; None where it depends on values."""
         try:
-            return backprop(self.loss_function, model, X, y)
+            program = backprop(self.loss_function, model, X, y)
         except ControlFlowError:
             return None
+        if len(program.unreached) == len(program.graph.outputs) - 1:
+            raise ArgumentError(
+                f"{describe_function(self.loss_function)} does not depend on the model's parameters, so there is "
+                "nothing to train. Compute it of the model's output."
+            )
+        return program
 
 
 def numbers_of(leaves: list[Any]) -> list[Any]:

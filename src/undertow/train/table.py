@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,16 @@ from undertow import nn
 from undertow.data import TabularEncoder, encode_table, load_dataset, read_table_with_origin, split
 from undertow.errors import ArgumentError, RunError
 from undertow.nn import Dense, Sequential
+from undertow.nn.layers import widths
+from undertow.train.files import write_whole
 from undertow.train.loop import train
 from undertow.train.run import Run
 
+ACTIVATIONS = ("relu", "tanh", "sigmoid")
+_MOST_PARAMETERS = 2_000_000_000
+_BYTES_A_PARAMETER = (
+    4 * 6
+)  # float32: the parameter, its gradient, Adam's two moments, and the new values while a step lasts
 _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 
 
@@ -70,9 +79,7 @@ def load_table(
     return Table(found.train, found.validation, found.encoder.n_outputs, found.encoder, said)
 
 
-def train_table(
-    table: Table, say: Callable[[str], Any], *, hidden: list[int], activation: str, **settings: Any
-) -> tuple[Run, str]:
+def train_table(table: Table, say: Callable[[str], Any], *, hidden: list[int], activation: str, **settings: Any) -> Run:
     """Train a network of dense layers on a table.
 
     Args:
@@ -83,25 +90,41 @@ def train_table(
         settings: passed on to `train`.
 
     Returns:
-        The run, and a sentence with its figures on the rows held out.
+        The run; see `summarize` for its figures on the rows held out.
+
+    Raises:
+        ArgumentError: a network larger than memory.
     """
-    if activation not in ("relu", "tanh", "sigmoid"):
-        raise ArgumentError(f"--activation {activation}: choose relu, tanh or sigmoid.")
     X, y = table.train
     sizes = [X.shape[1], *hidden, table.n_outputs]
+    count = check_size(sizes)
     layers: list[Any] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [Dense(fan_in, fan_out), nn.ACTIVATIONS[activation]]
     loss = "categorical_cross_entropy" if table.classifies else "mean_squared_error"
     shown = " → ".join(map(str, sizes))
-    count = sum(a * b + b for a, b in itertools.pairwise(sizes))
     say(f"  network {shown}, {activation}, {loss}: {count:,} parameters.")
     run = train(Sequential(*layers[:-1]), (X, y), loss=loss, validation=table.validation, **settings)
     run.extras = {
         "encoder": None if table.encoder is None else table.encoder.to_json_dict(),
         "example": {"X": X[:_EXAMPLES].tolist(), "y": y[:_EXAMPLES].tolist()},
     }
-    return run, summarize(run, table)
+    return run
+
+
+def check_size(sizes: list[int]) -> int:
+    """Count the parameters of dense layers of these widths; ArgumentError for more than can be trained here."""
+    count = sum(a * b + b for a, b in itertools.pairwise(sizes))
+    most, why = _MOST_PARAMETERS, f"more than {_MOST_PARAMETERS:,}"
+    if hasattr(os, "sysconf") and (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) > 0:
+        most, room = min(most, memory // _BYTES_A_PARAMETER), memory / 2**30
+        why = f"more than the {most:,} that training has room for here ({room:.0f} GiB of memory)"
+    if count > most:
+        hidden = ",".join(map(str, sizes[1:-1]))
+        raise ArgumentError(
+            f"--hidden {hidden}: the network would have {count:,} parameters, {why}. Give smaller sizes."
+        )
+    return count
 
 
 def summarize(run: Run, table: Table) -> str:
@@ -136,6 +159,7 @@ def predict_table(run: Run, file: Path, probabilities: bool) -> tuple[pl.DataFra
     if encoder.task == "regression" and probabilities:
         raise ArgumentError("--probabilities is for classes; this run predicts a number.")
     frame, origin = read_table_with_origin(file, as_text=encoder.text_columns)
+    _check_fit(run, encoder)
     remarks: list[str] = []
     X = encoder.transform(frame, origin=origin, report=remarks)
     if encoder.task == "regression":
@@ -145,3 +169,48 @@ def predict_table(run: Run, file: Path, probabilities: bool) -> tuple[pl.DataFra
         p = run.predict_probability(X)
         columns |= {f"p({label})": p[:, k] for k, label in enumerate(encoder.classes or ())}
     return pl.DataFrame(columns, strict=False), remarks
+
+
+def _check_fit(run: Run, encoder: TabularEncoder) -> None:
+    """RunError unless a run's model takes what its encoder gives, and gives what it decodes."""
+    taken, given = widths(run.model)
+    loss = nn.LOSSES.get(str(run.settings.get("loss")))
+    task = "classification" if loss is not None and loss.task == "categorical" else "regression"
+    for what, model, table in (
+        ("features", taken, encoder.n_features),
+        ("outputs", given, encoder.n_outputs),
+        ("task", task, encoder.task),
+    ):
+        if model != table:
+            raise RunError(
+                f"the run is damaged: its model and its table encoder do not fit ({what}: {model} and {table})."
+            )
+
+
+def write_predictions(frame: pl.DataFrame, out: Path) -> None:
+    """Write predictions as CSV or Parquet, by the name's end; a failure leaves what was there before.
+
+    Raises:
+        RunError: ``found.csv cannot be written: …``
+    """
+    if out.suffix == ".csv":
+        content = frame.write_csv().encode()
+    else:
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        content = buffer.getvalue()
+    write_whole(out, content)
+
+
+def check_predictions_place(out: Path, data: Path) -> None:
+    """Check where predictions are to go, before they are made.
+
+    Raises:
+        ArgumentError: another kind of file, a folder, or the file that is read.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise ArgumentError(f"{out.name}: predictions are written as .csv or .parquet.")
+    if os.path.isdir(out):
+        raise ArgumentError(f"{out} is a folder. Give the name of a file.")
+    if os.path.exists(out) and os.path.exists(data) and os.path.samefile(out, data):
+        raise ArgumentError(f"--out {out} is the file that is read, and would be lost. Give another name.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.errors import ArgumentError, DataError, ShapeError
+from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import LOSSES, Loss, drop_final_activation
+from undertow.trace import is_library
 
 Array = NDArray[Any]
 CHUNK = 4096
@@ -62,11 +65,9 @@ class Task:
         return y
 
     def encode(self, y: Array) -> Array:
-        """Make of a batch of targets what the loss function takes; labels become one-hot rows."""
+        """Make of a batch of targets what the loss function takes; labels stay, the loss makes rows of them."""
         if self.loss.task == "categorical" and y.ndim == 1:
-            rows = np.zeros((len(y), *self.output_shape), self.dtype)
-            rows[np.arange(len(y)), y] = 1
-            return rows
+            return y
         return y if self.loss.task == "own" and y.dtype.kind != "f" else y.astype(self.dtype, copy=False)
 
     def decide(self, outputs: Array) -> Array:
@@ -93,6 +94,10 @@ class Task:
         if self.classifies and not self.loss.logits:
             on_logits = replace(self, loss=LOSSES[f"{self.loss.name}_with_logits"])
             return on_logits.evaluate(drop_final_activation(model), X, y)
+        with np.errstate(all="ignore"):
+            return self._evaluate(model, X, y)
+
+    def _evaluate(self, model: Any, X: Array, y: Array) -> tuple[float, float | None]:
         loss = right = 0.0
         for first in range(0, len(X), CHUNK):
             rows = y[first : first + CHUNK]
@@ -127,7 +132,7 @@ def make_task(loss: Loss, model: Any, X: Array) -> Task:
         (2,)
     """
     rows = X[:2]
-    outputs = model(rows)
+    outputs = _try_model(model, rows)
     if not isinstance(outputs, np.ndarray) or outputs.ndim == 0 or len(outputs) != len(rows):
         found = f"{outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
         raise ShapeError(f"the model made {found} of {len(rows)} rows. Let it return an array with one row an example.")
@@ -141,6 +146,23 @@ def make_task(loss: Loss, model: Any, X: Array) -> Task:
                 "Give the last layer one column a class, or use binary_cross_entropy."
             )
     return task
+
+
+def _try_model(model: Any, rows: Array) -> Any:
+    """Apply a model; an error of NumPy's or Python's own becomes one that says where, and of which X."""
+    try:
+        with np.errstate(all="ignore"):
+            return model(rows)
+    except UndertowError:
+        raise
+    except Exception as error:
+        frames = [x for x in traceback.extract_tb(error.__traceback__) if not is_library(x.filename)]
+        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
+        kind = ShapeError if isinstance(error, ValueError) else ArgumentError
+        raise kind(
+            f"{place}the model cannot be applied to X of shape {_show(rows.shape[1:])}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}. Check its parameters and the columns of X."
+        ) from error
 
 
 def _read_classes(y: Array, output_shape: tuple[int, ...], what: str) -> Array:
