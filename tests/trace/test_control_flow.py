@@ -239,7 +239,7 @@ def picked(x: Any) -> Any:
         (conjunction, "both = x[0] > 0 and x[1] > 0", "`(x[0] > 0) & (x[1] > 0)`"),
         (negation, "return x[0] * (not x[1] > 0)", "`~(x[1] > 0)`"),
         (picked, "return sum([v for v in x if v > 0])", "`np.where(v > 0, value, 0)`"),
-        (matched, "match x[1]:", "np.where(condition, a, b)"),
+        (matched, "case 1.5:", "np.where(condition, a, b)"),
     ],
 )
 def test_the_error_shows_the_line_and_what_to_write(f: Any, line: str, remedy: str) -> None:

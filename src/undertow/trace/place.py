@@ -26,7 +26,7 @@ class Place:
         frame: the function call that is there now.
         path: the syntax from the expression being computed outwards to its statement; empty without source.
         after: the statement that follows in the same block, if one does.
-        text: the first line of the statement.
+        text: the source of the line.
     """
 
     line: str
@@ -92,11 +92,8 @@ def here() -> Place:
         return Place("your function", None)
     line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
     path, after = _find(frame.f_code, frame.f_lasti)
-    if not path:
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0).strip()
-        return Place(line, frame, text=shorten(text))
-    first = linecache.getline(frame.f_code.co_filename, path[-1].lineno).strip()  # type: ignore[attr-defined]
-    return Place(line, frame, path, after, shorten(first))
+    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0).strip()
+    return Place(line, frame, path, after, shorten(text))
 
 
 def shorten(text: str) -> str:
