@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import linecache
+import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import undertow as ut
 from undertow.primitives import FUNCTIONS, NO_GRADIENT, REGISTRY, UFUNCS, ZERO, Answer, Kink, Primitive, name_of
 from undertow.trace import Tracer
 
@@ -204,7 +208,51 @@ def special_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"numpy.md": numpy_page, "special-points.md": special_page}
+def errors_page() -> str:
+    """The gallery of errors: each call, and what it says."""
+    lines = [
+        "# What the errors say",
+        "",
+        "Where, both shapes, and the remedy. Every message is printed by running the lines above it; the page is",
+        "written by `docs/make_pages.py`. All errors of Undertow are `ut.UndertowError`; each is also the Python error",
+        "that people expect: a `ShapeError` is a `ValueError`, a `DTypeError` a `TypeError`. At the command line the",
+        "message stands alone, and the exit code is 2.",
+        "",
+    ]
+    for family, calls in load("error_gallery").GALLERY:
+        lines += [f"## {family}", ""]
+        for title, code in calls:
+            kind, message = run_until_error(code)
+            shown = "\n".join(textwrap.fill(line, 116, subsequent_indent="  ") for line in message.split("\n"))
+            lines += [f"**{title}**", "", "<!-- not executed: it ends in an error, which the page is made from -->"]
+            lines += ["```python", code, "```", "", "```text", f"{kind}: {shown}", "```", ""]
+    return "\n".join(lines)
+
+
+def load(name: str) -> Any:
+    """Import a file that lies beside this one."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_until_error(code: str) -> tuple[str, str]:
+    """Run lines as a file of a person's; the kind of the error that they end in, and its message."""
+    head = "import numpy as np\nimport undertow as ut\n\n"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.py"
+        file.write_text(head + code + "\n", encoding="utf-8")
+        linecache.clearcache()
+        try:
+            exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), {"__name__": "model"})
+        except ut.UndertowError as error:
+            return type(error).__name__, str(error)
+    raise AssertionError(f"no error:\n{code}")
+
+
+PAGES = {"errors.md": errors_page, "numpy.md": numpy_page, "special-points.md": special_page}
 
 if __name__ == "__main__":
     for file, make in PAGES.items():

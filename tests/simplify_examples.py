@@ -103,6 +103,12 @@ EXAMPLES: list[Example] = [
     *one("axes of a repeated number", lambda x: np.broadcast_to(x, (3,))[:, None] * 2, shapes=((),)),
     *one("axes of a repeated number", lambda x: np.broadcast_to(x, (2, 3)).T * 2, shapes=((),)),
     *one("axes of a repeated number", lambda x: np.broadcast_to(x, (2, 3)).reshape(6) * 2, shapes=((),)),
+    # -- other spellings of the exponentials
+    *one("power of e", lambda z: np.e**z, stable=lambda z: np.exp(z)),
+    *one("reciprocal of an exponential", lambda z: 1 / np.exp(z), stable=lambda z: np.exp(-z)),
+    *one("exp of a softplus", lambda z: np.exp(-np.logaddexp(0, -z)), stable=stable_sigmoid),
+    *one("sigmoid as a tanh in two parts", lambda z: 0.5 + 0.5 * np.tanh(z / 2), stable=stable_sigmoid),
+    *one("sigmoid as a tanh in two parts", lambda z: np.tanh(z / 2) / 2 + 0.5, stable=stable_sigmoid),
     # -- signs, ones and zeros
     *one("double negation", lambda x: -np.negative(x), lambda x: np.exp(-np.negative(x))),
     *one("negated difference", lambda x, y: -(x - y), shapes=TWO),

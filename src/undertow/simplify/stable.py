@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from undertow import primitives as P
 from undertow.graph import Node
 from undertow.simplify.engine import Simplifier, alike, constant_along, is_op, number, rule
@@ -43,7 +45,7 @@ def _reciprocal_product(s: Simplifier, a: Node, b: Node) -> Any:
             continue
         if y.op is P.divide and number(y.inputs[0]) == 1 and y.spec.ndim == x.spec.ndim and x.spec.ndim > 0:
             return s(x) / s(y.inputs[1])
-        if _of(y, P.reciprocal) is not None:
+        if _of(y, P.reciprocal) is not None or (y.op is P.power and number(y.inputs[1]) == -1):
             return s(x) / s(y.inputs[0])
     return None
 
@@ -59,11 +61,19 @@ def _softmax_shift(s: Simplifier, x: Node, axis: int) -> Any:
 def _log_softmax(s: Simplifier, x: Node) -> Any:
     if x.op is P.softmax:
         return P.log_softmax(s(x.inputs[0]), **x.params)
-    if x.op in (P.getitem, P.transpose, P.reshape) and x.inputs[0].op is P.softmax:  # picking commutes with log
-        inner = x.inputs[0]
-        log_p = P.log_softmax(s(inner.inputs[0]), **inner.params)
-        return x.op(log_p, *[s(y) for y in x.inputs[1:]], **x.params)
-    return None
+    views = []
+    while x.op in _VIEWS:
+        views.append(x)
+        x = x.inputs[0]
+    if x.op is not P.softmax or not views:
+        return None
+    log_p = P.log_softmax(s(x.inputs[0]), **x.params)
+    for view in reversed(views):  # picking and moving commute with log
+        log_p = view.op(log_p, *[s(y) for y in view.inputs[1:]], **view.params)  # type: ignore[operator]
+    return log_p
+
+
+_VIEWS = (P.getitem, P.transpose, P.reshape, P.squeeze, P.expand_dims)
 
 
 @rule("log of a sum of exponentials", "log Σ exp(z) = logsumexp(z)", "extends", P.log)
@@ -91,6 +101,24 @@ def _log_softmax_difference(s: Simplifier, a: Node, b: Node) -> Any:
         axis = b.params["axis"][0]
         if b.params["keepdims"] or axis == 0:
             return P.log_softmax(s(a), axis=axis)
+    return None
+
+
+@rule("power of e", "e ^ z = exp(z)", "rounding", P.power)
+def _power_of_e(s: Simplifier, base: Node, z: Node) -> Any:
+    return np.exp(s(z)) if number(base) == np.e and z.spec.dtype.kind == "f" else None
+
+
+@rule("reciprocal of an exponential", "1 / exp(z) = exp(−z)", "extends", P.divide)
+def _reciprocal_exp(s: Simplifier, a: Node, b: Node) -> Any:
+    z = _of(b, P.exp)
+    return np.exp(-s(z)) if z is not None and number(a) == 1 and not s.in_backward else None
+
+
+@rule("exp of a softplus", "exp(−log(1 + exp(z))) = σ(−z)", "rounding", P.exp)
+def _exp_softplus(s: Simplifier, x: Node) -> Any:
+    if x.op is P.negative and _of(x.inputs[0], P.softplus) is not None:
+        return P.sigmoid(-s(x.inputs[0].inputs[0]))
     return None
 
 
@@ -141,6 +169,18 @@ def _sigmoid_tanh(s: Simplifier, a: Node, b: Node) -> Any:
     half = number(b) == 2 if s.applying is P.divide else number(a) == 0.5 or number(b) == 0.5
     z = _one_plus(b if number(a) == 0.5 else a, P.tanh) if half else None
     return P.sigmoid(2.0 * s(z)) if z is not None else None
+
+
+@rule("sigmoid as a tanh in two parts", "½ + ½ tanh(z) = σ(2 z)", "rounding", P.add)
+def _sigmoid_tanh_parts(s: Simplifier, a: Node, b: Node) -> Any:
+    for half, other in ((a, b), (b, a)):
+        if number(half) != 0.5 or other.op not in (P.multiply, P.divide):
+            continue
+        for x, scale in (other.inputs, other.inputs[::-1]) if other.op is P.multiply else (other.inputs,):
+            z = _of(x, P.tanh)
+            if z is not None and number(scale) == (0.5 if other.op is P.multiply else 2):
+                return P.sigmoid(2.0 * s(z))
+    return None
 
 
 @rule("sigmoid of a part", "σ(z)[…] = σ(z[…])", "exact", P.getitem, P.reshape, P.transpose, P.squeeze, P.expand_dims)

@@ -223,6 +223,12 @@ def lost_array(tracer: Any) -> UndertowError:
             f"{place.start}: np.{called(node)} makes a plain array, and the derivative of {name_of(tracer)} would be "
             f"lost. Write {way}."
         )
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and node.args:
+        left, right = show(node.func.value), show(node.args[0])
+        return InPlaceError(
+            f"{place.start}: {left} is a plain NumPy array, whose method dot does not ask {name_of(tracer)}: the "
+            f"derivative would be lost. Write `{left} @ {right}` or `np.dot({left}, {right})`."
+        )
     return InPlaceError(
         f"{place.start}: {name_of(tracer)} cannot become a plain NumPy array (np.array, np.asarray, or writing it into "
         f"one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, or start "
