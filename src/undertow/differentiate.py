@@ -245,16 +245,15 @@ def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: in
     if not positions:
         raise ArgumentError("wrt=() names no argument. Give the position of one, such as wrt=0, or several.")
     names = argument_names(f, count)
+    called = f"{getattr(f, '__name__', 'f')} was called with {count} arguments ({', '.join(names)})"
     found: list[int] = []
     for i in positions:
         if isinstance(i, bool) or not hasattr(i, "__index__"):
             hint = f" {i!r} is wrt={names.index(i)}." if isinstance(i, str) and i in names else ""
-            raise ArgumentError(f"wrt={i!r}: give a position, such as 0, or a tuple of positions.{hint}")
+            raise ArgumentError(f"wrt={i!r}: {called}. Give a position, such as 0, or a tuple of positions.{hint}")
         place = operator.index(i)
         if not -count <= place < count:
-            raise ArgumentError(
-                f"wrt={place}: {getattr(f, '__name__', 'f')} was called with {count} arguments ({', '.join(names)})."
-            )
+            raise ArgumentError(f"wrt={place}: {called}.")
         if place % count in found:
             raise ArgumentError(f"wrt={positions}: {names[place]} is named twice. Name each argument once.")
         found.append(place % count)
