@@ -62,7 +62,7 @@ def test_an_integer_in_a_tree_is_named_by_its_path():
 @pytest.mark.parametrize(
     ("wrt", "message"),
     [((), "names no argument"), ((0, 0), "named twice"), ((0, -2), "named twice"), ("b", "'b' is wrt=1"),
-     (1.0, "give a position"), (True, "give a position"), (2, r"2 arguments \(a, b\)")],
+     (1.0, "Give a position"), (True, "Give a position"), (2, r"2 arguments \(a, b\)")],
 )  # fmt: skip
 def test_positions_are_read(wrt, message):
     """Positions that are none, or twice the same one, are refused by grad, backprop and check_gradient."""

@@ -337,7 +337,7 @@ def test_constants_that_are_no_real_numbers_are_refused(run: Any, value: Any) ->
 )  # fmt: skip
 def test_a_loss_that_is_not_one_number_is_refused(run: Any, f: Any) -> None:
     """Arrays, tuples, None: NonScalarError names the function and what it returned."""
-    with pytest.raises(ut.NonScalarError, match="<lambda> .*returned"):
+    with pytest.raises(ut.NonScalarError, match=r"<lambda> .*returned"):
         run(f, X)
 
 
