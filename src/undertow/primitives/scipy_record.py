@@ -31,6 +31,28 @@ def pairs() -> list[Sample]:
     ]
 
 
+def with_repeats(samples: list[Sample]) -> list[Sample]:
+    """Add samples in which one argument meets two of each of the others: its gradient is a sum then.
+
+    Orders, given as numbers, are repeated as integers: there is no derivative by them.
+    """
+    first = next((s for s in samples if len(s.args) > 1 and np.broadcast_shapes(*map(np.shape, s.args))), None)
+    if first is None:
+        return samples
+    shape = np.broadcast_shapes(*map(np.shape, first.args))
+    more = []
+    for i, own in enumerate(first.args):
+        if not isinstance(own, np.ndarray):
+            continue
+        args = [
+            np.broadcast_to(x if isinstance(x, np.ndarray) else np.array(max(1, round(x))), (2, *shape)).copy()
+            for x in first.args
+        ]
+        args[i] = np.broadcast_to(own, shape).copy()
+        more.append(Sample(tuple(args), first.params, f"argument {i + 1} is repeated"))
+    return [*samples, *more]
+
+
 def special_function(
     ufunc: np.ufunc,
     *vjps: Vjp,
@@ -54,7 +76,7 @@ def special_function(
         text=text or f"{name}({arguments})",
         latex=latex or rf"\operatorname{{{{{roman}}}}}({arguments})",
         flow=flow,
-        samples=samples,
+        samples=lambda: with_repeats(samples()),
         kinks=kinks,
         finite_slope=finite_slope,
         source=source or f"scipy.special.{name}",

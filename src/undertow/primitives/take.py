@@ -169,6 +169,7 @@ choose = Primitive(
     flow=("", "{ct} where it was chosen, else 0"),
     latex_flow=("", r"{ct} \odot [\text{{chosen}}]"),
     samples=lambda: [
+        Sample((_CHOICE, draw((3,), 4), draw((2, 3), 5), draw((2, 3), 6)), note="the first choice is repeated"),
         Sample((_CHOICE, draw((2, 3), 1), draw((3,), 2), draw((2, 1), 3))),
         Sample((_CHOICE, draw((2, 3), 1), draw((3,), 2), draw((), 3))),
         Sample((np.array(1), draw((3,), 1), draw((3,), 2))),
