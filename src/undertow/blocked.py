@@ -13,9 +13,14 @@ import numpy as np
 from undertow import primitives as P
 from undertow.graph import Node
 from undertow.primitives.reduce import any_
+from undertow.primitives.reduction import expand
 
-# The gradient of a sum, a view, … only moves elements around: what is blocked moves with them.
-_MOVING = (P.sum_, P.mean_, P.broadcast_to, P.expand_dims, P.reshape, P.transpose, P.squeeze)
+# The gradient of a sum, a view, … only moves elements around and adds them up: what is blocked moves with them.
+_MOVING = frozenset((
+    "sum", "mean", "broadcast_to", "expand_dims", "reshape", "transpose", "squeeze", "getitem", "index_add",
+    "concatenate", "astype", "roll", "flip", "rot90", "tile", "repeat", "cumsum", "diagonal", "put_diagonal", "trace",
+    "tril", "triu", "delete", "sliding_windows", "add_windows",
+))  # fmt: skip
 
 
 class Blocked:
@@ -35,15 +40,18 @@ class Blocked:
             self._note(x, node, None)
             return share
         op: Any = node.op
-        if op in _MOVING:
-            moved = op.rule(position)(P.astype(mask_of(mask, node), dtype=node.spec.dtype), None, *args, **node.params)
+        if op.elementwise:
+            self._note(x, node, mask)
+            return share if op.finite_slope else np.where(mask, share, 0)
+        if op.name in _MOVING:
+            ones = P.astype(mask_of(mask, node), dtype=node.spec.dtype)
+            moved = op.rule(position)(ones, None, *args, **node.params)
             self._note(x, node, moved != 0, moved=True)
             return share
-        if not op.elementwise:
-            self._note(x, node, None)
-            return share
-        self._note(x, node, mask)
-        return share if op.finite_slope else np.where(mask, share, 0)
+        reach = _reach(node, position, mask_of(mask, node))
+        self._note(x, node, reach, moved=True)
+        # A product is 0 where its cotangent is, and the rest of it where the other factor is not a number.
+        return share if reach is None or op is P.matmul else np.where(reach, share, 0)
 
     def _note(self, x: Node, node: Node, mask: Any, moved: bool = False) -> None:
         """Add the elements that one use of a value reaches to those of the other uses."""
@@ -53,6 +61,32 @@ class Blocked:
             before = self.open[x]
             mask = None if before is None or mask is None else np.logical_or(before, mask)
         self.open[x] = mask
+
+
+def _reach(node: Node, position: int, mask: Any) -> Any:
+    """Tell which elements of an input the open elements of a result may come from; None: any of them.
+
+    Along the axes of a reduction, a softmax or a sort each may come from each. Of other operations it is known
+    only whether the result is open at all.
+    """
+    x = node.inputs[position]
+    if node.op is P.matmul:
+        if position or x.spec.ndim < 2 or node.spec.ndim < 1:
+            return None
+        rows = mask if node.inputs[1].spec.ndim == 1 else any_(mask, axis=(mask.ndim - 1,), keepdims=False)
+        return _to(P.expand_dims(rows, axis=(P.spec_of(rows).ndim,)), x) if rows.ndim == x.spec.ndim - 1 else None
+    axis = node.params.get("axis")
+    if position == 0 and isinstance(axis, int | tuple) and not isinstance(axis, bool):
+        axes = (axis,) if isinstance(axis, int) else axis
+        if node.spec.shape == x.spec.shape:
+            return _to(any_(mask, axis=axes, keepdims=True), x)
+        if node.spec.ndim in (x.spec.ndim, x.spec.ndim - len(axes)):
+            return _to(expand(mask, axes, node.spec.ndim == x.spec.ndim), x)
+    return _to(np.any(mask), x)
+
+
+def _to(mask: Any, x: Node) -> Any:
+    return P.broadcast_to(mask, shape=x.spec.shape)
 
 
 def mask_of(mask: Any, node: Node) -> Any:

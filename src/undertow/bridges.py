@@ -92,8 +92,9 @@ def _torch_call(torch: Any, f: Callable[[list[Any]], Any], tensors: list[Any]) -
 
         @staticmethod
         def backward(ctx: Any, *cts: Any) -> Any:
+            saved = list(ctx.saved_tensors)  # PyTorch refuses here what was changed in place since
             if torch.is_grad_enabled():  # a derivative of the derivative is wanted
-                return tuple(to_torch(_pulled(f))(kept["rebuild"](list(cts)), list(ctx.saved_tensors)))
+                return tuple(to_torch(_pulled(f))(kept["rebuild"](list(cts)), saved))
             arrays = [ct.cpu().numpy() for ct in cts]
             return tuple(torch.from_numpy(np.array(g)) for g in kept["pull"](kept["rebuild"](arrays))[0])
 
@@ -109,7 +110,7 @@ def to_jax(f: Callable[..., Any]) -> Callable[..., Any]:
 
     Returns:
         A function of JAX arrays that returns JAX arrays, in trees like those of f. Gradients flow through
-        it to any order.
+        it to any order in reverse mode, ``jax.jacrev(jax.grad(f))``; JAX's forward mode does not enter callbacks.
 
     Raises:
         ArgumentError: JAX is not installed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -24,27 +24,44 @@ T = TypeVar("T")
 class _Attached:
     """The rule of one call: pulls a cotangent of one result back to all arguments, once."""
 
-    def __init__(self, pull: Callable[..., Sequence[Any]], rebuild: trees.Rebuild) -> None:
-        self.pull, self.rebuild = pull, rebuild
+    def __init__(self, name: str, pull: Callable[..., Sequence[Any]], rebuild: trees.Rebuild) -> None:
+        self.name, self.pull, self.rebuild = name, pull, rebuild
         self.last: tuple[Any, list[Any]] | None = None  # the engine asks for one argument after the other
 
     def share(self, position: int, ct: Any, out: Any, leaves: tuple[Any, ...]) -> Any:
         """Return what reaches one argument leaf."""
         if self.last is None or self.last[0] is not ct:
-            self.last = (ct, list(self.pull(ct, out, self.rebuild(list(leaves)))))
+            shares = list(self.pull(ct, out, self.rebuild(list(leaves))))
+            if _is_traced(tuple(shares)) and not _is_traced((ct, out, *leaves)):
+                refuse_closure(self.name)
+            self.last = (ct, shares)
         share = self.last[1][position]
         if position == len(leaves) - 1:
             self.last = None
         return share
 
 
-def _attach(result: Any, args: tuple[Any, ...], pull: Callable[..., Any]) -> Any:
+def refuse_closure(name: str) -> NoReturn:
+    """Refuse a function that reads a traced value from outside its arguments.
+
+    Raises:
+        ArgumentError: names the function and says how to go on.
+    """
+    raise ArgumentError(
+        f"{name} reads a traced value that is none of its arguments, so its gradient would be lost. "
+        f"Pass the value to {name} as an argument."
+    )
+
+
+def _attach(name: str, result: Any, args: tuple[Any, ...], pull: Callable[..., Any]) -> Any:
     """Give the leaves of a result a derivative of one's own by the leaves of the arguments.
 
     ``pull(number, ct, out, args)`` returns the cotangents of the argument leaves for the result leaf of this number.
     """
     leaves, rebuild_args = trees.flatten(args)
     outs, rebuild = trees.flatten(result)
+    if any(isinstance(x, Tracer) and x.node.value is not None for x in outs):
+        refuse_closure(name)
     tracer = next(x for x in leaves if isinstance(x, Tracer))
     numbers = [i for i, x in enumerate(leaves) if is_array_like(x)]
 
@@ -64,7 +81,7 @@ def _attach(result: Any, args: tuple[Any, ...], pull: Callable[..., Any]) -> Any
             found = pull(number, ct, value, given)
             return [found[i] for i in numbers]
 
-        rule = _Attached(shares, put_back)
+        rule = _Attached(name, shares, put_back)
         attached.append(tracer.bind(P.attach, (out, *[leaves[i] for i in numbers]), {"rule": rule}))
     return rebuild(attached)
 
@@ -103,8 +120,8 @@ class custom_vjp:
         f: the function; its result may be a tree of arrays, and ct then has that structure.
 
     Raises:
-        ArgumentError: called under differentiation before a rule was given, or the rule returned as many
-            cotangents as there are no arguments.
+        ArgumentError: called under differentiation before a rule was given, or the rule returned
+            another number of cotangents than there are arguments.
         ShapeError: ``the rule of f returned (3,) for argument 1, which is (2,). …``
 
     Source: derived here.
@@ -148,7 +165,7 @@ class custom_vjp:
             found = self._rule(rebuild(zeros), rebuild(values), *given)
             return self._read(found if isinstance(found, tuple) else (found,), given)
 
-        return _attach(result, args, pull)
+        return _attach(self.f.__name__, result, args, pull)
 
     def _read(self, found: tuple[Any, ...], args: tuple[Any, ...]) -> list[Any]:
         """Flatten what the rule returned, and compare it with the arguments."""
@@ -186,7 +203,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     (`backprop`) the function is traced through: what to keep is then for the program to decide.
 
     Args:
-        f: a NumPy function of any trees of arrays. What it reads from outside its arguments has no gradient.
+        f: a NumPy function of any trees of arrays. It must get all that is traced as arguments.
 
     Returns:
         The function with the same values and derivatives.
@@ -205,7 +222,6 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         if not _is_traced(args) or any(isinstance(x, Tracer) and x.node.value is None for x in leaves):
             return f(*args)
         result = _call_plain(f, args)
-        outs = trees.flatten(result)[0]
 
         def pull(number: int, ct: Any, out: Any, given: Any) -> list[Any]:
             floats, put_back = _floats(given)
@@ -213,8 +229,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             found = iter(back(ct)[0])
             return [next(found) if _is_float(x) else None for x in trees.flatten(given)[0]]
 
-        del outs
-        return _attach(result, args, pull)
+        return _attach(getattr(f, "__name__", "f"), result, args, pull)
 
     return update_wrapper(kept, f)
 
@@ -283,7 +298,7 @@ def implicit_root(residual: Callable[..., Any]) -> Callable[[Callable[..., Any]]
                 found = iter(back(np.reshape(-u, P.shape_of(value)))[0])
                 return [next(found) if _is_float(leaf) else None for leaf in trees.flatten(given)[0]]
 
-            return _attach(x, args, pull)
+            return _attach(solve.__name__, x, args, pull)
 
         return update_wrapper(solved, solve)
 

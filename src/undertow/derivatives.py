@@ -38,6 +38,8 @@ def vjp(f: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[A
         >>> pull(np.array([1.0, 10.0]))
         (array([ 2., 60.]),)
     """
+    # copies: the caller may change an array before pulling back
+    args = trees.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, args)
     record = Record(f, args, {}, tuple(range(len(args))))
     leaves, rebuild = trees.flatten(record.result)
 

@@ -99,6 +99,8 @@ class _Module:
         read.update(self.graph.inputs[self.graph.symbols()[symbol][0]] for symbol in sizes)
         words = identifiers(self.program.result[0]).union(*(identifiers(s.code) for s in statements))
         read.update(x for x in self.graph.inputs if self.names[x] in words)
+        if self.rows and not self.graph.symbols():
+            read.add(self.graph.inputs[next(iter(self.rows))])  # the guard asks for its shape
         lines: list[str] = []
         for name, tree in self.signature:
             lines += unpack(tree, name, lambda node: self.names[node] if node in read else None)
@@ -164,16 +166,15 @@ class _Module:
 
     def _guard(self) -> list[str]:
         """Refuse another batch size than the one that the function's own code was unrolled for."""
-        names = {name for name, _ in self.signature}
-        for position, axis in self.rows.items():
-            node = self.graph.inputs[position]
-            name, size = self.names[node], node.spec.shape[axis]
-            if name in names:
-                return [
-                    f"if {name}.shape[{axis}] != {size}:",
-                    f'    raise ValueError("written for a batch of {size}, because {self.title} counts it")',
-                ]
-        return []
+        if not self.rows:
+            return []
+        position, axis = next(iter(self.rows.items()))
+        node = self.graph.inputs[position]
+        name, size = self.names[node], node.spec.shape[axis]
+        return [
+            f"if {name}.shape[{axis}] != {size}:",
+            f'    raise ValueError("written for a batch of {size}, because {self.title} counts it")',
+        ]
 
     def _sizes(self, texts: list[str]) -> list[str]:
         return [symbol for symbol in self.graph.symbols() if any(symbol in identifiers(text) for text in texts)]

@@ -177,6 +177,8 @@ def axes_of(function: str, x: Any, axis: Any) -> Axes:
         ShapeError: there is no such axis; names the function, the axis and the shape.
     """
     shape = shape_of(x)
+    if not shape and axis in (0, -1):
+        return ()  # NumPy allows it for a number
     try:
         return normalize_axis(axis, len(shape))
     except ValueError as error:

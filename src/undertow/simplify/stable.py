@@ -233,7 +233,7 @@ def _terms(node: Node, sign: int = 1, depth: int = 0) -> list[tuple[int, Node]]:
     return [(sign, node)]
 
 
-@rule("softplus in two parts", "max(z, 0) + log(1 + exp(−|z|)) = softplus(z)", "rounding", P.add)
+@rule("softplus in two parts", "max(z, 0) + log(1 + exp(−|z|)) = softplus(z), smooth at 0", "extends", P.add)
 def _softplus_parts(s: Simplifier, a: Node, b: Node) -> Any:
     terms = _terms(a) + _terms(b)
     for i, (sign, tail) in enumerate(terms):

@@ -110,6 +110,8 @@ def _scatter_sum(s: Simplifier, x: Node, axis: tuple[int, ...], keepdims: bool) 
     if x.op is not P.index_add or x.spec.ndim != 2 or axis != (1,) or len(x.inputs) != 3:
         return None
     ct, rows, columns = x.inputs
+    if x.params["index"] != (Pick(0), Pick(1)) or ct.spec.shape != rows.spec.shape:
+        return None
     if rows.spec.ndim != 1 or not _counts_rows(rows, x.spec.shape[0]) or columns.spec.shape != rows.spec.shape:
         return None
     return P.expand_dims(s(ct), axis=(1,)) if keepdims else ct

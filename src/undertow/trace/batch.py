@@ -127,9 +127,11 @@ class _Maker:
     def number(self, a: Node, x: float, y: float) -> Node:
         """Return c m, c / m, c (m − 1) or c / (m − 1), whichever has the value x for n and y for k."""
         for less in (0, 1):
-            sizes = self.n - less, self.k - less
-            for op, c, other in ((P.multiply, x / sizes[0], y / sizes[1]), (P.divide, x * sizes[0], y * sizes[1])):
-                if not math.isclose(c, other, rel_tol=1e-13):
+            here, there = self.n - less, self.k - less
+            for op, c in ((P.multiply, x / here), (P.divide, x * here)):
+                if op is P.divide and not there:
+                    continue
+                if not math.isclose(c * there if op is P.multiply else c / there, y, rel_tol=1e-13):
                     continue
                 c = round(c) if math.isclose(c, round(c), rel_tol=1e-13) else c
                 if a.spec.dtype.kind != "f" and (op is P.divide or not isinstance(c, int)):

@@ -124,20 +124,50 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
         except Exception as error:
             if not isinstance(error, ShapeError) and not _asks_for_a_size(error):
                 raise
-    for n, places in choices:  # this function ties the batch to a number: what two numbers have in common?
-        others = [k for k in (n + 1, 2 * n + 3, 2) if k != n]  # a small one too: a function may count to a limit
-        try:
-            traced, *traces = (_trace(f, args, places, size) for size in (n, *others))
-        except Exception:  # whatever a function says to a batch of another size; its own size comes last
-            continue
-        graphs = [generalize(traced.graph, other.graph, n, k) for other, k in zip(traces, others, strict=True)]
-        graph = graphs[0]
-        if graph is None or any(str(other) != str(graph) for other in graphs):
-            continue
-        moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
-        arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
-        return Traced(graph, arguments, traced.rebuild)
-    return _trace(f, args, choices[0][1] if choices else {}, choices[0][0] if choices else None)
+    for n, places in choices:  # this function ties the batch to a number: what do several numbers have in common?
+        found = _for_any_size(f, args, places, n)
+        if found is not None:
+            return found
+    if not choices:  # a batch of one row, as far as can be told: the program holds for one row
+        single = _single_rows(args, batch)
+        return _trace(f, args, single, 1 if single else None)
+    return _trace(f, args, choices[0][1], choices[0][0])
+
+
+def _single_rows(args: Sequence[Any], batch: Sequence[int]) -> Batch:
+    """Return the arrays of a batch of one: matrices whose first axis is 1."""
+    return {
+        (i, k): 0
+        for i in batch
+        for k, x in enumerate(trees.flatten(args[i])[0])
+        if is_array_like(x) and len(P.shape_of(x)) > 1 and P.shape_of(x)[0] == 1
+    }
+
+
+def _for_any_size(f: Callable[..., Any], args: Sequence[Any], places: Batch, n: int) -> Traced | None:
+    """Trace for several batch sizes, and write the one graph that holds for all; None if there is none."""
+    graphs: list[Graph | None] = []
+    try:
+        traced = _trace(f, args, places, n)
+        for k in (n + 1, 2 * n + 3, 2, 1009, 1):  # small and large ones: a function may count to a limit
+            if k == n:
+                continue
+            try:
+                other = _trace(f, args, places, k)
+            except ZeroDivisionError:
+                if k == 1:  # a function that divides by m − 1 has nothing to say of a single row
+                    continue
+                raise
+            graphs.append(generalize(traced.graph, other.graph, n, k))
+            if graphs[-1] is None or str(graphs[-1]) != str(graphs[0]):
+                return None
+    except Exception:  # whatever a function says to a batch of another size: its own size comes last
+        return None
+    graph = graphs[0]
+    assert graph is not None
+    moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
+    arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
+    return Traced(graph, arguments, traced.rebuild)
 
 
 def _find_batch(args: Sequence[Any], batch: Sequence[int]) -> list[tuple[int, Batch]]:

@@ -98,18 +98,6 @@ class ArrayMethods(P.Traced):
 
     # -- in place ------------------------------------------------------------------------------------
 
-    def fill(self, value: Any) -> None:
-        """Write one number everywhere."""
-        self[...] = value
-
-    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
-        """Sort in place."""
-        self[...] = np.sort(self, axis, kind, order)
-
-    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
-        """Partition in place."""
-        self[...] = np.partition(self, kth, axis, kind, order)
-
     def resize(self, *_: Any, **__: Any) -> NoReturn:
         """Refused: it would change what the other names of this array hold."""
         raise UnsupportedError(f"{user_line()}: x.resize(…) in place cannot be traced. Write x = np.resize(x, shape).")

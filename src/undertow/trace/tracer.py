@@ -131,6 +131,14 @@ def name_locals(frame: FrameType, returned: Any = None) -> None:
                 node.name = f"{name}?" if value is returned else name
 
 
+def escaped() -> EscapedTracerError:
+    """Make the error for a traced value that is used too late."""
+    return EscapedTracerError(
+        f"{user_line()}: a traced value is used after the function that made it has returned. "
+        f"Return it from the function instead of keeping it elsewhere."
+    )
+
+
 def made_of_sizes(node: Node) -> bool:
     """Tell whether a number is computed from sizes and constants alone."""
     stack, found = [node], False
@@ -184,10 +192,7 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
             else:
                 inputs.append(constant(x))
         if not trace.open:
-            raise EscapedTracerError(
-                f"{user_line()}: a traced value is used after the function that made it has returned. "
-                f"Return it from the function instead of keeping it elsewhere."
-            )
+            raise escaped()
         try:
             node = trace.add(primitive, tuple(inputs), params)
         except NeedsConcreteSize:
@@ -316,6 +321,8 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
+        if not self.tape.open:
+            raise escaped()
         raise unknown_value(self, wish)
 
     def __bool__(self) -> bool:

@@ -57,7 +57,7 @@ class InPlace:
             if number:
                 return new
             if number is None and P.shape_of(new) == ():
-                result = type(self)(new.node, new.trace)
+                result = type(self)(new.node, new.tape)
                 result._memory = UNSURE
                 forbid(self)
                 return result
