@@ -87,6 +87,7 @@ def columns(names: list[str], width: int = 110) -> str:
 
 def numpy_page() -> str:
     """The page of supported functions."""
+    scipy = scipy_names()  # first: it loads their records, which count
     rows = [*ufunc_rows(), *function_rows()]
     by = {kind: sorted({name for name, d in rows if d.startswith(kind)}) for kind in ("yes", "zero", "none")}
     known = {name for name, _ in rows}
@@ -119,7 +120,7 @@ def numpy_page() -> str:
         "`ut.softmax`, `ut.log_softmax` and `ut.logsumexp` stand for SciPy's functions of these names, which let",
         "nobody else answer.",
         "",
-        columns(scipy_names()),
+        columns(scipy),
         "",
         "## What is not there",
         "",

@@ -87,7 +87,7 @@ EXAMPLES: list[Example] = [
     *one("same shape", lambda x: np.transpose(x, (0, 1)) * 2),
     *one("double transpose", lambda x: x.T.T * 2, lambda x: np.exp(x.T).T * x.T.T),
     *one("double transpose", lambda x: np.transpose(np.transpose(x, (1, 2, 0)), (2, 1, 0)) * 2, shapes=((2, 4, 3),)),
-    *one("transposed product", lambda x, y: (x @ y.T).T, shapes=TWO),
+    *one("transposed product", lambda x, y: (x @ y.T).T, shapes=TWO, backward=True),
     *one("double reshape", lambda x: x.reshape(12).reshape(3, 4), lambda x: np.ravel(x.reshape(2, 6))),
     *one("reduced axis kept", lambda x: np.sum(x, axis=1)[:, None], lambda x: np.mean(x, axis=0)[None]),
     *one("reduced axis kept", lambda x: np.max(x, axis=1)[:, None], lambda x: np.min(x, axis=1).reshape(4, 1)),

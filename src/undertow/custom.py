@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any, NoReturn, TypeVar
@@ -94,6 +95,28 @@ def _call_plain(f: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return f(*rebuild([x.node.value if isinstance(x, Tracer) else x for x in leaves]))
 
 
+def _by_position(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Fill in what a call names or leaves to its defaults: a rule takes all arguments by position.
+
+    Raises:
+        ArgumentError: a name belongs to an argument that can be given by name only.
+    """
+    if hasattr(f, "__code__"):
+        try:
+            bound = inspect.signature(f).bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{f.__name__}(): {error}") from None
+        given = set(bound.kwargs)
+        bound.apply_defaults()
+        args, kwargs = bound.args, {name: x for name, x in bound.kwargs.items() if name in given}
+    if kwargs:
+        raise ArgumentError(
+            f"{getattr(f, '__name__', 'f')}: a rule takes arguments by position, and {', '.join(kwargs)} can be given "
+            f"by name only. Let the function take it by position."
+        )
+    return args
+
+
 def _zeros(leaf: Any, ct: Any) -> Any:
     """Zeros of the shape and dtype of a leaf; its sizes may be symbolic where the cotangent is traced."""
     shape, dtype = P.shape_of(leaf), P.dtype_of(leaf)
@@ -148,10 +171,11 @@ class custom_vjp:
         self._rule = rule
         return rule
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function; under differentiation its rule stands for its derivative."""
-        if not _is_traced(args):
-            return self.f(*args)
+        if not _is_traced((args, kwargs)):
+            return self.f(*args, **kwargs)
+        args = _by_position(self.f, args, kwargs)
         if self._rule is None:
             raise ArgumentError(f"{self.f.__name__} has no rule yet. Give one with @{self.f.__name__}.rule.")
         result = _call_plain(self.f, args)

@@ -80,7 +80,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
         The value, and the derivative along the direction, of the structure and shapes of the value.
 
     Raises:
-        ArgumentError: as many tangents as arguments are needed.
+        ArgumentError: primals and tangents are tuples; as many tangents as arguments are needed.
         ShapeError: a tangent has another shape than its argument.
 
     Source:
@@ -90,6 +90,12 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
         >>> jvp(np.sin, (0.0,), (2.0,))
         (np.float64(0.0), np.float64(2.0))
     """
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple | list):
+            raise ArgumentError(
+                f"jvp: {name} is {type(given).__name__}, not a tuple. Give one entry for each argument of the "
+                f"function, ({name[:-1]},) for one argument."
+            )
     if len(primals) != len(tangents):
         raise ArgumentError(f"jvp: there are {len(primals)} arguments and {len(tangents)} tangents. Give one for each.")
     value, pull = vjp(f, *primals)

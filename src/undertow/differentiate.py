@@ -18,6 +18,7 @@ from undertow.blocked import Blocked
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
+from undertow.trace.where import check_plain
 
 Read = Callable[[Node], Any]
 
@@ -285,6 +286,7 @@ def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int, arg: An
     """Make the node that a leaf is differentiated by; a fresh one, even if the leaf is traced already."""
     if not is_array_like(leaf) and not isinstance(leaf, list):
         return leaf
+    check_plain(leaf)
     spec = P.spec_of(leaf)
     if spec.dtype.kind != "f":
         name = argument_names(f, position + 1)[position] + trees.paths(arg)[number]

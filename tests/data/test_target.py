@@ -24,7 +24,7 @@ TWO_CLASSES = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 0, 1]})
         ([0.5, 1.0] * 50, "regression"),
         (list(range(20)) * 5, "classification"),
         (list(range(25)) * 4, "regression"),
-        (list(range(25)) * 40, "classification"),
+        (list(range(25)) * 40, "regression"),
         ([None, 1.0, 2.0], "classification"),
     ],
 )

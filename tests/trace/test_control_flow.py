@@ -305,7 +305,7 @@ def add_to_element(x: Any) -> Any:
         (lambda x: exp(x[0]) + x[1], "`np.exp(x[0])`"),
         (lambda x: math.atan2(x[0], x[1]), "`np.arctan2(x[0], x[1])`"),
         (lambda x: math.lgamma(x[1]), "`scipy.special.gammaln(x[1])`"),
-        (lambda x: float(x[0]) * x[1], "To look at the number, use x.item()"),
+        (lambda x: float(x[0]) * x[1], "To look at the number, print it."),
         (lambda x: np.sum(np.array([x[0], x[1]])), "`np.stack([x[0], x[1]])`"),
         (lambda x: np.sum(np.asarray(x)), "`x` itself, or `x.copy()`"),
         (fill, "`out = np.zeros_like(x, shape=(3,))`, or collect the parts in a list and join them with np.stack"),

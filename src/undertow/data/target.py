@@ -20,7 +20,6 @@ from undertow.errors import ArgumentError, DataError, ShapeError
 Task = Literal["classification", "regression"]
 TASKS: tuple[Task, ...] = ("classification", "regression")
 _FEW_DISTINCT = 20
-_FEW_DISTINCT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,8 @@ def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) ->
 def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     """The task that a target column sets, and the sentence that says why.
 
-    Texts, booleans and whole numbers with few distinct values are classes; other numbers are a
-    regression. Whole numbers are too many for classes with more than 20 distinct values that are more
-    than 5 % of the rows.
+    Texts, booleans and whole numbers with at most 20 distinct values are classes. Numbers with fractions and
+    whole numbers with more distinct values (ages, counts, prices) are a regression.
 
     Args:
         frame: the table.
@@ -184,9 +182,8 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     if not np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))):
         return "regression", f"Target {target!r}: numbers with fractions, so regression."
     n_distinct = present.n_unique()
-    share = n_distinct / len(present)
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(len(present), 'row')}"
-    if n_distinct > _FEW_DISTINCT and share > _FEW_DISTINCT_SHARE:
+    if n_distinct > _FEW_DISTINCT:
         return "regression", f"{found}, so regression."
     return "classification", f"{found}, so classification."
 

@@ -185,6 +185,12 @@ class Chain:
     def _flow(self, node: Node, position: int, notes: list[str]) -> str:
         """Return the template of what flows back; sums and means in plain words."""
         op: Any = node.op
+        if op.name in ("var", "std"):
+            count = words.size_text(total(tuple(node.inputs[0].spec.shape[i] for i in node.params["axis"])), self.latex)
+            ddof = node.params["ddof"]
+            count = f"{count} − {ddof:g}" if ddof and not self.latex else f"{count} - {ddof:g}" if ddof else count
+            bare = self.latex or not ({" ", "·"} & set(count))
+            return str(op.flows(position, self.latex)).replace("{count}", count if bare else f"({count})")
         if op.name in ("sum", "mean"):
             axes = node.params["axis"]
             count = total(tuple(node.inputs[0].spec.shape[i] for i in axes))

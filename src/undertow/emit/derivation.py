@@ -25,6 +25,7 @@ class FiredRule(Protocol):
     exactness: Any
     at: str
     count: int
+    routine: bool
 
 
 _EXACTNESS: Final = {
@@ -126,8 +127,8 @@ class _Document:
 
     def main_rules(self) -> tuple[list[FiredRule], list[str]]:
         """Return the rules worth telling, and the names of those about shapes, copies and signs."""
-        told = [rule for rule in self.rules if rule.exactness != "exact"]
-        return told, [rule.name for rule in self.rules if rule.exactness == "exact"]
+        told = [rule for rule in self.rules if not rule.routine]
+        return told, [rule.name for rule in self.rules if rule.routine]
 
     def why(self, rule: FiredRule) -> tuple[str, str]:
         """Return why a rule holds, and how exact it is."""
@@ -216,7 +217,7 @@ class _Text(_Document):
             if why:
                 lines.append(f"      {why}")
         if small:
-            text = f"and, exact to the bit: {', '.join(small)}"
+            text = f"and, exact but for the sign of a zero: {', '.join(small)}"
             lines += textwrap.wrap(text, 96, initial_indent="  - ", subsequent_indent="      ")
         return "\n".join(lines)
 
@@ -341,7 +342,7 @@ class _Latex(_Document):
                 f"\n  (first at {latex_text(rule.at)}{times}; {exactness}).{' ' + _upper(why) + '.' if why else ''}"
             )
         if small:
-            items.append(rf"\item Exact to the bit: {latex_text(', '.join(small))}.")
+            items.append(rf"\item Exact but for the sign of a zero: {latex_text(', '.join(small))}.")
         return "\\section*{Simplifications}\n\n\\begin{itemize}\n" + "\n".join(items) + "\n\\end{itemize}"
 
 

@@ -39,6 +39,7 @@ def _cov_calls() -> list[Sample]:
         Sample((x, None, True, False, None, None, much), {}),
         Sample((x, None, True, False, 0, often, much), {}),
         Sample((x, None, True, False, None, often, much), {}),
+        Sample((x,), {"fweights": often.tolist(), "aweights": much.tolist()}, "lists"),
         Sample((draw((1, 4), 19),), {}),
     ]
 
@@ -61,6 +62,7 @@ def _cov(
     if y is not None:
         rows = np.concatenate([rows, cast(_rows(y, rowvar), dtype)], axis=0)
     ddof = (0 if bias else 1) if ddof is None else ddof
+    fweights, aweights = (np.asarray(w) if isinstance(w, list | tuple) else w for w in (fweights, aweights))
     weights = fweights
     if aweights is not None:
         weights = aweights if fweights is None else fweights * aweights

@@ -145,8 +145,8 @@ var = Primitive(
     spell=spell_ddof("np.var"),
     text="var({0})",
     latex=r"\operatorname{{var}}({0})",
-    flow=("{ct} ⊙ 2({0} − mean({0})) / n",),
-    latex_flow=(r"{ct} \odot \tfrac{{2}}{{n}} ({0} - \operatorname{{mean}}({0}))",),
+    flow=("{ct} ⊙ 2({0} − mean({0})) / {count}",),
+    latex_flow=(r"{ct} \odot \tfrac{{2}}{{{count}}} ({0} - \operatorname{{mean}}({0}))",),
     samples=moment_samples,
 )
 
@@ -158,8 +158,8 @@ std = Primitive(
     spell=spell_ddof("np.std"),
     text="std({0})",
     latex=r"\operatorname{{std}}({0})",
-    flow=("{ct} ⊙ ({0} − mean({0})) / (n {out})",),
-    latex_flow=(r"{ct} \odot ({0} - \operatorname{{mean}}({0})) / (n \, {out})",),
+    flow=("{ct} ⊙ ({0} − mean({0})) / ({count} {out})",),
+    latex_flow=(r"{ct} \odot ({0} - \operatorname{{mean}}({0})) / ({count} \, {out})",),
     kinks=(
         Kink(([2.0, 2.0, 2.0],), ([0.0, 0.0, 0.0],), "the least of the cone of slopes at a constant",
              {"axis": (0,), "keepdims": False, "ddof": 0}),

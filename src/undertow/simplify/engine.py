@@ -32,12 +32,14 @@ class Rule:
             finite and no value on the way leaves the range of the dtype; a zero may change its sign),
             ``extends`` (that, and finite where the original overflows).
         apply: ``apply(simplifier, *input nodes, **params)`` gives the better expression, or None.
+        routine: it moves shapes, copies, signs or zeros only, and is no news to a reader.
     """
 
     name: str
     equation: str
     exactness: Exactness
     apply: Callable[..., Any]
+    routine: bool = False
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Fired:
     exactness: Exactness
     at: str
     count: int = 1
+    routine: bool = False
 
     def __str__(self) -> str:
         times = f" ({self.count} times)" if self.count > 1 else ""
@@ -67,12 +70,15 @@ class Simplified:
 RULES: dict[str, list[Rule]] = {}
 
 
-def rule(name: str, equation: str, exactness: Exactness, *ops: P.Primitive) -> Callable[..., Callable[..., Any]]:
+def rule(
+    name: str, equation: str, exactness: Exactness, *ops: P.Primitive, routine: bool | None = None
+) -> Callable[..., Callable[..., Any]]:
     """Register the decorated function as a rule for these operations."""
 
     def register(apply: Callable[..., Any]) -> Callable[..., Any]:
         for op in ops:
-            RULES.setdefault(op.name, []).append(Rule(name, equation, exactness, apply))
+            plain = exactness == "exact" if routine is None else routine
+            RULES.setdefault(op.name, []).append(Rule(name, equation, exactness, apply, plain))
         return apply
 
     return register
@@ -127,7 +133,9 @@ class Simplifier(Trace):
         if inputs and spec.shape == () and all(x.op is CONSTANT and x.spec.shape == () for x in inputs):
             value = op.forward(*[x.value for x in inputs], **params)
             if np.isfinite(value) and (op is not P.divide or _is_whole(inputs)):
-                self.fire(Rule("constants", "an operation on numbers is done once", "exact", op.forward), op)
+                self.fire(
+                    Rule("constants", "an operation on numbers is done once", "exact", op.forward, routine=True), op
+                )
                 value = value.item() if spec.weak else value
                 return self.intern(Node(CONSTANT, (), {}, P.spec_of(value), value))
         for candidate in RULES.get(op.name, ()):
@@ -148,7 +156,7 @@ class Simplifier(Trace):
                 result = P.astype(result, dtype=spec.dtype)
             self.fire(candidate, op)
             node: Node = result.node
-            if node.rule is None and node.index > inputs[-1].index and candidate.exactness != "exact":
+            if node.rule is None and node.index > inputs[-1].index and not candidate.routine:
                 node.rule = candidate.name
             return node
         node = Node(op, inputs, params, spec)
@@ -164,7 +172,7 @@ class Simplifier(Trace):
             return
         now = self.now
         at = op.name if now is None else now.name or (now.ct_of and f"the gradient of {now.ct_of}") or op.name
-        self.fired[used.name] = Fired(used.name, used.equation, used.exactness, at)
+        self.fired[used.name] = Fired(used.name, used.equation, used.exactness, at, routine=used.routine)
 
 
 def _is_whole(inputs: tuple[Node, ...]) -> bool:

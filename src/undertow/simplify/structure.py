@@ -41,7 +41,7 @@ def _transposes(s: Simplifier, x: Node, axes: tuple[int, ...]) -> Any:
 
 @rule("transposed product", "(a b)ᵀ = bᵀ aᵀ", "rounding", P.transpose)
 def _transposed_product(s: Simplifier, x: Node, axes: tuple[int, ...]) -> Any:
-    if x.op is P.matmul and axes == (1, 0) and all(a.spec.ndim == 2 for a in x.inputs):
+    if x.op is P.matmul and x.backward and axes == (1, 0) and all(a.spec.ndim == 2 for a in x.inputs):
         a, b = x.inputs
         return P.transpose(s(b), axes=(1, 0)) @ P.transpose(s(a), axes=(1, 0))
     return None
@@ -132,7 +132,7 @@ def _double_negation(s: Simplifier, x: Node) -> Any:
     return x.inputs[0] if x.op is P.negative else None
 
 
-@rule("negated difference", "−(a − b) = b − a", "rounding", P.negative)
+@rule("negated difference", "−(a − b) = b − a", "rounding", P.negative, routine=True)
 def _negated_difference(s: Simplifier, x: Node) -> Any:
     if x.op is P.subtract and x.spec.dtype.kind == "f":
         return s(x.inputs[1]) - s(x.inputs[0])
@@ -141,7 +141,7 @@ def _negated_difference(s: Simplifier, x: Node) -> Any:
     return None
 
 
-@rule("signs", "a + (−b) = a − b, a − (−b) = a + b, (−a) − b = −(a + b)", "rounding", P.add, P.subtract)
+@rule("signs", "a + (−b) = a − b, a − (−b) = a + b, (−a) − b = −(a + b)", "rounding", P.add, P.subtract, routine=True)
 def _signs(s: Simplifier, a: Node, b: Node) -> Any:
     plus = s.applying is P.add
     if not all(x.spec.dtype.kind == "f" for x in (a, b)):  # unsigned integers wrap around
@@ -153,7 +153,7 @@ def _signs(s: Simplifier, a: Node, b: Node) -> Any:
     return None
 
 
-@rule("sign of a product", "(−a) b = −(a b)", "rounding", P.multiply, P.divide, P.matmul)
+@rule("sign of a product", "(−a) b = −(a b)", "rounding", P.multiply, P.divide, P.matmul, routine=True)
 def _sign_of_product(s: Simplifier, a: Node, b: Node) -> Any:
     if a.op is P.negative and a.spec.dtype.kind == "f":
         return -s.applying(s(a.inputs[0]), s(b))
@@ -162,7 +162,7 @@ def _sign_of_product(s: Simplifier, a: Node, b: Node) -> Any:
     return None
 
 
-@rule("sign through a linear operation", "sum(−x) = −sum(x)", "rounding", *LINEAR)
+@rule("sign through a linear operation", "sum(−x) = −sum(x)", "rounding", *LINEAR, routine=True)
 def _sign_through(s: Simplifier, x: Node, **params: Any) -> Any:
     if x.op is P.negative and x.spec.dtype.kind == "f":
         return -s.applying(s(x.inputs[0]), **params)
@@ -201,7 +201,7 @@ def _one(s: Simplifier, a: Node, b: Node) -> Any:
     return s(s.intern(Node(CONSTANT, (), {}, P.spec_of(value), value)))
 
 
-@rule("zero added", "x + 0 = x", "rounding", P.add)
+@rule("zero added", "x + 0 = x", "rounding", P.add, routine=True)
 def _add_zero(s: Simplifier, a: Node, b: Node) -> Any:
     return b if number(a) == 0 else a if number(b) == 0 else None
 

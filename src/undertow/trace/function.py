@@ -21,6 +21,7 @@ from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spe
 from undertow.trace.batch import generalize
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 from undertow.trace.views import count_as_array
+from undertow.trace.where import check_plain
 
 
 @dataclass
@@ -69,7 +70,7 @@ def argument_names(f: Callable[..., Any], count: int) -> list[str]:
         f = f.func
     code = code_of(f)
     names = list(code.co_varnames[: code.co_argcount]) if code else []
-    if names and names[0] == "self":
+    if inspect.ismethod(f) or not hasattr(f, "__code__"):  # the object itself is no argument
         names = names[1:]
     names = names[bound:]
     return [*names, *(f"arg{i}" for i in range(len(names), count))][:count]
@@ -213,6 +214,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             if not is_array_like(leaf):
                 row.append(leaf)
                 continue
+            check_plain(leaf)
             spec = P.spec_of(leaf)
             _refuse_dtype(spec.dtype, f"argument {name}{path} of {describe_function(f)}")
             shape = spec.shape

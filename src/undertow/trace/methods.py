@@ -79,12 +79,21 @@ class ArrayMethods(P.Traced):
     # -- values and sizes ----------------------------------------------------------------------------
 
     def item(self, *index: Any) -> Any:
-        """The one number, or the one at an index, where values are known."""
-        return np.asarray(self._value("the number")).item(*index)
+        """The one number, or the one at an index: still traced if it is a float, so that its derivative is not lost."""
+        if self.dtype.kind != "f":
+            return np.asarray(self._value("the number")).item(*index)
+        if not index:
+            if self.size != 1:
+                raise ValueError("can only convert an array of size 1 to a Python scalar")
+            return np.reshape(self, ())
+        place = index[0] if len(index) == 1 else index
+        return self[place] if isinstance(place, tuple) else np.ravel(self)[place]
 
     def tolist(self) -> Any:
-        """The numbers as nested lists, where values are known. They are plain: no derivative flows through them."""
-        return np.asarray(self._value("the list")).tolist()
+        """The elements as nested lists: still traced if they are floats, so that their derivative is not lost."""
+        if self.dtype.kind != "f":
+            return np.asarray(self._value("the list")).tolist()
+        return [row.tolist() for row in self] if self.ndim else self.copy()
 
     @property
     def itemsize(self) -> int:

@@ -199,7 +199,7 @@ def lost_number(tracer: Any) -> UndertowError:
         return lost_array(tracer)
     return InPlaceError(
         f"{place.start}: float(x), math functions and a[i] = x on a plain NumPy array would lose the derivative of "
-        f"{name_of(tracer)}. Use the value itself, and NumPy's functions. To look at the number, use x.item()."
+        f"{name_of(tracer)}. Use the value itself, and NumPy's functions. To look at the number, print it."
     )
 
 

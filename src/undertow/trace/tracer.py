@@ -30,12 +30,21 @@ from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
 from undertow.trace.remedy import lost_array, lost_number, unknown_count, unknown_value
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
-from undertow.trace.where import explain_failure, holds_user_code, locate, scipy_remedy, user_frame, user_line
+from undertow.trace.where import (
+    check_plain,
+    explain_failure,
+    holds_user_code,
+    locate,
+    scipy_remedy,
+    user_frame,
+    user_line,
+)
 from undertow.trace.writing import InPlace
 
 
 def constant(value: Any) -> Node:
     """Make a constant; an array is copied, so that a later write to it changes nothing here."""
+    check_plain(value)
     spec = P.spec_of(value)
     if spec.dtype.kind not in "fiub":
         raise DTypeError(

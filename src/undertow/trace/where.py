@@ -14,7 +14,7 @@ import numpy as np
 import optree
 
 from undertow import primitives as P
-from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError
+from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import show_shape
 
 _HERE = str(Path(__file__).parent.parent)
@@ -61,6 +61,27 @@ def user_line() -> str | None:
     """Return ``"file.py:12"``, where the user's code is now."""
     frame = user_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+
+
+def check_plain(x: Any) -> None:
+    """Refuse an array of a class whose operations mean something else: a masked array, a matrix.
+
+    Raises:
+        UnsupportedError: names the user's line and what to write instead.
+    """
+    if type(x) is np.ndarray or not isinstance(x, np.ndarray):
+        return
+    kinds = {kind.__name__ for kind in type(x).__mro__}
+    if "MaskedArray" in kinds:
+        raise UnsupportedError(
+            f"{user_line() or 'an argument'}: a masked array cannot be traced: what is masked would count. "
+            f"Pass x.data, and leave elements out with where=~x.mask or np.where."
+        )
+    if "matrix" in kinds:
+        raise UnsupportedError(
+            f"{user_line() or 'an argument'}: np.matrix cannot be traced: its * and its shapes are not those of "
+            f"arrays. Pass np.asarray(x), and write @ for the matrix product."
+        )
 
 
 def scipy_remedy() -> str | None:

@@ -59,6 +59,7 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
             new.mkdir()
             save_file(tensors, new / MODEL, metadata=header)
             (new / RECORD).write_text(record, encoding="utf-8")
+            (new / MODEL).chmod((new / RECORD).stat().st_mode)  # save_file makes a file that only its owner reads
             _move(new, target, Path(temporary) / "old")
     except (OSError, SafetensorError) as error:
         reason = explain_failure(target, error) if isinstance(error, OSError) else error

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 def hold_interrupts() -> Iterator[list[int]]:
     """Note Ctrl-C instead of raising KeyboardInterrupt, as long as the block lasts.
 
+    One that came counts as the one that `interrupt_once` lets through.
+
     Returns:
         The signals that came, a list that grows.
 
@@ -32,7 +34,7 @@ def hold_interrupts() -> Iterator[list[int]]:
     try:
         yield held
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, _ignore if held and before is _interrupt else before)
 
 
 @contextmanager
@@ -59,12 +61,17 @@ def interrupt_once() -> Iterator[None]:
         yield
         return
 
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, lambda number, frame: None)  # before anything that a next one could break off
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.signal(signal.SIGINT, _ignore)  # before anything that a next one could break off
+    raise KeyboardInterrupt
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
