@@ -358,3 +358,14 @@ def test_a_function_that_gives_no_number_is_refused(f: Any) -> None:
         ut.check_gradient(f, RNG.normal(size=3))
     with pytest.raises(ut.NonScalarError):
         ut.check_gradient(f, RNG.normal(size=3), gradient=lambda x: x)
+
+
+def test_a_random_function_is_refused() -> None:
+    """Two values at the same arguments: there is no derivative, and the gradient is not called wrong."""
+    rng = np.random.default_rng(0)
+    with pytest.raises(ut.ArgumentError, match=r"noisy .* returned .* and then .* pass them as an argument"):
+
+        def noisy(w: Any) -> Any:
+            return np.sum(w * rng.random(3))
+
+        ut.check_gradient(noisy, np.ones(3))

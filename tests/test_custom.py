@@ -213,3 +213,27 @@ def test_stop_gradient_stops_it() -> None:
     loss = lambda w: np.sum(w * ut.stop_gradient(w))
     np.testing.assert_array_equal(ut.grad(loss)(w), w)
     np.testing.assert_array_equal(ut.backprop(loss, w)()[1], w)
+
+
+def test_a_rule_gets_all_arguments_by_position() -> None:
+    """Named arguments and defaults arrive where the function has them; a keyword-only one is refused."""
+
+    @ut.custom_vjp
+    def scale(x: Any, k: Any = 2.0) -> Any:
+        return x * k
+
+    @scale.rule
+    def scale_rule(ct: Any, out: Any, x: Any, k: Any) -> Any:
+        return ct * k, np.sum(ct * x)
+
+    x = np.array([1.0, 4.0])
+    for f, wanted in ((lambda x: np.sum(scale(x)), 2.0), (lambda x: np.sum(scale(k=3.0, x=x)), 3.0)):
+        np.testing.assert_array_equal(ut.grad(f)(x), [wanted, wanted])
+        np.testing.assert_array_equal(ut.backprop(f, x)(x)[1], [wanted, wanted])
+    assert ut.grad(lambda k: np.sum(scale(x, k=k)))(3.0) == 5.0
+    with pytest.raises(TypeError, match=r"scale\(\): too many positional arguments"):
+        ut.grad(lambda x: np.sum(scale(x, 1.0, 2.0)))(x)
+    named = ut.custom_vjp(lambda x, *, k: x * k)
+    named.rule(lambda ct, out, x: ct)
+    with pytest.raises(ut.ArgumentError, match="k can be given by name only"):
+        ut.grad(lambda x: np.sum(named(x, k=2.0)))(x)

@@ -176,3 +176,11 @@ def test_float32_stays_float32() -> None:
         *ut.jvp(g, (x,), (x,)),
     ]
     assert {leaf.dtype for leaf in trees.flatten(found)[0]} == {np.dtype(np.float32)}
+
+
+def test_jvp_wants_tuples() -> None:
+    """An array in place of a tuple would be taken apart into arguments."""
+    with pytest.raises(ut.ArgumentError, match=r"primals is ndarray, not a tuple.*\(primal,\)"):
+        ut.jvp(np.sin, np.ones(1), (np.ones(1),))
+    with pytest.raises(ut.ArgumentError, match="tangents is ndarray"):
+        ut.jvp(np.sin, (np.ones(1),), np.ones(1))

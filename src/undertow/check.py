@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,7 @@ def check_gradient(
     Raises:
         GradientError: a derivative is wrong; names parameter, entry, both values, the relative error.
         NonScalarError: f does not return one number.
-        ArgumentError: ``the value of loss is nan at these arguments, …``; a setting out of range.
+        ArgumentError: ``the value of loss is nan at these arguments, …``; f is random; a setting out of range.
 
     Source:
         Squire & Trapp (1998), SIAM Review 40(1), doi 10.1137/S003614459631241X (complex step);
@@ -122,6 +122,7 @@ def check_gradient(
     positions = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
     _check_settings(gradient, tolerance, seed)
     exact = [trees.map_leaves(_to_float64, arg) for arg in args]
+    _check_repeats(f, exact)
     if gradient is None:
         value, grads = value_and_grad(f, tuple(positions))(*exact)
     else:
@@ -164,6 +165,18 @@ def check_gradient(
             f"numeric derivative ({w.method}) is {w.numeric:.10g}, relative error {w.relative_error:.1e}\n{report}"
         )
     return report
+
+
+def _check_repeats(f: Callable[..., Any], args: Sequence[Any]) -> None:
+    """ArgumentError where a function does not return the same number twice: differences of it would be noise."""
+    with np.errstate(all="ignore"):
+        once, again = _number(f(*args)), _number(f(*args))
+    if once != again and not (np.isnan(once) and np.isnan(again)):
+        raise ArgumentError(
+            f"{describe_function(f)} returned {once:.10g} and then {again:.10g} for the same arguments, so there is no "
+            f"derivative to compare with. Draw random numbers before, and pass them as an argument, or seed them "
+            "inside."
+        )
 
 
 def _check_settings(gradient: Any, tolerance: Any, seed: Any) -> None:

@@ -186,3 +186,27 @@ def test_an_unknown_format_is_refused(bp):
 )
 def test_parentheses_stand_where_they_are_needed(template, values, text):
     assert fill(template, values) == text
+
+
+def test_a_variance_names_its_count():
+    """∂var/∂x = 2 (x − mean) / (n − ddof), with the numbers of this array."""
+    text = ut.backprop(lambda x: np.var(x, ddof=1) + np.sum(np.std(x, axis=0)), draw((4, 3))[0]).derivation()
+    assert "2(x − mean(x)) / (12 − 1)" in text
+    assert "/ (4 std(x))" in text
+    latex = ut.backprop(lambda x: np.sum(np.var(x, axis=1)), draw((4, 3))[0]).derivation(format="latex")
+    assert r"\tfrac{2}{3} (" in latex
+
+
+def test_rules_about_signs_are_no_news():
+    """They are named in the last line of the derivation, and mark no line of the source."""
+
+    def loss(w, x):
+        z = x @ w
+        return np.sum(np.exp(-z) / (1 + np.exp(-z))) - np.sum(np.sin(z))
+
+    bp = ut.backprop(loss, *draw((3, 3), (4, 3)))
+    small = [rule.name for rule in bp.rules if rule.routine]
+    assert {"signs", "sign of a product"} & set(small)
+    for name in small:
+        assert f"simplified: {name}" not in bp.source
+        assert f"- {name}:" not in bp.derivation()

@@ -348,3 +348,15 @@ def test_losses_of_logits(loss: Any) -> None:
     bp = ut.backprop(layer(loss), w, RNG.normal(size=(5, 1)), y)
     for z in (RNG.normal(size=5), np.array([1000.0, -1000.0, 1000.0, -1000.0, 0.0])):
         assert_dz(bp, (w, z[:, None], y), np.mean(np.logaddexp(0, z) - y * z), (stable_sigmoid(z) - y) / 5)
+
+
+def test_a_product_of_the_forward_pass_is_not_computed_again():
+    """(X W)ᵀ in the forward pass stays the product that is there, transposed."""
+
+    def loss(W, X):
+        z = X @ W
+        return np.sum(np.tanh(z)) + np.sum(z.T**3)
+
+    source = ut.backprop(loss, np.ones((3, 2)), np.ones((4, 3))).source
+    code = [line.split("#")[0] for line in source.splitlines()]
+    assert sum(line.count("@") for line in code) == 2  # the product, and what flows back to W

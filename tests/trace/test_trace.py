@@ -10,7 +10,7 @@ import pytest
 
 import undertow as ut
 from undertow.graph import evaluate
-from undertow.trace import Tracer, trace_function
+from undertow.trace import Tracer, argument_names, trace_function
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 PASSES = {
@@ -381,3 +381,58 @@ def test_no_path_gives_zeros_like_the_argument(run: Any, x: Any) -> None:
         if run is PASSES["grad"]:
             assert isinstance(gradient, np.ndarray) == isinstance(x, np.ndarray)
             assert type(gradient) is float or not isinstance(x, float) or isinstance(x, np.floating)
+
+
+@pytest.mark.parametrize(
+    ("odd", "remedy"),
+    [
+        (np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]), "Pass x.data, and leave elements out with where=~x.mask"),
+        (np.matrix([[1.0, 2.0, 3.0]]), "Pass np.asarray(x), and write @"),
+    ],
+)
+def test_arrays_whose_operations_mean_something_else_are_refused(odd: Any, remedy: str) -> None:
+    """As an argument and beside a traced value: a masked element would count, and * of a matrix is no product."""
+    x = np.ones(3)
+    for differentiate in (
+        lambda: ut.grad(lambda a: np.sum(a * a))(odd),
+        lambda: ut.backprop(lambda a: np.sum(a * a), odd),
+        lambda: ut.grad(lambda a: np.sum(a * odd))(x),
+        lambda: ut.backprop(lambda a: np.sum(np.multiply(odd, a)), x),
+    ):
+        with pytest.raises(ut.UnsupportedError) as caught:
+            differentiate()
+        assert remedy in str(caught.value)
+
+
+def test_numbers_taken_out_with_item_and_tolist_keep_their_derivative() -> None:
+    """A float stays traced; an integer is a plain number; more than one element is NumPy's error."""
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for f, wanted in [
+        (lambda x: np.sum(x * x).item() ** 2, 4 * np.sum(x * x) * x),
+        (lambda x: x.item(1, 0) * x.item(-1), [[0, 0], [4, 3]]),
+        (lambda x: x.item((0, 1)) ** 2, [[0, 4], [0, 0]]),
+        (lambda x: sum(a * b for a, b in x.tolist()), [[2, 1], [4, 3]]),
+        (lambda x: np.sum(x).tolist() * 3.0, np.full((2, 2), 3.0)),
+    ]:
+        np.testing.assert_allclose(ut.grad(f)(x), wanted)
+        np.testing.assert_allclose(ut.backprop(f, x)(x)[1], wanted)
+    assert ut.grad(lambda x: x.ravel()[np.argmax(x).item()])(x).tolist() == [[0.0, 0.0], [0.0, 1.0]]
+    with pytest.raises(ValueError, match="size 1"):
+        ut.grad(lambda x: x.item())(x)
+
+
+def test_argument_names_of_functions_and_objects() -> None:
+    """Only the object itself is left out of the names; a function's own argument may be called self."""
+
+    def free(self: Any, w: Any) -> Any:
+        return np.sum(self * w)
+
+    class Net:
+        def loss(self, w: Any) -> Any:
+            return np.sum(w * w)
+
+        def __call__(this, w: Any) -> Any:
+            return np.sum(w * w)
+
+    assert argument_names(free, 2) == ["self", "w"]
+    assert argument_names(Net().loss, 1) == argument_names(Net(), 1) == ["w"]

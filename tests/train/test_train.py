@@ -2,6 +2,7 @@
 
 import io
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, DataError, ShapeError, TrainingError
 from undertow.train import Diverged, EarlyStopping, Run, make_gradient, make_step, measure_gradients, train
 from undertow.train.gradients import print_gradient_table
+from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.progress import Progress
 
 RNG = np.random.default_rng(0)
@@ -346,3 +348,14 @@ def test_a_run_says_what_it_is():
         run.predict(X[0])
     with pytest.raises(ArgumentError, match="knows no classes"):
         Run(run.model, settings={"loss": "mean_squared_error"}).predict_probability(X)
+
+
+def test_an_interrupt_that_was_held_is_the_one_that_counts():
+    """A second Ctrl-C right after an epoch's measurements must not break off what saves the run."""
+    with interrupt_once():
+        with hold_interrupts() as held:
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # ignored
+        assert len(held) == 1
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)

@@ -186,11 +186,11 @@ class Chain:
         """Return the template of what flows back; sums and means in plain words."""
         op: Any = node.op
         if op.name in ("var", "std"):
-            count = words.size_text(total(tuple(node.inputs[0].spec.shape[i] for i in node.params["axis"])), self.latex)
-            ddof = node.params["ddof"]
-            count = f"{count} − {ddof:g}" if ddof and not self.latex else f"{count} - {ddof:g}" if ddof else count
-            bare = self.latex or not ({" ", "·"} & set(count))
-            return str(op.flows(position, self.latex)).replace("{count}", count if bare else f"({count})")
+            over = words.size_text(total(tuple(node.inputs[0].spec.shape[i] for i in node.params["axis"])), self.latex)
+            if ddof := node.params["ddof"]:
+                over += f" - {ddof:g}" if self.latex else f" − {ddof:g}"
+            bare = self.latex or not ({" ", "·"} & set(over))
+            return str(op.flows(position, self.latex)).replace("{count}", over if bare else f"({over})")
         if op.name in ("sum", "mean"):
             axes = node.params["axis"]
             count = total(tuple(node.inputs[0].spec.shape[i] for i in axes))

@@ -86,8 +86,8 @@ class ArrayMethods(P.Traced):
             if self.size != 1:
                 raise ValueError("can only convert an array of size 1 to a Python scalar")
             return np.reshape(self, ())
-        place = index[0] if len(index) == 1 else index
-        return self[place] if isinstance(place, tuple) else np.ravel(self)[place]
+        place: Any = index[0] if len(index) == 1 else index
+        return (self.copy() if isinstance(place, tuple) else np.ravel(self))[place]
 
     def tolist(self) -> Any:
         """The elements as nested lists: still traced if they are floats, so that their derivative is not lost."""

@@ -162,7 +162,8 @@ def _holds(node: ast.AST, start: tuple[Any, Any], end: tuple[Any, Any]) -> bool:
         return isinstance(node, ast.comprehension | ast.arguments | ast.keyword | ast.withitem) and any(
             _holds(child, start, end) for child in ast.iter_child_nodes(node)
         )
-    first, last = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+    opening: Any = next(iter(getattr(node, "decorator_list", ())), node)  # decorators stand before their definition
+    first, last = (opening.lineno, opening.col_offset), (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
     return first <= start and end <= last
 
 

@@ -210,6 +210,8 @@ def lost_array(tracer: Any) -> UndertowError:
     if isinstance(node, ast.Subscript):
         if isinstance(node.ctx, ast.Store):
             return lost_write(tracer, place)
+        if isinstance(node.value, ast.Attribute) and node.value.attr in ("r_", "c_", "mgrid", "ogrid"):
+            return _lost_grid(tracer, place, node.value, node.slice)
         return _plain_index(tracer, place, node.value, node.slice)
     if place.calls("take") and isinstance(node, ast.Call) and len(node.args) > 1:
         return _plain_index(tracer, place, node.args[0], node.args[1])
@@ -218,7 +220,9 @@ def lost_array(tracer: Any) -> UndertowError:
     if place.calls("array", "asarray", "asanyarray", "ascontiguousarray") and isinstance(node, ast.Call) and node.args:
         argument = node.args[0]
         listed = isinstance(argument, ast.List | ast.Tuple | ast.ListComp)
-        way = f"`np.stack({show(argument)})`" if listed else f"`{show(argument)}` itself, or `{show(argument)}.copy()`"
+        nested = isinstance(argument, ast.List | ast.Tuple) and any(isinstance(x, ast.List) for x in argument.elts)
+        join = "block" if nested else "stack"
+        way = f"`np.{join}({show(argument)})`" if listed else f"`{show(argument)}` itself, or `{show(argument)}.copy()`"
         return InPlaceError(
             f"{place.start}: np.{called(node)} makes a plain array, and the derivative of {name_of(tracer)} would be "
             f"lost. Write {way}."
@@ -234,6 +238,26 @@ def lost_array(tracer: Any) -> UndertowError:
         f"one with a[i] = x): its derivative would be lost. Build the array with np.stack or np.concatenate, or start "
         f"from np.zeros_like of a traced array."
     )
+
+
+def _lost_grid(tracer: Any, place: Place, tool: ast.Attribute, key: ast.expr) -> UndertowError:
+    """Make the error for ``np.r_[x, 1.0]`` and its like: the index asks for plain numbers, and no array is asked."""
+    parts = key.elts if isinstance(key, ast.Tuple) else [key]
+    if tool.attr in ("mgrid", "ogrid"):
+        way = "np.linspace or np.arange, and np.meshgrid"
+    elif any(isinstance(part, ast.Slice | ast.Constant) and not _is_number(part) for part in parts):
+        way = "np.hstack, np.column_stack and np.arange"
+    else:
+        join = "hstack" if tool.attr == "r_" else "column_stack"
+        way = f"`np.{join}([{', '.join(map(show, parts))}])`"
+    return InPlaceError(
+        f"{place.start}: {show(tool)} makes a plain array, and the derivative of {name_of(tracer)} would be lost. "
+        f"Write {way}."
+    )
+
+
+def _is_number(part: ast.AST) -> bool:
+    return isinstance(part, ast.Constant) and isinstance(part.value, int | float)
 
 
 def _plain_index(tracer: Any, place: Place, table: ast.AST, index: ast.AST) -> UndertowError:
