@@ -78,10 +78,14 @@ def _reach(node: Node, position: int, mask: Any) -> Any:
     axis = node.params.get("axis")
     if position == 0 and isinstance(axis, int | tuple) and not isinstance(axis, bool):
         axes = (axis,) if isinstance(axis, int) else axis
-        if node.spec.shape == x.spec.shape:
-            return _to(any_(mask, axis=axes, keepdims=True), x)
-        if node.spec.ndim in (x.spec.ndim, x.spec.ndim - len(axes)):
-            return _to(expand(mask, axes, node.spec.ndim == x.spec.ndim), x)
+        found = None
+        if node.spec.ndim == x.spec.ndim:
+            found = any_(mask, axis=axes, keepdims=True)
+        elif node.spec.ndim == x.spec.ndim - len(axes):
+            found = expand(mask, axes, False)
+        shape = None if found is None else P.shape_of(found)
+        if shape is not None and all(n in (1, own) for n, own in zip(shape, x.spec.shape, strict=True)):
+            return _to(found, x)
     return _to(np.any(mask), x)
 
 

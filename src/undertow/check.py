@@ -122,7 +122,6 @@ def check_gradient(
     positions = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
     _check_settings(gradient, tolerance, seed)
     exact = [trees.map_leaves(_to_float64, arg) for arg in args]
-    _check_repeats(f, exact)
     if gradient is None:
         value, grads = value_and_grad(f, tuple(positions))(*exact)
     else:
@@ -135,6 +134,7 @@ def check_gradient(
             f"the value of {describe_function(f)} is {_number(value):g} at these arguments, where there is no gradient "
             "to check. Look for NaN in the arguments, log of 0 or of a negative number, and 0/0."
         )
+    _check_repeats(f, exact)
     if gradient is not None and not isinstance(wrt, tuple):
         grads = (grads,)
     rng = np.random.default_rng(seed)

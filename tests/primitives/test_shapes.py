@@ -206,7 +206,7 @@ def test_written_and_read_in_place(f: Callable[[Any], Any], shape: tuple[int, in
         lambda x: np.sum(np.roll(x, np.argmax(x)) * np.arange(5.0)),
         lambda x: np.sum(np.split(x, np.sum(x > 0, keepdims=True))[0] ** 2),
         lambda x: np.sum(np.ravel(np.stack([x, x]).T, "K") * np.arange(10.0)),
-        lambda x: np.sum(x) * x.tolist()[1] * x.item(3),
+        lambda x: np.sum(x) * x[np.argsort(x).tolist()[3]] * x[np.argmax(x).item()],
     ],
 )
 def test_what_depends_on_values_works_where_they_are_known(f: Callable[[Any], Any]) -> None:

@@ -326,7 +326,9 @@ def test_what_would_lose_the_derivative_is_an_error(f: Any, message: str) -> Non
     for differentiate in (lambda: ut.grad(f)(X), lambda: ut.backprop(f, X)):
         with pytest.raises(ut.InPlaceError) as caught:
             differentiate()
-        quoted, remedy = re.match(r"(test_control_flow\.py:\d+(?:, `.*?(?:`: | …`: )|: ))(.*)", str(caught.value)).groups()
+        quoted, remedy = re.match(
+            r"(test_control_flow\.py:\d+(?:, `.*?(?:`: | …`: )|: ))(.*)", str(caught.value)
+        ).groups()
         assert message in remedy, (quoted, remedy)
 
 
