@@ -83,10 +83,14 @@ def _reach(node: Node, position: int, mask: Any) -> Any:
             found = any_(mask, axis=axes, keepdims=True)
         elif node.spec.ndim == x.spec.ndim - len(axes):
             found = expand(mask, axes, False)
-        shape = None if found is None else P.shape_of(found)
-        if shape is not None and all(n in (1, own) for n, own in zip(shape, x.spec.shape, strict=True)):
+        if found is not None and _fits(P.shape_of(found), x.spec.shape):
             return _to(found, x)
     return _to(np.any(mask), x)
+
+
+def _fits(shape: Any, wanted: Any) -> bool:
+    """Tell whether a shape broadcasts to another."""
+    return all(n in (1, own) for n, own in zip(reversed(shape), reversed(wanted), strict=False))
 
 
 def _to(mask: Any, x: Node) -> Any:
