@@ -193,3 +193,11 @@ def test_running_products_with_zeros_or_near_the_bounds(size: int) -> None:
             got = ut.grad(lambda v: np.sum(np.cumprod(v)))(x)
             wanted = [sum(np.prod(np.delete(x[: j + 1], i)) for j in range(i, size)) for i in range(size)]
             np.testing.assert_allclose(got, wanted, rtol=1e-11)
+
+
+def test_a_mean_of_more_half_floats_than_their_largest_number() -> None:
+    """1/n of 100,000 elements is a float16, and n is not."""
+    x = np.ones(100_000, np.float16)
+    for gradient in (ut.grad(np.mean)(x), ut.backprop(lambda x: np.mean(x), x)(x)[1]):
+        assert gradient.dtype == np.float16
+        np.testing.assert_array_equal(gradient, np.float16(1e-5))

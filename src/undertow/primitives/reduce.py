@@ -117,7 +117,12 @@ def count_chosen(x: Any, mask: Any, axis: Axes, keepdims: bool, dtype: np.dtype[
 
 
 def _mean_rule(ct: Any, out: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
-    return broadcast_to(expand(ct, axis, keepdims) / count_of(x, axis), shape=shape_of(x))
+    share, count = expand(ct, axis, keepdims), count_of(x, axis)
+    if dtype_of(ct) == np.float16:  # whose largest number is 65504: NumPy too divides in float32
+        share = astype(astype(share, dtype=np.dtype(np.float32)) / count, dtype=dtype_of(ct))
+    else:
+        share = share / count
+    return broadcast_to(share, shape=shape_of(x))
 
 
 mean_ = Primitive(
