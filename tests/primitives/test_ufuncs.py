@@ -127,7 +127,7 @@ def test_importing_undertow_does_not_import_scipy():
         (lambda special, x: special.softmax(x), r"SciPy's softmax .* Use ut\.softmax"),
         (lambda special, x: special.log_softmax(x), r"Use ut\.log_softmax"),
         (lambda special, x: special.logsumexp(x), r"Use ut\.logsumexp"),
-        (lambda special, x: special.polygamma(2, x), r"scipy\.special\.zeta\(n \+ 1, x\)"),
+        (lambda special, x: special.polygamma(2, x), r"Use ut\.polygamma"),
         (lambda special, x: special.gammainc(x, 2.0), r"scipy\.special\.gammainc has no derivative by its first"),
         (lambda special, x: special.zeta(x, 2.0), r"scipy\.special\.zeta has no derivative by its first"),
         (lambda special, x: special.ellipj(x, 0.5)[0], r"scipy\.special\.ellipj cannot be traced yet"),
@@ -139,14 +139,20 @@ def test_what_scipy_cannot_do_with_traced_values_is_said(call, message):
         gradient(lambda x: call(special, x), np.array([0.5, 1.5]))
 
 
-def test_polygamma_written_with_zeta_has_a_gradient():
+def test_polygamma_is_scipys_and_has_a_gradient():
     special = pytest.importorskip("scipy.special")
-
-    def polygamma(n, x):
-        return (-1) ** (n + 1) * special.gamma(n + 1) * special.zeta(n + 1, x)
-
-    x = np.array([0.5, 1.5])
-    np.testing.assert_allclose(gradient(lambda x: polygamma(2, x), x), special.polygamma(3, x), rtol=1e-13)
+    x = np.array([0.5, 1.5, 7.0, -0.5])
+    for n in (0, 1, 2, 5):
+        np.testing.assert_allclose(ut.polygamma(n, x), special.polygamma(n, x), rtol=1e-14)
+        positive = x[:3]
+        wanted = special.polygamma(n + 1, positive)
+        np.testing.assert_allclose(gradient(lambda x, n=n: ut.polygamma(n, x), positive), wanted, rtol=1e-13)
+        bp = ut.backprop(lambda x, n=n: np.sum(ut.polygamma(n, x)), positive)
+        np.testing.assert_allclose(bp(positive)[1], wanted, rtol=1e-13)
+    assert ut.polygamma(1, np.ones(2, np.float32)).dtype == np.float32
+    for wrong in (1.5, -1, True):
+        with pytest.raises(ut.ArgumentError, match="whole number of 0 or more"):
+            ut.polygamma(wrong, x)
 
 
 def test_emitted_source_imports_scipy_only_where_it_needs_it():

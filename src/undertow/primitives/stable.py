@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError, DTypeError
-from undertow.primitives import exponential, index, special
+from undertow.primitives import exponential, special
 from undertow.primitives import softmax_family as family
+from undertow.primitives.index import one_hot as one_hot_rows
 from undertow.primitives.record import Traced, dtype_of, normalize_axis, shape_of
 
 
@@ -121,7 +122,7 @@ def one_hot(labels: Any, depth: int, dtype: Any = np.float64) -> Any:
     labels = labels if isinstance(labels, Traced) else np.asarray(labels)
     if dtype_of(labels).kind not in "iu":
         raise ArgumentError(f"one_hot: labels must be integers, not {dtype_of(labels)}. Convert them: .astype(int).")
-    return index.one_hot(labels, count, dtype)
+    return one_hot_rows(labels, count, dtype)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
@@ -190,3 +191,37 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool 
     """
     x = _read_real("logsumexp", x)
     return family.logsumexp(x, axis=normalize_axis(axis, len(shape_of(x))), keepdims=keepdims)
+
+
+def polygamma(n: int, x: Any) -> Any:
+    """Compute the derivative of order n of the digamma function; with SciPy, whose own ``polygamma`` takes no tracers.
+
+    Args:
+        n: the order, 0 or more.
+        x: floats, any shape.
+
+    Returns:
+        Shape and dtype of x.
+
+    Raises:
+        ArgumentError: ``polygamma: n is 1.5. Give a whole number of 0 or more.``
+        DTypeError: x holds no real numbers.
+        ImportError: SciPy is not installed.
+
+    Source:
+        Abramowitz & Stegun (1964), Handbook of Mathematical Functions, 6.4.10 (by the Hurwitz zeta function).
+
+    Example:
+        >>> polygamma(1, np.array([1.0])).round(6)  # π²/6
+        array([1.644934])
+    """
+    try:
+        from scipy import special as scipy_special
+    except ImportError:
+        raise ImportError("ut.polygamma needs SciPy: pip install 'undertow[scipy]'") from None
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise ArgumentError(f"polygamma: n is {n!r}. Give a whole number of 0 or more.")
+    x = _read_real("polygamma", x)
+    if n == 0:
+        return scipy_special.psi(x)
+    return (-1.0) ** (n + 1) * float(scipy_special.gamma(n + 1.0)) * scipy_special.zeta(float(n + 1), x)

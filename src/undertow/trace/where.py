@@ -31,7 +31,7 @@ _SCIPY_INSTEAD = {
     "softmax": "Use ut.softmax",
     "log_softmax": "Use ut.log_softmax",
     "logsumexp": "Use ut.logsumexp",
-    "polygamma": "Write (-1)**(n + 1) * scipy.special.gamma(n + 1) * scipy.special.zeta(n + 1, x), which is the same",
+    "polygamma": "Use ut.polygamma",
 }
 
 
