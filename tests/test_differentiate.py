@@ -375,3 +375,16 @@ def test_gradients_are_the_same_traced_and_computed() -> None:
     assert trace_function(f, (X,)).graph.outputs[0].spec.shape == ()
     np.testing.assert_allclose(ut.backprop(f, X)()[1], ut.grad(f)(X), rtol=1e-12)
     assert trees.same_structure(ut.grad(f)(X), X)
+
+
+def test_many_uses_add_up_without_touching_what_others_hold() -> None:
+    """Sums of shares grow in place; the cotangent given, and cotangents that several values share, stay."""
+    x, ct = np.array([1.0, 2.0]), np.array([1.0, 10.0])
+    value, pull = ut.vjp(lambda x, y: x + y + x + x + y + x * x + x, x, x.copy())
+    for _ in range(2):
+        dx, dy = pull(ct)
+        np.testing.assert_array_equal(dx, (4 + 2 * x) * ct)
+        np.testing.assert_array_equal(dy, 2 * ct)
+        np.testing.assert_array_equal(ct, [1.0, 10.0])
+        dx += 1.0  # the caller's own
+    np.testing.assert_array_equal(value, 5 * x + 2 * x.copy() - x + x * x)

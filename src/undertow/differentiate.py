@@ -42,6 +42,7 @@ def backward(
     # 1. Start at the output.
     cts = {node: ct for node, ct in outputs.items() if node in active}
     found: dict[Node, Any] = {}
+    sums: set[Node] = set()  # whose cotangent is a sum made here
     blocked = Blocked() if any(node.op is P.where for node in active) else None
     # 2. Propagate backward: newest first, so that every use of a value comes before the value itself.
     for node in reversed(nodes):
@@ -63,10 +64,21 @@ def backward(
                 continue
             share = rule(ct, read(node), *args, **node.params, **flags)  # type: ignore[operator]
             share = fit(share if blocked is None else blocked.guard(node, position, share, args), x)
-            cts[x] = cts[x] + share if x in cts else share
+            accumulate(cts, sums, x, share)
         if done is not None:
             done(node)
     return [found.get(node) for node in wrt]
+
+
+def accumulate(cts: dict[Node, Any], sums: set[Node], x: Node, share: Any) -> None:
+    """Add a share to the cotangent of a value: in place, once it is an array that was made here."""
+    if x not in cts:
+        cts[x] = share
+    elif x in sums and type(cts[x]) is np.ndarray:
+        cts[x] += share
+    else:
+        cts[x] = cts[x] + share
+        sums.add(x)
 
 
 def missing(node: Node, position: int) -> str:
@@ -243,6 +255,8 @@ def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: in
     Raises:
         ArgumentError: no position, one that is no whole number or twice there, or an argument that does not exist.
     """
+    if len(positions) == 1 and type(positions[0]) is int and 0 <= positions[0] < count:
+        return list(positions)
     if not positions:
         raise ArgumentError("wrt=() names no argument. Give the position of one, such as wrt=0, or several.")
     names = argument_names(f, count)
@@ -307,16 +321,16 @@ def scalar_output(result: Any, f: Callable[..., Any]) -> Node | None:
     Raises:
         NonScalarError: the result is not one number; names the function and its line.
     """
-    name = describe_function(f)
     if not isinstance(result, Tracer | float | int | np.ndarray | np.generic):
-        raise NonScalarError(f"{name} returned {type(result).__name__}, not one number. Return the loss alone.")
+        kind = type(result).__name__
+        raise NonScalarError(f"{describe_function(f)} returned {kind}, not one number. Return the loss alone.")
     if P.shape_of(result) != ():
         raise NonScalarError(
-            f"{name} returned an array of shape {show_shape(P.shape_of(result))}, not one number. "
+            f"{describe_function(f)} returned an array of shape {show_shape(P.shape_of(result))}, not one number. "
             f"Reduce it with np.sum or np.mean."
         )
     if P.dtype_of(result).kind != "f":
-        raise DTypeError(f"{name} returned {P.dtype_of(result)}: only floats have a derivative.")
+        raise DTypeError(f"{describe_function(f)} returned {P.dtype_of(result)}: only floats have a derivative.")
     return result.node if isinstance(result, Tracer) else None
 
 
