@@ -46,31 +46,25 @@ _TIE_KINKS = (Kink((0.0, 0.0), (0.5, 0.5), _TIES), Kink((0.0, 0.0), (0.0, None),
 
 _larger, _smaller = _share_by(lambda x, y: x > y), _share_by(lambda x, y: x < y)
 
-maximum = elementwise(
-    np.maximum,
-    *_larger,
-    tells_active=True,
-    text="max({0}, {1})",
-    latex=r"\max({0}, {1})",
-    flow=("{ct} where {0} > {1}, else 0", "{ct} where {1} > {0}, else 0"),
-    latex_flow=(r"{ct} \odot [{0} > {1}]", r"{ct} \odot [{1} > {0}]"),
-    kinks=_TIE_KINKS,
-    samples=binary_samples,
-    finite_slope=True,
-)
 
-minimum = elementwise(
-    np.minimum,
-    *_smaller,
-    tells_active=True,
-    text="min({0}, {1})",
-    latex=r"\min({0}, {1})",
-    flow=("{ct} where {0} < {1}, else 0", "{ct} where {1} < {0}, else 0"),
-    latex_flow=(r"{ct} \odot [{0} < {1}]", r"{ct} \odot [{1} < {0}]"),
-    kinks=_TIE_KINKS,
-    samples=binary_samples,
-    finite_slope=True,
-)
+def _extremum(ufunc: np.ufunc, sign: str, rules: tuple[Callable[..., Any], ...], **more: Any) -> Primitive:
+    """Make the record of the larger (sign is >) or the smaller (<) of two."""
+    word = "max" if sign == ">" else "min"
+    return elementwise(
+        ufunc,
+        *rules,
+        tells_active=True,
+        text=f"{word}({{0}}, {{1}})",
+        latex=rf"\{word}({{0}}, {{1}})",
+        flow=tuple(f"{{ct}} where {{{i}}} {sign} {{{1 - i}}}, else 0" for i in (0, 1)),
+        latex_flow=tuple(rf"{{ct}} \odot [{{{i}}} {sign} {{{1 - i}}}]" for i in (0, 1)),
+        finite_slope=True,
+        **more,
+    )
+
+
+maximum = _extremum(np.maximum, ">", _larger, kinks=_TIE_KINKS, samples=binary_samples)
+minimum = _extremum(np.minimum, "<", _smaller, kinks=_TIE_KINKS, samples=binary_samples)
 
 _NAN_KINKS = (
     *_TIE_KINKS,
@@ -85,30 +79,11 @@ def _nan_samples() -> list[Sample]:
     return [*binary_samples(), Sample(tuple(np.nan_to_num(x, nan=9.0) for x in pair), note="beside NaN")]
 
 
-fmax = elementwise(
-    np.fmax,
-    *_share_by(lambda x, y: np.logical_or(x > y, np.isnan(y))),
-    tells_active=True,
-    text="max({0}, {1})",
-    latex=r"\max({0}, {1})",
-    flow=("{ct} where {0} > {1}, else 0", "{ct} where {1} > {0}, else 0"),
-    latex_flow=(r"{ct} \odot [{0} > {1}]", r"{ct} \odot [{1} > {0}]"),
-    kinks=_NAN_KINKS,
-    samples=_nan_samples,
-    finite_slope=True,
+fmax = _extremum(
+    np.fmax, ">", _share_by(lambda x, y: np.logical_or(x > y, np.isnan(y))), kinks=_NAN_KINKS, samples=_nan_samples
 )
-
-fmin = elementwise(
-    np.fmin,
-    *_share_by(lambda x, y: np.logical_or(x < y, np.isnan(y))),
-    tells_active=True,
-    text="min({0}, {1})",
-    latex=r"\min({0}, {1})",
-    flow=("{ct} where {0} < {1}, else 0", "{ct} where {1} < {0}, else 0"),
-    latex_flow=(r"{ct} \odot [{0} < {1}]", r"{ct} \odot [{1} < {0}]"),
-    kinks=_NAN_KINKS,
-    samples=_nan_samples,
-    finite_slope=True,
+fmin = _extremum(
+    np.fmin, "<", _share_by(lambda x, y: np.logical_or(x < y, np.isnan(y))), kinks=_NAN_KINKS, samples=_nan_samples
 )
 
 
