@@ -1,0 +1,116 @@
+"""Undertow: a model of `undertow.nn` and layers of a user's own in plain NumPy; its step, or its whole epoch."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from benchmarks.training.peers import NotMeasured
+from benchmarks.training.workloads import BETA1, BETA2, EPSILON, MOMENTUM, NORM_EPSILON, Layer, Workload
+from numpy.typing import NDArray
+
+import undertow as ut
+from undertow import trees
+from undertow.nn.losses import categorical_cross_entropy_with_logits
+from undertow.train.step import make_step, numbers_of
+
+Array = NDArray[Any]
+
+if hasattr(ut, "set_threads"):
+    ut.set_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+@dataclass(eq=False)
+class LayerNorm:
+    """A user's layer: h = gain · (x − mean) / √(variance + ε) + bias, over the columns."""
+
+    fan_in: int
+    fan_out: int
+    gain: Any
+    bias: Any
+
+    def __call__(self, x: Any) -> Any:
+        centred = x - np.mean(x, axis=1, keepdims=True)
+        variance = np.mean(centred * centred, axis=1, keepdims=True)
+        return centred / np.sqrt(variance + NORM_EPSILON) * self.gain + self.bias
+
+
+def gelu(z: Any) -> Any:
+    """A user's activation: h = z Φ(z), with the exact Φ."""
+    from scipy.special import erf
+
+    return 0.5 * z * (1 + erf(z * 0.5**0.5))
+
+
+def build(layers: Sequence[Layer], params: Iterator[Array]) -> list[Any]:
+    """Make the layers with their parameters."""
+    made: list[Any] = []
+    for layer in layers:
+        if layer[0] == "dense":
+            made.append(ut.nn.Dense(layer[1], layer[2], W=next(params), b=next(params)))
+        elif layer[0] == "layer_norm":
+            made.append(LayerNorm(layer[1], layer[1], next(params), next(params)))
+        elif layer[0] == "residual":
+            made.append(ut.nn.Residual(*build(layer[1], params)))
+        else:
+            made.append(gelu if layer[0] == "gelu" else layer[0])
+    return made
+
+
+def loss_of(model: Any, X: Any, y: Any) -> Any:
+    """The loss of a model on a batch."""
+    return categorical_cross_entropy_with_logits(model(X), y)
+
+
+class UndertowTraining:
+    """The training: one `Step`, which keeps what it compiled; a model and a state for each beginning."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        if workload.optimizer == "momentum":
+            optimizer = ut.optim.momentum(workload.rate, MOMENTUM)
+        else:
+            optimizer = ut.optim.adam(workload.rate, BETA1, BETA2, EPSILON)
+        clip = None if workload.clip is None else ut.optim.clip_by_global_norm(workload.clip)
+        self.step: Any = make_step(loss_of, optimizer, clip)
+        self.reset()
+
+    def reset(self) -> None:
+        self.model: Any = ut.nn.Sequential(*build(self.workload.layers, iter(self.workload.initial())))
+        self.state = self.step.init(self.model)
+
+    def epoch(self, order: Array) -> list[float]:
+        if hasattr(self.step, "epoch"):
+            return self.whole_epoch(order)
+        losses = []
+        for X, y in self.workload.batches(order):
+            loss, self.model, self.state = self.step(self.model, self.state, X, y)
+            losses.append(loss)
+        return losses
+
+    def whole_epoch(self, order: Array) -> list[float]:
+        X, y = self.workload.data
+        result = self.step.epoch(self.model, self.state, X, y, order, self.workload.batch)
+        losses, self.model, self.state = result
+        return [float(loss) for loss in losses]
+
+    def parameters(self) -> list[Array]:
+        return numbers_of(trees.flatten(self.model)[0])
+
+
+def make(workload: Workload, variant: str) -> UndertowTraining:
+    return UndertowTraining(workload)
+
+
+def product(a: Array, b: Array) -> Callable[[], Any]:
+    """A product on Undertow's own BLAS."""
+    try:
+        blas = importlib.import_module("undertow.compile.blas").find_blas()
+    except ImportError:
+        raise NotMeasured("this Undertow has no BLAS of its own") from None
+    out = np.empty_like(a)
+    return lambda: blas.matmul(a, b, out)

@@ -1,0 +1,172 @@
+"""What was measured, as a table to print, as Markdown, as JSON and as a plot."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from benchmarks.training.runner import Measured, Results
+from benchmarks.training.workloads import WORKLOADS
+
+PAGE_HEAD = """# Benchmarks
+
+Whole training steps of Undertow and its peers, measured side by side in one run: every system has a process of its
+own with the same number of threads, the same data, initial parameters and order of examples, and computes when it is
+its turn, round by round. A run fails unless the losses of the first steps agree. `python -m benchmarks.training
+--markdown docs/benchmarks.md` writes this page; timings are those of one machine, ratios are what counts.
+
+A time is the median over rounds, ± the distance of the quartiles; beside it stands the least of all rounds. *Limit* is
+the share of that time which the matrix products alone would take at the best rate that any system reached in this run.
+Memory is the peak of the process, set-up its time from the made data to the first ten losses, compilation included.
+"""
+
+
+def describe_machine() -> dict[str, Any]:
+    """The processor, and how many cores this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"processor": name, "cores": count_cores(), "python": platform.python_version()}
+
+
+def count_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def show_time(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}" if seconds * scale < 1000 else f"{seconds * scale:.0f} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def limit_share(row: Measured, results: Results) -> float:
+    """How near a step comes to the time of its matrix products alone; nan for whole processes."""
+    workload = WORKLOADS[row.workload]
+    if workload.epochs:
+        return math.nan
+    return workload.flops / results.best_rate(row.threads) / row.median
+
+
+def peer_ratio(rows: list[Measured]) -> tuple[str, float] | None:
+    """The fastest peer, and how many times Undertow's time it takes; None without both."""
+    times = {row.system: row.median for row in rows if row.seconds}
+    own = times.pop("undertow", None)
+    if own is None or not times:
+        return None
+    fastest = min(times, key=lambda system: times[system])
+    return fastest, times[fastest] / own
+
+
+def table_lines(rows: list[Measured], results: Results) -> list[list[str]]:
+    """The cells of a workload's table, the fastest first."""
+    lines = []
+    for row in sorted((row for row in rows if row.seconds), key=lambda row: row.median):
+        share = limit_share(row, results)
+        lines.append([
+            row.system, show_time(row.median), f"± {show_time(row.spread)}", show_time(row.best),
+            f"{row.median / min(other.median for other in rows if other.seconds):.2f}",
+            "" if math.isnan(share) else f"{100 * share:.3g} %",
+            f"{row.cores:.1f}" if row.cores else "", f"{row.peak / 2**20:.0f} MiB",
+            show_time(row.start_seconds) if row.start_seconds else f"accuracy {row.accuracy:.3f}",
+        ])  # fmt: skip
+    return lines
+
+
+HEADS = ["system", "time", "spread", "least", "× first", "limit", "cores", "memory", "set-up"]
+
+
+def print_table(results: Results, name: str, threads: int) -> None:
+    """Print what was measured of a workload."""
+    rows = results.of(name, threads)
+    lines = [HEADS, *table_lines(rows, results)]
+    sizes = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
+    for line in lines:
+        print("  " + "  ".join(f"{cell:>{size}}" for cell, size in zip(line, sizes, strict=True)).rstrip())
+    if ratio := peer_ratio(rows):
+        print(f"  the fastest peer, {ratio[0]}, takes {ratio[1]:.2f} times Undertow's time")
+    print(flush=True)
+
+
+def print_rest(results: Results) -> None:
+    """Print the rates of matrix products and the cold starts."""
+    for product in results.products:
+        print(f"  product {product['size']}³ {product['system']:>9}, {product['threads']} threads: "
+              f"{product['rate'] / 1e9:6.0f} GF/s")  # fmt: skip
+    for cold in results.cold:
+        print(
+            f"  cold start {cold['system']:>13}: {cold['empty']:5.2f} s with empty caches, {cold['warm']:5.2f} s warm"
+        )
+
+
+def to_markdown(results: Results) -> str:
+    """The page."""
+
+    def table(heads: list[str], lines: list[list[str]]) -> str:
+        rows = [heads, ["---"] * len(heads), *lines]
+        return "\n".join(f"| {' | '.join(line)} |" for line in rows)
+
+    versions = {row.system: row.version for row in results.rows if row.version}
+    machine = results.machine
+    parts = [
+        PAGE_HEAD,
+        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}. "
+        + ", ".join(f"{system} {version}" for system, version in versions.items()) + ".\n",
+    ]  # fmt: skip
+    for name, threads in dict.fromkeys((row.workload, row.threads) for row in results.rows):
+        rows, workload = results.of(name, threads), WORKLOADS[name]
+        parts.append(f"## {name}: {workload.title}, batch {workload.batch}, {threads} thread{'s' * (threads > 1)}\n")
+        parts.append(table(HEADS, table_lines(rows, results)) + "\n")
+        if ratio := peer_ratio(rows):
+            parts.append(f"The fastest peer, {ratio[0]}, takes {ratio[1]:.2f} times Undertow's time.\n")
+    if results.products:
+        lines = [[p["system"], str(p["threads"]), f"{p['size']}³", f"{p['rate'] / 1e9:.0f}"] for p in results.products]
+        parts += ["## Matrix products\n", table(["system", "threads", "size", "GF/s"], lines) + "\n"]
+    if results.cold:
+        lines = [[c["system"], f"{c['empty']:.2f} s", f"{c['warm']:.2f} s"] for c in results.cold]
+        parts.append(f"## Cold start: a process's start to its first step of {results.cold[0]['workload']}\n")
+        parts.append(table(["system", "empty caches", "warm caches"], lines) + "\n")
+    return "\n".join(parts)
+
+
+def write_json(results: Results, path: Path) -> None:
+    """Write all that was measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results.as_data(), indent=1) + "\n", encoding="utf-8")
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw each system's time as a multiple of the best, by workload, one panel for each number of threads."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    counts = sorted({row.threads for row in results.rows})
+    figure, panels = pyplot.subplots(len(counts), 1, figsize=(9, 3.2 * len(counts)), squeeze=False)
+    systems = list(dict.fromkeys(row.system for row in results.rows))
+    for panel, threads in zip(panels[:, 0], counts, strict=True):
+        names = list(dict.fromkeys(row.workload for row in results.rows if row.threads == threads))
+        best = {n: min((r.median for r in results.of(n, threads) if r.seconds), default=math.nan) for n in names}
+        for i, system in enumerate(systems):
+            found = {row.workload: row.median for row in results.rows if (row.system, row.threads) == (system, threads)}
+            places = [j + (i - len(systems) / 2) * 0.8 / len(systems) for j in range(len(names))]
+            panel.bar(places, [found[n] / best[n] for n in names], 0.8 / len(systems), label=system)
+        panel.set_yscale("log")
+        panel.set_xticks(range(len(names)), names)
+        panel.set_ylabel("time / best time")
+        panel.set_title(f"{threads} thread{'s' * (threads > 1)}")
+    panels[0, 0].legend(ncols=4, fontsize="small")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    pyplot.close(figure)

@@ -1,0 +1,106 @@
+"""Machine code by what it was made of: in memory, on disk, or compiled now.
+
+An entry's name is a digest of the kernel's structure, of our own source, of LLVM's version and of the processor. It is
+written to a file of its own and renamed, so that several processes may do so at once; it begins with its own digest,
+so that a damaged one is compiled again. A folder that cannot be written costs time, never a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from undertow.compile.ir import Module
+
+_DIGEST = 32
+_addresses: dict[str, int] = {}
+_libraries: list[object] = []  # machine code is never let go: programs hold bare addresses
+
+Writer = Callable[[Module], object]
+
+
+def folder() -> Path:
+    """Return the folder of compiled kernels: UNDERTOW_CACHE_DIR, or the platform's folder for caches."""
+    given = os.environ.get("UNDERTOW_CACHE_DIR")
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("undertow", appauthor=False)
+
+
+@cache
+def _origin() -> bytes:
+    """What machine code depends on besides the kernel: our source, LLVM, the processor."""
+    import llvmlite
+
+    from undertow.compile.llvm import processor
+
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update(f"{llvmlite.__version__} {processor()}".encode())
+    return digest.digest()
+
+
+def name_of(structure: object) -> str:
+    """Return the name under which a kernel is kept: a digest of its structure's text."""
+    return hashlib.sha256(_origin() + repr(structure).encode()).hexdigest()
+
+
+def find_kernels(wanted: dict[str, tuple[Writer, str]]) -> dict[str, int]:
+    """Return the addresses of kernels; those that are nowhere yet are compiled.
+
+    Args:
+        wanted: by name, what writes the kernel into a module, and the name of the function.
+    """
+    from undertow.compile.llvm import Library, assemble
+
+    missing = {name: entry for name, entry in wanted.items() if name not in _addresses}
+    place = folder() if missing else None
+    for name, (write, function) in missing.items():
+        code = _read(place, name)
+        if code is None:
+            module = Module()
+            write(module)
+            code = assemble(str(module))
+            _keep(place, name, code)
+        library = Library([code])
+        _libraries.append(library)
+        _addresses[name] = library.address(function)
+    return {name: _addresses[name] for name in wanted}
+
+
+def _read(place: Path | None, name: str) -> bytes | None:
+    """Return machine code from disk; None if it is not there or damaged."""
+    if place is None:
+        return None
+    try:
+        data = (place / name[:2] / name).read_bytes()
+    except OSError:
+        return None
+    code = data[_DIGEST:]
+    return code if hashlib.sha256(code).digest() == data[:_DIGEST] else None
+
+
+def _keep(place: Path | None, name: str, code: bytes) -> None:
+    """Write machine code to disk, if that is possible."""
+    if place is None:
+        return
+    with contextlib.suppress(OSError):
+        target = place / name[:2]
+        target.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(code).digest() + code)
+            os.replace(temporary, target / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise

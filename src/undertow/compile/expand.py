@@ -1,0 +1,221 @@
+"""Write a graph in fewer operations and with every size a number: what is left is points, sums, products and moves.
+
+A softmax becomes a maximum, an exponential, a sum and a division, which can share loops with what stands around them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
+from undertow.primitives.record import float_like
+from undertow.trace import Tracer
+from undertow.trace.tracer import Trace
+
+
+class _ShapesOnly(Trace):
+    """A trace that knows shapes alone and keeps no notes."""
+
+    def __init__(self, origin: Node) -> None:
+        super().__init__()
+        self.node = origin
+
+    def add(self, op: P.Primitive, inputs: tuple[Node, ...], params: dict[str, Any]) -> Node:
+        node = Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))
+        node.line, node.backward = self.node.line, self.node.backward
+        return node
+
+
+def _shifted(x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
+    """X less its maximum, and the maximum; an infinite one is left out."""
+    largest = P.max_(x, axis=axis, keepdims=True) if 0 not in x.shape else np.zeros_like(P.sum_(x, axis=axis, keepdims=True))
+    shift = np.where(np.isfinite(largest), largest, 0)
+    return x - shift, shift
+
+
+def _as_float(x: Any) -> Any:
+    dtype = float_like(x.dtype)
+    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
+
+
+def _softmax(x: Any, axis: int) -> Any:
+    shifted, _ = _shifted(_as_float(x), (axis,))
+    e = np.exp(shifted)
+    total = P.sum_(e, axis=(axis,), keepdims=True)
+    return e * (1 / np.where(total == 0, 1, total))
+
+
+def _log_softmax(x: Any, axis: int) -> Any:
+    shifted, _ = _shifted(_as_float(x), (axis,))
+    total = P.sum_(np.exp(shifted), axis=(axis,), keepdims=True)
+    return shifted - np.log(np.where(total == 0, 1, total))
+
+
+def _logsumexp(x: Any, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+    shifted, shift = _shifted(_as_float(x), axis)
+    result = np.log(P.sum_(np.exp(shifted), axis=axis, keepdims=True)) + shift
+    return result if keepdims else P.squeeze(result, axis=axis)
+
+
+def _count(x: Any, axis: tuple[int, ...]) -> int:
+    return math.prod(x.shape[i] for i in axis)
+
+
+def _mean(x: Any, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+    x = _as_float(x)
+    return P.sum_(x, axis=axis, keepdims=keepdims) / float(_count(x, axis))
+
+
+def _moment(x: Any, mask: Any, axis: tuple[int, ...], keepdims: bool, ddof: float) -> Any:
+    x = _as_float(x)
+    if mask is None:
+        n: Any = float(_count(x, axis))
+        keep: Any = lambda v: v  # noqa: E731
+    else:
+        mask = P.broadcast_to(mask, shape=x.shape)
+        n = P.sum_(P.astype(mask, dtype=x.dtype), axis=axis, keepdims=True)
+        keep = lambda v: np.where(mask, v, 0)  # noqa: E731
+    deviation = keep(x - P.sum_(keep(x), axis=axis, keepdims=True) / n)
+    total = P.sum_(deviation * deviation, axis=axis, keepdims=keepdims)
+    n = n if mask is None or keepdims else P.squeeze(n, axis=axis)
+    return total / (n - ddof if mask is None else np.maximum(n - ddof, 0))
+
+
+def _var(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, options: Any = ()) -> Any:
+    return _moment(x, dict(zip(options, extras, strict=True)).get("where"), axis, keepdims, ddof)
+
+
+def _std(x: Any, *extras: Any, **params: Any) -> Any:
+    return np.sqrt(_var(x, *extras, **params))
+
+
+def _with_options(plain: P.Primitive, join: Any, neutral: Callable[[np.dtype[Any]], Any]) -> Callable[..., Any]:
+    """A reduction with ``initial=`` and ``where=`` by the one without."""
+
+    def apply(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
+        given = dict(zip(options, extras, strict=True))
+        if "where" in given:
+            x = np.where(given["where"], x, neutral(x.dtype))
+        result = plain(x, axis=axis, keepdims=keepdims)
+        return join(result, given["initial"]) if "initial" in given else result
+
+    return apply
+
+
+def _mean_where(x: Any, mask: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
+    x = _as_float(x)
+    mask = P.broadcast_to(mask, shape=x.shape)
+    n = P.sum_(P.astype(mask, dtype=x.dtype), axis=axis, keepdims=keepdims)
+    return P.sum_(np.where(mask, x, 0), axis=axis, keepdims=keepdims) / n
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    return -math.inf if dtype.kind == "f" else False if dtype.kind == "b" else int(np.iinfo(dtype).min)
+
+
+def _highest(dtype: np.dtype[Any]) -> Any:
+    return math.inf if dtype.kind == "f" else True if dtype.kind == "b" else int(np.iinfo(dtype).max)
+
+
+def _tensordot(a: Any, b: Any, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Any:
+    keep_a = tuple(i for i in range(a.ndim) if i not in over_a)
+    keep_b = tuple(i for i in range(b.ndim) if i not in over_b)
+    k = math.prod(a.shape[i] for i in over_a)
+    left = P.reshape(P.transpose(a, axes=keep_a + over_a), shape=(math.prod(a.shape[i] for i in keep_a), k))
+    right = P.reshape(P.transpose(b, axes=over_b + keep_b), shape=(k, math.prod(b.shape[i] for i in keep_b)))
+    return P.reshape(P.matmul(left, right), shape=tuple(a.shape[i] for i in keep_a) + tuple(b.shape[i] for i in keep_b))
+
+
+def _one_hot(labels: Any, depth: int, dtype: np.dtype[Any]) -> Any:
+    return P.astype(P.expand_dims(labels, axis=(labels.ndim,)) == np.arange(depth), dtype=dtype)
+
+
+def _band(lower: bool) -> Callable[..., Any]:
+    def apply(x: Any, k: int = 0) -> Any:
+        rows, columns = np.arange(x.shape[-2])[:, None], np.arange(x.shape[-1])
+        return np.where(columns - rows <= k if lower else columns - rows >= k, x, 0)
+
+    return apply
+
+
+def _cumsum_free(x: Any, **_: Any) -> Any:
+    return x
+
+
+def _attach(out: Any, *_: Any, **__: Any) -> Any:
+    return out
+
+
+EXPANSIONS: dict[str, Callable[..., Any]] = {
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "logsumexp": _logsumexp,
+    "mean": _mean,
+    "mean_where": _mean_where,
+    "var": _var,
+    "std": _std,
+    "sum_options": _with_options(P.sum_, np.add, lambda dtype: 0),
+    "max_options": _with_options(P.max_, np.maximum, _lowest),
+    "min_options": _with_options(P.min_, np.minimum, _highest),
+    "nansum": lambda x, **p: P.sum_(np.where(np.isnan(x), 0, x), **p) if not p.get("options") else None,
+    "tensordot": _tensordot,
+    "one_hot": _one_hot,
+    "tril": _band(True),
+    "triu": _band(False),
+    "attach": _attach,
+}
+
+
+def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
+    """Put numbers for symbolic sizes, and simpler operations for those that consist of them.
+
+    Args:
+        graph: any graph.
+        sizes: the number of each symbolic size.
+
+    Returns:
+        A graph of the same inputs and outputs; lines and names are carried over.
+    """
+    moved: dict[Node, Node] = {}
+    inputs = []
+    for node in graph.nodes:
+        params = {key: resolve(value, sizes) for key, value in node.params.items()}
+        spec = Spec(tuple(resolve(node.spec.shape, sizes)), node.spec.dtype, node.spec.weak)
+        op: Any = node.op
+        if op is CONSTANT:
+            new = node
+        elif op is INPUT:
+            new = Node(INPUT, (), {}, spec)
+            inputs.append(new)
+        elif op is P.size:
+            new = Node(CONSTANT, (), {}, spec, int(params["dim"]))
+        elif op is P.positions:
+            new = Node(CONSTANT, (), {}, spec, np.arange(params["dim"], dtype=params["dtype"]))
+        else:
+            new = _write(node, op, tuple(moved[x] for x in node.inputs), params, spec)
+        if new.name is None and new is not node:
+            new.name = node.name or (f"d{node.ct_of}" if node.ct_of else None)
+            new.line = new.line or node.line
+        moved[node] = new
+    return Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
+
+
+def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any], spec: Spec) -> Node:
+    rule = EXPANSIONS.get(op.name)
+    if rule is not None:
+        trace = _ShapesOnly(node)
+        result = rule(*[Tracer(x, trace) for x in inputs], **params)
+        if isinstance(result, Tracer):
+            made = result.node
+            if made.spec.dtype != spec.dtype:
+                made = P.astype(Tracer(made, trace), dtype=spec.dtype).node
+            if made.spec.shape == spec.shape:
+                return made
+    made = Node(op, inputs, params, spec)
+    made.line, made.backward = node.line, node.backward
+    return made

@@ -1,0 +1,359 @@
+"""Group operations that pass over the same elements, so that they share one pass over memory.
+
+A cluster has a space: the long axes of what it computes, those before ``split`` called rows, the others columns.
+In it a value is *full* (one element a place), *row* (one a row: a sum over the columns and what follows from it), or
+*total*: a sum over the rows, which is known only when the cluster is done.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Any
+
+from undertow.compile.access import Access, Reader, is_reduction, long_axes, row_major, squeeze
+from undertow.compile.scalars import SCALARS, operand_kinds
+from undertow.graph import CONSTANT, INPUT, Node
+
+LARGEST = 48  # nodes of a cluster: more need more registers than there are
+
+
+@dataclass(eq=False)
+class Item:
+    """What is done in one go: a cluster, or one operation that is no loop over elements.
+
+    Attributes:
+        number: the item's bit in sets of items.
+        nodes: what it computes, oldest first.
+        before: the items it reads from, as a set of bits; ``ancestors`` also those that these read from.
+    """
+
+    number: int
+    nodes: list[Node] = field(default_factory=list)
+    before: int = 0
+    ancestors: int = 0
+
+    @property
+    def bit(self) -> int:
+        """The item as a set."""
+        return 1 << self.number
+
+
+@dataclass(eq=False)
+class Cluster(Item):
+    """A loop over a space.
+
+    Attributes:
+        space: the long axes.
+        split: the number of row axes; None while nothing asks for one.
+        level: of each node: ``full``, ``row``, ``total``.
+        order: for a reduction along axes in the middle, the order in which its operand's axes are walked.
+    """
+
+    space: tuple[int, ...] = ()
+    split: int | None = None
+    level: dict[Node, str] = field(default_factory=dict)
+    order: tuple[int, ...] | None = None
+
+    def rows(self) -> tuple[int, ...]:
+        """The row axes."""
+        return self.space[: self.split or 0]
+
+
+def is_point(node: Node) -> bool:
+    """Tell whether a node is computed element by element, by code that exists."""
+    op: Any = node.op
+    return op.name in SCALARS and operand_kinds(node) is not None
+
+
+def reduced_axes(node: Node) -> tuple[int, ...]:
+    """Return which of the operand's long axes a reduction runs along."""
+    shape = node.inputs[0].spec.shape
+    numbers = {axis: i for i, axis in enumerate(j for j, size in enumerate(shape) if size != 1)}
+    return tuple(numbers[axis] for axis in node.params["axis"] if axis in numbers)
+
+
+class Fuser:
+    """Groups the nodes of a graph."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.items: list[Item] = []
+        self.home: dict[Node, Item] = {}
+        self.position = {node: i for i, node in enumerate(reader.order)}
+        for node in reader.order:
+            if node.op is INPUT or node.op is CONSTANT:
+                continue
+            if is_point(node):
+                self.place_point(node)
+            elif is_reduction(node):
+                self.place_reduction(node)
+            else:
+                self.start(Item(len(self.items)), node)
+
+    def operands(self, node: Node) -> list[Access]:
+        """Return how a node reads its inputs."""
+        return self.reader.operands(node)
+
+    def sources(self, node: Node) -> int:
+        """Return the items that a node reads from."""
+        found = 0
+        for base in self.reader.bases(node):
+            home = self.home.get(base)
+            found |= home.bit if home is not None else 0
+        return found
+
+    # ---- placing ------------------------------------------------------------------------------
+
+    def start(self, item: Item, node: Node) -> None:
+        """Begin a new item with a node."""
+        self.items.append(item)
+        self.join(item, node)
+
+    def join(self, item: Item, node: Node) -> None:
+        """Add a node to an item."""
+        item.nodes.append(node)
+        self.home[node] = item
+        self.depend(item, self.sources(node) & ~item.bit)
+
+    def depend(self, item: Item, before: int) -> None:
+        """Note that an item reads from others."""
+        item.before |= before
+        more = before
+        for other in self.each(before):
+            more |= other.ancestors
+        if more & ~item.ancestors:
+            item.ancestors |= more
+            for other in self.items:
+                if other.ancestors & item.bit:
+                    other.ancestors |= item.ancestors
+
+    def each(self, bits: int) -> list[Item]:
+        """List the items of a set."""
+        found = []
+        while bits:
+            low = bits & -bits
+            found.append(self.items[low.bit_length() - 1])
+            bits ^= low
+        return found
+
+    def candidates(self, node: Node) -> list[Cluster]:
+        """Return the clusters that a node reads from, the latest first."""
+        return [item for item in reversed(self.each(self.sources(node))) if isinstance(item, Cluster)]
+
+    def fits_order(self, cluster: Cluster, node: Node) -> bool:
+        """Tell whether nothing that the node reads needs the cluster to be done first."""
+        others = self.sources(node) & ~cluster.bit
+        return len(cluster.nodes) < LARGEST and not any(x.ancestors & cluster.bit for x in self.each(others))
+
+    def place_point(self, node: Node) -> None:
+        space = long_axes(node.spec.shape)  # type: ignore[arg-type]
+        for cluster in self.candidates(node):
+            level = self.level_in(cluster, space)
+            if level and self.fits_order(cluster, node) and self.reads_in_place(cluster, node, level):
+                for other in self.candidates(node):
+                    if other is not cluster:
+                        self.merge(cluster, other)
+                self.join(cluster, node)
+                cluster.level[node] = level
+                return
+        cluster = Cluster(len(self.items), space=space)
+        self.start(cluster, node)
+        cluster.level[node] = "full"
+
+    def level_in(self, cluster: Cluster, space: tuple[int, ...]) -> str | None:
+        if cluster.order is not None:
+            return "row" if space == cluster.rows() and cluster.split else None
+        if space == cluster.space:
+            return "full"
+        if cluster.split is not None and 0 < cluster.split and space == cluster.rows():
+            return "row"
+        return None
+
+    def reads_in_place(self, cluster: Cluster, node: Node, level: str) -> bool:
+        """Tell whether all that a node reads of its own cluster lies at its own place."""
+        for access in self.operands(node):
+            base = access.base
+            if self.home.get(base) is not cluster:
+                continue
+            own = cluster.level[base]
+            if own == "total" or (own == "full" and level == "row"):
+                return False
+            strides = squeeze(access, access.shape)
+            space = cluster.space if level == "full" else cluster.rows()
+            if strides != self.strides_at(cluster, own, space) or access.offset:
+                return False
+        return True
+
+    def strides_at(self, cluster: Cluster, own: str, space: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the strides by which a value of the cluster is read at its own place."""
+        if own == "full" or len(space) == len(cluster.rows()):
+            return row_major(space)
+        return (*row_major(cluster.rows()), *[0] * (len(space) - len(cluster.rows())))
+
+    def merge(self, a: Cluster, b: Cluster) -> None:
+        """Make one cluster of two, where nothing lies between them."""
+        if a.space != b.space or a.order or b.order or None not in (a.split, b.split) and a.split != b.split:
+            return
+        if len(a.nodes) + len(b.nodes) > LARGEST:
+            return
+        for first, second in ((a, b), (b, a)):
+            between = self.each(second.before & ~first.bit)
+            if any(x.ancestors & first.bit for x in between):
+                return
+        if any("total" == level for level in (*a.level.values(), *b.level.values())):
+            for first, second in ((a, b), (b, a)):  # a total is known only when its cluster is done
+                for node in second.nodes:
+                    for access in self.operands(node):
+                        if self.home.get(access.base) is first and first.level[access.base] == "total":
+                            return
+        for first, second in ((a, b), (b, a)):
+            for node in second.nodes:
+                for access in self.operands(node):
+                    if self.home.get(access.base) is first and squeeze(access, access.shape) != self.strides_at(
+                        first, first.level[access.base], second.space if second.level[node] != "row" else second.rows()
+                    ):
+                        return
+        a.split = a.split if a.split is not None else b.split
+        a.nodes = sorted([*a.nodes, *b.nodes], key=self.position.__getitem__)
+        a.level.update(b.level)
+        for node in b.nodes:
+            self.home[node] = a
+        b.nodes = []
+        both = a.bit | b.bit
+        a.before = (a.before | b.before) & ~both
+        a.ancestors = (a.ancestors | b.ancestors) & ~both
+        for item in self.items:
+            if item.before & b.bit:
+                item.before = item.before & ~b.bit | a.bit
+            if item.ancestors & both and item is not a:
+                item.ancestors |= a.ancestors | a.bit
+
+    def place_reduction(self, node: Node) -> None:
+        axes = reduced_axes(node)
+        access = self.operands(node)[0]
+        space = long_axes(access.shape)
+        n = len(space)
+        leading, trailing = axes == tuple(range(len(axes))), axes == tuple(range(n - len(axes), n))
+        for cluster in self.candidates(node):
+            if not self.fits_order(cluster, node):
+                continue
+            level = self.level_in(cluster, space)
+            if level is None or not self.reads_in_place(cluster, node, level):
+                continue
+            if len(axes) == n and n:
+                self.join(cluster, node)
+                cluster.level[node] = "total"
+                return
+            if level != "full" or not axes:
+                continue
+            split = n - len(axes) if trailing else len(axes) if leading else None
+            if split is None or cluster.split not in (None, split):
+                continue
+            cluster.split = split
+            self.join(cluster, node)
+            cluster.level[node] = "row" if trailing else "total"
+            return
+        self.start_reduction(node, access, axes, space)
+
+    def start_reduction(self, node: Node, access: Access, axes: tuple[int, ...], space: tuple[int, ...]) -> None:
+        n = len(space)
+        kept = tuple(i for i in range(n) if i not in axes)
+        strides = squeeze(access, access.shape)
+        inner = bool(axes) and (n - 1 in axes or not kept or abs(strides[axes[-1]]) == 1)
+        order = kept + axes if inner or not axes else axes + kept
+        cluster = Cluster(len(self.items), space=tuple(space[i] for i in order))
+        if order != tuple(range(n)):
+            cluster.order = order
+        self.start(cluster, node)
+        if not axes:
+            cluster.level[node] = "full"
+        elif not kept:
+            cluster.level[node] = "total"
+        else:
+            cluster.split = len(kept) if inner else len(axes)
+            cluster.level[node] = "row" if inner else "total"
+
+    # ---- afterwards ---------------------------------------------------------------------------
+
+    def sink(self, outputs: frozenset[Node]) -> None:
+        """Compute a value where it is used, if all that it is computed from is in memory anyway."""
+        users: dict[Node, list[Node]] = {}
+        for item in self.items:
+            for node in item.nodes:
+                for base in self.reader.bases(node):
+                    users.setdefault(base, []).append(node)
+
+        def in_memory(base: Node, home: Item) -> bool:
+            if base.op is INPUT or base.op is CONSTANT:
+                return True
+            owner = self.home[base]
+            return (
+                base in outputs
+                or not isinstance(owner, Cluster)
+                or any(self.home[u] is not owner for u in users[base] if u not in moving)
+                and owner.level[base] != "total"
+            )
+
+        for node in reversed(self.reader.order):
+            home = self.home.get(node)
+            if node in outputs or not isinstance(home, Cluster) or home.level[node] != "full" or not is_point(node):
+                continue
+            using = users.get(node, [])
+            targets = {self.home[u] for u in using}
+            if len(targets) != 1 or home in targets:
+                continue
+            target = targets.pop()
+            if not isinstance(target, Cluster) or target.order or target.space != home.space:
+                continue
+            moving = {node}
+            if len(target.nodes) >= LARGEST or any(target.level[u] == "row" for u in using if is_point(u)):
+                continue
+            if not all(in_memory(x, home) for x in self.reader.bases(node)):
+                continue
+            if any(not self._at_place(u, node, target) for u in using):
+                continue
+            home.nodes.remove(node)
+            target.nodes.insert(0, node)
+            target.level[node] = home.level.pop(node)
+            self.home[node] = target
+            self.depend(target, self.sources(node) & ~target.bit)
+
+    def _at_place(self, user: Node, node: Node, target: Cluster) -> bool:
+        return all(
+            squeeze(a, a.shape) == row_major(target.space) and not a.offset
+            for a in self.operands(user)
+            if a.base is node
+        )
+
+    def schedule(self) -> list[Item]:
+        """Put the items in an order in which they can be done, close to that of the graph."""
+        items = [item for item in self.items if item.nodes]
+        position = self.position
+        needs: dict[int, int] = {}
+        for item in items:
+            before = 0
+            for node in item.nodes:
+                before |= self.sources(node)
+            needs[item.number] = before & ~item.bit
+        after: dict[int, list[Item]] = {}
+        waiting: dict[int, int] = {}
+        ready: list[tuple[int, int]] = []
+        for item in items:
+            sources = self.each(needs[item.number])
+            waiting[item.number] = len(sources)
+            for source in sources:
+                after.setdefault(source.number, []).append(item)
+            if not sources:
+                heapq.heappush(ready, (max(position[x] for x in item.nodes), item.number))
+        result: list[Item] = []
+        while ready:
+            item = self.items[heapq.heappop(ready)[1]]
+            result.append(item)
+            for later in after.get(item.number, []):
+                waiting[later.number] -= 1
+                if not waiting[later.number]:
+                    heapq.heappush(ready, (max(position[x] for x in later.nodes), later.number))
+        assert len(result) == len(items), "clusters wait for each other"
+        return result
+

@@ -1,0 +1,433 @@
+"""LLVM's language, written from Python: values with operators, loops, memory. It knows no primitive and no graph.
+
+Every value has a kind (``f32``, ``f64``, ``i1``, ``i8``, ``i32``, ``i64``, ``ptr``) and a number of lanes: 0 for one
+number, 8 for a vector of 8. Arithmetic is IEEE's, operation by operation, so that NaN, Inf and the last bit come
+out as NumPy's; a multiplication and an addition are one rounding only where ``fma`` is called.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+FLOATS = ("f32", "f64")
+_TYPES = {
+    "f32": "float", "f64": "double", "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "ptr": "ptr",
+}  # fmt: skip
+_BITS = {"f32": 32, "f64": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "ptr": 64}
+
+
+def type_of(kind: str, lanes: int) -> str:
+    """Write a type: ``float``, ``<16 x float>``."""
+    return f"<{lanes} x {_TYPES[kind]}>" if lanes else _TYPES[kind]
+
+
+def literal(value: float | int | bool, kind: str) -> str:
+    """Write a number as LLVM does; a float by its bits, so that nothing is rounded twice."""
+    if kind in FLOATS:
+        if kind == "f32":
+            try:
+                value = struct.unpack("f", struct.pack("f", value))[0]
+            except OverflowError:
+                value = float("inf") if value > 0 else float("-inf")
+        return f"0x{struct.unpack('Q', struct.pack('d', value))[0]:016X}"
+    if kind == "i1":
+        return "true" if value else "false"
+    return str(int(value))
+
+
+class Value:
+    """One value of a program being written. Operators write instructions; comparisons give ``i1``."""
+
+    __slots__ = ("emitter", "kind", "lanes", "number", "text")
+
+    def __init__(self, emitter: Emitter, text: str, kind: str, lanes: int, number: float | None = None) -> None:
+        self.emitter, self.text, self.kind, self.lanes = emitter, text, kind, lanes
+        self.number = number  # of a constant
+
+    @property
+    def type(self) -> str:
+        """Its LLVM type."""
+        return type_of(self.kind, self.lanes)
+
+    def _binary(self, other: Value | float, float_op: str, int_op: str, swap: bool = False) -> Value:
+        a, b = self.emitter.match(self, other)
+        if swap:
+            a, b = b, a
+        op = float_op if a.kind in FLOATS else int_op
+        return self.emitter.instruction(f"{op} {a.type} {a.text}, {b.text}", a.kind, a.lanes)
+
+    def __add__(self, other: Value | float) -> Value:
+        return self._binary(other, "fadd", "add")
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Value | float) -> Value:
+        return self._binary(other, "fsub", "sub")
+
+    def __rsub__(self, other: Value | float) -> Value:
+        return self._binary(other, "fsub", "sub", swap=True)
+
+    def __mul__(self, other: Value | float) -> Value:
+        return self._binary(other, "fmul", "mul")
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Value | float) -> Value:
+        return self._binary(other, "fdiv", "sdiv")
+
+    def __rtruediv__(self, other: Value | float) -> Value:
+        return self._binary(other, "fdiv", "sdiv", swap=True)
+
+    def __and__(self, other: Value | float) -> Value:
+        return self._binary(other, "", "and")
+
+    def __or__(self, other: Value | float) -> Value:
+        return self._binary(other, "", "or")
+
+    def __xor__(self, other: Value | float) -> Value:
+        return self._binary(other, "", "xor")
+
+    def __lshift__(self, other: Value | float) -> Value:
+        return self._binary(other, "", "shl")
+
+    def __rshift__(self, other: Value | float) -> Value:
+        return self._binary(other, "", "ashr")
+
+    def __neg__(self) -> Value:
+        if self.kind in FLOATS:
+            return self.emitter.instruction(f"fneg {self.type} {self.text}", self.kind, self.lanes)
+        return self.emitter.const(0, self.kind, self.lanes) - self
+
+    def __invert__(self) -> Value:
+        return self ^ (1 if self.kind == "i1" else -1)
+
+    def _compare(self, other: Value | float, float_op: str, int_op: str) -> Value:
+        a, b = self.emitter.match(self, other)
+        op = f"fcmp {float_op}" if a.kind in FLOATS else f"icmp {int_op}"
+        return self.emitter.instruction(f"{op} {a.type} {a.text}, {b.text}", "i1", a.lanes)
+
+    def __lt__(self, other: Value | float) -> Value:
+        return self._compare(other, "olt", "slt")
+
+    def __le__(self, other: Value | float) -> Value:
+        return self._compare(other, "ole", "sle")
+
+    def __gt__(self, other: Value | float) -> Value:
+        return self._compare(other, "ogt", "sgt")
+
+    def __ge__(self, other: Value | float) -> Value:
+        return self._compare(other, "oge", "sge")
+
+    def __eq__(self, other: Value | float) -> Value:  # type: ignore[override]
+        return self._compare(other, "oeq", "eq")
+
+    def __ne__(self, other: Value | float) -> Value:  # type: ignore[override]
+        return self._compare(other, "une", "ne")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Variable:
+    """A place for a value that changes in a loop; LLVM keeps it in a register."""
+
+    def __init__(self, emitter: Emitter, first: Value) -> None:
+        self.emitter, self.kind, self.lanes = emitter, first.kind, first.lanes
+        self.place = emitter.reserve(first.type)
+        self.set(first)
+
+    def get(self) -> Value:
+        """Read it."""
+        return self.emitter.instruction(f"load {type_of(self.kind, self.lanes)}, ptr {self.place}", self.kind, self.lanes)
+
+    def set(self, value: Value) -> None:
+        """Write it."""
+        self.emitter.line(f"store {value.type} {value.text}, ptr {self.place}")
+
+
+class Module:
+    """Functions that are compiled together."""
+
+    def __init__(self) -> None:
+        self.functions: list[str] = []
+        self.declarations: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        return "\n".join([*sorted(self.declarations.values()), "", *self.functions])
+
+
+class Emitter:
+    """Writes one function. Its arguments are in ``args``.
+
+    Args:
+        module: where the function belongs.
+        name: its name.
+        params: name and kind of every argument.
+        result: the kind of what it returns, or None.
+        private: other functions of the module alone may call it.
+    """
+
+    def __init__(
+        self, module: Module, name: str, params: list[tuple[str, str]], result: str | None = None, private: bool = False
+    ) -> None:
+        self.module, self.name = module, name
+        self.result, self.private = result, private
+        self.args = {arg: Value(self, f"%{arg}", kind, 0) for arg, kind in params}
+        self.params = params
+        self.places: list[str] = []
+        self.lines: list[str] = []
+        self.count = 0
+
+    # ---- writing ------------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        """Write an instruction without a result."""
+        self.lines.append(f"  {text}")
+
+    def fresh(self, stem: str = "v") -> str:
+        """Make a name that is not used yet."""
+        self.count += 1
+        return f"{stem}{self.count}"
+
+    def instruction(self, text: str, kind: str, lanes: int) -> Value:
+        """Write an instruction and return its result."""
+        name = f"%{self.fresh()}"
+        self.lines.append(f"  {name} = {text}")
+        return Value(self, name, kind, lanes)
+
+    def reserve(self, type_: str) -> str:
+        """Make room for one value on the stack, at the function's beginning."""
+        name = f"%{self.fresh('p')}"
+        self.places.append(f"  {name} = alloca {type_}, align 64")
+        return name
+
+    def label(self, name: str) -> None:
+        """Begin a basic block."""
+        self.lines.append(f"{name}:")
+
+    def finish(self, result: Value | None = None) -> None:
+        """End the function and put it into its module."""
+        self.line("ret void" if result is None else f"ret {result.type} {result.text}")
+        kind = _TYPES[self.result] if self.result else "void"
+        params = ", ".join(f"{_TYPES[kind]} %{arg}" for arg, kind in self.params)
+        head = f"define {'internal ' if self.private else ''}{kind} @{self.name}({params}) nounwind {{"
+        self.module.functions.append("\n".join([head, "entry:", *self.places, *self.lines, "}"]))
+
+    # ---- numbers ------------------------------------------------------------------------------
+
+    def const(self, value: float | int | bool, kind: str, lanes: int = 0) -> Value:
+        """A number, in every lane."""
+        text = literal(value, kind)
+        if lanes:
+            text = f"<{', '.join([f'{_TYPES[kind]} {text}'] * lanes)}>"
+        return Value(self, text, kind, lanes, value)
+
+    def match(self, a: Value | float, b: Value | float) -> tuple[Value, Value]:
+        """Bring two operands to one kind and number of lanes; a Python number takes on the other's."""
+        if not isinstance(a, Value):
+            assert isinstance(b, Value)
+            a = self.const(a, b.kind, b.lanes)
+        if not isinstance(b, Value):
+            b = self.const(b, a.kind, a.lanes)
+        if a.lanes != b.lanes:
+            a, b = (self.splat(x, max(a.lanes, b.lanes)) for x in (a, b))
+        assert a.kind == b.kind, f"{a.kind} meets {b.kind}"
+        return a, b
+
+    def splat(self, x: Value, lanes: int) -> Value:
+        """Repeat one number in every lane."""
+        if x.lanes or not lanes:
+            return x
+        vector = type_of(x.kind, lanes)
+        first = self.instruction(f"insertelement {vector} poison, {x.type} {x.text}, i64 0", x.kind, lanes)
+        zeros = f"<{lanes} x i32> zeroinitializer"
+        return self.instruction(f"shufflevector {vector} {first.text}, {vector} poison, {zeros}", x.kind, lanes)
+
+    def shuffle(self, a: Value, b: Value, order: list[int]) -> Value:
+        """Pick lanes of two vectors; those of the second are counted on from the first's."""
+        mask = f"<{len(order)} x i32> <{', '.join(f'i32 {i}' for i in order)}>"
+        return self.instruction(f"shufflevector {a.type} {a.text}, {b.type} {b.text}, {mask}", a.kind, len(order))
+
+    def lane(self, x: Value, i: int) -> Value:
+        """Take one lane out of a vector."""
+        return self.instruction(f"extractelement {x.type} {x.text}, i64 {i}", x.kind, 0)
+
+    def select(self, condition: Value, a: Value | float, b: Value | float) -> Value:
+        """A where the condition holds, else b."""
+        a, b = self.match(a, b)
+        lanes = max(condition.lanes, a.lanes)
+        condition, a, b = (self.splat(x, lanes) for x in (condition, a, b))
+        text = f"select {condition.type} {condition.text}, {a.type} {a.text}, {b.type} {b.text}"
+        return self.instruction(text, a.kind, lanes)
+
+    def intrinsic(self, name: str, *args: Value, kind: str | None = None) -> Value:
+        """Call one of LLVM's functions that exist for every type: ``fma``, ``sqrt``, ``fabs``, ``floor``, …"""
+        first = args[0]
+        lanes = first.lanes
+        suffix = f"v{lanes}{first.kind}" if lanes else first.kind
+        function = f"@llvm.{name}.{suffix}"
+        result = type_of(kind or first.kind, lanes)
+        declared = f"declare {result} {function}({', '.join(a.type for a in args)})"
+        self.module.declarations[function] = declared
+        text = f"call {result} {function}({', '.join(f'{a.type} {a.text}' for a in args)})"
+        return self.instruction(text, kind or first.kind, lanes)
+
+    def fma(self, a: Value, b: Value | float, c: Value | float) -> Value:
+        """``a * b + c``, rounded once."""
+        a, b = self.match(a, b)
+        a, c = self.match(a, c)
+        a, b = self.match(a, b)
+        return self.intrinsic("fma", a, b, c)
+
+    def sqrt(self, x: Value) -> Value:
+        """The square root, rounded right."""
+        return self.intrinsic("sqrt", x)
+
+    def fabs(self, x: Value) -> Value:
+        """The absolute value of a float."""
+        return self.intrinsic("fabs", x)
+
+    def rint(self, x: Value) -> Value:
+        """The nearest whole number, the even one of two."""
+        return self.intrinsic("roundeven", x)
+
+    def floor(self, x: Value) -> Value:
+        """The whole number below."""
+        return self.intrinsic("floor", x)
+
+    def ceil(self, x: Value) -> Value:
+        """The whole number above."""
+        return self.intrinsic("ceil", x)
+
+    def trunc(self, x: Value) -> Value:
+        """The whole number towards zero."""
+        return self.intrinsic("trunc", x)
+
+    def copysign(self, x: Value, sign: Value | float) -> Value:
+        """The size of one number with the sign of another."""
+        return self.intrinsic("copysign", *self.match(x, sign))
+
+    def is_nan(self, x: Value) -> Value:
+        """Is it not a number?"""
+        return self.instruction(f"fcmp uno {x.type} {x.text}, {x.text}", "i1", x.lanes)
+
+    def bitcast(self, x: Value, kind: str) -> Value:
+        """The same bits read as another kind."""
+        return self.instruction(f"bitcast {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
+
+    def shift_right(self, x: Value, count: Value | int) -> Value:
+        """Shift bits, filling with zeros."""
+        x, by = self.match(x, count)
+        return self.instruction(f"lshr {x.type} {x.text}, {by.text}", x.kind, x.lanes)
+
+    def convert(self, x: Value, kind: str) -> Value:
+        """The same number as another kind: floats are cut to whole numbers, truth values are 0 and 1."""
+        if x.kind == kind:
+            return x
+        if kind == "i1":
+            return x != 0
+        if x.kind in FLOATS and kind in FLOATS:
+            op = "fpext" if _BITS[kind] > _BITS[x.kind] else "fptrunc"
+        elif x.kind in FLOATS:
+            op = "fptosi"
+        elif kind in FLOATS:
+            op = "uitofp" if x.kind == "i1" else "sitofp"
+        elif _BITS[kind] < _BITS[x.kind]:
+            op = "trunc"
+        else:
+            op = "zext" if x.kind == "i1" else "sext"
+        return self.instruction(f"{op} {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
+
+    # ---- memory -------------------------------------------------------------------------------
+
+    def address(self, pointer: Value, index: Value | int, kind: str) -> Value:
+        """The place of an element, ``index`` elements of this kind behind a pointer."""
+        if isinstance(index, int):
+            index = self.const(index, "i64")
+        return self.instruction(f"getelementptr {_TYPES[kind]}, ptr {pointer.text}, i64 {index.text}", "ptr", 0)
+
+    def load(self, pointer: Value, kind: str, lanes: int = 0, mask: Value | None = None) -> Value:
+        """Read neighbouring elements; lanes outside of the mask are 0 and their memory is not touched."""
+        type_, align = type_of(kind, lanes), max(_BITS[kind] // 8, 1)
+        if mask is None:
+            return self.instruction(f"load {type_}, ptr {pointer.text}, align {align}", kind, lanes)
+        function = f"@llvm.masked.load.v{lanes}{kind}.p0"
+        self.module.declarations[function] = f"declare {type_} {function}(ptr, {mask.type}, {type_})"
+        text = f"call {type_} {function}(ptr align {align} {pointer.text}, {mask.type} {mask.text}, {type_} zeroinitializer)"
+        return self.instruction(text, kind, lanes)
+
+    def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
+        """Write neighbouring elements, those in the mask alone."""
+        align = max(_BITS[value.kind] // 8, 1)
+        if mask is None:
+            self.line(f"store {value.type} {value.text}, ptr {pointer.text}, align {align}")
+            return
+        function = f"@llvm.masked.store.v{value.lanes}{value.kind}.p0"
+        self.module.declarations[function] = f"declare void {function}({value.type}, ptr, {mask.type})"
+        self.line(
+            f"call void {function}({value.type} {value.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text})"
+        )
+
+    def gather(self, pointer: Value, places: Value, kind: str, mask: Value) -> Value:
+        """Read elements that lie apart, at ``places`` (a vector of i64); lanes outside of the mask are 0."""
+        lanes = places.lanes
+        pointers = f"<{lanes} x ptr>"
+        text = f"getelementptr {_TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
+        where = self.instruction(text, "ptr", lanes)
+        type_ = type_of(kind, lanes)
+        function = f"@llvm.masked.gather.v{lanes}{kind}.v{lanes}p0"
+        self.module.declarations[function] = f"declare {type_} {function}({pointers}, {mask.type}, {type_})"
+        align = max(_BITS[kind] // 8, 1)
+        given = f"{pointers} align {align} {where.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
+        return self.instruction(f"call {type_} {function}({given})", kind, lanes)
+
+    def counting(self, lanes: int) -> Value:
+        """The vector 0, 1, 2, … of i64."""
+        return Value(self, f"<{', '.join(f'i64 {i}' for i in range(lanes))}>", "i64", lanes)
+
+    def first_lanes(self, count: Value, lanes: int) -> Value:
+        """A mask of the first ``count`` lanes (i64)."""
+        return self.splat(count, lanes) > self.counting(lanes)
+
+    # ---- control ------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(self, start: Value | int, stop: Value | int, step: Value | int = 1) -> Iterator[Value]:
+        """Repeat what is written inside for ``start``, ``start + step``, … below ``stop`` (i64)."""
+        start, stop, step = (self.const(x, "i64") if isinstance(x, int) else x for x in (start, stop, step))
+        counter = Variable(self, start)
+        head, body, end = (self.fresh(stem) for stem in ("head", "body", "end"))
+        self.line(f"br label %{head}")
+        self.label(head)
+        i = counter.get()
+        self.line(f"br i1 {(i < stop).text}, label %{body}, label %{end}")
+        self.label(body)
+        yield i
+        counter.set(i + step)
+        self.line(f"br label %{head}")
+        self.label(end)
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """Do what is written inside only where a condition holds."""
+        body, end = self.fresh("then"), self.fresh("end")
+        self.line(f"br i1 {condition.text}, label %{body}, label %{end}")
+        self.label(body)
+        yield
+        self.line(f"br label %{end}")
+        self.label(end)
+
+    def variable(self, first: Value) -> Variable:
+        """A place for a value that changes."""
+        return Variable(self, first)
+
+    def call(self, function: str, *args: Value, result: str | None = None) -> Any:
+        """Call another function of the module."""
+        given = ", ".join(f"{a.type} {a.text}" for a in args)
+        kind = _TYPES[result] if result else "void"
+        if result is None:
+            self.line(f"call void @{function}({given})")
+            return None
+        return self.instruction(f"call {kind} @{function}({given})", result, 0)

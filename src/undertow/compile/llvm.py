@@ -1,0 +1,73 @@
+"""Compile the text of a module with LLVM for the processor at hand, and give the addresses of its functions."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+
+@cache
+def machine() -> Any:
+    """Return LLVM's description of this processor."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()  # the driver pauses in a loop, which takes one line of assembler
+    features = llvm.get_host_cpu_features().flatten()
+    if "+avx512f" in features:
+        features += ",-prefer-256-bit"
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
+    )
+
+
+@cache
+def processor() -> str:
+    """Return the processor's name and features, as LLVM calls them."""
+    import llvmlite.binding as llvm
+
+    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+@cache
+def lanes_of(kind: str) -> int:
+    """Return how many floats of a kind (``f32``, ``f64``) a vector register holds."""
+    features = processor()
+    bits = 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
+    return bits // (32 if kind == "f32" else 64)
+
+
+def assemble(text: str) -> bytes:
+    """Optimize a module and return its object file.
+
+    Args:
+        text: LLVM's assembly language.
+    """
+    import llvmlite.binding as llvm
+
+    target = machine()
+    module = llvm.parse_assembly(text)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = False  # loops are written for vectors
+    options.slp_vectorization = False
+    options.loop_unrolling = True
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    return bytes(target.emit_object(module))
+
+
+class Library:
+    """Machine code in memory. Keep it as long as its functions may be called."""
+
+    def __init__(self, objects: list[bytes]) -> None:
+        import llvmlite.binding as llvm
+
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+        for code in objects:
+            self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self.engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Return where a function is."""
+        return int(self.engine.get_function_address(name))

@@ -1,0 +1,137 @@
+"""Mathematical functions of compiled kernels, emitted for any number of lanes.
+
+The results are within two units in the last place of the true ones, zeros, infinities and NaN are NumPy's. The
+code is straight, with selections instead of branches; only arguments that need an exact remainder of huge numbers
+(``sin`` of 1e12, ``fmod`` of far apart numbers) are computed lane by lane behind a branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from undertow.compile.ir import Emitter, Value
+from undertow.compile.maths_core import (
+    EXP,
+    FORMATS,
+    INF,
+    bounded_exp_times,
+    exp_normal,
+    exp_times,
+    horner,
+    log_ends,
+    log_sum,
+    maximum,
+    minimum,
+    power_of_two,
+    reduce_exp,
+    split,
+)
+from undertow.compile.maths_more import erf, erfc, exp2, log2, log10, power
+
+# (tanh(a) - a) / a³ in a², a < 0.55
+TANH = {
+    "f32": (-0.3333333, 0.13333113, -0.053909376, 0.021309063, -0.006609614),
+    "f64": (
+        -0.3333333333333333, 0.1333333333333331, -0.05396825396822027, 0.021869488534068168, -0.008863235462984688,
+        0.0035921267673025663, -0.0014558190700396025, 0.0005899051200674843, -0.00023847198564355907,
+        9.454941758935152e-05, -3.3718010044053525e-05, 7.872519584876026e-06,
+    ),
+}  # fmt: skip
+
+
+def exp(e: Emitter, x: Value) -> Value:
+    """e to the power of x."""
+    return exp_times(e, x)
+
+
+def expm1(e: Emitter, x: Value) -> Value:
+    """``exp(x) - 1``, accurate near 0."""
+    form = FORMATS[x.kind]
+    nothing = -20.0 if x.kind == "f32" else -40.0  # exp of it does not change -1
+    n, r, low = reduce_exp(e, minimum(e, maximum(e, x, nothing), form.exp_range[1]))
+    q = r + e.fma(r * r, horner(e, r, EXP[x.kind]), low)
+    half = power_of_two(e, n - 1)  # half of 2**n, which itself may overflow where the result does not
+    y = e.fma(half, q, half - 0.5) * 2.0
+    return e.select(e.fabs(x) < 2.0 ** -(form.mantissa + 2), x, y)
+
+
+def log(e: Emitter, x: Value) -> Value:
+    """The natural logarithm."""
+    k, m = split(e, x)
+    return log_ends(e, x, log_sum(e, k, m - 1.0))
+
+
+def log1p(e: Emitter, x: Value) -> Value:
+    """``log(1 + x)``, accurate near 0."""
+    return log1p_sum(e, x)
+
+
+def log1p_sum(e: Emitter, x: Value, low: Value | None = None) -> Value:
+    """``log(1 + x + low)`` for a small addend that rounding took from x."""
+    form = FORMATS[x.kind]
+    u = x + 1.0
+    k, m = split(e, u)
+    # f = x / 2**k + (1 / 2**k - 1), and what its rounding loses; of a big x, 1 is lost altogether
+    shrink = e.bitcast(e.bitcast(m, form.bits) - e.bitcast(u, form.bits) + e.bitcast(e.const(1.0, x.kind, x.lanes), form.bits), x.kind)
+    offset = shrink - 1.0
+    big = x > 2.0 ** (form.mantissa + 3)
+    f = e.select(big, m - 1.0, e.fma(x, shrink, offset))
+    lost = e.fma(x, shrink, offset - f)
+    if low is not None:
+        lost = e.fma(low, shrink, lost)
+    y = log_sum(e, k, f, e.select(big, 0.0, lost - lost * f))
+    y = log_ends(e, u, y)
+    return e.select(e.fabs(x) < 2.0 ** -(form.mantissa + 2), x, y)
+
+
+def log1p_unit(e: Emitter, z: Value) -> Value:
+    """``log(1 + z)`` for z between 0 and 1."""
+    upper = z > 0.41421356
+    f = e.select(upper, (z - 1.0) * 0.5, z)
+    return log_sum(e, e.select(upper, e.const(1.0, z.kind, z.lanes), 0.0), f)
+
+
+def tanh(e: Emitter, x: Value) -> Value:
+    """The hyperbolic tangent."""
+    a = e.fabs(x)
+    square = a * a
+    near = e.fma(square * a, horner(e, square, TANH[x.kind]), a)
+    grown = exp_normal(e, minimum(e, a + a, 20.0 if x.kind == "f32" else 40.0))  # tanh of the half is 1
+    far = 1.0 - 2.0 / (grown + 1.0)
+    return e.copysign(e.select(a < 0.55, near, far), x)
+
+
+def exp_below(e: Emitter, x: Value) -> Value:
+    """``exp(-|x|)``."""
+    return bounded_exp_times(e, maximum(e, -e.fabs(x), FORMATS[x.kind].exp_range[0]))
+
+
+def sigmoid(e: Emitter, x: Value) -> Value:
+    """``1 / (1 + exp(-x))``."""
+    z = exp_below(e, x)
+    total = z + 1.0
+    lost = z - (total - 1.0)
+    y = e.select(x < 0.0, z, 1.0) / total
+    return e.fma(y * lost, e.fma(z, 0.5, -1.0), y)  # roughly -y * lost / total
+
+
+def softplus(e: Emitter, x: Value) -> Value:
+    """``log(1 + exp(x))``."""
+    return maximum(e, x, 0.0) + log1p_unit(e, exp_below(e, x))
+
+
+FUNCTIONS: dict[str, Callable[..., Value]] = {
+    "exp": exp,
+    "exp2": exp2,
+    "expm1": expm1,
+    "log": log,
+    "log2": log2,
+    "log10": log10,
+    "log1p": log1p,
+    "power": power,
+    "erf": erf,
+    "erfc": erfc,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+}

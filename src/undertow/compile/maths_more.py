@@ -1,0 +1,220 @@
+"""Error functions, powers and remainders of compiled kernels. ``maths`` lists them all."""
+
+from __future__ import annotations
+
+from undertow.compile.ir import Emitter, Value
+from undertow.compile.maths_core import (
+    EXP,
+    FORMATS,
+    INF,
+    NAN,
+    exp_normal,
+    horner,
+    log_ends,
+    log_sum,
+    log_tail,
+    maximum,
+    minimum,
+    reduce_exp,
+    rescue,
+    scale,
+    split,
+    whole,
+    widened,
+)
+
+# erf(x) / x - 1 in x², x < 0.9277
+ERF = {
+    "f32": (0.12837917, -0.37612635, 0.112836935, -0.026859276, 0.0052006785, -0.000813821, 8.349441e-05),
+    "f64": (
+        0.1283791670955126, -0.3761263890318371, 0.11283791670952732, -0.026866170644611227, 0.005223977619597729,
+        -0.0008548326635399813, 0.00012055316619329931, -1.4925194994444936e-05, 1.6453625250707517e-06,
+        -1.6260554161849676e-07, 1.3967030202110836e-08, -8.301543173016476e-10,
+    ),
+}  # fmt: skip
+# log(erfc(t)) / t + 1, 0.927 < t < 4
+LOG_ERFC = (-0.12866904, -0.63501185, -0.10655246, 0.024097295, -0.00382545, 0.00037243392, -1.6521788e-05)
+# (1 + 2a) exp(a²) erfc(a) in (a - c) / (a + c), a from 0.45 to where erfc is 0; c and that bound come first
+ERFCX = {
+    "f32": (1.5, 10.6, (
+        1.2863417, -0.033962507, -0.23773785, 0.1141055, 0.021025395, -0.018028824, -0.007444406, 0.0018535528,
+        0.0025765917, 0.00033899248, -0.00068957586,
+    )),
+    "f64": (3.0, 28.0, (
+        1.2530080582697296, -0.13562110612458117, -0.04756229435345069, 0.12964515870275992, -0.11927366341531172,
+        0.0683080273440331, -0.023770514918556238, 0.0025293918146319454, 0.001888690357008306,
+        -0.0007798322535249472, -0.00010515976842654433, 0.0001250992136022878, 4.9492347360956755e-06,
+        -2.0099922580094685e-05, -7.303431788850293e-07, 3.4704763768340144e-06, 3.5349863091448884e-07,
+        -6.128754926539542e-07, -1.3567738403155552e-07, 9.725436494084162e-08, 3.5489820960622545e-08,
+        -1.0096333797401699e-08, -4.819971581991126e-09,
+    )),
+}  # fmt: skip
+# (artanh(s) / s - 1 - s²/3) / s⁴ in s², s² < 0.02945
+ARTANH = (
+    0.2, 0.14285714285714282, 0.11111111111114222, 0.09090909089826257, 0.07692307880906304, 0.06666648241986646,
+    0.05883407651703041, 0.05228139187889103, 0.05381433711821606,
+)  # fmt: skip
+THIRD = (0.3333333333333333, 1.850371707708594e-17)
+# Conversions between logarithms, each the sum of two floats: of base e to 2, e to 10, 2 to 10
+LOG2E = {"f32": (1.4426950216293335, 1.925963033500011e-08), "f64": (1.4426950408889634, 2.0355273740931033e-17)}
+LOG10E = {"f32": (0.4342944920063019, -1.0103049952192578e-08), "f64": (0.4342944819032518, 1.098319650216765e-17)}
+LOG10_2 = {"f32": (0.3010300099849701, -1.432098883924482e-08), "f64": (0.3010299956639812, -2.8037281277851704e-18)}
+ONE = (1.0, 0.0)
+
+
+def product(e: Emitter, x: Value, low: Value, factor: tuple[float, float]) -> tuple[Value, Value]:
+    """Multiply the sum of two floats by another such sum, into a third."""
+    high = x * factor[0]
+    return high, e.fma(x, factor[0], -high) + e.fma(x, factor[1], low * factor[0])
+
+
+# ---- error functions --------------------------------------------------------------------------
+
+
+def erfc_far(e: Emitter, a: Value) -> Value:
+    """``erfc(a)`` for a above 0.7: ``exp(-a²)`` times a smooth function, both with what their rounding loses."""
+    centre, bound, coefficients = ERFCX[a.kind]
+    a = minimum(e, a, bound)
+    inverse = 1.0 / (a + centre)
+    q = (a - centre) * inverse
+    q = e.fma(inverse, e.fma(-q, a, e.fma(q + 1.0, -centre, a)), q)
+    slope = horner(e, q, coefficients[1:])
+    smooth = e.fma(q, slope, coefficients[0])
+    smooth_low = e.fma(q, slope, coefficients[0] - smooth)
+    inverse = 1.0 / (a + a + 1.0)
+    factor = smooth * inverse
+    rest = ((e.fma(factor, a * -2.0, smooth) - factor) + smooth_low) * inverse
+    square = a * a
+    n, r, low = reduce_exp(e, -square)
+    low = low - e.fma(a, a, -square)
+    curve = r * r * horner(e, r, EXP[a.kind])
+    curve = curve + e.fma(low, r + curve, low)
+    growth = r + curve
+    rest = e.fma(factor, (r - growth) + curve, rest)
+    return scale(e, factor + e.fma(factor, growth, rest), n)
+
+
+def erf(e: Emitter, x: Value) -> Value:
+    """The error function."""
+    a = e.fabs(x)
+    if x.kind == "f32":
+        t = minimum(e, a, 4.0)
+        far = exp_normal(e, e.fma(horner(e, t, LOG_ERFC), t, -t))
+    else:
+        far = erfc_far(e, a)
+    near = e.fma(a, horner(e, a * a, ERF[x.kind]), a)
+    return e.copysign(e.select(a < 0.9277, near, 1.0 - far), x)
+
+
+def erfc(e: Emitter, x: Value) -> Value:
+    """One minus the error function, accurate where that is near 1."""
+    a = e.fabs(x)
+    far = erfc_far(e, a)
+    near = e.fma(-x, horner(e, x * x, ERF[x.kind]), 1.0 - x)
+    return e.select(a < 0.75, near, e.select(x < 0.0, 2.0 - far, far))
+
+
+# ---- powers and their logarithms --------------------------------------------------------------
+
+
+def log_parts(e: Emitter, f: Value) -> tuple[Value, Value]:
+    """``log(1+f)`` as the sum of two floats, a few bits more than one holds."""
+    half_square = f * f * 0.5
+    high = f - half_square
+    return high, (f - high) - half_square + log_tail(e, f, half_square)
+
+
+def log_to_base(
+    e: Emitter, x: Value, natural: dict[str, tuple[float, float]], binary: dict[str, tuple[float, float]] | None
+) -> Value:
+    """A logarithm, from those of base e and 2 and the factors that convert them."""
+    k, m = split(e, x)
+    high, low = product(e, *log_parts(e, m - 1.0), natural[x.kind])
+    rest = low
+    if binary is not None:
+        exact = k
+        k = exact * binary[x.kind][0]
+        rest = rest + e.fma(exact, binary[x.kind][1], e.fma(exact, binary[x.kind][0], -k))
+    total = k + high
+    return log_ends(e, x, total + (((k - total) + high) + rest))
+
+
+def log2(e: Emitter, x: Value) -> Value:
+    """The logarithm of base 2, exact for its powers."""
+    return log_to_base(e, x, LOG2E, None)
+
+
+def log10(e: Emitter, x: Value) -> Value:
+    """The logarithm of base 10."""
+    return log_to_base(e, x, LOG10E, LOG10_2)
+
+
+def exp2_sum(e: Emitter, x: Value, low: Value | None = None) -> Value:
+    """``2**(x + low)`` for a small addend ``low``."""
+    form = FORMATS[x.kind]
+    bound = float(2 * form.bias)
+    t = minimum(e, maximum(e, x, -bound), bound) + form.magic
+    g = minimum(e, maximum(e, x, -bound), bound) - (t - form.magic)
+    if low is not None:
+        g = g + low
+    r = g * form.ln2[0]
+    rest = e.fma(g, form.ln2[1], e.fma(g, form.ln2[0], -r))
+    return scale(e, 1.0 + (r + e.fma(r * r, horner(e, r, EXP[x.kind]), rest)), whole(e, t))
+
+
+def exp2(e: Emitter, x: Value) -> Value:
+    """2 to the power of x, exact for whole numbers."""
+    return exp2_sum(e, x)
+
+
+def log2_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
+    """The logarithm of base 2 as the sum of two f64 that holds about 70 bits, which a power of 1e300 needs."""
+    k, m = split(e, x)
+    f, d = m - 1.0, m + 1.0
+    inverse = 1.0 / d
+    s = f * inverse
+    s_low = (e.fma(-s, d, f) - s * (m - (d - 1.0))) * inverse
+    square = s * s
+    square_low = e.fma(s, s, -square) + s * s_low * 2.0
+    series = square * horner(e, square, ARTANH)
+    p = series + THIRD[0]
+    p_low = (THIRD[0] - p) + series + THIRD[1]
+    q = square * p
+    q_low = e.fma(square, p, -q) + e.fma(square, p_low, square_low * p)
+    cubic = s * q
+    cubic_low = e.fma(s, q, -cubic) + e.fma(s, q_low, s_low * q)
+    total = s + cubic
+    low = (s - total) + cubic + (s_low + cubic_low)
+    high, low = product(e, total, low, (2.0 * LOG2E["f64"][0], 2.0 * LOG2E["f64"][1]))
+    total = k + high
+    return total, (k - total) + high + low
+
+
+def positive_power(e: Emitter, x: Value, y: Value, precise: bool) -> Value:
+    """``x**y`` of f64 for x from 0 to inf, rounded well for f64 or only for f32."""
+    y = minimum(e, maximum(e, y, -(2.0**65)), 2.0**65)  # more is no different, and could overflow below
+    if precise:
+        log_x, log_low = log2_parts(e, x)
+    else:
+        k, m = split(e, x)
+        log_x = e.fma(log_sum(e, k * 0.0, m - 1.0), LOG2E["f64"][0], k)
+    log_x = e.select(x == 0.0, -INF, e.select(x == INF, INF, log_x))
+    high = y * log_x
+    if not precise:
+        return exp2_sum(e, high)
+    low = e.fma(y, log_x, -high) + y * log_low
+    return exp2_sum(e, high, e.select(e.fabs(high) < 1100.0, low, 0.0))
+
+
+def power(e: Emitter, x: Value, y: Value) -> Value:
+    """``x**y``, with all of NumPy's special cases."""
+    precise = x.kind == "f64"
+    a, b = e.convert(e.fabs(x), "f64"), e.convert(y, "f64")
+    result = e.convert(positive_power(e, a, b, precise), x.kind)
+    half = y * 0.5
+    is_whole = e.trunc(y) == y
+    is_odd = is_whole & (e.trunc(half) != half)
+    negative = e.bitcast(x, FORMATS[x.kind].bits) < 0
+    result = e.select(negative & is_odd, -result, result)
+    result = e.select((x < 0.0) & (x != -INF) & ~is_whole, NAN, result)
+    return e.select((y == 0.0) | (x == 1.0), 1.0, result)

@@ -1,0 +1,142 @@
+"""Kernels that move elements: gathering and scattering rows, filling, copying between strides; a step's bookkeeping.
+
+Every kernel is called as ``kernel(args, thread, threads)`` with a table of numbers, like those of `kernel`.
+"""
+
+from __future__ import annotations
+
+from undertow.compile.ir import Emitter, Module, Value
+
+BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
+COPY_AXES = 6
+
+
+def _begin(module: Module, name: str, count: int, pointers: tuple[int, ...]) -> tuple[Emitter, list[Value]]:
+    """Begin a kernel whose table holds ``count`` numbers, some of them addresses."""
+    e = Emitter(module, name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
+    values = [e.load(e.address(e.args["args"], i, "i64"), "ptr" if i in pointers else "i64") for i in range(count)]
+    return e, values
+
+
+def _range(e: Emitter, n: Value) -> tuple[Value, Value]:
+    """The part of 0 … n that this thread does."""
+    thread, threads = e.args["thread"], e.args["threads"]
+    return n * thread / threads, n * (thread + 1) / threads
+
+
+def _copy_bytes(e: Emitter, to: Value, source: Value, count: Value) -> None:
+    e.module.declarations["memcpy"] = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
+    e.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to.text}, ptr {source.text}, i64 {count.text}, i1 false)")
+
+
+def write_batch(module: Module) -> str:
+    """Gather the rows of a batch. Table: source, order of the rows (i64), step (i64), rows, bytes of a row, result."""
+    e, (source, order, step, rows, width, result) = _begin(module, "batch", 6, (0, 1, 2, 5))
+    low, high = _range(e, rows)
+    first = e.load(step, "i64") * rows
+    with e.loop(low, high) as i:
+        row = e.load(e.address(order, first + i, "i64"), "i64")
+        _copy_bytes(e, e.address(result, i * width, "i8"), e.address(source, row * width, "i8"), width)
+    e.finish()
+    return "batch"
+
+
+def write_advance(module: Module) -> str:
+    """Count a step. Table: step (i64)."""
+    e, (step,) = _begin(module, "advance", 1, (0,))
+    e.store(e.load(step, "i64") + 1, step)
+    e.finish()
+    return "advance"
+
+
+def write_record(module: Module) -> str:
+    """Keep a step's number. Table: step (i64), value, bytes of it, where the values of all steps are kept."""
+    e, (step, value, width, kept) = _begin(module, "record", 4, (0, 1, 3))
+    _copy_bytes(e, e.address(kept, e.load(step, "i64") * width, "i8"), value, width)
+    e.finish()
+    return "record"
+
+
+def write_fill(module: Module) -> str:
+    """Set bytes to zero. Table: address, bytes."""
+    e, (to, count) = _begin(module, "fill", 2, (0,))
+    low, high = _range(e, count)
+    e.module.declarations["memset"] = "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)"
+    e.line(f"call void @llvm.memset.p0.i64(ptr {e.address(to, low, 'i8').text}, i8 0, i64 {(high - low).text}, i1 false)")
+    e.finish()
+    return "fill"
+
+
+def write_copy(module: Module, size: int) -> str:
+    """Copy between strides. Table: source, result, the sizes of 6 axes, the source's strides, the result's.
+
+    Args:
+        module: where it goes.
+        size: bytes of an element.
+    """
+    kind, name = BYTES[size], f"copy{size}"
+    e, values = _begin(module, name, 2 + 3 * COPY_AXES, (0, 1))
+    source, result = values[:2]
+    sizes, steps, jumps = (values[2 + COPY_AXES * i : 2 + COPY_AXES * (i + 1)] for i in range(3))
+
+    def walk(axis: int, source: Value, result: Value) -> None:
+        low, high = _range(e, sizes[0]) if axis == 0 else (e.const(0, "i64"), sizes[axis])
+        with e.loop(low, high) as i:
+            a, b = e.address(source, i * steps[axis], kind), e.address(result, i * jumps[axis], kind)
+            if axis == COPY_AXES - 1:
+                e.store(e.load(a, kind), b)
+            else:
+                walk(axis + 1, a, b)
+
+    walk(0, source, result)
+    e.finish()
+    return name
+
+
+def _row_number(e: Emitter, picks: list[Value], sizes: list[Value], i: Value, status: Value) -> Value:
+    """The row that the i-th positions pick; one beyond the end is noted in ``status`` and read as 0."""
+    row = e.const(0, "i64")
+    for pick, size in zip(picks, sizes, strict=True):
+        place = e.load(e.address(pick, i, "i64"), "i64")
+        place = e.select(place < 0, place + size, place)
+        wrong = (place < 0) | (place >= size)
+        with e.when(wrong):
+            e.store(e.const(1, "i64"), status)
+        row = row * size + e.select(wrong, 0, place)
+    return row
+
+
+def write_gather(module: Module, n_picks: int) -> str:
+    """Gather rows. Table: source, result, status, count, bytes of a row, then for each axis its positions and its size."""
+    name = f"gather{n_picks}"
+    e, values = _begin(module, name, 5 + 2 * n_picks, (0, 1, 2, *range(5, 5 + n_picks)))
+    source, result, status, count, width = values[:5]
+    picks, sizes = values[5 : 5 + n_picks], values[5 + n_picks :]
+    low, high = _range(e, count)
+    with e.loop(low, high) as i:
+        row = _row_number(e, picks, sizes, i, status)
+        _copy_bytes(e, e.address(result, i * width, "i8"), e.address(source, row * width, "i8"), width)
+    e.finish()
+    return name
+
+
+def write_scatter(module: Module, n_picks: int, kind: str, lanes: int) -> str:
+    """Add rows up where positions point; threads share out the columns, so that places that repeat do not collide.
+
+    Table: source, result, status, count, elements of a row, then for each axis its positions and its size.
+    """
+    name = f"scatter{n_picks}{kind}"
+    e, values = _begin(module, name, 5 + 2 * n_picks, (0, 1, 2, *range(5, 5 + n_picks)))
+    source, result, status, count, width = values[:5]
+    picks, sizes = values[5 : 5 + n_picks], values[5 + n_picks :]
+    low, high = _range(e, width)
+    with e.loop(0, count) as i:
+        row = _row_number(e, picks, sizes, i, status)
+        a, b = e.address(source, i * width, kind), e.address(result, row * width, kind)
+        with e.loop(low, high, lanes) as c:
+            mask = e.first_lanes(high - c, lanes)
+            place = e.address(b, c, kind)
+            more = e.load(e.address(a, c, kind), kind, lanes, mask)
+            e.store(e.load(place, kind, lanes, mask) + more, place, mask)
+    e.finish()
+    return name

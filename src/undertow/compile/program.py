@@ -1,0 +1,168 @@
+"""A planned program in memory: addresses filled in, kernels loaded, ready to run."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.compile.cache import find_kernels, name_of
+from undertow.compile.driver import ENTRY, SHARED, WAIT, write_driver
+from undertow.compile.memory import ALIGN
+from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
+from undertow.errors import PositionError
+from undertow.graph import CONSTANT, Node
+
+Array = NDArray[Any]
+
+
+@cache
+def _driver() -> Any:
+    """The compiled loop, as a function of Python's; it lets other Python threads run meanwhile."""
+    name = name_of("driver")
+    address = find_kernels({name: (write_driver, "run")})[name]
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    return ctypes.CFUNCTYPE(None, pointer, number, number, number, pointer, number, pointer)(address)
+
+
+def aligned(size: int) -> Array:
+    """Return bytes that begin at a cache line."""
+    raw = np.zeros(size + ALIGN, np.uint8)
+    start = -raw.ctypes.data % ALIGN
+    return raw[start : start + size]
+
+
+class Program:
+    """A plan with memory.
+
+    Attributes:
+        plan: what it does.
+        arena: the memory of all that is neither an argument nor a result.
+    """
+
+    def __init__(self, plan: Plan, before: list[Call] | None = None, after: list[Call] | None = None) -> None:
+        self.plan = plan
+        self.calls = [*(before or ()), *plan.calls, *(after or ())]
+        self.arena = aligned(plan.arena)
+        self.status = aligned(8).view(np.int64)
+        self.meeting = aligned(128)
+        self.held: list[Any] = []  # constants
+        self.args = np.zeros(max(sum(len(call.args) for call in self.calls), 1), np.int64)
+        self.table = np.zeros((len(self.calls), ENTRY), np.int64)
+        self.wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # of each argument and result, where it is named
+        self.given: dict[tuple[str, int], int] = {}
+        self.parts = self.fill_table()
+        self.values: dict[tuple[str, int], Array] = {}
+
+    def fill_table(self) -> list[tuple[int, int, Node | None]]:
+        """Write down all addresses that are known; return the runs of calls between operations that NumPy does."""
+        wanted = dict(self.plan.kernels)
+        addresses = find_kernels(wanted)
+        base, at = self.args.ctypes.data, 0
+        parts: list[tuple[int, int, Node | None]] = []
+        start = 0
+        for i, call in enumerate(self.calls):
+            if call.node is not None:
+                parts += [(start, i, None), (i, i, call.node)]
+                start = i + 1
+                continue
+            self.table[i] = addresses[call.kernel], base + 8 * at, (SHARED if call.shared else 0) | WAIT
+            for argument in call.args:
+                self.args[at] = self.resolve(argument, at)
+                at += 1
+        parts.append((start, len(self.calls), None))
+        return [part for part in parts if part[2] is not None or part[1] > part[0]]
+
+    def resolve(self, argument: Any, at: int) -> int:
+        if isinstance(argument, Scratch):
+            return int(self.arena.ctypes.data) + self.plan.scratch_at
+        if not isinstance(argument, Place):
+            return int(argument)
+        made, offset = argument
+        if made.role == "arena":
+            return int(self.arena.ctypes.data) + made.offset + offset
+        if made.role == "constant":
+            self.held.append(made.array)
+            return int(made.array.ctypes.data) + offset
+        if made.role == "status":
+            return int(self.status.ctypes.data)
+        if made.role == "address":
+            return made.number + offset
+        self.wanted.setdefault((made.role, made.number), []).append((at, offset))
+        return 0
+
+    def give(self, role: str, number: int, array: Array) -> None:
+        """Say where an argument or a result lies; the array must lie in memory row by row."""
+        address = array.ctypes.data
+        key = (role, number)
+        self.values[key] = array
+        if self.given.get(key) == address:
+            return
+        self.given[key] = address
+        for at, offset in self.wanted.get(key, ()):
+            self.args[at] = address + offset
+
+    def run(self, steps: int = 1) -> None:
+        """Run it, as often as told.
+
+        Raises:
+            PositionError: an index was beyond the end of its axis.
+        """
+        if len(self.parts) == 1 and self.parts[0][2] is None:
+            self.run_calls(*self.parts[0][:2], steps)
+        else:
+            for _ in range(steps):
+                for start, stop, node in self.parts:
+                    if node is None:
+                        self.run_calls(start, stop, 1)
+                    else:
+                        self.by_numpy(node)
+        if self.status[0]:
+            self.status[0] = 0
+            raise PositionError("an index is beyond the end of its axis. Check the positions that are picked.")
+
+    def run_calls(self, start: int, stop: int, steps: int) -> None:
+        """Run a part of the table on all threads."""
+        run, threads = _driver(), self.plan.threads
+        table = self.table.ctypes.data + 8 * ENTRY * start
+        given = table, stop - start
+        if threads > 1 and not self.table[start:stop, 2].astype(bool).any():
+            threads = 1
+        rest = self.meeting.ctypes.data, steps, None
+        others = [threading.Thread(target=run, args=(*given, i, threads, *rest)) for i in range(1, threads)]
+        for other in others:
+            other.start()
+        run(*given, 0, threads, *rest)
+        for other in others:
+            other.join()
+
+    # ---- operations that NumPy does -----------------------------------------------------------
+
+    def array_of(self, made: Buffer, shape: Any, dtype: Any) -> Array:
+        """Return a view of a buffer."""
+        if made.role == "arena":
+            count = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            return self.arena[made.offset : made.offset + count].view(dtype).reshape(shape)
+        if made.role == "constant":
+            return np.asarray(made.array)
+        return self.values[made.role, made.number].reshape(shape)
+
+    def by_numpy(self, node: Node) -> None:
+        """Let NumPy do one operation."""
+        inputs = []
+        for x, (made, access) in zip(node.inputs, self.plan.read_by_numpy[node], strict=True):
+            if access.base.op is CONSTANT and access.base.spec.weak:
+                inputs.append(access.base.value)
+                continue
+            base = self.array_of(made, access.base.spec.shape, access.base.spec.dtype).reshape(-1)
+            steps = tuple(stride * base.itemsize for stride in access.strides)
+            value = np.lib.stride_tricks.as_strided(base[access.offset :], access.shape, steps)
+            inputs.append(value.item() if x.spec.weak else value)
+        op: Any = node.op
+        self.array_of(self.plan.written_by_numpy[node], node.spec.shape, node.spec.dtype)[...] = op.forward(
+            *inputs, **node.params
+        )

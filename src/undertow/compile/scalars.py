@@ -1,0 +1,266 @@
+"""What one element of a result is, in LLVM's language, for every element-wise primitive that compiles.
+
+Each entry takes the emitter and the operands, converted to the dtypes that NumPy's own loop would use, and returns
+the result. The tests run every sample of every record through both this and the record's NumPy forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from undertow.compile.ir import FLOATS, Emitter, Value
+from undertow.compile.maths import FUNCTIONS
+from undertow.graph import Node
+
+KINDS = {
+    np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(bool): "i1", np.dtype(np.int8): "i8",
+    np.dtype(np.int16): "i16", np.dtype(np.int32): "i32", np.dtype(np.int64): "i64",
+}  # fmt: skip
+
+Scalar = Callable[..., Value]
+
+
+def kind_of(dtype: np.dtype[Any]) -> str | None:
+    """Return LLVM's kind for a dtype; None for one that is not compiled."""
+    return KINDS.get(dtype)
+
+
+def _math(name: str) -> Scalar:
+    function = FUNCTIONS[name]
+    return lambda e, *xs: function(e, *xs)
+
+
+def _maximum(e: Emitter, x: Value, y: Value) -> Value:
+    """NumPy's maximum: NaN if either is."""
+    if x.kind not in FLOATS:
+        return e.select(x > y, x, y)
+    return e.select((x >= y) | e.is_nan(x), x, y)
+
+
+def _minimum(e: Emitter, x: Value, y: Value) -> Value:
+    if x.kind not in FLOATS:
+        return e.select(x < y, x, y)
+    return e.select((x <= y) | e.is_nan(x), x, y)
+
+
+def _fmax(e: Emitter, x: Value, y: Value) -> Value:
+    if x.kind not in FLOATS:
+        return _maximum(e, x, y)
+    return e.select((x >= y) | e.is_nan(y), x, y)
+
+
+def _fmin(e: Emitter, x: Value, y: Value) -> Value:
+    if x.kind not in FLOATS:
+        return _minimum(e, x, y)
+    return e.select((x <= y) | e.is_nan(y), x, y)
+
+
+def _absolute(e: Emitter, x: Value) -> Value:
+    return e.fabs(x) if x.kind in FLOATS else x if x.kind == "i1" else e.select(x < 0, -x, x)
+
+
+def _sign(e: Emitter, x: Value) -> Value:
+    one, zero = e.const(1, x.kind, x.lanes), e.const(0, x.kind, x.lanes)
+    if x.kind not in FLOATS:
+        return e.select(x > 0, one, e.select(x < 0, -one, zero))
+    return e.select(x > 0, one, e.select(x < 0, -one, e.select(e.is_nan(x), x, zero)))
+
+
+def _multiply(e: Emitter, x: Value, y: Value) -> Value:
+    return x & y if x.kind == "i1" else x * y
+
+
+def _add(e: Emitter, x: Value, y: Value) -> Value:
+    return x | y if x.kind == "i1" else x + y
+
+
+def _round(e: Emitter, x: Value, decimals: int = 0) -> Value:
+    if decimals == 0:
+        return e.rint(x)
+    scale = 10.0 ** abs(decimals)
+    return e.rint(x * scale) / scale if decimals > 0 else e.rint(x / scale) * scale
+
+
+def _heaviside(e: Emitter, x: Value, at_zero: Value) -> Value:
+    one, zero = e.const(1, x.kind, x.lanes), e.const(0, x.kind, x.lanes)
+    return e.select(e.is_nan(x), x, e.select(x < 0, zero, e.select(x > 0, one, at_zero)))
+
+
+def _nan_to_num(e: Emitter, x: Value, **options: Any) -> Value:
+    info = np.finfo(np.float32 if x.kind == "f32" else np.float64)
+    posinf, neginf = options.get("posinf"), options.get("neginf")
+    high = float(info.max) if posinf is None else posinf
+    low = float(info.min) if neginf is None else neginf
+    x = e.select(e.is_nan(x), options.get("nan") or 0.0, x)
+    return e.select(x == math.inf, high, e.select(x == -math.inf, low, x))
+
+
+def _clip(e: Emitter, x: Value, low: Value, high: Value) -> Value:
+    return _minimum(e, _maximum(e, x, low), high)
+
+
+def _share(e: Emitter, x: Value, y: Value) -> Value:
+    same = (x == y) & (e.fabs(x) == math.inf)
+    part = FUNCTIONS["sigmoid"](e, e.select(same, 0.0, x - y))
+    return e.select(same & (x < 0), 0.0, part)
+
+
+def _truth(op: str) -> Scalar:
+    """A function of truth values."""
+
+    def apply(e: Emitter, x: Value, y: Value) -> Value:
+        x, y = e.convert(x, "i1"), e.convert(y, "i1")
+        return x & y if op == "and" else x | y if op == "or" else x ^ y
+
+    return apply
+
+
+def _isinf(e: Emitter, x: Value) -> Value:
+    return e.fabs(x) == math.inf if x.kind in FLOATS else x != x
+
+
+def _isfinite(e: Emitter, x: Value) -> Value:
+    return e.fabs(x) < math.inf if x.kind in FLOATS else x == x
+
+
+def _isnan(e: Emitter, x: Value) -> Value:
+    return e.is_nan(x) if x.kind in FLOATS else x != x
+
+
+def _signbit(e: Emitter, x: Value) -> Value:
+    if x.kind not in FLOATS:
+        return x < 0
+    return e.bitcast(x, "i32" if x.kind == "f32" else "i64") < 0
+
+
+def _power(e: Emitter, x: Value, y: Value) -> Value:
+    """Small whole exponents are products; all others go the long way."""
+    if x.kind not in FLOATS:
+        raise NotImplementedError
+    exponent = y.number
+    if exponent == 2:
+        return x * x
+    if exponent == 1:
+        return x
+    if exponent == 0.5:
+        return e.select(x == -math.inf, math.inf, e.sqrt(x + 0.0))
+    if exponent == 3 and x.kind == "f64":
+        return FUNCTIONS["power"](e, x, y)
+    if exponent == -1:
+        return 1.0 / x
+    return FUNCTIONS["power"](e, x, y)
+
+
+def _floats_only(function: Scalar) -> Scalar:
+    def apply(e: Emitter, *xs: Value) -> Value:
+        if xs[0].kind not in FLOATS:
+            raise NotImplementedError
+        return function(e, *xs)
+
+    return apply
+
+
+def _same(e: Emitter, x: Value, **_: Any) -> Value:
+    return x
+
+
+_DEGREE = math.pi / 180
+
+SCALARS: dict[str, Scalar] = {
+    "add": _add,
+    "subtract": lambda e, x, y: x - y,
+    "multiply": _multiply,
+    "divide": lambda e, x, y: x / y,
+    "negative": lambda e, x: -x,
+    "absolute": _absolute,
+    "square": lambda e, x: x * x,
+    "reciprocal": _floats_only(lambda e, x: 1 / x),
+    "sqrt": lambda e, x: e.sqrt(x),
+    "power": _power,
+    "sign": _sign,
+    "floor": _floats_only(lambda e, x: e.floor(x)),
+    "ceil": _floats_only(lambda e, x: e.ceil(x)),
+    "trunc": _floats_only(lambda e, x: e.trunc(x)),
+    "rint": lambda e, x: e.rint(x),
+    "copysign": lambda e, x, y: e.copysign(x, y),
+    "heaviside": _heaviside,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "fmax": _fmax,
+    "fmin": _fmin,
+    "clip": _clip,
+    "degrees": lambda e, x: x * (180 / math.pi),
+    "radians": lambda e, x: x * _DEGREE,
+    "greater": lambda e, x, y: x > y,
+    "greater_equal": lambda e, x, y: x >= y,
+    "less": lambda e, x, y: x < y,
+    "less_equal": lambda e, x, y: x <= y,
+    "equal": lambda e, x, y: x == y,
+    "not_equal": lambda e, x, y: x != y,
+    "logical_and": _truth("and"),
+    "logical_or": _truth("or"),
+    "logical_xor": _truth("xor"),
+    "logical_not": lambda e, x: ~e.convert(x, "i1"),
+    "bitwise_and": lambda e, x, y: x & y,
+    "bitwise_or": lambda e, x, y: x | y,
+    "bitwise_xor": lambda e, x, y: x ^ y,
+    "invert": lambda e, x: ~x,
+    "isnan": _isnan,
+    "isinf": _isinf,
+    "isfinite": _isfinite,
+    "signbit": _signbit,
+    "where": lambda e, c, x, y: e.select(e.convert(c, "i1"), x, y),
+    "share": _share,
+    "round": _round,
+    "nan_to_num": _nan_to_num,
+    "identity": _same,
+    "stop_gradient": _same,
+    "clip_cotangent": _same,
+    "astype": _same,
+    **{
+        name: _floats_only(_math(name))
+        for name in (
+            "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "softplus", "sin", "cos", "tan",
+            "sinh", "cosh", "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "cbrt", "hypot",
+            "logaddexp", "fmod", "remainder", "floor_divide", "erf", "erfc",
+        )
+        if name in FUNCTIONS
+    },
+}  # fmt: skip
+
+# Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.
+_LIKE_RESULT = ("sigmoid", "softplus", "share", "clip", "identity", "stop_gradient", "clip_cotangent", "round", "nan_to_num")
+
+
+def operand_kinds(node: Node) -> tuple[str, ...] | None:
+    """Return the kinds that the operands are converted to; None where the dtypes are not compiled.
+
+    Args:
+        node: an element-wise operation.
+    """
+    op: Any = node.op
+    if kind_of(node.spec.dtype) is None:
+        return None
+    if op.name == "astype":
+        dtypes: list[Any] = [node.inputs[0].spec.dtype]
+    elif op.name == "where":
+        dtypes = [node.inputs[0].spec.dtype, node.spec.dtype, node.spec.dtype]
+    elif op.name in _LIKE_RESULT or not op.numpy:
+        dtypes = [node.spec.dtype] * len(node.inputs)
+    else:
+        dtypes = _loop(op.numpy[0], node)
+    kinds = [kind_of(dtype) for dtype in dtypes]
+    return None if None in kinds else tuple(str(kind) for kind in kinds)
+
+
+def _loop(ufunc: np.ufunc, node: Node) -> list[Any]:
+    """The dtypes of the loop that NumPy would run."""
+    weak: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
+    given: list[Any] = [weak.get(x.spec.dtype.kind, x.spec.dtype) if x.spec.weak else x.spec.dtype for x in node.inputs]
+    if all(isinstance(g, type) for g in given):
+        given = [np.dtype(g) for g in given]
+    return list(ufunc.resolve_dtypes((*given, *[None] * ufunc.nout)))[: len(node.inputs)]
