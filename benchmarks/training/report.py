@@ -19,9 +19,10 @@ own with the same number of threads, the same data, initial parameters and order
 its turn, round by round. A run fails unless the losses of the first steps agree. `python -m benchmarks.training
 --markdown docs/benchmarks.md` writes this page; timings are those of one machine, ratios are what counts.
 
-A time is the median over rounds, ± the distance of the quartiles; beside it stands the least of all rounds. *Limit* is
-the share of that time which the matrix products alone would take at the best rate that any system reached in this run.
-Memory is the peak of the process, set-up its time from the made data to the first ten losses, compilation included.
+A time is the median over rounds of the best epoch in each, ± the distance of the quartiles; beside it stands the
+least of all rounds. *Limit* is the share of that time which the matrix products alone would take at the best rate
+that any system reached in this run. Memory is the peak of the process; set-up is from the imported library to the
+first ten losses, compilation included.
 """
 
 
@@ -77,7 +78,7 @@ def table_lines(rows: list[Measured], results: Results) -> list[list[str]]:
             f"{row.median / min(other.median for other in rows if other.seconds):.2f}",
             "" if math.isnan(share) else f"{100 * share:.3g} %",
             f"{row.cores:.1f}" if row.cores else "", f"{row.peak / 2**20:.0f} MiB",
-            show_time(row.start_seconds) if row.start_seconds else f"accuracy {row.accuracy:.3f}",
+            show_time(row.start_seconds) if row.accuracy is None else f"accuracy {row.accuracy:.3f}",
         ])  # fmt: skip
     return lines
 

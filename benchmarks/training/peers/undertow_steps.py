@@ -67,7 +67,7 @@ def loss_of(model: Any, X: Any, y: Any) -> Any:
 
 
 class UndertowTraining:
-    """The training: one `Step`, which keeps what it compiled; a model and a state for each beginning."""
+    """The training: one `Step`, which keeps what it compiled; a session for each beginning."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
@@ -82,23 +82,23 @@ class UndertowTraining:
     def reset(self) -> None:
         self.model: Any = ut.nn.Sequential(*build(self.workload.layers, iter(self.workload.initial())))
         self.state = self.step.init(self.model)
+        # Compiled steps come as sessions on all examples; an Undertow without them has single steps only.
+        self.session: Any = None
+        if hasattr(self.step, "open"):
+            self.session = self.step.open(self.model, self.state, *self.workload.data, self.workload.batch)
 
     def epoch(self, order: Array) -> list[float]:
-        if hasattr(self.step, "epoch"):
-            return self.whole_epoch(order)
+        if self.session is not None:
+            return [float(loss) for loss in self.session.run(order, self.workload.batch)]
         losses = []
         for X, y in self.workload.batches(order):
             loss, self.model, self.state = self.step(self.model, self.state, X, y)
             losses.append(loss)
         return losses
 
-    def whole_epoch(self, order: Array) -> list[float]:
-        X, y = self.workload.data
-        result = self.step.epoch(self.model, self.state, X, y, order, self.workload.batch)
-        losses, self.model, self.state = result
-        return [float(loss) for loss in losses]
-
     def parameters(self) -> list[Array]:
+        if self.session is not None:
+            self.model, self.state = self.session.values()
         return numbers_of(trees.flatten(self.model)[0])
 
 

@@ -156,7 +156,8 @@ def _squeeze(a: Access, axis: Any = None) -> Access:
     return Access(a.base, a.offset, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
 
 
-def _getitem(a: Access, index: Any) -> Access | None:
+def pick(a: Access, index: Any) -> Access | None:
+    """Read a part; None where arrays of positions choose it."""
     offset, shape, strides = a.offset, [], []
     axis = 0
     for entry in index:
@@ -194,7 +195,7 @@ _MOVES: dict[str, Any] = {
     "broadcast_to": _broadcast_to,
     "expand_dims": _expand_dims,
     "squeeze": _squeeze,
-    "getitem": _getitem,
+    "getitem": pick,
     "flip": _flip,
 }
 _MOVES["reshape"] = _squeeze  # any: `Reader.view` knows what to do

@@ -48,6 +48,7 @@ def _origin() -> bytes:
     return digest.digest()
 
 
+@cache
 def name_of(structure: object) -> str:
     """Return the name under which a kernel is kept: a digest of its structure's text."""
     return hashlib.sha256(_origin() + repr(structure).encode()).hexdigest()

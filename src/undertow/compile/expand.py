@@ -33,7 +33,9 @@ class _ShapesOnly(Trace):
 
 def _shifted(x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
     """X less its maximum, and the maximum; an infinite one is left out."""
-    largest = P.max_(x, axis=axis, keepdims=True) if 0 not in x.shape else np.zeros_like(P.sum_(x, axis=axis, keepdims=True))
+    largest = (
+        P.max_(x, axis=axis, keepdims=True) if 0 not in x.shape else np.zeros_like(P.sum_(x, axis=axis, keepdims=True))
+    )
     shift = np.where(np.isfinite(largest), largest, 0)
     return x - shift, shift
 

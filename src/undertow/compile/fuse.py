@@ -147,12 +147,14 @@ class Fuser:
         return len(cluster.nodes) < LARGEST and not any(x.ancestors & cluster.bit for x in self.each(others))
 
     def place_point(self, node: Node) -> None:
+        """Put a point into a cluster that it reads from, or into a new one."""
         space = long_axes(node.spec.shape)  # type: ignore[arg-type]
         for cluster in self.candidates(node):
             level = self.level_in(cluster, space)
             if level and self.fits_order(cluster, node) and self.reads_in_place(cluster, node, level):
                 for other in self.candidates(node):
-                    if other is not cluster:
+                    same = other is not cluster and self.level_in(other, space) == level
+                    if same and self.reads_in_place(other, node, level) and self.fits_order(other, node):
                         self.merge(cluster, other)
                 self.join(cluster, node)
                 cluster.level[node] = level
@@ -162,11 +164,12 @@ class Fuser:
         cluster.level[node] = "full"
 
     def level_in(self, cluster: Cluster, space: tuple[int, ...]) -> str | None:
+        """Return the level that values of this space have in a cluster; None if they have no place there."""
         if cluster.order is not None:
             return "row" if space == cluster.rows() and cluster.split else None
         if space == cluster.space:
             return "full"
-        if cluster.split is not None and 0 < cluster.split and space == cluster.rows():
+        if cluster.split is not None and cluster.split > 0 and space == cluster.rows():
             return "row"
         return None
 
@@ -193,7 +196,7 @@ class Fuser:
 
     def merge(self, a: Cluster, b: Cluster) -> None:
         """Make one cluster of two, where nothing lies between them."""
-        if a.space != b.space or a.order or b.order or None not in (a.split, b.split) and a.split != b.split:
+        if a.space != b.space or a.order or b.order or (None not in (a.split, b.split) and a.split != b.split):
             return
         if len(a.nodes) + len(b.nodes) > LARGEST:
             return
@@ -201,7 +204,7 @@ class Fuser:
             between = self.each(second.before & ~first.bit)
             if any(x.ancestors & first.bit for x in between):
                 return
-        if any("total" == level for level in (*a.level.values(), *b.level.values())):
+        if any(level == "total" for level in (*a.level.values(), *b.level.values())):
             for first, second in ((a, b), (b, a)):  # a total is known only when its cluster is done
                 for node in second.nodes:
                     for access in self.operands(node):
@@ -210,8 +213,14 @@ class Fuser:
         for first, second in ((a, b), (b, a)):
             for node in second.nodes:
                 for access in self.operands(node):
-                    if self.home.get(access.base) is first and squeeze(access, access.shape) != self.strides_at(
-                        first, first.level[access.base], second.space if second.level[node] != "row" else second.rows()
+                    if self.home.get(access.base) is first and (
+                        access.offset
+                        or squeeze(access, access.shape)
+                        != self.strides_at(
+                            first,
+                            first.level[access.base],
+                            second.space if second.level[node] != "row" else second.rows(),
+                        )
                     ):
                         return
         a.split = a.split if a.split is not None else b.split
@@ -230,6 +239,7 @@ class Fuser:
                 item.ancestors |= a.ancestors | a.bit
 
     def place_reduction(self, node: Node) -> None:
+        """Put a reduction into the cluster that makes its operand, or into a new one."""
         axes = reduced_axes(node)
         access = self.operands(node)[0]
         space = long_axes(access.shape)
@@ -257,6 +267,7 @@ class Fuser:
         self.start_reduction(node, access, axes, space)
 
     def start_reduction(self, node: Node, access: Access, axes: tuple[int, ...], space: tuple[int, ...]) -> None:
+        """Begin a cluster with a reduction; axes in the middle are walked first or last."""
         n = len(space)
         kept = tuple(i for i in range(n) if i not in axes)
         strides = squeeze(access, access.shape)
@@ -291,8 +302,10 @@ class Fuser:
             return (
                 base in outputs
                 or not isinstance(owner, Cluster)
-                or any(self.home[u] is not owner for u in users[base] if u not in moving)
-                and owner.level[base] != "total"
+                or (
+                    any(self.home[u] is not owner for u in users[base] if u not in moving)
+                    and owner.level[base] != "total"
+                )
             )
 
         for node in reversed(self.reader.order):
@@ -356,4 +369,3 @@ class Fuser:
                     heapq.heappush(ready, (max(position[x] for x in later.nodes), later.number))
         assert len(result) == len(items), "clusters wait for each other"
         return result
-

@@ -140,7 +140,9 @@ class Variable:
 
     def get(self) -> Value:
         """Read it."""
-        return self.emitter.instruction(f"load {type_of(self.kind, self.lanes)}, ptr {self.place}", self.kind, self.lanes)
+        return self.emitter.instruction(
+            f"load {type_of(self.kind, self.lanes)}, ptr {self.place}", self.kind, self.lanes
+        )
 
     def set(self, value: Value) -> None:
         """Write it."""

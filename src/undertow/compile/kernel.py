@@ -240,6 +240,7 @@ class Writer:
         e.finish()
 
     def product(self, sizes: list[Value]) -> Value:
+        """Multiply sizes."""
         result = self.e.const(1, "i64")
         for size in sizes:
             result = result * size
@@ -264,7 +265,6 @@ class Writer:
 
     def end_totals(self) -> None:
         """Store what was added up in registers."""
-        e = self.e
         for i, line in enumerate(self.s.lines):
             if i in self.vectors:
                 value = self.vectors[i].get()
@@ -282,17 +282,20 @@ class Writer:
         return e.lane(x, 0)
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
+        """Write an element or a vector; truth values as bytes."""
         if value.kind == "i1":
             value = self.e.convert(value, "i8")
         self.e.store(value, pointer, mask)
 
     def load(self, pointer: Value, kind: str, lanes: int = 0, mask: Value | None = None) -> Value:
+        """Read an element or a vector."""
         value = self.e.load(pointer, MEMORY.get(kind, kind), lanes, mask)
         return value != 0 if kind == "i1" else value
 
     # ---- a row --------------------------------------------------------------------------------
 
     def write_row(self, row: Value) -> None:
+        """Write what is done in one row."""
         e = self.e
         self.row = row
         self.row_values = {}
@@ -371,6 +374,7 @@ class Writer:
     # ---- a vector of columns ------------------------------------------------------------------
 
     def write_body(self, number: int, c: Value, before: Value, mask: Value | None) -> None:
+        """Write what a pass does with one vector of columns."""
         e = self.e
         body = _Body()
         self.c, self.flat, self.mask = c, before + c, mask
@@ -404,12 +408,14 @@ class Writer:
         return e.address(start, self.flat, MEMORY.get(kind, kind))
 
     def accumulate(self, total: Any, line: Line, body: _Body) -> None:
+        """Add a vector to a reduction; lanes outside of the mask change nothing."""
         e = self.e
         value = e.convert(self.input(line, 0, body, self.lanes), line.kind)
         new = _JOIN[line.name](e, total.get(), value)
         total.set(new if self.mask is None else e.select(self.mask, new, total.get()))
 
     def compute(self, line: Line, body: _Body, lanes: int) -> Value:
+        """Compute a line that is no reduction."""
         e = self.e
         given = [e.convert(self.input(line, k, body, lanes), kind) for k, kind in enumerate(line.kinds)]
         result = SCALARS[line.name](e, *given, **dict(line.params))
@@ -435,11 +441,13 @@ class Writer:
         return body.full[which]
 
     def operand(self, which: int, body: _Body, lanes: int) -> Value:
+        """The value of an operand, read once in a pass."""
         if which not in body.loaded:
             body.loaded[which] = self.load_operand(which, lanes)
         return self.e.splat(body.loaded[which], lanes)
 
     def load_operand(self, which: int, lanes: int) -> Value:
+        """Read an operand; the parts of a total are joined."""
         e, o = self.e, self.s.operands[which]
         pointer = self.pointers[which] if lanes else self.sources[which]
         if not o.parts:
@@ -451,6 +459,7 @@ class Writer:
         return e.convert(value, o.kind)
 
     def load_at(self, o: Operand, which: int, pointer: Value, lanes: int, kind: str) -> Value:
+        """Read elements of an operand from where a row of it begins."""
         e = self.e
         word = o.columns[-1:] if o.level == "full" and lanes else ""
         memory = MEMORY.get(kind, kind)

@@ -10,14 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from undertow.compile.ir import Emitter, Value
+from undertow.compile.maths_angles import (
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    cos,
+    cosh,
+    sin,
+    sinh,
+    tan,
+)
 from undertow.compile.maths_core import (
     EXP,
     FORMATS,
-    INF,
     bounded_exp_times,
+    constant,
     exp_normal,
     exp_times,
     horner,
+    log1p_sum,
     log_ends,
     log_sum,
     maximum,
@@ -26,7 +41,7 @@ from undertow.compile.maths_core import (
     reduce_exp,
     split,
 )
-from undertow.compile.maths_more import erf, erfc, exp2, log2, log10, power
+from undertow.compile.maths_more import cbrt, erf, erfc, exp2, floor_divide, fmod, hypot, log2, log10, power, remainder
 
 # (tanh(a) - a) / a³ in a², a < 0.55
 TANH = {
@@ -48,7 +63,7 @@ def expm1(e: Emitter, x: Value) -> Value:
     """``exp(x) - 1``, accurate near 0."""
     form = FORMATS[x.kind]
     nothing = -20.0 if x.kind == "f32" else -40.0  # exp of it does not change -1
-    n, r, low = reduce_exp(e, minimum(e, maximum(e, x, nothing), form.exp_range[1]))
+    n, r, low = reduce_exp(e, minimum(e, maximum(e, x, nothing), form.exp_range[1] - 1.0))
     q = r + e.fma(r * r, horner(e, r, EXP[x.kind]), low)
     half = power_of_two(e, n - 1)  # half of 2**n, which itself may overflow where the result does not
     y = e.fma(half, q, half - 0.5) * 2.0
@@ -66,29 +81,11 @@ def log1p(e: Emitter, x: Value) -> Value:
     return log1p_sum(e, x)
 
 
-def log1p_sum(e: Emitter, x: Value, low: Value | None = None) -> Value:
-    """``log(1 + x + low)`` for a small addend that rounding took from x."""
-    form = FORMATS[x.kind]
-    u = x + 1.0
-    k, m = split(e, u)
-    # f = x / 2**k + (1 / 2**k - 1), and what its rounding loses; of a big x, 1 is lost altogether
-    shrink = e.bitcast(e.bitcast(m, form.bits) - e.bitcast(u, form.bits) + e.bitcast(e.const(1.0, x.kind, x.lanes), form.bits), x.kind)
-    offset = shrink - 1.0
-    big = x > 2.0 ** (form.mantissa + 3)
-    f = e.select(big, m - 1.0, e.fma(x, shrink, offset))
-    lost = e.fma(x, shrink, offset - f)
-    if low is not None:
-        lost = e.fma(low, shrink, lost)
-    y = log_sum(e, k, f, e.select(big, 0.0, lost - lost * f))
-    y = log_ends(e, u, y)
-    return e.select(e.fabs(x) < 2.0 ** -(form.mantissa + 2), x, y)
-
-
 def log1p_unit(e: Emitter, z: Value) -> Value:
     """``log(1 + z)`` for z between 0 and 1."""
     upper = z > 0.41421356
     f = e.select(upper, (z - 1.0) * 0.5, z)
-    return log_sum(e, e.select(upper, e.const(1.0, z.kind, z.lanes), 0.0), f)
+    return log_sum(e, e.select(upper, constant(z, 1.0), 0.0), f)
 
 
 def tanh(e: Emitter, x: Value) -> Value:
@@ -120,6 +117,17 @@ def softplus(e: Emitter, x: Value) -> Value:
     return maximum(e, x, 0.0) + log1p_unit(e, exp_below(e, x))
 
 
+def logaddexp(e: Emitter, x: Value, y: Value) -> Value:
+    """``log(exp(x) + exp(y))``."""
+    difference = x - y
+    back = difference - x
+    lost = (x - (difference - back)) - (y + back)  # by rounding the difference
+    z = exp_below(e, difference)
+    z = e.select(z > 0.0, e.fma(z, e.select(difference > 0.0, -lost, lost), z), z)
+    total = e.select(x > y, x, y) + log1p_unit(e, z)
+    return e.select(x == y, x + FORMATS[x.kind].ln2[0], total)
+
+
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": exp,
     "exp2": exp2,
@@ -134,4 +142,22 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "tanh": tanh,
     "sigmoid": sigmoid,
     "softplus": softplus,
+    "sin": sin,
+    "cos": cos,
+    "tan": tan,
+    "sinh": sinh,
+    "cosh": cosh,
+    "arcsin": arcsin,
+    "arccos": arccos,
+    "arctan": arctan,
+    "arctan2": arctan2,
+    "arcsinh": arcsinh,
+    "arccosh": arccosh,
+    "arctanh": arctanh,
+    "cbrt": cbrt,
+    "hypot": hypot,
+    "logaddexp": logaddexp,
+    "fmod": fmod,
+    "remainder": remainder,
+    "floor_divide": floor_divide,
 }

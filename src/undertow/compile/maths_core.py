@@ -31,7 +31,7 @@ class Format:
         root_half: the pattern of the square root of 1/2.
         normal: the smallest normal number.
         ln2: the logarithm of 2 as the sum of two floats.
-        exp_range: exp is 0 below the first and overflows above the second.
+        exp_range: exp is 0 below the first, and half of it overflows above the second.
     """
 
     bits: str
@@ -48,11 +48,11 @@ class Format:
 FORMATS = {
     "f32": Format(
         "i32", 23, 127, 1.5 * 2.0**23, 0x4B400000, 0x3F3504F3, 2.0**-126,
-        (0.693147182464599609375, -1.90465429995776804525e-09), (-104.0, 89.0),
+        (0.693147182464599609375, -1.90465429995776804525e-09), (-104.0, 90.0),
     ),
     "f64": Format(
         "i64", 52, 1023, 1.5 * 2.0**52, 0x4338000000000000, 0x3FE6A09E667F3BCD, 2.0**-1022,
-        (0.6931471805599453094172321, 2.319046813846299558417771e-17), (-746.0, 710.0),
+        (0.6931471805599453094172321, 2.319046813846299558417771e-17), (-746.0, 711.0),
     ),
 }  # fmt: skip
 
@@ -77,9 +77,14 @@ LOG = {
 }  # fmt: skip
 
 
+def constant(x: Value, number: float) -> Value:
+    """A number of the kind of x, in as many lanes."""
+    return x.emitter.const(number, x.kind, x.lanes)
+
+
 def horner(e: Emitter, x: Value, coefficients: Sequence[float]) -> Value:
-    """A polynomial, from the constant term up. The processor overlaps neighbouring vectors, so a chain costs nothing."""
-    result = e.const(coefficients[-1], x.kind, x.lanes)
+    """A polynomial, from the constant term up. A chain is fast: the processor overlaps it with the next vector's."""
+    result = constant(x, coefficients[-1])
     for c in reversed(coefficients[:-1]):
         result = e.fma(result, x, c)
     return result
@@ -117,9 +122,7 @@ def any_lane(e: Emitter, condition: Value) -> Value:
     return e.instruction(f"call i1 {function}({condition.type} {condition.text})", "i1", 0)
 
 
-def rescue(
-    e: Emitter, result: Value, wrong: Value, slow: Callable[..., Value], *args: Value
-) -> Value:
+def rescue(e: Emitter, result: Value, wrong: Value, slow: Callable[..., Value], *args: Value) -> Value:
     """Replace the lanes that the fast way cannot compute, one after the other, behind a branch seldom taken.
 
     Args:
@@ -221,7 +224,7 @@ def split(e: Emitter, x: Value) -> tuple[Value, Value]:
     bits = e.bitcast(e.select(subnormal, x * 2.0 ** (form.mantissa + 1), x), form.bits)
     k = (bits - form.root_half) >> form.mantissa
     m = e.bitcast(bits - (k << form.mantissa), x.kind)
-    return e.convert(k, x.kind) - e.select(subnormal, e.const(form.mantissa + 1, x.kind, x.lanes), 0.0), m
+    return e.convert(k, x.kind) - e.select(subnormal, constant(x, form.mantissa + 1), 0.0), m
 
 
 def log_tail(e: Emitter, f: Value, half_square: Value) -> Value:
@@ -245,5 +248,23 @@ def log_sum(e: Emitter, k: Value, f: Value, low: Value | None = None) -> Value:
 
 def log_ends(e: Emitter, x: Value, y: Value) -> Value:
     """Give a logarithm its values where there is none: -inf at 0, NaN below, inf at inf."""
-    outside = e.select(x == 0.0, e.const(-INF, x.kind, x.lanes), NAN)
+    outside = e.select(x == 0.0, constant(x, -INF), NAN)
     return e.select(x < INF, e.select(x > 0.0, y, outside), x)
+
+
+def log1p_sum(e: Emitter, x: Value, low: Value | None = None) -> Value:
+    """``log(1 + x + low)`` for a small addend that rounding took from x."""
+    form = FORMATS[x.kind]
+    u = x + 1.0
+    k, m = split(e, u)
+    # f = x / 2**k + (1 / 2**k - 1), and what its rounding loses; of a big x, 1 is lost altogether
+    shrink = e.bitcast(e.bitcast(m, form.bits) - e.bitcast(u, form.bits) + (form.bias << form.mantissa), x.kind)
+    offset = shrink - 1.0
+    big = x > 2.0 ** (form.mantissa + 3)
+    f = e.select(big, m - 1.0, e.fma(x, shrink, offset))
+    lost = e.fma(x, shrink, offset - f)
+    if low is not None:
+        lost = e.fma(low, shrink, lost)
+    y = log_sum(e, k, f, e.select(big, 0.0, lost - lost * f))
+    y = log_ends(e, u, y)
+    return e.select(e.fabs(x) < 2.0 ** -(form.mantissa + 2), x, y)

@@ -8,6 +8,7 @@ from undertow.compile.maths_core import (
     FORMATS,
     INF,
     NAN,
+    constant,
     exp_normal,
     horner,
     log_ends,
@@ -15,6 +16,7 @@ from undertow.compile.maths_core import (
     log_tail,
     maximum,
     minimum,
+    power_of_two,
     reduce_exp,
     rescue,
     scale,
@@ -216,5 +218,71 @@ def power(e: Emitter, x: Value, y: Value) -> Value:
     is_odd = is_whole & (e.trunc(half) != half)
     negative = e.bitcast(x, FORMATS[x.kind].bits) < 0
     result = e.select(negative & is_odd, -result, result)
-    result = e.select((x < 0.0) & (x != -INF) & ~is_whole, NAN, result)
+    undefined = ((x < 0.0) & (x != -INF) & ~is_whole & (e.fabs(y) != INF)) | e.is_nan(x)
+    result = e.select(undefined, NAN, result)
     return e.select((y == 0.0) | (x == 1.0), 1.0, result)
+
+
+@widened
+def cbrt(e: Emitter, x: Value) -> Value:
+    """The cube root: through logarithms, then a step of Newton's method with an exact cube."""
+    form = FORMATS[x.kind]
+    a = e.fabs(x)
+    k, m = split(e, a)
+    t = e.fma(k, 1.0 / 3.0, form.magic)
+    rest = k - (t - form.magic) * 3.0
+    value = m * e.select(rest > 0.0, constant(x, 2.0), e.select(rest < 0.0, constant(x, 0.5), 1.0))
+    root = exp_normal(e, log_sum(e, rest, m - 1.0) * (1.0 / 3.0))
+    square = root * root
+    excess = e.fma(square, root, -value) + e.fma(root, root, -square) * root
+    root = (root - excess / (square * 3.0)) * power_of_two(e, whole(e, t))
+    return e.select((a > 0.0) & (a < INF), e.copysign(root, x), x)
+
+
+def hypot(e: Emitter, x: Value, y: Value) -> Value:
+    """The length of the vector (x, y)."""
+    a, b = e.fabs(x), e.fabs(y)
+    largest = e.select(a > b, a, b)
+    edge, down, up = (2.0**60, 2.0**-70, 2.0**100) if x.kind == "f32" else (2.0**500, 2.0**-600, 2.0**700)
+    shrink, grow = largest > edge, largest < 1.0 / edge
+    factor = e.select(shrink, constant(x, down), e.select(grow, constant(x, up), 1.0))
+    back = e.select(shrink, constant(x, 1.0 / down), e.select(grow, constant(x, 1.0 / up), 1.0))
+    a, b = a * factor, b * factor
+    length = e.sqrt(e.fma(a, a, b * b)) * back
+    return e.select((a == INF) | (b == INF), INF, length)
+
+
+# ---- remainders -------------------------------------------------------------------------------
+
+
+def fmod(e: Emitter, x: Value, y: Value) -> Value:
+    """What is left of x when y is taken away as often as it fits; x gives the sign."""
+    a, b = e.fabs(x), e.fabs(y)
+    ratio = a / b
+    rest = e.fma(-e.trunc(ratio), b, a)  # exact; below 0 where the ratio was rounded up to a whole number
+    rest = e.select(rest < 0.0, rest + b, rest)
+    rest = e.select((b == INF) & (a < INF), a, rest)
+    far = ratio > 2.0 ** (FORMATS[x.kind].mantissa - 1)
+    rest = rescue(e, rest, far, lambda a, b: e.instruction(f"frem {a.type} {a.text}, {b.text}", a.kind, 0), a, b)
+    return e.copysign(rest, x)
+
+
+def remainder(e: Emitter, x: Value, y: Value) -> Value:
+    """What is left of x when a whole number of y is taken away; y gives the sign."""
+    rest = fmod(e, x, y)
+    other = (y < 0.0) ^ (rest < 0.0)
+    zero = e.copysign(constant(y, 0.0), y)
+    return e.select(rest != 0.0, e.select(other, rest + y, rest), zero)
+
+
+def floor_divide(e: Emitter, x: Value, y: Value) -> Value:
+    """``floor(x / y)`` of the exact quotient."""
+    ratio = x / y
+    rest = fmod(e, x, y)
+    other = (rest != 0.0) & ((y < 0.0) ^ (rest < 0.0))
+    quotient = (x - rest) / y
+    quotient = e.select(other, quotient - 1.0, quotient)
+    below = e.floor(quotient)
+    below = e.select(quotient - below > 0.5, below + 1.0, below)
+    zero = e.copysign(constant(y, 0.0), ratio)
+    return e.select(y == 0.0, ratio, e.select(quotient != 0.0, below, zero))

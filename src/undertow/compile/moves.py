@@ -62,7 +62,9 @@ def write_fill(module: Module) -> str:
     e, (to, count) = _begin(module, "fill", 2, (0,))
     low, high = _range(e, count)
     e.module.declarations["memset"] = "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)"
-    e.line(f"call void @llvm.memset.p0.i64(ptr {e.address(to, low, 'i8').text}, i8 0, i64 {(high - low).text}, i1 false)")
+    e.line(
+        f"call void @llvm.memset.p0.i64(ptr {e.address(to, low, 'i8').text}, i8 0, i64 {(high - low).text}, i1 false)"
+    )
     e.finish()
     return "fill"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from undertow.compile.cache import find_kernels, name_of
 from undertow.compile.driver import ENTRY, SHARED, WAIT, write_driver
 from undertow.compile.memory import ALIGN
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
+from undertow.compile.waits import mark_waits
 from undertow.errors import PositionError
 from undertow.graph import CONSTANT, Node
 
@@ -34,6 +35,18 @@ def aligned(size: int) -> Array:
     raw = np.zeros(size + ALIGN, np.uint8)
     start = -raw.ctypes.data % ALIGN
     return raw[start : start + size]
+
+
+class Memory(NamedTuple):
+    """Bytes of the values between arguments and results.
+
+    Attributes:
+        arena: what the program takes.
+        least: the most that is alive at once.
+    """
+
+    arena: int
+    least: int
 
 
 class Program:
@@ -58,10 +71,21 @@ class Program:
         self.parts = self.fill_table()
         self.values: dict[tuple[str, int], Array] = {}
 
+    @property
+    def memory(self) -> Memory:
+        """How much memory the program takes, and the least that any program of these values could take."""
+        return Memory(self.plan.arena, self.plan.least)
+
+    @property
+    def by_numpy(self) -> list[str]:
+        """The operations that NumPy does between the kernels, with the lines they come from."""
+        return [f"{node.op.name} ({node.line})" for node in self.plan.read_by_numpy]
+
     def fill_table(self) -> list[tuple[int, int, Node | None]]:
         """Write down all addresses that are known; return the runs of calls between operations that NumPy does."""
         wanted = dict(self.plan.kernels)
         addresses = find_kernels(wanted)
+        waits = mark_waits(self.calls)
         base, at = self.args.ctypes.data, 0
         parts: list[tuple[int, int, Node | None]] = []
         start = 0
@@ -70,7 +94,11 @@ class Program:
                 parts += [(start, i, None), (i, i, call.node)]
                 start = i + 1
                 continue
-            self.table[i] = addresses[call.kernel], base + 8 * at, (SHARED if call.shared else 0) | WAIT
+            self.table[i] = (
+                addresses[call.kernel],
+                base + 8 * at,
+                (SHARED if call.shared else 0) | (WAIT if waits[i] else 0),
+            )
             for argument in call.args:
                 self.args[at] = self.resolve(argument, at)
                 at += 1
@@ -120,7 +148,7 @@ class Program:
                     if node is None:
                         self.run_calls(start, stop, 1)
                     else:
-                        self.by_numpy(node)
+                        self.let_numpy_do(node)
         if self.status[0]:
             self.status[0] = 0
             raise PositionError("an index is beyond the end of its axis. Check the positions that are picked.")
@@ -130,7 +158,7 @@ class Program:
         run, threads = _driver(), self.plan.threads
         table = self.table.ctypes.data + 8 * ENTRY * start
         given = table, stop - start
-        if threads > 1 and not self.table[start:stop, 2].astype(bool).any():
+        if not any(call.shared for call in self.calls[start:stop]):
             threads = 1
         rest = self.meeting.ctypes.data, steps, None
         others = [threading.Thread(target=run, args=(*given, i, threads, *rest)) for i in range(1, threads)]
@@ -151,7 +179,7 @@ class Program:
             return np.asarray(made.array)
         return self.values[made.role, made.number].reshape(shape)
 
-    def by_numpy(self, node: Node) -> None:
+    def let_numpy_do(self, node: Node) -> None:
         """Let NumPy do one operation."""
         inputs = []
         for x, (made, access) in zip(node.inputs, self.plan.read_by_numpy[node], strict=True):

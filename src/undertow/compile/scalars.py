@@ -233,7 +233,17 @@ SCALARS: dict[str, Scalar] = {
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.
-_LIKE_RESULT = ("sigmoid", "softplus", "share", "clip", "identity", "stop_gradient", "clip_cotangent", "round", "nan_to_num")
+_LIKE_RESULT = (
+    "sigmoid",
+    "softplus",
+    "share",
+    "clip",
+    "identity",
+    "stop_gradient",
+    "clip_cotangent",
+    "round",
+    "nan_to_num",
+)
 
 
 def operand_kinds(node: Node) -> tuple[str, ...] | None:

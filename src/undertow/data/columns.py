@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import polars as pl
+from undertow.data.late import pl
 from numpy.typing import NDArray
 
 from undertow.data.parse import parse_booleans, parse_dates, parse_numbers
@@ -19,12 +19,12 @@ from undertow.errors import DataError
 Kind = Literal["number", "boolean", "date", "duration"]
 _MICROSECONDS_A_DAY = 86_400e6
 _IDENTIFIER = re.compile(r"(.*[ _-])?(id|uuid|guid)|unnamed_\d+", re.IGNORECASE)
-_KINDS: dict[type[pl.DataType], Kind] = {
-    pl.Boolean: "boolean",
-    pl.Date: "date",
-    pl.Datetime: "date",
-    pl.Duration: "duration",
-    pl.Time: "duration",
+_KINDS: dict[str, Kind] = {
+    "Boolean": "boolean",
+    "Date": "date",
+    "Datetime": "date",
+    "Duration": "duration",
+    "Time": "duration",
 }
 _DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a time, encoded in days"}
 _EXACT = 2.0**53  # above this float64 has not every whole number
@@ -290,7 +290,7 @@ def fit_column(series: pl.Series, max_categories: int, origin: Origin | None) ->
         return None, [f"{name!r}: dropped, it holds no value."]
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return _fit_categories(series, max_categories, origin)
-    kind = _KINDS.get(dtype.base_type(), "number")
+    kind = _KINDS.get(dtype.base_type().__name__, "number")
     numbers = read_numbers(series, kind, origin)
     said = []
     if dtype.is_integer() and _counts_rows(numbers):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
-import polars as pl
+from undertow.data.late import pl
 from numpy.typing import NDArray
 
 from undertow.data.wording import closest_name

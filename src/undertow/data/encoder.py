@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import polars as pl
+from undertow.data.late import pl
 from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.columns import CategoryColumn, Column, ValueColumn, fit_column, read_column

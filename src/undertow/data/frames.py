@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import polars as pl
+from undertow.data.late import pl
 
 from undertow.data.layout import Layout, find_layout
 from undertow.data.parse import infer_type, mark_missing
@@ -25,8 +25,11 @@ _SIGNATURES = {
     b"\xff\xfe": "text in UTF-16: save it as UTF-8",
     b"\xfe\xff": "text in UTF-16: save it as UTF-8",
 }
-# Raised by the readers below for damaged content; a panic of the native code is no Exception.
-_READER_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)
+
+
+def _reader_errors() -> tuple[type[BaseException], ...]:
+    """Raised by the readers below for damaged content; a panic of the native code is no Exception."""
+    return pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError
 
 
 def read_table(path: str | os.PathLike[str], *, as_text: Collection[str] = ()) -> pl.DataFrame:
@@ -169,7 +172,7 @@ def _parse_text(text: bytes, layout: Layout, file: str, as_text: Collection[str]
         body = b"".join(text[start:end] + b"\n" for start, end in zip(layout.starts[1:], layout.ends[1:], strict=True))
     try:
         raw = pl.read_csv(body, has_header=False, separator=separator, schema={name: pl.String for name in names})
-    except _READER_ERRORS as error:
+    except _reader_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{file}: the text cannot be read as a table: {reason}. Check its quotes.") from None
     if raw.height != layout.starts.size - 1:
@@ -207,7 +210,7 @@ def _read_parquet(source: Path) -> pl.DataFrame:
         raise DataError(f"{source.name}: this is no Parquet file. Rename it to what it is, or export it again.")
     try:
         frame = pl.read_parquet(content)
-    except _READER_ERRORS as error:
+    except _reader_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(
             f"{source.name}: the Parquet file is damaged or cut short: {reason}. Export it again."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import polars as pl
+from undertow.data.late import pl
 
 MISSING_SPELLINGS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?")
 _DATETIME_FORMATS = (

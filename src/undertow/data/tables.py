@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
+from undertow.data.late import pl
 from numpy.typing import NDArray
 
 from undertow.data.batches import split

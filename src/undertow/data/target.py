@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import polars as pl
+from undertow.data.late import pl
 from numpy.typing import NDArray
 
 from undertow.data.columns import find_places, read_numbers, read_texts

@@ -25,10 +25,11 @@ from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.progress import Progress
 from undertow.train.run import Run
-from undertow.train.step import make_gradient, make_step
+from undertow.train.step import NotFinite, Step, make_gradient, make_step
 from undertow.train.task import CHUNK, Task, make_task
 
 Array = NDArray[Any]
+CHUNK_SECONDS = 0.05  # of steps without a look at the progress display or at Ctrl-C
 
 
 class Diverged(TrainingError):
@@ -148,6 +149,7 @@ class _Loop:
     seen: int = 0
     recorded: bool = False  # whether this epoch is in the history
     good: Any = None  # the model at the end of the last epoch
+    step_seconds: float = 1.0
 
     def run_all(self, optimizer: Optimizer, clip: Clip | None, progress: Progress, callbacks: Any) -> None:
         """Train all epochs, or until something ends it."""
@@ -206,28 +208,63 @@ class _Loop:
         return f"Interrupted {where}. The run holds what was trained."
 
     def run_epoch(
-        self, epoch: int, step: Any, gradient: Any, progress: Progress, after_step: list[Callable[..., Any]]
+        self, epoch: int, step: Step, gradient: Any, progress: Progress, after_step: list[Callable[..., Any]]
     ) -> None:
-        """Train one epoch."""
+        """Train one epoch, as many steps at a time as the progress display leaves alone."""
         self.losses, self.seen, self.recorded = [], 0, False
-        for number, (X, rows) in enumerate(self.batches.epoch(epoch - 1), 1):
-            y = self.task.encode(rows)
+        order, size = self.batches.order(epoch - 1), self.batches.batch_size
+        X, y = self.batches.X, self.task.encode(self.batches.y)
+        sizes = measure_gradients(gradient, self.run.model, X[order[:size]], y[order[:size]])
+        self.run.gradient_history += [{"epoch": epoch, **row} for row in sizes]
+        session = step.open(self.run.model, self.state, X, y, min(size, len(order)))
+        if step.uncompiled and epoch == 1:
+            progress.say(f"Not all of a step is compiled: {step.uncompiled}.")
+        try:
+            while self.seen < len(order):
+                count = 1 if after_step else max(1, int(CHUNK_SECONDS / self.step_seconds))
+                rows = order[self.seen : self.seen + count * size]
+                self.run_steps(epoch, session, step, rows, progress)
+                if after_step:
+                    self.run.model, self.state = session.values()
+                for function in after_step:
+                    function(epoch, len(self.losses), self.losses[-1] / len(rows), self.run.model)
+        finally:
+            self.run.model, self.state = session.values()
+
+    def run_steps(self, epoch: int, session: Any, step: Step, rows: Array, progress: Progress) -> None:
+        """Do some steps of an epoch; Ctrl-C waits until they are done."""
+        size = self.batches.batch_size
+        started = time.perf_counter()
+        with hold_interrupts() as held:
             try:
-                if number == 1:  # of the parameters before the step
-                    sizes = measure_gradients(gradient, self.run.model, X, y)
-                    self.run.gradient_history += [{"epoch": epoch, **size} for size in sizes]
-                loss, model, state = step(self.run.model, self.state, X, y)
-            except TrainingError as error:
-                raise self.diverge(f"epoch {epoch}, step {number}: {error}") from None
-            if not math.isfinite(loss):
-                raise self.diverge(_explain(loss, epoch, number, self.run.settings))
-            self.run.model, self.state = model, state
-            self.n_steps += 1
-            self.losses.append(loss * len(X))
-            self.seen += len(X)
-            for function in after_step:
-                function(epoch, number, loss, model)
-            progress.after_step(epoch, self.seen, loss)
+                losses = session.run(rows, size)
+            except NotFinite as error:
+                self.note(error.losses, rows[: len(error.losses) * size])
+                self.run.model, self.state = session.values()
+                number = len(self.losses) + 1
+                if math.isfinite(error.loss):
+                    raise self.diverge(self.explain_gradient(epoch, number, step, error)) from None
+                raise self.diverge(_explain(error.loss, epoch, number, self.run.settings)) from None
+            self.note(losses, rows)
+        self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
+        if held:
+            raise KeyboardInterrupt
+        progress.after_step(epoch, self.seen, float(losses[-1]))
+
+    def explain_gradient(self, epoch: int, number: int, step: Step, error: NotFinite) -> str:
+        """Say which gradient is not finite."""
+        try:
+            step.check(self.run.model, error.X, error.y)
+        except TrainingError as found:
+            return f"epoch {epoch}, step {number}: {found}"
+        return f"epoch {epoch}, step {number}: the gradient is not finite. {_remedies(self.run.settings)}"
+
+    def note(self, losses: Array, rows: Array) -> None:
+        """Keep the losses of steps."""
+        size = self.batches.batch_size
+        self.losses += [float(loss) * min(size, len(rows) - i * size) for i, loss in enumerate(losses)]
+        self.n_steps += len(losses)
+        self.seen += len(rows)
 
     def diverge(self, message: str) -> Diverged:
         """Make the error, and leave the last finite model in the run."""

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.api import Backprop, backprop
+from undertow.compile.resident import Resident
 from undertow.differentiate import value_and_grad
 from undertow.errors import ArgumentError, ControlFlowError
-from undertow.graph import evaluate
+from undertow.graph import INPUT, Graph, Node, evaluate
 from undertow.optim import Clip, Optimizer, check_finite
-from undertow.trace import describe_function
+from undertow.primitives import spec_of
+from undertow.trace import Tracer, describe_function
+from undertow.trace.tracer import NotingTrace, constant
 
 LossFunction = Callable[[Any, Any, Any], Any]
 
@@ -22,14 +26,18 @@ class Step:
     """One step of training; made by `make_step`.
 
     Called with (model, state, X, y) it returns (loss before the step, new model, new state) and changes
-    none of its arguments. Between steps it remembers the arrays of the model that it returned last.
+    none of its arguments. `open` begins a series of steps on parameters that stay in memory of its own.
+
+    Attributes:
+        uncompiled: why the steps are done by NumPy, for people; None where they are compiled.
     """
 
     def __init__(self, loss_function: LossFunction, optimizer: Optimizer, clip: Clip | None) -> None:
         self.optimizer = optimizer
         self.clip = clip
         self.gradient = Gradient(loss_function)
-        self._last: tuple[Any, list[Any], trees.Rebuild] | None = None
+        self.uncompiled: str | None = None
+        self._programs: dict[Any, Resident | None] = {}
 
     def init(self, model: Any) -> Any:
         """Make the state before the first step; its trees are lists of the model's arrays."""
@@ -37,24 +45,180 @@ class Step:
 
     def __call__(self, model: Any, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
         """Do one step."""
-        if self._last is not None and self._last[0] is model:
-            _, leaves, rebuild = self._last
-        else:
-            leaves, rebuild = trees.flatten(model)
-        with np.errstate(all="ignore"):  # whoever trains asks whether the loss is finite
-            return self._step(leaves, rebuild, state, X, y)
+        rows = len(trees.flatten(X)[0][0])
+        session = self.open(model, state, X, y, rows)
+        (loss,) = session.run(np.arange(rows), rows)
+        return (float(loss), *session.values())
 
-    def _step(self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
-        loss, grads = self.gradient.of_leaves(leaves, rebuild, X, y)
+    def open(self, model: Any, state: Any, X: Any, y: Any, batch_size: int) -> Session | PlainSession:
+        """Begin a series of steps.
+
+        Args:
+            model: before the first step; it stays as it is.
+            state: before the first step; it stays as it is.
+            X: all examples, a tree of arrays whose batch axis is the first.
+            y: their targets, the same.
+            batch_size: the number of rows that most batches have.
+
+        Returns:
+            The session: ``run(order, batch_size)`` does steps, ``values()`` returns the model and state they led to.
+        """
+        leaves, rebuild = trees.flatten(model)
+        resident = self._find(leaves, rebuild, state, X, y, batch_size)
+        if resident is None:
+            return PlainSession(self, model, state, X, y)
+        return Session(self, resident, model, state, X, y)
+
+    def _find(self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any, rows: int) -> Resident | None:
+        """Return the compiled step for arguments like these; None where there is none."""
+        params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+        examples = tuple((np.shape(x)[1:], getattr(x, "dtype", type(x))) for x in batch)
+        key = tuple(map(_describe, params)), examples
+        for known in (key, (*key, rows)):
+            if known in self._programs:
+                return self._programs[known]
+        program = self.gradient.program_for(leaves, rebuild, _take(X, slice(rows)), _take(y, slice(rows)))
+        resident = None
+        if program is None:
+            self.uncompiled = "the loss asks for values while it is traced"
+        else:
+            resident = Resident(self._join(program, state), len(params) + len(trees.flatten(state)[0]), 1 + (self.clip is not None), "numpy")
+            by_numpy = resident.prepare(rows).program.plan.read_by_numpy
+            if by_numpy:
+                self.uncompiled = "NumPy does " + ", ".join(sorted({f"{x.op.name} ({x.line})" for x in by_numpy}))
+        self._programs[key if program is None or program.graph.symbols() else (*key, rows)] = resident
+        return resident
+
+    def _join(self, program: Backprop, state: Any) -> Graph:
+        """Write clipping and update behind the gradient: one graph of parameters, state and batch."""
+        memory, restate = trees.flatten(state)
+        trace = NotingTrace()
+        graph = program.graph
+        n_params = len(graph.outputs) - 1
+        params = graph.inputs[:n_params]
+        kept = [Node(INPUT, (), {}, spec_of(x)) for x in memory]
+        loss, *grads = [Tracer(x, trace) for x in graph.outputs]
+        results = [loss.node]
         if self.clip is not None:
-            if not all(np.isfinite(g).all() for g in grads):
-                check_finite(rebuild(put_numbers(leaves, grads)), self.clip.name)
+            finite: Any = True
+            for g in grads:
+                finite = np.logical_and(finite, np.all(np.isfinite(g)))
+            results.append(finite.node)
             grads = self.clip.apply(grads)
-        params, new_state = self.optimizer.update(grads, state, numbers_of(leaves))
-        new_leaves = put_numbers(leaves, params)
-        new_model = rebuild(new_leaves)
-        self._last = (new_model, new_leaves, rebuild)
-        return float(loss), new_model, new_state
+        new, new_state = self.optimizer.update(grads, restate([Tracer(x, trace) for x in kept]), [Tracer(x, trace) for x in params])
+        outputs = [*new, *trees.flatten(new_state)[0]]
+        nodes = [x.node if isinstance(x, Tracer) else constant(x) for x in outputs]
+        return Graph((*params, *kept, *graph.inputs[n_params:]), (*results, *nodes), title="step")
+
+    def check(self, model: Any, X: Any, y: Any) -> None:
+        """Raise the error of a gradient that is not finite, if it is not."""
+        _, grads = self.gradient(model, X, y)
+        check_finite(grads, self.clip.name if self.clip else "the gradient")
+
+
+class Session:
+    """Compiled steps in a row; between them the parameters stay where the program has them.
+
+    Attributes:
+        model: before the first step.
+        state: before the first step.
+    """
+
+    def __init__(self, step: Step, resident: Resident, model: Any, state: Any, X: Any, y: Any) -> None:
+        self.step, self.resident, self.model, self.state, self.X, self.y = step, resident, model, state, X, y
+        self.leaves, self.rebuild = trees.flatten(model)
+        memory, self.restate = trees.flatten(state)
+        self.batch = [np.ascontiguousarray(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+        self.done: list[tuple[Any, int]] = []  # what was run, to do it again up to a step that failed
+        resident.load([*numbers_of(self.leaves), *memory])
+
+    def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
+        """Do the steps on these rows; a last batch may be short.
+
+        Returns:
+            The loss before each step.
+
+        Raises:
+            NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
+        """
+        whole = len(order) // batch_size
+        found = [self.resident.run(self.batch, order, batch_size, 0, whole)] if whole else []
+        if len(order) % batch_size:
+            found.append(self.resident.run(self.batch, order, len(order) % batch_size, whole * batch_size, 1))
+        losses = np.concatenate([results[0] for results in found])
+        finite = np.isfinite(losses)
+        if self.step.clip is not None:
+            finite &= np.concatenate([results[1] for results in found])
+        if not finite.all():
+            at = int(np.argmin(finite))
+            self._go_back(order[: at * batch_size], batch_size)
+            rows = order[at * batch_size : (at + 1) * batch_size]
+            raise NotFinite(losses[:at], float(losses[at]), _take(self.X, rows), _take(self.y, rows))
+        self.done.append((order, batch_size))
+        return losses
+
+    def _go_back(self, order: NDArray[Any], batch_size: int) -> None:
+        """Do all again up to here: steps are the same to the last bit."""
+        self.resident.load([*numbers_of(self.leaves), *trees.flatten(self.state)[0]])
+        earlier, self.done = self.done, []
+        for rows, size in [*earlier, (order, batch_size)]:
+            if len(rows):
+                self.run(rows, size)
+
+    def values(self) -> tuple[Any, Any]:
+        """Return the model and the state after the last step, in arrays of their own."""
+        values = self.resident.copies()
+        n = len(numbers_of(self.leaves))
+        return self.rebuild(put_numbers(self.leaves, values[:n])), self.restate(values[n:])
+
+
+class PlainSession:
+    """Steps in a row by NumPy, for a loss that cannot be traced without values."""
+
+    def __init__(self, step: Step, model: Any, state: Any, X: Any, y: Any) -> None:
+        self.step, self.model, self.state, self.X, self.y = step, model, state, X, y
+
+    def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
+        """Do the steps on these rows; see `Session.run`."""
+        losses: list[float] = []
+        with np.errstate(all="ignore"):  # whoever trains asks whether the loss is finite
+            for first in range(0, len(order), batch_size):
+                rows = order[first : first + batch_size]
+                X, y = _take(self.X, rows), _take(self.y, rows)
+                leaves, rebuild = trees.flatten(self.model)
+                loss, grads = self.step.gradient.of_leaves(leaves, rebuild, X, y)
+                clip = self.step.clip
+                if not np.isfinite(loss) or (clip is not None and not all(np.isfinite(g).all() for g in grads)):
+                    raise NotFinite(np.array(losses), float(loss), X, y)
+                grads = grads if clip is None else clip.apply(grads)
+                params, self.state = self.step.optimizer.update(grads, self.state, numbers_of(leaves))
+                self.model = rebuild(put_numbers(leaves, params))
+                losses.append(float(loss))
+        return np.array(losses)
+
+    def values(self) -> tuple[Any, Any]:
+        """Return the model and the state after the last step."""
+        return self.model, self.state
+
+
+class NotFinite(Exception):
+    """A step met a loss or a gradient that is not finite.
+
+    Attributes:
+        losses: of the steps before it.
+        loss: of the step.
+        X: the inputs of its batch.
+        y: its targets.
+    """
+
+    def __init__(self, losses: NDArray[Any], loss: float, X: Any, y: Any) -> None:
+        super().__init__(f"the loss is {loss}")
+        self.losses, self.loss, self.X, self.y = losses, loss, X, y
+
+
+def _take(tree: Any, rows: Any) -> Any:
+    leaves, rebuild = trees.flatten(tree)
+    return rebuild([leaf[rows] for leaf in leaves])
 
 
 class Gradient:
@@ -73,6 +237,16 @@ class Gradient:
 
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> tuple[Any, list[Any]]:
         """Compute the loss and the gradients by the numbers among a model's leaves."""
+        chosen = self.program_for(leaves, rebuild, X, y)
+        if chosen is None:
+            loss, grads = value_and_grad(self.loss_function)(rebuild(leaves), X, y)
+            return loss, numbers_of(trees.flatten(grads)[0])
+        batch = [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+        loss, *found = evaluate(chosen.graph, [*numbers_of(leaves), *batch])
+        return loss, found
+
+    def program_for(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Backprop | None:
+        """Return the backward pass for arguments like these; None where it depends on values."""
         params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
         specs, shapes = tuple(map(_describe, params)), tuple(map(_describe, batch))
         any_batch = (specs, tuple((shape[1:], dtype) for shape, dtype in shapes))
@@ -81,12 +255,7 @@ class Gradient:
             program = self._differentiate(rebuild(leaves), X, y)
             key = any_batch if program is not None and program.graph.symbols() else key
             self.programs[key] = program
-        chosen = self.programs[key]
-        if chosen is None:
-            loss, grads = value_and_grad(self.loss_function)(rebuild(leaves), X, y)
-            return loss, numbers_of(trees.flatten(grads)[0])
-        loss, *found = evaluate(chosen.graph, [*params, *batch])
-        return loss, found
+        return self.programs[key]
 
     def _differentiate(self, model: Any, X: Any, y: Any) -> Backprop | None:
         """The simplified forward and backward pass; None where it depends on values."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import polars as pl
+from undertow.data.late import pl
 
 from undertow import nn
 from undertow.data import TabularEncoder, encode_table, load_dataset, read_table_with_origin, split

@@ -1,0 +1,42 @@
+"""What compiled programs run on."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+
+
+def show_config() -> str:
+    """Describe what compiled programs run on: processor, vectors, matrix products, threads, cache, versions.
+
+    Returns:
+        A few lines of text.
+
+    Source: derived here.
+
+    Example:
+        >>> print(show_config())
+        Undertow ...
+        processor ...
+    """
+    import llvmlite
+
+    from undertow.compile.blas import find_blas
+    from undertow.compile.cache import folder
+    from undertow.compile.llvm import lanes_of, processor
+    from undertow.compile.threads import get_threads, usable_processors
+
+    blas = find_blas(folder())
+    kept = list(folder().glob("??/*")) if folder().is_dir() else []
+    rows = {
+        "versions": f"NumPy {np.__version__}, llvmlite {llvmlite.__version__}, Python {platform.python_version()}",
+        "processor": f"{processor().split()[0]} ({platform.machine()})",
+        "vectors": f"{lanes_of('f32')} float32 or {lanes_of('f64')} float64",
+        "products": "our own kernels"
+        if blas is None
+        else f"our own kernels; large ones {blas.name}, kernels for {blas.core}",
+        "threads": f"{get_threads()} of {usable_processors()} that this process may use",
+        "cache": f"{folder()}: {len(kept)} kernels, {sum(path.stat().st_size for path in kept) / 1e6:.1f} MB",
+    }
+    return "\n".join(["Undertow, compiled programs", *(f"{name:<10} {text}" for name, text in rows.items())])

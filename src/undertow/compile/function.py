@@ -1,0 +1,163 @@
+"""`compile`: the same function, fused and compiled for the shapes it is called with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+from undertow.compile.expand import expand
+from undertow.compile.planner import make_plan
+from undertow.compile.profile import Profile
+from undertow.compile.program import Program
+from undertow.compile.threads import get_threads
+from undertow.errors import ArgumentError
+from undertow.graph import Graph, Node
+from undertow.simplify import simplify
+from undertow.trace import describe_function, trace_function
+from undertow.trace.function import is_array_like
+
+Array = NDArray[Any]
+
+
+class Compiled:
+    """A graph as a function of arrays; a program for each choice of symbolic sizes.
+
+    Args:
+        graph: what to compute.
+        fallback: ``"numpy"`` lets NumPy do what does not compile.
+    """
+
+    def __init__(self, graph: Graph, fallback: str | None = None) -> None:
+        self.graph, self.fallback = graph, fallback
+        self.programs: dict[Any, Program] = {}
+
+    def program(self, sizes: dict[str, int]) -> Program:
+        """Return the program for these sizes."""
+        key = tuple(sorted(sizes.items())), get_threads()
+        if key not in self.programs:
+            self.programs[key] = Program(make_plan(expand(self.graph, sizes), get_threads(), fallback=self.fallback))
+        return self.programs[key]
+
+    def __call__(self, values: Sequence[Any], sizes: dict[str, int] | None = None) -> list[Any]:
+        """Compute the outputs; each is an array of its own."""
+        program = self.program(sizes or {})
+        for number, (node, value) in enumerate(zip(program.plan.graph.inputs, values, strict=True)):
+            program.give("input", number, np.ascontiguousarray(value, node.spec.dtype))
+        results: list[Any] = []
+        for number, node in enumerate(program.plan.graph.outputs):
+            shape: Any = node.spec.shape
+            results.append(np.empty(shape, node.spec.dtype))
+            program.give("output", number, results[-1])
+        program.run()
+        return [
+            result.item() if node.spec.weak else result[()]
+            for node, result in zip(program.plan.graph.outputs, results, strict=True)
+        ]
+
+
+class CompiledFunction:
+    """A function that runs compiled; made by `compile`.
+
+    Attributes:
+        function: the Python function.
+    """
+
+    def __init__(self, function: Callable[..., Any], fallback: str | None) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.fallback = function, fallback
+        self._known: dict[Any, tuple[Compiled, Any]] = {}
+        self._last: Program | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Compute the function of these arguments."""
+        taken = [trees.flatten(arg) for arg in args]
+        leaves = [leaf for row, _ in taken for leaf in row]
+        key = (
+            tuple(
+                (np.shape(x), getattr(x, "dtype", type(x))) if is_array_like(x) else x if x.__hash__ else id(x)
+                for x in leaves
+            ),
+            tuple(len(row) for row, _ in taken),
+            get_threads(),
+        )
+        if key not in self._known:
+            traced = trace_function(self.function, args)
+            graph = simplify(traced.graph, final=True).graph
+            self._known[key] = Compiled(graph, self.fallback), traced
+        compiled, traced = self._known[key]
+        values = [
+            leaf for row, (mine, _) in zip(traced.arguments, taken, strict=True)
+            for x, leaf in zip(row, mine, strict=True) if isinstance(x, Node)
+        ]  # fmt: skip
+        results = compiled(values)
+        self._last = compiled.program({})
+        return traced.rebuild(results)
+
+    def __repr__(self) -> str:
+        return f"<compiled {describe_function(self.function)}>"
+
+    @property
+    def program(self) -> Program:
+        """The program of the last call.
+
+        Raises:
+            ArgumentError: it has not been called yet.
+        """
+        if self._last is None:
+            raise ArgumentError(
+                f"{self!r} has not been called yet. Call it: it compiles for the shapes that it is given."
+            )
+        return self._last
+
+    def profile(self, *args: Any, rounds: int = 20) -> Profile:
+        """Measure every kernel: time, bytes moved, operations, share of what the processor can do.
+
+        Args:
+            args: arguments, as for a call.
+            rounds: how often each kernel is timed; the median counts.
+        """
+        self(*args)
+        return Profile.measure(self.program, rounds)
+
+
+def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:
+    """Make the same function, fused and compiled; also a decorator.
+
+    The function is traced and compiled at its first call with arguments of these shapes and dtypes. Kernels are kept
+    on disk, so that the next process begins at once.
+
+    Args:
+        f: a NumPy function of trees of arrays.
+        fallback: None: what does not compile is an error that names it. ``"numpy"``: NumPy computes it between the
+            kernels; ``program.by_numpy`` lists it.
+
+    Returns:
+        The function. ``.program`` is what the last call ran, with ``.memory`` and ``.by_numpy``; ``.profile(*args)``
+        measures it.
+
+    Raises:
+        UnsupportedError: an operation that does not compile.
+        ControlFlowError: f asked for the value of an array (``if x > 0``).
+        ArgumentError: f is not a function, or the fallback is another word.
+
+    Source: derived here.
+
+    Example:
+        >>> f = compile(lambda x: np.sum(np.tanh(x) ** 2))
+        >>> round(float(f(np.array([0.5, 1.0]))), 6)
+        0.793578
+    """
+    if fallback not in (None, "numpy"):
+        raise ArgumentError(f'compile: fallback is {fallback!r}. Give "numpy", or None for an error.')
+    if f is None:
+        return functools.partial(compile, fallback=fallback)
+    if not callable(f):
+        raise ArgumentError(
+            f"compile takes a function, not {type(f).__name__}. Write ut.compile(f), not ut.compile(f(x))."
+        )
+    return CompiledFunction(f, fallback)

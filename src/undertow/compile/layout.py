@@ -1,0 +1,159 @@
+"""Where the values of a program lie, and which of its calls reads and writes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow.compile.access import Access, Reader, whole
+from undertow.compile.cache import name_of
+from undertow.compile.fuse import Fuser
+from undertow.compile.memory import Arena, align
+from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
+from undertow.errors import UnsupportedError
+from undertow.graph import CONSTANT, INPUT, Graph, Node
+
+
+class Layout:
+    """The items of a program in order, and the memory of every value.
+
+    Args:
+        graph: made by `expand`.
+        threads: that take part.
+        fallback: ``"numpy"`` lets NumPy do what does not compile.
+    """
+
+    def __init__(self, graph: Graph, threads: int, fallback: str | None) -> None:
+        self.plan = Plan(graph, threads)
+        self.threads, self.fallback = threads, fallback
+        self.reader = Reader(graph)
+        self.outputs = [self.own_output(node) for node in graph.outputs]
+        for i, node in enumerate(self.outputs):  # each output has memory of its own
+            if node in self.outputs[:i]:
+                self.outputs[i] = self.again(node)
+        self.fuser = Fuser(self.reader)
+        self.fuser.sink(frozenset(self.outputs))
+        self.items = self.fuser.schedule()
+        self.when = {node: i for i, item in enumerate(self.items) for node in item.nodes}
+        self.buffers: dict[Node, Buffer] = {}
+        self.totals: dict[Node, tuple[Buffer, int, str]] = {}
+        self.number = {node: i for i, node in enumerate(graph.inputs)}
+        self.readers: dict[Node, list[int]] = {}
+        for i, item in enumerate(self.items):
+            for node in item.nodes:
+                for base in self.reader.bases(node):
+                    self.readers.setdefault(base, []).append(i)
+        self.now = 0
+
+    # ---- outputs ------------------------------------------------------------------------------
+
+    def own_output(self, node: Node) -> Node:
+        """Return the value that lies in memory as an output does; a copy, if it does not yet."""
+        access = self.reader.read(node)
+        base = access.base
+        if (
+            access == whole(base)
+            and base.spec.shape == node.spec.shape
+            and base.op is not INPUT
+            and base.op is not CONSTANT
+        ):
+            return base
+        return self.again(node)
+
+    def again(self, node: Node) -> Node:
+        """Insert a copy."""
+        new = Node(P.identity, (node,), {}, node.spec)
+        new.line, new.name = node.line, node.name
+        self.reader.order.append(new)
+        self.reader.found[new] = whole(new)
+        return new
+
+    # ---- memory -------------------------------------------------------------------------------
+
+    def bytes_of(self, node: Node) -> int:
+        """Return the size of a value."""
+        shape: Any = node.spec.shape
+        return int(math.prod(shape)) * node.spec.dtype.itemsize
+
+    def buffer(self, node: Node) -> Buffer:
+        """Return the memory of a value."""
+        if node not in self.buffers:
+            if node.op is INPUT:
+                self.buffers[node] = Buffer(self.bytes_of(node), "input", self.number[node])
+            elif node.op is CONSTANT:
+                array = np.ascontiguousarray(np.asarray(node.value, node.spec.dtype)).reshape(np.shape(node.value))
+                self.buffers[node] = Buffer(array.nbytes, "constant", array=array)
+            else:
+                made = Buffer(self.bytes_of(node))
+                made.first = self.when[node]
+                made.last = max(self.readers.get(node, [made.first]))
+                if node in self.outputs:
+                    made.last = len(self.items)
+                self.buffers[node] = made
+                self.plan.buffers.append(made)
+        return self.buffers[node]
+
+    def temporary(self, size: int, last: int) -> Buffer:
+        """Return memory from now to the item that reads it last."""
+        made = Buffer(size, first=self.now, last=last)
+        self.plan.buffers.append(made)
+        return made
+
+    def place(self, access: Access) -> Place:
+        """Return where an access begins."""
+        return Place(self.buffer(access.base), access.offset * access.base.spec.dtype.itemsize)
+
+    def lay_out(self) -> None:
+        """Give every buffer of the arena its offset."""
+        arena = Arena()
+        begin: dict[int, list[Buffer]] = {}
+        end: dict[int, list[Buffer]] = {}
+        for made in self.plan.buffers:
+            begin.setdefault(made.first, []).append(made)
+            end.setdefault(made.last, []).append(made)
+        alive = least = 0
+        for now in range(len(self.items) + 1):
+            for made in begin.get(now, ()):
+                made.offset = arena.take(made.size)
+                alive += align(max(made.size, 1))
+            least = max(least, alive)
+            for made in end.get(now, ()):
+                arena.give_back(made.offset, made.size)
+                alive -= align(max(made.size, 1))
+        scratch = align(max((call.scratch for call in self.plan.calls), default=0))
+        self.plan.scratch_at = arena.size
+        self.plan.arena = arena.size + scratch * self.threads
+        self.plan.least = least + scratch * self.threads
+        for call in self.plan.calls:
+            if Scratch() in call.args:
+                call.args[call.args.index(Scratch()) + 1] = scratch
+
+    # ---- items --------------------------------------------------------------------------------
+
+    def add(self, call: Call, key: object, write: Callable[..., object], function: str = "kernel") -> None:
+        """Add a call; ``key`` is all that the code of its kernel depends on."""
+        call.kernel = name_of(key)
+        self.plan.kernels.setdefault(call.kernel, (write, function))
+        self.plan.calls.append(call)
+
+    def write_by_numpy(self, node: Node) -> None:
+        """Leave an operation to NumPy.
+
+        Raises:
+            UnsupportedError: that was not asked for.
+        """
+        op: Any = node.op
+        if self.fallback != "numpy":
+            where = f" ({node.line})" if node.line else ""
+            raise UnsupportedError(
+                f"{op.name}{where} of {', '.join(str(x.spec) for x in node.inputs)} does not compile. "
+                'Write it in other operations, or pass fallback="numpy", which lets NumPy do it between the kernels.'
+            )
+        reads = [self.reader.read(x) for x in node.inputs]
+        self.plan.read_by_numpy[node] = [(self.buffer(access.base), access) for access in reads]
+        self.plan.written_by_numpy[node] = self.buffer(node)
+        self.plan.calls.append(Call("numpy", [], f"{op.name} by NumPy", node=node))

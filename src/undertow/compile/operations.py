@@ -1,0 +1,288 @@
+"""Operations that are no loops over elements: matrix products, and what moves elements to other places."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import numpy as np
+
+from undertow.compile import moves
+from undertow.compile.access import Access, broadcast, pick, row_major, whole
+from undertow.compile.layout import Layout
+from undertow.compile.llvm import lanes_of
+from undertow.compile.plan import WORTH_SHARING, Argument, Buffer, Call, Place, Scratch, called
+from undertow.compile.product import scratch_bytes, write_product
+from undertow.compile.scalars import kind_of
+from undertow.compile.waits import Touch
+from undertow.errors import UnsupportedError
+from undertow.graph import Node
+from undertow.primitives.index import Pick, Slice
+
+STATUS = Buffer(8, "status")
+
+
+class Operations(Layout):
+    """Plans matrix products and moves."""
+
+    # ---- products -----------------------------------------------------------------------------
+
+    def write_matmul(self, node: Node) -> bool:
+        """Plan a product of matrices; a transposed operand is read by other strides."""
+        kind = kind_of(node.spec.dtype)
+        if kind not in ("f32", "f64") or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
+            return False
+        a, b = (self.reader.read(x) for x in node.inputs)
+        if len(a.shape) == 1:
+            a = Access(a.base, a.offset, (1, *a.shape), (0, *a.strides))
+        if len(b.shape) == 1:
+            b = Access(b.base, b.offset, (*b.shape, 1), (*b.strides, 0))
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+        lead_a, lead_b = (_lead(x, batch) for x in (a, b))
+        lead_c = tuple(stride * m * n for stride in row_major(batch))
+        axis = _batch_axis(batch, lead_a, lead_b, lead_c)
+        outer = [()] if axis is None else list(np.ndindex(*[s for i, s in enumerate(batch) if i not in axis]))
+        count = 1 if axis is None else math.prod(batch[i] for i in axis)
+        others = [] if axis is None else [i for i in range(len(batch)) if i not in axis]
+        last = None if axis is None else axis[-1]
+        one, zero = (int.from_bytes(struct.pack("f" if kind == "f32" else "d", v), "little") for v in (1.0, 0.0))
+        item = node.spec.dtype.itemsize
+        for place in outer:
+            shift = [sum(p * lead[i] for p, i in zip(place, others, strict=True)) for lead in (lead_a, lead_b, lead_c)]
+            steps = [0, 0, 0] if last is None else [lead[last] for lead in (lead_a, lead_b, lead_c)]
+            split = 2 if count >= self.threads and count > 1 else 0 if m >= n or m >= 16 * self.threads else 1
+            flops = 2.0 * m * n * k * count
+            args: list[Argument] = [
+                Place(self.buffer(a.base), (a.offset + shift[0]) * item), Place(self.buffer(b.base), (b.offset + shift[1]) * item),
+                Place(self.buffer(node), shift[2] * item), m, n, k, *_matrix(a), *_matrix(b), n, one, zero, count, *steps,
+                split, Scratch(), 0,
+            ]  # fmt: skip
+            shared = self.threads > 1 and flops > 100_000
+            moved = (m * k + k * n + m * n) * item * count
+            call = Call("", args, f"{called(node)} ({m} × {k} × {n})", shared, flops, moved)
+            call.touches = [
+                Touch(self.buffer(a.base), False, _rows(a, item) if split == 0 and count == 1 else None),
+                Touch(self.buffer(b.base), False),
+                Touch(self.buffer(node), True, ("rows", m, n * item) if split == 0 and count == 1 else None),
+            ]
+            call.scratch = scratch_bytes(kind, m, n, k, _matrix(b)[1] != 1)
+            self.add_product(call, kind)
+        return True
+
+    def add_product(self, call: Call, kind: str) -> None:
+        """Add the call of a product."""
+        lanes = lanes_of(kind)
+        self.add(call, ("product", kind, lanes), lambda module: write_product(module, kind, lanes), f"product_{kind}")
+
+    # ---- moves --------------------------------------------------------------------------------
+
+    def write_copy(self, source: Access, to: Place, strides: tuple[int, ...], node: Node) -> None:
+        """Copy an access to a place with other strides."""
+        item = node.spec.dtype.itemsize
+        pairs = [(n, s, t) for n, s, t in zip(source.shape, source.strides, strides, strict=True) if n != 1]
+        merged: list[tuple[int, int, int]] = []
+        for n, s, t in pairs:
+            if merged and merged[-1][1] == s * n and merged[-1][2] == t * n:
+                merged[-1] = (merged[-1][0] * n, s, t)
+            else:
+                merged.append((n, s, t))
+        count = moves.COPY_AXES
+        if len(merged) > count:
+            raise UnsupportedError(f"{called(node)} ({node.line}) has more than {count} axes that do not join.")
+        merged = [(1, 0, 0)] * (count - len(merged)) + merged
+        if merged[0][0] == 1 and len(pairs):  # threads share the first axis
+            merged.sort(key=lambda axis: axis[0] == 1)
+        args: list[Argument] = [
+            self.place(source),
+            to,
+            *[n for n, _, _ in merged],
+            *[s for _, s, _ in merged],
+            *[t for _, _, t in merged],
+        ]
+        size = math.prod(source.shape) * item
+        call = Call("", args, called(node), self.threads > 1 and size > 4 * WORTH_SHARING, 0, 2 * size)
+        self.add(call, ("copy", item), lambda module: moves.write_copy(module, item), f"copy{item}")
+
+    def fill(self, node: Node) -> None:
+        """Set a value to zero."""
+        size = self.bytes_of(node)
+        call = Call(
+            "", [Place(self.buffer(node)), size], called(node), self.threads > 1 and size > 8 * WORTH_SHARING, 0, size
+        )
+        self.add(call, ("fill",), moves.write_fill, "fill")
+
+    def put(self, node: Node, source: Access, start: int, strides: tuple[int, ...]) -> None:
+        """Copy a part of a value to where it belongs."""
+        if math.prod(source.shape):
+            self.write_copy(source, Place(self.buffer(node), start * node.spec.dtype.itemsize), strides, node)
+
+    def write_concatenate(self, node: Node) -> bool:
+        """Copy each part to its place."""
+        if any(x.spec.dtype != node.spec.dtype for x in node.inputs):
+            return False
+        shape: Any = node.spec.shape
+        strides, axis, at = row_major(shape), node.params["axis"] % len(shape), 0
+        for x in node.inputs:
+            access = self.reader.read(x)
+            self.put(node, access, at * strides[axis], strides)
+            at += access.shape[axis]
+        return True
+
+    def write_index_update(self, node: Node) -> bool:
+        """Copy, then overwrite a part that slices name."""
+        if len(node.inputs) != 2 or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
+            return False
+        target = self.target(node, node.params["index"])
+        if target is None:
+            return False
+        self.put(node, self.reader.read(node.inputs[0]), 0, row_major(node.spec.shape))  # type: ignore[arg-type]
+        self.put(node, _spread(self.reader.read(node.inputs[1]), target.shape), target.offset, target.strides)
+        return True
+
+    def target(self, node: Node, index: Any) -> Access | None:
+        """Return which part of a value an index without arrays of positions names."""
+        return pick(whole(node), index)
+
+    def write_pad(self, node: Node) -> bool:
+        """Fill with zeros, then copy to the middle."""
+        options = dict(node.params["options"])
+        (x,) = node.inputs
+        if (
+            node.params["mode"] != "constant"
+            or any(np.any(v) for v in options.values())
+            or x.spec.dtype != node.spec.dtype
+        ):
+            return False
+        width = node.params["width"]
+        strides = row_major(node.spec.shape)  # type: ignore[arg-type]
+        try:
+            before = [int(pair[0]) for pair in np.broadcast_to(np.asarray(width), (len(x.spec.shape), 2))]
+        except ValueError:
+            return False
+        self.fill(node)
+        self.put(node, self.reader.read(x), sum(b * s for b, s in zip(before, strides, strict=True)), strides)
+        return True
+
+    def write_index_add(self, node: Node) -> bool:
+        """Add values up where slices or positions point."""
+        x = node.inputs[0]
+        if x.spec.dtype != node.spec.dtype:
+            return False
+        if len(node.inputs) == 1:
+            target = self.target(node, node.params["index"])
+            if target is None:
+                return False
+            self.fill(node)
+            self.put(node, _spread(self.reader.read(x), target.shape), target.offset, target.strides)
+            return True
+        kind = kind_of(node.spec.dtype)
+        picked = self.picked(node, node.params["index"], node.spec.shape)
+        if picked is None or kind not in ("f32", "f64") or self.reader.read(x) != whole(self.reader.read(x).base):
+            return False
+        count, width, args = picked
+        self.fill(node)
+        given: list[Argument] = [
+            self.place(self.reader.read(x)),
+            Place(self.buffer(node)),
+            Place(STATUS),
+            count,
+            width,
+            *args,
+        ]
+        n_picks, lanes = len(args) // 2, lanes_of(str(kind))
+        call = Call(
+            "",
+            given,
+            called(node),
+            self.threads > 1 and count * width > WORTH_SHARING,
+            count * width,
+            3 * count * width * node.spec.dtype.itemsize,
+        )
+        self.add(
+            call, ("scatter", n_picks, kind, lanes),
+            lambda module: moves.write_scatter(module, n_picks, str(kind), lanes), f"scatter{n_picks}{kind}",
+        )  # fmt: skip
+        return True
+
+    def write_getitem(self, node: Node) -> bool:
+        """Gather the rows that positions pick."""
+        source = self.reader.read(node.inputs[0])
+        picked = self.picked(node, node.params["index"], source.shape)
+        if picked is None or source != whole(source.base):
+            return False
+        count, width, args = picked
+        item = node.spec.dtype.itemsize
+        given: list[Argument] = [
+            self.place(source),
+            Place(self.buffer(node)),
+            Place(STATUS),
+            count,
+            width * item,
+            *args,
+        ]
+        n_picks = len(args) // 2
+        call = Call(
+            "", given, called(node), self.threads > 1 and count * width > WORTH_SHARING, 0, 2 * count * width * item
+        )
+        self.add(call, ("gather", n_picks), lambda module: moves.write_gather(module, n_picks), f"gather{n_picks}")
+        return True
+
+    def picked(self, node: Node, index: Any, shape: Any) -> tuple[int, int, list[Argument]] | None:
+        """Return how many rows arrays of positions pick, their elements, and the arguments that name them.
+
+        None unless the positions stand for the first axes, and all the others are whole.
+        """
+        n = sum(isinstance(entry, Pick) for entry in index)
+        first, rest = index[:n], index[n:]
+        if not all(isinstance(entry, Pick) for entry in first) or any(entry != Slice() for entry in rest):
+            return None
+        picks = [self.reader.read(node.inputs[1 + entry.number]) for entry in first]
+        common = np.broadcast_shapes(*[p.shape for p in picks])
+        for p in picks:
+            if p.shape != common or p != whole(p.base) or p.base.spec.dtype != np.int64:
+                return None
+        args: list[Argument] = [self.place(p) for p in picks]
+        return math.prod(common), math.prod(shape[n:]), [*args, *[int(size) for size in shape[:n]]]
+
+
+def _rows(a: Access, itemsize: int) -> Any:
+    """The part of a matrix that a thread reads that computes some of the rows; None if it is not so many rows of it."""
+    (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
+    return ("rows", m, n * itemsize) if (row, column) == (n, 1) and not a.offset else None
+
+
+def _matrix(a: Access) -> tuple[int, int]:
+    """The strides of rows and columns; those of a single one do not matter."""
+    (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
+    if m == 1:
+        row = max(n, 1)
+    if n == 1:
+        column = 1
+    return row, column
+
+
+def _lead(a: Access, batch: tuple[int, ...]) -> tuple[int, ...]:
+    own = a.shape[:-2]
+    new = len(batch) - len(own)
+    return (*[0] * new, *[0 if n == 1 else s for n, s in zip(own, a.strides[:-2], strict=True)])
+
+
+def _batch_axis(batch: tuple[int, ...], *leads: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The last axes of a batch along which every operand moves by equal steps."""
+    if not batch:
+        return None
+    axes = [len(batch) - 1]
+    while axes[0] > 0:
+        i = axes[0] - 1
+        if not all(lead[i] == lead[i + 1] * batch[i + 1] for lead in leads):
+            break
+        axes.insert(0, i)
+    return tuple(axes)
+
+
+def _spread(a: Access, shape: tuple[int, ...]) -> Access:
+    while len(a.shape) > len(shape):
+        a = Access(a.base, a.offset, a.shape[1:], a.strides[1:])
+    return broadcast(a, shape)

@@ -1,0 +1,122 @@
+"""Where the time of a program goes, kernel by kernel, beside what the processor could do at best."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from undertow.compile.program import Program
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """One call of a program.
+
+    Attributes:
+        what: the values that it computes.
+        seconds: the median time.
+        flops: floating-point operations.
+        moved: bytes read and written.
+        threads: that share it.
+    """
+
+    what: str
+    seconds: float
+    flops: float
+    moved: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The time of every kernel.
+
+    Attributes:
+        kernels: in the order of the program.
+        product_flops: operations a second of the best matrix product found on this machine, on one thread.
+        copy_bytes: bytes a second of a large copy.
+    """
+
+    kernels: list[KernelTime]
+    product_flops: float
+    copy_bytes: float
+
+    @classmethod
+    def measure(cls, program: Program, rounds: int = 20) -> Profile:
+        """Time each call of a program, one after the other.
+
+        Args:
+            program: one that has run: its arguments and results are in place.
+            rounds: how often each call is timed; the median counts.
+        """
+        times: list[list[float]] = [[] for _ in program.calls]
+        for _ in range(rounds):
+            for i, call in enumerate(program.calls):
+                started = time.perf_counter()
+                if call.node is not None:
+                    program.let_numpy_do(call.node)
+                else:
+                    program.run_calls(i, i + 1, 1)
+                times[i].append(time.perf_counter() - started)
+        empty = _empty_call(program)
+        kernels = [
+            KernelTime(
+                call.what, max(statistics.median(taken) - empty, 1e-9), call.flops, call.moved,
+                program.plan.threads if call.shared else 1,
+            )
+            for call, taken in zip(program.calls, times, strict=True)
+        ]  # fmt: skip
+        return cls(kernels, *_limits())
+
+    def __str__(self) -> str:
+        total = sum(k.seconds for k in self.kernels) or 1.0
+        lines = [f"{'µs':>9} {'share':>6} {'GFlop/s':>8} {'GB/s':>7} {'of limit':>8}  what"]
+        for k in self.kernels:
+            least = max(k.flops / (self.product_flops * k.threads), k.moved / self.copy_bytes)
+            lines.append(
+                f"{k.seconds * 1e6:9.2f} {k.seconds / total:6.1%} {k.flops / k.seconds / 1e9:8.1f} "
+                f"{k.moved / k.seconds / 1e9:7.1f} {min(least / k.seconds, 9.99):8.0%}  {k.what}"
+            )
+        lines.append(
+            f"{total * 1e6:9.2f}  in all; limits: {self.product_flops / 1e9:.0f} GFlop/s a thread, {self.copy_bytes / 1e9:.0f} GB/s"
+        )
+        return "\n".join(lines)
+
+
+def _empty_call(program: Program) -> float:
+    """The time of calling the driver for nothing."""
+    taken = []
+    for _ in range(50):
+        started = time.perf_counter()
+        program.run_calls(0, 0, 1)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+@cache
+def _limits() -> tuple[float, float]:
+    """Operations a second of a large product on one thread, and bytes a second of a large copy."""
+    from undertow.compile.function import compile
+
+    n = 512
+    a = np.ones((n, n), np.float32)
+    product: Any = compile(lambda a, b: a @ b)
+    product(a, a)
+    best = min(_time(lambda: product.program.run_calls(0, len(product.program.calls), 1)) for _ in range(8))
+    threads = product.program.plan.threads if product.program.calls[0].shared else 1
+    source = np.ones(1 << 22, np.float64)
+    target = np.empty_like(source)
+    copy = min(_time(lambda: np.copyto(target, source)) for _ in range(5))
+    return 2.0 * n**3 / best / threads, 2 * source.nbytes / copy
+
+
+def _time(call: Any) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started

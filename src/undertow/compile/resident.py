@@ -1,0 +1,155 @@
+"""A program that is run step after step: what one step leaves is what the next begins with, in the same memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.compile import moves
+from undertow.compile.cache import name_of
+from undertow.compile.expand import expand
+from undertow.compile.plan import Buffer, Call, Place, Plan
+from undertow.compile.planner import make_plan
+from undertow.compile.program import Program, aligned
+from undertow.compile.threads import get_threads
+from undertow.compile.waits import Touch
+from undertow.graph import Graph
+
+Array = NDArray[Any]
+
+
+@dataclass
+class _Prepared:
+    """A program for one batch size."""
+
+    program: Program
+    batch: list[Array]
+    rows: int
+
+
+class Resident:
+    """A step that keeps its state: parameters and what the optimizer remembers.
+
+    Args:
+        graph: its inputs are ``n_state`` values that are kept, then those of a batch; its outputs are ``n_results``
+            results of the step, then the new values of what is kept, in the same order.
+        n_state: how many values are kept.
+        n_results: how many results a step has; numbers.
+        fallback: ``"numpy"`` lets NumPy do what does not compile.
+
+    Attributes:
+        state: the values that are kept, as arrays; they change with every step.
+    """
+
+    def __init__(self, graph: Graph, n_state: int, n_results: int, fallback: str | None = None) -> None:
+        self.graph, self.n_state, self.n_results, self.fallback = graph, n_state, n_results, fallback
+        self.state: list[Array] = []
+        for node in graph.inputs[:n_state]:
+            shape: Any = node.spec.shape
+            memory = aligned(max(math.prod(shape), 1) * node.spec.dtype.itemsize)
+            self.state.append(memory.view(node.spec.dtype)[: math.prod(shape)].reshape(shape))
+        self.prepared: dict[Any, _Prepared] = {}
+        self.step = aligned(8).view(np.int64)
+
+    def load(self, values: Sequence[Any]) -> None:
+        """Copy values into the memory of what is kept."""
+        for mine, value in zip(self.state, values, strict=True):
+            mine[...] = value
+
+    def copies(self) -> list[Any]:
+        """Return copies of what is kept; numbers as numbers."""
+        found: list[Any] = []
+        for node, mine in zip(self.graph.inputs, self.state, strict=False):
+            found.append(mine.item() if node.spec.weak else mine.copy() if mine.ndim else mine[()])
+        return found
+
+    def prepare(self, rows: int) -> _Prepared:
+        """Return the program for batches of so many rows."""
+        key = rows, get_threads()
+        if key not in self.prepared:
+            sizes = {name: rows for name in self.graph.symbols()}
+            graph = expand(self.graph, sizes)
+            donated = {self.n_results + i: i for i in range(self.n_state)}
+            plan = make_plan(graph, get_threads(), donated, self.fallback)
+            self.prepared[key] = self._load(plan, rows)
+        return self.prepared[key]
+
+    def _load(self, plan: Plan, rows: int) -> _Prepared:
+        """Put the calls around a step that gather its batch and keep its results."""
+        inputs = plan.graph.inputs
+        batch = []
+        before: list[Call] = []
+        after: list[Call] = []
+        step = Buffer(8, "address", self.step.ctypes.data)
+        for number in range(self.n_state, len(inputs)):
+            shape: Any = inputs[number].spec.shape
+            itemsize = inputs[number].spec.dtype.itemsize
+            memory = aligned(max(math.prod(shape), 1) * itemsize).view(inputs[number].spec.dtype)[: math.prod(shape)]
+            batch.append(memory.reshape(shape))
+            width = math.prod(shape[1:]) * itemsize
+            args: list[Any] = [
+                Place(Buffer(0, "source", number)), Place(Buffer(0, "order", 0)), Place(step),
+                shape[0], width, Place(Buffer(0, "input", number)),
+            ]  # fmt: skip
+            shared = plan.threads > 1 and shape[0] * width > 100_000
+            call = Call("", args, "the batch", shared, 0, 2 * shape[0] * width)
+            place = Buffer(0, "input", number)
+            call.touches = [Touch(place, True, ("rows", shape[0], width)), Touch(step, False)]
+            _add(plan, call, before, ("batch",), moves.write_batch, "batch")
+        for number in range(self.n_results):
+            width = plan.graph.outputs[number].spec.dtype.itemsize
+            args = [Place(step), Place(Buffer(0, "output", number)), width, Place(Buffer(0, "kept", number))]
+            call = Call("", args, "its result")
+            call.touches = [Touch(step, False), Touch(Buffer(0, "output", number), False)]
+            _add(plan, call, after, ("record",), moves.write_record, "record")
+        call = Call("", [Place(step)], "the count", touches=[Touch(step, True)])
+        _add(plan, call, after, ("advance",), moves.write_advance, "advance")
+        program = Program(plan, before, after)
+        for i, mine in enumerate(self.state):
+            program.give("input", i, mine)
+        for i, array in enumerate(batch):
+            program.give("input", self.n_state + i, array)
+        for number in range(self.n_results):
+            node = plan.graph.outputs[number]
+            program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(node.spec.shape))
+        return _Prepared(program, batch, rows)
+
+    def run(self, sources: Sequence[Array], order: Array, rows: int, first: int, steps: int) -> list[Array]:
+        """Do steps on batches of rows.
+
+        Args:
+            sources: all examples, one array for each input of a batch; the batch axis first.
+            order: the order in which the rows are taken, int64.
+            rows: of a batch.
+            first: the place in the order where the first batch begins.
+            steps: how many.
+
+        Returns:
+            Of each result, an array with a number for each step.
+        """
+        prepared = self.prepare(rows)
+        program = prepared.program
+        kept = []
+        for i, source in enumerate(sources):
+            program.give("source", self.n_state + i, source)
+        order = np.ascontiguousarray(order[first : first + rows * steps], np.int64)
+        if len(order) < rows * steps:
+            raise ValueError("there are fewer rows than the steps take")
+        program.give("order", 0, order)
+        for number in range(self.n_results):
+            kept.append(np.empty(steps, program.plan.graph.outputs[number].spec.dtype))
+            program.give("kept", number, kept[-1])
+        self.step[0] = 0
+        program.run(steps)
+        return kept
+
+
+def _add(plan: Plan, call: Call, calls: list[Call], key: Any, write: Any, function: str) -> None:
+    call.kernel = name_of(key)
+    plan.kernels.setdefault(call.kernel, (write, function))
+    calls.append(call)

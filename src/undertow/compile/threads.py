@@ -1,0 +1,71 @@
+"""How many threads compiled programs use."""
+
+from __future__ import annotations
+
+import math
+import os
+from functools import cache
+from pathlib import Path
+
+from undertow.errors import ArgumentError
+
+_chosen: int | None = None
+
+
+@cache
+def usable_processors() -> int:
+    """Return how many processors this process may use: its affinity and the limits of its cgroup are counted."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(count, _cgroup_limit()))
+
+
+def _cgroup_limit() -> int:
+    """The processors that a cgroup grants, rounded up; many where it does not say."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+    except (OSError, ValueError):
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return 1 << 16
+    if not quota.lstrip("-").isdigit() or int(quota) <= 0:
+        return 1 << 16
+    return max(1, math.ceil(int(quota) / int(period)))
+
+
+def get_threads() -> int:
+    """Return the number of threads that compiled programs use.
+
+    Example:
+        >>> get_threads() >= 1
+        True
+    """
+    if _chosen is not None:
+        return _chosen
+    given = os.environ.get("UNDERTOW_NUM_THREADS", "")
+    return min(int(given), usable_processors()) if given.isdigit() and int(given) > 0 else usable_processors()
+
+
+def set_threads(n: int | None) -> None:
+    """Choose how many threads compiled programs use.
+
+    Results are the same to the last bit for the same number of threads.
+
+    Args:
+        n: 1 or more; more than the process may use counts as that many. None goes back to the default: the
+            environment variable UNDERTOW_NUM_THREADS, or all processors that affinity and cgroup allow.
+
+    Raises:
+        ArgumentError: ``set_threads takes a whole number of 1 or more, or None, not 0.``
+
+    Example:
+        >>> set_threads(1)
+        >>> get_threads()
+        1
+        >>> set_threads(None)
+    """
+    global _chosen
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+        raise ArgumentError(f"set_threads takes a whole number of 1 or more, or None, not {n!r}.")
+    _chosen = None if n is None else min(n, usable_processors())
