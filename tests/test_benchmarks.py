@@ -114,7 +114,7 @@ def test_a_worker_answers_and_the_results_are_written(training: ModuleType, tmp_
     said: list[str] = []
     settings = training.runner.Settings(["S"], [1], ["numpy"], 2, 0.001, 0, 0.0, said.append)
     (row,) = training.runner.measure_steps(training.workloads.WORKLOADS["S"], 1, settings, tmp_path)
-    assert len(row.seconds) == 2
+    assert 2 <= len(row.seconds) <= 4  # busy machines get more rounds
     assert row.median > 0
     assert row.peak > 2**20
     assert len(row.losses) == 10

@@ -17,7 +17,7 @@ from benchmarks.training.report import (
     to_markdown,
     write_json,
 )
-from benchmarks.training.runner import LossesDiffer, Settings, measure
+from benchmarks.training.runner import LossesDiffer, Results, Settings, measure
 from benchmarks.training.workloads import WORKLOADS
 
 
@@ -30,7 +30,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", default=threads, help=f"default {threads}")
     parser.add_argument("--systems", default=",".join(USUAL), help=f"of {', '.join(SYSTEMS)}; default %(default)s")
     parser.add_argument("--rounds", type=int, default=7, help="default 7; large workloads take fewer")
-    parser.add_argument("--seconds", type=float, default=0.06, help="time for a system in a round; default 0.06")
+    parser.add_argument("--seconds", type=float, default=0.1, help="time for a system in a round; default 0.1")
     parser.add_argument("--cold-rounds", type=int, default=2, help="cold starts of M; default 2")
     parser.add_argument("--patience", type=float, default=0.2, help="longest wait for a quiet moment; default 0.2 s")
     parser.add_argument("--out", type=Path, help="a JSON file, such as benchmarks/results/today.json")
@@ -69,8 +69,14 @@ def main() -> int:
         asked.patience,
         say,
     )
+
+    def show(results: Results, workload: str, threads: int) -> None:
+        print_table(results, workload, threads)
+        if asked.out:  # what is measured is kept, also when the run is ended
+            write_json(results, asked.out)
+
     try:
-        results = measure(settings, print_table, describe_machine())
+        results = measure(settings, show, describe_machine())
     except LossesDiffer as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1

@@ -79,11 +79,12 @@ def table_lines(rows: list[Measured], results: Results) -> list[list[str]]:
             "" if math.isnan(share) else f"{100 * share:.3g} %",
             f"{row.cores:.1f}" if row.cores else "", f"{row.peak / 2**20:.0f} MiB",
             show_time(row.start_seconds) if row.accuracy is None else f"accuracy {row.accuracy:.3f}",
+            "busy" if row.note else "yes",
         ])  # fmt: skip
     return lines
 
 
-HEADS = ["system", "time", "spread", "least", "× first", "limit", "cores", "memory", "set-up"]
+HEADS = ["system", "time", "spread", "least", "× first", "limit", "cores", "memory", "set-up", "quiet"]
 
 
 def print_table(results: Results, name: str, threads: int) -> None:

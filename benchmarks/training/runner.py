@@ -33,6 +33,7 @@ class Measured:
 
     Attributes:
         seconds: a step's time in each round; of F the time of the whole process.
+        disturbed: the same of rounds in which others kept the machine busy; they count where there are no better ones.
         cores: how many cores it kept busy.
         start_seconds: set-up, compilation and the first steps.
         peak: bytes.
@@ -43,6 +44,7 @@ class Measured:
     workload: str
     threads: int
     seconds: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
     cores: float = 0.0
     start_seconds: float = 0.0
     peak: int = 0
@@ -75,7 +77,7 @@ class Settings:
     threads: list[int]
     systems: list[str]
     rounds: int = 7
-    seconds: float = 0.06
+    seconds: float = 0.1
     cold_rounds: int = 2
     patience: float = 0.2
     say: Callable[[str], None] = print
@@ -113,28 +115,49 @@ def check_losses(rows: list[Measured], rtol: float = RTOL) -> None:
             raise LossesDiffer(f"{row.workload}: the losses of {row.system} and {checked[0].system} differ\n{numbers}")
 
 
-def busy_share() -> float:
-    """The share of the machine's processors that is busy now, as seen for a moment; 0 where it cannot be seen."""
-
-    def read() -> tuple[int, int]:
-        numbers = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-        return sum(numbers), numbers[3] + numbers[4]
-
+def read_ticks() -> tuple[int, int]:
+    """The processors' ticks since the machine started: all, and the idle ones; zeros where they cannot be seen."""
     try:
-        total, idle = read()
-        time.sleep(LOOK)
-        total_then, idle_then = read()
+        numbers = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]
     except (OSError, IndexError, ValueError):
-        time.sleep(LOOK)
-        return 0.0
-    return 1 - (idle_then - idle) / max(1, total_then - total)
+        return 0, 0
 
 
-def wait_for_quiet(patience: float) -> None:
-    """Wait until others leave the machine alone, and the last worker's threads have stopped spinning; not for ever."""
-    until = time.monotonic() + patience
-    while busy_share() > QUIET and time.monotonic() < until:
-        pass
+def busy_share(before: tuple[int, int], own_seconds: float = 0.0) -> float:
+    """The share of the machine's processors that others kept busy since then."""
+    total, idle = (now - then for now, then in zip(read_ticks(), before, strict=True))
+    return (total - idle - own_seconds * os.sysconf("SC_CLK_TCK")) / total if total else 0.0
+
+
+def ask_for_time(worker: Worker, row: Measured, settings: Settings) -> None:
+    """Time a worker when the machine is quiet, or has been waited for long enough; tell quiet rounds from others."""
+    until = time.monotonic() + settings.patience
+    while True:
+        before = read_ticks()
+        time.sleep(LOOK)  # the last worker's threads may still spin
+        if busy_share(before) <= QUIET or time.monotonic() >= until:
+            break
+    before = read_ticks()
+    answer = worker.ask(do="time", seconds=settings.seconds)
+    disturbed = busy_share(before, answer["used"]) > QUIET
+    (row.disturbed if disturbed else row.seconds).append(answer["seconds"])
+    row.cores, row.peak = max(row.cores, answer["cores"]), answer["peak"]
+
+
+def measure_rounds(workers: list[tuple[Worker, Measured]], workload: Workload, settings: Settings) -> None:
+    """Time workers in turn until each has its quiet rounds, or twice as many in all."""
+    rounds = min(settings.rounds, workload.rounds)
+    for _ in range(2 * rounds):
+        for worker, row in workers:
+            done = len(row.seconds) + len(row.disturbed)
+            computed = (sum(row.seconds) + sum(row.disturbed)) * workload.steps
+            if len(row.seconds) < rounds and not (done >= FEWEST and computed > ENOUGH):
+                ask_for_time(worker, row, settings)
+    for _, row in workers:
+        if len(row.seconds) < min(FEWEST, rounds):
+            row.note = f"others kept the machine busy in {len(row.disturbed)} rounds"
+            row.seconds += row.disturbed
 
 
 def measure_steps(workload: Workload, threads: int, settings: Settings, caches: Path) -> list[Measured]:
@@ -156,14 +179,7 @@ def measure_steps(workload: Workload, threads: int, settings: Settings, caches: 
                 answer["losses"], answer["start_seconds"], answer["version"],
             )  # fmt: skip
         check_losses(rows)
-        for _ in range(min(settings.rounds, workload.rounds)):
-            for worker, row in workers.values():
-                if len(row.seconds) >= FEWEST and sum(row.seconds) * workload.steps > ENOUGH:
-                    continue
-                wait_for_quiet(settings.patience)
-                answer = worker.ask(do="time", seconds=settings.seconds)
-                row.seconds.append(answer["seconds"])
-                row.cores, row.peak = max(row.cores, answer["cores"]), answer["peak"]
+        measure_rounds(list(workers.values()), workload, settings)
     finally:
         for worker, _ in workers.values():
             worker.close()

@@ -189,6 +189,17 @@ def _flip(a: Access, axis: Any = None) -> Access:
     return Access(a.base, offset, a.shape, tuple(strides))
 
 
+def diagonal(a: Access, offset: int, axis1: int, axis2: int) -> Access:
+    """Read the diagonal of two axes; it is the last axis of the result."""
+    i, j = axis1 % len(a.shape), axis2 % len(a.shape)
+    down, right = max(-offset, 0), max(offset, 0)
+    count = max(min(a.shape[i] - down, a.shape[j] - right), 0)
+    start = a.offset + (down * a.strides[i] + right * a.strides[j] if count else 0)
+    rest = [(n, s) for k, (n, s) in enumerate(zip(a.shape, a.strides, strict=True)) if k not in (i, j)]
+    shape = (*[n for n, _ in rest], count)
+    return Access(a.base, start, shape, (*[s for _, s in rest], a.strides[i] + a.strides[j]))
+
+
 _MOVES: dict[str, Any] = {
     "reshape": None,
     "transpose": _transpose,
@@ -197,6 +208,7 @@ _MOVES: dict[str, Any] = {
     "squeeze": _squeeze,
     "getitem": pick,
     "flip": _flip,
+    "diagonal": diagonal,
 }
 _MOVES["reshape"] = _squeeze  # any: `Reader.view` knows what to do
 

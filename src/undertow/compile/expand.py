@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
+from undertow.compile.expand_more import MORE
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives.record import float_like
 from undertow.trace import Tracer
@@ -145,10 +146,6 @@ def _band(lower: bool) -> Callable[..., Any]:
     return apply
 
 
-def _cumsum_free(x: Any, **_: Any) -> Any:
-    return x
-
-
 def _attach(out: Any, *_: Any, **__: Any) -> Any:
     return out
 
@@ -164,12 +161,13 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "sum_options": _with_options(P.sum_, np.add, lambda dtype: 0),
     "max_options": _with_options(P.max_, np.maximum, _lowest),
     "min_options": _with_options(P.min_, np.minimum, _highest),
-    "nansum": lambda x, **p: P.sum_(np.where(np.isnan(x), 0, x), **p) if not p.get("options") else None,
     "tensordot": _tensordot,
     "one_hot": _one_hot,
     "tril": _band(True),
     "triu": _band(False),
     "attach": _attach,
+    "prod_options": _with_options(P.prod, np.multiply, lambda dtype: 1),
+    **MORE,
 }
 
 

@@ -181,6 +181,7 @@ class Emitter:
         self.places: list[str] = []
         self.lines: list[str] = []
         self.count = 0
+        self.attributes = "nounwind"  # LLVM's, for the whole function
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -214,7 +215,7 @@ class Emitter:
         self.line("ret void" if result is None else f"ret {result.type} {result.text}")
         kind = _TYPES[self.result] if self.result else "void"
         params = ", ".join(f"{_TYPES[kind]} %{arg}" for arg, kind in self.params)
-        head = f"define {'internal ' if self.private else ''}{kind} @{self.name}({params}) nounwind {{"
+        head = f"define {'internal ' if self.private else ''}{kind} @{self.name}({params}) {self.attributes} {{"
         self.module.functions.append("\n".join([head, "entry:", *self.places, *self.lines, "}"]))
 
     # ---- numbers ------------------------------------------------------------------------------

@@ -63,7 +63,8 @@ class Library:
     def __init__(self, objects: list[bytes]) -> None:
         import llvmlite.binding as llvm
 
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+        # The engine owns its target machine and disposes of it, so it gets one of its own.
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine.__wrapped__())
         for code in objects:
             self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self.engine.finalize_object()

@@ -27,41 +27,59 @@ from undertow.compile.maths_core import (
 
 # erf(x) / x - 1 in x², x < 0.9277
 ERF = {
-    "f32": (0.12837917, -0.37612635, 0.112836935, -0.026859276, 0.0052006785, -0.000813821, 8.349441e-05),
+    "f32": (0.12837917, -0.37612635, 0.112836964, -0.026859393, 0.005200938, -0.0008140887, 8.3598e-05),
     "f64": (
-        0.1283791670955126, -0.3761263890318371, 0.11283791670952732, -0.026866170644611227, 0.005223977619597729,
-        -0.0008548326635399813, 0.00012055316619329931, -1.4925194994444936e-05, 1.6453625250707517e-06,
-        -1.6260554161849676e-07, 1.3967030202110836e-08, -8.301543173016476e-10,
+        0.1283791670955126, -0.3761263890318371, 0.11283791670952782, -0.026866170644620265, 0.005223977619681646,
+        -0.0008548326639946891, 0.00012055316772933886, -1.4925198326795842e-05, 1.6453671691120125e-06,
+        -1.626095603885988e-07, 1.3968995506529995e-08, -8.305693493531032e-10,
     ),
 }  # fmt: skip
-# log(erfc(t)) / t + 1, 0.927 < t < 4
-LOG_ERFC = (-0.12866904, -0.63501185, -0.10655246, 0.024097295, -0.00382545, 0.00037243392, -1.6521788e-05)
-# (1 + 2a) exp(a²) erfc(a) in (a - c) / (a + c), a from 0.45 to where erfc is 0; c and that bound come first
+# log(erfc(t)) / t + 1, t from 0.927 to where erf is 1, which comes first
+LOG_ERFC = {
+    "f32": (4.0, (
+        -0.12850861, -0.6357381, -0.10523538, 0.022872748, -0.0032095155, 0.00021331734,
+    )),
+    "f64": (6.0, (
+        -0.12837915057024024, -0.6366198844589643, -0.10277241127240586, 0.019129163937041813, 0.0002043568437755961,
+        -0.001682326838971646, 0.0005642266793518383, 9.168673249820903e-06, -0.0001005297671391355,
+        5.8484639448926384e-05, -2.1286282800133994e-05, 5.665215757514056e-06, -1.143013564382545e-06,
+        1.744176322031017e-07, -1.959472886967814e-08, 1.532135070981749e-09, -7.452419562135864e-11,
+        1.6978548126537373e-12,
+    )),
+}  # fmt: skip
+# (1 + 2a) exp(a²) erfc(a) in (a - c) / (a + c), a from 0.7 to where erfc is 0; c and that bound come first
 ERFCX = {
     "f32": (1.5, 10.6, (
-        1.2863417, -0.033962507, -0.23773785, 0.1141055, 0.021025395, -0.018028824, -0.007444406, 0.0018535528,
-        0.0025765917, 0.00033899248, -0.00068957586,
+        1.2863417, -0.03396251, -0.23773761, 0.11410545, 0.02101978, -0.018022962, -0.007401887, 0.001781744,
+        0.0024933177, 0.0005796464, -0.00082162936,
     )),
     "f64": (3.0, 28.0, (
-        1.2530080582697296, -0.13562110612458117, -0.04756229435345069, 0.12964515870275992, -0.11927366341531172,
-        0.0683080273440331, -0.023770514918556238, 0.0025293918146319454, 0.001888690357008306,
-        -0.0007798322535249472, -0.00010515976842654433, 0.0001250992136022878, 4.9492347360956755e-06,
-        -2.0099922580094685e-05, -7.303431788850293e-07, 3.4704763768340144e-06, 3.5349863091448884e-07,
-        -6.128754926539542e-07, -1.3567738403155552e-07, 9.725436494084162e-08, 3.5489820960622545e-08,
-        -1.0096333797401699e-08, -4.819971581991126e-09,
+        1.2530080582697296, -0.1356211061245812, -0.04756229435345129, 0.12964515870276586, -0.1192736634152662,
+        0.06830802734375613, -0.0237705149198762, 0.002529391820692395, 0.0018886903761764105, -0.000779832328249948,
+        -0.00010515992492469003, 0.00012509978038958188, 4.949981998195329e-06, -2.0102673024656163e-05,
+        -7.32356590761039e-07, 3.479053053797635e-06, 3.5590776673306806e-07, -6.295121930486753e-07,
+        -1.3452928249109032e-07, 1.1552856696284722e-07, 2.9245955168864414e-08, -1.877956372916379e-08,
     )),
 }  # fmt: skip
 # (artanh(s) / s - 1 - s²/3) / s⁴ in s², s² < 0.02945
 ARTANH = (
-    0.2, 0.14285714285714282, 0.11111111111114222, 0.09090909089826257, 0.07692307880906304, 0.06666648241986646,
-    0.05883407651703041, 0.05228139187889103, 0.05381433711821606,
+    0.2, 0.14285714285714188, 0.11111111111145412, 0.09090909084607526, 0.0769230837829707, 0.06666620127206566,
+    0.058843397867470094, 0.05211401789113896, 0.055070240965661606,
+)  # fmt: skip
+# log2((1+s) / (1-s)) / s in s², s² < 0.02945, and (2**g - 1) / g, |g| < 1/2: for powers of f32
+SHORT_LOG2 = (
+    2.8853900817774214, 0.9617966944044375, 0.577077886981215, 0.4122135536157187, 0.31975954478507573,
+    0.28470608411677767,
+)  # fmt: skip
+SHORT_EXP2 = (
+    0.693147180541699, 0.24022651076000365, 0.05550410962328746, 0.009618036893827675, 0.0013333431018042045,
+    0.00015467114919476873, 1.5314889184121725e-05,
 )  # fmt: skip
 THIRD = (0.3333333333333333, 1.850371707708594e-17)
 # Conversions between logarithms, each the sum of two floats: of base e to 2, e to 10, 2 to 10
 LOG2E = {"f32": (1.4426950216293335, 1.925963033500011e-08), "f64": (1.4426950408889634, 2.0355273740931033e-17)}
 LOG10E = {"f32": (0.4342944920063019, -1.0103049952192578e-08), "f64": (0.4342944819032518, 1.098319650216765e-17)}
 LOG10_2 = {"f32": (0.3010300099849701, -1.432098883924482e-08), "f64": (0.3010299956639812, -2.8037281277851704e-18)}
-ONE = (1.0, 0.0)
 
 
 def product(e: Emitter, x: Value, low: Value, factor: tuple[float, float]) -> tuple[Value, Value]:
@@ -99,11 +117,9 @@ def erfc_far(e: Emitter, a: Value) -> Value:
 def erf(e: Emitter, x: Value) -> Value:
     """The error function."""
     a = e.fabs(x)
-    if x.kind == "f32":
-        t = minimum(e, a, 4.0)
-        far = exp_normal(e, e.fma(horner(e, t, LOG_ERFC), t, -t))
-    else:
-        far = erfc_far(e, a)
+    bound, coefficients = LOG_ERFC[x.kind]
+    t = minimum(e, a, bound)
+    far = exp_normal(e, e.fma(horner(e, t, coefficients), t, -t))
     near = e.fma(a, horner(e, a * a, ERF[x.kind]), a)
     return e.copysign(e.select(a < 0.9277, near, 1.0 - far), x)
 
@@ -155,8 +171,9 @@ def exp2_sum(e: Emitter, x: Value, low: Value | None = None) -> Value:
     """``2**(x + low)`` for a small addend ``low``."""
     form = FORMATS[x.kind]
     bound = float(2 * form.bias)
-    t = minimum(e, maximum(e, x, -bound), bound) + form.magic
-    g = minimum(e, maximum(e, x, -bound), bound) - (t - form.magic)
+    x = minimum(e, maximum(e, x, -bound), bound)
+    t = x + form.magic
+    g = x - (t - form.magic)
     if low is not None:
         g = g + low
     r = g * form.ln2[0]
@@ -192,27 +209,39 @@ def log2_parts(e: Emitter, x: Value) -> tuple[Value, Value]:
     return total, (k - total) + high + low
 
 
-def positive_power(e: Emitter, x: Value, y: Value, precise: bool) -> Value:
-    """``x**y`` of f64 for x from 0 to inf, rounded well for f64 or only for f32."""
-    y = minimum(e, maximum(e, y, -(2.0**65)), 2.0**65)  # more is no different, and could overflow below
-    if precise:
-        log_x, log_low = log2_parts(e, x)
-    else:
-        k, m = split(e, x)
-        log_x = e.fma(log_sum(e, k * 0.0, m - 1.0), LOG2E["f64"][0], k)
-    log_x = e.select(x == 0.0, -INF, e.select(x == INF, INF, log_x))
+def log_bounds(e: Emitter, x: Value, log_x: Value) -> Value:
+    """Give a logarithm of a number from 0 to inf its values at both ends."""
+    return e.select(x == 0.0, -INF, e.select(x == INF, INF, log_x))
+
+
+def positive_power(e: Emitter, x: Value, y: Value) -> Value:
+    """``x**y`` for x from 0 to inf and y of size below 2**66."""
+    log_x, log_low = log2_parts(e, x)
+    log_x = log_bounds(e, x, log_x)
     high = y * log_x
-    if not precise:
-        return exp2_sum(e, high)
     low = e.fma(y, log_x, -high) + y * log_low
     return exp2_sum(e, high, e.select(e.fabs(high) < 1100.0, low, 0.0))
 
 
+def short_power(e: Emitter, x: Value, y: Value) -> Value:
+    """``x**y`` as ``positive_power``, of f32 computed in f64."""
+    form = FORMATS["f64"]
+    a, y = e.convert(x, "f64"), e.convert(y, "f64")
+    bits = e.bitcast(a, "i64")  # normal, as f64
+    k = (bits - form.root_half) >> form.mantissa
+    m = e.bitcast(bits - (k << form.mantissa), "f64")
+    s = (m - 1.0) / (m + 1.0)
+    exponent = y * log_bounds(e, a, e.fma(s, horner(e, s * s, SHORT_LOG2), e.convert(k, "f64")))
+    exponent = minimum(e, maximum(e, exponent, -300.0), 300.0)
+    t = exponent + form.magic
+    g = exponent - (t - form.magic)
+    return e.convert(e.fma(g, horner(e, g, SHORT_EXP2), 1.0) * power_of_two(e, whole(e, t)), "f32")
+
+
 def power(e: Emitter, x: Value, y: Value) -> Value:
     """``x**y``, with all of NumPy's special cases."""
-    precise = x.kind == "f64"
-    a, b = e.convert(e.fabs(x), "f64"), e.convert(y, "f64")
-    result = e.convert(positive_power(e, a, b, precise), x.kind)
+    bounded = minimum(e, maximum(e, y, -(2.0**65)), 2.0**65)  # more is no different, and could overflow on the way
+    result = (short_power if x.kind == "f32" else positive_power)(e, e.fabs(x), bounded)
     half = y * 0.5
     is_whole = e.trunc(y) == y
     is_odd = is_whole & (e.trunc(half) != half)

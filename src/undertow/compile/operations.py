@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from undertow.compile import moves
-from undertow.compile.access import Access, broadcast, pick, row_major, whole
+from undertow.compile.access import Access, broadcast, diagonal, pick, row_major, whole
 from undertow.compile.layout import Layout
 from undertow.compile.llvm import lanes_of
 from undertow.compile.plan import WORTH_SHARING, Argument, Buffer, Call, Place, Scratch, called
@@ -163,6 +163,15 @@ class Operations(Layout):
             return False
         self.fill(node)
         self.put(node, self.reader.read(x), sum(b * s for b, s in zip(before, strides, strict=True)), strides)
+        return True
+
+    def write_put_diagonal(self, node: Node) -> bool:
+        """Fill with zeros, then copy to the diagonal."""
+        (x,) = node.inputs
+        places = {key: node.params[key] for key in ("offset", "axis1", "axis2")}
+        target = diagonal(whole(node), **places)
+        self.fill(node)
+        self.put(node, self.reader.read(x), target.offset, target.strides)
         return True
 
     def write_index_add(self, node: Node) -> bool:

@@ -130,6 +130,7 @@ class Session:
         memory, self.restate = trees.flatten(state)
         self.batch = [np.ascontiguousarray(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
         self.done: list[tuple[Any, int]] = []  # what was run, to do it again up to a step that failed
+        self.led_to: tuple[Any, Any] | None = (model, state)
         resident.load([*numbers_of(self.leaves), *memory])
 
     def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
@@ -141,6 +142,7 @@ class Session:
         Raises:
             NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
         """
+        self.led_to = None
         whole = len(order) // batch_size
         found = [self.resident.run(self.batch, order, batch_size, 0, whole)] if whole else []
         if len(order) % batch_size:
@@ -160,6 +162,7 @@ class Session:
     def _go_back(self, order: NDArray[Any], batch_size: int) -> None:
         """Do all again up to here: steps are the same to the last bit."""
         self.resident.load([*numbers_of(self.leaves), *trees.flatten(self.state)[0]])
+        self.led_to = self.model, self.state
         earlier, self.done = self.done, []
         for rows, size in [*earlier, (order, batch_size)]:
             if len(rows):
@@ -167,9 +170,11 @@ class Session:
 
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step, in arrays of their own."""
-        values = self.resident.copies()
-        n = len(numbers_of(self.leaves))
-        return self.rebuild(put_numbers(self.leaves, values[:n])), self.restate(values[n:])
+        if self.led_to is None:
+            values = self.resident.copies()
+            n = len(numbers_of(self.leaves))
+            self.led_to = self.rebuild(put_numbers(self.leaves, values[:n])), self.restate(values[n:])
+        return self.led_to
 
 
 class PlainSession:

@@ -1,0 +1,219 @@
+"""More operations in simpler ones: what rearranges, norms, sums that skip NaN, einsum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+
+
+def _part(x: Any, axis: int, start: int, stop: int) -> Any:
+    return x[(*[slice(None)] * axis, slice(start, stop))]
+
+
+def _roll(x: Any, shift: tuple[int, ...], axis: tuple[int, ...]) -> Any:
+    for by, along in zip(shift, axis, strict=True):
+        n = x.shape[along]
+        if n and by % n:
+            x = np.concatenate([_part(x, along, n - by % n, n), _part(x, along, 0, n - by % n)], axis=along)
+    return x
+
+
+def _tile(x: Any, reps: tuple[int, ...]) -> Any:
+    ndim = max(x.ndim, len(reps))
+    shape = (1,) * (ndim - x.ndim) + x.shape
+    reps = (1,) * (ndim - len(reps)) + tuple(reps)
+    x = P.reshape(x, shape=tuple(n for size in shape for n in (1, size)))
+    x = P.broadcast_to(x, shape=tuple(n for pair in zip(reps, shape, strict=True) for n in pair))
+    return P.reshape(x, shape=tuple(a * b for a, b in zip(reps, shape, strict=True)))
+
+
+def _repeat(x: Any, repeats: Any, axis: int) -> Any:
+    if not isinstance(repeats, int):
+        return None
+    shape = x.shape
+    x = P.expand_dims(x, axis=(axis + 1,))
+    x = P.broadcast_to(x, shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :]))
+    return P.reshape(x, shape=(*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))
+
+
+def _rot90(x: Any, k: int, axes: tuple[int, int]) -> Any:
+    a, b = axes
+    order = list(range(x.ndim))
+    order[a], order[b] = b, a
+    turned = {0: lambda: x, 2: lambda: np.flip(np.flip(x, a), b), 1: lambda: P.transpose(np.flip(x, b), axes=tuple(order))}
+    return turned.get(k % 4, lambda: np.flip(P.transpose(x, axes=tuple(order)), b))()
+
+
+def _trace(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    x = P.diagonal(x, offset=offset, axis1=axis1, axis2=axis2)
+    return P.sum_(x, axis=(x.ndim - 1,), keepdims=False)
+
+
+def _diff(x: Any, n: int, axis: int) -> Any:
+    for _ in range(n):
+        size = x.shape[axis]
+        high, low = _part(x, axis, 1, size), _part(x, axis, 0, max(size - 1, 0))
+        x = high != low if x.dtype.kind == "b" else high - low
+    return x
+
+
+def _delete(x: Any, at: tuple[int, ...], axis: int) -> Any:
+    n = x.shape[axis]
+    gone = sorted({i % n for i in at})
+    edges = [-1, *gone, n]
+    parts = [_part(x, axis, a + 1, b) for a, b in zip(edges, edges[1:], strict=False) if b > a + 1]
+    return np.concatenate(parts, axis=axis) if parts else _part(x, axis, 0, 0)
+
+
+def _count_nonzero(x: Any, axis: Any, keepdims: bool) -> Any:
+    return P.sum_(P.astype(x != 0, dtype=np.dtype(np.int64)), axis=axis, keepdims=keepdims)
+
+
+def _norm(x: Any, order: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """(Σ |x|^p)^(1/p) over all elements along the axes."""
+    if x.dtype.kind != "f" or not isinstance(order, int | float):
+        return None
+    if order in (math.inf, -math.inf):
+        return (P.max_ if order > 0 else P.min_)(np.abs(x), axis=axis, keepdims=keepdims)
+    if order == 2:
+        return np.sqrt(P.sum_(x * x, axis=axis, keepdims=keepdims))
+    if order == 0:
+        return P.sum_(P.astype(x != 0, dtype=x.dtype), axis=axis, keepdims=keepdims)
+    powers = np.abs(x) if order == 1 else np.abs(x) ** order
+    total = P.sum_(powers, axis=axis, keepdims=keepdims)
+    return total if order == 1 else total ** (1 / order)
+
+
+def _skipping(plain: Any, neutral: float, join: Any) -> Callable[..., Any]:
+    """A reduction that leaves NaN out; None where nothing might be left, which NumPy makes NaN."""
+
+    def apply(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
+        if x.dtype.kind != "f":
+            return None
+        given = dict(zip(options, extras, strict=True))
+        gone = np.isnan(x)
+        if "where" in given:
+            gone = np.logical_or(gone, np.logical_not(given["where"]))
+        result = plain(np.where(gone, neutral, x), axis=axis, keepdims=keepdims)
+        if plain in (P.max_, P.min_):
+            if "initial" in given or "where" in given:
+                return None
+            everything = np.all(gone, axis=axis, keepdims=keepdims)
+            return np.where(everything, math.nan, result)
+        return join(result, given["initial"]) if "initial" in given else result
+
+    return apply
+
+
+def _nanmean(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
+    if x.dtype.kind != "f":
+        return None
+    kept = np.logical_not(np.isnan(x))
+    for extra in extras:
+        kept = np.logical_and(kept, extra)
+    count = P.sum_(P.astype(kept, dtype=x.dtype), axis=axis, keepdims=keepdims)
+    return P.sum_(np.where(kept, x, 0), axis=axis, keepdims=keepdims) / count
+
+
+def _sinc(x: Any) -> Any:
+    y = np.pi * np.where(x == 0, 1e-20, x)
+    return np.sin(y) / y if x.dtype.kind == "f" else None
+
+
+def _kron(a: Any, b: Any) -> Any:
+    ndim = max(a.ndim, b.ndim)
+    a, b = (P.reshape(x, shape=(1,) * (ndim - x.ndim) + x.shape) for x in (a, b))
+    shape = tuple(m * n for m, n in zip(a.shape, b.shape, strict=True))
+    left = P.reshape(a, shape=tuple(n for size in a.shape for n in (size, 1)))
+    right = P.reshape(b, shape=tuple(n for size in b.shape for n in (1, size)))
+    return P.reshape(left * right, shape=shape)
+
+
+def _cross(a: Any, b: Any) -> Any:
+    if a.shape[-1:] != (3,) or b.shape[-1:] != (3,):
+        return None
+    (a0, a1, a2), (b0, b1, b2) = ([x[..., i : i + 1] for i in range(3)] for x in (a, b))
+    return np.concatenate([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=-1)
+
+
+# ---- einsum --------------------------------------------------------------------------------------
+
+
+def _einsum(*arrays: Any, subscripts: str, **_: Any) -> Any:
+    """Contract two at a time, each time by a matrix product; None for an ellipsis and for repeated letters."""
+    inputs, _, output = subscripts.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if "." in subscripts or "->" not in subscripts or any(len(set(t)) < len(t) for t in terms):
+        return None
+    if any(x.dtype != arrays[0].dtype for x in arrays):
+        return None
+    x, labels = arrays[0], terms[0]
+    for i, (other, more) in enumerate(zip(arrays[1:], terms[1:], strict=True), 2):
+        later = set(output).union(*terms[i:])
+        x, labels = _contract(x, labels, other, more, later)
+    gone = tuple(i for i, label in enumerate(labels) if label not in output)
+    if gone:
+        x, labels = P.sum_(x, axis=gone, keepdims=False), "".join(c for c in labels if c in output)
+    return P.transpose(x, axes=tuple(labels.index(c) for c in output)) if labels != output else x
+
+
+def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, str]:
+    """Multiply two arrays and sum over the letters that nothing later asks for."""
+    size = {**dict(zip(la, a.shape, strict=True)), **{c: n for c, n in zip(lb, b.shape, strict=True) if n != 1}}
+    a, la = _drop_single(a, la, size)
+    size = {**dict(zip(lb, b.shape, strict=True)), **{c: n for c, n in zip(la, a.shape, strict=True) if n != 1}}
+    b, lb = _drop_single(b, lb, size)
+    a, la = _sum_own(a, la, set(lb) | later)
+    b, lb = _sum_own(b, lb, set(la) | later)
+    shared = [c for c in la if c in lb]
+    batch, summed = [c for c in shared if c in later], [c for c in shared if c not in later]
+    own_a, own_b = [c for c in la if c not in lb], [c for c in lb if c not in la]
+    sizes = {**dict(zip(la, a.shape, strict=True)), **dict(zip(lb, b.shape, strict=True))}
+
+    def matrix(x: Any, labels: str, rows: list[str], columns: list[str]) -> Any:
+        order = tuple(labels.index(c) for c in (*batch, *rows, *columns))
+        shape = (*[sizes[c] for c in batch], math.prod(sizes[c] for c in rows), math.prod(sizes[c] for c in columns))
+        return P.reshape(P.transpose(x, axes=order), shape=shape)
+
+    product = P.matmul(matrix(a, la, own_a, summed), matrix(b, lb, summed, own_b))
+    labels = "".join((*batch, *own_a, *own_b))
+    return P.reshape(product, shape=tuple(sizes[c] for c in labels)), labels
+
+
+def _drop_single(x: Any, labels: str, size: dict[str, int]) -> tuple[Any, str]:
+    """Leave out the axes of size 1 that the other array is longer along."""
+    gone = tuple(i for i, c in enumerate(labels) if x.shape[i] == 1 and size[c] != 1)
+    return (P.squeeze(x, axis=gone), "".join(c for i, c in enumerate(labels) if i not in gone)) if gone else (x, labels)
+
+
+def _sum_own(x: Any, labels: str, wanted: set[str]) -> tuple[Any, str]:
+    gone = tuple(i for i, c in enumerate(labels) if c not in wanted)
+    kept = "".join(c for c in labels if c in wanted)
+    return (P.sum_(x, axis=gone, keepdims=False), kept) if gone else (x, labels)
+
+
+MORE: dict[str, Callable[..., Any]] = {
+    "roll": _roll,
+    "tile": _tile,
+    "repeat": _repeat,
+    "rot90": _rot90,
+    "trace": _trace,
+    "diff": _diff,
+    "delete": _delete,
+    "count_nonzero": _count_nonzero,
+    "norm": _norm,
+    "nansum": _skipping(P.sum_, 0, np.add),
+    "nanprod": _skipping(P.prod, 1, np.multiply),
+    "nanmax": _skipping(P.max_, -math.inf, None),
+    "nanmin": _skipping(P.min_, math.inf, None),
+    "nanmean": _nanmean,
+    "sinc": _sinc,
+    "kron": _kron,
+    "cross": _cross,
+    "einsum": _einsum,
+}

@@ -1,0 +1,382 @@
+"""Matrix products of our own, written for small and middling sizes: ``C = alpha A B + beta C``.
+
+A block of C, a few rows of one to four vectors, stays in registers while the sums over k run: an element of A is
+repeated in every lane, a vector of B is read beside its neighbours. A's strides cost nothing that way, so a transposed
+A is only other strides. B must lie row by row; where it does not, a panel of it is turned around in scratch memory.
+Sums of more than ``DEPTH`` terms are added up in parts, which keeps float32 as exact as pairwise sums.
+"""
+
+from __future__ import annotations
+
+import platform
+
+from undertow.compile.ir import Emitter, Module, Value, Variable
+
+DEPTH = 256  # terms that are summed in registers before C is touched
+SIZES = {"f32": 4, "f64": 8}
+# For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
+BLOCKS = {32: {4: (6, 4, 1), 2: (12, 4, 1), 1: (16, 4, 1)}, 16: {2: (6, 4, 1), 1: (10, 4, 1)}}
+PACK_ROWS = 32  # a panel of B that so many rows use is worth copying ...
+PACK_STRIDE = 2048  # ... if its rows lie so many bytes apart
+
+# What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
+TASK = ("b", "k", "row_a", "col_a", "row_b", "row_c", "alpha", "beta", "width")
+ARGS = (
+    "a", "b", "c", "m", "n", "k", "row_a", "col_a", "row_b", "col_b", "row_c", "alpha", "beta", "count",
+    "batch_a", "batch_b", "batch_c", "split", "scratch", "scratch_bytes",
+)  # fmt: skip
+
+
+def registers_of(kind: str, lanes: int) -> int:
+    """Return how many vector registers there are: AVX-512 and ARM have 32, older x86 has 16."""
+    return 32 if lanes * SIZES[kind] >= 64 or platform.machine() in ("arm64", "aarch64") else 16
+
+
+def scratch_bytes(kind: str, m: int, n: int, k: int, transposed_b: bool) -> int:
+    """Return the scratch memory that one thread needs for a product.
+
+    Args:
+        kind: ``f32`` or ``f64``.
+        m: rows of A.
+        n: columns of B.
+        k: columns of A.
+        transposed_b: B's columns are not neighbours in memory.
+
+    Returns:
+        Bytes, a multiple of 64; a panel is at most 4 vectors of 64 bytes wide.
+    """
+    if not transposed_b and (m < PACK_ROWS or n * SIZES[kind] < PACK_STRIDE):
+        return 0
+    return 4 * 64 * (-(-min(k, DEPTH) // 16) * 16)
+
+
+def write_product(module: Module, kind: str, lanes: int) -> str:
+    """Write the function of products into a module.
+
+    Args:
+        module: where it goes.
+        kind: ``f32`` or ``f64``.
+        lanes: numbers in a vector register, a power of 2.
+
+    Returns:
+        The function's name; it takes the table ``ARGS``, the thread and the number of threads.
+    """
+    return _Product(module, kind, lanes).write()
+
+
+class _Product:
+    """Writes the functions of one kind."""
+
+    def __init__(self, module: Module, kind: str, lanes: int) -> None:
+        self.module, self.kind, self.lanes, self.size = module, kind, lanes, SIZES[kind]
+        self.name = f"product_{kind}"
+        self.blocks = BLOCKS[registers_of(kind, lanes)]
+        self.widest = max(self.blocks)
+
+    def write(self) -> str:
+        for vectors, heights in self.blocks.items():
+            for rows in heights:
+                self.write_block(vectors, rows)
+        self.write_transpose()
+        self.write_copy()
+        self.write_dots()
+        self.write_panel()
+        self.write_driver()
+        return self.name
+
+    def begin(self, name: str, pointers: str, numbers: str) -> Emitter:
+        """Begin a function of the module, of addresses and whole numbers."""
+        params = [*((x, "ptr") for x in pointers.split()), *((x, "i64") for x in numbers.split())]
+        e = Emitter(self.module, f"{self.name}_{name}", params, private=True)
+        e.attributes += " noinline optsize"  # one function, or loops unrolled, take LLVM twice as long and run no faster
+        return e
+
+    # ---- a block of C in registers ------------------------------------------------------------
+
+    def write_block(self, vectors: int, rows: int) -> None:
+        """Write the product of ``count`` blocks of so many rows with a panel of B."""
+        e = self.begin(f"block_{vectors}_{rows}", "task a c", "count")
+        task = self.read_task(e)
+        mask = e.first_lanes(task["width"], self.lanes)
+        zero = e.const(0.0, self.kind, self.lanes)
+        a, c = e.variable(e.args["a"]), e.variable(e.args["c"])
+        with e.loop(0, e.args["count"]):
+            sums = [[e.variable(zero) for _ in range(vectors)] for _ in range(rows)]
+            self.write_sums(e, task, a.get(), mask, [[x for x in row] for row in sums])
+            places = self.row_places(e, c.get(), task["row_c"], rows)
+            totals = [[x.get() * e.splat(task["alpha"], self.lanes) for x in row] for row in sums]
+            keep = task["beta"] != 0.0
+            with e.when(~keep):
+                self.store_block(e, totals, places, mask)
+            with e.when(keep):
+                old = [[self.load_vector(e, place, v, vectors, mask) for v in range(vectors)] for place in places]
+                new = [[e.fma(o, task["beta"], t) for o, t in zip(*pair, strict=True)] for pair in zip(old, totals, strict=True)]
+                self.store_block(e, new, places, mask)
+            a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
+            c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
+        e.finish()
+
+    def write_sums(self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list) -> None:
+        """Write the loop over k: every row's element of A times the vectors of B's row."""
+        rows, vectors = len(sums), len(sums[0])
+        # Four rows share a pointer, the others are behind it by 1, 2 and 3 strides: few registers do.
+        heads = [e.variable(e.address(first, task["row_a"] * i, "i8")) for i in range(0, rows, 4)]
+        b = e.variable(task["b"])
+        steps = [task["row_a"] * i for i in range(min(rows, 4))]
+        with e.loop(0, task["k"]):
+            right = [self.load_vector(e, b.get(), v, vectors, mask) for v in range(vectors)]
+            for i, row in enumerate(sums):
+                head = heads[i // 4].get()
+                left = e.splat(e.load(e.address(head, steps[i % 4], "i8") if i % 4 else head, self.kind), self.lanes)
+                for total, vector in zip(row, right, strict=True):
+                    total.set(e.fma(left, vector, total.get()))
+            for head in heads:
+                head.set(e.address(head.get(), task["col_a"], "i8"))
+            b.set(e.address(b.get(), task["row_b"], "i8"))
+
+    def read_task(self, e: Emitter) -> dict[str, Value]:
+        """Read the table that a block is given."""
+        kinds = {"b": "ptr", "alpha": self.kind, "beta": self.kind}
+        place = e.args["task"]
+        return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(TASK)}
+
+    def row_places(self, e: Emitter, first: Value, step: Value, rows: int) -> list[Value]:
+        """The addresses of rows that are so many bytes apart."""
+        return [e.address(first, step * i, "i8") for i in range(rows)]
+
+    def load_vector(self, e: Emitter, row: Value, v: int, vectors: int, mask: Value) -> Value:
+        """Read one of a row's vectors; the last may be shorter."""
+        place = e.address(row, v * self.lanes, self.kind)
+        return e.load(place, self.kind, self.lanes, mask if v == vectors - 1 else None)
+
+    def store_block(self, e: Emitter, values: list[list[Value]], places: list[Value], mask: Value) -> None:
+        """Write rows of vectors; the last of a row may be shorter."""
+        for row, place in zip(values, places, strict=True):
+            for v, value in enumerate(row):
+                e.store(value, e.address(place, v * self.lanes, self.kind), mask if v == len(row) - 1 else None)
+
+    # ---- panels of B in scratch memory --------------------------------------------------------
+
+    def write_transpose(self) -> None:
+        """Write the copy of a panel whose columns lie one by one: squares are turned around in registers."""
+        e = self.begin("transpose", "target source", "col_b k columns row")
+        lanes, k, columns = self.lanes, e.args["k"], e.args["columns"]
+        with e.loop(0, columns, lanes) as j:
+            # Columns behind the last are the last again: nobody looks at them, but they can be read.
+            last = columns - j - 1
+            begin = e.address(e.args["source"], j * e.args["col_b"], "i8")
+            near = [e.select(last < i, last, e.const(i, "i64")) * e.args["col_b"] for i in range(lanes)]
+            target = e.address(e.args["target"], j, self.kind)
+            with e.loop(0, k, lanes) as p:
+                mask = e.first_lanes(k - p, lanes)
+                here = e.address(begin, p, self.kind)
+                square = [e.load(e.address(here, x, "i8"), self.kind, lanes, mask) for x in near]
+                out = e.address(target, p * e.args["row"], "i8")
+                for i, row in enumerate(self.turn(e, square)):
+                    e.store(row, e.address(out, e.args["row"] * i, "i8"))
+        e.finish()
+
+    def turn(self, e: Emitter, rows: list[Value]) -> list[Value]:
+        """Transpose a square: within parts of 128 bits first, then whole parts, as processors do it best."""
+        part = min(self.lanes, 16 // self.size)
+        groups = [self.gather_columns(e, rows[i : i + part], 1, part) for i in range(0, self.lanes, part)]
+        columns = [self.gather_columns(e, list(same), part, self.lanes) for same in zip(*groups, strict=True)]
+        return [columns[i % part][i // part] for i in range(self.lanes)]
+
+    def gather_columns(self, e: Emitter, rows: list[Value], unit: int, span: int) -> list[Value]:
+        """Transpose within every ``span`` lanes, where ``unit`` lanes count as one element."""
+        if len(rows) == 1:
+            return rows
+        starts = range(0, self.lanes, span)
+        sides = []
+        for odd in (0, 1):
+            picked = [x for x in range(span) if x // unit % 2 == odd]
+            order = [at for s in starts for at in [*(s + x for x in picked), *(self.lanes + s + x for x in picked)]]
+            half = [e.shuffle(rows[i], rows[i + 1], order) for i in range(0, len(rows), 2)]
+            sides.append(self.gather_columns(e, half, unit, span))
+        return [x for pair in zip(*sides, strict=True) for x in pair]
+
+    def write_copy(self) -> None:
+        """Write the copies of a panel that keeps its order: vectors where columns are neighbours, else one by one."""
+        e = self.begin("copy", "target source", "row_b col_b k columns row")
+        near = e.args["col_b"] == self.size
+        with e.when(near), e.loop(0, e.args["columns"], self.lanes) as j:
+            mask = e.first_lanes(e.args["columns"] - j, self.lanes)
+            source, target = (e.address(e.args[x], j, self.kind) for x in ("source", "target"))
+            with e.loop(0, e.args["k"]) as p:
+                value = e.load(e.address(source, p * e.args["row_b"], "i8"), self.kind, self.lanes, mask)
+                e.store(value, e.address(target, p * e.args["row"], "i8"))
+        with e.when(~near), e.loop(0, e.args["k"]) as p:
+            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
+            target = e.address(e.args["target"], p * e.args["row"], "i8")
+            with e.loop(0, e.args["columns"]) as j:
+                value = e.load(e.address(source, j * e.args["col_b"], "i8"), self.kind)
+                e.store(value, e.address(target, j, self.kind))
+        e.finish()
+
+    # ---- one row times columns that lie one by one --------------------------------------------
+
+    def write_dots(self) -> None:
+        """Write the dot products of a vector with columns, a few at a time."""
+        e = self.begin("dots", "task a c", "col_b columns")
+        task, lanes, count = self.read_task(e), self.lanes, min(4, self.lanes)
+        k, columns = task["k"], e.args["columns"]
+        whole = k - (k & (lanes - 1))
+        rest = e.first_lanes(k - whole, lanes)
+        with e.loop(0, columns, count) as j:
+            last = columns - j - 1
+            near = [e.select(last < i, last, e.const(i, "i64")) for i in range(count)]
+            places = [e.address(task["b"], (j + x) * e.args["col_b"], "i8") for x in near]
+            sums = [e.variable(e.const(0.0, self.kind, lanes)) for _ in places]
+
+            def add(p: Value, mask: Value | None, places: list[Value] = places, sums: list[Variable] = sums) -> None:
+                left = e.load(e.address(e.args["a"], p, self.kind), self.kind, lanes, mask)
+                for total, place in zip(sums, places, strict=True):
+                    right = e.load(e.address(place, p, self.kind), self.kind, lanes, mask)
+                    total.set(e.fma(left, right, total.get()))
+
+            with e.loop(0, whole, lanes) as p:
+                add(p, None)
+            with e.when(whole < k):
+                add(whole, rest)
+            total = self.sum_lanes(e, [x.get() for x in sums]) * e.splat(task["alpha"], count)
+            c, mask, keep = e.address(e.args["c"], j, self.kind), e.first_lanes(last + 1, count), task["beta"] != 0.0
+            with e.when(~keep):
+                e.store(total, c, mask)
+            with e.when(keep):
+                e.store(e.fma(e.load(c, self.kind, count, mask), task["beta"], total), c, mask)
+        e.finish()
+
+    def sum_lanes(self, e: Emitter, vectors: list[Value]) -> Value:
+        """Add up the lanes of every vector; the sums are the lanes of the result."""
+        count = len(vectors)
+        first, *others = self.gather_columns(e, vectors, 1, count)
+        total = sum(others, first)
+        half = self.lanes // 2
+        while half >= count:
+            low, high = (e.shuffle(total, total, list(range(at, at + half))) for at in (0, half))
+            total, half = low + high, half // 2
+        return total
+
+    # ---- all of a product ---------------------------------------------------------------------
+
+    def write_panel(self) -> None:
+        """Write the product of rows of A with one panel of B, for each width of panels."""
+        for vectors, heights in self.blocks.items():
+            e = self.begin(f"panel_{vectors}", "task a c", "rows")
+            task, rows = e.args["task"], e.variable(e.args["rows"])
+            row_a, row_c = (e.load(e.address(task, TASK.index(x), "i64"), "i64") for x in ("row_a", "row_c"))
+            done = e.variable(e.const(0, "i64"))
+            for height, lower in zip(heights, (*heights[1:], None), strict=True):
+                left = rows.get()
+                count = left / height
+                if lower and lower > 1 and height % lower:  # blocks of the next height fit what is left better
+                    rest = left - count * height
+                    fewer = (rest != 0) & (rest < lower) & (count > 0)
+                    count = count - e.convert(fewer, "i64")
+                with e.when(count > 0):
+                    a = e.address(e.args["a"], done.get() * row_a, "i8")
+                    c = e.address(e.args["c"], done.get() * row_c, "i8")
+                    e.call(f"{self.name}_block_{vectors}_{height}", task, a, c, count)
+                done.set(done.get() + count * height)
+                rows.set(left - count * height)
+            e.finish()
+
+    def write_driver(self) -> None:
+        """Write the function itself: a thread's share, one product after the other."""
+        e = Emitter(self.module, self.name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
+        kinds = {"a": "ptr", "b": "ptr", "c": "ptr", "scratch": "ptr", "alpha": self.kind, "beta": self.kind}
+        x = {k: e.load(e.address(e.args["args"], i, "i64"), kinds.get(k, "i64")) for i, k in enumerate(ARGS)}
+        thread, threads = e.args["thread"], e.args["threads"]
+
+        def share(total: Value, split: int, unit: int = 1) -> tuple[Value, Value]:
+            pieces = total if unit == 1 else (total + (unit - 1)) / unit
+            ends = []
+            for t in (thread, thread + 1):
+                end = pieces * t / threads * unit
+                ends.append(e.select(end < total, end, total))
+            mine = x["split"] == split
+            return e.select(mine, ends[0], 0), e.select(mine, ends[1], total)
+
+        top, bottom = share(x["m"], 0)
+        left, right = share(x["n"], 1, self.lanes)
+        begin, end = share(x["count"], 2)
+        x["scratch"] = e.address(x["scratch"], thread * x["scratch_bytes"], "i8")
+        for stride in ("row_a", "col_a", "row_b", "col_b", "row_c", "batch_a", "batch_b", "batch_c"):
+            x[stride] = x[stride] * self.size
+        x["col_b"] = e.select(x["n"] == 1, self.size, x["col_b"])
+        x["row_b"] = e.select(x["k"] <= 1, self.size, x["row_b"])
+        x["row_c"] = e.select(x["m"] == 1, x["n"] * self.size, x["row_c"])
+
+        # A product with one column is that with one row, seen from the other side; vectors then run along the rows.
+        near = (x["row_a"] == self.size) | ((x["col_a"] == self.size) & (x["row_b"] == self.size))
+        swap = (x["n"] == 1) & (x["row_c"] == self.size) & near
+        sides = [("a", "b"), ("m", "n"), ("row_a", "col_b"), ("col_a", "row_b"), ("batch_a", "batch_b")]
+        for one, other in sides:
+            x[one], x[other] = e.select(swap, x[other], x[one]), e.select(swap, x[one], x[other])
+        top, left = e.select(swap, left, top), e.select(swap, top, left)
+        bottom, right = e.select(swap, right, bottom), e.select(swap, bottom, right)
+
+        x["rows"] = bottom - top
+        with e.when((x["rows"] > 0) & (left < right)), e.loop(begin, end) as i:
+            now = dict(x)
+            now["a"] = e.address(e.address(x["a"], i * x["batch_a"], "i8"), top * x["row_a"], "i8")
+            now["b"] = e.address(x["b"], i * x["batch_b"], "i8")
+            now["c"] = e.address(e.address(x["c"], i * x["batch_c"], "i8"), top * x["row_c"], "i8")
+            self.write_one(e, now, left, right)
+        e.finish()
+
+    def write_one(self, e: Emitter, x: dict[str, Value], left: Value, right: Value) -> None:
+        """Write one product: sums of DEPTH terms, panel by panel."""
+        task = Value(e, e.reserve(f"[{len(TASK)} x i64]"), "ptr", 0)
+
+        def tell(**fields: Value) -> None:
+            for name, value in fields.items():
+                e.store(value, e.address(task, TASK.index(name), "i64"))
+
+        tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha", "k", "beta")})
+        near = x["col_b"] == self.size
+        dots = (x["m"] == 1) & ~near & (x["row_b"] == self.size) & (x["col_a"] == self.size)
+        with e.when(dots):
+            tell(b=e.address(x["b"], left * x["col_b"], "i8"))
+            c = e.address(x["c"], left, self.kind)
+            e.call(f"{self.name}_dots", task, x["a"], c, x["col_b"], right - left)
+        far = (x["rows"] >= PACK_ROWS) & (x["row_b"] >= PACK_STRIDE) & (x["scratch_bytes"] > 0)
+        pack = ~near | far
+        # Sums are cut into equal parts.
+        parts = (x["k"] + (DEPTH - 1)) / DEPTH
+        parts = e.select(parts < 1, 1, parts)
+        depth = (x["k"] + parts - 1) / parts
+        depth = e.select(depth < 1, 1, depth)
+        stop = e.select(dots, 0, e.select(x["k"] < 1, 1, x["k"]))
+        with e.loop(0, stop, depth) as p:
+            ahead = x["k"] - p
+            k = e.select(ahead < depth, ahead, depth)
+            tell(k=k, beta=e.select(p == 0, x["beta"], 1.0))
+            a = e.address(x["a"], p * x["col_a"], "i8")
+            b = e.address(x["b"], p * x["row_b"], "i8")
+            self.write_panels(e, {**x, "a": a, "b": b, "k": k}, left, right, pack, task, tell)
+
+    def write_panels(self, e: Emitter, x: dict, left: Value, right: Value, pack: Value, task: Value, tell) -> None:
+        """Write the loop over panels of B: as wide as there are columns for."""
+        lanes = self.lanes
+        at = e.variable(left)
+        vectors = (right - left + (lanes - 1)) / lanes
+        for wide in self.blocks:
+            count = vectors / wide
+            vectors = vectors - count * wide
+            row = e.const(wide * lanes * self.size, "i64")
+            with e.loop(0, count):
+                j = at.get()
+                rest = right - j
+                columns = e.select(rest < wide * lanes, rest, wide * lanes)
+                source = e.address(x["b"], j * x["col_b"], "i8")
+                tell(b=e.select(pack, x["scratch"], source), row_b=e.select(pack, row, x["row_b"]))
+                tell(width=columns - (wide - 1) * lanes)
+                turned = x["row_b"] == self.size
+                with e.when(pack & turned):
+                    e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
+                with e.when(pack & ~turned):
+                    e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
+                e.call(f"{self.name}_panel_{wide}", task, x["a"], e.address(x["c"], j, self.kind), x["rows"])
+                at.set(j + columns)
