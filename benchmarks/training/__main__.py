@@ -14,6 +14,7 @@ from benchmarks.training.report import (
     draw,
     print_rest,
     print_table,
+    read_json,
     to_markdown,
     write_json,
 )
@@ -33,6 +34,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.1, help="time for a system in a round; default 0.1")
     parser.add_argument("--cold-rounds", type=int, default=2, help="cold starts of M; default 2")
     parser.add_argument("--patience", type=float, default=0.2, help="longest wait for a quiet moment; default 0.2 s")
+    parser.add_argument("--read", type=Path, nargs="+", default=[], help="JSON files to show instead of measuring")
     parser.add_argument("--out", type=Path, help="a JSON file, such as benchmarks/results/today.json")
     parser.add_argument("--markdown", type=Path, help="a page, such as docs/benchmarks.md")
     parser.add_argument("--plot", type=Path, help="an SVG file; needs matplotlib")
@@ -51,6 +53,17 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return found
 
 
+def write(asked: argparse.Namespace, results: Results) -> None:
+    """Print what belongs to no workload, and write the files asked for."""
+    print_rest(results)
+    if asked.out:
+        write_json(results, asked.out)
+    if asked.markdown:
+        asked.markdown.write_text(to_markdown(results), encoding="utf-8")
+    if asked.plot:
+        draw(results, asked.plot)
+
+
 def main() -> int:
     """Measure, print and write."""
     asked = read_arguments()
@@ -59,6 +72,13 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - started:4.0f} s] {text}", flush=True)
 
+    if asked.read:
+        results = read_json(asked.read)
+        for workload, threads in dict.fromkeys((row.workload, row.threads) for row in results.rows):
+            say(f"{workload}, threads: {threads}")
+            print_table(results, workload, threads)
+        write(asked, results)
+        return 0
     settings = Settings(
         asked.workloads,
         asked.threads,
@@ -80,13 +100,7 @@ def main() -> int:
     except LossesDiffer as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    print_rest(results)
-    if asked.out:
-        write_json(results, asked.out)
-    if asked.markdown:
-        asked.markdown.write_text(to_markdown(results), encoding="utf-8")
-    if asked.plot:
-        draw(results, asked.plot)
+    write(asked, results)
     say("finished")
     return 0
 

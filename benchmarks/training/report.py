@@ -146,6 +146,19 @@ def write_json(results: Results, path: Path) -> None:
     path.write_text(json.dumps(results.as_data(), indent=1) + "\n", encoding="utf-8")
 
 
+def read_json(paths: list[Path]) -> Results:
+    """Read what runs on one machine wrote, as if it were one run; each workload's tables stay those of their runs."""
+    results = Results({})
+    for path in paths:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        results.machine = data["machine"]
+        fields = Measured.__dataclass_fields__
+        results.rows += [Measured(**{key: x for key, x in row.items() if key in fields}) for row in data["rows"]]
+        results.products += data["products"]
+        results.cold = data["cold"] or results.cold
+    return results
+
+
 def draw(results: Results, path: Path) -> None:
     """Draw each system's time as a multiple of the best, by workload, one panel for each number of threads."""
     import matplotlib

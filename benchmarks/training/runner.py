@@ -93,8 +93,14 @@ class Results:
     cold: list[dict[str, Any]] = field(default_factory=list)  # system, threads, empty and warm in seconds
 
     def best_rate(self, threads: int) -> float:
-        """The best rate of a matrix product with so many threads, in flop/s; nan where none was measured."""
-        return max((p["rate"] for p in self.products if p["threads"] == threads), default=float("nan"))
+        """The best rate with so many threads, in flop/s, of a matrix product or of those inside a step."""
+        products = [p["rate"] for p in self.products if p["threads"] == threads]
+        steps = [
+            WORKLOADS[row.workload].flops / row.best
+            for row in self.rows
+            if row.threads == threads and row.seconds and not WORKLOADS[row.workload].epochs
+        ]
+        return max([*products, *steps], default=float("nan"))
 
     def of(self, workload: str, threads: int) -> list[Measured]:
         """The rows of a workload."""
@@ -130,14 +136,19 @@ def busy_share(before: tuple[int, int], own_seconds: float = 0.0) -> float:
     return (total - idle - own_seconds * os.sysconf("SC_CLK_TCK")) / total if total else 0.0
 
 
-def ask_for_time(worker: Worker, row: Measured, settings: Settings) -> None:
-    """Time a worker when the machine is quiet, or has been waited for long enough; tell quiet rounds from others."""
-    until = time.monotonic() + settings.patience
+def wait_for_quiet(patience: float) -> None:
+    """Wait until others leave the machine alone and the last worker's threads have stopped spinning; not for ever."""
+    until = time.monotonic() + patience
     while True:
         before = read_ticks()
-        time.sleep(LOOK)  # the last worker's threads may still spin
+        time.sleep(LOOK)
         if busy_share(before) <= QUIET or time.monotonic() >= until:
-            break
+            return
+
+
+def ask_for_time(worker: Worker, row: Measured, settings: Settings) -> None:
+    """Time a worker when the machine is quiet, or has been waited for long enough; tell quiet rounds from others."""
+    wait_for_quiet(settings.patience)
     before = read_ticks()
     answer = worker.ask(do="time", seconds=settings.seconds)
     disturbed = busy_share(before, answer["used"]) > QUIET
@@ -217,6 +228,7 @@ def measure_products(threads: int, settings: Settings, caches: Path) -> list[dic
             continue  # the products of torch, jax and numpy
         worker = Worker(system, "S", "serve", threads, caches)
         try:
+            wait_for_quiet(10 * settings.patience)
             rates = worker.ask(do="products", sizes=PRODUCT_SIZES, seconds=0.3)["rates"]
         except (NotMeasured, WorkerFailed) as error:
             settings.say(f"  {system}: not measured: {error}")

@@ -17,6 +17,7 @@ from undertow.compile.waits import Touch
 from undertow.graph import CONSTANT, Node
 
 LONG_ROW = 1024  # columns above which a float32 sum is added up in float64
+SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them hold neighbouring rows
 
 
 class Read(NamedTuple):
@@ -74,8 +75,9 @@ class Clusters(Layout):
         )
         kinds = {x.kind for x in (*lines, *described)}
         lanes = lanes_of("f32" if "f32" in kinds else "f64")
+        upright = sums and len(axes.rows) == len(axes.columns) == 1 and axes.columns[0] <= SHORT_ROW < axes.rows[0]
         structure = Structure(
-            len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes
+            len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright
         )
         return Described(structure, numbers, list(operands), axes, shared)
 
@@ -214,7 +216,8 @@ class Clusters(Layout):
         moved = sum(min(a.buffer.size, 8 * elements) for a in args if isinstance(a, Place))
         call = Call("", args, ", ".join(names), found.shared, elements * len(cluster.nodes), moved)
         call.touches = self.touches(cluster, found)
-        call.scratch = 8 * math.prod(found.axes.columns) * len(saved_lines(structure))
+        saved = math.prod(found.axes.columns) * len(saved_lines(structure))
+        call.scratch = 8 * saved * (structure.lanes if structure.upright else 1)
         self.add(call, structure, lambda module: write_kernel(module, "kernel", structure))
 
     def touches(self, cluster: Cluster, found: Described) -> list[Touch]:

@@ -386,6 +386,17 @@ class Emitter:
         given = f"{pointers} align {align} {where.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
         return self.instruction(f"call {type_} {function}({given})", kind, lanes)
 
+    def scatter(self, value: Value, pointer: Value, places: Value, mask: Value) -> None:
+        """Write the lanes in the mask to elements that lie apart, at ``places`` (a vector of i64)."""
+        lanes, kind = value.lanes, value.kind
+        pointers = f"<{lanes} x ptr>"
+        text = f"getelementptr {_TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
+        where = self.instruction(text, "ptr", lanes)
+        function = f"@llvm.masked.scatter.v{lanes}{kind}.v{lanes}p0"
+        self.module.declarations[function] = f"declare void {function}({value.type}, {pointers}, {mask.type})"
+        given = f"{value.type} {value.text}, {pointers} align {max(_BITS[kind] // 8, 1)} {where.text}"
+        self.line(f"call void {function}({given}, {mask.type} {mask.text})")
+
     def counting(self, lanes: int) -> Value:
         """The vector 0, 1, 2, … of i64."""
         return Value(self, f"<{', '.join(f'i64 {i}' for i in range(lanes))}>", "i64", lanes)

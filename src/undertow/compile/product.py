@@ -9,6 +9,7 @@ Sums of more than ``DEPTH`` terms are added up in parts, which keeps float32 as 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 
 from undertow.compile.ir import Emitter, Module, Value, Variable
 
@@ -16,8 +17,6 @@ DEPTH = 256  # terms that are summed in registers before C is touched
 SIZES = {"f32": 4, "f64": 8}
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
 BLOCKS = {32: {4: (6, 4, 1), 2: (12, 4, 1), 1: (16, 4, 1)}, 16: {2: (6, 4, 1), 1: (10, 4, 1)}}
-PACK_ROWS = 32  # a panel of B that so many rows use is worth copying ...
-PACK_STRIDE = 2048  # ... if its rows lie so many bytes apart
 
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
 TASK = ("b", "k", "row_a", "col_a", "row_b", "row_c", "alpha", "beta", "width")
@@ -45,7 +44,7 @@ def scratch_bytes(kind: str, m: int, n: int, k: int, transposed_b: bool) -> int:
     Returns:
         Bytes, a multiple of 64; a panel is at most 4 vectors of 64 bytes wide.
     """
-    if not transposed_b and (m < PACK_ROWS or n * SIZES[kind] < PACK_STRIDE):
+    if not transposed_b or not m * n:
         return 0
     return 4 * 64 * (-(-min(k, DEPTH) // 16) * 16)
 
@@ -64,6 +63,37 @@ def write_product(module: Module, kind: str, lanes: int) -> str:
     return _Product(module, kind, lanes).write()
 
 
+def begin_kernel(module: Module, name: str) -> Emitter:
+    """Begin a function as the driver of compiled programs calls it."""
+    return Emitter(module, name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
+
+
+def read_args(e: Emitter, kind: str) -> dict[str, Value]:
+    """Read the table of a product's arguments."""
+    kinds = {"a": "ptr", "b": "ptr", "c": "ptr", "scratch": "ptr", "alpha": kind, "beta": kind}
+    table = e.args["args"]
+    return {name: e.load(e.address(table, i, "i64"), kinds.get(name, "i64")) for i, name in enumerate(ARGS)}
+
+
+def share(e: Emitter, x: dict[str, Value], size: str, split: int, unit: int = 1) -> tuple[Value, Value]:
+    """Return where this thread's part of rows, columns or products begins and ends: all, if others are split.
+
+    Args:
+        e: where it is computed.
+        x: the product's arguments.
+        size: what is shared out: ``m``, ``n`` or ``count``.
+        split: the number by which ``x["split"]`` asks for that.
+        unit: parts begin at multiples of this.
+    """
+    total, mine = x[size], x["split"] == split
+    pieces = total if unit == 1 else (total + (unit - 1)) / unit
+    ends = []
+    for t in (e.args["thread"], e.args["thread"] + 1):
+        end = pieces * t / e.args["threads"] * unit
+        ends.append(e.select(end < total, end, total))
+    return e.select(mine, ends[0], 0), e.select(mine, ends[1], total)
+
+
 class _Product:
     """Writes the functions of one kind."""
 
@@ -71,9 +101,9 @@ class _Product:
         self.module, self.kind, self.lanes, self.size = module, kind, lanes, SIZES[kind]
         self.name = f"product_{kind}"
         self.blocks = BLOCKS[registers_of(kind, lanes)]
-        self.widest = max(self.blocks)
 
     def write(self) -> str:
+        """Write them all and return the name of the one to call."""
         for vectors, heights in self.blocks.items():
             for rows in heights:
                 self.write_block(vectors, rows)
@@ -88,7 +118,8 @@ class _Product:
         """Begin a function of the module, of addresses and whole numbers."""
         params = [*((x, "ptr") for x in pointers.split()), *((x, "i64") for x in numbers.split())]
         e = Emitter(self.module, f"{self.name}_{name}", params, private=True)
-        e.attributes += " noinline optsize"  # one function, or loops unrolled, take LLVM twice as long and run no faster
+        # All in one function, or with loops unrolled, it takes LLVM twice as long and runs no faster.
+        e.attributes += " noinline optsize"
         return e
 
     # ---- a block of C in registers ------------------------------------------------------------
@@ -102,21 +133,24 @@ class _Product:
         a, c = e.variable(e.args["a"]), e.variable(e.args["c"])
         with e.loop(0, e.args["count"]):
             sums = [[e.variable(zero) for _ in range(vectors)] for _ in range(rows)]
-            self.write_sums(e, task, a.get(), mask, [[x for x in row] for row in sums])
-            places = self.row_places(e, c.get(), task["row_c"], rows)
+            self.write_sums(e, task, a.get(), mask, sums)
+            places = [e.address(c.get(), task["row_c"] * i, "i8") for i in range(rows)]
             totals = [[x.get() * e.splat(task["alpha"], self.lanes) for x in row] for row in sums]
             keep = task["beta"] != 0.0
             with e.when(~keep):
                 self.store_block(e, totals, places, mask)
             with e.when(keep):
                 old = [[self.load_vector(e, place, v, vectors, mask) for v in range(vectors)] for place in places]
-                new = [[e.fma(o, task["beta"], t) for o, t in zip(*pair, strict=True)] for pair in zip(old, totals, strict=True)]
+                beta = e.splat(task["beta"], self.lanes)
+                new = [[e.fma(beta, *cell) for cell in zip(*row, strict=True)] for row in zip(old, totals, strict=True)]
                 self.store_block(e, new, places, mask)
             a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
             c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
         e.finish()
 
-    def write_sums(self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list) -> None:
+    def write_sums(
+        self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
+    ) -> None:
         """Write the loop over k: every row's element of A times the vectors of B's row."""
         rows, vectors = len(sums), len(sums[0])
         # Four rows share a pointer, the others are behind it by 1, 2 and 3 strides: few registers do.
@@ -139,10 +173,6 @@ class _Product:
         kinds = {"b": "ptr", "alpha": self.kind, "beta": self.kind}
         place = e.args["task"]
         return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(TASK)}
-
-    def row_places(self, e: Emitter, first: Value, step: Value, rows: int) -> list[Value]:
-        """The addresses of rows that are so many bytes apart."""
-        return [e.address(first, step * i, "i8") for i in range(rows)]
 
     def load_vector(self, e: Emitter, row: Value, v: int, vectors: int, mask: Value) -> Value:
         """Read one of a row's vectors; the last may be shorter."""
@@ -197,16 +227,9 @@ class _Product:
         return [x for pair in zip(*sides, strict=True) for x in pair]
 
     def write_copy(self) -> None:
-        """Write the copies of a panel that keeps its order: vectors where columns are neighbours, else one by one."""
+        """Write the copy of a panel that has no neighbours at all, one by one; it is rare."""
         e = self.begin("copy", "target source", "row_b col_b k columns row")
-        near = e.args["col_b"] == self.size
-        with e.when(near), e.loop(0, e.args["columns"], self.lanes) as j:
-            mask = e.first_lanes(e.args["columns"] - j, self.lanes)
-            source, target = (e.address(e.args[x], j, self.kind) for x in ("source", "target"))
-            with e.loop(0, e.args["k"]) as p:
-                value = e.load(e.address(source, p * e.args["row_b"], "i8"), self.kind, self.lanes, mask)
-                e.store(value, e.address(target, p * e.args["row"], "i8"))
-        with e.when(~near), e.loop(0, e.args["k"]) as p:
+        with e.loop(0, e.args["k"]) as p:
             source = e.address(e.args["source"], p * e.args["row_b"], "i8")
             target = e.address(e.args["target"], p * e.args["row"], "i8")
             with e.loop(0, e.args["columns"]) as j:
@@ -229,16 +252,10 @@ class _Product:
             places = [e.address(task["b"], (j + x) * e.args["col_b"], "i8") for x in near]
             sums = [e.variable(e.const(0.0, self.kind, lanes)) for _ in places]
 
-            def add(p: Value, mask: Value | None, places: list[Value] = places, sums: list[Variable] = sums) -> None:
-                left = e.load(e.address(e.args["a"], p, self.kind), self.kind, lanes, mask)
-                for total, place in zip(sums, places, strict=True):
-                    right = e.load(e.address(place, p, self.kind), self.kind, lanes, mask)
-                    total.set(e.fma(left, right, total.get()))
-
             with e.loop(0, whole, lanes) as p:
-                add(p, None)
+                self.add_products(e, p, None, places, sums)
             with e.when(whole < k):
-                add(whole, rest)
+                self.add_products(e, whole, rest, places, sums)
             total = self.sum_lanes(e, [x.get() for x in sums]) * e.splat(task["alpha"], count)
             c, mask, keep = e.address(e.args["c"], j, self.kind), e.first_lanes(last + 1, count), task["beta"] != 0.0
             with e.when(~keep):
@@ -246,6 +263,15 @@ class _Product:
             with e.when(keep):
                 e.store(e.fma(e.load(c, self.kind, count, mask), task["beta"], total), c, mask)
         e.finish()
+
+    def add_products(
+        self, e: Emitter, p: Value, mask: Value | None, columns: list[Value], sums: list[Variable]
+    ) -> None:
+        """Write a vector of A times the same part of every column."""
+        left = e.load(e.address(e.args["a"], p, self.kind), self.kind, self.lanes, mask)
+        for total, column in zip(sums, columns, strict=True):
+            right = e.load(e.address(column, p, self.kind), self.kind, self.lanes, mask)
+            total.set(e.fma(left, right, total.get()))
 
     def sum_lanes(self, e: Emitter, vectors: list[Value]) -> Value:
         """Add up the lanes of every vector; the sums are the lanes of the result."""
@@ -284,24 +310,12 @@ class _Product:
 
     def write_driver(self) -> None:
         """Write the function itself: a thread's share, one product after the other."""
-        e = Emitter(self.module, self.name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
-        kinds = {"a": "ptr", "b": "ptr", "c": "ptr", "scratch": "ptr", "alpha": self.kind, "beta": self.kind}
-        x = {k: e.load(e.address(e.args["args"], i, "i64"), kinds.get(k, "i64")) for i, k in enumerate(ARGS)}
-        thread, threads = e.args["thread"], e.args["threads"]
-
-        def share(total: Value, split: int, unit: int = 1) -> tuple[Value, Value]:
-            pieces = total if unit == 1 else (total + (unit - 1)) / unit
-            ends = []
-            for t in (thread, thread + 1):
-                end = pieces * t / threads * unit
-                ends.append(e.select(end < total, end, total))
-            mine = x["split"] == split
-            return e.select(mine, ends[0], 0), e.select(mine, ends[1], total)
-
-        top, bottom = share(x["m"], 0)
-        left, right = share(x["n"], 1, self.lanes)
-        begin, end = share(x["count"], 2)
-        x["scratch"] = e.address(x["scratch"], thread * x["scratch_bytes"], "i8")
+        e = begin_kernel(self.module, self.name)
+        x = read_args(e, self.kind)
+        top, bottom = share(e, x, "m", 0)
+        left, right = share(e, x, "n", 1, self.lanes)
+        begin, end = share(e, x, "count", 2)
+        x["scratch"] = e.address(x["scratch"], e.args["thread"] * x["scratch_bytes"], "i8")
         for stride in ("row_a", "col_a", "row_b", "col_b", "row_c", "batch_a", "batch_b", "batch_c"):
             x[stride] = x[stride] * self.size
         x["col_b"] = e.select(x["n"] == 1, self.size, x["col_b"])
@@ -334,31 +348,34 @@ class _Product:
             for name, value in fields.items():
                 e.store(value, e.address(task, TASK.index(name), "i64"))
 
-        tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha", "k", "beta")})
+        tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
         near = x["col_b"] == self.size
         dots = (x["m"] == 1) & ~near & (x["row_b"] == self.size) & (x["col_a"] == self.size)
-        with e.when(dots):
-            tell(b=e.address(x["b"], left * x["col_b"], "i8"))
-            c = e.address(x["c"], left, self.kind)
-            e.call(f"{self.name}_dots", task, x["a"], c, x["col_b"], right - left)
-        far = (x["rows"] >= PACK_ROWS) & (x["row_b"] >= PACK_STRIDE) & (x["scratch_bytes"] > 0)
-        pack = ~near | far
-        # Sums are cut into equal parts.
-        parts = (x["k"] + (DEPTH - 1)) / DEPTH
-        parts = e.select(parts < 1, 1, parts)
-        depth = (x["k"] + parts - 1) / parts
-        depth = e.select(depth < 1, 1, depth)
-        stop = e.select(dots, 0, e.select(x["k"] < 1, 1, x["k"]))
-        with e.loop(0, stop, depth) as p:
+        # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.
+        most = e.select(dots, e.const(DEPTH * self.lanes, "i64"), DEPTH)
+        terms = e.select(x["k"] < 1, 1, x["k"])
+        parts = (terms + most - 1) / most
+        depth = (terms + parts - 1) / parts
+        with e.loop(0, terms, depth) as p:
             ahead = x["k"] - p
-            k = e.select(ahead < depth, ahead, depth)
-            tell(k=k, beta=e.select(p == 0, x["beta"], 1.0))
-            a = e.address(x["a"], p * x["col_a"], "i8")
-            b = e.address(x["b"], p * x["row_b"], "i8")
-            self.write_panels(e, {**x, "a": a, "b": b, "k": k}, left, right, pack, task, tell)
+            now = {**x, "k": e.select(ahead < depth, ahead, depth)}
+            now["a"] = e.address(x["a"], p * x["col_a"], "i8")
+            now["b"] = e.address(x["b"], p * x["row_b"], "i8")
+            tell(k=now["k"], beta=e.select(p == 0, x["beta"], 1.0))
+            with e.when(dots):
+                tell(b=e.address(now["b"], left * x["col_b"], "i8"))
+                c = e.address(x["c"], left, self.kind)
+                e.call(f"{self.name}_dots", task, now["a"], c, x["col_b"], right - left)
+            with e.when(~dots):
+                self.write_panels(e, now, left, right, task, tell)
 
-    def write_panels(self, e: Emitter, x: dict, left: Value, right: Value, pack: Value, task: Value, tell) -> None:
-        """Write the loop over panels of B: as wide as there are columns for."""
+    def write_panels(
+        self, e: Emitter, x: dict[str, Value], left: Value, right: Value, task: Value, tell: Callable[..., None]
+    ) -> None:
+        """Write the loops over panels of B: as wide as there are columns for."""
+        # Where B lies row by row, a copy of it does not pay, not even of one that fills the second-level cache.
+        pack = x["col_b"] != self.size
+        turned = x["row_b"] == self.size
         lanes = self.lanes
         at = e.variable(left)
         vectors = (right - left + (lanes - 1)) / lanes
@@ -373,7 +390,6 @@ class _Product:
                 source = e.address(x["b"], j * x["col_b"], "i8")
                 tell(b=e.select(pack, x["scratch"], source), row_b=e.select(pack, row, x["row_b"]))
                 tell(width=columns - (wide - 1) * lanes)
-                turned = x["row_b"] == self.size
                 with e.when(pack & turned):
                     e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
                 with e.when(pack & ~turned):

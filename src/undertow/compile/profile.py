@@ -55,22 +55,23 @@ class Profile:
             program: one that has run: its arguments and results are in place.
             rounds: how often each call is timed; the median counts.
         """
-        times: list[list[float]] = [[] for _ in program.calls]
+        calls = [program.calls[i] for i in program.own]
+        times: list[list[float]] = [[] for _ in calls]
         for _ in range(rounds):
-            for i, call in enumerate(program.calls):
+            for i, call in enumerate(calls, program.own.start):
                 started = time.perf_counter()
                 if call.node is not None:
                     program.let_numpy_do(call.node)
                 else:
                     program.run_calls(i, i + 1, 1)
-                times[i].append(time.perf_counter() - started)
+                times[i - program.own.start].append(time.perf_counter() - started)
         empty = _empty_call(program)
         kernels = [
             KernelTime(
                 call.what, max(statistics.median(taken) - empty, 1e-9), call.flops, call.moved,
                 program.plan.threads if call.shared else 1,
             )
-            for call, taken in zip(program.calls, times, strict=True)
+            for call, taken in zip(calls, times, strict=True)
         ]  # fmt: skip
         return cls(kernels, *_limits())
 

@@ -60,6 +60,7 @@ class Program:
     def __init__(self, plan: Plan, before: list[Call] | None = None, after: list[Call] | None = None) -> None:
         self.plan = plan
         self.calls = [*(before or ()), *plan.calls, *(after or ())]
+        self.own = range(len(before or ()), len(before or ()) + len(plan.calls))  # the calls of the plan
         self.arena = aligned(plan.arena)
         self.status = aligned(8).view(np.int64)
         self.meeting = aligned(128)

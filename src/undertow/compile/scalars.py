@@ -168,6 +168,22 @@ def _same(e: Emitter, x: Value, **_: Any) -> Value:
     return x
 
 
+def _xlogy(e: Emitter, x: Value, y: Value) -> Value:
+    return e.select((x == 0) & ~e.is_nan(y), 0.0, x * FUNCTIONS["log"](e, y))
+
+
+def _xlog1py(e: Emitter, x: Value, y: Value) -> Value:
+    return e.select((x == 0) & ~e.is_nan(y), 0.0, x * FUNCTIONS["log1p"](e, y))
+
+
+def _entr(e: Emitter, x: Value) -> Value:
+    return e.select(x > 0, -(x * FUNCTIONS["log"](e, x)), e.select(x == 0, 0.0, e.select(e.is_nan(x), x, -math.inf)))
+
+
+def _ndtr(e: Emitter, x: Value) -> Value:
+    return FUNCTIONS["erfc"](e, x * -math.sqrt(0.5)) * 0.5
+
+
 _DEGREE = math.pi / 180
 
 SCALARS: dict[str, Scalar] = {
@@ -226,10 +242,15 @@ SCALARS: dict[str, Scalar] = {
         for name in (
             "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "softplus", "sin", "cos", "tan",
             "sinh", "cosh", "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "cbrt", "hypot",
-            "logaddexp", "fmod", "remainder", "floor_divide", "erf", "erfc",
+            "logaddexp", "fmod", "remainder", "floor_divide",
         )
-        if name in FUNCTIONS
     },
+    "scipy_erf": _floats_only(_math("erf")),
+    "scipy_erfc": _floats_only(_math("erfc")),
+    "scipy_ndtr": _floats_only(_ndtr),
+    "scipy_xlogy": _floats_only(_xlogy),
+    "scipy_xlog1py": _floats_only(_xlog1py),
+    "scipy_entr": _floats_only(_entr),
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.

@@ -169,7 +169,7 @@ class Residual(Sequential):
     def __init__(self, *items: Any, layers: Any = ()) -> None:
         super().__init__(*items, layers=layers)
         fan_in, fan_out = widths(self)
-        if fan_in != fan_out:
+        if None not in (fan_in, fan_out) and fan_in != fan_out:  # a layer of one's own does not say
             raise ShapeError(
                 f"{self!r}: takes {fan_in} columns and gives {fan_out}, but x + f(x) needs the same width. "
                 f"Let its last layer give {fan_in} columns."
