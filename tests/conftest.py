@@ -5,6 +5,13 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Read once, when NumPy loads its BLAS: two processes with two threads each only wait for one another.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("UNDERTOW_NUM_THREADS", "1")
+
+import tempfile
+from pathlib import Path
+
+# Kernels that tests compile are shared by the processes of a run, and by the next run; the user's own stay untouched.
+os.environ.setdefault("UNDERTOW_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"undertow-test-kernels-{os.getuid()}"))
 
 import functools
 import sys

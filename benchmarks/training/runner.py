@@ -20,7 +20,7 @@ RTOL, RTOL_FIT, ACCURACY_STEP = 1e-4, 0.05, 0.003
 PRODUCT_SIZES = [512, 2048]
 LOOK = 0.03  # seconds in which to see whether the machine is busy
 QUIET = 0.15  # share of the machine that others may take
-ENOUGH, FEWEST = 3.0, 3  # a system that computed for so many seconds has had its rounds, but for so many of them
+ENOUGH, FEWEST = 1.5, 3  # a system that computed for so many seconds has had its rounds, but for so many of them
 
 
 class LossesDiffer(Exception):
@@ -67,6 +67,12 @@ class Measured:
     def spread(self) -> float:
         """The distance of the quartiles, in seconds."""
         return float(np.subtract(*np.percentile(self.seconds, [75, 25]))) if self.seconds else float("nan")
+
+    def settle(self, rounds: int) -> None:
+        """Count disturbed rounds too where there were too few quiet ones."""
+        if len(self.seconds) < min(FEWEST, rounds) and self.disturbed:
+            self.note = f"others kept the machine busy in {len(self.disturbed)} rounds"
+            self.seconds += self.disturbed
 
 
 @dataclass
@@ -136,6 +142,12 @@ def busy_share(before: tuple[int, int], own_seconds: float = 0.0) -> float:
     return (total - idle - own_seconds * os.sysconf("SC_CLK_TCK")) / total if total else 0.0
 
 
+def used_by_children() -> float:
+    """The processor time of the workers that ended, in seconds."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def wait_for_quiet(patience: float) -> None:
     """Wait until others leave the machine alone and the last worker's threads have stopped spinning; not for ever."""
     until = time.monotonic() + patience
@@ -166,9 +178,7 @@ def measure_rounds(workers: list[tuple[Worker, Measured]], workload: Workload, s
             if len(row.seconds) < rounds and not (done >= FEWEST and computed > ENOUGH):
                 ask_for_time(worker, row, settings)
     for _, row in workers:
-        if len(row.seconds) < min(FEWEST, rounds):
-            row.note = f"others kept the machine busy in {len(row.disturbed)} rounds"
-            row.seconds += row.disturbed
+        row.settle(rounds)
 
 
 def measure_steps(workload: Workload, threads: int, settings: Settings, caches: Path) -> list[Measured]:
@@ -200,10 +210,13 @@ def measure_steps(workload: Workload, threads: int, settings: Settings, caches: 
 def measure_fits(workload: Workload, threads: int, settings: Settings, caches: Path) -> list[Measured]:
     """Measure whole processes that train; caches of compiled code are warm after a first, untimed one."""
     rows = [Measured(system, workload.name, threads) for system in settings.systems]
-    for timed in [False] + [True] * min(settings.rounds, workload.rounds):
+    rounds = min(settings.rounds, workload.rounds)
+    for timed in [False] + [True] * 2 * rounds:
         for row in rows:
-            if row.note or (not timed and row.system not in CACHING):
+            if row.note or len(row.seconds) >= rounds or (not timed and row.system not in CACHING):
                 continue
+            wait_for_quiet(settings.patience)
+            before, used = read_ticks(), used_by_children()
             try:
                 answer, _, seconds = run_whole(row.system, workload.name, "fit", threads, caches)
             except (NotMeasured, WorkerFailed) as error:
@@ -211,8 +224,11 @@ def measure_fits(workload: Workload, threads: int, settings: Settings, caches: P
                 settings.say(f"  {row.system}: not measured: {row.note}")
                 continue
             if timed:
-                row.seconds.append(seconds)
+                disturbed = busy_share(before, used_by_children() - used) > QUIET
+                (row.disturbed if disturbed else row.seconds).append(seconds)
                 row.accuracy, row.peak, row.losses = answer["accuracy"], answer["peak"], [answer["loss"]]
+    for row in rows:
+        row.settle(rounds)
     check_losses(rows, RTOL_FIT)
     accuracies = {row.system: row.accuracy for row in rows if row.accuracy is not None}
     if accuracies and max(accuracies.values()) - min(accuracies.values()) > ACCURACY_STEP:

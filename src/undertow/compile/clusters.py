@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from undertow.compile.access import REDUCTIONS, is_reduction, long_axes, row_major, squeeze
 from undertow.compile.fuse import Cluster, reduced_axes
-from undertow.compile.kernel import Line, Operand, Structure, saved_lines, size_of, stages, write_kernel
+from undertow.compile.kernel import Line, Operand, Structure, saved_lines, size_of, stages
 from undertow.compile.layout import Layout
 from undertow.compile.llvm import lanes_of
 from undertow.compile.memory import align
 from undertow.compile.plan import WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.scalars import kind_of, operand_kinds
+from undertow.compile.upright import write_kernel
 from undertow.compile.waits import Touch
 from undertow.graph import CONSTANT, Node
 
@@ -73,7 +74,7 @@ class Clusters(Layout):
             self.operand(read, strides, len(axes.rows), len(axes.columns))
             for read, strides in zip(operands, axes.strides, strict=True)
         )
-        kinds = {x.kind for x in (*lines, *described)}
+        kinds = {x.kind for x in lines} | {x.kind for x in described}
         lanes = lanes_of("f32" if "f32" in kinds else "f64")
         upright = sums and len(axes.rows) == len(axes.columns) == 1 and axes.columns[0] <= SHORT_ROW < axes.rows[0]
         structure = Structure(

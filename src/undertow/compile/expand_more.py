@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,11 @@ def _rot90(x: Any, k: int, axes: tuple[int, int]) -> Any:
     a, b = axes
     order = list(range(x.ndim))
     order[a], order[b] = b, a
-    turned = {0: lambda: x, 2: lambda: np.flip(np.flip(x, a), b), 1: lambda: P.transpose(np.flip(x, b), axes=tuple(order))}
+    turned = {
+        0: lambda: x,
+        2: lambda: np.flip(np.flip(x, a), b),
+        1: lambda: P.transpose(np.flip(x, b), axes=tuple(order)),
+    }
     return turned.get(k % 4, lambda: np.flip(P.transpose(x, axes=tuple(order)), b))()
 
 
@@ -66,7 +71,7 @@ def _delete(x: Any, at: tuple[int, ...], axis: int) -> Any:
     n = x.shape[axis]
     gone = sorted({i % n for i in at})
     edges = [-1, *gone, n]
-    parts = [_part(x, axis, a + 1, b) for a, b in zip(edges, edges[1:], strict=False) if b > a + 1]
+    parts = [_part(x, axis, a + 1, b) for a, b in pairwise(edges) if b > a + 1]
     return np.concatenate(parts, axis=axis) if parts else _part(x, axis, 0, 0)
 
 
@@ -156,18 +161,14 @@ def _einsum(*arrays: Any, subscripts: str, **_: Any) -> Any:
     for i, (other, more) in enumerate(zip(arrays[1:], terms[1:], strict=True), 2):
         later = set(output).union(*terms[i:])
         x, labels = _contract(x, labels, other, more, later)
-    gone = tuple(i for i, label in enumerate(labels) if label not in output)
-    if gone:
-        x, labels = P.sum_(x, axis=gone, keepdims=False), "".join(c for c in labels if c in output)
+    x, labels = _sum_own(x, labels, set(output))
     return P.transpose(x, axes=tuple(labels.index(c) for c in output)) if labels != output else x
 
 
 def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, str]:
     """Multiply two arrays and sum over the letters that nothing later asks for."""
-    size = {**dict(zip(la, a.shape, strict=True)), **{c: n for c, n in zip(lb, b.shape, strict=True) if n != 1}}
-    a, la = _drop_single(a, la, size)
-    size = {**dict(zip(lb, b.shape, strict=True)), **{c: n for c, n in zip(la, a.shape, strict=True) if n != 1}}
-    b, lb = _drop_single(b, lb, size)
+    a, la = _drop_single(a, la, dict(zip(lb, b.shape, strict=True)))
+    b, lb = _drop_single(b, lb, dict(zip(la, a.shape, strict=True)))
     a, la = _sum_own(a, la, set(lb) | later)
     b, lb = _sum_own(b, lb, set(la) | later)
     shared = [c for c in la if c in lb]
@@ -181,14 +182,15 @@ def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, s
         return P.reshape(P.transpose(x, axes=order), shape=shape)
 
     product = P.matmul(matrix(a, la, own_a, summed), matrix(b, lb, summed, own_b))
-    labels = "".join((*batch, *own_a, *own_b))
-    return P.reshape(product, shape=tuple(sizes[c] for c in labels)), labels
+    letters = "".join((*batch, *own_a, *own_b))
+    return P.reshape(product, shape=tuple(sizes[c] for c in letters)), letters
 
 
 def _drop_single(x: Any, labels: str, size: dict[str, int]) -> tuple[Any, str]:
     """Leave out the axes of size 1 that the other array is longer along."""
-    gone = tuple(i for i, c in enumerate(labels) if x.shape[i] == 1 and size[c] != 1)
-    return (P.squeeze(x, axis=gone), "".join(c for i, c in enumerate(labels) if i not in gone)) if gone else (x, labels)
+    gone = tuple(i for i, c in enumerate(labels) if x.shape[i] == 1 and size.get(c, 1) != 1)
+    kept = "".join(c for i, c in enumerate(labels) if i not in gone)
+    return (P.squeeze(x, axis=gone), kept) if gone else (x, labels)
 
 
 def _sum_own(x: Any, labels: str, wanted: set[str]) -> tuple[Any, str]:

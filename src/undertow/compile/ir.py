@@ -358,8 +358,8 @@ class Emitter:
             return self.instruction(f"load {type_}, ptr {pointer.text}, align {align}", kind, lanes)
         function = f"@llvm.masked.load.v{lanes}{kind}.p0"
         self.module.declarations[function] = f"declare {type_} {function}(ptr, {mask.type}, {type_})"
-        text = f"call {type_} {function}(ptr align {align} {pointer.text}, {mask.type} {mask.text}, {type_} zeroinitializer)"
-        return self.instruction(text, kind, lanes)
+        given = f"ptr align {align} {pointer.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
+        return self.instruction(f"call {type_} {function}({given})", kind, lanes)
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
         """Write neighbouring elements, those in the mask alone."""
@@ -369,9 +369,8 @@ class Emitter:
             return
         function = f"@llvm.masked.store.v{value.lanes}{value.kind}.p0"
         self.module.declarations[function] = f"declare void {function}({value.type}, ptr, {mask.type})"
-        self.line(
-            f"call void {function}({value.type} {value.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text})"
-        )
+        given = f"{value.type} {value.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text}"
+        self.line(f"call void {function}({given})")
 
     def gather(self, pointer: Value, places: Value, kind: str, mask: Value) -> Value:
         """Read elements that lie apart, at ``places`` (a vector of i64); lanes outside of the mask are 0."""

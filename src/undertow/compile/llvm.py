@@ -48,6 +48,7 @@ def assemble(text: str) -> bytes:
 
     target = machine()
     module = llvm.parse_assembly(text)
+    module.verify()  # what is wrong would otherwise end the process in one of LLVM's passes
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = False  # loops are written for vectors
     options.slp_vectorization = False

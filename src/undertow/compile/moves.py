@@ -109,7 +109,7 @@ def _row_number(e: Emitter, picks: list[Value], sizes: list[Value], i: Value, st
 
 
 def write_gather(module: Module, n_picks: int) -> str:
-    """Gather rows. Table: source, result, status, count, bytes of a row, then for each axis its positions and its size."""
+    """Gather rows. Table: source, result, status, count, bytes of a row, then each axis' positions and size."""
     name = f"gather{n_picks}"
     e, values = _begin(module, name, 5 + 2 * n_picks, (0, 1, 2, *range(5, 5 + n_picks)))
     source, result, status, count, width = values[:5]

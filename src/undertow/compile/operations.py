@@ -55,9 +55,10 @@ class Operations(Layout):
             split = 2 if count >= self.threads and count > 1 else 0 if m >= n or m >= 16 * self.threads else 1
             flops = 2.0 * m * n * k * count
             args: list[Argument] = [
-                Place(self.buffer(a.base), (a.offset + shift[0]) * item), Place(self.buffer(b.base), (b.offset + shift[1]) * item),
-                Place(self.buffer(node), shift[2] * item), m, n, k, *_matrix(a), *_matrix(b), n, one, zero, count, *steps,
-                split, Scratch(), 0,
+                Place(self.buffer(a.base), (a.offset + shift[0]) * item),
+                Place(self.buffer(b.base), (b.offset + shift[1]) * item),
+                Place(self.buffer(node), shift[2] * item),
+                m, n, k, *_matrix(a), *_matrix(b), n, one, zero, count, *steps, split, Scratch(), 0,
             ]  # fmt: skip
             shared = self.threads > 1 and flops > 100_000
             moved = (m * k + k * n + m * n) * item * count

@@ -12,11 +12,13 @@ import platform
 from collections.abc import Callable
 
 from undertow.compile.ir import Emitter, Module, Value, Variable
+from undertow.compile.llvm import lanes_of
 
 DEPTH = 256  # terms that are summed in registers before C is touched
 SIZES = {"f32": 4, "f64": 8}
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
-BLOCKS = {32: {4: (6, 4, 1), 2: (12, 4, 1), 1: (16, 4, 1)}, 16: {2: (6, 4, 1), 1: (10, 4, 1)}}
+BLOCKS = {32: {4: (6, 2, 1), 2: (8, 2, 1), 1: (16, 4, 1)}, 16: {2: (6, 2, 1), 1: (12, 4, 1)}}
+DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot products; turning B around would not pay
 
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
 TASK = ("b", "k", "row_a", "col_a", "row_b", "row_c", "alpha", "beta", "width")
@@ -29,6 +31,11 @@ ARGS = (
 def registers_of(kind: str, lanes: int) -> int:
     """Return how many vector registers there are: AVX-512 and ARM have 32, older x86 has 16."""
     return 32 if lanes * SIZES[kind] >= 64 or platform.machine() in ("arm64", "aarch64") else 16
+
+
+def has_masks(kind: str, lanes: int) -> bool:
+    """Return whether the processor reads a part of a vector as fast as a whole one: from AVX on."""
+    return lanes * SIZES[kind] >= 32
 
 
 def scratch_bytes(kind: str, m: int, n: int, k: int, transposed_b: bool) -> int:
@@ -44,7 +51,7 @@ def scratch_bytes(kind: str, m: int, n: int, k: int, transposed_b: bool) -> int:
     Returns:
         Bytes, a multiple of 64; a panel is at most 4 vectors of 64 bytes wide.
     """
-    if not transposed_b or not m * n:
+    if not m * n or (not transposed_b and has_masks(kind, lanes_of(kind))):
         return 0
     return 4 * 64 * (-(-min(k, DEPTH) // 16) * 16)
 
@@ -100,6 +107,8 @@ class _Product:
     def __init__(self, module: Module, kind: str, lanes: int) -> None:
         self.module, self.kind, self.lanes, self.size = module, kind, lanes, SIZES[kind]
         self.name = f"product_{kind}"
+        # Where the processor has no masks, vectors of B are whole: panels that end in a part of one are copied.
+        self.masks = has_masks(kind, lanes)
         self.blocks = BLOCKS[registers_of(kind, lanes)]
 
     def write(self) -> str:
@@ -135,15 +144,18 @@ class _Product:
             sums = [[e.variable(zero) for _ in range(vectors)] for _ in range(rows)]
             self.write_sums(e, task, a.get(), mask, sums)
             places = [e.address(c.get(), task["row_c"] * i, "i8") for i in range(rows)]
-            totals = [[x.get() * e.splat(task["alpha"], self.lanes) for x in row] for row in sums]
-            keep = task["beta"] != 0.0
-            with e.when(~keep):
-                self.store_block(e, totals, places, mask)
-            with e.when(keep):
-                old = [[self.load_vector(e, place, v, vectors, mask) for v in range(vectors)] for place in places]
-                beta = e.splat(task["beta"], self.lanes)
-                new = [[e.fma(beta, *cell) for cell in zip(*row, strict=True)] for row in zip(old, totals, strict=True)]
-                self.store_block(e, new, places, mask)
+            alpha, beta = (e.splat(task[x], self.lanes) for x in ("alpha", "beta"))
+            for total in (x for row in sums for x in row):
+                total.set(total.get() * alpha)
+            with e.when(task["beta"] != 0.0):
+                for row, place in zip(sums, places, strict=True):
+                    for v, total in enumerate(row):
+                        old = self.load_vector(e, place, v, vectors, mask)
+                        total.set(e.fma(old, beta, total.get()))
+            for row, place in zip(sums, places, strict=True):
+                for v, total in enumerate(row):
+                    spot = e.address(place, v * self.lanes, self.kind)
+                    e.store(total.get(), spot, mask if v == vectors - 1 else None)
             a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
             c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
         e.finish()
@@ -158,15 +170,14 @@ class _Product:
         b = e.variable(task["b"])
         steps = [task["row_a"] * i for i in range(min(rows, 4))]
         with e.loop(0, task["k"]):
-            right = [self.load_vector(e, b.get(), v, vectors, mask) for v in range(vectors)]
+            right = [self.load_vector(e, b.get(), v, vectors, mask if self.masks else None) for v in range(vectors)]
             for i, row in enumerate(sums):
                 head = heads[i // 4].get()
                 left = e.splat(e.load(e.address(head, steps[i % 4], "i8") if i % 4 else head, self.kind), self.lanes)
                 for total, vector in zip(row, right, strict=True):
                     total.set(e.fma(left, vector, total.get()))
-            for head in heads:
-                head.set(e.address(head.get(), task["col_a"], "i8"))
-            b.set(e.address(b.get(), task["row_b"], "i8"))
+            for place, step in [*((head, "col_a") for head in heads), (b, "row_b")]:
+                place.set(e.address(place.get(), task[step], "i8"))
 
     def read_task(self, e: Emitter) -> dict[str, Value]:
         """Read the table that a block is given."""
@@ -174,16 +185,10 @@ class _Product:
         place = e.args["task"]
         return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(TASK)}
 
-    def load_vector(self, e: Emitter, row: Value, v: int, vectors: int, mask: Value) -> Value:
+    def load_vector(self, e: Emitter, row: Value, v: int, vectors: int, mask: Value | None) -> Value:
         """Read one of a row's vectors; the last may be shorter."""
         place = e.address(row, v * self.lanes, self.kind)
         return e.load(place, self.kind, self.lanes, mask if v == vectors - 1 else None)
-
-    def store_block(self, e: Emitter, values: list[list[Value]], places: list[Value], mask: Value) -> None:
-        """Write rows of vectors; the last of a row may be shorter."""
-        for row, place in zip(values, places, strict=True):
-            for v, value in enumerate(row):
-                e.store(value, e.address(place, v * self.lanes, self.kind), mask if v == len(row) - 1 else None)
 
     # ---- panels of B in scratch memory --------------------------------------------------------
 
@@ -256,12 +261,11 @@ class _Product:
                 self.add_products(e, p, None, places, sums)
             with e.when(whole < k):
                 self.add_products(e, whole, rest, places, sums)
-            total = self.sum_lanes(e, [x.get() for x in sums]) * e.splat(task["alpha"], count)
-            c, mask, keep = e.address(e.args["c"], j, self.kind), e.first_lanes(last + 1, count), task["beta"] != 0.0
-            with e.when(~keep):
-                e.store(total, c, mask)
-            with e.when(keep):
-                e.store(e.fma(e.load(c, self.kind, count, mask), task["beta"], total), c, mask)
+            total = e.variable(self.sum_lanes(e, [x.get() for x in sums]) * e.splat(task["alpha"], count))
+            c, mask = e.address(e.args["c"], j, self.kind), e.first_lanes(last + 1, count)
+            with e.when(task["beta"] != 0.0):
+                total.set(e.fma(e.load(c, self.kind, count, mask), task["beta"], total.get()))
+            e.store(total.get(), c, mask)
         e.finish()
 
     def add_products(
@@ -293,13 +297,9 @@ class _Product:
             task, rows = e.args["task"], e.variable(e.args["rows"])
             row_a, row_c = (e.load(e.address(task, TASK.index(x), "i64"), "i64") for x in ("row_a", "row_c"))
             done = e.variable(e.const(0, "i64"))
-            for height, lower in zip(heights, (*heights[1:], None), strict=True):
+            for height in heights:
                 left = rows.get()
                 count = left / height
-                if lower and lower > 1 and height % lower:  # blocks of the next height fit what is left better
-                    rest = left - count * height
-                    fewer = (rest != 0) & (rest < lower) & (count > 0)
-                    count = count - e.convert(fewer, "i64")
                 with e.when(count > 0):
                     a = e.address(e.args["a"], done.get() * row_a, "i8")
                     c = e.address(e.args["c"], done.get() * row_c, "i8")
@@ -350,7 +350,7 @@ class _Product:
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
         near = x["col_b"] == self.size
-        dots = (x["m"] == 1) & ~near & (x["row_b"] == self.size) & (x["col_a"] == self.size)
+        dots = (x["m"] <= DOT_ROWS) & ~near & (x["row_b"] == self.size) & (x["col_a"] == self.size)
         # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.
         most = e.select(dots, e.const(DEPTH * self.lanes, "i64"), DEPTH)
         terms = e.select(x["k"] < 1, 1, x["k"])
@@ -362,10 +362,11 @@ class _Product:
             now["a"] = e.address(x["a"], p * x["col_a"], "i8")
             now["b"] = e.address(x["b"], p * x["row_b"], "i8")
             tell(k=now["k"], beta=e.select(p == 0, x["beta"], 1.0))
-            with e.when(dots):
+            with e.when(dots), e.loop(0, x["rows"]) as i:
                 tell(b=e.address(now["b"], left * x["col_b"], "i8"))
-                c = e.address(x["c"], left, self.kind)
-                e.call(f"{self.name}_dots", task, now["a"], c, x["col_b"], right - left)
+                a = e.address(now["a"], i * x["row_a"], "i8")
+                c = e.address(e.address(x["c"], i * x["row_c"], "i8"), left, self.kind)
+                e.call(f"{self.name}_dots", task, a, c, x["col_b"], right - left)
             with e.when(~dots):
                 self.write_panels(e, now, left, right, task, tell)
 
@@ -374,25 +375,32 @@ class _Product:
     ) -> None:
         """Write the loops over panels of B: as wide as there are columns for."""
         # Where B lies row by row, a copy of it does not pay, not even of one that fills the second-level cache.
-        pack = x["col_b"] != self.size
-        turned = x["row_b"] == self.size
-        lanes = self.lanes
+        apart = x["col_b"] != self.size
+        turned = apart & (x["row_b"] == self.size)
         at = e.variable(left)
-        vectors = (right - left + (lanes - 1)) / lanes
-        for wide in self.blocks:
-            count = vectors / wide
-            vectors = vectors - count * wide
-            row = e.const(wide * lanes * self.size, "i64")
-            with e.loop(0, count):
-                j = at.get()
-                rest = right - j
-                columns = e.select(rest < wide * lanes, rest, wide * lanes)
-                source = e.address(x["b"], j * x["col_b"], "i8")
-                tell(b=e.select(pack, x["scratch"], source), row_b=e.select(pack, row, x["row_b"]))
-                tell(width=columns - (wide - 1) * lanes)
-                with e.when(pack & turned):
-                    e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
-                with e.when(pack & ~turned):
-                    e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
-                e.call(f"{self.name}_panel_{wide}", task, x["a"], e.address(x["c"], j, self.kind), x["rows"])
-                at.set(j + columns)
+        vectors = (right - left + (self.lanes - 1)) / self.lanes
+        widths = sorted(self.blocks)
+        count = e.const(0, "i64")
+        for width in reversed(widths):
+            count, vectors = count + vectors / width, vectors - vectors / width * width
+        with e.loop(0, count):
+            j = at.get()
+            left = right - j
+            wide = e.const(1, "i64")
+            for width in widths[1:]:
+                wide = e.select(left > (width - 1) * self.lanes, width, wide)
+            full = wide * self.lanes
+            columns = e.select(left < full, left, full)
+            source, c = e.address(x["b"], j * x["col_b"], "i8"), e.address(x["c"], j, self.kind)
+            pack = apart if self.masks else apart | (columns < full)
+            row = full * self.size
+            tell(b=e.select(pack, x["scratch"], source), row_b=e.select(pack, row, x["row_b"]))
+            tell(width=columns - full + self.lanes)
+            with e.when(pack & turned):
+                e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
+            with e.when(pack & ~turned):
+                e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
+            for width in widths:
+                with e.when(wide == width):
+                    e.call(f"{self.name}_panel_{width}", task, x["a"], c, x["rows"])
+            at.set(j + columns)

@@ -84,9 +84,8 @@ class Profile:
                 f"{k.seconds * 1e6:9.2f} {k.seconds / total:6.1%} {k.flops / k.seconds / 1e9:8.1f} "
                 f"{k.moved / k.seconds / 1e9:7.1f} {min(least / k.seconds, 9.99):8.0%}  {k.what}"
             )
-        lines.append(
-            f"{total * 1e6:9.2f}  in all; limits: {self.product_flops / 1e9:.0f} GFlop/s a thread, {self.copy_bytes / 1e9:.0f} GB/s"
-        )
+        limits = f"{self.product_flops / 1e9:.0f} GFlop/s a thread, {self.copy_bytes / 1e9:.0f} GB/s from memory"
+        lines.append(f"{total * 1e6:9.2f}  in all; limits: {limits}")
         return "\n".join(lines)
 
 

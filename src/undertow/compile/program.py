@@ -86,7 +86,7 @@ class Program:
         """Write down all addresses that are known; return the runs of calls between operations that NumPy does."""
         wanted = dict(self.plan.kernels)
         addresses = find_kernels(wanted)
-        waits = mark_waits(self.calls)
+        waits = mark_waits(self.calls) if self.plan.threads > 1 else [False] * len(self.calls)
         base, at = self.args.ctypes.data, 0
         parts: list[tuple[int, int, Node | None]] = []
         start = 0
@@ -107,6 +107,7 @@ class Program:
         return [part for part in parts if part[2] is not None or part[1] > part[0]]
 
     def resolve(self, argument: Any, at: int) -> int:
+        """Return an argument as the number that a kernel reads; an address that comes later is remembered."""
         if isinstance(argument, Scratch):
             return int(self.arena.ctypes.data) + self.plan.scratch_at
         if not isinstance(argument, Place):

@@ -116,7 +116,7 @@ class Resident:
             program.give("input", self.n_state + i, array)
         for number in range(self.n_results):
             node = plan.graph.outputs[number]
-            program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(node.spec.shape))
+            program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(()))
         return _Prepared(program, batch, rows)
 
     def run(self, sources: Sequence[Array], order: Array, rows: int, first: int, steps: int) -> list[Array]:

@@ -31,34 +31,47 @@ def mark_waits(calls: Sequence[Any]) -> list[bool]:
         calls: in order; what one with ``touches`` of None touches is not known.
     """
     waits = [True] * len(calls)
-    since: list[Touch] = []
+    ends = [t.buffer.offset + t.buffer.size for call in calls for t in call.touches or () if t.buffer.role == "arena"]
+    page = max(ends, default=0) // 64 + 1
+    since: dict[Any, tuple[list[Touch], list[Touch]]] = {}  # what was read and written on each page
     unknown = True
     for i, call in enumerate(calls):
         touches = call.touches
         if touches is not None and not call.shared:
             touches = [Touch(t.buffer, t.writes, MAIN) for t in touches]
-        waits[i] = i == 0 or touches is None or unknown or any(_collide(a, b) for a in since for b in touches)
+        waits[i] = i == 0 or touches is None or unknown or any(_collides(t, since, page) for t in touches)
         if waits[i]:
-            since = []
+            since = {}
         unknown = touches is None
-        since += touches or []
+        for t in touches or ():
+            for key in _pages(t.buffer, page):
+                since.setdefault(key, ([], []))[t.writes].append(t)
     return waits
 
 
+def _pages(buffer: Any, page: int) -> list[Any]:
+    """The pages on which memory lies; other memory than the arena is a page of its own."""
+    if buffer.role != "arena":
+        return [(buffer.role, buffer.number)]
+    return list(range(buffer.offset // page, (buffer.offset + max(buffer.size, 1) - 1) // page + 1))
+
+
+def _collides(t: Touch, since: dict[Any, tuple[list[Touch], list[Touch]]], page: int) -> bool:
+    """Tell whether another thread may have touched the same memory, one of the two writing."""
+    for key in _pages(t.buffer, page):
+        if key in since:
+            read, written = since[key]
+            if any(_collide(t, other) for other in (*written, *(read if t.writes else ()))):
+                return True
+    return False
+
+
 def _collide(a: Touch, b: Touch) -> bool:
-    if not (a.writes or b.writes) or not _overlap(a.buffer, b.buffer):
-        return False
-    same_place = a.buffer is b.buffer or (a.buffer.role, a.buffer.offset) == (b.buffer.role, b.buffer.offset)
     if a.part == MAIN and b.part == MAIN:
         return False
-    return a.part is None or a.part != b.part or not same_place
-
-
-def _overlap(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    if a.role != b.role:
+    if a.buffer.role == "arena" and not (
+        a.buffer.offset < b.buffer.offset + b.buffer.size and b.buffer.offset < a.buffer.offset + a.buffer.size
+    ):
         return False
-    if a.role == "arena":
-        return bool(a.offset < b.offset + b.size and b.offset < a.offset + a.size)
-    return bool(a.number == b.number)
+    same_place = a.buffer is b.buffer or a.buffer.offset == b.buffer.offset
+    return a.part is None or a.part != b.part or not same_place

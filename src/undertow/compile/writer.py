@@ -1,0 +1,318 @@
+"""The machine code of a cluster: a loop over rows, and within each row as few loops over columns as it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from undertow.compile.ir import Emitter, Module, Value
+from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
+from undertow.compile.scalars import SCALARS
+
+
+@dataclass
+class Body:
+    """Values known at one place."""
+
+    full: dict[int, Value] = field(default_factory=dict)
+    loaded: dict[int, Value] = field(default_factory=dict)
+
+
+class Writer:
+    """Writes one kernel."""
+
+    def __init__(self, module: Module, name: str, structure: Structure) -> None:
+        self.s = structure
+        self.e = Emitter(module, name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
+        self.place, self.n_passes = stages(structure)
+        self.saved = saved_lines(structure)
+        self.row_values: dict[int, Value] = {}
+        self.totals: dict[int, Any] = {}
+        self.next = 0
+        self.lanes = structure.lanes
+
+    # ---- the table ----------------------------------------------------------------------------
+
+    def read(self, kind: str = "i64") -> Value:
+        """Read the next number of the table."""
+        e = self.e
+        value = e.load(e.address(e.args["args"], self.next, "i64"), kind)
+        self.next += 1
+        return value
+
+    def write(self) -> None:
+        """Write all of it."""
+        e, s = self.e, self.s
+        self.rows = [self.read() for _ in range(s.n_rows)]
+        self.columns = [self.read() for _ in range(s.n_columns)]
+        scratch, per_thread = self.read("ptr"), self.read()
+        self.scratch = e.address(scratch, per_thread * e.args["thread"], "i8")
+        self.operands: list[tuple[Value, list[Value | None], list[Value | None]]] = []
+        self.part_strides: dict[int, Value] = {}
+        for i, o in enumerate(s.operands):
+            pointer = self.read("ptr")
+            rows = [self.read() if word == "g" else None for word in o.rows]
+            columns = [self.read() if word == "g" else None for word in o.columns]
+            if o.parts > 1:
+                self.part_strides[i] = self.read()
+            self.operands.append((pointer, rows, columns))
+        self.stored = {i: self.read("ptr") for i in s.stores}
+        for i, line in enumerate(s.lines):
+            if line.reduces and line.reduces != "columns":
+                pointer, elements = self.read("ptr"), self.read()
+                self.totals[i] = e.address(pointer, elements * e.args["thread"], MEMORY.get(line.kind, line.kind))
+        self.width = self.product(self.columns)
+        height = self.product(self.rows)
+        thread, threads = e.args["thread"], e.args["threads"]
+        one = e.const(1, "i64")
+        if s.by_columns:
+            units = (self.width + (self.lanes - 1)) / e.const(self.lanes, "i64")
+            self.low = units * thread / threads * self.lanes
+            high = units * (thread + one) / threads * self.lanes
+            self.high = e.select(high < self.width, high, self.width)
+            start, stop = e.const(0, "i64"), one
+        else:
+            start, stop = height * thread / threads, height * (thread + one) / threads
+            self.low, self.high = e.const(0, "i64"), self.width
+        self.begin_totals()
+        self.write_rows(start, stop)
+        self.end_totals()
+        e.finish()
+
+    def write_rows(self, start: Value, stop: Value) -> None:
+        """Write the loop over the rows."""
+        with self.e.loop(start, stop) as row:
+            self.write_row(row)
+
+    def product(self, sizes: list[Value]) -> Value:
+        """Multiply sizes."""
+        result = self.e.const(1, "i64")
+        for size in sizes:
+            result = result * size
+        return result
+
+    # ---- totals -------------------------------------------------------------------------------
+
+    def begin_totals(self) -> None:
+        """Set what is added up over rows to its neutral number."""
+        e = self.e
+        self.vectors: dict[int, Any] = {}
+        for i, line in enumerate(self.s.lines):
+            first = neutral(line.name, line.kind)
+            if line.reduces == "all":
+                self.vectors[i] = e.variable(e.const(first, line.kind, self.lanes))
+            elif line.reduces == "row values":
+                self.vectors[i] = e.variable(e.const(first, line.kind, self.lanes if self.s.upright else 0))
+            elif line.reduces == "rows":
+                memory = MEMORY.get(line.kind, line.kind)
+                with e.loop(0, self.width) as c:
+                    e.store(e.const(first, memory), e.address(self.totals[i], c, memory))
+
+    def end_totals(self) -> None:
+        """Store what was added up in registers."""
+        for i, line in enumerate(self.s.lines):
+            if i in self.vectors:
+                value = self.vectors[i].get()
+                self.store(self.fold(line.name, value) if value.lanes else value, self.totals[i])
+
+    def fold(self, join: str, x: Value) -> Value:
+        """Join all lanes of a vector, halves upon halves."""
+        e, n = self.e, x.lanes
+        while n > 1:
+            n //= 2
+            low = e.shuffle(x, x, list(range(n)))
+            x = JOIN[join](e, low, e.shuffle(x, x, list(range(n, 2 * n))))
+        return e.lane(x, 0)
+
+    def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
+        """Write an element or a vector; truth values as bytes."""
+        if value.kind == "i1":
+            value = self.e.convert(value, "i8")
+        self.e.store(value, pointer, mask)
+
+    def load(self, pointer: Value, kind: str, lanes: int = 0, mask: Value | None = None) -> Value:
+        """Read an element or a vector."""
+        value = self.e.load(pointer, MEMORY.get(kind, kind), lanes, mask)
+        return value != 0 if kind == "i1" else value
+
+    # ---- a row --------------------------------------------------------------------------------
+
+    def write_row(self, row: Value) -> None:
+        """Write what is done in one row."""
+        e = self.e
+        self.row = row
+        self.row_values = {}
+        places: list[Value] = [row]
+        if self.s.n_rows > 1:
+            places, rest = [], row
+            for size in reversed(self.rows[1:]):
+                quotient = rest / size
+                places.insert(0, rest - quotient * size)
+                rest = quotient
+            places.insert(0, rest)
+        self.sources: list[Value] = []
+        for (pointer, rows, _), o in zip(self.operands, self.s.operands, strict=True):
+            for place, stride in zip(places, rows, strict=False):
+                if stride is not None:
+                    pointer = e.address(pointer, place * stride, o.stored or MEMORY.get(o.kind, o.kind))
+            self.sources.append(pointer)
+        self.finish_rows(0)
+        for number in range(self.n_passes):
+            self.write_pass(number)
+            self.finish_rows(number + 1)
+
+    def finish_rows(self, number: int) -> None:
+        """Compute the row values that are known before a pass."""
+        e = self.e
+        body = Body()
+        for i, line in enumerate(self.s.lines):
+            if line.reduces == "columns" and self.place[i] == number:
+                value = self.fold(line.name, self.sums[i].get())
+                self.row_values[i] = e.convert(value, line.converted)
+            elif line.level == "row" and not line.reduces and self.place[i] == number:
+                self.row_values[i] = self.compute(line, body, 0)
+            elif line.reduces == "row values" and self.place[i] == number:
+                value = e.convert(self.input(line, 0, body, 0), line.kind)
+                self.vectors[i].set(JOIN[line.name](e, self.vectors[i].get(), value))
+                continue
+            else:
+                continue
+            if i in self.stored:
+                memory = MEMORY.get(self.row_values[i].kind, self.row_values[i].kind)
+                self.store(self.row_values[i], e.address(self.stored[i], self.row, memory))
+
+    def write_pass(self, number: int) -> None:
+        """Write one loop over the columns."""
+        e = self.e
+        lines = self.s.lines
+        self.sums = {
+            i: e.variable(e.const(neutral(line.name, line.kind), line.kind, self.lanes))
+            for i, line in enumerate(lines)
+            if line.reduces == "columns" and self.place[i] == number + 1
+        }
+        self.walk(number, list(self.sources), 0, e.const(0, "i64"))
+
+    def walk(self, number: int, pointers: list[Value], axis: int, before: Value) -> None:
+        """Loop over the outer column axes, then over the last one by vectors."""
+        e = self.e
+        if axis < self.s.n_columns - 1:
+            with e.loop(0, self.columns[axis]) as c:
+                moved = []
+                for pointer, (_, _, columns), o in zip(pointers, self.operands, self.s.operands, strict=True):
+                    stride = columns[axis] if o.level == "full" and columns else None
+                    if stride is not None:
+                        pointer = e.address(pointer, c * stride, o.stored or MEMORY.get(o.kind, o.kind))
+                    moved.append(pointer)
+                inner = self.product(self.columns[axis + 1 :])
+                self.walk(number, moved, axis + 1, before + c * inner)
+            return
+        self.pointers = pointers
+        low, high = (self.low, self.high) if self.s.n_columns == 1 else (e.const(0, "i64"), self.columns[-1])
+        whole = low + (high - low) / e.const(self.lanes, "i64") * self.lanes
+        with e.loop(low, whole, self.lanes) as c:
+            self.write_body(number, c, before, None)
+        with e.when(whole < high):
+            self.write_body(number, whole, before, e.first_lanes(high - whole, self.lanes))
+
+    # ---- a vector of columns ------------------------------------------------------------------
+
+    def write_body(self, number: int, c: Value, before: Value, mask: Value | None) -> None:
+        """Write what a pass does with one vector of columns."""
+        e = self.e
+        body = Body()
+        self.c, self.flat, self.mask = c, before + c, mask
+        base = self.row * self.width
+        for i, line in enumerate(self.s.lines):
+            if line.reduces == "columns":
+                if self.place[i] == number + 1:
+                    self.accumulate(self.sums[i], line, body)
+            elif line.reduces == "all":
+                if self.place[i] == number:
+                    self.accumulate(self.vectors[i], line, body)
+            elif line.reduces == "rows":
+                if self.place[i] == number:
+                    value = e.convert(self.input(line, 0, body, self.lanes), line.kind)
+                    place = e.address(self.totals[i], self.flat, MEMORY.get(line.kind, line.kind))
+                    self.store(JOIN[line.name](e, self.load(place, line.kind, self.lanes, mask), value), place, mask)
+            elif line.level == "full" and self.place[i] == number:
+                value = self.compute(line, body, self.lanes)
+                body.full[i] = value
+                if i in self.stored:
+                    place = e.address(self.stored[i], base + self.flat, MEMORY.get(value.kind, value.kind))
+                    self.store(value, place, mask)
+                elif i in self.saved:
+                    self.store(value, self.scratch_of(i), mask)
+
+    def scratch_of(self, i: int) -> Value:
+        """The place of a saved value in scratch memory: 8 bytes a column and value."""
+        e = self.e
+        start = e.address(self.scratch, self.width * (8 * self.saved.index(i)), "i8")
+        kind = self.s.lines[i].kind
+        return e.address(start, self.flat, MEMORY.get(kind, kind))
+
+    def accumulate(self, total: Any, line: Line, body: Body) -> None:
+        """Add a vector to a reduction; lanes outside of the mask change nothing."""
+        e = self.e
+        value = e.convert(self.input(line, 0, body, self.lanes), line.kind)
+        new = JOIN[line.name](e, total.get(), value)
+        total.set(new if self.mask is None else e.select(self.mask, new, total.get()))
+
+    def compute(self, line: Line, body: Body, lanes: int) -> Value:
+        """Compute a line that is no reduction."""
+        e = self.e
+        given = [e.convert(self.input(line, k, body, lanes), kind) for k, kind in enumerate(line.kinds)]
+        result = SCALARS[line.name](e, *given, **dict(line.params))
+        return e.splat(e.convert(result, line.kind), lanes)
+
+    def input(self, line: Line, k: int, body: Body, lanes: int) -> Value:
+        """The value of one input where the line is computed."""
+        e = self.e
+        word, which = line.reads[k]
+        if word == "c":
+            return e.const(which, line.kinds[k] if not line.reduces else line.kind, lanes)
+        if word == "o":
+            return self.operand(which, body, lanes)
+        if which in self.row_values:
+            return e.splat(self.row_values[which], lanes)
+        if which not in body.full:  # an earlier pass computed it
+            kind = self.s.lines[which].kind
+            if which in self.stored:
+                place = e.address(self.stored[which], self.row * self.width + self.flat, MEMORY.get(kind, kind))
+            else:
+                place = self.scratch_of(which)
+            body.full[which] = self.load(place, kind, lanes, self.mask)
+        return body.full[which]
+
+    def operand(self, which: int, body: Body, lanes: int) -> Value:
+        """The value of an operand, read once in a pass."""
+        if which not in body.loaded:
+            body.loaded[which] = self.load_operand(which, lanes)
+        return self.e.splat(body.loaded[which], lanes)
+
+    def load_operand(self, which: int, lanes: int) -> Value:
+        """Read an operand; the parts of a total are joined."""
+        e, o = self.e, self.s.operands[which]
+        pointer = self.pointers[which] if lanes else self.sources[which]
+        if not o.parts:
+            return self.load_at(o, which, pointer, lanes, o.kind)
+        value = self.load_at(o, which, pointer, lanes, o.stored)
+        for part in range(1, o.parts):
+            place = e.address(pointer, self.part_strides[which] * part, MEMORY.get(o.stored, o.stored))
+            value = JOIN[o.join](e, value, self.load_at(o, which, place, lanes, o.stored))
+        return e.convert(value, o.kind)
+
+    def load_at(self, o: Operand, which: int, pointer: Value, lanes: int, kind: str) -> Value:
+        """Read elements of an operand from where a row of it begins."""
+        e = self.e
+        word = o.columns[-1:] if o.level == "full" and lanes else ""
+        memory = MEMORY.get(kind, kind)
+        if word == "1":
+            return self.load(e.address(pointer, self.c, memory), kind, lanes, self.mask)
+        if word == "g":
+            stride = self.operands[which][2][-1]
+            assert stride is not None
+            places = e.splat(self.c * stride, lanes) + e.counting(lanes) * stride
+            mask = self.mask if self.mask is not None else e.const(True, "i1", lanes)
+            value = e.gather(pointer, places, memory, mask)
+            return value != 0 if kind == "i1" else value
+        return self.load(pointer, kind)

@@ -1,0 +1,103 @@
+"""Every primitive's kernel computes what NumPy computes, on the samples of its record and on special values."""
+
+import numpy as np
+import pytest
+import scipy.special  # noqa: F401 - its functions are then primitives too
+
+from compiled_graphs import graph_of, run_compiled
+from undertow.compile.expand import EXPANSIONS
+from undertow.compile.scalars import SCALARS
+from undertow.errors import UnsupportedError
+from undertow.primitives import REGISTRY
+from undertow.primitives.record import load_scipy
+
+load_scipy()
+
+# Operations that no other one expresses and that have a kernel of their own.
+MOVES = {"matmul", "concatenate", "put_diagonal", "reshape", "transpose", "broadcast_to", "expand_dims", "squeeze"}
+MOVES |= {"flip", "diagonal", "size", "positions", "sum", "max", "min", "prod", "any", "all"}
+# Some of whose forms compile: others are an error that names them.
+PARTLY = {"getitem", "index_add", "index_update", "pad", "einsum", "norm", "nanmax", "nanmin", "repeat", "scipy_xlogy"}
+COMPILED = sorted((SCALARS.keys() | EXPANSIONS.keys() | MOVES) & REGISTRY.keys() - PARTLY)
+
+RTOL = {np.float32: 4e-6, np.float64: 1e-13}
+
+
+def compare(name: str, args: tuple, params: dict, dtype: type) -> bool:
+    """Compare a kernel with the forward function; False where it does not compile."""
+    primitive = REGISTRY[name]
+    args = tuple(a.astype(dtype) if isinstance(a, np.ndarray) and a.dtype == np.float64 else a for a in args)
+    with np.errstate(all="ignore"):
+        wanted = np.asarray(primitive.forward(*args, **params))
+    graph, values = graph_of(primitive, args, params)
+    try:
+        (found,) = run_compiled(graph, values)
+    except UnsupportedError:
+        return False
+    wanted = wanted.astype(found.dtype)
+    rtol = RTOL[dtype]
+    np.testing.assert_allclose(found, wanted, rtol=rtol, atol=rtol if wanted.dtype.kind == "f" else 0)
+    return True
+
+
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernels_compute_what_numpy_does(name, dtype):
+    for sample in REGISTRY[name].samples():
+        if not sample.needs_values:
+            integers = any(np.asarray(a).dtype.kind in "iub" for a in sample.args)
+            assert compare(name, sample.args, sample.params, dtype) or integers
+
+
+@pytest.mark.parametrize("name", sorted(PARTLY))
+def test_forms_that_compile_compute_what_numpy_does(name):
+    done = [compare(name, s.args, s.params, np.float64) for s in REGISTRY[name].samples() if not s.needs_values]
+    assert any(done)
+
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e30, -1e30, 1e-40, np.inf, -np.inf, np.nan, 88.9, -104.0])
+
+
+@pytest.mark.parametrize("name", sorted(SCALARS.keys() & REGISTRY.keys() - {"astype", "choose"}))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_special_values_go_where_numpys_go(name, dtype):
+    primitive = REGISTRY[name]
+    sample = primitive.samples()[0]
+    n = len(sample.args)
+    if any(np.asarray(a).dtype.kind in "iub" for a in sample.args) and name != "where":
+        pytest.skip("takes no floats")
+    x = SPECIAL.astype(dtype)
+    grid = np.meshgrid(*[x] * min(n, 2), indexing="ij")
+    args = [*grid, *[np.ones_like(grid[0])] * (n - len(grid))]
+    if name == "where":
+        args = [grid[0] > 0, *grid]
+    with np.errstate(all="ignore"):
+        wanted = np.asarray(primitive.forward(*args, **sample.params))
+    graph, values = graph_of(primitive, args, sample.params)
+    (found,) = run_compiled(graph, values)
+    if found.dtype.kind != "f":
+        np.testing.assert_array_equal(found, wanted)
+        return
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+    np.testing.assert_array_equal(np.isposinf(found), np.isposinf(wanted))
+    np.testing.assert_array_equal(np.isneginf(found), np.isneginf(wanted))
+    finite = np.isfinite(wanted)
+    np.testing.assert_allclose(found[finite], wanted[finite], rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-37)
+
+
+def test_sums_of_float32_are_as_good_as_pairwise():
+    x = np.random.default_rng(0).uniform(0, 1, (10_007, 33)).astype(np.float32)
+    for axis in ((0,), (1,), (0, 1)):
+        graph, values = graph_of(REGISTRY["sum"], (x,), {"axis": axis, "keepdims": False})
+        (found,) = run_compiled(graph, values)
+        exact = x.astype(np.float64).sum(axis=axis)
+        pairwise = np.abs((np.ascontiguousarray(x.T).sum(axis=1) if axis == (0,) else x.sum(axis=axis)) - exact).max()
+        assert np.abs(found - exact).max() <= 4 * max(pairwise, np.spacing(np.float32(exact.max())))
+
+
+def test_what_does_not_compile_is_named():
+    matrix = np.array([[2.0, 1.0], [1.0, 3.0]])
+    graph, values = graph_of(REGISTRY["inv"], (matrix,), {})
+    with pytest.raises(UnsupportedError, match=r'inv of \(2, 2\) float64 does not compile.*fallback="numpy"'):
+        run_compiled(graph, values)
+    np.testing.assert_allclose(run_compiled(graph, values, fallback="numpy")[0], np.linalg.inv(matrix))
