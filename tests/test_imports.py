@@ -31,6 +31,7 @@ ORDER = """
     emit check
     compile
     api
+    compiled_gradient
     per_example
     nn optim
     data

@@ -5,9 +5,11 @@ from undertow.allocation import KEEPS_FREED_MEMORY as KEEPS_FREED_MEMORY
 from undertow.api import Backprop, backprop
 from undertow.bridges import to_jax, to_torch
 from undertow.check import GradientReport, check_gradient
+from undertow.compile import compile, get_threads, set_threads, show_config
+from undertow.compiled_gradient import value_and_grad
 from undertow.custom import checkpoint, clip_cotangent, custom_vjp, implicit_root, watch
 from undertow.derivatives import hessian, hvp, jacobian, jvp, vjp
-from undertow.differentiate import grad, value_and_grad
+from undertow.differentiate import grad
 from undertow.errors import (
     ArgumentError,
     ControlFlowError,
@@ -63,8 +65,10 @@ __all__ = [
     "check_gradient",
     "checkpoint",
     "clip_cotangent",
+    "compile",
     "custom_vjp",
     "data",
+    "get_threads",
     "grad",
     "hessian",
     "hvp",
@@ -79,6 +83,8 @@ __all__ = [
     "optim",
     "per_example_grad",
     "polygamma",
+    "set_threads",
+    "show_config",
     "sigmoid",
     "softmax",
     "softplus",

@@ -22,18 +22,19 @@ from pathlib import Path
 from threading import Lock
 
 from undertow.compile.ir import Emitter, Module, Value
+from undertow.compile.llvm import lanes_of, processor
 from undertow.compile.product import SIZES, begin_kernel, read_args, share
 
-# Sum of one's products a thread; larger ones OpenBLAS does (see prefers_own).
 ADDRESS = 20  # the place in a product's table where the address of OpenBLAS's function is
-CORES = ("SkylakeX", "Haswell")  # for processors with AVX-512; the first is taken where nothing was measured
+CORES = ("SkylakeX", "Haswell")  # for processors with AVX-512; the first is taken unless the other is faster
+MARGIN = 0.97  # of the first one's time, that noise does not choose
 _TIMING = """
 import ctypes, sys, time
-m, n, k = 256, 512, 256
+m, n, k = 512, 768, 512
 f = getattr(ctypes.CDLL(sys.argv[1]), sys.argv[2])
 a, b, c = ((ctypes.c_float * (i * j))() for i, j in ((m, k), (k, n), (m, n)))
 one, best = ctypes.c_float(1), 1e9
-for _ in range(12):
+for _ in range(8):
     start = time.perf_counter()
     f(101, 111, 111, m, n, k, one, a, k, b, n, one, c, n)
     best = min(best, time.perf_counter() - start)
@@ -172,8 +173,6 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
     OpenBLAS itself takes AVX2 kernels for processors newer than it knows, which halves the speed of some; and on others
     (Zen 4, whose 512-bit units are two of 256 bits) these are the faster ones. So it is measured, once.
     """
-    from undertow.compile.llvm import processor
-
     if _asked_core() or os.environ.get("OPENBLAS_CORETYPE"):
         return _asked_core()
     if "+avx512f" not in processor():
@@ -188,7 +187,7 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
         if known["key"] == key and known["core"] in CORES:
             return str(known["core"])
     times = {core: _time_core(path, gemm, core) for core in CORES}
-    best = min(CORES, key=lambda core: times[core])
+    best = CORES[1] if times[CORES[1]] < MARGIN * times[CORES[0]] else CORES[0]
     if times[best] < float("inf"):
         _keep_note(note, {"key": key, "core": best, "seconds": times})
     return best
@@ -218,9 +217,49 @@ def _keep_note(note: Path, content: dict[str, object]) -> None:
 # ---- calling it -------------------------------------------------------------------------------
 
 
-def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int, int]) -> bool:
-    """Return whether our own kernels do a product faster than OpenBLAS, or OpenBLAS cannot do it."""
-    return True
+# Measured on one thread of a Zen 4 (peak 115 GF/s for f32), GF/s of our own kernels / OpenBLAS with Haswell's kernels /
+# with SkylakeX's; m x n x k, NN, TN and NT say which operands are transposed:
+#   f32  64 x 128 x 64     NN 113 /  89 / 114   TN 113 /  96 / 111   NT 105 /  82 /  86
+#   f32  64 x 64 x 64      NN 113 /  93 / 114   TN 112 /  92 / 112   NT 105 /  89 /  85
+#   f32  64 x 64 x 10      NN  96 /  68 / 101   TN  96 /  68 /  95   NT  87 /  64 /  60
+#   f32  64 x 10 x 64      NN  69 /  56 /  67   TN  91 /  55 /  82   NT  65 /  55 /  74
+#   f32  64 x 3 x 64       NN  30 /   - /  61   TN  55 /   - /  71   NT  30 /   - /  64
+#   f64  64 x 10 x 64      NN  34 /   - /  48   TN  47 /   - /  54   NT  32 /   - /  44
+#   f32  128 x 512 x 784   NN 115 / 109 / 100   TN 114 / 108 / 104   NT 109 / 105 / 102
+#   f32  512 x 512 x 512   NN 114 / 106 / 103   TN 109 / 105 / 105   NT 109 / 105 / 104
+#   f32  1000 cubed        NN  94 / 107 /  99   TN  88 /   - /  98   NT 100 / 105 /  99
+#   f32  2048 cubed        NN  89 / 100 / 102   TN  89 / 107 / 101   NT  97 / 107 / 101
+# Vectors of 256 bits (the same processor, told so): 88 / 93 at 64 x 64 x 64, 76 / 105 at 512 x 512 x 512.
+OWN_SIZE = {64: 1 << 27, 32: 1 << 21}  # m n k up to which our own are as fast, by bytes of a vector
+SMALL_CORES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS has kernels for small products on these alone,
+SMALL_SIZE, SMALL_DEPTH = 10**6, 1024  # up to this m n k; their float32 sums are in one piece, so not many terms
+SMALL_COLUMNS = {"f32": 6, "f64": 12}  # which are faster than ours for so few columns
+
+
+def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int, int], core: str) -> bool:
+    """Return whether our own kernels do a product at least as fast as OpenBLAS, or OpenBLAS cannot do it.
+
+    Args:
+        kind: ``f32`` or ``f64``.
+        m: rows of A.
+        n: columns of B.
+        k: columns of A.
+        strides: between the rows and columns of A, then of B, in elements.
+        core: the processor OpenBLAS's kernels are made for.
+    """
+    if not (_takes(m, k, *strides[:2]) and _takes(k, n, *strides[2:])):
+        return True
+    size = m * n * k
+    if core in SMALL_CORES and 1 < n <= SMALL_COLUMNS[kind] and m >= 16 <= k <= SMALL_DEPTH and size <= SMALL_SIZE:
+        return False
+    return size <= OWN_SIZE.get(lanes_of(kind) * SIZES[kind], OWN_SIZE[32])
+
+
+def _takes(rows: int, columns: int, row: int, column: int) -> bool:
+    """Whether OpenBLAS can read a matrix: one of its strides is 1, and what lies along that does not overlap."""
+    by_rows = (column == 1 or columns <= 1) and (row >= columns or rows <= 1)
+    by_columns = (row == 1 or rows <= 1) and (column >= rows or columns <= 1)
+    return by_rows or by_columns
 
 
 def write_blas(module: Module, kind: str, integers: int) -> str:

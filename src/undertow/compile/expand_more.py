@@ -151,9 +151,9 @@ def _cross(a: Any, b: Any) -> Any:
 
 def _einsum(*arrays: Any, subscripts: str, **_: Any) -> Any:
     """Contract two at a time, each time by a matrix product; None for an ellipsis and for repeated letters."""
-    inputs, _, output = subscripts.replace(" ", "").partition("->")
+    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
-    if "." in subscripts or "->" not in subscripts or any(len(set(t)) < len(t) for t in terms):
+    if "." in subscripts or not arrow or any(len(set(t)) < len(t) for t in terms):
         return None
     if any(x.dtype != arrays[0].dtype for x in arrays):
         return None

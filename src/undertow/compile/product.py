@@ -18,6 +18,10 @@ DEPTH = 256  # terms that are summed in registers before C is touched
 SIZES = {"f32": 4, "f64": 8}
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
 BLOCKS = {32: {4: (6, 2, 1), 2: (8, 2, 1), 1: (16, 4, 1)}, 16: {2: (6, 2, 1), 1: (12, 4, 1)}}
+NARROW = 12  # C of so few columns is made with its rows as vectors, then turned around
+_PANEL_ROW = 4 * 64  # bytes: no panel is wider than 4 vectors of 64
+_OUT = NARROW * _PANEL_ROW  # bytes of scratch for a panel of such a C, ...
+_TURNED = 64 * 64  # ... and for that turned around
 DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot products; turning B around would not pay
 
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
@@ -49,11 +53,12 @@ def scratch_bytes(kind: str, m: int, n: int, k: int, transposed_b: bool) -> int:
         transposed_b: B's columns are not neighbours in memory.
 
     Returns:
-        Bytes, a multiple of 64; a panel is at most 4 vectors of 64 bytes wide.
+        Bytes, a multiple of 64.
     """
-    if not m * n or (not transposed_b and has_masks(kind, lanes_of(kind))):
+    narrow = 1 < n <= NARROW
+    if not m * n or not (transposed_b or narrow or not has_masks(kind, lanes_of(kind))):
         return 0
-    return 4 * 64 * (-(-min(k, DEPTH) // 16) * 16)
+    return _PANEL_ROW * (-(-min(k, DEPTH) // 16) * 16) + (_OUT + _TURNED if narrow else 0)
 
 
 def write_product(module: Module, kind: str, lanes: int) -> str:
@@ -118,14 +123,16 @@ class _Product:
                 self.write_block(vectors, rows)
         self.write_transpose()
         self.write_copy()
+        self.write_deliver()
         self.write_dots()
         self.write_panel()
         self.write_driver()
         return self.name
 
-    def begin(self, name: str, pointers: str, numbers: str) -> Emitter:
-        """Begin a function of the module, of addresses and whole numbers."""
-        params = [*((x, "ptr") for x in pointers.split()), *((x, "i64") for x in numbers.split())]
+    def begin(self, name: str, pointers: str, numbers: str, beta: bool = False) -> Emitter:
+        """Begin a function of the module, of addresses, perhaps the factor of C, and whole numbers."""
+        params = [(x, "ptr") for x in pointers.split()] + [("beta", self.kind)] * beta
+        params += [(x, "i64") for x in numbers.split()]
         e = Emitter(self.module, f"{self.name}_{name}", params, private=True)
         # All in one function, or with loops unrolled, it takes LLVM twice as long and runs no faster.
         e.attributes += " noinline optsize"
@@ -242,6 +249,27 @@ class _Product:
                 e.store(value, e.address(target, j, self.kind))
         e.finish()
 
+    def write_deliver(self) -> None:
+        """Write what turns around a panel of C that was made with columns as rows, and puts or adds it to C."""
+        e = self.begin("deliver", "c panel", "row rows columns row_c", beta=True)
+        step = e.const(16 * self.size, "i64")
+        turned = e.address(e.args["panel"], _OUT, "i8")
+        e.call(
+            f"{self.name}_transpose", turned, e.args["panel"], e.args["row"], e.args["rows"], e.args["columns"], step
+        )
+        with e.loop(0, e.args["columns"], self.lanes) as j:
+            mask = e.first_lanes(e.args["columns"] - j, self.lanes)
+            with e.loop(0, e.args["rows"]) as i:
+                new = e.variable(
+                    e.load(e.address(e.address(turned, i * step, "i8"), j, self.kind), self.kind, self.lanes)
+                )
+                c = e.address(e.address(e.args["c"], i * e.args["row_c"], "i8"), j, self.kind)
+                with e.when(e.args["beta"] != 0.0):
+                    old = e.load(c, self.kind, self.lanes, mask)
+                    new.set(e.fma(old, e.args["beta"], new.get()))
+                e.store(new.get(), c, mask)
+        e.finish()
+
     # ---- one row times columns that lie one by one --------------------------------------------
 
     def write_dots(self) -> None:
@@ -321,12 +349,11 @@ class _Product:
         x["col_b"] = e.select(x["n"] == 1, self.size, x["col_b"])
         x["row_b"] = e.select(x["k"] <= 1, self.size, x["row_b"])
         x["row_c"] = e.select(x["m"] == 1, x["n"] * self.size, x["row_c"])
-
-        # A product with one column is that with one row, seen from the other side; vectors then run along the rows.
-        near = (x["row_a"] == self.size) | ((x["col_a"] == self.size) & (x["row_b"] == self.size))
-        swap = (x["n"] == 1) & (x["row_c"] == self.size) & near
+        x["col_c"] = e.const(self.size, "i64")
+        swap = self.swaps(e, x)
+        x["narrow"] = swap & (x["n"] > 1)
         sides = [("a", "b"), ("m", "n"), ("row_a", "col_b"), ("col_a", "row_b"), ("batch_a", "batch_b")]
-        for one, other in sides:
+        for one, other in [*sides, ("row_c", "col_c")]:
             x[one], x[other] = e.select(swap, x[other], x[one]), e.select(swap, x[one], x[other])
         top, left = e.select(swap, left, top), e.select(swap, top, left)
         bottom, right = e.select(swap, right, bottom), e.select(swap, bottom, right)
@@ -340,6 +367,21 @@ class _Product:
             self.write_one(e, now, left, right)
         e.finish()
 
+    def swaps(self, e: Emitter, x: dict[str, Value]) -> Value:
+        """Whether a product is seen from the other side, C's columns as rows, so that vectors run along A's rows.
+
+        A product with one column is that with one row. With few columns most of a vector of B would be empty: of the
+        few steps that vectors of A take instead, a part goes into turning around A, if it lies row by row, and C.
+        """
+        n, lanes = x["n"], self.lanes
+        ready, other = x["row_a"] == self.size, x["col_a"] == self.size
+        single = (n == 1) & (x["row_c"] == self.size) & (ready | (other & (x["row_b"] == self.size)))
+        width = (n + (lanes - 1)) / lanes * lanes
+        gain = (width - n) * x["k"]
+        worth = ready & (n * 4 <= width * 3) & (gain >= 10 * lanes)
+        worth = worth | (other & (n * 4 <= width) & (gain >= 30 * lanes))
+        return single | ((n > 1) & (n <= NARROW) & (x["m"] >= lanes) & worth)
+
     def write_one(self, e: Emitter, x: dict[str, Value], left: Value, right: Value) -> None:
         """Write one product: sums of DEPTH terms, panel by panel."""
         task = Value(e, e.reserve(f"[{len(TASK)} x i64]"), "ptr", 0)
@@ -349,8 +391,8 @@ class _Product:
                 e.store(value, e.address(task, TASK.index(name), "i64"))
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
-        near = x["col_b"] == self.size
-        dots = (x["m"] <= DOT_ROWS) & ~near & (x["row_b"] == self.size) & (x["col_a"] == self.size)
+        dots = (x["m"] <= DOT_ROWS) & (x["row_b"] == self.size) & (x["col_a"] == self.size)
+        dots = dots & (x["col_b"] != self.size) & ~x["narrow"]
         # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.
         most = e.select(dots, e.const(DEPTH * self.lanes, "i64"), DEPTH)
         terms = e.select(x["k"] < 1, 1, x["k"])
@@ -361,11 +403,12 @@ class _Product:
             now = {**x, "k": e.select(ahead < depth, ahead, depth)}
             now["a"] = e.address(x["a"], p * x["col_a"], "i8")
             now["b"] = e.address(x["b"], p * x["row_b"], "i8")
-            tell(k=now["k"], beta=e.select(p == 0, x["beta"], 1.0))
+            now["beta"] = e.select(p == 0, x["beta"], 1.0)
+            tell(k=now["k"], beta=e.select(x["narrow"], 0.0, now["beta"]))
             with e.when(dots), e.loop(0, x["rows"]) as i:
                 tell(b=e.address(now["b"], left * x["col_b"], "i8"))
                 a = e.address(now["a"], i * x["row_a"], "i8")
-                c = e.address(e.address(x["c"], i * x["row_c"], "i8"), left, self.kind)
+                c = e.address(x["c"], i * x["row_c"] + left * x["col_c"], "i8")
                 e.call(f"{self.name}_dots", task, a, c, x["col_b"], right - left)
             with e.when(~dots):
                 self.write_panels(e, now, left, right, task, tell)
@@ -373,7 +416,8 @@ class _Product:
     def write_panels(
         self, e: Emitter, x: dict[str, Value], left: Value, right: Value, task: Value, tell: Callable[..., None]
     ) -> None:
-        """Write the loops over panels of B: as wide as there are columns for."""
+        """Write the loop over panels of B: as wide as there are columns for."""
+        out = e.address(x["scratch"], x["scratch_bytes"] - (_OUT + _TURNED), "i8")
         # Where B lies row by row, a copy of it does not pay, not even of one that fills the second-level cache.
         apart = x["col_b"] != self.size
         turned = apart & (x["row_b"] == self.size)
@@ -391,16 +435,18 @@ class _Product:
                 wide = e.select(left > (width - 1) * self.lanes, width, wide)
             full = wide * self.lanes
             columns = e.select(left < full, left, full)
-            source, c = e.address(x["b"], j * x["col_b"], "i8"), e.address(x["c"], j, self.kind)
+            source, c = e.address(x["b"], j * x["col_b"], "i8"), e.address(x["c"], j * x["col_c"], "i8")
             pack = apart if self.masks else apart | (columns < full)
             row = full * self.size
             tell(b=e.select(pack, x["scratch"], source), row_b=e.select(pack, row, x["row_b"]))
-            tell(width=columns - full + self.lanes)
+            tell(width=columns - full + self.lanes, row_c=e.select(x["narrow"], row, x["row_c"]))
             with e.when(pack & turned):
                 e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
             with e.when(pack & ~turned):
                 e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
             for width in widths:
                 with e.when(wide == width):
-                    e.call(f"{self.name}_panel_{width}", task, x["a"], c, x["rows"])
+                    e.call(f"{self.name}_panel_{width}", task, x["a"], e.select(x["narrow"], out, c), x["rows"])
+            with e.when(x["narrow"]):
+                e.call(f"{self.name}_deliver", c, out, x["beta"], row, columns, x["rows"], x["col_c"])
             at.set(j + columns)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from undertow.data.late import pl
 from numpy.typing import NDArray
 
+from undertow.data.late import pl
 from undertow.data.parse import parse_booleans, parse_dates, parse_numbers
 from undertow.data.state import fail, read_distinct_texts, read_flag, read_number, read_object, read_text
 from undertow.data.wording import Origin, count, list_names, name_row, shorten

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
-from undertow.data.late import pl
 from numpy.typing import NDArray
 
+from undertow.data.late import pl
 from undertow.data.wording import closest_name
 from undertow.errors import ArgumentError
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from undertow.data.late import pl
 from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.columns import CategoryColumn, Column, ValueColumn, fit_column, read_column
+from undertow.data.late import pl
 from undertow.data.state import Label, fail, read_list, read_object, read_text
 from undertow.data.target import (
     ClassTarget,

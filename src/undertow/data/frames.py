@@ -9,8 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from undertow.data.late import pl
 
+from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
 from undertow.data.parse import infer_type, mark_missing
 from undertow.data.wording import Origin, list_names

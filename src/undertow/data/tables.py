@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from undertow.data.late import pl
 from numpy.typing import NDArray
 
 from undertow.data.batches import split
 from undertow.data.columns import read_numbers
 from undertow.data.encoder import TabularEncoder, drop_missing_target
+from undertow.data.late import pl
 from undertow.data.target import Task, check_number_target, choose_task, find_target
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError

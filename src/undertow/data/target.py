@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from undertow.data.late import pl
 from numpy.typing import NDArray
 
 from undertow.data.columns import find_places, read_numbers, read_texts
+from undertow.data.late import pl
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name

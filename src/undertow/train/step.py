@@ -69,7 +69,9 @@ class Step:
             return PlainSession(self, model, state, X, y)
         return Session(self, resident, model, state, X, y)
 
-    def _find(self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any, rows: int) -> Resident | None:
+    def _find(
+        self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any, rows: int
+    ) -> Resident | None:
         """Return the compiled step for arguments like these; None where there is none."""
         params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
         examples = tuple((np.shape(x)[1:], getattr(x, "dtype", type(x))) for x in batch)
@@ -82,7 +84,8 @@ class Step:
         if program is None:
             self.uncompiled = "the loss asks for values while it is traced"
         else:
-            resident = Resident(self._join(program, state), len(params) + len(trees.flatten(state)[0]), 1 + (self.clip is not None), "numpy")
+            n_state = len(params) + len(trees.flatten(state)[0])
+            resident = Resident(self._join(program, state), n_state, 1 + (self.clip is not None), "numpy")
             by_numpy = resident.prepare(rows).program.plan.read_by_numpy
             if by_numpy:
                 self.uncompiled = "NumPy does " + ", ".join(sorted({f"{x.op.name} ({x.line})" for x in by_numpy}))
@@ -105,7 +108,8 @@ class Step:
                 finite = np.logical_and(finite, np.all(np.isfinite(g)))
             results.append(finite.node)
             grads = self.clip.apply(grads)
-        new, new_state = self.optimizer.update(grads, restate([Tracer(x, trace) for x in kept]), [Tracer(x, trace) for x in params])
+        before = restate([Tracer(x, trace) for x in kept])
+        new, new_state = self.optimizer.update(grads, before, [Tracer(x, trace) for x in params])
         outputs = [*new, *trees.flatten(new_state)[0]]
         nodes = [x.node if isinstance(x, Tracer) else constant(x) for x in outputs]
         return Graph((*params, *kept, *graph.inputs[n_params:]), (*results, *nodes), title="step")

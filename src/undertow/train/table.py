@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from undertow.data.late import pl
 
 from undertow import nn
 from undertow.data import TabularEncoder, encode_table, load_dataset, read_table_with_origin, split
+from undertow.data.late import pl
 from undertow.errors import ArgumentError, RunError
 from undertow.nn import Dense, Sequential
 from undertow.nn.layers import widths

@@ -1,0 +1,67 @@
+"""Kernels on disk: shared by processes, mended when damaged, done without where the folder cannot be used."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import numpy as np, undertow as ut
+f = ut.compile(lambda x: np.sum(np.exp(x) * x, axis=1))
+x = np.arange(12.0).reshape(3, 4) / 7
+assert np.allclose(f(x), (np.exp(x) * x).sum(axis=1))
+print("right")
+"""
+
+
+def start(folder: Path) -> subprocess.Popen:
+    source = str(Path(__file__).parents[2] / "src")
+    env = {**os.environ, "UNDERTOW_CACHE_DIR": str(folder), "PYTHONPATH": source}
+    return subprocess.Popen([sys.executable, "-c", PROGRAM], env=env, stdout=subprocess.PIPE, text=True)
+
+
+def kernels(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def run(folder: Path) -> None:
+    process = start(folder)
+    assert process.communicate(timeout=120)[0] == "right\n" and process.returncode == 0
+
+
+def test_processes_compile_the_same_at_once(tmp_path):
+    processes = [start(tmp_path) for _ in range(4)]
+    assert [p.communicate(timeout=120)[0] for p in processes] == ["right\n"] * 4
+    assert kernels(tmp_path) and not [path for path in kernels(tmp_path) if path.name.startswith("tmp")]
+
+
+def test_damaged_entries_are_made_again(tmp_path):
+    run(tmp_path)
+    good = {path: path.read_bytes() for path in kernels(tmp_path)}
+    for number, path in enumerate(good):
+        path.write_bytes(
+            [b"", b"rubbish" * 100, good[path][:-1], good[path][:200] + b"!" + good[path][201:]][number % 4]
+        )
+    run(tmp_path)
+    assert {path: path.read_bytes() for path in kernels(tmp_path)} == good
+
+
+def test_a_folder_that_cannot_be_used_costs_time_alone(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    run(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "no folder"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are read-only in another way there")
+def test_a_read_only_folder_costs_time_alone(tmp_path):
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    folder.chmod(0o500)
+    try:
+        run(folder)
+    finally:
+        folder.chmod(0o700)
+    if os.getuid():  # root may write anywhere
+        assert not kernels(folder)

@@ -1,0 +1,148 @@
+"""`ut.compile`, `value_and_grad(compile=True)`, threads and what they say."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow.compile.program import Program
+from undertow.errors import ArgumentError, ControlFlowError, PositionError, UnsupportedError
+
+
+def test_a_compiled_function_is_the_same_function():
+    @ut.compile
+    def f(params, x):
+        """Say something."""
+        z = x @ params["W"] + params["b"]
+        return {"p": ut.softmax(z, axis=1), "z": z, "n": len(x)}
+
+    rng = np.random.default_rng(0)
+    params = {"W": rng.normal(size=(4, 3)), "b": rng.normal(size=3)}
+    for rows in (1, 7, 5, 7):
+        x = rng.normal(size=(rows, 4))
+        found, wanted = f(params, x), f.function(params, x)
+        np.testing.assert_allclose(found["p"], wanted["p"], rtol=1e-13)
+        np.testing.assert_allclose(found["z"], wanted["z"], rtol=1e-13)
+        assert found["n"] == rows
+    assert f.__name__ == "f" and f.__doc__ == "Say something."
+
+
+def test_results_are_arrays_of_their_own_and_arguments_stay():
+    f = ut.compile(lambda x: (x, x + 1, x[::-1]))
+    x = np.arange(4.0)
+    first, second, third = f(x)
+    first[:] = 9
+    again = f(x)
+    np.testing.assert_array_equal(x, np.arange(4.0))
+    np.testing.assert_array_equal(second, [1, 2, 3, 4])
+    np.testing.assert_array_equal(third, [3, 2, 1, 0])
+    np.testing.assert_array_equal(again[0], x)
+
+
+def test_arguments_need_not_lie_row_by_row():
+    x = np.arange(12.0).reshape(3, 4)
+    for view in (x.T, x[:, ::2], x[::-1], np.asfortranarray(x)):
+        np.testing.assert_allclose(ut.compile(lambda v: np.sum(v * v, axis=0))(view), (view * view).sum(axis=0))
+
+
+def test_numbers_and_types_follow_numpy():
+    f = ut.compile(lambda x, c: x * c + 1)
+    assert f(np.float32(2), 3.0).dtype == np.float32
+    assert f(np.ones(2, np.float32), 0.5).dtype == np.float32
+    assert type(ut.compile(lambda a, b: a * b)(2.0, 3.0)) is float
+    assert ut.compile(lambda x: x > 0)(np.array([1.0, -1.0])).tolist() == [True, False]
+    np.testing.assert_array_equal(ut.compile(lambda x: x // 2)(np.array([5.0, -5.0])), [2, -3])
+
+
+def test_branches_on_values_are_an_error_with_the_way_out():
+    def f(x):
+        return x if x > 0 else -x
+
+    with pytest.raises(ControlFlowError, match=r"np\.where"):
+        ut.compile(f)(2.0)
+
+
+def test_what_does_not_compile_is_an_error_or_numpys_and_told():
+    def f(a, b):
+        return np.linalg.solve(a, b) * 2
+
+    a, b = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([9.0, 8.0])
+    with pytest.raises(UnsupportedError, match=r"solve \(test_function.py:\d+\).*does not compile.*fallback"):
+        ut.compile(f)(a, b)
+    g = ut.compile(f, fallback="numpy")
+    np.testing.assert_allclose(g(a, b), f(a, b))
+    assert [said.split()[0] for said in g.program.by_numpy] == ["solve"]
+    with pytest.raises(ArgumentError, match="fallback is 'torch'"):
+        ut.compile(f, fallback="torch")
+    with pytest.raises(ArgumentError, match="takes a function, not float"):
+        ut.compile(2.0)
+
+
+def test_a_position_beyond_the_end_is_an_error():
+    f = ut.compile(lambda table, rows: table[rows] * 2)
+    table = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(f(table, np.array([2, 0, -1])), table[[2, 0, -1]] * 2)
+    with pytest.raises(PositionError, match="beyond the end"):
+        f(table, np.array([0, 3]))
+    np.testing.assert_array_equal(f(table, np.array([1, 1, 1])), table[[1, 1, 1]] * 2)
+
+
+def test_gradients_compile():
+    def loss(params, x, y):
+        h = np.tanh(x @ params["W"] + params["b"])
+        return np.mean((h @ params["v"] - y) ** 2)
+
+    rng = np.random.default_rng(1)
+    params = {"W": rng.normal(size=(4, 8)), "b": np.zeros(8), "v": rng.normal(size=8)}
+    compiled = ut.value_and_grad(loss, compile=True)
+    for rows in (5, 9):
+        x, y = rng.normal(size=(rows, 4)), rng.normal(size=rows)
+        value, grads = compiled(params, x, y)
+        wanted, expected = ut.value_and_grad(loss)(params, x, y)
+        assert value == pytest.approx(wanted, rel=1e-12)
+        for name in params:
+            np.testing.assert_allclose(grads[name], expected[name], rtol=1e-10, atol=1e-13)
+
+
+def test_a_gather_and_its_gradient_compile():
+    rng = np.random.default_rng(2)
+    table, rows = rng.normal(size=(7, 5)), np.array([3, 3, 0, 6, 3])
+    loss = lambda t, r: np.sum(np.tanh(t[r]) ** 2)
+    value, grad = ut.value_and_grad(loss, compile=True)(table, rows)
+    np.testing.assert_allclose(grad, ut.grad(loss)(table, rows), rtol=1e-12)
+    assert value == pytest.approx(loss(table, rows))
+
+
+def test_threads_do_not_change_what_is_computed_twice():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(700, 300)).astype(np.float32)
+    f = ut.compile(lambda x: (np.sum(np.exp(x), axis=0), np.tanh(x) @ x.T, np.sum(x)))
+    try:
+        for threads in (1, 2):
+            ut.set_threads(threads)
+            first, second = f(x), f(x)
+            for a, b in zip(first, second, strict=True):
+                np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(first[0], np.exp(x.astype(float)).sum(axis=0), rtol=1e-5)
+    finally:
+        ut.set_threads(None)
+    for wrong in (0, -1, True, 1.5):
+        with pytest.raises(ArgumentError, match="whole number of 1 or more"):
+            ut.set_threads(wrong)
+
+
+def test_a_program_tells_its_memory_and_its_time():
+    f = ut.compile(lambda x: np.sum(np.tanh(x @ x.T) ** 2))
+    x = np.ones((64, 32), np.float32)
+    with pytest.raises(ArgumentError, match="not been called"):
+        _ = f.program
+    profile = f.profile(x, rounds=3)
+    assert isinstance(f.program, Program)
+    assert f.program.memory.least <= f.program.memory.arena <= 1.2 * f.program.memory.least + 4096
+    assert any("64 × 32 × 64" in kernel.what for kernel in profile.kernels)
+    assert "GFlop/s" in str(profile)
+
+
+def test_the_configuration_is_told():
+    told = ut.show_config()
+    for word in ("processor", "threads", "cache", "llvmlite", "products"):
+        assert word in told
