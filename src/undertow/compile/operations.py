@@ -10,6 +10,8 @@ import numpy as np
 
 from undertow.compile import moves
 from undertow.compile.access import Access, broadcast, diagonal, pick, row_major, whole
+from undertow.compile.blas import find_blas, prefers_own, write_blas
+from undertow.compile.cache import folder
 from undertow.compile.layout import Layout
 from undertow.compile.llvm import lanes_of
 from undertow.compile.plan import WORTH_SHARING, Argument, Buffer, Call, Place, Scratch, called
@@ -20,6 +22,8 @@ from undertow.errors import UnsupportedError
 from undertow.graph import Node
 from undertow.primitives.index import Pick, Slice
 
+PRODUCT = 100_000  # floating-point operations above which threads share a product
+SMALL_PRODUCT = 2**21  # m n k up to which our own kernels are always faster: OpenBLAS need not even be loaded
 STATUS = Buffer(8, "status")
 
 
@@ -60,7 +64,7 @@ class Operations(Layout):
                 Place(self.buffer(node), shift[2] * item),
                 m, n, k, *_matrix(a), *_matrix(b), n, one, zero, count, *steps, split, Scratch(), 0,
             ]  # fmt: skip
-            shared = self.threads > 1 and flops > 100_000
+            shared = self.threads > 1 and flops > PRODUCT
             moved = (m * k + k * n + m * n) * item * count
             call = Call("", args, f"{called(node)} ({m} × {k} × {n})", shared, flops, moved)
             call.touches = [
@@ -69,13 +73,24 @@ class Operations(Layout):
                 Touch(self.buffer(node), True, ("rows", m, n * item) if split == 0 and count == 1 else None),
             ]
             call.scratch = scratch_bytes(kind, m, n, k, _matrix(b)[1] != 1)
-            self.add_product(call, kind)
+            self.add_product(call, kind, (m, n, k), (*_matrix(a), *_matrix(b)))
         return True
 
-    def add_product(self, call: Call, kind: str) -> None:
-        """Add the call of a product."""
+    def add_product(
+        self, call: Call, kind: str, sizes: tuple[int, int, int], strides: tuple[int, int, int, int]
+    ) -> None:
+        """Add the call of a product: of our own kernel, or of OpenBLAS where that is faster."""
         lanes = lanes_of(kind)
-        self.add(call, ("product", kind, lanes), lambda module: write_product(module, kind, lanes), f"product_{kind}")
+        blas = find_blas(folder()) if math.prod(sizes) > SMALL_PRODUCT else None
+        if blas is None or prefers_own(kind, *sizes, strides, blas.core):
+            self.add(
+                call, ("product", kind, lanes), lambda module: write_product(module, kind, lanes), f"product_{kind}"
+            )
+            return
+        integers = blas.integers
+        call.args.append(blas.sgemm if kind == "f32" else blas.dgemm)
+        name = f"blas_{kind}_{integers}"
+        self.add(call, (name,), lambda module: write_blas(module, kind, integers), name)
 
     # ---- moves --------------------------------------------------------------------------------
 

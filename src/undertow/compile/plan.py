@@ -10,7 +10,7 @@ from undertow.compile.access import Access
 from undertow.compile.waits import Touch
 from undertow.graph import Graph, Node
 
-WORTH_SHARING = 40_000  # element operations below which a second thread costs more than it saves
+WORTH_SHARING = 10_000  # element operations below which a second thread costs more than it saves
 
 
 @dataclass(eq=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from undertow.compile.cache import find_kernels, name_of
 from undertow.compile.driver import ENTRY, SHARED, WAIT, write_driver
 from undertow.compile.memory import ALIGN
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
+from undertow.compile.pool import run_together
 from undertow.compile.waits import mark_waits
 from undertow.errors import PositionError
 from undertow.graph import CONSTANT, Node
@@ -163,12 +163,10 @@ class Program:
         if not any(call.shared for call in self.calls[start:stop]):
             threads = 1
         rest = self.meeting.ctypes.data, steps, None
-        others = [threading.Thread(target=run, args=(*given, i, threads, *rest)) for i in range(1, threads)]
-        for other in others:
-            other.start()
-        run(*given, 0, threads, *rest)
-        for other in others:
-            other.join()
+        if threads == 1:
+            run(*given, 0, 1, *rest)
+        else:
+            run_together([partial(run, *given, i, threads, *rest) for i in range(threads)])
 
     # ---- operations that NumPy does -----------------------------------------------------------
 
