@@ -8,7 +8,7 @@ JOBS   ?= auto
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test bench lint format clean
 
 help: ## List the targets
 	@echo "Undertow. Targets:"
@@ -27,6 +27,11 @@ demo: $(STAMP) ## Watch a network learn handwritten digits, then read its backwa
 test: lint ## Run every check: lint, types, tests, the examples in docstrings and documents
 	@echo "==> Tests and examples (pytest)"
 	@$(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses=4 --dist=worksteal --doctest-modules tests src/undertow
+
+bench: $(STAMP) ## Measure training steps beside PyTorch, JAX, scikit-learn, autograd and NumPy (installs them; about 15 minutes)
+	@echo "==> Installing the peers (once)"
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m benchmarks.training --out benchmarks/results/latest.json --markdown docs/benchmarks.md $(BENCH)
 
 lint: $(STAMP) ## Check style, formatting and types
 	@echo "==> Style (ruff check)"

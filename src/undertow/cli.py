@@ -180,6 +180,24 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def bench(
+    workloads: Annotated[str, typer.Option(help="Some of S, M, L, W, XL.")] = "S,M,L,W",
+    threads: Annotated[int | None, typer.Option(help="Threads to use [default: all that the process may use].")] = None,
+    profile: Annotated[bool, typer.Option(help="Add the time of every kernel.")] = False,
+) -> None:
+    """Time compiled training steps on this machine. Peers side by side: `make bench` in a checkout.
+
+    Example: undertow bench --workloads M --threads 1 --profile
+    """
+    from undertow.compile import set_threads
+    from undertow.report.bench import bench as measure
+
+    set_threads(threads)
+    measure([name for name in workloads.split(",") if name], profile, say)
+
+
+
 def read_sizes(text: str) -> list[int]:
     """Read the sizes of hidden layers, ``"128,64"``; an empty text means none."""
     try:

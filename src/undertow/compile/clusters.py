@@ -268,6 +268,8 @@ class Clusters(Layout):
             for access in self.reader.operands(reader):
                 if access.base is old and (squeeze(access, access.shape) != place or access.offset):
                     return False
+        if "row" not in (item.level[x] for x in item.nodes if is_reduction(x)):
+            return True  # a single pass: each place is read before it is written
         structure, numbers = self.lines_of(item)
         passes, _ = stages(structure)
         at = passes[numbers[node]]

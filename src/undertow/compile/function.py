@@ -122,7 +122,7 @@ class CompiledFunction:
             rounds: how often each kernel is timed; the median counts.
         """
         self(*args)
-        return Profile.measure(self.program, rounds)
+        return self.program.profile(rounds)
 
 
 def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:

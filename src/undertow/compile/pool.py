@@ -51,7 +51,7 @@ def _current_processor() -> Callable[[], int]:
     if sys.platform != "linux":
         return lambda: -1
     find: Any = ctypes.CDLL(None).sched_getcpu
-    return find  # type: ignore[no-any-return]
+    return find
 
 
 def _forget() -> None:

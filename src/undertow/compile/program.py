@@ -14,6 +14,7 @@ from undertow.compile.driver import ENTRY, SHARED, WAIT, write_driver
 from undertow.compile.memory import ALIGN
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
 from undertow.compile.pool import run_together
+from undertow.compile.profile import Profile
 from undertow.compile.waits import mark_waits
 from undertow.errors import PositionError
 from undertow.graph import CONSTANT, Node
@@ -76,6 +77,14 @@ class Program:
     def memory(self) -> Memory:
         """How much memory the program takes, and the least that any program of these values could take."""
         return Memory(self.plan.arena, self.plan.least)
+
+    def profile(self, rounds: int = 20) -> Profile:
+        """Measure every kernel: time, bytes, operations, share of what the processor can do.
+
+        Args:
+            rounds: how often each kernel is timed; the median counts.
+        """
+        return Profile.measure(self, rounds)
 
     @property
     def by_numpy(self) -> list[str]:
