@@ -197,7 +197,6 @@ def bench(
     measure([name for name in workloads.split(",") if name], profile, say)
 
 
-
 def read_sizes(text: str) -> list[int]:
     """Read the sizes of hidden layers, ``"128,64"``; an empty text means none."""
     try:

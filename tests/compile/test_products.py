@@ -14,7 +14,8 @@ from undertow.compile import blas as blas_module
 from undertow.compile.blas import Blas, find_blas, prefers_own, write_blas
 from undertow.compile.ir import Module
 from undertow.compile.llvm import Library, assemble, lanes_of
-from undertow.compile.product import DEPTH, SIZES, scratch_bytes, write_product
+from undertow.compile.product import DEPTH, scratch_bytes, write_product
+from undertow.compile.product_args import SIZES
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)

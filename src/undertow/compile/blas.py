@@ -23,7 +23,7 @@ from threading import Lock
 
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.llvm import lanes_of, processor
-from undertow.compile.product import SIZES, begin_kernel, read_args, share
+from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 
 ADDRESS = 20  # the place in a product's table where the address of OpenBLAS's function is
 CORES = ("SkylakeX", "Haswell")  # for processors with AVX-512; the first is taken unless the other is faster

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from undertow.compile.ir import Emitter, Module, Value, Variable
 from undertow.compile.llvm import lanes_of
+from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 
 DEPTH = 256  # terms that are summed in registers before C is touched
-SIZES = {"f32": 4, "f64": 8}
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
 BLOCKS = {32: {4: (6, 2, 1), 2: (8, 2, 1), 1: (16, 4, 1)}, 16: {2: (6, 2, 1), 1: (12, 4, 1)}}
 NARROW = 12  # C of so few columns is made with its rows as vectors, then turned around
@@ -26,10 +26,6 @@ DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot produ
 
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
 TASK = ("b", "k", "row_a", "col_a", "row_b", "row_c", "alpha", "beta", "width")
-ARGS = (
-    "a", "b", "c", "m", "n", "k", "row_a", "col_a", "row_b", "col_b", "row_c", "alpha", "beta", "count",
-    "batch_a", "batch_b", "batch_c", "split", "scratch", "scratch_bytes",
-)  # fmt: skip
 
 
 def registers_of(kind: str, lanes: int) -> int:
@@ -73,37 +69,6 @@ def write_product(module: Module, kind: str, lanes: int) -> str:
         The function's name; it takes the table ``ARGS``, the thread and the number of threads.
     """
     return _Product(module, kind, lanes).write()
-
-
-def begin_kernel(module: Module, name: str) -> Emitter:
-    """Begin a function as the driver of compiled programs calls it."""
-    return Emitter(module, name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
-
-
-def read_args(e: Emitter, kind: str) -> dict[str, Value]:
-    """Read the table of a product's arguments."""
-    kinds = {"a": "ptr", "b": "ptr", "c": "ptr", "scratch": "ptr", "alpha": kind, "beta": kind}
-    table = e.args["args"]
-    return {name: e.load(e.address(table, i, "i64"), kinds.get(name, "i64")) for i, name in enumerate(ARGS)}
-
-
-def share(e: Emitter, x: dict[str, Value], size: str, split: int, unit: int = 1) -> tuple[Value, Value]:
-    """Return where this thread's part of rows, columns or products begins and ends: all, if others are split.
-
-    Args:
-        e: where it is computed.
-        x: the product's arguments.
-        size: what is shared out: ``m``, ``n`` or ``count``.
-        split: the number by which ``x["split"]`` asks for that.
-        unit: parts begin at multiples of this.
-    """
-    total, mine = x[size], x["split"] == split
-    pieces = total if unit == 1 else (total + (unit - 1)) / unit
-    ends = []
-    for t in (e.args["thread"], e.args["thread"] + 1):
-        end = pieces * t / e.args["threads"] * unit
-        ends.append(e.select(end < total, end, total))
-    return e.select(mine, ends[0], 0), e.select(mine, ends[1], total)
 
 
 class _Product:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -43,7 +44,7 @@ def measure_step(name: str, profile: bool = False) -> str:
         raise ArgumentError(f"there is no workload {name!r}. Use some of {', '.join(WORKLOADS)}.")
     sizes, rows = WORKLOADS[name]
     layers: list[Any] = [Dense(sizes[0], sizes[1])]
-    for n, m in zip(sizes[1:], sizes[2:], strict=False):
+    for n, m in itertools.pairwise(sizes):
         layers += ["relu", Dense(n, m)]
     model = initialize(Sequential(*layers), 0, np.float32)
     rng = np.random.default_rng(0)
@@ -58,7 +59,7 @@ def measure_step(name: str, profile: bool = False) -> str:
     once = _time(lambda: session.run(order, rows)) / 4
     order = np.tile(order, max(1, int(SECONDS / once / 4)))
     taken = [_time(lambda: session.run(order, rows)) / (len(order) // rows) for _ in range(ROUNDS)]
-    flops = 2.0 * rows * (3 * sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) - sizes[0] * sizes[1])
+    flops = 2.0 * rows * (3 * sum(a * b for a, b in itertools.pairwise(sizes)) - sizes[0] * sizes[1])
     seconds = statistics.median(taken)
     text = (
         f"{name:<3} {'-'.join(map(str, sizes)):<26} batch {rows:<4} {_show(seconds):>10} a step   "
