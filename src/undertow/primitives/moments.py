@@ -69,8 +69,9 @@ def is_constant(x: Any, mask: Any, axis: Axes) -> Any:
 
 def variance_back(ct: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:
     """Pass a cotangent back through the variance: 2 (x − mean) / (n − ddof); ``ct`` has the axes kept."""
-    count = count_chosen(x, mask, axis, True, dtype_of(ct))
-    return ct * (2 / (count - ddof)) * centred(x, mask, axis)
+    left = count_chosen(x, mask, axis, True, dtype_of(ct)) - ddof
+    slope = np.inf if isinstance(left, int | float) and left <= 0 else 2 / left  # NumPy divides by 0 then
+    return ct * slope * centred(x, mask, axis)
 
 
 def deviation_back(ct: Any, out: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:

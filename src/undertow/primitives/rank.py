@@ -225,7 +225,7 @@ def fixed_places_rule(
     """Pass a cotangent back to the array where the quantiles are plain numbers."""
     flat = in_lines(x, axis)
     n, leading = fixed_size(shape_of(flat), 0, "a quantile"), np.ndim(q)
-    if n == 0:
+    if n == 0 or (nan and 0 in shape_of(x)):
         return x * 0
     ct = _without_kept_axes(ct, axis, leading, keepdims)
     if nan:
@@ -256,6 +256,8 @@ def traced_places_rule(
 ) -> Any:
     """Pass a cotangent back to the array and to the quantiles that are asked for."""
     flat, leading = in_lines(x, axis), len(shape_of(q))
+    if nan and 0 in shape_of(x):
+        return (x, q)[position] * 0
     ct = _without_kept_axes(ct, axis, leading, keepdims)
     count: Any = fixed_size(shape_of(flat), 0, "a quantile")
     if nan:

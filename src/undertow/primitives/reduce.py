@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,7 @@ def _sum(x: Any, axis: Axes, keepdims: bool = False) -> Any:
     if not rows or not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float16):
         return np.sum(x, axis=axis, keepdims=keepdims)
     kept = x.shape[len(axis) :]
-    total = x.reshape(-1, *kept)
+    total = x.reshape(math.prod(x.shape[: len(axis)]), *kept)  # −1 would not do where kept holds a 0
     while len(total) > _FEW:
         whole = len(total) // _BLOCK * _BLOCK
         blocks = np.sum(total[:whole].reshape(-1, _BLOCK, *kept), axis=1)
@@ -83,7 +84,7 @@ sum_ = Primitive(
     latex=r"\sum {0}",
     flow=("{ct} for each term",),
     latex_flow=(r"{ct} \cdot \mathbf{{1}}",),
-    samples=lambda: reduction_samples(((2, 0), (1,)), ((0, 3), (0, 1))),
+    samples=lambda: reduction_samples(((2, 0), (1,)), ((2, 0), (0,)), ((0, 3), (0, 1))),
 )
 
 
