@@ -119,9 +119,14 @@ def _power_base(ct: Any, out: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float):
         if y == 0:
             return np.zeros_like(ct)
-        return ct * y if y == 1 else ct * (2 * x if y == 2 else y * x ** (y - 1))
+        return ct * y if y == 1 else ct * (2 * x if y == 2 else y * _raise(x, y - 1))
     # x**0 is 1 everywhere, so its slope at 0 is 0; without the choice 0 * 0**-1 would be NaN.
-    return ct * (y * x ** np.where(np.logical_and(x == 0, y == 0), 1, y - 1))
+    return ct * (y * _raise(x, np.where(np.logical_and(x == 0, y == 0), 1, y - 1)))
+
+
+def _raise(x: Any, y: Any) -> Any:
+    """Return x ** y as NumPy computes it: Python's own numbers fail at 0 ** −1 and 1e200 ** 2, or turn complex."""
+    return np.power(x, y) if isinstance(x, int | float) else x**y
 
 
 def _power_exponent(ct: Any, out: Any, x: Any, y: Any) -> Any:
