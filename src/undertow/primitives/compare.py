@@ -181,8 +181,8 @@ where = Primitive(
     infer=_infer_where,
     vjps=(
         NO_GRADIENT,
-        lambda ct, out, condition, x, y: np.where(condition, ct, 0),
-        lambda ct, out, condition, x, y: np.where(condition, 0, ct),
+        lambda ct, out, condition, x, y: keep(condition, ct),
+        lambda ct, out, condition, x, y: keep(np.logical_not(condition), ct),
     ),
     broadcasts=True,
     finite_slope=True,
@@ -196,8 +196,8 @@ where = Primitive(
 
 
 def keep(condition: Any, ct: Any) -> Any:
-    """Return ``np.where(condition, ct, 0)`` for a condition of truth values: 0 whatever ct is elsewhere, NaN or ∞."""
-    if isinstance(condition, Traced) or isinstance(ct, Traced):
+    """Return ``np.where(condition, ct, 0)``: 0 where the condition is false, whatever ct is there, NaN or ∞."""
+    if isinstance(ct, Traced) or getattr(condition, "dtype", None) != bool or isinstance(condition, Traced):
         return np.where(condition, ct, 0)
     product = ct * condition  # several times as fast as np.where, and the same unless ∞ or NaN is multiplied by 0
     return np.where(condition, ct, 0) if np.isnan(np.sum(product)) else product

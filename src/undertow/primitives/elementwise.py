@@ -13,6 +13,20 @@ from undertow.primitives.sampling import unary_samples
 Samples = Callable[[], list[Sample]]
 
 
+def times(ct: Any, factor: Any) -> Any:
+    """Return ``ct * factor``: of plain arrays the factor itself, to read only, where ct is 1 everywhere, as below a sum.
+
+    It is a view, and nobody adds to a view or hands it out without a copy.
+    """
+    if type(factor) is not np.ndarray or not isinstance(ct, np.ndarray | np.generic) or ct.dtype != factor.dtype:
+        return ct * factor
+    if (ct.ndim and (ct.shape != factor.shape or any(ct.strides) or not ct.size)) or ct[(0,) * ct.ndim] != 1:
+        return ct * factor
+    one_times = factor.view()
+    one_times.flags.writeable = False
+    return one_times
+
+
 def elementwise(
     ufunc: np.ufunc,
     *vjps: Vjp,
