@@ -19,6 +19,7 @@ from undertow.primitives.record import (
     Spelling,
     Traced,
     call,
+    dtype_of,
     infer_ufunc,
     promote,
 )
@@ -197,7 +198,7 @@ where = Primitive(
 
 def keep(condition: Any, ct: Any) -> Any:
     """Return ``np.where(condition, ct, 0)``: 0 where the condition is false, whatever ct is there, NaN or ∞."""
-    if isinstance(ct, Traced) or getattr(condition, "dtype", None) != bool or isinstance(condition, Traced):
+    if isinstance(ct, Traced) or isinstance(condition, Traced) or dtype_of(condition).kind != "b":
         return np.where(condition, ct, 0)
     product = ct * condition  # several times as fast as np.where, and the same unless ∞ or NaN is multiplied by 0
     return np.where(condition, ct, 0) if np.isnan(np.sum(product)) else product

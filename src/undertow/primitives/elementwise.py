@@ -7,20 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from undertow.primitives.record import ZERO, Kink, Primitive, Sample, Spelling, Vjp, call, infer_ufunc
+from undertow.primitives.record import (
+    ZERO,
+    Kink,
+    Primitive,
+    Sample,
+    Spelling,
+    Traced,
+    Vjp,
+    call,
+    dtype_of,
+    infer_ufunc,
+)
 from undertow.primitives.sampling import unary_samples
 
 Samples = Callable[[], list[Sample]]
 
 
 def times(ct: Any, factor: Any) -> Any:
-    """Return ``ct * factor``: of plain arrays the factor itself, to read only, where ct is 1 everywhere, as below a sum.
+    """Return ``ct * factor``; of plain arrays the factor itself where ct is 1 everywhere, as it is below a sum.
 
-    It is a view, and nobody adds to a view or hands it out without a copy.
+    It is a view to read only, and nobody adds to a view or hands it out without a copy.
     """
-    if type(factor) is not np.ndarray or not isinstance(ct, np.ndarray | np.generic) or ct.dtype != factor.dtype:
+    if type(factor) is not np.ndarray or isinstance(ct, Traced) or dtype_of(ct) != factor.dtype:
         return ct * factor
-    if (ct.ndim and (ct.shape != factor.shape or any(ct.strides) or not ct.size)) or ct[(0,) * ct.ndim] != 1:
+    if type(ct) is np.ndarray and ct.ndim:
+        if ct.shape != factor.shape or any(ct.strides) or not ct.size:
+            return ct * factor  # not one number everywhere
+        ct = ct[(0,) * ct.ndim]
+    if ct != 1:
         return ct * factor
     one_times = factor.view()
     one_times.flags.writeable = False

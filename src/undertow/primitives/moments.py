@@ -68,28 +68,29 @@ def is_constant(x: Any, mask: Any, axis: Axes) -> Any:
     return max_options(x, -np.inf, mask, **how) <= min_options(x, np.inf, mask, **how)
 
 
-def far_from_constant(out: Any, x: Any, mask: Any, axis: Axes) -> bool:
-    """Tell whether deviations are known to be far larger than the rounding errors of a constant's."""
-    if mask is not None or type(x) is not np.ndarray or isinstance(out, Traced):
-        return False
-    return bool(np.all(out > np.abs(mean_(x, axis=axis, keepdims=True)) * np.sqrt(np.finfo(x.dtype).eps)))
+def scaled(scale: Any, away: Any) -> Any:
+    """Return ``scale * away``, in the memory of ``away`` where that is an array made for this."""
+    if type(away) is not np.ndarray or isinstance(scale, Traced) or dtype_of(scale) != away.dtype:
+        return scale * away
+    away *= scale
+    return away
 
 
 def variance_back(ct: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:
     """Pass a cotangent back through the variance: 2 (x − mean) / (n − ddof); ``ct`` has the axes kept."""
     left = count_chosen(x, mask, axis, True, dtype_of(ct)) - ddof
     slope = np.inf if isinstance(left, int | float) and left <= 0 else 2 / left  # NumPy divides by 0 then
-    return ct * slope * centred(x, mask, axis)
+    return scaled(ct * slope, centred(x, mask, axis))
 
 
 def deviation_back(ct: Any, out: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:
     """Pass a cotangent back through the standard deviation, which has slope 0 where x is constant, not 0/0."""
     if any(shape_of(x)[i] == 0 for i in axis):
         return x * 0
-    constant = False if far_from_constant(out, x, mask, axis) else is_constant(x, mask, axis)
+    constant = is_constant(x, mask, axis)
     count = count_chosen(x, mask, axis, True, dtype_of(ct))
     scale = where(constant, 0, ct / where(constant, 1, out * (count - ddof)))
-    return scale * centred(x, mask, axis)
+    return scaled(scale, centred(x, mask, axis))
 
 
 def spell_ddof(function: str) -> Spelling:
