@@ -18,10 +18,18 @@ from undertow.primitives.record import (
     call,
     dtype_of,
     infer_ufunc,
+    shape_of,
 )
 from undertow.primitives.sampling import unary_samples
 
 Samples = Callable[[], list[Sample]]
+
+
+def everywhere(x: Any) -> Any:
+    """Return the number that a plain array is at each place, as a cotangent is below a sum; None if there is no one."""
+    if type(x) is np.ndarray:
+        return x[(0,) * x.ndim] if x.size and not any(x.strides) else None
+    return None if isinstance(x, Traced) else x
 
 
 def times(ct: Any, factor: Any) -> Any:
@@ -29,13 +37,9 @@ def times(ct: Any, factor: Any) -> Any:
 
     It is a view to read only, and nobody adds to a view or hands it out without a copy.
     """
-    if type(factor) is not np.ndarray or isinstance(ct, Traced) or dtype_of(ct) != factor.dtype:
+    if type(factor) is not np.ndarray or everywhere(ct) != 1 or dtype_of(ct) != factor.dtype:
         return ct * factor
-    if type(ct) is np.ndarray and ct.ndim:
-        if ct.shape != factor.shape or any(ct.strides) or not ct.size:
-            return ct * factor  # not one number everywhere
-        ct = ct[(0,) * ct.ndim]
-    if ct != 1:
+    if shape_of(ct) not in ((), factor.shape):
         return ct * factor
     one_times = factor.view()
     one_times.flags.writeable = False
