@@ -237,3 +237,37 @@ def test_a_rule_gets_all_arguments_by_position() -> None:
     named.rule(lambda ct, out, x: ct)
     with pytest.raises(ut.ArgumentError, match="k can be given by name only"):
         ut.grad(lambda x: np.sum(named(x, k=2.0)))(x)
+
+
+def test_a_rule_may_write_to_its_cotangent() -> None:
+    """The cotangent that a rule gets is its own: what it writes there reaches no other use of the value."""
+
+    @ut.custom_vjp
+    def twice(x: Any) -> Any:
+        return 2 * x
+
+    @twice.rule
+    def _(ct: Any, out: Any, x: Any) -> Any:
+        ct *= 2
+        return ct
+
+    x, w = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    np.testing.assert_array_equal(ut.grad(lambda x: np.sum((twice(x) + x) * w))(x), 3 * w)
+    np.testing.assert_array_equal(ut.grad(lambda x: np.mean((twice(x) + x) * w))(x), 1.5 * w)
+    np.testing.assert_array_equal(w, [3.0, 4.0])
+
+
+def test_a_rule_cannot_write_to_values() -> None:
+    """Arguments and results are read by other rules: writing to them is an error, not a wrong gradient elsewhere."""
+
+    @ut.custom_vjp
+    def square(x: Any) -> Any:
+        return x * x
+
+    @square.rule
+    def _(ct: Any, out: Any, x: Any) -> Any:
+        x *= 2
+        return ct * x
+
+    with pytest.raises(ValueError, match="read-only"):
+        ut.grad(lambda x: np.sum(square(x * 1.5)))(np.array([1.0, 2.0]))

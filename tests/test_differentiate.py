@@ -388,3 +388,16 @@ def test_many_uses_add_up_without_touching_what_others_hold() -> None:
         np.testing.assert_array_equal(ct, [1.0, 10.0])
         dx += 1.0  # the caller's own
     np.testing.assert_array_equal(value, 6 * x + x * x)
+
+
+def test_a_gradient_shares_no_memory_with_data() -> None:
+    """Below a sum the gradient of a product is the other factor: the caller gets an array of its own."""
+    x, w = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    for f in (lambda x, w: np.sum(x * w), lambda x, w: x @ w, lambda x, w: np.vdot(x, w) + np.sum(np.exp(0 * x))):
+        for gradient, other in zip(ut.grad(f, wrt=(0, 1))(x, w), (w, x), strict=True):
+            np.testing.assert_array_equal(gradient, other)
+            gradient[...] = 0.0
+    value, pull = ut.vjp(np.exp, x)
+    (gradient,) = pull(np.broadcast_to(1.0, 2))
+    gradient[...] = 0.0
+    np.testing.assert_array_equal((x, w, value, pull(np.ones(2))[0]), ([1, 2], [3, 4], np.exp(x), np.exp(x)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.graph import Node
+from undertow.primitives.compare import keep
 from undertow.primitives.reduce import any_
 from undertow.primitives.reduction import expand
 
@@ -42,7 +43,7 @@ class Blocked:
         op: Any = node.op
         if op.elementwise:
             self._note(x, node, mask)
-            return share if op.finite_slope else np.where(mask, share, 0)
+            return share if op.finite_slope else keep(mask, share)
         if op.name in _MOVING:
             ones = P.astype(mask_of(mask, node), dtype=node.spec.dtype)
             moved = op.rule(position)(ones, None, *args, **node.params)
@@ -51,7 +52,7 @@ class Blocked:
         reach = _reach(node, position, mask_of(mask, node))
         self._note(x, node, reach, moved=True)
         # A product is 0 where its cotangent is, and the rest of it where the other factor is not a number.
-        return share if reach is None or op is P.matmul else np.where(reach, share, 0)
+        return share if reach is None or op is P.matmul else keep(reach, share)
 
     def _note(self, x: Node, node: Node, mask: Any, moved: bool = False) -> None:
         """Add the elements that one use of a value reaches to those of the other uses."""

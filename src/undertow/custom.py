@@ -127,6 +127,15 @@ def _zeros(leaf: Any, ct: Any) -> Any:
     )
 
 
+def _to_read(leaf: Any) -> Any:
+    """Return an array as one that cannot be written to."""
+    if type(leaf) is not np.ndarray:
+        return leaf
+    leaf = leaf.view()
+    leaf.flags.writeable = False
+    return leaf
+
+
 def _is_traced(args: tuple[Any, ...]) -> bool:
     return any(isinstance(x, Tracer) for x in trees.flatten(args)[0])
 
@@ -184,9 +193,11 @@ class custom_vjp:
         def pull(number: int, ct: Any, out: Any, given: Any) -> list[Any]:
             zeros = [_zeros(x, ct) if is_array_like(x) else x for x in outs]
             values = [Tracer(x.node, ct.tape) if isinstance(x, Tracer) else x for x in outs]
-            zeros[number], values[number] = ct, out
-            assert self._rule is not None
-            found = self._rule(rebuild(zeros), rebuild(values), *given)
+            zeros[number], values[number] = (ct.copy() if type(ct) is np.ndarray else ct), out
+            assert self._rule is not None  # it may write to ct, which is its own; all else is read by others too
+            found = self._rule(
+                rebuild(zeros), rebuild([_to_read(x) for x in values]), *trees.map_leaves(_to_read, given)
+            )
             return self._read(found if isinstance(found, tuple) else (found,), given)
 
         return _attach(self.f.__name__, result, args, pull)

@@ -19,6 +19,8 @@ NAMESPACE = "undertow"
 
 Rebuild = Callable[[list[Any]], Any]
 
+LEAVES: set[type] = {np.ndarray, float, np.float64, np.float32}  # what is no tree, known by its type at once
+
 
 def _is_child(value: Any) -> bool:
     return not (value is None or isinstance(value, str | bytes | bool | int | type) or callable(value)) or (
@@ -73,7 +75,7 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
         >>> rebuild([30, 10, 20])
         {'b': (10, 20), 'a': [30]}
     """
-    if isinstance(tree, np.ndarray | float):  # by far the most frequent tree is a single leaf
+    if type(tree) in LEAVES or isinstance(tree, np.ndarray | float):  # by far the most frequent tree is a single leaf
         return [tree], lambda leaves: leaves[0]
     leaves, spec = _spec(tree)
     return leaves, lambda new: optree.tree_unflatten(spec, new)

@@ -201,3 +201,60 @@ def test_a_mean_of_more_half_floats_than_their_largest_number() -> None:
     for gradient in (ut.grad(np.mean)(x), ut.backprop(lambda x: np.mean(x), x)(x)[1]):
         assert gradient.dtype == np.float16
         np.testing.assert_array_equal(gradient, np.float16(1e-5))
+
+
+# Plain arrays take shorter ways than traced ones; these are the points where the ways could part
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_extrema_of_nan_few_and_many_ties() -> None:
+    """One largest element, several, more than an eighth of them, and a NaN, which has no slope to give."""
+    few, many = np.arange(40.0), np.array([1.0] * 9 + [0.0] * 7)
+    few[[3, 17]] = 100.0
+    np.testing.assert_array_equal(ut.grad(np.max)(few), np.where(few == 100, 0.5, 0.0))
+    np.testing.assert_array_equal(ut.grad(np.max)(many), np.where(many == 1, 1 / 9, 0.0))
+    np.testing.assert_array_equal(ut.grad(np.min)(-few), np.where(few == 100, 0.5, 0.0))
+    rows = np.array([[np.nan, 1.0, 2.0], [3.0, 3.0, 1.0]])  # as many chosen elements as rows, and yet a tie
+    gradient = ut.grad(lambda x: np.sum(np.max(x, axis=1)))(rows)
+    np.testing.assert_array_equal(gradient, [[np.nan] * 3, [0.5, 0.5, 0.0]])
+    assert np.isnan(ut.grad(np.max)(rows[0])).all()
+
+
+def test_where_takes_numbers_for_truth_values() -> None:
+    """A condition of numbers is true where it is not 0: it chooses cotangents, and multiplies none."""
+    condition = np.array([2, 0, -1])
+    gradients = ut.grad(lambda x, y: np.sum(np.where(condition, x, y) ** 2), wrt=(0, 1))(np.ones(3), np.ones(3))
+    np.testing.assert_array_equal(gradients, [[2, 0, 2], [0, 2, 0]])
+
+
+def test_where_lets_no_infinite_cotangent_to_the_other_branch() -> None:
+    """0 times ∞ is no 0: the cotangent of the branch not taken is 0 all the same."""
+    x = np.array([0.0, 4.0])
+    with np.errstate(all="ignore"):
+        gradient = ut.grad(lambda x: np.sum(np.sqrt(np.where(x > 1, x, x * 0))))(x)
+        other = ut.grad(lambda x, y: np.sum(np.sqrt(np.where(y > 1, y, x))), wrt=1)(x, x)
+    np.testing.assert_array_equal(other, [0.0, 0.25])
+    assert gradient[1] == 0.25
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("gaps", [0, 1, 3])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize(
+    "f", [np.nanmedian, lambda x, axis: np.nanquantile(x, 0.3, axis), lambda x, axis: np.nanpercentile(x, 55.0, axis)]
+)
+def test_quantiles_pass_over_nan(f: Any, axis: Any, gaps: int) -> None:
+    """Lines with as many NaN as each other, and lines with fewer: both agree with differences."""
+    rng = np.random.default_rng(gaps)
+    x = rng.permutation(20.0 + np.arange(20)).reshape(4, 5)
+    x.flat[rng.permutation(20)[:gaps]] = np.nan
+
+    def loss(x: Any) -> Any:
+        return np.sum(f(x, axis=axis) * 1.5)
+
+    wanted = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[i] = 1e-5
+        wanted[i] = 0 if np.isnan(x[i]) else (loss(x + step) - loss(x - step)) / 2e-5
+    np.testing.assert_allclose(ut.grad(loss)(x), wanted, atol=1e-7)

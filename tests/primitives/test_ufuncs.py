@@ -164,3 +164,18 @@ def test_emitted_source_imports_scipy_only_where_it_needs_it():
         bp.backward(bp.forward(X)[1]), gradient(lambda x: special.erf(x) * special.expit(x), X), rtol=1e-14
     )
     assert "scipy" not in ut.backprop(lambda x: np.sum(special.expit(x)), X).source
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("x", "y", "slopes"),
+    [
+        (0.0, 0.5, (np.inf, -np.inf)),  # y x^(y−1) and −x^(y−2) / 4
+        (1e200, 3.0, (np.inf, 6e200)),
+        (-2.0, 0.5, (np.nan, np.nan)),  # Python's own power is complex here
+    ],
+)
+def test_power_of_python_numbers_is_numpys(x: float, y: float, slopes: tuple[float, float]) -> None:
+    """Where Python's ** raises an error or turns complex, the derivatives are still those that NumPy computes."""
+    first = ut.grad(lambda x: np.power(x, y))
+    np.testing.assert_allclose((first(x), ut.grad(first)(x)), slopes)

@@ -310,6 +310,7 @@ def add_to_element(x: Any) -> Any:
         (lambda x: np.sum(np.array([x[0], x[1]])), "`np.stack([x[0], x[1]])`"),
         (lambda x: np.sum(np.array([[x[0], x[1]], [0.0, x[0]]])), "`np.block([[x[0], x[1]], [0.0, x[0]]])`"),
         (lambda x: np.sum(np.r_[x, 1.0]), "`np.hstack([x, 1.0])`"),
+        (lambda x: np.sum(x * np.float32(x)), "`x.astype(np.float32)`"),
         (lambda x: np.sum(np.r_[0:1, x]), "np.hstack, np.column_stack and np.arange"),
         (lambda x: np.sum(np.c_[x, x]), "`np.column_stack([x, x])`"),
         (lambda x: np.sum(np.mgrid[0 : x[0]]), "np.meshgrid"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.primitives.elementwise import elementwise
+from undertow.primitives.elementwise import elementwise, times
 from undertow.primitives.record import (
     POWER,
     PRODUCT,
@@ -71,7 +71,7 @@ multiply = Primitive(
     name="multiply",
     forward=np.multiply,
     infer=infer_ufunc(np.multiply),
-    vjps=(lambda ct, out, x, y: ct * y, lambda ct, out, x, y: ct * x),
+    vjps=(lambda ct, out, x, y: times(ct, y), lambda ct, out, x, y: times(ct, x)),
     broadcasts=True,
     spell=infix("*", PRODUCT),
     text="{0} ⊙ {1}",
@@ -86,7 +86,7 @@ divide = Primitive(
     name="divide",
     forward=np.divide,
     infer=infer_ufunc(np.divide),
-    vjps=(lambda ct, out, x, y: ct / y, lambda ct, out, x, y: -(ct * out / y)),
+    vjps=(lambda ct, out, x, y: ct / y, lambda ct, out, x, y: -(times(ct, out) / y)),
     broadcasts=True,
     spell=infix("/", PRODUCT),
     text="{0} / {1}",
@@ -119,9 +119,14 @@ def _power_base(ct: Any, out: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float):
         if y == 0:
             return np.zeros_like(ct)
-        return ct * y if y == 1 else ct * (2 * x if y == 2 else y * x ** (y - 1))
+        return ct * y if y == 1 else times(ct, 2 * x if y == 2 else y * _raise(x, y - 1))
     # x**0 is 1 everywhere, so its slope at 0 is 0; without the choice 0 * 0**-1 would be NaN.
-    return ct * (y * x ** np.where(np.logical_and(x == 0, y == 0), 1, y - 1))
+    return ct * (y * _raise(x, np.where(np.logical_and(x == 0, y == 0), 1, y - 1)))
+
+
+def _raise(x: Any, y: Any) -> Any:
+    """Return x ** y as NumPy computes it: Python's own numbers fail at 0 ** −1 and 1e200 ** 2, or turn complex."""
+    return np.power(x, y) if isinstance(x, int | float) else x**y
 
 
 def _power_exponent(ct: Any, out: Any, x: Any, y: Any) -> Any:
@@ -167,7 +172,7 @@ square = Primitive(
     name="square",
     forward=np.square,
     infer=infer_ufunc(np.square),
-    vjps=(lambda ct, out, x: ct * (2 * x),),
+    vjps=(lambda ct, out, x: times(ct, 2 * x),),
     broadcasts=True,
     spell=call("np.square"),
     text="{0}²",

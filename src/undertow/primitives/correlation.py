@@ -69,8 +69,7 @@ def _cov(
     if weights is None:
         mean, over = np.mean(rows, axis=1), count_of(rows, (1,)) - ddof
     else:
-        mean, total = _average(rows, 1, weights, True)
-        total = total[0]
+        mean, total = _average(rows, 1, weights), cast(sum_(weights, axis=(0,), keepdims=False), dtype)
         over = total - ddof
         if aweights is not None and ddof != 0:
             over = total - ddof * sum_(weights * aweights, axis=(0,), keepdims=False) / total

@@ -192,7 +192,7 @@ def _edges(a: Any, bins: Any, bounds: Any, weights: Any) -> Any:
         bins = len(edges) - 1
     if isinstance(bins, Traced) or np.ndim(bins):
         return bins if isinstance(bins, Traced) else np.asarray(bins)
-    if bounds is not None:
+    if bounds is not None or 0 in shape_of(a):
         return np.histogram_bin_edges(np.zeros(0, dtype_of(a)), bins, bounds)
     low, high = np.min(a), np.max(a)
     flat = low == high  # NumPy then takes a bin of width 1 around the number

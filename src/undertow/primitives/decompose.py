@@ -30,7 +30,6 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     answers,
-    dtype_of,
     float_like,
     shape_of,
 )
@@ -137,7 +136,7 @@ def _divide_right(x: Any, r: Any) -> Any:
 
 def _pad(x: Any, columns: int) -> Any:
     """Append columns of zeros."""
-    return np.concatenate([x, np.zeros_like(x[..., :1]) * np.ones(columns, dtype_of(x))], axis=-1) if columns else x
+    return np.pad(x, [(0, 0)] * (len(shape_of(x)) - 1) + [(0, columns)])
 
 
 def sizes_of(x: Any) -> tuple[int, int]:
@@ -165,7 +164,7 @@ def _r_back(ct: Any, out: Any, a: Any) -> Any:
 
 
 def _qr_samples(**params: Any) -> list[Sample]:
-    shapes: tuple[tuple[int, ...], ...] = ((3, 3), (4, 2), (2, 4), (1, 1), (3, 2, 2), (2, 2, 3), (3, 1))
+    shapes: tuple[tuple[int, ...], ...] = ((3, 3), (4, 2), (2, 4), (1, 1), (3, 2, 2), (2, 2, 3), (3, 1), (0, 2), (2, 0))
     return [Sample((spaced(*s[-2:], 4, *s[:-2]),), params, f"{s}") for s in shapes]
 
 

@@ -7,10 +7,43 @@ from typing import Any
 
 import numpy as np
 
-from undertow.primitives.record import ZERO, Kink, Primitive, Sample, Spelling, Vjp, call, infer_ufunc
+from undertow.primitives.record import (
+    ZERO,
+    Kink,
+    Primitive,
+    Sample,
+    Spelling,
+    Traced,
+    Vjp,
+    call,
+    dtype_of,
+    infer_ufunc,
+    shape_of,
+)
 from undertow.primitives.sampling import unary_samples
 
 Samples = Callable[[], list[Sample]]
+
+
+def everywhere(x: Any) -> Any:
+    """Return the number that a plain array is at each place, as a cotangent is below a sum; None if there is no one."""
+    if type(x) is np.ndarray:
+        return x[(0,) * x.ndim] if x.size and not any(x.strides) else None
+    return None if isinstance(x, Traced) else x
+
+
+def times(ct: Any, factor: Any) -> Any:
+    """Return ``ct * factor``; of plain arrays the factor itself where ct is 1 everywhere, as it is below a sum.
+
+    It is a view to read only, and nobody adds to a view or hands it out without a copy.
+    """
+    if type(factor) is not np.ndarray or everywhere(ct) != 1 or dtype_of(ct) != factor.dtype:
+        return ct * factor
+    if shape_of(ct) not in ((), factor.shape):
+        return ct * factor
+    one_times = factor.view()
+    one_times.flags.writeable = False
+    return one_times
 
 
 def elementwise(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.graph import Spec
-from undertow.primitives.elementwise import elementwise
+from undertow.primitives.elementwise import elementwise, times
 from undertow.primitives.record import Code, Primitive, Sample, call, float_like, infer_ufunc
 from undertow.primitives.sampling import unary_samples
 
@@ -16,7 +16,7 @@ exp = Primitive(
     name="exp",
     forward=np.exp,
     infer=infer_ufunc(np.exp),
-    vjps=(lambda ct, out, x: ct * out,),
+    vjps=(lambda ct, out, x: times(ct, out),),
     broadcasts=True,
     spell=call("np.exp"),
     text="exp({0})",

@@ -16,6 +16,7 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     Spelling,
+    Traced,
     answers,
     count_of,
     dtype_of,
@@ -67,10 +68,19 @@ def is_constant(x: Any, mask: Any, axis: Axes) -> Any:
     return max_options(x, -np.inf, mask, **how) <= min_options(x, np.inf, mask, **how)
 
 
+def scaled(scale: Any, away: Any) -> Any:
+    """Return ``scale * away``, in the memory of ``away`` where that is an array made for this."""
+    if type(away) is not np.ndarray or isinstance(scale, Traced) or dtype_of(scale) != away.dtype:
+        return scale * away
+    away *= scale
+    return away
+
+
 def variance_back(ct: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:
     """Pass a cotangent back through the variance: 2 (x − mean) / (n − ddof); ``ct`` has the axes kept."""
-    count = count_chosen(x, mask, axis, True, dtype_of(ct))
-    return ct * (2 / (count - ddof)) * centred(x, mask, axis)
+    left = count_chosen(x, mask, axis, True, dtype_of(ct)) - ddof
+    slope = np.inf if isinstance(left, int | float) and left <= 0 else 2 / left  # NumPy divides by 0 then
+    return scaled(ct * slope, centred(x, mask, axis))
 
 
 def deviation_back(ct: Any, out: Any, x: Any, mask: Any, axis: Axes, ddof: float) -> Any:
@@ -80,7 +90,7 @@ def deviation_back(ct: Any, out: Any, x: Any, mask: Any, axis: Axes, ddof: float
     constant = is_constant(x, mask, axis)
     count = count_chosen(x, mask, axis, True, dtype_of(ct))
     scale = where(constant, 0, ct / where(constant, 1, out * (count - ddof)))
-    return scale * centred(x, mask, axis)
+    return scaled(scale, centred(x, mask, axis))
 
 
 def spell_ddof(function: str) -> Spelling:

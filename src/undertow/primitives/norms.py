@@ -142,6 +142,13 @@ def vector(x: Any, order: Any, axis: Axes, keepdims: bool) -> Any:
 # ---- norms of matrices ---------------------------------------------------------------------------
 
 
+def _largest(x: Any, axis: int, keepdims: bool = False) -> Any:
+    """Return the largest along an axis; 0 where there is none."""
+    if shape_of(x)[axis] == 0:
+        return np.max(x, axis=axis, keepdims=keepdims, initial=0)
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
 def matrix(x: Any, order: Any, rows: int, columns: int, keepdims: bool) -> Any:
     """Compute a matrix norm; ``rows`` and ``columns`` are different axes.
 
@@ -154,12 +161,12 @@ def matrix(x: Any, order: Any, rows: int, columns: int, keepdims: bool) -> Any:
     if order in (1, -1, np.inf, -np.inf):
         along, across = (rows, columns) if order in (1, -1) else (columns, rows)
         sums = np.sum(np.abs(x), axis=along, keepdims=True)
-        found = (np.max if order > 0 else np.min)(sums, axis=across, keepdims=True)
+        found = (_largest if order > 0 else np.min)(sums, axis=across, keepdims=True)
     elif order in (2, -2, "nuc"):
         ndim = len(shape_of(x))
         last = x if (rows, columns) == (ndim - 2, ndim - 1) else np.moveaxis(x, (rows, columns), (-2, -1))
         values = svdvals(last)
-        found = (np.sum if order == "nuc" else np.max if order == 2 else np.min)(values, axis=-1)
+        found = (np.sum if order == "nuc" else _largest if order == 2 else np.min)(values, axis=-1)
         return expand_dims(found, axis=axis) if keepdims else found
     else:
         raise ArgumentError(f"np.linalg.norm(…, ord={order!r}): matrices have ord None, 'fro', 'nuc', ±1, ±2 and ±inf.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, show_shape
-from undertow.primitives.record import Sample, answers, shape_of
+from undertow.primitives.record import Sample, answers, dtype_of, shape_of
 from undertow.primitives.sampling import calls, draw
 from undertow.primitives.shape import _ravel
 
@@ -84,6 +84,8 @@ def _polymul(a1: Any, a2: Any) -> Any:
     (a, n), (b, m) = _coefficients("np.polymul", a1), _coefficients("np.polymul", a2)
     if n < m:
         a, b, n, m = b, a, m, n
+    if not m:
+        return np.zeros(1, np.result_type(dtype_of(a), dtype_of(b)))  # NumPy takes no coefficients as the polynomial 0
     parts = [np.pad(a * b[i], (i, m - 1 - i)) for i in range(m)]
     result = parts[0]
     for part in parts[1:]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow.errors import ShapeError
 from undertow.graph import Size, Spec, broadcast_shapes, show_shape
+from undertow.primitives.elementwise import times
 from undertow.primitives.record import (
     PRODUCT,
     Code,
@@ -55,7 +56,7 @@ def infer_matmul(x: Spec, y: Spec) -> Spec:
 def _left(ct: Any, out: Any, x: Any, y: Any) -> Any:
     nx, ny = len(shape_of(x)), len(shape_of(y))
     if ny == 1:  # (…, n, k) @ (k,) -> (…, n), or two vectors
-        return ct * y if nx == 1 else expand_dims(ct, axis=(len(shape_of(ct)),)) * y
+        return times(ct, y) if nx == 1 else expand_dims(ct, axis=(len(shape_of(ct)),)) * y
     if nx == 1 and ny == 2:
         return ct @ swap(y)
     if nx == 1:  # (k,) @ (…, k, p) -> (…, p)
@@ -67,7 +68,7 @@ def _right(ct: Any, out: Any, x: Any, y: Any) -> Any:
     nx, ny = len(shape_of(x)), len(shape_of(y))
     if nx == 1:
         row = ct if ny <= 2 else expand_dims(ct, axis=(len(shape_of(ct)) - 1,))
-        return ct * x if ny == 1 else expand_dims(x, axis=(1,)) * row
+        return times(ct, x) if ny == 1 else expand_dims(x, axis=(1,)) * row
     if ny == 1:
         if nx == 2:
             return swap(x) @ ct

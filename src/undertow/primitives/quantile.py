@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import UnsupportedError
-from undertow.graph import Spec
+from undertow.graph import Shape, Spec
 from undertow.primitives.rank import METHODS, fixed_places_rule, line_length, numbers_of, traced_places_rule
 from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, reduced_shape, refuse, shape_of
 from undertow.primitives.reduction import MISSING, Axes, axes_of, kept, no_elements, reduction_samples
@@ -67,8 +67,13 @@ def _infer_fixed(
     line_length(x.shape, axis)
     if function != "median" and any(x.shape[i] == 0 for i in axis):
         raise no_elements(x.shape, axis)
-    shape = (*np.shape(q), *reduced_shape(x.shape, axis, keepdims))
+    shape = (*leading_axes(np.shape(q), x.shape, nan), *reduced_shape(x.shape, axis, keepdims))
     return Spec(shape, _result_dtype(name, x.dtype, dtype, method))
+
+
+def leading_axes(q: Shape, x: Shape, nan: bool) -> Shape:
+    """Return the axes of the result that belong to the quantiles: NumPy leaves them out where x has no element."""
+    return () if nan and 0 in x else q
 
 
 def _compute_traced(x: Any, q: Any, axis: Axes, keepdims: bool, method: str, function: str, nan: bool) -> Any:
@@ -81,7 +86,7 @@ def _infer_traced(x: Spec, q: Spec, axis: Axes, keepdims: bool, method: str, fun
     if any(x.shape[i] == 0 for i in axis):
         raise no_elements(x.shape, axis)
     dtype = _result_dtype(("nan" if nan else "") + function, x.dtype, None if q.weak else q.dtype, method)
-    return Spec((*q.shape, *reduced_shape(x.shape, axis, keepdims)), dtype)
+    return Spec((*leading_axes(q.shape, x.shape, nan), *reduced_shape(x.shape, axis, keepdims)), dtype)
 
 
 def _spell_traced(

@@ -20,6 +20,7 @@ from undertow.primitives.record import (
     Code,
     Primitive,
     Sample,
+    Traced,
     dtype_of,
     shape_of,
 )
@@ -219,22 +220,29 @@ def _without_kept_axes(ct: Any, axis: Axes, leading: int, keepdims: bool) -> Any
     return squeeze(ct, axis=tuple(i + leading for i in axis)) if keepdims and axis else ct
 
 
+def _common(count: Any) -> int:
+    """Return the number of elements that all lines have, 0 where they differ or are not known."""
+    if isinstance(count, Traced) or not np.size(count) or np.min(count) != np.max(count):
+        return 0
+    return int(np.max(count))
+
+
 def fixed_places_rule(
     ct: Any, out: Any, x: Any, axis: Axes, keepdims: bool, q: Any, dtype: Any, method: str, function: str, nan: bool
 ) -> Any:
     """Pass a cotangent back to the array where the quantiles are plain numbers."""
     flat = in_lines(x, axis)
     n, leading = fixed_size(shape_of(flat), 0, "a quantile"), np.ndim(q)
-    if n == 0:
+    if n == 0 or (nan and 0 in shape_of(x)):
         return x * 0
     ct = _without_kept_axes(ct, axis, leading, keepdims)
     if nan:
         count = astype(sum_(np.logical_not(np.isnan(flat)), axis=(0,), keepdims=False), dtype=np.dtype(np.int64))
-        asked = "quantile" if function == "median" else function
-        back = _places_back(
-            ct, flat, quantile_place(numbers_of(q, dtype), count, function=asked, method=method), leading
-        )
-        return from_lines(back, x, axis)
+        n = _common(count)
+        if not n or leading:
+            asked = "quantile" if function == "median" else function
+            place = quantile_place(numbers_of(q, dtype), count, function=asked, method=method)
+            return from_lines(_places_back(ct, flat, place, leading), x, axis)
     places = _places_of(n, q, function, method)
     if not leading:
         value = _without_kept_axes(out, axis, 0, keepdims)
@@ -256,6 +264,8 @@ def traced_places_rule(
 ) -> Any:
     """Pass a cotangent back to the array and to the quantiles that are asked for."""
     flat, leading = in_lines(x, axis), len(shape_of(q))
+    if nan and 0 in shape_of(x):
+        return (x, q)[position] * 0
     ct = _without_kept_axes(ct, axis, leading, keepdims)
     count: Any = fixed_size(shape_of(flat), 0, "a quantile")
     if nan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from undertow.primitives.record import (
     Kink,
     Primitive,
     Sample,
+    Traced,
     answers,
     call_axis,
     count_of,
@@ -52,11 +54,13 @@ def _sum(x: Any, axis: Axes, keepdims: bool = False) -> Any:
 
     The error then grows as for the pairwise summation that NumPy does along the last axis.
     """
+    if isinstance(x, np.ndarray) and x.dtype == bool and len(axis) == x.ndim:
+        return np.asarray(np.count_nonzero(x, keepdims=keepdims), np.intp)[()]
     rows = axis == tuple(range(len(axis))) and 0 < len(axis) < np.ndim(x)
     if not rows or not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float16):
         return np.sum(x, axis=axis, keepdims=keepdims)
     kept = x.shape[len(axis) :]
-    total = x.reshape(-1, *kept)
+    total = x.reshape(math.prod(x.shape[: len(axis)]), *kept)  # −1 would not do where kept holds a 0
     while len(total) > _FEW:
         whole = len(total) // _BLOCK * _BLOCK
         blocks = np.sum(total[:whole].reshape(-1, _BLOCK, *kept), axis=1)
@@ -83,7 +87,7 @@ sum_ = Primitive(
     latex=r"\sum {0}",
     flow=("{ct} for each term",),
     latex_flow=(r"{ct} \cdot \mathbf{{1}}",),
-    samples=lambda: reduction_samples(((2, 0), (1,)), ((0, 3), (0, 1))),
+    samples=lambda: reduction_samples(((2, 0), (1,)), ((2, 0), (0,)), ((0, 3), (0, 1))),
 )
 
 
@@ -164,8 +168,21 @@ mean_where = Primitive(
 def _extremum_rule(ct: Any, out: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
     """Split the cotangent evenly among the elements that are the extremum."""
     chosen = x == expand(out, axis, keepdims)
-    ties = astype(sum_(chosen, axis=axis, keepdims=keepdims), dtype=dtype_of(ct))
-    return expand(ct / ties, axis, keepdims) * chosen
+    if type(chosen) is np.ndarray and np.count_nonzero(chosen) == np.size(out) and not np.isnan(out).any():
+        share = ct  # one in each line
+    else:
+        share = ct / astype(sum_(chosen, axis=axis, keepdims=keepdims), dtype=dtype_of(ct))
+    return give_to(expand(share, axis, keepdims), chosen)
+
+
+def give_to(share: Any, chosen: Any) -> Any:
+    """Return ``share * chosen``; of one number among plain elements, only the few that are chosen are written."""
+    few = type(chosen) is np.ndarray and not isinstance(share, Traced) and np.size(share) == 1 and np.isfinite(share)
+    if not few or np.count_nonzero(chosen) > chosen.size // 8:
+        return share * chosen
+    result = np.zeros(chosen.shape, share.dtype)
+    result[chosen] = share.item()
+    return result
 
 
 def extremum_back(
@@ -193,7 +210,7 @@ def extremum_back(
         ties = ties + astype(first, dtype=dtype_of(ct))
     share = ct / np.maximum(ties, 1)
     if mask is None and initial is None:
-        return expand(share, axis, keepdims) * chosen
+        return give_to(expand(share, axis, keepdims), chosen)
     if position:
         return where(first, share, 0)
     if first is not None and not started:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from undertow.primitives.record import NOT_IMPLEMENTED, Kink, Primitive, Sample
+from undertow.primitives.record import NOT_IMPLEMENTED, ZERO, Kink, Primitive, Sample
 from undertow.primitives.sampling import draw
 from undertow.primitives.scipy_record import pairs, positive, special_function, unit_interval
 
@@ -42,6 +43,29 @@ loggamma = special_function(
     latex=r"\log \Gamma({0})",
     flow=("{ct} ⊙ ψ({0})",),
     samples=positive,
+)
+
+gammasgn = special_function(
+    special.gammasgn, ZERO, text="sign Γ({0})", latex=r"\operatorname{{sign}} \Gamma({0})", samples=_beside_poles
+)
+
+
+def _reciprocal_back(ct: Any, out: Any, x: Any) -> Any:
+    """Left of ½ by the reflection Γ(x) Γ(1 − x) = π / sin πx, in which the poles of Γ are zeros like others."""
+    left, angle = x < 0.5, math.pi * x
+    mirrored = np.where(left, 1 - x, 1)
+    reflected = special.gamma(mirrored) * (np.cos(angle) - np.sin(angle) * special.psi(mirrored) / math.pi)
+    return ct * np.where(left, reflected, -out * special.psi(np.where(left, 1, x)))
+
+
+rgamma = special_function(
+    special.rgamma,
+    _reciprocal_back,
+    text="1 / Γ({0})",
+    latex=r"1 / \Gamma({0})",
+    flow=("−{ct} ⊙ {out} ⊙ ψ({0})",),
+    samples=lambda: [*_beside_poles(), Sample((np.array([0.0, -1.0, -3.0]),), note="the zeros")],
+    source="DLMF 5.5.3",
 )
 
 psi = special_function(
@@ -166,7 +190,7 @@ def _family(ufunc: np.ufunc, sign: float, factor: float = 0.5) -> Primitive:
     )
 
 
-jv, yv = _family(special.jv, -1.0), _family(special.yv, -1.0)
+jv, yv, yn = _family(special.jv, -1.0), _family(special.yv, -1.0), _family(special.yn, -1.0)
 iv, kv = _family(special.iv, 1.0), _family(special.kv, 1.0, -0.5)
 
 ive = special_function(

@@ -20,6 +20,8 @@ _svd = remembered(lambda a, full: np.linalg.svd(a, full_matrices=full))
 
 def _inverse(s: Any) -> Any:
     """1/s, and 0 where s is 0 up to rounding."""
+    if not shape_of(s)[-1]:
+        return s
     zero = s <= np.max(s, axis=-1, keepdims=True) * (np.finfo(s.dtype).eps * shape_of(s)[-1])
     return np.where(zero, 0, 1 / np.where(zero, 1, s))
 
@@ -71,7 +73,7 @@ def _infer(part: str) -> Callable[..., Spec]:
 
 
 def _samples(**params: Any) -> list[Sample]:
-    shapes: tuple[tuple[int, ...], ...] = ((3, 3), (4, 2), (2, 4), (1, 1), (3, 2, 2), (2, 3, 2), (3, 1))
+    shapes: tuple[tuple[int, ...], ...] = ((3, 3), (4, 2), (2, 4), (1, 1), (3, 2, 2), (2, 3, 2), (3, 1), (0, 2), (2, 0))
     return [Sample((spaced(*s[-2:], 1, *s[:-2]),), params, f"{s}") for s in shapes]
 
 
@@ -101,6 +103,8 @@ svd_vt: Primitive = _record("svd_vt", 2, "Vh", _vt_back, ("Vᵀ of {0}", r"V^\to
 
 def _values_back(ct: Any, out: Any, a: Any) -> Any:
     """A singular value is |σ| along its own direction: at 0, up to rounding, its slope is taken as 0."""
+    if not min(sizes_of(a)):
+        return np.zeros_like(a)
     u, vt = svd_u(a, full=False), svd_vt(a, full=False)
     zero = out <= np.max(out, axis=-1, keepdims=True) * (np.finfo(out.dtype).eps * max(sizes_of(a)))
     return (u * row(np.where(zero, 0, ct))) @ vt

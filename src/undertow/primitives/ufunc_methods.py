@@ -84,6 +84,8 @@ def _answer_reduce(ufunc: np.ufunc, function: Callable[..., Any], neutral: Any, 
                     f"{name}(..., where=...) needs initial=: some elements may have nothing to reduce."
                 )
             array = np.where(where, array, start if neutral is None else neutral)
+        if start is not None and neutral is None and 0 in shape_of(array):
+            return function(array, axis=axis, keepdims=keepdims, initial=start)
         result = function(array, axis=axis, keepdims=keepdims)
         return result if initial is _MISSING or initial is None else ufunc(result, initial)
 

@@ -227,6 +227,13 @@ def lost_array(tracer: Any) -> UndertowError:
             f"{place.start}: np.{called(node)} makes a plain array, and the derivative of {name_of(tracer)} would be "
             f"lost. Write {way}."
         )
+    if isinstance(node, ast.Call) and node.args:
+        kind = getattr(np, called(node), None)
+        if isinstance(kind, type) and issubclass(kind, np.generic):
+            return InPlaceError(
+                f"{place.start}: np.{called(node)} makes a plain number or array of {name_of(tracer)}. Write "
+                f"`{show(node.args[0])}.astype(np.{called(node)})`."
+            )
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and node.args:
         left, right = show(node.func.value), show(node.args[0])
         return InPlaceError(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.exceptions import AxisError
 
 from undertow import primitives as P
+from undertow import trees
 from undertow.errors import (
     DTypeError,
     EscapedTracerError,
@@ -431,3 +432,6 @@ for _name in sorted(set(dir(np.ndarray)) - set(dir(Tracer)) - {"resize", "real",
 
 for _name in ("real", "imag"):
     setattr(Tracer, _name, property(_method(getattr(np, _name))))
+
+
+trees.LEAVES.add(Tracer)
