@@ -33,10 +33,8 @@ class Item:
     before: int = 0
     ancestors: int = 0
 
-    @property
-    def bit(self) -> int:
-        """The item as a set."""
-        return 1 << self.number
+    def __post_init__(self) -> None:
+        self.bit = 1 << self.number  # the item as a set
 
 
 @dataclass(eq=False)
