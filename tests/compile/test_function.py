@@ -1,5 +1,9 @@
 """`ut.compile`, `value_and_grad(compile=True)`, threads and what they say."""
 
+import multiprocessing
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -128,6 +132,33 @@ def test_threads_do_not_change_what_is_computed_twice():
     for wrong in (0, -1, True, 1.5):
         with pytest.raises(ArgumentError, match="whole number of 1 or more"):
             ut.set_threads(wrong)
+
+
+def test_python_threads_may_share_a_compiled_function():
+    f = ut.compile(lambda x: np.cumsum(np.ones(3)) * np.sum(np.tanh(x @ x.T), axis=0)[:3])
+    inputs = [np.random.default_rng(i).normal(size=(120, 60)) for i in range(8)]
+    wanted = [f(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for found, value in zip(pool.map(f, inputs * 20), wanted * 20, strict=True):
+            np.testing.assert_array_equal(found, value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_may_go_on():
+    ut.set_threads(2)
+    try:
+        f = ut.compile(lambda x: np.sum(np.exp(x), axis=0))
+        x = np.random.default_rng(4).normal(size=(500, 400))
+        wanted = f(x)
+        fork = multiprocessing.get_context("fork")
+        answers = fork.Queue()
+        process = fork.Process(target=lambda: answers.put(f(x)))
+        process.start()
+        np.testing.assert_array_equal(answers.get(timeout=60), wanted)
+        process.join(60)
+        assert process.exitcode == 0
+    finally:
+        ut.set_threads(None)
 
 
 def test_a_program_tells_its_memory_and_its_time():

@@ -46,14 +46,15 @@ class Compiled:
     def __call__(self, values: Sequence[Any], sizes: dict[str, int] | None = None) -> list[Any]:
         """Compute the outputs; each is an array of its own."""
         program = self.program(sizes or {})
-        for number, (node, value) in enumerate(zip(program.plan.graph.inputs, values, strict=True)):
-            program.give("input", number, np.ascontiguousarray(value, node.spec.dtype))
         results: list[Any] = []
-        for number, node in enumerate(program.plan.graph.outputs):
-            shape: Any = node.spec.shape
-            results.append(np.empty(shape, node.spec.dtype))
-            program.give("output", number, results[-1])
-        program.run()
+        with program.lock:  # there is one arena
+            for number, (node, value) in enumerate(zip(program.plan.graph.inputs, values, strict=True)):
+                program.give("input", number, np.ascontiguousarray(value, node.spec.dtype))
+            for number, node in enumerate(program.plan.graph.outputs):
+                shape: Any = node.spec.shape
+                results.append(np.empty(shape, node.spec.dtype))
+                program.give("output", number, results[-1])
+            program.run()
         return [
             result.item() if node.spec.weak else result[()]
             for node, result in zip(program.plan.graph.outputs, results, strict=True)

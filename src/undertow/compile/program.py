@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ class Program:
         self.calls = [*(before or ()), *plan.calls, *(after or ())]
         self.own = range(len(before or ()), len(before or ()) + len(plan.calls))  # the calls of the plan
         self.arena = aligned(plan.arena)
+        self.lock = threading.Lock()  # who runs it from several Python threads takes turns
         self.status = aligned(8).view(np.int64)
         self.meeting = aligned(128)
         self.held: list[Any] = []  # constants
