@@ -6,7 +6,7 @@ import pytest
 from compiled_graphs import run_compiled
 from undertow.compile import clusters, operations
 from undertow.compile.access import Access, reshaped, row_major
-from undertow.compile.memory import Arena
+from undertow.compile.memory import Arena, Life, align, lay_out
 from undertow.graph import evaluate
 from undertow.trace import trace_function
 
@@ -113,3 +113,20 @@ def test_the_arena_gives_each_value_a_place_of_its_own():
             assert all(offset + size <= a or a + n <= offset for a, n in alive)
             assert offset + size <= arena.size and offset % 64 == 0
             alive.append((offset, size))
+
+
+@pytest.mark.parametrize("n", [3, 40, 600])
+def test_values_that_live_at_once_do_not_overlap(n):
+    rng = np.random.default_rng(n)
+    lives = []
+    for _ in range(n):
+        first = int(rng.integers(0, 60))
+        lives.append(Life(int(rng.integers(0, 3000)), first, first + int(rng.integers(0, 8))))
+    offsets, size, least = lay_out(lives)
+    together = [sum(align(max(x.size, 1)) for x in lives if x.first <= now <= x.last) for now in range(70)]
+    assert least == max(together) <= size <= 1.6 * least
+    for i, a in enumerate(lives):
+        assert offsets[i] % 64 == 0 and offsets[i] + a.size <= size
+        for k, b in enumerate(lives[:i]):
+            if a.first <= b.last and b.first <= a.last and a.size and b.size:
+                assert offsets[i] + a.size <= offsets[k] or offsets[k] + b.size <= offsets[i]

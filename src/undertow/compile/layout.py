@@ -12,7 +12,7 @@ from undertow import primitives as P
 from undertow.compile.access import Access, Reader, whole
 from undertow.compile.cache import name_of
 from undertow.compile.fuse import Fuser
-from undertow.compile.memory import Arena, align
+from undertow.compile.memory import Life, align, lay_out
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
 from undertow.errors import UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Graph, Node
@@ -109,24 +109,13 @@ class Layout:
 
     def lay_out(self) -> None:
         """Give every buffer of the arena its offset."""
-        arena = Arena()
-        begin: dict[int, list[Buffer]] = {}
-        end: dict[int, list[Buffer]] = {}
-        for made in self.plan.buffers:
-            begin.setdefault(made.first, []).append(made)
-            end.setdefault(made.last, []).append(made)
-        alive = least = 0
-        for now in range(len(self.items) + 1):
-            for made in begin.get(now, ()):
-                made.offset = arena.take(made.size)
-                alive += align(max(made.size, 1))
-            least = max(least, alive)
-            for made in end.get(now, ()):
-                arena.give_back(made.offset, made.size)
-                alive -= align(max(made.size, 1))
+        made = self.plan.buffers
+        offsets, size, least = lay_out([Life(x.size, x.first, x.last) for x in made])
+        for x, offset in zip(made, offsets, strict=True):
+            x.offset = offset
         scratch = align(max((call.scratch for call in self.plan.calls), default=0))
-        self.plan.scratch_at = arena.size
-        self.plan.arena = arena.size + scratch * self.threads
+        self.plan.scratch_at = size
+        self.plan.arena = size + scratch * self.threads
         self.plan.least = least + scratch * self.threads
         for call in self.plan.calls:
             if Scratch() in call.args:

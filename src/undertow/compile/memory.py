@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
+from typing import NamedTuple
 
 ALIGN = 64
+FEW = 500  # values up to which the time for trying every pair is nothing
 
 
 def align(size: int) -> int:
@@ -43,3 +46,64 @@ class Arena:
         for j in (i, i - 1):  # neighbours become one gap
             if 0 <= j < len(self.gaps) - 1 and sum(self.gaps[j]) == self.gaps[j + 1][0]:
                 self.gaps[j : j + 2] = [(self.gaps[j][0], self.gaps[j][1] + self.gaps[j + 1][1])]
+
+
+class Life(NamedTuple):
+    """A value that needs memory: its bytes, and the first and the last moment of its life."""
+
+    size: int
+    first: int
+    last: int
+
+
+def lay_out(lives: Sequence[Life]) -> tuple[list[int], int, int]:
+    """Find a place for every value, so that no two that live at once overlap.
+
+    Two ways are tried: in order of time, each in the gap that fits it best; and, for no more than a few hundred values,
+    the largest first, each at the lowest place that is free for all its life.
+
+    Args:
+        lives: the values.
+
+    Returns:
+        The offset of each, the size of the arena, and the most bytes that live at once.
+    """
+    offsets, size, least = _by_time(lives)
+    if least < size and len(lives) <= FEW:
+        others, smaller = _by_size(lives)
+        if smaller < size:
+            return others, smaller, least
+    return offsets, size, least
+
+
+def _by_time(lives: Sequence[Life]) -> tuple[list[int], int, int]:
+    arena, offsets = Arena(), [0] * len(lives)
+    events = sorted(range(len(lives)), key=lambda i: lives[i].first)
+    ends = sorted(range(len(lives)), key=lambda i: lives[i].last)
+    alive = least = done = 0
+    for i in events:
+        while done < len(ends) and lives[ends[done]].last < lives[i].first:
+            gone = ends[done]
+            arena.give_back(offsets[gone], lives[gone].size)
+            alive -= align(max(lives[gone].size, 1))
+            done += 1
+        offsets[i] = arena.take(lives[i].size)
+        alive += align(max(lives[i].size, 1))
+        least = max(least, alive)
+    return offsets, arena.size, least
+
+
+def _by_size(lives: Sequence[Life]) -> tuple[list[int], int]:
+    offsets = [0] * len(lives)
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, and the moments of life
+    for i in sorted(range(len(lives)), key=lambda i: -lives[i].size):
+        size, first, last = align(max(lives[i].size, 1)), lives[i].first, lives[i].last
+        offset = 0
+        for start, end, born, died in placed:  # by offset
+            if born <= last and first <= died:
+                if start - offset >= size:
+                    break
+                offset = max(offset, end)
+        offsets[i] = offset
+        insort(placed, (offset, offset + size, first, last))
+    return offsets, max((end for _, end, _, _ in placed), default=0)
