@@ -14,7 +14,7 @@ from undertow.compile.blas import find_blas, prefers_own, write_blas
 from undertow.compile.cache import folder
 from undertow.compile.layout import Layout
 from undertow.compile.llvm import lanes_of
-from undertow.compile.plan import WORTH_SHARING, Argument, Buffer, Call, Place, Scratch, called
+from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.product import scratch_bytes, write_product
 from undertow.compile.scalars import kind_of
 from undertow.compile.waits import Touch
@@ -24,7 +24,6 @@ from undertow.primitives.index import Pick, Slice
 
 PRODUCT = 100_000  # floating-point operations above which threads share a product
 SMALL_PRODUCT = 2**21  # m n k up to which our own kernels are always faster: OpenBLAS need not even be loaded
-STATUS = Buffer(8, "status")
 
 
 class Operations(Layout):

@@ -34,6 +34,9 @@ class Buffer:
     last: int = -1
 
 
+STATUS = Buffer(8, "status")  # where a kernel notes that a position was beyond the end
+
+
 class Place(NamedTuple):
     """An address that is not known yet: bytes behind the beginning of a buffer."""
 
@@ -104,6 +107,6 @@ class Plan:
 
 
 def called(node: Node) -> str:
-    """Return what people call a value: its name, or the operation and its line."""
+    """Return what people call a value: its name, or the operation; and its line."""
     op: Any = node.op
-    return node.name or f"{op.name} {node.line or ''}".strip()
+    return f"{node.name or op.name} {f'({node.line})' if node.line else ''}".strip()

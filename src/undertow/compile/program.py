@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from undertow.compile.cache import find_kernels, name_of
 from undertow.compile.driver import ENTRY, SHARED, WAIT, write_driver
 from undertow.compile.memory import ALIGN
-from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
+from undertow.compile.plan import STATUS, Buffer, Call, Place, Plan, Scratch
 from undertow.compile.pool import run_together
 from undertow.compile.profile import Profile
 from undertow.compile.waits import mark_waits
@@ -164,7 +164,10 @@ class Program:
                         self.let_numpy_do(node)
         if self.status[0]:
             self.status[0] = 0
-            raise PositionError("an index is beyond the end of its axis. Check the positions that are picked.")
+            picked = [call.what for call in self.calls if Place(STATUS) in call.args]
+            raise PositionError(
+                f"{' or '.join(picked)}: an index is beyond the end of its axis. Check the positions that are picked."
+            )
 
     def run_calls(self, start: int, stop: int, steps: int) -> None:
         """Run a part of the table on all threads."""
