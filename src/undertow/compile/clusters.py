@@ -10,7 +10,7 @@ from undertow.compile.fuse import Cluster, reduced_axes
 from undertow.compile.kernel import Line, Operand, Structure, saved_lines, size_of, stages
 from undertow.compile.layout import Layout
 from undertow.compile.llvm import lanes_of
-from undertow.compile.memory import align
+from undertow.compile.memory import APART, align
 from undertow.compile.plan import WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.scalars import kind_of, operand_kinds
 from undertow.compile.upright import write_kernel
@@ -130,7 +130,7 @@ class Clusters(Layout):
             if line.reduces and line.reduces != "columns":
                 shape: Any = node.spec.shape
                 size = max(math.prod(shape), 1) * size_of(line.kind)
-                size = align(size) if found.shared else size
+                size = align(size) + APART if found.shared else size
                 parts = self.threads if found.shared else 1
                 made = self.temporary(size * parts, max(self.readers.get(node, [self.now])))
                 self.totals[node] = made, parts, line.kind

@@ -12,7 +12,7 @@ from undertow.compile.ir import Emitter, Module
 
 SHARED, WAIT = 1, 2
 ENTRY = 3
-SPINS = 3000  # rounds of waiting before a thread lets others have the processor
+SPINS = 5000  # rounds of waiting before a thread lets others have the processor
 
 
 def write_driver(module: Module) -> None:

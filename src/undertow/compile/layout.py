@@ -12,7 +12,7 @@ from undertow import primitives as P
 from undertow.compile.access import Access, Reader, whole
 from undertow.compile.cache import name_of
 from undertow.compile.fuse import Fuser
-from undertow.compile.memory import Life, align, lay_out
+from undertow.compile.memory import APART, Life, align, lay_out
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
 from undertow.errors import UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Graph, Node
@@ -114,6 +114,7 @@ class Layout:
         for x, offset in zip(made, offsets, strict=True):
             x.offset = offset
         scratch = align(max((call.scratch for call in self.plan.calls), default=0))
+        scratch += APART if scratch and self.threads > 1 else 0
         self.plan.scratch_at = size
         self.plan.arena = size + scratch * self.threads
         self.plan.least = least + scratch * self.threads

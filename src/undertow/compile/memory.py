@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 ALIGN = 64
+APART = 256  # bytes between what two threads write all the time: processors fetch lines in pairs
 FEW = 500  # values up to which the time for trying every pair is nothing
 
 

@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from undertow.compile.program import Program
 
+ROUND_SECONDS = 5e-3  # a kernel is repeated for so long, since waking threads takes a while
+
 
 @dataclass(frozen=True)
 class KernelTime:
@@ -49,30 +51,17 @@ class Profile:
 
     @classmethod
     def measure(cls, program: Program, rounds: int = 20) -> Profile:
-        """Time each call of a program, one after the other.
+        """Time each call of a program, one after the other, many times over: what a program keeps changes by it.
 
         Args:
             program: one that has run: its arguments and results are in place.
             rounds: how often each call is timed; the median counts.
         """
-        calls = [program.calls[i] for i in program.own]
-        times: list[list[float]] = [[] for _ in calls]
-        for _ in range(rounds):
-            for i, call in enumerate(calls, program.own.start):
-                started = time.perf_counter()
-                if call.node is not None:
-                    program.let_numpy_do(call.node)
-                else:
-                    program.run_calls(i, i + 1, 1)
-                times[i - program.own.start].append(time.perf_counter() - started)
-        empty = _empty_call(program)
-        kernels = [
-            KernelTime(
-                call.what, max(statistics.median(taken) - empty, 1e-9), call.flops, call.moved,
-                program.plan.threads if call.shared else 1,
-            )
-            for call, taken in zip(calls, times, strict=True)
-        ]  # fmt: skip
+        kernels = []
+        for i in program.own:
+            call = program.calls[i]
+            seconds, threads = _time_call(program, i, rounds), program.plan.threads if call.shared else 1
+            kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads))
         return cls(kernels, *_limits())
 
     def __str__(self) -> str:
@@ -87,16 +76,6 @@ class Profile:
         limits = f"{self.product_flops / 1e9:.0f} GFlop/s a thread, {self.copy_bytes / 1e9:.0f} GB/s from memory"
         lines.append(f"{total * 1e6:9.2f}  in all; limits: {limits}")
         return "\n".join(lines)
-
-
-def _empty_call(program: Program) -> float:
-    """The time of calling the driver for nothing."""
-    taken = []
-    for _ in range(50):
-        started = time.perf_counter()
-        program.run_calls(0, 0, 1)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
 
 
 @cache
@@ -114,6 +93,20 @@ def _limits() -> tuple[float, float]:
     target = np.empty_like(source)
     copy = min(_time(lambda: np.copyto(target, source)) for _ in range(5))
     return 2.0 * n**3 / best / threads, 2 * source.nbytes / copy
+
+
+def _time_call(program: Program, i: int, rounds: int) -> float:
+    """The time of one call of a program; threads are woken once for many repetitions of it."""
+    node = program.calls[i].node
+    if node is not None:
+        return statistics.median(_time(lambda: program.let_numpy_do(node)) for _ in range(rounds))
+    repeats = 1
+    for guess in (1, 30):  # the first run wakes the threads, the others tell how long it takes
+        taken = max(_time(lambda n=guess: program.run_calls(i, i + 1, n)) / guess, 1e-8)
+        repeats = max(1, min(int(ROUND_SECONDS / taken), 3000))
+        if repeats < 10:
+            break
+    return statistics.median(_time(lambda: program.run_calls(i, i + 1, repeats)) / repeats for _ in range(rounds))
 
 
 def _time(call: Any) -> float:
