@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
-import numpy as np
-
 from undertow import differentiate, trees
 from undertow.api import Backprop, backprop, input_values
 from undertow.compile import Compiled
+from undertow.compile.function import native, signature_of
 from undertow.graph import Node, measure_sizes
-from undertow.trace import is_array_like
-
-Key = tuple[Any, ...]
+from undertow.trace import Tracer
 
 
 def value_and_grad(
@@ -45,10 +42,14 @@ def value_and_grad(
     if not compile:
         return differentiate.value_and_grad(f, wrt)
     differentiate.check_function(f)
-    known: dict[Key, tuple[Backprop, Compiled]] = {}
+    known: dict[Hashable, tuple[Backprop, Compiled]] = {}
 
     def value_and_gradient(*args: Any) -> Any:
-        key = tuple(_describe(leaf) for arg in args for leaf in trees.flatten(arg)[0])
+        rows = [trees.flatten(arg)[0] for arg in args]
+        if any(isinstance(leaf, Tracer) for row in rows for leaf in row):
+            return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one
+        args = tuple(trees.flatten(arg)[1]([native(x) for x in row]) for arg, row in zip(args, rows, strict=True))
+        key = signature_of(args, rows)
         if key not in known:
             program = backprop(f, *args, wrt=wrt)
             known[key] = program, Compiled(program.graph, fallback)
@@ -67,9 +68,3 @@ def value_and_grad(
 
     value_and_gradient.__name__ = f"value_and_grad_{getattr(f, '__name__', 'f')}"
     return value_and_gradient
-
-
-def _describe(leaf: Any) -> Any:
-    if is_array_like(leaf):
-        return np.shape(leaf), getattr(leaf, "dtype", type(leaf))
-    return leaf if isinstance(leaf, Hashable) else id(leaf)

@@ -7,7 +7,8 @@ arrays, floats or containers are children, all others (sizes, names, functions) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from undertow.errors import ArgumentError
 NAMESPACE = "undertow"
 
 Rebuild = Callable[[list[Any]], Any]
+
+_registering = threading.Lock()
+_registered: set[type] = set()
 
 LEAVES: set[type] = {np.ndarray, float, np.float64, np.float32}  # what is no tree, known by its type at once
 
@@ -53,10 +57,23 @@ def _spec(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
     if not new:
         return leaves, spec
     for cls in new:
-        optree.register_pytree_node(
-            cls, _take_apart, _put_together, path_entry_type=optree.GetAttrEntry, namespace=NAMESPACE
-        )
+        with _registering:
+            if cls not in _registered:  # else another thread was faster
+                optree.register_pytree_node(
+                    cls, _take_apart, _put_together, path_entry_type=optree.GetAttrEntry, namespace=NAMESPACE
+                )
+                _registered.add(cls)
     return _spec(tree)
+
+
+def key_of(tree: Any) -> Hashable:
+    """Return something by which trees of one structure are known: equal for trees that differ in their leaves only."""
+    spec = _spec(tree)[1]
+    try:
+        hash(spec)
+    except TypeError:  # a static field that cannot be hashed
+        return repr(spec)
+    return spec
 
 
 def flatten(tree: Any) -> tuple[list[Any], Rebuild]:

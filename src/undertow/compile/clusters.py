@@ -93,7 +93,9 @@ class Clusters(Layout):
             if base in numbers:
                 words.append(("v", numbers[base]))
             elif base.op is CONSTANT and base.spec.shape == () and not is_reduction(node):
-                words.append(("c", base.value.item() if hasattr(base.value, "item") else base.value))
+                number = base.value.item() if hasattr(base.value, "item") else base.value
+                minus_zero = number == 0 and math.copysign(1, number) < 0  # equal to 0, but another kernel
+                words.append(("-c" if minus_zero else "c", number))
             else:
                 strides = squeeze(access, access.shape)
                 if cluster.order and level == "full" and is_reduction(node):
@@ -268,8 +270,8 @@ class Clusters(Layout):
             for access in self.reader.operands(reader):
                 if access.base is old and (squeeze(access, access.shape) != place or access.offset):
                     return False
-        if "row" not in (item.level[x] for x in item.nodes if is_reduction(x)):
-            return True  # a single pass: each place is read before it is written
+        if any(item.nodes.index(x) > item.nodes.index(node) for x in readers):
+            return False  # a line behind it would read what it has written
         structure, numbers = self.lines_of(item)
         passes, _ = stages(structure)
         at = passes[numbers[node]]

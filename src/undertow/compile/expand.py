@@ -216,6 +216,9 @@ def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any]
                 made = P.astype(Tracer(made, trace), dtype=spec.dtype).node
             if made.spec.shape == spec.shape:
                 return made
+    if op is P.index_update and inputs[1].spec.dtype != spec.dtype:
+        cast = P.astype(Tracer(inputs[1], _ShapesOnly(node)), dtype=spec.dtype).node
+        inputs = (inputs[0], cast, *inputs[2:])
     made = Node(op, inputs, params, spec)
     made.line, made.backward = node.line, node.backward
     return made

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
 from undertow.graph import Graph, Node
 from undertow.simplify import simplify
-from undertow.trace import describe_function, trace_function
+from undertow.trace import Tracer, describe_function, trace_function
 from undertow.trace.function import is_array_like
 
 Array = NDArray[Any]
@@ -74,30 +75,40 @@ class CompiledFunction:
         self._known: dict[Any, tuple[Compiled, Any]] = {}
         self._last: Program | None = None
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the function of these arguments."""
+        if kwargs:
+            args = self._in_order(args, kwargs)
         taken = [trees.flatten(arg) for arg in args]
-        leaves = [leaf for row, _ in taken for leaf in row]
-        key = (
-            tuple(
-                (np.shape(x), getattr(x, "dtype", type(x))) if is_array_like(x) else x if x.__hash__ else id(x)
-                for x in leaves
-            ),
-            tuple(len(row) for row, _ in taken),
-            get_threads(),
-        )
+        if any(isinstance(leaf, Tracer) for row, _ in taken for leaf in row):
+            return self.function(*args)  # another function that is being traced calls this one
+        rows = [[native(leaf) for leaf in row] for row, _ in taken]
+        key = signature_of(args, rows)
         if key not in self._known:
+            args = tuple(rebuild(row) for row, (_, rebuild) in zip(rows, taken, strict=True))
             traced = trace_function(self.function, args)
-            graph = simplify(traced.graph, final=True).graph
-            self._known[key] = Compiled(graph, self.fallback), traced
+            self._known[key] = Compiled(simplify(traced.graph, final=True).graph, self.fallback), traced
         compiled, traced = self._known[key]
         values = [
-            leaf for row, (mine, _) in zip(traced.arguments, taken, strict=True)
-            for x, leaf in zip(row, mine, strict=True) if isinstance(x, Node)
-        ]  # fmt: skip
+            leaf
+            for row, mine in zip(traced.arguments, rows, strict=True)
+            for x, leaf in zip(row, mine, strict=True)
+            if isinstance(x, Node)
+        ]
         results = compiled(values)
         self._last = compiled.program({})
         return traced.rebuild(results)
+
+    def _in_order(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Put arguments given by name where they belong."""
+        bound = inspect.signature(self.function).bind(*args, **kwargs)
+        if bound.kwargs:
+            names = ", ".join(bound.kwargs)
+            raise ArgumentError(
+                f"{describe_function(self.function)}: {names} can be given by name alone, and compiled functions take "
+                "arguments by position. Let it be one like the others, or bind it with functools.partial before compiling."
+            )
+        return bound.args
 
     def __repr__(self) -> str:
         return f"<compiled {describe_function(self.function)}>"
@@ -124,6 +135,32 @@ class CompiledFunction:
         """
         self(*args)
         return self.program.profile(rounds)
+
+
+def native(leaf: Any) -> Any:
+    """Return an array in this machine's order of bytes; anything else as it is."""
+    if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative:
+        return leaf.astype(leaf.dtype.newbyteorder("="))
+    return leaf
+
+
+def signature_of(args: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Hashable:
+    """Return what a program is made for: structure, types, shapes and dtypes of arguments, and what is no number.
+
+    Args:
+        args: the arguments.
+        rows: the leaves of each.
+    """
+    leaves = tuple(
+        (type(x), np.shape(x), getattr(x, "dtype", None))
+        if is_array_like(x)
+        else x
+        if isinstance(x, Hashable)
+        else id(x)
+        for row in rows
+        for x in row
+    )
+    return leaves, tuple(trees.key_of(arg) for arg in args), get_threads()
 
 
 def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:

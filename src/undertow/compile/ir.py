@@ -106,6 +106,8 @@ class Value:
 
     def _compare(self, other: Value | float, float_op: str, int_op: str) -> Value:
         a, b = self.emitter.match(self, other)
+        if a.kind == "i1":
+            int_op = int_op.replace("s", "u")  # as a signed number, the truth would be -1
         op = f"fcmp {float_op}" if a.kind in FLOATS else f"icmp {int_op}"
         return self.emitter.instruction(f"{op} {a.type} {a.text}, {b.text}", "i1", a.lanes)
 
@@ -334,7 +336,7 @@ class Emitter:
         if x.kind in FLOATS and kind in FLOATS:
             op = "fpext" if _BITS[kind] > _BITS[x.kind] else "fptrunc"
         elif x.kind in FLOATS:
-            op = "fptosi"
+            return self._to_whole(x, kind)
         elif kind in FLOATS:
             op = "uitofp" if x.kind == "i1" else "sitofp"
         elif _BITS[kind] < _BITS[x.kind]:
@@ -342,6 +344,15 @@ class Emitter:
         else:
             op = "zext" if x.kind == "i1" else "sext"
         return self.instruction(f"{op} {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
+
+    def _to_whole(self, x: Value, kind: str) -> Value:
+        """A float cut to a whole number; what does not fit is the least one, as x86 gives it to NumPy."""
+        wide = kind if kind in ("i32", "i64") else "i32"
+        limit = 2.0 ** (_BITS[wide] - 1)
+        fits = (x >= -limit) & (x < limit)
+        inside = self.select(fits, x, 0.0)
+        cut = self.instruction(f"fptosi {x.type} {inside.text} to {type_of(wide, x.lanes)}", wide, x.lanes)
+        return self.convert(self.select(fits, cut, -(2 ** (_BITS[wide] - 1))), kind)
 
     # ---- memory -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from undertow.compile import moves
-from undertow.compile.access import Access, broadcast, diagonal, pick, row_major, whole
+from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick, row_major, whole
 from undertow.compile.blas import find_blas, prefers_own, write_blas
 from undertow.compile.cache import folder
 from undertow.compile.layout import Layout
@@ -133,9 +133,14 @@ class Operations(Layout):
         if math.prod(source.shape):
             self.write_copy(source, Place(self.buffer(node), start * node.spec.dtype.itemsize), strides, node)
 
+    def can_copy(self, node: Node) -> bool:
+        """Tell whether parts of a value can be copied to their places."""
+        shape: Any = node.spec.shape
+        return node.spec.dtype.itemsize in moves.BYTES and len(long_axes(shape)) <= moves.COPY_AXES
+
     def write_concatenate(self, node: Node) -> bool:
         """Copy each part to its place."""
-        if any(x.spec.dtype != node.spec.dtype for x in node.inputs):
+        if not self.can_copy(node) or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
             return False
         shape: Any = node.spec.shape
         strides, axis, at = row_major(shape), node.params["axis"] % len(shape), 0
@@ -147,7 +152,11 @@ class Operations(Layout):
 
     def write_index_update(self, node: Node) -> bool:
         """Copy, then overwrite a part that slices name."""
-        if len(node.inputs) != 2 or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
+        if (
+            not self.can_copy(node)
+            or len(node.inputs) != 2
+            or any(x.spec.dtype != node.spec.dtype for x in node.inputs)
+        ):
             return False
         target = self.target(node, node.params["index"])
         if target is None:
@@ -162,6 +171,8 @@ class Operations(Layout):
 
     def write_pad(self, node: Node) -> bool:
         """Fill with zeros, then copy to the middle."""
+        if not self.can_copy(node):
+            return False
         options = dict(node.params["options"])
         (x,) = node.inputs
         if (
@@ -183,6 +194,8 @@ class Operations(Layout):
     def write_put_diagonal(self, node: Node) -> bool:
         """Fill with zeros, then copy to the diagonal."""
         (x,) = node.inputs
+        if not self.can_copy(node):
+            return False
         places = {key: node.params[key] for key in ("offset", "axis1", "axis2")}
         target = diagonal(whole(node), **places)
         self.fill(node)
@@ -192,7 +205,7 @@ class Operations(Layout):
     def write_index_add(self, node: Node) -> bool:
         """Add values up where slices or positions point."""
         x = node.inputs[0]
-        if x.spec.dtype != node.spec.dtype:
+        if x.spec.dtype != node.spec.dtype or not self.can_copy(node):
             return False
         if len(node.inputs) == 1:
             target = self.target(node, node.params["index"])
@@ -264,6 +277,8 @@ class Operations(Layout):
             return None
         picks = [self.reader.read(node.inputs[1 + entry.number]) for entry in first]
         common = np.broadcast_shapes(*[p.shape for p in picks])
+        if 0 in shape[:n] and math.prod(common):
+            return None  # there is nothing to pick: NumPy says so
         for p in picks:
             if p.shape != common or p != whole(p.base) or p.base.spec.dtype != np.int64:
                 return None

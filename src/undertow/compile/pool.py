@@ -9,35 +9,37 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from queue import SimpleQueue
+from types import FrameType
 from typing import Any
 
 
 class _Worker:
     def __init__(self) -> None:
-        self.begin, self.done = threading.Semaphore(0), threading.Semaphore(0)
-        self.job: Callable[[], object] = int
+        self.begin: SimpleQueue[Callable[[], object]] = SimpleQueue()  # in C: no interrupt leaves it half done
+        self.done: SimpleQueue[None] = SimpleQueue()
         self.kept_from = -1
         self.thread = threading.Thread(target=self._work, name="undertow", daemon=True)
         self.thread.start()
 
     def _work(self) -> None:
         while True:
-            self.begin.acquire()
-            self.job()
-            self.done.release()
+            self.begin.get()()
+            self.done.put(None)
 
     def keep_from(self, processor: int) -> None:
         """Run elsewhere than on this processor, if there is another one."""
         if processor == self.kept_from or processor < 0:
             return
         self.kept_from = processor
-        others = os.sched_getaffinity(0) - {processor}
-        if others:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            others = os.sched_getaffinity(0) - {processor}
+            if others:
                 os.sched_setaffinity(self.thread.native_id or 0, others)
 
 
@@ -71,25 +73,49 @@ def run_together(jobs: list[Callable[[], object]]) -> None:
     Args:
         jobs: functions that let other Python threads run meanwhile.
     """
-    if not _busy.acquire(blocking=False):
-        others = [threading.Thread(target=job, daemon=True) for job in jobs[1:]]
-        for other in others:
-            other.start()
-        jobs[0]()
-        for other in others:
-            other.join()
+    with _undisturbed():
+        if not _busy.acquire(blocking=False):
+            others = [threading.Thread(target=job, daemon=True) for job in jobs[1:]]
+            for other in others:
+                other.start()
+            jobs[0]()
+            for other in others:
+                other.join()
+            return
+        try:
+            _run_with_workers(jobs)
+        except BaseException:  # what they still do is theirs
+            _workers.clear()
+            raise
+        finally:
+            _busy.release()
+
+
+def _run_with_workers(jobs: list[Callable[[], object]]) -> None:
+    while len(_workers) < len(jobs) - 1:
+        _workers.append(_Worker())
+    taken = _workers[: len(jobs) - 1]
+    processor = _current_processor()()
+    for worker, job in zip(taken, jobs[1:], strict=True):
+        worker.keep_from(processor)
+        worker.begin.put(job)
+    jobs[0]()
+    for worker in taken:
+        worker.done.get()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let Ctrl-C wait: threads that wait for each other must all go on to the end."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
         return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
     try:
-        while len(_workers) < len(jobs) - 1:
-            _workers.append(_Worker())
-        taken = _workers[: len(jobs) - 1]
-        processor = _current_processor()()
-        for worker, job in zip(taken, jobs[1:], strict=True):
-            worker.keep_from(processor)
-            worker.job = job
-            worker.begin.release()
-        jobs[0]()
-        for worker in taken:
-            worker.done.acquire()
+        yield
     finally:
-        _busy.release()
+        signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import weakref
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -39,6 +41,20 @@ def aligned(size: int) -> Array:
     return raw[start : start + size]
 
 
+_programs: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _renew() -> None:
+    """In a process made by fork: whoever ran a program meanwhile is not there, and what it held is free."""
+    for program in list(_programs):
+        program.lock = threading.Lock()
+        program.meeting[:] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
+
+
 class Memory(NamedTuple):
     """Bytes of the values between arguments and results.
 
@@ -65,6 +81,7 @@ class Program:
         self.own = range(len(before or ()), len(before or ()) + len(plan.calls))  # the calls of the plan
         self.arena = aligned(plan.arena)
         self.lock = threading.Lock()  # who runs it from several Python threads takes turns
+        _programs.add(self)
         self.status = aligned(8).view(np.int64)
         self.meeting = aligned(128)
         self.held: list[Any] = []  # constants

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,9 @@ class Resident:
             self.state.append(memory.view(node.spec.dtype)[: math.prod(shape)].reshape(shape))
         self.prepared: dict[Any, _Prepared] = {}
         self.step = aligned(8).view(np.int64)
+        self.lock = threading.RLock()  # one session at a time
+        self.owner: Any = None  # the session whose values are in the memory
+        self.symbols = graph.symbols()
 
     def load(self, values: Sequence[Any]) -> None:
         """Copy values into the memory of what is kept."""
@@ -68,11 +72,17 @@ class Resident:
             found.append(mine.item() if node.spec.weak else mine.copy() if mine.ndim else mine[()])
         return found
 
+    def fits(self, rows: int) -> bool:
+        """Tell whether the graph holds for batches of so many rows."""
+        return bool(self.symbols) or all(x.spec.shape[:1] == (rows,) for x in self.graph.inputs[self.n_state :])
+
     def prepare(self, rows: int) -> _Prepared:
         """Return the program for batches of so many rows."""
+        if not self.fits(rows):
+            raise ValueError(f"the graph does not hold for {rows} rows")
         key = rows, get_threads()
         if key not in self.prepared:
-            sizes = {name: rows for name in self.graph.symbols()}
+            sizes = dict.fromkeys(self.symbols, rows)
             graph = expand(self.graph, sizes)
             donated = {self.n_results + i: i for i in range(self.n_state)}
             plan = make_plan(graph, get_threads(), donated, self.fallback)

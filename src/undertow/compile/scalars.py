@@ -139,8 +139,6 @@ def _signbit(e: Emitter, x: Value) -> Value:
 
 def _power(e: Emitter, x: Value, y: Value) -> Value:
     """Small whole exponents are products; all others go the long way."""
-    if x.kind not in FLOATS:
-        raise NotImplementedError
     exponent = y.number
     if exponent == 2:
         return x * x
@@ -153,15 +151,6 @@ def _power(e: Emitter, x: Value, y: Value) -> Value:
     if exponent == -1:
         return 1.0 / x
     return FUNCTIONS["power"](e, x, y)
-
-
-def _floats_only(function: Scalar) -> Scalar:
-    def apply(e: Emitter, *xs: Value) -> Value:
-        if xs[0].kind not in FLOATS:
-            raise NotImplementedError
-        return function(e, *xs)
-
-    return apply
 
 
 def _same(e: Emitter, x: Value, **_: Any) -> Value:
@@ -186,6 +175,12 @@ def _ndtr(e: Emitter, x: Value) -> Value:
 
 _DEGREE = math.pi / 180
 
+_MATHS = (
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "softplus", "sin", "cos", "tan",
+    "sinh", "cosh", "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "cbrt", "hypot",
+    "logaddexp", "fmod", "remainder", "floor_divide",
+)  # fmt: skip
+
 SCALARS: dict[str, Scalar] = {
     "add": _add,
     "subtract": lambda e, x, y: x - y,
@@ -194,13 +189,13 @@ SCALARS: dict[str, Scalar] = {
     "negative": lambda e, x: -x,
     "absolute": _absolute,
     "square": lambda e, x: x * x,
-    "reciprocal": _floats_only(lambda e, x: 1 / x),
+    "reciprocal": lambda e, x: 1 / x,
     "sqrt": lambda e, x: e.sqrt(x),
     "power": _power,
     "sign": _sign,
-    "floor": _floats_only(lambda e, x: e.floor(x)),
-    "ceil": _floats_only(lambda e, x: e.ceil(x)),
-    "trunc": _floats_only(lambda e, x: e.trunc(x)),
+    "floor": lambda e, x: e.floor(x),
+    "ceil": lambda e, x: e.ceil(x),
+    "trunc": lambda e, x: e.trunc(x),
     "rint": lambda e, x: e.rint(x),
     "copysign": lambda e, x, y: e.copysign(x, y),
     "heaviside": _heaviside,
@@ -238,19 +233,21 @@ SCALARS: dict[str, Scalar] = {
     "clip_cotangent": _same,
     "astype": _same,
     **{
-        name: _floats_only(_math(name))
-        for name in (
-            "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "softplus", "sin", "cos", "tan",
-            "sinh", "cosh", "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "cbrt", "hypot",
-            "logaddexp", "fmod", "remainder", "floor_divide",
-        )
+        name: _math(name)
+        for name in _MATHS
     },
-    "scipy_erf": _floats_only(_math("erf")),
-    "scipy_erfc": _floats_only(_math("erfc")),
-    "scipy_ndtr": _floats_only(_ndtr),
-    "scipy_xlogy": _floats_only(_xlogy),
-    "scipy_xlog1py": _floats_only(_xlog1py),
-    "scipy_entr": _floats_only(_entr),
+    "scipy_erf": _math("erf"),
+    "scipy_erfc": _math("erfc"),
+    "scipy_ndtr": _ndtr,
+    "scipy_xlogy": _xlogy,
+    "scipy_xlog1py": _xlog1py,
+    "scipy_entr": _entr,
+}  # fmt: skip
+
+# Those written for floats: NumPy's loops over integers are another matter.
+FLOATS_ONLY = frozenset(_MATHS) | {
+    "power", "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
+    "scipy_xlog1py", "scipy_entr",
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.
@@ -284,6 +281,8 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
         dtypes = [node.spec.dtype] * len(node.inputs)
     else:
         dtypes = _loop(op.numpy[0], node)
+    if op.name in FLOATS_ONLY and np.dtype(dtypes[0]).kind != "f":
+        return None
     kinds = [kind_of(dtype) for dtype in dtypes]
     return None if None in kinds else tuple(str(kind) for kind in kinds)
 

@@ -44,7 +44,11 @@ def get_threads() -> int:
     if _chosen is not None:
         return _chosen
     given = os.environ.get("UNDERTOW_NUM_THREADS", "")
-    return min(int(given), usable_processors()) if given.isdigit() and int(given) > 0 else usable_processors()
+    return (
+        min(int(given), usable_processors())
+        if given.isascii() and given.isdigit() and int(given) > 0
+        else usable_processors()
+    )
 
 
 def set_threads(n: int | None) -> None:

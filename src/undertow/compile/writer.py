@@ -268,7 +268,7 @@ class Writer:
         """The value of one input where the line is computed."""
         e = self.e
         word, which = line.reads[k]
-        if word == "c":
+        if word in ("c", "-c"):
             return e.const(which, line.kinds[k] if not line.reduces else line.kind, lanes)
         if word == "o":
             return self.operand(which, body, lanes)

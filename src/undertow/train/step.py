@@ -12,10 +12,10 @@ from undertow import trees
 from undertow.api import Backprop, backprop
 from undertow.compile.resident import Resident
 from undertow.differentiate import value_and_grad
-from undertow.errors import ArgumentError, ControlFlowError
+from undertow.errors import ArgumentError, ControlFlowError, ShapeError
 from undertow.graph import INPUT, Graph, Node, evaluate
 from undertow.optim import Clip, Optimizer, check_finite
-from undertow.primitives import spec_of
+from undertow.primitives import astype, spec_of
 from undertow.trace import Tracer, describe_function
 from undertow.trace.tracer import NotingTrace, constant
 
@@ -45,6 +45,7 @@ class Step:
 
     def __call__(self, model: Any, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
         """Do one step."""
+        check_rows(X, y)
         rows = len(trees.flatten(X)[0][0])
         session = self.open(model, state, X, y, rows)
         (loss,) = session.run(np.arange(rows), rows)
@@ -63,6 +64,7 @@ class Step:
         Returns:
             The session: ``run(order, batch_size)`` does steps, ``values()`` returns the model and state they led to.
         """
+        check_rows(X, y)
         leaves, rebuild = trees.flatten(model)
         resident = self._find(leaves, rebuild, state, X, y, batch_size)
         if resident is None:
@@ -75,7 +77,7 @@ class Step:
         """Return the compiled step for arguments like these; None where there is none."""
         params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
         examples = tuple((np.shape(x)[1:], getattr(x, "dtype", type(x))) for x in batch)
-        key = tuple(map(_describe, params)), examples
+        key = tuple(map(_describe, params)), examples, functions_of(leaves), trees.key_of(rebuild(leaves))
         for known in (key, (*key, rows)):
             if known in self._programs:
                 return self._programs[known]
@@ -110,9 +112,26 @@ class Step:
             grads = self.clip.apply(grads)
         before = restate([Tracer(x, trace) for x in kept])
         new, new_state = self.optimizer.update(grads, before, [Tracer(x, trace) for x in params])
-        outputs = [*new, *trees.flatten(new_state)[0]]
-        nodes = [x.node if isinstance(x, Tracer) else constant(x) for x in outputs]
+        if len(new) != n_params or not trees.same_structure(new_state, state):
+            raise ArgumentError(
+                f"{self.optimizer.name}: update returned {len(new)} parameters for {n_params}, or a state of another "
+                "structure than init made. Return as many parameters, and a state like the one before."
+            )
+        pairs = zip([*new, *trees.flatten(new_state)[0]], [*params, *kept], strict=True)
+        nodes = [self._like(x, old) for x, old in pairs]
         return Graph((*params, *kept, *graph.inputs[n_params:]), (*results, *nodes), title="step")
+
+    def _like(self, new: Any, old: Node) -> Node:
+        """Return a new parameter or part of the state, which must be like the one before."""
+        node = new.node if isinstance(new, Tracer) else constant(new)
+        if node.spec.shape != old.spec.shape or (node.spec.dtype != old.spec.dtype and not old.spec.weak):
+            raise ArgumentError(
+                f"{self.optimizer.name}: update makes {node.spec} of {old.spec}. Keep shapes and dtypes: Python floats "
+                "take on the dtype of the arrays they meet, np.float64 does not."
+            )
+        if node.spec.dtype != old.spec.dtype:
+            node = astype(Tracer(node, NotingTrace()), dtype=old.spec.dtype).node
+        return node
 
     def check(self, model: Any, X: Any, y: Any) -> None:
         """Raise the error of a gradient that is not finite, if it is not."""
@@ -131,11 +150,10 @@ class Session:
     def __init__(self, step: Step, resident: Resident, model: Any, state: Any, X: Any, y: Any) -> None:
         self.step, self.resident, self.model, self.state, self.X, self.y = step, resident, model, state, X, y
         self.leaves, self.rebuild = trees.flatten(model)
-        memory, self.restate = trees.flatten(state)
+        self.restate = trees.flatten(state)[1]
         self.batch = [np.ascontiguousarray(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
         self.done: list[tuple[Any, int]] = []  # what was run, to do it again up to a step that failed
         self.led_to: tuple[Any, Any] | None = (model, state)
-        resident.load([*numbers_of(self.leaves), *memory])
 
     def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """Do the steps on these rows; a last batch may be short.
@@ -146,11 +164,15 @@ class Session:
         Raises:
             NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
         """
-        self.led_to = None
-        whole = len(order) // batch_size
+        with self.resident.lock:
+            return self._run(order, batch_size)
+
+    def _run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
+        self._take_over()
+        whole, rest = divmod(len(order), batch_size)
         found = [self.resident.run(self.batch, order, batch_size, 0, whole)] if whole else []
-        if len(order) % batch_size:
-            found.append(self.resident.run(self.batch, order, len(order) % batch_size, whole * batch_size, 1))
+        if rest:
+            found.append(self._run_short(order[whole * batch_size :]))
         losses = np.concatenate([results[0] for results in found])
         finite = np.isfinite(losses)
         if self.step.clip is not None:
@@ -163,6 +185,33 @@ class Session:
         self.done.append((order, batch_size))
         return losses
 
+    def _take_over(self) -> None:
+        """Bring the parameters into the program's memory, if another session has it."""
+        owner = self.resident.owner
+        if owner is not self:
+            if owner is not None:
+                owner.values()
+            model, state = self.values()
+            self.resident.load([*numbers_of(trees.flatten(model)[0]), *trees.flatten(state)[0]])
+            self.resident.owner = self
+        self.led_to = None
+
+    def _run_short(self, order: NDArray[Any]) -> list[NDArray[Any]]:
+        """Do a step on fewer rows; a program that holds for one batch size needs another one for it."""
+        if self.resident.fits(len(order)):
+            return self.resident.run(self.batch, order, len(order), 0, 1)
+        model, state = self._values()
+        other = self.step.open(model, state, _take(self.X, order), _take(self.y, order), len(order))
+        if isinstance(other, Session):
+            with other.resident.lock:
+                other._take_over()
+                results = other.resident.run(other.batch, np.arange(len(order)), len(order), 0, 1)
+        else:
+            results = [other.run(np.arange(len(order)), len(order)), np.array([True])]
+        model, state = other.values()
+        self.resident.load([*numbers_of(trees.flatten(model)[0]), *trees.flatten(state)[0]])
+        return results
+
     def _go_back(self, order: NDArray[Any], batch_size: int) -> None:
         """Do all again up to here: steps are the same to the last bit."""
         self.resident.load([*numbers_of(self.leaves), *trees.flatten(self.state)[0]])
@@ -170,15 +219,19 @@ class Session:
         earlier, self.done = self.done, []
         for rows, size in [*earlier, (order, batch_size)]:
             if len(rows):
-                self.run(rows, size)
+                self._run(rows, size)
 
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step, in arrays of their own."""
-        if self.led_to is None:
-            values = self.resident.copies()
-            n = len(numbers_of(self.leaves))
-            self.led_to = self.rebuild(put_numbers(self.leaves, values[:n])), self.restate(values[n:])
-        return self.led_to
+        with self.resident.lock:
+            if self.led_to is None:
+                self.led_to = self._values()
+            return self.led_to
+
+    def _values(self) -> tuple[Any, Any]:
+        values = self.resident.copies()
+        n = len(numbers_of(self.leaves))
+        return self.rebuild(put_numbers(self.leaves, values[:n])), self.restate(values[n:])
 
 
 class PlainSession:
@@ -225,6 +278,16 @@ class NotFinite(Exception):
         self.losses, self.loss, self.X, self.y = losses, loss, X, y
 
 
+def check_rows(X: Any, y: Any) -> None:
+    """ShapeError unless all arrays of a batch have as many rows."""
+    shapes = [np.shape(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+    if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+        raise ShapeError(
+            f"the arrays of a batch are {', '.join(map(str, shapes))}: their leading sizes differ. Give each a row an "
+            "example."
+        )
+
+
 def _take(tree: Any, rows: Any) -> Any:
     leaves, rebuild = trees.flatten(tree)
     return rebuild([leaf[rows] for leaf in leaves])
@@ -257,7 +320,8 @@ class Gradient:
     def program_for(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Backprop | None:
         """Return the backward pass for arguments like these; None where it depends on values."""
         params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
-        specs, shapes = tuple(map(_describe, params)), tuple(map(_describe, batch))
+        specs: Any = tuple(map(_describe, params)), functions_of(leaves), trees.key_of(rebuild(leaves))
+        shapes = tuple(map(_describe, batch))
         any_batch = (specs, tuple((shape[1:], dtype) for shape, dtype in shapes))
         key = any_batch if any_batch in self.programs else (specs, shapes)
         if key not in self.programs:
@@ -283,6 +347,11 @@ class Gradient:
 def numbers_of(leaves: list[Any]) -> list[Any]:
     """Take the arrays and floats out of a model's leaves, which hold its activation functions too."""
     return [leaf for leaf in leaves if not callable(leaf)]
+
+
+def functions_of(leaves: list[Any]) -> tuple[Any, ...]:
+    """Take the functions out of a model's leaves."""
+    return tuple(leaf for leaf in leaves if callable(leaf))
 
 
 def put_numbers(leaves: list[Any], numbers: list[Any]) -> list[Any]:
