@@ -106,7 +106,7 @@ class CompiledFunction:
             names = ", ".join(bound.kwargs)
             raise ArgumentError(
                 f"{describe_function(self.function)}: {names} can be given by name alone, and compiled functions take "
-                "arguments by position. Let it be one like the others, or bind it with functools.partial before compiling."
+                "arguments by position. Let it be one like the others, or bind it with functools.partial first."
             )
         return bound.args
 

@@ -7,35 +7,13 @@ out as NumPy's; a multiplication and an addition are one rounding only where ``f
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-FLOATS = ("f32", "f64")
-_TYPES = {
-    "f32": "float", "f64": "double", "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "ptr": "ptr",
-}  # fmt: skip
-_BITS = {"f32": 32, "f64": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "ptr": 64}
-
-
-def type_of(kind: str, lanes: int) -> str:
-    """Write a type: ``float``, ``<16 x float>``."""
-    return f"<{lanes} x {_TYPES[kind]}>" if lanes else _TYPES[kind]
-
-
-def literal(value: float | int | bool, kind: str) -> str:
-    """Write a number as LLVM does; a float by its bits, so that nothing is rounded twice."""
-    if kind in FLOATS:
-        if kind == "f32":
-            try:
-                value = struct.unpack("f", struct.pack("f", value))[0]
-            except OverflowError:
-                value = float("inf") if value > 0 else float("-inf")
-        return f"0x{struct.unpack('Q', struct.pack('d', value))[0]:016X}"
-    if kind == "i1":
-        return "true" if value else "false"
-    return str(int(value))
+from undertow.compile.kinds import BITS as BITS
+from undertow.compile.kinds import FLOATS as FLOATS
+from undertow.compile.kinds import TYPES, literal, type_of
 
 
 class Value:
@@ -215,8 +193,8 @@ class Emitter:
     def finish(self, result: Value | None = None) -> None:
         """End the function and put it into its module."""
         self.line("ret void" if result is None else f"ret {result.type} {result.text}")
-        kind = _TYPES[self.result] if self.result else "void"
-        params = ", ".join(f"{_TYPES[kind]} %{arg}" for arg, kind in self.params)
+        kind = TYPES[self.result] if self.result else "void"
+        params = ", ".join(f"{TYPES[kind]} %{arg}" for arg, kind in self.params)
         head = f"define {'internal ' if self.private else ''}{kind} @{self.name}({params}) {self.attributes} {{"
         self.module.functions.append("\n".join([head, "entry:", *self.places, *self.lines, "}"]))
 
@@ -226,7 +204,7 @@ class Emitter:
         """A number, in every lane."""
         text = literal(value, kind)
         if lanes:
-            text = f"<{', '.join([f'{_TYPES[kind]} {text}'] * lanes)}>"
+            text = f"<{', '.join([f'{TYPES[kind]} {text}'] * lanes)}>"
         return Value(self, text, kind, lanes, value)
 
     def match(self, a: Value | float, b: Value | float) -> tuple[Value, Value]:
@@ -334,12 +312,12 @@ class Emitter:
         if kind == "i1":
             return x != 0
         if x.kind in FLOATS and kind in FLOATS:
-            op = "fpext" if _BITS[kind] > _BITS[x.kind] else "fptrunc"
+            op = "fpext" if BITS[kind] > BITS[x.kind] else "fptrunc"
         elif x.kind in FLOATS:
             return self._to_whole(x, kind)
         elif kind in FLOATS:
             op = "uitofp" if x.kind == "i1" else "sitofp"
-        elif _BITS[kind] < _BITS[x.kind]:
+        elif BITS[kind] < BITS[x.kind]:
             op = "trunc"
         else:
             op = "zext" if x.kind == "i1" else "sext"
@@ -348,11 +326,11 @@ class Emitter:
     def _to_whole(self, x: Value, kind: str) -> Value:
         """A float cut to a whole number; what does not fit is the least one, as x86 gives it to NumPy."""
         wide = kind if kind in ("i32", "i64") else "i32"
-        limit = 2.0 ** (_BITS[wide] - 1)
+        limit = 2.0 ** (BITS[wide] - 1)
         fits = (x >= -limit) & (x < limit)
         inside = self.select(fits, x, 0.0)
         cut = self.instruction(f"fptosi {x.type} {inside.text} to {type_of(wide, x.lanes)}", wide, x.lanes)
-        return self.convert(self.select(fits, cut, -(2 ** (_BITS[wide] - 1))), kind)
+        return self.convert(self.select(fits, cut, -(2 ** (BITS[wide] - 1))), kind)
 
     # ---- memory -------------------------------------------------------------------------------
 
@@ -360,11 +338,11 @@ class Emitter:
         """The place of an element, ``index`` elements of this kind behind a pointer."""
         if isinstance(index, int):
             index = self.const(index, "i64")
-        return self.instruction(f"getelementptr {_TYPES[kind]}, ptr {pointer.text}, i64 {index.text}", "ptr", 0)
+        return self.instruction(f"getelementptr {TYPES[kind]}, ptr {pointer.text}, i64 {index.text}", "ptr", 0)
 
     def load(self, pointer: Value, kind: str, lanes: int = 0, mask: Value | None = None) -> Value:
         """Read neighbouring elements; lanes outside of the mask are 0 and their memory is not touched."""
-        type_, align = type_of(kind, lanes), max(_BITS[kind] // 8, 1)
+        type_, align = type_of(kind, lanes), max(BITS[kind] // 8, 1)
         if mask is None:
             return self.instruction(f"load {type_}, ptr {pointer.text}, align {align}", kind, lanes)
         function = f"@llvm.masked.load.v{lanes}{kind}.p0"
@@ -374,7 +352,7 @@ class Emitter:
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
         """Write neighbouring elements, those in the mask alone."""
-        align = max(_BITS[value.kind] // 8, 1)
+        align = max(BITS[value.kind] // 8, 1)
         if mask is None:
             self.line(f"store {value.type} {value.text}, ptr {pointer.text}, align {align}")
             return
@@ -387,12 +365,12 @@ class Emitter:
         """Read elements that lie apart, at ``places`` (a vector of i64); lanes outside of the mask are 0."""
         lanes = places.lanes
         pointers = f"<{lanes} x ptr>"
-        text = f"getelementptr {_TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
+        text = f"getelementptr {TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
         where = self.instruction(text, "ptr", lanes)
         type_ = type_of(kind, lanes)
         function = f"@llvm.masked.gather.v{lanes}{kind}.v{lanes}p0"
         self.module.declarations[function] = f"declare {type_} {function}({pointers}, {mask.type}, {type_})"
-        align = max(_BITS[kind] // 8, 1)
+        align = max(BITS[kind] // 8, 1)
         given = f"{pointers} align {align} {where.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
         return self.instruction(f"call {type_} {function}({given})", kind, lanes)
 
@@ -400,11 +378,11 @@ class Emitter:
         """Write the lanes in the mask to elements that lie apart, at ``places`` (a vector of i64)."""
         lanes, kind = value.lanes, value.kind
         pointers = f"<{lanes} x ptr>"
-        text = f"getelementptr {_TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
+        text = f"getelementptr {TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
         where = self.instruction(text, "ptr", lanes)
         function = f"@llvm.masked.scatter.v{lanes}{kind}.v{lanes}p0"
         self.module.declarations[function] = f"declare void {function}({value.type}, {pointers}, {mask.type})"
-        given = f"{value.type} {value.text}, {pointers} align {max(_BITS[kind] // 8, 1)} {where.text}"
+        given = f"{value.type} {value.text}, {pointers} align {max(BITS[kind] // 8, 1)} {where.text}"
         self.line(f"call void {function}({given}, {mask.type} {mask.text})")
 
     def counting(self, lanes: int) -> Value:
@@ -450,7 +428,7 @@ class Emitter:
     def call(self, function: str, *args: Value, result: str | None = None) -> Any:
         """Call another function of the module."""
         given = ", ".join(f"{a.type} {a.text}" for a in args)
-        kind = _TYPES[result] if result else "void"
+        kind = TYPES[result] if result else "void"
         if result is None:
             self.line(f"call void @{function}({given})")
             return None
