@@ -27,6 +27,8 @@ LEAVES: set[type] = {np.ndarray, float, np.float64, np.float32}  # what is no tr
 
 
 def _is_child(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return True
     return not (value is None or isinstance(value, str | bytes | bool | int | type) or callable(value)) or (
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     )
@@ -68,7 +70,10 @@ def _spec(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
 
 def key_of(tree: Any) -> Hashable:
     """Return something by which trees of one structure are known: equal for trees that differ in their leaves only."""
-    spec = _spec(tree)[1]
+    return _key(_spec(tree)[1])
+
+
+def _key(spec: optree.PyTreeSpec) -> Hashable:
     try:
         hash(spec)
     except TypeError:  # a static field that cannot be hashed
@@ -96,6 +101,12 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
         return [tree], lambda leaves: leaves[0]
     leaves, spec = _spec(tree)
     return leaves, lambda new: optree.tree_unflatten(spec, new)
+
+
+def flatten_with_key(tree: Any) -> tuple[list[Any], Rebuild, Hashable]:
+    """Take a tree apart; see `flatten` and `key_of`."""
+    leaves, spec = _spec(tree)
+    return leaves, lambda new: optree.tree_unflatten(spec, new), _key(spec)
 
 
 def paths(tree: Any) -> list[str]:

@@ -65,19 +65,19 @@ class Step:
             The session: ``run(order, batch_size)`` does steps, ``values()`` returns the model and state they led to.
         """
         check_rows(X, y)
-        leaves, rebuild = trees.flatten(model)
-        resident = self._find(leaves, rebuild, state, X, y, batch_size)
+        leaves, rebuild, structure = trees.flatten_with_key(model)
+        resident = self._find(leaves, rebuild, structure, state, X, y, batch_size)
         if resident is None:
             return PlainSession(self, model, state, X, y)
-        return Session(self, resident, model, state, X, y)
+        return Session(self, resident, (model, leaves, rebuild), state, X, y)
 
     def _find(
-        self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any, rows: int
+        self, leaves: list[Any], rebuild: trees.Rebuild, structure: Any, state: Any, X: Any, y: Any, rows: int
     ) -> Resident | None:
         """Return the compiled step for arguments like these; None where there is none."""
         params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
         examples = tuple((np.shape(x)[1:], getattr(x, "dtype", type(x))) for x in batch)
-        key = tuple(map(_describe, params)), examples, functions_of(leaves), trees.key_of(rebuild(leaves))
+        key = tuple(map(_describe, params)), examples, functions_of(leaves), structure
         for known in (key, (*key, rows)):
             if known in self._programs:
                 return self._programs[known]
@@ -147,13 +147,15 @@ class Session:
         state: before the first step.
     """
 
-    def __init__(self, step: Step, resident: Resident, model: Any, state: Any, X: Any, y: Any) -> None:
-        self.step, self.resident, self.model, self.state, self.X, self.y = step, resident, model, state, X, y
-        self.leaves, self.rebuild = trees.flatten(model)
+    def __init__(
+        self, step: Step, resident: Resident, taken: tuple[Any, list[Any], trees.Rebuild], state: Any, X: Any, y: Any
+    ) -> None:
+        self.step, self.resident, self.state, self.X, self.y = step, resident, state, X, y
+        self.model, self.leaves, self.rebuild = taken  # apart already
         self.restate = trees.flatten(state)[1]
         self.batch = [np.ascontiguousarray(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
         self.done: list[tuple[Any, int]] = []  # what was run, to do it again up to a step that failed
-        self.led_to: tuple[Any, Any] | None = (model, state)
+        self.led_to: tuple[Any, Any] | None = (self.model, state)
 
     def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """Do the steps on these rows; a last batch may be short.
@@ -192,7 +194,8 @@ class Session:
             if owner is not None:
                 owner.values()
             model, state = self.values()
-            self.resident.load([*numbers_of(trees.flatten(model)[0]), *trees.flatten(state)[0]])
+            leaves = self.leaves if model is self.model else trees.flatten(model)[0]
+            self.resident.load([*numbers_of(leaves), *trees.flatten(state)[0]])
             self.resident.owner = self
         self.led_to = None
 
