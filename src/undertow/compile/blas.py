@@ -231,6 +231,7 @@ def _keep_note(note: Path, content: dict[str, object]) -> None:
 #   f32  2048 cubed        NN  89 / 100 / 102   TN  89 / 107 / 101   NT  97 / 107 / 101
 # Vectors of 256 bits (the same processor, told so): 88 / 93 at 64 x 64 x 64, 76 / 105 at 512 x 512 x 512.
 OWN_SIZE = {64: 1 << 27, 32: 1 << 21}  # m n k up to which our own are as fast, by bytes of a vector
+THIN = 128  # rows, columns or depth up to which vectors of 64 bytes are, of any size: 1.2 times at 256 x 64 x 10,000
 SMALL_CORES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS has kernels for small products on these alone,
 SMALL_SIZE, SMALL_DEPTH = 10**6, 1024  # up to this m n k; their float32 sums are in one piece, so not many terms
 SMALL_COLUMNS = {"f32": 6, "f64": 12}  # which are faster than ours for so few columns
@@ -252,7 +253,8 @@ def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int,
     size = m * n * k
     if core in SMALL_CORES and 1 < n <= SMALL_COLUMNS[kind] and m >= 16 <= k <= SMALL_DEPTH and size <= SMALL_SIZE:
         return False
-    return size <= OWN_SIZE.get(lanes_of(kind) * SIZES[kind], OWN_SIZE[32])
+    vector = lanes_of(kind) * SIZES[kind]  # bytes
+    return size <= OWN_SIZE.get(vector, OWN_SIZE[32]) or (vector == 64 and min(m, n, k) <= THIN)
 
 
 def _takes(rows: int, columns: int, row: int, column: int) -> bool:
