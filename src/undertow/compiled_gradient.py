@@ -34,6 +34,7 @@ def value_and_grad(
         ControlFlowError: with ``compile``, f asked for the value of an array.
 
     Example:
+        >>> import numpy as np
         >>> value_and_grad(lambda x, y: x * y, wrt=(0, 1))(2.0, 5.0)
         (10.0, (5.0, 2.0))
         >>> value_and_grad(lambda w: np.sum(w * w), compile=True)(np.array([1.0, 2.0]))
