@@ -167,6 +167,8 @@ def test_a_program_tells_its_memory_and_its_time():
     with pytest.raises(ArgumentError, match="not been called"):
         _ = f.program
     profile = f.profile(x, rounds=3)
+    with pytest.raises(ArgumentError, match="rounds must be 1 or more"):
+        f.profile(x, rounds=0)
     assert isinstance(f.program, Program)
     assert f.program.memory.least <= f.program.memory.arena <= 1.2 * f.program.memory.least + 4096
     assert any("64 × 32 × 64" in kernel.what for kernel in profile.kernels)

@@ -16,7 +16,7 @@ SPINS = 5000  # rounds of waiting before a thread lets others have the processor
 
 
 def write_driver(module: Module) -> None:
-    """Write ``run(table, n, thread, threads, meeting, steps, stop)`` and the place where threads meet.
+    """Write ``run(table, n, thread, threads, meeting, steps)`` and the place where threads meet.
 
     Args:
         module: where it goes.
@@ -27,8 +27,7 @@ def write_driver(module: Module) -> None:
     e = Emitter(
         module,
         "run",
-        [("table", "ptr"), ("n", "i64"), ("thread", "i64"), ("threads", "i64"), ("meeting", "ptr"), ("steps", "i64"),
-         ("stop", "ptr")],
+        [("table", "ptr"), ("n", "i64"), ("thread", "i64"), ("threads", "i64"), ("meeting", "ptr"), ("steps", "i64")],
     )  # fmt: skip
     thread, threads = e.args["thread"], e.args["threads"]
     several = threads > 1

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from undertow.compile.ir import FLOATS, Emitter, Value
+from undertow.compile.ir import BITS, FLOATS, Emitter, Value
 from undertow.compile.scalars import SCALARS
 
 MEMORY = {"i1": "i8"}  # truth values lie in memory as bytes
@@ -160,4 +160,4 @@ def neutral(join: str, kind: str) -> float | int | bool:
 
 def size_of(kind: str) -> int:
     """Return the bytes of an element in memory."""
-    return {"f32": 4, "f64": 8, "i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8}[kind]
+    return max(BITS[kind] // 8, 1)

@@ -19,7 +19,7 @@ from undertow.compile.plan import STATUS, Buffer, Call, Place, Plan, Scratch
 from undertow.compile.pool import run_together
 from undertow.compile.profile import Profile
 from undertow.compile.waits import mark_waits
-from undertow.errors import PositionError
+from undertow.errors import ArgumentError, PositionError
 from undertow.graph import CONSTANT, Node
 
 Array = NDArray[Any]
@@ -31,7 +31,7 @@ def _driver() -> Any:
     name = name_of("driver")
     address = find_kernels({name: (write_driver, "run")})[name]
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    return ctypes.CFUNCTYPE(None, pointer, number, number, number, pointer, number, pointer)(address)
+    return ctypes.CFUNCTYPE(None, pointer, number, number, number, pointer, number)(address)
 
 
 def aligned(size: int) -> Array:
@@ -101,8 +101,13 @@ class Program:
         """Measure every kernel: time, bytes, operations, share of what the processor can do.
 
         Args:
-            rounds: how often each kernel is timed; the median counts.
+            rounds: how often each kernel is timed, 1 or more; the median counts.
+
+        Raises:
+            ArgumentError: ``profile: rounds must be 1 or more, got 0.``
         """
+        if rounds < 1:
+            raise ArgumentError(f"profile: rounds must be 1 or more, got {rounds}.")
         return Profile.measure(self, rounds)
 
     @property
@@ -193,7 +198,7 @@ class Program:
         given = table, stop - start
         if not any(call.shared for call in self.calls[start:stop]):
             threads = 1
-        rest = self.meeting.ctypes.data, steps, None
+        rest = self.meeting.ctypes.data, steps
         if threads == 1:
             run(*given, 0, 1, *rest)
         else:

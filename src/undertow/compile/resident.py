@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,6 @@ from undertow.compile.waits import Touch
 from undertow.graph import Graph
 
 Array = NDArray[Any]
-
-
-@dataclass
-class _Prepared:
-    """A program for one batch size."""
-
-    program: Program
-    batch: list[Array]
-    rows: int
 
 
 class Resident:
@@ -54,7 +44,7 @@ class Resident:
             shape: Any = node.spec.shape
             memory = aligned(max(math.prod(shape), 1) * node.spec.dtype.itemsize)
             self.state.append(memory.view(node.spec.dtype)[: math.prod(shape)].reshape(shape))
-        self.prepared: dict[Any, _Prepared] = {}
+        self.prepared: dict[Any, Program] = {}
         self.step = aligned(8).view(np.int64)
         self.lock = threading.RLock()  # one session at a time
         self.owner: Any = None  # the session whose values are in the memory
@@ -76,7 +66,7 @@ class Resident:
         """Tell whether the graph holds for batches of so many rows."""
         return bool(self.symbols) or all(x.spec.shape[:1] == (rows,) for x in self.graph.inputs[self.n_state :])
 
-    def prepare(self, rows: int) -> _Prepared:
+    def prepare(self, rows: int) -> Program:
         """Return the program for batches of so many rows."""
         if not self.fits(rows):
             raise ValueError(f"the graph does not hold for {rows} rows")
@@ -86,10 +76,10 @@ class Resident:
             graph = expand(self.graph, sizes)
             donated = {self.n_results + i: i for i in range(self.n_state)}
             plan = make_plan(graph, get_threads(), donated, self.fallback)
-            self.prepared[key] = self._load(plan, rows)
+            self.prepared[key] = self._load(plan)
         return self.prepared[key]
 
-    def _load(self, plan: Plan, rows: int) -> _Prepared:
+    def _load(self, plan: Plan) -> Program:
         """Put the calls around a step that gather its batch and keep its results."""
         inputs = plan.graph.inputs
         batch = []
@@ -127,7 +117,7 @@ class Resident:
         for number in range(self.n_results):
             node = plan.graph.outputs[number]
             program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(()))
-        return _Prepared(program, batch, rows)
+        return program
 
     def run(self, sources: Sequence[Array], order: Array, rows: int, first: int, steps: int) -> list[Array]:
         """Do steps on batches of rows.
@@ -142,8 +132,7 @@ class Resident:
         Returns:
             Of each result, an array with a number for each step.
         """
-        prepared = self.prepare(rows)
-        program = prepared.program
+        program = self.prepare(rows)
         kept = []
         for i, source in enumerate(sources):
             program.give("source", self.n_state + i, source)

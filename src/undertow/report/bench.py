@@ -66,7 +66,7 @@ def measure_step(name: str, profile: bool = False) -> str:
         f"{flops / seconds / 1e9:6.1f} GFlop/s   first step after {_show(first)}"
     )
     if profile:
-        text += f"\n{session.resident.prepare(rows).program.profile()}"  # type: ignore[union-attr]
+        text += f"\n{session.resident.prepare(rows).profile()}"  # type: ignore[union-attr]
     return text
 
 

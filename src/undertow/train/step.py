@@ -88,7 +88,7 @@ class Step:
         else:
             n_state = len(params) + len(trees.flatten(state)[0])
             resident = Resident(self._join(program, state), n_state, 1 + (self.clip is not None), "numpy")
-            by_numpy = resident.prepare(rows).program.plan.read_by_numpy
+            by_numpy = resident.prepare(rows).plan.read_by_numpy
             if by_numpy:
                 self.uncompiled = "NumPy does " + ", ".join(sorted({f"{x.op.name} ({x.line})" for x in by_numpy}))
         self._programs[key if program is None or program.graph.symbols() else (*key, rows)] = resident
