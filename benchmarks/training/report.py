@@ -14,10 +14,11 @@ from benchmarks.training.workloads import WORKLOADS
 
 PAGE_HEAD = """# Benchmarks
 
-Whole training steps of Undertow and its peers, measured side by side, each table in one run: every system has a process of its
-own with the same number of threads, the same data, initial parameters and order of examples, and computes when it is
-its turn, round by round. A run fails unless the losses of the first steps agree. `python -m benchmarks.training
---markdown docs/benchmarks.md` writes this page; timings are those of one machine, ratios are what counts.
+Whole training steps of Undertow and its peers, measured side by side, each table in one run: every system has a
+process of its own with the same number of threads, the same data, initial parameters and order of examples, and
+computes when it is its turn, round by round. A run fails unless the losses of the first steps agree.
+`python -m benchmarks.training --markdown docs/benchmarks.md` writes this page; timings are those of one machine, ratios
+are what counts.
 
 A time is the median over rounds of the best epoch in each, ± the distance of the quartiles; beside it stands the
 least of all rounds. *Limit* is the share of that time which the matrix products alone would take at the best rate
