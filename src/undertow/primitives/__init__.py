@@ -55,6 +55,7 @@ from undertow.primitives.position import argmax, argmin
 from undertow.primitives.position import count_nonzero as count_nonzero
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul, tensordot
+from undertow.primitives.random import uniform_at
 from undertow.primitives.ranges import linspace
 from undertow.primitives.record import (
     FUNCTIONS,
@@ -209,6 +210,7 @@ __all__ = [
     "transpose",
     "tril",
     "triu",
+    "uniform_at",
     "update",
     "where",
 ]
