@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.errors import ShapeError
+from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import show_shape
 from undertow.primitives import dtype_of, random, shape_of, uniform_at
 
@@ -27,7 +27,7 @@ class TrainingPass:
     """A forward pass while a model trains.
 
     Attributes:
-        keys: int64 (m,), one for each example.
+        keys: int64 (m,), one for each example; None where there are no random numbers.
         draws: how many arrays of random numbers were asked for so far.
         replaced: pairs of a part of the model that is no parameter, and its value after this step.
     """
@@ -45,7 +45,7 @@ def training(keys: Any) -> Iterator[TrainingPass]:
     """Let layers act as they do while a model trains, as long as the block lasts.
 
     Args:
-        keys: int64 (m,), see `example_keys`.
+        keys: int64 (m,), see `example_keys`; None makes random numbers an error.
 
     Returns:
         What the layers left.
@@ -113,6 +113,7 @@ def uniform_like(x: Any) -> Any:
         An array of the shape and dtype of x; nothing flows back through it.
 
     Raises:
+        ArgumentError: the model does not train, or its examples have no keys.
         ShapeError: ``random numbers are drawn by example, but x is (64, 3) and there are 32 examples. …``
 
     Source: derived here.
@@ -124,8 +125,11 @@ def uniform_like(x: Any) -> Any:
         ((2, 3), False)
     """
     made = _current.get()
-    if made is None:
-        raise ShapeError("random numbers are drawn while a model trains. Ask nn.is_training() first.")
+    if made is None or made.keys is None:
+        raise ArgumentError(
+            "random numbers are drawn in the steps of ut.train, where each example has a key. Ask nn.is_training() "
+            "first, or call the model within nn.training(nn.example_keys(seed, epoch, n))."
+        )
     shape = shape_of(x)
     if not shape or shape[0] != shape_of(made.keys)[0]:
         raise ShapeError(

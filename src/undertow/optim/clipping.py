@@ -19,7 +19,7 @@ class Clip:
 
     Attributes:
         name: ``"clip_by_global_norm"``.
-        apply: gradients → clipped gradients, plain NumPy without checks.
+        apply: (gradients, parameters) → (clipped gradients, whether anything was clipped), plain NumPy without checks.
         settings: the limits by name, as plain data.
 
     Raises:
@@ -33,13 +33,13 @@ class Clip:
     """
 
     name: str
-    apply: Callable[[Any], Any]
+    apply: Callable[[Any, Any], tuple[Any, Any]]
     settings: dict[str, float] = field(default_factory=dict)
 
-    def __call__(self, grads: Any) -> Any:
+    def __call__(self, grads: Any, params: Any = None) -> Any:
         """Clip gradients after checking that they are finite."""
         check_finite(grads, self.name)
-        return self.apply(grads)
+        return self.apply(grads, params)[0]
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{value:g}' for value in self.settings.values())})"
@@ -64,7 +64,15 @@ def clip_by_value(limit: float) -> Clip:
         (array([0.5]), array([-0.1]))
     """
     limit = _read_number("clip_by_value", "limit", limit)
-    return Clip("clip_by_value", lambda grads: each(lambda g: np.clip(g, -limit, limit), grads), {"limit": limit})
+
+    def apply(grads: Any, params: Any) -> tuple[Any, Any]:
+        clipped: Any = False
+        for g in trees.flatten(grads)[0]:
+            if not callable(g):
+                clipped = np.logical_or(clipped, np.any(np.abs(g) > limit))
+        return each(lambda g: np.clip(g, -limit, limit), grads), clipped
+
+    return Clip("clip_by_value", apply, {"limit": limit})
 
 
 def clip_by_global_norm(limit: float) -> Clip:
@@ -89,7 +97,7 @@ def clip_by_global_norm(limit: float) -> Clip:
     """
     limit = _read_number("clip_by_global_norm", "limit", limit)
 
-    def apply(grads: Any) -> Any:
+    def apply(grads: Any, params: Any) -> tuple[Any, Any]:
         leaves = [g for g in trees.flatten(grads)[0] if not callable(g)]
         largest: Any = limit
         for g in leaves:
@@ -100,7 +108,7 @@ def clip_by_global_norm(limit: float) -> Clip:
             total = total + np.sum(scaled * scaled)
         norm = largest * np.sqrt(total)
         scale = limit / np.maximum(norm, limit)
-        return each(lambda g: g * scale, grads)
+        return each(lambda g: g * scale, grads), norm > limit
 
     return Clip("clip_by_global_norm", apply, {"limit": limit})
 

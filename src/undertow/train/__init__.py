@@ -2,10 +2,11 @@
 
 from undertow.train.callbacks import Callback, EarlyStopping, EpochInfo
 from undertow.train.checkpoint import load
+from undertow.train.derive import make_gradient
 from undertow.train.gradients import gradient_table, measure_gradients, print_gradient_table
 from undertow.train.loop import Diverged, train
 from undertow.train.run import Run
-from undertow.train.step import make_gradient, make_step
+from undertow.train.step import make_step
 
 __all__ = [
     "train",

@@ -21,11 +21,13 @@ from undertow.nn.structure import read_dtype
 from undertow.optim import OPTIMIZERS, Clip, Optimizer, find_optimizer
 from undertow.trace import describe_function
 from undertow.train.callbacks import EpochInfo, read_callbacks, takes
+from undertow.train.derive import make_gradient
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.progress import Progress
 from undertow.train.run import Run
-from undertow.train.step import NotFinite, Step, make_gradient, make_step
+from undertow.train.session import NotFinite
+from undertow.train.step import Step, make_step
 from undertow.train.task import CHUNK, Task, make_task
 
 Array = NDArray[Any]
