@@ -73,9 +73,11 @@ class Predictions:
         """Cut into pieces of ``size`` examples or fewer."""
         for first in range(0, self.n_examples, size):
             rows = slice(first, first + size)
-            others = [None if part is None else part[rows] for part in (self.labels, self.probabilities, self.values)]
-            weights = None if self.weights is None else self.weights[rows]
-            yield Predictions(self.task, self.targets[rows], *others, weights=weights)
+            p, values, w = (
+                None if part is None else part[rows] for part in (self.probabilities, self.values, self.weights)
+            )
+            labels = None if self.labels is None else self.labels[rows]
+            yield Predictions(self.task, self.targets[rows], labels, p, values, w)
 
 
 @dataclass(frozen=True)

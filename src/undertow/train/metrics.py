@@ -108,7 +108,7 @@ def read_metrics(metrics: Any, task: str) -> list[Metric]:
     if metrics is None:
         return []
     if isinstance(metrics, Mapping):
-        found = [replace(find_metric(value), name=str(name)) for name, value in metrics.items()]
+        found = [_rename(value, str(name)) for name, value in metrics.items()]
     elif isinstance(metrics, str | Metric) or callable(metrics):
         found = [find_metric(metrics)]
     elif isinstance(metrics, Iterable):
@@ -125,6 +125,12 @@ def read_metrics(metrics: Any, task: str) -> list[Metric]:
         if metric.name == "loss" or metric.name.startswith("validation_"):
             raise ArgumentError(f"a metric is named {metric.name!r}, which is a column of its own. Rename it.")
     return found
+
+
+def _rename(metric: Any, name: str) -> Metric:
+    """A metric, or a function that need not have a name, by another name."""
+    known = isinstance(metric, str | Metric) or not callable(metric)
+    return replace(find_metric(metric), name=name) if known else own_metric(metric, name)
 
 
 @dataclass
@@ -166,7 +172,7 @@ def own_metric(
         raise ArgumentError("a metric is a lambda, which has no name. Give it in a dict: {'name': function}.")
     if better not in (None, "high", "low"):
         raise ArgumentError(f"{name}: better is {better!r}. Give 'high', 'low' or None.")
-    if not takes(function, 2):
+    if not takes(function, 2) and not takes(function, 2, "sample_weight"):
         raise ArgumentError(f"a metric is called with (y, prediction), but {describe_function(function)} takes others.")
 
     def add(state: _All, data: Predictions) -> _All:
@@ -196,8 +202,10 @@ def _join_weights(state: _All) -> Array:
 
 def _call(function: Callable[..., Any], name: str, y: Array, prediction: Array, weights: Array | None) -> float:
     """Call a user's function, and read the number that it gives."""
-    if weights is None:
+    if weights is None and takes(function, 2):
         found = function(y, prediction)
+    elif weights is None:
+        found = function(y, prediction, sample_weight=np.ones(len(y)))
     elif takes(function, 2, "sample_weight"):
         found = function(y, prediction, sample_weight=weights)
     else:
