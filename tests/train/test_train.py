@@ -247,7 +247,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
     rows = []
     run = fit(callbacks=[lambda info: rows.append(info.row), lambda info: info.epoch == 3], epochs=9)
     assert rows == run.history and len(rows) == 3 and run.stopped == "callback"
-    run = fit(optimizer=optim.sgd(1e-30), callbacks=[EarlyStopping(2)], epochs=9)
+    run = fit(optimizer=optim.sgd(1e-30), callbacks=[EarlyStopping(patience=2)], epochs=9)
     assert len(run.history) == 3
     with pytest.raises(ArgumentError, match="no column 'validation_loss'"):
         fit(validation=None, callbacks=[EarlyStopping()])

@@ -1,12 +1,15 @@
 """Training: the step, the loop, callbacks, the run that is kept, and its files."""
 
-from undertow.train.callbacks import Callback, EarlyStopping, EpochInfo
+from undertow.train.callbacks import Callback, EpochInfo, TrainInfo
 from undertow.train.checkpoint import load
 from undertow.train.derive import make_gradient
 from undertow.train.gradients import gradient_table, measure_gradients, print_gradient_table
 from undertow.train.loop import Diverged, train
+from undertow.train.metric import Metric, Predictions, make_predictions
+from undertow.train.metrics import METRICS, find_metric, own_metric
 from undertow.train.run import Run
 from undertow.train.step import make_step
+from undertow.train.stopping import EarlyStopping, ReduceOnPlateau, TimeBudget
 
 __all__ = [
     "train",
@@ -15,7 +18,16 @@ __all__ = [
     "Diverged",
     "Callback",
     "EpochInfo",
+    "TrainInfo",
     "EarlyStopping",
+    "ReduceOnPlateau",
+    "TimeBudget",
+    "METRICS",
+    "Metric",
+    "Predictions",
+    "find_metric",
+    "make_predictions",
+    "own_metric",
     "gradient_table",
     "measure_gradients",
     "print_gradient_table",
