@@ -14,7 +14,7 @@ from undertow.compile.resident import Resident
 from undertow.differentiate import value_and_grad
 from undertow.errors import ArgumentError, ControlFlowError, ShapeError
 from undertow.graph import INPUT, Graph, Node, evaluate
-from undertow.optim import Clip, Optimizer, check_finite
+from undertow.optim import Clip, Optimizer, check_finite, name_leaves
 from undertow.primitives import astype, spec_of
 from undertow.trace import Tracer, describe_function
 from undertow.trace.tracer import NotingTrace, constant
@@ -40,8 +40,9 @@ class Step:
         self._programs: dict[Any, Resident | None] = {}
 
     def init(self, model: Any) -> Any:
-        """Make the state before the first step; its trees are lists of the model's arrays."""
-        return self.optimizer.init(numbers_of(trees.flatten(model)[0]))
+        """Make the state before the first step; its trees are dicts of the model's arrays by name."""
+        leaves = trees.flatten(model)[0]
+        return self.optimizer.init(by_name(names_of(model, leaves), numbers_of(leaves)))
 
     def __call__(self, model: Any, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
         """Do one step."""
@@ -87,14 +88,15 @@ class Step:
             self.uncompiled = "the loss asks for values while it is traced"
         else:
             n_state = len(params) + len(trees.flatten(state)[0])
-            resident = Resident(self._join(program, state), n_state, 1 + (self.clip is not None), "numpy")
+            names = names_of(rebuild(leaves), leaves)
+            resident = Resident(self._join(program, state, names), n_state, 1 + (self.clip is not None), "numpy")
             by_numpy = resident.prepare(rows).plan.read_by_numpy
             if by_numpy:
                 self.uncompiled = "NumPy does " + ", ".join(sorted({f"{x.op.name} ({x.line})" for x in by_numpy}))
         self._programs[key if program is None or program.graph.symbols() else (*key, rows)] = resident
         return resident
 
-    def _join(self, program: Backprop, state: Any) -> Graph:
+    def _join(self, program: Backprop, state: Any, names: list[str]) -> Graph:
         """Write clipping and update behind the gradient: one graph of parameters, state and batch."""
         memory, restate = trees.flatten(state)
         trace = NotingTrace()
@@ -102,22 +104,20 @@ class Step:
         n_params = len(graph.outputs) - 1
         params = graph.inputs[:n_params]
         kept = [Node(INPUT, (), {}, spec_of(x)) for x in memory]
-        loss, *grads = [Tracer(x, trace) for x in graph.outputs]
+        loss, *found = [Tracer(x, trace) for x in graph.outputs]
+        grads, before = by_name(names, found), restate([Tracer(x, trace) for x in kept])
+        weights = by_name(names, [Tracer(x, trace) for x in params])
         results = [loss.node]
         if self.clip is not None:
-            finite: Any = True
-            for g in grads:
-                finite = np.logical_and(finite, np.all(np.isfinite(g)))
+            grads, _, finite = self.clip.apply_with_factor(grads, weights)
             results.append(finite.node)
-            grads = self.clip.apply(grads)
-        before = restate([Tracer(x, trace) for x in kept])
-        new, new_state = self.optimizer.update(grads, before, [Tracer(x, trace) for x in params])
-        if len(new) != n_params or not trees.same_structure(new_state, state):
+        new, new_state = self.optimizer.update(grads, before, weights)
+        if not trees.same_structure(new, weights) or not trees.same_structure(new_state, state):
             raise ArgumentError(
-                f"{self.optimizer.name}: update returned {len(new)} parameters for {n_params}, or a state of another "
-                "structure than init made. Return as many parameters, and a state like the one before."
+                f"{self.optimizer.name}: update returned other parameters than the {n_params} given, or a state of "
+                "another structure than init made. Return a tree of each like the one before."
             )
-        pairs = zip([*new, *trees.flatten(new_state)[0]], [*params, *kept], strict=True)
+        pairs = zip([*(new[name] for name in names), *trees.flatten(new_state)[0]], [*params, *kept], strict=True)
         nodes = [self._like(x, old) for x, old in pairs]
         return Graph((*params, *kept, *graph.inputs[n_params:]), (*results, *nodes), title="step")
 
@@ -242,6 +242,7 @@ class PlainSession:
 
     def __init__(self, step: Step, model: Any, state: Any, X: Any, y: Any) -> None:
         self.step, self.model, self.state, self.X, self.y = step, model, state, X, y
+        self.names = names_of(model, trees.flatten(model)[0])
 
     def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """Do the steps on these rows; see `Session.run`."""
@@ -251,13 +252,15 @@ class PlainSession:
                 rows = order[first : first + batch_size]
                 X, y = _take(self.X, rows), _take(self.y, rows)
                 leaves, rebuild = trees.flatten(self.model)
-                loss, grads = self.step.gradient.of_leaves(leaves, rebuild, X, y)
-                clip = self.step.clip
-                if not np.isfinite(loss) or (clip is not None and not all(np.isfinite(g).all() for g in grads)):
+                loss, found = self.step.gradient.of_leaves(leaves, rebuild, X, y)
+                weights, grads = by_name(self.names, numbers_of(leaves)), by_name(self.names, found)
+                finite: Any = True
+                if self.step.clip is not None:
+                    grads, _, finite = self.step.clip.apply_with_factor(grads, weights)
+                if not np.isfinite(loss) or not finite:
                     raise NotFinite(np.array(losses), float(loss), X, y)
-                grads = grads if clip is None else clip.apply(grads)
-                params, self.state = self.step.optimizer.update(grads, self.state, numbers_of(leaves))
-                self.model = rebuild(put_numbers(leaves, params))
+                weights, self.state = self.step.optimizer.update(grads, self.state, weights)
+                self.model = rebuild(put_numbers(leaves, [weights[name] for name in self.names]))
                 losses.append(float(loss))
         return np.array(losses)
 
@@ -361,6 +364,16 @@ def put_numbers(leaves: list[Any], numbers: list[Any]) -> list[Any]:
     """Put numbers back between the functions: the inverse of `numbers_of`."""
     rest = iter(numbers)
     return [leaf if callable(leaf) else next(rest) for leaf in leaves]
+
+
+def names_of(model: Any, leaves: list[Any]) -> list[str]:
+    """Name the numbers among a model's leaves: ``layers[0].W``."""
+    return [name for name, leaf in zip(name_leaves(model), leaves, strict=True) if not callable(leaf)]
+
+
+def by_name(names: list[str], numbers: list[Any]) -> dict[str, Any]:
+    """Put numbers beside their names: the tree that optimizers and clipping work on."""
+    return dict(zip(names, numbers, strict=True))
 
 
 def _describe(leaf: Any) -> tuple[tuple[int, ...], Any]:
