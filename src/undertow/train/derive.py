@@ -14,6 +14,7 @@ from undertow.differentiate import scalar_output, value_and_grad
 from undertow.errors import ArgumentError, ControlFlowError, ShapeError
 from undertow.graph import Graph, Node, evaluate
 from undertow.nn.mode import TrainingPass, training
+from undertow.optim import name_leaves
 from undertow.trace import NotingTrace, Tracer, describe_function, trace_function
 
 LossFunction = Callable[[Any, Any, Any], Any]
@@ -157,8 +158,8 @@ def _marked(model: Any) -> list[tuple[Any, bool]]:
 
 def number_paths(model: Any) -> list[str]:
     """Name the numbers of a model: ``layers[0].W``."""
-    leaves, paths = trees.flatten(model)[0], trees.paths(model)
-    return [path.lstrip(".") or "parameter" for leaf, path in zip(leaves, paths, strict=True) if not callable(leaf)]
+    leaves, names = trees.flatten(model)[0], name_leaves(model)
+    return [name or "parameter" for leaf, name in zip(leaves, names, strict=True) if not callable(leaf)]
 
 
 def numbers_of(leaves: list[Any]) -> list[Any]:

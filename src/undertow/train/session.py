@@ -155,7 +155,7 @@ class PlainSession:
 
 def is_taken(step: Step, results: dict[str, Any]) -> Any:
     """Tell of steps whether their losses and gradients let them be kept; the step may have a way of its own."""
-    if step.nonfinite != "raise":
+    if step.non_finite != "raise":
         return np.ones(np.shape(results["loss"]), bool)
     finite = np.isfinite(results["loss"])
     return finite & results["finite"] if "finite" in results else finite

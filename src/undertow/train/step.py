@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from undertow import trees
 from undertow.compile.resident import Resident
 from undertow.errors import ArgumentError
 from undertow.graph import INPUT, Graph, Node
-from undertow.optim import Clip, Optimizer, check_finite
+from undertow.optim import Clip, Optimizer, all_finite, check_finite, keep_if, read_policy, zero_non_finite
 from undertow.primitives import astype, spec_of
 from undertow.trace import Tracer
 from undertow.trace.tracer import NotingTrace, constant
@@ -28,8 +28,6 @@ from undertow.train.derive import (
     trained_numbers,
 )
 from undertow.train.session import PlainSession, Session
-
-NONFINITE: Final = ("raise", "skip", "zero")
 
 
 class Step:
@@ -48,16 +46,15 @@ class Step:
         loss_function: LossFunction,
         optimizer: Optimizer,
         clip: Clip | None,
-        nonfinite: str = "raise",
+        non_finite: str = "raise",
         project: Callable[[Any], Any] | None = None,
     ) -> None:
-        if nonfinite not in NONFINITE:
-            raise ArgumentError(f"nonfinite is {nonfinite!r}. Use one of {', '.join(NONFINITE)}.")
-        self.optimizer, self.clip, self.nonfinite, self.project = optimizer, clip, nonfinite, project
+        self.optimizer, self.clip, self.project = optimizer, clip, project
+        self.non_finite = read_policy(non_finite)
         self.gradient = Gradient(loss_function)
         self.uncompiled: str | None = None
         self.results: tuple[str, ...] = ("loss",)
-        if clip is not None or nonfinite == "skip":
+        if clip is not None or non_finite == "skip":
             self.results += ("finite",)
         if clip is not None:
             self.results += ("clipped",)
@@ -75,15 +72,13 @@ class Step:
             The results by name, the parameters, the state.
         """
         results = {"loss": loss}
-        if "finite" in self.results:
-            finite: Any = True
-            for g in grads.values():
-                finite = np.logical_and(finite, np.all(np.isfinite(g)))
-            results["finite"] = finite
-        if self.nonfinite == "zero":
-            grads = {path: np.where(np.isfinite(g), g, 0.0) for path, g in grads.items()}
+        if self.non_finite == "zero":
+            grads = zero_non_finite(grads)
         if self.clip is not None:
-            grads, results["clipped"] = self.clip.apply(grads, params)
+            grads, factor, results["finite"] = self.clip.apply_with_factor(grads, params)
+            results["clipped"] = factor < 1
+        elif "finite" in self.results:
+            results["finite"] = all_finite(grads)
         new, new_state = self.optimizer.update(grads, state, params)
         if not isinstance(new, dict) or new.keys() != params.keys() or not trees.same_structure(new_state, state):
             raise ArgumentError(
@@ -92,12 +87,9 @@ class Step:
             )
         if self.project is not None:
             new = self.project(new)
-        if self.nonfinite == "skip":
+        if self.non_finite == "skip":
             taken = np.logical_and(results["finite"], np.isfinite(loss))
-            leaves, rebuild = trees.flatten(new_state)
-            kept = zip(leaves, trees.flatten(state)[0], strict=True)
-            new = {path: np.where(taken, w, params[path]) for path, w in new.items()}
-            new_state = rebuild([np.where(taken, x, old) for x, old in kept])
+            new, new_state = keep_if(taken, new, params), keep_if(taken, new_state, state)
         return results, new, new_state
 
     def __call__(self, model: Any, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
@@ -197,7 +189,7 @@ def make_step(
     loss_function: LossFunction,
     optimizer: Optimizer,
     clip: Clip | None = None,
-    nonfinite: str = "raise",
+    non_finite: str = "raise",
     project: Callable[[Any], Any] | None = None,
 ) -> Step:
     """Make the function that does one step of training.
@@ -206,7 +198,7 @@ def make_step(
         loss_function: ``loss_function(model, X, y)`` → one number.
         optimizer: the update rule.
         clip: a clipping rule, or None.
-        nonfinite: what becomes of a step whose gradient is not finite: ``"raise"``; ``"skip"`` leaves parameters and
+        non_finite: what becomes of a step whose gradient is not finite: ``"raise"``; ``"skip"`` leaves parameters and
             state as they were; ``"zero"`` puts 0 in place of what is not finite.
         project: a function of the new parameters, a dict by path, that returns those to keep.
 
@@ -216,7 +208,7 @@ def make_step(
 
     Raises:
         TrainingError: the step's ``clip`` met a gradient that is not finite.
-        ArgumentError: ``nonfinite is 'ignore'. Use one of raise, skip, zero.``
+        ArgumentError: ``non_finite is 'ignore'. Use one of raise, skip, zero.``
 
     Source: derived here.
 
@@ -227,4 +219,4 @@ def make_step(
         >>> step(w, step.init(w), np.array([1.0, 1.0]), np.array([3.0, 3.0]))
         (4.0, array([2.]), ())
     """
-    return Step(loss_function, optimizer, clip, nonfinite, project)
+    return Step(loss_function, optimizer, clip, non_finite, project)
