@@ -55,7 +55,8 @@ class Compiled:
                 shape: Any = node.spec.shape
                 results.append(np.empty(shape, node.spec.dtype))
                 program.give("output", number, results[-1])
-            program.run()
+            if not program.run():  # stopped by a Ctrl-C that, to others, meant to go on
+                program.run(may_stop=False)
         return [
             result.item() if node.spec.weak else result[()]
             for node, result in zip(program.plan.graph.outputs, results, strict=True)

@@ -7,16 +7,19 @@ each other politely: a step of training would take a hundred times as long.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
-from queue import SimpleQueue
+from functools import cache, partial
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
+
+LISTEN = 0.1  # seconds after which the main thread looks around, where a signal does not wake it
 
 
 class _Worker:
@@ -43,7 +46,27 @@ class _Worker:
                 os.sched_setaffinity(self.thread.native_id or 0, others)
 
 
+class _Conductor:
+    """A thread that runs a whole program, so that the main thread is free to hear of Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.begin: SimpleQueue[tuple[Callable[[], object], SimpleQueue[Any]]] = SimpleQueue()
+        threading.Thread(target=self._work, name="undertow program", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            job, done = self.begin.get()
+            try:
+                done.put((job(), None))
+            except BaseException as error:
+                done.put((None, error))
+            del job, done
+
+
 _workers: list[_Worker] = []
+_conductors: list[_Conductor] = []  # none or one
+_blocks: list[Callable[[], object] | None] = []  # of the main thread's `undisturbed` blocks, what asks each to stop
+_held: list[tuple[int, FrameType | None]] = []  # the Ctrl-C that came meanwhile
 _busy = threading.Lock()  # one program at a time has them; another that comes meanwhile makes threads of its own
 
 
@@ -60,6 +83,7 @@ def _forget() -> None:
     """A process made by fork has none of its parent's threads."""
     global _busy
     _workers.clear()
+    _conductors.clear()
     _busy = threading.Lock()
 
 
@@ -67,23 +91,64 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run_together(jobs: list[Callable[[], object]]) -> None:
+def run_aside(job: Callable[[], Any], stop: Callable[[], object]) -> Any:
+    """Run a long job, and call ``stop`` at once where Ctrl-C comes meanwhile; only the job's end ends the wait.
+
+    Python runs what Ctrl-C means on the main thread, between two lines of Python: so the job, which stays in compiled
+    code, runs on another thread, while the main thread waits. On other threads nobody is told of Ctrl-C.
+
+    Args:
+        job: a function.
+        stop: asks the job to end early.
+
+    Returns:
+        What the job returns. What Ctrl-C means to others happens afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return job()
+    done: SimpleQueue[Any] = SimpleQueue()
+    with undisturbed(stop):
+        if not _conductors:
+            _conductors.append(_Conductor())
+        _conductors[0].begin.put((partial(contextvars.copy_context().run, job), done))
+        try:
+            result, error = _wait_for(done)
+        except BaseException:  # from what another signal means: the job's memory is ours again when it has ended
+            stop()
+            _wait_for(done)
+            raise
+        if error is not None:
+            raise error
+        return result
+
+
+def _wait_for(done: SimpleQueue[Any]) -> Any:
+    """Wait for what a queue brings, and hear of signals meanwhile."""
+    while True:
+        with contextlib.suppress(Empty):
+            return done.get(timeout=LISTEN)
+
+
+def run_together(jobs: list[Callable[[], object]]) -> Any:
     """Run jobs at the same time, the first on this thread, and return when all are done.
 
     Args:
         jobs: functions that let other Python threads run meanwhile.
+
+    Returns:
+        What the first returns.
     """
-    with _undisturbed():
+    with undisturbed():
         if not _busy.acquire(blocking=False):
             others = [threading.Thread(target=job, daemon=True) for job in jobs[1:]]
             for other in others:
                 other.start()
-            jobs[0]()
+            result = jobs[0]()
             for other in others:
                 other.join()
-            return
+            return result
         try:
-            _run_with_workers(jobs)
+            return _run_with_workers(jobs)
         except BaseException:  # what they still do is theirs
             _workers.clear()
             raise
@@ -91,7 +156,7 @@ def run_together(jobs: list[Callable[[], object]]) -> None:
             _busy.release()
 
 
-def _run_with_workers(jobs: list[Callable[[], object]]) -> None:
+def _run_with_workers(jobs: list[Callable[[], object]]) -> Any:
     while len(_workers) < len(jobs) - 1:
         _workers.append(_Worker())
     taken = _workers[: len(jobs) - 1]
@@ -99,23 +164,49 @@ def _run_with_workers(jobs: list[Callable[[], object]]) -> None:
     for worker, job in zip(taken, jobs[1:], strict=True):
         worker.keep_from(processor)
         worker.begin.put(job)
-    jobs[0]()
+    result = jobs[0]()
     for worker in taken:
         worker.done.get()
+    return result
+
+
+def interrupted() -> bool:
+    """Tell whether a Ctrl-C is held back on this thread."""
+    return bool(_held) and threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let Ctrl-C wait: threads that wait for each other must all go on to the end."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+def undisturbed(stop: Callable[[], object] | None = None) -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, or of the one around it: what is begun there is finished.
+
+    Args:
+        stop: called as soon as it comes.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python tells others of no signal
         yield
         return
-    held: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    before: Any = None if _blocks else signal.getsignal(signal.SIGINT)
+    outermost = callable(before)
+    if outermost:
+        signal.signal(signal.SIGINT, _hold)
+    if outermost or _blocks:
+        _blocks.append(stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            before(*held[0])
+        if outermost or _blocks:
+            _blocks.pop()
+        if outermost:
+            signal.signal(signal.SIGINT, before)
+            if _held:
+                came = _held[0]
+                _held.clear()
+                before(*came)
+
+
+def _hold(number: int, frame: FrameType | None) -> None:
+    """Note a Ctrl-C, and ask whoever can to stop."""
+    _held.append((number, frame))
+    for stop in _blocks:
+        if stop is not None:
+            stop()
