@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -110,6 +111,15 @@ class CompiledFunction:
                 "arguments by position. Let it be one like the others, or bind it with functools.partial first."
             )
         return bound.args
+
+    def __reduce__(self) -> Any:
+        """Tell how a copy for another process is made: by name where it has one, else of the function anew."""
+        place: Any = sys.modules.get(self.function.__module__)
+        for part in self.function.__qualname__.split("."):
+            place = getattr(place, part, None)
+        if place is self and self.function.__module__ != "__main__":
+            return self.function.__qualname__
+        return CompiledFunction, (self.function, self.fallback)
 
     def __repr__(self) -> str:
         return f"<compiled {describe_function(self.function)}>"

@@ -19,6 +19,9 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
+from undertow.compile.threads import usable_processors
+
+PATIENCE = 0.1  # seconds that a program waits for the processors that others use
 LISTEN = 0.1  # seconds after which the main thread looks around, where a signal does not wake it
 
 
@@ -63,11 +66,12 @@ class _Conductor:
             del job, done
 
 
-_workers: list[_Worker] = []
+_idle: list[_Worker] = []
 _conductors: list[_Conductor] = []  # none or one
 _blocks: list[Callable[[], object] | None] = []  # of the main thread's `undisturbed` blocks, what asks each to stop
 _held: list[tuple[int, FrameType | None]] = []  # the Ctrl-C that came meanwhile
-_busy = threading.Lock()  # one program at a time has them; another that comes meanwhile makes threads of its own
+_running = 0  # jobs of all programs under way
+_turns = threading.Condition()  # whoever changes that holds it
 
 
 @cache
@@ -81,10 +85,10 @@ def _current_processor() -> Callable[[], int]:
 
 def _forget() -> None:
     """A process made by fork has none of its parent's threads."""
-    global _busy
-    _workers.clear()
+    global _running, _turns
+    _idle.clear()
     _conductors.clear()
-    _busy = threading.Lock()
+    _running, _turns = 0, threading.Condition()
 
 
 if hasattr(os, "register_at_fork"):
@@ -132,42 +136,40 @@ def _wait_for(done: SimpleQueue[Any]) -> Any:
 def run_together(jobs: list[Callable[[], object]]) -> Any:
     """Run jobs at the same time, the first on this thread, and return when all are done.
 
+    Python threads that run programs at once take turns, where together they have more jobs than processors.
+
     Args:
         jobs: functions that let other Python threads run meanwhile.
 
     Returns:
         What the first returns.
     """
-    with undisturbed():
-        if not _busy.acquire(blocking=False):
-            others = [threading.Thread(target=job, daemon=True) for job in jobs[1:]]
-            for other in others:
-                other.start()
-            result = jobs[0]()
-            for other in others:
-                other.join()
-            return result
-        try:
-            return _run_with_workers(jobs)
-        except BaseException:  # what they still do is theirs
-            _workers.clear()
-            raise
-        finally:
-            _busy.release()
+    with undisturbed(), _turn_of(len(jobs)) as workers:
+        processor = _current_processor()()
+        for worker, job in zip(workers, jobs[1:], strict=True):
+            worker.keep_from(processor)
+            worker.begin.put(job)
+        result = jobs[0]()
+        for worker in workers:
+            worker.done.get()
+        return result
 
 
-def _run_with_workers(jobs: list[Callable[[], object]]) -> Any:
-    while len(_workers) < len(jobs) - 1:
-        _workers.append(_Worker())
-    taken = _workers[: len(jobs) - 1]
-    processor = _current_processor()()
-    for worker, job in zip(taken, jobs[1:], strict=True):
-        worker.keep_from(processor)
-        worker.begin.put(job)
-    result = jobs[0]()
-    for worker in taken:
-        worker.done.get()
-    return result
+@contextlib.contextmanager
+def _turn_of(count: int) -> Iterator[list[_Worker]]:
+    """Wait until there are processors for so many jobs, not for ever; give the workers for all but the first."""
+    global _running
+    with _turns:
+        _turns.wait_for(lambda: not _running or _running + count <= usable_processors(), PATIENCE)
+        _running += count
+        workers = [_idle.pop() if _idle else _Worker() for _ in range(count - 1)]
+    try:
+        yield workers
+        _idle.extend(workers)  # after an error, what they still do is theirs
+    finally:
+        with _turns:
+            _running -= count
+            _turns.notify_all()
 
 
 def interrupted() -> bool:
