@@ -234,7 +234,7 @@ class _Loop:
             self.run.model, self.state = session.values()
 
     def run_steps(self, epoch: int, session: Any, step: Step, rows: Array, progress: Progress) -> None:
-        """Do some steps of an epoch; Ctrl-C waits until they are done."""
+        """Do some steps of an epoch; Ctrl-C waits until they are done, or a long one is given up."""
         size = self.batches.batch_size
         started = time.perf_counter()
         with hold_interrupts() as held:
@@ -247,10 +247,10 @@ class _Loop:
                 if math.isfinite(error.loss):
                     raise self.diverge(self.explain_gradient(epoch, number, step, error)) from None
                 raise self.diverge(_explain(error.loss, epoch, number, self.run.settings)) from None
-            self.note(losses, rows)
-        self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
+            self.note(losses, rows[: len(losses) * size])
         if held:
             raise KeyboardInterrupt
+        self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
         progress.after_step(epoch, self.seen, float(losses[-1]))
 
     def explain_gradient(self, epoch: int, number: int, step: Step, error: NotFinite) -> str:
