@@ -102,7 +102,7 @@ def softplus(z: Any) -> Any:
     Returns:
         h > 0, of the shape and dtype of z.
 
-    Source: Dugas et al., Incorporating second-order functional knowledge …, NIPS 2000, section 3.
+    Source: Dugas et al., Incorporating second-order functional knowledge …, NIPS 2000.
 
     Example:
         >>> softplus(np.array([-1000.0, 0.0, 100.0])).round(4)

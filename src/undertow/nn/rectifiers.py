@@ -14,7 +14,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.nn.configured import POSITIVE, SHARE, configurable, one_of
 
-# The fixed point of mean 0 and variance 1: Klambauer et al. 2017, eq. 14 (to the digits of their code).
+# With these, mean 0 and variance 1 are a fixed point: Klambauer et al. 2017, section 2; digits derived here.
 SELU_ALPHA: Final = 1.6732632423543772848170429916717
 SELU_SCALE: Final = 1.0507009873554804934193349852946
 
@@ -52,7 +52,7 @@ def leaky_relu(z: Any, *, slope: float = 0.01) -> Any:
     Raises:
         ArgumentError: ``leaky_relu: slope is -1. Give a number from 0 to 1.``
 
-    Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, eq. 2.
+    Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013.
 
     Example:
         >>> leaky_relu(np.array([-1.0, 2.0])), leaky_relu(slope=0.5)(np.array([-1.0, 2.0]))
@@ -71,7 +71,7 @@ def relu6(z: Any) -> Any:
     Returns:
         h in [0, 6], of the shape and dtype of z.
 
-    Source: Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010, section 3.
+    Source: Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.
 
     Example:
         >>> relu6(np.array([-1.0, 2.0, 9.0]))
@@ -123,7 +123,7 @@ def selu(z: Any) -> Any:
     Returns:
         h > −1.7581, of the shape and dtype of z.
 
-    Source: Klambauer et al., Self-normalizing neural networks, NIPS 2017, eq. 2 and 14.
+    Source: Klambauer et al., Self-normalizing neural networks, NIPS 2017, eq. 2.
 
     Example:
         >>> selu(np.array([-1000.0, 0.0, 1.0])).round(4)
@@ -147,7 +147,7 @@ def celu(z: Any, *, alpha: float = 1.0) -> Any:
     Raises:
         ArgumentError: ``celu: alpha is 0. Give a number above 0.``
 
-    Source: Barron, Continuously differentiable exponential linear units, arXiv:1704.07483, eq. 2.
+    Source: Barron, Continuously differentiable exponential linear units, arXiv:1704.07483.
 
     Example:
         >>> celu(np.array([-1000.0, 2.0]), alpha=2.0)
@@ -193,7 +193,7 @@ def silu(z: Any) -> Any:
     Returns:
         h > −0.28, of the shape and dtype of z.
 
-    Source: Elfwing et al., Sigmoid-weighted linear units …, Neural Networks 107, 2018, eq. 6.
+    Source: Elfwing et al., Sigmoid-weighted linear units …, Neural Networks 107, 2018, section 2.
 
     Example:
         >>> silu(np.array([-1000.0, 0.0, 1.0])).round(4)
@@ -212,7 +212,7 @@ def mish(z: Any) -> Any:
     Returns:
         h > −0.31, of the shape and dtype of z.
 
-    Source: Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020, section 3.
+    Source: Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
 
     Example:
         >>> mish(np.array([0.0, 1.0])).round(4)
