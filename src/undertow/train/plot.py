@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,16 +56,10 @@ def plot_history(history: Rows, columns: Iterable[str] | None = None, path: str 
     target = None if path is None else read_path(path, "the file of a plot")
     if target is not None and target.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"plot_history: {target.name} is no .png, .svg or .pdf. Give a name that ends so.")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ArgumentError(
-            "plot_history: matplotlib is not installed. Install it with pip install 'undertow[plot]'. "
-            "plot_text needs nothing."
-        ) from None
+    figure_class = _find_figure_class()
     across, x = _axis(read_columns(history))
     panels = _panels(list(data))
-    figure = Figure(figsize=(7.0, 0.6 + 2.4 * len(panels)), layout="constrained")
+    figure = figure_class(figsize=(7.0, 0.6 + 2.4 * len(panels)), layout="constrained")
     for axes, (label, names) in zip(
         figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels, strict=True
     ):
@@ -78,6 +73,25 @@ def plot_history(history: Rows, columns: Iterable[str] | None = None, path: str 
     except OSError as error:
         raise RunError(f"{target} cannot be written: {explain_failure(target, error)}.") from None
     return target
+
+
+def _find_figure_class() -> Any:
+    """matplotlib's figure, which a notebook shows also without pyplot, whose figures stay until they are closed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ArgumentError(
+            "plot_history: matplotlib is not installed. Install it with pip install 'undertow[plot]'. "
+            "plot_text needs nothing."
+        ) from None
+
+    class ShownFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=100)
+            return buffer.getvalue()
+
+    return ShownFigure
 
 
 def _choose(who: str, history: Rows, columns: Iterable[str] | None) -> dict[str, list[float]]:
@@ -147,7 +161,8 @@ def _draw(axes: Any, label: str, names: list[str], x: list[Any], data: dict[str,
         )
     if factor == 1 and spans_decades(value for name in names for value in data[name]):
         axes.set_yscale("log")
-    axes.set_ylabel(label)
+    alone = len(names) == 1 and names[0].startswith("validation_")
+    axes.set_ylabel(f"validation {label}" if alone else label)
     axes.grid(True, alpha=0.3)
     if len(names) > 1:
         axes.legend(frameon=False)

@@ -36,8 +36,8 @@ def format_row(row: dict[str, Any], epochs: int | None, steps: int | None = None
     Example:
         >>> format_row({"epoch": 3, "loss": 0.25, "accuracy": 0.9, "examples_per_second": 12000.0}, 20)
         'epoch  3/20   loss 0.2500   accuracy 90.0%   12,000 examples/s'
-        >>> format_row({"epoch": 2, "step": 500, "loss": 0.25, "validation_loss": 0.5, "validation_f1": 0.8}, None, 2000)
-        'epoch 2   step   500/2,000   loss 0.2500   validation loss 0.5000, f1 80.0%'
+        >>> format_row({"epoch": 2, "step": 500, "loss": 0.25, "validation_loss": 0.5, "validation_f1": 0.8}, None, 900)
+        'epoch 2   step 500/900   loss 0.2500   validation loss 0.5000, f1 80.0%'
     """
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}" if epochs else f"epoch {row['epoch']}"]
     if not epochs and row.get("step") is not None:
@@ -109,9 +109,10 @@ class _Notebook:
 def _find_display() -> Callable[..., Any] | None:
     """IPython's display, where there is one."""
     try:
-        return importlib.import_module("IPython.display").display  # type: ignore[no-any-return]
+        display: Callable[..., Any] = importlib.import_module("IPython.display").display
     except ImportError:
         return None
+    return display
 
 
 class Progress:

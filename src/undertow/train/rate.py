@@ -44,11 +44,12 @@ class RateSuggestion:
 def suggest_rate(rates: ArrayLike, losses: ArrayLike) -> RateSuggestion:
     """Suggest a learning rate from a range test, in which it grows from step to step.
 
-    Smoothing: the running median of 5 takes single jumps out. Then a line is fitted around each point by least
-    squares over the logarithm of the rate, with Gaussian weights whose deviation is 5 % of the range tested (at least
-    2 points); losses that have risen by more than they ever fell count as if they had risen by just that. The value of the line is the smoothed loss, its slope that of the loss. The rate suggested is that of
-    the steepest descent before the lowest smoothed loss. A fall that is no larger than the noise, 3 times the median
-    distance of a loss from the smoothed one, is none.
+    Smoothing: the running median of 5 takes single jumps out. Losses that have risen by more than they ever fell then
+    count as if they had risen by just that. A line is fitted around each point by least squares over the logarithm of
+    the rate, with Gaussian weights whose deviation is 5 % of the range tested (at least 2 points). The value of the
+    line is the smoothed loss, its slope that of the loss. The rate suggested is that of the steepest descent before
+    the lowest smoothed loss. A fall that is no larger than the noise, 3 times the median distance of a loss from the
+    smoothed one, is none.
 
     Args:
         rates: the learning rates of the steps, (n,), above 0 and rising, 10 or more of them.
