@@ -2,8 +2,8 @@
 
 from undertow.train.callbacks import Callback, EpochInfo, TrainInfo
 from undertow.train.checkpoint import load
+from undertow.train.columns import frame
 from undertow.train.gradients import gradient_table, measure_gradients, print_gradient_table
-from undertow.train.history import frame
 from undertow.train.logs import CsvLog, JsonLines
 from undertow.train.loop import Diverged, train
 from undertow.train.metric import Metric, Predictions, make_predictions

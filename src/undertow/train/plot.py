@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from undertow.errors import ArgumentError, RunError
-from undertow.train.files import explain_failure, read_path
-from undertow.train.history import (
+from undertow.train.columns import (
     CLIPPED,
     RATES,
     Rows,
@@ -20,6 +19,7 @@ from undertow.train.history import (
     scores,
     spans_decades,
 )
+from undertow.train.files import explain_failure, read_path
 
 # Wong, Points of view: Color blindness, Nature Methods 8, 2011, p. 441; without yellow, which is faint on white.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

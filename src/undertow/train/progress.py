@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from undertow.train.history import is_number, is_share, scores
+from undertow.train.columns import is_number, is_share, scores
 
 REFRESH_SECONDS = 0.1
 NOTEBOOK_SECONDS = 0.5  # between two updates that travel to a browser

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from undertow.errors import ArgumentError, DataError, RunError, ShapeError
 from undertow.train import progress as progress_module
-from undertow.train.history import frame, read_columns
+from undertow.train.columns import frame, read_columns
 from undertow.train.plot import plot_history, plot_text
 from undertow.train.progress import ALL_LINES, Progress, format_row
 from undertow.train.rate import suggest_rate
@@ -21,7 +21,7 @@ from undertow.train.rate import suggest_rate
 HISTORY = [
     {
         "epoch": i, "step": 10 * i, "loss": 2.0 ** -i, "accuracy": 1 - 0.5**i, "validation_loss": 1.5 * 2.0 ** -i,
-        "validation_accuracy": 1 - 0.6**i, "learning_rate": 0.1, "clipped_share": 1 / i, "seconds": 0.5 * i,
+        "validation_accuracy": 1 - 0.6**i, "rate": 0.1, "clipped": 1 / i, "seconds": 0.5 * i,
     }
     for i in range(1, 11)
 ]  # fmt: skip

@@ -16,7 +16,7 @@ Rows = Sequence[dict[str, Any]]
 # Columns that say where and how fast a run is. All other columns of numbers are losses and metrics.
 PLACES: Final = ("epoch", "step", "seconds", "examples_per_second", "left")
 RATES: Final = ("learning_rate", "rate", "rate_scale")
-CLIPPED: Final = ("clipped_share",)
+CLIPPED: Final = ("clipped", "clipped_share")  # of the steps of an epoch
 OTHERS: Final = ("clipped_steps", "gradient_norm", "update_norm", "parameter_norm")
 
 
