@@ -287,8 +287,8 @@ def test_no_data_give_nan():
     assert METRICS["average_precision"](make_predictions("binary", [1.0, 2.0], [0, 0])) == 0
 
 
-def test_outputs_that_are_nan_give_nan_or_are_wrong():
-    """A NaN in the outputs never looks like a good score."""
+def test_outputs_that_are_nan_give_nan():
+    """Where outputs are ranked or averaged; in top-k accuracy the example counts as wrong."""
     data = make_predictions("categorical", [[np.nan, np.nan], [0.0, 1.0]], [0, 1])
     assert math.isnan(METRICS["auc"](data)) and math.isnan(METRICS["log_loss"](data))
     assert top_k_accuracy(1)(data) == 0.5

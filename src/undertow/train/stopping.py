@@ -195,7 +195,7 @@ class EarlyStopping:
 
     def _explain(self) -> str:
         """Why it stops."""
-        epochs = "epoch" if self.patience == 1 else f"{self.patience} epochs"
+        epochs = "1 epoch" if self.patience == 1 else f"{self.patience} epochs"
         if self.best is None:
             return f"{self.monitor} was no number for {epochs}"
         best = f"its best is {self.best:.4g}, of epoch {self.best_epoch}"
