@@ -6,8 +6,8 @@ from undertow.train.gradients import gradient_table, measure_gradients, print_gr
 from undertow.train.history import HistoryFile
 from undertow.train.loop import Diverged, train
 from undertow.train.run import Run
-from undertow.train.step import make_gradient, make_step
 from undertow.train.snapshot import Snapshot
+from undertow.train.step import make_gradient, make_step
 from undertow.train.store import CheckpointStore
 
 __all__ = [
