@@ -5,9 +5,9 @@ file that was not forced, and names that were changed after their folder was for
 that the disk may then hold are made, and opened again.
 """
 
+import contextlib
 import errno
 import itertools
-import json
 import os
 import random
 import signal
@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from undertow import nn
 from undertow.errors import RunError
-from undertow.train import CheckpointStore, HistoryFile, Run, Snapshot, load
+from undertow.train import CheckpointStore, HistoryFile, Snapshot
 from undertow.train.disk import DISK, Disk
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -70,14 +69,20 @@ class FailingDisk(Disk):
                     raise OSError(self.error, os.strerror(self.error))
                 self.dead = True
                 raise PowerCut
-            result = getattr(Disk, name)(self, *arguments)
+            result = getattr(type(self), name)(self, *arguments)
             getattr(self, f"note_{name}", lambda *_: None)(result, *arguments)
             return result
 
         return call
 
     def write(self, file, content):
-        return super().write(file, content[: max(1, len(content) // 2)])  # as POSIX allows, so that cuts come midway
+        return super().write(file, content[:256])  # as POSIX allows, so that cuts come midway
+
+    def force(self, file):
+        """What is certain is noted below; the real disk need not be waited for."""
+
+    def force_folder(self, path):
+        """As above."""
 
     def note_create(self, file, path):
         self.open[file] = new = File()
@@ -168,7 +173,8 @@ def test_a_power_cut_at_any_call_loses_no_checkpoint(tmp_path, keep):
             states += 1
             again = tmp_path / f"{cut}-{states}"
             fill(again, contents)
-            with CheckpointStore(again, keep) as store:
+            with pytest.MonkeyPatch.context() as patch, CheckpointStore(again, keep) as store:
+                FailingDisk(patch, again)
                 found = number_of(store.latest())
                 assert found in (returned, (returned or 0) + 1) and not store.remarks, (cut, contents)
                 assert number_of(store.best()) in {best, 2 if found == 2 else best}
@@ -180,30 +186,29 @@ def test_a_power_cut_at_any_call_loses_no_checkpoint(tmp_path, keep):
     assert cuts > 30 and states > 100
 
 
-def test_a_cut_with_calls_left_out_is_noticed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("left_out", ["force", "force_folder"])
+def test_a_cut_with_calls_left_out_is_noticed(tmp_path, left_out):
     """The test above can fail: without forcing files, or their folder before removing, a checkpoint is lost."""
-    for left_out in ("force", "force_folder"):
-        monkeypatch.setattr(Disk, left_out, lambda *_: None)
-        lost = 0
-        for cut in range(1, 60):
-            folder = tmp_path / left_out / str(cut)
-            folder.mkdir(parents=True)
-            with pytest.MonkeyPatch.context() as patch:
-                disk = FailingDisk(patch, folder, cut)
-                patch.setattr(disk, f"note_{left_out}", lambda *_: None, raising=False)
-                store, returned = CheckpointStore(folder, keep=1), 0
-                try:
-                    for number in (1, 2, 3):
-                        store.write(snapshot(number), number)
-                        returned = number
-                except PowerCut:
-                    pass
-            store.close()
-            for i, contents in enumerate(itertools.islice(disk.after_cut(), 50)):
-                fill(folder / str(i), contents)
-                lost += returned and (number_of(CheckpointStore(folder / str(i)).latest()) or 0) < returned
-        assert lost, left_out
-        monkeypatch.undo()
+
+    def loses(cut):
+        folder, returned = tmp_path / str(cut), 0
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            disk = FailingDisk(patch, folder, cut)
+            patch.setattr(disk, f"note_{left_out}", lambda *_: None)
+            store = CheckpointStore(folder, keep=1)
+            with contextlib.suppress(PowerCut):
+                for number in (1, 2, 3):
+                    store.write(snapshot(number), number)
+                    returned = number
+        store.close()
+        for i, contents in enumerate(itertools.islice(disk.after_cut(), 20)):
+            fill(folder / str(i), contents)
+            if (number_of(CheckpointStore(folder / str(i)).latest()) or 0) < returned:
+                return True
+        return False
+
+    assert any(map(loses, range(1, 40)))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
@@ -292,7 +297,6 @@ def check_after_kill(folder, returned):
     assert number in (returned, returned + 1) and (found.arrays["W"] == number).all()
     rows = HistoryFile(folder / "history.jsonl").rows()
     assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1)) and len(rows) in (number, number + 1)
-    assert len(os.listdir(folder / "checkpoints")) <= 6  # two, two that are best, the lock, one unfinished
     return number
 
 
@@ -300,7 +304,12 @@ def check_after_kill(folder, returned):
 def test_a_killed_process_loses_nothing_and_the_next_goes_on(tmp_path):
     """SIGKILL at random instants, again and again in one folder; each process takes over its lock."""
     times = int(os.environ.get("UNDERTOW_TEST_KILLS", "20"))
-    assert kill_at_random(tmp_path, times, seed=times) > times
+    last = kill_at_random(tmp_path, times, seed=times)
+    assert last > times
+    with CheckpointStore(tmp_path / "checkpoints") as store:
+        store.latest()
+        store.write(snapshot(last + 1), last + 1)
+        assert len(os.listdir(store.folder)) <= 4  # the last two, the best, the lock: what was left is cleared away
 
 
 # The history
@@ -333,61 +342,3 @@ def test_a_history_survives_a_power_cut_at_any_call(tmp_path):
                 again.rewind(forced)
                 again.append({"new": True})
                 assert again.rows() == [*rows[:forced], {"new": True}]
-
-
-# Saved runs
-
-
-def test_a_saved_run_is_whole_after_an_error_of_any_call(tmp_path):
-    """Replacing a run fails at each call in turn: the folder holds the old or the new run, with nothing beside."""
-    old, new = (Run(nn.initialize(nn.Sequential(nn.Dense(2, 1)), seed), extras={"seed": seed}) for seed in (1, 2))
-    for failing in itertools.count(1):
-        place = tmp_path / str(failing)
-        old.save(place / "run")
-        with pytest.MonkeyPatch.context() as patch:
-            count = fail_call(patch, failing)
-            try:
-                new.save(place / "run", overwrite=True)
-                seeds = {2}
-            except RunError as error:
-                seeds = {1, 2}
-                assert "No space left" in str(error)
-        found = load(place / "run")
-        assert found.extras["seed"] in seeds and os.listdir(place) == ["run"]
-        np.testing.assert_array_equal(found.outputs(np.eye(2)), (old, new)[found.extras["seed"] - 1].outputs(np.eye(2)))
-        if count[0] < failing:
-            break
-    assert failing > 8
-
-
-def fail_call(patch, number):
-    """Let the number-th call of the disk fail; a list that holds how many there were."""
-    count = [0]
-
-    def watch(name):
-        def call(*arguments):
-            count[0] += 1
-            if count[0] == number:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return getattr(Disk, name)(DISK, *arguments)
-
-        return call
-
-    for name in CALLS:
-        patch.setattr(DISK, name, watch(name))
-    return count
-
-
-def test_a_run_saved_beside_its_checkpoints_leaves_them(tmp_path):
-    """The folder in which a run was trained takes its model, and keeps checkpoints and history."""
-    with CheckpointStore(tmp_path / "checkpoints") as store, HistoryFile(tmp_path / "history.jsonl") as history:
-        store.write(snapshot(1), 1)
-        history.append({"epoch": 1})
-    run = Run(nn.initialize(nn.Sequential(nn.Dense(2, 1))))
-    run.save(tmp_path)
-    with pytest.raises(RunError, match="exists already"):
-        run.save(tmp_path)
-    run.save(tmp_path, overwrite=True)
-    assert number_of(store.latest()) == 1 and history.rows() == [{"epoch": 1}]
-    assert json.loads((tmp_path / "run.json").read_text())["checksums"].keys() == {"model.safetensors"}
-    load(tmp_path)
