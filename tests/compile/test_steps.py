@@ -10,7 +10,8 @@ import undertow as ut
 from undertow import nn, optim, trees
 from undertow.compile.resident import Resident
 from undertow.trace import trace_function
-from undertow.train.step import NotFinite, PlainSession, make_step
+from undertow.train.session import NotFinite, PlainSession
+from undertow.train.step import make_step
 
 RULES = [optim.sgd(0.1), optim.momentum(0.05), optim.adam(0.01)]
 CLIPS = [None, optim.clip_by_global_norm(0.5), optim.clip_by_value(0.01)]

@@ -106,7 +106,7 @@ def test_leaves_that_are_functions_are_kept():
         lambda: optim.adam(epsilon=0),
         lambda: optim.clip_by_value(0),
         lambda: optim.clip_by_global_norm(float("inf")),
-        lambda: optim.find_optimizer("adamw"),
+        lambda: optim.find_optimizer("adamm"),
         lambda: optim.find_optimizer(3),
     ],
 )

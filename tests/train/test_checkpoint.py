@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from undertow import nn
 from undertow.errors import RunError
 from undertow.train import Run, load, train
+from undertow.train.disk import DISK
 
 X = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(np.int64)
@@ -82,7 +82,7 @@ def test_a_failed_save_leaves_the_old_run_and_nothing_else(run, tmp_path, monkey
     def refuse(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(sys.modules["undertow.train.checkpoint"], "save_file", refuse)
+    monkeypatch.setattr(DISK, "write", refuse)
     with pytest.raises(RunError, match="disk full"):
         run.save(tmp_path / "run", overwrite=True)
     monkeypatch.undo()
@@ -91,9 +91,12 @@ def test_a_failed_save_leaves_the_old_run_and_nothing_else(run, tmp_path, monkey
 
 
 def test_a_failed_rename_puts_the_old_run_back(run, tmp_path, monkeypatch):
-    """When the last rename fails, the old run is moved back to its place."""
+    """Where names cannot be exchanged and the last rename fails, the old run is moved back to its place."""
     run.save(tmp_path / "run")
-    rename, calls = os.rename, []
+    rename, calls = DISK.rename, []
+
+    def refuse(*_):
+        raise OSError("no")
 
     def refuse_second(old, new):
         calls.append(new)
@@ -101,7 +104,8 @@ def test_a_failed_rename_puts_the_old_run_back(run, tmp_path, monkeypatch):
             raise OSError("no")
         rename(old, new)
 
-    monkeypatch.setattr(os, "rename", refuse_second)
+    monkeypatch.setattr(DISK, "exchange", refuse)
+    monkeypatch.setattr(DISK, "rename", refuse_second)
     with pytest.raises(RunError, match="could not be saved"):
         run.save(tmp_path / "run", overwrite=True)
     monkeypatch.undo()

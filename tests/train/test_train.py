@@ -265,7 +265,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
         ({"loss": "binary_cross_entropy", "model": nn.Dense(4, 1)}, DataError, "takes 0, 1"),
         ({"loss": "mean_squared_error"}, ShapeError, "the last layer give 1 columns"),
         ({"loss": "mse"}, ArgumentError, "no loss 'mse'"),
-        ({"optimizer": "adamw"}, ArgumentError, "no optimizer"),
+        ({"optimizer": "adamm"}, ArgumentError, "no optimizer"),
         ({"epochs": 0}, ArgumentError, "epochs"),
         ({"batch_size": 0}, ArgumentError, "batch_size"),
         ({"clip": 1.0}, ArgumentError, "clip is 1.0"),

@@ -146,4 +146,4 @@ class Layout:
         reads = [self.reader.read(x) for x in node.inputs]
         self.plan.read_by_numpy[node] = [(self.buffer(access.base), access) for access in reads]
         self.plan.written_by_numpy[node] = self.buffer(node)
-        self.plan.calls.append(Call("numpy", [], f"{op.name} by NumPy", node=node))
+        self.plan.calls.append(Call("numpy", [], f"{op.name} by NumPy", node=node, target=self.buffer(node)))

@@ -117,15 +117,15 @@ class Operations(Layout):
             *[t for _, _, t in merged],
         ]
         size = math.prod(source.shape) * item
-        call = Call("", args, called(node), self.threads > 1 and size > 4 * WORTH_SHARING, 0, 2 * size)
+        shared = self.threads > 1 and size > 4 * WORTH_SHARING
+        call = Call("", args, called(node), shared, 0, 2 * size, target=to.buffer)
         self.add(call, ("copy", item), lambda module: moves.write_copy(module, item), f"copy{item}")
 
     def fill(self, node: Node) -> None:
         """Set a value to zero."""
         size = self.bytes_of(node)
-        call = Call(
-            "", [Place(self.buffer(node)), size], called(node), self.threads > 1 and size > 8 * WORTH_SHARING, 0, size
-        )
+        shared, made = self.threads > 1 and size > 8 * WORTH_SHARING, self.buffer(node)
+        call = Call("", [Place(made), size], called(node), shared, 0, size, target=made)
         self.add(call, ("fill",), moves.write_fill, "fill")
 
     def put(self, node: Node, source: Access, start: int, strides: tuple[int, ...]) -> None:
@@ -236,6 +236,7 @@ class Operations(Layout):
             self.threads > 1 and count * width > WORTH_SHARING,
             count * width,
             3 * count * width * node.spec.dtype.itemsize,
+            target=self.buffer(node),
         )
         self.add(
             call, ("scatter", n_picks, kind, lanes),
@@ -260,9 +261,8 @@ class Operations(Layout):
             *args,
         ]
         n_picks = len(args) // 2
-        call = Call(
-            "", given, called(node), self.threads > 1 and count * width > WORTH_SHARING, 0, 2 * count * width * item
-        )
+        shared = self.threads > 1 and count * width > WORTH_SHARING
+        call = Call("", given, called(node), shared, 0, 2 * count * width * item, target=self.buffer(node))
         self.add(call, ("gather", n_picks), lambda module: moves.write_gather(module, n_picks), f"gather{n_picks}")
         return True
 

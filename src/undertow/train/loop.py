@@ -21,11 +21,13 @@ from undertow.nn.structure import read_dtype
 from undertow.optim import OPTIMIZERS, Clip, Optimizer, find_optimizer
 from undertow.trace import describe_function
 from undertow.train.callbacks import EpochInfo, read_callbacks, takes
+from undertow.train.derive import make_gradient
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.progress import Progress
 from undertow.train.run import Run
-from undertow.train.step import NotFinite, Step, make_gradient, make_step
+from undertow.train.session import NotFinite
+from undertow.train.step import Step, make_step
 from undertow.train.task import CHUNK, Task, make_task
 
 Array = NDArray[Any]
@@ -121,6 +123,7 @@ def train(
     batches = Batches(X, y, batch_size, seed)
     settings = {
         "loss": task.loss.name, "task": task.loss.task, "logits": task.loss.logits,
+        **({"loss_settings": dict(task.loss.settings)} if task.loss.settings else {}),
         "optimizer": {"name": optimizer.name, **optimizer.settings},
         "clip": None if clip is None else {"name": clip.name, **clip.settings},
         "epochs": epochs, "batch_size": batches.batch_size, "seed": int(seed), "dtype": str(dtype),
@@ -232,7 +235,7 @@ class _Loop:
             self.run.model, self.state = session.values()
 
     def run_steps(self, epoch: int, session: Any, step: Step, rows: Array, progress: Progress) -> None:
-        """Do some steps of an epoch; Ctrl-C waits until they are done."""
+        """Do some steps of an epoch; Ctrl-C waits until they are done, or a long one is given up."""
         size = self.batches.batch_size
         started = time.perf_counter()
         with hold_interrupts() as held:
@@ -245,10 +248,10 @@ class _Loop:
                 if math.isfinite(error.loss):
                     raise self.diverge(self.explain_gradient(epoch, number, step, error)) from None
                 raise self.diverge(_explain(error.loss, epoch, number, self.run.settings)) from None
-            self.note(losses, rows)
-        self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
+            self.note(losses, rows[: len(losses) * size])
         if held:
             raise KeyboardInterrupt
+        self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
         progress.after_step(epoch, self.seen, float(losses[-1]))
 
     def explain_gradient(self, epoch: int, number: int, step: Step, error: NotFinite) -> str:
