@@ -124,7 +124,7 @@ class Progress:
     Args:
         show: False shows nothing.
         epochs: how many epochs there are to be; None where a number of steps or of seconds decides.
-        n_examples: examples an epoch.
+        n_examples: examples an epoch; None where it is not known.
         console: where to; the standard output unless told.
         steps: how many steps there are to be, where their number decides.
         seconds: how long training may take, where time decides.
@@ -134,7 +134,7 @@ class Progress:
         self,
         show: bool,
         epochs: int | None,
-        n_examples: int,
+        n_examples: int | None,
         console: Console | None = None,
         *,
         steps: int | None = None,
@@ -192,7 +192,7 @@ class Progress:
         if (self.live is None and self.notebook is None) or (now := self.clock()) - self.shown < pause:
             return
         self.shown = now
-        done = (epoch - 1) * self.n_examples + seen
+        done = (epoch - 1) * (self.n_examples or 0) + seen
         rate = done / max(now - self.started, 1e-9)
         row: dict[str, Any] = {"epoch": epoch, "step": step, "loss": loss, "examples_per_second": rate}
         row["left"] = self._seconds_left(done, rate, step, now)
@@ -206,7 +206,7 @@ class Progress:
     def _seconds_left(self, done: int, rate: float, step: int | None, now: float) -> float | None:
         """How long it will take at most, as things are."""
         left = []
-        if self.epochs and rate:
+        if self.epochs and self.n_examples and rate:
             left.append((self.epochs * self.n_examples - done) / rate)
         if self.steps and step:
             left.append((self.steps - step) * (now - self.started) / step)

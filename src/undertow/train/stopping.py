@@ -159,6 +159,11 @@ class EarlyStopping:
         self.best_epoch: int | None = None
         self._arrays: list[Any] | None = None
 
+    def settings(self) -> dict[str, Any]:
+        """The arguments it was made with, as plain data."""
+        names = "monitor", "patience", "min_delta", "mode", "restore_best", "baseline", "start_epoch"
+        return {name: getattr(self._watch if name in ("min_delta", "mode") else self, name) for name in names}
+
     def on_train_begin(self, info: TrainInfo) -> None:
         """Begin anew, unless a run is resumed."""
         if not info.history:
