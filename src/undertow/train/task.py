@@ -115,9 +115,7 @@ class Task:
                 outputs = model(X[rows]) if forward is None else forward(model, X[rows])
                 losses.append(self.sum_losses(outputs, self.encode(y[rows]), w))
                 if metrics:
-                    found = make_predictions(
-                        kind, outputs, y[rows], w, logits=self.loss.logits or self.loss.end is None
-                    )
+                    found = make_predictions(kind, outputs, y[rows], w, logits=at_zero)
                     states = [metric.add(state, found) for metric, state in zip(metrics, states, strict=True)]
         total = float(len(X)) if weights is None else float(np.sum(weights, dtype=np.float64))
         results = {metric.name: float(metric.result(x)) for metric, x in zip(metrics, states, strict=True)}
