@@ -156,7 +156,8 @@ def test_values_and_gradients_are_those_of_torch(name):
     (h * torch.tensor(weights)).sum().backward()
     np.testing.assert_allclose(nn.ACTIVATIONS[name](Z), h.detach().numpy(), rtol=1e-12, atol=1e-14)
     found = ut.grad(lambda z: np.sum(weights * nn.ACTIVATIONS[name](z)))(Z)
-    np.testing.assert_allclose(found, z.grad.numpy(), rtol=1e-10, atol=1e-13)
+    rtol = 1e-7 if name == "hard_sigmoid" else 1e-10  # PyTorch's backward pass has 1/6 in float32
+    np.testing.assert_allclose(found, z.grad.numpy(), rtol=rtol, atol=1e-13)
 
 
 def test_gelu_keeps_the_digits_of_its_left_tail():
