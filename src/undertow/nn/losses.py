@@ -50,27 +50,26 @@ def build_loss(record: Mapping[str, Any]) -> Loss:
 def find_loss(loss: str | Mapping[str, Any] | Loss | Callable[..., Any], model: Any) -> Loss:
     """Pair a loss with a model: a cross-entropy takes p if the model ends in softmax or sigmoid, else z.
 
-        Args:
-            loss: a name of ``LOSSES``, one of its functions, with or without settings (``huber(delta=2.0)``),
-                a description (``{"name": "huber", "delta": 2.0}``), or a function (output, y) → one number.
-            model: the model.
+    Args:
+        loss: a name of ``LOSSES``, one of its functions, with or without settings (``huber(delta=2.0)``),
+            a description (``{"name": "huber", "delta": 2.0}``), or a function (output, y) → one number.
+        model: the model.
 
-        Returns:
-            The loss, with or without logits as the model's end asks for.
+    Returns:
+        The loss, with or without logits as the model's end asks for.
 
-        Raises:
-            ArgumentError: ``there is no loss 'mse'. …``; or a last activation that does not go with the loss.
+    Raises:
+        ArgumentError: ``there is no loss 'mse'. …``; or a last activation that does not go with the loss.
 
-        Warns:
-            PairingWarning: the last activation is odd for the loss: a squared error after softmax.
+    Warns:
+        PairingWarning: the last activation is odd for the loss: a squared error after softmax.
 
-        Source: Goodfellow et al., Deep Learning, 2016, section 6.2.2.
+    Source: Goodfellow et al., Deep Learning, 2016, section 6.2.2.
 
-        Example:
-            >>> from undertow.nn.activations import identity
-    from undertow.nn.layers import Dense, Sequential
-            >>> find_loss("categorical_cross_entropy", Sequential(Dense(4, 3))).name
-            'categorical_cross_entropy_with_logits'
+    Example:
+        >>> from undertow.nn.layers import Dense, Sequential
+        >>> find_loss("categorical_cross_entropy", Sequential(Dense(4, 3))).name
+        'categorical_cross_entropy_with_logits'
     """
     found = find_record(loss)
     if found is None:
