@@ -22,7 +22,7 @@ from undertow.nn.configured import Setting, read_settings
 PerExample = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Loss:
     """A loss and what it asks of the data and of the model's end; callable as ``loss(output, y, weights=None)``.
 
@@ -47,6 +47,9 @@ class Loss:
     end: str | None = None
     decision: Callable[[Any, Mapping[str, Any]], Any] | None = None
     advise: Callable[[Mapping[str, Any], str], str | None] | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
 
     def __call__(self, output: Any, y: Any, weights: Any = None) -> Any:
         """Compute the mean loss of outputs, weighted if there are weights (m,)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.errors import DTypeError
 from undertow.primitives.exponential import as_float, infer_float
 from undertow.primitives.record import Primitive, Sample, call
 from undertow.primitives.sampling import unary_samples
@@ -15,6 +16,8 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def _normal_cdf(x: Any) -> Any:
+    if np.iscomplexobj(x):  # a cast would silently lose the imaginary part, which a complex step looks at
+        raise DTypeError(f"normal_cdf: x is {np.asarray(x).dtype} numbers. Give real numbers.")
     x = as_float(x)
     # In float64 and by erfc: neither the dtype nor 1 + erf loses the digits of the left tail.
     return (0.5 * _erfc(x.astype(np.float64) * -math.sqrt(0.5))).astype(x.dtype)[()]
