@@ -248,6 +248,26 @@ def test_the_time_left_is_told_for_epochs_steps_and_seconds():
     assert "left" not in live_line(None, 20)
 
 
+def test_a_resumed_run_is_as_fast_as_it_is_now():
+    """Epochs 1 to 8 were trained before: 100 examples in 10 seconds leave 50 of this epoch and 200 of the last."""
+    stream = io.StringIO()
+    with Progress(True, 10, 200, Console(file=stream, force_terminal=True, width=100)) as progress:
+        for now, seen in ((0.0, 50), (10.0, 150)):
+            progress.clock = lambda now=now: progress.started + now
+            progress.after_step(9, seen, 0.5)
+    assert "10 examples/s" in stream.getvalue() and "0:25 left" in stream.getvalue()
+
+
+def test_a_stream_of_unknown_length_has_a_speed():
+    stream = io.StringIO()
+    with Progress(True, 10, None, Console(file=stream, force_terminal=True, width=100)) as progress:
+        progress.clock = lambda: progress.started
+        progress.after_step(1, 70, 0.5)
+        progress.clock = lambda: progress.started + 10.0
+        progress.after_step(2, 30, 0.5)
+    assert "10 examples/s" in stream.getvalue() and "left" not in stream.getvalue()
+
+
 class Display:
     """What IPython's display does: it shows, and gives a handle that replaces what was shown."""
 

@@ -153,6 +153,8 @@ class Progress:
         self.n_lines = 0
         self.line_shown = self.started
         self.waiting: str | None = None  # the line of the last epoch, where it was left out
+        self.begun: tuple[int, int, float] | None = None  # examples, steps and time from which on speed is measured
+        self.epoch = self.before = self.seen = 0  # the epoch going on, examples before it and of it
 
     def __enter__(self) -> Progress:
         if self.show and self.console.is_jupyter:
@@ -188,12 +190,19 @@ class Progress:
             loss: of the last step.
             step: how many steps the run has done, if known.
         """
+        if epoch != self.epoch:
+            # Of a resumed run only what is trained now tells how fast it is.
+            self.before = self.before + self.seen if self.epoch else (epoch - 1) * (self.n_examples or 0)
+            self.epoch = epoch
+        self.seen = seen
+        now, done = self.clock(), self.before + seen
+        if self.begun is None:
+            self.begun = (0, 0, self.started) if epoch == 1 else (done, step or 0, now)
         pause = NOTEBOOK_SECONDS if self.notebook else REFRESH_SECONDS
-        if (self.live is None and self.notebook is None) or (now := self.clock()) - self.shown < pause:
+        if (self.live is None and self.notebook is None) or now - self.shown < pause:
             return
         self.shown = now
-        done = (epoch - 1) * (self.n_examples or 0) + seen
-        rate = done / max(now - self.started, 1e-9)
+        rate = (done - self.begun[0]) / max(now - self.begun[2], 1e-9)
         row: dict[str, Any] = {"epoch": epoch, "step": step, "loss": loss, "examples_per_second": rate}
         row["left"] = self._seconds_left(done, rate, step, now)
         line = format_row(row, self.epochs, self.steps)
@@ -206,10 +215,11 @@ class Progress:
     def _seconds_left(self, done: int, rate: float, step: int | None, now: float) -> float | None:
         """How long it will take at most, as things are."""
         left = []
+        _, steps_before, begun = self.begun or (0, 0, self.started)
         if self.epochs and self.n_examples and rate:
             left.append((self.epochs * self.n_examples - done) / rate)
-        if self.steps and step:
-            left.append((self.steps - step) * (now - self.started) / step)
+        if self.steps and step and step > steps_before:
+            left.append((self.steps - step) * (now - begun) / (step - steps_before))
         if self.seconds:
             left.append(self.seconds - (now - self.started))
         return min(left) if left else None
