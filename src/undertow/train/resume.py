@@ -55,8 +55,8 @@ def take_snapshot(trainer: Trainer) -> Snapshot:
         "settings": run.settings,
         "versions": run.versions,
         "extras": run.extras,
-        "history": run.history,
-        "gradient_history": run.gradient_history,
+        "history": list(run.history),  # lists of their own: training goes on while they are written
+        "gradient_history": list(run.gradient_history),
         "architecture": _describe(run.model),
         "callbacks": _take_out(trainer.hooks.state(), "callbacks", arrays),
         "data": trainer.feed.fingerprint(),
@@ -83,6 +83,7 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
             f"the run was trained on other data ({_show(record['data'])}) than it is resumed with ({_show(found)}). "
             "Give the same arrays or files in the same order."
         )
+    trainer.hooks.restore(_put_back(record["callbacks"], snapshot.arrays))
     leaves, rebuild = trees.flatten(run.model)
     wanted = [f"model/{path}" for path in number_paths(run.model)]
     run.model = rebuild(put_numbers(leaves, _pick(snapshot, wanted, numbers_of(leaves))))
@@ -95,7 +96,6 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
     trainer.clipped = snapshot.arrays["clipped"].tolist()
     trainer.good = run.model
     run.history, run.gradient_history, run.extras = record["history"], record["gradient_history"], record["extras"]
-    trainer.hooks.restore(_put_back(record["callbacks"], snapshot.arrays))
 
 
 def resume(
@@ -197,9 +197,7 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
     if validation is None:
         validation = settings["validation"]
         if validation == "given":
-            raise ArgumentError(
-                "the run was trained with validation data that were given. Give them again: validation=."
-            )
+            raise ArgumentError("the run was trained with validation data of your own. Give them again: validation=.")
     stopping = settings.get("early_stopping")
     plan = Plan(
         loss=loss,
