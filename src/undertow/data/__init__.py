@@ -3,10 +3,10 @@
 from undertow.data.arrays import as_arrays
 from undertow.data.batches import Batches, split
 from undertow.data.datasets import Dataset, datasets, load_dataset, load_digits
-from undertow.data.encoder import TabularEncoder, drop_missing_target
+from undertow.data.encoder import TabularEncoder
 from undertow.data.frames import read_table, read_table_with_origin
 from undertow.data.tables import EncodedTable, encode_table
-from undertow.data.target import ClassTarget, NumberTarget, find_task
+from undertow.data.target import ClassTarget, NumberTarget, drop_missing_target, find_task
 from undertow.data.wording import Origin
 
 __all__ = [
