@@ -38,15 +38,10 @@ def split(
         (8, array([0, 1]))
     """
     n, seed = read_whole(n, "n", 1), read_whole(seed, "seed", 0)
-    try:
-        fraction = float(fraction)
-    except (TypeError, ValueError):
-        fraction = float("nan")
-    if not 0 <= fraction < 1:
-        raise ArgumentError(f"the validation fraction must be 0 or more and less than 1, got {fraction}.")
+    fraction = read_fraction(fraction)
     rng = np.random.default_rng(seed)
     everything = np.arange(n, dtype=np.int64)
-    codes = np.zeros(n, dtype=np.int64) if stratify is None else _read_classes(stratify, n)
+    codes = np.zeros(n, dtype=np.int64) if stratify is None else read_classes(stratify, n)
     if fraction == 0 or n == 1:
         return everything, everything[:0]
     counts = np.bincount(codes)
@@ -76,15 +71,26 @@ def _share_out(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     return np.asarray(shares, dtype=np.int64)
 
 
-def _read_classes(stratify: ArrayLike, n: int) -> NDArray[np.int64]:
+def read_fraction(fraction: float) -> float:
+    """A share to hold out, 0 ≤ fraction < 1."""
+    try:
+        fraction = float(fraction)
+    except (TypeError, ValueError):
+        fraction = float("nan")
+    if not 0 <= fraction < 1:
+        raise ArgumentError(f"the validation fraction must be 0 or more and less than 1, got {fraction}.")
+    return fraction
+
+
+def read_classes(stratify: ArrayLike, n: int, who: str = "split") -> NDArray[np.int64]:
     """Class labels as codes 0 … n_classes − 1."""
     labels = np.asarray(stratify)
     if labels.shape != (n,):
-        raise ShapeError(f"split: there are {n} examples but stratify is {labels.shape}. Give each a label.")
+        raise ShapeError(f"{who}: there are {n} examples but stratify is {labels.shape}. Give each a label.")
     try:
         return np.unique(labels, return_inverse=True)[1].reshape(n).astype(np.int64)
     except TypeError:
-        raise DataError("split: the labels in stratify differ in type. Give labels of one type.") from None
+        raise DataError(f"{who}: the labels in stratify differ in type. Give labels of one type.") from None
 
 
 def read_whole(value: int, name: str, least: int) -> int:

@@ -66,10 +66,10 @@ class Source(ABC):
         >>> source = ArraySource(np.arange(6.0)[:, None], np.arange(6))
         >>> with source.epoch(0, batch_size=4, seed=1) as blocks:
         ...     [y.tolist() for X, y in blocks]
-        [[4, 2, 0, 3, 1, 5]]
+        [[4, 0, 2, 1, 5, 3]]
         >>> with source.epoch(0, start=1, batch_size=4, seed=1) as blocks:
         ...     [y.tolist() for X, y in blocks]
-        [[1, 5]]
+        [[5, 3]]
     """
 
     n_examples: int | None
