@@ -253,6 +253,7 @@ SCALARS: dict[str, Scalar] = {
     "scipy_erf": _math("erf"),
     "scipy_erfc": _math("erfc"),
     "scipy_ndtr": _ndtr,
+    "normal_cdf": _ndtr,
     "scipy_xlogy": _xlogy,
     "scipy_xlog1py": _xlog1py,
     "scipy_entr": _entr,
@@ -262,7 +263,7 @@ SCALARS: dict[str, Scalar] = {
 # Those written for floats: NumPy's loops over integers are another matter.
 FLOATS_ONLY = frozenset(_MATHS) | {
     "power", "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
-    "scipy_xlog1py", "scipy_entr",
+    "scipy_xlog1py", "scipy_entr", "normal_cdf",
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.

@@ -49,6 +49,7 @@ from undertow.primitives.join import concatenate
 from undertow.primitives.like import CONSTRUCTORS, fill_like
 from undertow.primitives.linalg import inv, lstsq, pinv, solve
 from undertow.primitives.logarithm import log, log1p, logaddexp
+from undertow.primitives.normal import normal_cdf
 from undertow.primitives.norms import norm
 from undertow.primitives.pad import fold_pad, pad
 from undertow.primitives.position import argmax, argmin
@@ -166,6 +167,7 @@ __all__ = [
     "name_of",
     "negative",
     "norm",
+    "normal_cdf",
     "not_equal",
     "one_hot",
     "one_hot_rows",

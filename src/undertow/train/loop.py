@@ -123,6 +123,7 @@ def train(
     batches = Batches(X, y, batch_size, seed)
     settings = {
         "loss": task.loss.name, "task": task.loss.task, "logits": task.loss.logits,
+        **({"loss_settings": dict(task.loss.settings)} if task.loss.settings else {}),
         "optimizer": {"name": optimizer.name, **optimizer.settings},
         "clip": None if clip is None else {"name": clip.name, **clip.settings},
         "epochs": epochs, "batch_size": batches.batch_size, "seed": int(seed), "dtype": str(dtype),

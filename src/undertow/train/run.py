@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.arrays import read_array
 from undertow.errors import ArgumentError, ShapeError
-from undertow.nn import LOSSES, Loss, sigmoid, softmax
+from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
 from undertow.train.task import CHUNK, Task
 
 
@@ -88,8 +88,9 @@ class Run:
         """
         outputs = self.outputs(X)
         task = self._task(outputs)
-        if not task.classifies:
-            raise ArgumentError(f"this run was trained with {task.loss.name}, which knows no classes. Use predict(X).")
+        if not task.classifies or not task.loss.knows_probabilities:
+            knows = "probabilities" if task.classifies else "classes"
+            raise ArgumentError(f"this run was trained with {task.loss.name}, which knows no {knows}. Use predict(X).")
         if not task.loss.logits:
             return outputs
         p = softmax(outputs) if task.loss.task == "categorical" else sigmoid(outputs)
@@ -97,7 +98,9 @@ class Run:
 
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")
-        loss = LOSSES.get(name) or Loss(name, lambda output, y: output, "own")
+        if name not in LOSSES:
+            return Task(Loss(name, lambda output, y: output, "own"), outputs.shape[1:], outputs.dtype)
+        loss = build_loss({"name": name, **self.settings.get("loss_settings", {})})
         return Task(loss, outputs.shape[1:], outputs.dtype)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:

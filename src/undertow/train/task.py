@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
-from undertow.nn import LOSSES, Loss, drop_final_activation
+from undertow.nn import Loss, drop_final_activation
 from undertow.trace import is_library
 
 Array = NDArray[Any]
@@ -54,7 +54,7 @@ class Task:
                 f"Let the last layer give {y.shape[1] if y.ndim > 1 else 1} columns, or change {what}."
             )
         if self.loss.task == "binary":
-            bad = ~((y >= 0) & (y <= 1))
+            bad = ~((y >= 0) & (y <= 1)) & ~((y == -1) & (self.loss.end is None))  # a hinge loss takes −1 for 0
             if bad.any():
                 index = tuple(int(i) for i in np.argwhere(bad)[0])
                 raise DataError(
@@ -72,12 +72,7 @@ class Task:
 
     def decide(self, outputs: Array) -> Array:
         """Make of outputs what people ask for: labels for classes, else the outputs themselves."""
-        if self.loss.task == "categorical":
-            return np.argmax(outputs, axis=1)
-        if self.loss.task == "binary":
-            labels = (outputs > (0 if self.loss.logits else 0.5)).astype(np.int64)
-            return labels[:, 0] if labels.shape[1:] == (1,) else labels
-        return outputs
+        return np.asarray(self.loss.decide(outputs))
 
     def count_right(self, outputs: Array, y: Array) -> float:
         """Count the examples classified right; several binary columns count by their share."""
@@ -92,7 +87,7 @@ class Task:
         A loss of p is computed of z, as the simplified training step does: 0 · log 0 cannot come up.
         """
         if self.classifies and not self.loss.logits:
-            on_logits = replace(self, loss=LOSSES[f"{self.loss.name}_with_logits"])
+            on_logits = replace(self, loss=self.loss.on_logits())
             return on_logits.evaluate(drop_final_activation(model), X, y)
         with np.errstate(all="ignore"):
             return self._evaluate(model, X, y)
