@@ -24,6 +24,9 @@ from undertow.nn.classification_losses import (
     kullback_leibler,
     kullback_leibler_with_logits,
 )
+from undertow.nn.containers import Concat, Parallel, Residual, Sequential
+from undertow.nn.description import build_model, describe_model
+from undertow.nn.embedding import EmbedColumns, Embedding
 from undertow.nn.focal_losses import (
     binary_focal,
     binary_focal_with_logits,
@@ -42,12 +45,34 @@ from undertow.nn.initialisers import (
     uniform,
     zeros,
 )
-from undertow.nn.layers import Dense, Residual, Sequential
+from undertow.nn.layer import list_layers
+from undertow.nn.layers import Dense
 from undertow.nn.loss_record import LOSSES, Loss
 from undertow.nn.losses import build_loss, find_loss
+from undertow.nn.mode import (
+    current,
+    draws_numbers,
+    example_keys,
+    is_training,
+    normal_like,
+    replace,
+    training,
+    uniform_like,
+)
+from undertow.nn.normalisation import BatchNorm, LayerNorm, RMSNorm
 from undertow.nn.orthogonal import delta_orthogonal, orthogonal
+from undertow.nn.parameters import (
+    expected_shapes,
+    is_initialized,
+    map_layers,
+    parameters_of,
+    put_parameters,
+    trained_leaves,
+    trained_paths,
+)
 from undertow.nn.prelu import PReLU
 from undertow.nn.rectifiers import celu, elu, gelu, hard_sigmoid, hard_tanh, leaky_relu, mish, relu, relu6, selu, silu
+from undertow.nn.registry import LAYERS, register_layer
 from undertow.nn.regression_losses import (
     cosine,
     half_squared_error,
@@ -58,15 +83,10 @@ from undertow.nn.regression_losses import (
     poisson,
     quantile,
 )
-from undertow.nn.structure import (
-    build_model,
-    describe_model,
-    drop_final_activation,
-    final_activation,
-    initialize,
-    is_initialized,
-    list_layers,
-)
+from undertow.nn.regularising import Dropout, Noise
+from undertow.nn.reshaping import Flatten, Lambda, Reshape, Scale
+from undertow.nn.structure import drop_final_activation, final_activation, initialize
+from undertow.nn.summary import Summary, summary
 from undertow.nn.variance_scaling import (
     glorot_normal,
     glorot_uniform,
@@ -78,16 +98,47 @@ from undertow.nn.variance_scaling import (
 
 __all__ = [
     "Dense",
-    "Residual",
     "Sequential",
+    "Residual",
+    "Parallel",
+    "Concat",
+    "Dropout",
+    "Noise",
+    "BatchNorm",
+    "LayerNorm",
+    "RMSNorm",
+    "Embedding",
+    "EmbedColumns",
+    "Flatten",
+    "Reshape",
+    "Scale",
+    "Lambda",
     "PReLU",
+    "LAYERS",
+    "register_layer",
     "initialize",
     "is_initialized",
     "list_layers",
+    "map_layers",
+    "parameters_of",
+    "put_parameters",
+    "expected_shapes",
+    "trained_leaves",
+    "trained_paths",
     "describe_model",
     "build_model",
+    "summary",
+    "Summary",
     "final_activation",
     "drop_final_activation",
+    "is_training",
+    "draws_numbers",
+    "training",
+    "example_keys",
+    "uniform_like",
+    "normal_like",
+    "replace",
+    "current",
     "ACTIVATIONS",
     "describe_activation",
     "build_activation",

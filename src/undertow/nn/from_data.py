@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from undertow.errors import ArgumentError, DataError
 from undertow.nn.class_weights import read_labels
-from undertow.nn.layers import Dense, Sequential, walk_layers
+from undertow.nn.layer import walk_layers
+from undertow.nn.layers import Dense
 from undertow.nn.orthogonal import orthogonal
+from undertow.nn.parameters import map_layers
 from undertow.nn.structure import initialize
 
 M = TypeVar("M")
@@ -89,22 +91,9 @@ def lsuv(
     return _map_dense(model, lambda layer: Dense(layer.fan_in, layer.fan_out, layer.bias, layer.init, layer.W, layer.b))
 
 
-def _map_dense(item: Any, change: Callable[[Dense], Dense]) -> Any:
+def _map_dense(model: Any, change: Callable[[Dense], Dense]) -> Any:
     """A model in which each Dense layer is changed, first to last."""
-    if isinstance(item, Dense):
-        return change(item)
-    if isinstance(item, Sequential):
-        return type(item)(*[_map_dense(layer, change) for layer in item.layers])
-    if isinstance(item, list | tuple) and not hasattr(item, "_fields"):
-        return type(item)(_map_dense(x, change) for x in item)
-    if isinstance(item, dict):
-        return {key: _map_dense(x, change) for key, x in item.items()}
-    if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        fields = {f.name: getattr(item, f.name) for f in dataclasses.fields(item) if f.init}
-        changed = {key: _map_dense(x, change) for key, x in fields.items()}
-        if any(changed[key] is not fields[key] and changed[key] != fields[key] for key in fields):
-            return dataclasses.replace(item, **changed)
-    return item
+    return map_layers(model, lambda layer: change(layer) if isinstance(layer, Dense) else layer)
 
 
 def bias_from_frequencies(y: ArrayLike, n_classes: int | None = None) -> NDArray[np.float64]:

@@ -16,7 +16,8 @@ from typing import Any
 from undertow.errors import ArgumentError, PairingWarning
 from undertow.nn import classification_losses, focal_losses, regression_losses  # noqa: F401 (they fill LOSSES)
 from undertow.nn.activations import identity
-from undertow.nn.layers import Dense, Sequential
+from undertow.nn.containers import Sequential
+from undertow.nn.layers import Dense
 from undertow.nn.loss_record import Loss, find_record
 from undertow.nn.structure import final_activation
 
@@ -67,7 +68,7 @@ def find_loss(loss: str | Mapping[str, Any] | Loss | Callable[..., Any], model: 
     Source: Goodfellow et al., Deep Learning, 2016, section 6.2.2.
 
     Example:
-        >>> from undertow.nn.layers import Dense, Sequential
+        >>> from undertow.nn import Dense, Sequential
         >>> find_loss("categorical_cross_entropy", Sequential(Dense(4, 3))).name
         'categorical_cross_entropy_with_logits'
     """

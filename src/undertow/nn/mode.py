@@ -1,6 +1,6 @@
 """Training or predicting: what a layer may ask for, and what it may leave, while a model trains.
 
-A layer calls `is_training`, `uniform_like`, `normal_like` and `replace` in its ``__call__``. Random numbers follow
+A layer calls `is_training`, `draws_numbers`, `uniform_like`, `normal_like`, `current` and `replace` in its ``__call__``. Random numbers follow
 from a key that each example has, the place of the call among those of the forward pass, and the place within the
 array: neither threads nor the way that examples are split into batches change them.
 """
@@ -38,6 +38,7 @@ class TrainingPass:
 
 
 _current: ContextVar[TrainingPass | None] = ContextVar("undertow_training_pass", default=None)
+_measuring: ContextVar[bool] = ContextVar("undertow_measuring", default=False)
 
 
 @contextmanager
@@ -80,6 +81,40 @@ def is_training() -> bool:
         False
     """
     return _current.get() is not None
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Let training passes within the block do without random numbers where examples have no keys.
+
+    Source: derived here.
+
+    Example:
+        >>> with measuring(), training(None):
+        ...     is_training(), draws_numbers()
+        (True, False)
+    """
+    token = _measuring.set(True)
+    try:
+        yield
+    finally:
+        _measuring.reset(token)
+
+
+def draws_numbers() -> bool:
+    """Tell whether a layer is to draw random numbers now.
+
+    Returns:
+        True while a model trains; False otherwise, and where the gradient of examples without keys is only measured.
+
+    Source: derived here.
+
+    Example:
+        >>> draws_numbers()
+        False
+    """
+    made = _current.get()
+    return made is not None and (made.keys is not None or not _measuring.get())
 
 
 def example_keys(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
@@ -166,6 +201,29 @@ def normal_like(x: Any) -> Any:
     """
     u, v = uniform_like(x), uniform_like(x)
     return np.sqrt(-2.0 * np.log1p(-u)) * np.cos(2 * math.pi * v)
+
+
+def current(old: Any) -> Any:
+    """Return what a part of the model is worth by now: a layer that is called twice in a step goes on from there.
+
+    Args:
+        old: the array that the model holds, a field of the layer: ``self.mean``.
+
+    Returns:
+        The last value that `replace` was given for it in this pass, or the array itself.
+
+    Source: derived here.
+
+    Example:
+        >>> old = np.zeros(1)
+        >>> with training(None):
+        ...     replace(old, old + 1)
+        ...     replace(old, current(old) + 1)
+        ...     current(old)
+        array([2.])
+    """
+    made = _current.get()
+    return old if made is None else next((new for held, new in reversed(made.replaced) if held is old), old)
 
 
 def replace(old: Any, new: Any) -> None:

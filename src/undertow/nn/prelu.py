@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from undertow.errors import ArgumentError, ShapeError
-from undertow.graph import show_shape
-from undertow.primitives import shape_of
+from undertow.nn.layer import check_columns, check_count, check_filled
+from undertow.nn.registry import register_layer
 
 START: Final = 0.25  # He et al. 2015, section 2.1
 
 
+@register_layer
 @dataclass(eq=False, repr=False)
 class PReLU:
     """h = z where z > 0, else slope · z, with a slope that is trained.
@@ -38,24 +40,32 @@ class PReLU:
     n_slopes: int = 1
     slope: Any = None
 
+    keeps_width = True
+    activation_name = "prelu"
+
     def __post_init__(self) -> None:
-        if isinstance(self.n_slopes, bool) or not isinstance(self.n_slopes, int) or self.n_slopes < 1:
-            raise ArgumentError(f"{self!r}: n_slopes must be a whole number of 1 or more.")
+        check_count(self, n_slopes=self.n_slopes)
 
     def __repr__(self) -> str:
         return f"PReLU({self.n_slopes})"
 
-    def fill(self, dtype: Any) -> Any:
-        """Make the slopes that training begins with, in float32 or float64."""
-        return np.full(self.n_slopes, START, dtype)
+    @property
+    def fan_in(self) -> int | None:
+        """How many columns it takes; any number where there is one slope."""
+        return self.n_slopes if self.n_slopes > 1 else None
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of the slopes."""
+        return {"slope": (self.n_slopes,)}
+
+    def initial(self, rng: np.random.Generator, dtype: DTypeLike, follows: str | None) -> PReLU:
+        """Return the layer with its slopes filled."""
+        return dataclasses.replace(self, slope=np.full(self.n_slopes, START, dtype) if self.slope is None else self.slope)
 
     def __call__(self, z: Any) -> Any:
         """Compute h for z (…, columns)."""
-        if self.slope is None:
-            raise ArgumentError(f"{self!r} has no slope yet. Call undertow.nn.initialize(model, seed) first.")
-        shape = shape_of(z)
-        if self.n_slopes > 1 and (not shape or shape[-1] != self.n_slopes):
-            wanted = shape[-1] if shape else 1
-            raise ShapeError(f"{self!r}: z is {show_shape(shape)}. Use PReLU({wanted}), or PReLU(1) for one slope.")
+        check_filled(self, self.slope)
+        if self.n_slopes > 1:
+            check_columns(self, z, self.n_slopes, "PReLU({0}), or PReLU(1) for one slope")
         h = np.where(z > 0, z, self.slope * z)
         return h

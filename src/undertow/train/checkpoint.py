@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import RunError, UndertowError
-from undertow.nn import Dense, Sequential, build_model, describe_model, is_initialized, list_layers
+from undertow.nn import (
+    Sequential,
+    build_model,
+    describe_model,
+    expected_shapes,
+    is_initialized,
+    parameters_of,
+    put_parameters,
+)
 from undertow.train.disk import DISK, PARTS, make_folders, open_file, replace_file, write_new
 from undertow.train.files import check_place, explain_failure, read_path
 from undertow.train.record import read_record, write_record
@@ -45,7 +53,7 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
     Source: derived here.
 
     Example:
-        >>> from undertow.nn import initialize
+        >>> from undertow.nn import Dense, initialize
         >>> run = Run(initialize(Sequential(Dense(2, 1))))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sorted(file.name for file in save(run, Path(folder) / "run").iterdir())
@@ -153,7 +161,7 @@ def _take_apart(run: Run) -> tuple[list[bytes | memoryview], bytes]:
         raise RunError(f"this run cannot be saved: {error}") from None
     if not is_initialized(model):
         raise RunError("this run cannot be saved: its model has no weights yet. Call undertow.nn.initialize first.")
-    tensors = _parameters(model)
+    tensors = {path: np.asarray(value) for path, value in parameters_of(model).items()}
     for name, value in tensors.items():
         if not np.isfinite(value).all():
             raise RunError(f"this run cannot be saved: {name} holds {_show_bad(value)}, so that it predicts nothing.")
@@ -172,16 +180,6 @@ def _take_apart(run: Run) -> tuple[list[bytes | memoryview], bytes]:
 def _show_bad(value: Any) -> str:
     """What an array holds that is no number."""
     return "NaN" if np.isnan(value).any() else "infinite numbers"
-
-
-def _parameters(model: Sequential) -> dict[str, Any]:
-    """The arrays of a model by their paths: ``layers[0].W``."""
-    found = {}
-    for path, layer in list_layers(model):
-        for name in ("W", "b"):
-            if getattr(layer, name) is not None:
-                found[f"{path}.{name}"] = getattr(layer, name)
-    return found
 
 
 def load(path: str | Path) -> Run:
@@ -280,16 +278,12 @@ def _load_model(file: Path, content: bytes) -> Sequential:
 
 def _fill(model: Sequential, tensors: dict[str, Any], file: Path) -> Sequential:
     """Put arrays into a model that was just built, checking name, shape and dtype of each."""
-    wanted: dict[str, tuple[Dense, str, tuple[int, ...]]] = {}
-    for path, layer in list_layers(model):
-        wanted[f"{path}.W"] = (layer, "W", (layer.fan_in, layer.fan_out))
-        if layer.bias:
-            wanted[f"{path}.b"] = (layer, "b", (layer.fan_out,))
+    wanted = expected_shapes(model)
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise RunError(f"{file} is damaged: {missing[0]} is missing.")
     if extra := sorted(tensors.keys() - wanted.keys()):
         raise RunError(f"{file} is damaged: it holds {extra[0]!r}, which the architecture does not have.")
-    for name, (layer, attribute, shape) in wanted.items():
+    for name, shape in wanted.items():
         value = tensors[name]
         if value.shape != shape:
             raise RunError(f"{file} is damaged: {name} is {value.shape}, the architecture says {shape}.")
@@ -297,5 +291,4 @@ def _fill(model: Sequential, tensors: dict[str, Any], file: Path) -> Sequential:
             raise RunError(f"{file} is damaged: {name} is {value.dtype}, not float32 or float64.")
         if not np.isfinite(value).all():
             raise RunError(f"{file} is damaged: {name} holds {_show_bad(value)}.")
-        setattr(layer, attribute, value)
-    return model
+    return put_parameters(model, tensors)
