@@ -31,8 +31,13 @@ class Operations(Layout):
 
     # ---- products -----------------------------------------------------------------------------
 
-    def write_matmul(self, node: Node) -> bool:
-        """Plan a product of matrices; a transposed operand is read by other strides."""
+    def write_matmul(self, node: Node, total: Node | None = None) -> bool:
+        """Plan a product of matrices; a transposed operand is read by other strides.
+
+        Args:
+            node: the product.
+            total: the sum that it is added to.
+        """
         kind = kind_of(node.spec.dtype)
         if kind not in ("f32", "f64") or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
             return False
@@ -50,6 +55,7 @@ class Operations(Layout):
         count = 1 if axis is None else math.prod(batch[i] for i in axis)
         others = [] if axis is None else [i for i in range(len(batch)) if i not in axis]
         last = None if axis is None else axis[-1]
+        made = self.buffer(total or node)
         one, zero = (int.from_bytes(struct.pack("f" if kind == "f32" else "d", v), "little") for v in (1.0, 0.0))
         item = node.spec.dtype.itemsize
         for place in outer:
@@ -60,16 +66,16 @@ class Operations(Layout):
             args: list[Argument] = [
                 Place(self.buffer(a.base), (a.offset + shift[0]) * item),
                 Place(self.buffer(b.base), (b.offset + shift[1]) * item),
-                Place(self.buffer(node), shift[2] * item),
-                m, n, k, *_matrix(a), *_matrix(b), n, one, zero, count, *steps, split, Scratch(), 0,
+                Place(made, shift[2] * item),
+                m, n, k, *_matrix(a), *_matrix(b), n, one, one if total else zero, count, *steps, split, Scratch(), 0,
             ]  # fmt: skip
             shared = self.threads > 1 and flops > PRODUCT
-            moved = (m * k + k * n + m * n) * item * count
-            call = Call("", args, f"{called(node)} ({m} × {k} × {n})", shared, flops, moved)
+            moved = (m * k + k * n + (2 if total else 1) * m * n) * item * count
+            call = Call("", args, f"{'+ ' if total else ''}{called(node)} ({m} × {k} × {n})", shared, flops, moved)
             call.touches = [
                 Touch(self.buffer(a.base), False, _rows(a, item) if split == 0 and count == 1 else None),
                 Touch(self.buffer(b.base), False),
-                Touch(self.buffer(node), True, ("rows", m, n * item) if split == 0 and count == 1 else None),
+                Touch(made, True, ("rows", m, n * item) if split == 0 and count == 1 else None),
             ]
             call.scratch = scratch_bytes(kind, m, n, k, _matrix(b)[1] != 1)
             self.add_product(call, kind, (m, n, k), (*_matrix(a), *_matrix(b)))
