@@ -1,4 +1,5 @@
-"""Kernels that move elements: gathering and scattering rows, filling, copying between strides; a step's bookkeeping.
+"""Kernels that move elements: gathering and scattering rows, filling, copying between strides; running sums and
+products; a step's bookkeeping.
 
 Every kernel is called as ``kernel(args, thread, threads)`` with a table of numbers, like those of `kernel`.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from undertow.compile.ir import Emitter, Module, Value
 
+RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 COPY_AXES = 6
 
@@ -142,3 +144,51 @@ def write_scatter(module: Module, n_picks: int, kind: str, lanes: int) -> str:
             e.store(e.load(place, kind, lanes, mask) + more, place, mask)
     e.finish()
     return name
+
+
+def write_running(module: Module, join: str, kinds: tuple[str, ...]) -> str:
+    """Compute along an axis each element from the one before it: ``sum``, ``prod``, or ``recurrence``, b + a times it.
+
+    Table: addresses of the result and of the operands, the length of the axis, the sizes of 5 other axes; then of the
+    result and of each operand its stride along the axis and along the others.
+
+    Args:
+        module: where it goes.
+        join: which of the three.
+        kinds: of the result and of each operand.
+    """
+    count, name = len(kinds), f"running_{join}_{'_'.join(kinds)}"
+    e, values = _begin(module, name, count + 1 + RUN_AXES + count * (1 + RUN_AXES), tuple(range(count)))
+    length, sizes = values[count], values[count + 1 :][:RUN_AXES]
+    rest = values[count + 1 + RUN_AXES :]
+    strides = [rest[i * (1 + RUN_AXES) :][: 1 + RUN_AXES] for i in range(count)]
+
+    def read(place: Value, kind: str) -> Value:
+        return e.convert(e.load(place, "i8") != 0 if kind == "i1" else e.load(place, kind), kinds[0])
+
+    def walk(axis: int, places: list[Value]) -> None:
+        if axis == RUN_AXES - 1:
+            move(places, e.const(0, "i64"), e.const(1, "i64"))
+            move(places, e.const(1, "i64"), length)
+            return
+        low, high = _range(e, sizes[0]) if axis == 0 else (e.const(0, "i64"), sizes[axis])
+        with e.loop(low, high) as i:
+            walk(axis + 1, [_at(e, p, i * s[1 + axis], k) for p, s, k in zip(places, strides, kinds, strict=True)])
+
+    def move(places: list[Value], first: Value, last: Value) -> None:
+        with e.loop(first, last) as i, e.loop(0, sizes[-1]) as j:
+            to, *sources = (_at(e, p, i * s[0] + j * s[-1], k) for p, s, k in zip(places, strides, kinds, strict=True))
+            x, *factors = (read(p, k) for p, k in zip(sources, kinds[1:], strict=True))
+            if first.number:
+                before = e.load(e.address(to, -strides[0][0], kinds[0]), kinds[0])
+                x = before * x if join == "prod" else before + x if join == "sum" else x + factors[0] * before
+            e.store(x, to)
+
+    walk(0, values[:count])
+    e.finish()
+    return name
+
+
+def _at(e: Emitter, pointer: Value, index: Value, kind: str) -> Value:
+    """The place of an element in memory, where a truth value is a byte."""
+    return e.address(pointer, index, "i8" if kind == "i1" else kind)

@@ -250,6 +250,49 @@ class Operations(Layout):
         )  # fmt: skip
         return True
 
+    def write_cumsum(self, node: Node) -> bool:
+        """Add up along an axis."""
+        return self.write_running(node, "sum")
+
+    def write_cumprod(self, node: Node) -> bool:
+        """Multiply along an axis."""
+        return self.write_running(node, "prod")
+
+    def write_recurrence(self, node: Node) -> bool:
+        """Add each element times a factor to the next one, along an axis."""
+        return self.write_running(node, "recurrence")
+
+    def write_running(self, node: Node, join: str) -> bool:
+        """Compute along an axis each element from the one before it."""
+        shape: Any = node.spec.shape
+        axis, back = node.params["axis"] % len(shape), node.params.get("reverse", False)
+        reads = [whole(node), *(broadcast(self.reader.read(x), shape) for x in node.inputs)]
+        kinds = tuple(str(kind_of(x.base.spec.dtype)) for x in reads)
+        others = [i for i, n in enumerate(shape) if i != axis and n != 1]
+        if reads[1].strides[axis] == 1 or not others:
+            others.append(-1)  # the axis itself lies in one piece: it is walked innermost
+        if len(others) > moves.RUN_AXES or "None" in kinds or kinds[0] == "i1":
+            return False
+        others = [-1] * (moves.RUN_AXES - len(others)) + others
+        others[:-1] = sorted(others[:-1], key=lambda i: i < 0)  # threads share the first axis
+        sign = -1 if back else 1
+        args: list[Argument] = []
+        for x in reads:
+            start = x.offset + (x.strides[axis] * (shape[axis] - 1) if back else 0)
+            args.append(Place(self.buffer(x.base), start * x.base.spec.dtype.itemsize))
+        args += [shape[axis], *(1 if i < 0 else shape[i] for i in others)]
+        for x in reads:
+            args += [sign * x.strides[axis], *(0 if i < 0 else x.strides[i] for i in others)]
+        size = math.prod(shape)
+        if not size:
+            return True
+        shared = self.threads > 1 and others[0] >= 0 and size > WORTH_SHARING
+        moved = sum(size * x.base.spec.dtype.itemsize for x in reads)
+        call = Call("", args, called(node), shared, size * (len(reads) - 1), moved, target=self.buffer(node))
+        name = f"running_{join}_{'_'.join(kinds)}"
+        self.add(call, ("running", join, kinds), lambda module: moves.write_running(module, join, kinds), name)
+        return True
+
     def write_getitem(self, node: Node) -> bool:
         """Gather the rows that positions pick."""
         source = self.reader.read(node.inputs[0])
