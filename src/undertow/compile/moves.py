@@ -6,6 +6,8 @@ Every kernel is called as ``kernel(args, thread, threads)`` with a table of numb
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from undertow.compile.ir import Emitter, Module, Value
 
 RUN_AXES = 5
@@ -166,23 +168,34 @@ def write_running(module: Module, join: str, kinds: tuple[str, ...]) -> str:
     def read(place: Value, kind: str) -> Value:
         return e.convert(e.load(place, "i8") != 0 if kind == "i1" else e.load(place, kind), kinds[0])
 
+    def join_at(places: list[Value], i: Value, j: Value, before: Callable[[Value], Value] | None) -> Value:
+        to, *sources = (_at(e, p, i * s[0] + j * s[-1], k) for p, s, k in zip(places, strides, kinds, strict=True))
+        x, *factors = (read(p, k) for p, k in zip(sources, kinds[1:], strict=True))
+        if before is not None:
+            old = before(to)
+            x = old * x if join == "prod" else old + x if join == "sum" else x + factors[0] * old
+        e.store(x, to)
+        return x
+
+    def run(places: list[Value]) -> None:
+        zero, alone = e.const(0, "i64"), sizes[-1] == 1
+        with e.when(alone):  # what the next element needs stays in a register
+            total = e.variable(join_at(places, zero, zero, None))
+            with e.loop(1, length) as i:
+                total.set(join_at(places, i, zero, lambda _: total.get()))
+        with e.when(~alone):
+            with e.loop(0, sizes[-1]) as j:
+                join_at(places, zero, j, None)
+            with e.loop(1, length) as i, e.loop(0, sizes[-1]) as j:
+                join_at(places, i, j, lambda to: e.load(e.address(to, -strides[0][0], kinds[0]), kinds[0]))
+
     def walk(axis: int, places: list[Value]) -> None:
         if axis == RUN_AXES - 1:
-            move(places, e.const(0, "i64"), e.const(1, "i64"))
-            move(places, e.const(1, "i64"), length)
+            run(places)
             return
         low, high = _range(e, sizes[0]) if axis == 0 else (e.const(0, "i64"), sizes[axis])
         with e.loop(low, high) as i:
             walk(axis + 1, [_at(e, p, i * s[1 + axis], k) for p, s, k in zip(places, strides, kinds, strict=True)])
-
-    def move(places: list[Value], first: Value, last: Value) -> None:
-        with e.loop(first, last) as i, e.loop(0, sizes[-1]) as j:
-            to, *sources = (_at(e, p, i * s[0] + j * s[-1], k) for p, s, k in zip(places, strides, kinds, strict=True))
-            x, *factors = (read(p, k) for p, k in zip(sources, kinds[1:], strict=True))
-            if first.number:
-                before = e.load(e.address(to, -strides[0][0], kinds[0]), kinds[0])
-                x = before * x if join == "prod" else before + x if join == "sum" else x + factors[0] * before
-            e.store(x, to)
 
     walk(0, values[:count])
     e.finish()
