@@ -120,6 +120,28 @@ def paths(tree: Any) -> list[str]:
     return [accessor.codify("") for accessor in spec.accessors()]
 
 
+def unmarked(tree: Any, mark: str) -> list[bool]:
+    """Tell of each leaf whether no dataclass above it names its field in a class attribute of this name.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Normalised:
+        ...     fixed = ("mean",)
+        ...     gain: float
+        ...     mean: float
+        >>> unmarked([Normalised(1.0, 0.0), 2.0], "fixed")
+        [True, False, True]
+    """
+    found = []
+    for accessor in _spec(tree)[1].accessors():
+        item, free = tree, True
+        for entry in accessor:
+            free = free and not (isinstance(entry, optree.GetAttrEntry) and entry.entry in getattr(item, mark, ()))
+            item = entry(item)
+        found.append(free)
+    return found
+
+
 def same_structure(a: Any, b: Any) -> bool:
     """Tell whether two trees differ in their leaves only."""
     return bool(_spec(a)[1] == _spec(b)[1])

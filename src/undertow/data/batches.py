@@ -37,7 +37,7 @@ def split(
         >>> len(train), validation // 5
         (8, array([0, 1]))
     """
-    n, seed = _read_whole(n, "n", 1), _read_whole(seed, "seed", 0)
+    n, seed = read_whole(n, "n", 1), read_whole(seed, "seed", 0)
     try:
         fraction = float(fraction)
     except (TypeError, ValueError):
@@ -87,7 +87,7 @@ def _read_classes(stratify: ArrayLike, n: int) -> NDArray[np.int64]:
         raise DataError("split: the labels in stratify differ in type. Give labels of one type.") from None
 
 
-def _read_whole(value: int, name: str, least: int) -> int:
+def read_whole(value: int, name: str, least: int) -> int:
     """A whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ArgumentError(f"{name} must be a whole number of {least} or more, got {value!r}.")
@@ -128,8 +128,8 @@ class Batches:
         for name in ("X", "y"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), order="C"))
         check_leading_sizes("Batches", self.X, self.y)
-        object.__setattr__(self, "batch_size", _read_whole(self.batch_size, "batch_size", 1))
-        object.__setattr__(self, "seed", _read_whole(self.seed, "seed", 0))
+        object.__setattr__(self, "batch_size", read_whole(self.batch_size, "batch_size", 1))
+        object.__setattr__(self, "seed", read_whole(self.seed, "seed", 0))
 
     def __len__(self) -> int:
         """The number of batches of an epoch."""
@@ -137,7 +137,7 @@ class Batches:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The order in which an epoch takes the examples: int64 indices (m,)."""
-        epoch = _read_whole(epoch, "epoch", 0)
+        epoch = read_whole(epoch, "epoch", 0)
         if not self.shuffle:
             return np.arange(len(self.X), dtype=np.int64)
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.X)).astype(np.int64)
@@ -154,7 +154,7 @@ class Batches:
             they are views of X and y.
         """
         order = self.order(epoch)
-        start = _read_whole(start, "start", 0)
+        start = read_whole(start, "start", 0)
         return (self._take(order, first) for first in range(start * self.batch_size, len(order), self.batch_size))
 
     def _take(self, order: NDArray[np.int64], first: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:

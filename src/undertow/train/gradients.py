@@ -42,7 +42,7 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
 
     Example:
         >>> from undertow.nn import initialize, mean_squared_error
-        >>> from undertow.train.step import make_gradient
+        >>> from undertow.train.derive import make_gradient
         >>> model = initialize(Sequential(Dense(2, 3), "tanh", Dense(3, 1)))
         >>> gradient = make_gradient(lambda model, X, y: mean_squared_error(model(X), y))
         >>> rows = measure_gradients(gradient, model, np.ones((4, 2)), np.ones((4, 1)))
