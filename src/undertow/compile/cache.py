@@ -16,7 +16,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -125,6 +125,15 @@ def _prune_at_exit(place: Path) -> None:
     atexit.register(prune, place)
 
 
+def entries(place: Path) -> Iterator[tuple[float, int, Path]]:
+    """List what is kept in a folder: the day of its last use, bytes, file."""
+    for path in place.glob("[0-9a-f][0-9a-f]/*"):
+        with contextlib.suppress(OSError):  # another process has removed or renamed it
+            if path.name.startswith(("tmp", path.parent.name)):
+                state = path.stat()
+                yield state.st_mtime, state.st_size, path
+
+
 def prune(place: Path) -> None:
     """Remove what was not used for the longest time, if there is too much; at most once a day.
 
@@ -138,11 +147,7 @@ def prune(place: Path) -> None:
         if note.exists() and time.time() - note.stat().st_mtime < DAY:
             return
         note.touch()
-        found = []
-        for path in place.glob("[0-9a-f][0-9a-f]/*"):
-            with contextlib.suppress(OSError):  # another process removes it
-                if path.name.startswith(("tmp", path.parent.name)):
-                    found.append((path.stat().st_mtime, path.stat().st_size, path))
+        found = list(entries(place))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
             if total <= limit:
