@@ -289,6 +289,16 @@ def test_a_table_grows_by_columns_and_goes_on_after_a_resumption(tmp_path):
     assert path.read_text().splitlines() == ["epoch,loss,f1", "1,0.5,", "2,0.25,0.75", "3,0.125,"]
 
 
+def test_a_torn_last_row_does_not_swallow_the_next(tmp_path):
+    for make, name in ((CsvLog, "log.csv"), (JsonLines, "log.jsonl")):
+        log = make(tmp_path / name)
+        log.on_epoch_end(info(1, 0.5))
+        log.path.write_bytes(log.path.read_bytes()[:-2])
+        log.on_epoch_end(info(2, 0.25))
+        lines = log.path.read_text().splitlines()
+        assert lines[-1] in ("2,0.25", '{"epoch": 2, "validation_loss": 0.25}')
+
+
 def test_a_log_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").touch()
     for make in (CsvLog, JsonLines):

@@ -108,8 +108,11 @@ def _append(path: Path, text: str) -> None:
     """Add to the end of a file, which is closed again, so that the text is with the system."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, io.SEEK_END)
+                text = text if file.read(1) == b"\n" else "\n" + text  # a process was ended within its last row
+            file.write(text.encode())
     except OSError as error:
         raise RunError(f"{path} cannot be written: {explain_failure(path, error)}.") from None
 
