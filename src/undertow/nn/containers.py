@@ -315,7 +315,11 @@ class Parallel(Container):
                 raise ShapeError(
                     f"Parallel: branch {first}, {show_item(self.layers[first - 1])}, {verb} {wanted} columns, but branch "
                     f"{number}, {show_item(self.layers[number - 1])}, {verb} {width}. "
-                    + (f"Let it take {wanted}." if verb == "takes" else f'Let it give {wanted}, or use combine="concat".')
+                    + (
+                        f"Let it take {wanted}."
+                        if verb == "takes"
+                        else f'Let it give {wanted}, or use combine="concat".'
+                    )
                 )
 
     def __call__(self, x: Any) -> Any:

@@ -146,13 +146,17 @@ class _Builder:
             plain = [f for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
             needed = {f.name for f in plain if f.init}
         if not needed <= set(rest) <= set(fields):
-            raise ArgumentError(f"layer {where}, {name[:40]}: expected {sorted(fields)}, got {_show(sorted(map(str, rest)))}.")
+            raise ArgumentError(
+                f"layer {where}, {name[:40]}: expected {sorted(fields)}, got {_show(sorted(map(str, rest)))}."
+            )
         values = {key: self.value(value, f"{where}, {name}.{key}", where, depth) for key, value in rest.items()}
         for key, value in values.items():
             _check_kind(fields[key].type, value, f"layer {where}, {name}.{key}")
         made = _built(where, name, lambda: cls(**values))
         if hasattr(made, "shapes") and (given := set(_built(where, name, made.shapes)) & set(rest)):
-            raise ArgumentError(f"layer {where}, {name}: {sorted(given)[0]} is a parameter, which no description holds.")
+            raise ArgumentError(
+                f"layer {where}, {name}: {sorted(given)[0]} is a parameter, which no description holds."
+            )
         return made
 
     def value(self, value: Any, what: str, where: str, depth: int) -> Any:

@@ -165,7 +165,9 @@ def _read_columns(layer: EmbedColumns, columns: Any) -> tuple[tuple[int, int, in
     if isinstance(columns, Mapping):
         columns = [(column, *(sizes if isinstance(sizes, tuple | list) else ())) for column, sizes in columns.items()]
     if not isinstance(columns, tuple | list) or not columns:
-        raise ArgumentError(f"{layer!r}: columns must be like {{3: (12, 4)}}: a number of codes and a size by the column.")
+        raise ArgumentError(
+            f"{layer!r}: columns must be like {{3: (12, 4)}}: a number of codes and a size by the column."
+        )
     found: list[tuple[int, int, int]] = []
     for entry in columns:
         whole = isinstance(entry, tuple | list) and all(isinstance(x, int) and not isinstance(x, bool) for x in entry)
@@ -181,5 +183,3 @@ def _read_columns(layer: EmbedColumns, columns: Any) -> tuple[tuple[int, int, in
         Embedding(n, size)  # which refuses sizes that are no sizes
         found.append((column, n, size))
     return tuple(sorted(found))
-
-

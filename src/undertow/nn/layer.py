@@ -109,7 +109,9 @@ def children(item: Any) -> Iterator[tuple[str, Any]]:
     if is_layer(item):
         static = trees.static_fields(type(item))
         yield from (
-            (f".{field.name}", getattr(item, field.name)) for field in dataclasses.fields(item) if field.name not in static
+            (f".{field.name}", getattr(item, field.name))
+            for field in dataclasses.fields(item)
+            if field.name not in static
         )
     elif isinstance(item, tuple) and hasattr(item, "_fields"):
         yield from ((f".{name}", getattr(item, name)) for name in item._fields)

@@ -148,7 +148,9 @@ class Scale:
 
     def initial(self, rng: np.random.Generator, dtype: DTypeLike, follows: str | None) -> Scale:
         """Return the layer with its factors filled."""
-        return dataclasses.replace(self, gain=np.full(self.n_gains, self.start, dtype) if self.gain is None else self.gain)
+        return dataclasses.replace(
+            self, gain=np.full(self.n_gains, self.start, dtype) if self.gain is None else self.gain
+        )
 
     def __call__(self, x: Any) -> Any:
         """Compute x · gain for x (…, columns)."""

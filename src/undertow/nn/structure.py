@@ -104,7 +104,9 @@ def _fill_container(
 def _check_filled(layer: Any, filled: Any) -> Any:
     """ArgumentError unless ``initial`` returned what ``shapes`` says."""
     if type(filled) is not type(layer):
-        raise ArgumentError(f"{layer!r}: its initial returned {type(filled).__name__}. Return a {type(layer).__name__}.")
+        raise ArgumentError(
+            f"{layer!r}: its initial returned {type(filled).__name__}. Return a {type(layer).__name__}."
+        )
     for name, shape in (filled.shapes() if hasattr(filled, "shapes") else {}).items():
         found = np.shape(getattr(filled, name, None))
         if found != tuple(shape):

@@ -24,7 +24,23 @@ if TYPE_CHECKING:
 
 ROWS = 2  # of the batch on which shapes are found
 MOVES = frozenset(
-    ["astype", "broadcast_to", "concatenate", "expand_dims", "flip", "getitem", "identity", "permute", "reshape", "share", "spread", "squeeze", "stop_gradient", "tile", "transpose"]
+    [
+        "astype",
+        "broadcast_to",
+        "concatenate",
+        "expand_dims",
+        "flip",
+        "getitem",
+        "identity",
+        "permute",
+        "reshape",
+        "share",
+        "spread",
+        "squeeze",
+        "stop_gradient",
+        "tile",
+        "transpose",
+    ]
 )
 STEPS = {"softmax": 4, "log_softmax": 4, "logsumexp": 4, "sigmoid": 3, "softplus": 3, "var": 3, "std": 4}
 
@@ -123,7 +139,14 @@ class Summary:
         from rich.text import Text
 
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
-        ends = ["total", "", _count(self.trained), _count(self.not_trained), _short(self.forward), _short(self.backward)]
+        ends = [
+            "total",
+            "",
+            _count(self.trained),
+            _count(self.not_trained),
+            _short(self.forward),
+            _short(self.backward),
+        ]
         heads = ["layer", "output", "trained", "not trained", "forward", "backward"]
         for head, end in zip(heads, ends, strict=True):
             table.add_column(head, end, justify="left" if head in ("layer", "output") else "right", no_wrap=True)
@@ -186,7 +209,9 @@ def summary(model: Any, input_shape: Any = None) -> Summary:
     """
     shape = _read_shape(model, input_shape)
     numbers = [leaf for leaf in trees.flatten(model)[0] if not callable(leaf)]
-    dtype = next((x.dtype for x in numbers if getattr(x, "dtype", None) in (np.float32, np.float64)), np.dtype("float32"))
+    dtype = next(
+        (x.dtype for x in numbers if getattr(x, "dtype", None) in (np.float32, np.float64)), np.dtype("float32")
+    )
     made = Summary(input=_show_batch((ROWS, *shape)), dtype=dtype)
     observed = _observe(initialize(model, 0, dtype), made, 0)
     with np.errstate(all="ignore"):
@@ -199,7 +224,9 @@ def _read_shape(model: Any, shape: Any) -> tuple[int, ...]:
     if shape is None:
         shape = takes(model)
         if shape is None:
-            raise ArgumentError("summary: how many columns x has is not known. Give input_shape, such as 64 or (28, 28).")
+            raise ArgumentError(
+                "summary: how many columns x has is not known. Give input_shape, such as 64 or (28, 28)."
+            )
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     if any(isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 for size in sizes):
         raise ArgumentError(

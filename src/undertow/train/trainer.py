@@ -87,6 +87,7 @@ class Trainer:
         self.clipped: list[bool] = []
         self.over = True  # whether the epoch is done
         self.begun = False
+        self.reasons: list[str] = []  # why callbacks asked to stop
         self.seconds = 0.0  # before this process
         self.good: Any = self.run.model  # the model at the end of the last epoch
         self.step_seconds = 1.0
@@ -275,7 +276,9 @@ class Trainer:
             self.over = True
             self.progress.after_epoch(row)
             self.good = self.run.model
-        stops = self.hooks.end_epoch(self.info(row))
+        info = self.info(row)
+        stops = self.hooks.end_epoch(info)
+        self.reasons = info.reasons
         if self.scales:
             factors = [callback.scale for callback in self.hooks.callbacks if hasattr(callback, "scale")]
             self.state = with_scale(self.state, math.prod(factors))
@@ -397,7 +400,8 @@ class Trainer:
         if done != steps:
             where = f"in epoch {self.epoch}, after {done}{'' if steps is None else f' of {steps}'} steps"
         if self.run.stopped == "callback":
-            return f"Stopped {where}, as a callback asked for. The run holds what was trained."
+            reason = next((reason for reason in self.reasons if reason), "as a callback asked for")
+            return f"Stopped {where}: {reason}." if self.reasons else f"Stopped {where}, {reason}."
         return f"Interrupted {where}. The run holds what was trained."
 
 
