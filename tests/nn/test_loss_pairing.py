@@ -235,7 +235,7 @@ def test_predictions_follow_from_the_loss():
         ("binary_focal", lambda x, e: (x > 0) * 1, lambda p, x, y: np.mean(p == y) > 0.95),
         ("mean_absolute_error", lambda x, e: 2 * x, lambda p, x, y: np.mean(abs(p[:, 0] - y)) < 0.1),
     ],
-    ids=str,
+    ids=["quantile", "poisson", "hinge", "binary_focal", "mean_absolute_error"],
 )
 def test_training_with_a_loss_predicts_what_it_is_for(loss, y, check):
     rng = np.random.default_rng(0)
