@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from undertow.train.session import NotFinite
 from undertow.train.setup import Setup, set_up
 from undertow.train.step import make_step
 from undertow.train.stopping import EarlyStopping
+from undertow.train.task import Examples
 
 Array = NDArray[Any]
 CHUNK_SECONDS = 0.05  # of steps without a look at the progress display or at Ctrl-C
@@ -313,10 +315,10 @@ class Trainer:
         )
         row: dict[str, Any] = {"epoch": self.epoch, "step": self.n_steps, "loss": total / weight}
         if self.metrics:
-            measured = self.evaluate_on(*self.feed.some(self.epoch - 1, CHUNK))
+            measured = self.evaluate_on([self.feed.some(self.epoch - 1, CHUNK)])
             row |= {name: value for name, value in measured.items() if name != "loss"}
         if self.held is not None:
-            row |= {f"validation_{name}": value for name, value in self.evaluate_on(*self.held).items()}
+            row |= {f"validation_{name}": value for name, value in self.evaluate_on(self.held).items()}
         if self.clipped:
             row["clipped"] = sum(self.clipped) / len(self.clipped)
         rate = self.rate()
@@ -336,9 +338,9 @@ class Trainer:
         except ArgumentError:  # no single rate, or a function of the user's own
             return None
 
-    def evaluate_on(self, X: Array, y: Array, weights: Array | None) -> dict[str, float]:
+    def evaluate_on(self, data: Iterable[Examples]) -> dict[str, float]:
         """Measure the model on examples that are read already."""
-        return self.task.evaluate(self.run.model, X, y, weights, self.metrics, self.run.forward)
+        return self.task.evaluate(self.run.model, data, self.metrics, self.run.forward)
 
     def evaluate(self, X: Any, y: Any, weights: Any = None) -> dict[str, float]:
         """Measure the model on data.
