@@ -7,7 +7,9 @@ Eagerly t is a Python float; inside a compiled step it is a traced number, so sc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,29 @@ from undertow.errors import ArgumentError, ControlFlowError
 from undertow.optim.settings import read_amount, read_count, read_number
 from undertow.primitives import Traced
 from undertow.trace import describe_function
+
+
+_steps: ContextVar[int | None] = ContextVar("undertow_steps_in_all", default=None)
+
+
+@contextmanager
+def steps_in_all(steps: int | None) -> Iterator[None]:
+    """Say how many steps there will be, as long as the block lasts: a schedule that cannot be traced is then tabulated.
+
+    Args:
+        steps: the number, or None where it is not known.
+
+    Source: derived here.
+
+    Example:
+        >>> with steps_in_all(100):
+        ...     pass
+    """
+    token = _steps.set(steps)
+    try:
+        yield
+    finally:
+        _steps.reset(token)
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,8 @@ class Schedule:
             try:
                 return self.function(t)
             except ControlFlowError as error:
+                if (steps := _steps.get()) is not None:
+                    return tabulate(self, steps).function(t)
                 raise ControlFlowError(
                     f"the schedule {self.name} asks for the value of the step's number, which is not known while the "
                     f"step is compiled ({error}). Give undertow.optim.tabulate(schedule, steps), or write np.where in "
