@@ -1,4 +1,4 @@
-"""Draws deep-networks.svg of what the code in deep-networks.md trains. Needs matplotlib: pip install 'undertow[plot]'."""
+"""Draws deep-networks.svg of what deep-networks.md trains. Needs matplotlib: pip install 'undertow[plot]'."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main() -> None:
             [row["epoch"] for row in rows], [row["loss"] for row in rows], style, color=colour, label=label, marker="."
         )
     axes.axhline(2.302585, color="#666666", linewidth=0.8, linestyle=":")
-    axes.annotate("ln 10: guessing", (12, 2.302585), (0, 3), textcoords="offset points", ha="right", fontsize=8)
+    axes.annotate("ln 10: guessing", (8, 2.302585), (0, 3), textcoords="offset points", ha="center", fontsize=8)
     axes.set(xlabel="epoch", ylabel="training loss (nats)", yscale="log")
     axes.legend(frameon=False)
     figure.savefig(HERE / "deep-networks.svg", metadata={"Date": None})
