@@ -5,7 +5,7 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim, trees
-from undertow.errors import ArgumentError, ControlFlowError
+from undertow.errors import ArgumentError, ControlFlowError, TrainingError
 from undertow.train.step import make_gradient, make_step
 
 RNG = np.random.default_rng(5)
@@ -117,6 +117,25 @@ def test_frozen_parameters_stay_bit_by_bit():
         assert (before.tobytes() == after.tobytes()) is (name != "layers[2].W")
 
 
+@pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: optim.scaled(optim.averaged(rule))])
+def test_frozen_parameters_count_in_no_norm(wrap):
+    """The clipped step of the last layer is that of the last layer alone, also where the frozen gradient is NaN."""
+    rule = wrap(optim.grouped(optim.sgd(1.0), {"layers[0]*": "frozen"}))
+    clip = optim.clip_by_global_norm(1e-3)
+    model, X, y = start()
+    _, grads = make_gradient(loss)(model, X, y)
+    step = make_step(loss, rule, clip)
+    _, new, _ = step(model, step.init(model), X, y)
+    changes = [a - b for a, b in zip(arrays(model), arrays(new), strict=True)]
+    assert not changes[0].any() and not changes[1].any()
+    last = clip(arrays(grads)[2:])
+    np.testing.assert_allclose(changes[2], last[0], rtol=1e-6, atol=1e-15)
+    bad = dict(zip(NAMES, [np.full((3, 5), np.nan), *arrays(grads)[1:]], strict=True))
+    found = optim.clip_trained(clip, rule, bad, dict(zip(NAMES, arrays(model), strict=True)))
+    assert found.finite and found.grads[NAMES[0]] is bad[NAMES[0]]
+    np.testing.assert_array_equal(found.grads[NAMES[2]], last[0])
+
+
 def test_an_own_schedule_that_cannot_be_traced_says_so_in_training():
     """ut.train names the remedy; the table it proposes trains."""
     mine = lambda t: 0.1 if t < 10 else 0.01
@@ -126,6 +145,13 @@ def test_an_own_schedule_that_cannot_be_traced_says_so_in_training():
     run = ut.train(nn.Dense(3, 2), (X, Y), optimizer=optim.sgd(optim.tabulate(mine, 6)), **options)
     assert run.history[-1]["loss"] < run.history[0]["loss"]
     assert optim.build_optimizer(run.settings["optimizer"]).settings["rate"]["schedule"] == "table"
+
+
+def test_training_that_diverges_under_a_schedule_is_told_as_any_other():
+    """The remedy names a lower rate without a number, since a schedule has no single one."""
+    options = {"loss": "mean_squared_error", "epochs": 9, "batch_size": 16, "progress": False}
+    with pytest.raises(TrainingError, match=r"Try a lower learning rate, or clip="):
+        ut.train(nn.Dense(3, 2), (X, Y), optimizer=optim.sgd(optim.constant(1e30)), **options)
 
 
 def test_a_pattern_that_fits_nothing_is_refused_in_training():

@@ -6,8 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from undertow import trees
 from undertow.errors import ArgumentError
-from undertow.optim.clipping import Clip
+from undertow.optim.clipping import Clip, Clipped
+from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer, each, number, select, zeros
 from undertow.optim.settings import read_amount, read_count, read_number, read_share
 
@@ -41,6 +43,38 @@ class ScaledState(NamedTuple):
 
     scale: Any
     inner: Any
+
+
+def clip_trained(clip: Clip, optimizer: Optimizer, grads: Any, params: Any) -> Clipped:
+    """Clip the gradients of those parameters that an optimizer moves; the others stay as they are, and count nowhere.
+
+    Args:
+        clip: the rule.
+        optimizer: that gets the gradients.
+        grads: a tree of arrays.
+        params: a tree of the same structure.
+
+    Returns:
+        What the rule gives, with the whole tree of gradients.
+
+    Source: derived here.
+
+    Example:
+        >>> import numpy as np
+        >>> from undertow.optim import clip_by_global_norm, grouped, sgd
+        >>> grads = {"a": np.array([3.0]), "b": np.array([4.0])}
+        >>> clip_trained(clip_by_global_norm(1.5), grouped(sgd(), {"b": "frozen"}), grads, grads).grads
+        {'a': array([1.5]), 'b': array([4.])}
+    """
+    if optimizer.trains is None:
+        return clip.apply_with_factor(grads, params)
+    (leaves, rebuild), weights = trees.flatten(grads), trees.flatten(params)[0]
+    names = name_leaves(params)
+    moved = [n for n, w in zip(names, weights, strict=True) if not callable(w) and optimizer.trains(n, w)]
+    by_name, weight = dict(zip(names, leaves, strict=True)), dict(zip(names, weights, strict=True))
+    found = clip.apply_with_factor({n: by_name[n] for n in moved}, {n: weight[n] for n in moved})
+    by_name.update(found.grads)
+    return Clipped(rebuild([by_name[n] for n in names]), found.factor, found.finite)
 
 
 Update = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -117,7 +151,7 @@ def lookahead(optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> Optimizer
         return each(lambda slow, fast: select(due, slow, fast), slow, fast), LookaheadState(t, slow, new)
 
     settings = {"optimizer": describe_inner(optimizer), "k": k, "alpha": alpha}
-    return Optimizer("lookahead", init, update, settings)
+    return Optimizer("lookahead", init, update, settings, optimizer.trains)
 
 
 def averaged(optimizer: Optimizer, decay: float = 0.999, *, corrected: bool = True) -> Optimizer:
@@ -164,7 +198,7 @@ def averaged(optimizer: Optimizer, decay: float = 0.999, *, corrected: bool = Tr
         return new, AveragedState(t, average, inside)
 
     settings = {"optimizer": describe_inner(optimizer), "decay": decay, "corrected": bool(corrected)}
-    return Optimizer("averaged", init, update, settings)
+    return Optimizer("averaged", init, update, settings, optimizer.trains)
 
 
 def average_of(state: Any) -> Any:
@@ -228,7 +262,7 @@ def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimi
         t = state.t + 1.0
         due = t == float(n)
         mean = each(lambda total: total / n, total)
-        mean = mean if clip is None else clip.apply(mean, params)
+        mean = mean if clip is None else clip_trained(clip, optimizer, mean, params).grads
         new, inside = inner(mean, state.inner, params, scale)
 
         def keep(a: Any, b: Any) -> Any:
@@ -240,7 +274,7 @@ def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimi
     settings = {"optimizer": describe_inner(optimizer), "n": n}
     if clip is not None:
         settings["clip"] = {"name": clip.name, **clip.settings}
-    return Optimizer("accumulate", init, update, settings)
+    return Optimizer("accumulate", init, update, settings, optimizer.trains)
 
 
 def scaled(optimizer: Optimizer) -> Optimizer:
@@ -272,7 +306,7 @@ def scaled(optimizer: Optimizer) -> Optimizer:
         new, inside = inner(grads, state.inner, params, state.scale * scale)
         return new, ScaledState(state.scale, inside)
 
-    return Optimizer("scaled", init, update, {"optimizer": describe_inner(optimizer)})
+    return Optimizer("scaled", init, update, {"optimizer": describe_inner(optimizer)}, optimizer.trains)
 
 
 def with_scale(state: Any, scale: float) -> Any:

@@ -326,6 +326,7 @@ def _explain(loss: float, epoch: int, step: int, settings: dict[str, Any]) -> st
 def _remedies(settings: dict[str, Any]) -> str:
     """What to try where training diverged."""
     name, rate = settings["optimizer"]["name"], settings["optimizer"].get("rate")
+    rate = rate if isinstance(rate, float) else None  # a schedule has no single one
     usual = inspect.signature(OPTIMIZERS[name]).parameters["rate"].default if name in OPTIMIZERS else None
     hint = f" ({usual:g} is usual with {name})" if rate and usual and rate > 10 * usual else ""
     remedies = [f"a learning rate below {rate:g}{hint}" if rate else "a lower learning rate"]

@@ -14,7 +14,7 @@ from undertow.compile.resident import Resident
 from undertow.differentiate import value_and_grad
 from undertow.errors import ArgumentError, ControlFlowError, ShapeError
 from undertow.graph import INPUT, Graph, Node, evaluate
-from undertow.optim import Clip, Optimizer, check_finite, name_leaves
+from undertow.optim import Clip, Optimizer, check_finite, clip_trained, name_leaves
 from undertow.primitives import astype, spec_of
 from undertow.trace import Tracer, describe_function
 from undertow.trace.tracer import NotingTrace, constant
@@ -109,7 +109,7 @@ class Step:
         weights = by_name(names, [Tracer(x, trace) for x in params])
         results = [loss.node]
         if self.clip is not None:
-            grads, _, finite = self.clip.apply_with_factor(grads, weights)
+            grads, _, finite = clip_trained(self.clip, self.optimizer, grads, weights)
             results.append(finite.node)
         new, new_state = self.optimizer.update(grads, before, weights)
         if not trees.same_structure(new, weights) or not trees.same_structure(new_state, state):
@@ -256,7 +256,7 @@ class PlainSession:
                 weights, grads = by_name(self.names, numbers_of(leaves)), by_name(self.names, found)
                 finite: Any = True
                 if self.step.clip is not None:
-                    grads, _, finite = self.step.clip.apply_with_factor(grads, weights)
+                    grads, _, finite = clip_trained(self.step.clip, self.step.optimizer, grads, weights)
                 if not np.isfinite(loss) or not finite:
                     raise NotFinite(np.array(losses), float(loss), X, y)
                 weights, self.state = self.step.optimizer.update(grads, self.state, weights)
