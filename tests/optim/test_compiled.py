@@ -136,6 +136,22 @@ def test_frozen_parameters_count_in_no_norm(wrap):
     np.testing.assert_array_equal(found.grads[NAMES[2]], last[0])
 
 
+def test_the_average_becomes_a_model():
+    """What a step keeps by name is put into a model of the same names; one of other sizes is refused."""
+    model, X, y = start()
+    step = make_step(loss, optim.averaged(optim.sgd(0.1), decay=0.5))
+    session = step.open(model, step.init(model), X, y, 24)
+    session.run(np.arange(48), 24)
+    new, state = session.values()
+    averaged = optim.average_of(state, model)
+    first = step(model, step.init(model), X[:24], y[:24])[1]
+    for a, one, two in zip(arrays(averaged), arrays(first), arrays(new), strict=True):
+        np.testing.assert_allclose(a, (one + 2 * two) / 3, rtol=1e-12, atol=1e-15)
+    assert averaged(X).shape == (48, 2)
+    with pytest.raises(ArgumentError, match=r"differ in layers\[0\]\.W"):
+        optim.average_of(state, nn.initialize(nn.Sequential(nn.Dense(4, 5), nn.tanh, nn.Dense(5, 2)), 0))
+
+
 def test_an_own_schedule_that_cannot_be_traced_says_so_in_training():
     """ut.train names the remedy; the table it proposes trains."""
     mine = lambda t: 0.1 if t < 10 else 0.01

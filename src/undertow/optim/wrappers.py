@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from undertow import trees
 from undertow.errors import ArgumentError
 from undertow.optim.clipping import Clip, Clipped
@@ -201,17 +203,20 @@ def averaged(optimizer: Optimizer, decay: float = 0.999, *, corrected: bool = Tr
     return Optimizer("averaged", init, update, settings, optimizer.trains)
 
 
-def average_of(state: Any) -> Any:
+def average_of(state: Any, model: Any = None) -> Any:
     """Return the averaged parameters from the state of an optimizer that `averaged` made, wherever in it they are.
 
     Args:
         state: of an optimizer.
+        model: a tree with the parameters' names. In training the average is a dict of arrays by name; with a model
+            it is put into a copy of that.
 
     Returns:
-        A tree like the parameters. A `Step` gives its optimizer a dict of arrays by name.
+        A tree like the parameters that the optimizer was given, or like the model.
 
     Raises:
-        ArgumentError: ``the state holds no average. Make the optimizer with undertow.optim.averaged.``
+        ArgumentError: ``the state holds no average. Make the optimizer with undertow.optim.averaged.``; a model that
+            lacks some of the parameters, or has others.
 
     Source: derived here.
 
@@ -219,11 +224,25 @@ def average_of(state: Any) -> Any:
         >>> from undertow.optim import sgd
         >>> average_of(averaged(sgd(0.1)).init(3.0))
         3.0
+        >>> average_of(averaged(sgd(0.1)).init({"layers[0].W": 3.0}), {"layers": [{"W": 1.0, "f": abs}]})
+        {'layers': [{'W': 3.0, 'f': <built-in function abs>}]}
     """
     found = _find(state, AveragedState)
     if found is None:
         raise ArgumentError("the state holds no average. Make the optimizer with undertow.optim.averaged.")
-    return found.average
+    if model is None:
+        return found.average
+    leaves, rebuild = trees.flatten(model)
+    average = dict(zip(name_leaves(found.average), trees.flatten(found.average)[0], strict=True))
+    names = name_leaves(model)
+    wanted = {n: np.shape(w) for n, w in zip(names, leaves, strict=True) if not callable(w)}
+    there = {n: np.shape(w) for n, w in average.items() if not callable(w)}
+    if wanted != there:
+        differs = sorted(n for n in wanted.keys() | there.keys() if wanted.get(n) != there.get(n))
+        raise ArgumentError(
+            f"the average and the model differ in {', '.join(differs[:4])}. Give the model that was trained."
+        )
+    return rebuild([w if callable(w) else average[n] for n, w in zip(names, leaves, strict=True)])
 
 
 def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimizer:
