@@ -117,6 +117,33 @@ def test_frozen_parameters_stay_bit_by_bit():
         assert (before.tobytes() == after.tobytes()) is (name != "layers[2].W")
 
 
+def test_all_parameters_may_be_frozen():
+    """A clip then has nothing to clip, and the loss is measured as ever."""
+    for clip in (None, *(make(1.0) for make in (optim.clip_by_global_norm, optim.clip_by_value, optim.clip_adaptive))):
+        model, X, y = start()
+        step = make_step(loss, optim.grouped("frozen", {}), clip)
+        found, new, _ = step(model, step.init(model), X, y)
+        assert found == pytest.approx(loss(model, X, y))
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays(model), arrays(new), strict=True))
+
+
+def test_a_loss_that_asks_for_values_is_trained_the_same():
+    """Steps by NumPy: names, groups, clipping and schedules with Python's if work there as they are."""
+    mine = lambda t: 0.1 if t < 2 else 0.01
+    asking = lambda model, X, y: loss(model, X, y) if np.sum(X) < 1e9 else np.sum(X)
+    results = []
+    for function, rate in ((asking, mine), (loss, optim.tabulate(mine, 8))):
+        rule = optim.grouped(optim.adam(rate), {"layers[0].b": None})
+        model, X, y = start()
+        step = make_step(function, rule, optim.clip_adaptive(0.05))
+        session = step.open(model, step.init(model), X, y, 12)
+        session.run(np.arange(48), 12)
+        assert (step.uncompiled is None) is (function is loss)
+        results.append(arrays(session.values()[0]))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: optim.scaled(optim.averaged(rule))])
 def test_frozen_parameters_count_in_no_norm(wrap):
     """The clipped step of the last layer is that of the last layer alone, also where the frozen gradient is NaN."""

@@ -110,7 +110,7 @@ class Step:
         results = [loss.node]
         if self.clip is not None:
             grads, _, finite = clip_trained(self.clip, self.optimizer, grads, weights)
-            results.append(finite.node)
+            results.append(finite.node if isinstance(finite, Tracer) else constant(np.bool_(finite)))
         new, new_state = self.optimizer.update(grads, before, weights)
         if not trees.same_structure(new, weights) or not trees.same_structure(new_state, state):
             raise ArgumentError(
