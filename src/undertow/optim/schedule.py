@@ -55,7 +55,7 @@ class Schedule:
             rate = self.function(t)
         except (UndertowError, TypeError, ValueError) as error:
             raise ControlFlowError(
-                f"the schedule {self.name} needs the value of the step's number, which is not known while the step is "
+                f"the schedule {self.name} needs the value of the step's number, not known while the step is "
                 "compiled. Give undertow.optim.tabulate(schedule, steps), or write it with NumPy's functions, np.where in "
                 "place of if."
             ) from error
