@@ -56,8 +56,8 @@ class Schedule:
         except (UndertowError, TypeError, ValueError) as error:
             raise ControlFlowError(
                 f"the schedule {self.name} needs the value of the step's number, not known while the step is "
-                "compiled. Give undertow.optim.tabulate(schedule, steps), or write it with NumPy's functions, np.where in "
-                "place of if."
+                "compiled. Give undertow.optim.tabulate(schedule, steps), or write it with NumPy's functions: np.where "
+                "in place of if."
             ) from error
         if isinstance(rate, Traced) and spec_of(rate).shape == ():
             return rate
