@@ -6,7 +6,8 @@ import pytest
 import undertow as ut
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, ControlFlowError, TrainingError
-from undertow.train.step import make_gradient, make_step
+from undertow.train.derive import make_gradient
+from undertow.train.step import make_step
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.standard_normal((48, 3)), RNG.standard_normal((48, 2))
@@ -96,7 +97,7 @@ def test_names_in_a_step_are_those_of_the_model():
     assert list(state.v) == ["body[0].W", "body[0].b", "scale"]
     model, _, _ = start()
     assert list(make_step(loss, optim.momentum()).init(model).v) == NAMES
-    assert list(make_step(loss, optim.momentum()).init(X).v) == [""]
+    assert list(make_step(loss, optim.momentum()).init(X).v) == ["parameter"]
 
 
 def test_names_never_collide():
@@ -175,6 +176,9 @@ def test_the_average_becomes_a_model():
     for a, one, two in zip(arrays(averaged), arrays(first), arrays(new), strict=True):
         np.testing.assert_allclose(a, (one + 2 * two) / 3, rtol=1e-12, atol=1e-15)
     assert averaged(X).shape == (48, 2)
+    step = make_step(lambda w, X, y: np.mean((X[:, 0] * w[0] - y[:, 0]) ** 2), optim.averaged(optim.sgd(0.1), 0.0))
+    _, new, state_of_one = step(np.ones(1), step.init(np.ones(1)), X, y)
+    np.testing.assert_array_equal(optim.average_of(state_of_one, np.ones(1)), new)
     with pytest.raises(ArgumentError, match=r"differ in layers\[0\]\.W"):
         optim.average_of(state, nn.initialize(nn.Sequential(nn.Dense(4, 5), nn.tanh, nn.Dense(5, 2)), 0))
 

@@ -209,7 +209,7 @@ def average_of(state: Any, model: Any = None) -> Any:
     Args:
         state: of an optimizer.
         model: a tree with the parameters' names. In training the average is a dict of arrays by name; with a model
-            it is put into a copy of that.
+            it is put into a copy of that, whose running statistics stay.
 
     Returns:
         A tree like the parameters that the optimizer was given, or like the model.
@@ -234,15 +234,16 @@ def average_of(state: Any, model: Any = None) -> Any:
         return found.average
     leaves, rebuild = trees.flatten(model)
     average = dict(zip(name_leaves(found.average), trees.flatten(found.average)[0], strict=True))
-    names = name_leaves(model)
-    wanted = {n: np.shape(w) for n, w in zip(names, leaves, strict=True) if not callable(w)}
-    there = {n: np.shape(w) for n, w in average.items() if not callable(w)}
+    names = [name or "parameter" if isinstance(found.average, dict) else name for name in name_leaves(model)]
+    moved = [not callable(w) and t for w, t in zip(leaves, trees.unmarked(model, "not_trained"), strict=True)]
+    wanted = {name: np.shape(w) for name, w, t in zip(names, leaves, moved, strict=True) if t}
+    there = {name: np.shape(w) for name, w in average.items() if not callable(w)}
     if wanted != there:
-        differs = sorted(n for n in wanted.keys() | there.keys() if wanted.get(n) != there.get(n))
+        differs = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
         raise ArgumentError(
             f"the average and the model differ in {', '.join(differs[:4])}. Give the model that was trained."
         )
-    return rebuild([w if callable(w) else average[n] for n, w in zip(names, leaves, strict=True)])
+    return rebuild([average[name] if t else w for name, w, t in zip(names, leaves, moved, strict=True)])
 
 
 def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimizer:
