@@ -21,7 +21,7 @@ from undertow.optim.names import name_leaves
 from undertow.optim.plateau import Plateau, PlateauState, reduce_on_plateau
 from undertow.optim.registry import OPTIMIZERS, SCHEDULES, WRAPPERS, build_optimizer, build_schedule, find_optimizer
 from undertow.optim.rules import LionState, MomentumState, Optimizer, ScheduledState, lion, momentum, nesterov, sgd
-from undertow.optim.schedule import Schedule, of_function, table, tabulate
+from undertow.optim.schedule import Schedule, of_function, steps_in_all, table, tabulate
 from undertow.optim.schedules import constant, exponential, inverse_square_root, piecewise, polynomial, step_decay
 from undertow.optim.wrappers import (
     AccumulatedState,
@@ -43,7 +43,7 @@ __all__ = [
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta",
     "adam", "amsgrad", "adamw", "nadam", "radam", "lion", "lamb",
     # schedules
-    "Schedule", "SCHEDULES", "build_schedule", "of_function", "tabulate", "table",
+    "Schedule", "SCHEDULES", "build_schedule", "of_function", "tabulate", "table", "steps_in_all",
     "constant", "piecewise", "step_decay", "exponential", "polynomial", "inverse_square_root",
     "cosine", "cosine_restarts", "one_cycle", "warmup",
     "reduce_on_plateau", "Plateau", "PlateauState",

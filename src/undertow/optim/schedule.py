@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,28 @@ from undertow.errors import ArgumentError, ControlFlowError, UndertowError
 from undertow.optim.settings import read_amount, read_count, read_number
 from undertow.primitives import Traced, spec_of
 from undertow.trace import describe_function
+
+_steps: ContextVar[int | None] = ContextVar("undertow_steps_in_all", default=None)
+
+
+@contextmanager
+def steps_in_all(steps: int | None) -> Iterator[None]:
+    """Say how many steps there will be, as long as the block lasts: a schedule that cannot be traced is then tabulated.
+
+    Args:
+        steps: the number, or None where it is not known.
+
+    Source: derived here.
+
+    Example:
+        >>> with steps_in_all(100):
+        ...     pass
+    """
+    token = _steps.set(steps)
+    try:
+        yield
+    finally:
+        _steps.reset(token)
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,8 @@ class Schedule:
         try:
             rate = self.function(t)
         except (UndertowError, TypeError, ValueError) as error:
+            if (steps := _steps.get()) is not None:
+                return tabulate(self, steps).function(t)
             raise ControlFlowError(
                 f"the schedule {self.name} needs the value of the step's number, not known while the step is "
                 "compiled. Give undertow.optim.tabulate(schedule, steps), or write it with NumPy's functions: np.where "

@@ -43,7 +43,7 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
     Source: derived here.
 
     Example:
-        >>> from undertow.nn import initialize, mean_squared_error
+        >>> from undertow.nn import Dense, Sequential, initialize, mean_squared_error
         >>> from undertow.train.derive import make_gradient
         >>> model = initialize(Sequential(Dense(2, 3), "tanh", Dense(3, 1)))
         >>> gradient = make_gradient(lambda model, X, y: mean_squared_error(model(X), y))
