@@ -31,6 +31,7 @@ from undertow.optim.wrappers import (
     accumulate,
     average_of,
     averaged,
+    clip_trained,
     lookahead,
     scaled,
     with_scale,
@@ -50,7 +51,7 @@ __all__ = [
     "grouped", "lookahead", "averaged", "average_of", "accumulate", "scaled", "with_scale", "name_leaves",
     # clipping, and gradients that are not finite
     "Clip", "Clipped", "CLIPS", "build_clip",
-    "clip_by_value", "clip_by_norm", "clip_by_global_norm", "clip_by_layer_norm", "clip_adaptive",
+    "clip_by_value", "clip_by_norm", "clip_by_global_norm", "clip_by_layer_norm", "clip_adaptive", "clip_trained",
     "NON_FINITE", "read_policy", "check_finite", "all_finite", "keep_if", "zero_non_finite",
     # states
     "MomentumState", "LionState", "AdagradState", "RMSpropState", "AdadeltaState", "AdamState", "AMSGradState",
