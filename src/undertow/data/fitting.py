@@ -104,11 +104,11 @@ class ColumnFit:
     def update(self, series: pl.Series, origin: Origin | None) -> None:
         """Add a part of the column."""
         dtype = series.dtype
-        n_present = int(series.fill_nan(None).count()) if dtype.is_float() else int(series.count())
-        if self.dtype is None and n_present == 0:
-            self._unfilled += len(series)
-            return
         if self.dtype is None:
+            present = series.fill_nan(None) if dtype.is_float() else series
+            if present.count() == 0:
+                self._unfilled += len(series)
+                return
             self._begin(dtype)
         if self.texts is not None:
             self._update_texts(series, origin)
