@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import Literal, get_args
 
 import numpy as np
@@ -316,6 +315,8 @@ def find_knots(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
         >>> knots, levels.round(3)
         (array([1., 2., 4.]), array([-0.967,  0.   ,  0.967]))
     """
+    from statistics import NormalDist  # late: it brings decimal and fractions
+
     n = min(sample.size, _MOST_KNOTS)
     ranks = np.linspace(0, 1, n)
     quantiles = np.quantile(sample, ranks)
