@@ -26,7 +26,7 @@ from undertow.nn.classification_losses import (
 )
 from undertow.nn.containers import Concat, Parallel, Residual, Sequential
 from undertow.nn.description import build_model, describe_model
-from undertow.nn.embedding import Embedding, EmbedColumns
+from undertow.nn.embedding import EmbedColumns, Embedding
 from undertow.nn.focal_losses import (
     binary_focal,
     binary_focal_with_logits,
@@ -72,6 +72,7 @@ from undertow.nn.parameters import (
 )
 from undertow.nn.prelu import PReLU
 from undertow.nn.rectifiers import celu, elu, gelu, hard_sigmoid, hard_tanh, leaky_relu, mish, relu, relu6, selu, silu
+from undertow.nn.registry import LAYERS, register_layer
 from undertow.nn.regression_losses import (
     cosine,
     half_squared_error,
@@ -82,7 +83,6 @@ from undertow.nn.regression_losses import (
     poisson,
     quantile,
 )
-from undertow.nn.registry import LAYERS, register_layer
 from undertow.nn.regularising import Dropout, Noise
 from undertow.nn.reshaping import Flatten, Lambda, Reshape, Scale
 from undertow.nn.structure import drop_final_activation, final_activation, initialize

@@ -111,7 +111,7 @@ class Sequential(Container):
 
 
 def first_activation(item: Any, follows: str | None) -> str | None:
-    """Return the activation that a value meets first: in this layer, or ``follows`` where the layer has none of its own."""
+    """Return the activation that a value meets first, in this layer or in ``follows`` after it."""
     if type(item) is Sequential:
         for layer in reversed(item.layers):
             follows = first_activation(layer, follows)
@@ -312,10 +312,11 @@ class Parallel(Container):
         for number, width in known:
             first, wanted = known[0]
             if width != wanted:
+                remedy = "" if verb == "takes" else ', or use combine="concat"'
                 raise ShapeError(
-                    f"Parallel: branch {first}, {show_item(self.layers[first - 1])}, {verb} {wanted} columns, but branch "
-                    f"{number}, {show_item(self.layers[number - 1])}, {verb} {width}. "
-                    + (f"Let it take {wanted}." if verb == "takes" else f'Let it give {wanted}, or use combine="concat".')
+                    f"Parallel: branch {first}, {show_item(self.layers[first - 1])}, {verb} {wanted} columns, but "
+                    f"branch {number}, {show_item(self.layers[number - 1])}, {verb} {width}. "
+                    f"Let it {verb.removesuffix('s')} {wanted}{remedy}."
                 )
 
     def __call__(self, x: Any) -> Any:
@@ -372,8 +373,8 @@ def _check_sum(container: object, shapes: list[Any]) -> None:
     """ShapeError where a sum would broadcast one part along another."""
     if any(shape != shapes[0] for shape in shapes):
         raise ShapeError(
-            f"{container!r}: it adds {' and '.join(map(show_shape, shapes))}: the shapes differ. Let all parts give the "
-            "same shape."
+            f"{container!r}: it adds {' and '.join(map(show_shape, shapes))}: the shapes differ. Let all parts give "
+            "the same shape."
         )
 
 

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from undertow.errors import ArgumentError, DataError
 from undertow.nn.class_weights import read_labels
-from undertow.nn.containers import Sequential
 from undertow.nn.layer import walk_layers
 from undertow.nn.layers import Dense
 from undertow.nn.orthogonal import orthogonal

@@ -108,9 +108,8 @@ def children(item: Any) -> Iterator[tuple[str, Any]]:
     """The parts of a tree with the ends of their paths, as `trees.paths` writes them."""
     if is_layer(item):
         static = trees.static_fields(type(item))
-        yield from (
-            (f".{field.name}", getattr(item, field.name)) for field in dataclasses.fields(item) if field.name not in static
-        )
+        names = [field.name for field in dataclasses.fields(item) if field.name not in static]
+        yield from ((f".{name}", getattr(item, name)) for name in names)
     elif isinstance(item, tuple) and hasattr(item, "_fields"):
         yield from ((f".{name}", getattr(item, name)) for name in item._fields)
     elif isinstance(item, tuple | list):
