@@ -78,7 +78,11 @@ def write_small_array(value: np.ndarray[Any, Any]) -> str | None:
         return progression
     tail = "" if dtype in _DEFAULT else tail
     elements = f"np.array({_nest(value)}{tail})"
-    return progression if progression is not None and len(progression) <= len(elements) else elements
+    if progression is not None and (
+        progression == f"np.arange({value.size})" or len(progression) < 0.75 * len(elements)
+    ):
+        return progression
+    return elements
 
 
 def _write_progression(flat: np.ndarray[Any, Any], shape: tuple[int, ...]) -> str | None:

@@ -152,9 +152,9 @@ class EmbedColumns:
         shape = check_columns(self, x, self.fan_in, "EmbedColumns({0}, …)")
         if len(shape) < 2:
             raise LayerShapeError(self, f"x is {shape}. Give x a batch axis: x[None] for one example.")
-        chosen = {column for column, _, _ in self.columns}
-        rest = [column for column in range(self.fan_in) if column not in chosen]
-        parts = [x[..., rest]] if rest else []
+        ends = [column for column, _, _ in self.columns]
+        starts = [0, *(column + 1 for column in ends)]
+        parts = [x[..., a:b] for a, b in zip(starts, [*ends, self.fan_in], strict=True) if a < b]
         for (column, _, _), embedding in zip(self.columns, self.embeddings, strict=True):
             codes = embedding.read_codes(x[..., column], f"column {column} of x")
             parts.append(embedding(codes))

@@ -55,6 +55,8 @@ class Container:
 
     layers: tuple[Any, ...]
 
+    joins = False  # True where what it gives is put together of several parts
+
     def inner(self) -> list[tuple[str, Any]]:
         """List what it is made of, in order: the path from here, such as ``"layers[0]"``, and the layer or function."""
         raise NotImplementedError

@@ -160,7 +160,8 @@ def put_parameters(model: M, values: Mapping[str, Any]) -> M:
 
 def _put(item: Any, path: str, values: Mapping[str, Any]) -> Any:
     if (name := path.lstrip(".")) in values:
-        return values[name]
+        value = values[name]
+        return float(value) if type(item) is float and np.asarray(value).dtype == np.float64 else value
     parts = dict(children(item))
     new = {end: _put(part, f"{path}{end}", values) for end, part in parts.items()}
     return rebuilt(item, new) if any(new[end] is not parts[end] for end in parts) else item
