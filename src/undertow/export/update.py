@@ -1,0 +1,214 @@
+"""An optimizer's update as source: for one parameter at a time where it treats all alike, else for all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from undertow import optim, trees
+from undertow.emit.names import Names
+from undertow.emit.structure import put_together
+from undertow.errors import UnsupportedError
+from undertow.export.functions import Function, write_function
+from undertow.graph import INPUT, Graph, Node
+from undertow.graph.node import ancestors
+from undertow.optim import Optimizer
+from undertow.trace import Traced, trace_function
+
+
+def nodes_at(traced: Traced, position: int) -> list[Node]:
+    """The nodes of one argument, in the order of its leaves."""
+    return [x for x in traced.arguments[position] if isinstance(x, Node)]
+
+
+def inputs_of(node: Node) -> set[Node]:
+    """The inputs that a value depends on."""
+    return {x for x in ancestors([node]) if x.op is INPUT}
+
+
+def dictionary(keys: Sequence[str]) -> Callable[[list[str]], str]:
+    """Put expressions into a dictionary by these keys."""
+
+    def result(codes: list[str]) -> str:
+        names = {key: Node(INPUT, (), {}, None) for key in keys}  # type: ignore[arg-type]
+        code = dict(zip(names.values(), codes, strict=True))
+        return put_together(names, "", code.__getitem__, 4)
+
+    return result
+
+
+class Update:
+    """The optimizer's update as source: for one parameter at a time where it treats all alike, else for all at once.
+
+    Attributes:
+        function: the function ``update``.
+        init_state: the source of the function that makes the first state.
+        fields: what each part of the state is called.
+        shared: the parts of the state that all parameters share, such as t.
+        alike: whether ``update`` takes one parameter.
+    """
+
+    def __init__(self, rule: Optimizer, keys: list[str], values: list[Any]) -> None:
+        self.rule, self.keys, self.values = rule, keys, values
+        state = rule.init(values)
+        self.paths = [re.sub(r"\W+", "_", path).strip("_") for path in trees.paths(state)] if _leaves(state) else []
+        self.memory = _leaves(state)
+        traced = trace_function(rule.update, [values, state, values])
+        self.grads, self.kept, self.params = (nodes_at(traced, i) for i in range(3))
+        outputs = list(traced.graph.outputs)
+        n = len(keys)
+        if len(self.kept) != len(self.memory) or len(outputs) != n + len(self.kept):
+            raise UnsupportedError(f"{rule.name}: its state holds something other than numbers. Use training=False.")
+        self.new, self.new_kept = outputs[:n], outputs[n:]
+        self.note = (getattr(optim, rule.name, None) or rule).__doc__.splitlines()[0]  # type: ignore[union-attr]
+        self.owners = self._find_owners()
+        self.shared = [i for i, owner in enumerate(self.owners) if owner is None]
+        self.alike = self._treats_all_alike()
+        self.fields = self._name_fields()
+        self.function = self._write_one() if self.alike else self._write_all()
+        self.init_state = self._write_state()
+
+    def _find_owners(self) -> list[int | None]:
+        """The parameter to which each part of the state belongs; None where to all, −1 where to several."""
+        owner = {x: i for nodes in (self.grads, self.params) for i, x in enumerate(nodes)}
+        found: list[int | None] = []
+        for out in self.new_kept:
+            who = {owner[x] for x in inputs_of(out) if x in owner}
+            found.append(None if not who else who.pop() if len(who) == 1 else -1)
+        return found
+
+    def own(self, i: int) -> list[int]:
+        """The parts of the state that belong to one parameter."""
+        return [k for k, owner in enumerate(self.owners) if owner == i]
+
+    def _treats_all_alike(self) -> bool:
+        """Whether each parameter's update reads but its own values, by the same formula."""
+        if -1 in self.owners:
+            return False
+        common = {self.kept[k] for k in self.shared}
+        if any(not inputs_of(self.new_kept[k]) <= common for k in self.shared):
+            return False
+        forms = set()
+        for i in range(len(self.keys)):
+            mine = {self.grads[i], self.params[i], *(self.kept[k] for k in self.own(i))}
+            outputs = [self.new[i], *(self.new_kept[k] for k in self.own(i))]
+            if any(not inputs_of(out) <= mine | common for out in outputs):
+                return False
+            forms.add(_form(self._inputs(i), outputs))
+        return len(forms) == 1
+
+    def _inputs(self, i: int) -> list[Node]:
+        return [
+            self.params[i], self.grads[i], *(self.kept[k] for k in self.shared), *(self.kept[k] for k in self.own(i))
+        ]  # fmt: skip
+
+    def _name_fields(self) -> dict[int, str]:
+        """What the parts of the state are called: t, m, v; or m_W1 where each stands by itself."""
+        names = Names({"w", "dw", "params", "grads", "state", *self.keys})
+        fields: dict[int, str] = {}
+        known: dict[str, str] = {}
+        for k, path in enumerate(self.paths):
+            owner = self.owners[k]
+            plain = re.sub(r"_?\d+$", "", path) if owner is not None and owner >= 0 else path
+            if not self.alike:
+                plain = f"{plain}_{self.keys[owner]}" if owner is not None and owner >= 0 else path
+            if plain not in known or not self.alike:
+                known[plain] = names.claim(plain or "s")
+            fields[k] = known[plain]
+        return fields
+
+    def _write_one(self) -> Function:
+        outputs = [self.new[0], *(self.new_kept[k] for k in (*self.shared, *self.own(0)))]
+        labels = ["w", *(self.fields[k] for k in (*self.shared, *self.own(0)))]
+        inputs = self._inputs(0)
+        arguments = ["w", "dw", *labels[1:]]
+        for label, node in zip(arguments, inputs, strict=True):
+            node.name = label
+        for label, node in zip(labels, outputs, strict=True):
+            if node.op is not INPUT:
+                node.name = f"new_{label}"
+        graph = Graph(tuple(inputs), tuple(outputs))
+        pairs = list(zip(arguments, inputs, strict=True))
+        return write_function("update", pairs, graph, self.note, ", ".join, comments=False)
+
+    def _write_all(self) -> Function:
+        for key, w, g, out in zip(self.keys, self.params, self.grads, self.new, strict=True):
+            w.name, g.name = key, f"d{key}"
+            if out.op is not INPUT:
+                out.name = f"new_{key}"
+        for k, (node, out) in enumerate(zip(self.kept, self.new_kept, strict=True)):
+            node.name = self.fields[k]
+            if out.op is not INPUT:
+                out.name = f"new_{self.fields[k]}"
+        arguments: list[tuple[str, Any]] = [
+            ("params", dict(zip(self.keys, self.params, strict=True))),
+            ("grads", dict(zip(self.keys, self.grads, strict=True))),
+            ("state", {self.fields[k]: node for k, node in enumerate(self.kept)}),
+        ]
+        graph = Graph((*self.params, *self.grads, *self.kept), (*self.new, *self.new_kept))
+        n = len(self.keys)
+
+        def result(codes: list[str]) -> str:
+            new_state = dictionary(list(self.fields.values()))(codes[n:]) if self.fields else "{}"
+            return f"{dictionary(self.keys)(codes[:n])}, {new_state}"
+
+        return write_function("update", arguments, graph, self.note, result, comments=False)
+
+    def _write_state(self) -> str:
+        """The first state: numbers as they are, arrays as 0 · w."""
+        rows = []
+        written: set[str] = set()
+        for k, field in self.fields.items():
+            owner = self.owners[k]
+            if field in written:
+                continue
+            written.add(field)
+            if np.ndim(self.memory[k]) == 0 and (owner is None or not self.alike):
+                rows.append(f'"{field}": {np.asarray(self.memory[k]).item()!r}')
+                continue
+            fill = self._fill(k)
+            if self.alike:
+                rows.append(f'"{field}": {{name: {fill.format("w")} for name, w in params.items()}}')
+            elif owner is None or owner < 0:
+                raise UnsupportedError(f"{self.rule.name}: its state cannot be written as source. Use training=False.")
+            else:
+                key = f'params["{self.keys[owner]}"]'
+                rows.append(f'"{field}": {fill.format(key)}')
+        inner = "".join(f"\n        {row}," for row in rows)
+        body = f"{{{inner}\n    }}" if rows else "{}"
+        note = '"""The optimizer\'s memory before the first step."""'
+        return f"def init_state(params):\n    {note}\n    return {body}"
+
+    def _fill(self, k: int) -> str:
+        """The expression of w that a part of the state begins with."""
+        value, owner = np.asarray(self.memory[k]), self.owners[k]
+        w = self.values[owner] if owner is not None and owner >= 0 else None
+        if w is not None and value.shape == np.shape(w):
+            if not value.any():
+                return "{} * 0.0"
+            if np.array_equal(value, w):
+                return "{} * 1.0"
+            if (value == value.flat[0]).all():
+                return f"{{}} * 0.0 + {float(value.flat[0])!r}"
+        raise UnsupportedError(f"{self.rule.name}: its state does not begin with zeros. Use training=False.")
+
+
+def _leaves(state: Any) -> list[Any]:
+    return trees.flatten(state)[0]
+
+
+def _form(inputs: Sequence[Node], outputs: Sequence[Node]) -> tuple[Any, ...]:
+    """What a group of values computes, apart from the shapes of its inputs."""
+    numbers = {node: i for i, node in enumerate(inputs)}
+    rows: list[Any] = []
+    for node in ancestors(outputs):
+        if node in numbers:
+            continue
+        numbers[node] = len(numbers)
+        value = None if node.value is None else (np.asarray(node.value).tobytes(), np.shape(node.value))
+        params = tuple(sorted((key, str(item)) for key, item in node.params.items()))
+        rows.append((node.op.name, tuple(numbers[x] for x in node.inputs), params, value, node.spec.weak))
+    return (*rows, *(numbers[x] for x in outputs))
