@@ -19,7 +19,7 @@ _FLOATING = {
     "sin": "Sin", "cos": "Cos", "tan": "Tan", "arcsin": "Asin", "arccos": "Acos", "arctan": "Atan", "sinh": "Sinh",
     "cosh": "Cosh", "arcsinh": "Asinh", "arccosh": "Acosh", "arctanh": "Atanh", "reciprocal": "Reciprocal",
     "floor": "Floor", "ceil": "Ceil", "rint": "Round", "absolute": "Abs", "negative": "Neg", "sign": "Sign",
-    "scipy_erf": "Erf", "scipy_expit": "Sigmoid",
+    "scipy_erf": "Erf",
 }  # fmt: skip
 _ARITHMETIC = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "power": "Pow", "maximum": "Max",
                "minimum": "Min"}  # fmt: skip

@@ -246,5 +246,8 @@ def _write_step(update: Update, clip: str) -> str:
     start = ", ".join(f'"{s}": {{}}' for s in own)
     lines += [f"new_params, new_state = {{}}, {{{start}}}", "for name, w in params.items():"]
     lines += [f"    {', '.join(taken)} = update(", f"        {', '.join(given)}", "    )"]
+    if any(isinstance(value, float | int) for value in update.values):  # NumPy's numbers would widen float32
+        lines += ["for name, (kind, _) in SHAPES.items():", '    if kind == "number":']
+        lines += ["        new_params[name] = float(new_params[name])"]
     lines += ["return loss, new_params, new_state"]
     return "def step(params, state, X, y):\n" + "\n".join(f"    {line}" for line in lines)

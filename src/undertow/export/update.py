@@ -61,7 +61,7 @@ class Update:
         outputs = list(traced.graph.outputs)
         n = len(keys)
         if len(self.kept) != len(self.memory) or len(outputs) != n + len(self.kept):
-            raise UnsupportedError(f"{rule.name}: its state holds something other than numbers. Use training=False.")
+            raise UnsupportedError(f"{rule.name}: its state holds other things than numbers. Use training=False.")
         self.new, self.new_kept = outputs[:n], outputs[n:]
         self.note = (getattr(optim, rule.name, None) or rule).__doc__.splitlines()[0]  # type: ignore[union-attr]
         self.owners = self._find_owners()
@@ -132,7 +132,10 @@ class Update:
                 node.name = f"new_{label}"
         graph = Graph(tuple(inputs), tuple(outputs))
         pairs = list(zip(arguments, inputs, strict=True))
-        return write_function("update", pairs, graph, self.note, ", ".join, comments=False)
+        keep = _keep_numbers(inputs[2:], outputs[1:])
+        return write_function(
+            "update", pairs, graph, self.note, lambda codes: ", ".join([codes[0], *keep(codes[1:])]), comments=False
+        )
 
     def _write_all(self) -> Function:
         for key, w, g, out in zip(self.keys, self.params, self.grads, self.new, strict=True):
@@ -151,49 +154,68 @@ class Update:
         graph = Graph((*self.params, *self.grads, *self.kept), (*self.new, *self.new_kept))
         n = len(self.keys)
 
+        keep = _keep_numbers((*self.params, *self.kept), graph.outputs)
+
         def result(codes: list[str]) -> str:
+            codes = keep(codes)
             new_state = dictionary(list(self.fields.values()))(codes[n:]) if self.fields else "{}"
             return f"{dictionary(self.keys)(codes[:n])}, {new_state}"
 
         return write_function("update", arguments, graph, self.note, result, comments=False)
 
     def _write_state(self) -> str:
-        """The first state: numbers as they are, arrays as 0 · w."""
-        rows = []
-        written: set[str] = set()
+        """The function that makes the first state."""
+        rows: dict[str, list[str]] = {}
         for k, field in self.fields.items():
-            owner = self.owners[k]
-            if field in written:
-                continue
-            written.add(field)
-            if np.ndim(self.memory[k]) == 0 and (owner is None or not self.alike):
-                rows.append(f'"{field}": {np.asarray(self.memory[k]).item()!r}')
-                continue
-            fill = self._fill(k)
-            if self.alike:
-                rows.append(f'"{field}": {{name: {fill.format("w")} for name, w in params.items()}}')
-            elif owner is None or owner < 0:
-                raise UnsupportedError(f"{self.rule.name}: its state cannot be written as source. Use training=False.")
-            else:
-                key = f'params["{self.keys[owner]}"]'
-                rows.append(f'"{field}": {fill.format(key)}')
-        inner = "".join(f"\n        {row}," for row in rows)
+            codes = self._begin(k)
+            rows[field] = [code for code in rows.get(field, codes) if code in codes]  # what holds for all parameters
+        if not all(rows.values()):
+            raise self._refuse()
+        inner = "".join(f'\n        "{field}": {codes[0]},' for field, codes in rows.items())
         body = f"{{{inner}\n    }}" if rows else "{}"
         note = '"""The optimizer\'s memory before the first step."""'
         return f"def init_state(params):\n    {note}\n    return {body}"
 
-    def _fill(self, k: int) -> str:
-        """The expression of w that a part of the state begins with."""
-        value, owner = np.asarray(self.memory[k]), self.owners[k]
-        w = self.values[owner] if owner is not None and owner >= 0 else None
-        if w is not None and value.shape == np.shape(w):
-            if not value.any():
-                return "{} * 0.0"
-            if np.array_equal(value, w):
-                return "{} * 1.0"
-            if (value == value.flat[0]).all():
-                return f"{{}} * 0.0 + {float(value.flat[0])!r}"
-        raise UnsupportedError(f"{self.rule.name}: its state does not begin with zeros. Use training=False.")
+    def _begin(self, k: int) -> list[str]:
+        """The expressions that give what a part of the state begins as: a number, or made of a parameter."""
+        value, owner = self.memory[k], self.owners[k]
+        own = owner if owner is not None and owner >= 0 else None
+        if isinstance(value, bool | int | float) and (own is None or not self.alike):
+            return [repr(value)]
+        if self.alike:
+            codes = [] if own is None else _made_of(value, self.values[own], "w")
+            return [f"{{name: {code} for name, w in params.items()}}" for code in codes]
+        places = [*([] if own is None else [own]), *range(len(self.keys))]
+        return [code for i in places for code in _made_of(value, self.values[i], f'params["{self.keys[i]}"]')]
+
+    def _refuse(self) -> UnsupportedError:
+        return UnsupportedError(
+            f"{self.rule.name}: its state begins with other values than numbers, zeros, ones or the parameters, so it "
+            "cannot be written as source. Leave training out with training=False."
+        )
+
+
+def _made_of(value: Any, w: Any, code: str) -> list[str]:
+    """The expressions of w, called ``code``, that give this value."""
+    value = np.asarray(value)
+    if value.shape != np.shape(w) or not value.size:
+        return []
+    first = value.flat[0]
+    filled = [f"{code} * 0.0{f' + {float(first)!r}' if first else ''}"] if (value == first).all() else []
+    return filled + [f"{code} * 1.0"] * np.array_equal(value, w)
+
+
+def _keep_numbers(before: Sequence[Node], after: Sequence[Node]) -> Callable[[list[str]], list[str]]:
+    """Write ``float(x)`` where a Python number became one of NumPy's, which would widen the arrays that it meets."""
+    kinds = {"f": "float", "i": "int", "b": "bool"}
+
+    def keep(codes: list[str]) -> list[str]:
+        return [
+            f"{kinds[old.spec.dtype.kind]}({code})" if old.spec.weak and not new.spec.weak else code
+            for code, old, new in zip(codes, before, after, strict=True)
+        ]
+
+    return keep
 
 
 def _leaves(state: Any) -> list[Any]:
@@ -210,5 +232,5 @@ def _form(inputs: Sequence[Node], outputs: Sequence[Node]) -> tuple[Any, ...]:
         numbers[node] = len(numbers)
         value = None if node.value is None else (np.asarray(node.value).tobytes(), np.shape(node.value))
         params = tuple(sorted((key, str(item)) for key, item in node.params.items()))
-        rows.append((node.op.name, tuple(numbers[x] for x in node.inputs), params, value, node.spec.weak))
+        rows.append((node.op.name, tuple(numbers[x] for x in node.inputs), params, value))
     return (*rows, *(numbers[x] for x in outputs))

@@ -1,0 +1,88 @@
+"""Each primitive that is written in ONNX computes there what it computes in NumPy, on the samples of its record."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.special  # noqa: F401 - its records are registered where it is imported
+
+from undertow import primitives as P
+from undertow.errors import UnsupportedError
+from undertow.export.onnx_builder import OPSET, Builder
+from undertow.export.onnx_graph import RULES, write_graph
+from undertow.graph import INPUT, Graph, Node, Spec
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+P.load_scipy()
+
+# In simpler operations: no entry of their own in RULES.
+COMPOSED = ("roll", "tile", "repeat", "rot90", "diff", "delete", "count_nonzero", "norm", "nansum", "nanprod", "nanmean",
+            "sinc", "kron", "cross", "tril", "triu", "mean_where", "sum_options", "max_options")  # fmt: skip
+SINGLE_ONLY = {"scipy_erf", "scipy_erfc", "scipy_ndtr", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
+               "arccosh", "arctanh"}  # computed in float32 whatever the dtype  # fmt: skip
+
+
+def compute(op, args, params):
+    """The result of one operation by onnxruntime."""
+    nodes = [Node(INPUT, (), {}, Spec(x.shape, x.dtype)) for x in args]
+    out = Node(op, tuple(nodes), params, op.infer(*[x.spec for x in nodes], **params))
+    b = Builder(onnx)
+    names = {node: f"x{i}" for i, node in enumerate(nodes)}
+    b.dtypes |= {names[node]: x.dtype for node, x in zip(nodes, args, strict=True)}
+    (result,) = write_graph(b, Graph(tuple(nodes), (out,)), names)
+    result = b.add("Identity", result, wish="result")
+    describe = onnx.helper.make_tensor_value_info
+    inputs = [describe(names[node], b.type_of(x.dtype), x.shape) for node, x in zip(nodes, args, strict=True)]
+    output = describe(result, b.type_of(out.spec.dtype), out.spec.shape)
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(b.nodes, "one", inputs, [output], b.constants), opset_imports=opsets,
+        ir_version=onnx.helper.find_min_ir_version_for(opsets),
+    )  # fmt: skip
+    onnx.checker.check_model(model, full_check=True)
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {names[node]: x for node, x in zip(nodes, args, strict=True)})[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", [*RULES, *COMPOSED])
+def test_onnx_computes_what_numpy_does(name, dtype):
+    op = P.REGISTRY[name]
+    tolerance = 2e-5 if dtype == np.float32 or name in SINGLE_ONLY else 1e-9
+    compared = refused = 0
+    for sample in op.samples():
+        args = [np.asarray(x) for x in sample.args]
+        args = [x.astype(dtype) if x.dtype == np.float64 else x for x in args]
+        params = {
+            key: np.dtype(dtype) if value is np.dtype(np.float64) else value for key, value in sample.params.items()
+        }
+        if sample.needs_values or any(0 in x.shape for x in args):
+            continue
+        try:
+            found = compute(op, args, params)
+        except UnsupportedError:
+            refused += 1
+            continue
+        with np.errstate(all="ignore"):
+            wanted = np.asarray(op.forward(*args, **params))
+        compared += 1
+        assert found.shape == wanted.shape
+        assert found.dtype == wanted.dtype or not args
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance, err_msg=str(sample))
+    assert compared or name in ("size", "positions")
+    assert refused <= compared or name == "pad"  # most of its modes have no operator
+
+
+@pytest.mark.parametrize("x", [-1e4, -90.0, -1e-6, 1e-6, 90.0, 1e4, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["sigmoid", "softplus", "expm1", "log1p", "tanh", "logaddexp"])
+def test_large_and_small_numbers(name, x):
+    """Where the textbook's formula would overflow or cancel."""
+    op = P.REGISTRY[name]
+    if name == "log1p" and x < -1:
+        pytest.skip("not defined there")
+    args = [np.array([x, 0.5], np.float32)] * (2 if name == "logaddexp" else 1)
+    if name == "logaddexp":
+        args[1] = np.array([0.0, 0.5], np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(compute(op, args, {}), op.forward(*args), rtol=1e-5, atol=1e-37)
