@@ -2,6 +2,7 @@
 
 import types
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,12 @@ def train_shortly(model: Any, X: np.ndarray, loss: str = "categorical_cross_entr
         y = X @ np.ones((X.shape[1], 2), np.float32)
     settings = {"epochs": 1, "batch_size": 16, "validation": None, "progress": False, **settings}
     return ut.train(model, (X, y), loss=loss, **settings)
+
+
+@cache
+def run_of(name: str) -> ut.Run:
+    """A run of a model of ``MODELS``; nobody changes it."""
+    return train_shortly(MODELS[name], rows_for(name, 48))
 
 
 def load_source(path: Path) -> types.ModuleType:

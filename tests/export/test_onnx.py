@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from exported import MODELS, rows_for, train_shortly
 
 import undertow as ut
+from exported import MODELS, rows_for, run_of, train_shortly
 from undertow import nn
 from undertow.errors import ArgumentError, UnsupportedError
 from undertow.export import export, export_onnx
@@ -27,7 +27,7 @@ def run_onnx(path, inputs):
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_are_those_of_the_run(name, tmp_path):
     """Logits, labels and probabilities, for a batch of another size than any that was traced."""
-    run = train_shortly(MODELS[name], rows_for(name, 48))
+    run = run_of(name)
     X = rows_for(name, 7, seed=1)
     found = run_onnx(export_onnx(run, tmp_path / "model.onnx", example=X), {"X": X})
     np.testing.assert_allclose(found["output"], run.outputs(X), rtol=1e-5, atol=1e-5)
@@ -64,7 +64,8 @@ def make_table(n, seed):
     plan = [str(x) for x in rng.choice(["a", "b"], n)]
     return pl.DataFrame(
         {
-            "age": age, "city": city, "plan": plan, "since": [day + datetime.timedelta(int(k)) for k in rng.integers(0, 900, n)],
+            "age": age, "city": city, "plan": plan,
+            "since": [day + datetime.timedelta(int(k)) for k in rng.integers(0, 900, n)],
             "member": (rng.random(n) > 0.5).tolist(), "output": rng.normal(size=n).tolist(),
             "buys": np.where(rng.random(n) > 0.4, "yes", "no").tolist(),
             "spent": [float(x) for x in rng.normal(1e4, 300, n)],
@@ -175,7 +176,7 @@ def test_without_onnx_the_error_says_how_to_get_it(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
-    run = train_shortly(MODELS["embedding"], rows_for("embedding", 16))
+    run = run_of("embedding")
     with pytest.raises(ArgumentError, match=r"does not say how wide its input is.*example=X"):
         export_onnx(run, tmp_path / "model.onnx")
     with pytest.raises(ArgumentError, match=r"is exported as \.onnx or \.py"):

@@ -8,15 +8,16 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from exported import MODELS, load_source, rows_for, train_shortly
 
 import undertow as ut
+from exported import MODELS, load_source, rows_for, run_of, train_shortly
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, UnsupportedError
 from undertow.export import export_source
 from undertow.export import source as source_module
 from undertow.optim import Optimizer
-from undertow.train import make_step
+from undertow.train import make_gradient
+from undertow.train.step import numbers_of, put_numbers
 
 CLIPS = {"no clip": None, "by value": optim.clip_by_value(0.05), "by norm": optim.clip_by_global_norm(0.1)}
 ALONE = """
@@ -39,28 +40,29 @@ def run_alone(path, *arguments):
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env={"PYTHONIOENCODING": "utf-8"})
 
 
-def leaves_of(model):
-    return [leaf for leaf in trees.flatten(model)[0] if not callable(leaf)]
-
-
 def compare_training(run, module, X, y, loss, optimizer, clip, steps=5):
     """Steps by the exported source and by Undertow lead to the same losses and parameters."""
-    step = make_step(lambda model, X, y: loss(model(X), y), optimizer, clip)
-    model, state = run.model, step.init(run.model)
+    gradient = make_gradient(lambda model, X, y: loss(model(X), y))
+    model, rebuild = run.model, trees.flatten(run.model)[1]
+    state = optimizer.init(numbers_of(trees.flatten(model)[0]))
     params, memory = module.PARAMS, module.init_state(module.PARAMS)
     for _ in range(steps):
-        wanted, model, state = step(model, state, X, y)
+        leaves = trees.flatten(model)[0]
+        wanted, grads = gradient.of_leaves(leaves, rebuild, X, y)
+        grads = clip.apply(grads) if clip else grads
+        new, state = optimizer.update(grads, state, numbers_of(leaves))
+        model = rebuild(put_numbers(leaves, new))
         found, params, memory = module.step(params, memory, X, y)
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
     assert any(not np.array_equal(new, old) for new, old in zip(params.values(), module.PARAMS.values(), strict=True))
-    for name, wanted in zip(params, leaves_of(model), strict=True):
+    for name, wanted in zip(params, numbers_of(trees.flatten(model)[0]), strict=True):
         np.testing.assert_allclose(params[name], wanted, rtol=1e-5, atol=1e-5, err_msg=name)
-        assert np.asarray(params[name]).dtype == np.asarray(wanted).dtype
+        assert np.asarray(params[name]).dtype == np.asarray(module.PARAMS[name]).dtype
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_predicts_and_trains_as_the_run_does(name, tmp_path):
-    run = train_shortly(MODELS[name], rows_for(name, 48))
+    run = run_of(name)
     module = load_source(export_source(run, tmp_path / "model.py", example=rows_for(name, 2)))
     X = rows_for(name, 7, seed=1)
     np.testing.assert_allclose(module.outputs(module.PARAMS, X), run.outputs(X), rtol=1e-6, atol=1e-6)
@@ -102,7 +104,7 @@ def test_an_optimizer_of_ones_own(tmp_path):
     X = rows_for("", 40)
     optimizer = lookahead(0.05)
     run = train_shortly(nn.Sequential(nn.Dense(6, 2)), X, "mean_squared_error", optimizer=optimizer)
-    with pytest.raises(ArgumentError, match="optimizer 'lookahead' cannot be made again.*training=False"):
+    with pytest.raises(ArgumentError, match=r"optimizer 'lookahead' cannot be made again.*training=False"):
         export_source(run, tmp_path / "model.py")
     module = load_source(export_source(run, tmp_path / "model.py", optimizer=optimizer))
     y = X @ np.ones((6, 2), np.float32)
@@ -146,7 +148,7 @@ def test_two_classes_with_one_output(tmp_path):
 
 def test_it_runs_where_only_numpy_is(tmp_path):
     """As a command: predictions and probabilities for a CSV file; wrong files are one line, not a traceback."""
-    run = train_shortly(MODELS["a stack"], rows_for("", 32))
+    run = run_of("a stack")
     path = export_source(run, tmp_path / "model.py")
     X = rows_for("", 5, seed=1)
     table = tmp_path / "data.csv"
@@ -165,7 +167,7 @@ def test_it_runs_where_only_numpy_is(tmp_path):
 
 def test_many_parameters_stand_beside_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(source_module, "LARGEST", 100)
-    run = train_shortly(MODELS["a stack"], rows_for("", 32))
+    run = run_of("a stack")
     path = export_source(run, tmp_path / "model.py")
     assert sorted(x.name for x in tmp_path.iterdir()) == ["model.npz", "model.py"]
     np.testing.assert_allclose(load_source(path).predict(rows_for("", 5)), run.predict(rows_for("", 5)))

@@ -60,6 +60,7 @@ class Builder:
         self.sizes: dict[str, tuple[str, int, int]] = {}
         self._sized: dict[str, str] = {}
         self._known: dict[Any, str] = {}
+        self._values: dict[str, NDArray[Any]] = {}
         self._count = 0
 
     def name(self, wish: str = "") -> str:
@@ -104,7 +105,7 @@ class Builder:
         self.constants.append(self._tensor(array, name, texts))
         self.dtypes[name] = np.dtype(object) if texts else array.dtype
         if not wish:
-            self._known[key] = name
+            self._known[key], self._values[name] = name, array
         return name
 
     def _tensor(self, array: NDArray[Any], name: str, texts: bool) -> Any:
@@ -124,6 +125,9 @@ class Builder:
         dtype = np.dtype(dtype)
         if self.dtypes[name] == dtype:
             return name
+        if name in self._values:
+            with np.errstate(over="ignore"):
+                return self.constant(self._values[name].astype(dtype))
         key = ("cast", name, dtype)
         if key not in self._known:
             self._known[key] = self.add("Cast", name, dtype=dtype, to=self.type_of(dtype))
