@@ -29,7 +29,7 @@ def import_onnx() -> Any:
     Source: derived here.
 
     Example:
-        >>> import_onnx().__name__  # doctest: +SKIP
+        >>> import_onnx().__name__
         'onnx'
     """
     try:

@@ -34,10 +34,14 @@ def write_graph(builder: Builder, graph: Graph, inputs: Mapping[Node, str]) -> l
     Source: derived here.
 
     Example:
+        >>> import numpy as np
         >>> from undertow.export.onnx_builder import import_onnx
         >>> from undertow.trace import trace_function
-        >>> import numpy as np
-        >>> builder = Builder(import_onnx())  # doctest: +SKIP
+        >>> builder, graph = Builder(import_onnx()), trace_function(lambda x: np.exp(-x), [np.zeros(2)]).graph
+        >>> builder.dtypes["x"] = np.dtype(np.float64)
+        >>> _ = write_graph(builder, graph, {graph.inputs[0]: "x"})
+        >>> [node.op_type for node in builder.nodes]
+        ['Neg', 'Exp']
     """
     for symbol, (position, axis, count) in graph.symbols().items():
         builder.sizes[symbol] = (inputs[graph.inputs[position]], axis, count)

@@ -45,8 +45,11 @@ def export_onnx(run: Run, path: str | Path, *, example: Any = None) -> Path:
     Source: derived here; operators by the ONNX specification, opset 24.
 
     Example:
+        >>> import tempfile
         >>> from undertow.nn import Dense, Sequential, initialize
-        >>> export_onnx(Run(initialize(Sequential(Dense(2, 3), "tanh"))), "model.onnx").name  # doctest: +SKIP
+        >>> run = Run(initialize(Sequential(Dense(2, 3), "tanh")))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export_onnx(run, Path(folder) / "model.onnx").name
         'model.onnx'
     """
     target = read_target(path, ".onnx")

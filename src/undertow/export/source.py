@@ -127,7 +127,7 @@ def _write_head(run: Run, subject: Subject, learned: Training | None, name: str,
     version = run.versions.get("undertow")
     shape = ", ".join(map(str, subject.x.spec.shape))
     takes = "rows of a table" if encoder else f"X ({shape}) {subject.dtype}"
-    lines = [f"A trained network that needs only NumPy{' and SciPy' if scipy else ''}.", ""]
+    lines = [f"A trained network that needs only NumPy{' and SciPy' if scipy else ''} and Python 3.11 or later.", ""]
     lines += textwrap.wrap(f"Network: {run.model!r}", _WIDTH, subsequent_indent="    ")
     lines += [f"Takes:   {takes}", f"Gives:   {_describe_output(subject)}"]
     if learned:

@@ -163,17 +163,20 @@ def _write_read_matrix(subject: Subject) -> str:
     shape = "".join(f", {size}" for size in sizes)
     return f'''def read_matrix(path):
     """The numbers of a CSV file, a row an example; a first line of column names is left out."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = [(lines.line_num, row) for lines in [csv.reader(file)] for row in lines if row]
     values = []
-    for place, (line, row) in enumerate(rows):
-        try:
-            numbers = [float(field) for field in row]
-        except ValueError:
-            if place == 0:
-                continue
-            raise ValueError(f"{{path}}, line {{line}}: not all of it is numbers.") from None
-        if len(numbers) != {width}:
-            raise ValueError(f"{{path}}, line {{line}}: {{len(numbers)}} numbers, but the network takes {width}.")
-        values.append(numbers)
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        for row in lines:
+            try:
+                numbers = [float(field) for field in row]
+            except ValueError:
+                if lines.line_num == 1:
+                    continue
+                raise ValueError(f"{{path}}, line {{lines.line_num}}: not all of it is numbers.") from None
+            if len(numbers) not in (0, {width}):
+                raise ValueError(
+                    f"{{path}}, line {{lines.line_num}}: {{len(numbers)}} numbers, but the network takes {width}."
+                )
+            if numbers:
+                values.append(numbers)
     return np.array(values, dtype=np.{subject.dtype}).reshape(len(values){shape})'''

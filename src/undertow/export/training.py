@@ -146,7 +146,7 @@ def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target
     for function in written:
         constants += function.constants
     own = [function.text for function in written]
-    blocks += [*own, update.init_state, _write_step(update, clipping[1] if clipping else "")]
+    blocks += [*own, update.init_state, _write_step(update, clipping[1] if clipping else "", subject)]
     used = frozenset[str]().union(*(function.used for function in written))
     return Training({**helpers, **find_helpers(used)}, blocks, constants, repr(rule))
 
@@ -231,14 +231,30 @@ def _write_clip(clip: Clip, keys: list[str], values: list[Any]) -> tuple[Functio
     return write_function("clip", [("grads", grads)], graph, note, result, comments=False), "clip(grads)"
 
 
-def _write_step(update: Update, clip: str) -> str:
+def _describe_target(subject: Subject) -> tuple[str, list[str]]:
+    """What y holds, and the statements that bring it to the shape and dtype that the loss takes."""
+    if subject.task == "categorical":
+        return "class numbers, (m,)", ["y = np.asarray(y, dtype=np.int64).reshape(len(X))"]
+    if subject.task == "own":
+        return "what the loss takes", []
+    shape, dtype = subject.output.spec.shape[1:], subject.output.spec.dtype
+    sizes = "".join(f", {size}" for size in shape)
+    what = "0 or 1" if subject.task == "binary" else "numbers"
+    return f"{what}, (m{sizes or ','})", [f"y = np.asarray(y, dtype=np.{dtype}).reshape(len(X){sizes})"]
+
+
+def _write_step(update: Update, clip: str, subject: Subject) -> str:
     """The function that does one step."""
-    lines = ['"""One step: the loss before it, and the parameters and the state after it."""']
+    told, y = _describe_target(subject)
+    lines = ['"""One step: the loss before it, and the parameters and the state after it.', ""]
+    shape = ", ".join(map(str, subject.x.spec.shape))
+    lines += [f"X is ({shape}) {subject.dtype}, y holds {told}.", '"""']
+    lines += [f"X = np.asarray(X, dtype=np.{subject.dtype})", *y]
     lines += ["loss, cache = forward(params, X, y)", "grads = backward(cache)"]
     lines += [f"grads = {clip}"] if clip else []
     if not update.alike:
         lines += ["params, state = update(params, grads, state)", "return loss, params, state"]
-        return "def step(params, state, X, y):\n" + "\n".join(f"    {line}" for line in lines)
+        return _indent(lines)
     shared = [update.fields[k] for k in update.shared]
     own = [update.fields[k] for k in update.own(0)]
     given = ["w", "grads[name]", *(f'state["{s}"]' for s in shared), *(f'state["{s}"][name]' for s in own)]
@@ -250,4 +266,8 @@ def _write_step(update: Update, clip: str) -> str:
         lines += ["for name, (kind, _) in SHAPES.items():", '    if kind == "number":']
         lines += ["        new_params[name] = float(new_params[name])"]
     lines += ["return loss, new_params, new_state"]
-    return "def step(params, state, X, y):\n" + "\n".join(f"    {line}" for line in lines)
+    return _indent(lines)
+
+
+def _indent(lines: list[str]) -> str:
+    return "\n".join(["def step(params, state, X, y):", *(f"    {line}" if line else "" for line in lines)])

@@ -63,7 +63,8 @@ class Update:
         if len(self.kept) != len(self.memory) or len(outputs) != n + len(self.kept):
             raise UnsupportedError(f"{rule.name}: its state holds other things than numbers. Use training=False.")
         self.new, self.new_kept = outputs[:n], outputs[n:]
-        self.note = (getattr(optim, rule.name, None) or rule).__doc__.splitlines()[0]  # type: ignore[union-attr]
+        known = getattr(optim, rule.name, None)
+        self.note = (known.__doc__ or "").splitlines()[0] if callable(known) else f"{rule!r}."
         self.owners = self._find_owners()
         self.shared = [i for i, owner in enumerate(self.owners) if owner is None]
         self.alike = self._treats_all_alike()
