@@ -111,6 +111,33 @@ def test_an_optimizer_of_ones_own(tmp_path):
     compare_training(run, module, X, y, nn.LOSSES["mean_squared_error"].function, optimizer, None)
 
 
+def decayed(rate):
+    """A rule that lets matrices decay and leaves vectors alone, with a rate that falls by a NumPy function."""
+
+    def init(params):
+        return {"n": 0.0, "v": [w * 0.0 for w in params]}
+
+    def update(grads, state, params):
+        now = rate * (1 + np.cos(state["n"] / 10)) / 2
+        v = [0.5 * v + g for v, g in zip(state["v"], grads, strict=True)]
+        new = [w - rate * x - (0.01 * w if np.ndim(w) > 1 else 0.0) for w, x in zip(params, v, strict=True)]
+        return new, {"n": state["n"] + now, "v": v}
+
+    return Optimizer("decayed", init, update, {"rate": rate})
+
+
+def test_an_optimizer_that_treats_matrices_otherwise(tmp_path):
+    """Each kind of parameters has a function of its own, and a number in the state stays a Python number."""
+    X = rows_for("", 40)
+    optimizer = decayed(0.05)
+    run = train_shortly(nn.Sequential(nn.Dense(6, 4), "tanh", nn.Dense(4, 2)), X, "mean_squared_error")
+    path = export_source(run, tmp_path / "model.py", optimizer=optimizer)
+    module = load_source(path)
+    assert module.UPDATES["W1"] is module.UPDATES["W2"] is not module.UPDATES["b1"]
+    y = X @ np.ones((6, 2), np.float32)
+    compare_training(run, module, X, y, nn.LOSSES["mean_squared_error"].function, optimizer, None)
+
+
 def test_an_untrained_run_begins_with_zero_biases(tmp_path):
     """The optimizer's memory, zeros too, is not taken for the biases."""
     model = nn.initialize(nn.Sequential(nn.Dense(6, 4), "relu", nn.Dense(4, 2)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from undertow import emit, optim
 from undertow.api import backprop
+from undertow.emit.structure import wrap
 from undertow.errors import ArgumentError
 from undertow.export.functions import Function, find_helpers, name_origins, write_function
 from undertow.export.subject import Subject, own_files
@@ -142,10 +143,13 @@ def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target
     keys = list(subject.parameters)
     clipping = _write_clip(clip, keys, values) if clip else None
     update = Update(rule, keys, values)
-    written = [*(clipping or ())[:1], update.function]
+    written = [*(clipping or ())[:1], *update.functions]
     for function in written:
         constants += function.constants
     own = [function.text for function in written]
+    if len(update.groups) > 1 and update.alone:
+        rules = {update.keys[i]: update.name_of(k) for k, group in enumerate(update.groups) for i in group}
+        own.append(wrap([f'"{key}": {rules[key]}' for key in update.keys], "UPDATES = {", "}", 0))
     blocks += [*own, update.init_state, _write_step(update, clipping[1] if clipping else "", subject)]
     used = frozenset[str]().union(*(function.used for function in written))
     return Training({**helpers, **find_helpers(used)}, blocks, constants, repr(rule))
@@ -252,7 +256,7 @@ def _write_step(update: Update, clip: str, subject: Subject) -> str:
     lines += [f"X = np.asarray(X, dtype=np.{subject.dtype})", *y]
     lines += ["loss, cache = forward(params, X, y)", "grads = backward(cache)"]
     lines += [f"grads = {clip}"] if clip else []
-    if not update.alike:
+    if not update.alone:
         lines += ["params, state = update(params, grads, state)", "return loss, params, state"]
         return _indent(lines)
     shared = [update.fields[k] for k in update.shared]
@@ -261,7 +265,10 @@ def _write_step(update: Update, clip: str, subject: Subject) -> str:
     taken = ["new_params[name]", *(f'new_state["{s}"]' for s in shared), *(f'new_state["{s}"][name]' for s in own)]
     start = ", ".join(f'"{s}": {{}}' for s in own)
     lines += [f"new_params, new_state = {{}}, {{{start}}}", "for name, w in params.items():"]
-    lines += [f"    {', '.join(taken)} = update(", f"        {', '.join(given)}", "    )"]
+    call = "update"
+    if len(update.groups) > 1:
+        call = "UPDATES[name]"
+    lines += [f"    {', '.join(taken)} = {call}(", f"        {', '.join(given)}", "    )"]
     if any(isinstance(value, float | int) for value in update.values):  # NumPy's numbers would widen float32
         lines += ["for name, (kind, _) in SHAPES.items():", '    if kind == "number":']
         lines += ["        new_params[name] = float(new_params[name])"]

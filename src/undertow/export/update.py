@@ -40,15 +40,19 @@ def dictionary(keys: Sequence[str]) -> Callable[[list[str]], str]:
     return result
 
 
+MOST_GROUPS = 3  # with more, one function for all parameters is easier to read
+
+
 class Update:
-    """The optimizer's update as source: for one parameter at a time where it treats all alike, else for all at once.
+    """The optimizer's update as source: for one parameter at a time where each goes its own way, else for all at once.
 
     Attributes:
-        function: the function ``update``.
+        functions: the function ``update``; or ``update_1``, …, where some parameters are treated otherwise than others.
+        groups: the parameters that each function is for, by their numbers.
         init_state: the source of the function that makes the first state.
         fields: what each part of the state is called.
         shared: the parts of the state that all parameters share, such as t.
-        alike: whether ``update`` takes one parameter.
+        alone: whether the functions take one parameter.
     """
 
     def __init__(self, rule: Optimizer, keys: list[str], values: list[Any]) -> None:
@@ -67,9 +71,12 @@ class Update:
         self.note = (known.__doc__ or "").splitlines()[0] if callable(known) else f"{rule!r}."
         self.owners = self._find_owners()
         self.shared = [i for i, owner in enumerate(self.owners) if owner is None]
-        self.alike = self._treats_all_alike()
+        self.groups = self._find_groups()
+        self.alone = 0 < len(self.groups) <= MOST_GROUPS
         self.fields = self._name_fields()
-        self.function = self._write_one() if self.alike else self._write_all()
+        self.functions = [self._write_all()] if not self.alone else [
+            self._write_one(group[0], self.name_of(number)) for number, group in enumerate(self.groups)
+        ]  # fmt: skip
         self.init_state = self._write_state()
 
     def _find_owners(self) -> list[int | None]:
@@ -85,21 +92,23 @@ class Update:
         """The parts of the state that belong to one parameter."""
         return [k for k, owner in enumerate(self.owners) if owner == i]
 
-    def _treats_all_alike(self) -> bool:
-        """Whether each parameter's update reads but its own values, by the same formula."""
-        if -1 in self.owners:
-            return False
+    def name_of(self, group: int) -> str:
+        """What the function of a group is called."""
+        return "update" if len(self.groups) == 1 else f"update_{group + 1}"
+
+    def _find_groups(self) -> list[list[int]]:
+        """The parameters by the formula of their update; none where one reads the values of another."""
         common = {self.kept[k] for k in self.shared}
-        if any(not inputs_of(self.new_kept[k]) <= common for k in self.shared):
-            return False
-        forms = set()
+        if -1 in self.owners or any(not inputs_of(self.new_kept[k]) <= common for k in self.shared):
+            return []
+        groups: dict[Any, list[int]] = {}
         for i in range(len(self.keys)):
             mine = {self.grads[i], self.params[i], *(self.kept[k] for k in self.own(i))}
             outputs = [self.new[i], *(self.new_kept[k] for k in self.own(i))]
-            if any(not inputs_of(out) <= mine | common for out in outputs):
-                return False
-            forms.add(_form(self._inputs(i), outputs))
-        return len(forms) == 1
+            if len(self.own(i)) != len(self.own(0)) or any(not inputs_of(out) <= mine | common for out in outputs):
+                return []
+            groups.setdefault(_form(self._inputs(i), outputs), []).append(i)
+        return list(groups.values())
 
     def _inputs(self, i: int) -> list[Node]:
         return [
@@ -114,17 +123,18 @@ class Update:
         for k, path in enumerate(self.paths):
             owner = self.owners[k]
             plain = re.sub(r"_?\d+$", "", path) if owner is not None and owner >= 0 else path
-            if not self.alike:
+            if not self.alone:
                 plain = f"{plain}_{self.keys[owner]}" if owner is not None and owner >= 0 else path
-            if plain not in known or not self.alike:
+            if plain not in known or not self.alone:
                 known[plain] = names.claim(plain or "s")
             fields[k] = known[plain]
         return fields
 
-    def _write_one(self) -> Function:
-        outputs = [self.new[0], *(self.new_kept[k] for k in (*self.shared, *self.own(0)))]
-        labels = ["w", *(self.fields[k] for k in (*self.shared, *self.own(0)))]
-        inputs = self._inputs(0)
+    def _write_one(self, i: int, name: str) -> Function:
+        """The update of one parameter."""
+        outputs = [self.new[i], *(self.new_kept[k] for k in (*self.shared, *self.own(i)))]
+        labels = ["w", *(self.fields[k] for k in (*self.shared, *self.own(i)))]
+        inputs = self._inputs(i)
         arguments = ["w", "dw", *labels[1:]]
         for label, node in zip(arguments, inputs, strict=True):
             node.name = label
@@ -135,10 +145,11 @@ class Update:
         pairs = list(zip(arguments, inputs, strict=True))
         keep = _keep_numbers(inputs[2:], outputs[1:])
         return write_function(
-            "update", pairs, graph, self.note, lambda codes: ", ".join([codes[0], *keep(codes[1:])]), comments=False
+            name, pairs, graph, self.note, lambda codes: ", ".join([codes[0], *keep(codes[1:])]), comments=False
         )
 
     def _write_all(self) -> Function:
+        """The update of all parameters."""
         for key, w, g, out in zip(self.keys, self.params, self.grads, self.new, strict=True):
             w.name, g.name = key, f"d{key}"
             if out.op is not INPUT:
@@ -181,9 +192,9 @@ class Update:
         """The expressions that give what a part of the state begins as: a number, or made of a parameter."""
         value, owner = self.memory[k], self.owners[k]
         own = owner if owner is not None and owner >= 0 else None
-        if isinstance(value, bool | int | float) and (own is None or not self.alike):
+        if isinstance(value, bool | int | float) and (own is None or not self.alone):
             return [repr(value)]
-        if self.alike:
+        if self.alone:
             codes = [] if own is None else _made_of(value, self.values[own], "w")
             return [f"{{name: {code} for name, w in params.items()}}" for code in codes]
         places = [*([] if own is None else [own]), *range(len(self.keys))]
