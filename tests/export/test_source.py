@@ -186,6 +186,8 @@ def test_it_runs_where_only_numpy_is(tmp_path):
     assert header == ["prediction", "p(0)", "p(1)", "p(2)"]
     assert [int(row[0]) for row in rows] == run.predict(X).tolist()
     np.testing.assert_allclose(np.array(rows)[:, 1:].astype(float), run.predict_probability(X), rtol=1e-5)
+    table.write_text("a,b,c,d,e,f\n")
+    assert run_alone(path, table, "--probabilities").stderr.strip().endswith("data.csv holds no rows.")
     table.write_text("1,2,3\n")
     result = run_alone(path, table)
     assert result.returncode == 1
@@ -280,6 +282,26 @@ def test_wrong_tables_are_said_in_one_line(tmp_path):
     assert result.returncode == 1
     assert "short.csv, line 2: 1 fields for 2 columns." in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_encoder_and_a_loss_that_do_not_fit_are_refused(tmp_path):
+    run, _, _ = train_on(TABLE, "buys", tmp_path)
+    run.settings["loss"] = "mean_squared_error"
+    with pytest.raises(ArgumentError, match="is for a classification: they do not fit together"):
+        export_source(run, tmp_path / "model.py")
+
+
+def test_a_function_of_scipy_is_imported_and_said(tmp_path):
+    special = pytest.importorskip("scipy.special")
+
+    def exact_gelu(z):
+        return z * special.ndtr(z)
+
+    run = train_shortly(nn.Sequential(nn.Dense(6, 3), exact_gelu), rows_for("", 16))
+    path = export_source(run, tmp_path / "model.py")
+    assert path.read_text().startswith('"""A trained network that needs only NumPy and SciPy and')
+    X = rows_for("", 3)
+    np.testing.assert_allclose(load_source(path).predict_probability(X), run.predict_probability(X), rtol=1e-5)
 
 
 def test_names_that_the_file_uses_itself(tmp_path):

@@ -88,7 +88,7 @@ def _make_model(onnx: Any, run: Run, subject: Subject) -> Any:
     version = onnx.helper.find_min_ir_version_for(opsets)
     model = onnx.helper.make_model(
         graph, producer_name="undertow", producer_version=run.versions.get("undertow", ""), opset_imports=opsets,
-        ir_version=version, doc_string=f"{run.model!r}, trained with Undertow",
+        ir_version=version, doc_string=f"{subject.title}, trained with Undertow",
     )  # fmt: skip
     onnx.helper.set_model_props(model, _describe_run(run, subject))
     onnx.checker.check_model(model, full_check=True)

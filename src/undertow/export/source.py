@@ -128,7 +128,7 @@ def _write_head(run: Run, subject: Subject, learned: Training | None, name: str,
     shape = ", ".join(map(str, subject.x.spec.shape))
     takes = "rows of a table" if encoder else f"X ({shape}) {subject.dtype}"
     lines = [f"A trained network that needs only NumPy{' and SciPy' if scipy else ''} and Python 3.11 or later.", ""]
-    lines += textwrap.wrap(f"Network: {run.model!r}", _WIDTH, subsequent_indent="    ")
+    lines += textwrap.wrap(f"Network: {subject.title}", _WIDTH, subsequent_indent="    ")
     lines += [f"Takes:   {takes}", f"Gives:   {_describe_output(subject)}"]
     if learned:
         lines += [f"Trained: {run.settings.get('loss') or 'a loss of its own'}, {learned.optimizer}"]
@@ -150,11 +150,11 @@ def _write_head(run: Run, subject: Subject, learned: Training | None, name: str,
     if encoder:
         imports += ["import math", "import re"]
     imports += ["import sys"]
+    if encoder:
+        imports += ["from datetime import UTC, date, datetime, time, timedelta"]
     if not small:
         imports.remove("import base64")
         imports += ["from pathlib import Path"]
-    if encoder:
-        imports += ["from datetime import UTC, date, datetime, time, timedelta"]
     third = ["import numpy as np", *(["import scipy.special"] if scipy else [])]
     return f'"""{doc}\n"""\n\n' + "\n".join(imports) + "\n\n" + "\n".join(third)
 

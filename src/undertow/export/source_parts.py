@@ -130,8 +130,8 @@ def write_main(subject: Subject) -> list[str]:
         X, classes = "encode(rows, COLUMNS)", "CLASSES"
     else:
         reads, found, X = "X = read_matrix(path)", "predict(X)", "X"
-        n = subject.output.spec.shape[-1]
-        classes = f"range({n})" if subject.task == "categorical" else "[1]"
+        n = subject.output.spec.shape[-1] if subject.output.spec.ndim > 1 else 1
+        classes = "[1]" if subject.task == "binary" and n == 1 else f"range({n})"
     option, more = "", ""
     if subject.classifies:
         option = '\n    parser.add_argument("--probabilities", action="store_true", help="those of the classes too")'
@@ -148,10 +148,12 @@ def write_main(subject: Subject) -> list[str]:
     try:
         {reads.replace("path", "given.file")}
         found = {found}
+        if len(found) == 0:
+            raise ValueError(f"{{given.file}} holds no rows.")
     except (OSError, ValueError) as error:
         sys.exit(f"{{parser.prog}}: {{error}}")
     lines = [np.ravel(value).tolist() for value in found]
-    width = len(lines[0]) if lines else 1
+    width = len(lines[0])
     header = ["prediction"] if width == 1 else [f"prediction {{k}}" for k in range(width)]{more}
     csv.writer(sys.stdout, lineterminator="\\n").writerows([header, *lines])'''
     return [main] if subject.encoder is not None else [_write_read_matrix(subject), main]

@@ -22,6 +22,7 @@ from undertow.train import Run
 from undertow.train.files import read_path
 from undertow.train.step import numbers_of
 
+_LONGEST_TITLE = 300
 _ROWS = 4  # of the batch that is traced; any number above 1 does
 
 
@@ -60,6 +61,13 @@ class Subject:
     def output(self) -> Node:
         """The graph's only output."""
         return self.graph.outputs[0]
+
+    @property
+    def title(self) -> str:
+        """The model in one line, not too long."""
+        with np.printoptions(threshold=3, edgeitems=1, precision=3):
+            text = " ".join(repr(self.model).split())
+        return text if len(text) <= _LONGEST_TITLE else f"{text[:_LONGEST_TITLE]}…"
 
     @property
     def classifies(self) -> bool:
@@ -103,6 +111,11 @@ def read_subject(run: Run, example: Any = None) -> Subject:
         what = "counts the rows of its batch" if traced.rows else "gives more than one array"
         raise UnsupportedError(f"{type(run.model).__name__} {what}, so it cannot be exported for batches of any size.")
     loss = LOSSES.get(str(run.settings.get("loss")))
+    if encoder is not None and bool(encoder.classes) != bool(loss and loss.task == "categorical"):
+        raise ArgumentError(
+            f"the run's loss is {run.settings.get('loss')!r}, but its table encoder is for a {encoder.task}: they do "
+            "not fit together. Remove run.extras['encoder'], or train with another loss."
+        )
     return Subject(
         run.model,
         traced.graph,
