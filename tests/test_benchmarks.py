@@ -13,7 +13,7 @@ import pytest
 
 import undertow as ut
 from undertow import trees
-from undertow.train.step import make_gradient, numbers_of
+from undertow.train.derive import make_gradient, numbers_of
 
 ROOT = Path(__file__).parents[1]
 

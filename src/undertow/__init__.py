@@ -20,6 +20,7 @@ from undertow.errors import (
     GraphError,
     InPlaceError,
     NonScalarError,
+    PairingWarning,
     PositionError,
     RunError,
     ShapeError,
@@ -38,7 +39,7 @@ from undertow.primitives.stable import (
     softplus,
     stop_gradient,
 )
-from undertow.train import Run, load, train
+from undertow.train import Run, Trainer, load, resume, train
 
 __version__ = "0.1.0"
 
@@ -54,8 +55,10 @@ __all__ = [
     "GraphError",
     "InPlaceError",
     "NonScalarError",
+    "PairingWarning",
     "PositionError",
     "Run",
+    "Trainer",
     "RunError",
     "ShapeError",
     "TrainingError",
@@ -83,6 +86,7 @@ __all__ = [
     "optim",
     "per_example_grad",
     "polygamma",
+    "resume",
     "set_threads",
     "show_config",
     "sigmoid",

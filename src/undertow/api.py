@@ -169,7 +169,7 @@ def input_values(traced: Traced, args: Sequence[Any]) -> list[Any]:
 
 
 def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> tuple[Graph, list[Node]]:
-    """Extend a graph whose only output is a scalar by its gradients: outputs (loss, *gradients).
+    """Extend a graph whose first output is a scalar by its gradients: outputs (loss, *the others, *gradients).
 
     Returns:
         The graph, and the nodes among ``wrt`` to which no path leads from the output.
@@ -182,7 +182,7 @@ def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> tuple[Graph, list[
         return node.value if node.op is CONSTANT and node.spec.weak else Tracer(node, trace)
 
     cts = backward({output: Tracer(one, trace)}, wrt, read)
-    outputs = [output]
+    outputs = list(graph.outputs)
     for ct, x in zip(cts, wrt, strict=True):
         gradient: Any = np.zeros_like(Tracer(x, trace)) if ct is None else ct
         node = gradient.node
@@ -228,17 +228,33 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     traced = trace_function(f, args, batch=[i for i in range(len(args)) if i not in places])
     scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
     nodes = _differentiable(f, args, places, traced)
-    output = traced.graph.outputs[0]
-    if output.name is None and output.op is not INPUT:
-        output.name = "loss" if "loss" not in {x.name for x in traced.graph.nodes} else "loss_value"
+    name_loss(traced.graph)
     plain, unreached = differentiate_graph(simplify(traced.graph, only=NAMING).graph, nodes)
-    first = simplify(traced.graph)
-    kept = set(first.graph.nodes)
-    dropped = [x for x in first.moved.values() if x.name and x not in kept and x.op not in (INPUT, CONSTANT)]
-    joint = simplify(differentiate_graph(first.graph, nodes)[0], remember=dropped, final=True)
+    graph, fired, _ = simplified_gradient(traced.graph, nodes)
     names = tuple(x.name or "?" for x in unreached)
     wrt = tuple(places) if isinstance(wrt, tuple) else places[0]
-    return Backprop(f, args, wrt, traced, joint.graph, plain, merge(first.fired, joint.fired), names)
+    return Backprop(f, args, wrt, traced, graph, plain, fired, names)
+
+
+def name_loss(graph: Graph) -> None:
+    """Call the first output of a graph the loss, unless it has a name."""
+    output = graph.outputs[0]
+    if output.name is None and output.op is not INPUT:
+        output.name = "loss" if "loss" not in {x.name for x in graph.nodes} else "loss_value"
+
+
+def simplified_gradient(graph: Graph, wrt: Sequence[Node]) -> tuple[Graph, tuple[Fired, ...], list[Node]]:
+    """Differentiate the first output of a graph, and simplify what comes of it; see `differentiate_graph`.
+
+    Returns:
+        The graph, the rules that were used, and the nodes among ``wrt`` to which no path leads.
+    """
+    first = simplify(graph)
+    kept = set(first.graph.nodes)
+    dropped = [x for x in first.moved.values() if x.name and x not in kept and x.op not in (INPUT, CONSTANT)]
+    both, unreached = differentiate_graph(first.graph, wrt)
+    joint = simplify(both, remember=dropped, final=True)
+    return joint.graph, merge(first.fired, joint.fired), unreached
 
 
 def _differentiable(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int], traced: Traced) -> list[Node]:

@@ -67,5 +67,9 @@ class TrainingError(UndertowError, RuntimeError):
     """Training cannot go on: a loss or gradient stopped being finite, a model does not fit the data."""
 
 
+class PairingWarning(UserWarning):
+    """A loss is paired with a last activation that is odd for it; training works, but hardly as meant."""
+
+
 class RunError(UndertowError, OSError):
     """A run folder or model file that cannot be read or written."""

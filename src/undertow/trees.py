@@ -1,7 +1,8 @@
 """Trees of arrays: tuples, lists, dicts, named tuples and dataclasses, taken apart and put together.
 
 `optree` does the work. Dataclasses are registered with it when one is first met: the fields that hold
-arrays, floats or containers are children, all others (sizes, names, functions) belong to the structure.
+arrays, floats or containers are children, all others (sizes, names, functions) belong to the structure, and so do
+those that the class attribute ``static`` names: a rate or a tuple of sizes, which is no parameter.
 """
 
 from __future__ import annotations
@@ -34,9 +35,26 @@ def _is_child(value: Any) -> bool:
     )
 
 
+def static_fields(cls: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass that its class attribute ``static`` takes out of the tree.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Leaky:
+        ...     static = ("rate",)
+        ...     rate: float
+        ...     gain: float
+        >>> static_fields(Leaky), flatten(Leaky(0.1, 2.0))[0]
+        (('rate',), [2.0])
+    """
+    found = getattr(cls, "static", ())
+    return found if isinstance(found, tuple) else ()
+
+
 def _take_apart(instance: Any) -> tuple[list[Any], Any, tuple[str, ...]]:
     values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
-    names = tuple(name for name, value in values.items() if _is_child(value))
+    static = static_fields(type(instance))
+    names = tuple(name for name, value in values.items() if name not in static and _is_child(value))
     rest = tuple((name, value) for name, value in values.items() if name not in names)
     return [values[name] for name in names], (type(instance), names, rest), names
 
@@ -118,6 +136,28 @@ def paths(tree: Any) -> list[str]:
     """
     _, spec = _spec(tree)
     return [accessor.codify("") for accessor in spec.accessors()]
+
+
+def unmarked(tree: Any, mark: str) -> list[bool]:
+    """Tell of each leaf whether no dataclass above it names its field in a class attribute of this name.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Normalised:
+        ...     fixed = ("mean",)
+        ...     gain: float
+        ...     mean: float
+        >>> unmarked([Normalised(1.0, 0.0), 2.0], "fixed")
+        [True, False, True]
+    """
+    found = []
+    for accessor in _spec(tree)[1].accessors():
+        item, free = tree, True
+        for entry in accessor:
+            free = free and not (isinstance(entry, optree.GetAttrEntry) and entry.entry in getattr(item, mark, ()))
+            item = entry(item)
+        found.append(free)
+    return found
 
 
 def same_structure(a: Any, b: Any) -> bool:

@@ -247,7 +247,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
     rows = []
     run = fit(callbacks=[lambda info: rows.append(info.row), lambda info: info.epoch == 3], epochs=9)
     assert rows == run.history and len(rows) == 3 and run.stopped == "callback"
-    run = fit(optimizer=optim.sgd(1e-30), callbacks=[EarlyStopping(2)], epochs=9)
+    run = fit(optimizer=optim.sgd(1e-30), callbacks=[EarlyStopping(patience=2)], epochs=9)
     assert len(run.history) == 3
     with pytest.raises(ArgumentError, match="no column 'validation_loss'"):
         fit(validation=None, callbacks=[EarlyStopping()])
@@ -265,7 +265,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
         ({"loss": "binary_cross_entropy", "model": nn.Dense(4, 1)}, DataError, "takes 0, 1"),
         ({"loss": "mean_squared_error"}, ShapeError, "the last layer give 1 columns"),
         ({"loss": "mse"}, ArgumentError, "no loss 'mse'"),
-        ({"optimizer": "adamw"}, ArgumentError, "no optimizer"),
+        ({"optimizer": "adamm"}, ArgumentError, "no optimizer"),
         ({"epochs": 0}, ArgumentError, "epochs"),
         ({"batch_size": 0}, ArgumentError, "batch_size"),
         ({"clip": 1.0}, ArgumentError, "clip is 1.0"),
@@ -273,7 +273,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
         ({"validation": "some"}, ArgumentError, "validation is 'some'"),
         ({"validation": (X[:, :2], LABELS)}, ShapeError, "the validation X"),
         ({"validation": (X, LABELS + 9)}, DataError, "the validation y"),
-        ({"metrics": ("f1",)}, ArgumentError, "no metric 'f1'"),
+        ({"metrics": ("f2",)}, ArgumentError, "no metric 'f2'"),
         ({"callbacks": [3]}, ArgumentError, "callback"),
     ],
 )

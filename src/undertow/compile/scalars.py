@@ -14,7 +14,9 @@ import numpy as np
 
 from undertow.compile.ir import FLOATS, Emitter, Value
 from undertow.compile.maths import FUNCTIONS
-from undertow.graph import Node
+from undertow.compile.whole_numbers import WHOLE
+from undertow.graph import CONSTANT, Node
+from undertow.primitives import random
 
 KINDS = {
     np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(bool): "i1", np.dtype(np.int8): "i8",
@@ -30,8 +32,10 @@ def kind_of(dtype: np.dtype[Any]) -> str | None:
 
 
 def _math(name: str) -> Scalar:
-    function = FUNCTIONS[name]
-    return lambda e, *xs: function(e, *xs)
+    function, whole = FUNCTIONS[name], WHOLE.get(name)
+    if whole is None:
+        return lambda e, *xs: function(e, *xs)
+    return lambda e, *xs: (function if xs[0].kind in FLOATS else whole)(e, *xs)
 
 
 def _maximum(e: Emitter, x: Value, y: Value) -> Value:
@@ -139,6 +143,8 @@ def _signbit(e: Emitter, x: Value) -> Value:
 
 def _power(e: Emitter, x: Value, y: Value) -> Value:
     """Small whole exponents are products; all others go the long way."""
+    if x.kind not in FLOATS:
+        return WHOLE["power"](e, x, y)
     exponent = y.number
     if exponent == 2:
         return x * x
@@ -171,6 +177,19 @@ def _entr(e: Emitter, x: Value) -> Value:
 
 def _ndtr(e: Emitter, x: Value) -> Value:
     return FUNCTIONS["erfc"](e, x * -math.sqrt(0.5)) * 0.5
+
+
+def _uniform_at(e: Emitter, key: Value, counter: Value, bits: int) -> Value:
+    z = key + counter * signed(random.GAMMA)
+    for shift, factor in zip(random.SHIFTS, (random.FIRST, random.SECOND), strict=False):
+        z = (z ^ e.shift_right(z, shift)) * signed(factor)
+    z = e.shift_right(z ^ e.shift_right(z, random.SHIFTS[2]), 64 - bits)
+    return e.convert(z, "f32" if bits == 24 else "f64") * 2.0**-bits
+
+
+def signed(number: int) -> int:
+    """Return 64 bits as the signed number that they are in two's complement."""
+    return number - 2**64 if number >= 2**63 else number
 
 
 _DEGREE = math.pi / 180
@@ -239,15 +258,17 @@ SCALARS: dict[str, Scalar] = {
     "scipy_erf": _math("erf"),
     "scipy_erfc": _math("erfc"),
     "scipy_ndtr": _ndtr,
+    "normal_cdf": _ndtr,
     "scipy_xlogy": _xlogy,
     "scipy_xlog1py": _xlog1py,
     "scipy_entr": _entr,
+    "uniform_at": _uniform_at,
 }  # fmt: skip
 
 # Those written for floats: NumPy's loops over integers are another matter.
-FLOATS_ONLY = frozenset(_MATHS) | {
-    "power", "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
-    "scipy_xlog1py", "scipy_entr",
+FLOATS_ONLY = frozenset(_MATHS) - WHOLE.keys() | {
+    "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
+    "scipy_xlog1py", "scipy_entr", "normal_cdf",
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.
@@ -275,6 +296,8 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
         return None
     if op.name == "astype":
         dtypes: list[Any] = [node.inputs[0].spec.dtype]
+    elif op.name == "uniform_at":
+        dtypes = [np.dtype(np.int64)] * 2
     elif op.name == "where":
         dtypes = [node.inputs[0].spec.dtype, node.spec.dtype, node.spec.dtype]
     elif op.name in _LIKE_RESULT or not op.numpy:
@@ -283,8 +306,15 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
         dtypes = _loop(op.numpy[0], node)
     if op.name in FLOATS_ONLY and np.dtype(dtypes[0]).kind != "f":
         return None
+    if op.name == "power" and np.dtype(dtypes[0]).kind != "f" and not _is_natural(node.inputs[1]):
+        return None
     kinds = [kind_of(dtype) for dtype in dtypes]
     return None if None in kinds else tuple(str(kind) for kind in kinds)
+
+
+def _is_natural(node: Node) -> bool:
+    """Whether an exponent is a constant of 0 or more; NumPy refuses others to whole numbers."""
+    return node.op is CONSTANT and node.spec.shape == () and bool(node.value >= 0)
 
 
 def _loop(ufunc: np.ufunc, node: Node) -> list[Any]:

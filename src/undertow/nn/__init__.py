@@ -1,68 +1,209 @@
 """Layers, activations, initialisers and losses: plain NumPy code over parameter trees."""
 
-from undertow.nn.activations import ACTIVATIONS, identity, relu, sigmoid, softmax, tanh
-from undertow.nn.initialisers import (
-    INITIALISERS,
-    glorot_normal,
-    glorot_uniform,
-    he_normal,
-    he_uniform,
-    normal,
-    zeros,
+from undertow.nn.activations import (
+    ACTIVATIONS,
+    build_activation,
+    describe_activation,
+    identity,
+    lecun_tanh,
+    log_softmax,
+    sigmoid,
+    softmax,
+    softplus,
+    softsign,
+    tanh,
 )
-from undertow.nn.layers import Dense, Residual, Sequential
-from undertow.nn.losses import (
-    LOSSES,
-    Loss,
+from undertow.nn.class_weights import class_weights
+from undertow.nn.classification_losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     categorical_cross_entropy,
     categorical_cross_entropy_with_logits,
-    find_loss,
-    half_squared_error,
-    mean_squared_error,
+    categorical_hinge,
+    hinge,
+    kullback_leibler,
+    kullback_leibler_with_logits,
 )
-from undertow.nn.structure import (
-    build_model,
-    describe_model,
-    drop_final_activation,
-    final_activation,
-    initialize,
+from undertow.nn.containers import Concat, Parallel, Residual, Sequential
+from undertow.nn.description import build_model, describe_model
+from undertow.nn.embedding import EmbedColumns, Embedding
+from undertow.nn.focal_losses import (
+    binary_focal,
+    binary_focal_with_logits,
+    categorical_focal,
+    categorical_focal_with_logits,
+)
+from undertow.nn.from_data import bias_from_frequencies, lsuv, start_at_frequencies
+from undertow.nn.gain import gain
+from undertow.nn.initialisers import (
+    INITIALISERS,
+    build_initialiser,
+    constant,
+    describe_initialiser,
+    normal,
+    truncated_normal,
+    uniform,
+    zeros,
+)
+from undertow.nn.layer import list_layers
+from undertow.nn.layers import Dense
+from undertow.nn.loss_record import LOSSES, Loss
+from undertow.nn.losses import build_loss, find_loss
+from undertow.nn.mode import (
+    current,
+    draws_numbers,
+    example_keys,
+    is_training,
+    normal_like,
+    replace,
+    training,
+    uniform_like,
+)
+from undertow.nn.normalisation import BatchNorm, LayerNorm, RMSNorm
+from undertow.nn.orthogonal import delta_orthogonal, orthogonal
+from undertow.nn.parameters import (
+    expected_shapes,
     is_initialized,
-    list_layers,
+    map_layers,
+    parameters_of,
+    put_parameters,
+    trained_leaves,
+    trained_paths,
+)
+from undertow.nn.prelu import PReLU
+from undertow.nn.rectifiers import celu, elu, gelu, hard_sigmoid, hard_tanh, leaky_relu, mish, relu, relu6, selu, silu
+from undertow.nn.registry import LAYERS, register_layer
+from undertow.nn.regression_losses import (
+    cosine,
+    half_squared_error,
+    huber,
+    log_cosh,
+    mean_absolute_error,
+    mean_squared_error,
+    poisson,
+    quantile,
+)
+from undertow.nn.regularising import Dropout, Noise
+from undertow.nn.reshaping import Flatten, Lambda, Reshape, Scale
+from undertow.nn.structure import drop_final_activation, final_activation, initialize
+from undertow.nn.summary import Summary, summary
+from undertow.nn.variance_scaling import (
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
 )
 
 __all__ = [
     "Dense",
-    "Residual",
     "Sequential",
+    "Residual",
+    "Parallel",
+    "Concat",
+    "Dropout",
+    "Noise",
+    "BatchNorm",
+    "LayerNorm",
+    "RMSNorm",
+    "Embedding",
+    "EmbedColumns",
+    "Flatten",
+    "Reshape",
+    "Scale",
+    "Lambda",
+    "PReLU",
+    "LAYERS",
+    "register_layer",
     "initialize",
     "is_initialized",
     "list_layers",
+    "map_layers",
+    "parameters_of",
+    "put_parameters",
+    "expected_shapes",
+    "trained_leaves",
+    "trained_paths",
     "describe_model",
     "build_model",
+    "summary",
+    "Summary",
     "final_activation",
     "drop_final_activation",
+    "is_training",
+    "draws_numbers",
+    "training",
+    "example_keys",
+    "uniform_like",
+    "normal_like",
+    "replace",
+    "current",
     "ACTIVATIONS",
+    "describe_activation",
+    "build_activation",
+    "celu",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "hard_tanh",
     "identity",
+    "leaky_relu",
+    "lecun_tanh",
+    "log_softmax",
+    "mish",
     "relu",
+    "relu6",
+    "selu",
     "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
+    "softsign",
     "tanh",
     "INITIALISERS",
+    "describe_initialiser",
+    "build_initialiser",
+    "bias_from_frequencies",
+    "constant",
+    "delta_orthogonal",
+    "gain",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "lsuv",
     "normal",
+    "orthogonal",
+    "start_at_frequencies",
+    "truncated_normal",
+    "uniform",
     "zeros",
     "LOSSES",
     "Loss",
+    "build_loss",
     "find_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "binary_focal",
+    "binary_focal_with_logits",
     "categorical_cross_entropy",
     "categorical_cross_entropy_with_logits",
+    "categorical_focal",
+    "categorical_focal_with_logits",
+    "categorical_hinge",
+    "class_weights",
+    "cosine",
     "half_squared_error",
+    "hinge",
+    "huber",
+    "kullback_leibler",
+    "kullback_leibler_with_logits",
+    "log_cosh",
+    "mean_absolute_error",
     "mean_squared_error",
+    "poisson",
+    "quantile",
 ]

@@ -1,20 +1,25 @@
-"""Update rules: ``init(params)`` makes a state, ``update(grads, state, params)`` new parameters and state.
+"""What an update rule is, and the family of gradient descent: sgd, momentum, nesterov, lion.
 
-Both are pure: the caller's arrays are never written to. Hyperparameters are Python floats, which NumPy 2
-lets take on the dtype of the arrays, so that float32 parameters stay float32.
+``init(params)`` makes a state, ``update(grads, state, params)`` new parameters and state. Both are pure: the
+caller's arrays are never written to. Hyperparameters are Python floats, which NumPy 2 lets take on the dtype of
+the arrays, so that float32 parameters stay float32.
+
+A rule here gives a direction u only. `make_optimizer` adds what all have in common:
+θ ← θ − rate · (u + decay · θ), with a rate that is a number or a schedule.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from undertow import trees
-from undertow.errors import ArgumentError
+from undertow.optim.schedule import Rate, Schedule, read_rate
+from undertow.optim.settings import read_amount, read_share, show
+from undertow.primitives import Traced, astype, spec_of, where
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,9 @@ class Optimizer:
     Attributes:
         name: ``"adam"``.
         init: ``init(params)`` → the state before the first step.
-        update: ``update(grads, state, params)`` → (new parameters, new state).
-        settings: the hyperparameters by name, as plain data.
+        update: ``update(grads, state, params)`` → (new parameters, new state); those of `undertow.optim` take a
+            fourth argument, ``scale``, by which the rate is multiplied.
+        settings: the hyperparameters by name, as plain data; `build_optimizer` reads them.
 
     Source: derived here.
 
@@ -36,11 +42,11 @@ class Optimizer:
 
     name: str
     init: Callable[[Any], Any]
-    update: Callable[[Any, Any, Any], tuple[Any, Any]]
-    settings: dict[str, float] = field(default_factory=dict)
+    update: Callable[..., tuple[Any, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{key}={value:g}' for key, value in self.settings.items())})"
+        return f"{self.name}({', '.join(f'{key}={show(value)}' for key, value in self.settings.items())})"
 
 
 class MomentumState(NamedTuple):
@@ -49,12 +55,17 @@ class MomentumState(NamedTuple):
     v: Any
 
 
-class AdamState(NamedTuple):
-    """The number of steps t, and the moments m and v: trees like the parameters."""
+class LionState(NamedTuple):
+    """The running means m of the gradients: a tree like the parameters."""
+
+    m: Any
+
+
+class ScheduledState(NamedTuple):
+    """The number of steps t that a schedule is asked for, and the state of the rule itself."""
 
     t: Any
-    m: Any
-    v: Any
+    inner: Any
 
 
 def each(rule: Callable[..., Any], tree: Any, *rest: Any) -> Any:
@@ -77,11 +88,86 @@ def each(rule: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return trees.map(lambda x, *others: x if callable(x) else rule(x, *others), tree, *rest)
 
 
-def sgd(rate: float = 0.01) -> Optimizer:
+def zeros(params: Any) -> Any:
+    """Return a tree of zeros like the parameters; a Python float gives a Python float."""
+    return each(lambda w: w * 0.0, params)
+
+
+def number(x: Any, like: Any) -> Any:
+    """Return a number that does not change the dtype of the array it meets.
+
+    NumPy's functions make float64 of Python floats, which would turn float32 parameters into float64 ones.
+    """
+    return astype(x, dtype=spec_of(like).dtype) if isinstance(x, Traced) else float(x)
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    """Return a where the condition (one truth value) holds, else b, both of one dtype; Python floats stay such."""
+    if isinstance(condition, Traced):
+        return astype(where(condition, a, b), dtype=spec_of(b).dtype)
+    return a if condition else b
+
+
+def make_optimizer(
+    name: str,
+    init: Callable[[Any], Any],
+    direct: Callable[[Any, Any, Any], tuple[Any, Any]],
+    settings: dict[str, Any],
+    rate: float | Schedule,
+    decay: float = 0.0,
+) -> Optimizer:
+    """Make an optimizer of a rule that gives a direction u: θ ← θ − rate · (u + decay · θ).
+
+    Args:
+        name: of the rule.
+        init: parameters → state.
+        direct: (gradients, state, parameters) → (u, new state).
+        settings: of the rule, without rate and decay.
+        rate: the learning rate, as `read_rate` gives it.
+        decay: decoupled weight decay, 1 a unit of rate.
+
+    Returns:
+        The optimizer. With a schedule its state is a `ScheduledState` around that of the rule.
+
+    Source: Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019, algorithm 1, with the decay
+        multiplied by the whole rate.
+
+    Example:
+        >>> halve = make_optimizer("halve", lambda params: (), lambda g, s, w: (w, s), {}, 0.5)
+        >>> halve.update(np.array([9.0]), (), np.array([3.0]))
+        (array([1.5]), ())
+    """
+
+    def step(grads: Any, state: Any, params: Any, rate: Any) -> tuple[Any, Any]:
+        u, state = direct(grads, state, params)
+        if decay:
+            return each(lambda w, u: w - number(rate, w) * (u + decay * w), params, u), state
+        return each(lambda w, u: w - number(rate, w) * u, params, u), state
+
+    described = {"rate": rate, **settings, **({"decay": decay} if decay else {})}
+    if not isinstance(rate, Schedule):
+
+        def update(grads: Any, state: Any, params: Any, scale: Any = 1.0) -> tuple[Any, Any]:
+            return step(grads, state, params, rate * scale)
+
+        return Optimizer(name, init, update, described)
+
+    def init_scheduled(params: Any) -> ScheduledState:
+        return ScheduledState(0.0, init(params))
+
+    def update_scheduled(grads: Any, state: ScheduledState, params: Any, scale: Any = 1.0) -> tuple[Any, Any]:
+        new, inner = step(grads, state.inner, params, rate(state.t) * scale)
+        return new, ScheduledState(state.t + 1.0, inner)
+
+    return Optimizer(name, init_scheduled, update_scheduled, described | {"rate": rate.settings})
+
+
+def sgd(rate: Rate = 0.01, *, decay: float = 0.0) -> Optimizer:
     """Stochastic gradient descent: θ ← θ − rate · g.
 
     Args:
-        rate: the learning rate, above 0.
+        rate: the learning rate, above 0, or a schedule.
+        decay: decoupled weight decay, 0 or more: rate · decay · θ is subtracted too.
 
     Returns:
         The optimizer; its state is empty.
@@ -95,25 +181,19 @@ def sgd(rate: float = 0.01) -> Optimizer:
         >>> sgd(0.1).update({"w": np.float32([1.0])}, (), {"w": np.float32([2.0])})[0]
         {'w': array([1.9], dtype=float32)}
     """
-    rate = _read_number("sgd", "rate", rate)
-
-    def init(params: Any) -> tuple[()]:
-        return ()
-
-    def update(grads: Any, state: tuple[()], params: Any) -> tuple[Any, tuple[()]]:
-        return each(lambda w, g: w - rate * g, params, grads), state
-
-    return Optimizer("sgd", init, update, {"rate": rate})
+    rate, decay = read_rate("sgd", rate), read_amount("sgd", "decay", decay)
+    return make_optimizer("sgd", lambda params: (), lambda grads, state, params: (grads, state), {}, rate, decay)
 
 
-def momentum(rate: float = 0.01, beta: float = 0.9) -> Optimizer:
+def momentum(rate: Rate = 0.01, beta: float = 0.9, *, decay: float = 0.0) -> Optimizer:
     """Gradient descent with momentum: v ← β v + g; θ ← θ − rate · v.
 
     This is PyTorch's form. Goodfellow's v holds the rate already; with a constant rate both are the same.
 
     Args:
-        rate: the learning rate, above 0.
+        rate: the learning rate, above 0, or a schedule.
         beta: how much of the velocity is kept, 0 ≤ β < 1.
+        decay: decoupled weight decay, 0 or more: rate · decay · θ is subtracted too.
 
     Returns:
         The optimizer; its state is a `MomentumState`.
@@ -129,102 +209,78 @@ def momentum(rate: float = 0.01, beta: float = 0.9) -> Optimizer:
         >>> rule.update(2.0, state, w)
         (0.5, MomentumState(v=3.0))
     """
-    rate, beta = _read_number("momentum", "rate", rate), _read_share("momentum", "beta", beta)
+    return _make_momentum("momentum", rate, beta, decay, ahead=False)
 
-    def init(params: Any) -> MomentumState:
-        return MomentumState(each(lambda w: w * 0.0, params))
 
-    def update(grads: Any, state: MomentumState, params: Any) -> tuple[Any, MomentumState]:
+def nesterov(rate: Rate = 0.01, beta: float = 0.9, *, decay: float = 0.0) -> Optimizer:
+    """Nesterov's accelerated gradient: v ← β v + g; θ ← θ − rate · (g + β v).
+
+    The gradient is taken at the point looked ahead to, which is what θ stands for here: Nesterov's own θ is
+    behind it by rate · β v. PyTorch and optax use this form too.
+
+    Args:
+        rate: the learning rate, above 0, or a schedule.
+        beta: how much of the velocity is kept, 0 ≤ β < 1.
+        decay: decoupled weight decay, 0 or more: rate · decay · θ is subtracted too.
+
+    Returns:
+        The optimizer; its state is a `MomentumState`.
+
+    Raises:
+        ArgumentError: ``nesterov: beta must be 0 or more and less than 1, got 1.``
+
+    Source: Sutskever et al., On the importance of initialization and momentum, ICML 2013, eq. 3–4, with the change
+        of variable of Bengio et al., Advances in optimizing recurrent networks, ICASSP 2013, eq. 7.
+
+    Example:
+        >>> rule = nesterov(0.1, beta=0.5)
+        >>> rule.update(2.0, rule.init(1.0), 1.0)
+        (0.7, MomentumState(v=2.0))
+    """
+    return _make_momentum("nesterov", rate, beta, decay, ahead=True)
+
+
+def _make_momentum(name: str, rate: Rate, beta: float, decay: float, ahead: bool) -> Optimizer:
+    rate, beta = read_rate(name, rate), read_share(name, "beta", beta)
+    decay = read_amount(name, "decay", decay)
+
+    def direct(grads: Any, state: MomentumState, params: Any) -> tuple[Any, MomentumState]:
         v = each(lambda v, g: beta * v + g, state.v, grads)
-        return each(lambda w, v: w - rate * v, params, v), MomentumState(v)
+        return each(lambda g, v: g + beta * v, grads, v) if ahead else v, MomentumState(v)
 
-    return Optimizer("momentum", init, update, {"rate": rate, "beta": beta})
-
-
-def adam(rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
-    """Adam: steps scaled by running means of the gradient and of its square, both corrected for their start.
-
-    t ← t + 1; m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²;
-    θ ← θ − rate · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε).
-
-    Args:
-        rate: the learning rate, above 0.
-        beta1: the decay of the mean, 0 ≤ β₁ < 1.
-        beta2: the decay of the mean square, 0 ≤ β₂ < 1.
-        epsilon: added to the root, above 0.
-
-    Returns:
-        The optimizer; its state is an `AdamState`.
-
-    Raises:
-        ArgumentError: ``adam: beta1 must be 0 or more and less than 1, got 1.``
-
-    Source: Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
-
-    Example:
-        >>> rule = adam(0.1)
-        >>> w, state = rule.update(np.array([5.0]), rule.init(np.array([1.0])), np.array([1.0]))
-        >>> w.round(6), state.t
-        (array([0.9]), 1.0)
-    """
-    rate, epsilon = _read_number("adam", "rate", rate), _read_number("adam", "epsilon", epsilon)
-    beta1, beta2 = _read_share("adam", "beta1", beta1), _read_share("adam", "beta2", beta2)
-
-    def init(params: Any) -> AdamState:
-        return AdamState(0.0, each(lambda w: w * 0.0, params), each(lambda w: w * 0.0, params))
-
-    def update(grads: Any, state: AdamState, params: Any) -> tuple[Any, AdamState]:
-        t = state.t + 1.0
-        m = each(lambda m, g: beta1 * m + (1 - beta1) * g, state.m, grads)
-        v = each(lambda v, g: beta2 * v + (1 - beta2) * (g * g), state.v, grads)
-        c1, c2 = 1 - beta1**t, 1 - beta2**t
-        new = each(lambda w, m, v: w - rate * (m / c1) / (np.sqrt(v / c2) + epsilon), params, m, v)
-        return new, AdamState(t, m, v)
-
-    return Optimizer("adam", init, update, {"rate": rate, "beta1": beta1, "beta2": beta2, "epsilon": epsilon})
+    return make_optimizer(name, lambda params: MomentumState(zeros(params)), direct, {"beta": beta}, rate, decay)
 
 
-OPTIMIZERS: Final[dict[str, Callable[..., Optimizer]]] = {"sgd": sgd, "momentum": momentum, "adam": adam}
+def lion(rate: Rate = 1e-4, beta1: float = 0.9, beta2: float = 0.99, *, decay: float = 0.0) -> Optimizer:
+    """Lion: θ ← θ − rate · (sign(β₁ m + (1 − β₁) g) + decay · θ); m ← β₂ m + (1 − β₂) g.
 
-
-def find_optimizer(optimizer: str | Optimizer | None) -> Optimizer:
-    """Return an optimizer; a name gives it with its defaults, None gives adam.
+    Every entry moves by rate, so that a rate 3 to 10 times smaller than Adam's is usual.
 
     Args:
-        optimizer: an `Optimizer`, a key of ``OPTIMIZERS``, or None.
+        rate: the learning rate, above 0, or a schedule.
+        beta1: the share of m in the direction, 0 ≤ β₁ < 1.
+        beta2: the decay of the mean, 0 ≤ β₂ < 1.
+        decay: decoupled weight decay, 0 or more.
 
     Returns:
-        The optimizer.
+        The optimizer; its state is a `LionState`.
 
     Raises:
-        ArgumentError: ``there is no optimizer 'adamw'. Use one of sgd, momentum, adam.``
+        ArgumentError: ``lion: beta1 must be 0 or more and less than 1, got 1.``
 
-    Source: derived here.
+    Source: Chen et al., Symbolic discovery of optimization algorithms, NeurIPS 2023, algorithm 2.
 
     Example:
-        >>> find_optimizer("sgd")
-        sgd(rate=0.01)
+        >>> rule = lion(0.25)
+        >>> rule.update(np.array([2.0, -8.0, 0.0]), rule.init(np.ones(3)), np.ones(3))[0]
+        array([0.75, 1.25, 1.  ])
     """
-    if optimizer is None:
-        return adam()
-    if isinstance(optimizer, str):
-        if optimizer not in OPTIMIZERS:
-            raise ArgumentError(f"there is no optimizer {optimizer!r}. Use one of {', '.join(OPTIMIZERS)}.")
-        return OPTIMIZERS[optimizer]()
-    if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(f"optimizer is {optimizer!r}. Give an Optimizer such as undertow.optim.adam(1e-3).")
-    return optimizer
+    rate, decay = read_rate("lion", rate), read_amount("lion", "decay", decay)
+    beta1, beta2 = read_share("lion", "beta1", beta1), read_share("lion", "beta2", beta2)
 
+    def direct(grads: Any, state: LionState, params: Any) -> tuple[Any, LionState]:
+        u = each(lambda m, g: np.sign(beta1 * m + (1 - beta1) * g), state.m, grads)
+        return u, LionState(each(lambda m, g: beta2 * m + (1 - beta2) * g, state.m, grads))
 
-def _read_number(rule: str, name: str, value: float) -> float:
-    """A finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < float(value) < math.inf:
-        raise ArgumentError(f"{rule}: {name} must be above 0 and finite, got {value!r}.")
-    return float(value)
-
-
-def _read_share(rule: str, name: str, value: float) -> float:
-    """A number of 0 or more and less than 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= float(value) < 1:
-        raise ArgumentError(f"{rule}: {name} must be 0 or more and less than 1, got {value!r}.")
-    return float(value)
+    settings = {"beta1": beta1, "beta2": beta2}
+    return make_optimizer("lion", lambda params: LionState(zeros(params)), direct, settings, rate, decay)

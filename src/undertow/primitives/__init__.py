@@ -49,12 +49,14 @@ from undertow.primitives.join import concatenate
 from undertow.primitives.like import CONSTRUCTORS, fill_like
 from undertow.primitives.linalg import inv, lstsq, pinv, solve
 from undertow.primitives.logarithm import log, log1p, logaddexp
+from undertow.primitives.normal import normal_cdf
 from undertow.primitives.norms import norm
 from undertow.primitives.pad import fold_pad, pad
 from undertow.primitives.position import argmax, argmin
 from undertow.primitives.position import count_nonzero as count_nonzero
 from undertow.primitives.prod import prod, prod_others
 from undertow.primitives.product import matmul, tensordot
+from undertow.primitives.random import uniform_at
 from undertow.primitives.ranges import linspace
 from undertow.primitives.record import (
     FUNCTIONS,
@@ -165,6 +167,7 @@ __all__ = [
     "name_of",
     "negative",
     "norm",
+    "normal_cdf",
     "not_equal",
     "one_hot",
     "one_hot_rows",
@@ -209,6 +212,7 @@ __all__ = [
     "transpose",
     "tril",
     "triu",
+    "uniform_at",
     "update",
     "where",
 ]

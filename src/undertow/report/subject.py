@@ -18,7 +18,7 @@ import numpy as np
 
 from undertow.errors import ArgumentError, DataError, RunError, ShapeError, UndertowError
 from undertow.nn import LOSSES, Dense, Sequential, list_layers
-from undertow.nn.layers import widths
+from undertow.nn.layer import widths
 from undertow.trace import is_library
 from undertow.train import Run, load
 

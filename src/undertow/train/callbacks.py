@@ -2,39 +2,85 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, RunError
 from undertow.trace import describe_function
+from undertow.train.calls import takes as takes
+
+
+@dataclass(frozen=True)
+class TrainInfo:
+    """What a callback gets before the first epoch of a training and after the last.
+
+    Attributes:
+        epochs: how many there are to be; None where a number of steps or of seconds decides.
+        model: the model as it is now; do not write to its arrays.
+        history: the rows so far: some, before the first epoch, where a run is resumed.
+        settings: how it is trained, as plain data.
+        stopped: at the end ``"finished"``, ``"callback"``, …; at the beginning ``""``.
+    """
+
+    epochs: int | None
+    model: Any
+    history: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
 class EpochInfo:
-    """What a callback gets at the end of an epoch.
+    """What a callback gets at the beginning and at the end of an epoch.
 
     Attributes:
         epoch: its number, from 1.
-        epochs: how many there are to be.
-        row: the new row of the history: loss, accuracy, validation_loss, …
+        epochs: how many there are to be; None where a number of steps or of seconds decides.
+        row: the new row of the history: loss, accuracy, validation_loss, …; empty at the beginning of an epoch.
         model: the model as it is now; do not write to its arrays.
         gradient_sizes: the rows of this epoch, see `undertow.train.measure_gradients`.
+        step: how many steps the run has done.
+        rate: the learning rate of the last step, if there is a single one.
+        directions: ``"high"`` or ``"low"`` by name, for metrics of the user's own.
+        reasons: why training is to stop; `stop` adds to it.
     """
 
     epoch: int
-    epochs: int
+    epochs: int | None
     row: dict[str, Any]
     model: Any
     gradient_sizes: list[dict[str, Any]]
+    step: int = 0
+    rate: float | None = None
+    directions: dict[str, str | None] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def stop(self, reason: str = "") -> None:
+        """Ask for training to stop after this epoch, for a reason: a sentence for people."""
+        self.reasons.append(reason)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a callback has asked for training to stop."""
+        return bool(self.reasons)
 
 
 class Callback(Protocol):
     """An object that is told of each epoch; a plain function of an `EpochInfo` serves as well.
 
-    It may also have ``on_step_end(epoch, step, loss, model)``, called after every step with the number
-    of the epoch and of the step (both from 1), the loss before the step and the model after it.
+    It has one or more of these methods; those that it has not are not called:
+
+    - ``on_train_begin(info)``, with a `TrainInfo`, before the first epoch, also of a run that is resumed;
+    - ``on_epoch_begin(info)``, with an `EpochInfo` whose row is empty;
+    - ``on_step_end(epoch, step, loss, model)``, after every step, with the number of the epoch and of the step (both
+      from 1), the loss before the step and the model after it. Steps are then done one at a time;
+    - ``on_epoch_end(info)``, with an `EpochInfo`: True, or ``info.stop("why")``, stops training;
+    - ``on_train_end(info)``, with a `TrainInfo`; a model that it returns becomes the model of the run.
+
+    One that remembers something that decides how training goes on has two more, so that a resumed run goes on as an
+    uninterrupted one would: ``state()`` gives what it remembers as plain data (None, numbers, texts, lists, dicts,
+    and NumPy arrays), and ``restore(state)`` takes it back. ``restore`` is called before ``on_train_begin``.
     """
 
     def on_epoch_end(self, info: EpochInfo) -> bool | None:
@@ -42,77 +88,79 @@ class Callback(Protocol):
         ...
 
 
-class EarlyStopping:
-    """Stop when a column of the history has not improved for some epochs.
+ARGUMENTS: Final = {
+    "on_train_begin": (1, "info"),
+    "on_epoch_begin": (1, "info"),
+    "on_step_end": (4, "epoch, step, loss, model"),
+    "on_epoch_end": (1, "info"),
+    "on_train_end": (1, "info"),
+}
 
-    Args:
-        patience: how many epochs to wait, 1 or more.
-        column: a column of the history that should fall.
 
-    Raises:
-        ArgumentError: the history has no such column.
+@dataclass(frozen=True)
+class Hooks:
+    """The methods of callbacks by the moment they are for, each in the order in which the callbacks were given.
 
-    Source: Goodfellow et al., Deep Learning, 2016, algorithm 7.1.
-
-    Example:
-        >>> stop = EarlyStopping(patience=1, column="loss")
-        >>> [stop.on_epoch_end(EpochInfo(i, 9, {"loss": x}, None, [])) for i, x in enumerate([3, 2, 2.5], 1)]
-        [False, False, True]
+    Attributes:
+        callbacks: the callbacks.
+        on_train_begin, on_epoch_begin, on_step_end, on_epoch_end, on_train_end: functions to call.
     """
 
-    def __init__(self, patience: int = 5, column: str = "validation_loss") -> None:
-        self.patience = patience
-        self.column = column
-        self.best = float("inf")
-        self.waited = 0
+    callbacks: list[Any]
+    on_train_begin: list[Callable[[TrainInfo], Any]]
+    on_epoch_begin: list[Callable[[EpochInfo], Any]]
+    on_step_end: list[Callable[..., Any]]
+    on_epoch_end: list[Callable[[EpochInfo], Any]]
+    on_train_end: list[Callable[[TrainInfo], Any]]
 
-    def on_epoch_end(self, info: EpochInfo) -> bool:
-        """Compare this epoch with the best one."""
-        value = info.row.get(self.column)
-        if value is None:
-            raise ArgumentError(
-                f"EarlyStopping: the history has no column {self.column!r}. It has {', '.join(info.row)}."
+    def end_epoch(self, info: EpochInfo) -> bool:
+        """Tell all of an epoch, and say whether one of them wants to stop."""
+        wishes = [function(info) is True for function in self.on_epoch_end]
+        return any(wishes) or info.stopping
+
+    def end_training(self, info: TrainInfo) -> Any:
+        """Tell all that training has ended, and return the model that one of them gives, or None."""
+        models = [function(info) for function in self.on_train_end]
+        return next((model for model in reversed(models) if model is not None), None)
+
+    def state(self) -> list[dict[str, Any] | None]:
+        """What the callbacks remember, as plain data; None for one that remembers nothing."""
+        return [
+            {"callback": type(callback).__name__, "state": callback.state()} if _remembers(callback) else None
+            for callback in self.callbacks
+        ]
+
+    def restore(self, state: list[dict[str, Any] | None]) -> None:
+        """Give callbacks back what `state` took of callbacks of the same kinds in the same order.
+
+        Raises:
+            RunError: ``the run was trained with the callbacks EarlyStopping, it is resumed with none. …``
+        """
+        saved = [entry["callback"] for entry in state if entry is not None]
+        mine = [callback for callback in self.callbacks if _remembers(callback)]
+        names = [type(callback).__name__ for callback in mine]
+        if saved != names:
+            raise RunError(
+                f"the run was trained with the callbacks {', '.join(saved) or 'none'}, it is resumed with "
+                f"{', '.join(names) or 'none'}. Give callbacks of the same kinds in the same order."
             )
-        if value < self.best:
-            self.best, self.waited = value, 0
-        else:
-            self.waited += 1
-        return self.waited >= self.patience
+        for callback, entry in zip(mine, (entry for entry in state if entry is not None), strict=True):
+            callback.restore(entry["state"])
 
 
-def takes(function: Callable[..., Any], count: int) -> bool:
-    """Tell whether a function can be called with this many arguments.
-
-    Args:
-        function: the function.
-        count: how many.
-
-    Returns:
-        False where its signature forbids it.
-
-    Source: derived here.
-
-    Example:
-        >>> takes(lambda a, b: a, 2), takes(lambda: 0, 1)
-        (True, False)
-    """
-    try:
-        inspect.signature(function).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:  # a function written in C may have no signature to read
-        return True
-    return True
+def _remembers(callback: Any) -> bool:
+    return callable(getattr(callback, "state", None)) and callable(getattr(callback, "restore", None))
 
 
-def read_callbacks(callbacks: Any) -> tuple[list[Callable[[EpochInfo], Any]], list[Callable[..., Any]]]:
-    """Take the functions out of callbacks: those for epochs and those for steps.
+def read_hooks(callbacks: Any, *more: Any) -> Hooks:
+    """Take the functions out of callbacks.
 
     Args:
         callbacks: callbacks and plain functions, or one of them; None for none.
+        more: callbacks that are told after them.
 
     Returns:
-        The functions to call after an epoch, and after a step.
+        The functions by the moment they are for.
 
     Raises:
         ArgumentError: ``a callback has a method on_epoch_end(info) or is a function of info, got 3.``
@@ -120,30 +168,33 @@ def read_callbacks(callbacks: Any) -> tuple[list[Callable[[EpochInfo], Any]], li
     Source: derived here.
 
     Example:
-        >>> [len(functions) for functions in read_callbacks([EarlyStopping(), print])]
-        [2, 0]
+        >>> hooks = read_hooks([print])
+        >>> len(hooks.on_epoch_end), len(hooks.on_step_end)
+        (1, 0)
     """
-    after_epoch, after_step = [], []
     if callbacks is None:
         callbacks = ()
-    single = callable(callbacks) or any(hasattr(callbacks, name) for name in ("on_epoch_end", "on_step_end"))
+    single = callable(callbacks) or any(hasattr(callbacks, name) for name in ARGUMENTS)
     if single or not isinstance(callbacks, Iterable):
         callbacks = [callbacks]
-    for callback in callbacks:
-        methods = getattr(callback, "on_epoch_end", None), getattr(callback, "on_step_end", None)
-        if methods == (None, None):
+    found = Hooks([*callbacks, *more], [], [], [], [], [])
+    for callback in found.callbacks:
+        if isinstance(callback, type):
+            raise ArgumentError(f"the callback {callback.__name__} is a class. Give an instance of it.")
+        methods = {name: getattr(callback, name, None) for name in ARGUMENTS}
+        if not any(methods.values()):
             if not callable(callback):
                 raise ArgumentError(
                     f"a callback has a method on_epoch_end(info) or is a function of info, got {callback!r}."
                 )
-            methods = callback, None
-        for method, count, given in ((methods[0], 1, "info"), (methods[1], 4, "epoch, step, loss, model")):
-            if method and not takes(method, count):
+            methods["on_epoch_end"] = callback
+        for name, method in methods.items():
+            if not method:
+                continue
+            count, given = ARGUMENTS[name]
+            if not takes(method, count):
                 raise ArgumentError(
                     f"a callback is called with ({given}), but {describe_function(method)} takes others."
                 )
-        if methods[0]:
-            after_epoch.append(methods[0])
-        if methods[1]:
-            after_step.append(methods[1])
-    return after_epoch, after_step
+            getattr(found, name).append(method)
+    return found

@@ -1,27 +1,37 @@
 """A run as files: parameters in safetensors, everything else in JSON. Loading runs no code.
 
-The folder is written beside its place under another name and renamed, so that it is whole or not there.
+The folder is written beside its place under another name, forced to the disk and renamed, so that it is whole or not
+there. ``run.json`` holds a checksum of the parameters.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from undertow.errors import RunError, UndertowError
-from undertow.nn import Dense, Sequential, build_model, describe_model, is_initialized, list_layers
+from undertow.nn import (
+    Sequential,
+    build_model,
+    describe_model,
+    expected_shapes,
+    is_initialized,
+    parameters_of,
+    put_parameters,
+)
+from undertow.train.disk import DISK, PARTS, make_folders, open_file, replace_file, write_new
 from undertow.train.files import check_place, explain_failure, read_path
+from undertow.train.record import read_record, write_record
 from undertow.train.run import Run
+from undertow.train.tensors import checksum, pack, unpack
 
 MODEL, RECORD = "model.safetensors", "run.json"
+BESIDE = {"checkpoints", "history.jsonl"}  # what training itself writes into the folder of a run
 FORMAT, VERSION = "undertow-run", 1
 LISTS, OBJECTS = ("history", "gradient_history"), ("settings", "versions", "extras")
 
@@ -43,7 +53,7 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
     Source: derived here.
 
     Example:
-        >>> from undertow.nn import initialize
+        >>> from undertow.nn import Dense, initialize
         >>> run = Run(initialize(Sequential(Dense(2, 1))))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sorted(file.name for file in save(run, Path(folder) / "run").iterdir())
@@ -51,32 +61,43 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
     """
     target = read_path(path, "the folder of a run")
     check_target(target, overwrite)
-    tensors, header, record = _take_apart(run)
+    parts, record = _take_apart(run)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
+        if target.is_dir() and BESIDE & set(os.listdir(target)):  # the run's own, which stay where they are
+            replace_file(target / MODEL, parts)
+            replace_file(target / RECORD, [record])
+            for name in _leftovers(target):
+                DISK.remove(target / name)
+            return target
         with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as temporary:
             new = Path(temporary) / "new"
             new.mkdir()
-            save_file(tensors, new / MODEL, metadata=header)
-            (new / RECORD).write_text(record, encoding="utf-8")
-            (new / MODEL).chmod((new / RECORD).stat().st_mode)  # save_file makes a file that only its owner reads
+            write_new(new / MODEL, parts)
+            write_new(new / RECORD, [record])
+            DISK.force_folder(new)
             _move(new, target, Path(temporary) / "old")
-    except (OSError, SafetensorError) as error:
-        reason = explain_failure(target, error) if isinstance(error, OSError) else error
-        raise RunError(f"{target}: the run could not be saved: {reason}.") from error
+            DISK.force_folder(target.parent)  # before what was replaced is removed
+    except OSError as error:
+        raise RunError(f"{target}: the run could not be saved: {explain_failure(target, error)}.") from error
     return target
 
 
 def _move(new: Path, target: Path, old: Path) -> None:
-    """Put the new folder in its place; one that is there is moved away, and back if that fails."""
-    replaces = target.exists()
-    if replaces:
-        os.rename(target, old)
+    """Put the new folder in its place; one that is there changes places with it."""
+    if not target.exists():
+        DISK.rename(new, target)
+        return
     try:
-        os.rename(new, target)
+        DISK.exchange(new, target)
+        return
     except OSError:
-        if replaces:
-            os.rename(old, target)
+        pass  # not every system has it
+    DISK.rename(target, old)
+    try:
+        DISK.rename(new, target)
+    except OSError:
+        DISK.rename(old, target)
         raise
 
 
@@ -111,18 +132,28 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
     """RunError unless the folder may be replaced."""
     if not target.is_dir() or target.is_symlink():
         raise RunError(f"{target} exists already and is no folder of its own. Choose another path.")
-    if not any(target.iterdir()):
+    found = set(os.listdir(target))
+    own = found - BESIDE - _leftovers(target)
+    if not own:
         return
     if not overwrite:
         raise RunError(
             f"{target} exists already. Choose another path, or overwrite it (overwrite=True, or --overwrite)."
         )
+    if found & BESIDE and own == {MODEL}:  # a process was killed while it saved
+        return
     if not (target / RECORD).is_file() or not (target / MODEL).is_file():
         raise RunError(f"{target} holds something other than a run, so it is not overwritten. Choose another path.")
 
 
-def _take_apart(run: Run) -> tuple[dict[str, Any], dict[str, str], str]:
-    """The parameters by name, the header and the record."""
+def _leftovers(target: Path) -> set[str]:
+    """The names of files that a process was writing in the folder of a run when it was killed."""
+    starts = (f".{MODEL}.", f".{RECORD}.")
+    return {name for name in os.listdir(target) if name.startswith(starts) and name.endswith(PARTS)}
+
+
+def _take_apart(run: Run) -> tuple[list[bytes | memoryview], bytes]:
+    """The parts of the file of the model, and the record."""
     model = run.model if type(run.model) is Sequential else Sequential(run.model)
     try:
         architecture = describe_model(model)
@@ -130,53 +161,25 @@ def _take_apart(run: Run) -> tuple[dict[str, Any], dict[str, str], str]:
         raise RunError(f"this run cannot be saved: {error}") from None
     if not is_initialized(model):
         raise RunError("this run cannot be saved: its model has no weights yet. Call undertow.nn.initialize first.")
-    tensors = {name: np.ascontiguousarray(value) for name, value in _parameters(model).items()}
+    tensors = {path: np.asarray(value) for path, value in parameters_of(model).items()}
     for name, value in tensors.items():
         if not np.isfinite(value).all():
             raise RunError(f"this run cannot be saved: {name} holds {_show_bad(value)}, so that it predicts nothing.")
     header = {"format": FORMAT, "version": str(VERSION), "architecture": json.dumps(architecture)}
-    content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "stopped": run.stopped}
+    start, data = pack(tensors, header)
+    checksums = {MODEL: checksum(start, *data)}
+    content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "checksums": checksums, "stopped": run.stopped}
     content |= {key: getattr(run, key) for key in (*OBJECTS, *LISTS)}
     try:
-        record = json.dumps(_to_json(content), indent=1, ensure_ascii=False, allow_nan=False)
+        record = write_record(content, indent=1, exact=False).encode()
     except (TypeError, ValueError) as error:
         raise RunError(f"this run cannot be saved: its record is no plain data: {error}") from None
-    return tensors, header, record
+    return [start, *data], record
 
 
 def _show_bad(value: Any) -> str:
     """What an array holds that is no number."""
     return "NaN" if np.isnan(value).any() else "infinite numbers"
-
-
-def _parameters(model: Sequential) -> dict[str, Any]:
-    """The arrays of a model by their paths: ``layers[0].W``."""
-    found = {}
-    for path, layer in list_layers(model):
-        for name in ("W", "b"):
-            if getattr(layer, name) is not None:
-                found[f"{path}.{name}"] = getattr(layer, name)
-    return found
-
-
-def _to_json(value: Any) -> Any:
-    """Plain data for JSON; numbers that are not finite become texts, which `_from_json` reads."""
-    if isinstance(value, dict):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
-    if isinstance(value, np.generic | np.ndarray):
-        return _to_json(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
-    return value
-
-
-def _from_json(value: dict[str, Any]) -> Any:
-    """Undo `_to_json` for one object."""
-    if set(value) == {"float"} and value["float"] in ("nan", "inf", "-inf"):
-        return float(value["float"])
-    return value
 
 
 def load(path: str | Path) -> Run:
@@ -201,19 +204,37 @@ def load(path: str | Path) -> Run:
     folder = read_path(path, "the folder of a run")
     if not os.path.isdir(folder):
         raise RunError(f"{folder}: there is no such folder. Give the folder of a run.")
-    model = _load_model(folder / MODEL)
+    content = _read_file(folder / MODEL)
+    model = _load_model(folder / MODEL, content)
     record = _load_record(folder / RECORD)
+    if record["checksums"].get(MODEL, found := checksum(content)) != found:
+        raise RunError(
+            f"{folder / MODEL} is damaged, or not the one that was saved with {RECORD}: its checksum is another. "
+            f"If it was changed on purpose, take its checksum out of {RECORD}."
+        )
     values = {key: record[key] for key in (*OBJECTS, *LISTS)}
     return Run(model, stopped=record["stopped"], **values)
 
 
-def _load_record(file: Path) -> dict[str, Any]:
-    """Read run.json."""
+def _read_file(file: Path) -> bytes:
+    """All of one file of a run."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"), object_hook=_from_json)
+        with open_file(file) as opened:
+            return opened.read()
     except FileNotFoundError:
         raise RunError(f"{file} is missing, so this is not the folder of a run.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except MemoryError:
+        raise RunError(f"{file} cannot be read: it does not fit into memory.") from None
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}.") from None
+
+
+def _load_record(file: Path) -> dict[str, Any]:
+    """Read run.json."""
+    content = _read_file(file)
+    try:
+        record = read_record(content)
+    except ValueError as error:
         raise RunError(f"{file} cannot be read: {error}") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise RunError(f"{file} is no record of a run.")
@@ -226,6 +247,8 @@ def _load_record(file: Path) -> dict[str, Any]:
     for key in OBJECTS:
         if not isinstance(record.get(key), dict):
             raise RunError(f"{file} is damaged: {key} is not an object.")
+    if not isinstance(record.setdefault("checksums", {}), dict):  # runs of earlier versions have none
+        raise RunError(f"{file} is damaged: checksums is not an object.")
     if not isinstance(record.get("stopped"), str):
         raise RunError(f"{file} is damaged: stopped is not a text.")
     if not isinstance(record["settings"].get("loss", ""), str):
@@ -235,16 +258,12 @@ def _load_record(file: Path) -> dict[str, Any]:
     return record
 
 
-def _load_model(file: Path) -> Sequential:
+def _load_model(file: Path, content: bytes) -> Sequential:
     """Read model.safetensors."""
     try:
-        with safe_open(file, framework="numpy") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise RunError(f"{file} is missing, so this is not the folder of a run.") from None
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from None
+        tensors, header = unpack(content)
+    except RunError as error:
+        raise RunError(f"{file} cannot be read: {error}.") from None
     if header.get("format") != FORMAT or header.get("version") != str(VERSION):
         raise RunError(
             f"{file} holds no model of this Undertow (format {header.get('format')!r}, version "
@@ -259,16 +278,12 @@ def _load_model(file: Path) -> Sequential:
 
 def _fill(model: Sequential, tensors: dict[str, Any], file: Path) -> Sequential:
     """Put arrays into a model that was just built, checking name, shape and dtype of each."""
-    wanted: dict[str, tuple[Dense, str, tuple[int, ...]]] = {}
-    for path, layer in list_layers(model):
-        wanted[f"{path}.W"] = (layer, "W", (layer.fan_in, layer.fan_out))
-        if layer.bias:
-            wanted[f"{path}.b"] = (layer, "b", (layer.fan_out,))
+    wanted = expected_shapes(model)
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise RunError(f"{file} is damaged: {missing[0]} is missing.")
     if extra := sorted(tensors.keys() - wanted.keys()):
         raise RunError(f"{file} is damaged: it holds {extra[0]!r}, which the architecture does not have.")
-    for name, (layer, attribute, shape) in wanted.items():
+    for name, shape in wanted.items():
         value = tensors[name]
         if value.shape != shape:
             raise RunError(f"{file} is damaged: {name} is {value.shape}, the architecture says {shape}.")
@@ -276,5 +291,4 @@ def _fill(model: Sequential, tensors: dict[str, Any], file: Path) -> Sequential:
             raise RunError(f"{file} is damaged: {name} is {value.dtype}, not float32 or float64.")
         if not np.isfinite(value).all():
             raise RunError(f"{file} is damaged: {name} holds {_show_bad(value)}.")
-        setattr(layer, attribute, value)
-    return model
+    return put_parameters(model, tensors)

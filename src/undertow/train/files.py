@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.errors import ArgumentError, RunError
+from undertow.train.disk import DISK, write_new
 
 
 def read_path(path: Any, what: str) -> Path:
@@ -121,10 +122,11 @@ def write_whole(path: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as temporary:
             new = Path(temporary) / target.name
-            new.write_bytes(content)
+            write_new(new, [content])
             if target.exists():
                 shutil.copymode(target, new)
-            os.replace(new, target)
+            DISK.rename(new, target)
+        DISK.force_folder(target.parent)
     except RunError:
         raise
     except OSError as error:

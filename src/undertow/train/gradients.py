@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from undertow import trees
-from undertow.nn import Dense, Sequential, list_layers
+from undertow.nn import Dense, list_layers, map_layers
+from undertow.nn.layer import Container
+from undertow.nn.mode import measuring
 
 if TYPE_CHECKING:
     from undertow.train.run import Run
@@ -42,16 +44,17 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
 
     Example:
         >>> from undertow.nn import initialize, mean_squared_error
-        >>> from undertow.train.step import make_gradient
+        >>> from undertow.train.derive import make_gradient
         >>> model = initialize(Sequential(Dense(2, 3), "tanh", Dense(3, 1)))
         >>> gradient = make_gradient(lambda model, X, y: mean_squared_error(model(X), y))
         >>> rows = measure_gradients(gradient, model, np.ones((4, 2)), np.ones((4, 1)))
         >>> [row["name"] for row in rows], rows[-1]["ratio"]
         (['Dense(2, 3)', 'Dense(3, 1)'], 1.0)
     """
-    _, grads = gradient(_spread_biases(model, len(X)), X, y)
+    with measuring():
+        _, grads = gradient(_spread_biases(model, len(X)), X, y)
     rows: list[dict[str, Any]] = []
-    if isinstance(model, Sequential | Dense):
+    if isinstance(model, Container | Dense):
         for (path, layer), (_, by) in zip(list_layers(model), list_layers(grads), strict=True):
             if isinstance(layer, Dense):
                 delta = by.b
@@ -71,14 +74,16 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
     ]
 
 
-def _spread_biases(item: Any, m: int) -> Any:
+def _spread_biases(model: Any, m: int) -> Any:
     """The same model with a row of bias for each of m examples."""
-    if isinstance(item, Sequential):
-        return type(item)(*[_spread_biases(layer, m) for layer in item.layers])
-    if isinstance(item, Dense):
-        b = np.zeros(item.fan_out, item.W.dtype) if item.b is None else item.b
-        return dataclasses.replace(item, b=np.repeat(b[None], m, axis=0))
-    return item
+
+    def spread(layer: Any) -> Any:
+        if not isinstance(layer, Dense):
+            return layer
+        b = np.zeros(layer.fan_out, layer.W.dtype) if layer.b is None else layer.b
+        return dataclasses.replace(layer, b=np.repeat(b[None], m, axis=0))
+
+    return map_layers(model, spread) if isinstance(model, Container | Dense) else model
 
 
 def _numbers(tree: Any) -> list[Any]:

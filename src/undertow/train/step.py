@@ -6,20 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.api import Backprop, backprop
 from undertow.compile.resident import Resident
-from undertow.differentiate import value_and_grad
-from undertow.errors import ArgumentError, ControlFlowError, ShapeError
-from undertow.graph import INPUT, Graph, Node, evaluate
-from undertow.optim import Clip, Optimizer, check_finite
+from undertow.errors import ArgumentError
+from undertow.graph import INPUT, Graph, Node
+from undertow.optim import Clip, Optimizer, all_finite, check_finite, keep_if, read_policy, zero_non_finite
 from undertow.primitives import astype, spec_of
-from undertow.trace import Tracer, describe_function
+from undertow.trace import Tracer
 from undertow.trace.tracer import NotingTrace, constant
-
-LossFunction = Callable[[Any, Any, Any], Any]
+from undertow.train.derive import (
+    Gradient,
+    Gradients,
+    LossFunction,
+    check_rows,
+    describe_leaf,
+    functions_of,
+    number_paths,
+    numbers_of,
+    take_rows,
+    trained_numbers,
+)
+from undertow.train.session import PlainSession, Session
 
 
 class Step:
@@ -30,18 +38,59 @@ class Step:
 
     Attributes:
         uncompiled: why the steps are done by NumPy, for people; None where they are compiled.
+        results: what a step tells, by name: its loss first.
     """
 
-    def __init__(self, loss_function: LossFunction, optimizer: Optimizer, clip: Clip | None) -> None:
-        self.optimizer = optimizer
-        self.clip = clip
+    def __init__(
+        self,
+        loss_function: LossFunction,
+        optimizer: Optimizer,
+        clip: Clip | None,
+        non_finite: str = "raise",
+        project: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.optimizer, self.clip, self.project = optimizer, clip, project
+        self.non_finite = read_policy(non_finite)
         self.gradient = Gradient(loss_function)
         self.uncompiled: str | None = None
+        self.results: tuple[str, ...] = ("loss",)
+        if clip is not None or non_finite == "skip":
+            self.results += ("finite",)
+        if clip is not None:
+            self.results += ("clipped",)
         self._programs: dict[Any, Resident | None] = {}
 
     def init(self, model: Any) -> Any:
-        """Make the state before the first step; its trees are lists of the model's arrays."""
-        return self.optimizer.init(numbers_of(trees.flatten(model)[0]))
+        """Make the state before the first step; its trees are dicts of the trained arrays by their paths."""
+        numbers, paths = numbers_of(trees.flatten(model)[0]), number_paths(model)
+        return self.optimizer.init({paths[i]: numbers[i] for i in trained_numbers(model)})
+
+    def apply(self, loss: Any, grads: dict[str, Any], state: Any, params: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Make of gradients new parameters and a new state: what a step does after its backward pass.
+
+        Returns:
+            The results by name, the parameters, the state.
+        """
+        results = {"loss": loss}
+        if self.non_finite == "zero":
+            grads = zero_non_finite(grads)
+        if self.clip is not None:
+            grads, factor, results["finite"] = self.clip.apply_with_factor(grads, params)
+            results["clipped"] = factor < 1
+        elif "finite" in self.results:
+            results["finite"] = all_finite(grads)
+        new, new_state = self.optimizer.update(grads, state, params)
+        if not isinstance(new, dict) or new.keys() != params.keys() or not trees.same_structure(new_state, state):
+            raise ArgumentError(
+                f"{self.optimizer.name}: update returned other parameters than it was given, or a state of another "
+                "structure than init made. Return a tree like params, and a state like the one before."
+            )
+        if self.project is not None:
+            new = self.project(new)
+        if self.non_finite == "skip":
+            taken = np.logical_and(results["finite"], np.isfinite(loss))
+            new, new_state = keep_if(taken, new, params), keep_if(taken, new_state, state)
+        return results, new, new_state
 
     def __call__(self, model: Any, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
         """Do one step."""
@@ -76,54 +125,51 @@ class Step:
     ) -> Resident | None:
         """Return the compiled step for arguments like these; None where there is none."""
         params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
-        examples = tuple((np.shape(x)[1:], getattr(x, "dtype", type(x))) for x in batch)
-        key = tuple(map(_describe, params)), examples, functions_of(leaves), structure
+        examples = trees.key_of((X, y)), tuple((np.shape(x)[1:], getattr(x, "dtype", type(x))) for x in batch)
+        key = tuple(map(describe_leaf, params)), examples, functions_of(leaves), structure
         for known in (key, (*key, rows)):
             if known in self._programs:
                 return self._programs[known]
-        program = self.gradient.program_for(leaves, rebuild, _take(X, slice(rows)), _take(y, slice(rows)))
+        program = self.gradient.program_for(leaves, rebuild, take_rows(X, slice(rows)), take_rows(y, slice(rows)))
         resident = None
         if program is None:
             self.uncompiled = "the loss asks for values while it is traced"
         else:
             n_state = len(params) + len(trees.flatten(state)[0])
-            resident = Resident(self._join(program, state), n_state, 1 + (self.clip is not None), "numpy")
+            graph = self._join(program, number_paths(rebuild(leaves)), state)
+            resident = Resident(graph, n_state, len(self.results), "numpy")
             by_numpy = resident.prepare(rows).plan.read_by_numpy
             if by_numpy:
                 self.uncompiled = "NumPy does " + ", ".join(sorted({f"{x.op.name} ({x.line})" for x in by_numpy}))
         self._programs[key if program is None or program.graph.symbols() else (*key, rows)] = resident
         return resident
 
-    def _join(self, program: Backprop, state: Any) -> Graph:
+    def _join(self, program: Gradients, paths: list[str], state: Any) -> Graph:
         """Write clipping and update behind the gradient: one graph of parameters, state and batch."""
         memory, restate = trees.flatten(state)
         trace = NotingTrace()
         graph = program.graph
-        n_params = len(graph.outputs) - 1
-        params = graph.inputs[:n_params]
+        numbers, batch = graph.inputs[: len(paths)], graph.inputs[len(paths) :]
         kept = [Node(INPUT, (), {}, spec_of(x)) for x in memory]
-        loss, *grads = [Tracer(x, trace) for x in graph.outputs]
-        results = [loss.node]
-        if self.clip is not None:
-            finite: Any = True
-            for g in grads:
-                finite = np.logical_and(finite, np.all(np.isfinite(g)))
-            results.append(finite.node)
-            grads = self.clip.apply(grads)
+        loss, *found = graph.outputs
+        trained, by = program.trained, found[len(program.replaced) :]
+        grads = {paths[i]: Tracer(x, trace) for i, x in zip(trained, by, strict=True)}
+        params = {paths[i]: Tracer(numbers[i], trace) for i in trained}
         before = restate([Tracer(x, trace) for x in kept])
-        new, new_state = self.optimizer.update(grads, before, [Tracer(x, trace) for x in params])
-        if len(new) != n_params or not trees.same_structure(new_state, state):
-            raise ArgumentError(
-                f"{self.optimizer.name}: update returned {len(new)} parameters for {n_params}, or a state of another "
-                "structure than init made. Return as many parameters, and a state like the one before."
-            )
-        pairs = zip([*new, *trees.flatten(new_state)[0]], [*params, *kept], strict=True)
+        results, new, new_state = self.apply(Tracer(loss, trace), grads, before, params)
+        after: list[Any] = list(numbers)
+        for i, x in zip(program.replaced, found, strict=False):
+            after[i] = x
+        for i in program.trained:
+            after[i] = new[paths[i]]
+        pairs = zip([*after, *trees.flatten(new_state)[0]], [*numbers, *kept], strict=True)
         nodes = [self._like(x, old) for x, old in pairs]
-        return Graph((*params, *kept, *graph.inputs[n_params:]), (*results, *nodes), title="step")
+        told = [x.node if isinstance(x, Tracer) else constant(x) for x in (results[name] for name in self.results)]
+        return Graph((*numbers, *kept, *batch), (*told, *nodes), title="step")
 
     def _like(self, new: Any, old: Node) -> Node:
         """Return a new parameter or part of the state, which must be like the one before."""
-        node = new.node if isinstance(new, Tracer) else constant(new)
+        node = new if isinstance(new, Node) else new.node if isinstance(new, Tracer) else constant(new)
         if node.spec.shape != old.spec.shape or (node.spec.dtype != old.spec.dtype and not old.spec.weak):
             raise ArgumentError(
                 f"{self.optimizer.name}: update makes {node.spec} of {old.spec}. Keep shapes and dtypes: Python floats "
@@ -139,241 +185,22 @@ class Step:
         check_finite(grads, self.clip.name if self.clip else "the gradient")
 
 
-class Session:
-    """Compiled steps in a row; between them the parameters stay where the program has them.
-
-    Attributes:
-        model: before the first step.
-        state: before the first step.
-    """
-
-    def __init__(
-        self, step: Step, resident: Resident, taken: tuple[Any, list[Any], trees.Rebuild], state: Any, X: Any, y: Any
-    ) -> None:
-        self.step, self.resident, self.state, self.X, self.y = step, resident, state, X, y
-        self.model, self.leaves, self.rebuild = taken  # apart already
-        self.restate = trees.flatten(state)[1]
-        self.batch = [np.ascontiguousarray(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
-        self.done: list[tuple[Any, int]] = []  # what was run, to do it again up to a step that failed
-        self.led_to: tuple[Any, Any] | None = (self.model, state)
-
-    def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
-        """Do the steps on these rows; a last batch may be short.
-
-        Returns:
-            The loss before each step.
-
-        Raises:
-            NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
-        """
-        with self.resident.lock:
-            return self._run(order, batch_size)
-
-    def _run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
-        self._take_over()
-        whole, rest = divmod(len(order), batch_size)
-        found = [self.resident.run(self.batch, order, batch_size, 0, whole)] if whole else []
-        if rest:
-            found.append(self._run_short(order[whole * batch_size :]))
-        losses = np.concatenate([results[0] for results in found])
-        finite = np.isfinite(losses)
-        if self.step.clip is not None:
-            finite &= np.concatenate([results[1] for results in found])
-        if not finite.all():
-            at = int(np.argmin(finite))
-            self._go_back(order[: at * batch_size], batch_size)
-            rows = order[at * batch_size : (at + 1) * batch_size]
-            raise NotFinite(losses[:at], float(losses[at]), _take(self.X, rows), _take(self.y, rows))
-        self.done.append((order, batch_size))
-        return losses
-
-    def _take_over(self) -> None:
-        """Bring the parameters into the program's memory, if another session has it."""
-        owner = self.resident.owner
-        if owner is not self:
-            if owner is not None:
-                owner.values()
-            model, state = self.values()
-            leaves = self.leaves if model is self.model else trees.flatten(model)[0]
-            self.resident.load([*numbers_of(leaves), *trees.flatten(state)[0]])
-            self.resident.owner = self
-        self.led_to = None
-
-    def _run_short(self, order: NDArray[Any]) -> list[NDArray[Any]]:
-        """Do a step on fewer rows; a program that holds for one batch size needs another one for it."""
-        if self.resident.fits(len(order)):
-            return self.resident.run(self.batch, order, len(order), 0, 1)
-        model, state = self._values()
-        other = self.step.open(model, state, _take(self.X, order), _take(self.y, order), len(order))
-        if isinstance(other, Session):
-            with other.resident.lock:
-                other._take_over()
-                results = other.resident.run(other.batch, np.arange(len(order)), len(order), 0, 1)
-        else:
-            results = [other.run(np.arange(len(order)), len(order)), np.array([True])]
-        model, state = other.values()
-        self.resident.load([*numbers_of(trees.flatten(model)[0]), *trees.flatten(state)[0]])
-        return results
-
-    def _go_back(self, order: NDArray[Any], batch_size: int) -> None:
-        """Do all again up to here: steps are the same to the last bit."""
-        self.resident.load([*numbers_of(self.leaves), *trees.flatten(self.state)[0]])
-        self.led_to = self.model, self.state
-        earlier, self.done = self.done, []
-        for rows, size in [*earlier, (order, batch_size)]:
-            if len(rows):
-                self._run(rows, size)
-
-    def values(self) -> tuple[Any, Any]:
-        """Return the model and the state after the last step, in arrays of their own."""
-        with self.resident.lock:
-            if self.led_to is None:
-                self.led_to = self._values()
-            return self.led_to
-
-    def _values(self) -> tuple[Any, Any]:
-        values = self.resident.copies()
-        n = len(numbers_of(self.leaves))
-        return self.rebuild(put_numbers(self.leaves, values[:n])), self.restate(values[n:])
-
-
-class PlainSession:
-    """Steps in a row by NumPy, for a loss that cannot be traced without values."""
-
-    def __init__(self, step: Step, model: Any, state: Any, X: Any, y: Any) -> None:
-        self.step, self.model, self.state, self.X, self.y = step, model, state, X, y
-
-    def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
-        """Do the steps on these rows; see `Session.run`."""
-        losses: list[float] = []
-        with np.errstate(all="ignore"):  # whoever trains asks whether the loss is finite
-            for first in range(0, len(order), batch_size):
-                rows = order[first : first + batch_size]
-                X, y = _take(self.X, rows), _take(self.y, rows)
-                leaves, rebuild = trees.flatten(self.model)
-                loss, grads = self.step.gradient.of_leaves(leaves, rebuild, X, y)
-                clip = self.step.clip
-                if not np.isfinite(loss) or (clip is not None and not all(np.isfinite(g).all() for g in grads)):
-                    raise NotFinite(np.array(losses), float(loss), X, y)
-                grads = grads if clip is None else clip.apply(grads)
-                params, self.state = self.step.optimizer.update(grads, self.state, numbers_of(leaves))
-                self.model = rebuild(put_numbers(leaves, params))
-                losses.append(float(loss))
-        return np.array(losses)
-
-    def values(self) -> tuple[Any, Any]:
-        """Return the model and the state after the last step."""
-        return self.model, self.state
-
-
-class NotFinite(Exception):
-    """A step met a loss or a gradient that is not finite.
-
-    Attributes:
-        losses: of the steps before it.
-        loss: of the step.
-        X: the inputs of its batch.
-        y: its targets.
-    """
-
-    def __init__(self, losses: NDArray[Any], loss: float, X: Any, y: Any) -> None:
-        super().__init__(f"the loss is {loss}")
-        self.losses, self.loss, self.X, self.y = losses, loss, X, y
-
-
-def check_rows(X: Any, y: Any) -> None:
-    """ShapeError unless all arrays of a batch have as many rows."""
-    shapes = [np.shape(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
-    if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
-        raise ShapeError(
-            f"the arrays of a batch are {', '.join(map(str, shapes))}: their leading sizes differ. Give each a row an "
-            "example."
-        )
-
-
-def _take(tree: Any, rows: Any) -> Any:
-    leaves, rebuild = trees.flatten(tree)
-    return rebuild([leaf[rows] for leaf in leaves])
-
-
-class Gradient:
-    """The loss and its gradient by the model; made by `make_gradient`."""
-
-    def __init__(self, loss_function: LossFunction) -> None:
-        self.loss_function = loss_function
-        self.programs: dict[Any, Backprop | None] = {}
-
-    def __call__(self, model: Any, X: Any, y: Any) -> tuple[Any, Any]:
-        """Compute (loss, a tree like the model)."""
-        leaves, rebuild = trees.flatten(model)
-        with np.errstate(all="ignore"):
-            loss, grads = self.of_leaves(leaves, rebuild, X, y)
-        return loss, rebuild(put_numbers(leaves, grads))
-
-    def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> tuple[Any, list[Any]]:
-        """Compute the loss and the gradients by the numbers among a model's leaves."""
-        chosen = self.program_for(leaves, rebuild, X, y)
-        if chosen is None:
-            loss, grads = value_and_grad(self.loss_function)(rebuild(leaves), X, y)
-            return loss, numbers_of(trees.flatten(grads)[0])
-        batch = [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
-        loss, *found = evaluate(chosen.graph, [*numbers_of(leaves), *batch])
-        return loss, found
-
-    def program_for(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Backprop | None:
-        """Return the backward pass for arguments like these; None where it depends on values."""
-        params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
-        specs: Any = tuple(map(_describe, params)), functions_of(leaves), trees.key_of(rebuild(leaves))
-        shapes = tuple(map(_describe, batch))
-        any_batch = (specs, tuple((shape[1:], dtype) for shape, dtype in shapes))
-        key = any_batch if any_batch in self.programs else (specs, shapes)
-        if key not in self.programs:
-            program = self._differentiate(rebuild(leaves), X, y)
-            key = any_batch if program is not None and program.graph.symbols() else key
-            self.programs[key] = program
-        return self.programs[key]
-
-    def _differentiate(self, model: Any, X: Any, y: Any) -> Backprop | None:
-        """The simplified forward and backward pass; None where it depends on values."""
-        try:
-            program = backprop(self.loss_function, model, X, y)
-        except ControlFlowError:
-            return None
-        if len(program.unreached) == len(program.graph.outputs) - 1:
-            raise ArgumentError(
-                f"{describe_function(self.loss_function)} does not depend on the model's parameters, so there is "
-                "nothing to train. Compute it of the model's output."
-            )
-        return program
-
-
-def numbers_of(leaves: list[Any]) -> list[Any]:
-    """Take the arrays and floats out of a model's leaves, which hold its activation functions too."""
-    return [leaf for leaf in leaves if not callable(leaf)]
-
-
-def functions_of(leaves: list[Any]) -> tuple[Any, ...]:
-    """Take the functions out of a model's leaves."""
-    return tuple(leaf for leaf in leaves if callable(leaf))
-
-
-def put_numbers(leaves: list[Any], numbers: list[Any]) -> list[Any]:
-    """Put numbers back between the functions: the inverse of `numbers_of`."""
-    rest = iter(numbers)
-    return [leaf if callable(leaf) else next(rest) for leaf in leaves]
-
-
-def _describe(leaf: Any) -> tuple[tuple[int, ...], Any]:
-    return np.shape(leaf), getattr(leaf, "dtype", type(leaf))
-
-
-def make_step(loss_function: LossFunction, optimizer: Optimizer, clip: Clip | None = None) -> Step:
+def make_step(
+    loss_function: LossFunction,
+    optimizer: Optimizer,
+    clip: Clip | None = None,
+    non_finite: str = "raise",
+    project: Callable[[Any], Any] | None = None,
+) -> Step:
     """Make the function that does one step of training.
 
     Args:
         loss_function: ``loss_function(model, X, y)`` → one number.
         optimizer: the update rule.
         clip: a clipping rule, or None.
+        non_finite: what becomes of a step whose gradient is not finite: ``"raise"``; ``"skip"`` leaves parameters and
+            state as they were; ``"zero"`` puts 0 in place of what is not finite.
+        project: a function of the new parameters, a dict by path, that returns those to keep.
 
     Returns:
         ``step(model, state, X, y)`` → (loss before the step, new model, new state); ``step.init(model)``
@@ -381,6 +208,7 @@ def make_step(loss_function: LossFunction, optimizer: Optimizer, clip: Clip | No
 
     Raises:
         TrainingError: the step's ``clip`` met a gradient that is not finite.
+        ArgumentError: ``non_finite is 'ignore'. Use one of raise, skip, zero.``
 
     Source: derived here.
 
@@ -391,27 +219,4 @@ def make_step(loss_function: LossFunction, optimizer: Optimizer, clip: Clip | No
         >>> step(w, step.init(w), np.array([1.0, 1.0]), np.array([3.0, 3.0]))
         (4.0, array([2.]), ())
     """
-    return Step(loss_function, optimizer, clip)
-
-
-def make_gradient(loss_function: LossFunction) -> Gradient:
-    """Make the function of (model, X, y) that computes the loss and its gradient by the model.
-
-    The loss is traced, differentiated and simplified once for each kind of arguments; the batch size is
-    a symbol, so that a short last batch needs no second trace. A loss whose Python code asks for values
-    is differentiated anew at each call.
-
-    Args:
-        loss_function: ``loss_function(model, X, y)`` → one number.
-
-    Returns:
-        ``gradient(model, X, y)`` → (loss, a tree like the model).
-
-    Source: derived here.
-
-    Example:
-        >>> gradient = make_gradient(lambda w, X, y: np.sum(w * X * y))
-        >>> gradient(np.array([2.0]), np.array([3.0, 1.0]), np.array([4.0, 1.0]))
-        (np.float64(26.0), array([13.]))
-    """
-    return Gradient(loss_function)
+    return Step(loss_function, optimizer, clip, non_finite, project)

@@ -17,7 +17,7 @@ from undertow.data import TabularEncoder, encode_table, load_dataset, read_table
 from undertow.data.late import pl
 from undertow.errors import ArgumentError, RunError
 from undertow.nn import Dense, Sequential
-from undertow.nn.layers import widths
+from undertow.nn.layer import widths
 from undertow.train.files import write_whole
 from undertow.train.loop import train
 from undertow.train.run import Run

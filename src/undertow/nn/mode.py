@@ -1,0 +1,245 @@
+"""Training or predicting: what a layer may ask for, and what it may leave, while a model trains.
+
+A layer calls `is_training`, `draws_numbers`, `uniform_like`, `normal_like`, `current` and `replace` in its ``__call__``. Random numbers follow
+from a key that each example has, the place of the call among those of the forward pass, and the place within the
+array: neither threads nor the way that examples are split into batches change them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.errors import ArgumentError, ShapeError
+from undertow.graph import show_shape
+from undertow.primitives import dtype_of, random, shape_of, uniform_at
+
+
+@dataclass
+class TrainingPass:
+    """A forward pass while a model trains.
+
+    Attributes:
+        keys: int64 (m,), one for each example; None where there are no random numbers.
+        draws: how many arrays of random numbers were asked for so far.
+        replaced: pairs of a part of the model that is no parameter, and its value after this step.
+    """
+
+    keys: Any
+    draws: int = 0
+    replaced: list[tuple[Any, Any]] = field(default_factory=list)
+
+
+_current: ContextVar[TrainingPass | None] = ContextVar("undertow_training_pass", default=None)
+_measuring: ContextVar[bool] = ContextVar("undertow_measuring", default=False)
+
+
+@contextmanager
+def training(keys: Any) -> Iterator[TrainingPass]:
+    """Let layers act as they do while a model trains, as long as the block lasts.
+
+    Args:
+        keys: int64 (m,), see `example_keys`; None makes random numbers an error.
+
+    Returns:
+        What the layers left.
+
+    Source: derived here.
+
+    Example:
+        >>> with training(example_keys(seed=0, epoch=1, n=4)):
+        ...     is_training()
+        True
+        >>> is_training()
+        False
+    """
+    made = TrainingPass(keys)
+    token = _current.set(made)
+    try:
+        yield made
+    finally:
+        _current.reset(token)
+
+
+def is_training() -> bool:
+    """Tell whether the model trains: dropout then leaves units out, and normalisation looks at the batch.
+
+    Returns:
+        False outside of a training step: in ``run.predict``, and when a model is called by hand.
+
+    Source: derived here.
+
+    Example:
+        >>> is_training()
+        False
+    """
+    return _current.get() is not None
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Let training passes within the block do without random numbers where examples have no keys.
+
+    Source: derived here.
+
+    Example:
+        >>> with measuring(), training(None):
+        ...     is_training(), draws_numbers()
+        (True, False)
+    """
+    token = _measuring.set(True)
+    try:
+        yield
+    finally:
+        _measuring.reset(token)
+
+
+def draws_numbers() -> bool:
+    """Tell whether a layer is to draw random numbers now.
+
+    Returns:
+        True while a model trains; False otherwise, and where the gradient of examples without keys is only measured.
+
+    Source: derived here.
+
+    Example:
+        >>> draws_numbers()
+        False
+    """
+    made = _current.get()
+    return made is not None and (made.keys is not None or not _measuring.get())
+
+
+def example_keys(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    """Make the keys of n examples for one epoch.
+
+    Args:
+        seed: 0 or more.
+        epoch: 0 or more.
+        n: how many examples.
+
+    Returns:
+        int64 (n,).
+
+    Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.
+
+    Example:
+        >>> example_keys(0, 1, 5)[:2].tolist() == example_keys(0, 1, 2).tolist()
+        True
+    """
+    start = random.mix(random.mix(seed, 1), epoch + 1)
+    return random.mix(start, np.arange(1, n + 1)).view(np.int64)
+
+
+def uniform_like(x: Any) -> Any:
+    """Draw numbers from [0, 1), other ones at each call, for each example and in each step.
+
+    Args:
+        x: an array whose first axis is the batch, (m, …), floating.
+
+    Returns:
+        An array of the shape and dtype of x; nothing flows back through it.
+
+    Raises:
+        ArgumentError: the model does not train, or its examples have no keys.
+        ShapeError: ``random numbers are drawn by example, but x is (64, 3) and there are 32 examples. …``
+
+    Source: derived here.
+
+    Example:
+        >>> with training(example_keys(0, 0, 2)):
+        ...     a, b = uniform_like(np.zeros((2, 3))), uniform_like(np.zeros((2, 3)))
+        >>> a.shape, bool((a == b).any())
+        ((2, 3), False)
+    """
+    made = _current.get()
+    if made is None or made.keys is None:
+        raise ArgumentError(
+            "random numbers are drawn in the steps of ut.train, where each example has a key. Ask nn.is_training() "
+            "first, or call the model within nn.training(nn.example_keys(seed, epoch, n))."
+        )
+    shape = shape_of(x)
+    if not shape or shape[0] != shape_of(made.keys)[0]:
+        raise ShapeError(
+            f"random numbers are drawn by example, but x is {show_shape(shape)} and there are "
+            f"{shape_of(made.keys)[0]} examples. Keep the batch axis first."
+        )
+    made.draws += 1
+    inner: Any = shape[1:]
+    places = np.arange(math.prod(inner), dtype=np.int64).reshape(1, *inner) + made.draws * 2**40
+    keys = np.reshape(made.keys, (-1, *[1] * len(inner))) if inner else made.keys
+    counter = places if inner else np.int64(made.draws * 2**40)
+    return uniform_at(keys, counter, bits=24 if dtype_of(x) == np.float32 else 53)
+
+
+def normal_like(x: Any) -> Any:
+    """Draw numbers from the standard normal distribution; see `uniform_like`.
+
+    Args:
+        x: an array whose first axis is the batch, (m, …), floating.
+
+    Returns:
+        An array of the shape and dtype of x.
+
+    Raises:
+        ShapeError: as `uniform_like`.
+
+    Source: Box and Muller, A note on the generation of random normal deviates, Ann. Math. Statist. 29, 1958.
+
+    Example:
+        >>> with training(example_keys(0, 0, 1000)):
+        ...     x = normal_like(np.zeros((1000, 10)))
+        >>> bool(abs(x.mean()) < 0.05), round(float(x.std()), 1)
+        (True, 1.0)
+    """
+    u, v = uniform_like(x), uniform_like(x)
+    return np.sqrt(-2.0 * np.log1p(-u)) * np.cos(2 * math.pi * v)
+
+
+def current(old: Any) -> Any:
+    """Return what a part of the model is worth by now: a layer that is called twice in a step goes on from there.
+
+    Args:
+        old: the array that the model holds, a field of the layer: ``self.mean``.
+
+    Returns:
+        The last value that `replace` was given for it in this pass, or the array itself.
+
+    Source: derived here.
+
+    Example:
+        >>> old = np.zeros(1)
+        >>> with training(None):
+        ...     replace(old, old + 1)
+        ...     replace(old, current(old) + 1)
+        ...     current(old)
+        array([2.])
+    """
+    made = _current.get()
+    return old if made is None else next((new for held, new in reversed(made.replaced) if held is old), old)
+
+
+def replace(old: Any, new: Any) -> None:
+    """Say what a part of the model that no gradient changes is worth after this step: running statistics.
+
+    Outside of training it does nothing.
+
+    Args:
+        old: the array that the model holds, a field of the layer: ``self.mean``.
+        new: its value after the step, of the same shape and dtype.
+
+    Source: derived here.
+
+    Example:
+        >>> replace(np.zeros(3), np.ones(3))
+    """
+    made = _current.get()
+    if made is not None:
+        made.replaced.append((old, new))

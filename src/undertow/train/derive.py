@@ -1,0 +1,222 @@
+"""The loss of a model on a batch and its gradient: traced and differentiated once for each kind of batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from undertow import trees
+from undertow.api import name_loss, simplified_gradient
+from undertow.differentiate import scalar_output, value_and_grad
+from undertow.errors import ArgumentError, ControlFlowError, ShapeError
+from undertow.graph import Graph, Node, evaluate
+from undertow.nn.mode import TrainingPass, training
+from undertow.optim import name_leaves
+from undertow.trace import NotingTrace, Tracer, describe_function, trace_function
+
+LossFunction = Callable[[Any, Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The forward and backward pass of a loss as one graph.
+
+    Attributes:
+        graph: its inputs are the numbers of the model and the arrays of the batch; its outputs the loss, what replaces
+            running statistics, and the gradients.
+        replaced: which numbers of the model are replaced rather than trained.
+        trained: which numbers of the model the gradients belong to.
+    """
+
+    graph: Graph
+    replaced: tuple[int, ...]
+    trained: tuple[int, ...]
+
+
+class Gradient:
+    """The loss and its gradient by the model; made by `make_gradient`."""
+
+    def __init__(self, loss_function: LossFunction) -> None:
+        self.loss_function = loss_function
+        self.programs: dict[Any, Gradients | None] = {}
+
+    def __call__(self, model: Any, X: Any, y: Any) -> tuple[Any, Any]:
+        """Compute (loss, a tree like the model)."""
+        leaves, rebuild = trees.flatten(model)
+        with np.errstate(all="ignore"):
+            loss, grads, _ = self.of_leaves(leaves, rebuild, X, y)
+        zeros = [np.zeros_like(x) for x in numbers_of(leaves)]
+        return loss, rebuild(put_numbers(leaves, [grads.get(i, zero) for i, zero in enumerate(zeros)]))
+
+    def of_leaves(
+        self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any
+    ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
+        """Compute the loss, the gradients, and what replaces running statistics, by their places among the numbers."""
+        chosen = self.program_for(leaves, rebuild, X, y)
+        if chosen is None:
+            return self._by_values(leaves, rebuild, X, y)
+        batch = [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+        loss, *found = evaluate(chosen.graph, [*numbers_of(leaves), *batch])
+        n = len(chosen.replaced)
+        return (
+            loss,
+            dict(zip(chosen.trained, found[n:], strict=True)),
+            dict(zip(chosen.replaced, found[:n], strict=True)),
+        )
+
+    def _by_values(
+        self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any
+    ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
+        """The same for a loss that asks for values."""
+        trained = trained_numbers(rebuild(leaves))
+        loss, grads = value_and_grad(lambda model: self.loss_function(model, X, y))(rebuild(leaves))
+        found = numbers_of(trees.flatten(grads)[0])
+        with training(getattr(y, "keys", None)) as made:
+            model = rebuild(leaves)
+            self.loss_function(model, X, y)
+        return loss, {i: found[i] for i in trained}, _places(model, made)
+
+    def program_for(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Gradients | None:
+        """Return the backward pass for arguments like these; None where it depends on values."""
+        params, batch = numbers_of(leaves), [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+        specs: Any = tuple(map(describe_leaf, params)), functions_of(leaves), trees.key_of(rebuild(leaves))
+        shapes = trees.key_of((X, y)), tuple(map(describe_leaf, batch))
+        any_batch = (specs, shapes[0], tuple((shape[1:], dtype) for shape, dtype in shapes[1]))
+        key = any_batch if any_batch in self.programs else (specs, shapes)
+        if key not in self.programs:
+            program = self._differentiate(rebuild(leaves), X, y)
+            key = any_batch if program is not None and program.graph.symbols() else key
+            self.programs[key] = program
+        return self.programs[key]
+
+    def _differentiate(self, model: Any, X: Any, y: Any) -> Gradients | None:
+        """The simplified forward and backward pass; None where it depends on values."""
+        replaced: tuple[int, ...] = ()
+
+        def forward(model: Any, X: Any, y: Any) -> Any:
+            nonlocal replaced
+            with training(getattr(y, "keys", None)) as made:
+                loss = self.loss_function(model, X, y)
+            found = _places(model, made)
+            replaced = tuple(found)
+            return loss if not found else (loss, *found.values())
+
+        forward.__name__ = getattr(self.loss_function, "__name__", "loss")
+        forward.__wrapped__ = self.loss_function  # type: ignore[attr-defined]
+        try:
+            traced = trace_function(forward, (model, X, y), batch=[1, 2])
+        except ControlFlowError:
+            return None
+        scalar_output(Tracer(traced.graph.outputs[0], NotingTrace()), self.loss_function)
+        name_loss(traced.graph)
+        params = [x for x in traced.arguments[0] if isinstance(x, Node)]
+        trained = trained_numbers(model)
+        graph, _, unreached = simplified_gradient(traced.graph, [params[i] for i in trained])
+        if len(unreached) == len(trained):
+            raise ArgumentError(
+                f"{describe_function(self.loss_function)} does not depend on the model's parameters, so there is "
+                "nothing to train. Compute it of the model's output."
+            )
+        return Gradients(graph, replaced, trained)
+
+
+def _places(model: Any, made: TrainingPass) -> dict[int, Any]:
+    """The places of what is replaced among the numbers of a model."""
+    if not made.replaced:
+        return {}
+    numbers = numbers_of(trees.flatten(model)[0])
+    found = {}
+    for old, new in made.replaced:
+        place = next((i for i, x in enumerate(numbers) if x is old), None)
+        if place is None:
+            raise ArgumentError(
+                "a layer replaces an array that the model does not hold. Give nn.replace the field of the layer itself."
+            )
+        found[place] = new
+    return found
+
+
+def trained_numbers(model: Any) -> tuple[int, ...]:
+    """Return the places, among the numbers of a model, of those that gradients train.
+
+    A layer's class attribute ``not_trained`` names the fields that they do not.
+    """
+    return tuple(i for i, (leaf, trained) in enumerate(_marked(model)) if trained)
+
+
+def _marked(model: Any) -> list[tuple[Any, bool]]:
+    leaves = trees.flatten(model)[0]
+    return [
+        (leaf, trained)
+        for leaf, trained in zip(leaves, trees.unmarked(model, "not_trained"), strict=True)
+        if not callable(leaf)
+    ]
+
+
+def number_paths(model: Any) -> list[str]:
+    """Name the numbers of a model: ``layers[0].W``."""
+    leaves, names = trees.flatten(model)[0], name_leaves(model)
+    return [name or "parameter" for leaf, name in zip(leaves, names, strict=True) if not callable(leaf)]
+
+
+def numbers_of(leaves: list[Any]) -> list[Any]:
+    """Take the arrays and floats out of a model's leaves, which hold its activation functions too."""
+    return [leaf for leaf in leaves if not callable(leaf)]
+
+
+def functions_of(leaves: list[Any]) -> tuple[Any, ...]:
+    """Take the functions out of a model's leaves."""
+    return tuple(leaf for leaf in leaves if callable(leaf))
+
+
+def put_numbers(leaves: list[Any], numbers: list[Any]) -> list[Any]:
+    """Put numbers back between the functions: the inverse of `numbers_of`."""
+    rest = iter(numbers)
+    return [leaf if callable(leaf) else next(rest) for leaf in leaves]
+
+
+def describe_leaf(leaf: Any) -> tuple[tuple[int, ...], Any]:
+    """Return the shape and dtype of an array, by which programs are known."""
+    return np.shape(leaf), getattr(leaf, "dtype", type(leaf))
+
+
+def check_rows(X: Any, y: Any) -> None:
+    """ShapeError unless all arrays of a batch have as many rows."""
+    shapes = [np.shape(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+    if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+        raise ShapeError(
+            f"the arrays of a batch are {', '.join(map(str, shapes))}: their leading sizes differ. Give each a row an "
+            "example."
+        )
+
+
+def take_rows(tree: Any, rows: Any) -> Any:
+    """Take rows of all arrays of a batch."""
+    leaves, rebuild = trees.flatten(tree)
+    return rebuild([leaf[rows] for leaf in leaves])
+
+
+def make_gradient(loss_function: LossFunction) -> Gradient:
+    """Make the function of (model, X, y) that computes the loss and its gradient by the model.
+
+    The loss is traced, differentiated and simplified once for each kind of arguments; the batch size is
+    a symbol, so that a short last batch needs no second trace. A loss whose Python code asks for values
+    is differentiated anew at each call.
+
+    Args:
+        loss_function: ``loss_function(model, X, y)`` → one number.
+
+    Returns:
+        ``gradient(model, X, y)`` → (loss, a tree like the model).
+
+    Source: derived here.
+
+    Example:
+        >>> gradient = make_gradient(lambda w, X, y: np.sum(w * X * y))
+        >>> gradient(np.array([2.0]), np.array([3.0, 1.0]), np.array([4.0, 1.0]))
+        (np.float64(26.0), array([13.]))
+    """
+    return Gradient(loss_function)

@@ -1,0 +1,270 @@
+"""Metrics by name, and a user's own function as one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from undertow.errors import ArgumentError
+from undertow.trace import describe_function
+from undertow.train import metrics_labels as of_labels
+from undertow.train import metrics_scores as of_scores
+from undertow.train import metrics_values as of_values
+from undertow.train.callbacks import takes
+from undertow.train.metric import TASKS, Array, Metric, Predictions, check_task
+
+METRICS: Final[dict[str, Metric]] = {
+    metric.name: metric
+    for metric in (
+        of_labels.ACCURACY,
+        of_labels.BALANCED_ACCURACY,
+        of_labels.SUBSET_ACCURACY,
+        *(make(average) for make in (of_labels.precision, of_labels.recall, of_labels.f1)
+          for average in (None, *of_labels.AVERAGES)),
+        of_labels.top_k_accuracy(5),
+        of_labels.CONFUSION_MATRIX,
+        of_scores.AUC,
+        of_scores.AVERAGE_PRECISION,
+        of_scores.LOG_LOSS,
+        of_scores.BRIER,
+        of_scores.expected_calibration_error(),
+        of_values.R2,
+        of_values.EXPLAINED_VARIANCE,
+        of_values.MEAN_ABSOLUTE_ERROR,
+        of_values.MEAN_SQUARED_ERROR,
+        of_values.ROOT_MEAN_SQUARED_ERROR,
+    )
+}  # fmt: skip
+SHORT_NAMES: Final = {
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "rmse": "root_mean_squared_error",
+    "roc_auc": "auc",
+    "ece": "expected_calibration_error",
+}
+_TOP_K = re.compile(r"top_(\d+)_accuracy")
+
+
+def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
+    """Find a metric by its name, or make one of a function.
+
+    Args:
+        metric: a name of ``METRICS`` or ``SHORT_NAMES``, ``"top_3_accuracy"`` for any number, a `Metric`, or a
+            function (y, prediction) → number, see `own_metric`.
+
+    Returns:
+        The metric; its name is the one given.
+
+    Raises:
+        ArgumentError: ``there is no metric 'acuracy'. Did you mean 'accuracy'? …``
+
+    Source: derived here.
+
+    Example:
+        >>> find_metric("rmse").better, find_metric("top_3_accuracy").name
+        ('low', 'top_3_accuracy')
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        if metric in METRICS:
+            return METRICS[metric]
+        if metric in SHORT_NAMES:
+            return replace(METRICS[SHORT_NAMES[metric]], name=metric)
+        if (found := _TOP_K.fullmatch(metric)) and int(found[1]):
+            return of_labels.top_k_accuracy(int(found[1]))
+        near = difflib.get_close_matches(metric, [*METRICS, *SHORT_NAMES], 1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ArgumentError(f"there is no metric {metric!r}. {hint}There are {', '.join(METRICS)}.")
+    if callable(metric):
+        return own_metric(metric)
+    raise ArgumentError(f"a metric is {metric!r}. Give a name such as 'accuracy', or a function (y, prediction).")
+
+
+def read_metrics(metrics: Any, task: str) -> list[Metric]:
+    """Read what a caller wants to have measured.
+
+    Args:
+        metrics: a name, a `Metric` or a function; several of them; or a dict of own functions by name.
+        task: the task that they are for, see `find_task`.
+
+    Returns:
+        The metrics, each of which goes with the task and gives one number.
+
+    Raises:
+        ArgumentError: an unknown one, one that does not go with the task, ``two metrics are named 'cost'. …``
+
+    Source: derived here.
+
+    Example:
+        >>> [metric.name for metric in read_metrics(["f1", "auc"], "binary")]
+        ['f1', 'auc']
+    """
+    if metrics is None:
+        return []
+    if isinstance(metrics, Mapping):
+        found = [_rename(value, str(name)) for name, value in metrics.items()]
+    elif isinstance(metrics, str | Metric) or callable(metrics):
+        found = [find_metric(metrics)]
+    elif isinstance(metrics, Iterable):
+        found = [find_metric(metric) for metric in metrics]
+    else:
+        raise ArgumentError(f"metrics is {metrics!r}. Give names, such as ('accuracy',), or None.")
+    names = [metric.name for metric in found]
+    for metric in found:
+        check_task(metric, task)
+        if metric.name == "confusion_matrix":
+            raise ArgumentError("confusion_matrix is a table, the history takes numbers. Call it after training.")
+        if names.count(metric.name) > 1:
+            raise ArgumentError(f"two metrics are named {metric.name!r}. Give a dict of functions by other names.")
+        if metric.name == "loss" or metric.name.startswith("validation_"):
+            raise ArgumentError(f"a metric is named {metric.name!r}, which is a column of its own. Rename it.")
+    return found
+
+
+def _rename(metric: Any, name: str) -> Metric:
+    """A metric, or a function that need not have a name, by another name."""
+    known = isinstance(metric, str | Metric) or not callable(metric)
+    return replace(find_metric(metric), name=name) if known else own_metric(metric, name)
+
+
+@dataclass
+class _All:
+    """Chunks of targets, predictions and weights, kept for a function that wants all at once."""
+
+    targets: list[Array] = field(default_factory=list)
+    predictions: list[Array] = field(default_factory=list)
+    weights: list[Array | None] = field(default_factory=list)
+
+
+def own_metric(
+    function: Callable[..., Any], name: str | None = None, better: str | None = None, share: bool = False
+) -> Metric:
+    """Make a metric of a function of all targets and predictions; both are kept until it is called.
+
+    Args:
+        function: (y, prediction) → a number. A prediction is a label where there are classes, else the model's
+            outputs. Where weights are given it is called with ``sample_weight=`` as well, as scikit-learn's take it.
+        name: the column that it fills; the function's own unless told.
+        better: ``"high"`` or ``"low"``, so that early stopping knows.
+        share: whether it is read as a percentage.
+
+    Returns:
+        The metric.
+
+    Raises:
+        ArgumentError: a function without a name, one that takes other arguments, one that gives no number.
+
+    Source: derived here.
+
+    Example:
+        >>> worst = own_metric(lambda y, prediction: np.max(np.abs(y - prediction)), name="worst", better="low")
+        >>> worst(Predictions("regression", np.array([[1.0], [2.0]]), values=np.array([[1.5], [4.0]])))
+        2.0
+    """
+    name = str(name or getattr(function, "__name__", type(function).__name__))
+    if name == "<lambda>":
+        raise ArgumentError("a metric is a lambda, which has no name. Give it in a dict: {'name': function}.")
+    if better not in (None, "high", "low"):
+        raise ArgumentError(f"{name}: better is {better!r}. Give 'high', 'low' or None.")
+    if not takes(function, 2) and not takes(function, 2, "sample_weight"):
+        raise ArgumentError(f"a metric is called with (y, prediction), but {describe_function(function)} takes others.")
+
+    def add(state: _All, data: Predictions) -> _All:
+        found = data.values if data.labels is None else data.labels
+        if found is None:
+            raise ArgumentError("these predictions hold neither labels nor values. Use make_predictions.")
+        state.targets.append(np.array(data.targets if data.labels is None else data.target_labels))
+        state.predictions.append(np.array(found))
+        state.weights.append(data.weights)
+        return state
+
+    def result(state: _All) -> float:
+        if not state.targets:
+            return float("nan")
+        y, prediction = np.concatenate(state.targets), np.concatenate(state.predictions)
+        weighted = any(w is not None for w in state.weights)
+        return _call(function, name, y, prediction, _join_weights(state) if weighted else None)
+
+    return Metric(name, TASKS, better, _All, add, result, share)
+
+
+def _join_weights(state: _All) -> Array:
+    """All weights; ones for chunks that had none."""
+    pairs = zip(state.weights, state.targets, strict=True)
+    return np.concatenate([np.ones(len(y)) if w is None else w for w, y in pairs])
+
+
+def _call(function: Callable[..., Any], name: str, y: Array, prediction: Array, weights: Array | None) -> float:
+    """Call a user's function, and read the number that it gives."""
+    if weights is None and takes(function, 2):
+        found = function(y, prediction)
+    elif weights is None:
+        found = function(y, prediction, sample_weight=np.ones(len(y)))
+    elif takes(function, 2, "sample_weight"):
+        found = function(y, prediction, sample_weight=weights)
+    else:
+        raise ArgumentError(
+            f"the metric {name} takes no sample_weight, but the examples have weights. "
+            "Let it take (y, prediction, sample_weight), or leave the weights out."
+        )
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        kind = f"an array of shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise ArgumentError(f"the metric {name} gave {kind}. Let it return one number.") from None
+
+
+def measure(metrics: Sequence[Metric], predictions: Predictions) -> dict[str, float]:
+    """Compute several metrics of data that are all there.
+
+    Args:
+        metrics: from `read_metrics`.
+        predictions: from `make_predictions`.
+
+    Returns:
+        The numbers by name.
+
+    Raises:
+        ArgumentError: a metric that does not go with the task.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.train.metric import make_predictions
+        >>> measure(read_metrics(["r2", "mae"], "regression"), make_predictions("regression", [1.0, 3.0], [1.0, 2.0]))
+        {'r2': -1.0, 'mae': 0.5}
+    """
+    return {metric.name: metric(predictions) for metric in metrics}
+
+
+def find_direction(column: str, metrics: Iterable[Metric] = ()) -> str | None:
+    """Tell whether a column of the history is to rise or to fall.
+
+    Args:
+        column: ``"validation_loss"``, ``"f1"``, …
+        metrics: the metrics of the run, for names of one's own.
+
+    Returns:
+        ``"high"``, ``"low"``, or None where it is not known.
+
+    Source: derived here.
+
+    Example:
+        >>> find_direction("validation_f1"), find_direction("loss"), find_direction("seconds")
+        ('high', 'low', None)
+    """
+    name = column.removeprefix("validation_")
+    if name == "loss":
+        return "low"
+    for metric in metrics:
+        if metric.name == name:
+            return metric.better
+    if name in METRICS or name in SHORT_NAMES or _TOP_K.fullmatch(name):
+        return find_metric(name).better
+    return None

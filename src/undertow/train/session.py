@@ -1,0 +1,177 @@
+"""Steps in a row, on parameters that stay where the program has them between the steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+from undertow.compile.pool import undisturbed
+from undertow.compile.resident import Resident
+from undertow.train.derive import number_paths, numbers_of, put_numbers, take_rows
+
+if TYPE_CHECKING:
+    from undertow.train.step import Step
+
+
+class Session:
+    """Compiled steps in a row; between them the parameters stay where the program has them.
+
+    Attributes:
+        model: before the first step.
+        state: before the first step.
+        results: what each step of the last `run` told, by name.
+    """
+
+    def __init__(
+        self, step: Step, resident: Resident, taken: tuple[Any, list[Any], trees.Rebuild], state: Any, X: Any, y: Any
+    ) -> None:
+        self.step, self.resident, self.state, self.X, self.y = step, resident, state, X, y
+        self.model, self.leaves, self.rebuild = taken  # apart already
+        self.restate = trees.flatten(state)[1]
+        self.batch = [np.ascontiguousarray(leaf) for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+        self.done: list[tuple[Any, int]] = []  # what was run, to do it again up to a step that failed
+        self.led_to: tuple[Any, Any] | None = (self.model, state)
+        self.results: dict[str, NDArray[Any]] = {}
+
+    def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
+        """Do the steps on these rows; a last batch may be short.
+
+        Returns:
+            The loss before each step; of fewer steps than asked for, if Ctrl-C came and they take long.
+
+        Raises:
+            NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
+        """
+        with self.resident.lock, undisturbed():
+            return self._run(order, batch_size)
+
+    def _run(self, order: NDArray[Any], batch_size: int, may_stop: bool = True) -> NDArray[Any]:
+        self._take_over()
+        whole, rest = divmod(len(order), batch_size)
+        found = [self.resident.run(self.batch, order, batch_size, 0, whole, may_stop)] if whole else []
+        if rest and (not found or len(found[0][0]) == whole):
+            found.append(self._run_short(order[whole * batch_size :], may_stop))
+        results = {
+            name: np.concatenate([part[i] for part in found]) for i, name in enumerate(self.step.results) if found
+        }
+        losses = results["loss"]
+        finite = is_taken(self.step, results)
+        if not finite.all():
+            at = int(np.argmin(finite))
+            self._go_back(order[: at * batch_size], batch_size)
+            rows = order[at * batch_size : (at + 1) * batch_size]
+            raise NotFinite(losses[:at], float(losses[at]), take_rows(self.X, rows), take_rows(self.y, rows))
+        self.done.append((order[: len(losses) * batch_size], batch_size))
+        self.results = results
+        return losses
+
+    def _take_over(self) -> None:
+        """Bring the parameters into the program's memory, if another session has it."""
+        owner = self.resident.owner
+        if owner is not self:
+            if owner is not None:
+                owner.values()
+            model, state = self.values()
+            leaves = self.leaves if model is self.model else trees.flatten(model)[0]
+            self.resident.load([*numbers_of(leaves), *trees.flatten(state)[0]])
+            self.resident.owner = self
+        self.led_to = None
+
+    def _run_short(self, order: NDArray[Any], may_stop: bool) -> list[NDArray[Any]]:
+        """Do a step on fewer rows; a program that holds for one batch size needs another one for it."""
+        if self.resident.fits(len(order)):
+            return self.resident.run(self.batch, order, len(order), 0, 1, may_stop)
+        model, state = self._values()
+        other = self.step.open(model, state, take_rows(self.X, order), take_rows(self.y, order), len(order))
+        if isinstance(other, Session):
+            with other.resident.lock:
+                other._take_over()
+                results = other.resident.run(other.batch, np.arange(len(order)), len(order), 0, 1, may_stop)
+        else:
+            other.run(np.arange(len(order)), len(order))
+            results = [other.results[name] for name in self.step.results]
+        model, state = other.values()
+        self.resident.load([*numbers_of(trees.flatten(model)[0]), *trees.flatten(state)[0]])
+        return results
+
+    def _go_back(self, order: NDArray[Any], batch_size: int) -> None:
+        """Do all again up to here: steps are the same to the last bit."""
+        self.resident.load([*numbers_of(self.leaves), *trees.flatten(self.state)[0]])
+        self.led_to = self.model, self.state
+        earlier, self.done = self.done, []
+        for rows, size in [*earlier, (order, batch_size)]:
+            if len(rows):
+                self._run(rows, size, may_stop=False)
+
+    def values(self) -> tuple[Any, Any]:
+        """Return the model and the state after the last step, in arrays of their own."""
+        with self.resident.lock:
+            if self.led_to is None:
+                self.led_to = self._values()
+            return self.led_to
+
+    def _values(self) -> tuple[Any, Any]:
+        values = self.resident.copies()
+        n = len(numbers_of(self.leaves))
+        return self.rebuild(put_numbers(self.leaves, values[:n])), self.restate(values[n:])
+
+
+class PlainSession:
+    """Steps in a row by NumPy, for a loss that cannot be traced without values; see `Session`."""
+
+    def __init__(self, step: Step, model: Any, state: Any, X: Any, y: Any) -> None:
+        self.step, self.model, self.state, self.X, self.y = step, model, state, X, y
+        self.results: dict[str, NDArray[Any]] = {}
+
+    def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
+        """Do the steps on these rows; see `Session.run`."""
+        told: list[dict[str, Any]] = []
+        with np.errstate(all="ignore"):  # whoever trains asks whether the loss is finite
+            for first in range(0, len(order), batch_size):
+                rows = order[first : first + batch_size]
+                X, y = take_rows(self.X, rows), take_rows(self.y, rows)
+                leaves, rebuild = trees.flatten(self.model)
+                numbers, paths = numbers_of(leaves), number_paths(self.model)
+                loss, grads, replaced = self.step.gradient.of_leaves(leaves, rebuild, X, y)
+                by_path = {paths[i]: g for i, g in grads.items()}
+                results, new, state = self.step.apply(loss, by_path, self.state, {paths[i]: numbers[i] for i in grads})
+                if not is_taken(self.step, results):
+                    losses = np.array([float(x["loss"]) for x in told])
+                    raise NotFinite(losses, float(loss), X, y)
+                after = [new.get(path, old) for path, old in zip(paths, numbers, strict=True)]
+                for i, value in replaced.items():
+                    after[i] = value
+                self.model, self.state = rebuild(put_numbers(leaves, after)), state
+                told.append(results)
+        self.results = {name: np.array([x[name] for x in told]) for name in self.step.results}
+        return self.results["loss"].astype(np.float64)
+
+    def values(self) -> tuple[Any, Any]:
+        """Return the model and the state after the last step."""
+        return self.model, self.state
+
+
+def is_taken(step: Step, results: dict[str, Any]) -> Any:
+    """Tell of steps whether their losses and gradients let them be kept; the step may have a way of its own."""
+    if step.non_finite != "raise":
+        return np.ones(np.shape(results["loss"]), bool)
+    finite = np.isfinite(results["loss"])
+    return finite & results["finite"] if "finite" in results else finite
+
+
+class NotFinite(Exception):
+    """A step met a loss or a gradient that is not finite.
+
+    Attributes:
+        losses: of the steps before it.
+        loss: of the step.
+        X: the inputs of its batch.
+        y: its targets.
+    """
+
+    def __init__(self, losses: NDArray[Any], loss: float, X: Any, y: Any) -> None:
+        super().__init__(f"the loss is {loss}")
+        self.losses, self.loss, self.X, self.y = losses, loss, X, y
