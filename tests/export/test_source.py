@@ -16,8 +16,10 @@ from undertow.errors import ArgumentError, UnsupportedError
 from undertow.export import export_source
 from undertow.export import source as source_module
 from undertow.optim import Optimizer
-from undertow.train import make_gradient
-from undertow.train.step import numbers_of, put_numbers
+from undertow.train import make_step
+from undertow.train.derive import number_paths, numbers_of, put_numbers, trained_numbers
+from undertow.train.objective import Objective, Target
+from undertow.train.setup import draws_numbers
 
 CLIPS = {"no clip": None, "by value": optim.clip_by_value(0.05), "by norm": optim.clip_by_global_norm(0.1)}
 ALONE = """
@@ -41,21 +43,27 @@ def run_alone(path, *arguments):
 
 
 def compare_training(run, module, X, y, loss, optimizer, clip, steps=5):
-    """Steps by the exported source and by Undertow lead to the same losses and parameters."""
-    gradient = make_gradient(lambda model, X, y: loss(model(X), y))
-    model, rebuild = run.model, trees.flatten(run.model)[1]
-    state = optimizer.init(numbers_of(trees.flatten(model)[0]))
+    """Steps by the exported source and by Undertow's own rules, without compiling, lead to the same parameters."""
+    objective = Objective(
+        loss if isinstance(loss, nn.Loss) else nn.Loss("own", loss, "own"), run.settings.get("l1", 0.0)
+    )
+    step = make_step(objective, optimizer, clip)
+    model, rebuild, paths = run.model, trees.flatten(run.model)[1], number_paths(run.model)
+    state = step.init(model)
+    draws = draws_numbers(model, X)
     params, memory = module.PARAMS, module.init_state(module.PARAMS)
-    for _ in range(steps):
+    for number in range(steps):
+        keys = nn.example_keys(0, number, len(X)) if draws else None
         leaves = trees.flatten(model)[0]
-        wanted, grads = gradient.of_leaves(leaves, rebuild, X, y)
-        grads = clip.apply(grads) if clip else grads
-        new, state = optimizer.update(grads, state, numbers_of(leaves))
-        model = rebuild(put_numbers(leaves, new))
-        found, params, memory = module.step(params, memory, X, y)
+        numbers = numbers_of(leaves)
+        wanted, grads, replaced = step.gradient.of_leaves(leaves, rebuild, X, Target(y, keys=keys))
+        grads = {paths[i]: g for i, g in grads.items()}
+        _, new, state = step.apply(wanted, grads, state, {paths[i]: numbers[i] for i in trained_numbers(model)})
+        model = rebuild(put_numbers(leaves, [replaced.get(i, new.get(paths[i], x)) for i, x in enumerate(numbers)]))
+        found, params, memory = module.step(params, memory, X, y, *([keys] if draws else []))
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    assert any(not np.array_equal(new, old) for new, old in zip(params.values(), module.PARAMS.values(), strict=True))
-    for name, wanted in zip(params, numbers_of(trees.flatten(model)[0]), strict=True):
+    assert any(not np.array_equal(params[name], old) for name, old in module.PARAMS.items())
+    for name, wanted in zip(module.PARAMS, numbers_of(trees.flatten(model)[0]), strict=True):
         np.testing.assert_allclose(params[name], wanted, rtol=1e-5, atol=1e-5, err_msg=name)
         assert np.asarray(params[name]).dtype == np.asarray(module.PARAMS[name]).dtype
 

@@ -12,7 +12,7 @@ from undertow.errors import UnsupportedError
 from undertow.export.onnx_builder import ML_DOMAIN, ML_OPSET, OPSET, Builder, import_onnx
 from undertow.export.onnx_graph import write_graph
 from undertow.export.onnx_table import add_inputs, write_encoder, write_labels, write_numbers
-from undertow.export.subject import Subject, read_subject, read_target
+from undertow.export.subject import Subject, read_subject, read_target, trace_decision
 from undertow.graph import Dim, Shape
 from undertow.train import Run
 from undertow.train.files import write_whole
@@ -108,6 +108,8 @@ def _write_outputs(b: Builder, subject: Subject, output: str) -> dict[str, Shape
     if subject.task == "categorical":
         index = b.add("ArgMax", output, dtype=np.int64, axis=1, keepdims=0)
         label = write_labels(b, encoder, index, "label") if encoder else b.add("Identity", index, wish="label")
+        if not subject.knows_probabilities:
+            return {**outputs, label: shape[:1]}
         p = b.add("Softmax", output, axis=-1) if subject.logits else output
         p = b.add("Identity", p, wish="probabilities")
         return {**outputs, label: shape[:1], p: shape}
@@ -117,8 +119,14 @@ def _write_outputs(b: Builder, subject: Subject, output: str) -> dict[str, Shape
         if shape[1:] == (1,):
             label, shape = b.add("Squeeze", label, b.axes((1,))), shape[:1]
         label = b.add("Identity", label, wish="label")
+        if not subject.knows_probabilities:
+            return {**outputs, label: shape}
         p = b.add("Sigmoid" if subject.logits else "Identity", output, wish="probabilities")
         return {**outputs, label: shape, p: outputs[output]}
+    if subject.loss is not None and subject.loss.decision is not None and encoder is None:
+        decision = trace_decision(subject)
+        (found,) = write_graph(b, decision, {decision.inputs[0]: output})
+        return {**outputs, b.add("Identity", found, wish="prediction"): decision.outputs[0].spec.shape}
     if encoder is not None:
         return {**outputs, write_numbers(b, encoder, output, "prediction"): shape}
     return outputs

@@ -16,8 +16,8 @@ import numpy as np
 from undertow.data import ClassTarget, TabularEncoder
 from undertow.emit.structure import wrap
 from undertow.export import source_parts as parts
-from undertow.export.functions import find_helpers, name_origins, write_function
-from undertow.export.subject import Subject, own_files, read_subject, read_target
+from undertow.export.functions import Function, find_helpers, name_origins, write_function
+from undertow.export.subject import Subject, own_files, read_subject, read_target, trace_decision
 from undertow.export.table_functions import TABLE_FUNCTIONS
 from undertow.export.training import Training, write_training
 from undertow.graph import Node
@@ -143,6 +143,8 @@ def _write_head(run: Run, subject: Subject, learned: Training | None, name: str,
             f"    params, state = {module}.PARAMS, {module}.init_state({module}.PARAMS)",
             f"    loss, params, state = {module}.step(params, state, X, y)", "",
         ]  # fmt: skip
+    if learned and learned.left_out:
+        lines += [f"The step leaves out what training had besides: {', '.join(learned.left_out)}.", ""]
     where = "at the end of this file" if small else f"in {stem}.npz beside this file"
     lines += [f"Written by Undertow{f' {version}' if version else ''}. The parameters are {where}."]
     doc = "\n".join(line.replace("\\", "\\\\").replace('"""', "'''") for line in lines)
@@ -195,11 +197,24 @@ def _write_network(subject: Subject, reserved: set[str]) -> tuple[list[str], dic
     function = write_function("outputs", arguments, graph, note, ", ".join, reserved=reserved)
     blocks = [function.text, parts.write_predict(subject)]
     used = set(function.used)
-    if subject.classifies:
+    constants = list(function.constants)
+    if subject.loss is not None and subject.loss.decision is not None:
+        decide = write_decision(subject, {*reserved, *(line.split(" = ")[0] for line in constants)})
+        blocks.append(decide.text)
+        used |= decide.used
+    if subject.knows_probabilities:
         blocks.append(parts.write_probability(subject))
-        used |= {"softmax", "sigmoid"} if subject.logits else set()
-        used -= {"sigmoid" if subject.task == "categorical" else "softmax"} - set(function.used)
-    return blocks, find_helpers(used), list(function.constants)
+        if subject.logits:
+            used.add("softmax" if subject.task == "categorical" else "sigmoid")
+    return blocks, find_helpers(used), constants
+
+
+def write_decision(subject: Subject, reserved: set[str]) -> Function:
+    """The function ``decide``, which makes predictions of outputs."""
+    graph = trace_decision(subject)
+    graph.inputs[0].name = "z"
+    note = "What the outputs predict."
+    return write_function("decide", [("z", graph.inputs[0])], graph, note, ", ".join, reserved=reserved)
 
 
 def _write_table(encoder: TabularEncoder) -> list[str]:

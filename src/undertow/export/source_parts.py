@@ -44,6 +44,8 @@ def write_predict(subject: Subject) -> str:
         result = f"({z} > {0 if subject.logits else 0.5}).astype(np.int64){column}"
     else:
         note = "The prediction for each row of X."
+        if subject.loss is not None and subject.loss.decision is not None:
+            z, result = "z", "decide(z)"
     return f'''def predict(X, params=None):
     """{note}"""
     X = np.asarray(X, dtype=np.{subject.dtype})
@@ -105,7 +107,8 @@ def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
     (or None) for each column."""
     if not rows:
         return []
-    return (predict(encode(rows, COLUMNS), params)[:, 0].astype(np.float64) * SCALE + MEAN).tolist()'''
+    p = outputs(PARAMS if params is None else params, encode(rows, COLUMNS))
+    return (p[:, 0].astype(np.float64) * SCALE + MEAN).tolist()'''
     encode = '''def encode_target(rows):
     """The target of rows to train on: standardised numbers, float32 (m, 1)."""
     column = {"name": TARGET, "kind": "number"}
@@ -133,7 +136,7 @@ def write_main(subject: Subject) -> list[str]:
         n = subject.output.spec.shape[-1] if subject.output.spec.ndim > 1 else 1
         classes = "[1]" if subject.task == "binary" and n == 1 else f"range({n})"
     option, more = "", ""
-    if subject.classifies:
+    if subject.knows_probabilities:
         option = '\n    parser.add_argument("--probabilities", action="store_true", help="those of the classes too")'
         more = f"""
     if given.probabilities:

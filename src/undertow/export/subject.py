@@ -14,13 +14,13 @@ from undertow import trees
 from undertow.data import TabularEncoder
 from undertow.emit.names import Names
 from undertow.errors import ArgumentError, UnsupportedError
-from undertow.graph import Graph, Node
-from undertow.nn import LOSSES, is_initialized
-from undertow.nn.layers import widths
+from undertow.graph import Dim, Graph, Node
+from undertow.nn import LOSSES, Loss, build_loss, is_initialized
+from undertow.nn.layer import widths
 from undertow.trace import Traced, trace_function
 from undertow.train import Run
+from undertow.train.derive import numbers_of, trained_numbers
 from undertow.train.files import read_path
-from undertow.train.step import numbers_of
 
 _LONGEST_TITLE = 300
 _ROWS = 4  # of the batch that is traced; any number above 1 does
@@ -37,8 +37,7 @@ class Subject:
         parameters: each parameter's name and value, in the order of the graph's inputs.
         dtype: of X.
         example: an X of a few rows; only its shape and dtype count.
-        task: ``"regression"``, ``"binary"``, ``"categorical"`` or ``"own"``.
-        logits: the output is z, not p.
+        loss: what it was trained with; None for one of the user's own.
         encoder: what reads a table for the model, if it was trained on one.
     """
 
@@ -48,8 +47,7 @@ class Subject:
     parameters: dict[str, Any]
     dtype: np.dtype[Any]
     example: NDArray[Any]
-    task: str
-    logits: bool
+    loss: Loss | None
     encoder: TabularEncoder | None
 
     @property
@@ -70,9 +68,36 @@ class Subject:
         return text if len(text) <= _LONGEST_TITLE else f"{text[:_LONGEST_TITLE]}…"
 
     @property
+    def task(self) -> str:
+        """``"regression"``, ``"binary"``, ``"categorical"`` or ``"own"``."""
+        return self.loss.task if self.loss else "own"
+
+    @property
+    def logits(self) -> bool:
+        """Whether the output is z, not p."""
+        return bool(self.loss and self.loss.logits)
+
+    @property
     def classifies(self) -> bool:
         """Whether the outputs stand for classes."""
         return self.task in ("binary", "categorical")
+
+    @property
+    def knows_probabilities(self) -> bool:
+        """Whether the outputs are probabilities of classes, or logits of them."""
+        return bool(self.classifies and self.loss and self.loss.knows_probabilities)
+
+    @property
+    def trained(self) -> list[str]:
+        """The names of the parameters that training changes by their gradients."""
+        names = list(self.parameters)
+        return [names[i] for i in trained_numbers(self.model)]
+
+    @property
+    def fixed(self) -> list[str]:
+        """The names of the others: running statistics."""
+        trained = set(self.trained)
+        return [name for name in self.parameters if name not in trained]
 
 
 def read_subject(run: Run, example: Any = None) -> Subject:
@@ -110,7 +135,8 @@ def read_subject(run: Run, example: Any = None) -> Subject:
     if len(traced.graph.outputs) != 1 or traced.rows:
         what = "counts the rows of its batch" if traced.rows else "gives more than one array"
         raise UnsupportedError(f"{type(run.model).__name__} {what}, so it cannot be exported for batches of any size.")
-    loss = LOSSES.get(str(run.settings.get("loss")))
+    name = run.settings.get("loss")
+    loss = build_loss({"name": name, **run.settings.get("loss_settings", {})}) if name in LOSSES else None
     if encoder is not None and bool(encoder.classes) != bool(loss and loss.task == "categorical"):
         raise ArgumentError(
             f"the run's loss is {run.settings.get('loss')!r}, but its table encoder is for a {encoder.task}: they do "
@@ -123,8 +149,7 @@ def read_subject(run: Run, example: Any = None) -> Subject:
         _name_parameters(run.model, traced),
         dtype,
         X,
-        loss.task if loss else "own",
-        bool(loss and loss.logits),
+        loss,
         encoder,
     )
 
@@ -157,10 +182,25 @@ def _find_example(run: Run, encoder: TabularEncoder | None, example: Any) -> NDA
 
 def _name_parameters(model: Any, traced: Traced) -> dict[str, Any]:
     """The parameters by names that are identifiers, each once; X keeps its name."""
-    names = Names({"X", "y", "params", "state"})
+    names = Names({"X", "y", "params", "state", "fixed", "keys"})
     values = numbers_of(trees.flatten(model)[0])
     nodes = [x for x in traced.arguments[0] if isinstance(x, Node)]
     return {names.claim(node.name or "w"): value for node, value in zip(nodes, values, strict=True)}
+
+
+def trace_decision(subject: Subject) -> Graph:
+    """Trace what makes predictions of a model's outputs.
+
+    Args:
+        subject: the model; its loss has a rule for it.
+
+    Returns:
+        The graph: outputs → predictions.
+    """
+    loss, spec = subject.loss, subject.output.spec
+    assert loss is not None
+    shape = tuple(_ROWS if isinstance(size, Dim) else size for size in spec.shape)
+    return trace_function(lambda z: loss.decide(z), [np.zeros(shape, spec.dtype)], batch=[0]).graph
 
 
 def own_files(model: Any) -> set[str]:

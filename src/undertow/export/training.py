@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from undertow import emit, optim
-from undertow.api import backprop
+from undertow import emit, optim, trees
 from undertow.emit.structure import wrap
-from undertow.errors import ArgumentError
-from undertow.export.functions import Function, find_helpers, name_origins, write_function
+from undertow.errors import ArgumentError, UnsupportedError
+from undertow.export.clipping import write_clip
+from undertow.export.functions import find_helpers, name_origins, write_function
 from undertow.export.subject import Subject, own_files
-from undertow.export.update import Update, dictionary, inputs_of, nodes_at
-from undertow.graph import INPUT, Graph, Node
-from undertow.nn import LOSSES, Loss
-from undertow.optim import OPTIMIZERS, Clip, Optimizer
-from undertow.trace import trace_function
+from undertow.export.update import Update, dictionary
+from undertow.graph import Graph
+from undertow.nn import Loss
+from undertow.optim import Clip, Optimizer
 from undertow.train import Run
+from undertow.train.derive import Gradient, number_paths, trained_numbers
+from undertow.train.objective import Objective, Target
+from undertow.train.setup import draws_numbers
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,22 @@ class Training:
         blocks: the functions, in the order of reading.
         constants: statements for the end.
         optimizer: what the update is, in one line.
+        left_out: settings of the run that the step does not follow.
     """
 
     helpers: dict[str, str]
     blocks: list[str]
     constants: list[str]
     optimizer: str
+    left_out: list[str]
 
 
-def find_loss(run: Run, loss: Any) -> Loss:
+def find_loss(run: Run, subject: Subject, loss: Any) -> Loss:
     """Find the loss that a run was trained with.
 
     Args:
         run: the run.
+        subject: its model.
         loss: the loss itself, where the run's record holds but its name; else None.
 
     Returns:
@@ -55,59 +60,54 @@ def find_loss(run: Run, loss: Any) -> Loss:
     Source: derived here.
 
     Example:
-        >>> find_loss(Run(None, settings={"loss": "mean_squared_error"}), None).task
+        >>> from undertow.export.subject import read_subject
+        >>> from undertow.nn import Dense, initialize
+        >>> run = Run(initialize(Dense(2, 1)), settings={"loss": "mean_squared_error"})
+        >>> find_loss(run, read_subject(run), None).task
         'regression'
     """
     if callable(loss):
-        return Loss(getattr(loss, "__name__", "loss"), loss, "own")
-    name = str(run.settings.get("loss", ""))
-    if name not in LOSSES:
+        return loss if isinstance(loss, Loss) else Loss(getattr(loss, "__name__", "loss"), loss, "own")
+    if subject.loss is None:
         raise ArgumentError(
-            f"the run's record holds only the name of its loss, {name!r}. Give the function, loss=…, or leave "
-            "training out with training=False."
+            f"the run's record holds only the name of its loss, {run.settings.get('loss')!r}. Give the function, "
+            "loss=…, or leave training out with training=False."
         )
-    return LOSSES[name]
+    return subject.loss
 
 
-def find_optimizer(run: Run, optimizer: Any) -> Optimizer:
-    """Make the optimizer that a run was trained with again from its settings.
+def find_optimizer(run: Run, optimizer: Any) -> tuple[Optimizer, Clip | None]:
+    """Make the optimizer and the clipping that a run was trained with again from its settings.
 
     Args:
         run: the run.
         optimizer: the optimizer itself, where settings do not tell enough; else None.
 
     Returns:
-        The optimizer.
+        The optimizer and the clipping rule, or None.
 
     Raises:
-        ArgumentError: ``the run's optimizer 'mine' cannot be made again from its record. …``
+        ArgumentError: ``the run's optimizer cannot be made again from its record: …``
 
     Source: derived here.
 
     Example:
         >>> find_optimizer(Run(None, settings={"optimizer": {"name": "sgd", "rate": 0.5}}), None)
-        sgd(rate=0.5)
+        (sgd(rate=0.5), None)
     """
-    if optimizer is not None:
-        return optim.find_optimizer(optimizer)
-    settings = dict(run.settings.get("optimizer") or {"name": "adam"})
-    name = settings.pop("name", None)
+    settings = run.settings
     try:
-        return OPTIMIZERS[str(name)](**settings)
-    except (KeyError, TypeError, ArgumentError):
+        rule = optim.find_optimizer(optimizer)
+        if optimizer is None:
+            rule = optim.build_optimizer(settings.get("optimizer") or {"name": "adam"})
+        clip = optim.build_clip(settings.get("clip"))
+    except ArgumentError as error:
         raise ArgumentError(
-            f"the run's optimizer {name!r} cannot be made again from its record. Give it, optimizer=…, or leave "
+            f"the run's optimizer cannot be made again from its record: {error} Give it, optimizer=…, or leave "
             "training out with training=False."
         ) from None
-
-
-def _find_clip(run: Run) -> Clip | None:
-    settings = dict(run.settings.get("clip") or {})
-    name = settings.pop("name", None)
-    rule = getattr(optim, str(name), None) if name else None
-    if name and rule is None:
-        raise ArgumentError(f"the run's clipping {name!r} is not known. Leave training out with training=False.")
-    return rule(**settings) if rule else None
+    n = settings.get("accumulate", 1)
+    return (rule, clip) if n == 1 else (optim.accumulate(rule, n, clip=clip), None)
 
 
 def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target: Any) -> Training:
@@ -137,22 +137,28 @@ def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target
         >>> [block.split("(")[0] for block in parts.blocks]
         ['def forward', 'def backward', 'def update', 'def init_state', 'def step']
     """
-    chosen, rule, clip = find_loss(run, loss), find_optimizer(run, optimizer), _find_clip(run)
-    helpers, blocks, constants = _write_passes(subject, chosen, _find_target(subject, chosen, target))
-    values = list(subject.parameters.values())
-    keys = list(subject.parameters)
-    clipping = _write_clip(clip, keys, values) if clip else None
-    update = Update(rule, keys, values)
+    chosen, (rule, clip) = find_loss(run, subject, loss), find_optimizer(run, optimizer)
+    passes = _write_passes(run, subject, chosen, _find_target(subject, chosen, target))
+    paths = [number_paths(subject.model)[i] for i in trained_numbers(subject.model)]
+    values = [subject.parameters[name] for name in subject.trained]
+    clipping = write_clip(clip, paths, subject.trained, values) if clip else None
+    update = Update(rule, paths, subject.trained, values)
     written = [*(clipping or ())[:1], *update.functions]
-    for function in written:
-        constants += function.constants
+    constants = [*passes.constants, *(text for function in written for text in function.constants)]
     own = [function.text for function in written]
     if len(update.groups) > 1 and update.alone:
         rules = {update.keys[i]: update.name_of(k) for k, group in enumerate(update.groups) for i in group}
         own.append(wrap([f'"{key}": {rules[key]}' for key in update.keys], "UPDATES = {", "}", 0))
-    blocks += [*own, update.init_state, _write_step(update, clipping[1] if clipping else "", subject)]
+    step = _write_step(update, clipping[1] if clipping else "", subject, passes)
     used = frozenset[str]().union(*(function.used for function in written))
-    return Training({**helpers, **find_helpers(used)}, blocks, constants, repr(rule))
+    first = [f"FIXED = {tuple(subject.fixed)}  # what training changes otherwise than by gradients"]
+    blocks = [*(first if subject.fixed else []), *passes.blocks, *own, update.init_state, step]
+    return Training({**passes.helpers, **find_helpers(used)}, blocks, constants, repr(rule), _left_out(run))
+
+
+def _left_out(run: Run) -> list[str]:
+    """What the run's steps had and the written ones have not."""
+    return [name for name in ("class_weights", "mixup", "max_norm", "non_finite") if name in run.settings]
 
 
 def _find_target(subject: Subject, loss: Loss, target: Any) -> Any:
@@ -168,19 +174,37 @@ def _find_target(subject: Subject, loss: Loss, target: Any) -> Any:
     return np.zeros((n, *np.shape(target)[1:]), np.asarray(target).dtype)
 
 
-def _write_passes(subject: Subject, loss: Loss, y: Any) -> tuple[dict[str, str], list[str], list[str]]:
-    """Forward and backward pass; helpers, the two functions, and constants."""
+@dataclass(frozen=True)
+class _Passes:
+    """Forward and backward pass, and running statistics, as source."""
 
-    def compute(model: Any, X: Any, y: Any) -> Any:
-        return loss.function(model(X), y)
+    helpers: dict[str, str]
+    blocks: list[str]
+    constants: list[str]
+    arguments: list[str]  # of forward
+    replaced: tuple[str, ...]  # the names of the running statistics
 
-    compute.__name__ = loss.name
-    program = backprop(compute, subject.model, subject.example, y)
-    name_origins(program.graph, own_files(subject.model))
-    nodes = [x for x in program.traced.arguments[0] if isinstance(x, Node)]
-    params = dict(zip(subject.parameters, nodes, strict=True))
-    signature = [("params", params), *program.signature[1:]]
-    text = emit.write_source(program.graph, signature, 0, title=loss.name, rows=program.traced.rows)
+
+def _write_passes(run: Run, subject: Subject, loss: Loss, y: Any) -> _Passes:
+    """Write forward and backward pass, and the function ``statistics`` if the model has running ones."""
+    objective = Objective(loss, float(run.settings.get("l1", 0.0)), float(run.settings.get("l2", 0.0)))
+    keys = np.zeros(len(subject.example), np.int64) if draws_numbers(subject.model, subject.example) else None
+    leaves, rebuild = trees.flatten(subject.model)
+    program = Gradient(objective).program_for(leaves, rebuild, subject.example, Target(y, keys=keys))
+    if program is None or not program.graph.symbols():
+        raise UnsupportedError(
+            "the loss depends on values or on the number of rows: leave training out, training=False."
+        )
+    graph = program.graph
+    name_origins(graph, own_files(subject.model))
+    names = list(subject.parameters)
+    nodes = dict(zip(names, graph.inputs, strict=False))
+    batch = dict(zip(("X", "y", "keys"), graph.inputs[len(names) :], strict=False))
+    fixed: list[tuple[str, Any]] = [("fixed", {name: nodes[name] for name in subject.fixed})] if subject.fixed else []
+    signature = [("params", {name: nodes[name] for name in subject.trained}), *fixed, *batch.items()]
+    n = len(program.replaced)
+    gradients = Graph(graph.inputs, (graph.outputs[0], *graph.outputs[1 + n :]))
+    text = emit.write_source(gradients, signature, 0, title=loss.name)
     helpers, blocks, constants = {}, [], []
     for block in text.rstrip().split("\n\n\n")[1:]:
         name = re.match(r"def (\w+)\(", block)
@@ -190,49 +214,16 @@ def _write_passes(subject: Subject, loss: Loss, y: Any) -> tuple[dict[str, str],
             blocks.append(block)
         else:
             helpers[name[1]] = block
-    return helpers, blocks, constants
-
-
-# ---- clipping ------------------------------------------------------------------------------------
-
-
-# Traced, this rule would be two lines a parameter; a test holds these loops against it.
-_CLIP_BY_GLOBAL_NORM = '''def clip(grads):
-    """{note}"""
-    largest = {limit!r}
-    for dw in grads.values():
-        largest = np.maximum(largest, np.max(np.abs(dw)))
-    total = 0.0
-    for dw in grads.values():
-        scaled = dw / largest
-        total = total + np.sum(scaled * scaled)
-    norm = largest * np.sqrt(total)
-    scale = {limit!r} / np.maximum(norm, {limit!r})
-    return {{name: dw * scale for name, dw in grads.items()}}'''
-
-
-def _write_clip(clip: Clip, keys: list[str], values: list[Any]) -> tuple[Function, str]:
-    """The function, and the expression that applies it to ``grads``."""
-    traced = trace_function(clip.apply, [values])
-    inputs, outputs = nodes_at(traced, 0), list(traced.graph.outputs)
-    note = (getattr(optim, clip.name).__doc__ or clip.name).splitlines()[0]
-    if clip.name == "clip_by_global_norm":
-        text = _CLIP_BY_GLOBAL_NORM.format(note=note, **clip.settings)
-        return Function(text, frozenset()), "clip(grads)"
-    separate = all(inputs_of(out) <= {own} for out, own in zip(outputs, inputs, strict=True))
-    if separate:
-        inputs[0].name = "dw"
-        graph = Graph((inputs[0],), (outputs[0],))
-        function = write_function("clip", [("dw", inputs[0])], graph, note, ", ".join, comments=False)
-        return function, "{name: clip(dw) for name, dw in grads.items()}"
-    for key, node, out in zip(keys, inputs, outputs, strict=True):
-        node.name = f"d{key}"
-        if out.op is not INPUT:
-            out.name = f"new_d{key}"
-    grads = dict(zip(keys, inputs, strict=True))
-    graph = Graph(tuple(inputs), tuple(outputs))
-    result = dictionary(keys)
-    return write_function("clip", [("grads", grads)], graph, note, result, comments=False), "clip(grads)"
+    replaced = tuple(names[i] for i in program.replaced)
+    if replaced:
+        running = Graph(graph.inputs, tuple(graph.outputs[1 : 1 + n]))
+        note = "The running statistics after a step."
+        reserved = {line.split(" = ")[0] for line in constants}
+        function = write_function("statistics", signature, running, note, dictionary(list(replaced)), reserved=reserved)
+        blocks.append(function.text)
+        constants += function.constants
+        helpers |= find_helpers(function.used)
+    return _Passes(helpers, blocks, constants, [argument for argument, _ in signature], replaced)
 
 
 def _describe_target(subject: Subject) -> tuple[str, list[str]]:
@@ -247,18 +238,32 @@ def _describe_target(subject: Subject) -> tuple[str, list[str]]:
     return f"{what}, (m{sizes or ','})", [f"y = np.asarray(y, dtype=np.{dtype}).reshape(len(X){sizes})"]
 
 
-def _write_step(update: Update, clip: str, subject: Subject) -> str:
+def _write_step(update: Update, clip: str, subject: Subject, passes: _Passes) -> str:
     """The function that does one step."""
     told, y = _describe_target(subject)
     lines = ['"""One step: the loss before it, and the parameters and the state after it.', ""]
     shape = ", ".join(map(str, subject.x.spec.shape))
-    lines += [f"X is ({shape}) {subject.dtype}, y holds {told}.", '"""']
+    lines += [f"X is ({shape}) {subject.dtype}, y holds {told}."]
+    if "keys" in passes.arguments:
+        lines += ["keys, int64 (m,), decide the random numbers of each example; they are drawn unless given."]
+    lines += ['"""']
     lines += [f"X = np.asarray(X, dtype=np.{subject.dtype})", *y]
-    lines += ["loss, cache = forward(params, X, y)", "grads = backward(cache)"]
+    given_to_forward = ", ".join(passes.arguments)
+    keys = "keys" in passes.arguments
+    if keys:
+        lines += ["if keys is None:", "    keys = np.random.default_rng().integers(0, 2**62, len(X))"]
+    if subject.fixed:
+        lines += ["fixed = {name: params[name] for name in FIXED}"]
+        lines += ["params = {name: w for name, w in params.items() if name not in FIXED}"]
+    lines += [f"loss, cache = forward({given_to_forward})", "grads = backward(cache)"]
+    end = ["return loss, new_params, new_state"]
+    if subject.fixed:
+        renewed = f" | statistics({given_to_forward})" if passes.replaced else ""
+        end = [f"new_params |= fixed{renewed}", *end]
     lines += [f"grads = {clip}"] if clip else []
     if not update.alone:
-        lines += ["params, state = update(params, grads, state)", "return loss, params, state"]
-        return _indent(lines)
+        lines += ["new_params, new_state = update(params, grads, state)", *end]
+        return _indent(lines, keys)
     shared = [update.fields[k] for k in update.shared]
     own = [update.fields[k] for k in update.own(0)]
     given = ["w", "grads[name]", *(f'state["{s}"]' for s in shared), *(f'state["{s}"][name]' for s in own)]
@@ -270,11 +275,12 @@ def _write_step(update: Update, clip: str, subject: Subject) -> str:
         call = "UPDATES[name]"
     lines += [f"    {', '.join(taken)} = {call}(", f"        {', '.join(given)}", "    )"]
     if any(isinstance(value, float | int) for value in update.values):  # NumPy's numbers would widen float32
-        lines += ["for name, (kind, _) in SHAPES.items():", '    if kind == "number":']
+        lines += ["for name in new_params:", '    if SHAPES[name][0] == "number":']
         lines += ["        new_params[name] = float(new_params[name])"]
-    lines += ["return loss, new_params, new_state"]
-    return _indent(lines)
+    lines += end
+    return _indent(lines, keys)
 
 
-def _indent(lines: list[str]) -> str:
-    return "\n".join(["def step(params, state, X, y):", *(f"    {line}" if line else "" for line in lines)])
+def _indent(lines: list[str], keys: bool) -> str:
+    head = f"def step(params, state, X, y{', keys=None' if keys else ''}):"
+    return "\n".join([head, *(f"    {line}" if line else "" for line in lines)])

@@ -55,12 +55,16 @@ class Update:
         alone: whether the functions take one parameter.
     """
 
-    def __init__(self, rule: Optimizer, keys: list[str], values: list[Any]) -> None:
-        self.rule, self.keys, self.values = rule, keys, values
-        state = rule.init(values)
-        self.paths = [re.sub(r"\W+", "_", path).strip("_") for path in trees.paths(state)] if _leaves(state) else []
+    def __init__(self, rule: Optimizer, paths: list[str], keys: list[str], values: list[Any]) -> None:
+        self.order = keys
+        order = sorted(range(len(paths)), key=paths.__getitem__)  # as trees order dictionaries
+        self.rule, self.keys, self.values = rule, [keys[i] for i in order], [values[i] for i in order]
+        arrays = {paths[i]: values[i] for i in order}
+        state = rule.init(arrays)
+        own = [f"[{paths[i]!r}]" for i in order]
+        self.paths = [_shorten(path, own) for path in trees.paths(state)] if _leaves(state) else []
         self.memory = _leaves(state)
-        traced = trace_function(rule.update, [values, state, values])
+        traced = trace_function(lambda g, s, w: rule.update(g, s, w), [arrays, state, arrays])
         self.grads, self.kept, self.params = (nodes_at(traced, i) for i in range(3))
         outputs = list(traced.graph.outputs)
         n = len(keys)
@@ -107,7 +111,7 @@ class Update:
             outputs = [self.new[i], *(self.new_kept[k] for k in self.own(i))]
             if len(self.own(i)) != len(self.own(0)) or any(not inputs_of(out) <= mine | common for out in outputs):
                 return []
-            groups.setdefault(_form(self._inputs(i), outputs), []).append(i)
+            groups.setdefault(form_of(self._inputs(i), outputs), []).append(i)
         return list(groups.values())
 
     def _inputs(self, i: int) -> list[Node]:
@@ -121,10 +125,9 @@ class Update:
         fields: dict[int, str] = {}
         known: dict[str, str] = {}
         for k, path in enumerate(self.paths):
-            owner = self.owners[k]
-            plain = re.sub(r"_?\d+$", "", path) if owner is not None and owner >= 0 else path
-            if not self.alone:
-                plain = f"{plain}_{self.keys[owner]}" if owner is not None and owner >= 0 else path
+            plain, belongs = path
+            if not self.alone and belongs is not None:
+                plain = f"{plain}_{self.keys[belongs]}"
             if plain not in known or not self.alone:
                 known[plain] = names.claim(plain or "s")
             fields[k] = known[plain]
@@ -230,11 +233,18 @@ def _keep_numbers(before: Sequence[Node], after: Sequence[Node]) -> Callable[[li
     return keep
 
 
+def _shorten(path: str, own: Sequence[str]) -> tuple[str, int | None]:
+    """A part of the state by its name, ``m``, and the number of the parameter that it stands beside."""
+    place = next((i for i, end in enumerate(own) if path.endswith(end)), None)
+    plain = path if place is None else path.removesuffix(own[place])
+    return re.sub(r"\W+", "_", plain.replace(".inner", "")).strip("_"), place
+
+
 def _leaves(state: Any) -> list[Any]:
     return trees.flatten(state)[0]
 
 
-def _form(inputs: Sequence[Node], outputs: Sequence[Node]) -> tuple[Any, ...]:
+def form_of(inputs: Sequence[Node], outputs: Sequence[Node]) -> tuple[Any, ...]:
     """What a group of values computes, apart from the shapes of its inputs."""
     numbers = {node: i for i, node in enumerate(inputs)}
     rows: list[Any] = []
