@@ -185,9 +185,22 @@ class _Passes:
     replaced: tuple[str, ...]  # the names of the running statistics
 
 
+def _write_plainly(objective: Objective) -> Any:
+    """The objective without local variables: the network's own names, such as z2, are what its values are called."""
+
+    def compute(model: Any, X: Any, target: Target) -> Any:
+        if objective.l1 or objective.l2:
+            return objective.loss(model(X), target.y) + objective.penalty(model)
+        return objective.loss(model(X), target.y)
+
+    compute.__name__ = objective.loss.name
+    compute.__wrapped__ = objective.loss.function  # type: ignore[attr-defined]
+    return compute
+
+
 def _write_passes(run: Run, subject: Subject, loss: Loss, y: Any) -> _Passes:
     """Write forward and backward pass, and the function ``statistics`` if the model has running ones."""
-    objective = Objective(loss, float(run.settings.get("l1", 0.0)), float(run.settings.get("l2", 0.0)))
+    objective = _write_plainly(Objective(loss, float(run.settings.get("l1", 0.0)), float(run.settings.get("l2", 0.0))))
     keys = np.zeros(len(subject.example), np.int64) if draws_numbers(subject.model, subject.example) else None
     leaves, rebuild = trees.flatten(subject.model)
     program = Gradient(objective).program_for(leaves, rebuild, subject.example, Target(y, keys=keys))
