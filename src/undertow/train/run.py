@@ -125,7 +125,8 @@ class Run:
         if metrics is None:
             metrics = ["accuracy"] if kind in CLASSES else []
         w = None if weights is None else read_weights(weights, len(rows))
-        return task.evaluate(self.model, rows, task.read_target(targets), w, read_metrics(metrics, kind), self.forward)
+        data = [(rows, task.read_target(targets), w)]
+        return task.evaluate(self.model, data, read_metrics(metrics, kind), self.forward)
 
     def plot(self, columns: Any = None, path: str | Path | None = None) -> Any:
         """Draw the history, see `undertow.train.plot_history`."""
