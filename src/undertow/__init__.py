@@ -39,7 +39,7 @@ from undertow.primitives.stable import (
     softplus,
     stop_gradient,
 )
-from undertow.train import Run, load, train
+from undertow.train import Run, Trainer, load, resume, train
 
 __version__ = "0.1.0"
 
@@ -58,6 +58,7 @@ __all__ = [
     "PairingWarning",
     "PositionError",
     "Run",
+    "Trainer",
     "RunError",
     "ShapeError",
     "TrainingError",
@@ -85,6 +86,7 @@ __all__ = [
     "optim",
     "per_example_grad",
     "polygamma",
+    "resume",
     "set_threads",
     "show_config",
     "sigmoid",

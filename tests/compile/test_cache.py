@@ -1,11 +1,15 @@
 """Kernels on disk: shared by processes, mended when damaged, done without where the folder cannot be used."""
 
+import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from undertow.compile import cache
 
 PROGRAM = """
 import numpy as np, undertow as ut
@@ -23,7 +27,7 @@ def start(folder: Path) -> subprocess.Popen:
 
 
 def kernels(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.glob("??/*") if path.is_file())
 
 
 def run(folder: Path) -> None:
@@ -65,3 +69,43 @@ def test_a_read_only_folder_costs_time_alone(tmp_path):
         folder.chmod(0o700)
     if os.getuid():  # root may write anywhere
         assert not kernels(folder)
+
+
+def test_what_was_not_used_for_long_is_removed(tmp_path, monkeypatch):
+    """Of 30 entries of 100 kB, the 10 used last stay below 1 MB; a note lets nobody look again on the same day."""
+    names = [hashlib.sha256(bytes([i])).hexdigest() for i in range(30)]
+    for i, name in enumerate(names):
+        path = tmp_path / name[:2] / name
+        path.parent.mkdir(exist_ok=True)
+        code = bytes([i]) * 99_968
+        path.write_bytes(hashlib.sha256(code).digest() + code)
+        os.utime(path, (1e9 + 1e6 * i, 1e9 + 1e6 * i))
+    (tmp_path / "openblas.json").write_text("{}")
+    (tmp_path / "ab").mkdir(exist_ok=True)
+    (tmp_path / "ab" / "notes").write_text("of somebody else's")
+    others = {tmp_path / "ab" / "notes"}
+    assert cache._read(tmp_path, names[3]) == bytes([3]) * 99_968  # used just now
+    monkeypatch.setenv("UNDERTOW_CACHE_MB", "1")
+    cache.prune(tmp_path)
+    assert {path.name for path in {*kernels(tmp_path)} - others} == {names[3], *names[21:]}
+    assert (tmp_path / "openblas.json").exists() and (tmp_path / "ab" / "notes").exists()
+
+    monkeypatch.setenv("UNDERTOW_CACHE_MB", "0")
+    cache.prune(tmp_path)
+    assert len({*kernels(tmp_path)} - others) == 10
+    os.utime(tmp_path / "pruned", (time.time() - 90_000,) * 2)
+    cache.prune(tmp_path)
+    assert {*kernels(tmp_path)} == others
+
+
+def test_a_process_that_compiled_looks_after_the_size_at_its_end(tmp_path):
+    old = tmp_path / "00" / f"{0:064x}"
+    old.parent.mkdir()
+    old.write_bytes(bytes(2_000_000))
+    os.utime(old, (1e9, 1e9))
+    os.environ["UNDERTOW_CACHE_MB"] = "1"
+    try:
+        run(tmp_path)
+    finally:
+        del os.environ["UNDERTOW_CACHE_MB"]
+    assert not old.exists() and kernels(tmp_path)

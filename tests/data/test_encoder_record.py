@@ -108,7 +108,7 @@ def test_any_value_is_refused(record):
 @pytest.mark.parametrize(
     ("path", "new", "message"),
     [
-        (("version",), 2, "version 2 is unknown, 1 is read. Train again"),
+        (("version",), 3, "version 3 is unknown, 2 is read. Train again"),
         (("version",), True, "the version is no whole number"),
         (("target",), ..., "lacks target"),
         (("hook",), "os.system", "unknown entries, first 'hook'"),

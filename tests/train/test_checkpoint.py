@@ -1,5 +1,7 @@
 """Saved runs come back as they were, files are whole or not there, and a damaged file is one clear error."""
 
+import errno
+import itertools
 import json
 import os
 
@@ -10,9 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from undertow import nn
 from undertow.errors import RunError
-from undertow.train import Run, load, train
-from undertow.train.disk import DISK
+from undertow.train import CheckpointStore, HistoryFile, Run, Snapshot, load, train
+from undertow.train.disk import DISK, Disk
 
+CALLS = [name for name in vars(Disk) if not name.startswith("_")]
 X = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(np.int64)
 
@@ -181,3 +184,118 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     """The message names the folder."""
     with pytest.raises(RunError, match="there is no such folder"):
         load(tmp_path / "no")
+
+
+# Interrupted saves
+
+
+def test_a_saved_run_is_whole_after_an_error_of_any_call(tmp_path):
+    """Replacing a run fails at each call in turn: the folder holds the old or the new run, with nothing beside."""
+    old, new = (Run(nn.initialize(nn.Sequential(nn.Dense(2, 1)), seed), extras={"seed": seed}) for seed in (1, 2))
+    for failing in itertools.count(1):
+        place = tmp_path / str(failing)
+        old.save(place / "run")
+        with pytest.MonkeyPatch.context() as patch:
+            count = fail_call(patch, failing)
+            try:
+                new.save(place / "run", overwrite=True)
+                seeds = {2}
+            except RunError as error:
+                seeds = {1, 2}
+                assert "No space left" in str(error)
+        found = load(place / "run")
+        assert found.extras["seed"] in seeds and os.listdir(place) == ["run"]
+        np.testing.assert_array_equal(found.outputs(np.eye(2)), (old, new)[found.extras["seed"] - 1].outputs(np.eye(2)))
+        if count[0] < failing:
+            break
+    assert failing > 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_process_killed_while_it_saves_a_run_leaves_a_run(tmp_path, beside):
+    """At each call: the folder holds the old or the new run; beside checkpoints it may need to be saved again."""
+    old, new = (Run(nn.initialize(nn.Sequential(nn.Dense(2, 1)), seed), extras={"seed": seed}) for seed in (1, 2))
+    place, seeds = tmp_path / "run", set()
+    old.save(place)
+    if beside:
+        (place / "checkpoints").mkdir()
+    else:
+        try_exchange(tmp_path)
+    for dying in itertools.count(1):
+        child = os.fork()
+        if not child:
+            with pytest.MonkeyPatch.context() as patch:
+                fail_call(patch, dying, lambda: os._exit(9))
+                new.save(place, overwrite=True)
+                os._exit(0)
+        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        try:
+            seeds.add(load(place).extras["seed"])
+        except RunError as error:
+            assert beside and "its checksum is another" in str(error)
+            seeds.add("torn")
+        old.save(place, overwrite=True)
+        assert load(place).extras["seed"] == 1
+        assert not [name for name in os.listdir(place) if name.endswith(".part")]
+        if not killed:
+            break
+    assert seeds == ({1, 2, "torn"} if beside else {1, 2}) and dying > 8
+
+
+def try_exchange(place):
+    for name in "ab":
+        (place / name).mkdir()
+    try:
+        DISK.exchange(place / "a", place / "b")
+    except OSError:
+        pytest.skip("this system cannot exchange two names")
+
+
+def test_a_process_killed_in_its_first_save_can_be_followed_by_another(tmp_path):
+    """A model without a record, beside checkpoints, is what such a process leaves; elsewhere it is the user's own."""
+    run = Run(nn.initialize(nn.Sequential(nn.Dense(2, 1))))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"half a run")
+    (tmp_path / "a" / "history.jsonl").touch()
+    with pytest.raises(RunError, match="exists already"):
+        run.save(tmp_path / "a")
+    load(run.save(tmp_path / "a", overwrite=True))
+    with pytest.raises(RunError, match="something other than a run"):
+        run.save(tmp_path / "b", overwrite=True)
+
+
+def fail_call(patch, number, fail=None):
+    """Let the number-th call of the disk fail; a list that holds how many there were."""
+    count = [0]
+
+    def watch(name):
+        def call(*arguments):
+            count[0] += 1
+            if count[0] == number:
+                if fail:
+                    fail()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return getattr(Disk, name)(DISK, *arguments)
+
+        return call
+
+    for name in CALLS:
+        patch.setattr(DISK, name, watch(name))
+    return count
+
+
+def test_a_run_saved_beside_its_checkpoints_leaves_them(tmp_path):
+    """The folder in which a run was trained takes its model, and keeps checkpoints and history."""
+    with CheckpointStore(tmp_path / "checkpoints") as store, HistoryFile(tmp_path / "history.jsonl") as history:
+        store.write(Snapshot({}, {"number": 1}), 1)
+        history.append({"epoch": 1})
+    run = Run(nn.initialize(nn.Sequential(nn.Dense(2, 1))))
+    run.save(tmp_path)
+    with pytest.raises(RunError, match="exists already"):
+        run.save(tmp_path)
+    run.save(tmp_path, overwrite=True)
+    assert store.latest().record == {"number": 1} and history.rows() == [{"epoch": 1}]
+    assert json.loads((tmp_path / "run.json").read_text())["checksums"].keys() == {"model.safetensors"}
+    load(tmp_path)

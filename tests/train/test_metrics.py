@@ -135,6 +135,14 @@ def test_a_constant_target_is_explained_as_in_scikit_learn(y, values):
     same(METRICS["explained_variance"](data), metrics.explained_variance_score(y, values))
 
 
+def test_rows_of_weight_0_are_rows_to_r2_as_in_scikit_learn():
+    y, values = np.array([1.0, 2.0]), np.array([1.0, 5.0])
+    for w in ([1, 0], [0, 1]):
+        wanted = sklearn_metrics().r2_score(y, values, sample_weight=w)
+        same(METRICS["r2"](make_predictions("regression", values, y, w)), wanted)
+    assert math.isnan(METRICS["r2"](make_predictions("regression", values[:1], y[:1])))
+
+
 def test_the_calibration_error_is_that_of_the_reliability_curve():
     """In a binary task the bins are those of scikit-learn's calibration_curve."""
     calibration = pytest.importorskip("sklearn.calibration")
@@ -287,8 +295,8 @@ def test_no_data_give_nan():
     assert METRICS["average_precision"](make_predictions("binary", [1.0, 2.0], [0, 0])) == 0
 
 
-def test_outputs_that_are_nan_give_nan_or_are_wrong():
-    """A NaN in the outputs never looks like a good score."""
+def test_outputs_that_are_nan_give_nan():
+    """Where outputs are ranked or averaged; in top-k accuracy the example counts as wrong."""
     data = make_predictions("categorical", [[np.nan, np.nan], [0.0, 1.0]], [0, 1])
     assert math.isnan(METRICS["auc"](data)) and math.isnan(METRICS["log_loss"](data))
     assert top_k_accuracy(1)(data) == 0.5

@@ -273,7 +273,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
         ({"validation": "some"}, ArgumentError, "validation is 'some'"),
         ({"validation": (X[:, :2], LABELS)}, ShapeError, "the validation X"),
         ({"validation": (X, LABELS + 9)}, DataError, "the validation y"),
-        ({"metrics": ("f1",)}, ArgumentError, "no metric 'f1'"),
+        ({"metrics": ("f2",)}, ArgumentError, "no metric 'f2'"),
         ({"callbacks": [3]}, ArgumentError, "callback"),
     ],
 )

@@ -65,6 +65,7 @@ class Reader:
         self.found: dict[Node, Access] = {}
         self.order: list[Node] = []  # what has to be computed, oldest first
         self.parts_of: dict[Node, Node] = {}  # what joins the parts of a reduction that several threads made
+        self.folded: dict[Node, Node] = {}  # of a sum, the product that is added to its other term
         for node in graph.nodes:
             self.read(node)
 
@@ -93,6 +94,9 @@ class Reader:
 
     def bases(self, node: Node) -> list[Node]:
         """Return the values that a node reads."""
+        if node in self.folded:
+            product = self.folded[node]
+            return [*(x.base for x in map(self.read, node.inputs) if x.base is not product), *self.bases(product)]
         return [self.parts_of[node]] if node in self.parts_of else [self.read(x).base for x in node.inputs]
 
     def copy(self, node: Node) -> Node:

@@ -3,21 +3,28 @@
 An entry's name is a digest of the kernel's structure, of our own source, of LLVM's version and of the processor. It is
 written to a file of its own and renamed, so that several processes may do so at once; it begins with its own digest,
 so that a damaged one is compiled again. A folder that cannot be written costs time, never a result.
+
+The folder is kept below a size. Whoever has written to it looks once a day, at the process's end, and removes what was
+not used for the longest time; whoever misses a removed entry compiles it again.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 from undertow.compile.ir import Module
 
 _DIGEST = 32
+LIMIT = 256  # MB of machine code on disk, unless UNDERTOW_CACHE_MB says otherwise
+DAY = 86_400.0  # seconds
 _addresses: dict[str, int] = {}
 _libraries: list[object] = []  # machine code is never let go: programs hold bare addresses
 
@@ -81,10 +88,14 @@ def _read(place: Path | None, name: str) -> bytes | None:
     """Return machine code from disk; None if it is not there or damaged."""
     if place is None:
         return None
+    path = place / name[:2] / name
     try:
-        data = (place / name[:2] / name).read_bytes()
+        data, used = path.read_bytes(), path.stat().st_mtime
     except OSError:
         return None
+    if used < time.time() - DAY:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the day of its last use
     code = data[_DIGEST:]
     return code if hashlib.sha256(code).digest() == data[:_DIGEST] else None
 
@@ -101,7 +112,46 @@ def _keep(place: Path | None, name: str, code: bytes) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(hashlib.sha256(code).digest() + code)
             os.replace(temporary, target / name)
+            _prune_at_exit(place)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+@cache
+def _prune_at_exit(place: Path) -> None:
+    """Look after the folder's size when this process ends."""
+    atexit.register(prune, place)
+
+
+def entries(place: Path) -> Iterator[tuple[float, int, Path]]:
+    """List what is kept in a folder: the day of its last use, bytes, file."""
+    for path in place.glob("[0-9a-f][0-9a-f]/*"):
+        with contextlib.suppress(OSError):  # another process has removed or renamed it
+            if path.name.startswith(("tmp", path.parent.name)):
+                state = path.stat()
+                yield state.st_mtime, state.st_size, path
+
+
+def prune(place: Path) -> None:
+    """Remove what was not used for the longest time, if there is too much; at most once a day.
+
+    Args:
+        place: the folder of compiled kernels; other files in it stay.
+    """
+    given = os.environ.get("UNDERTOW_CACHE_MB", "")
+    limit = 1e6 * (int(given) if given.isascii() and given.isdigit() else LIMIT)
+    note = place / "pruned"
+    with contextlib.suppress(OSError):
+        if note.exists() and time.time() - note.stat().st_mtime < DAY:
+            return
+        note.touch()
+        found = list(entries(place))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if total <= limit:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size

@@ -257,6 +257,8 @@ class Clusters(Layout):
     def may_replace(self, node: Node, old: Node) -> bool:
         """Tell whether a value may be written where an input lies, while that input is still read."""
         when = self.when[node]
+        if node in self.reader.folded:
+            return False  # its memory is written before it is its turn
         if any(i > when for i in self.readers.get(old, ())):
             return False
         if when not in self.readers.get(old, ()):

@@ -22,12 +22,12 @@ def show_config() -> str:
     import llvmlite
 
     from undertow.compile.blas import find_blas
-    from undertow.compile.cache import folder
+    from undertow.compile.cache import entries, folder
     from undertow.compile.llvm import lanes_of, processor
     from undertow.compile.threads import get_threads, usable_processors
 
     blas = find_blas(folder())
-    kept = list(folder().glob("??/*")) if folder().is_dir() else []
+    kept = [size for _, size, _ in entries(folder())]
     rows = {
         "versions": f"NumPy {np.__version__}, llvmlite {llvmlite.__version__}, Python {platform.python_version()}",
         "processor": f"{processor().split()[0]} ({platform.machine()})",
@@ -36,6 +36,6 @@ def show_config() -> str:
         if blas is None
         else f"our own kernels; large ones {blas.name}, kernels for {blas.core}",
         "threads": f"{get_threads()} of {usable_processors()} that this process may use",
-        "cache": f"{folder()}: {len(kept)} kernels, {sum(path.stat().st_size for path in kept) / 1e6:.1f} MB",
+        "cache": f"{folder()}: {len(kept)} kernels, {sum(kept) / 1e6:.1f} MB",
     }
     return "\n".join(["Undertow, compiled programs", *(f"{name:<10} {text}" for name, text in rows.items())])

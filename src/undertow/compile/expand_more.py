@@ -214,6 +214,8 @@ MORE: dict[str, Callable[..., Any]] = {
     "nanmax": _skipping(P.max_, -math.inf, None),
     "nanmin": _skipping(P.min_, math.inf, None),
     "nanmean": _nanmean,
+    "nancumsum": lambda x, axis: np.cumsum(np.where(np.isnan(x), 0, x), axis=axis),
+    "nancumprod": lambda x, axis: np.cumprod(np.where(np.isnan(x), 1, x), axis=axis),
     "sinc": _sinc,
     "kron": _kron,
     "cross": _cross,

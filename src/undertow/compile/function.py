@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ class Compiled:
                 shape: Any = node.spec.shape
                 results.append(np.empty(shape, node.spec.dtype))
                 program.give("output", number, results[-1])
-            program.run()
+            if not program.run():  # stopped by a Ctrl-C that, to others, meant to go on
+                program.run(may_stop=False)
         return [
             result.item() if node.spec.weak else result[()]
             for node, result in zip(program.plan.graph.outputs, results, strict=True)
@@ -109,6 +111,15 @@ class CompiledFunction:
                 "arguments by position. Let it be one like the others, or bind it with functools.partial first."
             )
         return bound.args
+
+    def __reduce__(self) -> Any:
+        """Tell how a copy for another process is made: by name where it has one, else of the function anew."""
+        place: Any = sys.modules.get(self.function.__module__)
+        for part in self.function.__qualname__.split("."):
+            place = getattr(place, part, None)
+        if place is self and self.function.__module__ != "__main__":
+            return self.function.__qualname__
+        return CompiledFunction, (self.function, self.fallback)
 
     def __repr__(self) -> str:
         return f"<compiled {describe_function(self.function)}>"

@@ -82,7 +82,9 @@ class Fuser:
         for node in reader.order:
             if node.op is INPUT or node.op is CONSTANT:
                 continue
-            if is_point(node):
+            if node in reader.folded:
+                self.start(Item(len(self.items)), node)
+            elif is_point(node):
                 self.place_point(node)
             elif is_reduction(node):
                 self.place_reduction(node)

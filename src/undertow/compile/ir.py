@@ -323,6 +323,10 @@ class Emitter:
             op = "zext" if x.kind == "i1" else "sext"
         return self.instruction(f"{op} {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
 
+    def unsigned_to_float(self, x: Value, kind: str) -> Value:
+        """The bits of an integer, read as a number without a sign, as a float."""
+        return self.instruction(f"uitofp {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
+
     def _to_whole(self, x: Value, kind: str) -> Value:
         """A float cut to a whole number; what does not fit is the least one, as x86 gives it to NumPy."""
         wide = kind if kind in ("i32", "i64") else "i32"

@@ -10,6 +10,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.compile.access import Access, Reader, whole
+from undertow.compile.accumulate import fold_sums
 from undertow.compile.cache import name_of
 from undertow.compile.fuse import Fuser
 from undertow.compile.memory import APART, Life, align, lay_out
@@ -35,6 +36,7 @@ class Layout:
         for i, node in enumerate(self.outputs):  # each output has memory of its own
             if node in self.outputs[:i]:
                 self.outputs[i] = self.again(node)
+        self.heirs = fold_sums(self.reader, self.outputs)
         self.fuser = Fuser(self.reader)
         self.fuser.sink(frozenset(self.outputs))
         self.items = self.fuser.schedule()
@@ -81,6 +83,9 @@ class Layout:
 
     def buffer(self, node: Node) -> Buffer:
         """Return the memory of a value."""
+        born = self.when.get(node, 0)
+        while node in self.heirs:
+            node = self.heirs[node]
         if node not in self.buffers:
             if node.op is INPUT:
                 self.buffers[node] = Buffer(self.bytes_of(node), "input", self.number[node])
@@ -89,7 +94,7 @@ class Layout:
                 self.buffers[node] = Buffer(array.nbytes, "constant", array=array)
             else:
                 made = Buffer(self.bytes_of(node))
-                made.first = self.when[node]
+                made.first = born
                 made.last = max(self.readers.get(node, [made.first]))
                 if node in self.outputs:
                     made.last = len(self.items)
@@ -146,4 +151,4 @@ class Layout:
         reads = [self.reader.read(x) for x in node.inputs]
         self.plan.read_by_numpy[node] = [(self.buffer(access.base), access) for access in reads]
         self.plan.written_by_numpy[node] = self.buffer(node)
-        self.plan.calls.append(Call("numpy", [], f"{op.name} by NumPy", node=node))
+        self.plan.calls.append(Call("numpy", [], f"{op.name} by NumPy", node=node, target=self.buffer(node)))

@@ -1,12 +1,16 @@
-"""Kernels that move elements: gathering and scattering rows, filling, copying between strides; a step's bookkeeping.
+"""Kernels that move elements: gathering and scattering rows, filling, copying between strides; running sums and
+products; a step's bookkeeping.
 
 Every kernel is called as ``kernel(args, thread, threads)`` with a table of numbers, like those of `kernel`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from undertow.compile.ir import Emitter, Module, Value
 
+RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 COPY_AXES = 6
 
@@ -142,3 +146,62 @@ def write_scatter(module: Module, n_picks: int, kind: str, lanes: int) -> str:
             e.store(e.load(place, kind, lanes, mask) + more, place, mask)
     e.finish()
     return name
+
+
+def write_running(module: Module, join: str, kinds: tuple[str, ...]) -> str:
+    """Compute along an axis each element from the one before it: ``sum``, ``prod``, or ``recurrence``, b + a times it.
+
+    Table: addresses of the result and of the operands, the length of the axis, the sizes of 5 other axes; then of the
+    result and of each operand its stride along the axis and along the others.
+
+    Args:
+        module: where it goes.
+        join: which of the three.
+        kinds: of the result and of each operand.
+    """
+    count, name = len(kinds), f"running_{join}_{'_'.join(kinds)}"
+    e, values = _begin(module, name, count + 1 + RUN_AXES + count * (1 + RUN_AXES), tuple(range(count)))
+    length, sizes = values[count], values[count + 1 :][:RUN_AXES]
+    rest = values[count + 1 + RUN_AXES :]
+    strides = [rest[i * (1 + RUN_AXES) :][: 1 + RUN_AXES] for i in range(count)]
+
+    def read(place: Value, kind: str) -> Value:
+        return e.convert(e.load(place, "i8") != 0 if kind == "i1" else e.load(place, kind), kinds[0])
+
+    def join_at(places: list[Value], i: Value, j: Value, before: Callable[[Value], Value] | None) -> Value:
+        to, *sources = (_at(e, p, i * s[0] + j * s[-1], k) for p, s, k in zip(places, strides, kinds, strict=True))
+        x, *factors = (read(p, k) for p, k in zip(sources, kinds[1:], strict=True))
+        if before is not None:
+            old = before(to)
+            x = old * x if join == "prod" else old + x if join == "sum" else x + factors[0] * old
+        e.store(x, to)
+        return x
+
+    def run(places: list[Value]) -> None:
+        zero, alone = e.const(0, "i64"), sizes[-1] == 1
+        with e.when(alone):  # what the next element needs stays in a register
+            total = e.variable(join_at(places, zero, zero, None))
+            with e.loop(1, length) as i:
+                total.set(join_at(places, i, zero, lambda _: total.get()))
+        with e.when(~alone):
+            with e.loop(0, sizes[-1]) as j:
+                join_at(places, zero, j, None)
+            with e.loop(1, length) as i, e.loop(0, sizes[-1]) as j:
+                join_at(places, i, j, lambda to: e.load(e.address(to, -strides[0][0], kinds[0]), kinds[0]))
+
+    def walk(axis: int, places: list[Value]) -> None:
+        if axis == RUN_AXES - 1:
+            run(places)
+            return
+        low, high = _range(e, sizes[0]) if axis == 0 else (e.const(0, "i64"), sizes[axis])
+        with e.loop(low, high) as i:
+            walk(axis + 1, [_at(e, p, i * s[1 + axis], k) for p, s, k in zip(places, strides, kinds, strict=True)])
+
+    walk(0, values[:count])
+    e.finish()
+    return name
+
+
+def _at(e: Emitter, pointer: Value, index: Value, kind: str) -> Value:
+    """The place of an element in memory, where a truth value is a byte."""
+    return e.address(pointer, index, "i8" if kind == "i1" else kind)

@@ -31,8 +31,13 @@ class Operations(Layout):
 
     # ---- products -----------------------------------------------------------------------------
 
-    def write_matmul(self, node: Node) -> bool:
-        """Plan a product of matrices; a transposed operand is read by other strides."""
+    def write_matmul(self, node: Node, total: Node | None = None) -> bool:
+        """Plan a product of matrices; a transposed operand is read by other strides.
+
+        Args:
+            node: the product.
+            total: the sum that it is added to.
+        """
         kind = kind_of(node.spec.dtype)
         if kind not in ("f32", "f64") or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
             return False
@@ -50,6 +55,7 @@ class Operations(Layout):
         count = 1 if axis is None else math.prod(batch[i] for i in axis)
         others = [] if axis is None else [i for i in range(len(batch)) if i not in axis]
         last = None if axis is None else axis[-1]
+        made = self.buffer(total or node)
         one, zero = (int.from_bytes(struct.pack("f" if kind == "f32" else "d", v), "little") for v in (1.0, 0.0))
         item = node.spec.dtype.itemsize
         for place in outer:
@@ -60,16 +66,16 @@ class Operations(Layout):
             args: list[Argument] = [
                 Place(self.buffer(a.base), (a.offset + shift[0]) * item),
                 Place(self.buffer(b.base), (b.offset + shift[1]) * item),
-                Place(self.buffer(node), shift[2] * item),
-                m, n, k, *_matrix(a), *_matrix(b), n, one, zero, count, *steps, split, Scratch(), 0,
+                Place(made, shift[2] * item),
+                m, n, k, *_matrix(a), *_matrix(b), n, one, one if total else zero, count, *steps, split, Scratch(), 0,
             ]  # fmt: skip
             shared = self.threads > 1 and flops > PRODUCT
-            moved = (m * k + k * n + m * n) * item * count
-            call = Call("", args, f"{called(node)} ({m} × {k} × {n})", shared, flops, moved)
+            moved = (m * k + k * n + (2 if total else 1) * m * n) * item * count
+            call = Call("", args, f"{'+ ' if total else ''}{called(node)} ({m} × {k} × {n})", shared, flops, moved)
             call.touches = [
                 Touch(self.buffer(a.base), False, _rows(a, item) if split == 0 and count == 1 else None),
                 Touch(self.buffer(b.base), False),
-                Touch(self.buffer(node), True, ("rows", m, n * item) if split == 0 and count == 1 else None),
+                Touch(made, True, ("rows", m, n * item) if split == 0 and count == 1 else None),
             ]
             call.scratch = scratch_bytes(kind, m, n, k, _matrix(b)[1] != 1)
             self.add_product(call, kind, (m, n, k), (*_matrix(a), *_matrix(b)))
@@ -117,15 +123,15 @@ class Operations(Layout):
             *[t for _, _, t in merged],
         ]
         size = math.prod(source.shape) * item
-        call = Call("", args, called(node), self.threads > 1 and size > 4 * WORTH_SHARING, 0, 2 * size)
+        shared = self.threads > 1 and size > 4 * WORTH_SHARING
+        call = Call("", args, called(node), shared, 0, 2 * size, target=to.buffer)
         self.add(call, ("copy", item), lambda module: moves.write_copy(module, item), f"copy{item}")
 
     def fill(self, node: Node) -> None:
         """Set a value to zero."""
         size = self.bytes_of(node)
-        call = Call(
-            "", [Place(self.buffer(node)), size], called(node), self.threads > 1 and size > 8 * WORTH_SHARING, 0, size
-        )
+        shared, made = self.threads > 1 and size > 8 * WORTH_SHARING, self.buffer(node)
+        call = Call("", [Place(made), size], called(node), shared, 0, size, target=made)
         self.add(call, ("fill",), moves.write_fill, "fill")
 
     def put(self, node: Node, source: Access, start: int, strides: tuple[int, ...]) -> None:
@@ -236,11 +242,55 @@ class Operations(Layout):
             self.threads > 1 and count * width > WORTH_SHARING,
             count * width,
             3 * count * width * node.spec.dtype.itemsize,
+            target=self.buffer(node),
         )
         self.add(
             call, ("scatter", n_picks, kind, lanes),
             lambda module: moves.write_scatter(module, n_picks, str(kind), lanes), f"scatter{n_picks}{kind}",
         )  # fmt: skip
+        return True
+
+    def write_cumsum(self, node: Node) -> bool:
+        """Add up along an axis."""
+        return self.write_running(node, "sum")
+
+    def write_cumprod(self, node: Node) -> bool:
+        """Multiply along an axis."""
+        return self.write_running(node, "prod")
+
+    def write_recurrence(self, node: Node) -> bool:
+        """Add each element times a factor to the next one, along an axis."""
+        return self.write_running(node, "recurrence")
+
+    def write_running(self, node: Node, join: str) -> bool:
+        """Compute along an axis each element from the one before it."""
+        shape: Any = node.spec.shape
+        axis, back = node.params["axis"] % len(shape), node.params.get("reverse", False)
+        reads = [whole(node), *(broadcast(self.reader.read(x), shape) for x in node.inputs)]
+        kinds = tuple(str(kind_of(x.base.spec.dtype)) for x in reads)
+        others = [i for i, n in enumerate(shape) if i != axis and n != 1]
+        if reads[1].strides[axis] == 1 or not others:
+            others.append(-1)  # the axis itself lies in one piece: it is walked innermost
+        if len(others) > moves.RUN_AXES or "None" in kinds or kinds[0] == "i1":
+            return False
+        others = [-1] * (moves.RUN_AXES - len(others)) + others
+        others[:-1] = sorted(others[:-1], key=lambda i: i < 0)  # threads share the first axis
+        sign = -1 if back else 1
+        args: list[Argument] = []
+        for x in reads:
+            start = x.offset + (x.strides[axis] * (shape[axis] - 1) if back else 0)
+            args.append(Place(self.buffer(x.base), start * x.base.spec.dtype.itemsize))
+        args += [shape[axis], *(1 if i < 0 else shape[i] for i in others)]
+        for x in reads:
+            args += [sign * x.strides[axis], *(0 if i < 0 else x.strides[i] for i in others)]
+        size = math.prod(shape)
+        if not size:
+            return True
+        shared = self.threads > 1 and others[0] >= 0 and size > WORTH_SHARING
+        moved = sum(size * x.base.spec.dtype.itemsize for x in reads)
+        call = Call("", args, called(node), shared, size * (len(reads) - 1), moved, target=self.buffer(node))
+        name = f"running_{join}_{'_'.join(kinds)}"
+        self.add(call, ("running", join, kinds), lambda module: moves.write_running(module, join, kinds), name)
         return True
 
     def write_getitem(self, node: Node) -> bool:
@@ -260,9 +310,8 @@ class Operations(Layout):
             *args,
         ]
         n_picks = len(args) // 2
-        call = Call(
-            "", given, called(node), self.threads > 1 and count * width > WORTH_SHARING, 0, 2 * count * width * item
-        )
+        shared = self.threads > 1 and count * width > WORTH_SHARING
+        call = Call("", given, called(node), shared, 0, 2 * count * width * item, target=self.buffer(node))
         self.add(call, ("gather", n_picks), lambda module: moves.write_gather(module, n_picks), f"gather{n_picks}")
         return True
 

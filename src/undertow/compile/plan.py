@@ -10,6 +10,7 @@ from undertow.compile.access import Access
 from undertow.compile.waits import Touch
 from undertow.graph import Graph, Node
 
+FLOPS, BYTES = 2e10, 5e9  # a second, of a processor that is not fast
 WORTH_SHARING = 10_000  # element operations below which a second thread costs more than it saves
 
 
@@ -63,6 +64,9 @@ class Call:
         flops: floating-point operations.
         moved: bytes read and written.
         node: for an operation that NumPy does, that operation.
+        scratch: bytes for each thread.
+        touches: the memory it reads and writes; None: not known.
+        target: what it writes, where that alone is known.
     """
 
     kernel: str
@@ -72,8 +76,19 @@ class Call:
     flops: float = 0
     moved: float = 0
     node: Node | None = None
-    scratch: int = 0  # bytes for each thread
-    touches: list[Touch] | None = None  # None: not known
+    scratch: int = 0
+    touches: list[Touch] | None = None
+    target: Buffer | None = None
+
+    def written(self) -> list[Buffer] | None:
+        """Return the memory that it writes; None if that is not known."""
+        if self.touches is not None:
+            return [t.buffer for t in self.touches if t.writes]
+        return None if self.target is None else [self.target]
+
+    def seconds(self) -> float:
+        """Guess how long it takes a slow processor."""
+        return self.flops / FLOPS + self.moved / BYTES
 
 
 @dataclass

@@ -50,6 +50,9 @@ class _Planner(Clusters, Operations):
             self.write_cluster(item)
             return
         (node,) = item.nodes
+        if node in self.reader.folded:
+            self.write_matmul(self.reader.folded[node], node)
+            return
         op: Any = node.op
         writer = getattr(self, f"write_{op.name}", None)
         if writer is None or not writer(node):

@@ -7,16 +7,22 @@ each other politely: a step of training would take a hundred times as long.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
-from queue import SimpleQueue
+from functools import cache, partial
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
+
+from undertow.compile.threads import usable_processors
+
+PATIENCE = 0.1  # seconds that a program waits for the processors that others use
+LISTEN = 0.1  # seconds after which the main thread looks around, where a signal does not wake it
 
 
 class _Worker:
@@ -43,8 +49,29 @@ class _Worker:
                 os.sched_setaffinity(self.thread.native_id or 0, others)
 
 
-_workers: list[_Worker] = []
-_busy = threading.Lock()  # one program at a time has them; another that comes meanwhile makes threads of its own
+class _Conductor:
+    """A thread that runs a whole program, so that the main thread is free to hear of Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.begin: SimpleQueue[tuple[Callable[[], object], SimpleQueue[Any]]] = SimpleQueue()
+        threading.Thread(target=self._work, name="undertow program", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            job, done = self.begin.get()
+            try:
+                done.put((job(), None))
+            except BaseException as error:
+                done.put((None, error))
+            del job, done
+
+
+_idle: list[_Worker] = []
+_conductors: list[_Conductor] = []  # none or one
+_blocks: list[Callable[[], object] | None] = []  # of the main thread's `undisturbed` blocks, what asks each to stop
+_held: list[tuple[int, FrameType | None]] = []  # the Ctrl-C that came meanwhile
+_running = 0  # jobs of all programs under way
+_turns = threading.Condition()  # whoever changes that holds it
 
 
 @cache
@@ -58,64 +85,130 @@ def _current_processor() -> Callable[[], int]:
 
 def _forget() -> None:
     """A process made by fork has none of its parent's threads."""
-    global _busy
-    _workers.clear()
-    _busy = threading.Lock()
+    global _running, _turns
+    _idle.clear()
+    _conductors.clear()
+    _running, _turns = 0, threading.Condition()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run_together(jobs: list[Callable[[], object]]) -> None:
+def run_aside(job: Callable[[], Any], stop: Callable[[], object]) -> Any:
+    """Run a long job, and call ``stop`` at once where Ctrl-C comes meanwhile; only the job's end ends the wait.
+
+    Python runs what Ctrl-C means on the main thread, between two lines of Python: so the job, which stays in compiled
+    code, runs on another thread, while the main thread waits. On other threads nobody is told of Ctrl-C.
+
+    Args:
+        job: a function.
+        stop: asks the job to end early.
+
+    Returns:
+        What the job returns. What Ctrl-C means to others happens afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return job()
+    done: SimpleQueue[Any] = SimpleQueue()
+    with undisturbed(stop):
+        if not _conductors:
+            _conductors.append(_Conductor())
+        _conductors[0].begin.put((partial(contextvars.copy_context().run, job), done))
+        try:
+            result, error = _wait_for(done)
+        except BaseException:  # from what another signal means: the job's memory is ours again when it has ended
+            stop()
+            _wait_for(done)
+            raise
+        if error is not None:
+            raise error
+        return result
+
+
+def _wait_for(done: SimpleQueue[Any]) -> Any:
+    """Wait for what a queue brings, and hear of signals meanwhile."""
+    while True:
+        with contextlib.suppress(Empty):
+            return done.get(timeout=LISTEN)
+
+
+def run_together(jobs: list[Callable[[], object]]) -> Any:
     """Run jobs at the same time, the first on this thread, and return when all are done.
+
+    Python threads that run programs at once take turns, where together they have more jobs than processors.
 
     Args:
         jobs: functions that let other Python threads run meanwhile.
+
+    Returns:
+        What the first returns.
     """
-    with _undisturbed():
-        if not _busy.acquire(blocking=False):
-            others = [threading.Thread(target=job, daemon=True) for job in jobs[1:]]
-            for other in others:
-                other.start()
-            jobs[0]()
-            for other in others:
-                other.join()
-            return
-        try:
-            _run_with_workers(jobs)
-        except BaseException:  # what they still do is theirs
-            _workers.clear()
-            raise
-        finally:
-            _busy.release()
-
-
-def _run_with_workers(jobs: list[Callable[[], object]]) -> None:
-    while len(_workers) < len(jobs) - 1:
-        _workers.append(_Worker())
-    taken = _workers[: len(jobs) - 1]
-    processor = _current_processor()()
-    for worker, job in zip(taken, jobs[1:], strict=True):
-        worker.keep_from(processor)
-        worker.begin.put(job)
-    jobs[0]()
-    for worker in taken:
-        worker.done.get()
+    with undisturbed(), _turn_of(len(jobs)) as workers:
+        processor = _current_processor()()
+        for worker, job in zip(workers, jobs[1:], strict=True):
+            worker.keep_from(processor)
+            worker.begin.put(job)
+        result = jobs[0]()
+        for worker in workers:
+            worker.done.get()
+        return result
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let Ctrl-C wait: threads that wait for each other must all go on to the end."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+def _turn_of(count: int) -> Iterator[list[_Worker]]:
+    """Wait until there are processors for so many jobs, not for ever; give the workers for all but the first."""
+    global _running
+    with _turns:
+        _turns.wait_for(lambda: not _running or _running + count <= usable_processors(), PATIENCE)
+        _running += count
+        workers = [_idle.pop() if _idle else _Worker() for _ in range(count - 1)]
+    try:
+        yield workers
+        _idle.extend(workers)  # after an error, what they still do is theirs
+    finally:
+        with _turns:
+            _running -= count
+            _turns.notify_all()
+
+
+def interrupted() -> bool:
+    """Tell whether a Ctrl-C is held back on this thread."""
+    return bool(_held) and threading.current_thread() is threading.main_thread()
+
+
+@contextlib.contextmanager
+def undisturbed(stop: Callable[[], object] | None = None) -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, or of the one around it: what is begun there is finished.
+
+    Args:
+        stop: called as soon as it comes.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python tells others of no signal
         yield
         return
-    held: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    before: Any = None if _blocks else signal.getsignal(signal.SIGINT)
+    outermost = callable(before)
+    if outermost:
+        signal.signal(signal.SIGINT, _hold)
+    if outermost or _blocks:
+        _blocks.append(stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            before(*held[0])
+        if outermost or _blocks:
+            _blocks.pop()
+        if outermost:
+            signal.signal(signal.SIGINT, before)
+            if _held:
+                came = _held[0]
+                _held.clear()
+                before(*came)
+
+
+def _hold(number: int, frame: FrameType | None) -> None:
+    """Note a Ctrl-C, and ask whoever can to stop."""
+    _held.append((number, frame))
+    for stop in _blocks:
+        if stop is not None:
+            stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 import weakref
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -13,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.compile.cache import find_kernels, name_of
-from undertow.compile.driver import ENTRY, SHARED, WAIT, write_driver
+from undertow.compile.driver import ENTRY, MAY_LEAVE, MEETING, SHARED, STOP, WAIT, write_driver
 from undertow.compile.memory import ALIGN
 from undertow.compile.plan import STATUS, Buffer, Call, Place, Plan, Scratch
-from undertow.compile.pool import run_together
+from undertow.compile.pool import interrupted, run_aside, run_together
 from undertow.compile.profile import Profile
 from undertow.compile.waits import mark_waits
 from undertow.errors import ArgumentError, PositionError
 from undertow.graph import CONSTANT, Node
 
 Array = NDArray[Any]
+
+LONG = 0.1  # seconds that a run may take and not hear of Ctrl-C
+APART = 0.02  # seconds of work after which threads meet, so that they can stop together
 
 
 @cache
@@ -31,7 +35,7 @@ def _driver() -> Any:
     name = name_of("driver")
     address = find_kernels({name: (write_driver, "run")})[name]
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    return ctypes.CFUNCTYPE(None, pointer, number, number, number, pointer, number)(address)
+    return ctypes.CFUNCTYPE(number, pointer, number, number, number, pointer, number)(address)
 
 
 def aligned(size: int) -> Array:
@@ -75,15 +79,20 @@ class Program:
         arena: the memory of all that is neither an argument nor a result.
     """
 
-    def __init__(self, plan: Plan, before: list[Call] | None = None, after: list[Call] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, before: list[Call] | None = None, after: list[Call] | None = None, n_kept: int = 0
+    ) -> None:
         self.plan = plan
         self.calls = [*(before or ()), *plan.calls, *(after or ())]
         self.own = range(len(before or ()), len(before or ()) + len(plan.calls))  # the calls of the plan
+        self.leave_until = self.first_change(n_kept)  # the call before which a step may be left for the last time
+        self.step_seconds = sum(call.seconds() for call in self.calls)
         self.arena = aligned(plan.arena)
         self.lock = threading.Lock()  # who runs it from several Python threads takes turns
         _programs.add(self)
         self.status = aligned(8).view(np.int64)
-        self.meeting = aligned(128)
+        self.meeting = aligned(MEETING)
+        self.stop = self.meeting[STOP:].view(np.int64)[:1]  # set to 1, it ends a run early
         self.held: list[Any] = []  # constants
         self.args = np.zeros(max(sum(len(call.args) for call in self.calls), 1), np.int64)
         self.table = np.zeros((len(self.calls), ENTRY), np.int64)
@@ -120,6 +129,7 @@ class Program:
         wanted = dict(self.plan.kernels)
         addresses = find_kernels(wanted)
         waits = mark_waits(self.calls) if self.plan.threads > 1 else [False] * len(self.calls)
+        self.wait_more(waits)
         base, at = self.args.ctypes.data, 0
         parts: list[tuple[int, int, Node | None]] = []
         start = 0
@@ -131,13 +141,29 @@ class Program:
             self.table[i] = (
                 addresses[call.kernel],
                 base + 8 * at,
-                (SHARED if call.shared else 0) | (WAIT if waits[i] else 0),
+                SHARED * call.shared | WAIT * waits[i] | MAY_LEAVE * (i <= self.leave_until),
             )
             for argument in call.args:
                 self.args[at] = self.resolve(argument, at)
                 at += 1
         parts.append((start, len(self.calls), None))
         return [part for part in parts if part[2] is not None or part[1] > part[0]]
+
+    def first_change(self, n_kept: int) -> int:
+        """Return the first call that changes what is kept from step to step: the first inputs, and what comes after."""
+        for i, call in enumerate(self.calls[: self.own.stop]):
+            written = call.written()
+            if written is None or any(made.role == "input" and made.number < n_kept for made in written):
+                return i
+        return self.own.stop
+
+    def wait_more(self, waits: list[bool]) -> None:
+        """Let threads also meet where much is done between two meetings, so that a step can be left."""
+        since = 0.0
+        for i, call in enumerate(self.calls[: self.leave_until + 1]):
+            if self.plan.threads > 1 and since > APART:
+                waits[i] = True
+            since = call.seconds() + (0 if waits[i] else since)
 
     def resolve(self, argument: Any, at: int) -> int:
         """Return an argument as the number that a kernel reads; an address that comes later is remembered."""
@@ -169,30 +195,54 @@ class Program:
         for at, offset in self.wanted.get(key, ()):
             self.args[at] = address + offset
 
-    def run(self, steps: int = 1) -> None:
-        """Run it, as often as told.
+    def run(self, steps: int = 1, may_stop: bool = True) -> int:
+        """Run it, as often as told. Ctrl-C ends a long run early, before a step changes anything that is kept.
+
+        Args:
+            steps: how often.
+            may_stop: False lets Ctrl-C wait.
+
+        Returns:
+            How many steps were done.
 
         Raises:
             PositionError: an index was beyond the end of its axis.
         """
-        if len(self.parts) == 1 and self.parts[0][2] is None:
-            self.run_calls(*self.parts[0][:2], steps)
+        if may_stop and interrupted():
+            return 0
+        self.stop[0] = 0
+        started = time.perf_counter()
+        if may_stop and steps * self.step_seconds > LONG:
+            done = int(run_aside(partial(self.run_parts, steps), partial(self.stop.__setitem__, 0, 1)))
         else:
-            for _ in range(steps):
-                for start, stop, node in self.parts:
-                    if node is None:
-                        self.run_calls(start, stop, 1)
-                    else:
-                        self.let_numpy_do(node)
+            done = self.run_parts(steps)
+        if done:
+            self.step_seconds = (time.perf_counter() - started) / done
         if self.status[0]:
             self.status[0] = 0
             picked = [call.what for call in self.calls if Place(STATUS) in call.args]
             raise PositionError(
                 f"{' or '.join(picked)}: an index is beyond the end of its axis. Check the positions that are picked."
             )
+        return done
 
-    def run_calls(self, start: int, stop: int, steps: int) -> None:
-        """Run a part of the table on all threads."""
+    def run_parts(self, steps: int) -> int:
+        """Run the calls, and what NumPy does between them; return how many steps were done."""
+        if len(self.parts) == 1 and self.parts[0][2] is None:
+            return self.run_calls(*self.parts[0][:2], steps)
+        for step in range(steps):
+            for start, stop, node in self.parts:
+                if node is None:
+                    if not self.run_calls(start, stop, 1):
+                        return step
+                elif start <= self.leave_until and self.stop[0]:
+                    return step
+                else:
+                    self.let_numpy_do(node)
+        return steps
+
+    def run_calls(self, start: int, stop: int, steps: int) -> int:
+        """Run a part of the table on all threads; return how many steps were done."""
         run, threads = _driver(), self.plan.threads
         table = self.table.ctypes.data + 8 * ENTRY * start
         given = table, stop - start
@@ -200,9 +250,8 @@ class Program:
             threads = 1
         rest = self.meeting.ctypes.data, steps
         if threads == 1:
-            run(*given, 0, 1, *rest)
-        else:
-            run_together([partial(run, *given, i, threads, *rest) for i in range(threads)])
+            return int(run(*given, 0, 1, *rest))
+        return int(run_together([partial(run, *given, i, threads, *rest) for i in range(threads)]))
 
     # ---- operations that NumPy does -----------------------------------------------------------
 

@@ -15,6 +15,7 @@ from undertow.compile.cache import name_of
 from undertow.compile.expand import expand
 from undertow.compile.plan import Buffer, Call, Place, Plan
 from undertow.compile.planner import make_plan
+from undertow.compile.pool import undisturbed
 from undertow.compile.program import Program, aligned
 from undertow.compile.threads import get_threads
 from undertow.compile.waits import Touch
@@ -109,7 +110,7 @@ class Resident:
             _add(plan, call, after, ("record",), moves.write_record, "record")
         call = Call("", [Place(step)], "the count", touches=[Touch(step, True)])
         _add(plan, call, after, ("advance",), moves.write_advance, "advance")
-        program = Program(plan, before, after)
+        program = Program(plan, before, after, self.n_state)
         for i, mine in enumerate(self.state):
             program.give("input", i, mine)
         for i, array in enumerate(batch):
@@ -119,8 +120,10 @@ class Resident:
             program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(()))
         return program
 
-    def run(self, sources: Sequence[Array], order: Array, rows: int, first: int, steps: int) -> list[Array]:
-        """Do steps on batches of rows.
+    def run(
+        self, sources: Sequence[Array], order: Array, rows: int, first: int, steps: int, may_stop: bool = True
+    ) -> list[Array]:
+        """Do steps on batches of rows. Ctrl-C ends them early where they take long, after a whole number of steps.
 
         Args:
             sources: all examples, one array for each input of a batch; the batch axis first.
@@ -128,9 +131,10 @@ class Resident:
             rows: of a batch.
             first: the place in the order where the first batch begins.
             steps: how many.
+            may_stop: False does all of them, whatever comes.
 
         Returns:
-            Of each result, an array with a number for each step.
+            Of each result, an array with a number for each step that was done.
         """
         program = self.prepare(rows)
         kept = []
@@ -144,8 +148,9 @@ class Resident:
             kept.append(np.empty(steps, program.plan.graph.outputs[number].spec.dtype))
             program.give("kept", number, kept[-1])
         self.step[0] = 0
-        program.run(steps)
-        return kept
+        with undisturbed():
+            done = program.run(steps, may_stop)
+        return [numbers[:done] for numbers in kept]
 
 
 def _add(plan: Plan, call: Call, calls: list[Call], key: Any, write: Any, function: str) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from undertow.compile.ir import FLOATS, Emitter, Value
 from undertow.compile.maths import FUNCTIONS
-from undertow.graph import Node
+from undertow.compile.whole_numbers import WHOLE
+from undertow.graph import CONSTANT, Node
 from undertow.primitives import random
 
 KINDS = {
@@ -31,8 +32,10 @@ def kind_of(dtype: np.dtype[Any]) -> str | None:
 
 
 def _math(name: str) -> Scalar:
-    function = FUNCTIONS[name]
-    return lambda e, *xs: function(e, *xs)
+    function, whole = FUNCTIONS[name], WHOLE.get(name)
+    if whole is None:
+        return lambda e, *xs: function(e, *xs)
+    return lambda e, *xs: (function if xs[0].kind in FLOATS else whole)(e, *xs)
 
 
 def _maximum(e: Emitter, x: Value, y: Value) -> Value:
@@ -140,6 +143,8 @@ def _signbit(e: Emitter, x: Value) -> Value:
 
 def _power(e: Emitter, x: Value, y: Value) -> Value:
     """Small whole exponents are products; all others go the long way."""
+    if x.kind not in FLOATS:
+        return WHOLE["power"](e, x, y)
     exponent = y.number
     if exponent == 2:
         return x * x
@@ -261,8 +266,8 @@ SCALARS: dict[str, Scalar] = {
 }  # fmt: skip
 
 # Those written for floats: NumPy's loops over integers are another matter.
-FLOATS_ONLY = frozenset(_MATHS) | {
-    "power", "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
+FLOATS_ONLY = frozenset(_MATHS) - WHOLE.keys() | {
+    "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
     "scipy_xlog1py", "scipy_entr", "normal_cdf",
 }  # fmt: skip
 
@@ -301,8 +306,15 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
         dtypes = _loop(op.numpy[0], node)
     if op.name in FLOATS_ONLY and np.dtype(dtypes[0]).kind != "f":
         return None
+    if op.name == "power" and np.dtype(dtypes[0]).kind != "f" and not _is_natural(node.inputs[1]):
+        return None
     kinds = [kind_of(dtype) for dtype in dtypes]
     return None if None in kinds else tuple(str(kind) for kind in kinds)
+
+
+def _is_natural(node: Node) -> bool:
+    """Whether an exponent is a constant of 0 or more; NumPy refuses others to whole numbers."""
+    return node.op is CONSTANT and node.spec.shape == () and bool(node.value >= 0)
 
 
 def _loop(ufunc: np.ufunc, node: Node) -> list[Any]:

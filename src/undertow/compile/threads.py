@@ -9,6 +9,8 @@ from pathlib import Path
 
 from undertow.errors import ArgumentError
 
+# Ours, and the one that joblib, Dask and batch systems set for the processes that share a machine.
+VARIABLES = ("UNDERTOW_NUM_THREADS", "OMP_NUM_THREADS")
 _chosen: int | None = None
 
 
@@ -43,12 +45,11 @@ def get_threads() -> int:
     """
     if _chosen is not None:
         return _chosen
-    given = os.environ.get("UNDERTOW_NUM_THREADS", "")
-    return (
-        min(int(given), usable_processors())
-        if given.isascii() and given.isdigit() and int(given) > 0
-        else usable_processors()
-    )
+    for name in VARIABLES:
+        given = os.environ.get(name, "").split(",")[0]  # OpenMP's may name a number for each level
+        if given.isascii() and given.isdigit() and int(given) > 0:
+            return min(int(given), usable_processors())
+    return usable_processors()
 
 
 def set_threads(n: int | None) -> None:
@@ -58,7 +59,8 @@ def set_threads(n: int | None) -> None:
 
     Args:
         n: 1 or more; more than the process may use counts as that many. None goes back to the default: the
-            environment variable UNDERTOW_NUM_THREADS, or all processors that affinity and cgroup allow.
+            environment variable UNDERTOW_NUM_THREADS or OMP_NUM_THREADS, or all processors that affinity and cgroup
+            allow.
 
     Raises:
         ArgumentError: ``set_threads takes a whole number of 1 or more, or None, not 0.``

@@ -37,16 +37,11 @@ def split(
         >>> len(train), validation // 5
         (8, array([0, 1]))
     """
-    n, seed = _read_whole(n, "n", 1), _read_whole(seed, "seed", 0)
-    try:
-        fraction = float(fraction)
-    except (TypeError, ValueError):
-        fraction = float("nan")
-    if not 0 <= fraction < 1:
-        raise ArgumentError(f"the validation fraction must be 0 or more and less than 1, got {fraction}.")
+    n, seed = read_whole(n, "n", 1), read_whole(seed, "seed", 0)
+    fraction = read_fraction(fraction)
     rng = np.random.default_rng(seed)
     everything = np.arange(n, dtype=np.int64)
-    codes = np.zeros(n, dtype=np.int64) if stratify is None else _read_classes(stratify, n)
+    codes = np.zeros(n, dtype=np.int64) if stratify is None else read_classes(stratify, n)
     if fraction == 0 or n == 1:
         return everything, everything[:0]
     counts = np.bincount(codes)
@@ -76,18 +71,29 @@ def _share_out(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     return np.asarray(shares, dtype=np.int64)
 
 
-def _read_classes(stratify: ArrayLike, n: int) -> NDArray[np.int64]:
+def read_fraction(fraction: float) -> float:
+    """A share to hold out, 0 ≤ fraction < 1."""
+    try:
+        fraction = float(fraction)
+    except (TypeError, ValueError):
+        fraction = float("nan")
+    if not 0 <= fraction < 1:
+        raise ArgumentError(f"the validation fraction must be 0 or more and less than 1, got {fraction}.")
+    return fraction
+
+
+def read_classes(stratify: ArrayLike, n: int, who: str = "split") -> NDArray[np.int64]:
     """Class labels as codes 0 … n_classes − 1."""
     labels = np.asarray(stratify)
     if labels.shape != (n,):
-        raise ShapeError(f"split: there are {n} examples but stratify is {labels.shape}. Give each a label.")
+        raise ShapeError(f"{who}: there are {n} examples but stratify is {labels.shape}. Give each a label.")
     try:
         return np.unique(labels, return_inverse=True)[1].reshape(n).astype(np.int64)
     except TypeError:
-        raise DataError("split: the labels in stratify differ in type. Give labels of one type.") from None
+        raise DataError(f"{who}: the labels in stratify differ in type. Give labels of one type.") from None
 
 
-def _read_whole(value: int, name: str, least: int) -> int:
+def read_whole(value: int, name: str, least: int) -> int:
     """A whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ArgumentError(f"{name} must be a whole number of {least} or more, got {value!r}.")
@@ -128,8 +134,8 @@ class Batches:
         for name in ("X", "y"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), order="C"))
         check_leading_sizes("Batches", self.X, self.y)
-        object.__setattr__(self, "batch_size", _read_whole(self.batch_size, "batch_size", 1))
-        object.__setattr__(self, "seed", _read_whole(self.seed, "seed", 0))
+        object.__setattr__(self, "batch_size", read_whole(self.batch_size, "batch_size", 1))
+        object.__setattr__(self, "seed", read_whole(self.seed, "seed", 0))
 
     def __len__(self) -> int:
         """The number of batches of an epoch."""
@@ -137,7 +143,7 @@ class Batches:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The order in which an epoch takes the examples: int64 indices (m,)."""
-        epoch = _read_whole(epoch, "epoch", 0)
+        epoch = read_whole(epoch, "epoch", 0)
         if not self.shuffle:
             return np.arange(len(self.X), dtype=np.int64)
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.X)).astype(np.int64)
@@ -154,7 +160,7 @@ class Batches:
             they are views of X and y.
         """
         order = self.order(epoch)
-        start = _read_whole(start, "start", 0)
+        start = read_whole(start, "start", 0)
         return (self._take(order, first) for first in range(start * self.batch_size, len(order), self.batch_size))
 
     def _take(self, order: NDArray[np.int64], first: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.data.dates import PARTS, Part, encode_parts, find_part_names
 from undertow.data.late import pl
 from undertow.data.parse import parse_booleans, parse_dates, parse_numbers
-from undertow.data.state import fail, read_distinct_texts, read_flag, read_number, read_object, read_text
+from undertow.data.state import (
+    fail,
+    read_choice,
+    read_distinct_texts,
+    read_flag,
+    read_list,
+    read_number,
+    read_object,
+    read_text,
+)
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import DataError
 
 Kind = Literal["number", "boolean", "date", "duration"]
+Scaling = Literal["standard", "robust", "quantile", "none"]
 _MICROSECONDS_A_DAY = 86_400e6
-_IDENTIFIER = re.compile(r"(.*[ _-])?(id|uuid|guid)|unnamed_\d+", re.IGNORECASE)
-_KINDS: dict[str, Kind] = {
-    "Boolean": "boolean",
-    "Date": "date",
-    "Datetime": "date",
-    "Duration": "duration",
-    "Time": "duration",
-}
-_DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a time, encoded in days"}
-_EXACT = 2.0**53  # above this float64 has not every whole number
-_FEW_ROWS = 20  # below this, "nearly unique" says nothing
-_NEARLY_UNIQUE = 0.9
-_MOSTLY_NUMBERS = 0.95
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,11 @@ class ValueColumn:
         mean, scale: the value becomes (value − mean) / scale; in the column's unit.
         value: whether the value is a feature (no, where it was constant in training).
         flag: whether "is missing" is a feature (where values were missing in training).
+        scaling: where mean and scale come from: "standard" (mean and standard deviation), "robust" (median
+            and distance of the quartiles), "none" (0 and 1), or "quantile".
+        knots, levels: with "quantile", the value becomes the level at its place between the knots.
+        parts: of a date, also features: "year" standardised by ``year``, others as sine and cosine.
+        year: mean and standard deviation of the years.
     """
 
     name: str
@@ -54,11 +57,17 @@ class ValueColumn:
     scale: float
     value: bool
     flag: bool
+    scaling: Scaling = "standard"
+    knots: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
+    parts: tuple[Part, ...] = ()
+    year: tuple[float, float] = (0.0, 1.0)
 
     @property
     def feature_names(self) -> list[str]:
         """The names of the encoded columns."""
-        return [self.name] * self.value + [f"{self.name} is missing"] * self.flag
+        parts = find_part_names(self.name, self.parts)
+        return [self.name] * self.value + parts + [f"{self.name} is missing"] * self.flag
 
     def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> list[str]:
         """Write the features of ``series`` into ``out`` (m, n); returns sentences for a report."""
@@ -67,7 +76,7 @@ class ValueColumn:
         filled = np.where(missing, self.fill, numbers)
         if self.value:
             with np.errstate(over="ignore"):
-                out[:, 0] = (filled - self.mean) / self.scale
+                out[:, 0] = self.scale_values(filled)
             far = np.flatnonzero(~np.isfinite(out[:, 0]))
             if far.size:
                 at = int(far[0])
@@ -75,6 +84,8 @@ class ValueColumn:
                     f"{name_row(at, origin)}: column {self.name!r} holds {filled[at]:g}, further "
                     f"from the training values (mean {self.mean:g}) than float32 reaches. Correct the value."
                 )
+        if self.parts:
+            encode_parts(filled, self.parts, self.year, out[:, int(self.value) :])
         if self.flag:
             out[:, -1] = missing
         n_missing = int(missing.sum())
@@ -85,59 +96,101 @@ class ValueColumn:
             ]
         return []
 
+    def scale_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values in the column's unit as the feature has them."""
+        if self.scaling == "quantile":
+            return np.interp(values, self.knots, self.levels)
+        return np.asarray((values - self.mean) / self.scale)
+
     def to_json_dict(self) -> dict[str, object]:
         """The column as JSON values."""
-        return dict(vars(self))
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of categories: one feature a category, 1 where the row has it.
+    """A column of categories: one feature a category, 1 where the row has it; or one feature of codes.
 
     Args:
         name: the table's column.
-        categories: the texts seen in training, sorted.
-        flag: whether "is missing" is a feature (where values were missing in training).
+        categories: the texts seen in training, sorted; without those that are joined as rare.
+        flag: whether "is missing" is a feature, or a code (where values were missing in training).
+        rare: whether there is a category for texts that were rare in training, or not seen.
+        codes: one feature that holds whole numbers, for an embedding: the place of the text in
+            ``categories``, then one for rare or unseen texts, then one for missing where ``flag``.
     """
 
     name: str
     categories: tuple[str, ...]
     flag: bool
+    rare: bool = False
+    codes: bool = False
 
     @property
     def feature_names(self) -> list[str]:
         """The names of the encoded columns."""
-        return [f"{self.name}={text}" for text in self.categories] + [f"{self.name} is missing"] * self.flag
+        if self.codes:
+            return [f"{self.name}, code"]
+        names = [f"{self.name}={text}" for text in self.categories]
+        return names + [f"{self.name} is rare"] * self.rare + [f"{self.name} is missing"] * self.flag
+
+    @property
+    def cardinality(self) -> int:
+        """How many codes there are: 0 … cardinality − 1."""
+        return len(self.categories) + 1 + self.flag
 
     def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> list[str]:
         """Write the features of ``series`` into ``out`` (m, n); returns sentences for a report."""
         texts = read_texts(series, origin)
         places = find_places(texts, self.categories)
-        known = np.flatnonzero(places >= 0)
-        out[known, places[known]] = 1.0
         missing = texts.is_null().to_numpy()
-        if self.flag:
-            out[missing, -1] = 1.0
+        n = len(self.categories)
+        if self.codes:
+            out[:, 0] = np.where(places >= 0, places, np.where(missing & self.flag, n + 1, n))
+        else:
+            places = np.where((places < 0) & ~missing & self.rare, n, places)
+            known = np.flatnonzero(places >= 0)
+            out[known, places[known]] = 1.0
+            if self.flag:
+                out[missing, -1] = 1.0
+        as_what = "as rare" if self.codes or self.rare else "as no category"
+        if self.rare:
+            places = np.where(missing, -1, n)  # rare texts were joined: which of them are new is not known
         said = []
         unseen = texts.filter(pl.Series(places < 0) & texts.is_not_null())
         if len(unseen):
             examples = list_names(unseen.unique(maintain_order=True).to_list(), limit=3)
             said.append(
-                f"{self.name!r}: {count(len(unseen), 'value')} not seen in training ({examples}); "
-                "encoded as no category."
+                f"{self.name!r}: {count(len(unseen), 'value')} not seen in training ({examples}); encoded {as_what}."
             )
         if missing.any() and not self.flag:
             said.append(
                 f"{self.name!r}: {count(int(missing.sum()), 'missing value')} where training had none; "
-                "encoded as no category."
+                f"encoded {'as rare' if self.codes else 'as no category'}."
             )
         return said
 
     def to_json_dict(self) -> dict[str, object]:
         """The column as JSON values."""
         return {
-            "name": self.name, "kind": "category", "categories": list(self.categories), "flag": self.flag
+            "name": self.name, "kind": "category", "categories": list(self.categories), "flag": self.flag,
+            "rare": self.rare, "codes": self.codes,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CodeFeature:
+    """A feature that holds codes for an embedding.
+
+    Args:
+        index: its column in the encoded matrix.
+        name: of the table's column.
+        cardinality: its values are the whole numbers 0 … cardinality − 1.
+    """
+
+    index: int
+    name: str
+    cardinality: int
 
 
 Column = ValueColumn | CategoryColumn
@@ -145,23 +198,38 @@ Column = ValueColumn | CategoryColumn
 
 def read_column(value: object, where: str) -> Column:
     """A column from its JSON record; RunError where the record is damaged."""
-    if isinstance(value, dict) and value.get("kind") == "category":
-        record = read_object(value, where, ("name", "kind", "categories", "flag"))
-        category = CategoryColumn(
-            read_text(record["name"], where),
-            read_distinct_texts(record["categories"], f"{where}, categories"),
-            read_flag(record["flag"], where),
-        )
-        if not category.feature_names:
-            raise fail(where, "the column has no feature")
-        return category
-    record = read_object(value, where, ("name", "kind", "fill", "mean", "scale", "value", "flag"))
-    for kind in get_args(Kind):
-        if record["kind"] == kind:
-            break
-    else:
-        raise fail(where, "the kind of the column is unknown")
-    column = ValueColumn(
+    is_category = isinstance(value, dict) and value.get("kind") == "category"
+    column = _read_category(value, where) if is_category else _read_value(value, where)
+    if not column.feature_names:
+        raise fail(where, "the column has no feature")
+    return column
+
+
+def _read_category(value: object, where: str) -> CategoryColumn:
+    record = read_object(value, where, ("name", "kind", "categories", "flag", "rare", "codes"))
+    return CategoryColumn(
+        read_text(record["name"], where),
+        read_distinct_texts(record["categories"], f"{where}, categories"),
+        read_flag(record["flag"], where),
+        read_flag(record["rare"], where),
+        read_flag(record["codes"], where),
+    )
+
+
+def _read_value(value: object, where: str) -> ValueColumn:
+    record = read_object(value, where, [entry.name for entry in fields(ValueColumn)])
+    knots, levels = (_read_ascending(record[key], f"{where}, {key}") for key in ("knots", "levels"))
+    scaling = read_choice(record["scaling"], f"{where}, scaling", get_args(Scaling), "scaling")
+    if len(knots) != len(levels) or (scaling == "quantile" and len(knots) < 2) or (scaling != "quantile" and knots):
+        raise fail(where, "knots and levels do not fit the scaling")
+    kind = read_choice(record["kind"], where, get_args(Kind), "kind of the column")
+    parts = tuple(read_choice(part, f"{where}, parts", PARTS, "part") for part in read_list(record["parts"], where))
+    if len(set(parts)) != len(parts) or (parts and kind != "date"):
+        raise fail(where, "the parts do not fit the column")
+    year = read_list(record["year"], where)
+    if len(year) != 2:
+        raise fail(f"{where}, year", "expected two numbers")
+    return ValueColumn(
         read_text(record["name"], where),
         kind,
         read_number(record["fill"], f"{where}, fill"),
@@ -169,10 +237,20 @@ def read_column(value: object, where: str) -> Column:
         read_number(record["scale"], f"{where}, scale", positive=True),
         read_flag(record["value"], f"{where}, value"),
         read_flag(record["flag"], f"{where}, flag"),
+        scaling,
+        knots,
+        levels,
+        parts,
+        (read_number(year[0], f"{where}, year"), read_number(year[1], f"{where}, year", positive=True)),
     )
-    if not column.feature_names:
-        raise fail(where, "the column has no feature")
-    return column
+
+
+def _read_ascending(value: object, where: str) -> tuple[float, ...]:
+    """Numbers, each larger than the one before."""
+    numbers = tuple(read_number(entry, where) for entry in read_list(value, where))
+    if any(not a < b for a, b in pairwise(numbers)):
+        raise fail(where, "the numbers do not ascend")
+    return numbers
 
 
 def find_places(texts: pl.Series, categories: tuple[str, ...]) -> NDArray[np.int64]:
@@ -207,6 +285,8 @@ def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None) -> NDArra
     Returns:
         Float64 array (m,) without infinite numbers.
     """
+    if kind == "number" and series.dtype.is_numeric():
+        return _check_infinite(series.cast(pl.Float64).to_numpy().astype(np.float64, copy=False), series, origin)
     numbers = _convert(series, kind, origin)
     absent = numbers.is_null() & series.is_not_null()
     if absent.any():
@@ -215,7 +295,11 @@ def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None) -> NDArra
             f"{name_row(at, origin)}: column {series.name!r} holds {shorten(series[at])}, which is no {kind} "
             f"as in training ({count(int(absent.sum()), 'such value')}). Correct it, or leave it empty."
         )
-    values = numbers.fill_null(float("nan")).to_numpy().astype(np.float64)
+    return _check_infinite(numbers.fill_null(float("nan")).to_numpy().astype(np.float64), series, origin)
+
+
+def _check_infinite(values: NDArray[np.float64], series: pl.Series, origin: Origin | None) -> NDArray[np.float64]:
+    """The numbers of a column; DataError where one is infinite."""
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         at = int(infinite[0])
@@ -270,129 +354,3 @@ def show_value(value: float, kind: Kind) -> str:
     if kind == "date" and abs(value) < 10_000 * 365:
         return str(np.datetime64(0, "D") + np.timedelta64(math.floor(value), "D"))
     return f"{value:g}{' days' * (kind == 'duration')}"
-
-
-def fit_column(series: pl.Series, max_categories: int, origin: Origin | None) -> tuple[Column | None, list[str]]:
-    """Decide how a training column is encoded.
-
-    Args:
-        series: the column, training rows only.
-        max_categories: a text column with more distinct values is dropped.
-        origin: where its rows came from, for messages.
-
-    Returns:
-        The fitted column, or None where it is dropped; and the sentences that say what was decided.
-        Where it is dropped, the last sentence is the reason.
-    """
-    name, dtype = series.name, series.dtype
-    n_present = int(series.fill_nan(None).count()) if dtype.is_float() else int(series.count())
-    if n_present == 0:
-        return None, [f"{name!r}: dropped, it holds no value."]
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return _fit_categories(series, max_categories, origin)
-    kind = _KINDS.get(dtype.base_type().__name__, "number")
-    numbers = read_numbers(series, kind, origin)
-    said = []
-    if dtype.is_integer() and _counts_rows(numbers):
-        if _IDENTIFIER.fullmatch(name):
-            return None, [f"{name!r}: dropped, every row has another number: it identifies rows."]
-        said.append(
-            f"{name!r}: every row has another whole number, almost without gaps; kept as a number. "
-            "Remove the column if it only counts the rows."
-        )
-    column, decisions = _fit_values(name, kind, numbers)
-    return column, said + decisions
-
-
-def _counts_rows(numbers: NDArray[np.float64]) -> bool:
-    """Whether whole numbers without repetition fill most of their range, as a row number does."""
-    if numbers.size < _FEW_ROWS or np.isnan(numbers).any() or np.unique(numbers).size < numbers.size:
-        return False
-    return bool(np.ptp(numbers) < 2 * numbers.size)
-
-
-def _fit_values(name: str, kind: Kind, numbers: NDArray[np.float64]) -> tuple[ValueColumn | None, list[str]]:
-    """Median, mean and standard deviation of a column's numbers, in float64."""
-    missing = np.isnan(numbers)
-    n_missing = int(missing.sum())
-    present = numbers[~missing]
-    constant = bool(present.min() == present.max())
-    if constant and not n_missing:
-        same = show_value(float(present[0]), kind)
-        if kind == "number" and abs(present[0]) > _EXACT:
-            return None, [f"{name!r}: dropped, float64 has no digits to tell its values apart (all are near {same})."]
-        return None, [f"{name!r}: dropped, it holds the same value ({same}) in every row."]
-    with np.errstate(over="ignore", invalid="ignore"):
-        fill = float(np.median(present))
-        if kind == "boolean":
-            fill = float(fill > 0.5)
-        filled = np.where(missing, fill, numbers)
-        mean, scale = (0.0, 1.0) if kind == "boolean" else _find_mean_and_scale(filled)
-    if not np.isfinite([fill, mean, scale]).all():
-        raise DataError(f"column {name!r} holds numbers too large to average. Give it in a larger unit.")
-    value = not constant and scale > 0
-    if not value and not n_missing:
-        return None, [f"{name!r}: dropped, its values differ by less than float64 can tell."]
-    column = ValueColumn(name, kind, fill, mean, scale if scale > 0 else 1.0, value, n_missing > 0)
-    said = [f"{name!r}: {_DECISIONS[kind]}."] if kind in _DECISIONS else []
-    shown = show_value(fill, kind)
-    if n_missing and value:
-        said.append(f"{name!r}: {count(n_missing, 'missing value')} filled with {shown}, and flagged.")
-    elif n_missing:
-        said.append(f"{name!r}: the value is constant ({shown}), only whether it is missing is kept.")
-    return column, said
-
-
-def _find_mean_and_scale(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation (divided by n); a deviation of rounding errors alone counts as 0.
-
-    The distances are divided by the largest before they are squared, which neither over- nor underflows.
-    """
-    mean = float(np.mean(values))
-    distances = values - mean
-    largest = float(np.max(np.abs(distances)))
-    if largest == 0 or not np.isfinite(largest):
-        return mean, largest
-    scale = largest * float(np.sqrt(np.mean(np.square(distances / largest))))
-    rounding = 8 * np.finfo(np.float64).eps * abs(mean)
-    return mean, scale if scale > rounding else 0.0
-
-
-def _fit_categories(
-    series: pl.Series, max_categories: int, origin: Origin | None
-) -> tuple[CategoryColumn | None, list[str]]:
-    """The distinct texts of a column, unless they identify rows."""
-    name = series.name
-    texts = read_texts(series, origin)
-    present = texts.drop_nulls()
-    categories = sorted(present.unique().to_list())
-    flag = bool(texts.null_count())
-    numbers = parse_numbers(texts)
-    n_numbers = len(numbers) - numbers.null_count()
-    too_many = len(categories) > max_categories
-    said = []
-    if 0 < n_numbers < len(present):
-        at = int((numbers.is_null() & texts.is_not_null()).arg_true()[0])
-        n_odd = len(present) - n_numbers
-        odd = f"{n_odd} of {len(present)} values are no numbers, first {shorten(texts[at])}"
-        if too_many and n_numbers >= _MOSTLY_NUMBERS * len(present):
-            raise DataError(
-                f"{name_row(at, origin)}: column {name!r} holds numbers, but {odd}. Correct them, leave them "
-                "empty if unknown, or remove the column."
-            )
-        if 2 * n_numbers > len(present):
-            said.append(f"{name!r}: {odd} ({name_row(at, origin)}); so all its values are categories.")
-    distinct = f"{len(categories)} distinct texts in {count(len(present), 'value')}"
-    if too_many:
-        distinct += f" (more than {max_categories})"
-        return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
-    if len(present) >= _FEW_ROWS and len(categories) > _NEARLY_UNIQUE * len(present):
-        return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
-    if len(categories) == 1 and not flag:
-        same = shorten(categories[0])
-        return None, [*said, f"{name!r}: dropped, it holds the same value ({same}) in every row."]
-    said.append(
-        f"{name!r}: {count(len(categories), 'category', 'categories')}, one feature each"
-        f"{', and one for missing' if flag else ''}."
-    )
-    return CategoryColumn(name, tuple(categories), flag), said

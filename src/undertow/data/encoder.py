@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from undertow.data.columns import CategoryColumn, Column, ValueColumn, fit_column, read_column
+from undertow.data.column_statistics import LeakCheck
+from undertow.data.columns import CategoryColumn, CodeFeature, Column, Scaling, read_column
+from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds
 from undertow.data.late import pl
 from undertow.data.state import Label, fail, read_list, read_object, read_text
 from undertow.data.target import (
@@ -18,14 +21,15 @@ from undertow.data.target import (
     Task,
     check_frame,
     choose_task,
+    drop_missing_target,
     find_target,
     fit_target,
     read_target,
 )
 from undertow.data.wording import Origin, count, list_names, suggest_name
-from undertow.errors import ArgumentError, DataError, RunError
+from undertow.errors import DataError, RunError
 
-ENCODER_VERSION = 1
+ENCODER_VERSION = 2
 _RECORD = "table encoder"
 
 
@@ -71,6 +75,11 @@ class TabularEncoder:
         task: Task | None = None,
         max_categories: int = 50,
         origin: Origin | None = None,
+        scaling: Scaling | Mapping[str, Scaling] = "standard",
+        categories: Literal["one_hot", "codes"] = "one_hot",
+        min_count: int = 1,
+        dates: Literal["days", "parts"] = "days",
+        left_out: Mapping[str, str] | None = None,
     ) -> TabularEncoder:
         """Decide from training rows how every column is encoded.
 
@@ -78,8 +87,16 @@ class TabularEncoder:
             frame: the training rows, a polars DataFrame; rows without a target are left out.
             target: the name of the column to predict.
             task: "classification" or "regression"; None finds it from the target (``find_task``).
-            max_categories: a text column with more distinct values is dropped.
+            max_categories: a text column with more distinct values is dropped, or its rarest ones are joined
+                where ``min_count`` is above 1.
             origin: where the rows came from (``read_table_with_origin``), for messages.
+            scaling: of numbers, for all columns or by column name: "standard" (mean 0, deviation 1),
+                "robust" (median 0, distance of the quartiles 1), "quantile" (normal values of the same
+                ranks) or "none".
+            categories: "one_hot", or "codes": one column of whole numbers for an embedding (``codes``).
+            min_count: texts in fewer training rows are joined to one category, as are texts not seen.
+            dates: "days", or "parts": also year, month, weekday, day of year and hour where they vary.
+            left_out: columns that are no features, each with the reason.
 
         Returns:
             The fitted encoder; ``encoder.report`` says what was decided.
@@ -94,28 +111,22 @@ class TabularEncoder:
             >>> encoder.task, encoder.target.mean, encoder.target.scale
             ('regression', 1.0, 0.5)
         """
-        if max_categories < 1:
-            raise ArgumentError(f"max_categories must be 1 or more, got {max_categories}.")
+        options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
         task, why = choose_task(frame, target, task)
         report = [why]
         frame, origin, said = drop_missing_target(frame, target, origin)
         report += said
-        fitted, said = fit_target(find_target(frame, target, origin), task, origin)
-        report += said
-        columns: list[Column] = []
-        dropped: dict[str, str] = {}
+        labels = find_target(frame, target, origin)
+        fitted, said = fit_target(labels, task, origin)
+        reasons = dict(left_out or {})
+        columns = []
         for series in frame.drop(target):
-            column, said = fit_column(series, max_categories, origin)
-            report += said
-            if column is None:
-                dropped[series.name] = said[-1]
-            else:
-                columns.append(column)
-        if not columns:
-            reasons = " ".join(dropped.values()) or "The table has no other column."
-            raise DataError(f"no column is left to predict {target!r} from. {reasons} Give other columns.")
-        report += _list_kinds(columns)
-        return TabularEncoder(fitted, tuple(columns), dropped, report)
+            if series.name not in reasons:
+                column, leak = ColumnFit(series.name, options), LeakCheck(series.name, target)
+                column.update(series, origin)
+                leak.update(series, labels)
+                columns.append((column, leak))
+        return assemble(fitted, report + said, columns, reasons)
 
     @property
     def task(self) -> Task:
@@ -141,6 +152,22 @@ class TabularEncoder:
     def n_features(self) -> int:
         """The number of columns of the encoded matrix."""
         return sum(len(column.feature_names) for column in self.columns)
+
+    @property
+    def codes(self) -> list[CodeFeature]:
+        """The features that hold codes, for networks with embeddings; see ``categories="codes"``.
+
+        Example:
+            >>> frame = pl.DataFrame({"x": [1, 2, 3], "town": ["Oslo", "Rome", "Oslo"], "y": [0, 1, 0]})
+            >>> TabularEncoder.fit(frame, "y", categories="codes").codes
+            [CodeFeature(index=1, name='town', cardinality=3)]
+        """
+        found, index = [], 0
+        for column in self.columns:
+            if isinstance(column, CategoryColumn) and column.codes:
+                found.append(CodeFeature(index, column.name, column.cardinality))
+            index += len(column.feature_names)
+        return found
 
     @property
     def text_columns(self) -> list[str]:
@@ -276,7 +303,7 @@ class TabularEncoder:
         Example:
             >>> TabularEncoder.from_json_dict({"version": 99})
             Traceback (most recent call last):
-            undertow.errors.RunError: table encoder: version 99 is unknown, 1 is read. Train again, or ...
+            undertow.errors.RunError: table encoder: version 99 is unknown, 2 is read. Train again, or ...
         """
         return _read_encoder(record)
 
@@ -294,47 +321,35 @@ class TabularEncoder:
             )
 
 
-def drop_missing_target(
-    frame: pl.DataFrame, target: str, origin: Origin | None = None
-) -> tuple[pl.DataFrame, Origin | None, list[str]]:
-    """Leave out the rows whose target is missing.
+def assemble(
+    target: Target, report: list[str], columns: list[tuple[ColumnFit, LeakCheck]], left_out: dict[str, str]
+) -> TabularEncoder:
+    """Make an encoder of what was seen of the training rows.
 
     Args:
-        frame: the table.
-        target: the column to predict.
-        origin: where its rows came from.
+        target: the fitted target.
+        report: what was said of it.
+        columns: what was seen of each column.
+        left_out: columns that are no features, each with the reason.
 
     Returns:
-        The rows that have a target, their origin, and a sentence with the count where rows were dropped.
-
-    Raises:
-        DataError: there is no such column, or every value of it is missing.
-
-    Example:
-        >>> frame, _, said = drop_missing_target(pl.DataFrame({"x": [1, 2], "y": [None, 4.0]}), "y")
-        >>> frame.rows(), said
-        ([(2, 4.0)], ["Target 'y': 1 row without a value was dropped."])
+        The encoder; DataError where no column is left.
     """
-    series = find_target(frame, target, origin)
-    kept = np.flatnonzero(series.is_not_null().to_numpy())
-    n_dropped = frame.height - kept.size
-    if n_dropped == 0:
-        return frame, origin, []
-    if kept.size == 0:
-        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
-    verb = "was" if n_dropped == 1 else "were"
-    said = f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."
-    return frame[kept], None if origin is None else origin.take(kept), [said]
-
-
-def _list_kinds(columns: list[Column]) -> list[str]:
-    """One sentence for the numbers and one for the booleans that are features."""
-    said = []
-    for kind, decision in (("number", "Numbers, standardised"), ("boolean", "Booleans, 0 and 1")):
-        names = [c.name for c in columns if isinstance(c, ValueColumn) and c.kind == kind and c.value]
-        if names:
-            said.append(f"{decision}: {list_names(names)}.")
-    return said
+    dropped = {name: f"{name!r}: {reason}." for name, reason in left_out.items()}
+    report = report + list(dropped.values())
+    kept: list[Column] = []
+    for fit, leak in columns:
+        column, said = fit.decide()
+        report += said
+        if column is None:
+            dropped[fit.name] = said[-1]
+        else:
+            kept.append(column)
+            report += leak.say()
+    if not kept:
+        reasons = " ".join(dropped.values()) or "The table has no other column."
+        raise DataError(f"no column is left to predict {target.name!r} from. {reasons} Give other columns.")
+    return TabularEncoder(target, tuple(kept), dropped, report + list_kinds(kept))
 
 
 def _read_encoder(value: object) -> TabularEncoder:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ _SIGNATURES = {
 }
 
 
-def _reader_errors() -> tuple[type[BaseException], ...]:
+def reader_errors() -> tuple[type[BaseException], ...]:
     """Raised by the readers below for damaged content; a panic of the native code is no Exception."""
     return pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError
 
@@ -86,7 +87,7 @@ def read_table_with_origin(
         'people.csv, row 4'
     """
     source = Path(path)
-    _check_source(source)
+    check_source(source)
     if source.suffix.lower() in PARQUET_EXTENSIONS:
         frame = _read_parquet(source)
         rows = np.arange(1, frame.height + 1, dtype=np.int64)
@@ -100,7 +101,7 @@ def read_table_with_origin(
     return frame, Origin(source.name, rows)
 
 
-def _check_source(source: Path) -> None:
+def check_source(source: Path) -> None:
     """The path must name a file with an extension that is read."""
     try:
         is_folder, exists = source.is_dir(), source.exists()
@@ -133,54 +134,121 @@ def _read_bytes(source: Path) -> bytes:
 def _read_text(source: Path) -> bytes:
     """The file as UTF-8 bytes without byte-order mark, with a line feed at every line's end."""
     content = _read_bytes(source)
-    for signature, description in _SIGNATURES.items():
-        if content.startswith(signature):
-            raise DataError(f"{source.name}: this is {description}.")
+    check_text_signature(content, source.name)
     if content.startswith(b"PAR1") and content.endswith(b"PAR1"):
         raise DataError(f"{source.name}: this is a Parquet file. Give it the extension .parquet.")
+    return clean_text(content, source.name)
+
+
+def check_text_signature(content: bytes, file: str) -> None:
+    """DataError where a file begins like an archive or a text in another encoding."""
+    for signature, description in _SIGNATURES.items():
+        if content.startswith(signature):
+            raise DataError(f"{file}: this is {description}.")
+
+
+def clean_text(content: bytes, file: str, first_line: int = 1) -> bytes:
+    """Text as UTF-8 bytes without byte-order mark, with a line feed at every line's end.
+
+    Args:
+        content: a file's bytes, or those of a piece of it that begins with a line.
+        file: the name used in messages.
+        first_line: the number of the first line in the file.
+
+    Returns:
+        The bytes; DataError at the first that is no UTF-8.
+    """
     if b"\x00" in content:
-        row = content[: content.index(b"\x00")].count(b"\n") + 1
-        raise DataError(f"{source.name}, row {row}: this is no text file (it holds a zero byte). Export CSV.")
-    content = content.removeprefix(b"\xef\xbb\xbf")
+        row = content[: content.index(b"\x00")].count(b"\n") + first_line
+        raise DataError(f"{file}, row {row}: this is no text file (it holds a zero byte). Export CSV.")
+    if first_line == 1:
+        content = content.removeprefix(b"\xef\xbb\xbf")
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
+        row = content[: error.start].count(b"\n") + first_line
         raise DataError(
-            f"{source.name}, row {row}: the byte 0x{content[error.start]:02x} is not UTF-8. "
+            f"{file}, row {row}: the byte 0x{content[error.start]:02x} is not UTF-8. "
             "Save the file in the encoding UTF-8."
         ) from None
     return content
 
 
+def _read_names(text: bytes, layout: Layout, file: str) -> list[str]:
+    """The column names of the first record."""
+    header = text[layout.starts[0] : layout.ends[0]].decode("utf-8")
+    try:
+        fields = next(csv.reader([header], delimiter=layout.separator.decode()), [header])
+    except csv.Error as error:
+        raise DataError(f"{file}: the column names cannot be read: {error}. Shorten them.") from None
+    return name_columns(fields, f"{file}, row {int(layout.lines[0])}")
+
+
+def read_header(content: bytes, layout: Layout, file: str) -> tuple[list[str], int]:
+    """The column names at the beginning of a file.
+
+    Args:
+        content: the file's first bytes, as they lie.
+        layout: of these bytes, cleaned.
+        file: the name used in messages.
+
+    Returns:
+        The names, and the number of bytes up to the end of their line.
+    """
+    text = clean_text(content, file)
+    names = _read_names(text, layout, file)
+    n_lines = text[: int(layout.ends[0])].count(b"\n") + 1
+    end = 0
+    for _ in range(n_lines):
+        end = content.find(b"\n", end) + 1
+        if end == 0:
+            break
+    if end == 0 and text.rstrip(b"\n").count(b"\n") >= n_lines:
+        raise DataError(f"{file}: its lines end with a carriage return alone. Save it with line feeds.")
+    return names, end or len(content)
+
+
 def _parse_text(text: bytes, layout: Layout, file: str, as_text: Collection[str]) -> pl.DataFrame:
     """The records below the header as typed columns."""
     separator = layout.separator.decode()
-    header = text[layout.starts[0] : layout.ends[0]].decode("utf-8")
-    try:
-        fields = next(csv.reader([header], delimiter=separator), [header])
-    except csv.Error as error:
-        raise DataError(f"{file}: the column names cannot be read: {error}. Shorten them.") from None
-    names = _name_columns(fields, f"{file}, row {int(layout.lines[0])}")
+    names = _read_names(text, layout, file)
     if layout.starts.size == 1:
         return pl.DataFrame({name: [] for name in names})
-    n_blank = int(layout.lines[-1] - layout.lines[1] + 1) - (layout.starts.size - 1)
-    body = text[layout.starts[1] : layout.ends[-1]] + b"\n"
+    below = replace(layout, **{key: getattr(layout, key)[1:] for key in ("starts", "ends", "lines", "n_fields")})
+    raw = parse_records(text, below, file, names)
+    return pl.DataFrame([_type_column(column, separator, as_text) for column in raw.get_columns()])
+
+
+def parse_records(text: bytes, layout: Layout, file: str, names: Sequence[str]) -> pl.DataFrame:
+    """Records as columns of texts.
+
+    Args:
+        text: the bytes that the layout describes.
+        layout: of the records, without a header.
+        file: the name used in messages.
+        names: of the columns.
+
+    Returns:
+        A frame of texts, empty ones null; DataError where the parser finds other records than the layout.
+    """
+    n_blank = int(layout.lines[-1] - layout.lines[0] + 1) - layout.starts.size
+    body = text[layout.starts[0] : layout.ends[-1]] + b"\n"
     if n_blank and len(names) > 1:  # blank lines or line breaks inside quotes: keep the records alone
-        body = b"".join(text[start:end] + b"\n" for start, end in zip(layout.starts[1:], layout.ends[1:], strict=True))
+        body = b"".join(text[start:end] + b"\n" for start, end in zip(layout.starts, layout.ends, strict=True))
+    schema = {name: pl.String for name in names}
     try:
-        raw = pl.read_csv(body, has_header=False, separator=separator, schema={name: pl.String for name in names})
-    except _reader_errors() as error:
+        raw = pl.read_csv(body, has_header=False, separator=layout.separator.decode(), schema=schema)
+    except reader_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{file}: the text cannot be read as a table: {reason}. Check its quotes.") from None
-    if raw.height != layout.starts.size - 1:
+    if raw.height != layout.starts.size:
         raise DataError(
-            f"{file}: {layout.starts.size - 1} rows were counted but {raw.height} could be read. "
+            f"{file}: {layout.starts.size} rows were counted but {raw.height} could be read. "
             "Check the quotation marks in its fields."
         )
-    return pl.DataFrame([_type_column(column, separator, as_text) for column in raw.get_columns()])
+    return raw
 
 
 def _type_column(texts: pl.Series, separator: str, as_text: Collection[str]) -> pl.Series:
@@ -189,7 +257,7 @@ def _type_column(texts: pl.Series, separator: str, as_text: Collection[str]) -> 
     return present if texts.name in as_text else infer_type(present, decimal_comma=separator != ",")
 
 
-def _name_columns(fields: list[str], place: str) -> list[str]:
+def name_columns(fields: list[str], place: str) -> list[str]:
     """Stripped column names; a nameless column is named by its 1-based place."""
     names = [field.strip() or f"unnamed_{number}" for number, field in enumerate(fields, start=1)]
     repeated = [name for name, n in Counter(names).items() if n > 1]
@@ -210,11 +278,11 @@ def _read_parquet(source: Path) -> pl.DataFrame:
         raise DataError(f"{source.name}: this is no Parquet file. Rename it to what it is, or export it again.")
     try:
         frame = pl.read_parquet(content)
-    except _reader_errors() as error:
+    except reader_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(
             f"{source.name}: the Parquet file is damaged or cut short: {reason}. Export it again."
         ) from None
     if frame.width == 0:
         raise DataError(f"{source.name}: the Parquet file has no columns. Export it again.")
-    return frame.rename(dict(zip(frame.columns, _name_columns(frame.columns, source.name), strict=True)))
+    return frame.rename(dict(zip(frame.columns, name_columns(frame.columns, source.name), strict=True)))

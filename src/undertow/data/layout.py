@@ -39,12 +39,14 @@ class Layout:
     n_fields: NDArray[np.int64]
 
 
-def find_layout(text: bytes, file: str) -> Layout:
+def find_layout(text: bytes, file: str, first_line: int = 1, known: tuple[bytes, int] | None = None) -> Layout:
     """The layout of a text whose lines end in a line feed.
 
     Args:
         text: the file's bytes, without byte-order mark.
         file: the name used in messages.
+        first_line: the number of its first line in the file.
+        known: separator and number of columns, where the text is a later piece of a file, without header.
 
     Returns:
         The layout; every record has as many fields as the header.
@@ -52,13 +54,14 @@ def find_layout(text: bytes, file: str) -> Layout:
     Raises:
         DataError: an open or stray quotation mark, a ragged row, or no table at all.
     """
-    _check_prose(text, file)
+    if known is None:
+        _check_prose(text, file)
     buffer = np.frombuffer(text, dtype=np.uint8)
     newlines = np.flatnonzero(buffer == _NEWLINE)
     quotes = np.flatnonzero(buffer == _QUOTE)
     outside = None
     if quotes.size:
-        _check_quotes(buffer, quotes, newlines, file)
+        _check_quotes(buffer, quotes, newlines, file, first_line)
         inside = np.zeros(buffer.size, dtype=np.uint8)
         inside[quotes] = 1
         outside = np.cumsum(inside, dtype=np.uint8) & 1 == 0
@@ -66,19 +69,25 @@ def find_layout(text: bytes, file: str) -> Layout:
     starts = np.concatenate(([0], breaks + 1))
     ends = np.concatenate((breaks, [buffer.size]))
     filled = np.flatnonzero(_has_content(buffer, starts, ends))
-    if filled.size == 0:
+    if filled.size == 0 and known is None:
         raise DataError(f"{file}: the file is empty: it holds blank lines only. {_EXPECTED}")
-    starts, ends = starts[filled[0] : filled[-1] + 1], ends[filled[0] : filled[-1] + 1]
-    filled -= filled[0]
-    separator = _sniff_separator(buffer, outside, starts[filled], ends[filled])
+    if known is None:
+        starts, ends = starts[filled[0] : filled[-1] + 1], ends[filled[0] : filled[-1] + 1]
+        filled -= filled[0]
+        separator = _sniff_separator(buffer, outside, starts[filled], ends[filled])
+    else:
+        separator = known[0] if known[1] > 1 else None
     if separator is None:
         separator = b","
         filled = np.arange(starts.size)  # an empty line is a missing value of the only column
     starts, ends = starts[filled], ends[filled]
-    lines = np.searchsorted(newlines, starts) + 1
-    n_fields = _count_fields(buffer, outside, separator, starts, ends)
+    lines = np.searchsorted(newlines, starts) + first_line
+    if known is not None and known[1] == 1:
+        n_fields = np.ones(starts.size, dtype=np.int64)
+    else:
+        n_fields = _count_fields(buffer, outside, separator, starts, ends)
     layout = Layout(separator, starts, ends, lines, n_fields)
-    _check_ragged(layout, file)
+    _check_ragged(layout, file, None if known is None else known[1])
     return layout
 
 
@@ -122,7 +131,9 @@ def _sniff_separator(
     return best
 
 
-def _check_quotes(buffer: NDArray[np.uint8], quotes: NDArray[np.int64], newlines: NDArray[np.int64], file: str) -> None:
+def _check_quotes(
+    buffer: NDArray[np.uint8], quotes: NDArray[np.int64], newlines: NDArray[np.int64], file: str, first_line: int
+) -> None:
     """Every opening mark must start a field, every closing one end it; a mark inside is written twice."""
     edges = np.frombuffer(b"".join(SEPARATORS) + b'\n"', dtype=np.uint8)
     opening, closing = quotes[0::2], quotes[1::2]
@@ -130,13 +141,13 @@ def _check_quotes(buffer: NDArray[np.uint8], quotes: NDArray[np.int64], newlines
     after = np.append(buffer, np.uint8(_NEWLINE))[closing + 1]
     stray = np.concatenate((opening[~np.isin(before, edges)], closing[~np.isin(after, edges)]))
     if stray.size:
-        line = int(np.searchsorted(newlines, stray.min())) + 1
+        line = int(np.searchsorted(newlines, stray.min())) + first_line
         raise DataError(
             f"{file}, row {line}: a quotation mark stands in the middle of a field. Put the whole field in "
             'quotes, with no space around them, and write a mark that belongs to the text twice ("").'
         )
     if quotes.size % 2:
-        line = int(np.searchsorted(newlines, quotes[-1])) + 1
+        line = int(np.searchsorted(newlines, quotes[-1])) + first_line
         raise DataError(
             f"{file}, row {line}: a quotation mark opens here and is never closed. Close it, or write it "
             'twice ("") where it belongs to the text.'
@@ -156,15 +167,15 @@ def _check_prose(text: bytes, file: str) -> None:
         )
 
 
-def _check_ragged(layout: Layout, file: str) -> None:
+def _check_ragged(layout: Layout, file: str, n_known: int | None) -> None:
     """Every record must have as many fields as the header."""
-    n_columns = int(layout.n_fields[0])
+    n_columns = int(layout.n_fields[0]) if n_known is None else n_known
     ragged = np.flatnonzero(layout.n_fields != n_columns)
     if ragged.size == 0:
         return
     n_rows = layout.starts.size - 1
     name = SEPARATORS[layout.separator]
-    if ragged.size * 2 > n_rows:
+    if n_known is None and ragged.size * 2 > n_rows:
         raise DataError(
             f"{file}: this does not look like a table: row {int(layout.lines[0])}, split at each {name}, "
             f"has {count(n_columns, 'field')}, but {ragged.size} of {count(n_rows, 'row')} below it "

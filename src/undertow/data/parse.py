@@ -86,3 +86,52 @@ def _parse_decimal_commas(texts: pl.Series) -> pl.Series:
     """Float64 numbers from ``3,14`` and ``3``; null where a text is neither."""
     with_comma = texts.str.contains(_DECIMAL_COMMA).fill_null(False)
     return parse_numbers(texts.zip_with(~with_comma, texts.str.replace(",", ".", literal=True)))
+
+
+PARSERS = (_parse_integers, parse_numbers, _parse_decimal_commas, parse_booleans, parse_dates)
+_WIDER: dict[int, tuple[int, ...]] = {0: (0, 1, 2), 1: (1, 2), 2: (2,), 3: (3,), 4: (4,)}  # what reads more of the same
+
+
+def narrow_type(texts: pl.Series, known: int | None, seen: bool, decimal_comma: bool) -> int | None:
+    """The type that reads the texts of one more piece of a column, and all those before it.
+
+    Args:
+        texts: String column with at least one value, missing ones null.
+        known: the place in ``PARSERS`` of what read the pieces before; None where nothing did.
+        seen: whether there were values before.
+        decimal_comma: whether ``3,14`` may be a number.
+
+    Returns:
+        The place in ``PARSERS`` of the narrowest type, None for text.
+
+    Example:
+        >>> narrow_type(pl.Series(["1", "2"]), 0, seen=False, decimal_comma=False)
+        0
+        >>> narrow_type(pl.Series(["1", "2.5"]), 0, seen=True, decimal_comma=False)
+        1
+        >>> narrow_type(pl.Series(["1", "true"]), 1, seen=True, decimal_comma=False) is None
+        True
+    """
+    if known is None:
+        return None
+    for place in _WIDER[known] if seen else (0, 1, 3, 4, 2):
+        if place == 2 and not decimal_comma:
+            continue
+        parse = PARSERS[place]
+        if parse(texts.drop_nulls().head(_TRIED)).null_count() == 0 and parse(texts).null_count() == texts.null_count():
+            return place
+    return None
+
+
+PLAIN = (0, 1)  # places of what a cast reads
+
+
+def express_present(name: str) -> pl.Expr:
+    """``mark_missing`` of a column, as an expression."""
+    stripped = pl.col(name).str.strip_chars()
+    return pl.when(stripped.is_in(MISSING_SPELLINGS)).then(None).otherwise(stripped).alias(name)
+
+
+def express_plain(name: str, place: int | None) -> pl.Expr:
+    """A column of texts as the integers (place 0) or numbers (1) that they are; null where they are none."""
+    return pl.col(name).cast(pl.Int64 if place == 0 else pl.Float64, strict=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from typing import TypeVar
 
 from undertow.errors import RunError
 
@@ -65,6 +66,17 @@ def read_number(value: object, where: str, positive: bool = False) -> float:
     if not math.isfinite(number) or (positive and number <= 0):
         raise fail(where, f"expected a finite number{' above zero' * positive}")
     return number
+
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def read_choice(value: object, where: str, choices: Collection[Choice], what: str) -> Choice:
+    """One of some texts."""
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise fail(where, f"the {what} is unknown")
 
 
 def read_label(value: object, where: str) -> Label:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.data.as_frame import as_frame
 from undertow.data.batches import split
-from undertow.data.columns import read_numbers
-from undertow.data.encoder import TabularEncoder, drop_missing_target
+from undertow.data.columns import Scaling, read_numbers
+from undertow.data.encoder import TabularEncoder
+from undertow.data.folds import split_groups, split_time
 from undertow.data.late import pl
-from undertow.data.target import Task, check_number_target, choose_task, find_target
+from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
+from undertow.data.target import Task, check_number_target, choose_task, drop_missing_target, find_target
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
 
@@ -25,16 +30,19 @@ class EncodedTable:
         train: X float32 (m, n_features), y int64 (m,) or float32 (m, 1).
         validation: the same for the rows held out; None where none are.
         report: what was decided, as plain sentences: the encoder's, and what the held-out rows brought.
+        train_weights, validation_weights: float32 (m,) where the table has a column of weights, else None.
     """
 
     encoder: TabularEncoder
     train: tuple[NDArray[np.float32], NDArray[np.generic]]
     validation: tuple[NDArray[np.float32], NDArray[np.generic]] | None
     report: list[str]
+    train_weights: NDArray[np.float32] | None = None
+    validation_weights: NDArray[np.float32] | None = None
 
 
 def encode_table(
-    frame: pl.DataFrame,
+    frame: Any,
     target: str,
     *,
     validation: float = 0.1,
@@ -42,17 +50,31 @@ def encode_table(
     task: Task | None = None,
     max_categories: int = 50,
     origin: Origin | None = None,
+    weights: str | None = None,
+    groups: str | None = None,
+    time: str | None = None,
+    scaling: Scaling | Mapping[str, Scaling] = "standard",
+    categories: Literal["one_hot", "codes"] = "one_hot",
+    min_count: int = 1,
+    dates: Literal["days", "parts"] = "days",
 ) -> EncodedTable:
     """Split a table, fit the encoder on its training rows, and encode both parts.
 
     Args:
-        frame: the table, a polars DataFrame.
+        frame: the table, a polars or pandas DataFrame.
         target: the column to predict; rows without it are dropped and reported.
         validation: the fraction of rows held out, 0 ≤ fraction < 1; classes keep their shares.
         seed: of the split.
         task: as in ``TabularEncoder.fit``.
         max_categories: as in ``TabularEncoder.fit``.
         origin: where the rows came from (``read_table_with_origin``), for messages.
+        weights: the column that says how much each row counts; no feature.
+        groups: a column such as the patient: rows of one group are never on both sides; no feature.
+        time: the column by which the last share of the rows is held out; a feature too.
+        scaling: as in ``TabularEncoder.fit``.
+        categories: as in ``TabularEncoder.fit``.
+        min_count: as in ``TabularEncoder.fit``.
+        dates: as in ``TabularEncoder.fit``.
 
     Returns:
         The ``EncodedTable``.
@@ -67,11 +89,13 @@ def encode_table(
         >>> table.train[0].shape, table.validation[1].tolist()
         ((8, 1), [0, 1])
     """
+    frame = as_frame(frame)
+    roles = Roles(target, weights, groups, time)
     found, why = choose_task(frame, target, task)
+    roles.check(frame.columns)
     frame, origin, said = drop_missing_target(frame, target, origin)
     _check_values(frame, target, found, origin)
-    labels = find_target(frame, target).cast(pl.String).to_numpy() if found == "classification" else None
-    rows, held_out = split(frame.height, validation, seed, stratify=labels)
+    rows, held_out, how = _split_rows(frame, roles, validation, seed, found, origin)
 
     train_frame, train_origin = frame[rows], None if origin is None else origin.take(rows)
     if train_frame[target].n_unique() == 1 < frame[target].n_unique():
@@ -79,20 +103,52 @@ def encode_table(
             f"target {target!r} holds one value only ({train_frame[target][0]}) in the {count(len(rows), 'row')} to "
             "train on; the others are held out. Give more rows, or hold out fewer for validation."
         )
-    encoder = TabularEncoder.fit(train_frame, target, task=found, max_categories=max_categories, origin=train_origin)
+    encoder = TabularEncoder.fit(
+        train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
+        categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out,
+    )  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
-    encoder = replace(encoder, report=[why, *said, *encoder.report[1:]])
+    encoder = replace(encoder, report=[why, *said, *encoder.report[1:], *how])
     silent: list[str] = []  # the training rows bring nothing that the encoder has not reported
     X = encoder.transform(train_frame, origin=train_origin, report=silent)
     train = (X, encoder.encode_target(train_frame, origin=train_origin))
+    weight = None if weights is None else read_weight_column(frame[weights], origin)
+    train_weights = None if weight is None else _check_weights(weight[rows], str(weights))
     if held_out.size == 0:
-        return EncodedTable(encoder, train, None, encoder.report)
+        return EncodedTable(encoder, train, None, encoder.report, train_weights)
     held_frame, held_origin = frame[held_out], None if origin is None else origin.take(held_out)
     said = []
     X = encoder.transform(held_frame, origin=held_origin, report=said)
     held = (X, encoder.encode_target(held_frame, origin=held_origin))
     report = encoder.report + [f"Validation rows: {line}" for line in said]
-    return EncodedTable(encoder, train, held, report)
+    return EncodedTable(encoder, train, held, report, train_weights, None if weight is None else weight[held_out])
+
+
+def _split_rows(
+    frame: pl.DataFrame, roles: Roles, fraction: float, seed: int, task: Task, origin: Origin | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """The rows to train on, those held out, and a sentence where a column decided it."""
+    if roles.groups is not None:
+        names = read_group_column(frame[roles.groups], origin).to_numpy().astype(str)
+        rows, held = split_groups(names, fraction, seed)
+        how = f"whole groups of {roles.groups!r} ({np.unique(names[held]).size} of {np.unique(names).size})"
+    elif roles.time is not None:
+        rows, held = split_time(read_time_column(frame[roles.time], origin), fraction)
+        how = f"the last ones by {roles.time!r}"
+    else:
+        labels = find_target(frame, roles.target).cast(pl.String).to_numpy() if task == "classification" else None
+        rows, held = split(frame.height, fraction, seed, stratify=labels)
+        return rows, held, []
+    if held.size == 0:
+        return rows, held, []
+    return rows, held, [f"Validation: {held.size / frame.height:.1%} of the rows, {how}."]
+
+
+def _check_weights(weights: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """DataError where no training row counts."""
+    if not weights.any():
+        raise DataError(f"weights {name!r} are 0 in every row to train on. Give some rows a weight above 0.")
+    return weights
 
 
 def _check_values(frame: pl.DataFrame, target: str, task: Task, origin: Origin | None) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import find_places, read_numbers, read_texts
 from undertow.data.late import pl
 from undertow.data.parse import parse_booleans, parse_numbers
@@ -20,6 +21,7 @@ from undertow.errors import ArgumentError, DataError, ShapeError
 Task = Literal["classification", "regression"]
 TASKS: tuple[Task, ...] = ("classification", "regression")
 _FEW_DISTINCT = 20
+_UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,39 @@ def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) ->
     return series.fill_nan(None) if series.dtype.is_float() else series
 
 
+def drop_missing_target(
+    frame: pl.DataFrame, target: str, origin: Origin | None = None
+) -> tuple[pl.DataFrame, Origin | None, list[str]]:
+    """Leave out the rows whose target is missing.
+
+    Args:
+        frame: the table.
+        target: the column to predict.
+        origin: where its rows came from.
+
+    Returns:
+        The rows that have a target, their origin, and a sentence with the count where rows were dropped.
+
+    Raises:
+        DataError: there is no such column, or every value of it is missing.
+
+    Example:
+        >>> frame, _, said = drop_missing_target(pl.DataFrame({"x": [1, 2], "y": [None, 4.0]}), "y")
+        >>> frame.rows(), said
+        ([(2, 4.0)], ["Target 'y': 1 row without a value was dropped."])
+    """
+    series = find_target(frame, target, origin)
+    kept = np.flatnonzero(series.is_not_null().to_numpy())
+    n_dropped = frame.height - kept.size
+    if n_dropped == 0:
+        return frame, origin, []
+    if kept.size == 0:
+        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
+    verb = "was" if n_dropped == 1 else "were"
+    said = f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."
+    return frame[kept], None if origin is None else origin.take(kept), [said]
+
+
 def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     """The task that a target column sets, and the sentence that says why.
 
@@ -169,6 +204,15 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     if present.is_empty():
         raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
     dtype = series.dtype
+    if not dtype.is_numeric():
+        return name_task(target, dtype, True, 0, 0)
+    numbers = present.cast(pl.Float64).to_numpy()
+    whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
+    return name_task(target, dtype, whole, present.n_unique(), len(present))
+
+
+def name_task(target: str, dtype: pl.DataType, whole: bool, n_distinct: int, n: int) -> tuple[Task, str]:
+    """The task that is set by the type of a target, whether its numbers are whole, and how many differ."""
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return "classification", f"Target {target!r}: texts, so classification."
     if dtype == pl.Boolean:
@@ -178,11 +222,9 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
             f"target {target!r} holds values of the type {dtype}, which cannot be predicted. "
             "Convert the column to numbers or texts."
         )
-    numbers = present.cast(pl.Float64).to_numpy()
-    if not np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))):
+    if not whole:
         return "regression", f"Target {target!r}: numbers with fractions, so regression."
-    n_distinct = present.n_unique()
-    found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(len(present), 'row')}"
+    found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
     if n_distinct > _FEW_DISTINCT:
         return "regression", f"{found}, so regression."
     return "classification", f"{found}, so classification."
@@ -190,10 +232,15 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
 
 def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:
     """The task asked for, or the one that the target sets; and the sentence that says so."""
+    check_task(task)
+    found, why = find_task(frame, target)
+    return (found, why) if task is None or task == found else (task, f"Target {target!r}: {task}, as asked for.")
+
+
+def check_task(task: Task | None) -> None:
+    """ArgumentError where there is no such task."""
     if task is not None and task not in TASKS:
         raise ArgumentError(f"task must be 'classification' or 'regression', got {task!r}.")
-    found, why = find_task(frame, target)
-    return (found, why) if task in (None, found) else (task, f"Target {target!r}: {task}, as asked for.")
 
 
 def fit_target(series: pl.Series, task: Task, origin: Origin | None) -> tuple[Target, list[str]]:
@@ -226,16 +273,20 @@ def check_number_target(series: pl.Series, origin: Origin | None) -> None:
 
 
 def _fit_numbers(series: pl.Series, origin: Origin | None) -> tuple[NumberTarget, list[str]]:
-    name = series.name
     check_number_target(series, origin)
-    numbers = read_numbers(series, "number", origin)
-    if numbers.min() == numbers.max():
+    found = NumberStatistics()
+    found.update(read_numbers(series, "number", origin))
+    return fit_number_target(series.name, found)
+
+
+def fit_number_target(name: str, found: NumberStatistics) -> tuple[NumberTarget, list[str]]:
+    """Mean and standard deviation of a target; DataError where there is nothing to learn."""
+    if found.least == found.largest:
         raise DataError(
-            f"target {name!r} holds one value only ({numbers[0]:g}): there is nothing to learn. "
+            f"target {name!r} holds one value only ({found.least:g}): there is nothing to learn. "
             "Give rows with different values."
         )
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = float(np.mean(numbers)), float(np.std(numbers))
+    mean, scale = found.mean, found.deviation
     if not (np.isfinite(mean) and np.isfinite(scale) and scale > 0):
         raise DataError(f"target {name!r} holds numbers too large or too close. Give it in another unit.")
     return NumberTarget(name, mean, scale), [
@@ -244,17 +295,35 @@ def _fit_numbers(series: pl.Series, origin: Origin | None) -> tuple[NumberTarget
 
 
 def _fit_classes(series: pl.Series, origin: Origin | None) -> tuple[ClassTarget, list[str]]:
-    name, dtype = series.name, series.dtype
-    if dtype == pl.Boolean:
+    counts = count_labels(series, origin)
+    if counts["label"].dtype == pl.Float64 and are_whole(counts["label"]):
+        labels = series.cast(pl.Int64).rename("label")  # Float64 has not every whole number
+        counts = labels.value_counts(name="n").sort("label").with_columns(pl.col("n").cast(pl.Int64))
+    return fit_class_target(series.name, counts)
+
+
+def count_labels(series: pl.Series, origin: Origin | None) -> pl.DataFrame:
+    """How often each label stands in a target: columns ``label`` (Boolean, Float64 or String) and ``n``, sorted."""
+    if series.dtype == pl.Boolean:
         labels = series
-    elif dtype.is_numeric():
-        numbers = read_numbers(series, "number", origin)
-        whole = bool(np.all((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)))
-        labels = series.cast(pl.Int64) if whole else pl.Series(name, numbers)
+    elif series.dtype.is_numeric():
+        labels = pl.Series(series.name, read_numbers(series, "number", origin))
     else:
         labels = read_texts(series, origin)
     counts = labels.rename("label").value_counts(name="n").sort("label")
+    return counts.with_columns(pl.col("n").cast(pl.Int64))
+
+
+def are_whole(labels: pl.Series) -> bool:
+    """Whether numbers are integers of 64 bits."""
+    numbers = labels.to_numpy()
+    return bool(np.all((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**63)))
+
+
+def fit_class_target(name: str, counts: pl.DataFrame) -> tuple[ClassTarget, list[str]]:
+    """The classes of a target from the counts of its labels; DataError where there is but one."""
     classes: list[Label] = counts["label"].to_list()
+    n_rows = int(counts["n"].sum())
     if len(classes) < 2:
         raise DataError(
             f"target {name!r} holds one class only ({classes[0]!r}): there is nothing to tell apart. "
@@ -262,15 +331,29 @@ def _fit_classes(series: pl.Series, origin: Origin | None) -> tuple[ClassTarget,
         )
     said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}."]
     singles = [label for label, n in zip(classes, counts["n"].to_list(), strict=True) if n == 1]
-    if len(singles) > max(_FEW_DISTINCT, len(series) // 2):
+    if len(singles) > max(_FEW_DISTINCT, n_rows // 2):
         said.append(
-            f"Target {name!r}: {len(classes)} classes in {len(series)} rows, most with a single training "
+            f"Target {name!r}: {len(classes)} classes in {n_rows} rows, most with a single training "
             "row: is this the column to predict?"
         )
     elif singles:
         classes_with = "class" if len(singles) == 1 else "classes"
         said.append(f"Target {name!r}: a single training row for the {classes_with} {list_names(singles)}.")
-    return ClassTarget(name, tuple(classes)), said
+    return ClassTarget(name, tuple(classes)), said + _describe_balance(name, counts)
+
+
+def _describe_balance(name: str, counts: pl.DataFrame) -> list[str]:
+    """A sentence where one class has most of the rows, or some many times those of another."""
+    ordered = counts.sort("n", "label", descending=[True, False])
+    most, n_most = ordered.row(0)
+    least, n_least = ordered.row(-1)
+    share = n_most / int(counts["n"].sum())
+    if share < _UNBALANCED_SHARE and n_most < _UNBALANCED_RATIO * n_least:
+        return []
+    return [
+        f"Target {name!r}: unbalanced: {most!r} has {n_most / n_least:.3g} times the rows of {least!r}. Whoever always "
+        f"says {most!r} is right in {share:.1%} of the rows."
+    ]
 
 
 def _check_present(series: pl.Series, origin: Origin | None) -> None:

@@ -29,6 +29,9 @@ GAINS: Final[dict[str, float]] = {
 def gain(activation: str | Callable[..., Any] | None) -> float:
     """Return the factor by which weights of variance 1/fan_in are multiplied before an activation.
 
+    A signal of mean square 1 then has it again one layer on. Through many layers it stays there for relu, tanh
+    and elu; for gelu, silu and mish it drifts away slowly, because their E[φ²] grows faster than the signal's.
+
     Args:
         activation: its name or itself, with or without settings; None for no activation.
 

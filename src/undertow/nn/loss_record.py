@@ -7,7 +7,6 @@ A loss is written as the function that gives one number an example. `loss` makes
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,11 +17,12 @@ from undertow import primitives as P
 from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.graph import show_shape
 from undertow.nn.configured import Setting, read_settings
+from undertow.trace import argument_names
 
 PerExample = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Loss:
     """A loss and what it asks of the data and of the model's end; callable as ``loss(output, y, weights=None)``.
 
@@ -47,6 +47,9 @@ class Loss:
     end: str | None = None
     decision: Callable[[Any, Mapping[str, Any]], Any] | None = None
     advise: Callable[[Mapping[str, Any], str], str | None] | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
 
     def __call__(self, output: Any, y: Any, weights: Any = None) -> Any:
         """Compute the mean loss of outputs, weighted if there are weights (m,)."""
@@ -124,7 +127,7 @@ def loss(
             return average(per_example(output, y, **found), weights)
 
         function: Callable[..., Any]
-        if next(iter(inspect.signature(per_example).parameters)) == "z":
+        if argument_names(per_example, 1) == ["z"]:
 
             def function(z: Any = None, y: Any = None, *, weights: Any = None, **_settings: Any) -> Any:
                 return apply(z, y, weights, _settings)

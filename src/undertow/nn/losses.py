@@ -15,6 +15,7 @@ from typing import Any
 
 from undertow.errors import ArgumentError, PairingWarning
 from undertow.nn import classification_losses, focal_losses, regression_losses  # noqa: F401 (they fill LOSSES)
+from undertow.nn.activations import identity
 from undertow.nn.containers import Sequential
 from undertow.nn.layers import Dense
 from undertow.nn.loss_record import Loss, find_record
@@ -99,7 +100,7 @@ def find_loss(loss: str | Mapping[str, Any] | Loss | Callable[..., Any], model: 
 def _last_layer(model: Any) -> Any:
     """The layer or function that a model ends in."""
     while type(model) is Sequential and model.layers:
-        model = model.layers[-1]
+        *_, model = [item for item in model.layers if item is not identity] or [None]
     return model
 
 

@@ -82,7 +82,9 @@ def _square(x: Any) -> Any:
 
 
 def _sum(x: Any, axis: tuple[int, ...] | None) -> Any:
-    return np.sum(x) if axis is None else np.sum(x, axis=axis, keepdims=True)
+    if axis is not None:
+        return np.sum(x, axis=axis, keepdims=True)
+    return np.sum(np.sum(x, axis=-1)) if spec_of(x).ndim > 1 else np.sum(x)  # by rows: less is lost in rounding
 
 
 def _root(total: Any) -> Norm:

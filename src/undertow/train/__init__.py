@@ -2,25 +2,36 @@
 
 from undertow.train.callbacks import Callback, EpochInfo, TrainInfo
 from undertow.train.checkpoint import load
+from undertow.train.columns import frame
 from undertow.train.derive import make_gradient
+from undertow.train.diverged import Diverged
 from undertow.train.gradients import gradient_table, measure_gradients, print_gradient_table
 from undertow.train.history import HistoryFile
-from undertow.train.loop import Diverged, train
+from undertow.train.logs import CsvLog, JsonLines
+from undertow.train.loop import train
 from undertow.train.metric import Metric, Predictions, make_predictions
 from undertow.train.metrics import METRICS, find_metric, own_metric
+from undertow.train.plan import Plan
+from undertow.train.plot import plot_history, plot_text
+from undertow.train.rate import RateSuggestion, suggest_rate
+from undertow.train.resume import resume
 from undertow.train.run import Run
 from undertow.train.snapshot import Snapshot
 from undertow.train.step import make_step
 from undertow.train.stopping import EarlyStopping, ReduceOnPlateau, TimeBudget
 from undertow.train.store import CheckpointStore
+from undertow.train.trainer import Trainer
 
 __all__ = [
     "train",
     "Run",
-    "load",
+    "Trainer",
+    "Plan",
+    "resume",
     "CheckpointStore",
-    "Snapshot",
     "HistoryFile",
+    "Snapshot",
+    "load",
     "Diverged",
     "Callback",
     "EpochInfo",
@@ -28,12 +39,19 @@ __all__ = [
     "EarlyStopping",
     "ReduceOnPlateau",
     "TimeBudget",
+    "CsvLog",
+    "JsonLines",
     "METRICS",
     "Metric",
     "Predictions",
     "find_metric",
     "make_predictions",
     "own_metric",
+    "frame",
+    "plot_history",
+    "plot_text",
+    "RateSuggestion",
+    "suggest_rate",
     "gradient_table",
     "measure_gradients",
     "print_gradient_table",

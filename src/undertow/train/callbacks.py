@@ -152,11 +152,12 @@ def _remembers(callback: Any) -> bool:
     return callable(getattr(callback, "state", None)) and callable(getattr(callback, "restore", None))
 
 
-def read_hooks(callbacks: Any) -> Hooks:
+def read_hooks(callbacks: Any, *more: Any) -> Hooks:
     """Take the functions out of callbacks.
 
     Args:
         callbacks: callbacks and plain functions, or one of them; None for none.
+        more: callbacks that are told after them.
 
     Returns:
         The functions by the moment they are for.
@@ -176,7 +177,7 @@ def read_hooks(callbacks: Any) -> Hooks:
     single = callable(callbacks) or any(hasattr(callbacks, name) for name in ARGUMENTS)
     if single or not isinstance(callbacks, Iterable):
         callbacks = [callbacks]
-    found = Hooks(list(callbacks), [], [], [], [], [])
+    found = Hooks([*callbacks, *more], [], [], [], [], [])
     for callback in found.callbacks:
         if isinstance(callback, type):
             raise ArgumentError(f"the callback {callback.__name__} is a class. Give an instance of it.")
@@ -197,25 +198,3 @@ def read_hooks(callbacks: Any) -> Hooks:
                 )
             getattr(found, name).append(method)
     return found
-
-
-def read_callbacks(callbacks: Any) -> tuple[list[Callable[[EpochInfo], Any]], list[Callable[..., Any]]]:
-    """Take the functions out of callbacks: those for the ends of epochs and those for steps.
-
-    Args:
-        callbacks: callbacks and plain functions, or one of them; None for none.
-
-    Returns:
-        The functions to call after an epoch, and after a step.
-
-    Raises:
-        ArgumentError: ``a callback has a method on_epoch_end(info) or is a function of info, got 3.``
-
-    Source: derived here.
-
-    Example:
-        >>> [len(functions) for functions in read_callbacks([print])]
-        [1, 0]
-    """
-    hooks = read_hooks(callbacks)
-    return hooks.on_epoch_end, hooks.on_step_end

@@ -24,7 +24,7 @@ from undertow.nn import (
     parameters_of,
     put_parameters,
 )
-from undertow.train.disk import DISK, make_folders, open_file, replace_file, write_new
+from undertow.train.disk import DISK, PARTS, make_folders, open_file, replace_file, write_new
 from undertow.train.files import check_place, explain_failure, read_path
 from undertow.train.record import read_record, write_record
 from undertow.train.run import Run
@@ -67,6 +67,8 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
         if target.is_dir() and BESIDE & set(os.listdir(target)):  # the run's own, which stay where they are
             replace_file(target / MODEL, parts)
             replace_file(target / RECORD, [record])
+            for name in _leftovers(target):
+                DISK.remove(target / name)
             return target
         with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as temporary:
             new = Path(temporary) / "new"
@@ -130,14 +132,24 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
     """RunError unless the folder may be replaced."""
     if not target.is_dir() or target.is_symlink():
         raise RunError(f"{target} exists already and is no folder of its own. Choose another path.")
-    if not set(os.listdir(target)) - BESIDE:
+    found = set(os.listdir(target))
+    own = found - BESIDE - _leftovers(target)
+    if not own:
         return
     if not overwrite:
         raise RunError(
             f"{target} exists already. Choose another path, or overwrite it (overwrite=True, or --overwrite)."
         )
+    if found & BESIDE and own == {MODEL}:  # a process was killed while it saved
+        return
     if not (target / RECORD).is_file() or not (target / MODEL).is_file():
         raise RunError(f"{target} holds something other than a run, so it is not overwritten. Choose another path.")
+
+
+def _leftovers(target: Path) -> set[str]:
+    """The names of files that a process was writing in the folder of a run when it was killed."""
+    starts = (f".{MODEL}.", f".{RECORD}.")
+    return {name for name in os.listdir(target) if name.startswith(starts) and name.endswith(PARTS)}
 
 
 def _take_apart(run: Run) -> tuple[list[bytes | memoryview], bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -163,7 +162,7 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         ...     os.listdir(folder)
         ['a']
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTS}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}{PARTS}")
     write_new(temporary, parts)
     try:
         DISK.rename(temporary, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -28,9 +28,9 @@ def _add(state: _Sums, data: Predictions) -> _Sums:
     """Take in a chunk: means and spreads of two parts give those of both, without the cancellation of Σ y² − m ȳ²."""
     y, e, w = *_columns(data), data.weight
     total = float(w.sum())
-    count = state.count + int(np.count_nonzero(w))
+    count = state.count + len(w)  # R² of a single row is NaN; scikit-learn counts those of weight 0 too
     if not total:
-        return state
+        return replace(state, count=count)
     both = np.stack([y, e])  # (2, m, K)
     means = (w @ both) / total
     centred = both - means[:, None]

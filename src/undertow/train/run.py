@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from undertow.data.arrays import read_array
-from undertow.errors import ArgumentError, ShapeError
+from undertow.data.arrays import as_arrays, read_array
+from undertow.data.source import read_weights
+from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
-from undertow.train.task import CHUNK, Task
+from undertow.train.forward import Forward
+from undertow.train.metric import CLASSES, find_task
+from undertow.train.metrics import read_metrics
+from undertow.train.task import Task
 
 
 @dataclass(eq=False)
@@ -30,6 +34,7 @@ class Run:
         stopped: ``"finished"``, ``"interrupted"``, ``"callback"`` or ``"diverged"``.
         versions: of Python, NumPy and Undertow.
         extras: plain data that a caller wants to be saved with the run.
+        forward: computes the model's outputs on many rows, compiled.
     """
 
     model: Any
@@ -39,6 +44,7 @@ class Run:
     stopped: str = "finished"
     versions: dict[str, str] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
+    forward: Forward = field(default_factory=Forward, repr=False)
 
     def __repr__(self) -> str:
         last = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
@@ -65,8 +71,7 @@ class Run:
                 f"X is {rows.shape}. Give it a row an example and a column a feature: X[None] for one example."
             )
         rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)
-        parts = [self.model(rows[first : first + CHUNK]) for first in range(0, max(len(rows), 1), CHUNK)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self.forward(self.model, rows)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict for X (m, …): int64 labels (m,) where the loss is one of classes, else the outputs.
@@ -95,6 +100,45 @@ class Run:
             return outputs
         p = softmax(outputs) if task.loss.task == "categorical" else sigmoid(outputs)
         return np.asarray(p)
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike, weights: Any = None, metrics: Any = None) -> dict[str, float]:
+        """Measure the model on data.
+
+        Args:
+            X: inputs, (m, …).
+            y: targets, (m,) or (m, K).
+            weights: of the examples, (m,), or None.
+            metrics: see `train`; None for accuracy wherever there are classes.
+
+        Returns:
+            The loss and each metric by its name.
+
+        Raises:
+            DataError, ShapeError, ArgumentError: as in training.
+        """
+        rows, targets = as_arrays((X, y), "evaluation")
+        rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)
+        if not len(rows):
+            raise DataError("there are no examples to evaluate on. Give at least one.")
+        task = self._task(np.asarray(self.model(rows[:1])))
+        kind = find_task(task.loss.task, task.output_shape)
+        if metrics is None:
+            metrics = ["accuracy"] if kind in CLASSES else []
+        w = None if weights is None else read_weights(weights, len(rows))
+        data = [(rows, task.read_target(targets), w)]
+        return task.evaluate(self.model, data, read_metrics(metrics, kind), self.forward)
+
+    def plot(self, columns: Any = None, path: str | Path | None = None) -> Any:
+        """Draw the history, see `undertow.train.plot_history`."""
+        from undertow.train.plot import plot_history
+
+        return plot_history(self.history, columns, path)
+
+    def frame(self, kind: str = "polars") -> Any:
+        """Return the history as a frame, see `undertow.train.frame`."""
+        from undertow.train.columns import frame
+
+        return frame(self.history, kind)
 
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.compile.pool import undisturbed
 from undertow.compile.resident import Resident
 from undertow.train.derive import number_paths, numbers_of, put_numbers, take_rows
 
@@ -39,20 +40,20 @@ class Session:
         """Do the steps on these rows; a last batch may be short.
 
         Returns:
-            The loss before each step.
+            The loss before each step; of fewer steps than asked for, if Ctrl-C came and they take long.
 
         Raises:
             NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
         """
-        with self.resident.lock:
+        with self.resident.lock, undisturbed():
             return self._run(order, batch_size)
 
-    def _run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
+    def _run(self, order: NDArray[Any], batch_size: int, may_stop: bool = True) -> NDArray[Any]:
         self._take_over()
         whole, rest = divmod(len(order), batch_size)
-        found = [self.resident.run(self.batch, order, batch_size, 0, whole)] if whole else []
-        if rest:
-            found.append(self._run_short(order[whole * batch_size :]))
+        found = [self.resident.run(self.batch, order, batch_size, 0, whole, may_stop)] if whole else []
+        if rest and (not found or len(found[0][0]) == whole):
+            found.append(self._run_short(order[whole * batch_size :], may_stop))
         results = {
             name: np.concatenate([part[i] for part in found]) for i, name in enumerate(self.step.results) if found
         }
@@ -63,7 +64,7 @@ class Session:
             self._go_back(order[: at * batch_size], batch_size)
             rows = order[at * batch_size : (at + 1) * batch_size]
             raise NotFinite(losses[:at], float(losses[at]), take_rows(self.X, rows), take_rows(self.y, rows))
-        self.done.append((order, batch_size))
+        self.done.append((order[: len(losses) * batch_size], batch_size))
         self.results = results
         return losses
 
@@ -79,16 +80,16 @@ class Session:
             self.resident.owner = self
         self.led_to = None
 
-    def _run_short(self, order: NDArray[Any]) -> list[NDArray[Any]]:
+    def _run_short(self, order: NDArray[Any], may_stop: bool) -> list[NDArray[Any]]:
         """Do a step on fewer rows; a program that holds for one batch size needs another one for it."""
         if self.resident.fits(len(order)):
-            return self.resident.run(self.batch, order, len(order), 0, 1)
+            return self.resident.run(self.batch, order, len(order), 0, 1, may_stop)
         model, state = self._values()
         other = self.step.open(model, state, take_rows(self.X, order), take_rows(self.y, order), len(order))
         if isinstance(other, Session):
             with other.resident.lock:
                 other._take_over()
-                results = other.resident.run(other.batch, np.arange(len(order)), len(order), 0, 1)
+                results = other.resident.run(other.batch, np.arange(len(order)), len(order), 0, 1, may_stop)
         else:
             other.run(np.arange(len(order)), len(order))
             results = [other.results[name] for name in self.step.results]
@@ -103,7 +104,7 @@ class Session:
         earlier, self.done = self.done, []
         for rows, size in [*earlier, (order, batch_size)]:
             if len(rows):
-                self._run(rows, size)
+                self._run(rows, size, may_stop=False)
 
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step, in arrays of their own."""

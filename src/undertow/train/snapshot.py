@@ -24,6 +24,7 @@ from undertow.train.tensors import HEADER_BYTES_AT_MOST, DamagedError, checksum,
 FORMAT, VERSION = "undertow-checkpoint", "1"
 ZEROS = "0" * 64
 START = re.compile(rb'\{"__metadata__":\{"format":"([a-z-]{1,40})","version":"(\d{1,9})","blake2b":"([0-9a-f]{64})"')
+END = re.compile(rb'"data_offsets":\[\d{1,20},(\d{1,20})\]')  # in a name or a record, the quotes would be escaped
 DAMAGE = {errno.EIO, errno.EINVAL, errno.ENOENT, errno.ELOOP, errno.EISDIR}  # of one file, not of all
 
 
@@ -118,6 +119,10 @@ def _read_content(path: Path) -> bytes:
         header = int.from_bytes(start[:8], "little")
         if found is None or found[1].decode() != FORMAT or 8 + header > size or header > HEADER_BYTES_AT_MOST:
             raise DamagedError(f"it is no checkpoint of Undertow, or what is left of one ({size} bytes)")
+        opened.seek(8)
+        wanted = 8 + header + max(map(int, END.findall(opened.read(header))), default=0)
+        if size != wanted:  # before room is made for all of it
+            raise DamagedError(f"it has {size} bytes instead of {wanted}")
         opened.seek(0)
         content = opened.read(size)
     first, last = found.span(3)

@@ -159,6 +159,11 @@ class EarlyStopping:
         self.best_epoch: int | None = None
         self._arrays: list[Any] | None = None
 
+    def settings(self) -> dict[str, Any]:
+        """The arguments it was made with, as plain data."""
+        names = "monitor", "patience", "min_delta", "mode", "restore_best", "baseline", "start_epoch"
+        return {name: getattr(self._watch if name in ("min_delta", "mode") else self, name) for name in names}
+
     def on_train_begin(self, info: TrainInfo) -> None:
         """Begin anew, unless a run is resumed."""
         if not info.history:
@@ -195,7 +200,7 @@ class EarlyStopping:
 
     def _explain(self) -> str:
         """Why it stops."""
-        epochs = "epoch" if self.patience == 1 else f"{self.patience} epochs"
+        epochs = "1 epoch" if self.patience == 1 else f"{self.patience} epochs"
         if self.best is None:
             return f"{self.monitor} was no number for {epochs}"
         best = f"its best is {self.best:.4g}, of epoch {self.best_epoch}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from numpy.typing import NDArray
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import Loss, drop_final_activation
 from undertow.trace import is_library
+from undertow.train.forward import CHUNK
+from undertow.train.metric import Metric, find_task, make_predictions
 
 Array = NDArray[Any]
-CHUNK = 4096
+Examples = tuple[Array, Array, Array | None]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Task:
                 f"Let the last layer give {y.shape[1] if y.ndim > 1 else 1} columns, or change {what}."
             )
         if self.loss.task == "binary":
-            bad = ~((y >= 0) & (y <= 1)) & ~((y == -1) & (self.loss.end is None))  # a hinge loss takes −1 for 0
+            bad = ~((y >= 0) & (y <= 1))
             if bad.any():
                 index = tuple(int(i) for i in np.argwhere(bad)[0])
                 raise DataError(
@@ -71,36 +75,72 @@ class Task:
         return y if self.loss.task == "own" and y.dtype.kind != "f" else y.astype(self.dtype, copy=False)
 
     def decide(self, outputs: Array) -> Array:
-        """Make of outputs what people ask for: labels for classes, else the outputs themselves."""
+        """Make of outputs what people ask for: labels for classes, else values in the units of the target."""
         return np.asarray(self.loss.decide(outputs))
 
-    def count_right(self, outputs: Array, y: Array) -> float:
-        """Count the examples classified right; several binary columns count by their share."""
-        if self.loss.task == "categorical":
-            return float(np.count_nonzero(self.decide(outputs) == (y if y.ndim == 1 else np.argmax(y, axis=1))))
-        labels, wanted = self.decide(outputs), (y > 0.5).astype(np.int64)
-        return float(np.mean(labels.reshape(wanted.shape) == wanted) * len(y))
-
-    def evaluate(self, model: Any, X: Array, y: Array) -> tuple[float, float | None]:
-        """Compute the mean loss and the accuracy (None without classes) of a model on data.
+    def evaluate(
+        self,
+        model: Any,
+        data: Iterable[Examples],
+        metrics: Sequence[Metric] = (),
+        forward: Callable[[Any, Array], Array] | None = None,
+    ) -> dict[str, float]:
+        """Compute the mean loss and the metrics of a model on data.
 
         A loss of p is computed of z, as the simplified training step does: 0 · log 0 cannot come up.
-        """
-        if self.classifies and not self.loss.logits:
-            on_logits = replace(self, loss=self.loss.on_logits())
-            return on_logits.evaluate(drop_final_activation(model), X, y)
-        with np.errstate(all="ignore"):
-            return self._evaluate(model, X, y)
 
-    def _evaluate(self, model: Any, X: Array, y: Array) -> tuple[float, float | None]:
-        loss = right = 0.0
+        Args:
+            model: the model.
+            data: examples, portion by portion: X (m, …), y as `read_target` returns it, weights (m,) or None.
+            metrics: what else to measure.
+            forward: computes (model, X) → outputs; the model itself unless told.
+
+        Returns:
+            ``loss`` and each metric by its name.
+        """
+        if self.loss.end is not None and not self.loss.logits:
+            on_logits = replace(self, loss=self.loss.on_logits())
+            return on_logits.evaluate(drop_final_activation(model), data, metrics, forward)
+        kind = find_task(self.loss.task, self.output_shape)
+        at_zero = self.loss.logits or self.loss.end is None  # where the decision between two classes changes
+        losses: list[float] = []
+        total = 0.0
+        states = [metric.init() for metric in metrics]
+        with np.errstate(all="ignore"):
+            for X, y, w in cut(data):
+                outputs = model(X) if forward is None else forward(model, X)
+                losses.append(self.sum_losses(outputs, self.encode(y), w))
+                total += float(len(X)) if w is None else float(np.sum(w, dtype=np.float64))
+                if metrics:
+                    found = make_predictions(kind, outputs, y, w, logits=at_zero)
+                    states = [metric.add(state, found) for metric, state in zip(metrics, states, strict=True)]
+        results = {metric.name: float(metric.result(x)) for metric, x in zip(metrics, states, strict=True)}
+        return {"loss": math.fsum(losses) / total if total else math.nan, **results}
+
+    def sum_losses(self, outputs: Array, y: Array, weights: Array | None) -> float:
+        """Sum the losses of a chunk of examples."""
+        if weights is None:
+            return float(self.loss(outputs, y)) * len(outputs)
+        per_example: Any = self.loss.per_example
+        return float(np.sum(weights * per_example(outputs, y), dtype=np.float64))
+
+
+def cut(data: Iterable[Examples]) -> Iterator[Examples]:
+    """Cut portions of examples into smaller ones, of at most `CHUNK` rows.
+
+    Args:
+        data: X, y and weights (or None), portion by portion.
+
+    Source: derived here.
+
+    Example:
+        >>> [len(X) for X, y, w in cut([(np.zeros(9000), np.zeros(9000), None)])]
+        [4096, 4096, 808]
+    """
+    for X, y, weights in data:
         for first in range(0, len(X), CHUNK):
-            rows = y[first : first + CHUNK]
-            outputs = model(X[first : first + CHUNK])
-            loss += float(self.loss.function(outputs, self.encode(rows))) * len(rows)
-            if self.classifies:
-                right += self.count_right(outputs, rows)
-        return loss / len(X), right / len(X) if self.classifies else None
+            rows = slice(first, first + CHUNK)
+            yield X[rows], y[rows], None if weights is None else weights[rows]
 
 
 def make_task(loss: Loss, model: Any, X: Array) -> Task:

@@ -1,0 +1,68 @@
+"""Frames of other libraries as polars frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from undertow.data.late import pl
+from undertow.errors import DataError
+
+
+def as_frame(table: Any) -> pl.DataFrame:
+    """A polars frame of a polars or pandas one; a dictionary of columns too.
+
+    Args:
+        table: a polars DataFrame or LazyFrame, or a pandas DataFrame, whose index is left out.
+
+    Returns:
+        A polars DataFrame; NaN, NaT, None and pandas.NA are null.
+
+    Raises:
+        DataError: ``a table must be a polars or pandas DataFrame, got a numpy ndarray. …``, a column
+            whose values differ in type, or two columns of one name.
+
+    Example:
+        >>> as_frame({"x": [1, None]}).rows()
+        [(1,), (None,)]
+    """
+    if isinstance(table, pl.DataFrame):
+        return table
+    if isinstance(table, pl.LazyFrame):
+        return table.collect()
+    if isinstance(table, dict):
+        return pl.DataFrame({str(name): _read_values(str(name), values) for name, values in table.items()})
+    if type(table).__module__.partition(".")[0] != "pandas" or not hasattr(table, "columns"):
+        kind = f"{type(table).__module__.partition('.')[0]} {type(table).__name__}"
+        raise DataError(f"a table must be a polars or pandas DataFrame, got a {kind}. Use read_table for files.")
+    names = [str(name) for name in table.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"the table has two columns {twice!r}. Give each its own name.")
+    return pl.DataFrame([_read_column(name, table.iloc[:, place]) for place, name in enumerate(names)])
+
+
+def _read_column(name: str, column: Any) -> pl.Series:
+    """A pandas column."""
+    kind = getattr(column.dtype, "kind", "O")
+    if isinstance(column.dtype, np.dtype) and kind in "biuf":
+        series = pl.Series(name, column.to_numpy())
+        return series.fill_nan(None) if kind == "f" else series
+    if kind == "M":
+        zone = getattr(column.dt, "tz", None)
+        plain = column if zone is None else column.dt.tz_convert("UTC").dt.tz_localize(None)
+        return pl.Series(name, plain.to_numpy().astype("datetime64[us]"))
+    if isinstance(column.dtype, np.dtype) and kind == "m":
+        return pl.Series(name, column.to_numpy().astype("timedelta64[us]"))
+    present = column.notna().to_numpy()
+    values = [value if there else None for value, there in zip(column.astype(object).tolist(), present, strict=True)]
+    return _read_values(name, values)
+
+
+def _read_values(name: str, values: Any) -> pl.Series:
+    try:
+        return pl.Series(name, values)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise DataError(f"column {name!r} cannot be read: {reason}. Give values of one type.") from None

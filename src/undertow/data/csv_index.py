@@ -1,0 +1,173 @@
+"""Delimited text in bounded memory: one pass finds where records begin, and every piece is then read by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.data.frames import check_text_signature, clean_text, parse_records, read_header
+from undertow.data.late import pl
+from undertow.data.layout import find_layout
+from undertow.data.parse import PARSERS, PLAIN, express_plain, express_present, narrow_type
+from undertow.errors import DataError
+
+_NEWLINE, _QUOTE = 10, 34
+_LEAST_BYTES = 65536
+_NO_LINE_END = 2**26  # bytes without a line's end: no table
+
+
+@dataclass(eq=False)
+class CsvFile:
+    """A delimited text file whose pieces are known.
+
+    Args:
+        path: its place.
+        names: of its columns.
+        separator: one byte.
+        starts, ends: the bounds of each piece in bytes; whole records.
+        lines: the line on which each piece begins, counted from 1.
+        heights: rows of each piece.
+        types: how each column's texts are read: its place in ``PARSERS``, or None for text.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    separator: bytes
+    starts: list[int]
+    ends: list[int]
+    lines: list[int]
+    heights: list[int] = field(default_factory=list)
+    types: dict[str, int | None] = field(default_factory=dict)
+
+    def read_texts(self, number: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+        """A piece as texts, missing values null, with the line of each row."""
+        name = self.path.name
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.starts[number])
+                content = file.read(self.ends[number] - self.starts[number])
+        except OSError as error:
+            raise DataError(f"{self.path}: the file cannot be read: {error.strerror}.") from None
+        content = clean_text(content, name, self.lines[number]).rstrip(b"\n")
+        if not content.strip() and len(self.names) > 1:
+            return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String)), np.zeros(0, dtype=np.int64)
+        layout = find_layout(content, name, self.lines[number], (self.separator, len(self.names)))
+        raw = parse_records(content, layout, name, self.names)
+        return raw.select(express_present(name) for name in self.names), layout.lines.astype(np.int64)
+
+    def read(self, number: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+        """A piece with typed columns, and the line of each row."""
+        texts, lines = self.read_texts(number)
+        plain = {name: place for name, place in self.types.items() if place in PLAIN}
+        frame = texts.with_columns(express_plain(name, place) for name, place in plain.items())
+        rest = {name: place for name, place in self.types.items() if place is not None and name not in plain}
+        return frame.with_columns(PARSERS[place](frame[name]) for name, place in rest.items()), lines
+
+
+def index_csv(path: Path, piece_bytes: int) -> CsvFile:
+    """Find where the pieces of a text file begin and end; its header and separator too.
+
+    Args:
+        path: of the file.
+        piece_bytes: text of a piece, roughly.
+
+    Returns:
+        The file; the heights of its pieces are found by ``find_types``.
+    """
+    size = max(piece_bytes // 4, _LEAST_BYTES)  # a text grows when it is taken apart
+    try:
+        with path.open("rb") as file:
+            head = file.read(size)
+            if not head:
+                raise DataError(f"{path.name}: the file is empty. Give a table with column names and rows.")
+            check_text_signature(head, path.name)
+            bounds = _find_bounds(path, size)
+            file.seek(0)
+            first = file.read(bounds[0][1])
+    except OSError as error:
+        raise DataError(f"{path}: the file cannot be read: {error.strerror}. Check its permissions.") from None
+    layout = find_layout(clean_text(first, path.name, 1).rstrip(b"\n"), path.name)
+    names, n_bytes = read_header(first, layout, path.name)
+    starts, ends, lines = (list(values) for values in zip(*bounds, strict=True))
+    starts[0], lines[0] = n_bytes, 1 + first[:n_bytes].count(b"\n")
+    if starts[0] >= ends[0]:
+        starts, ends, lines = starts[1:], ends[1:], lines[1:]
+    return CsvFile(path, tuple(names), layout.separator, starts, ends, lines)
+
+
+def _find_bounds(path: Path, size: int) -> list[tuple[int, int, int]]:
+    """(first byte, end, first line) of stretches of about ``size`` bytes that end with a record."""
+    found: list[tuple[int, int, int]] = []
+    begin, line, position = 0, 1, 0
+    quotes, lines_since = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(size):
+            buffer = np.frombuffer(chunk, dtype=np.uint8)
+            breaks = np.flatnonzero(buffer == _NEWLINE)
+            marks = buffer == _QUOTE
+            if marks.any() or quotes % 2:
+                parity = (np.cumsum(marks) + quotes) % 2
+                outside = breaks[parity[breaks] == 0]
+            else:
+                outside = breaks
+            if outside.size:
+                end = position + int(outside[-1]) + 1
+                found.append((begin, end, line))
+                before = int(np.searchsorted(breaks, outside[-1], side="right"))
+                line += lines_since + before
+                begin, lines_since = end, int(breaks.size) - before
+            else:
+                lines_since += int(breaks.size)
+                if position + len(chunk) - begin > max(_NO_LINE_END, 8 * size):
+                    raise DataError(
+                        f"{path.name}, row {line}: no end of this row in {_NO_LINE_END >> 20} MiB. Close the quotation "
+                        "mark that opens in it, or end lines with a line feed."
+                    )
+            quotes += int(np.count_nonzero(marks))
+            position += len(chunk)
+    if begin < position:
+        found.append((begin, position, line))
+    return found
+
+
+def find_types(files: Sequence[CsvFile], as_text: Collection[str]) -> None:
+    """Read text files once: the rows of every piece, and the narrowest type that reads all of a column.
+
+    Args:
+        files: with the same columns; their heights and types are filled in.
+        as_text: columns that stay text.
+    """
+    types: dict[str, int | None] = {}
+    seen: set[str] = set()
+    comma = all(file.separator == b"," for file in files)
+    for file in files:
+        for number in range(len(file.starts)):
+            texts, _ = file.read_texts(number)
+            file.heights.append(texts.height)
+            fits = _find_fitting(texts, {name: types[name] for name in seen})
+            for series in texts:
+                name = series.name
+                if name in as_text or (name in seen and types[name] is None):
+                    types.setdefault(name, None)
+                    seen.add(name)
+                elif name not in fits and series.null_count() < len(series):
+                    types[name] = narrow_type(series, types.get(name, 0), name in seen, decimal_comma=not comma)
+                    seen.add(name)
+    for file in files:
+        file.types = {name: types.get(name) for name in file.names}
+
+
+def _find_fitting(texts: pl.DataFrame, types: dict[str, int | None]) -> set[str]:
+    """The columns whose texts are still the numbers that they were, all found at once."""
+    plain = {name: place for name, place in types.items() if place in PLAIN}
+    if not plain or texts.is_empty():
+        return set()
+    counts = texts.select(express_plain(name, place).null_count() for name, place in plain.items()).row(0)
+    return {name for name, n in zip(plain, counts, strict=True) if n == texts[name].null_count()}
+
+
+__all__ = ["PARSERS", "CsvFile", "find_types", "index_csv"]

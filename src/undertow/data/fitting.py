@@ -1,0 +1,336 @@
+"""Deciding from training values how a column is encoded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.data.column_statistics import NumberStatistics, TextStatistics
+from undertow.data.columns import (
+    CategoryColumn,
+    Column,
+    Kind,
+    Scaling,
+    ValueColumn,
+    read_numbers,
+    read_texts,
+    show_value,
+)
+from undertow.data.dates import PARTS, PartsSeen
+from undertow.data.late import pl
+from undertow.data.parse import parse_numbers
+from undertow.data.wording import Origin, count, list_names, name_row, shorten
+from undertow.errors import ArgumentError, DataError
+
+_IDENTIFIER = re.compile(r"(.*[ _-])?(id|uuid|guid)|unnamed_\d+", re.IGNORECASE)
+_KINDS: dict[str, Kind] = {
+    "Boolean": "boolean",
+    "Date": "date",
+    "Datetime": "date",
+    "Duration": "duration",
+    "Time": "duration",
+}
+_DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a time, encoded in days"}
+_EXACT = 2.0**53  # above this float64 has not every whole number
+_FEW_ROWS = 20  # below this, "nearly unique" says nothing
+_NEARLY_UNIQUE = 0.9
+_MOSTLY_NUMBERS = 0.95
+_MOST_KNOTS = 1000
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """How columns are to be encoded; see ``TabularEncoder.fit``."""
+
+    max_categories: int = 50
+    scaling: Scaling | Mapping[str, Scaling] = "standard"
+    categories: Literal["one_hot", "codes"] = "one_hot"
+    min_count: int = 1
+    dates: Literal["days", "parts"] = "days"
+
+    def __post_init__(self) -> None:
+        for name in ("max_categories", "min_count"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ArgumentError(f"{name} must be 1 or more, got {value}.")
+        given = list(self.scaling.values()) if isinstance(self.scaling, Mapping) else [self.scaling]
+        _check_choices("scaling", given, get_args(Scaling))
+        _check_choices("categories", [self.categories], ("one_hot", "codes"))
+        _check_choices("dates", [self.dates], ("days", "parts"))
+
+    def scaling_of(self, name: str) -> Scaling:
+        """The scaling of a column of numbers."""
+        return self.scaling.get(name, "standard") if isinstance(self.scaling, Mapping) else self.scaling
+
+
+def _check_choices(name: str, given: Sequence[object], choices: tuple[str, ...]) -> None:
+    for value in given:
+        if value not in choices:
+            raise ArgumentError(f"{name} is {value!r}. Choose {', '.join(choices)}.")
+
+
+@dataclass(eq=False)
+class ColumnFit:
+    """What was seen of one training column, part by part, and the decision at the end.
+
+    Args:
+        name: of the column.
+        options: of the encoder.
+        sample: the most numbers kept for quantiles; None keeps all.
+        distinct: the most different texts counted; None counts all.
+    """
+
+    name: str
+    options: EncoderOptions
+    sample: int | None = None
+    distinct: int | None = None
+    dtype: pl.DataType | None = None
+    numbers: NumberStatistics | None = None
+    texts: TextStatistics | None = None
+    whole: bool = True  # of an integer type
+    kind: Kind = "number"
+    n_numbers: int = 0  # texts that are numbers
+    odd: str = ""  # the first text that is none, and
+    odd_place: str = ""
+    parts: PartsSeen = field(default_factory=PartsSeen.none)
+    _unfilled: int = 0  # missing values before the first that says of what type the column is
+
+    def update(self, series: pl.Series, origin: Origin | None) -> None:
+        """Add a part of the column."""
+        dtype = series.dtype
+        if self.dtype is None:
+            present = series.fill_nan(None) if dtype.is_float() else series
+            if present.count() == 0:
+                self._unfilled += len(series)
+                return
+            self._begin(dtype)
+        if self.texts is not None:
+            self._update_texts(series, origin)
+        elif self.numbers is not None:
+            numbers = read_numbers(series, self.kind, origin)
+            self.whole &= dtype.is_integer()
+            self.numbers.update(numbers)
+            if self.kind == "date" and self.options.dates == "parts":
+                self.parts.update(numbers)
+
+    def _begin(self, dtype: pl.DataType) -> None:
+        self.dtype = dtype
+        if dtype in (pl.String, pl.Categorical, pl.Enum):
+            self.texts = TextStatistics(self.distinct, n_missing=self._unfilled)
+            return
+        self.kind = _KINDS.get(dtype.base_type().__name__, "number")
+        self.numbers = NumberStatistics(self.sample, n_missing=self._unfilled)
+
+    def _update_texts(self, series: pl.Series, origin: Origin | None) -> None:
+        assert self.texts is not None
+        texts = read_texts(series, origin)
+        numbers = parse_numbers(texts)
+        self.n_numbers += len(numbers) - numbers.null_count()
+        if not self.odd:
+            odd = (numbers.is_null() & texts.is_not_null()).arg_true()
+            if len(odd):
+                self.odd, self.odd_place = shorten(texts[int(odd[0])]), name_row(int(odd[0]), origin)
+        self.texts.update(texts)
+
+    def decide(self) -> tuple[Column | None, list[str]]:
+        """Say how the column is encoded.
+
+        Returns:
+            The fitted column, or None where it is dropped; and the sentences that say what was decided.
+            Where it is dropped, the last sentence is the reason.
+        """
+        if self.texts is not None:
+            return self._decide_categories(self.texts)
+        if self.numbers is None:
+            return None, [f"{self.name!r}: dropped, it holds no value."]
+        said = []
+        if self.whole and _counts_rows(self.numbers):
+            if _IDENTIFIER.fullmatch(self.name):
+                return None, [f"{self.name!r}: dropped, every row has another number: it identifies rows."]
+            said.append(
+                f"{self.name!r}: every row has another whole number, almost without gaps; kept as a number. "
+                "Remove the column if it only counts the rows."
+            )
+        column, decisions = self._decide_values(self.numbers)
+        return column, said + decisions
+
+    def _decide_values(self, found: NumberStatistics) -> tuple[ValueColumn | None, list[str]]:
+        """Median, mean and standard deviation of a column's numbers, in float64."""
+        name, kind = self.name, self.kind
+        constant = found.least == found.largest
+        if constant and not found.n_missing:
+            same = show_value(found.least, kind)
+            if kind == "number" and abs(found.least) > _EXACT:
+                lost = f"float64 has no digits to tell its values apart (all are near {same})"
+                return None, [f"{name!r}: dropped, {lost}."]
+            return None, [f"{name!r}: dropped, it holds the same value ({same}) in every row."]
+        fill = found.median
+        if kind == "boolean":
+            fill = float(fill > 0.5)
+        mean, scale = (0.0, 1.0) if kind == "boolean" else found.filled(fill)
+        if not np.isfinite([fill, mean, scale]).all():
+            raise DataError(f"column {name!r} holds numbers too large to average. Give it in a larger unit.")
+        value = not constant and scale > 0
+        if not value and not found.n_missing:
+            return None, [f"{name!r}: dropped, its values differ by less than float64 can tell."]
+        column = ValueColumn(name, kind, fill, mean, scale if scale > 0 else 1.0, value, found.n_missing > 0)
+        said = [f"{name!r}: {_DECISIONS[kind]}."] if kind in _DECISIONS else []
+        if value and kind == "number":
+            column, remarks = self._scale(column, found)
+            said += remarks
+        if value and kind == "date" and self.options.dates == "parts":
+            column, remarks = self._add_parts(column)
+            said += remarks
+        shown = show_value(fill, kind)
+        if found.n_missing and value:
+            said.append(f"{name!r}: {count(found.n_missing, 'missing value')} filled with {shown}, and flagged.")
+        elif found.n_missing:
+            said.append(f"{name!r}: the value is constant ({shown}), only whether it is missing is kept.")
+        return column, said
+
+    def _scale(self, column: ValueColumn, found: NumberStatistics) -> tuple[ValueColumn, list[str]]:
+        """The scaling that was asked for; standard already is there."""
+        scaling, base = self.options.scaling_of(self.name), dict(vars(column))
+        if scaling == "none":
+            return ValueColumn(**{**base, "scaling": scaling, "mean": 0.0, "scale": 1.0}), []
+        if scaling == "robust":
+            low, high = (float(value) for value in np.percentile(found.sample, [25, 75]))
+            if not (np.isfinite(high - low) and high - low > 8 * np.finfo(np.float64).eps * abs(column.fill)):
+                same = "its quartiles are equal, so it is standardised by mean and deviation instead"
+                return column, [f"{self.name!r}: {same}."]
+            return ValueColumn(**{**base, "scaling": scaling, "mean": column.fill, "scale": high - low}), []
+        if scaling == "quantile":
+            knots, levels = find_knots(found.sample)
+            fitted = {"scaling": scaling, "knots": tuple(knots.tolist()), "levels": tuple(levels.tolist())}
+            return ValueColumn(**{**base, **fitted}), []
+        return column, []
+
+    def _add_parts(self, column: ValueColumn) -> tuple[ValueColumn, list[str]]:
+        parts = tuple(part for part in PARTS if part in self.parts.varied)
+        base = {**vars(column), "parts": parts, "year": self.parts.describe_years()}
+        said = f"{self.name!r}: also its {', '.join(parts)}; all but the year as sine and cosine."
+        return ValueColumn(**base), [said] if parts else []
+
+    def _decide_categories(self, found: TextStatistics) -> tuple[CategoryColumn | None, list[str]]:
+        """The distinct texts of a column, unless they identify rows."""
+        name, options = self.name, self.options
+        n_present, n_distinct = found.n, found.n_distinct
+        flag = found.n_missing + self._unfilled > 0
+        too_many = n_distinct > options.max_categories or found.overflowed
+        joins = options.min_count > 1
+        said = []
+        if 0 < self.n_numbers < n_present:
+            odd = f"{n_present - self.n_numbers} of {n_present} values are no numbers, first {self.odd}"
+            if too_many and self.n_numbers >= _MOSTLY_NUMBERS * n_present:
+                raise DataError(
+                    f"{self.odd_place}: column {name!r} holds numbers, but {odd}. Correct them, leave them "
+                    "empty if unknown, or remove the column."
+                )
+            if 2 * self.n_numbers > n_present:
+                said.append(f"{name!r}: {odd} ({self.odd_place}); so all its values are categories.")
+        distinct = f"{n_distinct} distinct texts in {count(n_present, 'value')}"
+        if found.overflowed:
+            distinct = f"more than {n_distinct - 1} distinct texts in {count(n_present, 'value')}"
+        if found.overflowed or (too_many and not joins):
+            distinct += "" if found.overflowed else f" (more than {options.max_categories})"
+            return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
+        if n_present >= _FEW_ROWS and n_distinct > _NEARLY_UNIQUE * n_present:
+            return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
+        kept, rare = _keep_frequent(found.counts, options)
+        if not kept:
+            least = f"no text stands in {count(options.min_count, 'row')}"
+            return None, [*said, f"{name!r}: dropped, {least} ({distinct}): like an identifier."]
+        if len(kept) == 1 and not flag and not rare:
+            return None, [*said, f"{name!r}: dropped, it holds the same value ({shorten(kept[0])}) in every row."]
+        column = CategoryColumn(name, tuple(kept), flag, rare=bool(rare), codes=options.categories == "codes")
+        if rare:
+            total = sum(n for _, n in rare)
+            joined = f"{count(len(rare), 'rare text')} ({list_names((text for text, _ in rare), 3)})"
+            said.append(f"{name!r}: {joined} in {count(total, 'row')} joined to one category.")
+        return column, [*said, _describe_categories(column)]
+
+
+def _describe_categories(column: CategoryColumn) -> str:
+    categories = count(len(column.categories), "category", "categories")
+    if column.codes:
+        last = f"{column.cardinality - 1 - column.flag} is rare or not seen"
+        missing = f", {column.cardinality - 1} is missing" if column.flag else ""
+        return f"{column.name!r}: {categories} as codes 0 … {column.cardinality - 1}: {last}{missing}."
+    more = [*["rare or not seen"] * column.rare, *["missing"] * column.flag]
+    return f"{column.name!r}: {', and one for '.join([f'{categories}, one feature each', *more])}."
+
+
+def _keep_frequent(counts: pl.DataFrame, options: EncoderOptions) -> tuple[list[str], list[tuple[str, int]]]:
+    """The texts that become categories, sorted, and those that are too rare, with their counts."""
+    pairs: list[tuple[str, int]] = counts.rows()
+    if options.min_count == 1:
+        return sorted(text for text, _ in pairs), []
+    pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+    kept = [text for text, n in pairs if n >= options.min_count][: options.max_categories]
+    known = set(kept)
+    return sorted(kept), [pair for pair in pairs if pair[0] not in known]
+
+
+_SCALINGS = {
+    "standard": "Numbers, standardised",
+    "robust": "Numbers, by median and distance of the quartiles",
+    "quantile": "Numbers, as normal values of the same ranks",
+    "none": "Numbers, as they are",
+}
+
+
+def list_kinds(columns: list[Column]) -> list[str]:
+    """One sentence for the numbers of each scaling and one for the booleans that are features."""
+    said = []
+    values = [c for c in columns if isinstance(c, ValueColumn) and c.value]
+    for scaling, decision in _SCALINGS.items():
+        names = [c.name for c in values if c.kind == "number" and c.scaling == scaling]
+        if names:
+            said.append(f"{decision}: {list_names(names)}.")
+    names = [c.name for c in values if c.kind == "boolean"]
+    return said + ([f"Booleans, 0 and 1: {list_names(names)}."] if names else [])
+
+
+def find_knots(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where between numbers a quantile lies, and what it becomes: the normal value of the same rank.
+
+    Equal quantiles become the normal value of their mean rank. The outermost lie where half a number of the
+    sample lies beyond.
+
+    Args:
+        sample: at least two different numbers.
+
+    Returns:
+        Knots and levels, both ascending, at most 1000.
+
+    Source: derived here; ranks as in scikit-learn's QuantileTransformer.
+
+    Example:
+        >>> knots, levels = find_knots(np.array([1.0, 2.0, 4.0]))
+        >>> knots, levels.round(3)
+        (array([1., 2., 4.]), array([-0.967,  0.   ,  0.967]))
+    """
+    from statistics import NormalDist  # late: it brings decimal and fractions
+
+    n = min(sample.size, _MOST_KNOTS)
+    ranks = np.linspace(0, 1, n)
+    quantiles = np.quantile(sample, ranks)
+    knots, first, counts = np.unique(quantiles, return_index=True, return_counts=True)
+    mean_ranks = (ranks[first] + ranks[first + counts - 1]) / 2
+    half = 0.5 / sample.size
+    normal = NormalDist()
+    levels = np.array([normal.inv_cdf(float(rank)) for rank in np.clip(mean_ranks, half, 1 - half)])
+    rising = np.append(True, np.diff(levels) > 0)
+    return knots[rising], levels[rising]
+
+
+def _counts_rows(found: NumberStatistics) -> bool:
+    """Whether whole numbers without repetition fill most of their range, as a row number does."""
+    if found.n < _FEW_ROWS or found.n_missing or found.largest - found.least >= 2 * found.n:
+        return False
+    return bool(np.unique(found.sample).size == found.sample.size)

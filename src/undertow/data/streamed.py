@@ -1,0 +1,290 @@
+"""Tables larger than memory: the encoder is fitted on a stream of pieces, which are encoded as they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.data.as_frame import as_frame
+from undertow.data.batches import read_fraction, read_whole
+from undertow.data.cache import open_cached
+from undertow.data.column_statistics import MOST_DISTINCT, SAMPLE, LeakCheck
+from undertow.data.columns import Scaling
+from undertow.data.encoder import TabularEncoder, assemble
+from undertow.data.fitting import ColumnFit, EncoderOptions
+from undertow.data.late import pl
+from undertow.data.pieces import PieceSource
+from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
+from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
+from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
+from undertow.data.target import Task, check_task, find_target
+from undertow.data.target_fit import TargetFit
+from undertow.data.wording import Origin, count
+from undertow.errors import ArgumentError, DataError
+
+_PIECES = 32  # a piece takes this part of the memory when it is read
+_LEAST_MEMORY = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedTable:
+    """A table to train on that may be larger than memory.
+
+    Args:
+        encoder: fitted on the training rows.
+        train: the training rows, shuffled within bounded memory.
+        validation: the rows held out, in order; None where none are.
+        report: what was decided, as plain sentences.
+    """
+
+    encoder: TabularEncoder
+    train: Source
+    validation: Source | None
+    report: list[str]
+
+
+def stream_table(
+    table: Any,
+    target: str,
+    *,
+    validation: float = 0.1,
+    seed: int = 0,
+    task: Task | None = None,
+    memory: float = MEMORY,
+    shuffle: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+    max_categories: int = 50,
+    weights: str | None = None,
+    groups: str | None = None,
+    time: str | None = None,
+    scaling: Scaling | Mapping[str, Scaling] = "standard",
+    categories: Literal["one_hot", "codes"] = "one_hot",
+    min_count: int = 1,
+    dates: Literal["days", "parts"] = "days",
+) -> StreamedTable:
+    """Fit an encoder on a table in files, and open its rows as sources that are encoded as they are read.
+
+    The files are read once to fit the encoder (text files twice: types are found first), then once an
+    epoch. Quantiles are those of a random sample where there are more numbers than it holds.
+
+    Args:
+        table: a CSV or Parquet file, a folder or a pattern (``"data/*.parquet"``), a list of these, or a
+            frame.
+        target: the column to predict; rows without it are dropped.
+        validation: the share of rows held out, 0 ≤ share < 1; drawn for each row by itself, so nearly reached.
+        seed: of the rows held out.
+        task: as in ``TabularEncoder.fit``.
+        memory: bytes that reading may take, 1e6 or more.
+        shuffle: False keeps the order of the files.
+        cache: a folder to which the encoded training rows are written, once, as .npy files: they are as
+            large as the encoded table is, read far faster, and mixed better. None encodes them each epoch.
+        max_categories: as in ``TabularEncoder.fit``.
+        weights: as in ``encode_table``.
+        groups: as in ``encode_table``.
+        time: as in ``encode_table``.
+        scaling: as in ``TabularEncoder.fit``.
+        categories: as in ``TabularEncoder.fit``.
+        min_count: as in ``TabularEncoder.fit``.
+        dates: as in ``TabularEncoder.fit``.
+
+    Returns:
+        The ``StreamedTable``.
+
+    Raises:
+        DataError: what is wrong with the files, with file and row; as ``TabularEncoder.fit``.
+        ArgumentError: an option out of range.
+
+    Source: derived here.
+
+    Example:
+        >>> table = stream_table({"x": range(100), "y": ["a", "b"] * 50}, "y", validation=0.2)
+        >>> table.train.n_examples + table.validation.n_examples
+        100
+        >>> with table.train.epoch(0, batch_size=10) as blocks:
+        ...     print(*(X.shape for X, y in blocks))
+        (81, 1)
+    """
+    roles = Roles(target, weights, groups, time)
+    options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
+    fraction, seed = read_fraction(validation), read_whole(seed, "seed", 0)
+    check_task(task)
+    if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
+        raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
+    pieces = open_pieces(table, int(memory / _PIECES))
+    find_target(pl.DataFrame(schema=pieces.columns), target)
+    roles.check(pieces.columns)
+    hold_out = _find_hold_out(pieces, roles, fraction, seed)
+    encoder, sizes, report = _fit(pieces, roles, options, task, hold_out, memory)
+    parts = [EncodedPieces(pieces, encoder, roles, hold_out, sizes, held) for held in (False, True)]
+    train = PieceSource(parts[0], memory, shuffle)
+    if cache is not None:
+        key = {**parts[0].describe(), "encoder": encoder.to_json_dict(), "split": repr(hold_out), "roles": vars(roles)}
+        train = open_cached(train, Path(cache), key, memory)
+        report.append(f"Encoded rows: written to {Path(cache).name}, and read from there.")
+    held: Source | None = None
+    if parts[1].sizes.sum():
+        held = PieceSource(parts[1], memory, shuffle=False)
+        if held.n_examples * held.example.bytes <= memory / 8:  # otherwise all files would be read for it each time
+            held = _load(held)
+    return StreamedTable(encoder, train, held, report)
+
+
+def open_pieces(table: Any, piece_bytes: int) -> TablePieces:
+    """Open files or a frame in pieces."""
+    if isinstance(table, str) or hasattr(table, "__fspath__") or isinstance(table, list | tuple):
+        paths: Paths = table
+        return FilePieces(find_files(paths), piece_bytes)
+    frame = as_frame(table)
+    if frame.height == 0 or frame.width == 0:
+        raise DataError("the table has no rows. Give at least one.")
+    return FramePieces(frame, max(piece_bytes // (16 * frame.width), 1))
+
+
+def _read_pieces(
+    pieces: TablePieces, target: str, columns: list[str] | None = None
+) -> Iterator[tuple[int, int, pl.DataFrame, Origin | None]]:
+    """(number, first row, frame, origin) of each piece that has rows."""
+    first = 0
+    for number, height in enumerate(pieces.heights):
+        if height:
+            frame, origin = pieces.read(number, columns)
+            yield number, first, frame, origin
+        first += height
+
+
+def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int) -> HoldOut | None:
+    if fraction == 0:
+        return None
+    if roles.groups is not None:
+        return RandomGroups(roles.groups, fraction, seed)
+    if roles.time is None:
+        return RandomRows(fraction, seed)
+    sample = TimeSample(roles.time)
+    for _, _, frame, origin in _read_pieces(pieces, roles.target, [roles.time]):
+        sample.update(frame[roles.time], origin)
+    return sample.hold_out(fraction)
+
+
+def choose_rows(
+    frame: pl.DataFrame, origin: Origin | None, target: str, first: int, hold_out: HoldOut | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of a piece to train on, and those held out; rows without a target are neither."""
+    present = find_target(frame, target, origin).is_not_null().to_numpy()
+    if hold_out is None:
+        return np.flatnonzero(present), np.zeros(0, dtype=np.int64)
+    held = hold_out.mask(first, frame, origin)
+    return np.flatnonzero(present & ~held), np.flatnonzero(present & held)
+
+
+def _fit(
+    pieces: TablePieces,
+    roles: Roles,
+    options: EncoderOptions,
+    task: Task | None,
+    hold_out: HoldOut | None,
+    memory: float,
+) -> tuple[TabularEncoder, NDArray[np.int64], list[str]]:
+    """Read all pieces once: the encoder, and how many rows of each piece are trained on and held out."""
+    names = [name for name in pieces.columns if name != roles.target and name not in roles.left_out]
+    limit = max(min(SAMPLE, int(memory / 8 / 16 / max(len(names), 1))), 1000)
+    distinct = max(min(MOST_DISTINCT, int(memory / 8 / 64 / max(len(names), 1))), 10 * options.max_categories)
+    columns = [(ColumnFit(name, options, limit, distinct), LeakCheck(name, roles.target)) for name in names]
+    target = TargetFit(roles.target, task)
+    sizes = np.zeros((len(pieces.heights), 2), dtype=np.int64)
+    weight = 0.0
+    for number, first, frame, origin in _read_pieces(pieces, roles.target):
+        rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
+        sizes[number] = rows.size, held.size
+        frame, origin = frame[rows], None if origin is None else origin.take(rows)
+        labels = find_target(frame, roles.target, origin)
+        target.update(labels, origin)
+        if roles.weights is not None:
+            weight += float(read_weight_column(frame[roles.weights], origin).sum())
+        for fit, leak in columns:
+            fit.update(frame[fit.name], origin)
+            leak.update(frame[fit.name], labels)
+    n_rows = sum(pieces.heights)
+    n_train, n_held = (int(n) for n in sizes.sum(axis=0))
+    if n_train == 0:
+        lost = "every target is missing" if n_held == 0 else f"{count(n_held, 'row')} held out"
+        raise DataError(f"no row is left to train on ({lost}). Give more rows, or hold out fewer for validation.")
+    if roles.weights is not None and weight == 0:
+        raise DataError(f"weights {roles.weights!r} are 0 in every row to train on. Give some rows a weight above 0.")
+    fitted, said = target.decide()
+    n_dropped = n_rows - n_train - n_held
+    if n_dropped:
+        verb = "was" if n_dropped == 1 else "were"
+        said.insert(1, f"Target {roles.target!r}: {count(n_dropped, 'row')} without a value {verb} dropped.")
+    encoder = assemble(fitted, said, columns, roles.left_out)
+    if any(fit.numbers is not None and not fit.numbers.exact for fit, _ in columns):
+        encoder.report.append(f"Medians and quantiles: of {limit} rows drawn at random, as there are {n_train}.")
+    if hold_out is not None and n_held:
+        encoder.report.append(hold_out.say(n_held / (n_train + n_held)))
+    return encoder, sizes, encoder.report
+
+
+class EncodedPieces:
+    """The training rows, or the rows held out, of a table in pieces, encoded as they are read.
+
+    Args:
+        pieces: the table.
+        encoder: fitted.
+        roles: of its columns.
+        hold_out: which rows are held out.
+        sizes: int64 (n_pieces, 2): rows to train on, rows held out.
+        held: whether these are the rows held out.
+    """
+
+    def __init__(
+        self,
+        pieces: TablePieces,
+        encoder: TabularEncoder,
+        roles: Roles,
+        hold_out: HoldOut | None,
+        sizes: NDArray[np.int64],
+        held: bool,
+    ) -> None:
+        self.pieces, self.encoder, self.roles, self.hold_out, self.held = pieces, encoder, roles, hold_out, held
+        self.sizes = sizes[:, int(held)]
+        self.firsts = np.append(0, np.cumsum(pieces.heights))
+        classifies = encoder.task == "classification"
+        shapes: list[tuple[int, ...]] = [(encoder.n_features,), () if classifies else (1,)]
+        dtypes: list[Any] = [np.float32, np.int64 if classifies else np.float32]
+        if roles.weights is not None:
+            shapes, dtypes = [*shapes, ()], [*dtypes, np.float32]
+        self.example = Example(tuple(shapes), tuple(np.dtype(dtype) for dtype in dtypes))
+        used = [column.name for column in encoder.columns]
+        self.columns = list(dict.fromkeys([*used, *(name for name in vars(roles).values() if name is not None)]))
+
+    def read(self, number: int) -> Block:
+        """The encoded rows of one piece."""
+        frame, origin = self.pieces.read(number, self.columns)
+        chosen = choose_rows(frame, origin, self.roles.target, int(self.firsts[number]), self.hold_out)
+        rows = chosen[int(self.held)]
+        if rows.size != self.sizes[number]:
+            place = "the table" if origin is None else origin.file
+            raise DataError(f"{place} has changed since it was opened. Open it again.")
+        frame, origin = frame[rows], None if origin is None else origin.take(rows)
+        silent: list[str] = []
+        X = self.encoder.transform(frame, origin=origin, report=silent)
+        block: Block = (X, self.encoder.encode_target(frame, origin=origin))
+        if self.roles.weights is None:
+            return block
+        return (*block, read_weight_column(frame[self.roles.weights], origin))
+
+    def describe(self) -> dict[str, object]:
+        """What the table is, as JSON values."""
+        return {**self.pieces.describe(), "part": "validation" if self.held else "train"}
+
+
+def _load(source: PieceSource) -> ArraySource:
+    """A source as arrays in memory."""
+    with source.epoch(0) as blocks:
+        arrays = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+    return ArraySource(arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None, shuffle=False)

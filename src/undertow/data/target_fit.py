@@ -1,0 +1,93 @@
+"""The target of a table that comes in pieces: its task, its classes, or its mean and deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from undertow.data.column_statistics import NumberStatistics
+from undertow.data.columns import read_numbers
+from undertow.data.late import pl
+from undertow.data.target import (
+    Target,
+    Task,
+    are_whole,
+    check_number_target,
+    count_labels,
+    fit_class_target,
+    fit_number_target,
+    name_task,
+)
+from undertow.data.wording import Origin
+from undertow.errors import DataError
+
+MOST_CLASSES = 65_536
+
+
+@dataclass(eq=False)
+class TargetFit:
+    """What was seen of a target, part by part.
+
+    Args:
+        name: of the column.
+        task: asked for; None where the target decides.
+
+    Example:
+        >>> found = TargetFit("y", None)
+        >>> for labels in (["b", "a"], ["a", "c"]):
+        ...     found.update(pl.Series("y", labels), None)
+        >>> found.decide()[0].classes
+        ('a', 'b', 'c')
+    """
+
+    name: str
+    task: Task | None
+    dtype: pl.DataType | None = None
+    whole: bool = True
+    overflowed: bool = False
+    numbers: NumberStatistics = field(default_factory=lambda: NumberStatistics(1))
+    counts: pl.DataFrame | None = None
+
+    def update(self, labels: pl.Series, origin: Origin | None) -> None:
+        """Add a part without missing values."""
+        if labels.is_empty():
+            return
+        if self.dtype is None:
+            self.dtype = labels.dtype
+        if self.task == "regression":
+            check_number_target(labels, origin)
+        if labels.dtype.is_numeric() or self.task == "regression":
+            numbers = read_numbers(labels, "number", origin)
+            self.whole &= bool(np.all(numbers == np.floor(numbers)))
+            self.numbers.update(numbers)
+        if not self.overflowed and self.task != "regression":
+            self._count(count_labels(labels, origin))
+
+    def _count(self, counts: pl.DataFrame) -> None:
+        if self.counts is not None:
+            counts = pl.concat([self.counts, counts]).group_by("label").agg(pl.sum("n")).sort("label")
+        self.counts = counts
+        self.overflowed = counts.height > MOST_CLASSES
+
+    def decide(self) -> tuple[Target, list[str]]:
+        """The fitted target, and the sentences that say what was decided."""
+        assert self.dtype is not None
+        n_distinct = 0 if self.counts is None else self.counts.height
+        task, why = self.task, f"Target {self.name!r}: {self.task}, as asked for."
+        if self.task != "regression":
+            found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n)
+            if self.task in (None, found):
+                task, why = found, reason
+        if task == "regression" or self.counts is None:
+            target, said = fit_number_target(self.name, self.numbers)
+            return target, [why, *said]
+        if self.overflowed:
+            raise DataError(
+                f"target {self.name!r} has more than {MOST_CLASSES} classes. Name another column, or train on numbers."
+            )
+        counts = self.counts
+        if counts["label"].dtype == pl.Float64 and are_whole(counts["label"]):
+            counts = counts.with_columns(pl.col("label").cast(pl.Int64))
+        classes, said = fit_class_target(self.name, counts)
+        return classes, [why, *said]

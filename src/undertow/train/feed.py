@@ -1,0 +1,193 @@
+"""What a training takes its batches from: arrays in memory, or a source that reads blocks of them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.data import Batches, Source
+from undertow.nn.mode import example_keys
+from undertow.train.forward import CHUNK
+from undertow.train.objective import Target
+from undertow.train.task import Examples, Task
+
+Array = NDArray[Any]
+MIXING = 0x6D69780A  # sets the random numbers of mixup apart from those that shuffle
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A number of whole batches (the last of an epoch may be short).
+
+    Attributes:
+        X: examples, (n, …).
+        target: what belongs to them.
+        order: the order in which rows of X make the batches, int64.
+    """
+
+    X: Array
+    target: Target
+    order: NDArray[np.int64]
+
+    def weight_of(self, rows: NDArray[np.int64]) -> float:
+        """Return what rows count for in the mean of an epoch."""
+        weights = self.target.weights
+        return float(len(rows)) if weights is None else float(np.sum(weights[rows], dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers that examples need in a step.
+
+    Attributes:
+        seed: of the training.
+        keys: whether layers draw numbers.
+        mixup: the parameter of the Beta distribution of shares; 0 mixes nothing.
+        dtype: of the parameters.
+    """
+
+    seed: int
+    keys: bool
+    mixup: float
+    dtype: np.dtype[Any]
+
+    def target(self, y: Array, weights: Array | None, epoch: int, first: int = 0) -> Target:
+        """Put together what belongs to examples; ``first`` is the number of the first of them within the epoch."""
+        n = len(y)
+        keys = example_keys(self.seed, epoch, first + n)[first:] if self.keys else None
+        mix = None
+        if self.mixup:
+            rng = np.random.default_rng([self.seed, epoch, MIXING, first])
+            mix = rng.beta(self.mixup, self.mixup, n).astype(self.dtype)
+        weights = None if weights is None else weights.astype(self.dtype, copy=False)
+        return Target(y, weights, keys, mix)
+
+
+class Feed(ABC):
+    """Batches for epoch after epoch; their order follows from (seed, epoch) alone.
+
+    Attributes:
+        n_examples: of an epoch; None where it is not known before its end.
+        batch_size: examples a batch.
+        draws: the random numbers of a step.
+    """
+
+    n_examples: int | None
+    batch_size: int
+    draws: Draws
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """Tell the data from others, as plain data."""
+
+    @abstractmethod
+    def pieces(self, epoch: int, seen: int) -> Iterator[Piece]:
+        """Give the batches of an epoch (from 0) after the first ``seen`` examples; close it where it is not read up."""
+
+    @abstractmethod
+    def some(self, epoch: int, n: int) -> tuple[Array, Array, Array | None]:
+        """Give up to n examples of an epoch (X, y, weights), to measure on."""
+
+
+def tell_apart(*arrays: Array | None) -> dict[str, Any]:
+    """Describe arrays by their shapes, dtypes and contents, as plain data."""
+    digest = hashlib.blake2b(digest_size=16)
+    shapes = []
+    for array in arrays:
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            shapes.append([list(array.shape), str(array.dtype)])
+    return {"arrays": shapes, "blake2b": digest.hexdigest()}
+
+
+class ArrayFeed(Feed):
+    """Arrays in memory.
+
+    Args:
+        X: inputs, (m, …).
+        y: targets as the loss takes them, (m, …).
+        weights: of the examples, (m,), or None.
+        batch_size: examples a batch.
+        draws: the random numbers.
+        task: the loss's view of targets.
+    """
+
+    def __init__(self, X: Array, y: Array, weights: Array | None, batch_size: int, draws: Draws, task: Task) -> None:
+        self.batches = Batches(X, y, batch_size, draws.seed)
+        self.X, self.y, self.weights, self.draws = self.batches.X, self.batches.y, weights, draws
+        self.encoded = task.encode(self.y)
+        self.n_examples, self.batch_size = len(X), self.batches.batch_size
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Tell the arrays by their contents."""
+        return tell_apart(self.X, self.y, self.weights)
+
+    def pieces(self, epoch: int, seen: int) -> Iterator[Piece]:
+        """Give one piece: all that is left of the epoch."""
+        order = self.batches.order(epoch)[seen:]
+        if len(order):
+            yield Piece(self.X, self.draws.target(self.encoded, self.weights, epoch), order)
+
+    def some(self, epoch: int, n: int) -> tuple[Array, Array, Array | None]:
+        """Give the first n examples in the order of an epoch."""
+        rows = self.batches.order(epoch)[:n]
+        return self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows]
+
+
+class SourceFeed(Feed):
+    """Blocks that a source reads, larger than memory together.
+
+    Args:
+        source: the source.
+        batch_size: examples a batch.
+        draws: the random numbers.
+        task: the loss's view of targets.
+    """
+
+    def __init__(self, source: Source, batch_size: int, draws: Draws, task: Task) -> None:
+        self.source, self.task, self.draws = source, task, draws
+        self.n_examples, self.batch_size = source.n_examples, batch_size
+        self.first: Examples | None = None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Tell the source by what decides its order."""
+        return {"source": self.source.describe()}
+
+    def pieces(self, epoch: int, seen: int) -> Iterator[Piece]:
+        """Give block after block."""
+        begin = seen // self.batch_size
+        with self.source.epoch(epoch, begin, batch_size=self.batch_size, seed=self.draws.seed) as blocks:
+            for block in blocks:
+                X, y, weights = read_block(block, self.task, self.draws.dtype)
+                yield Piece(X, self.draws.target(self.task.encode(y), weights, epoch, seen), np.arange(len(X)))
+                seen += len(X)
+
+    def some(self, epoch: int, n: int) -> Examples:
+        """Give the first n examples as they lie; the same in each epoch."""
+        if self.first is None:
+            self.first = read_block(self.source.head(n), self.task, self.draws.dtype)
+        return self.first
+
+
+class SourceExamples:
+    """The examples of a source in their order, to measure on; read anew each time."""
+
+    def __init__(self, source: Source, task: Task, dtype: np.dtype[Any]) -> None:
+        self.source, self.task, self.dtype = source.in_order(), task, dtype
+
+    def __iter__(self) -> Iterator[Examples]:
+        with self.source.epoch(0, batch_size=CHUNK) as blocks:
+            for block in blocks:
+                yield read_block(block, self.task, self.dtype)
+
+
+def read_block(block: tuple[Any, ...], task: Task, dtype: np.dtype[Any]) -> Examples:
+    """Bring a block of a source to the dtype of the parameters and the shape of targets that the loss takes."""
+    X, y, *weights = block
+    return X.astype(dtype, copy=False), task.read_target(y), weights[0] if weights else None

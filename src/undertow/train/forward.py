@@ -1,0 +1,54 @@
+"""The model alone, compiled: what it gives for rows of inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+from undertow.compile.function import Compiled
+from undertow.errors import UndertowError
+from undertow.simplify import simplify
+from undertow.trace import trace_function
+from undertow.train.derive import describe_leaf, functions_of, numbers_of
+
+Array = NDArray[Any]
+CHUNK = 4096  # rows at a time
+WORTH_IT = 256  # fewer rows are left to NumPy, which needs no plan
+
+
+class Forward:
+    """A model's outputs, by a compiled program for each number of rows; by NumPy where the model does not compile."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, Compiled | None] = {}
+
+    def __call__(self, model: Any, X: Array) -> Array:
+        """Compute the outputs for X (m, …), as a model gives them that does not train."""
+        with np.errstate(all="ignore"):
+            if len(X) < WORTH_IT:
+                return np.asarray(model(X))
+            parts = [self._apply(model, X[first : first + CHUNK]) for first in range(0, len(X), CHUNK)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _apply(self, model: Any, X: Array) -> Array:
+        leaves, _, structure = trees.flatten_with_key(model)
+        numbers = numbers_of(leaves)
+        key = structure, functions_of(leaves), tuple(map(describe_leaf, numbers)), X.shape[1:], X.dtype
+        if key not in self.known:
+            self.known[key] = self._compile(model, X)
+        compiled = self.known[key]
+        if compiled is None:
+            return np.asarray(model(X))
+        sizes = {symbol: len(X) for symbol in compiled.graph.symbols()}
+        return np.asarray(compiled([*numbers, X], sizes)[0])
+
+    def _compile(self, model: Any, X: Array) -> Compiled | None:
+        """The compiled model; None where it cannot be traced, or holds for one number of rows only."""
+        try:
+            graph = simplify(trace_function(lambda model, X: model(X), (model, X), batch=[1]).graph, final=True).graph
+            return Compiled(graph, "numpy") if graph.symbols() and len(graph.outputs) == 1 else None
+        except UndertowError:
+            return None

@@ -1,0 +1,89 @@
+"""Keeps a training on the disk as it goes: checkpoints, and the rows of its history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from undertow.errors import RunError
+from undertow.train.files import read_path
+from undertow.train.history import HistoryFile
+from undertow.train.store import CheckpointStore
+
+if TYPE_CHECKING:
+    from undertow.train.plan import Plan
+    from undertow.train.trainer import Trainer
+
+FOLDER, HISTORY = "checkpoints", "history.jsonl"
+
+
+class Keeper:
+    """Writes checkpoints where a plan asks for them; without a folder it does nothing.
+
+    Args:
+        plan: the settings.
+        store: the checkpoints from which the training goes on; None for a new one.
+
+    Raises:
+        RunError: ``runs/a holds a training already. Go on with it: undertow.resume('runs/a'), or …``
+    """
+
+    def __init__(self, plan: Plan, store: CheckpointStore | None = None) -> None:
+        self.every, self.last = plan.checkpoint_every, 0
+        self.store = store
+        if plan.checkpoint is None:
+            return
+        folder = read_path(plan.checkpoint, "the folder of checkpoints")
+        self.rows = HistoryFile(folder / HISTORY)
+        if self.store is None:
+            self.store = CheckpointStore(folder / FOLDER, plan.keep)
+        if store is None and self.store.numbers():
+            raise RunError(
+                f"{folder} holds a training already. Go on with it: undertow.resume({str(folder)!r}, data), or give "
+                "another folder."
+            )
+        self.store.lock()
+
+    def begin(self, trainer: Trainer) -> None:
+        """Bring the file of the history to where the training stands."""
+        self.last, self.best = trainer.n_steps, trainer.best_epoch()
+        if self.store is not None:
+            self.rows.rewind(min(len(trainer.run.history), len(self.rows.rows())))
+            for row in trainer.run.history[len(self.rows.rows()) :]:
+                self.rows.append(row)
+
+    def after_steps(self, trainer: Trainer) -> None:
+        """Write a checkpoint within an epoch, if it is due."""
+        if self.is_due(trainer):
+            self.write(trainer, best=False)
+
+    def is_due(self, trainer: Trainer) -> bool:
+        """Tell whether so many steps were done since the last checkpoint that one is due."""
+        return self.store is not None and self.every is not None and trainer.n_steps - self.last >= self.every
+
+    def after_epoch(self, trainer: Trainer) -> None:
+        """Write the row of an epoch, and a checkpoint."""
+        if self.store is not None:
+            self.rows.append(trainer.run.history[-1])
+            self.rows.force()
+            best = trainer.best_epoch()
+            self.write(trainer, best != self.best)
+            self.best = best
+
+    def write(self, trainer: Trainer, best: bool) -> None:
+        """Write a checkpoint while the training goes on."""
+        from undertow.train.resume import take_snapshot
+
+        assert self.store is not None
+        self.last = trainer.n_steps
+        self.store.write_later(take_snapshot(trainer), trainer.n_steps, best)
+
+    def end(self) -> None:
+        """Wait until all is on the disk, and let go of the folder."""
+        if self.store is not None:
+            self.store.close()
+            self.rows.close()
+
+    @property
+    def remarks(self) -> list[Any]:
+        """What the store has to say."""
+        return [] if self.store is None else self.store.remarks

@@ -1,0 +1,268 @@
+"""A training as a snapshot, and back: a resumed run goes on as if it had never stopped, to the last bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertow import trees
+from undertow.errors import ArgumentError, RunError, UndertowError
+from undertow.nn import Sequential, build_loss, build_model, describe_model
+from undertow.optim import build_clip, build_optimizer, name_leaves
+from undertow.train.derive import number_paths, numbers_of, put_numbers
+from undertow.train.files import read_path
+from undertow.train.keeper import FOLDER, Keeper
+from undertow.train.plan import SETTINGS, Plan
+from undertow.train.run import Run
+from undertow.train.snapshot import Snapshot
+from undertow.train.stopping import EarlyStopping
+from undertow.train.store import CheckpointStore
+from undertow.train.trainer import Trainer
+
+COUNTS = ("epoch", "seen", "n_steps")
+
+
+ALWAYS = ("epochs", "batch_size", "seed", "dtype")
+
+
+def take_snapshot(trainer: Trainer) -> Snapshot:
+    """Keep all that decides how a training goes on.
+
+    Args:
+        trainer: the training, between two steps.
+
+    Returns:
+        The snapshot; its arrays are not written to later.
+
+    Source: derived here.
+    """
+    run = trainer.run
+    arrays: dict[str, Any] = {}
+    for path, value in zip(number_paths(run.model), numbers_of(trees.flatten(run.model)[0]), strict=True):
+        arrays[f"model/{path}"] = np.asarray(value)
+    for path, value in zip(name_leaves(trainer.state), trees.flatten(trainer.state)[0], strict=True):
+        arrays[f"optimizer/{path}"] = np.asarray(value)
+    arrays["totals"] = np.array(trainer.totals, np.float64).reshape(-1, 2)
+    arrays["clipped"] = np.array(trainer.clipped, bool)
+    record = {
+        **{name: getattr(trainer, name) for name in COUNTS},
+        "over": trainer.over,
+        "seconds": trainer.elapsed(),
+        "stopped": run.stopped,
+        "settings": run.settings,
+        "versions": run.versions,
+        "extras": run.extras,
+        "history": list(run.history),  # lists of their own: training goes on while they are written
+        "gradient_history": list(run.gradient_history),
+        "architecture": _describe(run.model),
+        "callbacks": _take_out(trainer.hooks.state(), "callbacks", arrays),
+        "data": trainer.feed.fingerprint(),
+    }
+    return Snapshot(arrays, record)
+
+
+def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
+    """Bring a training that was set up alike to where a snapshot was taken.
+
+    Args:
+        trainer: the training, before its first step.
+        snapshot: from `take_snapshot`.
+
+    Raises:
+        RunError: the snapshot is of other data, another network or another optimizer.
+
+    Source: derived here.
+    """
+    record, run = snapshot.record, trainer.run
+    found = trainer.feed.fingerprint()
+    if record["data"] != found:
+        raise RunError(
+            f"the run was trained on other data ({_show(record['data'])}) than it is resumed with ({_show(found)}). "
+            "Give the same arrays or files in the same order."
+        )
+    trainer.hooks.restore(_put_back(record["callbacks"], snapshot.arrays))
+    leaves, rebuild = trees.flatten(run.model)
+    wanted = [f"model/{path}" for path in number_paths(run.model)]
+    run.model = rebuild(put_numbers(leaves, _pick(snapshot, wanted, numbers_of(leaves))))
+    memory, restate = trees.flatten(trainer.state)
+    trainer.state = restate(_pick(snapshot, [f"optimizer/{path}" for path in name_leaves(trainer.state)], memory))
+    for name in COUNTS:
+        setattr(trainer, name, int(record[name]))
+    trainer.over, trainer.seconds = bool(record["over"]), float(record["seconds"])
+    trainer.totals = [(float(a), float(b)) for a, b in snapshot.arrays["totals"]]
+    trainer.clipped = snapshot.arrays["clipped"].tolist()
+    trainer.good = run.model
+    run.history, run.gradient_history, run.extras = record["history"], record["gradient_history"], record["extras"]
+
+
+def resume(
+    path: str | Path,
+    data: Any = None,
+    *,
+    model: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    validation: Any = None,
+    metrics: Any = None,
+    callbacks: Any = (),
+    epochs: int | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    progress: bool = True,
+) -> Run:
+    """Go on with a training that was kept by ``train(..., checkpoint=path)``, as if it had never stopped.
+
+    Args:
+        path: the folder of the run.
+        data: the data that it was trained on; those that came from a file are read again where it is None.
+        model: the model, where it is not made of built-in layers.
+        loss: the loss, where it is a function of your own.
+        optimizer: the optimizer, where it is your own, or its schedule is.
+        validation: the validation data, where a pair was given.
+        metrics: functions of your own among the metrics, with the others in the same order.
+        callbacks: the callbacks that were given, in the same order; what they remembered comes back.
+        epochs: another number of epochs, to train longer.
+        steps: another number of steps.
+        seconds: another number of seconds.
+        progress: False prints nothing.
+
+    Returns:
+        The run; its history holds what came before.
+
+    Raises:
+        RunError: there is no checkpoint, or none that is whole; other data; other callbacks.
+        ArgumentError: data, a model or a loss that only you have is missing.
+
+    Source: derived here.
+
+    Example:
+        >>> import tempfile, undertow as ut
+        >>> X = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     settings = {"loss": "mean_squared_error", "progress": False, "checkpoint": folder}
+        ...     run = ut.train(ut.nn.Sequential(ut.nn.Dense(1, 1)), (X, 3 * X), epochs=2, **settings)
+        ...     run = ut.resume(folder, (X, 3 * X), epochs=5, progress=False)
+        >>> [row["epoch"] for row in run.history]
+        [1, 2, 3, 4, 5]
+    """
+    trainer = open_training(
+        path, data, model=model, loss=loss, optimizer=optimizer, validation=validation, metrics=metrics,
+        callbacks=callbacks, epochs=epochs, steps=steps, seconds=seconds, progress=progress,
+    )  # fmt: skip
+    return trainer.fit()
+
+
+def open_training(path: str | Path, data: Any, *, model: Any = None, **given: Any) -> Trainer:
+    """Set a training up as it was when its last checkpoint was written; see `resume`."""
+    folder = read_path(path, "the folder of a run")
+    store = CheckpointStore(folder / FOLDER)
+    snapshot = store.latest()
+    if snapshot is None:
+        raise RunError(
+            f"{folder} holds no checkpoint that is whole. Give the folder of a run that was trained with checkpoint=."
+        )
+    try:
+        record = snapshot.record
+        plan = read_plan(record["settings"], folder, given)
+        if model is None:
+            model = _build(record["architecture"])
+        if data is None:
+            raise ArgumentError("the run was trained on arrays, which are not kept. Give the same data again.")
+        store.keep = plan.keep
+        trainer = Trainer(model, data, plan, keeper=Keeper(plan, store))
+        put_snapshot(trainer, snapshot)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, UndertowError):
+            raise
+        raise RunError(f"{folder}: its last checkpoint cannot be used: {type(error).__name__}: {error}.") from None
+    return trainer
+
+
+def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> Plan:
+    """Make the plan that a record of settings tells of, with what was given instead.
+
+    Raises:
+        ArgumentError: a loss, metrics or validation data that only the caller has are missing.
+    """
+    loss, validation = given.get("loss"), given.get("validation")
+    if loss is None:
+        if settings["task"] == "own":
+            raise ArgumentError(
+                f"the run was trained with a loss of your own ({settings['loss']}). Give it again: loss=."
+            )
+        loss = build_loss({"name": settings["loss"], **settings["loss_settings"]})
+    if validation is None:
+        validation = settings["validation"]
+        if validation == "given":
+            raise ArgumentError("the run was trained with validation data of your own. Give them again: validation=.")
+    stopping = settings.get("early_stopping")
+    plan = Plan(
+        loss=loss,
+        optimizer=given.get("optimizer") or build_optimizer(settings["optimizer"]),
+        clip=build_clip(settings["clip"]),
+        validation=validation,
+        checkpoint=folder,
+        progress=given["progress"],
+        callbacks=given["callbacks"],
+        metrics=settings["metrics"] if given.get("metrics") is None else given["metrics"],
+        early_stopping=EarlyStopping(**stopping) if isinstance(stopping, dict) else stopping,
+        **{name: settings[name] for name in (*ALWAYS, *SETTINGS) if name in settings},
+    )
+    longer = {name: given[name] for name in ("epochs", "steps", "seconds") if given.get(name) is not None}
+    return replace(plan, **longer)
+
+
+def _show(data: Any) -> str:
+    shapes = data.get("arrays") if isinstance(data, dict) else None
+    return " and ".join(f"{tuple(shape)} {dtype}" for shape, dtype in shapes) if shapes else str(data)[:200]
+
+
+def _describe(model: Any) -> Any:
+    try:
+        return describe_model(model if type(model) is Sequential else Sequential(model))
+    except UndertowError:
+        return None
+
+
+def _build(architecture: Any) -> Any:
+    if architecture is None:
+        raise ArgumentError("the run's model has layers of your own. Give it again, as it was before training: model=.")
+    return build_model(architecture)
+
+
+def _pick(snapshot: Snapshot, names: list[str], like: list[Any]) -> list[Any]:
+    """Arrays by their names, each of the shape and dtype that is needed; Python floats where those are."""
+    found = []
+    for name, old in zip(names, like, strict=True):
+        value = snapshot.arrays.get(name)
+        if value is None or value.shape != np.shape(old) or value.dtype != np.asarray(old).dtype:
+            what = "is missing" if value is None else f"is {value.dtype} {value.shape}"
+            raise RunError(
+                f"the checkpoint does not fit this training: {name} {what}. Give the model it was made with."
+            )
+        found.append(float(value) if isinstance(old, float) and not isinstance(old, np.generic) else value)
+    return found
+
+
+def _take_out(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+    """Plain data with a mark in place of each array, which is put among the arrays."""
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, dict):
+        return {key: _take_out(x, f"{name}/{key}", arrays) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_take_out(x, f"{name}/{i}", arrays) for i, x in enumerate(value)]
+    return value
+
+
+def _put_back(value: Any, arrays: dict[str, Any]) -> Any:
+    """Undo `_take_out`."""
+    if isinstance(value, dict):
+        if set(value) == {"array"}:
+            return arrays[value["array"]]
+        return {key: _put_back(x, arrays) for key, x in value.items()}
+    return [_put_back(x, arrays) for x in value] if isinstance(value, list) else value

@@ -1,0 +1,227 @@
+"""From what a caller gives to what a training needs: what cannot work is said here, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+from undertow.data import ArraySource, Source, as_arrays, open_source, split
+from undertow.data.batches import read_whole
+from undertow.data.source import read_weights
+from undertow.errors import ArgumentError, ShapeError
+from undertow.nn import class_weights, find_loss, initialize
+from undertow.nn.mode import example_keys, training
+from undertow.nn.structure import read_dtype
+from undertow.trace import describe_function
+from undertow.train.calls import takes
+from undertow.train.feed import ArrayFeed, Draws, Feed, SourceExamples, SourceFeed
+from undertow.train.forward import CHUNK
+from undertow.train.metric import CLASSES, Metric, find_task
+from undertow.train.metrics import read_metrics
+from undertow.train.plan import Plan
+from undertow.train.task import Examples, Task, make_task
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training needs.
+
+    Attributes:
+        model: with all its parameters.
+        task: the loss, paired with the model.
+        feed: the batches.
+        held: what is held out, portion by portion: X, y, weights.
+        metrics: what is measured.
+        settings: all of it as plain data, for the run.
+    """
+
+    model: Any
+    task: Task
+    feed: Feed
+    held: Iterable[Examples] | None
+    metrics: list[Metric]
+    settings: dict[str, Any]
+
+
+def set_up(model: Any, data: Any, plan: Plan) -> Setup:
+    """Check a model, data and settings against each other.
+
+    Args:
+        model: see `train`.
+        data: see `train`.
+        plan: the settings.
+
+    Returns:
+        What a training needs.
+
+    Raises:
+        ShapeError, DataError, ArgumentError: see `train`.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.nn import Dense
+        >>> made = set_up(Dense(2, 1), (np.zeros((8, 2)), np.zeros(8)), Plan(loss="mean_squared_error"))
+        >>> made.feed.n_examples, len(made.held[0][0])
+        (7, 1)
+    """
+    check_model(model)
+    seed = read_whole(plan.seed, "seed", 0)
+    whole = read_source(data)
+    X, y, weights = _read_examples(data) if whole is None else _read_head(whole)
+    dtype = read_dtype(X.dtype if plan.dtype is None else plan.dtype)
+    model = initialize(model, seed, dtype)
+    if not any(not callable(leaf) for leaf in trees.flatten(model)[0]):
+        raise ArgumentError(f"the model {model!r} has no parameters to train. Give it a layer such as Dense(4, 3).")
+    X = X.astype(dtype, copy=False)
+    chosen = find_loss(plan.loss, model)
+    if not takes(chosen.function, 2):
+        raise ArgumentError(
+            f"the loss {describe_function(chosen.function)} cannot be called with (output, y). "
+            "Let it take two arguments: what the model gives, and the target."
+        )
+    task = make_task(chosen, model, X)
+    y = task.read_target(y)
+    draws = Draws(seed, draws_numbers(model, X), plan.mixup, dtype)
+    held: Iterable[Examples] | None
+    n_held: int | None
+    if whole is None:
+        (X, y, weights), part = _hold_out(X, y, weights, plan.validation, seed, task)
+        weights = _weigh_classes(y, weights, plan.class_weights, task)
+        feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task)
+        n_held, held = (0, None) if part is None else (len(part[0]), [part])
+    else:
+        feed = SourceFeed(whole, plan.batch_size, draws, task)
+        held, n_held = _held_beside(plan, X, task, dtype)
+    weighted = weights is not None or plan.mixup > 0 or (whole is not None and whole.weighted)
+    if chosen.per_example is None and weighted:
+        raise ArgumentError(
+            f"the loss {describe_function(chosen.function)} gives one number for a batch, so examples cannot be "
+            "weighed or mixed. Use one of undertow.nn.LOSSES, or leave weights, class_weights and mixup out."
+        )
+    metrics = choose_metrics(plan.metrics, task)
+    settings = {
+        "loss": chosen.name, "task": chosen.task, "logits": chosen.logits, "loss_settings": dict(chosen.settings),
+        **plan.describe(), "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
+        "n_examples": feed.n_examples, "n_validation": n_held,
+    }  # fmt: skip
+    return Setup(model, task, feed, held, metrics, settings)
+
+
+def read_source(data: Any) -> Source | None:
+    """Return what reads the data block by block; None for arrays that are there."""
+    if isinstance(data, Source):
+        return None if isinstance(data, ArraySource) else data
+    mapped = isinstance(data, tuple | list) and any(isinstance(part, np.memmap) for part in data)
+    return open_source(data) if mapped or callable(data) or isinstance(data, Iterator) else None
+
+
+def _read_head(source: Source) -> tuple[Array, Array, Array | None]:
+    """The first examples of a source, to try things on."""
+    X, y, *weights = source.head(CHUNK)
+    return X, y, weights[0] if weights else None
+
+
+def _held_beside(
+    plan: Plan, X: Array, task: Task, dtype: np.dtype[Any]
+) -> tuple[Iterable[Examples] | None, int | None]:
+    """The validation part of a training on a source: given beside it."""
+    if plan.class_weights is not None:
+        raise ArgumentError("class_weights counts classes in arrays. For data read in blocks, give (X, y, weights).")
+    wanted = plan.validation
+    if wanted is None:
+        return None, 0
+    if isinstance(wanted, Source):
+        return SourceExamples(wanted, task, dtype), wanted.n_examples
+    if not isinstance(wanted, tuple | list):
+        raise ArgumentError(
+            f"validation is {wanted!r}, but data that are read in blocks cannot be split by a share. Give a source or "
+            "a pair (X, y), or None."
+        )
+    _, part = _hold_out(X, X, None, wanted, 0, task)
+    return (None, 0) if part is None else ([part], len(part[0]))
+
+
+def check_model(model: Any) -> None:
+    """ArgumentError unless a model can be applied to X."""
+    if isinstance(model, type) or not callable(model):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"{type(model).__name__}, not callable"
+        raise ArgumentError(
+            f"the model is {what}. Give a model such as undertow.nn.Sequential(Dense(4, 16), 'relu', Dense(16, 3)), "
+            "or an instance of a dataclass with __call__(self, X)."
+        )
+
+
+def draws_numbers(model: Any, X: Array) -> bool:
+    """Tell whether a model draws random numbers while it trains, by applying it to a few rows."""
+    rows = X[:2]
+    with np.errstate(all="ignore"), training(example_keys(0, 0, len(rows))) as made:
+        model(rows)
+    return made.draws > 0
+
+
+def _read_examples(data: Any, part: str = "training") -> tuple[Array, Array, Array | None]:
+    """X, y and weights of the examples."""
+    weights = None
+    if isinstance(data, ArraySource):
+        return data.X, data.y, data.weights
+    if isinstance(data, tuple | list) and len(data) == 3:
+        *data, weights = data
+    X, y = as_arrays(tuple(data) if isinstance(data, list) else data, part)
+    if weights is not None:
+        weights = read_weights(weights, len(X), "weights" if part == "training" else f"the {part} weights")
+    return X, y, weights
+
+
+def _hold_out(
+    X: Array, y: Array, weights: Array | None, validation: Any, seed: int, task: Task
+) -> tuple[Examples, Examples | None]:
+    """Split off the validation part."""
+    if validation is None:
+        return (X, y, weights), None
+    if isinstance(validation, tuple | list):
+        X_held, y_held, w_held = _read_examples(validation, "validation")
+        if X_held.shape[1:] != X.shape[1:]:
+            raise ShapeError(
+                f"the validation X is {X_held.shape}, X is {X.shape}: their columns differ. Give both the same columns."
+            )
+        held = X_held.astype(X.dtype, copy=False), task.read_target(y_held, "the validation y"), w_held
+        return (X, y, weights), held
+    if isinstance(validation, bool) or not isinstance(validation, int | float | np.number):
+        found = repr(validation) if isinstance(validation, str | bool) else type(validation).__name__
+        raise ArgumentError(f"validation is {found}. Give a share such as 0.1, a pair (X, y), or None.")
+    labels = y if task.classifies and y.ndim == 1 else None
+    kept, out = split(len(X), float(validation), seed, labels)
+    take: Callable[[Any], Examples] = lambda rows: (X[rows], y[rows], None if weights is None else weights[rows])  # noqa: E731
+    return take(kept), take(out) if len(out) else None
+
+
+def _weigh_classes(y: Array, weights: Array | None, wanted: Any, task: Task) -> Array | None:
+    """The weights of examples, times those of their classes."""
+    if wanted is None:
+        return weights
+    if not task.classifies:
+        raise ArgumentError(f"class_weights needs classes, but the loss is {task.loss.name}. Leave it out.")
+    labels = np.argmax(y, axis=1) if task.loss.task == "categorical" and y.ndim == 2 else np.ravel(y).astype(np.int64)
+    if len(labels) != len(y):
+        raise ArgumentError(
+            "class_weights needs one class an example, but y has several columns. Give weights instead."
+        )
+    n_classes = task.output_shape[0] if task.loss.task == "categorical" else 2
+    found = class_weights(labels, wanted, n_classes).astype(np.float32)
+    return found if weights is None else found * weights
+
+
+def choose_metrics(metrics: Any, task: Task) -> list[Metric]:
+    """Read the metrics to measure: accuracy wherever there are classes, unless told."""
+    kind = find_task(task.loss.task, task.output_shape)
+    if metrics is None:
+        metrics = ["accuracy"] if kind in CLASSES else []
+    return read_metrics(metrics, kind)

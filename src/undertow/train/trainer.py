@@ -1,0 +1,430 @@
+"""The training loop: epochs of steps, what is measured between them, and what ends them."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+from undertow.errors import ArgumentError, TrainingError
+from undertow.optim import build_schedule, scaled, steps_in_all, with_scale
+from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
+from undertow.train.derive import make_gradient, take_rows
+from undertow.train.diverged import Diverged, explain_loss, remedies
+from undertow.train.forward import CHUNK, Forward
+from undertow.train.gradients import measure_gradients
+from undertow.train.interrupt import hold_interrupts, interrupt_once
+from undertow.train.keeper import Keeper
+from undertow.train.objective import Objective
+from undertow.train.plan import Plan
+from undertow.train.progress import Progress
+from undertow.train.run import Run
+from undertow.train.session import NotFinite
+from undertow.train.setup import Setup, set_up
+from undertow.train.step import make_step
+from undertow.train.stopping import EarlyStopping
+from undertow.train.task import Examples
+
+Array = NDArray[Any]
+CHUNK_SECONDS = 0.05  # of steps without a look at the progress display or at Ctrl-C
+
+
+class Trainer:
+    """A training that can be looked into: its steps, its state, its next epoch.
+
+    Args:
+        model: see `train`.
+        data: see `train`.
+        plan: a `Plan`; or its settings by name, as `train` takes them.
+        settings: see ``plan``.
+
+    Attributes:
+        run: what `train` returns; its history grows, its model is that after the last step.
+        state: what the optimizer remembers.
+        epoch: the number of the epoch that is going on or was the last, from 1; 0 before the first.
+        seen: how many of its examples were trained on.
+        n_steps: how many steps were done in all.
+
+    Raises:
+        as `train`, before the first step.
+
+    Source: Goodfellow et al., Deep Learning, 2016, section 8.1.3.
+
+    Example:
+        >>> from undertow.nn import Dense, Sequential
+        >>> X = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+        >>> trainer = Trainer(Sequential(Dense(1, 1)), (X, 3 * X), loss="mean_squared_error", progress=False, epochs=9)
+        >>> for row in trainer:
+        ...     if row["validation_loss"] < 3:
+        ...         break
+        >>> trainer.epoch <= 9, trainer.evaluate(X, 3 * X)["loss"] > 0
+        (True, True)
+    """
+
+    def __init__(
+        self, model: Any, data: Any, plan: Plan | None = None, *, keeper: Keeper | None = None, **settings: Any
+    ) -> None:
+        plan = Plan(**settings) if plan is None else plan
+        made: Setup = set_up(model, data, plan)
+        self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
+        self.run = Run(made.model, settings=made.settings, versions=_versions(), forward=Forward())
+        self.hooks = read_hooks(plan.callbacks, *plan.stopping(self.held is not None))
+        self.keeper = Keeper(plan) if keeper is None else keeper
+        optimizer, clip = plan.rule()
+        self.scales = any(hasattr(callback, "scale") for callback in self.hooks.callbacks)
+        objective = Objective(made.task.loss, plan.l1, plan.l2)
+        self.gradient = make_gradient(objective)
+        self.step = make_step(
+            objective, scaled(optimizer) if self.scales else optimizer, clip, plan.non_finite, plan.project()
+        )
+        self.state: Any = self.step.init(self.run.model)
+        self.epoch = self.seen = self.n_steps = 0
+        self.totals: list[tuple[float, float]] = []  # of each step of the epoch: the sum of its losses, its weight
+        self.clipped: list[bool] = []
+        self.over = True  # whether the epoch is done
+        self.begun = False
+        self.reasons: list[str] = []  # why callbacks asked to stop
+        self.seconds = 0.0  # before this process
+        self.good: Any = self.run.model  # the model at the end of the last epoch
+        self.step_seconds = 1.0
+        self.progress = Progress(
+            bool(plan.progress), plan.epochs, self.feed.n_examples, steps=plan.steps, seconds=plan.seconds
+        )
+        self.started = time.perf_counter()
+
+    @property
+    def model(self) -> Any:
+        """The model after the last step."""
+        return self.run.model
+
+    def __iter__(self) -> Trainer:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        """Train one epoch, or what is left of it, and return its row of the history."""
+        if self.done:
+            raise StopIteration
+        self.train_epoch()
+        return self.run.history[-1]
+
+    @property
+    def done(self) -> bool:
+        """Whether the training has come to its end."""
+        plan = self.plan
+        return (
+            self.run.stopped not in ("finished", "")
+            or (plan.steps is not None and self.n_steps >= plan.steps)
+            or (plan.seconds is not None and self.elapsed() >= plan.seconds)
+            or (plan.epochs is not None and self.over and self.epoch >= plan.epochs)
+        )
+
+    def elapsed(self) -> float:
+        """Return the seconds of training so far."""
+        return self.seconds + time.perf_counter() - self.started
+
+    def fit(self) -> Run:
+        """Train to the end, or until something ends it; see `train`.
+
+        Returns:
+            The run.
+        """
+        self.started = time.perf_counter()
+        with self.progress, interrupt_once():
+            try:
+                self.begin()
+                while not self.done:
+                    self.train_epoch()
+            except KeyboardInterrupt:
+                self.run.stopped = "interrupted"
+                if self.seen and not self.over:
+                    with hold_interrupts():
+                        self.keep_unfinished()
+                        self.end_epoch(time.perf_counter(), broken_off=True)
+            finally:
+                with hold_interrupts():
+                    self.keeper.end()
+            if self.run.stopped != "finished":
+                self.progress.say(self.explain_end())
+        self.tell_end()
+        return self.run
+
+    def begin(self) -> None:
+        """Tell of the beginning, once."""
+        if not self.begun:
+            self.begun = True
+            self.keeper.begin(self)
+            self.tell(self.hooks.on_train_begin, "")
+
+    def keep_unfinished(self) -> None:
+        """Write a checkpoint of an epoch that was broken off, and no row of it: a resumed run goes on within it."""
+        if self.keeper.store is not None:
+            self.keeper.write(self, best=False)
+            self.keeper.end()
+
+    def tell(self, functions: list[Any], stopped: str) -> None:
+        """Tell callbacks of the whole training."""
+        run = self.run
+        for function in functions:
+            function(TrainInfo(self.plan.epochs, run.model, run.history, run.settings, stopped))
+
+    def tell_end(self) -> None:
+        """Tell callbacks that training has ended; one of them may give the model to keep."""
+        run = self.run
+        with hold_interrupts():
+            best = self.hooks.end_training(
+                TrainInfo(self.plan.epochs, run.model, run.history, run.settings, run.stopped)
+            )
+        if best is not None:
+            run.model = best
+
+    # ---- an epoch -----------------------------------------------------------------------------
+
+    def train_epoch(self) -> None:
+        """Train one epoch, or what is left of it."""
+        begun = time.perf_counter()
+        self.begin()
+        if self.over:
+            self.epoch, self.seen, self.totals, self.clipped, self.over = self.epoch + 1, 0, [], [], False
+            for function in self.hooks.on_epoch_begin:
+                function(self.info({}))
+        pieces = self.feed.pieces(self.epoch - 1, self.seen)
+        try:
+            for piece in pieces:
+                self.train_piece(piece)
+                if self.is_enough():
+                    break
+        finally:
+            pieces.close()  # type: ignore[attr-defined]
+        self.end_epoch(begun)
+
+    def train_piece(self, piece: Any) -> None:
+        """Do the steps of some batches, as many at a time as the progress display leaves alone."""
+        size, order = self.feed.batch_size, piece.order
+        if not self.seen:
+            rows = order[:size]
+            sizes = measure_gradients(self.gradient, self.run.model, piece.X[rows], take_rows(piece.target, rows))
+            self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
+        with steps_in_all(self.count_steps()):
+            session = self.step.open(self.run.model, self.state, piece.X, piece.target, min(size, len(order)))
+        if self.step.uncompiled and not self.n_steps:
+            self.progress.say(f"Not all of a step is compiled: {self.step.uncompiled}.")
+        done, after_step = 0, self.hooks.on_step_end
+        try:
+            while done < len(order) and not self.is_enough():
+                count = 1 if after_step else max(1, int(CHUNK_SECONDS / self.step_seconds))
+                if self.plan.steps is not None:
+                    count = min(count, self.plan.steps - self.n_steps)
+                rows = order[done : done + count * size]
+                self.run_steps(session, piece, rows)
+                done += len(rows)
+                if after_step:
+                    self.run.model, self.state = session.values()
+                for function in after_step:
+                    total, weight = self.totals[-1]
+                    function(self.epoch, len(self.totals), total / (weight or 1), self.run.model)
+                if self.keeper.is_due(self):
+                    self.run.model, self.state = session.values()
+                    self.keeper.after_steps(self)
+        finally:
+            self.run.model, self.state = session.values()
+
+    def count_steps(self) -> int | None:
+        """Return how many updates there will be at most; None where that is not known."""
+        plan, n = self.plan, self.feed.n_examples
+        limits = [] if plan.steps is None else [plan.steps]
+        if plan.epochs is not None and n is not None:
+            limits.append(plan.epochs * -(-n // self.feed.batch_size))
+        return -(-min(limits) // plan.accumulate) if limits else None
+
+    def is_enough(self) -> bool:
+        """Tell whether the steps or the seconds are used up."""
+        plan = self.plan
+        return (plan.steps is not None and self.n_steps >= plan.steps) or (
+            plan.seconds is not None and self.elapsed() >= plan.seconds
+        )
+
+    def run_steps(self, session: Any, piece: Any, rows: Array) -> None:
+        """Do some steps of an epoch; Ctrl-C waits until they are done, or a long one is given up."""
+        size, started = self.feed.batch_size, time.perf_counter()
+        with hold_interrupts() as held:
+            try:
+                losses = session.run(rows, size)
+            except NotFinite as error:
+                self.note(error.losses, piece, rows[: len(error.losses) * size], {})
+                self.run.model, self.state = session.values()
+                raise self.diverge(self.explain(error)) from None
+            self.note(losses, piece, rows[: len(losses) * size], session.results)
+        if held:
+            raise KeyboardInterrupt
+        self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
+        self.progress.after_step(self.epoch, self.seen, float(losses[-1]), self.n_steps)
+
+    def note(self, losses: Array, piece: Any, rows: Array, results: dict[str, Array]) -> None:
+        """Keep what steps told."""
+        size = self.feed.batch_size
+        for i, loss in enumerate(losses):
+            weight = piece.weight_of(rows[i * size : (i + 1) * size])
+            if math.isfinite(loss):  # else the step was left out
+                self.totals.append((float(loss) * weight, weight))
+        self.clipped += results.get("clipped", np.empty(0)).tolist()
+        self.n_steps += len(losses)
+        self.seen += len(rows)
+
+    def end_epoch(self, begun: float, broken_off: bool = False) -> None:
+        """Measure what an epoch brought, and tell of it."""
+        with hold_interrupts() as held:
+            if not _is_finite(self.run.model):
+                place = f"epoch {self.epoch}, step {len(self.totals)}"
+                raise self.diverge(f"the parameters are not finite after {place}. {remedies(self.run.settings)}")
+            row = self.make_row(begun)
+            self.run.history.append(row)
+            self.over = True
+            self.progress.after_epoch(row)
+            self.good = self.run.model
+        info = self.info(row)
+        stops = self.hooks.end_epoch(info)
+        self.reasons = info.reasons
+        if self.scales:
+            factors = [callback.scale for callback in self.hooks.callbacks if hasattr(callback, "scale")]
+            self.state = with_scale(self.state, math.prod(factors))
+        if self.run.stopped == "finished" and (held or stops):
+            self.run.stopped = "interrupted" if held else "callback"
+        if self.keeper.store is not None and not broken_off:
+            self.keeper.after_epoch(self)
+
+    def best_epoch(self) -> int | None:
+        """Return the epoch that was the best so far: of early stopping, else by the validation loss or the loss."""
+        for callback in self.hooks.callbacks:
+            if isinstance(callback, EarlyStopping):
+                return callback.best_epoch
+        rows = self.run.history
+        column = "validation_loss" if self.held is not None else "loss"
+        finite = [row for row in rows if row[column] == row[column]]
+        return min(finite, key=lambda row: row[column])["epoch"] if finite else None
+
+    def info(self, row: dict[str, Any]) -> EpochInfo:
+        """Make what callbacks are told of an epoch."""
+        sizes = [size for size in self.run.gradient_history if size["epoch"] == self.epoch]
+        directions = {metric.name: metric.better for metric in self.metrics}
+        return EpochInfo(
+            self.epoch, self.plan.epochs, row, self.run.model, sizes, self.n_steps, row.get("rate"), directions
+        )
+
+    def make_row(self, begun: float) -> dict[str, Any]:
+        """Make the row of the history for this epoch."""
+        speed = self.seen / max(time.perf_counter() - begun, 1e-9)
+        total, weight = (math.fsum(pair[i] for pair in self.totals) for i in range(2))
+        loss = total / weight if weight else math.nan
+        row: dict[str, Any] = {"epoch": self.epoch, "step": self.n_steps, "loss": loss}
+        if self.metrics:
+            measured = self.evaluate_on([self.feed.some(self.epoch - 1, CHUNK)])
+            row |= {name: value for name, value in measured.items() if name != "loss"}
+        if self.held is not None:
+            row |= {f"validation_{name}": value for name, value in self.evaluate_on(self.held).items()}
+        if self.clipped:
+            row["clipped"] = sum(self.clipped) / len(self.clipped)
+        rate = self.rate()
+        if rate is not None:
+            row["rate"] = rate
+        return {**row, "seconds": self.elapsed(), "examples_per_second": speed}
+
+    def rate(self) -> float | None:
+        """Return the learning rate of the next step; None where it is the same throughout."""
+        optimizer: Any = self.plan.optimizer
+        base = optimizer.settings.get("rate")
+        scale = math.prod(getattr(callback, "scale", 1.0) for callback in self.hooks.callbacks)
+        if isinstance(base, int | float):
+            return base * scale if self.scales else None
+        try:
+            return float(build_schedule(base)(float(self.n_steps // self.plan.accumulate))) * scale
+        except ArgumentError:  # no single rate, or a function of the user's own
+            return None
+
+    def evaluate_on(self, data: Iterable[Examples]) -> dict[str, float]:
+        """Measure the model on examples that are read already."""
+        return self.task.evaluate(self.run.model, data, self.metrics, self.run.forward)
+
+    def evaluate(self, X: Any, y: Any, weights: Any = None) -> dict[str, float]:
+        """Measure the model on data.
+
+        Args:
+            X: inputs, (m, …).
+            y: targets, (m,) or (m, K).
+            weights: of the examples, (m,), or None.
+
+        Returns:
+            The loss and the metrics by name.
+        """
+        return self.run.evaluate(X, y, weights, metrics=self.metrics)
+
+    def train_on(self, X: Array, y: Array, weights: Array | None = None) -> float:
+        """Do one step on a batch of your own.
+
+        Args:
+            X: inputs, (m, …), of the dtype of the parameters.
+            y: targets as the loss takes them.
+            weights: of the examples, (m,), or None.
+
+        Returns:
+            The loss before the step.
+        """
+        y = self.task.encode(self.task.read_target(np.asarray(y)))
+        target = self.feed.draws.target(y, weights, 10**6 + self.n_steps)
+        X = np.asarray(X, self.task.dtype)
+        loss, self.run.model, self.state = self.step(self.run.model, self.state, X, target)
+        self.n_steps += 1
+        return loss
+
+    # ---- its end ------------------------------------------------------------------------------
+
+    def explain(self, error: NotFinite) -> str:
+        """Say what is not finite, and what to try."""
+        number = len(self.totals) + 1
+        if not math.isfinite(error.loss):
+            return explain_loss(error.loss, self.epoch, number, self.run.settings)
+        try:
+            self.step.check(self.run.model, error.X, error.y)
+        except TrainingError as found:
+            return f"epoch {self.epoch}, step {number}: {found}"
+        return f"epoch {self.epoch}, step {number}: the gradient is not finite. {remedies(self.run.settings)}"
+
+    def diverge(self, message: str) -> Diverged:
+        """Make the error, and leave the last finite model in the run."""
+        self.run.stopped = "diverged"
+        if not _is_finite(self.run.model):
+            self.run.model = self.good
+        return Diverged(message, self.run)
+
+    def explain_end(self) -> str:
+        """Say where and why training ended early."""
+        n = self.feed.n_examples
+        steps = None if n is None else -(-n // self.feed.batch_size)
+        done = -(-self.seen // self.feed.batch_size)
+        where = f"after epoch {self.epoch}"
+        if done != steps:
+            where = f"in epoch {self.epoch}, after {done}{'' if steps is None else f' of {steps}'} steps"
+        if self.run.stopped == "callback":
+            reason = next((reason for reason in self.reasons if reason), "as a callback asked for")
+            return f"Stopped {where}: {reason}." if self.reasons else f"Stopped {where}, {reason}."
+        return f"Interrupted {where}. The run holds what was trained."
+
+
+def _is_finite(model: Any) -> bool:
+    """Whether all parameters are finite."""
+    return all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("undertow")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}

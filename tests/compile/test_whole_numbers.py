@@ -1,0 +1,129 @@
+"""Whole numbers and running sums: kernels give what NumPy gives, to the last bit."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from compiled_graphs import run_compiled
+from undertow.compile import operations
+from undertow.errors import UnsupportedError
+from undertow.graph import evaluate
+from undertow.trace import trace_function
+
+SIGNED = [np.int8, np.int16, np.int32, np.int64]
+
+
+@pytest.mark.parametrize("dtype", SIGNED)
+@pytest.mark.parametrize("function", [np.floor_divide, np.remainder, np.fmod])
+def test_quotients_of_whole_numbers(function, dtype):
+    """All signs, both ends, and the divisor 0."""
+    ends = np.iinfo(dtype)
+    x = np.array([ends.min, ends.min + 1, -100, -7, -2, -1, 0, 1, 2, 7, 100, ends.max - 1, ends.max], dtype)
+    a, b = (v.ravel() for v in np.meshgrid(x, x))
+    with np.errstate(all="ignore"):
+        wanted = function(a, b)
+    found = ut.compile(lambda a, b: function(a, b))(a, b)
+    np.testing.assert_array_equal(found, wanted)
+    assert found.dtype == wanted.dtype
+    for divisor in (3, -7, 0, -1, 1, 64):
+        with np.errstate(all="ignore"):
+            wanted = function(a, divisor)
+        np.testing.assert_array_equal(ut.compile(lambda a, d=divisor: function(a, d))(a), wanted)
+
+
+@pytest.mark.parametrize("dtype", SIGNED)
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 7, 20, 63])
+def test_powers_of_whole_numbers_wrap_around(exponent, dtype):
+    x = np.arange(-11, 12).astype(dtype)
+    found, wanted = ut.compile(lambda x: x**exponent)(x), x**exponent
+    np.testing.assert_array_equal(found, wanted)
+    assert found.dtype == wanted.dtype
+
+
+def test_exponents_that_may_be_negative_have_no_kernel():
+    x = np.arange(1, 6)
+    with pytest.raises(UnsupportedError, match=r"power .*does not compile"):
+        ut.compile(lambda x: x**x)(x)
+    np.testing.assert_array_equal(ut.compile(lambda x: x**x, fallback="numpy")(x), x**x)
+    with pytest.raises(ValueError, match="negative integer powers"):
+        ut.compile(lambda x: x**-2, fallback="numpy")(x)
+
+
+VIEWS = [
+    lambda x: x, lambda x: x[::-1, :, ::2], lambda x: np.swapaxes(x, 0, 2), lambda x: x[1],
+    lambda x: np.broadcast_to(x[:1], x.shape), lambda x: x[:, 2, 1], lambda x: x[:0], lambda x: x[:, :1],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, bool])
+@pytest.mark.parametrize("function", [np.cumsum, np.cumprod])
+def test_running_sums_along_any_axis_of_any_view(function, dtype, threads, monkeypatch):
+    monkeypatch.setattr(operations, "WORTH_SHARING", 1)
+    x = (np.random.default_rng(0).normal(size=(5, 4, 6)) * 3).astype(dtype)
+    for number, view in enumerate(VIEWS):
+        for axis in [None, *range(-view(x).ndim, 0)]:
+            graph = trace_function(lambda x, view=view, axis=axis: function(view(x), axis=axis), (x,)).graph
+            (found,) = run_compiled(graph, [x], threads)
+            wanted = function(view(x), axis=axis)
+            assert found.dtype == wanted.dtype
+            np.testing.assert_array_equal(found, wanted, err_msg=f"view {number}, axis {axis}")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_gradients_of_running_products_with_zeros_compile(axis):
+    x = np.random.default_rng(1).normal(size=(6, 7))
+    x[2, 3] = x[4, 3] = x[2, 5] = 0
+    found = ut.value_and_grad(lambda x: np.sum(np.sin(np.cumprod(x, axis=axis))), compile=True)(x)
+    wanted = ut.value_and_grad(lambda x: np.sum(np.sin(np.cumprod(x, axis=axis))))(x)
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-12, atol=1e-14)
+
+
+# ---- random programs ------------------------------------------------------------------------------
+
+
+def step(x, pool, rng):
+    """One more value of a random program of whole numbers, floats, running sums and sums of products."""
+    other, kind = pool[rng.integers(len(pool))], rng.integers(8)
+    whole = x.dtype.kind in "ib"
+    if kind == 0 and whole:
+        return [np.floor_divide, np.remainder, np.fmod][rng.integers(3)](x, int(rng.choice([-5, -1, 2, 3, 7])))
+    if kind == 1 and whole:
+        return x ** int(rng.integers(4))
+    if kind in (2, 3) and x.ndim:
+        axis = int(rng.integers(x.ndim))
+        return np.cumsum(x, axis=axis) if kind == 2 or whole else np.cumprod(np.tanh(x), axis=axis)
+    if kind == 4 and x.ndim:
+        return [x[::-1], np.swapaxes(x, 0, -1), x[1:] if x.shape[0] > 1 else x][rng.integers(3)]
+    if kind == 5:
+        return (x * 3 + 0.5).astype(np.int64) if not whole else x * 0.25
+    if x.ndim == 2 and not whole and kind == 6:
+        return x @ np.sin(x).T + np.cos(x) @ x.T * 1.0 + (x * 2) @ x.T
+    return x + other if x.shape == other.shape else np.tanh(x * 0.5)
+
+
+def make_program(seed):
+    rng = np.random.default_rng(seed)
+    a, b = (int(rng.choice([1, 2, 5, 16, 33])) for _ in range(2))
+    inputs = [rng.normal(size=(a, b)), rng.integers(-9, 10, (a, b)), rng.normal(size=(b,)), rng.integers(-3, 4, (2, a))]
+
+    def program(*xs):
+        rng, pool = np.random.default_rng(seed + 1), list(xs)
+        for _ in range(int(rng.integers(4, 14))):
+            made = step(pool[rng.integers(max(0, len(pool) - 5), len(pool))], pool, rng)
+            pool.append(np.clip(made, -9, 9))
+        return tuple(pool[-3:])
+
+    return program, inputs
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("block", range(2))
+def test_random_programs_of_whole_numbers_and_running_sums(block, threads, monkeypatch):
+    monkeypatch.setattr(operations, "WORTH_SHARING", 1)
+    for seed in range(block * 15, block * 15 + 15):
+        program, inputs = make_program(11 * seed)
+        graph = trace_function(program, inputs).graph
+        wanted = evaluate(graph, inputs)
+        for found, value in zip(run_compiled(graph, inputs, threads), wanted, strict=True):
+            np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-9, err_msg=f"program {seed}")

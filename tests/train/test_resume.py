@@ -1,0 +1,185 @@
+"""A resumed training: the same, to the last bit, as one that never stopped."""
+
+import itertools
+import signal
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn, optim, trees
+from undertow.errors import ArgumentError, RunError
+from undertow.train import CheckpointStore, EarlyStopping, ReduceOnPlateau, Trainer
+from undertow.train.resume import open_training
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((203, 4)).astype(np.float32)
+LABELS = (X @ RNG.standard_normal((4, 3)).astype(np.float32)).argmax(axis=1)
+WEIGHTS = RNG.uniform(0.5, 2.0, 203).astype(np.float32)
+COLUMNS = ("epoch", "step", "loss", "accuracy", "validation_loss", "validation_accuracy", "clipped", "rate")
+
+
+def build():
+    return nn.Sequential(nn.Dense(4, 16), "tanh", nn.Dense(16, 3))
+
+
+def settings(**more):
+    return {
+        "loss": nn.categorical_cross_entropy(label_smoothing=0.1),
+        "optimizer": optim.adam(optim.cosine(0.01, 40)),
+        "clip": optim.clip_by_global_norm(0.3),
+        "mixup": 0.2,
+        "l2": 1e-3,
+        "batch_size": 16,
+        "epochs": 6,
+        "seed": 3,
+        "progress": False,
+        **more,
+    }
+
+
+def bits(run):
+    return b"".join(np.asarray(x).tobytes() for x in trees.flatten(run.model)[0] if not callable(x))
+
+
+def rows(run):
+    return [{key: row[key] for key in COLUMNS if key in row} for row in run.history]
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAt:
+    """Ends a training from inside, at a step, as a crash would."""
+
+    def __init__(self, step):
+        self.step, self.count = step, 0
+
+    def on_step_end(self, epoch, step, loss, model):
+        self.count += 1
+        if self.count == self.step:
+            raise Stop
+
+
+@pytest.mark.parametrize("every", [None, 1, 5])
+@pytest.mark.parametrize("stop", [1, 12, 13, 40])
+def test_a_training_that_crashed_goes_on_to_the_last_bit(tmp_path, every, stop):
+    data = (X, LABELS, WEIGHTS)
+    whole = ut.train(build(), data, **settings())
+    with pytest.raises(Stop):
+        ut.train(build(), data, checkpoint=tmp_path, checkpoint_every=every, callbacks=[StopAt(stop)], **settings())
+    if not CheckpointStore(tmp_path / "checkpoints").numbers():
+        with pytest.raises(RunError, match="no checkpoint that is whole"):
+            ut.resume(tmp_path, data, progress=False)
+        return
+    run = ut.resume(tmp_path, data, progress=False)
+    assert bits(run) == bits(whole)
+    assert rows(run) == rows(whole)
+    assert run.gradient_history == whole.gradient_history
+
+
+def test_early_stopping_and_the_scale_of_the_rate_go_on(tmp_path):
+    def callbacks():
+        return [ReduceOnPlateau("validation_loss", factor=0.5, patience=1)]
+
+    def wanted(**more):
+        stopping = EarlyStopping("validation_accuracy", 3, min_delta=0.01)
+        return settings(optimizer="adam", epochs=30, early_stopping=stopping, callbacks=callbacks(), **more)
+
+    whole = ut.train(build(), (X, LABELS), **wanted())
+    assert whole.stopped == "callback"
+    trainer = Trainer(build(), (X, LABELS), **wanted(checkpoint=tmp_path))
+    for _ in itertools.islice(trainer, 3):
+        pass
+    trainer.keeper.end()
+    run = ut.resume(tmp_path, (X, LABELS), callbacks=callbacks(), progress=False)
+    assert bits(run) == bits(whole) and rows(run) == rows(whole)
+
+
+def test_ctrl_c_leaves_a_checkpoint_within_the_epoch(tmp_path):
+    class Interrupt:
+        def on_step_end(self, epoch, step, loss, model):
+            if (epoch, step) == (2, 5):
+                signal.raise_signal(signal.SIGINT)
+
+    whole = ut.train(build(), (X, LABELS), **settings())
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, callbacks=[Interrupt()], **settings())
+    assert run.stopped == "interrupted" and run.history[-1]["step"] == 12 + 5
+    run = ut.resume(tmp_path, (X, LABELS), progress=False)
+    assert bits(run) == bits(whole) and rows(run) == rows(whole)
+
+
+def test_a_run_may_go_on_for_longer(tmp_path):
+    whole = ut.train(build(), (X, LABELS), **settings(epochs=9))
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings())
+    run = ut.resume(tmp_path, (X, LABELS), epochs=9, progress=False)
+    assert bits(run) == bits(whole) and len(run.history) == 9
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert len(lines) == 9
+
+
+@pytest.mark.parametrize("optimizer", sorted(optim.OPTIMIZERS))
+def test_every_optimizer_goes_on(tmp_path, optimizer):
+    whole = ut.train(build(), (X, LABELS), **settings(optimizer=optimizer, epochs=2))
+    with pytest.raises(Stop):
+        crash = settings(optimizer=optimizer, epochs=2, checkpoint_every=1, callbacks=[StopAt(7)])
+        ut.train(build(), (X, LABELS), checkpoint=tmp_path, **crash)
+    assert bits(ut.resume(tmp_path, (X, LABELS), progress=False)) == bits(whole)
+
+
+def test_the_best_checkpoint_stays(tmp_path):
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, keep=1, **settings(optimizer=optim.sgd(0.5), epochs=8))
+    store = CheckpointStore(tmp_path / "checkpoints")
+    losses = [row["validation_loss"] for row in run.history]
+    assert len(store.best().record["history"]) == 1 + int(np.argmin(losses))
+    assert len(store.latest().record["history"]) == 8 and len(store.numbers()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"data": None}, ArgumentError, "Give the same data again"),
+        ({"data": (X + 1, LABELS)}, RunError, "trained on other data"),
+        ({"data": (X[:50], LABELS[:50])}, RunError, r"trained on other data .*\(45, 4\)"),
+        ({"model": nn.Sequential(nn.Dense(4, 8), "tanh", nn.Dense(8, 3))}, RunError, r"layers\[0\].W is float32"),
+        ({"optimizer": "momentum"}, RunError, "optimizer/v.* is missing"),
+        ({"callbacks": [ReduceOnPlateau()]}, RunError, "callbacks of the same kinds"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_nothing_is_lost(tmp_path, given, error, message):
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(epochs=2))
+    before = {file.name: file.read_bytes() for file in (tmp_path / "checkpoints").glob("*.safetensors")}
+    given = {"data": (X, LABELS), "progress": False, **given}
+    with pytest.raises(error, match=message):
+        ut.resume(tmp_path, **given)
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "checkpoints").glob("*.safetensors")}
+
+
+def test_a_folder_with_a_training_is_not_trained_over(tmp_path):
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(epochs=2))
+    with pytest.raises(RunError, match="holds a training already"):
+        ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(epochs=2))
+
+
+def test_a_loss_and_validation_data_of_ones_own_are_given_again(tmp_path):
+    def absolute(p, y):
+        return np.mean(np.abs(p - y))
+
+    model, data, held = nn.Sequential(nn.Dense(4, 1)), (X, X[:, :1]), (X[:9], X[:9, :1])
+    wanted = {"loss": absolute, "validation": held, "progress": False}
+    whole = ut.train(model, data, epochs=4, **wanted)
+    ut.train(model, data, epochs=2, checkpoint=tmp_path, **wanted)
+    with pytest.raises(ArgumentError, match=r"a loss of your own \(absolute\)"):
+        ut.resume(tmp_path, data)
+    with pytest.raises(ArgumentError, match="validation data of your own"):
+        ut.resume(tmp_path, data, loss=absolute)
+    run = ut.resume(tmp_path, data, epochs=4, **wanted)
+    assert bits(run) == bits(whole)
+
+
+def test_a_resumed_training_can_be_looked_into(tmp_path):
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(epochs=2))
+    trainer = open_training(tmp_path, (X, LABELS), progress=False, callbacks=())
+    assert (trainer.epoch, trainer.over, trainer.done) == (2, True, True)
+    trainer.keeper.end()
