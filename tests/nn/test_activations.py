@@ -275,5 +275,5 @@ def test_prelu_says_what_does_not_fit():
         nn.PReLU(0)
     with pytest.raises(ArgumentError, match="has no weights yet"):
         nn.PReLU(3)(Z)
-    with pytest.raises(ShapeError, match=r"PReLU\(3\): z is \(7, 5\). Use PReLU\(5\)"):
+    with pytest.raises(ShapeError, match=r"PReLU\(3\): x is \(7, 5\). Give x 3 columns, or use PReLU\(5\)"):
         nn.PReLU(3, slope=np.ones(3))(Z)
