@@ -273,7 +273,7 @@ def test_prelu_is_trained_by_its_slope():
 def test_prelu_says_what_does_not_fit():
     with pytest.raises(ArgumentError, match=r"PReLU\(0\): n_slopes must be"):
         nn.PReLU(0)
-    with pytest.raises(ArgumentError, match="has no weights yet"):
+    with pytest.raises(ArgumentError, match="has no slope yet"):
         nn.PReLU(3)(Z)
-    with pytest.raises(ShapeError, match=r"PReLU\(3\): x is \(7, 5\). Give x 3 columns, or use PReLU\(5\)"):
+    with pytest.raises(ShapeError, match=r"PReLU\(3\): z is \(7, 5\). Give z 3 columns, or use PReLU\(5\)"):
         nn.PReLU(3, slope=np.ones(3))(Z)
