@@ -22,6 +22,7 @@ from undertow.compile.waits import Touch
 from undertow.graph import Graph
 
 Array = NDArray[Any]
+KEPT = 8  # programs for different numbers of rows, each of which has memory for all it computes
 
 
 class Resident:
@@ -78,6 +79,8 @@ class Resident:
             donated = {self.n_results + i: i for i in range(self.n_state)}
             plan = make_plan(graph, get_threads(), donated, self.fallback)
             self.prepared[key] = self._load(plan)
+            for old in list(self.prepared)[:-KEPT]:
+                self.prepared.pop(old, None)
         return self.prepared[key]
 
     def _load(self, plan: Plan) -> Program:
