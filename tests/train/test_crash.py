@@ -236,7 +236,7 @@ def test_an_error_of_any_call_is_one_clear_error_and_loses_nothing(tmp_path, cod
     assert failing > 8
 
 
-WRITER = """
+WRITER = r"""
 import os, sys, numpy as np
 from undertow.train import CheckpointStore, HistoryFile, Snapshot
 
@@ -251,15 +251,15 @@ def write(place):
         history.force()
         W = np.full(2000, number, np.float32)
         store.write(Snapshot({"W": W}, {"number": number}), number, best=number % 7 == 1)
-        print(number, flush=True)
+        os.write(1, b"%d\n" % number)  # in one piece, or not at all
 
 for _ in sys.stdin:
     child = os.fork()
     if not child:
-        print("child", os.getpid(), flush=True)
+        os.write(1, b"child %d\n" % os.getpid())
         write(sys.argv[1])
     os.waitpid(child, 0)
-    print("dead", flush=True)
+    os.write(1, b"dead\n")
 """
 
 
@@ -275,13 +275,14 @@ def kill_at_random(folder, times, seed):
         bufsize=1,
     )
     with process:
-        for _ in range(times):
+        for i in range(times):
             process.stdin.write("\n")
             word, pid = process.stdout.readline().split()
             assert word == "child"
+            printed = [process.stdout.readline()] if i % 2 else []  # every other one has written something
             time.sleep(choose.uniform(0, 0.05))
             os.kill(int(pid), signal.SIGKILL)
-            printed = list(iter(process.stdout.readline, "dead\n"))
+            printed += iter(process.stdout.readline, "dead\n")
             reached = check_after_kill(folder, max([reached, *(int(number) for number in printed)]))
         process.stdin.close()
     return reached
@@ -305,7 +306,7 @@ def test_a_killed_process_loses_nothing_and_the_next_goes_on(tmp_path):
     """SIGKILL at random instants, again and again in one folder; each process takes over its lock."""
     times = int(os.environ.get("UNDERTOW_TEST_KILLS", "20"))
     last = kill_at_random(tmp_path, times, seed=times)
-    assert last > times
+    assert last >= times // 2
     with CheckpointStore(tmp_path / "checkpoints") as store:
         store.latest()
         store.write(snapshot(last + 1), last + 1)

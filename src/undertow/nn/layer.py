@@ -55,6 +55,8 @@ class Container:
 
     layers: tuple[Any, ...]
 
+    joins = False  # True where what it gives is put together of several parts
+
     def inner(self) -> list[tuple[str, Any]]:
         """List what it is made of, in order: the path from here, such as ``"layers[0]"``, and the layer or function."""
         raise NotImplementedError
@@ -108,9 +110,8 @@ def children(item: Any) -> Iterator[tuple[str, Any]]:
     """The parts of a tree with the ends of their paths, as `trees.paths` writes them."""
     if is_layer(item):
         static = trees.static_fields(type(item))
-        yield from (
-            (f".{field.name}", getattr(item, field.name)) for field in dataclasses.fields(item) if field.name not in static
-        )
+        names = [field.name for field in dataclasses.fields(item) if field.name not in static]
+        yield from ((f".{name}", getattr(item, name)) for name in names)
     elif isinstance(item, tuple) and hasattr(item, "_fields"):
         yield from ((f".{name}", getattr(item, name)) for name in item._fields)
     elif isinstance(item, tuple | list):
@@ -245,7 +246,7 @@ def list_layers(model: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def check_columns(layer: Any, x: Any, size: int, remedy: str) -> Shape:
+def check_columns(layer: Any, x: Any, size: int, remedy: str, name: str = "x") -> Shape:
     """Return the shape of x, whose last axis must have ``size`` columns.
 
     Raises:
@@ -253,12 +254,11 @@ def check_columns(layer: Any, x: Any, size: int, remedy: str) -> Shape:
             ``remedy`` stands for the columns that x has.
     """
     shape = shape_of(x)
+    found = f"{name} is {show_shape(shape)}. Give {name}"
     if not shape:
-        raise LayerShapeError(layer, f"x is {show_shape(shape)}. Give x a batch axis and {size} columns.")
+        raise LayerShapeError(layer, f"{found} a batch axis and {size} columns.")
     if shape[-1] != size:
-        raise LayerShapeError(
-            layer, f"x is {show_shape(shape)}. Give x {size} columns, or use {remedy.format(shape[-1])}."
-        )
+        raise LayerShapeError(layer, f"{found} {size} columns, or use {remedy.format(shape[-1])}.")
     return shape
 
 
@@ -276,7 +276,9 @@ def check_number(layer: Any, name: str, value: Any, low: float, high: float, tex
         raise ArgumentError(f"{layer!r}: {name} is {value!r}. Give {text}.")
 
 
-def check_filled(layer: Any, *values: Any) -> None:
+def check_filled(layer: Any, **values: Any) -> None:
     """ArgumentError if a parameter is None."""
-    if any(value is None for value in values):
-        raise ArgumentError(f"{layer!r} has no weights yet. Call undertow.nn.initialize(model, seed) first.")
+    for name, value in values.items():
+        if value is None:
+            what = "weights" if name == "W" else name
+            raise ArgumentError(f"{layer!r} has no {what} yet. Call undertow.nn.initialize(model, seed) first.")

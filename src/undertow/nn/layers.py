@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from undertow.errors import ArgumentError
+from undertow.nn.activations import name_activation
 from undertow.nn.initialisers import (
     INITIALISERS,
     build_initialiser,
@@ -67,7 +68,7 @@ class Dense:
         if isinstance(self.init, str):
             if self.init != AUTO:
                 find_initialiser(self.init)
-        elif not callable(self.init):
+        elif not callable(self.init) or name_activation(self.init) is not None:
             raise ArgumentError(
                 f"{self!r}: init is {self.init!r}. Give a name ({', '.join(INITIALISERS)}) or a function."
             )
@@ -77,7 +78,7 @@ class Dense:
 
     def __call__(self, x: Any) -> Any:
         """Compute z = x W + b for x (…, fan_in)."""
-        check_filled(self, self.W)
+        check_filled(self, W=self.W)
         check_columns(self, x, self.fan_in, f"Dense({{0}}, {self.fan_out})")
         if self.b is None:
             z = x @ self.W

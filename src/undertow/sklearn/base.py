@@ -106,7 +106,7 @@ class BaseNetwork(BaseEstimator, ABC):
         if self.solver == "lbfgs" and self.optimizer is None:
             return
         self.loss_curve_: list[float] = []
-        self._waited = 0
+        self._no_improvement_count = 0
         self._best, self._best_value = self.model_, -np.inf
         held = self.early_stopping
         self.validation_scores_: list[float] | None = [] if held else None

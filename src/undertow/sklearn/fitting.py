@@ -147,12 +147,16 @@ class Fitting:
         """Count the epochs that brought nothing, and keep the best model of what is held out."""
         estimator, tol = self.estimator, self.estimator.tol
         if self.held is None:
-            estimator._waited = estimator._waited + 1 if estimator.loss_ > estimator.best_loss_ - tol else 0
+            estimator._no_improvement_count = (
+                estimator._no_improvement_count + 1 if estimator.loss_ > estimator.best_loss_ - tol else 0
+            )
             estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
             return
         by_loss = estimator.monitor == "validation_loss"
         value = -row["validation_loss"] if by_loss else row["validation_score"]
-        estimator._waited = estimator._waited + 1 if value < estimator._best_value + tol else 0
+        estimator._no_improvement_count = (
+            estimator._no_improvement_count + 1 if value < estimator._best_value + tol else 0
+        )
         if value > estimator._best_value:
             estimator._best_value, estimator._best = value, self.learner.values()
             estimator.best_validation_score_ = row["validation_score"]
@@ -160,7 +164,7 @@ class Fitting:
     def _is_converged(self) -> bool:
         """Whether to stop; an adaptive rate is lowered first."""
         estimator = self.estimator
-        if estimator._waited <= estimator.n_iter_no_change:
+        if estimator._no_improvement_count <= estimator.n_iter_no_change:
             return False
         what = "Training loss" if self.held is None else "Validation score"
         self.reason = (
@@ -170,7 +174,7 @@ class Fitting:
         adaptive = estimator.learning_rate == "adaptive" and self._is_plain_sgd()
         rate = estimator.learning_rate_init * estimator._scale
         if adaptive and rate > SMALLEST_RATE:
-            estimator._waited = 0
+            estimator._no_improvement_count = 0
             estimator._scale /= 5
             self._put_scale()
             self._say(f"{self.reason} Setting learning rate to {rate / 5:f}")
