@@ -65,10 +65,11 @@ def measure_time(X: Any, y: Any, rounds: int, settings: dict[str, Any]) -> dict[
 
 def measure_scores(name: str, seeds: int) -> dict[str, Any]:
     import numpy as np
-    from sklearn import datasets
     from sklearn.model_selection import train_test_split
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+
+    from sklearn import datasets
 
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     regression = name == "diabetes"
