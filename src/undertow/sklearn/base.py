@@ -38,6 +38,12 @@ FLOATS = (np.float64, np.float32)
 LBFGS = Optimizer("lbfgs", lambda params: (), lambda *given: given)  # a name: SciPy does its steps
 
 
+def keep_settings(estimator: Any, given: dict[str, Any]) -> None:
+    """Set an attribute for each argument of the constructor, as scikit-learn asks for."""
+    for name in estimator._get_param_names():
+        setattr(estimator, name, given[name])
+
+
 def is_stochastic(estimator: Any) -> bool:
     """Tell whether an estimator can be fitted part by part; AttributeError where it cannot."""
     if estimator.solver == "lbfgs" and estimator.optimizer is None:

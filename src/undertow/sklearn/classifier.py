@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from undertow.errors import ArgumentError
-from undertow.sklearn.base import BaseNetwork, is_stochastic
+from undertow.sklearn.base import BaseNetwork, is_stochastic, keep_settings
 from undertow.sklearn.targets import Target, knows_probabilities, target_of_classes
 
 Array = NDArray[Any]
@@ -86,7 +86,7 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
     Example:
         >>> from sklearn.datasets import load_iris
         >>> X, y = load_iris(return_X_y=True)
-        >>> model = MLPClassifier([16], max_iter=100, learning_rate_init=0.03, random_state=0).fit(X, y)
+        >>> model = MLPClassifier([16], learning_rate_init=0.03, tol=0.01, random_state=0).fit(X, y)
         >>> model.score(X, y) > 0.95, model.predict_proba(X[:2]).shape
         (True, (2, 3))
     """
@@ -132,43 +132,7 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
         initialiser: Any = None,
         class_weight: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.loss = loss
-        self.layers = layers
-        self.dropout = dropout
-        self.norm = norm
-        self.residual = residual
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.clip = clip
-        self.monitor = monitor
-        self.callbacks = callbacks
-        self.n_threads = n_threads
-        self.dtype = dtype
-        self.initialiser = initialiser
-        self.class_weight = class_weight
+        keep_settings(self, locals())
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> MLPClassifier:
         """Fit the network.

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
-from undertow.sklearn.base import BaseNetwork, is_stochastic
+from undertow.sklearn.base import BaseNetwork, is_stochastic, keep_settings
 from undertow.sklearn.targets import Target, target_of_values
 
 Array = NDArray[Any]
@@ -76,6 +76,7 @@ class MLPRegressor(RegressorMixin, BaseNetwork):
     Source: scikit-learn 1.9, MLPRegressor, whose numbers it gives for the same random_state, to rounding.
 
     Example:
+        >>> import numpy as np
         >>> X = np.linspace(-1, 1, 200)[:, None]
         >>> model = MLPRegressor("squared_error", [16], solver="lbfgs", random_state=0).fit(X, np.sin(3 * X[:, 0]))
         >>> model.score(X, np.sin(3 * X[:, 0])) > 0.99
@@ -122,42 +123,7 @@ class MLPRegressor(RegressorMixin, BaseNetwork):
         dtype: Any = None,
         initialiser: Any = None,
     ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.layers = layers
-        self.dropout = dropout
-        self.norm = norm
-        self.residual = residual
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.clip = clip
-        self.monitor = monitor
-        self.callbacks = callbacks
-        self.n_threads = n_threads
-        self.dtype = dtype
-        self.initialiser = initialiser
+        keep_settings(self, locals())
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> MLPRegressor:
         """Fit the network.
