@@ -64,6 +64,13 @@ class Resident:
             found.append(mine.item() if node.spec.weak else mine.copy() if mine.ndim else mine[()])
         return found
 
+    def release(self) -> None:
+        """Let go of the examples of the last run; the programs stay."""
+        self.owner = None
+        for program in self.prepared.values():
+            for key in [key for key in program.values if key[0] in ("source", "order", "kept")]:
+                del program.values[key], program.given[key]
+
     def fits(self, rows: int) -> bool:
         """Tell whether the graph holds for batches of so many rows."""
         return bool(self.symbols) or all(x.spec.shape[:1] == (rows,) for x in self.graph.inputs[self.n_state :])

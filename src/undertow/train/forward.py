@@ -26,9 +26,8 @@ class Forward:
     def __init__(self) -> None:
         self.known: dict[Any, Compiled | None] = {}
 
-    def __reduce__(self) -> Any:
-        """Copies compile anew."""
-        return Forward, ()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Forward, ()  # programs hold addresses of this process
 
     def __call__(self, model: Any, X: Array) -> Array:
         """Compute the outputs for X (m, …), as a model gives them that does not train."""
