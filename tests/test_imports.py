@@ -36,6 +36,7 @@ ORDER = """
     nn optim
     data
     train
+    export
     flow
     report
     sklearn

@@ -97,7 +97,7 @@ def test_a_file_sorted_by_class_gives_mixed_batches(part, correlation, spread):
     m = 64 * 1000
     X = np.arange(m, dtype=np.float32)[:, None]
     y = np.repeat(np.arange(10), m // 10)
-    memory = 4 * m * (4 + 8) * part
+    memory = 5 * m * (4 + 8) * part
     with open_arrays(X, y, memory=memory).epoch(0, batch_size=64) as blocks:
         rows, labels = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     places = rows[:, 0]

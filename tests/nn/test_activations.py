@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import undertow as ut
-from undertow import nn
-from undertow.errors import ArgumentError, ShapeError
+from undertow import nn, primitives
+from undertow.errors import ArgumentError, DTypeError, ShapeError
 from undertow.nn.activations import SAME_FUNCTIONS, build_activation, describe_activation, name_activation
 
 special = pytest.importorskip("scipy.special")
@@ -163,6 +163,19 @@ def test_values_and_gradients_are_those_of_torch(name):
 def test_gelu_keeps_the_digits_of_its_left_tail():
     """1 + erf would lose them: Φ(−10) is 7.6e−24, which is below the rounding of 1."""
     assert nn.gelu(np.array(-10.0)) == pytest.approx(-10 * special.ndtr(-10.0), rel=1e-13)
+
+
+def test_the_normal_distribution_function_is_that_of_scipy():
+    """To a few units in the last place wherever it is a normal number, in both dtypes; ends and NaN too."""
+    x = np.linspace(-37, 9, 5001)
+    cdf = lambda x: primitives.normal_cdf.forward(x)
+    np.testing.assert_allclose(cdf(x), special.ndtr(x), rtol=1e-13)
+    np.testing.assert_allclose(cdf(x)[abs(x) < 6], special.ndtr(x)[abs(x) < 6], rtol=4e-15)
+    single = np.linspace(-12, 9, 1001, dtype=np.float32)
+    np.testing.assert_allclose(cdf(single), special.ndtr(single.astype(float)), rtol=1e-7)
+    np.testing.assert_array_equal(cdf(np.array([-np.inf, 0, np.inf, np.nan])), [0, 0.5, 1, np.nan])
+    with pytest.raises(DTypeError, match="Give real numbers"):
+        cdf(1j)
 
 
 def test_the_source_of_gelu_runs_without_us():

@@ -38,7 +38,7 @@ def draw(initialiser, shape=SHAPE, seed=0, dtype=np.float64):
         (nn.orthogonal, 1 / 120),
         (nn.orthogonal(gain=2.0), 4 / 120),
     ],
-    ids=str,
+    ids=lambda x: getattr(x, "__name__", x),
 )
 def test_the_variance_is_the_stated_one(initialiser, variance):
     """Of 9600 numbers; a normal variance is known to ±1.4 %, and 5 % is 3.5 deviations."""

@@ -235,7 +235,7 @@ def test_predictions_follow_from_the_loss():
         ("binary_focal", lambda x, e: (x > 0) * 1, lambda p, x, y: np.mean(p == y) > 0.95),
         ("mean_absolute_error", lambda x, e: 2 * x, lambda p, x, y: np.mean(abs(p[:, 0] - y)) < 0.1),
     ],
-    ids=str,
+    ids=["quantile", "poisson", "hinge", "binary_focal", "mean_absolute_error"],
 )
 def test_training_with_a_loss_predicts_what_it_is_for(loss, y, check):
     rng = np.random.default_rng(0)
@@ -250,3 +250,13 @@ def test_training_with_a_loss_predicts_what_it_is_for(loss, y, check):
     if loss == "hinge":
         with pytest.raises(ArgumentError, match="hinge, which knows no probabilities"):
             run.predict_probability(X)
+
+
+def test_a_saved_run_keeps_the_settings_of_its_loss(tmp_path):
+    """With log_input=False the model gives the rate itself, also after loading: no exponential is taken."""
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 2)).astype(np.float32)
+    model = nn.Sequential(nn.Dense(2, 1), "softplus")
+    run = ut.train(model, (X, np.ones(60)), loss=nn.poisson(log_input=False), epochs=1, progress=False)
+    loaded = ut.load(run.save(tmp_path / "run"))
+    np.testing.assert_array_equal(loaded.predict(X), loaded.outputs(X))
+    np.testing.assert_array_equal(loaded.predict(X), run.predict(X))

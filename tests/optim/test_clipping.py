@@ -81,15 +81,19 @@ def in_ulps(found, exact):
 MAGNITUDES = [1.0, 1e-3, 1e30, 1e-30, 1e-44, 1e150, 1e160, 1e200, 1e300, 1e-150, 1e-160, 1e-200, 1e-310, 5e-324]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    "sizes", [(m,) for m in MAGNITUDES] + [(1e300, 1.0, 1e-300), (1e-160, 1e-150), (1.0, 1e-8)], ids=str
-)
+MIXED = [(1e300, 1.0, 1e-300), (1e-160, 1e-150), (1.0, 1e-8)]
+POSSIBLE = [  # sizes that the dtype has
+    (dtype, sizes)
+    for dtype in (np.float32, np.float64)
+    for sizes in [*((m,) for m in MAGNITUDES), *MIXED]
+    if float(np.finfo(dtype).smallest_subnormal) <= min(sizes) and max(sizes) <= float(np.finfo(dtype).max) / 10
+]
+
+
+@pytest.mark.parametrize(("dtype", "sizes"), POSSIBLE, ids=str)
 @pytest.mark.parametrize("how", ["eagerly", "compiled"])
 def test_the_norm_is_right_at_every_magnitude(dtype, sizes, how):
     """Within 4 units in the last place of the exact norm: near overflow, among subnormals, and all mixed."""
-    if max(sizes) > float(np.finfo(dtype).max) / 10 or min(sizes) < float(np.finfo(dtype).smallest_subnormal):
-        pytest.skip("no such numbers")
     rng = np.random.default_rng(1)
     arrays = [(rng.standard_normal((40, 5)) * size).astype(dtype) for size in sizes]
     norm = lambda *arrays: norm_of_all(arrays)
@@ -256,7 +260,8 @@ def test_an_update_is_left_out_where_a_gradient_is_not_finite(bad):
         for key, w in params.items():
             assert (np.asarray(new[key]).tobytes() == w.tobytes()) is (bad is not None)
             assert new[key].dtype == w.dtype
-    assert type(step(grads, state, params)[1].t) is float
+    with np.errstate(all="ignore"):
+        assert type(step(grads, state, params)[1].t) is float
 
 
 def test_entries_that_are_not_finite_become_zero():

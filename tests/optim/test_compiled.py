@@ -5,8 +5,9 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim, trees
-from undertow.errors import ArgumentError, ControlFlowError
-from undertow.train.step import make_gradient, make_step
+from undertow.errors import ArgumentError, ControlFlowError, TrainingError
+from undertow.train.derive import make_gradient
+from undertow.train.step import make_step
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.standard_normal((48, 3)), RNG.standard_normal((48, 2))
@@ -96,7 +97,7 @@ def test_names_in_a_step_are_those_of_the_model():
     assert list(state.v) == ["body[0].W", "body[0].b", "scale"]
     model, _, _ = start()
     assert list(make_step(loss, optim.momentum()).init(model).v) == NAMES
-    assert list(make_step(loss, optim.momentum()).init(X).v) == [""]
+    assert list(make_step(loss, optim.momentum()).init(X).v) == ["parameter"]
 
 
 def test_names_never_collide():
@@ -117,15 +118,91 @@ def test_frozen_parameters_stay_bit_by_bit():
         assert (before.tobytes() == after.tobytes()) is (name != "layers[2].W")
 
 
-def test_an_own_schedule_that_cannot_be_traced_says_so_in_training():
-    """ut.train names the remedy; the table it proposes trains."""
-    mine = lambda t: 0.1 if t < 10 else 0.01
-    options = {"loss": "mean_squared_error", "epochs": 2, "batch_size": 16, "progress": False}
+def test_all_parameters_may_be_frozen():
+    """A clip then has nothing to clip, and the loss is measured as ever."""
+    for clip in (None, *(make(1.0) for make in (optim.clip_by_global_norm, optim.clip_by_value, optim.clip_adaptive))):
+        model, X, y = start()
+        step = make_step(loss, optim.grouped("frozen", {}), clip)
+        found, new, _ = step(model, step.init(model), X, y)
+        assert found == pytest.approx(loss(model, X, y))
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays(model), arrays(new), strict=True))
+
+
+def test_a_loss_that_asks_for_values_is_trained_the_same():
+    """Steps by NumPy: names, groups, clipping and schedules with Python's if work there as they are."""
+    mine = lambda t: 0.1 if t < 2 else 0.01
+    asking = lambda model, X, y: loss(model, X, y) if np.sum(X) < 1e9 else np.sum(X)
+    results = []
+    for function, rate in ((asking, mine), (loss, optim.tabulate(mine, 8))):
+        rule = optim.grouped(optim.adam(rate), {"layers[0].b": None})
+        model, X, y = start()
+        step = make_step(function, rule, optim.clip_adaptive(0.05))
+        session = step.open(model, step.init(model), X, y, 12)
+        session.run(np.arange(48), 12)
+        assert (step.uncompiled is None) is (function is loss)
+        results.append(arrays(session.values()[0]))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("wrap", [lambda rule: rule, lambda rule: optim.scaled(optim.averaged(rule))])
+def test_frozen_parameters_count_in_no_norm(wrap):
+    """The clipped step of the last layer is that of the last layer alone, also where the frozen gradient is NaN."""
+    rule = wrap(optim.grouped(optim.sgd(1.0), {"layers[0]*": "frozen"}))
+    clip = optim.clip_by_global_norm(1e-3)
+    model, X, y = start()
+    _, grads = make_gradient(loss)(model, X, y)
+    step = make_step(loss, rule, clip)
+    _, new, _ = step(model, step.init(model), X, y)
+    changes = [a - b for a, b in zip(arrays(model), arrays(new), strict=True)]
+    assert not changes[0].any() and not changes[1].any()
+    last = clip(arrays(grads)[2:])
+    np.testing.assert_allclose(changes[2], last[0], rtol=1e-6, atol=1e-15)
+    bad = dict(zip(NAMES, [np.full((3, 5), np.nan), *arrays(grads)[1:]], strict=True))
+    found = optim.clip_trained(clip, rule, bad, dict(zip(NAMES, arrays(model), strict=True)))
+    assert found.finite and found.grads[NAMES[0]] is bad[NAMES[0]]
+    np.testing.assert_array_equal(found.grads[NAMES[2]], last[0])
+
+
+def test_the_average_becomes_a_model():
+    """What a step keeps by name is put into a model of the same names; one of other sizes is refused."""
+    model, X, y = start()
+    step = make_step(loss, optim.averaged(optim.sgd(0.1), decay=0.5))
+    session = step.open(model, step.init(model), X, y, 24)
+    session.run(np.arange(48), 24)
+    new, state = session.values()
+    averaged = optim.average_of(state, model)
+    first = step(model, step.init(model), X[:24], y[:24])[1]
+    for a, one, two in zip(arrays(averaged), arrays(first), arrays(new), strict=True):
+        np.testing.assert_allclose(a, (one + 2 * two) / 3, rtol=1e-12, atol=1e-15)
+    assert averaged(X).shape == (48, 2)
+    step = make_step(lambda w, X, y: np.mean((X[:, 0] * w[0] - y[:, 0]) ** 2), optim.averaged(optim.sgd(0.1), 0.0))
+    _, new, state_of_one = step(np.ones(1), step.init(np.ones(1)), X, y)
+    np.testing.assert_array_equal(optim.average_of(state_of_one, np.ones(1)), new)
+    with pytest.raises(ArgumentError, match=r"differ in layers\[0\]\.W"):
+        optim.average_of(state, nn.initialize(nn.Sequential(nn.Dense(4, 5), nn.tanh, nn.Dense(5, 2)), 0))
+
+
+def test_an_own_schedule_that_cannot_be_traced_is_made_a_table():
+    """A step by itself names the remedy; ut.train, which knows the number of steps, does it; both train alike."""
+    mine = lambda t: 0.1 if t < 4 else 0.01
     with pytest.raises(ControlFlowError, match=r"tabulate\(schedule, steps\)"):
-        ut.train(nn.Dense(3, 2), (X, Y), optimizer=optim.sgd(mine), **options)
-    run = ut.train(nn.Dense(3, 2), (X, Y), optimizer=optim.sgd(optim.tabulate(mine, 6)), **options)
-    assert run.history[-1]["loss"] < run.history[0]["loss"]
-    assert optim.build_optimizer(run.settings["optimizer"]).settings["rate"]["schedule"] == "table"
+        model, X, y = start()
+        step = make_step(loss, optim.sgd(mine))
+        step(model, step.init(model), X, y)
+    options = {"loss": "mean_squared_error", "epochs": 2, "batch_size": 16, "progress": False, "validation": None}
+    runs = [
+        ut.train(nn.Dense(3, 2), (X, Y), optimizer=optim.sgd(r), **options) for r in (mine, optim.tabulate(mine, 6))
+    ]
+    np.testing.assert_array_equal(runs[0].model.W, runs[1].model.W)
+    assert optim.build_optimizer(runs[1].settings["optimizer"]).settings["rate"]["schedule"] == "table"
+
+
+def test_training_that_diverges_under_a_schedule_is_told_as_any_other():
+    """The remedy names a lower rate without a number, since a schedule has no single one."""
+    options = {"loss": "mean_squared_error", "epochs": 9, "batch_size": 16, "progress": False}
+    with pytest.raises(TrainingError, match=r"Try a lower learning rate, or clip="):
+        ut.train(nn.Dense(3, 2), (X, Y), optimizer=optim.sgd(optim.constant(1e30)), **options)
 
 
 def test_a_pattern_that_fits_nothing_is_refused_in_training():

@@ -8,7 +8,7 @@ from scipy.optimize import minimize, rosen, rosen_der
 
 import undertow as ut
 from undertow import nn, optim
-from undertow.errors import ArgumentError, TrainingError
+from undertow.errors import ArgumentError, DTypeError, TrainingError
 
 
 def rosenbrock(params):
@@ -96,9 +96,12 @@ def test_settings_are_read(options):
 
 
 def test_parameters_are_wanted():
-    """A tree without numbers has nothing to change."""
-    with pytest.raises(ArgumentError, match="hold no arrays"):
-        optim.minimize_lbfgs(lambda f: 1.0, (abs,))
+    """A tree without numbers has nothing to change, and whole numbers cannot be changed by degrees."""
+    for params in ((abs,), np.zeros(0), ()):
+        with pytest.raises(ArgumentError, match="hold no arrays"):
+            optim.minimize_lbfgs(lambda f: 1.0, params)
+    with pytest.raises(DTypeError, match=r"n is int64, .* Give floats"):
+        optim.minimize_lbfgs(lambda p: np.sum(p["n"]), {"n": np.arange(3)})
 
 
 def test_without_scipy_the_extra_is_named(monkeypatch):

@@ -157,6 +157,24 @@ def test_a_rate_that_is_none_is_refused_with_its_step(value):
 
 
 @pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda t: math.cos(t), ControlFlowError, "tabulate"),
+        (lambda t: [0.1, 0.2][int(t)], ControlFlowError, "tabulate"),
+        (lambda t: min(t, 3.0), ControlFlowError, "tabulate"),
+        (lambda t: "fast", ArgumentError, "gave 'fast' while the step is compiled"),
+        (lambda t: np.ones(2) * t, ArgumentError, "a finite number"),
+        (lambda t: -1.0, ArgumentError, "gave -1.0"),
+    ],
+)
+def test_what_does_not_trace_is_told_with_the_way_out(function, error, message):
+    """Python's own arithmetic on numbers, and results that are no rate; a plain constant is one."""
+    with pytest.raises(error, match=message):
+        ut.compile(lambda t: t + optim.of_function(function)(t))(1.0)
+    assert float(ut.compile(lambda t: t + optim.of_function(lambda t: 0.5)(t))(1.0)) == 1.5
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         None, [], 3, {}, {"name": "cosine"}, {"schedule": None}, {"schedule": "cos"}, {"schedule": "__init__"},

@@ -285,6 +285,8 @@ def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None) -> NDArra
     Returns:
         Float64 array (m,) without infinite numbers.
     """
+    if kind == "number" and series.dtype.is_numeric():
+        return _check_infinite(series.cast(pl.Float64).to_numpy().astype(np.float64, copy=False), series, origin)
     numbers = _convert(series, kind, origin)
     absent = numbers.is_null() & series.is_not_null()
     if absent.any():
@@ -293,7 +295,11 @@ def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None) -> NDArra
             f"{name_row(at, origin)}: column {series.name!r} holds {shorten(series[at])}, which is no {kind} "
             f"as in training ({count(int(absent.sum()), 'such value')}). Correct it, or leave it empty."
         )
-    values = numbers.fill_null(float("nan")).to_numpy().astype(np.float64)
+    return _check_infinite(numbers.fill_null(float("nan")).to_numpy().astype(np.float64), series, origin)
+
+
+def _check_infinite(values: NDArray[np.float64], series: pl.Series, origin: Origin | None) -> NDArray[np.float64]:
+    """The numbers of a column; DataError where one is infinite."""
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         at = int(infinite[0])

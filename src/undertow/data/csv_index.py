@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from undertow.data.frames import check_text_signature, clean_text, parse_records, read_header
 from undertow.data.late import pl
 from undertow.data.layout import find_layout
-from undertow.data.parse import PARSERS, convert_text, mark_missing, narrow_type
+from undertow.data.parse import PARSERS, PLAIN, express_plain, express_present, narrow_type
 from undertow.errors import DataError
 
 _NEWLINE, _QUOTE = 10, 34
@@ -57,12 +57,15 @@ class CsvFile:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String)), np.zeros(0, dtype=np.int64)
         layout = find_layout(content, name, self.lines[number], (self.separator, len(self.names)))
         raw = parse_records(content, layout, name, self.names)
-        return raw.select(mark_missing(series) for series in raw), layout.lines.astype(np.int64)
+        return raw.select(express_present(name) for name in self.names), layout.lines.astype(np.int64)
 
     def read(self, number: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
         """A piece with typed columns, and the line of each row."""
         texts, lines = self.read_texts(number)
-        return texts.select(convert_text(series, self.types.get(series.name)) for series in texts), lines
+        plain = {name: place for name, place in self.types.items() if place in PLAIN}
+        frame = texts.with_columns(express_plain(name, place) for name, place in plain.items())
+        rest = {name: place for name, place in self.types.items() if place is not None and name not in plain}
+        return frame.with_columns(PARSERS[place](frame[name]) for name, place in rest.items()), lines
 
 
 def index_csv(path: Path, piece_bytes: int) -> CsvFile:
@@ -145,16 +148,26 @@ def find_types(files: Sequence[CsvFile], as_text: Collection[str]) -> None:
         for number in range(len(file.starts)):
             texts, _ = file.read_texts(number)
             file.heights.append(texts.height)
+            fits = _find_fitting(texts, {name: types[name] for name in seen})
             for series in texts:
                 name = series.name
                 if name in as_text or (name in seen and types[name] is None):
                     types.setdefault(name, None)
                     seen.add(name)
-                elif series.null_count() < len(series):
+                elif name not in fits and series.null_count() < len(series):
                     types[name] = narrow_type(series, types.get(name, 0), name in seen, decimal_comma=not comma)
                     seen.add(name)
     for file in files:
         file.types = {name: types.get(name) for name in file.names}
+
+
+def _find_fitting(texts: pl.DataFrame, types: dict[str, int | None]) -> set[str]:
+    """The columns whose texts are still the numbers that they were, all found at once."""
+    plain = {name: place for name, place in types.items() if place in PLAIN}
+    if not plain or texts.is_empty():
+        return set()
+    counts = texts.select(express_plain(name, place).null_count() for name, place in plain.items()).row(0)
+    return {name for name, n in zip(plain, counts, strict=True) if n == texts[name].null_count()}
 
 
 __all__ = ["PARSERS", "CsvFile", "find_types", "index_csv"]

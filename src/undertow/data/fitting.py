@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import Literal, get_args
 
 import numpy as np
@@ -104,11 +103,11 @@ class ColumnFit:
     def update(self, series: pl.Series, origin: Origin | None) -> None:
         """Add a part of the column."""
         dtype = series.dtype
-        n_present = int(series.fill_nan(None).count()) if dtype.is_float() else int(series.count())
-        if self.dtype is None and n_present == 0:
-            self._unfilled += len(series)
-            return
         if self.dtype is None:
+            present = series.fill_nan(None) if dtype.is_float() else series
+            if present.count() == 0:
+                self._unfilled += len(series)
+                return
             self._begin(dtype)
         if self.texts is not None:
             self._update_texts(series, origin)
@@ -316,6 +315,8 @@ def find_knots(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
         >>> knots, levels.round(3)
         (array([1., 2., 4.]), array([-0.967,  0.   ,  0.967]))
     """
+    from statistics import NormalDist  # late: it brings decimal and fractions
+
     n = min(sample.size, _MOST_KNOTS)
     ranks = np.linspace(0, 1, n)
     quantiles = np.quantile(sample, ranks)

@@ -123,6 +123,15 @@ def narrow_type(texts: pl.Series, known: int | None, seen: bool, decimal_comma: 
     return None
 
 
-def convert_text(texts: pl.Series, place: int | None) -> pl.Series:
-    """A column of texts as the type that ``narrow_type`` found."""
-    return texts if place is None else PARSERS[place](texts)
+PLAIN = (0, 1)  # places of what a cast reads
+
+
+def express_present(name: str) -> pl.Expr:
+    """``mark_missing`` of a column, as an expression."""
+    stripped = pl.col(name).str.strip_chars()
+    return pl.when(stripped.is_in(MISSING_SPELLINGS)).then(None).otherwise(stripped).alias(name)
+
+
+def express_plain(name: str, place: int | None) -> pl.Expr:
+    """A column of texts as the integers (place 0) or numbers (1) that they are; null where they are none."""
+    return pl.col(name).cast(pl.Int64 if place == 0 else pl.Float64, strict=False)

@@ -98,7 +98,7 @@ class PieceSource(Source):
 
     Args:
         pieces: the data.
-        memory: bytes; at the most two pools of a quarter of it are held, beside the piece that is read.
+        memory: bytes; two pools of a fifth of it are held, for a moment three, beside the piece that is read.
         shuffle: False keeps the order in which the examples lie.
 
     Raises:

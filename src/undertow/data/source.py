@@ -221,13 +221,13 @@ def read_weights(weights: object, n: int, place: str = "weights") -> NDArray[np.
 
 
 def check_memory(memory: float, example: Example) -> int:
-    """The number of examples of which a quarter of ``memory`` (bytes) has room; at least one must fit."""
+    """The number of examples of which a fifth of ``memory`` (bytes) has room; at least one must fit."""
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= 1:
         raise ArgumentError(f"memory must be a number of bytes, such as 256e6, got {memory!r}.")
-    rows = int(memory / 4 // example.bytes)
+    rows = int(memory / 5 // example.bytes)
     if rows < 1:
         raise ArgumentError(
-            f"memory is {memory:g} bytes, but an example takes {example.bytes}. Give at least {8 * example.bytes}."
+            f"memory is {memory:g} bytes, but an example takes {example.bytes}. Give at least {10 * example.bytes}."
         )
     return rows
 

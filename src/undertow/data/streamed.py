@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from undertow.data.as_frame import as_frame
 from undertow.data.batches import read_fraction, read_whole
+from undertow.data.cache import open_cached
 from undertow.data.column_statistics import MOST_DISTINCT, SAMPLE, LeakCheck
 from undertow.data.columns import Scaling
 from undertow.data.encoder import TabularEncoder, assemble
@@ -55,6 +58,7 @@ def stream_table(
     task: Task | None = None,
     memory: float = MEMORY,
     shuffle: bool = True,
+    cache: str | os.PathLike[str] | None = None,
     max_categories: int = 50,
     weights: str | None = None,
     groups: str | None = None,
@@ -78,6 +82,8 @@ def stream_table(
         task: as in ``TabularEncoder.fit``.
         memory: bytes that reading may take, 1e6 or more.
         shuffle: False keeps the order of the files.
+        cache: a folder to which the encoded training rows are written, once, as .npy files: they are as
+            large as the encoded table is, read far faster, and mixed better. None encodes them each epoch.
         max_categories: as in ``TabularEncoder.fit``.
         weights: as in ``encode_table``.
         groups: as in ``encode_table``.
@@ -117,6 +123,10 @@ def stream_table(
     encoder, sizes, report = _fit(pieces, roles, options, task, hold_out, memory)
     parts = [EncodedPieces(pieces, encoder, roles, hold_out, sizes, held) for held in (False, True)]
     train = PieceSource(parts[0], memory, shuffle)
+    if cache is not None:
+        key = {**parts[0].describe(), "encoder": encoder.to_json_dict(), "split": repr(hold_out), "roles": vars(roles)}
+        train = open_cached(train, Path(cache), key, memory)
+        report.append(f"Encoded rows: written to {Path(cache).name}, and read from there.")
     held: Source | None = None
     if parts[1].sizes.sum():
         held = PieceSource(parts[1], memory, shuffle=False)

@@ -23,7 +23,7 @@ class IterableSource(Source):
         make: a function that makes an iterable of (X, y) or (X, y, weights) with any number of rows each,
             anew for every epoch; it may take the epoch's number. Or an iterable that can be begun anew,
             such as a list. An iterator (a generator that runs already) is good for one epoch.
-        memory: bytes; examples are mixed among as many as fill a quarter of it.
+        memory: bytes; examples are mixed among as many as fill a tenth of it.
         shuffle: False keeps the order of the iterable.
         examples: an epoch's; needed where the iterable has no end. None reads it to its end.
 

@@ -70,15 +70,35 @@ def write_small_array(value: np.ndarray[Any, Any]) -> str | None:
             return f"np.ones({shape}{tail})"
         tail = "" if dtype in _DEFAULT else tail
         return f"np.full({shape}, {write_number(first)}{tail})"
-    if value.ndim == 1 and dtype == np.int64 and value.size > 2 and np.array_equal(value, np.arange(value.size)):
-        return f"np.arange({value.size})"
     if value.ndim == 2 and value.size > 1 and value.tobytes() == np.eye(*value.shape, dtype=dtype).tobytes():
         n, k = value.shape
         return f"np.eye({n}{'' if n == k else f', {k}'}{tail})"
+    progression = _write_progression(flat, value.shape)
     if value.size > MOST_ELEMENTS:
-        return None
+        return progression
     tail = "" if dtype in _DEFAULT else tail
-    return f"np.array({_nest(value)}{tail})"
+    elements = f"np.array({_nest(value)}{tail})"
+    if progression is not None and (
+        progression == f"np.arange({value.size})" or len(progression) < 0.75 * len(elements)
+    ):
+        return progression
+    return elements
+
+
+def _write_progression(flat: np.ndarray[Any, Any], shape: tuple[int, ...]) -> str | None:
+    """Write whole numbers that are equally far apart, as places in an array are; None where they are not."""
+    if flat.dtype.kind not in "iu" or flat.size < 3:
+        return None
+    first, step = int(flat[0]), int(flat[1]) - int(flat[0])
+    stop = first + step * flat.size
+    limits = np.iinfo(flat.dtype)
+    if not (step and limits.min <= stop <= limits.max) or not np.array_equal(
+        flat, np.arange(first, stop, step, dtype=flat.dtype)
+    ):
+        return None
+    numbers = f"{first}, {stop}, {step}" if step != 1 else f"{first}, {stop}" if first else f"{stop}"
+    text = f"np.arange({numbers}{'' if flat.dtype == np.int64 else f', dtype=np.{flat.dtype.name}'})"
+    return text if len(shape) == 1 else f"{text}.reshape({', '.join(map(str, shape))})"
 
 
 def _nest(value: Any) -> str:

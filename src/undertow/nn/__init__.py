@@ -24,7 +24,7 @@ from undertow.nn.classification_losses import (
     kullback_leibler,
     kullback_leibler_with_logits,
 )
-from undertow.nn.containers import Concat, Parallel, Residual, Sequential
+from undertow.nn.containers import Concat, Residual, Sequential
 from undertow.nn.description import build_model, describe_model
 from undertow.nn.embedding import EmbedColumns, Embedding
 from undertow.nn.focal_losses import (
@@ -61,6 +61,7 @@ from undertow.nn.mode import (
 )
 from undertow.nn.normalisation import BatchNorm, LayerNorm, RMSNorm
 from undertow.nn.orthogonal import delta_orthogonal, orthogonal
+from undertow.nn.parallel import Parallel
 from undertow.nn.parameters import (
     expected_shapes,
     is_initialized,

@@ -7,7 +7,6 @@ What it is can be told as plain data, ``{"name": "leaky_relu", "slope": 0.1}``, 
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from undertow.errors import ArgumentError
+from undertow.trace import argument_names
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def configurable(**known: Setting) -> Callable[[Callable[..., Any]], Callable[..
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        name, first = function.__name__, next(iter(inspect.signature(function).parameters))
+        name, first = function.__name__, argument_names(function, 1)[0]
 
         @functools.wraps(function)
         def called(*_args: Any, **_options: Any) -> Any:

@@ -52,7 +52,7 @@ class Sequential(Container):
     layers: tuple[Any, ...]
 
     def __init__(self, *items: Any, layers: Any = ()) -> None:
-        self.layers = tuple(_read_item(self, item) for item in (*items, *layers))
+        self.layers = tuple(read_item(self, item) for item in (*items, *layers))
         check_widths(self)
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ class Sequential(Container):
 
 
 def first_activation(item: Any, follows: str | None) -> str | None:
-    """Return the activation that a value meets first: in this layer, or ``follows`` where the layer has none of its own."""
+    """Return the activation that a value meets first, in this layer or in ``follows`` after it."""
     if type(item) is Sequential:
         for layer in reversed(item.layers):
             follows = first_activation(layer, follows)
@@ -172,7 +172,7 @@ class Residual(Sequential):
         if projection is None:
             return None
         if not isinstance(projection, str) or projection != AUTO:
-            return _read_item(self, projection)
+            return read_item(self, projection)
         if fan_in is None or fan_out is None:
             raise ArgumentError(
                 f'{self!r}: projection="auto" needs to know how many columns f takes and gives. Give a layer, such as '
@@ -207,7 +207,7 @@ class Residual(Sequential):
             except LayerShapeError as error:
                 error.number_within(self)
                 raise
-        _check_sum(self, [shape_of(x), shape_of(f)])
+        check_sum(self, [shape_of(x), shape_of(f)])
         h = x + f
         return h
 
@@ -244,6 +244,8 @@ class Concat(Sequential):
         array([[0.  , 1.  , 0.  , 0.76]])
     """
 
+    joins = True
+
     def __init__(self, *items: Any, layers: Any = ()) -> None:
         super().__init__(*items, layers=layers)
 
@@ -266,118 +268,16 @@ class Concat(Sequential):
         return None if width is None or found is None else width + found
 
 
-@register_layer
-@dataclass(eq=False, repr=False, init=False)
-class Parallel(Container):
-    """Branches that are given the same x; what they give is put side by side or added.
-
-    Args:
-        items: the branches: layers, functions of one array, or names of activations.
-        combine: ``"concat"`` puts their columns side by side, ``"add"`` adds them.
-
-    Raises:
-        ShapeError: ``Parallel: branch 1, Dense(4, 8), takes 4 columns, but branch 2, Dense(5, 8), takes 5. …``
-        ArgumentError: ``Parallel: combine is 'sum'. Give 'concat' or 'add'.``, or no branch at all.
-
-    Source: Szegedy et al., Going deeper with convolutions, CVPR 2015, section 4.
-
-    Example:
-        >>> Parallel("tanh", "identity")(np.array([[0.0, 1.0]])).round(2)
-        array([[0.  , 0.76, 0.  , 1.  ]])
-        >>> Parallel(Dense(4, 8), Dense(4, 8, bias=False), combine="add")
-        Parallel(Dense(4, 8), Dense(4, 8), combine='add')
-    """
-
-    layers: tuple[Any, ...]
-    combine: str
-
-    def __init__(self, *items: Any, combine: str = "concat", layers: Any = ()) -> None:
-        self.combine = combine
-        self.layers = tuple(_read_item(self, item) for item in (*items, *layers))
-        if not isinstance(combine, str) or combine not in ("concat", "add"):
-            raise ArgumentError(f"Parallel: combine is {combine!r}. Give 'concat' or 'add'.")
-        if not self.layers:
-            raise ArgumentError("Parallel: it has no branches. Give it layers, functions or names of activations.")
-        self._check_agreement("takes", [takes(layer) for layer in self.layers])
-        if combine == "add":
-            self._check_agreement("gives", [gives(layer, self.takes()) for layer in self.layers])
-
-    def __repr__(self) -> str:
-        options = [] if self.combine == "concat" else [f"combine={self.combine!r}"]
-        return f"{type(self).__name__}({', '.join([*map(show_item, self.layers), *options])})"
-
-    def _check_agreement(self, verb: str, found: list[int | None]) -> None:
-        """ShapeError unless all branches that say so take, or give, the same number of columns."""
-        known = [(number, width) for number, width in enumerate(found, 1) if width is not None]
-        for number, width in known:
-            first, wanted = known[0]
-            if width != wanted:
-                raise ShapeError(
-                    f"Parallel: branch {first}, {show_item(self.layers[first - 1])}, {verb} {wanted} columns, but branch "
-                    f"{number}, {show_item(self.layers[number - 1])}, {verb} {width}. "
-                    + (f"Let it take {wanted}." if verb == "takes" else f'Let it give {wanted}, or use combine="concat".')
-                )
-
-    def __call__(self, x: Any) -> Any:
-        """Compute what the branches give for x (m, …), side by side or added."""
-        try:
-            parts = [layer(x) for layer in self.layers]
-        except LayerShapeError as error:
-            error.number_within(self)
-            raise
-        shapes = [shape_of(part) for part in parts]
-        if self.combine == "concat":
-            if any(not shape or shape[:-1] != shapes[0][:-1] for shape in shapes):
-                raise ShapeError(
-                    f"{self!r}: its branches give {', '.join(map(show_shape, shapes))}: only their columns may differ. "
-                    "Give all the same leading sizes."
-                )
-            h = np.concatenate(parts, axis=-1)
-            return h
-        _check_sum(self, shapes)
-        h = parts[0]
-        for part in parts[1:]:
-            h = h + part
-        return h
-
-    @property
-    def keeps_width(self) -> bool:
-        """Whether branches are added that each keep the width."""
-        return (self.combine == "add" or len(self.layers) == 1) and all(map(keeps_width, self.layers))
-
-    def inner(self) -> list[tuple[str, Any]]:
-        """List the branches."""
-        return [(f"layers[{i}]", layer) for i, layer in enumerate(self.layers)]
-
-    def takes(self) -> int | None:
-        """Return how many columns the branches take."""
-        return next((taken for taken in map(takes, self.layers) if taken is not None), None)
-
-    def gives(self, width: int | None) -> int | None:
-        """Return how many columns the branches give together."""
-        width = self.takes() if width is None else width
-        found = [gives(layer, width) for layer in self.layers]
-        if self.combine == "add":
-            return next((given for given in found if given is not None), None)
-        return sum(x for x in found if x is not None) if None not in found else None
-
-    def summary(self, input_shape: Any = None) -> Any:
-        """Lay out the layers with shapes, parameters and costs, see `undertow.nn.summary`."""
-        from undertow.nn.summary import summary
-
-        return summary(self, input_shape)
-
-
-def _check_sum(container: object, shapes: list[Any]) -> None:
+def check_sum(container: object, shapes: list[Any]) -> None:
     """ShapeError where a sum would broadcast one part along another."""
     if any(shape != shapes[0] for shape in shapes):
         raise ShapeError(
-            f"{container!r}: it adds {' and '.join(map(show_shape, shapes))}: the shapes differ. Let all parts give the "
-            "same shape."
+            f"{container!r}: it adds {' and '.join(map(show_shape, shapes))}: the shapes differ. Let all parts give "
+            "the same shape."
         )
 
 
-def _read_item(container: object, item: Any) -> Callable[[Any], Any]:
+def read_item(container: object, item: Any) -> Callable[[Any], Any]:
     """An item of a container: a layer or a function."""
     if isinstance(item, str):
         return find_activation(item)
@@ -418,10 +318,11 @@ def check_widths(model: Sequential) -> None:
             )
         new = gives(layer, width)
         if new is not None and (inner or not keeps_width(layer)):
+            joins = isinstance(layer, Container) and layer.joins
             last = [x for x in inner if gives(x, None) == new]
-            if isinstance(layer, Parallel | Concat) and len(inner) > 1:
+            if joins and len(inner) > 1:
                 before = f"layers {count + 1} to {count + len(inner)}, {show_item(layer)}, give"
-            elif isinstance(layer, Parallel | Concat) or not last:
+            elif joins or not last:
                 before = f"layer {count + len(inner)}, {show_item(layer)}, gives"
             else:
                 place = max(i for i, x in enumerate(inner, 1) if x is last[-1])

@@ -28,8 +28,8 @@ def describe_model(model: Any) -> list[dict[str, Any]]:
 
     Returns:
         One record a layer: ``{"layer": "Dense", "fan_in": 64, …}``, ``{"layer": "relu"}``,
-        ``{"layer": "leaky_relu", "slope": 0.1}``, ``{"layer": "Residual", "layers": […]}``. Fields that are None are left
-        out, and so are parameters.
+        ``{"layer": "leaky_relu", "slope": 0.1}``, ``{"layer": "Residual", "layers": […]}``. Fields that are
+        None are left out, and so are parameters.
 
     Raises:
         ArgumentError: ``a layer of your own (Mine) cannot be saved: …``
@@ -51,8 +51,9 @@ def _describe_item(item: Any) -> dict[str, Any]:
     activation = describe_activation(item)
     if activation is not None:
         return {"layer": activation["name"], **{key: value for key, value in activation.items() if key != "name"}}
-    name = type(item).__name__
-    if LAYERS.get(name) is not type(item):
+    cls: Any = type(item)
+    name: str = cls.__name__
+    if LAYERS.get(name) != cls:
         what = name if is_layer(item) else show_item(item)
         known = ", ".join([*LAYERS, *ACTIVATIONS])
         raise ArgumentError(
@@ -62,7 +63,8 @@ def _describe_item(item: Any) -> dict[str, Any]:
     if hasattr(item, "describe"):
         return {"layer": name, **item.describe()}
     parameters = item.shapes() if hasattr(item, "shapes") else {}
-    fields = {f.name: getattr(item, f.name) for f in dataclasses.fields(item) if f.name not in parameters}
+    own = [f.name for f in dataclasses.fields(cls) if f.name not in parameters]
+    fields = {key: getattr(item, key) for key in own}
     return {
         "layer": name,
         **{key: _describe_value(value, f"{name}.{key}") for key, value in fields.items() if value is not None},
@@ -80,8 +82,8 @@ def _describe_value(value: Any, where: str) -> Any:
     if is_layer(value) or callable(value):
         return _describe_item(value)
     raise ArgumentError(
-        f"{where} is {type(value).__name__}, which cannot be saved. Let the layer's shapes() tell of it, if it is an array, "
-        "or give the layer a method describe() that returns its fields as plain data."
+        f"{where} is {type(value).__name__}, which cannot be saved. Let the layer's shapes() tell of it, if it is an "
+        "array, or give the layer a method describe() that returns its fields as plain data."
     )
 
 
@@ -136,8 +138,8 @@ class _Builder:
         cls = LAYERS.get(name)
         if cls is None:
             raise ArgumentError(
-                f"layer {where}: there is no layer {name[:40]!r}. Known are {', '.join([*LAYERS, *ACTIVATIONS])}; a layer "
-                "of one's own has to be registered with undertow.nn.register_layer before."
+                f"layer {where}: there is no layer {name[:40]!r}. Known are {', '.join([*LAYERS, *ACTIVATIONS])}; a "
+                "layer of one's own has to be registered with undertow.nn.register_layer before."
             )
         fields = {f.name: f for f in dataclasses.fields(cls)}
         if issubclass(cls, Container):
@@ -146,13 +148,14 @@ class _Builder:
             plain = [f for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
             needed = {f.name for f in plain if f.init}
         if not needed <= set(rest) <= set(fields):
-            raise ArgumentError(f"layer {where}, {name[:40]}: expected {sorted(fields)}, got {_show(sorted(map(str, rest)))}.")
+            found = _show(sorted(map(str, rest)))
+            raise ArgumentError(f"layer {where}, {name[:40]}: expected {sorted(fields)}, got {found}.")
         values = {key: self.value(value, f"{where}, {name}.{key}", where, depth) for key, value in rest.items()}
         for key, value in values.items():
             _check_kind(fields[key].type, value, f"layer {where}, {name}.{key}")
         made = _built(where, name, lambda: cls(**values))
         if hasattr(made, "shapes") and (given := set(_built(where, name, made.shapes)) & set(rest)):
-            raise ArgumentError(f"layer {where}, {name}: {sorted(given)[0]} is a parameter, which no description holds.")
+            raise ArgumentError(f"layer {where}, {name}: {min(given)} is a parameter, which no description holds.")
         return made
 
     def value(self, value: Any, what: str, where: str, depth: int) -> Any:
@@ -206,7 +209,7 @@ def _check_kind(annotation: Any, value: Any, what: str) -> None:
 
 
 def _built(where: str, name: str, make: Any) -> Any:
-    """What a class or function makes; an error of ours says where, one of a class of the user's own becomes one of ours."""
+    """What a class or function makes; its errors become ours and say where."""
     try:
         return make()
     except UndertowError as error:

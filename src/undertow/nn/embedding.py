@@ -15,6 +15,7 @@ from undertow.nn.layer import LayerShapeError, check_columns, check_count, check
 from undertow.nn.registry import register_layer
 from undertow.primitives import dtype_of
 
+_LIKE = "columns must be like {3: (12, 4)}: a number of codes and a size by the column."
 MOST_IN_FLOAT32 = 2**24  # up to here float32 holds every whole number
 
 
@@ -81,12 +82,13 @@ class Embedding:
                 "Give codes in float64 or int64."
             )
         if isinstance(x, np.ndarray | np.generic):
+            x = np.asarray(x)
             wrong = ~((x >= 0) & (x < self.n) & (x == np.floor(x)))
             if np.any(wrong):
-                found = np.asarray(x)[wrong].reshape(-1)[0]
+                found = x[wrong].reshape(-1)[0]
                 raise DataError(
-                    f"{self!r}: {where} holds {found}, but the codes are 0 to {self.n - 1}. Number the categories from 0, "
-                    "or give the embedding more rows."
+                    f"{self!r}: {where} holds {found}, but the codes are 0 to {self.n - 1}. Number the categories "
+                    "from 0, or give the embedding more rows."
                 )
         return x if dtype_of(x).kind in "iu" else x.astype(np.int64)
 
@@ -150,9 +152,9 @@ class EmbedColumns:
         shape = check_columns(self, x, self.fan_in, "EmbedColumns({0}, …)")
         if len(shape) < 2:
             raise LayerShapeError(self, f"x is {shape}. Give x a batch axis: x[None] for one example.")
-        chosen = {column for column, _, _ in self.columns}
-        rest = [column for column in range(self.fan_in) if column not in chosen]
-        parts = [x[..., rest]] if rest else []
+        ends = [column for column, _, _ in self.columns]
+        starts = [0, *(column + 1 for column in ends)]
+        parts = [x[..., a:b] for a, b in zip(starts, [*ends, self.fan_in], strict=True) if a < b]
         for (column, _, _), embedding in zip(self.columns, self.embeddings, strict=True):
             codes = embedding.read_codes(x[..., column], f"column {column} of x")
             parts.append(embedding(codes))
@@ -165,14 +167,12 @@ def _read_columns(layer: EmbedColumns, columns: Any) -> tuple[tuple[int, int, in
     if isinstance(columns, Mapping):
         columns = [(column, *(sizes if isinstance(sizes, tuple | list) else ())) for column, sizes in columns.items()]
     if not isinstance(columns, tuple | list) or not columns:
-        raise ArgumentError(f"{layer!r}: columns must be like {{3: (12, 4)}}: a number of codes and a size by the column.")
+        raise ArgumentError(f"{layer!r}: {_LIKE}")
     found: list[tuple[int, int, int]] = []
     for entry in columns:
         whole = isinstance(entry, tuple | list) and all(isinstance(x, int) and not isinstance(x, bool) for x in entry)
         if not whole or len(entry) != 3:
-            raise ArgumentError(
-                f"{layer!r}: columns must be like {{3: (12, 4)}}: a number of codes and a size by the column."
-            )
+            raise ArgumentError(f"{layer!r}: {_LIKE}")
         column, n, size = entry
         if not 0 <= column < layer.fan_in or column in [before for before, _, _ in found]:
             raise ArgumentError(
@@ -181,5 +181,3 @@ def _read_columns(layer: EmbedColumns, columns: Any) -> tuple[tuple[int, int, in
         Embedding(n, size)  # which refuses sizes that are no sizes
         found.append((column, n, size))
     return tuple(sorted(found))
-
-

@@ -55,6 +55,8 @@ class Container:
 
     layers: tuple[Any, ...]
 
+    joins = False  # True where what it gives is put together of several parts
+
     def inner(self) -> list[tuple[str, Any]]:
         """List what it is made of, in order: the path from here, such as ``"layers[0]"``, and the layer or function."""
         raise NotImplementedError
@@ -108,9 +110,8 @@ def children(item: Any) -> Iterator[tuple[str, Any]]:
     """The parts of a tree with the ends of their paths, as `trees.paths` writes them."""
     if is_layer(item):
         static = trees.static_fields(type(item))
-        yield from (
-            (f".{field.name}", getattr(item, field.name)) for field in dataclasses.fields(item) if field.name not in static
-        )
+        names = [field.name for field in dataclasses.fields(item) if field.name not in static]
+        yield from ((f".{name}", getattr(item, name)) for name in names)
     elif isinstance(item, tuple) and hasattr(item, "_fields"):
         yield from ((f".{name}", getattr(item, name)) for name in item._fields)
     elif isinstance(item, tuple | list):

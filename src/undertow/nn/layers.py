@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from undertow.errors import ArgumentError
+from undertow.nn.activations import name_activation
 from undertow.nn.initialisers import (
     INITIALISERS,
     build_initialiser,
@@ -67,7 +68,7 @@ class Dense:
         if isinstance(self.init, str):
             if self.init != AUTO:
                 find_initialiser(self.init)
-        elif not callable(self.init):
+        elif not callable(self.init) or name_activation(self.init) is not None:
             raise ArgumentError(
                 f"{self!r}: init is {self.init!r}. Give a name ({', '.join(INITIALISERS)}) or a function."
             )

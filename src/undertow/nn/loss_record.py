@@ -7,7 +7,6 @@ A loss is written as the function that gives one number an example. `loss` makes
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +17,7 @@ from undertow import primitives as P
 from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.graph import show_shape
 from undertow.nn.configured import Setting, read_settings
+from undertow.trace import argument_names
 
 PerExample = Callable[..., Any]
 
@@ -127,7 +127,7 @@ def loss(
             return average(per_example(output, y, **found), weights)
 
         function: Callable[..., Any]
-        if next(iter(inspect.signature(per_example).parameters)) == "z":
+        if argument_names(per_example, 1) == ["z"]:
 
             def function(z: Any = None, y: Any = None, *, weights: Any = None, **_settings: Any) -> Any:
                 return apply(z, y, weights, _settings)

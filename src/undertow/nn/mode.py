@@ -1,8 +1,8 @@
 """Training or predicting: what a layer may ask for, and what it may leave, while a model trains.
 
-A layer calls `is_training`, `draws_numbers`, `uniform_like`, `normal_like`, `current` and `replace` in its ``__call__``. Random numbers follow
-from a key that each example has, the place of the call among those of the forward pass, and the place within the
-array: neither threads nor the way that examples are split into batches change them.
+A layer calls `is_training`, `draws_numbers`, `uniform_like`, `normal_like`, `current` and `replace` in its
+``__call__``. Random numbers follow from a key that each example has, the place of the call among those of the forward
+pass, and the place within the array: neither threads nor the way that examples are split into batches change them.
 """
 
 from __future__ import annotations

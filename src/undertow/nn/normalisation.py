@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from undertow.nn.layer import check_columns, check_count, check_filled, check_number
 from undertow.nn.mode import current, is_training, replace
 from undertow.nn.registry import register_layer
-from undertow.primitives import count_of
+from undertow.primitives import count_of, dtype_of
 
 
 class _Normalisation:
@@ -114,7 +114,7 @@ class BatchNorm(_Normalisation):
         centred = x - mean
         variance = np.mean(centred * centred, axis=axes)
         n = count_of(x, axes)
-        unbiased = variance * (n / np.maximum(n - 1, 1))
+        unbiased = variance * (n / np.maximum(n - 1, 1)).astype(dtype_of(x))  # one row has no variance: 0
         replace(self.mean, (1 - self.momentum) * current(self.mean) + self.momentum * mean)
         replace(self.variance, (1 - self.momentum) * current(self.variance) + self.momentum * unbiased)
         h = centred / np.sqrt(variance + self.epsilon) * self.gain + self.shift

@@ -32,7 +32,7 @@ def map_layers(model: M, change: Callable[[Any], Any]) -> M:
 
     Args:
         model: a layer, a container, or any tree with layers in it.
-        change: a function of a layer that returns the layer itself, to have it opened, or another one to put in its place.
+        change: a function of a layer that returns another to put in its place, or the layer itself to have it opened.
 
     Returns:
         A new model; the model itself where nothing changes.
@@ -47,7 +47,7 @@ def map_layers(model: M, change: Callable[[Any], Any]) -> M:
     if is_layer(model):
         changed = change(model)
         if changed is not model:
-            return changed  # type: ignore[no-any-return]
+            return changed
     parts = dict(children(model))
     new = {name: map_layers(part, change) for name, part in parts.items()}
     return rebuilt(model, new) if any(new[name] is not parts[name] for name in parts) else model
@@ -155,12 +155,13 @@ def put_parameters(model: M, values: Mapping[str, Any]) -> M:
             raise ShapeError(f"put_parameters: {path} is {np.shape(value)}, the model needs {shape}.")
         if np.asarray(value).dtype not in (np.float32, np.float64):
             raise ArgumentError(f"put_parameters: {path} is {np.asarray(value).dtype}, not float32 or float64.")
-    return _put(model, "", values)  # type: ignore[no-any-return]
+    return _put(model, "", values)
 
 
 def _put(item: Any, path: str, values: Mapping[str, Any]) -> Any:
     if (name := path.lstrip(".")) in values:
-        return values[name]
+        value = values[name]
+        return float(value) if type(item) is float and np.asarray(value).dtype == np.float64 else value
     parts = dict(children(item))
     new = {end: _put(part, f"{path}{end}", values) for end, part in parts.items()}
     return rebuilt(item, new) if any(new[end] is not parts[end] for end in parts) else item

@@ -60,7 +60,9 @@ class PReLU:
 
     def initial(self, rng: np.random.Generator, dtype: DTypeLike, follows: str | None) -> PReLU:
         """Return the layer with its slopes filled."""
-        return dataclasses.replace(self, slope=np.full(self.n_slopes, START, dtype) if self.slope is None else self.slope)
+        return dataclasses.replace(
+            self, slope=np.full(self.n_slopes, START, dtype) if self.slope is None else self.slope
+        )
 
     def __call__(self, z: Any) -> Any:
         """Compute h for z (…, columns)."""

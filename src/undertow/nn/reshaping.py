@@ -52,7 +52,7 @@ class Flatten:
 @register_layer
 @dataclass(eq=False)
 class Reshape:
-    """The numbers of each example in another shape: (m, …) becomes (m, \\*shape).
+    """The numbers of each example in another shape: (m, …) becomes (m, a, b, …).
 
     Args:
         shape: of an example, without the batch axis; one size may be −1.
@@ -75,7 +75,7 @@ class Reshape:
     def __post_init__(self) -> None:
         if isinstance(self.shape, int) and not isinstance(self.shape, bool):
             self.shape = (self.shape,)
-        sizes = list(self.shape) if isinstance(self.shape, tuple | list) else [None]
+        sizes: list[Any] = list(self.shape) if isinstance(self.shape, tuple | list) else [None]
         whole = all(isinstance(size, int) and not isinstance(size, bool) for size in sizes)
         if not whole or any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
             raise ArgumentError(f"{str(self)[:200]}: shape must be sizes of 1 or more, of which one may be -1.")
@@ -94,8 +94,8 @@ class Reshape:
             needed = f"a multiple of {known}" if -1 in self.shape else known
             raise LayerShapeError(
                 self,
-                f"x is {show_shape(shape_of(x))}: its examples have {n} numbers, not {needed}. Change the shape, or the "
-                "layer before.",
+                f"x is {show_shape(shape_of(x))}: its examples have {n} numbers, not {needed}. Change the "
+                "shape, or the layer before.",
             )
         h = x.reshape((-1, *(n // known if size == -1 else size for size in self.shape)))
         return h
@@ -148,7 +148,9 @@ class Scale:
 
     def initial(self, rng: np.random.Generator, dtype: DTypeLike, follows: str | None) -> Scale:
         """Return the layer with its factors filled."""
-        return dataclasses.replace(self, gain=np.full(self.n_gains, self.start, dtype) if self.gain is None else self.gain)
+        if self.gain is not None:
+            return self
+        return dataclasses.replace(self, gain=np.full(self.n_gains, self.start, dtype))
 
     def __call__(self, x: Any) -> Any:
         """Compute x · gain for x (…, columns)."""

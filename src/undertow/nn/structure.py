@@ -104,9 +104,11 @@ def _fill_container(
 def _check_filled(layer: Any, filled: Any) -> Any:
     """ArgumentError unless ``initial`` returned what ``shapes`` says."""
     if type(filled) is not type(layer):
-        raise ArgumentError(f"{layer!r}: its initial returned {type(filled).__name__}. Return a {type(layer).__name__}.")
+        wanted = type(layer).__name__
+        raise ArgumentError(f"{layer!r}: its initial returned {type(filled).__name__}. Return a {wanted}.")
     for name, shape in (filled.shapes() if hasattr(filled, "shapes") else {}).items():
-        found = np.shape(getattr(filled, name, None))
+        value: Any = getattr(filled, name, None)
+        found = np.shape(value)
         if found != tuple(shape):
             raise ArgumentError(f"{layer!r}: its initial made {name} {found}, its shapes say {tuple(shape)}.")
     return filled

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ROWS = 2  # of the batch on which shapes are found
-MOVES = frozenset(
-    ["astype", "broadcast_to", "concatenate", "expand_dims", "flip", "getitem", "identity", "permute", "reshape", "share", "spread", "squeeze", "stop_gradient", "tile", "transpose"]
-)
+MOVES = {
+    "astype", "broadcast_to", "concatenate", "expand_dims", "flip", "getitem", "identity", "permute", "reshape",
+    "share", "spread", "squeeze", "stop_gradient", "tile", "transpose",
+}  # fmt: skip
 STEPS = {"softmax": 4, "log_softmax": 4, "logsumexp": 4, "sigmoid": 3, "softplus": 3, "var": 3, "std": 4}
 
 
@@ -68,7 +69,7 @@ class Summary:
 
     rows: list[SummaryRow] = field(default_factory=list)
     input: str = ""
-    dtype: np.dtype[Any] = np.dtype(np.float32)
+    dtype: Any = np.float32
 
     def _total(self, name: str) -> Any:
         found = [getattr(row, name) for row in self.rows if not row.container]
@@ -104,17 +105,22 @@ class Summary:
     @property
     def parameter_bytes(self) -> int:
         """Memory for what the model holds."""
-        return self.parameters * self.dtype.itemsize
+        return self.parameters * np.dtype(self.dtype).itemsize
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Memory for the gradient by what is trained."""
+        return self.trained * np.dtype(self.dtype).itemsize
 
     @property
     def optimizer_bytes(self) -> int:
         """Memory for the state of Adam: two numbers for each that is trained."""
-        return 2 * self.trained * self.dtype.itemsize
+        return 2 * self.gradient_bytes
 
     @property
     def activation_bytes(self) -> int:
         """Memory for the outputs of all layers, for each example, if each is kept for the backward pass."""
-        return int(self._total("activations")) * self.dtype.itemsize
+        return int(self._total("activations")) * np.dtype(self.dtype).itemsize
 
     def table(self) -> Table:
         """Lay out the layers as a table for rich."""
@@ -123,7 +129,14 @@ class Summary:
         from rich.text import Text
 
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
-        ends = ["total", "", _count(self.trained), _count(self.not_trained), _short(self.forward), _short(self.backward)]
+        ends = [
+            "total",
+            "",
+            _count(self.trained),
+            _count(self.not_trained),
+            _short(self.forward),
+            _short(self.backward),
+        ]
         heads = ["layer", "output", "trained", "not trained", "forward", "backward"]
         for head, end in zip(heads, ends, strict=True):
             table.add_column(head, end, justify="left" if head in ("layer", "output") else "right", no_wrap=True)
@@ -137,7 +150,7 @@ class Summary:
         """Say what the table leaves open."""
         return (
             f"Memory: parameters {_bytes(self.parameter_bytes)}, their gradient "
-            f"{_bytes(self.trained * self.dtype.itemsize)}, Adam's state {_bytes(self.optimizer_bytes)}, activations "
+            f"{_bytes(self.gradient_bytes)}, Adam's state {_bytes(self.optimizer_bytes)}, activations "
             f"{_bytes(self.activation_bytes)} an example.\nforward, backward: floating-point operations an example."
         )
 
@@ -173,7 +186,7 @@ def summary(model: Any, input_shape: Any = None) -> Summary:
         The summary; printed, it is a table.
 
     Raises:
-        ArgumentError: ``summary: how many columns x has is not known. Give input_shape, such as 64 or (28, 28).``
+        ArgumentError: ``summary: how many columns x has is not known. Give input_shape, such as 64.``
         ShapeError: layers that do not fit x.
 
     Source: derived here.
@@ -185,8 +198,8 @@ def summary(model: Any, input_shape: Any = None) -> Summary:
         (650, '(m, 10)', 1290.0, 2570.0)
     """
     shape = _read_shape(model, input_shape)
-    numbers = [leaf for leaf in trees.flatten(model)[0] if not callable(leaf)]
-    dtype = next((x.dtype for x in numbers if getattr(x, "dtype", None) in (np.float32, np.float64)), np.dtype("float32"))
+    found = [getattr(leaf, "dtype", None) for leaf in trees.flatten(model)[0]]
+    dtype = next((x for x in found if x in (np.float32, np.float64)), np.dtype(np.float32))
     made = Summary(input=_show_batch((ROWS, *shape)), dtype=dtype)
     observed = _observe(initialize(model, 0, dtype), made, 0)
     with np.errstate(all="ignore"):
@@ -199,7 +212,7 @@ def _read_shape(model: Any, shape: Any) -> tuple[int, ...]:
     if shape is None:
         shape = takes(model)
         if shape is None:
-            raise ArgumentError("summary: how many columns x has is not known. Give input_shape, such as 64 or (28, 28).")
+            raise ArgumentError("summary: how many columns x has is not known. Give input_shape, such as 64.")
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     if any(isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 for size in sizes):
         raise ArgumentError(
@@ -230,9 +243,7 @@ def _observe(item: Any, made: Summary, depth: int, path: str = "layers") -> Call
         h = called(x)
         shape = np.shape(h)
         if not shape or shape[0] != len(x):
-            raise ShapeError(
-                f"{show_item(item)}: it makes {shape} of {len(x)} examples. Keep the batch axis first, whatever its size."
-            )
+            raise ShapeError(f"{show_item(item)}: it makes {shape} of {len(x)} examples. Keep the batch axis first.")
         row.output, row.activations = _show_batch(shape), math.prod(shape[1:])
         if not opened:
             row.forward, row.backward = _operations(item, x, h)
@@ -242,7 +253,7 @@ def _observe(item: Any, made: Summary, depth: int, path: str = "layers") -> Call
 
 
 def _operations(item: Any, x: Any, h: Any) -> tuple[float | None, float | None]:
-    """Floating-point operations of both passes for each example; None where a function cannot be traced or differentiated."""
+    """Floating-point operations of both passes for each example; None where a function cannot be traced."""
 
     def passed(layer: Any, x: Any, keys: Any, ct: Any) -> Any:
         with training(keys):

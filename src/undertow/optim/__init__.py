@@ -21,7 +21,7 @@ from undertow.optim.names import name_leaves
 from undertow.optim.plateau import Plateau, PlateauState, reduce_on_plateau
 from undertow.optim.registry import OPTIMIZERS, SCHEDULES, WRAPPERS, build_optimizer, build_schedule, find_optimizer
 from undertow.optim.rules import LionState, MomentumState, Optimizer, ScheduledState, lion, momentum, nesterov, sgd
-from undertow.optim.schedule import Schedule, of_function, table, tabulate
+from undertow.optim.schedule import Schedule, of_function, steps_in_all, table, tabulate
 from undertow.optim.schedules import constant, exponential, inverse_square_root, piecewise, polynomial, step_decay
 from undertow.optim.wrappers import (
     AccumulatedState,
@@ -31,6 +31,7 @@ from undertow.optim.wrappers import (
     accumulate,
     average_of,
     averaged,
+    clip_trained,
     lookahead,
     scaled,
     with_scale,
@@ -42,7 +43,7 @@ __all__ = [
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta",
     "adam", "amsgrad", "adamw", "nadam", "radam", "lion", "lamb",
     # schedules
-    "Schedule", "SCHEDULES", "build_schedule", "of_function", "tabulate", "table",
+    "Schedule", "SCHEDULES", "build_schedule", "of_function", "tabulate", "table", "steps_in_all",
     "constant", "piecewise", "step_decay", "exponential", "polynomial", "inverse_square_root",
     "cosine", "cosine_restarts", "one_cycle", "warmup",
     "reduce_on_plateau", "Plateau", "PlateauState",
@@ -50,7 +51,7 @@ __all__ = [
     "grouped", "lookahead", "averaged", "average_of", "accumulate", "scaled", "with_scale", "name_leaves",
     # clipping, and gradients that are not finite
     "Clip", "Clipped", "CLIPS", "build_clip",
-    "clip_by_value", "clip_by_norm", "clip_by_global_norm", "clip_by_layer_norm", "clip_adaptive",
+    "clip_by_value", "clip_by_norm", "clip_by_global_norm", "clip_by_layer_norm", "clip_adaptive", "clip_trained",
     "NON_FINITE", "read_policy", "check_finite", "all_finite", "keep_if", "zero_non_finite",
     # states
     "MomentumState", "LionState", "AdagradState", "RMSpropState", "AdadeltaState", "AdamState", "AMSGradState",

@@ -53,12 +53,19 @@ def grouped(default: Member, groups: Mapping[Pattern, Member]) -> Optimizer:
     tests = [_make_test(pattern) for pattern in groups]
     updates = [None if member is None else scaled_update(member) for member in members]
 
+    def member_of(name: str, w: Any) -> int:
+        return next((i for i, fits in enumerate(tests, 1) if fits(name, w)), 0)
+
+    def trains(name: str, w: Any) -> bool:
+        member = members[member_of(name, w)]
+        return member is not None and (member.trains is None or member.trains(name, w))
+
     def assign(params: Any) -> list[dict[str, Any]]:
         """The parameters of each member by name."""
         found: list[dict[str, Any]] = [{} for _ in members]
         for name, w in zip(name_leaves(params), trees.flatten(params)[0], strict=True):
             if not callable(w):
-                found[next((i for i, fits in enumerate(tests, 1) if fits(name, w)), 0)][name] = w
+                found[member_of(name, w)][name] = w
         return found
 
     def init(params: Any) -> GroupedState:
@@ -84,7 +91,7 @@ def grouped(default: Member, groups: Mapping[Pattern, Member]) -> Optimizer:
     described = [
         [_describe_pattern(pattern), _describe(member)] for pattern, member in zip(groups, members[1:], strict=True)
     ]
-    return Optimizer("grouped", init, update, {"default": _describe(members[0]), "groups": described})
+    return Optimizer("grouped", init, update, {"default": _describe(members[0]), "groups": described}, trains)
 
 
 def _read_member(member: Any) -> Optimizer | None:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.compiled_gradient import value_and_grad
-from undertow.errors import ArgumentError, TrainingError
+from undertow.errors import ArgumentError, DTypeError, TrainingError
+from undertow.optim.names import name_leaves
 from undertow.optim.settings import read_amount, read_count
+from undertow.primitives import spec_of
 from undertow.trace import is_array_like
 
 
@@ -46,11 +48,19 @@ class _Evaluation:
         self.args = args
         self.gradient = value_and_grad(loss, compile=compile, fallback="numpy" if compile else None)
         self.places = [i for i, leaf in enumerate(self.leaves) if is_array_like(leaf)]
+        for i in self.places:
+            if not isinstance(leaf := self.leaves[i], float) and spec_of(leaf).dtype.kind != "f":
+                name = name_leaves(params)[i] or "params"
+                raise DTypeError(
+                    f"minimize_lbfgs: {name} is {spec_of(leaf).dtype}, which cannot be changed by degrees. Give floats."
+                )
         self.count = 0
         self.best: tuple[float, NDArray[Any]] | None = None
 
     def start(self) -> NDArray[Any]:
         """The parameters given, as one vector."""
+        if not any(np.size(self.leaves[i]) for i in self.places):
+            raise ArgumentError("minimize_lbfgs: params hold no arrays of numbers. Give the parameters to change.")
         return np.concatenate([np.ravel(self.leaves[i]).astype(np.float64) for i in self.places])
 
     def tree(self, x: NDArray[Any], exact: bool = True) -> Any:
@@ -136,8 +146,6 @@ def minimize_lbfgs(
         "maxfun": 20 * max_iterations + 20,
     }
     evaluation = _Evaluation(loss, params, args, compile)
-    if not evaluation.places:
-        raise ArgumentError("minimize_lbfgs: params hold no arrays of numbers. Give the parameters to change.")
     start = evaluation.start()
     losses: list[float] = [evaluation(start)[0]]
 

@@ -32,6 +32,8 @@ class Optimizer:
         update: ``update(grads, state, params)`` → (new parameters, new state); those of `undertow.optim` take a
             fourth argument, ``scale``, by which the rate is multiplied.
         settings: the hyperparameters by name, as plain data; `build_optimizer` reads them.
+        trains: (name, array) → whether a parameter ever moves; None where all do. Gradients of the others are neither
+            clipped nor counted in a norm.
 
     Source: derived here.
 
@@ -44,6 +46,7 @@ class Optimizer:
     init: Callable[[Any], Any]
     update: Callable[..., tuple[Any, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
+    trains: Callable[[str, Any], bool] | None = None
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={show(value)}' for key, value in self.settings.items())})"

@@ -7,16 +7,41 @@ Eagerly t is a Python float; inside a compiled step it is a traced number, so sc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from undertow.errors import ArgumentError, ControlFlowError
+from undertow.errors import ArgumentError, ControlFlowError, UndertowError
 from undertow.optim.settings import read_amount, read_count, read_number
-from undertow.primitives import Traced
+from undertow.primitives import Traced, spec_of
 from undertow.trace import describe_function
+
+_steps: ContextVar[int | None] = ContextVar("undertow_steps_in_all", default=None)
+
+
+@contextmanager
+def steps_in_all(steps: int | None) -> Iterator[None]:
+    """Say how many steps there will be, as long as the block lasts: a schedule that cannot be traced is then tabulated.
+
+    Args:
+        steps: the number, or None where it is not known.
+
+    Source: derived here.
+
+    Example:
+        >>> with steps_in_all(100):
+        ...     pass
+    """
+    token = _steps.set(steps)
+    try:
+        yield
+    finally:
+        _steps.reset(token)
 
 
 @dataclass(frozen=True)
@@ -46,27 +71,37 @@ class Schedule:
     def __call__(self, t: Any) -> Any:
         """Return the rate of step t: a float, or a traced number where t is one."""
         if isinstance(t, Traced):
-            try:
-                return self.function(t)
-            except ControlFlowError as error:
-                raise ControlFlowError(
-                    f"the schedule {self.name} asks for the value of the step's number, which is not known while the "
-                    f"step is compiled ({error}). Give undertow.optim.tabulate(schedule, steps), or write np.where in "
-                    "place of if."
-                ) from error
-        rate = self.function(float(t))
+            return self._trace(t)
+        return self._read(self.function(float(t)), f"at step {t:g}")
+
+    def _trace(self, t: Traced) -> Any:
         try:
-            value = float(rate)
-        except (TypeError, ValueError):
+            rate = self.function(t)
+        except (UndertowError, TypeError, ValueError) as error:
+            if (steps := _steps.get()) is not None:
+                return tabulate(self, steps).function(t)
+            raise ControlFlowError(
+                f"the schedule {self.name} needs the value of the step's number, not known while the step is "
+                "compiled. Give undertow.optim.tabulate(schedule, steps), or write it with NumPy's functions: np.where "
+                "in place of if."
+            ) from error
+        if isinstance(rate, Traced) and spec_of(rate).shape == ():
+            return rate
+        return self._read(rate, "while the step is compiled")
+
+    def _read(self, rate: Any, when: str) -> float:
+        try:
+            value = math.nan if isinstance(rate, str | Traced) else float(rate)
+        except (TypeError, ValueError, OverflowError):
             value = math.nan
         if not 0 <= value < math.inf:
             raise ArgumentError(
-                f"the schedule {self.name} gave {rate!r} at step {t:g}. Let it return a finite number of 0 or more."
+                f"the schedule {self.name} gave {rate!r:.80} {when}. Let it return a finite number of 0 or more."
             )
         return value
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{key}={value!r}" for key, value in self.settings.items() if key != "schedule")
+        given = ", ".join(f"{key}={reprlib.repr(value)}" for key, value in self.settings.items() if key != "schedule")
         return f"{self.name}({given})"
 
 
@@ -111,7 +146,8 @@ def tabulate(schedule: Callable[[Any], Any], steps: int) -> Schedule:
 
     Args:
         schedule: a function of t, called here with 0.0, 1.0, …
-        steps: how many rates the table holds; the last holds for all steps after it.
+        steps: how many rates the table holds; the last holds for all steps after it. Each step reads the whole
+            table: 10,000 rates take some microseconds.
 
     Returns:
         The schedule.

@@ -6,8 +6,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from undertow import trees
 from undertow.errors import ArgumentError
-from undertow.optim.clipping import Clip
+from undertow.optim.clipping import Clip, Clipped
+from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer, each, number, select, zeros
 from undertow.optim.settings import read_amount, read_count, read_number, read_share
 
@@ -41,6 +45,38 @@ class ScaledState(NamedTuple):
 
     scale: Any
     inner: Any
+
+
+def clip_trained(clip: Clip, optimizer: Optimizer, grads: Any, params: Any) -> Clipped:
+    """Clip the gradients of those parameters that an optimizer moves; the others stay as they are, and count nowhere.
+
+    Args:
+        clip: the rule.
+        optimizer: that gets the gradients.
+        grads: a tree of arrays.
+        params: a tree of the same structure.
+
+    Returns:
+        What the rule gives, with the whole tree of gradients.
+
+    Source: derived here.
+
+    Example:
+        >>> import numpy as np
+        >>> from undertow.optim import clip_by_global_norm, grouped, sgd
+        >>> grads = {"a": np.array([3.0]), "b": np.array([4.0])}
+        >>> clip_trained(clip_by_global_norm(1.5), grouped(sgd(), {"b": "frozen"}), grads, grads).grads
+        {'a': array([1.5]), 'b': array([4.])}
+    """
+    if optimizer.trains is None:
+        return clip.apply_with_factor(grads, params)
+    (leaves, rebuild), weights = trees.flatten(grads), trees.flatten(params)[0]
+    names = name_leaves(params)
+    moved = [n for n, w in zip(names, weights, strict=True) if not callable(w) and optimizer.trains(n, w)]
+    by_name, weight = dict(zip(names, leaves, strict=True)), dict(zip(names, weights, strict=True))
+    found = clip.apply_with_factor({n: by_name[n] for n in moved}, {n: weight[n] for n in moved})
+    by_name.update(found.grads)
+    return Clipped(rebuild([by_name[n] for n in names]), found.factor, found.finite)
 
 
 Update = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -117,7 +153,7 @@ def lookahead(optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> Optimizer
         return each(lambda slow, fast: select(due, slow, fast), slow, fast), LookaheadState(t, slow, new)
 
     settings = {"optimizer": describe_inner(optimizer), "k": k, "alpha": alpha}
-    return Optimizer("lookahead", init, update, settings)
+    return Optimizer("lookahead", init, update, settings, optimizer.trains)
 
 
 def averaged(optimizer: Optimizer, decay: float = 0.999, *, corrected: bool = True) -> Optimizer:
@@ -164,20 +200,23 @@ def averaged(optimizer: Optimizer, decay: float = 0.999, *, corrected: bool = Tr
         return new, AveragedState(t, average, inside)
 
     settings = {"optimizer": describe_inner(optimizer), "decay": decay, "corrected": bool(corrected)}
-    return Optimizer("averaged", init, update, settings)
+    return Optimizer("averaged", init, update, settings, optimizer.trains)
 
 
-def average_of(state: Any) -> Any:
+def average_of(state: Any, model: Any = None) -> Any:
     """Return the averaged parameters from the state of an optimizer that `averaged` made, wherever in it they are.
 
     Args:
         state: of an optimizer.
+        model: a tree with the parameters' names. In training the average is a dict of arrays by name; with a model
+            it is put into a copy of that, whose running statistics stay.
 
     Returns:
-        A tree like the parameters. A `Step` gives its optimizer a dict of arrays by name.
+        A tree like the parameters that the optimizer was given, or like the model.
 
     Raises:
-        ArgumentError: ``the state holds no average. Make the optimizer with undertow.optim.averaged.``
+        ArgumentError: ``the state holds no average. Make the optimizer with undertow.optim.averaged.``; a model that
+            lacks some of the parameters, or has others.
 
     Source: derived here.
 
@@ -185,11 +224,26 @@ def average_of(state: Any) -> Any:
         >>> from undertow.optim import sgd
         >>> average_of(averaged(sgd(0.1)).init(3.0))
         3.0
+        >>> average_of(averaged(sgd(0.1)).init({"layers[0].W": 3.0}), {"layers": [{"W": 1.0, "f": abs}]})
+        {'layers': [{'W': 3.0, 'f': <built-in function abs>}]}
     """
     found = _find(state, AveragedState)
     if found is None:
         raise ArgumentError("the state holds no average. Make the optimizer with undertow.optim.averaged.")
-    return found.average
+    if model is None:
+        return found.average
+    leaves, rebuild = trees.flatten(model)
+    average = dict(zip(name_leaves(found.average), trees.flatten(found.average)[0], strict=True))
+    names = [name or "parameter" if isinstance(found.average, dict) else name for name in name_leaves(model)]
+    moved = [not callable(w) and t for w, t in zip(leaves, trees.unmarked(model, "not_trained"), strict=True)]
+    wanted = {name: np.shape(w) for name, w, t in zip(names, leaves, moved, strict=True) if t}
+    there = {name: np.shape(w) for name, w in average.items() if not callable(w)}
+    if wanted != there:
+        differs = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+        raise ArgumentError(
+            f"the average and the model differ in {', '.join(differs[:4])}. Give the model that was trained."
+        )
+    return rebuild([average[name] if t else w for name, w, t in zip(names, leaves, moved, strict=True)])
 
 
 def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimizer:
@@ -228,7 +282,7 @@ def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimi
         t = state.t + 1.0
         due = t == float(n)
         mean = each(lambda total: total / n, total)
-        mean = mean if clip is None else clip.apply(mean, params)
+        mean = mean if clip is None else clip_trained(clip, optimizer, mean, params).grads
         new, inside = inner(mean, state.inner, params, scale)
 
         def keep(a: Any, b: Any) -> Any:
@@ -240,7 +294,7 @@ def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimi
     settings = {"optimizer": describe_inner(optimizer), "n": n}
     if clip is not None:
         settings["clip"] = {"name": clip.name, **clip.settings}
-    return Optimizer("accumulate", init, update, settings)
+    return Optimizer("accumulate", init, update, settings, optimizer.trains)
 
 
 def scaled(optimizer: Optimizer) -> Optimizer:
@@ -272,7 +326,7 @@ def scaled(optimizer: Optimizer) -> Optimizer:
         new, inside = inner(grads, state.inner, params, state.scale * scale)
         return new, ScaledState(state.scale, inside)
 
-    return Optimizer("scaled", init, update, {"optimizer": describe_inner(optimizer)})
+    return Optimizer("scaled", init, update, {"optimizer": describe_inner(optimizer)}, optimizer.trains)
 
 
 def with_scale(state: Any, scale: float) -> Any:

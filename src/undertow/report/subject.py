@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from undertow.errors import ArgumentError, DataError, RunError, ShapeError, UndertowError
-from undertow.nn import LOSSES, Dense, Sequential, list_layers
+from undertow.nn import LOSSES, Dense, Sequential, build_loss, list_layers
 from undertow.nn.layer import widths
 from undertow.trace import is_library
 from undertow.train import Run, load
@@ -267,7 +267,7 @@ def from_run(folder: Path) -> Subject:
         raise ArgumentError(
             f"{folder} was trained with a loss of your own ({name}), which is not saved. Explain it in its file."
         )
-    chosen, model = LOSSES[name], run.model
+    chosen, model = build_loss({"name": name, **run.settings.get("loss_settings", {})}), run.model
     X, y = _find_rows(run, folder)
     params: dict[str, Any] = {}
     for number, (_, layer) in enumerate(list_layers(model), 1):

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.data import Batches
+from undertow.data import Batches, Source
 from undertow.nn.mode import example_keys
+from undertow.train.forward import CHUNK
 from undertow.train.objective import Target
-from undertow.train.task import Task
+from undertow.train.task import Examples, Task
 
 Array = NDArray[Any]
 MIXING = 0x6D69780A  # sets the random numbers of mixup apart from those that shuffle
@@ -64,6 +65,7 @@ class Draws:
         if self.mixup:
             rng = np.random.default_rng([self.seed, epoch, MIXING, first])
             mix = rng.beta(self.mixup, self.mixup, n).astype(self.dtype)
+        weights = None if weights is None else weights.astype(self.dtype, copy=False)
         return Target(y, weights, keys, mix)
 
 
@@ -136,3 +138,56 @@ class ArrayFeed(Feed):
         """Give the first n examples in the order of an epoch."""
         rows = self.batches.order(epoch)[:n]
         return self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows]
+
+
+class SourceFeed(Feed):
+    """Blocks that a source reads, larger than memory together.
+
+    Args:
+        source: the source.
+        batch_size: examples a batch.
+        draws: the random numbers.
+        task: the loss's view of targets.
+    """
+
+    def __init__(self, source: Source, batch_size: int, draws: Draws, task: Task) -> None:
+        self.source, self.task, self.draws = source, task, draws
+        self.n_examples, self.batch_size = source.n_examples, batch_size
+        self.first: Examples | None = None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Tell the source by what decides its order."""
+        return {"source": self.source.describe()}
+
+    def pieces(self, epoch: int, seen: int) -> Iterator[Piece]:
+        """Give block after block."""
+        begin = seen // self.batch_size
+        with self.source.epoch(epoch, begin, batch_size=self.batch_size, seed=self.draws.seed) as blocks:
+            for block in blocks:
+                X, y, weights = read_block(block, self.task, self.draws.dtype)
+                yield Piece(X, self.draws.target(self.task.encode(y), weights, epoch, seen), np.arange(len(X)))
+                seen += len(X)
+
+    def some(self, epoch: int, n: int) -> Examples:
+        """Give the first n examples as they lie; the same in each epoch."""
+        if self.first is None:
+            self.first = read_block(self.source.head(n), self.task, self.draws.dtype)
+        return self.first
+
+
+class SourceExamples:
+    """The examples of a source in their order, to measure on; read anew each time."""
+
+    def __init__(self, source: Source, task: Task, dtype: np.dtype[Any]) -> None:
+        self.source, self.task, self.dtype = source.in_order(), task, dtype
+
+    def __iter__(self) -> Iterator[Examples]:
+        with self.source.epoch(0, batch_size=CHUNK) as blocks:
+            for block in blocks:
+                yield read_block(block, self.task, self.dtype)
+
+
+def read_block(block: tuple[Any, ...], task: Task, dtype: np.dtype[Any]) -> Examples:
+    """Bring a block of a source to the dtype of the parameters and the shape of targets that the loss takes."""
+    X, y, *weights = block
+    return X.astype(dtype, copy=False), task.read_target(y), weights[0] if weights else None

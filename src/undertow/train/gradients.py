@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from undertow import trees
-from undertow.nn import Dense, list_layers, map_layers
+from undertow.nn import Dense, list_layers, trained_leaves
 from undertow.nn.layer import Container
 from undertow.nn.mode import measuring
+from undertow.primitives import shape_of
 
 if TYPE_CHECKING:
     from undertow.train.run import Run
@@ -27,8 +28,9 @@ BAR = 18
 def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) -> list[dict[str, Any]]:
     """Measure the root mean square of the gradient in every layer.
 
-    δ, the gradient by a layer's pre-activation z, is the gradient by a bias that has a row for each
-    example, because z = x W + b: each `Dense` layer gets such a bias here, and db is its sum.
+    δ, the gradient by a layer's pre-activation z, is the gradient by something that is added to z and has a row for
+    each example: each `Dense` layer gets such zeros here. Layers act as they do in training; where the examples have no
+    keys (``y.keys``), dropout and noise let everything pass.
 
     Args:
         gradient: what `make_gradient` returned.
@@ -43,7 +45,7 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
     Source: derived here.
 
     Example:
-        >>> from undertow.nn import initialize, mean_squared_error
+        >>> from undertow.nn import Sequential, initialize, mean_squared_error
         >>> from undertow.train.derive import make_gradient
         >>> model = initialize(Sequential(Dense(2, 3), "tanh", Dense(3, 1)))
         >>> gradient = make_gradient(lambda model, X, y: mean_squared_error(model(X), y))
@@ -52,14 +54,17 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
         (['Dense(2, 3)', 'Dense(3, 1)'], 1.0)
     """
     with measuring():
-        _, grads = gradient(_spread_biases(model, len(X)), X, y)
+        _, grads = gradient(_spread(model, len(X)), X, y)
     rows: list[dict[str, Any]] = []
     if isinstance(model, Container | Dense):
         for (path, layer), (_, by) in zip(list_layers(model), list_layers(grads), strict=True):
             if isinstance(layer, Dense):
-                delta = by.b
-                db = _rms(delta.sum(axis=0)) if layer.b is not None else None
-                rows.append({"name": repr(layer), "path": path, "dW": _rms(by.W), "db": db, "delta": _rms(delta)})
+                dense: Any = by.layer
+                db = _rms(dense.b) if layer.b is not None else None
+                dW, delta = _rms(dense.W), _rms(by.rows)
+                rows.append(
+                    {"name": repr(layer), "path": path, "dW": dW, "db": db, "delta": delta if delta or not dW else None}
+                )
             elif (size := _rms(*_numbers(by))) is not None:
                 rows.append({"name": type(layer).__name__, "path": path, "dW": size, "db": None, "delta": None})
     else:
@@ -74,20 +79,37 @@ def measure_gradients(gradient: Callable[..., Any], model: Any, X: Any, y: Any) 
     ]
 
 
-def _spread_biases(model: Any, m: int) -> Any:
-    """The same model with a row of bias for each of m examples."""
+@dataclass(eq=False, repr=False)
+class _Spread:
+    """A Dense layer whose output has a row of zeros of its own for each example: its gradient is δ.
 
-    def spread(layer: Any) -> Any:
-        if not isinstance(layer, Dense):
-            return layer
-        b = np.zeros(layer.fan_out, layer.W.dtype) if layer.b is None else layer.b
-        return dataclasses.replace(layer, b=np.repeat(b[None], m, axis=0))
+    Along further axes of the output, as those of a sequence, δ is summed.
+    """
 
-    return map_layers(model, spread) if isinstance(model, Container | Dense) else model
+    layer: Dense
+    rows: Any
+
+    def __call__(self, x: Any) -> Any:
+        z = self.layer(x)
+        m, n = shape_of(self.rows)
+        shape = shape_of(z)
+        if isinstance(shape[0], int) and shape[0] != m:
+            return z  # its rows are no examples
+        return z + self.rows.reshape((m, *[1] * (len(shape) - 2), n))
+
+
+def _spread(item: Any, m: int) -> Any:
+    """The same model, in which each Dense layer of a container is a `_Spread`."""
+    if isinstance(item, Container):
+        return item.with_inner([_spread(layer, m) for _, layer in item.inner()])
+    if isinstance(item, Dense):
+        return _Spread(item, np.zeros((m, item.fan_out), item.W.dtype))
+    return item
 
 
 def _numbers(tree: Any) -> list[Any]:
-    return [leaf for leaf in trees.flatten(tree)[0] if not callable(leaf)]
+    """The gradients of a layer; running statistics have none."""
+    return [leaf for leaf, trained in zip(trees.flatten(tree)[0], trained_leaves(tree), strict=True) if trained]
 
 
 def _rms(*arrays: Any) -> float | None:

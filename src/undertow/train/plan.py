@@ -110,7 +110,7 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """The settings as plain data, as a run keeps them."""
         optimizer: Any = self.optimizer
-        given = isinstance(self.validation, tuple | list)
+        given = self.validation is not None and not isinstance(self.validation, int | float | np.number)
         found = {
             "optimizer": {"name": optimizer.name, **optimizer.settings},
             "clip": None if self.clip is None else {"name": self.clip.name, **self.clip.settings},

@@ -125,7 +125,20 @@ class Run:
         if metrics is None:
             metrics = ["accuracy"] if kind in CLASSES else []
         w = None if weights is None else read_weights(weights, len(rows))
-        return task.evaluate(self.model, rows, task.read_target(targets), w, read_metrics(metrics, kind), self.forward)
+        data = [(rows, task.read_target(targets), w)]
+        return task.evaluate(self.model, data, read_metrics(metrics, kind), self.forward)
+
+    def plot(self, columns: Any = None, path: str | Path | None = None) -> Any:
+        """Draw the history, see `undertow.train.plot_history`."""
+        from undertow.train.plot import plot_history
+
+        return plot_history(self.history, columns, path)
+
+    def frame(self, kind: str = "polars") -> Any:
+        """Return the history as a frame, see `undertow.train.frame`."""
+        from undertow.train.columns import frame
+
+        return frame(self.history, kind)
 
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")

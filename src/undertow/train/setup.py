@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.data import as_arrays, split
+from undertow.data import ArraySource, Source, as_arrays, open_source, split
 from undertow.data.batches import read_whole
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError, ShapeError
@@ -19,14 +19,14 @@ from undertow.nn.mode import example_keys, training
 from undertow.nn.structure import read_dtype
 from undertow.trace import describe_function
 from undertow.train.calls import takes
-from undertow.train.feed import ArrayFeed, Draws, Feed
+from undertow.train.feed import ArrayFeed, Draws, Feed, SourceExamples, SourceFeed
+from undertow.train.forward import CHUNK
 from undertow.train.metric import CLASSES, Metric, find_task
 from undertow.train.metrics import read_metrics
 from undertow.train.plan import Plan
-from undertow.train.task import Task, make_task
+from undertow.train.task import Examples, Task, make_task
 
 Array = NDArray[Any]
-Held = tuple[Array, Array, Array | None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Setup:
         model: with all its parameters.
         task: the loss, paired with the model.
         feed: the batches.
-        held: what is held out: X, y, weights.
+        held: what is held out, portion by portion: X, y, weights.
         metrics: what is measured.
         settings: all of it as plain data, for the run.
     """
@@ -45,7 +45,7 @@ class Setup:
     model: Any
     task: Task
     feed: Feed
-    held: Held | None
+    held: Iterable[Examples] | None
     metrics: list[Metric]
     settings: dict[str, Any]
 
@@ -69,12 +69,13 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     Example:
         >>> from undertow.nn import Dense
         >>> made = set_up(Dense(2, 1), (np.zeros((8, 2)), np.zeros(8)), Plan(loss="mean_squared_error"))
-        >>> made.feed.n_examples, len(made.held[0])
+        >>> made.feed.n_examples, len(made.held[0][0])
         (7, 1)
     """
     check_model(model)
-    X, y, weights = _read_examples(data)
     seed = read_whole(plan.seed, "seed", 0)
+    whole = read_source(data)
+    X, y, weights = _read_examples(data) if whole is None else _read_head(whole)
     dtype = read_dtype(X.dtype if plan.dtype is None else plan.dtype)
     model = initialize(model, seed, dtype)
     if not any(not callable(leaf) for leaf in trees.flatten(model)[0]):
@@ -88,10 +89,19 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         )
     task = make_task(chosen, model, X)
     y = task.read_target(y)
-    (X, y, weights), held = _hold_out(X, y, weights, plan.validation, seed, task)
-    weights = _weigh_classes(y, weights, plan.class_weights, task)
-    feed = ArrayFeed(X, y, weights, plan.batch_size, Draws(seed, draws_numbers(model, X), plan.mixup, dtype), task)
-    if chosen.per_example is None and (weights is not None or plan.mixup or (held is not None and held[2] is not None)):
+    draws = Draws(seed, draws_numbers(model, X), plan.mixup, dtype)
+    held: Iterable[Examples] | None
+    n_held: int | None
+    if whole is None:
+        (X, y, weights), part = _hold_out(X, y, weights, plan.validation, seed, task)
+        weights = _weigh_classes(y, weights, plan.class_weights, task)
+        feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task)
+        n_held, held = (0, None) if part is None else (len(part[0]), [part])
+    else:
+        feed = SourceFeed(whole, plan.batch_size, draws, task)
+        held, n_held = _held_beside(plan, X, task, dtype)
+    weighted = weights is not None or plan.mixup > 0 or (whole is not None and whole.weighted)
+    if chosen.per_example is None and weighted:
         raise ArgumentError(
             f"the loss {describe_function(chosen.function)} gives one number for a batch, so examples cannot be "
             "weighed or mixed. Use one of undertow.nn.LOSSES, or leave weights, class_weights and mixup out."
@@ -99,11 +109,44 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     metrics = choose_metrics(plan.metrics, task)
     settings = {
         "loss": chosen.name, "task": chosen.task, "logits": chosen.logits, "loss_settings": dict(chosen.settings),
-        **plan.describe(),
-        "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
-        "n_examples": len(X), "n_validation": 0 if held is None else len(held[0]),
+        **plan.describe(), "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
+        "n_examples": feed.n_examples, "n_validation": n_held,
     }  # fmt: skip
     return Setup(model, task, feed, held, metrics, settings)
+
+
+def read_source(data: Any) -> Source | None:
+    """Return what reads the data block by block; None for arrays that are there."""
+    if isinstance(data, Source):
+        return None if isinstance(data, ArraySource) else data
+    mapped = isinstance(data, tuple | list) and any(isinstance(part, np.memmap) for part in data)
+    return open_source(data) if mapped or callable(data) or isinstance(data, Iterator) else None
+
+
+def _read_head(source: Source) -> tuple[Array, Array, Array | None]:
+    """The first examples of a source, to try things on."""
+    X, y, *weights = source.head(CHUNK)
+    return X, y, weights[0] if weights else None
+
+
+def _held_beside(
+    plan: Plan, X: Array, task: Task, dtype: np.dtype[Any]
+) -> tuple[Iterable[Examples] | None, int | None]:
+    """The validation part of a training on a source: given beside it."""
+    if plan.class_weights is not None:
+        raise ArgumentError("class_weights counts classes in arrays. For data read in blocks, give (X, y, weights).")
+    wanted = plan.validation
+    if wanted is None:
+        return None, 0
+    if isinstance(wanted, Source):
+        return SourceExamples(wanted, task, dtype), wanted.n_examples
+    if not isinstance(wanted, tuple | list):
+        raise ArgumentError(
+            f"validation is {wanted!r}, but data that are read in blocks cannot be split by a share. Give a source or "
+            "a pair (X, y), or None."
+        )
+    _, part = _hold_out(X, X, None, wanted, 0, task)
+    return (None, 0) if part is None else ([part], len(part[0]))
 
 
 def check_model(model: Any) -> None:
@@ -127,6 +170,8 @@ def draws_numbers(model: Any, X: Array) -> bool:
 def _read_examples(data: Any, part: str = "training") -> tuple[Array, Array, Array | None]:
     """X, y and weights of the examples."""
     weights = None
+    if isinstance(data, ArraySource):
+        return data.X, data.y, data.weights
     if isinstance(data, tuple | list) and len(data) == 3:
         *data, weights = data
     X, y = as_arrays(tuple(data) if isinstance(data, list) else data, part)
@@ -137,7 +182,7 @@ def _read_examples(data: Any, part: str = "training") -> tuple[Array, Array, Arr
 
 def _hold_out(
     X: Array, y: Array, weights: Array | None, validation: Any, seed: int, task: Task
-) -> tuple[tuple[Array, Array, Array | None], Held | None]:
+) -> tuple[Examples, Examples | None]:
     """Split off the validation part."""
     if validation is None:
         return (X, y, weights), None
@@ -154,7 +199,7 @@ def _hold_out(
         raise ArgumentError(f"validation is {found}. Give a share such as 0.1, a pair (X, y), or None.")
     labels = y if task.classifies and y.ndim == 1 else None
     kept, out = split(len(X), float(validation), seed, labels)
-    take: Callable[[Any], Held] = lambda rows: (X[rows], y[rows], None if weights is None else weights[rows])  # noqa: E731
+    take: Callable[[Any], Examples] = lambda rows: (X[rows], y[rows], None if weights is None else weights[rows])  # noqa: E731
     return take(kept), take(out) if len(out) else None
 
 

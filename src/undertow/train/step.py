@@ -11,7 +11,16 @@ from undertow import trees
 from undertow.compile.resident import Resident
 from undertow.errors import ArgumentError
 from undertow.graph import INPUT, Graph, Node
-from undertow.optim import Clip, Optimizer, all_finite, check_finite, keep_if, read_policy, zero_non_finite
+from undertow.optim import (
+    Clip,
+    Optimizer,
+    all_finite,
+    check_finite,
+    clip_trained,
+    keep_if,
+    read_policy,
+    zero_non_finite,
+)
 from undertow.primitives import astype, spec_of
 from undertow.trace import Tracer
 from undertow.trace.tracer import NotingTrace, constant
@@ -75,7 +84,7 @@ class Step:
         if self.non_finite == "zero":
             grads = zero_non_finite(grads)
         if self.clip is not None:
-            grads, factor, results["finite"] = self.clip.apply_with_factor(grads, params)
+            grads, factor, results["finite"] = clip_trained(self.clip, self.optimizer, grads, params)
             results["clipped"] = factor < 1
         elif "finite" in self.results:
             results["finite"] = all_finite(grads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from undertow.train.forward import CHUNK
 from undertow.train.metric import Metric, find_task, make_predictions
 
 Array = NDArray[Any]
+Examples = tuple[Array, Array, Array | None]
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,7 @@ class Task:
     def evaluate(
         self,
         model: Any,
-        X: Array,
-        y: Array,
-        weights: Array | None = None,
+        data: Iterable[Examples],
         metrics: Sequence[Metric] = (),
         forward: Callable[[Any, Array], Array] | None = None,
     ) -> dict[str, float]:
@@ -92,9 +91,7 @@ class Task:
 
         Args:
             model: the model.
-            X: inputs, (m, …).
-            y: targets as `read_target` returns them.
-            weights: of the examples, (m,), or None.
+            data: examples, portion by portion: X (m, …), y as `read_target` returns it, weights (m,) or None.
             metrics: what else to measure.
             forward: computes (model, X) → outputs; the model itself unless told.
 
@@ -103,21 +100,20 @@ class Task:
         """
         if self.loss.end is not None and not self.loss.logits:
             on_logits = replace(self, loss=self.loss.on_logits())
-            return on_logits.evaluate(drop_final_activation(model), X, y, weights, metrics, forward)
+            return on_logits.evaluate(drop_final_activation(model), data, metrics, forward)
         kind = find_task(self.loss.task, self.output_shape)
         at_zero = self.loss.logits or self.loss.end is None  # where the decision between two classes changes
         losses: list[float] = []
+        total = 0.0
         states = [metric.init() for metric in metrics]
         with np.errstate(all="ignore"):
-            for first in range(0, len(X), CHUNK):
-                rows = slice(first, first + CHUNK)
-                w = None if weights is None else weights[rows]
-                outputs = model(X[rows]) if forward is None else forward(model, X[rows])
-                losses.append(self.sum_losses(outputs, self.encode(y[rows]), w))
+            for X, y, w in cut(data):
+                outputs = model(X) if forward is None else forward(model, X)
+                losses.append(self.sum_losses(outputs, self.encode(y), w))
+                total += float(len(X)) if w is None else float(np.sum(w, dtype=np.float64))
                 if metrics:
-                    found = make_predictions(kind, outputs, y[rows], w, logits=at_zero)
+                    found = make_predictions(kind, outputs, y, w, logits=at_zero)
                     states = [metric.add(state, found) for metric, state in zip(metrics, states, strict=True)]
-        total = float(len(X)) if weights is None else float(np.sum(weights, dtype=np.float64))
         results = {metric.name: float(metric.result(x)) for metric, x in zip(metrics, states, strict=True)}
         return {"loss": math.fsum(losses) / total if total else math.nan, **results}
 
@@ -127,6 +123,24 @@ class Task:
             return float(self.loss(outputs, y)) * len(outputs)
         per_example: Any = self.loss.per_example
         return float(np.sum(weights * per_example(outputs, y), dtype=np.float64))
+
+
+def cut(data: Iterable[Examples]) -> Iterator[Examples]:
+    """Cut portions of examples into smaller ones, of at most `CHUNK` rows.
+
+    Args:
+        data: X, y and weights (or None), portion by portion.
+
+    Source: derived here.
+
+    Example:
+        >>> [len(X) for X, y, w in cut([(np.zeros(9000), np.zeros(9000), None)])]
+        [4096, 4096, 808]
+    """
+    for X, y, weights in data:
+        for first in range(0, len(X), CHUNK):
+            rows = slice(first, first + CHUNK)
+            yield X[rows], y[rows], None if weights is None else weights[rows]
 
 
 def make_task(loss: Loss, model: Any, X: Array) -> Task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.errors import ArgumentError, TrainingError
-from undertow.optim import build_schedule, scaled, with_scale
+from undertow.optim import build_schedule, scaled, steps_in_all, with_scale
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
 from undertow.train.diverged import Diverged, explain_loss, remedies
@@ -28,6 +29,7 @@ from undertow.train.session import NotFinite
 from undertow.train.setup import Setup, set_up
 from undertow.train.step import make_step
 from undertow.train.stopping import EarlyStopping
+from undertow.train.task import Examples
 
 Array = NDArray[Any]
 CHUNK_SECONDS = 0.05  # of steps without a look at the progress display or at Ctrl-C
@@ -87,6 +89,7 @@ class Trainer:
         self.clipped: list[bool] = []
         self.over = True  # whether the epoch is done
         self.begun = False
+        self.reasons: list[str] = []  # why callbacks asked to stop
         self.seconds = 0.0  # before this process
         self.good: Any = self.run.model  # the model at the end of the last epoch
         self.step_seconds = 1.0
@@ -207,7 +210,8 @@ class Trainer:
             rows = order[:size]
             sizes = measure_gradients(self.gradient, self.run.model, piece.X[rows], take_rows(piece.target, rows))
             self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
-        session = self.step.open(self.run.model, self.state, piece.X, piece.target, min(size, len(order)))
+        with steps_in_all(self.count_steps()):
+            session = self.step.open(self.run.model, self.state, piece.X, piece.target, min(size, len(order)))
         if self.step.uncompiled and not self.n_steps:
             self.progress.say(f"Not all of a step is compiled: {self.step.uncompiled}.")
         done, after_step = 0, self.hooks.on_step_end
@@ -223,12 +227,20 @@ class Trainer:
                     self.run.model, self.state = session.values()
                 for function in after_step:
                     total, weight = self.totals[-1]
-                    function(self.epoch, len(self.totals), total / weight, self.run.model)
+                    function(self.epoch, len(self.totals), total / (weight or 1), self.run.model)
                 if self.keeper.is_due(self):
                     self.run.model, self.state = session.values()
                     self.keeper.after_steps(self)
         finally:
             self.run.model, self.state = session.values()
+
+    def count_steps(self) -> int | None:
+        """Return how many updates there will be at most; None where that is not known."""
+        plan, n = self.plan, self.feed.n_examples
+        limits = [] if plan.steps is None else [plan.steps]
+        if plan.epochs is not None and n is not None:
+            limits.append(plan.epochs * -(-n // self.feed.batch_size))
+        return -(-min(limits) // plan.accumulate) if limits else None
 
     def is_enough(self) -> bool:
         """Tell whether the steps or the seconds are used up."""
@@ -275,7 +287,9 @@ class Trainer:
             self.over = True
             self.progress.after_epoch(row)
             self.good = self.run.model
-        stops = self.hooks.end_epoch(self.info(row))
+        info = self.info(row)
+        stops = self.hooks.end_epoch(info)
+        self.reasons = info.reasons
         if self.scales:
             factors = [callback.scale for callback in self.hooks.callbacks if hasattr(callback, "scale")]
             self.state = with_scale(self.state, math.prod(factors))
@@ -305,15 +319,14 @@ class Trainer:
     def make_row(self, begun: float) -> dict[str, Any]:
         """Make the row of the history for this epoch."""
         speed = self.seen / max(time.perf_counter() - begun, 1e-9)
-        total, weight = (
-            (math.fsum(column) for column in zip(*self.totals, strict=True)) if self.totals else (math.nan, 1)
-        )
-        row: dict[str, Any] = {"epoch": self.epoch, "step": self.n_steps, "loss": total / weight}
+        total, weight = (math.fsum(pair[i] for pair in self.totals) for i in range(2))
+        loss = total / weight if weight else math.nan
+        row: dict[str, Any] = {"epoch": self.epoch, "step": self.n_steps, "loss": loss}
         if self.metrics:
-            measured = self.evaluate_on(*self.feed.some(self.epoch - 1, CHUNK))
+            measured = self.evaluate_on([self.feed.some(self.epoch - 1, CHUNK)])
             row |= {name: value for name, value in measured.items() if name != "loss"}
         if self.held is not None:
-            row |= {f"validation_{name}": value for name, value in self.evaluate_on(*self.held).items()}
+            row |= {f"validation_{name}": value for name, value in self.evaluate_on(self.held).items()}
         if self.clipped:
             row["clipped"] = sum(self.clipped) / len(self.clipped)
         rate = self.rate()
@@ -333,9 +346,9 @@ class Trainer:
         except ArgumentError:  # no single rate, or a function of the user's own
             return None
 
-    def evaluate_on(self, X: Array, y: Array, weights: Array | None) -> dict[str, float]:
+    def evaluate_on(self, data: Iterable[Examples]) -> dict[str, float]:
         """Measure the model on examples that are read already."""
-        return self.task.evaluate(self.run.model, X, y, weights, self.metrics, self.run.forward)
+        return self.task.evaluate(self.run.model, data, self.metrics, self.run.forward)
 
     def evaluate(self, X: Any, y: Any, weights: Any = None) -> dict[str, float]:
         """Measure the model on data.
@@ -397,7 +410,8 @@ class Trainer:
         if done != steps:
             where = f"in epoch {self.epoch}, after {done}{'' if steps is None else f' of {steps}'} steps"
         if self.run.stopped == "callback":
-            return f"Stopped {where}, as a callback asked for. The run holds what was trained."
+            reason = next((reason for reason in self.reasons if reason), "as a callback asked for")
+            return f"Stopped {where}: {reason}." if self.reasons else f"Stopped {where}, {reason}."
         return f"Interrupted {where}. The run holds what was trained."
 
 

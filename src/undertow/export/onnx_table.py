@@ -1,0 +1,116 @@
+"""The table encoder in ONNX: one input a column, numbers and texts as they are, and class labels at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from undertow.data import ClassTarget, TabularEncoder
+from undertow.data.columns import CategoryColumn, Column, ValueColumn
+from undertow.export.onnx_builder import ML_DOMAIN, Builder
+
+
+def add_inputs(b: Builder, encoder: TabularEncoder) -> list[Any]:
+    """Declare an input for each column: float64 (m, 1), or texts (m, 1), by the column's name.
+
+    Args:
+        b: what collects the graph.
+        encoder: the table encoder.
+
+    Returns:
+        ONNX's descriptions of the inputs.
+    """
+    described = []
+    for column in encoder.columns:
+        texts = isinstance(column, CategoryColumn)
+        b.dtypes[column.name] = np.dtype(object if texts else np.float64)
+        kind = b.type_of(b.dtypes[column.name])
+        described.append(b.onnx.helper.make_tensor_value_info(column.name, kind, ["m", 1], _describe(column)))
+    return described
+
+
+def _describe(column: Column) -> str:
+    if isinstance(column, CategoryColumn):
+        return "text; '' is missing"
+    unit = {"boolean": "0 or 1", "date": "days since 1970-01-01", "duration": "days"}.get(column.kind, "number")
+    return f"{unit}; NaN is missing"
+
+
+def write_encoder(b: Builder, encoder: TabularEncoder, dtype: np.dtype[Any]) -> str:
+    """Write what makes of the columns the matrix that the network takes.
+
+    Args:
+        b: what collects the graph; its inputs are declared.
+        encoder: the table encoder.
+        dtype: of the network's input.
+
+    Returns:
+        The value that is the matrix (m, n_features).
+    """
+    parts = []
+    for column in encoder.columns:
+        if isinstance(column, CategoryColumn):
+            parts += _write_categories(b, column)
+        else:
+            parts += _write_number(b, column)
+    table = b.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    return b.cast(table, dtype)
+
+
+def _write_number(b: Builder, column: ValueColumn) -> list[str]:
+    """(value − mean) / scale in float64, the median where it is missing; and whether it is."""
+    missing = b.add("IsNaN", column.name, dtype=bool)
+    parts = []
+    if column.value:
+        fill, mean, scale = (b.constant(x, np.float64) for x in (column.fill, column.mean, column.scale))
+        filled = b.add("Where", missing, fill, column.name, dtype=np.float64)
+        parts.append(b.cast(b.add("Div", b.add("Sub", filled, mean), scale), np.float32))
+    return [*parts, b.cast(missing, np.float32)] if column.flag else parts
+
+
+def _write_categories(b: Builder, column: CategoryColumn) -> list[str]:
+    """The text's place among the categories, −1 for an unknown one, compared with each place."""
+    texts = list(column.categories)
+    if column.flag and "" not in texts:  # an empty text that is a category is not a missing one
+        texts.append("")
+    number = b.add(
+        "LabelEncoder", column.name, dtype=np.int64, domain=ML_DOMAIN, keys_strings=texts,
+        values_int64s=list(range(len(texts))), default_int64=-1,
+    )  # fmt: skip
+    places = b.constant(np.arange(len(column.feature_names))[None, :], np.int64)
+    return [b.cast(b.add("Equal", number, places, dtype=bool), np.float32)]
+
+
+def write_labels(b: Builder, encoder: TabularEncoder, indices: str, wish: str) -> str:
+    """Write the class labels of class indices: texts, int64, booleans or float64 (m,).
+
+    Args:
+        b: what collects the graph.
+        encoder: the table encoder, of a classification.
+        indices: the value that holds the indices (m,).
+        wish: the result's name.
+
+    Returns:
+        The value that holds the labels.
+    """
+    labels = b.constant(encoder.classes, object if isinstance(encoder.classes[0], str) else None)
+    return b.add("Gather", labels, indices, axis=0, wish=wish)
+
+
+def write_numbers(b: Builder, encoder: TabularEncoder, output: str, wish: str) -> str:
+    """Write the outputs in the target's own unit, float64 (m, 1).
+
+    Args:
+        b: what collects the graph.
+        encoder: the table encoder, of a regression.
+        output: the value that holds the network's output.
+        wish: the result's name.
+
+    Returns:
+        The value that holds the numbers.
+    """
+    target = encoder.target
+    assert not isinstance(target, ClassTarget)
+    scaled = b.add("Mul", b.cast(output, np.float64), b.constant(target.scale, np.float64))
+    return b.add("Add", scaled, b.constant(target.mean, np.float64), wish=wish)

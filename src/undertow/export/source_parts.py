@@ -1,0 +1,187 @@
+"""The parts of an exported source that do not depend on the network: predicting, the command line, the parameters."""
+
+from __future__ import annotations
+
+from math import prod
+
+from undertow.data import ClassTarget, NumberTarget
+from undertow.export.subject import Subject
+
+READ_BASE64 = '''def read_parameters(text):
+    """The parameters by name, from their bytes in base64."""
+    data = base64.b64decode(text)
+    params, start = {}, 0
+    for name, (dtype, shape) in SHAPES.items():
+        dtype = np.dtype("float64" if dtype == "number" else dtype).newbyteorder("<")
+        count = int(np.prod(shape))
+        value = np.frombuffer(data, dtype, count, start).reshape(shape).astype(dtype.newbyteorder("="))
+        params[name] = float(value) if SHAPES[name][0] == "number" else value
+        start += count * dtype.itemsize
+    return params'''
+
+READ_NPZ = '''def read_parameters(path):
+    """The parameters by name, from the file beside this one."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: float(file[name]) if SHAPES[name][0] == "number" else file[name] for name in SHAPES}'''
+
+
+def write_predict(subject: Subject) -> str:
+    """Write the function ``predict``.
+
+    Args:
+        subject: what is exported.
+
+    Returns:
+        Its source.
+    """
+    z = "z" if subject.classifies and subject.logits else "p"
+    result = z
+    if subject.task == "categorical":
+        note, result = "The class of each row of X, counted from 0.", f"np.argmax({z}, axis=1)"
+    elif subject.task == "binary":
+        note = "The class of each row of X, 0 or 1."
+        column = "[:, 0]" if subject.output.spec.shape[1:] == (1,) else ""
+        result = f"({z} > {0 if subject.logits else 0.5}).astype(np.int64){column}"
+    else:
+        note = "The prediction for each row of X."
+        if subject.loss is not None and subject.loss.decision is not None:
+            z, result = "z", "decide(z)"
+    return f'''def predict(X, params=None):
+    """{note}"""
+    X = np.asarray(X, dtype=np.{subject.dtype})
+    {z} = outputs(PARAMS if params is None else params, X)
+    return {result}'''
+
+
+def write_probability(subject: Subject) -> str:
+    """Write the function ``predict_probability``.
+
+    Args:
+        subject: what is exported; its outputs stand for classes.
+
+    Returns:
+        Its source.
+    """
+    call = "softmax(z, axis=1)" if subject.task == "categorical" else "sigmoid(z)"
+    what = "each class" if subject.task == "categorical" else "class 1"
+    z = "z" if subject.logits else "p"
+    return f'''def predict_probability(X, params=None):
+    """The probability of {what}, a row an example."""
+    X = np.asarray(X, dtype=np.{subject.dtype})
+    {z} = outputs(PARAMS if params is None else params, X)
+    return {call if subject.logits else z}'''
+
+
+def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
+    """Write ``predict_rows`` and ``encode_target``.
+
+    Args:
+        target: the column to predict.
+
+    Returns:
+        Their sources.
+    """
+    if isinstance(target, ClassTarget):
+        predict = '''def predict_rows(rows, params=None):
+    """The class label of each row; a row is a dictionary with a value (or None) for each column."""
+    if not rows:
+        return []
+    return [CLASSES[k] for k in predict(encode(rows, COLUMNS), params)]'''
+        text = isinstance(target.classes[0], str)
+        read = "write_text(row.get(TARGET))" if text else "row.get(TARGET)"
+        found = "label" if text else 'read_value(label, {"name": TARGET, "kind": "number"}, number)'
+        encode = f'''def encode_target(rows):
+    """The target of rows to train on: class numbers, (m,)."""
+    places = {{label: k for k, label in enumerate(CLASSES)}}
+    y = []
+    for number, row in enumerate(rows, 1):
+        label = {read}
+        k = places.get({found})
+        if k is None:
+            raise ValueError(f"row {{number}}: {{TARGET!r}} is {{label!r}}, which is none of {{CLASSES}}.")
+        y.append(k)
+    return np.array(y)'''
+        return [predict, encode]
+    predict = '''def predict_rows(rows, params=None):
+    """The predicted number for each row, in the target's unit; a row is a dictionary with a value
+    (or None) for each column."""
+    if not rows:
+        return []
+    p = outputs(PARAMS if params is None else params, encode(rows, COLUMNS))
+    return (p[:, 0].astype(np.float64) * SCALE + MEAN).tolist()'''
+    encode = '''def encode_target(rows):
+    """The target of rows to train on: standardised numbers, float32 (m, 1)."""
+    column = {"name": TARGET, "kind": "number"}
+    y = np.array([read_value(row.get(TARGET), column, number) for number, row in enumerate(rows, 1)])
+    if np.isnan(y).any():
+        raise ValueError(f"row {int(np.argmax(np.isnan(y))) + 1}: {TARGET!r} is missing.")
+    return ((y - MEAN) / SCALE).astype(np.float32)[:, None]'''
+    return [predict, encode]
+
+
+def write_main(subject: Subject) -> list[str]:
+    """Write what ``python model.py data.csv`` runs.
+
+    Args:
+        subject: what is exported.
+
+    Returns:
+        The sources of its functions.
+    """
+    if subject.encoder is not None:
+        reads, found = "rows = read_csv(path, TEXTS)", "predict_rows(rows)"
+        X, classes = "encode(rows, COLUMNS)", "CLASSES"
+    else:
+        reads, found, X = "X = read_matrix(path)", "predict(X)", "X"
+        n = subject.output.spec.shape[-1] if subject.output.spec.ndim > 1 else 1
+        classes = "[1]" if subject.task == "binary" and n == 1 else f"range({n})"
+    option, more = "", ""
+    if subject.knows_probabilities:
+        option = '\n    parser.add_argument("--probabilities", action="store_true", help="those of the classes too")'
+        more = f"""
+    if given.probabilities:
+        p = predict_probability({X})
+        header += [f"p({{label}})" for label in {classes}]
+        lines = [line + row for line, row in zip(lines, p.reshape(len(lines), -1).tolist(), strict=True)]"""
+    main = f'''def main():
+    """Print predictions for the rows of a CSV file, as CSV."""
+    parser = argparse.ArgumentParser(description="Predictions for the rows of a CSV file.")
+    parser.add_argument("file", help="a table with one line of column names"){option}
+    given = parser.parse_args()
+    try:
+        {reads.replace("path", "given.file")}
+        found = {found}
+        if len(found) == 0:
+            raise ValueError(f"{{given.file}} holds no rows.")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{{parser.prog}}: {{error}}")
+    lines = [np.ravel(value).tolist() for value in found]
+    width = len(lines[0])
+    header = ["prediction"] if width == 1 else [f"prediction {{k}}" for k in range(width)]{more}
+    csv.writer(sys.stdout, lineterminator="\\n").writerows([header, *lines])'''
+    return [main] if subject.encoder is not None else [_write_read_matrix(subject), main]
+
+
+def _write_read_matrix(subject: Subject) -> str:
+    sizes = subject.x.spec.shape[1:]
+    width = prod(int(size) for size in sizes if isinstance(size, int))
+    shape = "".join(f", {size}" for size in sizes)
+    return f'''def read_matrix(path):
+    """The numbers of a CSV file, a row an example; a first line of column names is left out."""
+    values = []
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        for row in lines:
+            try:
+                numbers = [float(field) for field in row]
+            except ValueError:
+                if lines.line_num == 1:
+                    continue
+                raise ValueError(f"{{path}}, line {{lines.line_num}}: not all of it is numbers.") from None
+            if len(numbers) not in (0, {width}):
+                raise ValueError(
+                    f"{{path}}, line {{lines.line_num}}: {{len(numbers)}} numbers, but the network takes {width}."
+                )
+            if numbers:
+                values.append(numbers)
+    return np.array(values, dtype=np.{subject.dtype}).reshape(len(values){shape})'''

@@ -1,0 +1,114 @@
+"""Reading a table without Undertow: these functions are copied into exported sources as they stand.
+
+They need NumPy and the standard library alone, and no name of this module but each other's.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+
+
+def read_csv(path: Any, texts: Iterable[str]) -> list[dict[str, Any]]:
+    """Read a CSV file: a dictionary a row, None where a value is missing; texts are columns that stay as they are."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        separator = max(",;\t", key=header.count)
+        file.seek(0)
+        lines = csv.reader(file, delimiter=separator)
+        names = [name.strip() for name in next(lines, [])]
+        rows = []
+        for fields in lines:
+            if not fields:
+                continue
+            if len(fields) != len(names):
+                raise ValueError(f"{path}, line {lines.line_num}: {len(fields)} fields for {len(names)} columns.")
+            rows.append(dict(zip(names, map(str.strip, fields), strict=True)))
+    missing = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"}
+    commas = {*names} - {*texts} if separator != "," else set()  # columns where 3,14 is a number
+    for row in rows:
+        for name in commas:
+            if re.fullmatch(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?", row[name]):
+                row[name] = row[name].replace(",", ".")
+    return [{name: None if value in missing else value for name, value in row.items()} for row in rows]
+
+
+def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) -> Any:
+    """Make of rows the matrix that the network takes: float32, (m, n_features)."""
+    features = []
+    for column in columns:
+        name = column["name"]
+        for number, row in enumerate(rows, 1):
+            if name not in row:
+                raise ValueError(f"row {number} lacks the column {name!r}.")
+        values = [row[name] for row in rows]
+        if column["kind"] == "category":
+            empty = "" if "" in column["categories"] else None  # an empty text is missing, unless it is a category
+            found = [write_text(value) or empty if value == "" else write_text(value) for value in values]
+            features += [np.array([text == category for text in found]) for category in column["categories"]]
+            if column["flag"]:
+                features.append(np.array([text is None for text in found]))
+            continue
+        numbers = np.array([read_value(value, column, i) for i, value in enumerate(values, 1)], dtype=np.float64)
+        unknown = np.isnan(numbers)
+        if column["value"]:
+            features.append((np.where(unknown, column["fill"], numbers) - column["mean"]) / column["scale"])
+        if column["flag"]:
+            features.append(unknown)
+    return np.array(features, dtype=np.float32).T.copy().reshape(len(rows), -1)
+
+
+def write_text(value: Any) -> str | None:
+    """A category as text; None where it is missing."""
+    if value is None or value != value:
+        return None
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+
+
+def read_value(value: Any, column: dict[str, Any], row: int) -> float:
+    """A number, truth value, date (days since 1970-01-01) or duration (days); NaN where it is missing."""
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return math.nan
+    kind = column["kind"]
+    try:
+        number = read_days(value) if kind in ("date", "duration") else read_number(value)
+    except (TypeError, ValueError):
+        number = math.inf
+    if math.isinf(number) or (kind == "boolean" and number not in (0.0, 1.0)):
+        raise ValueError(f"row {row}: column {column['name']!r} holds {value!r}, which is no {kind}.")
+    return number
+
+
+def read_number(value: Any) -> float:
+    """A number, or a truth value as 0 or 1."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        return float({"true": 1, "false": 0}.get(text, text))
+    return float(value)
+
+
+def read_days(value: Any) -> float:
+    """A date as days since 1970-01-01, a duration or a time of day in days."""
+    day = timedelta(days=1)
+    if isinstance(value, timedelta):
+        return value / day
+    if isinstance(value, time):
+        return (datetime.combine(date.min, value) - datetime.min) / day
+    if isinstance(value, str):
+        if not re.match(r"\s*\d{4}-\d{2}-\d{2}", value):
+            raise ValueError(value)
+        value = datetime.fromisoformat(value.strip())
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if value.tzinfo is not None:
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return (value - datetime(1970, 1, 1)) / day
+
+
+TABLE_FUNCTIONS = (read_csv, encode, write_text, read_value, read_number, read_days)

@@ -1,0 +1,99 @@
+"""Random tables: both exports read them as the encoder does, whatever the columns hold and whatever is missing."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import undertow as ut
+from exported import load_source
+from undertow import nn
+from undertow.export import export_onnx, export_source
+
+TEXTS = ["a", "Ωmega", "with space", " lead", "x,y", 'q"uote', "nan", "NA", "1", "1.0", "true", "\\n", "a\nb", "🙂"]
+START = datetime.datetime(2020, 1, 1)
+KINDS = {
+    "number": lambda rng, n: rng.normal(size=n) * 10.0 ** rng.integers(-3, 7) + 10.0 ** rng.integers(0, 9),
+    "count": lambda rng, n: rng.integers(-5, 50, n),
+    "boolean": lambda rng, n: rng.random(n) > 0.5,
+    "day": lambda rng, n: [START.date() + datetime.timedelta(int(k)) for k in rng.integers(-20000, 20000, n)],
+    "moment": lambda rng, n: [START + datetime.timedelta(seconds=float(k)) for k in rng.random(n) * 1e8],
+    "duration": lambda rng, n: [datetime.timedelta(seconds=float(k)) for k in rng.normal(size=n) * 1e5],
+    "time": lambda rng, n: [(START + datetime.timedelta(seconds=float(k))).time() for k in rng.random(n) * 86400],
+    "text": lambda rng, n: [TEXTS[k] for k in rng.integers(0, rng.integers(2, len(TEXTS)), n)],
+}
+TARGETS = [
+    lambda rng, n: [["yes", "no", "perhaps"][k] for k in rng.integers(0, 3, n)],
+    lambda rng, n: rng.random(n) > 0.5,
+    lambda rng, n: rng.integers(3, 6, n),
+    lambda rng, n: rng.normal(size=n) * 50 + 1000,
+]
+
+
+def draw_table(rng, kinds, n, share_missing):
+    columns = {}
+    for name in kinds:
+        values = KINDS[name.split()[0]](rng, n)
+        values = values.tolist() if isinstance(values, np.ndarray) else values
+        columns[name] = [None if rng.random() < share_missing else value for value in values]
+    return columns
+
+
+def as_inputs(frame, encoder):
+    """The table as the ONNX model takes it; what numbers dates and times are is counted here by hand."""
+    inputs = {}
+    for column in encoder.columns:
+        series = frame[column.name]
+        if series.dtype == pl.String:
+            inputs[column.name] = np.array([[text or ""] for text in series.to_list()], dtype=object)
+            continue
+        numbers = []
+        for value in series.to_list():
+            if isinstance(value, datetime.time):
+                value = datetime.datetime.combine(START, value) - START
+            elif isinstance(value, datetime.datetime):
+                value = value - datetime.datetime(1970, 1, 1)
+            elif isinstance(value, datetime.date):
+                value = value - datetime.date(1970, 1, 1)
+            if isinstance(value, datetime.timedelta):
+                value = value.total_seconds() / 86400
+            numbers.append([np.nan if value is None else float(value)])
+        inputs[column.name] = np.array(numbers)
+    return inputs
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_tables(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    kinds = [f"{rng.choice(list(KINDS))} {i}{rng.choice(['', 'é', '?', chr(34)])}" for i in range(rng.integers(2, 7))]
+    table = draw_table(rng, kinds, 40, 0.2 * (seed % 2))
+    table["to predict"] = list(TARGETS[seed % 4](rng, 40))
+    frame = pl.DataFrame(table)
+    encoder = ut.data.encode_table(frame, "to predict", validation=0.0).encoder
+    model = nn.Sequential(nn.Dense(encoder.n_features, 4), "tanh", nn.Dense(4, encoder.n_outputs))
+    loss = "categorical_cross_entropy_with_logits" if encoder.classes else "mean_squared_error"
+    run = ut.Run(nn.initialize(model, seed), settings={"loss": loss}, extras={"encoder": encoder.to_json_dict()})
+    new = pl.DataFrame(draw_table(rng, kinds, 15, 0.2), schema={name: frame[name].dtype for name in kinds})
+    X = encoder.transform(new, report=[])
+    wanted = encoder.decode(run.predict(X) if encoder.classes else run.outputs(X)).tolist()
+
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    np.testing.assert_allclose(module.encode(new.to_dicts(), module.COLUMNS), X, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(module.encode_target(frame.to_dicts()), encoder.encode_target(frame))
+    check(module.predict_rows(new.to_dicts()), wanted, encoder)
+
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(Path(export_onnx(run, tmp_path / "model.onnx")).read_bytes())
+    output, label, *_ = session.run(None, as_inputs(new, encoder))
+    np.testing.assert_allclose(output, run.outputs(X), rtol=1e-5, atol=1e-5)
+    check(label.reshape(-1).tolist(), wanted, encoder)
+
+
+def check(found, wanted, encoder):
+    if encoder.classes:
+        assert found == wanted
+    else:
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)

@@ -1,0 +1,122 @@
+"""Layers of a user's own, and what models hold: parameters by path, put in and taken out."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from own_layers import Gate, Twice, every_layer
+from undertow import nn, trees
+from undertow.errors import ArgumentError, UndertowError
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_a_layer_of_ones_own_is_filled_trained_saved_and_loaded(tmp_path):
+    """Registered, it works as the built-in ones: initial values, training, a run on the disk, the same predictions."""
+    X = rng().standard_normal((64, 3)).astype(np.float32)
+    model = nn.Sequential(Gate(3, power=2.0), Twice(nn.Dense(3, 3), 1.5), nn.BatchNorm(3), nn.Dense(3, 1))
+    run = ut.train(model, (X, X[:, :1]), loss="mean_squared_error", epochs=2, progress=False)
+    gate, twice = run.model.layers[:2]
+    assert gate.power == 2.0 and np.abs(gate.gain - 1).max() > 1e-4
+    assert abs(float(twice.factor) - 1.5) > 1e-4  # a float that is not static is trained
+    run.save(tmp_path / "run")
+    again = type(run).load(tmp_path / "run")
+    np.testing.assert_array_equal(again.predict(X), run.predict(X))
+    assert again.model.layers[0].power == 2.0
+
+
+def test_classes_that_cannot_be_registered_are_told_why():
+    """No dataclass, parameters of unknown shape, a name that is taken."""
+    with pytest.raises(ArgumentError, match="no dataclass"):
+        nn.register_layer(int)
+
+    @dataclass
+    class Unknown:
+        def initial(self, rng, dtype, follows):
+            return self
+
+        def __call__(self, x):
+            return x
+
+    with pytest.raises(ArgumentError, match="initial but no shapes"):
+        nn.register_layer(Unknown)
+
+    @dataclass
+    class Dense:
+        def __call__(self, x):
+            return x
+
+    with pytest.raises(ArgumentError, match="a layer Dense already"):
+        nn.register_layer(Dense)
+    assert nn.register_layer(nn.Dense) is nn.Dense  # again, as when a notebook's cell is run twice
+
+
+def test_an_initial_that_breaks_its_own_shapes_is_an_error():
+    """What initial returns is compared with what shapes says."""
+
+    @dataclass
+    class Short(Gate):
+        def initial(self, rng, dtype, follows):
+            return dataclasses.replace(self, gain=np.ones(self.size + 1, dtype))
+
+    @dataclass
+    class Forgetful(Gate):
+        def initial(self, rng, dtype, follows):
+            return None
+
+    with pytest.raises(ArgumentError, match=r"its initial made gain \(4,\), its shapes say \(3,\)"):
+        nn.initialize(Short(3))
+    with pytest.raises(ArgumentError, match=r"its initial returned NoneType\. Return a Forgetful"):
+        nn.initialize(Forgetful(3))
+
+
+def test_every_layer_survives_a_round_trip_through_json():
+    """Description, JSON, model, parameters: the same structure, the same function; all registered layers are in it."""
+    model = nn.initialize(every_layer(), 3)
+    text = json.dumps(nn.describe_model(model))
+    again = nn.build_model(json.loads(text))
+    assert nn.describe_model(again) == json.loads(text) and repr(again) == repr(every_layer())
+    assert not nn.is_initialized(again)
+    assert nn.expected_shapes(again) == {path: np.shape(x) for path, x in nn.parameters_of(model).items()}
+    again = nn.put_parameters(again, nn.parameters_of(model))
+    assert nn.is_initialized(again) and trees.same_structure(again, model)
+    X = rng().standard_normal((9, 5)).astype(np.float32)
+    X[:, 1] = 3
+    np.testing.assert_array_equal(again(X), model(X))
+    named = set(text.replace('"', " ").split())
+    assert set(nn.LAYERS) - {"Embedding", "Halved", "Sequential"} <= named
+    assert nn.describe_model(nn.build_model(nn.describe_model(nn.Embedding(3, 2)))) == nn.describe_model(
+        nn.Embedding(3, 2)
+    )
+
+
+def test_put_parameters_checks_everything_and_leaves_the_model_alone():
+    """Missing and foreign paths, shapes and dtypes are named; the given model keeps its None."""
+    model = nn.Sequential(nn.Dense(2, 3))
+    W, b = np.ones((2, 3), np.float32), np.zeros(3, np.float32)
+    filled = nn.put_parameters(model, {"layers[0].W": W, "layers[0].b": b})
+    assert filled.layers[0].W is W and model.layers[0].W is None
+    for values, message in [
+        ({"layers[0].W": W}, r"layers\[0\].b is missing"),
+        ({"layers[0].W": W, "layers[0].b": b, "c": b}, "'c', which the model does not have"),
+        ({"layers[0].W": W.T, "layers[0].b": b}, r"layers\[0\].W is \(3, 2\), the model needs \(2, 3\)"),
+        ({"layers[0].W": W, "layers[0].b": np.zeros(3, int)}, "int64, not float32 or float64"),
+    ]:
+        with pytest.raises(UndertowError, match=message):
+            nn.put_parameters(model, values)
+
+
+def test_map_layers_reaches_layers_everywhere():
+    """In containers, projections, and fields of layers of one's own."""
+    quiet = nn.map_layers(every_layer(), lambda x: nn.Dropout(0.0) if isinstance(x, nn.Dropout) else x)
+    assert "rate=0.0" in repr(quiet) and "rate=0.3" not in repr(quiet) and "rate=0.2" not in repr(quiet)
+    seen = []
+    model = every_layer()
+    assert nn.map_layers(model, lambda x: seen.append(type(x).__name__) or x) is model
+    assert seen.count("Dense") == 8

@@ -1,0 +1,253 @@
+"""What a training can be told: weights, penalties, accumulated and mixed batches, limits, blocks of data."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn, optim, trees
+from undertow.data import ArraySource, IterableSource
+from undertow.errors import ArgumentError
+from undertow.nn.mode import example_keys, training
+from undertow.train import Trainer
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((160, 4))
+LABELS = (X @ RNG.standard_normal((4, 3))).argmax(axis=1)
+WEIGHTS = RNG.uniform(0.5, 2.0, 160)
+
+
+def build(*middle):
+    return nn.Sequential(nn.Dense(4, 8), "tanh", *middle, nn.Dense(8, 3))
+
+
+def fit(model=None, data=(X, LABELS), **settings):
+    settings = {
+        "loss": "categorical_cross_entropy", "optimizer": optim.sgd(0.1), "epochs": 2, "batch_size": 20,
+        "validation": None, "progress": False, **settings,
+    }  # fmt: skip
+    return ut.train(build() if model is None else model, data, **settings)
+
+
+def numbers(model):
+    return [np.asarray(x) for x in trees.flatten(model)[0] if not callable(x)]
+
+
+def assert_close(a, b, **bounds):
+    for x, y in zip(numbers(a.model), numbers(b.model), strict=True):
+        np.testing.assert_allclose(x, y, **{"rtol": 1e-9, "atol": 1e-12, **bounds})
+
+
+def steps_by_hand(model, weights, l1=0.0, l2=0.0, rate=0.1, max_norm=None, epochs=2):
+    """Gradient descent on the same batches, written out."""
+    W1, b1, W2, b2 = (x.copy() for x in numbers(model))
+    for epoch in range(epochs):
+        order = np.random.default_rng([0, epoch]).permutation(len(X))
+        for rows in order.reshape(-1, 20):
+            w, y = weights[rows] / weights[rows].sum(), np.eye(3)[LABELS[rows]]
+            h = np.tanh(X[rows] @ W1 + b1)
+            z = h @ W2 + b2
+            p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+            d2 = (p - y) * w[:, None]
+            d1 = d2 @ W2.T * (1 - h * h)
+            grads = X[rows].T @ d1, d1.sum(axis=0), h.T @ d2, d2.sum(axis=0)
+            W1 = W1 - rate * (grads[0] + l2 * W1 + l1 * np.sign(W1))
+            W2 = W2 - rate * (grads[2] + l2 * W2 + l1 * np.sign(W2))
+            b1, b2 = b1 - rate * grads[1], b2 - rate * grads[3]
+            if max_norm:
+                W1, W2 = (W * np.minimum(1, max_norm / np.linalg.norm(W, axis=0)) for W in (W1, W2))
+    return W1, b1, W2, b2
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"l2": 0.05}, {"l1": 0.01}, {"l1": 0.01, "l2": 0.1, "max_norm": 0.7}], ids=str
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_weights_and_penalties_are_those_of_the_formulas(weighted, settings):
+    start = nn.initialize(build(), 0, np.float64)
+    weights = WEIGHTS.astype(np.float32).astype(float) if weighted else np.ones(160)
+    run = fit(start, (X, LABELS, WEIGHTS) if weighted else (X, LABELS), **settings)
+    wanted = steps_by_hand(start, weights, **settings)
+    for found, expected in zip(numbers(run.model), wanted, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_an_example_of_weight_two_is_as_two_examples():
+    start, batch = nn.initialize(build(), 0, np.float64), {"batch_size": 320, "epochs": 3}
+    twice = np.r_[np.arange(160), np.arange(80)]
+    a = fit(start, (X, LABELS, np.r_[np.full(80, 2.0), np.ones(80)]), **batch)
+    b = fit(start, (X[twice], LABELS[twice]), **batch)
+    assert_close(a, b)
+    assert a.history[-1]["loss"] == pytest.approx(b.history[-1]["loss"])
+
+
+def test_balanced_classes_are_scikit_learns():
+    """n / (K · count of the class), multiplied into the weights of the examples."""
+    counts = np.bincount(LABELS)
+    balanced = 160 / (3 * counts[LABELS])
+    assert_close(fit(class_weights="balanced"), fit(data=(X, LABELS, balanced)), rtol=1e-6)
+    both = fit(data=(X, LABELS, WEIGHTS), class_weights={0: 1.0, 1: 2.0, 2: 3.0})
+    assert_close(both, fit(data=(X, LABELS, WEIGHTS * (1 + LABELS))), rtol=1e-6)
+
+
+def test_a_batch_of_no_weight_changes_nothing():
+    start = nn.initialize(build(), 0, np.float64)
+    run = fit(start, (X, LABELS, np.zeros(160)))
+    assert_close(run, ut.train(start, (X, LABELS), loss="categorical_cross_entropy", steps=1, progress=False,
+                               optimizer=optim.sgd(1e-300), validation=None))  # fmt: skip
+
+
+@pytest.mark.parametrize("clip", [None, optim.clip_by_global_norm(0.05)])
+def test_accumulated_batches_are_one_large_batch(clip):
+    a = fit(batch_size=40, clip=clip, epochs=4)
+    b = fit(batch_size=20, clip=clip, epochs=4, accumulate=2)
+    assert_close(a, b)
+
+
+def test_mixed_examples_are_those_of_the_paper():
+    """One step on pairs (x_i, x_j): inputs and losses are mixed with the share that is drawn for i."""
+    start = nn.initialize(build(), 0, np.float64)
+    run = fit(start, mixup=0.4, steps=1, epochs=None)
+    order = np.random.default_rng([0, 0]).permutation(160)[:20]
+    from undertow.train.feed import MIXING
+
+    share = np.random.default_rng([0, 0, MIXING, 0]).beta(0.4, 0.4, 160)[order]
+    assert 0.3 < share.mean() < 0.7 and share.std() > 0.2
+    partner = order[::-1]
+    mixed = share[:, None] * X[order] + (1 - share[:, None]) * X[partner]
+    y = share[:, None] * np.eye(3)[LABELS[order]] + (1 - share[:, None]) * np.eye(3)[LABELS[partner]]
+    _, grads = ut.value_and_grad(lambda model: nn.categorical_cross_entropy_with_logits(model(mixed), y))(start)
+    for new, old, g in zip(numbers(run.model), numbers(start), numbers(grads), strict=True):
+        np.testing.assert_allclose(new, old - 0.1 * g, rtol=1e-9, atol=1e-12)
+
+
+def test_steps_and_seconds_end_a_training():
+    run = fit(steps=11, epochs=None)
+    assert [row["step"] for row in run.history] == [8, 11] and run.stopped == "finished"
+    run = fit(seconds=0.3, epochs=None)
+    assert 0.2 < run.history[-1]["seconds"] < 3 and run.stopped == "finished"
+
+
+def test_gradients_that_are_not_finite_can_be_skipped_or_zeroed():
+    """A NaN in one example spoils one batch of eight: skipped, the others train as if it were not there."""
+    broken = X.copy()
+
+    def loss(p, y):  # at one example, a root of 0, whose slope is infinite
+        root = np.sqrt(np.where(y[:, 0] > 50, p[:, 0] - ut.stop_gradient(p[:, 0]), 1.0))
+        return np.mean(np.sum((p - y) ** 2, axis=1)) + 1e-30 * np.sum(root)
+
+    targets = np.eye(3)[LABELS]
+    targets[7] = 100.0
+    with pytest.raises(ut.TrainingError):
+        fit(data=(broken, targets), loss=loss, epochs=3)
+    run = fit(data=(broken, targets), loss=loss, epochs=1, non_finite="skip")
+    assert np.isfinite(run.history[-1]["loss"]) and run.history[-1]["step"] == 8
+    order = np.random.default_rng([0, 0]).permutation(160)
+    kept = [rows for rows in order.reshape(8, 20) if 7 not in rows]
+    assert len(kept) == 7
+    trainer = Trainer(nn.initialize(build(), 0, np.float64), (broken, targets), loss=loss, validation=None,
+                      optimizer=optim.sgd(0.1), progress=False)  # fmt: skip
+    for rows in kept:
+        trainer.train_on(broken[rows], targets[rows])
+    for a, b in zip(numbers(run.model), numbers(trainer.model), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    zeroed = fit(data=(broken, targets), loss=loss, epochs=1, non_finite="zero")
+    assert all(np.isfinite(x).all() for x in numbers(zeroed.model))
+
+
+def test_dropout_draws_other_units_in_each_step_and_none_when_predicting():
+    seen = []
+
+    class Look:
+        def on_step_end(self, epoch, step, loss, model):
+            seen.append(loss)
+
+    same = np.repeat(X[:1], 160, axis=0), np.repeat(LABELS[:1], 160)
+    fit(build(nn.Dropout(0.5)), same, optimizer=optim.sgd(1e-300), callbacks=Look())
+    assert len(set(seen)) == len(seen) == 16
+    run = fit(build(nn.Dropout(0.5)), epochs=150, optimizer="adam")
+    np.testing.assert_array_equal(run.outputs(X), run.outputs(X))
+    assert np.mean(run.predict(X) == LABELS) > 0.8
+
+
+def test_dropout_does_not_depend_on_threads_or_on_how_batches_are_split():
+    start = nn.initialize(build(nn.Dropout(0.3)), 0, np.float64)
+    before = ut.get_threads()
+    try:
+        ut.set_threads(1)
+        a = fit(start, batch_size=40)
+        ut.set_threads(2)
+        b = fit(start, batch_size=40)
+    finally:
+        ut.set_threads(before)
+    assert_close(a, b)
+    assert_close(a, fit(start, batch_size=10, accumulate=4))
+
+
+def test_batch_norm_keeps_running_statistics():
+    """After one epoch of one step the running mean is a tenth of the batch's, as in PyTorch."""
+    run = fit(nn.Sequential(nn.BatchNorm(4), nn.Dense(4, 3)), batch_size=160, epochs=1)
+    norm = run.model.layers[0]
+    np.testing.assert_allclose(norm.mean, 0.1 * X.mean(axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(norm.variance, 0.9 + 0.1 * X.var(axis=0, ddof=1), rtol=1e-9)
+
+
+def test_layers_act_as_in_training_within_the_block_alone():
+    layer = nn.Dropout(0.5)
+    with training(example_keys(0, 0, 160)):
+        assert (layer(X) == 0).mean() == pytest.approx(0.5, abs=0.1)
+    np.testing.assert_array_equal(layer(X), X)
+
+
+def blocks_of(order, size):
+    def make():
+        for first in range(0, len(order), size):
+            rows = order[first : first + size]
+            yield X[rows], LABELS[rows], WEIGHTS[rows].astype(np.float32)
+
+    return make
+
+
+def test_a_source_trains_as_arrays_do():
+    """The same batches, in blocks of any size, lead to the same parameters."""
+    found = []
+    for size in (160, 60, 37):
+        source = IterableSource(blocks_of(np.arange(160), size), shuffle=False)
+        held = ArraySource(X[:50], LABELS[:50])
+        run = fit(nn.initialize(build(nn.Dropout(0.2)), 0, np.float64), source, validation=held, epochs=3)
+        found.append(run)
+        assert len(run.history) == 3 and "validation_accuracy" in run.history[-1]
+    assert_close(found[0], found[1], rtol=0, atol=0)
+    assert_close(found[0], found[2], rtol=0, atol=0)
+    with pytest.raises(ArgumentError, match="cannot be split by a share"):
+        fit(data=IterableSource(blocks_of(np.arange(160), 60)), validation=0.1)
+
+
+def test_a_trainer_can_be_looked_into_between_epochs():
+    trainer = Trainer(build(), (X, LABELS), loss="categorical_cross_entropy", epochs=5, progress=False)
+    rows = list(itertools.islice(trainer, 2))
+    assert [row["epoch"] for row in rows] == [1, 2] and not trainer.done
+    measured = trainer.evaluate(X, LABELS)
+    assert set(measured) == {"loss", "accuracy"}
+    run = trainer.fit()
+    assert len(run.history) == 5 and trainer.done
+    whole = ut.train(build(), (X, LABELS), loss="categorical_cross_entropy", epochs=5, progress=False)
+    assert_close(run, whole, rtol=0, atol=0)
+
+
+def test_the_history_tells_rate_and_share_of_clipped_steps():
+    run = fit(optimizer=optim.sgd(optim.cosine(0.1, 16)), clip=optim.clip_by_global_norm(1e-6), metrics=["f1_macro"])
+    assert [row["rate"] for row in run.history] == pytest.approx([0.05, 0.0], abs=1e-12)
+    assert run.history[0]["clipped"] == 1.0
+    assert "f1_macro" in run.history[0] and "accuracy" not in run.history[0]
+
+
+def test_a_schedule_that_asks_for_values_is_followed_too():
+    """A plain Python function of the step, with an if in it."""
+
+    def rate(t):
+        return 0.1 if t < 8 else 0.0
+
+    run = fit(optimizer=optim.sgd(rate))
+    assert_close(run, fit(epochs=1))
