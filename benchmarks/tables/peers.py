@@ -46,5 +46,9 @@ def fit_peer(train: pl.DataFrame, test: pl.DataFrame, classifies: bool, seed: in
     if classifies:
         p = model.predict_proba(to_object(test))
         classes = model.classes_
-        return {"score": accuracy_score(y, classes[np.argmax(p, 1)]), "log_loss": log_loss(y, p, labels=classes), **spent}
+        return {
+            "score": accuracy_score(y, classes[np.argmax(p, 1)]),
+            "log_loss": log_loss(y, p, labels=classes),
+            **spent,
+        }
     return {"score": r2_score(y, model.predict(to_object(test))), **spent}

@@ -83,7 +83,9 @@ def _towns() -> Task:
     x = rng.normal(size=n)
     score = effects[0][town] + effects[1][trade] + x * effects[2][trade] + rng.logistic(size=n) * 0.5
     frame = {"town": [f"t{k}" for k in town], "trade": [f"r{k}" for k in trade], "x": x}
-    return Task("categories of 200 and 30 texts", pl.DataFrame({**frame, "target": np.where(score > 0, "a", "b")}), True)
+    return Task(
+        "categories of 200 and 30 texts", pl.DataFrame({**frame, "target": np.where(score > 0, "a", "b")}), True
+    )
 
 
 def _skewed() -> Task:

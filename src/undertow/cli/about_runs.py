@@ -103,4 +103,10 @@ def _show(value: Any) -> str:
         rest = ", ".join(f"{key} {_show(x)}" for key, x in value.items() if key not in ("name", "schedule"))
         name = value.get("name") or value.get("schedule") or ""
         return f"{name} ({rest})" if name and rest else str(name or rest)
-    return ", ".join(map(_show, value)) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        ", ".join(map(_show, value))
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

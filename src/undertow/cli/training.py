@@ -22,7 +22,9 @@ from undertow.cli.options import (
 from undertow.cli.output import Page, show_gradients
 from undertow.errors import ArgumentError
 
-File = Annotated[str | None, typer.Argument(help="A CSV or Parquet file; a folder or pattern of large ones.", show_default=False)]
+File = Annotated[
+    str | None, typer.Argument(help="A CSV or Parquet file; a folder or pattern of large ones.", show_default=False)
+]
 Text = Annotated[str | None, typer.Option()]
 
 
@@ -39,7 +41,9 @@ def train(
     groups: Annotated[str | None, text("Hold out whole groups of this column.")] = None,
     time: Annotated[str | None, text("Hold out the last rows by this column.")] = None,
     validation: Annotated[float | None, typer.Option(help="Share of the rows held out.", min=0.0, max=0.9)] = None,
-    scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, none.")] = None,
+    scaling: Annotated[
+        str | None, text("Of numbers: standard, robust, quantile, none, auto (quantile for heavy tails).")
+    ] = None,
     categories: Annotated[str | None, text("one_hot, or codes: an embedding for each.")] = None,
     max_categories: Annotated[int | None, typer.Option(help="Most distinct texts of a column.", min=1)] = None,
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
@@ -49,7 +53,9 @@ def train(
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
     norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units left out.", min=0.0, max=0.95)] = None,
-    residual: Annotated[bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")] = None,
+    residual: Annotated[
+        bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")
+    ] = None,
     loss: Annotated[str | None, text("mean_squared_error, huber:delta=2, categorical_focal, …")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Of classes, 0 to below 1.", min=0.0, max=0.99)] = None,
     class_weights: Annotated[str | None, text("balanced, or yes=5,no=1.")] = None,
@@ -108,7 +114,9 @@ def _train(given: dict[str, Any], config: Path | None, out: Path | None, overwri
     if config is not None:
         base = read_config(config)
         if told.data is not None or told.dataset is not None:  # other data than that of the file
-            base = TableSettings(**{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest")})
+            base = TableSettings(
+                **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest")}
+            )
         settings = told.over(base)
     if (settings.data is None) == (settings.dataset is None):
         raise ArgumentError("give either a file with --target, or --dataset digits.")

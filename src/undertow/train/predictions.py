@@ -82,7 +82,7 @@ def read_portions(file: Path, encoder: TabularEncoder, memory: float) -> Iterato
 
     Source: derived here.
     """
-    if os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory or not os.path.exists(file):
+    if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
         yield read_table_with_origin(file, as_text=encoder.text_columns)
         return
     pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns)
@@ -165,7 +165,7 @@ def check_predictions_place(out: Path, data: Path) -> None:
 
 
 def write_predictions(frames: Iterable[pl.DataFrame], out: Path) -> int:
-    """Write predictions as CSV or Parquet, by the name's end; a failure leaves what was there before.
+    r"""Write predictions as CSV or Parquet, by the name's end; a failure leaves what was there before.
 
     Args:
         frames: portions of them.
@@ -183,7 +183,7 @@ def write_predictions(frames: Iterable[pl.DataFrame], out: Path) -> int:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     n = write_predictions([pl.DataFrame({"prediction": [1.5, 2.5]})], Path(folder, "found.csv"))
         ...     n, Path(folder, "found.csv").read_text()
-        (2, 'prediction\\n1.5\\n2.5\\n')
+        (2, 'prediction\n1.5\n2.5\n')
     """
     portions = iter(frames)
     first = next(portions)
@@ -274,8 +274,8 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
         target = task.read_target(y)
         losses, n = losses + task.sum_losses(z, task.encode(target), None), n + len(y)
         if classifies:
-            np.add.at(confusion, (y, task.decide(z)), 1)
-            found = make_predictions("multiclass", z, target, None, logits=True)
+            np.add.at(confusion, (y.astype(np.int64), task.decide(z)), 1)
+            found = make_predictions("categorical", z, target, None, logits=True)
         else:
             found = make_predictions("regression", encoder.decode(z)[:, None], encoder.decode(y)[:, None], None)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
@@ -287,7 +287,7 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
 
 
 def show_confusion(confusion: Any, classes: Any) -> str:
-    """Lay out a confusion matrix as text.
+    r"""Lay out a confusion matrix as text.
 
     Args:
         confusion: counts, (n_classes, n_classes), a row for each true class.
@@ -300,7 +300,7 @@ def show_confusion(confusion: Any, classes: Any) -> str:
 
     Example:
         >>> print(show_confusion(np.array([[3, 1], [0, 2]]), ["no", "yes"]))
-        true \\ predicted  no  yes
+        true \ predicted  no  yes
         no                 3    1
         yes                0    2
     """

@@ -75,7 +75,7 @@ def find_learning_rate(
     watch = _Watch()
     plan = Plan(
         loss=loss, optimizer=rule, steps=steps, batch_size=batch_size, validation=None, seed=seed, progress=False,
-        metrics=(), callbacks=watch, **settings,
+        metrics=(), callbacks=[watch], **settings,
     )  # fmt: skip
     try:
         Trainer(model, data, plan).fit()

@@ -15,8 +15,8 @@ import numpy as np
 from undertow.errors import ArgumentError, RunError
 from undertow.nn import Sequential
 from undertow.train.checkpoint import check_target
-from undertow.train.diverged import Diverged
 from undertow.train.choices import choose_settings
+from undertow.train.diverged import Diverged
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import FOLDER
 from undertow.train.range_test import find_learning_rate
@@ -160,12 +160,12 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     check_target(folder, overwrite)
     if not overwrite and (folder / FOLDER).is_dir() and CheckpointStore(folder / FOLDER).numbers():
         raise RunError(
-            f"{folder} holds a training that has not come to its end. Go on with it: undertow resume {folder}, or replace "
-            "it with --overwrite."
+            f"{folder} holds a training that has not come to its end. Go on with it: undertow resume {folder}, or "
+            "replace it with --overwrite."
         )
 
 
-class _in_place_of:  # noqa: N801
+class _in_place_of:
     """Move a run that is to be replaced out of the way, and back where the training comes to nothing."""
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
@@ -213,7 +213,9 @@ def resume_table(
 
     Args:
         folder: of the run.
-        epochs: another number of epochs in all; steps and seconds alike.
+        epochs: another number of epochs in all.
+        steps: another number of steps in all.
+        seconds: another time in all.
         progress: whether to show it.
         say: called with sentences.
 
@@ -229,8 +231,8 @@ def resume_table(
         raise RunError(f"{folder}: there is no such folder. Give the folder of a run.")
     if not (folder / CONFIG).is_file():
         raise RunError(
-            f"{folder} holds no {CONFIG}, so it is no training on a table that can be gone on with. Trained in Python, it "
-            "is resumed there: undertow.resume(folder, data)."
+            f"{folder} holds no {CONFIG}, so it is no training on a table that can be gone on with. Trained in Python, "
+            "it is resumed there: undertow.resume(folder, data)."
         )
     settings = read_config(folder / CONFIG)
     table = load_table(settings)
@@ -273,7 +275,9 @@ def summarize(run: Run, table: Table) -> str:
         return f"held-out accuracy {right / total:.2%} ({total} rows)"
     encoder = table.encoder
     assert encoder is not None
-    pairs = [(np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.outputs(X)))) for X, y in _blocks(table.validation)]
+    pairs = [
+        (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.outputs(X)))) for X, y in _blocks(table.validation)
+    ]
     wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
     error = float(np.mean((wanted - found) ** 2))
     spread = float(np.var(wanted))
@@ -297,7 +301,6 @@ def find_folder(settings: TableSettings, out: Path | None) -> Path:
         return out
     name = settings.dataset or Path(str(settings.data).rstrip("/")).stem.replace("*", "") or "table"
     return Path("runs") / name
-
 
 
 def probe_rates(settings: TableSettings, *, low: float, high: float, steps: int) -> RateSuggestion:

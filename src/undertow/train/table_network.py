@@ -47,17 +47,17 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool) -> Table
     Source: derived here.
     """
     given = settings.optimizer is not None
-    name = read_rule(settings.optimizer, "--optimizer")["name"] if given else choice.optimizer  # type: ignore[arg-type]
+    name = read_rule(settings.optimizer or choice.optimizer, "--optimizer")["name"]
     if name not in optim.OPTIMIZERS:
         raise ArgumentError(f"--optimizer {name}: choose {', '.join(optim.OPTIMIZERS)}.")
     rate = choice.rate if name == choice.optimizer else usual_rate(name)
     plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate, unless told
     chosen = TableSettings(
-        validation=0.0, scaling="standard", categories="one_hot", min_count=1, dates="days", seed=0, dtype="float32",
+        validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="days", seed=0, dtype="float32",
         hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
         dropout=0.0 if settings.hidden == [] else choice.dropout,
         loss="categorical_cross_entropy" if classifies else "mean_squared_error",
-        optimizer=name, rate=rate, decay=choice.decay if "decay" in _taken(optim.OPTIMIZERS[name]) and not plain else None,
+        optimizer=name, rate=rate, decay=choice.decay if name == choice.optimizer and not plain else None,
         schedule="constant" if plain else choice.schedule,
         warmup=0.0 if plain else choice.warmup,
         epochs=choice.epochs if settings.steps is None else None,
@@ -68,7 +68,7 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool) -> Table
 
 
 def usual_rate(name: str) -> float:
-    """Return the learning rate that an optimizer has where it is not told one; sgd and momentum take larger ones here."""
+    """Return the learning rate of an optimizer that is not told one; sgd and momentum take larger ones here."""
     usual = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05}
     found = usual.get(name) or inspect.signature(optim.OPTIMIZERS[name]).parameters["rate"].default
     return 1e-3 if found is inspect.Parameter.empty else float(found)
@@ -227,7 +227,7 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
     if make is optim.constant and not rise:
         if record:
             raise ArgumentError(f"--schedule {settings.schedule}: constant has no settings; give the rate with --rate.")
-        optim.constant(rate)  # type: ignore[arg-type]
+        optim.constant(rate)
         return rate
     taken = _taken(make)
     total = settings.steps

@@ -150,7 +150,9 @@ def check_settings(found: Mapping[str, Any], where: str) -> TableSettings:
         if name not in known:
             from undertow.data.wording import suggest_name
 
-            raise ArgumentError(f"{where}: there is no setting {suggest_name(name, list(known))}. See the help of train.")
+            raise ArgumentError(
+                f"{where}: there is no setting {suggest_name(name, list(known))}. See the help of train."
+            )
         kinds, text = _KINDS[known[name]]
         wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
         inner = {"list[int]": int, "list[str]": str}.get(known[name])
