@@ -1,4 +1,4 @@
-"""Undertow and scikit-learn's MLP, both told nothing but the table and its target, on tables that nothing was tuned for.
+"""Undertow and scikit-learn's MLP, both told nothing but the table and its target.
 
 python -m benchmarks.tables [names …] [--out results.json]
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-
 from benchmarks.tables.peers import fit_peer
 from benchmarks.tables.rows import split_rows
 from benchmarks.tables.sets import SETS, Task
+
 from undertow.train.predictions import read_encoder
 from undertow.train.table import train_table
 from undertow.train.table_settings import TableSettings

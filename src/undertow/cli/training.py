@@ -41,9 +41,7 @@ def train(
     groups: Annotated[str | None, text("Hold out whole groups of this column.")] = None,
     time: Annotated[str | None, text("Hold out the last rows by this column.")] = None,
     validation: Annotated[float | None, typer.Option(help="Share of the rows held out.", min=0.0, max=0.9)] = None,
-    scaling: Annotated[
-        str | None, text("Of numbers: standard, robust, quantile, none, auto (quantile for heavy tails).")
-    ] = None,
+    scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, none, auto.")] = None,
     categories: Annotated[str | None, text("one_hot, or codes: an embedding for each.")] = None,
     max_categories: Annotated[int | None, typer.Option(help="Most distinct texts of a column.", min=1)] = None,
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
@@ -91,25 +89,18 @@ def train(
 
     Example: undertow train houses.csv --target price --hidden 128,64 --time-budget 10m
     """
-    given = {**locals()}
-    for name in ("config", "out", "overwrite", "quiet", "clip_value"):
-        given.pop(name)
-    given |= {
-        "task": None if task == "auto" else task,
-        "hidden": read_sizes(hidden),
-        "clip": read_clip(clip, clip_value),
-        "metrics": read_names(metrics),
-        "time_budget": read_seconds(time_budget),
-    }
-    _train(given, config, out, overwrite, quiet)
+    _train(locals())
 
 
-def _train(given: dict[str, Any], config: Path | None, out: Path | None, overwrite: bool, quiet: bool) -> None:
-    """Train with the settings of a file, of the options, and those that are chosen."""
+def _train(options: dict[str, Any]) -> None:
+    """Train with the settings of the options, of a file, and those that are chosen."""
     from undertow.train.table import find_folder, train_table
     from undertow.train.table_settings import TableSettings, read_config
 
-    told = TableSettings(**given)
+    config, out, overwrite, quiet, value = (
+        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value")
+    )
+    told = TableSettings(**{**options, **read_texts(options, value)})
     settings = told
     if config is not None:
         base = read_config(config)
@@ -127,6 +118,17 @@ def _train(given: dict[str, Any], config: Path | None, out: Path | None, overwri
     page = Page()
     run, table = train_table(settings, folder, overwrite=overwrite, progress=not quiet, say=page.say)
     _finish(run, table, folder, page)
+
+
+def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, Any]:
+    """Read the options that are texts."""
+    return {
+        "task": None if options["task"] == "auto" else options["task"],
+        "hidden": read_sizes(options["hidden"]),
+        "clip": read_clip(options["clip"], clip_value),
+        "metrics": read_names(options["metrics"]),
+        "time_budget": read_seconds(options["time_budget"]),
+    }
 
 
 def _finish(run: Any, table: Any, folder: Path, page: Page) -> None:

@@ -71,16 +71,16 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     """
     # About 40 updates an epoch on small tables, large batches only where an epoch has many updates anyway.
     batch = int(min(256, max(16, 2 ** round(math.log2(max(n, 1) / 40)))))
-    # One hidden layer learns small tables as well as two, and is better calibrated; from some thousand rows on a second
-    # one helps (the functions of mnist1d, sines), and width only where there are rows to fill it.
+    # One hidden layer separates the classes of small tables as well as two, and is better calibrated. Functions (friedman1
+    # to 3, skewed) and larger tables (mnist1d, medium) take a second one; width only where there are rows to fill it.
     small, large = n < 2000, n >= 20_000
-    hidden = [128] if small else [256, 128] if large else [128, 64]
+    hidden = [128] if small and task == "classification" else [256, 128] if large else [128, 64]
     return Choice(
         hidden=hidden,
         activation="silu",  # smooth: better than relu on most tables, most on small ones
         dropout=0.0 if large else 0.1 if small else 0.2,
         optimizer="adamw",
-        rate=3e-3 if small else 2e-3,
+        rate=3e-3 if len(hidden) == 1 else 2e-3,
         decay=0.01,
         schedule="cosine",  # down to 0 at the last epoch: the last ones settle
         warmup=2.0,

@@ -18,7 +18,7 @@ from undertow.train.checkpoint import check_target
 from undertow.train.choices import choose_settings
 from undertow.train.diverged import Diverged
 from undertow.train.interrupt import hold_interrupts, interrupt_once
-from undertow.train.keeper import FOLDER
+from undertow.train.keeper import FOLDER, HISTORY
 from undertow.train.range_test import find_learning_rate
 from undertow.train.rate import RateSuggestion
 from undertow.train.resume import open_training
@@ -56,9 +56,9 @@ def train_table(
 
     Source: derived here.
     """
-    check_folder(folder, overwrite)
     table = load_table(settings)
     settings, model, trainer_of = prepare(table, settings)
+    check_folder(folder, overwrite)
     for sentence in [*table.report, *tell_choices(settings, table, model)]:
         say(f"  {sentence}")
     with _in_place_of(folder, overwrite):
@@ -98,14 +98,11 @@ def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Seque
         "example": _examples(table),
         "report": table.report,
     }
-    weights = read_class_weights(settings.class_weights, table)
+    plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
+    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
 
     def set_up(folder: Path, progress: bool) -> Trainer:
-        plan = make_plan(
-            replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation,
-            checkpoint=folder, progress=progress,
-        )  # fmt: skip
-        trainer = Trainer(model, table.train, replace(plan, class_weights=weights))
+        trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress))
         trainer.run.extras = extras
         return trainer
 
@@ -184,6 +181,10 @@ class _in_place_of:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         store = self.folder / FOLDER
         kept = kind is None or (store.is_dir() and bool(CheckpointStore(store).numbers()))
+        if not kept and not self.new:  # an empty folder that was there
+            shutil.rmtree(store, ignore_errors=True)
+            for name in (CONFIG, HISTORY):
+                (self.folder / name).unlink(missing_ok=True)
         if not kept and self.new:
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):
