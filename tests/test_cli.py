@@ -329,7 +329,7 @@ def test_training_that_diverges_says_so(undertow):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "resume", "predict", "evaluate", "summary", "find-lr", "explain", "check", "bench"]
+    "command", ["train", "resume", "predict", "evaluate", "summary", "export", "find-lr", "explain", "check", "bench"]
 )
 def test_help_shows_an_example(undertow, command):
     """`--help` of every command holds a line to copy."""

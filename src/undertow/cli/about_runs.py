@@ -1,4 +1,4 @@
-"""Commands about a trained run: predict, evaluate, summary."""
+"""Commands about a trained run: predict, evaluate, summary, export."""
 
 from __future__ import annotations
 
@@ -110,3 +110,18 @@ def _show(value: Any) -> str:
         if isinstance(value, float)
         else str(value)
     )
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(help="model.onnx, or model.py.", show_default=False)],
+) -> None:
+    """Write a trained network for other programs: ONNX, or one Python file that needs only NumPy.
+
+    Example: undertow export runs/houses model.onnx
+    """
+    from undertow.export import export as write
+    from undertow.train.checkpoint import load
+
+    say(f"exported to {write(load(run), out)}")
