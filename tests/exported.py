@@ -91,6 +91,13 @@ MODELS = {
     "layer norm": nn.Sequential(nn.Dense(6, 8), LayerNorm(draw(8), draw(8, seed=1)), "relu", nn.Dense(8, 3)),
     "embedding": nn.Sequential(Embedding(draw(10, 4)), nn.Dense(4, 3)),
     "attention": nn.Sequential(nn.Dense(6, 12), Attention(draw(3, 5), draw(3, 5, seed=1), draw(3, 2)), nn.Dense(8, 3)),
+    "every activation": nn.Sequential(
+        *[x for name in nn.ACTIVATIONS for x in (nn.Dense(6, 6), name)], nn.PReLU(), nn.Dense(6, 3)
+    ),
+    "every container": nn.Sequential(
+        nn.Concat(nn.Dense(6, 3)), nn.RMSNorm(9), nn.Dense(9, 4), nn.LayerNorm(4), nn.Parallel(nn.Dense(4, 3), "tanh"),
+        nn.Dense(7, 3), nn.Reshape((3, 1)), nn.Flatten(), nn.Dropout(0.3), nn.Scale(3),
+    ),
     "convolution": nn.Sequential(Convolution(draw(3, 5)), "relu", nn.Dense(5, 3)),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.data import read_table_with_origin, stream_table
+from undertow.data import csv_index, read_table_with_origin, stream_table
 from undertow.data.table_pieces import FilePieces, find_files
 from undertow.errors import DataError
 
@@ -72,6 +72,33 @@ def test_any_cut_gives_the_same_rows(tmp_path_factory, rows, size):
     for begin, end, line in bounds:
         assert text[begin:end].count(b'"') % 2 == 0 and text[begin:end].endswith(b"\n")
         assert line == text[:begin].count(b"\n") + 1
+
+
+CELL = st.sampled_from(
+    ["1", "2.5", "x", "", "NA", "true", "2020-01-01", '"q"', '"a\nb"', '"c,d;e"', '"a ""b"" c"', "3;5", " 4 ", "\t"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.lists(st.lists(CELL, min_size=2, max_size=2) | st.sampled_from([[], ["1", "2", "3"]]), max_size=15),
+    end=st.sampled_from(["\n", "\r\n"]),
+    piece_bytes=st.integers(8, 400),
+)
+def test_any_text_is_read_alike_in_pieces(tmp_path_factory, rows, end, piece_bytes):
+    """Whatever the text, its pieces give the rows, types and lines of the whole, or both ways refuse it."""
+    path = tmp_path_factory.mktemp("text") / "t.csv"
+    path.write_bytes(end.join(["a,b", *map(",".join, rows), ""]).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_index, "_LEAST_BYTES", 1)
+        try:
+            whole, origin = read_table_with_origin(path)
+        except DataError:
+            with pytest.raises(DataError):
+                FilePieces([path], piece_bytes)
+            return
+        found, lines = read_all(FilePieces([path], piece_bytes))
+    assert found.equals(whole) and found.schema == whole.schema and np.array_equal(lines, origin.rows)
 
 
 def test_parquet_in_pieces_and_folders(tmp_path):

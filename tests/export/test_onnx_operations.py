@@ -19,8 +19,8 @@ P.load_scipy()
 # In simpler operations: no entry of their own in RULES.
 COMPOSED = ("roll", "tile", "repeat", "rot90", "diff", "delete", "count_nonzero", "norm", "nansum", "nanprod",
             "nanmean", "sinc", "kron", "cross", "tril", "triu", "mean_where", "sum_options", "max_options")  # fmt: skip
-SINGLE_ONLY = {"scipy_erf", "scipy_erfc", "scipy_ndtr", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
-               "arccosh", "arctanh"}  # computed in float32 whatever the dtype  # fmt: skip
+SINGLE_ONLY = {"scipy_erf", "scipy_erfc", "scipy_ndtr", "normal_cdf", "tan", "arcsin", "arccos", "arctan", "sinh",
+               "cosh", "arcsinh", "arccosh", "arctanh"}  # computed in float32 whatever the dtype  # fmt: skip
 
 
 def compute(op, cases):

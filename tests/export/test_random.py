@@ -39,7 +39,7 @@ def random_run(seed):
     loss = ["mean_squared_error", "categorical_cross_entropy_with_logits", "categorical_cross_entropy"][rng.integers(3)]
     end = ["softmax"] if loss == "categorical_cross_entropy" else []
     model = nn.initialize(nn.Sequential(*layers, nn.Dense(width, 3), *end), seed=seed)
-    for _, layer in nn.structure.list_layers(model):
+    for _, layer in nn.list_layers(model):
         if getattr(layer, "b", None) is not None:
             layer.b = rng.normal(size=layer.b.shape).astype("f")
     optimizer, clip = OPTIMIZERS[rng.integers(3)], CLIPS[rng.integers(3)]

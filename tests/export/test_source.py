@@ -4,13 +4,15 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 import undertow as ut
-from exported import MODELS, load_source, rows_for, run_of, train_shortly
+from exported import MODELS, draw, load_source, rows_for, run_of, train_shortly
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, UnsupportedError
 from undertow.export import export_source
@@ -21,7 +23,15 @@ from undertow.train.derive import number_paths, numbers_of, put_numbers, trained
 from undertow.train.objective import Objective, Target
 from undertow.train.setup import draws_numbers
 
-CLIPS = {"no clip": None, "by value": optim.clip_by_value(0.05), "by norm": optim.clip_by_global_norm(0.1)}
+CLIPS = {"no clip": None, **{name: make(0.05) for name, make in optim.CLIPS.items()}}
+RULES = {
+    **{name: make() for name, make in optim.OPTIMIZERS.items()},
+    "a schedule": optim.adamw(optim.cosine(0.1, 20), decay=0.01),
+    "two groups": optim.grouped(optim.adam(0.01), {"*.b": optim.sgd(0.1)}),
+    "averaged": optim.averaged(optim.sgd(0.1)),
+    "lookahead": optim.lookahead(optim.momentum(0.01)),
+    "accumulated": optim.accumulate(optim.adam(0.01), 2),
+}
 ALONE = """
 import runpy, sys
 
@@ -44,9 +54,8 @@ def run_alone(path, *arguments):
 
 def compare_training(run, module, X, y, loss, optimizer, clip, steps=5):
     """Steps by the exported source and by Undertow's own rules, without compiling, lead to the same parameters."""
-    objective = Objective(
-        loss if isinstance(loss, nn.Loss) else nn.Loss("own", loss, "own"), run.settings.get("l1", 0.0)
-    )
+    loss = loss if isinstance(loss, nn.Loss) else nn.Loss("own", loss, "own")
+    objective = Objective(loss, run.settings.get("l1", 0.0), run.settings.get("l2", 0.0))
     step = make_step(objective, optimizer, clip)
     model, rebuild, paths = run.model, trees.flatten(run.model)[1], number_paths(run.model)
     state = step.init(model)
@@ -80,39 +89,44 @@ def test_it_predicts_and_trains_as_the_run_does(name, tmp_path):
     compare_training(run, module, X, np.arange(7) % 3, loss, optim.adam(), None)
 
 
-@pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("rule", optim.OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("rule", "clip"), [*((rule, "no clip") for rule in RULES), *(("momentum", clip) for clip in optim.CLIPS)]
+)
 def test_each_optimizer_and_clipping_goes_on(rule, clip, tmp_path):
     X = rows_for("", 40)
-    optimizer, clip = optim.OPTIMIZERS[rule](), CLIPS[clip]
-    run = train_shortly(nn.Sequential(nn.Dense(6, 4), "tanh", nn.Dense(4, 2)), X, "mean_squared_error",
-                        optimizer=optimizer, clip=clip)  # fmt: skip
+    optimizer, clip = RULES[rule], CLIPS[clip]
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 4), "tanh", nn.Dense(4, 2)))
+    settings = {
+        "loss": "mean_squared_error", "optimizer": {"name": optimizer.name, **optimizer.settings},
+        "clip": clip and {"name": clip.name, **clip.settings},
+    }  # fmt: skip
+    run = ut.Run(model, settings=settings)
     module = load_source(export_source(run, tmp_path / "model.py"))
     y = X @ np.ones((6, 2), np.float32)
-    compare_training(run, module, X, y, nn.LOSSES["mean_squared_error"].function, optimizer, clip)
+    compare_training(run, module, X, y, nn.LOSSES["mean_squared_error"], optimizer, clip)
 
 
-def lookahead(rate):
+def together(rate):
     """A rule that looks at all parameters at once, and whose state begins with the parameters themselves."""
 
     def init(params):
-        return {"slow": [w * 1.0 for w in params], "n": 0.0}
+        return {"slow": {name: w * 1.0 for name, w in params.items()}, "n": 0.0}
 
     def update(grads, state, params):
-        size = sum(np.sum(g * g) for g in grads) ** 0.5
-        new = [w - rate * g / (size + 1e-3) for w, g in zip(params, grads, strict=True)]
-        slow = [0.9 * s + 0.1 * w for s, w in zip(state["slow"], new, strict=True)]
-        return [0.5 * w + 0.5 * s for w, s in zip(new, slow, strict=True)], {"slow": slow, "n": state["n"] + 1.0}
+        size = sum(np.sum(g * g) for g in grads.values()) ** 0.5
+        new = {name: w - rate * grads[name] / (size + 1e-3) for name, w in params.items()}
+        slow = {name: 0.9 * s + 0.1 * new[name] for name, s in state["slow"].items()}
+        return {name: 0.5 * w + 0.5 * slow[name] for name, w in new.items()}, {"slow": slow, "n": state["n"] + 1.0}
 
-    return Optimizer("lookahead", init, update, {"rate": rate})
+    return Optimizer("together", init, update, {"rate": rate})
 
 
 def test_an_optimizer_of_ones_own(tmp_path):
     """One that cannot be written for a parameter at a time is written for all; the run's record does not hold it."""
     X = rows_for("", 40)
-    optimizer = lookahead(0.05)
+    optimizer = together(0.05)
     run = train_shortly(nn.Sequential(nn.Dense(6, 2)), X, "mean_squared_error", optimizer=optimizer)
-    with pytest.raises(ArgumentError, match=r"optimizer 'lookahead' cannot be made again.*training=False"):
+    with pytest.raises(ArgumentError, match=r"no optimizer 'together'.*training=False"):
         export_source(run, tmp_path / "model.py")
     module = load_source(export_source(run, tmp_path / "model.py", optimizer=optimizer))
     y = X @ np.ones((6, 2), np.float32)
@@ -123,12 +137,12 @@ def decayed(rate):
     """A rule that lets matrices decay and leaves vectors alone, with a rate that falls by a NumPy function."""
 
     def init(params):
-        return {"n": 0.0, "v": [w * 0.0 for w in params]}
+        return {"n": 0.0, "v": {name: w * 0.0 for name, w in params.items()}}
 
     def update(grads, state, params):
         now = rate * (1 + np.cos(state["n"] / 10)) / 2
-        v = [0.5 * v + g for v, g in zip(state["v"], grads, strict=True)]
-        new = [w - rate * x - (0.01 * w if np.ndim(w) > 1 else 0.0) for w, x in zip(params, v, strict=True)]
+        v = {name: 0.5 * v + grads[name] for name, v in state["v"].items()}
+        new = {name: w - rate * v[name] - (0.01 * w if np.ndim(w) > 1 else 0.0) for name, w in params.items()}
         return new, {"n": state["n"] + now, "v": v}
 
     return Optimizer("decayed", init, update, {"rate": rate})
@@ -144,6 +158,61 @@ def test_an_optimizer_that_treats_matrices_otherwise(tmp_path):
     assert module.UPDATES["W1"] is module.UPDATES["W2"] is not module.UPDATES["b1"]
     y = X @ np.ones((6, 2), np.float32)
     compare_training(run, module, X, y, nn.LOSSES["mean_squared_error"].function, optimizer, None)
+
+
+@dataclass(eq=False)
+class Centred:
+    """Takes off the mean of the batch while it trains, and a running mean afterwards."""
+
+    shift: Any
+    mean: Any
+
+    not_trained = ("mean",)
+
+    def __call__(self, x):
+        if not nn.is_training():
+            return x - self.mean + self.shift
+        mean = np.mean(x, axis=0)
+        nn.replace(self.mean, 0.9 * nn.current(self.mean) + 0.1 * mean)
+        return x - mean + self.shift
+
+
+LAYERS = {
+    "running statistics": nn.Sequential(nn.Dense(6, 8), Centred(draw(8), draw(8, seed=1)), "relu", nn.Dense(8, 3)),
+    "random numbers": nn.Sequential(nn.Dense(6, 8), nn.Dropout(0.4), "tanh", nn.Dense(8, 3)),
+    "both": nn.Sequential(Centred(draw(6), draw(6)), nn.Dense(6, 8), nn.Dropout(0.2), nn.Dense(8, 3)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_that_behave_otherwise_while_they_train(name, tmp_path):
+    """Each step renews running statistics, which predictions use; dropout leaves out units of a step only."""
+    run = train_shortly(LAYERS[name], rows_for("", 48), l1=0.001, l2=0.01)
+    module = load_source(export_source(run, tmp_path / "model.py", example=rows_for("", 2)))
+    X = rows_for("", 7, seed=1)
+    np.testing.assert_allclose(module.predict_probability(X), run.predict_probability(X), rtol=1e-5)
+    loss = nn.LOSSES[run.settings["loss"]]
+    compare_training(run, module, X, np.arange(7) % 3, loss, optim.adam(), None)
+    module.step(module.PARAMS, module.init_state(module.PARAMS), X, np.arange(7) % 3)  # numbers of its own
+
+
+@pytest.mark.parametrize("name", nn.LOSSES)
+def test_each_loss_predicts_and_trains(name, tmp_path):
+    X = rows_for("", 40)
+    kind = nn.LOSSES[name].task
+    y = {"regression": np.abs(X[:, :2]), "binary": (X[:, :1] > 0).astype("f"), "categorical": np.arange(40) % 3}[kind]
+    end = {"softmax": ["softmax"], "sigmoid": ["sigmoid"]}.get(nn.LOSSES[name].end, [])
+    end = [] if nn.LOSSES[name].logits else end
+    model = nn.Sequential(nn.Dense(6, {"regression": 2, "binary": 1, "categorical": 3}[kind]), *end)
+    run = ut.Run(nn.initialize(model), settings={"loss": name, "optimizer": {"name": "adam"}})
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    np.testing.assert_allclose(module.predict(X), run.predict(X), rtol=1e-5)
+    compare_training(run, module, X, y, nn.LOSSES[name], optim.adam(), None)
+
+
+def test_what_the_step_leaves_out_is_said(tmp_path):
+    run = train_shortly(nn.Dense(6, 3), rows_for("", 32), mixup=0.2)
+    assert "leaves out what training had besides: mixup." in export_source(run, tmp_path / "model.py").read_text()
 
 
 def test_an_untrained_run_begins_with_zero_biases(tmp_path):
@@ -266,8 +335,13 @@ def test_tables_are_read_as_in_training(target, tmp_path):
         module.encode_target(trained_on), encoder.encode_target(ut.data.read_table(tmp_path / "train.csv"))
     )
     result = run_alone(path, new)
-    assert result.stderr == ""
-    assert len(result.stdout.splitlines()) == 4
+    assert result.returncode == 0, result.stderr
+    printed = [row[0] for row in csv.reader(io.StringIO(result.stdout))]
+    assert printed[0] == "prediction"
+    if encoder.classes:
+        assert printed[1:] == wanted
+    else:
+        np.testing.assert_allclose([float(number) for number in printed[1:]], wanted, rtol=1e-6)
     loss = nn.LOSSES[run.settings["loss"]].function
     compare_training(run, module, *data.train, loss, optim.adam(), None)
 

@@ -267,7 +267,7 @@ def test_prelu_is_trained_by_its_slope():
     np.testing.assert_allclose(d.slope, np.sum(weights * np.minimum(z, 0), axis=0))
     dz = ut.grad(lambda z: np.sum(weights * layer(z)))(z)
     np.testing.assert_allclose(dz, weights * np.where(z > 0, 1, slope))
-    assert nn.PReLU().fill(np.float32).tolist() == [0.25]
+    assert nn.initialize(nn.PReLU()).slope.tolist() == [0.25]
 
 
 def test_prelu_says_what_does_not_fit():
@@ -275,5 +275,5 @@ def test_prelu_says_what_does_not_fit():
         nn.PReLU(0)
     with pytest.raises(ArgumentError, match="has no slope yet"):
         nn.PReLU(3)(Z)
-    with pytest.raises(ShapeError, match=r"PReLU\(3\): z is \(7, 5\). Use PReLU\(5\)"):
+    with pytest.raises(ShapeError, match=r"PReLU\(3\): z is \(7, 5\). Give z 3 columns, or use PReLU\(5\)"):
         nn.PReLU(3, slope=np.ones(3))(Z)

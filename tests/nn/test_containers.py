@@ -161,7 +161,7 @@ def test_values_that_do_not_fit_together_are_an_error_not_a_broadcast(model, x, 
         (lambda: nn.Residual(nn.tanh, scale="big"), "scale is 'big'"),
         (lambda: nn.Residual(nn.tanh, projection=3), "is no layer"),
         (lambda: nn.Lambda(3), "is no function"),
-        (lambda: nn.BatchNorm(3)(np.ones((2, 3))), "no weights yet"),
+        (lambda: nn.BatchNorm(3)(np.ones((2, 3))), "no gain yet"),
         (lambda: nn.Embedding(3, 2)(np.ones(2)), "no weights yet"),
     ],
 )

@@ -11,7 +11,7 @@ from undertow.data.late import pl
 
 SAMPLE = 100_000  # numbers of a column that are kept of a stream, for its quantiles
 MOST_DISTINCT = 100_000  # texts of a column that are counted of a stream
-_LEAK_DISTINCT = 1000
+_LEAK_DISTINCT, _TRIED = 1000, 5000
 
 
 @dataclass(eq=False)
@@ -199,9 +199,11 @@ class LeakCheck:
     _pairs: pl.DataFrame | None = None
 
     def update(self, series: pl.Series, target: pl.Series) -> None:
-        """Add a part of both columns, as long as."""
+        """Add a part of both columns, while it is not yet certain that it does not."""
         if not self.alive and not self.equal:
             return
+        if self.n == 0 and series.head(_TRIED).n_unique() > _LEAK_DISTINCT:
+            self.alive = False  # most columns of numbers
         left = series.fill_nan(None) if series.dtype.is_float() else series
         pair = pl.DataFrame([left.alias("value"), target.alias("target")]).drop_nulls("value")
         self.n += pair.height

@@ -53,7 +53,7 @@ class CsvFile:
         except OSError as error:
             raise DataError(f"{self.path}: the file cannot be read: {error.strerror}.") from None
         content = clean_text(content, name, self.lines[number]).rstrip(b"\n")
-        if not content.strip() and len(self.names) > 1:
+        if not content.strip(b" \n") and len(self.names) > 1:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String)), np.zeros(0, dtype=np.int64)
         layout = find_layout(content, name, self.lines[number], (self.separator, len(self.names)))
         raw = parse_records(content, layout, name, self.names)

@@ -129,7 +129,7 @@ def check_frame(frame: object) -> None:
     """DataError where a table is no polars DataFrame."""
     if not isinstance(frame, pl.DataFrame):
         kind = f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"
-        raise DataError(f"a table must be a polars DataFrame, got a {kind}. Use read_table, or polars.from_pandas.")
+        raise DataError(f"a table must be a polars DataFrame, got a {kind}. Use read_table, or as_frame.")
 
 
 def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) -> pl.Series:

@@ -41,6 +41,7 @@ def write_clip(clip: Clip, paths: list[str], keys: list[str], values: list[Any])
     Source: derived here.
 
     Example:
+        >>> import numpy as np
         >>> write_clip(optim.clip_by_value(0.5), ["W"], ["W"], [np.ones((2, 3))])[1]
         '{name: clip(dw) for name, dw in grads.items()}'
     """

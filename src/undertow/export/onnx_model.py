@@ -81,8 +81,10 @@ def _make_model(onnx: Any, run: Run, subject: Subject) -> Any:
     inputs[x] = write_encoder(b, encoder, x.spec.dtype) if encoder is not None else "X"
     (result,) = write_graph(b, subject.graph, inputs)
     outputs = _write_outputs(b, subject, b.add("Identity", result, wish="output"))
+    read = {name for node in b.nodes for name in node.input}
+    constants = [tensor for tensor in b.constants if tensor.name in read]
     graph = onnx.helper.make_graph(
-        b.nodes, "network", described, [_describe(b, name, shape) for name, shape in outputs.items()], b.constants
+        b.nodes, "network", described, [_describe(b, name, shape) for name, shape in outputs.items()], constants
     )
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid(ML_DOMAIN, ML_OPSET)]
     version = onnx.helper.find_min_ir_version_for(opsets)

@@ -185,9 +185,23 @@ class _Passes:
     replaced: tuple[str, ...]  # the names of the running statistics
 
 
+def _write_plainly(objective: Objective) -> Any:
+    """The objective without local variables: the network's own names, such as z2, are what its values are called."""
+    per_example: Any = objective.loss.per_example or objective.loss.function  # the mean of one number is that number
+
+    def compute(model: Any, X: Any, target: Target) -> Any:
+        if objective.l1 or objective.l2:
+            return np.mean(per_example(model(X), target.y)) + objective.penalty(model)
+        return np.mean(per_example(model(X), target.y))
+
+    compute.__name__ = objective.loss.name
+    compute.__wrapped__ = objective.loss.function  # type: ignore[attr-defined]
+    return compute
+
+
 def _write_passes(run: Run, subject: Subject, loss: Loss, y: Any) -> _Passes:
     """Write forward and backward pass, and the function ``statistics`` if the model has running ones."""
-    objective = Objective(loss, float(run.settings.get("l1", 0.0)), float(run.settings.get("l2", 0.0)))
+    objective = _write_plainly(Objective(loss, float(run.settings.get("l1", 0.0)), float(run.settings.get("l2", 0.0))))
     keys = np.zeros(len(subject.example), np.int64) if draws_numbers(subject.model, subject.example) else None
     leaves, rebuild = trees.flatten(subject.model)
     program = Gradient(objective).program_for(leaves, rebuild, subject.example, Target(y, keys=keys))
@@ -195,8 +209,12 @@ def _write_passes(run: Run, subject: Subject, loss: Loss, y: Any) -> _Passes:
         raise UnsupportedError(
             "the loss depends on values or on the number of rows: leave training out, training=False."
         )
-    graph = program.graph
-    name_origins(graph, own_files(subject.model))
+    graph, own = program.graph, own_files([subject.model, loss.function])
+    name_origins(graph, own)
+    here = graph.outputs[0].line or ""
+    for node in graph.nodes:  # the mean over the batch and the penalties are not from any line of the user's
+        if node.line == here and here.rsplit(":", 1)[0] not in own and ":" in here:
+            node.line = None
     names = list(subject.parameters)
     nodes = dict(zip(names, graph.inputs, strict=False))
     batch = dict(zip(("X", "y", "keys"), graph.inputs[len(names) :], strict=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -122,12 +123,14 @@ class Update:
     def _name_fields(self) -> dict[int, str]:
         """What the parts of the state are called: t, m, v; or m_W1 where each stands by itself."""
         names = Names({"w", "dw", "params", "grads", "state", *self.keys})
+        short = {path: path.rsplit("inner_", 1)[-1] for path, _ in self.paths}
+        found = Counter(short.values())
         fields: dict[int, str] = {}
         known: dict[str, str] = {}
-        for k, path in enumerate(self.paths):
-            plain, belongs = path
-            if not self.alone and belongs is not None:
-                plain = f"{plain}_{self.keys[belongs]}"
+        for k, (path, beside) in enumerate(self.paths):
+            plain = short[path] if found[short[path]] == 1 else path
+            if not self.alone and beside is not None:
+                plain = f"{plain}_{self.keys[beside]}"
             if plain not in known or not self.alone:
                 known[plain] = names.claim(plain or "s")
             fields[k] = known[plain]
@@ -237,7 +240,7 @@ def _shorten(path: str, own: Sequence[str]) -> tuple[str, int | None]:
     """A part of the state by its name, ``m``, and the number of the parameter that it stands beside."""
     place = next((i for i, end in enumerate(own) if path.endswith(end)), None)
     plain = path if place is None else path.removesuffix(own[place])
-    return re.sub(r"\W+", "_", plain.replace(".inner", "")).strip("_"), place
+    return re.sub(r"\W+", "_", plain).strip("_"), place
 
 
 def _leaves(state: Any) -> list[Any]:

@@ -70,7 +70,7 @@ class Embedding:
 
     def __call__(self, x: Any) -> Any:
         """Look up the rows of the codes x (m, …), whole numbers in any dtype: (m, …, size)."""
-        check_filled(self, self.W)
+        check_filled(self, W=self.W)
         h = self.W[self.read_codes(x)]
         return h
 

@@ -59,6 +59,7 @@ def lsuv(
 
     Example:
         >>> X = np.random.default_rng(0).uniform(3, 5, (200, 4)).astype(np.float32)
+        >>> from undertow.nn import Sequential
         >>> model = lsuv(Sequential(Dense(4, 8), "relu", Dense(8, 8)), X)
         >>> bool(abs(model.layers[0](X).std() - 1) < 0.01), bool(abs(model(X).std() - 1) < 0.01)
         (True, True)
@@ -149,6 +150,7 @@ def start_at_frequencies(model: M, y: ArrayLike, seed: int = 0, dtype: DTypeLike
     Source: as `bias_from_frequencies`.
 
     Example:
+        >>> from undertow.nn import Sequential
         >>> model = start_at_frequencies(Sequential(Dense(4, 2), "softmax"), [0, 0, 0, 1])
         >>> model(np.zeros((1, 4), np.float32))
         array([[0.75, 0.25]], dtype=float32)

@@ -246,7 +246,7 @@ def list_layers(model: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def check_columns(layer: Any, x: Any, size: int, remedy: str) -> Shape:
+def check_columns(layer: Any, x: Any, size: int, remedy: str, name: str = "x") -> Shape:
     """Return the shape of x, whose last axis must have ``size`` columns.
 
     Raises:
@@ -254,12 +254,11 @@ def check_columns(layer: Any, x: Any, size: int, remedy: str) -> Shape:
             ``remedy`` stands for the columns that x has.
     """
     shape = shape_of(x)
+    found = f"{name} is {show_shape(shape)}. Give {name}"
     if not shape:
-        raise LayerShapeError(layer, f"x is {show_shape(shape)}. Give x a batch axis and {size} columns.")
+        raise LayerShapeError(layer, f"{found} a batch axis and {size} columns.")
     if shape[-1] != size:
-        raise LayerShapeError(
-            layer, f"x is {show_shape(shape)}. Give x {size} columns, or use {remedy.format(shape[-1])}."
-        )
+        raise LayerShapeError(layer, f"{found} {size} columns, or use {remedy.format(shape[-1])}.")
     return shape
 
 
@@ -277,7 +276,9 @@ def check_number(layer: Any, name: str, value: Any, low: float, high: float, tex
         raise ArgumentError(f"{layer!r}: {name} is {value!r}. Give {text}.")
 
 
-def check_filled(layer: Any, *values: Any) -> None:
+def check_filled(layer: Any, **values: Any) -> None:
     """ArgumentError if a parameter is None."""
-    if any(value is None for value in values):
-        raise ArgumentError(f"{layer!r} has no weights yet. Call undertow.nn.initialize(model, seed) first.")
+    for name, value in values.items():
+        if value is None:
+            what = "weights" if name == "W" else name
+            raise ArgumentError(f"{layer!r} has no {what} yet. Call undertow.nn.initialize(model, seed) first.")

@@ -78,7 +78,7 @@ class Dense:
 
     def __call__(self, x: Any) -> Any:
         """Compute z = x W + b for x (…, fan_in)."""
-        check_filled(self, self.W)
+        check_filled(self, W=self.W)
         check_columns(self, x, self.fan_in, f"Dense({{0}}, {self.fan_out})")
         if self.b is None:
             z = x @ self.W

@@ -104,7 +104,7 @@ class BatchNorm(_Normalisation):
 
     def __call__(self, x: Any) -> Any:
         """Normalise x (m, …, size)."""
-        check_filled(self, self.gain, self.shift, self.mean, self.variance)
+        check_filled(self, gain=self.gain, shift=self.shift, mean=self.mean, variance=self.variance)
         shape = check_columns(self, x, self.size, "BatchNorm({0})")
         if not is_training():
             h = (x - self.mean) / np.sqrt(self.variance + self.epsilon) * self.gain + self.shift
@@ -157,7 +157,7 @@ class LayerNorm(_Normalisation):
 
     def __call__(self, x: Any) -> Any:
         """Normalise x (…, size)."""
-        check_filled(self, self.gain, self.shift)
+        check_filled(self, gain=self.gain, shift=self.shift)
         check_columns(self, x, self.size, "LayerNorm({0})")
         centred = x - np.mean(x, axis=-1, keepdims=True)
         variance = np.mean(centred * centred, axis=-1, keepdims=True)
@@ -203,7 +203,7 @@ class RMSNorm(_Normalisation):
 
     def __call__(self, x: Any) -> Any:
         """Normalise x (…, size)."""
-        check_filled(self, self.gain)
+        check_filled(self, gain=self.gain)
         check_columns(self, x, self.size, "RMSNorm({0})")
         h = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.epsilon) * self.gain
         return h

@@ -28,7 +28,7 @@ class PReLU:
 
     Raises:
         ArgumentError: ``PReLU(0): n_slopes must be a whole number of 1 or more.``
-        ShapeError: called with z of another width: ``PReLU(3): z is (m, 4). …``
+        ShapeError: called with z of another width: ``PReLU(3): z is (m, 4). Give z 3 columns, or …``
 
     Source: He et al., Delving deep into rectifiers, ICCV 2015, eq. 1 to 3.
 
@@ -66,8 +66,8 @@ class PReLU:
 
     def __call__(self, z: Any) -> Any:
         """Compute h for z (…, columns)."""
-        check_filled(self, self.slope)
+        check_filled(self, slope=self.slope)
         if self.n_slopes > 1:
-            check_columns(self, z, self.n_slopes, "PReLU({0}), or PReLU(1) for one slope")
+            check_columns(self, z, self.n_slopes, "PReLU({0}), or PReLU(1) for one slope", "z")
         h = np.where(z > 0, z, self.slope * z)
         return h

@@ -154,7 +154,7 @@ class Scale:
 
     def __call__(self, x: Any) -> Any:
         """Compute x · gain for x (…, columns)."""
-        check_filled(self, self.gain)
+        check_filled(self, gain=self.gain)
         if self.n_gains > 1:
             check_columns(self, x, self.n_gains, "Scale({0})")
         h = x * self.gain

@@ -110,7 +110,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     settings = {
         "loss": chosen.name, "task": chosen.task, "logits": chosen.logits, "loss_settings": dict(chosen.settings),
         **plan.describe(), "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
-        "n_examples": feed.n_examples, "n_validation": n_held,
+        "example_shape": list(X.shape[1:]), "n_examples": feed.n_examples, "n_validation": n_held,
     }  # fmt: skip
     return Setup(model, task, feed, held, metrics, settings)
 

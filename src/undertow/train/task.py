@@ -58,7 +58,7 @@ class Task:
                 f"Let the last layer give {y.shape[1] if y.ndim > 1 else 1} columns, or change {what}."
             )
         if self.loss.task == "binary":
-            bad = ~((y >= 0) & (y <= 1))
+            bad = ~((y >= 0) & (y <= 1)) & ~((y == -1) & (self.loss.end is None))  # a hinge loss takes −1 for 0
             if bad.any():
                 index = tuple(int(i) for i in np.argwhere(bad)[0])
                 raise DataError(
