@@ -111,7 +111,7 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
         block += [] if norm is None else [norm(size)]
         block += [activation]
         block += [nn.Dropout(settings.dropout)] if settings.dropout else []
-        layers += [nn.Residual(*block)] if settings.residual else block
+        layers += [nn.Residual(*block, projection="auto")] if settings.residual else block
         width = size
     return nn.Sequential(*layers, nn.Dense(width, n_outputs))
 
