@@ -49,11 +49,12 @@ def weights(folder: str) -> bytes:
 
 def test_a_run_is_repeated_from_its_config(undertow):
     """config.toml holds every setting, those chosen too: the repetition has the same bytes; options go before it."""
-    options = (
+    told = (
         "--weights w --optimizer adamw:beta2=0.99 --schedule one_cycle:rise=0.2 --rate 0.01 --norm layer --residual "
         "--categories codes --class-weights up=2 --clip layer=1 --label-smoothing 0.1 --mixup 0.2 "
         "--activation leaky_relu:slope=0.1 --metrics f1"
-    ).split()
+    )
+    options = told.split()
     assert undertow(*TRAIN, "--epochs", 4, *options, "--out", "a")[0] == 0
     assert undertow("train", "--config", "a/config.toml", "--out", "b", "--quiet")[0] == 0
     assert weights("a") == weights("b")

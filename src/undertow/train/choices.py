@@ -72,7 +72,8 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     # About 40 updates an epoch on small tables, large batches only where an epoch has many updates anyway.
     batch = int(min(256, max(16, 2 ** round(math.log2(max(n, 1) / 40)))))
     # One hidden layer separates the classes of small tables as well as two, and is better calibrated. Functions
-    # (friedman1 to 3, skewed) and larger tables (mnist1d, medium) take a second one; width only where there are rows to fill it.
+    # (friedman1 to 3, skewed) and larger tables (mnist1d, medium) take a second one;
+    # width only where there are rows to fill it.
     small, large = n < 2000, n >= 20_000
     hidden = [128] if small and task == "classification" else [256, 128] if large else [128, 64]
     return Choice(
