@@ -30,7 +30,8 @@ def fit_undertow(train: pl.DataFrame, test: pl.DataFrame, classifies: bool, seed
         file = Path(folder, "train.csv")
         train.write_csv(file)
         started, cpu = time.perf_counter(), time.process_time()
-        settings = TableSettings(data=str(file), target="target", seed=seed)
+        task = "classification" if classifies else "regression"  # whole numbers of few rows could be either
+        settings = TableSettings(data=str(file), target="target", seed=seed, task=task)
         run, _ = train_table(settings, Path(folder, "run"), progress=False, say=lambda sentence: None)
         spent = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
     encoder = read_encoder(run)
