@@ -85,7 +85,7 @@ def load_table(settings: TableSettings) -> Table:
     Example:
         >>> table = load_table(TableSettings(dataset="digits", validation=0.25))
         >>> table.n_features, table.n_outputs, table.n_rows
-        (64, 10, 1347)
+        (64, 10, 1348)
     """
     task = settings.task
     if task not in (None, *TASKS):

@@ -94,7 +94,7 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
     Example:
         >>> settings = TableSettings(hidden=[8], activation="tanh", norm="layer", dropout=0.1, residual=False)
         >>> build_network(settings, 4, 3)
-        Sequential(Dense(4, 8), LayerNorm(8), tanh, Dropout(0.1), Dense(8, 3))
+        Sequential(Dense(4, 8), LayerNorm(8), tanh, Dropout(rate=0.1), Dense(8, 3))
     """
     activation = read_function(settings.activation or "relu", "--activation", nn.ACTIVATIONS)
     norm = _choose(settings.norm or "none", "--norm", NORMS)
