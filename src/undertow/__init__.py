@@ -39,7 +39,7 @@ from undertow.primitives.stable import (
     softplus,
     stop_gradient,
 )
-from undertow.train import Run, Trainer, load, resume, train
+from undertow.train import Run, Trainer, find_learning_rate, load, resume, train
 
 __version__ = "0.1.0"
 
@@ -71,6 +71,7 @@ __all__ = [
     "compile",
     "custom_vjp",
     "data",
+    "find_learning_rate",
     "get_threads",
     "grad",
     "hessian",
