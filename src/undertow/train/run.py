@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,18 @@ class Run:
         from undertow.train.columns import frame
 
         return frame(self.history, kind)
+
+    def export(self, path: str | Path, **options: Any) -> Path:
+        """Write the model for programs that know nothing of Undertow, see `undertow.export.export`.
+
+        Args:
+            path: ``model.py``, which needs only NumPy, or ``model.onnx``.
+            options: as `undertow.export.export_source` and `undertow.export.export_onnx` take them.
+
+        Returns:
+            The path.
+        """
+        return import_module("undertow.export").export(self, path, **options)
 
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")

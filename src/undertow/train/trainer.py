@@ -22,7 +22,7 @@ from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import Keeper
 from undertow.train.objective import Objective
-from undertow.train.plan import Plan
+from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
 from undertow.train.run import Run
 from undertow.train.session import NotFinite
@@ -70,7 +70,7 @@ class Trainer:
     def __init__(
         self, model: Any, data: Any, plan: Plan | None = None, *, keeper: Keeper | None = None, **settings: Any
     ) -> None:
-        plan = Plan(**settings) if plan is None else plan
+        plan = make_plan(settings) if plan is None else plan
         made: Setup = set_up(model, data, plan)
         self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
         self.run = Run(made.model, settings=made.settings, versions=_versions(), forward=Forward())
