@@ -6,6 +6,7 @@ import pytest
 import undertow as ut
 from undertow import nn, optim
 from undertow.errors import ArgumentError, ShapeError
+from undertow.train import METRICS
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 4)).astype(np.float32)
@@ -141,3 +142,14 @@ def test_a_run_exports_itself(tmp_path):
     np.testing.assert_array_equal(names["predict"](X), run.predict(X))
     with pytest.raises(ArgumentError, match=r"exported as \.onnx or \.py"):
         run.export(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize("end", [(), ("softmax",)])
+def test_predictions_are_what_metrics_take(end):
+    run = ut.train(nn.Sequential(nn.Dense(4, 3), *end), (X, LABELS), progress=False, **SETTINGS)
+    found = run.predictions(X, LABELS)
+    wanted = np.zeros((3, 3))
+    np.add.at(wanted, (LABELS, run.predict(X)), 1)
+    np.testing.assert_array_equal(METRICS["confusion_matrix"](found), wanted)
+    np.testing.assert_allclose(found.probabilities, run.predict_probability(X), rtol=1e-6)
+    assert METRICS["log_loss"](found) == pytest.approx(run.evaluate(X, LABELS)["loss"], rel=1e-5)
