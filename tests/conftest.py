@@ -50,3 +50,6 @@ def verify_results(function: Callable[..., Any], graph_of: Callable[[Any], Graph
 verify_results(trace.trace_function, lambda traced: traced.graph)
 verify_results(api.differentiate_graph, lambda result: result[0])
 verify_results(api.simplify, lambda simplified: simplified.graph)
+
+# It registers layers, which a module can do once: tests import it, the search for doctests would do so again.
+collect_ignore = ["own_layers.py"]

@@ -1,6 +1,7 @@
 """Layers that know that the model trains: running statistics, dropout, noise; all layers together."""
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import undertow as ut
 from undertow import nn, trees
 from undertow.errors import ShapeError
+from undertow.train.step import make_step
 
 
 def rng(seed=0):
@@ -255,3 +257,24 @@ def test_trees_of_layers_hold_arrays_only():
         ".layers[2].mean",
         ".layers[2].variance",
     ]
+
+
+def test_a_compiled_step_leaves_the_running_statistics_of_numpy():
+    """What one step of the trainer puts in the place of mean and variance is what the same pass in NumPy leaves."""
+
+    class Target(NamedTuple):
+        y: Any
+        keys: Any
+
+    model = nn.initialize(nn.Sequential(nn.Dropout(0.3), nn.Dense(4, 5), nn.BatchNorm(5), nn.Dense(5, 1)), 1)
+    X, y = rng().standard_normal((32, 4)).astype(np.float32), rng(1).standard_normal((32, 1)).astype(np.float32)
+    target = Target(y, nn.example_keys(0, 0, 32))
+    step = make_step(lambda model, X, target: np.mean((model(X) - target.y) ** 2), ut.optim.sgd(0.1))
+    _, after, _ = step(model, step.init(model), X, target)
+    assert step.uncompiled is None
+    with nn.training(target.keys) as made:
+        model(X)
+    norm = after.layers[2]
+    assert norm.mean.dtype == norm.variance.dtype == np.float32
+    np.testing.assert_allclose(norm.mean, made.replaced[0][1], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(norm.variance, made.replaced[1][1], rtol=1e-5)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import undertow as ut
 from undertow import trees
-from undertow.nn.losses import categorical_cross_entropy_with_logits
+from undertow.nn import categorical_cross_entropy_with_logits
 from undertow.train.derive import numbers_of
 from undertow.train.step import make_step
 

@@ -176,8 +176,8 @@ def summary(model: Any, input_shape: Any = None) -> Summary:
     """Lay out a model's layers with output shapes, parameters, operations and memory.
 
     Shapes are found by applying the model to two examples of zeros, operations by tracing each layer as it trains:
-    a product of matrices counts 2 for each pair of numbers that meet, other functions 1 for each number, moving none.
-    The sums that containers take themselves are left out.
+    a product of matrices counts 2 for each pair of numbers that meet, other functions 1 for each number, moving
+    none. The sums that containers take themselves are left out.
 
     Args:
         model: a model of layers; parameters that are None are filled in a copy.
