@@ -44,7 +44,10 @@ ORDER = """
     cli __main__
 """
 RANK = {group: rank for rank, line in enumerate(ORDER.split("\n")) for group in line.split()}
-MAY_IMPORT_EACH_OTHER = {("__main__", "cli")}
+MAY_IMPORT_EACH_OTHER = {
+    ("__main__", "cli"),
+    ("train", "export"),  # Run.export(path), when it is called
+}
 
 
 def group_of(path: Path, root: Path) -> str:

@@ -39,7 +39,7 @@ from undertow.primitives.stable import (
     softplus,
     stop_gradient,
 )
-from undertow.train import Run, Trainer, find_learning_rate, load, resume, train
+from undertow.train import CrossValidation, Run, Trainer, cross_validate, find_learning_rate, load, resume, train
 
 __version__ = "0.1.0"
 
@@ -47,6 +47,7 @@ __all__ = [
     "ArgumentError",
     "Backprop",
     "ControlFlowError",
+    "CrossValidation",
     "DTypeError",
     "DataError",
     "EscapedTracerError",
@@ -69,6 +70,7 @@ __all__ = [
     "checkpoint",
     "clip_cotangent",
     "compile",
+    "cross_validate",
     "custom_vjp",
     "data",
     "find_learning_rate",

@@ -8,6 +8,7 @@ import numpy as np
 
 from undertow.data import ClassTarget, TabularEncoder
 from undertow.data.columns import CategoryColumn, Column, ValueColumn
+from undertow.errors import UnsupportedError
 from undertow.export.onnx_builder import ML_DOMAIN, Builder
 
 
@@ -48,6 +49,7 @@ def write_encoder(b: Builder, encoder: TabularEncoder, dtype: np.dtype[Any]) -> 
     Returns:
         The value that is the matrix (m, n_features).
     """
+    _check_dates(encoder)
     parts = []
     for column in encoder.columns:
         if isinstance(column, CategoryColumn):
@@ -58,6 +60,29 @@ def write_encoder(b: Builder, encoder: TabularEncoder, dtype: np.dtype[Any]) -> 
     return b.cast(table, dtype)
 
 
+def _check_dates(encoder: TabularEncoder) -> None:
+    """UnsupportedError for parts of dates: ONNX has no calendar."""
+    for column in encoder.columns:
+        if not isinstance(column, CategoryColumn) and column.parts:
+            raise UnsupportedError(
+                f"the date column {column.name!r} is encoded by its {', '.join(column.parts)}, "
+                "and ONNX has no calendar. "
+                "Export to model.py, or encode the table with dates='days'."
+            )
+
+
+def _write_interpolation(b: Builder, values: str, column: ValueColumn) -> str:
+    """np.interp: the first level, and of each piece between knots its rise times the share that lies below."""
+    knots, levels = np.array(column.knots), np.array(column.levels)
+    begin, length, rise = (b.constant(x, np.float64) for x in (knots[None, :-1], np.diff(knots)[None], np.diff(levels)))
+    zero, one = b.constant(0.0, np.float64), b.constant(1.0, np.float64)
+    shares = b.add("Div", b.add("Sub", values, begin), length)
+    risen = b.add(
+        "MatMul", b.add("Max", b.add("Min", shares, one), zero), b.add("Unsqueeze", rise, b.constant([1], np.int64))
+    )
+    return b.add("Add", risen, b.constant(levels[0], np.float64))
+
+
 def _write_number(b: Builder, column: ValueColumn) -> list[str]:
     """(value − mean) / scale in float64, the median where it is missing; and whether it is."""
     missing = b.add("IsNaN", column.name, dtype=bool)
@@ -65,21 +90,30 @@ def _write_number(b: Builder, column: ValueColumn) -> list[str]:
     if column.value:
         fill, mean, scale = (b.constant(x, np.float64) for x in (column.fill, column.mean, column.scale))
         filled = b.add("Where", missing, fill, column.name, dtype=np.float64)
-        parts.append(b.cast(b.add("Div", b.add("Sub", filled, mean), scale), np.float32))
+        if column.scaling == "quantile":
+            scaled = _write_interpolation(b, filled, column)
+        else:
+            scaled = b.add("Div", b.add("Sub", filled, mean), scale)
+        parts.append(b.cast(scaled, np.float32))
     return [*parts, b.cast(missing, np.float32)] if column.flag else parts
 
 
 def _write_categories(b: Builder, column: CategoryColumn) -> list[str]:
-    """The text's place among the categories, −1 for an unknown one, compared with each place."""
-    texts = list(column.categories)
-    if column.flag and "" not in texts:  # an empty text that is a category is not a missing one
+    """The text's place among the categories, compared with each place; or the place itself."""
+    texts, n = list(column.categories), len(column.categories)
+    empty = "" not in texts  # an empty text that is a category is not a missing one
+    places = list(range(n))
+    if empty and (column.flag or column.rare or column.codes):
         texts.append("")
+        places.append(n + (column.codes or column.rare) if column.flag else n if column.codes else -1)
     number = b.add(
-        "LabelEncoder", column.name, dtype=np.int64, domain=ML_DOMAIN, keys_strings=texts,
-        values_int64s=list(range(len(texts))), default_int64=-1,
+        "LabelEncoder", column.name, dtype=np.int64, domain=ML_DOMAIN, keys_strings=texts, values_int64s=places,
+        default_int64=n if column.codes or column.rare else -1,
     )  # fmt: skip
-    places = b.constant(np.arange(len(column.feature_names))[None, :], np.int64)
-    return [b.cast(b.add("Equal", number, places, dtype=bool), np.float32)]
+    if column.codes:
+        return [b.cast(number, np.float32)]
+    wanted = b.constant(np.arange(len(column.feature_names))[None, :], np.int64)
+    return [b.cast(b.add("Equal", number, wanted, dtype=bool), np.float32)]
 
 
 def write_labels(b: Builder, encoder: TabularEncoder, indices: str, wish: str) -> str:

@@ -49,19 +49,55 @@ def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) ->
                 raise ValueError(f"row {number} lacks the column {name!r}.")
         values = [row[name] for row in rows]
         if column["kind"] == "category":
-            empty = "" if "" in column["categories"] else None  # an empty text is missing, unless it is a category
-            found = [write_text(value) or empty if value == "" else write_text(value) for value in values]
-            features += [np.array([text == category for text in found]) for category in column["categories"]]
-            if column["flag"]:
-                features.append(np.array([text is None for text in found]))
+            features += encode_category(values, column)
             continue
         numbers = np.array([read_value(value, column, i) for i, value in enumerate(values, 1)], dtype=np.float64)
         unknown = np.isnan(numbers)
-        if column["value"]:
-            features.append((np.where(unknown, column["fill"], numbers) - column["mean"]) / column["scale"])
+        filled = np.where(unknown, column["fill"], numbers)
+        if column["value"] and column["scaling"] == "quantile":
+            features.append(np.interp(filled, column["knots"], column["levels"]))
+        elif column["value"]:
+            features.append((filled - column["mean"]) / column["scale"])
+        features += encode_parts(filled, column["parts"], column["year"])
         if column["flag"]:
             features.append(unknown)
     return np.array(features, dtype=np.float32).T.copy().reshape(len(rows), -1)
+
+
+def encode_category(values: Sequence[Any], column: dict[str, Any]) -> list[Any]:
+    """A feature for each category, or one of their codes; unknown texts are rare, where there is such a category."""
+    categories = list(column["categories"])
+    empty = "" if "" in categories else None  # an empty text is missing, unless it is a category
+    found = [write_text(value) or empty if value == "" else write_text(value) for value in values]
+    missing = np.array([text is None for text in found], dtype=bool)
+    place, n = {text: i for i, text in enumerate(categories)}, len(categories)
+    places = np.array([-1 if text is None else place.get(text, n) for text in found], dtype=np.int64)
+    if column["codes"]:
+        return [np.where(missing, n + 1 if column["flag"] else n, places)]
+    features = [places == i for i in range(n + 1 if column["rare"] else n)]
+    return [*features, missing] if column["flag"] else features
+
+
+def encode_parts(days: Any, parts: Iterable[str], year: Sequence[float]) -> list[Any]:
+    """Parts of dates, given in days since 1970-01-01: the year standardised, the others as sine and cosine."""
+    features = []
+    whole = np.floor(days)
+    dates = np.clip(whole, -4371952, 2932896).astype(np.int64).astype("datetime64[D]")
+    years = dates.astype("datetime64[Y]")
+    for part in parts:
+        if part == "year":
+            features.append((years.astype(np.int64) + 1970 - year[0]) / year[1])
+            continue
+        if part == "month":
+            share = dates.astype("datetime64[M]").astype(np.int64) % 12 / 12
+        elif part == "weekday":  # 1970-01-01 was a Thursday
+            share = (dates.astype(np.int64) + 3) % 7 / 7
+        elif part == "hour":
+            share = days - whole
+        else:  # the day of the year
+            share = (dates - years).astype(np.int64) / 365.25
+        features += [np.sin(2 * np.pi * share), np.cos(2 * np.pi * share)]
+    return features
 
 
 def write_text(value: Any) -> str | None:
@@ -111,4 +147,4 @@ def read_days(value: Any) -> float:
     return (value - datetime(1970, 1, 1)) / day
 
 
-TABLE_FUNCTIONS = (read_csv, encode, write_text, read_value, read_number, read_days)
+TABLE_FUNCTIONS = (read_csv, encode, encode_category, encode_parts, write_text, read_value, read_number, read_days)

@@ -5,6 +5,7 @@ from undertow.train.checkpoint import load
 from undertow.train.columns import frame
 from undertow.train.derive import make_gradient
 from undertow.train.diverged import Diverged
+from undertow.train.folds import CrossValidation, cross_validate
 from undertow.train.gradients import gradient_table, measure_gradients, print_gradient_table
 from undertow.train.history import HistoryFile
 from undertow.train.logs import CsvLog, JsonLines
@@ -25,6 +26,8 @@ from undertow.train.trainer import Trainer
 
 __all__ = [
     "train",
+    "cross_validate",
+    "CrossValidation",
     "Run",
     "Trainer",
     "Plan",

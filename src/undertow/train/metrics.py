@@ -119,7 +119,10 @@ def read_metrics(metrics: Any, task: str) -> list[Metric]:
     for metric in found:
         check_task(metric, task)
         if metric.name == "confusion_matrix":
-            raise ArgumentError("confusion_matrix is a table, the history takes numbers. Call it after training.")
+            raise ArgumentError(
+                "confusion_matrix is a table, and numbers are wanted here. "
+                "After training, METRICS['confusion_matrix'](run.predictions(X, y)) gives it."
+            )
         if names.count(metric.name) > 1:
             raise ArgumentError(f"two metrics are named {metric.name!r}. Give a dict of functions by other names.")
         if metric.name == "loss" or metric.name.startswith("validation_"):

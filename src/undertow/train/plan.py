@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -145,6 +146,35 @@ def _bound_columns(W: Any, limit: float) -> Any:
     axes = tuple(range(np.ndim(W) - 1))
     norm = np.sqrt(np.sum(W * W, axis=axes, keepdims=True))
     return W * (limit / np.maximum(norm, limit))
+
+
+def make_plan(settings: dict[str, Any]) -> Plan:
+    """Make a plan of settings by name.
+
+    Args:
+        settings: as `train` takes them.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ArgumentError: ``there is no setting 'epoch'. Did you mean 'epochs'? There are …``, or there is no loss.
+
+    Source: derived here.
+
+    Example:
+        >>> make_plan({"loss": "mean_squared_error", "epochs": 3}).epochs
+        3
+    """
+    names = [f.name for f in fields(Plan)]
+    for name in settings:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise ArgumentError(f"there is no setting {name!r}. {hint}There are {', '.join(names)}.")
+    if "loss" not in settings:
+        raise ArgumentError("a training needs a loss. Give one, such as loss='categorical_cross_entropy'.")
+    return Plan(**settings)
 
 
 def read_count(name: str, value: Any) -> int:

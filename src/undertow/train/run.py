@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from undertow.data.source import read_weights
 from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
 from undertow.train.forward import Forward
-from undertow.train.metric import CLASSES, find_task
+from undertow.train.metric import CLASSES, Predictions, find_task, make_predictions
 from undertow.train.metrics import read_metrics
-from undertow.train.task import Task
+from undertow.train.task import Examples, Task
 
 
 def read_versions() -> dict[str, str]:
@@ -131,14 +132,36 @@ class Run:
             DataError, ShapeError: as in training.
             ArgumentError: the run was loaded, and its loss is a function of the user's own.
         """
+        task, kind, (rows, targets, w) = self._read(X, y, weights)
+        if metrics is None:
+            metrics = ["accuracy"] if kind in CLASSES else []
+        return task.evaluate(self.model, [(rows, targets, w)], read_metrics(metrics, kind), self.forward)
+
+    def predictions(self, X: ArrayLike, y: ArrayLike, weights: Any = None) -> Predictions:
+        """Pair predictions with their targets, as metrics take them: ``METRICS["confusion_matrix"](predictions)``.
+
+        Args:
+            X: inputs, (m, …).
+            y: targets, (m,) or (m, K).
+            weights: of the examples, (m,), or None.
+
+        Returns:
+            The predictions, with labels and probabilities where there are classes.
+
+        Raises:
+            DataError, ShapeError, ArgumentError: as in training.
+        """
+        task, kind, (rows, targets, w) = self._read(X, y, weights)
+        at_zero = task.loss.logits or task.loss.end is None
+        return make_predictions(kind, self.outputs(rows), targets, w, logits=at_zero)
+
+    def _read(self, X: ArrayLike, y: ArrayLike, weights: Any) -> tuple[Task, str, Examples]:
+        """The task, its kind, and examples with their targets as the loss takes them."""
         rows, targets = as_arrays((X, y), "evaluation")
         rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)
         if not len(rows):
             raise DataError("there are no examples to evaluate on. Give at least one.")
         task = self._task(np.asarray(self.model(rows[:1])))
-        kind = find_task(task.loss.task, task.output_shape)
-        if metrics is None:
-            metrics = ["accuracy"] if kind in CLASSES else []
         w = None if weights is None else read_weights(weights, len(rows))
         if task.loss.task == "own" and (self.own_loss is None or w is not None):
             name = self.settings.get("loss", "a loss of your own")
@@ -148,8 +171,7 @@ class Run:
                 else f"this run was trained with a loss of your own ({name}), which is not saved. Compute it of "
                 "run.outputs(X), or set run.own_loss."
             )
-        data = [(rows, task.read_target(targets), w)]
-        return task.evaluate(self.model, data, read_metrics(metrics, kind), self.forward)
+        return task, find_task(task.loss.task, task.output_shape), (rows, task.read_target(targets), w)
 
     def plot(self, columns: Any = None, path: str | Path | None = None) -> Any:
         """Draw the history, see `undertow.train.plot_history`."""
@@ -162,6 +184,18 @@ class Run:
         from undertow.train.columns import frame
 
         return frame(self.history, kind)
+
+    def export(self, path: str | Path, **options: Any) -> Path:
+        """Write the model for programs that know nothing of Undertow, see `undertow.export.export`.
+
+        Args:
+            path: ``model.py``, which needs only NumPy, or ``model.onnx``.
+            options: as `undertow.export.export_source` and `undertow.export.export_onnx` take them.
+
+        Returns:
+            The path.
+        """
+        return import_module("undertow.export").export(self, path, **options)
 
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")

@@ -76,7 +76,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     check_model(model)
     seed = read_whole(plan.seed, "seed", 0)
     whole = read_source(data)
-    X, y, weights = _read_examples(data) if whole is None else _read_head(whole)
+    X, y, weights = read_examples(data) if whole is None else _read_head(whole)
     dtype = read_dtype(X.dtype if plan.dtype is None else plan.dtype)
     model = initialize(model, seed, dtype)
     if not any(not callable(leaf) for leaf in trees.flatten(model)[0]):
@@ -210,7 +210,7 @@ def draws_numbers(model: Any, X: Array) -> bool:
     return made.draws > 0
 
 
-def _read_examples(data: Any, part: str = "training") -> tuple[Array, Array, Array | None]:
+def read_examples(data: Any, part: str = "training") -> tuple[Array, Array, Array | None]:
     """X, y and weights of the examples."""
     weights = None
     if isinstance(data, ArraySource):
@@ -230,7 +230,7 @@ def _hold_out(
     if validation is None:
         return (X, y, weights), None
     if isinstance(validation, tuple | list):
-        X_held, y_held, w_held = _read_examples(validation, "validation")
+        X_held, y_held, w_held = read_examples(validation, "validation")
         _check_columns(X_held, X)
         held = X_held.astype(X.dtype, copy=False), task.read_target(y_held, "the validation y"), w_held
         return (X, y, weights), held

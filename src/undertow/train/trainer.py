@@ -23,7 +23,7 @@ from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import Keeper
 from undertow.train.objective import Objective
-from undertow.train.plan import Plan
+from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
 from undertow.train.run import Run, read_versions
 from undertow.train.session import NotFinite
@@ -72,7 +72,7 @@ class Trainer:
     ) -> None:
         if plan is not None and settings:
             raise ArgumentError(f"Trainer was given a plan and {', '.join(settings)} beside it. Put all into the plan.")
-        plan = Plan(**settings) if plan is None else plan
+        plan = make_plan(settings) if plan is None else plan
         made: Setup = set_up(model, data, plan)
         self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
         own = made.task.loss if made.task.loss.task == "own" else None
