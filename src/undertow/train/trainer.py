@@ -152,7 +152,7 @@ class Trainer:
                         self.end_epoch(time.perf_counter(), broken_off=True)
             finally:
                 with hold_interrupts():
-                    self.keeper.end()
+                    self.keeper.end(self)
             if self.run.stopped != "finished":
                 self.progress.say(self.explain_end())
         self.tell_end()
@@ -168,7 +168,7 @@ class Trainer:
     def keep_unfinished(self) -> None:
         """Write a checkpoint of an epoch that was broken off, and no row of it: a resumed run goes on within it."""
         if self.keeper.store is not None:
-            self.keeper.write(self, best=False)
+            self.keeper.write(self)
 
     def tell(self, functions: list[Any], stopped: str) -> None:
         """Tell callbacks of the whole training."""
