@@ -91,7 +91,7 @@ class Trainer:
         self.totals: list[tuple[float, float]] = []  # of each step of the epoch: the sum of its losses, its weight
         self.clipped: list[bool] = []
         self.over = True  # whether the epoch is done
-        self.begun = False
+        self.begun = self.ended = False
         self.reasons: list[str] = []  # why callbacks asked to stop
         self.seconds = 0.0  # of the epochs before
         self.good: Any = self.run.model  # the model at the end of the last epoch
@@ -112,6 +112,7 @@ class Trainer:
     def __next__(self) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its row of the history."""
         if self.done:
+            self.end()
             raise StopIteration
         self.train_epoch()
         return self.run.history[-1]
@@ -155,7 +156,7 @@ class Trainer:
                     self.keeper.end(self)
             if self.run.stopped != "finished":
                 self.progress.say(self.explain_end())
-        self.tell_end()
+        self.end()
         return self.run
 
     def begin(self) -> None:
@@ -176,10 +177,13 @@ class Trainer:
         for function in functions:
             function(TrainInfo(self.plan.epochs, run.model, run.history, run.settings, stopped))
 
-    def tell_end(self) -> None:
-        """Tell callbacks that training has ended; one of them may give the model to keep."""
-        run = self.run
+    def end(self) -> None:
+        """Tell callbacks, once, that training has ended; one of them may give the model to keep."""
+        if self.ended:
+            return
+        self.ended, run = True, self.run
         with hold_interrupts():
+            self.keeper.end()
             best = self.hooks.end_training(
                 TrainInfo(self.plan.epochs, run.model, run.history, run.settings, run.stopped)
             )
