@@ -20,7 +20,7 @@ setup: $(STAMP) ## Create .venv and install Undertow with its development tools 
 
 demo: $(STAMP) ## Watch a network learn handwritten digits, then read its backward pass
 	@echo "==> Training a network on handwritten digits; the run is kept in runs/digits"
-	@$(BIN)/undertow train --dataset digits --optimizer momentum --batch-size 16 --epochs 30 --out runs/digits --overwrite
+	@$(BIN)/undertow train --dataset digits --hidden 256,128 --activation relu --dropout 0 --optimizer momentum --batch-size 16 --epochs 30 --out runs/digits --overwrite
 	@echo "==> The backward pass of that network, as a program"
 	@$(BIN)/undertow explain runs/digits
 

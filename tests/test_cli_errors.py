@@ -196,7 +196,7 @@ def test_interrupts_end_training_and_the_run_is_saved(undertow, pause):
     command = [*COMMAND, *map(str, TRAIN[:4]), "--epochs", "1000000", "--hidden", "64"]
     with open("out", "w") as printed, open("err", "w") as failed:
         found = subprocess.Popen(command, env=ENVIRONMENT, stdout=printed, stderr=failed)
-        while "epoch" not in Path("out").read_text() and found.poll() is None:
+        while "\nepoch" not in Path("out").read_text() and found.poll() is None:
             time.sleep(0.05)
         found.send_signal(signal.SIGINT)
         time.sleep(pause)

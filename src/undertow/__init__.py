@@ -39,7 +39,7 @@ from undertow.primitives.stable import (
     softplus,
     stop_gradient,
 )
-from undertow.train import CrossValidation, Run, Trainer, cross_validate, load, resume, train
+from undertow.train import CrossValidation, Run, Trainer, cross_validate, find_learning_rate, load, resume, train
 
 __version__ = "0.1.0"
 
@@ -73,6 +73,7 @@ __all__ = [
     "cross_validate",
     "custom_vjp",
     "data",
+    "find_learning_rate",
     "get_threads",
     "grad",
     "hessian",

@@ -17,7 +17,7 @@ from undertow.compile.upright import write_kernel
 from undertow.compile.waits import Touch
 from undertow.graph import CONSTANT, Node
 
-LONG_ROW = 1024  # columns above which a float32 sum is added up in float64
+LONG_ROW = 1024  # columns above which a float32 sum is added up in float64, and one of float64 in parts
 SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them hold neighbouring rows
 
 
@@ -207,7 +207,13 @@ class Clusters(Layout):
             added = "f64"
         if level == "full":
             return Line("identity", level, reads, (kind,), kind)
-        return Line(join, level, reads, (), added, (), reduces, kind)
+        count = {
+            "columns": math.prod(columns),
+            "all": math.prod(cluster.space),
+            "row values": 16 * math.prod(cluster.rows()),
+        }
+        folded = kind == "f64" and join == "sum" and count.get(reduces, 0) > LONG_ROW
+        return Line(join, level, reads, (), added, (), reduces, kind, folded)
 
     def write_cluster(self, cluster: Cluster) -> None:
         """Add the call of a cluster's kernel."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
+from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives.record import float_like
@@ -168,6 +169,7 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "attach": _attach,
     "prod_options": _with_options(P.prod, np.multiply, lambda dtype: 1),
     **MORE,
+    **INDEX,
 }
 
 
@@ -216,9 +218,13 @@ def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any]
                 made = P.astype(Tracer(made, trace), dtype=spec.dtype).node
             if made.spec.shape == spec.shape:
                 return made
-    if op is P.index_update and inputs[1].spec.dtype != spec.dtype:
-        cast = P.astype(Tracer(inputs[1], _ShapesOnly(node)), dtype=spec.dtype).node
-        inputs = (inputs[0], cast, *inputs[2:])
+    if op in (P.index_update, P.matmul, P.concatenate) and spec.dtype.kind == "f":  # as NumPy brings them together
+        n = 2 if op is P.index_update else len(inputs)
+        inputs = (*[_cast(x, spec.dtype, node) for x in inputs[:n]], *inputs[n:])
     made = Node(op, inputs, params, spec)
     made.line, made.backward = node.line, node.backward
     return made
+
+
+def _cast(x: Node, dtype: np.dtype[Any], node: Node) -> Node:
+    return x if x.spec.dtype == dtype else P.astype(Tracer(x, _ShapesOnly(node)), dtype=dtype).node

@@ -55,6 +55,7 @@ class Line:
         params: other arguments.
         reduces: what a reduction runs over: ``columns``, ``rows``, ``all``, ``row values``; empty for a point.
         converted: the kind of a reduction's result.
+        folded: a sum is added up in parts.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Line:
     params: tuple[tuple[str, Any], ...] = ()
     reduces: str = ""
     converted: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)

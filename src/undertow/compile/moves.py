@@ -113,15 +113,19 @@ def _row_number(e: Emitter, picks: list[Value], sizes: list[Value], i: Value, st
 
 
 def write_gather(module: Module, n_picks: int) -> str:
-    """Gather rows. Table: source, result, status, count, bytes of a row, then each axis' positions and size."""
+    """Gather rows.
+
+    Table: source, result, status, count, bytes of a row, bytes from one row of the source to the next, then each axis'
+    positions and size.
+    """
     name = f"gather{n_picks}"
-    e, values = _begin(module, name, 5 + 2 * n_picks, (0, 1, 2, *range(5, 5 + n_picks)))
-    source, result, status, count, width = values[:5]
-    picks, sizes = values[5 : 5 + n_picks], values[5 + n_picks :]
+    e, values = _begin(module, name, 6 + 2 * n_picks, (0, 1, 2, *range(6, 6 + n_picks)))
+    source, result, status, count, width, apart = values[:6]
+    picks, sizes = values[6 : 6 + n_picks], values[6 + n_picks :]
     low, high = _range(e, count)
     with e.loop(low, high) as i:
         row = _row_number(e, picks, sizes, i, status)
-        _copy_bytes(e, e.address(result, i * width, "i8"), e.address(source, row * width, "i8"), width)
+        _copy_bytes(e, e.address(result, i * width, "i8"), e.address(source, row * apart, "i8"), width)
     e.finish()
     return name
 
@@ -129,16 +133,17 @@ def write_gather(module: Module, n_picks: int) -> str:
 def write_scatter(module: Module, n_picks: int, kind: str, lanes: int) -> str:
     """Add rows up where positions point; threads share out the columns, so that places that repeat do not collide.
 
-    Table: source, result, status, count, elements of a row, then for each axis its positions and its size.
+    Table: source, result, status, count, elements of a row, elements from one row of the source to the next, then for
+    each axis its positions and its size.
     """
     name = f"scatter{n_picks}{kind}"
-    e, values = _begin(module, name, 5 + 2 * n_picks, (0, 1, 2, *range(5, 5 + n_picks)))
-    source, result, status, count, width = values[:5]
-    picks, sizes = values[5 : 5 + n_picks], values[5 + n_picks :]
+    e, values = _begin(module, name, 6 + 2 * n_picks, (0, 1, 2, *range(6, 6 + n_picks)))
+    source, result, status, count, width, apart = values[:6]
+    picks, sizes = values[6 : 6 + n_picks], values[6 + n_picks :]
     low, high = _range(e, width)
     with e.loop(0, count) as i:
         row = _row_number(e, picks, sizes, i, status)
-        a, b = e.address(source, i * width, kind), e.address(result, row * width, kind)
+        a, b = e.address(source, i * apart, kind), e.address(result, row * width, kind)
         with e.loop(low, high, lanes) as c:
             mask = e.first_lanes(high - c, lanes)
             place = e.address(b, c, kind)

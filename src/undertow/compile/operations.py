@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from undertow.compile import moves
-from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick, row_major, whole
+from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick, reshaped, row_major, whole
 from undertow.compile.blas import find_blas, prefers_own, write_blas
 from undertow.compile.cache import folder
 from undertow.compile.layout import Layout
@@ -23,6 +23,7 @@ from undertow.graph import Node
 from undertow.primitives.index import Pick, Slice
 
 PRODUCT = 100_000  # floating-point operations above which threads share a product
+LINES = 128  # bytes that processors fetch together
 SMALL_PRODUCT = 2**21  # m n k up to which our own kernels are always faster: OpenBLAS need not even be loaded
 
 
@@ -222,28 +223,21 @@ class Operations(Layout):
             return True
         kind = kind_of(node.spec.dtype)
         picked = self.picked(node, node.params["index"], node.spec.shape)
-        if picked is None or kind not in ("f32", "f64") or self.reader.read(x) != whole(self.reader.read(x).base):
+        if picked is None or kind not in ("f32", "f64"):
             return False
         count, width, args = picked
+        n_picks, lanes = len(args) // 2, lanes_of(kind)
+        source = self.reader.read(x)
+        rows = self.rows(source, len(source.shape) - len(node.spec.shape[n_picks:]), node)
+        if rows is None:
+            return False
         self.fill(node)
-        given: list[Argument] = [
-            self.place(self.reader.read(x)),
-            Place(self.buffer(node)),
-            Place(STATUS),
-            count,
-            width,
-            *args,
-        ]
-        n_picks, lanes = len(args) // 2, lanes_of(str(kind))
-        call = Call(
-            "",
-            given,
-            called(node),
-            self.threads > 1 and count * width > WORTH_SHARING,
-            count * width,
-            3 * count * width * node.spec.dtype.itemsize,
-            target=self.buffer(node),
-        )
+        made = self.buffer(node)
+        given: list[Argument] = [rows[0], Place(made), Place(STATUS), count, width, rows[1], *args]
+        # Threads share the columns: of few, all would write into the same lines of the cache.
+        wide = width * x.spec.dtype.itemsize
+        shared = self.threads > 1 and count * width > WORTH_SHARING and wide >= LINES * self.threads
+        call = Call("", given, called(node), shared, count * width, 3 * count * wide, target=made)
         self.add(
             call, ("scatter", n_picks, kind, lanes),
             lambda module: moves.write_scatter(module, n_picks, str(kind), lanes), f"scatter{n_picks}{kind}",
@@ -297,19 +291,15 @@ class Operations(Layout):
         """Gather the rows that positions pick."""
         source = self.reader.read(node.inputs[0])
         picked = self.picked(node, node.params["index"], source.shape)
-        if picked is None or source != whole(source.base):
+        if picked is None:
             return False
         count, width, args = picked
-        item = node.spec.dtype.itemsize
-        given: list[Argument] = [
-            self.place(source),
-            Place(self.buffer(node)),
-            Place(STATUS),
-            count,
-            width * item,
-            *args,
-        ]
-        n_picks = len(args) // 2
+        item, n_picks = node.spec.dtype.itemsize, len(args) // 2
+        rows = self.rows(source, n_picks, node)
+        if rows is None:
+            return False
+        made = Place(self.buffer(node))
+        given: list[Argument] = [rows[0], made, Place(STATUS), count, width * item, rows[1] * item, *args]
         shared = self.threads > 1 and count * width > WORTH_SHARING
         call = Call("", given, called(node), shared, 0, 2 * count * width * item, target=self.buffer(node))
         self.add(call, ("gather", n_picks), lambda module: moves.write_gather(module, n_picks), f"gather{n_picks}")
@@ -328,11 +318,38 @@ class Operations(Layout):
         common = np.broadcast_shapes(*[p.shape for p in picks])
         if 0 in shape[:n] and math.prod(common):
             return None  # there is nothing to pick: NumPy says so
-        for p in picks:
-            if p.shape != common or p != whole(p.base) or p.base.spec.dtype != np.int64:
-                return None
-        args: list[Argument] = [self.place(p) for p in picks]
-        return math.prod(common), math.prod(shape[n:]), [*args, *[int(size) for size in shape[:n]]]
+        if any(p.shape != common or p.base.spec.dtype != np.int64 for p in picks):
+            return None
+        rows = [self.rows(p, 0, node) for p in picks]
+        if None in rows:
+            return None
+        places = [row[0] for row in rows if row is not None]
+        return math.prod(common), math.prod(shape[n:]), [*places, *[int(size) for size in shape[:n]]]
+
+    def rows(self, access: Access, n_axes: int, node: Node) -> tuple[Place, int] | None:
+        """Return where the rows of an access lie, each in one piece, and how many elements apart; copied, if need be.
+
+        None where they would have to be copied, and no kernel can.
+
+        Args:
+            access: what is read.
+            n_axes: its first axes, which count the rows.
+            node: for whom.
+        """
+        inner = access.shape[n_axes:]
+        whole_rows = all(
+            n == 1 or s == t for n, s, t in zip(inner, access.strides[n_axes:], row_major(inner), strict=True)
+        )
+        count = math.prod(access.shape[:n_axes])
+        apart = reshaped(access._replace(shape=access.shape[:n_axes], strides=access.strides[:n_axes]), (count,))
+        if whole_rows and apart is not None:
+            return self.place(access), apart[0]
+        item = access.base.spec.dtype.itemsize
+        if item not in moves.BYTES or len(long_axes(access.shape)) > moves.COPY_AXES:
+            return None
+        made = Place(self.temporary(math.prod(access.shape) * item, self.now))
+        self.write_copy(access, made, row_major(access.shape), access.base)
+        return made, math.prod(inner)
 
 
 def _rows(a: Access, itemsize: int) -> Any:

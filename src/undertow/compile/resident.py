@@ -22,6 +22,7 @@ from undertow.compile.waits import Touch
 from undertow.graph import Graph
 
 Array = NDArray[Any]
+KEPT = 8  # programs for different numbers of rows, each of which has memory for all it computes
 
 
 class Resident:
@@ -63,6 +64,13 @@ class Resident:
             found.append(mine.item() if node.spec.weak else mine.copy() if mine.ndim else mine[()])
         return found
 
+    def release(self) -> None:
+        """Let go of the examples of the last run; the programs stay."""
+        self.owner = None
+        for program in self.prepared.values():
+            for key in [key for key in program.values if key[0] in ("source", "order", "kept")]:
+                del program.values[key], program.given[key]
+
     def fits(self, rows: int) -> bool:
         """Tell whether the graph holds for batches of so many rows."""
         return bool(self.symbols) or all(x.spec.shape[:1] == (rows,) for x in self.graph.inputs[self.n_state :])
@@ -78,6 +86,8 @@ class Resident:
             donated = {self.n_results + i: i for i in range(self.n_state)}
             plan = make_plan(graph, get_threads(), donated, self.fallback)
             self.prepared[key] = self._load(plan)
+            for old in list(self.prepared)[:-KEPT]:
+                self.prepared.pop(old, None)
         return self.prepared[key]
 
     def _load(self, plan: Plan) -> Program:

@@ -27,6 +27,7 @@ class UprightWriter(Writer):
             for number in range(self.n_passes):
                 self.write_pass(number)
                 self.finish_rows(number + 1)
+            self.folding.note(self.width)
 
     def places(self, stride: Value) -> Value:
         """Where the lanes are, a stride apart."""
@@ -43,7 +44,7 @@ class UprightWriter(Writer):
             if self.place[i] != number:
                 continue
             if line.reduces == "columns":
-                self.row_values[i] = e.convert(self.sums[i].get(), line.converted)
+                self.row_values[i] = e.convert(self.joined(self.sums[i]), line.converted)
             elif line.level == "row" and not line.reduces:
                 self.row_values[i] = self.compute(line, body, self.lanes)
             elif line.reduces == "row values":

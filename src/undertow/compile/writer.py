@@ -8,6 +8,7 @@ from typing import Any
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
 from undertow.compile.scalars import SCALARS
+from undertow.compile.totals import PART, ROWS, Folded, Folding
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Writer:
         self.saved = saved_lines(structure)
         self.row_values: dict[int, Value] = {}
         self.totals: dict[int, Any] = {}
+        self.folding = Folding(self.e)
         self.next = 0
         self.lanes = structure.lanes
 
@@ -81,8 +83,16 @@ class Writer:
 
     def write_rows(self, start: Value, stop: Value) -> None:
         """Write the loop over the rows."""
-        with self.e.loop(start, stop) as row:
-            self.write_row(row)
+        e = self.e
+        if not self.folding.sums:
+            with e.loop(start, stop) as row:
+                self.write_row(row)
+            return
+        with e.loop(start, stop, ROWS) as first:
+            last = first + ROWS
+            with e.loop(first, e.select(last < stop, last, stop)) as row:
+                self.write_row(row)
+            self.folding.fold()
 
     def product(self, sizes: list[Value]) -> Value:
         """Multiply sizes."""
@@ -100,20 +110,29 @@ class Writer:
         for i, line in enumerate(self.s.lines):
             first = neutral(line.name, line.kind)
             if line.reduces == "all":
-                self.vectors[i] = e.variable(e.const(first, line.kind, self.lanes))
+                self.vectors[i] = self.accumulator(line, self.lanes)
             elif line.reduces == "row values":
-                self.vectors[i] = e.variable(e.const(first, line.kind, self.lanes if self.s.upright else 0))
+                self.vectors[i] = self.accumulator(line, self.lanes if self.s.upright else 0)
             elif line.reduces == "rows":
                 memory = MEMORY.get(line.kind, line.kind)
                 with e.loop(0, self.width) as c:
                     e.store(e.const(first, memory), e.address(self.totals[i], c, memory))
 
+    def accumulator(self, line: Line, lanes: int) -> Any:
+        """Make a place in registers for what a reduction has joined so far."""
+        first = self.e.const(neutral(line.name, line.kind), line.kind, lanes)
+        return self.folding.begin(first) if line.folded else self.e.variable(first)
+
     def end_totals(self) -> None:
         """Store what was added up in registers."""
         for i, line in enumerate(self.s.lines):
             if i in self.vectors:
-                value = self.vectors[i].get()
+                value = self.joined(self.vectors[i])
                 self.store(self.fold(line.name, value) if value.lanes else value, self.totals[i])
+
+    def joined(self, total: Any) -> Value:
+        """The value of an accumulator that is complete."""
+        return total.result() if isinstance(total, Folded) else total.get()
 
     def fold(self, join: str, x: Value) -> Value:
         """Join all lanes of a vector, halves upon halves."""
@@ -167,7 +186,7 @@ class Writer:
         body = Body()
         for i, line in enumerate(self.s.lines):
             if line.reduces == "columns" and self.place[i] == number:
-                value = self.fold(line.name, self.sums[i].get())
+                value = self.fold(line.name, self.joined(self.sums[i]))
                 self.row_values[i] = e.convert(value, line.converted)
             elif line.level == "row" and not line.reduces and self.place[i] == number:
                 self.row_values[i] = self.compute(line, body, 0)
@@ -183,14 +202,13 @@ class Writer:
 
     def write_pass(self, number: int) -> None:
         """Write one loop over the columns."""
-        e = self.e
-        lines = self.s.lines
         self.sums = {
-            i: e.variable(e.const(neutral(line.name, line.kind), line.kind, self.lanes))
-            for i, line in enumerate(lines)
+            i: self.accumulator(line, self.lanes)
+            for i, line in enumerate(self.s.lines)
             if line.reduces == "columns" and self.place[i] == number + 1
         }
-        self.walk(number, list(self.sources), 0, e.const(0, "i64"))
+        self.walk(number, list(self.sources), 0, self.e.const(0, "i64"))
+        self.folding.end(list(self.sums.values()))
 
     def walk(self, number: int, pointers: list[Value], axis: int, before: Value) -> None:
         """Loop over the outer column axes, then over the last one by vectors."""
@@ -209,10 +227,32 @@ class Writer:
         self.pointers = pointers
         low, high = (self.low, self.high) if self.s.n_columns == 1 else (e.const(0, "i64"), self.columns[-1])
         whole = low + (high - low) / e.const(self.lanes, "i64") * self.lanes
-        with e.loop(low, whole, self.lanes) as c:
-            self.write_body(number, c, before, None)
+        sums = self.folded_in(number)
+        if not sums:
+            with e.loop(low, whole, self.lanes) as c:
+                self.write_body(number, c, before, None)
+        else:
+            with e.loop(low, whole, PART * self.lanes) as start:
+                stop = start + PART * self.lanes
+                stop = e.select(stop < whole, stop, whole)
+                with e.loop(start, stop, self.lanes) as c:
+                    self.write_body(number, c, before, None)
+                if self.s.n_columns > 1:
+                    self.folding.note((stop - start) / e.const(self.lanes, "i64"))
+                else:
+                    with e.when(high - low >= PART // ROWS * self.lanes):
+                        for total in sums:
+                            total.fold()
         with e.when(whole < high):
             self.write_body(number, whole, before, e.first_lanes(high - whole, self.lanes))
+            if sums and self.s.n_columns > 1:
+                self.folding.note(1)
+
+    def folded_in(self, number: int) -> list[Folded]:
+        """The sums in parts that a pass adds to."""
+        lines = self.s.lines
+        every = [x for i, x in self.vectors.items() if lines[i].reduces == "all" and self.place[i] == number]
+        return [x for x in (*every, *self.sums.values()) if isinstance(x, Folded)]
 
     # ---- a vector of columns ------------------------------------------------------------------
 

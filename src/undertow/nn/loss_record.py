@@ -55,6 +55,13 @@ class Loss:
         """Compute the mean loss of outputs, weighted if there are weights (m,)."""
         return self.function(output, y) if weights is None else self.function(output, y, weights=weights)
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Copy and pickle a built-in loss by its description: its functions are made by a decorator."""
+        known = LOSSES.get(self.name)
+        if known is None or known.task != self.task:
+            return super().__reduce__()
+        return find_record, (self.describe(),)
+
     @property
     def knows_probabilities(self) -> bool:
         """Whether the outputs are probabilities of classes, or logits of them."""

@@ -14,7 +14,7 @@ from undertow.optim.finite import check_finite
 from undertow.optim.names import layer_of, name_leaves
 from undertow.optim.norm import Norm, measure, to_dtype
 from undertow.optim.rules import each
-from undertow.optim.settings import build, read_number, show
+from undertow.optim.settings import build, is_ours, read_number, show
 from undertow.primitives import spec_of
 
 
@@ -56,6 +56,11 @@ class Clip:
     name: str
     rule: Callable[[Any, Any], Clipped]
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Copy and pickle a built-in rule by its settings."""
+        known = is_ours(self.rule) and self.name in CLIPS
+        return (build_clip, ({"name": self.name, **self.settings},)) if known else super().__reduce__()
 
     def apply(self, grads: Any, params: Any = None) -> Any:
         """Clip gradients without a check; only `clip_adaptive` needs the parameters."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.optim.schedule import Rate, Schedule, read_rate
-from undertow.optim.settings import read_amount, read_share, show
+from undertow.optim.settings import is_ours, read_amount, read_share, show
 from undertow.primitives import Traced, astype, spec_of, where
 
 
@@ -47,6 +47,13 @@ class Optimizer:
     update: Callable[..., tuple[Any, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
     trains: Callable[[str, Any], bool] | None = None
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Copy and pickle a built-in optimizer by its settings."""
+        from undertow.optim.registry import OPTIMIZERS, WRAPPERS, build_optimizer
+
+        known = is_ours(self.update) and self.name in OPTIMIZERS | WRAPPERS
+        return (build_optimizer, ({"name": self.name, **self.settings},)) if known else super().__reduce__()
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={show(value)}' for key, value in self.settings.items())})"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError, ControlFlowError, UndertowError
-from undertow.optim.settings import read_amount, read_count, read_number
+from undertow.optim.settings import is_ours, read_amount, read_count, read_number
 from undertow.primitives import Traced, spec_of
 from undertow.trace import describe_function
 
@@ -67,6 +67,13 @@ class Schedule:
     name: str
     function: Callable[[Any], Any]
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Copy and pickle a built-in schedule by its settings."""
+        from undertow.optim.registry import SCHEDULES, build_schedule
+
+        known = is_ours(self.function) and self.name in SCHEDULES
+        return (build_schedule, ({"schedule": self.name, **self.settings},)) if known else super().__reduce__()
 
     def __call__(self, t: Any) -> Any:
         """Return the rate of step t: a float, or a traced number where t is one."""

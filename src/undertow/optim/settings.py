@@ -112,3 +112,21 @@ def _shorten(value: Any) -> str:
     except RecursionError:
         text = type(value).__name__
     return text if len(text) <= 80 else text[:77] + "…"
+
+
+def is_ours(function: Any) -> bool:
+    """Tell whether a function is one of this package, so that settings say all about it.
+
+    Args:
+        function: anything that can be called.
+
+    Returns:
+        Whether it is.
+
+    Source: derived here.
+
+    Example:
+        >>> is_ours(is_ours), is_ours(print)
+        (True, False)
+    """
+    return str(getattr(function, "__module__", "")).startswith("undertow.optim.")

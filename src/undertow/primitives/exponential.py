@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.errors import DTypeError
 from undertow.graph import Spec
 from undertow.primitives.elementwise import elementwise, times
 from undertow.primitives.record import Code, Primitive, Sample, call, float_like, infer_ufunc
@@ -71,8 +72,14 @@ tanh = Primitive(
 
 
 def as_float(x: Any) -> Any:
-    """Return an array of floats: those it holds, or float64 for integers."""
+    """Return an array of floats: those it holds, or float64 for integers.
+
+    Raises:
+        DTypeError: x is complex: a cast would silently lose the imaginary part, which a complex step looks at.
+    """
     x = np.asarray(x)
+    if x.dtype.kind == "c":
+        raise DTypeError(f"x is {x.dtype} numbers. Give real numbers.")
     return x if x.dtype.kind == "f" else x.astype(np.float64)
 
 
@@ -82,9 +89,19 @@ def infer_float(x: Spec, **_: Any) -> Spec:
 
 
 def _sigmoid(x: Any) -> Any:
+    if np.iscomplexobj(x):  # as a complex step gives it
+        e = np.exp(np.where(np.real(x) < 0, x, np.negative(x)))
+        return (np.where(np.real(x) < 0, e, 1) / (1 + e))[()]
     x = as_float(x)
     e = np.exp(-np.abs(x))  # never above 1, whatever the sign of x
     return np.where(x < 0, e, 1) / (1 + e)
+
+
+def _softplus(x: Any) -> Any:
+    if np.iscomplexobj(x):
+        above = np.real(x) > 0
+        return (np.log1p(np.exp(np.where(above, np.negative(x), x))) + np.where(above, x, 0))[()]
+    return np.logaddexp(0, as_float(x))
 
 
 sigmoid = Primitive(
@@ -108,7 +125,7 @@ sigmoid = Primitive(
 
 softplus = Primitive(
     name="softplus",
-    forward=lambda x: np.logaddexp(0, as_float(x)),
+    forward=_softplus,
     infer=infer_float,
     vjps=(lambda ct, out, x: ct * sigmoid(x),),
     broadcasts=True,

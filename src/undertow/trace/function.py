@@ -242,6 +242,12 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             sys.setprofile(None)
         trace.open = False
     leaves, rebuild = trees.flatten(result)
+    # What is no array and was given, such as the activations of a model, is handed through.
+    through = {id(x) for row in arguments for x in row if callable(x)}
+    own = [id(x) not in through for x in leaves]
+    if any(own):
+        rebuild = _rebuild_around(leaves, own, rebuild)
+        leaves = [x for x, mine in zip(leaves, own, strict=True) if mine]
     outputs = tuple(x.node if isinstance(x, Tracer) else _constant_output(x, f) for x in leaves)
     graph = Graph(tuple(inputs), outputs, title=getattr(f, "__name__", "f"))
     stray = next((x for x in graph.nodes if x.op is INPUT and x not in inputs), None)
@@ -249,6 +255,18 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
         raise EscapedTracerError(f"{graph.title} uses {stray.name}, a traced value from another function's trace.")
     number_names(graph)
     return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {})
+
+
+def _rebuild_around(leaves: list[Any], own: list[bool], rebuild: trees.Rebuild) -> trees.Rebuild:
+    """Make the function that puts a graph's outputs into the tree of a result, beside the leaves that are no output."""
+    if all(own):
+        return rebuild
+
+    def put(values: list[Any]) -> Any:
+        rest = iter(values)
+        return rebuild([next(rest) if mine else x for x, mine in zip(leaves, own, strict=True)])
+
+    return put
 
 
 def _refuse_dtype(dtype: np.dtype[Any], what: str) -> None:

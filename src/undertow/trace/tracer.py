@@ -405,6 +405,8 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     def __pow__(self, other: Any) -> Any:
         if self._node.spec.weak and self.dtype.kind == "i" and isinstance(other, int) and other < 0:
             other = float(other)  # m ** -1 is a fraction in Python, and an error in NumPy
+        if self.dtype.kind == "b" and self._node.spec.shape and type(other) is int and other == 2:
+            return np.square(self)  # as NumPy writes it: int8, where other powers of truth values are int64
         return np.power(self, other)
 
 

@@ -14,6 +14,7 @@ from undertow.train.metric import Metric, Predictions, make_predictions
 from undertow.train.metrics import METRICS, find_metric, own_metric
 from undertow.train.plan import Plan
 from undertow.train.plot import plot_history, plot_text
+from undertow.train.range_test import find_learning_rate
 from undertow.train.rate import RateSuggestion, suggest_rate
 from undertow.train.resume import resume
 from undertow.train.run import Run
@@ -55,6 +56,7 @@ __all__ = [
     "plot_text",
     "RateSuggestion",
     "suggest_rate",
+    "find_learning_rate",
     "gradient_table",
     "measure_gradients",
     "print_gradient_table",

@@ -57,14 +57,27 @@ class Draws:
     mixup: float
     dtype: np.dtype[Any]
 
-    def target(self, y: Array, weights: Array | None, epoch: int, first: int = 0) -> Target:
-        """Put together what belongs to examples; ``first`` is the number of the first of them within the epoch."""
+    def target(
+        self, y: Array, weights: Array | None, epoch: int, first: int = 0, batch_size: int | None = None
+    ) -> Target:
+        """Put together what belongs to examples.
+
+        Args:
+            y: targets, (m, …).
+            weights: of the examples, (m,), or None.
+            epoch: from 0.
+            first: the number of the first example within the epoch.
+            batch_size: where a training may go on from any batch: shares are then drawn batch by batch.
+        """
         n = len(y)
         keys = example_keys(self.seed, epoch, first + n)[first:] if self.keys else None
         mix = None
         if self.mixup:
-            rng = np.random.default_rng([self.seed, epoch, MIXING, first])
-            mix = rng.beta(self.mixup, self.mixup, n).astype(self.dtype)
+            mix = np.empty(n, self.dtype)
+            for start in range(0, n, batch_size or n):
+                part = mix[start : start + (batch_size or n)]
+                rng = np.random.default_rng([self.seed, epoch, MIXING, first + start])
+                part[:] = rng.beta(self.mixup, self.mixup, len(part))
         weights = None if weights is None else weights.astype(self.dtype, copy=False)
         return Target(y, weights, keys, mix)
 
@@ -161,11 +174,12 @@ class SourceFeed(Feed):
 
     def pieces(self, epoch: int, seen: int) -> Iterator[Piece]:
         """Give block after block."""
-        begin = seen // self.batch_size
+        begin = -(-seen // self.batch_size)  # a short batch is the last one
         with self.source.epoch(epoch, begin, batch_size=self.batch_size, seed=self.draws.seed) as blocks:
             for block in blocks:
                 X, y, weights = read_block(block, self.task, self.draws.dtype)
-                yield Piece(X, self.draws.target(self.task.encode(y), weights, epoch, seen), np.arange(len(X)))
+                target = self.draws.target(self.task.encode(y), weights, epoch, seen, self.batch_size)
+                yield Piece(X, target, np.arange(len(X)))
                 seen += len(X)
 
     def some(self, epoch: int, n: int) -> Examples:

@@ -17,6 +17,7 @@ from undertow.train.derive import describe_leaf, functions_of, numbers_of
 Array = NDArray[Any]
 CHUNK = 4096  # rows at a time
 WORTH_IT = 256  # fewer rows are left to NumPy, which needs no plan
+KEPT = 8  # programs, each of which has memory for all it computes of its number of rows
 
 
 class Forward:
@@ -24,6 +25,9 @@ class Forward:
 
     def __init__(self) -> None:
         self.known: dict[Any, Compiled | None] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Forward, ()  # programs hold addresses of this process
 
     def __call__(self, model: Any, X: Array) -> Array:
         """Compute the outputs for X (m, …), as a model gives them that does not train."""
@@ -43,7 +47,10 @@ class Forward:
         if compiled is None:
             return np.asarray(model(X))
         sizes = {symbol: len(X) for symbol in compiled.graph.symbols()}
-        return np.asarray(compiled([*numbers, X], sizes)[0])
+        outputs = np.asarray(compiled([*numbers, X], sizes)[0])
+        for old in list(compiled.programs)[:-KEPT]:
+            compiled.programs.pop(old, None)
+        return outputs
 
     def _compile(self, model: Any, X: Array) -> Compiled | None:
         """The compiled model; None where it cannot be traced, or holds for one number of rows only."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.errors import RunError
 from undertow.train.files import read_path
 from undertow.train.history import HistoryFile
+from undertow.train.stopping import EarlyStopping
 from undertow.train.store import CheckpointStore
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Keeper:
 
     def begin(self, trainer: Trainer) -> None:
         """Bring the file of the history to where the training stands."""
-        self.last, self.best = trainer.n_steps, trainer.best_epoch()
+        self.last, self.best = trainer.n_steps, find_best_epoch(trainer)
         if self.store is not None:
             self.rows.rewind(min(len(trainer.run.history), len(self.rows.rows())))
             for row in trainer.run.history[len(self.rows.rows()) :]:
@@ -65,7 +66,7 @@ class Keeper:
         if self.store is not None:
             self.rows.append(trainer.run.history[-1])
             self.rows.force()
-            best = trainer.best_epoch()
+            best = find_best_epoch(trainer)
             self.write(trainer, best != self.best)
             self.best = best
 
@@ -87,3 +88,13 @@ class Keeper:
     def remarks(self) -> list[Any]:
         """What the store has to say."""
         return [] if self.store is None else self.store.remarks
+
+
+def find_best_epoch(trainer: Trainer) -> int | None:
+    """Return the epoch that was the best so far: of early stopping, else by the validation loss or the loss."""
+    for callback in trainer.hooks.callbacks:
+        if isinstance(callback, EarlyStopping):
+            return callback.best_epoch
+    column = "validation_loss" if trainer.held is not None else "loss"
+    finite = [row for row in trainer.run.history if row[column] == row[column]]
+    return min(finite, key=lambda row: row[column])["epoch"] if finite else None

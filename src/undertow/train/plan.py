@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -90,6 +90,13 @@ class Plan:
             return optimizer, self.clip
         return accumulate(optimizer, self.accumulate, clip=self.clip), None
 
+    def count_updates(self, n_examples: int | None) -> int | None:
+        """Return how many updates there will be at most; None where that is not known."""
+        limits = [] if self.steps is None else [self.steps]
+        if self.epochs is not None and n_examples is not None:
+            limits.append(self.epochs * -(-n_examples // self.batch_size))
+        return -(-min(limits) // self.accumulate) if limits else None
+
     def stopping(self, held: bool) -> list[EarlyStopping]:
         """What stops early: a list of none or one. Without validation, the training loss is watched."""
         wanted = self.early_stopping
@@ -125,6 +132,8 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not np.array_equal(value, usual[name]):
                 found[name] = value.tolist() if isinstance(value, np.ndarray) else value
+        if isinstance(self.class_weights, Mapping):  # the names of a record are texts
+            found["class_weights"] = {str(label): float(weight) for label, weight in self.class_weights.items()}
         if isinstance(self.early_stopping, EarlyStopping):
             found["early_stopping"] = self.early_stopping.settings()
         elif self.early_stopping is not None:

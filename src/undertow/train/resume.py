@@ -26,6 +26,7 @@ COUNTS = ("epoch", "seen", "n_steps")
 
 
 ALWAYS = ("epochs", "batch_size", "seed", "dtype")
+LIMITS = ("epochs", "steps", "seconds")
 
 
 def take_snapshot(trainer: Trainer) -> Snapshot:
@@ -115,6 +116,8 @@ def resume(
 ) -> Run:
     """Go on with a training that was kept by ``train(..., checkpoint=path)``, as if it had never stopped.
 
+    One that early stopping ended is over; it goes on where another number of epochs, steps or seconds is given.
+
     Args:
         path: the folder of the run.
         data: the data that it was trained on; those that came from a file are read again where it is None.
@@ -174,6 +177,10 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         store.keep = plan.keep
         trainer = Trainer(model, data, plan, keeper=Keeper(plan, store))
         put_snapshot(trainer, snapshot)
+        if not any(given.get(limit) for limit in LIMITS) and record["stopped"] == "callback":
+            watching = [callback for callback in trainer.hooks.callbacks if isinstance(callback, EarlyStopping)]
+            if any(callback.waited >= callback.patience for callback in watching):
+                trainer.run.stopped = "callback"
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         if isinstance(error, UndertowError):
             raise
@@ -198,7 +205,9 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
         validation = settings["validation"]
         if validation == "given":
             raise ArgumentError("the run was trained with validation data of your own. Give them again: validation=.")
-    stopping = settings.get("early_stopping")
+    stopping, weights = settings.get("early_stopping"), settings.get("class_weights")
+    if isinstance(weights, dict):
+        settings = {**settings, "class_weights": {int(label): weight for label, weight in weights.items()}}
     plan = Plan(
         loss=loss,
         optimizer=given.get("optimizer") or build_optimizer(settings["optimizer"]),
@@ -211,7 +220,7 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
         early_stopping=EarlyStopping(**stopping) if isinstance(stopping, dict) else stopping,
         **{name: settings[name] for name in (*ALWAYS, *SETTINGS) if name in settings},
     )
-    longer = {name: given[name] for name in ("epochs", "steps", "seconds") if given.get(name) is not None}
+    longer = {name: given[name] for name in LIMITS if given.get(name) is not None}
     return replace(plan, **longer)
 
 

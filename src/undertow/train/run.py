@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,17 @@ from undertow.train.metrics import read_metrics
 from undertow.train.task import Examples, Task
 
 
+def read_versions() -> dict[str, str]:
+    """Return the versions of what trains, by name."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("undertow")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}
+
+
 @dataclass(eq=False)
 class Run:
     """What training leaves behind.
@@ -36,6 +48,7 @@ class Run:
         versions: of Python, NumPy and Undertow.
         extras: plain data that a caller wants to be saved with the run.
         forward: computes the model's outputs on many rows, compiled.
+        own_loss: the loss that it was trained with, if that is a function of the user's own; it is not saved.
     """
 
     model: Any
@@ -46,6 +59,7 @@ class Run:
     versions: dict[str, str] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
     forward: Forward = field(default_factory=Forward, repr=False)
+    own_loss: Loss | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         last = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
@@ -115,7 +129,8 @@ class Run:
             The loss and each metric by its name.
 
         Raises:
-            DataError, ShapeError, ArgumentError: as in training.
+            DataError, ShapeError: as in training.
+            ArgumentError: the run was loaded, and its loss is a function of the user's own.
         """
         task, kind, (rows, targets, w) = self._read(X, y, weights)
         if metrics is None:
@@ -148,6 +163,14 @@ class Run:
             raise DataError("there are no examples to evaluate on. Give at least one.")
         task = self._task(np.asarray(self.model(rows[:1])))
         w = None if weights is None else read_weights(weights, len(rows))
+        if task.loss.task == "own" and (self.own_loss is None or w is not None):
+            name = self.settings.get("loss", "a loss of your own")
+            raise ArgumentError(
+                f"{name} gives one number for a batch, so examples cannot be weighed. Leave weights out."
+                if self.own_loss is not None
+                else f"this run was trained with a loss of your own ({name}), which is not saved. Compute it of "
+                "run.outputs(X), or set run.own_loss."
+            )
         return task, find_task(task.loss.task, task.output_shape), (rows, task.read_target(targets), w)
 
     def plot(self, columns: Any = None, path: str | Path | None = None) -> Any:
@@ -177,7 +200,8 @@ class Run:
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")
         if name not in LOSSES:
-            return Task(Loss(name, lambda output, y: output, "own"), outputs.shape[1:], outputs.dtype)
+            loss = self.own_loss or Loss(name, lambda output, y: output, "own")
+            return Task(loss, outputs.shape[1:], outputs.dtype)
         loss = build_loss({"name": name, **self.settings.get("loss_settings", {})})
         return Task(loss, outputs.shape[1:], outputs.dtype)
 

@@ -45,7 +45,7 @@ class Session:
         Raises:
             NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
         """
-        with self.resident.lock, undisturbed():
+        with self.resident.lock, undisturbed(), np.errstate(all="ignore"):  # of what is computed while it compiles
             return self._run(order, batch_size)
 
     def _run(self, order: NDArray[Any], batch_size: int, may_stop: bool = True) -> NDArray[Any]:

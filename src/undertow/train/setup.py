@@ -15,6 +15,7 @@ from undertow.data.batches import read_whole
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError, ShapeError
 from undertow.nn import class_weights, find_loss, initialize
+from undertow.nn.layer import children, holds_parameters, is_layer
 from undertow.nn.mode import example_keys, training
 from undertow.nn.structure import read_dtype
 from undertow.trace import describe_function
@@ -93,14 +94,17 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     held: Iterable[Examples] | None
     n_held: int | None
     if whole is None:
-        (X, y, weights), part = _hold_out(X, y, weights, plan.validation, seed, task)
+        beside = isinstance(plan.validation, Source)
+        (X, y, weights), part = _hold_out(X, y, weights, None if beside else plan.validation, seed, task)
         weights = _weigh_classes(y, weights, plan.class_weights, task)
         feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
+        if beside:
+            held, n_held = _held_in_blocks(plan.validation, X, task, dtype)
     else:
         feed = SourceFeed(whole, plan.batch_size, draws, task)
         held, n_held = _held_beside(plan, X, task, dtype)
-    weighted = weights is not None or plan.mixup > 0 or (whole is not None and whole.weighted)
+    weighted = weights is not None or plan.mixup > 0 or (whole is not None and whole.weighted) or _is_weighted(held)
     if chosen.per_example is None and weighted:
         raise ArgumentError(
             f"the loss {describe_function(chosen.function)} gives one number for a batch, so examples cannot be "
@@ -139,7 +143,7 @@ def _held_beside(
     if wanted is None:
         return None, 0
     if isinstance(wanted, Source):
-        return SourceExamples(wanted, task, dtype), wanted.n_examples
+        return _held_in_blocks(wanted, X, task, dtype)
     if not isinstance(wanted, tuple | list):
         raise ArgumentError(
             f"validation is {wanted!r}, but data that are read in blocks cannot be split by a share. Give a source or "
@@ -149,14 +153,53 @@ def _held_beside(
     return (None, 0) if part is None else ([part], len(part[0]))
 
 
+def _held_in_blocks(
+    source: Source, X: Array, task: Task, dtype: np.dtype[Any]
+) -> tuple[Iterable[Examples] | None, int | None]:
+    """A source to validate on, of which the first examples are tried."""
+    X_held, y_held, _ = _read_head(source)
+    _check_columns(X_held, X)
+    task.read_target(y_held, "the validation y")
+    return SourceExamples(source, task, dtype), source.n_examples
+
+
+def _check_columns(X_held: Array, X: Array) -> None:
+    if X_held.shape[1:] != X.shape[1:]:
+        raise ShapeError(
+            f"the validation X is {X_held.shape}, X is {X.shape}: their columns differ. Give both the same columns."
+        )
+
+
+def _is_weighted(held: Iterable[Examples] | None) -> bool:
+    """Whether held out examples have weights."""
+    if isinstance(held, SourceExamples):
+        return held.source.weighted
+    return held is not None and any(weights is not None for _, _, weights in held)
+
+
 def check_model(model: Any) -> None:
-    """ArgumentError unless a model can be applied to X."""
+    """ArgumentError unless a model can be applied to X, and holds each of its layers once."""
     if isinstance(model, type) or not callable(model):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"{type(model).__name__}, not callable"
         raise ArgumentError(
             f"the model is {what}. Give a model such as undertow.nn.Sequential(Dense(4, 16), 'relu', Dense(16, 3)), "
             "or an instance of a dataclass with __call__(self, X)."
         )
+    _check_once(model, "the model", {})
+
+
+def _check_once(item: Any, place: str, seen: dict[int, str]) -> None:
+    """ArgumentError for a layer with parameters in two places of a model: each place would train its own."""
+    if is_layer(item) and holds_parameters(item):
+        if id(item) in seen:
+            raise ArgumentError(
+                f"the model holds one {type(item).__name__} in two places, {seen[id(item)]} and {place}, which would "
+                "be trained apart. Give each place a layer of its own; to share one, hold it in one field of a "
+                "dataclass and call it twice in its __call__."
+            )
+        seen[id(item)] = place
+    for end, part in children(item):
+        _check_once(part, end.removeprefix(".") if place == "the model" else place + end, seen)
 
 
 def draws_numbers(model: Any, X: Array) -> bool:
@@ -188,10 +231,7 @@ def _hold_out(
         return (X, y, weights), None
     if isinstance(validation, tuple | list):
         X_held, y_held, w_held = read_examples(validation, "validation")
-        if X_held.shape[1:] != X.shape[1:]:
-            raise ShapeError(
-                f"the validation X is {X_held.shape}, X is {X.shape}: their columns differ. Give both the same columns."
-            )
+        _check_columns(X_held, X)
         held = X_held.astype(X.dtype, copy=False), task.read_target(y_held, "the validation y"), w_held
         return (X, y, weights), held
     if isinstance(validation, bool) or not isinstance(validation, int | float | np.number):

@@ -95,7 +95,8 @@ class Step:
                 "structure than init made. Return a tree like params, and a state like the one before."
             )
         if self.project is not None:
-            new = self.project(new)
+            moves = self.optimizer.trains
+            new = {**new, **self.project({path: w for path, w in new.items() if moves is None or moves(path, w)})}
         if self.non_finite == "skip":
             taken = np.logical_and(results["finite"], np.isfinite(loss))
             new, new_state = keep_if(taken, new, params), keep_if(taken, new_state, state)

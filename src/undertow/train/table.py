@@ -1,216 +1,330 @@
-"""Training on a table: from a file to a network, its figures on rows held out, and predictions for new rows."""
+"""Training on a table: from a file to a run folder, and on with one whose process was killed."""
 
 from __future__ import annotations
 
-import io
-import itertools
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from undertow import nn
-from undertow.data import TabularEncoder, encode_table, load_dataset, read_table_with_origin, split
-from undertow.data.late import pl
 from undertow.errors import ArgumentError, RunError
-from undertow.nn import Dense, Sequential
-from undertow.nn.layer import widths
-from undertow.train.files import write_whole
-from undertow.train.loop import train
+from undertow.nn import Sequential
+from undertow.train.checkpoint import check_target
+from undertow.train.choices import choose_settings
+from undertow.train.diverged import Diverged
+from undertow.train.interrupt import hold_interrupts, interrupt_once
+from undertow.train.keeper import FOLDER, HISTORY
+from undertow.train.range_test import find_learning_rate
+from undertow.train.rate import RateSuggestion
+from undertow.train.resume import open_training
 from undertow.train.run import Run
+from undertow.train.store import CheckpointStore
+from undertow.train.table_data import Table, load_table
+from undertow.train.table_network import build_network, complete, make_plan, with_epochs
+from undertow.train.table_settings import CONFIG, TableSettings, read_config, write_config
+from undertow.train.table_words import tell_choices
+from undertow.train.trainer import Trainer
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid")
-_MOST_PARAMETERS = 2_000_000_000
-_BYTES_A_PARAMETER = (
-    4 * 6
-)  # float32: the parameter, its gradient, Adam's two moments, and the new values while a step lasts
+Say = Callable[[Any], Any]
 _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table ready for training.
+def train_table(
+    settings: TableSettings, folder: Path, *, overwrite: bool = False, progress: bool = True, say: Say = print
+) -> tuple[Run, Table]:
+    """Train a network on a table, and keep the training in a run folder as it goes.
 
-    Attributes:
-        train: X float32 (m, n_features), y int64 (m,) or float32 (m, 1).
-        validation: the same for the rows held out; None if there are none.
-        n_outputs: classes, or columns of the target.
-        encoder: what encoded the table; None for a data set that is shipped.
-        report: what was decided, in sentences.
-    """
+    Args:
+        settings: what is told; the rest is chosen by the table, and written to ``config.toml`` in the folder.
+        folder: of the run.
+        overwrite: whether a run that is there is replaced; it stays until this training has made its first step.
+        progress: whether to show it.
+        say: called with sentences about what was decided.
 
-    train: tuple[Any, Any]
-    validation: tuple[Any, Any] | None
-    n_outputs: int
-    encoder: TabularEncoder | None
-    report: list[str]
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the target is a class."""
-        return bool(self.train[1].dtype.kind == "i")
-
-
-def load_table(
-    file: Path | None, target: str | None, dataset: str | None, *, validation: float, seed: int, task: str | None
-) -> Table:
-    """Load and encode a file, or a data set by name.
+    Returns:
+        The run, saved in the folder, and the table.
 
     Raises:
-        DataError: the file or a column cannot be used; ArgumentError: no such data set or task.
+        DataError, ArgumentError: what cannot be trained on.
+        RunError: the folder holds a run; the disk refuses.
+        Diverged: the loss or the parameters became infinite.
+
+    Source: derived here.
     """
-    if task not in (None, "classification", "regression"):
-        raise ArgumentError(f"--task {task}: choose auto, classification or regression.")
-    if dataset is not None:
-        data = load_dataset(dataset)
-        rows, held = split(len(data.X), validation, seed, stratify=data.y)
-        parts = [(data.X[part], data.y[part]) for part in (rows, held)]
-        said = [f"{dataset}: {data.source}", f"{len(rows)} examples to train on, {len(held)} held out."]
-        return Table(parts[0], parts[1] if len(held) else None, int(data.y.max()) + 1, None, said)
-    frame, origin = read_table_with_origin(cast(Path, file))
-    found = encode_table(
-        frame, cast(str, target), validation=validation, seed=seed, task=cast(Any, task), origin=origin
-    )
-    held_out = 0 if found.validation is None else len(found.validation[0])
-    said = [*found.report, f"{len(found.train[0])} rows to train on, {held_out} held out."]
-    return Table(found.train, found.validation, found.encoder.n_outputs, found.encoder, said)
+    table = load_table(settings)
+    settings, model, trainer_of = prepare(table, settings)
+    check_folder(folder, overwrite)
+    for sentence in [*table.report, *tell_choices(settings, table, model)]:
+        say(f"  {sentence}")
+    with _in_place_of(folder, overwrite):
+        trainer = trainer_of(folder, progress)
+        write_config(settings, folder / CONFIG)
+        run = _fit(trainer, folder)
+    return run, table
 
 
-def train_table(table: Table, say: Callable[[str], Any], *, hidden: list[int], activation: str, **settings: Any) -> Run:
-    """Train a network of dense layers on a table.
+def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Sequential, Callable[[Path, bool], Trainer]]:
+    """Complete settings by a table.
 
     Args:
         table: from `load_table`.
-        say: called with the sentence that describes the network.
-        hidden: sizes of the hidden layers.
-        activation: of the hidden layers: relu, tanh or sigmoid.
-        settings: passed on to `train`.
+        settings: those given.
 
     Returns:
-        The run; see `summarize` for its figures on the rows held out.
+        The complete settings, the network, and a function of (folder, progress) that sets the training up.
 
     Raises:
-        ArgumentError: a network larger than memory.
+        ArgumentError: what does not go with the table.
+
+    Source: derived here.
     """
-    X, y = table.train
-    sizes = [X.shape[1], *hidden, table.n_outputs]
-    count = check_size(sizes)
-    layers: list[Any] = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        layers += [Dense(fan_in, fan_out), nn.ACTIVATIONS[activation]]
-    loss = "categorical_cross_entropy" if table.classifies else "mean_squared_error"
-    shown = " → ".join(map(str, sizes))
-    say(f"  network {shown}, {activation}, {loss}: {count:,} parameters.")
-    run = train(Sequential(*layers[:-1]), (X, y), loss=loss, validation=table.validation, **settings)
-    run.extras = {
+    task = "classification" if table.classifies else "regression"
+    choice = choose_settings(table.n_rows, table.n_features, task, table.n_outputs)
+    settings = complete(settings.over(table.settings), choice, table.classifies)
+    settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
+    if settings.threads is not None:
+        from undertow.compile import set_threads
+
+        set_threads(settings.threads)
+    codes = [] if table.encoder is None else table.encoder.codes
+    model = build_network(settings, table.n_features, table.n_outputs, codes)
+    extras = {
         "encoder": None if table.encoder is None else table.encoder.to_json_dict(),
-        "example": {"X": X[:_EXAMPLES].tolist(), "y": y[:_EXAMPLES].tolist()},
+        "example": _examples(table),
+        "report": table.report,
     }
+    plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
+    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
+
+    def set_up(folder: Path, progress: bool) -> Trainer:
+        trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress))
+        trainer.run.extras = extras
+        return trainer
+
+    return settings, model, set_up
+
+
+def read_class_weights(text: str | None, table: Table) -> Any:
+    """Read weights of classes: ``"balanced"``, or ``"yes=5,no=1"``; classes that are not named count 1."""
+    if text is None or text == "balanced":
+        return text
+    if not table.classifies:
+        raise ArgumentError(f"--class-weights {text}: the target is a number, not a class. Leave it out.")
+    labels = [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
+    found = [1.0] * len(labels)
+    for part in text.split(","):
+        label, _, weight = part.rpartition("=")
+        if label.strip() not in labels:
+            raise ArgumentError(f"--class-weights {text}: there is no class {label.strip()!r}. Write yes=5,no=1.")
+        try:
+            found[labels.index(label.strip())] = float(weight)
+        except ValueError:
+            raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. Write yes=5,no=1.") from None
+    return found
+
+
+def _examples(table: Table) -> dict[str, Any]:
+    """A few rows, for the pages that explain the run."""
+    data = table.train
+    X, y = data[:2] if isinstance(data, tuple) else data.head(_EXAMPLES)[:2]
+    return {"X": np.asarray(X[:_EXAMPLES]).tolist(), "y": np.asarray(y[:_EXAMPLES]).tolist()}
+
+
+def _fit(trainer: Trainer, folder: Path) -> Run:
+    """Train to the end and save."""
+    try:
+        with interrupt_once():
+            run = trainer.fit()
+            if not run.history:
+                raise KeyboardInterrupt  # before the first step: there is nothing to save
+            with hold_interrupts():  # saved before anything is said, whatever becomes of the output
+                run.save(folder, overwrite=True)
+    except Diverged as error:
+        if trainer.run.history:
+            kept = f"What was trained before is kept in {folder}: {len(trainer.run.history)} epochs."
+            raise Diverged(f"{error} {kept}", trainer.run) from None
+        raise
     return run
 
 
-def check_size(sizes: list[int]) -> int:
-    """Count the parameters of dense layers of these widths; ArgumentError for more than can be trained here."""
-    count = sum(a * b + b for a, b in itertools.pairwise(sizes))
-    most, why = _MOST_PARAMETERS, f"more than {_MOST_PARAMETERS:,}"
-    if hasattr(os, "sysconf") and (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) > 0:
-        most, room = min(most, memory // _BYTES_A_PARAMETER), memory / 2**30
-        why = f"more than the {most:,} that training has room for here ({room:.0f} GiB of memory)"
-    if count > most:
-        hidden = ",".join(map(str, sizes[1:-1]))
-        raise ArgumentError(
-            f"--hidden {hidden}: the network would have {count:,} parameters, {why}. Give smaller sizes."
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """RunError where a training cannot be kept in a folder."""
+    check_target(folder, overwrite)
+    if not overwrite and (folder / FOLDER).is_dir() and CheckpointStore(folder / FOLDER).numbers():
+        raise RunError(
+            f"{folder} holds a training that has not come to its end. Go on with it: undertow resume {folder}, or "
+            "replace it with --overwrite."
         )
-    return count
+
+
+class _in_place_of:
+    """Move a run that is to be replaced out of the way, and back where the training comes to nothing."""
+
+    def __init__(self, folder: Path, overwrite: bool) -> None:
+        self.folder, self.new = folder, not folder.exists()
+        self.aside = _aside(folder) if overwrite and folder.exists() else None
+
+    def __enter__(self) -> None:
+        try:
+            if self.aside is not None:
+                shutil.rmtree(self.aside, ignore_errors=True)
+                os.rename(self.folder, self.aside)
+                self.new = True
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be replaced: {error.strerror or error}.") from None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        store = self.folder / FOLDER
+        kept = kind is None or (store.is_dir() and bool(CheckpointStore(store).numbers()))
+        if not kept and not self.new:  # an empty folder that was there
+            shutil.rmtree(store, ignore_errors=True)
+            for name in (CONFIG, HISTORY):
+                (self.folder / name).unlink(missing_ok=True)
+        if not kept and self.new:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                self.folder.parent.rmdir()  # where it was made for this run
+        if self.aside is None:
+            return
+        if kept:
+            shutil.rmtree(self.aside, ignore_errors=True)
+        else:
+            os.rename(self.aside, self.folder)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
+
+
+def resume_table(
+    folder: Path,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    progress: bool = True,
+    say: Say = print,
+) -> tuple[Run, Table]:
+    """Go on with a training that `train_table` began, as if it had never stopped.
+
+    Args:
+        folder: of the run.
+        epochs: another number of epochs in all.
+        steps: another number of steps in all.
+        seconds: another time in all.
+        progress: whether to show it.
+        say: called with sentences.
+
+    Returns:
+        The run, saved in the folder, and the table.
+
+    Raises:
+        RunError: the folder holds no such training; the data has changed.
+
+    Source: derived here.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: there is no such folder. Give the folder of a run.")
+    if not (folder / CONFIG).is_file():
+        raise RunError(
+            f"{folder} holds no {CONFIG}, so it is no training on a table that can be gone on with. Trained in Python, "
+            "it is resumed there: undertow.resume(folder, data)."
+        )
+    settings = read_config(folder / CONFIG)
+    table = load_table(settings)
+    longer = {"epochs": epochs, "steps": steps, "time_budget": seconds}
+    settings, _, trainer_of = prepare(table, with_epochs(settings, **longer))
+    snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
+    if snapshot is None:
+        say(f"  {folder} holds no checkpoint yet: the training begins at its beginning.")
+        trainer = trainer_of(folder, progress)
+    else:
+        trainer = open_training(
+            folder, table.train, validation=table.validation, epochs=epochs, steps=steps, seconds=seconds,
+            progress=progress, callbacks=(),
+        )  # fmt: skip
+        if snapshot.record["stopped"] == "callback" and not any(longer.values()):
+            trainer.run.stopped = "callback"  # it was over, but for saving it
+        say(f"  goes on after epoch {trainer.epoch if trainer.over else trainer.epoch - 1}, step {trainer.n_steps}.")
+        if trainer.done:
+            say(_tell_done(folder, trainer))
+    run = _fit(trainer, folder)
+    if any(longer.values()):
+        write_config(settings, folder / CONFIG)
+    return run, table
+
+
+def _tell_done(folder: Path, trainer: Trainer) -> str:
+    if trainer.run.stopped == "callback":
+        return f"  it had come to its end: early stopping. undertow resume {folder} --epochs N goes on nevertheless."
+    return f"  it had come to its end: more with undertow resume {folder} --epochs {2 * (trainer.plan.epochs or 10)}."
 
 
 def summarize(run: Run, table: Table) -> str:
     """Say how good a run is on the rows held out, in the target's own unit."""
     if table.validation is None:
         return "no rows were held out: how well it predicts new rows is not known."
-    X, y = table.validation
     if table.classifies:
-        accuracy = float(np.mean(run.predict(X) == y))
-        return f"held-out accuracy {accuracy:.2%} ({len(y)} rows)"
-    encoder = cast(TabularEncoder, table.encoder)
-    wanted, found = np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.outputs(X)))
+        right = total = 0
+        for X, y in _blocks(table.validation):
+            right, total = right + int(np.sum(run.predict(X) == y)), total + len(y)
+        return f"held-out accuracy {right / total:.2%} ({total} rows)"
+    encoder = table.encoder
+    assert encoder is not None
+    pairs = [
+        (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.outputs(X)))) for X, y in _blocks(table.validation)
+    ]
+    wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
     error = float(np.mean((wanted - found) ** 2))
     spread = float(np.var(wanted))
     share = f", R² {1 - error / spread:.4f}" if spread else ""
     return f"held-out root mean squared error {error**0.5:.6g}{share} ({len(wanted)} rows)"
 
 
-def predict_table(run: Run, file: Path, probabilities: bool) -> tuple[pl.DataFrame, list[str]]:
-    """Predict for the rows of a file.
+def _blocks(data: Any) -> Any:
+    """X and y of the rows held out, portion by portion."""
+    if isinstance(data, tuple):
+        yield data[:2]
+        return
+    with data.epoch(0, batch_size=4096) as blocks:
+        for block in blocks:
+            yield block[:2]
+
+
+def find_folder(settings: TableSettings, out: Path | None) -> Path:
+    """The run folder: what was told, else ``runs/<name of the data>``."""
+    if out is not None:
+        return out
+    name = settings.dataset or Path(str(settings.data).rstrip("/")).stem.replace("*", "") or "table"
+    return Path("runs") / name
+
+
+def probe_rates(settings: TableSettings, *, low: float, high: float, steps: int) -> RateSuggestion:
+    """Test learning rates on a table, see `find_learning_rate`; nothing is kept.
+
+    Args:
+        settings: as for `train_table`.
+        low: the first rate.
+        high: the last rate.
+        steps: between them.
 
     Returns:
-        A frame with ``prediction`` (and a column ``p(class)`` for each class), and remarks about the data.
+        The suggestion.
 
     Raises:
-        RunError: the run was not trained on a table; DataError: the file does not fit the encoder.
+        as `train_table`.
+
+    Source: derived here.
     """
-    record = run.extras.get("encoder")
-    if not record:
-        raise RunError("this run was not trained on a table, so it cannot read one. Use run.predict(X) in Python.")
-    encoder = TabularEncoder.from_json_dict(record)
-    if encoder.task == "regression" and probabilities:
-        raise ArgumentError("--probabilities is for classes; this run predicts a number.")
-    frame, origin = read_table_with_origin(file, as_text=encoder.text_columns)
-    _check_fit(run, encoder)
-    remarks: list[str] = []
-    X = encoder.transform(frame, origin=origin, report=remarks)
-    if encoder.task == "regression":
-        return pl.DataFrame({"prediction": np.ravel(encoder.decode(run.outputs(X)))}), remarks
-    columns: dict[str, Any] = {"prediction": encoder.decode(run.predict(X)).tolist()}
-    if probabilities:
-        p = run.predict_probability(X)
-        columns |= {f"p({label})": p[:, k] for k, label in enumerate(encoder.classes or ())}
-    return pl.DataFrame(columns, strict=False), remarks
-
-
-def _check_fit(run: Run, encoder: TabularEncoder) -> None:
-    """RunError unless a run's model takes what its encoder gives, and gives what it decodes."""
-    taken, given = widths(run.model)
-    loss = nn.LOSSES.get(str(run.settings.get("loss")))
-    task = "classification" if loss is not None and loss.task == "categorical" else "regression"
-    for what, model, table in (
-        ("features", taken, encoder.n_features),
-        ("outputs", given, encoder.n_outputs),
-        ("task", task, encoder.task),
-    ):
-        if model != table:
-            raise RunError(
-                f"the run is damaged: its model and its table encoder do not fit ({what}: {model} and {table})."
-            )
-
-
-def write_predictions(frame: pl.DataFrame, out: Path) -> None:
-    """Write predictions as CSV or Parquet, by the name's end; a failure leaves what was there before.
-
-    Raises:
-        RunError: ``found.csv cannot be written: …``
-    """
-    if out.suffix == ".csv":
-        content = frame.write_csv().encode()
-    else:
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        content = buffer.getvalue()
-    write_whole(out, content)
-
-
-def check_predictions_place(out: Path, data: Path) -> None:
-    """Check where predictions are to go, before they are made.
-
-    Raises:
-        ArgumentError: another kind of file, a folder, or the file that is read.
-    """
-    if out.suffix not in (".csv", ".parquet"):
-        raise ArgumentError(f"{out.name}: predictions are written as .csv or .parquet.")
-    if os.path.isdir(out):
-        raise ArgumentError(f"{out} is a folder. Give the name of a file.")
-    if os.path.exists(out) and os.path.exists(data) and os.path.samefile(out, data):
-        raise ArgumentError(f"--out {out} is the file that is read, and would be lost. Give another name.")
+    table = load_table(settings)
+    settings, model, _ = prepare(table, settings)
+    plan = make_plan(replace(settings, schedule="constant", warmup=0.0), table.n_rows, table.classifies)
+    return find_learning_rate(
+        model, table.train, loss=plan.loss, optimizer=plan.optimizer, low=low, high=high, steps=steps,
+        batch_size=plan.batch_size, seed=plan.seed,
+    )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,23 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.data import as_arrays
+from undertow.data.source import read_weights
 from undertow.errors import ArgumentError, TrainingError
 from undertow.optim import build_schedule, scaled, steps_in_all, with_scale
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
 from undertow.train.diverged import Diverged, explain_loss, remedies
-from undertow.train.forward import CHUNK, Forward
+from undertow.train.forward import CHUNK
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import Keeper
 from undertow.train.objective import Objective
 from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
-from undertow.train.run import Run
+from undertow.train.run import Run, read_versions
 from undertow.train.session import NotFinite
 from undertow.train.setup import Setup, set_up
 from undertow.train.step import make_step
-from undertow.train.stopping import EarlyStopping
 from undertow.train.task import Examples
 
 Array = NDArray[Any]
@@ -70,10 +70,13 @@ class Trainer:
     def __init__(
         self, model: Any, data: Any, plan: Plan | None = None, *, keeper: Keeper | None = None, **settings: Any
     ) -> None:
+        if plan is not None and settings:
+            raise ArgumentError(f"Trainer was given a plan and {', '.join(settings)} beside it. Put all into the plan.")
         plan = make_plan(settings) if plan is None else plan
         made: Setup = set_up(model, data, plan)
         self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
-        self.run = Run(made.model, settings=made.settings, versions=_versions(), forward=Forward())
+        own = made.task.loss if made.task.loss.task == "own" else None
+        self.run = Run(made.model, settings=made.settings, versions=read_versions(), own_loss=own)
         self.hooks = read_hooks(plan.callbacks, *plan.stopping(self.held is not None))
         self.keeper = Keeper(plan) if keeper is None else keeper
         optimizer, clip = plan.rule()
@@ -90,13 +93,13 @@ class Trainer:
         self.over = True  # whether the epoch is done
         self.begun = False
         self.reasons: list[str] = []  # why callbacks asked to stop
-        self.seconds = 0.0  # before this process
+        self.seconds = 0.0  # of the epochs before
         self.good: Any = self.run.model  # the model at the end of the last epoch
         self.step_seconds = 1.0
         self.progress = Progress(
             bool(plan.progress), plan.epochs, self.feed.n_examples, steps=plan.steps, seconds=plan.seconds
         )
-        self.started = time.perf_counter()
+        self.started: float | None = None  # when the epoch began that is going on
 
     @property
     def model(self) -> Any:
@@ -125,8 +128,8 @@ class Trainer:
         )
 
     def elapsed(self) -> float:
-        """Return the seconds of training so far."""
-        return self.seconds + time.perf_counter() - self.started
+        """Return the seconds of training so far; what happens between the epochs of a loop of one's own is left out."""
+        return self.seconds + (0.0 if self.started is None else time.perf_counter() - self.started)
 
     def fit(self) -> Run:
         """Train to the end, or until something ends it; see `train`.
@@ -134,12 +137,13 @@ class Trainer:
         Returns:
             The run.
         """
-        self.started = time.perf_counter()
         with self.progress, interrupt_once():
             try:
                 self.begin()
                 while not self.done:
                     self.train_epoch()
+                if self.seen and not self.over:  # resumed within an epoch at which its limits end it
+                    self.end_epoch(time.perf_counter(), broken_off=True)
             except KeyboardInterrupt:
                 self.run.stopped = "interrupted"
                 if self.seen and not self.over:
@@ -165,7 +169,6 @@ class Trainer:
         """Write a checkpoint of an epoch that was broken off, and no row of it: a resumed run goes on within it."""
         if self.keeper.store is not None:
             self.keeper.write(self, best=False)
-            self.keeper.end()
 
     def tell(self, functions: list[Any], stopped: str) -> None:
         """Tell callbacks of the whole training."""
@@ -187,21 +190,34 @@ class Trainer:
 
     def train_epoch(self) -> None:
         """Train one epoch, or what is left of it."""
-        begun = time.perf_counter()
         self.begin()
+        self.started = time.perf_counter()
+        try:
+            self.train_batches()
+        finally:
+            self.seconds, self.started = self.elapsed(), None
+
+    def train_batches(self) -> None:
+        """Do the steps of an epoch, and what comes after them."""
+        begun = time.perf_counter()
         if self.over:
             self.epoch, self.seen, self.totals, self.clipped, self.over = self.epoch + 1, 0, [], [], False
             for function in self.hooks.on_epoch_begin:
                 function(self.info({}))
         pieces = self.feed.pieces(self.epoch - 1, self.seen)
+        broken_off = False
         try:
             for piece in pieces:
+                whole = self.seen + len(piece.order)
                 self.train_piece(piece)
                 if self.is_enough():
+                    broken_off = self.seen < whole or next(pieces, None) is not None
                     break
         finally:
             pieces.close()  # type: ignore[attr-defined]
-        self.end_epoch(begun)
+        if broken_off:
+            self.keep_unfinished()
+        self.end_epoch(begun, broken_off)
 
     def train_piece(self, piece: Any) -> None:
         """Do the steps of some batches, as many at a time as the progress display leaves alone."""
@@ -210,37 +226,28 @@ class Trainer:
             rows = order[:size]
             sizes = measure_gradients(self.gradient, self.run.model, piece.X[rows], take_rows(piece.target, rows))
             self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
-        with steps_in_all(self.count_steps()):
+        with steps_in_all(self.plan.count_updates(self.feed.n_examples)):
             session = self.step.open(self.run.model, self.state, piece.X, piece.target, min(size, len(order)))
         if self.step.uncompiled and not self.n_steps:
             self.progress.say(f"Not all of a step is compiled: {self.step.uncompiled}.")
         done, after_step = 0, self.hooks.on_step_end
         try:
-            while done < len(order) and not self.is_enough():
+            while not done or (done < len(order) and not self.is_enough()):
                 count = 1 if after_step else max(1, int(CHUNK_SECONDS / self.step_seconds))
                 if self.plan.steps is not None:
                     count = min(count, self.plan.steps - self.n_steps)
                 rows = order[done : done + count * size]
-                self.run_steps(session, piece, rows)
+                loss = self.run_steps(session, piece, rows)
                 done += len(rows)
                 if after_step:
                     self.run.model, self.state = session.values()
                 for function in after_step:
-                    total, weight = self.totals[-1]
-                    function(self.epoch, len(self.totals), total / (weight or 1), self.run.model)
+                    function(self.epoch, self.steps_of_epoch, loss, self.run.model)
                 if self.keeper.is_due(self):
                     self.run.model, self.state = session.values()
                     self.keeper.after_steps(self)
         finally:
             self.run.model, self.state = session.values()
-
-    def count_steps(self) -> int | None:
-        """Return how many updates there will be at most; None where that is not known."""
-        plan, n = self.plan, self.feed.n_examples
-        limits = [] if plan.steps is None else [plan.steps]
-        if plan.epochs is not None and n is not None:
-            limits.append(plan.epochs * -(-n // self.feed.batch_size))
-        return -(-min(limits) // plan.accumulate) if limits else None
 
     def is_enough(self) -> bool:
         """Tell whether the steps or the seconds are used up."""
@@ -249,8 +256,13 @@ class Trainer:
             plan.seconds is not None and self.elapsed() >= plan.seconds
         )
 
-    def run_steps(self, session: Any, piece: Any, rows: Array) -> None:
-        """Do some steps of an epoch; Ctrl-C waits until they are done, or a long one is given up."""
+    @property
+    def steps_of_epoch(self) -> int:
+        """How many steps of the epoch were done, those that were left out among them."""
+        return -(-self.seen // self.feed.batch_size)
+
+    def run_steps(self, session: Any, piece: Any, rows: Array) -> float:
+        """Do some steps of an epoch and return the last loss; Ctrl-C waits for them, or a long one is given up."""
         size, started = self.feed.batch_size, time.perf_counter()
         with hold_interrupts() as held:
             try:
@@ -264,6 +276,7 @@ class Trainer:
             raise KeyboardInterrupt
         self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
         self.progress.after_step(self.epoch, self.seen, float(losses[-1]), self.n_steps)
+        return float(losses[-1])
 
     def note(self, losses: Array, piece: Any, rows: Array, results: dict[str, Array]) -> None:
         """Keep what steps told."""
@@ -280,7 +293,7 @@ class Trainer:
         """Measure what an epoch brought, and tell of it."""
         with hold_interrupts() as held:
             if not _is_finite(self.run.model):
-                place = f"epoch {self.epoch}, step {len(self.totals)}"
+                place = f"epoch {self.epoch}, step {self.steps_of_epoch}"
                 raise self.diverge(f"the parameters are not finite after {place}. {remedies(self.run.settings)}")
             row = self.make_row(begun)
             self.run.history.append(row)
@@ -297,16 +310,6 @@ class Trainer:
             self.run.stopped = "interrupted" if held else "callback"
         if self.keeper.store is not None and not broken_off:
             self.keeper.after_epoch(self)
-
-    def best_epoch(self) -> int | None:
-        """Return the epoch that was the best so far: of early stopping, else by the validation loss or the loss."""
-        for callback in self.hooks.callbacks:
-            if isinstance(callback, EarlyStopping):
-                return callback.best_epoch
-        rows = self.run.history
-        column = "validation_loss" if self.held is not None else "loss"
-        finite = [row for row in rows if row[column] == row[column]]
-        return min(finite, key=lambda row: row[column])["epoch"] if finite else None
 
     def info(self, row: dict[str, Any]) -> EpochInfo:
         """Make what callbacks are told of an epoch."""
@@ -373,11 +376,21 @@ class Trainer:
 
         Returns:
             The loss before the step.
+
+        Raises:
+            Diverged: the loss is not finite; the model stays as it was.
+            DataError, ShapeError: as `train`.
         """
-        y = self.task.encode(self.task.read_target(np.asarray(y)))
+        X, y = as_arrays((X, y), "batch")
+        y = self.task.encode(self.task.read_target(y))
+        weights = None if weights is None else read_weights(weights, len(X))
         target = self.feed.draws.target(y, weights, 10**6 + self.n_steps)
-        X = np.asarray(X, self.task.dtype)
-        loss, self.run.model, self.state = self.step(self.run.model, self.state, X, target)
+        try:
+            with steps_in_all(self.plan.count_updates(self.feed.n_examples)):
+                found = self.step(self.run.model, self.state, X.astype(self.task.dtype, copy=False), target)
+        except NotFinite as error:
+            raise self.diverge(f"train_on: the loss is {error.loss}. {remedies(self.run.settings)}") from None
+        loss, self.run.model, self.state = found
         self.n_steps += 1
         return loss
 
@@ -385,7 +398,7 @@ class Trainer:
 
     def explain(self, error: NotFinite) -> str:
         """Say what is not finite, and what to try."""
-        number = len(self.totals) + 1
+        number = self.steps_of_epoch + 1
         if not math.isfinite(error.loss):
             return explain_loss(error.loss, self.epoch, number, self.run.settings)
         try:
@@ -405,7 +418,7 @@ class Trainer:
         """Say where and why training ended early."""
         n = self.feed.n_examples
         steps = None if n is None else -(-n // self.feed.batch_size)
-        done = -(-self.seen // self.feed.batch_size)
+        done = self.steps_of_epoch
         where = f"after epoch {self.epoch}"
         if done != steps:
             where = f"in epoch {self.epoch}, after {done}{'' if steps is None else f' of {steps}'} steps"
@@ -418,13 +431,3 @@ class Trainer:
 def _is_finite(model: Any) -> bool:
     """Whether all parameters are finite."""
     return all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("undertow")
-    except PackageNotFoundError:
-        own = "unknown"
-    return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}

@@ -1,0 +1,7 @@
+"""The command line: reads arguments and calls the library; every error is one line and exit code 2."""
+
+from undertow.cli import about_losses, about_runs, training  # noqa: F401 (they add their commands)
+from undertow.cli.app import app, attempt, fail, main
+from undertow.cli.output import Page, say
+
+__all__ = ["Page", "app", "attempt", "fail", "main", "say"]

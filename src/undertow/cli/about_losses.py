@@ -1,0 +1,78 @@
+"""Commands about losses and steps: explain, check, bench."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from undertow.cli.app import app
+from undertow.cli.output import say
+
+
+@app.command()
+def explain(
+    what: Annotated[str, typer.Argument(help="A run folder, or file.py:loss.")],
+    derivation: Annotated[bool, typer.Option(help="The chain rule step by step, instead of source.")] = False,
+    values: Annotated[bool, typer.Option(help="The derivation with numbers.")] = False,
+    latex: Annotated[bool, typer.Option(help="The derivation as a LaTeX document.")] = False,
+) -> None:
+    """Print the backward pass of a run or of a loss of your own, as NumPy source.
+
+    Of file.py:loss, the arguments to try it with are what example() in the file returns, or variables of the
+    file that are called like the parameters, or the parameters' defaults.
+
+    Example: undertow explain net.py:loss --derivation
+    """
+    from undertow.api import backprop
+    from undertow.report import read_subject, run_user_code
+
+    subject = read_subject(what)
+    with run_user_code(subject.file):
+        found = backprop(subject.function, *subject.args)
+    for name in found.unreached:
+        typer.echo(f"note: the loss does not depend on {name}: its gradient is zero.", err=True)
+    if derivation or values or latex:
+        say(found.derivation(values=values, format="latex" if latex else "text"))
+    else:
+        say(found.source)
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Argument(help="file.py:loss")],
+    tolerance: Annotated[float, typer.Option(help="Largest relative error.")] = 1e-6,
+) -> None:
+    """Compare the gradient of a loss of your own with numeric derivatives; exit code 1 where it is wrong.
+
+    The arguments to try it with are what example() in the file returns, or variables of the file that are called
+    like the parameters, or the parameters' defaults.
+
+    Example: undertow check net.py:loss
+    """
+    from undertow.check import check_gradient
+    from undertow.report import read_subject, run_user_code
+
+    subject = read_subject(what)
+    with run_user_code(subject.file):
+        report = check_gradient(subject.function, *subject.args, tolerance=tolerance, raises=False)
+    say(str(report))
+    if not report:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    workloads: Annotated[str, typer.Option(help="Some of S, M, L, W, XL.")] = "S,M,L,W",
+    threads: Annotated[int | None, typer.Option(help="Threads to use [default: all that the process may use].")] = None,
+    profile: Annotated[bool, typer.Option(help="Add the time of every kernel.")] = False,
+) -> None:
+    """Time compiled training steps on this machine. Peers side by side: `make bench` in a checkout.
+
+    Example: undertow bench --workloads M --threads 1 --profile
+    """
+    from undertow.compile import set_threads
+    from undertow.report.bench import bench as measure
+
+    set_threads(threads)
+    measure([name for name in workloads.split(",") if name], profile, say)

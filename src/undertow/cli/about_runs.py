@@ -1,0 +1,127 @@
+"""Commands about a trained run: predict, evaluate, summary, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undertow.cli.app import app
+from undertow.cli.options import Memory, Metrics, RunFolder, read_memory, read_names
+from undertow.cli.output import say
+
+Rows = Annotated[Path, typer.Argument(help="A CSV or Parquet file with the same columns.", show_default=False)]
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    data: Rows,
+    out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file; the screen unless given.")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add a column for each class.")] = False,
+    memory: Memory = None,
+) -> None:
+    """Apply a trained network to new rows; files larger than memory in portions.
+
+    Example: undertow predict runs/houses new.csv --out predictions.csv
+    """
+    from undertow.train.checkpoint import load
+    from undertow.train.predictions import check_predictions_place, predict_portions, write_predictions
+
+    if out is not None:
+        check_predictions_place(out, data)
+    remarks: list[str] = []
+    portions = predict_portions(load(run), data, probabilities, remarks, read_memory(memory))
+    if out is None:
+        for number, frame in enumerate(portions):
+            _tell(remarks)
+            say(frame.write_csv(include_header=number == 0), nl=False)
+        return
+    n = write_predictions(portions, out)
+    _tell(remarks)
+    say(f"{n} predictions in {out}")
+
+
+def _tell(remarks: list[str]) -> None:
+    """Print remarks about the data, once."""
+    while remarks:
+        typer.echo(f"note: {remarks.pop(0)}", err=True)
+
+
+@app.command()
+def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory = None) -> None:
+    """Measure a trained network on rows whose target is known: loss, metrics, and for classes the confusion matrix.
+
+    Example: undertow evaluate runs/houses sold.csv --metrics mae,r2
+    """
+    from undertow.train.checkpoint import load
+    from undertow.train.predictions import evaluate_table, read_encoder, show_confusion
+
+    trained = load(run)
+    found = evaluate_table(trained, data, read_names(metrics), read_memory(memory))
+    _tell(found.pop("remarks"))
+    confusion = found.pop("confusion", None)
+    width = max(map(len, found))
+    lines = [f"{name.ljust(width)}  {_number(value)}" for name, value in found.items()]
+    if confusion is not None:
+        lines += ["", show_confusion(confusion, read_encoder(trained).classes)]
+    say("\n".join(lines))
+
+
+def _number(value: Any) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+@app.command()
+def summary(run: RunFolder) -> None:
+    """Show the layers of a run with shapes and parameters, how it was trained, and its best epoch.
+
+    Example: undertow summary runs/houses
+    """
+    from undertow.nn import summary as lay_out
+    from undertow.train.checkpoint import load
+
+    trained = load(run)
+    say(str(lay_out(trained.model)))
+    settings = {name: value for name, value in trained.settings.items() if value not in (None, {}, [])}
+    width = max(map(len, settings), default=0)
+    say("\n" + "\n".join(f"{name.ljust(width)}  {_show(value)}" for name, value in settings.items()))
+    column = "validation_loss" if trained.history and "validation_loss" in trained.history[-1] else "loss"
+    rows = [row for row in trained.history if row.get(column) == row.get(column)]
+    say(f"\n{len(trained.history)} epochs, {trained.stopped}.")
+    if rows:
+        best = min(rows, key=lambda row: row[column])
+        measured = [(name, value) for name, value in best.items() if "loss" in name or name.startswith("validation_")]
+        told = ", ".join(f"{name} {value:.4g}" for name, value in measured)
+        say(f"best epoch {best['epoch']} by {column}: {told}.")
+
+
+def _show(value: Any) -> str:
+    """A setting on one line."""
+    if isinstance(value, dict):
+        rest = ", ".join(f"{key} {_show(x)}" for key, x in value.items() if key not in ("name", "schedule"))
+        name = value.get("name") or value.get("schedule") or ""
+        return f"{name} ({rest})" if name and rest else str(name or rest)
+    return (
+        ", ".join(map(_show, value))
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(help="model.onnx, or model.py.", show_default=False)],
+) -> None:
+    """Write a trained network for other programs: ONNX, or one Python file that needs only NumPy.
+
+    Example: undertow export runs/houses model.onnx
+    """
+    from undertow.export import export as write
+    from undertow.train.checkpoint import load
+
+    say(f"exported to {write(load(run), out)}")

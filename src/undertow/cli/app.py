@@ -1,0 +1,94 @@
+"""The commands' common frame: help, version, and errors that are one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any, Final
+
+import typer
+
+from undertow.errors import UndertowError
+
+app = typer.Typer(
+    help="Backpropagation you can read, watch and trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED: Final = 130  # the exit code
+_AS_OPTIONS: Final = {
+    "clip=undertow.optim.clip_by_global_norm(1.0)": "--clip 1",
+    "task='classification'": "--task classification",
+    "or overwrite it (overwrite=True, or --overwrite)": "or overwrite it with --overwrite",
+}
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        from undertow import __version__
+
+        typer.echo(f"undertow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False) -> None:
+    """Backpropagation you can read, watch and trust."""
+
+
+def fail(message: str) -> int:
+    """Print an error on one line, with options in place of Python's arguments; return the exit code."""
+    for python, option in _AS_OPTIONS.items():
+        message = message.replace(python, option)
+    with suppress(OSError, ValueError):
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def attempt(command: Callable[[], Any]) -> int:
+    """Run a command; every error becomes one line. Return the exit code."""
+    try:
+        code = command()
+        return code if isinstance(code, int) else 0
+    except UndertowError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        return INTERRUPTED
+    except SystemExit:  # how typer ends where the output is a closed pipe, which is no failure
+        return 0
+    except MemoryError:
+        return fail("there is not enough memory for this. Try fewer rows or a smaller network.")
+    except Exception as error:
+        if hasattr(error, "format_message"):  # how typer says that arguments are wrong
+            if type(error).__name__ == "NoArgsIsHelpError":
+                typer.echo(error.format_message())
+                return 2
+            return fail(error.format_message())
+        if os.environ.get("UNDERTOW_DEBUG"):  # a fault of ours: no traceback, unless it is asked for
+            raise
+        return fail(f"{type(error).__name__}: {error}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.")
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without δ shows ? in its place
+    code = attempt(lambda: app(standalone_mode=False))
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code == INTERRUPTED:  # all is saved: a Ctrl-C while Python ends must not change the exit code
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

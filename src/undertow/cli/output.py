@@ -1,0 +1,53 @@
+"""What commands print: a failure to print is an error of its own, and never stops a long job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from undertow.errors import RunError
+
+
+def say(text: str | Callable[[], str], nl: bool = True) -> None:
+    """Print a text, or what a function lays out, on the standard output; where that fails, the error says so."""
+    try:
+        typer.echo(text() if callable(text) else text, nl=nl)
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:  # a full disk; a stream that someone closed
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"the standard output cannot be written: {reason}.") from None
+
+
+class Page:
+    """What a long job prints: once printing fails, the job goes on, and the failure is told at its end."""
+
+    def __init__(self) -> None:
+        self.failure: BrokenPipeError | RunError | None = None
+
+    def say(self, text: str | Callable[[], str]) -> None:
+        """Print, unless it failed before."""
+        if self.failure is None:
+            try:
+                say(text)
+            except (BrokenPipeError, RunError) as error:
+                self.failure = error
+
+    def close(self, remark: str) -> None:
+        """Raise what failed; a closed pipe is no failure."""
+        if isinstance(self.failure, RunError):
+            raise RunError(f"{self.failure}{remark}")
+
+
+def show_gradients(run: Any) -> str:
+    """Lay out the gradient table as text, as wide as the terminal."""
+    from rich.console import Console
+
+    from undertow.train.gradients import print_gradient_table
+
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        print_gradient_table(run, console)
+    return captured.get()

@@ -1,0 +1,203 @@
+"""Commands that train: train, resume, find-lr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undertow.cli.app import INTERRUPTED, app
+from undertow.cli.options import (
+    Memory,
+    Metrics,
+    Quiet,
+    RunFolder,
+    read_clip,
+    read_names,
+    read_seconds,
+    read_sizes,
+    text,
+)
+from undertow.cli.output import Page, show_gradients
+from undertow.errors import ArgumentError
+
+File = Annotated[
+    str | None, typer.Argument(help="A CSV or Parquet file; a folder or pattern of large ones.", show_default=False)
+]
+Text = Annotated[str | None, typer.Option()]
+
+
+@app.command()
+def train(
+    data: File = None,
+    target: Annotated[str | None, text("The column to predict.")] = None,
+    dataset: Annotated[str | None, text("A data set that is shipped: digits.")] = None,
+    config: Annotated[Path | None, text("Settings from a file, such as runs/x/config.toml.")] = None,
+    out: Annotated[Path | None, text("The run folder [default: runs/<name>].")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run folder.")] = False,
+    task: Annotated[str | None, text("classification or regression [default: by the target].")] = None,
+    weights: Annotated[str | None, text("The column that says how much a row counts.")] = None,
+    groups: Annotated[str | None, text("Hold out whole groups of this column.")] = None,
+    time: Annotated[str | None, text("Hold out the last rows by this column.")] = None,
+    validation: Annotated[float | None, typer.Option(help="Share of the rows held out.", min=0.0, max=0.9)] = None,
+    scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, none, auto.")] = None,
+    categories: Annotated[str | None, text("one_hot, or codes: an embedding for each.")] = None,
+    max_categories: Annotated[int | None, typer.Option(help="Most distinct texts of a column.", min=1)] = None,
+    min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
+    dates: Annotated[str | None, text("days, or parts: also year, month, weekday, hour.")] = None,
+    memory: Memory = None,
+    hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
+    activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
+    norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of units left out.", min=0.0, max=0.95)] = None,
+    residual: Annotated[
+        bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")
+    ] = None,
+    loss: Annotated[str | None, text("mean_squared_error, huber:delta=2, categorical_focal, …")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="Of classes, 0 to below 1.", min=0.0, max=0.99)] = None,
+    class_weights: Annotated[str | None, text("balanced, or yes=5,no=1.")] = None,
+    optimizer: Annotated[str | None, text("adamw, adam, momentum, sgd, lion, adamw:beta2=0.99, …")] = None,
+    rate: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
+    decay: Annotated[float | None, typer.Option(help="Decoupled weight decay.", min=0.0)] = None,
+    schedule: Annotated[str | None, text("constant, cosine, one_cycle, exponential:…, step_decay:…")] = None,
+    warmup: Annotated[float | None, typer.Option(help="Epochs in which the rate rises.", min=0.0)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most passes over the rows.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Most steps.", min=1)] = None,
+    time_budget: Annotated[str | None, text("Most time: 30s, 10m, 2h.")] = None,
+    early_stopping: Annotated[int | None, typer.Option(help="Epochs without progress; 0: none.", min=0)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step.", min=1)] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches an update.", min=1)] = None,
+    l1: Annotated[float | None, typer.Option(help="Factor of Σ|W| in the loss.", min=0.0)] = None,
+    l2: Annotated[float | None, typer.Option(help="Factor of ½ ΣW² in the loss.", min=0.0)] = None,
+    max_norm: Annotated[float | None, typer.Option(help="Largest norm of a unit's weights.")] = None,
+    mixup: Annotated[float | None, typer.Option(help="α of mixed pairs of rows; 0: none.", min=0.0)] = None,
+    clip: Annotated[str | None, text("Gradients: 1 (global norm), value=, each=, layer=, adaptive=.")] = None,
+    clip_value: Annotated[float | None, typer.Option(help="Largest size of one entry of the gradient.")] = None,
+    non_finite: Annotated[str | None, text("Gradients that are not finite: raise, skip, zero.")] = None,
+    metrics: Metrics = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    dtype: Annotated[str | None, text("float32 or float64.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network on a table, and keep it as a run folder. What is not told is chosen, and said.
+
+    Ctrl-C ends it early and keeps what was trained; undertow resume goes on with it, also after a crash. The folder
+    holds config.toml, with which the training can be repeated to the last bit.
+
+    Example: undertow train houses.csv --target price --hidden 128,64 --time-budget 10m
+    """
+    _train(locals())
+
+
+def _train(options: dict[str, Any]) -> None:
+    """Train with the settings of the options, of a file, and those that are chosen."""
+    from undertow.train.table import find_folder, train_table
+    from undertow.train.table_settings import TableSettings, read_config
+
+    config, out, overwrite, quiet, value = (
+        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value")
+    )
+    told = TableSettings(**{**options, **read_texts(options, value)})
+    settings = told
+    if config is not None:
+        base = read_config(config)
+        if told.data is not None or told.dataset is not None:  # other data than that of the file
+            base = TableSettings(
+                **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest")}
+            )
+        settings = told.over(base)
+    if (settings.data is None) == (settings.dataset is None):
+        raise ArgumentError("give either a file with --target, or --dataset digits.")
+    if settings.data is not None and settings.target is None:
+        name = Path(settings.data).name
+        raise ArgumentError(f"which column of {name} is to be predicted? Name it with --target.")
+    folder = find_folder(settings, out)
+    page = Page()
+    run, table = train_table(settings, folder, overwrite=overwrite, progress=not quiet, say=page.say)
+    _finish(run, table, folder, page)
+
+
+def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, Any]:
+    """Read the options that are texts."""
+    return {
+        "task": None if options["task"] == "auto" else options["task"],
+        "hidden": read_sizes(options["hidden"]),
+        "clip": read_clip(options["clip"], clip_value),
+        "metrics": read_names(options["metrics"]),
+        "time_budget": read_seconds(options["time_budget"]),
+    }
+
+
+def _finish(run: Any, table: Any, folder: Path, page: Page) -> None:
+    """Say what came of it."""
+    from undertow.train.table import summarize
+
+    page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
+    page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
+    page.close(f" The run is saved in {folder}.")
+    if run.stopped == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of those told.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all.", min=1)] = None,
+    time_budget: Annotated[str | None, text("Time in all: 30s, 10m, 2h.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a training that was interrupted or killed, as if it had never stopped.
+
+    The data file must be as it was. The schedule of the learning rate stays that of the first training.
+
+    Example: undertow resume runs/houses --epochs 400
+    """
+    from undertow.train.table import resume_table
+
+    page = Page()
+    found, table = resume_table(
+        run, epochs=epochs, steps=steps, seconds=read_seconds(time_budget), progress=not quiet, say=page.say
+    )
+    _finish(found, table, run, page)
+
+
+@app.command("find-lr")
+def find_lr(
+    data: File = None,
+    target: Annotated[str | None, text("The column to predict.")] = None,
+    dataset: Annotated[str | None, text("A data set that is shipped: digits.")] = None,
+    config: Annotated[Path | None, text("Further settings from a file.")] = None,
+    optimizer: Annotated[str | None, text("Whose rate it is.")] = None,
+    hidden: Annotated[str | None, text("Sizes of the hidden layers.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    low: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Steps between them.", min=10)] = 200,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+) -> None:
+    """Look for a learning rate: it grows from step to step, until the loss does not fall any more.
+
+    Example: undertow find-lr houses.csv --target price --optimizer momentum
+    """
+    from undertow.train.table import probe_rates
+    from undertow.train.table_settings import TableSettings, read_config
+
+    told = TableSettings(
+        data=data, target=target, dataset=dataset, optimizer=optimizer, hidden=read_sizes(hidden),
+        batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    settings = told if config is None else told.over(read_config(config))
+    if (settings.data is None) == (settings.dataset is None) or (settings.data and settings.target is None):
+        raise ArgumentError("give either a file with --target, or --dataset digits.")
+    page = Page()
+    found = probe_rates(settings, low=low, high=high, steps=steps)
+    page.say(found.reason)
+    if found.rate is not None:
+        page.say(f"try: --rate {found.rate:g}")
+    page.close("")
+    if found.rate is None:
+        raise typer.Exit(1)

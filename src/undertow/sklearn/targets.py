@@ -1,0 +1,157 @@
+"""What a loss makes of targets: classes as numbers, and outputs as classes again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import xlogy
+from sklearn.metrics import r2_score
+
+from undertow.errors import ArgumentError, DataError
+from undertow.nn import LOSSES, Loss, find_loss, sigmoid, softmax
+from undertow.nn.loss_record import find_record
+
+Array = NDArray[Any]
+OURS: Final = {"squared_error": "half_squared_error"}  # a name of scikit-learn's → a name of LOSSES
+ENDS: Final = {"binary": "logistic", "categorical": "softmax"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """How targets go with a loss.
+
+    Attributes:
+        loss: the loss, of logits where it is one of classes.
+        kind: ``"binary"``, ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
+        n_outputs: of the network.
+        offset: is added to a mean loss to make it scikit-learn's; what training leaves out, as it does not change it.
+    """
+
+    loss: Loss
+    kind: str
+    n_outputs: int
+    offset: float = 0.0
+
+    @property
+    def out_activation(self) -> str:
+        """scikit-learn's name of what makes predictions of outputs."""
+        if self.loss.name == "poisson" and self.loss.settings.get("log_input", True):
+            return "exp"
+        return ENDS.get(self.loss.task, "identity") if self.loss.end else "identity"
+
+    def encode(self, y: Array, dtype: Any) -> Array:
+        """Bring codes of classes (m,), rows of 0 and 1 (m, k), or values to what the loss takes."""
+        if self.kind == "multiclass" or self.loss.task == "categorical":
+            return y if self.loss.task != "own" else np.eye(self.n_outputs, dtype=dtype)[y]
+        y = y.astype(dtype, copy=False)
+        return y[:, None] if y.ndim == 1 else y
+
+    def decide(self, outputs: Array) -> Array:
+        """Codes of classes (m,), rows of 0 and 1 (m, k), or values (m,) or (m, k)."""
+        if self.kind == "multiclass" or self.loss.task == "categorical":
+            return np.asarray(np.argmax(outputs, axis=1))
+        if self.kind == "regression":
+            values = np.asarray(self.loss.decide(outputs))
+            return values[:, 0] if values.shape[1:] == (1,) else values
+        decided = (outputs > 0).astype(np.int64)
+        return decided[:, 0] if self.kind == "binary" else decided
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Of each class, (m, K)."""
+        if self.kind == "multiclass" or self.loss.task == "categorical":
+            return np.asarray(softmax(outputs))
+        p = np.asarray(sigmoid(outputs))
+        return p if self.kind == "multilabel" else np.concatenate([1 - p, p], axis=1)
+
+    def score(self, y: Array, outputs: Array, weights: Array | None) -> float:
+        """The accuracy, or R²; NaN of outputs that are not finite."""
+        if not np.isfinite(outputs).all():
+            return float("nan")
+        decided = self.decide(outputs)
+        if self.kind == "regression":
+            return float(r2_score(y, decided, sample_weight=weights))
+        hits = decided == y
+        return float(np.average(hits.all(axis=1) if hits.ndim > 1 else hits, weights=weights))
+
+
+def target_of_classes(loss: Any, kind: str, n_classes: int) -> Target:
+    """Pair a loss with classes.
+
+    Args:
+        loss: ``"log_loss"``, a loss of `undertow.nn`, its name, or a function (output, y) → one number.
+        kind: see `Target`.
+        n_classes: how many classes or labels there are.
+
+    Returns:
+        The target.
+
+    Raises:
+        ArgumentError: ``huber is no loss of classes. …``
+
+    Source: derived here.
+
+    Example:
+        >>> target_of_classes("log_loss", "binary", 2).loss
+        binary_cross_entropy_with_logits()
+    """
+    columns = 1 if kind == "binary" else n_classes
+    if loss == "log_loss" if isinstance(loss, str) else False:
+        name = "categorical_cross_entropy" if kind == "multiclass" else "binary_cross_entropy"
+        return Target(LOSSES[f"{name}_with_logits"], kind, columns)
+    found = _find(loss)
+    if found.task == "own":
+        return Target(found, kind, columns)
+    if found.task not in ENDS:
+        raise ArgumentError(f"{found.name} is no loss of classes. Use log_loss, or a loss of classes of undertow.nn.")
+    if found.task == "binary" and kind == "multiclass":
+        raise ArgumentError(f"{found.name} knows two classes, y has {n_classes}. Use log_loss or a categorical loss.")
+    if found.task == "categorical" and kind == "multilabel":
+        raise ArgumentError(f"{found.name} knows one class an example, y has several labels. Use log_loss.")
+    return Target(found.on_logits(), kind, n_classes if found.task == "categorical" else columns)
+
+
+def target_of_values(loss: Any, y: Array) -> Target:
+    """Pair a loss with values.
+
+    Args:
+        loss: ``"squared_error"``, ``"poisson"``, a loss of `undertow.nn`, its name, or a function (output, y) → one
+            number.
+        y: values, (m,) or (m, k).
+
+    Returns:
+        The target.
+
+    Raises:
+        ArgumentError: ``hinge is a loss of classes. …``
+        DataError: ``poisson: y holds -1.0, but …``
+
+    Source: derived here.
+
+    Example:
+        >>> target_of_values("squared_error", np.zeros(3)).loss
+        half_squared_error()
+    """
+    found, columns, offset = _find(loss), 1 if y.ndim == 1 else y.shape[1], 0.0
+    if found.task not in ("regression", "own"):
+        raise ArgumentError(f"{found.name} is a loss of classes. Use squared_error, or a loss of values.")
+    if found.name == "poisson":
+        if (y < 0).any():
+            raise DataError(f"poisson: y holds {y.min()}, but counts are 0 or more. Use squared_error.")
+        offset = float(np.sum(xlogy(y, y) - y)) / len(y) if isinstance(loss, str) else 0.0
+    return Target(found, "regression", columns, offset)
+
+
+def _find(loss: Any) -> Loss:
+    found = find_record(OURS.get(loss, loss) if isinstance(loss, str) else loss)
+    return find_loss(loss, None) if found is None else found
+
+
+def knows_probabilities(loss: Any) -> bool:
+    """Tell whether an estimator with this loss can have ``predict_proba``."""
+    if isinstance(loss, str) and loss == "log_loss":
+        return True
+    found = _find(loss)
+    return found.knows_probabilities

@@ -1,0 +1,314 @@
+"""Predictions for the rows of a file, and how good they are; files larger than memory in portions."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertow import nn
+from undertow.data import TabularEncoder, drop_missing_target, read_table_with_origin
+from undertow.data.late import pl
+from undertow.data.source import MEMORY
+from undertow.data.table_pieces import FilePieces, find_files
+from undertow.data.wording import Origin
+from undertow.errors import ArgumentError, DataError, RunError
+from undertow.nn.layer import widths
+from undertow.train.disk import DISK
+from undertow.train.files import explain_failure, write_whole
+from undertow.train.run import Run
+
+_PIECES = 32  # a portion takes this part of the memory when it is read
+_IN_MEMORY = 6  # a file as a frame and as float32: about so many times its size
+_FORMATS = (".csv", ".parquet")
+
+
+def read_encoder(run: Run) -> TabularEncoder:
+    """Return the encoder of the table that a run was trained on.
+
+    Args:
+        run: loaded from its folder.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        RunError: ``this run was not trained on a table, …``, or the run is damaged.
+
+    Source: derived here.
+
+    Example:
+        >>> read_encoder(Run(None))
+        Traceback (most recent call last):
+        undertow.errors.RunError: this run was not trained on a table, so it cannot read one. Use run.predict(X) in ...
+    """
+    record = run.extras.get("encoder")
+    if not record:
+        raise RunError("this run was not trained on a table, so it cannot read one. Use run.predict(X) in Python.")
+    encoder = TabularEncoder.from_json_dict(record)
+    taken, given = widths(run.model)
+    loss = nn.LOSSES.get(str(run.settings.get("loss")))
+    task = "classification" if loss is not None and loss.task == "categorical" else "regression"
+    for what, model, table in (
+        ("features", taken, encoder.n_features),
+        ("outputs", given, encoder.n_outputs),
+        ("task", task, encoder.task),
+    ):
+        if model != table:
+            raise RunError(
+                f"the run is damaged: its model and its table encoder do not fit ({what}: {model} and {table})."
+            )
+    return encoder
+
+
+def read_portions(file: Path, encoder: TabularEncoder, memory: float) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
+    """Read a table whole, or in portions where it is larger than memory.
+
+    Args:
+        file: a CSV or Parquet file, or for large ones a folder or a pattern.
+        encoder: whose texts stay texts.
+        memory: bytes that reading may take.
+
+    Returns:
+        Frames with at least one row, and where their rows stand.
+
+    Raises:
+        DataError: the file cannot be read.
+
+    Source: derived here.
+    """
+    if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
+        yield read_table_with_origin(file, as_text=encoder.text_columns)
+        return
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns)
+    for number, height in enumerate(pieces.heights):
+        if height:
+            yield pieces.read(number)
+
+
+def predict_portions(
+    run: Run, file: Path, probabilities: bool = False, remarks: list[str] | None = None, memory: float = MEMORY
+) -> Iterator[pl.DataFrame]:
+    """Predict for the rows of a file, portion by portion.
+
+    Args:
+        run: trained on a table.
+        file: with the columns of training; the target need not be there.
+        probabilities: whether to add a column for each class.
+        remarks: sentences about the data are appended here.
+        memory: bytes that reading may take.
+
+    Returns:
+        Frames with ``prediction``, and ``p(class)`` for each class where asked for.
+
+    Raises:
+        RunError: the run was not trained on a table.
+        DataError: the file does not fit the encoder.
+        ArgumentError: probabilities of a number.
+
+    Source: derived here.
+    """
+    encoder = read_encoder(run)
+    if encoder.task == "regression" and probabilities:
+        raise ArgumentError("--probabilities is for classes; this run predicts a number.")
+    said: list[str] = [] if remarks is None else remarks
+    for frame, origin in read_portions(file, encoder, memory):
+        found: list[str] = []
+        X = encoder.transform(frame, origin=origin, report=found)
+        known = {remark.partition(":")[0] for remark in said}
+        said += [remark for remark in found if remark.partition(":")[0] not in known]
+        yield _predict(run, encoder, X, probabilities)
+
+
+def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool) -> pl.DataFrame:
+    """The predictions of some rows."""
+    if encoder.task == "regression":
+        return pl.DataFrame({"prediction": np.ravel(encoder.decode(run.outputs(X)))})
+    kinds = {type(label) for label in encoder.classes}
+    dtype = {str: pl.String, bool: pl.Boolean, int: pl.Int64}.get(kinds.pop()) if len(kinds) == 1 else None
+    labels = pl.Series("prediction", encoder.decode(run.predict(X)).tolist(), dtype=dtype, strict=False)
+    columns: dict[str, Any] = {"prediction": labels}
+    if probabilities:
+        p = run.predict_probability(X)
+        columns |= {f"p({label})": p[:, k] for k, label in enumerate(encoder.classes)}
+    return pl.DataFrame(columns, strict=False)
+
+
+def check_predictions_place(out: Path, data: Path) -> None:
+    """Check where predictions are to go, before they are made.
+
+    Args:
+        out: the file to be.
+        data: the file that is read.
+
+    Raises:
+        ArgumentError: another kind of file, a folder, or the file that is read.
+
+    Source: derived here.
+
+    Example:
+        >>> check_predictions_place(Path("found.xlsx"), Path("new.csv"))
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: found.xlsx: predictions are written as .csv or .parquet.
+    """
+    if out.suffix not in _FORMATS:
+        raise ArgumentError(f"{out.name}: predictions are written as .csv or .parquet.")
+    if os.path.isdir(out):
+        raise ArgumentError(f"{out} is a folder. Give the name of a file.")
+    if os.path.exists(out) and os.path.exists(data) and os.path.samefile(out, data):
+        raise ArgumentError(f"--out {out} is the file that is read, and would be lost. Give another name.")
+
+
+def write_predictions(frames: Iterable[pl.DataFrame], out: Path) -> int:
+    r"""Write predictions as CSV or Parquet, by the name's end; a failure leaves what was there before.
+
+    Args:
+        frames: portions of them.
+        out: the file; its folder is made if missing.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        RunError: ``found.csv cannot be written: …``
+
+    Source: derived here.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     n = write_predictions([pl.DataFrame({"prediction": [1.5, 2.5]})], Path(folder, "found.csv"))
+        ...     n, Path(folder, "found.csv").read_text()
+        (2, 'prediction\n1.5\n2.5\n')
+    """
+    portions = iter(frames)
+    first = next(portions)
+    second = next(portions, None)
+    if second is None or (os.path.lexists(out) and not out.is_file()):
+        rest = [] if second is None else [second, *portions]
+        write_whole(out, _as_bytes(pl.concat([first, *rest]) if rest else first, out.suffix))
+        return first.height + sum(frame.height for frame in rest)
+    return _write_portions([first, second], portions, out)
+
+
+def _as_bytes(frame: pl.DataFrame, suffix: str, header: bool = True) -> bytes:
+    if suffix == ".csv":
+        return frame.write_csv(include_header=header).encode()
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _write_portions(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame], out: Path) -> int:
+    """Write many portions beside the place of a file, and move it there."""
+    target, n = Path(os.path.realpath(out)), 0
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as folder:
+            new = Path(folder, target.name)
+            for number, frame in enumerate(_chain(begun, rest)):
+                n += frame.height
+                if out.suffix == ".csv":
+                    with open(new, "ab") as file:
+                        file.write(_as_bytes(frame, ".csv", header=number == 0))
+                else:
+                    frame.write_parquet(Path(folder, f"part-{number:09}.parquet"))
+            if out.suffix == ".parquet":
+                pl.scan_parquet(str(Path(folder, "part-*.parquet"))).sink_parquet(new)
+            with open(new, "rb") as file:
+                os.fsync(file.fileno())
+            DISK.rename(new, target)
+        DISK.force_folder(target.parent)
+    except OSError as error:
+        raise RunError(f"{out} cannot be written: {explain_failure(out, error)}.") from None
+    return n
+
+
+def _chain(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    while begun:
+        yield begun.pop(0)
+    yield from rest
+
+
+def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = MEMORY) -> dict[str, Any]:
+    """Measure a run on the rows of a file that has the target.
+
+    Args:
+        run: trained on a table.
+        file: with the columns of training and the target; rows without a target are left out.
+        metrics: see `undertow.train`; None for those of the task.
+        memory: bytes that reading may take.
+
+    Returns:
+        ``rows``, ``loss`` and each metric by its name (of a regression in the target's own unit, except for the loss),
+        ``remarks``; for classes ``confusion``, (n_classes, n_classes): counts by true class (rows) and prediction.
+
+    Raises:
+        RunError, DataError, ArgumentError: as in prediction; a class that training did not have.
+
+    Source: derived here.
+    """
+    from undertow.train.metric import find_task, make_predictions
+    from undertow.train.metrics import read_metrics
+
+    encoder = read_encoder(run)
+    remarks: list[str] = []
+    task = run._task(np.zeros((1, encoder.n_outputs), np.float32))
+    classifies = encoder.task == "classification"
+    chosen = metrics or (["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"])
+    measured = read_metrics(chosen, find_task(task.loss.task, task.output_shape))
+    states = [metric.init() for metric in measured]
+    confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
+    losses, n = 0.0, 0
+    for frame, origin in read_portions(file, encoder, memory):
+        frame, origin, said = drop_missing_target(frame, encoder.target.name, origin)
+        remarks += said
+        if not frame.height:
+            continue
+        X, y = encoder.transform(frame, origin=origin, report=remarks), encoder.encode_target(frame, origin=origin)
+        z = run.outputs(X)
+        target = task.read_target(y)
+        losses, n = losses + task.sum_losses(z, task.encode(target), None), n + len(y)
+        if classifies:
+            np.add.at(confusion, (y.astype(np.int64), task.decide(z)), 1)
+            found = make_predictions("categorical", z, target, None, logits=True)
+        else:
+            found = make_predictions("regression", encoder.decode(z)[:, None], encoder.decode(y)[:, None], None)
+        states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
+    if not n:
+        raise DataError(f"{file}: no row has a target ({encoder.target.name!r}). Give at least one.")
+    values = {metric.name: float(metric.result(x)) for metric, x in zip(measured, states, strict=True)}
+    result = {"rows": n, "loss": losses / n, **values, "remarks": list(dict.fromkeys(remarks))}
+    return {**result, "confusion": confusion} if classifies else result
+
+
+def show_confusion(confusion: Any, classes: Any) -> str:
+    r"""Lay out a confusion matrix as text.
+
+    Args:
+        confusion: counts, (n_classes, n_classes), a row for each true class.
+        classes: their names.
+
+    Returns:
+        Lines.
+
+    Source: derived here.
+
+    Example:
+        >>> print(show_confusion(np.array([[3, 1], [0, 2]]), ["no", "yes"]))
+        true \ predicted  no  yes
+        no                 3    1
+        yes                0    2
+    """
+    names = [str(name) for name in classes]
+    head = "true \\ predicted"
+    first = max(map(len, [head, *names]))
+    sizes = [max(len(name), *(len(str(row[k])) for row in confusion)) for k, name in enumerate(names)]
+    lines = ["  ".join([head.ljust(first), *(name.rjust(w) for name, w in zip(names, sizes, strict=True))])]
+    for name, row in zip(names, confusion, strict=True):
+        lines.append("  ".join([name.ljust(first), *(str(x).rjust(w) for x, w in zip(row, sizes, strict=True))]))
+    return "\n".join(lines)

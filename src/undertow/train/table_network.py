@@ -1,0 +1,284 @@
+"""From settings to a network and a plan of its training."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import os
+from dataclasses import replace
+from typing import Any
+
+from undertow import nn, optim
+from undertow.errors import ArgumentError
+from undertow.nn.configured import settings_of
+from undertow.train.choices import Choice
+from undertow.train.plan import Plan
+from undertow.train.stopping import EarlyStopping
+from undertow.train.table_settings import TableSettings, read_rule
+
+NORMS = {"none": None, "batch": nn.BatchNorm, "layer": nn.LayerNorm, "rms": nn.RMSNorm}
+CLIPS = {
+    "norm": "clip_by_global_norm",
+    "value": "clip_by_value",
+    "each": "clip_by_norm",
+    "layer": "clip_by_layer_norm",
+    "adaptive": "clip_adaptive",
+}
+_MOST_PARAMETERS = 2_000_000_000
+_BYTES_A_PARAMETER = 4 * 6  # float32: the parameter, its gradient, two moments, and the new values while a step lasts
+_EMBEDDING = (2, 32)  # the smallest and the largest size
+
+
+def complete(settings: TableSettings, choice: Choice, classifies: bool) -> TableSettings:
+    """Fill in what was not told.
+
+    Args:
+        settings: those given.
+        choice: from `choose_settings`.
+        classifies: whether the target is a class.
+
+    Returns:
+        Settings of which none is left to choose, except for those that mean "none" where they are absent.
+
+    Raises:
+        ArgumentError: an unknown name among the settings, with the names that there are.
+
+    Source: derived here.
+    """
+    given = settings.optimizer is not None
+    name = read_rule(settings.optimizer or choice.optimizer, "--optimizer")["name"]
+    if name not in optim.OPTIMIZERS:
+        raise ArgumentError(f"--optimizer {name}: choose {', '.join(optim.OPTIMIZERS)}.")
+    rate = choice.rate if name == choice.optimizer else usual_rate(name)
+    plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate, unless told
+    chosen = TableSettings(
+        validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="days", seed=0, dtype="float32",
+        hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
+        dropout=0.0 if settings.hidden == [] else choice.dropout,
+        loss="categorical_cross_entropy" if classifies else "mean_squared_error",
+        optimizer=name, rate=rate, decay=choice.decay if name == choice.optimizer and not plain else None,
+        schedule="constant" if plain else choice.schedule,
+        warmup=0.0 if plain else choice.warmup,
+        epochs=choice.epochs if settings.steps is None else None,
+        batch_size=choice.batch_size, early_stopping=choice.early_stopping, accumulate=1, l1=0.0, l2=0.0, mixup=0.0,
+        non_finite="raise", metrics=["accuracy"] if classifies else ["rmse"],
+    )  # fmt: skip
+    return settings.over(chosen)
+
+
+def usual_rate(name: str) -> float:
+    """Return the learning rate of an optimizer that is not told one; sgd and momentum take larger ones here."""
+    usual = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05}
+    found = usual.get(name) or inspect.signature(optim.OPTIMIZERS[name]).parameters["rate"].default
+    return 1e-3 if found is inspect.Parameter.empty else float(found)
+
+
+def build_network(settings: TableSettings, n_features: int, n_outputs: int, codes: Any = ()) -> nn.Sequential:
+    """Build a network of dense layers.
+
+    Args:
+        settings: complete.
+        n_features: columns of X.
+        n_outputs: classes, or columns of the target.
+        codes: features that hold codes, each for an embedding; `undertow.data.CodeFeature`.
+
+    Returns:
+        The network: of each hidden layer Dense, normalisation, activation and dropout; then the last Dense.
+
+    Raises:
+        ArgumentError: a network larger than memory; an unknown name.
+
+    Source: derived here; embeddings: Guo and Berkhahn, Entity embeddings of categorical variables, 2016.
+
+    Example:
+        >>> settings = TableSettings(hidden=[8], activation="tanh", norm="layer", dropout=0.1, residual=False)
+        >>> build_network(settings, 4, 3)
+        Sequential(Dense(4, 8), LayerNorm(8), tanh, Dropout(rate=0.1), Dense(8, 3))
+    """
+    activation = read_function(settings.activation or "relu", "--activation", nn.ACTIVATIONS)
+    norm = _choose(settings.norm or "none", "--norm", NORMS)
+    layers: list[Any] = []
+    width = n_features
+    if codes:
+        columns = {code.index: (code.cardinality, size_of_embedding(code.cardinality)) for code in codes}
+        layers.append(nn.EmbedColumns(n_features, columns))
+        width = layers[0].fan_out
+    hidden = settings.hidden or []
+    check_size([width, *hidden, n_outputs])
+    for size in hidden:
+        block: list[Any] = [nn.Dense(width, size)]
+        block += [] if norm is None else [norm(size)]
+        block += [activation]
+        block += [nn.Dropout(settings.dropout)] if settings.dropout else []
+        layers += [nn.Residual(*block, projection="auto")] if settings.residual else block
+        width = size
+    return nn.Sequential(*layers, nn.Dense(width, n_outputs))
+
+
+def size_of_embedding(n: int) -> int:
+    """Choose the size of an embedding of n codes: 1.6 n^0.56, as in fastai, from 2 to 32."""
+    low, high = _EMBEDDING
+    return int(min(high, max(low, round(1.6 * n**0.56))))
+
+
+def check_size(sizes: list[int]) -> int:
+    """Count the parameters of dense layers of these widths; ArgumentError for more than can be trained here."""
+    count = sum(a * b + b for a, b in itertools.pairwise(sizes))
+    most, why = _MOST_PARAMETERS, f"more than {_MOST_PARAMETERS:,}"
+    if hasattr(os, "sysconf") and (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) > 0:
+        most, room = min(most, memory // _BYTES_A_PARAMETER), memory / 2**30
+        why = f"more than the {most:,} that training has room for here ({room:.0f} GiB of memory)"
+    if count > most:
+        hidden = ",".join(map(str, sizes[1:-1]))
+        raise ArgumentError(
+            f"--hidden {hidden}: the network would have {count:,} parameters, {why}. Give smaller sizes."
+        )
+    return count
+
+
+def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **others: Any) -> Plan:
+    """Make the plan of a training.
+
+    Args:
+        settings: complete.
+        n_rows: rows to train on; None where the number is not known.
+        classifies: whether the target is a class.
+        others: further settings of the plan: validation, checkpoint, progress, callbacks.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ArgumentError: an unknown name, a number out of range.
+
+    Source: derived here.
+    """
+    patience = settings.early_stopping
+    held = others.get("validation") is not None
+    stopping = EarlyStopping("validation_loss" if held else "loss", patience) if patience else None
+    if patience is not None and patience < 0:
+        raise ArgumentError(f"--early-stopping {patience}: give a number of epochs, or 0 for none.")
+    return Plan(
+        loss=read_loss(settings, classifies),
+        optimizer=make_optimizer(settings, n_rows),
+        clip=make_clip(settings.clip),
+        early_stopping=stopping,
+        epochs=settings.epochs,
+        steps=settings.steps,
+        seconds=settings.time_budget,
+        batch_size=settings.batch_size or 64,
+        accumulate=settings.accumulate or 1,
+        non_finite=settings.non_finite or "raise",
+        l1=settings.l1 or 0.0,
+        l2=settings.l2 or 0.0,
+        max_norm=settings.max_norm,
+        mixup=settings.mixup or 0.0,
+        class_weights=settings.class_weights,
+        metrics=settings.metrics,
+        seed=settings.seed or 0,
+        dtype=settings.dtype,
+        checkpoint_every=settings.checkpoint_every,
+        **others,
+    )
+
+
+def read_loss(settings: TableSettings, classifies: bool) -> Any:
+    """Read the loss; ArgumentError where it does not go with the target."""
+    record = read_rule(settings.loss or "", "--loss")
+    task = "categorical" if classifies else "regression"
+    fitting = [
+        name
+        for name, loss in nn.LOSSES.items()
+        if loss.task == task and not loss.logits and name not in ("poisson", "kullback_leibler")
+    ]
+    if record["name"] not in fitting:
+        what = "classes" if classifies else "a number, which is standardised"
+        raise ArgumentError(f"--loss {record['name']}: the target is {what}. Choose {', '.join(fitting)}.")
+    if settings.label_smoothing:
+        record["label_smoothing"] = settings.label_smoothing
+    return nn.build_loss(record)
+
+
+def make_optimizer(settings: TableSettings, n_rows: int | None) -> Any:
+    """Make the update rule with its learning rate and schedule."""
+    record = read_rule(settings.optimizer or "adamw", "--optimizer")
+    make = _choose(record["name"], "--optimizer", optim.OPTIMIZERS)
+    if "rate" in record:
+        raise ArgumentError(f"--optimizer {settings.optimizer}: give the rate with --rate.")
+    if settings.decay:
+        if "decay" not in _taken(make):
+            raise ArgumentError(f"--decay: {record['name']} has no decay. Use adamw, or --l2.")
+        record["decay"] = settings.decay
+    elif "decay" in _taken(make):
+        record.setdefault("decay", 0.0)
+    return optim.build_optimizer({**record, "rate": make_schedule(settings, n_rows)})
+
+
+def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
+    """Make the learning rate of an optimizer: a number, or the description of a schedule over all steps."""
+    rate = settings.rate
+    record = read_rule(settings.schedule or "constant", "--schedule")
+    known = {name: make for name, make in optim.SCHEDULES.items() if name not in ("warmup", "table")}
+    make = _choose(record.pop("name"), "--schedule", known)
+    batch = (settings.batch_size or 64) * (settings.accumulate or 1)
+    per_epoch = None if n_rows is None else math.ceil(n_rows / batch)
+    rise = round((settings.warmup or 0) * (per_epoch or 1000))
+    if make is optim.constant and not rise:
+        if record:
+            raise ArgumentError(f"--schedule {settings.schedule}: constant has no settings; give the rate with --rate.")
+        optim.constant(rate)
+        return rate
+    taken = _taken(make)
+    total = settings.steps
+    if total is None and per_epoch is not None and settings.epochs is not None:
+        total = per_epoch * settings.epochs
+    if "steps" in taken and "steps" not in record:
+        if total is None:
+            raise ArgumentError(f"--schedule {settings.schedule}: how many steps? Give --epochs or --steps.")
+        rise = min(rise, total // 2)
+        record["steps"] = max(total - rise, 2)
+    if "rate" in taken:
+        record["rate"] = rate
+    schedule = optim.build_schedule({"schedule": make.__name__, **record})
+    return optim.warmup(schedule, rise, start=(rate or 0) / 10) if rise else schedule
+
+
+def make_clip(text: str | None) -> Any:
+    """Make the clipping that a text tells of: ``"1"`` or ``"norm=1"``, ``"value=0.5"``, …"""
+    if text is None:
+        return None
+    kind, equal, limit = text.rpartition("=")
+    kind = kind if equal else "norm"
+    name = _choose(kind, "--clip", CLIPS)
+    try:
+        return optim.build_clip({"name": name, "limit": float(limit)})
+    except ValueError as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"--clip {text}: give a number, for example --clip norm=1.") from None
+
+
+def read_function(text: str, option: str, table: Any) -> Any:
+    """Read an activation with its settings: ``"leaky_relu:slope=0.1"``."""
+    record = read_rule(text, option)
+    _choose(record["name"], option, table)
+    if settings_of(table[record["name"]]) or len(record) > 1:
+        return nn.build_activation(record)
+    return record["name"]
+
+
+def _choose(name: str, option: str, table: Any) -> Any:
+    """What a name stands for."""
+    if name not in table:
+        raise ArgumentError(f"{option} {name}: choose {', '.join(table)}.")
+    return table[name]
+
+
+def _taken(make: Any) -> list[str]:
+    return list(inspect.signature(make).parameters)
+
+
+def with_epochs(settings: TableSettings, **longer: Any) -> TableSettings:
+    """The settings with another end."""
+    return replace(settings, **{name: value for name, value in longer.items() if value is not None})

@@ -1,0 +1,242 @@
+"""All that decides a training on a table, as plain data: options of the command line, and the file config.toml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from undertow.errors import ArgumentError, RunError
+from undertow.train.files import write_whole
+
+CONFIG: Final = "config.toml"
+_KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
+    "str": ((str,), "a text in quotes"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "list[int]": ((list,), "a list of whole numbers such as [128, 64]"),
+    "list[str]": ((list,), 'a list of texts such as ["accuracy"]'),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSettings:
+    """The settings of a training on a table; None where they are to be chosen.
+
+    A rule with settings of its own is a text: ``"huber:delta=2"``, ``"adamw:beta2=0.99"``, ``"cosine:end=1e-5"``.
+
+    Args:
+        data: a CSV or Parquet file, or for large ones a folder or a pattern; data_digest: the checksum of its
+            content, which a repetition must find again.
+        dataset: a data set that is shipped, in place of a file.
+        target, weights, groups, time: names of columns, see `undertow.data.encode_table`.
+        task: ``"classification"`` or ``"regression"``.
+        validation: the share of rows held out.
+        scaling, categories, max_categories, min_count, dates: how columns are encoded, see ``TabularEncoder.fit``.
+        memory: MB that reading may take; larger files are read again in each epoch.
+        hidden: sizes of the hidden layers.
+        activation, norm, dropout, residual: of the hidden layers.
+        loss, label_smoothing, class_weights: what is minimised.
+        optimizer, rate, decay, schedule, warmup: of the updates; the warm-up in epochs.
+        epochs, steps, time_budget: when training ends at the latest; the last in seconds.
+        early_stopping: epochs without a better validation loss; 0 for none.
+        batch_size, accumulate, l1, l2, max_norm, mixup, clip, non_finite, metrics, seed, dtype, checkpoint_every:
+            see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
+        threads: for the compiled steps.
+
+    Source: derived here.
+
+    Example:
+        >>> TableSettings(hidden=[16], rate=0.01).given()
+        {'hidden': [16], 'rate': 0.01}
+    """
+
+    data: str | None = None
+    data_digest: str | None = None
+    dataset: str | None = None
+    target: str | None = None
+    weights: str | None = None
+    groups: str | None = None
+    time: str | None = None
+    task: str | None = None
+    validation: float | None = None
+    scaling: str | None = None
+    categories: str | None = None
+    max_categories: int | None = None
+    min_count: int | None = None
+    dates: str | None = None
+    memory: float | None = None
+    hidden: list[int] | None = None
+    activation: str | None = None
+    norm: str | None = None
+    dropout: float | None = None
+    residual: bool | None = None
+    loss: str | None = None
+    label_smoothing: float | None = None
+    class_weights: str | None = None
+    optimizer: str | None = None
+    rate: float | None = None
+    decay: float | None = None
+    schedule: str | None = None
+    warmup: float | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    time_budget: float | None = None
+    batch_size: int | None = None
+    accumulate: int | None = None
+    early_stopping: int | None = None
+    l1: float | None = None
+    l2: float | None = None
+    max_norm: float | None = None
+    mixup: float | None = None
+    clip: str | None = None
+    non_finite: str | None = None
+    metrics: list[str] | None = None
+    seed: int | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    checkpoint_every: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are not None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def over(self, other: TableSettings) -> TableSettings:
+        """These settings, and those of another where they are None."""
+        return TableSettings(**{**other.given(), **self.given()})
+
+
+def read_config(path: str | os.PathLike[str]) -> TableSettings:
+    """Read a TOML file of settings, such as a run folder holds.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ArgumentError: ``c.toml: there is no such file.``; ``c.toml: there is no setting 'epoch' (did you mean
+            'epochs'?).``; a value of another kind.
+
+    Source: derived here; TOML 1.0.
+
+    Example:
+        >>> read_config("no/such.toml")
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: no/such.toml: there is no such file. Check the path.
+    """
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+    except FileNotFoundError:
+        raise ArgumentError(f"{path}: there is no such file. Check the path.") from None
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{path} is no TOML: {error}. Write lines such as epochs = 50.") from None
+    return check_settings(found, str(path))
+
+
+def check_settings(found: Mapping[str, Any], where: str) -> TableSettings:
+    """Check names and kinds of settings that come from a file; see `read_config`."""
+    known = {field.name: str(field.type).removesuffix(" | None") for field in fields(TableSettings)}
+    for name, value in found.items():
+        if name not in known:
+            from undertow.data.wording import suggest_name
+
+            raise ArgumentError(
+                f"{where}: there is no setting {suggest_name(name, list(known))}. See the help of train."
+            )
+        kinds, text = _KINDS[known[name]]
+        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        inner = {"list[int]": int, "list[str]": str}.get(known[name])
+        if wrong or (inner is not None and any(type(entry) is not inner for entry in value)):
+            raise ArgumentError(f"{where}: {name} is {str(value)[:60]!r}. Give {text}.")
+    return TableSettings(**found)
+
+
+def write_config(settings: TableSettings, path: Path) -> None:
+    """Write settings as a TOML file that `read_config` reads.
+
+    Args:
+        settings: to write; those that are None are left out.
+        path: the file.
+
+    Raises:
+        RunError: the disk refuses.
+
+    Source: derived here; TOML 1.0.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_config(TableSettings(hidden=[8], target="price"), Path(folder, "config.toml"))
+        ...     read_config(Path(folder, "config.toml")).given()
+        {'target': 'price', 'hidden': [8]}
+    """
+    head = "# All settings of this training. To repeat it: undertow train --config with this file.\n"
+    lines = [f"{name} = {_show(value)}\n" for name, value in settings.given().items()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path.parent} cannot be made: {error.strerror or error}.") from None
+    write_whole(path, (head + "".join(lines)).encode())
+
+
+def _show(value: Any) -> str:
+    """A value in TOML; JSON's texts are TOML's, except for the DEL character."""
+    import json
+
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_show, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
+
+
+def read_rule(text: str, option: str) -> dict[str, Any]:
+    """Read a rule with its settings: ``"huber:delta=2"``.
+
+    Args:
+        text: a name, and after a colon its settings, separated by commas.
+        option: where it stands, for messages.
+
+    Returns:
+        ``{"name": "huber", "delta": 2}``.
+
+    Raises:
+        ArgumentError: ``--loss huber:2: write settings as name:key=value, for example huber:delta=2.``
+
+    Source: derived here.
+
+    Example:
+        >>> read_rule("one_cycle:rise=0.2", "--schedule")
+        {'name': 'one_cycle', 'rise': 0.2}
+    """
+    name, _, rest = text.partition(":")
+    found: dict[str, Any] = {"name": name.strip()}
+    for part in filter(None, (part.strip() for part in rest.split(","))):
+        key, equal, value = part.partition("=")
+        if not equal or not key.strip().isidentifier() or key.strip() == "name":
+            raise ArgumentError(f"{option} {text}: write settings as name:key=value, for example huber:delta=2.")
+        found[key.strip()] = _read_value(value.strip())
+    return found
+
+
+def _read_value(text: str) -> Any:
+    """A number, true, false, none, or a text."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,179 @@
+"""Run folders on the command line: repeated from their config.toml, gone on with after a kill, measured, exported."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import undertow as ut
+from undertow.cli import main
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
+COMMAND = [sys.executable, "-c", "from undertow.cli import main; main()"]
+TRAIN = ("train", "t.csv", "--target", "y", "--hidden", "8", "--checkpoint-every", "3", "--quiet")
+
+
+@pytest.fixture
+def undertow(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    rng = np.random.default_rng(0)
+    x, c = rng.normal(size=200), rng.choice(["r", "b", "g"], 200)
+    w = rng.integers(1, 4, 200)
+    kind = np.where(c == "r", "up", np.where(x > 0, "left", "down"))
+    pl.DataFrame({"x": x, "c": c, "w": w, "y": kind}).write_csv("t.csv")
+    pl.DataFrame({"x": x, "c": c, "w": w, "y": 3 * x + (c == "r") + 0.01 * w}).write_csv("n.csv")
+
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["undertow", *map(str, args)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+def weights(folder: str) -> bytes:
+    return Path(folder, "model.safetensors").read_bytes()
+
+
+def test_a_run_is_repeated_from_its_config(undertow):
+    """config.toml holds every setting, those chosen too: the repetition has the same bytes; options go before it."""
+    told = (
+        "--weights w --optimizer adamw:beta2=0.99 --schedule one_cycle:rise=0.2 --rate 0.01 --norm layer --residual "
+        "--categories codes --class-weights up=2 --clip layer=1 --label-smoothing 0.1 --mixup 0.2 "
+        "--activation leaky_relu:slope=0.1 --metrics f1"
+    )
+    options = told.split()
+    assert undertow(*TRAIN, "--epochs", 4, *options, "--out", "a")[0] == 0
+    assert undertow("train", "--config", "a/config.toml", "--out", "b", "--quiet")[0] == 0
+    assert weights("a") == weights("b")
+    assert Path("a/config.toml").read_text() == Path("b/config.toml").read_text()
+    assert "validation_f1" in ut.load("a").history[0] and "EmbedColumns" in repr(ut.load("a").model)
+    assert undertow("train", "--config", "a/config.toml", "--seed", 5, "--out", "c", "--quiet")[0] == 0
+    assert weights("a") != weights("c")
+
+
+def test_a_training_in_parts_is_that_in_one(undertow):
+    """3 epochs and then 6 in all, with a constant rate, give the bytes of 6; changed data is refused."""
+    constant = ("--schedule", "constant", "--warmup", 0)
+    assert undertow(*TRAIN, "--epochs", 6, *constant, "--out", "whole")[0] == 0
+    assert undertow(*TRAIN, "--epochs", 3, *constant, "--out", "parts")[0] == 0
+    code, out, _ = undertow("resume", "parts", "--quiet")
+    assert code == 0 and "had come to its end" in out
+    code, out, _ = undertow("resume", "parts", "--epochs", 6, "--quiet")
+    assert code == 0 and "goes on after epoch 3" in out
+    assert weights("whole") == weights("parts") and len(ut.load("parts").history) == 6
+    Path("t.csv").write_text(Path("t.csv").read_text().replace("up", "upp", 1))
+    for command in (("resume", "parts"), ("train", "--config", "parts/config.toml", "--out", "d")):
+        code, _, err = undertow(*command, "--quiet")
+        assert code == 2 and "t.csv has changed" in err and err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_killed_training_goes_on_to_the_same_bytes(undertow):
+    """SIGKILL at three instants of a training: resume (or train anew, if nothing was written) gives the same model."""
+    command = [*COMMAND, *TRAIN, "--epochs", "60", "--early-stopping", "9", "--out"]
+    started = time.monotonic()
+    subprocess.run([*command, "whole"], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.monotonic() - started
+    rng = random.Random(1)
+    for number in range(3):
+        folder = f"killed{number}"
+        process = subprocess.Popen([*command, folder], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        time.sleep(seconds * rng.uniform(0.3, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        again = ("resume", folder, "--quiet") if Path(folder, "config.toml").exists() else (*command[3:], folder)
+        code, _, err = undertow(*again)
+        assert code == 0, err
+        assert weights(folder) == weights("whole")
+
+
+def test_a_run_is_measured_shown_and_exported(undertow):
+    """`evaluate` agrees with the predictions of `predict`; `summary` shows the layers; `export` writes a file."""
+    assert undertow(*TRAIN, "--epochs", 20, "--out", "a")[0] == 0
+    undertow("predict", "a", "t.csv", "--out", "p.parquet")
+    right = (pl.read_parquet("p.parquet")["prediction"] == pl.read_csv("t.csv")["y"]).mean()
+    code, out, _ = undertow("evaluate", "a", "t.csv")
+    lines = out.split("\n")
+    assert (
+        code == 0 and float(lines[2].split()[1]) == pytest.approx(right, abs=1e-6) and lines[2].startswith("accuracy")
+    )
+    assert sum(int(n) for line in lines[7:10] for n in line.split()[1:]) == 200
+    code, out, _ = undertow("summary", "a")
+    assert code == 0 and "Dense(5, 8)" in out and "best epoch" in out
+    assert undertow("export", "a", "model.py")[0] == 0 and "import numpy" in Path("model.py").read_text()
+    assert "exported as .onnx or .py" in undertow("export", "a", "model.h5")[2]
+
+
+def test_a_number_is_measured_in_its_own_unit(undertow):
+    """RMSE and R² of `evaluate` are those of the predictions, computed here by their definitions."""
+    assert undertow("train", "n.csv", "--target", "y", "--epochs", 20, "--out", "n", "--quiet")[0] == 0
+    undertow("predict", "n", "n.csv", "--out", "p.csv")
+    y, p = pl.read_csv("n.csv")["y"].to_numpy(), pl.read_csv("p.csv")["prediction"].to_numpy()
+    code, out, _ = undertow("evaluate", "n", "n.csv", "--metrics", "rmse,r2")
+    found = {line.split()[0]: float(line.split()[1]) for line in out.splitlines()}
+    assert code == 0 and found["rmse"] == pytest.approx(np.sqrt(np.mean((y - p) ** 2)), rel=1e-4)
+    assert found["r2"] == pytest.approx(1 - np.mean((y - p) ** 2) / np.var(y), rel=1e-4)
+
+
+def test_large_files_are_read_in_portions(undertow):
+    """With 1 MB to read by, training streams, and predictions in portions are those of the whole file."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(20_000, 3))
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "y": x[:, 0] - 2 * x[:, 1]})
+    frame.write_csv("big.csv")
+    code, out, err = undertow("train", "big.csv", "--target", "y", "--memory", 1, "--epochs", 2, "--quiet")
+    assert code == 0 and "read again in each epoch" in out, err
+    assert float(out.split("R² ")[1].split()[0]) > 0.9
+    for end in ("csv", "parquet"):
+        read = pl.read_csv if end == "csv" else pl.read_parquet
+        assert undertow("predict", "runs/big", "big.csv", "--memory", 1, "--out", f"p.{end}")[0] == 0
+        assert undertow("predict", "runs/big", "big.csv", "--memory", 500, "--out", f"w.{end}")[0] == 0
+        np.testing.assert_allclose(read(f"p.{end}")["prediction"], read(f"w.{end}")["prediction"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--loss", "poisson"), "--loss poisson: the target is classes. Choose"),
+        (("--loss", "categorical_focal:2"), "write settings as name:key=value"),
+        (("--time-budget", "soon"), "give a time such as 30s"),
+        (("--class-weights", "maybe=2"), "there is no class 'maybe'"),
+        (("--clip", "soft=1"), "--clip soft: choose norm"),
+        (("--schedule", "cosin"), "--schedule cosin: choose constant"),
+        (("--metrics", "acuracy"), "Did you mean 'accuracy'?"),
+        (("--weights", "v"), "there is no column"),
+        (("--config", "no.toml"), "no.toml: there is no such file"),
+        (("--config", "bad.toml"), "bad.toml: there is no setting 'epoch' (did you mean 'epochs'?)"),
+        (("--config", "kind.toml"), "kind.toml: epochs is 'many'. Give a whole number"),
+    ],
+)
+def test_settings_that_cannot_be_used(undertow, options, message):
+    """One line that names the option or the setting; no run folder."""
+    Path("bad.toml").write_text("epoch = 3\n")
+    Path("kind.toml").write_text('epochs = "many"\n')
+    code, _, err = undertow(*TRAIN, *options)
+    assert code == 2 and message in err and err.count("\n") == 1 and not Path("runs").exists(), err
+    assert "fault in Undertow" not in err
+
+
+def test_a_run_that_is_replaced_stays_until_the_new_one_is_there(undertow):
+    """--overwrite with a training that diverges at once leaves the old run as it was."""
+    assert undertow(*TRAIN, "--epochs", 2)[0] == 0
+    before = weights("runs/t")
+    assert undertow(*TRAIN, "--overwrite", "--optimizer", "sgd", "--rate", "1e30")[0] == 2
+    assert weights("runs/t") == before and sorted(path.name for path in Path("runs").iterdir()) == ["t"]
+    assert undertow(*TRAIN, "--epochs", 2, "--overwrite", "--seed", 3)[0] == 0
+    assert weights("runs/t") != before and sorted(path.name for path in Path("runs").iterdir()) == ["t"]
