@@ -369,3 +369,23 @@ def test_a_random_function_is_refused() -> None:
             return np.sum(w * rng.random(3))
 
         ut.check_gradient(noisy, np.ones(3))
+
+
+@pytest.mark.parametrize("seed", [1, 7, 10])
+def test_a_loss_that_casts_to_real_numbers_is_no_wrong_gradient(seed: int) -> None:
+    """The complex step is 0 after a cast, and the corners of ReLU and max leave it unrefuted by rough differences."""
+    rng = np.random.default_rng(seed)
+    W, U, V = rng.normal(size=(9, 8)), rng.normal(size=(40, 16)), rng.normal(size=(16, 4))
+    x, y = rng.normal(size=(3, 64, 1)), rng.integers(0, 4, 3)
+
+    def windows(x: Any, width: int) -> Any:
+        found = np.lib.stride_tricks.sliding_window_view(x, width, axis=1)[:, ::2]
+        return found.reshape(*found.shape[:2], -1)
+
+    def loss(W: Any) -> Any:
+        h = np.maximum(windows(x, 9) @ W, 0)
+        h = np.max(np.maximum(windows(h, 5) @ U, 0), axis=1)
+        return ut.nn.categorical_cross_entropy_with_logits(h @ V, y)
+
+    report = ut.check_gradient(loss, W)
+    assert report and {row.method for row in report.rows} == {"differences"}

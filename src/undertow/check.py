@@ -301,7 +301,9 @@ def complex_step(loss: Loss, x: np.ndarray, direction: np.ndarray) -> float | No
     """Return Im f(x + ih) / h, which loses no digits; None where f does not take complex numbers."""
     h = 1e-30
     try:
-        result = loss(x + 1j * h * direction)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)  # a cast to real loses the derivative
+            result = loss(x + 1j * h * direction)
     except Exception:  # whatever a user's function does with complex numbers, it then has no complex step
         return None
     return float(np.imag(result)) / h if np.iscomplexobj(result) else None

@@ -90,7 +90,7 @@ def show_item(item: Any) -> str:
         item: a layer or a function.
 
     Returns:
-        Its text.
+        Its text. A layer of the user's own that has the representation of a dataclass is shown without its arrays.
 
     Source: derived here.
 
@@ -98,7 +98,12 @@ def show_item(item: Any) -> str:
         >>> show_item(np.tanh)
         'tanh'
     """
-    return getattr(item, "__name__", None) or repr(item)
+    name = getattr(item, "__name__", None)
+    if name or not is_layer(item) or not hasattr(type(item).__repr__, "__wrapped__"):  # dataclasses wrap theirs
+        return name or repr(item)
+    fields = [(field.name, getattr(item, field.name, None)) for field in dataclasses.fields(item) if field.repr]
+    shown = [f"{name}={value!r}" for name, value in fields if value is not None and not hasattr(value, "shape")]
+    return f"{type(item).__name__}({', '.join(shown)})"
 
 
 def is_layer(item: Any) -> bool:
