@@ -183,7 +183,7 @@ class Trainer:
             return
         self.ended, run = True, self.run
         with hold_interrupts():
-            self.keeper.end()
+            self.keeper.end(self)
             best = self.hooks.end_training(
                 TrainInfo(self.plan.epochs, run.model, run.history, run.settings, run.stopped)
             )
