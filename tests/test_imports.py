@@ -18,7 +18,8 @@ import undertow
 SOURCE = Path(__file__).parents[1] / "src" / "undertow"
 
 ORDER = """
-    errors allocation
+    errors allocation spelling
+    habits
     trees
     graph
     primitives

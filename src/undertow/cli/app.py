@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from undertow.errors import UndertowError
+from undertow.spelling import offer
 
 app = typer.Typer(
     help="Backpropagation you can read, watch and trust.",
@@ -27,6 +28,24 @@ _AS_OPTIONS: Final = {
     "clip=undertow.optim.clip_by_global_norm(1.0)": "--clip 1",
     "task='classification'": "--task classification",
     "or overwrite it (overwrite=True, or --overwrite)": "or overwrite it with --overwrite",
+}
+_ELSEWHERE: Final = {
+    "--lr": "--rate",
+    "--learning-rate": "--rate",
+    "--output": "--out",
+    "--patience": "--early-stopping",
+    "--weight-decay": "--decay",
+    "--validation-split": "--validation",
+    "--test-size": "--validation",
+    "--layers": "--hidden",
+    "--label": "--target",
+    "--y": "--target",
+    "--force": "--overwrite",
+    "--random-state": "--seed",
+    "fit": "train",
+    "test": "evaluate",
+    "eval": "evaluate",
+    "lr-find": "find-lr",
 }
 
 
@@ -72,10 +91,25 @@ def attempt(command: Callable[[], Any]) -> int:
             if type(error).__name__ == "NoArgsIsHelpError":
                 typer.echo(error.format_message())
                 return 2
-            return fail(error.format_message())
+            return fail(_say_instead(error))
         if os.environ.get("UNDERTOW_DEBUG"):  # a fault of ours: no traceback, unless it is asked for
             raise
         return fail(f"{type(error).__name__}: {error}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.")
+
+
+def _say_instead(error: Any) -> str:
+    """What is wrong with the arguments, and for what other programs call so, the option or command of ours."""
+    told = error.format_message()
+    option = _ELSEWHERE.get(getattr(error, "option_name", None) or "")
+    if option is not None:
+        return f"No such option: {error.option_name}. Use {option}."
+    if told.startswith("No such command"):
+        name, names = (
+            told.split("'")[1],
+            [info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands],
+        )
+        return f"there is no command {name!r}. {offer(_ELSEWHERE.get(name, name), names)}."
+    return str(told)
 
 
 def main() -> None:

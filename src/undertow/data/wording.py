@@ -56,7 +56,7 @@ def closest_name(name: str, names: Sequence[str]) -> str | None:
     folded: dict[str, str] = {}
     for candidate in names:
         folded.setdefault(candidate.casefold().strip(), candidate)
-    found = difflib.get_close_matches(name.casefold().strip(), list(folded), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.casefold().strip(), list(folded), n=1, cutoff=0.7)
     return folded[found[0]] if found else None
 
 

@@ -1,5 +1,8 @@
 """Layers, activations, initialisers and losses: plain NumPy code over parameter trees."""
 
+from typing import TYPE_CHECKING, Any
+
+from undertow import habits
 from undertow.nn.activations import (
     ACTIVATIONS,
     build_activation,
@@ -208,3 +211,8 @@ __all__ = [
     "poisson",
     "quantile",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise habits.missing_attribute("undertow.nn", name, habits.LAYERS, __all__)

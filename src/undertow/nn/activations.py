@@ -16,6 +16,7 @@ from undertow.errors import ArgumentError
 from undertow.nn.configured import Configured, build_function, describe_function
 from undertow.nn.rectifiers import celu, elu, gelu, hard_sigmoid, hard_tanh, leaky_relu, mish, relu, relu6, selu, silu
 from undertow.primitives import stable
+from undertow.spelling import offer
 
 
 def identity(z: Any) -> Any:
@@ -224,7 +225,7 @@ def find_activation(name: str) -> Activation:
         True
     """
     if name not in ACTIVATIONS:
-        raise ArgumentError(f"there is no activation {name!r}. Use one of {', '.join(ACTIVATIONS)}, or a function.")
+        raise ArgumentError(f"there is no activation {name!r}. {offer(name, ACTIVATIONS)}, or a function.")
     return ACTIVATIONS[name]
 
 

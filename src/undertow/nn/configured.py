@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from undertow.errors import ArgumentError
+from undertow.spelling import offer
 from undertow.trace import argument_names
 
 
@@ -239,7 +240,7 @@ def build_function(record: Any, table: Mapping[str, Callable[..., Any]], kind: s
     if not isinstance(name, str):
         raise ArgumentError(f"{kind}: expected a record such as {{'name': …}}, got {str(record)[:80]}.")
     if name not in table:
-        raise ArgumentError(f"there is no {kind} {name[:40]!r}. Use one of {', '.join(table)}.")
+        raise ArgumentError(f"there is no {kind} {name[:40]!r}. {offer(name, table)}.")
     settings = {key: value for key, value in record.items() if key != "name"}
     function = table[name]
     found = read_settings(name, settings_of(function), settings)

@@ -281,6 +281,11 @@ def read_item(container: object, item: Any) -> Callable[[Any], Any]:
     """An item of a container: a layer or a function."""
     if isinstance(item, str):
         return find_activation(item)
+    if isinstance(item, list | tuple):
+        raise ArgumentError(
+            f"{type(container).__name__}: a {type(item).__name__} of layers is no layer. Give them one by one, "
+            f"with a star: {type(container).__name__}(*layers)."
+        )
     if isinstance(item, type) or not callable(item):
         raise ArgumentError(
             f"{type(container).__name__}: {item!r} is no layer. Give a layer such as Dense(64, 10), "

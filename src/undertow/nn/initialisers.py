@@ -26,6 +26,7 @@ from undertow.nn.variance_scaling import (
     lecun_normal,
     lecun_uniform,
 )
+from undertow.spelling import offer
 
 
 class Initialiser(Protocol):
@@ -188,7 +189,7 @@ def find_initialiser(name: str) -> Initialiser:
         True
     """
     if name not in INITIALISERS:
-        raise ArgumentError(f"there is no initialiser {name!r}. Use one of {', '.join(INITIALISERS)}, or a function.")
+        raise ArgumentError(f"there is no initialiser {name!r}. {offer(name, INITIALISERS)}, or a function.")
     return INITIALISERS[name]
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Shape, show_shape
+from undertow.habits import MODELS, missing_attribute
 from undertow.nn.activations import name_activation
 from undertow.primitives import shape_of
 
@@ -54,6 +55,11 @@ class Container:
     """A layer made of layers, most of them in its field ``layers``."""
 
     layers: tuple[Any, ...]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_attribute(f"a model ({type(self).__name__})", name, MODELS)
 
     joins = False  # True where what it gives is put together of several parts
 

@@ -17,6 +17,7 @@ from undertow import primitives as P
 from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.graph import show_shape
 from undertow.nn.configured import Setting, read_settings
+from undertow.spelling import offer
 from undertow.trace import argument_names
 
 PerExample = Callable[..., Any]
@@ -388,5 +389,5 @@ def find_record(loss: Any) -> Loss | None:
     if isinstance(loss, Mapping):
         name, settings = loss.get("name"), {key: value for key, value in loss.items() if key != "name"}
     if not isinstance(name, str) or name not in LOSSES:
-        raise ArgumentError(f"there is no loss {name!r}. Use one of {', '.join(LOSSES)}, or a function of (output, y).")
+        raise ArgumentError(f"there is no loss {name!r}. {offer(name, LOSSES)}, or a function of (output, y).")
     return configure(LOSSES[name], settings)

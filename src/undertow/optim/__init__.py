@@ -1,5 +1,8 @@
 """Update rules, schedules and clipping: pure functions over parameter trees, in plain NumPy."""
 
+from typing import TYPE_CHECKING, Any
+
+from undertow.habits import missing_attribute
 from undertow.optim.adaptive import AdadeltaState, AdagradState, RMSpropState, adadelta, adagrad, rmsprop
 from undertow.optim.clipping import (
     CLIPS,
@@ -60,3 +63,8 @@ __all__ = [
     # without batches
     "minimize_lbfgs", "LBFGSReport",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise missing_attribute("undertow.optim", name, {}, __all__)

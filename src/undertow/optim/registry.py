@@ -12,6 +12,7 @@ from undertow.optim.groups import grouped
 from undertow.optim.rules import Optimizer
 from undertow.optim.schedule import Schedule, table
 from undertow.optim.settings import build
+from undertow.spelling import offer
 
 OPTIMIZERS: Final[dict[str, Callable[..., Optimizer]]] = {
     "sgd": rules.sgd,
@@ -76,7 +77,7 @@ def find_optimizer(optimizer: str | Optimizer | None) -> Optimizer:
         return moments.adam()
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
-            raise ArgumentError(f"there is no optimizer {optimizer!r}. Use one of {', '.join(OPTIMIZERS)}.")
+            raise ArgumentError(f"there is no optimizer {optimizer!r}. {offer(optimizer, OPTIMIZERS)}.")
         return OPTIMIZERS[optimizer]()
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(f"optimizer is {optimizer!r}. Give an Optimizer such as undertow.optim.adam(1e-3).")

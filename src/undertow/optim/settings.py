@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError
+from undertow.spelling import offer
 
 
 def read_number(rule: str, name: str, value: Any) -> float:
@@ -82,7 +83,7 @@ def build(kind: str, key: str, settings: Any, makers: Mapping[str, Callable[...,
         raise ArgumentError(f"{kind} is described by a dict with the key {key!r}, got {_shorten(settings)}.")
     name = settings[key]
     if name not in makers:
-        raise ArgumentError(f"there is no {kind.split(' ', 1)[1]} {name!r:.80}. Use one of {', '.join(makers)}.")
+        raise ArgumentError(f"there is no {kind.split(' ', 1)[1]} {name!r:.80}. {offer(name, makers)}.")
     rest = {name: value for name, value in settings.items() if name != key}
     taken = inspect.signature(makers[name]).parameters
     for given in rest:

@@ -9,6 +9,7 @@ from numpy import sqrt
 from undertow.errors import ArgumentError
 from undertow.optim import OPTIMIZERS, AdamState, MomentumState, Optimizer, Schedule, adam, momentum, nesterov, sgd
 from undertow.optim.rules import each, zeros
+from undertow.spelling import did_you_mean
 
 
 def adam_of_sklearn(rate: float, beta1: float, beta2: float, epsilon: float) -> Optimizer:
@@ -126,6 +127,7 @@ def choose_optimizer(settings: Any) -> Optimizer:
         return (nesterov if settings.nesterovs_momentum else momentum)(schedule, beta)
     if wanted not in OPTIMIZERS:
         raise ArgumentError(
-            f"there is no solver {wanted!r}. Use lbfgs, one of {', '.join(OPTIMIZERS)}, or an Optimizer."
+            f"there is no solver {wanted!r}. {did_you_mean(wanted, ('lbfgs', *OPTIMIZERS))}"
+            f"Use lbfgs, one of {', '.join(OPTIMIZERS)}, or an Optimizer."
         )
     return OPTIMIZERS[wanted](rate if schedule is None else schedule)

@@ -203,7 +203,8 @@ def load(path: str | Path) -> Run:
     """
     folder = read_path(path, "the folder of a run")
     if not os.path.isdir(folder):
-        raise RunError(f"{folder}: there is no such folder. Give the folder of a run.")
+        what = "this is a file, no folder" if folder.exists() else "there is no such folder"
+        raise RunError(f"{folder}: {what}. Give the folder of a run.")
     content = _read_file(folder / MODEL)
     model = _load_model(folder / MODEL, content)
     record = _load_record(folder / RECORD)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Never
 
 from numpy.typing import DTypeLike
 
+from undertow.errors import ArgumentError
 from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer
-from undertow.train.plan import Plan
+from undertow.train.plan import make_plan
 from undertow.train.run import Run
 from undertow.train.stopping import EarlyStopping
 from undertow.train.trainer import Trainer
@@ -18,7 +19,7 @@ from undertow.train.trainer import Trainer
 def train(
     model: Any,
     data: Any,
-    *,
+    *more: Never,
     loss: str | Loss | Callable[[Any, Any], Any],
     optimizer: Optimizer | str | None = None,
     epochs: int | None = None,
@@ -43,6 +44,7 @@ def train(
     checkpoint: Any = None,
     checkpoint_every: int | None = None,
     keep: int = 2,
+    **others: Never,
 ) -> Run:
     """Train a model.
 
@@ -79,6 +81,8 @@ def train(
         progress: False prints nothing.
         checkpoint: a folder in which the training is kept as it goes, see `resume`.
         checkpoint_every: how many steps lie between two checkpoints; each epoch ends with one in any case.
+        *more: nothing: X and y are a pair.
+        **others: nothing: what is none of these gets an error that says what to write.
         keep: how many of the last checkpoints to keep; the best one stays too.
 
     Returns:
@@ -103,5 +107,7 @@ def train(
         >>> round(float(run.predict([[0.5]])[0, 0]), 2)
         1.5
     """
-    settings = {name: value for name, value in locals().items() if name not in ("model", "data")}
-    return Trainer(model, data, Plan(**settings)).fit()
+    settings = {name: value for name, value in locals().items() if name not in ("model", "data", "more", "others")}
+    if more:
+        raise ArgumentError("X and y are given as a pair. Write train(model, (X, y), loss=…), settings by name.")
+    return Trainer(model, data, make_plan({**settings, **others})).fit()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from undertow.errors import ArgumentError
+from undertow.spelling import did_you_mean
 from undertow.trace import describe_function
 from undertow.train import metrics_labels as of_labels
 from undertow.train import metrics_scores as of_scores
@@ -78,8 +78,7 @@ def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
             return replace(METRICS[SHORT_NAMES[metric]], name=metric)
         if (found := _TOP_K.fullmatch(metric)) and int(found[1]):
             return of_labels.top_k_accuracy(int(found[1]))
-        near = difflib.get_close_matches(metric, [*METRICS, *SHORT_NAMES], 1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(metric, [*METRICS, *SHORT_NAMES])
         raise ArgumentError(f"there is no metric {metric!r}. {hint}There are {', '.join(METRICS)}.")
     if callable(metric):
         return own_metric(metric)

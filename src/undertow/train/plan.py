@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -12,8 +11,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from undertow.errors import ArgumentError
+from undertow.habits import TRAINING
 from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer, accumulate, find_optimizer
+from undertow.spelling import did_you_mean
 from undertow.train.stopping import EarlyStopping
 
 # Those that are plain data, and are told where they are not what they are by default.
@@ -169,8 +170,7 @@ def make_plan(settings: dict[str, Any]) -> Plan:
     names = [f.name for f in fields(Plan)]
     for name in settings:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
+            hint = f"{TRAINING[name]} " if name in TRAINING else did_you_mean(name, names)
             raise ArgumentError(f"there is no setting {name!r}. {hint}There are {', '.join(names)}.")
     if "loss" not in settings:
         raise ArgumentError("a training needs a loss. Give one, such as loss='categorical_cross_entropy'.")

@@ -179,8 +179,8 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         put_snapshot(trainer, snapshot)
         if not any(given.get(limit) for limit in LIMITS) and record["stopped"] == "callback":
             watching = [callback for callback in trainer.hooks.callbacks if isinstance(callback, EarlyStopping)]
-            if any(callback.waited >= callback.patience for callback in watching):
-                trainer.run.stopped = "callback"
+            if ended := [callback.explain() for callback in watching if callback.waited >= callback.patience]:
+                trainer.run.stopped, trainer.reasons = "callback", ended
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         if isinstance(error, UndertowError):
             raise

@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from undertow.data.arrays import as_arrays, read_array
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError, DataError, ShapeError
+from undertow.habits import RUNS, missing_attribute
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
 from undertow.train.forward import Forward
 from undertow.train.metric import CLASSES, Predictions, find_task, make_predictions
@@ -60,6 +61,11 @@ class Run:
     extras: dict[str, Any] = field(default_factory=dict)
     forward: Forward = field(default_factory=Forward, repr=False)
     own_loss: Loss | None = field(default=None, repr=False)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_attribute("a run", name, RUNS)
 
     def __repr__(self) -> str:
         last = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""

@@ -195,11 +195,11 @@ class EarlyStopping:
             self.waited += 1
         if self.waited < self.patience:
             return False
-        info.stop(self._explain())
+        info.stop(self.explain())
         return True
 
-    def _explain(self) -> str:
-        """Why it stops."""
+    def explain(self) -> str:
+        """Say why it stops."""
         epochs = "1 epoch" if self.patience == 1 else f"{self.patience} epochs"
         if self.best is None:
             return f"{self.monitor} was no number for {epochs}"

@@ -1,0 +1,106 @@
+"""What to write here for what people are used to write with other libraries; the ends of error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from undertow.spelling import did_you_mean
+
+_ACTIVATION: Final = "An activation is a function or its name: Sequential(Dense(4, 8), 'relu', Dense(8, 3))."
+_NO_CONVOLUTIONS: Final = "There are no convolutions; a layer of your own is a dataclass with __call__(x)."
+_NO_RECURRENCE: Final = "There are no recurrent layers; a layer of your own is a dataclass with __call__(x)."
+LAYERS: Final[dict[str, str]] = {
+    "Linear": "Use Dense(fan_in, fan_out).",
+    "Activation": _ACTIVATION,
+    "BatchNorm1d": "Use BatchNorm(size).",
+    "BatchNormalization": "Use BatchNorm(size).",
+    "LayerNormalization": "Use LayerNorm(size).",
+    "Conv1d": _NO_CONVOLUTIONS,
+    "Conv2d": _NO_CONVOLUTIONS,
+    "Conv2D": _NO_CONVOLUTIONS,
+    "LSTM": _NO_RECURRENCE,
+    "GRU": _NO_RECURRENCE,
+    "Module": "A layer is a dataclass with __call__(x), whose fields are its parameters.",
+    "Input": "The first layer tells how many columns it takes: Dense(4, 8).",
+    "Model": "Use Sequential(…), or a dataclass with __call__(x).",
+}
+_TRAIN: Final = "Train it with run = undertow.train(model, (X, y), loss=…)."
+_RUN: Final = "A run does that: run = undertow.train(model, (X, y), loss=…), then "
+_PARAMETERS: Final = "Parameters are fields, such as model.layers[0].W; undertow.trees.flatten(model)[0] lists them."
+_PROCESSOR: Final = "Undertow runs on the processor; leave it out."
+MODELS: Final[dict[str, str]] = {
+    "fit": _TRAIN,
+    "compile": f"{_TRAIN[:-2]}, optimizer=…).",
+    "predict": f"{_RUN}run.predict(X).",
+    "predict_proba": f"{_RUN}run.predict_probability(X).",
+    "evaluate": f"{_RUN}run.evaluate(X, y).",
+    "score": f"{_RUN}run.evaluate(X, y).",
+    "save": f"{_RUN}run.save(folder).",
+    "parameters": _PARAMETERS,
+    "state_dict": _PARAMETERS,
+    "weights": _PARAMETERS,
+    "train": f"{_TRAIN} Layers such as Dropout know themselves whether a training is going on.",
+    "eval": "run.predict(X) leaves Dropout out and takes BatchNorm's running statistics without being told.",
+    "to": _PROCESSOR,
+    "cuda": _PROCESSOR,
+    "add": "Give all layers at once: Sequential(a, b, c).",
+    "append": "Give all layers at once: Sequential(a, b, c).",
+}
+RUNS: Final[dict[str, str]] = {
+    "fit": "It is trained; train on with undertow.train(run.model, (X, y), loss=…).",
+    "predict_proba": "Use run.predict_probability(X).",
+    "score": "Use run.evaluate(X, y).",
+    "summary": "Use run.model.summary().",
+}
+_RATE: Final = "The rate belongs to the optimizer: optimizer=undertow.optim.adam(1e-3)."
+_DECAY: Final = "It belongs to the optimizer: optimizer=undertow.optim.adamw(1e-3, decay=1e-2)."
+_VALIDATION: Final = "Use validation: a share such as validation=0.2, or validation=(X, y)."
+TRAINING: Final[dict[str, str]] = {
+    "lr": _RATE,
+    "rate": _RATE,
+    "learning_rate": _RATE,
+    "schedule": "It belongs to the optimizer: optimizer=undertow.optim.adam(undertow.optim.cosine(1e-3, 1000)).",
+    "decay": _DECAY,
+    "weight_decay": _DECAY,
+    "momentum": "It belongs to the optimizer: optimizer=undertow.optim.momentum(1e-2, 0.9).",
+    "validation_split": _VALIDATION,
+    "validation_data": _VALIDATION,
+    "validation_fraction": _VALIDATION,
+    "test_size": _VALIDATION,
+    "class_weight": "Did you mean 'class_weights'?",
+    "sample_weight": "Give the weights with the data: (X, y, weights).",
+    "weights": "Give the weights with the data: (X, y, weights).",
+    "patience": "Use early_stopping, the number of epochs: early_stopping=10.",
+    "verbose": "Use progress: progress=False prints nothing.",
+    "shuffle": "The order of the examples is another one in each epoch; leave it out.",
+    "device": _PROCESSOR,
+    "max_iter": "Did you mean 'epochs'?",
+    "random_state": "Did you mean 'seed'?",
+}
+
+
+def missing_attribute(owner: str, name: str, remedies: Mapping[str, str], names: Iterable[str] = ()) -> AttributeError:
+    """Make the error for an attribute that is not there.
+
+    Args:
+        owner: what lacks it, as a message calls it.
+        name: of the attribute.
+        remedies: what to say of some names: a sentence each.
+        names: of the attributes that are there, one of which may have been meant.
+
+    Returns:
+        The error, to be raised.
+
+    Source: derived here.
+
+    Example:
+        >>> print(missing_attribute("undertow.nn", "Linear", LAYERS))
+        undertow.nn has no attribute 'Linear'. Use Dense(fan_in, fan_out).
+        >>> print(missing_attribute("undertow.optim", "Adam", {}, ["adam"]))
+        undertow.optim has no attribute 'Adam'. Did you mean 'adam'?
+    """
+    remedy = remedies.get(name, "")
+    if not remedy and names and not name.startswith("_"):
+        remedy = did_you_mean(name, names).strip()
+    return AttributeError(f"{owner} has no attribute {name!r}{'.' if remedy else ''} {remedy}".rstrip())

@@ -1,0 +1,148 @@
+"""A newcomer's words: names from PyTorch, Keras and scikit-learn, wrong case, and misspellings: messages name ours."""
+
+import re
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import habits, nn, optim
+from undertow.cli import attempt
+from undertow.cli.app import app
+from undertow.spelling import ELSEWHERE, did_you_mean, meant_name
+from undertow.train import METRICS
+
+X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(12, 2)
+Y = np.arange(12) % 2
+
+
+def model() -> nn.Sequential:
+    return nn.Sequential(nn.Dense(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("mse", "mean_squared_error"),
+        ("MSELoss", "mean_squared_error"),
+        ("L1Loss", "mean_absolute_error"),
+        ("CrossEntropyLoss", "categorical_cross_entropy"),
+        ("categorical_crossentropy", "categorical_cross_entropy"),
+        ("sparse_categorical_crossentropy", "categorical_cross_entropy"),
+        ("binary_crossentropy", "binary_cross_entropy"),
+        ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"),
+        ("log_loss", "categorical_cross_entropy"),
+        ("SmoothL1Loss", "huber"),
+    ],
+)
+def test_losses_of_other_libraries(written: str, meant: str) -> None:
+    with pytest.raises(ut.errors.ArgumentError, match=f"no loss '{written}'. Did you mean '{meant}'\\? Use one of"):
+        ut.train(model(), (X, Y), loss=written, epochs=1, progress=False)
+
+
+def test_optimizers_activations_and_metrics_of_other_libraries() -> None:
+    with pytest.raises(ut.errors.ArgumentError, match=r"no optimizer 'Adam'. Did you mean 'adam'\?"):
+        ut.train(model(), (X, Y), loss="categorical_cross_entropy", optimizer="Adam", progress=False)
+    with pytest.raises(ut.errors.ArgumentError, match=r"no activation 'ReLU'. Did you mean 'relu'\?"):
+        nn.Sequential(nn.Dense(2, 2), "ReLU")
+    with pytest.raises(ut.errors.ArgumentError, match=r"no activation 'swish'. Did you mean 'silu'\?"):
+        nn.Sequential(nn.Dense(2, 2), "swish")
+    with pytest.raises(ut.errors.ArgumentError, match=r"no metric 'acc'. Did you mean 'accuracy'\?"):
+        ut.train(model(), (X, Y), loss="categorical_cross_entropy", metrics=["acc"], progress=False)
+    with pytest.raises(ut.errors.ArgumentError, match=r"no schedule 'CosineAnnealingLR'. Did you mean 'cosine'\?"):
+        optim.build_schedule({"schedule": "CosineAnnealingLR"})
+
+
+def test_a_name_that_is_like_none_is_not_guessed() -> None:
+    assert did_you_mean("banana", nn.LOSSES) == ""
+    assert meant_name(3, nn.LOSSES) is None
+    assert meant_name("target", ["id", "age", "income"]) is None
+
+
+def test_every_name_from_elsewhere_leads_to_one_that_is_there() -> None:
+    known = {*nn.LOSSES, *METRICS, *nn.ACTIVATIONS, *optim.OPTIMIZERS, *optim.SCHEDULES, *optim.__all__}
+    assert set(ELSEWHERE.values()) <= known
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"epoch": 3}, "Did you mean 'epochs'?"),
+        ({"lr": 0.1}, "optimizer=undertow.optim.adam(1e-3)"),
+        ({"weight_decay": 0.1}, "undertow.optim.adamw(1e-3, decay=1e-2)"),
+        ({"validation_split": 0.2}, "validation=0.2"),
+        ({"class_weight": "balanced"}, "Did you mean 'class_weights'?"),
+        ({"verbose": 0}, "progress=False"),
+        ({"device": "cuda"}, "leave it out"),
+    ],
+)
+def test_arguments_of_other_libraries(settings: dict[str, object], remedy: str) -> None:
+    name = next(iter(settings))
+    with pytest.raises(ut.errors.ArgumentError, match=f"no setting '{name}'. .*{re.escape(remedy)}"):
+        ut.train(model(), (X, Y), loss="categorical_cross_entropy", **settings)  # type: ignore[arg-type]
+
+
+def test_x_and_y_that_are_no_pair() -> None:
+    with pytest.raises(ut.errors.ArgumentError, match=re.escape("train(model, (X, y), loss=…)")):
+        ut.train(model(), X, Y, loss="categorical_cross_entropy")  # type: ignore[arg-type]
+
+
+def test_remedies_hold() -> None:
+    """Settings, attributes and layers that are said to be missing are missing; optimizers in remedies can be made."""
+    names = set(ut.train.__annotations__)
+    assert names.isdisjoint(habits.TRAINING)
+    assert not [name for name in habits.LAYERS if hasattr(nn, name)]
+    assert not [name for name in habits.MODELS if hasattr(model(), name)]
+    assert not [name for name in habits.RUNS if hasattr(ut.Run(model()), name)]
+    for text in habits.TRAINING.values():
+        for made in re.findall(r"optimizer=(undertow\.optim\..*\))\.", text):
+            assert isinstance(eval(made, {"undertow": ut}), optim.Optimizer)
+
+
+def test_attributes_of_other_libraries() -> None:
+    with pytest.raises(AttributeError, match=re.escape("undertow.nn has no attribute 'Linear'. Use Dense(fan_in, ")):
+        nn.Linear  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'ReLU'. Did you mean 'relu'\?"):
+        nn.ReLU  # noqa: B018
+    with pytest.raises(AttributeError, match=r"undertow.optim has no attribute 'Adam'. Did you mean 'adam'\?"):
+        optim.Adam  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'fit'. Train it with run = undertow.train\(model, "):
+        model().fit(X, Y)
+    with pytest.raises(AttributeError, match=re.escape("run.predict_probability(X)")):
+        ut.Run(model()).predict_proba(X)
+    assert getattr(nn, "banana", None) is getattr(model(), "banana", None) is None
+
+
+def test_a_list_of_layers() -> None:
+    with pytest.raises(ut.errors.ArgumentError, match=re.escape("with a star: Sequential(*layers)")):
+        nn.Sequential([nn.Dense(2, 2), "relu"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "a.csv", "--lr", "0.1"), "error: No such option: --lr. Use --rate."),
+        (("train", "a.csv", "--output", "b"), "error: No such option: --output. Use --out."),
+        (("fit", "a.csv"), "error: there is no command 'fit'. Did you mean 'train'? Use one of "),
+        (("trian", "a.csv"), "error: there is no command 'trian'. Did you mean 'train'? Use one of "),
+    ],
+)
+def test_options_and_commands_of_other_programs(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert attempt(lambda: app(list(arguments), standalone_mode=False)) == 2
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_a_file_in_place_of_a_run(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ut.errors.RunError, match=r"a.csv: this is a file, no folder. Give the folder of a run."):
+        ut.load(tmp_path / "a.csv")
+
+
+def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"loss": "categorical_cross_entropy", "optimizer": optim.sgd(1e-9), "validation": 0.25}
+    ut.train(model(), (X, Y), early_stopping=1, epochs=50, checkpoint=tmp_path, progress=False, **settings)
+    assert ut.resume(tmp_path, (X, Y)).stopped == "callback"
+    told = capsys.readouterr().out + capsys.readouterr().err
+    assert "validation_loss has not improved for 1 epoch; its best is" in told
