@@ -11,6 +11,7 @@ from undertow.cli import attempt
 from undertow.cli.app import app
 from undertow.spelling import ELSEWHERE, did_you_mean, meant_name
 from undertow.train import METRICS
+from undertow.train.resume import open_training
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(12, 2)
 Y = np.arange(12) % 2
@@ -138,6 +139,16 @@ def test_a_file_in_place_of_a_run(tmp_path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ut.errors.RunError, match=r"a.csv: this is a file, no folder. Give the folder of a run."):
         ut.load(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_the_end_of_the_last_epoch_is_kept_where_its_last_step_was_kept_already(tmp_path, every: int) -> None:
+    """10 steps, a checkpoint after each `every` of them: the run is found finished, not within its last epoch."""
+    settings = {"loss": "categorical_cross_entropy", "validation": None, "batch_size": 6, "progress": False}
+    ut.train(model(), (X, Y), epochs=5, checkpoint=tmp_path, checkpoint_every=every, **settings)
+    trainer = open_training(tmp_path, (X, Y), progress=False, callbacks=())
+    assert (trainer.epoch, trainer.over, trainer.done, len(trainer.run.history)) == (5, True, True, 5)
+    trainer.keeper.end(trainer)
 
 
 def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:

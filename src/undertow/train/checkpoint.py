@@ -203,7 +203,7 @@ def load(path: str | Path) -> Run:
     """
     folder = read_path(path, "the folder of a run")
     if not os.path.isdir(folder):
-        what = "this is a file, no folder" if folder.exists() else "there is no such folder"
+        what = "this is a file, no folder" if os.path.exists(folder) else "there is no such folder"
         raise RunError(f"{folder}: {what}. Give the folder of a run.")
     content = _read_file(folder / MODEL)
     model = _load_model(folder / MODEL, content)

@@ -34,6 +34,7 @@ class Keeper:
 
     def __init__(self, plan: Plan, store: CheckpointStore | None = None) -> None:
         self.every, self.last = plan.checkpoint_every, 0
+        self.owed = False  # whether an epoch has ended that is in no checkpoint, though its last step may be
         self.store = store
         if plan.checkpoint is None:
             return
@@ -73,6 +74,7 @@ class Keeper:
         from undertow.train.resume import take_snapshot
 
         self.rows.append(trainer.run.history[-1])
+        self.owed = True
         if (best := find_best_epoch(trainer)) != self.best:
             self.best, self.waiting = best, (take_snapshot(trainer), trainer.n_steps)
         if time.perf_counter() - self.written >= SECONDS:
@@ -89,13 +91,14 @@ class Keeper:
             self.store.write_later(*waiting, best=True)
         best = waiting is not None and waiting[1] == trainer.n_steps
         self.store.write_later(take_snapshot(trainer), trainer.n_steps, best)
-        self.last, self.written = trainer.n_steps, time.perf_counter()
+        self.last, self.owed, self.written = trainer.n_steps, False, time.perf_counter()
 
     def end(self, trainer: Trainer) -> None:
         """Write where a training ended, wait until all is on the disk, and let go of the folder."""
         if self.store is not None:
             try:
-                if trainer.begun and trainer.over and trainer.n_steps > self.last and trainer.run.stopped != "diverged":
+                owed = trainer.n_steps > self.last or self.owed
+                if trainer.begun and trainer.over and owed and trainer.run.stopped != "diverged":
                     self.write(trainer)
             finally:
                 self.store.close()
