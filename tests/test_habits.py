@@ -151,6 +151,19 @@ def test_the_end_of_the_last_epoch_is_kept_where_its_last_step_was_kept_already(
     trainer.keeper.end(trainer)
 
 
+def test_commands_are_listed_in_the_order_of_use_and_none_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert attempt(lambda: app(["--help"], standalone_mode=False)) == 0
+    listed = re.findall(r"^  ([a-z-]+)  ", capsys.readouterr().out.split("Commands:")[1], re.MULTILINE)
+    assert listed[:4] == ["train", "resume", "predict", "evaluate"] and len(listed) == len(app.registered_commands)
+
+
+def test_a_run_says_how_it_ended() -> None:
+    assert repr(ut.Run(model(), [{"loss": 1.0}])).endswith(", 1 epoch, finished, loss 1)")
+    assert repr(ut.Run(model(), [{"loss": 1.0}] * 2, stopped="callback")).endswith(
+        "2 epochs, stopped by a callback, loss 1)"
+    )
+
+
 def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"loss": "categorical_cross_entropy", "optimizer": optim.sgd(1e-9), "validation": 0.25}
     ut.train(model(), (X, Y), early_stopping=1, epochs=50, checkpoint=tmp_path, progress=False, **settings)

@@ -343,7 +343,7 @@ def test_progress_in_a_terminal_updates_one_line():
 def test_a_run_says_what_it_is():
     """The text of a run holds its model, its epochs and its loss; predicting wants rows."""
     run = fit(epochs=1)
-    assert repr(run).startswith("Run(Sequential(Dense(4, 16), relu, Dense(16, 3)), 1 epochs, finished, loss ")
+    assert repr(run).startswith("Run(Sequential(Dense(4, 16), relu, Dense(16, 3)), 1 epoch, finished, loss ")
     with pytest.raises(ShapeError, match=r"X\[None\]"):
         run.predict(X[0])
     with pytest.raises(ArgumentError, match="knows no classes"):

@@ -81,6 +81,7 @@ def summary(run: RunFolder) -> None:
     """
     from undertow.nn import summary as lay_out
     from undertow.train.checkpoint import load
+    from undertow.train.run import ENDS
 
     trained = load(run)
     say(str(lay_out(trained.model)))
@@ -89,7 +90,8 @@ def summary(run: RunFolder) -> None:
     say("\n" + "\n".join(f"{name.ljust(width)}  {_show(value)}" for name, value in settings.items()))
     column = "validation_loss" if trained.history and "validation_loss" in trained.history[-1] else "loss"
     rows = [row for row in trained.history if row.get(column) == row.get(column)]
-    say(f"\n{len(trained.history)} epochs, {trained.stopped}.")
+    epochs = "1 epoch" if len(trained.history) == 1 else f"{len(trained.history)} epochs"
+    say(f"\n{epochs}, {ENDS.get(trained.stopped, trained.stopped)}.")
     if rows:
         best = min(rows, key=lambda row: row[column])
         measured = [(name, value) for name, value in best.items() if "loss" in name or name.startswith("validation_")]

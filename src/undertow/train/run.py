@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,9 @@ def read_versions() -> dict[str, str]:
     except PackageNotFoundError:
         own = "unknown"
     return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}
+
+
+ENDS: Final = {"callback": "stopped by a callback"}  # what the word alone does not tell; early stopping is one
 
 
 @dataclass(eq=False)
@@ -68,8 +71,9 @@ class Run:
             raise missing_attribute("a run", name, RUNS)
 
     def __repr__(self) -> str:
+        epochs = "1 epoch" if len(self.history) == 1 else f"{len(self.history)} epochs"
         last = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
-        return f"Run({self.model!r}, {len(self.history)} epochs, {self.stopped}{last})"
+        return f"Run({self.model!r}, {epochs}, {ENDS.get(self.stopped, self.stopped)}{last})"
 
     @property
     def gradient_sizes(self) -> list[dict[str, Any]]:
