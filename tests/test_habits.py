@@ -151,6 +151,17 @@ def test_the_end_of_the_last_epoch_is_kept_where_its_last_step_was_kept_already(
     trainer.keeper.end(trainer)
 
 
+def test_targets_that_are_texts_or_labels_for_a_loss_of_numbers() -> None:
+    texts = np.array(["a", "b"])[Y]
+    told = "y[0] is 'a', no number. Number the classes from 0: classes, y = np.unique(y, return_inverse=True)."
+    with pytest.raises(ut.errors.DataError, match=re.escape(told)):
+        ut.train(model(), (X, texts), loss="categorical_cross_entropy", progress=False)
+    classes, numbers = np.unique(texts, return_inverse=True)
+    assert list(classes) == ["a", "b"] and np.array_equal(numbers, Y)
+    with pytest.raises(ut.errors.ShapeError, match=r"give 1 column, or change y; labels of classes take loss='categ"):
+        ut.train(model(), (X, Y), loss="mean_squared_error", progress=False)
+
+
 def test_commands_are_listed_in_the_order_of_use_and_none_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert attempt(lambda: app(["--help"], standalone_mode=False)) == 0
     listed = re.findall(r"^  ([a-z-]+)  ", capsys.readouterr().out.split("Commands:")[1], re.MULTILINE)

@@ -263,7 +263,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
         ({"data": (X[:, :3], LABELS)}, ShapeError, r"layer 1, Dense\(4, 16\): x is \(2, 3\)"),
         ({"model": nn.Dense(4, 1)}, ArgumentError, "binary_cross_entropy"),
         ({"loss": "binary_cross_entropy", "model": nn.Dense(4, 1)}, DataError, "takes 0, 1"),
-        ({"loss": "mean_squared_error"}, ShapeError, "the last layer give 1 columns"),
+        ({"loss": "mean_squared_error"}, ShapeError, "the last layer give 1 column,"),
         ({"loss": "mse"}, ArgumentError, "no loss 'mse'"),
         ({"optimizer": "adamm"}, ArgumentError, "no optimizer"),
         ({"epochs": 0}, ArgumentError, "epochs"),

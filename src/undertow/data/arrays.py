@@ -93,8 +93,14 @@ def _refuse_dtype(array: NDArray[np.generic], name: str) -> None:
     for index in np.ndindex(array.shape):
         entry = array[index]
         if not isinstance(entry, bool | int | float | np.number | np.bool_):
+            shown = shorten(str(entry) if isinstance(entry, str) else entry)  # np.str_ has a repr of its own
+            if name == "y" and isinstance(entry, str):
+                raise DataError(
+                    f"{_name_entry(name, index)} is {shown}, no number. Number the classes from 0: "
+                    "classes, y = np.unique(y, return_inverse=True)."
+                )
             raise DataError(
-                f"{_name_entry(name, index)} is {shorten(entry)}, no number (dtype {array.dtype}). "
+                f"{_name_entry(name, index)} is {shown}, no number (dtype {array.dtype}). "
                 "Encode texts and missing values as numbers first: undertow.data.TabularEncoder does."
             )
     raise DataError(f"{name} has the dtype {array.dtype}. Give numbers: {name}.astype('float32').")

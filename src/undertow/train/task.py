@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.data.wording import count
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import Loss, drop_final_activation
 from undertow.trace import is_library
@@ -52,10 +53,13 @@ class Task:
         elif self.output_shape == () and y.shape[1:] == (1,):
             y = y[:, 0]
         if y.shape[1:] != self.output_shape:
+            several = y.ndim == 1 and len(self.output_shape) == 1
+            classes = "; labels of classes take loss='categorical_cross_entropy'" if several else ""
             raise ShapeError(
                 f"{what} is {_show(y.shape[1:])}, the model's output is {_show(self.output_shape)}: they "
                 "differ. "
-                f"Let the last layer give {y.shape[1] if y.ndim > 1 else 1} columns, or change {what}."
+                f"Let the last layer give {count(y.shape[1] if y.ndim > 1 else 1, 'column')}, or change {what}"
+                f"{classes}."
             )
         if self.loss.task == "binary":
             bad = ~((y >= 0) & (y <= 1)) & ~((y == -1) & (self.loss.end is None))  # a hinge loss takes −1 for 0
