@@ -6,6 +6,7 @@ A loss is written as the function that gives one number an example. `loss` makes
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -362,6 +363,13 @@ def _one_hot(name: str, what: str, y: Any, n_classes: Any, dtype: np.dtype[Any])
     return P.one_hot(y, n_classes, dtype)
 
 
+OTHER_NAMES: Final = {  # what other libraries say
+    "mse": "mean_squared_error", "mae": "mean_absolute_error", "l1": "mean_absolute_error",
+    "cross_entropy": "categorical_cross_entropy", "crossentropy": "categorical_cross_entropy",
+    "bce": "binary_cross_entropy", "pinball": "quantile", "kl_div": "kullback_leibler",
+}  # fmt: skip
+
+
 def find_record(loss: Any) -> Loss | None:
     """Find a built-in loss by name, function, record or description.
 
@@ -388,5 +396,9 @@ def find_record(loss: Any) -> Loss | None:
     if isinstance(loss, Mapping):
         name, settings = loss.get("name"), {key: value for key, value in loss.items() if key != "name"}
     if not isinstance(name, str) or name not in LOSSES:
-        raise ArgumentError(f"there is no loss {name!r}. Use one of {', '.join(LOSSES)}, or a function of (output, y).")
+        near = [OTHER_NAMES.get(str(name).lower()), *difflib.get_close_matches(str(name), LOSSES, 1)]
+        hint = next((f"Did you mean {found!r}? " for found in near if found), "")
+        raise ArgumentError(
+            f"there is no loss {name!r}. {hint}Use one of {', '.join(LOSSES)}, or a function of (output, y)."
+        )
     return configure(LOSSES[name], settings)
