@@ -230,3 +230,51 @@ def test_a_last_batch_of_one_example_is_trained_on_without_a_warning():
         warnings.simplefilter("error")
         run = ut.train(build(nn.BatchNorm(8)), (X[:3], LABELS[:3]), **settings(epochs=2, batch_size=2))
     assert all(np.isfinite(np.frombuffer(x, np.float32)).all() for x in bits(run))
+
+
+def test_a_loss_that_asks_for_values_trains_dropout_and_normalisation_as_others_do():
+    def asks(output, y):
+        return np.mean((output - y) ** 2) if np.mean(output) > -1e30 else np.mean(output)
+
+    model = nn.Sequential(nn.Dense(4, 8), nn.BatchNorm(8), nn.Dropout(0.4), "tanh", nn.Dense(8, 1))
+    chosen = settings(epochs=2, dtype="float64", optimizer=optim.sgd(0.1))
+    slow = ut.train(model, (X, VALUES), **chosen | {"loss": asks})
+    fast = ut.train(model, (X, VALUES), **chosen | {"loss": "mean_squared_error"})
+    for a, b in zip(bits(slow), bits(fast), strict=True):
+        np.testing.assert_allclose(np.frombuffer(a), np.frombuffer(b), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("policy", ["skip", "zero"])
+def test_a_batch_that_overflows_leaves_no_trace_in_running_statistics(policy):
+    """1e25² is more than float32 holds; the gradient is 0/0."""
+    large = X.copy()
+    large[17] = 1e25
+    model = nn.Sequential(nn.BatchNorm(4), nn.Dense(4, 1))
+    chosen = settings(loss="mean_squared_error", non_finite=policy, epochs=2)
+    run = ut.train(model, (large, VALUES), **chosen)
+    assert all(np.isfinite(np.frombuffer(x, np.float32)).all() for x in bits(run))
+    assert np.abs(run.model.layers[0].mean).max() < 1
+
+
+def test_a_loop_of_ones_own_ends_as_a_training_does(tmp_path):
+    def chosen(**more):
+        return settings(optimizer=optim.adam(0.3), validation=0.3, early_stopping=3, epochs=30, **more)
+
+    whole = ut.train(build(), (X, LABELS), **chosen())
+    trainer = Trainer(build(), (X, LABELS), **chosen(checkpoint=tmp_path))
+    assert len(list(trainer)) == len(whole.history)
+    assert bits(trainer.run) == bits(whole)  # the best model, not the last
+    assert bits(ut.resume(tmp_path, (X, LABELS), progress=False)) == bits(whole)  # the folder is free again
+
+
+def test_callbacks_are_told_of_the_end_once():
+    ends = []
+
+    class Note:
+        def on_train_end(self, info):
+            ends.append(info.stopped)
+
+    trainer = Trainer(build(), (X, LABELS), **settings(epochs=1, callbacks=Note()))
+    trainer.fit()
+    trainer.fit()
+    assert ends == ["finished"]

@@ -15,6 +15,7 @@ from undertow import primitives as P
 from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
+from undertow.primitives import random
 from undertow.primitives.record import float_like
 from undertow.trace import Tracer
 from undertow.trace.tracer import Trace
@@ -151,6 +152,16 @@ def _attach(out: Any, *_: Any, **__: Any) -> Any:
     return out
 
 
+def _uniform_at(key: Any, counter: Any, bits: int) -> Any:
+    """Places that are known are multiplied here and now, instead of at every draw."""
+    if counter.node.op is not CONSTANT or not counter.shape:
+        return None
+    with np.errstate(over="ignore"):
+        far = np.asarray(counter.node.value).astype(np.uint64) * np.uint64(random.GAMMA)
+    key = key if key.dtype == np.int64 else P.astype(key, dtype=np.dtype(np.int64))
+    return P.uniform_at(key + far.view(np.int64), np.int64(0), bits=bits)
+
+
 EXPANSIONS: dict[str, Callable[..., Any]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
@@ -167,6 +178,7 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "tril": _band(True),
     "triu": _band(False),
     "attach": _attach,
+    "uniform_at": _uniform_at,
     "prod_options": _with_options(P.prod, np.multiply, lambda dtype: 1),
     **MORE,
     **INDEX,

@@ -184,7 +184,9 @@ def _uniform_at(e: Emitter, key: Value, counter: Value, bits: int) -> Value:
     for shift, factor in zip(random.SHIFTS, (random.FIRST, random.SECOND), strict=False):
         z = (z ^ e.shift_right(z, shift)) * signed(factor)
     z = e.shift_right(z ^ e.shift_right(z, random.SHIFTS[2]), 64 - bits)
-    return e.convert(z, "f32" if bits == 24 else "f64") * 2.0**-bits
+    # Without AVX-512, processors convert neither 64 bits with a sign to floats, nor any to float32, but one by one.
+    whole = e.convert(e.convert(z, "i32"), "f32") if bits == 24 else e.unsigned_to_float(z, "f64")
+    return whole * 2.0**-bits
 
 
 def signed(number: int) -> int:

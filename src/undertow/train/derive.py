@@ -72,7 +72,8 @@ class Gradient:
     ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
         """The same for a loss that asks for values."""
         trained = trained_numbers(rebuild(leaves))
-        loss, grads = value_and_grad(lambda model: self.loss_function(model, X, y))(rebuild(leaves))
+        with training(getattr(y, "keys", None)):
+            loss, grads = value_and_grad(lambda model: self.loss_function(model, X, y))(rebuild(leaves))
         found = numbers_of(trees.flatten(grads)[0])
         with training(getattr(y, "keys", None)) as made:
             model = rebuild(leaves)

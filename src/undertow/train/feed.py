@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,10 @@ class ArrayFeed(Feed):
 
     def fingerprint(self) -> dict[str, Any]:
         """Tell the arrays by their contents."""
+        return self._told
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
         return tell_apart(self.X, self.y, self.weights)
 
     def pieces(self, epoch: int, seen: int) -> Iterator[Piece]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from undertow.errors import RunError
@@ -12,9 +14,11 @@ from undertow.train.store import CheckpointStore
 
 if TYPE_CHECKING:
     from undertow.train.plan import Plan
+    from undertow.train.snapshot import Snapshot
     from undertow.train.trainer import Trainer
 
 FOLDER, HISTORY = "checkpoints", "history.jsonl"
+SECONDS = 1.0  # that lie between checkpoints at the ends of epochs, at least
 
 
 class Keeper:
@@ -46,7 +50,8 @@ class Keeper:
 
     def begin(self, trainer: Trainer) -> None:
         """Bring the file of the history to where the training stands."""
-        self.last, self.best = trainer.n_steps, find_best_epoch(trainer)
+        self.last, self.best, self.written = trainer.n_steps, find_best_epoch(trainer), -math.inf
+        self.waiting: tuple[Snapshot, int] | None = None  # the best so far, where it is not written yet
         if self.store is not None:
             self.rows.rewind(min(len(trainer.run.history), len(self.rows.rows())))
             for row in trainer.run.history[len(self.rows.rows()) :]:
@@ -55,34 +60,46 @@ class Keeper:
     def after_steps(self, trainer: Trainer) -> None:
         """Write a checkpoint within an epoch, if it is due."""
         if self.is_due(trainer):
-            self.write(trainer, best=False)
+            self.write(trainer)
 
     def is_due(self, trainer: Trainer) -> bool:
         """Tell whether so many steps were done since the last checkpoint that one is due."""
         return self.store is not None and self.every is not None and trainer.n_steps - self.last >= self.every
 
     def after_epoch(self, trainer: Trainer) -> None:
-        """Write the row of an epoch, and a checkpoint."""
-        if self.store is not None:
-            self.rows.append(trainer.run.history[-1])
-            self.rows.force()
-            best = find_best_epoch(trainer)
-            self.write(trainer, best != self.best)
-            self.best = best
+        """Write the row of an epoch, and a checkpoint if the last one is some time ago."""
+        if self.store is None:
+            return
+        from undertow.train.resume import take_snapshot
 
-    def write(self, trainer: Trainer, best: bool) -> None:
-        """Write a checkpoint while the training goes on."""
+        self.rows.append(trainer.run.history[-1])
+        if (best := find_best_epoch(trainer)) != self.best:
+            self.best, self.waiting = best, (take_snapshot(trainer), trainer.n_steps)
+        if time.perf_counter() - self.written >= SECONDS:
+            self.write(trainer)
+
+    def write(self, trainer: Trainer) -> None:
+        """Write a checkpoint while the training goes on, and before it the best one, if that is not written yet."""
         from undertow.train.resume import take_snapshot
 
         assert self.store is not None
-        self.last = trainer.n_steps
+        self.rows.force()
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None and waiting[1] < trainer.n_steps:
+            self.store.write_later(*waiting, best=True)
+        best = waiting is not None and waiting[1] == trainer.n_steps
         self.store.write_later(take_snapshot(trainer), trainer.n_steps, best)
+        self.last, self.written = trainer.n_steps, time.perf_counter()
 
-    def end(self) -> None:
-        """Wait until all is on the disk, and let go of the folder."""
+    def end(self, trainer: Trainer) -> None:
+        """Write where a training ended, wait until all is on the disk, and let go of the folder."""
         if self.store is not None:
-            self.store.close()
-            self.rows.close()
+            try:
+                if trainer.begun and trainer.over and trainer.n_steps > self.last and trainer.run.stopped != "diverged":
+                    self.write(trainer)
+            finally:
+                self.store.close()
+                self.rows.close()
 
     @property
     def remarks(self) -> list[Any]:

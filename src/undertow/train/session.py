@@ -142,7 +142,8 @@ class PlainSession:
                     losses = np.array([float(x["loss"]) for x in told])
                     raise NotFinite(losses, float(loss), X, y)
                 after = [new.get(path, old) for path, old in zip(paths, numbers, strict=True)]
-                for i, value in replaced.items():
+                kept = self.step.keep_statistics(results, list(replaced.values()), [after[i] for i in replaced])
+                for i, value in zip(replaced, kept, strict=True):
                     after[i] = value
                 self.model, self.state = rebuild(put_numbers(leaves, after)), state
                 told.append(results)

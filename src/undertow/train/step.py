@@ -102,6 +102,15 @@ class Step:
             new, new_state = keep_if(taken, new, params), keep_if(taken, new_state, state)
         return results, new, new_state
 
+    def keep_statistics(self, results: dict[str, Any], new: list[Any], old: list[Any]) -> list[Any]:
+        """Return what replaces running statistics: the old ones if the step is left out, or not all are finite."""
+        if self.non_finite == "raise" or not new:
+            return new
+        taken = all_finite(new)
+        if self.non_finite == "skip":
+            taken = np.logical_and(taken, np.logical_and(results["finite"], np.isfinite(results["loss"])))
+        return list(keep_if(taken, new, old))
+
     def __call__(self, model: Any, state: Any, X: Any, y: Any) -> tuple[float, Any, Any]:
         """Do one step."""
         check_rows(X, y)
@@ -168,7 +177,9 @@ class Step:
         before = restate([Tracer(x, trace) for x in kept])
         results, new, new_state = self.apply(Tracer(loss, trace), grads, before, params)
         after: list[Any] = list(numbers)
-        for i, x in zip(program.replaced, found, strict=False):
+        statistics = [Tracer(x, trace) for x in found[: len(program.replaced)]]
+        old = [Tracer(numbers[i], trace) for i in program.replaced]
+        for i, x in zip(program.replaced, self.keep_statistics(results, statistics, old), strict=True):
             after[i] = x
         for i in program.trained:
             after[i] = new[paths[i]]

@@ -91,7 +91,7 @@ class Trainer:
         self.totals: list[tuple[float, float]] = []  # of each step of the epoch: the sum of its losses, its weight
         self.clipped: list[bool] = []
         self.over = True  # whether the epoch is done
-        self.begun = False
+        self.begun = self.ended = False
         self.reasons: list[str] = []  # why callbacks asked to stop
         self.seconds = 0.0  # of the epochs before
         self.good: Any = self.run.model  # the model at the end of the last epoch
@@ -112,6 +112,7 @@ class Trainer:
     def __next__(self) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its row of the history."""
         if self.done:
+            self.end()
             raise StopIteration
         self.train_epoch()
         return self.run.history[-1]
@@ -152,10 +153,10 @@ class Trainer:
                         self.end_epoch(time.perf_counter(), broken_off=True)
             finally:
                 with hold_interrupts():
-                    self.keeper.end()
+                    self.keeper.end(self)
             if self.run.stopped != "finished":
                 self.progress.say(self.explain_end())
-        self.tell_end()
+        self.end()
         return self.run
 
     def begin(self) -> None:
@@ -168,7 +169,7 @@ class Trainer:
     def keep_unfinished(self) -> None:
         """Write a checkpoint of an epoch that was broken off, and no row of it: a resumed run goes on within it."""
         if self.keeper.store is not None:
-            self.keeper.write(self, best=False)
+            self.keeper.write(self)
 
     def tell(self, functions: list[Any], stopped: str) -> None:
         """Tell callbacks of the whole training."""
@@ -176,10 +177,13 @@ class Trainer:
         for function in functions:
             function(TrainInfo(self.plan.epochs, run.model, run.history, run.settings, stopped))
 
-    def tell_end(self) -> None:
-        """Tell callbacks that training has ended; one of them may give the model to keep."""
-        run = self.run
+    def end(self) -> None:
+        """Tell callbacks, once, that training has ended; one of them may give the model to keep."""
+        if self.ended:
+            return
+        self.ended, run = True, self.run
         with hold_interrupts():
+            self.keeper.end(self)
             best = self.hooks.end_training(
                 TrainInfo(self.plan.epochs, run.model, run.history, run.settings, run.stopped)
             )
