@@ -110,6 +110,17 @@ class Trainer:
     def __iter__(self) -> Trainer:
         return self
 
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End a training before its last epoch: what is not on the disk yet is written, and the folder is free."""
+        with hold_interrupts():
+            self.keeper.end(self)
+
     def __next__(self) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its row of the history."""
         if self.done:
