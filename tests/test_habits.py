@@ -48,8 +48,8 @@ def test_optimizers_activations_and_metrics_of_other_libraries() -> None:
         nn.Sequential(nn.Dense(2, 2), "ReLU")
     with pytest.raises(ut.errors.ArgumentError, match=r"no activation 'swish'. Did you mean 'silu'\?"):
         nn.Sequential(nn.Dense(2, 2), "swish")
-    with pytest.raises(ut.errors.ArgumentError, match=r"no metric 'acc'. Did you mean 'accuracy'\?"):
-        ut.train(model(), (X, Y), loss="categorical_cross_entropy", metrics=["acc"], progress=False)
+    with pytest.raises(ut.errors.ArgumentError, match=r"no metric 'categorical_accuracy'. Did you mean 'accuracy'\?"):
+        ut.train(model(), (X, Y), loss="categorical_cross_entropy", metrics=["categorical_accuracy"], progress=False)
     with pytest.raises(ut.errors.ArgumentError, match=r"no schedule 'CosineAnnealingLR'. Did you mean 'cosine'\?"):
         optim.build_schedule({"schedule": "CosineAnnealingLR"})
 

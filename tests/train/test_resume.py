@@ -89,10 +89,9 @@ def test_early_stopping_and_the_scale_of_the_rate_go_on(tmp_path):
 
     whole = ut.train(build(), (X, LABELS), **wanted())
     assert whole.stopped == "callback"
-    trainer = Trainer(build(), (X, LABELS), **wanted(checkpoint=tmp_path))
-    for _ in itertools.islice(trainer, 3):
-        pass
-    trainer.keeper.end(trainer)
+    with Trainer(build(), (X, LABELS), **wanted(checkpoint=tmp_path)) as trainer:
+        for _ in itertools.islice(trainer, 3):
+            pass
     run = ut.resume(tmp_path, (X, LABELS), callbacks=callbacks(), progress=False)
     assert bits(run) == bits(whole) and rows(run) == rows(whole)
 
@@ -182,4 +181,4 @@ def test_a_resumed_training_can_be_looked_into(tmp_path):
     ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(epochs=2))
     trainer = open_training(tmp_path, (X, LABELS), progress=False, callbacks=())
     assert (trainer.epoch, trainer.over, trainer.done) == (2, True, True)
-    trainer.keeper.end(trainer)
+    trainer.close()

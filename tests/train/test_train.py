@@ -236,9 +236,28 @@ def test_ctrl_c_ends_cleanly_with_what_was_trained():
                 raise KeyboardInterrupt
 
     callback = Interrupt()
-    run = fit(callbacks=[callback], epochs=9)
-    assert run.stopped == "interrupted" and [row["step"] for row in run.history] == [3, 5]
+    run = fit(callbacks=[callback], epochs=9, validation=None)
+    assert run.stopped == "interrupted" and [row["step"] for row in run.history] == [4, 6]
     assert run.model is callback.model
+
+
+def test_ctrl_c_ends_with_the_best_model_so_far(capsys):
+    """By the validation loss: a rate that grows spoils the model after the third epoch."""
+    models = []
+
+    def watch(info):
+        models.append(info.model)
+        if info.epoch == 7:
+            raise KeyboardInterrupt
+
+    rate = optim.piecewise([0.1, 30.0], [9])
+    run = fit(
+        callbacks=[watch], epochs=20, optimizer=optim.sgd(rate), clip=optim.clip_by_global_norm(1.0), progress=True
+    )
+    losses = [row["validation_loss"] for row in run.history]
+    assert run.stopped == "interrupted" and len(losses) == 7 and int(np.argmin(losses)) < 6
+    assert run.model is models[int(np.argmin(losses))]
+    assert f"the model of epoch {int(np.argmin(losses)) + 1}, the best so far" in capsys.readouterr().out
 
 
 def test_callbacks_are_told_of_epochs_and_may_stop():

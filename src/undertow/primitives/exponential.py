@@ -89,16 +89,13 @@ def infer_float(x: Spec, **_: Any) -> Spec:
 
 
 def _sigmoid(x: Any) -> Any:
-    if np.iscomplexobj(x):  # as a complex step gives it
-        e = np.exp(np.where(np.real(x) < 0, x, np.negative(x)))
-        return (np.where(np.real(x) < 0, e, 1) / (1 + e))[()]
     x = as_float(x)
     e = np.exp(-np.abs(x))  # never above 1, whatever the sign of x
     return np.where(x < 0, e, 1) / (1 + e)
 
 
 def _softplus(x: Any) -> Any:
-    if np.iscomplexobj(x):
+    if np.iscomplexobj(x):  # as a complex step gives it
         above = np.real(x) > 0
         return (np.log1p(np.exp(np.where(above, np.negative(x), x))) + np.where(above, x, 0))[()]
     return np.logaddexp(0, as_float(x))

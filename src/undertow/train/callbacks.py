@@ -41,7 +41,7 @@ class EpochInfo:
         model: the model as it is now; do not write to its arrays.
         gradient_sizes: the rows of this epoch, see `undertow.train.measure_gradients`.
         step: how many steps the run has done.
-        rate: the learning rate of the last step, if there is a single one.
+        rate: the learning rate of the next step, if there is a single one and it changes.
         directions: ``"high"`` or ``"low"`` by name, for metrics of the user's own.
         reasons: why training is to stop; `stop` adds to it.
     """

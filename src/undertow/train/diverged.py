@@ -1,8 +1,9 @@
-"""Training that stopped being finite: the error, and what to try."""
+"""Where and why a training ended early, and what to try where it stopped being finite."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from typing import TYPE_CHECKING, Any
 
 from undertow.errors import TrainingError
@@ -10,6 +11,8 @@ from undertow.optim import OPTIMIZERS
 
 if TYPE_CHECKING:
     from undertow.train.run import Run
+    from undertow.train.session import NotFinite
+    from undertow.train.trainer import Trainer
 
 
 class Diverged(TrainingError):
@@ -27,6 +30,33 @@ class Diverged(TrainingError):
 def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any]) -> str:
     """Say where the loss stopped being finite and what to try."""
     return f"the loss became {loss} at epoch {epoch}, step {step}. {remedies(settings)}"
+
+
+def explain_failure(trainer: Trainer, error: NotFinite) -> str:
+    """Say what is not finite in the step that follows the last one, and what to try."""
+    number, settings = trainer.steps_of_epoch + 1, trainer.run.settings
+    if not math.isfinite(error.loss):
+        return explain_loss(error.loss, trainer.epoch, number, settings)
+    try:
+        trainer.step.check(trainer.run.model, error.X, error.y)
+    except TrainingError as found:
+        return f"epoch {trainer.epoch}, step {number}: {found}"
+    return f"epoch {trainer.epoch}, step {number}: the gradient is not finite. {remedies(settings)}"
+
+
+def explain_end(trainer: Trainer) -> str:
+    """Say where and why a training ended early."""
+    n, done = trainer.feed.n_examples, trainer.steps_of_epoch
+    steps = None if n is None else -(-n // trainer.feed.batch_size)
+    where = f"after epoch {trainer.epoch}"
+    if done != steps:
+        where = f"in epoch {trainer.epoch}, after {done}{'' if steps is None else f' of {steps}'} steps"
+    if trainer.run.stopped == "callback":
+        reason = next((reason for reason in trainer.reasons if reason), "as a callback asked for")
+        return f"Stopped {where}: {reason}." if trainer.reasons else f"Stopped {where}, {reason}."
+    if trainer.best is not None and trainer.run.model is trainer.best[1]:
+        return f"Interrupted {where}. The run holds the model of epoch {trainer.best[0]}, the best so far."
+    return f"Interrupted {where}. The run holds what was trained."
 
 
 def remedies(settings: dict[str, Any]) -> str:

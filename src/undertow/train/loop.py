@@ -86,7 +86,8 @@ def train(
         keep: how many of the last checkpoints to keep; the best one stays too.
 
     Returns:
-        The run. Ctrl-C ends training early with what was trained so far; pressed again, it does nothing.
+        The run. Ctrl-C ends training early with the best model so far, by the validation loss, or the last one where
+        there is no validation; pressed again, it does nothing.
 
     Raises:
         Diverged: ``the loss became nan at epoch 3, step 41 …``; a `TrainingError` with the run so far.

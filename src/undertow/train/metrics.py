@@ -41,6 +41,7 @@ METRICS: Final[dict[str, Metric]] = {
     )
 }  # fmt: skip
 SHORT_NAMES: Final = {
+    "acc": "accuracy",
     "mae": "mean_absolute_error",
     "mse": "mean_squared_error",
     "rmse": "root_mean_squared_error",

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from undertow import trees
 from undertow.data import as_arrays
 from undertow.data.source import read_weights
-from undertow.errors import ArgumentError, TrainingError
+from undertow.errors import ArgumentError
 from undertow.optim import build_schedule, scaled, steps_in_all, with_scale
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
-from undertow.train.diverged import Diverged, explain_loss, remedies
+from undertow.train.diverged import Diverged, explain_end, explain_failure, remedies
 from undertow.train.forward import CHUNK
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
-from undertow.train.keeper import Keeper
+from undertow.train.keeper import Keeper, find_best_epoch
 from undertow.train.objective import Objective
 from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
@@ -95,6 +95,7 @@ class Trainer:
         self.reasons: list[str] = []  # why callbacks asked to stop
         self.seconds = 0.0  # of the epochs before
         self.good: Any = self.run.model  # the model at the end of the last epoch
+        self.best: tuple[int, Any] | None = None  # the best epoch of this process, and its model
         self.step_seconds = 1.0
         self.progress = Progress(
             bool(plan.progress), plan.epochs, self.feed.n_examples, steps=plan.steps, seconds=plan.seconds
@@ -108,6 +109,17 @@ class Trainer:
 
     def __iter__(self) -> Trainer:
         return self
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End a training before its last epoch: what is not on the disk yet is written, and the folder is free."""
+        with hold_interrupts():
+            self.keeper.end(self)
 
     def __next__(self) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its row of the history."""
@@ -154,8 +166,10 @@ class Trainer:
             finally:
                 with hold_interrupts():
                     self.keeper.end(self)
+            if self.run.stopped == "interrupted" and self.held is not None and self.best is not None:
+                self.run.model = self.best[1]
             if self.run.stopped != "finished":
-                self.progress.say(self.explain_end())
+                self.progress.say(explain_end(self))
         self.end()
         return self.run
 
@@ -274,7 +288,7 @@ class Trainer:
             except NotFinite as error:
                 self.note(error.losses, piece, rows[: len(error.losses) * size], {})
                 self.run.model, self.state = session.values()
-                raise self.diverge(self.explain(error)) from None
+                raise self.diverge(explain_failure(self, error)) from None
             self.note(losses, piece, rows[: len(losses) * size], session.results)
         if held:
             raise KeyboardInterrupt
@@ -304,6 +318,8 @@ class Trainer:
             self.over = True
             self.progress.after_epoch(row)
             self.good = self.run.model
+            if find_best_epoch(self) == self.epoch:
+                self.best = self.epoch, self.run.model
         info = self.info(row)
         stops = self.hooks.end_epoch(info)
         self.reasons = info.reasons
@@ -400,36 +416,12 @@ class Trainer:
 
     # ---- its end ------------------------------------------------------------------------------
 
-    def explain(self, error: NotFinite) -> str:
-        """Say what is not finite, and what to try."""
-        number = self.steps_of_epoch + 1
-        if not math.isfinite(error.loss):
-            return explain_loss(error.loss, self.epoch, number, self.run.settings)
-        try:
-            self.step.check(self.run.model, error.X, error.y)
-        except TrainingError as found:
-            return f"epoch {self.epoch}, step {number}: {found}"
-        return f"epoch {self.epoch}, step {number}: the gradient is not finite. {remedies(self.run.settings)}"
-
     def diverge(self, message: str) -> Diverged:
         """Make the error, and leave the last finite model in the run."""
         self.run.stopped = "diverged"
         if not _is_finite(self.run.model):
             self.run.model = self.good
         return Diverged(message, self.run)
-
-    def explain_end(self) -> str:
-        """Say where and why training ended early."""
-        n = self.feed.n_examples
-        steps = None if n is None else -(-n // self.feed.batch_size)
-        done = self.steps_of_epoch
-        where = f"after epoch {self.epoch}"
-        if done != steps:
-            where = f"in epoch {self.epoch}, after {done}{'' if steps is None else f' of {steps}'} steps"
-        if self.run.stopped == "callback":
-            reason = next((reason for reason in self.reasons if reason), "as a callback asked for")
-            return f"Stopped {where}: {reason}." if self.reasons else f"Stopped {where}, {reason}."
-        return f"Interrupted {where}. The run holds what was trained."
 
 
 def _is_finite(model: Any) -> bool:
