@@ -16,6 +16,7 @@ from undertow.data.columns import (
     Column,
     Kind,
     Scaling,
+    ScalingOption,
     ValueColumn,
     read_numbers,
     read_texts,
@@ -41,6 +42,7 @@ _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
 _MOSTLY_NUMBERS = 0.95
 _MOST_KNOTS = 1000
+_HEAVY = 10  # standard deviations from the mean: standardised, such a value would drown all others
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class EncoderOptions:
     """How columns are to be encoded; see ``TabularEncoder.fit``."""
 
     max_categories: int = 50
-    scaling: Scaling | Mapping[str, Scaling] = "standard"
+    scaling: ScalingOption | Mapping[str, ScalingOption] = "standard"
     categories: Literal["one_hot", "codes"] = "one_hot"
     min_count: int = 1
     dates: Literal["days", "parts"] = "days"
@@ -59,11 +61,11 @@ class EncoderOptions:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ArgumentError(f"{name} must be 1 or more, got {value}.")
         given = list(self.scaling.values()) if isinstance(self.scaling, Mapping) else [self.scaling]
-        _check_choices("scaling", given, get_args(Scaling))
+        _check_choices("scaling", given, (*get_args(Scaling), "auto"))
         _check_choices("categories", [self.categories], ("one_hot", "codes"))
         _check_choices("dates", [self.dates], ("days", "parts"))
 
-    def scaling_of(self, name: str) -> Scaling:
+    def scaling_of(self, name: str) -> ScalingOption:
         """The scaling of a column of numbers."""
         return self.scaling.get(name, "standard") if isinstance(self.scaling, Mapping) else self.scaling
 
@@ -196,6 +198,10 @@ class ColumnFit:
     def _scale(self, column: ValueColumn, found: NumberStatistics) -> tuple[ValueColumn, list[str]]:
         """The scaling that was asked for; standard already is there."""
         scaling, base = self.options.scaling_of(self.name), dict(vars(column))
+        if scaling == "auto":
+            with np.errstate(over="ignore"):
+                far = max(found.largest - found.mean, found.mean - found.least)
+            scaling = "quantile" if far > _HEAVY * found.deviation else "standard"
         if scaling == "none":
             return ValueColumn(**{**base, "scaling": scaling, "mean": 0.0, "scale": 1.0}), []
         if scaling == "robust":
