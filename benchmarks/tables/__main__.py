@@ -39,7 +39,7 @@ def fit_undertow(train: pl.DataFrame, test: pl.DataFrame, classifies: bool, seed
     X, y = encoder.transform(test, report=[]), test["target"].to_numpy()
     epochs = float(len(run.history))
     if not classifies:
-        found = np.ravel(encoder.decode(run.outputs(X)))
+        found = np.ravel(encoder.decode(run.predict(X)))
         return {"score": float(1 - np.mean((y - found) ** 2) / np.var(y)), "epochs": epochs, **spent}
     p = np.clip(run.predict_probability(X).astype(float), 1e-15, 1)
     labels = [encoder.classes.index(label) if label in encoder.classes else 0 for label in y.tolist()]

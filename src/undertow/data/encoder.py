@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.column_statistics import LeakCheck
 from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, read_column
-from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds
+from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
 from undertow.data.state import Label, fail, read_list, read_object, read_text
 from undertow.data.target import (
@@ -95,7 +95,7 @@ class TabularEncoder:
             scaling: of numbers, for all columns or by column name: "standard" (mean 0, deviation 1),
                 "robust" (median 0, distance of the quartiles 1), "quantile" (normal values of the same
                 ranks), "none", or "auto": "quantile" where a training value is more than 10
-                standard deviations from the mean, else "standard".
+                deviations from the mean, else "standard", with one common scale for columns that vary alike.
             categories: "one_hot", or "codes": one column of whole numbers for an embedding (``codes``).
             min_count: texts in fewer training rows are joined to one category, as are texts not seen.
             dates: "days", or "parts": also year, month, weekday, day of year and hour where they vary.
@@ -350,6 +350,9 @@ def assemble(
         else:
             kept.append(column)
             report += leak.say()
+    if all(fit.options.scaling == "auto" for fit, _ in columns):
+        kept, said = share_scale(kept)
+        report += said
     if not kept:
         reasons = " ".join(dropped.values()) or "The table has no other column."
         raise DataError(f"no column is left to predict {target.name!r} from. {reasons} Give other columns.")

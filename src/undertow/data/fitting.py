@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -42,6 +42,7 @@ _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
 _MOSTLY_NUMBERS = 0.95
 _MOST_KNOTS = 1000
+_ALIKE = 5  # times the smallest deviation
 _HEAVY = 10  # standard deviations from the mean: standardised, such a value would drown all others
 
 
@@ -259,6 +260,41 @@ class ColumnFit:
             joined = f"{count(len(rare), 'rare text')} ({list_names((text for text, _ in rare), 3)})"
             said.append(f"{name!r}: {joined} in {count(total, 'row')} joined to one category.")
         return column, [*said, _describe_categories(column)]
+
+
+def share_scale(columns: list[Column]) -> tuple[list[Column], list[str]]:
+    """Give columns of numbers one scale where most of theirs are alike, as those of one unit are.
+
+    Pixels, counts of words, expressions of genes: which of them vary more tells something, and columns of mere noise
+    would be blown up to the size of the others. Deviations count as alike where nine tenths of them are below 5 times
+    what nine tenths are above; the common scale is their root mean square. A column that varies more than 5 times as
+    much, or less than a fifth, is scaled to that, so that it neither drowns the others nor is lost.
+
+    Args:
+        columns: fitted.
+
+    Returns:
+        The columns, and a sentence where they were given one scale.
+
+    Source: derived here.
+    """
+    found = [c for c in columns if isinstance(c, ValueColumn) and c.kind == "number" and c.value]
+    if len(found) < 2 or any(column.scaling != "standard" for column in found):
+        return columns, []
+    scales = np.array([column.scale for column in found])
+    low, high = np.quantile(scales, [0.1, 0.9])
+    if scales.max() == scales.min() or high >= _ALIKE * low:
+        return columns, []
+    common = float(scales.max() * np.sqrt(np.mean((scales / scales.max()) ** 2)))
+    sizes = np.clip(scales / common, 1 / _ALIKE, _ALIKE)
+    given = {column.name: float(column.scale / size) for column, size in zip(found, sizes, strict=True)}
+    said = f"{len(found)} columns of numbers vary alike: divided by one common scale, {common:g}, not each by its own."
+    return [
+        replace(column, scale=given[column.name])
+        if isinstance(column, ValueColumn) and column.name in given
+        else column
+        for column in columns
+    ], [said]
 
 
 def _describe_categories(column: CategoryColumn) -> str:

@@ -281,9 +281,7 @@ def check_number_target(series: pl.Series, origin: Origin | None) -> None:
         )
 
 
-def _fit_numbers(
-    series: pl.Series, origin: Origin | None, scaling: TargetScaling
-) -> tuple[NumberTarget, list[str]]:
+def _fit_numbers(series: pl.Series, origin: Origin | None, scaling: TargetScaling) -> tuple[NumberTarget, list[str]]:
     check_number_target(series, origin)
     found = NumberStatistics()
     found.update(read_numbers(series, "number", origin))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
+
+_SMALL: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,25 @@ def choose_validation(n: int) -> float:
     return 0.15 if n <= 60_000 else max(0.02, round(10_000 / n, 2))
 
 
+def choose_refit(n: int) -> bool:
+    """Choose whether to train again on all rows, those held out too.
+
+    Args:
+        n: the rows of the table.
+
+    Returns:
+        Whether. The rows that were held out to find the number of epochs are a fifth of a small table, and worth
+        more there than of a large one; the second training costs as much again.
+
+    Source: Goodfellow et al., Deep Learning, 2016, section 7.8, algorithm 7.2.
+
+    Example:
+        >>> choose_refit(150), choose_refit(5_000)
+        (True, False)
+    """
+    return n < _SMALL
+
+
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     """Choose the settings of a network for a table.
 
@@ -74,7 +96,7 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     # One hidden layer separates the classes of small tables as well as two, and is better calibrated. Functions
     # (friedman1 to 3, skewed) and larger tables (mnist1d, medium) take a second one;
     # width only where there are rows to fill it.
-    small, large = n < 2000, n >= 20_000
+    small, large = n < _SMALL, n >= 20_000
     hidden = [128] if small and task == "classification" else [256, 128] if large else [128, 64]
     return Choice(
         hidden=hidden,

@@ -26,7 +26,7 @@ from undertow.data.table_pieces import find_files
 from undertow.data.wording import count
 from undertow.errors import ArgumentError, RunError
 from undertow.train.choices import choose_validation
-from undertow.train.table_settings import TableSettings
+from undertow.train.table_settings import TableSettings, read_rule
 
 TASKS = ("classification", "regression")
 _MB = 1_000_000
@@ -174,6 +174,8 @@ def _options(settings: TableSettings) -> dict[str, Any]:
     names = ("weights", "groups", "time", "task", "scaling", "categories", "max_categories", "min_count", "dates")
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     most = 1000 if settings.categories != "codes" else 100_000
+    if read_rule(settings.loss or "", "--loss")["name"] == "poisson":
+        found.update(target_scaling="mean", task=settings.task or "regression")
     return {"max_categories": most, "scaling": "auto", **found, "seed": settings.seed or 0}
 
 
