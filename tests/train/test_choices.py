@@ -22,7 +22,7 @@ def test_settings_are_within_bounds(n, p, task, n_classes):
     assert found.schedule in optim.SCHEDULES
     assert all(16 <= size <= 512 for size in found.hidden) and 1 <= len(found.hidden) <= 3
     assert found.hidden == sorted(found.hidden, reverse=True)
-    assert 0 <= found.dropout < 0.5 and 0 < found.rate <= 0.01 and 0 <= found.decay <= 0.1
+    assert 0 <= found.dropout < 0.5 and 0 < found.rate <= 0.01 and 0.01 <= found.decay <= 1
     assert 16 <= found.batch_size <= 256 and found.batch_size & (found.batch_size - 1) == 0
     assert 0 <= found.warmup < found.epochs / 10 and 0 < found.early_stopping < found.epochs
 
@@ -33,7 +33,14 @@ def test_larger_tables_get_larger_batches_and_fewer_epochs(n, m, task):
     small, large = (choose_settings(rows, 20, task, 2) for rows in sorted((n, m)))
     assert small.batch_size <= large.batch_size
     assert small.epochs >= large.epochs and small.early_stopping >= large.early_stopping
-    assert sum(small.hidden) <= sum(large.hidden)
+    assert sum(small.hidden) <= sum(large.hidden) and small.decay >= large.decay
+
+
+@given(st.integers(1, 10**5), st.integers(1, 10**5), ROWS, TASKS)
+def test_more_columns_get_no_less_decay(p, q, n, task):
+    """As many rows, more columns that could be noise."""
+    few, many = (choose_settings(n, columns, task, 2).decay for columns in sorted((p, q)))
+    assert few <= many and choose_settings(n, n, task, 2).decay == 1
 
 
 @given(st.integers(40 * 16, 40 * 256), TASKS)

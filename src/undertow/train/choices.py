@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _SMALL: Final = 2000
+_DECAY_SHARE: Final = 10  # columns are many from a tenth of the rows on
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
         dropout=0.0 if large else 0.1 if small else 0.2,
         optimizer="adamw",
         rate=3e-3 if len(hidden) == 1 else 2e-3,
-        decay=0.01,
+        # Many columns for the rows: small weights are all that keeps the network from the noise. With few columns,
+        # such a decay would keep it from functions that begin slowly, such as two spirals.
+        decay=round(min(1.0, max(0.01, (_DECAY_SHARE * p / n) ** 2)), 2),
         schedule="cosine",  # down to 0 at the last epoch: the last ones settle
         warmup=2.0,
         batch_size=batch,
