@@ -40,7 +40,7 @@ def test_larger_tables_get_larger_batches_and_fewer_epochs(n, m, task):
 def test_more_columns_get_no_less_decay(p, q, n, task):
     """As many rows, more columns that could be noise."""
     few, many = (choose_settings(n, columns, task, 2).decay for columns in sorted((p, q)))
-    assert few <= many and choose_settings(n, n, task, 2).decay == 1
+    assert few <= many and choose_settings(n, n, task, 2).decay >= min(1, 200 / n) - 0.01
 
 
 @given(st.integers(40 * 16, 40 * 256), TASKS)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _SMALL: Final = 2000
-_DECAY_SHARE: Final = 10  # columns are many from a tenth of the rows on
+_FEW_ROWS: Final = 200
+_MANY: Final = 10  # columns are many from a tenth of the rows on
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
         optimizer="adamw",
         rate=3e-3 if len(hidden) == 1 else 2e-3,
         # Many columns for the rows: small weights are all that keeps the network from the noise. With few columns,
-        # such a decay would keep it from functions that begin slowly, such as two spirals.
-        decay=round(min(1.0, max(0.01, (_DECAY_SHARE * p / n) ** 2)), 2),
+        # such a decay would keep it from functions that begin slowly, such as two spirals. More rows make more steps,
+        # each of which shrinks the weights: in all it stays the same.
+        decay=round(max(0.01, min(1.0, (_MANY * p / n) ** 2) * min(1.0, _FEW_ROWS / n)), 2),
         schedule="cosine",  # down to 0 at the last epoch: the last ones settle
         warmup=2.0,
         batch_size=batch,

@@ -185,6 +185,8 @@ def _load_whole(settings: TableSettings) -> Table:
     frame, origin = read_table_with_origin(settings.data)
     share = choose_validation(frame.height) if settings.validation is None else settings.validation
     options = _options(settings)
+    if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
+        options.pop("task", None)  # classes: the loss will be refused
     found = encode_table(frame, settings.target, origin=origin, validation=share, **options)
     train, held = found.train, found.validation
     n_rows, n_held = len(train[0]), 0 if held is None else len(held[0])
