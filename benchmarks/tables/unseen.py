@@ -1,4 +1,6 @@
-"""A second set of tables, on which no choice was tuned: other generators, other targets, other seeds."""
+"""Two further sets of tables: "unseen", on which the refit and the decay were found, and "fresh", which was looked at
+once, when all choices were made.
+"""
 
 from __future__ import annotations
 
@@ -224,4 +226,22 @@ UNSEEN: dict[str, Callable[[], Task]] = {
     "doubled": _doubled,
     "needle": _needle,
     "sales": _texts,
+}
+
+FRESH: dict[str, Callable[[], Task]] = {
+    "fresh60": _clusters("60 rows, 2 classes", 130, n_samples=60, n_features=12, n_informative=4),
+    "fresh150": _clusters("150 rows, 4 classes", 131, n_samples=150, n_features=10, n_informative=6, n_classes=4),
+    "fresh400": _clusters("400 rows, 60 columns", 132, n_samples=400, n_features=60, n_informative=15, flip_y=0.1),
+    "fresh1500": _clusters("1500 rows, 5 classes", 133, n_samples=1500, n_features=25, n_informative=8, n_classes=5),
+    "fresh3000": _clusters("3000 rows, 3 classes", 134, n_samples=3000, n_features=12, n_informative=12, n_classes=3),
+    "fresh_wide": _clusters("120 rows, 300 columns", 135, n_samples=120, n_features=300, n_informative=25),
+    "fresh_linear": _linear("linear, 80 rows", 136, n_samples=80, n_features=30, n_informative=5, noise=10),
+    "fresh_rank": _linear("low rank, 150 rows", 137, n_samples=150, n_features=60, effective_rank=8, noise=0.3),
+    "fresh_shells": _quantiles(138, 500, 3, 4),
+    "fresh_shells6": _quantiles(139, 2500, 6, 3),
+    "wine_ash": _column_of(datasets.load_wine, 2),
+    "wine_flavanoids": _column_of(datasets.load_wine, 6),
+    "cancer_smoothness": _column_of(datasets.load_breast_cancer, 4),
+    "diabetes_pressure": _column_of(datasets.load_diabetes, 3),
+    "iris_sepal": _column_of(datasets.load_iris, 1),
 }
