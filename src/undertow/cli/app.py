@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final
@@ -76,19 +74,3 @@ def attempt(command: Callable[[], Any]) -> int:
         if os.environ.get("UNDERTOW_DEBUG"):  # a fault of ours: no traceback, unless it is asked for
             raise
         return fail(f"{type(error).__name__}: {error}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.")
-
-
-def main() -> None:
-    """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without δ shows ? in its place
-    code = attempt(lambda: app(standalone_mode=False))
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if code == INTERRUPTED:  # all is saved: a Ctrl-C while Python ends must not change the exit code
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(code)
