@@ -7,8 +7,7 @@ import pytest
 
 import undertow as ut
 from undertow import habits, nn, optim
-from undertow.cli import attempt
-from undertow.cli.app import app
+from undertow.cli import app, attempt
 from undertow.spelling import ELSEWHERE, did_you_mean, meant_name
 from undertow.train import METRICS
 from undertow.train.resume import open_training

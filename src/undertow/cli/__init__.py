@@ -1,10 +1,15 @@
 """The command line: reads arguments and calls the library; every error is one line and exit code 2."""
 
-from undertow.cli import about_losses, about_runs, training  # noqa: F401 (they add their commands)
-from undertow.cli.app import app, attempt, fail, main
-from undertow.cli.output import Page, say
+from typing import Any
 
-_ORDER = ["train", "resume", "predict", "evaluate", "summary", "export", "find-lr", "explain", "check", "bench"]
-app.registered_commands.sort(key=lambda info: _ORDER.index(str(info.name or getattr(info.callback, "__name__", ""))))
+from undertow.cli.start import load_commands, main
 
 __all__ = ["Page", "app", "attempt", "fail", "main", "say"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import typer and the commands when one of their names is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals().update(load_commands())
+    return globals()[name]

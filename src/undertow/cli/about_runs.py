@@ -10,6 +10,7 @@ import typer
 from undertow.cli.app import app
 from undertow.cli.options import Memory, Metrics, RunFolder, read_memory, read_names
 from undertow.cli.output import say
+from undertow.cli.predicting import predict_file
 
 Rows = Annotated[Path, typer.Argument(help="A CSV or Parquet file with the same columns.", show_default=False)]
 
@@ -26,27 +27,17 @@ def predict(
 
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
-    from undertow.train.checkpoint import load
-    from undertow.train.predictions import check_predictions_place, predict_portions, write_predictions
+    predict_file(run, data, out, probabilities, None if memory is None else read_memory(memory), say, _note)
 
-    if out is not None:
-        check_predictions_place(out, data)
-    remarks: list[str] = []
-    portions = predict_portions(load(run), data, probabilities, remarks, read_memory(memory))
-    if out is None:
-        for number, frame in enumerate(portions):
-            _tell(remarks)
-            say(frame.write_csv(include_header=number == 0), nl=False)
-        return
-    n = write_predictions(portions, out)
-    _tell(remarks)
-    say(f"{n} predictions in {out}")
+
+def _note(remark: str) -> None:
+    typer.echo(f"note: {remark}", err=True)
 
 
 def _tell(remarks: list[str]) -> None:
     """Print remarks about the data, once."""
     while remarks:
-        typer.echo(f"note: {remarks.pop(0)}", err=True)
+        _note(remarks.pop(0))
 
 
 @app.command()

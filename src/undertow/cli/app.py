@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final
@@ -104,25 +102,7 @@ def _say_instead(error: Any) -> str:
     if option is not None:
         return f"No such option: {error.option_name}. Use {option}."
     if told.startswith("No such command"):
-        name, names = (
-            told.split("'")[1],
-            [info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands],
-        )
+        name = told.split("'")[1]
+        names = [info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands]
         return f"there is no command {name!r}. {offer(_ELSEWHERE.get(name, name), names)}."
     return str(told)
-
-
-def main() -> None:
-    """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without δ shows ? in its place
-    code = attempt(lambda: app(standalone_mode=False))
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if code == INTERRUPTED:  # all is saved: a Ctrl-C while Python ends must not change the exit code
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(code)

@@ -54,7 +54,7 @@ def train(
     residual: Annotated[
         bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")
     ] = None,
-    loss: Annotated[str | None, text("mean_squared_error, huber:delta=2, categorical_focal, …")] = None,
+    loss: Annotated[str | None, text("huber:delta=2, poisson, binary_cross_entropy, …")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Of classes, 0 to below 1.", min=0.0, max=0.99)] = None,
     class_weights: Annotated[str | None, text("balanced, or yes=5,no=1.")] = None,
     optimizer: Annotated[str | None, text("adamw, adam, momentum, sgd, lion, adamw:beta2=0.99, …")] = None,
@@ -66,6 +66,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Most steps.", min=1)] = None,
     time_budget: Annotated[str | None, text("Most time: 30s, 10m, 2h.")] = None,
     early_stopping: Annotated[int | None, typer.Option(help="Epochs without progress; 0: none.", min=0)] = None,
+    refit: Annotated[
+        bool | None, typer.Option("--refit/--no-refit", help="Train again on all rows, for the best number of epochs.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.", min=1)] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches an update.", min=1)] = None,
     l1: Annotated[float | None, typer.Option(help="Factor of Σ|W| in the loss.", min=0.0)] = None,

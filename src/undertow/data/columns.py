@@ -28,6 +28,7 @@ from undertow.errors import DataError
 
 Kind = Literal["number", "boolean", "date", "duration"]
 Scaling = Literal["standard", "robust", "quantile", "none"]
+ScalingOption = Literal[Scaling, "auto"]  # what a fit may be asked for
 _MICROSECONDS_A_DAY = 86_400e6
 
 

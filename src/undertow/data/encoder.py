@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.column_statistics import LeakCheck
-from undertow.data.columns import CategoryColumn, CodeFeature, Column, Scaling, read_column
-from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds
+from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, read_column
+from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
 from undertow.data.state import Label, fail, read_list, read_object, read_text
 from undertow.data.target import (
     ClassTarget,
     Target,
+    TargetScaling,
     Task,
     check_frame,
     choose_task,
@@ -75,11 +76,12 @@ class TabularEncoder:
         task: Task | None = None,
         max_categories: int = 50,
         origin: Origin | None = None,
-        scaling: Scaling | Mapping[str, Scaling] = "standard",
+        scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
         categories: Literal["one_hot", "codes"] = "one_hot",
         min_count: int = 1,
         dates: Literal["days", "parts"] = "days",
         left_out: Mapping[str, str] | None = None,
+        target_scaling: TargetScaling = "standard",
     ) -> TabularEncoder:
         """Decide from training rows how every column is encoded.
 
@@ -92,11 +94,13 @@ class TabularEncoder:
             origin: where the rows came from (``read_table_with_origin``), for messages.
             scaling: of numbers, for all columns or by column name: "standard" (mean 0, deviation 1),
                 "robust" (median 0, distance of the quartiles 1), "quantile" (normal values of the same
-                ranks) or "none".
+                ranks), "none", or "auto": "quantile" where a training value is more than 10
+                deviations from the mean, else "standard", with one common scale for columns that vary alike.
             categories: "one_hot", or "codes": one column of whole numbers for an embedding (``codes``).
             min_count: texts in fewer training rows are joined to one category, as are texts not seen.
             dates: "days", or "parts": also year, month, weekday, day of year and hour where they vary.
             left_out: columns that are no features, each with the reason.
+            target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
 
         Returns:
             The fitted encoder; ``encoder.report`` says what was decided.
@@ -117,7 +121,7 @@ class TabularEncoder:
         frame, origin, said = drop_missing_target(frame, target, origin)
         report += said
         labels = find_target(frame, target, origin)
-        fitted, said = fit_target(labels, task, origin)
+        fitted, said = fit_target(labels, task, origin, target_scaling)
         reasons = dict(left_out or {})
         columns = []
         for series in frame.drop(target):
@@ -346,6 +350,9 @@ def assemble(
         else:
             kept.append(column)
             report += leak.say()
+    if all(fit.options.scaling == "auto" for fit, _ in columns):
+        kept, said = share_scale(kept)
+        report += said
     if not kept:
         reasons = " ".join(dropped.values()) or "The table has no other column."
         raise DataError(f"no column is left to predict {target.name!r} from. {reasons} Give other columns.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +16,7 @@ from undertow.data.columns import (
     Column,
     Kind,
     Scaling,
+    ScalingOption,
     ValueColumn,
     read_numbers,
     read_texts,
@@ -41,6 +42,8 @@ _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
 _MOSTLY_NUMBERS = 0.95
 _MOST_KNOTS = 1000
+_ALIKE = 5  # times the smallest deviation
+_HEAVY = 10  # standard deviations from the mean: standardised, such a value would drown all others
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class EncoderOptions:
     """How columns are to be encoded; see ``TabularEncoder.fit``."""
 
     max_categories: int = 50
-    scaling: Scaling | Mapping[str, Scaling] = "standard"
+    scaling: ScalingOption | Mapping[str, ScalingOption] = "standard"
     categories: Literal["one_hot", "codes"] = "one_hot"
     min_count: int = 1
     dates: Literal["days", "parts"] = "days"
@@ -59,11 +62,11 @@ class EncoderOptions:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ArgumentError(f"{name} must be 1 or more, got {value}.")
         given = list(self.scaling.values()) if isinstance(self.scaling, Mapping) else [self.scaling]
-        _check_choices("scaling", given, get_args(Scaling))
+        _check_choices("scaling", given, (*get_args(Scaling), "auto"))
         _check_choices("categories", [self.categories], ("one_hot", "codes"))
         _check_choices("dates", [self.dates], ("days", "parts"))
 
-    def scaling_of(self, name: str) -> Scaling:
+    def scaling_of(self, name: str) -> ScalingOption:
         """The scaling of a column of numbers."""
         return self.scaling.get(name, "standard") if isinstance(self.scaling, Mapping) else self.scaling
 
@@ -196,6 +199,10 @@ class ColumnFit:
     def _scale(self, column: ValueColumn, found: NumberStatistics) -> tuple[ValueColumn, list[str]]:
         """The scaling that was asked for; standard already is there."""
         scaling, base = self.options.scaling_of(self.name), dict(vars(column))
+        if scaling == "auto":
+            with np.errstate(over="ignore"):
+                far = max(found.largest - found.mean, found.mean - found.least)
+            scaling = "quantile" if far > _HEAVY * found.deviation else "standard"
         if scaling == "none":
             return ValueColumn(**{**base, "scaling": scaling, "mean": 0.0, "scale": 1.0}), []
         if scaling == "robust":
@@ -253,6 +260,41 @@ class ColumnFit:
             joined = f"{count(len(rare), 'rare text')} ({list_names((text for text, _ in rare), 3)})"
             said.append(f"{name!r}: {joined} in {count(total, 'row')} joined to one category.")
         return column, [*said, _describe_categories(column)]
+
+
+def share_scale(columns: list[Column]) -> tuple[list[Column], list[str]]:
+    """Give columns of numbers one scale where most of theirs are alike, as those of one unit are.
+
+    Pixels, counts of words, expressions of genes: which of them vary more tells something, and columns of mere noise
+    would be blown up to the size of the others. Deviations count as alike where nine tenths of them are below 5 times
+    what nine tenths are above; the common scale is their root mean square. A column that varies more than 5 times as
+    much, or less than a fifth, is scaled to that, so that it neither drowns the others nor is lost.
+
+    Args:
+        columns: fitted.
+
+    Returns:
+        The columns, and a sentence where they were given one scale.
+
+    Source: derived here.
+    """
+    found = [c for c in columns if isinstance(c, ValueColumn) and c.kind == "number" and c.value]
+    if len(found) < 2 or any(column.scaling != "standard" for column in found):
+        return columns, []
+    scales = np.array([column.scale for column in found])
+    low, high = np.quantile(scales, [0.1, 0.9])
+    if scales.max() == scales.min() or high >= _ALIKE * low:
+        return columns, []
+    common = float(scales.max() * np.sqrt(np.mean((scales / scales.max()) ** 2)))
+    sizes = np.clip(scales / common, 1 / _ALIKE, _ALIKE)
+    given = {column.name: float(column.scale / size) for column, size in zip(found, sizes, strict=True)}
+    said = f"{len(found)} columns of numbers vary alike: divided by one common scale, {common:g}, not each by its own."
+    return [
+        replace(column, scale=given[column.name])
+        if isinstance(column, ValueColumn) and column.name in given
+        else column
+        for column in columns
+    ], [said]
 
 
 def _describe_categories(column: CategoryColumn) -> str:

@@ -15,7 +15,7 @@ from undertow.data.as_frame import as_frame
 from undertow.data.batches import read_fraction, read_whole
 from undertow.data.cache import open_cached
 from undertow.data.column_statistics import MOST_DISTINCT, SAMPLE, LeakCheck
-from undertow.data.columns import Scaling
+from undertow.data.columns import ScalingOption
 from undertow.data.encoder import TabularEncoder, assemble
 from undertow.data.fitting import ColumnFit, EncoderOptions
 from undertow.data.late import pl
@@ -23,7 +23,7 @@ from undertow.data.pieces import PieceSource
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
 from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
 from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
-from undertow.data.target import Task, check_task, find_target
+from undertow.data.target import TargetScaling, Task, check_task, find_target
 from undertow.data.target_fit import TargetFit
 from undertow.data.wording import Origin, count
 from undertow.errors import ArgumentError, DataError
@@ -63,10 +63,11 @@ def stream_table(
     weights: str | None = None,
     groups: str | None = None,
     time: str | None = None,
-    scaling: Scaling | Mapping[str, Scaling] = "standard",
+    scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
     categories: Literal["one_hot", "codes"] = "one_hot",
     min_count: int = 1,
     dates: Literal["days", "parts"] = "days",
+    target_scaling: TargetScaling = "standard",
 ) -> StreamedTable:
     """Fit an encoder on a table in files, and open its rows as sources that are encoded as they are read.
 
@@ -92,6 +93,7 @@ def stream_table(
         categories: as in ``TabularEncoder.fit``.
         min_count: as in ``TabularEncoder.fit``.
         dates: as in ``TabularEncoder.fit``.
+        target_scaling: as in ``TabularEncoder.fit``.
 
     Returns:
         The ``StreamedTable``.
@@ -120,7 +122,7 @@ def stream_table(
     find_target(pl.DataFrame(schema=pieces.columns), target)
     roles.check(pieces.columns)
     hold_out = _find_hold_out(pieces, roles, fraction, seed)
-    encoder, sizes, report = _fit(pieces, roles, options, task, hold_out, memory)
+    encoder, sizes, report = _fit(pieces, roles, options, TargetFit(target, task, target_scaling), hold_out, memory)
     parts = [EncodedPieces(pieces, encoder, roles, hold_out, sizes, held) for held in (False, True)]
     train = PieceSource(parts[0], memory, shuffle)
     if cache is not None:
@@ -186,7 +188,7 @@ def _fit(
     pieces: TablePieces,
     roles: Roles,
     options: EncoderOptions,
-    task: Task | None,
+    target: TargetFit,
     hold_out: HoldOut | None,
     memory: float,
 ) -> tuple[TabularEncoder, NDArray[np.int64], list[str]]:
@@ -195,7 +197,6 @@ def _fit(
     limit = max(min(SAMPLE, int(memory / 8 / 16 / max(len(names), 1))), 1000)
     distinct = max(min(MOST_DISTINCT, int(memory / 8 / 64 / max(len(names), 1))), 10 * options.max_categories)
     columns = [(ColumnFit(name, options, limit, distinct), LeakCheck(name, roles.target)) for name in names]
-    target = TargetFit(roles.target, task)
     sizes = np.zeros((len(pieces.heights), 2), dtype=np.int64)
     weight = 0.0
     for number, first, frame, origin in _read_pieces(pieces, roles.target):

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from undertow.data.as_frame import as_frame
 from undertow.data.batches import split
-from undertow.data.columns import Scaling, read_numbers
+from undertow.data.columns import ScalingOption, read_numbers
 from undertow.data.encoder import TabularEncoder
 from undertow.data.folds import split_groups, split_time
 from undertow.data.late import pl
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
-from undertow.data.target import Task, check_number_target, choose_task, drop_missing_target, find_target
+from undertow.data.target import TargetScaling, Task, check_number_target, choose_task, drop_missing_target, find_target
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
 
@@ -53,10 +53,11 @@ def encode_table(
     weights: str | None = None,
     groups: str | None = None,
     time: str | None = None,
-    scaling: Scaling | Mapping[str, Scaling] = "standard",
+    scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
     categories: Literal["one_hot", "codes"] = "one_hot",
     min_count: int = 1,
     dates: Literal["days", "parts"] = "days",
+    target_scaling: TargetScaling = "standard",
 ) -> EncodedTable:
     """Split a table, fit the encoder on its training rows, and encode both parts.
 
@@ -75,6 +76,7 @@ def encode_table(
         categories: as in ``TabularEncoder.fit``.
         min_count: as in ``TabularEncoder.fit``.
         dates: as in ``TabularEncoder.fit``.
+        target_scaling: as in ``TabularEncoder.fit``.
 
     Returns:
         The ``EncodedTable``.
@@ -105,7 +107,7 @@ def encode_table(
         )
     encoder = TabularEncoder.fit(
         train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
-        categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out,
+        categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out, target_scaling=target_scaling,
     )  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(encoder, report=[why, *said, *encoder.report[1:], *how])

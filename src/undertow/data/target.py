@@ -19,8 +19,11 @@ from undertow.data.wording import Origin, count, list_names, name_row, shorten, 
 from undertow.errors import ArgumentError, DataError, ShapeError
 
 Task = Literal["classification", "regression"]
+TargetScaling = Literal["standard", "mean"]
 TASKS: tuple[Task, ...] = ("classification", "regression")
 _FEW_DISTINCT = 20
+_ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
+_ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of integers, of whole floats
 _UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
 
 
@@ -182,7 +185,8 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     """The task that a target column sets, and the sentence that says why.
 
     Texts, booleans and whole numbers with at most 20 distinct values are classes. Numbers with fractions and
-    whole numbers with more distinct values (ages, counts, prices) are a regression.
+    whole numbers with more distinct values (ages, counts, prices) are a regression; so are whole numbers of which
+    each stands in less than 2 rows on average, or in less than 5 where they are floats, unless there are 3 or fewer.
 
     Args:
         frame: the table.
@@ -227,6 +231,8 @@ def name_task(target: str, dtype: pl.DataType, whole: bool, n_distinct: int, n: 
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
     if n_distinct > _FEW_DISTINCT:
         return "regression", f"{found}, so regression."
+    if n_distinct > _ALWAYS_CLASSES and n < _ROWS_EACH[dtype.is_integer()] * n_distinct:
+        return "regression", f"{found}: too few rows of each to be classes, so regression."
     return "classification", f"{found}, so classification."
 
 
@@ -243,13 +249,16 @@ def check_task(task: Task | None) -> None:
         raise ArgumentError(f"task must be 'classification' or 'regression', got {task!r}.")
 
 
-def fit_target(series: pl.Series, task: Task, origin: Origin | None) -> tuple[Target, list[str]]:
+def fit_target(
+    series: pl.Series, task: Task, origin: Origin | None, scaling: TargetScaling = "standard"
+) -> tuple[Target, list[str]]:
     """Classes, or mean and standard deviation, of a target without missing values.
 
     Args:
         series: the target of the training rows.
         task: what it sets.
         origin: where its rows came from, for messages.
+        scaling: of numbers; "mean" divides counts by their mean, as a loss of rates wants them.
 
     Returns:
         The fitted target, and sentences for the report.
@@ -257,7 +266,7 @@ def fit_target(series: pl.Series, task: Task, origin: Origin | None) -> tuple[Ta
     Raises:
         DataError: ``target 'y' holds one class only ('cat'). …`` or the like.
     """
-    return _fit_classes(series, origin) if task == "classification" else _fit_numbers(series, origin)
+    return _fit_classes(series, origin) if task == "classification" else _fit_numbers(series, origin, scaling)
 
 
 def check_number_target(series: pl.Series, origin: Origin | None) -> None:
@@ -272,14 +281,16 @@ def check_number_target(series: pl.Series, origin: Origin | None) -> None:
         )
 
 
-def _fit_numbers(series: pl.Series, origin: Origin | None) -> tuple[NumberTarget, list[str]]:
+def _fit_numbers(series: pl.Series, origin: Origin | None, scaling: TargetScaling) -> tuple[NumberTarget, list[str]]:
     check_number_target(series, origin)
     found = NumberStatistics()
     found.update(read_numbers(series, "number", origin))
-    return fit_number_target(series.name, found)
+    return fit_number_target(series.name, found, scaling)
 
 
-def fit_number_target(name: str, found: NumberStatistics) -> tuple[NumberTarget, list[str]]:
+def fit_number_target(
+    name: str, found: NumberStatistics, scaling: TargetScaling = "standard"
+) -> tuple[NumberTarget, list[str]]:
     """Mean and standard deviation of a target; DataError where there is nothing to learn."""
     if found.least == found.largest:
         raise DataError(
@@ -289,6 +300,13 @@ def fit_number_target(name: str, found: NumberStatistics) -> tuple[NumberTarget,
     mean, scale = found.mean, found.deviation
     if not (np.isfinite(mean) and np.isfinite(scale) and scale > 0):
         raise DataError(f"target {name!r} holds numbers too large or too close. Give it in another unit.")
+    if scaling == "mean":
+        if found.least < 0:
+            raise DataError(
+                f"target {name!r} holds {found.least:g}, but counts are 0 or more. Choose another loss, such as "
+                "mean_squared_error."
+            )
+        return NumberTarget(name, 0.0, mean), [f"Target {name!r}: counts, divided by their mean {mean:g}."]
     return NumberTarget(name, mean, scale), [
         f"Target {name!r}: standardised with mean {mean:g} and standard deviation {scale:g}."
     ]

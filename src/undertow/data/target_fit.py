@@ -11,6 +11,7 @@ from undertow.data.columns import read_numbers
 from undertow.data.late import pl
 from undertow.data.target import (
     Target,
+    TargetScaling,
     Task,
     are_whole,
     check_number_target,
@@ -32,6 +33,7 @@ class TargetFit:
     Args:
         name: of the column.
         task: asked for; None where the target decides.
+        scaling: of numbers.
 
     Example:
         >>> found = TargetFit("y", None)
@@ -43,6 +45,7 @@ class TargetFit:
 
     name: str
     task: Task | None
+    scaling: TargetScaling = "standard"
     dtype: pl.DataType | None = None
     whole: bool = True
     overflowed: bool = False
@@ -80,7 +83,7 @@ class TargetFit:
             if self.task in (None, found):
                 task, why = found, reason
         if task == "regression" or self.counts is None:
-            target, said = fit_number_target(self.name, self.numbers)
+            target, said = fit_number_target(self.name, self.numbers, self.scaling)
             return target, [why, *said]
         if self.overflowed:
             raise DataError(

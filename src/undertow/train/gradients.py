@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from undertow import trees
 from undertow.nn import Dense, list_layers, trained_leaves
@@ -19,6 +16,9 @@ from undertow.nn.mode import measuring
 from undertow.primitives import shape_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from undertow.train.run import Run
 
 DECADES = 6
@@ -136,6 +136,9 @@ def gradient_table(rows: list[dict[str, Any]]) -> Table:
         0
     """
     title = "Gradient size (RMS), first layer to last; × is dW / dW of the last"
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("layer", "dW", "db", "δ", "×"):
         table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
@@ -166,6 +169,8 @@ def print_gradient_table(run: Run, console: Console | None = None) -> None:
         >>> print_gradient_table(Run(None))
         This run holds no gradient sizes.
     """
+    from rich.console import Console
+
     console = console or Console(highlight=False)
     if not run.gradient_sizes:
         console.print("This run holds no gradient sizes.")

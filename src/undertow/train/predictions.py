@@ -14,6 +14,7 @@ import numpy as np
 from undertow import nn
 from undertow.data import TabularEncoder, drop_missing_target, read_table_with_origin
 from undertow.data.late import pl
+from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
 from undertow.data.wording import Origin
@@ -53,10 +54,11 @@ def read_encoder(run: Run) -> TabularEncoder:
     encoder = TabularEncoder.from_json_dict(record)
     taken, given = widths(run.model)
     loss = nn.LOSSES.get(str(run.settings.get("loss")))
-    task = "classification" if loss is not None and loss.task == "categorical" else "regression"
+    task = "classification" if loss is not None and loss.task in ("categorical", "binary") else "regression"
+    wanted = 1 if loss is not None and loss.task == "binary" and encoder.n_outputs == 2 else encoder.n_outputs
     for what, model, table in (
         ("features", taken, encoder.n_features),
-        ("outputs", given, encoder.n_outputs),
+        ("outputs", given, wanted),
         ("task", task, encoder.task),
     ):
         if model != table:
@@ -128,13 +130,14 @@ def predict_portions(
 def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool) -> pl.DataFrame:
     """The predictions of some rows."""
     if encoder.task == "regression":
-        return pl.DataFrame({"prediction": np.ravel(encoder.decode(run.outputs(X)))})
+        return pl.DataFrame({"prediction": np.ravel(encoder.decode(run.predict(X)))})
     kinds = {type(label) for label in encoder.classes}
     dtype = {str: pl.String, bool: pl.Boolean, int: pl.Int64}.get(kinds.pop()) if len(kinds) == 1 else None
-    labels = pl.Series("prediction", encoder.decode(run.predict(X)).tolist(), dtype=dtype, strict=False)
+    labels = pl.Series("prediction", encoder.decode(np.ravel(run.predict(X))).tolist(), dtype=dtype, strict=False)
     columns: dict[str, Any] = {"prediction": labels}
     if probabilities:
         p = run.predict_probability(X)
+        p = np.hstack([1 - p, p]) if p.shape[1] < len(encoder.classes) else p  # a binary loss has one output
         columns |= {f"p({label})": p[:, k] for k, label in enumerate(encoder.classes)}
     return pl.DataFrame(columns, strict=False)
 
@@ -245,7 +248,8 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
 
     Returns:
         ``rows``, ``loss`` and each metric by its name (of a regression in the target's own unit, except for the loss),
-        ``remarks``; for classes ``confusion``, (n_classes, n_classes): counts by true class (rows) and prediction.
+        weighted where the training was and the file has the weights, ``remarks``;
+        for classes ``confusion``, (n_classes, n_classes): counts by true class (rows) and prediction.
 
     Raises:
         RunError, DataError, ArgumentError: as in prediction; a class that training did not have.
@@ -257,13 +261,14 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
 
     encoder = read_encoder(run)
     remarks: list[str] = []
-    task = run._task(np.zeros((1, encoder.n_outputs), np.float32))
+    task = run._task(np.zeros((1, widths(run.model)[1] or encoder.n_outputs), np.float32))
     classifies = encoder.task == "classification"
     chosen = metrics or (["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"])
-    measured = read_metrics(chosen, find_task(task.loss.task, task.output_shape))
+    kind = find_task(task.loss.task, task.output_shape)
+    measured = read_metrics(chosen, kind)
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
-    losses, n = 0.0, 0
+    losses, total, n = 0.0, 0.0, 0
     for frame, origin in read_portions(file, encoder, memory):
         frame, origin, said = drop_missing_target(frame, encoder.target.name, origin)
         remarks += said
@@ -271,19 +276,33 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
             continue
         X, y = encoder.transform(frame, origin=origin, report=remarks), encoder.encode_target(frame, origin=origin)
         z = run.outputs(X)
-        target = task.read_target(y)
-        losses, n = losses + task.sum_losses(z, task.encode(target), None), n + len(y)
+        target, w = task.read_target(y), _read_weights(run, frame, origin, remarks)
+        losses, n = losses + task.sum_losses(z, task.encode(target), w), n + len(y)
+        total += len(y) if w is None else float(np.sum(w, dtype=np.float64))
         if classifies:
-            np.add.at(confusion, (y.astype(np.int64), task.decide(z)), 1)
-            found = make_predictions("categorical", z, target, None, logits=True)
+            np.add.at(confusion, (y.astype(np.int64), np.ravel(task.decide(z))), 1)
+            found = make_predictions(kind, z, target, w, logits=True)
         else:
-            found = make_predictions("regression", encoder.decode(z)[:, None], encoder.decode(y)[:, None], None)
+            found = make_predictions(kind, encoder.decode(task.decide(z))[:, None], encoder.decode(y)[:, None], w)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
     if not n:
         raise DataError(f"{file}: no row has a target ({encoder.target.name!r}). Give at least one.")
+    if not total:
+        raise DataError(f"{file}: the weights {run.extras['weights']!r} are 0 in every row. Give one above 0.")
     values = {metric.name: float(metric.result(x)) for metric, x in zip(measured, states, strict=True)}
-    result = {"rows": n, "loss": losses / n, **values, "remarks": list(dict.fromkeys(remarks))}
+    result = {"rows": n, "loss": losses / total, **values, "remarks": list(dict.fromkeys(remarks))}
     return {**result, "confusion": confusion} if classifies else result
+
+
+def _read_weights(run: Run, frame: pl.DataFrame, origin: Origin | None, remarks: list[str]) -> Any:
+    """The weights of the rows, (m,); None where training had none, or the file has not."""
+    name = run.extras.get("weights")
+    if name is None:
+        return None
+    if name not in frame.columns:
+        remarks.append(f"The column of weights {name!r} is not there: all rows count alike.")
+        return None
+    return read_weight_column(frame[name], origin)
 
 
 def show_confusion(confusion: Any, classes: Any) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from typing import Any, Final
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Final
 
 from undertow.train.columns import is_number, is_share, scores
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
 
 REFRESH_SECONDS = 0.1
 NOTEBOOK_SECONDS = 0.5  # between two updates that travel to a browser
@@ -69,12 +69,16 @@ def _format(name: str, value: float) -> str:
     return f"{name.replace('_', ' ')} {number}"
 
 
-class LastingConsole(Console):
-    """A console whose broken pipe is an error for the caller; rich's own ends the program."""
+def make_console() -> Console:
+    """A console on the standard output whose broken pipe is an error for the caller; rich's own ends the program."""
+    from rich.console import Console
 
-    def on_broken_pipe(self) -> None:
-        """Raise the BrokenPipeError that is being handled."""
-        raise
+    class LastingConsole(Console):
+        def on_broken_pipe(self) -> None:
+            """Raise the BrokenPipeError that is being handled."""
+            raise
+
+    return LastingConsole(highlight=False)
 
 
 class _Notebook:
@@ -140,7 +144,7 @@ class Progress:
         steps: int | None = None,
         seconds: float | None = None,
     ) -> None:
-        self.console = console or LastingConsole(highlight=False)
+        self.console = console or make_console()
         self.show = show
         self.epochs = epochs
         self.steps = steps
@@ -161,6 +165,9 @@ class Progress:
             if (display := _find_display()) is not None:
                 self._try(lambda: setattr(self, "notebook", _Notebook(display)))
         elif self.show and self.console.is_terminal:
+            from rich.live import Live
+            from rich.text import Text
+
             self.live = Live(Text(""), console=self.console, auto_refresh=False)
             self._try(self.live.start)
         return self
@@ -170,7 +177,7 @@ class Progress:
         if (notebook := self.notebook) is not None:
             self._try(notebook.show)
         if (live := self.live) is not None:
-            self._try(lambda: live.update(Text(""), refresh=True))
+            self._try(lambda: live.update("", refresh=True))
             self._try(live.stop)
 
     def _try(self, show: Callable[[], Any]) -> None:
@@ -209,6 +216,8 @@ class Progress:
         if (notebook := self.notebook) is not None:
             self._try(lambda: notebook.show(line))
         elif (live := self.live) is not None:
+            from rich.text import Text
+
             text = Text(line, overflow="ellipsis", no_wrap=True)
             self._try(lambda: live.update(text, refresh=True))
 
@@ -250,4 +259,6 @@ class Progress:
             notebook.add(text)
             self._try(notebook.show)
         else:
+            from rich.text import Text
+
             self._try(lambda: self.console.print(Text(text), soft_wrap=True))

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from undertow.data.wording import count
 from undertow.errors import ArgumentError, RunError
 from undertow.nn import Sequential
-from undertow.train.checkpoint import check_target
-from undertow.train.choices import choose_settings
+from undertow.train.choices import choose_refit, choose_settings
 from undertow.train.diverged import Diverged
 from undertow.train.interrupt import hold_interrupts, interrupt_once
-from undertow.train.keeper import FOLDER, HISTORY
+from undertow.train.keeper import FOLDER
 from undertow.train.range_test import find_learning_rate
 from undertow.train.rate import RateSuggestion
 from undertow.train.resume import open_training
 from undertow.train.run import Run
 from undertow.train.store import CheckpointStore
 from undertow.train.table_data import Table, load_table
-from undertow.train.table_network import build_network, complete, make_plan, with_epochs
+from undertow.train.table_folder import check_folder, in_place_of
+from undertow.train.table_network import build_network, complete, count_outputs, make_plan, with_epochs
 from undertow.train.table_settings import CONFIG, TableSettings, read_config, write_config
 from undertow.train.table_words import tell_choices
 from undertow.train.trainer import Trainer
 
 Say = Callable[[Any], Any]
+SetUp = Callable[[Path | None, bool], Trainer]
 _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 
 
@@ -57,18 +56,60 @@ def train_table(
     Source: derived here.
     """
     table = load_table(settings)
-    settings, model, trainer_of = prepare(table, settings)
+    settings, model, trainer_of = prepare(table, replace(settings, refit_epochs=None))
     check_folder(folder, overwrite)
     for sentence in [*table.report, *tell_choices(settings, table, model)]:
         say(f"  {sentence}")
-    with _in_place_of(folder, overwrite):
-        trainer = trainer_of(folder, progress)
+    with in_place_of(folder, overwrite):
+        trainer = trainer_of(None if settings.refit else folder, progress)
         write_config(settings, folder / CONFIG)
+        if settings.refit:
+            return _train_twice(trainer, settings, table, folder, progress, say)
         run = _fit(trainer, folder)
     return run, table
 
 
-def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Sequential, Callable[[Path, bool], Trainer]]:
+def _train_twice(
+    trainer: Trainer, settings: TableSettings, table: Table, folder: Path, progress: bool, say: Say
+) -> tuple[Run, Table]:
+    """Find the best number of epochs by the rows held out, then train on all rows for as many."""
+    with interrupt_once():
+        first = trainer.fit()
+    if first.stopped == "interrupted":
+        return _save(first, folder), table
+    losses = [row["validation_loss"] for row in first.history]
+    best = int(np.nanargmin(losses)) + 1 if settings.early_stopping and not np.isnan(losses).all() else len(losses)
+    settings = replace(settings, refit_epochs=best)
+    whole, second = set_up_refit(settings)
+    sentence = summarize(first, table)
+    say(f"  {sentence}, best after {count(best, 'epoch')}. Trained again on all {whole.n_rows} rows for as many.")
+    again = second(folder, progress)
+    again.run.extras["held_out"] = {"summary": sentence, "history": first.history}
+    write_config(settings, folder / CONFIG)
+    return _fit(again, folder), whole
+
+
+def set_up_refit(settings: TableSettings) -> tuple[Table, SetUp]:
+    """Set up a training on all rows, for the number of epochs that was found.
+
+    Args:
+        settings: complete, with refit_epochs.
+
+    Returns:
+        The table, none of its rows held out, and a function of (folder, progress) that sets the training up. The
+        schedule of the learning rate is that of the first training, and ends where that was best.
+
+    Raises:
+        as `load_table`.
+
+    Source: Goodfellow et al., Deep Learning, 2016, section 7.8, algorithm 7.2.
+    """
+    whole = load_table(replace(settings, validation=0.0))
+    _, _, trainer_of = prepare(whole, replace(settings, validation=0.0, refit=False))
+    return whole, trainer_of
+
+
+def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Sequential, SetUp]:
     """Complete settings by a table.
 
     Args:
@@ -76,7 +117,8 @@ def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Seque
         settings: those given.
 
     Returns:
-        The complete settings, the network, and a function of (folder, progress) that sets the training up.
+        The complete settings, the network, and a function of (folder, progress) that sets the training up; without
+        a folder nothing is kept.
 
     Raises:
         ArgumentError: what does not go with the table.
@@ -85,28 +127,49 @@ def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Seque
     """
     task = "classification" if table.classifies else "regression"
     choice = choose_settings(table.n_rows, table.n_features, task, table.n_outputs)
-    settings = complete(settings.over(table.settings), choice, table.classifies)
+    refit = decide_refit(settings, table)
+    settings = replace(complete(settings.over(table.settings), choice, table.classifies), refit=refit)
     settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
     if settings.threads is not None:
         from undertow.compile import set_threads
 
         set_threads(settings.threads)
     codes = [] if table.encoder is None else table.encoder.codes
-    model = build_network(settings, table.n_features, table.n_outputs, codes)
+    model = build_network(settings, table.n_features, count_outputs(settings, table.n_outputs), codes)
     extras = {
         "encoder": None if table.encoder is None else table.encoder.to_json_dict(),
         "example": _examples(table),
         "report": table.report,
+        "weights": settings.weights,
     }
     plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
     plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
+    if settings.refit_epochs is not None:
+        plan = replace(plan, epochs=settings.refit_epochs, early_stopping=None)
 
-    def set_up(folder: Path, progress: bool) -> Trainer:
+    def set_up(folder: Path | None, progress: bool) -> Trainer:
         trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress))
         trainer.run.extras = extras
         return trainer
 
     return settings, model, set_up
+
+
+def decide_refit(settings: TableSettings, table: Table) -> bool:
+    """Whether to train again on all rows: as told, else of small tables where no other end of training was told."""
+    held = table.validation is not None
+    if settings.refit is None:
+        ends = (settings.epochs, settings.steps, settings.time_budget, settings.early_stopping, settings.validation)
+        small = isinstance(table.train, tuple) and table.encoder is not None and choose_refit(table.n_rows)
+        return held and small and all(end is None for end in ends)
+    if settings.refit and not (held and isinstance(table.train, tuple) and table.encoder is not None):
+        raise ArgumentError(
+            "--refit: it takes a table that fits into memory, and rows held out to find the number of epochs. Give "
+            "--validation 0.2, or --no-refit."
+        )
+    if settings.refit and (settings.steps is not None or settings.time_budget is not None):
+        raise ArgumentError("--refit goes by epochs: give --epochs instead of --steps or --time-budget, or --no-refit.")
+    return settings.refit
 
 
 def read_class_weights(text: str | None, table: Table) -> Any:
@@ -140,10 +203,7 @@ def _fit(trainer: Trainer, folder: Path) -> Run:
     try:
         with interrupt_once():
             run = trainer.fit()
-            if not run.history:
-                raise KeyboardInterrupt  # before the first step: there is nothing to save
-            with hold_interrupts():  # saved before anything is said, whatever becomes of the output
-                run.save(folder, overwrite=True)
+            _save(run, folder)
     except Diverged as error:
         if trainer.run.history:
             kept = f"What was trained before is kept in {folder}: {len(trainer.run.history)} epochs."
@@ -152,53 +212,13 @@ def _fit(trainer: Trainer, folder: Path) -> Run:
     return run
 
 
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """RunError where a training cannot be kept in a folder."""
-    check_target(folder, overwrite)
-    if not overwrite and (folder / FOLDER).is_dir() and CheckpointStore(folder / FOLDER).numbers():
-        raise RunError(
-            f"{folder} holds a training that has not come to its end. Go on with it: undertow resume {folder}, or "
-            "replace it with --overwrite."
-        )
-
-
-class _in_place_of:
-    """Move a run that is to be replaced out of the way, and back where the training comes to nothing."""
-
-    def __init__(self, folder: Path, overwrite: bool) -> None:
-        self.folder, self.new = folder, not folder.exists()
-        self.aside = _aside(folder) if overwrite and folder.exists() else None
-
-    def __enter__(self) -> None:
-        try:
-            if self.aside is not None:
-                shutil.rmtree(self.aside, ignore_errors=True)
-                os.rename(self.folder, self.aside)
-                self.new = True
-        except OSError as error:
-            raise RunError(f"{self.folder} cannot be replaced: {error.strerror or error}.") from None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        store = self.folder / FOLDER
-        kept = kind is None or (store.is_dir() and bool(CheckpointStore(store).numbers()))
-        if not kept and not self.new:  # an empty folder that was there
-            shutil.rmtree(store, ignore_errors=True)
-            for name in (CONFIG, HISTORY):
-                (self.folder / name).unlink(missing_ok=True)
-        if not kept and self.new:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            with suppress(OSError):
-                self.folder.parent.rmdir()  # where it was made for this run
-        if self.aside is None:
-            return
-        if kept:
-            shutil.rmtree(self.aside, ignore_errors=True)
-        else:
-            os.rename(self.aside, self.folder)
-
-
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.replaced")
+def _save(run: Run, folder: Path) -> Run:
+    """Save before anything is said, whatever becomes of the output."""
+    if not run.history:
+        raise KeyboardInterrupt  # before the first step: there is nothing to save
+    with hold_interrupts():
+        run.save(folder, overwrite=True)
+    return run
 
 
 def resume_table(
@@ -236,12 +256,18 @@ def resume_table(
             "it is resumed there: undertow.resume(folder, data)."
         )
     settings = read_config(folder / CONFIG)
-    table = load_table(settings)
     longer = {"epochs": epochs, "steps": steps, "time_budget": seconds}
-    settings, _, trainer_of = prepare(table, with_epochs(settings, **longer))
+    if settings.refit_epochs is not None:
+        table, trainer_of = set_up_refit(replace(settings, refit_epochs=epochs or settings.refit_epochs))
+        settings = with_epochs(settings, refit_epochs=epochs)
+    else:
+        table = load_table(settings)
+        settings, _, trainer_of = prepare(table, with_epochs(settings, **longer))
     snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
     if snapshot is None:
         say(f"  {folder} holds no checkpoint yet: the training begins at its beginning.")
+        if settings.refit and settings.refit_epochs is None:
+            return _train_twice(trainer_of(None, progress), settings, table, folder, progress, say)
         trainer = trainer_of(folder, progress)
     else:
         trainer = open_training(
@@ -267,17 +293,19 @@ def _tell_done(folder: Path, trainer: Trainer) -> str:
 
 def summarize(run: Run, table: Table) -> str:
     """Say how good a run is on the rows held out, in the target's own unit."""
+    if "held_out" in run.extras:
+        return f"{run.extras['held_out']['summary']}, before training again on all rows"
     if table.validation is None:
         return "no rows were held out: how well it predicts new rows is not known."
     if table.classifies:
         right = total = 0
         for X, y in _blocks(table.validation):
-            right, total = right + int(np.sum(run.predict(X) == y)), total + len(y)
+            right, total = right + int(np.sum(np.ravel(run.predict(X)) == y)), total + len(y)
         return f"held-out accuracy {right / total:.2%} ({total} rows)"
     encoder = table.encoder
     assert encoder is not None
     pairs = [
-        (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.outputs(X)))) for X, y in _blocks(table.validation)
+        (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.predict(X)))) for X, y in _blocks(table.validation)
     ]
     wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
     error = float(np.mean((wanted - found) ** 2))

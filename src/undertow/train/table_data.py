@@ -26,12 +26,11 @@ from undertow.data.table_pieces import find_files
 from undertow.data.wording import count
 from undertow.errors import ArgumentError, RunError
 from undertow.train.choices import choose_validation
-from undertow.train.table_settings import TableSettings
+from undertow.train.table_settings import TableSettings, read_rule
 
 TASKS = ("classification", "regression")
 _MB = 1_000_000
 _IN_MEMORY = 6  # a file as a frame and as float32, with what reading takes: about so many times its size
-_HEAVY = 10  # standard deviations
 _RARE = 0.1  # a class with a smaller share of the rows is remarked on
 _DIGEST_CHUNK = 1 << 22
 
@@ -174,38 +173,10 @@ def _options(settings: TableSettings) -> dict[str, Any]:
     """How columns are encoded, as far as it was told."""
     names = ("weights", "groups", "time", "task", "scaling", "categories", "max_categories", "min_count", "dates")
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
-    if found.get("scaling") == "auto":
-        found.pop("scaling")
-    return {"max_categories": 1000 if settings.categories != "codes" else 100_000, **found, "seed": settings.seed or 0}
-
-
-def find_heavy_tails(frame: Any) -> list[str]:
-    """Find the columns of numbers with values further than 10 standard deviations from the mean.
-
-    Standardised, such values would drown all others; as normal values of the same ranks they do not.
-
-    Args:
-        frame: the table, a polars DataFrame.
-
-    Returns:
-        Names of columns.
-
-    Source: derived here, by the table "skewed" of benchmarks/tables: R² 0.94 instead of below 0.6.
-
-    Example:
-        >>> import polars as pl
-        >>> find_heavy_tails(pl.DataFrame({"x": [*range(200)], "pay": [*range(199), 10**6]}))
-        ['pay']
-    """
-    found = []
-    for series in frame.select(column for column in frame if column.dtype.is_numeric()):
-        values = series.cast(float).drop_nulls().drop_nans().to_numpy()
-        if len(values) and np.isfinite(values).all():
-            with np.errstate(all="ignore"):
-                spread = values.std()
-                if np.isfinite(spread) and spread > 0 and np.abs(values - values.mean()).max() > _HEAVY * spread:
-                    found.append(series.name)
-    return found
+    most = 1000 if settings.categories != "codes" else 100_000
+    if read_rule(settings.loss or "", "--loss")["name"] == "poisson":
+        found.update(target_scaling="mean", task=settings.task or "regression")
+    return {"max_categories": most, "scaling": "auto", **found, "seed": settings.seed or 0}
 
 
 def _load_whole(settings: TableSettings) -> Table:
@@ -214,8 +185,8 @@ def _load_whole(settings: TableSettings) -> Table:
     frame, origin = read_table_with_origin(settings.data)
     share = choose_validation(frame.height) if settings.validation is None else settings.validation
     options = _options(settings)
-    if settings.scaling in (None, "auto"):
-        options["scaling"] = dict.fromkeys(find_heavy_tails(frame.drop(settings.target, strict=False)), "quantile")
+    if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
+        options.pop("task", None)  # classes: the loss will be refused
     found = encode_table(frame, settings.target, origin=origin, validation=share, **options)
     train, held = found.train, found.validation
     n_rows, n_held = len(train[0]), 0 if held is None else len(held[0])

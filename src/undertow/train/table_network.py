@@ -183,17 +183,35 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
     )
 
 
+def is_binary(settings: TableSettings) -> bool:
+    """Whether the loss is one of two classes, with a single output."""
+    loss = nn.LOSSES.get(read_rule(settings.loss or "", "--loss")["name"])
+    return loss is not None and loss.task == "binary"
+
+
+def count_outputs(settings: TableSettings, n_outputs: int) -> int:
+    """Count the outputs of the network: one for a binary loss; ArgumentError where that meets more than two classes."""
+    if not is_binary(settings):
+        return n_outputs
+    if n_outputs > 2:
+        raise ArgumentError(
+            f"--loss {settings.loss}: it is for two classes, but the target has {n_outputs}. Use "
+            "categorical_cross_entropy."
+        )
+    return 1
+
+
 def read_loss(settings: TableSettings, classifies: bool) -> Any:
     """Read the loss; ArgumentError where it does not go with the target."""
     record = read_rule(settings.loss or "", "--loss")
-    task = "categorical" if classifies else "regression"
+    tasks = ("categorical", "binary") if classifies else ("regression",)
     fitting = [
         name
         for name, loss in nn.LOSSES.items()
-        if loss.task == task and not loss.logits and name not in ("poisson", "kullback_leibler")
+        if loss.task in tasks and not loss.logits and name not in ("kullback_leibler", "cosine")
     ]
     if record["name"] not in fitting:
-        what = "classes" if classifies else "a number, which is standardised"
+        what = "classes" if classifies else "a number"
         raise ArgumentError(f"--loss {record['name']}: the target is {what}. Choose {', '.join(fitting)}.")
     if settings.label_smoothing:
         record["label_smoothing"] = settings.label_smoothing

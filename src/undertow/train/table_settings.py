@@ -43,6 +43,7 @@ class TableSettings:
         optimizer, rate, decay, schedule, warmup: of the updates; the warm-up in epochs.
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
         early_stopping: epochs without a better validation loss; 0 for none.
+        refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were.
         batch_size, accumulate, l1, l2, max_norm, mixup, clip, non_finite, metrics, seed, dtype, checkpoint_every:
             see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
         threads: for the compiled steps.
@@ -88,6 +89,8 @@ class TableSettings:
     batch_size: int | None = None
     accumulate: int | None = None
     early_stopping: int | None = None
+    refit: bool | None = None
+    refit_epochs: int | None = None
     l1: float | None = None
     l2: float | None = None
     max_norm: float | None = None

@@ -44,5 +44,6 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     if settings.early_stopping:
         watched = "validation loss" if table.validation is not None else "training loss"
         end += f"; ends when the {watched} has not fallen for {settings.early_stopping}, and keeps the best epoch"
-    said.append(f"{end}.")
+    again = ", then again on all rows for as many epochs" if settings.refit else ""
+    said.append(f"{end}{again}.")
     return said

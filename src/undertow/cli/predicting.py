@@ -1,0 +1,118 @@
+"""The command predict; a plain call of it starts without typer, which takes as long to load as all else it needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def predict_file(
+    run: Path,
+    data: Path,
+    out: Path | None,
+    probabilities: bool,
+    memory: float | None,
+    say: Callable[..., Any],
+    note: Callable[[str], Any],
+) -> None:
+    """Predict the rows of a file, onto the screen or into another file.
+
+    Args:
+        run: a run folder.
+        data: a CSV or Parquet file.
+        out: where to; None for the screen.
+        probabilities: whether to add a column for each class.
+        memory: bytes that reading may take; None for a quarter of the memory.
+        say: prints a text; called with ``nl=False`` for texts that end in a line break.
+        note: prints a remark about the data.
+    """
+    from undertow.data.source import MEMORY
+    from undertow.train.checkpoint import load
+    from undertow.train.predictions import check_predictions_place, predict_portions, write_predictions
+    from undertow.train.table_data import find_memory
+
+    if out is not None:
+        check_predictions_place(out, data)
+    remarks: list[str] = []
+    most = max(find_memory() / 4, MEMORY) if memory is None else memory
+    portions = predict_portions(load(run), data, probabilities, remarks, most)
+
+    def tell() -> None:
+        while remarks:
+            note(remarks.pop(0))
+
+    if out is None:
+        for number, frame in enumerate(portions):
+            tell()
+            say(frame.write_csv(include_header=number == 0), nl=False)
+        return
+    n = write_predictions(portions, out)
+    tell()
+    say(f"{n} predictions in {out}")
+
+
+def read_plain(arguments: list[str]) -> dict[str, Any] | None:
+    """Read a plain call of predict: two paths, ``--out`` and ``--probabilities``.
+
+    Args:
+        arguments: of the command line, without the program.
+
+    Returns:
+        Arguments for `predict_file`; None for all else, which typer reads: other commands, help, mistakes.
+
+    Source: derived here.
+
+    Example:
+        >>> read_plain(["predict", "run", "new.csv", "--out", "found.csv"])["out"].name
+        'found.csv'
+        >>> read_plain(["predict", "run", "--help"]) is None
+        True
+    """
+    if arguments[:1] != ["predict"]:
+        return None
+    paths: list[str] = []
+    found: dict[str, Any] = {"out": None, "probabilities": False}
+    rest = iter(arguments[1:])
+    for argument in rest:
+        if argument == "--probabilities":
+            found["probabilities"] = True
+        elif argument == "--out":
+            out = next(rest, "-")
+            if out.startswith("-"):
+                return None
+            found["out"] = Path(out)
+        elif argument.startswith("-"):
+            return None
+        else:
+            paths.append(argument)
+    return {"run": Path(paths[0]), "data": Path(paths[1]), **found} if len(paths) == 2 else None
+
+
+def predict_plainly(arguments: list[str]) -> bool:
+    """Run a plain call of predict.
+
+    Args:
+        arguments: of the command line, without the program.
+
+    Returns:
+        Whether it was one; if not, nothing is done.
+    """
+    told = read_plain(arguments)
+    if told is None:
+        return False
+    predict_file(**told, memory=None, say=_print, note=lambda remark: print(f"note: {remark}", file=sys.stderr))
+    return True
+
+
+def _print(text: str, nl: bool = True) -> None:
+    """Print as `undertow.cli.output.say` does."""
+    from undertow.errors import RunError
+
+    try:
+        print(text, end="\n" if nl else "", flush=True)
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"the standard output cannot be written: {getattr(error, 'strerror', None) or error}.") from None

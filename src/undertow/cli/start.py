@@ -1,0 +1,58 @@
+"""Where the command line starts: a plain predict at once, all else with typer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any
+
+from undertow.cli.predicting import predict_plainly
+
+_INTERRUPTED = 130  # the exit code
+_COMMANDS = ["train", "resume", "predict", "evaluate", "summary", "export", "find-lr", "explain", "check", "bench"]
+
+
+def load_commands() -> dict[str, Any]:
+    """Import typer and all commands; what `undertow.cli` has by name."""
+    from undertow.cli import about_losses, about_runs, training  # noqa: F401 (they add their commands)
+    from undertow.cli.app import app, attempt, fail
+    from undertow.cli.output import Page, say
+
+    app.registered_commands.sort(
+        key=lambda info: _COMMANDS.index(str(info.name or getattr(info.callback, "__name__", "")))
+    )
+    return {"app": app, "attempt": attempt, "fail": fail, "Page": Page, "say": say}
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; return the exit code."""
+    try:
+        if predict_plainly(arguments):
+            return 0
+    except BaseException as error:
+        failure = error
+
+        def fail_again() -> None:
+            raise failure
+
+        return int(load_commands()["attempt"](fail_again))
+    loaded = load_commands()
+    return int(loaded["attempt"](lambda: loaded["app"](args=arguments, standalone_mode=False)))
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without δ shows ? in its place
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code == _INTERRUPTED:  # all is saved: a Ctrl-C while Python ends must not change the exit code
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

@@ -1,0 +1,69 @@
+"""What is chosen for a table is within bounds and changes with its size in one direction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from undertow import nn, optim
+from undertow.train.choices import choose_refit, choose_settings, choose_validation
+
+ROWS = st.integers(1, 10**8)
+TASKS = st.sampled_from(["classification", "regression"])
+
+
+@given(ROWS, st.integers(1, 10**5), TASKS, st.integers(1, 1000))
+def test_settings_are_within_bounds(n, p, task, n_classes):
+    """Names that there are, and numbers that a training accepts."""
+    found = choose_settings(n, p, task, n_classes)
+    assert found.activation in nn.ACTIVATIONS and found.optimizer in optim.OPTIMIZERS
+    assert found.schedule in optim.SCHEDULES
+    assert all(16 <= size <= 512 for size in found.hidden) and 1 <= len(found.hidden) <= 3
+    assert found.hidden == sorted(found.hidden, reverse=True)
+    assert 0 <= found.dropout < 0.5 and 0 < found.rate <= 0.01 and 0.01 <= found.decay <= 1
+    assert 16 <= found.batch_size <= 256 and found.batch_size & (found.batch_size - 1) == 0
+    assert 0 <= found.warmup < found.epochs / 10 and 0 < found.early_stopping < found.epochs
+
+
+@given(ROWS, ROWS, TASKS)
+def test_larger_tables_get_larger_batches_and_fewer_epochs(n, m, task):
+    """More rows: no smaller batches, no more epochs, no smaller network."""
+    small, large = (choose_settings(rows, 20, task, 2) for rows in sorted((n, m)))
+    assert small.batch_size <= large.batch_size
+    assert small.epochs >= large.epochs and small.early_stopping >= large.early_stopping
+    assert sum(small.hidden) <= sum(large.hidden) and small.decay >= large.decay
+
+
+@given(st.integers(1, 10**5), st.integers(1, 10**5), ROWS, TASKS)
+def test_more_columns_get_no_less_decay(p, q, n, task):
+    """As many rows, more columns that could be noise."""
+    few, many = (choose_settings(n, columns, task, 2).decay for columns in sorted((p, q)))
+    assert few <= many and choose_settings(n, n, task, 2).decay >= min(1, 200 / n) - 0.01
+
+
+@given(st.integers(40 * 16, 40 * 256), TASKS)
+def test_an_epoch_of_a_small_table_has_about_40_steps(n, task):
+    """Within a factor √2, by which powers of two are off at most."""
+    steps = n / choose_settings(n, 5, task, 2).batch_size
+    assert 40 / 2**0.5 * 0.999 <= steps <= 40 * 2**0.5 * 1.001
+
+
+@given(ROWS, ROWS)
+def test_the_share_held_out_falls_while_its_rows_grow(n, m):
+    """A larger table holds out no larger a share."""
+    small, large = sorted((n, m))
+    assert 0.02 <= choose_validation(large) <= choose_validation(small) <= 0.2
+
+
+@pytest.mark.parametrize("n", [1000, 60_000, 60_001, 100_000, 10**6])
+def test_enough_rows_are_held_out(n):
+    """An accuracy is known to 4 % or better by its standard error, of large tables to 0.6 %."""
+    error = 0.5 / np.sqrt(n * choose_validation(n))
+    assert error < (0.006 if n > 60_000 else 0.041)
+
+
+def test_small_tables_alone_are_trained_on_again():
+    """The second training costs as much as the first."""
+    assert [choose_refit(n) for n in (10, 500, 10_000, 10**6)] == [True, True, False, False]
