@@ -233,7 +233,9 @@ FRESH: dict[str, Callable[[], Task]] = {
     "fresh150": _clusters("150 rows, 4 classes", 131, n_samples=150, n_features=10, n_informative=6, n_classes=4),
     "fresh400": _clusters("400 rows, 60 columns", 132, n_samples=400, n_features=60, n_informative=15, flip_y=0.1),
     "fresh1500": _clusters("1500 rows, 5 classes", 133, n_samples=1500, n_features=25, n_informative=8, n_classes=5),
-    "fresh3000": _clusters("3000 rows, 3 classes", 134, n_samples=3000, n_features=12, n_informative=12, n_classes=3),
+    "fresh3000": _clusters(
+        "3000 rows, 3 classes", 134, n_samples=3000, n_features=12, n_informative=12, n_redundant=0, n_classes=3
+    ),
     "fresh_wide": _clusters("120 rows, 300 columns", 135, n_samples=120, n_features=300, n_informative=25),
     "fresh_linear": _linear("linear, 80 rows", 136, n_samples=80, n_features=30, n_informative=5, noise=10),
     "fresh_rank": _linear("low rank, 150 rows", 137, n_samples=150, n_features=60, effective_rank=8, noise=0.3),
