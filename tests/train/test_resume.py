@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -105,6 +106,24 @@ def test_ctrl_c_leaves_a_checkpoint_within_the_epoch(tmp_path):
     whole = ut.train(build(), (X, LABELS), **settings())
     run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, callbacks=[Interrupt()], **settings())
     assert run.stopped == "interrupted" and run.history[-1]["step"] == 12 + 5
+    run = ut.resume(tmp_path, (X, LABELS), progress=False)
+    assert bits(run) == bits(whole) and rows(run) == rows(whole)
+
+
+def test_ctrl_c_while_a_checkpoint_is_begun_loses_nothing(tmp_path, monkeypatch):
+    """The signal comes as the thread that writes is to start: it is heard when the checkpoint is under way."""
+    start = threading.Thread.start
+
+    def signalled(thread):
+        if thread.name == "undertow-checkpoint":
+            signal.raise_signal(signal.SIGINT)
+        start(thread)
+
+    whole = ut.train(build(), (X, LABELS), **settings())
+    monkeypatch.setattr(threading.Thread, "start", signalled)
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings())
+    assert run.stopped == "interrupted" and len(run.history) == 1
+    monkeypatch.undo()
     run = ut.resume(tmp_path, (X, LABELS), progress=False)
     assert bits(run) == bits(whole) and rows(run) == rows(whole)
 

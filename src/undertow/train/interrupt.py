@@ -38,6 +38,28 @@ def hold_interrupts() -> Iterator[list[int]]:
 
 
 @contextmanager
+def delay_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt at the end of the block, which is done as a whole.
+
+    Source: derived here.
+
+    Example:
+        >>> try:
+        ...     with delay_interrupts():
+        ...         signal.raise_signal(signal.SIGINT)
+        ...         print("done")
+        ... except KeyboardInterrupt:
+        ...     print("interrupted")
+        done
+        interrupted
+    """
+    with hold_interrupts() as held:
+        yield
+    if held:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def interrupt_once() -> Iterator[None]:
     """Let the first Ctrl-C raise KeyboardInterrupt and ignore the next ones, as long as the block lasts.
 

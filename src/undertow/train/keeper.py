@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.errors import RunError
 from undertow.train.files import read_path
 from undertow.train.history import HistoryFile
+from undertow.train.interrupt import delay_interrupts
 from undertow.train.stopping import EarlyStopping
 from undertow.train.store import CheckpointStore
 
@@ -61,7 +62,8 @@ class Keeper:
     def after_steps(self, trainer: Trainer) -> None:
         """Write a checkpoint within an epoch, if it is due."""
         if self.is_due(trainer):
-            self.write(trainer)
+            with delay_interrupts():
+                self.write(trainer)
 
     def is_due(self, trainer: Trainer) -> bool:
         """Tell whether so many steps were done since the last checkpoint that one is due."""
@@ -73,12 +75,13 @@ class Keeper:
             return
         from undertow.train.resume import take_snapshot
 
-        self.rows.append(trainer.run.history[-1])
-        self.owed = True
-        if (best := find_best_epoch(trainer)) != self.best:
-            self.best, self.waiting = best, (take_snapshot(trainer), trainer.n_steps)
-        if time.perf_counter() - self.written >= SECONDS:
-            self.write(trainer)
+        with delay_interrupts():
+            self.rows.append(trainer.run.history[-1])
+            self.owed = True
+            if (best := find_best_epoch(trainer)) != self.best:
+                self.best, self.waiting = best, (take_snapshot(trainer), trainer.n_steps)
+            if time.perf_counter() - self.written >= SECONDS:
+                self.write(trainer)
 
     def write(self, trainer: Trainer) -> None:
         """Write a checkpoint while the training goes on, and before it the best one, if that is not written yet."""
