@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +48,8 @@ def load_digits() -> Dataset:
         >>> digits.X.shape, digits.X.max(), digits.y[:5], digits.feature_names[9]
         ((1797, 64), np.float32(1.0), array([0, 1, 2, 3, 4]), 'pixel_1_1')
     """
+    from importlib.resources import files  # late: it is slow, and needed here alone
+
     folder = files("undertow.data")
     about = json.loads(folder.joinpath("digits.json").read_text(encoding="utf-8"))
     frame = pl.read_parquet(folder.joinpath("digits.parquet").read_bytes())
