@@ -201,3 +201,27 @@ def test_a_resumed_training_can_be_looked_into(tmp_path):
     trainer = open_training(tmp_path, (X, LABELS), progress=False, callbacks=())
     assert (trainer.epoch, trainer.over, trainer.done) == (2, True, True)
     trainer.close()
+
+
+def test_what_was_skipped_is_told(tmp_path, capsys):
+    """A damaged checkpoint is passed over, in so many words, and the training ends at the same bits."""
+    whole = ut.train(build(), (X, LABELS), **settings())
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, checkpoint_every=10, **settings(epochs=4))
+    last = max((tmp_path / "checkpoints").glob("*.safetensors"))
+    last.write_bytes(last.read_bytes()[:-1])
+    run = ut.resume(tmp_path, (X, LABELS), epochs=6)
+    assert f"{last.name} is damaged" in capsys.readouterr().out
+    assert bits(run) == bits(whole)
+
+
+def test_the_best_epoch_is_known_after_a_resume(tmp_path):
+    """Epochs before the resume count: one that is worse than those is not the best."""
+    spoiled = settings(epochs=2, optimizer=optim.sgd(0.5), clip=None)
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **spoiled)
+    trainer = open_training(tmp_path, (X, LABELS), progress=False, callbacks=(), epochs=4)
+    with trainer:
+        assert trainer.lowest == min(row["validation_loss"] for row in trainer.run.history)
+        trainer.note_best({"validation_loss": trainer.lowest + 1.0})
+        assert trainer.best is None
+        trainer.note_best({"validation_loss": trainer.lowest - 1.0})
+        assert trainer.best[0] == trainer.epoch

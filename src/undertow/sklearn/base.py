@@ -35,7 +35,6 @@ from undertow.train.run import Run
 
 Array = NDArray[Any]
 FLOATS = (np.float64, np.float32)
-LBFGS = Optimizer("lbfgs", lambda params: (), lambda *given: given)  # a name: SciPy does its steps
 
 
 def keep_settings(estimator: Any, given: dict[str, Any]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from undertow.errors import RunError
 from undertow.train.files import read_path
 from undertow.train.history import HistoryFile
 from undertow.train.interrupt import delay_interrupts
-from undertow.train.stopping import EarlyStopping
 from undertow.train.store import CheckpointStore
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Keeper:
     def __init__(self, plan: Plan, store: CheckpointStore | None = None) -> None:
         self.every, self.last = plan.checkpoint_every, 0
         self.owed = False  # whether an epoch has ended that is in no checkpoint, though its last step may be
-        self.store = store
+        self.store, self.told = store, 0
         if plan.checkpoint is None:
             return
         folder = read_path(plan.checkpoint, "the folder of checkpoints")
@@ -52,7 +51,7 @@ class Keeper:
 
     def begin(self, trainer: Trainer) -> None:
         """Bring the file of the history to where the training stands."""
-        self.last, self.best, self.written = trainer.n_steps, find_best_epoch(trainer), -math.inf
+        self.last, self.written = trainer.n_steps, -math.inf
         self.waiting: tuple[Snapshot, int] | None = None  # the best so far, where it is not written yet
         if self.store is not None:
             self.rows.rewind(min(len(trainer.run.history), len(self.rows.rows())))
@@ -78,8 +77,8 @@ class Keeper:
         with delay_interrupts():
             self.rows.append(trainer.run.history[-1])
             self.owed = True
-            if (best := find_best_epoch(trainer)) != self.best:
-                self.best, self.waiting = best, (take_snapshot(trainer), trainer.n_steps)
+            if trainer.best is not None and trainer.best[0] == trainer.epoch:
+                self.waiting = take_snapshot(trainer), trainer.n_steps
             if time.perf_counter() - self.written >= SECONDS:
                 self.write(trainer)
 
@@ -107,17 +106,8 @@ class Keeper:
                 self.store.close()
                 self.rows.close()
 
-    @property
-    def remarks(self) -> list[Any]:
-        """What the store has to say."""
-        return [] if self.store is None else self.store.remarks
-
-
-def find_best_epoch(trainer: Trainer) -> int | None:
-    """Return the epoch that was the best so far: of early stopping, else by the validation loss or the loss."""
-    for callback in trainer.hooks.callbacks:
-        if isinstance(callback, EarlyStopping):
-            return callback.best_epoch
-    column = "validation_loss" if trainer.held is not None else "loss"
-    finite = [row for row in trainer.run.history if row[column] == row[column]]
-    return min(finite, key=lambda row: row[column])["epoch"] if finite else None
+    def news(self) -> list[str]:
+        """What the store has to say that was not said yet, such as of a damaged checkpoint that was skipped."""
+        found = [] if self.store is None else self.store.remarks[self.told :]
+        self.told += len(found)
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
     trainer.totals = [(float(a), float(b)) for a, b in snapshot.arrays["totals"]]
     trainer.clipped = snapshot.arrays["clipped"].tolist()
     trainer.good = run.model
+    trainer.lowest = min((row[trainer.measure] for row in record["history"]), default=math.inf, key=_nan_last)
     run.history, run.gradient_history, run.extras = record["history"], record["gradient_history"], record["extras"]
 
 
@@ -222,6 +224,10 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
     )
     longer = {name: given[name] for name in LIMITS if given.get(name) is not None}
     return replace(plan, **longer)
+
+
+def _nan_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value
 
 
 def _show(data: Any) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 
 from undertow.data import (
     ArraySource,
-    Source,
     TabularEncoder,
     encode_table,
     load_dataset,
@@ -242,8 +241,3 @@ def _tell_imbalance(y: Any, encoder: TabularEncoder, settings: TableSettings) ->
         f"{encoder.classes[usual]!r} would be right for {counts[usual] / len(y):.1%}. All rows count alike; "
         "--class-weights balanced makes the classes do."
     ]
-
-
-def is_source(data: Any) -> bool:
-    """Whether data is read in blocks."""
-    return isinstance(data, Source)

@@ -21,7 +21,7 @@ from undertow.train.diverged import Diverged, explain_end, explain_failure, reme
 from undertow.train.forward import CHUNK
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
-from undertow.train.keeper import Keeper, find_best_epoch
+from undertow.train.keeper import Keeper
 from undertow.train.objective import Objective
 from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
@@ -29,6 +29,7 @@ from undertow.train.run import Run, read_versions
 from undertow.train.session import NotFinite
 from undertow.train.setup import Setup, set_up
 from undertow.train.step import make_step
+from undertow.train.stopping import EarlyStopping
 from undertow.train.task import Examples
 
 Array = NDArray[Any]
@@ -96,6 +97,7 @@ class Trainer:
         self.seconds = 0.0  # of the epochs before
         self.good: Any = self.run.model  # the model at the end of the last epoch
         self.best: tuple[int, Any] | None = None  # the best epoch of this process, and its model
+        self.lowest = math.inf  # its loss, or that of an epoch before this process
         self.step_seconds = 1.0
         self.progress = Progress(
             bool(plan.progress), plan.epochs, self.feed.n_examples, steps=plan.steps, seconds=plan.seconds
@@ -178,12 +180,18 @@ class Trainer:
         if not self.begun:
             self.begun = True
             self.keeper.begin(self)
+            self.tell_news()
             self.tell(self.hooks.on_train_begin, "")
 
     def keep_unfinished(self) -> None:
         """Write a checkpoint of an epoch that was broken off, and no row of it: a resumed run goes on within it."""
         if self.keeper.store is not None:
             self.keeper.write(self)
+
+    def tell_news(self) -> None:
+        """Say what the store of checkpoints has to say."""
+        for sentence in self.keeper.news():
+            self.progress.say(sentence)
 
     def tell(self, functions: list[Any], stopped: str) -> None:
         """Tell callbacks of the whole training."""
@@ -198,6 +206,7 @@ class Trainer:
         self.ended, run = True, self.run
         with hold_interrupts():
             self.keeper.end(self)
+            self.tell_news()
             best = self.hooks.end_training(
                 TrainInfo(self.plan.epochs, run.model, run.history, run.settings, run.stopped)
             )
@@ -318,11 +327,10 @@ class Trainer:
             self.over = True
             self.progress.after_epoch(row)
             self.good = self.run.model
-            if find_best_epoch(self) == self.epoch:
-                self.best = self.epoch, self.run.model
         info = self.info(row)
         stops = self.hooks.end_epoch(info)
         self.reasons = info.reasons
+        self.note_best(row)
         if self.scales:
             factors = [callback.scale for callback in self.hooks.callbacks if hasattr(callback, "scale")]
             self.state = with_scale(self.state, math.prod(factors))
@@ -330,6 +338,18 @@ class Trainer:
             self.run.stopped = "interrupted" if held else "callback"
         if self.keeper.store is not None and not broken_off:
             self.keeper.after_epoch(self)
+
+    def note_best(self, row: dict[str, Any]) -> None:
+        """Remember the model of an epoch that is the best so far: for early stopping, else by its loss."""
+        stopping = next((x for x in self.hooks.callbacks if isinstance(x, EarlyStopping)), None)
+        value = row[self.measure]
+        if stopping.best_epoch == self.epoch if stopping is not None else value < self.lowest:
+            self.lowest, self.best = value, (self.epoch, self.run.model)
+
+    @property
+    def measure(self) -> str:
+        """The column by which an epoch is the best."""
+        return "loss" if self.held is None else "validation_loss"
 
     def info(self, row: dict[str, Any]) -> EpochInfo:
         """Make what callbacks are told of an epoch."""
