@@ -243,8 +243,15 @@ def name_loss(graph: Graph) -> None:
         output.name = "loss" if "loss" not in {x.name for x in graph.nodes} else "loss_value"
 
 
-def simplified_gradient(graph: Graph, wrt: Sequence[Node]) -> tuple[Graph, tuple[Fired, ...], list[Node]]:
+def simplified_gradient(
+    graph: Graph, wrt: Sequence[Node], outputs: Sequence[int] = ()
+) -> tuple[Graph, tuple[Fired, ...], list[Node]]:
     """Differentiate the first output of a graph, and simplify what comes of it; see `differentiate_graph`.
+
+    Args:
+        graph: the graph.
+        wrt: the inputs to differentiate by.
+        outputs: the places of outputs to differentiate by as well; their gradients come last.
 
     Returns:
         The graph, the rules that were used, and the nodes among ``wrt`` to which no path leads.
@@ -252,7 +259,7 @@ def simplified_gradient(graph: Graph, wrt: Sequence[Node]) -> tuple[Graph, tuple
     first = simplify(graph)
     kept = set(first.graph.nodes)
     dropped = [x for x in first.moved.values() if x.name and x not in kept and x.op not in (INPUT, CONSTANT)]
-    both, unreached = differentiate_graph(first.graph, wrt)
+    both, unreached = differentiate_graph(first.graph, [*wrt, *[first.graph.outputs[i] for i in outputs]])
     joint = simplify(both, remember=dropped, final=True)
     return joint.graph, merge(first.fired, joint.fired), unreached
 

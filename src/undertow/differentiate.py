@@ -52,7 +52,8 @@ def backward(
         note_cotangent(ct, node)
         if node in wanted:
             found[node] = ct
-            continue
+            if active.isdisjoint(node.inputs):
+                continue
         # 3. Apply the chain rule: each input gets the cotangent times the local derivative.
         flags = {"active": tuple(x in active for x in node.inputs)} if node.op.tells_active else {}  # type: ignore[attr-defined]
         args = [read(x) for x in node.inputs]

@@ -38,6 +38,7 @@ class Layout:
                 self.outputs[i] = self.again(node)
         self.heirs = fold_sums(self.reader, self.outputs)
         self.fuser = Fuser(self.reader)
+        self.fuser.combine()
         self.fuser.sink(frozenset(self.outputs))
         self.items = self.fuser.schedule()
         self.when = {node: i for i, item in enumerate(self.items) for node in item.nodes}

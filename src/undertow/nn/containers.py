@@ -24,6 +24,7 @@ from undertow.nn.layer import (
     widths,
 )
 from undertow.nn.layers import Dense
+from undertow.nn.mode import call_inner
 from undertow.nn.registry import register_layer
 from undertow.primitives import shape_of
 
@@ -66,8 +67,8 @@ class Sequential(Container):
         """Apply the layers to x (m, …)."""
         _value = x  # a name with an underscore is not read: the layers' own names (z, h) stay
         try:
-            for layer in self.layers:
-                _value = layer(_value)
+            for path, layer in Sequential.inner(self):
+                _value = call_inner(path, layer, _value)
         except LayerShapeError as error:
             error.number_within(self)
             raise
@@ -203,7 +204,7 @@ class Residual(Sequential):
             f = f * self.scale
         if self.projection is not None:
             try:
-                x = self.projection(x)
+                x = call_inner("projection", self.projection, x)
             except LayerShapeError as error:
                 error.number_within(self)
                 raise

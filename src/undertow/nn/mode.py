@@ -30,11 +30,15 @@ class TrainingPass:
         keys: int64 (m,), one for each example; None where there are no random numbers.
         draws: how many arrays of random numbers were asked for so far.
         replaced: pairs of a part of the model that is no parameter, and its value after this step.
+        seen: what each layer within a container gave, with its path, in the order of the calls; None where nobody looks.
+        place: the path of the layer that is being called, in parts.
     """
 
     keys: Any
     draws: int = 0
     replaced: list[tuple[Any, Any]] = field(default_factory=list)
+    seen: list[tuple[str, Any]] | None = None
+    place: list[str] = field(default_factory=list)
 
 
 _current: ContextVar[TrainingPass | None] = ContextVar("undertow_training_pass", default=None)
@@ -42,11 +46,12 @@ _measuring: ContextVar[bool] = ContextVar("undertow_measuring", default=False)
 
 
 @contextmanager
-def training(keys: Any) -> Iterator[TrainingPass]:
+def training(keys: Any, observe: bool = False) -> Iterator[TrainingPass]:
     """Let layers act as they do while a model trains, as long as the block lasts.
 
     Args:
         keys: int64 (m,), see `example_keys`; None makes random numbers an error.
+        observe: whether to keep what each layer gives.
 
     Returns:
         What the layers left.
@@ -60,12 +65,42 @@ def training(keys: Any) -> Iterator[TrainingPass]:
         >>> is_training()
         False
     """
-    made = TrainingPass(keys)
+    made = TrainingPass(keys, seen=[] if observe else None)
     token = _current.set(made)
     try:
         yield made
     finally:
         _current.reset(token)
+
+
+def call_inner(path: str, layer: Any, x: Any) -> Any:
+    """Call a layer within a container, so that what it gives can be observed.
+
+    Args:
+        path: from the container: ``"layers[0]"``.
+        layer: the layer or function.
+        x: what it is called with.
+
+    Returns:
+        ``layer(x)``.
+
+    Source: derived here.
+
+    Example:
+        >>> with training(None, observe=True) as made:
+        ...     call_inner("layers[0]", abs, -2.0)
+        2.0
+        >>> made.seen
+        [('layers[0]', 2.0)]
+    """
+    made = _current.get()
+    if made is None or made.seen is None:
+        return layer(x)
+    made.place.append(path)
+    value = layer(x)
+    made.seen.append((".".join(made.place), value))
+    made.place.pop()
+    return value
 
 
 def is_training() -> bool:

@@ -11,6 +11,7 @@ from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import show_shape
 from undertow.nn.containers import check_sum, read_item
 from undertow.nn.layer import Container, LayerShapeError, gives, keeps_width, show_item, takes
+from undertow.nn.mode import call_inner
 from undertow.nn.registry import register_layer
 from undertow.primitives import shape_of
 
@@ -74,7 +75,7 @@ class Parallel(Container):
     def __call__(self, x: Any) -> Any:
         """Compute what the branches give for x (m, …), side by side or added."""
         try:
-            parts = [layer(x) for layer in self.layers]
+            parts = [call_inner(path, layer, x) for path, layer in self.inner()]
         except LayerShapeError as error:
             error.number_within(self)
             raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from undertow import trees
 from undertow.api import name_loss, simplified_gradient
 from undertow.differentiate import scalar_output, value_and_grad
 from undertow.errors import ArgumentError, ControlFlowError, ShapeError
-from undertow.graph import Graph, Node, evaluate
+from undertow.graph import INPUT, Graph, Node, evaluate
 from undertow.nn.mode import TrainingPass, training
 from undertow.optim import name_leaves
 from undertow.trace import NotingTrace, Tracer, describe_function, trace_function
@@ -26,51 +26,71 @@ class Gradients:
 
     Attributes:
         graph: its inputs are the numbers of the model and the arrays of the batch; its outputs the loss, what replaces
-            running statistics, and the gradients.
+            running statistics, what was observed, the gradients, and the gradients by what was observed.
         replaced: which numbers of the model are replaced rather than trained.
         trained: which numbers of the model the gradients belong to.
+        seen: the paths of the layers whose values were observed.
     """
 
     graph: Graph
     replaced: tuple[int, ...]
     trained: tuple[int, ...]
+    seen: tuple[str, ...] = ()
+
+    def take_apart(self, outputs: Sequence[Any]) -> Outcome:
+        """Sort outputs by what they are."""
+        loss, *rest = outputs
+        r, s, t = len(self.replaced), len(self.seen), len(self.trained)
+        values, cts = rest[r : r + s], rest[r + s + t :]
+        return Outcome(
+            loss,
+            dict(zip(self.trained, rest[r + s : r + s + t], strict=True)),
+            dict(zip(self.replaced, rest[:r], strict=True)),
+            {path: pair for path, *pair in zip(self.seen, values, cts, strict=True)},
+        )
+
+
+class Outcome(NamedTuple):
+    """What the forward and backward pass of a batch give.
+
+    Attributes:
+        loss: the loss.
+        grads: the gradients, by the places of the trained numbers among those of the model.
+        replaced: what replaces running statistics, by their places.
+        seen: of each layer observed, by its path: what it gave, and the gradient by that.
+    """
+
+    loss: Any
+    grads: dict[int, Any]
+    replaced: dict[int, Any]
+    seen: dict[str, list[Any]]
 
 
 class Gradient:
     """The loss and its gradient by the model; made by `make_gradient`."""
 
-    def __init__(self, loss_function: LossFunction) -> None:
-        self.loss_function = loss_function
+    def __init__(self, loss_function: LossFunction, observe: bool = False) -> None:
+        self.loss_function, self.observe = loss_function, observe
         self.programs: dict[Any, Gradients | None] = {}
 
     def __call__(self, model: Any, X: Any, y: Any) -> tuple[Any, Any]:
         """Compute (loss, a tree like the model)."""
         leaves, rebuild = trees.flatten(model)
         with np.errstate(all="ignore"):
-            loss, grads, _ = self.of_leaves(leaves, rebuild, X, y)
+            loss, grads, *_ = self.of_leaves(leaves, rebuild, X, y)
         zeros = [np.zeros_like(x) for x in numbers_of(leaves)]
         return loss, rebuild(put_numbers(leaves, [grads.get(i, zero) for i, zero in enumerate(zeros)]))
 
-    def of_leaves(
-        self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any
-    ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
-        """Compute the loss, the gradients, and what replaces running statistics, by their places among the numbers."""
+    def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
+        """Compute the loss, the gradients, what replaces running statistics, and what is observed."""
         chosen = self.program_for(leaves, rebuild, X, y)
         if chosen is None:
             return self._by_values(leaves, rebuild, X, y)
         batch = [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
-        loss, *found = evaluate(chosen.graph, [*numbers_of(leaves), *batch])
-        n = len(chosen.replaced)
-        return (
-            loss,
-            dict(zip(chosen.trained, found[n:], strict=True)),
-            dict(zip(chosen.replaced, found[:n], strict=True)),
-        )
+        return chosen.take_apart(evaluate(chosen.graph, [*numbers_of(leaves), *batch]))
 
-    def _by_values(
-        self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any
-    ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
-        """The same for a loss that asks for values."""
+    def _by_values(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
+        """The same for a loss that asks for values; nothing is observed."""
         trained = trained_numbers(rebuild(leaves))
         with training(getattr(y, "keys", None)):
             loss, grads = value_and_grad(lambda model: self.loss_function(model, X, y))(rebuild(leaves))
@@ -78,7 +98,7 @@ class Gradient:
         with training(getattr(y, "keys", None)) as made:
             model = rebuild(leaves)
             self.loss_function(model, X, y)
-        return loss, {i: found[i] for i in trained}, _places(model, made)
+        return Outcome(loss, {i: found[i] for i in trained}, _places(model, made), {})
 
     def program_for(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Gradients | None:
         """Return the backward pass for arguments like these; None where it depends on values."""
@@ -96,14 +116,15 @@ class Gradient:
     def _differentiate(self, model: Any, X: Any, y: Any) -> Gradients | None:
         """The simplified forward and backward pass; None where it depends on values."""
         replaced: tuple[int, ...] = ()
+        seen: list[tuple[str, Any]] = []
 
         def forward(model: Any, X: Any, y: Any) -> Any:
-            nonlocal replaced
-            with training(getattr(y, "keys", None)) as made:
+            nonlocal replaced, seen
+            with training(getattr(y, "keys", None), self.observe) as made:
                 loss = self.loss_function(model, X, y)
             found = _places(model, made)
-            replaced = tuple(found)
-            return loss if not found else (loss, *found.values())
+            replaced, seen = tuple(found), _observable(made)
+            return (loss, *found.values(), *[value for _, value in seen]) if found or seen else loss
 
         forward.__name__ = getattr(self.loss_function, "__name__", "loss")
         forward.__wrapped__ = self.loss_function  # type: ignore[attr-defined]
@@ -115,13 +136,24 @@ class Gradient:
         name_loss(traced.graph)
         params = [x for x in traced.arguments[0] if isinstance(x, Node)]
         trained = trained_numbers(model)
-        graph, _, unreached = simplified_gradient(traced.graph, [params[i] for i in trained])
-        if len(unreached) == len(trained):
+        wrt = [params[i] for i in trained]
+        looked_at = range(1 + len(replaced), len(traced.graph.outputs))
+        graph, _, unreached = simplified_gradient(traced.graph, wrt, looked_at)
+        if all(x in unreached for x in wrt):
             raise ArgumentError(
                 f"{describe_function(self.loss_function)} does not depend on the model's parameters, so there is "
                 "nothing to train. Compute it of the model's output."
             )
-        return Gradients(graph, replaced, trained)
+        return Gradients(graph, replaced, trained, tuple(path for path, _ in seen))
+
+
+def _observable(made: TrainingPass) -> list[tuple[str, Any]]:
+    """What was observed and is an array of floats that the program computes; a layer called twice counts once."""
+    found: dict[str, Any] = {}
+    for path, value in made.seen or ():
+        if isinstance(value, Tracer) and value.node.op is not INPUT and value.dtype.kind == "f" and value.ndim:
+            found.setdefault(path, value)
+    return list(found.items())
 
 
 def _places(model: Any, made: TrainingPass) -> dict[int, Any]:

@@ -63,7 +63,8 @@ class Session:
             at = int(np.argmin(finite))
             self._go_back(order[: at * batch_size], batch_size)
             rows = order[at * batch_size : (at + 1) * batch_size]
-            raise NotFinite(losses[:at], float(losses[at]), take_rows(self.X, rows), take_rows(self.y, rows))
+            told = {name: values[: at + 1] for name, values in results.items()}
+            raise NotFinite(losses[:at], float(losses[at]), take_rows(self.X, rows), take_rows(self.y, rows), told)
         self.done.append((order[: len(losses) * batch_size], batch_size))
         self.results = results
         return losses
@@ -135,19 +136,20 @@ class PlainSession:
                 X, y = take_rows(self.X, rows), take_rows(self.y, rows)
                 leaves, rebuild = trees.flatten(self.model)
                 numbers, paths = numbers_of(leaves), number_paths(self.model)
-                loss, grads, replaced = self.step.gradient.of_leaves(leaves, rebuild, X, y)
+                loss, grads, replaced, seen = self.step.gradient.of_leaves(leaves, rebuild, X, y)
                 by_path = {paths[i]: g for i, g in grads.items()}
-                results, new, state = self.step.apply(loss, by_path, self.state, {paths[i]: numbers[i] for i in grads})
+                params = {paths[i]: numbers[i] for i in grads}
+                results, new, state = self.step.apply(loss, by_path, self.state, params, seen)
                 if not is_taken(self.step, results):
                     losses = np.array([float(x["loss"]) for x in told])
-                    raise NotFinite(losses, float(loss), X, y)
+                    raise NotFinite(losses, float(loss), X, y, stack([*told, results]))
                 after = [new.get(path, old) for path, old in zip(paths, numbers, strict=True)]
                 kept = self.step.keep_statistics(results, list(replaced.values()), [after[i] for i in replaced])
                 for i, value in zip(replaced, kept, strict=True):
                     after[i] = value
                 self.model, self.state = rebuild(put_numbers(leaves, after)), state
                 told.append(results)
-        self.results = {name: np.array([x[name] for x in told]) for name in self.step.results}
+        self.results = stack(told)
         return self.results["loss"].astype(np.float64)
 
     def values(self) -> tuple[Any, Any]:
@@ -163,6 +165,11 @@ def is_taken(step: Step, results: dict[str, Any]) -> Any:
     return finite & results["finite"] if "finite" in results else finite
 
 
+def stack(told: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Put what single steps told into an array for each name."""
+    return {name: np.array([x[name] for x in told]) for name in told[0]} if told else {}
+
+
 class NotFinite(Exception):
     """A step met a loss or a gradient that is not finite.
 
@@ -171,8 +178,9 @@ class NotFinite(Exception):
         loss: of the step.
         X: the inputs of its batch.
         y: its targets.
+        results: what the steps told, and last the step itself.
     """
 
-    def __init__(self, losses: NDArray[Any], loss: float, X: Any, y: Any) -> None:
+    def __init__(self, losses: NDArray[Any], loss: float, X: Any, y: Any, results: dict[str, NDArray[Any]]) -> None:
         super().__init__(f"the loss is {loss}")
-        self.losses, self.loss, self.X, self.y = losses, loss, X, y
+        self.losses, self.loss, self.X, self.y, self.results = losses, loss, X, y, results

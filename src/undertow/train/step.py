@@ -39,6 +39,11 @@ from undertow.train.derive import (
 from undertow.train.session import PlainSession, Session
 
 
+# Called with what layers gave and the gradients by that, by the layers' paths; the gradients before clipping, the
+# parameters and the new ones, by their paths: it returns numbers by name, traced into the step.
+Observer = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]
+
+
 class Step:
     """One step of training; made by `make_step`.
 
@@ -57,10 +62,12 @@ class Step:
         clip: Clip | None,
         non_finite: str = "raise",
         project: Callable[[Any], Any] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.optimizer, self.clip, self.project = optimizer, clip, project
         self.non_finite = read_policy(non_finite)
-        self.gradient = Gradient(loss_function)
+        self.observer = observer
+        self.gradient = Gradient(loss_function, observer is not None)
         self.uncompiled: str | None = None
         self.results: tuple[str, ...] = ("loss",)
         if clip is not None or non_finite == "skip":
@@ -74,13 +81,15 @@ class Step:
         numbers, paths = numbers_of(trees.flatten(model)[0]), number_paths(model)
         return self.optimizer.init({paths[i]: numbers[i] for i in trained_numbers(model)})
 
-    def apply(self, loss: Any, grads: dict[str, Any], state: Any, params: dict[str, Any]) -> tuple[Any, Any, Any]:
+    def apply(
+        self, loss: Any, grads: dict[str, Any], state: Any, params: dict[str, Any], seen: dict[str, Any]
+    ) -> tuple[dict[str, Any], Any, Any]:
         """Make of gradients new parameters and a new state: what a step does after its backward pass.
 
         Returns:
             The results by name, the parameters, the state.
         """
-        results = {"loss": loss}
+        results, raw = {"loss": loss}, grads
         if self.non_finite == "zero":
             grads = zero_non_finite(grads)
         if self.clip is not None:
@@ -100,6 +109,8 @@ class Step:
         if self.non_finite == "skip":
             taken = np.logical_and(results["finite"], np.isfinite(loss))
             new, new_state = keep_if(taken, new, params), keep_if(taken, new_state, state)
+        if self.observer is not None:
+            results |= self.observer(seen, raw, params, new)
         return results, new, new_state
 
     def keep_statistics(self, results: dict[str, Any], new: list[Any], old: list[Any]) -> list[Any]:
@@ -170,16 +181,16 @@ class Step:
         graph = program.graph
         numbers, batch = graph.inputs[: len(paths)], graph.inputs[len(paths) :]
         kept = [Node(INPUT, (), {}, spec_of(x)) for x in memory]
-        loss, *found = graph.outputs
-        trained, by = program.trained, found[len(program.replaced) :]
-        grads = {paths[i]: Tracer(x, trace) for i, x in zip(trained, by, strict=True)}
-        params = {paths[i]: Tracer(numbers[i], trace) for i in trained}
+        found = program.take_apart([Tracer(x, trace) for x in graph.outputs])
+        grads = {paths[i]: g for i, g in found.grads.items()}
+        params = {paths[i]: Tracer(numbers[i], trace) for i in program.trained}
         before = restate([Tracer(x, trace) for x in kept])
-        results, new, new_state = self.apply(Tracer(loss, trace), grads, before, params)
+        results, new, new_state = self.apply(found.loss, grads, before, params, found.seen)
+        self.results += tuple(name for name in results if name not in self.results)
         after: list[Any] = list(numbers)
-        statistics = [Tracer(x, trace) for x in found[: len(program.replaced)]]
-        old = [Tracer(numbers[i], trace) for i in program.replaced]
-        for i, x in zip(program.replaced, self.keep_statistics(results, statistics, old), strict=True):
+        old = [Tracer(numbers[i], trace) for i in found.replaced]
+        kept_statistics = self.keep_statistics(results, list(found.replaced.values()), old)
+        for i, x in zip(found.replaced, kept_statistics, strict=True):
             after[i] = x
         for i in program.trained:
             after[i] = new[paths[i]]
@@ -212,6 +223,7 @@ def make_step(
     clip: Clip | None = None,
     non_finite: str = "raise",
     project: Callable[[Any], Any] | None = None,
+    observer: Observer | None = None,
 ) -> Step:
     """Make the function that does one step of training.
 
@@ -222,6 +234,7 @@ def make_step(
         non_finite: what becomes of a step whose gradient is not finite: ``"raise"``; ``"skip"`` leaves parameters and
             state as they were; ``"zero"`` puts 0 in place of what is not finite.
         project: a function of the new parameters, a dict by path, that returns those to keep.
+        observer: see `Observer`; what it measures is among what a step tells.
 
     Returns:
         ``step(model, state, X, y)`` → (loss before the step, new model, new state); ``step.init(model)``
@@ -240,4 +253,4 @@ def make_step(
         >>> step(w, step.init(w), np.array([1.0, 1.0]), np.array([3.0, 3.0]))
         (4.0, array([2.]), ())
     """
-    return Step(loss_function, optimizer, clip, non_finite, project)
+    return Step(loss_function, optimizer, clip, non_finite, project, observer)
