@@ -98,7 +98,7 @@ def call_inner(path: str, layer: Any, x: Any) -> Any:
         return layer(x)
     made.place.append(path)
     value = layer(x)
-    made.seen.append((".".join(made.place), value))
+    made.seen.append((".".join(filter(None, made.place)), value))
     made.place.pop()
     return value
 

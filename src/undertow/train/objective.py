@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.nn import Loss
+from undertow.nn.mode import call_inner
 from undertow.primitives import shape_of
 from undertow.train.derive import numbers_of, trained_numbers
 
@@ -55,11 +56,11 @@ class Objective:
         """Compute it."""
         y, weights = target.y, target.weights
         if target.mix is None:
-            output = model(X)
+            output = call_inner("", model, X)
             value = self.loss(output, y) if weights is None else self.total(output, y, weights) / total_of(weights)
         else:  # the batch is in random order: its mirror image is a random pairing
             kept = np.reshape(target.mix, (-1, *[1] * (len(shape_of(X)) - 1)))
-            output = model(X * kept + X[::-1] * (1 - kept))
+            output = call_inner("", model, X * kept + X[::-1] * (1 - kept))
             first, second = target.mix, 1 - target.mix
             if weights is not None:
                 first, second = first * weights, second * weights[::-1]

@@ -38,7 +38,6 @@ from undertow.train.derive import (
 )
 from undertow.train.session import PlainSession, Session
 
-
 # Called with what layers gave and the gradients by that, by the layers' paths; the gradients before clipping, the
 # parameters and the new ones, by their paths: it returns numbers by name, traced into the step.
 Observer = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]

@@ -1,0 +1,1 @@
+"""How the gradient flows while a model trains: recorded, judged, mended."""

@@ -1,0 +1,93 @@
+"""What is found in a training: a name, where and when it shows, the numbers, why it happens, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+SEVERITIES: Final = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A number that speaks for a finding.
+
+    Attributes:
+        text: what it is: ``"RMS of δ in layer 1 by that in layer 30"``.
+        value: what was found.
+        expected: what a healthy training has, as a number or a sentence such as ``"between 0.1 and 10"``.
+    """
+
+    text: str
+    value: float | str | None
+    expected: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What may mend it.
+
+    Attributes:
+        sentence: for people.
+        code: what to write in Python.
+        option: of `undertow train`; empty where there is none.
+        name: of the change, as `undertow.flow.cure` knows it: ``"activation"``, ``"rate"``, …
+        change: its settings, as plain data: ``{"to": "relu"}``.
+    """
+
+    sentence: str
+    code: str
+    option: str = ""
+    name: str = ""
+    change: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a training.
+
+    Attributes:
+        kind: ``"vanishing"``, ``"dead-units"``, …
+        severity: ``"error"`` (it cannot learn so), ``"warning"`` (it learns badly), ``"note"``.
+        cause: why, in a sentence.
+        layers: the labels of the layers where it shows, the cause first.
+        paths: their paths.
+        step: at which it showed first; None where that has no meaning.
+        evidence: the numbers.
+        remedies: what to try, the most promising first.
+        source: where the rule comes from.
+
+    Source: derived here.
+
+    Example:
+        >>> found = Finding("plateau", "warning", "The loss stands still.", step=7)
+        >>> Finding.read(found.plain()) == found, str(found)
+        (True, 'plateau: The loss stands still.')
+    """
+
+    kind: str
+    severity: str
+    cause: str
+    layers: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    step: int | None = None
+    evidence: tuple[Evidence, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    source: str = ""
+
+    def __str__(self) -> str:
+        where = f", {self.layers[0]}" if self.layers else ""
+        return f"{self.kind}{where}: {self.cause}"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Finding:
+        """Make it of plain data."""
+        many = {"evidence": Evidence, "remedies": Remedy}
+        rest: dict[str, Any] = {name: tuple(kind(**x) for x in data[name]) for name, kind in many.items()}
+        rest |= {name: tuple(data[name]) for name in ("layers", "paths")}
+        return cls(**{**data, **rest})

@@ -1,0 +1,181 @@
+"""Which layers of a model are looked at while it trains, and what is seen of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from undertow.nn import Sequential
+from undertow.nn.activations import name_activation
+from undertow.nn.layer import Container, holds_parameters, show_item
+from undertow.nn.mode import example_keys, training
+from undertow.train.derive import number_paths, numbers_of, trained_numbers
+from undertow.trees import flatten
+
+
+@dataclass(frozen=True)
+class FlowLayer:
+    """A layer as a record knows it: one that has parameters, or a block whose output is put together of several.
+
+    z is what the layer gives, h what the activation after it makes of z.
+
+    Attributes:
+        number: from 1, in the order of the forward pass.
+        path: in the model, ``"layers[0]"``; of a value in a function of one's own, its name.
+        name: what people call it: ``"Dense(64, 128)"``.
+        kind: ``"Dense"``, ``"BatchNorm"``, ``"Residual"``, …; ``"watched"`` for a value that `undertow.watch` names,
+            ``"parameter"`` for an array that belongs to none of the layers.
+        h_path: the path of what gives h; equal to ``path`` where nothing comes after z.
+        activation: the name of the activation between z and h, or None.
+        shape: of z, without the batch axis.
+        fan_in, fan_out: how many columns it takes and gives; None where it has none or does not say.
+        weights: the path of W, or None.
+        bias: the path of b, or None.
+        within: the path of the innermost residual or parallel block around it, or None.
+    """
+
+    number: int
+    path: str
+    name: str
+    kind: str
+    h_path: str
+    activation: str | None = None
+    shape: tuple[int, ...] = ()
+    fan_in: int | None = None
+    fan_out: int | None = None
+    weights: str | None = None
+    bias: str | None = None
+    within: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it: ``layer 3, Dense(64, 10)``."""
+        return f"layer {self.number}, {self.name}"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> FlowLayer:
+        """Make it of plain data."""
+        return cls(**{**data, "shape": tuple(data["shape"])})
+
+
+def read_layers(model: Any, X: Any) -> tuple[FlowLayer, ...]:
+    """List what is looked at in a model.
+
+    Args:
+        model: with its parameters filled.
+        X: a few examples, (m, …).
+
+    Returns:
+        The layers with parameters, in the order of the forward pass; blocks after the layers within them; last the
+        trained arrays that belong to none of these.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.nn import Dense, initialize
+        >>> model = initialize(Sequential(Dense(2, 3), "tanh", Dense(3, 1)))
+        >>> [(x.label, x.activation, x.h_path) for x in read_layers(model, np.zeros((2, 2), np.float32))]
+        [('layer 1, Dense(2, 3)', 'tanh', 'layers[1]'), ('layer 2, Dense(3, 1)', None, 'layers[2]')]
+    """
+    with training(example_keys(0, 0, len(X)), observe=True) as made, np.errstate(all="ignore"):
+        output = model(X)
+    items = dict(walk(model))
+    seen: dict[str, Any] = {"": output, **dict(made.seen or ())}
+    if isinstance(model, Container):
+        seen.pop("")
+    found = _entries(items, seen)
+    numbers, names = numbers_of(flatten(model)[0]), number_paths(model)
+    trained = {names[i]: numbers[i] for i in trained_numbers(model)}
+    for entry in found:
+        _claim(entry, trained)
+    for path in trained:
+        found.append({"path": path, "name": path, "kind": "parameter", "h_path": path, "weights": path})
+    return tuple(FlowLayer(number, **entry) for number, entry in enumerate(found, 1))
+
+
+def _entries(items: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is looked at, without its parameters: each value is the z of an entry, or the h of the one before it."""
+    found: list[dict[str, Any]] = []
+    last: dict[str, dict[str, Any]] = {}  # of each container, the entry that its latest item gave
+    for path, value in seen.items():
+        item, around = items[path], path.rpartition(".")[0]
+        shape = np.shape(value)[1:]
+        if type(item) is Sequential:
+            if path in last:
+                last[around] = last[path]
+            continue
+        activation = getattr(item, "activation_name", None) or name_activation(item)
+        if activation == "identity":
+            continue
+        before = last.get(around)
+        if activation and before is not None and before["activation"] is None and before["shape"] == shape:
+            before["h_path"], before["activation"] = path, activation
+            continue
+        if not (isinstance(item, Container) or activation or holds_parameters(item)):
+            continue  # dropout and the like: h is what the activation gave
+        entry = {
+            "path": path, "name": _name(item), "kind": type(item).__name__ if activation is None else "activation",
+            "h_path": path, "activation": activation, "shape": shape,
+            "fan_in": getattr(item, "fan_in", None), "fan_out": getattr(item, "fan_out", None),
+            "within": _block_around(items, path),
+        }  # fmt: skip
+        found.append(entry)
+        last[around] = entry
+    return found
+
+
+def _name(item: Any) -> str:
+    """What people call it; a block without all that is in it."""
+    return f"{type(item).__name__} block" if isinstance(item, Container) else show_item(item)
+
+
+def _block_around(items: Mapping[str, Any], path: str) -> str | None:
+    """The path of the innermost container around an item that is no Sequential."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in items and type(items[path]) is not Sequential:
+            return path
+    return None
+
+
+def _claim(entry: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Give an entry its weights and biases, and take them out of those that nobody has."""
+    start = f"{entry['path']}." if entry["path"] else ""
+    if entry["kind"] in ("activation", "Residual", "Parallel"):
+        return
+    mine = [path for path in trained if path.startswith(start) and "." not in path[len(start) :]]
+    weights = next((path for path in mine if np.ndim(trained[path]) > 1), mine[0] if mine else None)
+    bias = next((path for path in mine if path != weights and np.ndim(trained[path]) == 1), None)
+    entry["weights"], entry["bias"] = weights, bias
+    for path in (weights, bias):
+        if path is not None:
+            del trained[path]
+
+
+def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """List a model and all that is within it: layers, blocks and functions.
+
+    Args:
+        item: a layer, a container or a function.
+        path: its own path.
+
+    Yields:
+        Paths and items, each container before what is in it.
+
+    Source: derived here.
+
+    Example:
+        >>> [path for path, _ in walk(Sequential("relu", Sequential("tanh")))]
+        ['', 'layers[0]', 'layers[1]', 'layers[1].layers[0]']
+    """
+    yield path, item
+    if isinstance(item, Container):
+        for here, inner in item.inner():
+            yield from walk(inner, f"{path}{'.' if path else ''}{here}")
