@@ -1,1 +1,18 @@
 """How the gradient flows while a model trains: recorded, judged, mended."""
+
+from typing import Any
+
+from undertow.flow.findings import Evidence, Finding, Remedy
+from undertow.flow.layers import FlowLayer
+from undertow.flow.record import Flow, Look
+from undertow.flow.recorder import Recorder
+from undertow.flow.store import load_flow
+
+__all__ = ["Evidence", "Finding", "Flow", "FlowLayer", "Look", "Recorder", "Remedy", "load_flow", "read_flow"]
+
+
+def read_flow(record: Any) -> Flow:
+    """Return the record of a run, of what `undertow.train.Run` holds: a recorder, a record, or a folder."""
+    if isinstance(record, Recorder):
+        return record.current()
+    return record if isinstance(record, Flow) else load_flow(record)

@@ -31,7 +31,7 @@ from undertow.train.run import Run
 from undertow.train.tensors import checksum, pack, unpack
 
 MODEL, RECORD = "model.safetensors", "run.json"
-BESIDE = {"checkpoints", "history.jsonl", "config.toml"}  # what training itself writes into the folder of a run
+BESIDE = {"checkpoints", "history.jsonl", "config.toml", "flow"}  # what training itself writes into the folder of a run
 FORMAT, VERSION = "undertow-run", 1
 LISTS, OBJECTS = ("history", "gradient_history"), ("settings", "versions", "extras")
 
