@@ -1,14 +1,26 @@
 """How the gradient flows while a model trains: recorded, judged, mended."""
 
+from pathlib import Path
 from typing import Any
 
 from undertow.flow.findings import Evidence, Finding, Remedy
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow, Look
 from undertow.flow.recorder import Recorder
-from undertow.flow.store import load_flow
+from undertow.flow.store import FlowStore, load_flow
 
-__all__ = ["Evidence", "Finding", "Flow", "FlowLayer", "Look", "Recorder", "Remedy", "load_flow", "read_flow"]
+__all__ = [
+    "Evidence",
+    "Finding",
+    "Flow",
+    "FlowLayer",
+    "Look",
+    "Recorder",
+    "Remedy",
+    "load_flow",
+    "read_flow",
+    "save_flow",
+]
 
 
 def read_flow(record: Any) -> Flow:
@@ -16,3 +28,10 @@ def read_flow(record: Any) -> Flow:
     if isinstance(record, Recorder):
         return record.current()
     return record if isinstance(record, Flow) else load_flow(record)
+
+
+def save_flow(flow: Flow, folder: Path) -> None:
+    """Write a record into the folder of a run."""
+    store = FlowStore(folder)
+    store.begin(flow)
+    store.close()

@@ -202,7 +202,7 @@ def mean_cosine(units: Array) -> float | None:
     if n < 2:
         return None
     total = np.sum(units[kept] / norm[kept, None], axis=0, dtype=np.float64)
-    return float((total @ total - n) / (n * (n - 1)))
+    return float((np.dot(total, total) - n) / (n * (n - 1)))
 
 
 def _confirm(model: Any, whole: Array, suspects: dict[str, dict[str, Any]]) -> None:

@@ -94,7 +94,11 @@ class Run:
         """
         if self.record is None:
             raise RunError("this run holds no record of its gradient flow. Train with flow=True.")
-        return import_module("undertow.flow").read_flow(self.record)
+        flow = import_module("undertow.flow").read_flow(self.record)
+        if isinstance(self.record, Path):  # it is read once
+            self.record = flow
+        flow.history = flow.history or self.history
+        return flow
 
     @property
     def findings(self) -> list[Any]:
