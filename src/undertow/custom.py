@@ -378,7 +378,7 @@ def watch(x: T, name: str) -> T:
             watched.node.name, watched.node.watched = name, True
     if found is not None:
         found.append((name, watched))
-    return watched  # type: ignore[no-any-return]
+    return watched
 
 
 def clip_cotangent(x: Any, low: float, high: float) -> Any:

@@ -9,6 +9,7 @@ from undertow.flow.layers import FlowLayer
 from undertow.flow.own import recorded
 from undertow.flow.record import Flow, Look
 from undertow.flow.recorder import Recorder
+from undertow.flow.show import flow_table
 from undertow.flow.store import FlowStore, load_flow
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Remedy",
     "load_flow",
     "diagnose",
+    "flow_table",
     "read_flow",
     "recorded",
     "save_flow",
