@@ -30,7 +30,7 @@ class TrainingPass:
         keys: int64 (m,), one for each example; None where there are no random numbers.
         draws: how many arrays of random numbers were asked for so far.
         replaced: pairs of a part of the model that is no parameter, and its value after this step.
-        seen: what each layer within a container gave, with its path, in the order of the calls; None where nobody looks.
+        seen: what each layer within a container gave, with its path, in the order of the calls; None: nobody looks.
         place: the path of the layer that is being called, in parts.
     """
 
