@@ -1,0 +1,89 @@
+"""What is wrong with a training: every rule is asked, and what follows from something else is told with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from undertow.errors import ArgumentError
+from undertow.flow.findings import SEVERITIES, Evidence, Finding
+from undertow.flow.record import Flow
+from undertow.flow.rules import RULES
+
+# From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
+FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
+    "non-finite": ("step-too-large", "exploding"),
+    "dead-units": ("born-dead-layer", "identical-units", "exploding", "step-too-large"),
+    "saturation": ("input-not-scaled", "exploding", "step-too-large"),
+    "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
+    "rank-collapse": ("born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "step-too-large"),
+    "initial-loss": ("input-not-scaled", "target-not-scaled", "exploding", "loss-activation-mismatch"),
+    "step-too-large": ("input-not-scaled", "target-not-scaled", "exploding", "initial-loss"),
+    "oscillation": ("step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding"),
+    "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
+    "step-too-small": (
+        "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
+    ),
+    "plateau": (
+        "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "rank-collapse",
+        "step-too-large", "step-too-small", "oscillation", "non-finite", "input-not-scaled", "target-not-scaled",
+        "loss-activation-mismatch", "always-clipped", "imbalanced-classes", "tiny-batch-normalisation",
+    ),
+}  # fmt: skip
+
+# What comes first where two are as severe: data, then what is there before the first step, then what training does.
+ORDER: Final = (
+    "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "born-dead-layer",
+    "identical-units", "exploding", "vanishing", "saturation", "dead-units", "rank-collapse", "step-too-large",
+    "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau",
+    "over-fitting", "imbalanced-classes", "constant-columns",
+)  # fmt: skip
+
+
+def diagnose(flow: Flow) -> list[Finding]:
+    """Say what is wrong with a training.
+
+    Args:
+        flow: its record, such as ``run.flow``, or a part of it while it goes on.
+
+    Returns:
+        The findings, most severe first, causes before consequences; none for a training that is well. What follows
+        from another finding is no finding of its own, but a line of evidence there.
+
+    Raises:
+        ArgumentError: ``diagnose takes the record of a training, such as run.flow, got Run.``
+
+    Source: derived here; each rule has its own in docs/findings.md.
+
+    Example:
+        >>> diagnose(Flow.empty(()))
+        []
+    """
+    if not isinstance(flow, Flow):
+        raise ArgumentError(f"diagnose takes the record of a training, such as run.flow, got {type(flow).__name__}.")
+    found = [finding for rule in RULES.values() for finding in rule.find(flow, rule)]
+    return sorted(_join(found), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
+
+
+def _join(found: list[Finding]) -> list[Finding]:
+    """Put what follows from something else into the evidence of its cause."""
+    kinds = {x.kind for x in found}
+    kept = [x for x in found if not kinds & set(causes_of(x, found))]
+    for finding in found:
+        if finding in kept:
+            continue
+        causes = [x for x in kept if x.kind in causes_of(finding, found)]
+        if causes:
+            at = kept.index(causes[0])
+            line = Evidence(f"follows from it: {finding.kind}", finding.cause)
+            kept[at] = replace(kept[at], evidence=(*kept[at].evidence, line))
+    return kept
+
+
+def causes_of(finding: Finding, found: list[Finding]) -> tuple[str, ...]:
+    """The kinds that explain a finding in this training."""
+    return FOLLOWS.get(finding.kind, ())
+
+
+def _place(kind: str) -> int:
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
