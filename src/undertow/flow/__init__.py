@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Evidence, Finding, Remedy
 from undertow.flow.layers import FlowLayer
+from undertow.flow.own import recorded
 from undertow.flow.record import Flow, Look
 from undertow.flow.recorder import Recorder
+from undertow.flow.show import flow_table
 from undertow.flow.store import FlowStore, load_flow
 
 __all__ = [
@@ -18,7 +21,10 @@ __all__ = [
     "Recorder",
     "Remedy",
     "load_flow",
+    "diagnose",
+    "flow_table",
     "read_flow",
+    "recorded",
     "save_flow",
 ]
 

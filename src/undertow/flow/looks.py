@@ -65,17 +65,18 @@ def take_look(
         outcome = gradient.of_leaves(leaves, rebuild, X, target)
         numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
-        before, found = units_of(X), []
+        first = next((x for x in trees.flatten(X)[0] if np.ndim(x)), np.zeros((1, 1)))
+        before, found = units_of(first), []
         for layer in layers:
             z, delta = outcome.seen.get(layer.path, (None, None))
             h = outcome.seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
             before = before if h is None else units_of(h)
         suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}
-        if suspects and whole is not None and len(whole) > len(X):
+        if suspects and whole is not None and len(whole) > len(first):
             _confirm(model, whole, suspects)
         scale = _noise_scale(gradient, model, X, target, grads) if noise else None
-    return Look(step, epoch, len(X), float(outcome.loss), scale, found)
+    return Look(step, epoch, len(first), float(outcome.loss), scale, found)
 
 
 def _look_at(

@@ -82,7 +82,7 @@ class Trainer:
         self.run = Run(made.model, settings=made.settings, versions=read_versions(), own_loss=own)
         self.recorder: Any = None
         if plan.flow:
-            recorder = import_module("undertow.flow.recorder").Recorder
+            recorder = import_module("undertow.flow.training").TrainingRecorder
             self.recorder = self.run.record = recorder(made.model, self.feed.some(0, CHUNK)[0])
         self.hooks = read_hooks(plan.callbacks, *plan.stopping(self.held is not None))
         self.keeper = Keeper(plan) if keeper is None else keeper
