@@ -13,17 +13,21 @@ from undertow.flow.rules import RULES
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
 FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("step-too-large", "exploding"),
-    "dead-units": ("born-dead-layer", "identical-units", "exploding", "step-too-large"),
-    "saturation": ("input-not-scaled", "exploding", "step-too-large"),
+    "dead-units": ("born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large"),
+    "saturation": ("input-not-scaled", "exploding", "vanishing", "step-too-large"),
     "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
     "rank-collapse": ("born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "step-too-large"),
-    "initial-loss": ("input-not-scaled", "target-not-scaled", "exploding", "loss-activation-mismatch"),
+    "initial-loss": (
+        "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
+    ),
     "step-too-large": ("input-not-scaled", "target-not-scaled", "exploding", "initial-loss"),
     "oscillation": ("step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding"),
     "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
     "step-too-small": (
         "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
+        "tiny-batch-normalisation",
     ),
+    "over-fitting": ("step-too-large", "oscillation", "tiny-batch-normalisation"),
     "plateau": (
         "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "rank-collapse",
         "step-too-large", "step-too-small", "oscillation", "non-finite", "input-not-scaled", "target-not-scaled",
@@ -67,22 +71,40 @@ def diagnose(flow: Flow) -> list[Finding]:
 
 def _join(found: list[Finding]) -> list[Finding]:
     """Put what follows from something else into the evidence of its cause."""
-    kinds = {x.kind for x in found}
-    kept = [x for x in found if not kinds & set(causes_of(x, found))]
-    for finding in found:
-        if finding in kept:
-            continue
-        causes = [x for x in kept if x.kind in causes_of(finding, found)]
-        if causes:
-            at = kept.index(causes[0])
+    causes = {i: [x for x in found if explains(x, finding)] for i, finding in enumerate(found)}
+    kept = {i: x for i, x in enumerate(found) if not causes[i]}
+    for i, finding in enumerate(found):
+        at = next((j for j, x in kept.items() if any(x.kind == c.kind for c in causes[i])), None)
+        if at is not None:
             line = Evidence(f"follows from it: {finding.kind}", finding.cause)
             kept[at] = replace(kept[at], evidence=(*kept[at].evidence, line))
-    return kept
+    return list(kept.values())
 
 
-def causes_of(finding: Finding, found: list[Finding]) -> tuple[str, ...]:
-    """The kinds that explain a finding in this training."""
-    return FOLLOWS.get(finding.kind, ())
+def explains(cause: Finding, finding: Finding) -> bool:
+    """Tell whether one finding explains another: its kind can, and it showed no later.
+
+    Args:
+        cause: what may be the cause.
+        finding: what may follow from it.
+
+    Returns:
+        The answer. Where each could explain the other, what showed first does; at the same step, the one that comes first
+        in ``ORDER``.
+
+    Source: derived here.
+
+    Example:
+        >>> first, then = Finding("vanishing", "error", "", step=1), Finding("dead-units", "warning", "", step=50)
+        >>> explains(first, then), explains(then, first)
+        (True, False)
+    """
+    if cause.kind not in FOLLOWS.get(finding.kind, ()):
+        return False
+    if finding.kind not in FOLLOWS.get(cause.kind, ()):
+        return True
+    when = (cause.step or 0, _place(cause.kind)), (finding.step or 0, _place(finding.kind))
+    return when[0] < when[1]
 
 
 def _place(kind: str) -> int:

@@ -19,7 +19,7 @@ from undertow.flow.rules.registry import Rule, rule
     classes=(1.8, "loss before training by ln C, for classes"),
     numbers=(4.0, "loss before training by the variance of the target, for numbers"),
     gain=(3.0, "RMS · √inputs of the output's weights, or size of its outputs by what its weights explain"),
-    far=(6.0, "loss by ln C or the variance that is told whatever it comes from"),
+    far=(15.0, "loss by ln C or the variance that is told whatever it comes from"),
 )
 def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss before training is far above that of a network which knows nothing: ln C, the variance of the target.

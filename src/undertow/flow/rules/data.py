@@ -107,7 +107,7 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     size=(10.0, "size (mean and deviation together) of a target column"),
     small=(0.01, "deviation below which a target is too small"),
     offset=(10.0, "mean of a target by its deviation"),
-    initial=(1.5, "loss before training by that of a constant output, below which the output has the right scale"),
+    reached=(0.3, "RMS of the output before training by that of the target, above which it has the right scale"),
 )
 def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The numbers to predict are large, far from 0 for their deviation, or tiny.
@@ -124,9 +124,9 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     pairs = list(zip(target["mean"], target["std"], strict=True))
     mean, std = max(pairs, key=lambda x: math.hypot(*x))
     expected, initial = output.get("expected_loss"), output.get("initial_loss")
-    if expected and initial is not None and initial < rule.initial * expected:
-        return
     size = math.hypot(mean, std)
+    if rule.reached < (output.get("output_rms") or 0.0) / max(size, 1e-30) < 3:
+        return
     if not (size >= rule.size or 0 < std <= rule.small or (std > 0 and abs(mean) >= rule.offset * std)):
         return
     rows = [("mean of the target", mean, "near 0"), ("deviation of the target", std, "near 1")]

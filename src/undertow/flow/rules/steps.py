@@ -221,16 +221,16 @@ def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Source: Pascanu et al. 2013, section 3.2 (the limit from the average norm of the gradient: from half to ten times it).
     """
-    factors = flow.scalars["clip"]
-    factors = factors[np.isfinite(factors)]
-    if len(factors) < rule.steps:
+    clip = flow.settings.get("clip") or {}
+    limit = clip.get("limit")
+    factors = flow.scalars["clip"][np.isfinite(flow.scalars["clip"])]
+    norms = flow.scalars["grad_norm"][np.isfinite(flow.scalars["grad_norm"])]
+    if min(len(factors), len(norms)) < rule.steps:
         return
+    norm = float(np.median(norms))
     share, factor = float(np.mean(factors < 1 - 1e-6)), float(np.median(factors))
     if share < rule.share or factor > rule.factor:
         return
-    norm = float(np.median(flow.scalars["grad_norm"][np.isfinite(flow.scalars["grad_norm"])]))
-    clip = flow.settings.get("clip") or {}
-    limit = clip.get("limit")
     new = float(f"{2 * norm:.1g}")
     yield rule.found(
         "warning",

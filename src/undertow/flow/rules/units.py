@@ -75,25 +75,31 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
     "dead-units",
     share=(0.4, "share of a layer's units that give 0 for every example, from which on it is told"),
     growth=(0.2, "by how much the share must have grown since before training"),
-    many=(0.75, "share that is told without growth"),
+    many=(0.5, "share that is told without growth"),
+    alike=(0.9, "mean cosine between the inputs of a layer above which half of its units are dead by nature"),
+    natural=(0.75, "share that is told without growth where inputs are so alike"),
+    learned=(0.9, "share of the constant output's loss whose learning leaves only ``natural`` to tell"),
     units=(4, "fewest units of a layer"),
 )
 def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A large part of a layer's relu units give 0 for every example, and more of them than before training.
 
     About half of all relu outputs are 0 in a healthy network; a unit is dead only if it is 0 over a whole pass. A few dead
-    units cost nothing, and deep layers begin with some, so growth counts.
+    units cost nothing. Deep layers, in which all examples look alike, begin with up to half of them, so growth counts.
 
     Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2; Lu et
         al. 2020, section 2.
     """
     found: list[tuple[FlowLayer, list[tuple[int, float]]]] = []
+    learned = not course_of(flow).fails(rule.learned)
     for i, layer in inner_layers(flow):
         course = course_of_share(flow, i, "dead")
         if not course or flow.looks[-1].layers[i]["units"] < rule.units:
             continue
-        grown = course[-1][1] - course[0][1] if len(course) > 1 else 0.0
-        if course[-1][1] >= rule.share and (grown >= rule.growth or course[-1][1] >= rule.many):
+        end = course[-1][1]
+        cosine = flow.looks[0].layers[i - 1].get("correlation") if i else None
+        many = rule.natural if (cosine or 0.0) > rule.alike or learned else rule.many
+        if end >= many or (end >= rule.share and end - course[0][1] >= rule.growth and not learned):
             found.append((layer, course))
     if not found:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from undertow.flow.findings import Finding
@@ -35,6 +34,9 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
             continue
         alike = [row["identical"] / row["units"] if row.get("identical") is not None else 0.0 for row in rows]
         zero = rows[0].get("W_rms") == 0 and layer.within not in blocks and layer.fan_in is not None
+        flat = min(rows[0].get("saturated") or 0.0, rows[-1].get("saturated") or 0.0) > 0.9  # equal, as far as is seen
+        if flat and not zero and not is_constant(flow, i):
+            continue
         if (zero and rows[-1].get("W_rms") == 0) or min(alike[0], alike[-1]) >= rule.share or (
             zero and alike[-1] >= rule.share
         ):
@@ -60,52 +62,62 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def is_constant(flow: Flow, i: int) -> bool:
+    """Whether all weights of a layer have one size at the beginning."""
+    rms, largest = early(flow, "W.rms")[i], early(flow, "W.max")[i]
+    return bool(abs(largest - rms) <= 1e-3 * rms)
+
+
 @rule(
     "rank-collapse",
     units=(8, "fewest units of a layer"),
     rank=(1.5, "effective rank of what a layer gives, below which it has collapsed"),
-    fall=(0.34, "the same as a share of what goes into the layer"),
+    fall=(0.34, "the same by that of what goes in, below which the layer itself is the cause"),
+    inputs=(3.0, "smallest effective rank of what goes in"),
+    learned=(0.3, "share of the constant output's loss whose learning shows that a fall over many layers does no harm"),
 )
 def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """What a layer gives lies nearly on one line for all examples, though what goes into the network does not.
 
-    Judged by the effective rank before training, and at the end where the network did not learn: one that has learned
-    few classes needs few directions.
+    Judged by the effective rank about the mean before training: a network that has learned few classes needs few
+    directions, so what it is at the end only tells whether it has stayed. One layer may take the rank away; or it
+    falls from layer to layer in a deep stack, which counts where the network does not learn.
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO 2007; Daneshmand et al., Batch normalization provably avoids
         rank collapse for randomly initialised deep networks, NeurIPS 2020, section 3.
     """
-    if not flow.looks:
+    if not flow.looks or flow.looks[0].step:
         return
-    first, last = flow.looks[0], flow.looks[-1]
-    look = first if first.step == 0 else None
-    failing = course_of(flow).fails()
+    first, last = flow.looks[0].layers, flow.looks[-1].layers
+    entering = next((row["rank_of_input"] for row in first if row.get("rank_of_input") is not None), 0.0)
+    failing = course_of(flow).fails(rule.learned)
     found = []
     for i, layer in inner_layers(flow):
-        rows = [x.layers[i] for x in (look, last if failing else None) if x is not None]
-        for row in rows:
-            rank, before, units = row.get("rank"), row.get("rank_of_input"), row.get("units") or 0
-            if rank and before and units >= rule.units and rank < rule.rank and rank < rule.fall * before:
-                found.append((layer, float(rank), float(before), 0 if row is rows[0] and look else last.step))
-                break
-    if not found or not failing:
+        rank, before, units = first[i].get("rank"), first[i].get("rank_of_input"), first[i].get("units") or 0
+        if not rank or units < rule.units or rank >= rule.rank or entering < rule.inputs:
+            continue
+        end = last[i].get("rank") or 0.0
+        alone = bool(before) and before >= rule.inputs and rank < rule.fall * before
+        if (alone and end < 0.5 * before) or (failing and end < 2 * rule.rank):
+            found.append((layer, float(rank), float(before or 0.0), alone))
+    if not found:
         return
-    layer, rank, before, step = found[0]
+    layer, rank, before, alone = max(found, key=lambda x: x[3])
     i = flow.layers.index(layer)
-    cosine = flow.looks[0].layers[i].get("correlation")
-    gain = float(early(flow, "W.rms")[i])
-    rows = [
-        *((f"effective rank of what {x.label} gives", r, f"near that of what goes in, {show(b)}") for x, r, b, _ in found),
-        ("mean cosine between examples", cosine, "well below 1"),
+    rows: list[tuple[object, ...]] = [
+        (f"effective rank of what {layer.label} gives", rank, f"near {show(min(before or entering, float(first[i]['units'])))}"),
+        ("effective rank of X", entering, None),
+        ("mean cosine between examples there", first[i].get("correlation"), "well below 1"),
     ]
-    if math.isfinite(gain):
-        rows.append((f"RMS of W in layer {layer.number}", gain, None))
+    others = [x for x, *_ in found if x is not layer]
+    rows += [(f"effective rank of what {x.label} gives", r, None) for x, r, *_ in found if x is not layer]
+    what = f"of {show(before)} that go in" if alone else f"of {show(entering)} in X, lost from layer to layer"
     yield rule.found(
-        "warning",
-        f"What layer {layer.number} gives has an effective rank of {show(rank)} of {show(before)} that go in: for the layers "
-        "after it nearly all examples look the same.",
+        "error" if course_of(flow).fails() else "warning",
+        f"What layer {layer.number} gives has an effective rank of {show(rank)} {what}: for all that comes after, nearly "
+        "all examples lie on one line.",
         rows,
-        [R.normalise(flow, "BatchNorm"), R.add_residual(flow), R.other_initialiser(flow, "orthogonal")],
-        layers=[x for x, *_ in found],
-        step=step,
+        [R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow)],
+        layers=[layer, *others],
+        step=0,
     )
