@@ -133,7 +133,7 @@ def render_page(
 
 
 def embed_json(data: Any) -> str:
-    """Write plain data as JSON that may stand in a script element of a page.
+    r"""Write plain data as JSON that may stand in a script element of a page.
 
     Args:
         data: plain data without numbers that are not finite.
@@ -145,7 +145,7 @@ def embed_json(data: Any) -> str:
 
     Example:
         >>> embed_json({"layer": "</script><!--"})
-        '{"layer":"\\\\u003c/script\\\\u003e\\\\u003c!--"}'
+        '{"layer":"\\u003c/script\\u003e\\u003c!--"}'
     """
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -161,7 +161,7 @@ def _hash(script: str) -> str:
 
 
 def _keep_open(text: str, element: str) -> str:
-    """A script or style that does not end its element: ``<\\/`` is ``</`` in its strings."""
+    r"""A script or style that does not end its element: ``<\/`` is ``</`` in its strings."""
     return re.sub(f"</(?={element})", r"<\\/", text, flags=re.IGNORECASE)
 
 

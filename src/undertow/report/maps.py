@@ -289,12 +289,11 @@ def _quantity(flow: Flow, item: Quantity, edges: Array, bad: Array | None) -> di
     """One quantity of the map."""
     values = flow.stat(item.stat)
     binned = bin_shares(values, edges) if item.linear else bin_sizes(values, edges, bad)
-    has_largest = item.largest is not None and item.largest in flow.names
     return {
         "name": item.name,
         "title": item.title,
         "explains": item.explains,
         "scale": "linear" if item.linear else "log",
         "values": encode(binned, item.linear),
-        "largest": encode(bin_largest(flow.stat(item.largest), edges, bad)) if has_largest else None,
+        "largest": encode(bin_largest(flow.stat(item.largest), edges, bad)) if item.largest else None,
     }

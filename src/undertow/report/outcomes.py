@@ -64,7 +64,7 @@ def _read_encoder(run: Run) -> TabularEncoder | None:
 
 def _classes(found: Predictions, encoder: TabularEncoder | None) -> dict[str, Any]:
     """The confusion matrix."""
-    y, p = np.ravel(found.target_labels), np.ravel(found.labels)
+    y, p = np.ravel(found.target_labels), np.ravel(np.asarray(found.labels))
     n_classes = int(max(y.max(initial=0), p.max(initial=0))) + 1
     if found.probabilities is not None:
         n_classes = max(n_classes, found.probabilities.shape[1] if found.probabilities.ndim == 2 else 2)
@@ -124,7 +124,7 @@ def _output(name: str, y: Array, p: Array) -> dict[str, Any]:
     known = np.isfinite(y) & np.isfinite(p)
     n_broken, y, p = int((~known).sum()), y[known], p[known]
     residual, spread = p - y, float(np.var(y)) if len(y) else math.nan
-    at = np.unique(np.linspace(0, max(len(y) - 1, 0), min(len(y), POINTS_AT_MOST)).astype(int)) if len(y) else []
+    at = np.unique(np.linspace(0, max(len(y) - 1, 0), min(len(y), POINTS_AT_MOST)).astype(int))
     squared = float(np.mean(residual**2)) if len(y) else math.nan
     quantiles = np.quantile(residual, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]) if len(y) else []
     return {
@@ -135,6 +135,6 @@ def _output(name: str, y: Array, p: Array) -> dict[str, Any]:
         "bias": plain_number(float(np.mean(residual)) if len(y) else math.nan),
         "r2": plain_number(1 - squared / spread if spread else math.nan),
         "quantiles": plain_numbers(quantiles),
-        "target": plain_numbers(y[at]) if len(y) else [],
-        "predicted": plain_numbers(p[at]) if len(y) else [],
+        "target": plain_numbers(y[at]),
+        "predicted": plain_numbers(p[at]),
     }

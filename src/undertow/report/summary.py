@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from undertow.errors import UndertowError
 from undertow.nn import summary
 from undertow.report.curves import best_row, plain_number
 from undertow.report.recorded import Recorded
 from undertow.train.columns import is_number, is_share, scores
 from undertow.train.metrics import find_direction
-from undertow.errors import UndertowError
 
 ENDS: Final = {
     "finished": ("finished", "It ran to its end."),
@@ -55,7 +55,8 @@ def summary_data(found: Recorded) -> dict[str, Any]:
 
 def _describe_model(found: Recorded) -> str:
     """A model in half a sentence."""
-    n_layers = len(found.flow.layers) if found.flow is not None else None
+    rows = [row for row in model_data(found) if not row["container"] and row.get("trained", 1)]
+    n_layers = len(rows) or None
     size = count_parameters(found)
     if n_layers is None and size is None:
         return "a model"
@@ -179,7 +180,7 @@ def show_seconds(seconds: float) -> str:
 
     Example:
         >>> show_seconds(0.25), show_seconds(75), show_seconds(7300)
-        ('0.25 s', '1 min 15 s', '2 h 2 min')
+        ('0.25 s', '1 min 15 s', '2 h 1 min')
     """
     if not math.isfinite(seconds):
         return "–"

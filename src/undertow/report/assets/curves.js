@@ -1,6 +1,6 @@
 // Loss and metrics: by epoch, and by step.
 (() => {
-  const { el, table, details, heading, key, chart, logTicks, part, show, percent, number } = undertowReport;
+  const { el, table, details, heading, key, chart, logTicks, tip, part, show, percent, number } = undertowReport;
   const COLOURS = ["var(--c1)", "var(--c2)"];
 
   part("curves", (data) => [data.history, data.steps], (place, data) => {
@@ -50,7 +50,8 @@
         marks.push(broken(line.values.map((y, j) => (isBroken(y) ? history.x[j] : null)).filter((x) => x !== null)));
       });
       const all = panel.series.flatMap((line) => line.values.map((y, j) => ({ x: history.x[j], y: number(y), name: line.name })));
-      marks.push(tip(all, (d) => `${history.across} ${show(d.x)}\n${d.name} ${panel.share ? percent(d.y) : show(d.y, 4)}`));
+      marks.push(tip(all, { x: "x", y: "y",
+        title: (d) => `${history.across} ${show(d.x)}\n${d.name} ${panel.share ? percent(d.y) : show(d.y, 4)}` }));
       chart(place, `${panel.title} by ${history.across}. The numbers are in the table below.`, {
         height: 230, marginLeft: 52, marginRight: 14, marginBottom: 34, marginTop: 12,
         x: { label: history.across, nice: false, ...across(history.x) }, y: axis(panel.log, panel.share, all.map((d) => d.y)), marks,
@@ -70,12 +71,8 @@
   }
 
   function broken(places) {
-    return Plot.text(places, { x: (d) => d, text: () => "✕", frameAnchor: "top", fill: "var(--bad)", fontSize: 13,
-      ariaLabel: "not finite" });
-  }
-
-  function tip(points, title) {
-    return Plot.tip(points.filter((d) => Number.isFinite(d.y)), Plot.pointerX({ x: "x", y: "y", title }));
+    const skip = Math.ceil(places.length / 60);
+    return Plot.text(places.filter((_, i) => i % skip === 0), { x: (d) => d, text: () => "✕", frameAnchor: "top", fill: "var(--bad)", fontSize: 13 });
   }
 
   function byStep(grid, steps, curve) {
@@ -94,7 +91,7 @@
           Plot.lineY(points, { x: "x", y: "y", stroke: "var(--c1)", strokeWidth: 1.5 }),
           points.length <= 30 ? Plot.dot(points, { x: "x", y: "y", fill: "var(--c1)", r: 2.5 }) : null,
           broken(curve.broken.map((i) => steps.x[i])),
-          tip(points, label),
+          tip(points, { x: "x", y: "y", title: label }),
         ],
       });
     };

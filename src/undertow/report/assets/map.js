@@ -2,18 +2,28 @@
 (() => {
   const { state, el, table, details, heading, announce, part, show, percent } = undertowReport;
   const [NOT_THERE, ZERO, NOT_FINITE] = [-32768, -32767, 32767];
+  const BROKEN = "#ff5a1f";
+  const ink = (text) => { const c = d3.rgb(text); return (255 << 24) | (c.b << 16) | (c.g << 8) | c.r; };
+  const INKS = { zero: ink("#000"), broken: ink(BROKEN), ramp: d3.range(256).map((i) => ink(d3.interpolateViridis(i / 255))) };
   const view = { grid: null, svg: null, x: null, y: null, colour: null };
 
-  // Numbers come as 16-bit codes in base64: logarithms, or shares.
+  // Numbers come as 16-bit codes in base64, little-endian: logarithms, or shares.
   function decode(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const codes = new DataView(bytes.buffer);
-    return Int16Array.from({ length: bytes.length / 2 }, (_, i) => codes.getInt16(2 * i, true));
+    const found = atob(text);
+    const bytes = new Uint8Array(found.length);
+    for (let i = 0; i < found.length; i++) bytes[i] = found.charCodeAt(i);
+    return new Int16Array(bytes.buffer);
+  }
+
+  // A quantity whose codes are read when somebody looks at it.
+  function lazily(item) {
+    let [codes, tops] = [null, null];
+    return { ...item, get codes() { return (codes ??= decode(item.values)); },
+      get tops() { return item.largest ? (tops ??= decode(item.largest)) : null; } };
   }
 
   function open(map) {
-    const quantities = map.quantities.map((item) => ({ ...item, codes: decode(item.values),
-      tops: item.largest ? decode(item.largest) : null }));
+    const quantities = map.quantities.map(lazily);
     const n = map.layers.length;
     const read = (codes, scale, column, layer) => {
       const code = codes[column * n + layer];
@@ -42,9 +52,9 @@
   // The range of colours: what is neither rare nor broken; a decade at least.
   function range(map, item) {
     if (item.scale === "linear") return [0, 1];
-    const logs = Array.from(item.codes.filter((c) => c > ZERO && c < NOT_FINITE), (c) => c / map.per_decade).sort(d3.ascending);
-    if (!logs.length) return [-1, 0];
-    let [low, high] = [d3.quantileSorted(logs, 0.002), d3.quantileSorted(logs, 0.998)];
+    const codes = item.codes.filter((c) => c > ZERO && c < NOT_FINITE).sort();
+    if (!codes.length) return [-1, 0];
+    let [low, high] = [0.002, 0.998].map((share) => d3.quantileSorted(codes, share) / map.per_decade);
     if (high - low < 1) [low, high] = [(low + high) / 2 - 0.5, (low + high) / 2 + 0.5];
     return [low, high];
   }
@@ -66,7 +76,7 @@
         "Choose a cell with the pointer or the arrow keys."),
       choices(map), el("p", { class: "small", id: "flow-explains" }), figure,
       el("p", { class: "readout", id: "flow-readout" }),
-      el("div", { class: "slider" }, el("label", { for: "flow-step" }, "Step"), slider, el("output", { id: "flow-steps", for: "flow-step" })),
+      el("div", { class: "slider", hidden: map.first.length < 2 }, el("label", { for: "flow-step" }, "Step"), slider, el("output", { id: "flow-steps", for: "flow-step" })),
       el("div", { class: "scale", id: "flow-scale" }),
       el("div", { id: "flow-numbers" }));
     listen(figure);
@@ -139,10 +149,9 @@
   function paint(map, item, width, x) {
     const canvas = el("canvas", { width, height: map.n });
     const context = canvas.getContext("2d");
-    const pixels = context.createImageData(width, map.n);
-    const table = Array.from({ length: 256 }, (_, i) => d3.rgb(d3.interpolateViridis(i / 255)));
+    const picture = context.createImageData(width, map.n);
+    const pixels = new Uint32Array(picture.data.buffer);
     const [low, high] = view.colour.domain();
-    const marks = { zero: d3.rgb("#000"), broken: d3.rgb("#ff5a1f") };
     const scale = item.scale === "log" ? map.per_decade : map.per_unit;
     let column = 0;
     for (let i = 0; i < width; i++) {
@@ -152,12 +161,11 @@
         const code = item.codes[column * map.n + layer];
         if (code === NOT_THERE) continue;
         const share = (code / scale - low) / (high - low);
-        const colour = code === NOT_FINITE ? marks.broken : code === ZERO && item.scale === "log" ? marks.zero
-          : table[Math.max(0, Math.min(255, Math.round(255 * share)))];
-        pixels.data.set([colour.r, colour.g, colour.b, 255], 4 * (layer * width + i));
+        pixels[layer * width + i] = code === NOT_FINITE ? INKS.broken : code === ZERO && item.scale === "log" ? INKS.zero
+          : INKS.ramp[Math.max(0, Math.min(255, Math.round(255 * share)))];
       }
     }
-    context.putImageData(pixels, 0, 0);
+    context.putImageData(picture, 0, 0);
     return canvas.toDataURL();
   }
 
@@ -181,7 +189,7 @@
     };
     document.getElementById("flow-scale").replaceChildren(el("div", { class: "ramp" }, ramp, spans),
       has(ZERO) && item.scale === "log" ? sample("#000", "exactly 0") : "",
-      has(NOT_FINITE) ? sample("#ff5a1f", "✕ not finite") : "",
+      has(NOT_FINITE) ? sample(BROKEN, "not finite") : "",
       has(NOT_THERE) ? sample(null, "the layer has none") : "");
   }
 
@@ -199,7 +207,7 @@
     tell(layer, column);
     document.getElementById("flow-step").value = map.column();
     document.getElementById("flow-steps").textContent = place(map.column());
-    undertowReport.drawProfile?.();
+    undertowReport.drawProfile();
   }
 
   function place(column) {

@@ -1,6 +1,6 @@
 // Predictions against targets: a confusion matrix, or residuals.
 (() => {
-  const { el, table, heading, chart, part, show, percent } = undertowReport;
+  const { el, table, scroller, heading, chart, part, show, percent } = undertowReport;
   const TITLES = { classes: "Confusion matrix", labels: "Labels", numbers: "Residuals", none: "Predictions" };
 
   part("outcome", (data) => data.outcome, (place, data) => {
@@ -24,7 +24,8 @@
     if (!found.matrix) {
       return el("div", { class: "beside" }, el("p", { class: "small" }, `${found.n_classes} classes are too many for a matrix.`), common);
     }
-    return el("div", { class: "beside" }, matrix(found), common);
+    return el("div", { class: "beside" }, el("div", {}, matrix(found), el("p", { class: "small" },
+      "Rows: true class. Columns: predicted class. The darker, the more of the row.")), common);
   }
 
   function matrix(found) {
@@ -38,9 +39,9 @@
     const head = found.labels.map((label) => el("th", { scope: "col", title: label }, label));
     const rows = found.matrix.map((row, i) => el("tr", {}, el("th", { scope: "row", title: found.labels[i] }, found.labels[i]),
       row.map((n, j) => cell(n, i, j))));
-    return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
+    return scroller("Confusion matrix: table",
       el("table", { class: dense ? "confusion dense" : "confusion" },
-        el("caption", {}, "Rows: true class. Columns: predicted class. The darker, the more of the row."),
+        el("caption", { class: "away" }, "Confusion matrix"),
         el("thead", {}, el("tr", {}, el("td", { class: "corner" }), head)), el("tbody", {}, rows)));
   }
 
@@ -60,10 +61,10 @@
     };
     const [left, right] = [frame(`${output.name}: predicted against true`), frame(`${output.name}: residual against predicted`)];
     const dot = { fill: "var(--c1)", fillOpacity: points.length > 400 ? 0.35 : 0.6, r: 2.5 };
-    const shape = { height: 300, marginLeft: 56, marginRight: 14, marginBottom: 38, marginTop: 12 };
+    const shape = { height: 300, marginLeft: 56, marginRight: 14, marginBottom: 38, marginTop: 30 };
     const format = { grid: true, tickFormat: (v) => show(v), ticks: 5, nice: true };
     chart(left, `${output.name}: predicted against true values`, { ...shape,
-      x: { label: "true", ...format }, y: { label: "predicted", ...format, labelAnchor: "top" },
+      x: { label: "true", ...format }, y: { label: "predicted", ...format},
       marks: [Plot.link(points.length ? [d3.extent(points.flatMap((d) => [d.y, d.p]))] : [],
         { x1: (d) => d[0], y1: (d) => d[0], x2: (d) => d[1], y2: (d) => d[1], stroke: "var(--soft)", strokeDasharray: "4 3" }),
       Plot.dot(points, { x: "y", y: "p", ...dot })] });
@@ -73,7 +74,7 @@
     const q = output.quantiles;
     place.append(table(`Errors of ${output.name}`, ["Root mean square", "Mean absolute", "Mean (bias)", "R²", "5 % below", "Median", "95 % below", "Largest"],
       [[output.rmse, output.mae, output.bias, output.r2, q[1], q[3], q[5], q.length ? Math.max(Math.abs(q[0]), q[6]) : null].map((v) => show(v, 4))],
-      { numbers: d3.range(8) }));
+      { numbers: d3.range(1, 8) }));
     if (output.n_broken) place.append(el("p", { class: "small" }, `${show(output.n_broken)} predictions are not finite and left out.`));
   }
 })();

@@ -42,12 +42,22 @@ window.undertowReport = (() => {
   function table(caption, head, rows, { numbers = [] } = {}) {
     const cell = (name, value, i, scope) =>
       el(name, { class: numbers.includes(i) ? "n" : null, scope }, value === null ? "–" : value);
-    return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    return scroller(`${caption}: table`,
       el("table", {},
         el("caption", { class: "away" }, caption),
         el("thead", {}, el("tr", {}, head.map((text, i) => cell("th", text, i, "col")))),
         el("tbody", {}, rows.map((row) =>
           el("tr", {}, row.map((value, i) => (i === 0 ? cell("th", value, i, "row") : cell("td", value, i))))))));
+  }
+
+  // What may be wider or higher than its place can be scrolled with the keyboard too, if it is.
+  function scroller(label, content, name = "scroll") {
+    const node = el("div", { class: name }, content);
+    requestAnimationFrame(() => {
+      if (node.scrollWidth <= node.clientWidth && node.scrollHeight <= node.clientHeight) return;
+      for (const [key, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", label]]) node.setAttribute(key, value);
+    });
+    return node;
   }
 
   // Details remember whether they were open when the page is drawn again, and make their content only then.
@@ -104,6 +114,7 @@ window.undertowReport = (() => {
   function chart(place, label, options) {
     const width = Math.max(260, Math.floor(place.clientWidth || 480));
     const drawn = Plot.plot({ width, style: { overflow: "visible" }, ...options, figure: false });
+    for (const node of drawn.querySelectorAll("[aria-label]")) node.removeAttribute("aria-label");
     drawn.setAttribute("role", "img");
     drawn.setAttribute("aria-label", label);
     place.replaceChildren(drawn);
@@ -118,10 +129,15 @@ window.undertowReport = (() => {
     return d3.ticks(low, high, 4);
   }
 
+  // What is told of the point nearest to the pointer.
+  function tip(points, { x, y, title }) {
+    return Plot.tip(points.filter((d) => Number.isFinite(d[y])), Plot.pointerX({ x, y, title, ariaLabel: null, fontSize: 12 }));
+  }
+
   // A part of the page: `id` of its section, what it needs of the data, and how it is drawn into it.
   function part(id, needs, draw) {
     parts.push({ id, needs, draw, last: null });
   }
 
-  return { parts, state, el, svg, show, percent, number, table, details, heading, key, copyButton, announce, chart, logTicks, part };
+  return { parts, state, el, svg, show, percent, number, table, scroller, details, heading, key, copyButton, announce, chart, logTicks, tip, part };
 })();

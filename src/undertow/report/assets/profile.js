@@ -1,6 +1,6 @@
 // The profile over depth: one number a layer, at the chosen step.
 (() => {
-  const { state, el, table, details, heading, key, chart, logTicks, part, show, percent } = undertowReport;
+  const { state, el, table, details, heading, key, chart, logTicks, tip, part, show, percent } = undertowReport;
 
   part("profile", (data) => [data.map, data.theory], (place, data) => {
     place.hidden = !data.map;
@@ -9,10 +9,18 @@
       el("p", { class: "lead", id: "profile-lead" }),
       el("figure", {}, el("figcaption", { id: "profile-keys" }), el("div", { class: "chart", id: "profile-chart" })),
       el("div", { id: "profile-numbers" }));
-    undertowReport.drawProfile();
+    redraw();
   });
 
+  // At most once a frame, however fast the steps go by.
+  let waiting = false;
   undertowReport.drawProfile = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; redraw(); });
+  };
+
+  function redraw() {
     const place = document.getElementById("profile-chart");
     const map = undertowReport.grid;
     if (!place || !map) return;
@@ -30,7 +38,7 @@
     draw(place, map, item, { now, first: column === 0 ? [] : first, theory: theory ?? [] });
     document.getElementById("profile-numbers").replaceChildren(
       details("profile", "The numbers of the profile", () => numbers(map, item, now, first, theory)));
-  };
+  }
 
   const profile = (map, item, column) => map.layers.map((layer, i) => {
     const value = map.value(item, column, i);
@@ -69,7 +77,7 @@
         Plot.dot(lines.now, { x: "i", y: "y", fill: "var(--c1)", r: dots }),
         missing(lines.now, (d) => d.value === Infinity, "✕", "top", "var(--bad)"),
         missing(log ? lines.now : [], (d) => d.value === 0, "0", "bottom", "var(--c1)"),
-        Plot.tip(lines.now.filter((d) => Number.isFinite(d.y)), Plot.pointerX({ x: "i", y: "y", title: word })),
+        tip(lines.now, { x: "i", y: "y", title: word }),
       ],
     });
   }
