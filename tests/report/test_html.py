@@ -295,7 +295,7 @@ def test_a_run_without_a_record(trained, tmp_path):
     (folder / "flow.arrow").unlink(missing_ok=True)
     data = plain(report_data(Run.load(folder)))
     assert data["summary"]["sentence"].startswith("A network of 2 layers and 67 parameters was trained on ")
-    assert "It ran to its end. The best loss is " in data["summary"]["sentence"]
+    assert "It ran to its end. The best validation loss is " in data["summary"]["sentence"]
     assert [row["name"] for row in data["model"]] == ["Sequential", "Dense(4, 8)", "relu", "Dense(8, 3)"]
     assert ["batch size", "20"] in data["settings"]
 
