@@ -289,11 +289,10 @@ def plain(data):
     return json.loads(json.dumps(data, allow_nan=False))
 
 
-def test_a_run_without_a_record(trained, tmp_path):
-    run, _, _ = trained
-    folder = run.save(tmp_path / "run")
-    (folder / "flow.arrow").unlink(missing_ok=True)
-    data = plain(report_data(Run.load(folder)))
+def test_a_run_without_a_record(tmp_path):
+    run, _, _ = train(flow=False)
+    data = plain(report_data(run.save(tmp_path / "run")))
+    assert data["map"] is data["findings"] is None and data["summary"]["title"] == "run"
     assert data["summary"]["sentence"].startswith("A network of 2 layers and 67 parameters was trained on ")
     assert "It ran to its end. The best validation loss is " in data["summary"]["sentence"]
     assert [row["name"] for row in data["model"]] == ["Sequential", "Dense(4, 8)", "relu", "Dense(8, 3)"]
@@ -305,6 +304,21 @@ def test_one_step_of_one_epoch(n_layers):
     data = plain(report_data(make_flow(1, n_layers, 1)))
     assert data["map"]["first"] == data["map"]["last"] == [1]
     assert data["history"]["x"] == [1]
+
+
+def test_a_run_and_its_folder_show_the_same(trained, tmp_path):
+    run, _, _ = trained
+    here, there = report_data(run), report_data(run.save(tmp_path / "run"))
+    assert here["map"]["quantities"] and here["looks"]["looks"]
+    for part in ("map", "looks", "steps", "history", "findings", "settings", "model"):
+        assert there[part] == here[part], part
+
+
+def test_a_damaged_record_is_told_and_the_rest_is_shown(trained, tmp_path):
+    folder = trained[0].save(tmp_path / "run")
+    (folder / "flow" / "flow.json").write_text("{")
+    data = report_data(folder)
+    assert data["map"] is None and "could not be read" in data["remarks"][0] and data["history"]["x"] == [1, 2]
 
 
 def test_a_record_that_has_just_begun():

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from undertow.errors import ArgumentError, RunError, UndertowError
+from undertow.flow.diagnose import diagnose
+from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
+from undertow.flow.store import FOLDER, load_flow
 from undertow.train import Run, load
 from undertow.train.checkpoint import RECORD
 from undertow.train.files import read_path
 from undertow.train.history import HistoryFile
-
-if TYPE_CHECKING:
-    from undertow.flow.findings import Finding
 
 HISTORY = "history.jsonl"
 
@@ -67,7 +66,7 @@ def read_recorded(source: Run | Flow | str | Path) -> Recorded:
         undertow.errors.RunError: no/such/run: there is no such folder. Give the folder of a run.
     """
     if isinstance(source, Run):
-        found = _of_run(source, getattr(source, "flow", None))
+        found = _of_run(source, source.flow if source.record is not None else None)
     elif isinstance(source, Flow):
         found = Recorded(None, source, "", source.settings, source.history, {}, source.stopped)
     elif isinstance(source, str | os.PathLike):
@@ -91,7 +90,6 @@ def _of_folder(folder: Path) -> Recorded:
     flow = _load_flow(folder, remarks)
     if has_run or (flow is None and not os.path.isfile(folder / HISTORY)):
         run = load(folder)
-        flow = flow if flow is not None else getattr(run, "flow", None)
         found = _of_run(run, flow, folder.name)
     else:
         found = Recorded(None, flow, folder.name)
@@ -104,31 +102,19 @@ def _of_folder(folder: Path) -> Recorded:
 
 
 def _load_flow(folder: Path, remarks: list[str]) -> Flow | None:
-    """The record in a folder; None where there is none."""
-    read = getattr(Flow, "load", None)
-    if read is None:
+    """The record in a folder; None where there is none, or it is damaged."""
+    if not os.path.isdir(folder / FOLDER):
         return None
     try:
-        flow = read(folder)
+        return load_flow(folder)
     except RunError as error:
-        if _has_record(folder):
-            remarks.append(f"The record of the gradient flow could not be read: {error}")
+        remarks.append(f"The record of the gradient flow could not be read: {error}")
         return None
-    return flow if isinstance(flow, Flow) else None
-
-
-def _has_record(folder: Path) -> bool:
-    """Whether a record was begun in a folder."""
-    return os.path.isdir(folder) and any(name.startswith("flow") for name in os.listdir(folder))
 
 
 def _diagnose(found: Recorded) -> list[Finding] | None:
     """What is wrong; None where there is no record to judge by."""
     if found.flow is None:
-        return None
-    try:
-        diagnose = import_module("undertow.flow.diagnose").diagnose
-    except ModuleNotFoundError:
         return None
     try:
         return list(diagnose(found.flow))
