@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from undertow import trees
 from undertow.errors import ArgumentError, DataError
 from undertow.flow.expected import LayerForecast, Pair
+from undertow.flow.gaussian import is_elementwise
 from undertow.flow.layers import FlowLayer, read_layers, walk
-from undertow.flow.meanfield import FixedPoint, depth_scale, fixed_point, is_elementwise
+from undertow.flow.meanfield import FixedPoint, depth_scale, fixed_point
 from undertow.flow.signals import Observed, Signal, Theory, measure_signal
-from undertow.flow.verdicts import Verdict, compared, judge
+from undertow.flow.verdicts import Verdict, compared, judge, whole_factor
 from undertow.nn import Loss, PReLU, find_loss, initialize
 from undertow.nn.mode import call_inner, example_keys, training
 from undertow.nn.structure import read_dtype
@@ -60,10 +61,12 @@ class Forecast:
         return all(verdict.kind == "fine" for verdict in self.verdicts)
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
+        from rich.text import Text
+
         from undertow.flow.forecast_table import forecast_table, forecast_words
 
-        yield forecast_table(self)
-        yield forecast_words(self)
+        yield forecast_table(self, options.max_width)
+        yield Text(forecast_words(self))
 
     def __repr__(self) -> str:
         from undertow.flow.forecast_table import forecast_text
@@ -208,7 +211,7 @@ def _sum_up(model: Any, X: NDArray[Any], theory: Theory, loss: Loss | None) -> F
     last = next((layer for layer in reversed(layers) if layer.within is None), None)
     rows = _with_factors([_row(layer, last, theory) for layer in layers])
     path = compared(rows)
-    xi = depth_scale(path[0].length.best ** (2 / (len(path) - 1))) if len(path) > 1 else math.nan
+    xi = depth_scale(whole_factor(path).best ** (2 / (len(path) - 1))) if len(path) > 1 else math.nan
     notes = list(theory.uncovered.values())
     end = _end_of_depth(rows, dict(walk(model)), theory)
     return Forecast(rows, judge(rows), len(path), xi, end, None if loss is None else loss.name, len(X), notes)

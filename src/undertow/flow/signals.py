@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.flow.meanfield import Array, is_elementwise, moments
+from undertow.flow.gaussian import Array, is_elementwise, moments
 from undertow.nn import BatchNorm, Concat, Dense, Dropout, LayerNorm, Noise, Parallel, PReLU, Residual, RMSNorm, Scale
 from undertow.nn.activations import ACTIVATIONS, name_activation
 from undertow.nn.containers import Sequential
@@ -177,8 +177,9 @@ class Theory:
             return rule(self, item, path, x)
         if type(item).__name__ == "Flatten" and self._is_flat(path, x):
             return x, lambda ct: ct
-        if name_activation(item) in ("softmax", "log_softmax"):
-            return self._measured(item, path, x, "")
+        if name_activation(item) in ("softmax", "log_softmax"):  # the end: δ is told by that of the last layer
+            signal, back = self._measured(item, path, x, "")
+            return signal, lambda ct: np.where(np.isfinite(back(ct)), back(ct), ct)
         if callable(item) and not hasattr(item, "shapes") and is_elementwise(item):
             return activate(item, x)
         return self._measured(item, path, x, "there is no theory for it")
@@ -359,7 +360,8 @@ def _add(theory: Theory, block: Residual, path: str, x: Signal) -> tuple[Signal,
         return None
     alone = replace(x, path=None)
     f, back = theory._chain(block.layers, path, alone)
-    straight, back_straight = alone, _same
+    straight = alone
+    back_straight: Back = _same
     if block.projection is not None:
         straight, back_straight = theory._enter(block.projection, f"{path}{'.' if path else ''}projection", alone)
     if f.products.shape != straight.products.shape:
