@@ -208,7 +208,7 @@ def _probe(model: Any, X: Any, target: Target) -> Any:
 def _sum_up(model: Any, X: NDArray[Any], theory: Theory, loss: Loss | None) -> Forecast:
     """Lay theory and measurement side by side."""
     layers = [x for x in read_layers(model, X[:2]) if x.path in theory.observed and x.kind != "parameter"]
-    last = next((layer for layer in reversed(layers) if layer.within is None), None)
+    last = next((layer for layer in reversed(layers) if layer.within is None and layer.kind != "watched"), None)
     rows = _with_factors([_row(layer, last, theory) for layer in layers])
     path = compared(rows)
     xi = depth_scale(whole_factor(path).best ** (2 / (len(path) - 1))) if len(path) > 1 else math.nan

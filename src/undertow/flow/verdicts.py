@@ -25,7 +25,7 @@ TORN: Final = 1000.0
 BLOCKS_BEAR: Final = 10.0  # by so much more may it grow through residual blocks
 ALONE: Final = 0.6  # the share of the whole change, in logarithms, from which on one layer is to blame
 NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
-APART: Final = (*NORMS, "PReLU", "Scale", "activation", "Embedding", "EmbedColumns")
+APART: Final = (*NORMS, "PReLU", "Scale", "activation", "watched", "Embedding", "EmbedColumns")
 DIGITS: Final = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
