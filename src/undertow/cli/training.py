@@ -19,7 +19,7 @@ from undertow.cli.options import (
     read_sizes,
     text,
 )
-from undertow.cli.output import Page, show_gradients
+from undertow.cli.output import Page, show_findings, show_flow, show_gradients
 from undertow.errors import ArgumentError
 
 File = Annotated[
@@ -83,6 +83,9 @@ def train(
     dtype: Annotated[str | None, text("float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
+    flow: Annotated[
+        bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a table, and keep it as a run folder. What is not told is chosen, and said.
@@ -138,7 +141,12 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> None:
     """Say what came of it."""
     from undertow.train.table import summarize
 
-    page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
+    recorded = run.record is not None
+    page.say(lambda: f"\n{show_flow(run) if recorded else show_gradients(run)}\n{summarize(run, table)}")
+    if recorded:
+        page.say(lambda: show_findings(run.findings))
+        run.report(folder / "report.html")
+        page.say(f"report: {folder / 'report.html'}")
     page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
     page.close(f" The run is saved in {folder}.")
     if run.stopped == "interrupted":
