@@ -12,6 +12,7 @@ from undertow.flow.record import Flow, Look
 from undertow.flow.recorder import Recorder
 from undertow.flow.show import flow_table
 from undertow.flow.store import FlowStore, load_flow
+from undertow.flow.tell import show_findings
 
 __all__ = [
     "Evidence",
@@ -29,6 +30,7 @@ __all__ = [
     "read_flow",
     "recorded",
     "save_flow",
+    "show_findings",
 ]
 
 
