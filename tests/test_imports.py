@@ -48,6 +48,7 @@ RANK = {group: rank for rank, line in enumerate(ORDER.split("\n")) for group in 
 MAY_IMPORT_EACH_OTHER = {
     ("__main__", "cli"),
     ("train", "export"),  # Run.export(path), when it is called
+    ("api", "report"),  # Backprop.walk(path), when it is called
 }
 
 
