@@ -6,6 +6,7 @@
   const SPEEDS = [0.5, 1, 2, 4, 8];
   const SHOWN_TERMS = 4;
   const WIDE = 132, HIGH = 56; // of a node, as the layout has it
+  const LINE = 20; // height of a line of source, as the style sheet has it
   const NUMBER = { value: "shown", gradient: "slope", update: "updated" }; // which array stands for a node
   const SVG = "http://www.w3.org/2000/svg";
   let count = 0;
@@ -78,7 +79,7 @@
     const part = (name) => root.querySelector(`.uw-${name}`);
     const calm = matchMedia("(prefers-reduced-motion: reduce)");
     const state = { level: 0, step: 0, example: data.example, at: null, playing: false, speed: 1, operands: true };
-    let level, steps, nodes, edges, marks, timer, shownLines = [], lineHeight, ui = {};
+    let level, steps, nodes, edges, marks, timer, shownLines = [], ui = {};
 
     // ---- the drawing
 
@@ -163,12 +164,22 @@
         one.edge.setAttribute("marker-end", kind === "backward" ? "none" : `url(#${id}-${kind})`);
         one.edge.setAttribute("marker-start", kind === "backward" ? `url(#${id}-backward)` : "none");
       }
-      const place = level.nodes[now], frame = part("graph");
-      frame.scrollTo({
-        left: place.x + WIDE / 2 - ui.graphWidth / 2,
-        top: place.y + HIGH / 2 - ui.graphHeight / 2,
-        behavior: calm.matches || state.playing || ui.jumped ? "instant" : "smooth",
-      });
+    }
+
+    // Bring the node and the line into view: after all changes, so that the page is laid out once.
+    function scroll(step) {
+      const { x, y } = level.nodes[step.node];
+      const left = x + WIDE / 2 - ui.graphWidth / 2, top = y + HIGH / 2 - ui.graphHeight / 2;
+      const near = Math.abs(left - ui.left) < ui.graphWidth;
+      ui.graph.scrollTo({ left, top, behavior: near && !calm.matches && !state.playing ? "smooth" : "instant" });
+      ui.left = left;
+      const lines = linesOf(step);
+      if (!lines.length) return;
+      const first = (Math.min(...lines) - 0.5) * LINE, last = (Math.max(...lines) + 1.5) * LINE;
+      if (first < ui.sourceTop + LINE || last > ui.sourceTop + ui.sourceSeen - LINE) {
+        ui.sourceTop = Math.max(0, first - Math.min(100, ui.sourceHeight / 3));
+        ui.source.scrollTo({ top: ui.sourceTop, behavior: "instant" });
+      }
     }
 
     const brief = (i) => show(data.arrays[i].about.rms ?? 0, 2);
@@ -195,7 +206,7 @@
       ui.slider = make("input", { type: "range", min: 0, value: 0, class: "uw-slider", "aria-label": "Step", oninput: () => go(Number(ui.slider.value)) });
       ui.count = make("span", { class: "uw-count" });
       ui.phases = make("div", { class: "uw-phases", role: "group", "aria-label": "Go to a pass" });
-      const speeds = SPEEDS.map((speed) => make("option", { value: speed, selected: speed === 1 }, `${speed === 0.5 ? "½" : speed} a second`));
+      const speeds = SPEEDS.map((speed) => make("option", { value: speed, selected: speed === 1 }, speed === 0.5 ? "½" : `${speed}`));
       const speed = make("select", { onchange: (event) => { state.speed = Number(event.target.value); if (state.playing) schedule(); } }, ...speeds);
       part("controls").replaceChildren(
         make("div", { class: "uw-buttons" },
@@ -205,7 +216,7 @@
           button("Next step", ICONS.next, "right arrow", () => go(state.step + 1)),
           button("Last step", ICONS.last, "End", () => go(steps.length - 1)),
           ui.count,
-          make("label", { class: "uw-speed" }, "Steps ", speed)),
+          make("label", { class: "uw-speed" }, "Steps a second ", speed)),
         make("div", { class: "uw-track" }, ui.slider, ui.phases));
       const levels = data.levels.map((one, i) => {
         const radio = make("input", { type: "radio", name: `${id}-level`, value: i, checked: i === state.level, onchange: () => choose(i) });
@@ -242,18 +253,15 @@
         return line;
       });
       part("source").replaceChildren(list);
-      lineHeight = 0;
     }
+
+    const linesOf = (step) => [...(step.line ? [step.line] : []), ...(step.also ?? [])];
 
     function markSource(step) {
       for (const line of shownLines) { line.removeAttribute("class"); line.removeAttribute("aria-current"); }
-      const numbers = [...(step.line ? [step.line] : []), ...(step.also ?? [])];
-      shownLines = numbers.map((line) => ui.lines[line - 1]);
-      if (!shownLines.length) return;
+      shownLines = linesOf(step).map((line) => ui.lines[line - 1]);
       for (const line of shownLines) line.className = `uw-line-now uw-${step.phase}`;
-      shownLines[0].setAttribute("aria-current", "true");
-      lineHeight ||= ui.lines[0].getBoundingClientRect().height;
-      part("source").scrollTo({ top: (Math.min(...numbers) - 0.5) * lineHeight - Math.min(110, ui.sourceHeight / 2), behavior: calm.matches || state.playing || ui.jumped ? "instant" : "smooth" });
+      shownLines[0]?.setAttribute("aria-current", "true");
     }
 
     // ---- a step
@@ -317,22 +325,28 @@
       const main = step.panels[0], array = main ? data.arrays[main[1]] : null;
       const { i, j } = array ? place(array) : { i: 0, j: 0 };
       const work = array ? workOut(step, array, i, j) : null;
-      const heading = part("what");
-      heading.replaceChildren(make("span", { class: `uw-chip uw-${step.phase}` }, NAMES[step.phase]), ` ${step.title}`);
+      ui.what.replaceChildren(make("span", { class: `uw-chip uw-${step.phase}` }, NAMES[step.phase]), ` ${step.title}`);
       const told = [formulas(step)];
       if (work) told.push(make("p", { class: "uw-work" }, make("span", { class: "uw-small" }, "With numbers "), make("output", {}, work.text)));
       if (step.notes) told.push(make("ul", { class: "uw-notes" }, ...step.notes.map((note) => make("li", {}, note))));
-      const own = step.panels.filter(([, , role]) => role !== "operand"), rest = step.panels.filter(([, , role]) => role === "operand");
-      told.push(make("div", { class: "uw-panels" }, ...own.map((one) => panel(one, one === main, i, j, work))));
-      if (rest.length) {
-        const list = make("div", { class: "uw-panels" });
-        const fill = () => list.replaceChildren(...(state.operands ? rest.map((one) => panel(one, false, i, j, work)) : []));
-        fill();
-        const details = make("details", { open: state.operands }, make("summary", {}, "What it is computed from"), list);
-        details.addEventListener("toggle", () => { if (details.open !== state.operands) { state.operands = details.open; fill(); } });
-        told.push(details);
+      const panels = make("div", { class: "uw-panels" }, ...(main ? [panel(main, true, i, j, work)] : []));
+      told.push(panels);
+      const later = () => {
+        panels.append(...step.panels.slice(1).filter(([, , role]) => role !== "operand").map((one) => panel(one, false, i, j, work)));
+        const rest = step.panels.filter(([, , role]) => role === "operand");
+        if (rest.length) ui.told.append(operands(rest, i, j, work));
+        ui.told.style.minHeight = "";
+      };
+      // The first array at once, the others in the next frame: stepping fast skips them.
+      cancelAnimationFrame(ui.later);
+      if (ui.moving) {
+        ui.told.style.minHeight = `${ui.toldHeight}px`;
+        ui.later = requestAnimationFrame(() => { ui.later = requestAnimationFrame(later); });
+        ui.told.replaceChildren(...told);
+      } else {
+        ui.told.replaceChildren(...told);
+        later();
       }
-      part("told").replaceChildren(...told);
       ui.slider.value = state.step;
       ui.slider.setAttribute("aria-valuetext", `Step ${state.step + 1} of ${steps.length}: ${NAMES[step.phase]}, ${step.title}`);
       ui.count.textContent = `${state.step + 1} / ${steps.length}`;
@@ -340,7 +354,16 @@
         if (one.classList.contains(`uw-${step.phase}`)) one.setAttribute("aria-current", "step");
         else one.removeAttribute("aria-current");
       }
-      if (!state.playing || state.speed <= 1) part("live").textContent = sentence(step, array, work);
+      if (!state.playing || state.speed <= 1) ui.live.textContent = sentence(step, array, work);
+    }
+
+    function operands(rest, i, j, work) {
+      const list = make("div", { class: "uw-panels" });
+      const fill = () => list.replaceChildren(...(state.operands ? rest.map((one) => panel(one, false, i, j, work)) : []));
+      fill();
+      const details = make("details", { open: state.operands }, make("summary", {}, "What it is computed from"), list);
+      details.addEventListener("toggle", () => { if (details.open !== state.operands) { state.operands = details.open; fill(); } });
+      return details;
     }
 
     function formulas(step) {
@@ -377,30 +400,31 @@
       const top = Math.max(Math.abs(number(array.about.min ?? 0)), Math.abs(number(array.about.max ?? 0))) || 1;
       const mine = (r, c) => state.example != null && (array.block ? Math.floor(r / array.block) === state.example : array.across ? c === state.example : false);
       const single = array.n === 1 && array.k === 1;
-      const body = make("tbody");
-      if (!single) {
-        const head = make("tr", {}, make("td"));
-        columns.forEach((c, q) => { if (q && c > columns[q - 1] + 1) head.append(make("td", {}, "⋯")); head.append(make("th", { scope: "col" }, String(c))); });
-        body.append(head);
-      }
+      const made = document.createElement("table");
+      made.className = main ? "uw-table uw-main" : "uw-table";
+      made.setAttribute("aria-label", `${label}, ${by(array.shape)}`);
+      // Nothing but numbers stands in this markup.
+      let body = "";
+      const jump = columns.map((c, q) => q && c > columns[q - 1] + 1);
+      if (!single) body += `<tr><td></td>${columns.map((c, q) => `${jump[q] ? "<td>⋯</td>" : ""}<th scope="col">${c}</th>`).join("")}</tr>`;
       rows.forEach((r, p) => {
-        if (p && r > rows[p - 1] + 1) body.append(make("tr", { class: "uw-gap" }, make("td", {}, "⋮")));
-        const row = make("tr", { class: array.block && mine(r, 0) ? "uw-mine" : "" });
-        if (!single) row.append(make("th", { scope: "row" }, String(array.block ? Math.floor(r / array.block) : r)));
+        if (p && r > rows[p - 1] + 1) body += '<tr class="uw-gap"><td>⋮</td></tr>';
+        body += array.block && mine(r, 0) ? '<tr class="uw-mine">' : "<tr>";
+        if (!single) body += `<th scope="row">${array.block ? Math.floor(r / array.block) : r}</th>`;
         columns.forEach((c, q) => {
-          if (q && c > columns[q - 1] + 1) row.append(make("td", {}, "⋯"));
           const x = array.v[p * wide + q], value = number(x);
           let look = Number.isFinite(value) ? (value ? `uw-${value > 0 ? "p" : "n"}${Math.ceil((Math.abs(value) / top) * 5) || 1}` : "") : "uw-bad";
           if (array.across && mine(r, c)) look += " uw-mine";
           if (main && r === i && c === j) look += " uw-at";
           else if (read?.some((test) => test(r, c))) look += " uw-read";
-          row.append(make("td", { class: look, "data-i": main ? r : null, "data-j": main ? c : null }, write(x)));
+          body += `${jump[q] ? "<td>⋯</td>" : ""}<td${look ? ` class="${look}"` : ""}${main ? ` data-i="${r}" data-j="${c}"` : ""}>${write(x)}</td>`;
         });
-        body.append(row);
+        body += "</tr>";
       });
-      const made = make("table", { class: main ? "uw-table uw-main" : "uw-table", "aria-label": `${label}, ${by(array.shape)}` }, body);
+      made.innerHTML = body;
       if (main) made.addEventListener("click", pick);
-      return make("div", { class: "uw-scroll", tabindex: "0", role: "group", "aria-label": `Numbers of ${label}` }, made);
+      const large = rows.length > 12 || columns.length > 5; // may have to be scrolled, with the keyboard too
+      return make("div", { class: "uw-scroll", ...(large ? { tabindex: "0", role: "group", "aria-label": `Numbers of ${label}` } : {}) }, made);
     }
 
     function pick(event) {
@@ -435,9 +459,12 @@
     function go(step) {
       state.step = Math.max(0, Math.min(steps.length - 1, step));
       state.at = null;
+      ui.moving = true;
       render();
+      ui.moving = false;
       markGraph();
       markSource(steps[state.step]);
+      scroll(steps[state.step]);
       if (state.step === steps.length - 1) stop();
     }
 
@@ -516,22 +543,26 @@
     }
 
     const measure = () => {
-      ui.graphWidth = part("graph").clientWidth;
-      ui.graphHeight = part("graph").clientHeight;
-      ui.sourceHeight = part("source").clientHeight;
-      lineHeight = 0;
+      ui.graphWidth = ui.graph.clientWidth;
+      ui.graphHeight = ui.graph.clientHeight;
+      ui.sourceHeight = ui.source.clientHeight;
+      // how much of it is seen while the controls stand at the top of the window
+      ui.sourceSeen = Math.min(ui.sourceHeight, Math.max(200, innerHeight - 640));
     };
+    Object.assign(ui, { left: 0, sourceTop: 0, graph: part("graph"), source: part("source"), what: part("what"), told: part("told"), live: part("live") });
 
     drawControls();
     prepare();
     drawSource();
     part("lead").textContent = lead();
     measure();
-    ui.jumped = true;
     go(0);
-    ui.jumped = false;
     root.classList.add("uw-ready");
-    new ResizeObserver(measure).observe(root);
+    ui.source.addEventListener("scroll", () => { ui.sourceTop = ui.source.scrollTop; }, { passive: true });
+    const watch = new ResizeObserver(measure);
+    new ResizeObserver(([entry]) => { if (!ui.told.style.minHeight) ui.toldHeight = entry.contentRect.height; }).observe(ui.told);
+    watch.observe(ui.graph);
+    watch.observe(ui.source);
     (root.closest(".uw-page") ? document : root).addEventListener("keydown", key);
     addEventListener("beforeprint", print);
     addEventListener("afterprint", () => part("print").replaceChildren());

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from undertow.emit.chain import Chain
-from undertow.graph import CONSTANT, Graph, Node, ancestors
+from undertow.graph import CONSTANT, INPUT, Graph, Node, ancestors
 
 
 class EveryOperation(Chain):
@@ -34,7 +34,8 @@ class EveryOperation(Chain):
         taken: set[str] = set()
         for node in self.nodes:
             op: Any = node.op
-            if op is not CONSTANT and op.name != "size" and not node.spec.weak:
+            number = node.spec.weak and node not in self.active and op is not INPUT  # of sizes and constants alone
+            if op is not CONSTANT and op.name != "size" and not number:
                 wish = node.name or names.get(node) or ""
                 self.names[node] = wish if wish and wish not in taken else f"a{node.index}"
                 taken.add(self.names[node])

@@ -112,13 +112,13 @@ def layers_level(told: Told, observed: list[Observed]) -> Level | None:
     for node in nodes:
         name, shape = told.chain.names[node], told.chain.shape(node)
         if node in labels:
-            items.append(Item(labels[node], "", f"{name} {shape}", "value"))
+            items.append(Item(_short(labels[node]), "", f"{name} {shape}", "value"))
         else:
-            items.append(Item(name, shape, "", "loss" if node is told.chain.loss else "input"))
+            items.append(Item(name, shape, *(("", "loss") if node is told.chain.loss else ("data", "input"))))
     start = told.start()
     start.node = place[next(node for node in nodes if told.scene.is_data(node))] if items[0].kind == "input" else 0
     steps = [start]
-    for node in nodes:
+    for node in (*(x for x in nodes if x is not told.chain.loss), told.chain.loss):
         if node.op is not INPUT:
             steps.append(_of_layer(told.forward(node), place[node], _title(node, labels, numbers, "Compute")))
     seed = told.seed()
@@ -143,6 +143,11 @@ def _parameters(told: Told, nodes: list[Node]) -> dict[Node, list[Node]]:
         if both[a] in wanted and both[b] in found:
             found[both[b]].append(both[a])
     return found
+
+
+def _short(label: str) -> str:
+    """A label that fits a box: of a layer made of layers, its kind."""
+    return label if len(label) <= 16 else label.split("(")[0]
 
 
 def _title(node: Node, labels: dict[Node, str], numbers: dict[Node, int], verb: str) -> str:

@@ -103,5 +103,6 @@ def _path(start: tuple[int, int], stop: tuple[int, int], lift: int) -> str:
         over = min(y, v) - lift
         rise = f"C{x} {over} {x + BEND} {over} {x + 2 * BEND} {over}"
         return f"M{x} {y}{rise}H{u - 2 * BEND}C{u - BEND} {over} {u} {over} {u} {v}"
-    bend = max(BEND, (u - x) // 2)
-    return f"M{x} {y}C{x + bend} {y} {u - bend} {v} {u} {v}"
+    straight = max(x, u - ACROSS + WIDTH)  # along its own lane to the last gap
+    bend = max(BEND, (u - straight) // 2)
+    return f"M{x} {y}{f'H{straight}' if straight > x else ''}C{straight + bend} {y} {u - bend} {v} {u} {v}"

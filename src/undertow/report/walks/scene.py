@@ -61,6 +61,7 @@ class Scene:
         with np.errstate(all="ignore"):
             found = evaluate(self.bp.graph, self.values, [*named.values(), *cts.values()])
         self.named = dict(zip(named, found[: len(named)], strict=True))
+        self.gradient_nodes = cts
         self.gradients = dict(zip(cts, found[len(named) :], strict=True))
 
     def numbers(self, chain: Chain) -> Numbers:

@@ -29,6 +29,7 @@ class Told:
         self.nodes = [node for node in chain.nodes if node in chain.names]
         self.place = {node: i for i, node in enumerate(self.nodes)}
         self.value = {node: self._keep(node, self._value(node)) for node in self.nodes}
+        self.rerouted: set[Node] = set()  # whose gradient the simplified program leads past them, in part
         self.gradient = {node: self._keep(node, ct) for node in self.nodes if (ct := self._gradient(node)) is not None}
         self.known: dict[str, Named] = {}
         for node in self.nodes:
@@ -56,6 +57,9 @@ class Told:
         found = self.scene.gradients.get(node.name or "")
         if node is self.chain.loss or found is None or np.shape(found) != np.shape(self.numbers.values[node]):
             return own
+        if own is not None and not agree(own, found):
+            self.rerouted.add(node)
+            return own
         return found
 
     # -- the drawing -----------------------------------------------------------------------------------
@@ -69,13 +73,14 @@ class Told:
                 kind = "parameter" if node in self.scene.wrt else "input"
             elif node is self.chain.loss:
                 kind = "loss"
-            about = "" if node.op is INPUT else self.chain.definition(node)
+            about = {"parameter": "parameter", "input": "data"}.get(kind) or self.chain.definition(node)
             made.append(Item(self.chain.names[node], self.chain.shape(node), about, kind))
         return made
 
     def level(self, name: str, about: str) -> Level:
         """Return the level."""
-        steps = [self.start(), *(self.forward(node) for node in self.nodes if node.op is not INPUT)]
+        computed = [node for node in self.nodes if node.op is not INPUT and node is not self.chain.loss]
+        steps = [self.start(), *(self.forward(node) for node in (*computed, self.chain.loss))]
         steps += [self.seed(), *(self.backward(rule) for rule in self.chain.steps)]
         return Level(name, about, self.items(), connect(self.nodes), steps)
 
@@ -129,8 +134,11 @@ class Told:
         full = f"{symbol} = {partial}" if symbol != partial else symbol
         formulas = [("Chain rule", f"{full} = {told}")] if told != partial else []
         formulas.append(("Formula", f"{symbol} = {text}"))
-        line = self.scene.line_of(f"d{name}", ())
+        line = self.scene.line_of(f"d{name}", ()) if node not in self.rerouted else 0
         own = bool(line)
+        simpler = self._simplified(node) if own else None
+        if simpler:
+            formulas.append(("Simplified", f"{symbol} = {simpler}"))
         line = line or self._nearest(rule)
         panels = [Panel(full, self.gradient[node], "gradient")] if node in self.gradient else []
         panels += [
@@ -139,12 +147,14 @@ class Told:
             if (user, node) in self.numbers.locals
         ]
         panels.append(Panel(name, self.value[node], "value"))
-        panels += self._operands(text, symbol, name)
+        panels += self._operands(f"{text} {simpler or ''}", symbol, name)
         notes = self._rewritten(node, text, own)
         notes += list(dict.fromkeys(note for use in rule.uses for note in use.notes))
         if len(rule.uses) > 1:
             notes.append(f"{name} is used {len(rule.uses)} times: what flows back along each use adds up")
-        work = self._work(node, text, symbol) if node in self.gradient else None
+        work = None
+        if node in self.gradient:
+            work = self._work(node, text, symbol) or (self._work(node, simpler, symbol) if simpler else None)
         return Step(BACKWARD, self.place[node], f"Gradient by {name}", formulas, panels, notes, line, own, work)
 
     # -- parts -----------------------------------------------------------------------------------------
@@ -159,14 +169,28 @@ class Told:
     def _rewritten(self, node: Node, text: str, own: bool) -> list[str]:
         """How the program comes to compute a gradient in another way than the formula says."""
         name = node.name or ""
+        if node in self.rerouted:
+            why = f"in the program, simplified, part of this goes past {name}, so that d{name} there is another number"
+            return [why]
         if not own and text in self.known:
             return [f"the same numbers as {text}, which the program uses in its place"]
         if not own and name and self.chain.graph is self.scene.bp.plain:
             return [f"the program is simplified and needs no gradient by {name}; here the chain rule computes it"]
-        rule = self.scene.rewritten.get(name)
-        if rule is None or not own:
-            return []
-        return [f"the program computes it as simplified: {rule.name}, {rule.equation}"]
+        rule = self.scene.rewritten.get(name) if own else None
+        return [f"simplified by {rule.name}: {rule.equation}"] if rule is not None else []
+
+    def _simplified(self, node: Node) -> str | None:
+        """The formula of a gradient after simplification, where a rule worth telling made it."""
+        made = self.scene.gradient_nodes.get(node.name or "")
+        if made is None or node.name not in self.scene.rewritten:
+            return None
+
+        def called(x: Node) -> str | None:
+            if x.name or x.op is INPUT:
+                return x.name
+            return words.gradient(x.ct_of, False) if x.ct_of else None
+
+        return words.expression(made, called, False, top=True)
 
     def _nearest(self, rule: Rule) -> int:
         """The line of the gradient that this one flows into, where the program has none for it."""
@@ -187,3 +211,11 @@ class Told:
     def _work(self, node: Node, text: str, label: str) -> tuple[str, list[Any]] | None:
         parts = work_out(text, node.spec.shape, self.known, self.scene.sizes)
         return (label, parts) if parts else None
+
+
+def agree(a: Any, b: Any) -> bool:
+    """Tell whether two arrays hold the same numbers but for rounding; where one is not finite nothing is asked."""
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    return not x.size or bool(np.abs(x - y).max() <= 1e-3 * max(np.abs(x).max(), np.abs(y).max()))
