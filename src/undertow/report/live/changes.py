@@ -46,12 +46,13 @@ def apply_changes(data: Any, changes: list[list[Any]]) -> Any:
         >>> apply_changes({"loss": [3, 2]}, [[["loss"], "extend", [1, [7, 8]]]])
         {'loss': [3, 7, 8]}
     """
-    root = [data]
+    root: list[Any] = [data]
     for path, what, value in changes:
         at: Any = root
-        *way, last = [0, *path]
-        for key in way:
+        keys: list[Any] = [0, *path]
+        for key in keys[:-1]:
             at = at[key]
+        last = keys[-1]
         if what == "set":
             at[last] = value
         elif what == "remove":

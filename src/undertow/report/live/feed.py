@@ -1,4 +1,4 @@
-"""One reader for all watchers: the folder of a run is read once a tick, whatever their number, and not when none looks."""
+"""One reader for all watchers: the folder of a run is read once a tick, and not at all while nobody looks on."""
 
 from __future__ import annotations
 
@@ -187,8 +187,8 @@ def write_event(kind: str, data: Any) -> bytes:
     Source: HTML Living Standard, section 9.2.6.
 
     Example:
-        >>> write_event("update", {"loss": float("nan")})
-        b'event: update\\ndata: {"loss":null}\\n\\n'
+        >>> write_event("update", {"loss": float("nan")}).splitlines()
+        [b'event: update', b'data: {"loss":null}', b'']
     """
     try:
         text = json.dumps(data, allow_nan=False, separators=(",", ":"))

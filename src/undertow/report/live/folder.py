@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from undertow.errors import RunError, UndertowError
+from undertow.errors import UndertowError
 from undertow.flow.record import Flow
 from undertow.flow.store import ABOUT, FOLDER, LOOKS, STEPS
 from undertow.report.contents import report_data
@@ -114,10 +115,8 @@ class RunFolder:
         """What a report of it shows: of a training that has ended and is saved, with its model."""
         data = None
         if status.kind == "ended" and (self.path / RECORD).is_file():
-            try:
+            with suppress(UndertowError):  # it may just be being saved: the next look finds it
                 data = report_data(self.path)
-            except (RunError, UndertowError):
-                pass  # it is just being saved: the next look finds it
         if data is None and flow is not None:
             flow.history = rows
             data = report_data(flow)

@@ -74,7 +74,9 @@ class Door:
         """
         host = headers.get("host", "")
         if not self.knows_host(host):
-            return f"This page is not served under the name {host[:80]!r}. Open the address that undertow watch printed."
+            return (
+                f"This page is not served under the name {host[:80]!r}. Open the address that undertow watch printed."
+            )
         origin = headers.get("origin")
         if origin is not None and origin.lower() != f"http://{host.lower()}":
             return f"A page of another origin ({origin[:80]}) asked for this. Open it in a window of its own."
@@ -159,8 +161,8 @@ def choose_token(host: str, token: str | None, control: bool) -> str | None:
     plain = token.isascii() and all(c.isalnum() or c in "-_.~" for c in token)
     if len(token) < LEAST_TOKEN or not plain:
         raise ArgumentError(
-            f"a token must have {LEAST_TOKEN} characters or more, of letters, digits and -_.~: it is part of an address. "
-            "Leave it out, and one is made."
+            f"a token must have {LEAST_TOKEN} characters or more, of letters, digits and -_.~, as it is part of an "
+            "address. Leave it out, and one is made."
         )
     return token
 

@@ -81,7 +81,7 @@ def read_status(folder: Path, process: int | None, flow: Flow | None, rows: list
     done, wish = read_done(folder), read_wish(folder)
     heeds, paused = listener(done)
     scale = next((float(row["scale"]) for row in reversed(done) if isinstance(row.get("scale"), int | float)), 1.0)
-    far = {"epoch": epoch, "step": step, "scale": scale}
+    far: dict[str, Any] = {"epoch": epoch, "step": step, "scale": scale}
     if process is None:
         stopped = _read_end(folder, flow)
         if stopped:
@@ -121,7 +121,9 @@ def _explain_absence(folder: Path, begun: bool) -> str:
     if not folder.is_dir():
         return f"{folder} is not there yet. The page fills as soon as a training begins in it."
     if begun or (folder / FOLDER).is_dir():
-        go_on = f"undertow resume {folder}" if (folder / CONFIG).is_file() else f"undertow.resume({str(folder)!r}, data)"
+        go_on = (
+            f"undertow resume {folder}" if (folder / CONFIG).is_file() else f"undertow.resume({str(folder)!r}, data)"
+        )
         return f"The trainer is gone and had not come to its end: it was killed, or crashed. Go on with {go_on}."
     if (folder / CONFIG).is_file():
         return (

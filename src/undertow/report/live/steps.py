@@ -160,4 +160,3 @@ def _read_frame(stream: bytes) -> Any:
         raise
     except BaseException as error:  # a damaged file makes polars panic, which is no Exception
         raise ValueError(f"{STEPS}: {error}") from None
-

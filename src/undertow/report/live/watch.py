@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,10 +147,8 @@ class Watch:
         child = self._child
         for stream in (child.stdin, child.stdout):
             if stream is not None and not stream.closed:
-                try:
+                with suppress(OSError):
                     stream.close()  # which tells it to end
-                except OSError:
-                    pass
         try:
             child.wait(2 * ENDING)
         except subprocess.TimeoutExpired:
@@ -206,7 +205,9 @@ def start_watching(
     choose_token(host, token, control)  # what is wrong with it is said here
     source = str(Path(__file__).parents[3])
     paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
-    one = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "UNDERTOW_NUM_THREADS")}
+    one = {
+        name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "UNDERTOW_NUM_THREADS")
+    }
     child = subprocess.Popen(
         [sys.executable, "-m", "undertow.report.live"],
         stdin=subprocess.PIPE,
@@ -220,7 +221,9 @@ def start_watching(
         child.kill()
         child.wait()
         kinds = {kind.__name__: kind for kind in (ArgumentError, RunError, UnsupportedError)}
-        raise kinds.get(answer.get("kind", ""), RunError)(answer.get("error", "the server of the live page did not start."))
+        raise kinds.get(answer.get("kind", ""), RunError)(
+            answer.get("error", "the server of the live page did not start.")
+        )
     return Watch(answer["url"], Path(folder), child.pid, child)
 
 
