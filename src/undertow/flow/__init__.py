@@ -5,6 +5,7 @@ from typing import Any
 
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Evidence, Finding, Remedy
+from undertow.flow.forecast import Forecast, forecast
 from undertow.flow.layers import FlowLayer
 from undertow.flow.own import recorded
 from undertow.flow.record import Flow, Look
@@ -17,12 +18,14 @@ __all__ = [
     "Finding",
     "Flow",
     "FlowLayer",
+    "Forecast",
     "Look",
     "Recorder",
     "Remedy",
     "load_flow",
     "diagnose",
     "flow_table",
+    "forecast",
     "read_flow",
     "recorded",
     "save_flow",
