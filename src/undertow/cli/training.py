@@ -13,6 +13,8 @@ from undertow.cli.options import (
     Metrics,
     Quiet,
     RunFolder,
+    Watch,
+    WatchStay,
     read_clip,
     read_names,
     read_seconds,
@@ -20,6 +22,7 @@ from undertow.cli.options import (
     text,
 )
 from undertow.cli.output import Page, show_findings, show_flow, show_gradients
+from undertow.cli.watching import watched
 from undertow.errors import ArgumentError
 
 File = Annotated[
@@ -86,6 +89,8 @@ def train(
     flow: Annotated[
         bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")
     ] = None,
+    watch: Watch = False,
+    watch_stay: WatchStay = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a table, and keep it as a run folder. What is not told is chosen, and said.
@@ -103,8 +108,8 @@ def _train(options: dict[str, Any]) -> None:
     from undertow.train.table import find_folder, train_table
     from undertow.train.table_settings import TableSettings, read_config
 
-    config, out, overwrite, quiet, value = (
-        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value")
+    config, out, overwrite, quiet, value, watch, stay = (
+        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value", "watch", "watch_stay")
     )
     told = TableSettings(**{**options, **read_texts(options, value)})
     settings = told
@@ -122,8 +127,10 @@ def _train(options: dict[str, Any]) -> None:
         raise ArgumentError(f"which column of {name} is to be predicted? Name it with --target.")
     folder = find_folder(settings, out)
     page = Page()
-    run, table = train_table(settings, folder, overwrite=overwrite, progress=not quiet, say=page.say)
-    _finish(run, table, folder, page)
+    with watched(folder, watch, stay, page):
+        run, table = train_table(settings, folder, overwrite=overwrite, progress=not quiet, say=page.say)
+        code = _finish(run, table, folder, page)
+    raise typer.Exit(code)
 
 
 def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, Any]:
@@ -137,8 +144,8 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
     }
 
 
-def _finish(run: Any, table: Any, folder: Path, page: Page) -> None:
-    """Say what came of it."""
+def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
+    """Say what came of it; return the exit code."""
     from undertow.train.table import summarize
 
     recorded = run.record is not None
@@ -149,8 +156,7 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> None:
         page.say(f"report: {folder / 'report.html'}")
     page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
     page.close(f" The run is saved in {folder}.")
-    if run.stopped == "interrupted":
-        raise typer.Exit(INTERRUPTED)
+    return INTERRUPTED if run.stopped == "interrupted" else 0
 
 
 @app.command()
@@ -159,6 +165,8 @@ def resume(
     epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of those told.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all.", min=1)] = None,
     time_budget: Annotated[str | None, text("Time in all: 30s, 10m, 2h.")] = None,
+    watch: Watch = False,
+    watch_stay: WatchStay = False,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a training that was interrupted or killed, as if it had never stopped.
@@ -170,10 +178,11 @@ def resume(
     from undertow.train.table import resume_table
 
     page = Page()
-    found, table = resume_table(
-        run, epochs=epochs, steps=steps, seconds=read_seconds(time_budget), progress=not quiet, say=page.say
-    )
-    _finish(found, table, run, page)
+    seconds = read_seconds(time_budget)
+    with watched(run, watch, watch_stay, page):
+        found, table = resume_table(run, epochs=epochs, steps=steps, seconds=seconds, progress=not quiet, say=page.say)
+        code = _finish(found, table, run, page)
+    raise typer.Exit(code)
 
 
 @app.command("find-lr")
