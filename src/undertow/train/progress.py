@@ -264,7 +264,7 @@ class Progress:
         if (notebook := self.notebook) is not None:
             notebook.add(text)
             self._try(notebook.show)
-        else:
+        elif self.show:
             from rich.text import Text
 
             self._try(lambda: self.console.print(Text(text), soft_wrap=True))
