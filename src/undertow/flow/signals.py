@@ -162,11 +162,9 @@ class Theory:
     def _apply(self, item: Any, path: str, x: Signal) -> tuple[Signal, Back]:
         """What an item makes of a signal, and of the gradient by its output."""
         if isinstance(item, Sequential | Parallel):
-            several = type(item) is not Sequential and any(True for _ in walk_layers(item))
-            if several or type(item) is Sequential:
-                found = self._container(item, path, x)
-                if found is not None:
-                    return found
+            found = self._container(item, path, x)
+            if found is not None:
+                return found
             return self._measured(item, path, x, "what it adds is not independent of x")
         if item is ACTIVATIONS["identity"]:
             return x, lambda ct: ct
