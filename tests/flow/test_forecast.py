@@ -163,9 +163,9 @@ def test_batch_normalisation_makes_gradients_grow():
     found = forecast(normalised(20, nn.BatchNorm, width=64), X)
     norms = [row for row in found.layers if row.layer.kind == "BatchNorm"]
     growth = (norms[0].length.predicted / norms[-1].length.predicted) ** (2 / (len(norms) - 1))
-    assert growth == pytest.approx(math.pi / (math.pi - 1), rel=0.06)
+    assert growth == pytest.approx(math.pi / (math.pi - 1), rel=0.02)
     measured = (norms[0].length.measured / norms[-1].length.measured) ** (2 / (len(norms) - 1))
-    assert measured == pytest.approx(math.pi / (math.pi - 1), rel=0.1)
+    assert measured == pytest.approx(math.pi / (math.pi - 1), rel=0.05)
 
 
 def test_sigmoid_on_digits_says_by_which_factor():
