@@ -23,7 +23,7 @@ from undertow.nn.layer import show_item, walk_layers
 
 Back = Callable[[Array], Array]
 
-ROWS: Final = 64
+ROWS: Final = 48
 STANDARD_ERRORS: Final = 6.0  # a mean of weights that is farther from 0 than this did not come about by chance
 
 
@@ -89,7 +89,7 @@ def measure_signal(x: NDArray[Any], path: str | None = None) -> Signal:
         path: where it was observed.
 
     Returns:
-        Its averages, of at most 64 rows.
+        Its averages, of at most 48 rows.
 
     Source: derived here.
 
