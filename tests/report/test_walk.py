@@ -4,10 +4,10 @@ import json
 import math
 import re
 
-import networks
 import numpy as np
 import pytest
 
+import networks
 import undertow as ut
 from undertow import nn
 from undertow.report import walk, walk_model
@@ -67,9 +67,8 @@ def test_every_value_and_gradient_is_what_the_engine_computes(name):
         for key in found.keys() & values.keys():
             np.testing.assert_allclose(found[key], values[key], rtol=1e-5, atol=1e-300, err_msg=f"{part}: {key}")
         for key in gradients.keys() - {"L"}:
-            if f"d{key}" in values:
-                if (name, part, key) != ("gated", "Values", "g"):  # see below
-                    np.testing.assert_allclose(gradients[key], values[f"d{key}"], rtol=1e-5, atol=1e-300, err_msg=key)
+            if f"d{key}" in values and (name, part, key) != ("gated", "Values", "g"):  # see below
+                np.testing.assert_allclose(gradients[key], values[f"d{key}"], rtol=1e-5, atol=1e-300, err_msg=key)
         assert gradients.keys() & {key.removeprefix("d") for key in values if key.startswith("d")}
     # and the gradients by the arguments are those of ut.grad, which differentiates anew
     leaves = [
@@ -187,8 +186,8 @@ def test_the_layers_of_a_model_show_what_training_observes():
             values[label] = array
         elif step["phase"] == "backward":
             deltas[label] = array
-    names = {"layers[0]": "z1", "layers[1]": "h1", "layers[2]": "v1", "layers[3].layers[0]": "v2", "layers[3].layers[1]": "z2",
-             "layers[3].layers[2]": "h2", "layers[3]": "v3", "layers[4]": "z3"}  # fmt: skip
+    inner = {f"layers[3].layers[{i}]": name for i, name in enumerate(("v2", "z2", "h2"))}
+    names = {"layers[0]": "z1", "layers[1]": "h1", "layers[2]": "v1", **inner, "layers[3]": "v3", "layers[4]": "z3"}
     assert outcome.seen.keys() == names.keys()
     for path, (value, ct) in outcome.seen.items():
         np.testing.assert_allclose(values[names[path]], value, rtol=2e-5, atol=1e-12, err_msg=path)
@@ -295,8 +294,10 @@ def test_a_formula_with_numbers_gives_the_number_shown():
             result = read(array).reshape(array["n"], array["k"])
             for i, j in np.ndindex(result.shape):
                 text = "".join(_number(part, data["arrays"], i, j) for part in step["work"][1])
-                text = text.replace("−", "-").replace("·", "*").replace("^", "**").replace("²", "**2")
-                value = eval(text, names)
+                text = (
+                    text.replace("−", "-").replace("√", "sqrt").replace("·", "*").replace("^", "**").replace("²", "**2")
+                )
+                value = eval(re.sub(r"\|(.*?)\|", r"abs(\1)", text), names)
                 assert value == pytest.approx(result[i, j], rel=1e-3, abs=2e-5), (step["formulas"], text)
             checked.add(step["title"])
     assert len(checked) > 40
@@ -330,8 +331,8 @@ def _number(part, arrays, i, j):
     ],
 )
 def test_only_what_holds_element_by_element_is_written_out(formula, parts):
-    known = {"h1": Named(0, (5, 4)), "δ2": Named(1, (5, 2)), "W2": Named(2, (9, 9)), "x": Named(3, (4, 2)), "z": Named(4, (4, 2)),
-             "∂L/∂a": Named(5, (4, 2)), "c": Named(6, (2,))}  # fmt: skip
+    shapes = {"h1": (5, 4), "δ2": (5, 2), "W2": (9, 9), "x": (4, 2), "z": (4, 2), "∂L/∂a": (4, 2), "c": (2,)}
+    known = {name: Named(i, shape) for i, (name, shape) in enumerate(shapes.items())}
     assert work_out(formula, (4, 2), known, {"m": 5}) == parts
 
 

@@ -51,7 +51,7 @@
     const whole = array.v.every((x) => Number.isInteger(x)) && top < 1e6;
     if (whole) return show;
     if (top >= 1e5 || top < 1e-3) return (x) => (x === 0 ? "0" : Number.isFinite(number(x)) ? minus(x.toExponential(2)) : show(x));
-    const places = Math.min(4, Math.max(0, 4 - Math.ceil(Math.log10(top + 1e-12))));
+    const places = Math.min(6, Math.max(0, 4 - Math.ceil(Math.log10(top + 1e-12))));
     const least = 0.5 * 10 ** -places;
     return (x) => {
       const value = number(x);

@@ -57,7 +57,7 @@ class Told:
         found = self.scene.gradients.get(node.name or "")
         if node is self.chain.loss or found is None or np.shape(found) != np.shape(self.numbers.values[node]):
             return own
-        if own is not None and not agree(own, found):
+        if own is not None and not agree(own, found, self.scene.least):
             self.rerouted.add(node)
             return own
         return found
@@ -213,9 +213,15 @@ class Told:
         return (label, parts) if parts else None
 
 
-def agree(a: Any, b: Any) -> bool:
-    """Tell whether two arrays hold the same numbers but for rounding; where one is not finite nothing is asked."""
+def agree(a: Any, b: Any, least: float) -> bool:
+    """Tell whether two arrays hold the same numbers but for rounding; where one is not finite nothing is asked.
+
+    Args:
+        a: one array.
+        b: the other.
+        least: differences below it are rounding.
+    """
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
-    return not x.size or bool(np.abs(x - y).max() <= 1e-3 * max(np.abs(x).max(), np.abs(y).max()))
+    return not x.size or bool(np.abs(x - y).max() <= max(least, 1e-3 * np.abs(y).max()))
