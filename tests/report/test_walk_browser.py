@@ -143,6 +143,13 @@ def test_a_formula_with_numbers_follows_the_chosen_element(made, open_page):
     assert text.startswith("∂L/∂W1[2, 3] = ") and "(5 products)" in text
     assert float(text.split("= ")[-1].replace("−", "-")) == pytest.approx(array["v"][11], rel=1e-5)
     assert page.locator(".uw-read").count() == 10  # a column of X and one of δ1
+    page.locator(".uw-scroll", has=page.locator(".uw-main")).focus()
+    for key in ("ArrowUp", "Shift+ArrowLeft", "Shift+ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.locator(".uw-work output").inner_text().startswith("∂L/∂W1[1, 1] = ")
+    assert "∂L/∂W1[1, 1]" in page.locator("[aria-live=polite]").inner_text()
+    page.keyboard.press("ArrowRight")  # without shift the next step, as everywhere
+    assert "Gradient by W1" not in page.locator(".uw-what").inner_text()
 
 
 def test_the_example_is_chosen_and_highlighted(open_page):
