@@ -277,6 +277,18 @@ def test_the_example_is_a_row_or_a_column():
 # Numbers in formulas
 
 
+WORKED = (
+    "gated",
+    "method_dot",
+    "penalised",
+    "residual",
+    "attention",
+    "softmax_naive",
+    "picked_classes",
+    "label_probabilities",
+)
+
+
 def test_a_formula_with_numbers_gives_the_number_shown():
     """Each template, computed by Python at every element, is the array that it belongs to."""
     names = {name: getattr(math, name) for name in ("tanh", "exp", "log", "sin", "cos", "sqrt")} | {
@@ -286,7 +298,7 @@ def test_a_formula_with_numbers_gives_the_number_shown():
     checked = set()
     for case in (
         lesson(),
-        *((CASES[name], *ARGUMENTS[name]) for name in ("gated", "method_dot", "penalised", "residual")),
+        *((CASES[name], *ARGUMENTS[name]) for name in WORKED),
     ):
         data = walk(ut.backprop(*case), update=ut.optim.sgd(0.5)).data()
         for step in (s for part in data["levels"] for s in part["steps"] if "work" in s):
@@ -297,6 +309,7 @@ def test_a_formula_with_numbers_gives_the_number_shown():
                 text = (
                     text.replace("−", "-").replace("√", "sqrt").replace("·", "*").replace("^", "**").replace("²", "**2")
                 )
+                text = re.sub(r"^(.*) where (.*), else (.*)$", r"(\1) if \2 else \3", text)
                 value = eval(re.sub(r"\|(.*?)\|", r"abs(\1)", text), names)
                 assert value == pytest.approx(result[i, j], rel=1e-3, abs=2e-5), (step["formulas"], text)
             checked.add(step["title"])
@@ -312,6 +325,12 @@ def _number(part, arrays, i, j):
         return f"({table[0 if len(table) == 1 else i, 0 if table.shape[1] == 1 else j]!r})".replace("np.float64", "")
     if kind == "r":
         return f"({float(table[:, j].sum())!r})"
+    row = table[:, 0] if table.shape[1] == 1 else table[0 if len(table) == 1 else i]
+    if kind == "f":
+        p = np.exp(row[j]) / np.exp(row).sum()
+        return f"({float(np.log(p) if rest[0] else p)!r})"
+    if kind in "qe":
+        return f"({float(row.sum() if kind == 'q' else row.mean())!r})"
     b, s, t = rest
     other = read(arrays[b]).reshape(arrays[b]["n"], arrays[b]["k"])
     return f"({float(((table.T if s else table) @ (other.T if t else other))[i, j])!r})"
@@ -325,7 +344,10 @@ def _number(part, arrays, i, j):
         ("softmax(z)", None),
         ("x[0, 1]", None),
         ("Σ x", None),
-        ("x where z > 0, else 0", None),
+        ("x where z > 0, else 0", [["v", 3], " where ", ["v", 4], " > 0, else 0"]),
+        ("x where everything else", None),
+        ("softmax(x) − z", [["f", 3, 0], " − ", ["v", 4]]),
+        ("Σ x ⊙ z", None),
         ("−x / m", ["−", ["v", 3], " / 5"]),
         ("max(x, 0)", ["max(", ["v", 3], ", 0)"]),
     ],
@@ -333,7 +355,7 @@ def _number(part, arrays, i, j):
 def test_only_what_holds_element_by_element_is_written_out(formula, parts):
     shapes = {"h1": (5, 4), "δ2": (5, 2), "W2": (9, 9), "x": (4, 2), "z": (4, 2), "∂L/∂a": (4, 2), "c": (2,)}
     known = {name: Named(i, shape) for i, (name, shape) in enumerate(shapes.items())}
-    assert work_out(formula, (4, 2), known, {"m": 5}) == parts
+    assert work_out(formula, (4, 2), known, {"m": 5}, {("softmax", "x")}) == parts
 
 
 # The page

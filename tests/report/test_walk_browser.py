@@ -152,6 +152,25 @@ def test_a_formula_with_numbers_follows_the_chosen_element(made, open_page):
     assert "Gradient by W1" not in page.locator(".uw-what").inner_text()
 
 
+def test_formulas_with_numbers_come_out(made, open_page):
+    """What is written out, computed by Python, is the number that it is said to be."""
+    page, data = open_page(), made[0].data()
+    names = {"tanh": np.tanh, "exp": np.exp, "log": np.log, "max": max}
+    for number, level in enumerate(data["levels"]):
+        page.locator(".uw-levels label").nth(number).click()
+        written = page.evaluate(
+            """() => { const walk = document.querySelector('.uw').walk; return walk.steps.map((step, k) => {
+              walk.go(k); return document.querySelector('.uw-work output')?.textContent; }) }"""
+        )
+        for step, text in zip(level["steps"], written, strict=True):
+            assert bool(text) is ("work" in step)
+            if text and "…" not in text:
+                _, formula, result = text.replace("−", "-").replace("·", "*").replace("²", "**2").split(" = ")
+                formula = re.sub(r"^(.*) where (.*), else (.*)$", r"(\1) if \2 else \3", formula)
+                assert eval(formula, names) == pytest.approx(float(result), rel=5e-3, abs=2e-4), text
+        assert sum(map(bool, written)) > len(written) / 2
+
+
 def test_the_example_is_chosen_and_highlighted(open_page):
     page = open_page()
     page.keyboard.press("ArrowRight")

@@ -290,6 +290,20 @@
           if (x === undefined) return null;
           note(a, (p, q) => p === r && q === c);
           text += put(x);
+        } else if (kind === "f" || kind === "q" || kind === "e") {
+          const down = A.k === 1 && A.n > 1, n = down ? A.n : A.k, all = [];
+          const r = A.n === 1 ? 0 : i;
+          for (let k = 0; k < n && all.length < SHOWN_TERMS; k++) {
+            const x = down ? at(A, k, 0) : at(A, r, k);
+            if (x !== undefined) all.push(show(x));
+          }
+          const mine = at(A, r, kind === "f" ? j : 0);
+          if (!all.length || (kind === "f" && mine === undefined)) return null;
+          note(a, down ? () => true : (p) => p === r);
+          const more = n > all.length ? ` + … (${n} terms)` : "";
+          const sum = (kind === "f" ? all.map((x) => `exp(${x})`) : all.map((x, k) => (k && x[0] === "−" ? `(${x})` : x))).join(" + ") + more;
+          if (kind === "f") text += b ? `(${show(mine)} − log(${sum}))` : `exp(${show(mine)}) / (${sum})`;
+          else text += kind === "q" ? sum : `(${sum}) / ${n}`; // around a Σ the formula has its own brackets
         } else {
           const B = kind === "d" ? data.arrays[b] : null, n = kind === "r" ? A.n : s ? A.n : A.k, terms = [];
           for (let k = 0; k < n && terms.length < SHOWN_TERMS; k++) {

@@ -39,6 +39,7 @@ class Told:
                 named = Named(self.gradient[node], node.spec.shape)
                 self.known.setdefault(words.gradient(name, False), named)
                 self.known.setdefault(words.derivative("L", name, False), named)
+        self.whole = self._taken_whole()
         self.steps = {rule.node: rule for rule in chain.steps}
 
     # -- numbers ---------------------------------------------------------------------------------------
@@ -61,6 +62,19 @@ class Told:
             self.rerouted.add(node)
             return own
         return found
+
+    def _taken_whole(self) -> set[tuple[str, str]]:
+        """Of which named values a softmax, a sum or a mean is taken along their last axis, and along no other."""
+        found: dict[tuple[str, str], set[bool]] = {}
+        for node in self.scene.bp.graph.nodes + self.scene.bp.plain.nodes + tuple(self.chain.nodes):
+            kind = node.op.name.removeprefix("log_")
+            if kind in ("softmax", "sum", "mean") and node.op is not INPUT:
+                x, axis = node.inputs[0], node.params["axis"]
+                axes = axis if isinstance(axis, tuple) else (axis,)
+                last = [i % max(x.spec.ndim, 1) for i in axes] == [x.spec.ndim - 1]
+                name = self.chain.names.get(x) or x.name or ""
+                found.setdefault((kind, name), set()).add(last)
+        return {key for key, last in found.items() if last == {True}}
 
     # -- the drawing -----------------------------------------------------------------------------------
 
@@ -209,7 +223,7 @@ class Told:
         return list(panels.values())
 
     def _work(self, node: Node, text: str, label: str) -> tuple[str, list[Any]] | None:
-        parts = work_out(text, node.spec.shape, self.known, self.scene.sizes)
+        parts = work_out(text, node.spec.shape, self.known, self.scene.sizes, self.whole)
         return (label, parts) if parts else None
 
 
