@@ -84,8 +84,10 @@ def test_from_a_csv_file_to_predictions(undertow, tmp_path):
     assert sorted(path.name for path in Path("runs/flowers").iterdir()) == [
         "checkpoints",
         "config.toml",
+        "flow",
         "history.jsonl",
         "model.safetensors",
+        "report.html",
         "run.json",
     ]
 

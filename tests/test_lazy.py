@@ -13,7 +13,7 @@ import pytest
 import undertow as ut
 
 SOURCE = Path(ut.__file__).parent
-PACKAGES = ("undertow", *(f"undertow.{name}" for name in ("nn", "optim", "data", "train", "compile")))
+PACKAGES = ("undertow", *(f"undertow.{name}" for name in ("nn", "optim", "data", "train", "compile", "flow")))
 LAZY = {name: importlib.import_module(name) for name in PACKAGES}  # undertow.train itself is a function
 HEAVY = {"polars.dataframe", "rich", "typer", "numba", "llvmlite", "scipy", "sklearn", "torch", "jax", "matplotlib"}
 PREDICT_NEEDS_NOT = HEAVY | {
@@ -75,7 +75,7 @@ def test_the_table_is_what_type_checkers_see(package):
     module = LAZY[package]
     told = {name: origin for name, origin in imports_for_checkers(package).items() if origin != package}
     assert told == module.LAZY_NAMES
-    parts = {"data", "nn", "optim"} if package == "undertow" else set()
+    parts = {"data", "flow", "nn", "optim"} if package == "undertow" else set()
     assert set(module.__all__) == (told.keys() | parts)
 
 
