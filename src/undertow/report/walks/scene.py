@@ -80,10 +80,6 @@ class Scene:
         """Return the values that the forward pass computes in lines of their own."""
         return [node for node, line in self.lines.items() if line < self.middle and node in self.names]
 
-    def code(self, line: int) -> str:
-        """Return a line without its comment."""
-        return re.sub(r"\s+# .*$", "", self.source[line - 1]).strip() if line else ""
-
     def is_data(self, node: Node) -> bool:
         """Tell whether an input is data, not something the loss is differentiated by."""
         return node.op is INPUT and node not in self.wrt
