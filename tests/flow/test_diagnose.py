@@ -5,9 +5,9 @@ import io
 
 import numpy as np
 import pytest
-from made_flows import made_flow
 
 import undertow as ut
+from made_flows import made_flow
 from undertow.flow import Finding, Flow, diagnose, show_findings
 from undertow.flow.diagnose import FOLLOWS, ORDER, explains
 from undertow.flow.findings import SEVERITIES

@@ -4,12 +4,17 @@ Each is small and its seed was not chosen: what is asserted holds for neighbouri
 """
 
 import dataclasses
+import inspect
 import types
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import undertow as ut
+from undertow.cli.training import train as train_command
+from undertow.flow import Flow
+from undertow.flow.rules import remedies
 from undertow.nn import BatchNorm, Dense, LayerNorm, Residual, Sequential, constant, initialize, normal
 
 DIGITS = ut.data.load_digits()
@@ -19,9 +24,12 @@ INPUTS = RNG.normal(size=(600, 8)).astype(np.float32)
 NUMBERS = (np.sin(1.5 * INPUTS @ np.linspace(-0.6, 0.6, 8)) + 0.1 * RNG.normal(size=600)).astype(np.float32)
 
 
+OPTIONS = {"--" + name.replace("_", "-") for name in inspect.signature(train_command).parameters}
+
+
 def stack(*sizes, activation="relu", init="auto", last="auto"):
     items = []
-    for a, b in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for a, b in pairwise(sizes[:-1]):
         items += [Dense(a, b, init=init), activation]
     return Sequential(*items, Dense(sizes[-2], sizes[-1], init=init if last == "auto" else last))
 
@@ -73,7 +81,7 @@ BROKEN = {
     "momentum of 0.99 on full batches": ("oscillation", None, lambda: train(
         stack(8, 16, 1, activation="tanh"), (INPUTS, NUMBERS), ut.optim.momentum(0.05, beta=0.99), 150, 600)),
     "labels by chance": ("plateau", None, lambda: train(
-        stack(8, 8, 3), (INPUTS, RNG.integers(0, 3, 600)), ut.optim.sgd(0.02), 12)),
+        stack(8, 8, 3), (INPUTS, RNG.integers(0, 3, 600)), ut.optim.sgd(0.05), 30)),
     "few rows and noise": ("over-fitting", None, lambda: train(
         stack(8, 128, 1), (INPUTS[:150], RNG.normal(size=150).astype(np.float32)), ut.optim.adam(3e-3), 80, 32,
         validation=0.3)),
@@ -94,10 +102,11 @@ BROKEN = {
 
 HEALTHY = {
     "relu": lambda: train(stack(64, 32, 10), (X, LABELS), ut.optim.adam(3e-3)),
-    "two layers of sigmoid": lambda: train(stack(64, 32, 32, 10, activation="sigmoid"), (X, LABELS), ut.optim.adam(1e-2)),
-    "ten layers of relu": lambda: train(stack(64, *[32] * 10, 10), (X, LABELS), ut.optim.adam(1e-3)),
-    "ten residual blocks": lambda: train(
-        Sequential(Dense(64, 32), *[Residual(LayerNorm(32), Dense(32, 32), "tanh") for _ in range(10)], Dense(32, 10)),
+    "two layers of sigmoid": lambda: train(
+        stack(64, 32, 32, 10, activation="sigmoid"), (X, LABELS), ut.optim.adam(1e-2)),
+    "eight layers of relu": lambda: train(stack(64, *[32] * 8, 10), (X, LABELS), ut.optim.adam(1e-3)),
+    "six residual blocks": lambda: train(
+        Sequential(Dense(64, 32), *[Residual(LayerNorm(32), Dense(32, 32), "tanh") for _ in range(6)], Dense(32, 10)),
         (X, LABELS), ut.optim.momentum(0.01)),
     "one linear layer": lambda: train(stack(8, 1), (INPUTS, NUMBERS), ut.optim.sgd(0.05), 20),
     "numbers, in full batches": lambda: train(
@@ -113,22 +122,44 @@ def test_a_broken_network_is_told_what_is_wrong(name):
     assert [x.kind for x in found] == [kind]
     if cause is not None:
         assert int(found[0].layers[0].split()[1].strip(",")) in cause
-    for remedy in found[0].remedies:
-        try_code(remedy.code)
 
 
-def try_code(code):
-    """Run a remedy's code for two steps, on a model of the same kind."""
+SETTINGS = {"loss": "mean_squared_error", "task": "regression", "optimizer": {"name": "sgd", "rate": 0.01}, "epochs": 3}
+REMEDIES = [
+    remedies.other_rate, remedies.other_activation, remedies.other_initialiser, remedies.normalise,
+    remedies.add_residual, remedies.clip, remedies.scale_inputs, remedies.scale_target, remedies.other_batch_size,
+    remedies.more_epochs, remedies.stop_early, remedies.regularise, remedies.weigh_classes, remedies.other_loss,
+    remedies.without_end,
+]  # fmt: skip
+GIVEN = {
+    "other_rate": [0.1], "other_initialiser": ["orthogonal"], "other_batch_size": [16],
+    "other_loss": ["huber", "Another loss."], "without_end": ["No activation at the end."],
+    "other_activation": ["tanh", "relu"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", REMEDIES, ids=lambda make: make.__name__)
+def test_the_code_of_a_remedy_runs(make):
+    """Two steps of what it says, on a small model; and the option is one of `undertow train`."""
+    flow = Flow.empty(())
+    flow.settings = dict(SETTINGS)
+    model, y = stack(8, 16, 16, 1), NUMBERS
+    if make is remedies.weigh_classes:
+        flow.settings |= {"loss": "categorical_cross_entropy", "task": "categorical"}
+        model, y = stack(8, 16, 16, 2), (NUMBERS > 0).astype(int)
+    if make is remedies.without_end:
+        model = Sequential(*model.layers, "tanh")
+    remedy = make(flow, *GIVEN.get(make.__name__, []))
+    seen = {}
 
     def few_steps(model, data, **settings):
-        settings.pop("epochs", None)
-        return ut.train(model, data, **{**settings, "steps": 2}, progress=False)
+        seen.update(settings)
+        return ut.train(model, data, **{**settings, "steps": 2, "flow": False}, progress=False)
 
     world = types.SimpleNamespace(**{**vars(ut), "train": few_steps})
-    numbers = "mean_squared_error" in code or "huber" in code
-    model = stack(8, 16, 16, 1, activation="tanh") if numbers else stack(64, 16, 16, 10, activation="sigmoid")
-    data = (INPUTS, NUMBERS) if numbers else (X, LABELS)
-    exec(code, {"ut": world, "np": np, "model": model, "X": data[0], "y": data[1]})
+    exec(remedy.code, {"ut": world, "np": np, "model": model, "X": INPUTS, "y": y})
+    assert seen["optimizer"].name == "sgd" and seen["epochs"] >= 3
+    assert not remedy.option or remedy.option.split()[0] in OPTIONS
 
 
 @pytest.mark.parametrize("name", HEALTHY)

@@ -81,7 +81,10 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
 @rule(
     "plateau",
     share=(0.4, "share of the steps for which the loss stands still"),
-    still=(0.02, "by how much of the loss of a constant output it changes at most meanwhile"),
+    still=(0.02, "by how much of the loss of a constant output it changes at most meanwhile, beside noise"),
+    trend=(0.03, "by how much of it a straight line through these steps may fall in any case"),
+    slow=(0.08, "the same where the loss falls much slower than over the whole training"),
+    pace=(0.3, "how much slower: its fall a step by that of the whole training"),
     level=(0.85, "loss at which it stands by that of a constant output; below, it may have converged"),
     steps=(30, "fewest steps"),
 )
@@ -98,10 +101,17 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if course.diverged or len(course.loss) < rule.steps or len(smooth) < 5:
         return
     level, reference = rule.level, course.reference
-    noise = 3 * course.spread / math.sqrt(max(len(course.loss) / len(smooth), 1))
-    band = max(rule.still * abs(reference), noise if math.isfinite(noise) else 0.0)
-    start, length = _longest_still(smooth, band)
-    height = float(smooth[start : start + length].mean())
+    noise = 4 * course.spread / math.sqrt(max(len(course.loss) / len(smooth), 1))
+    start, length = _longest_still(smooth, rule.still * abs(reference) + noise)
+    stretch = smooth[start : start + length]
+    height = float(stretch.mean())
+    if length < 3:
+        return
+    falls = -float(np.polyfit(np.arange(length), stretch, 1)[0])
+    whole = (course.initial - course.end) / len(smooth)
+    allowed = rule.slow if falls < rule.pace * whole else rule.trend
+    if falls * length > allowed * abs(reference):
+        return
     if length / len(smooth) < rule.share or height < level * reference or height > 1.5 * reference:
         return
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])

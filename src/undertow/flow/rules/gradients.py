@@ -54,7 +54,7 @@ def profile_of(flow: Flow) -> Profile | None:
     moved = early(flow, "ratio")
     with_weights = [i for i in chosen if moved[i] >= 0]
     update = math.nan
-    if len(with_weights) > 1 and moved[with_weights[-1]] > 0:
+    if len(with_weights) > 1 and 0 < moved[with_weights[-1]] < math.inf:
         update = float(moved[with_weights[0]] / moved[with_weights[-1]])
     factor = ratio ** (1 / (len(chosen) - 1)) if math.isfinite(ratio) else math.inf
     return Profile([flow.layers[i] for i in chosen], sizes[chosen], ratio, factor, steps, update)
