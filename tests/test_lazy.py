@@ -13,7 +13,7 @@ import pytest
 import undertow as ut
 
 SOURCE = Path(ut.__file__).parent
-PACKAGES = ("undertow", *(f"undertow.{name}" for name in ("nn", "optim", "data", "train", "compile")))
+PACKAGES = ("undertow", *(f"undertow.{name}" for name in ("nn", "optim", "data", "train", "compile", "flow")))
 LAZY = {name: importlib.import_module(name) for name in PACKAGES}  # undertow.train itself is a function
 HEAVY = {"polars.dataframe", "rich", "typer", "numba", "llvmlite", "scipy", "sklearn", "torch", "jax", "matplotlib"}
 PREDICT_NEEDS_NOT = HEAVY | {
@@ -75,7 +75,7 @@ def test_the_table_is_what_type_checkers_see(package):
     module = LAZY[package]
     told = {name: origin for name, origin in imports_for_checkers(package).items() if origin != package}
     assert told == module.LAZY_NAMES
-    parts = {"data", "nn", "optim"} if package == "undertow" else set()
+    parts = {"data", "flow", "nn", "optim"} if package == "undertow" else set()
     assert set(module.__all__) == (told.keys() | parts)
 
 
@@ -210,7 +210,7 @@ def test_predicting_a_few_rows_loads_no_compiler_and_no_training(saved):
     code = "import sys, numpy as np, undertow as ut\nut.load(sys.argv[1]).predict(np.zeros((1, 2), np.float32))"
     loaded = loaded_by(code, saved / "plain")
     assert "undertow.train.run" in loaded
-    assert not loaded & PREDICT_NEEDS_NOT
+    assert loaded & PREDICT_NEEDS_NOT == set()
 
 
 def test_training_without_progress_loads_no_tables_and_no_terminal():
@@ -221,14 +221,14 @@ ut.train(ut.nn.Dense(2, 1), (X, X[:, :1]), loss=ut.nn.mean_squared_error, epochs
 """
     loaded = loaded_by(code)
     assert "undertow.train.trainer" in loaded
-    assert not loaded & (HEAVY - {"llvmlite"} | {"undertow.report", "undertow.export", "undertow.sklearn"})
+    assert loaded & (HEAVY - {"llvmlite"} | {"undertow.report", "undertow.export", "undertow.sklearn"}) == set()
 
 
 def test_help_loads_neither_numpy_nor_training():
     code = "import sys; from undertow.cli import start; start.run(['--help'])"
     loaded = loaded_by(code)
     assert "typer" in loaded
-    assert not loaded & {"numpy", "polars", "undertow.nn", "undertow.primitives", "undertow.train.trainer", "rich"}
+    assert loaded & {"numpy", "polars", "undertow.nn", "undertow.primitives", "undertow.train.trainer", "rich"} == set()
 
 
 def test_predicting_a_table_loads_no_compiler_and_no_typer(saved):
@@ -237,4 +237,7 @@ def test_predicting_a_table_loads_no_compiler_and_no_typer(saved):
     loaded_by(run, *train)
     loaded = loaded_by(run, "predict", saved / "table", saved / "one.csv")
     assert "polars.dataframe" in loaded
-    assert not loaded & (HEAVY - {"polars.dataframe"} | {"undertow.compile", "undertow.emit", "undertow.train.trainer"})
+    assert (
+        loaded & (HEAVY - {"polars.dataframe"} | {"undertow.compile", "undertow.emit", "undertow.train.trainer"})
+        == set()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -24,12 +25,7 @@ from undertow.train.task import Examples, Task
 
 def read_versions() -> dict[str, str]:
     """Return the versions of what trains, by name."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("undertow")
-    except PackageNotFoundError:
-        own = "unknown"
+    own = sys.modules[__name__.partition(".")[0]].__version__  # importlib.metadata loads what reads e-mail
     return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}
 
 
