@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,7 +21,7 @@ from undertow.report.live.page import make_page
 LARGEST_BODY = 1000  # bytes of a control
 
 
-def make_application(feed: Feed, door: Door, control: bool = False) -> Any:
+def make_application(feed: Feed, door: Door, control: bool = False) -> Guard:
     """Make the server.
 
     Args:
@@ -37,11 +36,9 @@ def make_application(feed: Feed, door: Door, control: bool = False) -> Any:
 
     Example:
         >>> from undertow.report.live.folder import RunFolder
-        >>> door = Door("127.0.0.1", 8000)
-        >>> from starlette.testclient import TestClient
-        >>> client = TestClient(make_application(Feed(RunFolder("no-such-run")), door), "http://127.0.0.1:8000")
-        >>> client.get("/").status_code, client.get("/", headers={"Origin": "http://elsewhere.org"}).status_code
-        (200, 403)
+        >>> application = make_application(Feed(RunFolder("no-such-run")), Door("127.0.0.1", 8000))
+        >>> application.door.url
+        'http://127.0.0.1:8000/'
     """
     page = make_page(feed.folder.name, door.page_token, control)
 

@@ -44,9 +44,9 @@ class Feed:
         ...     async for chunk in feed.watch():
         ...         if b"event: waiting" in chunk:
         ...             await feed.close()
-        ...             return chunk.splitlines()[0]
+        ...             return [line for line in chunk.splitlines() if line.startswith(b"event")]
         >>> asyncio.run(first_event())
-        b'event: waiting'
+        [b'event: start', b'event: waiting']
     """
 
     def __init__(self, folder: RunFolder, tick: float = TICK) -> None:
