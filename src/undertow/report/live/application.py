@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -56,17 +54,12 @@ def make_application(feed: Feed, door: Door, control: bool = False) -> Guard:
             return PlainTextResponse("This page only shows: start it with --control to change anything.\n", 403)
         return await _take_control(feed, request)
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        await feed.close()
-
     routes = [
         Route("/", show_page, methods=["GET"]),
         Route("/events", stream_events, methods=["GET"]),
         Route("/control", take_control, methods=["POST"]),
     ]
-    return Guard(Starlette(routes=routes, lifespan=lifespan), door)
+    return Guard(Starlette(routes=routes), door)
 
 
 async def _take_control(feed: Feed, request: Request) -> Response:

@@ -78,10 +78,10 @@ class Feed:
                     events, seen = self._since(seen), self.number
                     for event in events:
                         yield event
-                if self.closing:
-                    yield write_event("closed", {})
-                    return
                 if seen == self.number or not self._fresh:
+                    if self.closing:
+                        yield write_event("closed", {})
+                        return
                     try:
                         await asyncio.wait_for(changed.wait(), HEARTBEAT)
                     except TimeoutError:
