@@ -194,6 +194,14 @@ def test_the_map_holds_geometric_means_of_its_columns():
         np.testing.assert_allclose(largest[column], flow.stat("delta.max")[rows].max(axis=0), rtol=2e-3)
 
 
+def test_theory_is_of_the_untrained_network_and_asked_only_where_wanted(trained):
+    pytest.importorskip("undertow.flow.forecast")
+    run, X, y = trained
+    first, last = report_data(run, X=X, y=y)["theory"]["delta"]
+    assert last == 1 and 0.1 < first < 10
+    assert report_data(run, theory=False)["theory"] is None
+
+
 def test_what_is_zero_missing_and_not_finite_can_be_told_apart():
     flow = make_flow(10, 4)
     rms = flow.values[:, STATS.index("delta.rms")]

@@ -19,6 +19,8 @@ _COMMANDS = [
     "summary",
     "export",
     "find-lr",
+    "diagnose",
+    "report",
     "watch",
     "explain",
     "check",
@@ -28,7 +30,13 @@ _COMMANDS = [
 
 def load_commands() -> dict[str, Any]:
     """Import typer and all commands; what `undertow.cli` has by name."""
-    from undertow.cli import about_losses, about_runs, training, watching  # noqa: F401 (they add their commands)
+    from undertow.cli import (  # noqa: F401 (they add their commands)
+        about_losses,
+        about_runs,
+        diagnosing,
+        training,
+        watching,
+    )
     from undertow.cli.app import app, attempt, fail
     from undertow.cli.output import Page, say
 

@@ -21,7 +21,7 @@ from undertow.cli.options import (
     read_sizes,
     text,
 )
-from undertow.cli.output import Page, show_gradients
+from undertow.cli.output import Page, show_findings, show_flow, show_gradients
 from undertow.cli.watching import watched
 from undertow.errors import ArgumentError
 
@@ -29,6 +29,8 @@ File = Annotated[
     str | None, typer.Argument(help="A CSV or Parquet file; a folder or pattern of large ones.", show_default=False)
 ]
 Text = Annotated[str | None, typer.Option()]
+Flow = Annotated[bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")]
+Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")]
 
 
 @app.command()
@@ -54,9 +56,7 @@ def train(
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
     norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units left out.", min=0.0, max=0.95)] = None,
-    residual: Annotated[
-        bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")
-    ] = None,
+    residual: Residual = None,
     loss: Annotated[str | None, text("huber:delta=2, poisson, binary_cross_entropy, …")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Of classes, 0 to below 1.", min=0.0, max=0.99)] = None,
     class_weights: Annotated[str | None, text("balanced, or yes=5,no=1.")] = None,
@@ -86,6 +86,7 @@ def train(
     dtype: Annotated[str | None, text("float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
+    flow: Flow = None,
     watch: Watch = False,
     watch_stay: WatchStay = False,
     quiet: Quiet = False,
@@ -145,7 +146,12 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
     """Say what came of it; return the exit code."""
     from undertow.train.table import summarize
 
-    page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
+    recorded = run.record is not None
+    page.say(lambda: f"\n{show_flow(run) if recorded else show_gradients(run)}\n{summarize(run, table)}")
+    if recorded:
+        page.say(lambda: show_findings(run.findings))
+        run.report(folder / "report.html")
+        page.say(f"report: {folder / 'report.html'}")
     page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
     page.close(f" The run is saved in {folder}.")
     return INTERRUPTED if run.stopped == "interrupted" else 0

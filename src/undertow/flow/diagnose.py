@@ -13,14 +13,17 @@ from undertow.flow.rules import RULES
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
 FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("step-too-large", "exploding"),
-    "dead-units": ("born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large"),
+    "dead-units": (
+        "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large", "input-not-scaled",
+        "target-not-scaled",
+    ),
     "saturation": ("input-not-scaled", "exploding", "vanishing", "step-too-large"),
     "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
     "rank-collapse": ("born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "step-too-large"),
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
     ),
-    "step-too-large": ("input-not-scaled", "target-not-scaled", "exploding", "initial-loss"),
+    "step-too-large": ("input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation"),
     "oscillation": ("step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding"),
     "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
     "step-too-small": (
@@ -89,8 +92,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
         finding: what may follow from it.
 
     Returns:
-        The answer. Where each could explain the other, what showed first does; at the same step, the one that comes first
-        in ``ORDER``.
+        The answer. Where each could explain the other, the more severe one does, then what showed first, then the one
+        that comes first in ``ORDER``.
 
     Source: derived here.
 
@@ -103,8 +106,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
         return False
     if finding.kind not in FOLLOWS.get(cause.kind, ()):
         return True
-    when = (cause.step or 0, _place(cause.kind)), (finding.step or 0, _place(finding.kind))
-    return when[0] < when[1]
+    mine, its = ((SEVERITIES.index(x.severity), x.step or 0, _place(x.kind)) for x in (cause, finding))
+    return mine < its
 
 
 def _place(kind: str) -> int:

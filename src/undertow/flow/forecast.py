@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from undertow import trees
 from undertow.errors import ArgumentError, DataError
 from undertow.flow.expected import LayerForecast, Pair
+from undertow.flow.findings import Finding
 from undertow.flow.gaussian import is_elementwise
 from undertow.flow.layers import FlowLayer, read_layers, walk
 from undertow.flow.meanfield import FixedPoint, depth_scale, fixed_point
@@ -59,6 +60,13 @@ class Forecast:
     def fine(self) -> bool:
         """Whether nothing stands in the way of the gradient."""
         return all(verdict.kind == "fine" for verdict in self.verdicts)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, with evidence and remedies; see `undertow.flow.forecast_findings`."""
+        from undertow.flow.forecast_findings import findings
+
+        return findings(self)
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         from rich.text import Text
@@ -121,43 +129,42 @@ def forecast(
     numbers = [leaf for leaf in numbers_of(trees.flatten(model)[0]) if hasattr(leaf, "dtype")]
     dtype = read_dtype(next((x.dtype for x in numbers if x.dtype.kind == "f"), np.float32))
     model = initialize(model, seed, dtype)
-    X, rows = _read_inputs(X, seed, dtype)
+    if not numbers_of(trees.flatten(model)[0]):
+        raise ArgumentError(f"forecast: the model {model!r} has no parameters. Give it a layer such as Dense(4, 3).")
+    X, rows, n_examples = _read_inputs(X, seed, dtype)
     chosen, target = None, None
     if loss is not None:
         chosen = find_loss(loss, model)
         task = make_task(chosen, model, X)
-        target = task.encode(task.read_target(_read_targets(y, len(X), rows)))
-        X = X[rows]
-        target = target[rows] if len(target) != len(X) else target
-    else:
-        X = X[rows]
+        target = task.encode(task.read_target(_read_targets(y, n_examples)[rows]))
     observed = observe(model, X, chosen, target, seed)
     theory = Theory(observed)
     theory.follow(model, X)
     return _sum_up(model, X, theory, chosen)
 
 
-def _read_inputs(X: ArrayLike, seed: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """X, and the rows to look at."""
-    try:
-        found = np.asarray(X).astype(dtype, copy=False)
-    except (TypeError, ValueError):
-        raise DataError("forecast: X is no array of numbers. Give an array with a row for each example.") from None
+def _read_inputs(X: ArrayLike, seed: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.int64], int]:
+    """The rows of X to look at, their numbers, and how many there are."""
+    found = np.asarray(X)
     if found.ndim == 0 or not len(found):
         raise DataError("forecast: X holds no examples. Give an array with a row for each example.")
     rows = np.arange(len(found))
     if len(rows) > LOOKED_AT:
         rows = np.sort(np.random.default_rng([seed, 1]).choice(len(found), LOOKED_AT, replace=False))
-    if not np.all(np.isfinite(found[rows])):
+    try:
+        taken = found[rows].astype(dtype, copy=False)
+    except (TypeError, ValueError):
+        raise DataError("forecast: X is no array of numbers. Give an array with a row for each example.") from None
+    if not np.all(np.isfinite(taken)):
         raise DataError("forecast: X holds numbers that are not finite. Fill or leave out the missing values.")
-    return found, rows
+    return taken, rows, len(found)
 
 
-def _read_targets(y: Any, n_examples: int, rows: NDArray[np.int64]) -> NDArray[Any]:
+def _read_targets(y: Any, n_examples: int) -> NDArray[Any]:
     """y as an array with a row for each example."""
     found = np.asarray(y)
     if found.ndim == 0 or len(found) != n_examples:
-        raise DataError(f"forecast: X has {n_examples} rows and y {found.shape}. Give y a row for each of X.")
+        raise DataError(f"forecast: X has {n_examples} rows and y is {found.shape}. Give y a row for each of X.")
     return found
 
 
@@ -208,7 +215,8 @@ def _probe(model: Any, X: Any, target: Target) -> Any:
 def _sum_up(model: Any, X: NDArray[Any], theory: Theory, loss: Loss | None) -> Forecast:
     """Lay theory and measurement side by side."""
     layers = [x for x in read_layers(model, X[:2]) if x.path in theory.observed and x.kind != "parameter"]
-    last = next((layer for layer in reversed(layers) if layer.within is None and layer.kind != "watched"), None)
+    main = [layer for layer in layers if layer.within is None and layer.kind != "watched"] or layers
+    last = main[-1] if main else None
     rows = _with_factors([_row(layer, last, theory) for layer in layers])
     path = compared(rows)
     xi = depth_scale(whole_factor(path).best ** (2 / (len(path) - 1))) if len(path) > 1 else math.nan
@@ -233,7 +241,7 @@ def _end_of_depth(rows: list[LayerForecast], items: dict[str, Any], theory: Theo
         return None
     kinds: dict[Any, list[LayerForecast]] = {}
     for row in rows[:-1]:
-        if row.layer.activation is not None and row.sigma_w2 > 0 and not row.note:
+        if row.layer.activation is not None and 0 < row.sigma_w2 < math.inf and not row.note:
             kinds.setdefault((row.layer.activation, round(2 * math.log(row.sigma_w2))), []).append(row)
     most = max(kinds.values(), key=len, default=[])
     if len(most) < 2 or 2 * len(most) < len(rows) - 1:

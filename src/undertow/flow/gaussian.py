@@ -217,6 +217,7 @@ def average(h: Array, slopes: Array) -> Moments:
     """
     _, weights, hermite = normal_places()
     terms = h @ hermite
-    even, odd = (h + h[:, ::-1]) / 2, (h - h[:, ::-1]) / 2
-    rest = [part**2 @ weights - (terms[:, i::2] ** 2).sum(axis=1) for i, part in enumerate((even, odd))]
-    return Moments(h**2 @ weights, slopes**2 @ weights, terms, np.maximum(np.stack(rest), 0.0))
+    square, mirrored = h**2 @ weights, (h * h[:, ::-1]) @ weights
+    even, odd = (square + mirrored) / 2, (square - mirrored) / 2
+    rest = np.stack([part - (terms[:, i::2] ** 2).sum(axis=1) for i, part in enumerate((even, odd))])
+    return Moments(square, slopes**2 @ weights, terms, np.maximum(rest, 0.0))

@@ -146,6 +146,9 @@ def _judge_path(path: list[LayerForecast]) -> Verdict:
     factor, expected = whole.best, whole.predicted
     blocks = 2 * sum(row.layer.kind in ("Residual", "Parallel", "Concat") for row in path) >= len(path)
     much = BLOCKS_BEAR if blocks else 1.0
+    if math.isnan(factor):
+        text = "What flows back could not be measured, because Python code asks for values while the loss is traced."
+        return Verdict("fine", "note", factor, expected, text)
     rows, where = _blame(path)
     theory = f" Theory expects {scientific(expected)}." if math.isfinite(expected) else ""
     way = f"from {_number(last)} to {_number(first)}"
@@ -169,6 +172,9 @@ def _judge_path(path: list[LayerForecast]) -> Verdict:
 def _blame(path: list[LayerForecast]) -> tuple[tuple[LayerForecast, ...], str]:
     """The layers to blame, the cause first, and a sentence about them."""
     pairs = list(itertools.pairwise(path))
+    stop = max((i for i, (before, _) in enumerate(pairs) if before.length.best == 0), default=None)
+    if stop is not None:
+        return _blame_stop(path, *pairs[stop])
     steps = [_log(a.length) - _log(b.length) for a, b in pairs]
     total = sum(steps)
     most = max(range(len(steps)), key=lambda i: steps[i] * math.copysign(1, total))
@@ -180,6 +186,17 @@ def _blame(path: list[LayerForecast]) -> tuple[tuple[LayerForecast, ...], str]:
         return (cause, other), f" Most of it between {_number(after)} and {_number(before)}: {why}."
     square = math.exp(2 * total / len(steps)) if math.isfinite(total) else 0.0
     return tuple(path[:-1]), f" A layer multiplies its square by χ = {scientific(square)} on average."
+
+
+def _blame_stop(
+    path: list[LayerForecast], before: LayerForecast, after: LayerForecast
+) -> tuple[tuple[LayerForecast, ...], str]:
+    """The layer behind which no gradient comes back, and a sentence about it."""
+    if after.sigma_w2 == 0:
+        return (after, before), f" It stops at {after.label}, whose weights are all 0."
+    dead = next((row for row in path if row.h.measured == 0 and row.z.measured > 0), before)
+    what = "gives nothing but zeros" if dead.h.measured == 0 else "lets nothing back"
+    return (dead, after), f" It stops at {dead.label}, whose activation {what}."
 
 
 def _log(length: Pair) -> float:

@@ -6,20 +6,20 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from undertow.errors import UndertowError
 from undertow.flow.record import Flow
-from undertow.report.curves import history_data, plain_number, step_data
+from undertow.report.curves import history_data, step_data
 from undertow.report.distributions import look_data
 from undertow.report.maps import map_data
-from undertow.report.outcomes import outcome_data
+from undertow.report.outcomes import outcome_data, paired_data
 from undertow.report.recorded import Recorded, read_recorded
 from undertow.report.summary import model_data, summary_data
+from undertow.report.theory import theory_data
 from undertow.train import Run
 from undertow.train.run import read_versions
 
@@ -54,13 +54,16 @@ NO_PREDICTIONS: Final = (
 NO_MODEL: Final = "The run has no model yet, so there are no predictions to compare."
 
 
-def report_data(source: Run | Flow | str | Path, *, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Any:
+def report_data(
+    source: Run | Flow | str | Path, *, X: ArrayLike | None = None, y: ArrayLike | None = None, theory: bool = True
+) -> dict[str, Any]:
     """Gather all that a report shows.
 
     Args:
         source: a run, its record, or the folder of one, which may still be training or have been killed.
         X: examples to compare predictions on, (m, …), best those held out; None for no comparison.
         y: their targets, (m,) or (m, K).
+        theory: whether to ask mean-field theory, which takes some 10 ms a layer.
 
     Returns:
         A dictionary of plain data: JSON takes it as it is.
@@ -87,7 +90,7 @@ def report_data(source: Run | Flow | str | Path, *, X: ArrayLike | None = None, 
         "history": history_data(found.history),
         "steps": None if flow is None else step_data(flow),
         "map": None if flow is None else map_data(flow),
-        "theory": None if flow is None else _theory(found, X),
+        "theory": theory_data(found, X) if theory else None,
         "looks": None if flow is None else look_data(flow),
         "outcome": _outcome(found, X, y),
         "settings": list(flatten_settings(found.settings)),
@@ -134,47 +137,16 @@ def _show_number(value: Any) -> str:
     return f"{value:.3g}"
 
 
-def _theory(found: Recorded, X: ArrayLike | None) -> dict[str, Any] | None:
-    """What mean-field theory expects of delta in each layer, relative to the last; None where nobody can tell."""
-    if found.run is None or found.flow is None or X is None:
-        return None
-    try:
-        forecast = import_module("undertow.flow.forecast").forecast
-    except ModuleNotFoundError:
-        return None
-    try:
-        return read_forecast(forecast(found.run.model, X), found.flow)
-    except (UndertowError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def read_forecast(forecast: Any, flow: Flow) -> dict[str, Any] | None:
-    """Take from a forecast what the profile over depth shows.
-
-    Args:
-        forecast: of `undertow.flow.forecast`: ``layers`` are rows with ``path`` and ``delta``.
-        flow: the record.
-
-    Returns:
-        ``delta``: a number for each layer of the record, relative to the last, None where there is none.
-    """
-    rows = {_get(row, "path"): plain_number(_get(row, "delta")) for row in forecast.layers}
-    values = [rows.get(layer.path) for layer in flow.layers]
-    usable = [v for v in values if isinstance(v, int | float) and v > 0]
-    return {"delta": [v if isinstance(v, int | float) and v > 0 else None for v in values]} if usable else None
-
-
-def _get(row: Any, name: str) -> Any:
-    return row.get(name) if isinstance(row, Mapping) else getattr(row, name, None)
-
-
 def _outcome(found: Recorded, X: ArrayLike | None, y: ArrayLike | None) -> dict[str, Any]:
     """Predictions against targets, or why there are none."""
     if found.run is None:
         return {"kind": "none", "why": NO_MODEL}
-    if X is None or y is None:
+    if X is not None and y is not None:
+        return outcome_data(found.run, X, y)
+    kept = found.flow.facts.get("held_out") if found.flow is not None else None
+    if kept is None:
         return {"kind": "none", "why": NO_PREDICTIONS}
-    return outcome_data(found.run, X, y)
+    return paired_data(found.run, found.run.pair(np.array(kept["outputs"]), np.array(kept["targets"])))
 
 
 def flatten_settings(settings: Mapping[str, Any], start: str = "") -> Iterator[list[str]]:

@@ -41,6 +41,7 @@ def summary_data(found: Recorded) -> dict[str, Any]:
         'A model was trained for 1 epoch. It ran to its end. The best loss is 0.5, in epoch 1.'
     """
     state, ending = ENDS.get(found.stopped, (found.stopped, f"It ended: {found.stopped}."))
+    ending += _origin(found)
     what = _describe_model(found)
     bests = _bests(found.history)
     best = "".join(f" The best {_words(name)} is {_show(row[name], name)}{_when(row)}." for name, row in bests[:2])
@@ -51,6 +52,14 @@ def summary_data(found: Recorded) -> dict[str, Any]:
         "ended": found.stopped,
         "tiles": _tiles(found, bests),
     }
+
+
+def _origin(found: Recorded) -> str:
+    """Where something stopped being finite, if that was found."""
+    origin = found.flow.facts.get("non_finite") if found.flow is not None else None
+    if not isinstance(origin, dict) or not origin.get("sentence"):
+        return ""
+    return f" At step {origin.get('step', '?')}: {str(origin['sentence']).rstrip('.')}."
 
 
 def _describe_model(found: Recorded) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,13 @@ from undertow.train.run import Run
 from undertow.train.tensors import checksum, pack, unpack
 
 MODEL, RECORD, FLOW = "model.safetensors", "run.json", "flow"
-BESIDE = {"checkpoints", "history.jsonl", "config.toml", FLOW}  # what training itself writes into the folder of a run
+BESIDE = {
+    "checkpoints",
+    "history.jsonl",
+    "config.toml",
+    "report.html",
+    FLOW,
+}  # what training itself writes into the folder of a run
 FORMAT, VERSION = "undertow-run", 1
 LISTS, OBJECTS = ("history", "gradient_history"), ("settings", "versions", "extras")
 
@@ -56,10 +61,13 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
     Example:
         >>> from undertow.nn import Dense, initialize
         >>> run = Run(initialize(Sequential(Dense(2, 1))))
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sorted(file.name for file in save(run, Path(folder) / "run").iterdir())
         ['model.safetensors', 'run.json']
     """
+    import tempfile  # loads much, which a process that only reads does without
+
     target = read_path(path, "the folder of a run")
     check_target(target, overwrite)
     parts, record = _take_apart(run)

@@ -27,8 +27,8 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     What makes it so must be the output layer, by large weights or biases, or the loss must be very far off: behind many
     layers outputs are somewhat larger by nature.
 
-    Source: Karpathy, A recipe for training neural networks, 2019 (verify loss at init); ln C: Bishop 2006, eq. 4.108, at
-        equal probabilities.
+    Source: Karpathy, A recipe for training neural networks, 2019 (verify loss at init); ln C: Bishop 2006, eq. 4.108,
+        at equal probabilities.
     """
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     constant, initial = output.get("expected_loss"), course_of(flow).initial
@@ -55,7 +55,8 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         why = f", because its biases are large: the weights explain {show(1 / surplus)} of it"
     yield rule.found(
         "warning",
-        f"The loss is {show(initial)} before training, where {name} is that of a network which knows nothing: the output "
+        f"The loss is {show(initial)} before training, where {name} is that of a network which knows nothing: the "
+        "output "
         f"has an RMS of {'?' if size is None else show(size)}{why}.",
         rows,
         [R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small")],
@@ -107,7 +108,8 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     fell = course.end < 0.7 * height
     yield rule.found(
         "note" if fell else "warning",
-        f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; that of a "
+        f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
+        "that of a "
         f"constant output is {show(reference)}, so nothing of the inputs is used meanwhile.",
         [
             ("loss while it stands still", height, f"well below {show(reference)}"),
@@ -161,7 +163,9 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rise = end - float(held[best])
     noise = float(np.median(np.abs(np.diff(held)))) * 2
     course = course_of(flow)
-    if len(held) - 1 - best < rule.epochs or rise < max(rule.rise * held[best], rule.size * abs(course.reference), noise):
+    if len(held) - 1 - best < rule.epochs or rise < max(
+        rule.rise * held[best], rule.size * abs(course.reference), noise
+    ):
         return
     if train[-tail:].mean() > rule.fall * train[best]:
         return
@@ -169,8 +173,10 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     step = rows[best].get("step")
     yield rule.found(
         "warning",
-        f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, while the "
-        f"training loss fell from {show(train[best])} to {show(train[-1])}: the network learns the training rows by heart.",
+        f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
+        "while the "
+        f"training loss fell from {show(train[best])} to {show(train[-1])}: the network learns the training rows "
+        "by heart.",
         [
             ("validation loss, best", float(held[best]), None),
             ("validation loss, at the end", end, f"near {show(float(held[best]))}"),

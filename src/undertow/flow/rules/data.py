@@ -51,7 +51,8 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
     ]
     if size >= rule.size:
         cause = (
-            f"Column {worst} of X reaches {show(columns['largest'])}; the deviations of the columns go from {show(low)} "
+            f"Column {worst} of X reaches {show(columns['largest'])}; the deviations of the columns go from "
+            f"{show(low)} "
             f"to {show(high)}: the largest columns decide alone, and steps that suit them are wrong for the others."
         )
     elif spread >= rule.spread and high >= rule.wide:
@@ -60,7 +61,9 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
             f"{show(middle)}: a step that suits the widest is too small for most others."
         )
     elif max(high, offset) <= rule.small:
-        cause = f"The columns of X are tiny, {show(columns['largest'])} at most: the first layer passes on almost nothing."
+        cause = (
+            f"The columns of X are tiny, {show(columns['largest'])} at most: the first layer passes on almost nothing."
+        )
     else:
         return
     yield rule.found("warning", cause, rows, [R.scale_inputs(flow)], layers=list(flow.layers[:1]), step=0)
@@ -82,13 +85,16 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     n, total = columns.get("n_constant", 0), flow.facts.get("n_features", 0)
     if not n or not total or (flow.layers and flow.layers[0].kind in LOOKED_UP):
         return
-    image = len(flow.settings.get("example_shape") or ()) > 1 or (total >= 50 and columns.get("mean_range", [-1])[0] >= 0)
+    image = len(flow.settings.get("example_shape") or ()) > 1 or (
+        total >= 50 and columns.get("mean_range", [-1])[0] >= 0
+    )
     if image and n / total < rule.share:
         return
     shown = ", ".join(map(str, columns["constant"][:10])) + (", …" if n > 10 else "")
     yield rule.found(
         "warning" if n / total >= rule.share else "note",
-        f"{n} of {total} columns of X have the same value in all rows ({shown}): their weights learn no more than a bias "
+        f"{n} of {total} columns of X have the same value in all rows ({shown}): their weights learn no more than "
+        "a bias "
         "does.",
         [("constant columns", n, "0")],
         [
@@ -116,7 +122,7 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     gradient has the units of the target. Counts with the poisson loss are left out, as is a model whose output has the
     right scale already.
 
-    Source: Bishop, Pattern Recognition and Machine Learning, 2006, section 5.5 (scaling of inputs and targets).
+    Source: Bishop, Neural Networks for Pattern Recognition, 1995, section 8.2 (inputs and targets).
     """
     target, output = flow.facts.get("target") or {}, flow.facts.get("output") or {}
     if target.get("kind") != "number" or output.get("loss") == "poisson" or not target.get("std"):
@@ -173,7 +179,8 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
         rows.append(("accuracy at the end", accuracy[-1], f"well above {max(priors):.2g}, that of always {most}"))
     yield rule.found(
         "warning" if blind else "note",
-        f"Class {rarest} has {min(priors):.1%} of the examples, class {most} {max(priors):.1%}: always answering {most} is "
+        f"Class {rarest} has {min(priors):.1%} of the examples, class {most} {max(priors):.1%}: always answering "
+        f"{most} is "
         f"right in {max(priors):.1%} of cases, so accuracy and loss say little of class {rarest}.",
         rows,
         [R.weigh_classes(flow)],
@@ -198,7 +205,8 @@ def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     yield rule.found(
         "error" if shared / n >= 0.5 else "warning",
-        f"{shared} of {n} validation rows ({shared / n:.0%}) are training rows too: the validation loss tells how well rows "
+        f"{shared} of {n} validation rows ({shared / n:.0%}) are training rows too: the validation loss tells how "
+        "well rows "
         "are remembered, not how well the network does on new ones.",
         [("validation rows that are training rows", shared, "0"), ("share", shared / n, "0")],
         [

@@ -131,7 +131,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     an optimizer that divides by the gradient's size (adam and its kin) only the second counts.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
-        section 4.2.2 and figures 6 to 9; Hochreiter 1991, section 3.
+        section 4.2.2 and figures 6 to 9.
     """
     profile, course = profile_of(flow), course_of(flow)
     if profile is None or len(profile.layers) < rule.layers:
@@ -197,7 +197,8 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rows = first_row(~(profile.steps < math.log10(rule.ratio)))
     if back:
         what = (
-            f"From layer {last.number} back to layer {first.number} the gradient grows {show(profile.ratio)} times, by a "
+            f"From layer {last.number} back to layer {first.number} the gradient grows {show(profile.ratio)} "
+            "times, by a "
             f"factor of {show(profile.factor)} a layer"
         )
     else:

@@ -67,7 +67,8 @@ def _problem(output: dict[str, Any], target: dict[str, Any], beyond: float) -> A
             least, most = target.get("least", mean - 1.5 * std), target.get("most", mean + 1.5 * std)
             if least < low - beyond * std or most > high + beyond * std:
                 return (
-                    f"{end} gives numbers from {show(low)} to {show(high)}, but the target has a mean of {show(mean)} and a "
+                    f"{end} gives numbers from {show(low)} to {show(high)}, but the target has a mean of "
+                    f"{show(mean)} and a "
                     f"deviation of {show(std)}, so a part of it cannot be reached"
                 ), _open
     return None
@@ -91,7 +92,7 @@ def find_tiny_batches(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Over a single example z is its own mean, and the output is a constant.
 
-    Source: Ioffe, Batch renormalization, NeurIPS 2017, section 2; Wu and He, Group normalization, ECCV 2018, figure 1.
+    Source: Ioffe, Batch renormalization, NeurIPS 2017, section 1; Wu and He, Group normalization, ECCV 2018, figure 1.
     """
     facts = flow.facts
     if not facts.get("normalised_by_batch"):
@@ -104,9 +105,10 @@ def find_tiny_batches(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     paths = facts["normalised_by_batch"]
     layers = [x for x in flow.layers if x.path in paths]
+    what = f"batches of {size}" if size <= rule.size else "a last batch of a single example"
     yield rule.found(
         "error" if size == 1 else "warning",
-        f"BatchNorm normalises over {'a last batch of a single example' if lone and size > rule.size else f'batches of {size}'}: "
+        f"BatchNorm normalises over {what}: "
         "mean and variance of so few say little of the data, and differ from those used for predictions.",
         [("examples a step", size, "16 or more"), ("examples of the last step of an epoch", least, "16 or more")],
         [R.other_batch_size(flow, 64), R.normalise(flow, "LayerNorm")],

@@ -198,9 +198,7 @@ def stop_early(flow: Flow, patience: int = 5) -> Remedy:
 
 def regularise(flow: Flow, l2: float = 1e-3) -> Remedy:
     """Keep the weights small."""
-    return Remedy(
-        f"Weights held small: l2={l2:g}.", train_call(flow, l2=f"{l2:g}"), f"--l2 {l2:g}", "l2", {"to": l2}
-    )
+    return Remedy(f"Weights held small: l2={l2:g}.", train_call(flow, l2=f"{l2:g}"), f"--l2 {l2:g}", "l2", {"to": l2})
 
 
 def weigh_classes(flow: Flow) -> Remedy:

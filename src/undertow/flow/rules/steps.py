@@ -62,8 +62,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Judged by the loss: that it climbs above its beginning, stops being finite after it rose, or never falls. How far
     an update moves W for its size is second evidence; about 0.001 is usual.
 
-    Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1 (the U of the learning rate); Bottou, Stochastic
-        gradient descent tricks, 2012, section 4.3; LeCun et al., Efficient BackProp, 1998, section 5 (2/λ diverges).
+    Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1 (the U of the learning rate); LeCun et al., Efficient
+        BackProp, 1998, section 5 (beyond 2/λ the error diverges).
     """
     course, move = course_of(flow), movement_of(flow)
     if not len(course.loss) or move.layer is None:
@@ -83,7 +83,11 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     row = first_row(flow.scalars["loss"] > rule.peak * start)
     rate = R.rate_of(flow)
-    what = f"the loss climbs to {show(peak * start)} from {show(course.initial)}" if peak > 1.2 else "the loss does not fall"
+    what = (
+        f"the loss climbs to {show(peak * start)} from {show(course.initial)}"
+        if peak > 1.2
+        else "the loss does not fall"
+    )
     if course.diverged:
         what += " and stops being finite"
     rows = [
@@ -96,7 +100,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     factor = 0.1 if move.ratio < 1 or not math.isfinite(move.ratio) else 10 ** -math.ceil(math.log10(move.ratio / 0.01))
     yield rule.found(
         "error" if course.diverged or fails else "warning",
-        f"At a learning rate of {'its schedule' if rate is None else f'{rate:g}'} {what}; an update is "
+        f"At a learning rate of {_rate(rate)} {what}; an update is "
         f"{show(move.ratio)} of the weights of layer {move.layer.number}.",
         rows,
         [R.other_rate(flow, factor), R.clip(flow)],
@@ -141,8 +145,9 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rate = R.rate_of(flow)
     yield rule.found(
         "error",
-        f"At a learning rate of {'its schedule' if rate is None else f'{rate:g}'} an update is {show(move.ratio)} of the "
-        f"weights, and all {int(flow.steps[-1])} steps together {show(move.path)} of them at most: the loss has fallen by "
+        f"At a learning rate of {_rate(rate)} an update is {show(move.ratio)} of the "
+        f"weights, and all {int(flow.steps[-1])} steps together {show(move.path)} of them at most: the loss has "
+        "fallen by "
         f"{fall:.1%}.",
         [
             ("update ratio at the beginning", move.ratio, "near 0.001"),
@@ -150,7 +155,10 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("fall of the loss", float(fall), None),
             ("learning rate", rate, None),
         ],
-        [R.other_rate(flow, 10.0 ** min(max(round(math.log10(3e-3 / max(move.ratio, 1e-12))), 1), 8)), R.more_epochs(flow)],
+        [
+            R.other_rate(flow, 10.0 ** min(max(round(math.log10(3e-3 / max(move.ratio, 1e-12))), 1), 8)),
+            R.more_epochs(flow),
+        ],
         layers=[move.layer],
         step=1,
     )
@@ -158,56 +166,77 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 @rule(
     "oscillation",
-    alternates=(0.7, "share of steps after which the loss turns from falling to rising or back, on full batches"),
-    swing=(0.05, "size of a swing by the loss of a constant output"),
-    net=(0.2, "how much of the way up and down the loss comes down in the end, at most"),
-    noise=(4.0, "spread of the loss between neighbouring steps by what batches of this size explain"),
+    swing=(0.05, "swing of the loss, from one turn to the next, by the loss of a constant output"),
+    full=(0.08, "swing on full batches by the loss itself, where that is above 3 % of the constant output's"),
+    stuck=(
+        0.2,
+        "swing on smaller batches by the loss itself, where that is above 5 % and comes down by less than 30 %",
+    ),
+    rises=(0.3, "share of the way up and down that leads up"),
+    turns=(6, "fewest turns in the last two thirds of the training"),
+    noise=(1.5, "swing by what the choice of batches explains"),
 )
 def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
-    """The loss swings to and fro without coming down, more than the choice of batches explains.
+    """The loss swings to and fro without coming down much, more than the choice of batches explains.
 
-    With full batches every rise of the loss is a step too far. With smaller ones, the mean loss of whole epochs is
-    judged, and the spread within them against the mean loss by √(batch size).
+    Judged are the last two thirds of the training. On full batches every rise of the loss is a step too far; on smaller
+    ones the mean loss of whole epochs is judged, or of pieces of the training where there are few epochs.
 
     Source: LeCun et al., Efficient BackProp, 1998, section 5 (between 1/λ and 2/λ the error oscillates); Goh, Why
         momentum really works, Distill 2017 (the ripples of large momentum).
     """
     course = course_of(flow)
-    curve, what = _curve(flow, course)
+    curve, what, noise = _curve(flow, course)
     if len(curve) < 8 or course.diverged:
         return
-    half = curve[len(curve) // 2 :]
-    moves = np.diff(half)
-    way = float(np.abs(moves).sum())
-    net = float(curve[len(curve) // 2] - half[-max(len(half) // 5, 1) :].mean())
-    swing = float(np.median(np.abs(moves)))
-    level = max(abs(course.reference), 1e-12)
-    turns = float(np.mean(np.sign(moves[1:]) != np.sign(moves[:-1]))) if len(moves) > 1 else 0.0
-    rises = float(moves[moves > 0].sum()) / max(way, 1e-12)
-    if not (swing > rule.swing * level and rises > 0.3 and net < rule.net * way):
+    part = curve[len(curve) // 3 :]
+    moves = np.diff(part)
+    turning = np.flatnonzero(np.sign(moves[1:]) != np.sign(moves[:-1])) + 1
+    if len(turning) < rule.turns:
+        return
+    swing = float(np.median(np.abs(np.diff(part[turning]))))
+    rises = float(moves[moves > 0].sum() / np.abs(moves).sum())
+    level, mean = max(abs(course.reference), 1e-12), float(part.mean())
+    large = swing > rule.swing * level
+    quarter = max(len(part) // 4, 1)
+    falls = part[-quarter:].mean() < 0.7 * part[:quarter].mean()
+    if course.full_batch:
+        steady = swing > rule.full * mean and mean > 0.03 * level
+    else:
+        steady = swing > rule.stuck * mean and mean > 0.05 * level and not falls
+    if not (large or steady) or rises < rule.rises or swing < rule.noise * noise:
         return
     rate = R.rate_of(flow)
+    first = len(flow) // 3
     yield rule.found(
         "warning",
-        f"From {what} to {what} the loss changes by {show(swing)}, up in {rises:.0%} of the way, and comes down by "
-        f"{show(net)} in the second half of the training: steps overshoot the valley.",
+        f"The loss swings by {show(swing)} at a mean of {show(mean)}, with {len(turning)} turns from {what} to "
+        f"{what}, and "
+        f"{rises:.0%} of its way leads up: at a learning rate of {_rate(rate)} steps overshoot the valley.",
         [
-            (f"change of the loss from {what} to {what}", swing, f"below {show(rule.swing * level)}"),
+            ("swing of the loss between turns", swing, f"below {show(rule.swing * level)}"),
             ("share of the way that leads up", rises, "near 0"),
-            ("share of turns", turns, "near 0"),
+            ("turns", len(turning), None),
             ("learning rate", rate, None),
         ],
         [R.other_rate(flow, 0.2), R.clip(flow)],
-        step=int(flow.steps[len(flow) // 2]) if len(flow) else None,
+        step=int(flow.steps[first]) if len(flow) else None,
     )
 
 
-def _curve(flow: Flow, course: Course) -> tuple[Array, str]:
-    """The loss that is free of the choice of batches: of steps with full batches, else of epochs."""
+def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
+    """The loss as free of the choice of batches as can be, of what it is told, and the noise that is left."""
     if course.full_batch:
-        return course.loss, "step"
-    rows = [row["loss"] for row in flow.history if R.is_number(row.get("loss"))]
-    return np.array(rows, np.float64), "epoch"
+        return course.loss, "step", 0.0
+    rows = np.array([row["loss"] for row in flow.history if R.is_number(row.get("loss"))], np.float64)
+    pieces = rows if len(rows) >= 12 else course.smooth
+    count = max(len(course.loss) / max(len(pieces), 1), 1)
+    by_epoch = len(rows) >= 12
+    return pieces, "epoch" if by_epoch else "piece", (1 if by_epoch else 3) * course.spread / math.sqrt(count)
+
+
+def _rate(rate: float | None) -> str:
+    return "its schedule" if rate is None else f"{rate:g}"
 
 
 @rule(
@@ -219,28 +248,36 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str]:
 def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The gradient is clipped in nearly every step, so the limit and not the gradient decides how far a step goes.
 
-    Source: Pascanu et al. 2013, section 3.2 (the limit from the average norm of the gradient: from half to ten times it).
+    Source: Pascanu et al. 2013, section 3.2 (a limit of half to ten times the average norm).
     """
     clip = flow.settings.get("clip") or {}
     limit = clip.get("limit")
-    factors = flow.scalars["clip"][np.isfinite(flow.scalars["clip"])]
     norms = flow.scalars["grad_norm"][np.isfinite(flow.scalars["grad_norm"])]
-    if min(len(factors), len(norms)) < rule.steps:
+    if not clip or len(norms) < rule.steps:
         return
     norm = float(np.median(norms))
-    share, factor = float(np.mean(factors < 1 - 1e-6)), float(np.median(factors))
+    share, factor = _clipping(flow, limit / norm if limit and clip["name"] == "clip_by_global_norm" else 0.0)
     if share < rule.share or factor > rule.factor:
         return
-    new = float(f"{2 * norm:.1g}")
     yield rule.found(
         "warning",
-        f"The gradient is clipped in {share:.0%} of the steps, to {show(factor)} of its size in the middle: its norm is "
+        f"The gradient is clipped in {share:.0%} of the steps, to {show(factor)} of its size in the middle: its "
+        "norm is "
         f"{show(norm)}, the limit {limit if limit is None else f'{limit:g}'}.",
         [
             ("share of steps that are clipped", share, "below 0.1"),
             ("factor in the middle", factor, "1"),
             ("norm of the gradient, the median", norm, None if limit is None else f"near the limit {limit:g} or below"),
         ],
-        [R.clip(flow, new)],
+        [R.clip(flow, float(f"{2 * norm:.1g}"))],
         step=int(flow.steps[0]),
     )
+
+
+def _clipping(flow: Flow, factor: float) -> tuple[float, float]:
+    """The share of steps that were clipped, and the factor in the middle; ``factor`` where none is recorded."""
+    factors = flow.scalars["clip"][np.isfinite(flow.scalars["clip"])]
+    if len(factors):
+        return float(np.mean(factors < 1 - 1e-6)), float(np.median(factors))
+    shares = [row["clipped"] for row in flow.history if R.is_number(row.get("clipped"))]
+    return (float(np.mean(shares)) if shares else 0.0), factor

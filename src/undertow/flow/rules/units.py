@@ -35,10 +35,10 @@ def course_of_share(flow: Flow, i: int, name: str) -> list[tuple[int, float]]:
 def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A whole layer of relu units gives 0 for every example before training, so no gradient ever passes it.
 
-    Layers behind the first such layer follow from it and are named after it. A layer whose weights are all 0 is a matter
-    of identical units.
+    Layers behind the first such layer follow from it and are named after it. A layer whose weights are all 0 is a
+    matter of identical units.
 
-    Source: Lu et al., Dying ReLU and initialization, Communications in Computational Physics 28, 2020, section 2.
+    Source: Lu et al., Dying ReLU and initialization, Communications in Computational Physics 28, 2020, section 1.
     """
     W = early(flow, "W.rms")
     found = []
@@ -54,7 +54,8 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
     yield rule.found(
         "error",
         f"{course[0][1]:.0%} of the units of layer {layer.number} give 0 for every example from the beginning: z is "
-        f"{show(float(z_mean))} in the mean, so no gradient passes the {layer.activation} and nothing before it learns.",
+        f"{show(float(z_mean))} in the mean, so no gradient passes the {layer.activation} and nothing before it "
+        "learns.",
         [
             (f"dead units of layer {layer.number} before the first step", course[0][1], "below 0.25"),
             (f"dead units of layer {layer.number} at the end", course[-1][1], "below 0.25"),
@@ -84,11 +85,11 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
 def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A large part of a layer's relu units give 0 for every example, and more of them than before training.
 
-    About half of all relu outputs are 0 in a healthy network; a unit is dead only if it is 0 over a whole pass. A few dead
-    units cost nothing. Deep layers, in which all examples look alike, begin with up to half of them, so growth counts.
+    About half of all relu outputs are 0 in a healthy network; a unit is dead only if it is 0 over a whole pass. A few
+    dead units cost nothing. Deep layers, in which all examples look alike, begin with up to half of them, so growth
+    counts.
 
-    Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2; Lu et
-        al. 2020, section 2.
+    Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2.
     """
     found: list[tuple[FlowLayer, list[tuple[int, float]]]] = []
     learned = not course_of(flow).fails(rule.learned)
@@ -112,7 +113,10 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"{course[-1][1]:.0%} of the {n_units} units of layer {cause.number} give 0 for every example at the end, "
         f"{course[0][1]:.0%} did before training: what leads to them gets no gradient any more.",
         [
-            *((f"dead units of {layer.label}, at the end", c[-1][1], f"{c[0][1]:.0%} at the beginning") for layer, c in found),
+            *(
+                (f"dead units of {layer.label}, at the end", c[-1][1], f"{c[0][1]:.0%} at the beginning")
+                for layer, c in found
+            ),
             ("learning rate", R.rate_of(flow), None),
         ],
         [
@@ -166,10 +170,7 @@ def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"{max(first, last):.0%} of the values of layer {layer.number} lie in the flat parts of {layer.activation}, "
         f"{when}: z has an RMS of {show(z)}, and almost no gradient passes.",
         [
-            *(
-                (f"saturated share of {x.label}", max(a, b), f"below {rule.share:g}")
-                for x, a, b, _ in found
-            ),
+            *((f"saturated share of {x.label}", max(a, b), f"below {rule.share:g}") for x, a, b, _ in found),
             (f"RMS of z in layer {layer.number}", z, "near 1"),
         ],
         [

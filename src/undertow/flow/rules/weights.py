@@ -37,8 +37,10 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
         flat = min(rows[0].get("saturated") or 0.0, rows[-1].get("saturated") or 0.0) > 0.9  # equal, as far as is seen
         if flat and not zero and not is_constant(flow, i):
             continue
-        if (zero and rows[-1].get("W_rms") == 0) or min(alike[0], alike[-1]) >= rule.share or (
-            zero and alike[-1] >= rule.share
+        if (
+            (zero and rows[-1].get("W_rms") == 0)
+            or min(alike[0], alike[-1]) >= rule.share
+            or (zero and alike[-1] >= rule.share)
         ):
             found.append((layer, alike, zero, rows[0]["units"]))
     if not found:
@@ -93,19 +95,23 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     failing = course_of(flow).fails(rule.learned)
     found = []
     for i, layer in inner_layers(flow):
-        rank, before, units = first[i].get("rank"), first[i].get("rank_of_input"), first[i].get("units") or 0
+        rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
         if not rank or units < rule.units or rank >= rule.rank or entering < rule.inputs:
             continue
         end = last[i].get("rank") or 0.0
-        alone = bool(before) and before >= rule.inputs and rank < rule.fall * before
+        alone = before >= rule.inputs and rank < rule.fall * before
         if (alone and end < 0.5 * before) or (failing and end < 2 * rule.rank):
-            found.append((layer, float(rank), float(before or 0.0), alone))
+            found.append((layer, float(rank), float(before), alone))
     if not found:
         return
     layer, rank, before, alone = max(found, key=lambda x: x[3])
     i = flow.layers.index(layer)
     rows: list[tuple[object, ...]] = [
-        (f"effective rank of what {layer.label} gives", rank, f"near {show(min(before or entering, float(first[i]['units'])))}"),
+        (
+            f"effective rank of what {layer.label} gives",
+            rank,
+            f"near {show(min(before or entering, float(first[i]['units'])))}",
+        ),
         ("effective rank of X", entering, None),
         ("mean cosine between examples there", first[i].get("correlation"), "well below 1"),
     ]
@@ -114,7 +120,8 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     what = f"of {show(before)} that go in" if alone else f"of {show(entering)} in X, lost from layer to layer"
     yield rule.found(
         "error" if course_of(flow).fails() else "warning",
-        f"What layer {layer.number} gives has an effective rank of {show(rank)} {what}: for all that comes after, nearly "
+        f"What layer {layer.number} gives has an effective rank of {show(rank)} {what}: for all that comes after, "
+        "nearly "
         "all examples lie on one line.",
         rows,
         [R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow)],

@@ -16,6 +16,7 @@
     if (todo.length % 2) grid.firstElementChild.classList.add("wide");
     for (const draw of todo) draw();
     if (panels.length) place.append(details("curves", "The numbers by epoch", () => epochTable(data.history)));
+    if (curves.length) place.append(details("steps", "The numbers by step", () => stepTable(data.steps, curves)));
   });
 
   function frame(grid, title, keys) {
@@ -102,6 +103,14 @@
     return first === last ? `step ${show(first)}` : `steps ${show(first)} to ${show(last)}`;
   }
   undertowReport.stepText = stepText;
+
+  function stepTable(steps, curves) {
+    const skip = Math.max(1, Math.ceil(steps.x.length / 50));
+    const word = (curve, i) => (curve.mean[i] === null ? "not finite" : show(curve.mean[i], 4));
+    const rows = d3.range(steps.x.length).filter((i) => i % skip === 0 || i === steps.x.length - 1);
+    return table("Numbers by step", ["Step", ...curves.map((curve) => curve.title.replace(" by step", ""))],
+      rows.map((i) => [stepText(steps, i), ...curves.map((curve) => word(curve, i))]), { numbers: d3.range(1, curves.length + 1) });
+  }
 
   function epochTable(history) {
     const lines = history.panels.flatMap((panel) => panel.series.map((line) => ({ ...line, share: panel.share })));

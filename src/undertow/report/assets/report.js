@@ -52,8 +52,19 @@
     });
   }
 
+  // The charts of a printed page are drawn for its width.
+  function prints() {
+    const draw = (on) => {
+      document.documentElement.classList.toggle("printing", on);
+      undertowReport.render(state.data, { all: true });
+    };
+    addEventListener("beforeprint", () => draw(true));
+    addEventListener("afterprint", () => draw(false));
+  }
+
   themes();
   widths();
+  prints();
   const block = document.getElementById("undertow-report-data");
   undertowReport.render(JSON.parse(block.textContent));
 })();

@@ -17,16 +17,21 @@
       ...data.remarks.map((text) => el("p", { class: "remark" }, text)));
   });
 
-  part("findings", (data) => [data.findings, Boolean(data.map)], (place, data) => {
+  part("findings", (data) => [data.findings, Boolean(data.map), data.summary.ended], (place, data) => {
     const found = data.findings;
     const n = found?.length ?? 0;
     const lead = found === null ? (data.map ? "This record was not diagnosed."
       : "Nobody looked: the run has no record of its gradient flow. Train with flow=True.")
       : n === 0 ? "" : `${n === 1 ? "One thing stands" : `${n} things stand`} out, the most severe first.`;
     place.replaceChildren(...heading("findings", "Findings", lead), ...(found ?? []).map(finding),
-      found && n === 0 ? el("p", { class: "sentence" }, el("span", { class: "badge good" }, "✓ Healthy"),
-        " Nothing stands out in how the gradient flowed.") : "");
+      found && n === 0 ? healthy(data.summary.ended) : "");
   });
+
+  function healthy(ended) {
+    if (ended === "diverged") return el("p", { class: "lead" }, "No rule says why it diverged.");
+    const all = ended === "" ? "Nothing has stood out so far in how the gradient flows." : "Nothing stands out in how the gradient flowed.";
+    return el("p", { class: "sentence" }, el("span", { class: "badge good" }, "✓ Healthy"), ` ${all}`);
+  }
 
   function finding(item, i) {
     const id = `finding-${i}`;
