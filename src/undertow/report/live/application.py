@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from undertow.errors import UndertowError
 from undertow.report.live.control import write_wish
 from undertow.report.live.feed import Feed
 from undertow.report.live.guard import Door, Guard
-from undertow.report.live.page import make_page
+from undertow.report.live.page import Pages
 
 LARGEST_BODY = 1000  # bytes of a control
 
@@ -38,9 +38,10 @@ def make_application(feed: Feed, door: Door, control: bool = False) -> Guard:
         >>> application.door.url
         'http://127.0.0.1:8000/'
     """
-    page = make_page(feed.folder.name, door.page_token, control)
+    pages = Pages(feed.folder.path, feed.folder.name, door.page_token, control)
 
     async def show_page(request: Request) -> Response:
+        page = await asyncio.to_thread(pages.current)
         answer = Response(page.text, headers={"content-security-policy": page.policy}, media_type="text/html")
         if door.token is not None:
             answer.set_cookie(door.cookie, door.token, httponly=True, samesite="strict", path="/")
@@ -82,7 +83,7 @@ async def _take_control(feed: Feed, request: Request) -> Response:
         return PlainTextResponse(f"{feed.folder.status.why_deaf()}\n", 409)
     by = f"a watcher at {request.client.host}" if request.client else "a watcher"
     try:
-        wish = write_wish(Path(feed.folder.path), told["action"], told.get("factor"), by)
+        wish = write_wish(feed.folder.path, told["action"], told.get("factor"), by)
     except UndertowError as error:
         return PlainTextResponse(f"{error}\n", 400)
     return PlainTextResponse(f"{wish.number}\n")
