@@ -41,7 +41,8 @@ class Watched:
             if not is_statistics(self.again(node)):
                 reader.read(self.moved[node])
         for node in reader.order[first:]:
-            self.place_one(node)
+            if node.op is not CONSTANT:
+                self.place_one(node)
         for node in nodes:
             if is_statistics(node):
                 self.place_statistics(self.moved[node])
