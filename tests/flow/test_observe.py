@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def squares(model, X, y):
 
 def dense(*widths, activation="relu"):
     layers = []
-    for n, m in zip(widths, widths[1:], strict=False):
+    for n, m in pairwise(widths):
         layers += [nn.Dense(n, m), activation]
     return nn.Sequential(*layers[:-1])
 
