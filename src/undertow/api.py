@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from undertow import emit, trees
+from undertow import trees
 from undertow.differentiate import (
     backward,
     check_function,
@@ -60,6 +62,8 @@ class Backprop:
     @cached_property
     def source(self) -> str:
         """A module that needs only NumPy: ``forward(...)`` gives (loss, cache), ``backward(cache)`` the gradient."""
+        from undertow import emit
+
         return emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, rows=self.traced.rows)
 
     @property
@@ -107,6 +111,8 @@ class Backprop:
         Args:
             args: arguments like those traced; those themselves if none are given.
         """
+        from undertow import emit
+
         check_arguments(self, args or self.args)
         named = {
             name: node for node in self.graph.nodes if (name := emit.reader_name(node)) and node.op is not CONSTANT
@@ -121,8 +127,23 @@ class Backprop:
             values: add the numbers at the arguments that were traced.
             format: ``"text"``, or ``"latex"`` for a document that compiles.
         """
+        from undertow import emit
+
         numbers = self.values() if values else None
         return emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format)
+
+    def walk(self, path: str | Path, example: int = 0, update: Any = None) -> Path:
+        """Write a page in which a person steps through this backward pass, see `undertow.report.walk`.
+
+        Args:
+            path: of the file, such as ``"walk.html"``; it needs no other file and no network.
+            example: the row of the batch that is shown first, from 0.
+            update: an optimizer whose first step ends the walk, or None.
+
+        Returns:
+            The path.
+        """
+        return import_module("undertow.report.walks").write(self, path, example, update)
 
     def __str__(self) -> str:
         return self.source

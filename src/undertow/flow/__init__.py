@@ -1,1 +1,38 @@
 """How the gradient flows while a model trains: recorded, judged, mended."""
+
+from typing import TYPE_CHECKING
+
+from undertow.lazy import attach
+
+if TYPE_CHECKING:
+    from undertow.flow.diagnose import diagnose
+    from undertow.flow.findings import Evidence, Finding, Remedy
+    from undertow.flow.forecast import Forecast, forecast
+    from undertow.flow.layers import FlowLayer
+    from undertow.flow.own import OwnRecorder, recorded
+    from undertow.flow.record import Flow, Look
+    from undertow.flow.recorder import Recorder
+    from undertow.flow.show import flow_table
+    from undertow.flow.store import load_flow, read_flow, save_flow
+    from undertow.flow.tell import show_findings
+
+__all__ = [
+    "Evidence", "Finding", "Flow", "FlowLayer", "Forecast", "Look", "OwnRecorder", "Recorder", "Remedy", "diagnose",
+    "flow_table", "forecast", "load_flow", "read_flow", "recorded", "save_flow", "show_findings",
+]  # fmt: skip
+
+attach(
+    __name__,
+    {
+        "undertow.flow.diagnose": "diagnose",
+        "undertow.flow.findings": "Evidence Finding Remedy",
+        "undertow.flow.forecast": "Forecast forecast",
+        "undertow.flow.layers": "FlowLayer",
+        "undertow.flow.own": "OwnRecorder recorded",
+        "undertow.flow.record": "Flow Look",
+        "undertow.flow.recorder": "Recorder",
+        "undertow.flow.show": "flow_table",
+        "undertow.flow.store": "load_flow read_flow save_flow",
+        "undertow.flow.tell": "show_findings",
+    },
+)

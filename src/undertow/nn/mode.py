@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.custom import watched_values
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import show_shape
 from undertow.primitives import dtype_of, random, shape_of, uniform_at
@@ -30,7 +31,8 @@ class TrainingPass:
         keys: int64 (m,), one for each example; None where there are no random numbers.
         draws: how many arrays of random numbers were asked for so far.
         replaced: pairs of a part of the model that is no parameter, and its value after this step.
-        seen: what each layer within a container gave, with its path, in the order of the calls; None: nobody looks.
+        seen: what each layer of a model gave, with its path, and what `undertow.watch` named, in the order of the
+            calls; None where nobody looks.
         place: the path of the layer that is being called, in parts.
     """
 
@@ -67,22 +69,24 @@ def training(keys: Any, observe: bool = False) -> Iterator[TrainingPass]:
     """
     made = TrainingPass(keys, seen=[] if observe else None)
     token = _current.set(made)
+    watching = watched_values.set(made.seen)
     try:
         yield made
     finally:
+        watched_values.reset(watching)
         _current.reset(token)
 
 
-def call_inner(path: str, layer: Any, x: Any) -> Any:
+def call_inner(path: str, layer: Any, _x: Any) -> Any:
     """Call a layer within a container, so that what it gives can be observed.
 
     Args:
         path: from the container: ``"layers[0]"``.
         layer: the layer or function.
-        x: what it is called with.
+        _x: what it is called with; a name with an underscore is not read, so that the layers' own names stay.
 
     Returns:
-        ``layer(x)``.
+        ``layer(_x)``.
 
     Source: derived here.
 
@@ -95,12 +99,12 @@ def call_inner(path: str, layer: Any, x: Any) -> Any:
     """
     made = _current.get()
     if made is None or made.seen is None:
-        return layer(x)
+        return layer(_x)
     made.place.append(path)
-    value = layer(x)
-    made.seen.append((".".join(filter(None, made.place)), value))
+    _value = layer(_x)
+    made.seen.append((".".join(filter(None, made.place)), _value))
     made.place.pop()
-    return value
+    return _value
 
 
 def is_training() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.arrays import as_arrays, read_array
 from undertow.data.source import read_weights
-from undertow.errors import ArgumentError, DataError, ShapeError
+from undertow.errors import ArgumentError, DataError, RunError, ShapeError
 from undertow.habits import RUNS, missing_attribute
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
 from undertow.train.forward import Forward
@@ -24,12 +25,7 @@ from undertow.train.task import Examples, Task
 
 def read_versions() -> dict[str, str]:
     """Return the versions of what trains, by name."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("undertow")
-    except PackageNotFoundError:
-        own = "unknown"
+    own = sys.modules[__name__.partition(".")[0]].__version__  # importlib.metadata loads what reads e-mail
     return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}
 
 
@@ -53,6 +49,7 @@ class Run:
         extras: plain data that a caller wants to be saved with the run.
         forward: computes the model's outputs on many rows, compiled.
         own_loss: the loss that it was trained with, if that is a function of the user's own; it is not saved.
+        record: what `flow` is made of: a recorder, or the folder of the run.
     """
 
     model: Any
@@ -64,6 +61,7 @@ class Run:
     extras: dict[str, Any] = field(default_factory=dict)
     forward: Forward = field(default_factory=Forward, repr=False)
     own_loss: Loss | None = field(default=None, repr=False)
+    record: Any = field(default=None, repr=False)
 
     if not TYPE_CHECKING:
 
@@ -82,6 +80,31 @@ class Run:
             return []
         last = self.gradient_history[-1]["epoch"]
         return [row for row in self.gradient_history if row["epoch"] == last]
+
+    @property
+    def flow(self) -> Any:
+        """How the gradient flowed, layer by layer, step by step: an `undertow.flow.Flow`.
+
+        Raises:
+            RunError: nothing was recorded: the run was trained with ``flow=False``.
+        """
+        if self.record is None:
+            raise RunError("this run holds no record of its gradient flow. Train with flow=True.")
+        flow = import_module("undertow.flow").read_flow(self.record)
+        if isinstance(self.record, Path):  # it is read once
+            self.record = flow
+        flow.history = flow.history or self.history
+        return flow
+
+    @property
+    def findings(self) -> list[Any]:
+        """What is wrong with the training, the worst first: `undertow.flow.Finding`; a healthy one has none.
+
+        Raises:
+            RunError: nothing was recorded.
+        """
+        found: list[Any] = import_module("undertow.flow").diagnose(self.flow)
+        return found
 
     def outputs(self, X: ArrayLike) -> NDArray[Any]:
         """Compute what the model itself gives for X (m, …): logits, probabilities or values.
@@ -161,9 +184,14 @@ class Run:
         Raises:
             DataError, ShapeError, ArgumentError: as in training.
         """
-        task, kind, (rows, targets, w) = self._read(X, y, weights)
-        at_zero = task.loss.logits or task.loss.end is None
-        return make_predictions(kind, self.outputs(rows), targets, w, logits=at_zero)
+        _, _, (rows, targets, w) = self._read(X, y, weights)
+        return self.pair(self.outputs(rows), targets, w)
+
+    def pair(self, outputs: NDArray[Any], targets: NDArray[Any], weights: Any = None) -> Predictions:
+        """Pair outputs of the model with their targets, both as training knows them; see `predictions`."""
+        task = self._task(outputs)
+        kind, at_zero = find_task(task.loss.task, task.output_shape), task.loss.logits or task.loss.end is None
+        return make_predictions(kind, outputs, targets, weights, logits=at_zero)
 
     def _read(self, X: ArrayLike, y: ArrayLike, weights: Any) -> tuple[Task, str, Examples]:
         """The task, its kind, and examples with their targets as the loss takes them."""
@@ -206,6 +234,23 @@ class Run:
             The path.
         """
         return import_module("undertow.export").export(self, path, **options)
+
+    def report(self, path: str | Path = "report.html", **options: Any) -> Path:
+        """Write a report as one HTML page, see `undertow.report.report_run`.
+
+        Args:
+            path: the file.
+            options: as `undertow.report.report_run` takes them.
+
+        Returns:
+            The path.
+        """
+        written: Path = import_module("undertow.report").report_run(self, path, **options)
+        return written
+
+    def try_remedies(self, X: Any = None, y: Any = None, **options: Any) -> Any:
+        """Train again, shortly, with each remedy of the findings, and compare: see `undertow.flow.try_remedies`."""
+        return import_module("undertow.flow").try_remedies(self, X, y, **options)
 
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")

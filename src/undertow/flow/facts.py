@@ -1,0 +1,136 @@
+"""Facts about data and task that are measured once, before the first step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.flow.layers import walk
+from undertow.nn.layer import show_item
+from undertow.nn.structure import final_activation
+from undertow.train.task import Task
+
+Array = NDArray[Any]
+ROWS: Final = 20_000  # training examples that are looked at
+N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
+LARGEST_KEPT: Final = 10_000  # numbers in them
+N_LABELS: Final = 1000  # classes whose counts are kept
+
+
+def measure_facts(
+    model: Any, task: Task, train: tuple[Array, Array], held: tuple[Array, Array] | None
+) -> dict[str, Any]:
+    """Measure what can be wrong with data and task before any training.
+
+    Args:
+        model: with its parameters.
+        task: the loss, paired with it.
+        train: X (m, …) and y as the loss takes it.
+        held: the same of the validation part, or None.
+
+    Returns:
+        Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``output``,
+        ``shared_rows``, ``normalised_by_batch``, ``example``; docs/flow.md tells of each.
+
+    Source: derived here.
+    """
+    X, y = train[0][:ROWS], train[1][:ROWS]
+    flat = np.asarray(X).reshape(len(X), -1)
+    facts: dict[str, Any] = {
+        "n_examples": len(train[0]),
+        "n_validation": 0 if held is None else len(held[0]),
+        "n_features": flat.shape[1],
+        "columns": _columns(flat) if flat.dtype.kind == "f" else {},
+        "target": _target(task, y),
+        "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
+        "shared_rows": 0 if held is None else _shared((X, y), (held[0][:ROWS], held[1][:ROWS])),
+    }
+    if X[:N_KEPT].size <= LARGEST_KEPT:
+        facts["example"] = {"X": X[:N_KEPT].tolist(), "y": y[:N_KEPT].tolist(), "dtype": str(y.dtype)}
+    facts["output"] = _output(model, task, X, y, facts["target"])
+    return facts
+
+
+def _columns(X: Array) -> dict[str, Any]:
+    """How the columns of the inputs are scaled."""
+    with np.errstate(all="ignore"):
+        X = X.astype(np.float64)
+        mean, std, largest = X.mean(axis=0), X.std(axis=0), np.abs(X).max(axis=0)
+    constant = np.flatnonzero(std <= 1e-7 * np.maximum(largest, 1e-30))
+    varied = np.setdiff1d(np.arange(X.shape[1]), constant)
+    found: dict[str, Any] = {
+        "constant": constant[:200].tolist(), "n_constant": len(constant),
+        "largest": float(largest.max(initial=0.0)), "worst": int(np.argmax(largest)) if X.shape[1] else 0,
+        "rms": float(np.sqrt(np.mean(np.square(X)))),
+    }  # fmt: skip
+    if len(varied):
+        found |= {
+            "mean_range": [float(mean[varied].min()), float(mean[varied].max())],
+            "std_range": [float(std[varied].min()), float(std[varied].max())],
+            "std_median": float(np.median(std[varied])),
+            "mean_by_std": float(np.median(np.abs(mean[varied] / std[varied]))),
+        }  # fmt: skip
+    return found
+
+
+def _target(task: Task, y: Array) -> dict[str, Any]:
+    """What the targets are: classes and how often each comes, or numbers and their scale."""
+    kind = task.loss.task
+    if kind == "categorical" or (kind == "binary" and np.size(y) == len(y)):
+        labels = np.argmax(y, axis=1) if np.ndim(y) == 2 and kind == "categorical" else np.ravel(y).astype(np.int64)
+        n_classes = task.output_shape[0] if kind == "categorical" and task.output_shape else 2
+        counts = np.bincount(np.clip(labels, 0, n_classes - 1), minlength=n_classes)
+        return {
+            "kind": "classes", "n_classes": int(n_classes), "counts": counts[:N_LABELS].tolist(),
+            "priors": (counts[:N_LABELS] / max(len(labels), 1)).tolist(),
+        }  # fmt: skip
+    if np.asarray(y).dtype.kind not in "fiu":
+        return {"kind": "other"}
+    values = np.asarray(y, np.float64).reshape(len(y), -1)
+    return {
+        "kind": "number" if kind == "regression" else "other", "mean": values.mean(axis=0)[:50].tolist(),
+        "std": values.std(axis=0)[:50].tolist(), "largest": float(np.abs(values).max(initial=0.0)),
+    }  # fmt: skip
+
+
+def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) -> dict[str, Any]:
+    """The loss before training, beside that of the best constant output."""
+    loss = task.loss
+    end = final_activation(model)
+    found: dict[str, Any] = {
+        "activation": end, "loss": loss.name, "logits": loss.logits, "task": loss.task, "model": show_item(model)[:200],
+        "expected_loss": None, "uniform_loss": None, "initial_loss": None,
+    }  # fmt: skip
+    rows = slice(0, 2048)
+    with np.errstate(all="ignore"):
+        outputs = np.asarray(model(X[rows]))
+        found["output_rms"] = float(np.sqrt(np.mean(np.square(outputs, dtype=np.float64))))
+        found["output_mean"], found["output_std"] = float(np.mean(outputs)), float(np.std(outputs))
+        if loss.task != "own":
+            found["initial_loss"] = task.evaluate(model, [(X[rows], y[rows], None)])["loss"]
+    cross_entropy = "cross_entropy" in loss.name and not loss.settings
+    if target["kind"] == "classes" and cross_entropy:
+        priors = np.array(target["priors"])
+        found["uniform_loss"] = math.log(len(priors))
+        found["expected_loss"] = float(-np.sum(priors[priors > 0] * np.log(priors[priors > 0])))
+    elif target["kind"] == "number" and loss.name in ("mean_squared_error", "half_squared_error"):
+        variance = float(np.mean(np.square(target["std"])))
+        found["expected_loss"] = variance if loss.name == "mean_squared_error" else variance / 2
+    return found
+
+
+def _shared(train: tuple[Array, Array], held: tuple[Array, Array]) -> int:
+    """How many validation rows are rows of the training part too, to the last bit, inputs and targets."""
+    seen = set(_rows(*train))
+    return sum(row in seen for row in _rows(*held))
+
+
+def _rows(X: Array, y: Array) -> list[bytes]:
+    """Each example as bytes."""
+    if not len(X):
+        return []
+    parts = [np.ascontiguousarray(np.asarray(a).reshape(len(X), -1)).view(np.uint8).reshape(len(X), -1) for a in (X, y)]
+    return [row.tobytes() for row in np.concatenate(parts, axis=1)]
