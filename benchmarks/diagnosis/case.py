@@ -87,7 +87,7 @@ def make_cases(seed: int, only: str | None = None) -> list[Case]:
 
 
 def broken(
-    task: Task, model: Any, settings: dict[str, Any], must: str, may: str = "", cause: Any = (), what: str = "",
+    task: Task, model: Any, settings: dict[str, Any], must: str, may: str = "", cause: Any = (), /, what: str = "",
     worse: str = "score", **twin: Any,
 ) -> Case:  # fmt: skip
     """A case that is broken in one way, named by its task and what was done."""
@@ -131,5 +131,5 @@ def fill(layer: nn.Dense, seed: int, bias: Any) -> nn.Dense:
 def put(model: nn.Sequential, index: int, layer: Any) -> nn.Sequential:
     """The same network with another layer in one place."""
     layers = list(model.layers)
-    layers[index] = layer
+    layers[index] = layer  # also counted from the end
     return nn.Sequential(*layers)
