@@ -48,6 +48,7 @@ RANK = {group: rank for rank, line in enumerate(ORDER.split("\n")) for group in 
 MAY_IMPORT_EACH_OTHER = {
     ("__main__", "cli"),
     ("train", "export"),  # Run.export(path), when it is called
+    ("train", "flow"),  # Trainer, when it begins to record; Run.flow, Run.findings, when they are asked for
 }
 
 

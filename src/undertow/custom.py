@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import update_wrapper
 from typing import Any, NoReturn, TypeVar
 
@@ -343,6 +344,9 @@ def implicit_root(residual: Callable[..., Any]) -> Callable[[Callable[..., Any]]
 # ---- names and limits for what flows back --------------------------------------------------------
 
 
+watched_values: ContextVar[list[tuple[str, Any]] | None] = ContextVar("undertow_watched_values", default=None)
+
+
 def watch(x: T, name: str) -> T:
     """Name a value inside a function: it and its gradient appear under this name in source and derivation.
 
@@ -366,11 +370,14 @@ def watch(x: T, name: str) -> T:
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ArgumentError(f"watch: {name!r} is no name. Give an identifier such as 'h1'.")
-    if not isinstance(x, Tracer):
-        return x
-    watched = x.copy()
-    if isinstance(watched.tape, NotingTrace):
-        watched.node.name, watched.node.watched = name, True
+    found = watched_values.get()
+    watched: Any = x
+    if isinstance(x, Tracer):
+        watched = x.copy()
+        if isinstance(watched.tape, NotingTrace):
+            watched.node.name, watched.node.watched = name, True
+    if found is not None:
+        found.append((name, watched))
     return watched
 
 

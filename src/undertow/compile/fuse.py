@@ -297,11 +297,11 @@ class Fuser:
                 for node in item.nodes:
                     for access in self.operands(node):
                         base = access.base
-                        if self.home.get(base) is not item and base.op is not CONSTANT:
-                            if squeeze(access, access.shape) == at_place and not access.offset:
-                                group = groups.setdefault((base, item.space), [])
-                                if item not in group:
-                                    group.append(item)
+                        elsewhere = self.home.get(base) is not item and base.op is not CONSTANT
+                        if elsewhere and squeeze(access, access.shape) == at_place and not access.offset:
+                            group = groups.setdefault((base, item.space), [])
+                            if item not in group:
+                                group.append(item)
         for group in groups.values():
             for i, first in enumerate(group):
                 for other in group[i + 1 :]:

@@ -94,7 +94,8 @@ def read_layers(model: Any, X: Any) -> tuple[FlowLayer, ...]:
     numbers, names = numbers_of(flatten(model)[0]), number_paths(model)
     trained = {names[i]: numbers[i] for i in trained_numbers(model)}
     for entry in found:
-        _claim(entry, trained)
+        if entry["kind"] not in ("activation", "watched", "Residual", "Parallel"):
+            _claim(entry, trained)
     for path in trained:
         found.append({"path": path, "name": path, "kind": "parameter", "h_path": path, "weights": path})
     return tuple(FlowLayer(number, **entry) for number, entry in enumerate(found, 1))
@@ -105,8 +106,11 @@ def _entries(items: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str
     found: list[dict[str, Any]] = []
     last: dict[str, dict[str, Any]] = {}  # of each container, the entry that its latest item gave
     for path, value in seen.items():
-        item, around = items[path], path.rpartition(".")[0]
         shape = np.shape(value)[1:]
+        if path not in items:
+            found.append({"path": path, "name": path, "kind": "watched", "h_path": path, "shape": shape})
+            continue
+        item, around = items[path], path.rpartition(".")[0]
         if type(item) is Sequential:
             if path in last:
                 last[around] = last[path]
@@ -148,8 +152,6 @@ def _block_around(items: Mapping[str, Any], path: str) -> str | None:
 def _claim(entry: dict[str, Any], trained: dict[str, Any]) -> None:
     """Give an entry its weights and biases, and take them out of those that nobody has."""
     start = f"{entry['path']}." if entry["path"] else ""
-    if entry["kind"] in ("activation", "Residual", "Parallel"):
-        return
     mine = [path for path in trained if path.startswith(start) and "." not in path[len(start) :]]
     weights = next((path for path in mine if np.ndim(trained[path]) > 1), mine[0] if mine else None)
     bias = next((path for path in mine if path != weights and np.ndim(trained[path]) == 1), None)

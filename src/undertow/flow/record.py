@@ -109,6 +109,16 @@ class Flow:
         last = f", last {self.steps[-1]}" if len(self) else ""
         return f"Flow({len(self.layers)} layers, {len(self)} steps{last}, {len(self.looks)} looks)"
 
+    def __rich__(self) -> Any:
+        from undertow.flow.show import flow_table
+
+        return flow_table(self)
+
+    def _repr_html_(self) -> str:
+        from undertow.flow.show import flow_html
+
+        return flow_html(self)
+
     @property
     def paths(self) -> list[str]:
         """The paths of the layers."""

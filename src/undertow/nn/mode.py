@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.custom import watched_values
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import show_shape
 from undertow.primitives import dtype_of, random, shape_of, uniform_at
@@ -30,7 +31,8 @@ class TrainingPass:
         keys: int64 (m,), one for each example; None where there are no random numbers.
         draws: how many arrays of random numbers were asked for so far.
         replaced: pairs of a part of the model that is no parameter, and its value after this step.
-        seen: what each layer within a container gave, with its path, in the order of the calls; None where nobody looks.
+        seen: what each layer of a model gave, with its path, and what `undertow.watch` named, in the order of the
+            calls; None where nobody looks.
         place: the path of the layer that is being called, in parts.
     """
 
@@ -67,9 +69,11 @@ def training(keys: Any, observe: bool = False) -> Iterator[TrainingPass]:
     """
     made = TrainingPass(keys, seen=[] if observe else None)
     token = _current.set(made)
+    watching = watched_values.set(made.seen)
     try:
         yield made
     finally:
+        watched_values.reset(watching)
         _current.reset(token)
 
 

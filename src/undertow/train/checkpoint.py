@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from undertow.train.record import read_record, write_record
 from undertow.train.run import Run
 from undertow.train.tensors import checksum, pack, unpack
 
-MODEL, RECORD = "model.safetensors", "run.json"
-BESIDE = {"checkpoints", "history.jsonl", "config.toml"}  # what training itself writes into the folder of a run
+MODEL, RECORD, FLOW = "model.safetensors", "run.json", "flow"
+BESIDE = {"checkpoints", "history.jsonl", "config.toml", FLOW}  # what training itself writes into the folder of a run
 FORMAT, VERSION = "undertow-run", 1
 LISTS, OBJECTS = ("history", "gradient_history"), ("settings", "versions", "extras")
 
@@ -67,6 +68,7 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
         if target.is_dir() and BESIDE & set(os.listdir(target)):  # the run's own, which stay where they are
             replace_file(target / MODEL, parts)
             replace_file(target / RECORD, [record])
+            _save_flow(run, target)
             for name in _leftovers(target):
                 DISK.remove(target / name)
             return target
@@ -75,12 +77,19 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
             new.mkdir()
             write_new(new / MODEL, parts)
             write_new(new / RECORD, [record])
+            _save_flow(run, new)
             DISK.force_folder(new)
             _move(new, target, Path(temporary) / "old")
             DISK.force_folder(target.parent)  # before what was replaced is removed
     except OSError as error:
         raise RunError(f"{target}: the run could not be saved: {explain_failure(target, error)}.") from error
     return target
+
+
+def _save_flow(run: Run, folder: Path) -> None:
+    """Write how the gradient flowed, if that was recorded."""
+    if run.record is not None:
+        import_module("undertow.flow").save_flow(run.flow, folder)
 
 
 def _move(new: Path, target: Path, old: Path) -> None:
@@ -214,7 +223,8 @@ def load(path: str | Path) -> Run:
             f"If it was changed on purpose, take its checksum out of {RECORD}."
         )
     values = {key: record[key] for key in (*OBJECTS, *LISTS)}
-    return Run(model, stopped=record["stopped"], **values)
+    recorded = folder if os.path.exists(folder / FLOW) else None
+    return Run(model, stopped=record["stopped"], record=recorded, **values)
 
 
 def _read_file(file: Path) -> bytes:

@@ -27,20 +27,21 @@ class Diverged(TrainingError):
         self.run = run
 
 
-def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any]) -> str:
+def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], origin: str = "") -> str:
     """Say where the loss stopped being finite and what to try."""
-    return f"the loss became {loss} at epoch {epoch}, step {step}. {remedies(settings)}"
+    where = f": {origin}" if origin else ""
+    return f"the loss became {loss} at epoch {epoch}, step {step}{where}. {remedies(settings)}"
 
 
-def explain_failure(trainer: Trainer, error: NotFinite) -> str:
-    """Say what is not finite in the step that follows the last one, and what to try."""
+def explain_failure(trainer: Trainer, error: NotFinite, origin: str = "") -> str:
+    """Say what is not finite in the step that follows the last one, where it came from, and what to try."""
     number, settings = trainer.steps_of_epoch + 1, trainer.run.settings
     if not math.isfinite(error.loss):
-        return explain_loss(error.loss, trainer.epoch, number, settings)
+        return explain_loss(error.loss, trainer.epoch, number, settings, origin)
     try:
         trainer.step.check(trainer.run.model, error.X, error.y)
     except TrainingError as found:
-        return f"epoch {trainer.epoch}, step {number}: {found}"
+        return f"epoch {trainer.epoch}, step {number}: {found}" + (f" It began here: {origin}." if origin else "")
     return f"epoch {trainer.epoch}, step {number}: the gradient is not finite. {remedies(settings)}"
 
 

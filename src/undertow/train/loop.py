@@ -44,6 +44,7 @@ def train(
     checkpoint: Any = None,
     checkpoint_every: int | None = None,
     keep: int = 2,
+    flow: bool = True,
     **others: Never,
 ) -> Run:
     """Train a model.
@@ -81,6 +82,7 @@ def train(
         progress: False prints nothing.
         checkpoint: a folder in which the training is kept as it goes, see `resume`.
         checkpoint_every: how many steps lie between two checkpoints; each epoch ends with one in any case.
+        flow: whether to record how the gradient flows, see `Run.flow`; False trains a little faster.
         *more: nothing: X and y are a pair.
         **others: nothing: what is none of these gets an error that says what to write.
         keep: how many of the last checkpoints to keep; the best one stays too.

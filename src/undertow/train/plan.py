@@ -20,7 +20,7 @@ from undertow.train.stopping import EarlyStopping
 # Those that are plain data, and are told where they are not what they are by default.
 SETTINGS: Final = (
     "steps", "seconds", "accumulate", "non_finite", "l1", "l2", "max_norm", "mixup", "class_weights",
-    "checkpoint_every", "keep",
+    "checkpoint_every", "keep", "flow",
 )  # fmt: skip
 
 
@@ -62,6 +62,7 @@ class Plan:
     checkpoint: Any = None
     checkpoint_every: int | None = None
     keep: int = 2
+    flow: bool = True
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.arrays import as_arrays, read_array
 from undertow.data.source import read_weights
-from undertow.errors import ArgumentError, DataError, ShapeError
+from undertow.errors import ArgumentError, DataError, RunError, ShapeError
 from undertow.habits import RUNS, missing_attribute
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
 from undertow.train.forward import Forward
@@ -53,6 +53,7 @@ class Run:
         extras: plain data that a caller wants to be saved with the run.
         forward: computes the model's outputs on many rows, compiled.
         own_loss: the loss that it was trained with, if that is a function of the user's own; it is not saved.
+        record: what `flow` is made of: a recorder, or the folder of the run.
     """
 
     model: Any
@@ -64,6 +65,7 @@ class Run:
     extras: dict[str, Any] = field(default_factory=dict)
     forward: Forward = field(default_factory=Forward, repr=False)
     own_loss: Loss | None = field(default=None, repr=False)
+    record: Any = field(default=None, repr=False)
 
     if not TYPE_CHECKING:
 
@@ -82,6 +84,31 @@ class Run:
             return []
         last = self.gradient_history[-1]["epoch"]
         return [row for row in self.gradient_history if row["epoch"] == last]
+
+    @property
+    def flow(self) -> Any:
+        """How the gradient flowed, layer by layer, step by step: an `undertow.flow.Flow`.
+
+        Raises:
+            RunError: nothing was recorded: the run was trained with ``flow=False``.
+        """
+        if self.record is None:
+            raise RunError("this run holds no record of its gradient flow. Train with flow=True.")
+        flow = import_module("undertow.flow").read_flow(self.record)
+        if isinstance(self.record, Path):  # it is read once
+            self.record = flow
+        flow.history = flow.history or self.history
+        return flow
+
+    @property
+    def findings(self) -> list[Any]:
+        """What is wrong with the training, the worst first: `undertow.flow.Finding`; a healthy one has none.
+
+        Raises:
+            RunError: nothing was recorded.
+        """
+        found: list[Any] = import_module("undertow.flow").diagnose(self.flow)
+        return found
 
     def outputs(self, X: ArrayLike) -> NDArray[Any]:
         """Compute what the model itself gives for X (m, …): logits, probabilities or values.

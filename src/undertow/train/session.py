@@ -107,6 +107,11 @@ class Session:
             if len(rows):
                 self._run(rows, size, may_stop=False)
 
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """What an observer told of the steps of the last `run`."""
+        return (Told(self.results),)
+
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step, in arrays of their own."""
         with self.resident.lock:
@@ -152,6 +157,11 @@ class PlainSession:
         self.results = stack(told)
         return self.results["loss"].astype(np.float64)
 
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """What an observer told of the steps of the last `run`."""
+        return (Told(self.results),)
+
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step."""
         return self.model, self.state
@@ -170,6 +180,16 @@ def stack(told: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     return {name: np.array([x[name] for x in told]) for name in told[0]} if told else {}
 
 
+class Told:
+    """Numbers that an observer made in each step."""
+
+    def __init__(self, results: dict[str, NDArray[Any]]) -> None:
+        self.names = tuple(name for name in results if "." in name)
+        self.counts = np.ones(len(self.names), np.int64)
+        n = len(results["loss"]) if results else 0
+        self.values = np.array([results[name] for name in self.names], np.float64).reshape(-1, n).T
+
+
 class NotFinite(Exception):
     """A step met a loss or a gradient that is not finite.
 
@@ -184,3 +204,4 @@ class NotFinite(Exception):
     def __init__(self, losses: NDArray[Any], loss: float, X: Any, y: Any, results: dict[str, NDArray[Any]]) -> None:
         super().__init__(f"the loss is {loss}")
         self.losses, self.loss, self.X, self.y, self.results = losses, loss, X, y, results
+        self.told = (Told(results),)

@@ -108,7 +108,7 @@ class Step:
         if self.non_finite == "skip":
             taken = np.logical_and(results["finite"], np.isfinite(loss))
             new, new_state = keep_if(taken, new, params), keep_if(taken, new_state, state)
-        if self.observer is not None:
+        if self.observer is not None and seen is not None:
             results |= self.observer(seen, raw, params, new)
         return results, new, new_state
 

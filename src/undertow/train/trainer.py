@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from undertow import trees
 from undertow.data import as_arrays
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError
-from undertow.optim import build_schedule, scaled, steps_in_all, with_scale
+from undertow.optim import scaled, steps_in_all, with_scale
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
 from undertow.train.diverged import Diverged, explain_end, explain_failure, remedies
@@ -25,6 +26,7 @@ from undertow.train.keeper import Keeper
 from undertow.train.objective import Objective
 from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
+from undertow.train.rows import make_row
 from undertow.train.run import Run, read_versions
 from undertow.train.session import NotFinite
 from undertow.train.setup import Setup, set_up
@@ -78,6 +80,10 @@ class Trainer:
         self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
         own = made.task.loss if made.task.loss.task == "own" else None
         self.run = Run(made.model, settings=made.settings, versions=read_versions(), own_loss=own)
+        self.recorder: Any = None
+        if plan.flow:
+            recorder = import_module("undertow.flow.training").TrainingRecorder
+            self.recorder = self.run.record = recorder(made.model, self.feed.some(0, CHUNK)[0])
         self.hooks = read_hooks(plan.callbacks, *plan.stopping(self.held is not None))
         self.keeper = Keeper(plan) if keeper is None else keeper
         optimizer, clip = plan.rule()
@@ -85,8 +91,9 @@ class Trainer:
         objective = Objective(made.task.loss, plan.l1, plan.l2)
         self.gradient = make_gradient(objective)
         self.step = make_step(
-            objective, scaled(optimizer) if self.scales else optimizer, clip, plan.non_finite, plan.project()
-        )
+            objective, scaled(optimizer) if self.scales else optimizer, clip, plan.non_finite, plan.project(),
+            None if self.recorder is None else self.recorder.observer,
+        )  # fmt: skip
         self.state: Any = self.step.init(self.run.model)
         self.epoch = self.seen = self.n_steps = 0
         self.totals: list[tuple[float, float]] = []  # of each step of the epoch: the sum of its losses, its weight
@@ -121,7 +128,15 @@ class Trainer:
     def close(self) -> None:
         """End a training before its last epoch: what is not on the disk yet is written, and the folder is free."""
         with hold_interrupts():
+            self.end_files()
+
+    def end_files(self) -> None:
+        """Write what is not on the disk yet."""
+        try:
             self.keeper.end(self)
+        finally:
+            if self.recorder is not None:
+                self.recorder.end(self)
 
     def __next__(self) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its row of the history."""
@@ -167,7 +182,7 @@ class Trainer:
                         self.end_epoch(time.perf_counter(), broken_off=True)
             finally:
                 with hold_interrupts():
-                    self.keeper.end(self)
+                    self.end_files()
             if self.run.stopped == "interrupted" and self.held is not None and self.best is not None:
                 self.run.model = self.best[1]
             if self.run.stopped != "finished":
@@ -180,6 +195,8 @@ class Trainer:
         if not self.begun:
             self.begun = True
             self.keeper.begin(self)
+            if self.recorder is not None:
+                self.recorder.begin(self)
             self.tell_news()
             self.tell(self.hooks.on_train_begin, "")
 
@@ -205,7 +222,7 @@ class Trainer:
             return
         self.ended, run = True, self.run
         with hold_interrupts():
-            self.keeper.end(self)
+            self.end_files()
             self.tell_news()
             best = self.hooks.end_training(
                 TrainInfo(self.plan.epochs, run.model, run.history, run.settings, run.stopped)
@@ -249,7 +266,8 @@ class Trainer:
     def train_piece(self, piece: Any) -> None:
         """Do the steps of some batches, as many at a time as the progress display leaves alone."""
         size, order = self.feed.batch_size, piece.order
-        if not self.seen:
+        begins = not self.seen
+        if begins and self.recorder is None:
             rows = order[:size]
             sizes = measure_gradients(self.gradient, self.run.model, piece.X[rows], take_rows(piece.target, rows))
             self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
@@ -264,7 +282,11 @@ class Trainer:
                 if self.plan.steps is not None:
                     count = min(count, self.plan.steps - self.n_steps)
                 rows = order[done : done + count * size]
+                first = self.n_steps + 1
                 loss = self.run_steps(session, piece, rows)
+                if begins and not done and self.recorder is not None:
+                    sizes = self.recorder.sizes(first)
+                    self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
                 done += len(rows)
                 if after_step:
                     self.run.model, self.state = session.values()
@@ -297,8 +319,11 @@ class Trainer:
             except NotFinite as error:
                 self.note(error.losses, piece, rows[: len(error.losses) * size], {})
                 self.run.model, self.state = session.values()
-                raise self.diverge(explain_failure(self, error)) from None
+                origin = "" if self.recorder is None else self.recorder.fail(self, error)
+                raise self.diverge(explain_failure(self, error, origin)) from None
             self.note(losses, piece, rows[: len(losses) * size], session.results)
+            if self.recorder is not None:
+                self.recorder.after_steps(self, session, self.n_steps - len(losses) + 1)
         if held:
             raise KeyboardInterrupt
         self.step_seconds = max((time.perf_counter() - started) / len(losses), 1e-7)
@@ -322,7 +347,7 @@ class Trainer:
             if not _is_finite(self.run.model):
                 place = f"epoch {self.epoch}, step {self.steps_of_epoch}"
                 raise self.diverge(f"the parameters are not finite after {place}. {remedies(self.run.settings)}")
-            row = self.make_row(begun)
+            row = make_row(self, begun)
             self.run.history.append(row)
             self.over = True
             self.progress.after_epoch(row)
@@ -336,6 +361,8 @@ class Trainer:
             self.state = with_scale(self.state, math.prod(factors))
         if self.run.stopped == "finished" and (held or stops):
             self.run.stopped = "interrupted" if held else "callback"
+        if self.recorder is not None:
+            self.recorder.end_epoch(self)
         if self.keeper.store is not None and not broken_off:
             self.keeper.after_epoch(self)
 
@@ -358,36 +385,6 @@ class Trainer:
         return EpochInfo(
             self.epoch, self.plan.epochs, row, self.run.model, sizes, self.n_steps, row.get("rate"), directions
         )
-
-    def make_row(self, begun: float) -> dict[str, Any]:
-        """Make the row of the history for this epoch."""
-        speed = self.seen / max(time.perf_counter() - begun, 1e-9)
-        total, weight = (math.fsum(pair[i] for pair in self.totals) for i in range(2))
-        loss = total / weight if weight else math.nan
-        row: dict[str, Any] = {"epoch": self.epoch, "step": self.n_steps, "loss": loss}
-        if self.metrics:
-            measured = self.evaluate_on([self.feed.some(self.epoch - 1, CHUNK)])
-            row |= {name: value for name, value in measured.items() if name != "loss"}
-        if self.held is not None:
-            row |= {f"validation_{name}": value for name, value in self.evaluate_on(self.held).items()}
-        if self.clipped:
-            row["clipped"] = sum(self.clipped) / len(self.clipped)
-        rate = self.rate()
-        if rate is not None:
-            row["rate"] = rate
-        return {**row, "seconds": self.elapsed(), "examples_per_second": speed}
-
-    def rate(self) -> float | None:
-        """Return the learning rate of the next step; None where it is the same throughout."""
-        optimizer: Any = self.plan.optimizer
-        base = optimizer.settings.get("rate")
-        scale = math.prod(getattr(callback, "scale", 1.0) for callback in self.hooks.callbacks)
-        if isinstance(base, int | float):
-            return base * scale if self.scales else None
-        try:
-            return float(build_schedule(base)(float(self.n_steps // self.plan.accumulate))) * scale
-        except ArgumentError:  # no single rate, or a function of the user's own
-            return None
 
     def evaluate_on(self, data: Iterable[Examples]) -> dict[str, float]:
         """Measure the model on examples that are read already."""

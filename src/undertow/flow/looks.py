@@ -1,0 +1,261 @@
+"""A closer look at a network at a chosen step: histograms, dead and saturated units, ranks, the gradient's noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+from undertow.flow.layers import FlowLayer
+from undertow.flow.record import FLAT, RELUS, Look
+from undertow.nn.mode import example_keys, training
+from undertow.train.derive import Gradient, number_paths, take_rows
+
+Array = NDArray[Any]
+N_EXAMPLES: Final = 512  # that are looked at
+N_RANK: Final = 128  # of them whose rank is measured
+N_NOISE: Final = 16  # of them whose gradients are taken one by one
+N_PASS: Final = 20_000  # over which a unit must give nothing but 0 to be dead
+BINS: Final = 40
+N_BINNED: Final = 20_000  # numbers that go into a histogram
+N_LISTED: Final = 50  # dead units that are listed
+LARGEST: Final = 30_000_000  # numbers of gradients that are computed one by one
+
+
+def is_due(epoch: int) -> bool:
+    """Tell whether a look is taken at the end of an epoch: 1, 2, 5, 10, 20, 50, 100, …
+
+    Example:
+        >>> [epoch for epoch in range(1, 101) if is_due(epoch)]
+        [1, 2, 5, 10, 20, 50, 100]
+    """
+    return str(epoch).rstrip("0") in ("1", "2", "5")
+
+
+def take_look(
+    gradient: Gradient, layers: Sequence[FlowLayer], model: Any, X: Array, target: Any, *, step: int, epoch: int,
+    whole: Array | None = None, noise: bool = True,
+) -> Look:  # fmt: skip
+    """Look at a network as it is now.
+
+    Args:
+        gradient: of the training, observing.
+        layers: what to look at.
+        model: with its parameters.
+        X: examples, (m, …).
+        target: what else belongs to them.
+        step: how many steps were done.
+        epoch: the number of the epoch.
+        whole: all training examples, on which units that give 0 are tried again; None for no more than X.
+        noise: whether to measure the noise of the gradient.
+
+    Returns:
+        The look.
+
+    Source: derived here; noise scale: McCandlish et al. 2018, eq. 2.8 and appendix A.1; effective rank: Roy and
+        Vetterli 2007.
+    """
+    leaves, rebuild = trees.flatten(model)
+    paths = number_paths(model)
+    with np.errstate(all="ignore"):
+        outcome = gradient.of_leaves(leaves, rebuild, X, target)
+        numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
+        grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
+        first = next((x for x in trees.flatten(X)[0] if np.ndim(x)), np.zeros((1, 1)))
+        before, found = units_of(first), []
+        for layer in layers:
+            z, delta = outcome.seen.get(layer.path, (None, None))
+            h = outcome.seen.get(layer.h_path, (z,))[0]
+            found.append(_look_at(layer, z, h, delta, before, numbers, grads))
+            before = before if h is None else units_of(h)
+        suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}
+        if suspects and whole is not None and len(whole) > len(first):
+            _confirm(model, whole, suspects)
+        scale = _noise_scale(gradient, model, X, target, grads) if noise else None
+    return Look(step, epoch, len(first), float(outcome.loss), scale, found)
+
+
+def _look_at(
+    layer: FlowLayer, z: Any, h: Any, delta: Any, before: Array, numbers: dict[str, Any], grads: dict[str, Array]
+) -> dict[str, Any]:
+    """What is seen of one layer."""
+    W, dW = (None, None) if layer.weights is None else (numbers[layer.weights], grads.get(layer.weights))
+    arrays = {"z": z, "h": h if layer.h_path != layer.path else None, "delta": delta, "W": W, "dW": dW}
+    row: dict[str, Any] = {
+        "histograms": {name: histogram(x) for name, x in arrays.items() if x is not None and np.size(x)},
+        **{f"{name}_rms": _rms(x) for name, x in (arrays | {"h": h}).items()},
+        **dict.fromkeys((
+            "units", "dead", "dead_units", "saturated_units", "zeros", "saturated", "rank", "rank_of_input",
+            "constant_units", "identical", "h_mean", "correlation",
+        )),
+    }  # fmt: skip
+    if h is None or not np.size(h):
+        return row
+    units = units_of(h)
+    n = units.shape[1]
+    spread = units.max(axis=0) - units.min(axis=0)
+    constant = spread <= 1e-6 * np.maximum(np.abs(units).max(axis=0), 1e-30)
+    row |= {
+        "units": n, "h_mean": float(units.mean(dtype=np.float64)), "zeros": float(np.mean(units == 0)),
+        "constant_units": int(constant.sum()), "identical": count_identical(units[:, ~constant]),
+        "rank": effective_rank(units[:N_RANK]), "rank_of_input": effective_rank(before[:N_RANK]),
+        "correlation": mean_cosine(units[:N_RANK]),
+    }  # fmt: skip
+    if layer.activation in RELUS:
+        dead = np.flatnonzero(~(units != 0).any(axis=0))
+        row |= {"dead": len(dead), "dead_units": dead[:N_LISTED].tolist()}
+    if layer.activation in FLAT:
+        low, high = FLAT[layer.activation]
+        flat = (units < low) | (units > high)
+        row |= {"saturated": float(flat.mean()), "saturated_units": int(flat.all(axis=0).sum())}
+    return row
+
+
+def units_of(h: Any) -> Array:
+    """Bring values to (examples, units): further axes of examples, as those of a sequence, count as examples.
+
+    Example:
+        >>> units_of(np.zeros((4, 5, 3))).shape, units_of(np.zeros(4)).shape
+        ((20, 3), (4, 1))
+    """
+    array = np.asarray(h)
+    return array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(-1, 1)
+
+
+def histogram(x: Any) -> dict[str, list[Any]] | None:
+    """Count numbers in bins of equal width; of very many, every k-th. None where none is finite.
+
+    Example:
+        >>> sum(histogram(np.arange(10.0))["counts"])
+        10
+    """
+    values = np.ravel(x)
+    values = values[:: max(1, len(values) // N_BINNED)]
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not len(values):
+        return None
+    counts, edges = np.histogram(values, BINS)
+    return {"edges": [float(f"{edge:.6g}") for edge in edges], "counts": counts.tolist()}
+
+
+def effective_rank(units: Array) -> float | None:
+    """Measure in how many directions examples differ: exp of the entropy of the shares of their variance.
+
+    Args:
+        units: (examples, units).
+
+    Returns:
+        Between 1 and the smaller of both; 0.0 where all examples are the same; None where numbers are not finite.
+
+    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007, with squared singular values about the mean.
+
+    Example:
+        >>> round(effective_rank(np.eye(4)), 6), effective_rank(np.ones((4, 3)))
+        (3.0, 0.0)
+    """
+    values = units.astype(np.float64)
+    largest = np.abs(values).max(initial=0.0)
+    if not math.isfinite(largest):
+        return None
+    values = values / largest if largest else values
+    values = values - values.mean(axis=0)
+    if np.abs(values).max(initial=0.0) < 1e-6:
+        return 0.0
+    if values.shape[1] > values.shape[0]:
+        values = values.T
+    power = np.clip(np.linalg.eigvalsh(values.T @ values), 0.0, None)
+    share = power[power > 1e-12 * power.max()] / power.sum()
+    return float(math.exp(-np.sum(share * np.log(share))))
+
+
+def count_identical(units: Array) -> int:
+    """Count the units that give, for every example, what another one gives (to 1e-6).
+
+    Example:
+        >>> count_identical(np.array([[1.0, 1.0, 2.0], [3.0, 3.0, 0.0]]))
+        2
+    """
+    if units.shape[1] < 2:
+        return 0
+    probe = np.random.default_rng(0).uniform(0.5, 1.5, len(units))
+    told = probe @ units.astype(np.float64)
+    size = probe @ np.abs(units.astype(np.float64))
+    order = np.argsort(told)
+    near = np.abs(np.diff(told[order])) <= 1e-6 * np.maximum(size[order][1:], 1e-30)
+    same = np.concatenate([[False], near]) | np.concatenate([near, [False]])
+    return int(same.sum())
+
+
+def mean_cosine(units: Array) -> float | None:
+    """Measure how alike examples have become: the mean cosine of the angle between two of them.
+
+    Example:
+        >>> round(mean_cosine(np.eye(4)), 6), round(mean_cosine(np.ones((4, 3))), 6)
+        (0.0, 1.0)
+    """
+    norm = np.sqrt(np.sum(np.square(units, dtype=np.float64), axis=1))
+    kept = (norm > 0) & np.isfinite(norm)
+    n = int(kept.sum())
+    if n < 2:
+        return None
+    total = np.sum(units[kept] / norm[kept, None], axis=0, dtype=np.float64)
+    return float((np.dot(total, total) - n) / (n * (n - 1)))
+
+
+def _confirm(model: Any, whole: Array, suspects: dict[str, dict[str, Any]]) -> None:
+    """Count as dead only what gives 0 over all examples."""
+    alive: dict[str, Array] = {}
+    for seen in _pass(model, whole[:N_PASS]):
+        for path in suspects:
+            if path in seen:
+                lives = (units_of(seen[path]) != 0).any(axis=0)
+                alive[path] = alive[path] | lives if path in alive else lives
+    for path, lives in alive.items():
+        dead = np.flatnonzero(~lives)
+        suspects[path] |= {"dead": len(dead), "dead_units": dead[:N_LISTED].tolist()}
+
+
+def _pass(model: Any, X: Array, rows: int = 2048) -> Iterator[dict[str, Any]]:
+    """What layers give for all examples, portion by portion."""
+    for first in range(0, len(X), rows):
+        part = X[first : first + rows]
+        with training(example_keys(0, 0, len(part)), observe=True) as made:
+            model(part)
+        yield dict(made.seen or ())
+
+
+def _noise_scale(gradient: Gradient, model: Any, X: Array, target: Any, grads: dict[str, Array]) -> float | None:
+    """tr Σ / |G|² from the gradients of single examples; None where they cannot be had."""
+    n = min(N_NOISE, len(X))
+    if n < 2 or sum(g.size for g in grads.values()) * n > LARGEST:
+        return None
+    leaves, rebuild = trees.flatten(model)
+    program = gradient.program_for(leaves, rebuild, X[:1], take_rows(target, slice(1)))
+    if program is None or not program.graph.symbols() or program.replaced:
+        return None  # it holds for one batch size, or looks at the batch as a whole
+    total: dict[int, Any] = {}
+    squares = 0.0
+    for i in range(n):
+        one = gradient.of_leaves(leaves, rebuild, X[i : i + 1], take_rows(target, slice(i, i + 1))).grads
+        squares += sum(_square(g) for g in one.values())
+        total = {key: total.get(key, 0.0) + g for key, g in one.items()}
+    of_mean = sum(_square(g / n) for g in total.values())
+    spread = (squares - n * of_mean) / (n - 1)  # tr Σ
+    size = sum(map(_square, grads.values())) - spread / len(X)  # |G|² without what the noise adds to it
+    scale = spread / size if size > 0 else math.inf
+    return float(scale) if math.isfinite(scale) and scale >= 0 else None
+
+
+def _square(g: Any) -> float:
+    return float(np.sum(np.square(g, dtype=np.float64)))
+
+
+def _rms(x: Any) -> float | None:
+    """The root mean square; None where there is nothing."""
+    if x is None or not np.size(x):
+        return None
+    return math.sqrt(_square(x) / np.size(x)) if np.isfinite(x).all() else math.nan

@@ -1,0 +1,125 @@
+"""Records the gradient flow of a loop of one's own, around a loss that is a plain NumPy function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from undertow import trees
+from undertow.errors import ArgumentError
+from undertow.flow.diagnose import diagnose
+from undertow.flow.findings import Finding
+from undertow.flow.layers import FlowLayer
+from undertow.flow.looks import is_due, take_look
+from undertow.flow.origin import find_origin
+from undertow.flow.record import Flow
+from undertow.flow.recorder import Recorder
+from undertow.nn.mode import training
+from undertow.train.derive import Gradient, number_paths, numbers_of, put_numbers
+from undertow.train.session import Told
+
+
+class OwnRecorder:
+    """A loss and its gradient, recorded call by call; made by `recorded`."""
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        self.loss = loss
+        self.gradient = Gradient(lambda params, args, y: loss(params, *args), observe=True)
+        self.recorder: Recorder | None = None
+        self.step = 0
+        self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
+
+    def __call__(self, params: Any, *args: Any) -> tuple[Any, Any]:
+        """Compute (loss, gradient) as `undertow.value_and_grad` does, and record them."""
+        leaves, rebuild = trees.flatten(params)
+        numbers, paths = numbers_of(leaves), number_paths(params)
+        self._finish(dict(zip(paths, numbers, strict=True)))
+        if self.recorder is None:
+            self.recorder = Recorder(self._layers(params, args))
+        with np.errstate(all="ignore"):
+            outcome = self.gradient.of_leaves(leaves, rebuild, args, ())
+        if is_due(self.step + 1) or not self.step:
+            self._look(params, args)
+        self.step += 1
+        if not np.isfinite(outcome.loss) and "non_finite" not in self.recorder.flow.facts:
+            found = find_origin(self.gradient.loss_function, params, args, ())
+            told = {"step": self.step, "epoch": 1, "loss": float(outcome.loss)}
+            self.recorder.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
+        by_path = {paths[i]: g for i, g in outcome.grads.items()}
+        held = {path: np.array(x) for path, x in zip(paths, numbers, strict=True)}
+        self.last = params, args, float(outcome.loss), outcome.seen, by_path, held
+        zeros = [np.zeros_like(x) for x in numbers]
+        grads = [outcome.grads.get(i, zero) for i, zero in enumerate(zeros)]
+        return outcome.loss, rebuild(put_numbers(leaves, grads))
+
+    @property
+    def flow(self) -> Flow:
+        """The record so far; the last call is in it once the next one shows how the parameters changed."""
+        if self.recorder is None:
+            raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
+        return self.recorder.current()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, the worst first."""
+        return diagnose(self.flow)
+
+    def _finish(self, new: dict[str, Any]) -> None:
+        """Record the last call, now that it is known what became of the parameters."""
+        if self.last is None or self.recorder is None:
+            return
+        _, _, loss, seen, grads, params = self.last
+        told = self.recorder.observer(seen, grads, params, new)
+        results = {"loss": np.array([loss]), **{name: np.array([float(x)]) for name, x in told.items()}}
+        self.recorder.add_steps((Told(results),), results, self.step, 1, np.nan)
+
+    def _layers(self, params: Any, args: Sequence[Any]) -> list[FlowLayer]:
+        """The values that are watched, in the order in which they are computed, and the parameters."""
+        with training(None, observe=True) as made, np.errstate(all="ignore"):
+            self.loss(params, *args)
+        watched = {name: value for name, value in made.seen or () if np.ndim(value)}
+        found: list[tuple[str, str, Any, str | None]] = [
+            (name, "watched", np.shape(value)[1:], None) for name, value in watched.items()
+        ]
+        found += [(path, "parameter", (), path) for path in number_paths(params)]
+        return [
+            FlowLayer(number, path, path, kind, path, shape=shape, weights=weights)
+            for number, (path, kind, shape, weights) in enumerate(found, 1)
+        ]
+
+    def _look(self, params: Any, args: Any) -> None:
+        assert self.recorder is not None
+        layers, flow = self.recorder.layers, self.recorder.flow
+        flow.looks.append(take_look(self.gradient, layers, params, args, (), step=self.step, epoch=1, noise=False))
+
+
+def recorded(loss: Callable[..., Any]) -> OwnRecorder:
+    """Record the gradient flow of a loss that is a plain NumPy function, in a loop of one's own.
+
+    Args:
+        loss: a function (params, ...) → one number. Values that it names with `undertow.watch` are recorded with the
+            gradient by them, the parameters always.
+
+    Returns:
+        A function (params, ...) → (loss, gradient), to be called once a step with the parameters of the moment; its
+        ``flow`` and ``findings`` are as those of a run.
+
+    Source: derived here.
+
+    Example:
+        >>> import undertow as ut
+        >>> def loss(w, X, y):
+        ...     p = ut.watch(X @ w, "p")
+        ...     return np.mean((p - y) ** 2)
+        >>> measured, w = recorded(loss), np.zeros(2)
+        >>> X, y = np.eye(2), np.ones(2)
+        >>> for _ in range(5):
+        ...     value, grad = measured(w, X, y)
+        ...     w = w - 0.5 * grad
+        >>> flow = measured.flow
+        >>> [layer.name for layer in flow.layers], flow.stat("delta.rms")[:2, 0].tolist(), len(flow)
+        (['p', 'parameter'], [1.0, 0.5], 4)
+    """
+    return OwnRecorder(loss)

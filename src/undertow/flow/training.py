@@ -1,0 +1,168 @@
+"""Records a training: what a `Trainer` tells it, in memory and in the folder of the run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.errors import UndertowError
+from undertow.flow.facts import measure_facts
+from undertow.flow.layers import read_layers
+from undertow.flow.looks import N_EXAMPLES, N_PASS, is_due, take_look
+from undertow.flow.origin import find_origin
+from undertow.flow.record import SCALARS
+from undertow.flow.recorder import Recorder
+from undertow.flow.store import FlowStore, load_flow
+from undertow.optim import build_schedule
+from undertow.train.rows import read_scale
+
+if TYPE_CHECKING:
+    from undertow.train.session import NotFinite
+    from undertow.train.trainer import Trainer
+
+Array = NDArray[Any]
+SAMPLE: Final = 4096  # examples from which a look takes its own
+
+
+class TrainingRecorder(Recorder):
+    """Records a training; made by a `Trainer` with ``flow=True``.
+
+    Args:
+        model: with its parameters.
+        X: a few training examples.
+    """
+
+    def __init__(self, model: Any, X: Array) -> None:
+        super().__init__(read_layers(model, X[:2]))
+        self.store: FlowStore | None = None
+        self.sample: tuple[Array, Any] | None = None
+        self.failed = False
+
+    # ---- what a trainer calls ------------------------------------------------------------------
+
+    def begin(self, trainer: Trainer) -> None:
+        """Measure what is to be known before the first step; take up the record of a training that is resumed."""
+        flow = self.flow
+        flow.settings, flow.history = trainer.run.settings, trainer.run.history
+        if trainer.plan.checkpoint is not None:
+            self.store = FlowStore(trainer.plan.checkpoint)
+        if trainer.n_steps:
+            self._take_up(trainer)
+        if not flow.facts:
+            self._try(trainer, lambda: flow.facts.update(self._measure_facts(trainer)))
+        if not trainer.n_steps:
+            self._try(trainer, lambda: self._look(trainer))
+        if self.store is not None:
+            self.store.begin(self.current())
+
+    def after_steps(self, trainer: Trainer, session: Any, first: int) -> None:
+        """Take over what steps told; the first of them has the number ``first``."""
+        rates = self._rates(trainer, first, sum(len(part.values) for part in session.told))
+        before = self.add_steps(session.told, session.results, first, trainer.epoch, rates)
+        if self.store is not None and self.rows.n > before:
+            self.store.append(self.current(), before)
+        self.rows.thin()
+
+    def fail(self, trainer: Trainer, error: NotFinite) -> str:
+        """Take over the steps before one that is not finite; say where that came from, ``""`` where it is unknown."""
+        self.after_steps(trainer, error, trainer.n_steps - len(error.losses) + 1)
+        found: dict[str, Any] | None = None
+        with contextlib.suppress(UndertowError):
+            found = find_origin(trainer.step.gradient.loss_function, trainer.run.model, error.X, error.y)
+        record = {"step": trainer.n_steps + 1, "epoch": trainer.epoch, "loss": error.loss}
+        self.flow.facts["non_finite"] = {**record, **(found or {"where": "unknown", "sentence": ""})}
+        self.write_about()
+        return "" if found is None else str(found["sentence"])
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """Look closely, if it is due."""
+        if is_due(trainer.epoch):
+            self._try(trainer, lambda: self._look(trainer))
+
+    def end(self, trainer: Trainer) -> None:
+        """Look once more, and let go of the files."""
+        looks, run = self.flow.looks, trainer.run
+        self.flow.stopped, self.flow.history = run.stopped, run.history
+        run.record = self.current()
+        if trainer.n_steps and (not looks or looks[-1].step < trainer.n_steps) and run.stopped != "diverged":
+            self._try(trainer, lambda: self._look(trainer))
+        self.write_about()
+        if self.store is not None:
+            self.store.close()
+
+    def write_about(self) -> None:
+        """Write what is known of the whole."""
+        if self.store is not None and self.store.folder.is_dir():
+            self.store.write_about(self.flow)
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _try(self, trainer: Trainer, work: Callable[[], Any]) -> None:
+        """Do what is not part of training; where it fails, training goes on and says so, once."""
+        try:
+            work()
+        except Exception as error:
+            if not self.failed:
+                self.failed = True
+                self.flow.facts["failed"] = f"{type(error).__name__}: {error}"
+                trainer.progress.say(f"The gradient flow is recorded in part only: {error}")
+
+    def _take_up(self, trainer: Trainer) -> None:
+        """Go on with the record of a training that is resumed, up to the step at which it stands."""
+        try:
+            old = load_flow(trainer.plan.checkpoint)
+        except UndertowError:
+            return
+        if [x.path for x in old.layers] != [x.path for x in self.layers]:
+            return
+        kept = int(np.searchsorted(old.steps, trainer.n_steps, "right"))
+        scalars = np.stack([old.scalars[name] for name in SCALARS], axis=1)
+        self.rows.put(old.steps[:kept], old.epochs[:kept], scalars[:kept], old.values[:kept])
+        self.flow.facts = {name: value for name, value in old.facts.items() if name != "non_finite"}
+        self.flow.looks = [look for look in old.looks if look.step <= trainer.n_steps]
+
+    def _measure_facts(self, trainer: Trainer) -> dict[str, Any]:
+        feed: Any = trainer.feed
+        held = trainer.held
+        train = (feed.X, feed.y) if hasattr(feed, "X") else feed.some(0, SAMPLE)[:2]
+        part = held[0][:2] if isinstance(held, list) else None
+        facts = measure_facts(trainer.run.model, trainer.task, train, part)
+        n, size = feed.n_examples, feed.batch_size
+        return {**facts, "batch_size": size, "smallest_batch": n % size or size if n else size, "n_examples": n}
+
+    def _look(self, trainer: Trainer) -> None:
+        """Look at the model as it is now."""
+        if self.sample is None:
+            X, y, weights = trainer.feed.some(0, SAMPLE)
+            rows = slice(N_EXAMPLES)
+            weights = None if weights is None else weights[rows]
+            self.sample = X[rows], trainer.feed.draws.target(trainer.task.encode(y[rows]), weights, 0)
+        X, target = self.sample
+        whole = getattr(trainer.feed, "X", None)
+        look = take_look(
+            trainer.step.gradient, self.layers, trainer.run.model, X, target, step=trainer.n_steps,
+            epoch=trainer.epoch, whole=None if whole is None else whole[:N_PASS],
+        )  # fmt: skip
+        self.flow.looks.append(look)
+        if self.store is not None and self.store.folder.is_dir() and trainer.n_steps:
+            self.store.looks.append(look.plain())
+
+    def _rates(self, trainer: Trainer, first: int, n: int) -> Any:
+        """The learning rate of each step; NaN where there is no single one."""
+        optimizer: Any = trainer.plan.optimizer
+        base = optimizer.settings.get("rate")
+        if isinstance(base, int | float):
+            rates = np.full(n, float(base))
+        else:
+            try:
+                schedule = build_schedule(base)
+                counts = np.arange(first - 1, first - 1 + n) // trainer.plan.accumulate
+                rates = np.array([float(schedule(float(count))) for count in np.unique(counts)])
+                rates = rates[counts - counts[0]]
+            except Exception:  # a function of the user's own, or a rule without a single rate
+                return np.nan
+        return rates * read_scale(trainer)
