@@ -141,7 +141,7 @@ def mismatch(rng: Rng) -> Iterator[Case]:
     may = "plateau saturation vanishing dead-units born-dead-layer step-too-small initial-loss rank-collapse"
     for loss, make_task, activation in (
         ("mean_squared_error", data.digits, "relu"), ("half_squared_error", data.blobs, "tanh"),
-        ("mean_absolute_error", data.teacher, "gelu"),
+        ("huber", data.digits, "gelu"),
     ):  # fmt: skip
         task = make_task(rng)
         hot = task.with_data(y=task.one_hot())

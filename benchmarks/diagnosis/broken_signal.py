@@ -47,14 +47,16 @@ def vanishing(rng: Rng) -> Iterator[Case]:
             what=f"{depth} × {width} {activation}, small weights" if init != "auto" else f"{depth} × {width} {activation}",
             model=network(task.n_in, [width] * 3, task.n_out, "relu"),
         )  # fmt: skip
-    for activation, place, deviation in (("tanh", 4, 1e-4), ("relu", 2, 1e-4)):
+    for activation, place, depth in (("tanh", 4, 4), ("relu", 2, 3), ("gelu", 4, 5)):
         task = data.digits(rng)
-        model = network(task.n_in, [32] * 4, 10, activation)
-        weak = put(model, place, nn.Dense(32, 32, init=nn.normal(deviation=deviation)))
+        model = network(task.n_in, [32] * depth, 10, activation)
+        weak = model
+        for at in (place, place + 2):  # a single one would soon grow
+            weak = put(weak, at, nn.Dense(32, model.layers[at].fan_out, init=nn.normal(deviation=1e-6)))
         settings = {"optimizer": optim.sgd(0.05), "batch_size": 32, "epochs": 8}
         yield broken(
-            task, weak, settings, "vanishing", FOLLOWS, f"layers[{place}]", f"one layer of tiny weights, 4 × 32 {activation}",
-            model=model,
+            task, weak, settings, "vanishing", FOLLOWS, (f"layers[{place}]", f"layers[{place + 2}]"),
+            f"two layers of tiny weights, {depth} × 32 {activation}", model=model,
         )  # fmt: skip
 
 
@@ -85,11 +87,11 @@ def exploding(rng: Rng) -> Iterator[Case]:
         what="16 residual blocks that are not scaled",
         model=nn.Sequential(nn.Dense(task.n_in, 24), *steady, nn.Dense(24, 10)),
     )  # fmt: skip
-    for activation, place, deviation in (("relu", 2, 60.0), ("leaky_relu", 4, 40.0)):
+    for activation, place, deviation in (("relu", 2, 60.0), ("leaky_relu", 4, 80.0), ("silu", 4, 50.0)):
         task = data.digits(rng)
         model = network(task.n_in, [32] * 4, 10, activation)
         strong = put(model, place, nn.Dense(32, 32, init=nn.normal(deviation=deviation)))
-        settings = {"optimizer": optim.sgd(0.01), "batch_size": 32, "epochs": 8}
+        settings = {"optimizer": optim.sgd(0.03), "batch_size": 32, "epochs": 8}
         yield broken(
             task, strong, settings, "exploding", may, f"layers[{place}]", f"one layer of huge weights, 4 × 32 {activation}",
             model=model,
@@ -100,11 +102,11 @@ def exploding(rng: Rng) -> Iterator[Case]:
 def rank_collapse(rng: Rng) -> Iterator[Case]:
     """What a layer gives for all examples lies nearly on a line."""
     may = "vanishing plateau dead-units step-too-small born-dead-layer"
-    for activation, place, depth in (("tanh", 2, 3), ("relu", 2, 4), ("gelu", 4, 4), ("leaky_relu", 0, 2)):
+    for activation, place, depth in (("tanh", 2, 3), ("relu", 2, 4), ("gelu", 4, 4), ("leaky_relu", 0, 2), ("tanh", 4, 4)):
         task = pick(rng, (data.digits, data.blobs))(rng)
         model = network(task.n_in, [32] * depth, task.n_out, activation)
         flat = put(model, place, nn.Dense(model.layers[place].fan_in, 32, init=one_direction))
-        settings = {"optimizer": optim.adam(between(rng, 5e-4, 1e-3)), "batch_size": 32, "epochs": 5}
+        settings = {"optimizer": optim.sgd(between(rng, 0.015, 0.025)), "batch_size": 32, "epochs": 5}
         yield broken(
             task, flat, settings, "rank-collapse", may + " saturation", f"layers[{place}]",
             f"weights of rank 1, {depth} × 32 {activation}", model=model,

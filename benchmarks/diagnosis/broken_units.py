@@ -30,7 +30,7 @@ def dead_units(rng: Rng) -> Iterator[Case]:
         settings = {"optimizer": optim.sgd(0.05), "batch_size": 32, "epochs": 6}
         yield broken(
             task, put(model, place, fill(model.layers[place], 0, bias)), settings, "dead-units", may, f"layers[{place}]",
-            f"biases of −30 in {share:.0%} of a layer, {depth} × 32 {activation}", model=model, worse="",
+            f"biases of −30 in {share:.0%} of a layer, {depth} × 32 {activation}", model=model, worse="seen",
         )  # fmt: skip
     may += " step-too-large oscillation born-dead-layer exploding initial-loss over-fitting"
     for activation, rule, rate, depth in (
@@ -43,7 +43,7 @@ def dead_units(rng: Rng) -> Iterator[Case]:
         yield broken(
             task, network(task.n_in, [width] * depth, task.n_out, activation), settings, "dead-units", may,
             what=f"{rule.__name__} at {rate}, {depth} × {width} {activation}",
-            optimizer=optim.lion(3e-4) if rule is optim.lion else rule(2e-3),
+            worse="seen", optimizer=optim.lion(3e-4) if rule is optim.lion else rule(2e-3),
         )  # fmt: skip
 
 
@@ -91,10 +91,12 @@ def saturation(rng: Rng) -> Iterator[Case]:
         )  # fmt: skip
     for activation, place, bias in (("tanh", 2, 6.0), ("sigmoid", 0, -12.0), ("tanh", 4, -8.0)):
         task = pick(rng, (data.digits, data.blobs))(rng)
-        model = network(task.n_in, [32] * 3, task.n_out, activation)
+        depth = 1 if activation == "sigmoid" else 3
+        model = network(task.n_in, [32] * depth, task.n_out, activation)
+        rule = optim.sgd(0.2 if activation == "sigmoid" else 0.02)
         yield broken(
-            task, put(model, place, fill(model.layers[place], 0, bias)), {"optimizer": optim.sgd(0.02), "batch_size": 32, "epochs": 10},
-            "saturation", may + " identical-units", f"layers[{place}]", f"biases of {bias:g} in one layer, 3 × 32 {activation}",
+            task, put(model, place, fill(model.layers[place], 0, bias)), {"optimizer": rule, "batch_size": 32, "epochs": 10},
+            "saturation", may + " identical-units", f"layers[{place}]", f"biases of {bias:g} in one layer, {depth} × 32 {activation}",
             model=model,
         )  # fmt: skip
 

@@ -36,7 +36,7 @@ class Case:
             layer is the cause.
         twin: what is different in its healthy twin: model, data, and settings.
         worse: by what the twin must be better: ``"score"`` on rows held out, ``"start"`` (the loss before training),
-            or ``""`` where nothing of the kind is meant.
+            or ``""`` where nothing of the kind is meant; ``"seen"`` where the trained network itself must show it.
     """
 
     name: str
