@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from undertow import primitives as P
 from undertow.compile.scalars import kind_of
-from undertow.graph import Graph, Node
+from undertow.compile.statistics import is_statistics
+from undertow.graph import INPUT, Graph, Node, ancestors
 from undertow.primitives.index import Slice
 
 
@@ -58,6 +59,16 @@ def broadcast(access: Access, shape: tuple[int, ...]) -> Access:
     return Access(access.base, access.offset, shape, tuple(strides))
 
 
+def in_any_order(access: Access) -> Access:
+    """Read the same elements in the order in which they lie in memory, where they are all of a value."""
+    size = 1
+    for stride, n in sorted((s, n) for s, n in zip(access.strides, access.shape, strict=True) if n != 1):
+        if stride != size:
+            return access
+        size *= n
+    return whole(access.base) if size == math.prod(access.base.spec.shape) and not access.offset else access  # type: ignore[arg-type]
+
+
 class Reader:
     """Finds the access behind every node of a graph; inserts copies where no strides can say it."""
 
@@ -66,8 +77,12 @@ class Reader:
         self.order: list[Node] = []  # what has to be computed, oldest first
         self.parts_of: dict[Node, Node] = {}  # what joins the parts of a reduction that several threads made
         self.folded: dict[Node, Node] = {}  # of a sum, the product that is added to its other term
+        self.told = [x for x in graph.outputs if is_statistics(x)]
+        needed = set(ancestors(x for x in graph.outputs if not is_statistics(x)))
+        self.watched = [node for node in graph.nodes if node not in needed and node.op is not INPUT]  # by nobody else
         for node in graph.nodes:
-            self.read(node)
+            if node in needed or node.op is INPUT:
+                self.read(node)
 
     def read(self, node: Node) -> Access:
         """Return how a node is read."""
@@ -89,6 +104,8 @@ class Reader:
         """Return how a node reads its inputs: as broadcast to its shape, or to its operand's for a reduction."""
         if node in self.parts_of:
             return [whole(self.parts_of[node])]
+        if is_statistics(node):
+            return [in_any_order(self.read(node.inputs[0]))]
         shape: Any = node.inputs[0].spec.shape if is_reduction(node) else node.spec.shape
         return [broadcast(self.read(x), shape) for x in node.inputs]
 

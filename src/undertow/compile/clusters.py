@@ -11,8 +11,9 @@ from undertow.compile.kernel import Line, Operand, Structure, saved_lines, size_
 from undertow.compile.layout import Layout
 from undertow.compile.llvm import lanes_of
 from undertow.compile.memory import APART, align
-from undertow.compile.plan import WORTH_SHARING, Argument, Call, Place, Scratch, called
+from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.scalars import kind_of, operand_kinds
+from undertow.compile.statistics import is_statistics
 from undertow.compile.upright import write_kernel
 from undertow.compile.waits import Touch
 from undertow.graph import CONSTANT, Node
@@ -67,7 +68,8 @@ class Clusters(Layout):
         by_columns = not axes.rows
         if by_columns and sums:  # one row, whose sum is wanted at once
             axes = Axes([1], axes.columns, [(0, *strides) for strides in axes.strides])
-        work = math.prod(cluster.space) * max(len(cluster.nodes), 1)
+        needed = len([x for x in cluster.nodes if x not in self.fuser.added])
+        work = math.prod(cluster.space) * max(needed or len(cluster.nodes), 1)
         shared = self.threads > 1 and work >= WORTH_SHARING and not (by_columns and sums)
         lines = tuple(self.line(cluster, node, reads[i], axes.columns) for i, node in enumerate(cluster.nodes))
         described = tuple(
@@ -129,7 +131,10 @@ class Clusters(Layout):
                 args.append(made.size // o.parts // size_of(o.stored))
         args += [Place(self.buffer(cluster.nodes[i])) for i in structure.stores]
         for node, line in zip(cluster.nodes, structure.lines, strict=True):
-            if line.reduces and line.reduces != "columns":
+            if line.reduces == "statistics":
+                args += [Place(TOLD, 8 * self.columns[node]), self.plan.told_stride]
+                self.plan.told_by = max(self.plan.told_by, self.threads if found.shared else 1)
+            elif line.reduces and line.reduces != "columns":
                 shape: Any = node.spec.shape
                 size = max(math.prod(shape), 1) * size_of(line.kind)
                 size = align(size) + APART if found.shared else size
@@ -141,6 +146,8 @@ class Clusters(Layout):
 
     def level_of_reading(self, cluster: Cluster, node: Node) -> str:
         """Tell whether a node reads an element a place or one a row."""
+        if is_statistics(node):
+            return "full"
         if is_reduction(node):
             bases = self.reader.bases(node)
             if bases[0] in cluster.level and cluster.level[bases[0]] == "row":
@@ -191,6 +198,9 @@ class Clusters(Layout):
         op: Any = node.op
         kind = str(kind_of(node.spec.dtype))
         level = cluster.level[node]
+        if is_statistics(node):
+            kind = str(kind_of(node.inputs[0].spec.dtype))
+            return Line(op.name, level, reads, (kind,), kind, tuple(sorted(node.params.items())), "statistics")
         if not is_reduction(node):
             hidden = ("axis", "shape", "dtype", "low", "high") if op.name != "round" else ()
             params = tuple(sorted((k, v) for k, v in node.params.items() if k not in hidden))
@@ -278,9 +288,11 @@ class Clusters(Layout):
             for access in self.reader.operands(reader):
                 if access.base is old and (squeeze(access, access.shape) != place or access.offset):
                     return False
-        if any(item.nodes.index(x) > item.nodes.index(node) for x in readers):
-            return False  # a line behind it would read what it has written
         structure, numbers = self.lines_of(item)
         passes, _ = stages(structure)
         at = passes[numbers[node]]
-        return all(passes[numbers[x]] - (structure.lines[numbers[x]].reduces == "columns") <= at for x in readers)
+        reads_at = [passes[numbers[x]] - (structure.lines[numbers[x]].reduces == "columns") for x in readers]
+        before = [i for x, i in zip(readers, reads_at, strict=True) if item.nodes.index(x) <= item.nodes.index(node)]
+        if len(before) < len(readers) and at not in before:
+            return False  # a line behind it would read what it has written; what its own pass has read before, it keeps
+        return all(i <= at for i in reads_at)

@@ -8,7 +8,6 @@ In it a value is *full* (one element a place), *row* (one a row: a sum over the 
 from __future__ import annotations
 
 import heapq
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +79,7 @@ class Fuser:
         self.items: list[Item] = []
         self.home: dict[Node, Item] = {}
         self.position = {node: i for i, node in enumerate(reader.order)}
+        self.added: set[Node] = set()  # what only statistics ask for
         for node in reader.order:
             if node.op is INPUT or node.op is CONSTANT:
                 continue
@@ -287,26 +287,6 @@ class Fuser:
             cluster.level[node] = "row" if inner else "total"
 
     # ---- afterwards ---------------------------------------------------------------------------
-
-    def combine(self) -> None:
-        """Let clusters that pass over the same array do it together, though neither reads what the other computes."""
-        groups: dict[Any, list[Cluster]] = {}
-        for item in self.items:
-            if isinstance(item, Cluster) and item.nodes and item.order is None and math.prod(item.space) > 1:
-                at_place = row_major(item.space)
-                for node in item.nodes:
-                    for access in self.operands(node):
-                        base = access.base
-                        elsewhere = self.home.get(base) is not item and base.op is not CONSTANT
-                        if elsewhere and squeeze(access, access.shape) == at_place and not access.offset:
-                            group = groups.setdefault((base, item.space), [])
-                            if item not in group:
-                                group.append(item)
-        for group in groups.values():
-            for i, first in enumerate(group):
-                for other in group[i + 1 :]:
-                    if first.nodes and other.nodes:
-                        self.merge(first, other)
 
     def sink(self, outputs: frozenset[Node]) -> None:
         """Compute a value where it is used, if all that it is computed from is in memory anyway."""

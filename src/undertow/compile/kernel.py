@@ -53,7 +53,8 @@ class Line:
         kinds: what the inputs are converted to.
         kind: of the result; of a reduction, the kind it is added up in.
         params: other arguments.
-        reduces: what a reduction runs over: ``columns``, ``rows``, ``all``, ``row values``; empty for a point.
+        reduces: what a reduction runs over: ``columns``, ``rows``, ``all``, ``row values``; empty for a point;
+            ``statistics``: all, and the results are several numbers.
         converted: the kind of a reduction's result.
         folded: a sum is added up in parts.
     """
@@ -109,6 +110,8 @@ def stages(structure: Structure) -> tuple[dict[int, int], int]:
     wanted: dict[int, int] = {}
     for i in range(len(lines) - 1, -1, -1):
         line = lines[i]
+        if line.reduces == "statistics":
+            continue
         if line.reduces == "columns":
             place[i], reads_at = earliest[i], earliest[i] - 1
         elif line.level == "full" or line.reduces in ("rows", "all"):
@@ -119,7 +122,18 @@ def stages(structure: Structure) -> tuple[dict[int, int], int]:
         for word, j in line.reads:
             if word == "v" and lines[j].level == "full" and not lines[j].reduces:
                 wanted[j] = min(wanted.get(j, reads_at), reads_at)
-    passes = [place[i] for i, line in enumerate(lines) if (line.level == "full" or line.reduces in ("rows", "all"))]
+    loaded: dict[int, int] = {}  # of each operand, the first pass that reads it
+    for i, at in place.items():
+        for word, j in lines[i].reads:
+            if word == "o":
+                at -= lines[i].reduces == "columns"
+                loaded[j] = min(loaded.get(j, at), at)
+    for i, line in enumerate(lines):  # where the values pass by anyway
+        if line.reduces == "statistics":
+            ((word, j),) = line.reads
+            place[i] = place[j] if word == "v" else max(loaded.get(j, 0), 0)
+    every = ("rows", "all", "statistics")
+    passes = [place[i] for i, line in enumerate(lines) if line.level == "full" or line.reduces in every]
     passes += [place[i] - 1 for i, line in enumerate(lines) if line.reduces == "columns"]
     return place, max(passes, default=-1) + 1
 

@@ -15,6 +15,8 @@ from undertow.compile.cache import name_of
 from undertow.compile.fuse import Fuser
 from undertow.compile.memory import APART, Life, align, lay_out
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
+from undertow.compile.statistics import is_statistics
+from undertow.compile.watched import watch
 from undertow.errors import UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Graph, Node
 
@@ -32,14 +34,18 @@ class Layout:
         self.plan = Plan(graph, threads)
         self.threads, self.fallback = threads, fallback
         self.reader = Reader(graph)
-        self.outputs = [self.own_output(node) for node in graph.outputs]
+        self.outputs = [self.own_output(node) for node in graph.outputs if not is_statistics(node)]
         for i, node in enumerate(self.outputs):  # each output has memory of its own
             if node in self.outputs[:i]:
                 self.outputs[i] = self.again(node)
         self.heirs = fold_sums(self.reader, self.outputs)
         self.fuser = Fuser(self.reader)
-        self.fuser.combine()
         self.fuser.sink(frozenset(self.outputs))
+        told = watch(self.fuser, {*self.reader.folded.values(), *self.heirs})
+        self.columns: dict[Node, int] = {}  # where each statistics begin among the numbers that a step tells
+        for node in told:
+            self.columns[node] = self.plan.n_told
+            self.plan.n_told += len(node.params["kinds"])
         self.items = self.fuser.schedule()
         self.when = {node: i for i, item in enumerate(self.items) for node in item.nodes}
         self.buffers: dict[Node, Buffer] = {}

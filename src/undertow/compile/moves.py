@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from undertow.compile.ir import Emitter, Module, Value
+from undertow.compile.plan import LINE
 
 RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
@@ -59,6 +60,24 @@ def write_record(module: Module) -> str:
     _copy_bytes(e, e.address(kept, e.load(step, "i64") * width, "i8"), value, width)
     e.finish()
     return "record"
+
+
+def write_tell(module: Module) -> str:
+    """Keep a step's statistics: each thread those that it has added up.
+
+    Table: how many steps each thread has kept (i64, `plan.LINE` apart), the statistics, how many numbers they are,
+    numbers from one thread's to the next's, where those of all steps are kept.
+    """
+    e, (steps, told, count, apart, kept) = _begin(module, "tell", 5, (0, 1, 4))
+    thread, threads = e.args["thread"], e.args["threads"]
+    place = e.address(steps, thread * LINE, "i64")
+    step = e.load(place, "i64")
+    _copy_bytes(
+        e, e.address(kept, (step * threads + thread) * count, "i64"), e.address(told, thread * apart, "i64"), count * 8
+    )
+    e.store(step + 1, place)
+    e.finish()
+    return "tell"
 
 
 def write_fill(module: Module) -> str:

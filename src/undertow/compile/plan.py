@@ -11,6 +11,7 @@ from undertow.compile.waits import Touch
 from undertow.graph import Graph, Node
 
 FLOPS, BYTES = 2e10, 5e9  # a second, of a processor that is not fast
+LINE = 16  # numbers of 8 bytes that processors fetch together
 WORTH_SHARING = 10_000  # element operations below which a second thread costs more than it saves
 
 
@@ -35,6 +36,7 @@ class Buffer:
     last: int = -1
 
 
+TOLD = Buffer(0, "told", 0)  # where the statistics of a step go, a row for each thread
 STATUS = Buffer(8, "status")  # where a kernel notes that a position was beyond the end
 
 
@@ -106,6 +108,8 @@ class Plan:
         donated: outputs that take the place of an input, by number.
         read_by_numpy: of each operation that NumPy does, what it reads.
         written_by_numpy: where the result of each goes.
+        n_told: how many numbers the statistics are.
+        told_by: how many threads have a part of them.
     """
 
     graph: Graph
@@ -119,6 +123,13 @@ class Plan:
     outputs: list[Buffer] = field(default_factory=list)
     read_by_numpy: dict[Node, list[tuple[Buffer, Access]]] = field(default_factory=dict)
     written_by_numpy: dict[Node, Buffer] = field(default_factory=dict)
+    n_told: int = 0
+    told_by: int = 1
+
+    @property
+    def told_stride(self) -> int:
+        """The numbers of statistics that a thread has room for: whole lines of the cache."""
+        return -(-self.n_told // LINE) * LINE
 
 
 def called(node: Node) -> str:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from undertow.compile import moves
 from undertow.compile.cache import name_of
 from undertow.compile.expand import expand
-from undertow.compile.plan import Buffer, Call, Place, Plan
+from undertow.compile.plan import LINE, TOLD, Buffer, Call, Place, Plan
 from undertow.compile.planner import make_plan
 from undertow.compile.pool import undisturbed
 from undertow.compile.program import Program, aligned
+from undertow.compile.statistics import Told, is_statistics
 from undertow.compile.threads import get_threads
 from undertow.compile.waits import Touch
 from undertow.graph import Graph
@@ -30,17 +31,28 @@ class Resident:
 
     Args:
         graph: its inputs are ``n_state`` values that are kept, then those of a batch; its outputs are ``n_results``
-            results of the step, then the new values of what is kept, in the same order.
+            results of the step, then the new values of what is kept, in the same order, then statistics.
         n_state: how many values are kept.
         n_results: how many results a step has; numbers.
         fallback: ``"numpy"`` lets NumPy do what does not compile.
+        watched: the names of the arrays that the statistics are of.
 
     Attributes:
         state: the values that are kept, as arrays; they change with every step.
+        told: the statistics of the last run.
     """
 
-    def __init__(self, graph: Graph, n_state: int, n_results: int, fallback: str | None = None) -> None:
+    def __init__(
+        self, graph: Graph, n_state: int, n_results: int, fallback: str | None = None, watched: Sequence[str] = ()
+    ) -> None:
         self.graph, self.n_state, self.n_results, self.fallback = graph, n_state, n_results, fallback
+        self.statistics = graph.outputs[n_results + n_state :]
+        self.names = tuple(
+            f"{name}.{kind}"
+            for name, node in zip(watched, self.statistics, strict=True)
+            for kind in node.params["kinds"]
+        )
+        self.told = Told(self.names, np.zeros(len(self.names), np.int64), np.empty((0, len(self.names))))
         self.state: list[Array] = []
         for node in graph.inputs[:n_state]:
             shape: Any = node.spec.shape
@@ -68,7 +80,7 @@ class Resident:
         """Let go of the examples of the last run; the programs stay."""
         self.owner = None
         for program in self.prepared.values():
-            for key in [key for key in program.values if key[0] in ("source", "order", "kept")]:
+            for key in [key for key in program.values if key[0] in ("source", "order", "kept", "all told")]:
                 del program.values[key], program.given[key]
 
     def fits(self, rows: int) -> bool:
@@ -118,6 +130,12 @@ class Resident:
             call = Call("", args, "its result")
             call.touches = [Touch(step, False), Touch(Buffer(0, "output", number), False)]
             _add(plan, call, after, ("record",), moves.write_record, "record")
+        told_at = aligned(plan.told_by * 8 * LINE).view(np.int64)
+        if plan.n_told:
+            steps = Buffer(8, "address", told_at.ctypes.data)
+            args = [Place(steps), Place(TOLD), plan.n_told, plan.told_stride, Place(Buffer(0, "all told", 0))]
+            call = Call("", args, "the statistics", plan.told_by > 1, touches=[])  # each thread has its own
+            _add(plan, call, after, ("tell",), moves.write_tell, "tell")
         call = Call("", [Place(step)], "the count", touches=[Touch(step, True)])
         _add(plan, call, after, ("advance",), moves.write_advance, "advance")
         program = Program(plan, before, after, self.n_state)
@@ -128,6 +146,8 @@ class Resident:
         for number in range(self.n_results):
             node = plan.graph.outputs[number]
             program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(()))
+        program.give("told", 0, aligned(max(plan.told_by * plan.told_stride, 1) * 8).view(np.float64))
+        program.give("told at", 0, told_at)
         return program
 
     def run(
@@ -158,9 +178,25 @@ class Resident:
             kept.append(np.empty(steps, program.plan.graph.outputs[number].spec.dtype))
             program.give("kept", number, kept[-1])
         self.step[0] = 0
+        plan = program.plan
+        told = np.empty((steps, plan.told_by, plan.n_told))
+        program.give("all told", 0, told)
+        program.values["told at", 0][:] = 0
         with undisturbed():
             done = program.run(steps, may_stop)
+        self.told = self._join_told(plan, told[:done])
         return [numbers[:done] for numbers in kept]
+
+    def _join_told(self, plan: Plan, told: Array) -> Told:
+        """Join what the threads added up: sums are added, of the largest the larger is taken."""
+        watched = [x for x in plan.graph.outputs if is_statistics(x)]
+        kinds = [(kind, node.inputs[0].spec.shape) for node in watched for kind in node.params["kinds"]]
+        counts = np.array([math.prod(shape) for _, shape in kinds], np.int64)  # type: ignore[arg-type]
+        values = told[:, 0]
+        if plan.told_by > 1:
+            largest = np.array([kind == "max" for kind, _ in kinds])
+            values = np.where(largest, told.max(axis=1), told.sum(axis=1))
+        return Told(self.names, counts, values)
 
 
 def _add(plan: Plan, call: Call, calls: list[Call], key: Any, write: Any, function: str) -> None:

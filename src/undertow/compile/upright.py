@@ -28,6 +28,7 @@ class UprightWriter(Writer):
                 self.write_pass(number)
                 self.finish_rows(number + 1)
             self.folding.note(self.width)
+            self.tallies.note(self.width)
 
     def places(self, stride: Value) -> Value:
         """Where the lanes are, a stride apart."""
@@ -77,6 +78,9 @@ class UprightWriter(Writer):
                 if self.place[i] == number + 1:
                     value = e.convert(self.input(line, 0, body, self.lanes), line.kind)
                     self.sums[i].set(JOIN[line.name](e, self.sums[i].get(), value))
+            elif line.reduces == "statistics":
+                if self.place[i] == number:
+                    self.tallies.of[i].add(self.input(line, 0, body, self.lanes), self.within)
             elif line.reduces == "all" and self.place[i] == number:
                 self.accumulate(self.vectors[i], line, body)
             elif line.reduces == "rows" and self.place[i] == number:

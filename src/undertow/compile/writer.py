@@ -8,6 +8,7 @@ from typing import Any
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
 from undertow.compile.scalars import SCALARS
+from undertow.compile.tally import Tallies
 from undertow.compile.totals import PART, ROWS, Folded, Folding
 
 
@@ -29,7 +30,7 @@ class Writer:
         self.saved = saved_lines(structure)
         self.row_values: dict[int, Value] = {}
         self.totals: dict[int, Any] = {}
-        self.folding = Folding(self.e)
+        self.folding, self.tallies = Folding(self.e), Tallies(self.e)
         self.next = 0
         self.lanes = structure.lanes
 
@@ -62,7 +63,8 @@ class Writer:
         for i, line in enumerate(s.lines):
             if line.reduces and line.reduces != "columns":
                 pointer, elements = self.read("ptr"), self.read()
-                self.totals[i] = e.address(pointer, elements * e.args["thread"], MEMORY.get(line.kind, line.kind))
+                kind = "f64" if line.reduces == "statistics" else MEMORY.get(line.kind, line.kind)
+                self.totals[i] = e.address(pointer, elements * e.args["thread"], kind)
         self.width = self.product(self.columns)
         height = self.product(self.rows)
         thread, threads = e.args["thread"], e.args["threads"]
@@ -84,15 +86,20 @@ class Writer:
     def write_rows(self, start: Value, stop: Value) -> None:
         """Write the loop over the rows."""
         e = self.e
-        if not self.folding.sums:
+        if self.s.by_columns or not (self.folding.sums or self.tallies.of):
             with e.loop(start, stop) as row:
                 self.write_row(row)
             return
-        with e.loop(start, stop, ROWS) as first:
-            last = first + ROWS
+        count: Any = ROWS
+        if not self.folding.sums:  # as many rows as have `PART` vectors
+            count = e.const(PART * self.lanes, "i64") / (self.width + self.lanes)
+            count = e.select(count > ROWS, count, ROWS)
+        with e.loop(start, stop, count) as first:
+            last = first + count
             with e.loop(first, e.select(last < stop, last, stop)) as row:
                 self.write_row(row)
             self.folding.fold()
+            self.tallies.fold()
 
     def product(self, sizes: list[Value]) -> Value:
         """Multiply sizes."""
@@ -109,7 +116,9 @@ class Writer:
         self.vectors: dict[int, Any] = {}
         for i, line in enumerate(self.s.lines):
             first = neutral(line.name, line.kind)
-            if line.reduces == "all":
+            if line.reduces == "statistics":
+                self.tallies.begin(i, line.kind, self.lanes, dict(line.params))
+            elif line.reduces == "all":
                 self.vectors[i] = self.accumulator(line, self.lanes)
             elif line.reduces == "row values":
                 self.vectors[i] = self.accumulator(line, self.lanes if self.s.upright else 0)
@@ -129,6 +138,9 @@ class Writer:
             if i in self.vectors:
                 value = self.joined(self.vectors[i])
                 self.store(self.fold(line.name, value) if value.lanes else value, self.totals[i])
+        for i, tally in self.tallies.of.items():
+            for j, value in enumerate(tally.results()):
+                self.e.store(value, self.e.address(self.totals[i], j, "f64"))
 
     def joined(self, total: Any) -> Value:
         """The value of an accumulator that is complete."""
@@ -227,8 +239,8 @@ class Writer:
         self.pointers = pointers
         low, high = (self.low, self.high) if self.s.n_columns == 1 else (e.const(0, "i64"), self.columns[-1])
         whole = low + (high - low) / e.const(self.lanes, "i64") * self.lanes
-        sums = self.folded_in(number)
-        if not sums:
+        sums, tallies = self.folded_in(number), [x for i, x in self.tallies.of.items() if self.place[i] == number]
+        if not sums and not tallies:
             with e.loop(low, whole, self.lanes) as c:
                 self.write_body(number, c, before, None)
         else:
@@ -238,15 +250,23 @@ class Writer:
                 with e.loop(start, stop, self.lanes) as c:
                     self.write_body(number, c, before, None)
                 if self.s.n_columns > 1:
-                    self.folding.note((stop - start) / e.const(self.lanes, "i64"))
+                    vectors = (stop - start) / e.const(self.lanes, "i64")
+                    if sums:
+                        self.folding.note(vectors)
+                    if tallies:
+                        self.tallies.note(vectors)
                 else:
                     with e.when(high - low >= PART // ROWS * self.lanes):
                         for total in sums:
                             total.fold()
+                        for tally in tallies:
+                            tally.fold()
         with e.when(whole < high):
             self.write_body(number, whole, before, e.first_lanes(high - whole, self.lanes))
             if sums and self.s.n_columns > 1:
                 self.folding.note(1)
+            if tallies and self.s.n_columns > 1:
+                self.tallies.note(1)
 
     def folded_in(self, number: int) -> list[Folded]:
         """The sums in parts that a pass adds to."""
@@ -266,6 +286,9 @@ class Writer:
             if line.reduces == "columns":
                 if self.place[i] == number + 1:
                     self.accumulate(self.sums[i], line, body)
+            elif line.reduces == "statistics":
+                if self.place[i] == number:
+                    self.tallies.of[i].add(self.input(line, 0, body, self.lanes), mask)
             elif line.reduces == "all":
                 if self.place[i] == number:
                     self.accumulate(self.vectors[i], line, body)

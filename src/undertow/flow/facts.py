@@ -66,7 +66,8 @@ def _columns(X: Array) -> dict[str, Any]:
         found |= {
             "mean_range": [float(mean[varied].min()), float(mean[varied].max())],
             "std_range": [float(std[varied].min()), float(std[varied].max())],
-            "std_median": float(np.median(std[varied])), "mean_by_std": float(np.median(np.abs(mean / std)[varied])),
+            "std_median": float(np.median(std[varied])),
+            "mean_by_std": float(np.median(np.abs(mean[varied] / std[varied]))),
         }  # fmt: skip
     return found
 

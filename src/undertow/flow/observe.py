@@ -1,47 +1,68 @@
-"""What a step measures of its layers."""
+"""What is measured in every step of a training: the numbers of which a record is made."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from undertow.compile.statistics import Measure
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import FLAT
 from undertow.train.step import Observer
 
+BASIC: Final = ("ss", "s", "max")
+SMALL: Final = 32  # gradients are multiplied by 2 to this power before they are squared: of 1e-29 to 4e9
+
 
 def make_observer(layers: Sequence[FlowLayer]) -> Observer:
-    """Make the function that a step calls to measure its layers."""
+    """Make the observer of a step that measures these layers.
 
-    def observe(seen: Any, grads: Any, params: Any, new: Any) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+    Args:
+        layers: made by `read_layers`.
 
-        def measure(name: str, x: Any) -> None:
-            add = np.mean
-            told[f"{name}.ss"] = add(x * x)
-            told[f"{name}.s"] = add(x)
-            told[f"{name}.max"] = np.max(np.abs(x))
+    Returns:
+        A function for `make_step`. What it measures is named ``"0.delta.ss"``: the place of the layer, from 0; z, h,
+        delta, dW, db, W (before the update) or update; ss (sum of squares), s (sum), max (largest magnitude; not
+        finite where an element is not), zeros (how many elements are 0) or flat (how many lie in the flat parts of the
+        activation), the last two of h. Where h is z, there is no ``"0.h.ss"``, and zeros are those of z.
 
+    Source: derived here.
+
+    Example:
+        >>> layer = FlowLayer(1, "layers[0]", "Dense(2, 1)", "Dense", "layers[0]", weights="layers[0].W")
+        >>> W = np.array([[3.0], [4.0]])
+        >>> found = make_observer([layer])({}, {"layers[0].W": W}, {"layers[0].W": W}, {"layers[0].W": 2 * W})
+        >>> list(found)
+        ['0.dW', '0.W', '0.update']
+    """
+
+    def observe(
+        seen: dict[str, Any], grads: dict[str, Any], params: dict[str, Any], new: dict[str, Any]
+    ) -> dict[str, Measure]:
+        found: dict[str, Measure] = {}
+        reached = any(layer.kind == "parameter" for layer in layers)
         for i, layer in enumerate(layers):
-            if layer.path in seen and layer.kind != "parameter":
+            reached = reached or layer.weights is not None  # else nothing before it is trained, and asks for a delta
+            if layer.path in seen:
                 z, delta = seen[layer.path]
-                measure(f"{i}.z", z)
-                measure(f"{i}.delta", delta)
-                h, name = (z, "z") if layer.h_path == layer.path else (seen[layer.h_path][0], "h")
-                if name == "h":
-                    measure(f"{i}.h", h)
-                told[f"{i}.{name}.zeros"] = np.mean(h == 0)
-                if layer.activation in FLAT:
-                    low, high = FLAT[layer.activation]
-                    told[f"{i}.{name}.flat"] = np.mean((h < low) | (h > high))
+                own = layer.h_path == layer.path
+                found[f"{i}.z"] = Measure(z, (*BASIC, "zeros") if own else BASIC)
+                if layer.h_path in seen and not own:
+                    h, flat = seen[layer.h_path][0], FLAT.get(layer.activation or "")
+                    found[f"{i}.h"] = Measure(h, (*BASIC, "zeros"))
+                    if flat is not None:
+                        found[f"{i}.h"] = Measure(h, (*BASIC, "zeros", "flat"), flat)
+                if reached:
+                    found[f"{i}.delta"] = Measure(delta, BASIC, shift=SMALL)
+            for name, path in (("dW", layer.weights), ("db", layer.bias)):
+                if path in grads:
+                    found[f"{i}.{name}"] = Measure(grads[path], BASIC, shift=SMALL)
             if layer.weights in params:
-                measure(f"{i}.W", params[layer.weights])
-                measure(f"{i}.dW", grads[layer.weights])
-                measure(f"{i}.update", new[layer.weights] - params[layer.weights])
-            if layer.bias in params:
-                measure(f"{i}.db", grads[layer.bias])
-        return told
+                old = params[layer.weights]
+                found[f"{i}.W"] = Measure(old)
+                found[f"{i}.update"] = Measure(np.subtract(new[layer.weights], old), BASIC, shift=SMALL)
+        return {name: x for name, x in found.items() if getattr(x.array, "dtype", None) in (np.float32, np.float64)}
 
     return observe

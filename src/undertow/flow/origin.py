@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow import trees
+from undertow import nn, trees
 from undertow.api import name_loss
 from undertow.differentiate import backward
 from undertow.errors import UndertowError
@@ -18,6 +19,7 @@ from undertow.trace import Tracer, trace_function
 from undertow.train.derive import number_paths, numbers_of, trained_numbers
 
 TARGET = ["y", "weights", "keys", "mix"]
+OURS = {path.name for path in Path(nn.__file__).parent.glob("*.py")}
 N_SHOWN = 5  # numbers of an input that are shown
 
 
@@ -61,7 +63,10 @@ def find_origin(loss_function: Any, model: Any, X: Any, target: Any) -> dict[str
         return None
     node = found.pop("node")
     layer = next((path for path, index in seen if index >= node.index), None)
-    return {**found, "layer": layer, "sentence": _tell(found)}
+    if layer is not None and (found["line"] or "").partition(":")[0] in OURS:
+        found["line"] = None  # a line of this package tells a reader less than the layer
+    found["layer"] = layer
+    return {**found, "sentence": _tell(found)}
 
 
 def _given(model: Any, X: Any, target: Any) -> dict[str, Any] | None:
@@ -172,9 +177,9 @@ def _at(x: NDArray[Any], result: NDArray[Any], place: tuple[Any, ...]) -> NDArra
 
 def _tell(found: Mapping[str, Any]) -> str:
     """Say where it happened, for people."""
-    at = f" ({found['line']})" if found["line"] else ""
+    at = f" ({found['line']})" if found["line"] else f" in {found['layer']}" if found["layer"] else ""
     what = f"the derivative of {found['operation']}" if found["where"] == "backward" else found["operation"]
-    name = f", which makes {found['name']}" if found["name"] else ""
+    name = f", which makes {found['name']}," if found["name"] else ""
     given = ", ".join(f"{v:.6g}" for v in found["values"])
     count = f"in {found['count']} of {found['size']} places" if found["size"] > 1 else ""
     return f"{what}{at}{name} gives {found['found']} for {given}{' ' if count else ''}{count}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow import trees
+from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding
@@ -18,7 +19,6 @@ from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.nn.mode import training
 from undertow.train.derive import Gradient, number_paths, numbers_of, put_numbers
-from undertow.train.session import Told
 
 
 class OwnRecorder:
@@ -71,9 +71,8 @@ class OwnRecorder:
         if self.last is None or self.recorder is None:
             return
         _, _, loss, seen, grads, params = self.last
-        told = self.recorder.observer(seen, grads, params, new)
-        results = {"loss": np.array([loss]), **{name: np.array([float(x)]) for name, x in told.items()}}
-        self.recorder.add_steps((Told(results),), results, self.step, 1, np.nan)
+        told = measure_now(self.recorder.observer(seen, grads, params, new))
+        self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)
 
     def _layers(self, params: Any, args: Sequence[Any]) -> list[FlowLayer]:
         """The values that are watched, in the order in which they are computed, and the parameters."""

@@ -31,6 +31,13 @@ class Recorder:
         self.rows = Rows(len(self.layers))
         self.flow = Flow.empty(self.layers)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "observer"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.observer = make_observer(self.layers)
+
     def add_steps(self, parts: Any, results: dict[str, Any], first: int, epoch: int, rates: Any) -> int:
         """Take over what steps told.
 

@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,14 @@ from undertow.sklearn.lbfgs import fit_lbfgs
 from undertow.sklearn.learner import DENSE_BYTES, Learner, PenalisedLoss, Rule, dense
 from undertow.sklearn.network import build_network, dense_layers, logits_of, put_arrays
 from undertow.sklearn.programs import FORWARD
+from undertow.sklearn.recording import open_recorder
 from undertow.sklearn.settings import check_settings
 from undertow.sklearn.solvers import choose_optimizer
 from undertow.sklearn.targets import Target
 from undertow.train.callbacks import read_hooks
 from undertow.train.objective import Target as BatchTarget
 from undertow.train.run import Run
+from undertow.train.task import Task
 
 Array = NDArray[Any]
 FLOATS = (np.float64, np.float32)
@@ -143,7 +146,13 @@ class BaseNetwork(BaseEstimator, ABC):
         if not incremental or not hasattr(self, "_scale"):
             self._state, self._scale = None, 1.0
         batch_size, encoded = self._read_batch_size(len(scored)), target.encode(scored, self._dtype)
+        if self.flow:
+            recorder = open_recorder(self, self.model_, dense(X[:2]), self.learning_rate_init, incremental)
+            rule = replace(rule, key=None, recorder=recorder)
         learner = Learner(rule, self.model_, self._state, X, encoded, weights, batch_size, self._seed())
+        if rule.recorder is not None:
+            task = Task(target.loss, np.shape(self.model_(learner.some(2)))[1:], self._dtype)
+            rule.recorder.begin(learner, task, None if held is None else (dense(held.X), held.encoded), settings)
         fitting = Fitting(self, learner, target, held, hooks, rng, settings)
         try:
             fitting.run(1 if incremental else self.max_iter, incremental)
@@ -208,7 +217,9 @@ class BaseNetwork(BaseEstimator, ABC):
 
     def _make_run(self, settings: dict[str, Any], stopped: str) -> Run:
         stopped = "finished" if stopped == "converged" else stopped
-        return Run(self.model_, self._history, [], settings, stopped, forward=FORWARD)
+        recorder = getattr(self, "_recorder", None) if self.flow else None
+        record = None if recorder is None else recorder.current()
+        return Run(self.model_, self._history, [], settings, stopped, forward=FORWARD, record=record)
 
     @property
     def coefs_(self) -> list[Array]:

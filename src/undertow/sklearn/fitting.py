@@ -86,11 +86,17 @@ class Fitting:
             stopped = "diverged"
             self._diverge(error)
         self.model = self.learner.values()
+        self._end_record(stopped)
         if self.held is not None:
             self.model = estimator._best
         kept = self._tell(self.hooks.on_train_end, stopped)
         self.model = self.model if kept is None else kept
         self.stopped = stopped
+
+    def _end_record(self, stopped: str) -> None:
+        recorder = self.learner.rule.recorder
+        if recorder is not None:
+            recorder.end(self.learner, self.estimator._history, stopped)
 
     def _epoch(self) -> str:
         estimator = self.estimator
@@ -112,6 +118,8 @@ class Fitting:
             row |= self._look_at_held(self.held)
         row["seconds"] = time.perf_counter() - self.started
         estimator._history.append(row)
+        if self.learner.rule.recorder is not None:
+            self.learner.rule.recorder.end_epoch(self.learner)
         self._count(row)
         stops = self._end_epoch(row)
         if estimator.learning_rate == "invscaling" and self._is_plain_sgd():
@@ -228,6 +236,9 @@ class Fitting:
         """Raise the error, or where a best model is held, warn and keep that."""
         estimator, model = self.estimator, self.learner.values()
         epoch, step = len(estimator.loss_curve_) + 1, self._step_of(error)
+        recorder = self.learner.rule.recorder
+        origin = "" if recorder is None else recorder.fail(self.learner, error)
+        self._end_record("diverged")
         if math.isfinite(error.loss):
             message = f"epoch {epoch}, step {step}: the gradient is not finite. {remedies(self.settings)}"
             try:
@@ -235,12 +246,13 @@ class Fitting:
             except TrainingError as found:
                 message = f"epoch {epoch}, step {step}: {found}"
         else:
-            message = explain_loss(error.loss, epoch, step, self.settings)
+            message = explain_loss(error.loss, epoch, step, self.settings, origin)
         message = f"{name_layer(model, error.X)} {message}".strip()
         estimator.n_iter_ = max(estimator.n_iter_, 1)
         if self.held is None or not np.isfinite(estimator._best_value):
             finite = all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))
             run = Run(model if finite else estimator.model_, estimator._history, [], self.settings, "diverged")
+            run.record = None if recorder is None else recorder.current()
             raise FitDiverged(f"the fit stopped being finite. {message}", run) from None
         estimator.validation_scores_.append(math.nan)
         warnings.warn(f"{message} The model is that of the best epoch before.", ConvergenceWarning, stacklevel=6)

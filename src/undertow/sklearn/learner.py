@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from undertow.train.objective import Objective, Target, total_of
 from undertow.train.session import NotFinite, Session
 from undertow.train.setup import draws_numbers
 from undertow.train.step import Step
+
+if TYPE_CHECKING:
+    from undertow.sklearn.recording import FitRecorder
 
 Array = NDArray[Any]
 SETTLE: Final = 16  # epochs after which a failed step is no longer looked for from the beginning
@@ -55,12 +58,14 @@ class Rule:
         optimizer: the update.
         clip: a clipping rule, or None.
         key: what compiled steps are known by; None where functions of the user's own take part.
+        recorder: records the gradient flow, or None.
     """
 
     loss: PenalisedLoss
     optimizer: Optimizer
     clip: Clip | None = None
     key: Hashable | None = None
+    recorder: FitRecorder | None = None
 
 
 class Learner:
@@ -86,12 +91,24 @@ class Learner:
     ) -> None:
         self.rule, self.model, self.X = rule, model, X
         self.target, self.batch_size, self.seed = Target(y, weights), batch_size, seed
-        self.step: Step = borrow(rule.key, lambda: Step(rule.loss, rule.optimizer, rule.clip))
+        self.step: Step = borrow(rule.key, lambda: self._make_step(rule))
         self.state = self.step.init(model) if state is None else state
         self.keys = draws_numbers(model, dense(X[:2]))
         self.session: Any = None
         self.n_steps = self.epochs = 0
         self.losses = np.empty(0)
+
+    def _make_step(self, rule: Rule) -> Step:
+        observer = None if rule.recorder is None else rule.recorder.observer
+        return Step(rule.loss, rule.optimizer, rule.clip, observer=observer)
+
+    def some(self, n: int) -> Array:
+        """Return up to n of the inputs."""
+        return np.ascontiguousarray(dense(self.X[:n]))
+
+    def keys_of(self, n: int) -> Array | None:
+        """Return keys of random numbers for n examples, if layers draw any."""
+        return example_keys(self.seed, 0, min(n, len(self.target.y))) if self.keys else None
 
     def epoch(self, order: NDArray[np.int64], after_step: Any = None) -> float:
         """Do the steps of an epoch.
@@ -123,6 +140,8 @@ class Learner:
         with hold_interrupts() as held:
             losses: Array = session.run(rows, self.batch_size)
         self.n_steps += len(losses)
+        if self.rule.recorder is not None:
+            self.rule.recorder.after_run(session)
         if held:
             raise KeyboardInterrupt
         return losses

@@ -13,7 +13,7 @@ from undertow.optim import Clip
 
 RATES: Final = ("constant", "invscaling", "adaptive")
 MONITORS: Final = ("loss", "validation_loss", "validation_score")
-TRUTHS: Final = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "residual")
+TRUTHS: Final = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "residual", "flow")
 # name, least, most, whether they are allowed themselves
 NUMBERS: Final = (
     ("alpha", 0, math.inf, True, False), ("learning_rate_init", 0, math.inf, False, False),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from undertow import trees
 from undertow.compile.pool import undisturbed
 from undertow.compile.resident import Resident
+from undertow.compile.statistics import Told, first_steps, join_told, measure_now
 from undertow.train.derive import number_paths, numbers_of, put_numbers, take_rows
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Session:
         model: before the first step.
         state: before the first step.
         results: what each step of the last `run` told, by name.
+        told: its statistics: those of whole batches, then of the short one.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Session:
         self.done: list[tuple[Any, int]] = []  # what was run, to do it again up to a step that failed
         self.led_to: tuple[Any, Any] | None = (self.model, state)
         self.results: dict[str, NDArray[Any]] = {}
+        self.told: tuple[Told, ...] = ()
 
     def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """Do the steps on these rows; a last batch may be short.
@@ -51,9 +54,15 @@ class Session:
     def _run(self, order: NDArray[Any], batch_size: int, may_stop: bool = True) -> NDArray[Any]:
         self._take_over()
         whole, rest = divmod(len(order), batch_size)
-        found = [self.resident.run(self.batch, order, batch_size, 0, whole, may_stop)] if whole else []
+        found: list[list[NDArray[Any]]] = []
+        parts: list[Told] = []
+        if whole:
+            found.append(self.resident.run(self.batch, order, batch_size, 0, whole, may_stop))
+            parts.append(self.resident.told)
         if rest and (not found or len(found[0][0]) == whole):
-            found.append(self._run_short(order[whole * batch_size :], may_stop))
+            short, told = self._run_short(order[whole * batch_size :], may_stop)
+            found.append(short)
+            parts.append(told)
         results = {
             name: np.concatenate([part[i] for part in found]) for i, name in enumerate(self.step.results) if found
         }
@@ -63,10 +72,11 @@ class Session:
             at = int(np.argmin(finite))
             self._go_back(order[: at * batch_size], batch_size)
             rows = order[at * batch_size : (at + 1) * batch_size]
-            told = {name: values[: at + 1] for name, values in results.items()}
-            raise NotFinite(losses[:at], float(losses[at]), take_rows(self.X, rows), take_rows(self.y, rows), told)
+            X, y = take_rows(self.X, rows), take_rows(self.y, rows)
+            until = {name: values[: at + 1] for name, values in results.items()}
+            raise NotFinite(losses[:at], float(losses[at]), X, y, until, first_steps(parts, at + 1))
         self.done.append((order[: len(losses) * batch_size], batch_size))
-        self.results = results
+        self.results, self.told = results, tuple(parts)
         return losses
 
     def _take_over(self) -> None:
@@ -81,22 +91,23 @@ class Session:
             self.resident.owner = self
         self.led_to = None
 
-    def _run_short(self, order: NDArray[Any], may_stop: bool) -> list[NDArray[Any]]:
+    def _run_short(self, order: NDArray[Any], may_stop: bool) -> tuple[list[NDArray[Any]], Told]:
         """Do a step on fewer rows; a program that holds for one batch size needs another one for it."""
         if self.resident.fits(len(order)):
-            return self.resident.run(self.batch, order, len(order), 0, 1, may_stop)
+            return self.resident.run(self.batch, order, len(order), 0, 1, may_stop), self.resident.told
         model, state = self._values()
         other = self.step.open(model, state, take_rows(self.X, order), take_rows(self.y, order), len(order))
         if isinstance(other, Session):
             with other.resident.lock:
                 other._take_over()
                 results = other.resident.run(other.batch, np.arange(len(order)), len(order), 0, 1, may_stop)
+                told = other.resident.told
         else:
             other.run(np.arange(len(order)), len(order))
-            results = [other.results[name] for name in self.step.results]
+            results, (told,) = [other.results[name] for name in self.step.results], other.told
         model, state = other.values()
         self.resident.load([*numbers_of(trees.flatten(model)[0]), *trees.flatten(state)[0]])
-        return results
+        return results, told
 
     def _go_back(self, order: NDArray[Any], batch_size: int) -> None:
         """Do all again up to here: steps are the same to the last bit."""
@@ -106,11 +117,6 @@ class Session:
         for rows, size in [*earlier, (order, batch_size)]:
             if len(rows):
                 self._run(rows, size, may_stop=False)
-
-    @property
-    def told(self) -> tuple[Told, ...]:
-        """What an observer told of the steps of the last `run`."""
-        return (Told(self.results),)
 
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step, in arrays of their own."""
@@ -131,10 +137,12 @@ class PlainSession:
     def __init__(self, step: Step, model: Any, state: Any, X: Any, y: Any) -> None:
         self.step, self.model, self.state, self.X, self.y = step, model, state, X, y
         self.results: dict[str, NDArray[Any]] = {}
+        self.told: tuple[Told, ...] = ()
 
     def run(self, order: NDArray[Any], batch_size: int) -> NDArray[Any]:
         """Do the steps on these rows; see `Session.run`."""
         told: list[dict[str, Any]] = []
+        watched: list[Told] = []
         with np.errstate(all="ignore"):  # whoever trains asks whether the loss is finite
             for first in range(0, len(order), batch_size):
                 rows = order[first : first + batch_size]
@@ -144,23 +152,19 @@ class PlainSession:
                 loss, grads, replaced, seen = self.step.gradient.of_leaves(leaves, rebuild, X, y)
                 by_path = {paths[i]: g for i, g in grads.items()}
                 params = {paths[i]: numbers[i] for i in grads}
-                results, new, state = self.step.apply(loss, by_path, self.state, params, seen)
+                results, new, state, measures = self.step.apply(loss, by_path, self.state, params, seen)
+                watched.append(measure_now(measures))
                 if not is_taken(self.step, results):
                     losses = np.array([float(x["loss"]) for x in told])
-                    raise NotFinite(losses, float(loss), X, y, stack([*told, results]))
+                    raise NotFinite(losses, float(loss), X, y, stack([*told, results]), tuple(watched))
                 after = [new.get(path, old) for path, old in zip(paths, numbers, strict=True)]
                 kept = self.step.keep_statistics(results, list(replaced.values()), [after[i] for i in replaced])
                 for i, value in zip(replaced, kept, strict=True):
                     after[i] = value
                 self.model, self.state = rebuild(put_numbers(leaves, after)), state
                 told.append(results)
-        self.results = stack(told)
+        self.results, self.told = stack(told), join_told(watched)
         return self.results["loss"].astype(np.float64)
-
-    @property
-    def told(self) -> tuple[Told, ...]:
-        """What an observer told of the steps of the last `run`."""
-        return (Told(self.results),)
 
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step."""
@@ -180,16 +184,6 @@ def stack(told: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     return {name: np.array([x[name] for x in told]) for name in told[0]} if told else {}
 
 
-class Told:
-    """Numbers that an observer made in each step."""
-
-    def __init__(self, results: dict[str, NDArray[Any]]) -> None:
-        self.names = tuple(name for name in results if "." in name)
-        self.counts = np.ones(len(self.names), np.int64)
-        n = len(results["loss"]) if results else 0
-        self.values = np.array([results[name] for name in self.names], np.float64).reshape(-1, n).T
-
-
 class NotFinite(Exception):
     """A step met a loss or a gradient that is not finite.
 
@@ -199,9 +193,17 @@ class NotFinite(Exception):
         X: the inputs of its batch.
         y: its targets.
         results: what the steps told, and last the step itself.
+        told: their statistics, and last those of the step itself.
     """
 
-    def __init__(self, losses: NDArray[Any], loss: float, X: Any, y: Any, results: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        losses: NDArray[Any],
+        loss: float,
+        X: Any,
+        y: Any,
+        results: dict[str, NDArray[Any]],
+        told: tuple[Told, ...] = (),
+    ) -> None:
         super().__init__(f"the loss is {loss}")
-        self.losses, self.loss, self.X, self.y, self.results = losses, loss, X, y, results
-        self.told = (Told(results),)
+        self.losses, self.loss, self.X, self.y, self.results, self.told = losses, loss, X, y, results, told

@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.compile.resident import Resident
+from undertow.compile.statistics import Measure, statistics
 from undertow.errors import ArgumentError
 from undertow.graph import INPUT, Graph, Node
 from undertow.optim import (
@@ -39,8 +40,8 @@ from undertow.train.derive import (
 from undertow.train.session import PlainSession, Session
 
 # Called with what layers gave and the gradients by that, by the layers' paths; the gradients before clipping, the
-# parameters and the new ones, by their paths: it returns numbers by name, traced into the step.
-Observer = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]
+# parameters and the new ones, by their paths: it returns what is to be measured of them in every step, by name.
+Observer = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Measure]]
 
 
 class Step:
@@ -52,6 +53,7 @@ class Step:
     Attributes:
         uncompiled: why the steps are done by NumPy, for people; None where they are compiled.
         results: what a step tells, by name: its loss first.
+        watched: the names of the arrays whose statistics a step tells.
     """
 
     def __init__(
@@ -73,6 +75,9 @@ class Step:
             self.results += ("finite",)
         if clip is not None:
             self.results += ("clipped",)
+            if observer is not None:
+                self.results += ("clip",)
+        self.watched: tuple[str, ...] = ()
         self._programs: dict[Any, Resident | None] = {}
 
     def init(self, model: Any) -> Any:
@@ -82,11 +87,11 @@ class Step:
 
     def apply(
         self, loss: Any, grads: dict[str, Any], state: Any, params: dict[str, Any], seen: dict[str, Any]
-    ) -> tuple[dict[str, Any], Any, Any]:
+    ) -> tuple[dict[str, Any], Any, Any, dict[str, Measure]]:
         """Make of gradients new parameters and a new state: what a step does after its backward pass.
 
         Returns:
-            The results by name, the parameters, the state.
+            The results by name, the parameters, the state, what is to be measured.
         """
         results, raw = {"loss": loss}, grads
         if self.non_finite == "zero":
@@ -94,6 +99,8 @@ class Step:
         if self.clip is not None:
             grads, factor, results["finite"] = clip_trained(self.clip, self.optimizer, grads, params)
             results["clipped"] = factor < 1
+            if self.observer is not None:
+                results["clip"] = factor
         elif "finite" in self.results:
             results["finite"] = all_finite(grads)
         new, new_state = self.optimizer.update(grads, state, params)
@@ -108,9 +115,8 @@ class Step:
         if self.non_finite == "skip":
             taken = np.logical_and(results["finite"], np.isfinite(loss))
             new, new_state = keep_if(taken, new, params), keep_if(taken, new_state, state)
-        if self.observer is not None and seen is not None:
-            results |= self.observer(seen, raw, params, new)
-        return results, new, new_state
+        measures = {} if self.observer is None else self.observer(seen, raw, params, new)
+        return results, new, new_state, measures
 
     def keep_statistics(self, results: dict[str, Any], new: list[Any], old: list[Any]) -> list[Any]:
         """Return what replaces running statistics: the old ones if the step is left out, or not all are finite."""
@@ -166,7 +172,7 @@ class Step:
         else:
             n_state = len(params) + len(trees.flatten(state)[0])
             graph = self._join(program, number_paths(rebuild(leaves)), state)
-            resident = Resident(graph, n_state, len(self.results), "numpy")
+            resident = Resident(graph, n_state, len(self.results), "numpy", self.watched)
             by_numpy = resident.prepare(rows).plan.read_by_numpy
             if by_numpy:
                 self.uncompiled = "NumPy does " + ", ".join(sorted({f"{x.op.name} ({x.line})" for x in by_numpy}))
@@ -184,8 +190,8 @@ class Step:
         grads = {paths[i]: g for i, g in found.grads.items()}
         params = {paths[i]: Tracer(numbers[i], trace) for i in program.trained}
         before = restate([Tracer(x, trace) for x in kept])
-        results, new, new_state = self.apply(found.loss, grads, before, params, found.seen)
-        self.results += tuple(name for name in results if name not in self.results)
+        results, new, new_state, measures = self.apply(found.loss, grads, before, params, found.seen)
+        self.watched = tuple(measures)
         after: list[Any] = list(numbers)
         old = [Tracer(numbers[i], trace) for i in found.replaced]
         kept_statistics = self.keep_statistics(results, list(found.replaced.values()), old)
@@ -196,7 +202,8 @@ class Step:
         pairs = zip([*after, *trees.flatten(new_state)[0]], [*numbers, *kept], strict=True)
         nodes = [self._like(x, old) for x, old in pairs]
         told = [x.node if isinstance(x, Tracer) else constant(x) for x in (results[name] for name in self.results)]
-        return Graph((*numbers, *kept, *batch), (*told, *nodes), title="step")
+        watched = [statistics(*x).node for x in measures.values()]
+        return Graph((*numbers, *kept, *batch), (*told, *nodes, *watched), title="step")
 
     def _like(self, new: Any, old: Node) -> Node:
         """Return a new parameter or part of the state, which must be like the one before."""

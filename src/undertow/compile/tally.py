@@ -1,0 +1,118 @@
+"""What a kernel adds up of an array for its statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from undertow.compile.ir import BITS, Emitter, Value
+from undertow.compile.totals import PART
+
+
+class Tally:
+    """What a kernel adds up of one array: a vector for each number, joined when all is done.
+
+    Args:
+        e: writes the kernel.
+        kind: of the elements.
+        lanes: of a vector.
+        kinds, flat, shift: see `statistics`.
+    """
+
+    def __init__(
+        self, e: Emitter, kind: str, lanes: int, kinds: tuple[str, ...], flat: tuple[float, float], shift: int
+    ) -> None:
+        self.e, self.kind, self.lanes, self.kinds, self.flat = e, kind, lanes, kinds, flat
+        self.shift = shift if kind == "f32" else 0
+        self.bits = f"i{BITS[kind]}"  # magnitudes are compared, and elements counted, as integers of their size
+        self.parts = {x: e.variable(e.const(0, kind if x in ("ss", "s") else self.bits, lanes)) for x in kinds}
+        self.wide = {x: e.variable(e.const(0, "f64", lanes)) for x in kinds if x in ("ss", "s") and kind == "f32"}
+
+    def add(self, x: Value, mask: Value | None) -> None:
+        """Add a vector; lanes outside of the mask do not count."""
+        e = self.e
+        if mask is not None:
+            x = e.select(mask, x, 0.0)
+        for name, part in self.parts.items():
+            part.set(getattr(self, f"_add_{name}")(part.get(), x, mask))
+
+    def _add_ss(self, part: Value, x: Value, mask: Value | None) -> Value:
+        return self.e.fma(x * 4.0**self.shift if self.shift else x, x, part)
+
+    def _add_s(self, part: Value, x: Value, mask: Value | None) -> Value:
+        return part + x
+
+    def _add_max(self, part: Value, x: Value, mask: Value | None) -> Value:
+        magnitude = self.e.bitcast(x, self.bits) & (2 ** (BITS[self.kind] - 1) - 1)  # that of NaN is above all others
+        return self.e.intrinsic("smax", part, magnitude)
+
+    def _add_zeros(self, part: Value, x: Value, mask: Value | None) -> Value:
+        return self._count(part, x == 0, mask)
+
+    def _add_flat(self, part: Value, x: Value, mask: Value | None) -> Value:
+        return self._count(part, (x < self.flat[0]) | (x > self.flat[1]), mask)
+
+    def _count(self, part: Value, found: Value, mask: Value | None) -> Value:
+        return part + self.e.convert(found if mask is None else found & mask, self.bits)
+
+    def fold(self) -> None:
+        """Add the float32 sums to the float64 ones, and begin others."""
+        for name, total in self.wide.items():
+            part = self.parts[name]
+            total.set(total.get() + self.e.convert(part.get(), "f64"))
+            part.set(self.e.const(0, self.kind, self.lanes))
+
+    def results(self) -> list[Value]:
+        """Join the lanes: the numbers as float64."""
+        return [self._result(name) for name in self.kinds]
+
+    def _result(self, name: str) -> Value:
+        e, part = self.e, self.parts[name].get()
+        if name == "max":
+            while part.lanes > 1:
+                part = e.intrinsic("smax", *self._halves(part))
+            return e.convert(e.bitcast(e.lane(part, 0), self.kind), "f64")
+        if name in self.wide:
+            part = self.wide[name].get() + e.convert(part, "f64")
+        while part.lanes > 1:
+            low, high = self._halves(part)
+            part = low + high
+        total = e.convert(e.lane(part, 0), "f64")
+        return total * 4.0**-self.shift if name == "ss" and self.shift else total
+
+    def _halves(self, x: Value) -> tuple[Value, Value]:
+        n = x.lanes // 2
+        return self.e.shuffle(x, x, list(range(n))), self.e.shuffle(x, x, list(range(n, 2 * n)))
+
+
+class Tallies:
+    """All that a kernel adds up, and when parts are folded.
+
+    Attributes:
+        of: by the number of the line.
+    """
+
+    def __init__(self, e: Emitter) -> None:
+        self.e = e
+        self.of: dict[int, Tally] = {}
+        self.count: Any = None
+
+    def begin(self, number: int, kind: str, lanes: int, params: dict[str, Any]) -> None:
+        """Begin with an array."""
+        if self.count is None:
+            self.count = self.e.variable(self.e.const(0, "i64"))
+        self.of[number] = Tally(self.e, kind, lanes, **params)
+
+    def fold(self) -> None:
+        """Fold all."""
+        for x in self.of.values():
+            x.fold()
+
+    def note(self, vectors: Value | int) -> None:
+        """Count vectors that were added; fold where it is time."""
+        if not any(x.wide for x in self.of.values()):
+            return
+        count = self.count.get() + vectors
+        self.count.set(count)
+        with self.e.when(count >= PART):
+            self.fold()
+            self.count.set(self.e.const(0, "i64"))

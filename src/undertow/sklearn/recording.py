@@ -1,0 +1,110 @@
+"""Records the gradient flow of a fit, as `undertow.train` does of a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.flow import FlowLayer, Recorder
+from undertow.flow.facts import measure_facts
+from undertow.flow.layers import read_layers
+from undertow.flow.looks import N_EXAMPLES, is_due, take_look
+from undertow.flow.origin import find_origin
+from undertow.train.objective import Target
+from undertow.train.task import Task
+
+if TYPE_CHECKING:
+    from undertow.sklearn.learner import Learner
+    from undertow.train.session import NotFinite
+
+Array = NDArray[Any]
+
+
+class FitRecorder(Recorder):
+    """Records the steps of a fit; of further calls of ``partial_fit`` as well.
+
+    Args:
+        layers: what is looked at.
+        rates: the learning rate, if there is a single one.
+
+    Attributes:
+        epochs: how many were recorded.
+    """
+
+    def __init__(self, layers: tuple[FlowLayer, ...], rate: float = np.nan) -> None:
+        super().__init__(layers)
+        self.rate, self.epochs, self.done = rate, 0, 0
+        self.sample: tuple[Array, Target] | None = None
+
+    def begin(self, learner: Learner, task: Task, held: tuple[Array, Array] | None, settings: dict[str, Any]) -> None:
+        """Measure what is to be known before the first step."""
+        X, y = learner.some(4096), learner.target.y[:4096]
+        weights = learner.target.weights
+        keys = learner.keys_of(N_EXAMPLES)
+        rows = slice(N_EXAMPLES)
+        self.sample = X[rows], Target(y[rows], None if weights is None else weights[rows], keys)
+        self.flow.settings = settings
+        if not self.flow.facts:
+            with np.errstate(all="ignore"):
+                facts = measure_facts(learner.model, task, (X, y), held)
+            n, size = len(learner.target.y), learner.batch_size
+            self.flow.facts |= facts | {"n_examples": n, "batch_size": size, "smallest_batch": n % size or size}
+            self._look(learner)
+
+    def after_run(self, session: Any) -> None:
+        """Take over what steps told."""
+        self.add_steps(session.told, session.results, self.done + 1, self.epochs + 1, self.rate)
+        self.done += sum(len(part.values) for part in session.told)
+
+    def end_epoch(self, learner: Learner) -> None:
+        """Count an epoch, and look closely if it is due."""
+        self.epochs += 1
+        if is_due(self.epochs):
+            self._look(learner)
+
+    def end(self, learner: Learner, history: list[dict[str, Any]], stopped: str) -> None:
+        """Look once more."""
+        flow = self.current()
+        flow.history, flow.stopped = history, "finished" if stopped == "converged" else stopped
+        if stopped != "diverged" and self.done and flow.looks[-1].step < self.done:
+            self._look(learner)
+
+    def fail(self, learner: Learner, error: NotFinite) -> str:
+        """Find where what is not finite came from, and say it."""
+        self.add_steps(error.told, error.results, self.done + 1, self.epochs + 1, self.rate)
+        found = find_origin(learner.step.gradient.loss_function, learner.model, error.X, error.y)
+        told = {"step": self.done + len(error.losses) + 1, "epoch": self.epochs + 1, "loss": error.loss}
+        self.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
+        return "" if found is None else str(found["sentence"])
+
+    def _look(self, learner: Learner) -> None:
+        assert self.sample is not None
+        X, target = self.sample
+        model = learner.values()
+        look = take_look(learner.step.gradient, self.layers, model, X, target, step=self.done, epoch=self.epochs)
+        self.flow.looks.append(look)
+
+
+def open_recorder(estimator: Any, model: Any, X: Array, rate: Any, incremental: bool) -> FitRecorder:
+    """Make the recorder of a fit, or go on with that of the calls of ``partial_fit`` before.
+
+    Args:
+        estimator: the estimator, which keeps it.
+        model: with its parameters.
+        X: a few examples.
+        rate: the learning rate.
+        incremental: whether this is ``partial_fit``.
+
+    Returns:
+        The recorder.
+
+    Source: derived here.
+    """
+    recorder = getattr(estimator, "_recorder", None) if incremental else None
+    layers = read_layers(model, X)
+    if recorder is None or recorder.layers != layers:
+        recorder = FitRecorder(layers, float(rate) if isinstance(rate, int | float) else np.nan)
+    estimator._recorder = recorder
+    return recorder

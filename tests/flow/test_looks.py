@@ -1,0 +1,104 @@
+"""What a look measures, on networks whose faults are known."""
+
+import math
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn, optim
+from undertow.flow import flow_table
+from undertow.flow.looks import count_identical, effective_rank, is_due, mean_cosine
+from undertow.flow.show import flow_html, flow_rows
+
+RNG = np.random.default_rng(2)
+X = RNG.standard_normal((700, 6)).astype(np.float32)
+y = RNG.standard_normal((700, 2)).astype(np.float32)
+SETTINGS = {"loss": "mean_squared_error", "optimizer": optim.sgd(1e-12), "progress": False, "epochs": 1}
+
+
+def first_look(model, **more):
+    return ut.train(model, (X, y), **{**SETTINGS, **more}).flow.looks[0]
+
+
+def test_units_that_give_nothing_for_all_examples_are_dead():
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 20), "relu", nn.Dense(20, 2)))
+    model.layers[0].b[[3, 11]] = -1e3
+    row = first_look(model).layers[0]
+    assert (row["units"], row["dead"], row["dead_units"]) == (20, 2, [3, 11])
+    h = np.maximum(X @ model.layers[0].W + model.layers[0].b, 0)
+    assert row["zeros"] == pytest.approx(np.mean(h == 0), abs=0.02)
+
+
+def test_a_unit_is_dead_only_if_it_is_so_for_every_training_example():
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 4), "relu", nn.Dense(4, 2)))
+    model.layers[0].W[:, 0], model.layers[0].b[0] = 0, -1.0
+    model.layers[0].W[0, 0] = 1.0
+    rare = np.full((700, 6), 0.1, np.float32)
+    rare[-1, 0] = 5.0  # the only example for which unit 0 is on; a look takes some of all
+    seen = [ut.train(model, (np.roll(rare, k, 0), y), **SETTINGS, validation=None).flow.looks[0] for k in (0, 300)]
+    assert all(0 not in look.layers[0]["dead_units"] for look in seen)
+
+
+def test_saturated_constant_and_identical_units():
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 10), "tanh", nn.Dense(10, 2)))
+    W, b = model.layers[0].W, model.layers[0].b
+    W[:, 0] = 0  # constant
+    b[1] = 50.0  # saturated
+    W[:, 3] = W[:, 2]
+    row = first_look(model).layers[0]
+    assert row["saturated_units"] == 1 and row["constant_units"] == 2 and row["identical"] == 2
+
+
+def test_ranks_and_angles_against_singular_values():
+    values = RNG.standard_normal((40, 12)) * np.linspace(0.1, 3, 12)
+    share = np.linalg.svd(values - values.mean(axis=0), compute_uv=False) ** 2
+    share /= share.sum()
+    assert effective_rank(values) == pytest.approx(math.exp(-np.sum(share * np.log(share))), rel=1e-9)
+    assert effective_rank(np.outer(RNG.standard_normal(9), RNG.standard_normal(5))) == pytest.approx(1, abs=1e-6)
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    cosines = (unit @ unit.T)[~np.eye(40, dtype=bool)]
+    assert mean_cosine(values) == pytest.approx(cosines.mean(), rel=1e-9)
+    assert count_identical(values) == 0 and count_identical(values[:, [0, 1, 0, 2, 2, 2]]) == 5
+
+
+def test_histograms_hold_every_number():
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 10), "tanh", nn.Dense(10, 2)))
+    look = first_look(model)
+    for layer, W in zip(look.layers, (model.layers[0].W, model.layers[2].W), strict=True):
+        found = layer["histograms"]["W"]
+        counts, edges = np.histogram(W.astype(float), 40)
+        assert found["counts"] == counts.tolist() and found["edges"] == pytest.approx(
+            edges.tolist(), rel=1e-5, abs=1e-6
+        )
+        assert {"z", "delta", "dW"} <= set(layer["histograms"])
+
+
+def test_the_noise_scale_is_that_of_gradients_taken_one_by_one():
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 2)), dtype=np.float64)
+    look = first_look(model, validation=None, dtype="float64", batch_size=700)
+    e = X.astype(float) @ model.layers[0].W - y
+    each = np.concatenate([np.einsum("ni,nj->nij", X, e).reshape(700, -1), e], axis=1)
+    spread, mean = each.var(axis=0, ddof=1).sum(), each.mean(axis=0)
+    wanted = spread / (mean @ mean)
+    assert look.noise_scale == pytest.approx(wanted, rel=0.6)  # an estimate from 16 examples
+
+
+def test_looks_come_at_one_two_five_in_each_decade():
+    assert [epoch for epoch in range(1, 1001) if is_due(epoch)] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+
+
+def test_a_table_shows_every_layer_and_escapes_names(capsys):
+    from rich.console import Console
+
+    class Odd(nn.Dense):
+        def __repr__(self):
+            return "<script>alert(1)</script>"
+
+    flow = ut.train(nn.Sequential(Odd(6, 4), "relu", nn.Dense(4, 2)), (X, y), **SETTINGS).flow
+    assert [row["layer"] for row in flow_rows(flow)][1] == "2  Dense(4, 2)"
+    assert "<script>" not in flow_html(flow) and "&lt;script&gt;" in flow._repr_html_()
+    console = Console(width=140, record=True)
+    console.print(flow)
+    text = console.export_text()
+    assert "2  Dense(4, 2)" in text and "█" in text and flow_table(flow).row_count == 2

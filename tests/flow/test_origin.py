@@ -1,0 +1,68 @@
+"""What is not finite is traced to the operation that made it, forward before backward."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn
+from undertow.flow.origin import find_origin
+
+ONE = np.ones(1)
+
+
+def origin(function, *params):
+    return find_origin(lambda w, X, y: function(*w), tuple(np.asarray(x, float) for x in params), ONE, ONE)
+
+
+def test_the_inner_square_root_is_to_blame():
+    found = origin(lambda x: np.sum(np.sqrt(np.sqrt(x - 2))), 1.0)
+    assert (found["where"], found["operation"], found["values"]) == ("forward", "sqrt", [-1.0])
+    assert np.isnan(found["found"])
+
+
+def test_a_nan_loss_is_reported_at_the_logarithm():
+    found = origin(lambda x: np.mean(np.log(-x)), [0.5, 2.0])
+    assert (found["operation"], found["values"], found["count"]) == ("log", [-0.5], 2)
+    assert found["line"].startswith("test_origin.py:")
+
+
+def test_a_forward_pass_that_is_finite_leaves_the_blame_to_the_backward_pass():
+    found = origin(lambda x: np.sum(np.sqrt(x * 3)), [1.0, 0.0])
+    assert (found["where"], found["operation"], found["place"]) == ("backward", "sqrt", [1])
+    assert "the derivative of sqrt" in found["sentence"]
+
+
+def test_of_several_the_first_is_told():
+    found = origin(lambda x: np.sum(np.exp(x * 1000) / np.log(x)), [1.0])
+    assert found["operation"] == "exp"
+
+
+@pytest.mark.parametrize(("function", "operation"), [
+    (lambda x: np.sum(1 / x), "divide"), (lambda x: np.sum(x / x), "divide"), (lambda x: np.sum(np.log(x)), "log"),
+    (lambda x: np.sum(np.arccos(x + 2)), "arccos"), (lambda x: np.sum((x - 1) ** 0.5), "power"),
+])  # fmt: skip
+def test_each_operation_is_named(function, operation):
+    assert origin(function, [0.0])["operation"] == operation
+
+
+def test_what_comes_in_is_looked_at_first():
+    X = np.ones((4, 3))
+    X[2, 1] = np.nan
+    found = find_origin(lambda w, X, y: np.sum(X @ w), np.ones(3), X, ONE)
+    assert found["where"] == "data" and found["sentence"].startswith("X[2, 1] is nan before anything is computed")
+    found = find_origin(lambda w, X, y: np.sum(w), np.array([1.0, np.inf]), ONE, ONE)
+    assert found["where"] == "parameters" and "[1] is inf" in found["sentence"]
+
+
+def test_all_finite_is_no_origin():
+    assert origin(lambda x: np.sum(x * x), [1.0]) is None
+
+
+def test_a_training_that_diverges_says_where():
+    model = nn.Sequential(nn.Dense(4, 8), lambda z: np.log(z), nn.Dense(8, 2))
+    X = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
+    with pytest.raises(ut.TrainingError, match=r"log \(test_origin.py:\d+\).* gives nan for -") as caught:
+        ut.train(model, (X, np.arange(32) % 2), loss="categorical_cross_entropy", progress=False)
+    found = caught.value.run.flow.facts["non_finite"]
+    assert (found["step"], found["where"], found["operation"], found["layer"]) == (1, "forward", "log", "layers[1]")
+    assert len(caught.value.run.flow) == 1 and caught.value.run.flow.stopped == "diverged"
