@@ -21,6 +21,7 @@ from undertow.nn.layer import Container, is_layer, show_item
 from undertow.nn.parameters import map_layers
 
 NORMS: Final[dict[str, Any]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm, "rms": nn.RMSNorm}
+_NORM_KINDS: Final[Any] = tuple(NORMS.values())
 _PLAIN: Final[dict[Any, str]] = {np.tanh: "tanh"}  # NumPy's own, as they are given to a model
 _Items = list[tuple[str, Any]]  # the items of a container with their paths
 _Change = Callable[[_Items, Any], list[Any]]
@@ -144,13 +145,13 @@ def with_normalisation(model: Any, to: str | None = "layer") -> Any:
     """
     if to is not None and to not in NORMS:
         raise ArgumentError(f"there is no normalisation {to!r}. Use one of {', '.join(NORMS)}, or None.")
-    kinds, end = tuple(NORMS.values()), _end_path(model)
+    end = _end_path(model)
 
     def change(items: _Items, _: Any) -> list[Any]:
         found: list[Any] = []
         for path, item in items:
             before = found[-1] if found else None
-            if isinstance(item, kinds):
+            if isinstance(item, _NORM_KINDS):
                 found += [] if to is None else [NORMS[to](item.size)]
                 continue
             if to is not None and activation_of(item) and path != end and isinstance(before, nn.Dense):
@@ -213,7 +214,7 @@ def _equal_widths(items: list[Any]) -> list[tuple[int, int]]:
         if not isinstance(item, nn.Dense) or item.fan_in != item.fan_out:
             continue
         j = i + 1
-        while j < len(items) and isinstance(items[j], tuple(NORMS.values())):
+        while j < len(items) and isinstance(items[j], _NORM_KINDS):
             j += 1
         if j < len(items) - 1 and activation_of(items[j]) is not None:
             found.append((i, j + 1))
@@ -295,7 +296,7 @@ def with_width(model: Any, least: int) -> Any:
         >>> with_width(nn.Sequential(nn.Dense(64, 1), "relu", nn.Dense(1, 10)), 16)
         Sequential(Dense(64, 16), relu, Dense(16, 10))
     """
-    kinds = (nn.Dense, nn.Dropout, *NORMS.values())
+    kinds = (nn.Dense, nn.Dropout, *_NORM_KINDS)
     layers = list(model.layers) if type(model) is nn.Sequential else [None]
     if not all(isinstance(item, kinds) or activation_of(item) for item in layers):
         raise ArgumentError("the widths of a model that is more than dense layers in a row are not changed.")
@@ -308,7 +309,7 @@ def with_width(model: Any, least: int) -> Any:
             if (width or item.fan_in, out) != (item.fan_in, item.fan_out):
                 item = dataclasses.replace(item, fan_in=width or item.fan_in, fan_out=out, W=None, b=None)
             width = out
-        elif isinstance(item, tuple(NORMS.values())) and width not in (None, item.size):
+        elif isinstance(item, _NORM_KINDS) and width not in (None, item.size):
             item = type(item)(width)
         found.append(item)
     if all(a is b for a, b in zip(found, layers, strict=True)):
