@@ -111,13 +111,17 @@ def test_one_normalisation_takes_the_place_of_another_or_goes():
 
 def test_a_model_begins_at_the_frequencies_of_its_classes():
     y = np.array([0] * 10 + [1] * 6 + [2] * 4)
-    model = nn.initialize(changes.with_start(nn.Sequential(nn.Dense(6, 8), "relu", nn.Dense(8, 3)), np.log(np.bincount(y) / 20)))
+    model = nn.initialize(
+        changes.with_start(nn.Sequential(nn.Dense(6, 8), "relu", nn.Dense(8, 3)), np.log(np.bincount(y) / 20))
+    )
     p = nn.softmax(model(X)).mean(axis=0)
     np.testing.assert_allclose(p, [0.5, 0.3, 0.2], atol=0.05)
 
 
 def test_a_bottleneck_is_widened_and_what_fits_keeps_its_parameters():
-    model = nn.initialize(nn.Sequential(nn.Dense(6, 32), "tanh", nn.Dense(32, 1), nn.LayerNorm(1), "tanh", nn.Dense(1, 3)))
+    model = nn.initialize(
+        nn.Sequential(nn.Dense(6, 32), "tanh", nn.Dense(32, 1), nn.LayerNorm(1), "tanh", nn.Dense(1, 3))
+    )
     made = changes.with_width(model, 16)
     assert made.layers[0].W is model.layers[0].W and made.layers[2].W is None
     assert [layer.fan_out for layer in made.layers if isinstance(layer, nn.Dense)] == [32, 16, 3]

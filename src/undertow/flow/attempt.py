@@ -187,10 +187,10 @@ def _rate(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 def _scaled_rate(rate: Any, s: Mapping[str, Any]) -> Any:
     """A rate, or a schedule, that is so many times larger, or whose largest is so large."""
     if isinstance(rate, Mapping):
-        inner = rate.get("rate", rate.get("after"))
+        inner = rate.get("rate", rate.get("then"))
         if inner is None:
             raise ArgumentError(f"the schedule {rate.get('schedule')} has no single rate.")
-        return {**rate, "rate" if "rate" in rate else "after": _scaled_rate(inner, s)}
+        return {**rate, "rate" if "rate" in rate else "then": _scaled_rate(inner, s)}
     return float(s["to"]) if "to" in s else float(rate) * float(s.get("factor", 1.0))
 
 
