@@ -1,6 +1,6 @@
 """What it costs to measure, in every step, all numbers of which a record of the gradient flow is made.
 
-``python -m benchmarks.flow_cost [--workloads S M L D] [--threads 1 2] [--rounds 40] [--parts]``
+``python -m benchmarks.flow_cost [--workloads S M L D] [--threads 1 2] [--rounds 60] [--parts]``
 
 Steps with and without are done in turn, block after block, in one process. Printed: microseconds a step without and
 with; the ratio of the medians of all blocks; that of the fastest blocks; and the median of the ratios of neighbouring
@@ -23,7 +23,7 @@ from undertow.flow.layers import read_layers
 from undertow.flow.observe import make_observer
 from undertow.train.step import Observer, make_step
 
-BLOCK = 0.03  # seconds of a block, at least
+BLOCK = 0.02  # seconds of a block, at least; a training reads its statistics less often
 ALLOWED = {"S": 1.25, "M": 1.10, "D": 1.10, "L": 1.03, "XL": 1.03}
 
 
@@ -39,13 +39,16 @@ def open_session(workload: Workload, observer: Observer | None) -> Any:
     return step.open(model, step.init(model), *workload.data, workload.batch)
 
 
-def measure(workload: Workload, variants: dict[str, Observer | None], rounds: int) -> dict[str, list[float]]:
+def measure(
+    workload: Workload, variants: dict[str, Observer | None], rounds: int, threads: int
+) -> dict[str, list[float]]:
     """Measure sessions in turn.
 
     Args:
         workload: what to train.
         variants: by name, what observes.
         rounds: blocks of each.
+        threads: how many work; one is measured by the time that it had a processor.
 
     Returns:
         Of each variant the seconds a step of every block.
@@ -53,19 +56,20 @@ def measure(workload: Workload, variants: dict[str, Observer | None], rounds: in
     sessions = {name: open_session(workload, observer) for name, observer in variants.items()}
     order = workload.order(0)
     for session in sessions.values():
-        session.run(order[: 4 * workload.batch], workload.batch)  # compiles, and looks for the data in memory
-    started = time.perf_counter()
-    sessions[next(iter(sessions))].run(order[: 2 * workload.batch], workload.batch)
-    steps = int(np.clip(BLOCK / ((time.perf_counter() - started) / 2), 1, workload.steps))
+        session.run(order[: 64 * workload.batch], workload.batch)  # compiles, and looks for the data in memory
+    started, tried = time.perf_counter(), min(64, workload.steps)
+    session.run(order[: tried * workload.batch], workload.batch)
+    steps = int(np.clip(BLOCK * tried / (time.perf_counter() - started), 1, workload.steps))
+    clock = time.process_time if threads == 1 else time.perf_counter
     found: dict[str, list[float]] = {name: [] for name in sessions}
     for i in range(rounds):
         names = list(sessions)
         for name in names if i % 2 else reversed(names):
             session = sessions[name]
             session.done.clear()  # of what was done, nothing has to be done again
-            started = time.perf_counter()
+            started = clock()
             session.run(order[: steps * workload.batch], workload.batch)
-            found[name].append((time.perf_counter() - started) / steps)
+            found[name].append((clock() - started) / steps)
     return found
 
 
@@ -84,7 +88,7 @@ def show(workload: Workload, threads: int, rounds: int, parts: bool) -> bool:
     model = ut.nn.Sequential(*build(workload.layers, iter(workload.initial())))
     observer = make_observer(read_layers(model, workload.data[0][:4]))
     variants: dict[str, Observer | None] = {"plain": None, "all": observer}
-    found = measure(workload, variants | (parts_of(observer) if parts else {}), rounds)
+    found = measure(workload, variants | (parts_of(observer) if parts else {}), rounds, threads)
     plain, fine = found["plain"], True
     for name, times in found.items():
         if name != "plain":
@@ -104,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workloads", nargs="+", default=["S", "M", "D", "L", "XL"], choices=sorted(WORKLOADS))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--parts", action="store_true", help="what each quantity costs by itself, too")
     args = parser.parse_args()
     print("    threads what      µs without     µs with  medians  fastest    pairs  allowed")

@@ -1,4 +1,4 @@
-"""Write docs/numpy.md and docs/special-points.md from the records. Run it: ``python docs/make_pages.py``.
+"""Write the pages of functions, special points, errors and findings from the records: ``python docs/make_pages.py``.
 
 A test compares the pages with what this writes, so they cannot fall behind.
 """
@@ -253,7 +253,47 @@ def run_until_error(code: str) -> tuple[str, str]:
     raise AssertionError(f"no error:\n{code}")
 
 
-PAGES = {"errors.md": errors_page, "numpy.md": numpy_page, "special-points.md": special_page}
+def findings_page() -> str:
+    """Write the page of all findings, from the rules that make them."""
+    from undertow.flow.diagnose import FOLLOWS, ORDER
+    from undertow.flow.rules import RULES
+
+    lines = [
+        "# What can be found in a training",
+        "",
+        "`run.findings` and `undertow diagnose run/` say what is wrong with a training, most severe first. Each finding",
+        "has a kind, a severity (*error*: it cannot learn so; *warning*: it learns badly; *note*), the layers with the",
+        "cause first, the step at which it showed, the numbers beside what is expected, the cause in a sentence, remedies",
+        "as Python and as an option of `undertow train`, and a source. A training that is well has none.",
+        "",
+        "The rules judge by ratios between layers, by the trend over steps and against what is expected of this",
+        "beginning; the numbers below are where they draw the line. What follows from another finding is no finding of",
+        "its own but a line of evidence there. `docs/make_pages.py` writes this page from the rules in",
+        "`src/undertow/flow/rules/`.",
+        "",
+        "| finding | in short |",
+        "|---|---|",
+        *(f"| [{kind}](#{kind}) | {RULES[kind].text.splitlines()[0]} |" for kind in ORDER),
+    ]
+    for kind in ORDER:
+        rule = RULES[kind]
+        lines += ["", f"## {kind}", "", rule.text, ""]
+        if rule.limits:
+            lines += ["| number | is |", "|---|---|"]
+            lines += [f"| {value:g} | {meaning} |" for value, meaning in rule.limits.values()]
+            lines += [""]
+        if kind in FOLLOWS:
+            lines += [f"Told as a consequence where it comes with: {', '.join(FOLLOWS[kind])}.", ""]
+        lines += [f"Source: {rule.source}"]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "errors.md": errors_page,
+    "findings.md": findings_page,
+    "numpy.md": numpy_page,
+    "special-points.md": special_page,
+}
 
 if __name__ == "__main__":
     for file, make in PAGES.items():

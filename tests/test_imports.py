@@ -49,6 +49,8 @@ MAY_IMPORT_EACH_OTHER = {
     ("__main__", "cli"),
     ("train", "export"),  # Run.export(path), when it is called
     ("train", "flow"),  # Trainer, when it begins to record; Run.flow, Run.findings, when they are asked for
+    ("train", "report"),  # Run.report(path), when it is called
+    ("api", "report"),  # Backprop.walk(path), when it is called
 }
 
 

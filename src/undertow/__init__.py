@@ -1,45 +1,51 @@
 """Undertow: backpropagation for NumPy code. A backward pass you can read, watch and trust."""
 
-from undertow import data, nn, optim
+from typing import TYPE_CHECKING
+
 from undertow.allocation import KEEPS_FREED_MEMORY as KEEPS_FREED_MEMORY
-from undertow.api import Backprop, backprop
-from undertow.bridges import to_jax, to_torch
-from undertow.check import GradientReport, check_gradient
-from undertow.compile import compile, get_threads, set_threads, show_config
-from undertow.compiled_gradient import value_and_grad
-from undertow.custom import checkpoint, clip_cotangent, custom_vjp, implicit_root, watch
-from undertow.derivatives import hessian, hvp, jacobian, jvp, vjp
-from undertow.differentiate import grad
-from undertow.errors import (
-    ArgumentError,
-    ControlFlowError,
-    DataError,
-    DTypeError,
-    EscapedTracerError,
-    GradientError,
-    GraphError,
-    InPlaceError,
-    NonScalarError,
-    PairingWarning,
-    PositionError,
-    RunError,
-    ShapeError,
-    TrainingError,
-    UndertowError,
-    UnsupportedError,
-)
-from undertow.per_example import per_example_grad
-from undertow.primitives.stable import (
-    log_softmax,
-    logsumexp,
-    one_hot,
-    polygamma,
-    sigmoid,
-    softmax,
-    softplus,
-    stop_gradient,
-)
-from undertow.train import CrossValidation, Run, Trainer, cross_validate, find_learning_rate, load, resume, train
+from undertow.lazy import attach
+
+if TYPE_CHECKING:
+    from undertow import data, nn, optim
+    from undertow.api import Backprop, backprop
+    from undertow.bridges import to_jax, to_torch
+    from undertow.check import GradientReport, check_gradient
+    from undertow.compile import compile, get_threads, set_threads, show_config
+    from undertow.compiled_gradient import value_and_grad
+    from undertow.custom import checkpoint, clip_cotangent, custom_vjp, implicit_root, watch
+    from undertow.derivatives import hessian, hvp, jacobian, jvp, vjp
+    from undertow.differentiate import grad
+    from undertow.errors import (
+        ArgumentError,
+        ControlFlowError,
+        DataError,
+        DTypeError,
+        EscapedTracerError,
+        GradientError,
+        GraphError,
+        InPlaceError,
+        NonScalarError,
+        PairingWarning,
+        PositionError,
+        RunError,
+        ShapeError,
+        TrainingError,
+        UndertowError,
+        UnsupportedError,
+    )
+    from undertow.per_example import per_example_grad
+    from undertow.primitives.stable import (
+        log_softmax,
+        logsumexp,
+        one_hot,
+        polygamma,
+        sigmoid,
+        softmax,
+        softplus,
+        stop_gradient,
+    )
+    from undertow.train import CrossValidation, Run, Trainer, cross_validate, find_learning_rate, load, train
+    from undertow.train.resume import resume
 
 __version__ = "0.1.0"
 
@@ -103,3 +109,26 @@ __all__ = [
     "vjp",
     "watch",
 ]
+
+attach(
+    __name__,
+    {
+        "undertow.api": "Backprop backprop",
+        "undertow.bridges": "to_jax to_torch",
+        "undertow.check": "GradientReport check_gradient",
+        "undertow.compile": "compile get_threads set_threads show_config",
+        "undertow.compiled_gradient": "value_and_grad",
+        "undertow.custom": "checkpoint clip_cotangent custom_vjp implicit_root watch",
+        "undertow.derivatives": "hessian hvp jacobian jvp vjp",
+        "undertow.differentiate": "grad",
+        "undertow.errors": (
+            "ArgumentError ControlFlowError DataError DTypeError EscapedTracerError GradientError GraphError "
+            "InPlaceError NonScalarError PairingWarning PositionError RunError ShapeError TrainingError "
+            "UndertowError UnsupportedError"
+        ),
+        "undertow.per_example": "per_example_grad",
+        "undertow.primitives.stable": "log_softmax logsumexp one_hot polygamma sigmoid softmax softplus stop_gradient",
+        "undertow.train": "CrossValidation Run Trainer cross_validate find_learning_rate load train",
+        "undertow.train.resume": "resume",
+    },
+)

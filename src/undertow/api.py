@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -123,6 +125,19 @@ class Backprop:
         """
         numbers = self.values() if values else None
         return emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format)
+
+    def walk(self, path: str | Path, example: int = 0, update: Any = None) -> Path:
+        """Write a page in which a person steps through this backward pass, see `undertow.report.walk`.
+
+        Args:
+            path: of the file, such as ``"walk.html"``; it needs no other file and no network.
+            example: the row of the batch that is shown first, from 0.
+            update: an optimizer whose first step ends the walk, or None.
+
+        Returns:
+            The path.
+        """
+        return import_module("undertow.report.walks").write(self, path, example, update)
 
     def __str__(self) -> str:
         return self.source

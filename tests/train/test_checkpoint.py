@@ -36,7 +36,7 @@ def test_a_run_comes_back_as_it_was(run, tmp_path):
     np.testing.assert_array_equal(again.predict(X), run.predict(X))
     for key in ("history", "gradient_history", "settings", "versions", "extras", "stopped"):
         assert getattr(again, key) == getattr(run, key)
-    assert sorted(os.listdir(tmp_path / "deep" / "run")) == ["model.safetensors", "run.json"]
+    assert sorted(os.listdir(tmp_path / "deep" / "run")) == ["flow", "model.safetensors", "run.json"]
     assert os.listdir(tmp_path / "deep") == ["run"]
 
 

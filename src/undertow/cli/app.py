@@ -44,6 +44,8 @@ _ELSEWHERE: Final = {
     "test": "evaluate",
     "eval": "evaluate",
     "lr-find": "find-lr",
+    "live": "watch",
+    "serve": "watch",
 }
 
 

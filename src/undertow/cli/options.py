@@ -12,6 +12,8 @@ from undertow.errors import ArgumentError
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show the training on a page while it goes on.")]
+WatchStay = Annotated[bool, typer.Option("--watch-stay", help="So, and after its end until Ctrl-C.")]
 Memory = Annotated[
     float | None, typer.Option(help="MB that reading a file may take [default: a quarter of the memory].", min=1)
 ]

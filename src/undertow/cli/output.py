@@ -41,8 +41,19 @@ class Page:
             raise RunError(f"{self.failure}{remark}")
 
 
+def as_text(*shown: Any) -> str:
+    """Lay out what rich can show as text, as wide as the terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        for item in shown:
+            console.print(item)
+    return captured.get()
+
+
 def show_gradients(run: Any) -> str:
-    """Lay out the gradient table as text, as wide as the terminal."""
+    """Lay out the gradient table as text."""
     from rich.console import Console
 
     from undertow.train.gradients import print_gradient_table
@@ -51,3 +62,17 @@ def show_gradients(run: Any) -> str:
     with console.capture() as captured:
         print_gradient_table(run, console)
     return captured.get()
+
+
+def show_flow(run: Any) -> str:
+    """Lay out how the gradient flowed in the last step as text."""
+    from undertow.flow import flow_table
+
+    return as_text(flow_table(run.flow))
+
+
+def show_findings(found: list[Any]) -> str:
+    """Lay out findings as text."""
+    from undertow.flow import show_findings as lay_out
+
+    return as_text(lay_out(found)) if found else "nothing wrong was found in the gradient flow."

@@ -11,12 +11,32 @@ from typing import Any
 from undertow.cli.predicting import predict_plainly
 
 _INTERRUPTED = 130  # the exit code
-_COMMANDS = ["train", "resume", "predict", "evaluate", "summary", "export", "find-lr", "explain", "check", "bench"]
+_COMMANDS = [
+    "train",
+    "resume",
+    "predict",
+    "evaluate",
+    "summary",
+    "export",
+    "find-lr",
+    "diagnose",
+    "report",
+    "watch",
+    "explain",
+    "check",
+    "bench",
+]
 
 
 def load_commands() -> dict[str, Any]:
     """Import typer and all commands; what `undertow.cli` has by name."""
-    from undertow.cli import about_losses, about_runs, training  # noqa: F401 (they add their commands)
+    from undertow.cli import (  # noqa: F401 (they add their commands)
+        about_losses,
+        about_runs,
+        diagnosing,
+        training,
+        watching,
+    )
     from undertow.cli.app import app, attempt, fail
     from undertow.cli.output import Page, say
 

@@ -13,13 +13,16 @@ from undertow.cli.options import (
     Metrics,
     Quiet,
     RunFolder,
+    Watch,
+    WatchStay,
     read_clip,
     read_names,
     read_seconds,
     read_sizes,
     text,
 )
-from undertow.cli.output import Page, show_gradients
+from undertow.cli.output import Page, show_findings, show_flow, show_gradients
+from undertow.cli.watching import watched
 from undertow.errors import ArgumentError
 
 File = Annotated[
@@ -83,6 +86,11 @@ def train(
     dtype: Annotated[str | None, text("float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
+    flow: Annotated[
+        bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")
+    ] = None,
+    watch: Watch = False,
+    watch_stay: WatchStay = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a table, and keep it as a run folder. What is not told is chosen, and said.
@@ -100,8 +108,8 @@ def _train(options: dict[str, Any]) -> None:
     from undertow.train.table import find_folder, train_table
     from undertow.train.table_settings import TableSettings, read_config
 
-    config, out, overwrite, quiet, value = (
-        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value")
+    config, out, overwrite, quiet, value, watch, stay = (
+        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value", "watch", "watch_stay")
     )
     told = TableSettings(**{**options, **read_texts(options, value)})
     settings = told
@@ -119,8 +127,10 @@ def _train(options: dict[str, Any]) -> None:
         raise ArgumentError(f"which column of {name} is to be predicted? Name it with --target.")
     folder = find_folder(settings, out)
     page = Page()
-    run, table = train_table(settings, folder, overwrite=overwrite, progress=not quiet, say=page.say)
-    _finish(run, table, folder, page)
+    with watched(folder, watch, stay, page):
+        run, table = train_table(settings, folder, overwrite=overwrite, progress=not quiet, say=page.say)
+        code = _finish(run, table, folder, page)
+    raise typer.Exit(code)
 
 
 def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, Any]:
@@ -134,15 +144,19 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
     }
 
 
-def _finish(run: Any, table: Any, folder: Path, page: Page) -> None:
-    """Say what came of it."""
+def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
+    """Say what came of it; return the exit code."""
     from undertow.train.table import summarize
 
-    page.say(lambda: f"\n{show_gradients(run)}\n{summarize(run, table)}")
+    recorded = run.record is not None
+    page.say(lambda: f"\n{show_flow(run) if recorded else show_gradients(run)}\n{summarize(run, table)}")
+    if recorded:
+        page.say(lambda: show_findings(run.findings))
+        run.report(folder / "report.html")
+        page.say(f"report: {folder / 'report.html'}")
     page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
     page.close(f" The run is saved in {folder}.")
-    if run.stopped == "interrupted":
-        raise typer.Exit(INTERRUPTED)
+    return INTERRUPTED if run.stopped == "interrupted" else 0
 
 
 @app.command()
@@ -151,6 +165,8 @@ def resume(
     epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of those told.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all.", min=1)] = None,
     time_budget: Annotated[str | None, text("Time in all: 30s, 10m, 2h.")] = None,
+    watch: Watch = False,
+    watch_stay: WatchStay = False,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a training that was interrupted or killed, as if it had never stopped.
@@ -162,10 +178,11 @@ def resume(
     from undertow.train.table import resume_table
 
     page = Page()
-    found, table = resume_table(
-        run, epochs=epochs, steps=steps, seconds=read_seconds(time_budget), progress=not quiet, say=page.say
-    )
-    _finish(found, table, run, page)
+    seconds = read_seconds(time_budget)
+    with watched(run, watch, watch_stay, page):
+        found, table = resume_table(run, epochs=epochs, steps=steps, seconds=seconds, progress=not quiet, say=page.say)
+        code = _finish(found, table, run, page)
+    raise typer.Exit(code)
 
 
 @app.command("find-lr")

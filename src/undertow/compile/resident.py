@@ -52,6 +52,8 @@ class Resident:
             for name, node in zip(watched, self.statistics, strict=True)
             for kind in node.params["kinds"]
         )
+        self.largest = np.array([name.endswith(".max") for name in self.names])
+        self.counts: dict[Any, NDArray[np.int64]] = {}
         self.told = Told(self.names, np.zeros(len(self.names), np.int64), np.empty((0, len(self.names))))
         self.state: list[Array] = []
         for node in graph.inputs[:n_state]:
@@ -98,8 +100,10 @@ class Resident:
             donated = {self.n_results + i: i for i in range(self.n_state)}
             plan = make_plan(graph, get_threads(), donated, self.fallback)
             self.prepared[key] = self._load(plan)
+            self.counts[key] = np.array(_counts(graph), np.int64)
             for old in list(self.prepared)[:-KEPT]:
                 self.prepared.pop(old, None)
+                self.counts.pop(old, None)
         return self.prepared[key]
 
     def _load(self, plan: Plan) -> Program:
@@ -184,19 +188,21 @@ class Resident:
         program.values["told at", 0][:] = 0
         with undisturbed():
             done = program.run(steps, may_stop)
-        self.told = self._join_told(plan, told[:done])
+        values = told[:done, 0]
+        if plan.told_by > 1:
+            values = np.where(self.largest, told[:done].max(axis=1), told[:done].sum(axis=1))
+        self.told = Told(self.names, self.counts[rows, get_threads()], values)
         return [numbers[:done] for numbers in kept]
 
-    def _join_told(self, plan: Plan, told: Array) -> Told:
-        """Join what the threads added up: sums are added, of the largest the larger is taken."""
-        watched = [x for x in plan.graph.outputs if is_statistics(x)]
-        kinds = [(kind, node.inputs[0].spec.shape) for node in watched for kind in node.params["kinds"]]
-        counts = np.array([math.prod(shape) for _, shape in kinds], np.int64)  # type: ignore[arg-type]
-        values = told[:, 0]
-        if plan.told_by > 1:
-            largest = np.array([kind == "max" for kind, _ in kinds])
-            values = np.where(largest, told.max(axis=1), told.sum(axis=1))
-        return Told(self.names, counts, values)
+
+def _counts(graph: Graph) -> list[int]:
+    """Of how many elements each of the numbers is made that statistics consist of."""
+    found: list[int] = []
+    for node in graph.outputs:
+        if is_statistics(node):
+            shape: Any = node.inputs[0].spec.shape
+            found += [math.prod(shape)] * len(node.params["kinds"])
+    return found
 
 
 def _add(plan: Plan, call: Call, calls: list[Call], key: Any, write: Any, function: str) -> None:

@@ -23,9 +23,14 @@ class Tally:
     ) -> None:
         self.e, self.kind, self.lanes, self.kinds, self.flat = e, kind, lanes, kinds, flat
         self.shift = shift if kind == "f32" else 0
-        self.bits = f"i{BITS[kind]}"  # magnitudes are compared, and elements counted, as integers of their size
-        self.parts = {x: e.variable(e.const(0, kind if x in ("ss", "s") else self.bits, lanes)) for x in kinds}
+        self.bits = f"i{BITS[kind]}"  # magnitudes are compared as integers of their size
+        self.parts = {x: e.variable(self._nothing(x)) for x in kinds}
         self.wide = {x: e.variable(e.const(0, "f64", lanes)) for x in kinds if x in ("ss", "s") and kind == "f32"}
+
+    def _nothing(self, name: str) -> Value:
+        if name in ("zeros", "flat"):
+            return self.e.const(0, "i64")
+        return self.e.const(0, self.bits if name == "max" else self.kind, self.lanes)
 
     def add(self, x: Value, mask: Value | None) -> None:
         """Add a vector; lanes outside of the mask do not count."""
@@ -42,17 +47,21 @@ class Tally:
         return part + x
 
     def _add_max(self, part: Value, x: Value, mask: Value | None) -> Value:
-        magnitude = self.e.bitcast(x, self.bits) & (2 ** (BITS[self.kind] - 1) - 1)  # that of NaN is above all others
-        return self.e.intrinsic("smax", part, magnitude)
+        return self.e.intrinsic("smax", part, self._magnitude(x))
+
+    def _magnitude(self, x: Value) -> Value:
+        return self.e.bitcast(x, self.bits) & (2 ** (BITS[self.kind] - 1) - 1)  # that of NaN is above all others
 
     def _add_zeros(self, part: Value, x: Value, mask: Value | None) -> Value:
         return self._count(part, x == 0, mask)
 
     def _add_flat(self, part: Value, x: Value, mask: Value | None) -> Value:
-        return self._count(part, (x < self.flat[0]) | (x > self.flat[1]), mask)
+        low, high = self.flat
+        beyond = (x < low) | (x > high) if low != -high else self.e.bitcast(self._magnitude(x), self.kind) > high
+        return self._count(part, beyond, mask)
 
     def _count(self, part: Value, found: Value, mask: Value | None) -> Value:
-        return part + self.e.convert(found if mask is None else found & mask, self.bits)
+        return part + _how_many(self.e, found if mask is None else found & mask)
 
     def fold(self) -> None:
         """Add the float32 sums to the float64 ones, and begin others."""
@@ -67,6 +76,8 @@ class Tally:
 
     def _result(self, name: str) -> Value:
         e, part = self.e, self.parts[name].get()
+        if name in ("zeros", "flat"):
+            return e.convert(part, "f64")
         if name == "max":
             while part.lanes > 1:
                 part = e.intrinsic("smax", *self._halves(part))
@@ -76,12 +87,21 @@ class Tally:
         while part.lanes > 1:
             low, high = self._halves(part)
             part = low + high
-        total = e.convert(e.lane(part, 0), "f64")
+        total = e.lane(part, 0)
         return total * 4.0**-self.shift if name == "ss" and self.shift else total
 
     def _halves(self, x: Value) -> tuple[Value, Value]:
         n = x.lanes // 2
         return self.e.shuffle(x, x, list(range(n))), self.e.shuffle(x, x, list(range(n, 2 * n)))
+
+
+def _how_many(e: Emitter, mask: Value) -> Value:
+    """The number of lanes that hold true."""
+    bits = f"i{mask.lanes}"
+    e.module.declarations[f"ctpop {bits}"] = f"declare {bits} @llvm.ctpop.{bits}({bits})"
+    word = e.instruction(f"bitcast {mask.type} {mask.text} to {bits}", "i64", 0)
+    found = e.instruction(f"call {bits} @llvm.ctpop.{bits}({bits} {word.text})", "i64", 0)
+    return e.instruction(f"zext {bits} {found.text} to i64", "i64", 0)
 
 
 class Tallies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from undertow.emit.names import helpers
 from undertow.emit.program import Program, Statement, holds, identifiers, plan
@@ -41,6 +41,52 @@ def write_source(
         UnsupportedError: an argument is a container that has no source form.
     """
     return _Module(graph, signature, wrt, title, rows).text()
+
+
+class Lines(NamedTuple):
+    """Where values stand in a module.
+
+    Attributes:
+        lines: the line on which a value is computed, from 1; one inside an expression is on the line of the
+            statement that reads it first. Inputs, and constants that have no line, are absent.
+        names: what the module calls inputs, and values with a line of their own.
+    """
+
+    lines: dict[Node, int]
+    names: dict[Node, str]
+
+
+def find_lines(
+    graph: Graph,
+    signature: Sequence[tuple[str, Any]],
+    wrt: int | tuple[int, ...] = 0,
+    *,
+    title: str = "f",
+    rows: Mapping[int, int] = MappingProxyType({}),
+) -> Lines:
+    """Tell where the values of a graph stand in the module that `write_source` makes of the same arguments."""
+    module = _Module(graph, signature, wrt, title, rows)
+    text = module.text().split("\n")
+    program = module.program
+    found: dict[Node, int] = {}
+    heads = (
+        next(i for i, line in enumerate(text) if line.startswith("def forward(")),
+        text.index("def backward(cache):"),
+    )
+    for statements, at in zip((program.forward, program.backward), heads, strict=True):
+        for statement in statements:
+            at = next(i for i in range(at, len(text)) if text[i].startswith(f"    {statement.name} = "))
+            found[statement.node] = at + 1
+    inside: dict[Node, int] = {}
+    for node, line in found.items():
+        stack = list(node.inputs)
+        while stack:
+            x = stack.pop()
+            if x.op is not INPUT and x not in found and x not in inside:
+                inside[x] = line
+                stack.extend(x.inputs)
+    names = {node: name for node, name in program.names.items() if node.op is INPUT or node in found}
+    return Lines({**inside, **found}, names)
 
 
 class _Module:

@@ -25,8 +25,8 @@ def make_observer(layers: Sequence[FlowLayer]) -> Observer:
     Returns:
         A function for `make_step`. What it measures is named ``"0.delta.ss"``: the place of the layer, from 0; z, h,
         delta, dW, db, W (before the update) or update; ss (sum of squares), s (sum), max (largest magnitude; not
-        finite where an element is not), zeros (how many elements are 0) or flat (how many lie in the flat parts of the
-        activation), the last two of h. Where h is z, there is no ``"0.h.ss"``, and zeros are those of z.
+        finite where an element is not). Of h also flat (how many elements lie in the flat parts of the activation), or
+        where it has none, zeros (how many are 0). Where h is z, there is no ``"0.h.ss"``.
 
     Source: derived here.
 
@@ -47,13 +47,12 @@ def make_observer(layers: Sequence[FlowLayer]) -> Observer:
             reached = reached or layer.weights is not None  # else nothing before it is trained, and asks for a delta
             if layer.path in seen:
                 z, delta = seen[layer.path]
-                own = layer.h_path == layer.path
-                found[f"{i}.z"] = Measure(z, (*BASIC, "zeros") if own else BASIC)
-                if layer.h_path in seen and not own:
+                found[f"{i}.z"] = Measure(z)
+                if layer.h_path in seen and layer.h_path != layer.path:
                     h, flat = seen[layer.h_path][0], FLAT.get(layer.activation or "")
-                    found[f"{i}.h"] = Measure(h, (*BASIC, "zeros"))
-                    if flat is not None:
-                        found[f"{i}.h"] = Measure(h, (*BASIC, "zeros", "flat"), flat)
+                    found[f"{i}.h"] = (
+                        Measure(h, (*BASIC, "zeros")) if flat is None else Measure(h, (*BASIC, "flat"), flat)
+                    )
                 if reached:
                     found[f"{i}.delta"] = Measure(delta, BASIC, shift=SMALL)
             for name, path in (("dW", layer.weights), ("db", layer.bias)):

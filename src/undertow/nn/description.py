@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from undertow.errors import ArgumentError, UndertowError
+from undertow.nn import containers, embedding, layers, normalisation, parallel, prelu, regularising, reshaping  # noqa: F401 (they fill LAYERS)
 from undertow.nn.activations import ACTIVATIONS, build_activation, describe_activation
 from undertow.nn.containers import Sequential
 from undertow.nn.layer import Container, is_layer, show_item
-from undertow.nn.registry import LAYERS
+from undertow.nn.registry import LAYERS as LAYERS
+from undertow.nn.registry import register_layer as register_layer
 
 DEEPEST: Final = 50  # layers within layers
 MOST_LAYERS: Final = 100_000

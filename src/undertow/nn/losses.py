@@ -18,6 +18,7 @@ from undertow.nn import classification_losses, focal_losses, regression_losses  
 from undertow.nn.activations import identity
 from undertow.nn.containers import Sequential
 from undertow.nn.layers import Dense
+from undertow.nn.loss_record import LOSSES as LOSSES
 from undertow.nn.loss_record import Loss, find_record
 from undertow.nn.structure import final_activation
 

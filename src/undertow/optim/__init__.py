@@ -1,44 +1,46 @@
 """Update rules, schedules and clipping: pure functions over parameter trees, in plain NumPy."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from undertow.habits import missing_attribute
-from undertow.optim.adaptive import AdadeltaState, AdagradState, RMSpropState, adadelta, adagrad, rmsprop
-from undertow.optim.clipping import (
-    CLIPS,
-    Clip,
-    Clipped,
-    build_clip,
-    clip_adaptive,
-    clip_by_global_norm,
-    clip_by_layer_norm,
-    clip_by_norm,
-    clip_by_value,
-)
-from undertow.optim.cycles import cosine, cosine_restarts, one_cycle, warmup
-from undertow.optim.finite import NON_FINITE, all_finite, check_finite, keep_if, read_policy, zero_non_finite
-from undertow.optim.groups import GroupedState, grouped
-from undertow.optim.lbfgs import LBFGSReport, minimize_lbfgs
-from undertow.optim.moments import AdamState, AMSGradState, NAdamState, adam, adamw, amsgrad, lamb, nadam, radam
-from undertow.optim.names import name_leaves
-from undertow.optim.plateau import Plateau, PlateauState, reduce_on_plateau
-from undertow.optim.registry import OPTIMIZERS, SCHEDULES, WRAPPERS, build_optimizer, build_schedule, find_optimizer
-from undertow.optim.rules import LionState, MomentumState, Optimizer, ScheduledState, lion, momentum, nesterov, sgd
-from undertow.optim.schedule import Schedule, of_function, steps_in_all, table, tabulate
-from undertow.optim.schedules import constant, exponential, inverse_square_root, piecewise, polynomial, step_decay
-from undertow.optim.wrappers import (
-    AccumulatedState,
-    AveragedState,
-    LookaheadState,
-    ScaledState,
-    accumulate,
-    average_of,
-    averaged,
-    clip_trained,
-    lookahead,
-    scaled,
-    with_scale,
-)
+from undertow.lazy import attach
+
+if TYPE_CHECKING:
+    from undertow.optim.adaptive import AdadeltaState, AdagradState, RMSpropState, adadelta, adagrad, rmsprop
+    from undertow.optim.clipping import (
+        CLIPS,
+        Clip,
+        Clipped,
+        build_clip,
+        clip_adaptive,
+        clip_by_global_norm,
+        clip_by_layer_norm,
+        clip_by_norm,
+        clip_by_value,
+    )
+    from undertow.optim.cycles import cosine, cosine_restarts, one_cycle, warmup
+    from undertow.optim.finite import NON_FINITE, all_finite, check_finite, keep_if, read_policy, zero_non_finite
+    from undertow.optim.groups import GroupedState, grouped
+    from undertow.optim.lbfgs import LBFGSReport, minimize_lbfgs
+    from undertow.optim.moments import AdamState, AMSGradState, NAdamState, adam, adamw, amsgrad, lamb, nadam, radam
+    from undertow.optim.names import name_leaves
+    from undertow.optim.plateau import Plateau, PlateauState, reduce_on_plateau
+    from undertow.optim.registry import OPTIMIZERS, SCHEDULES, WRAPPERS, build_optimizer, build_schedule, find_optimizer
+    from undertow.optim.rules import LionState, MomentumState, Optimizer, ScheduledState, lion, momentum, nesterov, sgd
+    from undertow.optim.schedule import Schedule, of_function, steps_in_all, table, tabulate
+    from undertow.optim.schedules import constant, exponential, inverse_square_root, piecewise, polynomial, step_decay
+    from undertow.optim.wrappers import (
+        AccumulatedState,
+        AveragedState,
+        LookaheadState,
+        ScaledState,
+        accumulate,
+        average_of,
+        averaged,
+        clip_trained,
+        lookahead,
+        scaled,
+        with_scale,
+    )
 
 __all__ = [
     # rules
@@ -64,7 +66,28 @@ __all__ = [
     "minimize_lbfgs", "LBFGSReport",
 ]  # fmt: skip
 
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        raise missing_attribute("undertow.optim", name, {}, __all__)
+attach(
+    __name__,
+    {
+        "undertow.optim.adaptive": "AdadeltaState AdagradState RMSpropState adadelta adagrad rmsprop",
+        "undertow.optim.clipping": (
+            "CLIPS Clip Clipped build_clip clip_adaptive clip_by_global_norm clip_by_layer_norm clip_by_norm "
+            "clip_by_value"
+        ),
+        "undertow.optim.cycles": "cosine cosine_restarts one_cycle warmup",
+        "undertow.optim.finite": "NON_FINITE all_finite check_finite keep_if read_policy zero_non_finite",
+        "undertow.optim.groups": "GroupedState grouped",
+        "undertow.optim.lbfgs": "LBFGSReport minimize_lbfgs",
+        "undertow.optim.moments": "AdamState AMSGradState NAdamState adam adamw amsgrad lamb nadam radam",
+        "undertow.optim.names": "name_leaves",
+        "undertow.optim.plateau": "Plateau PlateauState reduce_on_plateau",
+        "undertow.optim.registry": "OPTIMIZERS SCHEDULES WRAPPERS build_optimizer build_schedule find_optimizer",
+        "undertow.optim.rules": "LionState MomentumState Optimizer ScheduledState lion momentum nesterov sgd",
+        "undertow.optim.schedule": "Schedule of_function steps_in_all table tabulate",
+        "undertow.optim.schedules": "constant exponential inverse_square_root piecewise polynomial step_decay",
+        "undertow.optim.wrappers": (
+            "AccumulatedState AveragedState LookaheadState ScaledState accumulate average_of averaged "
+            "clip_trained lookahead scaled with_scale"
+        ),
+    },
+)

@@ -1,5 +1,9 @@
-"""What people read of a function or a run: so far, what `undertow explain` and `undertow check` work on."""
+"""What people read of a function or a run: reports and walks as pages, and what commands work on."""
 
+from undertow.report.html import write_report
 from undertow.report.subject import Subject, from_file, from_run, read_subject, run_user_code
+from undertow.report.walks import Walk, walk, walk_model
 
-__all__ = ["Subject", "from_file", "from_run", "read_subject", "run_user_code"]
+__all__ = [
+    "Subject", "Walk", "from_file", "from_run", "read_subject", "run_user_code", "walk", "walk_model", "write_report",
+]  # fmt: skip

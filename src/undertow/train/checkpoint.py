@@ -32,7 +32,13 @@ from undertow.train.run import Run
 from undertow.train.tensors import checksum, pack, unpack
 
 MODEL, RECORD, FLOW = "model.safetensors", "run.json", "flow"
-BESIDE = {"checkpoints", "history.jsonl", "config.toml", FLOW}  # what training itself writes into the folder of a run
+BESIDE = {
+    "checkpoints",
+    "history.jsonl",
+    "config.toml",
+    "report.html",
+    FLOW,
+}  # what training itself writes into the folder of a run
 FORMAT, VERSION = "undertow-run", 1
 LISTS, OBJECTS = ("history", "gradient_history"), ("settings", "versions", "extras")
 

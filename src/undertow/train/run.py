@@ -234,6 +234,23 @@ class Run:
         """
         return import_module("undertow.export").export(self, path, **options)
 
+    def report(self, path: str | Path = "report.html", **options: Any) -> Path:
+        """Write a report as one HTML page, see `undertow.report.write_report`.
+
+        Args:
+            path: the file.
+            options: as `undertow.report.write_report` takes them.
+
+        Returns:
+            The path.
+        """
+        written: Path = import_module("undertow.report").write_report(self, path, **options)
+        return written
+
+    def try_remedies(self, X: Any = None, y: Any = None, **options: Any) -> Any:
+        """Train again, shortly, with each remedy of the findings, and compare: see `undertow.flow.try_remedies`."""
+        return import_module("undertow.flow").try_remedies(self, X, y, **options)
+
     def _task(self, outputs: NDArray[Any]) -> Task:
         name = self.settings.get("loss", "")
         if name not in LOSSES:

@@ -179,6 +179,7 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
         seed=settings.seed or 0,
         dtype=settings.dtype,
         checkpoint_every=settings.checkpoint_every,
+        flow=settings.flow is not False,
         **others,
     )
 

@@ -44,7 +44,7 @@ class TableSettings:
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
         early_stopping: epochs without a better validation loss; 0 for none.
         refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were.
-        batch_size, accumulate, l1, l2, max_norm, mixup, clip, non_finite, metrics, seed, dtype, checkpoint_every:
+        batch_size, accumulate, l1, l2, max_norm, mixup, clip, non_finite, metrics, seed, dtype, checkpoint_every, flow:
             see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
         threads: for the compiled steps.
 
@@ -102,6 +102,7 @@ class TableSettings:
     dtype: str | None = None
     threads: int | None = None
     checkpoint_every: int | None = None
+    flow: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """The settings that are not None."""

@@ -1,0 +1,108 @@
+"""Commands that say what is wrong with a training: diagnose, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undertow.cli.app import app
+from undertow.cli.options import RunFolder, read_seconds, read_sizes, text
+from undertow.cli.output import as_text, say, show_findings
+from undertow.errors import ArgumentError
+
+
+@app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="A run folder; with --before also a table.", show_default=False)],
+    before: Annotated[
+        bool, typer.Option("--before", help="What theory and an untrained pass say of the network before training.")
+    ] = False,
+    target: Annotated[str | None, text("With --before: the column of the table to predict.")] = None,
+    hidden: Annotated[str | None, text("With --before: sizes of the hidden layers: 128,64.")] = None,
+    activation: Annotated[str | None, text("With --before: relu, tanh, …")] = None,
+    norm: Annotated[str | None, text("With --before: normalisation: none, batch, layer, rms.")] = None,
+    residual: Annotated[
+        bool | None, typer.Option("--residual/--no-residual", help="With --before: x + f(x) around hidden layers.")
+    ] = None,
+    attempt: Annotated[
+        bool, typer.Option("--try", help="Train again, shortly, with each remedy, and compare.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of each trial [default: as many as the run].", min=1)
+    ] = None,
+    time_budget: Annotated[str | None, text("Time of each trial: 30s, 10m.")] = None,
+    out: Annotated[Path | None, text("A .json file for what was found.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No table of the flow, no progress.")] = False,
+) -> None:
+    """Say what is wrong with a training, why, and what to try; also while it goes on, or after it was killed.
+
+    Example: undertow diagnose runs/houses --try
+    Example: undertow diagnose houses.csv --before --target price --hidden 64,64,64 --activation sigmoid
+    """
+    network = {
+        "target": target, "hidden": read_sizes(hidden), "activation": activation, "norm": norm, "residual": residual,
+    }  # fmt: skip
+    if before:
+        return _forecast(run, network, out)
+    if told_network := [name for name, value in network.items() if value is not None]:
+        raise ArgumentError(f"--{told_network[0]} says what a network is to be. Add --before, or leave it out.")
+    from undertow.flow import diagnose as find
+    from undertow.flow import flow_table, load_flow
+
+    flow = load_flow(run)
+    found = find(flow)
+    if not quiet:
+        say(lambda: as_text(flow_table(flow)))
+    say(lambda: show_findings(found))
+    told: dict[str, Any] = {"findings": [finding.plain() for finding in found]}
+    if attempt:
+        told["trials"] = _try(run, epochs, read_seconds(time_budget), quiet)
+    _write(out, told)
+    return None
+
+
+def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -> Any:
+    """Train again with each remedy."""
+    from undertow.train.checkpoint import load
+
+    trials = load(folder).try_remedies(epochs=epochs, seconds=seconds, progress=not quiet)
+    say(lambda: as_text(trials))
+    return trials.plain()
+
+
+def _forecast(subject: Path, network: dict[str, Any], out: Path | None) -> None:
+    """Say what is to be expected of a network before its training."""
+    from undertow.flow.before import forecast_subject
+
+    found = forecast_subject(subject, **network)
+    say(lambda: as_text(found))
+    _write(out, {"forecast": found.plain()})
+
+
+def _write(out: Path | None, told: dict[str, Any]) -> None:
+    """Write what was found as JSON."""
+    if out is None:
+        return
+    if out.suffix != ".json":
+        raise ArgumentError(f"--out {out}: give a file that ends in .json.")
+    from undertow.train.files import write_whole
+    from undertow.train.record import write_record
+
+    write_whole(out, write_record(told, indent=1).encode())
+    say(f"written to {out}")
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, text("The page [default: report.html in the folder].")] = None,
+) -> None:
+    """Write a report on a training as one HTML page that needs no network.
+
+    Example: undertow report runs/houses --out houses.html
+    """
+    from undertow.report import write_report
+
+    say(f"report: {write_report(run, out or run / 'report.html')}")

@@ -1,0 +1,71 @@
+"""The command watch: the page of a run while it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undertow.cli.app import app
+from undertow.cli.options import text
+from undertow.cli.output import Page, say
+
+Watched = Annotated[Path, typer.Argument(help="A run folder; it need not be there yet.", show_default=False)]
+
+
+@app.command()
+def watch(
+    run: Watched,
+    port: Annotated[int, typer.Option(help="0: one that is free.", min=0, max=65535)] = 0,
+    host: Annotated[str, typer.Option(help="Others than this machine's own need a token.")] = "127.0.0.1",
+    token: Annotated[str | None, text("What a watcher must show; made where it is needed.")] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Let watchers pause and stop, and change the learning rate.")
+    ] = False,
+    open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Show a run on a page that goes on while it is trained: how it stands, the findings, the flow of the gradient.
+
+    It reads the run folder only, and only while somebody looks. Ctrl-C ends it, and leaves the training alone.
+
+    Example: undertow watch runs/houses --open
+    """
+    from undertow.report.live import serve
+
+    def tell(url: str) -> None:
+        say(f"{run} is shown at {url}\nCtrl-C ends this page, not the training.")
+        if open:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    with suppress(KeyboardInterrupt):
+        serve(run, host=host, port=port, token=token, control=control, ready=tell)
+
+
+@contextmanager
+def watched(folder: Path, wanted: bool, stay: bool, page: Page, **options: Any) -> Iterator[None]:
+    """Show a training while it goes on, if that is wanted.
+
+    Args:
+        folder: of the run.
+        wanted: whether to show it.
+        stay: whether the page stays after the end of the training, until Ctrl-C.
+        page: what prints.
+        options: as `undertow.report.live.start_watching` takes them.
+    """
+    if not wanted and not stay:
+        yield
+        return
+    from undertow.report.live import start_watching
+
+    with start_watching(folder, **options) as server:
+        page.say(f"  watch it at {server.url}")
+        yield
+        if stay and server.alive:
+            page.say(f"The page stays at {server.url} until Ctrl-C.")
+            with suppress(KeyboardInterrupt):
+                server.wait()

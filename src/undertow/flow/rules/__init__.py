@@ -1,0 +1,15 @@
+"""The rules by which a training is judged, one file a family; importing them fills ``RULES``."""
+
+from undertow.flow.rules import (  # noqa: F401 (they fill RULES)
+    course,
+    data,
+    finite,
+    gradients,
+    output,
+    steps,
+    units,
+    weights,
+)
+from undertow.flow.rules.registry import RULES, Rule, rule
+
+__all__ = ["RULES", "Rule", "rule"]

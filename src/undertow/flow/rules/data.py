@@ -1,0 +1,219 @@
+"""Data that make training hard: columns and targets of odd scales, rare classes, validation rows seen in training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from undertow.flow.findings import Finding
+from undertow.flow.record import Flow
+from undertow.flow.rules import remedies as R
+from undertow.flow.rules.measures import show
+from undertow.flow.rules.registry import Rule, rule
+
+LOOKED_UP = ("Embedding", "EmbedColumns")
+
+
+def normalised_first(flow: Flow) -> bool:
+    """Whether the inputs go through a normalisation over the batch, or are codes that are looked up."""
+    return bool(flow.layers) and flow.layers[0].kind in ("BatchNorm", *LOOKED_UP)
+
+
+@rule(
+    "input-not-scaled",
+    size=(20.0, "size (mean and deviation together) of the largest column"),
+    spread=(30.0, "deviation of the widest column by that of the middle one"),
+    wide=(3.0, "deviation of the widest column from which on the spread counts"),
+    small=(0.01, "size of the largest column below which all are too small"),
+)
+def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """Columns of X are large, far from 0, of very different deviations, or all tiny.
+
+    Columns between 0 and 1, such as pixels and those of categories, may differ as they like. A model that begins with
+    BatchNorm or an embedding scales by itself.
+
+    Source: LeCun et al., Efficient BackProp, 1998, section 4.3.
+    """
+    columns: dict[str, Any] = flow.facts.get("columns") or {}
+    if "std_range" not in columns or normalised_first(flow):
+        return
+    (low, high), (least, most) = columns["std_range"], columns["mean_range"]
+    offset = max(abs(least), abs(most))
+    size = math.hypot(high, offset) if offset > high else max(high, offset)
+    middle = columns.get("std_median") or low
+    spread = high / middle if middle else math.inf
+    worst = columns.get("worst", 0)
+    rows = [
+        ("deviation of columns", f"{show(low)} to {show(high)}", "near 1"),
+        ("mean of columns", f"{show(least)} to {show(most)}", "near 0"),
+        ("largest number", columns.get("largest"), "below 10"),
+    ]
+    if size >= rule.size:
+        cause = (
+            f"Column {worst} of X reaches {show(columns['largest'])}; the deviations of the columns go from "
+            f"{show(low)} "
+            f"to {show(high)}: the largest columns decide alone, and steps that suit them are wrong for the others."
+        )
+    elif spread >= rule.spread and high >= rule.wide:
+        cause = (
+            f"The deviations of the columns of X go from {show(low)} to {show(high)}, and that of the middle one is "
+            f"{show(middle)}: a step that suits the widest is too small for most others."
+        )
+    elif max(high, offset) <= rule.small:
+        cause = (
+            f"The columns of X are tiny, {show(columns['largest'])} at most: the first layer passes on almost nothing."
+        )
+    else:
+        return
+    yield rule.found("warning", cause, rows, [R.scale_inputs(flow)], layers=list(flow.layers[:1]), step=0)
+
+
+@rule(
+    "constant-columns",
+    share=(0.25, "share of columns that are constant, where the constants are 0"),
+    most=(2, "most constant columns of a table with fewer than 50 columns"),
+)
+def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """Columns of X have the same value in all rows: they tell nothing, and act as a second bias.
+
+    Images have pixels that are always empty; up to a quarter of columns that are always 0 is left alone there.
+
+    Source: derived here.
+    """
+    columns: dict[str, Any] = flow.facts.get("columns") or {}
+    n, total = columns.get("n_constant", 0), flow.facts.get("n_features", 0)
+    if not n or not total or (flow.layers and flow.layers[0].kind in LOOKED_UP):
+        return
+    image = len(flow.settings.get("example_shape") or ()) > 1 or (
+        total >= 50 and columns.get("mean_range", [-1])[0] >= 0
+    )
+    if image and n / total < rule.share:
+        return
+    shown = ", ".join(map(str, columns["constant"][:10])) + (", …" if n > 10 else "")
+    yield rule.found(
+        "warning" if n / total >= rule.share else "note",
+        f"{n} of {total} columns of X have the same value in all rows ({shown}): their weights learn no more than "
+        "a bias "
+        "does.",
+        [("constant columns", n, "0")],
+        [
+            R.mend_data(
+                "Leave the constant columns out.",
+                f"varied = X.std(axis=0) > 0\nX = X[:, varied]  # the first layer then takes {total - n} columns",
+            )
+        ],
+        layers=list(flow.layers[:1]),
+        step=0,
+    )
+
+
+@rule(
+    "target-not-scaled",
+    size=(10.0, "size (mean and deviation together) of a target column"),
+    small=(0.01, "deviation below which a target is too small"),
+    offset=(10.0, "mean of a target by its deviation"),
+    reached=(0.3, "RMS of the output before training by that of the target, above which it has the right scale"),
+)
+def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The numbers to predict are large, far from 0 for their deviation, or tiny.
+
+    An output layer begins near 0 with a deviation near 1, so it has to cross the distance by its bias alone, and the
+    gradient has the units of the target. Counts with the poisson loss are left out, as is a model whose output has the
+    right scale already.
+
+    Source: Bishop, Neural Networks for Pattern Recognition, 1995, section 8.2 (inputs and targets).
+    """
+    target, output = flow.facts.get("target") or {}, flow.facts.get("output") or {}
+    if target.get("kind") != "number" or output.get("loss") == "poisson" or not target.get("std"):
+        return
+    pairs = list(zip(target["mean"], target["std"], strict=True))
+    mean, std = max(pairs, key=lambda x: math.hypot(*x))
+    expected, initial = output.get("expected_loss"), output.get("initial_loss")
+    size = math.hypot(mean, std)
+    if rule.reached < (output.get("output_rms") or 0.0) / max(size, 1e-30) < 3:
+        return
+    if not (size >= rule.size or 0 < std <= rule.small or (std > 0 and abs(mean) >= rule.offset * std)):
+        return
+    rows = [("mean of the target", mean, "near 0"), ("deviation of the target", std, "near 1")]
+    if expected and initial is not None:
+        rows.append(("loss before training", initial, f"near {show(expected)}, the variance of the target"))
+    yield rule.found(
+        "warning",
+        f"The target has a mean of {show(mean)} and a deviation of {show(std)}, but an output begins near 0 with a "
+        "deviation near 1: gradients have the scale of the target, and a rate that suits others is wrong.",
+        rows,
+        [R.scale_target(flow)],
+        layers=list(flow.layers[-1:]),
+        step=0,
+    )
+
+
+@rule(
+    "imbalanced-classes",
+    share=(0.2, "share of the rarest class by that of equal classes"),
+)
+def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """One class is so rare that the loss hardly counts it, and nothing makes up for it.
+
+    With class weights or a focal loss, something does.
+
+    Source: He and Garcia, Learning from imbalanced data, IEEE TKDE 21, 2009, section 2; Chawla et al., SMOTE, JAIR 16,
+        2002, section 2.
+    """
+    target = flow.facts.get("target") or {}
+    settings = flow.settings
+    if target.get("kind") != "classes" or settings.get("class_weights") or "focal" in str(settings.get("loss")):
+        return
+    priors = [p for p in target["priors"] if p > 0]
+    if len(priors) < 2 or min(priors) * len(priors) > rule.share:
+        return
+    rarest, most = target["priors"].index(min(priors)), target["priors"].index(max(priors))
+    rows = [
+        (f"share of class {rarest}", min(priors), f"near {1 / len(priors):.2g}"),
+        (f"share of class {most}", max(priors), f"near {1 / len(priors):.2g}"),
+    ]
+    accuracy = [row["accuracy"] for row in flow.history if R.is_number(row.get("accuracy"))]
+    blind = bool(accuracy) and accuracy[-1] <= max(priors) + 0.01
+    if accuracy:
+        rows.append(("accuracy at the end", accuracy[-1], f"well above {max(priors):.2g}, that of always {most}"))
+    yield rule.found(
+        "warning" if blind else "note",
+        f"Class {rarest} has {min(priors):.1%} of the examples, class {most} {max(priors):.1%}: always answering "
+        f"{most} is "
+        f"right in {max(priors):.1%} of cases, so accuracy and loss say little of class {rarest}.",
+        rows,
+        [R.weigh_classes(flow)],
+        step=0,
+    )
+
+
+@rule(
+    "leakage",
+    share=(0.05, "share of the validation rows that are training rows too"),
+    rows=(3, "fewest such rows"),
+)
+def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """Rows of the validation part are rows of the training part, inputs and targets alike, to the last bit.
+
+    Single copies come by chance in small tables of few distinct values.
+
+    Source: Kaufman et al., Leakage in data mining, ACM TKDD 6, 2012, section 3.
+    """
+    shared, n = flow.facts.get("shared_rows") or 0, flow.facts.get("n_validation") or 0
+    if not n or shared < rule.rows or shared / n < rule.share:
+        return
+    yield rule.found(
+        "error" if shared / n >= 0.5 else "warning",
+        f"{shared} of {n} validation rows ({shared / n:.0%}) are training rows too: the validation loss tells how "
+        "well rows "
+        "are remembered, not how well the network does on new ones.",
+        [("validation rows that are training rows", shared, "0"), ("share", shared / n, "0")],
+        [
+            R.mend_data(
+                "Remove copies before the data are split, or hold out whole groups.",
+                "_, first = np.unique(X, axis=0, return_index=True)\nX, y = X[np.sort(first)], y[np.sort(first)]",
+            )
+        ],
+        step=0,
+    )

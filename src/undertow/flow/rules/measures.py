@@ -1,0 +1,205 @@
+"""What several rules measure on a record: the course of the loss, the layers that can be compared, their profile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.flow.layers import FlowLayer
+from undertow.flow.record import Flow
+
+Array = NDArray[np.float64]
+
+EARLY: Final = 50  # recorded steps that count as the beginning
+BLOCKS: Final = 40  # pieces into which the course of the loss is cut
+NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
+# Those whose entries have a scale of their own, which says nothing of the layers around.
+APART: Final = (*NORMS, "PReLU", "Scale", "activation", "parameter", "Embedding", "EmbedColumns")
+# Rules that divide the gradient of each parameter by its own size: small gradients still move.
+RESCALING: Final = ("adam", "adamw", "amsgrad", "nadam", "radam", "lamb", "lion", "rmsprop", "adagrad", "adadelta")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the loss went.
+
+    Attributes:
+        loss: of the recorded steps, those that are finite.
+        smooth: its mean in at most 40 pieces of equal length.
+        spread: its standard deviation within these pieces, the median of all.
+        initial: before the first step.
+        constant: the loss of the best constant output; None where it is not known.
+        full_batch: whether each step sees all examples.
+        diverged: whether the loss or a gradient stopped being finite.
+    """
+
+    loss: Array
+    smooth: Array
+    spread: float
+    initial: float
+    constant: float | None
+    full_batch: bool
+    diverged: bool
+
+    @property
+    def reference(self) -> float:
+        """The loss of a network that has learned nothing of the inputs."""
+        return self.initial if self.constant is None else self.constant
+
+    @property
+    def end(self) -> float:
+        """The loss at the end."""
+        return float(self.smooth[-3:].mean()) if len(self.smooth) else math.nan
+
+    @property
+    def best(self) -> float:
+        """The lowest loss."""
+        return float(self.smooth.min()) if len(self.smooth) else math.nan
+
+    def fails(self, share: float = 0.05) -> bool:
+        """Whether less than this share of the loss of a constant output has been learned at the end."""
+        return self.diverged or not self.end < (1 - share) * self.reference
+
+
+def course_of(flow: Flow) -> Course:
+    """Measure how the loss went.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The course.
+
+    Source: derived here.
+    """
+    loss = flow.scalars["loss"]
+    finite = loss[np.isfinite(loss)]
+    n = min(BLOCKS, max(len(finite) // 5, 1)) if len(finite) else 0
+    pieces = np.array_split(finite, n) if n else []
+    output = flow.facts.get("output", {})
+    # BatchNorm has no running statistics before training, so the loss of predictions may be far too high
+    told = [output.get("initial_loss"), flow.looks[0].loss if flow.looks and flow.looks[0].step == 0 else None]
+    known = [x for x in told if x is not None and math.isfinite(x)]
+    initial = min(known) if known else float(finite[0]) if len(finite) else math.nan
+    spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
+    diverged = flow.stopped == "diverged" or "non_finite" in flow.facts or len(finite) < len(loss)
+    return Course(
+        finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), output.get("expected_loss"),
+        is_full_batch(flow), diverged,
+    )  # fmt: skip
+
+
+def is_full_batch(flow: Flow) -> bool:
+    """Tell whether each step sees all examples."""
+    n, size = flow.facts.get("n_examples"), flow.facts.get("batch_size")
+    return bool(n and size and size >= n)
+
+
+def stream(flow: Flow) -> list[int]:
+    """List the layers whose gradients can be compared: along the stream, without branches and normalisations.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        Their indices, in the order of the forward pass.
+
+    Source: derived here; the stream of a residual network: He et al., ECCV 2016, eq. 3 to 5.
+    """
+    groups: dict[str | None, list[int]] = {}
+    for i, layer in enumerate(flow.layers):
+        if layer.kind not in APART and layer.shape:
+            groups.setdefault(layer.within, []).append(i)
+    if len(groups.get(None, ())) > 1:
+        return groups[None]
+    return max(groups.values(), key=len, default=[])
+
+
+def early(flow: Flow, name: str) -> Array:
+    """Return what a number of each layer was at the beginning: the median of the first recorded steps.
+
+    Args:
+        flow: the record.
+        name: as `Flow.stat` takes it; where no step is recorded, that of the first look.
+
+    Returns:
+        float64 (layers,); NaN where a layer has no such number.
+
+    Source: derived here.
+    """
+    values = flow.stat(name)[:EARLY].astype(np.float64)
+    if len(values):
+        return median(values)
+    rows: list[dict[str, Any]] = flow.looks[0].layers if flow.looks else [{} for _ in flow.layers]
+    key = name.replace(".", "_")
+    return np.array([math.nan if row.get(key) is None else row[key] for row in rows])
+
+
+def late(flow: Flow, name: str) -> Array:
+    """Return what a number of each layer was at the end: the median of the last fifth of the recorded steps."""
+    return median(flow.stat(name)[-max(len(flow) // 5, 1) :].astype(np.float64))
+
+
+def median(values: Array) -> Array:
+    """The median of each column without what is NaN; NaN where nothing is left."""
+    found = np.full(values.shape[1], math.nan)
+    for i in range(values.shape[1]):
+        column = values[:, i]
+        column = column[~np.isnan(column)]
+        if len(column):
+            found[i] = np.median(column)
+    return found
+
+
+def norms(flow: Flow, values: Array) -> Array:
+    """Make norms of root mean squares: an example's gradient in all units of a layer together."""
+    return values * np.sqrt([max(math.prod(layer.shape), 1) for layer in flow.layers])
+
+
+def trained(flow: Flow) -> list[int]:
+    """List the layers that have weights."""
+    return [i for i, layer in enumerate(flow.layers) if layer.weights is not None]
+
+
+def output_layer(flow: Flow) -> int | None:
+    """The index of the layer that gives the output; None for a function of one's own."""
+    found = [i for i, layer in enumerate(flow.layers) if layer.kind not in ("parameter", "watched")]
+    return found[-1] if found else None
+
+
+def first_row(hit: NDArray[np.bool_], run: int = 1) -> int | None:
+    """Return the first row from which on something holds for so many rows; None where it never does."""
+    count = 0
+    for i, value in enumerate(hit):
+        count = count + 1 if value else 0
+        if count == run:
+            return i - run + 1
+    return None
+
+
+def optimizer_of(flow: Flow) -> str:
+    """The name of the update rule; that within wrappers such as lookahead."""
+    found: Any = flow.settings.get("optimizer") or {}
+    while isinstance(found, dict) and isinstance(found.get("optimizer"), dict):
+        found = found["optimizer"]
+    return str(found.get("name", "")) if isinstance(found, dict) else ""
+
+
+def rescales(flow: Flow) -> bool:
+    """Whether the update rule divides each gradient by its own size."""
+    return optimizer_of(flow) in RESCALING
+
+
+def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
+    """List the layers before the output."""
+    last = output_layer(flow)
+    return [(i, layer) for i, layer in enumerate(flow.layers) if i != last and layer.kind != "parameter"]
+
+
+def show(value: float) -> str:
+    """Write a number for people: three digits."""
+    return f"{value:.3g}"

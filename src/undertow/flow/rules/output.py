@@ -1,0 +1,117 @@
+"""What stands at the end of the network, and batch sizes that a layer cannot work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from undertow.flow.findings import Finding, Remedy
+from undertow.flow.record import Flow
+from undertow.flow.rules import remedies as R
+from undertow.flow.rules.measures import output_layer, show
+from undertow.flow.rules.registry import Rule, rule
+
+# What an activation can give: the least and the most.
+RANGES: dict[str, tuple[float, float]] = {
+    "sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0),
+    "hard_tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0), "lecun_tanh": (-1.7159, 1.7159), "relu": (0.0, float("inf")),
+    "relu6": (0.0, 6.0), "softplus": (0.0, float("inf")), "log_softmax": (-float("inf"), 0.0),
+}  # fmt: skip
+
+
+@rule(
+    "loss-activation-mismatch",
+    beyond=(0.1, "by how many deviations targets must lie outside of what the last activation can give"),
+)
+def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The last activation does not go with the loss: it cannot give the targets, or it flattens the loss's gradient.
+
+    A cross-entropy takes either probabilities or logits, and `train` pairs it with the model's end; what is left are
+    squared errors after softmax or sigmoid on classes, margins and logits after an activation, and numbers to predict
+    outside of the range of the last activation.
+
+    Source: Goodfellow et al., Deep Learning, 2016, sections 6.2.2.2 and 6.2.2.3 (output units); Glorot and Bengio 2010,
+        section 4.1 (quadratic cost).
+    """
+    output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
+    end, loss = output.get("activation"), str(output.get("loss"))
+    last = output_layer(flow)
+    problem = _problem(output, target, rule.beyond)
+    if end in (None, "identity") or problem is None:
+        return
+    sentence, remedy = problem
+    yield rule.found(
+        "warning",
+        f"The model ends in {end} and is trained by {loss}: {sentence}.",
+        [("last activation", end, "one that goes with the loss"), ("loss", loss, None)],
+        [*remedy(flow)],
+        layers=[] if last is None else [flow.layers[last]],
+        step=0,
+    )
+
+
+def _problem(output: dict[str, Any], target: dict[str, Any], beyond: float) -> Any:
+    """What does not go together, and what mends it."""
+    end, loss = output.get("activation"), str(output.get("loss"))
+    squared = loss in ("mean_squared_error", "half_squared_error", "mean_absolute_error", "huber", "log_cosh")
+    if end in ("softmax", "log_softmax") and squared:
+        return "its gradient vanishes where the model is sure and wrong", _classes("categorical_cross_entropy")
+    if output.get("logits") and end not in (None, "identity"):
+        return f"the loss takes scores of any size, but {end} bounds them", _open
+    if squared and target.get("kind") == "number" and end in RANGES and target.get("mean"):
+        low, high = RANGES[end]
+        zero_one = all(abs(s * s - m * (1 - m)) < 1e-3 for m, s in zip(target["mean"], target["std"], strict=True))
+        if end == "sigmoid" and zero_one and target.get("largest") == 1:
+            return "its gradient vanishes where the model is sure and wrong", _classes("binary_cross_entropy")
+        for mean, std in zip(target["mean"], target["std"], strict=True):
+            least, most = target.get("least", mean - 1.5 * std), target.get("most", mean + 1.5 * std)
+            if least < low - beyond * std or most > high + beyond * std:
+                return (
+                    f"{end} gives numbers from {show(low)} to {show(high)}, but the target has a mean of "
+                    f"{show(mean)} and a "
+                    f"deviation of {show(std)}, so a part of it cannot be reached"
+                ), _open
+    return None
+
+
+def _classes(loss: str) -> Any:
+    return lambda flow: [R.other_loss(flow, loss, f"{loss} in its place: its gradient by z is p − y.")]
+
+
+def _open(flow: Flow) -> list[Remedy]:
+    return [R.without_end(flow, "A model without its last activation.")]
+
+
+@rule(
+    "tiny-batch-normalisation",
+    size=(4, "largest batch over which mean and variance are too noisy to normalise by"),
+    last=(0.1, "share of steps whose batch has a single example, from which on it is told"),
+)
+def find_tiny_batches(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """BatchNorm takes mean and variance over a handful of examples, so its output is mostly noise.
+
+    Over a single example z is its own mean, and the output is a constant.
+
+    Source: Ioffe, Batch renormalization, NeurIPS 2017, section 1; Wu and He, Group normalization, ECCV 2018, figure 1.
+    """
+    facts = flow.facts
+    if not facts.get("normalised_by_batch"):
+        return
+    n, size, least = facts.get("n_examples"), facts.get("batch_size") or 0, facts.get("smallest_batch") or 0
+    size = min(size, n) if n else size
+    steps = -(-n // size) if n and size else 0
+    lone = least == 1 and steps and 1 / steps >= rule.last
+    if size > rule.size and not lone:
+        return
+    paths = facts["normalised_by_batch"]
+    layers = [x for x in flow.layers if x.path in paths]
+    what = f"batches of {size}" if size <= rule.size else "a last batch of a single example"
+    yield rule.found(
+        "error" if size == 1 else "warning",
+        f"BatchNorm normalises over {what}: "
+        "mean and variance of so few say little of the data, and differ from those used for predictions.",
+        [("examples a step", size, "16 or more"), ("examples of the last step of an epoch", least, "16 or more")],
+        [R.other_batch_size(flow, 64), R.normalise(flow, "LayerNorm")],
+        layers=layers,
+        step=0,
+    )

@@ -1,0 +1,232 @@
+"""What mends it, as Python, as an option of `undertow train`, and as plain data that `undertow.flow.cure` applies.
+
+The code takes ``model``, ``X`` and ``y`` as they were given to the training.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from undertow.flow.findings import Remedy
+from undertow.flow.record import Flow
+from undertow.flow.rules.measures import optimizer_of
+
+USUAL_RATES: Final = {"sgd": 0.01, "momentum": 0.01, "nesterov": 0.01}  # of the others: 0.001
+
+
+def train_call(flow: Flow, **changes: str) -> str:
+    """Write the call that trains again, with something changed.
+
+    Args:
+        flow: the record, whose settings are kept.
+        changes: arguments as they stand in Python; ``model``, ``X`` and ``y`` too.
+
+    Returns:
+        A line of Python.
+
+    Source: derived here.
+
+    Example:
+        >>> flow = Flow.empty(())
+        >>> flow.settings = {"loss": "huber", "optimizer": {"name": "sgd", "rate": 0.5}, "epochs": 3, "batch_size": 8}
+        >>> train_call(flow, batch_size="64")
+        'run = ut.train(model, (X, y), loss="huber", optimizer=ut.optim.sgd(0.5), epochs=3, batch_size=64)'
+    """
+    settings = flow.settings
+    name = str(settings.get("loss", "loss"))
+    own = settings.get("task") == "own"
+    found = {"loss": name if own and name.isidentifier() else "loss" if own else f'"{name}"'}
+    if name.endswith("_with_logits"):
+        found["loss"] = f'"{name.removesuffix("_with_logits")}"'
+    rate = (settings.get("optimizer") or {}).get("rate")
+    if isinstance(rate, int | float):
+        found["optimizer"] = write_optimizer(flow, float(rate))
+    for key in ("epochs", "batch_size", "steps"):
+        if settings.get(key) is not None:
+            found[key] = str(settings[key])
+    clip = settings.get("clip")
+    if isinstance(clip, dict) and clip.get("name") == "clip_by_global_norm":
+        found["clip"] = f"ut.optim.clip_by_global_norm({clip['limit']:g})"
+    model, X, y = (changes.pop(key, key) for key in ("model", "X", "y"))
+    found |= changes
+    return f"run = ut.train({model}, ({X}, {y}), {', '.join(f'{key}={value}' for key, value in found.items())})"
+
+
+def write_optimizer(flow: Flow, rate: float) -> str:
+    """Write the optimizer of a training with another rate."""
+    settings = flow.settings.get("optimizer") or {}
+    name = optimizer_of(flow) or "adam"
+    more = f", beta={settings['beta']:g}" if isinstance(settings.get("beta"), float) and settings["beta"] != 0.9 else ""
+    return f"ut.optim.{name}({rate:.3g}{more})"
+
+
+def rate_of(flow: Flow) -> float | None:
+    """The learning rate that was set, or the largest of a schedule; None where none is known."""
+    rate = (flow.settings.get("optimizer") or {}).get("rate")
+    if isinstance(rate, int | float):
+        return float(rate)
+    rates = flow.scalars["rate"]
+    rates = rates[~(rates != rates)]
+    return float(rates.max()) if len(rates) else None
+
+
+def other_rate(flow: Flow, factor: float) -> Remedy:
+    """Train with a rate that is so many times larger."""
+    rate = rate_of(flow)
+    usual = USUAL_RATES.get(optimizer_of(flow), 1e-3)
+    new = usual if rate is None else float(f"{rate * factor:.1g}")
+    word = "larger" if factor > 1 else "smaller"
+    return Remedy(
+        f"A {word} learning rate: {new:g}" + ("" if rate is None else f" instead of {rate:g}") + ".",
+        train_call(flow, optimizer=write_optimizer(flow, new)), f"--rate {new:g}", "rate", {"to": new},
+    )  # fmt: skip
+
+
+def other_activation(flow: Flow, to: str = "relu", of: str = "sigmoid") -> Remedy:
+    """Put another activation in the place of one."""
+    code = (
+        f"def change(item):\n"
+        f"    return ut.nn.{to} if item is ut.nn.{of} else item\n"
+        f"better = ut.nn.Sequential(*map(change, model.layers))"
+    )
+    return Remedy(
+        f"{to} instead of {of}: its slope does not shrink what flows back.",
+        f"{code}\n{train_call(flow, model='better')}", f"--activation {to}", "activation", {"to": to},
+    )  # fmt: skip
+
+
+def other_initialiser(flow: Flow, to: str, why: str = "it keeps the size of what flows") -> Remedy:
+    """Begin with weights of another initialiser."""
+    code = (
+        "from dataclasses import replace\n"
+        "def begin(item):\n"
+        f'    return replace(item, init="{to}", W=None, b=None) if isinstance(item, ut.nn.Dense) else item\n'
+        "better = ut.nn.map_layers(model, begin)"
+    )
+    return Remedy(
+        f"Initial weights by {to}: {why}.", f"{code}\n{train_call(flow, model='better')}", "", "initialisation",
+        {"to": to},
+    )  # fmt: skip
+
+
+def normalise(flow: Flow, kind: str = "LayerNorm") -> Remedy:
+    """Put a normalisation before each activation."""
+    code = (
+        "items = []\n"
+        "for item in model.layers:\n"
+        "    items.append(item)\n"
+        "    if isinstance(item, ut.nn.Dense) and item is not model.layers[-1]:\n"
+        f"        items.append(ut.nn.{kind}(item.fan_out))\n"
+        "better = ut.nn.Sequential(*items)"
+    )
+    name = {"LayerNorm": "layer", "BatchNorm": "batch", "RMSNorm": "rms"}[kind]
+    return Remedy(
+        f"{kind} after each hidden layer: it holds the size of z, whatever the weights are.",
+        f"{code}\n{train_call(flow, model='better')}", f"--norm {name}", "normalisation", {"to": name},
+    )  # fmt: skip
+
+
+def add_residual(flow: Flow) -> Remedy:
+    """Add what goes into a layer to what comes out of it."""
+    code = (
+        "items, layers = [], list(model.layers)\n"
+        "while layers:\n"
+        "    item = layers.pop(0)\n"
+        "    if isinstance(item, ut.nn.Dense) and item.fan_in == item.fan_out and layers:\n"
+        "        item = ut.nn.Residual(item, layers.pop(0))\n"
+        "    items.append(item)\n"
+        "better = ut.nn.Sequential(*items)"
+    )
+    return Remedy(
+        "Residual blocks around the hidden layers: the gradient then has a way past them.",
+        f"{code}\n{train_call(flow, model='better')}", "--residual", "residual", {},
+    )  # fmt: skip
+
+
+def clip(flow: Flow, limit: float = 1.0) -> Remedy:
+    """Bound the norm of the gradient."""
+    return Remedy(
+        f"Gradients clipped at the norm {limit:g}.",
+        train_call(flow, clip=f"ut.optim.clip_by_global_norm({limit:g})"), f"--clip {limit:g}", "clipping",
+        {"limit": limit},
+    )  # fmt: skip
+
+
+def scale_inputs(flow: Flow) -> Remedy:
+    """Bring the columns of X to mean 0 and deviation 1."""
+    code = "deviation = X.std(axis=0)\nscaled = (X - X.mean(axis=0)) / (deviation + (deviation == 0))"
+    return Remedy(
+        "Columns of mean 0 and deviation 1; keep mean and deviation of the training part for predictions.",
+        f"{code}\n{train_call(flow, X='scaled')}", "--scaling standard", "scaling", {},
+    )  # fmt: skip
+
+
+def scale_target(flow: Flow) -> Remedy:
+    """Bring y to mean 0 and deviation 1."""
+    code = "scaled = (y - y.mean(axis=0)) / y.std(axis=0)"
+    return Remedy(
+        "A target of mean 0 and deviation 1; multiply predictions by the deviation and add the mean.",
+        f"{code}\n{train_call(flow, y='scaled')}", "", "target_scaling", {},
+    )  # fmt: skip
+
+
+def other_batch_size(flow: Flow, size: int) -> Remedy:
+    """Train with so many examples a step."""
+    return Remedy(
+        f"Batches of {size}.", train_call(flow, batch_size=str(size)), f"--batch-size {size}", "batch_size",
+        {"to": size},
+    )  # fmt: skip
+
+
+def more_epochs(flow: Flow, factor: int = 3) -> Remedy:
+    """Train for longer."""
+    epochs = max(int(flow.settings.get("epochs") or (flow.epochs[-1] if len(flow) else 1)), 1) * factor
+    return Remedy(
+        f"More epochs: {epochs}.", train_call(flow, epochs=str(epochs)), f"--epochs {epochs}", "epochs", {"to": epochs}
+    )
+
+
+def stop_early(flow: Flow, patience: int = 5) -> Remedy:
+    """Stop where the validation loss no longer falls, and keep the best model."""
+    return Remedy(
+        f"Early stopping: the run holds the model of the best epoch, and ends {patience} epochs after it.",
+        train_call(flow, early_stopping=str(patience)), f"--early-stopping {patience}", "early_stopping",
+        {"patience": patience},
+    )  # fmt: skip
+
+
+def regularise(flow: Flow, l2: float = 1e-3) -> Remedy:
+    """Keep the weights small."""
+    return Remedy(f"Weights held small: l2={l2:g}.", train_call(flow, l2=f"{l2:g}"), f"--l2 {l2:g}", "l2", {"to": l2})
+
+
+def weigh_classes(flow: Flow) -> Remedy:
+    """Let each class count the same in all."""
+    return Remedy(
+        "Weights by which all classes count the same.",
+        train_call(flow, class_weights='"balanced"'), "--class-weights balanced", "weights", {"to": "balanced"},
+    )  # fmt: skip
+
+
+def other_loss(flow: Flow, to: str, sentence: str) -> Remedy:
+    """Train by another loss."""
+    return Remedy(sentence, train_call(flow, loss=f'"{to}"'), f"--loss {to}", "loss", {"to": to})
+
+
+def without_end(flow: Flow, sentence: str) -> Remedy:
+    """Leave out the last activation."""
+    code = "better = ut.nn.drop_final_activation(model)"
+    return Remedy(
+        sentence, f"{code}\n{train_call(flow, model='better')}", "", "activation", {"to": "identity", "where": "output"}
+    )
+
+
+def mend_data(sentence: str, code: str) -> Remedy:
+    """Change the data."""
+    return Remedy(sentence, code, "", "data", {})
+
+
+def is_number(value: Any) -> bool:
+    """Whether something is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)

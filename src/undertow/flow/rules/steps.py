@@ -1,0 +1,283 @@
+"""Steps that are too large or too small, that swing to and fro, or are always cut down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from undertow.flow.findings import Finding
+from undertow.flow.layers import FlowLayer
+from undertow.flow.record import Flow
+from undertow.flow.rules import remedies as R
+from undertow.flow.rules.measures import Array, Course, course_of, early, first_row, show, trained
+from undertow.flow.rules.registry import Rule, rule
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How far the weights move.
+
+    Attributes:
+        layer: the layer whose weights move most for their size at the beginning; None where there is none.
+        ratio: RMS of its update by that of W, the median of the first steps.
+        largest: the largest such number of any layer at any step.
+        path: the sum of these ratios over all steps, for the layer where it is largest.
+    """
+
+    layer: FlowLayer | None
+    ratio: float
+    largest: float
+    path: float
+
+
+def movement_of(flow: Flow) -> Movement:
+    """Measure how far the weights move."""
+    chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter"] or trained(flow)
+    if not chosen:
+        return Movement(None, math.nan, math.nan, math.nan)
+    at = early(flow, "ratio")[chosen]
+    rows = flow.stat("ratio")[:, chosen].astype(np.float64)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    n_steps = int(flow.steps[-1]) if len(flow) else 0
+    path = float(rows.mean(axis=0).max() * n_steps) if len(rows) else math.nan
+    finite = np.where(np.isfinite(at), at, -1.0)
+    worst = int(np.argmax(finite))
+    largest = float(rows.max(initial=0.0)) if len(rows) else math.nan
+    return Movement(flow.layers[chosen[worst]], float(at[worst]), largest, path)
+
+
+@rule(
+    "step-too-large",
+    peak=(3.0, "highest loss by the larger of the first one and that of a constant output"),
+    ratio=(0.1, "update ratio (RMS of the update by that of W) at the beginning that is too large"),
+    huge=(1.0, "update ratio that turns weights over in a step"),
+    fails=(0.05, "share of the constant output's loss that is learned at least in a training that works"),
+)
+def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The loss rises or diverges, or stays where it was while weights are turned over.
+
+    Judged by the loss: that it climbs above its beginning, stops being finite after it rose, or never falls. How far
+    an update moves W for its size is second evidence; about 0.001 is usual.
+
+    Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1 (the U of the learning rate); LeCun et al., Efficient
+        BackProp, 1998, section 5 (beyond 2/λ the error diverges).
+    """
+    course, move = course_of(flow), movement_of(flow)
+    if not len(course.loss) or move.layer is None:
+        return
+    start = max(course.initial, course.constant or 0.0, 1e-12)
+    after = course.loss[1:]
+    peak = float(after.max(initial=course.loss[0])) / start
+    rose = peak > rule.peak
+    overflow = course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge)
+    fails = course.fails(rule.fails)
+    if not (
+        overflow
+        or (rose and (move.ratio > rule.ratio or fails))
+        or (fails and move.ratio > rule.ratio and _climbs(course))
+        or (move.ratio > rule.huge and fails)
+    ):
+        return
+    row = first_row(flow.scalars["loss"] > rule.peak * start)
+    rate = R.rate_of(flow)
+    what = (
+        f"the loss climbs to {show(peak * start)} from {show(course.initial)}"
+        if peak > 1.2
+        else "the loss does not fall"
+    )
+    if course.diverged:
+        what += " and stops being finite"
+    rows = [
+        ("loss before training", course.initial, None),
+        ("highest loss", peak * start, f"not above {show(start)}"),
+        ("loss at the end", course.end, f"below {show(course.reference)}"),
+        (f"update ratio of layer {move.layer.number} at the beginning", move.ratio, "near 0.001"),
+        ("learning rate", rate, None),
+    ]
+    factor = 0.1 if move.ratio < 1 or not math.isfinite(move.ratio) else 10 ** -math.ceil(math.log10(move.ratio / 0.01))
+    yield rule.found(
+        "error" if course.diverged or fails else "warning",
+        f"At a learning rate of {_rate(rate)} {what}; an update is "
+        f"{show(move.ratio)} of the weights of layer {move.layer.number}.",
+        rows,
+        [R.other_rate(flow, factor), R.clip(flow)],
+        layers=[move.layer],
+        step=1 if row is None else int(flow.steps[row]),
+    )
+
+
+def _made_by_training(flow: Flow) -> bool:
+    """Whether what is not finite came about by steps, and not from data or a function's edge at the first of them."""
+    told = flow.facts.get("non_finite") or {}
+    return told.get("where") not in ("data", "parameters") and (told.get("step") or 2) > 1
+
+
+def _climbs(course: Course) -> bool:
+    """Whether the loss is clearly higher after the first steps than before them."""
+    head = course.loss[1 : max(len(course.loss) // 4, 3)]
+    return bool(len(head)) and float(head.max()) > 1.5 * max(course.initial, course.reference)
+
+
+@rule(
+    "step-too-small",
+    path=(0.05, "sum of the update ratios of all steps, below which weights have hardly moved"),
+    fall=(0.1, "share of the first loss by which it falls in a training that works"),
+    steps=(10, "fewest steps"),
+)
+def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The weights have hardly moved at the end of the training, and the loss neither.
+
+    The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there.
+
+    Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here.
+    """
+    course, move = course_of(flow), movement_of(flow)
+    if move.layer is None or course.diverged or not len(flow) or flow.steps[-1] < rule.steps:
+        return
+    fall = (course.loss[: max(len(course.loss) // 20, 1)].mean() - course.end) / max(abs(course.initial), 1e-12)
+    if not (move.path < rule.path and fall < rule.fall):
+        return
+    if not course.end > 0.5 * course.reference:
+        return
+    rate = R.rate_of(flow)
+    yield rule.found(
+        "error",
+        f"At a learning rate of {_rate(rate)} an update is {show(move.ratio)} of the "
+        f"weights, and all {int(flow.steps[-1])} steps together {show(move.path)} of them at most: the loss has "
+        "fallen by "
+        f"{fall:.1%}.",
+        [
+            ("update ratio at the beginning", move.ratio, "near 0.001"),
+            ("sum of the update ratios of all steps", move.path, "above 1"),
+            ("fall of the loss", float(fall), None),
+            ("learning rate", rate, None),
+        ],
+        [
+            R.other_rate(flow, 10.0 ** min(max(round(math.log10(3e-3 / max(move.ratio, 1e-12))), 1), 8)),
+            R.more_epochs(flow),
+        ],
+        layers=[move.layer],
+        step=1,
+    )
+
+
+@rule(
+    "oscillation",
+    swing=(0.05, "swing of the loss, from one turn to the next, by the loss of a constant output"),
+    full=(0.08, "swing on full batches by the loss itself, where that is above 3 % of the constant output's"),
+    stuck=(
+        0.2,
+        "swing on smaller batches by the loss itself, where that is above 5 % and comes down by less than 30 %",
+    ),
+    rises=(0.3, "share of the way up and down that leads up"),
+    turns=(6, "fewest turns in the last two thirds of the training"),
+    noise=(1.5, "swing by what the choice of batches explains"),
+)
+def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The loss swings to and fro without coming down much, more than the choice of batches explains.
+
+    Judged are the last two thirds of the training. On full batches every rise of the loss is a step too far; on smaller
+    ones the mean loss of whole epochs is judged, or of pieces of the training where there are few epochs.
+
+    Source: LeCun et al., Efficient BackProp, 1998, section 5 (between 1/λ and 2/λ the error oscillates); Goh, Why
+        momentum really works, Distill 2017 (the ripples of large momentum).
+    """
+    course = course_of(flow)
+    curve, what, noise = _curve(flow, course)
+    if len(curve) < 8 or course.diverged:
+        return
+    part = curve[len(curve) // 3 :]
+    moves = np.diff(part)
+    turning = np.flatnonzero(np.sign(moves[1:]) != np.sign(moves[:-1])) + 1
+    if len(turning) < rule.turns:
+        return
+    swing = float(np.median(np.abs(np.diff(part[turning]))))
+    rises = float(moves[moves > 0].sum() / np.abs(moves).sum())
+    level, mean = max(abs(course.reference), 1e-12), float(part.mean())
+    large = swing > rule.swing * level
+    quarter = max(len(part) // 4, 1)
+    falls = part[-quarter:].mean() < 0.7 * part[:quarter].mean()
+    if course.full_batch:
+        steady = swing > rule.full * mean and mean > 0.03 * level
+    else:
+        steady = swing > rule.stuck * mean and mean > 0.05 * level and not falls
+    if not (large or steady) or rises < rule.rises or swing < rule.noise * noise:
+        return
+    rate = R.rate_of(flow)
+    first = len(flow) // 3
+    yield rule.found(
+        "warning",
+        f"The loss swings by {show(swing)} at a mean of {show(mean)}, with {len(turning)} turns from {what} to "
+        f"{what}, and "
+        f"{rises:.0%} of its way leads up: at a learning rate of {_rate(rate)} steps overshoot the valley.",
+        [
+            ("swing of the loss between turns", swing, f"below {show(rule.swing * level)}"),
+            ("share of the way that leads up", rises, "near 0"),
+            ("turns", len(turning), None),
+            ("learning rate", rate, None),
+        ],
+        [R.other_rate(flow, 0.2), R.clip(flow)],
+        step=int(flow.steps[first]) if len(flow) else None,
+    )
+
+
+def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
+    """The loss as free of the choice of batches as can be, of what it is told, and the noise that is left."""
+    if course.full_batch:
+        return course.loss, "step", 0.0
+    rows = np.array([row["loss"] for row in flow.history if R.is_number(row.get("loss"))], np.float64)
+    pieces = rows if len(rows) >= 12 else course.smooth
+    count = max(len(course.loss) / max(len(pieces), 1), 1)
+    by_epoch = len(rows) >= 12
+    return pieces, "epoch" if by_epoch else "piece", (1 if by_epoch else 3) * course.spread / math.sqrt(count)
+
+
+def _rate(rate: float | None) -> str:
+    return "its schedule" if rate is None else f"{rate:g}"
+
+
+@rule(
+    "always-clipped",
+    share=(0.9, "share of steps whose gradient is clipped"),
+    factor=(0.5, "median factor by which it is multiplied"),
+    steps=(20, "fewest steps"),
+)
+def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The gradient is clipped in nearly every step, so the limit and not the gradient decides how far a step goes.
+
+    Source: Pascanu et al. 2013, section 3.2 (a limit of half to ten times the average norm).
+    """
+    clip = flow.settings.get("clip") or {}
+    limit = clip.get("limit")
+    norms = flow.scalars["grad_norm"][np.isfinite(flow.scalars["grad_norm"])]
+    if not clip or len(norms) < rule.steps:
+        return
+    norm = float(np.median(norms))
+    share, factor = _clipping(flow, limit / norm if limit and clip["name"] == "clip_by_global_norm" else 0.0)
+    if share < rule.share or factor > rule.factor:
+        return
+    yield rule.found(
+        "warning",
+        f"The gradient is clipped in {share:.0%} of the steps, to {show(factor)} of its size in the middle: its "
+        "norm is "
+        f"{show(norm)}, the limit {limit if limit is None else f'{limit:g}'}.",
+        [
+            ("share of steps that are clipped", share, "below 0.1"),
+            ("factor in the middle", factor, "1"),
+            ("norm of the gradient, the median", norm, None if limit is None else f"near the limit {limit:g} or below"),
+        ],
+        [R.clip(flow, float(f"{2 * norm:.1g}"))],
+        step=int(flow.steps[0]),
+    )
+
+
+def _clipping(flow: Flow, factor: float) -> tuple[float, float]:
+    """The share of steps that were clipped, and the factor in the middle; ``factor`` where none is recorded."""
+    factors = flow.scalars["clip"][np.isfinite(flow.scalars["clip"])]
+    if len(factors):
+        return float(np.mean(factors < 1 - 1e-6)), float(np.median(factors))
+    shares = [row["clipped"] for row in flow.history if R.is_number(row.get("clipped"))]
+    return (float(np.mean(shares)) if shares else 0.0), factor

@@ -1,0 +1,184 @@
+"""Units that give nothing: dead ones, layers that were never alive, those in the flat part of their activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from undertow.flow.findings import Finding
+from undertow.flow.layers import FlowLayer
+from undertow.flow.record import RELUS, Flow, Look
+from undertow.flow.rules import remedies as R
+from undertow.flow.rules.measures import course_of, early, inner_layers, show
+from undertow.flow.rules.registry import Rule, rule
+
+
+def shares(look: Look, i: int, name: str) -> float | None:
+    """The share of the units of a layer of which something holds; None where it was not counted."""
+    row = look.layers[i]
+    if row.get(name) is None or not row.get("units"):
+        return None
+    return float(row[name] / row["units"])
+
+
+def course_of_share(flow: Flow, i: int, name: str) -> list[tuple[int, float]]:
+    """The share at each look: (step, share)."""
+    found = [(look.step, shares(look, i, name)) for look in flow.looks]
+    return [(step, share) for step, share in found if share is not None]
+
+
+@rule(
+    "born-dead-layer",
+    share=(0.95, "share of a layer's units that give 0 for every example before the first step"),
+    revived=(0.5, "share at the last look below which it has come alive by itself"),
+)
+def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """A whole layer of relu units gives 0 for every example before training, so no gradient ever passes it.
+
+    Layers behind the first such layer follow from it and are named after it. A layer whose weights are all 0 is a
+    matter of identical units.
+
+    Source: Lu et al., Dying ReLU and initialization, Communications in Computational Physics 28, 2020, section 1.
+    """
+    W = early(flow, "W.rms")
+    found = []
+    for i, layer in enumerate(flow.layers):
+        course = course_of_share(flow, i, "dead")
+        if course and course[0][0] == 0 and course[0][1] >= rule.share and course[-1][1] >= rule.revived and W[i] != 0:
+            found.append((i, layer, course))
+    if not found:
+        return
+    i, layer, course = found[0]
+    z_mean, z_rms = early(flow, "z.mean")[i], early(flow, "z.rms")[i]
+    behind = [x for x in flow.layers if x.number > layer.number and x.activation in RELUS]
+    yield rule.found(
+        "error",
+        f"{course[0][1]:.0%} of the units of layer {layer.number} give 0 for every example from the beginning: z is "
+        f"{show(float(z_mean))} in the mean, so no gradient passes the {layer.activation} and nothing before it "
+        "learns.",
+        [
+            (f"dead units of layer {layer.number} before the first step", course[0][1], "below 0.25"),
+            (f"dead units of layer {layer.number} at the end", course[-1][1], "below 0.25"),
+            ("mean of z", float(z_mean), "near 0"),
+            ("RMS of z", float(z_rms), "near 1"),
+        ],
+        [
+            R.other_initialiser(flow, "he_normal", "with biases of 0, half of the values pass"),
+            R.other_activation(flow, "leaky_relu", layer.activation or "relu"),
+            R.normalise(flow),
+        ],
+        layers=[layer, *(x for _, x, _ in found[1:]), *(x for x in behind[:0])],
+        step=0,
+    )
+
+
+@rule(
+    "dead-units",
+    share=(0.4, "share of a layer's units that give 0 for every example, from which on it is told"),
+    growth=(0.2, "by how much the share must have grown since before training"),
+    many=(0.5, "share that is told without growth"),
+    alike=(0.9, "mean cosine between the inputs of a layer above which half of its units are dead by nature"),
+    natural=(0.75, "share that is told without growth where inputs are so alike"),
+    learned=(0.9, "share of the constant output's loss whose learning leaves only ``natural`` to tell"),
+    units=(4, "fewest units of a layer"),
+)
+def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """A large part of a layer's relu units give 0 for every example, and more of them than before training.
+
+    About half of all relu outputs are 0 in a healthy network; a unit is dead only if it is 0 over a whole pass. A few
+    dead units cost nothing. Deep layers, in which all examples look alike, begin with up to half of them, so growth
+    counts.
+
+    Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2.
+    """
+    found: list[tuple[FlowLayer, list[tuple[int, float]]]] = []
+    learned = not course_of(flow).fails(rule.learned)
+    for i, layer in inner_layers(flow):
+        course = course_of_share(flow, i, "dead")
+        if not course or flow.looks[-1].layers[i]["units"] < rule.units:
+            continue
+        end = course[-1][1]
+        cosine = flow.looks[0].layers[i - 1].get("correlation") if i else None
+        many = rule.natural if (cosine or 0.0) > rule.alike or learned else rule.many
+        if end >= many or (end >= rule.share and end - course[0][1] >= rule.growth and not learned):
+            found.append((layer, course))
+    if not found:
+        return
+    cause, course = found[0]
+    step = next(step for step, share in course if share >= rule.share)
+    n_units = cause.shape[-1] if cause.shape else 0
+    severity = "error" if course[-1][1] >= 0.95 or course_of(flow).fails() else "warning"
+    yield rule.found(
+        severity,
+        f"{course[-1][1]:.0%} of the {n_units} units of layer {cause.number} give 0 for every example at the end, "
+        f"{course[0][1]:.0%} did before training: what leads to them gets no gradient any more.",
+        [
+            *(
+                (f"dead units of {layer.label}, at the end", c[-1][1], f"{c[0][1]:.0%} at the beginning")
+                for layer, c in found
+            ),
+            ("learning rate", R.rate_of(flow), None),
+        ],
+        [
+            R.other_rate(flow, 0.1),
+            R.other_activation(flow, "leaky_relu", cause.activation or "relu"),
+            R.other_initialiser(flow, "he_normal"),
+            R.normalise(flow),
+        ],
+        layers=[layer for layer, _ in found],
+        step=step,
+    )
+
+
+@rule(
+    "saturation",
+    share=(0.5, "share of a layer's values in the flat parts of its activation, from which on it is told"),
+    late=(0.75, "the same at the end, for a layer that was not saturated at the beginning"),
+    learned=(0.7, "share of the constant output's loss that must be learned for late saturation to be no harm"),
+)
+def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """Most values of a hidden layer lie in the flat parts of sigmoid, tanh and their kin, where the slope is below 4 %.
+
+    Judged before training, and at the end where the network did not learn: one that has learned may be sure of itself.
+    The output layer is left out.
+
+    Source: Glorot and Bengio 2010, section 3; LeCun et al., Efficient BackProp, 1998, sections 4.4 and 4.6.
+    """
+    found: list[tuple[FlowLayer, float, float, int]] = []
+    course = course_of(flow)
+    begin, rows = early(flow, "saturated"), flow.stat("saturated")
+    for i, layer in inner_layers(flow):
+        looks = [(look.step, look.layers[i].get("saturated")) for look in flow.looks]
+        values: list[tuple[int, Any]] = [(step, x) for step, x in looks if x is not None]
+        if not values:
+            continue
+        first = values[0][1] if values[0][0] == 0 else float(begin[i])
+        last = float(rows[-1, i]) if len(rows) and rows[-1, i] == rows[-1, i] else values[-1][1]
+        if (first >= rule.share and (last >= rule.share / 2 or course.diverged)) or (
+            last >= rule.late and course.fails(rule.learned)
+        ):
+            step = next((step for step, x in values if x >= rule.share), values[-1][0])
+            found.append((layer, float(first), float(last), int(step)))
+    if not found:
+        return
+    layer, first, last, step = found[0]
+    i = flow.layers.index(layer)
+    z = float(early(flow, "z.rms")[i])
+    when = "before training already" if first >= rule.share else f"at step {step}"
+    yield rule.found(
+        "error" if course.fails() else "warning",
+        f"{max(first, last):.0%} of the values of layer {layer.number} lie in the flat parts of {layer.activation}, "
+        f"{when}: z has an RMS of {show(z)}, and almost no gradient passes.",
+        [
+            *((f"saturated share of {x.label}", max(a, b), f"below {rule.share:g}") for x, a, b, _ in found),
+            (f"RMS of z in layer {layer.number}", z, "near 1"),
+        ],
+        [
+            R.other_initialiser(flow, "glorot_uniform", "z then begins with a size near 1"),
+            R.normalise(flow),
+            R.scale_inputs(flow),
+            R.other_activation(flow, "relu", layer.activation or "tanh"),
+        ],
+        layers=[x for x, *_ in found],
+        step=step,
+    )

@@ -1,0 +1,401 @@
+"""Mean-field theory of a whole model: what each layer is expected to give, and which gradient to get.
+
+A signal is known by averages over the units of a layer: for each of a few examples its mean, and for each pair of
+examples the mean of their products. The gradient is known by its mean square over the units, for each example.
+What there is no theory for (a layer of one's own, a reshaping) is measured, and theory goes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.flow.gaussian import Array, is_elementwise, moments
+from undertow.nn import BatchNorm, Concat, Dense, Dropout, LayerNorm, Noise, Parallel, PReLU, Residual, RMSNorm, Scale
+from undertow.nn.activations import ACTIVATIONS, name_activation
+from undertow.nn.containers import Sequential
+from undertow.nn.layer import show_item, walk_layers
+
+Back = Callable[[Array], Array]
+
+ROWS: Final = 48
+STANDARD_ERRORS: Final = 6.0  # a mean of weights that is farther from 0 than this did not come about by chance
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What an untrained pass gave at a place: its values, and the gradient by them if there is one."""
+
+    value: NDArray[Any]
+    ct: NDArray[Any] | None = None
+
+    @property
+    def square(self) -> float:
+        """The mean square of the values."""
+        return mean_square(self.value)
+
+    @property
+    def ct_square(self) -> float:
+        """The mean square of the gradient; NaN where there is none."""
+        return math.nan if self.ct is None else mean_square(self.ct)
+
+
+def mean_square(x: NDArray[Any]) -> float:
+    """Compute the mean square of an array; its numbers may be as small as float32 holds."""
+    return float(np.mean(np.square(x, dtype=np.float64))) if np.size(x) else math.nan
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What is known of a value, (…, units), on average over the units.
+
+    Attributes:
+        products: E[x_a x_b] for each pair of the rows looked at, (r, r).
+        mean: E[x_a], (r,).
+        units: its last axis.
+        n_rows: the product of its other axes.
+        path: where it was observed; None where it is used in several ways.
+        drawn: whether it went through random weights; until then it is what was measured.
+    """
+
+    products: Array
+    mean: Array
+    units: int
+    n_rows: int
+    path: str | None = None
+    drawn: bool = True
+
+    @property
+    def square(self) -> Array:
+        """E[x_a²], (r,)."""
+        return np.diagonal(self.products)
+
+    @property
+    def cosine(self) -> float:
+        """The mean cosine between different rows; NaN for a single row."""
+        return mean_cosine(self.products)
+
+
+def measure_signal(x: NDArray[Any], path: str | None = None) -> Signal:
+    """Make a signal of an array.
+
+    Args:
+        x: (m, …), floating.
+        path: where it was observed.
+
+    Returns:
+        Its averages, of at most 48 rows.
+
+    Source: derived here.
+
+    Example:
+        >>> measure_signal(np.array([[3.0, 4.0], [0.0, 1.0]])).products
+        array([[12.5,  2. ],
+               [ 2. ,  0.5]])
+    """
+    rows = np.reshape(x, (-1, x.shape[-1])) if x.ndim > 1 else np.reshape(x, (-1, 1))
+    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS)).astype(int)].astype(np.float64)
+    with np.errstate(all="ignore"):
+        return Signal(chosen @ chosen.T / rows.shape[1], chosen.mean(axis=1), rows.shape[1], len(rows), path, False)
+
+
+def mean_cosine(products: Array) -> float:
+    """Compute the mean cosine of different rows from their products; rows of zeros count as equal to none."""
+    r = len(products)
+    if r < 2:
+        return math.nan
+    size = np.sqrt(np.maximum(np.diagonal(products), 0.0))
+    with np.errstate(all="ignore"):
+        cosines = np.where(np.outer(size, size) > 0, products / np.outer(size, size), 0.0)
+    return float((cosines.sum() - np.trace(cosines)) / (r * (r - 1)))
+
+
+@dataclass
+class Theory:
+    """What theory expects of the values and gradients within a model.
+
+    Attributes:
+        observed: what an untrained pass gave, by path.
+        signals: what is expected, by path.
+        gradients: the mean square of the gradient, by path, in units of that at the model's output.
+        weights: σ_w² and σ_b² of each Dense layer, by path.
+        uncovered: paths of what was taken from the untrained pass instead, and why.
+    """
+
+    observed: Mapping[str, Observed]
+    signals: dict[str, Signal] = field(default_factory=dict)
+    gradients: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, tuple[float, float]] = field(default_factory=dict)
+    uncovered: dict[str, str] = field(default_factory=dict)
+
+    def follow(self, model: Any, X: NDArray[Any]) -> None:
+        """Expect what comes out of a model, and what gradient goes back through it.
+
+        Args:
+            model: with its parameters filled.
+            X: the inputs that were observed.
+        """
+        with np.errstate(all="ignore"):
+            signal, back = self._enter(model, "", measure_signal(X))
+            back(np.ones(len(signal.products)))
+
+    def _enter(self, item: Any, path: str, x: Signal) -> tuple[Signal, Back]:
+        """Go through one item, and note what is expected there."""
+        signal, inner = self._apply(item, path, x)
+        signal = replace(signal, path=path)
+        self.signals[path] = signal
+
+        def back(ct: Array) -> Array:
+            self.gradients[path] = float(np.mean(ct))
+            found = inner(ct)
+            if not np.all(np.isfinite(found)) and np.all(np.isfinite(ct)):
+                found = self._measured_back(path, x)(ct)
+            return _fit(found, len(x.products))
+
+        return signal, back
+
+    def _apply(self, item: Any, path: str, x: Signal) -> tuple[Signal, Back]:
+        """What an item makes of a signal, and of the gradient by its output."""
+        if isinstance(item, Sequential | Parallel):
+            several = type(item) is not Sequential and any(True for _ in walk_layers(item))
+            if several or type(item) is Sequential:
+                found = self._container(item, path, x)
+                if found is not None:
+                    return found
+            return self._measured(item, path, x, "what it adds is not independent of x")
+        if item is ACTIVATIONS["identity"]:
+            return x, lambda ct: ct
+        rule = RULES.get(type(item))
+        if not x.drawn and not isinstance(item, Dense):
+            return self._measured(item, path, x, "")
+        if rule is not None:
+            return rule(self, item, path, x)
+        if type(item).__name__ == "Flatten" and self._is_flat(path, x):
+            return x, lambda ct: ct
+        if name_activation(item) in ("softmax", "log_softmax"):  # the end: δ is told by that of the last layer
+            signal, back = self._measured(item, path, x, "")
+            return signal, lambda ct: np.where(np.isfinite(back(ct)), back(ct), ct)
+        if callable(item) and not hasattr(item, "shapes") and is_elementwise(item):
+            return activate(item, x)
+        return self._measured(item, path, x, "there is no theory for it")
+
+    def _container(self, item: Any, path: str, x: Signal) -> tuple[Signal, Back] | None:
+        """What a container makes of it; None where its parts are not independent."""
+        if type(item) is Sequential:
+            return self._chain(item.layers, path, x)
+        if isinstance(item, Parallel):
+            return _join(self, item, path, x)
+        if isinstance(item, Residual):
+            return _add(self, item, path, x)
+        if isinstance(item, Concat):
+            f, back = self._chain(item.layers, path, replace(x, path=None))
+            return _side_by_side([x, f]), lambda ct: ct + back(ct)
+        return self._measured(item, path, x, "there is no theory for it")
+
+    def _chain(self, layers: tuple[Any, ...], path: str, x: Signal) -> tuple[Signal, Back]:
+        """Layers one after the other."""
+        backs: list[Back] = []
+        for i, layer in enumerate(layers):
+            x, back = self._enter(layer, f"{path}{'.' if path else ''}layers[{i}]", x)
+            backs.append(back)
+
+        def back_through(ct: Array) -> Array:
+            for back in reversed(backs):
+                ct = back(ct)
+            return ct
+
+        return x, back_through
+
+    def _measured(self, item: Any, path: str, x: Signal, why: str) -> tuple[Signal, Back]:
+        """Take what was measured for what is expected; without a reason where that is what it is."""
+        if why:
+            self.uncovered[path] = f"{show_item(item)}: {why}"
+        found = self.observed.get(path)
+        if found is None:
+            nothing = np.full_like(x.products, np.nan)
+            return replace(x, products=nothing, mean=nothing[0]), lambda ct: ct * np.nan
+        return replace(measure_signal(found.value, path), drawn=bool(why) or x.drawn), self._measured_back(path, x)
+
+    def _measured_back(self, path: str, x: Signal) -> Back:
+        """By how much a gradient changed from here to the signal before, as measured."""
+        after, before = self.observed.get(path), self.observed.get(x.path or "nowhere")
+        ratio = math.nan
+        if after is not None and before is not None and after.ct_square > 0:
+            ratio = before.ct_square / after.ct_square
+        return lambda ct: np.full(len(x.products), float(np.mean(ct)) * ratio)
+
+    def _is_flat(self, path: str, x: Signal) -> bool:
+        """Whether a Flatten has nothing to do."""
+        found = self.observed.get(path)
+        return found is not None and found.value.shape[-1] == x.units
+
+
+def _fit(ct: Array, rows: int) -> Array:
+    """A gradient for another number of rows: the same for all of them."""
+    return ct if len(ct) == rows else np.full(rows, float(np.mean(ct)))
+
+
+def activate(activation: Any, x: Signal) -> tuple[Signal, Back]:
+    """Apply a function of each number; x is taken as normal with its mean and variance."""
+    variance = np.maximum(x.square - x.mean**2, 0.0)
+    size = np.sqrt(np.outer(variance, variance))
+    centred = x.products - np.outer(x.mean, x.mean)
+    correlation = np.where(size > 0, centred / np.where(size > 0, size, 1.0), 0.0)
+    found = moments(activation, variance, x.mean)
+    products = found.products(correlation)
+    np.fill_diagonal(products, found.square)
+    return replace(x, products=products, mean=found.mean), lambda ct: ct * found.slope
+
+
+def _dense(theory: Theory, layer: Dense, path: str, x: Signal) -> tuple[Signal, Back]:
+    """z = x W + b: the mean over units of z_a z_b is σ_w² E[x_a x_b] + σ_b²."""
+    W, b = np.asarray(layer.W, np.float64), None if layer.b is None else np.asarray(layer.b, np.float64)
+    square = float(np.mean(W**2))
+    sigma_w2, sigma_b2 = layer.fan_in * square, 0.0 if b is None else float(np.mean(b**2))
+    theory.weights[path] = sigma_w2, sigma_b2
+    if W.size > 1 and square > 0 and float(np.mean(W)) ** 2 * W.size > STANDARD_ERRORS**2 * square:
+        return theory._measured(layer, path, x, "its weights are not random numbers of mean 0")
+    products = sigma_w2 * x.products + sigma_b2
+    mean = np.full_like(x.mean, 0.0 if b is None else float(np.mean(b)))
+    z = replace(x, products=products, mean=mean, units=layer.fan_out, drawn=True)
+    return z, lambda ct: ct * (layer.fan_out * square)
+
+
+def _prelu(theory: Theory, layer: PReLU, path: str, x: Signal) -> tuple[Signal, Back]:
+    a = float(np.mean(layer.slope))
+    return activate(lambda z: np.where(z > 0, z, a * z), x)
+
+
+def _dropout(theory: Theory, layer: Dropout, path: str, x: Signal) -> tuple[Signal, Back]:
+    """Each number is kept with probability 1 − rate and then divided by it: squares grow, products do not."""
+    grow = 1 / (1 - layer.rate)
+    return _on_the_diagonal(x, x.square * grow), lambda ct: ct * grow
+
+
+def _noise(theory: Theory, layer: Noise, path: str, x: Signal) -> tuple[Signal, Back]:
+    return _on_the_diagonal(x, x.square + layer.deviation**2), lambda ct: ct
+
+
+def _on_the_diagonal(x: Signal, square: Array) -> Signal:
+    products = x.products.copy()
+    np.fill_diagonal(products, square)
+    return replace(x, products=products)
+
+
+def _scale(theory: Theory, layer: Scale, path: str, x: Signal) -> tuple[Signal, Back]:
+    gain = np.asarray(layer.gain, np.float64)
+    square, mean = float(np.mean(gain**2)), float(np.mean(gain))
+    return replace(x, products=x.products * square, mean=x.mean * mean), lambda ct: ct * square
+
+
+def _layer_norm(theory: Theory, layer: LayerNorm, path: str, x: Signal) -> tuple[Signal, Back]:
+    """The columns of each row get mean 0 and deviation 1; of the gradient two directions are lost."""
+    variance = x.square - x.mean**2 + layer.epsilon
+    centred = x.products - np.outer(x.mean, x.mean)
+    return _rescaled(x, layer, centred, variance, 2)
+
+
+def _rms_norm(theory: Theory, layer: RMSNorm, path: str, x: Signal) -> tuple[Signal, Back]:
+    made, back = _rescaled(x, layer, x.products, x.square + layer.epsilon, 1)
+    mean = x.mean / np.sqrt(x.square + layer.epsilon) * float(np.mean(layer.gain))
+    return replace(made, mean=mean), back
+
+
+def _rescaled(x: Signal, layer: Any, products: Array, variance: Array, lost: int) -> tuple[Signal, Back]:
+    """Rows divided by their deviations, then gain and shift."""
+    gain = float(np.mean(np.square(layer.gain, dtype=np.float64)))
+    shift = np.zeros(1) if getattr(layer, "shift", None) is None else np.asarray(layer.shift, np.float64)
+    root = np.sqrt(variance)
+    products = products / np.outer(root, root) * gain + float(np.mean(shift**2))
+    mean = np.full_like(x.mean, float(np.mean(shift)))
+    share = max(1 - lost / x.units, 0.0) * gain
+    return replace(x, products=products, mean=mean), lambda ct: ct * share / variance
+
+
+def _batch_norm(theory: Theory, layer: BatchNorm, path: str, x: Signal) -> tuple[Signal, Back]:
+    """Each unit gets mean 0 and deviation 1 over the batch.
+
+    The variance of a unit over the batch is, on average over units, that of the squares less that of the products of
+    different rows. Units scatter around it the more, the fewer directions the rows have; by that much larger is
+    the mean of 1 / variance.
+    """
+    r = len(x.products)
+    if r < 2:
+        return theory._measured(layer, path, x, "a batch of one row has no variance")
+    others = (x.products.sum(axis=1) - x.square) / (r - 1)
+    centred = x.products - others[:, None] - others[None, :] + others.mean()
+    variance = max(float(np.mean(x.square) - others.mean()), 0.0) + layer.epsilon
+    exact = x.products - x.products.mean(axis=0) - x.products.mean(axis=1)[:, None] + x.products.mean()
+    scatter = 2 * float(np.sum(exact**2)) / max(float(np.trace(exact)) ** 2, 1e-300)
+    gain, shift = (np.asarray(v, np.float64) for v in (layer.gain, layer.shift))
+    products = centred / variance * float(np.mean(gain**2)) + float(np.mean(shift**2))
+    factor = float(np.mean(gain**2)) * (1 + min(scatter, 1.0)) / variance * max(1 - 2 / x.n_rows, 0.0)
+    return replace(x, products=products, mean=np.full(r, float(np.mean(shift)))), lambda ct: ct * factor
+
+
+def _sum(x: Signal, f: Signal, scale: float = 1.0) -> Signal:
+    """x + scale · f for independent x and f: of their products the means of both are left."""
+    crossed = np.outer(x.mean, f.mean)
+    products = x.products + scale**2 * f.products + scale * (crossed + crossed.T)
+    return replace(f, products=products, mean=x.mean + scale * f.mean)
+
+
+def _side_by_side(parts: list[Signal]) -> Signal:
+    """Columns of several signals beside one another: each average counts by its units."""
+    units = sum(part.units for part in parts)
+    products: Any = sum(part.units / units * part.products for part in parts)
+    mean: Any = sum(part.units / units * part.mean for part in parts)
+    return replace(parts[-1], products=products, mean=mean, units=units)
+
+
+def _add(theory: Theory, block: Residual, path: str, x: Signal) -> tuple[Signal, Back] | None:
+    """x + s f(x): q is q_x + s² q_f, and χ is 1 + s² χ_f."""
+    scale = 1.0 if block.scale is None else block.scale
+    if not any(isinstance(layer, Dense) for layer in walk_layers(block.f)):
+        return None
+    alone = replace(x, path=None)
+    f, back = theory._chain(block.layers, path, alone)
+    straight = alone
+    back_straight: Back = _same
+    if block.projection is not None:
+        straight, back_straight = theory._enter(block.projection, f"{path}{'.' if path else ''}projection", alone)
+    if f.products.shape != straight.products.shape:
+        return None
+    return _sum(straight, f, scale), lambda ct: back_straight(ct) + back(ct * scale**2)
+
+
+def _same(ct: Array) -> Array:
+    return ct
+
+
+def _join(theory: Theory, block: Parallel, path: str, x: Signal) -> tuple[Signal, Back] | None:
+    """Branches side by side or added; all but one must have weights of their own."""
+    alone = replace(x, path=None)
+    made = [theory._enter(layer, f"{path}{'.' if path else ''}{here}", alone) for here, layer in block.inner()]
+    drawn = [any(isinstance(inner, Dense) for inner in walk_layers(layer)) for layer in block.layers]
+    signals = [signal for signal, _ in made]
+    if drawn.count(False) > 1 or len({signal.products.shape for signal in signals}) > 1:
+        return None
+    joined = _side_by_side(signals)
+    if block.combine == "add":
+        joined = signals[0]
+        for signal in signals[1:]:
+            joined = _sum(joined, signal)
+    return joined, lambda ct: np.sum([back(ct) for _, back in made], axis=0)
+
+
+RULES: Final[dict[type, Callable[..., tuple[Signal, Back]]]] = {
+    Dense: _dense,
+    PReLU: _prelu,
+    Dropout: _dropout,
+    Noise: _noise,
+    Scale: _scale,
+    LayerNorm: _layer_norm,
+    RMSNorm: _rms_norm,
+    BatchNorm: _batch_norm,
+}

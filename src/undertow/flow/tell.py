@@ -1,0 +1,111 @@
+"""Findings for people to read in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from undertow.flow.findings import Finding
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+
+COLOURS: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+WELL: Final = "Nothing found: the gradient flows, and the loss goes where it should."
+N_ROWS: Final = 8  # of evidence
+
+
+def show_findings(findings: Sequence[Finding], remedies: bool = True) -> Group:
+    """Lay out findings for a terminal: the severity as a word and a colour, the numbers, what to try.
+
+    Args:
+        findings: as `diagnose` returns them.
+        remedies: whether to show the code of the remedies.
+
+    Returns:
+        What `rich` prints.
+
+    Source: derived here.
+
+    Example:
+        >>> from rich.console import Console
+        >>> found = Finding("plateau", "warning", "The loss stands at 2.3.", layers=("layer 1, Dense(4, 3)",), step=7)
+        >>> Console(width=60, color_system=None).print(show_findings([found]))
+        warning: plateau, layer 1, Dense(4, 3), from step 7 on
+          The loss stands at 2.3.
+        <BLANKLINE>
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    if not findings:
+        return Group(Text(WELL, style="green"))
+    return Group(*(part for finding in findings for part in _parts(finding, remedies)))
+
+
+def _parts(finding: Finding, remedies: bool) -> list[RenderableType]:
+    """One finding, from its name to its source."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    head = Text(finding.severity, style=COLOURS.get(finding.severity, "bold"))
+    head.append(f": {finding.kind}", style="bold")
+    head.append(_place(finding))
+    parts: list[RenderableType] = [head, Padding(Text(finding.cause), (0, 0, 0, 2))]
+    if finding.evidence:
+        parts.append(Padding(_table(finding), (0, 0, 0, 2)))
+    for number, remedy in enumerate(finding.remedies, 1):
+        line = Text(f"{number}. {remedy.sentence}")
+        if remedy.option:
+            line.append(f"  {remedy.option}", style="green")
+        parts.append(Padding(line, (0, 0, 0, 2)))
+        if remedies and remedy.code:
+            parts.append(Padding(Text(remedy.code, style="cyan", no_wrap=True, overflow="ellipsis"), (0, 0, 0, 5)))
+    if finding.source:
+        parts.append(Padding(Text(f"Source: {finding.source}", style="dim"), (0, 0, 0, 2)))
+    return [*parts, Text("")]
+
+
+def _place(finding: Finding) -> str:
+    """Where and when it shows."""
+    more = len(finding.layers) - 1
+    where = f", {finding.layers[0]}" if finding.layers else ""
+    where += f" and {more} more" if more > 0 else ""
+    if finding.step is None:
+        return where
+    return f"{where}, from the beginning" if finding.step == 0 else f"{where}, from step {finding.step} on"
+
+
+def _table(finding: Finding) -> Any:
+    """The numbers beside those of a healthy training."""
+    from rich.table import Table
+
+    table = Table("evidence", "found", "expected", box=None, pad_edge=False, header_style="dim")
+    for row in finding.evidence[:N_ROWS]:
+        table.add_row(row.text, show_value(row.value), show_value(row.expected))
+    if len(finding.evidence) > N_ROWS:
+        table.add_row(f"and {len(finding.evidence) - N_ROWS} more", "", "")
+    return table
+
+
+def show_value(value: float | str | None) -> str:
+    """Write a number of evidence: four digits, whole numbers whole; nothing for None.
+
+    Args:
+        value: of an `Evidence`.
+
+    Returns:
+        A text.
+
+    Source: derived here.
+
+    Example:
+        >>> show_value(3.14159), show_value(120), show_value("near 1"), show_value(None)
+        ('3.142', '120', 'near 1', '')
+    """
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e6):
+        return str(int(value))
+    return f"{value:.4g}"

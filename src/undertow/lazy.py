@@ -1,0 +1,78 @@
+"""Packages whose names are imported when they are first asked for.
+
+A process that loads a model and predicts needs a third of the modules, and importing is most of the time it takes.
+PEP 562 gives a module its ``__getattr__`` and ``__dir__``. A package that calls `attach` lists its names twice: as
+imports under ``TYPE_CHECKING``, which type checkers, editors and the test of the order of imports read, and in a
+table, by which they are found. A test holds the two to be the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+class _LazyPackage(ModuleType):
+    """A package that keeps a function's name for the function, where a module is called the same.
+
+    Python binds a module to its package when it has been imported: ``undertow.train`` would become the package of
+    that name as soon as anything imports ``undertow.train.run``.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_part = isinstance(value, ModuleType) and value.__name__ == f"{self.__name__}.{name}"
+        if not (is_part and name in self.__dict__["LAZY_NAMES"]):
+            super().__setattr__(name, value)
+
+
+def attach(package: str, table: Mapping[str, str], remedies: str | None = None) -> None:
+    """Let a package import its names, and its modules, when they are first asked for.
+
+    Args:
+        package: the name of the package, whose ``__init__`` calls this at its end.
+        table: the public names, with spaces between them, by the module that has them.
+        remedies: a table of `undertow.habits`, by name: what to say of names from other libraries.
+
+    Source: PEP 562, https://peps.python.org/pep-0562/; the rest is derived here.
+
+    Example:
+        >>> import undertow.nn
+        >>> undertow.nn.relu(-1.0), "relu" in vars(undertow.nn), "gelu" in dir(undertow.nn)
+        (0.0, True, True)
+        >>> undertow.nn.rellu
+        Traceback (most recent call last):
+            ...
+        AttributeError: undertow.nn has no attribute 'rellu'. Did you mean 'relu'?
+    """
+    module = sys.modules[package]
+    names = {name: origin for origin, listed in table.items() for name in listed.split()}
+
+    def __getattr__(name: str) -> Any:
+        if name in names:
+            value = getattr(import_module(names[name]), name)
+        elif _is_part(module, name):
+            value = import_module(f"{package}.{name}")
+        else:
+            from undertow import habits
+
+            raise habits.missing_attribute(package, name, getattr(habits, remedies) if remedies else {}, names)
+        module.__dict__.setdefault(name, value)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*module.__dict__, *names})
+
+    module.__dict__.update(LAZY_NAMES=names, __getattr__=__getattr__, __dir__=__dir__)
+    module.__class__ = _LazyPackage
+
+
+def _is_part(package: ModuleType, name: str) -> bool:
+    """Whether a package has a module of this name, which nobody may have imported yet."""
+    if name.startswith("__") or not name.isidentifier():
+        return False
+    places = [os.path.join(folder, name) for folder in package.__path__]  # pathlib takes long to load
+    return any(os.path.isfile(f"{place}.py") or os.path.isfile(f"{place}/__init__.py") for place in places)

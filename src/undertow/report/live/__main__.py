@@ -1,0 +1,35 @@
+"""The server beside a training: reads its settings from a pipe, and ends when that is closed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+
+from undertow.errors import UndertowError
+from undertow.report.live.watch import serve
+
+NICE = 10  # training goes first
+
+
+def main() -> int:
+    """Serve until the standard input ends, as it does when the training does."""
+    told = json.loads(sys.stdin.buffer.readline())
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            os.nice(NICE)
+
+    def answer(found: dict[str, str]) -> None:
+        print(json.dumps(found), flush=True)
+
+    try:
+        serve(told.pop("folder"), **told, ready=lambda url: answer({"url": url}), until=sys.stdin.buffer.read)
+    except UndertowError as error:
+        answer({"kind": type(error).__name__, "error": str(error)})
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

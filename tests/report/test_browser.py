@@ -1,0 +1,192 @@
+"""A report in a browser, where Chromium and Playwright are there: drawing, clicks and keys, no error, no request."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recorded_flows import make_flow
+from undertow.flow.findings import Evidence, Finding, Remedy
+from undertow.flow.record import STATS
+from undertow.report import recorded, report_data, write_report
+from undertow.report.html import render_page
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("there is no Chromium", allow_module_level=True)
+
+AXE = os.environ.get("AXE_CORE")  # the path of axe.min.js
+EVIL = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script>"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """Open a page; after the test there must have been no message in the console and no request but the file."""
+    wrong, contexts = [], []
+
+    def open_page(text, **options):
+        path = tmp_path / "report.html"
+        path.write_text(text, encoding="utf-8")
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        allowed = (path.as_uri(), "data:")
+        page.on("request", lambda request: None if request.url.startswith(allowed) else wrong.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def fits(page):
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def a_finding(flow):
+    remedy = Remedy("Use relu.", "ut.nn.relu", "--activation relu")
+    evidence = (Evidence("first by last", 1e-7, "between 0.1 and 10"),)
+    return Finding("vanishing", "error", "Why.", (flow.layers[0].label,), ("layers[0]",), 7, evidence, (remedy,), "A")
+
+
+def broken_flow():
+    flow = make_flow(40, 4, 2)
+    flow.values[20:, :, 0] = np.nan
+    flow.values[20:, STATS.index("nonfinite"), 0] = 3
+    flow.values[:, STATS.index("delta.rms"), 1] = 0
+    flow.scalars["loss"][25:] = np.nan
+    return flow
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("make", [make_flow, lambda: make_flow(1, 1, 1), lambda: make_flow(300, 100), broken_flow])
+def test_every_section_is_drawn_and_nothing_is_wider_than_the_page(visit, make, width):
+    page = visit(render_page(report_data(make())), viewport={"width": width, "height": 800})
+    for name in ("curves", "map", "profile", "distributions"):
+        assert page.locator(f"#{name} svg").count() > 0, name
+    assert page.locator("#settings table").count() >= 2
+    assert not page.locator("#walk").is_visible()
+    assert fits(page)
+    assert "NaN" not in page.locator("main svg").evaluate_all("nodes => nodes.map((n) => n.outerHTML).join()")
+
+
+def test_a_run_without_a_record_has_no_map(visit):
+    from undertow.train import Run
+
+    page = visit(render_page(report_data(Run(None, [{"epoch": 1, "loss": 0.5}]))))
+    assert not page.locator("#map").is_visible()
+    assert "Train with flow=True" in page.inner_text("#findings")
+    assert page.locator("#contents a").all_inner_texts() == ["Summary", "Findings", "Loss", "Predictions", "Settings"]
+
+
+def test_texts_of_users_run_nothing(visit):
+    import dataclasses
+
+    flow = make_flow(20, 3, 2)
+    flow.layers = tuple(dataclasses.replace(layer, name=EVIL) for layer in flow.layers)
+    flow.settings["loss"] = EVIL
+    data = report_data(flow)
+    data["outcome"] = {
+        "kind": "classes", "n": 2, "right": 1, "n_classes": 2, "labels": [EVIL, "b"], "matrix": [[1, 1], [0, 0]],
+        "confusions": [{"true": EVIL, "predicted": "b", "n": 1}],
+    }  # fmt: skip
+    page = visit(render_page(data))
+    assert page.evaluate("window.hacked") is None and page.locator("img").count() == 0
+    assert EVIL in page.inner_text("#outcome") and EVIL in page.inner_text("#flow-readout")
+
+
+def test_a_cell_is_chosen_with_keys_pointer_and_slider(visit):
+    flow = make_flow(30, 5, 3)
+    page = visit(render_page(report_data(flow)))
+
+    def told():
+        return page.inner_text("#flow-readout")
+
+    def number():
+        return float(told().split()[0].replace("−", "-"))
+
+    assert "layer 1, Dense(64, 64), step 30, epoch 3" in told()
+    page.focus("#flow")
+    for key in ("Home", "ArrowDown", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    assert "layer 3, Dense(64, 64), step 2, epoch 1" in told()
+    assert number() == pytest.approx(flow.stat("delta.rms")[1, 2], rel=0.01)
+    assert page.inner_text("#announce") == told()
+    page.focus("#flow-step")
+    page.keyboard.press("End")
+    assert "step 30" in told()
+    page.locator("#flow").scroll_into_view_if_needed()
+    page.wait_for_timeout(600)
+    box = page.locator("#flow svg").bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.45 * box["height"])
+    assert "layer 3" in told() and page.inner_text("#flow-steps").startswith("step 1")
+    page.focus("#quantity-delta")
+    page.keyboard.press("ArrowRight")
+    assert "weight gradient" in told() and "weight gradient" in page.inner_text("#profile-lead")
+
+
+def test_a_finding_leads_to_its_step_and_copies_its_code(visit, monkeypatch):
+    flow = make_flow(30, 5, 3)
+    monkeypatch.setattr(recorded, "_diagnose", lambda found: [a_finding(flow)])
+    page = visit(render_page(report_data(flow)), permissions=["clipboard-read", "clipboard-write"])
+    page.click("text=step 7")
+    assert "step 7, epoch 1" in page.inner_text("#flow-readout")
+    page.click("[aria-label='Copy the code']")
+    assert page.evaluate("navigator.clipboard.readText()") == "ut.nn.relu"
+
+
+def test_new_data_is_drawn_and_what_was_chosen_stays(visit):
+    page = visit(render_page(report_data(make_flow(30, 5, 3))))
+    page.focus("#flow")
+    page.keyboard.press("Home")
+    page.click("#curves details summary")
+    page.evaluate("data => undertowReport.render(data)", report_data(make_flow(60, 5, 4)))
+    assert "step 1, epoch 1" in page.inner_text("#flow-readout")
+    assert page.evaluate("document.activeElement.id") == "flow" or page.locator("#curves details[open]").count() == 1
+    page.focus("#flow")
+    page.keyboard.press("End")
+    page.evaluate("data => undertowReport.render(data)", report_data(make_flow(90, 5, 4)))
+    assert "step 90" in page.inner_text("#flow-readout")  # the latest step is followed
+
+
+def test_dark_and_light(visit):
+    page = visit(render_page(report_data(make_flow(30, 5, 3))), color_scheme="dark")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.skipif(AXE is None, reason="AXE_CORE does not name axe.min.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(browser, tmp_path, monkeypatch, scheme, width):
+    flow = make_flow(60, 20, 3)
+    monkeypatch.setattr(recorded, "_diagnose", lambda found: [a_finding(flow)])
+    path = write_report(flow, tmp_path / "report.html")
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+    page.wait_for_timeout(200)
+    page.add_script_tag(content=Path(AXE).read_text())
+    found = page.evaluate("axe.run(document)")["violations"]
+    context.close()
+    assert not [(x["id"], [node["html"] for node in x["nodes"]]) for x in found], sys.platform
