@@ -34,7 +34,10 @@ def show_table(verdicts: list[Verdict]) -> str:
         for x in lines
         if x.broken or x.reported
     ]
-    sums = {name: sum(getattr(x, name) for x in lines) for name in ("broken", "hits", "reported", "right", "asked", "placed")}
+    sums = {
+        name: sum(getattr(x, name) for x in lines)
+        for name in ("broken", "hits", "reported", "right", "asked", "placed")
+    }
     share = lambda a, b: number(sums[a] / sums[b] if sums[b] else float("nan"))  # noqa: E731
     rows.append(
         f"| all | {sums['broken']} | {share('hits', 'broken')} | {sums['reported']} | {share('right', 'reported')} | "

@@ -13,11 +13,29 @@ from benchmarks.diagnosis.data import Task
 from undertow import nn
 
 KINDS: Final = (
-    "vanishing", "exploding", "dead-units", "born-dead-layer", "saturation", "non-finite", "rank-collapse",
-    "identical-units", "initial-loss", "step-too-large", "step-too-small", "oscillation", "plateau", "over-fitting",
-    "input-not-scaled", "constant-columns", "target-not-scaled", "imbalanced-classes", "loss-activation-mismatch",
-    "always-clipped", "tiny-batch-normalisation", "leakage",
-)  # fmt: skip
+    "vanishing",
+    "exploding",
+    "dead-units",
+    "born-dead-layer",
+    "saturation",
+    "non-finite",
+    "rank-collapse",
+    "identical-units",
+    "initial-loss",
+    "step-too-large",
+    "step-too-small",
+    "oscillation",
+    "plateau",
+    "over-fitting",
+    "input-not-scaled",
+    "constant-columns",
+    "target-not-scaled",
+    "imbalanced-classes",
+    "loss-activation-mismatch",
+    "always-clipped",
+    "tiny-batch-normalisation",
+    "leakage",
+)
 HEALTHY: Final = "healthy"
 
 
@@ -87,15 +105,30 @@ def make_cases(seed: int, only: str | None = None) -> list[Case]:
 
 
 def broken(
-    task: Task, model: Any, settings: dict[str, Any], must: str, may: str = "", cause: Any = (), /, what: str = "",
-    worse: str = "score", **twin: Any,
-) -> Case:  # fmt: skip
+    task: Task,
+    model: Any,
+    settings: dict[str, Any],
+    must: str,
+    may: str = "",
+    cause: Any = (),
+    /,
+    what: str = "",
+    worse: str = "score",
+    **twin: Any,
+) -> Case:
     """A case that is broken in one way, named by its task and what was done."""
     settings = {"loss": task.loss, "validation": 0.2, **settings}
     return Case(
-        f"{what}, {task.name}", model, task.data, settings, frozenset({must}), frozenset(may.split()),
-        (cause,) if isinstance(cause, str) else tuple(cause), twin, worse,
-    )  # fmt: skip
+        f"{what}, {task.name}",
+        model,
+        task.data,
+        settings,
+        frozenset({must}),
+        frozenset(may.split()),
+        (cause,) if isinstance(cause, str) else tuple(cause),
+        twin,
+        worse,
+    )
 
 
 def pick(rng: np.random.Generator, options: Any) -> Any:
@@ -109,9 +142,17 @@ def between(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def network(
-    n_in: int, hidden: list[int], n_out: int, activation: Any, *, init: Any = "auto", norm: Any = None,
-    residual: bool = False, dropout: float = 0.0, end: Any = None,
-) -> nn.Sequential:  # fmt: skip
+    n_in: int,
+    hidden: list[int],
+    n_out: int,
+    activation: Any,
+    *,
+    init: Any = "auto",
+    norm: Any = None,
+    residual: bool = False,
+    dropout: float = 0.0,
+    end: Any = None,
+) -> nn.Sequential:
     """A network of dense layers; ``init`` is that of the hidden ones."""
     layers: list[Any] = []
     width = n_in

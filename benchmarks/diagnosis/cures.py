@@ -21,9 +21,13 @@ def try_cure(case: Case, run: Any, findings: list[Any]) -> dict[str, Any] | None
     given = case.settings.get("validation")
     try:
         trials = try_remedies(
-            run, data=case.data, model=case.model, validation=given if isinstance(given, tuple) else None,
-            findings=findings, progress=False,
-        )  # fmt: skip
+            run,
+            data=case.data,
+            model=case.model,
+            validation=given if isinstance(given, tuple) else None,
+            findings=findings,
+            progress=False,
+        )
     except UndertowError as error:
         return {"error": f"{type(error).__name__}: {error}", "lifted": False}
     best = trials.best
@@ -38,7 +42,9 @@ def try_cure(case: Case, run: Any, findings: list[Any]) -> dict[str, Any] | None
 def show_cures(verdicts: list[Verdict]) -> str:
     tried = [x for x in verdicts if x.cure is not None]
     lifted = [x for x in tried if x.cure and x.cure["lifted"]]
-    lines = [f"The best remedy lifts {len(lifted)} of {len(tried)} broken networks ({len(lifted) / max(len(tried), 1):.0%})."]
+    lines = [
+        f"The best remedy lifts {len(lifted)} of {len(tried)} broken networks ({len(lifted) / max(len(tried), 1):.0%})."
+    ]
     for x in tried:
         if x.cure and not x.cure["lifted"]:
             why = x.cure.get("error") or f"best: {x.cure['best']}, {x.cure['gain']}"
