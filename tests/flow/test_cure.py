@@ -254,7 +254,7 @@ def test_rows_that_are_in_both_parts_are_trained_on_no_more():
 
 def test_trials_print_in_a_terminal_and_a_notebook():
     rows = (
-        Trial("vanishing", "<relu> instead", gain=0.4, share=0.9, loss=0.2, stopped="finished", found=False, seconds=1.0),
+        Trial("vanishing", "<relu> instead", gain=0.4, share=0.9, loss=0.2, stopped="finished", found=False),
         Trial("vanishing", "more clipping", gain=-0.1, share=0.4, loss=2.0, stopped="diverged", found=True),
         Trial("leakage", "other rows", note="it takes other data, or a look at them."),
     )  # fmt: skip

@@ -30,7 +30,7 @@ from undertow.train.trainer import Trainer
 
 Array = NDArray[Any]
 COMBINED = 3  # how many of the best are tried together
-UNEVEN = 0.8  # the share of the largest class from which on all classes count the same
+UNEVEN = 0.2  # the smallest class by the mean one: below, all classes count the same
 
 
 def try_remedies(
@@ -177,8 +177,8 @@ class _Judge:
         self.control: Trial | None = None
         where = "training" if first.held is None else "validation"
         self.labels = _labels(self.rows(first)[1])
-        counts = np.bincount(self.labels) if self.labels is not None else np.zeros(1)
-        self.balanced = self.labels is not None and counts.max() > UNEVEN * counts.sum()
+        counts = np.ones(1) if self.labels is None else np.unique(self.labels, return_counts=True)[1]
+        self.balanced = bool(counts.min() < UNEVEN * counts.mean())
         what = "loss" if self.labels is None else "accuracy, each class alike" if self.balanced else "accuracy"
         self.judged_by = f"{where} {what}"
         self.least = LEAST_PART if self.labels is None else LEAST_SHARE
