@@ -20,6 +20,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "undertow"
 ORDER = """
     errors allocation spelling
     habits
+    lazy
     trees
     graph
     primitives
@@ -62,7 +63,8 @@ def group_of(path: Path, root: Path) -> str:
 def imported_modules(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of every import in a file, at any depth, also under TYPE_CHECKING.
 
-    `from a import b` gives both `a` and `a.b`: b may be a module. `package` resolves relative imports.
+    `from a import b` gives both `a` and `a.b`: b may be a module. `package` resolves relative imports. A table of
+    names by module, which `undertow.lazy.attach` takes, is an import of each of these modules.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -74,6 +76,10 @@ def imported_modules(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Call) and re.search(r"(import_module|__import__)$", ast.unparse(node.func)):
             yield from ((node.lineno, name.value) for name in node.args[:1] if isinstance(name, ast.Constant))
+        elif isinstance(node, ast.Call) and re.search(r"\battach$", ast.unparse(node.func)):
+            for table in node.args[1:]:
+                assert isinstance(table, ast.Dict), f"line {node.lineno}: write the table of names where it is used"
+                yield from ((name.lineno, ast.literal_eval(name)) for name in table.keys)
 
 
 def wrong_imports(root: Path) -> list[str]:
@@ -113,6 +119,7 @@ def test_imports_run_one_way():
         ),
         ("graph/node.py", "if TYPE_CHECKING:\n    from undertow import trace", "must not import trace"),
         ("graph/node.py", "importlib.import_module('undertow.trace')", "graph must not import trace"),
+        ("graph/__init__.py", "attach(__name__, {'undertow.trace': 'Tracer'})", "graph must not import trace"),
         ("check.py", "from undertow.emit import source", "check must not import emit"),
         ("emit/__init__.py", "from undertow import check", "emit must not import check"),
         ("__init__.py", "from undertow import cli", "__init__ must not import cli"),
@@ -120,7 +127,8 @@ def test_imports_run_one_way():
     ],
 )
 def test_an_import_against_the_order_is_found(tmp_path, path, code, message):
-    for name in ("__init__", "graph/node", "primitives/__init__", "trace", "emit/__init__", "check", "cli"):
+    names = "__init__", "graph/__init__", "graph/node", "primitives/__init__", "trace", "emit/__init__", "check", "cli"
+    for name in names:
         module = tmp_path / f"{name}.py"
         module.parent.mkdir(exist_ok=True)
         module.touch()
@@ -149,13 +157,18 @@ def test_an_import_along_the_order_passes(tmp_path, path, code):
 
 
 def test_the_package_file_holds_names_only():
-    """Imports, `__all__`, `__version__` and a docstring: logic lives in a module that says what it does."""
+    """Imports, a lazy table, `__all__`, `__version__`, a docstring: logic is in a module that says what it does."""
     docstring, *statements = ast.parse((SOURCE / "__init__.py").read_text()).body
     assert isinstance(docstring, ast.Expr) and isinstance(docstring.value, ast.Constant)
     for statement in statements:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
             target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
             assert ast.unparse(target) in {"__all__", "__version__"}
+        elif isinstance(statement, ast.If):
+            assert ast.unparse(statement.test) == "TYPE_CHECKING" and not statement.orelse
+            assert all(isinstance(inner, ast.Import | ast.ImportFrom) for inner in statement.body)
+        elif isinstance(statement, ast.Expr):
+            assert ast.unparse(statement).startswith("attach(__name__, {")
         else:
             assert isinstance(statement, ast.Import | ast.ImportFrom), ast.unparse(statement)
 

@@ -6,7 +6,7 @@ from undertow.allocation import KEEPS_FREED_MEMORY as KEEPS_FREED_MEMORY
 from undertow.lazy import attach
 
 if TYPE_CHECKING:
-    from undertow import data, nn, optim
+    from undertow import data, flow, nn, optim
     from undertow.api import Backprop, backprop
     from undertow.bridges import to_jax, to_torch
     from undertow.check import GradientReport, check_gradient
@@ -80,6 +80,7 @@ __all__ = [
     "custom_vjp",
     "data",
     "find_learning_rate",
+    "flow",
     "get_threads",
     "grad",
     "hessian",

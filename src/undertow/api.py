@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from undertow import emit, trees
+from undertow import trees
 from undertow.differentiate import (
     backward,
     check_function,
@@ -62,6 +62,8 @@ class Backprop:
     @cached_property
     def source(self) -> str:
         """A module that needs only NumPy: ``forward(...)`` gives (loss, cache), ``backward(cache)`` the gradient."""
+        from undertow import emit
+
         return emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, rows=self.traced.rows)
 
     @property
@@ -109,6 +111,8 @@ class Backprop:
         Args:
             args: arguments like those traced; those themselves if none are given.
         """
+        from undertow import emit
+
         check_arguments(self, args or self.args)
         named = {
             name: node for node in self.graph.nodes if (name := emit.reader_name(node)) and node.op is not CONSTANT
@@ -123,6 +127,8 @@ class Backprop:
             values: add the numbers at the arguments that were traced.
             format: ``"text"``, or ``"latex"`` for a document that compiles.
         """
+        from undertow import emit
+
         numbers = self.values() if values else None
         return emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format)
 

@@ -92,6 +92,8 @@ def test_every_finished_step_is_readable_after_a_kill(tmp_path, seconds):
     flow = load_flow(tmp_path)
     assert flow.steps.tolist() == list(range(1, len(flow) + 1)) and len(flow) >= max(told, default=1) > 3
     assert np.isfinite(flow.stat("delta.rms")).all() and flow.stopped == ""
+    if not list((tmp_path / "checkpoints").glob("*.safetensors")):
+        return  # killed before the first checkpoint
     resumed = ut.resume(tmp_path, (X, LABELS), steps=len(flow) + 50, progress=False)
     assert resumed.flow.steps.tolist() == list(range(1, len(flow) + 51))
 

@@ -103,6 +103,6 @@ def report(
 
     Example: undertow report runs/houses --out houses.html
     """
-    from undertow.report import write_report
+    from undertow.report import report_run
 
-    say(f"report: {write_report(run, out or run / 'report.html')}")
+    say(f"report: {report_run(run, out or run / 'report.html')}")

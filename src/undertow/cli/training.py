@@ -29,6 +29,8 @@ File = Annotated[
     str | None, typer.Argument(help="A CSV or Parquet file; a folder or pattern of large ones.", show_default=False)
 ]
 Text = Annotated[str | None, typer.Option()]
+Flow = Annotated[bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")]
+Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")]
 
 
 @app.command()
@@ -54,9 +56,7 @@ def train(
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
     norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units left out.", min=0.0, max=0.95)] = None,
-    residual: Annotated[
-        bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")
-    ] = None,
+    residual: Residual = None,
     loss: Annotated[str | None, text("huber:delta=2, poisson, binary_cross_entropy, …")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Of classes, 0 to below 1.", min=0.0, max=0.99)] = None,
     class_weights: Annotated[str | None, text("balanced, or yes=5,no=1.")] = None,
@@ -86,9 +86,7 @@ def train(
     dtype: Annotated[str | None, text("float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
-    flow: Annotated[
-        bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")
-    ] = None,
+    flow: Flow = None,
     watch: Watch = False,
     watch_stay: WatchStay = False,
     quiet: Quiet = False,

@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -195,6 +194,8 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
 
 def _time_core(path: Path, gemm: str, core: str) -> float:
     """Time a product in a process of its own, for this one keeps the first kernels that it loads."""
+    import subprocess  # for once on each machine
+
     variables = {**os.environ, "OPENBLAS_CORETYPE": core, "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-I", "-S", "-c", _TIMING, str(path), gemm]
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -99,14 +99,20 @@ def _time_call(program: Program, i: int, rounds: int) -> float:
     """The time of one call of a program; threads are woken once for many repetitions of it."""
     node = program.calls[i].node
     if node is not None:
-        return statistics.median(_time(lambda: program.let_numpy_do(node)) for _ in range(rounds))
+        return _median(_time(lambda: program.let_numpy_do(node)) for _ in range(rounds))
     repeats = 1
     for guess in (1, 30):  # the first run wakes the threads, the others tell how long it takes
         taken = max(_time(lambda n=guess: program.run_calls(i, i + 1, n)) / guess, 1e-8)
         repeats = max(1, min(int(ROUND_SECONDS / taken), 3000))
         if repeats < 10:
             break
-    return statistics.median(_time(lambda: program.run_calls(i, i + 1, repeats)) / repeats for _ in range(rounds))
+    return _median(_time(lambda: program.run_calls(i, i + 1, repeats)) / repeats for _ in range(rounds))
+
+
+def _median(times: Iterable[float]) -> float:
+    from statistics import median  # which loads decimal numbers
+
+    return median(times)
 
 
 def _time(call: Any) -> float:

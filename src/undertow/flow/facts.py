@@ -15,6 +15,8 @@ from undertow.train.task import Task
 
 Array = NDArray[Any]
 ROWS: Final = 20_000  # training examples that are looked at
+N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
+LARGEST_KEPT: Final = 10_000  # numbers in them
 N_LABELS: Final = 1000  # classes whose counts are kept
 
 
@@ -31,7 +33,7 @@ def measure_facts(
 
     Returns:
         Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``output``,
-        ``shared_rows``, ``normalised_by_batch``; docs/flow.md tells of each.
+        ``shared_rows``, ``normalised_by_batch``, ``example``; docs/flow.md tells of each.
 
     Source: derived here.
     """
@@ -46,6 +48,8 @@ def measure_facts(
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
         "shared_rows": 0 if held is None else _shared((X, y), (held[0][:ROWS], held[1][:ROWS])),
     }
+    if X[:N_KEPT].size <= LARGEST_KEPT:
+        facts["example"] = {"X": X[:N_KEPT].tolist(), "y": y[:N_KEPT].tolist(), "dtype": str(y.dtype)}
     facts["output"] = _output(model, task, X, y, facts["target"])
     return facts
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from undertow import trees
 from undertow.errors import ArgumentError, DataError
 from undertow.flow.expected import LayerForecast, Pair
+from undertow.flow.findings import Finding
 from undertow.flow.gaussian import is_elementwise
 from undertow.flow.layers import FlowLayer, read_layers, walk
 from undertow.flow.meanfield import FixedPoint, depth_scale, fixed_point
@@ -59,6 +60,13 @@ class Forecast:
     def fine(self) -> bool:
         """Whether nothing stands in the way of the gradient."""
         return all(verdict.kind == "fine" for verdict in self.verdicts)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, with evidence and remedies; see `undertow.flow.forecast_findings`."""
+        from undertow.flow.forecast_findings import findings
+
+        return findings(self)
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         from rich.text import Text

@@ -162,11 +162,9 @@ class Theory:
     def _apply(self, item: Any, path: str, x: Signal) -> tuple[Signal, Back]:
         """What an item makes of a signal, and of the gradient by its output."""
         if isinstance(item, Sequential | Parallel):
-            several = type(item) is not Sequential and any(True for _ in walk_layers(item))
-            if several or type(item) is Sequential:
-                found = self._container(item, path, x)
-                if found is not None:
-                    return found
+            found = self._container(item, path, x)
+            if found is not None:
+                return found
             return self._measured(item, path, x, "what it adds is not independent of x")
         if item is ACTIVATIONS["identity"]:
             return x, lambda ct: ct
@@ -330,8 +328,9 @@ def _batch_norm(theory: Theory, layer: BatchNorm, path: str, x: Signal) -> tuple
     others = (x.products.sum(axis=1) - x.square) / (r - 1)
     centred = x.products - others[:, None] - others[None, :] + others.mean()
     variance = max(float(np.mean(x.square) - others.mean()), 0.0) + layer.epsilon
-    exact = x.products - x.products.mean(axis=0) - x.products.mean(axis=1)[:, None] + x.products.mean()
-    scatter = 2 * float(np.sum(exact**2)) / max(float(np.trace(exact)) ** 2, 1e-300)
+    own = np.diagonal(centred)
+    apart = (float(np.sum(centred**2)) - float(np.sum(own**2))) / (r * (r - 1))
+    scatter = 2 * (apart + float(np.mean(own**2)) / x.n_rows) / max(float(np.mean(own)) ** 2, 1e-300)
     gain, shift = (np.asarray(v, np.float64) for v in (layer.gain, layer.shift))
     products = centred / variance * float(np.mean(gain**2)) + float(np.mean(shift**2))
     factor = float(np.mean(gain**2)) * (1 + min(scatter, 1.0)) / variance * max(1 - 2 / x.n_rows, 0.0)

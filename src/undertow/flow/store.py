@@ -26,6 +26,8 @@ from undertow.train.record import read_record, write_record
 if TYPE_CHECKING:
     import polars as pl
 
+    from undertow.flow.recorder import Recorder
+
 FOLDER: Final = "flow"  # within the folder of a run
 ABOUT, STEPS, LOOKS = "flow.json", "steps.arrows", "looks.jsonl"
 FORMAT, VERSION = "undertow-flow", 1
@@ -184,6 +186,42 @@ def load_flow(folder: str | Path, since: int = 0) -> Flow:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RunError(f"{place} is damaged: {type(error).__name__}: {error}.") from None
     return flow
+
+
+def read_flow(record: Recorder | Flow | Path) -> Flow:
+    """Return the record of what a run holds.
+
+    Args:
+        record: a recorder, a record, or the folder of a run.
+
+    Returns:
+        The record.
+
+    Raises:
+        RunError: as `load_flow`.
+
+    Source: derived here.
+    """
+    if isinstance(record, Flow):
+        return record
+    return load_flow(record) if isinstance(record, Path) else record.current()
+
+
+def save_flow(flow: Flow, folder: Path) -> None:
+    """Write a record into the folder of a run.
+
+    Args:
+        flow: the record.
+        folder: of the run.
+
+    Raises:
+        RunError: the disk refuses.
+
+    Source: derived here.
+    """
+    store = FlowStore(folder)
+    store.begin(flow)
+    store.close()
 
 
 def _read_steps(path: Path, flow: Flow, since: int) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from undertow.train.trainer import Trainer
 
 Array = NDArray[Any]
+N_HELD: Final = 500  # examples held out whose outputs are kept
+WIDEST: Final = 60  # outputs of an example that are kept
 SAMPLE: Final = 4096  # examples from which a look takes its own
 
 
@@ -93,6 +95,22 @@ class TrainingRecorder(Recorder):
         self.write_about()
         if self.store is not None:
             self.store.close()
+
+    def conclude(self, trainer: Trainer) -> None:
+        """Keep what the model that the run has in the end gives for examples that were held out, and their targets."""
+        held, run = trainer.held, trainer.run
+        if isinstance(held, list) and held and trainer.n_steps and run.stopped != "diverged":
+
+            def predict() -> None:
+                X, y = held[0][0][:N_HELD], held[0][1][:N_HELD]
+                with np.errstate(all="ignore"):
+                    outputs = np.asarray(run.forward(run.model, X))
+                if outputs[0].size <= WIDEST:
+                    told = {"outputs": outputs.astype(np.float64), "targets": y}
+                    self.flow.facts["held_out"] = {name: x.tolist() for name, x in told.items()}
+
+            self._try(trainer, predict)
+            self.write_about()
 
     def write_about(self) -> None:
         """Write what is known of the whole."""

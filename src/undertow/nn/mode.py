@@ -77,16 +77,16 @@ def training(keys: Any, observe: bool = False) -> Iterator[TrainingPass]:
         _current.reset(token)
 
 
-def call_inner(path: str, layer: Any, x: Any) -> Any:
+def call_inner(path: str, layer: Any, _x: Any) -> Any:
     """Call a layer within a container, so that what it gives can be observed.
 
     Args:
         path: from the container: ``"layers[0]"``.
         layer: the layer or function.
-        x: what it is called with.
+        _x: what it is called with; a name with an underscore is not read, so that the layers' own names stay.
 
     Returns:
-        ``layer(x)``.
+        ``layer(_x)``.
 
     Source: derived here.
 
@@ -99,12 +99,12 @@ def call_inner(path: str, layer: Any, x: Any) -> Any:
     """
     made = _current.get()
     if made is None or made.seen is None:
-        return layer(x)
+        return layer(_x)
     made.place.append(path)
-    value = layer(x)
-    made.seen.append((".".join(filter(None, made.place)), value))
+    _value = layer(_x)
+    made.seen.append((".".join(filter(None, made.place)), _value))
     made.place.pop()
-    return value
+    return _value
 
 
 def is_training() -> bool:

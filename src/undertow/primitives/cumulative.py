@@ -232,7 +232,6 @@ nancumprod = Primitive(
 
 def _answer_running(primitive: Primitive, function: Callable[..., Any]) -> None:
     name = f"np.{primitive.name}"
-    extra = Sample((draw((3,), 22),), {"dtype": np.float64}), Sample((draw((), 22),)), Sample((draw((0,), 22),))
     nan = np.array([[1.0, np.nan, 2.0], [np.nan, 3.0, 0.5]])
     kinks = {
         "nancumsum": (Kink((nan,), ([[6.0, 0.0, 4.0], [0.0, 2.0, 1.0]],), "NaN takes no part"),),
@@ -240,7 +239,11 @@ def _answer_running(primitive: Primitive, function: Callable[..., Any]) -> None:
         "cumprod": (Kink(([2.0, 0.0, 3.0],), ([1.0, 8.0, 0.0],), "zeros divide nothing"),),
     }
 
-    @answers(function, samples=lambda: along_calls(*extra), kinks=kinks.get(primitive.name, ()))
+    def samples() -> Any:
+        extra = Sample((draw((3,), 22),), {"dtype": np.float64}), Sample((draw((), 22),)), Sample((draw((0,), 22),))
+        return along_calls(*extra)
+
+    @answers(function, samples=samples, kinks=kinks.get(primitive.name, ()))
     def running(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         refuse(name, out=out)
         if axis is None:
@@ -261,11 +264,13 @@ for _primitive, _function in (
 
 def _answer_cumulative(primitive: Primitive, function: Callable[..., Any], start: int) -> None:
     """Answer ``np.cumulative_sum`` and its kin, which NumPy has since 2.1."""
-    x = draw((2, 3), 22)
-    calls = [Sample((x,), {"axis": 1}), Sample((x,), {"axis": -2, "include_initial": True}), Sample((x[0],)),
-             Sample((x[0],), {"include_initial": True, "dtype": np.float64})]  # fmt: skip
 
-    @answers(function, samples=lambda: calls)
+    def samples() -> list[Sample]:
+        x = draw((2, 3), 22)
+        return [Sample((x,), {"axis": 1}), Sample((x,), {"axis": -2, "include_initial": True}), Sample((x[0],)),
+                Sample((x[0],), {"include_initial": True, "dtype": np.float64})]  # fmt: skip
+
+    @answers(function, samples=samples)
     def cumulative(
         x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
     ) -> Any:

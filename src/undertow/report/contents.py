@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from undertow.flow.record import Flow
 from undertow.report.curves import history_data, step_data
 from undertow.report.distributions import look_data
 from undertow.report.maps import map_data
-from undertow.report.outcomes import outcome_data
+from undertow.report.outcomes import outcome_data, paired_data
 from undertow.report.recorded import Recorded, read_recorded
 from undertow.report.summary import model_data, summary_data
 from undertow.report.theory import theory_data
@@ -140,9 +141,12 @@ def _outcome(found: Recorded, X: ArrayLike | None, y: ArrayLike | None) -> dict[
     """Predictions against targets, or why there are none."""
     if found.run is None:
         return {"kind": "none", "why": NO_MODEL}
-    if X is None or y is None:
+    if X is not None and y is not None:
+        return outcome_data(found.run, X, y)
+    kept = found.flow.facts.get("held_out") if found.flow is not None else None
+    if kept is None:
         return {"kind": "none", "why": NO_PREDICTIONS}
-    return outcome_data(found.run, X, y)
+    return paired_data(found.run, found.run.pair(np.array(kept["outputs"]), np.array(kept["targets"])))
 
 
 def flatten_settings(settings: Mapping[str, Any], start: str = "") -> Iterator[list[str]]:

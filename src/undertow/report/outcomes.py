@@ -43,6 +43,21 @@ def outcome_data(run: Run, X: ArrayLike, y: ArrayLike) -> dict[str, Any]:
         found = run.predictions(X, y)
     except ArgumentError as error:
         return {"kind": "none", "why": str(error)}
+    return paired_data(run, found)
+
+
+def paired_data(run: Run, found: Predictions) -> dict[str, Any]:
+    """Compare predictions that are there already with their targets; see `outcome_data`.
+
+    Args:
+        run: the run.
+        found: outputs paired with targets.
+
+    Returns:
+        As `outcome_data`.
+
+    Source: derived here.
+    """
     encoder = _read_encoder(run)
     if found.task in ("categorical", "binary"):
         return _classes(found, encoder)

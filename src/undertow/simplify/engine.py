@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -177,6 +176,8 @@ class Simplifier(Trace):
 
 def _is_whole(inputs: tuple[Node, ...]) -> bool:
     """Tell whether a quotient is exact; 1 / 9 stays as it is, for (p − y) / 9 reads better than 0.111 (p − y)."""
+    from fractions import Fraction  # which loads decimal numbers
+
     a, b = (Fraction(float(x.value)) for x in inputs)
     return Fraction(float(a / b)) == a / b
 

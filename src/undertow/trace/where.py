@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import sysconfig
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ _LIBRARIES = (
     str(Path(np.__file__).parent.parent / "scipy"),
     str(Path(optree.__file__).parent),
 )
-_PYTHON = sysconfig.get_path("stdlib")
+_PYTHON = os.path.dirname(os.__file__)
 _COMMAND_LINE = str(Path(_HERE) / "cli.py")
 
 _SCIPY_INSTEAD = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,10 +61,13 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
     Example:
         >>> from undertow.nn import Dense, initialize
         >>> run = Run(initialize(Sequential(Dense(2, 1))))
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sorted(file.name for file in save(run, Path(folder) / "run").iterdir())
         ['model.safetensors', 'run.json']
     """
+    import tempfile  # loads much, which a process that only reads does without
+
     target = read_path(path, "the folder of a run")
     check_target(target, overwrite)
     parts, record = _take_apart(run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +71,14 @@ def check_place(folder: Path) -> None:
     Source: derived here.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     check_place(Path(place) / "runs" / "a")
         ...     os.listdir(place)
         []
     """
+    import tempfile  # loads much, which a process that only reads does without
+
     made: list[Path] = []
     try:
         missing = [parent for parent in folder.parents if not os.path.lexists(parent)]
@@ -107,11 +109,14 @@ def write_whole(path: Path, content: bytes) -> None:
     Source: derived here.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     write_whole(Path(place) / "found.csv", b"prediction")
         ...     (Path(place) / "found.csv").read_text()
         'prediction'
     """
+    import tempfile
+
     target = Path(os.path.realpath(path))
     try:
         if target.is_dir():

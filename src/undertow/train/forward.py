@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.compile.function import Compiled
 from undertow.errors import UndertowError
-from undertow.simplify import simplify
 from undertow.trace import trace_function
-from undertow.train.derive import describe_leaf, functions_of, numbers_of
+
+if TYPE_CHECKING:
+    from undertow.compile.function import Compiled
 
 Array = NDArray[Any]
 CHUNK = 4096  # rows at a time
@@ -38,6 +38,8 @@ class Forward:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _apply(self, model: Any, X: Array) -> Array:
+        from undertow.train.derive import describe_leaf, functions_of, numbers_of
+
         leaves, _, structure = trees.flatten_with_key(model)
         numbers = numbers_of(leaves)
         key = structure, functions_of(leaves), tuple(map(describe_leaf, numbers)), X.shape[1:], X.dtype
@@ -54,6 +56,9 @@ class Forward:
 
     def _compile(self, model: Any, X: Array) -> Compiled | None:
         """The compiled model; None where it cannot be traced, or holds for one number of rows only."""
+        from undertow.compile.function import Compiled  # a process that predicts a few rows does without
+        from undertow.simplify import simplify
+
         try:
             graph = simplify(trace_function(lambda model, X: model(X), (model, X), batch=[1]).graph, final=True).graph
             return Compiled(graph, "numpy") if graph.symbols() and len(graph.outputs) == 1 else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +182,7 @@ def write_predictions(frames: Iterable[pl.DataFrame], out: Path) -> int:
     Source: derived here.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     n = write_predictions([pl.DataFrame({"prediction": [1.5, 2.5]})], Path(folder, "found.csv"))
         ...     n, Path(folder, "found.csv").read_text()
@@ -208,6 +208,8 @@ def _as_bytes(frame: pl.DataFrame, suffix: str, header: bool = True) -> bytes:
 
 def _write_portions(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame], out: Path) -> int:
     """Write many portions beside the place of a file, and move it there."""
+    import tempfile  # loads much, which a process that only reads does without
+
     target, n = Path(os.path.realpath(out)), 0
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from undertow.train.columns import is_number, is_share, scores
@@ -144,7 +145,7 @@ class Progress:
         steps: int | None = None,
         seconds: float | None = None,
     ) -> None:
-        self.console = console or make_console()
+        self.given = console
         self.show = show
         self.epochs = epochs
         self.steps = steps
@@ -159,6 +160,11 @@ class Progress:
         self.waiting: str | None = None  # the line of the last epoch, where it was left out
         self.begun: tuple[int, int, float] | None = None  # examples, steps and time from which on speed is measured
         self.epoch = self.before = self.seen = 0  # the epoch going on, examples before it and of it
+
+    @cached_property
+    def console(self) -> Console:
+        """Where to; made when something is to be shown, for that loads rich."""
+        return self.given or make_console()
 
     def __enter__(self) -> Progress:
         if self.show and self.console.is_jupyter:
@@ -258,7 +264,7 @@ class Progress:
         if (notebook := self.notebook) is not None:
             notebook.add(text)
             self._try(notebook.show)
-        else:
+        elif self.show:
             from rich.text import Text
 
             self._try(lambda: self.console.print(Text(text), soft_wrap=True))

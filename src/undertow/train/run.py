@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -24,12 +25,7 @@ from undertow.train.task import Examples, Task
 
 def read_versions() -> dict[str, str]:
     """Return the versions of what trains, by name."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("undertow")
-    except PackageNotFoundError:
-        own = "unknown"
+    own = sys.modules[__name__.partition(".")[0]].__version__  # importlib.metadata loads what reads e-mail
     return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}
 
 
@@ -188,9 +184,14 @@ class Run:
         Raises:
             DataError, ShapeError, ArgumentError: as in training.
         """
-        task, kind, (rows, targets, w) = self._read(X, y, weights)
-        at_zero = task.loss.logits or task.loss.end is None
-        return make_predictions(kind, self.outputs(rows), targets, w, logits=at_zero)
+        _, _, (rows, targets, w) = self._read(X, y, weights)
+        return self.pair(self.outputs(rows), targets, w)
+
+    def pair(self, outputs: NDArray[Any], targets: NDArray[Any], weights: Any = None) -> Predictions:
+        """Pair outputs of the model with their targets, both as training knows them; see `predictions`."""
+        task = self._task(outputs)
+        kind, at_zero = find_task(task.loss.task, task.output_shape), task.loss.logits or task.loss.end is None
+        return make_predictions(kind, outputs, targets, weights, logits=at_zero)
 
     def _read(self, X: ArrayLike, y: ArrayLike, weights: Any) -> tuple[Task, str, Examples]:
         """The task, its kind, and examples with their targets as the loss takes them."""
@@ -235,16 +236,16 @@ class Run:
         return import_module("undertow.export").export(self, path, **options)
 
     def report(self, path: str | Path = "report.html", **options: Any) -> Path:
-        """Write a report as one HTML page, see `undertow.report.write_report`.
+        """Write a report as one HTML page, see `undertow.report.report_run`.
 
         Args:
             path: the file.
-            options: as `undertow.report.write_report` takes them.
+            options: as `undertow.report.report_run` takes them.
 
         Returns:
             The path.
         """
-        written: Path = import_module("undertow.report").write_report(self, path, **options)
+        written: Path = import_module("undertow.report").report_run(self, path, **options)
         return written
 
     def try_remedies(self, X: Any = None, y: Any = None, **options: Any) -> Any:

@@ -229,6 +229,8 @@ class Trainer:
             )
         if best is not None:
             run.model = best
+        if self.recorder is not None:
+            self.recorder.conclude(self)
 
     # ---- an epoch -----------------------------------------------------------------------------
 

@@ -1,0 +1,84 @@
+"""The report of a run with all its parts: what was recorded, and the walk through its backward pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from undertow import trees
+from undertow.errors import UndertowError
+from undertow.flow.record import Flow
+from undertow.nn import LOSSES, build_loss
+from undertow.report.html import Section, write_report
+from undertow.report.recorded import read_recorded
+from undertow.report.walks import walk_model
+from undertow.train import Run
+
+LARGEST: Final = 3_000_000  # parameters of a network that is walked through
+DEEPEST: Final = 400_000  # characters of a walk's data beyond which a report leaves it out
+
+
+def report_run(
+    source: Run | Flow | str | Path, path: str | Path, *, X: ArrayLike | None = None, y: ArrayLike | None = None
+) -> Path:
+    """Write a report on a training as one HTML page: findings, curves, the gradient-flow map, and the backward pass.
+
+    Args:
+        source: a run, its record, or the folder of one, which may still be training or have been killed.
+        path: the file; one that is there is replaced.
+        X: examples to compare predictions on, (m, …); those held out, where the run keeps them, unless told.
+        y: their targets.
+
+    Returns:
+        The path.
+
+    Raises:
+        RunError: the folder holds no run; the disk refuses.
+        ArgumentError: the source is none of these.
+
+    Source: derived here.
+    """
+    section = walk_section(source)
+    return write_report(source, path, X=X, y=y, sections={} if section is None else {"walk": section})
+
+
+def walk_section(source: Run | Flow | str | Path) -> Section | None:
+    """Make the walk through the backward pass of a run's network, on a few of its training examples.
+
+    Args:
+        source: as `report_run` takes it.
+
+    Returns:
+        The section; None where the run has no model or keeps no examples, or the network is too large for a page.
+    """
+    found = read_recorded(source)
+    run, flow = found.run, found.flow
+    kept = None if flow is None else flow.facts.get("example")
+    name = found.settings.get("loss", "")
+    if run is None or not kept or name not in LOSSES:
+        return None
+    if sum(np.size(x) for x in trees.flatten(run.model)[0] if not callable(x)) > LARGEST:
+        return None
+    dtype = found.settings.get("dtype", "float32")
+    X, y = np.array(kept["X"], dtype), np.array(kept["y"], kept["dtype"])
+    try:
+        loss = build_loss({"name": name, **found.settings.get("loss_settings", {})})
+        optimizer: Any = found.settings.get("optimizer", {})
+        made = walk_model(run.model, X, y, loss, update=_rule(optimizer))
+        section = made.section()
+    except UndertowError:  # the model's end is a part of the loss, or a layer asks for values
+        return None
+    return Section(section.html, section.css, section.js) if len(section.json) <= DEEPEST * 4 else None
+
+
+def _rule(described: dict[str, Any]) -> Any:
+    """The optimizer of a run; None where it is one of the user's own."""
+    from undertow.optim import build_optimizer
+
+    try:
+        return build_optimizer(described)
+    except UndertowError:
+        return None
