@@ -164,6 +164,11 @@ def rank_collapse(rng: Rng) -> Iterator[Case]:
             f"weights of rank 1, {depth} × 32 {activation}",
             model=model,
         )
+    yield from _narrow(rng, may)
+
+
+def _narrow(rng: Rng, may: str) -> Iterator[Case]:
+    """Bottlenecks, depth, and biases beside which the signal is nothing."""
     for activation in ("tanh", "relu"):
         task = pick(rng, (data.digits, data.blobs))(rng)
         layers = [nn.Dense(task.n_in, 32), activation, nn.Dense(32, 1), activation, nn.Dense(1, 32), activation]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from benchmarks.diagnosis import data
@@ -139,6 +140,11 @@ def plateau(rng: Rng) -> Iterator[Case]:
             what=f"parity of {bits} bits",
             data=(X, easy),
         )
+    yield from _held_back(rng, adam)
+
+
+def _held_back(rng: Rng, adam: dict[str, Any]) -> Iterator[Case]:
+    """Networks that a penalty, a rate or their units keep from learning."""
     for penalty, activation in ((1.0, "tanh"), (0.5, "relu")):
         task = pick(rng, (data.digits, data.blobs))(rng)
         yield broken(

@@ -23,7 +23,18 @@ def healthy(task: Task, model: Any, what: str, may: str = "", **settings: Any) -
 @makes(HEALTHY)
 def make(rng: Rng) -> Iterator[Case]:
     """Between eighty and a hundred networks."""
-    for group in (_activations, _optimizers, _deep, _normalised, _numbers, _linear, _lengths, _regularised, _shapes):
+    for group in (
+        _activations,
+        _optimizers,
+        _deep,
+        _normalised,
+        _numbers,
+        _linear,
+        _lengths,
+        _regularised,
+        _shapes,
+        _as_they_come,
+    ):
         yield from group(rng)
 
 
@@ -318,7 +329,7 @@ def _regularised(rng: Rng) -> Iterator[Case]:
 
 
 def _shapes(rng: Rng) -> Iterator[Case]:
-    """Other architectures, and data as they come."""
+    """Other architectures."""
     task = data.digits(rng)
     n, k = task.n_in, task.n_out
     branch = nn.Parallel(nn.Sequential(nn.Dense(n, 16), "relu"), nn.Sequential(nn.Dense(n, 16), "tanh"))
@@ -340,6 +351,11 @@ def _shapes(rng: Rng) -> Iterator[Case]:
     yield healthy(task, model, "orthogonal weights", optimizer=optim.adam(2e-3), batch_size=16, epochs=12)
     model = nn.Sequential(nn.Dense(n, 32, bias=False), nn.BatchNorm(32), "relu", nn.Dense(32, k))
     yield healthy(task, model, "without biases", optimizer=optim.momentum(0.02), batch_size=40, epochs=12)
+
+
+def _as_they_come(rng: Rng) -> Iterator[Case]:
+    """Data that are not brought to mean 0 and deviation 1, but are near enough."""
+    task = data.digits(rng)
     X, y = data._load("digits")
     rows = rng.permutation(len(X))[:900]
     pixels = task.with_data((X[rows] / 16).astype(np.float32), y[rows])
