@@ -261,10 +261,10 @@ def test_trials_print_in_a_terminal_and_a_notebook():
     trials = Trials(rows, Trial("", "unchanged", share=0.5, loss=1.0, stopped="finished"), "validation accuracy")
     from rich.console import Console
 
-    console = Console(width=150, record=True, file=io.StringIO())
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(trials)
     text = console.export_text()
-    assert "+40.0%" in text and "█" in text and "(diverged)" in text and "not tried" in text
+    assert "+40.0%" in text and "█" in text and "(diverged)" in text and "Not tried" in text
     page = trials._repr_html_()
     assert "&lt;relu&gt;" in page and "<relu>" not in page
     assert trials.plain()["rows"][0]["gain"] == 0.4 and "run" not in trials.plain()["rows"][0]

@@ -17,7 +17,7 @@ from undertow.flow.attempt import Attempt, apply_change, combine
 from undertow.flow.changes import cleared
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding, Remedy
-from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials
+from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials, shorten
 from undertow.nn import parameters_of
 from undertow.nn.layer import Container, show_item
 from undertow.train.checkpoint import load
@@ -111,7 +111,7 @@ def try_remedies(
     helped = _best_of_each(sorted(rows, key=_rank), judge.least)
     if len(helped) > 1:
         steps = [step for row in helped for step in row.change]
-        together = Remedy("All of: " + " ".join(row.remedy for row in helped), "\n".join(row.code for row in helped))
+        together = Remedy("; ".join(shorten(row.remedy) for row in helped) + ".", "\n".join(row.code for row in helped))
         kinds = ", ".join(dict.fromkeys(row.finding for row in helped))
         row = judge.attempt(lambda a: combine(a, steps), together, kinds, n_steps)
         rows.append(replace(row, change=tuple(steps)))

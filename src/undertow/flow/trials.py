@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rich.table import Table
 
-BAR: Final = 16
+BAR: Final = 10
 LEAST_SHARE, LEAST_PART = 0.005, 0.02  # gains below these are chance
-COLUMNS: Final = ("remedy", "against", "before", "after", "gain", "", "still found", "seconds")
+COLUMNS: Final = ("remedy", "against", "before", "after", "gain", "", "still", "seconds")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Trials:
         for row in self.rows:
             there = {True: "yes", False: "no", None: "–"}[row.found]
             if not row.tried:
-                found.append((row.remedy, row.finding, "", "", "not tried", row.note, "", ""))
+                found.append((f"{row.remedy} Not tried: {row.note}", row.finding, "", "", "–", "", "", ""))
                 continue
             ended = "" if row.stopped == "finished" or row.stopped == "callback" else f" ({row.stopped})"
             gain = f"{row.gain:+.1%}" if math.isfinite(row.gain) else "–"
@@ -137,10 +137,11 @@ class Trials:
 
         table = Table(title=self._title(), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in COLUMNS:
+            words = name in COLUMNS[:2]  # which may be broken into lines
             right = name in ("before", "after", "gain", "seconds")
-            table.add_column(name, justify="right" if right else "left", overflow="fold")
-        for texts in self.texts():
-            table.add_row(*texts)
+            table.add_column(name, justify="right" if right else "left", no_wrap=not words, ratio=3 if words else None)
+        for row, texts in zip(self.rows, self.texts(), strict=True):
+            table.add_row(texts[0] if not row.tried else shorten(row.remedy), *texts[1:])
         return table
 
     def __rich__(self) -> Table:
@@ -163,6 +164,11 @@ class Trials:
             "control": self.control.plain(),
             "rows": [row.plain() for row in self.rows],
         }
+
+
+def shorten(sentence: str) -> str:
+    """Return what is changed, without why."""
+    return sentence.split(": ")[0].rstrip(".")
 
 
 def draw_bar(gain: float, longest: float) -> str:
