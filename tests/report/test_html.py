@@ -365,6 +365,11 @@ def test_no_validation_and_no_metric():
     assert [line["name"] for line in panel["series"]] == ["training"]
 
 
+def test_a_long_setting_is_cut():
+    found = dict(report_data(Run(None, settings={"class_weights": [0.123456789] * 1000}))["settings"])
+    assert len(found["class weights"]) == 301
+
+
 def test_a_long_history_keeps_its_ends():
     found = report_data(Run(None, [{"epoch": i, "loss": 1 / i} for i in range(1, 5001)]))["history"]
     assert len(found["x"]) == 1000 and (found["x"][0], found["x"][-1]) == (1, 5000)

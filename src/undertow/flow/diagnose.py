@@ -17,13 +17,19 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large", "input-not-scaled",
         "target-not-scaled",
     ),
-    "saturation": ("input-not-scaled", "exploding", "vanishing", "step-too-large"),
+    "saturation": ("input-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units"),
     "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
-    "rank-collapse": ("born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "step-too-large"),
+    "rank-collapse": (
+        "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "step-too-large",
+    ),
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
+        "identical-units",
     ),
-    "step-too-large": ("input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation"),
+    "step-too-large": (
+        "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
+        "identical-units",
+    ),
     "oscillation": ("step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding"),
     "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
     "step-too-small": (

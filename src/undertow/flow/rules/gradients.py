@@ -12,7 +12,17 @@ from undertow.flow.findings import Finding, Remedy
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import Array, course_of, early, first_row, norms, rescales, show, stream
+from undertow.flow.rules.measures import (
+    Array,
+    at_first_look,
+    course_of,
+    early,
+    first_row,
+    norms,
+    rescales,
+    show,
+    stream,
+)
 from undertow.flow.rules.registry import Rule, rule
 from undertow.nn.initialisers import default_initialiser
 
@@ -27,6 +37,7 @@ class Profile:
         layers: the entries that can be compared, first to last.
         sizes: ‖δ‖ of an example in each: RMS · √units, the median of the first steps.
         ratio: the first by the last.
+        before: the same before the first step.
         factor: of one layer, the geometric mean.
         steps: log10 of the ratio at each recorded step.
         update: the update ratio of the first layer with weights by that of the last.
@@ -35,6 +46,7 @@ class Profile:
     layers: list[FlowLayer]
     sizes: Array
     ratio: float
+    before: float
     factor: float
     steps: Array
     update: float
@@ -54,10 +66,12 @@ def profile_of(flow: Flow) -> Profile | None:
     moved = early(flow, "ratio")
     with_weights = [i for i in chosen if moved[i] >= 0]
     update = math.nan
-    if len(with_weights) > 1 and moved[with_weights[-1]] > 0:
+    if len(with_weights) > 1 and 0 < moved[with_weights[-1]] < math.inf:
         update = float(moved[with_weights[0]] / moved[with_weights[-1]])
     factor = ratio ** (1 / (len(chosen) - 1)) if math.isfinite(ratio) else math.inf
-    return Profile([flow.layers[i] for i in chosen], sizes[chosen], ratio, factor, steps, update)
+    first = norms(flow, at_first_look(flow, "delta.rms"))[[chosen[0], chosen[-1]]]
+    before = float(first[0] / first[1]) if first[1] > 0 else ratio
+    return Profile([flow.layers[i] for i in chosen], sizes[chosen], ratio, before, factor, steps, update)
 
 
 @dataclass(frozen=True)
@@ -185,7 +199,7 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     first, last = profile.layers[0], profile.layers[-1]
     with np.errstate(all="ignore"):
         forward = float(z[index[last.path]] / z[index[first.path]])
-    back = not profile.ratio < rule.ratio and not profile.factor < rule.factor
+    back = not min(profile.ratio, profile.before) < rule.ratio and not profile.factor < rule.factor
     ahead = not forward < rule.forward and math.isfinite(z[index[first.path]])
     if not (back or ahead):
         return

@@ -132,8 +132,11 @@ def early(flow: Flow, name: str) -> Array:
     Source: derived here.
     """
     values = flow.stat(name)[:EARLY].astype(np.float64)
-    if len(values):
-        return median(values)
+    return median(values) if len(values) else at_first_look(flow, name)
+
+
+def at_first_look(flow: Flow, name: str) -> Array:
+    """Return what a number of each layer was at the first look; NaN where it was not measured."""
     rows: list[dict[str, Any]] = flow.looks[0].layers if flow.looks else [{} for _ in flow.layers]
     key = name.replace(".", "_")
     return np.array([math.nan if row.get(key) is None else row[key] for row in rows])

@@ -85,7 +85,7 @@ def _open(flow: Flow) -> list[Remedy]:
 @rule(
     "tiny-batch-normalisation",
     size=(4, "largest batch over which mean and variance are too noisy to normalise by"),
-    last=(0.1, "share of steps whose batch has a single example, from which on it is told"),
+    last=(0.15, "share of steps whose batch has a single example, from which on it is told"),
 )
 def find_tiny_batches(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """BatchNorm takes mean and variance over a handful of examples, so its output is mostly noise.

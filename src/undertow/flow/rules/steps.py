@@ -138,9 +138,8 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if move.layer is None or course.diverged or not len(flow) or flow.steps[-1] < rule.steps:
         return
     fall = (course.loss[: max(len(course.loss) // 20, 1)].mean() - course.end) / max(abs(course.initial), 1e-12)
-    if not (move.path < rule.path and fall < rule.fall):
-        return
-    if not course.end > 0.5 * course.reference:
+    above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
+    if not (move.path < rule.path and (fall < rule.fall or above) and course.end > 0.5 * course.reference):
         return
     rate = R.rate_of(flow)
     yield rule.found(
@@ -232,7 +231,11 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
     pieces = rows if len(rows) >= 12 else course.smooth
     count = max(len(course.loss) / max(len(pieces), 1), 1)
     by_epoch = len(rows) >= 12
-    return pieces, "epoch" if by_epoch else "piece", (1 if by_epoch else 3) * course.spread / math.sqrt(count)
+    # over a whole epoch the choice of batches cancels, unless each step draws numbers or normalises over its batch
+    told = str((flow.facts.get("output") or {}).get("model"))
+    draws = any(name in told for name in ("Dropout", "Noise", "BatchNorm")) or flow.facts.get("normalised_by_batch")
+    share = 1 if by_epoch and not draws else 3
+    return pieces, "epoch" if by_epoch else "piece", share * course.spread / math.sqrt(count)
 
 
 def _rate(rate: float | None) -> str:

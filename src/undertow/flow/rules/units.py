@@ -79,7 +79,7 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
     many=(0.5, "share that is told without growth"),
     alike=(0.9, "mean cosine between the inputs of a layer above which half of its units are dead by nature"),
     natural=(0.75, "share that is told without growth where inputs are so alike"),
-    learned=(0.9, "share of the constant output's loss whose learning leaves only ``natural`` to tell"),
+    learned=(0.9, "share of the constant output's loss that must be learned for fewer than half to be no harm"),
     units=(4, "fewest units of a layer"),
 )
 def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -100,7 +100,8 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         end = course[-1][1]
         cosine = flow.looks[0].layers[i - 1].get("correlation") if i else None
         many = rule.natural if (cosine or 0.0) > rule.alike or learned else rule.many
-        if end >= many or (end >= rule.share and end - course[0][1] >= rule.growth and not learned):
+        share = rule.many if learned else rule.share
+        if end >= many or (end >= share and end - course[0][1] >= rule.growth):
             found.append((layer, course))
     if not found:
         return
