@@ -116,7 +116,7 @@ def main() -> None:
     for name in args.workloads:
         workload = WORKLOADS[name]
         for threads in args.threads:
-            show(workload, threads, min(args.rounds, 5) if name == "XL" else args.rounds, args.parts, args.block / 1e3)
+            show(workload, threads, min(args.rounds, 20) if name == "XL" else args.rounds, args.parts, args.block / 1e3)
 
 
 if __name__ == "__main__":
