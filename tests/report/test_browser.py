@@ -165,6 +165,19 @@ def test_new_data_is_drawn_and_what_was_chosen_stays(visit):
     assert "step 90" in page.inner_text("#flow-readout")  # the latest step is followed
 
 
+def test_new_data_waits_while_a_slider_is_dragged(visit):
+    page = visit(render_page(report_data(make_flow(30, 5, 3))))
+    page.locator("#flow-step").scroll_into_view_if_needed()
+    page.wait_for_timeout(600)
+    box = page.locator("#flow-step").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.evaluate("data => undertowReport.render(data)", report_data(make_flow(60, 5, 4)))
+    assert page.get_attribute("#flow-step", "max") == "29"
+    page.mouse.up()
+    assert page.get_attribute("#flow-step", "max") == "59"
+
+
 def test_dark_and_light(visit):
     page = visit(render_page(report_data(make_flow(30, 5, 3))), color_scheme="dark")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -101,7 +101,7 @@ def test_a_long_and_deep_record_stays_below_three_megabytes(tmp_path):
     path = write_report(make_flow(10_000, 100, 200, fade=0.8), tmp_path / "report.html")
     assert path.stat().st_size < 3_000_000
     shown = parse(path).data()["map"]
-    assert len(shown["first"]) == 400 and len(shown["layers"]) == 100
+    assert len(shown["first"]) == 313 and len(shown["layers"]) == 100  # of 32 steps each
     assert shown["first"][0] == 1 and shown["last"][-1] == 10_000
     assert [a + 1 for a in shown["last"][:-1]] == shown["first"][1:]  # no step is left out, none counts twice
 
@@ -219,7 +219,11 @@ def test_a_record_that_was_thinned_has_columns_by_step():
     flow.steps = np.concatenate([np.arange(1, 501), 500 + 4 * np.arange(1, 501)])
     shown = report_data(flow)["map"]
     widths = np.diff(shown["first"])
-    assert widths.max() <= 9 and widths.min() >= 4 and len(shown["first"]) == 400
+    assert widths.max() <= 11 and widths.min() >= 5 and len(shown["first"]) == 313
+
+    longer = make_flow(1100, 2)
+    longer.steps = np.concatenate([flow.steps, 2500 + 4 * np.arange(1, 101)])
+    assert report_data(longer)["map"]["first"][:313] == shown["first"]  # a page that is fed keeps its columns
 
 
 def test_extreme_sizes_survive():
@@ -359,6 +363,11 @@ def test_no_validation_and_no_metric():
             del row[name]
     (panel,) = report_data(flow)["history"]["panels"]
     assert [line["name"] for line in panel["series"]] == ["training"]
+
+
+def test_a_long_setting_is_cut():
+    found = dict(report_data(Run(None, settings={"class_weights": [0.123456789] * 1000}))["settings"])
+    assert len(found["class weights"]) == 301
 
 
 def test_a_long_history_keeps_its_ends():

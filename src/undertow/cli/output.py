@@ -64,11 +64,9 @@ def show_gradients(run: Any) -> str:
     return captured.get()
 
 
-def show_flow(run: Any) -> str:
-    """Lay out how the gradient flowed in the last step as text."""
-    from undertow.flow import flow_table
-
-    return as_text(flow_table(run.flow))
+def show_flow(flow: Any) -> str:
+    """Lay out how the gradient flowed in the last step as text, as wide as the terminal."""
+    return as_text(flow)
 
 
 def show_findings(found: list[Any]) -> str:

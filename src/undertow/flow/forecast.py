@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -67,6 +67,13 @@ class Forecast:
         from undertow.flow.forecast_findings import findings
 
         return findings(self)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        told = {"depth": self.depth, "xi": self.xi, "loss": self.loss, "n_examples": self.n_examples}
+        rows = [asdict(row) for row in self.layers]
+        verdicts = [asdict(verdict) for verdict in self.verdicts]
+        return {**told, "layers": rows, "verdicts": verdicts, "findings": [x.plain() for x in self.findings]}
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         from rich.text import Text

@@ -23,6 +23,7 @@ from undertow.report.theory import theory_data
 from undertow.train import Run
 from undertow.train.run import read_versions
 
+TEXT_AT_MOST: Final = 300  # characters of a setting
 FORMAT, VERSION = "undertow-report", 1
 SEVERITIES: Final = {"error": 0, "warning": 1, "note": 2}
 TITLES: Final = {
@@ -79,12 +80,12 @@ def report_data(
         'finished'
     """
     found = read_recorded(source)
-    flow = found.flow
+    flow, model = found.flow, model_data(found)
     return {
         "format": FORMAT,
         "version": VERSION,
         "written": time.strftime("%Y-%m-%d %H:%M"),
-        "summary": summary_data(found),
+        "summary": summary_data(found, model),
         "remarks": list(found.remarks),
         "findings": None if found.findings is None else _findings(found.findings),
         "history": history_data(found.history),
@@ -94,7 +95,7 @@ def report_data(
         "looks": None if flow is None else look_data(flow),
         "outcome": _outcome(found, X, y),
         "settings": list(flatten_settings(found.settings)),
-        "model": model_data(found),
+        "model": model,
         "environment": _environment(found),
     }
 
@@ -172,7 +173,8 @@ def flatten_settings(settings: Mapping[str, Any], start: str = "") -> Iterator[l
                 yield [name, str(value["name"])]
             yield from flatten_settings({k: v for k, v in value.items() if k != "name"}, name)
         else:
-            yield [name, _show_setting(value)]
+            text = _show_setting(value)
+            yield [name, text if len(text) <= TEXT_AT_MOST else f"{text[:TEXT_AT_MOST]}…"]
 
 
 def _show_setting(value: Any) -> str:

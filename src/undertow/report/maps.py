@@ -60,7 +60,7 @@ QUANTITIES: Final = (
 
 
 def bin_edges(steps: ArrayLike, n_layers: int) -> Array:
-    """Cut a record's rows into columns that cover nearly equal numbers of steps.
+    """Cut a record's rows into columns of equal numbers of steps: 1, 2, 4, …, so that columns stay as a record grows.
 
     Args:
         steps: the numbers of the recorded steps, rising, (s,).
@@ -76,16 +76,17 @@ def bin_edges(steps: ArrayLike, n_layers: int) -> Array:
         >>> bin_edges([1, 2, 3, 5], 3).tolist()
         [0, 1, 2, 3, 4]
         >>> [len(bin_edges(np.arange(10_000), n)) - 1 for n in (100, 400)]
-        [400, 100]
+        [313, 79]
     """
     rows = np.asarray(steps, np.int64)
     if not len(rows):
         return np.zeros(1, np.int64)
     most = max(COLUMNS_AT_LEAST, min(COLUMNS_AT_MOST, CELLS_AT_MOST // max(n_layers, 1)))
-    n = min(len(rows), most)
-    if n == len(rows):
-        return np.arange(n + 1)
-    bounds = np.linspace(rows[0], rows[-1] + 1, n + 1)
+    if len(rows) <= most:
+        return np.arange(len(rows) + 1)
+    span = int(rows[-1] - rows[0]) + 1
+    width = 1 << (-(-span // most) - 1).bit_length()  # the smallest power of two with which they are no more than most
+    bounds = rows[0] + width * np.arange(-(-span // width) + 1)
     return np.unique(np.searchsorted(rows, bounds, "left"))
 
 

@@ -23,11 +23,12 @@ LOSS_WORDS: Final = {"_with_logits": "", "_": " "}
 METRICS_AT_MOST: Final = 3
 
 
-def summary_data(found: Recorded) -> dict[str, Any]:
+def summary_data(found: Recorded, model: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Say what was trained, how it ended and what was best.
 
     Args:
         found: what there is of the training.
+        model: of `model_data`; None makes it.
 
     Returns:
         Plain data: ``title``, ``sentence``, ``state`` (a word), ``ended`` (as `Run.stopped`), ``tiles``: label, value,
@@ -42,7 +43,7 @@ def summary_data(found: Recorded) -> dict[str, Any]:
     """
     state, ending = ENDS.get(found.stopped, (found.stopped, f"It ended: {found.stopped}."))
     ending += _origin(found)
-    what = _describe_model(found)
+    what = _describe_model(found, model_data(found) if model is None else model)
     bests = _bests(found.history)
     best = "".join(f" The best {_words(name)} is {_show(row[name], name)}{_when(row)}." for name, row in bests[:2])
     return {
@@ -62,9 +63,9 @@ def _origin(found: Recorded) -> str:
     return f" At step {origin.get('step', '?')}: {str(origin['sentence']).rstrip('.')}."
 
 
-def _describe_model(found: Recorded) -> str:
+def _describe_model(found: Recorded, model: list[dict[str, Any]]) -> str:
     """A model in half a sentence."""
-    rows = [row for row in model_data(found) if not row["container"] and row.get("trained", 1)]
+    rows = [row for row in model if not row["container"] and row.get("trained", 1)]
     n_layers = len(rows) or None
     size = count_parameters(found)
     if n_layers is None and size is None:

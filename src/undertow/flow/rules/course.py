@@ -19,7 +19,7 @@ from undertow.flow.rules.registry import Rule, rule
     classes=(1.8, "loss before training by ln C, for classes"),
     numbers=(4.0, "loss before training by the variance of the target, for numbers"),
     gain=(3.0, "RMS · √inputs of the output's weights, or size of its outputs by what its weights explain"),
-    far=(15.0, "loss by ln C or the variance that is told whatever it comes from"),
+    far=(100.0, "loss by ln C or the variance that is told whatever it comes from"),
 )
 def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss before training is far above that of a network which knows nothing: ln C, the variance of the target.
@@ -81,7 +81,11 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
 @rule(
     "plateau",
     share=(0.4, "share of the steps for which the loss stands still"),
-    still=(0.02, "by how much of the loss of a constant output it changes at most meanwhile"),
+    before=(0.6, "the same where it falls afterwards"),
+    still=(0.02, "by how much of the loss of a constant output it changes at most meanwhile, beside noise"),
+    trend=(0.03, "by how much of it a straight line through these steps may fall in any case"),
+    slow=(0.08, "the same where the loss falls much slower than over the whole training"),
+    pace=(0.3, "how much slower: its fall a step by that of the whole training"),
     level=(0.85, "loss at which it stands by that of a constant output; below, it may have converged"),
     steps=(30, "fewest steps"),
 )
@@ -98,14 +102,25 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if course.diverged or len(course.loss) < rule.steps or len(smooth) < 5:
         return
     level, reference = rule.level, course.reference
-    noise = 3 * course.spread / math.sqrt(max(len(course.loss) / len(smooth), 1))
-    band = max(rule.still * abs(reference), noise if math.isfinite(noise) else 0.0)
-    start, length = _longest_still(smooth, band)
-    height = float(smooth[start : start + length].mean())
-    if length / len(smooth) < rule.share or height < level * reference or height > 1.5 * reference:
+    noise = 4 * course.spread / math.sqrt(max(len(course.loss) / len(smooth), 1))
+    start, length = _longest_still(smooth, rule.still * abs(reference) + noise)
+    stretch = smooth[start : start + length]
+    height = float(stretch.mean())
+    if length < 3:
+        return
+    falls = -float(np.polyfit(np.arange(length), stretch, 1)[0])
+    whole = (course.initial - course.end) / len(smooth)
+    allowed = rule.slow if falls < rule.pace * whole else rule.trend
+    if falls * length > allowed * abs(reference):
+        return
+    fell = course.end < 0.85 * height
+    if (
+        length / len(smooth) < (rule.before if fell else rule.share)
+        or height < level * reference
+        or height > 1.5 * reference
+    ):
         return
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
-    fell = course.end < 0.7 * height
     yield rule.found(
         "note" if fell else "warning",
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
@@ -140,12 +155,17 @@ def _longest_still(smooth: np.ndarray[tuple[int], np.dtype[np.float64]], band: f
 @rule(
     "over-fitting",
     rise=(0.3, "by how much of its best the validation loss rises"),
-    size=(0.1, "rise by the loss of a constant output"),
+    size=(0.2, "rise by the loss of a constant output"),
     fall=(0.5, "training loss at the end by that at the best epoch, at most"),
     epochs=(3, "fewest epochs after the best one"),
+    useless=(
+        0.7,
+        "validation loss at the end by that of a constant output, where the training rows are known by heart",
+    ),
+    by_heart=(0.15, "training loss at the end by that of a constant output, below which they are"),
 )
 def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
-    """The validation loss rose clearly after its best epoch, while the training loss fell on.
+    """The validation loss rose clearly after its best epoch while the training loss fell on, or never fell with it.
 
     The rise must be larger than the noise of the validation loss from epoch to epoch. A training that stops early and
     keeps its best model is left alone.
@@ -159,27 +179,22 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     train = np.array([row["loss"] for row in rows])
     best = int(np.argmin(held))
     tail = max(min(len(held) - best - 1, max(len(held) // 5, 2)), 1)
-    end = float(held[-tail:].mean())
-    rise = end - float(held[best])
+    end, trained, reference = float(held[-tail:].mean()), float(train[-tail:].mean()), abs(course_of(flow).reference)
     noise = float(np.median(np.abs(np.diff(held)))) * 2
-    course = course_of(flow)
-    if len(held) - 1 - best < rule.epochs or rise < max(
-        rule.rise * held[best], rule.size * abs(course.reference), noise
-    ):
+    rose = end - held[best] > max(rule.rise * held[best], rule.size * reference, noise)
+    parted = rose and len(held) - 1 - best >= rule.epochs and trained < rule.fall * train[best]
+    lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
+    if not parted and not (lasting > rule.useless * reference and trained < rule.by_heart * reference):
         return
-    if train[-tail:].mean() > rule.fall * train[best]:
-        return
-    epoch = int(rows[best]["epoch"])
-    step = rows[best].get("step")
+    epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
     yield rule.found(
         "warning",
         f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
-        "while the "
-        f"training loss fell from {show(train[best])} to {show(train[-1])}: the network learns the training rows "
-        "by heart.",
+        f"while the training loss went from {show(train[best])} to {show(train[-1])}: the network learns the training "
+        "rows by heart.",
         [
             ("validation loss, best", float(held[best]), None),
-            ("validation loss, at the end", end, f"near {show(float(held[best]))}"),
+            ("validation loss, at the end", end, f"near {show(float(held[best]))}, below {show(reference)}"),
             ("training loss, then and at the end", f"{show(train[best])}, {show(train[-1])}", None),
         ],
         [R.stop_early(flow), R.regularise(flow)],

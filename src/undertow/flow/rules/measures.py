@@ -119,6 +119,20 @@ def stream(flow: Flow) -> list[int]:
     return max(groups.values(), key=len, default=[])
 
 
+def carriers(flow: Flow, chosen: list[int]) -> list[int]:
+    """Return where the gradient of each of these layers is read: behind its normalisation, where one follows it.
+
+    Before a normalisation δ is divided by the size of z, which says nothing of what flows.
+    """
+    found = []
+    for i in chosen:
+        after = flow.layers[i + 1] if i + 1 < len(flow.layers) else None
+        here = flow.layers[i]
+        follows = after is not None and after.kind in NORMS and (after.within, after.shape) == (here.within, here.shape)
+        found.append(i + 1 if follows and here.h_path == here.path else i)
+    return found
+
+
 def early(flow: Flow, name: str) -> Array:
     """Return what a number of each layer was at the beginning: the median of the first recorded steps.
 
@@ -132,8 +146,11 @@ def early(flow: Flow, name: str) -> Array:
     Source: derived here.
     """
     values = flow.stat(name)[:EARLY].astype(np.float64)
-    if len(values):
-        return median(values)
+    return median(values) if len(values) else at_first_look(flow, name)
+
+
+def at_first_look(flow: Flow, name: str) -> Array:
+    """Return what a number of each layer was at the first look; NaN where it was not measured."""
     rows: list[dict[str, Any]] = flow.looks[0].layers if flow.looks else [{} for _ in flow.layers]
     key = name.replace(".", "_")
     return np.array([math.nan if row.get(key) is None else row[key] for row in rows])

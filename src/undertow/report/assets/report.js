@@ -5,8 +5,25 @@
     distributions: "Distributions", outcome: "Predictions", walk: "Step by step", settings: "Settings" };
   const SOME = { classes: "Confusion", labels: "Labels", numbers: "Residuals" };
 
+  // While somebody drags a slider, new data waits.
+  const held = { on: false, data: null };
+  function waits() {
+    addEventListener("pointerdown", (event) => { held.on = event.target instanceof Element && event.target.matches("input[type=range]"); });
+    for (const name of ["pointerup", "pointercancel"]) {
+      addEventListener(name, () => {
+        held.on = false;
+        if (held.data) undertowReport.render(held.data);
+      });
+    }
+  }
+
   // May be called again with new data: parts whose data is the same stay as they are.
   undertowReport.render = (data, { all = false } = {}) => {
+    if (held.on) {
+      held.data = data;
+      return;
+    }
+    held.data = null;
     state.data = data;
     const focused = document.activeElement?.id;
     for (const part of parts) {
@@ -65,6 +82,7 @@
   themes();
   widths();
   prints();
+  waits();
   const block = document.getElementById("undertow-report-data");
   undertowReport.render(JSON.parse(block.textContent));
 })();

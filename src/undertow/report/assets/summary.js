@@ -1,6 +1,6 @@
 // What was trained and how it ended, what was found, and the settings.
 (() => {
-  const { el, table, details, heading, copyButton, part, show } = undertowReport;
+  const { el, table, scroller, details, heading, copyButton, part, show } = undertowReport;
   const MARKS = { error: "✕ Error", warning: "▲ Warning", note: "● Note" };
   const ENDED = { finished: "good", callback: "good", interrupted: "warning", diverged: "error", "": "note" };
 
@@ -22,7 +22,7 @@
     const n = found?.length ?? 0;
     const lead = found === null ? (data.map ? "This record was not diagnosed."
       : "Nobody looked: the run has no record of its gradient flow. Train with flow=True.")
-      : n === 0 ? "" : `${n === 1 ? "One thing stands" : `${n} things stand`} out, the most severe first.`;
+      : n === 0 ? "" : n === 1 ? "One thing stands out." : `${n} things stand out, the most severe first.`;
     place.replaceChildren(...heading("findings", "Findings", lead), ...(found ?? []).map(finding),
       found && n === 0 ? healthy(data.summary.ended) : "");
   });
@@ -40,19 +40,32 @@
         el("h3", { id }, item.title)),
       where(item),
       el("p", { class: "cause" }, item.cause),
-      item.evidence.length ? table(`Evidence: ${item.title}`, ["Evidence", "Found", "Expected"],
-        item.evidence.map((x) => [x.text, x.value, x.expected || "–"]), { numbers: [1, 2] }) : "",
+      item.evidence.length ? evidence(item) : "",
       item.remedies.length ? [el("h4", {}, item.remedies.length === 1 ? "Remedy" : "Remedies"),
         el("ol", {}, item.remedies.map((x) => el("li", {}, x.sentence,
           x.code ? code("Python", x.code) : "", x.option ? code("Command", x.option) : "")))] : "",
       item.source ? el("p", { class: "source" }, `Source: ${item.source}`) : "");
   }
 
+  // Numbers stand below each other; a sentence takes both columns.
+  function evidence(item) {
+    const short = (text) => text.length <= 24;
+    const cell = (text, name) => el("td", { class: short(text) ? name : "words" }, text || "–");
+    const row = (x) => el("tr", {}, el("th", { scope: "row" }, x.text), !x.expected && !short(x.value)
+      ? el("td", { class: "words", colspan: 2 }, x.value) : [cell(x.value, "n"), cell(x.expected, "words")]);
+    const head = [el("th", { scope: "col" }, "Evidence"), el("th", { class: "n", scope: "col" }, "Found"),
+      el("th", { class: "words", scope: "col" }, "Expected")];
+    return scroller(`Evidence for ${item.title}: table`, el("table", { class: "evidence" },
+      el("caption", { class: "away" }, `Evidence for ${item.title}`), el("thead", {}, el("tr", {}, head)),
+      el("tbody", {}, item.evidence.map(row))));
+  }
+
   function where(item) {
     const shown = item.layers.slice(0, 3).join("; ");
     const more = item.layers.length > 3 ? ` and ${item.layers.length - 3} more` : "";
     const bits = [shown ? el("span", { title: item.layers.join("\n") }, shown + more) : ""];
-    if (item.step !== null) {
+    if (item.step === 0) bits.push(shown ? " · " : "", "before the first step");
+    else if (item.step !== null) {
       const button = el("button", { type: "button", class: "link" }, `step ${show(item.step)}`);
       button.addEventListener("click", () => undertowReport.chooseStep?.(item.step, true));
       bits.push(shown ? " · first at " : "First at ", undertowReport.state.data.map ? button : `step ${show(item.step)}`);

@@ -51,7 +51,7 @@
     const whole = array.v.every((x) => Number.isInteger(x)) && top < 1e6;
     if (whole) return show;
     if (top >= 1e5 || top < 1e-3) return (x) => (x === 0 ? "0" : Number.isFinite(number(x)) ? minus(x.toExponential(2)) : show(x));
-    const places = Math.min(4, Math.max(0, 4 - Math.ceil(Math.log10(top + 1e-12))));
+    const places = Math.min(6, Math.max(0, 4 - Math.ceil(Math.log10(top + 1e-12))));
     const least = 0.5 * 10 ** -places;
     return (x) => {
       const value = number(x);
@@ -290,6 +290,20 @@
           if (x === undefined) return null;
           note(a, (p, q) => p === r && q === c);
           text += put(x);
+        } else if (kind === "f" || kind === "q" || kind === "e") {
+          const down = A.k === 1 && A.n > 1, n = down ? A.n : A.k, all = [];
+          const r = A.n === 1 ? 0 : i;
+          for (let k = 0; k < n && all.length < SHOWN_TERMS; k++) {
+            const x = down ? at(A, k, 0) : at(A, r, k);
+            if (x !== undefined) all.push(show(x));
+          }
+          const mine = at(A, r, kind === "f" ? j : 0);
+          if (!all.length || (kind === "f" && mine === undefined)) return null;
+          note(a, down ? () => true : (p) => p === r);
+          const more = n > all.length ? ` + … (${n} terms)` : "";
+          const sum = (kind === "f" ? all.map((x) => `exp(${x})`) : all.map((x, k) => (k && x[0] === "−" ? `(${x})` : x))).join(" + ") + more;
+          if (kind === "f") text += b ? `(${show(mine)} − log(${sum}))` : `exp(${show(mine)}) / (${sum})`;
+          else text += kind === "q" ? sum : `(${sum}) / ${n}`; // around a Σ the formula has its own brackets
         } else {
           const B = kind === "d" ? data.arrays[b] : null, n = kind === "r" ? A.n : s ? A.n : A.k, terms = [];
           for (let k = 0; k < n && terms.length < SHOWN_TERMS; k++) {
@@ -423,8 +437,10 @@
       });
       made.innerHTML = body;
       if (main) made.addEventListener("click", pick);
-      const large = rows.length > 12 || columns.length > 5; // may have to be scrolled, with the keyboard too
-      return make("div", { class: "uw-scroll", ...(large ? { tabindex: "0", role: "group", "aria-label": `Numbers of ${label}` } : {}) }, made);
+      // What may have to be scrolled, or moved about in, can be reached with the keyboard.
+      const reached = main || rows.length > 12 || columns.length > 5;
+      const help = main && !single ? ". Up and down choose a row, shift with left and right a column" : "";
+      return make("div", { class: "uw-scroll", ...(reached ? { tabindex: "0", role: "group", "aria-label": `Numbers of ${label}${help}` } : {}) }, made);
     }
 
     function pick(event) {
@@ -432,6 +448,19 @@
       if (!cell) return;
       state.at = { step: state.step, i: Number(cell.dataset.i), j: Number(cell.dataset.j) };
       render();
+    }
+
+    // The element that is written out, moved by the keyboard among those that are shown.
+    function move(down, right) {
+      const array = data.arrays[steps[state.step].panels[0][1]], { i, j } = place(array);
+      const next = (list, n, now, by) => {
+        const shown = list ?? [...Array(n).keys()];
+        return shown[Math.max(0, Math.min(shown.length - 1, shown.indexOf(now) + by))];
+      };
+      state.at = { step: state.step, i: next(array.rows, array.n, i, down), j: next(array.columns, array.k, j, right) };
+      render();
+      root.querySelector(".uw-scroll:has(.uw-main)").focus({ preventScroll: true });
+      root.querySelector(".uw-at")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
 
     function about(array) {
@@ -514,13 +543,16 @@
       ui.play.replaceChildren(icon(state.playing ? ICONS.pause : ICONS.play));
     }
 
-    const lead = () => `${level.about} ${data.batch ? `m = ${data.batch} examples. ` : ""}L is the loss; δ is short for ∂L/∂z. ${data.optimizer ? `The last steps are those of ${data.optimizer}.` : ""}`;
+    const lead = () => `${level.about} ${data.batch ? `m = ${data.batch} examples. ` : ""}L is the loss; δ is short for ∂L/∂z. ${data.optimizer ? `The last steps are those of ${data.optimizer}. ` : ""}Arrow keys step, space plays; choose a number to see how it is computed.`;
 
     function key(event) {
       if (event.altKey || event.ctrlKey || event.metaKey) return;
       const on = event.target, tag = on.tagName;
       if (tag === "SELECT" || tag === "TEXTAREA" || tag === "INPUT") { if (!(event.key === " " && on.type === "range")) return; }
       if (event.key === " " && (tag === "BUTTON" || tag === "SUMMARY")) return;
+      const inside = on.querySelector?.(".uw-main") && on.classList.contains("uw-scroll");
+      const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ...(event.shiftKey ? { ArrowLeft: [0, -1], ArrowRight: [0, 1] } : {}) }[event.key];
+      if (inside && moves) { event.preventDefault(); move(...moves); return; }
       const action = { ArrowRight: () => go(state.step + 1), ArrowLeft: () => go(state.step - 1), Home: () => go(0), End: () => go(steps.length - 1), " ": toggle }[event.key];
       if (!action) return;
       event.preventDefault();

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,12 +14,12 @@ from undertow.errors import UndertowError
 from undertow.report.live.control import write_wish
 from undertow.report.live.feed import Feed
 from undertow.report.live.guard import Door, Guard
-from undertow.report.live.page import make_page
+from undertow.report.live.page import Pages
 
 LARGEST_BODY = 1000  # bytes of a control
 
 
-def make_application(feed: Feed, door: Door, control: bool = False) -> Any:
+def make_application(feed: Feed, door: Door, control: bool = False) -> Guard:
     """Make the server.
 
     Args:
@@ -37,15 +34,14 @@ def make_application(feed: Feed, door: Door, control: bool = False) -> Any:
 
     Example:
         >>> from undertow.report.live.folder import RunFolder
-        >>> door = Door("127.0.0.1", 8000)
-        >>> from starlette.testclient import TestClient
-        >>> client = TestClient(make_application(Feed(RunFolder("no-such-run")), door), "http://127.0.0.1:8000")
-        >>> client.get("/").status_code, client.get("/", headers={"Origin": "http://elsewhere.org"}).status_code
-        (200, 403)
+        >>> application = make_application(Feed(RunFolder("no-such-run")), Door("127.0.0.1", 8000))
+        >>> application.door.url
+        'http://127.0.0.1:8000/'
     """
-    page = make_page(feed.folder.name, door.page_token, control)
+    pages = Pages(feed.folder.path, feed.folder.name, door.page_token, control)
 
     async def show_page(request: Request) -> Response:
+        page = await asyncio.to_thread(pages.current)
         answer = Response(page.text, headers={"content-security-policy": page.policy}, media_type="text/html")
         if door.token is not None:
             answer.set_cookie(door.cookie, door.token, httponly=True, samesite="strict", path="/")
@@ -59,17 +55,12 @@ def make_application(feed: Feed, door: Door, control: bool = False) -> Any:
             return PlainTextResponse("This page only shows: start it with --control to change anything.\n", 403)
         return await _take_control(feed, request)
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        await feed.close()
-
     routes = [
         Route("/", show_page, methods=["GET"]),
         Route("/events", stream_events, methods=["GET"]),
         Route("/control", take_control, methods=["POST"]),
     ]
-    return Guard(Starlette(routes=routes, lifespan=lifespan), door)
+    return Guard(Starlette(routes=routes), door)
 
 
 async def _take_control(feed: Feed, request: Request) -> Response:
@@ -92,7 +83,7 @@ async def _take_control(feed: Feed, request: Request) -> Response:
         return PlainTextResponse(f"{feed.folder.status.why_deaf()}\n", 409)
     by = f"a watcher at {request.client.host}" if request.client else "a watcher"
     try:
-        wish = write_wish(Path(feed.folder.path), told["action"], told.get("factor"), by)
+        wish = write_wish(feed.folder.path, told["action"], told.get("factor"), by)
     except UndertowError as error:
         return PlainTextResponse(f"{error}\n", 400)
     return PlainTextResponse(f"{wish.number}\n")

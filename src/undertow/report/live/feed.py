@@ -44,9 +44,9 @@ class Feed:
         ...     async for chunk in feed.watch():
         ...         if b"event: waiting" in chunk:
         ...             await feed.close()
-        ...             return chunk.splitlines()[0]
+        ...             return [line for line in chunk.splitlines() if line.startswith(b"event")]
         >>> asyncio.run(first_event())
-        b'event: waiting'
+        [b'event: start', b'event: waiting']
     """
 
     def __init__(self, folder: RunFolder, tick: float = TICK) -> None:
@@ -78,10 +78,10 @@ class Feed:
                     events, seen = self._since(seen), self.number
                     for event in events:
                         yield event
-                if self.closing:
-                    yield write_event("closed", {})
-                    return
                 if seen == self.number or not self._fresh:
+                    if self.closing:
+                        yield write_event("closed", {})
+                        return
                     try:
                         await asyncio.wait_for(changed.wait(), HEARTBEAT)
                     except TimeoutError:

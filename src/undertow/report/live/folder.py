@@ -19,12 +19,18 @@ from undertow.report.live.files import stamp
 from undertow.report.live.standing import Status, read_status
 from undertow.report.live.steps import GrowingFlow
 from undertow.report.live.trainer import find_trainer
+from undertow.report.summary import ENDS
 from undertow.train.checkpoint import RECORD
 from undertow.train.files import read_path
 from undertow.train.history import HistoryFile
 from undertow.train.keeper import HISTORY
 from undertow.train.run import Run
 
+NOW: Final = {  # in place of what a report says of a training that has not ended
+    "training": ("training", "Training goes on."),
+    "paused": ("paused", "It is paused."),
+    "waiting": ("not running", "Nobody trains it now."),
+}
 KEPT: Final = 32  # versions whose changes are known
 FILES: Final = (HISTORY, RECORD, f"{FOLDER}/{ABOUT}", f"{FOLDER}/{STEPS}", f"{FOLDER}/{LOOKS}", DONE, WISH)
 
@@ -122,5 +128,11 @@ class RunFolder:
             data = report_data(flow)
         if data is None:
             data = report_data(Run(None, rows, stopped=""))
-        data["summary"]["title"] = self.name
+        summary = data["summary"]
+        summary["title"] = self.name
+        if status.kind in NOW:
+            summary["state"], sentence = NOW[status.kind]
+            summary["sentence"] = summary["sentence"].replace(ENDS[""][1], sentence)
+        if flow is None and not rows:
+            summary["sentence"] = "Nothing is recorded yet."
         return dict(data)

@@ -61,7 +61,7 @@ class GrowingFlow:
                 self._forget()
                 return None
             if about != self._about:
-                self._read_about()
+                self.read_about()
                 self._about = about
             flow = self.flow
             if flow is not None:
@@ -83,8 +83,12 @@ class GrowingFlow:
         self._place, self._schema, self._n = 0, b"", 0
         self._arrays: dict[str, Array] = {}
 
-    def _read_about(self) -> None:
-        """Read the layers and the facts; of other layers than before, there are other steps."""
+    def read_about(self) -> Flow:
+        """Read the layers, the facts and the settings, without the steps; of other layers, there are other steps.
+
+        Raises:
+            OSError, KeyError, TypeError, ValueError: there is no record, or a damaged one.
+        """
         with open_file(self.place / ABOUT) as file:
             about = read_record(file.read())
         if about["format"] != FORMAT or about["version"] != VERSION:
@@ -95,6 +99,7 @@ class GrowingFlow:
             self._forget()
             self._looks = ()
         self.flow.facts, self.flow.settings, self.flow.stopped = about["facts"], about["settings"], about["stopped"]
+        return self.flow
 
     def _read_steps(self, flow: Flow) -> None:
         """Read the steps whose message is whole, from where the last look ended."""

@@ -62,7 +62,7 @@ def _is_older(number: int, written: float) -> bool:
     """Whether a process lives that was there when the lock was written: a later one only has the same number."""
     try:
         os.kill(number, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -56,26 +56,11 @@ def serve(
     _check_installed()
     door, listening = _open_door(host, port, choose_token(host, token, control))
     with listening:
-        import uvicorn
-
-        from undertow.report.live.application import make_application
         from undertow.report.live.feed import Feed
         from undertow.report.live.folder import RunFolder
+        from undertow.report.live.server import LiveServer
 
-        feed = Feed(RunFolder(folder))
-
-        class Server(uvicorn.Server):
-            """A server that ends its streams before it waits for them."""
-
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                await feed.close()
-                await super().shutdown(sockets)
-
-        config = uvicorn.Config(
-            make_application(feed, door, control), log_level="error", access_log=False, ws="none", lifespan="off",
-            server_header=False, timeout_graceful_shutdown=int(ENDING), loop="asyncio", http="h11",
-        )  # fmt: skip
-        server = Server(config)
+        server = LiveServer(Feed(RunFolder(folder)), door, control)
         ready(door.url)
         if until is not None:
             threading.Thread(target=_end_after, args=(until, server), daemon=True).start()
@@ -144,16 +129,7 @@ class Watch:
 
     def stop(self) -> None:
         """End the server; watchers get what was last written before. A second call does nothing."""
-        child = self._child
-        for stream in (child.stdin, child.stdout):
-            if stream is not None and not stream.closed:
-                with suppress(OSError):
-                    stream.close()  # which tells it to end
-        try:
-            child.wait(2 * ENDING)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        _end(self._child, 2 * ENDING)
 
     def wait(self) -> None:
         """Return when the server has ended."""
@@ -218,13 +194,24 @@ def start_watching(
     told = {"folder": str(place), "host": host, "port": port, "token": token, "control": control}
     answer = _ask(child, told)
     if "url" not in answer:
-        child.kill()
-        child.wait()
+        _end(child, 0)
         kinds = {kind.__name__: kind for kind in (ArgumentError, RunError, UnsupportedError)}
         raise kinds.get(answer.get("kind", ""), RunError)(
             answer.get("error", "the server of the live page did not start.")
         )
     return Watch(answer["url"], Path(folder), child.pid, child)
+
+
+def _end(child: Any, seconds: float) -> None:
+    """End a server: it ends by itself when its pipe is closed, or is killed after some seconds."""
+    for stream in (child.stdin, child.stdout):
+        with suppress(OSError):
+            stream.close()
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _ask(child: Any, told: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,28 +124,27 @@ class Level:
         }
 
 
-def connect(nodes: Sequence[Node], skip: Callable[[Node], bool] = lambda node: False) -> list[tuple[int, int]]:
+def connect(nodes: Sequence[Node]) -> list[tuple[int, int]]:
     """Return the edges between chosen nodes of a graph: which are reached from which without a third between.
 
     Args:
         nodes: the chosen ones, in the order of the graph.
-        skip: tells what is not looked behind.
     """
     numbers = {node: i for i, node in enumerate(nodes)}
     edges = []
     for node in nodes:
-        for x in _sources(node.inputs, numbers, skip):
+        for x in _sources(node.inputs, numbers):
             edges.append((numbers[x], numbers[node]))
     return edges
 
 
-def _sources(inputs: Iterable[Node], chosen: dict[Node, int], skip: Callable[[Node], bool]) -> list[Node]:
+def _sources(inputs: Iterable[Node], chosen: dict[Node, int]) -> list[Node]:
     stack, seen, found = list(inputs), set(inputs), []
     while stack:
         x = stack.pop()
         if x in chosen:
             found.append(x)
-        elif not skip(x):
+        else:
             fresh = [y for y in x.inputs if y not in seen]
             seen.update(fresh)
             stack.extend(fresh)

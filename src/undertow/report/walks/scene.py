@@ -29,6 +29,7 @@ class Scene:
         middle: the line on which its backward pass begins.
         named: the value of each name of the program.
         gradients: the gradient by each name of the program.
+        least: differences between gradients that are below it are rounding.
     """
 
     def __init__(self, bp: Backprop) -> None:
@@ -61,6 +62,8 @@ class Scene:
         with np.errstate(all="ignore"):
             found = evaluate(self.bp.graph, self.values, [*named.values(), *cts.values()])
         self.named = dict(zip(named, found[: len(named)], strict=True))
+        largest = [np.abs(x[np.isfinite(x)]).max(initial=0) for x in map(np.asarray, found[len(named) :])]
+        self.least = float(max(largest, default=0)) * float(np.finfo(self.bp.graph.outputs[0].spec.dtype).eps) ** 0.5
         self.gradient_nodes = cts
         self.gradients = dict(zip(cts, found[len(named) :], strict=True))
 
@@ -76,10 +79,6 @@ class Scene:
     def in_forward(self) -> list[Node]:
         """Return the values that the forward pass computes in lines of their own."""
         return [node for node, line in self.lines.items() if line < self.middle and node in self.names]
-
-    def code(self, line: int) -> str:
-        """Return a line without its comment."""
-        return re.sub(r"\s+# .*$", "", self.source[line - 1]).strip() if line else ""
 
     def is_data(self, node: Node) -> bool:
         """Tell whether an input is data, not something the loss is differentiated by."""

@@ -39,6 +39,7 @@ class Told:
                 named = Named(self.gradient[node], node.spec.shape)
                 self.known.setdefault(words.gradient(name, False), named)
                 self.known.setdefault(words.derivative("L", name, False), named)
+        self.whole = self._taken_whole()
         self.steps = {rule.node: rule for rule in chain.steps}
 
     # -- numbers ---------------------------------------------------------------------------------------
@@ -57,10 +58,23 @@ class Told:
         found = self.scene.gradients.get(node.name or "")
         if node is self.chain.loss or found is None or np.shape(found) != np.shape(self.numbers.values[node]):
             return own
-        if own is not None and not agree(own, found):
+        if own is not None and not agree(own, found, self.scene.least):
             self.rerouted.add(node)
             return own
         return found
+
+    def _taken_whole(self) -> set[tuple[str, str]]:
+        """Of which named values a softmax, a sum or a mean is taken along their last axis, and along no other."""
+        found: dict[tuple[str, str], set[bool]] = {}
+        for node in self.scene.bp.graph.nodes + self.scene.bp.plain.nodes + tuple(self.chain.nodes):
+            kind = node.op.name.removeprefix("log_")
+            if kind in ("softmax", "sum", "mean") and node.op is not INPUT:
+                x, axis = node.inputs[0], node.params["axis"]
+                axes = axis if isinstance(axis, tuple) else (axis,)
+                last = [i % max(x.spec.ndim, 1) for i in axes] == [x.spec.ndim - 1]
+                name = self.chain.names.get(x) or x.name or ""
+                found.setdefault((kind, name), set()).add(last)
+        return {key for key, last in found.items() if last == {True}}
 
     # -- the drawing -----------------------------------------------------------------------------------
 
@@ -209,13 +223,19 @@ class Told:
         return list(panels.values())
 
     def _work(self, node: Node, text: str, label: str) -> tuple[str, list[Any]] | None:
-        parts = work_out(text, node.spec.shape, self.known, self.scene.sizes)
+        parts = work_out(text, node.spec.shape, self.known, self.scene.sizes, self.whole)
         return (label, parts) if parts else None
 
 
-def agree(a: Any, b: Any) -> bool:
-    """Tell whether two arrays hold the same numbers but for rounding; where one is not finite nothing is asked."""
+def agree(a: Any, b: Any, least: float) -> bool:
+    """Tell whether two arrays hold the same numbers but for rounding; where one is not finite nothing is asked.
+
+    Args:
+        a: one array.
+        b: the other.
+        least: differences below it are rounding.
+    """
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
-    return not x.size or bool(np.abs(x - y).max() <= 1e-3 * max(np.abs(x).max(), np.abs(y).max()))
+    return not x.size or bool(np.abs(x - y).max() <= max(least, 1e-3 * np.abs(y).max()))

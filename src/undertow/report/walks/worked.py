@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,18 @@ from undertow.errors import ShapeError
 from undertow.graph import Shape, broadcast_shapes
 
 _MARKS = "ᵀ²³ᵏⁿ⁻¹"  # letters to a regular expression, but no part of a name
-_NAME = rf"(?:∂L/∂)?(?![{_MARKS}])[^\W\d](?:(?![{_MARKS}])\w)*"
+_NAME = rf"(?:∂L/∂)?(?!(?:where|else)\b)(?![{_MARKS}])[^\W\d](?:(?![{_MARKS}])\w)*"
 _BARE = rf"(?<![\w∂/.]){_NAME}(?![(\[]|\w(?<![{_MARKS}]))"
 _ONE = rf"(?:\({_BARE}\)|{_BARE})"
 NAME = re.compile(_NAME)
-_PARTS = re.compile(rf"Σ_rows (?P<r>{_ONE})|(?P<a>{_ONE})(?P<s>ᵀ?) (?P<b>{_ONE})(?P<t>ᵀ?)|(?P<v>{_BARE})")
+_PARTS = re.compile(
+    rf"(?P<log>log )?softmax\((?P<f>{_BARE})\)|mean\((?P<e>{_BARE})\)|(?:^|(?<=\())Σ (?P<q>{_BARE})(?=\)|$)"
+    rf"|Σ_rows (?P<r>{_ONE})|(?P<a>{_ONE})(?P<s>ᵀ?) (?P<b>{_ONE})(?P<t>ᵀ?)|(?P<v>{_BARE})"
+)
 # What may stand between the names of a formula that holds element by element.
 _BETWEEN = re.compile(
     r"(?:[\d.\s+−⊙·/()²³√|^]|e[−-]?\d+|(?:tanh|exp|log|sin|cos|tan|sinh|cosh|arctan|sign|step|σ)(?=\())*"
-    r"|max\([\d.\s]*, [\d.\s]*\)"
+    r"|max\([\d.\s]*, [\d.\s]*\)|[\s⊙·−\d.()]* where [\s\d.]*[<>≥≤][\s\d.]*, else [\s⊙·−\d.()]*"
 )
 
 
@@ -31,7 +34,13 @@ class Named:
     shape: Shape
 
 
-def work_out(formula: str, result: Shape, known: Mapping[str, Named], sizes: Mapping[str, int]) -> list[Any] | None:
+def work_out(
+    formula: str,
+    result: Shape,
+    known: Mapping[str, Named],
+    sizes: Mapping[str, int],
+    whole: Collection[tuple[str, str]] = (),
+) -> list[Any] | None:
     """Take a formula apart into text and names, for the page to put in the numbers of one element.
 
     Args:
@@ -39,17 +48,19 @@ def work_out(formula: str, result: Shape, known: Mapping[str, Named], sizes: Map
         result: the shape of what it gives.
         known: what each symbol stands for.
         sizes: the numbers of symbolic sizes.
+        whole: pairs such as ("softmax", "z2"): what is taken along rows, or of all of a vector, here.
 
     Returns:
-        Text, ``["v", a]`` for a number of the array a at the element's place, ``["d", a, b, s, t]`` for a product of
-        matrices, s and t telling whether each is transposed, and ``["r", a]`` for a sum over rows; None for a formula
-        that does not hold element by element.
+        Text, and in place of names: ``["v", a]`` for a number of the array a at the element's place;
+        ``["d", a, b, s, t]`` for a product of matrices, s and t telling whether each is transposed; ``["r", a]`` for
+        a sum over rows; ``["f", a, log]`` for a softmax of a row or its logarithm; ``["q", a]`` and ``["e", a]`` for
+        the sum and the mean of a row or a vector. None for a formula that does not hold element by element.
     """
     parts: list[Any] = []
     rest, at = "", 0
     for found in _PARTS.finditer(formula):
         text = formula[at : found.start()]
-        part: Any = str(sizes[found["v"]]) if found["v"] in sizes else _part(found, result, known)
+        part: Any = str(sizes[found["v"]]) if found["v"] in sizes else _part(found, result, known, whole)
         if part is None:
             return None
         rest += text
@@ -68,7 +79,9 @@ def work_out(formula: str, result: Shape, known: Mapping[str, Named], sizes: Map
     return [part.replace("⊙", "·") if isinstance(part, str) else part for part in joined]
 
 
-def _part(found: re.Match[str], result: Shape, known: Mapping[str, Named]) -> list[Any] | None:
+def _part(
+    found: re.Match[str], result: Shape, known: Mapping[str, Named], whole: Collection[tuple[str, str]]
+) -> list[Any] | None:
     """One name, product or sum, if its shape goes with the result's."""
 
     def look(key: str) -> Named | None:
@@ -77,6 +90,14 @@ def _part(found: re.Match[str], result: Shape, known: Mapping[str, Named]) -> li
     if found["v"]:
         x = look("v")
         return ["v", x.array] if x is not None and _fits(x.shape, result) else None
+    for key, name in (("f", "softmax"), ("q", "sum"), ("e", "mean")):
+        if found[key]:
+            x = look(key)
+            if x is None or (name, found[key]) not in whole:
+                return None
+            if key == "f":
+                return ["f", x.array, int(bool(found["log"]))] if x.shape == result else None
+            return [key, x.array] if x.shape[:-1] in (result, result[:-1]) else None
     if found["r"]:
         x = look("r")
         return ["r", x.array] if x is not None and len(x.shape) == 2 and x.shape[1:] == result else None

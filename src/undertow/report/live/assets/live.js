@@ -19,17 +19,20 @@
     return made;
   };
   const word = make("span", { class: "word" });
-  const sentence = make("span", { class: "sentence" });
+  const sentence = make("span", { class: "live-sentence" });
   const answer = make("p", { class: "answer", role: "status" });
   const hold = make("button", { type: "button", id: "live-hold", "aria-pressed": "false", onclick: toggleHold }, "Hold the page");
-  const bar = make("section", { class: "live", "aria-label": "How training stands" },
-    make("p", { class: "tell", role: "status", "aria-live": "polite" }, word, sentence), hold);
-  if (settings.control) bar.append(controls(), answer);
+  const inner = make("div", { class: "live-inner" }, make("p", { class: "tell" }, word, sentence), hold);
+  const bar = make("div", { class: "live", role: "region", "aria-label": "How training stands" }, inner);
+  if (settings.control) inner.append(controls(), answer);
   document.querySelector("main").before(bar);
 
   function show(kind, text) {
     bar.dataset.kind = kind;
-    if (word.textContent !== WORDS[kind]) word.textContent = WORDS[kind];
+    if (word.textContent !== WORDS[kind]) {
+      word.textContent = WORDS[kind];
+      document.getElementById("announce").textContent = text; // read out where the state changes, not at every step
+    }
     if (sentence.textContent !== text) sentence.textContent = text;
   }
 
@@ -102,7 +105,8 @@
       show(live.status ? live.status.kind : "waiting", JSON.parse(event.data).sentence);
     });
     source.addEventListener("closed", () => {
-      show("gone", "The server has ended with its training. What is shown is the last it told.");
+      const told = live.status && live.status.kind === "ended" ? `${live.status.sentence} ` : "";
+      show("gone", `${told}The server of this page has ended; what is shown is the last it told.`);
     });
     source.onerror = () => {
       if (live.source !== source) return;
@@ -138,6 +142,7 @@
         headers: { "Content-Type": "application/json", "X-Undertow-Page": settings.token },
       });
       answer.textContent = found.ok ? "Sent." : await found.text();
+      if (found.ok) setTimeout(() => { if (answer.textContent === "Sent.") answer.textContent = ""; }, AGAIN);
     } catch {
       answer.textContent = "The server does not answer.";
     }

@@ -1,0 +1,112 @@
+"""A live page as tests see it: a server whose feed can be looked at, watchers, and requests with chosen headers."""
+
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from undertow.report.live import RunFolder
+from undertow.report.live.changes import apply_changes
+from undertow.report.live.feed import Feed
+from undertow.report.live.guard import Door
+from undertow.report.live.server import LiveServer
+
+
+def ask(url, path="/", method="GET", body=None, **headers):
+    """A request with just these headers: what is not given is not sent."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+    try:
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        told = {"Host": f"127.0.0.1:{place.port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        if body is not None:
+            told["Content-Length"] = str(len(body))
+        for name, value in told.items():
+            for one in value if isinstance(value, list) else [value]:
+                connection.putheader(name, one)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, dict((k.lower(), v) for k, v in answer.getheaders()), answer.read().decode()
+    finally:
+        connection.close()
+
+
+class Watcher(threading.Thread):
+    """Reads the stream, and does what the page does with it."""
+
+    def __init__(self, url, **headers):
+        super().__init__(daemon=True)
+        place = urlsplit(url)
+        self.connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+        self.headers, self.events, self.version, self.data, self.status = headers, [], None, None, {}
+        self.start()
+
+    def run(self):
+        kind = ""
+        try:
+            self.connection.request("GET", "/events", headers=self.headers)
+            with self.connection.getresponse() as answer:
+                for raw in iter(answer.readline, b""):
+                    line = raw.decode().rstrip()
+                    if line.startswith("event: "):
+                        kind = line[7:]
+                    elif line.startswith("data: "):
+                        self.take(kind, json.loads(line[6:]))
+        except (OSError, http.client.HTTPException):  # the connection broke off
+            pass
+        finally:
+            self.connection.close()
+
+    def leave(self):
+        self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.join(10)
+
+    def take(self, kind, told):
+        if kind == "start":
+            self.version, self.data, self.status = told["version"], told["data"], told["status"]
+        elif kind == "update":
+            assert told["since"] == self.version
+            self.version, self.data = told["version"], apply_changes(self.data, told["changes"])
+            self.status = told["status"]
+        self.events.append(kind)
+
+    def wait_for(self, condition, seconds=30):
+        end = time.monotonic() + seconds
+        while not condition(self):
+            assert time.monotonic() < end, f"events: {self.events[-5:]}, status: {self.status}"
+            time.sleep(0.01)
+        return self
+
+
+@contextmanager
+def served(folder, tick=0.05, control=False, token=None):
+    """A server in a thread of this process, so that its feed can be looked at."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    door = Door("127.0.0.1", listening.getsockname()[1], token)
+    feed = Feed(RunFolder(folder), tick)
+    server = LiveServer(feed, door, control)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        yield door.url, feed
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+def page_token(url, path="/", **headers):
+    text = ask(url, path, **headers)[2]
+    told = re.search('<meta name="undertow-live" content="([^"]*)"', text)[1].replace("&quot;", '"')
+    return json.loads(told)["token"]
+
+
+def control(url, token, told, **headers):
+    origin = f"http://{urlsplit(url).netloc}"
+    given = {"Origin": origin, "Content_Type": "application/json", "X_Undertow_Page": token, **headers}
+    body = told if isinstance(told, bytes) else json.dumps(told).encode()
+    return ask(url, "/control", "POST", body, **{k: v for k, v in given.items() if v is not None})
