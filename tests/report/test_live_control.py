@@ -1,7 +1,10 @@
 """Pause, resume, stop and the learning rate: from the page by a file to the training, and into its record."""
 
+import base64
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +19,8 @@ import undertow as ut
 from undertow.errors import ArgumentError
 from undertow.report.live import Control, RunFolder, read_done, read_wish, write_wish
 from undertow.report.live.control import WISH, listener
+from undertow.report.live.model import make_walk, read_run
+from undertow.report.live.page import make_page
 from undertow.train import TrainInfo
 
 pytest.importorskip("uvicorn")
@@ -231,6 +236,28 @@ def test_wishes_that_are_none_are_refused(tmp_path):
         write_wish(tmp_path, "rate", 0)
     with pytest.raises(ArgumentError, match=r"the folder of a run is 3"):
         Control(3)
+
+
+def test_the_page_walks_through_the_backward_pass_of_the_last_checkpoint(tmp_path):
+    """Before a checkpoint there is no walk; then one with the parameters that are on the disk."""
+    with served(tmp_path) as (url, _):
+        assert 'id="walk" aria-label="The backward pass, step by step" hidden' in ask(url)[2]
+        run = ut.train(MODEL, (X, X), epochs=2, checkpoint=tmp_path, **SETTINGS)
+        kept = read_run(tmp_path, None)
+        for ours, theirs in zip(kept.model.layers, run.model.layers, strict=True):
+            if hasattr(ours, "W"):
+                np.testing.assert_array_equal(ours.W, theirs.W)
+        section = make_walk(tmp_path)
+        assert section.html in make_page("run", "", False, section).text
+    with served(tmp_path) as (url, _):
+        status, found, text = ask(url)
+        policy = found["content-security-policy"]
+        scripts = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+        assert status == 200 and section.html in text and len(scripts) >= 5
+        for script in scripts:  # the browser runs what is named in the policy, and nothing else
+            assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    (tmp_path / "flow" / "flow.json").write_text("{")
+    assert make_walk(tmp_path) is None
 
 
 TRAIN = """

@@ -114,7 +114,7 @@ def _parts(finding: Finding, remedies: bool) -> list[RenderableType]:
             line.append(f"  {remedy.option}", style="green")
         parts.append(Padding(line, (0, 0, 0, 2)))
         if remedies and remedy.code:
-            parts.append(Padding(Text(remedy.code, style="cyan", no_wrap=True, overflow="ellipsis"), (0, 0, 0, 5)))
+            parts.append(Padding(Text(remedy.code, style="cyan", overflow="fold"), (0, 0, 0, 5)))
     if finding.source:
         parts.append(Padding(Text(f"Source: {finding.source}", style="dim"), (0, 0, 0, 2)))
     return [*parts, Text("")]

@@ -75,6 +75,9 @@ class Callback(Protocol):
     - ``on_epoch_begin(info)``, with an `EpochInfo` whose row is empty;
     - ``on_step_end(epoch, step, loss, model)``, after every step, with the number of the epoch and of the step (both
       from 1), the loss before the step and the model after it. Steps are then done one at a time;
+    - ``between_steps(epoch, step)``, between steps, about every 0.05 s, with the number of the epoch and of the steps
+      done in all: it may wait, change its ``scale``, and return True to stop training there. Waiting counts as no time
+      of training;
     - ``on_epoch_end(info)``, with an `EpochInfo`: True, or ``info.stop("why")``, stops training;
     - ``on_train_end(info)``, with a `TrainInfo`; a model that it returns becomes the model of the run.
 
@@ -92,6 +95,7 @@ ARGUMENTS: Final = {
     "on_train_begin": (1, "info"),
     "on_epoch_begin": (1, "info"),
     "on_step_end": (4, "epoch, step, loss, model"),
+    "between_steps": (2, "epoch, step"),
     "on_epoch_end": (1, "info"),
     "on_train_end": (1, "info"),
 }
@@ -103,13 +107,14 @@ class Hooks:
 
     Attributes:
         callbacks: the callbacks.
-        on_train_begin, on_epoch_begin, on_step_end, on_epoch_end, on_train_end: functions to call.
+        on_train_begin, on_epoch_begin, on_step_end, between_steps, on_epoch_end, on_train_end: functions to call.
     """
 
     callbacks: list[Any]
     on_train_begin: list[Callable[[TrainInfo], Any]]
     on_epoch_begin: list[Callable[[EpochInfo], Any]]
     on_step_end: list[Callable[..., Any]]
+    between_steps: list[Callable[[int, int], Any]]
     on_epoch_end: list[Callable[[EpochInfo], Any]]
     on_train_end: list[Callable[[TrainInfo], Any]]
 
@@ -177,7 +182,7 @@ def read_hooks(callbacks: Any, *more: Any) -> Hooks:
     single = callable(callbacks) or any(hasattr(callbacks, name) for name in ARGUMENTS)
     if single or not isinstance(callbacks, Iterable):
         callbacks = [callbacks]
-    found = Hooks([*callbacks, *more], [], [], [], [], [])
+    found = Hooks([*callbacks, *more], [], [], [], [], [], [])
     for callback in found.callbacks:
         if isinstance(callback, type):
             raise ArgumentError(f"the callback {callback.__name__} is a class. Give an instance of it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,13 @@ _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 
 
 def train_table(
-    settings: TableSettings, folder: Path, *, overwrite: bool = False, progress: bool = True, say: Say = print
+    settings: TableSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+    say: Say = print,
+    callbacks: Sequence[Any] = (),
 ) -> tuple[Run, Table]:
     """Train a network on a table, and keep the training in a run folder as it goes.
 
@@ -44,6 +50,7 @@ def train_table(
         overwrite: whether a run that is there is replaced; it stays until this training has made its first step.
         progress: whether to show it.
         say: called with sentences about what was decided.
+        callbacks: of the training that is kept, see `Callback`.
 
     Returns:
         The run, saved in the folder, and the table.
@@ -56,7 +63,7 @@ def train_table(
     Source: derived here.
     """
     table = load_table(settings)
-    settings, model, trainer_of = prepare(table, replace(settings, refit_epochs=None))
+    settings, model, trainer_of = prepare(table, replace(settings, refit_epochs=None), callbacks)
     check_folder(folder, overwrite)
     for sentence in [*table.report, *tell_choices(settings, table, model)]:
         say(f"  {sentence}")
@@ -64,13 +71,19 @@ def train_table(
         trainer = trainer_of(None if settings.refit else folder, progress)
         write_config(settings, folder / CONFIG)
         if settings.refit:
-            return _train_twice(trainer, settings, table, folder, progress, say)
+            return _train_twice(trainer, settings, table, folder, progress, say, callbacks)
         run = _fit(trainer, folder)
     return run, table
 
 
 def _train_twice(
-    trainer: Trainer, settings: TableSettings, table: Table, folder: Path, progress: bool, say: Say
+    trainer: Trainer,
+    settings: TableSettings,
+    table: Table,
+    folder: Path,
+    progress: bool,
+    say: Say,
+    callbacks: Sequence[Any],
 ) -> tuple[Run, Table]:
     """Find the best number of epochs by the rows held out, then train on all rows for as many."""
     with interrupt_once():
@@ -80,20 +93,27 @@ def _train_twice(
     losses = [row["validation_loss"] for row in first.history]
     best = int(np.nanargmin(losses)) + 1 if settings.early_stopping and not np.isnan(losses).all() else len(losses)
     settings = replace(settings, refit_epochs=best)
-    whole, second = set_up_refit(settings)
+    whole, second = set_up_refit(settings, callbacks)
     sentence = summarize(first, table)
     say(f"  {sentence}, best after {count(best, 'epoch')}. Trained again on all {whole.n_rows} rows for as many.")
     again = second(folder, progress)
-    again.run.extras["held_out"] = {"summary": sentence, "history": first.history}
+    again.run.extras["held_out"] = {"summary": sentence, "history": first.history, "facts": _facts_of(first)}
     write_config(settings, folder / CONFIG)
     return _fit(again, folder), whole
 
 
-def set_up_refit(settings: TableSettings) -> tuple[Table, SetUp]:
+def _facts_of(first: Run) -> dict[str, Any]:
+    """What was seen of the rows that were held out, which a training on all rows sees nothing of."""
+    facts = {} if first.record is None else first.flow.facts
+    return {name: facts[name] for name in ("n_validation", "shared_rows", "held_out") if name in facts}
+
+
+def set_up_refit(settings: TableSettings, callbacks: Sequence[Any] = ()) -> tuple[Table, SetUp]:
     """Set up a training on all rows, for the number of epochs that was found.
 
     Args:
         settings: complete, with refit_epochs.
+        callbacks: of the training.
 
     Returns:
         The table, none of its rows held out, and a function of (folder, progress) that sets the training up. The
@@ -105,16 +125,19 @@ def set_up_refit(settings: TableSettings) -> tuple[Table, SetUp]:
     Source: Goodfellow et al., Deep Learning, 2016, section 7.8, algorithm 7.2.
     """
     whole = load_table(replace(settings, validation=0.0))
-    _, _, trainer_of = prepare(whole, replace(settings, validation=0.0, refit=False))
+    _, _, trainer_of = prepare(whole, replace(settings, validation=0.0, refit=False), callbacks)
     return whole, trainer_of
 
 
-def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Sequential, SetUp]:
+def prepare(
+    table: Table, settings: TableSettings, callbacks: Sequence[Any] = ()
+) -> tuple[TableSettings, Sequential, SetUp]:
     """Complete settings by a table.
 
     Args:
         table: from `load_table`.
         settings: those given.
+        callbacks: of a training that is kept in a folder.
 
     Returns:
         The complete settings, the network, and a function of (folder, progress) that sets the training up; without
@@ -148,7 +171,8 @@ def prepare(table: Table, settings: TableSettings) -> tuple[TableSettings, Seque
         plan = replace(plan, epochs=settings.refit_epochs, early_stopping=None)
 
     def set_up(folder: Path | None, progress: bool) -> Trainer:
-        trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress))
+        called = () if folder is None else callbacks
+        trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress, callbacks=called))
         trainer.run.extras = extras
         return trainer
 
@@ -229,6 +253,7 @@ def resume_table(
     seconds: float | None = None,
     progress: bool = True,
     say: Say = print,
+    callbacks: Sequence[Any] = (),
 ) -> tuple[Run, Table]:
     """Go on with a training that `train_table` began, as if it had never stopped.
 
@@ -239,6 +264,7 @@ def resume_table(
         seconds: another time in all.
         progress: whether to show it.
         say: called with sentences.
+        callbacks: as at first, those that change the learning rate among them.
 
     Returns:
         The run, saved in the folder, and the table.
@@ -258,21 +284,21 @@ def resume_table(
     settings = read_config(folder / CONFIG)
     longer = {"epochs": epochs, "steps": steps, "time_budget": seconds}
     if settings.refit_epochs is not None:
-        table, trainer_of = set_up_refit(replace(settings, refit_epochs=epochs or settings.refit_epochs))
+        table, trainer_of = set_up_refit(replace(settings, refit_epochs=epochs or settings.refit_epochs), callbacks)
         settings = with_epochs(settings, refit_epochs=epochs)
     else:
         table = load_table(settings)
-        settings, _, trainer_of = prepare(table, with_epochs(settings, **longer))
+        settings, _, trainer_of = prepare(table, with_epochs(settings, **longer), callbacks)
     snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
     if snapshot is None:
         say(f"  {folder} holds no checkpoint yet: the training begins at its beginning.")
         if settings.refit and settings.refit_epochs is None:
-            return _train_twice(trainer_of(None, progress), settings, table, folder, progress, say)
+            return _train_twice(trainer_of(None, progress), settings, table, folder, progress, say, callbacks)
         trainer = trainer_of(folder, progress)
     else:
         trainer = open_training(
             folder, table.train, validation=table.validation, epochs=epochs, steps=steps, seconds=seconds,
-            progress=progress, callbacks=(),
+            progress=progress, callbacks=callbacks,
         )  # fmt: skip
         if snapshot.record["stopped"] == "callback" and not any(longer.values()):
             trainer.run.stopped = "callback"  # it was over, but for saving it

@@ -16,6 +16,7 @@ from undertow.data import as_arrays
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError
 from undertow.optim import scaled, steps_in_all, with_scale
+from undertow.train.between import heed_callbacks, open_session
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
 from undertow.train.diverged import Diverged, explain_end, explain_failure, remedies
@@ -26,7 +27,7 @@ from undertow.train.keeper import Keeper
 from undertow.train.objective import Objective
 from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
-from undertow.train.rows import make_row
+from undertow.train.rows import make_row, read_scale
 from undertow.train.run import Run, read_versions
 from undertow.train.session import NotFinite
 from undertow.train.setup import Setup, set_up
@@ -99,7 +100,7 @@ class Trainer:
         self.totals: list[tuple[float, float]] = []  # of each step of the epoch: the sum of its losses, its weight
         self.clipped: list[bool] = []
         self.over = True  # whether the epoch is done
-        self.begun = self.ended = False
+        self.begun = self.ended = self.halted = False  # halted: a callback has asked to stop between steps
         self.reasons: list[str] = []  # why callbacks asked to stop
         self.seconds = 0.0  # of the epochs before
         self.good: Any = self.run.model  # the model at the end of the last epoch
@@ -273,8 +274,7 @@ class Trainer:
             rows = order[:size]
             sizes = measure_gradients(self.gradient, self.run.model, piece.X[rows], take_rows(piece.target, rows))
             self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
-        with steps_in_all(self.plan.count_updates(self.feed.n_examples)):
-            session = self.step.open(self.run.model, self.state, piece.X, piece.target, min(size, len(order)))
+        session = open_session(self, piece)
         if self.step.uncompiled and not self.n_steps:
             self.progress.say(f"Not all of a step is compiled: {self.step.uncompiled}.")
         done, after_step = 0, self.hooks.on_step_end
@@ -297,14 +297,17 @@ class Trainer:
                 if self.keeper.is_due(self):
                     self.run.model, self.state = session.values()
                     self.keeper.after_steps(self)
+                session = heed_callbacks(self, session, piece)
         finally:
             self.run.model, self.state = session.values()
 
     def is_enough(self) -> bool:
-        """Tell whether the steps or the seconds are used up."""
+        """Tell whether the steps or the seconds are used up, or a callback has asked to stop."""
         plan = self.plan
-        return (plan.steps is not None and self.n_steps >= plan.steps) or (
-            plan.seconds is not None and self.elapsed() >= plan.seconds
+        return (
+            self.halted
+            or (plan.steps is not None and self.n_steps >= plan.steps)
+            or (plan.seconds is not None and self.elapsed() >= plan.seconds)
         )
 
     @property
@@ -359,9 +362,8 @@ class Trainer:
         self.reasons = info.reasons
         self.note_best(row)
         if self.scales:
-            factors = [callback.scale for callback in self.hooks.callbacks if hasattr(callback, "scale")]
-            self.state = with_scale(self.state, math.prod(factors))
-        if self.run.stopped == "finished" and (held or stops):
+            self.state = with_scale(self.state, read_scale(self))
+        if self.run.stopped == "finished" and (held or stops or self.halted):
             self.run.stopped = "interrupted" if held else "callback"
         if self.recorder is not None:
             self.recorder.end_epoch(self)

@@ -98,8 +98,7 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         if not course or flow.looks[-1].layers[i]["units"] < rule.units:
             continue
         end = course[-1][1]
-        cosine = flow.looks[0].layers[i - 1].get("correlation") if i else None
-        many = rule.natural if (cosine or 0.0) > rule.alike or learned else rule.many
+        many = rule.natural if _alike(flow, i) > rule.alike else rule.many
         share = rule.many if learned else rule.share
         if end >= many or (end >= share and end - course[0][1] >= rule.growth):
             found.append((layer, course))
@@ -129,6 +128,14 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[layer for layer, _ in found],
         step=step,
     )
+
+
+def _alike(flow: Flow, i: int) -> float:
+    """The mean cosine between what two examples bring to a layer before training; of X that of its columns' means."""
+    if i:
+        return float(flow.looks[0].layers[i - 1].get("correlation") or 0.0)
+    offset = float((flow.facts.get("columns") or {}).get("mean_by_std") or 0.0)
+    return offset**2 / (1 + offset**2)
 
 
 @rule(

@@ -19,7 +19,9 @@ from undertow.train.callbacks import EpochInfo, TrainInfo
 from undertow.train.disk import make_folders, open_file, replace_file
 from undertow.train.files import explain_failure, read_path
 from undertow.train.history import HistoryFile
+from undertow.train.keeper import FOLDER
 from undertow.train.record import read_record, write_record
+from undertow.train.store import CheckpointStore
 
 WISH, DONE = "control.json", "controls.jsonl"
 ACTIONS: Final = ("pause", "resume", "stop", "rate")
@@ -168,7 +170,8 @@ class Control:
 
     def on_train_begin(self, info: TrainInfo) -> None:
         """Say that this training listens; what was wished before does not hold for it, but for the rate."""
-        rates = [row["scale"] for row in read_done(self.folder) if "scale" in row] if info.history else []
+        goes_on = (self.folder / FOLDER).is_dir() and bool(CheckpointStore(self.folder / FOLDER).numbers())
+        rates = [row["scale"] for row in read_done(self.folder) if "scale" in row] if goes_on else []
         self.scale = float(rates[-1]) if rates else 1.0
         self.number, self.stopping = read_wish(self.folder).number, False
         self.epoch, self.step = len(info.history), info.history[-1]["step"] if info.history else 0

@@ -133,4 +133,6 @@ class RunFolder:
         if status.kind in NOW:
             summary["state"], sentence = NOW[status.kind]
             summary["sentence"] = summary["sentence"].replace(ENDS[""][1], sentence)
+        if flow is None and not rows:
+            summary["sentence"] = "Nothing is recorded yet."
         return dict(data)

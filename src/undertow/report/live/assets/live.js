@@ -105,7 +105,8 @@
       show(live.status ? live.status.kind : "waiting", JSON.parse(event.data).sentence);
     });
     source.addEventListener("closed", () => {
-      show("gone", "The server has ended with its training. What is shown is the last it told.");
+      const told = live.status && live.status.kind === "ended" ? `${live.status.sentence} ` : "";
+      show("gone", `${told}The server of this page has ended; what is shown is the last it told.`);
     });
     source.onerror = () => {
       if (live.source !== source) return;
@@ -141,6 +142,7 @@
         headers: { "Content-Type": "application/json", "X-Undertow-Page": settings.token },
       });
       answer.textContent = found.ok ? "Sent." : await found.text();
+      if (found.ok) setTimeout(() => { if (answer.textContent === "Sent.") answer.textContent = ""; }, AGAIN);
     } catch {
       answer.textContent = "The server does not answer.";
     }
