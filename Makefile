@@ -8,7 +8,7 @@ JOBS   ?= auto
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test bench lint format clean
+.PHONY: help setup demo test browser bench lint format clean
 
 help: ## List the targets
 	@echo "Undertow. Targets:"
@@ -24,9 +24,12 @@ demo: $(STAMP) ## Watch a network learn handwritten digits, then read its backwa
 	@echo "==> The backward pass of that network, as a program"
 	@$(BIN)/undertow explain runs/digits
 
-test: lint ## Run every check: lint, types, tests, the examples in docstrings and documents
+test: lint $(if $(CI),browser) ## Run every check: lint, types, tests, the examples in docstrings and documents
 	@echo "==> Tests and examples (pytest)"
 	@$(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses=4 --dist=worksteal --doctest-modules tests src/undertow
+
+browser: ## Install the Chromium that drives the tests of pages (Debian, as root); without one they are skipped
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo "No Chromium: the tests of pages in a browser are skipped"
 
 bench: $(STAMP) ## Measure training steps beside PyTorch, JAX, scikit-learn, autograd and NumPy (installs them; about 15 minutes)
 	@echo "==> Installing the peers (once)"

@@ -9,7 +9,7 @@ import typer
 
 from undertow.cli.app import app
 from undertow.cli.options import RunFolder, read_seconds, read_sizes, text
-from undertow.cli.output import as_text, say, show_findings
+from undertow.cli.output import as_text, say, show_findings, show_flow
 from undertow.errors import ArgumentError
 
 
@@ -49,12 +49,12 @@ def diagnose(
     if told_network := [name for name, value in network.items() if value is not None]:
         raise ArgumentError(f"--{told_network[0]} says what a network is to be. Add --before, or leave it out.")
     from undertow.flow import diagnose as find
-    from undertow.flow import flow_table, load_flow
+    from undertow.flow import load_flow
 
     flow = load_flow(run)
     found = find(flow)
     if not quiet:
-        say(lambda: as_text(flow_table(flow)))
+        say(lambda: show_flow(flow))
     say(lambda: show_findings(found))
     told: dict[str, Any] = {"findings": [finding.plain() for finding in found]}
     if attempt:
@@ -68,7 +68,7 @@ def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -
     from undertow.train.checkpoint import load
 
     trials = load(folder).try_remedies(epochs=epochs, seconds=seconds, progress=not quiet)
-    say(lambda: as_text(trials))
+    say(lambda: as_text(trials) if trials.rows else "there is nothing to try.")
     return trials.plain()
 
 
@@ -98,11 +98,17 @@ def _write(out: Path | None, told: dict[str, Any]) -> None:
 def report(
     run: RunFolder,
     out: Annotated[Path | None, text("The page [default: report.html in the folder].")] = None,
+    tensorboard: Annotated[Path | None, text("A folder for TensorBoard's event files, in place of the page.")] = None,
 ) -> None:
     """Write a report on a training as one HTML page that needs no network.
 
     Example: undertow report runs/houses --out houses.html
     """
+    if tensorboard is not None:
+        from undertow.flow import load_flow
+        from undertow.flow.tensorboard import write_events
+
+        return say(f"event files: {write_events(load_flow(run), tensorboard)}")
     from undertow.report import report_run
 
     say(f"report: {report_run(run, out or run / 'report.html')}")

@@ -64,15 +64,21 @@ def show_gradients(run: Any) -> str:
     return captured.get()
 
 
-def show_flow(run: Any) -> str:
-    """Lay out how the gradient flowed in the last step as text."""
-    from undertow.flow import flow_table
-
-    return as_text(flow_table(run.flow))
+def show_flow(flow: Any) -> str:
+    """Lay out how the gradient flowed in the last step as text, as wide as the terminal."""
+    return as_text(flow)
 
 
 def show_findings(found: list[Any]) -> str:
-    """Lay out findings as text."""
+    """Lay out findings as text; what an option of the command line mends needs no Python."""
+    from dataclasses import replace
+
     from undertow.flow import show_findings as lay_out
 
-    return as_text(lay_out(found)) if found else "nothing wrong was found in the gradient flow."
+    if not found:
+        return "nothing wrong was found in the gradient flow."
+    shown = []
+    for finding in found:
+        remedies = [replace(x, code="") if x.option else x for x in finding.remedies]
+        shown.append(replace(finding, remedies=tuple(remedies)))
+    return as_text(lay_out(shown)).rstrip()

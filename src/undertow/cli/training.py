@@ -152,7 +152,7 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
     from undertow.train.table import summarize
 
     recorded = run.record is not None
-    page.say(lambda: f"\n{show_flow(run) if recorded else show_gradients(run)}\n{summarize(run, table)}")
+    page.say(lambda: f"\n{show_flow(run.flow) if recorded else show_gradients(run)}\n{summarize(run, table)}")
     if recorded:
         page.say(lambda: show_findings(run.findings))
         run.report(folder / "report.html")

@@ -33,10 +33,14 @@ def watch(
 
     Example: undertow watch runs/houses --open
     """
-    from undertow.report.live import serve
+    from undertow.report.live.watch import give_way, serve
+
+    give_way()
 
     def tell(url: str) -> None:
         say(f"{run} is shown at {url}\nCtrl-C ends this page, not the training.")
+        if host in ("0.0.0.0", "::"):
+            say("From other machines, put the name of this one in place of that address.")
         if open:
             import webbrowser
 

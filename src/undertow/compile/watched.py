@@ -25,9 +25,7 @@ class Watched:
     def __init__(self, fuser: Fuser, lost: set[Node]) -> None:
         self.fuser, self.lost = fuser, lost
         self.moved: dict[Node, Node] = {}
-        self.passers: dict[
-            Node, list[Cluster]
-        ] = {}  # the clusters that pass over an array in the order of its elements
+        self.passers: dict[Node, list[Cluster]] = {}  # what passes over an array in the order of its elements
         for item in fuser.items:
             if isinstance(item, Cluster):
                 for node in item.nodes:
@@ -41,7 +39,8 @@ class Watched:
             if not is_statistics(self.again(node)):
                 reader.read(self.moved[node])
         for node in reader.order[first:]:
-            self.place_one(node)
+            if node.op is not CONSTANT:
+                self.place_one(node)
         for node in nodes:
             if is_statistics(node):
                 self.place_statistics(self.moved[node])
@@ -57,7 +56,8 @@ class Watched:
             if anew:
                 found = Node(node.op, tuple(self.again(x) for x in node.inputs), node.params, node.spec)
                 found.line, found.name = node.line, node.name
-                reader.read(found)
+                if not is_statistics(found):
+                    reader.read(found)
             self.moved[node] = found
         return self.moved[node]
 

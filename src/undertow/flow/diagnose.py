@@ -34,7 +34,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
     "step-too-small": (
         "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
-        "tiny-batch-normalisation",
+        "tiny-batch-normalisation", "exploding", "initial-loss",
     ),
     "over-fitting": ("step-too-large", "oscillation", "tiny-batch-normalisation"),
     "plateau": (
@@ -43,6 +43,9 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "loss-activation-mismatch", "always-clipped", "imbalanced-classes", "tiny-batch-normalisation",
     ),
 }  # fmt: skip
+
+# What the network is like, rather than what its training does.
+STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
@@ -110,9 +113,14 @@ def explains(cause: Finding, finding: Finding) -> bool:
     """
     if cause.kind not in FOLLOWS.get(finding.kind, ()):
         return False
+    if cause.kind in ("step-too-large", "oscillation") and finding.kind in STRUCTURE and (finding.step or 0) < 2:
+        return False  # it was there before any step
     if finding.kind not in FOLLOWS.get(cause.kind, ()):
         return True
-    mine, its = ((SEVERITIES.index(x.severity), x.step or 0, _place(x.kind)) for x in (cause, finding))
+    # a loss that swings without being lost has begun to swing because of the steps: that is the finer name
+    mine, its = (
+        (SEVERITIES.index(x.severity), x.kind != "oscillation", x.step or 0, _place(x.kind)) for x in (cause, finding)
+    )
     return mine < its
 
 

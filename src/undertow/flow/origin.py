@@ -84,7 +84,8 @@ def _given(model: Any, X: Any, target: Any) -> dict[str, Any] | None:
                 n = int(array.size - np.isfinite(array).sum())
                 there = f"{name}[{', '.join(map(str, place))}]"
                 return {
-                    "where": what, "operation": None, "line": None, "name": name, "layer": None, "values": [],
+                    "where": what, "operation": None, "line": None, "name": name, "values": [],
+                    "layer": name.rpartition(".")[0] if what == "parameters" else None,
                     "found": value, "count": n,
                     "sentence": f"{there} is {value} before anything is computed ({n} of {array.size} numbers)",
                 }  # fmt: skip

@@ -109,10 +109,10 @@ class Flow:
         last = f", last {self.steps[-1]}" if len(self) else ""
         return f"Flow({len(self.layers)} layers, {len(self)} steps{last}, {len(self.looks)} looks)"
 
-    def __rich__(self) -> Any:
+    def __rich_console__(self, console: Any, options: Any) -> Any:
         from undertow.flow.show import flow_table
 
-        return flow_table(self)
+        yield flow_table(self, width=options.max_width)
 
     def _repr_html_(self) -> str:
         from undertow.flow.show import flow_html

@@ -15,9 +15,11 @@ from undertow.flow.record import Flow
 if TYPE_CHECKING:
     from rich.table import Table
 
-BAR: Final = 14
+BAR: Final = 12
 DECADES: Final = 6
 RISING: Final = "▁▂▃▄▅▆▇█"
+WIDE: Final = 106  # columns of a terminal in which all of them have a place
+LEFT_OUT: Final = ("h", "dW / W", "δ over the steps")  # in a narrower one
 COLUMNS: Final = ("layer", "h", "0 / flat", "δ", "dW", "dW / W", "update / W", "δ over the steps", "δ, log, 6 decades")
 
 
@@ -56,12 +58,13 @@ def flow_rows(flow: Flow, step: int | None = None) -> list[dict[str, Any]]:
     return found
 
 
-def flow_table(flow: Flow, step: int | None = None) -> Table:
+def flow_table(flow: Flow, step: int | None = None, width: int = 120) -> Table:
     """Lay out a record at a step as a table for a terminal; bars are logarithmic.
 
     Args:
         flow: the record.
         step: the number of a step; the last one unless told.
+        width: of the terminal; a narrow one gets fewer columns.
 
     Returns:
         A table for rich.
@@ -76,11 +79,18 @@ def flow_table(flow: Flow, step: int | None = None) -> Table:
     from rich.table import Table
 
     table = Table(title=title(flow, step), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in COLUMNS:
+    left_out = LEFT_OUT if width < WIDE else ()
+    shown = [name for name in COLUMNS if name not in left_out]
+    for name in shown:
         left = name in (COLUMNS[0], *COLUMNS[-2:])
-        table.add_column(name, justify="left" if left else "right", no_wrap=True, min_width=8 if left else None)
+        table.add_column(
+            name.replace(", 6 decades", "") if left_out else name,
+            justify="left" if left else "right",
+            no_wrap=True,
+            ratio=None,
+        )
     for row in flow_rows(flow, step):
-        table.add_row(*row.values())
+        table.add_row(*(row[name] for name in shown))
     return table
 
 
@@ -129,7 +139,7 @@ def bar(value: float, largest: float) -> str:
 
     Example:
         >>> bar(1.0, 1.0), bar(1e-3, 1.0), bar(0.0, 1.0), bar(float("nan"), 1.0)
-        ('██████████████', '███████', '·', '')
+        ('████████████', '██████', '·', '')
     """
     if math.isnan(value):
         return ""

@@ -150,6 +150,8 @@ class TrainingRecorder(Recorder):
         part = held[0][:2] if isinstance(held, list) else None
         facts = measure_facts(trainer.run.model, trainer.task, train, part)
         n, size = feed.n_examples, feed.batch_size
+        before = trainer.run.extras.get("held_out", {}).get("facts", {})  # of a training before this one on all rows
+        facts |= {name: before[name] for name in ("n_validation", "shared_rows", "held_out") if name in before}
         return {**facts, "batch_size": size, "smallest_batch": n % size or size if n else size, "n_examples": n}
 
     def _look(self, trainer: Trainer) -> None:

@@ -97,9 +97,15 @@ def _train_twice(
     sentence = summarize(first, table)
     say(f"  {sentence}, best after {count(best, 'epoch')}. Trained again on all {whole.n_rows} rows for as many.")
     again = second(folder, progress)
-    again.run.extras["held_out"] = {"summary": sentence, "history": first.history}
+    again.run.extras["held_out"] = {"summary": sentence, "history": first.history, "facts": _facts_of(first)}
     write_config(settings, folder / CONFIG)
     return _fit(again, folder), whole
+
+
+def _facts_of(first: Run) -> dict[str, Any]:
+    """What was seen of the rows that were held out, which a training on all rows sees nothing of."""
+    facts = {} if first.record is None else first.flow.facts
+    return {name: facts[name] for name in ("n_validation", "shared_rows", "held_out") if name in facts}
 
 
 def set_up_refit(settings: TableSettings, callbacks: Sequence[Any] = ()) -> tuple[Table, SetUp]:

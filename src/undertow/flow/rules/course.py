@@ -59,7 +59,10 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "output "
         f"has an RMS of {'?' if size is None else show(size)}{why}.",
         rows,
-        [R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small")],
+        [
+            *([R.start_at_frequencies(flow)] if classes else []),
+            R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small"),
+        ],
         layers=[] if last is None else [flow.layers[last]],
         step=0,
     )
@@ -81,6 +84,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
 @rule(
     "plateau",
     share=(0.4, "share of the steps for which the loss stands still"),
+    before=(0.6, "the same where it falls afterwards"),
     still=(0.02, "by how much of the loss of a constant output it changes at most meanwhile, beside noise"),
     trend=(0.03, "by how much of it a straight line through these steps may fall in any case"),
     slow=(0.08, "the same where the loss falls much slower than over the whole training"),
@@ -112,10 +116,14 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     allowed = rule.slow if falls < rule.pace * whole else rule.trend
     if falls * length > allowed * abs(reference):
         return
-    if length / len(smooth) < rule.share or height < level * reference or height > 1.5 * reference:
+    fell = course.end < 0.85 * height
+    if (
+        length / len(smooth) < (rule.before if fell else rule.share)
+        or height < level * reference
+        or height > 1.5 * reference
+    ):
         return
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
-    fell = course.end < 0.7 * height
     yield rule.found(
         "note" if fell else "warning",
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
@@ -178,7 +186,8 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     noise = float(np.median(np.abs(np.diff(held)))) * 2
     rose = end - held[best] > max(rule.rise * held[best], rule.size * reference, noise)
     parted = rose and len(held) - 1 - best >= rule.epochs and trained < rule.fall * train[best]
-    if not parted and not (end > rule.useless * reference and trained < rule.by_heart * reference):
+    lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
+    if not parted and not (lasting > rule.useless * reference and trained < rule.by_heart * reference):
         return
     epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
     yield rule.found(
@@ -191,6 +200,6 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("validation loss, at the end", end, f"near {show(float(held[best]))}, below {show(reference)}"),
             ("training loss, then and at the end", f"{show(train[best])}, {show(train[-1])}", None),
         ],
-        [R.stop_early(flow), R.regularise(flow)],
+        [R.stop_early(flow), R.drop_units(flow), R.regularise(flow)],
         step=None if step is None else int(step),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import (
     Array,
     at_first_look,
+    carriers,
     course_of,
     early,
     first_row,
@@ -31,47 +32,59 @@ SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "soft
 
 @dataclass(frozen=True)
 class Profile:
-    """How large the gradient is along the stream at the beginning.
+    """How large the gradient is along the stream.
 
     Attributes:
         layers: the entries that can be compared, first to last.
-        sizes: ‖δ‖ of an example in each: RMS · √units, the median of the first steps.
-        ratio: the first by the last.
-        before: the same before the first step.
-        factor: of one layer, the geometric mean.
-        steps: log10 of the ratio at each recorded step.
-        update: the update ratio of the first layer with weights by that of the last.
+        sizes: ‖δ‖ of an example in each: RMS · √units.
+        W: RMS of the weights of each; NaN where it has none.
+        ratio: the first size by that of the last layer before the output: a small or large output layer is no trend.
+        factor: of one layer, the geometric mean on that way.
+        whole: the first size by that of the output.
+        steps: log10 of ``ratio`` at each recorded step.
     """
 
     layers: list[FlowLayer]
     sizes: Array
+    W: Array
     ratio: float
-    before: float
     factor: float
+    whole: float
     steps: Array
-    update: float
 
 
-def profile_of(flow: Flow) -> Profile | None:
-    """Measure the profile; None where fewer than three layers can be compared, or nothing flows."""
+def profile_of(flow: Flow, measure: Callable[[Flow, str], Array], fewest: float) -> Profile | None:
+    """Measure the profile; None where too few layers can be compared, or nothing flows.
+
+    Args:
+        flow: the record.
+        measure: when: `early` or `at_first_look`.
+        fewest: layers.
+    """
+    sizes = norms(flow, measure(flow, "delta.rms"))
     chosen = stream(flow)
-    sizes = norms(flow, early(flow, "delta.rms"))
-    chosen = [i for i in chosen if not math.isnan(sizes[i])]
-    if len(chosen) < 3 or not sizes[chosen[-1]] > 0:
+    places = carriers(flow, chosen)
+    chosen = [i for i, k in zip(chosen, places, strict=True) if not math.isnan(sizes[k])]
+    places = [k for k in places if not math.isnan(sizes[k])]
+    if len(chosen) < max(fewest, 3) or not sizes[places[-1]] > 0:
         return None
-    delta = norms(flow, flow.stat("delta.rms").astype(np.float64))
+    sizes = sizes[places]
+    delta = norms(flow, flow.stat("delta.rms").astype(np.float64))[:, places]
     with np.errstate(all="ignore"):
-        steps = np.log10(delta[:, chosen[0]] / delta[:, chosen[-1]])
-        ratio = float(sizes[chosen[0]] / sizes[chosen[-1]])
+        steps = np.log10(delta[:, 0] / delta[:, -2])
+        ratio, whole = (float(sizes[0] / sizes[k]) for k in (-2, -1))
+        if sizes[-2] == 0:
+            ratio = 1.0
+    factor = ratio ** (1 / (len(chosen) - 2)) if math.isfinite(ratio) else math.inf
+    layers = [flow.layers[i] for i in chosen]
+    return Profile(layers, sizes, measure(flow, "W.rms")[chosen], ratio, factor, whole, steps)
+
+
+def update_of(flow: Flow, profile: Profile) -> float:
+    """The update ratio of the first layer with weights by that of the last; NaN where there is none."""
     moved = early(flow, "ratio")
-    with_weights = [i for i in chosen if moved[i] >= 0]
-    update = math.nan
-    if len(with_weights) > 1 and 0 < moved[with_weights[-1]] < math.inf:
-        update = float(moved[with_weights[0]] / moved[with_weights[-1]])
-    factor = ratio ** (1 / (len(chosen) - 1)) if math.isfinite(ratio) else math.inf
-    first = norms(flow, at_first_look(flow, "delta.rms"))[[chosen[0], chosen[-1]]]
-    before = float(first[0] / first[1]) if first[1] > 0 else ratio
-    return Profile([flow.layers[i] for i in chosen], sizes[chosen], ratio, before, factor, steps, update)
+    found = [moved[layer.number - 1] for layer in profile.layers if moved[layer.number - 1] >= 0]
+    return float(found[0] / found[-1]) if len(found) > 1 and 0 < found[-1] < math.inf else math.nan
 
 
 @dataclass(frozen=True)
@@ -91,31 +104,26 @@ class Blame:
     usual: float
 
 
-def blame(flow: Flow, profile: Profile, sign: int) -> Blame:
+def blame(profile: Profile, sign: int) -> Blame:
     """Find the layer that changes the gradient most: by its weights, or by the slope of its activation.
 
     Between layers l + 1 and l the norm is multiplied by the gain of W(l + 1), RMS · √fan_in, and by the slopes of the
     activation of l. One layer that stands out is the cause; where all are alike, it is the first.
     """
-    W = early(flow, "W.rms")
-    index = {layer.path: i for i, layer in enumerate(flow.layers)}
-    gains = [W[index[x.path]] * math.sqrt(x.fan_in) if x.fan_in else math.nan for x in profile.layers]
-    usual = [usual_gain(profile.layers[i - 1].activation if i else None, x) for i, x in enumerate(profile.layers)]
+    gains = profile.W * np.sqrt([x.fan_in or math.nan for x in profile.layers])
+    before = [None, *(x.activation for x in profile.layers)]
+    usual = np.array([usual_gain(act, x) for act, x in zip(before, profile.layers, strict=False)])
     with np.errstate(all="ignore"):
         change = np.log(profile.sizes[:-1] / profile.sizes[1:]) * sign
-        by_weights = np.log(np.array(gains[1:]) / np.array(usual[1:])) * sign
+        by_weights = np.log(gains[1:] / usual[1:]) * sign
     change[~np.isfinite(change)] = -np.inf
     worst = int(np.argmax(change))
-    rest = np.delete(change, worst)
-    odd = by_weights[worst] > math.log(1.5)
-    stands_out = len(rest) > 1 and change[worst] > 0.6 * change[change > 0].sum() and change[worst] > math.log(5)
-    if stands_out:
+    if len(change) > 2 and change[worst] > max(0.6 * change[change > 0].sum(), math.log(5)):
+        odd = bool(by_weights[worst] > math.log(1.5))
         at = worst + 1 if odd else worst
-    else:
-        at, odd = 0, bool(np.nanmedian(by_weights) > math.log(1.3))
-        gain = float(np.nanmedian(gains[1:]))
-        return Blame(at, odd, gain, float(np.nanmedian(usual[1:])))
-    return Blame(at, bool(odd), float(gains[at]), float(usual[at]))
+        return Blame(at, odd, float(gains[at]), float(usual[at]))
+    middle = [float(np.nanmedian(x)) if np.isfinite(x).any() else math.nan for x in (gains[1:], usual[1:], by_weights)]
+    return Blame(0, middle[2] > math.log(1.3), middle[0], middle[1])
 
 
 def usual_gain(activation: str | None, layer: FlowLayer) -> float:
@@ -129,10 +137,12 @@ def usual_gain(activation: str | None, layer: FlowLayer) -> float:
 @rule(
     "vanishing",
     layers=(4, "fewest layers that must be comparable"),
-    ratio=(1e-2, "‖δ‖ of the first layer by that of the last, below which it vanishes"),
+    ratio=(0.02, "‖δ‖ of the first layer by that of the last before the output, below which it vanishes"),
+    whole=(0.01, "the same by that of the output, where next to nothing is learned"),
     factor=(0.65, "largest change of ‖δ‖ a layer, the geometric mean"),
     update=(0.1, "update ratio of the first layer by that of the last, below which the first layers lag"),
     learned=(0.3, "share of the constant output's loss that must be learned for the lag to be without consequence"),
+    long=(1e-3, "ratio that counts in very deep stacks, where a layer changes little"),
     alone=(1e-4, "ratio below which it is told even where the training learns"),
 )
 def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -147,83 +157,78 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9.
     """
-    profile, course = profile_of(flow), course_of(flow)
-    if profile is None or len(profile.layers) < rule.layers:
+    profile, course = profile_of(flow, early, rule.layers), course_of(flow)
+    if profile is None or (profile.factor > rule.factor and profile.ratio > rule.long):
         return
-    if not (profile.ratio < rule.ratio and profile.factor < rule.factor):
+    if not (profile.ratio < rule.ratio or (profile.whole < rule.whole and course.fails())):
         return
     failing = course.fails(rule.learned)
-    lagging = profile.update < rule.update and not rescales(flow)
+    lagging = update_of(flow, profile) < rule.update and not rescales(flow)
     if not (failing or lagging or profile.ratio < rule.alone):
         return
-    at = blame(flow, profile, -1)
+    at = blame(profile, -1)
     first, last = profile.layers[0], profile.layers[-1]
-    severity = "error" if course.fails() else "warning" if failing or lagging else "note"
     row = first_row(profile.steps < math.log10(rule.ratio))
     yield rule.found(
-        severity,
-        f"From layer {last.number} back to layer {first.number} the gradient shrinks to {show(profile.ratio)} of its "
+        "error" if course.fails() else "warning" if failing or lagging else "note",
+        f"From layer {last.number} back to layer {first.number} the gradient shrinks to {show(profile.whole)} of its "
         f"size, by a factor of {show(profile.factor)} a layer: {_why(profile, at, -1)}.",
         _evidence(flow, profile, at),
         _remedies(flow, profile, at),
         layers=_shown(profile, at),
-        step=None if row is None else int(flow.steps[row]),
+        step=int(flow.steps[row or 0]) if len(flow) else 0,
     )
 
 
 @rule(
     "exploding",
     layers=(4, "fewest layers that must be comparable"),
-    ratio=(30.0, "‖δ‖ of the first layer by that of the last, above which it explodes"),
+    ratio=(15.0, "‖δ‖ of the first layer by that of the last before the output, above which it explodes"),
+    factor=(1.45, "smallest change of ‖δ‖ a layer, the geometric mean"),
     forward=(1e3, "RMS of z in the last layer by that in the first, above which the values explode"),
-    factor=(1.25, "smallest change of ‖δ‖ a layer, the geometric mean"),
     initial=(3.0, "loss before training by that of a constant output, which is a consequence"),
     update=(10.0, "update ratio of the first layer by that of the last, which is a consequence"),
-    alone=(1e4, "ratio above which it is told in any case"),
+    long=(1e3, "ratio that counts in very deep stacks, and is told in any case"),
 )
 def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The gradient, or the values themselves, grow geometrically from layer to layer.
 
-    Judged like vanishing, with the sign turned. A consequence must be visible: the training diverges or does not learn,
-    the loss before training is far above that of a constant output, or the first layers are updated far more for
-    their size than the last.
+    Judged like vanishing with the sign turned, before the first step: what grows in training is a step that is too
+    large. A consequence must be visible: the training diverges or does not learn, the loss before training is far above
+    that of a constant output, or the first layers are updated far more for their size than the last.
 
     Source: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013, section 2.1; He et al.,
         Delving deep into rectifiers, ICCV 2015, eq. 9 and 13.
     """
-    profile, course = profile_of(flow), course_of(flow)
-    if profile is None or len(profile.layers) < rule.layers:
+    measure = at_first_look if flow.looks else early
+    profile, course = profile_of(flow, measure, rule.layers), course_of(flow)
+    if profile is None:
         return
-    z = early(flow, "z.rms")
-    index = {layer.path: i for i, layer in enumerate(flow.layers)}
+    z = measure(flow, "z.rms")
     first, last = profile.layers[0], profile.layers[-1]
     with np.errstate(all="ignore"):
-        forward = float(z[index[last.path]] / z[index[first.path]])
-    back = not min(profile.ratio, profile.before) < rule.ratio and not profile.factor < rule.factor
-    ahead = not forward < rule.forward and math.isfinite(z[index[first.path]])
-    if not (back or ahead):
+        forward = float(z[last.number - 1] / z[first.number - 1])
+    back = not profile.ratio < rule.ratio and not (profile.factor < rule.factor and profile.ratio < rule.long)
+    if not back and (forward < rule.forward or math.isnan(forward)):
         return
     off = course.constant is not None and course.initial > rule.initial * course.constant
-    far = profile.update > rule.update and not rescales(flow)
-    if not (course.diverged or off or far or course.fails() or profile.ratio > rule.alone):
+    far = update_of(flow, profile) > rule.update and not rescales(flow)
+    if not (course.diverged or off or far or course.fails() or profile.ratio > rule.long):
         return
-    at = blame(flow, profile, 1)
-    rows = first_row(~(profile.steps < math.log10(rule.ratio)))
-    if back:
-        what = (
-            f"From layer {last.number} back to layer {first.number} the gradient grows {show(profile.ratio)} "
-            "times, by a "
-            f"factor of {show(profile.factor)} a layer"
-        )
-    else:
+    at = blame(profile, 1)
+    what = (
+        f"From layer {last.number} back to layer {first.number} the gradient grows {show(profile.whole)} times, by a "
+        f"factor of {show(profile.factor)} a layer"
+    )
+    if not back:
         what = f"From layer {first.number} to layer {last.number} the values z grow {show(forward)} times"
     yield rule.found(
         "error" if course.diverged or course.fails() else "warning",
         f"{what}: {_why(profile, at, 1)}.",
         [*_evidence(flow, profile, at), ("RMS of z in the last layer by that in the first", forward, "near 1")],
-        [R.other_initialiser(flow, _right(profile, at)), R.normalise(flow), R.clip(flow), R.other_rate(flow, 0.1)],
+        [R.other_initialiser(flow, _right(profile)), R.normalise(flow), R.clip(flow), R.other_rate(flow, 0.1)],
         layers=_shown(profile, at),
-        step=None if rows is None else int(flow.steps[rows]),
+        step=0 if flow.looks else 1,
     )
 
 
@@ -244,18 +249,17 @@ def _why(profile: Profile, at: Blame, sign: int) -> str:
 def _evidence(flow: Flow, profile: Profile, at: Blame) -> list[tuple[object, ...]]:
     """The numbers, those of the weights beside those of δ."""
     first, last = profile.layers[0], profile.layers[-1]
-    index = {layer.path: i for i, layer in enumerate(flow.layers)}
-    dW = early(flow, "dW.rms")
+    dW, update = early(flow, "dW.rms"), update_of(flow, profile)
     rows: list[tuple[object, ...]] = [
-        (f"‖δ‖ in layer {first.number} by that in layer {last.number}", profile.ratio, "between 0.1 and 10"),
+        (f"‖δ‖ in layer {first.number} by that in layer {last.number}", profile.whole, "between 0.1 and 10"),
         ("change of ‖δ‖ a layer", profile.factor, "near 1"),
     ]
     with np.errstate(all="ignore"):
-        by_weights = float(dW[index[first.path]] / dW[index[last.path]])
+        by_weights = float(dW[first.number - 1] / dW[last.number - 1])
     if math.isfinite(by_weights):
         rows.append((f"RMS of dW in layer {first.number} by that in layer {last.number}", by_weights, "near 1"))
-    if math.isfinite(profile.update):
-        rows.append((f"update ratio of layer {first.number} by that of layer {last.number}", profile.update, "near 1"))
+    if math.isfinite(update):
+        rows.append((f"update ratio of layer {first.number} by that of layer {last.number}", update, "near 1"))
     if math.isfinite(at.gain):
         rows.append(("gain of the weights, RMS · √inputs", at.gain, at.usual))
     return rows
@@ -266,13 +270,13 @@ def _remedies(flow: Flow, profile: Profile, at: Blame) -> list[Remedy]:
     squashing = next((x.activation for x in profile.layers if x.activation in SQUASHING), None)
     found = []
     if at.weights:
-        found.append(R.other_initialiser(flow, _right(profile, at)))
+        found.append(R.other_initialiser(flow, _right(profile)))
     if squashing:
         found.append(R.other_activation(flow, "relu", squashing))
     return [*found, R.normalise(flow), R.add_residual(flow)]
 
 
-def _right(profile: Profile, at: Blame) -> str:
+def _right(profile: Profile) -> str:
     """The initialiser that suits the activations."""
     found = [x.activation for x in profile.layers[:-1] if x.activation]
     return default_initialiser(max(set(found), key=found.count) if found else None)

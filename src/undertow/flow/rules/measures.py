@@ -119,6 +119,20 @@ def stream(flow: Flow) -> list[int]:
     return max(groups.values(), key=len, default=[])
 
 
+def carriers(flow: Flow, chosen: list[int]) -> list[int]:
+    """Return where the gradient of each of these layers is read: behind its normalisation, where one follows it.
+
+    Before a normalisation δ is divided by the size of z, which says nothing of what flows.
+    """
+    found = []
+    for i in chosen:
+        after = flow.layers[i + 1] if i + 1 < len(flow.layers) else None
+        here = flow.layers[i]
+        follows = after is not None and after.kind in NORMS and (after.within, after.shape) == (here.within, here.shape)
+        found.append(i + 1 if follows and here.h_path == here.path else i)
+    return found
+
+
 def early(flow: Flow, name: str) -> Array:
     """Return what a number of each layer was at the beginning: the median of the first recorded steps.
 

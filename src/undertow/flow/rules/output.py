@@ -10,6 +10,7 @@ from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import output_layer, show
 from undertow.flow.rules.registry import Rule, rule
+from undertow.nn import LOSSES
 
 # What an activation can give: the least and the most.
 RANGES: dict[str, tuple[float, float]] = {
@@ -36,10 +37,10 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     end, loss = output.get("activation"), str(output.get("loss"))
     last = output_layer(flow)
-    problem = _problem(output, target, rule.beyond)
-    if end in (None, "identity") or problem is None:
+    problem = _problem(output, target, rule.beyond) or _advice(flow, end, loss)
+    if problem is None:
         return
-    sentence, remedy = problem
+    end, (sentence, remedy) = end or "no activation", problem
     yield rule.found(
         "warning",
         f"The model ends in {end} and is trained by {loss}: {sentence}.",
@@ -72,6 +73,22 @@ def _problem(output: dict[str, Any], target: dict[str, Any], beyond: float) -> A
                     f"deviation of {show(std)}, so a part of it cannot be reached"
                 ), _open
     return None
+
+
+def _advice(flow: Flow, end: str | None, loss: str) -> Any:
+    """What the loss itself says of an end of this kind."""
+    known = LOSSES.get(loss)
+    if known is None or known.advise is None or end in ("relu", "relu6"):
+        return None
+    last = output_layer(flow)
+    if end is None and last is not None and flow.layers[last].kind == "Dense":
+        end = "identity"
+    said = known.advise(flow.settings.get("loss_settings") or {}, end) if end else None
+    return (said.partition(". ")[0], _open if end != "identity" else _keep) if said else None
+
+
+def _keep(flow: Flow) -> list[Remedy]:
+    return [R.with_end(flow, "softplus", "A model that ends in softplus, whose values are above 0.")]
 
 
 def _classes(loss: str) -> Any:

@@ -12,55 +12,65 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import Array, Course, course_of, early, first_row, show, trained
+from undertow.flow.rules.measures import EARLY, Array, Course, at_first_look, course_of, early, first_row, show, trained
 from undertow.flow.rules.registry import Rule, rule
 
 
 @dataclass(frozen=True)
 class Movement:
-    """How far the weights move.
+    """How far the weights move, for their size: that of W, or of a small initialisation where W is smaller.
 
     Attributes:
         layer: the layer whose weights move most for their size at the beginning; None where there is none.
         ratio: RMS of its update by that of W, the median of the first steps.
-        largest: the largest such number of any layer at any step.
+        first: the largest such number of any layer in the first 20 steps.
+        largest: the same at any step.
         path: the sum of these ratios over all steps, for the layer where it is largest.
     """
 
     layer: FlowLayer | None
-    ratio: float
-    largest: float
-    path: float
+    ratio: float = math.nan
+    first: float = math.nan
+    largest: float = math.nan
+    path: float = math.nan
 
 
 def movement_of(flow: Flow) -> Movement:
     """Measure how far the weights move."""
-    chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter"] or trained(flow)
-    if not chosen:
-        return Movement(None, math.nan, math.nan, math.nan)
-    at = early(flow, "ratio")[chosen]
-    rows = flow.stat("ratio")[:, chosen].astype(np.float64)
+    begin = at_first_look(flow, "W.rms") if flow.looks else early(flow, "W.rms")
+    chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter"]
+    chosen = chosen or [i for i in trained(flow) if begin[i] > 0]  # biases begin at 0
+    if not chosen or not len(flow):
+        return Movement(None)
+    small = np.array([0.3 / math.sqrt(flow.layers[i].fan_in or math.inf) for i in chosen])
+    with np.errstate(all="ignore"):
+        W, update = (flow.stat(name)[:, chosen].astype(np.float64) for name in ("W.rms", "update.rms"))
+        rows = update / np.maximum(W, small)
     rows = rows[np.isfinite(rows).all(axis=1)]
-    n_steps = int(flow.steps[-1]) if len(flow) else 0
-    path = float(rows.mean(axis=0).max() * n_steps) if len(rows) else math.nan
-    finite = np.where(np.isfinite(at), at, -1.0)
-    worst = int(np.argmax(finite))
-    largest = float(rows.max(initial=0.0)) if len(rows) else math.nan
-    return Movement(flow.layers[chosen[worst]], float(at[worst]), largest, path)
+    if not len(rows):
+        return Movement(None)
+    at = np.median(rows[:EARLY], axis=0)
+    worst = int(np.argmax(at))
+    path = float(rows.mean(axis=0).max() * int(flow.steps[-1]))
+    return Movement(flow.layers[chosen[worst]], float(at[worst]), float(rows[:20].max()), float(rows.max()), path)
 
 
 @rule(
     "step-too-large",
     peak=(3.0, "highest loss by the larger of the first one and that of a constant output"),
-    ratio=(0.1, "update ratio (RMS of the update by that of W) at the beginning that is too large"),
-    huge=(1.0, "update ratio that turns weights over in a step"),
+    high=(10.0, "the same that is told though the loss comes down later"),
+    ratio=(0.1, "update ratio (RMS of the update by that of W) in the first steps that is too large"),
+    turned=(0.5, "update ratio in the first steps by which weights are lost"),
+    huge=(1.0, "update ratio of a training that diverges"),
     fails=(0.05, "share of the constant output's loss that is learned at least in a training that works"),
+    left=(0.5, "loss at the end by that of a constant output, below which the steps were not too large after all"),
 )
 def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss rises or diverges, or stays where it was while weights are turned over.
 
-    Judged by the loss: that it climbs above its beginning, stops being finite after it rose, or never falls. How far
-    an update moves W for its size is second evidence; about 0.001 is usual.
+    Judged by the loss: that it climbs above its beginning (the mean of some steps, not of a single batch), stops being
+    finite after it rose, or hardly falls. How far an update moves W for its size is second evidence; about 0.001 is
+    usual.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1 (the U of the learning rate); LeCun et al., Efficient
         BackProp, 1998, section 5 (beyond 2/λ the error diverges).
@@ -69,40 +79,36 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not len(course.loss) or move.layer is None:
         return
     start = max(course.initial, course.constant or 0.0, 1e-12)
-    after = course.loss[1:]
-    peak = float(after.max(initial=course.loss[0])) / start
-    rose = peak > rule.peak
-    overflow = course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge)
-    fails = course.fails(rule.fails)
+    curve = course.smooth if len(course.smooth) > 4 and not course.diverged else course.loss[1:]
+    peak = float(curve.max(initial=course.loss[0])) / start
+    rose, fails = peak > rule.peak, course.fails(rule.fails)
+    left = course.end > rule.left * course.reference
     if not (
-        overflow
-        or (rose and (move.ratio > rule.ratio or fails))
-        or (fails and move.ratio > rule.ratio and _climbs(course))
-        or (move.ratio > rule.huge and fails)
+        (course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge))
+        or (rose and (fails or (move.first > rule.ratio and (left or peak > rule.high))))
+        or (move.first > rule.turned and left)
     ):
         return
     row = first_row(flow.scalars["loss"] > rule.peak * start)
     rate = R.rate_of(flow)
     what = (
-        f"the loss climbs to {show(peak * start)} from {show(course.initial)}"
-        if peak > 1.2
-        else "the loss does not fall"
+        f"the loss climbs to {show(peak * start)} from {show(course.initial)}" if peak > 1.2 else "the loss stays high"
     )
     if course.diverged:
         what += " and stops being finite"
-    rows = [
-        ("loss before training", course.initial, None),
-        ("highest loss", peak * start, f"not above {show(start)}"),
-        ("loss at the end", course.end, f"below {show(course.reference)}"),
-        (f"update ratio of layer {move.layer.number} at the beginning", move.ratio, "near 0.001"),
-        ("learning rate", rate, None),
-    ]
-    factor = 0.1 if move.ratio < 1 or not math.isfinite(move.ratio) else 10 ** -math.ceil(math.log10(move.ratio / 0.01))
+    factor = 10.0 ** -min(max(math.ceil(math.log10(move.first / 0.01)), 1), 8) if math.isfinite(move.first) else 0.1
     yield rule.found(
         "error" if course.diverged or fails else "warning",
-        f"At a learning rate of {_rate(rate)} {what}; an update is "
-        f"{show(move.ratio)} of the weights of layer {move.layer.number}.",
-        rows,
+        f"At a learning rate of {_rate(rate)} {what}; in the first steps an update is up to {show(move.first)} of the "
+        "weights of a layer.",
+        [
+            ("loss before training", course.initial, None),
+            ("highest loss", peak * start, f"not above {show(start)}"),
+            ("loss at the end", course.end, f"below {show(course.reference)}"),
+            ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
+            (f"update ratio of layer {move.layer.number} at the beginning, the median", move.ratio, "near 0.001"),
+            ("learning rate", rate, None),
+        ],
         [R.other_rate(flow, factor), R.clip(flow)],
         layers=[move.layer],
         step=1 if row is None else int(flow.steps[row]),
@@ -113,12 +119,6 @@ def _made_by_training(flow: Flow) -> bool:
     """Whether what is not finite came about by steps, and not from data or a function's edge at the first of them."""
     told = flow.facts.get("non_finite") or {}
     return told.get("where") not in ("data", "parameters") and (told.get("step") or 2) > 1
-
-
-def _climbs(course: Course) -> bool:
-    """Whether the loss is clearly higher after the first steps than before them."""
-    head = course.loss[1 : max(len(course.loss) // 4, 3)]
-    return bool(len(head)) and float(head.max()) > 1.5 * max(course.initial, course.reference)
 
 
 @rule(
@@ -165,7 +165,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 @rule(
     "oscillation",
-    swing=(0.05, "swing of the loss, from one turn to the next, by the loss of a constant output"),
+    swing=(0.08, "swing of the loss, from one turn to the next, by the loss of a constant output"),
     full=(0.08, "swing on full batches by the loss itself, where that is above 3 % of the constant output's"),
     stuck=(
         0.2,
@@ -218,7 +218,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("turns", len(turning), None),
             ("learning rate", rate, None),
         ],
-        [R.other_rate(flow, 0.2), R.clip(flow)],
+        [*R.less_momentum(flow), R.other_rate(flow, 0.2), R.clip(flow)],
         step=int(flow.steps[first]) if len(flow) else None,
     )
 
@@ -228,7 +228,10 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
     if course.full_batch:
         return course.loss, "step", 0.0
     rows = np.array([row["loss"] for row in flow.history if R.is_number(row.get("loss"))], np.float64)
-    pieces = rows if len(rows) >= 12 else course.smooth
+    pieces = rows
+    if len(rows) < 12 and len(course.smooth):  # without the highest, which may be that of a last batch of a single row
+        split = np.array_split(course.loss, len(course.smooth))
+        pieces = np.array([np.sort(x)[: max(len(x) - 1, 1)].mean() for x in split])
     count = max(len(course.loss) / max(len(pieces), 1), 1)
     by_epoch = len(rows) >= 12
     # over a whole epoch the choice of batches cancels, unless each step draws numbers or normalises over its batch

@@ -98,15 +98,16 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         if not course or flow.looks[-1].layers[i]["units"] < rule.units:
             continue
         end = course[-1][1]
-        cosine = flow.looks[0].layers[i - 1].get("correlation") if i else None
-        many = rule.natural if (cosine or 0.0) > rule.alike or learned else rule.many
+        many = rule.natural if _alike(flow, i) > rule.alike else rule.many
         share = rule.many if learned else rule.share
         if end >= many or (end >= share and end - course[0][1] >= rule.growth):
             found.append((layer, course))
     if not found:
         return
     cause, course = found[0]
-    step = next(step for step, share in course if share >= rule.share)
+    begin, end = course[0][1], course[-1][1]
+    shown = max(rule.share, begin + rule.growth) if end - begin >= rule.growth else rule.share
+    step = next(step for step, share in course if share >= shown)
     n_units = cause.shape[-1] if cause.shape else 0
     severity = "error" if course[-1][1] >= 0.95 or course_of(flow).fails() else "warning"
     yield rule.found(
@@ -129,6 +130,14 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[layer for layer, _ in found],
         step=step,
     )
+
+
+def _alike(flow: Flow, i: int) -> float:
+    """The mean cosine between what two examples bring to a layer before training; of X that of its columns' means."""
+    if i:
+        return float(flow.looks[0].layers[i - 1].get("correlation") or 0.0)
+    offset = float((flow.facts.get("columns") or {}).get("mean_by_std") or 0.0)
+    return offset**2 / (1 + offset**2)
 
 
 @rule(

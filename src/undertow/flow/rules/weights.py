@@ -73,7 +73,8 @@ def is_constant(flow: Flow, i: int) -> bool:
 @rule(
     "rank-collapse",
     units=(8, "fewest units of a layer"),
-    rank=(1.5, "effective rank of what a layer gives, below which it has collapsed"),
+    rank=(1.5, "effective rank of what a layer gives, below which it has collapsed over many layers"),
+    alone=(2.2, "the same for a layer that takes it away alone"),
     fall=(0.34, "the same by that of what goes in, below which the layer itself is the cause"),
     inputs=(3.0, "smallest effective rank of what goes in"),
     learned=(0.3, "share of the constant output's loss whose learning shows that a fall over many layers does no harm"),
@@ -96,11 +97,11 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     found = []
     for i, layer in inner_layers(flow):
         rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
-        if not rank or units < rule.units or rank >= rule.rank or entering < rule.inputs:
+        if not rank or units < rule.units or entering < rule.inputs:
             continue
         end = last[i].get("rank") or 0.0
-        alone = before >= rule.inputs and rank < rule.fall * before
-        if (alone and end < 0.5 * before) or (failing and end < 2 * rule.rank):
+        alone = before >= rule.inputs and rank < min(rule.fall * min(before, units), rule.alone)
+        if (alone and end < 0.5 * before) or (failing and rank < rule.rank and end < 2 * rule.rank):
             found.append((layer, float(rank), float(before), alone))
     if not found:
         return

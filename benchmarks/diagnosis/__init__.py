@@ -1,0 +1,1 @@
+"""Small networks, healthy and broken in known ways, on which the diagnosis is judged."""

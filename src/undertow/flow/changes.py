@@ -1,0 +1,402 @@
+"""Changes of a model, each a pure function: another activation, other weights to begin with, normalisation, residuals.
+
+A layer that stays keeps its parameters; `cleared` takes them out of a model that is to be trained from the beginning.
+What comes back is made of layers of this package, so that it can be described and saved where the model could.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import nn
+from undertow.errors import ArgumentError
+from undertow.nn.activations import find_activation, name_activation
+from undertow.nn.layer import Container, is_layer, show_item
+from undertow.nn.parameters import map_layers
+
+NORMS: Final[dict[str, Any]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm, "rms": nn.RMSNorm}
+_NORM_KINDS: Final[Any] = tuple(NORMS.values())
+_PLAIN: Final[dict[Any, str]] = {np.tanh: "tanh"}  # NumPy's own, as they are given to a model
+_Items = list[tuple[str, Any]]  # the items of a container with their paths
+_Change = Callable[[_Items, Any], list[Any]]
+
+
+def cleared(model: Any) -> Any:
+    """Take the parameters out of a model, so that they are drawn again.
+
+    Args:
+        model: of layers that tell the shapes of their parameters.
+
+    Returns:
+        The same model, its parameters None. Arrays that no layer tells of stay.
+
+    Source: derived here.
+
+    Example:
+        >>> cleared(nn.initialize(nn.Sequential(nn.Dense(2, 3)))).layers[0].W is None
+        True
+    """
+
+    def clear(layer: Any) -> Any:
+        if not hasattr(layer, "shapes"):
+            return layer
+        made = copy.copy(layer)
+        for name in layer.shapes():
+            object.__setattr__(made, name, None)
+        return made
+
+    return map_layers(model, clear)
+
+
+def with_activation(model: Any, to: Any, of: str | None = None, paths: Collection[str] = ()) -> Any:
+    """Put another activation in the place of the hidden ones.
+
+    Args:
+        model: a container.
+        to: an activation, or its name or description (``{"name": "leaky_relu", "slope": 0.1}``).
+        of: the name of those that are replaced; None for all.
+        paths: of those that are replaced, or of the layers before them; none for all.
+
+    Returns:
+        The model. The activation that it ends in stays; weights whose init is ``"auto"`` will suit the new one.
+
+    Raises:
+        ArgumentError: ``there is no activation 'rleu'. …``; there is none to replace.
+
+    Source: derived here.
+
+    Example:
+        >>> with_activation(nn.Sequential(nn.Dense(2, 3), "sigmoid", nn.Dense(3, 1), "sigmoid"), "relu")
+        Sequential(Dense(2, 3), relu, Dense(3, 1), sigmoid)
+    """
+    new, end = _read_activation(to), _end_path(model)
+
+    def change(items: _Items, _: Any) -> list[Any]:
+        found = []
+        for i, (path, item) in enumerate(items):
+            name = activation_of(item)
+            near = {path, items[i - 1][0] if i else ""}
+            meant = name is not None and path != end and of in (None, name) and (not paths or bool(near & set(paths)))
+            found.append(new if meant else item)
+        return found
+
+    return _changed(model, change, "no hidden activation to replace")
+
+
+def with_initialisation(model: Any, to: Any = "auto", paths: Collection[str] = ()) -> Any:
+    """Draw the weights of dense layers another way; biases begin at 0.
+
+    Args:
+        model: a model of layers.
+        to: an initialiser, its name or description; ``"auto"`` chooses by the activation that follows.
+        paths: of the layers; none for all.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: ``there is no initialiser 'he'. …``; there is no dense layer.
+
+    Source: derived here.
+
+    Example:
+        >>> with_initialisation(nn.Sequential(nn.Dense(2, 3, init="zeros")), "he_normal").layers[0].init
+        'he_normal'
+    """
+    init = nn.build_initialiser(to) if isinstance(to, dict) else to
+
+    def change(items: _Items, _: Any) -> list[Any]:
+        return [
+            dataclasses.replace(item, init=init, W=None, b=None)
+            if isinstance(item, nn.Dense) and (not paths or path in paths)
+            else item
+            for path, item in items
+        ]
+
+    return _changed(model, change, "no dense layer there")
+
+
+def with_normalisation(model: Any, to: str | None = "layer") -> Any:
+    """Normalise what comes into each hidden activation; or take batch normalisation out.
+
+    Args:
+        model: a container.
+        to: ``"layer"``, ``"batch"`` or ``"rms"``, also in the place of normalisation of another kind that is there;
+            None takes it out.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: another word; there is no place for it.
+
+    Source: Ioffe and Szegedy, Batch normalization, ICML 2015, section 3.2; Ba, Kiros and Hinton, Layer normalization,
+        2016, section 3.1.
+
+    Example:
+        >>> with_normalisation(nn.Sequential(nn.Dense(2, 3), "tanh", nn.Dense(3, 1)))
+        Sequential(Dense(2, 3), LayerNorm(3), tanh, Dense(3, 1))
+    """
+    if to is not None and to not in NORMS:
+        raise ArgumentError(f"there is no normalisation {to!r}. Use one of {', '.join(NORMS)}, or None.")
+    end = _end_path(model)
+
+    def change(items: _Items, _: Any) -> list[Any]:
+        found: list[Any] = []
+        for path, item in items:
+            before = found[-1] if found else None
+            if isinstance(item, _NORM_KINDS):
+                found += [] if to is None else [NORMS[to](item.size)]
+                continue
+            if to is not None and activation_of(item) and path != end and isinstance(before, nn.Dense):
+                found.append(NORMS[to](before.fan_out))
+            found.append(item)
+        return found
+
+    return _changed(model, change, "no place for it")
+
+
+def with_residuals(model: Any) -> Any:
+    """Add what comes into a layer to what its activation gives, wherever both have the same width.
+
+    Args:
+        model: a container; blocks that it has already stay.
+
+    Returns:
+        The model. Each block is scaled by 1/√L, for L new blocks, so that their sum keeps its size.
+
+    Raises:
+        ArgumentError: no layer keeps the width.
+
+    Source: He et al., Deep residual learning, CVPR 2016, eq. 1; the scale: Zhang et al., Fixup initialization, ICLR
+        2019, section 2, where the variance doubles with each block that is not scaled.
+
+    Example:
+        >>> with_residuals(nn.Sequential(nn.Dense(2, 3), "tanh", nn.Dense(3, 3), "tanh", nn.Dense(3, 1)))
+        Sequential(Dense(2, 3), tanh, Residual(Dense(3, 3), tanh, scale=1), Dense(3, 1))
+    """
+    blocks: list[tuple[str, int, int]] = []
+
+    def find(items: _Items, container: Any) -> list[Any]:
+        if type(container) is nn.Sequential:
+            blocks.extend((items[first][0], first, last) for first, last in _equal_widths([x for _, x in items]))
+        return [item for _, item in items]
+
+    _rewritten(model, find)
+    if not blocks:
+        raise ArgumentError("there is no layer of equal width on both sides, with an activation after it.")
+    starts = {path: last - first for path, first, last in blocks}
+    scale = len(blocks) ** -0.5
+
+    def change(items: _Items, container: Any) -> list[Any]:
+        found: list[Any] = []
+        i = 0
+        while i < len(items):
+            size = starts.get(items[i][0], 0) if type(container) is nn.Sequential else 0
+            inner = [item for _, item in items[i : i + size]]
+            found.append(nn.Residual(*inner, scale=scale) if size else items[i][1])
+            i += size or 1
+        return found
+
+    return _rewritten(model, change)
+
+
+def _equal_widths(items: list[Any]) -> list[tuple[int, int]]:
+    """Where [Dense(n, n), normalisation, activation] stands: first and last."""
+    found = []
+    for i, item in enumerate(items):
+        if not isinstance(item, nn.Dense) or item.fan_in != item.fan_out:
+            continue
+        j = i + 1
+        while j < len(items) and isinstance(items[j], _NORM_KINDS):
+            j += 1
+        if j < len(items) - 1 and activation_of(items[j]) is not None:
+            found.append((i, j + 1))
+    return found
+
+
+def with_end(model: Any, to: str | None) -> Any:
+    """Let a model end in another activation, or in none.
+
+    Args:
+        model: a `Sequential`.
+        to: the name of an activation, or None.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: the model is no Sequential.
+
+    Source: derived here.
+
+    Example:
+        >>> with_end(nn.Sequential(nn.Dense(2, 3), "softmax"), None)
+        Sequential(Dense(2, 3))
+    """
+    if type(model) is not nn.Sequential:
+        raise ArgumentError(f"{show_item(model)} is no Sequential, whose end can be changed.")
+    if nn.final_activation(model) is not None:
+        model = nn.drop_final_activation(model)
+    return nn.Sequential(*model.layers, *([] if to is None else [_read_activation(to)]))
+
+
+def with_dropout(model: Any, rate: float = 0.2) -> Any:
+    """Drop units after each hidden activation while the model trains.
+
+    Args:
+        model: a container.
+        rate: the share that is dropped.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: there is no hidden activation.
+
+    Source: Srivastava et al., Dropout, JMLR 15, 2014, section 4.
+
+    Example:
+        >>> with_dropout(nn.Sequential(nn.Dense(2, 3), "relu", nn.Dense(3, 1)), 0.5)
+        Sequential(Dense(2, 3), relu, Dropout(rate=0.5), Dense(3, 1))
+    """
+    end = _end_path(model)
+
+    def change(items: _Items, _: Any) -> list[Any]:
+        found: list[Any] = []
+        for path, item in items:
+            found += [item, nn.Dropout(rate)] if activation_of(item) and path != end else [item]
+        return found
+
+    return _changed(model, change, "no hidden activation to drop units of")
+
+
+def with_width(model: Any, least: int) -> Any:
+    """Widen the hidden layers that are narrower than so many units.
+
+    Args:
+        model: a `Sequential` of dense layers, normalisation, activations and dropout.
+        least: how many units they are to have.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: the model holds other layers; none is narrower.
+
+    Source: derived here.
+
+    Example:
+        >>> with_width(nn.Sequential(nn.Dense(64, 1), "relu", nn.Dense(1, 10)), 16)
+        Sequential(Dense(64, 16), relu, Dense(16, 10))
+    """
+    kinds = (nn.Dense, nn.Dropout, *_NORM_KINDS)
+    layers = list(model.layers) if type(model) is nn.Sequential else [None]
+    if not all(isinstance(item, kinds) or activation_of(item) for item in layers):
+        raise ArgumentError("the widths of a model that is more than dense layers in a row are not changed.")
+    dense = [i for i, item in enumerate(layers) if isinstance(item, nn.Dense)]
+    width = None
+    found: list[Any] = []
+    for i, item in enumerate(layers):
+        if isinstance(item, nn.Dense):
+            out = item.fan_out if i == dense[-1] else max(item.fan_out, least)
+            if (width or item.fan_in, out) != (item.fan_in, item.fan_out):
+                item = dataclasses.replace(item, fan_in=width or item.fan_in, fan_out=out, W=None, b=None)
+            width = out
+        elif isinstance(item, _NORM_KINDS) and width not in (None, item.size):
+            item = type(item)(width)
+        found.append(item)
+    if all(a is b for a, b in zip(found, layers, strict=True)):
+        raise ArgumentError(f"no hidden layer has fewer than {least} units.")
+    return nn.Sequential(*found)
+
+
+def with_start(model: Any, bias: NDArray[Any], scale: float = 0.1) -> Any:
+    """Let a model begin by giving nearly a constant: small weights in its last dense layer, and these biases.
+
+    Args:
+        model: a model that ends in a dense layer with biases, before an activation or nothing.
+        bias: (fan_out,): log frequencies of classes, or means of numbers.
+        scale: the deviation of what the weights give, for inputs of deviation 1.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: the model does not end so.
+
+    Source: Karpathy, A recipe for training neural networks, 2019 ("init well").
+
+    Example:
+        >>> with_start(nn.Sequential(nn.Dense(4, 2)), np.array([0.0, -1.0])).layers[0].b
+        array([ 0., -1.], dtype=float32)
+    """
+    *_, last = [None, *(layer for _, layer in nn.list_layers(model))]
+    if not isinstance(last, nn.Dense) or not last.bias or last.fan_out != len(bias):
+        raise ArgumentError("the model does not end in a dense layer with a bias for each output.")
+    init = nn.normal(deviation=scale / last.fan_in**0.5)
+    made = dataclasses.replace(last, init=init, W=None, b=np.asarray(bias, np.float32))
+    return map_layers(model, lambda layer: made if layer is last else layer)
+
+
+def activation_of(item: Any) -> str | None:
+    """Return the name of an activation, with parameters or without; None for anything else, and for identity."""
+    name: str | None = getattr(item, "activation_name", None) or name_activation(item)
+    if name is None and not is_layer(item) and isinstance(item, np.ufunc):
+        name = _PLAIN.get(item)
+    return None if name == "identity" else name
+
+
+def _read_activation(to: Any) -> Any:
+    if isinstance(to, str):
+        return nn.PReLU() if to == "prelu" else find_activation(to)
+    return nn.build_activation(to) if isinstance(to, dict) else to
+
+
+def _end_path(model: Any) -> str | None:
+    """The path of the activation that a model ends in; None where there is none."""
+    path, item = "", model
+    while type(item) is nn.Sequential and item.layers:
+        at = max((i for i, x in enumerate(item.layers) if name_activation(x) != "identity"), default=None)
+        if at is None:
+            return None
+        path, item = f"{path}{'.' if path else ''}layers[{at}]", item.layers[at]
+    return path if activation_of(item) is not None else None
+
+
+def _rewritten(item: Any, change: _Change, path: str = "") -> Any:
+    """A model with the items of each row of layers changed, the innermost first; `change` may add and take out."""
+    if not isinstance(item, Container):
+        return item
+    start = f"{path}." if path else ""
+    inner = [(f"{start}{here}", _rewritten(x, change, f"{start}{here}")) for here, x in item.inner()]
+    if not isinstance(item, nn.Sequential):
+        return item.with_inner([x for _, x in inner])
+    rest = [x for here, x in inner if not here.removeprefix(start).startswith("layers[")]  # a projection
+    made = item.with_inner([x for _, x in inner]) if rest else copy.copy(item)
+    made.layers = tuple(change([(p, x) for p, x in inner if p.removeprefix(start).startswith("layers[")], item))
+    return made
+
+
+def _changed(model: Any, change: _Change, problem: str) -> Any:
+    """The changed model; ArgumentError where nothing changes."""
+    touched = False
+
+    def watch(items: _Items, container: Any) -> list[Any]:
+        nonlocal touched
+        found = change(items, container)
+        touched = touched or len(found) != len(items) or any(a is not b for a, (_, b) in zip(found, items, strict=True))
+        return found
+
+    if not isinstance(model, Container):
+        model = nn.Sequential(model)
+    made = _rewritten(model, watch)
+    if not touched:
+        raise ArgumentError(f"{show_item(model)[:80]}: there is {problem}.")
+    return made

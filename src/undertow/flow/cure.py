@@ -1,0 +1,326 @@
+"""Remedies are tried: a short training for each, from the same seed and on the same rows, beside an unchanged one."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.errors import ArgumentError, UndertowError
+from undertow.flow.attempt import Attempt, apply_change, combine
+from undertow.flow.changes import cleared
+from undertow.flow.diagnose import diagnose
+from undertow.flow.findings import Finding, Remedy
+from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials, shorten
+from undertow.nn import parameters_of
+from undertow.nn.layer import Container, show_item
+from undertow.train.checkpoint import load
+from undertow.train.diverged import Diverged
+from undertow.train.resume import read_plan
+from undertow.train.run import Run
+from undertow.train.table_data import load_table
+from undertow.train.table_settings import CONFIG, read_config
+from undertow.train.trainer import Trainer
+
+Array = NDArray[Any]
+COMBINED = 3  # how many of the best are tried together
+UNEVEN = 0.2  # the smallest class by the mean one: below, all classes count the same
+
+
+def try_remedies(
+    run: Run | str | PathLike[str],
+    X: Any = None,
+    y: Any = None,
+    *,
+    data: Any = None,
+    model: Any = None,
+    validation: Any = None,
+    epochs: int | None = None,
+    seconds: float | None = None,
+    findings: list[Finding] | None = None,
+    progress: bool = True,
+) -> Trials:
+    """Try the remedies of a run's findings: each is trained anew, beside a training without a change.
+
+    All begin from the run's seed, with parameters drawn afresh, and are trained and judged on the rows that the run
+    was. The run and its folder stay as they are.
+
+    Args:
+        run: the run, or its folder.
+        X: inputs as they were given to the training, (m, …).
+        y: targets, (m,) or (m, K).
+        data: (X, y) or (X, y, weights) instead of the two; of a run of `undertow train`, which knows its file, None.
+        model: the model as it was given to the training; that of the run, without its parameters, unless told. It is
+            needed where parameters were set by hand.
+        validation: (X, y), where the training was given a pair.
+        epochs: of each training; as many as the run was to have, unless told.
+        seconds: for all trainings together. The unchanged one is then broken off after its share of them, and the
+            others do as many steps.
+        findings: those whose remedies are tried; all of the run unless told.
+        progress: False prints nothing.
+
+    Returns:
+        The trials, the best first. Where several help, the last trial makes all of their changes at once.
+
+    Raises:
+        ArgumentError: ``the rows that the run was trained on are not kept in it. …``; the model holds arrays that no
+            layer can draw again; a loss of one's own is not there any more.
+        RunError: the folder holds no run.
+
+    Source: derived here.
+
+    Example:
+        >>> import undertow as ut
+        >>> from undertow.nn import Dense, Sequential
+        >>> X = np.random.default_rng(0).standard_normal((200, 4)).astype(np.float32)
+        >>> deep = [item for _ in range(9) for item in (Dense(4, 4), "sigmoid")]
+        >>> model = Sequential(*deep, Dense(4, 2))
+        >>> run = ut.train(model, (X, (X[:, 0] > 0) * 1), loss="categorical_cross_entropy", epochs=5, progress=False)
+        >>> remedy = ut.flow.Remedy("relu instead of sigmoid.", "", name="activation", change={"to": "relu"})
+        >>> found = ut.flow.Finding("vanishing", "error", "The gradient shrinks.", remedies=(remedy,))
+        >>> trials = try_remedies(run, X, (X[:, 0] > 0) * 1, findings=[found], progress=False)
+        >>> trials.rows[0].remedy, trials.control.stopped
+        ('relu instead of sigmoid.', 'finished')
+    """
+    folder = Path(run) if isinstance(run, str | PathLike) else run.record if isinstance(run.record, Path) else None
+    run = run if isinstance(run, Run) else load(Path(run))
+    wanted = _list_remedies(run.findings if findings is None else findings)
+    if X is not None:
+        data = (X, y)
+    if data is None:
+        data, validation = _read_table(folder, validation)
+    share = None if seconds is None else seconds / (len(wanted) + 2)
+    first = _set_up(run, data, model, validation, epochs)
+    say = print if progress else _say_nothing
+    say(f"{len(wanted)} remedies are tried. First the training again, without a change.")
+    judge = _Judge(first)
+    control = judge.train(first if share is None else first.with_plan(seconds=share), Remedy("unchanged", ""), "")
+    judge.control = control
+    n_steps = control.run.history[-1]["step"] if share is not None and control.run.history else None
+    rows = []
+    for number, (remedy, kind) in enumerate(wanted, 1):
+        row = judge.attempt(lambda a, r=remedy: apply_change(a, r.name, r.change), remedy, kind, n_steps)
+        rows.append(row)
+        say(f"  {number} of {len(wanted)}: {row.remedy} {_tell(row)}")
+    helped = _best_of_each(sorted(rows, key=_rank), judge.least)
+    if len(helped) > 1:
+        steps = [step for row in helped for step in row.change]
+        together = Remedy("; ".join(shorten(row.remedy) for row in helped) + ".", "\n".join(row.code for row in helped))
+        kinds = ", ".join(dict.fromkeys(row.finding for row in helped))
+        row = judge.attempt(lambda a: combine(a, steps), together, kinds, n_steps)
+        rows.append(replace(row, change=tuple(steps)))
+        say(f"  together: {_tell(row)}")
+    return Trials(tuple(sorted(rows, key=_rank)), control, judge.judged_by, _compare(run, control, judge))
+
+
+def _list_remedies(findings: list[Finding]) -> list[tuple[Remedy, str]]:
+    """The remedies of all findings, each once."""
+    found: dict[str, tuple[Remedy, str]] = {}
+    for finding in findings:
+        for remedy in finding.remedies:
+            key = (
+                f"{remedy.name} {sorted(remedy.change.items())}"
+                if remedy.change
+                else f"{remedy.name} {remedy.sentence}"
+            )
+            found.setdefault(key if remedy.name != "data" else f"data {remedy.sentence}", (remedy, finding.kind))
+    return list(found.values())
+
+
+def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any]:
+    """The data of a run of the command line: it knows its file."""
+    if folder is None or not (folder / CONFIG).is_file():
+        raise ArgumentError(
+            "the rows that the run was trained on are not kept in it. Give them: try_remedies(run, X, y), as they were "
+            "given to train."
+        )
+    table = load_table(read_config(folder / CONFIG))
+    return table.train, table.validation if validation is None else validation
+
+
+def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None) -> Attempt:
+    """The training of the run once more, its rows split as they were."""
+    fresh = cleared(run.model) if model is None else model
+    if not isinstance(fresh, Container) and not hasattr(fresh, "shapes"):
+        raise ArgumentError(
+            f"the model is {show_item(fresh)[:80]}, of which remedies change nothing: they know the layers of "
+            "undertow.nn. Build it of these, or make the changes yourself."
+        )
+    if model is None and (kept := list(parameters_of(fresh))):
+        raise ArgumentError(
+            f"the model holds {kept[0]}, which no layer can draw again. Give the model as it was before: model=."
+        )
+    given: dict[str, Any] = {"progress": False, "callbacks": (), "validation": validation, "loss": run.own_loss}
+    plan = replace(read_plan(run.settings, Path(), given), checkpoint=None, checkpoint_every=None)
+    if epochs is not None:
+        plan = replace(plan, epochs=epochs, steps=None)
+    trainer = Trainer(fresh, data, replace(plan, flow=False))
+    feed: Any = trainer.feed
+    if not hasattr(feed, "X") or (trainer.held is not None and not isinstance(trainer.held, list)):
+        raise ArgumentError("the data are read in blocks. Give a part of them as arrays: try_remedies(run, X, y).")
+    held = None if trainer.held is None else trainer.held[0]
+    weights = None if plan.class_weights is not None else feed.weights  # those of classes come again
+    return Attempt(fresh, (feed.X, feed.y, weights), held, replace(plan, validation=None))
+
+
+class _Judge:
+    """Trains attempts, and measures what comes of them on the same rows."""
+
+    def __init__(self, first: Attempt) -> None:
+        self.first = first
+        self.control: Trial | None = None
+        where = "training" if first.held is None else "validation"
+        self.labels = _labels(self.rows(first)[1])
+        counts = np.ones(1) if self.labels is None else np.unique(self.labels, return_counts=True)[1]
+        self.balanced = bool(counts.min() < UNEVEN * counts.mean())
+        what = "loss" if self.labels is None else "accuracy, each class alike" if self.balanced else "accuracy"
+        self.judged_by = f"{where} {what}"
+        self.least = LEAST_PART if self.labels is None else LEAST_SHARE
+
+    def rows(self, attempt: Attempt) -> tuple[Array, Array, Array | None]:
+        """The rows that judge."""
+        return attempt.train if attempt.held is None else attempt.held
+
+    def attempt(self, change: Any, remedy: Remedy, kind: str, n_steps: int | None) -> Trial:
+        """Train with a change; a trial that says why, where that cannot be."""
+        try:
+            changed: Attempt = change(self.first)
+            if n_steps is not None:
+                size = self.first.plan.batch_size / changed.plan.batch_size
+                changed = changed.with_plan(steps=max(round(n_steps * changed.longer * size), 1))
+            return self.train(changed, remedy, kind)
+        except UndertowError as error:
+            return Trial(kind, remedy.sentence, remedy.code, ((remedy.name, remedy.change),), note=str(error))
+
+    def train(self, attempt: Attempt, remedy: Remedy, kind: str) -> Trial:
+        """Train and measure."""
+        begun = time.perf_counter()
+        data = attempt.train if attempt.train[2] is not None else attempt.train[:2]
+        held = attempt.held if attempt.held is None or attempt.held[2] is not None else attempt.held[:2]
+        trainer = Trainer(attempt.model, data, replace(attempt.plan, validation=held))
+        try:
+            run = trainer.fit()
+        except Diverged as error:
+            run = error.run
+        loss, share = self.measure(attempt, trainer, run)
+        kinds = {finding.kind for finding in diagnose(run.flow)} if attempt.plan.flow else None
+        trial = Trial(
+            kind, remedy.sentence, remedy.code, ((remedy.name, remedy.change),), loss, share,
+            found=None if kinds is None or not kind else bool(kinds & set(kind.split(", "))),
+            seconds=time.perf_counter() - begun, stopped=run.stopped, run=run,
+        )  # fmt: skip
+        return trial if self.control is None else replace(trial, gain=self.gain(trial))
+
+    def measure(self, attempt: Attempt, trainer: Trainer, run: Run) -> tuple[float, float | None]:
+        """The loss, in the units of the run, and the share of right answers."""
+        X, y, w = self.rows(attempt)
+        outputs = run.forward(run.model, X)
+        if self.labels is not None:
+            share = self._share(_decide(trainer, outputs))
+        if run.stopped == "diverged" or not np.isfinite(outputs).all():
+            return math.inf, None if self.labels is None else share
+        if self.labels is not None:
+            return trainer.task.evaluate(run.model, [(X, y, w)])["loss"] if attempt.same_loss else math.nan, share
+        if attempt.unit is not None:
+            mean, deviation = attempt.unit
+            outputs = (outputs * deviation.reshape(-1) + mean.reshape(-1)).astype(outputs.dtype)
+        return self._first_loss(outputs), None
+
+    def _first_loss(self, outputs: Array) -> float:
+        """The loss of the run itself, of outputs in its units."""
+        _, y, w = self.rows(self.first)
+        task = self.task
+        total = float(len(y)) if w is None else float(np.sum(w))
+        return task.sum_losses(outputs, task.encode(y), w) / total
+
+    @property
+    def task(self) -> Any:
+        """What the loss of the run makes of targets."""
+        if not hasattr(self, "_task"):
+            self._task = Trainer(self.first.model, self.first.train[:2], replace(self.first.plan, flow=False)).task
+        return self._task
+
+    def _share(self, found: Array) -> float:
+        assert self.labels is not None
+        right = np.ravel(found) == self.labels
+        if not self.balanced:
+            return float(np.mean(right))
+        return float(np.mean([np.mean(right[self.labels == label]) for label in np.unique(self.labels)]))
+
+    def gain(self, trial: Trial) -> float:
+        """By how much a trial is better than the unchanged training."""
+        control = self.control
+        assert control is not None
+        if trial.share is not None and control.share is not None:
+            return trial.share - control.share
+        if not math.isfinite(control.loss):
+            return 1.0 if math.isfinite(trial.loss) else 0.0
+        if not math.isfinite(trial.loss):
+            return -math.inf
+        return (control.loss - trial.loss) / max(abs(control.loss), 1e-12)
+
+
+def _labels(y: Array) -> Array | None:
+    """The class of each row, where targets are classes."""
+    if y.dtype.kind in "iub":
+        return np.ravel(y).astype(np.int64)
+    if not ((y == 0) | (y == 1)).all():
+        return None
+    if y.ndim == 2 and y.shape[1] > 1:
+        return y.argmax(axis=1) if (y.sum(axis=1) == 1).all() else None
+    return np.ravel(y).astype(np.int64)
+
+
+def _decide(trainer: Trainer, outputs: Array) -> Array:
+    """The class that is predicted for each row."""
+    if outputs.ndim == 2 and outputs.shape[1] > 1:
+        return outputs.argmax(axis=1)
+    if trainer.task.classifies:
+        return np.ravel(trainer.task.decide(outputs))
+    return np.ravel(outputs > 0.5).astype(np.int64)
+
+
+def _rank(row: Trial) -> tuple[float, float]:
+    """The larger the gain, the earlier; then the smaller loss."""
+    gain = row.gain if not math.isnan(row.gain) else -math.inf if row.tried else -1e300
+    return (-gain if row.tried else math.inf, row.loss if math.isfinite(row.loss) else math.inf)
+
+
+def _best_of_each(rows: list[Trial], least: float) -> list[Trial]:
+    """The best trial of each change, those that help."""
+    found: dict[str, Trial] = {}
+    for row in rows:
+        if row.tried and row.gain >= least:
+            found.setdefault(row.change[0][0], row)
+    return list(found.values())[:COMBINED]
+
+
+def _compare(run: Run, control: Trial, judge: _Judge) -> str:
+    """A sentence where the training does well when it is merely begun anew."""
+    kind = "validation_loss" if judge.first.held is not None else "loss"
+    before = run.history[-1].get(kind) if run.history else math.inf
+    if run.stopped == "diverged":
+        before = math.inf
+    if before is not None and math.isfinite(control.loss) and control.loss < 0.7 * before:
+        return (
+            f"Begun anew with parameters drawn afresh it does better without any change (loss {control.loss:.4g} "
+            f"instead of {before:.4g}): those it began with were the trouble. Give them as model= to compare with them."
+        )
+    return ""
+
+
+def _tell(row: Trial) -> str:
+    if not row.tried:
+        return f"Not tried: {row.note}"
+    value = f"accuracy {row.share:.4g}" if row.share is not None else f"loss {row.loss:.4g}"
+    return f"{value}, {row.gain:+.1%}, {row.seconds:.1f} s."
+
+
+def _say_nothing(_: str) -> None:
+    """Print nothing."""

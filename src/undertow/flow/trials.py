@@ -1,0 +1,178 @@
+"""What came of trying remedies: a row for each, the best first."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BAR: Final = 10
+LEAST_SHARE, LEAST_PART = 0.005, 0.02  # gains below these are chance
+COLUMNS: Final = ("remedy", "against", "before", "after", "gain", "", "still", "seconds")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One remedy, tried.
+
+    Attributes:
+        finding: the kind of the finding that it is for.
+        remedy: what was changed, in a sentence.
+        code: the same in Python.
+        change: the same as plain data: the names of the changes, each with its settings.
+        loss: after training, on the rows that judge; NaN where it has another meaning than before.
+        share: of right answers on these rows; None for numbers.
+        gain: by how much the share grew, or by which part the loss fell; NaN where it was not tried.
+        found: whether the finding is still there; None where nothing was recorded.
+        seconds: that it took.
+        stopped: how the training ended.
+        note: why it was not tried, or what is to be said beside.
+        run: the training, an `undertow.train.Run`.
+    """
+
+    finding: str
+    remedy: str
+    code: str = ""
+    change: tuple[tuple[str, dict[str, Any]], ...] = ()
+    loss: float = math.nan
+    share: float | None = None
+    gain: float = math.nan
+    found: bool | None = None
+    seconds: float = 0.0
+    stopped: str = ""
+    note: str = ""
+    run: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def tried(self) -> bool:
+        """Whether it was trained."""
+        return self.stopped != ""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data, without the run."""
+        names = ("finding", "remedy", "code", "loss", "share", "gain", "found", "seconds", "stopped", "note")
+        found = {name: getattr(self, name) for name in names}
+        numbers = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in found.items()}
+        return {**numbers, "change": [[name, dict(settings)] for name, settings in self.change]}
+
+
+@dataclass(frozen=True, repr=False)
+class Trials:
+    """Remedies that were tried beside one another, each trained anew from the same seed; the best first.
+
+    Attributes:
+        rows: a `Trial` for each remedy.
+        control: the same training again, without a change.
+        judged_by: ``"validation accuracy"``, ``"validation loss"``, …
+        note: what is to be said of all of them.
+
+    Source: derived here.
+
+    Example:
+        >>> rows = (Trial("vanishing", "relu instead of sigmoid.", loss=0.2, share=0.9, gain=0.8, stopped="finished"),)
+        >>> print(Trials(rows, Trial("", "unchanged", loss=2.3, share=0.1, stopped="finished"), "validation accuracy"))
+        1 remedy tried, the best: relu instead of sigmoid. (validation accuracy 0.1 → 0.9)
+    """
+
+    rows: tuple[Trial, ...]
+    control: Trial
+    judged_by: str
+    note: str = ""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the share of right answers decides, and not the loss."""
+        return self.control.share is not None
+
+    @property
+    def best(self) -> Trial | None:
+        """The remedy that gains most; None where none gains more than chance does."""
+        least = LEAST_SHARE if self.is_share else LEAST_PART
+        return next((row for row in self.rows if row.gain >= least), None)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        n = sum(row.tried for row in self.rows)
+        tried = f"{n} {'remedy' if n == 1 else 'remedies'} tried"
+        best = self.best
+        if best is None:
+            return f"{tried}, none helps{f': {self.note}' if self.note else ''}"
+        return f"{tried}, the best: {best.remedy} ({self.judged_by} {self._value(self.control)} → {self._value(best)})"
+
+    def _value(self, trial: Trial) -> str:
+        value = trial.share if self.is_share else trial.loss
+        return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+    def texts(self) -> list[tuple[str, ...]]:
+        """Lay the trials out as texts, a tuple for each with a text for each of ``COLUMNS``."""
+        longest = max((row.gain for row in self.rows if math.isfinite(row.gain)), default=0.0)
+        found: list[tuple[str, ...]] = []
+        for row in self.rows:
+            there = {True: "yes", False: "no", None: "–"}[row.found]
+            if not row.tried:
+                found.append((f"{row.remedy} Not tried: {row.note}", row.finding, "", "", "–", "", "", ""))
+                continue
+            ended = "" if row.stopped == "finished" or row.stopped == "callback" else f" ({row.stopped})"
+            gain = f"{row.gain:+.1%}" if math.isfinite(row.gain) else "–"
+            found.append((
+                row.remedy, row.finding, self._value(self.control), self._value(row) + ended, gain,
+                draw_bar(row.gain, longest), there, f"{row.seconds:.1f}",
+            ))  # fmt: skip
+        return found
+
+    def table(self) -> Table:
+        """Lay the trials out as a table for rich, with a bar for each gain."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        table = Table(title=self._title(), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in COLUMNS:
+            words = name in COLUMNS[:2]  # which may be broken into lines
+            right = name in ("before", "after", "gain", "seconds")
+            table.add_column(name, justify="right" if right else "left", no_wrap=not words, ratio=3 if words else None)
+        for row, texts in zip(self.rows, self.texts(), strict=True):
+            table.add_row(texts[0] if not row.tried else shorten(row.remedy), *texts[1:])
+        return table
+
+    def __rich__(self) -> Table:
+        return self.table()
+
+    def _title(self) -> str:
+        return f"Remedies by {self.judged_by}{f'. {self.note}' if self.note else ''}"
+
+    def _repr_html_(self) -> str:
+        cells = lambda texts, tag: "".join(f"<{tag}>{html.escape(x)}</{tag}>" for x in texts)  # noqa: E731
+        rows = "".join(f"<tr>{cells(texts, 'td')}</tr>" for texts in self.texts())
+        head = f"<thead><tr>{cells(COLUMNS, 'th')}</tr></thead>"
+        return f"<table><caption>{html.escape(self._title())}</caption>{head}<tbody>{rows}</tbody></table>"
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        return {
+            "judged_by": self.judged_by,
+            "note": self.note,
+            "control": self.control.plain(),
+            "rows": [row.plain() for row in self.rows],
+        }
+
+
+def shorten(sentence: str) -> str:
+    """Return what is changed, without why."""
+    return sentence.split(": ")[0].rstrip(".")
+
+
+def draw_bar(gain: float, longest: float) -> str:
+    """Draw a gain as a bar; a loss as nothing."""
+    if not (math.isfinite(gain) and gain > 0 and longest > 0):
+        return ""
+    return "█" * max(round(BAR * min(gain / longest, 1.0)), 1)
