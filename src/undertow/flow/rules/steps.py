@@ -12,7 +12,18 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import EARLY, Array, Course, at_first_look, course_of, early, first_row, show, trained
+from undertow.flow.rules.measures import (
+    EARLY,
+    Array,
+    Course,
+    at_first_look,
+    course_of,
+    early,
+    first_row,
+    rescales,
+    show,
+    trained,
+)
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -78,7 +89,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     course, move = course_of(flow), movement_of(flow)
     if not len(course.loss) or move.layer is None:
         return
-    start = max(course.initial, course.constant or 0.0, 1e-12)
+    start = max(course.initial, course.constant or 0.0)
+    start = start if start > 0 else math.inf  # a loss that can be negative has no scale of its own
     curve = course.smooth if len(course.smooth) > 4 and not course.diverged else course.loss[1:]
     peak = float(curve.max(initial=course.loss[0])) / start
     rose, fails = peak > rule.peak, course.fails(rule.fails)
@@ -229,8 +241,9 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
         return course.loss, "step", 0.0
     rows = np.array([row["loss"] for row in flow.history if R.is_number(row.get("loss"))], np.float64)
     pieces = rows
-    if len(rows) < 12 and len(course.smooth):  # without the highest, which may be that of a last batch of a single row
-        split = np.array_split(course.loss, len(course.smooth))
+    n_pieces = min(40, len(course.loss) // 10)
+    if len(rows) < 12 and n_pieces:  # without the highest, which may be that of a last batch of a single row
+        split = np.array_split(course.loss, n_pieces)
         pieces = np.array([np.sort(x)[: max(len(x) - 1, 1)].mean() for x in split])
     count = max(len(course.loss) / max(len(pieces), 1), 1)
     by_epoch = len(rows) >= 12
@@ -248,7 +261,8 @@ def _rate(rate: float | None) -> str:
 @rule(
     "always-clipped",
     share=(0.9, "share of steps whose gradient is clipped"),
-    factor=(0.5, "median factor by which it is multiplied"),
+    factor=(0.5, "median factor by which it is multiplied, at most"),
+    rescaled=(0.2, "the same with adam and its kin, which undo a factor that stays the same"),
     steps=(20, "fewest steps"),
 )
 def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -263,7 +277,7 @@ def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     norm = float(np.median(norms))
     share, factor = _clipping(flow, limit / norm if limit and clip["name"] == "clip_by_global_norm" else 0.0)
-    if share < rule.share or factor > rule.factor:
+    if share < rule.share or factor > (rule.rescaled if rescales(flow) else rule.factor):
         return
     yield rule.found(
         "warning",
