@@ -178,7 +178,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 @rule(
     "oscillation",
     swing=(0.08, "swing of the loss, from one turn to the next, by the loss of a constant output"),
-    full=(0.08, "swing on full batches by the loss itself, where that is above 3 % of the constant output's"),
+    full=(0.05, "swing on full batches by the loss itself, where that is above 4 % of the constant output's"),
     stuck=(
         0.2,
         "swing on smaller batches by the loss itself, where that is above 5 % and comes down by less than 30 %",
@@ -212,7 +212,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     quarter = max(len(part) // 4, 1)
     falls = part[-quarter:].mean() < 0.7 * part[:quarter].mean()
     if course.full_batch:
-        steady = swing > rule.full * mean and mean > 0.03 * level
+        steady = swing > rule.full * mean and mean > 0.04 * level
     else:
         steady = swing > rule.stuck * mean and mean > 0.05 * level and not falls
     if not (large or steady) or rises < rule.rises or swing < rule.noise * noise:
