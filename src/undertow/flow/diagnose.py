@@ -50,7 +50,7 @@ STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
     "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "born-dead-layer",
-    "identical-units", "exploding", "vanishing", "saturation", "dead-units", "rank-collapse", "step-too-large",
+    "identical-units", "exploding", "saturation", "vanishing", "dead-units", "rank-collapse", "step-too-large",
     "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau",
     "over-fitting", "imbalanced-classes", "constant-columns",
 )  # fmt: skip

@@ -168,8 +168,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     failing = course.fails(rule.learned)
     lagging = update_of(flow, profile) < rule.update and not rescales(flow)
     trend = small and (profile.factor < rule.factor or profile.ratio < rule.long)
+    begin = profile_of(flow, at_first_look, rule.layers)
     if not (trend and (failing or lagging or profile.ratio < rule.alone)):
-        begin = profile_of(flow, at_first_look, rule.layers)
         if begin is None or not begin.ratio < rule.begin or not blame(begin, -1).alone:
             return
         profile, lagging = begin, True
@@ -183,7 +183,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         _evidence(flow, profile, at),
         _remedies(flow, profile, at),
         layers=_shown(profile, at),
-        step=int(flow.steps[row or 0]) if len(flow) else 0,
+        step=0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0,
     )
 
 
