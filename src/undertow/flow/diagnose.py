@@ -17,7 +17,9 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large", "input-not-scaled",
         "target-not-scaled",
     ),
-    "saturation": ("input-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units"),
+    "saturation": (
+        "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units",
+    ),
     "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
     "rank-collapse": (
         "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "step-too-large",
@@ -35,6 +37,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "step-too-small": (
         "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
         "tiny-batch-normalisation", "exploding", "initial-loss",
+        "input-not-scaled", "target-not-scaled",
     ),
     "over-fitting": ("step-too-large", "oscillation", "tiny-batch-normalisation"),
     "plateau": (

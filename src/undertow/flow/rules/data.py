@@ -199,6 +199,8 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     "leakage",
     share=(0.05, "share of the validation rows that are training rows too"),
     rows=(3, "fewest such rows"),
+    repeated=(2.0, "that share by the share of training rows that have a twin among the training rows"),
+    codes=(0.5, "share of rows of codes that are looked up, which repeat by nature"),
 )
 def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Rows of the validation part are rows of the training part, inputs and targets alike, to the last bit.
@@ -208,7 +210,9 @@ def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Source: Kaufman et al., Leakage in data mining, ACM TKDD 6, 2012, section 3.
     """
     shared, n = flow.facts.get("shared_rows") or 0, flow.facts.get("n_validation") or 0
-    if not n or shared < rule.rows or shared / n < rule.share:
+    coded = bool(flow.layers) and flow.layers[0].kind in LOOKED_UP
+    least = max(rule.codes if coded else rule.share, rule.repeated * (flow.facts.get("repeated_rows") or 0.0))
+    if not n or shared < rule.rows or shared / n < min(least, 0.9):
         return
     yield rule.found(
         "error" if shared / n >= 0.5 else "warning",

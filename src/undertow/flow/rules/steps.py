@@ -136,6 +136,7 @@ def _made_by_training(flow: Flow) -> bool:
 @rule(
     "step-too-small",
     path=(0.05, "sum of the update ratios of all steps, below which weights have hardly moved"),
+    ratio=(5e-4, "update ratio at the beginning that is too small; above, the training was short"),
     fall=(0.1, "share of the first loss by which it falls in a training that works"),
     steps=(10, "fewest steps"),
 )
@@ -151,7 +152,12 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     fall = (course.loss[: max(len(course.loss) // 20, 1)].mean() - course.end) / max(abs(course.initial), 1e-12)
     above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
-    if not (move.path < rule.path and (fall < rule.fall or above) and course.end > 0.5 * course.reference):
+    if not (
+        move.path < rule.path
+        and move.ratio < rule.ratio
+        and (fall < rule.fall or above)
+        and course.end > 0.5 * course.reference
+    ):
         return
     rate = R.rate_of(flow)
     yield rule.found(
@@ -250,7 +256,7 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
     # over a whole epoch the choice of batches cancels, unless each step draws numbers or normalises over its batch
     told = str((flow.facts.get("output") or {}).get("model"))
     draws = any(name in told for name in ("Dropout", "Noise", "BatchNorm")) or flow.facts.get("normalised_by_batch")
-    share = 1 if by_epoch and not draws else 3
+    share = 1 if by_epoch and not draws else 3 if by_epoch else 4
     return pieces, "epoch" if by_epoch else "piece", share * course.spread / math.sqrt(count)
 
 
