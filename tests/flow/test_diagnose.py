@@ -304,7 +304,7 @@ def test_findings_are_shown_in_a_terminal():
     console = Console(width=100, color_system=None, record=True, file=io.StringIO())
     console.print(show_findings(diagnose(flow)))
     text = console.export_text()
-    assert text.startswith("error: vanishing, layer 1, Dense(32, 32) and 9 more, from step 1 on")
+    assert text.startswith("error: vanishing, layer 1, Dense(32, 32) and 9 more, from the beginning")
     assert "--activation relu" in text and "Source: Glorot and Bengio" in text
     console.print(show_findings([]))
     assert "Nothing found" in console.export_text()

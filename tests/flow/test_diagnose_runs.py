@@ -130,11 +130,12 @@ REMEDIES = [
     remedies.add_residual, remedies.clip, remedies.scale_inputs, remedies.scale_target, remedies.other_batch_size,
     remedies.more_epochs, remedies.stop_early, remedies.regularise, remedies.weigh_classes, remedies.other_loss,
     remedies.without_end, remedies.with_end, remedies.drop_units, remedies.start_at_frequencies,
+    remedies.widen,
 ]  # fmt: skip
 GIVEN = {
     "other_rate": [0.1], "other_initialiser": ["orthogonal"], "other_batch_size": [16],
     "other_loss": ["huber", "Another loss."], "without_end": ["No activation at the end."],
-    "other_activation": ["tanh", "relu"], "with_end": ["softplus", "Above 0."],
+    "other_activation": ["tanh", "relu"], "widen": [24], "with_end": ["softplus", "Above 0."],
 }  # fmt: skip
 
 

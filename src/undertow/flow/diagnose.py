@@ -17,7 +17,9 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large", "input-not-scaled",
         "target-not-scaled",
     ),
-    "saturation": ("input-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units"),
+    "saturation": (
+        "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units",
+    ),
     "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
     "rank-collapse": (
         "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "step-too-large",
@@ -35,6 +37,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "step-too-small": (
         "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
         "tiny-batch-normalisation", "exploding", "initial-loss",
+        "input-not-scaled", "target-not-scaled",
     ),
     "over-fitting": ("step-too-large", "oscillation", "tiny-batch-normalisation"),
     "plateau": (
@@ -50,7 +53,7 @@ STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
     "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "born-dead-layer",
-    "identical-units", "exploding", "vanishing", "saturation", "dead-units", "rank-collapse", "step-too-large",
+    "identical-units", "exploding", "saturation", "vanishing", "dead-units", "rank-collapse", "step-too-large",
     "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau",
     "over-fitting", "imbalanced-classes", "constant-columns",
 )  # fmt: skip

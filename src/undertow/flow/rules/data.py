@@ -22,7 +22,8 @@ def normalised_first(flow: Flow) -> bool:
 
 @rule(
     "input-not-scaled",
-    size=(20.0, "size (mean and deviation together) of the largest column"),
+    size=(15.0, "size (mean and deviation together) of the largest column"),
+    offset=(8.0, "mean of columns by their deviation, the middle one, and size of the largest mean"),
     spread=(30.0, "deviation of the widest column by that of the middle one"),
     wide=(3.0, "deviation of the widest column from which on the spread counts"),
     small=(0.01, "size of the largest column below which all are too small"),
@@ -60,6 +61,12 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
             f"The deviations of the columns of X go from {show(low)} to {show(high)}, and that of the middle one is "
             f"{show(middle)}: a step that suits the widest is too small for most others."
         )
+    elif min(offset, columns.get("mean_by_std") or 0.0) >= rule.offset:
+        cause = (
+            f"The columns of X lie far from 0 for their deviation: their means go from {show(least)} to {show(most)}, "
+            f"{show(columns['mean_by_std'])} deviations in the middle, so what differs between rows is small beside "
+            "what is common to all."
+        )
     elif max(high, offset) <= rule.small:
         cause = (
             f"The columns of X are tiny, {show(columns['largest'])} at most: the first layer passes on almost nothing."
@@ -72,12 +79,12 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
 @rule(
     "constant-columns",
     share=(0.25, "share of columns that are constant, where the constants are 0"),
-    most=(2, "most constant columns of a table with fewer than 50 columns"),
+    wide=(50, "columns from which on a smaller share is left alone"),
 )
 def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Columns of X have the same value in all rows: they tell nothing, and act as a second bias.
 
-    Images have pixels that are always empty; up to a quarter of columns that are always 0 is left alone there.
+    Images have pixels that are always empty: of many columns, a small share that is always 0 is left alone.
 
     Source: derived here.
     """
@@ -85,10 +92,9 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     n, total = columns.get("n_constant", 0), flow.facts.get("n_features", 0)
     if not n or not total or (flow.layers and flow.layers[0].kind in LOOKED_UP):
         return
-    image = len(flow.settings.get("example_shape") or ()) > 1 or (
-        total >= 50 and columns.get("mean_range", [-1])[0] >= 0
-    )
-    if image and n / total < rule.share:
+    image = len(flow.settings.get("example_shape") or ()) > 1 or total >= rule.wide
+    empty = not any(columns.get("constant_values") or ())
+    if image and empty and n / total < rule.share:
         return
     shown = ", ".join(map(str, columns["constant"][:10])) + (", …" if n > 10 else "")
     yield rule.found(
@@ -193,6 +199,8 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     "leakage",
     share=(0.05, "share of the validation rows that are training rows too"),
     rows=(3, "fewest such rows"),
+    repeated=(2.0, "that share by the share of training rows that have a twin among the training rows"),
+    codes=(0.5, "share of rows of codes that are looked up, which repeat by nature"),
 )
 def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Rows of the validation part are rows of the training part, inputs and targets alike, to the last bit.
@@ -202,7 +210,9 @@ def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Source: Kaufman et al., Leakage in data mining, ACM TKDD 6, 2012, section 3.
     """
     shared, n = flow.facts.get("shared_rows") or 0, flow.facts.get("n_validation") or 0
-    if not n or shared < rule.rows or shared / n < rule.share:
+    coded = bool(flow.layers) and flow.layers[0].kind in LOOKED_UP
+    least = max(rule.codes if coded else rule.share, rule.repeated * (flow.facts.get("repeated_rows") or 0.0))
+    if not n or shared < rule.rows or shared / n < min(least, 0.9):
         return
     yield rule.found(
         "error" if shared / n >= 0.5 else "warning",

@@ -94,12 +94,14 @@ class Blame:
     Attributes:
         at: its index in the profile.
         weights: whether its weights are, rather than its activation.
+        alone: whether its weights stand out from those of the others.
         gain: of its weights: by how much they multiply the norm of what passes.
         usual: that of the right initialiser.
     """
 
     at: int
     weights: bool
+    alone: bool
     gain: float
     usual: float
 
@@ -121,9 +123,9 @@ def blame(profile: Profile, sign: int) -> Blame:
     if len(change) > 2 and change[worst] > max(0.6 * change[change > 0].sum(), math.log(5)):
         odd = bool(by_weights[worst] > math.log(1.5))
         at = worst + 1 if odd else worst
-        return Blame(at, odd, float(gains[at]), float(usual[at]))
+        return Blame(at, odd, odd, float(gains[at]), float(usual[at]))
     middle = [float(np.nanmedian(x)) if np.isfinite(x).any() else math.nan for x in (gains[1:], usual[1:], by_weights)]
-    return Blame(0, middle[2] > math.log(1.3), middle[0], middle[1])
+    return Blame(0, middle[2] > math.log(1.3), False, middle[0], middle[1])
 
 
 def usual_gain(activation: str | None, layer: FlowLayer) -> float:
@@ -143,6 +145,7 @@ def usual_gain(activation: str | None, layer: FlowLayer) -> float:
     update=(0.1, "update ratio of the first layer by that of the last, below which the first layers lag"),
     learned=(0.3, "share of the constant output's loss that must be learned for the lag to be without consequence"),
     long=(1e-3, "ratio that counts in very deep stacks, where a layer changes little"),
+    begin=(1e-3, "ratio before training that counts where the weights of one layer alone make it"),
     alone=(1e-4, "ratio below which it is told even where the training learns"),
 )
 def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -152,20 +155,24 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     and normalisations are left out, weights of different sizes do not matter. The gradient by the weights is shown
     beside it, because it can be the same in all layers while δ vanishes. It must hold in the middle of the first 50
     steps, and have a consequence: the first layers are updated less for their size, or the loss does not fall. With
-    an optimizer that divides by the gradient's size (adam and its kin) only the second counts.
+    an optimizer that divides by the gradient's size (adam and its kin) only the second counts. A single layer whose
+    weights are far too small is told in any case.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9.
     """
     profile, course = profile_of(flow, early, rule.layers), course_of(flow)
-    if profile is None or (profile.factor > rule.factor and profile.ratio > rule.long):
+    if profile is None:
         return
-    if not (profile.ratio < rule.ratio or (profile.whole < rule.whole and course.fails())):
-        return
+    small = profile.ratio < rule.ratio or (profile.whole < rule.whole and course.fails())
     failing = course.fails(rule.learned)
     lagging = update_of(flow, profile) < rule.update and not rescales(flow)
-    if not (failing or lagging or profile.ratio < rule.alone):
-        return
+    trend = small and (profile.factor < rule.factor or profile.ratio < rule.long)
+    begin = profile_of(flow, at_first_look, rule.layers)
+    if not (trend and (failing or lagging or profile.ratio < rule.alone)):
+        if begin is None or not begin.ratio < rule.begin or not blame(begin, -1).alone:
+            return
+        profile, lagging = begin, True
     at = blame(profile, -1)
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
@@ -176,7 +183,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         _evidence(flow, profile, at),
         _remedies(flow, profile, at),
         layers=_shown(profile, at),
-        step=int(flow.steps[row or 0]) if len(flow) else 0,
+        step=0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0,
     )
 
 

@@ -86,9 +86,11 @@ def course_of(flow: Flow) -> Course:
     known = [x for x in told if x is not None and math.isfinite(x)]
     initial = min(known) if known else float(finite[0]) if len(finite) else math.nan
     spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
+    # weights by which classes count the same make the loss of a constant output that of equal classes
+    constant = output.get("uniform_loss" if flow.settings.get("class_weights") else "expected_loss")
     diverged = flow.stopped == "diverged" or "non_finite" in flow.facts or len(finite) < len(loss)
     return Course(
-        finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), output.get("expected_loss"),
+        finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
         is_full_batch(flow), diverged,
     )  # fmt: skip
 

@@ -230,6 +230,24 @@ def with_end(flow: Flow, to: str, sentence: str) -> Remedy:
     )
 
 
+def widen(flow: Flow, least: int) -> Remedy:
+    """Give narrow hidden layers more units."""
+    code = (
+        "items, dense = [], [item for item in model.layers if isinstance(item, ut.nn.Dense)]\n"
+        "width = dense[0].fan_in\n"
+        "for item in model.layers:\n"
+        "    if isinstance(item, ut.nn.Dense):\n"
+        f"        out = item.fan_out if item is dense[-1] else max(item.fan_out, {least})\n"
+        "        item, width = ut.nn.Dense(width, out), out\n"
+        "    items.append(item)\n"
+        "better = ut.nn.Sequential(*items)"
+    )
+    return Remedy(
+        f"At least {least} units in each hidden layer.", f"{code}\n{train_call(flow, model='better')}", "", "width",
+        {"least": least},
+    )  # fmt: skip
+
+
 def mend_data(sentence: str, code: str, **change: bool) -> Remedy:
     """Change the data."""
     return Remedy(sentence, code, "", "data", change)

@@ -12,7 +12,18 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import EARLY, Array, Course, at_first_look, course_of, early, first_row, show, trained
+from undertow.flow.rules.measures import (
+    EARLY,
+    Array,
+    Course,
+    at_first_look,
+    course_of,
+    early,
+    first_row,
+    rescales,
+    show,
+    trained,
+)
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -78,7 +89,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     course, move = course_of(flow), movement_of(flow)
     if not len(course.loss) or move.layer is None:
         return
-    start = max(course.initial, course.constant or 0.0, 1e-12)
+    start = max(course.initial, course.constant or 0.0)
+    start = start if start > 0 else math.inf  # a loss that can be negative has no scale of its own
     curve = course.smooth if len(course.smooth) > 4 and not course.diverged else course.loss[1:]
     peak = float(curve.max(initial=course.loss[0])) / start
     rose, fails = peak > rule.peak, course.fails(rule.fails)
@@ -124,6 +136,7 @@ def _made_by_training(flow: Flow) -> bool:
 @rule(
     "step-too-small",
     path=(0.05, "sum of the update ratios of all steps, below which weights have hardly moved"),
+    ratio=(5e-4, "update ratio at the beginning that is too small; above, the training was short"),
     fall=(0.1, "share of the first loss by which it falls in a training that works"),
     steps=(10, "fewest steps"),
 )
@@ -139,7 +152,12 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     fall = (course.loss[: max(len(course.loss) // 20, 1)].mean() - course.end) / max(abs(course.initial), 1e-12)
     above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
-    if not (move.path < rule.path and (fall < rule.fall or above) and course.end > 0.5 * course.reference):
+    if not (
+        move.path < rule.path
+        and move.ratio < rule.ratio
+        and (fall < rule.fall or above)
+        and course.end > 0.5 * course.reference
+    ):
         return
     rate = R.rate_of(flow)
     yield rule.found(
@@ -166,7 +184,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 @rule(
     "oscillation",
     swing=(0.08, "swing of the loss, from one turn to the next, by the loss of a constant output"),
-    full=(0.08, "swing on full batches by the loss itself, where that is above 3 % of the constant output's"),
+    full=(0.05, "swing on full batches by the loss itself, where that is above 4 % of the constant output's"),
     stuck=(
         0.2,
         "swing on smaller batches by the loss itself, where that is above 5 % and comes down by less than 30 %",
@@ -200,7 +218,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     quarter = max(len(part) // 4, 1)
     falls = part[-quarter:].mean() < 0.7 * part[:quarter].mean()
     if course.full_batch:
-        steady = swing > rule.full * mean and mean > 0.03 * level
+        steady = swing > rule.full * mean and mean > 0.04 * level
     else:
         steady = swing > rule.stuck * mean and mean > 0.05 * level and not falls
     if not (large or steady) or rises < rule.rises or swing < rule.noise * noise:
@@ -229,15 +247,16 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
         return course.loss, "step", 0.0
     rows = np.array([row["loss"] for row in flow.history if R.is_number(row.get("loss"))], np.float64)
     pieces = rows
-    if len(rows) < 12 and len(course.smooth):  # without the highest, which may be that of a last batch of a single row
-        split = np.array_split(course.loss, len(course.smooth))
+    n_pieces = min(40, len(course.loss) // 10)
+    if len(rows) < 12 and n_pieces:  # without the highest, which may be that of a last batch of a single row
+        split = np.array_split(course.loss, n_pieces)
         pieces = np.array([np.sort(x)[: max(len(x) - 1, 1)].mean() for x in split])
     count = max(len(course.loss) / max(len(pieces), 1), 1)
     by_epoch = len(rows) >= 12
     # over a whole epoch the choice of batches cancels, unless each step draws numbers or normalises over its batch
     told = str((flow.facts.get("output") or {}).get("model"))
     draws = any(name in told for name in ("Dropout", "Noise", "BatchNorm")) or flow.facts.get("normalised_by_batch")
-    share = 1 if by_epoch and not draws else 3
+    share = 1 if by_epoch and not draws else 3 if by_epoch else 4
     return pieces, "epoch" if by_epoch else "piece", share * course.spread / math.sqrt(count)
 
 
@@ -248,7 +267,8 @@ def _rate(rate: float | None) -> str:
 @rule(
     "always-clipped",
     share=(0.9, "share of steps whose gradient is clipped"),
-    factor=(0.5, "median factor by which it is multiplied"),
+    factor=(0.5, "median factor by which it is multiplied, at most"),
+    rescaled=(0.2, "the same with adam and its kin, which undo a factor that stays the same"),
     steps=(20, "fewest steps"),
 )
 def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -263,7 +283,7 @@ def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     norm = float(np.median(norms))
     share, factor = _clipping(flow, limit / norm if limit and clip["name"] == "clip_by_global_norm" else 0.0)
-    if share < rule.share or factor > rule.factor:
+    if share < rule.share or factor > (rule.rescaled if rescales(flow) else rule.factor):
         return
     yield rule.found(
         "warning",

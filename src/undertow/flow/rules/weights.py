@@ -72,7 +72,11 @@ def is_constant(flow: Flow, i: int) -> bool:
 
 @rule(
     "rank-collapse",
-    units=(8, "fewest units of a layer"),
+    units=(8, "fewest units of a layer; one that has fewer counts where the network does not learn well"),
+    narrow=(
+        0.7,
+        "share of the constant output's loss that is learned by a network for which such a layer is wide enough",
+    ),
     rank=(1.5, "effective rank of what a layer gives, below which it has collapsed over many layers"),
     alone=(2.2, "the same for a layer that takes it away alone"),
     fall=(0.34, "the same by that of what goes in, below which the layer itself is the cause"),
@@ -97,35 +101,35 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     found = []
     for i, layer in inner_layers(flow):
         rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
-        if not rank or units < rule.units or entering < rule.inputs:
+        few = units < rule.units
+        if not rank or entering < rule.inputs or (few and not course_of(flow).fails(rule.narrow)):
             continue
         end = last[i].get("rank") or 0.0
-        alone = before >= rule.inputs and rank < min(rule.fall * min(before, units), rule.alone)
+        most = rule.fall * (before if few else min(before, units))
+        alone = before >= rule.inputs and rank < min(most, rule.alone)
         if (alone and end < 0.5 * before) or (failing and rank < rule.rank and end < 2 * rule.rank):
             found.append((layer, float(rank), float(before), alone))
     if not found:
         return
     layer, rank, before, alone = max(found, key=lambda x: x[3])
-    i = flow.layers.index(layer)
-    rows: list[tuple[object, ...]] = [
-        (
-            f"effective rank of what {layer.label} gives",
-            rank,
-            f"near {show(min(before or entering, float(first[i]['units'])))}",
-        ),
-        ("effective rank of X", entering, None),
-        ("mean cosine between examples there", first[i].get("correlation"), "well below 1"),
-    ]
-    others = [x for x, *_ in found if x is not layer]
-    rows += [(f"effective rank of what {x.label} gives", r, None) for x, r, *_ in found if x is not layer]
+    row = first[layer.number - 1]
+    units = int(row["units"])
     what = f"of {show(before)} that go in" if alone else f"of {show(entering)} in X, lost from layer to layer"
+    what += f", with {units} {'unit' if units == 1 else 'units'}" if units < rule.units else ""
     yield rule.found(
         "error" if course_of(flow).fails() else "warning",
         f"What layer {layer.number} gives has an effective rank of {show(rank)} {what}: for all that comes after, "
-        "nearly "
-        "all examples lie on one line.",
-        rows,
-        [R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow)],
-        layers=[layer, *others],
+        "nearly all examples lie on one line.",
+        [
+            (f"effective rank of what {layer.label} gives", rank, f"near {show(min(before or entering, units))}"),
+            ("effective rank of X", entering, None),
+            ("mean cosine between examples there", row.get("correlation"), "well below 1"),
+            *((f"effective rank of what {x.label} gives", r, None) for x, r, *_ in found if x is not layer),
+        ],
+        [
+            *([R.widen(flow, 16)] if units < rule.units else []),
+            R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow),
+        ],
+        layers=[layer, *(x for x, *_ in found if x is not layer)],
         step=0,
-    )
+    )  # fmt: skip
