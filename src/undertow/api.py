@@ -148,6 +148,9 @@ class Backprop:
     def __str__(self) -> str:
         return self.source
 
+    def _repr_html_(self) -> str:
+        return str(import_module("undertow.report.notebook").backprop_html(self))
+
 
 def check_arguments(program: Backprop, args: Sequence[Any]) -> None:
     """ArgumentError unless arguments have the trees of those traced, with arrays and numbers in the same places."""

@@ -68,7 +68,7 @@ def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -
     from undertow.train.checkpoint import load
 
     trials = load(folder).try_remedies(epochs=epochs, seconds=seconds, progress=not quiet)
-    say(lambda: as_text(trials))
+    say(lambda: as_text(trials) if trials.rows else "there is nothing to try.")
     return trials.plain()
 
 

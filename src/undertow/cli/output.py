@@ -70,7 +70,15 @@ def show_flow(flow: Any) -> str:
 
 
 def show_findings(found: list[Any]) -> str:
-    """Lay out findings as text."""
+    """Lay out findings as text; what an option of the command line mends needs no Python."""
+    from dataclasses import replace
+
     from undertow.flow import show_findings as lay_out
 
-    return as_text(lay_out(found)) if found else "nothing wrong was found in the gradient flow."
+    if not found:
+        return "nothing wrong was found in the gradient flow."
+    shown = []
+    for finding in found:
+        remedies = [replace(x, code="") if x.option else x for x in finding.remedies]
+        shown.append(replace(finding, remedies=tuple(remedies)))
+    return as_text(lay_out(shown)).rstrip()

@@ -80,6 +80,11 @@ class Finding:
         where = f", {self.layers[0]}" if self.layers else ""
         return f"{self.kind}{where}: {self.cause}"
 
+    def _repr_html_(self) -> str:
+        from undertow.flow.tell import finding_html
+
+        return finding_html(self)
+
     def plain(self) -> dict[str, Any]:
         """Return it as plain data."""
         return asdict(self)

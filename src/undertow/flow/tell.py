@@ -1,9 +1,10 @@
-"""Findings for people to read in a terminal."""
+"""Findings for people to read, in a terminal or a notebook."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from undertow.flow.findings import Finding
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 COLOURS: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 WELL: Final = "Nothing found: the gradient flows, and the loss goes where it should."
 N_ROWS: Final = 8  # of evidence
+LEFT: Final = 'style="text-align:left"'
 
 
 def show_findings(findings: Sequence[Finding], remedies: bool = True) -> Group:
@@ -44,6 +46,57 @@ def show_findings(findings: Sequence[Finding], remedies: bool = True) -> Group:
     return Group(*(part for finding in findings for part in _parts(finding, remedies)))
 
 
+def findings_html(findings: Sequence[Finding]) -> str:
+    """Lay out findings for a notebook, each to unfold; what `show_findings` prints is in it.
+
+    Args:
+        findings: as `diagnose` returns them.
+
+    Returns:
+        HTML, with everything in it escaped.
+
+    Source: derived here.
+
+    Example:
+        >>> findings_html([])
+        '<p>Nothing found: the gradient flows, and the loss goes where it should.</p>'
+    """
+    if not findings:
+        return f"<p>{escape(WELL)}</p>"
+    return f"<ul>{''.join(f'<li>{finding_html(finding)}</li>' for finding in findings)}</ul>"
+
+
+def finding_html(finding: Finding) -> str:
+    """Lay out one finding for a notebook.
+
+    Args:
+        finding: the finding.
+
+    Returns:
+        HTML, with everything in it escaped.
+
+    Source: derived here.
+
+    Example:
+        >>> print(finding_html(Finding("plateau", "warning", "The loss stands at 2.3.", step=7)))
+        <details><summary><b>warning: plateau</b>, from step 7 on: The loss stands at 2.3.</summary></details>
+    """
+    head = f"<b>{escape(f'{finding.severity}: {finding.kind}')}</b>{escape(f'{_place(finding)}: {finding.cause}')}"
+    parts = []
+    if finding.evidence:
+        cells = [(x.text, show_value(x.value), show_value(x.expected)) for x in finding.evidence]
+        names = "".join(f'<th scope="col" {LEFT}>{name}</th>' for name in ("evidence", "found", "expected"))
+        rows = "".join(f"<tr>{''.join(f'<td {LEFT}>{escape(x)}</td>' for x in row)}</tr>" for row in cells)
+        parts.append(f"<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>")
+    for remedy in finding.remedies:
+        option = f" <code>{escape(remedy.option)}</code>" if remedy.option else ""
+        code = f"<pre>{escape(remedy.code)}</pre>" if remedy.code else ""
+        parts.append(f"<p>{escape(remedy.sentence)}{option}</p>{code}")
+    if finding.source:
+        parts.append(f"<p>{escape(f'Source: {finding.source}')}</p>")
+    return f"<details><summary>{head}</summary>{''.join(parts)}</details>"
+
+
 def _parts(finding: Finding, remedies: bool) -> list[RenderableType]:
     """One finding, from its name to its source."""
     from rich.padding import Padding
@@ -61,7 +114,7 @@ def _parts(finding: Finding, remedies: bool) -> list[RenderableType]:
             line.append(f"  {remedy.option}", style="green")
         parts.append(Padding(line, (0, 0, 0, 2)))
         if remedies and remedy.code:
-            parts.append(Padding(Text(remedy.code, style="cyan", no_wrap=True, overflow="ellipsis"), (0, 0, 0, 5)))
+            parts.append(Padding(Text(remedy.code, style="cyan", overflow="fold"), (0, 0, 0, 5)))
     if finding.source:
         parts.append(Padding(Text(f"Source: {finding.source}", style="dim"), (0, 0, 0, 2)))
     return [*parts, Text("")]

@@ -73,6 +73,9 @@ class Run:
         last = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
         return f"Run({self.model!r}, {epochs}, {ENDS.get(self.stopped, self.stopped)}{last})"
 
+    def _repr_html_(self) -> str:
+        return str(import_module("undertow.report.notebook").run_html(self))
+
     @property
     def gradient_sizes(self) -> list[dict[str, Any]]:
         """Gradient sizes by layer, first to last, at the first step of the last epoch."""
