@@ -7,13 +7,17 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from recorded_flows import make_flow
+from undertow.flow.store import FlowStore
 from undertow.report.live import RunFolder
 from undertow.report.live.changes import apply_changes
 from undertow.report.live.feed import Feed
 from undertow.report.live.guard import Door
 from undertow.report.live.server import LiveServer
+from undertow.train.history import HistoryFile
 
 
 def ask(url, path="/", method="GET", body=None, **headers):
@@ -110,3 +114,29 @@ def control(url, token, told, **headers):
     given = {"Origin": origin, "Content_Type": "application/json", "X_Undertow_Page": token, **headers}
     body = told if isinstance(told, bytes) else json.dumps(told).encode()
     return ask(url, "/control", "POST", body, **{k: v for k, v in given.items() if v is not None})
+
+
+class Writer:
+    """Writes a record as a training does, step after step."""
+
+    def __init__(self, folder, n_steps=3000):
+        self.flow, self.n = make_flow(n_steps, 3, 1), 0
+        self.store, self.rows = FlowStore(folder), HistoryFile(Path(folder) / "history.jsonl")
+        self.store.begin(self.part(0, 0))
+
+    def part(self, first, last, stopped=""):
+        flow = make_flow(1, 3, 1)
+        flow.looks, flow.stopped = [], stopped
+        flow.steps, flow.epochs, flow.values = (
+            x[first:last] for x in (self.flow.steps, self.flow.epochs, self.flow.values)
+        )
+        flow.scalars = {name: column[first:last] for name, column in self.flow.scalars.items()}
+        return flow
+
+    def write(self, n):
+        self.store.append(self.part(self.n, self.n + n), 0)
+        self.n += n
+        self.rows.append({"epoch": 1, "step": self.n, "loss": 1 / self.n})
+
+    def end(self):
+        self.store.write_about(self.part(0, 0, "finished"))

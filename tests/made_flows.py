@@ -65,10 +65,11 @@ def made_flow(
     root = np.sqrt([layer.shape[0] for layer in layers])
     numbers = {
         "z.rms": 1.0, "z.mean": 0.0, "z.max": 3.0, "h.rms": 0.7, "h.mean": 0.3, "h.max": 3.0, "dW.rms": 0.01,
-        "W.rms": np.sqrt(2 / width), "W.max": 0.6, "update.rms": 1e-3, "ratio": 4e-3, "zeros": 0.5,
+        "W.rms": np.sqrt(2 / width), "W.max": 0.6, "ratio": 4e-3, "zeros": 0.5,
         "nonfinite": 0.0, "saturated": 0.02 if activation in ("tanh", "sigmoid") else np.nan,
         "delta.rms": np.broadcast_to(np.ones(n) * 0.03 if delta is None else delta, (s, n)) / root, **(stats or {}),
     }  # fmt: skip
+    numbers.setdefault("update.rms", np.asarray(numbers["ratio"]) * numbers["W.rms"])
     values = np.full((s, len(STATS), n), np.nan, np.float32)
     for name, value in numbers.items():
         values[:, STATS.index(name), :] = value
@@ -92,8 +93,12 @@ def made_flow(
         **settings,
     }  # fmt: skip
     history = [{"epoch": i + 1, "loss": float(part.mean())} for i, part in enumerate(np.array_split(curve, 10))]
+    begin = {
+        i: {name.replace(".", "_"): float(values[0, STATS.index(name), i]) for name in ("delta.rms", "W.rms", "z.rms")}
+        for i in range(n)
+    }
     looks = [
-        made_look(layers, 0, float(curve[0]), first or {}),
-        made_look(layers, s, float(curve[-1]), last if last is not None else first or {}),
+        made_look(layers, at, float(loss), {i: {**begin[i], **(changes or {}).get(i, {})} for i in range(n)})
+        for at, loss, changes in ((0, curve[0], first), (s, curve[-1], first if last is None else last))
     ]
     return Flow(layers, steps, (steps - 1) // 10 + 1, scalars, values, looks, known, told, history, "finished")

@@ -166,16 +166,17 @@ def _held_back(rng: Rng, adam: dict[str, Any]) -> Iterator[Case]:
         what="a rate that falls a thousandfold after four steps",
         optimizer=optim.sgd(0.05),
     )
-    for depth in (4, 5):
-        task = pick(rng, (data.digits, data.blobs))(rng)
+    for make_task, hidden, activation in ((data.friedman, [16], "gelu"), (data.linear, [8, 8], "tanh")):
+        task = make_task(rng)
         yield broken(
-            task,
-            network(task.n_in, [24] * depth, task.n_out, "sigmoid"),
-            {**adam, "optimizer": optim.sgd(0.05)},
+            task.with_data(y=rng.permutation(task.y)),
+            network(task.n_in, hidden, 1, activation),
+            {**adam, "optimizer": optim.sgd(2e-3), "epochs": 10},
             "plateau",
-            "vanishing rank-collapse step-too-small",
-            what=f"{depth} × 24 sigmoid, sgd",
-            model=network(task.n_in, [24] * 2, task.n_out, "relu"),
+            "over-fitting",
+            what=f"numbers that belong to other rows, {activation}",
+            data=task.data,
+            optimizer=optim.sgd(0.02),
         )
     task = data.blobs(rng)
     noise = task.with_data(rng.standard_normal(task.X.shape).astype(np.float32))

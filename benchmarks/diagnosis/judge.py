@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.diagnosis.case import KINDS, Case
 from benchmarks.diagnosis.truth import fit, is_broken, observe
+
+FOLLOWS: Final = "follows from it: "  # how the text of evidence begins that names a consequence
 
 
 @dataclass
@@ -15,7 +17,8 @@ class Verdict:
     """What came of one network.
 
     Attributes:
-        found: kinds with the path of the cause, or None.
+        found: kinds with the path of the cause, or None: findings of their own.
+        follows: kinds that a finding names among what follows from it.
         allowed: kinds that are no false alarm.
         valid: whether it is what it is meant to be: broken, or healthy.
         why: why it is not.
@@ -28,6 +31,7 @@ class Verdict:
     allowed: list[str]
     cause: list[str]
     found: dict[str, Any] = field(default_factory=dict)
+    follows: list[str] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
     valid: bool = True
     why: str = ""
@@ -36,11 +40,16 @@ class Verdict:
 
     @property
     def misses(self) -> list[str]:
-        return [kind for kind in self.must if kind not in self.found]
+        return [kind for kind in self.must if kind not in self.told]
 
     @property
     def alarms(self) -> list[str]:
-        return [kind for kind in self.found if kind not in self.must and kind not in self.allowed]
+        return [kind for kind in self.told if kind not in self.must and kind not in self.allowed]
+
+    @property
+    def told(self) -> list[str]:
+        """All kinds that are named."""
+        return [*self.found, *(kind for kind in self.follows if kind not in self.found)]
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,6 +77,11 @@ def judge(case: Case, check: bool = True) -> tuple[Verdict, Any]:
     for finding in findings:
         verdict.found.setdefault(finding.kind, finding.paths[0] if finding.paths else None)
         shown = "; ".join(f"{x.text}: {x.value}" for x in finding.evidence)
+        for part in finding.evidence:
+            if part.text.startswith(FOLLOWS):
+                kind = part.text.removeprefix(FOLLOWS)
+                verdict.follows.append(kind)
+                verdict.evidence.setdefault(kind, f"named as what follows from {finding.kind}: {part.value}")
         verdict.evidence.setdefault(finding.kind, f"{finding.severity}, step {finding.step}, {shown}")
     clear, faint = observe(case, run)
     verdict.allowed = sorted({*verdict.allowed, *clear, *faint})
@@ -87,6 +101,7 @@ class Line:
     kind: str
     broken: int = 0
     hits: int = 0
+    own: int = 0  # of these, the findings of their own
     reported: int = 0
     right: int = 0
     asked: int = 0
@@ -95,6 +110,10 @@ class Line:
     @property
     def recall(self) -> float:
         return self.hits / self.broken if self.broken else float("nan")
+
+    @property
+    def own_recall(self) -> float:
+        return self.own / self.broken if self.broken else float("nan")
 
     @property
     def precision(self) -> float:
@@ -113,9 +132,10 @@ def tally(verdicts: list[Verdict]) -> list[Line]:
             continue
         for kind, line in lines.items():
             line.broken += kind in verdict.must
-            line.hits += kind in verdict.must and kind in verdict.found
-            line.reported += kind in verdict.found
-            line.right += kind in verdict.found and kind not in verdict.alarms
+            line.hits += kind in verdict.must and kind in verdict.told
+            line.own += kind in verdict.must and kind in verdict.found
+            line.reported += kind in verdict.told
+            line.right += kind in verdict.told and kind not in verdict.alarms
             if kind in verdict.must and kind in verdict.found and verdict.cause:
                 line.asked += 1
                 line.placed += verdict.found[kind] in verdict.cause

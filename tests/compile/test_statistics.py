@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import undertow as ut
+from undertow.compile.picking import Picker
 from undertow.compile.resident import Resident
 from undertow.compile.statistics import KINDS, Measure, join_told, measure_now, statistics
 from undertow.graph import Graph
@@ -131,3 +132,16 @@ def test_statistics_do_not_change_what_is_computed():
 def test_parts_of_one_size_are_joined():
     one, two = measure_now({"a": Measure(np.ones(3))}), measure_now({"a": Measure(np.ones(2))})
     assert [x.values.shape for x in join_told([one, one, two])] == [(2, 3), (1, 3)]
+
+
+def test_numbers_are_picked_as_numpy_picks_them():
+    rng = np.random.default_rng(0)
+    values = rng.uniform(size=(7, 2, 30))[:, 1]  # rows that lie apart
+    values[3, 5] = np.nan
+    columns, factors, roots = rng.integers(0, 30, 21), rng.normal(size=21) ** 2, rng.uniform(size=21) < 0.5
+    factors[4] = np.nan
+    picked, sums = Picker(columns, factors, roots, [[0, 5, 7], [], [2]])(values)
+    wanted = values[:, columns] * factors
+    wanted[:, roots] = np.sqrt(wanted[:, roots])
+    np.testing.assert_array_equal(picked, wanted.astype(np.float32))
+    np.testing.assert_allclose(sums, np.stack([values[:, [0, 5, 7]].sum(1), np.zeros(7), values[:, 2]], 1), rtol=1e-15)

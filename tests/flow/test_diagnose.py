@@ -186,7 +186,7 @@ def test_over_fitting_and_early_stopping():
 
 
 @pytest.mark.parametrize(
-    ("initial", "gain", "found"), [(2.6, 1, []), (6.0, 1, []), (6.0, 5, ["initial-loss"]), (60.0, 1, ["initial-loss"])]
+    ("initial", "gain", "found"), [(2.6, 1, []), (6.0, 1, []), (6.0, 5, ["initial-loss"]), (300.0, 1, ["initial-loss"])]
 )
 def test_the_loss_before_training(initial, gain, found):
     changes = {3: {"W_rms": gain / np.sqrt(32), "z_rms": 0.7 * gain}}

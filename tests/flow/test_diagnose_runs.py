@@ -129,12 +129,12 @@ REMEDIES = [
     remedies.other_rate, remedies.other_activation, remedies.other_initialiser, remedies.normalise,
     remedies.add_residual, remedies.clip, remedies.scale_inputs, remedies.scale_target, remedies.other_batch_size,
     remedies.more_epochs, remedies.stop_early, remedies.regularise, remedies.weigh_classes, remedies.other_loss,
-    remedies.without_end,
+    remedies.without_end, remedies.with_end, remedies.drop_units, remedies.start_at_frequencies,
 ]  # fmt: skip
 GIVEN = {
     "other_rate": [0.1], "other_initialiser": ["orthogonal"], "other_batch_size": [16],
     "other_loss": ["huber", "Another loss."], "without_end": ["No activation at the end."],
-    "other_activation": ["tanh", "relu"],
+    "other_activation": ["tanh", "relu"], "with_end": ["softplus", "Above 0."],
 }  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def test_the_code_of_a_remedy_runs(make):
     flow = Flow.empty(())
     flow.settings = dict(SETTINGS)
     model, y = stack(8, 16, 16, 1), NUMBERS
-    if make is remedies.weigh_classes:
+    if make in (remedies.weigh_classes, remedies.start_at_frequencies):
         flow.settings |= {"loss": "categorical_cross_entropy", "task": "categorical"}
         model, y = stack(8, 16, 16, 2), (NUMBERS > 0).astype(int)
     if make is remedies.without_end:

@@ -113,11 +113,13 @@ def test_the_table_counts_hits_and_alarms(bench: ModuleType) -> None:
         ),
         Verdict("b", "vanishing", ["vanishing"], [], ["layers[2]"], {"vanishing": "layers[0]", "saturation": None}),
         Verdict("c", "vanishing", ["vanishing"], [], [], {}),
+        Verdict("c", "vanishing", ["vanishing"], [], [], {"plateau": None}, ["vanishing"]),
         Verdict("d", "healthy", [], [], [], {"vanishing": None}),
         Verdict("e", "vanishing", ["vanishing"], [], [], {}, valid=False),
     ]
     lines = {line.kind: line for line in bench.judge.tally(verdicts)}
     vanishing = lines["vanishing"]
-    assert (vanishing.recall, vanishing.precision, vanishing.cause) == (2 / 3, 2 / 3, 1 / 2)
-    assert lines["plateau"].precision == 1.0 and lines["saturation"].precision == 0.0
+    assert (vanishing.recall, vanishing.precision, vanishing.cause) == (3 / 4, 3 / 4, 1 / 2)
+    assert vanishing.own_recall == 1 / 2
+    assert lines["plateau"].precision == 1 / 2 and lines["saturation"].precision == 0.0
     assert verdicts[1].alarms == ["saturation"] and verdicts[2].misses == ["vanishing"]

@@ -15,49 +15,20 @@ from urllib.parse import urlsplit
 import pytest
 
 import undertow as ut
-from recorded_flows import make_flow
 from undertow.errors import ArgumentError, RunError
-from undertow.flow.store import FlowStore
 from undertow.report.live import RunFolder, start_watching
 from undertow.report.live.changes import apply_changes
 from undertow.report.live.guard import Door, choose_token
-from undertow.train.history import HistoryFile
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
-from live_pages import Watcher, ask, control, page_token, served
+from live_pages import Watcher, Writer, ask, control, page_token, served
 from undertow.report.live.feed import Feed
 
 N_WATCHERS = 50
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1])}
 COMMAND = [sys.executable, "-c", "from undertow.cli import main; main()"]
-
-
-class Writer:
-    """Writes a record as a training does, step after step."""
-
-    def __init__(self, folder, n_steps=3000):
-        self.flow, self.n = make_flow(n_steps, 3, 1), 0
-        self.store, self.rows = FlowStore(folder), HistoryFile(Path(folder) / "history.jsonl")
-        self.store.begin(self.part(0, 0))
-
-    def part(self, first, last, stopped=""):
-        flow = make_flow(1, 3, 1)
-        flow.looks, flow.stopped = [], stopped
-        flow.steps, flow.epochs, flow.values = (
-            x[first:last] for x in (self.flow.steps, self.flow.epochs, self.flow.values)
-        )
-        flow.scalars = {name: column[first:last] for name, column in self.flow.scalars.items()}
-        return flow
-
-    def write(self, n):
-        self.store.append(self.part(self.n, self.n + n), 0)
-        self.n += n
-        self.rows.append({"epoch": 1, "step": self.n, "loss": 1 / self.n})
-
-    def end(self):
-        self.store.write_about(self.part(0, 0, "finished"))
 
 
 # Watchers

@@ -54,15 +54,16 @@ class Recorder:
         parts = [part for part in parts if len(part.values)]
         n, before = sum(len(part.values) for part in parts), self.rows.n
         if n:
-            values = np.concatenate([self.rows.read(part) for part in parts])
+            found = [self.rows.read(part) for part in parts]
+            values, norms = (np.concatenate(x) if len(x) > 1 else x[0] for x in zip(*found, strict=True))
             scalars = np.full((n, len(SCALARS)), np.nan)
             columns = dict(zip(SCALARS, scalars.T, strict=True))
             columns["rate"][:] = rates
             for name in ("loss", "clip"):
                 told = results.get(name, np.empty(0))[:n]
                 columns[name][: len(told)] = told
-            for name, of in (("grad_norm", ("dW", "db")), ("update_norm", ("update",)), ("weight_norm", ("W",))):
-                columns[name][:] = np.concatenate([self.rows.norms(part, of) for part in parts])
+            for name, norm in zip(("grad_norm", "update_norm", "weight_norm"), norms.T, strict=True):
+                columns[name][:] = norm
             self.rows.add(np.arange(first, first + n), epoch, scalars, values)
         return before
 

@@ -7,9 +7,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.flow.record import KINDS, QUANTITIES, SCALARS, STATS
+from undertow.compile.picking import Picker
+from undertow.flow.record import SCALARS, SHARES, STATS
 
 Array = NDArray[Any]
+NORMS: Final = (("dW", "db"), ("update",), ("W",))  # of which the norms of gradient, update and weights are
+LOOKED_AT: Final = ("z", "delta", "dW")  # where numbers that are not finite are counted
 LARGEST: Final = 32_000_000  # numbers of layers that are kept; beyond, every second step is dropped
 
 
@@ -19,7 +22,7 @@ class Rows:
     def __init__(self, n_layers: int) -> None:
         self.n, self.stride, self.n_layers = 0, 1, n_layers
         self.most = max(LARGEST // max(len(STATS) * n_layers, 1), 1000)
-        self.plans: dict[Any, dict[str, Any]] = {}
+        self.pickers: dict[Any, Picker] = {}
         self._allocate(256)
 
     def _allocate(self, size: int) -> None:
@@ -63,51 +66,46 @@ class Rows:
             array[: len(kept)] = array[kept]
         self.n = len(kept)
 
-    def plan(self, part: Any) -> dict[str, Any]:
-        """Where each number that steps tell goes."""
-        if part.names not in self.plans:
-            split = [name.split(".") for name in part.names]
-            plan: dict[str, Any] = {}
-            for kind in ("ss", "s", "max", "zeros", "flat"):
-                columns = [i for i, (_, _, k) in enumerate(split) if k == kind]
-                layers = np.array([int(split[i][0]) for i in columns], int)
-                if kind in ("zeros", "flat"):
-                    stats = np.full(len(columns), STATS.index("zeros" if kind == "zeros" else "saturated"))
-                else:
-                    ends = dict(zip(("ss", "s", "max"), KINDS, strict=True))
-                    stats = np.array([STATS.index(f"{split[i][1]}.{ends[kind]}") for i in columns], int)
-                plan[kind] = np.array(columns, int), stats, layers
-            for q in QUANTITIES:
-                plan[q] = np.array([i for i, (_, x, k) in enumerate(split) if x == q and k == "ss"], int)
-            self.plans[part.names] = plan
-        return self.plans[part.names]
+    def picker(self, part: Any) -> Picker:
+        """What makes rows of this record of what steps tell, and adds up the squares of `NORMS`."""
+        key = part.names, part.counts.tobytes()
+        if key not in self.pickers:
+            places = {name: i for i, name in enumerate(part.names)}
+            columns, factors, roots = [], [], []
+            for stat in STATS:
+                for i in range(self.n_layers):
+                    column = next((places[x] for x in _sources(stat, i) if x in places), None)
+                    columns.append(column or 0)
+                    is_max = stat.endswith(".max")
+                    factors.append(np.nan if column is None else 1.0 if is_max else 1 / max(part.counts[column], 1))
+                    roots.append(stat.endswith(".rms"))
+            groups = [*((group, "ss") for group in NORMS), (LOOKED_AT, "max")]
+            wanted = [[f"{i}.{q}.{kind}" for q in group for i in range(self.n_layers)] for group, kind in groups]
+            members = [[places[name] for name in names if name in places] for names in wanted]
+            self.pickers[key] = Picker(columns, factors, roots, members)
+        return self.pickers[key]
 
-    def read(self, part: Any) -> Array:
-        """Make of sums what a record holds, (steps, 25, layers)."""
-        plan, values, counts = self.plan(part), part.values, part.counts
-        found = np.full((len(values), len(STATS), self.n_layers), np.nan, np.float32)
+    def read(self, part: Any) -> tuple[Array, Array]:
+        """Make of sums what a record holds, (steps, 25, layers), and the norms of `NORMS`, (steps, 3)."""
+        picker = self.picker(part)
+        picked, sums = picker(part.values)
+        found = picked.reshape(len(picked), len(STATS), self.n_layers)
+        known = np.isfinite(picker.factors).reshape(found.shape[1:])
+        at = STATS.index
         with np.errstate(all="ignore"):
-            for kind in ("ss", "s", "max", "zeros", "flat"):
-                columns, stats, layers = plan[kind]
-                taken = values[:, columns]
-                if kind != "max":
-                    taken = taken / counts[columns]
-                found[:, stats, layers] = np.sqrt(taken) if kind == "ss" else taken
-            at = STATS.index
-            for kind in KINDS:  # where nothing comes after z, h is z
-                z, h = found[:, at(f"z.{kind}")], found[:, at(f"h.{kind}")]
-                np.copyto(h, z, where=np.isnan(h))
-            found[:, at("ratio")] = found[:, at("update.rms")] / found[:, at("W.rms")]
-            bad = found[:, at("nonfinite")]
-            bad[:] = 0
-            columns, stats, layers = plan["max"]
-            for q in ("z", "delta", "dW"):
-                of_q = stats == at(f"{q}.max")
-                bad[:, layers[of_q]] += ~np.isfinite(values[:, columns[of_q]])
-        return found
+            np.divide(found[:, at("update.rms")], found[:, at("W.rms")], out=found[:, at("ratio")])
+            found[:, at("nonfinite")] = 0
+            if not np.isfinite(sums[:, -1]).all():  # it is exact: the largest magnitudes do not overflow
+                for q in LOOKED_AT:
+                    largest = found[:, at(f"{q}.max")]
+                    found[:, at("nonfinite")] += ~np.isfinite(largest) & known[at(f"{q}.max")]
+            return found, np.sqrt(sums[:, :-1])
 
-    def norms(self, part: Any, quantities: tuple[str, ...]) -> Array:
-        """The norm of all these together, for each step."""
-        columns = np.concatenate([self.plan(part)[q] for q in quantities])
-        with np.errstate(all="ignore"):
-            return np.asarray(np.sqrt(part.values[:, columns].sum(axis=1)))
+
+def _sources(stat: str, i: int) -> list[str]:
+    """The names of the numbers that a number of a record is made of; where nothing comes after z, h is z."""
+    if stat in SHARES:
+        return [f"{i}.h.{'flat' if stat == 'saturated' else stat}"]
+    q, kind = stat.split(".")
+    end = {"rms": "ss", "mean": "s", "max": "max"}[kind]
+    return [f"{i}.{q}.{end}"] + ([f"{i}.z.{end}"] if q == "h" else [])

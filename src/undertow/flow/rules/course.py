@@ -59,7 +59,10 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "output "
         f"has an RMS of {'?' if size is None else show(size)}{why}.",
         rows,
-        [R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small")],
+        [
+            *([R.start_at_frequencies(flow)] if classes else []),
+            R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small"),
+        ],
         layers=[] if last is None else [flow.layers[last]],
         step=0,
     )
@@ -197,6 +200,6 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("validation loss, at the end", end, f"near {show(float(held[best]))}, below {show(reference)}"),
             ("training loss, then and at the end", f"{show(train[best])}, {show(train[-1])}", None),
         ],
-        [R.stop_early(flow), R.regularise(flow)],
+        [R.stop_early(flow), R.drop_units(flow), R.regularise(flow)],
         step=None if step is None else int(step),
     )

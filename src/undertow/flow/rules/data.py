@@ -101,6 +101,7 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
             R.mend_data(
                 "Leave the constant columns out.",
                 f"varied = X.std(axis=0) > 0\nX = X[:, varied]  # the first layer then takes {total - n} columns",
+                drop_constant=True,
             )
         ],
         layers=list(flow.layers[:1]),
@@ -213,6 +214,7 @@ def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
             R.mend_data(
                 "Remove copies before the data are split, or hold out whole groups.",
                 "_, first = np.unique(X, axis=0, return_index=True)\nX, y = X[np.sort(first)], y[np.sort(first)]",
+                drop_shared=True,
             )
         ],
         step=0,

@@ -88,7 +88,7 @@ def _advice(flow: Flow, end: str | None, loss: str) -> Any:
 
 
 def _keep(flow: Flow) -> list[Remedy]:
-    return [R.other_activation(flow, "softplus", "identity")]
+    return [R.with_end(flow, "softplus", "A model that ends in softplus, whose values are above 0.")]
 
 
 def _classes(loss: str) -> Any:

@@ -92,7 +92,7 @@ def other_activation(flow: Flow, to: str = "relu", of: str = "sigmoid") -> Remed
     )
     return Remedy(
         f"{to} instead of {of}: its slope does not shrink what flows back.",
-        f"{code}\n{train_call(flow, model='better')}", f"--activation {to}", "activation", {"to": to},
+        f"{code}\n{train_call(flow, model='better')}", f"--activation {to}", "activation", {"to": to, "from": of},
     )  # fmt: skip
 
 
@@ -222,9 +222,62 @@ def without_end(flow: Flow, sentence: str) -> Remedy:
     )
 
 
-def mend_data(sentence: str, code: str) -> Remedy:
+def with_end(flow: Flow, to: str, sentence: str) -> Remedy:
+    """End in an activation."""
+    code = f'better = ut.nn.Sequential(*model.layers, "{to}")'
+    return Remedy(
+        sentence, f"{code}\n{train_call(flow, model='better')}", "", "activation", {"to": to, "where": "output"}
+    )
+
+
+def mend_data(sentence: str, code: str, **change: bool) -> Remedy:
     """Change the data."""
-    return Remedy(sentence, code, "", "data", {})
+    return Remedy(sentence, code, "", "data", change)
+
+
+def less_momentum(flow: Flow) -> list[Remedy]:
+    """Let steps remember less of those before; nothing where they remember little."""
+    settings = flow.settings.get("optimizer") or {}
+    beta, name, rate = settings.get("beta"), optimizer_of(flow), rate_of(flow)
+    if not isinstance(beta, float) or beta <= 0.9 or rate is None:
+        return []
+    code = train_call(flow, optimizer=f"ut.optim.{name}({rate:.3g}, beta=0.9)")
+    return [
+        Remedy(
+            f"A momentum of 0.9 instead of {beta:g}.", code, f"--optimizer {name}:beta=0.9", "rate", {"momentum": 0.9}
+        )
+    ]
+
+
+def drop_units(flow: Flow, rate: float = 0.2) -> Remedy:
+    """Leave units out at random while the model trains."""
+    code = (
+        "items = []\n"
+        "for item in model.layers:\n"
+        "    items.append(item)\n"
+        "    if not isinstance(item, ut.nn.Dense) and item is not model.layers[-1]:\n"
+        f"        items.append(ut.nn.Dropout({rate:g}))\n"
+        "better = ut.nn.Sequential(*items)"
+    )
+    return Remedy(
+        f"Dropout of {rate:g} after each activation: units cannot rely on single others.",
+        f"{code}\n{train_call(flow, model='better')}", f"--dropout {rate:g}", "dropout", {"to": rate},
+    )  # fmt: skip
+
+
+def start_at_frequencies(flow: Flow) -> Remedy:
+    """Let the output begin with what is known without inputs."""
+    code = (
+        "from dataclasses import replace\n"
+        "*before, last = model.layers\n"
+        "small = ut.nn.normal(deviation=0.1 / last.fan_in**0.5)\n"
+        "better = ut.nn.Sequential(*before, replace(last, init=small, W=None, b=None))\n"
+        "better = ut.nn.start_at_frequencies(better, y)"
+    )
+    return Remedy(
+        "Small weights in the output layer, and biases from how often each class occurs.",
+        f"{code}\n{train_call(flow, model='better')}", "", "initialisation", {"output": True},
+    )  # fmt: skip
 
 
 def is_number(value: Any) -> bool:

@@ -218,7 +218,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("turns", len(turning), None),
             ("learning rate", rate, None),
         ],
-        [R.other_rate(flow, 0.2), R.clip(flow)],
+        [*R.less_momentum(flow), R.other_rate(flow, 0.2), R.clip(flow)],
         step=int(flow.steps[first]) if len(flow) else None,
     )
 
@@ -228,7 +228,10 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
     if course.full_batch:
         return course.loss, "step", 0.0
     rows = np.array([row["loss"] for row in flow.history if R.is_number(row.get("loss"))], np.float64)
-    pieces = rows if len(rows) >= 12 else course.smooth
+    pieces = rows
+    if len(rows) < 12 and len(course.smooth):  # without the highest, which may be that of a last batch of a single row
+        split = np.array_split(course.loss, len(course.smooth))
+        pieces = np.array([np.sort(x)[: max(len(x) - 1, 1)].mean() for x in split])
     count = max(len(course.loss) / max(len(pieces), 1), 1)
     by_epoch = len(rows) >= 12
     # over a whole epoch the choice of batches cancels, unless each step draws numbers or normalises over its batch

@@ -1,0 +1,143 @@
+"""The live page in a browser, where Chromium and Playwright are there: fed, held, controlled, and cut off."""
+
+import os
+import re
+import shutil
+import time
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from live_pages import Writer, served
+from undertow.report.live import read_wish
+from undertow.report.live.control import DONE
+from undertow.train.history import HistoryFile
+from undertow.train.lock import FolderLock
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("there is no Chromium", allow_module_level=True)
+
+DRAWN = "() => document.querySelector('main').innerText"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page; after the test there must have been no message in the console, and no request but to its server."""
+    wrong, contexts = [], []
+
+    def open_page(url, **options):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        own = url.split("?")[0]
+        page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def wait(page, pattern, seconds=30):
+    end = time.monotonic() + seconds
+    while not re.search(pattern, told := page.inner_text(".live .tell")):
+        assert time.monotonic() < end, told
+        page.wait_for_timeout(20)
+    return told
+
+
+def test_a_page_that_was_fed_shows_what_a_new_one_shows(tmp_path, visit):
+    """Part after part, beyond 400 columns: in the end the page is that of one who comes then."""
+    writer = Writer(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with served(tmp_path) as (url, _):
+        page = visit(url)
+        wait(page, "No training has begun|gone")
+        lock = FolderLock(tmp_path / "checkpoints")
+        for _ in range(30):
+            writer.write(20)
+            page.wait_for_timeout(30)
+        wait(page, "Live.*step 600")
+        page.click("text=Hold the page")
+        held = page.evaluate(DRAWN)
+        writer.write(20)
+        wait(page, "step 620")
+        page.wait_for_timeout(600)
+        assert page.evaluate(DRAWN) == held
+        page.click("text=Let the page go on")
+        lock.release()
+        writer.end()
+        wait(page, "Ended")
+        page.wait_for_timeout(600)
+        other = visit(url)
+        wait(other, "Ended")
+        other.wait_for_timeout(600)
+        assert page.evaluate(DRAWN) == other.evaluate(DRAWN) != held
+        assert "620" in page.inner_text("#summary")
+
+
+def test_a_page_controls_and_finds_its_server_again(tmp_path, visit):
+    writer = Writer(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    lock = FolderLock(tmp_path / "checkpoints")
+    done = HistoryFile(tmp_path / DONE)
+    done.append({"action": "begin", "process": os.getpid(), "scale": 1.0})
+    writer.write(20)
+    with served(tmp_path, control=True, token="secret-token") as (url, _):
+        page = visit(url)
+        assert page.url == url.split("?")[0]  # the token is in the address no more
+        wait(page, "Live")
+        assert page.is_disabled("text=Resume training")
+        page.click("text=Pause training")
+        wait(page, "A control was sent")
+        assert read_wish(tmp_path).paused
+        done.append({"action": "pause"})
+        wait(page, "Paused")
+        page.fill("#live-factor", "0.25")
+        page.keyboard.press("Enter")
+        wait(page, "A control was sent")
+        done.append({"action": "rate", "scale": 0.25})
+        wait(page, r"0\.25 times the planned one")
+        page.click("text=Stop training")
+        wait(page, "A control was sent")
+        assert read_wish(tmp_path).stop
+        lock.release()
+        wait(page, "Waiting")
+        assert page.is_disabled("text=Stop training")
+        page.reload()  # by the cookie
+        wait(page, "Waiting")
+    wait(page, "Not connected.*server of this page has ended")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_axe_finds_nothing(tmp_path, browser, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    Writer(tmp_path).write(20)
+    with served(tmp_path, control=True) as (url, _):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce"
+        )
+        page = context.new_page()
+        page.goto(url)
+        wait(page, "Waiting")
+        page.wait_for_timeout(300)
+        found = axe.Axe().run(page, context=".live")
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        context.close()
