@@ -198,7 +198,7 @@ def _narrow(rng: Rng, may: str) -> Iterator[Case]:
             may + " exploding initial-loss",
             what=f"{depth} × 24 {activation}",
             model=network(task.n_in, [24] * 4, 10, "relu"),
-            optimizer=optim.adam(1e-3),
+            optimizer=optim.adam(3e-3),
         )
     task = data.blobs(rng)
     model = network(12, [32, 32, 32], 5, "softplus")

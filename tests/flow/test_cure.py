@@ -38,18 +38,19 @@ def sigmoids(n_out: int = 2) -> nn.Sequential:
 
 def train(model=None, y=LABELS, **more):
     settings = {"loss": "categorical_cross_entropy", "optimizer": optim.adam(2e-3), "epochs": 8, "batch_size": 32}
+    settings["flow"] = False  # the trials are then not recorded either, and quick
     return ut.train(model or sigmoids(), (X, y), progress=False, validation=0.25, seed=3, **{**settings, **more})
 
 
 def attempt(model=None, y=LABELS, **plan) -> Attempt:
     plan = {"loss": "categorical_cross_entropy", "epochs": 4, **plan}
-    return Attempt(model or sigmoids(), (X, y, None), (X[:50], y[:50], None), Plan(**plan))
+    return Attempt(model or sigmoids(), (X, y, None), (X[:50], y[:50], None), Plan(**plan), classes=True)
 
 
 def test_the_cure_of_a_deep_stack_of_sigmoids_is_found_and_comes_first():
     found = finding(("rate", {"factor": 0.5}), ("activation", {"to": "relu"}), ("data", {}), ("levitation", {}))
-    trials = try_remedies(train(), X, LABELS, findings=[found], progress=False)
-    assert trials.control.share < 0.7 and trials.judged_by == "validation accuracy"
+    trials = try_remedies(train(flow=True), X, LABELS, findings=[found], progress=False)
+    assert trials.best.found is not None and trials.control.share < 0.7 and trials.judged_by == "validation accuracy"
     best = trials.best
     assert best is trials.rows[0] and best.remedy.startswith("activation") and best.share > 0.85
     assert best.gain == pytest.approx(best.share - trials.control.share)
@@ -94,6 +95,30 @@ def test_a_scaled_target_is_judged_in_the_units_of_the_run():
     predicted = np.ravel(trial.run.outputs(X[held])) * scaled.std() + scaled.mean()
     assert trial.loss == pytest.approx(np.mean((predicted - y[held]) ** 2), rel=1e-4)
     assert trial.gain == pytest.approx(1 - trial.loss / trials.control.loss)
+
+
+def test_counts_are_numbers_and_no_classes():
+    y = np.round(NUMBERS * 20 + 200).astype(np.int64)
+    run = train(nn.Sequential(nn.Dense(6, 8), "tanh", nn.Dense(8, 1)), y, loss="mean_squared_error", epochs=4)
+    trials = try_remedies(run, X, y, findings=[finding(("target_scaling", {}))], progress=False)
+    assert not trials.is_share and trials.best is not None and trials.best.gain > 0.9
+
+
+def test_labels_of_a_loss_of_ones_own_are_classes():
+    def cross_entropy(z, y):
+        return -np.mean(np.sum(np.eye(2, dtype=np.float32)[y] * (z - np.log(np.sum(np.exp(z), 1, keepdims=True))), 1))
+
+    run = train(nn.Sequential(nn.Dense(6, 2)), loss=cross_entropy)
+    trials = try_remedies(run, X, LABELS, findings=[finding(("rate", {"to": 0.05}))], progress=False)
+    assert trials.judged_by == "validation accuracy" and trials.rows[0].gain > 0
+
+
+def test_weights_of_rows_and_of_classes_are_taken_up_once():
+    weights = rng.uniform(0.5, 2, 300).astype(np.float32)
+    settings = {"loss": "categorical_cross_entropy", "epochs": 2, "progress": False, "class_weights": {0: 1, 1: 5}}
+    run = ut.train(nn.Sequential(nn.Dense(6, 2)), (X, LABELS, weights), seed=1, **settings)
+    trials = try_remedies(run, data=(X, LABELS, weights), findings=[], progress=False)
+    np.testing.assert_array_equal(trials.control.run.model.layers[0].W, run.model.layers[0].W)
 
 
 def test_inputs_are_scaled_by_the_rows_that_are_trained_on():

@@ -92,7 +92,7 @@ def test_tanh_stacks_change_at_the_critical_scale_of_weights(gain, sign):
 
 
 def test_orthogonal_linear_recurrences_keep_the_gradient():
-    """Saxe et al. 2014, section 3; Arjovsky et al. 2016, eq. 4: an orthogonal matrix keeps the norm, step after step."""
+    """Saxe et al. 2014, section 3; Arjovsky et al. 2016, eq. 4: orthogonal matrices keep the norm, step by step."""
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.standard_normal((20, 20)))[0]
 

@@ -8,7 +8,7 @@ import pytest
 import undertow as ut
 from undertow import nn, optim
 from undertow.flow import flow_table
-from undertow.flow.looks import count_identical, effective_rank, is_due, mean_cosine
+from undertow.flow.looks import count_identical, due_mark, effective_rank, mean_cosine
 from undertow.flow.show import flow_html, flow_rows
 
 RNG = np.random.default_rng(2)
@@ -84,8 +84,10 @@ def test_the_noise_scale_is_that_of_gradients_taken_one_by_one():
     assert look.noise_scale == pytest.approx(wanted, rel=0.6)  # an estimate from 16 examples
 
 
-def test_looks_come_at_one_two_five_in_each_decade():
-    assert [epoch for epoch in range(1, 1001) if is_due(epoch)] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+def test_looks_come_at_the_first_end_of_an_epoch_after_each_mark():
+    looks = ut.train(nn.Dense(6, 2), (X, y), **{**SETTINGS, "epochs": 30, "batch_size": 32}).flow.looks
+    assert [look.step for look in looks] == [0, 60, 160, 500, 600]  # 20 steps an epoch
+    assert [step for step in range(1, 2001) if due_mark(step - 1, step)] == [50, 150, 500, 1500]
 
 
 def test_a_table_shows_every_layer_and_escapes_names(capsys):

@@ -56,13 +56,13 @@ def test_what_was_written_is_what_was_recorded(tmp_path):
 
 
 def test_a_resumed_training_has_the_record_of_one_that_never_stopped(tmp_path):
-    whole = ut.train(build(), (X, LABELS), epochs=7, checkpoint=tmp_path / "whole", **SETTINGS).flow
+    whole = ut.train(build(), (X, LABELS), epochs=10, checkpoint=tmp_path / "whole", **SETTINGS).flow
     ut.train(build(), (X, LABELS), epochs=3, checkpoint=tmp_path / "part", **SETTINGS)
-    resumed = ut.resume(tmp_path / "part", (X, LABELS), epochs=7, progress=False).flow
-    assert np.array_equal(whole.values, resumed.values, equal_nan=True) and len(resumed) == 42
+    resumed = ut.resume(tmp_path / "part", (X, LABELS), epochs=10, progress=False).flow
+    assert np.array_equal(whole.values, resumed.values, equal_nan=True) and len(resumed) == 60
     assert same(resumed, load_flow(tmp_path / "part"))
-    assert [x.step for x in whole.looks] == [0, 6, 12, 30, 42]  # epochs 1, 2, 5 and the last
-    assert [x.step for x in resumed.looks] == [0, 6, 12, 18, 30, 42]  # the first training ended at epoch 3
+    assert [x.step for x in whole.looks] == [0, 54, 60]  # the first end of an epoch after 50 steps, and the last
+    assert [x.step for x in resumed.looks] == [0, 18, 54, 60]  # the first training ended at epoch 3
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 1.1])

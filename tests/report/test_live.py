@@ -314,6 +314,9 @@ def test_what_cannot_be_served_is_said(tmp_path):
         start_watching(tmp_path, token="x")
     with pytest.raises(ArgumentError, match=r"the folder of a run is 3"):
         start_watching(3)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"file is a file, not a folder\. Give the folder of a run\."):
+        start_watching(tmp_path / "file")
 
 
 # Commands

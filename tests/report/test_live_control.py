@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -236,6 +237,81 @@ def test_wishes_that_are_none_are_refused(tmp_path):
         write_wish(tmp_path, "rate", 0)
     with pytest.raises(ArgumentError, match=r"the folder of a run is 3"):
         Control(3)
+
+
+def test_between_steps_of_a_long_epoch(tmp_path):
+    """One epoch of 20,000 steps: the rate changes, it pauses and stops within it, and is gone on with from there."""
+    rows = np.repeat(X, 250, axis=0)
+    settings = {**SETTINGS, "batch_size": 2, "metrics": (), "validation": None}
+    runs = []
+
+    def train():
+        runs.append(
+            ut.train(MODEL, (rows, rows), epochs=1, checkpoint=tmp_path, callbacks=Control(tmp_path), **settings)
+        )
+
+    thread = threading.Thread(target=train, daemon=True)
+    thread.start()
+    until(lambda: "begin" in actions(tmp_path))
+    write_wish(tmp_path, "pause")
+    until(lambda: "pause" in actions(tmp_path))
+    time.sleep(0.5)
+    write_wish(tmp_path, "rate", 0.5)
+    write_wish(tmp_path, "resume")
+    until(lambda: "resume" in actions(tmp_path))
+    write_wish(tmp_path, "stop")
+    thread.join(20)
+    (run,) = runs
+    steps = {row["action"]: row["step"] for row in read_done(tmp_path)}
+    stopped = run.history[-1]["step"]
+    assert run.stopped == "callback" and steps["stop"] == stopped < 32_000 and steps["pause"] == steps["rate"]
+    rates = run.flow.scalars["rate"]
+    np.testing.assert_allclose(rates, np.where(run.flow.steps <= steps["rate"], 0.01, 0.005))
+    again = ut.resume(tmp_path, (rows, rows), callbacks=Control(tmp_path), epochs=1, steps=stopped + 50, progress=False)
+    assert again.history[-1]["step"] == stopped + 50 and again.history[-1]["epoch"] == 1
+    np.testing.assert_allclose(again.flow.scalars["rate"][-50:], 0.005)
+
+
+def test_a_callback_that_waits_makes_training_no_longer():
+    class Wait:
+        def between_steps(self, epoch, step):
+            time.sleep(0.05)
+
+    begun = time.monotonic()
+    run = ut.train(MODEL, (X, X), epochs=8, callbacks=Wait(), flow=False, **SETTINGS)
+    assert time.monotonic() - begun > 0.4 + run.history[-1]["seconds"]
+
+
+def test_a_callback_between_steps_is_asked_where_training_is():
+    class Stop:
+        seen: ClassVar[list] = []
+
+        def between_steps(self, epoch, step):
+            self.seen.append((epoch, step))
+            return step >= 20
+
+        def on_step_end(self, epoch, step, loss, model):
+            """Asked for each step, so that steps are done one at a time."""
+
+    run = ut.train(MODEL, (X, X), epochs=9, callbacks=Stop(), **SETTINGS)
+    n = run.settings["n_examples"]
+    per_epoch = -(-n // 32)
+    assert Stop.seen == [(1 + (step - 1) // per_epoch, step) for step in range(1, 21)]
+    assert run.stopped == "callback" and run.history[-1]["step"] == 20
+
+
+def test_the_command_train_listens_and_is_resumed_so(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{i % 7},{i % 3}\n" for i in range(60)))
+    command = [sys.executable, "-c", "from undertow.cli import main; main()"]
+    settings = {"cwd": tmp_path, "env": ENVIRONMENT, "capture_output": True, "text": True, "timeout": 120}
+    told = ["--target", "y", "--epochs", "2", "--hidden", "4", "--out", "r", "--quiet", "--control"]
+    found = subprocess.run([*command, "train", "t.csv", *told], **settings)
+    assert found.returncode == 0, found.stderr
+    found = subprocess.run([*command, "resume", "r", "--epochs", "4", "--quiet"], **settings)
+    assert found.returncode == 0, found.stderr
+    assert actions(tmp_path / "r") == ["begin", "end", "begin", "end"]
+    found = subprocess.run([*command, "train", "t.csv", *told[:-1], "--overwrite"], **settings)
+    assert found.returncode == 0 and actions(tmp_path / "r") == [], found.stderr
 
 
 def test_the_page_walks_through_the_backward_pass_of_the_last_checkpoint(tmp_path):

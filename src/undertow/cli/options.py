@@ -14,6 +14,7 @@ RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=Fa
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Show the training on a page while it goes on.")]
 WatchStay = Annotated[bool, typer.Option("--watch-stay", help="So, and after its end until Ctrl-C.")]
+Controlled = Annotated[bool, typer.Option("--control", help="Let a page pause and stop it, and change the rate.")]
 Memory = Annotated[
     float | None, typer.Option(help="MB that reading a file may take [default: a quarter of the memory].", min=1)
 ]

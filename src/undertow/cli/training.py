@@ -9,6 +9,7 @@ import typer
 
 from undertow.cli.app import INTERRUPTED, app
 from undertow.cli.options import (
+    Controlled,
     Memory,
     Metrics,
     Quiet,
@@ -89,6 +90,7 @@ def train(
     flow: Flow = None,
     watch: Watch = False,
     watch_stay: WatchStay = False,
+    control: Controlled = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a table, and keep it as a run folder. What is not told is chosen, and said.
@@ -106,9 +108,10 @@ def _train(options: dict[str, Any]) -> None:
     from undertow.train.table import find_folder, train_table
     from undertow.train.table_settings import TableSettings, read_config
 
-    config, out, overwrite, quiet, value, watch, stay = (
-        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value", "watch", "watch_stay")
+    config, out, overwrite, quiet, value = (
+        options.pop(name) for name in ("config", "out", "overwrite", "quiet", "clip_value")
     )
+    shown = {name: options.pop(name) for name in ("watch", "watch_stay", "control")}
     told = TableSettings(**{**options, **read_texts(options, value)})
     settings = told
     if config is not None:
@@ -125,8 +128,10 @@ def _train(options: dict[str, Any]) -> None:
         raise ArgumentError(f"which column of {name} is to be predicted? Name it with --target.")
     folder = find_folder(settings, out)
     page = Page()
-    with watched(folder, watch, stay, page):
-        run, table = train_table(settings, folder, overwrite=overwrite, progress=not quiet, say=page.say)
+    with watched(folder, page, **shown) as callbacks:
+        run, table = train_table(
+            settings, folder, overwrite=overwrite, progress=not quiet, say=page.say, callbacks=callbacks
+        )
         code = _finish(run, table, folder, page)
     raise typer.Exit(code)
 
@@ -165,6 +170,7 @@ def resume(
     time_budget: Annotated[str | None, text("Time in all: 30s, 10m, 2h.")] = None,
     watch: Watch = False,
     watch_stay: WatchStay = False,
+    control: Controlled = False,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a training that was interrupted or killed, as if it had never stopped.
@@ -177,8 +183,11 @@ def resume(
 
     page = Page()
     seconds = read_seconds(time_budget)
-    with watched(run, watch, watch_stay, page):
-        found, table = resume_table(run, epochs=epochs, steps=steps, seconds=seconds, progress=not quiet, say=page.say)
+    shown = {"watch": watch, "watch_stay": watch_stay, "control": control}
+    with watched(run, page, **shown, listened=(run / "controls.jsonl").is_file()) as callbacks:
+        found, table = resume_table(
+            run, epochs=epochs, steps=steps, seconds=seconds, progress=not quiet, say=page.say, callbacks=callbacks
+        )
         code = _finish(found, table, run, page)
     raise typer.Exit(code)
 

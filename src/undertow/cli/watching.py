@@ -33,10 +33,14 @@ def watch(
 
     Example: undertow watch runs/houses --open
     """
-    from undertow.report.live import serve
+    from undertow.report.live.watch import give_way, serve
+
+    give_way()
 
     def tell(url: str) -> None:
         say(f"{run} is shown at {url}\nCtrl-C ends this page, not the training.")
+        if host in ("0.0.0.0", "::"):
+            say("From other machines, put the name of this one in place of that address.")
         if open:
             import webbrowser
 
@@ -47,25 +51,36 @@ def watch(
 
 
 @contextmanager
-def watched(folder: Path, wanted: bool, stay: bool, page: Page, **options: Any) -> Iterator[None]:
+def watched(
+    folder: Path, page: Page, *, watch: bool, watch_stay: bool, control: bool, listened: bool = False
+) -> Iterator[list[Any]]:
     """Show a training while it goes on, if that is wanted.
 
     Args:
         folder: of the run.
-        wanted: whether to show it.
-        stay: whether the page stays after the end of the training, until Ctrl-C.
         page: what prints.
-        options: as `undertow.report.live.start_watching` takes them.
+        watch: whether to show it.
+        watch_stay: whether the page stays after the end of the training, until Ctrl-C.
+        control: whether training listens to the controls of a page; also of one that `undertow watch` serves.
+        listened: whether it did so before it was interrupted, and thus goes on doing so.
+
+    Yields:
+        The callbacks that the training needs.
     """
-    if not wanted and not stay:
-        yield
+    callbacks: list[Any] = []
+    if control or listened:
+        from undertow.report.live import Control
+
+        callbacks.append(Control(folder))
+    if not watch and not watch_stay:
+        yield callbacks
         return
     from undertow.report.live import start_watching
 
-    with start_watching(folder, **options) as server:
+    with start_watching(folder, control=control) as server:
         page.say(f"  watch it at {server.url}")
-        yield
-        if stay and server.alive:
+        yield callbacks
+        if watch_stay and server.alive:
             page.say(f"The page stays at {server.url} until Ctrl-C.")
             with suppress(KeyboardInterrupt):
                 server.wait()

@@ -46,6 +46,8 @@ class Picker:
         self.roots = np.array(roots, np.int64)
         self.members = np.array([x for group in groups for x in group], np.int64)
         self.ends = np.cumsum([len(group) for group in groups], dtype=np.int64)
+        kept = (self.columns, self.factors, self.roots, self.members, self.ends)
+        self.args = np.array([0, *map(_address, kept), 0, 0, 0, 0, len(self.columns), len(self.ends)], np.int64)
 
     def __call__(self, values: Array) -> tuple[Array, Array]:
         """Pick numbers.
@@ -58,14 +60,15 @@ class Picker:
         """
         picked = np.empty((len(values), len(self.columns)), np.float32)
         sums = np.empty((len(values), len(self.ends)))
-        apart = values.strides[0] // values.itemsize
-        address = [
-            x.ctypes.data
-            for x in (values, self.columns, self.factors, self.roots, self.members, self.ends, picked, sums)
-        ]
-        args = np.array([*address, apart, len(values), len(self.columns), len(self.ends)], np.int64)
-        _kernel()(args.ctypes.data)
+        args = self.args.copy()
+        args[0], args[6], args[7] = _address(values), _address(picked), _address(sums)
+        args[8], args[9] = values.strides[0] // values.itemsize, len(values)
+        _kernel()(_address(args))
         return picked, sums
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 @cache

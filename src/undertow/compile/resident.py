@@ -81,6 +81,7 @@ class Resident:
     def release(self) -> None:
         """Let go of the examples of the last run; the programs stay."""
         self.owner = None
+        self.told = self.told._replace(values=self.told.values[:0].copy())
         for program in self.prepared.values():
             for key in [key for key in program.values if key[0] in ("source", "order", "kept", "all told")]:
                 del program.values[key], program.given[key]

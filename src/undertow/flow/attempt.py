@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow import changes
-from undertow.nn import bias_from_frequencies, drop_final_activation, final_activation
+from undertow.nn import bias_from_frequencies, drop_final_activation, final_activation, initialize
 from undertow.optim import build_clip, build_optimizer
 from undertow.spelling import did_you_mean
 from undertow.train.plan import Plan
@@ -32,6 +32,7 @@ class Attempt:
         unit: mean and deviation of the target where it was scaled: predictions are brought back by them.
         same_loss: whether the loss is that of the run.
         longer: by which factor the training is longer than the run.
+        classes: whether the targets are classes.
     """
 
     model: Any
@@ -41,13 +42,7 @@ class Attempt:
     unit: tuple[Array, Array] | None = None
     same_loss: bool = True
     longer: float = 1.0
-
-    @property
-    def categorical(self) -> bool:
-        """Whether the targets are labels, or rows with a single one."""
-        y = self.train[1]
-        rows = y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
-        return rows or (y.dtype.kind in "iu" and y.ndim == 1)
+    classes: bool = False
 
     def on(self, change: Callable[[Array], Array]) -> Attempt:
         """Change the inputs of all rows."""
@@ -125,10 +120,8 @@ def _initialisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 def _best_constant(a: Attempt) -> Array:
     """The biases by which a model begins with what is known without inputs."""
     X, y, _ = a.train
-    if a.categorical:
-        from undertow.nn import initialize
-
-        labels = y.argmax(axis=1) if y.ndim == 2 else y
+    if a.classes:
+        labels = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else np.ravel(y).astype(np.int64)
         n_out = np.shape(initialize(a.model, 0, X.dtype)(X[:1]))[-1]
         return bias_from_frequencies(labels, n_out)
     return np.atleast_1d(np.asarray(y, np.float64).mean(axis=0))
@@ -241,11 +234,11 @@ def _scaling(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 @_enter("target_scaling")
 def _target_scaling(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     X, y, w = a.train
-    if a.categorical or y.dtype.kind != "f":
-        raise ArgumentError("the target is no number.")
+    if a.classes:
+        raise ArgumentError("the target is a class, no number.")
     mean, deviation = (getattr(np.asarray(y, np.float64), name)(axis=0) for name in ("mean", "std"))
     deviation = np.where(deviation > 0, deviation, 1.0)
-    scaled: Callable[[Array], Array] = lambda y: ((y - mean) / deviation).astype(y.dtype)  # noqa: E731
+    scaled: Callable[[Array], Array] = lambda y: ((y - mean) / deviation).astype(X.dtype)  # noqa: E731
     held = None if a.held is None else (a.held[0], scaled(a.held[1]), a.held[2])
     return replace(a, train=(X, scaled(y), w), held=held, unit=(mean, deviation))
 

@@ -22,10 +22,12 @@ from undertow.nn import parameters_of
 from undertow.nn.layer import Container, show_item
 from undertow.train.checkpoint import load
 from undertow.train.diverged import Diverged
+from undertow.train.metrics import METRICS
 from undertow.train.resume import read_plan
 from undertow.train.run import Run
 from undertow.train.table_data import load_table
 from undertow.train.table_settings import CONFIG, read_config
+from undertow.train.task import Task
 from undertow.train.trainer import Trainer
 
 Array = NDArray[Any]
@@ -49,7 +51,7 @@ def try_remedies(
     """Try the remedies of a run's findings: each is trained anew, beside a training without a change.
 
     All begin from the run's seed, with parameters drawn afresh, and are trained and judged on the rows that the run
-    was. The run and its folder stay as they are.
+    was, without the run's callbacks. The run and its folder stay as they are.
 
     Args:
         run: the run, or its folder.
@@ -96,10 +98,9 @@ def try_remedies(
     if data is None:
         data, validation = _read_table(folder, validation)
     share = None if seconds is None else seconds / (len(wanted) + 2)
-    first = _set_up(run, data, model, validation, epochs)
+    first, judge = _set_up(run, data, model, validation, epochs)
     say = print if progress else _say_nothing
     say(f"{len(wanted)} remedies are tried. First the training again, without a change.")
-    judge = _Judge(first)
     control = judge.train(first if share is None else first.with_plan(seconds=share), Remedy("unchanged", ""), "")
     judge.control = control
     n_steps = control.run.history[-1]["step"] if share is not None and control.run.history else None
@@ -144,8 +145,8 @@ def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any]:
     return table.train, table.validation if validation is None else validation
 
 
-def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None) -> Attempt:
-    """The training of the run once more, its rows split as they were."""
+def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None) -> tuple[Attempt, _Judge]:
+    """The training of the run once more, its rows split as they were, and what judges it."""
     fresh = cleared(run.model) if model is None else model
     if not isinstance(fresh, Container) and not hasattr(fresh, "shapes"):
         raise ArgumentError(
@@ -157,6 +158,7 @@ def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None
             f"the model holds {kept[0]}, which no layer can draw again. Give the model as it was before: model=."
         )
     given: dict[str, Any] = {"progress": False, "callbacks": (), "validation": validation, "loss": run.own_loss}
+    given["metrics"] = [name for name in run.settings.get("metrics", ()) if name in METRICS]
     plan = replace(read_plan(run.settings, Path(), given), checkpoint=None, checkpoint_every=None)
     if epochs is not None:
         plan = replace(plan, epochs=epochs, steps=None)
@@ -165,18 +167,20 @@ def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None
     if not hasattr(feed, "X") or (trainer.held is not None and not isinstance(trainer.held, list)):
         raise ArgumentError("the data are read in blocks. Give a part of them as arrays: try_remedies(run, X, y).")
     held = None if trainer.held is None else trainer.held[0]
-    weights = None if plan.class_weights is not None else feed.weights  # those of classes come again
-    return Attempt(fresh, (feed.X, feed.y, weights), held, replace(plan, validation=None))
+    plan = replace(plan, validation=None, class_weights=None)  # the weights of the rows hold those of the classes
+    first = Attempt(fresh, (feed.X, feed.y, feed.weights), held, plan)
+    judge = _Judge(first, trainer.task)
+    return replace(first, classes=judge.labels is not None), judge
 
 
 class _Judge:
     """Trains attempts, and measures what comes of them on the same rows."""
 
-    def __init__(self, first: Attempt) -> None:
-        self.first = first
+    def __init__(self, first: Attempt, task: Task) -> None:
+        self.first, self.task = first, task
         self.control: Trial | None = None
         where = "training" if first.held is None else "validation"
-        self.labels = _labels(self.rows(first)[1])
+        self.labels = _labels(task, self.rows(first)[1])
         counts = np.ones(1) if self.labels is None else np.unique(self.labels, return_counts=True)[1]
         self.balanced = bool(counts.min() < UNEVEN * counts.mean())
         what = "loss" if self.labels is None else "accuracy, each class alike" if self.balanced else "accuracy"
@@ -235,16 +239,8 @@ class _Judge:
     def _first_loss(self, outputs: Array) -> float:
         """The loss of the run itself, of outputs in its units."""
         _, y, w = self.rows(self.first)
-        task = self.task
         total = float(len(y)) if w is None else float(np.sum(w))
-        return task.sum_losses(outputs, task.encode(y), w) / total
-
-    @property
-    def task(self) -> Any:
-        """What the loss of the run makes of targets."""
-        if not hasattr(self, "_task"):
-            self._task = Trainer(self.first.model, self.first.train[:2], replace(self.first.plan, flow=False)).task
-        return self._task
+        return self.task.sum_losses(outputs, self.task.encode(y), w) / total
 
     def _share(self, found: Array) -> float:
         assert self.labels is not None
@@ -266,15 +262,15 @@ class _Judge:
         return (control.loss - trial.loss) / max(abs(control.loss), 1e-12)
 
 
-def _labels(y: Array) -> Array | None:
-    """The class of each row, where targets are classes."""
-    if y.dtype.kind in "iub":
-        return np.ravel(y).astype(np.int64)
-    if not ((y == 0) | (y == 1)).all():
-        return None
+def _labels(task: Task, y: Array) -> Array | None:
+    """The class of each row, where targets are classes, whatever the loss makes of them."""
     if y.ndim == 2 and y.shape[1] > 1:
-        return y.argmax(axis=1) if (y.sum(axis=1) == 1).all() else None
-    return np.ravel(y).astype(np.int64)
+        rows = bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+        return y.argmax(axis=1) if rows or task.loss.task == "categorical" else None
+    several = task.loss.task == "own" and y.dtype.kind in "iu" and task.output_shape[-1:] > (int(y.max()),)
+    if task.loss.task == "categorical" or several:
+        return np.ravel(y).astype(np.int64)
+    return np.ravel(y > 0).astype(np.int64) if task.classifies or np.isin(y, (0, 1)).all() else None
 
 
 def _decide(trainer: Trainer, outputs: Array) -> Array:

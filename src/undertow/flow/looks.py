@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from undertow import trees
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import FLAT, RELUS, Look
+from undertow.graph import evaluate
 from undertow.nn.mode import example_keys, training
-from undertow.train.derive import Gradient, number_paths, take_rows
+from undertow.train.derive import Gradient, number_paths, numbers_of, take_rows
 
 Array = NDArray[Any]
-N_EXAMPLES: Final = 512  # that are looked at
+N_EXAMPLES: Final = 256  # that are looked at
+FIRST_MARK: Final = 50  # steps before the first look within a training
 N_RANK: Final = 128  # of them whose rank is measured
 N_NOISE: Final = 16  # of them whose gradients are taken one by one
 N_PASS: Final = 20_000  # over which a unit must give nothing but 0 to be dead
@@ -26,14 +28,23 @@ N_LISTED: Final = 50  # dead units that are listed
 LARGEST: Final = 30_000_000  # numbers of gradients that are computed one by one
 
 
-def is_due(epoch: int) -> bool:
-    """Tell whether a look is taken at the end of an epoch: 1, 2, 5, 10, 20, 50, 100, …
+def due_mark(last: int, step: int) -> int | None:
+    """Return the latest of the marks 50, 150, 500, 1500, … between two steps, at which a look is due; None without.
 
     Example:
-        >>> [epoch for epoch in range(1, 101) if is_due(epoch)]
-        [1, 2, 5, 10, 20, 50, 100]
+        >>> [due_mark(step - 25, step) for step in (25, 50, 75, 150, 175, 500)]
+        [None, 50, None, 150, None, 500]
     """
-    return str(epoch).rstrip("0") in ("1", "2", "5")
+    mark, found = FIRST_MARK, None
+    while mark <= step:
+        found = mark if mark > last else None
+        mark = 3 * mark if str(mark)[0] == "5" else mark // 3 * 10
+    return found
+
+
+def is_round(mark: int | None) -> bool:
+    """Tell whether the noise of the gradient is measured at a mark as well: 50, 500, 5000, …"""
+    return mark is not None and str(mark)[0] == "5"
 
 
 def take_look(
@@ -66,12 +77,13 @@ def take_look(
         numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
         first = next((x for x in trees.flatten(X)[0] if np.ndim(x)), np.zeros((1, 1)))
-        before, found = units_of(first), []
+        before: float | None = effective_rank(units_of(first)[:N_RANK])
+        found: list[dict[str, Any]] = []
         for layer in layers:
             z, delta = outcome.seen.get(layer.path, (None, None))
             h = outcome.seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
-            before = before if h is None else units_of(h)
+            before = before if h is None else found[-1]["rank"]
         suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}
         if suspects and whole is not None and len(whole) > len(first):
             _confirm(model, whole, suspects)
@@ -80,7 +92,7 @@ def take_look(
 
 
 def _look_at(
-    layer: FlowLayer, z: Any, h: Any, delta: Any, before: Array, numbers: dict[str, Any], grads: dict[str, Array]
+    layer: FlowLayer, z: Any, h: Any, delta: Any, before: float | None, numbers: dict[str, Any], grads: dict[str, Array]
 ) -> dict[str, Any]:
     """What is seen of one layer."""
     W, dW = (None, None) if layer.weights is None else (numbers[layer.weights], grads.get(layer.weights))
@@ -102,7 +114,7 @@ def _look_at(
     row |= {
         "units": n, "h_mean": float(units.mean(dtype=np.float64)), "zeros": float(np.mean(units == 0)),
         "constant_units": int(constant.sum()), "identical": count_identical(units[:, ~constant]),
-        "rank": effective_rank(units[:N_RANK]), "rank_of_input": effective_rank(before[:N_RANK]),
+        "rank": effective_rank(units[:N_RANK]), "rank_of_input": before,
         "correlation": mean_cosine(units[:N_RANK]),
     }  # fmt: skip
     if layer.activation in RELUS:
@@ -239,8 +251,10 @@ def _noise_scale(gradient: Gradient, model: Any, X: Array, target: Any, grads: d
         return None  # it holds for one batch size, or looks at the batch as a whole
     total: dict[int, Any] = {}
     squares = 0.0
+    numbers = numbers_of(leaves)
     for i in range(n):
-        one = gradient.of_leaves(leaves, rebuild, X[i : i + 1], take_rows(target, slice(i, i + 1))).grads
+        batch = [x for tree in (X[i : i + 1], take_rows(target, slice(i, i + 1))) for x in trees.flatten(tree)[0]]
+        one = program.take_apart(evaluate(program.graph, [*numbers, *batch])).grads
         squares += sum(_square(g) for g in one.values())
         total = {key: total.get(key, 0.0) + g for key, g in one.items()}
     of_mean = sum(_square(g / n) for g in total.values())

@@ -13,7 +13,7 @@ from undertow.errors import ArgumentError
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
-from undertow.flow.looks import is_due, take_look
+from undertow.flow.looks import due_mark, take_look
 from undertow.flow.origin import find_origin
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
@@ -40,7 +40,7 @@ class OwnRecorder:
             self.recorder = Recorder(self._layers(params, args))
         with np.errstate(all="ignore"):
             outcome = self.gradient.of_leaves(leaves, rebuild, args, ())
-        if is_due(self.step + 1) or not self.step:
+        if not self.step or due_mark(self.step - 1, self.step) is not None:
             self._look(params, args)
         self.step += 1
         if not np.isfinite(outcome.loss) and "non_finite" not in self.recorder.flow.facts:

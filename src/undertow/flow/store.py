@@ -230,7 +230,7 @@ def _read_steps(path: Path, flow: Flow, since: int) -> None:
 
     with open_file(path) as file:
         content = file.read()
-    whole = _whole(content)
+    whole = whole_messages(content)
     if not whole:
         return
     n, width = 0, len(flow.layers)
@@ -260,11 +260,11 @@ def _stream(flow: Flow, first: int = 0) -> bytes:
 
 def _split(stream: bytes) -> tuple[int, int]:
     """Where the schema of a stream ends, and where its end mark begins."""
-    head = _next(stream, 0)
+    head = next_message(stream, 0)
     return head, len(stream) - len(END) if stream.endswith(END) else len(stream)
 
 
-def _next(stream: bytes, place: int) -> int:
+def next_message(stream: bytes, place: int) -> int:
     """Where the message that begins at a place ends; -1 where it is torn."""
     if stream[place : place + 4] != CONTINUES or place + 8 > len(stream):
         return -1
@@ -290,12 +290,12 @@ def _body(stream: bytes, start: int) -> int:
     return 0 if not offset else int(struct.unpack_from("<q", stream, table + offset)[0])
 
 
-def _whole(stream: bytes) -> int:
+def whole_messages(stream: bytes) -> int:
     """How many bytes of a stream are whole messages."""
     place = 0
     while place < len(stream):
         try:
-            end = _next(stream, place)
+            end = next_message(stream, place)
         except struct.error:
             break
         if end < 0:

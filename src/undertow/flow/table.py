@@ -90,12 +90,12 @@ class Rows:
         picker = self.picker(part)
         picked, sums = picker(part.values)
         found = picked.reshape(len(picked), len(STATS), self.n_layers)
-        known = np.isfinite(picker.factors).reshape(found.shape[1:])
         at = STATS.index
         with np.errstate(all="ignore"):
             np.divide(found[:, at("update.rms")], found[:, at("W.rms")], out=found[:, at("ratio")])
             found[:, at("nonfinite")] = 0
-            if not np.isfinite(sums[:, -1]).all():  # it is exact: the largest magnitudes do not overflow
+            if not np.isfinite(sums[:, -1].sum()):  # it is exact: the largest magnitudes do not overflow
+                known = np.isfinite(picker.factors).reshape(found.shape[1:])
                 for q in LOOKED_AT:
                     largest = found[:, at(f"{q}.max")]
                     found[:, at("nonfinite")] += ~np.isfinite(largest) & known[at(f"{q}.max")]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from undertow.errors import UndertowError
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
-from undertow.flow.looks import N_EXAMPLES, N_PASS, is_due, take_look
+from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
 from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS
 from undertow.flow.recorder import Recorder
@@ -82,8 +82,10 @@ class TrainingRecorder(Recorder):
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Look closely, if it is due."""
-        if is_due(trainer.epoch):
-            self._try(trainer, lambda: self._look(trainer))
+        looks = self.flow.looks
+        mark = due_mark(looks[-1].step if looks else 0, trainer.n_steps)
+        if mark is not None:
+            self._try(trainer, lambda: self._look(trainer, noise=is_round(mark)))
 
     def end(self, trainer: Trainer) -> None:
         """Look once more, and let go of the files."""
@@ -154,7 +156,7 @@ class TrainingRecorder(Recorder):
         facts |= {name: before[name] for name in ("n_validation", "shared_rows", "held_out") if name in before}
         return {**facts, "batch_size": size, "smallest_batch": n % size or size if n else size, "n_examples": n}
 
-    def _look(self, trainer: Trainer) -> None:
+    def _look(self, trainer: Trainer, noise: bool = True) -> None:
         """Look at the model as it is now."""
         if self.sample is None:
             X, y, weights = trainer.feed.some(0, SAMPLE)
@@ -165,7 +167,7 @@ class TrainingRecorder(Recorder):
         whole = getattr(trainer.feed, "X", None)
         look = take_look(
             trainer.step.gradient, self.layers, trainer.run.model, X, target, step=trainer.n_steps,
-            epoch=trainer.epoch, whole=None if whole is None else whole[:N_PASS],
+            epoch=trainer.epoch, whole=None if whole is None else whole[:N_PASS], noise=noise,
         )  # fmt: skip
         self.flow.looks.append(look)
         if self.store is not None and self.store.folder.is_dir() and trainer.n_steps:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from undertow.flow import FlowLayer, Recorder
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
-from undertow.flow.looks import N_EXAMPLES, is_due, take_look
+from undertow.flow.looks import N_EXAMPLES, due_mark, is_round, take_look
 from undertow.flow.origin import find_origin
 from undertow.train.objective import Target
 from undertow.train.task import Task
@@ -61,8 +61,9 @@ class FitRecorder(Recorder):
     def end_epoch(self, learner: Learner) -> None:
         """Count an epoch, and look closely if it is due."""
         self.epochs += 1
-        if is_due(self.epochs):
-            self._look(learner)
+        mark = due_mark(self.flow.looks[-1].step, self.done)
+        if mark is not None:
+            self._look(learner, noise=is_round(mark))
 
     def end(self, learner: Learner, history: list[dict[str, Any]], stopped: str) -> None:
         """Look once more."""
@@ -79,11 +80,13 @@ class FitRecorder(Recorder):
         self.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
         return "" if found is None else str(found["sentence"])
 
-    def _look(self, learner: Learner) -> None:
+    def _look(self, learner: Learner, noise: bool = True) -> None:
         assert self.sample is not None
         X, target = self.sample
         model = learner.values()
-        look = take_look(learner.step.gradient, self.layers, model, X, target, step=self.done, epoch=self.epochs)
+        look = take_look(
+            learner.step.gradient, self.layers, model, X, target, step=self.done, epoch=self.epochs, noise=noise
+        )
         self.flow.looks.append(look)
 
 

@@ -36,6 +36,8 @@ BESIDE = {
     "history.jsonl",
     "config.toml",
     "report.html",
+    "control.json",
+    "controls.jsonl",
     FLOW,
 }  # what training itself writes into the folder of a run
 FORMAT, VERSION = "undertow-run", 1

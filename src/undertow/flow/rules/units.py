@@ -105,7 +105,9 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not found:
         return
     cause, course = found[0]
-    step = next(step for step, share in course if share >= rule.share)
+    begin, end = course[0][1], course[-1][1]
+    shown = max(rule.share, begin + rule.growth) if end - begin >= rule.growth else rule.share
+    step = next(step for step, share in course if share >= shown)
     n_units = cause.shape[-1] if cause.shape else 0
     severity = "error" if course[-1][1] >= 0.95 or course_of(flow).fails() else "warning"
     yield rule.found(

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 
 from undertow.errors import UndertowError
-from undertow.report.live.watch import serve
-
-NICE = 10  # training goes first
+from undertow.report.live.watch import give_way, serve
 
 
 def main() -> int:
     """Serve until the standard input ends, as it does when the training does."""
+    give_way()
     told = json.loads(sys.stdin.buffer.readline())
-    if hasattr(os, "nice"):
-        with contextlib.suppress(OSError):
-            os.nice(NICE)
 
     def answer(found: dict[str, str]) -> None:
         print(json.dumps(found), flush=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from undertow.errors import RunError
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import SCALARS, STATS, Flow, Look
-from undertow.flow.store import ABOUT, END, FOLDER, FORMAT, LOOKS, STEPS, VERSION, _next, _whole
+from undertow.flow.store import ABOUT, END, FOLDER, FORMAT, LOOKS, STEPS, VERSION, next_message, whole_messages
 from undertow.report.live.files import stamp
 from undertow.train.disk import open_file
 from undertow.train.history import HistoryFile
@@ -111,14 +111,14 @@ class GrowingFlow:
                 self._put(flow)
             if not self._schema:
                 content = file.read()
-                head = _next(content, 0)
+                head = next_message(content, 0)
                 if head < 0:
                     return
                 self._schema, self._place, content = content[:head], head, content[head:]
             else:
                 file.seek(self._place)
                 content = file.read()
-        size = _whole(content)
+        size = whole_messages(content)
         if size:
             self._append(_read_frame(self._schema + content[:size] + END), len(flow.layers))
             self._place += size

@@ -23,6 +23,20 @@ STARTING: Final = 60.0  # seconds after which a server that says nothing is give
 ENDING: Final = 5.0
 MISSING: Final = "watching needs the libraries Starlette and uvicorn. Install them with: pip install 'undertow[live]'"
 LAST_PORT: Final = 65535
+NICE: Final = 10  # training goes first
+ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "UNDERTOW_NUM_THREADS")
+
+
+def give_way() -> None:
+    """Let this process, which only serves, have what trainings leave: a low priority, and one thread for reading.
+
+    Source: derived here.
+    """
+    if hasattr(os, "nice"):
+        with suppress(OSError):
+            os.nice(NICE)
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
 
 
 def serve(
@@ -48,19 +62,22 @@ def serve(
 
     Raises:
         ArgumentError: a port or token that is none.
-        RunError: ``port 8000 of 127.0.0.1 cannot be used: Address already in use. …``
+        RunError: the folder is a file; ``port 8000 of 127.0.0.1 cannot be used: Address already in use. …``
         UnsupportedError: Starlette or uvicorn is not installed.
 
     Source: derived here.
     """
     _check_installed()
+    place = read_path(folder, "the folder of a run")
+    if os.path.lexists(place) and not place.is_dir():
+        raise RunError(f"{folder} is a file, not a folder. Give the folder of a run.")
     door, listening = _open_door(host, port, choose_token(host, token, control))
     with listening:
         from undertow.report.live.feed import Feed
         from undertow.report.live.folder import RunFolder
         from undertow.report.live.server import LiveServer
 
-        server = LiveServer(Feed(RunFolder(folder)), door, control)
+        server = LiveServer(Feed(RunFolder(place)), door, control)
         ready(door.url)
         if until is not None:
             threading.Thread(target=_end_after, args=(until, server), daemon=True).start()
@@ -181,14 +198,11 @@ def start_watching(
     choose_token(host, token, control)  # what is wrong with it is said here
     source = str(Path(__file__).parents[3])
     paths = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
-    one = {
-        name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "UNDERTOW_NUM_THREADS")
-    }
     child = subprocess.Popen(
         [sys.executable, "-m", "undertow.report.live"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, **one, "PYTHONPATH": paths},
+        env={**os.environ, **dict.fromkeys(ONE_THREAD, "1"), "PYTHONPATH": paths},
         start_new_session=True,  # Ctrl-C is for the training; the server ends after it
     )
     told = {"folder": str(place), "host": host, "port": port, "token": token, "control": control}
