@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_origin():
             "layer": "layers[2]", "values": [-1.0], "sentence": "log (model.py:3) gives nan for -1"}  # fmt: skip
     found = only(made_flow(facts={"non_finite": told}))
     assert (found.kind, found.severity, found.step, found.paths) == ("non-finite", "error", 7, ("layers[2]",))
-    assert found.cause == "Log (model.py:3) gives nan for -1 (step 7, epoch 1)."
+    assert found.cause == "log (model.py:3) gives nan for -1 (step 7, epoch 1)."
 
 
 def test_a_loss_that_blows_up_is_a_step_that_is_too_large():

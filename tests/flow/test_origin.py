@@ -66,3 +66,19 @@ def test_a_training_that_diverges_says_where():
     found = caught.value.run.flow.facts["non_finite"]
     assert (found["step"], found["where"], found["operation"], found["layer"]) == (1, "forward", "log", "layers[1]")
     assert len(caught.value.run.flow) == 1 and caught.value.run.flow.stopped == "diverged"
+
+
+def test_a_gradient_that_is_not_finite_is_met_in_its_own_step():
+    """The loss is finite there; only the step after it would be NaN, and its origin be gone."""
+
+    def root(h):
+        return np.sqrt(np.maximum(h, 0))  # its slope is infinite at 0
+
+    model = nn.initialize(nn.Sequential(nn.Dense(4, 8), root, nn.Dense(8, 2)))
+    model.layers[0].W[:, 0] = 0
+    X = np.random.default_rng(0).standard_normal((64, 4)).astype(np.float32)
+    settings = {"loss": "categorical_cross_entropy", "progress": False, "batch_size": 16}
+    with pytest.raises(ut.TrainingError, match=r"epoch 1, step 1: .*the derivative of sqrt") as caught:
+        ut.train(model, (X, np.arange(64) % 2), **settings)
+    found = caught.value.run.flow.facts["non_finite"]
+    assert (found["where"], found["operation"], found["step"], found["layer"]) == ("backward", "sqrt", 1, "layers[1]")

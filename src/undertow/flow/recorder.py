@@ -94,7 +94,7 @@ class Recorder:
         ]
         last: Any = rows[-1]["dW"] if rows else None
         return [
-            {"layer": number, **row, "ratio": row["dW"] / last if last and math.isfinite(last) else None}
+            {"layer": number, **row, "ratio": row["dW"] / last if last and row["dW"] is not None else None}
             for number, row in enumerate(rows, 1)
         ]
 
