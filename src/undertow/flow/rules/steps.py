@@ -72,6 +72,8 @@ def movement_of(flow: Flow) -> Movement:
     high=(10.0, "the same that is told though the loss comes down later"),
     ratio=(0.1, "update ratio (RMS of the update by that of W) in the first steps that is too large"),
     turned=(0.5, "update ratio in the first steps by which weights are lost"),
+    lost=(1.5, "update ratio in the first steps by which nothing of the weights is left"),
+    little=(0.4, "loss at the end by that of a constant output, above which that was a loss"),
     huge=(1.0, "update ratio of a training that diverges"),
     fails=(0.05, "share of the constant output's loss that is learned at least in a training that works"),
     left=(0.6, "loss at the end by that of a constant output, below which the steps were not too large after all"),
@@ -99,6 +101,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         (course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge))
         or (rose and (fails or (move.first > rule.ratio and (left or peak > rule.high))))
         or (move.first > rule.turned and left)
+        or (move.first > rule.lost and course.end > rule.little * course.reference)
     ):
         return
     row = first_row(flow.scalars["loss"] > rule.peak * start)

@@ -172,6 +172,7 @@ def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not found:
         return
     layer, first, last, step = found[0]
+    step = min(x[3] for x in found)
     i = flow.layers.index(layer)
     z = float(early(flow, "z.rms")[i])
     when = "before training already" if first >= rule.share else f"at step {step}"
