@@ -23,6 +23,9 @@ class _LazyPackage(ModuleType):
     that name as soon as anything imports ``undertow.train.run``.
     """
 
+    def __reduce__(self) -> tuple[Any, ...]:  # modules are pickled by their names
+        return import_module, (self.__name__,)
+
     def __setattr__(self, name: str, value: Any) -> None:
         is_part = isinstance(value, ModuleType) and value.__name__ == f"{self.__name__}.{name}"
         if not (is_part and name in self.__dict__["LAZY_NAMES"]):

@@ -25,6 +25,7 @@ N_PASS: Final = 20_000  # over which a unit must give nothing but 0 to be dead
 BINS: Final = 40
 N_BINNED: Final = 20_000  # numbers that go into a histogram
 N_LISTED: Final = 50  # dead units that are listed
+LONGEST: Final = 10_000  # operations that this takes
 LARGEST: Final = 30_000_000  # numbers of gradients that are computed one by one
 
 
@@ -247,7 +248,7 @@ def _noise_scale(gradient: Gradient, model: Any, X: Array, target: Any, grads: d
         return None
     leaves, rebuild = trees.flatten(model)
     program = gradient.program_for(leaves, rebuild, X[:1], take_rows(target, slice(1)))
-    if program is None or not program.graph.symbols() or program.replaced:
+    if program is None or not program.graph.symbols() or program.replaced or n * len(program.graph.nodes) > LONGEST:
         return None  # it holds for one batch size, or looks at the batch as a whole
     total: dict[int, Any] = {}
     squares = 0.0

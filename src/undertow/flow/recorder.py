@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from undertow.flow.layers import FlowLayer
 from undertow.flow.observe import make_observer
-from undertow.flow.record import SCALARS, Flow
+from undertow.flow.record import SCALARS, STATS, Flow
 from undertow.flow.table import Rows
+
+AT_ONCE: Final = 1000  # steps that are put into the record together
+LOSS, RATE, CLIP = (SCALARS.index(name) for name in ("loss", "rate", "clip"))
+NORMED: Final = [SCALARS.index(name) for name in ("grad_norm", "update_norm", "weight_norm")]
 
 
 class Recorder:
@@ -29,6 +33,8 @@ class Recorder:
         self.layers = tuple(layers)
         self.observer = make_observer(self.layers)
         self.rows = Rows(len(self.layers))
+        self.waiting: list[tuple[Any, ...]] = []  # what steps told and is in no row yet
+        self.n_waiting = 0
         self.flow = Flow.empty(self.layers)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -38,8 +44,8 @@ class Recorder:
         vars(self).update(state)
         self.observer = make_observer(self.layers)
 
-    def add_steps(self, parts: Any, results: dict[str, Any], first: int, epoch: int, rates: Any) -> int:
-        """Take over what steps told.
+    def add_steps(self, parts: Any, results: dict[str, Any], first: int, epoch: int, rates: Any) -> None:
+        """Take over what steps told; it is put into the record some time later, many steps at once.
 
         Args:
             parts: what an observer measured, see `undertow.train.session.Told`.
@@ -47,39 +53,43 @@ class Recorder:
             first: the number of the first of these steps, from 1.
             epoch: in which they were done.
             rates: of each, or one for all.
-
-        Returns:
-            How many rows there were before.
         """
         parts = [part for part in parts if len(part.values)]
-        n, before = sum(len(part.values) for part in parts), self.rows.n
+        n = sum(len(part.values) for part in parts)
         if n:
-            found = [self.rows.read(part) for part in parts]
-            values, norms = (np.concatenate(x) if len(x) > 1 else x[0] for x in zip(*found, strict=True))
-            scalars = np.full((n, len(SCALARS)), np.nan)
-            columns = dict(zip(SCALARS, scalars.T, strict=True))
-            columns["rate"][:] = rates
-            for name in ("loss", "clip"):
-                told = results.get(name, np.empty(0))[:n]
-                columns[name][: len(told)] = told
-            for name, norm in zip(("grad_norm", "update_norm", "weight_norm"), norms.T, strict=True):
-                columns[name][:] = norm
-            self.rows.add(np.arange(first, first + n), epoch, scalars, values)
-        return before
+            self.waiting.append((parts, results.get("loss"), results.get("clip"), first, epoch, rates, n))
+            self.n_waiting += n
+            if self.n_waiting >= AT_ONCE:
+                self.take_in()
 
-    def sizes(self, step: int) -> list[dict[str, Any]]:
-        """Tell how large the gradient was in a step, layer by layer, as `measure_gradients` does."""
-        flow = self.current()
-        if not len(flow):
-            return []
-        at = flow.at(step)
+    def take_in(self) -> None:
+        """Put what waits into the record."""
+        if not self.waiting:
+            return
+        waiting, n, self.waiting, self.n_waiting = self.waiting, self.n_waiting, [], 0
+        found = [self.rows.read(part) for parts, *_ in waiting for part in parts]
+        values, norms = (np.concatenate(x) if len(x) > 1 else x[0] for x in zip(*found, strict=True))
+        scalars = np.full((n, len(SCALARS)), np.nan)
+        scalars[:, NORMED] = norms
+        steps, epochs = np.empty(n, np.int64), np.empty(n, np.int64)
+        start = 0
+        for _, losses, clips, first, epoch, rates, count in waiting:
+            rows = slice(start, start + count)
+            steps[rows], epochs[rows] = np.arange(first, first + count), epoch
+            scalars[rows, RATE] = rates
+            for column, told in ((LOSS, losses), (CLIP, clips)):
+                if told is not None:
+                    scalars[start : start + min(count, len(told)), column] = told[:count]
+            start += count
+        self.rows.add(steps, epochs, scalars, values)
+
+    def sizes(self, part: Any) -> list[dict[str, Any]]:
+        """Tell how large the gradient was in the first of some steps, as `measure_gradients` does."""
+        row = self.rows.read(part._replace(values=part.values[:1]))[0][0]  # (numbers, layers)
+        sizes = {q: row[STATS.index(f"{q}.rms")].tolist() for q in ("dW", "db", "delta")}
         rows: list[dict[str, Any]] = [
-            {
-                "name": x.name,
-                "path": x.path,
-                **{q: _number(flow.stat(f"{q}.rms")[at, i]) for q in ("dW", "db", "delta")},
-            }
-            for i, x in enumerate(flow.layers)
+            {"name": x.name, "path": x.path, **{q: _number(of_all[i]) for q, of_all in sizes.items()}}
+            for i, x in enumerate(self.layers)
             if x.weights is not None
         ]
         last: Any = rows[-1]["dW"] if rows else None
@@ -90,12 +100,13 @@ class Recorder:
 
     def current(self) -> Flow:
         """Return the record so far."""
+        self.take_in()
         rows, flow = self.rows, self.flow
         flow.steps, flow.epochs, flow.values = rows.steps[: rows.n], rows.epochs[: rows.n], rows.values[: rows.n]
         flow.scalars = {name: rows.scalars[: rows.n, i] for i, name in enumerate(SCALARS)}
         return flow
 
 
-def _number(value: Any) -> float | None:
+def _number(value: float) -> float | None:
     """A number of a record; None where a layer has none."""
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else value

@@ -37,14 +37,14 @@ class Rows:
         self.steps[: self.n], self.epochs[: self.n] = steps, epochs
         self.scalars[: self.n], self.values[: self.n] = scalars, values
 
-    def add(self, steps: Array, epoch: int, scalars: Array, values: Array) -> None:
+    def add(self, steps: Array, epochs: Array, scalars: Array, values: Array) -> None:
         """Append rows."""
         if self.stride > 1:
             kept = (steps - 1) % self.stride == 0
-            steps, scalars, values = steps[kept], scalars[kept], values[kept]
+            steps, epochs, scalars, values = steps[kept], epochs[kept], scalars[kept], values[kept]
         self._grow(self.n + len(steps))
         rows = slice(self.n, self.n + len(steps))
-        self.steps[rows], self.epochs[rows], self.scalars[rows], self.values[rows] = steps, epoch, scalars, values
+        self.steps[rows], self.epochs[rows], self.scalars[rows], self.values[rows] = steps, epochs, scalars, values
         self.n = rows.stop
 
     def _grow(self, wanted: int) -> None:

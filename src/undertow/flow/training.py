@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 N_HELD: Final = 500  # examples held out whose outputs are kept
 WIDEST: Final = 60  # outputs of an example that are kept
+SECONDS: Final = 0.02  # between writing steps to the disk, at least
 SAMPLE: Final = 4096  # examples from which a look takes its own
 
 
@@ -43,6 +45,7 @@ class TrainingRecorder(Recorder):
         self.store: FlowStore | None = None
         self.sample: tuple[Array, Any] | None = None
         self.failed = False
+        self.written, self.last_written = 0.0, 0  # when steps were written last, and up to which
 
     # ---- what a trainer calls ------------------------------------------------------------------
 
@@ -60,18 +63,32 @@ class TrainingRecorder(Recorder):
             self._try(trainer, lambda: self._look(trainer))
         if self.store is not None:
             self.store.begin(self.current())
+            self.last_written = trainer.n_steps
 
     def after_steps(self, trainer: Trainer, session: Any, first: int) -> None:
         """Take over what steps told; the first of them has the number ``first``."""
         rates = self._rates(trainer, first, sum(len(part.values) for part in session.told))
-        before = self.add_steps(session.told, session.results, first, trainer.epoch, rates)
-        if self.store is not None and self.rows.n > before:
-            self.store.append(self.current(), before)
-        self.rows.thin()
+        self.add_steps(session.told, session.results, first, trainer.epoch, rates)
+        now = time.perf_counter()
+        if self.store is not None and (now - self.written > SECONDS or trainer.hooks.on_step_end):
+            self.write_steps()
+            self.written = now
+        if not self.waiting:
+            self.rows.thin()
+
+    def write_steps(self) -> None:
+        """Write the steps that are not on the disk yet."""
+        if self.store is not None:
+            flow = self.current()
+            before = int(np.searchsorted(flow.steps, self.last_written, "right"))
+            if len(flow) > before:
+                self.store.append(flow, before)
+                self.last_written = int(flow.steps[-1])
 
     def fail(self, trainer: Trainer, error: NotFinite) -> str:
         """Take over the steps before one that is not finite; say where that came from, ``""`` where it is unknown."""
         self.after_steps(trainer, error, trainer.n_steps - len(error.losses) + 1)
+        self.write_steps()
         found: dict[str, Any] | None = None
         with contextlib.suppress(UndertowError):
             found = find_origin(trainer.step.gradient.loss_function, trainer.run.model, error.X, error.y)
@@ -92,6 +109,7 @@ class TrainingRecorder(Recorder):
         looks, run = self.flow.looks, trainer.run
         self.flow.stopped, self.flow.history = run.stopped, run.history
         run.record = self.current()
+        self.write_steps()
         if trainer.n_steps and (not looks or looks[-1].step < trainer.n_steps) and run.stopped != "diverged":
             self._try(trainer, lambda: self._look(trainer))
         self.write_about()
@@ -178,13 +196,11 @@ class TrainingRecorder(Recorder):
         optimizer: Any = trainer.plan.optimizer
         base = optimizer.settings.get("rate")
         if isinstance(base, int | float):
-            rates = np.full(n, float(base))
-        else:
-            try:
-                schedule = build_schedule(base)
-                counts = np.arange(first - 1, first - 1 + n) // trainer.plan.accumulate
-                rates = np.array([float(schedule(float(count))) for count in np.unique(counts)])
-                rates = rates[counts - counts[0]]
-            except Exception:  # a function of the user's own, or a rule without a single rate
-                return np.nan
-        return rates * read_scale(trainer)
+            return base * read_scale(trainer)
+        try:
+            schedule = build_schedule(base)
+            counts = np.arange(first - 1, first - 1 + n) // trainer.plan.accumulate
+            rates = np.array([float(schedule(float(count))) for count in np.unique(counts)])
+        except Exception:  # a function of the user's own, or a rule without a single rate
+            return np.nan
+        return rates[counts - counts[0]] * read_scale(trainer)

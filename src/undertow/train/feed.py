@@ -36,10 +36,12 @@ class Piece:
     target: Target
     order: NDArray[np.int64]
 
-    def weight_of(self, rows: NDArray[np.int64]) -> float:
-        """Return what rows count for in the mean of an epoch."""
-        weights = self.target.weights
-        return float(len(rows)) if weights is None else float(np.sum(weights[rows], dtype=np.float64))
+    def weights_of(self, rows: NDArray[np.int64], size: int) -> Array:
+        """Return what each batch of ``size`` among rows counts for in the mean of an epoch."""
+        starts, weights = np.arange(0, len(rows), size), self.target.weights
+        if weights is None:
+            return np.minimum(len(rows) - starts, size).astype(np.float64)
+        return np.add.reduceat(weights[rows].astype(np.float64), starts) if len(rows) else np.empty(0)
 
 
 @dataclass(frozen=True)

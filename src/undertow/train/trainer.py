@@ -284,10 +284,9 @@ class Trainer:
                 if self.plan.steps is not None:
                     count = min(count, self.plan.steps - self.n_steps)
                 rows = order[done : done + count * size]
-                first = self.n_steps + 1
                 loss = self.run_steps(session, piece, rows)
                 if begins and not done and self.recorder is not None:
-                    sizes = self.recorder.sizes(first)
+                    sizes = self.recorder.sizes(session.told[0])
                     self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
                 done += len(rows)
                 if after_step:
@@ -337,11 +336,9 @@ class Trainer:
 
     def note(self, losses: Array, piece: Any, rows: Array, results: dict[str, Array]) -> None:
         """Keep what steps told."""
-        size = self.feed.batch_size
-        for i, loss in enumerate(losses):
-            weight = piece.weight_of(rows[i * size : (i + 1) * size])
-            if math.isfinite(loss):  # else the step was left out
-                self.totals.append((float(loss) * weight, weight))
+        weights = piece.weights_of(rows, self.feed.batch_size)
+        kept = np.isfinite(losses)  # else the step was left out
+        self.totals += zip((losses * weights)[kept].tolist(), weights[kept].tolist(), strict=True)
         self.clipped += results.get("clipped", np.empty(0)).tolist()
         self.n_steps += len(losses)
         self.seen += len(rows)
