@@ -66,3 +66,34 @@ def test_a_training_that_diverges_says_where():
     found = caught.value.run.flow.facts["non_finite"]
     assert (found["step"], found["where"], found["operation"], found["layer"]) == (1, "forward", "log", "layers[1]")
     assert len(caught.value.run.flow) == 1 and caught.value.run.flow.stopped == "diverged"
+
+
+def test_a_branch_that_is_left_out_is_no_cause():
+    def loss(w, X, y):
+        clean = np.where(X > 0, np.log(X), 0.0)  # -inf, and never taken
+        return np.sum(np.log(w * clean - 50))
+
+    found = find_origin(loss, np.array([1.0, 1.0]), np.array([0.0, 2.0]), np.ones(2))
+    assert (found["where"], found["operation"]) == ("forward", "log")
+    assert found["values"] == [-50.0]
+
+
+def test_a_branch_that_is_left_out_and_spoils_the_gradient_is_the_cause():
+    found = find_origin(
+        lambda w, X, y: np.sum(np.where(w > 0, np.sqrt(w), w)), np.array([-1.0, 2.0]), np.ones(1), np.ones(1)
+    )
+    assert (found["where"], found["operation"], found["values"]) == ("forward", "sqrt", [-1.0])
+
+
+def test_an_infinity_that_is_written_down_is_no_cause():
+    mask = np.array([0.0, -np.inf])
+
+    def loss(w, X, y):
+        return np.sum(np.exp(w + mask)) + np.sum(np.log(X * w))
+
+    found = find_origin(loss, np.array([1.0, 1.0]), np.array([1.0, -3.0]), np.ones(2))
+    assert (found["operation"], found["values"]) == ("log", [-3.0])
+    all_masked = find_origin(
+        lambda w, X, y: np.sum((w - np.inf) - (w - np.inf)), np.array([1.0]), np.ones(1), np.ones(1)
+    )
+    assert all_masked["operation"] == "subtract" and np.isnan(all_masked["found"])
