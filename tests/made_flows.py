@@ -92,7 +92,7 @@ def made_flow(
         "optimizer": {"name": "sgd", "rate": 0.01}, "epochs": 10, "batch_size": 64, "example_shape": [width],
         **settings,
     }  # fmt: skip
-    history = [{"epoch": i + 1, "loss": float(part.mean())} for i, part in enumerate(np.array_split(curve, 10))]
+    history = [{"epoch": i + 1, "loss": float(part.mean())} for i, part in enumerate(np.array_split(curve, min(10, s)))]
     begin = {
         i: {name.replace(".", "_"): float(values[0, STATS.index(name), i]) for name in ("delta.rms", "W.rms", "z.rms")}
         for i in range(n)

@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_origin():
             "layer": "layers[2]", "values": [-1.0], "sentence": "log (model.py:3) gives nan for -1"}  # fmt: skip
     found = only(made_flow(facts={"non_finite": told}))
     assert (found.kind, found.severity, found.step, found.paths) == ("non-finite", "error", 7, ("layers[2]",))
-    assert found.cause == "Log (model.py:3) gives nan for -1 (step 7, epoch 1)."
+    assert found.cause == "log (model.py:3) gives nan for -1 (step 7, epoch 1)."
 
 
 def test_a_loss_that_blows_up_is_a_step_that_is_too_large():
@@ -175,7 +175,7 @@ def test_a_loss_that_stands_still(end, found):
 
 def test_over_fitting_and_early_stopping():
     flow = made_flow()
-    held = [1.5, 1.0, 0.8, 0.7, 0.8, 1.0, 1.2, 1.4, 1.5, 1.6]
+    held = [2.1, 1.6, 1.4, 1.3, 1.4, 1.6, 1.8, 2.0, 2.1, 2.2]
     flow.history = [
         {**row, "validation_loss": x, "step": 10 * row["epoch"]} for row, x in zip(flow.history, held, strict=True)
     ]

@@ -78,11 +78,12 @@ def test_a_branch_that_is_left_out_is_no_cause():
     assert found["values"] == [-50.0]
 
 
-def test_a_branch_that_is_left_out_and_spoils_the_gradient_is_the_cause():
-    found = find_origin(
-        lambda w, X, y: np.sum(np.where(w > 0, np.sqrt(w), w)), np.array([-1.0, 2.0]), np.ones(1), np.ones(1)
-    )
-    assert (found["where"], found["operation"], found["values"]) == ("forward", "sqrt", [-1.0])
+def test_what_the_loss_does_not_show_and_the_gradient_does():
+    one = np.ones(1)
+    capped = find_origin(lambda w, X, y: np.sum(np.minimum(np.exp(w), 5.0)), np.array([1000.0, 1.0]), one, one)
+    assert (capped["where"], capped["operation"], capped["values"]) == ("forward", "exp", [1000.0])
+    left_out = np.array([-1.0, 2.0])  # nothing flows back through it, and so nothing is wrong
+    assert find_origin(lambda w, X, y: np.sum(np.where(w > 0, np.sqrt(w), w)), left_out, one, one) is None
 
 
 def test_an_infinity_that_is_written_down_is_no_cause():
@@ -97,3 +98,19 @@ def test_an_infinity_that_is_written_down_is_no_cause():
         lambda w, X, y: np.sum((w - np.inf) - (w - np.inf)), np.array([1.0]), np.ones(1), np.ones(1)
     )
     assert all_masked["operation"] == "subtract" and np.isnan(all_masked["found"])
+
+
+def test_a_gradient_that_is_not_finite_is_met_in_its_own_step():
+    """The loss is finite there; only the step after it would be NaN, and its origin be gone."""
+
+    def root(h):
+        return np.sqrt(np.maximum(h, 0))  # its slope is infinite at 0
+
+    model = nn.initialize(nn.Sequential(nn.Dense(4, 8), root, nn.Dense(8, 2)))
+    model.layers[0].W[:, 0] = 0
+    X = np.random.default_rng(0).standard_normal((64, 4)).astype(np.float32)
+    settings = {"loss": "categorical_cross_entropy", "progress": False, "batch_size": 16}
+    with pytest.raises(ut.TrainingError, match=r"epoch 1, step 1: .*the derivative of sqrt") as caught:
+        ut.train(model, (X, np.arange(64) % 2), **settings)
+    found = caught.value.run.flow.facts["non_finite"]
+    assert (found["where"], found["operation"], found["step"], found["layer"]) == ("backward", "sqrt", 1, "layers[1]")

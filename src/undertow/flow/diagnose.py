@@ -19,6 +19,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "saturation": (
         "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units",
+        "initial-loss",
     ),
     "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
     "rank-collapse": (
@@ -39,7 +40,9 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "tiny-batch-normalisation", "exploding", "initial-loss",
         "input-not-scaled", "target-not-scaled",
     ),
-    "over-fitting": ("step-too-large", "oscillation", "tiny-batch-normalisation"),
+    "over-fitting": (
+        "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss", "exploding", "saturation",
+    ),
     "plateau": (
         "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "rank-collapse",
         "step-too-large", "step-too-small", "oscillation", "non-finite", "input-not-scaled", "target-not-scaled",
@@ -104,7 +107,7 @@ def explains(cause: Finding, finding: Finding) -> bool:
         finding: what may follow from it.
 
     Returns:
-        The answer. Where each could explain the other, the more severe one does, then what showed first, then the one
+        The answer. Where each could explain the other, what showed first does, then the more severe one, then the one
         that comes first in ``ORDER``.
 
     Source: derived here.
@@ -120,10 +123,10 @@ def explains(cause: Finding, finding: Finding) -> bool:
         return False  # it was there before any step
     if finding.kind not in FOLLOWS.get(cause.kind, ()):
         return True
-    # a loss that swings without being lost has begun to swing because of the steps: that is the finer name
-    mine, its = (
-        (SEVERITIES.index(x.severity), x.kind != "oscillation", x.step or 0, _place(x.kind)) for x in (cause, finding)
-    )
+    if "oscillation" in (cause.kind, finding.kind):  # the finer name, unless the steps have ruined all
+        severe = "error" in (cause.severity, finding.severity)
+        return (cause.kind == "oscillation") != severe
+    mine, its = ((x.step or 0, SEVERITIES.index(x.severity), _place(x.kind)) for x in (cause, finding))
     return mine < its
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +69,7 @@ class Session:
             name: np.concatenate([part[i] for part in found]) for i, name in enumerate(self.step.results) if found
         }
         losses = results["loss"]
-        finite = is_taken(self.step, results)
+        finite = is_taken(self.step, results, parts)
         if not finite.all():
             at = int(np.argmin(finite))
             self._go_back(order[: at * batch_size], batch_size)
@@ -154,7 +156,7 @@ class PlainSession:
                 params = {paths[i]: numbers[i] for i in grads}
                 results, new, state, measures = self.step.apply(loss, by_path, self.state, params, seen)
                 watched.append(measure_now(measures))
-                if not is_taken(self.step, results):
+                if not is_taken(self.step, results, watched[-1:]):
                     losses = np.array([float(x["loss"]) for x in told])
                     raise NotFinite(losses, float(loss), X, y, stack([*told, results]), tuple(watched))
                 after = [new.get(path, old) for path, old in zip(paths, numbers, strict=True)]
@@ -171,12 +173,21 @@ class PlainSession:
         return self.model, self.state
 
 
-def is_taken(step: Step, results: dict[str, Any]) -> Any:
+def is_taken(step: Step, results: dict[str, Any], told: Sequence[Told]) -> Any:
     """Tell of steps whether their losses and gradients let them be kept; the step may have a way of its own."""
     if step.non_finite != "raise":
         return np.ones(np.shape(results["loss"]), bool)
     finite = np.isfinite(results["loss"])
-    return finite & results["finite"] if "finite" in results else finite
+    if "finite" in results:
+        return finite & results["finite"]
+    largest = [part.values[:, columns].sum(axis=1) for part in told if (columns := _gradient_columns(part.names))]
+    return finite & np.isfinite(np.concatenate(largest)) if largest else finite
+
+
+@cache
+def _gradient_columns(names: tuple[str, ...]) -> list[int]:
+    """Where the largest magnitudes of the gradients are among what a step tells: finite where all of a gradient is."""
+    return [i for i, name in enumerate(names) if name.endswith((".dW.max", ".db.max"))]
 
 
 def stack(told: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:

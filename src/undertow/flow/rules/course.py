@@ -158,20 +158,18 @@ def _longest_still(smooth: np.ndarray[tuple[int], np.dtype[np.float64]], band: f
 @rule(
     "over-fitting",
     rise=(0.3, "by how much of its best the validation loss rises"),
-    size=(0.2, "rise by the loss of a constant output"),
+    useless=(0.75, "validation loss at the end by that of a constant output, from which on nothing useful is left"),
+    size=(0.15, "rise by the loss of a constant output"),
+    sure=(3.0, "rise in standard errors of the validation loss that counts though the loss stays below that"),
     fall=(0.5, "training loss at the end by that at the best epoch, at most"),
     epochs=(3, "fewest epochs after the best one"),
-    useless=(
-        0.7,
-        "validation loss at the end by that of a constant output, where the training rows are known by heart",
-    ),
-    by_heart=(0.15, "training loss at the end by that of a constant output, below which they are"),
+    by_heart=(0.15, "training loss at the end by that of a constant output, below which rows are known by heart"),
 )
 def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The validation loss rose clearly after its best epoch while the training loss fell on, or never fell with it.
 
-    The rise must be larger than the noise of the validation loss from epoch to epoch. A training that stops early and
-    keeps its best model is left alone.
+    The rise must be larger than the noise of the validation loss, from epoch to epoch and by the choice of rows. A
+    training that stops early and keeps its best model is left alone.
 
     Source: Prechelt, Early stopping — but when?, 1998, sections 2 and 3; Goodfellow et al. 2016, section 7.8.
     """
@@ -183,8 +181,12 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     best = int(np.argmin(held))
     tail = max(min(len(held) - best - 1, max(len(held) // 5, 2)), 1)
     end, trained, reference = float(held[-tail:].mean()), float(train[-tail:].mean()), abs(course_of(flow).reference)
+    up = end - float(held[best])
+    n_held = max(flow.facts.get("n_validation") or 0, 1)
+    error = 2 * end / math.sqrt(n_held)  # the spread of an example's loss is about twice its mean
+    clear = up > rule.size * reference and (end > rule.useless * reference or up > rule.sure * error)
     noise = float(np.median(np.abs(np.diff(held)))) * 2
-    rose = end - held[best] > max(rule.rise * held[best], rule.size * reference, noise)
+    rose = clear and up > max(rule.rise * held[best], noise)
     parted = rose and len(held) - 1 - best >= rule.epochs and trained < rule.fall * train[best]
     lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
     if not parted and not (lasting > rule.useless * reference and trained < rule.by_heart * reference):

@@ -212,7 +212,7 @@ def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
     shared, n = flow.facts.get("shared_rows") or 0, flow.facts.get("n_validation") or 0
     coded = bool(flow.layers) and flow.layers[0].kind in LOOKED_UP
     least = max(rule.codes if coded else rule.share, rule.repeated * (flow.facts.get("repeated_rows") or 0.0))
-    if not n or shared < rule.rows or shared / n < min(least, 0.9):
+    if not n or shared < rule.rows or shared / n < min(least, rule.codes):
         return
     yield rule.found(
         "error" if shared / n >= 0.5 else "warning",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -10,6 +12,20 @@ from undertow.flow.findings import Finding, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.registry import Rule, rule
+
+# What to write in a function of one's own, by the operation that was given what it has no finite result for.
+GUARDS: Final[dict[str, tuple[str, str]]] = {
+    "log": ("Keep what the logarithm is given above 0.", "np.log(np.maximum(x, 1e-12))"),
+    "log2": ("Keep what the logarithm is given above 0.", "np.log2(np.maximum(x, 1e-12))"),
+    "log10": ("Keep what the logarithm is given above 0.", "np.log10(np.maximum(x, 1e-12))"),
+    "log1p": ("Keep what the logarithm is given above −1.", "np.log1p(np.maximum(x, -1 + 1e-12))"),
+    "sqrt": ("Keep what the root is given above 0, where its slope is finite too.", "np.sqrt(np.maximum(x, 1e-12))"),
+    "power": ("Keep what is raised to a broken power above 0.", "np.maximum(x, 1e-12) ** 0.5"),
+    "divide": ("Keep what is divided by away from 0.", "x / np.where(y == 0, 1, y)"),
+    "exp": ("Keep what the exponential is given below its limit, 88 in float32.", "np.exp(np.minimum(x, 80))"),
+    "arcsin": ("Keep what it is given between −1 and 1.", "np.arcsin(np.clip(x, -1, 1))"),
+    "arccos": ("Keep what it is given between −1 and 1.", "np.arccos(np.clip(x, -1, 1))"),
+}
 
 
 @rule("non-finite")
@@ -47,13 +63,18 @@ def find_non_finite(flow: Flow, rule: Rule) -> Iterator[Finding]:
     finite = flow.scalars["loss"][np.isfinite(flow.scalars["loss"])]
     if len(finite):
         rows.append(("loss of the step before", float(finite[-1]), None))
-    yield rule.found(
-        "error", f"{sentence[:1].upper()}{sentence[1:]}{name}.", rows, _remedies(flow, where), layers=cause, step=step
-    )
+    found = rule.found("error", f"{sentence}{name}.", rows, _remedies(flow, where, told), layers=cause, step=step)
+    place = told.get("layer")
+    if place and place not in (x.path for x in cause) and not any(x.h_path == place for x in cause):
+        found = replace(found, layers=(place, *found.layers), paths=(place, *found.paths))  # a function among layers
+    yield found
 
 
-def _remedies(flow: Flow, where: str) -> list[Remedy]:
+def _remedies(flow: Flow, where: str, told: dict[str, Any]) -> list[Remedy]:
     """What helps, by where it came from."""
+    mended = GUARDS.get(told.get("operation") or "") if told.get("line") and where in ("forward", "backward") else None
+    if mended is not None:
+        return [R.mend_data(*mended), R.other_rate(flow, 0.1), R.clip(flow)]
     if where == "data":
         code = "whole = np.isfinite(X).all(axis=tuple(range(1, X.ndim)))\nX, y = X[whole], y[whole]"
         return [R.mend_data("Leave out the rows that are not finite, or fill them in.", code)]

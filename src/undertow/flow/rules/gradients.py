@@ -146,7 +146,7 @@ def usual_gain(activation: str | None, layer: FlowLayer) -> float:
     learned=(0.3, "share of the constant output's loss that must be learned for the lag to be without consequence"),
     long=(1e-3, "ratio that counts in very deep stacks, where a layer changes little"),
     begin=(1e-3, "ratio before training that counts where the weights of one layer alone make it"),
-    alone=(1e-4, "ratio below which it is told even where the training learns"),
+    alone=(2e-3, "ratio below which it is told even where the training learns"),
 )
 def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The gradient shrinks geometrically on its way back, and the first layers do not learn.

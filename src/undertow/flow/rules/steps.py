@@ -72,9 +72,11 @@ def movement_of(flow: Flow) -> Movement:
     high=(10.0, "the same that is told though the loss comes down later"),
     ratio=(0.1, "update ratio (RMS of the update by that of W) in the first steps that is too large"),
     turned=(0.5, "update ratio in the first steps by which weights are lost"),
+    lost=(1.5, "update ratio in the first steps by which nothing of the weights is left"),
+    little=(0.4, "loss at the end by that of a constant output, above which that was a loss"),
     huge=(1.0, "update ratio of a training that diverges"),
     fails=(0.05, "share of the constant output's loss that is learned at least in a training that works"),
-    left=(0.5, "loss at the end by that of a constant output, below which the steps were not too large after all"),
+    left=(0.6, "loss at the end by that of a constant output, below which the steps were not too large after all"),
 )
 def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss rises or diverges, or stays where it was while weights are turned over.
@@ -99,6 +101,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         (course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge))
         or (rose and (fails or (move.first > rule.ratio and (left or peak > rule.high))))
         or (move.first > rule.turned and left)
+        or (move.first > rule.lost and course.end > rule.little * course.reference)
     ):
         return
     row = first_row(flow.scalars["loss"] > rule.peak * start)
@@ -278,11 +281,12 @@ def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """
     clip = flow.settings.get("clip") or {}
     limit = clip.get("limit")
+    factors = flow.scalars["clip"][np.isfinite(flow.scalars["clip"])]
     norms = flow.scalars["grad_norm"][np.isfinite(flow.scalars["grad_norm"])]
-    if not clip or len(norms) < rule.steps:
+    if min(len(factors), len(norms)) < rule.steps:
         return
     norm = float(np.median(norms))
-    share, factor = _clipping(flow, limit / norm if limit and clip["name"] == "clip_by_global_norm" else 0.0)
+    share, factor = float(np.mean(factors < 1 - 1e-6)), float(np.median(factors))
     if share < rule.share or factor > (rule.rescaled if rescales(flow) else rule.factor):
         return
     yield rule.found(
@@ -298,12 +302,3 @@ def find_always_clipped(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [R.clip(flow, float(f"{2 * norm:.1g}"))],
         step=int(flow.steps[0]),
     )
-
-
-def _clipping(flow: Flow, factor: float) -> tuple[float, float]:
-    """The share of steps that were clipped, and the factor in the middle; ``factor`` where none is recorded."""
-    factors = flow.scalars["clip"][np.isfinite(flow.scalars["clip"])]
-    if len(factors):
-        return float(np.mean(factors < 1 - 1e-6)), float(np.median(factors))
-    shares = [row["clipped"] for row in flow.history if R.is_number(row.get("clipped"))]
-    return (float(np.mean(shares)) if shares else 0.0), factor

@@ -95,7 +95,7 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     learned = not course_of(flow).fails(rule.learned)
     for i, layer in inner_layers(flow):
         course = course_of_share(flow, i, "dead")
-        if not course or flow.looks[-1].layers[i]["units"] < rule.units:
+        if not course or (flow.looks[-1].layers[i].get("units") or 0) < rule.units:
             continue
         end = course[-1][1]
         many = rule.natural if _alike(flow, i) > rule.alike else rule.many
@@ -172,6 +172,7 @@ def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not found:
         return
     layer, first, last, step = found[0]
+    step = min(x[3] for x in found)
     i = flow.layers.index(layer)
     z = float(early(flow, "z.rms")[i])
     when = "before training already" if first >= rule.share else f"at step {step}"

@@ -113,7 +113,7 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     layer, rank, before, alone = max(found, key=lambda x: x[3])
     row = first[layer.number - 1]
-    units = int(row["units"])
+    units = layer.shape[-1] if layer.shape else 0
     what = f"of {show(before)} that go in" if alone else f"of {show(entering)} in X, lost from layer to layer"
     what += f", with {units} {'unit' if units == 1 else 'units'}" if units < rule.units else ""
     yield rule.found(
