@@ -20,6 +20,7 @@ from undertow.flow.recorder import Recorder
 from undertow.flow.store import FlowStore, load_flow
 from undertow.optim import build_schedule
 from undertow.train.rows import read_scale
+from undertow.train.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from undertow.train.session import NotFinite
@@ -70,11 +71,16 @@ class TrainingRecorder(Recorder):
         rates = self._rates(trainer, first, sum(len(part.values) for part in session.told))
         self.add_steps(session.told, session.results, first, trainer.epoch, rates)
         now = time.perf_counter()
-        if self.store is not None and (now - self.written > SECONDS or trainer.hooks.on_step_end):
+        if self.store is not None and (now - self.written > SECONDS or self._is_told(trainer)):
             self.write_steps()
             self.written = now
         if not self.waiting:
             self.rows.thin()
+
+    @staticmethod
+    def _is_told(trainer: Trainer) -> bool:
+        """Whether code of the user's runs between steps or epochs: it may look at the files, or end the process."""
+        return any(not isinstance(callback, EarlyStopping) for callback in trainer.hooks.callbacks)
 
     def write_steps(self) -> None:
         """Write the steps that are not on the disk yet."""

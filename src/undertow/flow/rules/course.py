@@ -163,7 +163,7 @@ def _longest_still(smooth: np.ndarray[tuple[int], np.dtype[np.float64]], band: f
     sure=(3.0, "rise in standard errors of the validation loss that counts though the loss stays below that"),
     fall=(0.5, "training loss at the end by that at the best epoch, at most"),
     epochs=(3, "fewest epochs after the best one"),
-    by_heart=(0.15, "training loss at the end by that of a constant output, below which they are"),
+    by_heart=(0.15, "training loss at the end by that of a constant output, below which rows are known by heart"),
 )
 def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The validation loss rose clearly after its best epoch while the training loss fell on, or never fell with it.
