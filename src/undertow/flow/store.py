@@ -19,7 +19,7 @@ from undertow.errors import RunError
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import SCALARS, STATS, Flow, Look
 from undertow.train.disk import DISK, make_folders, open_file, replace_file, write_all
-from undertow.train.files import explain_failure
+from undertow.train.files import check_run_folder, explain_failure
 from undertow.train.history import HistoryFile
 from undertow.train.record import read_record, write_record
 
@@ -175,10 +175,11 @@ def load_flow(folder: str | Path, since: int = 0) -> Flow:
         The record; its settings and history are those of the run.
 
     Raises:
-        RunError: ``runs/a holds no record of its gradient flow. …``, or the files are damaged.
+        RunError: ``runs/a holds no record of its gradient flow. …``; there is no such folder; the files are damaged.
 
     Source: derived here.
     """
+    check_run_folder(Path(folder))
     place = Path(folder) / FOLDER
     try:
         with open_file(place / ABOUT) as file:
