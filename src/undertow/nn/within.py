@@ -85,6 +85,8 @@ def _told(part: Any, path: str, call: Call) -> Any:
 
     made = copy.copy(part)
     kind = type(part)
-    subclass = type(kind)(kind.__name__, (kind,), {"__slots__": (), "__module__": kind.__module__, "__call__": __call__})
+    subclass = type(kind)(
+        kind.__name__, (kind,), {"__slots__": (), "__module__": kind.__module__, "__call__": __call__}
+    )
     object.__setattr__(made, "__class__", subclass)
     return made
