@@ -88,10 +88,25 @@ def read_layers(model: Any, X: Any) -> tuple[FlowLayer, ...]:
     """
     with training(example_keys(0, 0, len(X)), observe=True) as made, np.errstate(all="ignore"):
         call_inner("", model, X)
-    items, seen = dict(walk(model)), first_calls(made.seen or ())
+    seen = first_calls(made.seen or ())
     if isinstance(model, Container):
         seen.pop("")
-    found = _entries(items, seen)
+    return describe_layers(model, seen)
+
+
+def describe_layers(model: Any, seen: Mapping[str, Any]) -> tuple[FlowLayer, ...]:
+    """List what is looked at, of what was seen in a forward pass; see `read_layers`.
+
+    Args:
+        model: with its parameters; any tree of them where there are no layers.
+        seen: what layers gave, by their paths, and values by the names that `undertow.watch` was given.
+
+    Returns:
+        As `read_layers`.
+
+    Source: derived here.
+    """
+    found = _entries(dict(walk(model)), seen)
     numbers, names = numbers_of(flatten(model)[0]), number_paths(model)
     trained = {names[i]: numbers[i] for i in trained_numbers(model)}
     for entry in found:

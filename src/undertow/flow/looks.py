@@ -81,8 +81,9 @@ def take_look(
         before: float | None = effective_rank(units_of(first)[:N_RANK])
         found: list[dict[str, Any]] = []
         for layer in layers:
-            z, delta = outcome.seen.get(layer.path, (None, None))
-            h = outcome.seen.get(layer.h_path, (z,))[0]
+            seen = outcome.seen if layer.kind != "parameter" else {}  # its name may be that of a watched value
+            z, delta = seen.get(layer.path, (None, None))
+            h = seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
             before = before if h is None else found[-1]["rank"]
         suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}

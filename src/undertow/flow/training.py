@@ -115,7 +115,8 @@ class TrainingRecorder(Recorder):
     def end(self, trainer: Trainer) -> None:
         """Look once more, and let go of the files."""
         looks, run = self.flow.looks, trainer.run
-        self.flow.stopped, self.flow.history = run.stopped, run.history
+        broken_off = run.stopped == "finished" and not trainer.done  # by an error, or by who went through its epochs
+        self.flow.stopped, self.flow.history = "interrupted" if broken_off else run.stopped, run.history
         run.record = self.current()
         self.write_steps()
         if trainer.n_steps and (not looks or looks[-1].step < trainer.n_steps) and run.stopped != "diverged":
