@@ -110,7 +110,7 @@ def blame(profile: Profile, sign: int) -> Blame:
     """Find the layer that changes the gradient most: by its weights, or by the slope of its activation.
 
     Between layers l + 1 and l the norm is multiplied by the gain of W(l + 1), RMS · √fan_in, and by the slopes of the
-    activation of l. One layer that stands out is the cause; where all are alike, it is the first.
+    activation of l. Of a few layers that stand out, the worst is the cause; where all are alike, it is the first.
     """
     gains = profile.W * np.sqrt([x.fan_in or math.nan for x in profile.layers])
     before = [None, *(x.activation for x in profile.layers)]
@@ -120,7 +120,9 @@ def blame(profile: Profile, sign: int) -> Blame:
         by_weights = np.log(gains[1:] / usual[1:]) * sign
     change[~np.isfinite(change)] = -np.inf
     worst = int(np.argmax(change))
-    if len(change) > 2 and change[worst] > max(0.6 * change[change > 0].sum(), math.log(5)):
+    large = change > math.log(5)
+    few = 0 < large.sum() <= (len(change) + 1) // 2
+    if len(change) > 2 and few and change[large].sum() > 0.6 * change[change > 0].sum():
         odd = bool(by_weights[worst] > math.log(1.5))
         at = worst + 1 if odd else worst
         return Blame(at, odd, odd, float(gains[at]), float(usual[at]))

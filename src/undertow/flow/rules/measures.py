@@ -84,6 +84,8 @@ def course_of(flow: Flow) -> Course:
     # BatchNorm has no running statistics before training, so the loss of predictions may be far too high
     told = [output.get("initial_loss"), flow.looks[0].loss if flow.looks and flow.looks[0].step == 0 else None]
     known = [x for x in told if x is not None and math.isfinite(x)]
+    if flow.settings.get("l1") or flow.settings.get("l2"):  # the recorded loss holds the penalty, these do not
+        known = []
     initial = min(known) if known else float(finite[0]) if len(finite) else math.nan
     spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
     # weights by which classes count the same make the loss of a constant output that of equal classes
