@@ -18,10 +18,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 import undertow as ut
 from undertow import api, trace
+from undertow.flow.training import TrainingRecorder
 from undertow.graph import Graph, verify
 
 settings.register_profile("reproducible", derandomize=True, deadline=None, print_blob=True)
@@ -53,3 +55,21 @@ verify_results(api.simplify, lambda simplified: simplified.graph)
 
 # It registers layers, which a module can do once: tests import it, the search for doctests would do so again.
 collect_ignore = ["own_layers.py"]
+
+
+@pytest.fixture(autouse=True)
+def faults_of_records(monkeypatch):
+    """What went wrong in records that trainings leave unsaid but for a line: no test has any, unless it takes them."""
+    faults: list[str] = []
+    attempt = TrainingRecorder._try
+
+    def attempt_and_note(self: Any, trainer: Any, work: Callable[[], Any]) -> None:
+        before, self.failed = self.failed, False
+        attempt(self, trainer, work)
+        if self.failed:
+            faults.append(self.flow.facts["failed"])
+        self.failed = self.failed or before
+
+    monkeypatch.setattr(TrainingRecorder, "_try", attempt_and_note)
+    yield faults
+    assert not faults, faults

@@ -68,6 +68,38 @@ def test_a_training_that_diverges_says_where():
     assert len(caught.value.run.flow) == 1 and caught.value.run.flow.stopped == "diverged"
 
 
+def test_a_branch_that_is_left_out_is_no_cause():
+    def loss(w, X, y):
+        clean = np.where(X > 0, np.log(X), 0.0)  # -inf, and never taken
+        return np.sum(np.log(w * clean - 50))
+
+    found = find_origin(loss, np.array([1.0, 1.0]), np.array([0.0, 2.0]), np.ones(2))
+    assert (found["where"], found["operation"]) == ("forward", "log")
+    assert found["values"] == [-50.0]
+
+
+def test_what_the_loss_does_not_show_and_the_gradient_does():
+    one = np.ones(1)
+    capped = find_origin(lambda w, X, y: np.sum(np.minimum(np.exp(w), 5.0)), np.array([1000.0, 1.0]), one, one)
+    assert (capped["where"], capped["operation"], capped["values"]) == ("forward", "exp", [1000.0])
+    left_out = np.array([-1.0, 2.0])  # nothing flows back through it, and so nothing is wrong
+    assert find_origin(lambda w, X, y: np.sum(np.where(w > 0, np.sqrt(w), w)), left_out, one, one) is None
+
+
+def test_an_infinity_that_is_written_down_is_no_cause():
+    mask = np.array([0.0, -np.inf])
+
+    def loss(w, X, y):
+        return np.sum(np.exp(w + mask)) + np.sum(np.log(X * w))
+
+    found = find_origin(loss, np.array([1.0, 1.0]), np.array([1.0, -3.0]), np.ones(2))
+    assert (found["operation"], found["values"]) == ("log", [-3.0])
+    all_masked = find_origin(
+        lambda w, X, y: np.sum((w - np.inf) - (w - np.inf)), np.array([1.0]), np.ones(1), np.ones(1)
+    )
+    assert all_masked["operation"] == "subtract" and np.isnan(all_masked["found"])
+
+
 def test_a_gradient_that_is_not_finite_is_met_in_its_own_step():
     """The loss is finite there; only the step after it would be NaN, and its origin be gone."""
 

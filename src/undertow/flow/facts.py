@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from undertow.train.task import Task
 
 Array = NDArray[Any]
 ROWS: Final = 20_000  # training examples that are looked at
+LARGEST: Final = 2_000_000  # numbers in them
 N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
 LARGEST_KEPT: Final = 10_000  # numbers in them
 N_LABELS: Final = 1000  # classes whose counts are kept
@@ -33,36 +35,51 @@ def measure_facts(
 
     Returns:
         Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``output``,
-        ``shared_rows``, ``normalised_by_batch``, ``example``; docs/flow.md tells of each.
+        ``shared_rows``, ``repeated_rows``, ``normalised_by_batch``, ``example``; docs/flow.md tells of each.
 
     Source: derived here.
     """
-    X, y = train[0][:ROWS], train[1][:ROWS]
+    X, y = _some_rows(*train)
     flat = np.asarray(X).reshape(len(X), -1)
     facts: dict[str, Any] = {
         "n_examples": len(train[0]),
         "n_validation": 0 if held is None else len(held[0]),
         "n_features": flat.shape[1],
-        "columns": _columns(flat) if flat.dtype.kind == "f" else {},
+        "columns": _columns(flat, train[0]) if flat.dtype.kind == "f" and len(flat) > 1 else {},
         "target": _target(task, y),
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
-        "shared_rows": 0 if held is None else _shared((X, y), (held[0][:ROWS], held[1][:ROWS])),
+        **_copies(train, held),
     }
-    if X[:N_KEPT].size <= LARGEST_KEPT:
-        facts["example"] = {"X": X[:N_KEPT].tolist(), "y": y[:N_KEPT].tolist(), "dtype": str(y.dtype)}
+    first = train[0][:N_KEPT], train[1][:N_KEPT]
+    if first[0].size <= LARGEST_KEPT:
+        facts["example"] = {"X": first[0].tolist(), "y": first[1].tolist(), "dtype": str(first[1].dtype)}
     facts["output"] = _output(model, task, X, y, facts["target"])
     return facts
 
 
-def _columns(X: Array) -> dict[str, Any]:
-    """How the columns of the inputs are scaled."""
+def _some_rows(X: Array, y: Array) -> tuple[Array, Array]:
+    """Rows from all over the data, which may be sorted: 20,000, or fewer where they are long."""
+    most = min(ROWS, max(LARGEST // max(X[:1].size, 1), 200))
+    if len(X) <= most:
+        return X, y
+    rows = np.sort(np.random.default_rng(0).choice(len(X), most, replace=False, shuffle=False))
+    return X[rows], y[rows]
+
+
+def _columns(X: Array, whole: Array) -> dict[str, Any]:
+    """How the columns of the inputs are scaled; a column is constant if it is in all rows."""
     with np.errstate(all="ignore"):
         X = X.astype(np.float64)
         mean, std, largest = X.mean(axis=0), X.std(axis=0), np.abs(X).max(axis=0)
     constant = np.flatnonzero(std <= 1e-7 * np.maximum(largest, 1e-30))
+    portion = max(LARGEST // max(X.shape[1], 1), 1)
+    for begin in range(0, len(whole) if len(whole) > len(X) else 0, portion):
+        part = whole[begin : begin + portion].reshape(-1, X.shape[1])[:, constant]
+        constant = constant[(np.abs(part - X[0, constant]) <= 1e-6 * np.abs(X[0, constant])).all(axis=0)]
     varied = np.setdiff1d(np.arange(X.shape[1]), constant)
     found: dict[str, Any] = {
         "constant": constant[:200].tolist(), "n_constant": len(constant),
+        "constant_values": X[0, constant[:200]].tolist() if len(X) else [],
         "largest": float(largest.max(initial=0.0)), "worst": int(np.argmax(largest)) if X.shape[1] else 0,
         "rms": float(np.sqrt(np.mean(np.square(X)))),
     }  # fmt: skip
@@ -93,6 +110,7 @@ def _target(task: Task, y: Array) -> dict[str, Any]:
     return {
         "kind": "number" if kind == "regression" else "other", "mean": values.mean(axis=0)[:50].tolist(),
         "std": values.std(axis=0)[:50].tolist(), "largest": float(np.abs(values).max(initial=0.0)),
+        "least": float(values.min(initial=np.inf)), "most": float(values.max(initial=-np.inf)),
     }  # fmt: skip
 
 
@@ -123,15 +141,14 @@ def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) 
     return found
 
 
-def _shared(train: tuple[Array, Array], held: tuple[Array, Array]) -> int:
-    """How many validation rows are rows of the training part too, to the last bit, inputs and targets."""
-    seen = set(_rows(*train))
-    return sum(row in seen for row in _rows(*held))
+def _copies(train: tuple[Array, Array], held: tuple[Array, Array] | None) -> dict[str, Any]:
+    """Rows that are the same to the last bit, inputs and targets: within the training part, and across the parts."""
+    rows = list(_rows(*train))
+    seen = set(rows)
+    repeated = 1 - len(seen) / len(rows) if rows else 0.0
+    return {"repeated_rows": repeated, "shared_rows": 0 if held is None else sum(row in seen for row in _rows(*held))}
 
 
-def _rows(X: Array, y: Array) -> list[bytes]:
-    """Each example as bytes."""
-    if not len(X):
-        return []
-    parts = [np.ascontiguousarray(np.asarray(a).reshape(len(X), -1)).view(np.uint8).reshape(len(X), -1) for a in (X, y)]
-    return [row.tobytes() for row in np.concatenate(parts, axis=1)]
+def _rows(X: Array, y: Array) -> Iterator[int]:
+    """A number for each of the first examples, that others have only if they are the same to the last bit."""
+    return (hash((X[i].tobytes(), y[i].tobytes())) for i in range(min(len(X), ROWS)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from undertow.nn import Sequential
 from undertow.nn.activations import name_activation
 from undertow.nn.layer import Container, holds_parameters, show_item
-from undertow.nn.mode import example_keys, training
+from undertow.nn.mode import call_inner, example_keys, training
+from undertow.nn.within import own_layers
 from undertow.train.derive import number_paths, numbers_of, trained_numbers
 from undertow.trees import flatten
 
@@ -20,7 +21,8 @@ from undertow.trees import flatten
 class FlowLayer:
     """A layer as a record knows it: one that has parameters, or a block whose output is put together of several.
 
-    z is what the layer gives, h what the activation after it makes of z.
+    z is what the layer gives, h what the activation after it makes of z. Of a layer that is called several times in a
+    forward pass these are of its first call, and so is the gradient by z; those of its parameters are of all calls.
 
     Attributes:
         number: from 1, in the order of the forward pass.
@@ -85,12 +87,26 @@ def read_layers(model: Any, X: Any) -> tuple[FlowLayer, ...]:
         [('layer 1, Dense(2, 3)', 'tanh', 'layers[1]'), ('layer 2, Dense(3, 1)', None, 'layers[2]')]
     """
     with training(example_keys(0, 0, len(X)), observe=True) as made, np.errstate(all="ignore"):
-        output = model(X)
-    items = dict(walk(model))
-    seen: dict[str, Any] = {"": output, **dict(made.seen or ())}
+        call_inner("", model, X)
+    seen = first_calls(made.seen or ())
     if isinstance(model, Container):
         seen.pop("")
-    found = _entries(items, seen)
+    return describe_layers(model, seen)
+
+
+def describe_layers(model: Any, seen: Mapping[str, Any]) -> tuple[FlowLayer, ...]:
+    """List what is looked at, of what was seen in a forward pass; see `read_layers`.
+
+    Args:
+        model: with its parameters; any tree of them where there are no layers.
+        seen: what layers gave, by their paths, and values by the names that `undertow.watch` was given.
+
+    Returns:
+        As `read_layers`.
+
+    Source: derived here.
+    """
+    found = _entries(dict(walk(model)), seen)
     numbers, names = numbers_of(flatten(model)[0]), number_paths(model)
     trained = {names[i]: numbers[i] for i in trained_numbers(model)}
     for entry in found:
@@ -99,6 +115,19 @@ def read_layers(model: Any, X: Any) -> tuple[FlowLayer, ...]:
     for path in trained:
         found.append({"path": path, "name": path, "kind": "parameter", "h_path": path, "weights": path})
     return tuple(FlowLayer(number, **entry) for number, entry in enumerate(found, 1))
+
+
+def first_calls(calls: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What layers gave, by their paths; of one that is called several times, what it gave first.
+
+    Example:
+        >>> first_calls([("a", 1), ("b", 2), ("a", 3)])
+        {'a': 1, 'b': 2}
+    """
+    seen: dict[str, Any] = {}
+    for path, value in calls:
+        seen.setdefault(path, value)
+    return seen
 
 
 def _entries(items: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -114,6 +143,10 @@ def _entries(items: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str
         if type(item) is Sequential:
             if path in last:
                 last[around] = last[path]
+            continue
+        hands_on = next((x for x in reversed(found) if seen[x["h_path"]] is value and x["path"].startswith(path)), None)
+        if hands_on is not None and any(True for _ in own_layers(item)):
+            last[around] = hands_on  # a layer of the user's own that gives what a layer in it gives
             continue
         activation = getattr(item, "activation_name", None) or name_activation(item)
         if activation == "identity":
@@ -144,7 +177,7 @@ def _block_around(items: Mapping[str, Any], path: str) -> str | None:
     """The path of the innermost container around an item that is no Sequential."""
     while path:
         path = path.rpartition(".")[0]
-        if path in items and type(items[path]) is not Sequential:
+        if isinstance(items.get(path), Container) and type(items[path]) is not Sequential:
             return path
     return None
 
@@ -162,7 +195,7 @@ def _claim(entry: dict[str, Any], trained: dict[str, Any]) -> None:
 
 
 def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """List a model and all that is within it: layers, blocks and functions.
+    """List a model and all that is within it: layers, blocks and functions; the layers in the fields of one's own.
 
     Args:
         item: a layer, a container or a function.
@@ -178,6 +211,5 @@ def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         ['', 'layers[0]', 'layers[1]', 'layers[1].layers[0]']
     """
     yield path, item
-    if isinstance(item, Container):
-        for here, inner in item.inner():
-            yield from walk(inner, f"{path}{'.' if path else ''}{here}")
+    for here, inner in item.inner() if isinstance(item, Container) else own_layers(item):
+        yield from walk(inner, f"{path}{'.' if path else ''}{here}")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.flow.layers import FlowLayer
+from undertow.flow.layers import FlowLayer, first_calls
 from undertow.flow.record import FLAT, RELUS, Look
 from undertow.graph import evaluate
-from undertow.nn.mode import example_keys, training
+from undertow.nn.mode import call_inner, example_keys, training
 from undertow.train.derive import Gradient, number_paths, numbers_of, take_rows
 
 Array = NDArray[Any]
@@ -81,8 +81,9 @@ def take_look(
         before: float | None = effective_rank(units_of(first)[:N_RANK])
         found: list[dict[str, Any]] = []
         for layer in layers:
-            z, delta = outcome.seen.get(layer.path, (None, None))
-            h = outcome.seen.get(layer.h_path, (z,))[0]
+            seen = outcome.seen if layer.kind != "parameter" else {}  # its name may be that of a watched value
+            z, delta = seen.get(layer.path, (None, None))
+            h = seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
             before = before if h is None else found[-1]["rank"]
         suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}
@@ -151,7 +152,12 @@ def histogram(x: Any) -> dict[str, list[Any]] | None:
     values = values[np.isfinite(values)].astype(np.float64)
     if not len(values):
         return None
-    counts, edges = np.histogram(values, BINS)
+    values = np.clip(values, -1e300, 1e300)  # the width of the bins is to be finite
+    low, high = float(values.min()), float(values.max())
+    least = 1e-6 * max(abs(low), abs(high), 1e-300)  # narrower bins than float64 has numbers for cannot be counted
+    if high - low < least:
+        low, high = low - least, high + least
+    counts, edges = np.histogram(values, BINS, (low, high))
     return {"edges": [float(f"{edge:.6g}") for edge in edges], "counts": counts.tolist()}
 
 
@@ -237,8 +243,8 @@ def _pass(model: Any, X: Array, rows: int = 2048) -> Iterator[dict[str, Any]]:
     for first in range(0, len(X), rows):
         part = X[first : first + rows]
         with training(example_keys(0, 0, len(part)), observe=True) as made:
-            model(part)
-        yield dict(made.seen or ())
+            call_inner("", model, part)
+        yield first_calls(made.seen or ())
 
 
 def _noise_scale(gradient: Gradient, model: Any, X: Array, target: Any, grads: dict[str, Array]) -> float | None:

@@ -45,7 +45,7 @@ def make_observer(layers: Sequence[FlowLayer]) -> Observer:
         reached = any(layer.kind == "parameter" for layer in layers)
         for i, layer in enumerate(layers):
             reached = reached or layer.weights is not None  # else nothing before it is trained, and asks for a delta
-            if layer.path in seen:
+            if layer.path in seen and layer.kind != "parameter":  # its name may be that of a watched value
                 z, delta = seen[layer.path]
                 found[f"{i}.z"] = Measure(z)
                 if layer.h_path in seen and layer.h_path != layer.path:

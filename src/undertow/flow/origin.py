@@ -56,7 +56,7 @@ def find_origin(loss_function: Any, model: Any, X: Any, target: Any) -> dict[str
         nodes = [x for x in graph.nodes if x.op is not INPUT]
         env: dict[Node, Any] = dict(zip(nodes, evaluate(graph, inputs, nodes), strict=True))
         env |= dict(zip(graph.inputs, inputs, strict=True))
-        found = _first_forward(nodes, env)
+        found = _first_forward(graph.outputs[0], nodes, env)
         if found is None:
             found = _first_backward(graph, nodes, [params[i] for i in trained_numbers(model)], env)
     if found is None:
@@ -113,14 +113,32 @@ def _trace(
     return traced.graph, [*numbers_of(trees.flatten(model)[0]), *batch], params, seen
 
 
-def _first_forward(nodes: Sequence[Node], env: Mapping[Node, Any]) -> dict[str, Any] | None:
-    """The first node whose inputs are finite and whose value is not."""
+def _first_forward(loss: Node, nodes: Sequence[Node], env: Mapping[Node, Any]) -> dict[str, Any] | None:
+    """The first node that made the loss not finite: its inputs are finite, and its value is not.
+
+    A branch that `np.where` leaves out, and infinities that are written down, such as those of a mask, are no cause.
+    """
+    meant: set[Node] = set()  # infinities that come of constants alone
     for node in nodes:
-        if node.op is not CONSTANT and not _is_finite(env[node]):
-            inputs = [env[x] for x in node.inputs]
-            if all(map(_is_finite, inputs)):
-                return _describe("forward", node, env[node], inputs)
-    return None
+        bad = [x for x in node.inputs if not _is_finite(env[x])]
+        if node.op is CONSTANT or (bad and meant.issuperset(bad) and not np.isnan(env[node]).any()):
+            meant.add(node)
+    led_to = {loss} if not _is_finite(env[loss]) else set()
+    origin: Node | None = None
+    for node in reversed(nodes):
+        if node in led_to and node not in meant:
+            bad = [x for x in _taken(node, env) if not _is_finite(env[x]) and x not in meant]
+            led_to.update(bad)
+            origin = origin if bad else node
+    return None if origin is None else _describe("forward", origin, env[origin], [env[x] for x in origin.inputs])
+
+
+def _taken(node: Node, env: Mapping[Node, Any]) -> Sequence[Node]:
+    """The inputs of a node; of a choice, those that gave the numbers which are not finite."""
+    if node.op.name != "where" or len(node.inputs) != 3:
+        return node.inputs
+    condition, bad = np.asarray(env[node.inputs[0]]).astype(bool), ~np.isfinite(env[node])
+    return [x for x, chosen in zip(node.inputs[1:], (condition, ~condition), strict=True) if (chosen & bad).any()]
 
 
 def _first_backward(
@@ -134,13 +152,19 @@ def _first_backward(
     wrt = list(reached)
     loss = graph.outputs[0]
     cts = dict(zip(wrt, backward({loss: np.ones_like(env[loss])}, wrt, env.__getitem__), strict=True))
+    readers: dict[Node, list[Node]] = {}
+    for node in reversed(nodes):
+        for x in dict.fromkeys(node.inputs):
+            readers.setdefault(x, []).append(node)
     for x in sorted(wrt, key=lambda x: -x.index):
         if cts[x] is None or _is_finite(cts[x]):
             continue
-        for node in reversed(nodes):
-            if x in node.inputs and cts.get(node) is not None and _is_finite(cts[node]):
+        for node in readers[x]:
+            if cts.get(node) is not None and _is_finite(cts[node]):
                 (share,) = backward({node: cts[node]}, [x], env.__getitem__)
                 if share is not None and not _is_finite(share):
+                    if not _is_finite(env[node]) and all(_is_finite(env[i]) for i in node.inputs):
+                        return _describe("forward", node, env[node], [env[i] for i in node.inputs])
                     return _describe("backward", node, share, [*(env[i] for i in node.inputs), cts[node]])
     return None
 

@@ -12,7 +12,7 @@ from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding
-from undertow.flow.layers import FlowLayer
+from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.origin import find_origin
 from undertow.flow.record import Flow
@@ -75,18 +75,11 @@ class OwnRecorder:
         self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)
 
     def _layers(self, params: Any, args: Sequence[Any]) -> list[FlowLayer]:
-        """The values that are watched, in the order in which they are computed, and the parameters."""
+        """The layers and the values that are watched, in the order in which they are computed, and the parameters."""
         with training(None, observe=True) as made, np.errstate(all="ignore"):
             self.loss(params, *args)
-        watched = {name: value for name, value in made.seen or () if np.ndim(value)}
-        found: list[tuple[str, str, Any, str | None]] = [
-            (name, "watched", np.shape(value)[1:], None) for name, value in watched.items()
-        ]
-        found += [(path, "parameter", (), path) for path in number_paths(params)]
-        return [
-            FlowLayer(number, path, path, kind, path, shape=shape, weights=weights)
-            for number, (path, kind, shape, weights) in enumerate(found, 1)
-        ]
+        seen = first_calls((name, value) for name, value in made.seen or () if np.ndim(value))
+        return list(describe_layers(params, seen))
 
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None

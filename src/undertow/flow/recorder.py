@@ -92,9 +92,10 @@ class Recorder:
             for i, x in enumerate(self.layers)
             if x.weights is not None
         ]
-        last: Any = rows[-1]["dW"] if rows else None
+        last = rows[-1]["dW"] if rows else None
+        comparable = last is not None and math.isfinite(last) and last > 0
         return [
-            {"layer": number, **row, "ratio": row["dW"] / last if last and row["dW"] is not None else None}
+            {"layer": number, **row, "ratio": row["dW"] / last if comparable and row["dW"] is not None else None}
             for number, row in enumerate(rows, 1)
         ]
 

@@ -137,6 +137,19 @@ class FlowStore:
             raise self._explain(error) from None
         self.size += body - head
 
+    def force(self) -> None:
+        """Return when all steps and looks are on the disk.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        self.looks.force()
+        if self.file is not None:
+            try:
+                DISK.force(self.file)
+            except OSError as error:
+                raise self._explain(error) from None
+
     def close(self) -> None:
         """Close the files."""
         self.looks.close()

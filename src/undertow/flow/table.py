@@ -31,7 +31,8 @@ class Rows:
         self.values = np.empty((size, len(STATS), self.n_layers), np.float32)
 
     def put(self, steps: Array, epochs: Array, scalars: Array, values: Array) -> None:
-        """Begin with these rows."""
+        """Begin with these rows, and go on as often as the last of them were kept."""
+        self.stride = int(np.diff(steps[-9:]).min()) if len(steps) > 1 else 1
         self._grow(len(steps))
         self.n = len(steps)
         self.steps[: self.n], self.epochs[: self.n] = steps, epochs

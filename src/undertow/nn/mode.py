@@ -8,7 +8,7 @@ pass, and the place within the array: neither threads nor the way that examples 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from undertow.custom import watched_values
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import show_shape
+from undertow.nn.within import with_told_calls
 from undertow.primitives import dtype_of, random, shape_of, uniform_at
 
 
@@ -78,7 +79,7 @@ def training(keys: Any, observe: bool = False) -> Iterator[TrainingPass]:
 
 
 def call_inner(path: str, layer: Any, _x: Any) -> Any:
-    """Call a layer within a container, so that what it gives can be observed.
+    """Call a layer within a container, so that what it gives can be observed, and what the layers in its fields give.
 
     Args:
         path: from the container: ``"layers[0]"``.
@@ -100,8 +101,16 @@ def call_inner(path: str, layer: Any, _x: Any) -> Any:
     made = _current.get()
     if made is None or made.seen is None:
         return layer(_x)
+    return _observe(path, layer, lambda: with_told_calls(layer, _observe)(_x))
+
+
+def _observe(path: str, layer: Any, run: Callable[[], Any]) -> Any:
+    """Call a layer, and keep what it gives."""
+    made = _current.get()
+    if made is None or made.seen is None:
+        return run()
     made.place.append(path)
-    _value = layer(_x)
+    _value = run()
     made.seen.append((".".join(filter(None, made.place)), _value))
     made.place.pop()
     return _value

@@ -232,7 +232,7 @@ def load(path: str | Path) -> Run:
         )
     values = {key: record[key] for key in (*OBJECTS, *LISTS)}
     recorded = folder if os.path.exists(folder / FLOW) else None
-    return Run(model, stopped=record["stopped"], record=recorded, **values)
+    return Run(model, stopped=record["stopped"], record=recorded, folder=folder, **values)
 
 
 def _read_file(file: Path) -> bytes:
