@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Final
 
 from undertow.errors import ArgumentError
-from undertow.flow.findings import SEVERITIES, Evidence, Finding, Remedy
+from undertow.flow.findings import SEVERITIES, Evidence, Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import RULES
 
@@ -99,16 +99,8 @@ def _join(found: list[Finding]) -> list[Finding]:
         at = next((j for j, x in kept.items() if any(x.kind == c.kind for c in causes[i])), None)
         if at is not None:
             line = Evidence(f"follows from it: {finding.kind}", finding.cause)
-            kept[at] = replace(kept[at], evidence=(*kept[at].evidence, line), remedies=_more(kept[at], finding))
+            kept[at] = replace(kept[at], evidence=(*kept[at].evidence, line))
     return list(kept.values())
-
-
-def _more(cause: Finding, finding: Finding) -> tuple[Remedy, ...]:
-    """The remedies of a cause, and of what follows from it where that is worse: to mend the cause may not suffice."""
-    if SEVERITIES.index(finding.severity) >= SEVERITIES.index(cause.severity):
-        return cause.remedies
-    names = {remedy.name for remedy in cause.remedies}
-    return *cause.remedies, *(remedy for remedy in finding.remedies if remedy.name not in names)
 
 
 def explains(cause: Finding, finding: Finding) -> bool:
