@@ -346,3 +346,11 @@ def test_the_installed_command_runs():
     code = "from undertow.cli import main; main()"
     found = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True, env=environment)
     assert found.returncode == 0 and found.stdout.strip() == f"undertow {ut.__version__}"
+
+
+def test_the_program_is_found_whatever_was_imported_first():
+    """The module `undertow.cli.app` does not take the place of the program of that name."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1])}
+    code = "import undertow.cli.app; from undertow.cli import app; print(len(app.registered_commands))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert found.returncode == 0 and int(found.stdout) == 13, found.stderr

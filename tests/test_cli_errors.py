@@ -299,3 +299,34 @@ def test_prints_of_a_file_into_a_closed_pipe_end_quietly(subjects):
     assert (
         found.returncode == 2 and found.stderr.count("\n") == 1 and "standard output cannot be written" in found.stderr
     )
+
+
+def test_a_training_that_diverges_says_why_before_its_error(undertow):
+    """No folder is left where it came before the first checkpoint, so what was found is printed."""
+    code, printed, err = undertow(*TRAIN, "--optimizer", "sgd", "--rate", "1e30", "--quiet")
+    assert code == 2 and err.startswith("error: the loss became ") and err.count("\n") == 1
+    assert "error: non-finite" in printed and "--clip 1" in printed and not Path("runs").exists()
+    assert "non-finite" not in undertow(*TRAIN, "--optimizer", "sgd", "--rate", "1e30", "--quiet", "--no-flow")[1]
+
+
+@pytest.mark.parametrize("command", ["diagnose", "report", "resume", "summary"])
+def test_a_folder_that_is_none_is_named(undertow, command):
+    """Neither a name that is not there nor a file is taken for a run without a record."""
+    refused(undertow(command, "no/run"), "no/run: there is no such folder.")
+    refused(undertow(command, "good.csv"), "good.csv: this is a file, no folder.")
+
+
+def test_what_cannot_be_written_is_known_before_remedies_are_tried(undertow):
+    """A wrong name of the file ends the command before it prints or trains anything."""
+    undertow(*TRAIN, "--quiet")
+    found = undertow("diagnose", "runs/good", "--try", "--out", "found.txt")
+    refused(found, "--out found.txt: give a file that ends in .json.")
+    assert not found[1]
+
+
+def test_a_forecast_names_remedies(undertow):
+    """The options that mend what a forecast warns of follow it."""
+    deep = ("--hidden", ",".join(["16"] * 12), "--activation", "sigmoid")
+    _, printed, _ = undertow("diagnose", "good.csv", "--before", "--target", "y", *deep)
+    assert "vanishes: " in printed and "--activation relu" in " ".join(printed.split())
+    assert "--activation" not in undertow("diagnose", "good.csv", "--before", "--target", "y", "--hidden", "8")[1]

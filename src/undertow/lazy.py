@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 
-class _LazyPackage(ModuleType):
+class LazyPackage(ModuleType):
     """A package that keeps a function's name for the function, where a module is called the same.
 
     Python binds a module to its package when it has been imported: ``undertow.train`` would become the package of
@@ -70,7 +70,7 @@ def attach(package: str, table: Mapping[str, str], remedies: str | None = None) 
         return sorted({*module.__dict__, *names})
 
     module.__dict__.update(LAZY_NAMES=names, __getattr__=__getattr__, __dir__=__dir__)
-    module.__class__ = _LazyPackage
+    module.__class__ = LazyPackage
 
 
 def _is_part(package: ModuleType, name: str) -> bool:

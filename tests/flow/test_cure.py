@@ -162,6 +162,16 @@ def test_a_training_that_diverges_loses():
     assert trials.rows[0].run.history[-1]["epoch"] == 8
 
 
+def test_rows_without_targets_are_asked_for_them(capsys):
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    run = ut.train(nn.Dense(3, 1), (X, X[:, 0]), loss="mean_squared_error", epochs=1, progress=False)
+    with pytest.raises(ArgumentError, match="y is missing"):
+        run.try_remedies(X)
+    remedy = ut.flow.Remedy("Clip.", "", name="clipping", change={"limit": 1.0})
+    run.try_remedies(X, X[:, 0], findings=[ut.flow.Finding("exploding", "error", "", remedies=(remedy,))])
+    assert capsys.readouterr().out.startswith("1 remedy is tried.")
+
+
 def test_a_run_that_diverged_can_be_cured():
     with pytest.raises(Diverged) as error:
         train(nn.Sequential(nn.Dense(6, 1)), NUMBERS, loss="mean_squared_error", optimizer=optim.sgd(50.0))

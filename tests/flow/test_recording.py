@@ -1,5 +1,6 @@
 """What a training records is what a training by hand measures, step by step."""
 
+import io
 import math
 
 import numpy as np
@@ -136,3 +137,31 @@ def test_a_loss_that_asks_for_values_is_recorded_too():
     settings = {**SETTINGS, "loss": loss, "epochs": 2}
     flow = ut.train(build(), (X, LABELS.astype(float)), **settings).flow
     assert len(flow) == 2 and np.isfinite(flow.stat("dW.rms")).all()
+
+
+def _lay_out(shown, width):
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(shown)
+    return console.file.getvalue()
+
+
+def test_a_narrow_terminal_cuts_no_number_and_no_bar_off():
+    model = nn.Sequential(*[x for _ in range(9) for x in (nn.Dense(32, 32), "sigmoid")], nn.Dense(32, 3))
+    X, y = np.random.default_rng(0).normal(size=(60, 32)).astype(np.float32), np.arange(60) % 3
+    run = ut.train(model, (X, y), loss="categorical_cross_entropy", optimizer=optim.sgd(0.1), epochs=1, progress=False)
+    for shown in (run.flow, ut.flow.forecast(model, X)):
+        assert "…" not in _lay_out(shown, 80), shown
+
+
+def test_a_loop_of_ones_own_is_told_factors_and_no_rates():
+    """Its rate is not known, so remedies name no rate to set."""
+    measured, w = ut.flow.recorded(lambda w, x: np.mean((x @ w - 1) ** 2)), np.full((4, 1), 0.5)
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    for _ in range(40):
+        w = w - 1e-9 * measured(w, x)[1]
+    (finding,) = [f for f in measured.findings if f.kind == "step-too-small"]
+    assert "At this learning rate" in finding.cause
+    remedy = next(x for x in finding.remedies if x.name == "rate")
+    assert "times larger" in remedy.sentence and "factor" in remedy.change and not remedy.option

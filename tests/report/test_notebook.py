@@ -133,3 +133,11 @@ def test_a_backward_pass_is_escaped():
     shown = ut.backprop(loss, np.ones(3))._repr_html_()
     assert "w < 0" not in shown and "&lt; 0" in shown
     Parsed(shown)
+
+
+def test_a_page_that_cannot_be_written_is_an_error_of_the_library(tmp_path):
+    bp = ut.backprop(lambda w, x: np.sum(np.tanh(x * w)), np.ones(3), np.ones(3))
+    (tmp_path / "a").write_text("")
+    with pytest.raises(ut.errors.RunError, match="a is a file, not a folder"):
+        bp.walk(tmp_path / "a" / "walk.html")
+    assert bp.walk(tmp_path / "new" / "walk.html").stat().st_size > 1000

@@ -294,3 +294,14 @@ def test_settings_that_cannot_be_meant_are_refused(settings, message):
 def test_poisson_takes_counts_alone():
     with pytest.raises(ValueError, match=r"poisson: y holds -1\.0, but counts are 0 or more"):
         MLPRegressor("poisson").fit(V, -np.ones(len(v)))
+
+
+def test_remedies_of_a_fit_can_be_tried():
+    """The run of a fit tells the size of its batches as a number, also where it was left to choose."""
+    X = np.random.default_rng(0).normal(size=(80, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = MLPRegressor(hidden_layer_sizes=(8,), max_iter=20, flow=True, random_state=0).fit(X, 1e4 * X[:, 0] + 5e4)
+    assert net.run_.settings["batch_size"] == 80
+    assert "target-not-scaled" in {finding.kind for finding in net.run_.findings}
+    assert net.run_.try_remedies(X, 1e4 * X[:, 0] + 5e4, epochs=2, progress=False).best.gain > 0.3

@@ -225,3 +225,10 @@ def test_the_best_epoch_is_known_after_a_resume(tmp_path):
         assert trainer.best is None
         trainer.note_best({"validation_loss": trainer.lowest - 1.0})
         assert trainer.best[0] == trainer.epoch
+
+
+def test_a_folder_that_is_none_is_named(tmp_path):
+    (tmp_path / "a").write_text("")
+    for name, what in (("no", "there is no such folder"), ("a", "this is a file, no folder")):
+        with pytest.raises(RunError, match=f"{name}: {what}. Give the folder of a run."):
+            ut.resume(tmp_path / name, (np.ones((4, 1)), np.ones((4, 1))))

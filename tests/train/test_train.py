@@ -213,6 +213,15 @@ def test_a_loss_that_is_not_finite_ends_with_the_place_the_remedy_and_the_run():
     assert run.stopped == "diverged" and all(np.isfinite(x).all() for x in arrays(run.model))
 
 
+def test_before_the_first_update_no_rate_is_blamed():
+    """The first loss is that of the parameters that were drawn: a smaller rate would change nothing of it."""
+    model = nn.Sequential(nn.Dense(4, 8), np.log, nn.Dense(8, 1))
+    with np.errstate(all="ignore"), pytest.raises(Diverged, match=r"at epoch 1, step 1: log .*gives nan") as caught:
+        fit(model, (X, X[:, :1]), loss="mean_squared_error", optimizer=optim.sgd(1e-3), epochs=1)
+    assert "the learning rate is not the cause" in str(caught.value)
+    assert "Try" not in str(caught.value) and "clip" not in str(caught.value)
+
+
 def test_a_gradient_that_is_not_finite_names_the_parameter():
     """With clipping, the parameter whose gradient is not finite stands in the message."""
 

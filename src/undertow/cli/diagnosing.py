@@ -81,8 +81,8 @@ def _forecast(subject: Path, network: dict[str, Any], out: Path | None) -> None:
 
     found = forecast_subject(subject, **network)
     say(lambda: as_text(found).rstrip())
-    for finding in found.findings:
-        say(lambda remedies=finding.remedies: show_remedies(remedies))
+    if found.findings:
+        say(lambda: show_remedies(found.findings))
     _write(out, {"forecast": found.plain()})
 
 

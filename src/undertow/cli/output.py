@@ -69,11 +69,12 @@ def show_flow(flow: Any) -> str:
     return as_text(flow)
 
 
-def show_remedies(remedies: Sequence[Any]) -> str:
-    """Lay out what to try as text: a sentence and the option of the command line for each."""
+def show_remedies(found: Sequence[Any]) -> str:
+    """Lay out what findings tell to try as text: a sentence and the option of the command line for each."""
     from rich.padding import Padding
     from rich.text import Text
 
+    remedies = [remedy for finding in found for remedy in finding.remedies]
     rows = [f"{number}. {x.sentence}  {x.option}".rstrip() for number, x in enumerate(remedies, 1)]
     return as_text(*(Padding(Text(row), (0, 0, 0, 2)) for row in rows)).rstrip()
 

@@ -153,16 +153,18 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
 
 
 def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
-    """Say what came of it; return the exit code."""
+    """Say what came of it; return the exit code. A Ctrl-C meanwhile does nothing: the run is saved already."""
+    from undertow.train.interrupt import hold_interrupts
     from undertow.train.table import summarize
 
     recorded = run.record is not None
-    page.say(lambda: f"\n{show_flow(run.flow) if recorded else show_gradients(run)}\n{summarize(run, table)}")
-    if recorded:
-        page.say(lambda: show_findings(run.findings))
-        run.report(folder / "report.html")
-        page.say(f"report: {folder / 'report.html'}")
-    page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
+    with hold_interrupts():
+        page.say(lambda: f"\n{show_flow(run.flow) if recorded else show_gradients(run)}\n{summarize(run, table)}")
+        if recorded:
+            page.say(lambda: show_findings(run.findings))
+            run.report(folder / "report.html")
+            page.say(f"report: {folder / 'report.html'}")
+        page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
     page.close(f" The run is saved in {folder}.")
     return INTERRUPTED if run.stopped == "interrupted" else 0
 

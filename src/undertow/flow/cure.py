@@ -71,8 +71,8 @@ def try_remedies(
         The trials, the best first. Where several help, the last trial makes all of their changes at once.
 
     Raises:
-        ArgumentError: ``the rows that the run was trained on are not kept in it. …``; the model holds arrays that no
-            layer can draw again; a loss of one's own is not there any more.
+        ArgumentError: ``the rows that the run was trained on are not kept in it. …``; X without y; the model
+            holds arrays that no layer can draw again; a loss of one's own is not there any more.
         RunError: the folder holds no run.
 
     Source: derived here.
@@ -94,13 +94,16 @@ def try_remedies(
     run = run if isinstance(run, Run) else load(Path(run))
     wanted = _list_remedies(run.findings if findings is None else findings)
     if X is not None:
+        if y is None:
+            raise ArgumentError("y is missing. Give the rows as they were given to train: try_remedies(run, X, y).")
         data = (X, y)
     if data is None:
         data, validation = _read_table(folder, validation)
     share = None if seconds is None else seconds / (len(wanted) + 2)
     first, judge = _set_up(run, data, model, validation, epochs)
     say = print if progress else _say_nothing
-    say(f"{len(wanted)} remedies are tried. First the training again, without a change.")
+    count = "1 remedy is" if len(wanted) == 1 else f"{len(wanted)} remedies are"
+    say(f"{count} tried. First the training again, without a change.")
     control = judge.train(first if share is None else first.with_plan(seconds=share), Remedy("unchanged", ""), "")
     judge.control = control
     n_steps = control.run.history[-1]["step"] if share is not None and control.run.history else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from undertow.errors import RunError
-from undertow.train.checkpoint import check_target
+from undertow.train.checkpoint import FLOW, check_target
 from undertow.train.keeper import FOLDER, HISTORY
 from undertow.train.store import CheckpointStore
 from undertow.train.table_settings import CONFIG
@@ -45,7 +45,8 @@ class in_place_of:
         store = self.folder / FOLDER
         kept = kind is None or (store.is_dir() and bool(CheckpointStore(store).numbers()))
         if not kept and not self.new:  # an empty folder that was there
-            shutil.rmtree(store, ignore_errors=True)
+            for made in (store, self.folder / FLOW):
+                shutil.rmtree(made, ignore_errors=True)
             for name in (CONFIG, HISTORY):
                 (self.folder / name).unlink(missing_ok=True)
         if not kept and self.new:
