@@ -287,9 +287,11 @@ class Asks:
 def test_a_layer_of_ones_own_is_measured_and_said_to_be():
     model = Sequential(Dense(64, 32), "tanh", Gate(Dense(32, 32), Dense(32, 32)), Dense(32, 4))
     found = forecast(model, X)
-    assert [row.note for row in found.layers] == ["", found.notes[0], ""]
+    assert [row.layer.path for row in found.layers if row.layer.within] == ["layers[2].a", "layers[2].b"]
+    rows = [row for row in found.layers if not row.layer.within]
+    assert [row.note for row in rows] == ["", found.notes[0], ""]
     assert found.notes[0].endswith("there is no theory for it")
-    assert found.layers[1].z.predicted == pytest.approx(found.layers[1].z.measured, rel=0.1)  # of 64 rows
+    assert rows[1].z.predicted == pytest.approx(rows[1].z.measured, rel=0.1)  # of 64 rows
     assert found.layers[0].length.predicted == pytest.approx(found.layers[0].length.measured, rel=0.3)
     assert "Not covered by theory, measured instead: Gate(" in repr(found)
 
