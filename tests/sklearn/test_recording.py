@@ -80,7 +80,9 @@ def test_a_stack_of_sigmoids_is_told_and_a_healthy_fit_is_not():
 
 
 def test_a_fit_that_diverges_says_where():
-    model = MLPRegressor(hidden_layer_sizes=(8,), solver="sgd", learning_rate_init=1e30, max_iter=5, random_state=0, flow=True)
+    model = MLPRegressor(
+        hidden_layer_sizes=(8,), solver="sgd", learning_rate_init=1e30, max_iter=5, random_state=0, flow=True
+    )
     with pytest.raises(FitDiverged) as caught:
         model.fit(X, y.astype(float))
     assert caught.value.run.flow.facts["non_finite"]["where"] in ("forward", "backward", "parameters")

@@ -9,7 +9,7 @@ import typer
 
 from undertow.cli.app import app
 from undertow.cli.options import RunFolder, read_seconds, read_sizes, text
-from undertow.cli.output import as_text, say, show_findings, show_flow
+from undertow.cli.output import as_text, say, show_findings, show_flow, show_remedies
 from undertow.errors import ArgumentError
 
 
@@ -39,11 +39,14 @@ def diagnose(
     """Say what is wrong with a training, why, and what to try; also while it goes on, or after it was killed.
 
     Example: undertow diagnose runs/houses --try
+
     Example: undertow diagnose houses.csv --before --target price --hidden 64,64,64 --activation sigmoid
     """
     network = {
         "target": target, "hidden": read_sizes(hidden), "activation": activation, "norm": norm, "residual": residual,
     }  # fmt: skip
+    if out is not None and out.suffix != ".json":
+        raise ArgumentError(f"--out {out}: give a file that ends in .json.")
     if before:
         return _forecast(run, network, out)
     if told_network := [name for name, value in network.items() if value is not None]:
@@ -77,7 +80,9 @@ def _forecast(subject: Path, network: dict[str, Any], out: Path | None) -> None:
     from undertow.flow.before import forecast_subject
 
     found = forecast_subject(subject, **network)
-    say(lambda: as_text(found))
+    say(lambda: as_text(found).rstrip())
+    for finding in found.findings:
+        say(lambda remedies=finding.remedies: show_remedies(remedies))
     _write(out, {"forecast": found.plain()})
 
 
@@ -85,8 +90,6 @@ def _write(out: Path | None, told: dict[str, Any]) -> None:
     """Write what was found as JSON."""
     if out is None:
         return
-    if out.suffix != ".json":
-        raise ArgumentError(f"--out {out}: give a file that ends in .json.")
     from undertow.train.files import write_whole
     from undertow.train.record import write_record
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -67,6 +67,22 @@ def show_gradients(run: Any) -> str:
 def show_flow(flow: Any) -> str:
     """Lay out how the gradient flowed in the last step as text, as wide as the terminal."""
     return as_text(flow)
+
+
+def show_remedies(remedies: Sequence[Any]) -> str:
+    """Lay out what to try as text: a sentence and the option of the command line for each."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    rows = [f"{number}. {x.sentence}  {x.option}".rstrip() for number, x in enumerate(remedies, 1)]
+    return as_text(*(Padding(Text(row), (0, 0, 0, 2)) for row in rows)).rstrip()
+
+
+def tell_findings(error: Any, page: Page) -> None:
+    """Print what is wrong with a training that ended in an error, where it was recorded."""
+    run = getattr(error, "run", None)
+    if run is not None and run.record is not None and run.findings:
+        page.say(lambda: show_findings(run.findings))
 
 
 def show_findings(found: list[Any]) -> str:

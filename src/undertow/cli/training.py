@@ -22,7 +22,7 @@ from undertow.cli.options import (
     read_sizes,
     text,
 )
-from undertow.cli.output import Page, show_findings, show_flow, show_gradients
+from undertow.cli.output import Page, show_findings, show_flow, show_gradients, tell_findings
 from undertow.cli.watching import watched
 from undertow.errors import ArgumentError
 
@@ -105,6 +105,7 @@ def train(
 
 def _train(options: dict[str, Any]) -> None:
     """Train with the settings of the options, of a file, and those that are chosen."""
+    from undertow.train.diverged import Diverged
     from undertow.train.table import find_folder, train_table
     from undertow.train.table_settings import TableSettings, read_config
 
@@ -129,9 +130,13 @@ def _train(options: dict[str, Any]) -> None:
     folder = find_folder(settings, out)
     page = Page()
     with watched(folder, page, **shown) as callbacks:
-        run, table = train_table(
-            settings, folder, overwrite=overwrite, progress=not quiet, say=page.say, callbacks=callbacks
-        )
+        try:
+            run, table = train_table(
+                settings, folder, overwrite=overwrite, progress=not quiet, say=page.say, callbacks=callbacks
+            )
+        except Diverged as error:
+            tell_findings(error, page)
+            raise
         code = _finish(run, table, folder, page)
     raise typer.Exit(code)
 
@@ -179,15 +184,20 @@ def resume(
 
     Example: undertow resume runs/houses --epochs 400
     """
+    from undertow.train.diverged import Diverged
     from undertow.train.table import resume_table
 
     page = Page()
     seconds = read_seconds(time_budget)
     shown = {"watch": watch, "watch_stay": watch_stay, "control": control}
     with watched(run, page, **shown, listened=(run / "controls.jsonl").is_file()) as callbacks:
-        found, table = resume_table(
-            run, epochs=epochs, steps=steps, seconds=seconds, progress=not quiet, say=page.say, callbacks=callbacks
-        )
+        try:
+            found, table = resume_table(
+                run, epochs=epochs, steps=steps, seconds=seconds, progress=not quiet, say=page.say, callbacks=callbacks
+            )
+        except Diverged as error:
+            tell_findings(error, page)
+            raise
         code = _finish(found, table, run, page)
     raise typer.Exit(code)
 

@@ -90,7 +90,7 @@ def try_remedies(
         >>> trials.rows[0].remedy, trials.control.stopped
         ('relu instead of sigmoid.', 'finished')
     """
-    folder = Path(run) if isinstance(run, str | PathLike) else run.record if isinstance(run.record, Path) else None
+    folder = Path(run) if isinstance(run, str | PathLike) else run.folder
     run = run if isinstance(run, Run) else load(Path(run))
     wanted = _list_remedies(run.findings if findings is None else findings)
     if X is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
 from typing import Final
 
 from undertow.errors import ArgumentError
@@ -82,7 +83,10 @@ def diagnose(flow: Flow) -> list[Finding]:
         []
     """
     if not isinstance(flow, Flow):
-        raise ArgumentError(f"diagnose takes the record of a training, such as run.flow, got {type(flow).__name__}.")
+        hint = " Read that of a folder with undertow.flow.load_flow." if isinstance(flow, str | PathLike) else ""
+        raise ArgumentError(
+            f"diagnose takes the record of a training, such as run.flow, got {type(flow).__name__}.{hint}"
+        )
     found = [finding for rule in RULES.values() for finding in rule.find(flow, rule)]
     return sorted(_join(found), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
 

@@ -81,7 +81,7 @@ class Forecast:
         from undertow.flow.forecast_table import forecast_table, forecast_words
 
         yield forecast_table(self, options.max_width)
-        yield Text(forecast_words(self))
+        yield Text(forecast_words(self, options.max_width))
 
     def __repr__(self) -> str:
         from undertow.flow.forecast_table import forecast_text

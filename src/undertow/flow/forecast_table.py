@@ -29,7 +29,7 @@ def forecast_table(found: Forecast, width: int = WIDE) -> Table:
 
     Args:
         found: the forecast.
-        width: of the terminal, in characters; where it is below 100, h is left out.
+        width: of the terminal, in characters; where it is below 100, z and h are left out.
 
     Returns:
         A table for rich; bars show |δ| on a logarithmic scale from the smallest to the largest, at least 3 decades.
@@ -46,9 +46,9 @@ def forecast_table(found: Forecast, width: int = WIDE) -> Table:
     from rich.table import Table
 
     title = "Before training: measured, and by theory"
-    columns = COLUMNS if width >= WIDE else tuple(column for column in COLUMNS if column[0] != "h")
+    columns = COLUMNS if width >= WIDE else COLUMNS[2:]
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer", no_wrap=True)
+    table.add_column("layer", overflow="fold")  # a long name is broken rather than a number cut off
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True, min_width=6)
         table.add_column("theory", justify="right", no_wrap=True, min_width=6, style="dim")
@@ -86,11 +86,12 @@ def _bars(rows: list[LayerForecast]) -> list[str]:
     ]
 
 
-def forecast_words(found: Forecast) -> str:
+def forecast_words(found: Forecast, width: int = WIDE) -> str:
     """Say in words what the table holds, and what is to be expected.
 
     Args:
         found: the forecast.
+        width: for which the table was laid out.
 
     Returns:
         Lines: the verdicts, the depth scale, what theory does not cover.
@@ -102,7 +103,8 @@ def forecast_words(found: Forecast) -> str:
         if found.loss
         else "a random gradient at the output"
     )
-    lines = [MEANING, f"{found.n_examples} examples, {sent}.", ""]
+    meaning = MEANING if width >= WIDE else MEANING[MEANING.index("χ") :]
+    lines = [meaning, f"{found.n_examples} examples, {sent}.", ""]
     lines += [f"{verdict.kind}: {verdict.sentence}" for verdict in found.verdicts]
     lines += scale_lines(found)
     lines += [f"Not covered by theory, measured instead: {note}." for note in dict.fromkeys(found.notes)]

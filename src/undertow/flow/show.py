@@ -79,6 +79,7 @@ def flow_table(flow: Flow, step: int | None = None, width: int = 120) -> Table:
     from rich.table import Table
 
     table = Table(title=title(flow, step), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.pad_edge = width >= WIDE
     left_out = LEFT_OUT if width < WIDE else ()
     shown = [name for name in COLUMNS if name not in left_out]
     for name in shown:
@@ -86,8 +87,8 @@ def flow_table(flow: Flow, step: int | None = None, width: int = 120) -> Table:
         table.add_column(
             name.replace(", 6 decades", "") if left_out else name,
             justify="left" if left else "right",
-            no_wrap=True,
-            ratio=None,
+            no_wrap=name != COLUMNS[0],  # a long name is broken rather than a number cut off
+            overflow="fold",
         )
     for row in flow_rows(flow, step):
         table.add_row(*(row[name] for name in shown))

@@ -19,7 +19,7 @@ from undertow.errors import RunError
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import SCALARS, STATS, Flow, Look
 from undertow.train.disk import DISK, make_folders, open_file, replace_file, write_all
-from undertow.train.files import explain_failure
+from undertow.train.files import check_run_folder, explain_failure
 from undertow.train.history import HistoryFile
 from undertow.train.record import read_record, write_record
 
@@ -137,6 +137,19 @@ class FlowStore:
             raise self._explain(error) from None
         self.size += body - head
 
+    def force(self) -> None:
+        """Return when all steps and looks are on the disk.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        self.looks.force()
+        if self.file is not None:
+            try:
+                DISK.force(self.file)
+            except OSError as error:
+                raise self._explain(error) from None
+
     def close(self) -> None:
         """Close the files."""
         self.looks.close()
@@ -162,10 +175,11 @@ def load_flow(folder: str | Path, since: int = 0) -> Flow:
         The record; its settings and history are those of the run.
 
     Raises:
-        RunError: ``runs/a holds no record of its gradient flow. …``, or the files are damaged.
+        RunError: ``runs/a holds no record of its gradient flow. …``; there is no such folder; the files are damaged.
 
     Source: derived here.
     """
+    check_run_folder(Path(folder))
     place = Path(folder) / FOLDER
     try:
         with open_file(place / ABOUT) as file:

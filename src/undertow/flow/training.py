@@ -82,14 +82,16 @@ class TrainingRecorder(Recorder):
         """Whether code of the user's runs between steps or epochs: it may look at the files, or end the process."""
         return any(not isinstance(callback, EarlyStopping) for callback in trainer.hooks.callbacks)
 
-    def write_steps(self) -> None:
-        """Write the steps that are not on the disk yet."""
+    def write_steps(self, force: bool = False) -> None:
+        """Write the steps that are in no file yet; ``force`` returns when the disk has them, before a checkpoint."""
         if self.store is not None:
             flow = self.current()
             before = int(np.searchsorted(flow.steps, self.last_written, "right"))
             if len(flow) > before:
                 self.store.append(flow, before)
                 self.last_written = int(flow.steps[-1])
+            if force:
+                self.store.force()
 
     def fail(self, trainer: Trainer, error: NotFinite) -> str:
         """Take over the steps before one that is not finite; say where that came from, ``""`` where it is unknown."""

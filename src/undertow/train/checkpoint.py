@@ -25,7 +25,7 @@ from undertow.nn import (
     put_parameters,
 )
 from undertow.train.disk import DISK, PARTS, make_folders, open_file, replace_file, write_new
-from undertow.train.files import check_place, explain_failure, read_path
+from undertow.train.files import check_place, check_run_folder, explain_failure, read_path
 from undertow.train.record import read_record, write_record
 from undertow.train.run import Run
 from undertow.train.tensors import checksum, pack, unpack
@@ -221,9 +221,7 @@ def load(path: str | Path) -> Run:
         undertow.errors.RunError: no/such/run: there is no such folder. Give the folder of a run.
     """
     folder = read_path(path, "the folder of a run")
-    if not os.path.isdir(folder):
-        what = "this is a file, no folder" if os.path.exists(folder) else "there is no such folder"
-        raise RunError(f"{folder}: {what}. Give the folder of a run.")
+    check_run_folder(folder)
     content = _read_file(folder / MODEL)
     model = _load_model(folder / MODEL, content)
     record = _load_record(folder / RECORD)
@@ -234,7 +232,7 @@ def load(path: str | Path) -> Run:
         )
     values = {key: record[key] for key in (*OBJECTS, *LISTS)}
     recorded = folder if os.path.exists(folder / FLOW) else None
-    return Run(model, stopped=record["stopped"], record=recorded, **values)
+    return Run(model, stopped=record["stopped"], record=recorded, folder=folder, **values)
 
 
 def _read_file(file: Path) -> bytes:

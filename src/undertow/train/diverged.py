@@ -30,6 +30,13 @@ class Diverged(TrainingError):
 def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], origin: str = "") -> str:
     """Say where the loss stopped being finite and what to try."""
     where = f": {origin}" if origin else ""
+    if (epoch, step) == (1, 1):  # the parameters are the first ones: whatever the rate, it has done nothing yet
+        what = "what that operation is given, " if origin else ""
+        return (
+            f"the loss became {loss} at epoch {epoch}, step {step}{where}. No update was made before, so the learning "
+            f"rate is not the cause. Look at {what}at the initial weights, or scale the inputs to mean 0 and "
+            "deviation 1."
+        )
     return f"the loss became {loss} at epoch {epoch}, step {step}{where}. {remedies(settings)}"
 
 

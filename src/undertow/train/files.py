@@ -37,6 +37,27 @@ def read_path(path: Any, what: str) -> Path:
     return Path(path)
 
 
+def check_run_folder(folder: Path) -> None:
+    """RunError unless a path is that of a folder.
+
+    Args:
+        folder: where a run is looked for.
+
+    Raises:
+        RunError: ``runs/a: there is no such folder. …``; it is a file.
+
+    Source: derived here.
+
+    Example:
+        >>> check_run_folder(Path("no/such/run"))
+        Traceback (most recent call last):
+        undertow.errors.RunError: no/such/run: there is no such folder. Give the folder of a run.
+    """
+    if not os.path.isdir(folder):
+        what = "this is a file, no folder" if os.path.exists(folder) else "there is no such folder"
+        raise RunError(f"{folder}: {what}. Give the folder of a run.")
+
+
 def explain_failure(path: Path, error: OSError) -> str:
     """Say why a path cannot be written to.
 

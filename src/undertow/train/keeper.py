@@ -88,6 +88,8 @@ class Keeper:
 
         assert self.store is not None
         self.rows.force()
+        if trainer.recorder is not None:
+            trainer.recorder.write_steps(force=True)
         waiting, self.waiting = self.waiting, None
         if waiting is not None and waiting[1] < trainer.n_steps:
             self.store.write_later(*waiting, best=True)

@@ -14,7 +14,7 @@ from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.nn import Sequential, build_loss, build_model, describe_model
 from undertow.optim import build_clip, build_optimizer, name_leaves
 from undertow.train.derive import number_paths, numbers_of, put_numbers
-from undertow.train.files import read_path
+from undertow.train.files import check_run_folder, read_path
 from undertow.train.keeper import FOLDER, Keeper
 from undertow.train.plan import SETTINGS, Plan
 from undertow.train.run import Run
@@ -163,6 +163,7 @@ def resume(
 def open_training(path: str | Path, data: Any, *, model: Any = None, **given: Any) -> Trainer:
     """Set a training up as it was when its last checkpoint was written; see `resume`."""
     folder = read_path(path, "the folder of a run")
+    check_run_folder(folder)
     store = CheckpointStore(folder / FOLDER)
     snapshot = store.latest()
     if snapshot is None:

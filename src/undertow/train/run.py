@@ -50,6 +50,7 @@ class Run:
         forward: computes the model's outputs on many rows, compiled.
         own_loss: the loss that it was trained with, if that is a function of the user's own; it is not saved.
         record: what `flow` is made of: a recorder, or the folder of the run.
+        folder: where it was loaded from, or kept as it went; None where there is none.
     """
 
     model: Any
@@ -62,6 +63,7 @@ class Run:
     forward: Forward = field(default_factory=Forward, repr=False)
     own_loss: Loss | None = field(default=None, repr=False)
     record: Any = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
 
     if not TYPE_CHECKING:
 

@@ -14,6 +14,7 @@ from undertow.errors import ArgumentError, RunError
 from undertow.nn import Sequential
 from undertow.train.choices import choose_refit, choose_settings
 from undertow.train.diverged import Diverged
+from undertow.train.files import check_run_folder
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import FOLDER
 from undertow.train.range_test import find_learning_rate
@@ -274,8 +275,7 @@ def resume_table(
 
     Source: derived here.
     """
-    if not folder.is_dir():
-        raise RunError(f"{folder}: there is no such folder. Give the folder of a run.")
+    check_run_folder(folder)
     if not (folder / CONFIG).is_file():
         raise RunError(
             f"{folder} holds no {CONFIG}, so it is no training on a table that can be gone on with. Trained in Python, "

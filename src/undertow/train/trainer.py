@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ class Trainer:
         self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
         own = made.task.loss if made.task.loss.task == "own" else None
         self.run = Run(made.model, settings=made.settings, versions=read_versions(), own_loss=own)
+        self.run.folder = None if plan.checkpoint is None else Path(plan.checkpoint)
         self.recorder: Any = None
         if plan.flow:
             recorder = import_module("undertow.flow.training").TrainingRecorder

@@ -6,13 +6,11 @@ The code takes ``model``, ``X`` and ``y`` as they were given to the training.
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any
 
 from undertow.flow.findings import Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules.measures import optimizer_of
-
-USUAL_RATES: Final = {"sgd": 0.01, "momentum": 0.01, "nesterov": 0.01}  # of the others: 0.001
 
 
 def train_call(flow: Flow, **changes: str) -> str:
@@ -74,11 +72,15 @@ def rate_of(flow: Flow) -> float | None:
 def other_rate(flow: Flow, factor: float) -> Remedy:
     """Train with a rate that is so many times larger."""
     rate = rate_of(flow)
-    usual = USUAL_RATES.get(optimizer_of(flow), 1e-3)
-    new = usual if rate is None else float(f"{rate * factor:.1g}")
     word = "larger" if factor > 1 else "smaller"
+    if rate is None:  # a loop of one's own, whose rate nobody told
+        times = f"{factor if factor > 1 else 1 / factor:,.0f}"
+        return Remedy(
+            f"A learning rate {times} times {word}.", f"rate = rate * {factor:g}", "", "rate", {"factor": factor}
+        )
+    new = float(f"{rate * factor:.1g}")
     return Remedy(
-        f"A {word} learning rate: {new:g}" + ("" if rate is None else f" instead of {rate:g}") + ".",
+        f"A {word} learning rate: {new:g} instead of {rate:g}.",
         train_call(flow, optimizer=write_optimizer(flow, new)), f"--rate {new:g}", "rate", {"to": new},
     )  # fmt: skip
 

@@ -114,8 +114,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     factor = 10.0 ** -min(max(math.ceil(math.log10(move.first / 0.01)), 1), 8) if math.isfinite(move.first) else 0.1
     yield rule.found(
         "error" if course.diverged or fails else "warning",
-        f"At a learning rate of {_rate(rate)} {what}; in the first steps an update is up to {show(move.first)} of the "
-        "weights of a layer.",
+        f"At {_rate(rate)} {what}; in the first steps an update is up to {show(move.first)} of the weights of a layer.",
         [
             ("loss before training", course.initial, None),
             ("highest loss", peak * start, f"not above {show(start)}"),
@@ -165,7 +164,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rate = R.rate_of(flow)
     yield rule.found(
         "error",
-        f"At a learning rate of {_rate(rate)} an update is {show(move.ratio)} of the "
+        f"At {_rate(rate)} an update is {show(move.ratio)} of the "
         f"weights, and all {int(flow.steps[-1])} steps together {show(move.path)} of them at most: the loss has "
         "fallen by "
         f"{fall:.1%}.",
@@ -232,7 +231,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "warning",
         f"The loss swings by {show(swing)} at a mean of {show(mean)}, with {len(turning)} turns from {what} to "
         f"{what}, and "
-        f"{rises:.0%} of its way leads up: at a learning rate of {_rate(rate)} steps overshoot the valley.",
+        f"{rises:.0%} of its way leads up: at {_rate(rate)} steps overshoot the valley.",
         [
             ("swing of the loss between turns", swing, f"below {show(rule.swing * level)}"),
             ("share of the way that leads up", rises, "near 0"),
@@ -264,7 +263,7 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
 
 
 def _rate(rate: float | None) -> str:
-    return "its schedule" if rate is None else f"{rate:g}"
+    return "this learning rate" if rate is None else f"a learning rate of {rate:g}"
 
 
 @rule(

@@ -9,7 +9,7 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import RELUS, Flow, Look
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import course_of, early, inner_layers, show
+from undertow.flow.rules.measures import course_of, early, first_row, inner_layers, show
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -167,8 +167,9 @@ def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
         if (first >= rule.share and (last >= rule.share / 2 or course.diverged)) or (
             last >= rule.late and course.fails(rule.learned)
         ):
-            step = next((step for step, x in values if x >= rule.share), values[-1][0])
-            found.append((layer, float(first), float(last), int(step)))
+            row = first_row(rows[:, i] >= rule.share)
+            step = 0 if first >= rule.share else values[-1][0] if row is None else int(flow.steps[row])
+            found.append((layer, float(first), float(last), step))
     if not found:
         return
     layer, first, last, step = found[0]

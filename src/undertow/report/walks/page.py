@@ -19,6 +19,7 @@ from undertow.graph import measure_sizes
 from undertow.optim import Optimizer, find_optimizer
 from undertow.report.walks.build import build
 from undertow.report.walks.layers import Observed, backprop_of_model
+from undertow.train.files import read_path, write_whole
 
 
 class Section(NamedTuple):
@@ -88,8 +89,8 @@ class Walk:
 
     def write(self, path: str | Path) -> Path:
         """Write the page to a file and return its path."""
-        path = Path(path)
-        path.write_text(self.page(), encoding="utf-8")
+        path = read_path(path, "the page")
+        write_whole(path, self.page().encode())
         return path
 
 
