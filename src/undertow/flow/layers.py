@@ -36,8 +36,8 @@ class FlowLayer:
         fan_in, fan_out: how many columns it takes and gives; None where it has none or does not say.
         weights: the path of W, or None.
         bias: the path of b, or None.
-        within: the path of the innermost block around it whose output is put together of several: a residual or parallel
-            block, or a layer of the user's own that gives another value than the last layer in it; or None.
+        within: the path of the innermost block around it whose output is put together of several: a residual or
+            parallel block, or a layer of the user's own that gives another value than the last layer in it; or None.
     """
 
     number: int
