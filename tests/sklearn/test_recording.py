@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from undertow.errors import RunError
+from undertow.errors import ArgumentError, RunError
 from undertow.sklearn import MLPClassifier, MLPRegressor
 from undertow.sklearn.diverged import FitDiverged
 
@@ -66,6 +66,11 @@ def test_partial_fits_go_on_with_one_record():
     flow = model.run_.flow
     assert flow.epochs[-1] == 3 and flow.steps.tolist() == list(range(1, len(flow) + 1))
     assert flow.looks[0].step == 0 and np.isfinite(flow.stat("delta.rms")).all()
+
+
+def test_a_solver_without_steps_says_that_it_records_none():
+    with pytest.raises(ArgumentError, match="solver='lbfgs' does none. Use another solver, or flow=False"):
+        MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", flow=True).fit(X, y.astype(float))
 
 
 def test_many_partial_fits_look_closely_at_few_steps():
