@@ -35,7 +35,7 @@ def measure_facts(
 
     Returns:
         Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``output``,
-        ``shared_rows``, ``normalised_by_batch``, ``example``; docs/flow.md tells of each.
+        ``shared_rows``, ``repeated_rows``, ``normalised_by_batch``, ``example``; docs/flow.md tells of each.
 
     Source: derived here.
     """
@@ -48,7 +48,7 @@ def measure_facts(
         "columns": _columns(flat, train[0]) if flat.dtype.kind == "f" and len(flat) > 1 else {},
         "target": _target(task, y),
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
-        "shared_rows": 0 if held is None else _shared(train, held),
+        **_copies(train, held),
     }
     first = train[0][:N_KEPT], train[1][:N_KEPT]
     if first[0].size <= LARGEST_KEPT:
@@ -79,6 +79,7 @@ def _columns(X: Array, whole: Array) -> dict[str, Any]:
     varied = np.setdiff1d(np.arange(X.shape[1]), constant)
     found: dict[str, Any] = {
         "constant": constant[:200].tolist(), "n_constant": len(constant),
+        "constant_values": X[0, constant[:200]].tolist() if len(X) else [],
         "largest": float(largest.max(initial=0.0)), "worst": int(np.argmax(largest)) if X.shape[1] else 0,
         "rms": float(np.sqrt(np.mean(np.square(X)))),
     }  # fmt: skip
@@ -109,6 +110,7 @@ def _target(task: Task, y: Array) -> dict[str, Any]:
     return {
         "kind": "number" if kind == "regression" else "other", "mean": values.mean(axis=0)[:50].tolist(),
         "std": values.std(axis=0)[:50].tolist(), "largest": float(np.abs(values).max(initial=0.0)),
+        "least": float(values.min(initial=np.inf)), "most": float(values.max(initial=-np.inf)),
     }  # fmt: skip
 
 
@@ -139,10 +141,12 @@ def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) 
     return found
 
 
-def _shared(train: tuple[Array, Array], held: tuple[Array, Array]) -> int:
-    """How many validation rows are rows of the training part too, to the last bit, inputs and targets."""
-    seen = set(_rows(*train))
-    return sum(row in seen for row in _rows(*held))
+def _copies(train: tuple[Array, Array], held: tuple[Array, Array] | None) -> dict[str, Any]:
+    """Rows that are the same to the last bit, inputs and targets: within the training part, and across the parts."""
+    rows = list(_rows(*train))
+    seen = set(rows)
+    repeated = 1 - len(seen) / len(rows) if rows else 0.0
+    return {"repeated_rows": repeated, "shared_rows": 0 if held is None else sum(row in seen for row in _rows(*held))}
 
 
 def _rows(X: Array, y: Array) -> Iterator[int]:
