@@ -97,6 +97,8 @@ def test_layers_in_lists_dicts_and_frozen_classes():
     assert np.isfinite(run.flow.stat("delta.rms")).all() and run.flow.stat("delta.rms").min() > 0
     pair = nn.initialize(Slotted(Pair(nn.Dense(3, 2), nn.Dense(3, 2))), 0)
     assert [x.path for x in read_layers(pair, X[:2])] == ["pair.left", "pair.right", ""]
+    within = nn.initialize(nn.Sequential(pair, nn.Dense(2, 2)), 0)
+    assert [x.within for x in read_layers(within, X[:2])] == ["layers[0]", "layers[0]", None, None]
 
 
 def test_of_a_layer_that_is_called_twice_the_first_call_counts():

@@ -1,5 +1,7 @@
 """Estimators record their gradient flow as a training does, and fit as they do without."""
 
+import copy
+import gc
 import pickle
 import warnings
 
@@ -9,7 +11,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from undertow.errors import RunError
+from undertow.errors import ArgumentError, RunError
 from undertow.sklearn import MLPClassifier, MLPRegressor
 from undertow.sklearn.diverged import FitDiverged
 
@@ -64,6 +66,31 @@ def test_partial_fits_go_on_with_one_record():
     flow = model.run_.flow
     assert flow.epochs[-1] == 3 and flow.steps.tolist() == list(range(1, len(flow) + 1))
     assert flow.looks[0].step == 0 and np.isfinite(flow.stat("delta.rms")).all()
+
+
+def test_a_solver_without_steps_says_that_it_records_none():
+    with pytest.raises(ArgumentError, match="solver='lbfgs' does none"):
+        MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", flow=True).fit(X, y.astype(float))
+
+
+def test_many_partial_fits_look_closely_at_few_steps():
+    model = MLPRegressor(hidden_layer_sizes=(4,), random_state=0, batch_size=len(X), flow=True)
+    for _ in range(20):
+        model.partial_fit(X, y.astype(float))
+    assert [look.step for look in model.run_.flow.looks] == [0, 1, 2, 4, 8, 16]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_goes_on_with_its_record(copied):
+    """The places in memory that the record reads from are those of the arrays of the copy."""
+    model, plain = (MLPRegressor(hidden_layer_sizes=(4,), random_state=0, flow=True) for _ in range(2))
+    model.partial_fit(X, y.astype(float))
+    plain.partial_fit(X, y.astype(float)).partial_fit(X, y.astype(float))
+    again = copied(model)
+    del model
+    gc.collect()
+    again.partial_fit(X, y.astype(float))
+    assert np.array_equal(again.run_.flow.values, plain.run_.flow.values, equal_nan=True)
 
 
 def test_it_is_cloned_pickled_and_fed_with_sparse_data():

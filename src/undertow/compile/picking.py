@@ -49,6 +49,10 @@ class Picker:
         kept = (self.columns, self.factors, self.roots, self.members, self.ends)
         self.args = np.array([0, *map(_address, kept), 0, 0, 0, 0, len(self.columns), len(self.ends)], np.int64)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # addresses hold in this process, for these arrays
+        groups = np.split(self.members, self.ends[:-1])
+        return Picker, (self.columns, self.factors, self.roots, groups)
+
     def __call__(self, values: Array) -> tuple[Array, Array]:
         """Pick numbers.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,7 +36,8 @@ class FlowLayer:
         fan_in, fan_out: how many columns it takes and gives; None where it has none or does not say.
         weights: the path of W, or None.
         bias: the path of b, or None.
-        within: the path of the innermost residual or parallel block around it, or None.
+        within: the path of the innermost block around it whose output is put together of several: a residual or
+            parallel block, or a layer of the user's own that gives another value than the last layer in it; or None.
     """
 
     number: int
@@ -161,10 +162,13 @@ def _entries(items: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str
             "path": path, "name": _name(item), "kind": type(item).__name__ if activation is None else "activation",
             "h_path": path, "activation": activation, "shape": shape,
             "fan_in": getattr(item, "fan_in", None), "fan_out": getattr(item, "fan_out", None),
-            "within": _block_around(items, path),
         }  # fmt: skip
         found.append(entry)
         last[around] = entry
+    named = {entry["path"] for entry in found}
+    for entry in found:
+        if entry["kind"] != "watched":
+            entry["within"] = _block_around(items, entry["path"], named)
     return found
 
 
@@ -173,11 +177,11 @@ def _name(item: Any) -> str:
     return f"{type(item).__name__} block" if isinstance(item, Container) else show_item(item)
 
 
-def _block_around(items: Mapping[str, Any], path: str) -> str | None:
-    """The path of the innermost container around an item that is no Sequential."""
+def _block_around(items: Mapping[str, Any], path: str, named: Set[str]) -> str | None:
+    """The path of the innermost block around an item whose output is put together of several, and is looked at."""
     while path:
         path = path.rpartition(".")[0]
-        if isinstance(items.get(path), Container) and type(items[path]) is not Sequential:
+        if path and (path in named or (isinstance(items.get(path), Container) and type(items[path]) is not Sequential)):
             return path
     return None
 

@@ -124,6 +124,10 @@ class BaseNetwork(BaseEstimator, ABC):
 
     def _train(self, target: Target, X: Any, scored: Array, weights: Array | None, rng: Any, incremental: bool) -> None:
         by_lbfgs = self.solver == "lbfgs" and self.optimizer is None
+        if by_lbfgs and self.flow:
+            raise ArgumentError(
+                "flow=True records training steps, and solver='lbfgs' does none. Use another solver, or flow=False."
+            )
         optimizer = (
             choose_optimizer(self) if not by_lbfgs else Optimizer("lbfgs", lambda params: (), lambda *args: args)
         )

@@ -60,7 +60,7 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
         clip: a clipping rule of `undertow.optim`.
         monitor: what early stopping watches: ``"validation_score"``, which None is too, or ``"validation_loss"``.
         callbacks: see `undertow.train.Callback`.
-        flow: True records how the gradient flows: ``run_.flow``, ``run_.findings``.
+        flow: True records how the gradient flows: ``run_.flow``, ``run_.findings``; not with lbfgs.
         n_threads: how many threads are used; None for what `undertow.set_threads` said.
         dtype: float32 or float64; that of X unless told.
         initialiser: a name or function of `undertow.nn`; None draws the numbers that scikit-learn draws.

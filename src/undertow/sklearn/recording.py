@@ -37,6 +37,7 @@ class FitRecorder(Recorder):
         super().__init__(layers)
         self.rate, self.epochs, self.done = rate, 0, 0
         self.sample: tuple[Array, Target] | None = None
+        self.incremental = False
 
     def begin(self, learner: Learner, task: Task, held: tuple[Array, Array] | None, settings: dict[str, Any]) -> None:
         """Measure what is to be known before the first step."""
@@ -69,7 +70,8 @@ class FitRecorder(Recorder):
         """Look once more."""
         flow = self.current()
         flow.history, flow.stopped = history, "finished" if stopped == "converged" else stopped
-        if stopped != "diverged" and self.done and flow.looks[-1].step < self.done:
+        due = 2 * flow.looks[-1].step if self.incremental else flow.looks[-1].step + 1  # of very many calls, few look
+        if stopped != "diverged" and self.done >= max(due, 1):
             self._look(learner)
 
     def fail(self, learner: Learner, error: NotFinite) -> str:
@@ -109,5 +111,6 @@ def open_recorder(estimator: Any, model: Any, X: Array, rate: Any, incremental: 
     layers = read_layers(model, X)
     if recorder is None or recorder.layers != layers:
         recorder = FitRecorder(layers, float(rate) if isinstance(rate, int | float) else np.nan)
+    recorder.incremental = incremental
     estimator._recorder = recorder
     return recorder
