@@ -85,8 +85,8 @@ def _told(part: Any, path: str, call: Call) -> Any:
 
     made = copy.copy(part)
     kind = type(part)
-    subclass = type(kind)(
-        kind.__name__, (kind,), {"__slots__": (), "__module__": kind.__module__, "__call__": __call__}
-    )
+    make_class: Callable[..., Any] = type(kind)
+    named = {"__slots__": (), "__module__": kind.__module__, "__call__": __call__}
+    subclass = make_class(kind.__name__, (kind,), named)
     object.__setattr__(made, "__class__", subclass)
     return made
