@@ -58,11 +58,14 @@ def movement_of(flow: Flow) -> Movement:
         W, update = (flow.stat(name)[:, chosen].astype(np.float64) for name in ("W.rms", "update.rms"))
         rows = update / np.maximum(W, small)
     rows = rows[np.isfinite(rows).all(axis=1)]
+    if (flow.settings.get("accumulate") or 1) > 1:  # only every so many steps end in an update
+        rows = rows[(rows > 0).any(axis=1)]
     if not len(rows):
         return Movement(None)
     at = np.median(rows[:EARLY], axis=0)
     worst = int(np.argmax(at))
-    path = float(rows.mean(axis=0).max() * int(flow.steps[-1]))
+    n_updates = int(flow.steps[-1]) // (flow.settings.get("accumulate") or 1)
+    path = float(rows.mean(axis=0).max() * n_updates)
     return Movement(flow.layers[chosen[worst]], float(at[worst]), float(rows[:20].max()), float(rows.max()), path)
 
 
