@@ -77,7 +77,7 @@ def test_a_run_whose_record_has_gone_is_shown(tmp_path):
     run = train()
     run.record = tmp_path / "gone"
     shown = Parsed(run._repr_html_())
-    assert "holds no record" in shown.text and shown.tags.count("table") == 1
+    assert "there is no such folder" in shown.text and shown.tags.count("table") == 1
 
 
 def test_a_run_that_diverged_names_the_operation():
