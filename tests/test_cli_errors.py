@@ -330,3 +330,10 @@ def test_a_forecast_names_remedies(undertow):
     _, printed, _ = undertow("diagnose", "good.csv", "--before", "--target", "y", *deep)
     assert "vanishes: " in printed and "--activation relu" in " ".join(printed.split())
     assert "--activation" not in undertow("diagnose", "good.csv", "--before", "--target", "y", "--hidden", "8")[1]
+
+
+def test_the_module_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "undertow", "--version"], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert result.returncode == 0 and result.stdout == f"undertow {ut.__version__}\n"

@@ -43,7 +43,7 @@ class Remedy:
     change: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finding:
     """Something that is wrong with a training.
 
@@ -75,6 +75,11 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     source: str = ""
+
+    def __repr__(self) -> str:
+        where = f", {self.layers[0]}" if self.layers else ""
+        when = "" if self.step is None else f", step {self.step}"
+        return f"Finding({self.kind}, {self.severity}{where}{when})"
 
     def __str__(self) -> str:
         where = f", {self.layers[0]}" if self.layers else ""
