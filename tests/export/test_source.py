@@ -65,9 +65,10 @@ def compare_training(run, module, X, y, loss, optimizer, clip, steps=5):
         keys = nn.example_keys(0, number, len(X)) if draws else None
         leaves = trees.flatten(model)[0]
         numbers = numbers_of(leaves)
-        wanted, grads, replaced = step.gradient.of_leaves(leaves, rebuild, X, Target(y, keys=keys))
+        wanted, grads, replaced, seen = step.gradient.of_leaves(leaves, rebuild, X, Target(y, keys=keys))
         grads = {paths[i]: g for i, g in grads.items()}
-        _, new, state = step.apply(wanted, grads, state, {paths[i]: numbers[i] for i in trained_numbers(model)})
+        params_now = {paths[i]: numbers[i] for i in trained_numbers(model)}
+        _, new, state, _ = step.apply(wanted, grads, state, params_now, seen)
         model = rebuild(put_numbers(leaves, [replaced.get(i, new.get(paths[i], x)) for i, x in enumerate(numbers)]))
         found, params, memory = module.step(params, memory, X, y, *([keys] if draws else []))
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
