@@ -44,7 +44,7 @@ def attach(package: str, table: Mapping[str, str], remedies: str | None = None) 
 
     Example:
         >>> import undertow.nn
-        >>> undertow.nn.relu(-1.0), "relu" in vars(undertow.nn), "gelu" in dir(undertow.nn)
+        >>> float(undertow.nn.relu(-1.0)), "relu" in vars(undertow.nn), "gelu" in dir(undertow.nn)
         (0.0, True, True)
         >>> undertow.nn.rellu
         Traceback (most recent call last):

@@ -153,6 +153,8 @@ class TrainingRecorder(Recorder):
         try:
             work()
         except Exception as error:
+            if isinstance(error, UndertowError) and not trainer.n_steps:
+                raise  # a fault of the model or the loss, which the first step would meet as well
             if not self.failed:
                 self.failed = True
                 self.flow.facts["failed"] = f"{type(error).__name__}: {error}"
