@@ -150,3 +150,11 @@ def test_a_disk_that_is_full_ends_the_training_with_an_error(tmp_path, monkeypat
     assert (tmp_path / "flow" / "steps.arrows").stat().st_size == size
     resumed = ut.resume(tmp_path, (X, LABELS), epochs=3, progress=False)
     assert len(resumed.flow) == 3 * len(run.flow)
+
+
+def test_a_record_that_cannot_be_taken_up_is_told(tmp_path, capsys):
+    ut.train(build(), (X, LABELS), epochs=2, checkpoint=tmp_path, **SETTINGS)
+    (tmp_path / "flow" / "flow.json").write_text("{")
+    flow = ut.resume(tmp_path, (X, LABELS), epochs=3, progress=True).flow
+    assert flow.steps.tolist() == list(range(13, 19))
+    assert "begins at step 13" in " ".join(capsys.readouterr().out.split())

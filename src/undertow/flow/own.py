@@ -14,7 +14,6 @@ from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
-from undertow.flow.origin import find_origin
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.nn.mode import training
@@ -44,9 +43,8 @@ class OwnRecorder:
             self._look(params, args)
         self.step += 1
         if not np.isfinite(outcome.loss) and "non_finite" not in self.recorder.flow.facts:
-            found = find_origin(self.gradient.loss_function, params, args, ())
-            told = {"step": self.step, "epoch": 1, "loss": float(outcome.loss)}
-            self.recorder.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
+            place = (self.gradient.loss_function, params, args, ())
+            self.recorder.trace_back(*place, step=self.step, epoch=1, loss=float(outcome.loss))
         by_path = {paths[i]: g for i, g in outcome.grads.items()}
         held = {path: np.array(x) for path, x in zip(paths, numbers, strict=True)}
         self.last = params, args, float(outcome.loss), outcome.seen, by_path, held

@@ -130,7 +130,8 @@ class Flow:
         Args:
             name: ``"delta.rms"``, ``"h.mean"``, ``"dW.max"``, … (z, h, delta, dW, db, W, update; rms, mean, max), or
                 ``"ratio"`` (RMS of the update by that of W), ``"zeros"`` (the share of h that is 0), ``"saturated"``
-                (the share in the flat parts of the activation), ``"nonfinite"`` (how many numbers are not finite).
+                (the share in the flat parts of the activation), ``"nonfinite"`` (in how many of z, δ
+                and dW, 0 to 3, something is not finite).
 
         Returns:
             float32 (steps, layers); NaN where a layer has no such thing.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from undertow.errors import UndertowError
 from undertow.flow.layers import FlowLayer
 from undertow.flow.observe import make_observer
+from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS, STATS, Flow
 from undertow.flow.table import Rows
 
@@ -98,6 +101,17 @@ class Recorder:
             {"layer": number, **row, "ratio": row["dW"] / last if comparable and row["dW"] is not None else None}
             for number, row in enumerate(rows, 1)
         ]
+
+    def trace_back(
+        self, loss_function: Any, model: Any, X: Any, target: Any, *, step: int, epoch: int, loss: float
+    ) -> str:
+        """Note where what is not finite came from, see `find_origin`, and say it; ``""`` where it is unknown."""
+        found: dict[str, Any] | None = None
+        with contextlib.suppress(UndertowError):
+            found = find_origin(loss_function, model, X, target)
+        told = {"step": step, "epoch": epoch, "loss": loss}
+        self.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
+        return "" if found is None else str(found["sentence"])
 
     def current(self) -> Flow:
         """Return the record so far."""

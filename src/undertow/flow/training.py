@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,6 @@ from undertow.errors import UndertowError
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
-from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS
 from undertow.flow.recorder import Recorder
 from undertow.flow.store import FlowStore, load_flow
@@ -97,13 +95,10 @@ class TrainingRecorder(Recorder):
         """Take over the steps before one that is not finite; say where that came from, ``""`` where it is unknown."""
         self.after_steps(trainer, error, trainer.n_steps - len(error.losses) + 1)
         self.write_steps()
-        found: dict[str, Any] | None = None
-        with contextlib.suppress(UndertowError):
-            found = find_origin(trainer.step.gradient.loss_function, trainer.run.model, error.X, error.y)
-        record = {"step": trainer.n_steps + 1, "epoch": trainer.epoch, "loss": error.loss}
-        self.flow.facts["non_finite"] = {**record, **(found or {"where": "unknown", "sentence": ""})}
+        place = (trainer.step.gradient.loss_function, trainer.run.model, error.X, error.y)
+        sentence = self.trace_back(*place, step=trainer.n_steps + 1, epoch=trainer.epoch, loss=error.loss)
         self.write_about()
-        return "" if found is None else str(found["sentence"])
+        return sentence
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Look closely, if it is due."""
@@ -164,7 +159,8 @@ class TrainingRecorder(Recorder):
         """Go on with the record of a training that is resumed, up to the step at which it stands."""
         try:
             old = load_flow(trainer.plan.checkpoint)
-        except UndertowError:
+        except UndertowError as error:
+            trainer.progress.say(f"The record of the gradient flow begins at step {trainer.n_steps + 1}: {error}")
             return
         if [x.path for x in old.layers] != [x.path for x in self.layers]:
             return

@@ -11,7 +11,6 @@ from undertow.flow import FlowLayer, Recorder
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, due_mark, is_round, take_look
-from undertow.flow.origin import find_origin
 from undertow.train.objective import Target
 from undertow.train.task import Task
 
@@ -77,10 +76,9 @@ class FitRecorder(Recorder):
     def fail(self, learner: Learner, error: NotFinite) -> str:
         """Find where what is not finite came from, and say it."""
         self.add_steps(error.told, error.results, self.done + 1, self.epochs + 1, self.rate)
-        found = find_origin(learner.step.gradient.loss_function, learner.model, error.X, error.y)
-        told = {"step": self.done + len(error.losses) + 1, "epoch": self.epochs + 1, "loss": error.loss}
-        self.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
-        return "" if found is None else str(found["sentence"])
+        place = (learner.step.gradient.loss_function, learner.model, error.X, error.y)
+        step = self.done + len(error.losses) + 1
+        return self.trace_back(*place, step=step, epoch=self.epochs + 1, loss=error.loss)
 
     def _look(self, learner: Learner, noise: bool = True) -> None:
         assert self.sample is not None
