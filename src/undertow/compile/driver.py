@@ -2,33 +2,36 @@
 
 An entry of the table is three numbers: the kernel, its arguments, and flags. Bit 0: the threads share the kernel's
 work; else the first thread does it. Bit 1: all threads wait for each other before it. Bit 2: the step may be left
-before it, if somebody has asked for that. Threads leave together: who comes last to a meeting decides for all.
+before it, if somebody has asked for that. Threads leave together: the first decides for all, at a meeting. One thread
+may also do it all: the part of each, one after the other, which gives the same numbers.
 """
 
 from __future__ import annotations
 
 import platform
+from contextlib import nullcontext
 
-from undertow.compile.ir import Emitter, Module
+from undertow.compile.ir import Emitter, Module, Value
 
 SHARED, WAIT, MAY_LEAVE = 1, 2, 4
 ENTRY = 3
-MEETING = 256  # bytes of a meeting place: who is there, the round, what was decided, and whether to stop
-DECIDED, STOP = 128, 192  # where the last two lie
+ALL = -1  # in place of a thread's number: the parts of all of them
+LINE = 128  # bytes that two processors do not fetch together
 SPINS = 5000  # rounds of waiting before a thread lets others have the processor
 
 
 def write_driver(module: Module) -> None:
     """Write ``run(table, n, thread, threads, meeting, steps)`` and the place where threads meet.
 
-    It returns how many steps were done: all, unless the number at ``STOP`` of the meeting place became another than 0.
+    A thread of `ALL` does the parts of all threads.
+    It returns how many steps were done: all, unless the first number of the meeting place became another than 0.
 
     Args:
         module: where it goes.
     """
     pause = {"x86_64": "pause", "AMD64": "pause", "aarch64": "yield", "arm64": "yield"}.get(platform.machine(), "")
     meeting = _MEETING.replace("PAUSE", pause).replace("SPINS", str(SPINS))
-    module.functions.append(meeting.replace("DECIDED", str(DECIDED)).replace("STOP", str(STOP)))
+    module.functions.append(meeting.replace("LINE", str(LINE)))
     module.declarations["yield"] = "declare i32 @sched_yield()"
     e = Emitter(
         module,
@@ -36,58 +39,91 @@ def write_driver(module: Module) -> None:
         [("table", "ptr"), ("n", "i64"), ("thread", "i64"), ("threads", "i64"), ("meeting", "ptr"), ("steps", "i64")],
         result="i64",
     )
-    thread, threads = e.args["thread"], e.args["threads"]
-    several = threads > 1
-    asked = e.address(e.args["meeting"], e.select(several, e.const(DECIDED, "i64"), STOP), "i8")
     done = e.variable(e.const(0, "i64"))
-    with e.loop(0, e.args["steps"]) as step:
-        with e.loop(0, e.args["n"]) as i:
-            entry = e.address(e.args["table"], i * ENTRY, "i64")
-            function, args = e.load(entry, "ptr"), e.load(e.address(entry, 1, "i64"), "ptr")
-            flags = e.load(e.address(entry, 2, "i64"), "i64")
-            waits = (flags & WAIT) != 0
-            with e.when(waits & several):
-                e.line(f"call void @meet(ptr {e.args['meeting'].text}, i64 {threads.text})")
-            with e.when(((flags & MAY_LEAVE) != 0) & (waits | ~several)):
-                stop = e.instruction(f"load atomic i64, ptr {asked.text} monotonic, align 8", "i64", 0)
-                with e.when(stop != 0):
-                    e.line("br label %leave")
-                    e.label(e.fresh("never"))
-            shared = (flags & SHARED) != 0
-            with e.when(shared):
-                e.line(f"call void {function.text}(ptr {args.text}, i64 {thread.text}, i64 {threads.text})")
-            with e.when(~shared & (thread == 0)):
-                e.line(f"call void {function.text}(ptr {args.text}, i64 0, i64 1)")
-        done.set(step + 1)
+    # One thread gets loops of its own: of a step of 1 µs, the questions that only several threads ask are a tenth.
+    several = e.args["thread"] >= 0
+    for alone in (True, False):
+        with e.when(~several if alone else several), e.loop(0, e.args["steps"]) as step:
+            with e.loop(0, e.args["n"]) as i:
+                _write_call(e, i, alone)
+            done.set(step + 1)
     e.line("br label %leave")
     e.label("leave")
     with e.when(several):
-        e.line(f"call void @meet(ptr {e.args['meeting'].text}, i64 {threads.text})")
+        _write_meeting(e)
     e.finish(done.get())
 
 
-_MEETING = """define internal void @meet(ptr %place, i64 %threads) nounwind noinline {
+def meeting_bytes(threads: int) -> int:
+    """Return how much memory so many threads need to meet: a line of 0s, and one for each of them."""
+    return LINE * (threads + 1)
+
+
+def _write_meeting(e: Emitter) -> Value:
+    """Write the wait of all threads for each other; whether they are to stop, as a number."""
+    place, thread, threads = (e.args[name].text for name in ("meeting", "thread", "threads"))
+    return e.instruction(f"call i64 @meet(ptr {place}, i64 {thread}, i64 {threads})", "i64", 0)
+
+
+def _write_leave(e: Emitter, stop: Value) -> None:
+    """Write the end of the run if a number is not 0."""
+    with e.when(stop != 0):
+        e.line("br label %leave")
+        e.label(e.fresh("never"))
+
+
+def _write_call(e: Emitter, i: Value, alone: bool) -> None:
+    """Write the call of an entry of the table, and what is to be asked before it."""
+    thread, threads = e.args["thread"], e.args["threads"]
+    entry = e.address(e.args["table"], i * ENTRY, "i64")
+    function, args = e.load(entry, "ptr"), e.load(e.address(entry, 1, "i64"), "ptr")
+    flags = e.load(e.address(entry, 2, "i64"), "i64")
+    may_leave = (flags & MAY_LEAVE) != 0
+    if alone:
+        with e.when(may_leave):
+            asked = f"load atomic i64, ptr {e.args['meeting'].text} monotonic, align 8"
+            _write_leave(e, e.instruction(asked, "i64", 0))
+    else:
+        with e.when((flags & WAIT) != 0):
+            stop = _write_meeting(e)
+            with e.when(may_leave):
+                _write_leave(e, stop)
+    shared = (flags & SHARED) != 0
+    with e.when(shared), e.loop(0, threads) if alone else nullcontext(thread) as part:
+        e.line(f"call void {function.text}(ptr {args.text}, i64 {part.text}, i64 {threads.text})")
+    with e.when(~shared if alone else ~shared & (thread == 0)):
+        e.line(f"call void {function.text}(ptr {args.text}, i64 0, i64 1)")
+
+
+# Each thread has a line of the cache to itself, where it says at which meeting it is, counted by 2; the others read it.
+# The first thread adds 1 if the run is to stop: a thread that reads of a later meeting knows that it was not.
+_MEETING = """define internal i64 @meet(ptr %place, i64 %thread, i64 %threads) nounwind noinline {
 entry:
-  %round_at = getelementptr i8, ptr %place, i64 64
-  %round = load atomic i64, ptr %round_at acquire, align 8
-  %before = atomicrmw add ptr %place, i64 1 acq_rel
-  %others = sub i64 %threads, 1
-  %last = icmp eq i64 %before, %others
-  br i1 %last, label %open, label %wait
-open:
-  %stop_at = getelementptr i8, ptr %place, i64 STOP
-  %stop = load atomic i64, ptr %stop_at monotonic, align 8
-  %decided_at = getelementptr i8, ptr %place, i64 DECIDED
-  store atomic i64 %stop, ptr %decided_at monotonic, align 8
-  store atomic i64 0, ptr %place monotonic, align 8
-  %next = add i64 %round, 1
-  store atomic i64 %next, ptr %round_at release, align 8
-  br label %done
+  %lines = getelementptr i8, ptr %place, i64 LINE
+  %own_offset = mul i64 %thread, LINE
+  %own = getelementptr i8, ptr %lines, i64 %own_offset
+  %before = load atomic i64, ptr %own monotonic, align 8
+  %even = and i64 %before, -2
+  %round = add i64 %even, 2
+  %asked = load atomic i64, ptr %place monotonic, align 8
+  %wanted = icmp ne i64 %asked, 0
+  %first = icmp eq i64 %thread, 0
+  %decides = and i1 %wanted, %first
+  %bit = zext i1 %decides to i64
+  %told = or i64 %round, %bit
+  store atomic i64 %told, ptr %own release, align 8
+  br label %each
+each:
+  %other = phi i64 [ 0, %entry ], [ %next, %there ]
+  %decided = phi i64 [ 0, %entry ], [ %decision, %there ]
+  %offset = mul i64 %other, LINE
+  %at = getelementptr i8, ptr %lines, i64 %offset
+  br label %wait
 wait:
-  %spins = phi i64 [ 0, %entry ], [ %more, %again ]
-  %now = load atomic i64, ptr %round_at acquire, align 8
-  %same = icmp eq i64 %now, %round
-  br i1 %same, label %idle, label %done
+  %spins = phi i64 [ 0, %each ], [ %more, %again ]
+  %now = load atomic i64, ptr %at acquire, align 8
+  %come = icmp sge i64 %now, %round
+  br i1 %come, label %there, label %idle
 idle:
   call void asm sideeffect "PAUSE", ""()
   %more = add i64 %spins, 1
@@ -98,6 +134,16 @@ let:
   br label %again
 again:
   br label %wait
+there:
+  %same = sub i64 %now, %round
+  %stops = icmp eq i64 %same, 1
+  %of_first = icmp eq i64 %other, 0
+  %leaves = and i1 %stops, %of_first
+  %now_decided = zext i1 %leaves to i64
+  %decision = or i64 %decided, %now_decided
+  %next = add i64 %other, 1
+  %all = icmp sge i64 %next, %threads
+  br i1 %all, label %done, label %each
 done:
-  ret void
+  ret i64 %decision
 }"""

@@ -87,6 +87,7 @@ class Operations(Layout):
     ) -> None:
         """Add the call of a product: of our own kernel, or of OpenBLAS where that is faster."""
         lanes = lanes_of(kind)
+        call.kind = kind
         blas = find_blas(folder()) if math.prod(sizes) > SMALL_PRODUCT else None
         if blas is None or prefers_own(kind, *sizes, strides, blas.core):
             self.add(

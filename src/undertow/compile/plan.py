@@ -69,6 +69,7 @@ class Call:
         scratch: bytes for each thread.
         touches: the memory it reads and writes; None: not known.
         target: what it writes, where that alone is known.
+        kind: of a matrix product, ``f32`` or ``f64``.
     """
 
     kernel: str
@@ -81,6 +82,7 @@ class Call:
     scratch: int = 0
     touches: list[Touch] | None = None
     target: Buffer | None = None
+    kind: str = "f32"
 
     def written(self) -> list[Buffer] | None:
         """Return the memory that it writes; None if that is not known."""

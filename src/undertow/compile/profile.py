@@ -26,6 +26,7 @@ class KernelTime:
         flops: floating-point operations.
         moved: bytes read and written.
         threads: that share it.
+        kind: of a matrix product, ``f32`` or ``f64``.
     """
 
     what: str
@@ -33,6 +34,7 @@ class KernelTime:
     flops: float
     moved: float
     threads: int
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,12 @@ class Profile:
 
     Attributes:
         kernels: in the order of the program.
-        product_flops: operations a second of the best matrix product found on this machine, on one thread.
+        product_flops: by kind, operations a second of the best matrix product found on this machine, on one thread.
         copy_bytes: bytes a second of a large copy.
     """
 
     kernels: list[KernelTime]
-    product_flops: float
+    product_flops: dict[str, float]
     copy_bytes: float
 
     @classmethod
@@ -61,38 +63,48 @@ class Profile:
         for i in program.own:
             call = program.calls[i]
             seconds, threads = _time_call(program, i, rounds), program.plan.threads if call.shared else 1
-            kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads))
-        return cls(kernels, *_limits())
+            kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads, call.kind))
+        return cls(kernels, {kind: _product_flops(kind) for kind in {k.kind for k in kernels}}, _copy_bytes())
 
     def __str__(self) -> str:
         total = sum(k.seconds for k in self.kernels) or 1.0
         lines = [f"{'µs':>9} {'share':>6} {'GFlop/s':>8} {'GB/s':>7} {'of limit':>8}  what"]
         for k in self.kernels:
-            least = max(k.flops / (self.product_flops * k.threads), k.moved / self.copy_bytes)
+            least = max(k.flops / (self.product_flops[k.kind] * k.threads), k.moved / self.copy_bytes)
             lines.append(
                 f"{k.seconds * 1e6:9.2f} {k.seconds / total:6.1%} {k.flops / k.seconds / 1e9:8.1f} "
                 f"{k.moved / k.seconds / 1e9:7.1f} {min(least / k.seconds, 9.99):8.0%}  {k.what}"
             )
-        limits = f"{self.product_flops / 1e9:.0f} GFlop/s a thread, {self.copy_bytes / 1e9:.0f} GB/s from memory"
+        rates = ", ".join(
+            f"{flops / 1e9:.0f} GFlop/s a thread in {'float32' if kind == 'f32' else 'float64'}"
+            for kind, flops in sorted(self.product_flops.items())
+        )
+        limits = f"{rates}, {self.copy_bytes / 1e9:.0f} GB/s from memory"
         lines.append(f"{total * 1e6:9.2f}  in all; limits: {limits}")
         return "\n".join(lines)
 
 
 @cache
-def _limits() -> tuple[float, float]:
-    """Operations a second of a large product on one thread, and bytes a second of a large copy."""
+def _product_flops(kind: str) -> float:
+    """Operations a second of a large product on one thread."""
     from undertow.compile.function import compile
 
     n = 512
-    a = np.ones((n, n), np.float32)
+    a = np.ones((n, n), np.float32 if kind == "f32" else np.float64)
     product: Any = compile(lambda a, b: a @ b)
     product(a, a)
-    best = min(_time(lambda: product.program.run_calls(0, len(product.program.calls), 1)) for _ in range(8))
-    threads = product.program.plan.threads if product.program.calls[0].shared else 1
+    program = product.program
+    threads = program.plan.threads if program.calls[0].shared else 1
+    best = min(_time(lambda: program.run_by(0, len(program.calls), 1, threads == 1)) for _ in range(8))
+    return 2.0 * n**3 / best / threads
+
+
+@cache
+def _copy_bytes() -> float:
+    """Bytes a second of a large copy."""
     source = np.ones(1 << 22, np.float64)
     target = np.empty_like(source)
-    copy = min(_time(lambda: np.copyto(target, source)) for _ in range(5))
-    return 2.0 * n**3 / best / threads, 2 * source.nbytes / copy
+    return 2 * source.nbytes / min(_time(lambda: np.copyto(target, source)) for _ in range(5))
 
 
 def _time_call(program: Program, i: int, rounds: int) -> float:
@@ -100,13 +112,13 @@ def _time_call(program: Program, i: int, rounds: int) -> float:
     node = program.calls[i].node
     if node is not None:
         return _median(_time(lambda: program.let_numpy_do(node)) for _ in range(rounds))
-    repeats = 1
+    repeats, alone = 1, not program.calls[i].shared
     for guess in (1, 30):  # the first run wakes the threads, the others tell how long it takes
-        taken = max(_time(lambda n=guess: program.run_calls(i, i + 1, n)) / guess, 1e-8)
+        taken = max(_time(lambda n=guess: program.run_by(i, i + 1, n, alone)) / guess, 1e-8)
         repeats = max(1, min(int(ROUND_SECONDS / taken), 3000))
         if repeats < 10:
             break
-    return _median(_time(lambda: program.run_calls(i, i + 1, repeats)) / repeats for _ in range(rounds))
+    return _median(_time(lambda: program.run_by(i, i + 1, repeats, alone)) / repeats for _ in range(rounds))
 
 
 def _median(times: Iterable[float]) -> float:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.compile.cache import find_kernels, name_of
-from undertow.compile.driver import ENTRY, MAY_LEAVE, MEETING, SHARED, STOP, WAIT, write_driver
+from undertow.compile.driver import ALL, ENTRY, MAY_LEAVE, SHARED, WAIT, meeting_bytes, write_driver
 from undertow.compile.memory import ALIGN
+from undertow.compile.pace import Pace
 from undertow.compile.plan import STATUS, Buffer, Call, Place, Plan, Scratch
 from undertow.compile.pool import interrupted, run_aside, run_together
 from undertow.compile.profile import Profile
@@ -91,9 +92,10 @@ class Program:
         self.lock = threading.Lock()  # who runs it from several Python threads takes turns
         _programs.add(self)
         self.status = aligned(8).view(np.int64)
-        self.meeting = aligned(MEETING)
-        self.stop = self.meeting[STOP:].view(np.int64)[:1]  # set to 1, it ends a run early
+        self.meeting = aligned(meeting_bytes(plan.threads))
+        self.stop = self.meeting.view(np.int64)[:1]  # set to 1, it ends a run early
         self.held: list[Any] = []  # constants
+        self.paces: dict[int, Pace] = {}  # by the first call of what is run together
         self.args = np.zeros(max(sum(len(call.args) for call in self.calls), 1), np.int64)
         self.table = np.zeros((len(self.calls), ENTRY), np.int64)
         self.wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # of each argument and result, where it is named
@@ -242,16 +244,27 @@ class Program:
         return steps
 
     def run_calls(self, start: int, stop: int, steps: int) -> int:
-        """Run a part of the table on all threads; return how many steps were done."""
-        run, threads = _driver(), self.plan.threads
-        table = self.table.ctypes.data + 8 * ENTRY * start
-        given = table, stop - start
-        if not any(call.shared for call in self.calls[start:stop]):
-            threads = 1
-        rest = self.meeting.ctypes.data, steps
-        if threads == 1:
-            return int(run(*given, 0, 1, *rest))
-        return int(run_together([partial(run, *given, i, threads, *rest) for i in range(threads)]))
+        """Run a part of the table, by all threads or one, as is faster; return how many steps were done."""
+        if self.plan.threads == 1 or not any(call.shared for call in self.calls[start:stop]):
+            return self.run_by(start, stop, steps, True)
+        pace, done = self.paces.setdefault(start, Pace()), 0
+        while done < steps:
+            wanted, began = pace.steps(steps - done), time.perf_counter()
+            did = self.run_by(start, stop, wanted, pace.alone)
+            if did:
+                pace.note(did, time.perf_counter() - began)
+            done += did
+            if did < wanted:
+                break
+        return done
+
+    def run_by(self, start: int, stop: int, steps: int, alone: bool) -> int:
+        """Run a part of the table by one thread, which does the parts of all, or by all; how many steps were done."""
+        threads, place = self.plan.threads, self.meeting.ctypes.data
+        run = partial(_driver(), self.table.ctypes.data + 8 * ENTRY * start, stop - start)
+        if alone:
+            return int(run(ALL, threads, place, steps))
+        return int(run_together([partial(run, i, threads, place, steps) for i in range(threads)]))
 
     # ---- operations that NumPy does -----------------------------------------------------------
 
