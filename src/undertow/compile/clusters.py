@@ -15,7 +15,7 @@ from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Sc
 from undertow.compile.scalars import kind_of, operand_kinds
 from undertow.compile.statistics import is_statistics
 from undertow.compile.upright import write_kernel
-from undertow.compile.waits import Touch
+from undertow.compile.waits import Touch, cuts
 from undertow.graph import CONSTANT, Node
 
 LONG_ROW = 1024  # columns above which a float32 sum is added up in float64, and one of float64 in parts
@@ -247,10 +247,10 @@ class Clusters(Layout):
 
         def part(strides: tuple[int, ...], level: str, itemsize: int) -> Any:
             if structure.by_columns:
-                return ("columns", width, structure.lanes, itemsize) if strides == (1,) else None
+                return cuts(width, self.threads, itemsize, structure.lanes) if strides == (1,) else None
             if not height or strides[0] != (1 if level == "row" else width):
                 return None
-            return ("rows", height, strides[0] * itemsize)
+            return cuts(height, self.threads, strides[0] * itemsize)
 
         result = []
         for read, strides in zip(found.reads, axes.strides, strict=True):
@@ -267,7 +267,8 @@ class Clusters(Layout):
             level = cluster.level[node]
             strides = (1,) if structure.by_columns or level == "row" else (width,)
             result.append(Touch(self.buffer(node), True, part(strides, level, node.spec.dtype.itemsize)))
-        result += [Touch(self.totals[node][0], True) for node in cluster.nodes if node in self.totals]
+        for made, parts, _ in (self.totals[node] for node in cluster.nodes if node in self.totals):
+            result.append(Touch(made, True, cuts(parts, self.threads, made.size // parts)))
         return result
 
     def may_replace(self, node: Node, old: Node) -> bool:

@@ -59,10 +59,10 @@ def meeting_bytes(threads: int) -> int:
     return LINE * (threads + 1)
 
 
-def _write_meeting(e: Emitter) -> Value:
-    """Write the wait of all threads for each other; whether they are to stop, as a number."""
+def _write_meeting(e: Emitter, may_leave: str = "false") -> Value:
+    """Write the wait of all threads for each other; whether they leave, as a number."""
     place, thread, threads = (e.args[name].text for name in ("meeting", "thread", "threads"))
-    return e.instruction(f"call i64 @meet(ptr {place}, i64 {thread}, i64 {threads})", "i64", 0)
+    return e.instruction(f"call i64 @meet(ptr {place}, i64 {thread}, i64 {threads}, i1 {may_leave})", "i64", 0)
 
 
 def _write_leave(e: Emitter, stop: Value) -> None:
@@ -85,9 +85,7 @@ def _write_call(e: Emitter, i: Value, alone: bool) -> None:
             _write_leave(e, e.instruction(asked, "i64", 0))
     else:
         with e.when((flags & WAIT) != 0):
-            stop = _write_meeting(e)
-            with e.when(may_leave):
-                _write_leave(e, stop)
+            _write_leave(e, _write_meeting(e, may_leave.text))
     shared = (flags & SHARED) != 0
     with e.when(shared), e.loop(0, threads) if alone else nullcontext(thread) as part:
         e.line(f"call void {function.text}(ptr {args.text}, i64 {part.text}, i64 {threads.text})")
@@ -95,35 +93,39 @@ def _write_call(e: Emitter, i: Value, alone: bool) -> None:
         e.line(f"call void {function.text}(ptr {args.text}, i64 0, i64 1)")
 
 
-# Each thread has a line of the cache to itself, where it says at which meeting it is, counted by 2; the others read it.
-# The first thread adds 1 if the run is to stop: a thread that reads of a later meeting knows that it was not.
-_MEETING = """define internal i64 @meet(ptr %place, i64 %thread, i64 %threads) nounwind noinline {
+# Each thread has a line of the cache to itself, where it says how many meetings it has come to; the others read it. The
+# first thread has there also the number of the meeting at which it decided that all leave, if they may at that meeting.
+_MEETING = """define internal i64 @meet(ptr %place, i64 %thread, i64 %threads, i1 %may_leave) nounwind noinline {
 entry:
   %lines = getelementptr i8, ptr %place, i64 LINE
   %own_offset = mul i64 %thread, LINE
   %own = getelementptr i8, ptr %lines, i64 %own_offset
   %before = load atomic i64, ptr %own monotonic, align 8
-  %even = and i64 %before, -2
-  %round = add i64 %even, 2
+  %round = add i64 %before, 1
+  %left_at = getelementptr i8, ptr %lines, i64 8
+  %first = icmp eq i64 %thread, 0
+  %decides = and i1 %first, %may_leave
+  br i1 %decides, label %ask, label %come
+ask:
   %asked = load atomic i64, ptr %place monotonic, align 8
   %wanted = icmp ne i64 %asked, 0
-  %first = icmp eq i64 %thread, 0
-  %decides = and i1 %wanted, %first
-  %bit = zext i1 %decides to i64
-  %told = or i64 %round, %bit
-  store atomic i64 %told, ptr %own release, align 8
+  br i1 %wanted, label %decide, label %come
+decide:
+  store atomic i64 %round, ptr %left_at monotonic, align 8
+  br label %come
+come:
+  store atomic i64 %round, ptr %own release, align 8
   br label %each
 each:
-  %other = phi i64 [ 0, %entry ], [ %next, %there ]
-  %decided = phi i64 [ 0, %entry ], [ %decision, %there ]
+  %other = phi i64 [ 0, %come ], [ %next, %there ]
   %offset = mul i64 %other, LINE
   %at = getelementptr i8, ptr %lines, i64 %offset
   br label %wait
 wait:
   %spins = phi i64 [ 0, %each ], [ %more, %again ]
   %now = load atomic i64, ptr %at acquire, align 8
-  %come = icmp sge i64 %now, %round
-  br i1 %come, label %there, label %idle
+  %is_there = icmp sge i64 %now, %round
+  br i1 %is_there, label %there, label %idle
 idle:
   call void asm sideeffect "PAUSE", ""()
   %more = add i64 %spins, 1
@@ -135,15 +137,12 @@ let:
 again:
   br label %wait
 there:
-  %same = sub i64 %now, %round
-  %stops = icmp eq i64 %same, 1
-  %of_first = icmp eq i64 %other, 0
-  %leaves = and i1 %stops, %of_first
-  %now_decided = zext i1 %leaves to i64
-  %decision = or i64 %decided, %now_decided
   %next = add i64 %other, 1
   %all = icmp sge i64 %next, %threads
   br i1 %all, label %done, label %each
 done:
-  ret i64 %decision
+  %left = load atomic i64, ptr %left_at monotonic, align 8
+  %leaves = icmp eq i64 %left, %round
+  %result = zext i1 %leaves to i64
+  ret i64 %result
 }"""

@@ -21,7 +21,7 @@ from undertow.trace import Tracer
 from undertow.trace.tracer import Trace
 
 
-class _ShapesOnly(Trace):
+class ShapesOnly(Trace):
     """A trace that knows shapes alone and keeps no notes."""
 
     def __init__(self, origin: Node) -> None:
@@ -29,6 +29,7 @@ class _ShapesOnly(Trace):
         self.node = origin
 
     def add(self, op: P.Primitive, inputs: tuple[Node, ...], params: dict[str, Any]) -> Node:
+        """Make a node, at the line of the one that it stands for."""
         node = Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))
         node.line, node.backward = self.node.line, self.node.backward
         return node
@@ -222,7 +223,7 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
 def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any], spec: Spec) -> Node:
     rule = EXPANSIONS.get(op.name)
     if rule is not None:
-        trace = _ShapesOnly(node)
+        trace = ShapesOnly(node)
         result = rule(*[Tracer(x, trace) for x in inputs], **params)
         if isinstance(result, Tracer):
             made = result.node
@@ -239,4 +240,4 @@ def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any]
 
 
 def _cast(x: Node, dtype: np.dtype[Any], node: Node) -> Node:
-    return x if x.spec.dtype == dtype else P.astype(Tracer(x, _ShapesOnly(node)), dtype=dtype).node
+    return x if x.spec.dtype == dtype else P.astype(Tracer(x, ShapesOnly(node)), dtype=dtype).node

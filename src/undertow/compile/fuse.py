@@ -350,6 +350,12 @@ class Fuser:
             for node in item.nodes:
                 before |= self.sources(node)
             needs[item.number] = before & ~item.bit
+        wanted = 0
+        for before in needs.values():
+            wanted |= before
+        # A scalar that only the outside wants, such as the loss, comes last: threads need not wait for it.
+        last = {x.number: len(position) for x in items if isinstance(x, Cluster) and not x.space and not x.bit & wanted}
+        when = {x.number: max(position[node] for node in x.nodes) + last.get(x.number, 0) for x in items}
         after: dict[int, list[Item]] = {}
         waiting: dict[int, int] = {}
         ready: list[tuple[int, int]] = []
@@ -359,7 +365,7 @@ class Fuser:
             for source in sources:
                 after.setdefault(source.number, []).append(item)
             if not sources:
-                heapq.heappush(ready, (max(position[x] for x in item.nodes), item.number))
+                heapq.heappush(ready, (when[item.number], item.number))
         result: list[Item] = []
         while ready:
             item = self.items[heapq.heappop(ready)[1]]
@@ -367,6 +373,6 @@ class Fuser:
             for later in after.get(item.number, []):
                 waiting[later.number] -= 1
                 if not waiting[later.number]:
-                    heapq.heappush(ready, (max(position[x] for x in later.nodes), later.number))
+                    heapq.heappush(ready, (when[later.number], later.number))
         assert len(result) == len(items), "clusters wait for each other"
         return result

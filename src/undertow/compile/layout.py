@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,12 @@ from undertow.compile.fuse import Fuser
 from undertow.compile.memory import APART, Life, align, lay_out
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
 from undertow.compile.statistics import is_statistics
+from undertow.compile.waits import mark_waits
 from undertow.compile.watched import watch
 from undertow.errors import UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Graph, Node
+
+HELD = 1 << 18  # bytes; of larger values, memory costs more than meeting
 
 
 class Layout:
@@ -122,6 +126,8 @@ class Layout:
     def lay_out(self) -> None:
         """Give every buffer of the arena its offset."""
         made = self.plan.buffers
+        if self.threads > 1:
+            self.hold()
         offsets, size, least = lay_out([Life(x.size, x.first, x.last) for x in made])
         for x, offset in zip(made, offsets, strict=True):
             x.offset = offset
@@ -134,11 +140,26 @@ class Layout:
             if Scratch() in call.args:
                 call.args[call.args.index(Scratch()) + 1] = scratch
 
+    def hold(self) -> None:
+        """Let small values live until threads meet: where another took their place before, they would have to meet."""
+        at = 0
+        for x in self.plan.buffers:  # no two in one place
+            x.offset, at = at, at + align(x.size)
+        waits, seen, free = mark_waits(self.plan.calls), set[int](), [0]
+        for call, wait in zip(self.plan.calls, waits, strict=True):
+            if call.item not in seen and wait:
+                free.append(call.item)
+            seen.add(call.item)
+        for x in self.plan.buffers:
+            if x.size <= HELD:
+                after = bisect_right(free, x.last)
+                x.last = free[after] - 1 if after < len(free) else len(self.items)
+
     # ---- items --------------------------------------------------------------------------------
 
     def add(self, call: Call, key: object, write: Callable[..., object], function: str = "kernel") -> None:
         """Add a call; ``key`` is all that the code of its kernel depends on."""
-        call.kernel = name_of(key)
+        call.kernel, call.item = name_of(key), self.now
         self.plan.kernels.setdefault(call.kernel, (write, function))
         self.plan.calls.append(call)
 
@@ -158,4 +179,5 @@ class Layout:
         reads = [self.reader.read(x) for x in node.inputs]
         self.plan.read_by_numpy[node] = [(self.buffer(access.base), access) for access in reads]
         self.plan.written_by_numpy[node] = self.buffer(node)
-        self.plan.calls.append(Call("numpy", [], f"{op.name} by NumPy", node=node, target=self.buffer(node)))
+        call = Call("numpy", [], f"{op.name} by NumPy", node=node, target=self.buffer(node), item=self.now)
+        self.plan.calls.append(call)

@@ -17,12 +17,12 @@ from undertow.compile.llvm import lanes_of
 from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.product import scratch_bytes, write_product
 from undertow.compile.scalars import kind_of
-from undertow.compile.waits import Touch
+from undertow.compile.waits import Touch, cuts
 from undertow.errors import UnsupportedError
 from undertow.graph import Node
 from undertow.primitives.index import Pick, Slice
 
-PRODUCT = 100_000  # floating-point operations above which threads share a product
+PRODUCT = 20_000  # floating-point operations above which threads share a product
 LINES = 128  # bytes that processors fetch together
 SMALL_PRODUCT = 2**21  # m n k up to which our own kernels are always faster: OpenBLAS need not even be loaded
 
@@ -74,13 +74,34 @@ class Operations(Layout):
             moved = (m * k + k * n + (2 if total else 1) * m * n) * item * count
             call = Call("", args, f"{'+ ' if total else ''}{called(node)} ({m} × {k} × {n})", shared, flops, moved)
             call.touches = [
-                Touch(self.buffer(a.base), False, _rows(a, item) if split == 0 and count == 1 else None),
-                Touch(self.buffer(b.base), False),
-                Touch(made, True, ("rows", m, n * item) if split == 0 and count == 1 else None),
+                Touch(self.buffer(a.base), False, self.part_of(a, steps[0], split, len(outer) * count, item)),
+                Touch(self.buffer(b.base), False, self.part_of(b, steps[1], split, len(outer) * count, item, False)),
+                Touch(made, True, self.part_of(whole(node), steps[2], split, len(outer) * count, item)),
             ]
             call.scratch = scratch_bytes(kind, m, n, k, _matrix(b)[1] != 1)
             self.add_product(call, kind, (m, n, k), (*_matrix(a), *_matrix(b)))
         return True
+
+    def part_of(self, a: Access, step: int, split: int, count: int, item: int, by_rows: bool = True) -> Any:
+        """Return the part of an operand that each thread touches; None if that is not one piece of memory.
+
+        Args:
+            a: how the operand, or the result, is read.
+            step: elements from one matrix to the next.
+            split: what the threads share: 0 the rows of the result, 2 products.
+            count: of products.
+            item: bytes of an element.
+            by_rows: who computes a row of the result touches a row of it.
+        """
+        if a.offset or len(a.shape) < 2:
+            return None
+        (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
+        if (row, column) not in ((n, 1), (1, m)):
+            return None
+        if split == 2 and step == m * n and math.prod(a.base.spec.shape) == count * m * n:  # type: ignore[arg-type]
+            return cuts(count, self.threads, step * item)
+        rows = split == 0 and count == 1 and by_rows and column == 1
+        return cuts(m, self.threads, n * item) if rows else None
 
     def add_product(
         self, call: Call, kind: str, sizes: tuple[int, int, int], strides: tuple[int, int, int, int]
@@ -351,12 +372,6 @@ class Operations(Layout):
         made = Place(self.temporary(math.prod(access.shape) * item, self.now))
         self.write_copy(access, made, row_major(access.shape), access.base)
         return made, math.prod(inner)
-
-
-def _rows(a: Access, itemsize: int) -> Any:
-    """The part of a matrix that a thread reads that computes some of the rows; None if it is not so many rows of it."""
-    (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
-    return ("rows", m, n * itemsize) if (row, column) == (n, 1) and not a.offset else None
 
 
 def _matrix(a: Access) -> tuple[int, int]:

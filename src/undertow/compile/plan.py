@@ -12,7 +12,7 @@ from undertow.graph import Graph, Node
 
 FLOPS, BYTES = 2e10, 5e9  # a second, of a processor that is not fast
 LINE = 16  # numbers of 8 bytes that processors fetch together
-WORTH_SHARING = 10_000  # element operations below which a second thread costs more than it saves
+WORTH_SHARING = 4_000  # element operations below which a second thread costs more than it saves
 
 
 @dataclass(eq=False)
@@ -70,6 +70,7 @@ class Call:
         touches: the memory it reads and writes; None: not known.
         target: what it writes, where that alone is known.
         kind: of a matrix product, ``f32`` or ``f64``.
+        item: the number of the item that it belongs to.
     """
 
     kernel: str
@@ -83,6 +84,7 @@ class Call:
     touches: list[Touch] | None = None
     target: Buffer | None = None
     kind: str = "f32"
+    item: int = 0
 
     def written(self) -> list[Buffer] | None:
         """Return the memory that it writes; None if that is not known."""

@@ -9,6 +9,7 @@ from undertow.compile.clusters import Clusters
 from undertow.compile.fuse import Cluster, Item
 from undertow.compile.operations import Operations
 from undertow.compile.plan import Buffer, Place, Plan
+from undertow.compile.split import split_products
 from undertow.graph import Graph, Node
 
 
@@ -27,7 +28,7 @@ def make_plan(graph: Graph, threads: int, donated: dict[int, int] | None = None,
     Raises:
         UnsupportedError: an operation does not compile, and there is no fallback.
     """
-    planner = _Planner(graph, threads, fallback)
+    planner = _Planner(split_products(graph, threads), threads, fallback)
     planner.write(donated or {})
     return planner.plan
 

@@ -19,10 +19,11 @@ from undertow.compile.pool import undisturbed
 from undertow.compile.program import Program, aligned
 from undertow.compile.statistics import Told, is_statistics
 from undertow.compile.threads import get_threads
-from undertow.compile.waits import Touch
+from undertow.compile.waits import Touch, cuts
 from undertow.graph import Graph
 
 Array = NDArray[Any]
+GATHERED = 8_000  # bytes of a batch above which threads share the work of gathering it
 KEPT = 8  # programs for different numbers of rows, each of which has memory for all it computes
 
 
@@ -114,6 +115,8 @@ class Resident:
         before: list[Call] = []
         after: list[Call] = []
         step = Buffer(8, "address", self.step.ctypes.data)
+        rows = [math.prod(x.spec.shape) * x.spec.dtype.itemsize for x in inputs[self.n_state :]]  # type: ignore[arg-type]
+        shared = plan.threads > 1 and sum(rows) > GATHERED
         for number in range(self.n_state, len(inputs)):
             shape: Any = inputs[number].spec.shape
             itemsize = inputs[number].spec.dtype.itemsize
@@ -124,10 +127,9 @@ class Resident:
                 Place(Buffer(0, "source", number)), Place(Buffer(0, "order", 0)), Place(step),
                 shape[0], width, Place(Buffer(0, "input", number)),
             ]  # fmt: skip
-            shared = plan.threads > 1 and shape[0] * width > 100_000
             call = Call("", args, "the batch", shared, 0, 2 * shape[0] * width)
             place = Buffer(0, "input", number)
-            call.touches = [Touch(place, True, ("rows", shape[0], width)), Touch(step, False)]
+            call.touches = [Touch(place, True, cuts(shape[0], plan.threads, width)), Touch(step, False)]
             _add(plan, call, before, ("batch",), moves.write_batch, "batch")
         for number in range(self.n_results):
             width = plan.graph.outputs[number].spec.dtype.itemsize

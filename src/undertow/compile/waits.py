@@ -12,8 +12,8 @@ class Touch(NamedTuple):
     Attributes:
         buffer: whose memory.
         writes: it is written.
-        part: how the threads share it out; equal parts of one buffer are touched by equal threads. None: any thread
-            may touch any of it.
+        part: how the threads share it out: where the part of each begins and the last ends, see `cuts`. None: any
+            thread may touch any of it.
     """
 
     buffer: Any
@@ -22,6 +22,19 @@ class Touch(NamedTuple):
 
 
 MAIN = "the first thread"
+
+
+def cuts(count: int, threads: int, size: int, unit: int = 1) -> tuple[int, ...]:
+    """Return the bytes behind the beginning of a buffer at which the part of each thread begins, and the end.
+
+    Args:
+        count: what is shared out.
+        threads: by how many.
+        size: bytes of each.
+        unit: parts begin at multiples of this.
+    """
+    pieces = -(-count // unit)
+    return tuple(min(pieces * t // threads * unit, count) * size for t in range(threads + 1))
 
 
 def mark_waits(calls: Sequence[Any]) -> list[bool]:

@@ -1,0 +1,177 @@
+"""Threads that share a step: the same numbers whoever does it, few meetings, and the way that is faster just now."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn, optim, trees
+from undertow.compile import pace, program, threads
+from undertow.compile.driver import WAIT
+from undertow.compile.pace import Pace
+from undertow.compile.split import split_products
+from undertow.train.step import make_step
+
+
+class Always(Pace):
+    """Runs in one way only."""
+
+    def note(self, steps, seconds):
+        pass
+
+
+@pytest.fixture
+def four_threads(monkeypatch):
+    """As many threads as there were on a larger machine."""
+    monkeypatch.setattr(threads, "usable_processors", lambda: 4)
+
+
+def layers(norm, depth=3):
+    made = []
+    for _ in range(depth):
+        made += [nn.Dense(32, 32), *([nn.LayerNorm(32)] if norm else []), "tanh"]
+    return nn.Sequential(nn.Dense(20, 32), *made, nn.Dense(32, 5))
+
+
+def train(count, alone, monkeypatch, dtype=np.float32, rows=64, clip=None, norm=True, depth=3):
+    """Twelve steps, with one thread for all parts or all together; what they lead to, and the program."""
+
+    class Way(Always):
+        def __init__(self):
+            super().__init__()
+            self.alone = alone
+
+    monkeypatch.setattr(program, "Pace", Way)
+    ut.set_threads(count)
+    try:
+        model = nn.initialize(layers(norm, depth), 0, dtype)
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(256, 20)).astype(dtype), rng.integers(0, 5, 256)
+        step = make_step(lambda m, X, y: nn.categorical_cross_entropy_with_logits(m(X), y), optim.adam(0.01), clip)
+        session = step.open(model, step.init(model), X, y, rows)
+        losses = [session.run(rng.permutation(256)[: rows * 3], rows) for _ in range(4)]
+        leaves = [x for x in trees.flatten(session.values())[0] if not callable(x)]
+        return [np.concatenate(losses), *leaves], session.resident.prepare(rows)
+    finally:
+        ut.set_threads(None)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [64, 50, 7])
+@pytest.mark.parametrize("clip", [None, optim.clip_by_global_norm(0.5)], ids=["", "clip"])
+def test_one_thread_that_does_the_parts_of_all_finds_the_same_bits(four_threads, monkeypatch, count, dtype, rows, clip):
+    together, made = train(count, False, monkeypatch, dtype, rows, clip)
+    alone, _ = train(count, True, monkeypatch, dtype, rows, clip)
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert made.plan.threads == count
+    bound = 1e-3 if dtype == np.float32 else 1e-10
+    for a, b in zip(together, train(1, True, monkeypatch, dtype, rows, clip)[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=bound, atol=bound)
+
+
+def test_threads_meet_a_few_times_a_step_however_deep_the_network(four_threads, monkeypatch):
+    meetings = {}
+    for depth in (3, 15):
+        _, made = train(2, True, monkeypatch, norm=False, depth=depth)
+        meetings[depth] = int((made.table[:, 2] & WAIT > 0).sum())
+    assert len(made.calls) > 120 and meetings[15] <= meetings[3] <= 6, meetings
+
+
+def graph_of(f, *shapes):
+    """The graph as it is planned for one thread."""
+    ut.set_threads(1)
+    try:
+        compiled = ut.compile(f)
+        compiled(*[np.ones(shape, np.float32) for shape in shapes])
+        return compiled.program.plan.graph
+    finally:
+        ut.set_threads(None)
+
+
+def products(graph):
+    return [node for node in graph.nodes if getattr(node.op, "name", "") == "matmul"]
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_a_gradient_of_weights_is_added_up_from_the_parts_of_the_threads(count):
+    before = graph_of(lambda x, dz: x.T @ dz * 2.0, (64, 24), (64, 16))
+    after = split_products(before, count)
+    (product,) = products(after)
+    assert product.spec.shape == (count, 24, 16)
+    assert [node.spec.shape for node in after.outputs] == [(24, 16)]
+    assert [x.spec for x in after.inputs] == [x.spec for x in before.inputs]
+    assert (product.line, product.name) == (products(before)[0].line, products(before)[0].name)
+
+
+@pytest.mark.parametrize(
+    ("f", "shapes"),
+    [
+        (lambda a, b: a @ b, [(64, 24), (24, 16)]),  # examples are rows of the result
+        (lambda a, b: a.T @ b, [(63, 24), (63, 16)]),  # no equal parts
+        (lambda a, b: a.T @ b, [(64, 500), (64, 500)]),  # parts larger than what is read
+        (lambda a, b: a.T @ b, [(8, 4), (8, 4)]),  # too small
+        (lambda a, b: a.T @ b + (2 * a).T @ b, [(64, 24), (64, 16)]),  # products added up in one place
+    ],
+)
+def test_other_products_stay_whole(f, shapes):
+    graph = graph_of(f, *shapes)
+    assert split_products(graph, 2) is graph
+
+
+class Machine:
+    """A machine of simulated time: a step takes so long alone, and so long together."""
+
+    def __init__(self):
+        self.pace, self.now = Pace(), 0.0
+        self.alone, self.together = 60e-6, 40e-6
+
+    def work(self, seconds, portion=10**9):
+        """Run for so long; return the share of time in which one thread did it all."""
+        begun, by_one = self.now, 0.0
+        while self.now - begun < seconds:
+            alone = self.pace.alone
+            steps = self.pace.steps(portion)
+            assert 1 <= steps <= portion
+            taken = steps * (self.alone if alone else self.together)
+            self.now += taken
+            by_one += taken * alone
+            self.pace.note(steps, taken)
+        return by_one / (self.now - begun)
+
+
+@pytest.mark.parametrize("portion", [1, 3, 28, 10**6])
+def test_the_faster_way_is_taken_and_found_again_when_it_changes(portion):
+    machine = Machine()
+    machine.work(0.1, portion)
+    assert machine.work(2.0, portion) < 0.02  # threads pay
+    machine.together = 150e-6  # their processors are far apart now
+    began = machine.now
+    while not machine.pace.alone:
+        machine.work(1e-3, portion)
+    assert machine.now - began < 0.05  # what was begun is finished first
+    machine.work(0.2, portion)
+    assert machine.work(2.0, portion) > 0.98
+    machine.together = 40e-6
+    machine.work(2 * pace.LATE, portion)
+    assert machine.work(2.0, portion) < 0.02
+
+
+def test_a_long_step_is_always_shared():
+    machine = Machine()
+    machine.alone, machine.together = 10e-3, 5.2e-3
+    machine.work(1.0)
+    assert machine.work(20.0) == 0.0
+
+
+def test_a_profile_measures_float64_by_the_limit_of_float64():
+    shape = (256, 256)
+    rates = {}
+    for dtype in (np.float32, np.float64):
+        f = ut.compile(lambda a, b: a @ b)
+        profile = f.profile(np.ones(shape, dtype), np.ones(shape, dtype), rounds=3)
+        (kind,) = profile.product_flops
+        rates[kind] = profile.product_flops[kind]
+        assert profile.kernels[0].kind == kind
+    assert rates["f64"] < 0.8 * rates["f32"]
+    assert "in float64" in str(profile)
