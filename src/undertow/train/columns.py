@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -116,6 +117,7 @@ def scores(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name not in (*PLACES, *RATES, *CLIPPED, *OTHERS)]
 
 
+@cache
 def is_share(column: str) -> bool:
     """Tell whether a column is a share, read as a percentage: an accuracy, a precision, …
 

@@ -157,7 +157,7 @@ class Progress:
         self.notebook: _Notebook | None = None
         self.n_lines = 0
         self.line_shown = self.started
-        self.waiting: str | None = None  # the line of the last epoch, where it was left out
+        self.waiting: dict[str, Any] | None = None  # the row of the last epoch, where its line was left out
         self.begun: tuple[int, int, float] | None = None  # examples, steps and time from which on speed is measured
         self.epoch = self.before = self.seen = 0  # the epoch going on, examples before it and of it
 
@@ -241,13 +241,13 @@ class Progress:
 
     def after_epoch(self, row: dict[str, Any]) -> None:
         """Print the line that stays, unless one was printed just now and others are to come."""
-        line, now = format_row(row, self.epochs, self.steps), self.clock()
+        now = self.clock()
         ends = row["epoch"] == self.epochs or (self.steps is not None and row.get("step") == self.steps)
         if self.n_lines < ALL_LINES or ends or now - self.line_shown >= LINE_SECONDS:
             self.n_lines, self.line_shown, self.waiting = self.n_lines + 1, now, None
-            self._print(line)
+            self._print_row(row)
         else:
-            self.waiting = line
+            self.waiting = row
 
     def say(self, text: str) -> None:
         """Print a sentence."""
@@ -255,10 +255,14 @@ class Progress:
         self._print(text)
 
     def _print_waiting(self) -> None:
-        """Print the line of the last epoch, if it was left out."""
-        if (line := self.waiting) is not None:
+        """Print the line of the last epoch if it was left out."""
+        if (row := self.waiting) is not None:
             self.waiting = None
-            self._print(line)
+            self._print_row(row)
+
+    def _print_row(self, row: dict[str, Any]) -> None:
+        if self.show or self.notebook is not None:
+            self._print(format_row(row, self.epochs, self.steps))
 
     def _print(self, text: str) -> None:
         if (notebook := self.notebook) is not None:
