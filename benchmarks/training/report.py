@@ -85,6 +85,36 @@ def table_lines(rows: list[Measured], results: Results) -> list[list[str]]:
     return lines
 
 
+BOUND_HEADS = ["workload", "threads", "step", "products", "at best", "others", "GB/s", "between", "ratio", "at most"]
+BOUND_HEAD = """## What bounds a step
+
+Of Undertow's step: the time of its matrix products and of its other kernels, each kernel measured by itself, and what
+comes between and around them, such as gathering the batch, fetching from another processor's cache what it has just
+made, and Python between epochs. *At best* is the time of the products at the best rate of this run: no step of the same
+arithmetic is faster on this processor, so that the fastest peer's time divided by it is the most that the ratio could
+be. *GB/s* is what the other kernels move. F is bounded by what any process pays: Python with NumPy imported is there in
+about 0.1 s, NumPy by hand has trained in little more than three times that.
+"""
+
+
+def bound_lines(results: Results) -> list[list[str]]:
+    """The cells of the table of what bounds Undertow's steps."""
+    lines = []
+    for row in results.rows:
+        peer = peer_ratio(results.of(row.workload, row.threads))
+        if row.system != "undertow" or not row.parts or peer is None:
+            continue
+        products, others = row.parts["products"], row.parts["others"]
+        least = WORKLOADS[row.workload].flops / results.best_rate(row.threads)
+        lines.append([
+            row.workload, str(row.threads), show_time(row.median), show_time(products), show_time(least),
+            show_time(others), f"{row.parts['moved'] / others / 1e9:.0f}",
+            show_time(max(row.median - products - others, 0.0)), f"{peer[1]:.2f}",
+            f"{peer[1] * row.median / least:.2f}",
+        ])  # fmt: skip
+    return lines
+
+
 HEADS = ["system", "time", "spread", "least", "× first", "limit", "cores", "memory", "set-up", "quiet"]
 
 
@@ -131,6 +161,8 @@ def to_markdown(results: Results) -> str:
         parts.append(table(HEADS, table_lines(rows, results)) + "\n")
         if ratio := peer_ratio(rows):
             parts.append(f"The fastest peer, {ratio[0]}, takes {ratio[1]:.2f} times Undertow's time.\n")
+    if lines := bound_lines(results):
+        parts += [BOUND_HEAD, table(BOUND_HEADS, lines) + "\n"]
     if results.products:
         lines = [[p["system"], str(p["threads"]), f"{p['size']}³", f"{p['rate'] / 1e9:.0f}"] for p in results.products]
         parts += ["## Matrix products\n", table(["system", "threads", "size", "GF/s"], lines) + "\n"]

@@ -37,6 +37,7 @@ class Measured:
         cores: how many cores it kept busy.
         start_seconds: set-up, compilation and the first steps.
         peak: bytes.
+        parts: seconds of a step's matrix products and of its other kernels, each by itself, and bytes that these move.
         note: why nothing was measured, or what was not checked.
     """
 
@@ -51,6 +52,7 @@ class Measured:
     version: str = ""
     losses: list[float] = field(default_factory=list)
     accuracy: float | None = None
+    parts: dict[str, float] = field(default_factory=dict)
     note: str = ""
 
     @property
@@ -201,6 +203,8 @@ def measure_steps(workload: Workload, threads: int, settings: Settings, caches: 
             )  # fmt: skip
         check_losses(rows)
         measure_rounds(list(workers.values()), workload, settings)
+        for worker, row in workers.values():
+            row.parts = worker.ask(do="profile")
     finally:
         for worker, _ in workers.values():
             worker.close()

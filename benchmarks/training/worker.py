@@ -126,6 +126,8 @@ def serve(system: str, name: str, answer: Callable[[Answer], None]) -> None:
                 )
             case "time":
                 answer({**time_epochs(training, WORKLOADS[name], asked["seconds"]), "peak": peak_memory()})
+            case "profile":
+                answer(training.profile() if hasattr(training, "profile") else {})
             case "products":
                 answer(time_products(system, asked["sizes"], asked["seconds"]))
 

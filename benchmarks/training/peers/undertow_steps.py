@@ -93,6 +93,16 @@ class UndertowTraining:
             losses.append(loss)
         return losses
 
+    def profile(self) -> dict[str, float]:
+        """What a step consists of: seconds of its products and of its other kernels, bytes that these move."""
+        kernels = self.session.resident.prepare(self.workload.batch).profile(30).kernels
+        others = [kernel for kernel in kernels if not kernel.kind]
+        return {
+            "products": sum(kernel.seconds for kernel in kernels if kernel.kind),
+            "others": sum(kernel.seconds for kernel in others),
+            "moved": sum(kernel.moved for kernel in others),
+        }
+
     def parameters(self) -> list[Array]:
         if self.session is not None:
             self.model, self.state = self.session.values()

@@ -69,7 +69,7 @@ class Call:
         scratch: bytes for each thread.
         touches: the memory it reads and writes; None: not known.
         target: what it writes, where that alone is known.
-        kind: of a matrix product, ``f32`` or ``f64``.
+        kind: of a matrix product, ``f32`` or ``f64``; else empty.
         item: the number of the item that it belongs to.
     """
 
@@ -83,7 +83,7 @@ class Call:
     scratch: int = 0
     touches: list[Touch] | None = None
     target: Buffer | None = None
-    kind: str = "f32"
+    kind: str = ""
     item: int = 0
 
     def written(self) -> list[Buffer] | None:

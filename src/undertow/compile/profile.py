@@ -26,7 +26,7 @@ class KernelTime:
         flops: floating-point operations.
         moved: bytes read and written.
         threads: that share it.
-        kind: of a matrix product, ``f32`` or ``f64``.
+        kind: of a matrix product, ``f32`` or ``f64``; else empty.
     """
 
     what: str
@@ -64,22 +64,24 @@ class Profile:
             call = program.calls[i]
             seconds, threads = _time_call(program, i, rounds), program.plan.threads if call.shared else 1
             kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads, call.kind))
-        return cls(kernels, {kind: _product_flops(kind) for kind in {k.kind for k in kernels}}, _copy_bytes())
+        return cls(kernels, {kind: _product_flops(kind) for kind in {k.kind for k in kernels} - {""}}, _copy_bytes())
 
     def __str__(self) -> str:
         total = sum(k.seconds for k in self.kernels) or 1.0
         lines = [f"{'µs':>9} {'share':>6} {'GFlop/s':>8} {'GB/s':>7} {'of limit':>8}  what"]
         for k in self.kernels:
-            least = max(k.flops / (self.product_flops[k.kind] * k.threads), k.moved / self.copy_bytes)
+            least = k.moved / self.copy_bytes
+            if k.kind:
+                least = max(least, k.flops / (self.product_flops[k.kind] * k.threads))
             lines.append(
                 f"{k.seconds * 1e6:9.2f} {k.seconds / total:6.1%} {k.flops / k.seconds / 1e9:8.1f} "
                 f"{k.moved / k.seconds / 1e9:7.1f} {min(least / k.seconds, 9.99):8.0%}  {k.what}"
             )
-        rates = ", ".join(
+        rates = [
             f"{flops / 1e9:.0f} GFlop/s a thread in {'float32' if kind == 'f32' else 'float64'}"
             for kind, flops in sorted(self.product_flops.items())
-        )
-        limits = f"{rates}, {self.copy_bytes / 1e9:.0f} GB/s from memory"
+        ]
+        limits = ", ".join([*rates, f"{self.copy_bytes / 1e9:.0f} GB/s from memory"])
         lines.append(f"{total * 1e6:9.2f}  in all; limits: {limits}")
         return "\n".join(lines)
 
