@@ -107,7 +107,7 @@ class JaxTraining:
                 self.state, loss = self.call(self.state, self.data, self.batch_of(rows))
                 losses.append(loss)
         jax.block_until_ready(self.state)
-        return [float(loss) for loss in np.asarray(losses)]
+        return np.asarray(losses).tolist()
 
     def batch_of(self, rows: Array) -> Any:
         return rows if self.gathers else tuple(part[rows] for part in self.arrays)

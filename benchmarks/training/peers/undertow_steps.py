@@ -86,7 +86,7 @@ class UndertowTraining:
 
     def epoch(self, order: Array) -> list[float]:
         if self.session is not None:
-            return [float(loss) for loss in self.session.run(order, self.workload.batch)]
+            return self.session.run(order, self.workload.batch).tolist()
         losses = []
         for X, y in self.workload.batches(order):
             loss, self.model, self.state = self.step(self.model, self.state, X, y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class Resident:
         self.prepared: dict[Any, Program] = {}
         self.step = aligned(8).view(np.int64)
         self.lock = threading.RLock()  # one session at a time
-        self.owner: Any = None  # the session whose values are in the memory
+        self.owner: Callable[[], Any] = _nobody  # returns the session whose values are in the memory, if it lives
         self.symbols = graph.symbols()
 
     def load(self, values: Sequence[Any]) -> None:
@@ -81,7 +81,7 @@ class Resident:
 
     def release(self) -> None:
         """Let go of the examples of the last run; the programs stay."""
-        self.owner = None
+        self.owner = _nobody
         self.told = self.told._replace(values=self.told.values[:0].copy())
         for program in self.prepared.values():
             for key in [key for key in program.values if key[0] in ("source", "order", "kept", "all told")]:
@@ -95,12 +95,12 @@ class Resident:
         """Return the program for batches of so many rows."""
         if not self.fits(rows):
             raise ValueError(f"the graph does not hold for {rows} rows")
-        key = rows, get_threads()
+        key = rows, (threads := get_threads())
         if key not in self.prepared:
             sizes = dict.fromkeys(self.symbols, rows)
             graph = expand(self.graph, sizes)
             donated = {self.n_results + i: i for i in range(self.n_state)}
-            plan = make_plan(graph, get_threads(), donated, self.fallback)
+            plan = make_plan(graph, threads, donated, self.fallback)
             self.prepared[key] = self._load(plan)
             self.counts[key] = np.array(_counts(graph), np.int64)
             for old in list(self.prepared)[:-KEPT]:
@@ -194,8 +194,12 @@ class Resident:
         values = told[:done, 0]
         if plan.told_by > 1:
             values = np.where(self.largest, told[:done].max(axis=1), told[:done].sum(axis=1))
-        self.told = Told(self.names, self.counts[rows, get_threads()], values)
+        self.told = Told(self.names, self.counts[rows, plan.threads], values)
         return [numbers[:done] for numbers in kept]
+
+
+def _nobody() -> None:
+    return None
 
 
 def _counts(graph: Graph) -> list[int]:

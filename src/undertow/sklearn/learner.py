@@ -200,7 +200,7 @@ class Learner:
             if resident is not None:
                 resident.release()
         if isinstance(self.session, Session):
-            self.session.resident.owner = None
+            self.session.resident.release()
         self.session = None
         give_back(self.rule.key, self.step)
 

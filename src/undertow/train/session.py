@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -83,14 +84,14 @@ class Session:
 
     def _take_over(self) -> None:
         """Bring the parameters into the program's memory, if another session has it."""
-        owner = self.resident.owner
+        owner = self.resident.owner()
         if owner is not self:
             if owner is not None:
                 owner.values()
             model, state = self.values()
             leaves = self.leaves if model is self.model else trees.flatten(model)[0]
             self.resident.load([*numbers_of(leaves), *trees.flatten(state)[0]])
-            self.resident.owner = self
+            self.resident.owner = weakref.ref(self)
         self.led_to = None
 
     def _run_short(self, order: NDArray[Any], may_stop: bool) -> tuple[list[NDArray[Any]], Told]:
