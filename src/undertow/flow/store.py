@@ -110,7 +110,7 @@ class FlowStore:
             raise self._explain(error) from None
 
     def put_aside(self) -> Path | None:
-        """Give the files that are there another name, so that a new record does not take their place.
+        """Move the files that are there into a folder of their own, so that a new record does not take their place.
 
         Returns:
             Their folder; None where there were none.
@@ -118,12 +118,15 @@ class FlowStore:
         Raises:
             RunError: the disk refuses.
         """
-        if not self.folder.is_dir():
+        files = [self.folder / name for name in (ABOUT, STEPS, LOOKS) if (self.folder / name).exists()]
+        if not files:
             return None
-        names = (self.folder.with_name(f"{FOLDER}-{i}") for i in count(1))
+        names = (self.folder / f"before-{i}" for i in count(1))
         aside = next(path for path in names if not path.exists())
         try:
-            DISK.rename(self.folder, aside)
+            make_folders(aside)
+            for file in files:
+                DISK.rename(file, aside / file.name)
         except OSError as error:
             raise self._explain(error) from None
         return aside
