@@ -209,6 +209,34 @@ def test_parameters_set_by_hand_are_kept_where_the_model_is_given():
     assert "Begun anew" in anew.note and anew.best is None
 
 
+def test_constant_columns_are_left_out_and_found_no_more():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.standard_normal((200, 3)), np.full((200, 2), 3.0)], axis=1).astype(np.float32)
+    settings = {"loss": "mean_squared_error", "epochs": 5, "progress": False}
+    run = ut.train(nn.Sequential(nn.Dense(5, 8), "tanh", nn.Dense(8, 1)), (X, X[:, :1]), **settings)
+    assert [finding.kind for finding in run.findings] == ["constant-columns"]
+    trials = run.try_remedies(X, X[:, :1], progress=False)
+    assert trials.rows[0].found is False and trials.rows[0].run.model.layers[0].W.shape == (3, 8)
+
+
+def test_the_code_of_what_is_tried_together_makes_all_changes():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((256, 8)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    stack = [item for _ in range(12) for item in (nn.Dense(8, 8), "sigmoid")]
+    model = nn.Sequential(*stack, nn.Dense(8, 2))
+    settings = {"loss": "categorical_cross_entropy", "optimizer": ut.optim.sgd(0.1), "epochs": 6, "progress": False}
+    run = ut.train(model, (X, y), **settings)
+    remedies = {remedy.name: remedy for finding in run.findings for remedy in finding.remedies}
+    chosen = [remedies["residual"], remedies["activation"]]
+    found = ut.flow.Finding("vanishing", "error", "The gradient shrinks.", remedies=tuple(chosen))
+    together = next(row for row in run.try_remedies(X, y, findings=[found], progress=False) if len(row.change) > 1)
+    names = {"ut": ut, "model": model, "X": X, "y": y}
+    exec(together.code.replace("run = ", "run = None  # "), names)
+    assert repr(names["model"].layers[0]) == "Residual(Dense(8, 8), relu)"
+    assert together.code.count("ut.train") == 1 and "ut.train(model, (X, y), " in together.code
+
+
 def test_a_run_of_the_command_line_knows_its_file(tmp_path):
     file = tmp_path / "table.csv"
     np.savetxt(file, np.column_stack([X, NUMBERS]), delimiter=",", header="a,b,c,d,e,f,target", comments="")

@@ -220,6 +220,19 @@ def test_columns(columns, found):
 
 
 @pytest.mark.parametrize(
+    ("deviations", "means", "why"),
+    [
+        ([0.1, 300.0], [0.0, 1.0], "the largest columns decide alone"),
+        ([0.95, 1.05], [999.0, 1001.0], "their means, up to 1e+03, make z and the gradient"),
+        ([95.0, 105.0], [-1.0, 1.0], "z and the gradient are as many times too large"),
+    ],
+)
+def test_columns_that_are_alike_are_not_told_to_differ(deviations, means, why):
+    columns = {"std_range": deviations, "mean_range": means, "largest": 1e3}
+    assert why in diagnose(made_flow(facts={"columns": columns}))[0].cause
+
+
+@pytest.mark.parametrize(
     ("mean", "std", "found"), [(0.0, 1.0, 0), (152.0, 77.0, 1), (1000.0, 1.0, 1), (0.0, 1e-4, 1), (3.0, 2.0, 0)]
 )
 def test_targets(mean, std, found):

@@ -66,3 +66,15 @@ def test_shared_rows_are_counted_to_the_last_bit():
     held[1][3] = (held[1][3] + 1) % 3
     run = ut.train(nn.Dense(4, 3), (X, y), **{**SETTINGS, "validation": held})
     assert run.flow.facts["shared_rows"] == 3
+
+
+@pytest.mark.parametrize(("loss", "factor"), [("mean_squared_error", 1.0), ("half_squared_error", 0.5)])
+def test_the_loss_of_a_constant_output_sums_over_columns(loss, factor):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3)).astype(np.float32)
+    Y = (rng.standard_normal((400, 60)) * np.geomspace(0.1, 10, 60)).astype(np.float32)
+    model = nn.Sequential(nn.Dense(3, 60))
+    run = ut.train(model, (X, Y), loss=loss, steps=1, epochs=None, batch_size=64, validation=None, progress=False)
+    best = float(nn.build_loss({"name": loss})(np.broadcast_to(Y.mean(axis=0), Y.shape), Y))  # the loss itself says so
+    assert best > 10 * factor
+    assert run.flow.facts["output"]["expected_loss"] == pytest.approx(best, rel=1e-4)

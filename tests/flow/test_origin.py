@@ -114,3 +114,30 @@ def test_a_gradient_that_is_not_finite_is_met_in_its_own_step():
         ut.train(model, (X, np.arange(64) % 2), **settings)
     found = caught.value.run.flow.facts["non_finite"]
     assert (found["where"], found["operation"], found["step"], found["layer"]) == ("backward", "sqrt", 1, "layers[1]")
+
+
+def test_names_and_lines_of_this_package_are_left_out():
+    def shifted_log(x):
+        return np.log(x - 5)
+
+    model = nn.initialize(nn.Sequential(nn.Dense(2, 3), nn.Lambda(shifted_log, "log"), nn.Dense(3, 1)))
+    settings = {"loss": "mean_squared_error", "epochs": 1, "progress": False}
+    X, y = np.ones((8, 2), np.float32), np.ones((8, 1), np.float32)
+    with pytest.raises(ut.TrainingError, match=r"log \(test_origin.py:\d+\) gives nan"):  # no "which makes x"
+        ut.train(model, (X, y), **settings)
+    with pytest.raises(ut.TrainingError, match=r"multiply in the loss gives inf"):
+        ut.train(nn.Sequential(nn.Dense(2, 1)), (X * 1e10, y * 1e30), **settings)
+
+
+def test_weights_that_are_not_finite_are_to_be_replaced():
+    model = nn.Sequential(nn.Dense(2, 1, W=np.array([[1.0], [np.nan]], np.float32), b=np.zeros(1, np.float32)))
+    X, y = np.ones((8, 2), np.float32), np.ones((8, 1), np.float32)
+    with pytest.raises(ut.TrainingError) as caught:
+        ut.train(model, (X, y), loss="mean_squared_error", epochs=1, progress=False)
+    assert "layers[0].W[1, 0] is nan before anything is computed" in str(caught.value)
+    assert str(caught.value).endswith("Give numbers that are finite.")
+
+
+def test_what_is_no_function_cannot_be_recorded():
+    with pytest.raises(ut.errors.ArgumentError, match="the loss is int, not a function"):
+        ut.flow.recorded(3)

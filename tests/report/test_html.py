@@ -13,6 +13,7 @@ import pytest
 
 import undertow as ut
 from recorded_flows import make_flow
+from undertow import nn
 from undertow.errors import ArgumentError, RunError, ShapeError
 from undertow.flow.findings import Evidence, Finding, Remedy
 from undertow.flow.record import STATS, Flow
@@ -363,6 +364,22 @@ def test_no_validation_and_no_metric():
             del row[name]
     (panel,) = report_data(flow)["history"]["panels"]
     assert [line["name"] for line in panel["series"]] == ["training"]
+
+
+def test_a_rate_is_drawn_once_and_blocks_are_no_layers_beside_what_they_hold(tmp_path):
+    X = np.random.default_rng(0).standard_normal((64, 4)).astype(np.float32)
+    model = nn.Sequential(nn.Dense(4, 8), nn.Residual(nn.Dense(8, 8), "tanh"), nn.Dense(8, 1))
+    rule = ut.optim.sgd(ut.optim.cosine(0.1, 8))
+    settings = {"loss": "mean_squared_error", "optimizer": rule, "epochs": 4, "progress": False}
+    run = ut.train(model, (X, X[:, :1]), checkpoint=tmp_path / "run", **settings)
+    data = report_data(run)
+    assert [curve["name"] for curve in data["steps"]["curves"]].count("rate") == 1
+    assert "Rate" not in [panel["title"] for panel in data["history"]["panels"]]
+    (tmp_path / "run" / "model.safetensors").unlink(missing_ok=True)  # as while it is trained
+    (tmp_path / "run" / "run.json").unlink(missing_ok=True)
+    assert "A network of 3 layers" in report_data(tmp_path / "run")["summary"]["sentence"]
+    plain = ut.train(model, (X, X[:, :1]), flow=False, **settings)
+    assert "Rate" in [panel["title"] for panel in report_data(plain)["history"]["panels"]]
 
 
 def test_a_long_setting_is_cut():

@@ -265,6 +265,8 @@ def _data(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     if s.get("drop_constant"):
         X = a.train[0].reshape(len(a.train[0]), -1)
         kept = X.std(axis=0) > 0
+        if X.shape == a.train[0].shape and (narrower := changes.with_inputs(a.model, int(kept.sum()))) is not None:
+            return replace(a.on(lambda X: X[:, kept]), model=narrower)
         return a.on(lambda X: np.where(kept.reshape(X.shape[1:]), X, 0).astype(X.dtype))
     if s.get("drop_shared") and a.held is not None:
         seen = {row.tobytes() for row in np.ascontiguousarray(a.held[0])}

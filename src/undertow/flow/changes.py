@@ -317,6 +317,28 @@ def with_width(model: Any, least: int) -> Any:
     return nn.Sequential(*found)
 
 
+def with_inputs(model: Any, n: int) -> Any:
+    """Let a model take another number of columns.
+
+    Args:
+        model: a `Sequential`.
+        n: how many.
+
+    Returns:
+        The model; None where it does not begin with a dense layer, or no column is left.
+
+    Source: derived here.
+
+    Example:
+        >>> with_inputs(nn.Sequential(nn.Dense(6, 8), "relu", nn.Dense(8, 1)), 4)
+        Sequential(Dense(4, 8), relu, Dense(8, 1))
+    """
+    first, *rest = model.layers if type(model) is nn.Sequential else (None,)
+    if not isinstance(first, nn.Dense) or not n:
+        return None
+    return nn.Sequential(dataclasses.replace(first, fan_in=n, W=None, b=None), *rest)
+
+
 def with_start(model: Any, bias: NDArray[Any], scale: float = 0.1) -> Any:
     """Let a model begin by giving nearly a constant: small weights in its last dense layer, and these biases.
 

@@ -17,6 +17,8 @@ from undertow.flow.attempt import Attempt, apply_change, combine
 from undertow.flow.changes import cleared
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding, Remedy
+from undertow.flow.joined import join_code
+from undertow.flow.rules.remedies import train_call
 from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials, shorten
 from undertow.nn import parameters_of
 from undertow.nn.layer import Container, show_item
@@ -115,7 +117,9 @@ def try_remedies(
     helped = _best_of_each(sorted(rows, key=_rank), judge.least)
     if len(helped) > 1:
         steps = [step for row in helped for step in row.change]
-        together = Remedy("; ".join(shorten(row.remedy) for row in helped) + ".", "\n".join(row.code for row in helped))
+        last = sorted(helped, key=lambda row: row.change[0][0] == "residual")  # the code of others sees no blocks
+        code = join_code(train_call(run.flow), [row.code for row in last]) if run.record is not None else ""
+        together = Remedy("; ".join(shorten(row.remedy) for row in helped) + ".", code)
         kinds = ", ".join(dict.fromkeys(row.finding for row in helped))
         row = judge.attempt(lambda a: combine(a, steps), together, kinds, n_steps)
         rows.append(replace(row, change=tuple(steps)))

@@ -136,7 +136,7 @@ def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) 
         found["uniform_loss"] = math.log(len(priors))
         found["expected_loss"] = float(-np.sum(priors[priors > 0] * np.log(priors[priors > 0])))
     elif target["kind"] == "number" and loss.name in ("mean_squared_error", "half_squared_error"):
-        variance = float(np.mean(np.square(target["std"])))
+        variance = float(np.asarray(y, np.float64).reshape(len(y), -1).var(axis=0).sum())  # the loss sums over columns
         found["expected_loss"] = variance if loss.name == "mean_squared_error" else variance / 2
     return found
 

@@ -62,9 +62,12 @@ def find_origin(loss_function: Any, model: Any, X: Any, target: Any) -> dict[str
     if found is None:
         return None
     node = found.pop("node")
-    layer = next((path for path, index in seen if index >= node.index), None)
-    if layer is not None and (found["line"] or "").partition(":")[0] in OURS:
-        found["line"] = None  # a line of this package tells a reader less than the layer
+    layer, last = next(((path, index) for path, index in seen if index >= node.index), (None, None))
+    file = (found["line"] or "").partition(":")[0]
+    if file in OURS and (layer is not None or file.endswith("_losses.py")):
+        found["line"] = found["name"] = None  # a line of this package tells a reader less than the layer
+    elif last == node.index and layer != found["name"]:
+        found["name"] = None  # what the layer returns is named where it is called, in this package
     found["layer"] = layer
     return {**found, "sentence": _tell(found)}
 
@@ -202,7 +205,7 @@ def _at(x: NDArray[Any], result: NDArray[Any], place: tuple[Any, ...]) -> NDArra
 
 def _tell(found: Mapping[str, Any]) -> str:
     """Say where it happened, for people."""
-    at = f" ({found['line']})" if found["line"] else f" in {found['layer']}" if found["layer"] else ""
+    at = f" ({found['line']})" if found["line"] else f" in {found['layer'] or 'the loss'}"
     what = f"the derivative of {found['operation']}" if found["where"] == "backward" else found["operation"]
     name = f", which makes {found['name']}," if found["name"] else ""
     given = ", ".join(f"{v:.6g}" for v in found["values"])

@@ -52,6 +52,10 @@ class OwnRecorder:
         grads = [outcome.grads.get(i, zero) for i, zero in enumerate(zeros)]
         return outcome.loss, rebuild(put_numbers(leaves, grads))
 
+    def __repr__(self) -> str:
+        n = 0 if self.recorder is None else len(self.flow)
+        return f"recorded({getattr(self.loss, '__name__', 'loss')}, {n} steps)"
+
     @property
     def flow(self) -> Flow:
         """The record so far; the last call is in it once the next one shows how the parameters changed."""
@@ -96,6 +100,9 @@ def recorded(loss: Callable[..., Any]) -> OwnRecorder:
         A function (params, ...) → (loss, gradient), to be called once a step with the parameters of the moment; its
         ``flow`` and ``findings`` are as those of a run.
 
+    Raises:
+        ArgumentError: ``recorded: the loss is int, not a function. …``
+
     Source: derived here.
 
     Example:
@@ -112,4 +119,6 @@ def recorded(loss: Callable[..., Any]) -> OwnRecorder:
         >>> [layer.name for layer in flow.layers], flow.stat("delta.rms")[:2, 0].tolist(), len(flow)
         (['p', 'parameter'], [1.0, 0.5], 4)
     """
+    if not callable(loss):
+        raise ArgumentError(f"recorded: the loss is {type(loss).__name__}, not a function. Give one of (params, …).")
     return OwnRecorder(loss)

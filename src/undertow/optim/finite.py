@@ -95,12 +95,12 @@ def zero_non_finite(grads: Any) -> Any:
     return each(lambda g: np.where(np.isfinite(g), g, 0.0), grads)
 
 
-def check_finite(grads: Any, what: str = "the gradient") -> None:
+def check_finite(grads: Any, what: str = "") -> None:
     """Check that gradients are finite.
 
     Args:
         grads: a tree of arrays.
-        what: who asks, the first words of the message.
+        what: who asks, the first word of the message, or empty.
 
     Raises:
         TrainingError: ``clip_by_value: the gradient of layers[0].W is not finite (3 of 8 entries: NaN). …``
@@ -119,7 +119,7 @@ def check_finite(grads: Any, what: str = "the gradient") -> None:
         bad = int(np.size(g) - np.count_nonzero(np.isfinite(g)))
         kind = "NaN" if np.isnan(g).any() else "infinite"
         raise TrainingError(
-            f"{what}: the gradient of {path.lstrip('.') or 'the parameter'} is not finite "
+            f"{what}{': ' * bool(what)}the gradient of {path.lstrip('.') or 'the parameter'} is not finite "
             f"({bad} of {np.size(g)} entries, {kind}). Clipping cannot mend it: lower the learning rate, "
             "scale the inputs, or look for log(0) and 0/0 in the loss."
         )

@@ -88,7 +88,7 @@ def report_data(
         "summary": summary_data(found, model),
         "remarks": list(found.remarks),
         "findings": None if found.findings is None else _findings(found.findings),
-        "history": history_data(found.history),
+        "history": history_data(found.history, rates=flow is None),
         "steps": None if flow is None else step_data(flow),
         "map": None if flow is None else map_data(flow),
         "theory": theory_data(found, X) if theory else None,

@@ -68,11 +68,12 @@ def plain_numbers(values: ArrayLike) -> list[float | int | str | None]:
     return [plain_number(value) for value in np.asarray(values, np.float64).tolist()]
 
 
-def history_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def history_data(rows: list[dict[str, Any]], rates: bool = True) -> dict[str, Any]:
     """Make the data of the curves by epoch.
 
     Args:
         rows: ``run.history``.
+        rates: whether learning rates are among the curves; they need not where they are shown by step.
 
     Returns:
         Plain data: ``across`` (``"epoch"``, ``"step"`` or ``"row"``), ``x``, and ``panels``: title, whether it is a
@@ -90,7 +91,8 @@ def history_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
     kept = _thin(len(rows))
     numbers = [name for name, values in columns.items() if any(is_number(value) for value in values)]
     panels: dict[str, list[str]] = {}
-    for name in [name for name in numbers if name in (*scores(numbers), *RATES, *CLIPPED)]:
+    wanted = (*scores(numbers), *(RATES if rates else ()), *CLIPPED)
+    for name in [name for name in numbers if name in wanted]:
         panels.setdefault(name.removeprefix("validation_"), []).append(name)
     return {
         "across": across,

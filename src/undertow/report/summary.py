@@ -233,7 +233,13 @@ def model_data(found: Recorded) -> list[dict[str, Any]]:
             ]  # fmt: skip
     if found.flow is None:
         return []
+    blocks = {layer.within for layer in found.flow.layers}  # what they hold is listed too
     return [
-        {"name": layer.name, "depth": 0, "container": False, "output": f"(m, {', '.join(map(str, layer.shape))})"}
+        {
+            "name": layer.name,
+            "depth": 0,
+            "container": layer.path in blocks,
+            "output": f"(m, {', '.join(map(str, layer.shape))})",
+        }
         for layer in found.flow.layers
     ]

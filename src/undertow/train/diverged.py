@@ -30,7 +30,10 @@ class Diverged(TrainingError):
 def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], origin: str = "") -> str:
     """Say where the loss stopped being finite and what to try."""
     where = f": {origin}" if origin else ""
-    if (epoch, step) == (1, 1):  # the parameters are the first ones: whatever the rate, it has done nothing yet
+    first = (epoch, step) == (1, 1)  # the parameters are those that were given: whatever the rate, it has done nothing
+    if "before anything is computed" in origin and (first or origin.startswith(("X[", "y["))):
+        return f"the loss became {loss} at epoch {epoch}, step {step}{where}. Give numbers that are finite."
+    if first:
         what = "what that operation is given, " if origin else ""
         return (
             f"the loss became {loss} at epoch {epoch}, step {step}{where}. No update was made before, so the learning "

@@ -220,7 +220,7 @@ class Step:
     def check(self, model: Any, X: Any, y: Any) -> None:
         """Raise the error of a gradient that is not finite, if it is not."""
         _, grads = self.gradient(model, X, y)
-        check_finite(grads, self.clip.name if self.clip else "the gradient")
+        check_finite(grads, self.clip.name if self.clip else "")
 
 
 def make_step(

@@ -13,6 +13,7 @@ from undertow.flow.rules.measures import show
 from undertow.flow.rules.registry import Rule, rule
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
+UNLIKE = 5  # the largest deviation by the smallest, from which on columns are told to differ
 
 
 def normalised_first(flow: Flow) -> bool:
@@ -51,10 +52,15 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
         ("largest number", columns.get("largest"), "below 10"),
     ]
     if size >= rule.size:
+        if high >= UNLIKE * low:
+            why = "the largest columns decide alone, and steps that suit them are wrong for the others."
+        elif offset > high:
+            why = f"their means, up to {show(offset)}, make z and the gradient, not what differs between rows."
+        else:
+            why = "z and the gradient are as many times too large."
         cause = (
             f"Column {worst} of X reaches {show(columns['largest'])}; the deviations of the columns go from "
-            f"{show(low)} "
-            f"to {show(high)}: the largest columns decide alone, and steps that suit them are wrong for the others."
+            f"{show(low)} to {show(high)}: {why}"
         )
     elif spread >= rule.spread and high >= rule.wide:
         cause = (

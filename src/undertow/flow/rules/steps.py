@@ -169,8 +169,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "error",
         f"At {_rate(rate)} an update is {show(move.ratio)} of the "
         f"weights, and all {int(flow.steps[-1])} steps together {show(move.path)} of them at most: the loss has "
-        "fallen by "
-        f"{fall:.1%}.",
+        f"{'fallen' if fall > 0 else 'risen'} by {abs(fall):.1%}.",
         [
             ("update ratio at the beginning", move.ratio, "near 0.001"),
             ("sum of the update ratios of all steps", move.path, "above 1"),
