@@ -141,3 +141,22 @@ def test_weights_that_are_not_finite_are_to_be_replaced():
 def test_what_is_no_function_cannot_be_recorded():
     with pytest.raises(ut.errors.ArgumentError, match="the loss is int, not a function"):
         ut.flow.recorded(3)
+
+
+def test_remedies_of_a_loop_of_ones_own_are_no_calls_of_train():
+    def loss(params, X):
+        h = X
+        for i, W in enumerate(params):
+            h = np.tanh(ut.watch(h @ W, f"z{i}"))
+        return np.mean((h - 1) ** 2)
+
+    rng = np.random.default_rng(0)
+    params, X = tuple(0.1 * rng.normal(size=(8, 8)) for _ in range(12)), rng.normal(size=(64, 8))
+    measured = ut.flow.recorded(loss)
+    for _ in range(40):
+        _, gradient = measured(params, X)
+        params = tuple(W - 0.1 * g for W, g in zip(params, gradient, strict=True))
+    found = measured.findings[0]
+    assert found.kind == "vanishing" and found.remedies
+    assert not any("model" in remedy.code or remedy.option for remedy in found.remedies)
+    assert repr(measured) == "recorded(loss, 39 steps)"

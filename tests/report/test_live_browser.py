@@ -69,8 +69,8 @@ def test_a_page_that_was_fed_shows_what_a_new_one_shows(tmp_path, visit):
     with served(tmp_path) as (url, _):
         page = visit(url)
         wait(page, "No training has begun|gone")
-        assert "No step is recorded yet." in page.inner_text("#findings")
-        assert "no predictions to compare" in page.inner_text("#outcome")
+        page.wait_for_selector("#findings >> text=No step is recorded yet.", timeout=10_000)
+        page.wait_for_selector("#outcome >> text=no predictions to compare", timeout=10_000)
         lock = FolderLock(tmp_path / "checkpoints")
         for _ in range(30):
             writer.write(20)

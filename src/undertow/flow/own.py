@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from undertow import trees
 from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError
 from undertow.flow.diagnose import diagnose
-from undertow.flow.findings import Finding
+from undertow.flow.findings import Finding, Remedy
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.record import Flow
@@ -65,8 +66,13 @@ class OwnRecorder:
 
     @property
     def findings(self) -> list[Finding]:
-        """What is wrong, the worst first."""
-        return diagnose(self.flow)
+        """What is wrong, the worst first. Remedies are sentences where their code is for models and `undertow.train`."""
+
+        def told(remedy: Remedy) -> Remedy:
+            return replace(remedy, code="", option="") if "ut.train(" in remedy.code else remedy
+
+        found = diagnose(self.flow)
+        return [replace(finding, remedies=tuple(map(told, finding.remedies))) for finding in found]
 
     def _finish(self, new: dict[str, Any]) -> None:
         """Record the last call, now that it is known what became of the parameters."""

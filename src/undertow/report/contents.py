@@ -140,7 +140,7 @@ def _show_number(value: Any) -> str:
 
 def _outcome(found: Recorded, X: ArrayLike | None, y: ArrayLike | None) -> dict[str, Any]:
     """Predictions against targets, or why there are none."""
-    if found.run is None:
+    if found.run is None or found.run.model is None:
         return {"kind": "none", "why": NO_MODEL}
     if X is not None and y is not None:
         return outcome_data(found.run, X, y)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from undertow.errors import UndertowError
 from undertow.flow.record import Flow
 from undertow.flow.store import ABOUT, FOLDER, LOOKS, STEPS
-from undertow.report.contents import NO_MODEL, report_data
+from undertow.report.contents import report_data
 from undertow.report.live.changes import find_changes
 from undertow.report.live.control import DONE, WISH
 from undertow.report.live.files import stamp
@@ -135,5 +135,4 @@ class RunFolder:
             summary["sentence"] = summary["sentence"].replace(ENDS[""][1], sentence)
         if flow is None and not rows:
             summary["sentence"] = "Nothing is recorded yet."
-            data["outcome"] = {"kind": "none", "why": NO_MODEL}
         return dict(data)
