@@ -316,6 +316,12 @@ def test_a_folder_that_is_none_is_named(undertow, command):
     refused(undertow(command, "good.csv"), "good.csv: this is a file, no folder.")
 
 
+def test_a_run_that_was_not_recorded_is_told_in_options(undertow):
+    assert undertow(*TRAIN, "--quiet", "--no-flow", "--out", "plain")[0] == 0
+    code, _, error = undertow("diagnose", "plain")
+    assert code == 2 and "plain holds no record of its gradient flow. Train without --no-flow." in error
+
+
 def test_what_cannot_be_written_is_known_before_remedies_are_tried(undertow):
     """A wrong name of the file ends the command before it prints or trains anything."""
     undertow(*TRAIN, "--quiet")

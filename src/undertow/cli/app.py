@@ -25,6 +25,7 @@ INTERRUPTED: Final = 130  # the exit code
 _AS_OPTIONS: Final = {
     "clip=undertow.optim.clip_by_global_norm(1.0)": "--clip 1",
     "task='classification'": "--task classification",
+    "Train with flow=True and checkpoint=, or save the run": "Train without --no-flow",
     "or overwrite it (overwrite=True, or --overwrite)": "or overwrite it with --overwrite",
 }
 _ELSEWHERE: Final = {

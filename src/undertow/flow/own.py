@@ -66,7 +66,7 @@ class OwnRecorder:
 
     @property
     def findings(self) -> list[Finding]:
-        """What is wrong, the worst first. Remedies are sentences where their code is for models and `undertow.train`."""
+        """What is wrong, the worst first. Remedies have no code where that is for `undertow.train`."""
 
         def told(remedy: Remedy) -> Remedy:
             return replace(remedy, code="", option="") if "ut.train(" in remedy.code else remedy

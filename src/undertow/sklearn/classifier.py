@@ -77,7 +77,7 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
 
     Raises:
         ArgumentError: ``MLPClassifier: alpha must be 0 or more, got -1.``
-        FitDiverged: ``the fit stopped being finite. … the loss became inf at epoch 3, step 2. Try …``; a ValueError.
+        FitDiverged: ``the fit stopped being finite. … The loss became inf at epoch 3, step 2. Try …``; a ValueError.
 
     Warns:
         ConvergenceWarning: max_iter was reached before the loss settled.

@@ -247,7 +247,7 @@ class Fitting:
                 message = f"epoch {epoch}, step {step}: {found}"
         else:
             message = explain_loss(error.loss, epoch, step, self.settings, origin)
-        message = f"{name_layer(model, error.X)} {message}".strip()
+        message = f"{name_layer(model, error.X)} {message[:1].upper()}{message[1:]}".strip()
         estimator.n_iter_ = max(estimator.n_iter_, 1)
         if self.held is None or not np.isfinite(estimator._best_value):
             finite = all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))
