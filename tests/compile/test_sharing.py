@@ -36,8 +36,8 @@ def train(count, alone, monkeypatch, dtype=np.float32, rows=64, clip=None, norm=
     """Twelve steps, with one thread for all parts or all together; what they lead to, and the program."""
 
     class Way(Always):
-        def __init__(self):
-            super().__init__()
+        def __init__(self, guess):
+            super().__init__(guess)
             self.alone = alone
 
     monkeypatch.setattr(program, "Pace", Way)
@@ -122,9 +122,11 @@ def test_other_products_stay_whole(f, shapes):
 class Machine:
     """A machine of simulated time: a step takes so long alone, and so long together."""
 
-    def __init__(self):
-        self.pace, self.now = Pace(), 0.0
+    def __init__(self, guess=0.0):
+        self.pace, self.now = Pace(guess), 0.0
         self.alone, self.together = 60e-6, 40e-6
+        self.rng = np.random.default_rng(0)
+        self.disturbed = 0.0  # the share of steps that take twice as long
 
     def work(self, seconds, portion=10**9):
         """Run for so long; return the share of time in which one thread did it all."""
@@ -133,7 +135,7 @@ class Machine:
             alone = self.pace.alone
             steps = self.pace.steps(portion)
             assert 1 <= steps <= portion
-            taken = steps * (self.alone if alone else self.together)
+            taken = (self.alone if alone else self.together) * (steps + self.rng.binomial(steps, self.disturbed))
             self.now += taken
             by_one += taken * alone
             self.pace.note(steps, taken)
@@ -157,8 +159,30 @@ def test_the_faster_way_is_taken_and_found_again_when_it_changes(portion):
     assert machine.work(2.0, portion) < 0.02
 
 
-def test_a_long_step_is_always_shared():
+@pytest.mark.parametrize("portion", [1, 4, 10**6])
+def test_single_steps_that_take_twice_as_long_mean_nothing(portion):
     machine = Machine()
+    machine.disturbed = 0.1
+    machine.together = 25e-6
+    machine.work(0.5, portion)
+    assert machine.work(3.0, portion) < 0.02
+    machine.together = 150e-6
+    machine.work(0.5, portion)
+    assert machine.work(3.0, portion) > 0.98
+
+
+def test_threads_that_wait_for_a_processor_from_the_first_step_on_are_not_taken_for_long_work():
+    machine = Machine()
+    machine.together = 12e-3
+    machine.work(0.5, 64)
+    assert machine.work(3.0, 64) > 0.9
+
+
+def test_a_long_step_is_always_shared():
+    machine = Machine(guess=5e-3)
+    machine.alone, machine.together = 10e-3, 5.2e-3
+    assert machine.work(20.0) == 0.0
+    machine = Machine()  # what looks short is tried
     machine.alone, machine.together = 10e-3, 5.2e-3
     machine.work(1.0)
     assert machine.work(20.0) == 0.0
