@@ -5,7 +5,7 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim, trees
-from undertow.compile import pace, program, threads
+from undertow.compile import layout, pace, program, threads
 from undertow.compile.driver import WAIT
 from undertow.compile.pace import Pace
 from undertow.compile.split import split_products
@@ -76,6 +76,16 @@ def test_threads_meet_a_few_times_a_step_however_deep_the_network(four_threads, 
         _, made = train(2, True, monkeypatch, norm=False, depth=depth)
         meetings[depth] = int((made.table[:, 2] & WAIT > 0).sum())
     assert len(made.calls) > 120 and meetings[15] <= meetings[3] <= 6, meetings
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_threads_take_more_memory_only_while_that_is_little(four_threads, monkeypatch, count):
+    _, roomy = train(count, True, monkeypatch, norm=False, depth=15)
+    monkeypatch.setattr(layout, "ROOM", 0)
+    _, tight = train(count, True, monkeypatch, norm=False, depth=15)
+    assert tight.memory.least == roomy.memory.least  # of the values, however long they are kept
+    assert tight.memory.arena <= 1.2 * tight.memory.least < roomy.memory.arena
+    assert np.sum(roomy.table[:, 2] & WAIT > 0) < np.sum(tight.table[:, 2] & WAIT > 0)
 
 
 def graph_of(f, *shapes):
