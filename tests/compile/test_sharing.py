@@ -88,12 +88,12 @@ def test_threads_take_more_memory_only_while_that_is_little(four_threads, monkey
     assert np.sum(roomy.table[:, 2] & WAIT > 0) < np.sum(tight.table[:, 2] & WAIT > 0)
 
 
-def graph_of(f, *shapes):
+def graph_of(f, *shapes, dtype=np.float32):
     """The graph as it is planned for one thread."""
     ut.set_threads(1)
     try:
-        compiled = ut.compile(f)
-        compiled(*[np.ones(shape, np.float32) for shape in shapes])
+        compiled = ut.compile(f, fallback="numpy")
+        compiled(*[np.ones(shape, dtype) for shape in shapes])
         return compiled.program.plan.graph
     finally:
         ut.set_threads(None)
@@ -126,6 +126,12 @@ def test_a_gradient_of_weights_is_added_up_from_the_parts_of_the_threads(count):
 )
 def test_other_products_stay_whole(f, shapes):
     graph = graph_of(f, *shapes)
+    assert split_products(graph, 2) is graph
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, bool])
+def test_products_that_numpy_does_stay_whole(dtype):
+    graph = graph_of(lambda a, b: a.T @ b, (64, 24), (64, 16), dtype=dtype)
     assert split_products(graph, 2) is graph
 
 
