@@ -8,8 +8,10 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim
+from undertow.errors import UndertowError
 from undertow.flow import Flow
 from undertow.flow.record import STATS
+from undertow.train import Trainer
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((48, 5))
@@ -165,3 +167,22 @@ def test_a_loop_of_ones_own_is_told_factors_and_no_rates():
     assert "At this learning rate" in finding.cause
     remedy = next(x for x in finding.remedies if x.name == "rate")
     assert "times larger" in remedy.sentence and "factor" in remedy.change and not remedy.option
+
+
+def test_steps_on_batches_of_ones_own_are_recorded():
+    """Those of `Trainer.train_on`: their numbers are those of the training by hand; a NaN is traced back, too."""
+    settings = {**SETTINGS, "optimizer": optim.sgd(0.1)}
+    trainer = Trainer(build(), (X, LABELS), **settings)
+    for _ in range(3):
+        trainer.train_on(X, LABELS)
+    flow = trainer.run.flow
+    assert flow.steps.tolist() == [1, 2, 3] and [look.step for look in flow.looks] == [0]
+    for i, told in enumerate(by_hand(build(), 3, 0.1)):
+        wanted = [math.sqrt(np.mean(delta**2)) for delta in told["delta"]]
+        np.testing.assert_allclose(flow.stat("delta.rms")[i], wanted, rtol=1e-5)
+        np.testing.assert_allclose(flow.scalars["loss"][i], told["loss"], rtol=1e-6)
+    model = nn.Sequential(nn.Dense(5, 7), "tanh", nn.Dense(7, 3, W=np.full((7, 3), 1e308)))
+    trainer = Trainer(nn.initialize(model, seed=3, dtype=np.float64), (X, LABELS), **settings)
+    with pytest.raises(UndertowError, match=r"train_on: the loss is .* It began here: .*layers\[2"):
+        trainer.train_on(X, LABELS)
+    assert trainer.run.flow.facts["non_finite"]["step"] == 1

@@ -157,4 +157,7 @@ def test_a_record_that_cannot_be_taken_up_is_told(tmp_path, capsys):
     (tmp_path / "flow" / "flow.json").write_text("{")
     flow = ut.resume(tmp_path, (X, LABELS), epochs=3, progress=True).flow
     assert flow.steps.tolist() == list(range(13, 19))
-    assert "begins at step 13" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "begins at step 13" in said and "before-1" in said
+    assert (tmp_path / "flow" / "before-1" / "flow.json").read_text() == "{"  # nothing is lost
+    assert len(load_flow(tmp_path)) == 6

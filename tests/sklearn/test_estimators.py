@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import undertow.sklearn as ours
 from sklearn import neural_network as theirs
 from undertow import nn, optim
 from undertow.errors import ArgumentError
@@ -68,8 +69,8 @@ def test_the_same_random_state_gives_scikit_learns_numbers(name, target, setting
     mine = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}[name](**settings).fit(A, b)
     other = getattr(theirs, name)(**settings).fit(A, b)
     np.testing.assert_allclose(mine.loss_curve_, other.loss_curve_, rtol=1e-8)
-    for ours, wanted in zip(mine.coefs_ + mine.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-        np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-8)
+    for found, wanted in zip(mine.coefs_ + mine.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(mine.predict(A), other.predict(A), rtol=1e-6)
     for attribute in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
         assert getattr(mine, attribute) == getattr(other, attribute), attribute
@@ -305,3 +306,13 @@ def test_remedies_of_a_fit_can_be_tried():
     assert net.run_.settings["batch_size"] == 80
     assert "target-not-scaled" in {finding.kind for finding in net.run_.findings}
     assert net.run_.try_remedies(X, 1e4 * X[:, 0] + 5e4, epochs=2, progress=False).best.gain > 0.3
+
+
+@pytest.mark.parametrize("activation", ["relu", "logistic", "identity"])
+@pytest.mark.parametrize("widths", [(), []])
+def test_without_a_hidden_layer_they_are_linear_as_scikit_learns(activation, widths):
+    settings = {"hidden_layer_sizes": widths, "activation": activation, "max_iter": 15, "random_state": 3}
+    for kind, data in (("MLPClassifier", (X, y)), ("MLPRegressor", (V, v))):
+        mine, other = (getattr(module, kind)(**settings).fit(*data) for module in (ours, theirs))
+        assert [W.shape for W in mine.coefs_] == [W.shape for W in other.coefs_]
+        np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9)

@@ -299,3 +299,11 @@ def test_a_run_saved_beside_its_checkpoints_leaves_them(tmp_path):
     assert store.latest().record == {"number": 1} and history.rows() == [{"epoch": 1}]
     assert json.loads((tmp_path / "run.json").read_text())["checksums"].keys() == {"model.safetensors"}
     load(tmp_path)
+
+
+def test_a_training_that_has_not_ended_is_told_how_to_go_on(tmp_path):
+    """Only checkpoints are there, as after a kill."""
+    with CheckpointStore(tmp_path / "checkpoints") as store:
+        store.write(Snapshot({}, {"number": 1}), 1)
+    with pytest.raises(RunError, match=r"has not ended, so there is no model yet.*undertow\.resume"):
+        load(tmp_path)

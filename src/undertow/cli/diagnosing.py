@@ -58,7 +58,7 @@ def diagnose(
     found = find(flow)
     if not quiet:
         say(lambda: show_flow(flow))
-    say(lambda: show_findings(found))
+    say(lambda: show_findings(found) if len(flow) else "no step is recorded, so there is nothing to judge.")
     told: dict[str, Any] = {"findings": [finding.plain() for finding in found]}
     if attempt:
         told["trials"] = _try(run, epochs, read_seconds(time_budget), quiet)

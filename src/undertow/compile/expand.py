@@ -14,6 +14,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
+from undertow.compile.repeats import merge_repeats
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
 from undertow.primitives.record import float_like
@@ -217,7 +218,7 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
             new.name = node.name or (f"d{node.ct_of}" if node.ct_of else None)
             new.line = new.line or node.line
         moved[node] = new
-    return Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
+    return merge_repeats(Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title))
 
 
 def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any], spec: Spec) -> Node:

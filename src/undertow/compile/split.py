@@ -12,6 +12,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.compile.expand import ShapesOnly
+from undertow.compile.repeats import again
 from undertow.compile.scalars import kind_of
 from undertow.graph import Graph, Node
 from undertow.trace import Tracer
@@ -43,7 +44,7 @@ def split_products(graph: Graph, threads: int) -> Graph:
         if _pays(node, users.get(node, []), threads):
             moved[node] = _split(node, inputs[0].inputs[0], inputs[1], threads)
         elif moved and node.inputs:  # all that come later, so that the order stays
-            moved[node] = _again(node, inputs)
+            moved[node] = again(node, inputs)
     return Graph(graph.inputs, tuple(moved.get(x, x) for x in graph.outputs), title=graph.title) if moved else graph
 
 
@@ -76,10 +77,3 @@ def _split(node: Node, x: Node, y: Node, threads: int) -> Node:
         total = total + product[i]
     total.node.name = node.name
     return total.node
-
-
-def _again(node: Node, inputs: tuple[Node, ...]) -> Node:
-    """The same operation on other inputs."""
-    new = Node(node.op, inputs, node.params, node.spec, node.value)
-    new.line, new.name, new.backward = node.line, node.name, node.backward
-    return new

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import struct
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,6 +108,28 @@ class FlowStore:
                 self.looks.append(look.plain())
         except OSError as error:
             raise self._explain(error) from None
+
+    def put_aside(self) -> Path | None:
+        """Move the files that are there into a folder of their own, so that a new record does not take their place.
+
+        Returns:
+            Their folder; None where there were none.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        files = [self.folder / name for name in (ABOUT, STEPS, LOOKS) if (self.folder / name).exists()]
+        if not files:
+            return None
+        names = (self.folder / f"before-{i}" for i in count(1))
+        aside = next(path for path in names if not path.exists())
+        try:
+            make_folders(aside)
+            for file in files:
+                DISK.rename(file, aside / file.name)
+        except OSError as error:
+            raise self._explain(error) from None
+        return aside
 
     def write_about(self, flow: Flow) -> None:
         """Write the layers, the facts, the settings, and how the training ended."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.errors import UndertowError
+from undertow.errors import RunError, UndertowError
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
@@ -159,10 +159,13 @@ class TrainingRecorder(Recorder):
         """Go on with the record of a training that is resumed, up to the step at which it stands."""
         try:
             old = load_flow(trainer.plan.checkpoint)
+            if [x.path for x in old.layers] != [x.path for x in self.layers]:
+                raise RunError("what there is was made of other layers.")
         except UndertowError as error:
-            trainer.progress.say(f"The record of the gradient flow begins at step {trainer.n_steps + 1}: {error}")
-            return
-        if [x.path for x in old.layers] != [x.path for x in self.layers]:
+            aside = None if self.store is None else self.store.put_aside()
+            where = "" if aside is None else f" What there was is in {aside}."
+            said = f"The record of the gradient flow begins at step {trainer.n_steps + 1}: {error}{where}"
+            trainer.progress.say(said)
             return
         kept = int(np.searchsorted(old.steps, trainer.n_steps, "right"))
         scalars = np.stack([old.scalars[name] for name in SCALARS], axis=1)

@@ -98,7 +98,7 @@ def _network_of_widths(
     if settings.norm is not None and settings.norm not in NORMS:
         raise ArgumentError(f"norm is {settings.norm!r}. Use 'batch', 'layer' or None.")
     items: list[Any] = []
-    for fan_in, width, activation, dropout in zip([n_in, *widths[:-1]], widths, activations, dropouts, strict=True):
+    for fan_in, width, activation, dropout in zip([n_in, *widths][:n], widths, activations, dropouts, strict=True):
         block: list[Any] = [_dense(settings.initialiser, fan_in, width, activation, rng, dtype)]
         if settings.norm is not None:
             block.append(NORMS[settings.norm](width))
@@ -107,7 +107,7 @@ def _network_of_widths(
         if dropout:
             block.append(Dropout(dropout))
         items += [Residual(*block, projection="auto")] if settings.residual else block
-    last = activations[-1] if activations else "relu"
+    last = activations[-1] if activations else settings.activation
     return Sequential(*items, _dense(settings.initialiser, widths[-1] if n else n_in, n_out, last, rng, dtype))
 
 

@@ -1,12 +1,16 @@
-"""Between two steps: what callbacks ask for there."""
+"""Between two steps: what callbacks ask for there, and steps on batches of a user's own."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from undertow.optim import steps_in_all, with_scale
+from undertow.train.diverged import remedies
 from undertow.train.rows import read_scale
+from undertow.train.session import NotFinite
 
 if TYPE_CHECKING:
     from undertow.train.trainer import Trainer
@@ -52,3 +56,37 @@ def heed_callbacks(trainer: Trainer, session: Any, piece: Any) -> Any:
     trainer.run.model, trainer.state = session.values()
     trainer.state = with_scale(trainer.state, read_scale(trainer))
     return open_session(trainer, piece)
+
+
+def step_on(trainer: Trainer, X: Any, target: Any) -> float:
+    """Do one step on a batch, and record it.
+
+    Args:
+        trainer: the training, which has begun.
+        X: inputs, of the dtype of the parameters.
+        target: what the loss takes.
+
+    Returns:
+        The loss before the step.
+
+    Raises:
+        Diverged: the loss is not finite; the model stays as it was.
+
+    Source: derived here.
+    """
+    recorder, n = trainer.recorder, len(X)
+    with steps_in_all(trainer.plan.count_updates(trainer.feed.n_examples)):
+        session = trainer.step.open(trainer.run.model, trainer.state, X, target, n)
+    try:
+        (loss,) = session.run(np.arange(n), n)
+    except NotFinite as error:
+        origin = "" if recorder is None else recorder.fail(trainer, error)
+        began = f" It began here: {origin}." if origin else ""
+        message = f"train_on: the loss is {error.loss}. {remedies(trainer.run.settings)}{began}"
+        raise trainer.diverge(message) from None
+    trainer.run.model, trainer.state = session.values()
+    trainer.n_steps += 1
+    if recorder is not None:
+        recorder.after_steps(trainer, session, trainer.n_steps)
+        recorder.end_epoch(trainer)
+    return float(loss)

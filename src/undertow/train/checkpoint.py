@@ -211,7 +211,8 @@ def load(path: str | Path) -> Run:
         The run.
 
     Raises:
-        RunError: ``runs/a: there is no such folder.``; a file that is missing, damaged or does not fit.
+        RunError: ``runs/a: there is no such folder.``; a training that has not ended; a file that is missing, damaged
+            or does not fit.
 
     Source: derived here.
 
@@ -222,6 +223,11 @@ def load(path: str | Path) -> Run:
     """
     folder = read_path(path, "the folder of a run")
     check_run_folder(folder)
+    if not os.path.exists(folder / MODEL) and os.path.isdir(folder / "checkpoints"):
+        raise RunError(
+            f"{folder}: this training has not ended, so there is no model yet, only its checkpoints. "
+            "Go on with it: undertow resume, or undertow.resume(folder, data)."
+        )
     content = _read_file(folder / MODEL)
     model = _load_model(folder / MODEL, content)
     record = _load_record(folder / RECORD)

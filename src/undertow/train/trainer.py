@@ -16,8 +16,8 @@ from undertow import trees
 from undertow.data import as_arrays
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError
-from undertow.optim import scaled, steps_in_all, with_scale
-from undertow.train.between import heed_callbacks, open_session
+from undertow.optim import scaled, with_scale
+from undertow.train.between import heed_callbacks, open_session, step_on
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
 from undertow.train.diverged import Diverged, explain_end, explain_failure, remedies
@@ -425,14 +425,8 @@ class Trainer:
         y = self.task.encode(self.task.read_target(y))
         weights = None if weights is None else read_weights(weights, len(X))
         target = self.feed.draws.target(y, weights, 10**6 + self.n_steps)
-        try:
-            with steps_in_all(self.plan.count_updates(self.feed.n_examples)):
-                found = self.step(self.run.model, self.state, X.astype(self.task.dtype, copy=False), target)
-        except NotFinite as error:
-            raise self.diverge(f"train_on: the loss is {error.loss}. {remedies(self.run.settings)}") from None
-        loss, self.run.model, self.state = found
-        self.n_steps += 1
-        return loss
+        self.begin()
+        return step_on(self, X.astype(self.task.dtype, copy=False), target)
 
     # ---- its end ------------------------------------------------------------------------------
 
