@@ -78,6 +78,35 @@ def test_threads_meet_a_few_times_a_step_however_deep_the_network(four_threads, 
     assert len(made.calls) > 120 and meetings[15] <= meetings[3] <= 6, meetings
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_runs_that_are_stopped_go_on_in_either_way(four_threads, monkeypatch, count):
+    rng, found = np.random.default_rng(count), {}
+
+    class Turns(Always):
+        def steps(self, wanted):
+            self.alone = way or bool(rng.integers(2))
+            stopped = not way and not rng.integers(3)
+            session.resident.prepare(32).stop[0] = stopped
+            return wanted if way else int(rng.integers(1, wanted + 1))
+
+    monkeypatch.setattr(program, "Pace", Turns)
+    ut.set_threads(count)
+    try:
+        X, y = rng.normal(size=(256, 20)).astype(np.float32), rng.integers(0, 5, 256)
+        order = rng.permutation(256)
+        for way in (True, False):
+            model = nn.initialize(layers(True), 0, np.float32)
+            step = make_step(lambda m, X, y: nn.categorical_cross_entropy_with_logits(m(X), y), optim.adam(0.01))
+            session, losses = step.open(model, step.init(model), X, y, 32), np.empty(0)
+            while len(losses) < 8:
+                losses = np.concatenate([losses, session.run(order[32 * len(losses) :], 32)])
+            found[way] = [losses, *[x for x in trees.flatten(session.values())[0] if not callable(x)]]
+    finally:
+        ut.set_threads(None)
+    for a, b in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_threads_take_more_memory_only_while_that_is_little(four_threads, monkeypatch, count):
     _, roomy = train(count, True, monkeypatch, norm=False, depth=15)
