@@ -171,7 +171,7 @@ class Machine:
         self.pace, self.now = Pace(guess), 0.0
         self.alone, self.together = 60e-6, 40e-6
         self.rng = np.random.default_rng(0)
-        self.disturbed = 0.0  # the share of steps that take twice as long
+        self.disturbed, self.lost = 0.0, None  # the share of steps that take longer; so long, or twice as long
 
     def work(self, seconds, portion=10**9):
         """Run for so long; return the share of time in which one thread did it all."""
@@ -180,7 +180,8 @@ class Machine:
             alone = self.pace.alone
             steps = self.pace.steps(portion)
             assert 1 <= steps <= portion
-            taken = (self.alone if alone else self.together) * (steps + self.rng.binomial(steps, self.disturbed))
+            step = self.alone if alone else self.together
+            taken = steps * step + self.rng.binomial(steps, self.disturbed) * (self.lost or step)
             self.now += taken
             by_one += taken * alone
             self.pace.note(steps, taken)
@@ -221,6 +222,15 @@ def test_threads_that_wait_for_a_processor_from_the_first_step_on_are_not_taken_
     machine.together = 12e-3
     machine.work(0.5, 64)
     assert machine.work(3.0, 64) > 0.9
+
+
+@pytest.mark.parametrize("portion", [1, 28, 10**6])
+def test_what_looks_in_vain_cost_is_little_where_others_take_the_processors(portion):
+    machine = Machine()
+    machine.alone, machine.together = 0.3e-3, 8e-3
+    machine.disturbed, machine.lost = 0.02, 4e-3
+    machine.work(0.5, portion)
+    assert machine.work(10.0, portion) > 0.9
 
 
 def test_a_long_step_is_always_shared():

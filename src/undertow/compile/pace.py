@@ -12,7 +12,8 @@ WARM = 0.0005  # of them, seconds that do not count: a processor wakes, memory c
 STEPS = 4  # the least steps between two times taken
 SOON, LATE = 0.01, 0.32  # seconds from one look to the next: at first, and when nothing has changed for long
 CHUNK = 0.01  # seconds of work over which time is averaged: single steps may take twice as long as others
-SLOWER = 1.3  # times as long as before: time to look
+SLOWER = 1.3  # times as long as before, and longer than the other way took: time to look
+RARELY = 20  # times as long as a look in vain took, before the next one
 LONG_STEP = 0.003  # seconds; a step that takes one thread so long is shared always
 
 
@@ -71,7 +72,8 @@ class Pace:
             self._seconds.setdefault(self.alone, now)
             return
         self._seconds[self.alone] = now if self._chunks == 2 or before is None else min(now, before)
-        if not self._looking and before is not None and now > SLOWER * before:
+        other = self._seconds.get(not self.alone, 0.0)
+        if not self._looking and before is not None and now > max(SLOWER * before, other):
             self._wait = SOON
             self._look()
         elif self._left <= 0:
@@ -96,5 +98,5 @@ class Pace:
             self._wait = SOON
         else:
             self.alone = not self.alone
-            self._wait = min(2 * self._wait, LATE)
+            self._wait = max(min(2 * self._wait, LATE), RARELY * (LOOK - self._left))
         self._begin(self._wait)
