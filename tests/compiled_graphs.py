@@ -14,8 +14,18 @@ from undertow.graph import CONSTANT, INPUT, Graph, Node
 
 def run_compiled(graph: Graph, values: Sequence[Any], threads: int = 1, fallback: str | None = None) -> list[Any]:
     """Compute a graph compiled; results are filled with 77 beforehand, so that what is not written shows."""
-    program = Program(make_plan(expand(graph, {}), threads, fallback=fallback))
-    results = [np.full(x.spec.shape, 77, x.spec.dtype) for x in graph.outputs]
+    return run_program(make_program(graph, threads, fallback), values)
+
+
+def make_program(graph: Graph, threads: int = 1, fallback: str | None = None) -> Program:
+    """Compile a graph without symbolic sizes."""
+    return Program(make_plan(expand(graph, {}), threads, fallback=fallback))
+
+
+def run_program(program: Program, values: Sequence[Any]) -> list[Any]:
+    """Run a program once, as `run_compiled` does; memory is filled with what is no number."""
+    program.arena[:] = 255
+    results = [np.full(x.spec.shape, 77, x.spec.dtype) for x in program.plan.graph.outputs]
     inputs = [np.ascontiguousarray(v) for v in values]
     for i, value in enumerate(inputs):
         program.give("input", i, value)

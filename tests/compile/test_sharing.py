@@ -5,7 +5,7 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim, trees
-from undertow.compile import pace, program, threads
+from undertow.compile import layout, pace, program, threads
 from undertow.compile.driver import WAIT
 from undertow.compile.pace import Pace
 from undertow.compile.split import split_products
@@ -36,8 +36,8 @@ def train(count, alone, monkeypatch, dtype=np.float32, rows=64, clip=None, norm=
     """Twelve steps, with one thread for all parts or all together; what they lead to, and the program."""
 
     class Way(Always):
-        def __init__(self):
-            super().__init__()
+        def __init__(self, guess):
+            super().__init__(guess)
             self.alone = alone
 
     monkeypatch.setattr(program, "Pace", Way)
@@ -78,12 +78,51 @@ def test_threads_meet_a_few_times_a_step_however_deep_the_network(four_threads, 
     assert len(made.calls) > 120 and meetings[15] <= meetings[3] <= 6, meetings
 
 
-def graph_of(f, *shapes):
+@pytest.mark.parametrize("count", [2, 3])
+def test_runs_that_are_stopped_go_on_in_either_way(four_threads, monkeypatch, count):
+    rng, found = np.random.default_rng(count), {}
+
+    class Turns(Always):
+        def steps(self, wanted):
+            self.alone = way or bool(rng.integers(2))
+            stopped = not way and not rng.integers(3)
+            session.resident.prepare(32).stop[0] = stopped
+            return wanted if way else int(rng.integers(1, wanted + 1))
+
+    monkeypatch.setattr(program, "Pace", Turns)
+    ut.set_threads(count)
+    try:
+        X, y = rng.normal(size=(256, 20)).astype(np.float32), rng.integers(0, 5, 256)
+        order = rng.permutation(256)
+        for way in (True, False):
+            model = nn.initialize(layers(True), 0, np.float32)
+            step = make_step(lambda m, X, y: nn.categorical_cross_entropy_with_logits(m(X), y), optim.adam(0.01))
+            session, losses = step.open(model, step.init(model), X, y, 32), np.empty(0)
+            while len(losses) < 8:
+                losses = np.concatenate([losses, session.run(order[32 * len(losses) :], 32)])
+            found[way] = [losses, *[x for x in trees.flatten(session.values())[0] if not callable(x)]]
+    finally:
+        ut.set_threads(None)
+    for a, b in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_threads_take_more_memory_only_while_that_is_little(four_threads, monkeypatch, count):
+    _, roomy = train(count, True, monkeypatch, norm=False, depth=15)
+    monkeypatch.setattr(layout, "ROOM", 0)
+    _, tight = train(count, True, monkeypatch, norm=False, depth=15)
+    assert tight.memory.least == roomy.memory.least  # of the values, however long they are kept
+    assert tight.memory.arena <= 1.2 * tight.memory.least < roomy.memory.arena
+    assert np.sum(roomy.table[:, 2] & WAIT > 0) < np.sum(tight.table[:, 2] & WAIT > 0)
+
+
+def graph_of(f, *shapes, dtype=np.float32):
     """The graph as it is planned for one thread."""
     ut.set_threads(1)
     try:
-        compiled = ut.compile(f)
-        compiled(*[np.ones(shape, np.float32) for shape in shapes])
+        compiled = ut.compile(f, fallback="numpy")
+        compiled(*[np.ones(shape, dtype) for shape in shapes])
         return compiled.program.plan.graph
     finally:
         ut.set_threads(None)
@@ -119,12 +158,20 @@ def test_other_products_stay_whole(f, shapes):
     assert split_products(graph, 2) is graph
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, bool])
+def test_products_that_numpy_does_stay_whole(dtype):
+    graph = graph_of(lambda a, b: a.T @ b, (64, 24), (64, 16), dtype=dtype)
+    assert split_products(graph, 2) is graph
+
+
 class Machine:
     """A machine of simulated time: a step takes so long alone, and so long together."""
 
-    def __init__(self):
-        self.pace, self.now = Pace(), 0.0
+    def __init__(self, guess=0.0):
+        self.pace, self.now = Pace(guess), 0.0
         self.alone, self.together = 60e-6, 40e-6
+        self.rng = np.random.default_rng(0)
+        self.disturbed, self.lost = 0.0, None  # the share of steps that take longer; so long, or twice as long
 
     def work(self, seconds, portion=10**9):
         """Run for so long; return the share of time in which one thread did it all."""
@@ -133,7 +180,8 @@ class Machine:
             alone = self.pace.alone
             steps = self.pace.steps(portion)
             assert 1 <= steps <= portion
-            taken = steps * (self.alone if alone else self.together)
+            step = self.alone if alone else self.together
+            taken = steps * step + self.rng.binomial(steps, self.disturbed) * (self.lost or step)
             self.now += taken
             by_one += taken * alone
             self.pace.note(steps, taken)
@@ -157,8 +205,39 @@ def test_the_faster_way_is_taken_and_found_again_when_it_changes(portion):
     assert machine.work(2.0, portion) < 0.02
 
 
-def test_a_long_step_is_always_shared():
+@pytest.mark.parametrize("portion", [1, 4, 10**6])
+def test_single_steps_that_take_twice_as_long_mean_nothing(portion):
     machine = Machine()
+    machine.disturbed = 0.1
+    machine.together = 25e-6
+    machine.work(0.5, portion)
+    assert machine.work(3.0, portion) < 0.02
+    machine.together = 150e-6
+    machine.work(0.5, portion)
+    assert machine.work(3.0, portion) > 0.98
+
+
+def test_threads_that_wait_for_a_processor_from_the_first_step_on_are_not_taken_for_long_work():
+    machine = Machine()
+    machine.together = 12e-3
+    machine.work(0.5, 64)
+    assert machine.work(3.0, 64) > 0.9
+
+
+@pytest.mark.parametrize("portion", [1, 28, 10**6])
+def test_what_looks_in_vain_cost_is_little_where_others_take_the_processors(portion):
+    machine = Machine()
+    machine.alone, machine.together = 0.3e-3, 8e-3
+    machine.disturbed, machine.lost = 0.02, 4e-3
+    machine.work(0.5, portion)
+    assert machine.work(10.0, portion) > 0.9
+
+
+def test_a_long_step_is_always_shared():
+    machine = Machine(guess=5e-3)
+    machine.alone, machine.together = 10e-3, 5.2e-3
+    assert machine.work(20.0) == 0.0
+    machine = Machine()  # what looks short is tried
     machine.alone, machine.together = 10e-3, 5.2e-3
     machine.work(1.0)
     assert machine.work(20.0) == 0.0

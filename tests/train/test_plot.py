@@ -232,6 +232,16 @@ def test_a_sentence_comes_after_the_line_of_its_epoch():
     assert [line[:10] for line in stream.getvalue().splitlines()[-3:]] == ["epoch   20", "epoch   30", "Stopped."]
 
 
+def test_a_line_that_waits_tells_what_was_so_whatever_a_callback_does_to_its_row():
+    stream = io.StringIO()
+    with Progress(True, 1000, 100, Console(file=stream, width=200)) as progress:
+        run_epochs(progress, 30, 0.001)
+        row = {"epoch": 31, "step": 31, "loss": 0.5}
+        progress.after_epoch(row)
+        row["loss"] = "changed"
+    assert stream.getvalue().splitlines()[-1].split()[:4] == ["epoch", "31/1000", "loss", "0.5000"]
+
+
 def live_line(epochs, step, **more):
     stream = io.StringIO()
     with Progress(True, epochs, 100, Console(file=stream, force_terminal=True, width=100), **more) as progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from undertow.errors import UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Graph, Node
 
 HELD = 1 << 18  # bytes; of larger values, memory costs more than meeting
+ROOM, MORE = 1 << 23, 1.2  # bytes that a program may take so that threads meet less, or times the least
 
 
 class Layout:
@@ -126,9 +127,12 @@ class Layout:
     def lay_out(self) -> None:
         """Give every buffer of the arena its offset."""
         made = self.plan.buffers
+        lives = [Life(x.size, x.first, x.last) for x in made]
+        offsets, size, least = lay_out(lives)
         if self.threads > 1:
-            self.hold()
-        offsets, size, least = lay_out([Life(x.size, x.first, x.last) for x in made])
+            more, larger, _ = lay_out(self.held(lives))
+            if larger <= max(ROOM, MORE * least):
+                offsets, size = more, larger
         for x, offset in zip(made, offsets, strict=True):
             x.offset = offset
         scratch = align(max((call.scratch for call in self.plan.calls), default=0))
@@ -140,7 +144,7 @@ class Layout:
             if Scratch() in call.args:
                 call.args[call.args.index(Scratch()) + 1] = scratch
 
-    def hold(self) -> None:
+    def held(self, lives: Sequence[Life]) -> list[Life]:
         """Let small values live until threads meet: where another took their place before, they would have to meet."""
         at = 0
         for x in self.plan.buffers:  # no two in one place
@@ -150,10 +154,8 @@ class Layout:
             if call.item not in seen and wait:
                 free.append(call.item)
             seen.add(call.item)
-        for x in self.plan.buffers:
-            if x.size <= HELD:
-                after = bisect_right(free, x.last)
-                x.last = free[after] - 1 if after < len(free) else len(self.items)
+        free.append(len(self.items) + 1)
+        return [x._replace(last=free[bisect_right(free, x.last)] - 1) if x.size <= HELD else x for x in lives]
 
     # ---- items --------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class Operations(Layout):
         count = 1 if axis is None else math.prod(batch[i] for i in axis)
         others = [] if axis is None else [i for i in range(len(batch)) if i not in axis]
         last = None if axis is None else axis[-1]
-        made = self.buffer(total or node)
+        made, written = self.buffer(total or node), Access(node, 0, (*batch, m, n), row_major((*batch, m, n)))
         one, zero = (int.from_bytes(struct.pack("f" if kind == "f32" else "d", v), "little") for v in (1.0, 0.0))
         item = node.spec.dtype.itemsize
         for place in outer:
@@ -74,9 +74,9 @@ class Operations(Layout):
             moved = (m * k + k * n + (2 if total else 1) * m * n) * item * count
             call = Call("", args, f"{'+ ' if total else ''}{called(node)} ({m} × {k} × {n})", shared, flops, moved)
             call.touches = [
-                Touch(self.buffer(a.base), False, self.part_of(a, steps[0], split, len(outer) * count, item)),
-                Touch(self.buffer(b.base), False, self.part_of(b, steps[1], split, len(outer) * count, item, False)),
-                Touch(made, True, self.part_of(whole(node), steps[2], split, len(outer) * count, item)),
+                Touch(self.buffer(a.base), False, self.part_of(a, steps[0], split, count, item)),
+                Touch(self.buffer(b.base), False, self.part_of(b, steps[1], split, count, item, False)),
+                Touch(made, True, self.part_of(written, steps[2], split, count, item)),
             ]
             call.scratch = scratch_bytes(kind, m, n, k, _matrix(b)[1] != 1)
             self.add_product(call, kind, (m, n, k), (*_matrix(a), *_matrix(b)))
@@ -85,20 +85,21 @@ class Operations(Layout):
     def part_of(self, a: Access, step: int, split: int, count: int, item: int, by_rows: bool = True) -> Any:
         """Return the part of an operand that each thread touches; None if that is not one piece of memory.
 
+        None also where a call touches some of its matrices only: parts are counted from the beginning of its memory.
+
         Args:
-            a: how the operand, or the result, is read.
+            a: how the operand is read, or the result written.
             step: elements from one matrix to the next.
             split: what the threads share: 0 the rows of the result, 2 products.
-            count: of products.
+            count: of products that the call does.
             item: bytes of an element.
             by_rows: who computes a row of the result touches a row of it.
         """
-        if a.offset or len(a.shape) < 2:
-            return None
         (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
-        if (row, column) not in ((n, 1), (1, m)):
+        everything = not a.offset and math.prod(a.base.spec.shape) == count * m * n  # type: ignore[arg-type]
+        if not everything or (row, column) not in ((n, 1), (1, m)):
             return None
-        if split == 2 and step == m * n and math.prod(a.base.spec.shape) == count * m * n:  # type: ignore[arg-type]
+        if split == 2 and step == m * n:
             return cuts(count, self.threads, step * item)
         rows = split == 0 and count == 1 and by_rows and column == 1
         return cuts(m, self.threads, n * item) if rows else None

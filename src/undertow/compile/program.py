@@ -249,7 +249,9 @@ class Program:
         """Run a part of the table, by all threads or one, as is faster; return how many steps were done."""
         if self.plan.threads == 1 or not any(call.shared for call in self.calls[start:stop]):
             return self.run_by(start, stop, steps, True)
-        pace, done = self.paces.setdefault(start, Pace()), 0
+        if start not in self.paces:
+            self.paces[start] = Pace(sum(call.seconds() for call in self.calls[start:stop]))
+        pace, done = self.paces[start], 0
         while done < steps:
             wanted, began = pace.steps(steps - done), time.perf_counter()
             did = self.run_by(start, stop, wanted, pace.alone)

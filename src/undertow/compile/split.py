@@ -13,6 +13,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.compile.expand import ShapesOnly
 from undertow.compile.repeats import again
+from undertow.compile.scalars import kind_of
 from undertow.graph import Graph, Node
 from undertow.trace import Tracer
 
@@ -49,7 +50,9 @@ def split_products(graph: Graph, threads: int) -> Graph:
 
 def _pays(node: Node, users: list[Node], threads: int) -> bool:
     """Tell whether a node is such a product, of sizes for which less has to go from one processor to another."""
-    if node.op is not P.matmul or any(len(x.spec.shape) != 2 or x.spec.dtype != node.spec.dtype for x in node.inputs):
+    if node.op is not P.matmul or kind_of(node.spec.dtype) not in ("f32", "f64"):
+        return False  # NumPy does products of others
+    if any(len(x.spec.shape) != 2 or x.spec.dtype != node.spec.dtype for x in node.inputs):
         return False
     a, b = node.inputs
     if a.op is not P.transpose or b.op is P.transpose or len(a.inputs[0].spec.shape) != 2:

@@ -247,7 +247,7 @@ class Progress:
             self.n_lines, self.line_shown, self.waiting = self.n_lines + 1, now, None
             self._print_row(row)
         else:
-            self.waiting = row
+            self.waiting = dict(row)  # callbacks may change it
 
     def say(self, text: str) -> None:
         """Print a sentence."""
