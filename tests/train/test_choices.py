@@ -64,6 +64,19 @@ def test_enough_rows_are_held_out(n):
     assert error < (0.006 if n > 60_000 else 0.041)
 
 
-def test_small_tables_alone_are_trained_on_again():
+def test_all_but_large_tables_are_trained_on_again():
     """The second training costs as much as the first."""
-    assert [choose_refit(n) for n in (10, 500, 10_000, 10**6)] == [True, True, False, False]
+    assert [choose_refit(n) for n in (10, 500, 10_000, 10**6)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(("task", "n", "hidden", "dropout"), [
+    ("classification", 999, [128], 0.1),
+    ("classification", 1000, [128, 64], 0.2),
+    ("regression", 1999, [128, 64], 0.1),
+    ("regression", 2000, [128, 64], 0.2),
+    ("regression", 20_000, [256, 128], 0.0),
+])  # fmt: skip
+def test_classes_take_a_second_layer_and_more_dropout_from_1000_rows_on(task, n, hidden, dropout):
+    """As docs/command-line.md says."""
+    found = choose_settings(n, 20, task, 2)
+    assert (found.hidden, found.dropout) == (hidden, dropout)

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-_SMALL: Final = 2000
+_FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
+_LARGE: Final = 20_000
 _FEW_ROWS: Final = 200
 _MANY: Final = 10  # columns are many from a tenth of the rows on
 
@@ -62,16 +63,16 @@ def choose_refit(n: int) -> bool:
         n: the rows of the table.
 
     Returns:
-        Whether. The rows that were held out to find the number of epochs are a fifth of a small table, and worth
-        more there than of a large one; the second training costs as much again.
+        Whether. The rows that were held out to find the number of epochs are a fifth of a small table and a seventh
+        of a larger one, and worth more than a second training costs; those of a large table are neither.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.8, algorithm 7.2.
 
     Example:
-        >>> choose_refit(150), choose_refit(5_000)
+        >>> choose_refit(150), choose_refit(50_000)
         (True, False)
     """
-    return n < _SMALL
+    return n < _LARGE
 
 
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
@@ -96,9 +97,9 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     # About 40 updates an epoch on small tables, large batches only where an epoch has many updates anyway.
     batch = int(min(256, max(16, 2 ** round(math.log2(max(n, 1) / 40)))))
     # One hidden layer separates the classes of small tables as well as two, and is better calibrated. Functions
-    # (friedman1 to 3, skewed) and larger tables (mnist1d, medium) take a second one;
-    # width only where there are rows to fill it.
-    small, large = n < _SMALL, n >= 20_000
+    # (friedman1 to 3, skewed) and classes of more rows, which lie in several clusters each, take a second one, with
+    # more dropout; width only where there are rows to fill it.
+    small, large = n < _FEW[task], n >= _LARGE
     hidden = [128] if small and task == "classification" else [256, 128] if large else [128, 64]
     return Choice(
         hidden=hidden,
