@@ -64,6 +64,11 @@ class Course:
         """Whether less than this share of the loss of a constant output has been learned at the end."""
         return self.diverged or not self.end < (1 - share) * self.reference
 
+    def delay(self, share: float) -> float:
+        """The share of the training that passed before this share of the loss of a constant output was learned."""
+        below = np.flatnonzero(self.smooth < (1 - share) * self.reference)
+        return float(below[0] / len(self.smooth)) if len(below) else 1.0
+
 
 def course_of(flow: Flow) -> Course:
     """Measure how the loss went.
@@ -101,6 +106,41 @@ def is_full_batch(flow: Flow) -> bool:
     """Tell whether each step sees all examples."""
     n, size = flow.facts.get("n_examples"), flow.facts.get("batch_size")
     return bool(n and size and size >= n)
+
+
+def held_out_skill(flow: Flow) -> tuple[float, int]:
+    """Return how well the outputs for rows held out go with their targets, beyond chance, and for how many rows.
+
+    If outputs say nothing of targets, any target might as well belong to any row. For outputs f and targets t about
+    their means, over all orders of the targets Σ ⟨f, t⟩ has mean 0 and variance tr(FᵀF TᵀT) / (n − 1). The sum by the
+    root of this is the skill, near N(0, 1) without any; scale and offset of the outputs do not matter. For a single
+    number it is √(n − 1) times the correlation.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The skill, and the number of rows; NaN and 0 where no rows were held out, or their outputs were not kept.
+
+    Source: Hoeffding, A combinatorial central limit theorem, Annals of Mathematical Statistics 22, 1951, theorems 2 and
+        3.
+    """
+    kept = flow.facts.get("held_out") or {}
+    outputs, targets = (np.asarray(kept.get(name) or [], np.float64) for name in ("outputs", "targets"))
+    n = len(outputs)
+    if n < 2 or len(targets) != n:
+        return math.nan, 0
+    outputs, targets = outputs.reshape(n, -1), targets.reshape(n, -1)
+    classes = flow.settings.get("task") == "categorical"
+    if classes and targets.shape[1] == 1 < outputs.shape[1]:
+        targets = (targets == np.arange(outputs.shape[1])).astype(np.float64)
+    if outputs.shape != targets.shape or not (np.isfinite(outputs).all() and np.isfinite(targets).all()):
+        return math.nan, 0
+    outputs, targets = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
+    if not classes:  # columns may have scales of their own
+        outputs, targets = (x / np.maximum(x.std(axis=0), 1e-30) for x in (outputs, targets))
+    variance = float(np.sum((outputs.T @ outputs) * (targets.T @ targets).T)) / (n - 1)
+    return (float(np.sum(outputs * targets)) / math.sqrt(variance) if variance > 0 else 0.0), n
 
 
 def stream(flow: Flow) -> list[int]:
@@ -158,6 +198,14 @@ def at_first_look(flow: Flow, name: str) -> Array:
     rows: list[dict[str, Any]] = flow.looks[0].layers if flow.looks else [{} for _ in flow.layers]
     key = name.replace(".", "_")
     return np.array([math.nan if row.get(key) is None else row[key] for row in rows])
+
+
+def cosine_before(flow: Flow, i: int, rows: list[dict[str, Any]]) -> float:
+    """The mean cosine between what two examples bring to a layer, at a look; of X that of its columns' means."""
+    if i:
+        return float(rows[i - 1].get("correlation") or 0.0)
+    offset = float((flow.facts.get("columns") or {}).get("mean_by_std") or 0.0)
+    return offset**2 / (1 + offset**2)
 
 
 def late(flow: Flow, name: str) -> Array:
