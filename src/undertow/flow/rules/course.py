@@ -206,8 +206,7 @@ def _longest_still(smooth: np.ndarray[tuple[int], np.dtype[np.float64]], band: f
     useless=(0.75, "validation loss at the end by that of a constant output, from which on nothing useful is left"),
     size=(0.1, "rise by the loss of a constant output"),
     sure=(2.0, "rise in standard errors of the validation loss that counts though the loss stays below that"),
-    fall=(0.8, "training loss at the end by that at the best epoch, at most"),
-    piece=(0.05, "share of the epochs over which both are averaged, against the noise of single ones"),
+    fall=(0.5, "training loss at the end by that at the best epoch, at most"),
     epochs=(3, "fewest epochs after the best one"),
     by_heart=(0.15, "training loss at the end by that of a constant output, below which rows are known by heart"),
     learned=(0.85, "the same where outputs for rows held out say nothing of their targets"),
@@ -227,9 +226,8 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rows = [row for row in flow.history if R.is_number(row.get("validation_loss")) and R.is_number(row.get("loss"))]
     if flow.settings.get("early_stopping") is not None or len(rows) < 2 + rule.epochs:
         return
-    width = max(int(rule.piece * len(rows)), 1)
-    held, train = (_running([row[name] for row in rows], width) for name in ("validation_loss", "loss"))
-    rows = rows[width - 1 :]
+    held = np.array([row["validation_loss"] for row in rows])
+    train = np.array([row["loss"] for row in rows])
     best = int(np.argmin(held))
     tail = max(min(len(held) - best - 1, max(len(held) // 5, 2)), 1)
     end, trained, reference = float(held[-tail:].mean()), float(train[-tail:].mean()), abs(course_of(flow).reference)
@@ -260,8 +258,3 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [R.stop_early(flow), R.drop_units(flow), R.regularise(flow)],
         step=None if step is None else int(step),
     )
-
-
-def _running(values: list[float], width: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The means of so many numbers in a row."""
-    return np.convolve(np.array(values, np.float64), np.full(width, 1 / width), "valid")

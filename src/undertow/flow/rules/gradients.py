@@ -119,13 +119,14 @@ def blame(profile: Profile, sign: int) -> Blame:
         change = np.log(profile.sizes[:-1] / profile.sizes[1:]) * sign
         by_weights = np.log(gains[1:] / usual[1:]) * sign
     change[~np.isfinite(change)] = -np.inf
-    worst = int(np.argmax(change))
-    large = change > math.log(5)
-    few = 0 < large.sum() <= (len(change) + 1) // 2
-    if len(change) > 2 and few and change[large].sum() > 0.6 * change[change > 0].sum():
-        odd = bool(by_weights[worst] > math.log(1.5))
-        at = worst + 1 if odd else worst
-        return Blame(at, odd, odd, float(gains[at]), float(usual[at]))
+    steep = change > math.log(5)
+    for large in (steep, steep & (by_weights > math.log(5))):  # the latter where activations do their part elsewhere
+        few = 0 < large.sum() <= (len(change) + 1) // 2
+        if len(change) > 2 and few and change[large].sum() > 0.6 * change[change > 0].sum():
+            worst = int(np.argmax(np.where(large, change, -np.inf)))
+            odd = bool(by_weights[worst] > math.log(1.5))
+            at = worst + 1 if odd else worst
+            return Blame(at, odd, odd, float(gains[at]), float(usual[at]))
     middle = [float(np.nanmedian(x)) if np.isfinite(x).any() else math.nan for x in (gains[1:], usual[1:], by_weights)]
     return Blame(0, middle[2] > math.log(1.3), False, middle[0], middle[1])
 
