@@ -10,7 +10,7 @@ import numpy as np
 from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import Course, course_of, held_out_skill, output_layer, show
+from undertow.flow.rules.measures import BLOCKS, Course, course_of, held_out_skill, output_layer, show
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
@@ -91,9 +91,12 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     slow=(0.08, "the same where the loss falls much slower than over the whole training"),
     pace=(0.3, "how much slower: its fall a step by that of the whole training"),
     level=(0.85, "loss at which it stands by that of a constant output; below, it may have converged"),
-    steps=(30, "fewest steps"),
+    steps=(60, "fewest steps"),
+    epochs=(5, "epochs from which on their mean losses are judged, in which the choice of batches cancels"),
+    learns=(4.0, "skill on rows held out from which on a loss that seems to stand in fewer epochs is only noisy"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which outputs say nothing of targets"),
     rows=(50, "fewest rows held out that can tell"),
+    enough=(100, "fewest steps that can tell"),
     moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
 )
 def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -123,7 +126,7 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     skill, n = held_out_skill(flow)
     if not (n >= rule.rows and skill < rule.skill and course.end > rule.level * course.reference):
         return None
-    if not movement_of(flow).path > rule.moved:
+    if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
     return rule.found(
         "warning",
@@ -151,6 +154,11 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     smooth = course.smooth
     level, reference = rule.level, course.reference
     noise = 4 * course.spread / math.sqrt(max(len(course.loss) / len(smooth), 1))
+    if len(course.epochs) >= rule.epochs:
+        pieces = np.array_split(course.epochs, min(len(course.epochs), BLOCKS))
+        smooth, noise = np.array([piece.mean() for piece in pieces]), 0.0
+    elif held_out_skill(flow)[0] > rule.learns:
+        return None
     start, length = _longest_still(smooth, rule.still * abs(reference) + noise)
     stretch = smooth[start : start + length]
     height = float(stretch.mean())

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 EARLY: Final = 50  # recorded steps that count as the beginning
 BLOCKS: Final = 40  # pieces into which the course of the loss is cut
+USELESS: Final = 0.01  # deviation of outputs by that of their targets, or of scores, that tells nothing
 NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
 # Those whose entries have a scale of their own, which says nothing of the layers around.
 APART: Final = (*NORMS, "PReLU", "Scale", "activation", "parameter", "Embedding", "EmbedColumns")
@@ -35,6 +36,7 @@ class Course:
         constant: the loss of the best constant output; None where it is not known.
         full_batch: whether each step sees all examples.
         diverged: whether the loss or a gradient stopped being finite.
+        epochs: mean loss of each epoch: all examples, so that the choice of batches cancels.
     """
 
     loss: Array
@@ -44,6 +46,7 @@ class Course:
     constant: float | None
     full_batch: bool
     diverged: bool
+    epochs: Array
 
     @property
     def reference(self) -> float:
@@ -95,10 +98,11 @@ def course_of(flow: Flow) -> Course:
     spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
     # weights by which classes count the same make the loss of a constant output that of equal classes
     constant = output.get("uniform_loss" if flow.settings.get("class_weights") else "expected_loss")
+    by_epoch = [row.get("loss") for row in flow.history]
     diverged = flow.stopped == "diverged" or "non_finite" in flow.facts or len(finite) < len(loss)
     return Course(
         finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
-        is_full_batch(flow), diverged,
+        is_full_batch(flow), diverged, np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64),
     )  # fmt: skip
 
 
@@ -113,8 +117,8 @@ def held_out_skill(flow: Flow) -> tuple[float, int]:
 
     If outputs say nothing of targets, any target might as well belong to any row. For outputs f and targets t about
     their means, over all orders of the targets Σ ⟨f, t⟩ has mean 0 and variance tr(FᵀF TᵀT) / (n − 1). The sum by the
-    root of this is the skill, near N(0, 1) without any; scale and offset of the outputs do not matter. For a single
-    number it is √(n − 1) times the correlation.
+    root of this is the skill, near N(0, 1) without any; scale and offset of the outputs do not matter, unless they are
+    all the same to a hundredth of what targets need. For a single number it is √(n − 1) times the correlation.
 
     Args:
         flow: the record.
@@ -137,6 +141,9 @@ def held_out_skill(flow: Flow) -> tuple[float, int]:
     if outputs.shape != targets.shape or not (np.isfinite(outputs).all() and np.isfinite(targets).all()):
         return math.nan, 0
     outputs, targets = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
+    needed = targets.std(axis=0) if flow.settings.get("task") == "regression" else 1.0  # that of scores is near 1
+    if (outputs.std(axis=0) < USELESS * needed).all():
+        return 0.0, n
     if not classes:  # columns may have scales of their own
         outputs, targets = (x / np.maximum(x.std(axis=0), 1e-30) for x in (outputs, targets))
     variance = float(np.sum((outputs.T @ outputs) * (targets.T @ targets).T)) / (n - 1)

@@ -67,10 +67,10 @@ def movement_of(flow: Flow) -> Movement:
     at = np.median(rows[:EARLY], axis=0)
     worst = int(np.argmax(at))
     n_updates = int(flow.steps[-1]) // (flow.settings.get("accumulate") or 1)
-    mean, first = float(rows.mean(axis=0).max()), float(rows[:20].max())
+    mean = float(rows.mean(axis=0).max())
     return Movement(
-        flow.layers[chosen[worst]], float(at[worst]), first, float(rows.max()), mean * n_updates, mean
-    )  # fmt: skip
+        flow.layers[chosen[worst]], float(at[worst]), float(rows[:20].max()), float(rows.max()), mean * n_updates, mean
+    )
 
 
 @rule(
@@ -85,6 +85,8 @@ def movement_of(flow: Flow) -> Movement:
     fails=(0.05, "share of the constant output's loss that is learned at least in a training that works"),
     left=(0.6, "loss at the end by that of a constant output, below which the steps were not too large after all"),
     always=(0.04, "mean update ratio of all steps, from which on weights are turned over again and again"),
+    steps=(100, "fewest steps for that"),
+    examples=(16, "examples a step for which this holds; of fewer, single steps cancel by the root of the share"),
     begin=(0.25, "largest update ratio of the first steps that goes with it"),
     rest=(0.15, "loss at the end by that of a constant output, above which this has done harm"),
 )
@@ -107,12 +109,14 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     peak = float(curve.max(initial=course.loss[0])) / start
     rose, fails = peak > rule.peak, course.fails(rule.fails)
     left = course.end > rule.left * course.reference
+    size = flow.facts.get("batch_size") or rule.examples
+    always = rule.always * math.sqrt(max(rule.examples / size, 1)) if flow.steps[-1] >= rule.steps else math.inf
     if not (
         (course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge))
         or (rose and (fails or (move.first > rule.ratio and (left or peak > rule.high))))
         or (move.first > rule.turned and left)
         or (move.first > rule.lost and course.end > rule.little * course.reference)
-        or (min(move.mean / rule.always, move.first / rule.begin) > 1 and course.end > rule.rest * course.reference)
+        or (min(move.mean / always, move.first / rule.begin) > 1 and course.end > rule.rest * course.reference)
     ):
         return
     row = first_row(flow.scalars["loss"] > rule.peak * start)
@@ -164,7 +168,10 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     course, move = course_of(flow), movement_of(flow)
     if move.layer is None or course.diverged or not len(flow) or flow.steps[-1] < rule.steps:
         return
-    fall = (course.loss[: max(len(course.loss) // 20, 1)].mean() - course.end) / max(abs(course.initial), 1e-12)
+    begin, end = course.loss[: max(len(course.loss) // 20, 1)].mean(), course.end
+    if len(course.epochs) > 1:
+        begin, end = course.epochs[[0, -1]]
+    fall = float(begin - end) / max(abs(course.initial), 1e-12)
     above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
     if not (
         move.path < rule.path
