@@ -12,7 +12,6 @@ from undertow.flow import Finding, Flow, diagnose, show_findings
 from undertow.flow.diagnose import FOLLOWS, ORDER, explains
 from undertow.flow.findings import SEVERITIES
 from undertow.flow.rules import RULES
-from undertow.flow.rules.measures import held_out_skill
 from undertow.flow.rules.units import _natural_share
 
 FLAT = np.full(100, np.log(10))  # a loss that stays where it begins
