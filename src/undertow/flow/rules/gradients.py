@@ -161,10 +161,10 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     an optimizer that divides by the gradient's size (adam and its kin) only the second counts: it may raise the
     gradient before long, so what is seen before training counts as well where the loss stood still for a fifth of the
     training. A single layer whose weights are far too small is told in any case. The whole way is judged and not the
-    change of one layer: a stack learns up to about six times the depth scale, over which ‖δ‖² falls to e⁻⁶.
+    change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
-        section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, sections 4 and 5.
+        section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
     """
     profile, course = profile_of(flow, early, rule.layers), course_of(flow)
     if profile is None:
