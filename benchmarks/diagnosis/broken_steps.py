@@ -198,7 +198,7 @@ def over_fitting(rng: Rng) -> Iterator[Case]:
         (data.diabetes, 100, "relu", 2, 64, 200),
         (data.teacher, 90, "tanh", 3, 64, 150),
         (data.diabetes, 60, "gelu", 3, 64, 150),
-        (data.moons, 50, "relu", 3, 64, 200),
+        (data.moons, 50, "relu", 3, 64, 600),
         (data.blobs, 80, "silu", 2, 64, 150),
         (data.rings, 60, "leaky_relu", 3, 64, 300),
         (data.diabetes, 200, "tanh", 2, 64, 150),

@@ -12,7 +12,7 @@ from undertow import nn
 from undertow.errors import UndertowError
 from undertow.train import Diverged, Run, train
 
-CLEAR, FAINT = 1.5, 1.15  # the loss on rows held out, at the end by its least: over-fitting
+CLEAR, FAINT = 1.5, 1.15  # the loss on rows held out, at the end by its least beyond luck: over-fitting
 DEAD, SOME_DEAD = 0.25, 0.05  # the share of dead units in a layer
 RELUS = (nn.relu, nn.relu6)
 
@@ -98,9 +98,11 @@ def observe(case: Case, run: Run) -> tuple[set[str], set[str]]:
     losses = [row.get("validation_loss", math.nan) for row in run.history]
     if len(losses) > 2 and not np.isnan(losses).any():
         best = int(np.argmin(losses))
+        least = max(losses[best] + lucky(losses), 1e-9)
+        end = float(np.mean(losses[-max(len(losses) // 5, 1) :]))
         learns_on = run.history[-1]["loss"] < 0.9 * run.history[best]["loss"]
         early = "early_stopping" in case.settings
-        note("over-fitting", losses[-1] / max(min(losses), 1e-9) if learns_on and not early else 0.0, FAINT, CLEAR)
+        note("over-fitting", end / least if learns_on and not early else 0.0, FAINT, CLEAR)
     if run.stopped != "diverged":
         note("dead-units", _dead_share(run, case.data[0]), SOME_DEAD, DEAD)
         if case.healthy and score(run, case.train_arguments()) < _chance(case) + 0.2:
@@ -108,6 +110,16 @@ def observe(case: Case, run: Run) -> tuple[set[str], set[str]]:
     else:
         clear |= {"non-finite", "step-too-large"} if case.healthy else set()
     return clear, faint
+
+
+def lucky(losses: list[float]) -> float:
+    """By how much the least of so many losses lies below the others by luck, which is no sign of over-fitting.
+
+    The least of n numbers with normal noise lies √(2 ln n) deviations below their mean; the deviation is read from
+    second differences, which hold √6 of it and nothing of a trend.
+    """
+    deviation = float(np.median(np.abs(np.diff(losses, 2)))) / (0.6745 * math.sqrt(6))
+    return deviation * math.sqrt(2 * math.log(len(losses)))
 
 
 def _chance(case: Case) -> float:

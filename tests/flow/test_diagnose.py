@@ -12,6 +12,7 @@ from undertow.flow import Finding, Flow, diagnose, show_findings
 from undertow.flow.diagnose import FOLLOWS, ORDER, explains
 from undertow.flow.findings import SEVERITIES
 from undertow.flow.rules import RULES
+from undertow.flow.rules.units import _natural_share
 
 FLAT = np.full(100, np.log(10))  # a loss that stays where it begins
 
@@ -106,9 +107,25 @@ def test_a_layer_that_is_dead_from_the_beginning():
     assert any(x.text == "follows from it: plateau" for x in found.evidence)
 
 
-@pytest.mark.parametrize(("before", "after", "found"), [(1, 6, []), (1, 20, ["dead-units"]), (10, 12, []), (0, 9, [])])
+@pytest.mark.parametrize(
+    ("before", "after", "found"), [(1, 6, []), (0, 7, []), (0, 9, ["dead-units"]), (1, 20, ["dead-units"])]
+)
 def test_many_units_that_died(before, after, found):
     assert kinds(made_flow(first={0: {"dead": before}}, last={0: {"dead": after}})) == found
+
+
+@pytest.mark.parametrize(("cosine", "found"), [(0.3, ["dead-units"]), (0.98, [])])
+def test_units_are_dead_by_nature_where_all_examples_look_alike(cosine, found):
+    first = {0: {"correlation": cosine}, 1: {"dead": 12}}
+    assert kinds(made_flow(first=first, last={1: {"dead": 12}})) == found
+
+
+def test_the_share_that_is_dead_by_nature_is_that_of_random_units():
+    rng = np.random.default_rng(0)
+    for cosine in (0.7, 0.9, 0.98):
+        common, own = rng.standard_normal(2000), rng.standard_normal((256, 2000))
+        z = np.sqrt(cosine) * common + np.sqrt(1 - cosine) * own  # of 256 examples in 2000 units
+        assert _natural_share(cosine, 256) == pytest.approx((z < 0).all(axis=0).mean(), abs=0.05)
 
 
 def test_saturation_counts_before_training_and_where_nothing_is_learned():

@@ -18,6 +18,7 @@ Array = NDArray[Any]
 ROWS: Final = 20_000  # training examples that are looked at
 LARGEST: Final = 2_000_000  # numbers in them
 N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
+RARE: Final = 0.02  # share of rows that differ, in a column that hardly ever does
 LARGEST_KEPT: Final = 10_000  # numbers in them
 N_LABELS: Final = 1000  # classes whose counts are kept
 
@@ -77,9 +78,12 @@ def _columns(X: Array, whole: Array) -> dict[str, Any]:
         part = whole[begin : begin + portion].reshape(-1, X.shape[1])[:, constant]
         constant = constant[(np.abs(part - X[0, constant]) <= 1e-6 * np.abs(X[0, constant])).all(axis=0)]
     varied = np.setdiff1d(np.arange(X.shape[1]), constant)
+    rare = 0
+    if len(constant):  # the middle number of a column is its commonest one, where nearly all rows have that
+        rare = int((np.mean(X[:, varied] != np.median(X[:, varied], axis=0), axis=0) <= RARE).sum())
     found: dict[str, Any] = {
         "constant": constant[:200].tolist(), "n_constant": len(constant),
-        "constant_values": X[0, constant[:200]].tolist() if len(X) else [],
+        "n_rare": rare, "constant_values": X[0, constant[:200]].tolist() if len(X) else [],
         "largest": float(largest.max(initial=0.0)), "worst": int(np.argmax(largest)) if X.shape[1] else 0,
         "rms": float(np.sqrt(np.mean(np.square(X)))),
     }  # fmt: skip

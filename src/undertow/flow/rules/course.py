@@ -10,8 +10,9 @@ import numpy as np
 from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import course_of, output_layer, show
+from undertow.flow.rules.measures import BLOCKS, Course, course_of, held_out_skill, output_layer, show
 from undertow.flow.rules.registry import Rule, rule
+from undertow.flow.rules.steps import movement_of
 
 
 @rule(
@@ -90,41 +91,93 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     slow=(0.08, "the same where the loss falls much slower than over the whole training"),
     pace=(0.3, "how much slower: its fall a step by that of the whole training"),
     level=(0.85, "loss at which it stands by that of a constant output; below, it may have converged"),
-    steps=(30, "fewest steps"),
+    steps=(60, "fewest steps"),
+    epochs=(5, "epochs from which on their mean losses are judged, in which the choice of batches cancels"),
+    learns=(4.0, "skill on rows held out from which on a loss that seems to stand in fewer epochs is only noisy"),
+    skill=(2.0, "skill on rows held out, in deviations of chance, below which outputs say nothing of targets"),
+    rows=(50, "fewest rows held out that can tell"),
+    enough=(100, "fewest steps that can tell"),
+    moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
 )
 def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
-    """The loss stands still for a large part of the training, near that of a network which knows nothing.
+    """The loss stands still for a large part of the training, or ends, near that of a network which knows nothing.
 
     A training that has converged stands still too, but far below; one that stood still and fell later had a plateau.
+    A loss that comes down from a bad beginning need not stand still: nothing is learned where it ends near that of a
+    constant output and where, on rows held out, outputs go with targets no better than if these were dealt out anew
+    (labels of other rows, inputs that say nothing). A training that has only begun is told apart by that: outputs go
+    with targets long before the loss is low.
 
     Source: Fukumizu and Amari, Local minima and plateaus in hierarchical structures of multilayer perceptrons, Neural
-        Networks 13, 2000, section 1; Goodfellow et al. 2016, section 8.2.3.
+        Networks 13, 2000, section 1; Goodfellow et al. 2016, section 8.2.3; without any skill: Hoeffding, A
+        combinatorial central limit theorem, Annals of Mathematical Statistics 22, 1951, theorems 2 and 3; Zhang et
+        al., Understanding deep learning requires rethinking generalization, ICLR 2017, section 2.
     """
     course = course_of(flow)
-    smooth = course.smooth
-    if course.diverged or len(course.loss) < rule.steps or len(smooth) < 5:
+    if course.diverged or len(course.loss) < rule.steps or len(course.smooth) < 5:
         return
+    found = _still(flow, rule, course) or _without_skill(flow, rule, course)
+    if found is not None:
+        yield found
+
+
+def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
+    """The finding of a training that ends near the loss of a constant output, and whose outputs say nothing."""
+    skill, n = held_out_skill(flow)
+    if not (n >= rule.rows and skill < rule.skill and course.end > rule.level * course.reference):
+        return None
+    if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
+        return None
+    return rule.found(
+        "warning",
+        f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
+        f"{show(course.reference)}, and on {n} rows held out the outputs go with the targets no better than if these "
+        "were dealt out anew: nothing of the inputs is used.",
+        [
+            ("loss at the end", course.end, f"well below {show(course.reference)}"),
+            ("skill on rows held out, in deviations of chance", skill, f"above {rule.skill:g}"),
+        ],
+        [
+            R.mend_data(
+                "Look whether each row of y belongs to its row of X.",
+                "print(*zip(X[:5], y[:5]), sep='\n')  # as they are given to train",
+            ),
+            R.other_rate(flow, 3.0),
+            R.more_epochs(flow),
+        ],
+        step=int(flow.steps[-1]),
+    )
+
+
+def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
+    """The finding of a loss that stands still for long."""
+    smooth = course.smooth
     level, reference = rule.level, course.reference
     noise = 4 * course.spread / math.sqrt(max(len(course.loss) / len(smooth), 1))
+    if len(course.epochs) >= rule.epochs:
+        pieces = np.array_split(course.epochs, min(len(course.epochs), BLOCKS))
+        smooth, noise = np.array([piece.mean() for piece in pieces]), 0.0
+    elif held_out_skill(flow)[0] > rule.learns:
+        return None
     start, length = _longest_still(smooth, rule.still * abs(reference) + noise)
     stretch = smooth[start : start + length]
     height = float(stretch.mean())
     if length < 3:
-        return
+        return None
     falls = -float(np.polyfit(np.arange(length), stretch, 1)[0])
     whole = (course.initial - course.end) / len(smooth)
     allowed = rule.slow if falls < rule.pace * whole else rule.trend
     if falls * length > allowed * abs(reference):
-        return
+        return None
     fell = course.end < 0.85 * height
     if (
         length / len(smooth) < (rule.before if fell else rule.share)
         or height < level * reference
         or height > 1.5 * reference
     ):
-        return
+        return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
-    yield rule.found(
+    return rule.found(
         "note" if fell else "warning",
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
         "that of a "
@@ -164,12 +217,17 @@ def _longest_still(smooth: np.ndarray[tuple[int], np.dtype[np.float64]], band: f
     fall=(0.5, "training loss at the end by that at the best epoch, at most"),
     epochs=(3, "fewest epochs after the best one"),
     by_heart=(0.15, "training loss at the end by that of a constant output, below which rows are known by heart"),
+    learned=(0.85, "the same where outputs for rows held out say nothing of their targets"),
+    skill=(2.0, "skill on rows held out, in deviations of chance, below which they say nothing"),
+    rows=(50, "fewest rows held out that can tell this"),
 )
 def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The validation loss rose clearly after its best epoch while the training loss fell on, or never fell with it.
 
     The rise must be larger than the noise of the validation loss, from epoch to epoch and by the choice of rows. A
-    training that stops early and keeps its best model is left alone.
+    training that stops early and keeps its best model is left alone. Where the validation loss never fell below that of
+    a constant output, a training loss that did means rows known by heart if outputs for rows held out go with their
+    targets no better than by chance.
 
     Source: Prechelt, Early stopping — but when?, 1998, sections 2 and 3; Goodfellow et al. 2016, section 7.8.
     """
@@ -189,7 +247,10 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rose = clear and up > max(rule.rise * held[best], noise)
     parted = rose and len(held) - 1 - best >= rule.epochs and trained < rule.fall * train[best]
     lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
-    if not parted and not (lasting > rule.useless * reference and trained < rule.by_heart * reference):
+    skill, n_rows = held_out_skill(flow)
+    blind = n_rows >= rule.rows and skill < rule.skill
+    known = trained < (rule.learned if blind else rule.by_heart) * reference
+    if not parted and not (lasting > rule.useless * reference and known):
         return
     epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
     yield rule.found(

@@ -119,13 +119,14 @@ def blame(profile: Profile, sign: int) -> Blame:
         change = np.log(profile.sizes[:-1] / profile.sizes[1:]) * sign
         by_weights = np.log(gains[1:] / usual[1:]) * sign
     change[~np.isfinite(change)] = -np.inf
-    worst = int(np.argmax(change))
-    large = change > math.log(5)
-    few = 0 < large.sum() <= (len(change) + 1) // 2
-    if len(change) > 2 and few and change[large].sum() > 0.6 * change[change > 0].sum():
-        odd = bool(by_weights[worst] > math.log(1.5))
-        at = worst + 1 if odd else worst
-        return Blame(at, odd, odd, float(gains[at]), float(usual[at]))
+    steep = change > math.log(5)
+    for large in (steep, steep & (by_weights > math.log(5))):  # the latter where activations do their part elsewhere
+        few = 0 < large.sum() <= (len(change) + 1) // 2
+        if len(change) > 2 and few and change[large].sum() > 0.6 * change[change > 0].sum():
+            worst = int(np.argmax(np.where(large, change, -np.inf)))
+            odd = bool(by_weights[worst] > math.log(1.5))
+            at = worst + 1 if odd else worst
+            return Blame(at, odd, odd, float(gains[at]), float(usual[at]))
     middle = [float(np.nanmedian(x)) if np.isfinite(x).any() else math.nan for x in (gains[1:], usual[1:], by_weights)]
     return Blame(0, middle[2] > math.log(1.3), False, middle[0], middle[1])
 
@@ -143,11 +144,11 @@ def usual_gain(activation: str | None, layer: FlowLayer) -> float:
     layers=(4, "fewest layers that must be comparable"),
     ratio=(0.02, "‖δ‖ of the first layer by that of the last before the output, below which it vanishes"),
     whole=(0.01, "the same by that of the output, where next to nothing is learned"),
-    factor=(0.65, "largest change of ‖δ‖ a layer, the geometric mean"),
+    part=(0.2, "the ratio itself that must hold with this: not only the output's weights are small"),
     update=(0.1, "update ratio of the first layer by that of the last, below which the first layers lag"),
     learned=(0.3, "share of the constant output's loss that must be learned for the lag to be without consequence"),
-    long=(1e-3, "ratio that counts in very deep stacks, where a layer changes little"),
-    begin=(1e-3, "ratio before training that counts where the weights of one layer alone make it"),
+    begin=(1e-3, "ratio before training that counts where one layer alone makes it, or the loss stood meanwhile"),
+    delay=(0.2, "share of the steps for which it stood: that a tenth of the constant output's loss was learned"),
     alone=(2e-3, "ratio below which it is told even where the training learns"),
 )
 def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -157,22 +158,25 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     and normalisations are left out, weights of different sizes do not matter. The gradient by the weights is shown
     beside it, because it can be the same in all layers while δ vanishes. It must hold in the middle of the first 50
     steps, and have a consequence: the first layers are updated less for their size, or the loss does not fall. With
-    an optimizer that divides by the gradient's size (adam and its kin) only the second counts. A single layer whose
-    weights are far too small is told in any case.
+    an optimizer that divides by the gradient's size (adam and its kin) only the second counts: it may raise the
+    gradient before long, so what is seen before training counts as well where the loss stood still for a fifth of the
+    training. A single layer whose weights are far too small is told in any case. The whole way is judged and not the
+    change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
-        section 4.2.2 and figures 6 to 9.
+        section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
     """
     profile, course = profile_of(flow, early, rule.layers), course_of(flow)
     if profile is None:
         return
-    small = profile.ratio < rule.ratio or (profile.whole < rule.whole and course.fails())
+    by_all = profile.whole < rule.whole and profile.ratio < rule.part
+    small = profile.ratio < rule.ratio or (by_all and course.fails())
     failing = course.fails(rule.learned)
     lagging = update_of(flow, profile) < rule.update and not rescales(flow)
-    trend = small and (profile.factor < rule.factor or profile.ratio < rule.long)
     begin = profile_of(flow, at_first_look, rule.layers)
-    if not (trend and (failing or lagging or profile.ratio < rule.alone)):
-        if begin is None or not begin.ratio < rule.begin or not blame(begin, -1).alone:
+    if not (small and (failing or lagging or profile.ratio < rule.alone)):
+        late = course.delay(0.1) >= rule.delay
+        if begin is None or not begin.ratio < rule.begin or not (late or blame(begin, -1).alone):
             return
         profile, lagging = begin, True
     at = blame(profile, -1)
@@ -193,21 +197,22 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     "exploding",
     layers=(4, "fewest layers that must be comparable"),
     ratio=(15.0, "‖δ‖ of the first layer by that of the last before the output, above which it explodes"),
-    factor=(1.45, "smallest change of ‖δ‖ a layer, the geometric mean"),
     forward=(1e3, "RMS of z in the last layer by that in the first, above which the values explode"),
     initial=(3.0, "loss before training by that of a constant output, which is a consequence"),
     update=(10.0, "update ratio of the first layer by that of the last, which is a consequence"),
-    long=(1e3, "ratio that counts in very deep stacks, and is told in any case"),
+    long=(1e3, "ratio that is told in any case"),
 )
 def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The gradient, or the values themselves, grow geometrically from layer to layer.
 
     Judged like vanishing with the sign turned, before the first step: what grows in training is a step that is too
     large. A consequence must be visible: the training diverges or does not learn, the loss before training is far above
-    that of a constant output, or the first layers are updated far more for their size than the last.
+    that of a constant output, or the first layers are updated far more for their size than the last. The whole way is
+    judged and not the change of one layer: residual blocks that are not scaled each multiply by √2 only.
 
     Source: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013, section 2.1; He et al.,
-        Delving deep into rectifiers, ICCV 2015, eq. 9 and 13.
+        Delving deep into rectifiers, ICCV 2015, eq. 9 and 13; De and Smith, Batch normalization biases residual
+        blocks towards the identity function, NeurIPS 2020, section 3.
     """
     measure = at_first_look if flow.looks else early
     profile, course = profile_of(flow, measure, rule.layers), course_of(flow)
@@ -217,7 +222,7 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     first, last = profile.layers[0], profile.layers[-1]
     with np.errstate(all="ignore"):
         forward = float(z[last.number - 1] / z[first.number - 1])
-    back = not profile.ratio < rule.ratio and not (profile.factor < rule.factor and profile.ratio < rule.long)
+    back = not profile.ratio < rule.ratio
     if not back and (forward < rule.forward or math.isnan(forward)):
         return
     off = course.constant is not None and course.initial > rule.initial * course.constant

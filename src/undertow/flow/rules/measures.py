@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 EARLY: Final = 50  # recorded steps that count as the beginning
 BLOCKS: Final = 40  # pieces into which the course of the loss is cut
+USELESS: Final = 0.01  # deviation of outputs by that of their targets, or of scores, that tells nothing
 NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
 # Those whose entries have a scale of their own, which says nothing of the layers around.
 APART: Final = (*NORMS, "PReLU", "Scale", "activation", "parameter", "Embedding", "EmbedColumns")
@@ -35,6 +36,7 @@ class Course:
         constant: the loss of the best constant output; None where it is not known.
         full_batch: whether each step sees all examples.
         diverged: whether the loss or a gradient stopped being finite.
+        epochs: mean loss of each epoch: all examples, so that the choice of batches cancels.
     """
 
     loss: Array
@@ -44,6 +46,7 @@ class Course:
     constant: float | None
     full_batch: bool
     diverged: bool
+    epochs: Array
 
     @property
     def reference(self) -> float:
@@ -63,6 +66,11 @@ class Course:
     def fails(self, share: float = 0.05) -> bool:
         """Whether less than this share of the loss of a constant output has been learned at the end."""
         return self.diverged or not self.end < (1 - share) * self.reference
+
+    def delay(self, share: float) -> float:
+        """The share of the training that passed before this share of the loss of a constant output was learned."""
+        below = np.flatnonzero(self.smooth < (1 - share) * self.reference)
+        return float(below[0] / len(self.smooth)) if len(below) else 1.0
 
 
 def course_of(flow: Flow) -> Course:
@@ -90,10 +98,11 @@ def course_of(flow: Flow) -> Course:
     spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
     # weights by which classes count the same make the loss of a constant output that of equal classes
     constant = output.get("uniform_loss" if flow.settings.get("class_weights") else "expected_loss")
+    by_epoch = [row.get("loss") for row in flow.history]
     diverged = flow.stopped == "diverged" or "non_finite" in flow.facts or len(finite) < len(loss)
     return Course(
         finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
-        is_full_batch(flow), diverged,
+        is_full_batch(flow), diverged, np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64),
     )  # fmt: skip
 
 
@@ -101,6 +110,44 @@ def is_full_batch(flow: Flow) -> bool:
     """Tell whether each step sees all examples."""
     n, size = flow.facts.get("n_examples"), flow.facts.get("batch_size")
     return bool(n and size and size >= n)
+
+
+def held_out_skill(flow: Flow) -> tuple[float, int]:
+    """Return how well the outputs for rows held out go with their targets, beyond chance, and for how many rows.
+
+    If outputs say nothing of targets, any target might as well belong to any row. For outputs f and targets t about
+    their means, over all orders of the targets Σ ⟨f, t⟩ has mean 0 and variance tr(FᵀF TᵀT) / (n − 1). The sum by the
+    root of this is the skill, near N(0, 1) without any; scale and offset of the outputs do not matter, unless they are
+    all the same to a hundredth of what targets need. For a single number it is √(n − 1) times the correlation.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The skill, and the number of rows; NaN and 0 where no rows were held out, or their outputs were not kept.
+
+    Source: Hoeffding, A combinatorial central limit theorem, Annals of Mathematical Statistics 22, 1951, theorems 2 and
+        3.
+    """
+    kept = flow.facts.get("held_out") or {}
+    outputs, targets = (np.asarray(kept.get(name) or [], np.float64) for name in ("outputs", "targets"))
+    n = len(outputs)
+    if n < 2 or len(targets) != n:
+        return math.nan, 0
+    outputs, targets = outputs.reshape(n, -1), targets.reshape(n, -1)
+    classes = flow.settings.get("task") == "categorical"
+    if classes and targets.shape[1] == 1 < outputs.shape[1]:
+        targets = (targets == np.arange(outputs.shape[1])).astype(np.float64)
+    if outputs.shape != targets.shape or not (np.isfinite(outputs).all() and np.isfinite(targets).all()):
+        return math.nan, 0
+    outputs, targets = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
+    needed = targets.std(axis=0) if flow.settings.get("task") == "regression" else 1.0  # that of scores is near 1
+    if (outputs.std(axis=0) < USELESS * needed).all():
+        return 0.0, n
+    if not classes:  # columns may have scales of their own
+        outputs, targets = (x / np.maximum(x.std(axis=0), 1e-30) for x in (outputs, targets))
+    variance = float(np.sum((outputs.T @ outputs) * (targets.T @ targets).T)) / (n - 1)
+    return (float(np.sum(outputs * targets)) / math.sqrt(variance) if variance > 0 else 0.0), n
 
 
 def stream(flow: Flow) -> list[int]:
@@ -158,6 +205,14 @@ def at_first_look(flow: Flow, name: str) -> Array:
     rows: list[dict[str, Any]] = flow.looks[0].layers if flow.looks else [{} for _ in flow.layers]
     key = name.replace(".", "_")
     return np.array([math.nan if row.get(key) is None else row[key] for row in rows])
+
+
+def cosine_before(flow: Flow, i: int, rows: list[dict[str, Any]]) -> float:
+    """The mean cosine between what two examples bring to a layer, at a look; of X that of its columns' means."""
+    if i:
+        return float(rows[i - 1].get("correlation") or 0.0)
+    offset = float((flow.facts.get("columns") or {}).get("mean_by_std") or 0.0)
+    return offset**2 / (1 + offset**2)
 
 
 def late(flow: Flow, name: str) -> Array:

@@ -37,6 +37,7 @@ class Movement:
         first: the largest such number of any layer in the first 20 steps.
         largest: the same at any step.
         path: the sum of these ratios over all steps, for the layer where it is largest.
+        mean: the same by the number of steps.
     """
 
     layer: FlowLayer | None
@@ -44,6 +45,7 @@ class Movement:
     first: float = math.nan
     largest: float = math.nan
     path: float = math.nan
+    mean: float = math.nan
 
 
 def movement_of(flow: Flow) -> Movement:
@@ -65,8 +67,10 @@ def movement_of(flow: Flow) -> Movement:
     at = np.median(rows[:EARLY], axis=0)
     worst = int(np.argmax(at))
     n_updates = int(flow.steps[-1]) // (flow.settings.get("accumulate") or 1)
-    path = float(rows.mean(axis=0).max() * n_updates)
-    return Movement(flow.layers[chosen[worst]], float(at[worst]), float(rows[:20].max()), float(rows.max()), path)
+    mean = float(rows.mean(axis=0).max())
+    return Movement(
+        flow.layers[chosen[worst]], float(at[worst]), float(rows[:20].max()), float(rows.max()), mean * n_updates, mean
+    )
 
 
 @rule(
@@ -80,13 +84,18 @@ def movement_of(flow: Flow) -> Movement:
     huge=(1.0, "update ratio of a training that diverges"),
     fails=(0.05, "share of the constant output's loss that is learned at least in a training that works"),
     left=(0.6, "loss at the end by that of a constant output, below which the steps were not too large after all"),
+    always=(0.04, "mean update ratio of all steps, from which on weights are turned over again and again"),
+    steps=(100, "fewest steps for that"),
+    examples=(16, "examples a step for which this holds; of fewer, single steps cancel by the root of the share"),
+    begin=(0.25, "largest update ratio of the first steps that goes with it"),
+    rest=(0.15, "loss at the end by that of a constant output, above which this has done harm"),
 )
 def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss rises or diverges, or stays where it was while weights are turned over.
 
     Judged by the loss: that it climbs above its beginning (the mean of some steps, not of a single batch), stops being
     finite after it rose, or hardly falls. How far an update moves W for its size is second evidence; about 0.001 is
-    usual.
+    usual. Where it is forty times that all the way, weights never settle, and the loss stays above what could be had.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1 (the U of the learning rate); LeCun et al., Efficient
         BackProp, 1998, section 5 (beyond 2/λ the error diverges).
@@ -100,11 +109,14 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     peak = float(curve.max(initial=course.loss[0])) / start
     rose, fails = peak > rule.peak, course.fails(rule.fails)
     left = course.end > rule.left * course.reference
+    size = flow.facts.get("batch_size") or rule.examples
+    always = rule.always * math.sqrt(max(rule.examples / size, 1)) if flow.steps[-1] >= rule.steps else math.inf
     if not (
         (course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge))
         or (rose and (fails or (move.first > rule.ratio and (left or peak > rule.high))))
         or (move.first > rule.turned and left)
         or (move.first > rule.lost and course.end > rule.little * course.reference)
+        or (min(move.mean / always, move.first / rule.begin) > 1 and course.end > rule.rest * course.reference)
     ):
         return
     row = first_row(flow.scalars["loss"] > rule.peak * start)
@@ -124,6 +136,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("loss at the end", course.end, f"below {show(course.reference)}"),
             ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
             (f"update ratio of layer {move.layer.number} at the beginning, the median", move.ratio, "near 0.001"),
+            ("mean update ratio of all steps", move.mean, "near 0.001"),
             ("learning rate", rate, None),
         ],
         [R.other_rate(flow, factor), R.clip(flow)],
@@ -155,7 +168,10 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     course, move = course_of(flow), movement_of(flow)
     if move.layer is None or course.diverged or not len(flow) or flow.steps[-1] < rule.steps:
         return
-    fall = (course.loss[: max(len(course.loss) // 20, 1)].mean() - course.end) / max(abs(course.initial), 1e-12)
+    begin, end = course.loss[: max(len(course.loss) // 20, 1)].mean(), course.end
+    if len(course.epochs) > 1:
+        begin, end = course.epochs[[0, -1]]
+    fall = float(begin - end) / max(abs(course.initial), 1e-12)
     above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
     if not (
         move.path < rule.path
@@ -194,6 +210,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "swing on smaller batches by the loss itself, where that is above 5 % and comes down by less than 30 %",
     ),
     rises=(0.3, "share of the way up and down that leads up"),
+    rises_full=(0.2, "the same on full batches, where no rise comes from the choice of examples"),
     turns=(6, "fewest turns in the last two thirds of the training"),
     noise=(1.5, "swing by what the choice of batches explains"),
 )
@@ -225,7 +242,8 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
         steady = swing > rule.full * mean and mean > 0.04 * level
     else:
         steady = swing > rule.stuck * mean and mean > 0.05 * level and not falls
-    if not (large or steady) or rises < rule.rises or swing < rule.noise * noise:
+    least = rule.rises_full if course.full_batch else rule.rises
+    if not (large or steady) or rises < least or swing < rule.noise * noise:
         return
     rate = R.rate_of(flow)
     first = len(flow) // 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import RELUS, Flow, Look
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import course_of, early, first_row, inner_layers, show
+from undertow.flow.rules.measures import cosine_before, course_of, early, first_row, inner_layers, show
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -74,51 +75,45 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 @rule(
     "dead-units",
-    share=(0.4, "share of a layer's units that give 0 for every example, from which on it is told"),
-    growth=(0.2, "by how much the share must have grown since before training"),
-    many=(0.5, "share that is told without growth"),
-    alike=(0.9, "mean cosine between the inputs of a layer above which half of its units are dead by nature"),
-    natural=(0.75, "share that is told without growth where inputs are so alike"),
-    learned=(0.9, "share of the constant output's loss that must be learned for fewer than half to be no harm"),
+    share=(0.25, "share of a layer's units that give 0 for every example, beyond those that do by nature"),
     units=(4, "fewest units of a layer"),
 )
 def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
-    """A large part of a layer's relu units give 0 for every example, and more of them than before training.
+    """A quarter of a layer's relu units give 0 for every example, beyond those that do so by nature.
 
     About half of all relu outputs are 0 in a healthy network; a unit is dead only if it is 0 over a whole pass. A few
-    dead units cost nothing. Deep layers, in which all examples look alike, begin with up to half of them, so growth
-    counts.
+    dead units cost nothing. In deep layers all examples look alike, and units are dead from the beginning by nature:
+    if two examples have a mean cosine c, z of a unit is √c · a + √(1 − c) · b with a common to all, so that all of n
+    examples lie below 0 with a probability of Φ(−√(2 ln n) √((1 − c) / c)).
 
-    Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2.
+    Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2; what is
+        natural: derived here.
     """
-    found: list[tuple[FlowLayer, list[tuple[int, float]]]] = []
-    learned = not course_of(flow).fails(rule.learned)
+    found: list[tuple[FlowLayer, list[tuple[int, float]], float]] = []
     for i, layer in inner_layers(flow):
         course = course_of_share(flow, i, "dead")
         if not course or (flow.looks[-1].layers[i].get("units") or 0) < rule.units:
             continue
-        end = course[-1][1]
-        many = rule.natural if _alike(flow, i) > rule.alike else rule.many
-        share = rule.many if learned else rule.share
-        if end >= many or (end >= share and end - course[0][1] >= rule.growth):
-            found.append((layer, course))
+        natural = _natural_share(cosine_before(flow, i, flow.looks[0].layers), flow.looks[0].n_examples)
+        if course[-1][1] >= natural + rule.share:
+            found.append((layer, course, natural))
     if not found:
         return
-    cause, course = found[0]
-    begin, end = course[0][1], course[-1][1]
-    shown = max(rule.share, begin + rule.growth) if end - begin >= rule.growth else rule.share
-    step = next(step for step, share in course if share >= shown)
+    cause, course, natural = found[0]
+    end = course[-1][1]
+    step = next(step for step, share in course if share >= min(natural + rule.share, end))
     n_units = cause.shape[-1] if cause.shape else 0
-    severity = "error" if course[-1][1] >= 0.95 or course_of(flow).fails() else "warning"
+    severity = "error" if end >= 0.95 or course_of(flow).fails() else "warning"
     yield rule.found(
         severity,
-        f"{course[-1][1]:.0%} of the {n_units} units of layer {cause.number} give 0 for every example at the end, "
+        f"{end:.0%} of the {n_units} units of layer {cause.number} give 0 for every example at the end, "
         f"{course[0][1]:.0%} did before training: what leads to them gets no gradient any more.",
         [
             *(
                 (f"dead units of {layer.label}, at the end", c[-1][1], f"{c[0][1]:.0%} at the beginning")
-                for layer, c in found
+                for layer, c, _ in found
             ),
+            (f"dead units of layer {cause.number} by nature, as alike as its inputs are", natural, None),
             ("learning rate", R.rate_of(flow), None),
         ],
         [
@@ -127,17 +122,17 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
             R.other_initialiser(flow, "he_normal"),
             R.normalise(flow),
         ],
-        layers=[layer for layer, _ in found],
+        layers=[layer for layer, *_ in found],
         step=step,
     )
 
 
-def _alike(flow: Flow, i: int) -> float:
-    """The mean cosine between what two examples bring to a layer before training; of X that of its columns' means."""
-    if i:
-        return float(flow.looks[0].layers[i - 1].get("correlation") or 0.0)
-    offset = float((flow.facts.get("columns") or {}).get("mean_by_std") or 0.0)
-    return offset**2 / (1 + offset**2)
+def _natural_share(cosine: float, n: int) -> float:
+    """The share of a layer's units that give 0 for all of n examples whose inputs have this mean cosine."""
+    if cosine <= 0 or n < 2:
+        return 0.0
+    reach = math.sqrt(2 * math.log(n) * max(1 - cosine, 0.0) / cosine)
+    return 0.5 * math.erfc(reach / math.sqrt(2))
 
 
 @rule(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from undertow.flow.findings import Finding
+from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import course_of, early, inner_layers, show
+from undertow.flow.rules.measures import cosine_before, course_of, early, inner_layers, show
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -78,58 +81,115 @@ def is_constant(flow: Flow, i: int) -> bool:
         "share of the constant output's loss that is learned by a network for which such a layer is wide enough",
     ),
     rank=(1.5, "effective rank of what a layer gives, below which it has collapsed over many layers"),
+    few=(2.0, "the same for a layer that stays below it to the end, where targets need at least three directions"),
     alone=(2.2, "the same for a layer that takes it away alone"),
     fall=(0.34, "the same by that of what goes in, below which the layer itself is the cause"),
     inputs=(3.0, "smallest effective rank of what goes in"),
     learned=(0.3, "share of the constant output's loss whose learning shows that a fall over many layers does no harm"),
+    half=(0.5, "the same where the layer stays below what the targets need"),
+    drowned=(0.01, "1 − mean cosine between what a layer gives for different examples, by that of what goes in"),
+    apart=(0.9, "mean cosine of what goes in, below which examples differ"),
 )
 def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """What a layer gives lies nearly on one line for all examples, though what goes into the network does not.
 
     Judged by the effective rank about the mean before training: a network that has learned few classes needs few
     directions, so what it is at the end only tells whether it has stayed. One layer may take the rank away; or it
-    falls from layer to layer in a deep stack, which counts where the network does not learn.
+    falls from layer to layer in a deep stack, which counts where the network does not learn, or where it stays below
+    the C − 1 directions that C classes need. A layer may also give nearly the same for all examples, as behind a large
+    bias: what differs between them is then no tenth of what is common, though it was about as much before. (A relu
+    alone brings 1 − cosine down to two thirds, a sigmoid to a sixteenth.)
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO 2007; Daneshmand et al., Batch normalization provably avoids
         rank collapse for randomly initialised deep networks, NeurIPS 2020, section 3.
     """
     if not flow.looks or flow.looks[0].step:
         return
-    first, last = flow.looks[0].layers, flow.looks[-1].layers
+    first = flow.looks[0].layers
     entering = next((row["rank_of_input"] for row in first if row.get("rank_of_input") is not None), 0.0)
-    failing = course_of(flow).fails(rule.learned)
-    found = []
-    for i, layer in inner_layers(flow):
-        rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
-        few = units < rule.units
-        if not rank or entering < rule.inputs or (few and not course_of(flow).fails(rule.narrow)):
-            continue
-        end = last[i].get("rank") or 0.0
-        most = rule.fall * (before if few else min(before, units))
-        alone = before >= rule.inputs and rank < min(most, rule.alone)
-        if (alone and end < 0.5 * before) or (failing and rank < rule.rank and end < 2 * rule.rank):
-            found.append((layer, float(rank), float(before), alone))
+    found = [] if entering < rule.inputs else _collapsed(flow, rule)
     if not found:
         return
-    layer, rank, before, alone = max(found, key=lambda x: x[3])
+    worst = max(found, key=lambda x: x.alone)
+    layer, rank, before = worst.layer, worst.rank, worst.before
     row = first[layer.number - 1]
     units = layer.shape[-1] if layer.shape else 0
-    what = f"of {show(before)} that go in" if alone else f"of {show(entering)} in X, lost from layer to layer"
+    what = f"of {show(before)} that go in" if worst.alone else f"of {show(entering)} in X, lost from layer to layer"
     what += f", with {units} {'unit' if units == 1 else 'units'}" if units < rule.units else ""
+    cause = (
+        f"What layer {layer.number} gives has an effective rank of {show(rank)} {what}: for all that comes after, "
+        "nearly all examples lie on one line."
+    )
+    if worst.drowned:
+        cause = (
+            f"What layer {layer.number} gives is nearly the same for all examples, with a mean cosine of "
+            f"{row.get('correlation'):.6g} between them, though what goes in is not: what differs is small beside "
+            "what is common, and nearly all examples lie on one line through 0."
+        )
     yield rule.found(
         "error" if course_of(flow).fails() else "warning",
-        f"What layer {layer.number} gives has an effective rank of {show(rank)} {what}: for all that comes after, "
-        "nearly all examples lie on one line.",
+        cause,
         [
             (f"effective rank of what {layer.label} gives", rank, f"near {show(min(before or entering, units))}"),
             ("effective rank of X", entering, None),
             ("mean cosine between examples there", row.get("correlation"), "well below 1"),
-            *((f"effective rank of what {x.label} gives", r, None) for x, r, *_ in found if x is not layer),
+            *((f"effective rank of what {x.layer.label} gives", x.rank, None) for x in found if x is not worst),
         ],
         [
             *([R.widen(flow, 16)] if units < rule.units else []),
             R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow),
         ],
-        layers=[layer, *(x for x, *_ in found if x is not layer)],
+        layers=[layer, *(x.layer for x in found if x is not worst)],
         step=0,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Collapsed:
+    """A layer whose output has collapsed.
+
+    Attributes:
+        layer: which one.
+        rank: effective rank of what it gives before training.
+        before: that of what goes in.
+        alone: whether the layer itself is the cause, rather than a fall over many.
+        drowned: whether what differs between examples is nothing beside what is common.
+    """
+
+    layer: FlowLayer
+    rank: float
+    before: float
+    alone: bool
+    drowned: bool
+
+
+def _collapsed(flow: Flow, rule: Rule) -> list[Collapsed]:
+    """The layers that have collapsed before training, and not come back."""
+    first, last, course = flow.looks[0].layers, flow.looks[-1].layers, course_of(flow)
+    narrow = _directions(flow) >= 3 and course.fails(rule.half)
+    found = []
+    for i, layer in inner_layers(flow):
+        rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
+        few = units < rule.units
+        if not rank or (few and not course.fails(rule.narrow)):
+            continue
+        end = last[i].get("rank") or 0.0
+        most = rule.fall * (before if few else min(before, units))
+        alone = before >= rule.inputs and rank < min(most, rule.alone) and end < 0.5 * before
+        drowned = not few and max(_left_apart(flow, i, row, rule.apart) for row in (first, last)) < rule.drowned
+        lost = course.fails(rule.learned) and rank < rule.rank and end < 2 * rule.rank
+        if alone or drowned or lost or (narrow and max(rank, end) < rule.few):
+            found.append(Collapsed(layer, float(rank), float(before), alone or drowned, drowned))
+    return found
+
+
+def _left_apart(flow: Flow, i: int, rows: list[dict[str, Any]], most: float) -> float:
+    """1 − mean cosine between what a layer gives, by that of what goes in; 1 where that is more alike than told."""
+    before, after = cosine_before(flow, i, rows), rows[i].get("correlation")
+    return 1.0 if after is None or before > most else (1 - after) / (1 - before)
+
+
+def _directions(flow: Flow) -> int:
+    """The directions in which targets differ: C − 1 for classes, one for each number to predict."""
+    target = flow.facts.get("target") or {}
+    return int(target["n_classes"]) - 1 if target.get("kind") == "classes" else len(target.get("std") or ())
