@@ -358,7 +358,7 @@ def watch(x: T, name: str) -> T:
         The same value.
 
     Raises:
-        ArgumentError: the name is no identifier.
+        ArgumentError: the name is no identifier, or no text.
 
     Source: derived here.
 
@@ -368,7 +368,9 @@ def watch(x: T, name: str) -> T:
         >>> "squares" in bp.values()
         True
     """
-    if not isinstance(name, str) or not name.isidentifier():
+    if not isinstance(name, str):
+        raise ArgumentError(f"watch: the name comes second, as in watch(z, 'z'). Got {type(name).__name__}.")
+    if not name.isidentifier():
         raise ArgumentError(f"watch: {name!r} is no name. Give an identifier such as 'h1'.")
     found = watched_values.get()
     watched: Any = x

@@ -9,7 +9,7 @@ from typing import Any
 from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import show
+from undertow.flow.rules.measures import found_of, show
 from undertow.flow.rules.registry import Rule, rule
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
@@ -168,11 +168,14 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
 @rule(
     "imbalanced-classes",
     share=(0.2, "share of the rarest class by that of equal classes"),
+    learned=(0.9, "share of such a class's rows held out that is found, from which on it has been learned"),
+    rows=(3, "fewest such rows that tell"),
 )
 def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """One class is so rare that the loss hardly counts it, and nothing makes up for it.
 
-    With class weights or a focal loss, something does.
+    With class weights or a focal loss, something does. Nothing has to, where rows held out show that rare classes are
+    found.
 
     Source: He and Garcia, Learning from imbalanced data, IEEE TKDE 21, 2009, section 2; Chawla et al., SMOTE, JAIR 16,
         2002, section 2.
@@ -183,6 +186,9 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     priors = [p for p in target["priors"] if p > 0]
     if len(priors) < 2 or min(priors) * len(priors) > rule.share:
+        return
+    rare = [k for k, p in enumerate(target["priors"]) if 0 < p * len(priors) <= rule.share]
+    if all(n >= rule.rows and share >= rule.learned for n, share in (found_of(flow, k) for k in rare)):
         return
     rarest, most = target["priors"].index(min(priors)), target["priors"].index(max(priors))
     rows = [

@@ -112,6 +112,23 @@ def is_full_batch(flow: Flow) -> bool:
     return bool(n and size and size >= n)
 
 
+def end_of_rates(flow: Flow) -> int | None:
+    """Return the step from which on a schedule has nearly ended, if that is in the first half of the training.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The number of the step; None where the rate lasts.
+
+    Source: derived here.
+    """
+    rates = np.nan_to_num(flow.scalars["rate"])
+    large = np.flatnonzero(rates > 0.01 * rates.max(initial=0.0))
+    ended = len(large) > 0 and large[-1] + 1 < len(rates) / 2
+    return int(flow.steps[large[-1]]) + 1 if ended else None
+
+
 def held_out_skill(flow: Flow) -> tuple[float, int]:
     """Return how well the outputs for rows held out go with their targets, beyond chance, and for how many rows.
 
@@ -148,6 +165,32 @@ def held_out_skill(flow: Flow) -> tuple[float, int]:
         outputs, targets = (x / np.maximum(x.std(axis=0), 1e-30) for x in (outputs, targets))
     variance = float(np.sum((outputs.T @ outputs) * (targets.T @ targets).T)) / (n - 1)
     return (float(np.sum(outputs * targets)) / math.sqrt(variance) if variance > 0 else 0.0), n
+
+
+def found_of(flow: Flow, label: int) -> tuple[int, float]:
+    """Return how many rows held out are of a class, and the share of them that the network takes for it.
+
+    Args:
+        flow: the record.
+        label: the class, 0 or 1 where there is one output.
+
+    Returns:
+        The number and the share; 0 and NaN where there are none, or their outputs were not kept.
+
+    Source: derived here.
+    """
+    kept = flow.facts.get("held_out") or {}
+    outputs, targets = (np.asarray(kept.get(name) or [], np.float64) for name in ("outputs", "targets"))
+    if not len(outputs) or len(targets) != len(outputs) or targets.size != len(targets):
+        return 0, math.nan
+    outputs = outputs.reshape(len(outputs), -1)
+    if outputs.shape[1] == 1:
+        logits = "logits" in str(flow.settings.get("loss"))
+        taken = outputs[:, 0] > (0.0 if logits else 0.5)
+    else:
+        taken = outputs.argmax(axis=1)
+    rows = targets.reshape(-1) == label
+    return int(rows.sum()), float(np.mean(taken[rows] == label)) if rows.any() else math.nan
 
 
 def stream(flow: Flow) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from undertow.flow.findings import Remedy
 from undertow.flow.record import Flow
-from undertow.flow.rules.measures import optimizer_of
+from undertow.flow.rules.measures import end_of_rates, optimizer_of
 
 
 def train_call(flow: Flow, **changes: str) -> str:
@@ -72,6 +72,8 @@ def rate_of(flow: Flow) -> float | None:
 def other_rate(flow: Flow, factor: float) -> Remedy:
     """Train with a rate that is so many times larger."""
     rate = rate_of(flow)
+    if factor > 1 and end_of_rates(flow) is not None:
+        return lasting_schedule(flow)
     word = "larger" if factor > 1 else "smaller"
     if rate is None:  # a loop of one's own, whose rate nobody told
         times = f"{factor if factor > 1 else 1 / factor:,.0f}"
@@ -82,6 +84,15 @@ def other_rate(flow: Flow, factor: float) -> Remedy:
     return Remedy(
         f"A {word} learning rate: {new:g} instead of {rate:g}.",
         train_call(flow, optimizer=write_optimizer(flow, new)), f"--rate {new:g}", "rate", {"to": new},
+    )  # fmt: skip
+
+
+def lasting_schedule(flow: Flow) -> Remedy:
+    """Train with a rate that does not come to an end before the training does."""
+    rate = rate_of(flow) or 0.1
+    return Remedy(
+        f"A learning rate that stays at {rate:g}, or a schedule that lasts for all {int(flow.steps[-1])} steps.",
+        train_call(flow, optimizer=write_optimizer(flow, rate)), "--schedule constant", "rate", {"to": rate},
     )  # fmt: skip
 
 

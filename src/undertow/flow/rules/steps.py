@@ -19,6 +19,7 @@ from undertow.flow.rules.measures import (
     at_first_look,
     course_of,
     early,
+    end_of_rates,
     first_row,
     rescales,
     show,
@@ -34,7 +35,8 @@ class Movement:
     Attributes:
         layer: the layer whose weights move most for their size at the beginning; None where there is none.
         ratio: RMS of its update by that of W, the median of the first steps.
-        first: the largest such number of any layer in the first 20 steps.
+        begin: the largest such number of any layer in the very first step, before anything could grow.
+        first: the same in the first 20 steps.
         largest: the same at any step.
         path: the sum of these ratios over all steps, for the layer where it is largest.
         mean: the same by the number of steps.
@@ -42,6 +44,7 @@ class Movement:
 
     layer: FlowLayer | None
     ratio: float = math.nan
+    begin: float = math.nan
     first: float = math.nan
     largest: float = math.nan
     path: float = math.nan
@@ -69,8 +72,9 @@ def movement_of(flow: Flow) -> Movement:
     n_updates = int(flow.steps[-1]) // (flow.settings.get("accumulate") or 1)
     mean = float(rows.mean(axis=0).max())
     return Movement(
-        flow.layers[chosen[worst]], float(at[worst]), float(rows[:20].max()), float(rows.max()), mean * n_updates, mean
-    )
+        flow.layers[chosen[worst]], float(at[worst]), float(rows[0].max()), float(rows[:20].max()), float(rows.max()),
+        mean * n_updates, mean,
+    )  # fmt: skip
 
 
 @rule(
@@ -126,7 +130,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )
     if course.diverged:
         what += " and stops being finite"
-    factor = 10.0 ** -min(max(math.ceil(math.log10(move.first / 0.01)), 1), 8) if math.isfinite(move.first) else 0.1
+    factor = 10.0 ** -min(max(math.ceil(math.log10(max(move.begin, 1e-12) / 0.01)), 1), 8)
     yield rule.found(
         "error" if course.diverged or fails else "warning",
         f"At {_rate(rate)} {what}; in the first steps an update is up to {show(move.first)} of the weights of a layer.",
@@ -181,9 +185,13 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     ):
         return
     rate = R.rate_of(flow)
+    ended = end_of_rates(flow)
+    at = _rate(rate)
+    if ended is not None:
+        at = f"a schedule that brings the learning rate from {rate:g} to nearly 0 by step {ended}"
     yield rule.found(
         "error",
-        f"At {_rate(rate)} an update is {show(move.ratio)} of the "
+        f"At {at} an update is {show(move.ratio)} of the "
         f"weights, and all {int(flow.steps[-1])} steps together {show(move.path)} of them at most: the loss has "
         f"{'fallen' if fall > 0 else 'risen'} by {abs(fall):.1%}.",
         [
