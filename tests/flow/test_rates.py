@@ -65,3 +65,14 @@ def test_a_watched_number_for_each_example_is_no_layer_that_collapsed():
 def test_a_name_in_the_place_of_a_value_is_told_in_one_line():
     with pytest.raises(ArgumentError, match=r"the name comes second, as in watch\(z, 'z'\). Got ndarray"):
         ut.watch("s", np.ones(100))
+
+
+def test_what_is_not_finite_before_any_step_is_not_blamed_on_the_rate():
+    inputs, w = np.ones((8, 1)), np.array([-1.0])
+    step = recorded(lambda w, X: np.mean(np.log(X @ w)))
+    for _ in range(3):
+        _, gradient = step(w, inputs)
+        w = w - 1e-3 * gradient
+    (finding,) = [x for x in diagnose(step.flow) if x.kind == "non-finite"]
+    assert finding.step == 1 and "above 0" in finding.remedies[0].sentence
+    assert not any("rate" in remedy.sentence or "clip" in remedy.sentence.lower() for remedy in finding.remedies)

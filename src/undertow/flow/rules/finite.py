@@ -72,12 +72,13 @@ def find_non_finite(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 def _remedies(flow: Flow, where: str, told: dict[str, Any]) -> list[Remedy]:
     """What helps, by where it came from."""
+    smaller = [R.other_rate(flow, 0.1), R.clip(flow)] if (told.get("step") or 2) > 1 else []  # before it, no step was
     mended = GUARDS.get(told.get("operation") or "") if told.get("line") and where in ("forward", "backward") else None
     if mended is not None:
-        return [R.mend_data(*mended), R.other_rate(flow, 0.1), R.clip(flow)]
+        return [R.mend_data(*mended), *smaller]
     if where == "data":
         code = "whole = np.isfinite(X).all(axis=tuple(range(1, X.ndim)))\nX, y = X[whole], y[whole]"
         return [R.mend_data("Leave out the rows that are not finite, or fill them in.", code)]
     if where == "parameters":
         return [R.other_initialiser(flow, "glorot_uniform", "the given ones are not finite")]
-    return [R.other_rate(flow, 0.1), R.clip(flow), R.scale_inputs(flow)]
+    return [*smaller, R.scale_inputs(flow)]
