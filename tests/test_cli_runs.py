@@ -170,10 +170,17 @@ def test_settings_that_cannot_be_used(undertow, options, message):
 
 
 def test_a_run_that_is_replaced_stays_until_the_new_one_is_there(undertow):
-    """--overwrite with a training that diverges at once leaves the old run as it was."""
+    """--overwrite with a training that diverges at once leaves the old run as it was, and the record beside it."""
     assert undertow(*TRAIN, "--epochs", 2)[0] == 0
     before = weights("runs/t")
+    for _ in range(2):
+        code, _, err = undertow(*TRAIN, "--overwrite", "--optimizer", "sgd", "--rate", "1e30")
+        assert code == 2 and "kept in runs/t-diverged." in err and "to be replaced is still in runs/t." in err
+        assert weights("runs/t") == before and sorted(x.name for x in Path("runs").iterdir()) == ["t", "t-diverged"]
+    assert "non-finite" in undertow("diagnose", "runs/t-diverged")[1]
+    Path("runs/t-diverged/mine.txt").write_text("no part of a run")
+    Path("runs/t-diverged/run.json").unlink()
     assert undertow(*TRAIN, "--overwrite", "--optimizer", "sgd", "--rate", "1e30")[0] == 2
-    assert weights("runs/t") == before and sorted(path.name for path in Path("runs").iterdir()) == ["t"]
+    assert Path("runs/t-diverged/mine.txt").is_file() and Path("runs/t-diverged-2/run.json").is_file()
     assert undertow(*TRAIN, "--epochs", 2, "--overwrite", "--seed", 3)[0] == 0
-    assert weights("runs/t") != before and sorted(path.name for path in Path("runs").iterdir()) == ["t"]
+    assert weights("runs/t") != before

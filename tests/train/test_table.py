@@ -14,8 +14,9 @@ from undertow.data import TabularEncoder, encode_table, find_task
 from undertow.errors import ArgumentError, DataError
 from undertow.train.checkpoint import load
 from undertow.train.predictions import evaluate_table, predict_portions
-from undertow.train.table import resume_table, summarize, train_table
+from undertow.train.table import resume_table, train_table
 from undertow.train.table_settings import TableSettings, read_config
+from undertow.train.table_words import summarize
 
 
 @pytest.fixture

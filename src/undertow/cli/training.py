@@ -155,7 +155,7 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
 def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
     """Say what came of it; return the exit code. A Ctrl-C meanwhile does nothing: the run is saved already."""
     from undertow.train.interrupt import hold_interrupts
-    from undertow.train.table import summarize
+    from undertow.train.table_words import summarize
 
     recorded = run.record is not None
     with hold_interrupts():
