@@ -27,6 +27,7 @@ from undertow.data.late import pl
 from undertow.data.parse import parse_numbers
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
+from undertow.spelling import did_you_mean
 
 _IDENTIFIER = re.compile(r"(.*[ _-])?(id|uuid|guid)|unnamed_\d+", re.IGNORECASE)
 _KINDS: dict[str, Kind] = {
@@ -74,7 +75,7 @@ class EncoderOptions:
 def _check_choices(name: str, given: Sequence[object], choices: tuple[str, ...]) -> None:
     for value in given:
         if value not in choices:
-            raise ArgumentError(f"{name} is {value!r}. Choose {', '.join(choices)}.")
+            raise ArgumentError(f"{name} is {value!r}. {did_you_mean(value, choices)}Choose {', '.join(choices)}.")
 
 
 @dataclass(eq=False)

@@ -6,12 +6,14 @@ import inspect
 import itertools
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.nn.configured import settings_of
+from undertow.spelling import did_you_mean
 from undertow.train.choices import Choice
 from undertow.train.plan import Plan
 from undertow.train.stopping import EarlyStopping
@@ -49,7 +51,7 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool) -> Table
     given = settings.optimizer is not None
     name = read_rule(settings.optimizer or choice.optimizer, "--optimizer")["name"]
     if name not in optim.OPTIMIZERS:
-        raise ArgumentError(f"--optimizer {name}: choose {', '.join(optim.OPTIMIZERS)}.")
+        raise ArgumentError(f"--optimizer {name}: there is no such name. {offer_names(name, optim.OPTIMIZERS)}")
     rate = choice.rate if name == choice.optimizer else usual_rate(name)
     plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate, unless told
     chosen = TableSettings(
@@ -213,7 +215,7 @@ def read_loss(settings: TableSettings, classifies: bool) -> Any:
     ]
     if record["name"] not in fitting:
         what = "classes" if classifies else "a number"
-        raise ArgumentError(f"--loss {record['name']}: the target is {what}. Choose {', '.join(fitting)}.")
+        raise ArgumentError(f"--loss {record['name']}: the target is {what}. {offer_names(record['name'], fitting)}")
     if settings.label_smoothing:
         record["label_smoothing"] = settings.label_smoothing
     return nn.build_loss(record)
@@ -290,8 +292,19 @@ def read_function(text: str, option: str, table: Any) -> Any:
 def _choose(name: str, option: str, table: Any) -> Any:
     """What a name stands for."""
     if name not in table:
-        raise ArgumentError(f"{option} {name}: choose {', '.join(table)}.")
+        raise ArgumentError(f"{option} {name}: there is no such name. {offer_names(name, table)}")
     return table[name]
+
+
+def offer_names(name: str, known: Iterable[str]) -> str:
+    """Say what there is in place of a name: what was meant, and all names.
+
+    Example:
+        >>> offer_names("adm", ["adam", "sgd"])
+        "Did you mean 'adam'? Choose adam, sgd."
+    """
+    names = list(known)
+    return f"{did_you_mean(name, names)}Choose {', '.join(names)}."
 
 
 def _taken(make: Any) -> list[str]:
