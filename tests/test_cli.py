@@ -80,7 +80,7 @@ def test_from_a_csv_file_to_predictions(undertow, tmp_path):
     code, out, _ = undertow("train", "flowers.csv", "--target", "kind", "--epochs", 30, "--quiet")
     assert code == 0
     assert "Target 'kind'" in out and "missing" in out and "rows to train on" in out
-    assert "The gradient flow at step" in out and "report:" in out and "Dense(" in out and "held-out accuracy" in out
+    assert "Gradient flow at step" in out and "report:" in out and "Dense(" in out and "held-out accuracy" in out
     assert sorted(path.name for path in Path("runs/flowers").iterdir()) == [
         "checkpoints",
         "config.toml",

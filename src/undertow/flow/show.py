@@ -111,7 +111,7 @@ def title(flow: Flow, step: int | None = None) -> str:
     if not len(flow):
         return "No step is recorded."
     row = len(flow) - 1 if step is None else flow.at(step)
-    return f"The gradient flow at step {flow.steps[row]} of {flow.steps[-1]}, root mean squares, first layer to last"
+    return f"Gradient flow at step {flow.steps[row]} of {flow.steps[-1]}, root mean squares, first layer to last"
 
 
 def layer_name(layer: FlowLayer) -> str:
