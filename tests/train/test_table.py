@@ -101,6 +101,30 @@ def test_a_second_training_that_cannot_be(folder, told, message):
     assert not (folder / "run").exists()
 
 
+# ---- metrics in the target's unit ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "huber", "poisson"])
+def test_metrics_of_a_number_are_in_its_unit(folder, loss):
+    """Epoch by epoch, as computed by hand of predictions and targets of the file; r2 knows no unit; resumed as well."""
+    target = "n" if loss == "poisson" else "z"
+    more = {"loss": loss, "epochs": 3, "metrics": ["rmse", "mae", "r2"], "checkpoint_every": 3}
+    run, table, said = train(folder, target, **more)
+    assert f"rmse and mae are of {target!r} in its own unit" in said
+    X, y = table.validation[:2]
+    wanted = pl.read_csv(folder / f"{target}.csv")[target].to_numpy().astype(float)
+    y = np.ravel(table.encoder.decode(y))
+    assert np.isclose(y[:, None], wanted, rtol=1e-5).any(axis=1).all()  # numbers of the file
+    error = y - np.ravel(table.encoder.decode(run.predict(X)))
+    found = run.history[-1]
+    assert found["validation_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+    assert found["validation_mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-5)
+    assert found["validation_r2"] == pytest.approx(1 - np.mean(error**2) / np.var(y), rel=1e-4)
+    again, _ = resume_table(folder / "run", epochs=5, progress=False, say=lambda said: None)
+    whole, _, _ = train(folder, target, out="whole", **{**more, "epochs": 5, "schedule": "constant"})
+    assert again.history[2]["rmse"] == found["rmse"] and 0.2 < again.history[4]["rmse"] / whole.history[4]["rmse"] < 5
+
+
 # ---- losses -------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from undertow.train.table_folder import check_folder, in_place_of
 from undertow.train.table_network import make_plan, with_epochs
 from undertow.train.table_refit import goes_again, keep_first, read_first, set_up_refit, set_up_second
 from undertow.train.table_settings import CONFIG, TableSettings, read_config, write_config
-from undertow.train.table_setup import prepare
+from undertow.train.table_setup import measure_in_units, prepare
 from undertow.train.table_words import tell_choices
 from undertow.train.trainer import Trainer
 
@@ -204,6 +204,7 @@ def _reopen(
         folder, table.train, validation=table.validation, epochs=epochs, steps=longer["steps"],
         seconds=longer["time_budget"], progress=progress, callbacks=callbacks,
     )  # fmt: skip
+    trainer = measure_in_units(trainer, table)
     if snapshot.record["stopped"] == "callback" and not any(longer.values()):
         trainer.run.stopped = "callback"  # it was over, but for saving it
     say(f"  goes on after epoch {trainer.epoch if trainer.over else trainer.epoch - 1}, step {trainer.n_steps}.")

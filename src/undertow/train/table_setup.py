@@ -66,9 +66,26 @@ def prepare(
         called = () if folder is None else callbacks
         trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress, callbacks=called))
         trainer.run.extras = extras
-        return trainer
+        return measure_in_units(trainer, table)
 
     return settings, model, set_up
+
+
+def measure_in_units(trainer: Trainer, table: Table) -> Trainer:
+    """Let the metrics of a number be measured in the unit of its column; the loss stays that of the scaled one.
+
+    Args:
+        trainer: before its first step.
+        table: what it trains on.
+
+    Returns:
+        The same trainer.
+
+    Source: derived here.
+    """
+    if table.encoder is not None and not table.classifies:
+        trainer.task = replace(trainer.task, decode=table.encoder.decode)
+    return trainer
 
 
 def decide_refit(settings: TableSettings, table: Table) -> bool:

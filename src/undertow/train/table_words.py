@@ -49,6 +49,11 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
         end += f"; ends when the {watched} has not fallen for {settings.early_stopping}, and keeps the best epoch"
     again = ", then again on all rows for as many epochs" if settings.refit else ""
     said.append(f"{end}{again}.")
+    in_units = [name for name in settings.metrics or () if name != "r2"]  # which has none
+    if table.encoder is not None and not table.classifies and in_units:
+        measured = " and ".join(in_units)
+        verb = "are" if len(in_units) > 1 else "is"
+        said.append(f"{measured} {verb} of {settings.target!r} in its own unit; the loss is of the scaled one.")
     return said
 
 
