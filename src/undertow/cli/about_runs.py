@@ -116,8 +116,11 @@ def export(
     Example: undertow export runs/houses model.onnx
     """
     from undertow.export import export as write
+    from undertow.export import find_left_out
     from undertow.train.checkpoint import load
 
     trained = load(run)
     note_divergence(trained, _note)
     say(f"exported to {write(trained, out)}")
+    if out.suffix == ".py" and (missing := find_left_out(trained)):
+        _note(f"its step leaves out what training had besides: {', '.join(missing)}.")
