@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 import undertow as ut
 from undertow.cli import main
+from undertow.errors import RunError
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
 COMMAND = [sys.executable, "-c", "from undertow.cli import main; main()"]
@@ -158,12 +160,18 @@ def test_large_files_are_read_in_portions(undertow):
         (("--config", "no.toml"), "no.toml: there is no such file"),
         (("--config", "bad.toml"), "bad.toml: there is no setting 'epoch' (did you mean 'epochs'?)"),
         (("--config", "kind.toml"), "kind.toml: epochs is 'many'. Give a whole number"),
+        (("--config", "none.toml"), "batch_size must be a whole number of 1 or more, got 0."),
+        (("--config", "nan.toml"), "--memory nan: give MB, 1 or more."),
+        (("--seed", 2**64), "seed must be 18446744073709551615 at most"),
+        (("--class-weights", "up=0,left=0,down=0"), "class_weights are [0.0, 0.0, 0.0]: no example counts"),
     ],
 )
 def test_settings_that_cannot_be_used(undertow, options, message):
     """One line that names the option or the setting; no run folder."""
     Path("bad.toml").write_text("epoch = 3\n")
     Path("kind.toml").write_text('epochs = "many"\n')
+    Path("none.toml").write_text("batch_size = 0\n")
+    Path("nan.toml").write_text("memory = nan\n")
     code, _, err = undertow(*TRAIN, *options)
     assert code == 2 and message in err and err.count("\n") == 1 and not Path("runs").exists(), err
     assert "fault in Undertow" not in err
@@ -184,3 +192,45 @@ def test_a_run_that_is_replaced_stays_until_the_new_one_is_there(undertow):
     assert Path("runs/t-diverged/mine.txt").is_file() and Path("runs/t-diverged-2/run.json").is_file()
     assert undertow(*TRAIN, "--epochs", 2, "--overwrite", "--seed", 3)[0] == 0
     assert weights("runs/t") != before
+
+
+def test_a_run_stays_where_another_process_trains_there(undertow):
+    """--overwrite does not take the folder from under a training; afterwards it does."""
+    assert undertow(*TRAIN, "--epochs", 2)[0] == 0
+    before = weights("runs/t")
+    hold = (
+        "import sys, time; from pathlib import Path; from undertow.train.lock import FolderLock;"
+        "lock = FolderLock(Path('runs/t/checkpoints')); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        code, _, err = undertow(*TRAIN, "--overwrite", "--epochs", 2, "--seed", 5)
+        other.kill()
+    assert code == 2 and "runs/t: another process trains there." in err
+    assert weights("runs/t") == before and [x.name for x in Path("runs").iterdir()] == ["t"]
+    assert undertow(*TRAIN, "--overwrite", "--epochs", 2, "--seed", 5)[0] == 0 and weights("runs/t") != before
+
+
+@pytest.mark.parametrize("at", ["write_config", "_train"])
+def test_a_run_comes_back_where_its_successor_cannot_be_written(undertow, monkeypatch, at):
+    """A full disk after the old run was put aside, while the folder is locked by this process itself."""
+    assert undertow(*TRAIN, "--epochs", 2)[0] == 0
+    before = weights("runs/t")
+
+    def refuse(*args):
+        raise RunError("runs/t/config.toml cannot be written: No space left on device.")
+
+    monkeypatch.setattr(import_module("undertow.train.table"), at, refuse)
+    code, _, err = undertow(*TRAIN, "--overwrite", "--epochs", 2)
+    assert code == 2 and "No space left on device" in err
+    assert weights("runs/t") == before and [x.name for x in Path("runs").iterdir()] == ["t"]
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_that_the_run_is_saved(undertow, monkeypatch):
+    def refuse(self, path):
+        raise RunError(f"{path} cannot be written: No space left on device.")
+
+    monkeypatch.setattr(ut.Run, "report", refuse)
+    code, out, err = undertow(*TRAIN, "--epochs", 1)
+    assert code == 2 and "saved in runs/t" in out and "report.html cannot be written: No space" in err
+    assert err.rstrip().endswith("The run is saved in runs/t.") and undertow("summary", "runs/t")[0] == 0

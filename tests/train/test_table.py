@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +124,17 @@ def test_metrics_of_a_number_are_in_its_unit(folder, loss):
     again, _ = resume_table(folder / "run", epochs=5, progress=False, say=lambda said: None)
     whole, _, _ = train(folder, target, out="whole", **{**more, "epochs": 5, "schedule": "constant"})
     assert again.history[2]["rmse"] == found["rmse"] and 0.2 < again.history[4]["rmse"] / whole.history[4]["rmse"] < 5
+
+
+def test_the_largest_numbers_do_not_overflow_in_what_is_said(tmp_path):
+    """Errors near 1e301 have no squares."""
+    x = np.arange(60.0)
+    pl.DataFrame({"a": x, "y": x * 1.1e300}).write_csv(tmp_path / "t.csv")
+    told = TableSettings(data=str(tmp_path / "t.csv"), target="y", hidden=[8], epochs=2)
+    run, table = train_table(told, tmp_path / "run", progress=False, say=lambda said: None)
+    with np.errstate(over="raise"):
+        said = summarize(run, table)
+    assert re.match(r"held-out root mean squared error \d\.\d+e\+30[01], R² ", said)
 
 
 # ---- losses -------------------------------------------------------------------------------------

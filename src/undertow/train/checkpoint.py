@@ -97,7 +97,8 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
             _move(new, target, Path(temporary) / "old")
             DISK.force_folder(target.parent)  # before what was replaced is removed
     except OSError as error:
-        raise RunError(f"{target}: the run could not be saved: {explain_failure(target, error)}.") from error
+        reason = str(error) if isinstance(error, RunError) else f"{explain_failure(target, error)}."
+        raise RunError(f"{target}: the run could not be saved: {reason}") from error
     return target
 
 

@@ -29,6 +29,8 @@ from undertow.train.task import Examples, Task, make_task
 
 Array = NDArray[Any]
 
+LARGEST_SEED = 2**64 - 1
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -75,6 +77,8 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     """
     check_model(model)
     seed = read_whole(plan.seed, "seed", 0)
+    if seed > LARGEST_SEED:
+        raise ArgumentError(f"seed must be {LARGEST_SEED} at most, got {seed}.")
     whole = read_source(data)
     X, y, weights = read_examples(data) if whole is None else _read_head(whole)
     dtype = read_dtype(X.dtype if plan.dtype is None else plan.dtype)
@@ -261,6 +265,8 @@ def _weigh_classes(y: Array, weights: Array | None, wanted: Any, task: Task) -> 
     found = class_weights(labels, wanted, n_classes).astype(np.float32)
     by_class = np.ones(n_classes, np.float32)
     by_class[labels] = found
+    if not found.any():
+        raise ArgumentError(f"class_weights are {by_class.tolist()}: no example counts. Give a class a weight above 0.")
     return found if weights is None else found * weights, by_class.tolist()
 
 

@@ -13,6 +13,7 @@ from undertow.errors import RunError
 from undertow.train.checkpoint import FLOW, check_target
 from undertow.train.diverged import Diverged
 from undertow.train.keeper import FOLDER, HISTORY
+from undertow.train.lock import is_in_use
 from undertow.train.store import CheckpointStore
 from undertow.train.table_settings import CONFIG
 
@@ -51,6 +52,10 @@ class in_place_of:
         self.aside = _aside(folder) if overwrite and folder.exists() else None
 
     def __enter__(self) -> None:
+        if is_in_use(self.folder / FOLDER):
+            raise RunError(
+                f"{self.folder}: another process trains there. Wait until it ends, or choose another folder."
+            )
         try:
             if self.aside is not None:
                 shutil.rmtree(self.aside, ignore_errors=True)
@@ -60,6 +65,8 @@ class in_place_of:
             raise RunError(f"{self.folder} cannot be replaced: {error.strerror or error}.") from None
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is not None and is_in_use(self.folder / FOLDER):  # another process was faster: it is its folder now
+            return
         begun = kind is None or holds_training(self.folder)
         diverged = isinstance(error, Diverged) and self.folder.is_dir()
         if not begun and not diverged:
@@ -73,7 +80,13 @@ class in_place_of:
             self.kept = _beside(self.folder)
             shutil.rmtree(self.kept, ignore_errors=True)
             os.rename(self.folder, self.kept)
-        os.rename(self.aside, self.folder)
+        try:
+            os.rename(self.aside, self.folder)
+        except OSError as failure:
+            raise RunError(
+                f"{self.folder}: the run that was there cannot be put back: {failure.strerror or failure}. It is in "
+                f"{self.aside}."
+            ) from None
 
     def _remove(self) -> None:
         """Remove what came to nothing."""

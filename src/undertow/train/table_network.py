@@ -15,7 +15,7 @@ from undertow.errors import ArgumentError
 from undertow.nn.configured import settings_of
 from undertow.spelling import did_you_mean
 from undertow.train.choices import Choice
-from undertow.train.plan import Plan
+from undertow.train.plan import Plan, read_count
 from undertow.train.stopping import EarlyStopping
 from undertow.train.table_settings import TableSettings, read_rule
 
@@ -157,6 +157,9 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
     Source: derived here.
     """
     patience = settings.early_stopping
+    for name in ("batch_size", "accumulate"):  # before the schedule divides by them
+        if getattr(settings, name) is not None:
+            read_count(name, getattr(settings, name))
     held = others.get("validation") is not None
     stopping = EarlyStopping("validation_loss" if held else "loss", patience) if patience else None
     if patience is not None and patience < 0:
@@ -169,8 +172,8 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
         epochs=settings.epochs,
         steps=settings.steps,
         seconds=settings.time_budget,
-        batch_size=settings.batch_size or 64,
-        accumulate=settings.accumulate or 1,
+        batch_size=64 if settings.batch_size is None else settings.batch_size,
+        accumulate=1 if settings.accumulate is None else settings.accumulate,
         non_finite=settings.non_finite or "raise",
         l1=settings.l1 or 0.0,
         l2=settings.l2 or 0.0,

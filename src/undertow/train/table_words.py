@@ -74,10 +74,15 @@ def summarize(run: Run, table: Table) -> str:
         (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.predict(X)))) for X, y in _blocks(table.validation)
     ]
     wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    error = float(np.mean((wanted - found) ** 2))
-    spread = float(np.var(wanted))
-    share = f", R² {1 - error / spread:.4f}" if spread else ""
-    return f"held-out root mean squared error {error**0.5:.6g}{share} ({len(wanted)} rows)"
+    error, spread = _root_mean_square(wanted - found), _root_mean_square(wanted - np.mean(wanted))
+    share = f", R² {1 - (error / spread) ** 2:.4f}" if spread else ""
+    return f"held-out root mean squared error {error:.6g}{share} ({len(wanted)} rows)"
+
+
+def _root_mean_square(x: Any) -> float:
+    """By the largest, whose square may overflow."""
+    largest = float(np.max(np.abs(x)))
+    return largest * float(np.mean((x / largest) ** 2)) ** 0.5 if 0 < largest < math.inf else largest
 
 
 def _blocks(data: Any) -> Any:
