@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -367,3 +368,13 @@ def test_the_module_is_the_command():
         [sys.executable, "-m", "undertow", "--version"], capture_output=True, text=True, env=ENVIRONMENT
     )
     assert result.returncode == 0 and result.stdout == f"undertow {ut.__version__}\n"
+
+
+def test_ctrl_c_while_the_commands_are_loaded(undertow, monkeypatch):
+    """Importing takes a moment, in which someone may change their mind: no traceback."""
+    monkeypatch.setattr(import_module("undertow.cli.start"), "load_commands", interrupt)
+    assert undertow("train", "good.csv", "--target", "y") == (130, "", "interrupted\n")
+
+
+def interrupt():
+    raise KeyboardInterrupt
