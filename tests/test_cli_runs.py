@@ -234,3 +234,11 @@ def test_a_report_that_cannot_be_written_does_not_hide_that_the_run_is_saved(und
     code, out, err = undertow(*TRAIN, "--epochs", 1)
     assert code == 2 and "saved in runs/t" in out and "report.html cannot be written: No space" in err
     assert err.rstrip().endswith("The run is saved in runs/t.") and undertow("summary", "runs/t")[0] == 0
+
+
+def test_settings_that_name_no_data(undertow):
+    """Such as an empty config.toml in the folder of a run."""
+    assert undertow(*TRAIN, "--epochs", 1)[0] == 0
+    Path("runs/t/config.toml").write_text("")
+    code, _, err = undertow("resume", "runs/t")
+    assert code == 2 and "the settings name no file and target, nor a dataset" in err

@@ -91,7 +91,8 @@ def load_table(settings: TableSettings) -> Table:
         raise ArgumentError(f"--task {task}: choose auto, classification or regression.")
     if settings.dataset is not None:
         return _load_shipped(settings)
-    assert settings.data is not None
+    if settings.data is None or settings.target is None:
+        raise ArgumentError("the settings name no file and target, nor a dataset. Give them, or restore config.toml.")
     several = _is_several(settings.data)
     if not several:
         read = Path(settings.data)
