@@ -6,6 +6,8 @@ import itertools
 import json
 import random
 import shutil
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,7 @@ from undertow.train.table import resume_table, train_table
 from undertow.train.table_settings import TableSettings, read_config
 
 
-@pytest.fixture
-def settings(tmp_path):
+def made_settings(tmp_path):
     rng = np.random.default_rng(3)
     x = rng.normal(size=(90, 2))
     kind = np.where(x[:, 0] + 0.3 * x[:, 1] > 0, "up", "down")
@@ -43,17 +44,25 @@ def told(run):
     return rows, first["summary"], first["facts"]
 
 
+def is_between(folder):
+    """Whether the first of two trainings has ended, and the second one has not begun."""
+    return (folder / "held_out.json").is_file() and "refit_epochs" not in (folder / "config.toml").read_text()
+
+
 def copies_of(folder, monkeypatch, work):
     """The folder as it is before every call that changes the disk, while something is done: what a kill may leave."""
-    copies, number = [], itertools.count()
+    copies, count, alone = [], itertools.count(), threading.RLock()  # checkpoints are written in another thread
     for name in ("create", "write", "rename", "remove", "truncate", "force_folder"):
         call = getattr(DISK, name)
 
         def watched(*args, call=call):
-            if folder.is_dir():
-                copies.append(folder.with_name(f"copy-{next(number)}"))
-                shutil.copytree(folder, copies[-1])
-            return call(*args)
+            with alone:
+                if folder.is_dir() and (next(count) % 4 == 0 or is_between(folder)):
+                    copy = folder.with_name(f"copy-{len(copies)}")
+                    with suppress(shutil.Error, FileNotFoundError):  # the other thread has removed a file meanwhile
+                        shutil.copytree(folder, copy)
+                        copies.append(copy)
+                return call(*args)
 
         monkeypatch.setattr(DISK, name, watched)
     found = work()
@@ -61,33 +70,40 @@ def copies_of(folder, monkeypatch, work):
     return found, copies
 
 
-def test_a_kill_in_either_training_changes_nothing(settings, tmp_path, monkeypatch):
+@pytest.fixture
+def settings(tmp_path):
+    return made_settings(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A training that came to its end, its folder, and copies of that from all along it."""
+    place = tmp_path_factory.mktemp("trained")
+    folder, settings = place / "run", made_settings(place)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        run, copies = copies_of(folder, monkeypatch, lambda: silently(train_table, settings, folder))
+    return run, folder, [copy for copy in copies if (copy / "config.toml").is_file()], settings
+
+
+def test_a_kill_in_either_training_changes_nothing(trained, tmp_path):
     """Copies from within the first one, from between the two and from within the second one are gone on with."""
-    folder = tmp_path / "run"
-    whole, copies = copies_of(folder, monkeypatch, lambda: silently(train_table, settings, folder))
-    copies = [copy for copy in copies if (copy / "config.toml").is_file()]
+    whole, folder, copies, _ = trained
     between = [x for x in copies if (x / "held_out.json").is_file() and not read_config(x / "config.toml").refit_epochs]
     second = [x for x in copies if read_config(x / "config.toml").refit_epochs]
     first = [x for x in copies if x not in between and x not in second]
-    assert len(first) > 20 and len(between) > 3 and len(second) > 20
+    assert len(first) > 9 and len(between) > 3 and len(second) > 9
     choose = random.Random(0)
-    for copy in (
-        *between[::4],
-        between[-1],
-        *choose.sample(first, 3),
-        *choose.sample(second, 2),
-        second[0],
-        second[-1],
-    ):
+    chosen = [*between[::4], between[-1], *choose.sample(first, 3), *choose.sample(second, 2), second[0], second[-1]]
+    for number, killed in enumerate(chosen):
+        copy = shutil.copytree(killed, tmp_path / f"{number}")
         again = silently(resume_table, copy)
-        assert (copy / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes(), copy
-        assert told(again) == told(whole), copy
+        assert (copy / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes(), killed
+        assert told(again) == told(whole), killed
 
 
-def test_the_first_training_is_recorded_and_shown(settings, tmp_path, monkeypatch):
+def test_the_first_training_is_recorded_and_shown(trained):
     """A page of the folder shows both; between them it does not say that all has ended."""
-    folder = tmp_path / "run"
-    _, copies = copies_of(folder, monkeypatch, lambda: silently(train_table, settings, folder))
+    _, folder, copies, _ = trained
     flows = [x for x in copies if (x / "flow/steps.arrows").is_file() and not (x / "held_out.json").is_file()]
     assert flows and (flows[-1] / "history.jsonl").stat().st_size > 0
     between = next(x for x in copies if (x / "held_out.json").is_file())
@@ -98,6 +114,13 @@ def test_the_first_training_is_recorded_and_shown(settings, tmp_path, monkeypatc
     assert flow.stopped in ("finished", "callback") and status.kind == "waiting"
     assert "training on all rows begins" in status.sentence
     assert read_status(folder, None, load_flow(folder), []).kind == "ended"
+
+
+def copied(copies, tmp_path):
+    """A copy of its own of the folder as it is between the two trainings."""
+    between = next(x for x in copies if (x / "held_out.json").is_file())
+    shutil.copytree(between, tmp_path / "between")
+    return tmp_path / "between"
 
 
 def test_who_stops_the_first_training_gets_no_second_one(settings, tmp_path):
@@ -116,10 +139,9 @@ def test_who_stops_the_first_training_gets_no_second_one(settings, tmp_path):
     assert read_config(folder / "config.toml").refit_epochs == len(again.history)
 
 
-def test_what_the_first_one_found_is_checked(settings, tmp_path, monkeypatch):
-    folder = tmp_path / "run"
-    _, copies = copies_of(folder, monkeypatch, lambda: silently(train_table, settings, folder))
-    between = next(x for x in copies if (x / "held_out.json").is_file())
+def test_what_the_first_one_found_is_checked(trained, tmp_path):
+    _, _, copies, _ = trained
+    between = copied(copies, tmp_path)
     found = json.loads((between / "held_out.json").read_text())
     for content in (b"", b"{}", b"[1]", b"\xff\xfe", json.dumps({**found, "epochs": "3"}).encode()):
         (between / "held_out.json").write_bytes(content)
@@ -127,11 +149,10 @@ def test_what_the_first_one_found_is_checked(settings, tmp_path, monkeypatch):
             silently(resume_table, between)
 
 
-def test_a_first_training_that_goes_on_is_not_trained_over(settings, tmp_path, monkeypatch):
+def test_a_first_training_that_goes_on_is_not_trained_over(trained, tmp_path):
     """Whatever point it was killed at, a new training asks for --overwrite, and then knows nothing of the old one."""
-    folder = tmp_path / "run"
-    _, copies = copies_of(folder, monkeypatch, lambda: silently(train_table, settings, folder))
-    between = next(x for x in copies if (x / "held_out.json").is_file())
+    _, folder, copies, settings = trained
+    between = copied(copies, tmp_path)
     with pytest.raises(RunError, match="holds a training that has not come to its end"):
         silently(train_table, settings, between)
     run = silently(train_table, settings, Path(between), overwrite=True)
