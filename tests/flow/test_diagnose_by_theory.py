@@ -211,6 +211,12 @@ def test_a_signal_that_drowns_in_a_bias_lies_on_one_line():
     assert kinds(made_flow(12, first=deep)) == []
 
 
+def test_a_bottleneck_of_one_unit_is_to_be_widened():
+    run = train(dense(X.shape[1], 32, 1, 32, 10), (X, LABELS), ut.optim.adam(3e-3), 8)
+    found = next(x for x in run.findings if x.kind == "rank-collapse")
+    assert found.layers[0].endswith("Dense(32, 1)") and [x.name for x in found.remedies] == ["width"]
+
+
 def test_biases_of_300_are_found_in_a_network():
     model = dense(X.shape[1], 32, 32, 32, 10, activation="softplus")
     layers = list(initialize(model, 0).layers)

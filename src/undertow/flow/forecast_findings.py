@@ -99,9 +99,7 @@ def _activation_of(forecast: Forecast) -> str | None:
 
 def _other_activation(activation: str) -> Remedy:
     code = (
-        "def change(item):\n"
-        f"    return ut.nn.relu if item is ut.nn.{activation} else item\n"
-        "better = ut.nn.Sequential(*map(change, model.layers))"
+        f'from undertow.flow.changes import with_activation\nbetter = with_activation(model, "relu", of="{activation}")'
     )
     return Remedy(
         f"relu instead of {activation}: with He's weights, which it then gets, χ is 1.", code, "--activation relu",
@@ -139,17 +137,9 @@ def _spread(rows: list[LayerForecast], wanted: float) -> float:
 
 
 def _residual() -> Remedy:
-    code = (
-        "items, layers = [], list(model.layers)\n"
-        "while layers:\n"
-        "    item = layers.pop(0)\n"
-        "    if isinstance(item, ut.nn.Dense) and item.fan_in == item.fan_out and layers:\n"
-        "        item = ut.nn.Residual(item, layers.pop(0), scale=0.1)\n"
-        "    items.append(item)\n"
-        "better = ut.nn.Sequential(*items)"
-    )
+    code = "from undertow.flow.changes import with_residuals\nbetter = with_residuals(model)"
     return Remedy(
-        "Residual blocks x + f(x) around the hidden layers: χ is then 1 + s² χ_f, never below 1.", code, "--residual",
+        "Residual blocks x + s f(x) around the hidden layers: χ is then 1 + s² χ_f, never below 1.", code, "--residual",
         "residual", {},
     )  # fmt: skip
 
@@ -161,7 +151,7 @@ def _scaled_blocks(forecast: Forecast) -> Remedy:
         "def calmer(item):\n"
         "    inside = isinstance(item, ut.nn.Residual)\n"
         f"    return ut.nn.Residual(*item.layers, projection=item.projection, scale={scale:g}) if inside else item\n"
-        "better = ut.nn.Sequential(*map(calmer, model.layers))"
+        "better = ut.nn.map_layers(model, calmer)"
     )
     return Remedy(
         f"Residual blocks x + s f(x) with s = 1/√{count} ≈ {scale:g}: their sum then does not grow with depth.",
@@ -183,14 +173,7 @@ def _clipped() -> Remedy:
 
 
 def _normalised() -> Remedy:
-    code = (
-        "items = []\n"
-        "for item in model.layers:\n"
-        "    items.append(item)\n"
-        "    if isinstance(item, ut.nn.Dense) and item is not model.layers[-1]:\n"
-        "        items.append(ut.nn.LayerNorm(item.fan_out))\n"
-        "better = ut.nn.Sequential(*items)"
-    )
+    code = 'from undertow.flow.changes import with_normalisation\nbetter = with_normalisation(model, "layer")'
     return Remedy(
         "LayerNorm after each hidden layer: it holds the size of z, whatever the weights are.", code, "--norm layer",
         "normalisation", {"to": "layer"},

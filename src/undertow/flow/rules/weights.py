@@ -135,10 +135,8 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("mean cosine between examples there", row.get("correlation"), "well below 1"),
             *((f"effective rank of what {x.layer.label} gives", x.rank, None) for x in found if x is not worst),
         ],
-        [
-            *([R.widen(flow, 16)] if units < rule.units else []),
-            R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow),
-        ],
+        [R.widen(flow, 16)] if units < rule.units else  # nothing else brings back what one unit cannot hold
+        [R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow)],
         layers=[layer, *(x.layer for x in found if x is not worst)],
         step=0,
     )  # fmt: skip
