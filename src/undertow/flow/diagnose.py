@@ -16,15 +16,18 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("step-too-large", "exploding"),
     "dead-units": (
         "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large", "input-not-scaled",
-        "target-not-scaled",
+        "target-not-scaled", "over-regularised",
     ),
     "saturation": (
         "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units",
-        "initial-loss",
+        "initial-loss", "over-regularised",
     ),
-    "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
+    "vanishing": (
+        "born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large", "over-regularised",
+    ),
     "rank-collapse": (
         "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "step-too-large",
+        "over-regularised",
     ),
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
@@ -32,9 +35,12 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "step-too-large": (
         "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
-        "identical-units",
+        "identical-units", "over-regularised",
     ),
-    "oscillation": ("step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding"),
+    "oscillation": (
+        "step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding",
+        "over-regularised",
+    ),
     "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
     "step-too-small": (
         "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
@@ -48,18 +54,21 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "rank-collapse",
         "step-too-large", "step-too-small", "oscillation", "non-finite", "input-not-scaled", "target-not-scaled",
         "loss-activation-mismatch", "always-clipped", "imbalanced-classes", "tiny-batch-normalisation",
+        "over-regularised",
     ),
+    "identical-units": ("over-regularised",),
+    "exploding": ("over-regularised",),
 }  # fmt: skip
 
 # What the network is like, rather than what its training does.
-STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
+STRUCTURE: Final = ("vanishing", "exploding", "saturation", "dead-units", "rank-collapse", "identical-units")
 
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
     "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "born-dead-layer",
-    "identical-units", "exploding", "saturation", "vanishing", "dead-units", "rank-collapse", "step-too-large",
-    "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau",
-    "over-fitting", "imbalanced-classes", "constant-columns",
+    "identical-units", "over-regularised", "exploding", "saturation", "vanishing", "dead-units", "rank-collapse",
+    "step-too-large", "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation", "always-clipped",
+    "plateau", "over-fitting", "imbalanced-classes", "constant-columns",
 )  # fmt: skip
 
 
@@ -123,7 +132,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
     """
     if cause.kind not in FOLLOWS.get(finding.kind, ()):
         return False
-    if cause.kind in ("step-too-large", "oscillation") and finding.kind in STRUCTURE and (finding.step or 0) < 2:
+    late = ("step-too-large", "oscillation", "over-regularised")
+    if cause.kind in late and finding.kind in STRUCTURE and (finding.step or 0) < 2:
         return False  # it was there before any step
     if finding.kind not in FOLLOWS.get(cause.kind, ()):
         return True

@@ -15,6 +15,7 @@ from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
 from undertow.flow.record import SCALARS
 from undertow.flow.recorder import Recorder
+from undertow.flow.restraints import measure_restraints
 from undertow.flow.store import FlowStore, load_flow
 from undertow.optim import build_schedule
 from undertow.train.rows import read_scale
@@ -114,8 +115,10 @@ class TrainingRecorder(Recorder):
         self.flow.stopped, self.flow.history = "interrupted" if broken_off else run.stopped, run.history
         run.record = self.current()
         self.write_steps()
-        if trainer.n_steps and (not looks or looks[-1].step < trainer.n_steps) and run.stopped != "diverged":
-            self._try(trainer, lambda: self._look(trainer))
+        if trainer.n_steps and run.stopped != "diverged":
+            if not looks or looks[-1].step < trainer.n_steps:
+                self._try(trainer, lambda: self._look(trainer))
+            self._try(trainer, lambda: self._restrain(trainer))
         self.write_about()
         if self.store is not None:
             self.store.close()
@@ -200,6 +203,20 @@ class TrainingRecorder(Recorder):
         self.flow.looks.append(look)
         if self.store is not None and self.store.folder.is_dir() and trainer.n_steps:
             self.store.looks.append(look.plain())
+
+    def _restrain(self, trainer: Trainer) -> None:
+        """Measure what regularisation costs, where there is any."""
+        if self.sample is None:
+            return
+        X, target = self.sample
+        held = None
+        if isinstance(trainer.held, list) and trainer.held:
+            held = trainer.held[0][0][:N_HELD], trainer.task.encode(trainer.held[0][1][:N_HELD])
+        found = measure_restraints(
+            trainer.run.model, trainer.task, trainer.run.settings, self.layers, (X, target.y), held
+        )
+        if found is not None:
+            self.flow.facts["restraints"] = found
 
     def _rates(self, trainer: Trainer, first: int, n: int) -> Any:
         """The learning rate of each step; NaN where there is no single one."""

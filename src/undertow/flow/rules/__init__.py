@@ -6,6 +6,7 @@ from undertow.flow.rules import (  # noqa: F401 (they fill RULES)
     finite,
     gradients,
     output,
+    restraints,
     steps,
     units,
     weights,
