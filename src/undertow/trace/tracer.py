@@ -112,7 +112,8 @@ class NotingTrace(Trace):
         frame = user_frame()
         if frame is None:
             return
-        node.line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        node.file = frame.f_code.co_filename
+        node.line = f"{Path(node.file).name}:{frame.f_lineno}"
         frames = [frame]
         while frame.f_back is not None and frame.f_code is not self.code:
             frame = frame.f_back
