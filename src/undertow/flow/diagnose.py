@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from os import PathLike
 from typing import Final
@@ -10,6 +12,7 @@ from undertow.errors import ArgumentError
 from undertow.flow.findings import SEVERITIES, Evidence, Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import RULES
+from undertow.flow.rules.steps import begin_if_scaled
 
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
 FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
@@ -97,19 +100,63 @@ def diagnose(flow: Flow) -> list[Finding]:
             f"diagnose takes the record of a training, such as run.flow, got {type(flow).__name__}.{hint}"
         )
     found = [finding for rule in RULES.values() for finding in rule.find(flow, rule)]
-    return sorted(_join(found), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
+    return sorted(_join(found, stand_apart(flow)), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
 
 
-def _join(found: list[Finding]) -> list[Finding]:
+def stand_apart(flow: Flow) -> set[tuple[str, str]]:
+    """List pairs of a cause and what usually follows from it, which the record shows not to follow from it.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        ``("input-not-scaled", "step-too-large")`` and the like: where the first step turns the weights over even for
+        columns and targets that are scaled, and before a penalty has shrunk them.
+
+    Source: derived here.
+    """
+    most = RULES["step-too-large"].turned
+    first = begin_if_scaled(flow) if len(flow) else math.nan
+    if not first > most:
+        return set()
+    causes = ["input-not-scaled", "target-not-scaled"]
+    if not flow.settings.get("max_norm"):  # which changes weights in the first step, too
+        causes.append("over-regularised")
+    return {(cause, "step-too-large") for cause in causes}
+
+
+def _join(found: list[Finding], apart: Collection[tuple[str, str]] = ()) -> list[Finding]:
     """Put what follows from something else into the evidence of its cause."""
-    causes = {i: [x for x in found if explains(x, finding)] for i, finding in enumerate(found)}
+    causes = {i: _causes(finding, found, apart) for i, finding in enumerate(found)}
+    roots = {i: _reached(i, causes) for i in causes}
     kept = {i: x for i, x in enumerate(found) if not causes[i]}
+    for i in sorted(causes, key=lambda i: _place(found[i].kind)):  # several that explain one another in a circle
+        if i not in kept and not kept.keys() & roots[i]:
+            kept[i] = found[i]
     for i, finding in enumerate(found):
-        at = next((j for j, x in kept.items() if any(x.kind == c.kind for c in causes[i])), None)
-        if at is not None:
+        at = next((j for j in kept if j in roots[i]), None)
+        if at is not None and i not in kept:
             line = Evidence(f"follows from it: {finding.kind}", finding.cause)
             kept[at] = replace(kept[at], evidence=(*kept[at].evidence, line))
     return list(kept.values())
+
+
+def _reached(i: int, causes: Mapping[int, list[int]]) -> set[int]:
+    """The causes of a finding, and theirs."""
+    found, waiting = set[int](), list(causes[i])
+    while waiting:
+        j = waiting.pop()
+        if j not in found:
+            found.add(j)
+            waiting += causes[j]
+    return found
+
+
+def _causes(finding: Finding, found: list[Finding], apart: Collection[tuple[str, str]]) -> list[int]:
+    """The places of what explains a finding; not what it stands apart from, nor what follows from that."""
+    aside = [x for x in found if (x.kind, finding.kind) in apart]
+    follows = [x for x in found if any(explains(a, x) for a in aside)]
+    return [j for j, x in enumerate(found) if explains(x, finding) and not any(x is y for y in (*aside, *follows))]
 
 
 def explains(cause: Finding, finding: Finding) -> bool:

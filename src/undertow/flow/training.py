@@ -16,6 +16,8 @@ from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_loo
 from undertow.flow.record import SCALARS
 from undertow.flow.recorder import Recorder
 from undertow.flow.restraints import measure_restraints
+from undertow.flow.rules import RULES
+from undertow.flow.scaled import gradient_if_scaled
 from undertow.flow.store import FlowStore, load_flow
 from undertow.optim import build_schedule
 from undertow.train.rows import read_scale
@@ -29,6 +31,7 @@ Array = NDArray[Any]
 N_HELD: Final = 500  # examples held out whose outputs are kept
 WIDEST: Final = 60  # outputs of an example that are kept
 SECONDS: Final = 0.02  # between writing steps to the disk, at least
+UNSCALED: Final = ("input-not-scaled", "target-not-scaled")
 SAMPLE: Final = 4096  # examples from which a look takes its own
 
 
@@ -61,6 +64,7 @@ class TrainingRecorder(Recorder):
             self._try(trainer, lambda: flow.facts.update(self._measure_facts(trainer)))
         if not trainer.n_steps:
             self._try(trainer, lambda: self._look(trainer))
+            self._try(trainer, lambda: self._scale(trainer))
         if self.store is not None:
             self.store.begin(self.current())
             self.last_written = trainer.n_steps
@@ -203,6 +207,16 @@ class TrainingRecorder(Recorder):
         self.flow.looks.append(look)
         if self.store is not None and self.store.folder.is_dir() and trainer.n_steps:
             self.store.looks.append(look.plain())
+
+    def _scale(self, trainer: Trainer) -> None:
+        """Measure what the gradient would be for data that are scaled, where they are not."""
+        unscaled = {kind: any(RULES[kind].find(self.flow, RULES[kind])) for kind in UNSCALED}
+        if self.sample is None or self.sample[0].dtype.kind != "f" or not any(unscaled.values()):
+            return
+        X, target = self.sample
+        self.flow.facts["dW_if_scaled"] = gradient_if_scaled(
+            trainer.step.gradient, self.layers, trainer.run.model, X, target, numbers=unscaled["target-not-scaled"]
+        )
 
     def _restrain(self, trainer: Trainer) -> None:
         """Measure what regularisation costs, where there is any."""
