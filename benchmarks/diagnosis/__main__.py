@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.diagnosis import (  # noqa: F401 (they enter)
     broken_data,
     broken_restraints,
+    broken_sign,
     broken_signal,
     broken_steps,
     broken_units,

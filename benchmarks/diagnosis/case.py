@@ -28,6 +28,7 @@ KINDS: Final = (
     "plateau",
     "over-fitting",
     "over-regularised",
+    "turned-sign",
     "input-not-scaled",
     "constant-columns",
     "target-not-scaled",

@@ -29,6 +29,7 @@ def bench() -> ModuleType:
             "broken_units",
             "broken_steps",
             "broken_restraints",
+            "broken_sign",
             "broken_data",
         )
         for name in names:

@@ -16,62 +16,64 @@ from undertow.flow.rules.steps import begin_if_scaled
 
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
 FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
-    "non-finite": ("step-too-large", "exploding"),
+    "non-finite": ("turned-sign", "step-too-large", "exploding"),
     "dead-units": (
-        "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large", "input-not-scaled",
-        "target-not-scaled", "over-regularised",
+        "turned-sign", "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large",
+        "input-not-scaled", "target-not-scaled", "over-regularised",
     ),
     "saturation": (
-        "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units",
-        "initial-loss", "over-regularised",
+        "turned-sign", "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large",
+        "identical-units", "initial-loss", "over-regularised",
     ),
     "vanishing": (
-        "born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large", "over-regularised",
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large",
+        "over-regularised",
     ),
     "rank-collapse": (
-        "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "step-too-large",
-        "over-regularised",
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
+        "exploding", "step-too-large", "over-regularised",
     ),
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
         "identical-units",
     ),
     "step-too-large": (
-        "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
+        "turned-sign", "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
         "identical-units", "over-regularised",
     ),
     "oscillation": (
-        "step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding",
-        "over-regularised",
+        "turned-sign", "step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation",
+        "exploding", "over-regularised",
     ),
-    "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
+    "always-clipped": (
+        "turned-sign", "exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss",
+    ),
     "step-too-small": (
-        "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
-        "tiny-batch-normalisation", "exploding", "initial-loss",
-        "input-not-scaled", "target-not-scaled",
+        "turned-sign", "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped",
+        "dead-units", "tiny-batch-normalisation", "exploding", "initial-loss", "input-not-scaled",
+        "target-not-scaled",
     ),
     "over-fitting": (
-        "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss", "exploding", "saturation",
+        "turned-sign", "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss",
+        "exploding", "saturation",
     ),
     "plateau": (
-        "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "rank-collapse",
-        "step-too-large", "step-too-small", "oscillation", "non-finite", "input-not-scaled", "target-not-scaled",
-        "loss-activation-mismatch", "always-clipped", "imbalanced-classes", "tiny-batch-normalisation",
-        "over-regularised",
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
+        "exploding", "rank-collapse", "step-too-large", "step-too-small", "oscillation", "non-finite",
+        "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "always-clipped",
+        "imbalanced-classes", "tiny-batch-normalisation", "over-regularised",
     ),
-    "identical-units": ("over-regularised",),
-    "exploding": ("over-regularised",),
 }  # fmt: skip
 
 # What the network is like, rather than what its training does.
-STRUCTURE: Final = ("vanishing", "exploding", "saturation", "dead-units", "rank-collapse", "identical-units")
+STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
-    "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "born-dead-layer",
-    "identical-units", "over-regularised", "exploding", "saturation", "vanishing", "dead-units", "rank-collapse",
-    "step-too-large", "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation", "always-clipped",
-    "plateau", "over-fitting", "imbalanced-classes", "constant-columns",
+    "turned-sign", "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch",
+    "born-dead-layer", "identical-units", "over-regularised", "exploding", "saturation", "vanishing", "dead-units",
+    "rank-collapse", "step-too-large", "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation",
+    "always-clipped", "plateau", "over-fitting", "imbalanced-classes", "constant-columns",
 )  # fmt: skip
 
 
@@ -179,7 +181,7 @@ def explains(cause: Finding, finding: Finding) -> bool:
     """
     if cause.kind not in FOLLOWS.get(finding.kind, ()):
         return False
-    late = ("step-too-large", "oscillation", "over-regularised")
+    late = ("step-too-large", "oscillation", "over-regularised", "turned-sign")
     if cause.kind in late and finding.kind in STRUCTURE and (finding.step or 0) < 2:
         return False  # it was there before any step
     if finding.kind not in FOLLOWS.get(cause.kind, ()):

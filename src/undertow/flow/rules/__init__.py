@@ -7,6 +7,7 @@ from undertow.flow.rules import (  # noqa: F401 (they fill RULES)
     gradients,
     output,
     restraints,
+    sign,
     steps,
     units,
     weights,
