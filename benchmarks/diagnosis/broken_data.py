@@ -276,6 +276,18 @@ def leakage(rng: Rng) -> Iterator[Case]:
             what=f"{share:.0%} of the rows held out, {activation}",
             worse="",
         )
+    for make_task, share in ((data.blobs, 0.25), (data.friedman, 0.15)):  # some rows twice, before they are split
+        task = make_task(rng)
+        n = len(task.X)
+        rows = np.concatenate([np.arange(n), rng.permutation(n)[: round(share * n)]])
+        yield broken(
+            task.rows(rng.permutation(rows)),
+            network(task.n_in, [16], task.n_out, "tanh"),
+            {**STEPS, "optimizer": optim.adam(3e-3)},
+            "leakage",
+            what=f"{share:.0%} of the rows twice",
+            worse="",
+        )
     for make_task in (data.diabetes, data.rings):  # each row twice, before they are split
         task = make_task(rng)
         twice = task.rows(rng.permutation(np.repeat(np.arange(len(task.X)), 2)))

@@ -361,3 +361,10 @@ def _as_they_come(rng: Rng) -> Iterator[Case]:
         batch_size=16,
         epochs=12,
     )
+    X = (rng.uniform(size=(700, 9)) < rng.uniform(0.3, 0.7, 9)).astype(np.float32)
+    party = (X - X.mean(axis=0)) @ rng.standard_normal(9) + 0.3 * rng.standard_normal(700) > 0
+    votes = data.Task("votes", X, party.astype(int), 2, data.CATEGORICAL)
+    yield healthy(
+        votes, network(9, [16], 2, "tanh"), "rows that repeat by nature", optimizer=optim.adam(1e-2), batch_size=16,
+        epochs=20,
+    )  # fmt: skip

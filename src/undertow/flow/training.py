@@ -31,6 +31,7 @@ Array = NDArray[Any]
 N_HELD: Final = 500  # examples held out whose outputs are kept
 WIDEST: Final = 60  # outputs of an example that are kept
 SECONDS: Final = 0.02  # between writing steps to the disk, at least
+SHARED: Final = ("shared_rows", "shared_by_chance")
 UNSCALED: Final = ("input-not-scaled", "target-not-scaled")
 SAMPLE: Final = 4096  # examples from which a look takes its own
 
@@ -188,7 +189,7 @@ class TrainingRecorder(Recorder):
         facts = measure_facts(trainer.run.model, trainer.task, train, part)
         n, size = feed.n_examples, feed.batch_size
         before = trainer.run.extras.get("held_out", {}).get("facts", {})  # of a training before this one on all rows
-        facts |= {name: before[name] for name in ("n_validation", "shared_rows", "held_out") if name in before}
+        facts |= {name: before[name] for name in ("n_validation", *SHARED, "held_out") if name in before}
         return {**facts, "batch_size": size, "smallest_batch": n % size or size if n else size, "n_examples": n}
 
     def _look(self, trainer: Trainer, noise: bool = True) -> None:
