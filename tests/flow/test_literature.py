@@ -109,3 +109,16 @@ def test_orthogonal_linear_recurrences_keep_the_gradient():
         measured(W, h, y)
         delta = measured.flow.stat("delta.rms")[0, :50]
         assert delta[:-1] / delta[1:] == pytest.approx(change, rel=1e-5)
+
+
+def test_what_helps_a_stack_of_sigmoids_is_offered_and_layer_normalisation_is_not():
+    """Ioffe and Szegedy 2015, section 4.1 (sigmoid networks train with batch normalisation); He et al. 2016."""
+    model = stack(9, 32, "sigmoid", "glorot_uniform")
+    run = ut.train(model, (X, LABELS), **{**SETTINGS, "optimizer": optim.momentum(0.02), "epochs": 12})
+    (found,) = (x for x in run.findings if x.kind == "vanishing")
+    assert [x.name for x in found.remedies] == ["normalisation", "residual", "activation"]
+    trials = run.try_remedies(X, LABELS, progress=False)
+    assert len(trials) >= 3 and all(row.gain > 0.5 for row in trials)
+    layer = ut.flow.Remedy("LayerNorm.", "", name="normalisation", change={"to": "layer"})
+    alone = ut.flow.Finding("vanishing", "error", "", remedies=(layer,))
+    assert run.try_remedies(X, LABELS, findings=[alone], progress=False).rows[0].gain < 0.3

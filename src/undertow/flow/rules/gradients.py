@@ -280,11 +280,22 @@ def _evidence(flow: Flow, profile: Profile, at: Blame) -> list[tuple[object, ...
 
 
 def _remedies(flow: Flow, profile: Profile, at: Blame) -> list[Remedy]:
-    """What helps a gradient that vanishes."""
+    """What helps a gradient that vanishes; for stacks of sigmoids in the order in which it was measured to help.
+
+    On digits, with 6 to 30 layers of 64 units and three update rules, the share of right answers rose from 0.10 to 0.97
+    with BatchNorm, 0.94 with residual blocks (never below 0.87 and 0.90), 0.96 with tanh and 0.91 with relu (0.10 where
+    the rate was high) in the median, and not at all with LayerNorm: it leaves what all examples have in common, which
+    sigmoid makes large. Measured by ``python -m benchmarks.diagnosis.sigmoids``.
+    """
     squashing = next((x.activation for x in profile.layers if x.activation in SQUASHING), None)
     found = []
     if at.weights:
         found.append(R.other_initialiser(flow, _right(profile)))
+    if squashing in R.POSITIVE:
+        rows = flow.facts.get("batch_size") or R.LEAST_BATCH
+        by_batch = [R.normalise(flow, "BatchNorm")] if rows >= R.LEAST_BATCH else []
+        to = "relu" if len(profile.layers) <= R.RELU_DEPTH else "tanh"
+        return [*found, *by_batch, R.add_residual(flow), R.other_activation(flow, to, squashing)]
     if squashing:
         found.append(R.other_activation(flow, "relu", squashing))
     return [*found, R.normalise(flow), R.add_residual(flow)]

@@ -6,11 +6,15 @@ The code takes ``model``, ``X`` and ``y`` as they were given to the training.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from undertow.flow.findings import Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules.measures import end_of_rates, optimizer_of
+
+POSITIVE: Final = ("sigmoid", "hard_sigmoid", "softplus")  # whose outputs have a mean that all examples share
+LEAST_BATCH: Final = 16  # examples over which BatchNorm can normalise
+RELU_DEPTH: Final = 12  # layers up to which relu was measured to help a stack of sigmoids as much as tanh
 
 
 def train_call(flow: Flow, **changes: str) -> str:
@@ -115,7 +119,7 @@ def changed(flow: Flow, change: str, call: str, module: str = "changes") -> str:
 def other_activation(flow: Flow, to: str = "relu", of: str = "sigmoid") -> Remedy:
     """Put another activation in the place of one."""
     return Remedy(
-        f"{to} instead of {of}: its slope does not shrink what flows back.",
+        f"{to} instead of {of}: its slope {'is 1 at 0' if to == 'tanh' else 'does not shrink what flows back'}.",
         changed(flow, "with_activation", f'with_activation(model, "{to}", of="{of}")'), f"--activation {to}",
         "activation", {"to": to, "from": of},
     )  # fmt: skip
