@@ -145,7 +145,7 @@ def _spread(rows: list[LayerForecast], wanted: float) -> float:
 def _residual() -> Remedy:
     code = "from undertow.flow.changes import with_residuals\nbetter = with_residuals(model)"
     return Remedy(
-        "Residual blocks x + s f(x) around the hidden layers: χ is then 1 + s² χ_f, never below 1.", code, "--residual",
+        "Residual blocks x + f(x) around the hidden layers: χ is then 1 + s² χ_f, never below 1.", code, "--residual",
         "residual", {},
     )  # fmt: skip
 
