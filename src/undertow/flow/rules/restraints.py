@@ -45,6 +45,10 @@ class Restraint:
     "over-regularised",
     gain=(0.15, "fall of the loss, by that of a constant output, if all weights were as many times larger as is best"),
     sure=(3.0, "that fall in standard errors"),
+    high=(
+        0.4,
+        "loss by that of a constant output, above which a fall that is sure is enough where weights have shrunk",
+    ),
     balance=(0.25, "what a penalty takes back of what the loss would gain by larger weights, from which on it decides"),
     memory=(1.0, "sum of rate · decay over all steps, from which on decay and not the beginning decides of weights"),
     bound=(0.5, "share of units whose weights have the largest norm that is allowed"),
@@ -62,11 +66,12 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Regularisation keeps the network from learning: a penalty, decay or bound on weights, noise, smoothed targets.
 
     Of weights: rows held out (or, without these, rows trained on) would have a clearly lower loss if the same weights
-    were all larger, or weights have shrunk to nothing; and it is the regularisation that holds them there: at the end a
-    penalty takes back what larger weights would gain (at a minimum both are equal), decay had the time to make weights
-    forget where they began, or units lie at their bound. Of noise: the loss with it stays high, and outputs for the
-    same row differ more by the numbers drawn than outputs for different rows do, or most of the loss is gone
-    without it. Of smoothed targets: they tell next to nothing of the class, ln K less their entropy, by ln K.
+    were all larger, or a surely lower one where they have shrunk and the loss is high, or weights have shrunk to
+    nothing; and it is the regularisation that holds them there: at the end a penalty takes back what larger weights
+    would gain (at a minimum both are equal), decay had the time to make weights forget where they began, or units lie
+    at their bound. Of noise: the loss with it stays high, and outputs for the same row differ more by the numbers drawn
+    than outputs for different rows do, or most of the loss is gone without it. Of smoothed targets: they tell next to
+    nothing of the class, ln K less their entropy, by ln K.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)
@@ -82,7 +87,8 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     found.sort(key=lambda x: -x.strength)
     told = "; ".join(x.cause for x in found)
-    failed = course.fails() and any(x.strength >= rule.fails for x in found)
+    loss = (flow.facts.get("restraints") or {}).get("loss")  # without the penalty, which steps tell with it
+    failed = course.fails() if loss is None else loss > 0.95 * course.reference
     yield rule.found(
         "error" if failed else "warning",
         f"Regularisation is too strong to learn well: {told}.",
@@ -108,7 +114,8 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     where = "rows held out" if told.get("held") else "rows trained on"
     small = gain >= rule.gain and larger["gain"] >= rule.sure
     gone = told["loss"] > (1 - rule.fails) * reference and shrunk < rule.shrunk
-    if not (small or gone):
+    held = told["loss"] > rule.high * reference and shrunk < rule.shrunk and larger["gain"] >= rule.sure
+    if not (small or gone or held):
         return
     layers = [flow.layers[int(np.nanargmin(left))]] if shrunk < rule.shrunk else []
     rows: list[tuple[Any, ...]] = [
@@ -119,7 +126,7 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     effect = (
         f"with all weights {larger['factor']:g} times as large, the loss on {where} would be {show(larger['loss'])} "
         f"instead of {show(told['loss'])}"
-        if small
+        if not gone
         else f"it has shrunk weights to {show(shrunk)} of what they were, and nothing is learned"
     )
     for what, extra, remedy in _holders(flow, rule, told):
