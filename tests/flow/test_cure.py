@@ -233,7 +233,7 @@ def test_the_code_of_what_is_tried_together_makes_all_changes():
     together = next(row for row in run.try_remedies(X, y, findings=[found], progress=False) if len(row.change) > 1)
     names = {"ut": ut, "model": model, "X": X, "y": y}
     exec(together.code.replace("run = ", "run = None  # "), names)
-    assert repr(names["model"].layers[0]).startswith("Residual(Dense(8, 8), tanh, scale=0.28")
+    assert repr(names["model"].layers[0]).startswith("Residual(Dense(8, 8), relu, scale=0.28")
     assert together.code.count("ut.train") == 1 and "ut.train(model, (X, y), " in together.code
 
 
