@@ -166,7 +166,7 @@ class Step:
         for known in (key, (*key, rows)):
             if known in self._programs:
                 return self._programs[known]
-        with uncollected():
+        with uncollected(), np.errstate(all="ignore"):  # of constants that are computed
             return self._compile(leaves, rebuild, state, X, y, rows, key)
 
     def _compile(
