@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from undertow.compile.threads import usable_processors
+from undertow.errors import ThreadError
 
 try:  # what signal's own functions do besides, making enumerations of numbers, takes longer than a small step
     import _signal
@@ -167,14 +168,25 @@ def _turn_of(count: int) -> Iterator[list[_Worker]]:
     with _turns:
         _turns.wait_for(lambda: not _running or _running + count <= usable_processors(), PATIENCE)
         _running += count
-        workers = [_idle.pop() if _idle else _Worker() for _ in range(count - 1)]
     try:
+        with _turns:
+            workers = [_idle.pop() if _idle else _begin_worker(count) for _ in range(count - 1)]
         yield workers
         _idle.extend(workers)  # after an error, what they still do is theirs
     finally:
         with _turns:
             _running -= count
             _turns.notify_all()
+
+
+def _begin_worker(count: int) -> _Worker:
+    try:
+        return _Worker()
+    except RuntimeError:  # so Python tells that the system refuses
+        raise ThreadError(
+            f"the system lets this process start no other thread, and compiled programs use {count}. Call "
+            "undertow.set_threads(1), or raise the limit of threads (ulimit -u)."
+        ) from None
 
 
 def interrupted() -> bool:
