@@ -19,6 +19,7 @@ from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
 from undertow.graph import Graph, Node
+from undertow.lazy import uncollected
 from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
 from undertow.trace.function import is_array_like
@@ -42,7 +43,9 @@ class Compiled:
         """Return the program for these sizes."""
         key = tuple(sorted(sizes.items())), get_threads()
         if key not in self.programs:
-            self.programs[key] = Program(make_plan(expand(self.graph, sizes), get_threads(), fallback=self.fallback))
+            with uncollected():
+                plan = make_plan(expand(self.graph, sizes), get_threads(), fallback=self.fallback)
+                self.programs[key] = Program(plan)
         return self.programs[key]
 
     def __call__(self, values: Sequence[Any], sizes: dict[str, int] | None = None) -> list[Any]:
