@@ -13,6 +13,7 @@ from undertow.flow.record import SCALARS, SHARES, STATS
 
 Array = NDArray[Any]
 NORMS: Final = (("dW", "db"), ("update",), ("W",))  # of which the norms of gradient, update and weights are
+VALUES: Final = ("z", "h", "delta")  # whose squares are added up only to see whether they are finite
 ROOTS: Final = [i for i, stat in enumerate(STATS) if stat.endswith(".rms")]
 LOOKED_AT: Final = ("z", "delta", "dW")  # where numbers that are not finite are counted
 LARGEST: Final = 32_000_000  # numbers of layers that are kept; beyond, every second step is dropped
@@ -82,7 +83,7 @@ class Rows:
                     is_max = stat.endswith(".max")
                     factors.append(np.nan if column is None else 1.0 if is_max else 1 / max(part.counts[column], 1))
                     roots.append(stat.endswith(".rms"))
-            groups = [*((group, "ss") for group in NORMS), (LOOKED_AT, "max")]
+            groups = [*((group, "ss") for group in (*NORMS, VALUES)), (LOOKED_AT, "max")]
             wanted = [[f"{i}.{q}.{kind}" for q in group for i in range(self.n_layers)] for group, kind in groups]
             members = [[places[name] for name in names if name in places] for names in wanted]
             self.pickers[key] = Picker(columns, factors, roots, members)
@@ -95,16 +96,17 @@ class Rows:
         found = picked.reshape(len(picked), len(STATS), self.n_layers)
         at = STATS.index
         with np.errstate(all="ignore"):
-            if np.isinf(found[:, ROOTS]).any():
+            finite = np.isfinite(sums.sum())
+            if not finite and np.isinf(found[:, ROOTS]).any():
                 _mend(found, sums, part, self.n_layers)
             np.divide(found[:, at("update.rms")], found[:, at("W.rms")], out=found[:, at("ratio")])
             found[:, at("nonfinite")] = 0
-            if not np.isfinite(sums[:, -1].sum()):  # it is exact: the largest magnitudes do not overflow
+            if not finite and not np.isfinite(sums[:, -1].sum()):  # it is exact: the largest magnitudes do not overflow
                 known = np.isfinite(picker.factors).reshape(found.shape[1:])
                 for q in LOOKED_AT:
                     largest = found[:, at(f"{q}.max")]
                     found[:, at("nonfinite")] += ~np.isfinite(largest) & known[at(f"{q}.max")]
-            return found, np.sqrt(sums[:, :-1])
+            return found, np.sqrt(sums[:, : len(NORMS)])
 
 
 def _sources(stat: str, i: int) -> list[str]:

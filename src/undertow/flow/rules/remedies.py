@@ -14,7 +14,7 @@ from undertow.flow.rules.measures import end_of_rates, optimizer_of
 
 POSITIVE: Final = ("sigmoid", "hard_sigmoid", "softplus")  # whose outputs have a mean that all examples share
 LEAST_BATCH: Final = 16  # examples over which BatchNorm can normalise
-RELU_DEPTH: Final = 13  # layers, the output among them, up to which relu was measured to help a stack of sigmoids as much as tanh
+RELU_DEPTH: Final = 13  # layers with the output, up to which relu was measured to help sigmoids as much as tanh
 
 
 def train_call(flow: Flow, **changes: str) -> str:
