@@ -63,7 +63,7 @@ def input_not_scaled(rng: Rng) -> Iterator[Case]:
     may = (
         "saturation dead-units born-dead-layer exploding initial-loss step-too-large plateau rank-collapse oscillation"
     )
-    may += " vanishing identical-units step-too-small over-fitting"
+    may += " vanishing identical-units step-too-small over-fitting non-finite"
     for what, make_task, factor, offset, activation, rule in (
         ("columns × 1000", data.digits, 1000.0, 0.0, "tanh", optim.adam(1e-3)),
         ("columns × 300", data.blobs, 300.0, 0.0, "relu", optim.sgd(0.03)),

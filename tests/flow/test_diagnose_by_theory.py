@@ -247,6 +247,10 @@ def test_a_rate_that_is_too_high_whatever_the_data_are_is_told_beside_them(name)
     run = train(dense(X.shape[1], 32, 32, 10), (100 * X, LABELS), rule, 6)
     found = [x.kind for x in run.findings if x.kind != "constant-columns"]
     assert found == ["step-too-large"] * both + ["input-not-scaled"]
+    (columns,) = (x for x in run.findings if x.kind == "input-not-scaled")
+    (ratios,) = (x.value for x in columns.evidence if x.text.endswith("if columns and targets were scaled"))
+    now, scaled = map(float, ratios.split(", "))
+    assert (scaled > 0.5) == both and scaled <= 1.01 * now
     if both:
         (first,) = (x.value for x in run.findings[0].evidence if "if columns and targets were scaled" in x.text)
         assert first > 0.5

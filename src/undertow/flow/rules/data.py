@@ -12,6 +12,7 @@ from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import found_of, show
 from undertow.flow.rules.registry import Rule, rule
+from undertow.flow.rules.steps import begin_if_scaled, movement_of
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
 UNLIKE = 5  # the largest deviation by the smallest, from which on columns are told to differ
@@ -80,6 +81,10 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
         )
     else:
         return
+    now, scaled = movement_of(flow).begin, begin_if_scaled(flow)
+    if "dW_if_scaled" in flow.facts and math.isfinite(now + scaled):
+        text = "largest update ratio of the first step, and if columns and targets were scaled"
+        rows.append((text, f"{show(now)}, {show(scaled)}", "near 0.001"))
     yield rule.found("warning", cause, rows, [R.scale_inputs(flow)], layers=list(flow.layers[:1]), step=0)
 
 
