@@ -160,8 +160,9 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     steps, and have a consequence: the first layers are updated less for their size, or the loss does not fall. With
     an optimizer that divides by the gradient's size (adam and its kin) only the second counts: it may raise the
     gradient before long, so what is seen before training counts as well where the loss stood still for a fifth of the
-    training. A single layer whose weights are far too small is told in any case. The whole way is judged and not the
-    change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
+    training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
+    weights are far too small is told in any case. The whole way is judged and not the change of one layer: how deep a
+    stack can learn is a matter of how many depth scales it has, however long these are.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
@@ -174,6 +175,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     failing = course.fails(rule.learned)
     lagging = update_of(flow, profile) < rule.update and not rescales(flow)
     begin = profile_of(flow, at_first_look, rule.layers)
+    if profile.ratio == 0 and begin is not None and begin.ratio > rule.ratio:
+        return  # it was cut off by units that died, and did not shrink on its way
     if not (small and (failing or lagging or profile.ratio < rule.alone)):
         late = course.delay(0.1) >= rule.delay
         if begin is None or not begin.ratio < rule.begin or not (late or blame(begin, -1).alone):
