@@ -120,7 +120,7 @@ def _weights(
     tried = [(factor, _losses(_larger(model, factor), task, *judged)) for factor in FACTORS]
     factor, after = min(tried, key=lambda x: np.nan_to_num(x[1].mean(), nan=np.inf))
     fall = before - after
-    error = float(fall.std()) / np.sqrt(len(fall))
+    error = float(fall.std() / np.sqrt(len(fall)))
     small = FACTORS[0]
     push = float((_losses(model, task, *train) - _losses(_larger(model, small), task, *train)).mean() / np.log(small))
     weights = [np.asarray(W, np.float64) for W in _trained(model).values()]
