@@ -88,6 +88,16 @@ def test_labels_that_say_nothing_are_not_blamed_on_a_little_dropout():
     assert [x.kind for x in run.findings] == ["plateau"]
 
 
+def test_weights_before_a_normalisation_may_shrink():
+    """Their size means nothing: labels of other rows are to blame, and not the penalty that made them small."""
+    mixed = np.random.default_rng(1).permutation(LABELS)
+    model = nn.Sequential(nn.Dense(X.shape[1], 16), nn.BatchNorm(16), "relu", nn.Dense(16, 10))
+    settings = {"loss": "categorical_cross_entropy", "epochs": 16, "batch_size": 64, "progress": False}
+    run = ut.train(model, (X, mixed), optimizer=optim.sgd(0.05), l2=0.1, validation=0.2, **settings)
+    begin, end = (look.layers[0]["W_rms"] for look in (run.flow.looks[0], run.flow.looks[-1]))
+    assert end < 0.5 * begin and [x.kind for x in run.findings] == ["plateau"]
+
+
 def test_the_share_of_the_signal_is_that_of_its_formula():
     """Of w · (x m / (1 − p)) the masks m make the variance Σ w² x² p / (1 − p)."""
     rng = np.random.default_rng(0)

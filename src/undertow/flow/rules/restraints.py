@@ -14,7 +14,7 @@ from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.restraints import decay_of
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import Course, at_first_look, course_of, show
+from undertow.flow.rules.measures import NORMS, Course, at_first_look, course_of, show
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
@@ -53,6 +53,7 @@ class Restraint:
     memory=(1.0, "sum of rate · decay over all steps, from which on decay and not the beginning decides of weights"),
     bound=(0.5, "share of units whose weights have the largest norm that is allowed"),
     shrunk=(0.5, "RMS of a layer's weights at the end by that before training, below which it has been shrunk"),
+    gone=(0.15, "the same where next to nothing is learned, so that larger weights cannot tell"),
     fails=(0.1, "share of the constant output's loss that is learned at least by a network that is not held down"),
     half=(0.5, "the same of the loss with noise, below which noise has done harm"),
     signal=(0.3, "share of the variance of the outputs that comes from inputs, below which noise drowns it"),
@@ -108,12 +109,13 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     gain = (told["loss"] - larger["loss"]) / reference
     begin = at_first_look(flow, "W.rms")
     end = np.array([row.get("W_rms") or 0.0 for row in flow.looks[-1].layers])
+    free = [x.kind not in NORMS for x in [*flow.layers[1:], flow.layers[-1]]]  # the size of others means nothing
     with np.errstate(all="ignore"):
-        left = np.where((begin > 0) & [len(x.shape) > 0 or x.kind == "parameter" for x in flow.layers], end / begin, 1)
+        left = np.where((begin > 0) & free, end / begin, 1)
     shrunk = float(np.nanmin(left, initial=1.0))
     where = "rows held out" if told.get("held") else "rows trained on"
     small = gain >= rule.gain and larger["gain"] >= rule.sure
-    gone = told["loss"] > (1 - rule.fails) * reference and shrunk < rule.shrunk
+    gone = told["loss"] > (1 - rule.fails) * reference and shrunk < rule.gone
     held = told["loss"] > rule.high * reference and shrunk < rule.shrunk and larger["gain"] >= rule.sure
     if not (small or gone or held):
         return

@@ -31,8 +31,8 @@ def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Steps: in a loop of one's own their direction is held against the gradient, and the loss rises. A quantity below 0
     that rises is left alone: a log likelihood is to be made large. The loss: it falls below 0 without slowing down,
-    many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own, outputs for
-    rows held out go against their targets far beyond chance.
+    many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own that
+    is below 0, outputs for rows held out go against their targets far beyond chance.
 
     Source: derived here; that descent on what is bounded below must slow down: Nesterov, Introductory lectures on
         convex optimization, 2004, section 1.2.3 (the squared norms of the gradient can be summed).
@@ -72,7 +72,7 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     begin, end = float(loss[0]), float(loss[-max(len(loss) // 20, 1) :].mean())
     skill, rows = held_out_skill(flow)
-    against = flow.settings.get("task") == "own" and rows >= rule.rows and skill < rule.against
+    against = begin < 0 and flow.settings.get("task") == "own" and rows >= rule.rows and skill < rule.against
     far = max(abs(begin), 0.0 if course.diverged else 1.0) * (1.0 if course.diverged else rule.fall)
     unbounded = begin < 0 and end < 0 and begin - end >= far and _steady(loss) >= rule.steady
     if not (against or unbounded):
