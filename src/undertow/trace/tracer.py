@@ -29,7 +29,7 @@ from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, 
 from undertow.trace.methods import ArrayMethods
 from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
-from undertow.trace.remedy import lost_array, lost_number, unknown_count, unknown_value
+from undertow.trace.remedy import ambiguous, lost_array, lost_number, unknown_count, unknown_value
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import (
     check_plain,
@@ -336,7 +336,10 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
         raise unknown_value(self, wish)
 
     def __bool__(self) -> bool:
-        return bool(self._value("the truth value"))
+        value = self._value("the truth value")
+        if np.size(value) > 1:
+            raise ambiguous(self)
+        return bool(value)
 
     def __float__(self) -> float:
         known = self.node.value is not None
