@@ -22,6 +22,7 @@ from undertow import trees
 from undertow.errors import (
     DTypeError,
     EscapedTracerError,
+    PositionError,
     UndertowError,
     UnsupportedError,
 )
@@ -36,6 +37,7 @@ from undertow.trace.where import (
     explain_failure,
     holds_user_code,
     locate,
+    locate_index,
     scipy_remedy,
     user_frame,
     user_line,
@@ -401,6 +403,8 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
             part = P.index(self, key)
         except UnsupportedError:
             raise unknown_count(self) from None
+        except PositionError as error:
+            raise locate_index(error, self) from None
         if not part._node.spec.shape and (key is Ellipsis or (isinstance(key, tuple) and _has_ellipsis(key))):
             show_as_array(part, self)
         return part
