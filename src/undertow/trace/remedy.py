@@ -38,7 +38,9 @@ def show(node: ast.AST) -> str:
 
 def name_of(tracer: Any) -> str:
     """Say which value it is: its name, if it has one, and its shape."""
-    name = tracer._node.name or ("a traced number" if not tracer._node.spec.shape else "a traced array")
+    name = tracer._node.name
+    if not name or not name.isidentifier():  # p[0][1] has a name of ours, which nobody knows
+        name = "a traced number" if not tracer._node.spec.shape else "a traced array"
     return f"{name} {show_shape(tracer._node.spec.shape)}" if tracer._node.spec.shape else name
 
 
