@@ -67,6 +67,23 @@ class Compiled:
         ]
 
 
+def in_order(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Put arguments given by name where they belong; what is left out before them has its default.
+
+    Raises:
+        ArgumentError: one can be given by name alone.
+    """
+    bound = inspect.signature(f).bind(*args, **kwargs)
+    if bound.kwargs:
+        bound.apply_defaults()
+    if alone := [name for name in kwargs if name in bound.kwargs]:
+        raise ArgumentError(
+            f"{describe_function(f)}: {', '.join(alone)} can be given by name alone, and compiled functions take "
+            "arguments by position. Let it be one like the others, or bind it with functools.partial first."
+        )
+    return bound.args
+
+
 class CompiledFunction:
     """A function that runs compiled; made by `compile`.
 
@@ -83,7 +100,7 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the function of these arguments."""
         if kwargs:
-            args = self._in_order(args, kwargs)
+            args = in_order(self.function, args, kwargs)
         taken = [trees.flatten(arg) for arg in args]
         if any(isinstance(leaf, Tracer) for row, _ in taken for leaf in row):
             return self.function(*args)  # another function that is being traced calls this one
@@ -103,17 +120,6 @@ class CompiledFunction:
         results = compiled(values)
         self._last = compiled.program({})
         return traced.rebuild(results)
-
-    def _in_order(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Put arguments given by name where they belong."""
-        bound = inspect.signature(self.function).bind(*args, **kwargs)
-        if bound.kwargs:
-            names = ", ".join(bound.kwargs)
-            raise ArgumentError(
-                f"{describe_function(self.function)}: {names} can be given by name alone, and compiled functions take "
-                "arguments by position. Let it be one like the others, or bind it with functools.partial first."
-            )
-        return bound.args
 
     def __reduce__(self) -> Any:
         """Tell how a copy for another process is made: by name where it has one, else of the function anew."""
