@@ -38,7 +38,9 @@ def estimators(kind: str) -> dict[str, Any]:
     return {"undertow": getattr(ours, kind), "sklearn": getattr(theirs, kind)}
 
 
-def measure_time(X: Any, y: Any, rounds: int, settings: dict[str, Any]) -> dict[str, Any]:
+def measure_time(
+    X: Any, y: Any, rounds: int, settings: dict[str, Any], our_own: dict[str, Any] | None = None
+) -> dict[str, Any]:
     both = estimators("MLPClassifier")
     first: dict[str, float] = {}
     times: dict[str, list[float]] = {name: [] for name in both}
@@ -46,7 +48,8 @@ def measure_time(X: Any, y: Any, rounds: int, settings: dict[str, Any]) -> dict[
     for number in range(rounds + 1):
         for name in sorted(both, reverse=bool(number % 2)):
             started = time.perf_counter()
-            model = both[name](random_state=0, **settings).fit(X, y)
+            more = settings | ((our_own or {}) if name == "undertow" else {})
+            model = both[name](random_state=0, **more).fit(X, y)
             seconds = time.perf_counter() - started
             epochs[name] = model.n_iter_
             if number:
@@ -98,6 +101,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     parts: dict[str, Any] = {
         "time-digits": lambda: measure_time(*load_digits(return_X_y=True), arguments.rounds, {}),
+        "time-digits-float64": lambda: measure_time(
+            *load_digits(return_X_y=True), arguments.rounds, {}, {"dtype": "float64"}
+        ),
         "time-table": lambda: measure_time(
             *make_classification(100_000, 50, n_informative=20, random_state=0),
             arguments.rounds,

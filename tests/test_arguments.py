@@ -44,6 +44,14 @@ def test_a_program_takes_arguments_like_those_traced(args, message):
     assert program({"w": 2 * W}, X[:2])[0] == 288
 
 
+@pytest.mark.parametrize("module", ["pandas", "polars"])
+def test_a_column_of_a_frame_is_passed_as_an_array(module):
+    column = pytest.importorskip(module).Series([1.0, 2.0])
+    with pytest.raises(ArgumentError, match=r"A Series is no tree of arrays: pass its x.to_numpy\(\)"):
+        ut.grad(lambda x: np.sum(x**2))(column)
+    assert ut.grad(lambda x: np.sum(x**2))(column.to_numpy()).tolist() == [2, 4]
+
+
 @pytest.mark.parametrize("value", ["abc", None, 1j, Plain()])
 def test_what_holds_no_floats_cannot_be_differentiated(value):
     """`backprop` refuses what `grad` refuses; an object of a plain class gets the remedy."""

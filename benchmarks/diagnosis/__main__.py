@@ -18,7 +18,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.diagnosis import broken_data, broken_signal, broken_steps, broken_units, healthy  # noqa: F401 (they enter)
+from benchmarks.diagnosis import (  # noqa: F401 (they enter)
+    broken_data,
+    broken_restraints,
+    broken_sign,
+    broken_signal,
+    broken_steps,
+    broken_units,
+    healthy,
+)
 from benchmarks.diagnosis.case import HEALTHY, KINDS, make_cases
 from benchmarks.diagnosis.cures import show_cures, try_cure
 from benchmarks.diagnosis.judge import Line, Verdict, judge, tally

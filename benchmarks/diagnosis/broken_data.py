@@ -63,7 +63,7 @@ def input_not_scaled(rng: Rng) -> Iterator[Case]:
     may = (
         "saturation dead-units born-dead-layer exploding initial-loss step-too-large plateau rank-collapse oscillation"
     )
-    may += " vanishing identical-units step-too-small over-fitting"
+    may += " vanishing identical-units step-too-small over-fitting non-finite"
     for what, make_task, factor, offset, activation, rule in (
         ("columns × 1000", data.digits, 1000.0, 0.0, "tanh", optim.adam(1e-3)),
         ("columns × 300", data.blobs, 300.0, 0.0, "relu", optim.sgd(0.03)),
@@ -274,6 +274,18 @@ def leakage(rng: Rng) -> Iterator[Case]:
             {**STEPS, "optimizer": optim.adam(2e-3), "validation": (task.X[held], task.y[held])},
             "leakage",
             what=f"{share:.0%} of the rows held out, {activation}",
+            worse="",
+        )
+    for make_task, share in ((data.blobs, 0.25), (data.friedman, 0.15)):  # some rows twice, before they are split
+        task = make_task(rng)
+        n = len(task.X)
+        rows = np.concatenate([np.arange(n), rng.permutation(n)[: round(share * n)]])
+        yield broken(
+            task.rows(rng.permutation(rows)),
+            network(task.n_in, [16], task.n_out, "tanh"),
+            {**STEPS, "optimizer": optim.adam(3e-3)},
+            "leakage",
+            what=f"{share:.0%} of the rows twice",
             worse="",
         )
     for make_task in (data.diabetes, data.rings):  # each row twice, before they are split

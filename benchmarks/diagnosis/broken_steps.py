@@ -144,18 +144,7 @@ def plateau(rng: Rng) -> Iterator[Case]:
 
 
 def _held_back(rng: Rng, adam: dict[str, Any]) -> Iterator[Case]:
-    """Networks that a penalty, a rate or their units keep from learning."""
-    for penalty, activation in ((1.0, "tanh"), (0.5, "relu")):
-        task = pick(rng, (data.digits, data.blobs))(rng)
-        yield broken(
-            task,
-            network(task.n_in, [24, 24], task.n_out, activation),
-            {**adam, "optimizer": optim.adam(0.01), "l2": penalty, "epochs": 15},
-            "plateau",
-            "rank-collapse vanishing dead-units born-dead-layer identical-units",
-            what=f"a penalty of {penalty}, {activation}",
-            l2=0.0,
-        )
+    """Networks that a rate or their data keep from learning."""
     task = data.digits(rng)
     yield broken(
         task,

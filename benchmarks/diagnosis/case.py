@@ -27,6 +27,8 @@ KINDS: Final = (
     "oscillation",
     "plateau",
     "over-fitting",
+    "over-regularised",
+    "turned-sign",
     "input-not-scaled",
     "constant-columns",
     "target-not-scaled",
@@ -129,6 +131,12 @@ def broken(
         twin,
         worse,
     )
+
+
+def healthy(task: Task, model: Any, what: str, may: str = "", **settings: Any) -> Case:
+    """A case that is well, named by its task and what is different in it."""
+    settings = {"loss": task.loss, "validation": 0.2, **settings}
+    return Case(f"{what}, {task.name}", model, task.data, settings, may=frozenset(may.split()))
 
 
 def pick(rng: np.random.Generator, options: Any) -> Any:

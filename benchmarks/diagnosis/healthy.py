@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from benchmarks.diagnosis import data
-from benchmarks.diagnosis.case import HEALTHY, Case, between, makes, network, pick
-from benchmarks.diagnosis.data import Task
+from benchmarks.diagnosis import data, healthy_restraints
+from benchmarks.diagnosis.case import HEALTHY, Case, between, healthy, makes, network, pick
 
 from undertow import nn, optim
 
 Rng = np.random.Generator
-
-
-def healthy(task: Task, model: Any, what: str, may: str = "", **settings: Any) -> Case:
-    settings = {"loss": task.loss, "validation": 0.2, **settings}
-    return Case(f"{what}, {task.name}", model, task.data, settings, may=frozenset(may.split()))
 
 
 @makes(HEALTHY)
@@ -31,7 +24,8 @@ def make(rng: Rng) -> Iterator[Case]:
         _numbers,
         _linear,
         _lengths,
-        _regularised,
+        healthy_restraints.regularised,
+        healthy_restraints.firm,
         _shapes,
         _as_they_come,
     ):
@@ -290,44 +284,6 @@ def _lengths(rng: Rng) -> Iterator[Case]:
     )
 
 
-def _regularised(rng: Rng) -> Iterator[Case]:
-    """Dropout, penalties, clipping that hardly ever acts, weights of classes."""
-    task = data.digits(rng)
-    n, k = task.n_in, task.n_out
-    wide = optim.clip_by_global_norm(10.0)
-    for what, hidden, activation, more in (
-        ("dropout", [48, 48], "relu", {"dropout": 0.2}),
-        ("l2", [32, 32], "tanh", {"l2": 1e-3}),
-        ("l1", [32], "relu", {"l1": 1e-4}),
-        ("max norm", [32, 32], "relu", {"max_norm": 3.0}),
-        ("clipping", [32, 32], "gelu", {"clip": wide}),
-        ("mixup", [32], "relu", {"mixup": 0.2}),
-        ("accumulation", [32], "tanh", {"accumulate": 2, "batch_size": 8}),
-    ):
-        dropout = more.pop("dropout", 0.0)
-        model = network(n, hidden, k, activation, dropout=dropout)
-        yield healthy(task, model, what, **{"optimizer": optim.adam(2e-3), "batch_size": 16, "epochs": 12, **more})
-    task = data.cancer(rng)
-    yield healthy(
-        task,
-        network(task.n_in, [16], 2, "tanh"),
-        "weights of classes",
-        class_weights="balanced",
-        optimizer=optim.adam(2e-3),
-        batch_size=32,
-        epochs=10,
-    )
-    task = data.cancer_binary(rng)
-    yield healthy(
-        task,
-        network(task.n_in, [16], 1, "relu", end="sigmoid"),
-        "sigmoid at the end",
-        optimizer=optim.adam(2e-3),
-        batch_size=32,
-        epochs=10,
-    )
-
-
 def _shapes(rng: Rng) -> Iterator[Case]:
     """Other architectures."""
     task = data.digits(rng)
@@ -405,3 +361,10 @@ def _as_they_come(rng: Rng) -> Iterator[Case]:
         batch_size=16,
         epochs=12,
     )
+    X = (rng.uniform(size=(700, 9)) < rng.uniform(0.3, 0.7, 9)).astype(np.float32)
+    party = (X - X.mean(axis=0)) @ rng.standard_normal(9) + 0.3 * rng.standard_normal(700) > 0
+    votes = data.Task("votes", X, party.astype(int), 2, data.CATEGORICAL)
+    yield healthy(
+        votes, network(9, [16], 2, "tanh"), "rows that repeat by nature", optimizer=optim.adam(1e-2), batch_size=16,
+        epochs=20,
+    )  # fmt: skip

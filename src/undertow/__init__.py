@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PositionError,
         RunError,
         ShapeError,
+        ThreadError,
         TrainingError,
         UndertowError,
         UnsupportedError,
@@ -68,6 +69,7 @@ __all__ = [
     "Trainer",
     "RunError",
     "ShapeError",
+    "ThreadError",
     "TrainingError",
     "UndertowError",
     "UnsupportedError",
@@ -124,7 +126,7 @@ attach(
         "undertow.differentiate": "grad",
         "undertow.errors": (
             "ArgumentError ControlFlowError DataError DTypeError EscapedTracerError GradientError GraphError "
-            "InPlaceError NonScalarError PairingWarning PositionError RunError ShapeError TrainingError "
+            "InPlaceError NonScalarError PairingWarning PositionError RunError ShapeError ThreadError TrainingError "
             "UndertowError UnsupportedError"
         ),
         "undertow.per_example": "per_example_grad",

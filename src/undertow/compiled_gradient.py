@@ -8,7 +8,7 @@ from typing import Any
 from undertow import differentiate, trees
 from undertow.api import Backprop, backprop, input_values
 from undertow.compile import Compiled
-from undertow.compile.function import native, signature_of
+from undertow.compile.function import in_order, native, signature_of
 from undertow.graph import Node, measure_sizes
 from undertow.trace import Tracer
 
@@ -45,7 +45,9 @@ def value_and_grad(
     differentiate.check_function(f)
     known: dict[Hashable, tuple[Backprop, Compiled]] = {}
 
-    def value_and_gradient(*args: Any) -> Any:
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args = in_order(f, args, kwargs)
         rows = [trees.flatten(arg)[0] for arg in args]
         if any(isinstance(leaf, Tracer) for row in rows for leaf in row):
             return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one

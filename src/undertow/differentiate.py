@@ -291,12 +291,13 @@ def no_floats(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int])
     """Say that arguments hold nothing to differentiate by, and what would."""
     names = ", ".join(argument_names(f, len(args))[i] for i in places)
     plain = [
-        type(x).__name__
-        for i in places
-        for x in trees.flatten(args[i])[0]
-        if type(x).__module__ != "builtins" and not callable(x)
+        x for i in places for x in trees.flatten(args[i])[0] if type(x).__module__ != "builtins" and not callable(x)
     ]
-    remedy = f" A {plain[0]} is no tree of arrays: make the class a dataclass, or pass a dict." if plain else ""
+    remedy = ""
+    if plain:
+        frame = hasattr(plain[0], "to_numpy")  # of pandas or Polars
+        instead = "pass its x.to_numpy()" if frame else "make the class a dataclass, or pass a dict"
+        remedy = f" A {type(plain[0]).__name__} is no tree of arrays: {instead}."
     return f"{getattr(f, '__name__', 'f')}: {names} holds no floats to differentiate by.{remedy}"
 
 

@@ -73,3 +73,7 @@ class PairingWarning(UserWarning):
 
 class RunError(UndertowError, OSError):
     """A run folder or model file that cannot be read or written."""
+
+
+class ThreadError(UndertowError, RuntimeError):
+    """The system does not give a thread that a compiled program is to use."""

@@ -8,9 +8,11 @@ table, by which they are found. A test holds the two to be the same.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -56,9 +58,11 @@ def attach(package: str, table: Mapping[str, str], remedies: str | None = None) 
 
     def __getattr__(name: str) -> Any:
         if name in names:
-            value = getattr(import_module(names[name]), name)
+            with uncollected():
+                value = getattr(import_module(names[name]), name)
         elif _is_part(module, name):
-            value = import_module(f"{package}.{name}")
+            with uncollected():
+                value = import_module(f"{package}.{name}")
         else:
             from undertow import habits
 
@@ -71,6 +75,22 @@ def attach(package: str, table: Mapping[str, str], remedies: str | None = None) 
 
     module.__dict__.update(LAZY_NAMES=names, __getattr__=__getattr__, __dir__=__dir__)
     module.__class__ = LazyPackage
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let garbage wait for the end of the block, in which much is made that stays: modules, graphs, programs.
+
+    A collection looks at all objects there are. Beside scikit-learn and pandas it takes 0.07 s, and importing or
+    compiling would set off several.
+    """
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _is_part(package: ModuleType, name: str) -> bool:

@@ -107,6 +107,28 @@ def test_gradients_compile():
             np.testing.assert_allclose(grads[name], expected[name], rtol=1e-10, atol=1e-13)
 
 
+def test_arguments_of_a_compiled_gradient_may_be_given_by_name():
+    """What is left out before an argument given by name has its default, with `ut.compile` too."""
+
+    def loss(w, x, power=2, decay=0.1, *, scale=1.0):
+        return np.mean((x @ w) ** power) * scale + decay * np.sum(w**2)
+
+    rng = np.random.default_rng(4)
+    w, x = rng.normal(size=3), rng.normal(size=(5, 3))
+    compiled = ut.value_and_grad(loss, compile=True)
+    for names in ({"x": x}, {"x": x, "decay": 0.5}, {"x": x, "power": 4}, {"x": x, "w": w, "decay": 0.0}):
+        given = () if "w" in names else (w,)
+        value, grad = compiled(*given, **names)
+        wanted = {"w": w, **names}
+        np.testing.assert_allclose(value, loss(**wanted), rtol=1e-12)
+        np.testing.assert_allclose(ut.compile(loss)(**wanted), loss(**wanted), rtol=1e-12)
+        power, decay = wanted.get("power", 2), wanted.get("decay", 0.1)
+        expected = x.T @ (power * (x @ w) ** (power - 1)) / 5 + 2 * decay * w
+        np.testing.assert_allclose(grad, expected, rtol=1e-12)
+    with pytest.raises(ArgumentError, match=r"loss \(test_function.py:\d+\): scale can be given by name alone"):
+        compiled(w, x, scale=2.0)
+
+
 def test_a_gather_and_its_gradient_compile():
     rng = np.random.default_rng(2)
     table, rows = rng.normal(size=(7, 5)), np.array([3, 3, 0, 6, 3])

@@ -3,12 +3,15 @@
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 import undertow as ut
+from undertow.compile import pool
 from undertow.compile.program import Program
+from undertow.errors import UndertowError
 from undertow.train.step import make_step
 
 WIDTH, ROWS = 24, 30
@@ -152,3 +155,16 @@ def test_a_session_goes_on_where_it_was_stopped(threads):
     np.testing.assert_array_equal(session.run(order, ROWS), other.run(order, ROWS))
     for mine, theirs in zip(leaves(session), leaves(other), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_thread_that_cannot_start_is_told_and_others_get_their_turn(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_idle", [])
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(UndertowError, match=r"lets this process start no other thread.*use 2.*set_threads\(1\)"):
+            pool.run_together([int, int])
+    assert not pool._running
+    assert pool.run_together([lambda: 3, int]) == 3

@@ -5,7 +5,7 @@ import pytest
 
 from undertow import nn
 from undertow.errors import ArgumentError
-from undertow.flow import changes
+from undertow.flow import changes, widths
 from undertow.train.checkpoint import load
 from undertow.train.run import Run
 
@@ -33,7 +33,7 @@ CHANGED = {
     "residual": lambda: changes.with_residuals(flat()),
     "end": lambda: changes.with_end(deep(), None),
     "dropout": lambda: changes.with_dropout(deep(), 0.3),
-    "width": lambda: changes.with_width(flat(), 32),
+    "width": lambda: widths.with_width(flat(), 32),
     "start": lambda: changes.with_start(flat(), np.zeros(3)),
 }
 
@@ -122,7 +122,7 @@ def test_a_bottleneck_is_widened_and_what_fits_keeps_its_parameters():
     model = nn.initialize(
         nn.Sequential(nn.Dense(6, 32), "tanh", nn.Dense(32, 1), nn.LayerNorm(1), "tanh", nn.Dense(1, 3))
     )
-    made = changes.with_width(model, 16)
+    made = widths.with_width(model, 16)
     assert made.layers[0].W is model.layers[0].W and made.layers[2].W is None
     assert [layer.fan_out for layer in made.layers if isinstance(layer, nn.Dense)] == [32, 16, 3]
     assert made.layers[3].size == 16 and nn.initialize(made)(X).shape == (20, 3)
@@ -142,8 +142,8 @@ def test_initialisation_drops_what_was_set_by_hand():
         (lambda: changes.with_normalisation(deep(), "group"), "no normalisation 'group'"),
         (lambda: changes.with_normalisation(nn.Sequential(nn.Dense(6, 3))), "no place for it"),
         (lambda: changes.with_end(nn.Dense(6, 3), None), "no Sequential"),
-        (lambda: changes.with_width(deep(), 16), "more than dense layers"),
-        (lambda: changes.with_width(flat(), 4), "fewer than 4"),
+        (lambda: widths.with_width(deep(), 16), "more than dense layers"),
+        (lambda: widths.with_width(flat(), 4), "fewer than 4"),
         (lambda: changes.with_start(flat(), np.zeros(5)), "bias for each output"),
         (lambda: changes.with_initialisation(nn.Sequential("relu")), "no dense layer"),
     ],
@@ -151,3 +151,10 @@ def test_initialisation_drops_what_was_set_by_hand():
 def test_what_cannot_be_changed_is_told(change, message):
     with pytest.raises(ArgumentError, match=message):
         change()
+
+
+def test_a_branch_that_is_an_activation_or_a_dense_layer_is_changed_too():
+    model = nn.Sequential(nn.Parallel("sigmoid", nn.Dense(6, 6, init="zeros")), nn.Dense(12, 3))
+    assert repr(changes.with_activation(model, "relu").layers[0]) == "Parallel(relu, Dense(6, 6))"
+    assert changes.with_initialisation(model, "he_normal").layers[0].layers[1].init == "he_normal"
+    assert "Sequential(sigmoid, Dropout(rate=0.5))" in repr(changes.with_dropout(model, 0.5))

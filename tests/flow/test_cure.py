@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import undertow as ut
@@ -233,7 +234,7 @@ def test_the_code_of_what_is_tried_together_makes_all_changes():
     together = next(row for row in run.try_remedies(X, y, findings=[found], progress=False) if len(row.change) > 1)
     names = {"ut": ut, "model": model, "X": X, "y": y}
     exec(together.code.replace("run = ", "run = None  # "), names)
-    assert repr(names["model"].layers[0]) == "Residual(Dense(8, 8), relu)"
+    assert repr(names["model"].layers[0]).startswith("Residual(Dense(8, 8), relu, scale=0.28")
     assert together.code.count("ut.train") == 1 and "ut.train(model, (X, y), " in together.code
 
 
@@ -244,6 +245,18 @@ def test_a_run_of_the_command_line_knows_its_file(tmp_path):
     train_table(settings, tmp_path / "run", progress=False, say=lambda sentence: None)
     trials = try_remedies(tmp_path / "run", findings=[finding(("activation", {"to": "tanh"}))], progress=False)
     assert trials.rows[0].tried and trials.judged_by == "validation loss"
+
+
+@pytest.mark.parametrize("categories", ["one_hot", "codes"])
+def test_trained_again_on_all_rows_a_network_knows_more_categories_than_its_trials(tmp_path, categories):
+    """With a text of its own in nearly every row, those of the rows held out are known to the last training only."""
+    file, days = tmp_path / "table.csv", [f"{i // 2} May" for i in range(300)]
+    pl.DataFrame({"x": X[:, 0], "day": days, "y": NUMBERS}).write_csv(file)
+    settings = TableSettings(data=str(file), target="y", epochs=2, refit=True, validation=0.2, categories=categories)
+    run, _ = train_table(settings, tmp_path / "run", progress=False, say=lambda sentence: None)
+    trials = try_remedies(tmp_path / "run", findings=[finding(("activation", {"to": "tanh"}))], progress=False)
+    assert trials.rows[0].tried and trials.judged_by == "validation loss"
+    assert repr(trials.control.run.model.layers[0]) != repr(run.model.layers[0])
 
 
 def test_what_is_missing_is_told():

@@ -83,6 +83,14 @@ def test_with_adam_a_small_gradient_that_learns_is_no_matter():
     assert kinds(made_flow(10, delta=delta, optimizer={"name": "adam", "rate": 1e-3}, loss=FLAT)) == ["vanishing"]
 
 
+def test_a_gradient_that_is_cut_off_all_at_once_did_not_vanish():
+    """Units that die let nothing through: what was well before the first step is exactly 0 after it."""
+    cut = np.repeat([np.full(8, 0.03), [0.0] * 5 + [0.03] * 3], [1, 99], axis=0)
+    assert "vanishing" not in kinds(made_flow(8, delta=cut, loss=FLAT))
+    never = np.array([0.0] * 5 + [0.03] * 3)  # below what float32 holds from the beginning
+    assert "vanishing" in kinds(made_flow(8, delta=never, loss=FLAT))
+
+
 def test_branches_of_residual_blocks_are_left_out():
     """A branch that begins at 0 gets next to no gradient, and need not."""
     flow = made_flow(8, delta=np.array([0.03, 1e-9, 0.03, 1e-9, 0.03, 1e-9, 0.03, 0.03]), loss=FLAT + 0)

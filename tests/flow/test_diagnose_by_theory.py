@@ -5,17 +5,20 @@ one that comes near.
 """
 
 import dataclasses
+import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import undertow as ut
+import undertow.flow.diagnose
 from made_flows import made_flow
 from undertow.flow import diagnose
 from undertow.flow.rules.measures import course_of, held_out_skill
 from undertow.nn import Dense, Residual, Sequential, initialize
 
+diagnosing = sys.modules["undertow.flow.diagnose"]
 DIGITS = ut.data.load_digits()
 PIXELS, LABELS = DIGITS.X[:700].astype(np.float32), DIGITS.y[:700]
 X = ((PIXELS - PIXELS.mean(axis=0)) / np.maximum(PIXELS.std(axis=0), 0.05))[:, PIXELS.std(axis=0) > 0]
@@ -211,6 +214,12 @@ def test_a_signal_that_drowns_in_a_bias_lies_on_one_line():
     assert kinds(made_flow(12, first=deep)) == []
 
 
+def test_a_bottleneck_of_one_unit_is_to_be_widened():
+    run = train(dense(X.shape[1], 32, 1, 32, 10), (X, LABELS), ut.optim.adam(3e-3), 8)
+    found = next(x for x in run.findings if x.kind == "rank-collapse")
+    assert found.layers[0].endswith("Dense(32, 1)") and [x.name for x in found.remedies] == ["width"]
+
+
 def test_biases_of_300_are_found_in_a_network():
     model = dense(X.shape[1], 32, 32, 32, 10, activation="softplus")
     layers = list(initialize(model, 0).layers)
@@ -222,6 +231,54 @@ def test_biases_of_300_are_found_in_a_network():
 
 
 # Steps
+
+
+RATES = {  # of columns of 100: whether the rate is too high by itself
+    "a usual rate": (ut.optim.sgd(0.03), False),
+    "a usual rate of adam": (ut.optim.adam(2e-3), False),
+    "a rate of 30": (ut.optim.sgd(30.0), True),
+    "a rate of 1 with adam": (ut.optim.adam(1.0), True),
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_a_rate_that_is_too_high_whatever_the_data_are_is_told_beside_them(name):
+    rule, both = RATES[name]
+    run = train(dense(X.shape[1], 32, 32, 10), (100 * X, LABELS), rule, 6)
+    found = [x.kind for x in run.findings if x.kind != "constant-columns"]
+    assert found == ["step-too-large"] * both + ["input-not-scaled"]
+    (columns,) = (x for x in run.findings if x.kind == "input-not-scaled")
+    (ratios,) = (x.value for x in columns.evidence if x.text.endswith("if columns and targets were scaled"))
+    now, scaled = map(float, ratios.split(", "))
+    assert (scaled > 0.5) == both and scaled <= 1.01 * now
+    if both:
+        (first,) = (x.value for x in run.findings[0].evidence if "if columns and targets were scaled" in x.text)
+        assert first > 0.5
+
+
+def test_the_gradient_for_scaled_data_is_that_for_scaled_data():
+    rng = np.random.default_rng(0)
+    model = initialize(dense(6, 5, 1, activation="tanh"), 3)
+    inputs = (rng.standard_normal((100, 6)) * 50 + 7).astype(np.float32)
+    y = (rng.standard_normal((100, 1)) * 300 + 1000).astype(np.float32)
+    run = train(model, (inputs, y), ut.optim.sgd(1e-9), 1, 100, validation=None)
+    scale = lambda x: (x - x.mean(axis=0)) / x.std(axis=0)
+
+    def loss(model):
+        return np.mean((model(scale(inputs)) - scale(y)) ** 2)
+
+    gradient = ut.grad(loss)(model)
+    wanted = [np.sqrt(np.mean(gradient.layers[i].W ** 2)) for i in (0, 2)]
+    np.testing.assert_allclose(run.flow.facts["dW_if_scaled"], wanted, rtol=1e-4)
+    assert "dW_if_scaled" not in train(model, (scale(inputs), scale(y)), ut.optim.sgd(1e-9), 1).flow.facts
+
+
+def test_findings_that_explain_one_another_in_a_circle_are_not_lost(monkeypatch):
+    circle = {"saturation": ("vanishing",), "vanishing": ("dead-units",), "dead-units": ("saturation",)}
+    monkeypatch.setattr(diagnosing, "FOLLOWS", circle)
+    found = [ut.flow.Finding(kind, "warning", "", step=5) for kind in circle]
+    (kept,) = diagnosing._join(found)
+    assert kept.kind == "saturation" and len(kept.evidence) == 2
 
 
 def test_weights_that_are_turned_over_all_the_way():

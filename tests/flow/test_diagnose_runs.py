@@ -130,12 +130,14 @@ REMEDIES = [
     remedies.add_residual, remedies.clip, remedies.scale_inputs, remedies.scale_target, remedies.other_batch_size,
     remedies.more_epochs, remedies.stop_early, remedies.regularise, remedies.weigh_classes, remedies.other_loss,
     remedies.without_end, remedies.with_end, remedies.drop_units, remedies.start_at_frequencies,
-    remedies.widen,
+    remedies.widen, remedies.weaker_penalty, remedies.weaker_decay, remedies.weaker_noise, remedies.less_smoothing,
 ]  # fmt: skip
 GIVEN = {
     "other_rate": [0.1], "other_initialiser": ["orthogonal"], "other_batch_size": [16],
     "other_loss": ["huber", "Another loss."], "without_end": ["No activation at the end."],
     "other_activation": ["tanh", "relu"], "widen": [24], "with_end": ["softplus", "Above 0."],
+    "weaker_penalty": ["l2", 1e-3], "weaker_decay": [5.0, 0.05], "weaker_noise": ["Dropout", 0.9, 0.2],
+    "less_smoothing": [0.9],
 }  # fmt: skip
 
 
@@ -150,6 +152,14 @@ def test_the_code_of_a_remedy_runs(make):
         model, y = stack(8, 16, 16, 2), (NUMBERS > 0).astype(int)
     if make is remedies.without_end:
         model = Sequential(*model.layers, "tanh")
+    if make is remedies.less_smoothing:
+        flow.settings |= {"loss": "categorical_cross_entropy", "task": "categorical"}
+        flow.settings["loss_settings"] = {"label_smoothing": 0.9}
+        model, y = stack(8, 16, 16, 2), (NUMBERS > 0).astype(int)
+    if make is remedies.weaker_decay:
+        flow.settings["optimizer"] = {"name": "adamw", "rate": 0.01, "decay": 5.0}
+    if make is remedies.weaker_noise:
+        model = Sequential(*model.layers[:2], ut.nn.Dropout(0.9), *model.layers[2:])
     remedy = make(flow, *GIVEN.get(make.__name__, []))
     seen = {}
 
@@ -159,8 +169,34 @@ def test_the_code_of_a_remedy_runs(make):
 
     world = types.SimpleNamespace(**{**vars(ut), "train": few_steps})
     exec(remedy.code, {"ut": world, "np": np, "model": model, "X": INPUTS, "y": y})
-    assert seen["optimizer"].name == "sgd" and seen["epochs"] >= 3
+    assert seen["optimizer"].name in ("sgd", "adamw") and seen["epochs"] >= 3
     assert not remedy.option or remedy.option.split()[0] in OPTIONS
+
+
+NESTED = {
+    "other_activation": (remedies.other_activation, ["relu", "sigmoid"], "sigmoid", 0, "relu", 4),
+    "normalise": (remedies.normalise, [], "LayerNorm", 4, "sigmoid", 4),
+    "drop_units": (remedies.drop_units, [0.3], "Dropout(rate=0.3)", 4, "sigmoid", 4),
+    "add_residual": (remedies.add_residual, [], "Residual(", 2, "sigmoid", 4),
+    "weaker_noise": (remedies.weaker_noise, ["Dropout", 0.9, 0.1], "Dropout(rate=0.1)", 1, "sigmoid", 4),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_the_code_of_a_remedy_finds_its_places_wherever_they_are(name):
+    """In blocks, branches and blocks within blocks, as many as there are."""
+    make, given, text, count, other, others = NESTED[name]
+    inner = Sequential(Dense(8, 8), "sigmoid", *([ut.nn.Dropout(0.9)] if name == "weaker_noise" else []))
+    branches = ut.nn.Parallel(*[Sequential(Dense(8, 4), "sigmoid") for _ in range(2)])
+    model = Sequential(Residual(Dense(8, 8), "sigmoid"), Sequential(inner, branches), Dense(8, 8), Dense(8, 1))
+    flow = Flow.empty(())
+    flow.settings = dict(SETTINGS)
+    world = types.SimpleNamespace(**{**vars(ut), "train": lambda model, data, **_: model})
+    names = {"ut": world, "model": model, "X": INPUTS, "y": NUMBERS}
+    exec(make(flow, *given).code, names)
+    made = repr(names["better"])
+    assert (made.count(text), made.count(other)) == (count, others)
+    assert initialize(names["better"], 0)(INPUTS[:5]).shape == (5, 1)
 
 
 @pytest.mark.parametrize("name", HEALTHY)

@@ -28,6 +28,8 @@ def bench() -> ModuleType:
             "broken_signal",
             "broken_units",
             "broken_steps",
+            "broken_restraints",
+            "broken_sign",
             "broken_data",
         )
         for name in names:

@@ -160,3 +160,18 @@ def test_remedies_of_a_loop_of_ones_own_are_no_calls_of_train():
     assert found.kind == "vanishing" and found.remedies
     assert not any("model" in remedy.code or remedy.option for remedy in found.remedies)
     assert repr(measured) == "recorded(loss, 39 steps)"
+
+
+@pytest.mark.parametrize("file", ["layers.py", "summary.py", "regression_losses.py", "loss_record.py"])
+def test_a_file_of_ones_own_keeps_its_line_whatever_it_is_called(file, tmp_path):
+    """The files of this package are known by its folder: people call theirs layers.py and the like."""
+    path = tmp_path / file
+    path.write_text("import numpy as np\n\n\ndef shifted(x):\n    return np.log(x - 5)\n")
+    world = {}
+    exec(compile(path.read_text(), str(path), "exec"), world)
+    model = nn.Sequential(nn.Dense(2, 3), nn.Lambda(world["shifted"], "log"), nn.Dense(3, 1))
+    X, y = np.ones((8, 2), np.float32), np.ones((8, 1), np.float32)
+    with pytest.raises(ut.TrainingError) as caught:
+        ut.train(model, (X, y), loss="mean_squared_error", epochs=1, progress=False)
+    assert f"log ({file}:5) gives nan" in str(caught.value)
+    assert caught.value.run.flow.facts["non_finite"]["line"] == f"{file}:5"

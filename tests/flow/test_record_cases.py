@@ -9,6 +9,7 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim
+from undertow.compile.statistics import Told
 from undertow.flow import training
 from undertow.flow.looks import histogram
 from undertow.flow.own import recorded
@@ -145,3 +146,31 @@ def test_a_watched_value_may_have_the_name_of_a_parameter():
     assert flow.stat("z.rms")[0].tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
     assert flow.stat("delta.rms")[0].tolist() == pytest.approx([2.0, np.nan], nan_ok=True)
     assert flow.stat("W.rms")[0].tolist() == pytest.approx([np.nan, 0.5], nan_ok=True)
+
+
+def test_sizes_whose_squares_float32_does_not_hold_are_finite():
+    """Gradients of 10¹⁴ are finite: so are their root mean squares, their norm, and there is no finding of NaN."""
+    rng = np.random.default_rng(0)
+    X, y = (rng.standard_normal((64, n)) * size for n, size in ((200, 1e6), (1, 1e9)))
+    W = rng.standard_normal((200, 1))
+    model = nn.Sequential(nn.Dense(200, 1, W=W.astype(np.float32), b=np.zeros(1, np.float32)))
+    settings = {"loss": "mean_squared_error", "batch_size": 64, "steps": 3, "validation": None, "progress": False}
+    run = ut.train(model, (X.astype(np.float32), y.astype(np.float32)), optimizer=optim.sgd(1e-20), **settings)
+    flow, gradient = run.flow, 2 * X.T @ (X @ W - y) / 64
+    assert flow.stat("dW.max")[0, 0] == pytest.approx(np.abs(gradient).max(), rel=1e-4)
+    np.testing.assert_allclose(flow.stat("dW.rms")[:, 0], np.sqrt(np.mean(gradient**2)), rtol=0.2)
+    db = abs(float(2 * np.mean(X @ W - y)))
+    rms = float(flow.stat("dW.rms")[0, 0])
+    assert flow.scalars["grad_norm"][0] == pytest.approx(np.hypot(rms * np.sqrt(200), db), rel=1e-3)
+    assert not flow.stat("nonfinite").any() and "non-finite" not in [x.kind for x in run.findings]
+
+
+def test_such_a_size_goes_on_from_the_step_before():
+    """Where the share of the largest magnitude is known, it is kept; what is not finite stays so."""
+    names = ("0.dW.ss", "0.dW.s", "0.dW.max")
+    values = np.array([[4.0, 0.0, 2.0], [np.inf, 0.0, 2e20], [np.inf, 0.0, np.inf]])
+    rows = Rows(1)
+    found, sums = rows.read(Told(names, np.array([4, 4, 4]), values))
+    np.testing.assert_allclose(found[:, STATS.index("dW.rms"), 0], [1.0, 1e20, np.inf])
+    np.testing.assert_allclose(sums[:, 0], [2.0, 2e20, np.inf])
+    assert found[:, STATS.index("nonfinite"), 0].tolist() == [0, 0, 1]

@@ -6,6 +6,7 @@ import html
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -22,6 +23,8 @@ from undertow.report import recorded, report_data, write_report
 from undertow.report.html import ASSETS, SCRIPTS, VENDOR, render_page
 from undertow.report.maps import decode
 from undertow.train import Run
+from undertow.train.table import train_table
+from undertow.train.table_settings import TableSettings
 
 EVIL = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(1)> \u2028 @@data@@ &"
 SECTIONS = ["summary", "findings", "curves", "map", "profile", "distributions", "outcome", "walk", "settings"]
@@ -300,6 +303,22 @@ def test_a_loss_of_ones_own_compares_nothing():
 def plain(data):
     """Data that JSON can hold, as it comes back."""
     return json.loads(json.dumps(data, allow_nan=False))
+
+
+def test_a_run_that_ended_on_all_rows_says_what_was_held_out_before(tmp_path):
+    """Its own figures are of rows that it was trained on, and are called so; a run with validation names that."""
+    x = np.random.default_rng(0).normal(size=200)
+    np.savetxt(tmp_path / "t.csv", np.column_stack([x, x > 0.2]), delimiter=",", header="x,y", comments="", fmt="%g")
+    settings = TableSettings(data=str(tmp_path / "t.csv"), target="y", epochs=2, refit=True, validation=0.2)
+    told = []
+    train_table(settings, tmp_path / "run", progress=False, say=told.append)
+    summary = report_data(tmp_path / "run")["summary"]
+    held_out = re.search(r"held-out accuracy [\d.]+% \(40 rows\)", " ".join(told))[0]
+    assert f" Before it was trained again on all rows: {held_out}. The best training loss is " in summary["sentence"]
+    assert [tile["label"] for tile in summary["tiles"]][:2] == ["Best training loss", "Best training accuracy"]
+    train_table(replace(settings, refit=False), tmp_path / "one", progress=False, say=told.append)
+    summary = report_data(tmp_path / "one")["summary"]
+    assert "all rows" not in summary["sentence"] and summary["tiles"][0]["label"] == "Best validation loss"
 
 
 def test_a_run_without_a_record(tmp_path):

@@ -1,5 +1,6 @@
 """The estimators against scikit-learn's own: its checks, its numbers for the same random_state, its tools."""
 
+import contextlib
 import inspect
 import pickle
 import warnings
@@ -169,6 +170,41 @@ def test_the_dtype_of_X_is_kept():
         model = MLPClassifier(max_iter=2).fit(X.astype(dtype), y)
         assert {a.dtype for a in model.coefs_ + model.intercepts_} == {np.dtype(dtype)}
         assert model.predict_proba(X.astype(dtype)).dtype == dtype
+
+
+def many_examples():
+    """Two classes beside each other, which are as far apart in float32 as in float64."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(1200) % 2
+    return rng.normal(size=(1200, 3)) + labels[:, None], labels
+
+
+def test_many_examples_are_computed_in_float32_and_learned_from_as_well():
+    inputs, labels = many_examples()
+    ours_, exact = (MLPClassifier(max_iter=20, random_state=0, dtype=d).fit(inputs, labels) for d in (None, "float64"))
+    their = theirs.MLPClassifier(max_iter=20, random_state=0).fit(inputs, labels)
+    assert ours_.coefs_[0].dtype == np.float32
+    assert exact.coefs_[0].dtype == ours_.predict_proba(inputs).dtype == np.float64
+    np.testing.assert_allclose(exact.predict_proba(inputs), their.predict_proba(inputs), atol=1e-9)
+    np.testing.assert_allclose(ours_.predict_proba(inputs), their.predict_proba(inputs), atol=1e-4)
+    few = MLPClassifier(max_iter=2).fit(inputs[:999], labels[:999])
+    assert few.coefs_[0].dtype == MLPClassifier(max_iter=2, solver="lbfgs").fit(inputs, labels).coefs_[0].dtype == float
+
+
+def test_what_float32_would_blur_stays_float64():
+    inputs, labels = many_examples()
+    for change in (lambda a: a * 1e-3 + 1.7e9, lambda a: a * 1e20):
+        blurred = inputs.copy()
+        blurred[:, 1] = change(blurred[:, 1])
+        with np.errstate(all="ignore"), contextlib.suppress(FitDiverged):
+            model = MLPClassifier(max_iter=1)
+            model.fit(blurred, labels)
+        assert model.coefs_[0].dtype == np.float64
+        values = MLPRegressor(max_iter=1, solver="sgd", learning_rate_init=1e-30).fit(inputs, blurred[:, 1])
+        assert values.coefs_[0].dtype == np.float64
+    constant = np.column_stack([inputs, np.full(len(inputs), 1e9)])
+    assert MLPClassifier(max_iter=1, learning_rate_init=1e-9).fit(constant, labels).coefs_[0].dtype == np.float32
+    assert MLPClassifier(max_iter=1).fit(csr_matrix(inputs), labels).coefs_[0].dtype == np.float32
 
 
 def test_class_weights_weigh_examples():

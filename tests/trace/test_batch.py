@@ -60,8 +60,13 @@ def variance(W: Any, X: Any, y: Any) -> Any:
     return np.sum(np.var(X @ W, axis=0)) + np.sum(np.mean(X @ W, axis=0) ** 2)
 
 
+def each_with_each(W: Any, X: Any, y: Any) -> Any:
+    z = (X @ W)[:, 0]
+    return np.mean((z - y[:, None]) ** 2) + np.var(X @ X.T * z) + np.sum(z) / (X @ X.T).size
+
+
 BATCHED = [shape_zero, length, length_as_float, size_of, reshaped, reshaped_length, zeros_and_ones, labels_by_index,
-           column, variance]  # fmt: skip
+           column, variance, each_with_each]  # fmt: skip
 
 
 @pytest.mark.parametrize("f", BATCHED, ids=[f.__name__ for f in BATCHED])

@@ -378,3 +378,38 @@ def test_an_index_beyond_the_end_is_an_index_error() -> None:
             ut.grad(lambda x, key=key: np.sum(x[key]))(X)
         with pytest.raises(ut.PositionError if not isinstance(key, list) else IndexError):
             ut.grad(lambda x, key=key: np.sum(x[key]))(X)
+
+
+# ---- one answer for several elements ---------------------------------------------------------------
+
+
+def halves(x: Any) -> Any:
+    h = x * 2
+    if h > 0:
+        h = h / 4
+    return np.sum(h)
+
+
+def both_sides(x: Any) -> Any:
+    return np.sum(x) if 0 < x < 1 else np.prod(x)
+
+
+def test_several_elements_are_neither_true_nor_false_also_where_values_are_known() -> None:
+    """A ValueError, as NumPy's is, with the user's line and what to write."""
+    line = halves.__code__.co_firstlineno + 2
+    with pytest.raises(ValueError, match=rf"test_control_flow.py:{line}, `if h > 0:.*\(3,\) is ambiguous") as told:
+        ut.grad(halves)(X)
+    assert "Write `h = np.where(h > 0, h / 4, h)`" in str(told.value) and "np.any or np.all" in str(told.value)
+    with pytest.raises(ut.ShapeError, match=r"Write `np.where\(\(0 < x\) & \(x < 1\), np.sum\(x\), np.prod\(x\)\)`"):
+        ut.value_and_grad(both_sides)(X)
+    assert ut.grad(halves)(np.array([3.0])) == 0.5
+
+
+def test_a_leaf_without_a_name_of_its_own_is_not_called_by_ours() -> None:
+    """``w[0][1]`` of a list of lists is nobody's W_0_1."""
+    with pytest.raises(ut.InPlaceError, match=r"`return np.sum.*`: a traced number cannot become a plain NumPy array"):
+        ut.backprop(lists, [[1.0, 2.0], [3.0, 4.0]], np.ones(2))
+
+
+def lists(w: Any, x: Any) -> Any:
+    return np.sum(x @ w)

@@ -224,7 +224,8 @@ def _keep_note(note: Path, content: dict[str, object]) -> None:
 #   f32  64 x 64 x 64      NN 113 /  93 / 114   TN 112 /  92 / 112   NT 105 /  89 /  85
 #   f32  64 x 64 x 10      NN  96 /  68 / 101   TN  96 /  68 /  95   NT  87 /  64 /  60
 #   f32  64 x 10 x 64      NN  69 /  56 /  67   TN  91 /  55 /  82   NT  65 /  55 /  74
-#   f32  64 x 3 x 64       NN  30 /   - /  61   TN  55 /   - /  71   NT  30 /   - /  64
+#   f32  64 x 7 x 64       NN  82 /   - /   -   TN  84 /   - /   -   NT  74 /   - /   -
+#   f32  64 x 3 x 64       NN  35 /   - /  61   TN  60 /   - /  71   NT  32 /   - /  64
 #   f64  64 x 10 x 64      NN  34 /   - /  48   TN  47 /   - /  54   NT  32 /   - /  44
 #   f32  128 x 512 x 784   NN 115 / 109 / 100   TN 114 / 108 / 104   NT 109 / 105 / 102
 #   f32  512 x 512 x 512   NN 114 / 106 / 103   TN 109 / 105 / 105   NT 109 / 105 / 104
@@ -233,12 +234,9 @@ def _keep_note(note: Path, content: dict[str, object]) -> None:
 # Vectors of 256 bits (the same processor, told so): 88 / 93 at 64 x 64 x 64, 76 / 105 at 512 x 512 x 512.
 OWN_SIZE = {64: 1 << 27, 32: 1 << 21}  # m n k up to which our own are as fast, by bytes of a vector
 THIN = 128  # rows, columns or depth up to which vectors of 64 bytes are, of any size: 1.2 times at 256 x 64 x 10,000
-SMALL_CORES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS has kernels for small products on these alone,
-SMALL_SIZE, SMALL_DEPTH = 10**6, 1024  # up to this m n k; their float32 sums are in one piece, so not many terms
-SMALL_COLUMNS = {"f32": 6, "f64": 12}  # which are faster than ours for so few columns
 
 
-def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int, int], core: str) -> bool:
+def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int, int]) -> bool:
     """Return whether our own kernels do a product at least as fast as OpenBLAS, or OpenBLAS cannot do it.
 
     Args:
@@ -247,13 +245,10 @@ def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int,
         n: columns of B.
         k: columns of A.
         strides: between the rows and columns of A, then of B, in elements.
-        core: the processor OpenBLAS's kernels are made for.
     """
     if not (_takes(m, k, *strides[:2]) and _takes(k, n, *strides[2:])):
         return True
     size = m * n * k
-    if core in SMALL_CORES and 1 < n <= SMALL_COLUMNS[kind] and m >= 16 <= k <= SMALL_DEPTH and size <= SMALL_SIZE:
-        return False
     vector = lanes_of(kind) * SIZES[kind]  # bytes
     return size <= OWN_SIZE.get(vector, OWN_SIZE[32]) or (vector == 64 and min(m, n, k) <= THIN)
 

@@ -70,18 +70,25 @@ def find_kernels(wanted: dict[str, tuple[Writer, str]]) -> dict[str, int]:
     from undertow.compile.llvm import Library, assemble
 
     missing = {name: entry for name, entry in wanted.items() if name not in _addresses}
-    place = folder() if missing else None
-    for name, (write, function) in missing.items():
-        code = _read(place, name)
-        if code is None:
-            module = Module()
-            write(module)
-            code = assemble(str(module))
-            _keep(place, name, code)
-        library = Library([code])
+    if missing:
+        place, codes = folder(), []
+        for name, (write, function) in missing.items():
+            code = _read(place, name)
+            if code is None:
+                module = Module()
+                write(module)
+                code = assemble(str(module), {function: symbol_of(name)})
+                _keep(place, name, code)
+            codes.append(code)
+        library = Library(codes)  # all in one, as each takes LLVM a millisecond
         _libraries.append(library)
-        _addresses[name] = library.address(function)
+        _addresses.update({name: library.address(symbol_of(name)) for name in missing})
     return {name: _addresses[name] for name in wanted}
+
+
+def symbol_of(name: str) -> str:
+    """Return what a kernel's function is called among those of other kernels."""
+    return f"undertow_{name}"
 
 
 def _read(place: Path | None, name: str) -> bytes | None:

@@ -19,6 +19,7 @@ from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
 from undertow.graph import Graph, Node
+from undertow.lazy import uncollected
 from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
 from undertow.trace.function import is_array_like
@@ -42,7 +43,9 @@ class Compiled:
         """Return the program for these sizes."""
         key = tuple(sorted(sizes.items())), get_threads()
         if key not in self.programs:
-            self.programs[key] = Program(make_plan(expand(self.graph, sizes), get_threads(), fallback=self.fallback))
+            with uncollected():
+                plan = make_plan(expand(self.graph, sizes), get_threads(), fallback=self.fallback)
+                self.programs[key] = Program(plan)
         return self.programs[key]
 
     def __call__(self, values: Sequence[Any], sizes: dict[str, int] | None = None) -> list[Any]:
@@ -64,6 +67,23 @@ class Compiled:
         ]
 
 
+def in_order(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Put arguments given by name where they belong; what is left out before them has its default.
+
+    Raises:
+        ArgumentError: one can be given by name alone.
+    """
+    bound = inspect.signature(f).bind(*args, **kwargs)
+    if bound.kwargs:
+        bound.apply_defaults()
+    if alone := [name for name in kwargs if name in bound.kwargs]:
+        raise ArgumentError(
+            f"{describe_function(f)}: {', '.join(alone)} can be given by name alone, and compiled functions take "
+            "arguments by position. Let it be one like the others, or bind it with functools.partial first."
+        )
+    return bound.args
+
+
 class CompiledFunction:
     """A function that runs compiled; made by `compile`.
 
@@ -80,7 +100,7 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the function of these arguments."""
         if kwargs:
-            args = self._in_order(args, kwargs)
+            args = in_order(self.function, args, kwargs)
         taken = [trees.flatten(arg) for arg in args]
         if any(isinstance(leaf, Tracer) for row, _ in taken for leaf in row):
             return self.function(*args)  # another function that is being traced calls this one
@@ -100,17 +120,6 @@ class CompiledFunction:
         results = compiled(values)
         self._last = compiled.program({})
         return traced.rebuild(results)
-
-    def _in_order(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Put arguments given by name where they belong."""
-        bound = inspect.signature(self.function).bind(*args, **kwargs)
-        if bound.kwargs:
-            names = ", ".join(bound.kwargs)
-            raise ArgumentError(
-                f"{describe_function(self.function)}: {names} can be given by name alone, and compiled functions take "
-                "arguments by position. Let it be one like the others, or bind it with functools.partial first."
-            )
-        return bound.args
 
     def __reduce__(self) -> Any:
         """Tell how a copy for another process is made: by name where it has one, else of the function anew."""

@@ -111,22 +111,23 @@ class Value:
 
 
 class Variable:
-    """A place for a value that changes in a loop; LLVM keeps it in a register."""
+    """A place for a value that changes in a loop; LLVM keeps it in a register, unless it is to stay in memory."""
 
-    def __init__(self, emitter: Emitter, first: Value) -> None:
+    def __init__(self, emitter: Emitter, first: Value, in_memory: bool = False) -> None:
         self.emitter, self.kind, self.lanes = emitter, first.kind, first.lanes
+        self.how = "volatile " if in_memory else ""
         self.place = emitter.reserve(first.type)
         self.set(first)
 
     def get(self) -> Value:
         """Read it."""
         return self.emitter.instruction(
-            f"load {type_of(self.kind, self.lanes)}, ptr {self.place}", self.kind, self.lanes
+            f"load {self.how}{type_of(self.kind, self.lanes)}, ptr {self.place}", self.kind, self.lanes
         )
 
     def set(self, value: Value) -> None:
         """Write it."""
-        self.emitter.line(f"store {value.type} {value.text}, ptr {self.place}")
+        self.emitter.line(f"store {self.how}{value.type} {value.text}, ptr {self.place}")
 
 
 class Module:
@@ -425,9 +426,9 @@ class Emitter:
         self.line(f"br label %{end}")
         self.label(end)
 
-    def variable(self, first: Value) -> Variable:
+    def variable(self, first: Value, in_memory: bool = False) -> Variable:
         """A place for a value that changes."""
-        return Variable(self, first)
+        return Variable(self, first, in_memory)
 
     def call(self, function: str, *args: Value, result: str | None = None) -> Any:
         """Call another function of the module."""

@@ -38,17 +38,20 @@ def lanes_of(kind: str) -> int:
     return bits // (32 if kind == "f32" else 64)
 
 
-def assemble(text: str) -> bytes:
+def assemble(text: str, names: dict[str, str] | None = None) -> bytes:
     """Optimize a module and return its object file.
 
     Args:
         text: LLVM's assembly language.
+        names: what functions are to be called, by their names in the text.
     """
     import llvmlite.binding as llvm
 
     target = machine()
     module = llvm.parse_assembly(text)
     module.verify()  # what is wrong would otherwise end the process in one of LLVM's passes
+    for old, new in (names or {}).items():
+        module.get_function(old).name = new
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = False  # loops are written for vectors
     options.slp_vectorization = False

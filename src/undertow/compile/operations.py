@@ -111,7 +111,7 @@ class Operations(Layout):
         lanes = lanes_of(kind)
         call.kind = kind
         blas = find_blas(folder()) if math.prod(sizes) > SMALL_PRODUCT else None
-        if blas is None or prefers_own(kind, *sizes, strides, blas.core):
+        if blas is None or prefers_own(kind, *sizes, strides):
             self.add(
                 call, ("product", kind, lanes), lambda module: write_product(module, kind, lanes), f"product_{kind}"
             )

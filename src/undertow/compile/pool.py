@@ -20,6 +20,12 @@ from types import FrameType
 from typing import Any
 
 from undertow.compile.threads import usable_processors
+from undertow.errors import ThreadError
+
+try:  # what signal's own functions do besides, making enumerations of numbers, takes longer than a small step
+    import _signal
+except ImportError:
+    _signal = signal
 
 PATIENCE = 0.1  # seconds that a program waits for the processors that others use
 LISTEN = 0.1  # seconds after which the main thread looks around, where a signal does not wake it
@@ -162,8 +168,9 @@ def _turn_of(count: int) -> Iterator[list[_Worker]]:
     with _turns:
         _turns.wait_for(lambda: not _running or _running + count <= usable_processors(), PATIENCE)
         _running += count
-        workers = [_idle.pop() if _idle else _Worker() for _ in range(count - 1)]
     try:
+        with _turns:
+            workers = [_idle.pop() if _idle else _begin_worker(count) for _ in range(count - 1)]
         yield workers
         _idle.extend(workers)  # after an error, what they still do is theirs
     finally:
@@ -172,38 +179,56 @@ def _turn_of(count: int) -> Iterator[list[_Worker]]:
             _turns.notify_all()
 
 
+def _begin_worker(count: int) -> _Worker:
+    try:
+        return _Worker()
+    except RuntimeError:  # so Python tells that the system refuses
+        raise ThreadError(
+            f"the system lets this process start no other thread, and compiled programs use {count}. Call "
+            "undertow.set_threads(1), or raise the limit of threads (ulimit -u)."
+        ) from None
+
+
 def interrupted() -> bool:
     """Tell whether a Ctrl-C is held back on this thread."""
     return bool(_held) and threading.current_thread() is threading.main_thread()
 
 
-@contextlib.contextmanager
-def undisturbed(stop: Callable[[], object] | None = None) -> Iterator[None]:
+class undisturbed:
     """Let Ctrl-C wait for the end of the block, or of the one around it: what is begun there is finished.
 
     Args:
         stop: called as soon as it comes.
     """
-    if threading.current_thread() is not threading.main_thread():  # Python tells others of no signal
-        yield
-        return
-    before: Any = None if _blocks else signal.getsignal(signal.SIGINT)
-    outermost = callable(before)
-    if outermost:
-        signal.signal(signal.SIGINT, _hold)
-    if outermost or _blocks:
-        _blocks.append(stop)
-    try:
-        yield
-    finally:
-        if outermost or _blocks:
-            _blocks.pop()
-        if outermost:
-            signal.signal(signal.SIGINT, before)
+
+    __slots__ = ("before", "is_in", "stop")
+
+    def __init__(self, stop: Callable[[], object] | None = None) -> None:
+        self.stop, self.is_in = stop, False
+        self.before: Any = None  # of the outermost block: what Ctrl-C meant before
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():  # Python tells others of no signal
+            return
+        if not _blocks:
+            before: Any = _signal.getsignal(signal.SIGINT)
+            if not callable(before):
+                return
+            self.before = before
+            _signal.signal(signal.SIGINT, _hold)
+        self.is_in = True
+        _blocks.append(self.stop)
+
+    def __exit__(self, *raised: object) -> None:
+        if not self.is_in:
+            return
+        _blocks.pop()
+        if self.before is not None:
+            _signal.signal(signal.SIGINT, self.before)
             if _held:
                 came = _held[0]
                 _held.clear()
-                before(*came)
+                self.before(*came)
 
 
 def _hold(number: int, frame: FrameType | None) -> None:

@@ -18,6 +18,7 @@ from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 DEPTH = 256  # terms that are summed in registers before C is touched
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
 BLOCKS = {32: {4: (6, 2, 1), 2: (8, 2, 1), 1: (16, 4, 1)}, 16: {2: (6, 2, 1), 1: (12, 4, 1)}}
+HALF = 0  # the number of vectors that stands for half of one
 NARROW = 12  # C of so few columns is made with its rows as vectors, then turned around
 _PANEL_ROW = 4 * 64  # bytes: no panel is wider than 4 vectors of 64
 _OUT = NARROW * _PANEL_ROW  # bytes of scratch for a panel of such a C, ...
@@ -80,6 +81,8 @@ class _Product:
         # Where the processor has no masks, vectors of B are whole: panels that end in a part of one are copied.
         self.masks = has_masks(kind, lanes)
         self.blocks = BLOCKS[registers_of(kind, lanes)]
+        if lanes * self.size >= 64:  # halves of such vectors take half the time
+            self.blocks = self.blocks | {HALF: self.blocks[1]}
 
     def write(self) -> str:
         """Write them all and return the name of the one to call."""
@@ -109,24 +112,24 @@ class _Product:
         """Write the product of ``count`` blocks of so many rows with a panel of B."""
         e = self.begin(f"block_{vectors}_{rows}", "task a c", "count")
         task = self.read_task(e)
-        mask = e.first_lanes(task["width"], self.lanes)
-        zero = e.const(0.0, self.kind, self.lanes)
+        lanes, vectors = (self.lanes // 2, 1) if vectors == HALF else (self.lanes, vectors)
+        mask = e.first_lanes(task["width"], lanes)
+        zero = e.const(0.0, self.kind, lanes)
         a, c = e.variable(e.args["a"]), e.variable(e.args["c"])
         with e.loop(0, e.args["count"]):
             sums = [[e.variable(zero) for _ in range(vectors)] for _ in range(rows)]
             self.write_sums(e, task, a.get(), mask, sums)
             places = [e.address(c.get(), task["row_c"] * i, "i8") for i in range(rows)]
-            alpha, beta = (e.splat(task[x], self.lanes) for x in ("alpha", "beta"))
+            alpha, beta = (e.splat(task[x], lanes) for x in ("alpha", "beta"))
             for total in (x for row in sums for x in row):
                 total.set(total.get() * alpha)
             with e.when(task["beta"] != 0.0):
                 for row, place in zip(sums, places, strict=True):
-                    for v, total in enumerate(row):
-                        old = self.load_vector(e, place, v, vectors, mask)
+                    for total, old in zip(row, self.load_row(e, place, vectors, lanes, mask), strict=True):
                         total.set(e.fma(old, beta, total.get()))
             for row, place in zip(sums, places, strict=True):
                 for v, total in enumerate(row):
-                    spot = e.address(place, v * self.lanes, self.kind)
+                    spot = e.address(place, v * lanes, self.kind)
                     e.store(total.get(), spot, mask if v == vectors - 1 else None)
             a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
             c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
@@ -136,16 +139,16 @@ class _Product:
         self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
     ) -> None:
         """Write the loop over k: every row's element of A times the vectors of B's row."""
-        rows, vectors = len(sums), len(sums[0])
+        rows, vectors, lanes = len(sums), len(sums[0]), mask.lanes
         # Four rows share a pointer, the others are behind it by 1, 2 and 3 strides: few registers do.
         heads = [e.variable(e.address(first, task["row_a"] * i, "i8")) for i in range(0, rows, 4)]
         b = e.variable(task["b"])
         steps = [task["row_a"] * i for i in range(min(rows, 4))]
         with e.loop(0, task["k"]):
-            right = [self.load_vector(e, b.get(), v, vectors, mask if self.masks else None) for v in range(vectors)]
+            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
             for i, row in enumerate(sums):
                 head = heads[i // 4].get()
-                left = e.splat(e.load(e.address(head, steps[i % 4], "i8") if i % 4 else head, self.kind), self.lanes)
+                left = e.splat(e.load(e.address(head, steps[i % 4], "i8") if i % 4 else head, self.kind), lanes)
                 for total, vector in zip(row, right, strict=True):
                     total.set(e.fma(left, vector, total.get()))
             for place, step in [*((head, "col_a") for head in heads), (b, "row_b")]:
@@ -157,10 +160,10 @@ class _Product:
         place = e.args["task"]
         return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(TASK)}
 
-    def load_vector(self, e: Emitter, row: Value, v: int, vectors: int, mask: Value | None) -> Value:
-        """Read one of a row's vectors; the last may be shorter."""
-        place = e.address(row, v * self.lanes, self.kind)
-        return e.load(place, self.kind, self.lanes, mask if v == vectors - 1 else None)
+    def load_row(self, e: Emitter, row: Value, vectors: int, lanes: int, mask: Value | None) -> list[Value]:
+        """Read a row's vectors; the last may be shorter."""
+        places = [e.address(row, v * lanes, self.kind) for v in range(vectors)]
+        return [e.load(place, self.kind, lanes, mask if place is places[-1] else None) for place in places]
 
     # ---- panels of B in scratch memory --------------------------------------------------------
 
@@ -342,8 +345,10 @@ class _Product:
         ready, other = x["row_a"] == self.size, x["col_a"] == self.size
         single = (n == 1) & (x["row_c"] == self.size) & (ready | (other & (x["row_b"] == self.size)))
         width = (n + (lanes - 1)) / lanes * lanes
+        if HALF in self.blocks:
+            width = e.select(n <= lanes // 2, lanes // 2, width)
         gain = (width - n) * x["k"]
-        worth = ready & (n * 4 <= width * 3) & (gain >= 10 * lanes)
+        worth = ready & (n * 4 <= width * 3) & (gain >= 10 * lanes) & (gain * x["m"] >= 16 * lanes * lanes)
         worth = worth | (other & (n * 4 <= width) & (gain >= 30 * lanes))
         return single | ((n > 1) & (n <= NARROW) & (x["m"] >= lanes) & worth)
 
@@ -388,7 +393,7 @@ class _Product:
         turned = apart & (x["row_b"] == self.size)
         at = e.variable(left)
         vectors = (right - left + (self.lanes - 1)) / self.lanes
-        widths = sorted(self.blocks)
+        widths = sorted(self.blocks.keys() - {HALF})
         count = e.const(0, "i64")
         for width in reversed(widths):
             count, vectors = count + vectors / width, vectors - vectors / width * width
@@ -399,17 +404,23 @@ class _Product:
             for width in widths[1:]:
                 wide = e.select(left > (width - 1) * self.lanes, width, wide)
             full = wide * self.lanes
+            if HALF in self.blocks:
+                half = left <= self.lanes // 2
+                wide, full = e.select(half, HALF, wide), e.select(half, self.lanes // 2, full)
             columns = e.select(left < full, left, full)
             source, c = e.address(x["b"], j * x["col_b"], "i8"), e.address(x["c"], j * x["col_c"], "i8")
             pack = apart if self.masks else apart | (columns < full)
-            row = full * self.size
+            row = e.select(wide == HALF, self.lanes, full) * self.size
             tell(b=e.select(pack, x["scratch"], source), row_b=e.select(pack, row, x["row_b"]))
-            tell(width=columns - full + self.lanes, row_c=e.select(x["narrow"], row, x["row_c"]))
+            tell(
+                width=columns - full + e.select(wide == HALF, full, self.lanes),
+                row_c=e.select(x["narrow"], row, x["row_c"]),
+            )
             with e.when(pack & turned):
                 e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
             with e.when(pack & ~turned):
                 e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
-            for width in widths:
+            for width in self.blocks:
                 with e.when(wide == width):
                     e.call(f"{self.name}_panel_{width}", task, x["a"], e.select(x["narrow"], out, c), x["rows"])
             with e.when(x["narrow"]):

@@ -60,10 +60,11 @@ class Profile:
             rounds: how often each call is timed; the median counts.
         """
         kernels = []
-        for i in program.own:
-            call = program.calls[i]
-            seconds, threads = _time_call(program, i, rounds), program.plan.threads if call.shared else 1
-            kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads, call.kind))
+        with program.lock:
+            for i in program.own:
+                call = program.calls[i]
+                seconds, threads = _time_call(program, i, rounds), program.plan.threads if call.shared else 1
+                kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads, call.kind))
         return cls(kernels, {kind: _product_flops(kind) for kind in {k.kind for k in kernels} - {""}}, _copy_bytes())
 
     def __str__(self) -> str:

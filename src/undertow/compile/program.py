@@ -100,6 +100,7 @@ class Program:
         self.table = np.zeros((len(self.calls), ENTRY), np.int64)
         self.wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # of each argument and result, where it is named
         self.given: dict[tuple[str, int], int] = {}
+        self.table_at, self.meeting_at = int(self.table.ctypes.data), int(self.meeting.ctypes.data)
         self.parts = self.fill_table()
         self.values: dict[tuple[str, int], Array] = {}
 
@@ -264,8 +265,8 @@ class Program:
 
     def run_by(self, start: int, stop: int, steps: int, alone: bool) -> int:
         """Run a part of the table by one thread, which does the parts of all, or by all; how many steps were done."""
-        threads, place = self.plan.threads, self.meeting.ctypes.data
-        run = partial(_driver(), self.table.ctypes.data + 8 * ENTRY * start, stop - start)
+        threads, place = self.plan.threads, self.meeting_at
+        run = partial(_driver(), self.table_at + 8 * ENTRY * start, stop - start)
         if alone:
             return int(run(ALL, threads, place, steps))
         return int(run_together([partial(run, i, threads, place, steps) for i in range(threads)]))

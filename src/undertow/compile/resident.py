@@ -21,6 +21,7 @@ from undertow.compile.statistics import Told, is_statistics
 from undertow.compile.threads import get_threads
 from undertow.compile.waits import Touch, cuts
 from undertow.graph import Graph
+from undertow.lazy import uncollected
 
 Array = NDArray[Any]
 GATHERED = 8_000  # bytes of a batch above which threads share the work of gathering it
@@ -98,10 +99,10 @@ class Resident:
         key = rows, (threads := get_threads())
         if key not in self.prepared:
             sizes = dict.fromkeys(self.symbols, rows)
-            graph = expand(self.graph, sizes)
             donated = {self.n_results + i: i for i in range(self.n_state)}
-            plan = make_plan(graph, threads, donated, self.fallback)
-            self.prepared[key] = self._load(plan)
+            with uncollected(), np.errstate(all="ignore"):  # of constants that are computed
+                graph = expand(self.graph, sizes)
+                self.prepared[key] = self._load(make_plan(graph, threads, donated, self.fallback))
             self.counts[key] = np.array(_counts(graph), np.int64)
             for old in list(self.prepared)[:-KEPT]:
                 self.prepared.pop(old, None)
@@ -174,28 +175,34 @@ class Resident:
             Of each result, an array with a number for each step that was done.
         """
         program = self.prepare(rows)
-        kept = []
         for i, source in enumerate(sources):
             program.give("source", self.n_state + i, source)
         order = np.ascontiguousarray(order[first : first + rows * steps], np.int64)
         if len(order) < rows * steps:
             raise ValueError("there are fewer rows than the steps take")
         program.give("order", 0, order)
-        for number in range(self.n_results):
-            kept.append(np.empty(steps, program.plan.graph.outputs[number].spec.dtype))
-            program.give("kept", number, kept[-1])
         self.step[0] = 0
         plan = program.plan
+        kept = [self._kept(program, number, steps) for number in range(self.n_results)]
         told = np.empty((steps, plan.told_by, plan.n_told))
-        program.give("all told", 0, told)
-        program.values["told at", 0][:] = 0
+        if plan.n_told:
+            program.give("all told", 0, told)
+            program.values["told at", 0][:] = 0
         with undisturbed():
             done = program.run(steps, may_stop)
         values = told[:done, 0]
         if plan.told_by > 1:
             values = np.where(self.largest, told[:done].max(axis=1), told[:done].sum(axis=1))
         self.told = Told(self.names, self.counts[rows, plan.threads], values)
-        return [numbers[:done] for numbers in kept]
+        return [numbers[:done].copy() for numbers in kept]
+
+    def _kept(self, program: Program, number: int, steps: int) -> Array:
+        """Memory for a result of so many steps: that of an earlier run, if it is large enough."""
+        known = program.values.get(("kept", number))
+        if known is None or len(known) < steps:
+            known = np.empty(steps, program.plan.graph.outputs[number].spec.dtype)
+            program.give("kept", number, known)
+        return known
 
 
 def _nobody() -> None:

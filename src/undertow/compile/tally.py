@@ -25,7 +25,9 @@ class Tally:
         self.shift = shift if kind == "f32" else 0
         self.bits = f"i{BITS[kind]}"  # magnitudes are compared as integers of their size
         self.parts = {x: e.variable(self._nothing(x)) for x in kinds}
-        self.wide = {x: e.variable(e.const(0, "f64", lanes)) for x in kinds if x in ("ss", "s") and kind == "f32"}
+        # Touched so rarely that no register is to be kept for them.
+        wide = [x for x in kinds if x in ("ss", "s") and kind == "f32"]
+        self.wide = {x: e.variable(e.const(0, "f64", lanes), in_memory=True) for x in wide}
 
     def _nothing(self, name: str) -> Value:
         if name in ("zeros", "flat"):

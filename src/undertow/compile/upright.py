@@ -23,6 +23,9 @@ class UprightWriter(Writer):
                 stride = rows[0]
                 memory = o.stored or MEMORY.get(o.kind, o.kind)
                 self.pointers.append(pointer if stride is None else e.address(pointer, row * stride, memory))
+            self.of_rows = {
+                i: self.load_operand(i, self.lanes) for i, o in enumerate(self.s.operands) if self.is_of_row(i, o)
+            }
             self.finish_rows(0)
             for number in range(self.n_passes):
                 self.write_pass(number)
@@ -117,6 +120,14 @@ class UprightWriter(Writer):
             else:
                 body.full[which] = self.load(self.scratch_of(which), kind, lanes)
         return super().input(line, k, body, lanes)
+
+    def is_of_row(self, which: int, o: Operand) -> bool:
+        """Whether a row has one element of an operand, another one than the next row: it is read before the columns."""
+        return self.operands[which][1][0] is not None and (o.level != "full" or o.columns[-1:] == "0")
+
+    def operand(self, which: int, body: Body, lanes: int) -> Value:
+        """The value of an operand."""
+        return self.of_rows[which] if which in self.of_rows else super().operand(which, body, lanes)
 
     def load_at(self, o: Operand, which: int, pointer: Value, lanes: int, kind: str) -> Value:
         """Read an operand in this column: the elements of neighbouring rows."""

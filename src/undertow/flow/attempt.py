@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.errors import ArgumentError, UndertowError
-from undertow.flow import changes
+from undertow.flow import changes, widths
 from undertow.nn import bias_from_frequencies, drop_final_activation, final_activation, initialize
 from undertow.optim import build_clip, build_optimizer
 from undertow.spelling import did_you_mean
@@ -139,7 +139,7 @@ def _normalisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 
 @_enter("width")
 def _width(a: Attempt, s: Mapping[str, Any]) -> Attempt:
-    return replace(a, model=changes.with_width(a.model, int(s["least"])))
+    return replace(a, model=widths.with_width(a.model, int(s["least"])))
 
 
 @_enter("dropout")
@@ -214,9 +214,36 @@ def _l2(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 
 @_enter("regularisation")
 def _regularisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
-    for name in ("l1", "l2"):
+    for name in ("l1", "l2", "max_norm"):
         a = a.with_plan(**{name: float(s[name])}) if name in s else a
-    return _dropout(a, {"to": s["dropout"]}) if "dropout" in s else a
+    if "decay" in s:
+        optimizer: Any = a.plan.optimizer
+        a = a.with_plan(optimizer=build_optimizer(_decaying(_described(optimizer), float(s["decay"]))))
+    if "label_smoothing" in s:
+        loss: Any = a.plan.loss
+        told = {"name": loss} if isinstance(loss, str) else loss
+        if not isinstance(told, dict):
+            told = {"name": loss.name, **loss.settings}
+        a = replace(a.with_plan(loss={**told, "label_smoothing": float(s["label_smoothing"])}), same_loss=False)
+    if "noise" in s:
+        a = replace(a, model=changes.with_noise(a.model, "Noise", float(s["noise"])))
+    if "dropout" not in s:
+        return a
+    try:
+        return replace(a, model=changes.with_noise(a.model, "Dropout", float(s["dropout"])))
+    except ArgumentError:
+        return _dropout(a, {"to": s["dropout"]})
+
+
+def _described(optimizer: Any) -> dict[str, Any]:
+    return {"name": optimizer.name, **optimizer.settings}
+
+
+def _decaying(told: Mapping[str, Any], decay: float) -> dict[str, Any]:
+    """An update rule with another weight decay, also within wrappers."""
+    if isinstance(told.get("optimizer"), Mapping):
+        return {**told, "optimizer": _decaying(told["optimizer"], decay)}
+    return {**told, "decay": decay}
 
 
 # ---- the data and the loss --------------------------------------------------------------------
@@ -265,7 +292,7 @@ def _data(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     if s.get("drop_constant"):
         X = a.train[0].reshape(len(a.train[0]), -1)
         kept = X.std(axis=0) > 0
-        if X.shape == a.train[0].shape and (narrower := changes.with_inputs(a.model, int(kept.sum()))) is not None:
+        if X.shape == a.train[0].shape and (narrower := widths.with_inputs(a.model, int(kept.sum()))) is not None:
             return replace(a.on(lambda X: X[:, kept]), model=narrower)
         return a.on(lambda X: np.where(kept.reshape(X.shape[1:]), X, 0).astype(X.dtype))
     if s.get("drop_shared") and a.held is not None:

@@ -21,7 +21,7 @@ from undertow.nn.layer import Container, is_layer, show_item
 from undertow.nn.parameters import map_layers
 
 NORMS: Final[dict[str, Any]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm, "rms": nn.RMSNorm}
-_NORM_KINDS: Final[Any] = tuple(NORMS.values())
+NORM_KINDS: Final[Any] = tuple(NORMS.values())
 _PLAIN: Final[dict[Any, str]] = {np.tanh: "tanh"}  # NumPy's own, as they are given to a model
 _Items = list[tuple[str, Any]]  # the items of a container with their paths
 _Change = Callable[[_Items, Any], list[Any]]
@@ -151,7 +151,7 @@ def with_normalisation(model: Any, to: str | None = "layer") -> Any:
         found: list[Any] = []
         for path, item in items:
             before = found[-1] if found else None
-            if isinstance(item, _NORM_KINDS):
+            if isinstance(item, NORM_KINDS):
                 found += [] if to is None else [NORMS[to](item.size)]
                 continue
             if to is not None and activation_of(item) and path != end and isinstance(before, nn.Dense):
@@ -182,10 +182,11 @@ def with_residuals(model: Any) -> Any:
         Sequential(Dense(2, 3), tanh, Residual(Dense(3, 3), tanh, scale=1), Dense(3, 1))
     """
     blocks: list[tuple[str, int, int]] = []
+    end = _end_path(model)
 
     def find(items: _Items, container: Any) -> list[Any]:
         if type(container) is nn.Sequential:
-            blocks.extend((items[first][0], first, last) for first, last in _equal_widths([x for _, x in items]))
+            blocks.extend((items[first][0], first, last) for first, last in _equal_widths(items, end))
         return [item for _, item in items]
 
     _rewritten(model, find)
@@ -207,16 +208,16 @@ def with_residuals(model: Any) -> Any:
     return _rewritten(model, change)
 
 
-def _equal_widths(items: list[Any]) -> list[tuple[int, int]]:
-    """Where [Dense(n, n), normalisation, activation] stands: first and last."""
+def _equal_widths(items: _Items, end: str | None) -> list[tuple[int, int]]:
+    """Where [Dense(n, n), normalisation, activation] stands, but not at the model's end: first and last."""
     found = []
-    for i, item in enumerate(items):
+    for i, (_, item) in enumerate(items):
         if not isinstance(item, nn.Dense) or item.fan_in != item.fan_out:
             continue
         j = i + 1
-        while j < len(items) and isinstance(items[j], _NORM_KINDS):
+        while j < len(items) and isinstance(items[j][1], NORM_KINDS):
             j += 1
-        if j < len(items) - 1 and activation_of(items[j]) is not None:
+        if j < len(items) and items[j][0] != end and activation_of(items[j][1]) is not None:
             found.append((i, j + 1))
     return found
 
@@ -277,66 +278,31 @@ def with_dropout(model: Any, rate: float = 0.2) -> Any:
     return _changed(model, change, "no hidden activation to drop units of")
 
 
-def with_width(model: Any, least: int) -> Any:
-    """Widen the hidden layers that are narrower than so many units.
+def with_noise(model: Any, kind: str, value: float) -> Any:
+    """Let the layers that draw random numbers disturb more or less.
 
     Args:
-        model: a `Sequential` of dense layers, normalisation, activations and dropout.
-        least: how many units they are to have.
+        model: a model of layers.
+        kind: ``"Dropout"`` or ``"Noise"``.
+        value: the rate, or the deviation.
 
     Returns:
         The model.
 
     Raises:
-        ArgumentError: the model holds other layers; none is narrower.
+        ArgumentError: there is no such layer.
 
     Source: derived here.
 
     Example:
-        >>> with_width(nn.Sequential(nn.Dense(64, 1), "relu", nn.Dense(1, 10)), 16)
-        Sequential(Dense(64, 16), relu, Dense(16, 10))
+        >>> with_noise(nn.Sequential(nn.Dense(2, 3), nn.Residual(nn.Dropout(0.9))), "Dropout", 0.2)
+        Sequential(Dense(2, 3), Residual(Dropout(rate=0.2)))
     """
-    kinds = (nn.Dense, nn.Dropout, *_NORM_KINDS)
-    layers = list(model.layers) if type(model) is nn.Sequential else [None]
-    if not all(isinstance(item, kinds) or activation_of(item) for item in layers):
-        raise ArgumentError("the widths of a model that is more than dense layers in a row are not changed.")
-    dense = [i for i, item in enumerate(layers) if isinstance(item, nn.Dense)]
-    width = None
-    found: list[Any] = []
-    for i, item in enumerate(layers):
-        if isinstance(item, nn.Dense):
-            out = item.fan_out if i == dense[-1] else max(item.fan_out, least)
-            if (width or item.fan_in, out) != (item.fan_in, item.fan_out):
-                item = dataclasses.replace(item, fan_in=width or item.fan_in, fan_out=out, W=None, b=None)
-            width = out
-        elif isinstance(item, _NORM_KINDS) and width not in (None, item.size):
-            item = type(item)(width)
-        found.append(item)
-    if all(a is b for a, b in zip(found, layers, strict=True)):
-        raise ArgumentError(f"no hidden layer has fewer than {least} units.")
-    return nn.Sequential(*found)
-
-
-def with_inputs(model: Any, n: int) -> Any:
-    """Let a model take another number of columns.
-
-    Args:
-        model: a `Sequential`.
-        n: how many.
-
-    Returns:
-        The model; None where it does not begin with a dense layer, or no column is left.
-
-    Source: derived here.
-
-    Example:
-        >>> with_inputs(nn.Sequential(nn.Dense(6, 8), "relu", nn.Dense(8, 1)), 4)
-        Sequential(Dense(4, 8), relu, Dense(8, 1))
-    """
-    first, *rest = model.layers if type(model) is nn.Sequential else (None,)
-    if not isinstance(first, nn.Dense) or not n:
-        return None
-    return nn.Sequential(dataclasses.replace(first, fan_in=n, W=None, b=None), *rest)
+    layer: Any = getattr(nn, kind)
+    made = map_layers(model, lambda item: layer(value) if isinstance(item, layer) else item)
+    if made is model:
+        raise ArgumentError(f"{show_item(model)[:80]}: there is no {kind} there.")
+    return made
 
 
 def with_start(model: Any, bias: NDArray[Any], scale: float = 0.1) -> Any:
@@ -398,8 +364,9 @@ def _rewritten(item: Any, change: _Change, path: str = "") -> Any:
         return item
     start = f"{path}." if path else ""
     inner = [(f"{start}{here}", _rewritten(x, change, f"{start}{here}")) for here, x in item.inner()]
-    if not isinstance(item, nn.Sequential):
-        return item.with_inner([x for _, x in inner])
+    if not isinstance(item, nn.Sequential):  # each branch for itself
+        branches = [change([branch], item) for branch in inner]
+        return item.with_inner([found[0] if len(found) == 1 else nn.Sequential(*found) for found in branches])
     rest = [x for here, x in inner if not here.removeprefix(start).startswith("layers[")]  # a projection
     made = item.with_inner([x for _, x in inner]) if rest else copy.copy(item)
     made.layers = tuple(change([(p, x) for p, x in inner if p.removeprefix(start).startswith("layers[")], item))

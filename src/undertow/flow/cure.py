@@ -28,6 +28,7 @@ from undertow.train.metrics import METRICS
 from undertow.train.resume import read_plan
 from undertow.train.run import Run
 from undertow.train.table_data import load_table
+from undertow.train.table_network import build_network, count_outputs
 from undertow.train.table_settings import CONFIG, read_config
 from undertow.train.task import Task
 from undertow.train.trainer import Trainer
@@ -100,7 +101,8 @@ def try_remedies(
             raise ArgumentError("y is missing. Give the rows as they were given to train: try_remedies(run, X, y).")
         data = (X, y)
     if data is None:
-        data, validation = _read_table(folder, validation)
+        data, validation, network = _read_table(folder, validation)
+        model = network if model is None else model
     share = None if seconds is None else seconds / (len(wanted) + 2)
     first, judge = _set_up(run, data, model, validation, epochs)
     say = print if progress else _say_nothing
@@ -141,15 +143,23 @@ def _list_remedies(findings: list[Finding]) -> list[tuple[Remedy, str]]:
     return list(found.values())
 
 
-def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any]:
-    """The data of a run of the command line: it knows its file."""
+def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any, Any]:
+    """The data of a run of the command line, which knows its file; and the network for them, if the run's is another.
+
+    A run that ended on all rows may know more categories than those of the first training, which are read here.
+    """
     if folder is None or not (folder / CONFIG).is_file():
         raise ArgumentError(
             "the rows that the run was trained on are not kept in it. Give them: try_remedies(run, X, y), as they were "
             "given to train."
         )
-    table = load_table(read_config(folder / CONFIG))
-    return table.train, table.validation if validation is None else validation
+    settings = read_config(folder / CONFIG)
+    table = load_table(settings)
+    network = None
+    if settings.refit_epochs is not None and table.encoder is not None:
+        n_outputs = count_outputs(settings, table.n_outputs)
+        network = build_network(settings, table.n_features, n_outputs, table.encoder.codes)
+    return table.train, table.validation if validation is None else validation, network
 
 
 def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None) -> tuple[Attempt, _Judge]:

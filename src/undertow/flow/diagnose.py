@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from os import PathLike
 from typing import Final
@@ -10,44 +12,56 @@ from undertow.errors import ArgumentError
 from undertow.flow.findings import SEVERITIES, Evidence, Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import RULES
+from undertow.flow.rules.steps import begin_if_scaled
 
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
 FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
-    "non-finite": ("step-too-large", "exploding"),
+    "non-finite": ("turned-sign", "step-too-large", "exploding"),
     "dead-units": (
-        "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large", "input-not-scaled",
-        "target-not-scaled",
+        "turned-sign", "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large",
+        "input-not-scaled", "target-not-scaled", "over-regularised",
     ),
     "saturation": (
-        "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large", "identical-units",
-        "initial-loss",
+        "turned-sign", "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large",
+        "identical-units", "initial-loss", "over-regularised",
     ),
-    "vanishing": ("born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large"),
+    "vanishing": (
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large",
+        "over-regularised",
+    ),
     "rank-collapse": (
-        "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "step-too-large",
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
+        "exploding", "step-too-large", "over-regularised",
     ),
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
         "identical-units",
     ),
     "step-too-large": (
-        "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
-        "identical-units",
+        "turned-sign", "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
+        "identical-units", "over-regularised",
     ),
-    "oscillation": ("step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation", "exploding"),
-    "always-clipped": ("exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss"),
+    "oscillation": (
+        "turned-sign", "step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation",
+        "exploding", "over-regularised",
+    ),
+    "always-clipped": (
+        "turned-sign", "exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss",
+    ),
     "step-too-small": (
-        "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped", "dead-units",
-        "tiny-batch-normalisation", "exploding", "initial-loss",
-        "input-not-scaled", "target-not-scaled",
+        "turned-sign", "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped",
+        "dead-units", "tiny-batch-normalisation", "exploding", "initial-loss", "input-not-scaled",
+        "target-not-scaled",
     ),
     "over-fitting": (
-        "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss", "exploding", "saturation",
+        "turned-sign", "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss",
+        "exploding", "saturation",
     ),
     "plateau": (
-        "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing", "exploding", "rank-collapse",
-        "step-too-large", "step-too-small", "oscillation", "non-finite", "input-not-scaled", "target-not-scaled",
-        "loss-activation-mismatch", "always-clipped", "imbalanced-classes", "tiny-batch-normalisation",
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
+        "exploding", "rank-collapse", "step-too-large", "step-too-small", "oscillation", "non-finite",
+        "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "always-clipped",
+        "imbalanced-classes", "tiny-batch-normalisation", "over-regularised",
     ),
 }  # fmt: skip
 
@@ -56,10 +70,10 @@ STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
-    "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "born-dead-layer",
-    "identical-units", "exploding", "saturation", "vanishing", "dead-units", "rank-collapse", "step-too-large",
-    "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau",
-    "over-fitting", "imbalanced-classes", "constant-columns",
+    "turned-sign", "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch",
+    "born-dead-layer", "identical-units", "over-regularised", "exploding", "saturation", "vanishing", "dead-units",
+    "rank-collapse", "step-too-large", "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation",
+    "always-clipped", "plateau", "over-fitting", "imbalanced-classes", "constant-columns",
 )  # fmt: skip
 
 
@@ -88,19 +102,63 @@ def diagnose(flow: Flow) -> list[Finding]:
             f"diagnose takes the record of a training, such as run.flow, got {type(flow).__name__}.{hint}"
         )
     found = [finding for rule in RULES.values() for finding in rule.find(flow, rule)]
-    return sorted(_join(found), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
+    return sorted(_join(found, stand_apart(flow)), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
 
 
-def _join(found: list[Finding]) -> list[Finding]:
+def stand_apart(flow: Flow) -> set[tuple[str, str]]:
+    """List pairs of a cause and what usually follows from it, which the record shows not to follow from it.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        ``("input-not-scaled", "step-too-large")`` and the like: where the first step turns the weights over even for
+        columns and targets that are scaled, and before a penalty has shrunk them.
+
+    Source: derived here.
+    """
+    most = RULES["step-too-large"].turned
+    first = begin_if_scaled(flow) if len(flow) else math.nan
+    if not first > most:
+        return set()
+    causes = ["input-not-scaled", "target-not-scaled"]
+    if not flow.settings.get("max_norm"):  # which changes weights in the first step, too
+        causes.append("over-regularised")
+    return {(cause, "step-too-large") for cause in causes}
+
+
+def _join(found: list[Finding], apart: Collection[tuple[str, str]] = ()) -> list[Finding]:
     """Put what follows from something else into the evidence of its cause."""
-    causes = {i: [x for x in found if explains(x, finding)] for i, finding in enumerate(found)}
+    causes = {i: _causes(finding, found, apart) for i, finding in enumerate(found)}
+    roots = {i: _reached(i, causes) for i in causes}
     kept = {i: x for i, x in enumerate(found) if not causes[i]}
+    for i in sorted(causes, key=lambda i: _place(found[i].kind)):  # several that explain one another in a circle
+        if i not in kept and not kept.keys() & roots[i]:
+            kept[i] = found[i]
     for i, finding in enumerate(found):
-        at = next((j for j, x in kept.items() if any(x.kind == c.kind for c in causes[i])), None)
-        if at is not None:
+        at = next((j for j in kept if j in roots[i]), None)
+        if at is not None and i not in kept:
             line = Evidence(f"follows from it: {finding.kind}", finding.cause)
             kept[at] = replace(kept[at], evidence=(*kept[at].evidence, line))
     return list(kept.values())
+
+
+def _reached(i: int, causes: Mapping[int, list[int]]) -> set[int]:
+    """The causes of a finding, and theirs."""
+    found, waiting = set[int](), list(causes[i])
+    while waiting:
+        j = waiting.pop()
+        if j not in found:
+            found.add(j)
+            waiting += causes[j]
+    return found
+
+
+def _causes(finding: Finding, found: list[Finding], apart: Collection[tuple[str, str]]) -> list[int]:
+    """The places of what explains a finding; not what it stands apart from, nor what follows from that."""
+    aside = [x for x in found if (x.kind, finding.kind) in apart]
+    follows = [x for x in found if any(explains(a, x) for a in aside)]
+    return [j for j, x in enumerate(found) if explains(x, finding) and not any(x is y for y in (*aside, *follows))]
 
 
 def explains(cause: Finding, finding: Finding) -> bool:
@@ -123,7 +181,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
     """
     if cause.kind not in FOLLOWS.get(finding.kind, ()):
         return False
-    if cause.kind in ("step-too-large", "oscillation") and finding.kind in STRUCTURE and (finding.step or 0) < 2:
+    late = ("step-too-large", "oscillation", "over-regularised", "turned-sign")
+    if cause.kind in late and finding.kind in STRUCTURE and (finding.step or 0) < 2:
         return False  # it was there before any step
     if finding.kind not in FOLLOWS.get(cause.kind, ()):
         return True

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.flow.copies import ROWS, measure_copies
 from undertow.flow.layers import walk
 from undertow.nn.layer import show_item
 from undertow.nn.structure import final_activation
 from undertow.train.task import Task
 
 Array = NDArray[Any]
-ROWS: Final = 20_000  # training examples that are looked at
 LARGEST: Final = 2_000_000  # numbers in them
 N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
 RARE: Final = 0.02  # share of rows that differ, in a column that hardly ever does
@@ -36,7 +35,8 @@ def measure_facts(
 
     Returns:
         Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``output``,
-        ``shared_rows``, ``repeated_rows``, ``normalised_by_batch``, ``example``; docs/flow.md tells of each.
+        ``shared_rows``, ``repeated_rows``, ``shared_by_chance``, ``normalised_by_batch``, ``example``; docs/flow.md
+        tells of each.
 
     Source: derived here.
     """
@@ -49,7 +49,7 @@ def measure_facts(
         "columns": _columns(flat, train[0]) if flat.dtype.kind == "f" and len(flat) > 1 else {},
         "target": _target(task, y),
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
-        **_copies(train, held),
+        **measure_copies(train, held),
     }
     first = train[0][:N_KEPT], train[1][:N_KEPT]
     if first[0].size <= LARGEST_KEPT:
@@ -143,16 +143,3 @@ def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) 
         variance = float(np.asarray(y, np.float64).reshape(len(y), -1).var(axis=0).sum())  # the loss sums over columns
         found["expected_loss"] = variance if loss.name == "mean_squared_error" else variance / 2
     return found
-
-
-def _copies(train: tuple[Array, Array], held: tuple[Array, Array] | None) -> dict[str, Any]:
-    """Rows that are the same to the last bit, inputs and targets: within the training part, and across the parts."""
-    rows = list(_rows(*train))
-    seen = set(rows)
-    repeated = 1 - len(seen) / len(rows) if rows else 0.0
-    return {"repeated_rows": repeated, "shared_rows": 0 if held is None else sum(row in seen for row in _rows(*held))}
-
-
-def _rows(X: Array, y: Array) -> Iterator[int]:
-    """A number for each of the first examples, that others have only if they are the same to the last bit."""
-    return (hash((X[i].tobytes(), y[i].tobytes())) for i in range(min(len(X), ROWS)))

@@ -9,10 +9,12 @@ from undertow.flow.expected import LayerForecast
 from undertow.flow.findings import Evidence, Finding, Remedy
 from undertow.flow.forecast import Forecast
 from undertow.flow.meanfield import critical_variance
+from undertow.flow.rules.remedies import POSITIVE, RELU_DEPTH
 from undertow.flow.verdicts import EXPLODES, VANISHES, Verdict, scientific
 from undertow.nn.activations import ACTIVATIONS
 
 SOURCE: Final = "Schoenholz et al., Deep information propagation, ICLR 2017; limits: docs/forecast.md"
+NORMED: Final = {"BatchNorm", "LayerNorm", "RMSNorm"}
 BLOCKS: Final = ("Residual", "Parallel", "Concat")
 
 
@@ -35,7 +37,7 @@ def findings(forecast: Forecast) -> list[Finding]:
         >>> X = np.random.default_rng(0).normal(size=(50, 16))
         >>> [found] = findings(forecast(Sequential(*deep, Dense(16, 2)), X))
         >>> found.kind, found.severity, found.remedies[0].name
-        ('vanishing', 'error', 'activation')
+        ('vanishing', 'error', 'normalisation')
     """
     return [_finding(forecast, verdict) for verdict in forecast.verdicts if verdict.kind != "fine"]
 
@@ -76,16 +78,18 @@ def remedies(forecast: Forecast, verdict: Verdict) -> list[Remedy]:
     kinds = {row.layer.kind for row in forecast.layers}
     activation = _activation_of(forecast)
     found: list[Remedy | None] = []
-    if activation in ("sigmoid", "hard_sigmoid", "softplus"):
-        found.append(_other_activation(activation))
-    elif not kinds & {"BatchNorm", "LayerNorm", "RMSNorm", *BLOCKS}:
+    if activation in POSITIVE:  # in the order in which they were measured to help, see rules/gradients.py
+        found += [] if kinds & NORMED else [_normalised("batch")]
+        found += [] if kinds & set(BLOCKS) else [_residual()]
+        return [x for x in (*found, _other_activation(activation, forecast.depth)) if x is not None]
+    if not kinds & {*NORMED, *BLOCKS}:
         found.append(_other_weights(forecast, activation))
     if kinds & {"Residual"} and verdict.kind == "explodes":
         found.append(_scaled_blocks(forecast))
     if not kinds & set(BLOCKS):
         found.append(_residual())
-    if not kinds & {"BatchNorm", "LayerNorm", "RMSNorm"}:
-        found.append(_normalised())
+    if not kinds & NORMED:
+        found.append(_normalised("layer"))
     if verdict.kind == "explodes":
         found.append(_clipped())
     return [remedy for remedy in found if remedy is not None]
@@ -97,15 +101,15 @@ def _activation_of(forecast: Forecast) -> str | None:
     return max(names, key=names.count, default=None)
 
 
-def _other_activation(activation: str) -> Remedy:
+def _other_activation(activation: str, depth: int) -> Remedy:
+    to = "relu" if depth <= RELU_DEPTH else "tanh"
     code = (
-        "def change(item):\n"
-        f"    return ut.nn.relu if item is ut.nn.{activation} else item\n"
-        "better = ut.nn.Sequential(*map(change, model.layers))"
+        f'from undertow.flow.changes import with_activation\nbetter = with_activation(model, "{to}", of="{activation}")'
     )
+    whose = {"relu": "He's", "tanh": "Glorot's"}[to]
     return Remedy(
-        f"relu instead of {activation}: with He's weights, which it then gets, χ is 1.", code, "--activation relu",
-        "activation", {"to": "relu"},
+        f"{to} instead of {activation}: with {whose} weights, which it then gets, χ is near 1.", code,
+        f"--activation {to}", "activation", {"to": to},
     )  # fmt: skip
 
 
@@ -139,15 +143,7 @@ def _spread(rows: list[LayerForecast], wanted: float) -> float:
 
 
 def _residual() -> Remedy:
-    code = (
-        "items, layers = [], list(model.layers)\n"
-        "while layers:\n"
-        "    item = layers.pop(0)\n"
-        "    if isinstance(item, ut.nn.Dense) and item.fan_in == item.fan_out and layers:\n"
-        "        item = ut.nn.Residual(item, layers.pop(0), scale=0.1)\n"
-        "    items.append(item)\n"
-        "better = ut.nn.Sequential(*items)"
-    )
+    code = "from undertow.flow.changes import with_residuals\nbetter = with_residuals(model)"
     return Remedy(
         "Residual blocks x + f(x) around the hidden layers: χ is then 1 + s² χ_f, never below 1.", code, "--residual",
         "residual", {},
@@ -161,7 +157,7 @@ def _scaled_blocks(forecast: Forecast) -> Remedy:
         "def calmer(item):\n"
         "    inside = isinstance(item, ut.nn.Residual)\n"
         f"    return ut.nn.Residual(*item.layers, projection=item.projection, scale={scale:g}) if inside else item\n"
-        "better = ut.nn.Sequential(*map(calmer, model.layers))"
+        "better = ut.nn.map_layers(model, calmer)"
     )
     return Remedy(
         f"Residual blocks x + s f(x) with s = 1/√{count} ≈ {scale:g}: their sum then does not grow with depth.",
@@ -182,16 +178,10 @@ def _clipped() -> Remedy:
     )
 
 
-def _normalised() -> Remedy:
-    code = (
-        "items = []\n"
-        "for item in model.layers:\n"
-        "    items.append(item)\n"
-        "    if isinstance(item, ut.nn.Dense) and item is not model.layers[-1]:\n"
-        "        items.append(ut.nn.LayerNorm(item.fan_out))\n"
-        "better = ut.nn.Sequential(*items)"
-    )
+def _normalised(kind: str) -> Remedy:
+    code = f'from undertow.flow.changes import with_normalisation\nbetter = with_normalisation(model, "{kind}")'
+    name = {"layer": "LayerNorm", "batch": "BatchNorm"}[kind]
     return Remedy(
-        "LayerNorm after each hidden layer: it holds the size of z, whatever the weights are.", code, "--norm layer",
-        "normalisation", {"to": "layer"},
+        f"{name} after each hidden layer: it holds the size of z, whatever the weights are.", code, f"--norm {kind}",
+        "normalisation", {"to": kind},
     )  # fmt: skip

@@ -107,6 +107,8 @@ def _look_at(
             "constant_units", "identical", "h_mean", "correlation",
         )),
     }  # fmt: skip
+    if layer.kind == "parameter" and W is not None and np.ndim(W) == 2 and dW is not None:
+        row["alike"] = alike_units(np.asarray(W), dW)
     if h is None or not np.size(h):
         return row
     units = units_of(h)
@@ -207,6 +209,35 @@ def count_identical(units: Array) -> int:
     near = np.abs(np.diff(told[order])) <= 1e-6 * np.maximum(size[order][1:], 1e-30)
     same = np.concatenate([[False], near]) | np.concatenate([near, [False]])
     return int(same.sum())
+
+
+def alike_units(W: Array, dW: Array) -> list[dict[str, Any]]:
+    """Measure along both axes of a matrix how many slices equal another one, in the matrix and in the gradient.
+
+    Slices without a gradient are left out, as those of inputs that are 0, unless there is none at all.
+
+    Args:
+        W: (n, k), weights.
+        dW: (n, k), the loss's gradient by them.
+
+    Returns:
+        For the rows and for the columns: ``n``, and ``share`` that equal another one.
+
+    Source: derived here.
+
+    Example:
+        >>> alike_units(np.ones((3, 2)), np.array([[1.0, 1.0], [2.0, 2.0], [0.0, 0.0]]))
+        [{'n': 3, 'share': 0.0}, {'n': 2, 'share': 1.0}]
+    """
+    found = []
+    both = [x / max(float(np.abs(x).max(initial=0.0)), 1e-300) for x in (W.astype(np.float64), dW.astype(np.float64))]
+    for axis in (0, 1):
+        w, g = (np.moveaxis(x, axis, 1) for x in both)
+        kept = (g != 0).any(axis=0)
+        kept = kept if kept.any() else ~kept
+        share = count_identical(np.concatenate([w, g])[:, kept]) / int(kept.sum())
+        found.append({"n": W.shape[axis], "share": float(share) if np.isfinite([*both[0], *both[1]]).all() else 0.0})
+    return found
 
 
 def mean_cosine(units: Array) -> float | None:

@@ -19,7 +19,7 @@ from undertow.trace import Tracer, trace_function
 from undertow.train.derive import number_paths, numbers_of, trained_numbers
 
 TARGET = ["y", "weights", "keys", "mix"]
-OURS = {path.name for path in Path(nn.__file__).parent.glob("*.py")}
+OURS = str(Path(nn.__file__).parent)  # whose lines tell a reader less than the layer
 N_SHOWN = 5  # numbers of an input that are shown
 
 
@@ -63,9 +63,9 @@ def find_origin(loss_function: Any, model: Any, X: Any, target: Any) -> dict[str
         return None
     node = found.pop("node")
     layer, last = next(((path, index) for path, index in seen if index >= node.index), (None, None))
-    file = (found["line"] or "").partition(":")[0]
-    if file in OURS and (layer is not None or file == "loss_record.py" or file.endswith("_losses.py")):
-        found["line"] = found["name"] = None  # a line of this package tells a reader less than the layer
+    file = Path(node.file or "")
+    if str(file.parent) == OURS and (layer is not None or file.name == "loss_record.py" or "_losses" in file.name):
+        found["line"] = found["name"] = None
     elif last == node.index and layer != found["name"]:
         found["name"] = None  # what the layer returns is named where it is called, in this package
     found["layer"] = layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -79,8 +80,25 @@ class OwnRecorder:
         if self.last is None or self.recorder is None:
             return
         _, _, loss, seen, grads, params = self.last
+        self._note_direction(grads, params, new)
         told = measure_now(self.recorder.observer(seen, grads, params, new))
         self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)
+
+    def _note_direction(self, grads: dict[str, Any], params: dict[str, Any], new: dict[str, Any]) -> None:
+        """Count the steps that go up the gradient, and keep the mean cosine between both."""
+        assert self.recorder is not None
+        inner = moved = size = 0.0
+        with np.errstate(all="ignore"):
+            for path, g in grads.items():
+                step, wide = np.subtract(new[path], params[path], dtype=np.float64), np.asarray(g, np.float64)
+                inner += float(np.vdot(step, wide))
+                moved, size = moved + float(np.vdot(step, step)), size + float(np.vdot(wide, wide))
+            cosine = inner / math.sqrt(moved * size) if 0 < moved * size < math.inf else math.nan
+        if math.isfinite(cosine):
+            told = self.recorder.flow.facts.setdefault("directions", {"steps": 0, "up": 0, "cosine": 0.0})
+            told["steps"] += 1
+            told["up"] += int(cosine > 0)
+            told["cosine"] += (cosine - told["cosine"]) / told["steps"]
 
     def _layers(self, params: Any, args: Sequence[Any]) -> list[FlowLayer]:
         """The layers and the values that are watched, in the order in which they are computed, and the parameters."""

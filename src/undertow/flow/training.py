@@ -15,6 +15,9 @@ from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
 from undertow.flow.record import SCALARS
 from undertow.flow.recorder import Recorder
+from undertow.flow.restraints import measure_restraints
+from undertow.flow.rules import RULES
+from undertow.flow.scaled import gradient_if_scaled
 from undertow.flow.store import FlowStore, load_flow
 from undertow.optim import build_schedule
 from undertow.train.rows import read_scale
@@ -28,6 +31,8 @@ Array = NDArray[Any]
 N_HELD: Final = 500  # examples held out whose outputs are kept
 WIDEST: Final = 60  # outputs of an example that are kept
 SECONDS: Final = 0.02  # between writing steps to the disk, at least
+SHARED: Final = ("shared_rows", "shared_by_chance")
+UNSCALED: Final = ("input-not-scaled", "target-not-scaled")
 SAMPLE: Final = 4096  # examples from which a look takes its own
 
 
@@ -60,6 +65,7 @@ class TrainingRecorder(Recorder):
             self._try(trainer, lambda: flow.facts.update(self._measure_facts(trainer)))
         if not trainer.n_steps:
             self._try(trainer, lambda: self._look(trainer))
+            self._try(trainer, lambda: self._scale(trainer))
         if self.store is not None:
             self.store.begin(self.current())
             self.last_written = trainer.n_steps
@@ -117,8 +123,10 @@ class TrainingRecorder(Recorder):
         self.flow.stopped, self.flow.history = "interrupted" if broken_off else run.stopped, run.history
         run.record = self.current()
         self.write_steps()
-        if trainer.n_steps and (not looks or looks[-1].step < trainer.n_steps) and run.stopped != "diverged":
-            self._try(trainer, lambda: self._look(trainer))
+        if trainer.n_steps and run.stopped != "diverged":
+            if not looks or looks[-1].step < trainer.n_steps:
+                self._try(trainer, lambda: self._look(trainer))
+            self._try(trainer, lambda: self._restrain(trainer))
         self.write_about()
         if self.store is not None:
             self.store.close()
@@ -184,7 +192,7 @@ class TrainingRecorder(Recorder):
         facts = measure_facts(trainer.run.model, trainer.task, train, part)
         n, size = feed.n_examples, feed.batch_size
         before = trainer.run.extras.get("held_out", {}).get("facts", {})  # of a training before this one on all rows
-        facts |= {name: before[name] for name in ("n_validation", "shared_rows", "held_out") if name in before}
+        facts |= {name: before[name] for name in ("n_validation", *SHARED, "held_out") if name in before}
         return {**facts, "batch_size": size, "smallest_batch": n % size or size if n else size, "n_examples": n}
 
     def _look(self, trainer: Trainer, noise: bool = True) -> None:
@@ -203,6 +211,30 @@ class TrainingRecorder(Recorder):
         self.flow.looks.append(look)
         if self.store is not None and self.store.folder.is_dir() and trainer.n_steps:
             self.store.looks.append(look.plain())
+
+    def _scale(self, trainer: Trainer) -> None:
+        """Measure what the gradient would be for data that are scaled, where they are not."""
+        unscaled = {kind: any(RULES[kind].find(self.flow, RULES[kind])) for kind in UNSCALED}
+        if self.sample is None or self.sample[0].dtype.kind != "f" or not any(unscaled.values()):
+            return
+        X, target = self.sample
+        self.flow.facts["dW_if_scaled"] = gradient_if_scaled(
+            trainer.step.gradient, self.layers, trainer.run.model, X, target, numbers=unscaled["target-not-scaled"]
+        )
+
+    def _restrain(self, trainer: Trainer) -> None:
+        """Measure what regularisation costs, where there is any."""
+        if self.sample is None:
+            return
+        X, target = self.sample
+        held = None
+        if isinstance(trainer.held, list) and trainer.held:
+            held = trainer.held[0][0][:N_HELD], trainer.task.encode(trainer.held[0][1][:N_HELD])
+        found = measure_restraints(
+            trainer.run.model, trainer.task, trainer.run.settings, self.layers, (X, target.y), held
+        )
+        if found is not None:
+            self.flow.facts["restraints"] = found
 
     def _rates(self, trainer: Trainer, first: int, n: int) -> Any:
         """The learning rate of each step; NaN where there is no single one."""

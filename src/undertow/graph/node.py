@@ -52,6 +52,7 @@ class Node:
         name: the user's own name for it (``z1``), if there is one.
         ct_of: the name of the value whose cotangent this is (``z1`` for what people read as ``dz1``).
         line: the user's source line, ``"model.py:12"``.
+        file: the whole path of that file.
         backward: True if differentiation made it, False if the user wrote it.
         rule: the name of the simplification that made it, if one did.
         watched: a person asked to see this value (or its cotangent): it keeps a line of its own.
@@ -60,6 +61,7 @@ class Node:
     __slots__ = (
         "backward",
         "ct_of",
+        "file",
         "index",
         "inputs",
         "line",
@@ -88,6 +90,7 @@ class Node:
         self.name: str | None = None
         self.ct_of: str | None = None
         self.line: str | None = None
+        self.file: str | None = None
         self.backward = False
         self.rule: str | None = None
         self.watched = False

@@ -9,6 +9,7 @@ Defining a record registers it; the engine, the emitters, the docs and the tests
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from undertow.errors import ArgumentError, UnsupportedError
-from undertow.graph import Shape, Size, Spec, broadcast_shapes, total
+from undertow.graph import Dim, Shape, Size, Spec, broadcast_shapes, total
 
 
 class Traced:
@@ -320,7 +321,12 @@ def dtype_of(x: Any) -> np.dtype[Any]:
 def count_of(x: Any, axis: tuple[int, ...] | None = None) -> Any:
     """Return how many elements lie along these axes, as a number to compute with (traced if symbolic)."""
     shape = shape_of(x)
-    size = total(shape if axis is None else tuple(shape[i] for i in axis))
+    sizes = shape if axis is None else tuple(shape[i] for i in axis)
+    named = [size for size in sizes if isinstance(size, Dim)]
+    if isinstance(x, Traced) and len(named) > 1:  # each example with each other: the product m * m has no name
+        numbers = math.prod(size for size in sizes if not isinstance(size, Dim))
+        return math.prod([x.measure(size) for size in named]) * numbers
+    size = total(sizes)
     return x.measure(size) if isinstance(x, Traced) else size
 
 

@@ -39,13 +39,13 @@ def summary_data(found: Recorded, model: list[dict[str, Any]] | None = None) -> 
     Example:
         >>> found = Recorded(settings={"epochs": 2}, history=[{"epoch": 1, "loss": 0.5}], stopped="finished")
         >>> summary_data(found)["sentence"]
-        'A model was trained for 1 epoch. It ran to its end. The best loss is 0.5, in epoch 1.'
+        'A model was trained for 1 epoch. It ran to its end. The best training loss is 0.5, in epoch 1.'
     """
     state, ending = ENDS.get(found.stopped, (found.stopped, f"It ended: {found.stopped}."))
-    ending += _origin(found)
+    ending += _origin(found) + _held_out(found)
     what = _describe_model(found, model_data(found) if model is None else model)
     bests = _bests(found.history)
-    best = "".join(f" The best {_words(name)} is {_show(row[name], name)}{_when(row)}." for name, row in bests[:2])
+    best = "".join(f" The best {_called(name)} is {_show(row[name], name)}{_when(row)}." for name, row in bests[:2])
     return {
         "title": found.name or what[:1].upper() + what[1:],
         "sentence": f"{what[:1].upper()}{what[1:]} was trained{_how(found)}. {ending}{best}",
@@ -53,6 +53,12 @@ def summary_data(found: Recorded, model: list[dict[str, Any]] | None = None) -> 
         "ended": found.stopped,
         "tiles": _tiles(found, bests),
     }
+
+
+def _held_out(found: Recorded) -> str:
+    """What the rows that a first training held out say of one that ended on all rows: none is left to judge it."""
+    told = {} if found.run is None else found.run.extras.get("held_out") or {}
+    return f" Before it was trained again on all rows: {told['summary']}." if "summary" in told else ""
 
 
 def _origin(found: Recorded) -> str:
@@ -125,6 +131,11 @@ def _words(column: str) -> str:
     return column.replace("_", " ")
 
 
+def _called(column: str) -> str:
+    """A loss or metric, and on which rows it is measured."""
+    return _words(column) if column.startswith("validation_") else f"training {_words(column)}"
+
+
 def _show(value: Any, column: str = "") -> str:
     """A number for people."""
     if not is_number(value):
@@ -155,7 +166,7 @@ def _tiles(found: Recorded, bests: list[tuple[str, dict[str, Any]]]) -> list[dic
     """The few numbers at the top."""
     last = found.history[-1] if found.history else {}
     tiles = [
-        {"label": f"Best {_words(name)}", "value": _show(row[name], name), "note": _when(row)[2:]}
+        {"label": f"Best {_called(name)}", "value": _show(row[name], name), "note": _when(row)[2:]}
         for name, row in bests[: 1 + METRICS_AT_MOST]
     ]
     if is_number(last.get("loss")):

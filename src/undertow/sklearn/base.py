@@ -26,6 +26,7 @@ from undertow.sklearn.fitting import Fitting, Held
 from undertow.sklearn.lbfgs import fit_lbfgs
 from undertow.sklearn.learner import DENSE_BYTES, Learner, PenalisedLoss, Rule, dense
 from undertow.sklearn.network import build_network, dense_layers, logits_of, put_arrays
+from undertow.sklearn.precision import choose_dtype
 from undertow.sklearn.programs import FORWARD
 from undertow.sklearn.recording import open_recorder
 from undertow.sklearn.settings import check_settings
@@ -84,10 +85,11 @@ class BaseNetwork(BaseEstimator, ABC):
         if by_class is not None:
             weights = by_class.astype(X.dtype) if weights is None else weights * by_class.astype(X.dtype)
         rng = check_random_state(self.random_state)
-        dtype = read_dtype(X.dtype if self.dtype is None else self.dtype)
+        by_lbfgs = self.solver == "lbfgs" and self.optimizer is None
         with threads_for(self.n_threads):
             if first:
-                self._begin(target, X.shape[1], rng, dtype)
+                dtype = X.dtype if by_lbfgs else choose_dtype(X, scored)
+                self._begin(target, X.shape[1], rng, read_dtype(dtype if self.dtype is None else self.dtype))
             X, weights = X.astype(self._dtype, copy=False), None if weights is None else weights.astype(self._dtype)
             if issparse(X):
                 X = X.tocsr()
@@ -259,13 +261,14 @@ class BaseNetwork(BaseEstimator, ABC):
         """What the network gives for X (m, d): logits or values."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
-        X = X.astype(self._dtype, copy=False)
+        given, X = X.dtype, X.astype(self._dtype, copy=False)
         with threads_for(self.n_threads):
             if not issparse(X):
-                return FORWARD(self.model_, np.ascontiguousarray(X))
+                outputs: Array = FORWARD(self.model_, np.ascontiguousarray(X))
+                return outputs.astype(given, copy=False)
             X, rows = X.tocsr(), max(1, DENSE_BYTES // (X.shape[1] * X.dtype.itemsize))
             parts = [FORWARD(self.model_, X[at : at + rows].toarray()) for at in range(0, X.shape[0], rows)]
-        return np.concatenate(parts)
+        return np.concatenate(parts).astype(given, copy=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -172,14 +172,14 @@ class Learner:
         self.session = self.step.open(self.model, self.state, X, target, min(self.batch_size, len(X)))
 
     def _mean(self, losses: Array, order: Array) -> float:
-        weights, starts = self.target.weights, np.arange(len(losses)) * self.batch_size
+        losses, weights = losses.astype(np.float64), self.target.weights
         if weights is None:
-            counts = np.full(len(losses), float(self.batch_size))
-            counts[-1] = len(order) - starts[-1]
-        else:
-            counts = np.add.reduceat(weights[order].astype(np.float64), starts)
+            last = len(order) - self.batch_size * (len(losses) - 1)
+            return float(self.batch_size * losses[:-1].sum() + last * losses[-1]) / len(order)
+        starts = np.arange(len(losses)) * self.batch_size
+        counts = np.add.reduceat(weights[order].astype(np.float64), starts)
         total = float(counts.sum())
-        return float(losses.astype(np.float64) @ counts) / total if total else math.nan
+        return float(losses @ counts) / total if total else math.nan
 
     def values(self) -> Any:
         """Return the model after the last step; `state` is the optimizer's then."""

@@ -76,7 +76,7 @@ class _Maker:
         if resolve(new.spec.shape, {"m": self.n}) != a.spec.shape or new.spec.dtype != a.spec.dtype:
             raise _Differs
         if new is not a:
-            new.name, new.line, new.watched = a.name, a.line, a.watched
+            new.name, new.line, new.file, new.watched = a.name, a.line, a.file, a.watched
         self.moved[a] = new
         self.places[a] = len(self.places)
 

@@ -19,6 +19,7 @@ from undertow import trees
 from undertow.errors import DTypeError, EscapedTracerError, NonScalarError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.batch import generalize
+from undertow.trace.draws import random_states, warn_of_draws
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 from undertow.trace.views import count_as_array
 from undertow.trace.where import check_plain
@@ -118,6 +119,14 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
     Returns:
         The graph with the user's names and lines, and the trees around it.
     """
+    before = random_states(f)
+    traced = _trace_for_all(f, args, batch)
+    warn_of_draws(f, code_of(f), before)
+    return traced
+
+
+def _trace_for_all(f: Callable[..., Any], args: Sequence[Any], batch: Sequence[int]) -> Traced:
+    """Trace for all batch sizes, or for as many as the function allows."""
     choices = _find_batch(args, batch)
     for _, places in choices:
         try:

@@ -11,6 +11,8 @@ from undertow import primitives as P
 from undertow.errors import UnsupportedAttributeError, UnsupportedError
 from undertow.trace.where import user_line
 
+_INSTEAD = {"strides": " Take windows by np.lib.stride_tricks.sliding_window_view(x, window_shape, axis)."}
+
 
 class ArrayMethods(P.Traced):
     """The attributes and methods of an array, in terms of the primitives and of indexing."""
@@ -122,7 +124,7 @@ class ArrayMethods(P.Traced):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         raise UnsupportedAttributeError(
             f"{user_line()}: x.{name} of a traced array is not there: it asks for the memory or the bytes of an array, "
-            f"or writes to them, and while a function is traced there are none."
+            f"or writes to them, and while a function is traced there are none.{_INSTEAD.get(name, '')}"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import ControlFlowError, InPlaceError, UndertowError, UnsupportedError
+from undertow.errors import ControlFlowError, InPlaceError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import show_shape
 from undertow.trace.place import Place, called, here, shorten
 
@@ -38,7 +38,9 @@ def show(node: ast.AST) -> str:
 
 def name_of(tracer: Any) -> str:
     """Say which value it is: its name, if it has one, and its shape."""
-    name = tracer._node.name or ("a traced number" if not tracer._node.spec.shape else "a traced array")
+    name = tracer._node.name
+    if not name or not name.isidentifier():  # p[0][1] has a name of ours, which nobody knows
+        name = "a traced number" if not tracer._node.spec.shape else "a traced array"
     return f"{name} {show_shape(tracer._node.spec.shape)}" if tracer._node.spec.shape else name
 
 
@@ -51,6 +53,15 @@ def unknown_value(tracer: Any, wish: str) -> UndertowError:
     return ControlFlowError(
         f"{place.start}: {wish} of {name_of(tracer)} is not known while only shapes are traced. "
         f"{advice(place)} (ut.grad sees values; ut.backprop does not.)"
+    )
+
+
+def ambiguous(tracer: Any) -> UndertowError:
+    """Make the error for asking an array of several elements whether it is true."""
+    place = here()
+    return ShapeError(
+        f"{place.start}: the truth value of {name_of(tracer)} is ambiguous: each of its elements has its own. "
+        f"{advice(place)} Or ask for one answer, with np.any or np.all."
     )
 
 

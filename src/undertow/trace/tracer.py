@@ -22,6 +22,7 @@ from undertow import trees
 from undertow.errors import (
     DTypeError,
     EscapedTracerError,
+    PositionError,
     UndertowError,
     UnsupportedError,
 )
@@ -29,13 +30,14 @@ from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, 
 from undertow.trace.methods import ArrayMethods
 from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
-from undertow.trace.remedy import lost_array, lost_number, unknown_count, unknown_value
+from undertow.trace.remedy import ambiguous, lost_array, lost_number, unknown_count, unknown_value
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import (
     check_plain,
     explain_failure,
     holds_user_code,
     locate,
+    locate_index,
     scipy_remedy,
     user_frame,
     user_line,
@@ -112,7 +114,8 @@ class NotingTrace(Trace):
         frame = user_frame()
         if frame is None:
             return
-        node.line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        node.file = frame.f_code.co_filename
+        node.line = f"{Path(node.file).name}:{frame.f_lineno}"
         frames = [frame]
         while frame.f_back is not None and frame.f_code is not self.code:
             frame = frame.f_back
@@ -336,7 +339,10 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
         raise unknown_value(self, wish)
 
     def __bool__(self) -> bool:
-        return bool(self._value("the truth value"))
+        value = self._value("the truth value")
+        if np.size(value) > 1:
+            raise ambiguous(self)
+        return bool(value)
 
     def __float__(self) -> float:
         known = self.node.value is not None
@@ -398,6 +404,8 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
             part = P.index(self, key)
         except UnsupportedError:
             raise unknown_count(self) from None
+        except PositionError as error:
+            raise locate_index(error, self) from None
         if not part._node.spec.shape and (key is Ellipsis or (isinstance(key, tuple) and _has_ellipsis(key))):
             show_as_array(part, self)
         return part

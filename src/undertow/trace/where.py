@@ -135,6 +135,14 @@ def user_shapes(args: Sequence[Any], frame: FrameType | None) -> str:
     return ", ".join(parts)
 
 
+def locate_index(error: PositionError, x: Any) -> PositionError:
+    """Say where an index stands that does not fit, and of which array, unless the error does."""
+    frame, line = user_frame(), user_line()
+    if line is None or line in str(error):
+        return error
+    return PositionError(f"{line}: {user_shapes([x], frame).replace('operand 1', 'the array')}: {error}")
+
+
 def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[str, Any], error: Exception) -> Exception:
     """Make the error people see when an operation cannot be applied: where, both shapes, the remedy."""
     frame = user_frame()

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import DTypeError, ShapeError, UnsupportedError
+from undertow.errors import DTypeError, PositionError, ShapeError, UnsupportedError
 from undertow.graph import Node, show_shape
 from undertow.trace.remedy import unknown_count
 from undertow.trace.views import UNSURE, View, forbid, is_number, write
-from undertow.trace.where import user_line
+from undertow.trace.where import locate_index, user_line
 
 
 class InPlace:
@@ -36,6 +36,8 @@ class InPlace:
             new = P.update(self, key, value)
         except UnsupportedError:
             raise unknown_count(self) from None
+        except PositionError as error:
+            raise locate_index(error, self) from None
         self._write(new)
 
     def _write(self: Any, new: Any) -> Any:

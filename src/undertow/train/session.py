@@ -51,7 +51,7 @@ class Session:
         Raises:
             NotFinite: a loss, or a gradient that the step clips, is not finite; `values` are those before that step.
         """
-        with self.resident.lock, undisturbed(), np.errstate(all="ignore"):  # of what is computed while it compiles
+        with self.resident.lock, undisturbed():
             return self._run(order, batch_size)
 
     def _run(self, order: NDArray[Any], batch_size: int, may_stop: bool = True) -> NDArray[Any]:
@@ -67,7 +67,9 @@ class Session:
             found.append(short)
             parts.append(told)
         results = {
-            name: np.concatenate([part[i] for part in found]) for i, name in enumerate(self.step.results) if found
+            name: found[0][i] if len(found) == 1 else np.concatenate([part[i] for part in found])
+            for i, name in enumerate(self.step.results)
+            if found
         }
         losses = results["loss"]
         finite = is_taken(self.step, results, parts)

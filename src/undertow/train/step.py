@@ -12,6 +12,7 @@ from undertow.compile.resident import Resident
 from undertow.compile.statistics import Measure, statistics
 from undertow.errors import ArgumentError
 from undertow.graph import INPUT, Graph, Node
+from undertow.lazy import uncollected
 from undertow.optim import (
     Clip,
     Optimizer,
@@ -165,6 +166,13 @@ class Step:
         for known in (key, (*key, rows)):
             if known in self._programs:
                 return self._programs[known]
+        with uncollected(), np.errstate(all="ignore"):  # of constants that are computed
+            return self._compile(leaves, rebuild, state, X, y, rows, key)
+
+    def _compile(
+        self, leaves: list[Any], rebuild: trees.Rebuild, state: Any, X: Any, y: Any, rows: int, key: tuple[Any, ...]
+    ) -> Resident | None:
+        params = numbers_of(leaves)
         program = self.gradient.program_for(leaves, rebuild, take_rows(X, slice(rows)), take_rows(y, slice(rows)))
         resident = None
         if program is None:

@@ -6,6 +6,8 @@ from undertow.flow.rules import (  # noqa: F401 (they fill RULES)
     finite,
     gradients,
     output,
+    restraints,
+    sign,
     steps,
     units,
     weights,

@@ -33,6 +33,8 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     constant, initial = output.get("expected_loss"), course_of(flow).initial
+    if R.is_number(output.get("initial_loss")):  # without the noise that layers draw
+        initial = min(initial, output["initial_loss"])
     if not constant or not math.isfinite(initial):
         return
     classes = target.get("kind") == "classes"

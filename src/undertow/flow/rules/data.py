@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from undertow.flow.copies import ROWS
 from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import found_of, show
 from undertow.flow.rules.registry import Rule, rule
+from undertow.flow.rules.steps import begin_if_scaled, movement_of
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
 UNLIKE = 5  # the largest deviation by the smallest, from which on columns are told to differ
@@ -79,6 +81,10 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
         )
     else:
         return
+    now, scaled = movement_of(flow).begin, begin_if_scaled(flow)
+    if "dW_if_scaled" in flow.facts and math.isfinite(now + scaled):
+        text = "largest update ratio of the first step, and if columns and targets were scaled"
+        rows.append((text, f"{show(now)}, {show(scaled)}", "near 0.001"))
     yield rule.found("warning", cause, rows, [R.scale_inputs(flow)], layers=list(flow.layers[:1]), step=0)
 
 
@@ -212,29 +218,42 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 @rule(
     "leakage",
-    share=(0.05, "share of the validation rows that are training rows too"),
+    share=(0.05, "share of the validation rows that are training rows too, beyond those that are by chance"),
     rows=(3, "fewest such rows"),
-    repeated=(2.0, "that share by the share of training rows that have a twin among the training rows"),
+    natural=(3.0, "how many times as many coincidences as chance explains are left alone"),
+    sure=(2.0, "standard errors beyond that"),
     codes=(0.5, "share of rows of codes that are looked up, which repeat by nature"),
 )
 def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Rows of the validation part are rows of the training part, inputs and targets alike, to the last bit.
 
-    Single copies come by chance in small tables of few distinct values.
+    In tables of few distinct values rows coincide by chance. How many of them is estimated from neighbours: training
+    rows that agree with a row held out in all columns but some (`undertow.flow.copies.expect_copies`). Rows that were
+    copied have none.
 
-    Source: Kaufman et al., Leakage in data mining, ACM TKDD 6, 2012, section 3.
+    Source: Kaufman et al., Leakage in data mining, ACM TKDD 6, 2012, section 3; what chance explains: derived here.
     """
     shared, n = flow.facts.get("shared_rows") or 0, flow.facts.get("n_validation") or 0
+    n = min(n, ROWS)  # of more, only these are compared
     coded = bool(flow.layers) and flow.layers[0].kind in LOOKED_UP
-    least = max(rule.codes if coded else rule.share, rule.repeated * (flow.facts.get("repeated_rows") or 0.0))
-    if not n or shared < rule.rows or shared / n < min(least, rule.codes):
+    if not n or shared < rule.rows:
+        return
+    chance = flow.facts.get("shared_by_chance")
+    if chance is None:  # a record of an earlier version
+        chance = flow.facts.get("repeated_rows") or 0.0
+    natural = 1 - (1 - min(chance, 1.0)) ** rule.natural
+    natural += rule.sure * math.sqrt(natural * (1 - natural) / n)
+    if shared / n <= max(rule.codes if coded else rule.share, natural, chance + rule.share):
         return
     yield rule.found(
         "error" if shared / n >= 0.5 else "warning",
         f"{shared} of {n} validation rows ({shared / n:.0%}) are training rows too: the validation loss tells how "
         "well rows "
         "are remembered, not how well the network does on new ones.",
-        [("validation rows that are training rows", shared, "0"), ("share", shared / n, "0")],
+        [
+            ("validation rows that are training rows", shared, "0"),
+            ("share", shared / n, f"{show(chance)}, for which chance would do"),
+        ],
         [
             R.mend_data(
                 "Remove copies before the data are split, or hold out whole groups.",

@@ -160,8 +160,9 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     steps, and have a consequence: the first layers are updated less for their size, or the loss does not fall. With
     an optimizer that divides by the gradient's size (adam and its kin) only the second counts: it may raise the
     gradient before long, so what is seen before training counts as well where the loss stood still for a fifth of the
-    training. A single layer whose weights are far too small is told in any case. The whole way is judged and not the
-    change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
+    training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
+    weights are far too small is told in any case. The whole way is judged and not the change of one layer: how deep a
+    stack can learn is a matter of how many depth scales it has, however long these are.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
@@ -174,6 +175,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     failing = course.fails(rule.learned)
     lagging = update_of(flow, profile) < rule.update and not rescales(flow)
     begin = profile_of(flow, at_first_look, rule.layers)
+    if profile.ratio == 0 and begin is not None and begin.ratio > rule.ratio:
+        return  # it was cut off by units that died, and did not shrink on its way
     if not (small and (failing or lagging or profile.ratio < rule.alone)):
         late = course.delay(0.1) >= rule.delay
         if begin is None or not begin.ratio < rule.begin or not (late or blame(begin, -1).alone):
@@ -280,11 +283,22 @@ def _evidence(flow: Flow, profile: Profile, at: Blame) -> list[tuple[object, ...
 
 
 def _remedies(flow: Flow, profile: Profile, at: Blame) -> list[Remedy]:
-    """What helps a gradient that vanishes."""
+    """What helps a gradient that vanishes; for stacks of sigmoids in the order in which it was measured to help.
+
+    On digits, with 6 to 30 layers of 64 units and three update rules, the share of right answers rose from 0.10 to 0.97
+    with BatchNorm, 0.94 with residual blocks (never below 0.87 and 0.90), 0.96 with tanh and 0.91 with relu (0.10 where
+    the rate was high) in the median, and not at all with LayerNorm: it leaves what all examples have in common, which
+    sigmoid makes large. Measured by ``python -m benchmarks.diagnosis.sigmoids``.
+    """
     squashing = next((x.activation for x in profile.layers if x.activation in SQUASHING), None)
     found = []
     if at.weights:
         found.append(R.other_initialiser(flow, _right(profile)))
+    if squashing in R.POSITIVE:
+        rows = flow.facts.get("batch_size") or R.LEAST_BATCH
+        by_batch = [R.normalise(flow, "BatchNorm")] if rows >= R.LEAST_BATCH else []
+        to = "relu" if len(profile.layers) <= R.RELU_DEPTH else "tanh"
+        return [*found, *by_batch, R.add_residual(flow), R.other_activation(flow, to, squashing)]
     if squashing:
         found.append(R.other_activation(flow, "relu", squashing))
     return [*found, R.normalise(flow), R.add_residual(flow)]

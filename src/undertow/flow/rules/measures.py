@@ -91,6 +91,8 @@ def course_of(flow: Flow) -> Course:
     output = flow.facts.get("output", {})
     # BatchNorm has no running statistics before training, so the loss of predictions may be far too high
     told = [output.get("initial_loss"), flow.looks[0].loss if flow.looks and flow.looks[0].step == 0 else None]
+    if draws_numbers(flow):
+        told = told[1:]  # steps tell the loss with noise, predictions have none
     known = [x for x in told if x is not None and math.isfinite(x)]
     if flow.settings.get("l1") or flow.settings.get("l2"):  # the recorded loss holds the penalty, these do not
         known = []
@@ -104,6 +106,12 @@ def course_of(flow: Flow) -> Course:
         finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
         is_full_batch(flow), diverged, np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64),
     )  # fmt: skip
+
+
+def draws_numbers(flow: Flow) -> bool:
+    """Tell whether layers draw random numbers while the model trains."""
+    model = str((flow.facts.get("output") or {}).get("model"))
+    return bool((flow.facts.get("restraints") or {}).get("noise")) or "Dropout(" in model or "Noise(" in model
 
 
 def is_full_batch(flow: Flow) -> bool:

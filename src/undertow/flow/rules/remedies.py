@@ -6,11 +6,15 @@ The code takes ``model``, ``X`` and ``y`` as they were given to the training.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from undertow.flow.findings import Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules.measures import end_of_rates, optimizer_of
+
+POSITIVE: Final = ("sigmoid", "hard_sigmoid", "softplus")  # whose outputs have a mean that all examples share
+LEAST_BATCH: Final = 16  # examples over which BatchNorm can normalise
+RELU_DEPTH: Final = 13  # layers with the output, up to which relu was measured to help sigmoids as much as tanh
 
 
 def train_call(flow: Flow, **changes: str) -> str:
@@ -32,15 +36,11 @@ def train_call(flow: Flow, **changes: str) -> str:
         'run = ut.train(model, (X, y), loss="huber", optimizer=ut.optim.sgd(0.5), epochs=3, batch_size=64)'
     """
     settings = flow.settings
-    name = str(settings.get("loss", "loss"))
-    own = settings.get("task") == "own"
-    found = {"loss": name if own and name.isidentifier() else "loss" if own else f'"{name}"'}
-    if name.endswith("_with_logits"):
-        found["loss"] = f'"{name.removesuffix("_with_logits")}"'
+    found = {"loss": write_loss(flow)}
     rate = (settings.get("optimizer") or {}).get("rate")
     if isinstance(rate, int | float):
         found["optimizer"] = write_optimizer(flow, float(rate))
-    for key in ("epochs", "batch_size", "steps"):
+    for key in ("epochs", "batch_size", "steps", "l1", "l2", "max_norm"):
         if settings.get(key) is not None:
             found[key] = str(settings[key])
     clip = settings.get("clip")
@@ -51,11 +51,26 @@ def train_call(flow: Flow, **changes: str) -> str:
     return f"run = ut.train({model}, ({X}, {y}), {', '.join(f'{key}={value}' for key, value in found.items())})"
 
 
-def write_optimizer(flow: Flow, rate: float) -> str:
-    """Write the optimizer of a training with another rate."""
+def write_loss(flow: Flow, **changes: float) -> str:
+    """Write the loss of a training with its settings, or with others."""
+    name = str(flow.settings.get("loss", "loss"))
+    if flow.settings.get("task") == "own":
+        return name if name.isidentifier() else "loss"
+    name = name.removesuffix("_with_logits")
+    settings = {**(flow.settings.get("loss_settings") or {}), **changes}
+    if not settings:
+        return f'"{name}"'
+    written = ", ".join(f'"{key}": {value!r}' for key, value in {"name": name, **settings}.items())
+    return f"{{{written}}}".replace("'", '"')
+
+
+def write_optimizer(flow: Flow, rate: float, decay: float | None = None) -> str:
+    """Write the optimizer of a training with another rate, or another weight decay."""
     settings = flow.settings.get("optimizer") or {}
     name = optimizer_of(flow) or "adam"
     more = f", beta={settings['beta']:g}" if isinstance(settings.get("beta"), float) and settings["beta"] != 0.9 else ""
+    decay = settings.get("decay") if decay is None else decay
+    more += f", decay={decay:g}" if isinstance(decay, int | float) and decay else ""
     return f"ut.optim.{name}({rate:.3g}{more})"
 
 
@@ -96,16 +111,17 @@ def lasting_schedule(flow: Flow) -> Remedy:
     )  # fmt: skip
 
 
+def changed(flow: Flow, change: str, call: str, module: str = "changes") -> str:
+    """Write the code of a change of the model, which finds its places wherever they are, and of the training."""
+    return f"from undertow.flow.{module} import {change}\nbetter = {call}\n{train_call(flow, model='better')}"
+
+
 def other_activation(flow: Flow, to: str = "relu", of: str = "sigmoid") -> Remedy:
     """Put another activation in the place of one."""
-    code = (
-        f"def change(item):\n"
-        f"    return ut.nn.{to} if item is ut.nn.{of} else item\n"
-        f"better = ut.nn.Sequential(*map(change, model.layers))"
-    )
     return Remedy(
-        f"{to} instead of {of}: its slope does not shrink what flows back.",
-        f"{code}\n{train_call(flow, model='better')}", f"--activation {to}", "activation", {"to": to, "from": of},
+        f"{to} instead of {of}: its slope {'is 1 at 0' if to == 'tanh' else 'does not shrink what flows back'}.",
+        changed(flow, "with_activation", f'with_activation(model, "{to}", of="{of}")'), f"--activation {to}",
+        "activation", {"to": to, "from": of},
     )  # fmt: skip
 
 
@@ -125,35 +141,19 @@ def other_initialiser(flow: Flow, to: str, why: str = "it keeps the size of what
 
 def normalise(flow: Flow, kind: str = "LayerNorm") -> Remedy:
     """Put a normalisation before each activation."""
-    code = (
-        "items = []\n"
-        "for item in model.layers:\n"
-        "    items.append(item)\n"
-        "    if isinstance(item, ut.nn.Dense) and item is not model.layers[-1]:\n"
-        f"        items.append(ut.nn.{kind}(item.fan_out))\n"
-        "better = ut.nn.Sequential(*items)"
-    )
     name = {"LayerNorm": "layer", "BatchNorm": "batch", "RMSNorm": "rms"}[kind]
     return Remedy(
         f"{kind} after each hidden layer: it holds the size of z, whatever the weights are.",
-        f"{code}\n{train_call(flow, model='better')}", f"--norm {name}", "normalisation", {"to": name},
+        changed(flow, "with_normalisation", f'with_normalisation(model, "{name}")'), f"--norm {name}",
+        "normalisation", {"to": name},
     )  # fmt: skip
 
 
 def add_residual(flow: Flow) -> Remedy:
     """Add what goes into a layer to what comes out of it."""
-    code = (
-        "items, layers = [], list(model.layers)\n"
-        "while layers:\n"
-        "    item = layers.pop(0)\n"
-        "    if isinstance(item, ut.nn.Dense) and item.fan_in == item.fan_out and layers:\n"
-        "        item = ut.nn.Residual(item, layers.pop(0))\n"
-        "    items.append(item)\n"
-        "better = ut.nn.Sequential(*items)"
-    )
     return Remedy(
         "Residual blocks around the hidden layers: the gradient then has a way past them.",
-        f"{code}\n{train_call(flow, model='better')}", "--residual", "residual", {},
+        changed(flow, "with_residuals", "with_residuals(model)"), "--residual", "residual", {},
     )  # fmt: skip
 
 
@@ -214,6 +214,44 @@ def regularise(flow: Flow, l2: float = 1e-3) -> Remedy:
     return Remedy(f"Weights held small: l2={l2:g}.", train_call(flow, l2=f"{l2:g}"), f"--l2 {l2:g}", "l2", {"to": l2})
 
 
+def weaker_penalty(flow: Flow, name: str, to: float) -> Remedy:
+    """Let a penalty, or the bound on the weights of a unit, weigh less."""
+    now, option = flow.settings.get(name) or 0.0, "--" + name.replace("_", "-")
+    what = "A bound on weights that leaves them room" if name == "max_norm" else "A weaker penalty"
+    return Remedy(
+        f"{what}: {name}={to:g} instead of {now:g}.", train_call(flow, **{name: f"{to:g}"}), f"{option} {to:g}",
+        "regularisation", {name: to},
+    )  # fmt: skip
+
+
+def weaker_decay(flow: Flow, now: float, to: float) -> Remedy:
+    """Let weights decay less."""
+    rate = rate_of(flow)
+    return Remedy(
+        f"A weaker weight decay: {to:g} instead of {now:g}.",
+        train_call(flow, optimizer=write_optimizer(flow, 1e-3 if rate is None else rate, to)), f"--decay {to:g}",
+        "regularisation", {"decay": to},
+    )  # fmt: skip
+
+
+def weaker_noise(flow: Flow, kind: str, now: float, to: float) -> Remedy:
+    """Let layers disturb less of what passes through them."""
+    option = f"--dropout {to:g}" if kind == "Dropout" else ""
+    return Remedy(
+        f"{kind}({to:g}) instead of {kind}({now:g}).",
+        changed(flow, "with_noise", f'with_noise(model, "{kind}", {to:g})'), option, "regularisation",
+        {kind.lower(): to},
+    )  # fmt: skip
+
+
+def less_smoothing(flow: Flow, now: float, to: float = 0.1) -> Remedy:
+    """Let targets say more."""
+    return Remedy(
+        f"Label smoothing of {to:g} instead of {now:g}.", train_call(flow, loss=write_loss(flow, label_smoothing=to)),
+        f"--label-smoothing {to:g}", "regularisation", {"label_smoothing": to},
+    )  # fmt: skip
+
+
 def weigh_classes(flow: Flow) -> Remedy:
     """Let each class count the same in all."""
     return Remedy(
@@ -245,19 +283,9 @@ def with_end(flow: Flow, to: str, sentence: str) -> Remedy:
 
 def widen(flow: Flow, least: int) -> Remedy:
     """Give narrow hidden layers more units."""
-    code = (
-        "items, dense = [], [item for item in model.layers if isinstance(item, ut.nn.Dense)]\n"
-        "width = dense[0].fan_in\n"
-        "for item in model.layers:\n"
-        "    if isinstance(item, ut.nn.Dense):\n"
-        f"        out = item.fan_out if item is dense[-1] else max(item.fan_out, {least})\n"
-        "        item, width = ut.nn.Dense(width, out), out\n"
-        "    items.append(item)\n"
-        "better = ut.nn.Sequential(*items)"
-    )
     return Remedy(
-        f"At least {least} units in each hidden layer.", f"{code}\n{train_call(flow, model='better')}", "", "width",
-        {"least": least},
+        f"At least {least} units in each hidden layer.",
+        changed(flow, "with_width", f"with_width(model, {least})", "widths"), "", "width", {"least": least},
     )  # fmt: skip
 
 
@@ -282,17 +310,10 @@ def less_momentum(flow: Flow) -> list[Remedy]:
 
 def drop_units(flow: Flow, rate: float = 0.2) -> Remedy:
     """Leave units out at random while the model trains."""
-    code = (
-        "items = []\n"
-        "for item in model.layers:\n"
-        "    items.append(item)\n"
-        "    if not isinstance(item, ut.nn.Dense) and item is not model.layers[-1]:\n"
-        f"        items.append(ut.nn.Dropout({rate:g}))\n"
-        "better = ut.nn.Sequential(*items)"
-    )
     return Remedy(
         f"Dropout of {rate:g} after each activation: units cannot rely on single others.",
-        f"{code}\n{train_call(flow, model='better')}", f"--dropout {rate:g}", "dropout", {"to": rate},
+        changed(flow, "with_dropout", f"with_dropout(model, {rate:g})"), f"--dropout {rate:g}", "dropout",
+        {"to": rate},
     )  # fmt: skip
 
 

@@ -77,6 +77,34 @@ def movement_of(flow: Flow) -> Movement:
     )  # fmt: skip
 
 
+def begin_if_scaled(flow: Flow) -> float:
+    """Return what the largest update ratio of the very first step would be for columns and targets that are scaled.
+
+    Rules that divide by the gradient's size do the same step whatever its size is; those that do not, one that is as
+    many times smaller as the gradient is.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The ratio; NaN where it is not known.
+
+    Source: derived here.
+    """
+    told, move = flow.facts.get("dW_if_scaled"), movement_of(flow)
+    if told is None or rescales(flow):
+        return move.begin
+    now, begin = at_first_look(flow, "dW.rms"), at_first_look(flow, "W.rms")
+    update = flow.stat("update.rms")[0].astype(np.float64)
+    clip = flow.scalars["clip"][0]
+    with np.errstate(all="ignore"):
+        small = np.array([0.3 / math.sqrt(layer.fan_in or math.inf) for layer in flow.layers])
+        ratio = update / np.maximum(begin, small) * np.array([math.nan if x is None else x for x in told]) / now
+        ratio /= clip if 0 < clip < 1 else 1.0
+    chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter" and math.isfinite(ratio[i])]
+    return float(ratio[chosen].max()) if chosen else math.nan
+
+
 @rule(
     "step-too-large",
     peak=(3.0, "highest loss by the larger of the first one and that of a constant output"),
@@ -142,11 +170,21 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             (f"update ratio of layer {move.layer.number} at the beginning, the median", move.ratio, "near 0.001"),
             ("mean update ratio of all steps", move.mean, "near 0.001"),
             ("learning rate", rate, None),
+            *_if_scaled(flow, rule),
         ],
         [R.other_rate(flow, factor), R.clip(flow)],
         layers=[move.layer],
         step=1 if row is None else int(flow.steps[row]),
     )
+
+
+def _if_scaled(flow: Flow, rule: Rule) -> list[tuple[object, ...]]:
+    """How large the first step would be for data that are scaled, where they are not."""
+    ratio = begin_if_scaled(flow)
+    if "dW_if_scaled" not in flow.facts or not math.isfinite(ratio):
+        return []
+    text = "largest update ratio of the first step, if columns and targets were scaled"
+    return [(text, ratio, f"below {rule.turned:g}, above which the rate is too high whatever the data are")]
 
 
 def _made_by_training(flow: Flow) -> bool:

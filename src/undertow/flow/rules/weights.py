@@ -23,10 +23,13 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Units of a hidden layer are equal: with the same weights in and out they get the same gradient, and stay equal.
 
     Judged before training and at the end. A hidden layer whose weights are all 0 counts; an output layer that begins at
-    0 does not, nor does the last layer of a residual branch.
+    0 does not, nor does the last layer of a residual branch. In a loop of one's own, where only arrays are known, two
+    of them must have an axis of the same length along which slices are equal, and those of the gradient too: the
+    columns of what makes the units, and the rows of what reads them.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (breaking symmetry).
     """
+    yield from _alike_arrays(flow, rule)
     blocks = {layer.path for layer in flow.layers if layer.kind == "Residual"}
     found = []
     for i, layer in inner_layers(flow):
@@ -65,6 +68,36 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[x for x, *_ in found],
         step=0,
     )  # fmt: skip
+
+
+def _alike_arrays(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The arrays of a loop of one's own between which units are equal."""
+    looks = [look.layers for look in flow.looks]
+    arrays = [i for i, x in enumerate(flow.layers) if looks and all(row[i].get("alike") for row in looks)]
+    lengths: dict[int, dict[int, float]] = {}
+    for i in arrays:
+        for axis in (0, 1):
+            told = [row[i]["alike"][axis] for row in looks]
+            if told[0]["n"] >= rule.units and min(x["share"] for x in told) >= rule.share:
+                lengths.setdefault(told[0]["n"], {})[i] = told[-1]["share"]
+    n, chosen = max(lengths.items(), key=lambda x: len(x[1]), default=(0, {}))
+    if len(chosen) < 2:
+        return
+    layers = [flow.layers[i] for i in chosen]
+    zero = all(looks[-1][i].get(f"{q}_rms") == 0 for i in chosen for q in ("W", "dW"))
+    what = "all weights are 0, and so is their gradient" if zero else f"the {n} units between them are equal"
+    yield rule.found(
+        "error",
+        f"In {' and '.join(x.name for x in layers)} {what}, before training and after it: equal units get equal "
+        "gradients, so they learn no more than one unit could.",
+        [
+            (f"share of equal units in {flow.layers[i].name}, weights and gradient", share, "0")
+            for i, share in chosen.items()
+        ],
+        [R.mend_data("Begin with random weights.", "W = rng.normal(size=W.shape) / np.sqrt(W.shape[0])")],
+        layers=layers,
+        step=0,
+    )
 
 
 def is_constant(flow: Flow, i: int) -> bool:
@@ -135,10 +168,8 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("mean cosine between examples there", row.get("correlation"), "well below 1"),
             *((f"effective rank of what {x.layer.label} gives", x.rank, None) for x in found if x is not worst),
         ],
-        [
-            *([R.widen(flow, 16)] if units < rule.units else []),
-            R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow),
-        ],
+        [R.widen(flow, 16)] if units < rule.units else  # nothing else brings back what one unit cannot hold
+        [R.other_initialiser(flow, "orthogonal"), R.normalise(flow, "BatchNorm"), R.add_residual(flow)],
         layers=[layer, *(x.layer for x in found if x is not worst)],
         step=0,
     )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Trainings that make the loss large: by a sign that is turned, in the loss or in the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from undertow.flow.findings import Finding
+from undertow.flow.record import Flow
+from undertow.flow.rules import remedies as R
+from undertow.flow.rules.measures import Array, course_of, held_out_skill, show
+from undertow.flow.rules.registry import Rule, rule
+
+PIECES = 4
+
+
+@rule(
+    "turned-sign",
+    up=(0.9, "share of the steps that go up the gradient, from which on all are meant to"),
+    cosine=(0.1, "mean cosine between steps and gradient, from which on that is no chance"),
+    steps=(3, "fewest steps"),
+    fall=(10.0, "fall of a loss below 0 by the size of its beginning, or by 1, from which on it has no bound"),
+    steady=(0.8, "fall in the last quarter by the largest of the others, from which on it does not slow down"),
+    against=(-3.5, "skill on rows held out, in deviations of chance, below which outputs go against the targets"),
+    rows=(50, "fewest such rows that can tell"),
+)
+def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The loss is made large instead of small: steps add the gradient, or the loss has a turned sign.
+
+    Steps: in a loop of one's own their direction is held against the gradient, and the loss rises. A quantity below 0
+    that rises is left alone: a log likelihood is to be made large. The loss: it falls below 0 without slowing down,
+    many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own that
+    is below 0, outputs for rows held out go against their targets far beyond chance.
+
+    Source: derived here; that descent on what is bounded below must slow down: Nesterov, Introductory lectures on
+        convex optimization, 2004, section 1.2.3 (the squared norms of the gradient can be summed).
+    """
+    yield from _steps(flow, rule)
+    yield from _loss(flow, rule)
+
+
+def _steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """Steps that go up."""
+    told = flow.facts.get("directions") or {}
+    n, loss = told.get("steps") or 0, course_of(flow).loss
+    if n < rule.steps or told["up"] < rule.up * n or told["cosine"] < rule.cosine or len(loss) < 2:
+        return
+    if not (loss[0] > 0 and loss[-1] > loss[0]):
+        return
+    yield rule.found(
+        "error",
+        f"{told['up']} of {n} steps go up the gradient, with a mean cosine of {show(told['cosine'])} to it, and the "
+        f"loss rises from {show(float(loss[0]))} to {show(float(loss[-1]))}: the gradient is added where it is to be "
+        "subtracted.",
+        [
+            ("steps that go up the gradient", told["up"], "0"),
+            ("mean cosine between steps and gradient", told["cosine"], "below 0"),
+            ("loss at the end", float(loss[-1]), f"below {show(float(loss[0]))}"),
+        ],
+        [R.mend_data("Subtract the gradient.", "params = params - rate * gradient")],
+        step=1,
+    )
+
+
+def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """A loss whose sign is turned."""
+    course = course_of(flow)
+    loss = course.loss
+    if len(loss) < rule.steps:
+        return
+    begin, end = float(loss[0]), float(loss[-max(len(loss) // 20, 1) :].mean())
+    skill, rows = held_out_skill(flow)
+    against = begin < 0 and flow.settings.get("task") == "own" and rows >= rule.rows and skill < rule.against
+    far = max(abs(begin), 0.0 if course.diverged else 1.0) * (1.0 if course.diverged else rule.fall)
+    unbounded = begin < 0 and end < 0 and begin - end >= far and _steady(loss) >= rule.steady
+    if not (against or unbounded):
+        return
+    shown: list[tuple[object, ...]] = [("loss, at the beginning and at the end", f"{show(begin)}, {show(end)}", None)]
+    if unbounded:
+        shown.append(("fall in the last quarter by the largest of the others", _steady(loss), "below 1: it slows down"))
+        why = (
+            f"The loss falls from {show(begin)} to {show(end)}, faster and faster, as one that is bounded below cannot"
+        )
+    else:
+        why = f"The loss falls from {show(begin)} to {show(end)} while outputs go against the targets"
+    if against:
+        shown.append((f"skill on {rows} rows held out, in deviations of chance", skill, "above 2"))
+    name = str(flow.settings.get("loss") or "the loss")
+    yield rule.found(
+        "error",
+        f"{why}: its sign is turned, so that training makes large what is to be small.",
+        shown,
+        [
+            R.mend_data(
+                "Turn the sign of the loss.", f"loss = lambda *args: -{name if name.isidentifier() else 'loss'}(*args)"
+            )
+        ],
+        step=1,
+    )
+
+
+def _steady(loss: Array) -> float:
+    """The fall of the loss in the last of its pieces by the largest fall in another; −inf where there are too few."""
+    edges = np.linspace(0, len(loss) - 1, min(PIECES, len(loss) - 1) + 1).round().astype(int)
+    falls = -np.diff(loss[edges])
+    if len(falls) < 2 or not falls[-1] > 0:
+        return -math.inf
+    most = float(falls[:-1].max())
+    return float(falls[-1]) / most if most > 0 else math.inf

@@ -1,0 +1,58 @@
+"""The gradient before training as it would be for columns and targets of mean 0 and deviation 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+from undertow.flow.layers import FlowLayer
+from undertow.train.derive import Gradient, number_paths
+
+Array = NDArray[Any]
+
+
+def gradient_if_scaled(
+    gradient: Gradient, layers: Sequence[FlowLayer], model: Any, X: Array, target: Any, *, numbers: bool
+) -> list[float | None]:
+    """Measure the gradients of the weights on the same rows, their columns brought to mean 0 and deviation 1.
+
+    It tells whether a learning rate is too high by itself, or only for data of this scale.
+
+    Args:
+        gradient: of the training.
+        layers: what is looked at.
+        model: with its parameters.
+        X: examples, (m, …), floating.
+        target: what else belongs to them.
+        numbers: whether y are numbers to predict, which are scaled too.
+
+    Returns:
+        The root mean square of dW of each layer; None where it has no weights, or a number is not finite.
+
+    Source: derived here.
+    """
+    leaves, rebuild = trees.flatten(model)
+    if numbers:
+        target = target._replace(y=_standard(target.y))
+    with np.errstate(all="ignore"):
+        outcome = gradient.of_leaves(leaves, rebuild, _standard(X), target)
+    paths = number_paths(model)
+    grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
+    found: list[float | None] = []
+    for layer in layers:
+        g = grads.get(layer.weights or "")
+        size = math.nan if g is None else float(np.sqrt(np.mean(np.square(g, dtype=np.float64))))
+        found.append(size if math.isfinite(size) else None)
+    return found
+
+
+def _standard(x: Array) -> Array:
+    """Columns of mean 0 and deviation 1; those that are constant become 0."""
+    wide = x.astype(np.float64)
+    deviation = wide.std(axis=0)
+    return np.asarray((wide - wide.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), x.dtype)

@@ -1,0 +1,75 @@
+"""What a function draws while it is traced is a constant of its program: the user is told."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+State = tuple[Any, ...]
+
+
+def random_states(f: Callable[..., Any]) -> list[tuple[Any, State]]:
+    """Look at the random numbers that a function may draw: NumPy's own, and the generators that it names.
+
+    Args:
+        f: a function that is going to be traced.
+
+    Returns:
+        Each bit generator, and where it stands; see `warn_of_draws`.
+
+    Source: derived here.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> before = random_states(lambda x: x + rng.normal())
+        >>> _ = rng.normal()
+        >>> [_stands_at(bits) == state for bits, state in before]
+        [True, False]
+    """
+    if "numpy.random" not in sys.modules:  # nobody has drawn anything
+        return []
+    code = getattr(f, "__code__", None)
+    cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or () if _is_filled(cell)]
+    named = [f.__globals__.get(name) for name in code.co_names] if isinstance(code, CodeType) else []
+    found = [x.bit_generator for x in (*cells, *named) if isinstance(x, np.random.Generator)]
+    return [(bits, _stands_at(bits)) for bits in (np.random.get_bit_generator(), *found)]  # type: ignore[attr-defined]
+
+
+def warn_of_draws(f: Callable[..., Any], code: CodeType | None, before: list[tuple[Any, State]]) -> None:
+    """Warn where random numbers were drawn since.
+
+    Args:
+        f: the function that was traced.
+        code: its code, which says where it stands.
+        before: from `random_states`.
+
+    Source: derived here.
+    """
+    if code is None or all(_stands_at(bits) == state for bits, state in before):
+        return
+    name = getattr(f, "__name__", type(f).__name__)
+    warnings.warn_explicit(
+        f"{name} draws random numbers. It is traced once, so the program that is made of it has these numbers as "
+        "constants, the same at each call. Draw them outside, and pass them as an argument.",
+        UserWarning,
+        code.co_filename,
+        code.co_firstlineno,
+    )
+
+
+def _stands_at(bits: Any) -> State:
+    """Where a bit generator stands, to be compared."""
+    return tuple(x.tobytes() if isinstance(x, np.ndarray) else x for x in bits.state["state"].values())
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - a name that is assigned later has no contents yet
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,157 @@
+"""Loops of one's own that begin with equal weights or have a turned sign are told so; those that are well, nothing."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from made_flows import made_flow
+from undertow import nn, optim
+from undertow.flow import diagnose
+from undertow.flow.looks import alike_units
+
+DIGITS = ut.data.load_digits()
+X, Y = 2 * DIGITS.X[:300].astype(np.float64) - 1, ut.one_hot(DIGITS.y[:300], 10)
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+}
+
+
+def network(activation="tanh", watch=True, sign=1.0):
+    def loss(params, X, Y):
+        z = X @ params["W1"] + params["b1"]
+        h = ACTIVATIONS[activation](ut.watch(z, "z1") if watch else z)
+        return -sign * np.mean(np.sum(Y * ut.log_softmax(h @ params["W2"] + params["b2"], axis=1), axis=1))
+
+    return loss
+
+
+def transposed(params, X, Y):
+    h = np.tanh(params["W1"] @ X.T)
+    return -np.mean(np.sum(Y * ut.log_softmax((params["W2"] @ h).T, axis=1), axis=1))
+
+
+def softmax_regression(params, X, Y):
+    return -np.mean(np.sum(Y * ut.log_softmax(X @ params["W"], axis=1), axis=1))
+
+
+def begin(scale=1.0, equal=None):
+    rng = np.random.default_rng(0)
+    W1, W2 = scale * rng.standard_normal((64, 24)) / 8, scale * rng.standard_normal((24, 10)) / 5
+    if equal is not None:
+        W1, W2 = np.full_like(W1, equal), np.full_like(W2, equal)
+    return {"W1": W1, "b1": np.zeros(24), "W2": W2, "b2": np.zeros(10)}
+
+
+def loop(loss, params, rate=0.2, n=25, momentum=0.0):
+    """Findings after n steps of w ← w − rate · v; a rate below 0 adds the gradient."""
+    measured, v = ut.flow.recorded(loss), {name: 0 * x for name, x in params.items()}
+    with np.errstate(all="ignore"):
+        for _ in range(n):
+            _, gradient = measured(params, X, Y)
+            v = {name: momentum * v[name] + gradient[name] for name in params}
+            params = {name: x - rate * v[name] for name, x in params.items()}
+    return measured.findings
+
+
+@pytest.mark.parametrize("watch", [True, False])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("value", [0.0, 0.05])
+def test_a_loop_that_begins_with_equal_weights_learns_no_more_than_one_unit(value, activation, watch):
+    (found,) = loop(network(activation, watch), begin(equal=value))
+    assert (found.kind, found.severity) == ("identical-units", "error")
+    assert [x.split(", ")[1] for x in found.layers] == ["W1", "W2"]
+    nothing = value == 0 and activation != "sigmoid"  # whose outputs are ½, so that the last weights learn
+    assert ("all weights are 0, and so is their gradient" in found.cause) == nothing
+
+
+def test_equal_weights_are_found_in_matrices_that_are_transposed():
+    params = {"W1": np.full((24, 64), 0.05), "W2": np.full((10, 24), 0.05)}
+    assert [x.kind for x in loop(transposed, params)] == ["identical-units"]
+
+
+HEALTHY = {
+    "tanh": lambda: loop(network(), begin()),
+    "relu": lambda: loop(network("relu"), begin()),
+    "nothing watched": lambda: loop(network(watch=False), begin()),
+    "momentum": lambda: loop(network(), begin(), 0.05, 40, momentum=0.9),
+    "a last layer of 0": lambda: loop(network(), {**begin(), "W2": np.zeros((24, 10))}),
+    "softmax regression from 0": lambda: loop(softmax_regression, {"W": np.zeros((64, 10))}),
+    "a log likelihood that is made large": lambda: loop(
+        lambda params, X, Y: -softmax_regression(params, X, Y), {"W": np.zeros((64, 10))}, rate=-0.2
+    ),
+    "a loss that falls below 0": lambda: loop(
+        lambda p, X, Y: np.mean(p["s"] + 0.5 * (X @ p["W"] - Y) ** 2 * np.exp(-2 * p["s"])),
+        {"W": np.zeros((64, 10)), "s": np.array(0.0)}, 0.05, 120,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_loop_that_is_well_is_told_nothing(name):
+    assert [str(x) for x in HEALTHY[name]()] == []
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_gradient_that_is_added_is_told(activation, momentum):
+    (found,) = loop(network(activation), begin(), rate=-0.05, momentum=momentum)
+    assert (found.kind, found.severity) == ("turned-sign", "error") and "is added where" in found.cause
+    told = {x.text: x.value for x in found.evidence}
+    assert told["steps that go up the gradient"] == 24
+    assert found.remedies[0].code == "params = params - rate * gradient"
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_loss_whose_sign_is_turned_is_told(activation):
+    (found,) = loop(network(activation, sign=-1.0), begin(), n=50)
+    assert found.kind == "turned-sign" and "faster and faster" in found.cause
+
+
+def test_the_direction_of_steps_is_their_cosine_to_the_gradient():
+    measured, w = ut.flow.recorded(lambda w, X, Y: np.sum(w**2)), np.array([3.0, 4.0])
+    for step in ([-3.0, -4.0], [4.0, -3.0], [6.0, 8.0], [0.0, 0.0]):
+        measured(w, X, Y)
+        w = w + step
+        if not w.any():
+            w = w + [3.0, 4.0]  # the loop begins anew: a step of 0, which has no direction
+    measured(w, X, Y)
+    told = measured.flow.facts["directions"]
+    assert (told["steps"], told["up"]) == (2, 1)
+    assert told["cosine"] == pytest.approx((np.dot([4, -3], [3, 4]) / 25 + np.dot([6, 8], [7, 1]) / np.sqrt(5000)) / 2)
+
+
+def test_slices_that_are_equal_are_counted_with_their_gradient():
+    rng = np.random.default_rng(0)
+    W, g = rng.standard_normal((5, 4)), rng.standard_normal((5, 4))
+    W[:, 1], g[:, 1] = W[:, 0], g[:, 0]
+    W[:, 2] = W[:, 3]  # equal now, and not for long
+    g[4] = 0  # an input that is 0
+    assert alike_units(W, g) == [{"n": 5, "share": 0.0}, {"n": 4, "share": 0.5}]
+    assert alike_units(0 * W, 0 * g) == [{"n": 5, "share": 1.0}, {"n": 4, "share": 1.0}]
+
+
+def turned(p, y):
+    return np.mean(np.sum(y * np.log(p), axis=1))
+
+
+@pytest.mark.parametrize("rule", [optim.sgd(0.1), optim.adam(3e-3), optim.sgd(2e-3)], ids=["far", "near", "slow"])
+def test_a_loss_of_ones_own_for_train_with_a_turned_sign(rule):
+    """Also where it has hardly moved: outputs for rows held out go against their targets."""
+    model = nn.Sequential(nn.Dense(64, 32), "relu", nn.Dense(32, 10), "softmax")
+    settings = {"loss": turned, "epochs": 8, "batch_size": 32, "validation": 0.3, "progress": False}
+    try:
+        run = ut.train(model, (X.astype(np.float32), Y.astype(np.float32)), optimizer=rule, **settings)
+    except ut.TrainingError as error:
+        run = error.run
+    found = [x for x in run.findings if x.kind != "constant-columns"]
+    assert [x.kind for x in found] == ["turned-sign"]
+    assert found[0].remedies[0].code == "loss = lambda *args: -turned(*args)"
+
+
+def test_a_loss_below_0_that_slows_down_is_no_turned_sign():
+    t = np.arange(100)
+    for curve, kinds in ((-0.01 - np.exp(t / 12), ["turned-sign"]), (-0.01 - 30 * (1 - np.exp(-t / 20)), [])):
+        flow = made_flow(loss=curve, task="own", facts={"output": {"expected_loss": None}})
+        assert [x.kind for x in diagnose(flow)] == kinds

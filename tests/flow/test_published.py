@@ -1,0 +1,230 @@
+"""Published experiments on how trainings fail, rebuilt small: the record agrees with the published figures, and what is
+found is what was found there, or nothing where the training was well."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn, optim, trees
+from undertow.data import load_digits
+
+DIGITS = load_digits()
+X, LABELS = DIGITS.X[:1000].astype(np.float32), DIGITS.y[:1000]
+
+
+def kinds(run):
+    return [finding.kind for finding in run.findings if finding.kind != "constant-columns"]
+
+
+def train(model, data, loss="categorical_cross_entropy", **settings):
+    usual = {"validation": None, "progress": False, "batch_size": len(data[0])}
+    try:
+        return ut.train(model, data, loss=loss, **{**usual, **settings})
+    except ut.TrainingError as error:
+        return error.run
+
+
+def stack(n_in, width, depth, n_out, activation, init="he_normal", norm=False):
+    items = []
+    for i in range(depth):
+        items += [
+            nn.Dense(width if i else n_in, width, init=init),
+            *([nn.BatchNorm(width)] if norm else []),
+            activation,
+        ]
+    return nn.Sequential(*items, nn.Dense(width, n_out, init=init))
+
+
+def test_how_often_a_narrow_network_is_born_dead():
+    """Lu et al., Dying ReLU and initialization, 2020, theorem 3.3 and figure 3: wide in depth, narrow in width.
+
+    On inputs of one direction a layer of N units gives nothing but 0 with a probability of 2⁻ᴺ, so that of L layers one
+    does with 1 − (1 − 2⁻ᴺ)ᴸ: 0.76 for N = 2 and L = 5.
+    """
+    x = np.abs(np.random.default_rng(0).standard_normal((32, 1))).astype(np.float32)
+    dead = 0
+    for seed in range(30):
+        run = train(
+            stack(1, 2, 5, 1, "relu"), (x, x + 1), "mean_squared_error", optimizer=optim.sgd(1e-3), steps=1, seed=seed
+        )
+        born = any(row["dead"] == 2 for row in run.flow.looks[0].layers)
+        assert ("born-dead-layer" in kinds(run)) == born
+        dead += born
+    assert dead / 30 == pytest.approx(1 - 0.75**5, abs=0.23)  # three standard errors
+
+
+def test_gradients_of_narrow_deep_networks_scatter():
+    """Hanin and Nica, Products of many large random matrices and gradients in deep neural networks, 2020, theorem 1.
+
+    With He's weights the logarithm of the squared gradient is near normal, of mean −β/2 and variance β = 5 Σ 1/n: its
+    mean is 1 at any depth, and it is tiny nearly always where β is large.
+    """
+    n, depth, draws = 40, 32, 150
+    rng = np.random.default_rng(0)
+
+    def loss(weights, x):
+        h = x
+        for i, W in enumerate(weights):
+            z = ut.watch(h @ W, f"z{i + 1}")
+            h = np.maximum(z, 0)
+        return np.sum(z)
+
+    measured = ut.flow.recorded(loss)
+    for _ in range(draws + 1):  # of each of which the last is recorded by the next
+        weights = [rng.standard_normal((n, n)) * np.sqrt(2 / n) for _ in range(depth + 1)]
+        measured(tuple(weights), rng.standard_normal((1, n)))
+    delta = measured.flow.stat("delta.rms")[:, [0, depth]].astype(np.float64)
+    found = 2 * np.log(delta[delta[:, 0] > 0, 0] / delta[delta[:, 0] > 0, 1])
+    beta = 5 * depth / n
+    assert len(found) > 0.9 * draws and np.mean(found) == pytest.approx(-beta / 2, abs=4 * np.sqrt(beta / draws))
+    assert 0.6 * beta < np.var(found) < 1.5 * beta
+
+
+@pytest.mark.parametrize("distance", [2.0, 0.7])
+def test_the_noise_scale_of_a_linear_regression(distance):
+    """McCandlish et al., An empirical model of large-batch training, 2018, eq. 2.8: tr Σ / |G|².
+
+    For normal inputs of d columns, noise σ, and weights that are off by Δ: g = 2 x (xᵀΔ − σ ε), so that |G|² = 4 |Δ|²
+    and tr Σ = 4 ((d + 1) |Δ|² + d σ²). It grows as the loss falls (section 2.3).
+    """
+    d, scales = 20, []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        inputs, w, off = rng.standard_normal((2000, d)), rng.standard_normal((d, 1)), rng.standard_normal((d, 1))
+        off *= distance / np.linalg.norm(off)
+        y = inputs @ w + rng.standard_normal((2000, 1))
+        model = nn.Sequential(nn.Dense(d, 1, W=(w + off).astype(np.float32), bias=False))
+        data = inputs.astype(np.float32), y.astype(np.float32)
+        run = train(model, data, "mean_squared_error", optimizer=optim.sgd(1e-9), steps=1, batch_size=256)
+        scales.append(run.flow.looks[0].noise_scale)
+    assert np.median(scales) == pytest.approx(d + 1 + d / distance**2, rel=0.2)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_batch_normalisation_keeps_the_rank_and_lets_the_gradient_explode(norm):
+    """Daneshmand et al., Batch normalization provably avoids rank collapse, NeurIPS 2020, figure 1: without it the rank
+    falls to 1, with it it stays of the order of √d. Yang et al., A mean field theory of batch normalization, ICLR 2019,
+    section 3: with it, and relu, the square of the gradient grows by π/(π − 1) a layer, which is its norm by 1.21.
+    """
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((600, 32)).astype(np.float32)
+    y = (inputs @ rng.standard_normal((32, 10))).argmax(axis=1)
+    settings = {"optimizer": optim.sgd(1e-2), "epochs": 12, "batch_size": 50, "validation": 0.2}
+    run = train(stack(32, 32, 40, 10, "relu", norm=norm), (inputs, y), **settings)
+    rank = run.flow.looks[0].layers[-2]["rank"]
+    if not norm:
+        assert rank < 1.6 and kinds(run) == ["rank-collapse"]
+    else:
+        assert rank > np.sqrt(32) and kinds(run) == ["exploding"]
+        (factor,) = (x.value for x in run.findings[0].evidence if x.text == "change of ‖δ‖ a layer")
+        assert factor == pytest.approx(np.sqrt(np.pi / (np.pi - 1)), rel=0.04)
+
+
+def sharpness(loss, model, n=20):
+    """The largest eigenvalue of the Hessian, by power iteration on differences of gradients."""
+    leaves, rebuild = trees.flatten(model)
+    places = [i for i, x in enumerate(leaves) if not callable(x)]
+
+    def gradient(direction, step):
+        moved = list(leaves)
+        for i, v in zip(places, direction, strict=True):
+            moved[i] = leaves[i].astype(np.float64) + step * v
+        found = trees.flatten(ut.grad(loss)(rebuild(moved)))[0]
+        return [found[i] for i in places]
+
+    rng = np.random.default_rng(0)
+    v = [rng.standard_normal(leaves[i].shape) for i in places]
+    for _ in range(n):
+        size = np.sqrt(sum(np.sum(x * x) for x in v))
+        v = [x / size for x in v]
+        Hv = [(a - b) / 2e-3 for a, b in zip(gradient(v, 1e-3), gradient(v, -1e-3), strict=True)]
+        eigenvalue, v = sum(np.sum(a * b) for a, b in zip(v, Hv, strict=True)), Hv
+    return float(eigenvalue)
+
+
+def test_full_batches_at_the_edge_of_stability_are_well():
+    """Cohen et al., Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021, section
+    3: the sharpness stays at 2/η, the loss goes up and down from step to step, and falls over longer times.
+    """
+    inputs, rate = X[:300] - X[:300].mean(axis=0), 0.2
+    y = np.eye(10, dtype=np.float32)[LABELS[:300]]
+    model = nn.Sequential(nn.Dense(64, 32), "tanh", nn.Dense(32, 32), "tanh", nn.Dense(32, 10))
+    run = train(model, (inputs, y), "mean_squared_error", optimizer=optim.sgd(rate), steps=1200)
+    found = sharpness(lambda model: np.mean(np.sum((model(inputs) - y) ** 2, axis=1)), run.model)
+    assert found == pytest.approx(2 / rate, rel=0.1)
+    loss = run.flow.scalars["loss"]
+    assert np.mean(np.diff(loss[400:]) > 0) > 0.1 and loss[-1] < 0.6 * loss[400]
+    assert kinds(run) == []
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
+def test_the_largest_stable_rate_with_momentum(beta):
+    """Polyak, Some methods of speeding up the convergence of iteration methods, 1964; Goh, Why momentum really works,
+    2017: on a quadratic with the largest curvature λ, descent with momentum β converges for rates below 2 (1 + β) / λ.
+    """
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((200, 8)) * np.linspace(0.3, 1.5, 8)
+    y = inputs @ rng.standard_normal((8, 1)) + 0.1 * rng.standard_normal((200, 1))
+    limit = 2 * (1 + beta) / np.linalg.eigvalsh(2 * inputs.T @ inputs / 200).max()
+    data = inputs.astype(np.float32), y.astype(np.float32)
+    for part, wanted in ((0.97, []), (1.03, ["step-too-large"])):
+        rule = optim.momentum(part * limit, beta) if beta else optim.sgd(part * limit)
+        model = nn.Sequential(nn.Dense(8, 1, bias=False))
+        run = train(model, data, "mean_squared_error", optimizer=rule, steps=400)
+        assert kinds(run) == wanted
+
+
+def test_random_labels_are_learned_by_heart():
+    """Zhang et al., Understanding deep learning requires rethinking generalization, ICLR 2017, section 2.1: the
+    training error is 0, and that on others is chance.
+    """
+    y = np.random.default_rng(0).integers(0, 10, 300)
+    model = nn.Sequential(nn.Dense(64, 256), "relu", nn.Dense(256, 256), "relu", nn.Dense(256, 10))
+    settings = {"optimizer": optim.adam(2e-3), "epochs": 50, "batch_size": 32, "validation": 0.2}
+    run = train(model, (X[:300], y), **settings)
+    assert run.history[-1]["accuracy"] == 1.0 and run.history[-1]["validation_accuracy"] < 0.25
+    assert kinds(run) == ["over-fitting"]
+
+
+@pytest.mark.parametrize(("name", "size"), [("sigmoid", 1.0), ("tanh", 0.8)])
+def test_recurrences_forget_geometrically(name, size):
+    """Bengio, Simard and Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994, theorem 4:
+    a gradient shrinks by |W| times the largest slope a step at least: ¼ for the logistic function, 1 for tanh.
+    """
+    rng = np.random.default_rng(0)
+    inputs, y = rng.standard_normal((30, 25, 3)), rng.uniform(size=(30, 16))
+    f, slope = {"sigmoid": (lambda z: 1 / (1 + np.exp(-z)), 0.25), "tanh": (np.tanh, 1.0)}[name]
+
+    def loss(params, inputs, y):
+        W, U = params
+        h = np.zeros((30, 16))
+        for step in range(25):
+            h = ut.watch(f(h @ W + inputs[:, step] @ U), f"h{step + 1}")
+        return 0.5 * np.mean(np.sum((h - y) ** 2, axis=1))
+
+    params = (size * np.linalg.qr(rng.standard_normal((16, 16)))[0], 0.3 * rng.standard_normal((3, 16)))
+    measured = ut.flow.recorded(loss)
+    for _ in range(8):
+        _, gradient = measured(params, inputs, y)
+        params = tuple(p - 0.05 * g for p, g in zip(params, gradient, strict=True))
+    delta = measured.flow.stat("delta.rms")[0, :25]
+    assert (delta[:-1] / delta[1:] <= slope * size * 1.001).all()
+    assert [finding.kind for finding in measured.findings] == ["vanishing"]
+
+
+def test_the_last_hidden_layer_of_sigmoids_falls_to_0():
+    """Glorot and Bengio 2010, section 3.1 and figure 2: with weights of U(±1/√n), the outputs of the last hidden layer
+    fall towards 0 within the first updates, while those of the layers before stay about ½, and nothing is learned.
+    """
+    init = nn.uniform(limit=1 / 8)
+    model = nn.Sequential(
+        nn.Dense(64, 64, init=init), "sigmoid", nn.Dense(64, 64, init=init), "sigmoid",
+        nn.Dense(64, 64, init=init), "sigmoid", nn.Dense(64, 64, init=init), "sigmoid", nn.Dense(64, 10, init=init),
+    )  # fmt: skip
+    settings = {"optimizer": optim.sgd(0.1), "epochs": 40, "batch_size": 10, "validation": 0.2}
+    run = train(model, (X[:500], LABELS[:500]), **settings)
+    begin, end = run.flow.stat("h.mean")[[0, -1], :4]
+    np.testing.assert_allclose(begin, 0.5, atol=0.06)
+    assert end[3] < 0.3 and (abs(end[:2] - 0.5) < 0.1).all()
+    assert run.history[-1]["validation_accuracy"] < 0.3
+    assert kinds(run)[0] == "vanishing"
