@@ -47,6 +47,8 @@ TITLES: Final = {
     "always-clipped": "Clipped at nearly every step",
     "tiny-batch-normalisation": "Batch normalisation of tiny batches",
     "leakage": "Leakage from training to validation",
+    "over-regularised": "Regularised too much",
+    "turned-sign": "Sign turned",
 }
 NO_PREDICTIONS: Final = (
     "The run keeps no validation examples. Give them to see this: "

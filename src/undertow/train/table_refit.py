@@ -30,7 +30,7 @@ from undertow.train.table_setup import SetUp, prepare
 from undertow.train.table_words import summarize
 from undertow.train.trainer import Trainer
 
-_FACTS: Final = ("n_validation", "shared_rows", "held_out")
+_FACTS: Final = ("n_validation", "shared_rows", "shared_by_chance", "held_out")
 
 
 def goes_again(settings: TableSettings, trainer: Trainer) -> bool:
