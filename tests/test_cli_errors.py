@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_a_place_where_no_run_can_be_saved_is_found_before_training(undertow, ou
 def test_a_training_that_fails_leaves_an_empty_folder_alone(undertow):
     """An empty folder is replaced only when the run is there."""
     Path("runs/good").mkdir(parents=True)
-    refused(undertow(*TRAIN, "--optimizer", "sgd", "--rate", "1e30", "--quiet"), "learning rate", "--clip 1")
+    refused(undertow(*TRAIN, "--metrics", "acuracy", "--quiet"), "accuracy")
     assert Path("runs/good").is_dir() and not list(Path("runs/good").iterdir())
     assert undertow(*TRAIN, "--quiet")[0] == 0 and (Path("runs/good") / "run.json").exists()
 
@@ -302,12 +303,36 @@ def test_prints_of_a_file_into_a_closed_pipe_end_quietly(subjects):
 
 
 def test_a_training_that_diverges_says_why_before_its_error(undertow):
-    """No folder is left where it came before the first checkpoint, so what was found is printed."""
-    code, printed, err = undertow(*TRAIN, "--optimizer", "sgd", "--rate", "1e30", "--quiet")
+    """Its findings are printed; record, report and the last finite model are kept, before any checkpoint too."""
+    bad = (*TRAIN, "--optimizer", "sgd", "--rate", "1e30", "--quiet")
+    code, printed, err = undertow(*bad)
     assert code == 2 and err.startswith("error: the loss became ") and err.count("\n") == 1
     assert "error: step-too-large" in printed and "non-finite" in printed and "--clip 1" in printed
-    assert not Path("runs").exists()
-    assert "non-finite" not in undertow(*TRAIN, "--optimizer", "sgd", "--rate", "1e30", "--quiet", "--no-flow")[1]
+    assert "undertow diagnose runs/good" in err
+    assert "non-finite" not in undertow(*bad, "--no-flow", "--out", "plain")[1] and Path("plain/run.json").is_file()
+    assert "non-finite" in undertow("diagnose", "runs/good", "--quiet")[1] and Path("runs/good/report.html").is_file()
+    code, printed, _ = undertow("diagnose", "runs/good", "--try", "--epochs", 2, "--quiet")
+    assert code == 0 and "Gradients clipped" in " ".join(printed.split())
+    for command in (("predict", "runs/good", "good.csv"), ("evaluate", "runs/good", "good.csv")):
+        code, _, err = undertow(*command)
+        assert code == 0 and err.startswith("note: the training of this run diverged, so its predictions")
+    refused(undertow("resume", "runs/good"), "runs/good: this training diverged before its first checkpoint")
+    refused(undertow(*TRAIN, "--quiet"), "runs/good exists already.")
+    assert undertow(*TRAIN, "--quiet", "--overwrite", "--epochs", 1)[0] == 0
+
+
+def test_a_first_training_that_diverges_late_leaves_its_checkpoints(undertow):
+    """NaN after some epochs: the folder holds them, and resume meets the same end."""
+    frame = pl.DataFrame({"x": np.linspace(-1, 1, 40), "y": np.linspace(-1e3, 1e3, 40)})
+    frame.write_csv("late.csv")
+    told = ("--optimizer", "sgd", "--rate", "0.9", "--hidden", "8", "--epochs", 60, "--activation", "relu")
+    code, _, err = undertow(
+        "train", "late.csv", "--target", "y", *told, "--schedule", "exponential:factor=3", "--quiet"
+    )
+    assert code == 2 and "kept in runs/late" in err
+    assert len(Path("runs/late/history.jsonl").read_text().splitlines()) > 0
+    code, _, again = undertow("resume", "runs/late", "--quiet")
+    assert code == 2 and again.split(":")[1] == err.split(":")[1]
 
 
 @pytest.mark.parametrize("command", ["diagnose", "report", "resume", "summary"])
@@ -344,3 +369,13 @@ def test_the_module_is_the_command():
         [sys.executable, "-m", "undertow", "--version"], capture_output=True, text=True, env=ENVIRONMENT
     )
     assert result.returncode == 0 and result.stdout == f"undertow {ut.__version__}\n"
+
+
+def test_ctrl_c_while_the_commands_are_loaded(undertow, monkeypatch):
+    """Importing takes a moment, in which someone may change their mind: no traceback."""
+    monkeypatch.setattr(import_module("undertow.cli.start"), "load_commands", interrupt)
+    assert undertow("train", "good.csv", "--target", "y") == (130, "", "interrupted\n")
+
+
+def interrupt():
+    raise KeyboardInterrupt

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 import undertow as ut
 from undertow.cli import main
+from undertow.errors import RunError
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
 COMMAND = [sys.executable, "-c", "from undertow.cli import main; main()"]
@@ -151,29 +153,92 @@ def test_large_files_are_read_in_portions(undertow):
         (("--loss", "categorical_focal:2"), "write settings as name:key=value"),
         (("--time-budget", "soon"), "give a time such as 30s"),
         (("--class-weights", "maybe=2"), "there is no class 'maybe'"),
-        (("--clip", "soft=1"), "--clip soft: choose norm"),
-        (("--schedule", "cosin"), "--schedule cosin: choose constant"),
+        (("--clip", "soft=1"), "--clip soft: there is no such name. Choose norm"),
+        (("--schedule", "cosin"), "--schedule cosin: there is no such name. Did you mean 'cosine'? Choose constant"),
         (("--metrics", "acuracy"), "Did you mean 'accuracy'?"),
         (("--weights", "v"), "there is no column"),
         (("--config", "no.toml"), "no.toml: there is no such file"),
         (("--config", "bad.toml"), "bad.toml: there is no setting 'epoch' (did you mean 'epochs'?)"),
         (("--config", "kind.toml"), "kind.toml: epochs is 'many'. Give a whole number"),
+        (("--config", "none.toml"), "batch_size must be a whole number of 1 or more, got 0."),
+        (("--config", "nan.toml"), "--memory nan: give MB, 1 or more."),
+        (("--seed", 2**64), "seed must be 18446744073709551615 at most"),
+        (("--class-weights", "up=0,left=0,down=0"), "class_weights are [0.0, 0.0, 0.0]: no example counts"),
     ],
 )
 def test_settings_that_cannot_be_used(undertow, options, message):
     """One line that names the option or the setting; no run folder."""
     Path("bad.toml").write_text("epoch = 3\n")
     Path("kind.toml").write_text('epochs = "many"\n')
+    Path("none.toml").write_text("batch_size = 0\n")
+    Path("nan.toml").write_text("memory = nan\n")
     code, _, err = undertow(*TRAIN, *options)
     assert code == 2 and message in err and err.count("\n") == 1 and not Path("runs").exists(), err
     assert "fault in Undertow" not in err
 
 
 def test_a_run_that_is_replaced_stays_until_the_new_one_is_there(undertow):
-    """--overwrite with a training that diverges at once leaves the old run as it was."""
+    """--overwrite with a training that diverges at once leaves the old run as it was, and the record beside it."""
     assert undertow(*TRAIN, "--epochs", 2)[0] == 0
     before = weights("runs/t")
+    for _ in range(2):
+        code, _, err = undertow(*TRAIN, "--overwrite", "--optimizer", "sgd", "--rate", "1e30")
+        assert code == 2 and "kept in runs/t-diverged." in err and "to be replaced is still in runs/t." in err
+        assert weights("runs/t") == before and sorted(x.name for x in Path("runs").iterdir()) == ["t", "t-diverged"]
+    assert "non-finite" in undertow("diagnose", "runs/t-diverged")[1]
+    Path("runs/t-diverged/mine.txt").write_text("no part of a run")
+    Path("runs/t-diverged/run.json").unlink()
     assert undertow(*TRAIN, "--overwrite", "--optimizer", "sgd", "--rate", "1e30")[0] == 2
-    assert weights("runs/t") == before and sorted(path.name for path in Path("runs").iterdir()) == ["t"]
+    assert Path("runs/t-diverged/mine.txt").is_file() and Path("runs/t-diverged-2/run.json").is_file()
     assert undertow(*TRAIN, "--epochs", 2, "--overwrite", "--seed", 3)[0] == 0
-    assert weights("runs/t") != before and sorted(path.name for path in Path("runs").iterdir()) == ["t"]
+    assert weights("runs/t") != before
+
+
+def test_a_run_stays_where_another_process_trains_there(undertow):
+    """--overwrite does not take the folder from under a training; afterwards it does."""
+    assert undertow(*TRAIN, "--epochs", 2)[0] == 0
+    before = weights("runs/t")
+    hold = (
+        "import sys, time; from pathlib import Path; from undertow.train.lock import FolderLock;"
+        "lock = FolderLock(Path('runs/t/checkpoints')); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        code, _, err = undertow(*TRAIN, "--overwrite", "--epochs", 2, "--seed", 5)
+        other.kill()
+    assert code == 2 and "runs/t: another process trains there." in err
+    assert weights("runs/t") == before and [x.name for x in Path("runs").iterdir()] == ["t"]
+    assert undertow(*TRAIN, "--overwrite", "--epochs", 2, "--seed", 5)[0] == 0 and weights("runs/t") != before
+
+
+@pytest.mark.parametrize("at", ["write_config", "_train"])
+def test_a_run_comes_back_where_its_successor_cannot_be_written(undertow, monkeypatch, at):
+    """A full disk after the old run was put aside, while the folder is locked by this process itself."""
+    assert undertow(*TRAIN, "--epochs", 2)[0] == 0
+    before = weights("runs/t")
+
+    def refuse(*args):
+        raise RunError("runs/t/config.toml cannot be written: No space left on device.")
+
+    monkeypatch.setattr(import_module("undertow.train.table"), at, refuse)
+    code, _, err = undertow(*TRAIN, "--overwrite", "--epochs", 2)
+    assert code == 2 and "No space left on device" in err
+    assert weights("runs/t") == before and [x.name for x in Path("runs").iterdir()] == ["t"]
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_that_the_run_is_saved(undertow, monkeypatch):
+    def refuse(self, path):
+        raise RunError(f"{path} cannot be written: No space left on device.")
+
+    monkeypatch.setattr(ut.Run, "report", refuse)
+    code, out, err = undertow(*TRAIN, "--epochs", 1)
+    assert code == 2 and "saved in runs/t" in out and "report.html cannot be written: No space" in err
+    assert err.rstrip().endswith("The run is saved in runs/t.") and undertow("summary", "runs/t")[0] == 0
+
+
+def test_settings_that_name_no_data(undertow):
+    """Such as an empty config.toml in the folder of a run."""
+    assert undertow(*TRAIN, "--epochs", 1)[0] == 0
+    Path("runs/t/config.toml").write_text("")
+    code, _, err = undertow("resume", "runs/t")
+    assert code == 2 and "the settings name no file and target, nor a dataset" in err

@@ -75,6 +75,10 @@ TRAINING: Final[dict[str, str]] = {
     "verbose": "Use progress: progress=False prints nothing.",
     "shuffle": "The order of the examples is another one in each epoch; leave it out.",
     "device": _PROCESSOR,
+    "hidden": "Layers belong to the model: Sequential(Dense(4, 16), 'relu', Dense(16, 1)).",
+    "activation": "It belongs to the model: Sequential(Dense(4, 16), 'relu', Dense(16, 1)).",
+    "dropout": "It belongs to the model: Sequential(Dense(4, 16), 'relu', Dropout(0.1), Dense(16, 1)).",
+    "target": "Name it where the table is encoded: undertow.data.encode_table(frame, target).train is (X, y).",
     "max_iter": "Did you mean 'epochs'?",
     "random_state": "Did you mean 'seed'?",
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import polars as pl
 import pytest
 
-from undertow.data import TabularEncoder, encode_table, read_table, read_table_with_origin
-from undertow.errors import DataError
+from undertow.data import TabularEncoder, encode_table, read_table, read_table_with_origin, stream_table
+from undertow.errors import ArgumentError, DataError
+from undertow.nn import Dense
+from undertow.train import train
 
 
 def make_table(m: int = 60) -> pl.DataFrame:
@@ -100,3 +104,24 @@ def test_numbers_that_float64_cannot_tell_apart_are_not_called_the_same():
     """Values near 10^25 that differ by 1 are dropped for what they are."""
     frame = pl.DataFrame({"x": [1e25, 1e25], "z": [1.0, 2.0], "y": ["a", "b"]})
     assert any("no digits to tell its values apart" in line for line in encode_table(frame, "y", validation=0).report)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("scalling", "scaling"), ("test_size", "validation"), ("random_state", "seed"), ("max_category", "max_categories"),
+     ("sample_weight", "weights"), ("zebra", None)],
+)  # fmt: skip
+def test_an_option_that_is_not_there_is_told_with_the_one_that_was_meant(name, meant):
+    """Of all three that encode tables, as far as they have the option."""
+    frame = pl.DataFrame({"x": range(10), "y": ["a", "b"] * 5})
+    for function in (encode_table, stream_table, TabularEncoder.fit):
+        with pytest.raises(ArgumentError) as caught:
+            function(frame, "y", **{name: 1})
+        said = str(caught.value)
+        assert said.startswith(f"{function.__qualname__} has no option {name!r}. ") and "There are " in said
+        has = meant in inspect.signature(function).parameters
+        assert (f"Did you mean {meant!r}?" in said) == has
+    with pytest.raises(ArgumentError, match=r"scaling is 'standart'. Did you mean 'standard'\? Choose"):
+        encode_table(frame, "y", scaling="standart")
+    with pytest.raises(ArgumentError, match="Layers belong to the model"):
+        train(Dense(1, 1), (np.ones((9, 1)), np.ones((9, 1))), loss="mean_squared_error", hidden=[8])

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from undertow.data import Origin, TabularEncoder, drop_missing_target, find_task
+from undertow.data import Origin, TabularEncoder, drop_missing_target, encode_table, find_task
 from undertow.errors import ArgumentError, DataError, ShapeError
 
 TWO_CLASSES = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 0, 1]})
@@ -144,3 +144,26 @@ def test_text_columns_name_what_must_stay_text():
     frame = pl.DataFrame({"a": ["u", "v"] * 2, "b": [1, 2, 3, 4], "y": ["p", "q"] * 2})
     assert TabularEncoder.fit(frame, "y").text_columns == ["a", "y"]
     assert TabularEncoder.fit(TWO_CLASSES, "y").text_columns == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([*map(str, range(59)), "oops"], "target 'y' holds numbers, but 1 of 60 values are none, first 'oops'"),
+        ([f"${i},000" for i in range(60)], "60 distinct texts in 60 rows, such as '\\$0,000': classes need several"),
+    ],
+)
+def test_texts_that_are_hardly_classes(values, message):
+    """Prices with signs, and a column of numbers with a stray word; whoever says that they are classes gets them."""
+    frame = pl.DataFrame({"x": range(60), "y": values})
+    with pytest.raises(DataError, match=message):
+        encode_table(frame, "y")
+    assert encode_table(frame, "y", task="classification", validation=0.0).encoder.n_outputs == 60
+    few = pl.DataFrame({"x": range(60), "y": [*["1", "2", "many"] * 20]})
+    assert encode_table(few, "y").encoder.classes == ("1", "2", "many")
+
+
+def test_a_column_of_numbers_with_a_stray_word_is_no_identifier():
+    frame = pl.DataFrame({"x": [*map(str, range(59)), "oops"], "y": [0, 1] * 30})
+    with pytest.raises(DataError, match=r"column 'x' holds numbers, but 1 of 60 values are no numbers, first 'oops'"):
+        encode_table(frame, "y", validation=0.0, max_categories=1000)

@@ -211,11 +211,6 @@ def test_each_loss_predicts_and_trains(name, tmp_path):
     compare_training(run, module, X, y, nn.LOSSES[name], optim.adam(), None)
 
 
-def test_what_the_step_leaves_out_is_said(tmp_path):
-    run = train_shortly(nn.Dense(6, 3), rows_for("", 32), mixup=0.2)
-    assert "leaves out what training had besides: mixup." in export_source(run, tmp_path / "model.py").read_text()
-
-
 def test_an_untrained_run_begins_with_zero_biases(tmp_path):
     """The optimizer's memory, zeros too, is not taken for the biases."""
     model = nn.initialize(nn.Sequential(nn.Dense(6, 4), "relu", nn.Dense(4, 2)))

@@ -104,3 +104,15 @@ def test_a_table_shows_every_layer_and_escapes_names(capsys):
     console.print(flow)
     text = console.export_text()
     assert "2  Dense(4, 2)" in text and "█" in text and flow_table(flow).row_count == 2
+
+
+@pytest.mark.parametrize("step", ["a", 2.5, True, -1, [1], float("nan"), np.array([1])])
+def test_a_step_that_is_none_is_told(step):
+    """By whatever takes the number of a step; whole numbers of NumPy and of any size are steps."""
+    flow = ut.train(nn.Sequential(nn.Dense(6, 2)), (X, y), **SETTINGS).flow
+    for ask in (flow.look, flow.at, lambda step: flow_table(flow, step), lambda step: flow_html(flow, step)):
+        with pytest.raises(ut.ArgumentError, match=r"step must be a whole number .* This record has steps 1 to 10"):
+            ask(step)
+    assert flow.look(np.int64(3)).step == 0 and flow.at(10**30) == len(flow) - 1 and flow.at(np.uint8(2)) == 1
+    with pytest.raises(ut.ArgumentError, match="It has no steps yet"):
+        type(flow).empty(flow.layers).look("a")

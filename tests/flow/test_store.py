@@ -1,5 +1,6 @@
 """The record as files: others read it, a kill leaves every finished step, damage is told, a resumed run goes on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import undertow as ut
 from undertow import nn
 from undertow.errors import RunError
 from undertow.flow import load_flow
+from undertow.report.live.steps import GrowingFlow
 
 RNG = np.random.default_rng(1)
 X = RNG.standard_normal((96, 6)).astype(np.float32)
@@ -161,3 +163,32 @@ def test_a_record_that_cannot_be_taken_up_is_told(tmp_path, capsys):
     assert "begins at step 13" in said and "before-1" in said
     assert (tmp_path / "flow" / "before-1" / "flow.json").read_text() == "{"  # nothing is lost
     assert len(load_flow(tmp_path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "value"),
+    [
+        ("looks.jsonl", ("step",), "3"), ("looks.jsonl", ("loss",), []), ("looks.jsonl", ("layers", 0, "rank"), {}),
+        ("looks.jsonl", ("layers", 0, "histograms", "W", "counts"), [1, 2]),
+        ("looks.jsonl", ("layers", 0, "histograms", "W", "counts", 0), None),
+        ("looks.jsonl", ("layers", 0, "histograms", "W", "edges", 0), float("inf")),
+        ("looks.jsonl", ("layers", 0, "histograms", "W"), 4),
+        ("flow.json", ("facts", "held_out", "targets", 0), {}), ("flow.json", ("facts", "held_out"), 3),
+        ("flow.json", ("facts", "example", "X", 0), "x"),
+    ],
+)  # fmt: skip
+def test_what_no_record_can_hold_is_found_when_it_is_read(tmp_path, file, keys, value):
+    """By a page while it goes on, too; and not by whatever would make use of it."""
+    run = ut.train(build(), (X, LABELS), epochs=1, checkpoint=tmp_path, **{**SETTINGS, "validation": 0.2})
+    assert "held_out" in run.flow.facts and "example" in run.flow.facts
+    path = tmp_path / "flow" / file
+    lines = path.read_text().splitlines() if file.endswith("l") else [path.read_text()]
+    record = at = json.loads(lines[0])
+    for key in keys[:-1]:
+        at = at[key]
+    at[keys[-1]] = value
+    path.write_text("\n".join([json.dumps(record), *lines[1:]]) + "\n")
+    with pytest.raises(RunError, match="flow is damaged: "):
+        load_flow(tmp_path)
+    with pytest.raises(RunError, match="flow is damaged: "):
+        GrowingFlow(tmp_path).look()

@@ -1,11 +1,13 @@
 """Event files hold the numbers of the record, as their own reader finds them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import undertow as ut
 from undertow import nn
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, RunError
 from undertow.flow.tensorboard import write_events
 
 tensorboardX = pytest.importorskip("tensorboardX")
@@ -50,3 +52,18 @@ def test_an_unknown_number_is_refused(tmp_path):
     flow = ut.train(nn.Dense(4, 2), (X, X[:, :2]), loss="mean_squared_error", epochs=1, progress=False).flow
     with pytest.raises(ArgumentError, match=r"no 'delta.rmsd'"):
         write_events(flow, tmp_path, stats=("delta.rmsd",))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is Linux's /dev/full")
+def test_a_full_disk_is_an_error_and_not_a_wait(tmp_path, monkeypatch):
+    """What writes runs in no thread of its own, which would end unseen."""
+    from tensorboardX import record_writer
+
+    flow = ut.train(nn.Dense(4, 2), (X, X[:, :2]), loss="mean_squared_error", epochs=1, progress=False).flow
+    monkeypatch.setattr(record_writer, "open_file", lambda path: open("/dev/full", "wb"))  # noqa: SIM115
+    with pytest.raises(RunError, match=r"events cannot be written: No space left on device"):
+        write_events(flow, tmp_path / "events")
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"file is a file, not a folder"):
+        write_events(flow, tmp_path / "file" / "events")

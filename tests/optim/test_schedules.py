@@ -61,6 +61,9 @@ def restarted(rate, steps, growth, end, t):
         (optim.cosine_restarts(0.3, 7, growth=3), lambda t: restarted(0.3, 7, 3, 0.0, t)),
         (optim.warmup(optim.cosine(0.3, 6), 5, start=0.1),
          lambda t: 0.1 + 0.2 * t / 5 if t < 5 else half_cosine(0.3, 0, min(t - 5, 6) / 6)),
+        (optim.warmup(optim.cosine(0.3, 6), 5),
+         lambda t: min(t + 1, 6) * 0.05 if t <= 5 else half_cosine(0.3, 0, min(t - 5, 6) / 6)),
+        (optim.warmup(0.3, 1), lambda t: 0.15 if t == 0 else 0.3),
         (optim.table([0.5, 0.0, 0.25]), lambda t: [0.5, 0.0, 0.25][min(t, 2)]),
     ],
     ids=lambda x: x.name if isinstance(x, optim.Schedule) else "",
@@ -86,6 +89,7 @@ def test_restarts_begin_exactly_where_a_round_ends(t, steps, growth):
 TORCH_SCHEDULES = [
     (optim.step_decay(0.3, 0.5, every=4), "StepLR", {"step_size": 4, "gamma": 0.5}),
     (optim.exponential(0.3, 0.8), "ExponentialLR", {"gamma": 0.8}),
+    (optim.warmup(0.3, 5), "LinearLR", {"start_factor": 1 / 6, "total_iters": 5}),
     (optim.polynomial(0.3, 9, power=2.0), "PolynomialLR", {"total_iters": 9, "power": 2.0}),
     (optim.cosine_restarts(0.3, 3, 2, 0.02), "CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.02}),
     (optim.one_cycle(0.3, 40), "OneCycleLR", {"max_lr": 0.3, "total_steps": 40, "cycle_momentum": False}),

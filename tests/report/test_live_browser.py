@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import time
 
 import pytest
@@ -15,43 +14,9 @@ from undertow.report.live.control import DONE
 from undertow.train.history import HistoryFile
 from undertow.train.lock import FolderLock
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium", allow_module_level=True)
+pytest.importorskip("playwright.sync_api")
 
 DRAWN = "() => document.querySelector('main').innerText"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Open a page; after the test there must have been no message in the console, and no request but to its server."""
-    wrong, contexts = [], []
-
-    def open_page(url, **options):
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        own = url.split("?")[0]
-        page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
-        page.on("dialog", lambda dialog: dialog.accept())
-        page.goto(url)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not wrong
 
 
 def wait(page, pattern, seconds=30):

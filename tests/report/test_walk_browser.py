@@ -5,7 +5,6 @@ Skipped where Playwright or Chromium is missing: `pip install playwright axe-pla
 """
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -16,16 +15,6 @@ from undertow import nn
 from undertow.report import walk, walk_model
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as made:
-        opened = made.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def make_walk():
@@ -42,24 +31,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, made):
-    """Opens the page; in the end nothing was asked of a network and nothing went wrong."""
-    contexts, said = [], []
-
-    def open_one(path=None, **settings):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
-        page.goto((path or made[1]).as_uri())
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert not [text for text in said if not text.startswith("data:")]
+def open_page(visit, made):
+    """Open the page of the walk, or another file."""
+    return lambda path=None, **options: visit((path or made[1]).as_uri(), **options)
 
 
 def count(page):

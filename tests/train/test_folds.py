@@ -113,7 +113,7 @@ def test_an_interruption_ends_all_folds():
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"folds": 1}, ArgumentError, "k must be a whole number of 2 or more"),
+        ({"folds": 1}, ArgumentError, "folds must be a whole number of 2 or more"),
         ({"folds": 121}, ArgumentError, "121 folds of 120 examples"),
         ({"epoch": 3}, ArgumentError, "there is no setting 'epoch'. Did you mean 'epochs'?"),
         ({"groups": [1, 2]}, ShapeError, "there are 120 examples but groups is"),

@@ -232,3 +232,48 @@ def test_a_folder_that_is_none_is_named(tmp_path):
     for name, what in (("no", "there is no such folder"), ("a", "this is a file, no folder")):
         with pytest.raises(RunError, match=f"{name}: {what}. Give the folder of a run."):
             ut.resume(tmp_path / name, (np.ones((4, 1)), np.ones((4, 1))))
+
+
+def halving(t):
+    return 0.1 if t < 9 else 0.05
+
+
+@pytest.mark.parametrize(
+    ("make", "call"),
+    [
+        (lambda: optim.sgd(halving), "undertow.optim.sgd(…)"),
+        (lambda: optim.adam(optim.warmup(optim.of_function(lambda t: 0.1 / (1 + t)), 5)), "undertow.optim.adam(…)"),
+        (lambda: optim.lookahead(optim.sgd(halving)), "…"),
+        (lambda: optim.grouped(optim.sgd(0.1), {"layers[0].W": optim.momentum(halving)}), "…"),
+    ],
+    ids=["plain", "after a warm-up", "wrapped", "of a group"],
+)
+def test_a_schedule_of_ones_own_is_asked_for_and_nothing_else(tmp_path, make, call):
+    """The message says what is needed; with it, the run goes on to the same bits."""
+    whole = ut.train(build(), (X, LABELS), **settings(optimizer=make()))
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(optimizer=make(), epochs=2))
+    with pytest.raises(ArgumentError) as caught:
+        ut.resume(tmp_path, (X, LABELS), epochs=6, progress=False)
+    said = str(caught.value)
+    assert said.startswith("the learning rate of this run is a function of your own, ") and "test_resume.py:" in said
+    assert said.endswith(f"as it was given to train: optimizer={call}.")
+    assert bits(ut.resume(tmp_path, (X, LABELS), optimizer=make(), epochs=6, progress=False)) == bits(whole)
+
+
+def test_a_schedule_of_ours_needs_nothing(tmp_path):
+    """Each of them, and a table of a function of one's own."""
+    for number, rate in enumerate(
+        (optim.cosine(0.1, 50), optim.warmup(optim.one_cycle(0.1, 40), 5), optim.tabulate(halving, 60), 0.05)
+    ):
+        more = settings(optimizer=optim.sgd(rate))
+        ut.train(build(), (X, LABELS), checkpoint=tmp_path / f"{number}", **{**more, "epochs": 2})
+        run = ut.resume(tmp_path / f"{number}", (X, LABELS), epochs=6, progress=False)
+        assert bits(run) == bits(ut.train(build(), (X, LABELS), **more))
+
+
+@pytest.mark.parametrize(("first", "second"), [("adam", "sgd"), ("sgd", "adam"), ("momentum", "adam")])
+def test_another_optimizer_is_refused(tmp_path, first, second):
+    """One that remembers less too: what the checkpoint holds beside is not dropped in silence."""
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(optimizer=first, epochs=2))
+    with pytest.raises(RunError, match=r"does not fit this training.* Give the optimizer it was made with"):
+        ut.resume(tmp_path, (X, LABELS), optimizer=optim.find_optimizer(second), epochs=6, progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from undertow.data import TabularEncoder, encode_table, find_task
 from undertow.errors import ArgumentError, DataError
 from undertow.train.checkpoint import load
 from undertow.train.predictions import evaluate_table, predict_portions
-from undertow.train.table import resume_table, summarize, train_table
+from undertow.train.table import resume_table, train_table
 from undertow.train.table_settings import TableSettings, read_config
+from undertow.train.table_words import summarize
 
 
 @pytest.fixture
@@ -98,6 +100,41 @@ def test_a_second_training_that_cannot_be(folder, told, message):
     with pytest.raises(ArgumentError, match=message):
         train(folder, "kind", refit=True, **told)
     assert not (folder / "run").exists()
+
+
+# ---- metrics in the target's unit ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "huber", "poisson"])
+def test_metrics_of_a_number_are_in_its_unit(folder, loss):
+    """Epoch by epoch, as computed by hand of predictions and targets of the file; r2 knows no unit; resumed as well."""
+    target = "n" if loss == "poisson" else "z"
+    more = {"loss": loss, "epochs": 3, "metrics": ["rmse", "mae", "r2"], "checkpoint_every": 3}
+    run, table, said = train(folder, target, **more)
+    assert f"rmse and mae are of {target!r} in its own unit" in said
+    X, y = table.validation[:2]
+    wanted = pl.read_csv(folder / f"{target}.csv")[target].to_numpy().astype(float)
+    y = np.ravel(table.encoder.decode(y))
+    assert np.isclose(y[:, None], wanted, rtol=1e-5).any(axis=1).all()  # numbers of the file
+    error = y - np.ravel(table.encoder.decode(run.predict(X)))
+    found = run.history[-1]
+    assert found["validation_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+    assert found["validation_mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-5)
+    assert found["validation_r2"] == pytest.approx(1 - np.mean(error**2) / np.var(y), rel=1e-4)
+    again, _ = resume_table(folder / "run", epochs=5, progress=False, say=lambda said: None)
+    whole, _, _ = train(folder, target, out="whole", **{**more, "epochs": 5, "schedule": "constant"})
+    assert again.history[2]["rmse"] == found["rmse"] and 0.2 < again.history[4]["rmse"] / whole.history[4]["rmse"] < 5
+
+
+def test_the_largest_numbers_do_not_overflow_in_what_is_said(tmp_path):
+    """Errors near 1e301 have no squares."""
+    x = np.arange(60.0)
+    pl.DataFrame({"a": x, "y": x * 1.1e300}).write_csv(tmp_path / "t.csv")
+    told = TableSettings(data=str(tmp_path / "t.csv"), target="y", hidden=[8], epochs=2)
+    run, table = train_table(told, tmp_path / "run", progress=False, say=lambda said: None)
+    with np.errstate(over="raise"):
+        said = summarize(run, table)
+    assert re.match(r"held-out root mean squared error \d\.\d+e\+30[01], R² ", said)
 
 
 # ---- losses -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from undertow import nn, optim, trees
 from undertow.data import ArraySource, IterableSource
 from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.train import Diverged, Plan, Trainer
+from undertow.train.session import Session
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((100, 4)).astype(np.float32)
@@ -278,3 +279,33 @@ def test_callbacks_are_told_of_the_end_once():
     trainer.fit()
     trainer.fit()
     assert ends == ["finished"]
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_ctrl_c_before_any_of_some_steps(at, monkeypatch):
+    """A compiled step that is stopped before it has done anything tells of no steps, which the record takes too."""
+    ordinary, calls = Session.run, []
+
+    def run(self, order, batch_size):
+        losses = ordinary(self, order, batch_size)
+        calls.append(len(losses))
+        if len(calls) != at:
+            return losses
+        self.told = tuple(part._replace(values=part.values[:0]) for part in self.told)
+        self.results = {name: values[:0] for name, values in self.results.items()}
+        signal.raise_signal(signal.SIGINT)
+        return losses[:0]
+
+    monkeypatch.setattr(Session, "run", run)
+    rule = ut.optim.adam(ut.optim.warmup(ut.optim.cosine(0.01, 50), 3))
+    X, y = np.ones((64, 3), np.float32), np.ones((64, 1), np.float32)
+    told = {"loss": "huber", "optimizer": rule, "batch_size": 8, "progress": False, "callbacks": [Each()]}
+    found = ut.train(ut.nn.Dense(3, 1), (X, y), **told)
+    assert found.stopped == "interrupted" and len(found.flow) == at - 1
+
+
+class Each:
+    """Wants to be told of each step, so that they are done one by one."""
+
+    def on_step_end(self, epoch, step, loss, model):
+        pass

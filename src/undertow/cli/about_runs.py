@@ -10,7 +10,7 @@ import typer
 from undertow.cli.app import app
 from undertow.cli.options import Memory, Metrics, RunFolder, read_memory, read_names
 from undertow.cli.output import say
-from undertow.cli.predicting import predict_file
+from undertow.cli.predicting import note_divergence, predict_file
 
 Rows = Annotated[Path, typer.Argument(help="A CSV or Parquet file with the same columns.", show_default=False)]
 
@@ -50,6 +50,7 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
     from undertow.train.predictions import evaluate_table, read_encoder, show_confusion
 
     trained = load(run)
+    note_divergence(trained, _note)
     found = evaluate_table(trained, data, read_names(metrics), read_memory(memory))
     _tell(found.pop("remarks"))
     confusion = found.pop("confusion", None)
@@ -115,6 +116,11 @@ def export(
     Example: undertow export runs/houses model.onnx
     """
     from undertow.export import export as write
+    from undertow.export import find_left_out
     from undertow.train.checkpoint import load
 
-    say(f"exported to {write(load(run), out)}")
+    trained = load(run)
+    note_divergence(trained, _note)
+    say(f"exported to {write(trained, out)}")
+    if out.suffix == ".py" and (missing := find_left_out(trained)):
+        _note(f"its step leaves out what training had besides: {', '.join(missing)}.")

@@ -80,10 +80,17 @@ def show_remedies(found: Sequence[Any]) -> str:
 
 
 def tell_findings(error: Any, page: Page) -> None:
-    """Print what is wrong with a training that ended in an error, where it was recorded."""
+    """Print what is wrong with a training that ended in an error, where it was recorded, and write its report."""
     run = getattr(error, "run", None)
-    if run is not None and run.record is not None and run.findings:
+    if run is None or run.record is None:
+        return
+    if run.findings:
         page.say(lambda: show_findings(run.findings))
+    if run.folder is not None:
+        try:
+            page.say(f"report: {run.report(run.folder / 'report.html')}")
+        except RunError as failure:  # the error of the training counts for more
+            page.say(f"the report could not be written: {failure}")
 
 
 def show_findings(found: list[Any]) -> str:

@@ -37,7 +37,9 @@ def predict_file(
         check_predictions_place(out, data)
     remarks: list[str] = []
     most = max(find_memory() / 4, MEMORY) if memory is None else memory
-    portions = predict_portions(load(run), data, probabilities, remarks, most)
+    trained = load(run)
+    note_divergence(trained, note)
+    portions = predict_portions(trained, data, probabilities, remarks, most)
 
     def tell() -> None:
         while remarks:
@@ -51,6 +53,15 @@ def predict_file(
     n = write_predictions(portions, out)
     tell()
     say(f"{n} predictions in {out}")
+
+
+def note_divergence(run: Any, note: Callable[[str], Any]) -> None:
+    """Warn of a model whose training diverged: it predicts, but not well."""
+    if run.stopped == "diverged":
+        note(
+            "the training of this run diverged, so its predictions are of little use. What is wrong: undertow diagnose "
+            f"{run.folder}"
+        )
 
 
 def read_plain(arguments: list[str]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -67,12 +68,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without δ shows ? in its place
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while the commands are loaded
+        print("interrupted", file=sys.stderr)
+        code = _INTERRUPTED
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is done: a late Ctrl-C changes no exit code
     try:
         sys.stdout.flush()
     except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if code == _INTERRUPTED:  # all is saved: a Ctrl-C while Python ends must not change the exit code
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)

@@ -24,7 +24,7 @@ from undertow.cli.options import (
 )
 from undertow.cli.output import Page, show_findings, show_flow, show_gradients, tell_findings
 from undertow.cli.watching import watched
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, RunError
 
 File = Annotated[
     str | None, typer.Argument(help="A CSV or Parquet file; a folder or pattern of large ones.", show_default=False)
@@ -155,16 +155,20 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
 def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
     """Say what came of it; return the exit code. A Ctrl-C meanwhile does nothing: the run is saved already."""
     from undertow.train.interrupt import hold_interrupts
-    from undertow.train.table import summarize
+    from undertow.train.table_words import summarize
 
     recorded = run.record is not None
+    failure: RunError | None = None
     with hold_interrupts():
         page.say(lambda: f"\n{show_flow(run.flow) if recorded else show_gradients(run)}\n{summarize(run, table)}")
         if recorded:
             page.say(lambda: show_findings(run.findings))
-            run.report(folder / "report.html")
-            page.say(f"report: {folder / 'report.html'}")
+            try:
+                page.say(f"report: {run.report(folder / 'report.html')}")
+            except RunError as error:  # the run is saved: what else there is to say comes first
+                failure = error
         page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
+    page.failure = page.failure or failure
     page.close(f" The run is saved in {folder}.")
     return INTERRUPTED if run.stopped == "interrupted" else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from undertow.data.column_statistics import LeakCheck
 from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, read_column
 from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
+from undertow.data.option_names import refuse_options
 from undertow.data.state import Label, fail, read_list, read_object, read_text
 from undertow.data.target import (
     ClassTarget,
@@ -82,6 +83,7 @@ class TabularEncoder:
         dates: Literal["days", "parts"] = "days",
         left_out: Mapping[str, str] | None = None,
         target_scaling: TargetScaling = "standard",
+        **others: Never,
     ) -> TabularEncoder:
         """Decide from training rows how every column is encoded.
 
@@ -101,6 +103,7 @@ class TabularEncoder:
             dates: "days", or "parts": also year, month, weekday, day of year and hour where they vary.
             left_out: columns that are no features, each with the reason.
             target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
+            **others: nothing: an option that is not there gets an error that says which was meant.
 
         Returns:
             The fitted encoder; ``encoder.report`` says what was decided.
@@ -115,6 +118,7 @@ class TabularEncoder:
             >>> encoder.task, encoder.target.mean, encoder.target.scale
             ('regression', 1.0, 0.5)
         """
+        refuse_options(others, TabularEncoder.fit)
         options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
         task, why = choose_task(frame, target, task)
         report = [why]

@@ -27,6 +27,7 @@ from undertow.data.late import pl
 from undertow.data.parse import parse_numbers
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
+from undertow.spelling import did_you_mean
 
 _IDENTIFIER = re.compile(r"(.*[ _-])?(id|uuid|guid)|unnamed_\d+", re.IGNORECASE)
 _KINDS: dict[str, Kind] = {
@@ -74,7 +75,7 @@ class EncoderOptions:
 def _check_choices(name: str, given: Sequence[object], choices: tuple[str, ...]) -> None:
     for value in given:
         if value not in choices:
-            raise ArgumentError(f"{name} is {value!r}. Choose {', '.join(choices)}.")
+            raise ArgumentError(f"{name} is {value!r}. {did_you_mean(value, choices)}Choose {', '.join(choices)}.")
 
 
 @dataclass(eq=False)
@@ -230,10 +231,11 @@ class ColumnFit:
         flag = found.n_missing + self._unfilled > 0
         too_many = n_distinct > options.max_categories or found.overflowed
         joins = options.min_count > 1
+        identifies = n_present >= _FEW_ROWS and n_distinct > _NEARLY_UNIQUE * n_present
         said = []
         if 0 < self.n_numbers < n_present:
             odd = f"{n_present - self.n_numbers} of {n_present} values are no numbers, first {self.odd}"
-            if too_many and self.n_numbers >= _MOSTLY_NUMBERS * n_present:
+            if (too_many or identifies) and self.n_numbers >= _MOSTLY_NUMBERS * n_present:
                 raise DataError(
                     f"{self.odd_place}: column {name!r} holds numbers, but {odd}. Correct them, leave them "
                     "empty if unknown, or remove the column."
@@ -246,7 +248,7 @@ class ColumnFit:
         if found.overflowed or (too_many and not joins):
             distinct += "" if found.overflowed else f" (more than {options.max_categories})"
             return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
-        if n_present >= _FEW_ROWS and n_distinct > _NEARLY_UNIQUE * n_present:
+        if identifies:
             return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
         kept, rare = _keep_frequent(found.counts, options)
         if not kept:

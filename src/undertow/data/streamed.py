@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from undertow.data.columns import ScalingOption
 from undertow.data.encoder import TabularEncoder, assemble
 from undertow.data.fitting import ColumnFit, EncoderOptions
 from undertow.data.late import pl
+from undertow.data.option_names import refuse_options
 from undertow.data.pieces import PieceSource
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
 from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
@@ -68,6 +69,7 @@ def stream_table(
     min_count: int = 1,
     dates: Literal["days", "parts"] = "days",
     target_scaling: TargetScaling = "standard",
+    **others: Never,
 ) -> StreamedTable:
     """Fit an encoder on a table in files, and open its rows as sources that are encoded as they are read.
 
@@ -94,6 +96,7 @@ def stream_table(
         min_count: as in ``TabularEncoder.fit``.
         dates: as in ``TabularEncoder.fit``.
         target_scaling: as in ``TabularEncoder.fit``.
+        **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
         The ``StreamedTable``.
@@ -112,6 +115,7 @@ def stream_table(
         ...     print(*(X.shape for X, y in blocks))
         (81, 1)
     """
+    refuse_options(others, stream_table)
     roles = Roles(target, weights, groups, time)
     options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
     fraction, seed = read_fraction(validation), read_whole(seed, "seed", 0)

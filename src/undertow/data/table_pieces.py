@@ -20,10 +20,12 @@ from undertow.data.frames import (
     reader_errors,
 )
 from undertow.data.late import pl
+from undertow.data.parquet_footer import largest_row_group
 from undertow.data.wording import Origin, list_names, suggest_name
 from undertow.errors import DataError
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_MOST_READS = 256  # of one piece
 _VALUE_BYTES = 16  # of a decoded value, roughly: texts are longer, numbers shorter
 
 
@@ -79,26 +81,31 @@ class ParquetFile:
         height: its rows.
         schema: its columns with their types, names as the file has them.
         names: the names of the columns without outer spaces.
+        at_once: how many columns are read together: few, where row groups are larger than memory may be, since of a
+            column chunk all is read.
     """
 
     path: Path
     height: int
     schema: dict[str, pl.DataType]
     names: tuple[str, ...]
+    at_once: int
 
     def read(self, first: int, rows: int, columns: Collection[str] | None) -> pl.DataFrame:
         """Some rows. Only the pages that hold them are decoded."""
         renamed = dict(zip(self.schema, self.names, strict=True))
         wanted = [old for old, new in renamed.items() if columns is None or new in columns]
+        n = self.at_once
         try:
-            plan = pl.scan_parquet(self.path, parallel="none", low_memory=True, glob=False).select(wanted)
-            frame = plan.slice(first, rows).collect()
+            plan = pl.scan_parquet(self.path, parallel="none", low_memory=True, glob=False)
+            parts = [plan.select(wanted[i : i + n]).slice(first, rows).collect() for i in range(0, len(wanted), n)]
+            frame = pl.concat(parts, how="horizontal")
         except reader_errors() as error:
             raise _damaged(self.path, error, f", rows {first + 1} to {first + rows}") from None
         return frame.rename({old: renamed[old] for old in wanted})
 
 
-def open_parquet(path: Path) -> ParquetFile:
+def open_parquet(path: Path, piece_bytes: int) -> ParquetFile:
     """Read the schema and the number of rows of a Parquet file; DataError where it is none."""
     try:
         with path.open("rb") as file:
@@ -117,7 +124,10 @@ def open_parquet(path: Path) -> ParquetFile:
         raise _damaged(path, error, "") from None
     if not schema:
         raise DataError(f"{path.name}: the Parquet file has no columns. Export it again.")
-    return ParquetFile(path, height, schema, tuple(name_columns(list(schema), path.name)))
+    group = largest_row_group(path)
+    reads = len(schema) if group is None else -(-group // (2 * piece_bytes))
+    at_once = -(-len(schema) // min(max(reads, 1), _MOST_READS))
+    return ParquetFile(path, height, schema, tuple(name_columns(list(schema), path.name)), at_once)
 
 
 def _damaged(path: Path, error: BaseException, place: str) -> DataError:
@@ -156,7 +166,11 @@ class FilePieces:
 
     def _open(self, path: Path, piece_bytes: int) -> ParquetFile | CsvFile:
         check_source(path)
-        return open_parquet(path) if path.suffix.lower() in PARQUET_EXTENSIONS else index_csv(path, piece_bytes)
+        return (
+            open_parquet(path, piece_bytes)
+            if path.suffix.lower() in PARQUET_EXTENSIONS
+            else index_csv(path, piece_bytes)
+        )
 
     def _check_alike(self, files: Sequence[ParquetFile | CsvFile]) -> None:
         """All files must have the columns of the first, and Parquet files their types too."""

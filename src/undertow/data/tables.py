@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from undertow.data.columns import ScalingOption, read_numbers
 from undertow.data.encoder import TabularEncoder
 from undertow.data.folds import split_groups, split_time
 from undertow.data.late import pl
+from undertow.data.option_names import refuse_options
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
 from undertow.data.target import TargetScaling, Task, check_number_target, choose_task, drop_missing_target, find_target
 from undertow.data.wording import Origin, count
@@ -58,6 +59,7 @@ def encode_table(
     min_count: int = 1,
     dates: Literal["days", "parts"] = "days",
     target_scaling: TargetScaling = "standard",
+    **others: Never,
 ) -> EncodedTable:
     """Split a table, fit the encoder on its training rows, and encode both parts.
 
@@ -77,6 +79,7 @@ def encode_table(
         min_count: as in ``TabularEncoder.fit``.
         dates: as in ``TabularEncoder.fit``.
         target_scaling: as in ``TabularEncoder.fit``.
+        **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
         The ``EncodedTable``.
@@ -91,6 +94,7 @@ def encode_table(
         >>> table.train[0].shape, table.validation[1].tolist()
         ((8, 1), [0, 1])
     """
+    refuse_options(others, encode_table)
     frame = as_frame(frame)
     roles = Roles(target, weights, groups, time)
     found, why = choose_task(frame, target, task)

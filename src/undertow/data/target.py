@@ -236,10 +236,31 @@ def name_task(target: str, dtype: pl.DataType, whole: bool, n_distinct: int, n: 
     return "classification", f"{found}, so classification."
 
 
+def _check_texts(series: pl.Series, target: str) -> None:
+    """DataError for texts that are hardly classes: numbers with a stray text, and texts of which each is another."""
+    present = series.drop_nulls()
+    if series.dtype != pl.String or present.n_unique() <= max(_FEW_DISTINCT, len(present) / 2):
+        return
+    numbers = present.cast(pl.Float64, strict=False)
+    odd = present.filter(numbers.is_null())
+    if 2 * len(odd) < len(present):
+        raise DataError(
+            f"target {target!r} holds numbers, but {len(odd)} of {count(len(present), 'value')} are none, first "
+            f"{odd[0]!r:.60}. Correct them, or leave them empty where they are unknown."
+        )
+    raise DataError(
+        f"target {target!r} holds {present.n_unique()} distinct texts in {count(len(present), 'row')}, such as "
+        f"{present[0]!r:.60}: classes need several rows each. Numbers are written with digits and a point alone, such "
+        "as 1234.5; if these are classes, say so: task='classification'."
+    )
+
+
 def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:
     """The task asked for, or the one that the target sets; and the sentence that says so."""
     check_task(task)
     found, why = find_task(frame, target)
+    if task is None:
+        _check_texts(frame[target], target)
     return (found, why) if task is None or task == found else (task, f"Target {target!r}: {task}, as asked for.")
 
 
@@ -303,7 +324,7 @@ def fit_number_target(
     if scaling == "mean":
         if found.least < 0:
             raise DataError(
-                f"target {name!r} holds {found.least:g}, but counts are 0 or more. Choose another loss, such as "
+                f"target {name!r} holds {found.least:g}, but counts are 0 or more. Choose another loss, such "
                 "mean_squared_error."
             )
         return NumberTarget(name, 0.0, mean), [f"Target {name!r}: counts, divided by their mean {mean:g}."]

@@ -144,7 +144,9 @@ def _write_head(run: Run, subject: Subject, learned: Training | None, name: str,
             f"    loss, params, state = {module}.step(params, state, X, y)", "",
         ]  # fmt: skip
     if learned and learned.left_out:
-        lines += [f"The step leaves out what training had besides: {', '.join(learned.left_out)}.", ""]
+        lines += textwrap.wrap(
+            f"The step leaves out what training had besides: {', '.join(learned.left_out)}.", _WIDTH
+        ) + [""]
     where = "at the end of this file" if small else f"in {stem}.npz beside this file"
     lines += [f"Written by Undertow{f' {version}' if version else ''}. The parameters are {where}."]
     doc = "\n".join(line.replace("\\", "\\\\").replace('"""', "'''") for line in lines)

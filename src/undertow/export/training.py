@@ -11,6 +11,7 @@ import numpy as np
 from undertow import emit, optim, trees
 from undertow.emit.structure import wrap
 from undertow.errors import ArgumentError, UnsupportedError
+from undertow.export.besides import Besides, make_objective, read_besides, write_batch, write_functions
 from undertow.export.clipping import write_clip
 from undertow.export.functions import find_helpers, name_origins, write_function
 from undertow.export.subject import Subject, own_files
@@ -20,7 +21,7 @@ from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer
 from undertow.train import Run
 from undertow.train.derive import Gradient, number_paths, trained_numbers
-from undertow.train.objective import Objective, Target
+from undertow.train.objective import Objective
 from undertow.train.setup import draws_numbers
 
 
@@ -138,7 +139,8 @@ def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target
         ['def forward', 'def backward', 'def update', 'def init_state', 'def step']
     """
     chosen, (rule, clip) = find_loss(run, subject, loss), find_optimizer(run, optimizer)
-    passes = _write_passes(run, subject, chosen, _find_target(subject, chosen, target))
+    besides = read_besides(run, subject, chosen)
+    passes = _write_passes(run, subject, chosen, _find_target(subject, chosen, target), besides)
     paths = [number_paths(subject.model)[i] for i in trained_numbers(subject.model)]
     values = [subject.parameters[name] for name in subject.trained]
     clipping = write_clip(clip, paths, subject.trained, values) if clip else None
@@ -149,16 +151,12 @@ def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target
     if len(update.groups) > 1 and update.alone:
         rules = {update.keys[i]: update.name_of(k) for k, group in enumerate(update.groups) for i in group}
         own.append(wrap([f'"{key}": {rules[key]}' for key in update.keys], "UPDATES = {", "}", 0))
-    step = _write_step(update, clipping[1] if clipping else "", subject, passes)
+    own += write_functions(besides, rule, subject, paths)
+    step = _write_step(update, clipping[1] if clipping else "", subject, passes, besides)
     used = frozenset[str]().union(*(function.used for function in written))
     first = [f"FIXED = {tuple(subject.fixed)}  # what training changes otherwise than by gradients"]
     blocks = [*(first if subject.fixed else []), *passes.blocks, *own, update.init_state, step]
-    return Training({**passes.helpers, **find_helpers(used)}, blocks, constants, repr(rule), _left_out(run))
-
-
-def _left_out(run: Run) -> list[str]:
-    """What the run's steps had and the written ones have not."""
-    return [name for name in ("class_weights", "mixup", "max_norm", "non_finite") if name in run.settings]
+    return Training({**passes.helpers, **find_helpers(used)}, blocks, constants, repr(rule), list(besides.left_out))
 
 
 def _find_target(subject: Subject, loss: Loss, target: Any) -> Any:
@@ -185,26 +183,15 @@ class _Passes:
     replaced: tuple[str, ...]  # the names of the running statistics
 
 
-def _write_plainly(objective: Objective) -> Any:
-    """The objective without local variables: the network's own names, such as z2, are what its values are called."""
-    per_example: Any = objective.loss.per_example or objective.loss.function  # the mean of one number is that number
-
-    def compute(model: Any, X: Any, target: Target) -> Any:
-        if objective.l1 or objective.l2:
-            return np.mean(per_example(model(X), target.y)) + objective.penalty(model)
-        return np.mean(per_example(model(X), target.y))
-
-    compute.__name__ = objective.loss.name
-    compute.__wrapped__ = objective.loss.function  # type: ignore[attr-defined]
-    return compute
-
-
-def _write_passes(run: Run, subject: Subject, loss: Loss, y: Any) -> _Passes:
+def _write_passes(run: Run, subject: Subject, loss: Loss, y: Any, besides: Besides) -> _Passes:
     """Write forward and backward pass, and the function ``statistics`` if the model has running ones."""
-    objective = _write_plainly(Objective(loss, float(run.settings.get("l1", 0.0)), float(run.settings.get("l2", 0.0))))
+    penalised = Objective(loss, float(run.settings.get("l1", 0.0)), float(run.settings.get("l2", 0.0)))
+    objective = make_objective(penalised, besides)
     keys = np.zeros(len(subject.example), np.int64) if draws_numbers(subject.model, subject.example) else None
     leaves, rebuild = trees.flatten(subject.model)
-    program = Gradient(objective).program_for(leaves, rebuild, subject.example, Target(y, keys=keys))
+    program = Gradient(objective).program_for(
+        leaves, rebuild, subject.example, besides.target(y, keys, np.dtype(subject.dtype))
+    )
     if program is None or not program.graph.symbols():
         raise UnsupportedError(
             "the loss depends on values or on the number of rows: leave training out, training=False."
@@ -217,7 +204,7 @@ def _write_passes(run: Run, subject: Subject, loss: Loss, y: Any) -> _Passes:
             node.line = None
     names = list(subject.parameters)
     nodes = dict(zip(names, graph.inputs, strict=False))
-    batch = dict(zip(("X", "y", "keys"), graph.inputs[len(names) :], strict=False))
+    batch = dict(zip(("X", "y", *besides.names(keys is not None)), graph.inputs[len(names) :], strict=False))
     fixed: list[tuple[str, Any]] = [("fixed", {name: nodes[name] for name in subject.fixed})] if subject.fixed else []
     signature = [("params", {name: nodes[name] for name in subject.trained}), *fixed, *batch.items()]
     n = len(program.replaced)
@@ -256,49 +243,70 @@ def _describe_target(subject: Subject) -> tuple[str, list[str]]:
     return f"{what}, (m{sizes or ','})", [f"y = np.asarray(y, dtype=np.{dtype}).reshape(len(X){sizes})"]
 
 
-def _write_step(update: Update, clip: str, subject: Subject, passes: _Passes) -> str:
+def _write_step(update: Update, clip: str, subject: Subject, passes: _Passes, besides: Besides) -> str:
     """The function that does one step."""
     told, y = _describe_target(subject)
     lines = ['"""One step: the loss before it, and the parameters and the state after it.', ""]
     shape = ", ".join(map(str, subject.x.spec.shape))
     lines += [f"X is ({shape}) {subject.dtype}, y holds {told}."]
-    if "keys" in passes.arguments:
-        lines += ["keys, int64 (m,), decide the random numbers of each example; they are drawn unless given."]
-    lines += ['"""']
-    lines += [f"X = np.asarray(X, dtype=np.{subject.dtype})", *y]
-    given_to_forward = ", ".join(passes.arguments)
     keys = "keys" in passes.arguments
     if keys:
+        lines += ["keys, int64 (m,), decide the random numbers of each example; they are drawn unless given."]
+    more, batch = write_batch(besides, subject)
+    lines += [*more, '"""', f"X = np.asarray(X, dtype=np.{subject.dtype})", *y, *batch]
+    given_to_forward = ", ".join(passes.arguments)
+    if keys:
         lines += ["if keys is None:", "    keys = np.random.default_rng().integers(0, 2**62, len(X))"]
+    if besides.non_finite == "skip":
+        lines += ["before = params"]
     if subject.fixed:
         lines += ["fixed = {name: params[name] for name in FIXED}"]
         lines += ["params = {name: w for name, w in params.items() if name not in FIXED}"]
     lines += [f"loss, cache = forward({given_to_forward})", "grads = backward(cache)"]
-    end = ["return loss, new_params, new_state"]
-    if subject.fixed:
-        renewed = f" | statistics({given_to_forward})" if passes.replaced else ""
-        end = [f"new_params |= fixed{renewed}", *end]
+    if besides.non_finite == "zero":
+        lines += ["grads = {name: np.where(np.isfinite(dw), dw, 0.0) for name, dw in grads.items()}"]
+    if besides.non_finite == "skip":
+        lines += [
+            "if not (np.isfinite(loss) and finite(grads)):  # the step is left out",
+            "    return loss, before, state",
+        ]
     lines += [f"grads = {clip}"] if clip else []
+    end = _write_end(subject, passes, given_to_forward, besides)
+    return _indent([*lines, *_write_update(update), *end], besides.names(keys))
+
+
+def _write_update(update: Update) -> list[str]:
+    """The statements that make new parameters and a new state of the gradients."""
     if not update.alone:
-        lines += ["new_params, new_state = update(params, grads, state)", *end]
-        return _indent(lines, keys)
+        return ["new_params, new_state = update(params, grads, state)"]
     shared = [update.fields[k] for k in update.shared]
     own = [update.fields[k] for k in update.own(0)]
     given = ["w", "grads[name]", *(f'state["{s}"]' for s in shared), *(f'state["{s}"][name]' for s in own)]
     taken = ["new_params[name]", *(f'new_state["{s}"]' for s in shared), *(f'new_state["{s}"][name]' for s in own)]
     start = ", ".join(f'"{s}": {{}}' for s in own)
-    lines += [f"new_params, new_state = {{}}, {{{start}}}", "for name, w in params.items():"]
-    call = "update"
-    if len(update.groups) > 1:
-        call = "UPDATES[name]"
+    call = "UPDATES[name]" if len(update.groups) > 1 else "update"
+    lines = [f"new_params, new_state = {{}}, {{{start}}}", "for name, w in params.items():"]
     lines += [f"    {', '.join(taken)} = {call}(", f"        {', '.join(given)}", "    )"]
     if any(isinstance(value, float | int) for value in update.values):  # NumPy's numbers would widen float32
         lines += ["for name in new_params:", '    if SHAPES[name][0] == "number":']
         lines += ["        new_params[name] = float(new_params[name])"]
-    lines += end
-    return _indent(lines, keys)
+    return lines
 
 
-def _indent(lines: list[str], keys: bool) -> str:
-    head = f"def step(params, state, X, y{', keys=None' if keys else ''}):"
+def _write_end(subject: Subject, passes: _Passes, given: str, besides: Besides) -> list[str]:
+    """The statements after the update: norms, running statistics, the result."""
+    lines = []
+    if besides.max_norm is not None:
+        lines += ["new_params |= {name: bound(new_params[name]) for name in BOUND}"]
+    if subject.fixed:
+        lines += ["new_params |= fixed"]
+    if passes.replaced and besides.non_finite == "raise":
+        lines[-1] += f" | statistics({given})"
+    elif passes.replaced:
+        lines += [f"renewed = statistics({given})", "if finite(renewed):", "    new_params |= renewed"]
+    return [*lines, "return loss, new_params, new_state"]
+
+
+def _indent(lines: list[str], optional: list[str]) -> str:
+    head = f"def step({', '.join(['params', 'state', 'X', 'y', *(f'{name}=None' for name in optional)])}):"
     return "\n".join([head, *(f"    {line}" if line else "" for line in lines)])

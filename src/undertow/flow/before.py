@@ -12,9 +12,9 @@ from undertow.errors import ArgumentError, RunError
 from undertow.flow.forecast import Forecast, forecast
 from undertow.nn.description import build_model, describe_model
 from undertow.train.checkpoint import load
-from undertow.train.table import prepare
 from undertow.train.table_data import load_table
 from undertow.train.table_settings import TableSettings, read_config
+from undertow.train.table_setup import prepare
 
 CONFIG = "config.toml"
 

@@ -144,10 +144,28 @@ class Flow:
         return self.values[:, STATS.index(name), :]
 
     def at(self, step: int) -> int:
-        """Return the row of a step: the last recorded one that is not after it."""
-        return max(int(np.searchsorted(self.steps, step, "right")) - 1, 0)
+        """Return the row of a step: the last recorded one that is not after it.
+
+        Raises:
+            ArgumentError: ``step must be a whole number of 0 or more, got 'a'. This record has steps 1 to 300.``
+        """
+        return max(int(np.searchsorted(self.steps, self._read_step(step), "right")) - 1, 0)
 
     def look(self, step: int | None = None) -> Look | None:
-        """Return the look at a step, or the latest before it; the last one unless told."""
-        found = [x for x in self.looks if step is None or x.step <= step]
+        """Return the look at a step, or the latest before it; the last one unless told.
+
+        Raises:
+            ArgumentError: as `at`.
+        """
+        last = None if step is None else self._read_step(step)
+        found = [x for x in self.looks if last is None or x.step <= last]
         return found[-1] if found else None
+
+    def _read_step(self, step: Any) -> int:
+        """The number of a step."""
+        if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+            there = (
+                f"This record has steps {self.steps[0]} to {self.steps[-1]}." if len(self) else "It has no steps yet."
+            )
+            raise ArgumentError(f"step must be a whole number of 0 or more, got {step!r}. {there}")
+        return min(int(step), np.iinfo(np.int64).max)

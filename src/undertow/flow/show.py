@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
+from undertow.train.fitted_table import fit_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 BAR: Final = 12
 DECADES: Final = 6
 RISING: Final = "▁▂▃▄▅▆▇█"
-WIDE: Final = 106  # columns of a terminal in which all of them have a place
-LEFT_OUT: Final = ("h", "dW / W", "δ over the steps")  # in a narrower one
-COLUMNS: Final = ("layer", "h", "0 / flat", "δ", "dW", "dW / W", "update / W", "δ over the steps", "δ, log, 6 decades")
+COLUMNS: Final = ("layer", "h", "0 / flat", "δ", "dW", "dW / W", "update / W", "δ over the steps", "δ, log")
+LEFT_OUT: Final = ("h", "dW / W", "δ over the steps", "0 / flat", "dW", "update / W", "δ, log")  # in a narrow terminal
+LEAST: Final = 22  # characters of a layer's name, for which columns are left out
 
 
 def flow_rows(flow: Flow, step: int | None = None) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ def flow_table(flow: Flow, step: int | None = None, width: int = 120) -> Table:
     Args:
         flow: the record.
         step: the number of a step; the last one unless told.
-        width: of the terminal; a narrow one gets fewer columns.
+        width: of the terminal; a narrow one gets fewer columns and shorter names, never a row of two lines.
 
     Returns:
         A table for rich.
@@ -75,24 +76,8 @@ def flow_table(flow: Flow, step: int | None = None, width: int = 120) -> Table:
         >>> flow_table(Flow.empty(())).row_count
         0
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title(flow, step), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.pad_edge = width >= WIDE
-    left_out = LEFT_OUT if width < WIDE else ()
-    shown = [name for name in COLUMNS if name not in left_out]
-    for name in shown:
-        left = name in (COLUMNS[0], *COLUMNS[-2:])
-        table.add_column(
-            name.replace(", 6 decades", "") if left_out else name,
-            justify="left" if left else "right",
-            no_wrap=name != COLUMNS[0],  # a long name is broken rather than a number cut off
-            overflow="fold",
-        )
-    for row in flow_rows(flow, step):
-        table.add_row(*(row[name] for name in shown))
-    return table
+    rows = [list(row.values()) for row in flow_rows(flow, step)]
+    return fit_table(title(flow, step), COLUMNS, rows, width, drop=LEFT_OUT, left=COLUMNS[-2:], least=LEAST)
 
 
 def flow_html(flow: Flow, step: int | None = None) -> str:
@@ -126,7 +111,7 @@ def title(flow: Flow, step: int | None = None) -> str:
     if not len(flow):
         return "No step is recorded."
     row = len(flow) - 1 if step is None else flow.at(step)
-    return f"The gradient flow at step {flow.steps[row]} of {flow.steps[-1]}, root mean squares, first layer to last"
+    return f"Gradient flow at step {flow.steps[row]} of {flow.steps[-1]}, root mean squares, first layer to last"
 
 
 def layer_name(layer: FlowLayer) -> str:

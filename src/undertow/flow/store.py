@@ -18,7 +18,8 @@ import numpy as np
 
 from undertow.errors import RunError
 from undertow.flow.layers import FlowLayer
-from undertow.flow.record import SCALARS, STATS, Flow, Look
+from undertow.flow.record import SCALARS, STATS, Flow
+from undertow.flow.store_checks import check_facts, read_look
 from undertow.train.disk import DISK, make_folders, open_file, replace_file, write_all
 from undertow.train.files import check_run_folder, explain_failure
 from undertow.train.history import HistoryFile
@@ -211,7 +212,8 @@ def load_flow(folder: str | Path, since: int = 0) -> Flow:
             raise ValueError(f"it is {about['format']} {about['version']}")
         flow = Flow.empty(tuple(FlowLayer.read(x) for x in about["layers"]))
         flow.facts, flow.settings, flow.stopped = about["facts"], about["settings"], about["stopped"]
-        flow.looks = [Look(**row) for row in HistoryFile(place / LOOKS).rows()]
+        check_facts(flow.facts)
+        flow.looks = [read_look(row) for row in HistoryFile(place / LOOKS).rows()]
         flow.history = HistoryFile(Path(folder) / "history.jsonl").rows()
         _read_steps(place / STEPS, flow, since)
     except FileNotFoundError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +12,8 @@ import numpy as np
 
 from undertow.errors import ArgumentError, RunError
 from undertow.flow.record import Flow
-from undertow.train.files import read_path
+from undertow.train.disk import make_folders
+from undertow.train.files import explain_failure, read_path
 
 STATS_SHOWN: Final = ("delta.rms", "dW.rms", "W.rms", "h.rms", "ratio", "zeros", "saturated")
 STEPS: Final = 1000  # at most that many are written of each curve
@@ -39,41 +43,57 @@ def write_events(flow: Flow, folder: str | Path, stats: tuple[str, ...] = STATS_
         ['events']
     """
     try:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
     except ImportError:
         raise ArgumentError(
             "event files are written by tensorboardX, which is not installed. Install undertow[tensorboard]."
         ) from None
     target = read_path(folder, "the folder of event files")
     values = {name: flow.stat(name) for name in stats}
-    rows = np.unique(np.linspace(0, max(len(flow) - 1, 0), min(len(flow), STEPS)).astype(int))
     try:
-        with SummaryWriter(str(target)) as writer:
-            for row in rows:
-                step = int(flow.steps[row])
-                for name, column in flow.scalars.items():
-                    _add(writer, name, column[row], step)
-                for name, stat in values.items():
-                    for i, layer in enumerate(flow.layers):
-                        _add(writer, f"{name}/layer_{layer.number}", stat[row, i], step)
-            for epoch in flow.history:
-                for name, value in epoch.items():
-                    if isinstance(value, int | float) and name not in ("epoch", "step"):
-                        _add(writer, f"epoch/{name}", value, int(epoch.get("step", epoch["epoch"])))
-            _add_histograms(writer, flow)
+        make_folders(target)
+        writer = EventsWriter(str(target / "events"))  # not a SummaryWriter, whose thread waits for ever on a full disk
+        try:
+            for step, summary in _summaries(flow, values):
+                writer.write_event(_event(step, summary))
+            writer.flush()
+        finally:
+            with suppress(OSError):  # what is in its buffer still cannot be written
+                writer._py_recordio_writer.close()
     except OSError as error:
-        raise RunError(f"{target} cannot be written: {error.strerror or error}.") from None
+        raise RunError(f"{target} cannot be written: {explain_failure(target, error)}.") from None
     return target
 
 
-def _add(writer: Any, tag: str, value: float, step: int) -> None:
-    """Write a number, unless there is none."""
-    if not np.isnan(value):
-        writer.add_scalar(tag, float(value), step)
+def _summaries(flow: Flow, values: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+    """What is written: steps, and a number or a histogram at each."""
+    from tensorboardX.summary import scalar
+
+    rows = np.unique(np.linspace(0, max(len(flow) - 1, 0), min(len(flow), STEPS)).astype(int))
+    for row in rows:
+        step = int(flow.steps[row])
+        numbers = {name: column[row] for name, column in flow.scalars.items()}
+        for name, stat in values.items():
+            numbers |= {f"{name}/layer_{layer.number}": stat[row, i] for i, layer in enumerate(flow.layers)}
+        yield from ((step, scalar(name, float(x))) for name, x in numbers.items() if not np.isnan(x))
+    for epoch in flow.history:
+        for name, value in epoch.items():
+            if isinstance(value, int | float) and name not in ("epoch", "step") and not np.isnan(value):
+                yield int(epoch.get("step", epoch["epoch"])), scalar(f"epoch/{name}", float(value))
+    yield from _histograms(flow)
 
 
-def _add_histograms(writer: Any, flow: Flow) -> None:
-    """Write the histograms of the looks."""
+def _event(step: int, summary: Any) -> Any:
+    """A number or a histogram with its step and the time."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    return Event(wall_time=time.time(), step=step, summary=summary)
+
+
+def _histograms(flow: Flow) -> Iterator[tuple[int, Any]]:
+    """The histograms of the looks."""
+    from tensorboardX.summary import histogram_raw
+
     for look in flow.looks:
         for layer, row in zip(flow.layers, look.layers, strict=False):
             for name, found in (row.get("histograms") or {}).items():
@@ -81,8 +101,8 @@ def _add_histograms(writer: Any, flow: Flow) -> None:
                     continue
                 edges, counts = np.array(found["edges"]), np.array(found["counts"], float)
                 middles = (edges[1:] + edges[:-1]) / 2
-                writer.add_histogram_raw(
+                yield look.step, histogram_raw(
                     f"{name}/layer_{layer.number}", min=float(edges[0]), max=float(edges[-1]),
                     num=float(counts.sum()), sum=float(counts @ middles), sum_squares=float(counts @ middles**2),
-                    bucket_limits=edges[1:].tolist(), bucket_counts=counts.tolist(), global_step=look.step,
+                    bucket_limits=edges[1:].tolist(), bucket_counts=counts.tolist(),
                 )  # fmt: skip

@@ -72,7 +72,10 @@ class TrainingRecorder(Recorder):
 
     def after_steps(self, trainer: Trainer, session: Any, first: int) -> None:
         """Take over what steps told; the first of them has the number ``first``."""
-        rates = self._rates(trainer, first, sum(len(part.values) for part in session.told))
+        count = sum(len(part.values) for part in session.told)
+        if not count:  # Ctrl-C came before the first of them
+            return
+        rates = self._rates(trainer, first, count)
         self.add_steps(session.told, session.results, first, trainer.epoch, rates)
         now = time.perf_counter()
         if self.store is not None and (now - self.written > SECONDS or self._is_told(trainer)):

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from undertow.train.fitted_table import fit_table
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 BAR: Final = 10
 LEAST_SHARE, LEAST_PART = 0.005, 0.02  # gains below these are chance
+LEAST: Final = 24  # characters of a remedy, for which columns are left out
+LONGEST: Final = 20  # characters of the findings it is against
+LEFT_OUT: Final = ("", "seconds", "still", "against", "before", "after")  # in a narrow terminal
 COLUMNS: Final = ("remedy", "against", "before", "after", "gain", "", "still", "seconds")
 
 
@@ -130,22 +135,26 @@ class Trials:
             ))  # fmt: skip
         return found
 
-    def table(self) -> Table:
-        """Lay the trials out as a table for rich, with a bar for each gain."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
+    def table(self, width: int = 120) -> Table:
+        """Lay the trials out as a table for rich, with a bar for each gain; each is one line of a terminal's width."""
+        rows = []
+        for number, (row, texts) in enumerate(zip(self.rows, self.texts(), strict=True), 1):
+            kinds = texts[1].split(", ")
+            against = texts[1] if len(texts[1]) <= LONGEST else f"{kinds[0]} +{len(kinds) - 1}"
+            rows.append([f"{number} {shorten(row.remedy)}", against, *texts[2:]])
+        return fit_table(self._title(), COLUMNS, rows, width, drop=LEFT_OUT, left=("against", "", "still"), least=LEAST)
 
-        table = Table(title=self._title(), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in COLUMNS:
-            words = name in COLUMNS[:2]  # which may be broken into lines
-            right = name in ("before", "after", "gain", "seconds")
-            table.add_column(name, justify="right" if right else "left", no_wrap=not words, ratio=3 if words else None)
-        for row, texts in zip(self.rows, self.texts(), strict=True):
-            table.add_row(texts[0] if not row.tried else shorten(row.remedy), *texts[1:])
-        return table
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        """Below the table stands what was changed in each, where its row has no room, and why some were not tried."""
+        from rich.text import Text
 
-    def __rich__(self) -> Table:
-        return self.table()
+        table = self.table(options.max_width)
+        yield table
+        for number, (row, cell) in enumerate(zip(self.rows, table.columns[0].cells, strict=True), 1):
+            if not row.tried:
+                yield Text(f"{number} {row.remedy} Not tried: {row.note}")
+            elif str(cell).endswith("…"):
+                yield Text(f"{number} {row.remedy}")
 
     def _title(self) -> str:
         return f"Remedies by {self.judged_by}{f'. {self.note}' if self.note else ''}"

@@ -121,13 +121,17 @@ def one_cycle(rate: float, steps: int, rise: float = 0.3, start: float = 1 / 25,
     return describe(name, of, rate=rate, steps=steps, rise=rise, start=start, end=end)
 
 
-def warmup(then: Schedule | float, steps: int, start: float = 0.0) -> Schedule:
+def warmup(then: Schedule | float, steps: int, start: float | None = None) -> Schedule:
     """Rise in a straight line from start to the first rate of another schedule, which begins when the rise ends.
+
+    Unless told, the rates of the rise are k / (steps + 1) of that first rate, k = 1 … steps: equal stairs, and the
+    first step is none in vain. optax's ``warmup_cosine_decay_schedule`` is mostly begun at 0, at which the first step
+    changes nothing; torch's ``LinearLR`` refuses 0 and begins at a third.
 
     Args:
         then: the schedule that follows, asked for t − steps; or a rate that stays.
         steps: of the rise, 1 or more. Step 0 has the rate start, step ``steps`` the first of the other.
-        start: the first rate, 0 or more; with 0 the first step changes nothing.
+        start: the first rate, 0 or more; a stair of the rise unless told. With 0 the first step changes nothing.
 
     Returns:
         The schedule.
@@ -135,15 +139,18 @@ def warmup(then: Schedule | float, steps: int, start: float = 0.0) -> Schedule:
     Raises:
         ArgumentError: ``warmup: steps must be a whole number of 1 or more, got 0.``
 
-    Source: Goyal et al., Accurate, large minibatch SGD, arXiv:1706.02677, sec. 2.2.
+    Source: Goyal et al., Accurate, large minibatch SGD, arXiv:1706.02677, sec. 2.2, which begins above 0 as well.
 
     Example:
         >>> schedule = warmup(cosine(1.0, steps=100), steps=4)
-        >>> [schedule(t) for t in (0, 1, 4, 104)]
-        [0.0, 0.25, 1.0, 0.0]
+        >>> [round(schedule(t), 3) for t in (0, 1, 3, 4, 104)]
+        [0.2, 0.4, 0.8, 1.0, 0.0]
+        >>> warmup(1.0, steps=4, start=0.0)(1)
+        0.25
     """
     name = "warmup"
-    steps, start = read_count(name, "steps", steps), read_amount(name, "start", start)
+    steps = read_count(name, "steps", steps)
+    start = None if start is None else read_amount(name, "start", start)
     if not isinstance(then, Schedule):
         if callable(then):
             raise ArgumentError(
@@ -154,7 +161,9 @@ def warmup(then: Schedule | float, steps: int, start: float = 0.0) -> Schedule:
     return _warm(then, then(0.0), steps, start, then.settings)
 
 
-def _warm(after: Any, first: float, steps: int, start: float, described: Any) -> Schedule:
+def _warm(after: Any, first: float, steps: int, given: float | None, described: Any) -> Schedule:
+    start = first / (steps + 1) if given is None else given
+
     def of(t: Any) -> Any:
         rising = start + (first - start) * (t / steps)
         return np.where(t < float(steps), rising, after(_at_least_0(t - float(steps))))

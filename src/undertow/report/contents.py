@@ -56,12 +56,17 @@ NO_MODEL: Final = "The run has no model yet, so there are no predictions to comp
 
 
 def report_data(
-    source: Run | Flow | str | Path, *, X: ArrayLike | None = None, y: ArrayLike | None = None, theory: bool = True
+    source: Run | Flow | Recorded | str | Path,
+    *,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    theory: bool = True,
 ) -> dict[str, Any]:
     """Gather all that a report shows.
 
     Args:
-        source: a run, its record, or the folder of one, which may still be training or have been killed.
+        source: a run, its record, the folder of one, which may still be training or have been killed, or what
+            `undertow.report.recorded.read_recorded` has read of it.
         X: examples to compare predictions on, (m, …), best those held out; None for no comparison.
         y: their targets, (m,) or (m, K).
         theory: whether to ask mean-field theory, which takes some 10 ms a layer.
@@ -79,7 +84,7 @@ def report_data(
         >>> report_data(Run(None, [{"epoch": 1, "loss": 0.5}]))["summary"]["state"]
         'finished'
     """
-    found = read_recorded(source)
+    found = source if isinstance(source, Recorded) else read_recorded(source)
     flow, model = found.flow, model_data(found)
     return {
         "format": FORMAT,

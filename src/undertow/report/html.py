@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from undertow.errors import ArgumentError
 from undertow.flow.record import Flow
 from undertow.report.contents import report_data
+from undertow.report.recorded import Recorded
 from undertow.train import Run
 from undertow.train.files import read_path, write_whole
 
@@ -25,6 +26,11 @@ VENDOR: Final = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
 SCRIPTS: Final = ("page.js", "summary.js", "curves.js", "map.js", "profile.js", "distributions.js", "outcome.js",
                   "report.js")  # fmt: skip
 SECTIONS: Final = ("walk",)
+MOST: Final = 3_000_000  # bytes of a page
+TOO_LARGE: Final = (
+    "The walk through the backward pass is left out: with it, this page would be larger than 3 MB. undertow explain "
+    "prints it."
+)
 DATA_ID: Final = "undertow-report-data"
 
 
@@ -45,7 +51,7 @@ class Section(NamedTuple):
 
 
 def write_report(
-    source: Run | Flow | str | Path,
+    source: Run | Flow | Recorded | str | Path,
     path: str | Path,
     *,
     X: ArrayLike | None = None,
@@ -55,11 +61,13 @@ def write_report(
     """Write a report on a training as one HTML file, which needs no network.
 
     Args:
-        source: a run, its record, or the folder of one, which may still be training or have been killed.
+        source: a run, its record, or the folder of one, which may still be training or have been killed; or what was
+            read of it already.
         path: the file, ``report.html``; its folder is made if missing, a file that is there is replaced.
         X: examples to compare predictions on, (m, …), best those held out; None for no comparison.
         y: their targets, (m,) or (m, K).
-        sections: what other modules put into the page, by the name of the place: ``"walk"``.
+        sections: what other modules put into the page, by the name of the place: ``"walk"``; left out, with a remark,
+            where the page would be larger than 3 MB.
 
     Returns:
         The path.
@@ -82,7 +90,11 @@ def write_report(
     if (X is None) != (y is None):
         raise ArgumentError("a report compares predictions of X with y. Give both, or neither.")
     data = report_data(source, X=X, y=y)
-    write_whole(target, render_page(data, sections=sections).encode())
+    page = render_page(data, sections=sections).encode()
+    if sections and len(page) > MOST:
+        data["remarks"].append(TOO_LARGE)
+        page = render_page(data).encode()
+    write_whole(target, page)
     return target
 
 

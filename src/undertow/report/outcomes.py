@@ -134,6 +134,7 @@ def _numbers(found: Predictions, encoder: TabularEncoder | None) -> dict[str, An
     }
 
 
+@np.errstate(over="ignore", invalid="ignore")  # squares of the largest numbers
 def _output(name: str, y: Array, p: Array) -> dict[str, Any]:
     """One output of a regression: its errors in all, and up to 1500 of its points."""
     known = np.isfinite(y) & np.isfinite(p)

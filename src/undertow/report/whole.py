@@ -13,9 +13,10 @@ from undertow.errors import UndertowError
 from undertow.flow.record import Flow
 from undertow.nn import LOSSES, build_loss
 from undertow.report.html import Section, write_report
-from undertow.report.recorded import read_recorded
+from undertow.report.recorded import Recorded, read_recorded
 from undertow.report.walks import walk_model
 from undertow.train import Run
+from undertow.train.files import read_path
 
 LARGEST: Final = 3_000_000  # parameters of a network that is walked through
 DEEPEST: Final = 400_000  # characters of a walk's data beyond which a report leaves it out
@@ -41,20 +42,22 @@ def report_run(
 
     Source: derived here.
     """
-    section = walk_section(source)
-    return write_report(source, path, X=X, y=y, sections={} if section is None else {"walk": section})
+    target = read_path(path, "the file of a report")
+    found = read_recorded(source)
+    section = walk_section(found)
+    return write_report(found, target, X=X, y=y, sections={} if section is None else {"walk": section})
 
 
-def walk_section(source: Run | Flow | str | Path) -> Section | None:
+def walk_section(source: Run | Flow | Recorded | str | Path) -> Section | None:
     """Make the walk through the backward pass of a run's network, on a few of its training examples.
 
     Args:
-        source: as `report_run` takes it.
+        source: as `report_run` takes it, or what was read of it.
 
     Returns:
         The section; None where the run has no model or keeps no examples, or the network is too large for a page.
     """
-    found = read_recorded(source)
+    found = source if isinstance(source, Recorded) else read_recorded(source)
     run, flow = found.run, found.flow
     kept = None if flow is None else flow.facts.get("example")
     name = found.settings.get("loss", "")

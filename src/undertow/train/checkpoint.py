@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from undertow.nn import (
     put_parameters,
 )
 from undertow.train.disk import DISK, PARTS, make_folders, open_file, replace_file, write_new
-from undertow.train.files import check_place, check_run_folder, explain_failure, read_path
+from undertow.train.files import TEMPORARY, check_place, check_run_folder, explain_failure, read_path
 from undertow.train.record import read_record, write_record
 from undertow.train.run import Run
 from undertow.train.tensors import checksum, pack, unpack
@@ -35,6 +36,7 @@ BESIDE = {
     "checkpoints",
     "history.jsonl",
     "config.toml",
+    "held_out.json",
     "report.html",
     "control.json",
     "controls.jsonl",
@@ -80,9 +82,12 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
             replace_file(target / RECORD, [record])
             _save_flow(run, target)
             for name in _leftovers(target):
-                DISK.remove(target / name)
+                if (target / name).is_dir():
+                    shutil.rmtree(target / name, ignore_errors=True)
+                else:
+                    DISK.remove(target / name)
             return target
-        with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target.parent) as temporary:
             new = Path(temporary) / "new"
             new.mkdir()
             write_new(new / MODEL, parts)
@@ -92,7 +97,8 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
             _move(new, target, Path(temporary) / "old")
             DISK.force_folder(target.parent)  # before what was replaced is removed
     except OSError as error:
-        raise RunError(f"{target}: the run could not be saved: {explain_failure(target, error)}.") from error
+        reason = str(error) if isinstance(error, RunError) else f"{explain_failure(target, error)}."
+        raise RunError(f"{target}: the run could not be saved: {reason}") from error
     return target
 
 
@@ -166,9 +172,10 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
 
 
 def _leftovers(target: Path) -> set[str]:
-    """The names of files that a process was writing in the folder of a run when it was killed."""
+    """The names of files that a process was writing in the folder of a run when it was killed, and of their folders."""
     starts = (f".{MODEL}.", f".{RECORD}.")
-    return {name for name in os.listdir(target) if name.startswith(starts) and name.endswith(PARTS)}
+    files = {name for name in os.listdir(target) if name.startswith(starts) and name.endswith(PARTS)}
+    return files | {name for name in os.listdir(target) if name.startswith(TEMPORARY)}
 
 
 def _take_apart(run: Run) -> tuple[list[bytes | memoryview], bytes]:

@@ -11,6 +11,8 @@ from typing import Any
 from undertow.errors import ArgumentError, RunError
 from undertow.train.disk import DISK, write_new
 
+TEMPORARY = ".undertow-"  # the beginning of the names of folders in which files are written
+
 
 def read_path(path: Any, what: str) -> Path:
     """Read a path that a caller gave.
@@ -106,7 +108,7 @@ def check_place(folder: Path) -> None:
         for parent in reversed(missing):
             parent.mkdir()
             made.append(parent)
-        with tempfile.TemporaryDirectory(prefix=".undertow-", dir=folder.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder.parent) as temporary:
             (Path(temporary) / folder.name).mkdir()
     except OSError as error:
         reason = explain_failure(folder, error)
@@ -146,7 +148,7 @@ def write_whole(path: Path, content: bytes) -> None:
             target.write_bytes(content)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target.parent) as temporary:
             new = Path(temporary) / target.name
             write_new(new, [content])
             if target.exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from undertow.nn import find_loss
 from undertow.train.plan import make_plan
 from undertow.train.run import Run
 from undertow.train.setup import check_model, read_examples, read_source
+from undertow.train.table_folds import is_table, read_folds
 from undertow.train.trainer import Trainer
 
 Array = NDArray[Any]
@@ -71,7 +72,10 @@ def cross_validate(
     data: Any,
     *,
     folds: int = 5,
-    groups: ArrayLike | None = None,
+    groups: ArrayLike | str | None = None,
+    target: str | None = None,
+    weights: str | None = None,
+    encode: Mapping[str, Any] | None = None,
     prepare: Callable[[Array], Callable[[Array], Array]] | None = None,
     validation: float | None = None,
     seed: int = 0,
@@ -83,19 +87,28 @@ def cross_validate(
     Classes have their shares in every fold, unless ``groups`` decides.
 
     Args:
-        model: see `train`; each fold begins with it as it is given, so give one that was not trained on the data.
-        data: (X, y) or (X, y, weights), or frames, see `train`.
+        model: see `train`; each fold begins with it as it is given, so give one that was not trained on the data. Of a
+            table, a function of the encoder may make it, whose ``n_features`` and ``n_outputs`` are those of the fold.
+        data: (X, y) or (X, y, weights), or frames, see `train`; or with ``target`` a table: a frame, or the path of a
+            CSV or Parquet file. Its encoder is fitted in each fold, on the rows that are trained on.
         folds: how many, 2 … m.
-        groups: the group (patient, machine) of each example, (m,): no group is on both sides.
+        groups: the group (patient, machine) of each example, (m,): no group is on both sides. Of a table, the name of
+            the column.
+        target: the column of a table that is to be predicted.
+        weights: the column of a table that says how much each row counts.
+        encode: how columns of a table are encoded: options of `undertow.data.encode_table`, such as
+            ``{"scaling": "robust"}``.
         prepare: called with the X of the training part, gives the function that is applied to the X of both parts:
             a mean or a scale that is taken of all examples would tell of those held out.
         validation: the share of each training part that is held out for early stopping, whole groups where there are
             groups; 0.1 unless told where ``early_stopping`` is given, else none.
         seed: decides the folds; the run of fold i, from 0, has seed + i.
-        settings: as `train` takes them; no progress is shown unless told. ``checkpoint`` gets a folder a fold in it.
+        settings: as `train` takes them; no progress is shown unless told. ``checkpoint`` gets a folder a fold in it. Of
+            a table, loss and metrics are chosen by the target unless told.
 
     Returns:
-        The runs, scores and predictions. The deviation over folds says how much one run's score may be off; that of
+        The runs, scores and predictions; of a table, predictions are as in the column of the target, and the metrics of
+        a number in its unit. The deviation over folds says how much one run's score may be off; that of
         the mean is not known from it, as the training parts overlap.
 
     Raises:
@@ -114,11 +127,17 @@ def cross_validate(
         >>> found.mean["accuracy"] > 0.9, found.predictions.shape
         (True, (60,))
     """
+    seed, folds = read_whole(seed, "seed", 0), read_whole(folds, "folds", 2)
+    if target is not None or is_table(data):
+        columns = {"groups": groups, "weights": weights, "encode": encode or {}}
+        return _validate_table(model, data, target, folds, columns, prepare, validation, seed, settings)
+    for name, value in (("weights", weights), ("encode", encode)):
+        if value is not None:
+            raise ArgumentError(f"{name} is for a table. Name the column to predict: target=, or give (X, y, weights).")
     if read_source(data) is not None:
         raise ArgumentError("cross_validate takes arrays or frames, not data that are read in blocks. Give (X, y).")
-    seed = read_whole(seed, "seed", 0)
     check_model(model)
-    X, y, weights = read_examples(data)
+    X, y, counts = read_examples(data)
     labels = None if groups is not None else _classes(settings, model, y)
     parts = k_folds(len(X), folds, seed, stratify=labels, groups=groups)
     given = None if groups is None else np.asarray(groups)
@@ -129,19 +148,55 @@ def cross_validate(
     for fold, (rows, held) in enumerate(parts):
         change = _prepare(prepare, X[rows])
         inner = None if given is None else given[rows]
-        examples = (change(X[rows]), y[rows], None if weights is None else weights[rows])
+        examples = (change(X[rows]), y[rows], None if counts is None else counts[rows])
         one = _settings_of(settings, fold)
         run = _train_part(model, examples, inner, validation, seed + fold, one)
         X_held = change(X[held])
-        w = None if weights is None else weights[held]
+        w = None if counts is None else counts[held]
         scores.append(run.evaluate(X_held, y[held], w, metrics=settings.get("metrics")))
         found.append((run.predict(X_held), _probabilities(run, X_held)))
         runs.append(run)
+    return _join(runs, parts, scores, found)
+
+
+def _join(runs: list[Run], parts: Any, scores: list[dict[str, float]], found: list[Any]) -> CrossValidation:
+    """Put the folds together, predictions in the order of the examples."""
     order = np.argsort(np.concatenate([held for _, held in parts]))
     predictions = np.concatenate([p for p, _ in found])[order]
     chances = [p for _, p in found if p is not None]
     table = {name: np.array([row[name] for row in scores]) for name in scores[0]}
     return CrossValidation(runs, parts, table, predictions, np.concatenate(chances)[order] if chances else None)
+
+
+def _validate_table(
+    model: Any,
+    data: Any,
+    target: str | None,
+    folds: int,
+    columns: dict[str, Any],
+    prepare: Any,
+    validation: float | None,
+    seed: int,
+    settings: dict[str, Any],
+) -> CrossValidation:
+    """Cross-validate on a table."""
+    if target is None:
+        raise ArgumentError("which column is to be predicted? Name it: target=.")
+    if prepare is not None:
+        raise ArgumentError("prepare is for arrays: columns of a table are scaled by its encoder. Use encode=.")
+    table = read_folds(data, target, folds=folds, seed=seed, **columns)
+    if validation is None and settings.get("early_stopping") is not None:
+        validation = HELD_FOR_STOPPING
+    given = table.settings(settings)
+    runs, scores, found = [], [], []
+    for fold in range(len(table.parts)):
+        run, measured, predictions, chances = table.train(
+            model, fold, validation, seed + fold, _settings_of(given, fold)
+        )
+        runs.append(run)
+        scores.append(measured)
+        found.append((predictions, chances))
+    return _join(runs, table.parts, scores, found)
 
 
 def _classes(settings: dict[str, Any], model: Any, y: Array) -> Array | None:

@@ -14,6 +14,7 @@ from undertow.nn import Dense, list_layers, trained_leaves
 from undertow.nn.layer import Container
 from undertow.nn.mode import measuring
 from undertow.primitives import shape_of
+from undertow.train.fitted_table import fit_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,11 +121,12 @@ def _rms(*arrays: Any) -> float | None:
     return math.sqrt(sum(float(np.sum(np.square(x, dtype=np.float64))) for x in arrays) / count)
 
 
-def gradient_table(rows: list[dict[str, Any]]) -> Table:
+def gradient_table(rows: list[dict[str, Any]], width: int = 80) -> Table:
     """Lay out gradient sizes as a table, the first layer on top.
 
     Args:
         rows: from `measure_gradients`, or ``run.gradient_sizes``.
+        width: of the terminal; a narrow one gets fewer columns and shorter names.
 
     Returns:
         A table for rich; bars are logarithmic and span six decades below the largest.
@@ -136,14 +138,9 @@ def gradient_table(rows: list[dict[str, Any]]) -> Table:
         0
     """
     title = "Gradient size (RMS), first layer to last; × is dW / dW of the last"
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("layer", "dW", "db", "δ", "×"):
-        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
-    table.add_column(f"dW, log, {DECADES} decades", no_wrap=True, min_width=BAR)
+    names = ("layer", "dW", "db", "δ", "×", f"dW, log, {DECADES} decades")
     largest = max((row["dW"] for row in rows if math.isfinite(row["dW"])), default=0.0)
+    texts = []
     for row in rows:
         cells = [f"{row['layer']}  {row['name']}"]
         cells += ["–" if row[key] is None else f"{row[key]:.1e}" for key in ("dW", "db", "delta")]
@@ -151,8 +148,8 @@ def gradient_table(rows: list[dict[str, Any]]) -> Table:
         length = 0
         if largest > 0 and 0 < row["dW"] < math.inf:
             length = max(0, round(BAR * (1 + math.log10(row["dW"] / largest) / DECADES)))
-        table.add_row(*cells, "█" * length or "·")
-    return table
+        texts.append([*cells, "█" * length or "·"])
+    return fit_table(title, names, texts, width, drop=("db", "δ", names[-1], "×"), left=names[-1:], least=18)
 
 
 def print_gradient_table(run: Run, console: Console | None = None) -> None:
@@ -175,4 +172,4 @@ def print_gradient_table(run: Run, console: Console | None = None) -> None:
     if not run.gradient_sizes:
         console.print("This run holds no gradient sizes.")
         return
-    console.print(gradient_table(run.gradient_sizes))
+    console.print(gradient_table(run.gradient_sizes, console.width))

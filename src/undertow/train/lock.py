@@ -39,7 +39,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.works = False
+        self.works, self.folder = False, folder
         self._close: Any = _nothing
         try:
             import fcntl
@@ -72,7 +72,32 @@ class FolderLock:
 
     def release(self) -> None:
         """Let go of the folder."""
+        self.works = False
         self._close()
+
+
+def is_in_use(folder: Path) -> bool:
+    """Tell whether another process holds the lock of a folder.
+
+    Args:
+        folder: which may be missing.
+
+    Returns:
+        Whether it does; False where this process holds it.
+
+    Source: derived here.
+
+    Example:
+        >>> is_in_use(Path("no-such-folder"))
+        False
+    """
+    if not folder.is_dir():
+        return False
+    try:
+        FolderLock(folder).release()
+    except RunError:
+        return not any(lock.works and lock.folder == folder for lock in list(_OPEN))
+    return False
 
 
 _OPEN: weakref.WeakSet[FolderLock] = weakref.WeakSet()

@@ -239,6 +239,7 @@ def _chain(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame]) -> Iterator[
     yield from rest
 
 
+@np.errstate(all="ignore")  # of a run that diverged, sums overflow
 def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = MEMORY) -> dict[str, Any]:
     """Measure a run on the rows of a file that has the target.
 

@@ -12,7 +12,7 @@ import numpy as np
 from undertow import trees
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.nn import Sequential, build_loss, build_model, describe_model
-from undertow.optim import build_clip, build_optimizer, name_leaves
+from undertow.optim import OPTIMIZERS, build_clip, build_optimizer, name_leaves
 from undertow.train.derive import number_paths, numbers_of, put_numbers
 from undertow.train.files import check_run_folder, read_path
 from undertow.train.keeper import FOLDER, Keeper
@@ -90,7 +90,13 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
     wanted = [f"model/{path}" for path in number_paths(run.model)]
     run.model = rebuild(put_numbers(leaves, _pick(snapshot, wanted, numbers_of(leaves))))
     memory, restate = trees.flatten(trainer.state)
-    trainer.state = restate(_pick(snapshot, [f"optimizer/{path}" for path in name_leaves(trainer.state)], memory))
+    wanted = [f"optimizer/{path}" for path in name_leaves(trainer.state)]
+    trainer.state = restate(_pick(snapshot, wanted, memory))
+    if more := sorted(name for name in snapshot.arrays.keys() - {*wanted} if name.startswith("optimizer/")):
+        raise RunError(
+            f"the checkpoint does not fit this training: it holds {more[0]}, of which this optimizer knows nothing. "
+            "Give the optimizer it was made with."
+        )
     for name in COUNTS:
         setattr(trainer, name, int(record[name]))
     trainer.over, trainer.seconds = bool(record["over"]), float(record["seconds"])
@@ -125,7 +131,8 @@ def resume(
         data: the data that it was trained on; those that came from a file are read again where it is None.
         model: the model, where it is not made of built-in layers.
         loss: the loss, where it is a function of your own.
-        optimizer: the optimizer, where it is your own, or its schedule is.
+        optimizer: the optimizer, where it is your own, or its schedule is a function of your own; those of
+            `undertow.optim` are kept.
         validation: the validation data, where a pair was given.
         metrics: functions of your own among the metrics, with the others in the same order.
         callbacks: the callbacks that were given, in the same order; what they remembered comes back.
@@ -139,7 +146,7 @@ def resume(
 
     Raises:
         RunError: there is no checkpoint, or none that is whole; other data; other callbacks.
-        ArgumentError: data, a model or a loss that only you have is missing.
+        ArgumentError: data, a model, a loss or a schedule that only you have is missing.
 
     Source: derived here.
 
@@ -213,7 +220,7 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
         settings = {**settings, "class_weights": {int(label): weight for label, weight in weights.items()}}
     plan = Plan(
         loss=loss,
-        optimizer=given.get("optimizer") or build_optimizer(settings["optimizer"]),
+        optimizer=given.get("optimizer") or _build_optimizer(settings["optimizer"]),
         clip=build_clip(settings["clip"]),
         validation=validation,
         checkpoint=folder,
@@ -225,6 +232,30 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
     )
     longer = {name: given[name] for name in LIMITS if given.get(name) is not None}
     return replace(plan, **longer)
+
+
+def _build_optimizer(described: dict[str, Any]) -> Any:
+    """The optimizer that a record tells of; ArgumentError where a function of the user's own is a part of it."""
+    own = _own_schedule(described)
+    if own is not None:
+        name = described.get("name")
+        call = f"undertow.optim.{name}(…)" if name in OPTIMIZERS else "…"
+        raise ArgumentError(
+            f"the learning rate of this run is a function of your own, {own}, which is not kept. Give the optimizer "
+            f"with it again, as it was given to train: optimizer={call}."
+        )
+    return build_optimizer(described)
+
+
+def _own_schedule(described: Any) -> str | None:
+    """The name of the first function of the user's own in a description."""
+    if isinstance(described, dict):
+        if described.get("schedule") == "function":
+            return str(described.get("function"))[:80]
+        described = list(described.values())
+    if not isinstance(described, list | tuple):
+        return None
+    return next((found for part in described if (found := _own_schedule(part)) is not None), None)
 
 
 def _nan_last(value: float) -> float:
@@ -256,8 +287,9 @@ def _pick(snapshot: Snapshot, names: list[str], like: list[Any]) -> list[Any]:
         value = snapshot.arrays.get(name)
         if value is None or value.shape != np.shape(old) or value.dtype != np.asarray(old).dtype:
             what = "is missing" if value is None else f"is {value.dtype} {value.shape}"
+            part = "optimizer" if name.startswith("optimizer/") else "model"
             raise RunError(
-                f"the checkpoint does not fit this training: {name} {what}. Give the model it was made with."
+                f"the checkpoint does not fit this training: {name} {what}. Give the {part} it was made with."
             )
         found.append(float(value) if isinstance(old, float) and not isinstance(old, np.generic) else value)
     return found

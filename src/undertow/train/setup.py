@@ -29,6 +29,8 @@ from undertow.train.task import Examples, Task, make_task
 
 Array = NDArray[Any]
 
+LARGEST_SEED = 2**64 - 1
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -75,6 +77,8 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     """
     check_model(model)
     seed = read_whole(plan.seed, "seed", 0)
+    if seed > LARGEST_SEED:
+        raise ArgumentError(f"seed must be {LARGEST_SEED} at most, got {seed}.")
     whole = read_source(data)
     X, y, weights = read_examples(data) if whole is None else _read_head(whole)
     dtype = read_dtype(X.dtype if plan.dtype is None else plan.dtype)
@@ -93,10 +97,11 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     draws = Draws(seed, draws_numbers(model, X), plan.mixup, dtype)
     held: Iterable[Examples] | None
     n_held: int | None
+    by_class: list[float] | None = None
     if whole is None:
         beside = isinstance(plan.validation, Source)
         (X, y, weights), part = _hold_out(X, y, weights, None if beside else plan.validation, seed, task)
-        weights = _weigh_classes(y, weights, plan.class_weights, task)
+        weights, by_class = _weigh_classes(y, weights, plan.class_weights, task)
         feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
         if beside:
@@ -116,6 +121,8 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         **plan.describe(), "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
         "example_shape": list(X.shape[1:]), "n_examples": feed.n_examples, "n_validation": n_held,
     }  # fmt: skip
+    if by_class is not None:  # what "balanced" came to, for an export
+        settings["class_weight_values"] = by_class
     return Setup(model, task, feed, held, metrics, settings)
 
 
@@ -243,10 +250,10 @@ def _hold_out(
     return take(kept), take(out) if len(out) else None
 
 
-def _weigh_classes(y: Array, weights: Array | None, wanted: Any, task: Task) -> Array | None:
-    """The weights of examples, times those of their classes."""
+def _weigh_classes(y: Array, weights: Array | None, wanted: Any, task: Task) -> tuple[Array | None, list[float] | None]:
+    """The weights of examples, times those of their classes; and the weight of each class."""
     if wanted is None:
-        return weights
+        return weights, None
     if not task.classifies:
         raise ArgumentError(f"class_weights needs classes, but the loss is {task.loss.name}. Leave it out.")
     labels = np.argmax(y, axis=1) if task.loss.task == "categorical" and y.ndim == 2 else np.ravel(y).astype(np.int64)
@@ -256,7 +263,11 @@ def _weigh_classes(y: Array, weights: Array | None, wanted: Any, task: Task) -> 
         )
     n_classes = task.output_shape[0] if task.loss.task == "categorical" else 2
     found = class_weights(labels, wanted, n_classes).astype(np.float32)
-    return found if weights is None else found * weights
+    by_class = np.ones(n_classes, np.float32)
+    by_class[labels] = found
+    if not found.any():
+        raise ArgumentError(f"class_weights are {by_class.tolist()}: no example counts. Give a class a weight above 0.")
+    return found if weights is None else found * weights, by_class.tolist()
 
 
 def choose_metrics(metrics: Any, task: Task) -> list[Metric]:

@@ -7,12 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from undertow.data.wording import count
-from undertow.errors import ArgumentError, RunError
-from undertow.nn import Sequential
-from undertow.train.choices import choose_refit, choose_settings
+from undertow.errors import RunError
+from undertow.train.checkpoint import RECORD, load
 from undertow.train.diverged import Diverged
 from undertow.train.files import check_run_folder
 from undertow.train.interrupt import hold_interrupts, interrupt_once
@@ -24,14 +20,14 @@ from undertow.train.run import Run
 from undertow.train.store import CheckpointStore
 from undertow.train.table_data import Table, load_table
 from undertow.train.table_folder import check_folder, in_place_of
-from undertow.train.table_network import build_network, complete, count_outputs, make_plan, with_epochs
+from undertow.train.table_network import make_plan, with_epochs
+from undertow.train.table_refit import goes_again, keep_first, read_first, set_up_refit, set_up_second
 from undertow.train.table_settings import CONFIG, TableSettings, read_config, write_config
+from undertow.train.table_setup import measure_in_units, prepare
 from undertow.train.table_words import tell_choices
 from undertow.train.trainer import Trainer
 
 Say = Callable[[Any], Any]
-SetUp = Callable[[Path | None, bool], Trainer]
-_EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 
 
 def train_table(
@@ -48,7 +44,7 @@ def train_table(
     Args:
         settings: what is told; the rest is chosen by the table, and written to ``config.toml`` in the folder.
         folder: of the run.
-        overwrite: whether a run that is there is replaced; it stays until this training has made its first step.
+        overwrite: whether a run that is there is replaced; it stays until there is a checkpoint of this training.
         progress: whether to show it.
         say: called with sentences about what was decided.
         callbacks: of the training that is kept, see `Callback`.
@@ -59,182 +55,52 @@ def train_table(
     Raises:
         DataError, ArgumentError: what cannot be trained on.
         RunError: the folder holds a run; the disk refuses.
-        Diverged: the loss or the parameters became infinite.
+        Diverged: the loss or the parameters became infinite; the run so far is in a folder, which the message names.
 
     Source: derived here.
     """
+    settings = replace(settings, refit_epochs=None)
     table = load_table(settings)
-    settings, model, trainer_of = prepare(table, replace(settings, refit_epochs=None), callbacks)
+    settings, model, trainer_of = prepare(table, settings, callbacks)
     check_folder(folder, overwrite)
     for sentence in [*table.report, *tell_choices(settings, table, model)]:
         say(f"  {sentence}")
-    with in_place_of(folder, overwrite):
-        trainer = trainer_of(None if settings.refit else folder, progress)
-        write_config(settings, folder / CONFIG)
-        if settings.refit:
-            return _train_twice(trainer, settings, table, folder, progress, say, callbacks)
-        run = _fit(trainer, folder)
-    return run, table
+    place = in_place_of(folder, overwrite)
+    try:
+        with place:
+            trainer = trainer_of(folder, progress)
+            write_config(settings, folder / CONFIG)
+            return _train(trainer, settings, table, folder, callbacks, progress, say)
+    except Diverged as error:
+        raise _tell_kept(error, place.kept, folder) from None
 
 
-def _train_twice(
+def _train(
     trainer: Trainer,
     settings: TableSettings,
     table: Table,
     folder: Path,
+    callbacks: Sequence[Any],
     progress: bool,
     say: Say,
-    callbacks: Sequence[Any],
 ) -> tuple[Run, Table]:
-    """Find the best number of epochs by the rows held out, then train on all rows for as many."""
-    with interrupt_once():
-        first = trainer.fit()
-    if first.stopped == "interrupted":
-        return _save(first, folder), table
-    losses = [row["validation_loss"] for row in first.history]
-    best = int(np.nanargmin(losses)) + 1 if settings.early_stopping and not np.isnan(losses).all() else len(losses)
-    settings = replace(settings, refit_epochs=best)
-    whole, second = set_up_refit(settings, callbacks)
-    sentence = summarize(first, table)
-    say(f"  {sentence}, best after {count(best, 'epoch')}. Trained again on all {whole.n_rows} rows for as many.")
-    again = second(folder, progress)
-    again.run.extras["held_out"] = {"summary": sentence, "history": first.history, "facts": _facts_of(first)}
-    write_config(settings, folder / CONFIG)
-    return _fit(again, folder), whole
-
-
-def _facts_of(first: Run) -> dict[str, Any]:
-    """What was seen of the rows that were held out, which a training on all rows sees nothing of."""
-    facts = {} if first.record is None else first.flow.facts
-    return {name: facts[name] for name in ("n_validation", "shared_rows", "held_out") if name in facts}
-
-
-def set_up_refit(settings: TableSettings, callbacks: Sequence[Any] = ()) -> tuple[Table, SetUp]:
-    """Set up a training on all rows, for the number of epochs that was found.
-
-    Args:
-        settings: complete, with refit_epochs.
-        callbacks: of the training.
-
-    Returns:
-        The table, none of its rows held out, and a function of (folder, progress) that sets the training up. The
-        schedule of the learning rate is that of the first training, and ends where that was best.
-
-    Raises:
-        as `load_table`.
-
-    Source: Goodfellow et al., Deep Learning, 2016, section 7.8, algorithm 7.2.
-    """
-    whole = load_table(replace(settings, validation=0.0))
-    _, _, trainer_of = prepare(whole, replace(settings, validation=0.0, refit=False), callbacks)
-    return whole, trainer_of
-
-
-def prepare(
-    table: Table, settings: TableSettings, callbacks: Sequence[Any] = ()
-) -> tuple[TableSettings, Sequential, SetUp]:
-    """Complete settings by a table.
-
-    Args:
-        table: from `load_table`.
-        settings: those given.
-        callbacks: of a training that is kept in a folder.
-
-    Returns:
-        The complete settings, the network, and a function of (folder, progress) that sets the training up; without
-        a folder nothing is kept.
-
-    Raises:
-        ArgumentError: what does not go with the table.
-
-    Source: derived here.
-    """
-    task = "classification" if table.classifies else "regression"
-    choice = choose_settings(table.n_rows, table.n_features, task, table.n_outputs)
-    refit = decide_refit(settings, table)
-    settings = replace(complete(settings.over(table.settings), choice, table.classifies), refit=refit)
-    settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
-    if settings.threads is not None:
-        from undertow.compile import set_threads
-
-        set_threads(settings.threads)
-    codes = [] if table.encoder is None else table.encoder.codes
-    model = build_network(settings, table.n_features, count_outputs(settings, table.n_outputs), codes)
-    extras = {
-        "encoder": None if table.encoder is None else table.encoder.to_json_dict(),
-        "example": _examples(table),
-        "report": table.report,
-        "weights": settings.weights,
-    }
-    plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
-    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
-    if settings.refit_epochs is not None:
-        plan = replace(plan, epochs=settings.refit_epochs, early_stopping=None)
-
-    def set_up(folder: Path | None, progress: bool) -> Trainer:
-        called = () if folder is None else callbacks
-        trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress, callbacks=called))
-        trainer.run.extras = extras
-        return trainer
-
-    return settings, model, set_up
-
-
-def decide_refit(settings: TableSettings, table: Table) -> bool:
-    """Whether to train again on all rows: as told, else of small tables where no other end of training was told."""
-    held = table.validation is not None
-    if settings.refit is None:
-        ends = (settings.epochs, settings.steps, settings.time_budget, settings.early_stopping, settings.validation)
-        small = isinstance(table.train, tuple) and table.encoder is not None and choose_refit(table.n_rows)
-        return held and small and all(end is None for end in ends)
-    if settings.refit and not (held and isinstance(table.train, tuple) and table.encoder is not None):
-        raise ArgumentError(
-            "--refit: it takes a table that fits into memory, and rows held out to find the number of epochs. Give "
-            "--validation 0.2, or --no-refit."
-        )
-    if settings.refit and (settings.steps is not None or settings.time_budget is not None):
-        raise ArgumentError("--refit goes by epochs: give --epochs instead of --steps or --time-budget, or --no-refit.")
-    return settings.refit
-
-
-def read_class_weights(text: str | None, table: Table) -> Any:
-    """Read weights of classes: ``"balanced"``, or ``"yes=5,no=1"``; classes that are not named count 1."""
-    if text is None or text == "balanced":
-        return text
-    if not table.classifies:
-        raise ArgumentError(f"--class-weights {text}: the target is a number, not a class. Leave it out.")
-    labels = [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
-    found = [1.0] * len(labels)
-    for part in text.split(","):
-        label, _, weight = part.rpartition("=")
-        if label.strip() not in labels:
-            raise ArgumentError(f"--class-weights {text}: there is no class {label.strip()!r}. Write yes=5,no=1.")
-        try:
-            found[labels.index(label.strip())] = float(weight)
-        except ValueError:
-            raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. Write yes=5,no=1.") from None
-    return found
-
-
-def _examples(table: Table) -> dict[str, Any]:
-    """A few rows, for the pages that explain the run."""
-    data = table.train
-    X, y = data[:2] if isinstance(data, tuple) else data.head(_EXAMPLES)[:2]
-    return {"X": np.asarray(X[:_EXAMPLES]).tolist(), "y": np.asarray(y[:_EXAMPLES]).tolist()}
-
-
-def _fit(trainer: Trainer, folder: Path) -> Run:
-    """Train to the end and save."""
+    """Train to the end, where it is the first of two trainings also the second one, and save."""
     try:
         with interrupt_once():
             run = trainer.fit()
-            _save(run, folder)
+            again = goes_again(settings, trainer)
+            if not again:
+                return _save(run, folder), table
+            with hold_interrupts():
+                keep_first(run, settings, table, folder)
+        _, table, trainer, said = set_up_second(folder, settings, callbacks, progress)
+        say(said)
+        with interrupt_once():
+            return _save(trainer.fit(), folder), table
     except Diverged as error:
-        if trainer.run.history:
-            kept = f"What was trained before is kept in {folder}: {len(trainer.run.history)} epochs."
-            raise Diverged(f"{error} {kept}", trainer.run) from None
+        with hold_interrupts():
+            error.run.save(folder, overwrite=True)  # its last parameters that are finite, and the record
         raise
-    return run
 
 
 def _save(run: Run, folder: Path) -> Run:
@@ -244,6 +110,17 @@ def _save(run: Run, folder: Path) -> Run:
     with hold_interrupts():
         run.save(folder, overwrite=True)
     return run
+
+
+def _tell_kept(error: Diverged, kept: Path, folder: Path) -> Diverged:
+    """Say in an error where the training that diverged is kept, and how to go on."""
+    error.run.folder = kept
+    replaced = "" if kept == folder else f" The run that was to be replaced is still in {folder}."
+    return Diverged(
+        f"{error} What was trained and recorded is kept in {kept}. What is wrong: undertow diagnose {kept}; with "
+        f"--try, it tries what may help. Then train again with one of these, and --overwrite.{replaced}",
+        error.run,
+    )
 
 
 def resume_table(
@@ -283,71 +160,72 @@ def resume_table(
         )
     settings = read_config(folder / CONFIG)
     longer = {"epochs": epochs, "steps": steps, "time_budget": seconds}
-    if settings.refit_epochs is not None:
-        table, trainer_of = set_up_refit(replace(settings, refit_epochs=epochs or settings.refit_epochs), callbacks)
+    settings, table, trainer = _reopen(folder, settings, longer, callbacks, progress, say)
+    try:
+        run, table = _train(trainer, settings, table, folder, callbacks, progress, say)
+    except Diverged as error:
+        raise _tell_kept(error, folder, folder) from None
+    if any(longer.values()):
+        again = read_config(folder / CONFIG).refit_epochs  # where the second of two trainings has begun
+        write_config(replace(settings, refit_epochs=settings.refit_epochs or again), folder / CONFIG)
+    return run, table
+
+
+def _reopen(
+    folder: Path,
+    settings: TableSettings,
+    longer: dict[str, Any],
+    callbacks: Sequence[Any],
+    progress: bool,
+    say: Say,
+) -> tuple[TableSettings, Table, Trainer]:
+    """Set a training up where it stopped."""
+    epochs, first = longer["epochs"], read_first(folder)
+    second = settings.refit_epochs is not None
+    if settings.refit and not second and first is not None:  # killed between the two trainings
+        settings, table, trainer, said = set_up_second(folder, settings, callbacks, progress, epochs)
+        say(said)
+        return settings, table, trainer
+    if second:
         settings = with_epochs(settings, refit_epochs=epochs)
+        table, trainer_of = set_up_refit(settings, callbacks)
     else:
         table = load_table(settings)
         settings, _, trainer_of = prepare(table, with_epochs(settings, **longer), callbacks)
     snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
     if snapshot is None:
+        _check_diverged(folder)
         say(f"  {folder} holds no checkpoint yet: the training begins at its beginning.")
-        if settings.refit and settings.refit_epochs is None:
-            return _train_twice(trainer_of(None, progress), settings, table, folder, progress, say, callbacks)
         trainer = trainer_of(folder, progress)
-    else:
-        trainer = open_training(
-            folder, table.train, validation=table.validation, epochs=epochs, steps=steps, seconds=seconds,
-            progress=progress, callbacks=callbacks,
-        )  # fmt: skip
-        if snapshot.record["stopped"] == "callback" and not any(longer.values()):
-            trainer.run.stopped = "callback"  # it was over, but for saving it
-        say(f"  goes on after epoch {trainer.epoch if trainer.over else trainer.epoch - 1}, step {trainer.n_steps}.")
-        if trainer.done:
-            say(_tell_done(folder, trainer))
-    run = _fit(trainer, folder)
-    if any(longer.values()):
-        write_config(settings, folder / CONFIG)
-    return run, table
+        if second and first is not None:
+            trainer.run.extras["held_out"] = first["held_out"]
+        return settings, table, trainer
+    trainer = open_training(
+        folder, table.train, validation=table.validation, epochs=epochs, steps=longer["steps"],
+        seconds=longer["time_budget"], progress=progress, callbacks=callbacks,
+    )  # fmt: skip
+    trainer = measure_in_units(trainer, table)
+    if snapshot.record["stopped"] == "callback" and not any(longer.values()):
+        trainer.run.stopped = "callback"  # it was over, but for saving it
+    say(f"  goes on after epoch {trainer.epoch if trainer.over else trainer.epoch - 1}, step {trainer.n_steps}.")
+    if trainer.done and not goes_again(settings, trainer):
+        say(_tell_done(folder, trainer))
+    return settings, table, trainer
+
+
+def _check_diverged(folder: Path) -> None:
+    """RunError for a training that diverged before its first checkpoint."""
+    if (folder / RECORD).is_file() and load(folder).stopped == "diverged":
+        raise RunError(
+            f"{folder}: this training diverged before its first checkpoint, as it would again. What may help: undertow "
+            f"diagnose {folder} --try. Then train again with that, and --overwrite."
+        )
 
 
 def _tell_done(folder: Path, trainer: Trainer) -> str:
     if trainer.run.stopped == "callback":
         return f"  it had come to its end: early stopping. undertow resume {folder} --epochs N goes on nevertheless."
     return f"  it had come to its end: more with undertow resume {folder} --epochs {2 * (trainer.plan.epochs or 10)}."
-
-
-def summarize(run: Run, table: Table) -> str:
-    """Say how good a run is on the rows held out, in the target's own unit."""
-    if "held_out" in run.extras:
-        return f"{run.extras['held_out']['summary']}, before training again on all rows"
-    if table.validation is None:
-        return "no rows were held out: how well it predicts new rows is not known."
-    if table.classifies:
-        right = total = 0
-        for X, y in _blocks(table.validation):
-            right, total = right + int(np.sum(np.ravel(run.predict(X)) == y)), total + len(y)
-        return f"held-out accuracy {right / total:.2%} ({total} rows)"
-    encoder = table.encoder
-    assert encoder is not None
-    pairs = [
-        (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.predict(X)))) for X, y in _blocks(table.validation)
-    ]
-    wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    error = float(np.mean((wanted - found) ** 2))
-    spread = float(np.var(wanted))
-    share = f", R² {1 - error / spread:.4f}" if spread else ""
-    return f"held-out root mean squared error {error**0.5:.6g}{share} ({len(wanted)} rows)"
-
-
-def _blocks(data: Any) -> Any:
-    """X and y of the rows held out, portion by portion."""
-    if isinstance(data, tuple):
-        yield data[:2]
-        return
-    with data.epoch(0, batch_size=4096) as blocks:
-        for block in blocks:
-            yield block[:2]
 
 
 def find_folder(settings: TableSettings, out: Path | None) -> Path:

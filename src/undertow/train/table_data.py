@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,7 +91,8 @@ def load_table(settings: TableSettings) -> Table:
         raise ArgumentError(f"--task {task}: choose auto, classification or regression.")
     if settings.dataset is not None:
         return _load_shipped(settings)
-    assert settings.data is not None
+    if settings.data is None or settings.target is None:
+        raise ArgumentError("the settings name no file and target, nor a dataset. Give them, or restore config.toml.")
     several = _is_several(settings.data)
     if not several:
         read = Path(settings.data)
@@ -98,6 +100,8 @@ def load_table(settings: TableSettings) -> Table:
             read_table_with_origin(read)  # which says what is wrong
     files = find_files(settings.data)
     size = sum(file.stat().st_size for file in files if file.is_file())
+    if settings.memory is not None and not 1 <= settings.memory < math.inf:
+        raise ArgumentError(f"--memory {settings.memory:g}: give MB, 1 or more.")
     memory = settings.memory or max(find_memory() / 4, MEMORY) / _MB
     settings = replace(settings, data_digest=_check_digest(settings, files))
     if size * _IN_MEMORY > memory * _MB or several:

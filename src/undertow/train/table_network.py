@@ -6,14 +6,16 @@ import inspect
 import itertools
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.nn.configured import settings_of
+from undertow.spelling import did_you_mean
 from undertow.train.choices import Choice
-from undertow.train.plan import Plan
+from undertow.train.plan import Plan, read_count
 from undertow.train.stopping import EarlyStopping
 from undertow.train.table_settings import TableSettings, read_rule
 
@@ -49,7 +51,7 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool) -> Table
     given = settings.optimizer is not None
     name = read_rule(settings.optimizer or choice.optimizer, "--optimizer")["name"]
     if name not in optim.OPTIMIZERS:
-        raise ArgumentError(f"--optimizer {name}: choose {', '.join(optim.OPTIMIZERS)}.")
+        raise ArgumentError(f"--optimizer {name}: there is no such name. {offer_names(name, optim.OPTIMIZERS)}")
     rate = choice.rate if name == choice.optimizer else usual_rate(name)
     plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate, unless told
     chosen = TableSettings(
@@ -155,6 +157,9 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
     Source: derived here.
     """
     patience = settings.early_stopping
+    for name in ("batch_size", "accumulate"):  # before the schedule divides by them
+        if getattr(settings, name) is not None:
+            read_count(name, getattr(settings, name))
     held = others.get("validation") is not None
     stopping = EarlyStopping("validation_loss" if held else "loss", patience) if patience else None
     if patience is not None and patience < 0:
@@ -167,8 +172,8 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
         epochs=settings.epochs,
         steps=settings.steps,
         seconds=settings.time_budget,
-        batch_size=settings.batch_size or 64,
-        accumulate=settings.accumulate or 1,
+        batch_size=64 if settings.batch_size is None else settings.batch_size,
+        accumulate=1 if settings.accumulate is None else settings.accumulate,
         non_finite=settings.non_finite or "raise",
         l1=settings.l1 or 0.0,
         l2=settings.l2 or 0.0,
@@ -213,7 +218,7 @@ def read_loss(settings: TableSettings, classifies: bool) -> Any:
     ]
     if record["name"] not in fitting:
         what = "classes" if classifies else "a number"
-        raise ArgumentError(f"--loss {record['name']}: the target is {what}. Choose {', '.join(fitting)}.")
+        raise ArgumentError(f"--loss {record['name']}: the target is {what}. {offer_names(record['name'], fitting)}")
     if settings.label_smoothing:
         record["label_smoothing"] = settings.label_smoothing
     return nn.build_loss(record)
@@ -290,8 +295,19 @@ def read_function(text: str, option: str, table: Any) -> Any:
 def _choose(name: str, option: str, table: Any) -> Any:
     """What a name stands for."""
     if name not in table:
-        raise ArgumentError(f"{option} {name}: choose {', '.join(table)}.")
+        raise ArgumentError(f"{option} {name}: there is no such name. {offer_names(name, table)}")
     return table[name]
+
+
+def offer_names(name: str, known: Iterable[str]) -> str:
+    """Say what there is in place of a name: what was meant, and all names.
+
+    Example:
+        >>> offer_names("adm", ["adam", "sgd"])
+        "Did you mean 'adam'? Choose adam, sgd."
+    """
+    names = list(known)
+    return f"{did_you_mean(name, names)}Choose {', '.join(names)}."
 
 
 def _taken(make: Any) -> list[str]:

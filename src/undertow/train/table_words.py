@@ -1,11 +1,14 @@
-"""What was chosen for a table, in sentences."""
+"""What was chosen for a table, and how good the run became, in sentences."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
+
 from undertow.nn import expected_shapes
+from undertow.train.run import Run
 from undertow.train.table_data import Table
 from undertow.train.table_settings import TableSettings
 
@@ -46,4 +49,47 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
         end += f"; ends when the {watched} has not fallen for {settings.early_stopping}, and keeps the best epoch"
     again = ", then again on all rows for as many epochs" if settings.refit else ""
     said.append(f"{end}{again}.")
+    in_units = [name for name in settings.metrics or () if name != "r2"]  # which has none
+    if table.encoder is not None and not table.classifies and in_units:
+        measured = " and ".join(in_units)
+        verb = "are" if len(in_units) > 1 else "is"
+        said.append(f"{measured} {verb} of {settings.target!r} in its own unit; the loss is of the scaled one.")
     return said
+
+
+def summarize(run: Run, table: Table) -> str:
+    """Say how good a run is on the rows held out, in the target's own unit."""
+    if "held_out" in run.extras:
+        return f"{run.extras['held_out']['summary']}, before training again on all rows"
+    if table.validation is None:
+        return "no rows were held out: how well it predicts new rows is not known."
+    if table.classifies:
+        right = total = 0
+        for X, y in _blocks(table.validation):
+            right, total = right + int(np.sum(np.ravel(run.predict(X)) == y)), total + len(y)
+        return f"held-out accuracy {right / total:.2%} ({total} rows)"
+    encoder = table.encoder
+    assert encoder is not None
+    pairs = [
+        (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.predict(X)))) for X, y in _blocks(table.validation)
+    ]
+    wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    error, spread = _root_mean_square(wanted - found), _root_mean_square(wanted - np.mean(wanted))
+    share = f", R² {1 - (error / spread) ** 2:.4f}" if spread else ""
+    return f"held-out root mean squared error {error:.6g}{share} ({len(wanted)} rows)"
+
+
+def _root_mean_square(x: Any) -> float:
+    """By the largest, whose square may overflow."""
+    largest = float(np.max(np.abs(x)))
+    return largest * float(np.mean((x / largest) ** 2)) ** 0.5 if 0 < largest < math.inf else largest
+
+
+def _blocks(data: Any) -> Any:
+    """X and y of the rows held out, portion by portion."""
+    if isinstance(data, tuple):
+        yield data[:2]
+        return
+    with data.epoch(0, batch_size=4096) as blocks:
+        for block in blocks:
+            yield block[:2]

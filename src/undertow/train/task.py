@@ -31,11 +31,13 @@ class Task:
         loss: the loss, paired with the model.
         output_shape: the shape of the model's output without its batch axis.
         dtype: the dtype of the parameters.
+        decode: brings predictions and targets into the unit in which metrics measure them; None where they are in it.
     """
 
     loss: Loss
     output_shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    decode: Callable[[Array], Array] | None = None
 
     @property
     def classifies(self) -> bool:
@@ -116,6 +118,8 @@ class Task:
                 losses.append(self.sum_losses(outputs, self.encode(y), w))
                 total += float(len(X)) if w is None else float(np.sum(w, dtype=np.float64))
                 if metrics:
+                    if self.decode is not None:
+                        outputs, y = (np.reshape(self.decode(x), (len(X), -1)) for x in (self.decide(outputs), y))
                     found = make_predictions(kind, outputs, y, w, logits=at_zero)
                     states = [metric.add(state, found) for metric, state in zip(metrics, states, strict=True)]
         results = {metric.name: float(metric.result(x)) for metric, x in zip(metrics, states, strict=True)}

@@ -13,6 +13,7 @@ from undertow.train.checkpoint import RECORD
 from undertow.train.disk import open_file
 from undertow.train.keeper import FOLDER, HISTORY
 from undertow.train.record import read_record
+from undertow.train.table_folder import HELD_OUT
 from undertow.train.table_settings import CONFIG
 
 ENDS: Final = {
@@ -21,6 +22,10 @@ ENDS: Final = {
     "interrupted": "Training was interrupted.",
     "diverged": "Training diverged: the loss or a gradient stopped being finite.",
 }
+_BETWEEN: Final = (
+    "The rows held out have told for how many epochs to train; now the training on all rows begins. If it does not, go "
+    "on with undertow resume {}"
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ def read_status(folder: Path, process: int | None, flow: Flow | None, rows: list
     far: dict[str, Any] = {"epoch": epoch, "step": step, "scale": scale}
     if process is None:
         stopped = _read_end(folder, flow)
+        if stopped and (folder / HELD_OUT).is_file() and not (folder / RECORD).is_file():
+            return Status("waiting", _BETWEEN.format(folder), **far)
         if stopped:
             by = next((row.get("by") for row in reversed(done) if row.get("action") == "stop"), None)
             told = f"Training was stopped by {by}." if stopped == "callback" and by and done[-1] else ENDS.get(stopped)
@@ -125,9 +132,4 @@ def _explain_absence(folder: Path, begun: bool) -> str:
             f"undertow resume {folder}" if (folder / CONFIG).is_file() else f"undertow.resume({str(folder)!r}, data)"
         )
         return f"The trainer is gone and had not come to its end: it was killed, or crashed. Go on with {go_on}."
-    if (folder / CONFIG).is_file():
-        return (
-            f"No training is recorded in {folder} yet. Of a small table, a first training finds the best number of "
-            "epochs; the second one, on all rows, is shown here."
-        )
     return f"No training has begun in {folder} yet. The page fills as soon as one does."

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from undertow.errors import RunError
 from undertow.flow.layers import FlowLayer
-from undertow.flow.record import SCALARS, STATS, Flow, Look
+from undertow.flow.record import SCALARS, STATS, Flow
 from undertow.flow.store import ABOUT, END, FOLDER, FORMAT, LOOKS, STEPS, VERSION, next_message, whole_messages
+from undertow.flow.store_checks import check_facts, read_look
 from undertow.report.live.files import stamp
 from undertow.train.disk import open_file
 from undertow.train.history import HistoryFile
@@ -66,7 +67,7 @@ class GrowingFlow:
             flow = self.flow
             if flow is not None:
                 if looks != self._looks:
-                    flow.looks = [Look(**row) for row in HistoryFile(self.place / LOOKS).rows()]
+                    flow.looks = [read_look(row) for row in HistoryFile(self.place / LOOKS).rows()]
                     self._looks = looks
                 self._read_steps(flow)
         except FileNotFoundError:  # it is being replaced
@@ -98,6 +99,7 @@ class GrowingFlow:
             self.flow = Flow.empty(layers)
             self._forget()
             self._looks = ()
+        check_facts(about["facts"])
         self.flow.facts, self.flow.settings, self.flow.stopped = about["facts"], about["settings"], about["stopped"]
         return self.flow
 

@@ -1,0 +1,55 @@
+"""Names of options that are not there, and those that were meant."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from undertow.errors import ArgumentError
+from undertow.spelling import did_you_mean
+
+_ELSEWHERE: Final = {
+    "test_size": "validation",
+    "validation_split": "validation",
+    "validation_fraction": "validation",
+    "random_state": "seed",
+    "sample_weight": "weights",
+    "weight": "weights",
+    "label": "target",
+    "y": "target",
+    "group": "groups",
+    "scale": "scaling",
+    "scaler": "scaling",
+    "normalize": "scaling",
+    "min_frequency": "min_count",
+}
+
+
+def refuse_options(others: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """ArgumentError for options that a function does not have.
+
+    Args:
+        others: what it was given beside its own options.
+        function: the function.
+
+    Raises:
+        ArgumentError: ``encode_table has no option 'scalling'. Did you mean 'scaling'? There are target, …``
+
+    Source: derived here.
+
+    Example:
+        >>> refuse_options({"rows": 3}, lambda table, seed=0, **others: None)
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: <lambda> has no option 'rows'. There are table, seed.
+    """
+    if not others:
+        return
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [name for name, x in inspect.signature(function).parameters.items() if x.kind in kinds]
+    name = next(iter(others))
+    usual = _ELSEWHERE.get(name)
+    hint = f"Did you mean {usual!r}? " if usual in names else did_you_mean(name, names)
+    raise ArgumentError(
+        f"{function.__qualname__.removesuffix('.<locals>')} has no option {name!r}. {hint}There are {', '.join(names)}."
+    )

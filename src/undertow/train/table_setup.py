@@ -1,0 +1,131 @@
+"""A training on a table, set up: settings completed by the table, the network, the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from undertow.errors import ArgumentError
+from undertow.nn import Sequential
+from undertow.train.choices import choose_refit, choose_settings
+from undertow.train.table_data import Table
+from undertow.train.table_network import build_network, complete, count_outputs, make_plan
+from undertow.train.table_settings import TableSettings
+from undertow.train.trainer import Trainer
+
+SetUp = Callable[[Path | None, bool], Trainer]
+_EXAMPLES = 4  # rows kept in the run, for the pages that explain it
+
+
+def prepare(
+    table: Table, settings: TableSettings, callbacks: Sequence[Any] = ()
+) -> tuple[TableSettings, Sequential, SetUp]:
+    """Complete settings by a table.
+
+    Args:
+        table: from `load_table`.
+        settings: those given.
+        callbacks: of a training that is kept in a folder.
+
+    Returns:
+        The complete settings, the network, and a function of (folder, progress) that sets the training up; without
+        a folder nothing is kept.
+
+    Raises:
+        ArgumentError: what does not go with the table.
+
+    Source: derived here.
+    """
+    task = "classification" if table.classifies else "regression"
+    choice = choose_settings(table.n_rows, table.n_features, task, table.n_outputs)
+    refit = decide_refit(settings, table)
+    settings = replace(complete(settings.over(table.settings), choice, table.classifies), refit=refit)
+    settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
+    if settings.threads is not None:
+        from undertow.compile import set_threads
+
+        set_threads(settings.threads)
+    codes = [] if table.encoder is None else table.encoder.codes
+    model = build_network(settings, table.n_features, count_outputs(settings, table.n_outputs), codes)
+    extras = {
+        "encoder": None if table.encoder is None else table.encoder.to_json_dict(),
+        "example": _examples(table),
+        "report": table.report,
+        "weights": settings.weights,
+    }
+    plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
+    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
+    if settings.refit_epochs is not None:
+        plan = replace(plan, epochs=settings.refit_epochs, early_stopping=None)
+
+    def set_up(folder: Path | None, progress: bool) -> Trainer:
+        called = () if folder is None else callbacks
+        trainer = Trainer(model, table.train, replace(plan, checkpoint=folder, progress=progress, callbacks=called))
+        trainer.run.extras = extras
+        return measure_in_units(trainer, table)
+
+    return settings, model, set_up
+
+
+def measure_in_units(trainer: Trainer, table: Table) -> Trainer:
+    """Let the metrics of a number be measured in the unit of its column; the loss stays that of the scaled one.
+
+    Args:
+        trainer: before its first step.
+        table: what it trains on.
+
+    Returns:
+        The same trainer.
+
+    Source: derived here.
+    """
+    if table.encoder is not None and not table.classifies:
+        trainer.task = replace(trainer.task, decode=table.encoder.decode)
+    return trainer
+
+
+def decide_refit(settings: TableSettings, table: Table) -> bool:
+    """Whether to train again on all rows: as told, else of small tables where no other end of training was told."""
+    held = table.validation is not None
+    if settings.refit is None:
+        ends = (settings.epochs, settings.steps, settings.time_budget, settings.early_stopping, settings.validation)
+        small = isinstance(table.train, tuple) and table.encoder is not None and choose_refit(table.n_rows)
+        return held and small and all(end is None for end in ends)
+    if settings.refit and not (held and isinstance(table.train, tuple) and table.encoder is not None):
+        raise ArgumentError(
+            "--refit: it takes a table that fits into memory, and rows held out to find the number of epochs. Give "
+            "--validation 0.2, or --no-refit."
+        )
+    if settings.refit and (settings.steps is not None or settings.time_budget is not None):
+        raise ArgumentError("--refit goes by epochs: give --epochs instead of --steps or --time-budget, or --no-refit.")
+    return settings.refit
+
+
+def read_class_weights(text: str | None, table: Table) -> Any:
+    """Read weights of classes: ``"balanced"``, or ``"yes=5,no=1"``; classes that are not named count 1."""
+    if text is None or text == "balanced":
+        return text
+    if not table.classifies:
+        raise ArgumentError(f"--class-weights {text}: the target is a number, not a class. Leave it out.")
+    labels = [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
+    found = [1.0] * len(labels)
+    for part in text.split(","):
+        label, _, weight = part.rpartition("=")
+        if label.strip() not in labels:
+            raise ArgumentError(f"--class-weights {text}: there is no class {label.strip()!r}. Write yes=5,no=1.")
+        try:
+            found[labels.index(label.strip())] = float(weight)
+        except ValueError:
+            raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. Write yes=5,no=1.") from None
+    return found
+
+
+def _examples(table: Table) -> dict[str, Any]:
+    """A few rows, for the pages that explain the run."""
+    data = table.train
+    X, y = data[:2] if isinstance(data, tuple) else data.head(_EXAMPLES)[:2]
+    return {"X": np.asarray(X[:_EXAMPLES]).tolist(), "y": np.asarray(y[:_EXAMPLES]).tolist()}
