@@ -249,7 +249,7 @@ def test_roles_that_cannot_be():
         ({"scaling": "minmax"}, "scaling is 'minmax'. Choose standard, robust, quantile, none"),
         ({"scaling": {"x": 3}}, "scaling is 3"),
         ({"categories": "hash"}, "categories is 'hash'. Choose one_hot, codes"),
-        ({"dates": "all"}, "dates is 'all'. Choose days, parts"),
+        ({"dates": "all"}, "dates is 'all'. Choose auto, days, parts"),
         ({"min_count": 0}, "min_count must be 1 or more"),
         ({"max_categories": 0}, "max_categories must be 1 or more"),
     ],

@@ -80,7 +80,7 @@ class TabularEncoder:
         scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
         categories: Literal["one_hot", "codes"] = "one_hot",
         min_count: int = 1,
-        dates: Literal["days", "parts"] = "days",
+        dates: Literal["auto", "days", "parts"] = "auto",
         left_out: Mapping[str, str] | None = None,
         target_scaling: TargetScaling = "standard",
         **others: Never,
@@ -100,7 +100,8 @@ class TabularEncoder:
                 deviations from the mean, else "standard", with one common scale for columns that vary alike.
             categories: "one_hot", or "codes": one column of whole numbers for an embedding (``codes``).
             min_count: texts in fewer training rows are joined to one category, as are texts not seen.
-            dates: "days", or "parts": also year, month, weekday, day of year and hour where they vary.
+            dates: "days", "parts": also year, month, weekday, day of year and hour where they vary, or "auto": beside
+                the days hour, weekday and day of year where they vary and two whole cycles of them are there.
             left_out: columns that are no features, each with the reason.
             target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
             **others: nothing: an option that is not there gets an error that says which was meant.

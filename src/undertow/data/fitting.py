@@ -22,7 +22,7 @@ from undertow.data.columns import (
     read_texts,
     show_value,
 )
-from undertow.data.dates import PARTS, PartsSeen
+from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.late import pl
 from undertow.data.parse import parse_numbers
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
@@ -55,7 +55,7 @@ class EncoderOptions:
     scaling: ScalingOption | Mapping[str, ScalingOption] = "standard"
     categories: Literal["one_hot", "codes"] = "one_hot"
     min_count: int = 1
-    dates: Literal["days", "parts"] = "days"
+    dates: Literal["auto", "days", "parts"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_categories", "min_count"):
@@ -65,7 +65,7 @@ class EncoderOptions:
         given = list(self.scaling.values()) if isinstance(self.scaling, Mapping) else [self.scaling]
         _check_choices("scaling", given, (*get_args(Scaling), "auto"))
         _check_choices("categories", [self.categories], ("one_hot", "codes"))
-        _check_choices("dates", [self.dates], ("days", "parts"))
+        _check_choices("dates", [self.dates], ("auto", "days", "parts"))
 
     def scaling_of(self, name: str) -> ScalingOption:
         """The scaling of a column of numbers."""
@@ -119,7 +119,7 @@ class ColumnFit:
             numbers = read_numbers(series, self.kind, origin)
             self.whole &= dtype.is_integer()
             self.numbers.update(numbers)
-            if self.kind == "date" and self.options.dates == "parts":
+            if self.kind == "date" and self.options.dates != "days":
                 self.parts.update(numbers)
 
     def _begin(self, dtype: pl.DataType) -> None:
@@ -187,8 +187,8 @@ class ColumnFit:
         if value and kind == "number":
             column, remarks = self._scale(column, found)
             said += remarks
-        if value and kind == "date" and self.options.dates == "parts":
-            column, remarks = self._add_parts(column)
+        if value and kind == "date" and self.options.dates != "days":
+            column, remarks = self._add_parts(column, found.largest - found.least)
             said += remarks
         shown = show_value(fill, kind)
         if found.n_missing and value:
@@ -218,11 +218,15 @@ class ColumnFit:
             return ValueColumn(**{**base, **fitted}), []
         return column, []
 
-    def _add_parts(self, column: ValueColumn) -> tuple[ValueColumn, list[str]]:
+    def _add_parts(self, column: ValueColumn, days: float) -> tuple[ValueColumn, list[str]]:
+        """The parts of a date that spans so many days."""
         parts = tuple(part for part in PARTS if part in self.parts.varied)
+        how = "all but the year as sine and cosine"
+        if self.options.dates == "auto":
+            parts = choose_cycles(parts, days)
+            how = f"as sine and cosine, since {'it varies' if len(parts) == 1 else 'they vary'} over two cycles or more"
         base = {**vars(column), "parts": parts, "year": self.parts.describe_years()}
-        said = f"{self.name!r}: also its {', '.join(parts)}; all but the year as sine and cosine."
-        return ValueColumn(**base), [said] if parts else []
+        return ValueColumn(**base), [f"{self.name!r}: also its {', '.join(parts)}; {how}."] if parts else []
 
     def _decide_categories(self, found: TextStatistics) -> tuple[CategoryColumn | None, list[str]]:
         """The distinct texts of a column, unless they identify rows."""

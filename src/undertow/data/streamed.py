@@ -67,7 +67,7 @@ def stream_table(
     scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
     categories: Literal["one_hot", "codes"] = "one_hot",
     min_count: int = 1,
-    dates: Literal["days", "parts"] = "days",
+    dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
     **others: Never,
 ) -> StreamedTable:
