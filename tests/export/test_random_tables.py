@@ -140,3 +140,34 @@ def test_the_calendar_of_onnx(tmp_path):
     ):
         angle = 2 * np.pi * np.array(place)
         np.testing.assert_allclose(found, np.stack([np.sin(angle), np.cos(angle)], axis=1), atol=2e-6)
+
+
+def test_tables_written_for_people(tmp_path):
+    """model.py reads dates and numbers in the layouts of training from a file, features and target alike."""
+    rng = np.random.default_rng(0)
+    moments = [START + datetime.timedelta(hours=float(k)) for k in rng.uniform(0, 20_000, 60)]
+    amounts = (rng.normal(size=60) * 3000).tolist()
+    french = [f"{v:,.2f} €".replace(",", "\u202f").replace(".", ",") for v in amounts]
+    frame = pl.DataFrame(
+        {
+            "at": [f"{m:%d.%m.%Y %H:%M}" for m in moments],
+            "paid": french,
+            "share": [f"{abs(v):.1f}%" if k % 9 else None for k, v in enumerate(amounts)],
+            "much": [f"USD {'-' * (v < 0)}{abs(v):,.2f}" for v in amounts],
+            "price": [f"-${abs(v) + 1:,.2f}" for v in amounts],
+        }
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    encoder = ut.data.encode_table(frame, "price", validation=0.0).encoder
+    assert not encoder.dropped and encoder.target.layout
+    model = nn.initialize(nn.Sequential(nn.Dense(encoder.n_features, 4), "tanh", nn.Dense(4, 1)), 0)
+    extras = {"encoder": encoder.to_json_dict()}
+    run = ut.Run(model, settings={"loss": "mean_squared_error"}, extras=extras)
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    rows = module.read_csv(tmp_path / "t.csv", module.TEXTS)
+    X = encoder.transform(frame, report=[])
+    np.testing.assert_allclose(module.encode(rows, module.COLUMNS), X, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(module.encode_target(rows), encoder.encode_target(frame), rtol=1e-6)
+    for name, text in (("at", "2023"), ("paid", "12,5"), ("share", "5 %%"), ("much", "USD 1,23")):
+        with pytest.raises(ValueError, match=f"row 1: column '{name}' holds"):
+            module.encode([{**rows[0], name: text}], module.COLUMNS)

@@ -24,7 +24,8 @@ from undertow.data.columns import (
 )
 from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.late import pl
-from undertow.data.parse import parse_numbers
+from undertow.data.layouts import LayoutsSeen
+from undertow.data.parse import mark_missing, parse_numbers
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
@@ -102,6 +103,7 @@ class ColumnFit:
     odd: str = ""  # the first text that is none, and
     odd_place: str = ""
     parts: PartsSeen = field(default_factory=PartsSeen.none)
+    layouts: LayoutsSeen | None = None  # of texts
     _unfilled: int = 0  # missing values before the first that says of what type the column is
 
     def update(self, series: pl.Series, origin: Origin | None) -> None:
@@ -126,6 +128,8 @@ class ColumnFit:
         self.dtype = dtype
         if dtype in (pl.String, pl.Categorical, pl.Enum):
             self.texts = TextStatistics(self.distinct, n_missing=self._unfilled)
+            if dtype == pl.String:
+                self.layouts = LayoutsSeen(self.sample, n_missing=self._unfilled)
             return
         self.kind = _KINDS.get(dtype.base_type().__name__, "number")
         self.numbers = NumberStatistics(self.sample, n_missing=self._unfilled)
@@ -140,6 +144,13 @@ class ColumnFit:
             if len(odd):
                 self.odd, self.odd_place = shorten(texts[int(odd[0])]), name_row(int(odd[0]), origin)
         self.texts.update(texts)
+        if self.layouts is not None:
+            self.layouts.update(mark_missing(texts))
+
+    def check(self, series: pl.Series) -> None:
+        """See of rows that are held out whether they are written as the others; nothing else is taken of them."""
+        if self.layouts is not None and series.dtype == pl.String:
+            self.layouts.check(mark_missing(series))
 
     def decide(self) -> tuple[Column | None, list[str]]:
         """Say how the column is encoded.
@@ -149,7 +160,7 @@ class ColumnFit:
             Where it is dropped, the last sentence is the reason.
         """
         if self.texts is not None:
-            return self._decide_categories(self.texts)
+            return self._decide_layout(self.layouts) or self._decide_categories(self.texts)
         if self.numbers is None:
             return None, [f"{self.name!r}: dropped, it holds no value."]
         said = []
@@ -162,6 +173,17 @@ class ColumnFit:
             )
         column, decisions = self._decide_values(self.numbers)
         return column, said + decisions
+
+    def _decide_layout(self, found: LayoutsSeen | None) -> tuple[Column | None, list[str]] | None:
+        """Texts that are numbers or dates, all written in one way; None where they are not."""
+        layout, remarks = (None, []) if found is None else found.choose()
+        if found is None or layout is None:
+            return None
+        self.kind, self.whole = layout.kind, False
+        self.parts = found.parts.get(layout.name, self.parts)
+        column, said = self._decide_values(found.numbers[layout.name])
+        written = "; ".join([f"{self.name!r}: {layout.kind}s written as {layout.show()}", *remarks])
+        return None if column is None else replace(column, layout=layout.name), [f"{written}.", *said]
 
     def _decide_values(self, found: NumberStatistics) -> tuple[ValueColumn | None, list[str]]:
         """Median, mean and standard deviation of a column's numbers, in float64."""

@@ -206,6 +206,7 @@ def _fit(
     for number, first, frame, origin in _read_pieces(pieces, roles.target):
         rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
         sizes[number] = rows.size, held.size
+        beside = frame[held]
         frame, origin = frame[rows], None if origin is None else origin.take(rows)
         labels = find_target(frame, roles.target, origin)
         target.update(labels, origin)
@@ -213,6 +214,7 @@ def _fit(
             weight += float(read_weight_column(frame[roles.weights], origin).sum())
         for fit, leak in columns:
             fit.update(frame[fit.name], origin)
+            fit.check(beside[fit.name])
             leak.update(frame[fit.name], labels)
     n_rows = sum(pieces.heights)
     n_train, n_held = (int(n) for n in sizes.sum(axis=0))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import find_places, read_numbers, read_texts
 from undertow.data.late import pl
+from undertow.data.layouts import has_layout, read_layout
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
@@ -91,16 +92,18 @@ class NumberTarget:
     Args:
         name: the table's column.
         mean, scale: y = (value − mean) / scale; in the target's unit.
+        layout: how its texts are written, a name in ``LAYOUTS``; "" as programs write them.
     """
 
     name: str
     mean: float
     scale: float
+    layout: str = ""
 
     def encode(self, series: pl.Series, origin: Origin | None) -> NDArray[np.float32]:
         """Standardised numbers, float32 (m, 1); DataError at the first missing or wrong value."""
         _check_present(series, origin)
-        numbers = read_numbers(series, "number", origin)
+        numbers = read_numbers(series, "number", origin, self.layout)
         with np.errstate(over="ignore"):
             y = ((numbers - self.mean) / self.scale).astype(np.float32)
         far = np.flatnonzero(~np.isfinite(y))
@@ -122,7 +125,8 @@ class NumberTarget:
 
     def to_json_dict(self) -> dict[str, object]:
         """The target as JSON values."""
-        return {"name": self.name, "task": "regression", "mean": self.mean, "scale": self.scale}
+        record: dict[str, object] = {"name": self.name, "task": "regression", "mean": self.mean, "scale": self.scale}
+        return {**record, "layout": self.layout} if self.layout else record
 
 
 Target = ClassTarget | NumberTarget
@@ -236,6 +240,11 @@ def name_task(target: str, dtype: pl.DataType, whole: bool, n_distinct: int, n: 
     return "classification", f"{found}, so classification."
 
 
+def has_few_of_each(n_distinct: int, n: int) -> bool:
+    """Whether texts differ too much to be classes, as far as their number tells."""
+    return n_distinct > _FEW_DISTINCT or (n_distinct > _ALWAYS_CLASSES and n < _ROWS_EACH[True] * n_distinct)
+
+
 def _check_texts(series: pl.Series, target: str) -> None:
     """DataError for texts that are hardly classes: numbers with a stray text, and texts of which each is another."""
     present = series.drop_nulls()
@@ -250,8 +259,8 @@ def _check_texts(series: pl.Series, target: str) -> None:
         )
     raise DataError(
         f"target {target!r} holds {present.n_unique()} distinct texts in {count(len(present), 'row')}, such as "
-        f"{present[0]!r:.60}: classes need several rows each. Numbers are written with digits and a point alone, such "
-        "as 1234.5; if these are classes, say so: task='classification'."
+        f"{present[0]!r:.60}: classes need several rows each. Numbers are read where all are written alike, such as "
+        "1234.5 or $1,234.50; if these are classes, say so: task='classification'."
     )
 
 
@@ -423,11 +432,12 @@ def read_target(value: object, where: str) -> Target:
     """A target from its JSON record; RunError where the record is damaged."""
     task = value.get("task") if isinstance(value, dict) else None
     if task == "regression":
-        record = read_object(value, where, ("name", "task", "mean", "scale"))
+        record = read_object(value, where, ("name", "task", "mean", "scale", *has_layout(value)))
         return NumberTarget(
             read_text(record["name"], where),
             read_number(record["mean"], f"{where}, mean"),
             read_number(record["scale"], f"{where}, scale", positive=True),
+            read_layout(record, "number", where),
         )
     record = read_object(value, where, ("name", "task", "classes"))
     if task != "classification":
