@@ -28,6 +28,7 @@ from undertow.data.target import (
     fit_target,
     read_target,
 )
+from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.wording import Origin, count, list_names, suggest_name
 from undertow.errors import DataError, RunError
@@ -127,9 +128,11 @@ class TabularEncoder:
         frame, layout, written = read_target_layout(frame, target, task, origin)
         task, why = choose_task(frame, target, task)
         report = [why, *written]
+        n_rows = frame.height
         frame, origin, said = drop_missing_target(frame, target, origin)
         report += said
         labels = find_target(frame, target, origin)
+        check_one_value(labels, task == "classification", n_rows - frame.height)
         fitted, said = fit_target(labels, task, origin, target_scaling)
         reasons = dict(left_out or {})
         columns = []

@@ -223,8 +223,8 @@ def _fit(
         raise DataError(f"no row is left to train on ({lost}). Give more rows, or hold out fewer for validation.")
     if roles.weights is not None and weight == 0:
         raise DataError(f"weights {roles.weights!r} are 0 in every row to train on. Give some rows a weight above 0.")
-    fitted, said = target.decide()
     n_dropped = n_rows - n_train - n_held
+    fitted, said = target.decide(n_dropped)
     if n_dropped:
         verb = "was" if n_dropped == 1 else "were"
         said.insert(1, f"Target {roles.target!r}: {count(n_dropped, 'row')} without a value {verb} dropped.")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.as_frame import as_frame
-from undertow.data.batches import split
+from undertow.data.batches import read_fraction, split
 from undertow.data.columns import ScalingOption, read_numbers
 from undertow.data.encoder import TabularEncoder
 from undertow.data.folds import split_groups, split_time
@@ -19,6 +19,7 @@ from undertow.data.layouts import read_written
 from undertow.data.option_names import refuse_options
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
 from undertow.data.target import TargetScaling, Task, check_number_target, choose_task, drop_missing_target, find_target
+from undertow.data.target_checks import check_one_value, check_single_rows
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
@@ -102,7 +103,9 @@ def encode_table(
     frame, layout, written = read_target_layout(frame, target, task, origin)
     found, why = choose_task(frame, target, task)
     roles.check(frame.columns)
+    n_rows = frame.height
     frame, origin, said = drop_missing_target(frame, target, origin)
+    check_one_value(frame[target], found == "classification", n_rows - frame.height)
     _check_values(frame, target, found, origin)
     rows, held_out, how = _split_rows(frame, roles, validation, seed, found, origin)
 
@@ -150,6 +153,8 @@ def _split_rows(
         rows, held = split_time(read_time_column(read_written(frame[roles.time]), origin), fraction)
         how = f"the last ones by {roles.time!r}"
     else:
+        if task == "classification" and read_fraction(fraction):
+            check_single_rows(find_target(frame, roles.target))
         labels = find_target(frame, roles.target).cast(pl.String).to_numpy() if task == "classification" else None
         rows, held = split(frame.height, fraction, seed, stratify=labels)
         return rows, held, []

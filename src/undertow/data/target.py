@@ -16,15 +16,13 @@ from undertow.data.late import pl
 from undertow.data.layouts import has_layout, read_layout
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
+from undertow.data.target_checks import ALWAYS_CLASSES, FEW_DISTINCT, ROWS_EACH, check_texts
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
 
 Task = Literal["classification", "regression"]
 TargetScaling = Literal["standard", "mean"]
 TASKS: tuple[Task, ...] = ("classification", "regression")
-_FEW_DISTINCT = 20
-_ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
-_ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of integers, of whole floats
 _UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
 
 
@@ -233,35 +231,16 @@ def name_task(target: str, dtype: pl.DataType, whole: bool, n_distinct: int, n: 
     if not whole:
         return "regression", f"Target {target!r}: numbers with fractions, so regression."
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
-    if n_distinct > _FEW_DISTINCT:
+    if n_distinct > FEW_DISTINCT:
         return "regression", f"{found}, so regression."
-    if n_distinct > _ALWAYS_CLASSES and n < _ROWS_EACH[dtype.is_integer()] * n_distinct:
+    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[dtype.is_integer()] * n_distinct:
         return "regression", f"{found}: too few rows of each to be classes, so regression."
-    return "classification", f"{found}, so classification."
-
-
-def has_few_of_each(n_distinct: int, n: int) -> bool:
-    """Whether texts differ too much to be classes, as far as their number tells."""
-    return n_distinct > _FEW_DISTINCT or (n_distinct > _ALWAYS_CLASSES and n < _ROWS_EACH[True] * n_distinct)
-
-
-def _check_texts(series: pl.Series, target: str) -> None:
-    """DataError for texts that are hardly classes: numbers with a stray text, and texts of which each is another."""
-    present = series.drop_nulls()
-    if series.dtype != pl.String or present.n_unique() <= max(_FEW_DISTINCT, len(present) / 2):
-        return
-    numbers = present.cast(pl.Float64, strict=False)
-    odd = present.filter(numbers.is_null())
-    if 2 * len(odd) < len(present):
-        raise DataError(
-            f"target {target!r} holds numbers, but {len(odd)} of {count(len(present), 'value')} are none, first "
-            f"{odd[0]!r:.60}. Correct them, or leave them empty where they are unknown."
-        )
-    raise DataError(
-        f"target {target!r} holds {present.n_unique()} distinct texts in {count(len(present), 'row')}, such as "
-        f"{present[0]!r:.60}: classes need several rows each. Numbers are read where all are written alike, such as "
-        "1234.5 or $1,234.50; if these are classes, say so: task='classification'."
+    amounts = (
+        "; if they are amounts, choose task='regression' (--task regression)"
+        if n < ROWS_EACH[True] * n_distinct
+        else ""
     )
+    return "classification", f"{found}, so classification{amounts}."
 
 
 def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:
@@ -269,7 +248,7 @@ def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Ta
     check_task(task)
     found, why = find_task(frame, target)
     if task is None:
-        _check_texts(frame[target], target)
+        check_texts(frame[target], target)
     return (found, why) if task is None or task == found else (task, f"Target {target!r}: {task}, as asked for.")
 
 
@@ -379,7 +358,7 @@ def fit_class_target(name: str, counts: pl.DataFrame) -> tuple[ClassTarget, list
         )
     said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}."]
     singles = [label for label, n in zip(classes, counts["n"].to_list(), strict=True) if n == 1]
-    if len(singles) > max(_FEW_DISTINCT, n_rows // 2):
+    if len(singles) > max(FEW_DISTINCT, n_rows // 2):
         said.append(
             f"Target {name!r}: {len(classes)} classes in {n_rows} rows, most with a single training "
             "row: is this the column to predict?"

@@ -22,6 +22,7 @@ from undertow.data.target import (
     fit_number_target,
     name_task,
 )
+from undertow.data.target_checks import same_value
 from undertow.data.target_layout import choose_target_layout, with_layout
 from undertow.data.wording import Origin
 from undertow.errors import DataError
@@ -82,8 +83,8 @@ class TargetFit:
         self.counts = counts
         self.overflowed = counts.height > MOST_CLASSES
 
-    def decide(self) -> tuple[Target, list[str]]:
-        """The fitted target, and the sentences that say what was decided."""
+    def decide(self, n_dropped: int = 0) -> tuple[Target, list[str]]:
+        """The fitted target, and the sentences that say what was decided, where so many rows had none."""
         assert self.dtype is not None
         n_distinct = 0 if self.counts is None else self.counts.height
         layout, written = choose_target_layout(self.layouts, self.name, self.task, n_distinct, self.n_texts)
@@ -103,6 +104,8 @@ class TargetFit:
                 f"target {self.name!r} has more than {MOST_CLASSES} classes. Name another column, or train on numbers."
             )
         counts = self.counts
+        if n_dropped and counts.height == 1:
+            raise same_value(self.name, counts["label"][0], True, n_dropped)
         if counts["label"].dtype == pl.Float64 and are_whole(counts["label"]):
             counts = counts.with_columns(pl.col("label").cast(pl.Int64))
         classes, said = fit_class_target(self.name, counts)

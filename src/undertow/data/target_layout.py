@@ -7,7 +7,8 @@ from dataclasses import replace
 from undertow.data.late import pl
 from undertow.data.layouts import LAYOUTS, LayoutsSeen
 from undertow.data.parse import mark_missing
-from undertow.data.target import NumberTarget, Target, Task, find_target, has_few_of_each
+from undertow.data.target import NumberTarget, Target, Task, find_target
+from undertow.data.target_checks import has_few_of_each
 from undertow.data.wording import Origin
 
 
