@@ -42,6 +42,7 @@ _DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a
 _EXACT = 2.0**53  # above this float64 has not every whole number
 _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
+_MANY_TEXTS, _MOSTLY_SINGLE = 50, 0.5  # so many, in less than two rows each, are an identifier or free text as well
 _MOSTLY_NUMBERS = 0.95
 _MOST_KNOTS = 1000
 _ALIKE = 5  # times the smallest deviation
@@ -257,7 +258,8 @@ class ColumnFit:
         flag = found.n_missing + self._unfilled > 0
         too_many = n_distinct > options.max_categories or found.overflowed
         joins = options.min_count > 1
-        identifies = n_present >= _FEW_ROWS and n_distinct > _NEARLY_UNIQUE * n_present
+        most = _NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
+        identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present
         said = []
         if 0 < self.n_numbers < n_present:
             odd = f"{n_present - self.n_numbers} of {n_present} values are no numbers, first {self.odd}"
@@ -271,11 +273,9 @@ class ColumnFit:
         distinct = f"{n_distinct} distinct texts in {count(n_present, 'value')}"
         if found.overflowed:
             distinct = f"more than {n_distinct - 1} distinct texts in {count(n_present, 'value')}"
-        if found.overflowed or (too_many and not joins):
-            distinct += "" if found.overflowed else f" (more than {options.max_categories})"
-            return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
-        if identifies:
-            return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
+        if found.overflowed or ((too_many or identifies) and not joins):
+            reason = f"{name!r}: dropped, {distinct}: like an identifier, or free text"
+            return None, [*said, reason + _offer_to_keep(found, options, identifies)]
         kept, rare = _keep_frequent(found.counts, options)
         if not kept:
             least = f"no text stands in {count(options.min_count, 'row')}"
@@ -323,6 +323,18 @@ def share_scale(columns: list[Column]) -> tuple[list[Column], list[str]]:
         else column
         for column in columns
     ], [said]
+
+
+def _offer_to_keep(found: TextStatistics, options: EncoderOptions, identifies: bool) -> str:
+    """The end of the sentence about a column of texts that is dropped: how it may be kept."""
+    n = found.n_distinct
+    if found.overflowed:
+        return ". Make fewer of them to keep it."
+    if n == found.n:
+        return ". No text stands in two rows, so none tells anything of another."
+    if identifies:
+        return ". Keep those that repeat with min_count=2 (--min-count 2)."
+    return f" (more than {options.max_categories}). Keep it with max_categories={n} (--max-categories {n})."
 
 
 def _describe_categories(column: CategoryColumn) -> str:
