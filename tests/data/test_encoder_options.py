@@ -132,6 +132,32 @@ def test_rare_categories_are_joined():
         fit_on(texts, min_count=20)
 
 
+def test_texts_in_nearly_every_row_are_left_out():
+    """Hundreds of texts in less than two rows each are no features, and the report says how they may be kept."""
+    rng = np.random.default_rng(0)
+    texts = [f"user{k}" for k in rng.integers(0, 400, 400)]
+    n = len(set(texts))
+    assert 200 < n < 300
+    frame = pl.DataFrame({"x": texts, "z": rng.normal(size=400), "y": [0, 1] * 200})
+    encoder = TabularEncoder.fit(frame, "y", max_categories=1000)
+    assert encoder.feature_names == ["z"] and encoder.dropped["x"].startswith(
+        f"'x': dropped, {n} distinct texts in 400"
+    )
+    assert "(--min-count 2)" in encoder.dropped["x"]
+    repeated = {text for text in texts if texts.count(text) > 1}
+    kept = TabularEncoder.fit(frame, "y", max_categories=1000, min_count=2)
+    assert kept.feature_names == [*(f"x={text}" for text in sorted(repeated)), "x is rare", "z"]
+
+    some = frame.with_columns(x=pl.Series([f"town{k}" for k in rng.integers(0, 80, 400)]))
+    assert TabularEncoder.fit(some, "y", max_categories=1000).n_features == some["x"].n_unique() + 1
+    few = TabularEncoder.fit(some, "y").dropped["x"]
+    n = some["x"].n_unique()
+    assert f"(more than 50). Keep it with max_categories={n} (--max-categories {n})." in few
+    assert TabularEncoder.fit(some, "y", max_categories=n).n_features == n + 1
+    single = frame.with_columns(x=pl.Series([f"row {k}" for k in range(400)]))
+    assert "No text stands in two rows" in TabularEncoder.fit(single, "y").dropped["x"]
+
+
 # Dates
 
 
@@ -249,7 +275,7 @@ def test_roles_that_cannot_be():
         ({"scaling": "minmax"}, "scaling is 'minmax'. Choose standard, robust, quantile, none"),
         ({"scaling": {"x": 3}}, "scaling is 3"),
         ({"categories": "hash"}, "categories is 'hash'. Choose one_hot, codes"),
-        ({"dates": "all"}, "dates is 'all'. Choose days, parts"),
+        ({"dates": "all"}, "dates is 'all'. Choose auto, days, parts"),
         ({"min_count": 0}, "min_count must be 1 or more"),
         ({"max_categories": 0}, "max_categories must be 1 or more"),
     ],

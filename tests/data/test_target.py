@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from undertow.data import Origin, TabularEncoder, drop_missing_target, encode_table, find_task
+from undertow.data import Origin, TabularEncoder, drop_missing_target, encode_table, find_task, stream_table
 from undertow.errors import ArgumentError, DataError, ShapeError
 
 TWO_CLASSES = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 0, 1]})
@@ -150,11 +150,11 @@ def test_text_columns_name_what_must_stay_text():
     ("values", "message"),
     [
         ([*map(str, range(59)), "oops"], "target 'y' holds numbers, but 1 of 60 values are none, first 'oops'"),
-        ([f"${i},000" for i in range(60)], "60 distinct texts in 60 rows, such as '\\$0,000': classes need several"),
+        ([f"{i} to 70" for i in range(60)], "60 distinct texts in 60 rows, such as '0 to 70': classes need several"),
     ],
 )
 def test_texts_that_are_hardly_classes(values, message):
-    """Prices with signs, and a column of numbers with a stray word; whoever says that they are classes gets them."""
+    """Ranges, and a column of numbers with a stray word; whoever says that they are classes gets them."""
     frame = pl.DataFrame({"x": range(60), "y": values})
     with pytest.raises(DataError, match=message):
         encode_table(frame, "y")
@@ -167,3 +167,31 @@ def test_a_column_of_numbers_with_a_stray_word_is_no_identifier():
     frame = pl.DataFrame({"x": [*map(str, range(59)), "oops"], "y": [0, 1] * 30})
     with pytest.raises(DataError, match=r"column 'x' holds numbers, but 1 of 60 values are no numbers, first 'oops'"):
         encode_table(frame, "y", validation=0.0, max_categories=1000)
+
+
+def test_numbers_of_which_each_is_a_class_of_its_own():
+    """Three rows of three whole numbers cannot be split as classes: the error offers a regression, which works."""
+    frame = pl.DataFrame({"x": [1, 2, 3], "y": [10, 20, 30]})
+    with pytest.raises(DataError, match=r"each of its 3 numbers stands in a single row.* \(--task regression\)"):
+        encode_table(frame, "y", validation=0.34)
+    assert encode_table(frame, "y", validation=0.34, task="regression").encoder.task == "regression"
+    whole = encode_table(frame, "y", validation=0.0)
+    assert whole.encoder.classes == (10, 20, 30) and "if they are amounts, choose task='regression'" in whole.report[0]
+    texts = frame.with_columns(y=pl.Series(["a", "b", "c"]))
+    with pytest.raises(DataError, match=r"each of its 3 classes stands in a single row.*--validation 0") as caught:
+        encode_table(texts, "y", validation=0.34)
+    assert "regression" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", [encode_table, TabularEncoder.fit, stream_table])
+def test_a_target_that_is_yes_or_blank(how):
+    """The error counts the rows that were dropped beside the one class, or the one number, that is left."""
+    frame = pl.DataFrame({"x": range(30), "y": ["yes", None, "yes"] * 10})
+    with pytest.raises(DataError, match=r"one class only \('yes'\), and 10 rows without a value were dropped"):
+        how(frame, "y")
+    numbers = frame.with_columns(y=pl.Series([1, None, 1] * 10))
+    with pytest.raises(DataError, match=r"one class only \(1\.?0?\), and 10 rows without a value were dropped"):
+        how(numbers, "y")
+    with pytest.raises(DataError, match=r"one class only \('yes'\)") as caught:
+        how(frame.drop_nulls(), "y")
+    assert "dropped" not in str(caught.value)

@@ -10,7 +10,6 @@ import pytest
 import undertow as ut
 from exported import load_source
 from undertow import nn
-from undertow.errors import UnsupportedError
 from undertow.export import export_onnx, export_source
 
 TEXTS = ["a", "Ωmega", "with space", " lead", "x,y", 'q"uote', "nan", "NA", "1", "1.0", "true", "\\n", "a\nb", "🙂"]
@@ -70,7 +69,7 @@ def draw_options(rng):
         "scaling": str(rng.choice(["standard", "robust", "quantile", "none"])),
         "categories": str(rng.choice(["one_hot", "codes"])),
         "min_count": int(rng.integers(1, 5)),
-        "dates": str(rng.choice(["days", "parts"])),
+        "dates": str(rng.choice(["auto", "parts"])),
     }
 
 
@@ -100,10 +99,6 @@ def test_random_tables(seed, tmp_path):
 
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    if any(getattr(column, "parts", ()) for column in encoder.columns):
-        with pytest.raises(UnsupportedError, match="and ONNX has no calendar"):
-            export_onnx(run, tmp_path / "model.onnx")
-        return
     session = runtime.InferenceSession(Path(export_onnx(run, tmp_path / "model.onnx")).read_bytes())
     output, label, *_ = session.run(None, as_inputs(new, encoder))
     np.testing.assert_allclose(output, run.outputs(X), rtol=1e-5, atol=1e-5)
@@ -115,3 +110,64 @@ def check(found, wanted, encoder):
         assert found == wanted
     else:
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_the_calendar_of_onnx(tmp_path):
+    """Python's calendar for days of 800 years, with every kind of leap year, and for hours."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    first = datetime.datetime(1599, 12, 30)
+    moments = [first + datetime.timedelta(hours=float(k)) for k in rng.uniform(0, 800 * 365.25 * 24, 3000)]
+    moments += [first + datetime.timedelta(int(day)) for day in range(100)]
+    moments += [datetime.datetime(y, m, d) for y in (1700, 1900, 2000, 2024, 2100) for m in (2, 3, 12) for d in (1, 28)]
+    frame = pl.DataFrame({"at": moments, "y": rng.normal(size=len(moments))})
+    encoder = ut.data.encode_table(frame, "y", validation=0.0, dates="parts").encoder
+    model = nn.initialize(nn.Sequential(nn.Dense(encoder.n_features, encoder.n_features)), 0)
+    model.layers[0].W[:] = np.eye(encoder.n_features)
+    extras = {"encoder": encoder.to_json_dict()}
+    run = ut.Run(model, settings={"loss": "mean_squared_error"}, extras=extras)
+    session = runtime.InferenceSession(Path(export_onnx(run, tmp_path / "model.onnx")).read_bytes())
+    features = session.run(["output"], as_inputs(frame, encoder))[0]
+    year, month, weekday, day, hour = features[:, 1], *(features[:, k : k + 2] for k in (2, 4, 6, 8))
+    years = np.array([m.year for m in moments])
+    np.testing.assert_allclose(year, (years - years.mean()) / years.std(), atol=1e-5)
+    for found, place in (
+        (month, [(m.month - 1) / 12 for m in moments]),
+        (weekday, [m.weekday() / 7 for m in moments]),
+        (day, [(m.timetuple().tm_yday - 1) / 365.25 for m in moments]),
+        (hour, [(m - m.replace(hour=0, minute=0, second=0, microsecond=0)) / datetime.timedelta(1) for m in moments]),
+    ):
+        angle = 2 * np.pi * np.array(place)
+        np.testing.assert_allclose(found, np.stack([np.sin(angle), np.cos(angle)], axis=1), atol=2e-6)
+
+
+def test_tables_written_for_people(tmp_path):
+    """model.py reads dates and numbers in the layouts of training from a file, features and target alike."""
+    rng = np.random.default_rng(0)
+    moments = [START + datetime.timedelta(hours=float(k)) for k in rng.uniform(0, 20_000, 60)]
+    amounts = (rng.normal(size=60) * 3000).tolist()
+    french = [f"{v:,.2f} €".replace(",", "\u202f").replace(".", ",") for v in amounts]
+    frame = pl.DataFrame(
+        {
+            "at": [f"{m:%d.%m.%Y %H:%M}" for m in moments],
+            "paid": french,
+            "share": [f"{abs(v):.1f}%" if k % 9 else None for k, v in enumerate(amounts)],
+            "much": [f"USD {'-' * (v < 0)}{abs(v):,.2f}" for v in amounts],
+            "price": [f"-${abs(v) + 1:,.2f}" for v in amounts],
+        }
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    encoder = ut.data.encode_table(frame, "price", validation=0.0).encoder
+    assert not encoder.dropped and encoder.target.layout
+    model = nn.initialize(nn.Sequential(nn.Dense(encoder.n_features, 4), "tanh", nn.Dense(4, 1)), 0)
+    extras = {"encoder": encoder.to_json_dict()}
+    run = ut.Run(model, settings={"loss": "mean_squared_error"}, extras=extras)
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    rows = module.read_csv(tmp_path / "t.csv", module.TEXTS)
+    X = encoder.transform(frame, report=[])
+    np.testing.assert_allclose(module.encode(rows, module.COLUMNS), X, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(module.encode_target(rows), encoder.encode_target(frame), rtol=1e-6)
+    for name, text in (("at", "2023"), ("paid", "12,5"), ("share", "5 %%"), ("much", "USD 1,23")):
+        with pytest.raises(ValueError, match=f"row 1: column '{name}' holds"):
+            module.encode([{**rows[0], name: text}], module.COLUMNS)

@@ -51,7 +51,7 @@ def train(
     categories: Annotated[str | None, text("one_hot, or codes: an embedding for each.")] = None,
     max_categories: Annotated[int | None, typer.Option(help="Most distinct texts of a column.", min=1)] = None,
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
-    dates: Annotated[str | None, text("days, or parts: also year, month, weekday, hour.")] = None,
+    dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
     memory: Memory = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from undertow.data.dates import PARTS, Part, encode_parts, find_part_names
 from undertow.data.late import pl
-from undertow.data.parse import parse_booleans, parse_dates, parse_numbers
+from undertow.data.layouts import LAYOUTS, convert_texts, has_layout, read_layout
+from undertow.data.parse import mark_missing, parse_booleans, parse_dates, parse_numbers
 from undertow.data.state import (
     fail,
     read_choice,
@@ -49,6 +50,7 @@ class ValueColumn:
         knots, levels: with "quantile", the value becomes the level at its place between the knots.
         parts: of a date, also features: "year" standardised by ``year``, others as sine and cosine.
         year: mean and standard deviation of the years.
+        layout: how its texts are written, a name in ``LAYOUTS``; "" as programs write them.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ValueColumn:
     levels: tuple[float, ...] = ()
     parts: tuple[Part, ...] = ()
     year: tuple[float, float] = (0.0, 1.0)
+    layout: str = ""
 
     @property
     def feature_names(self) -> list[str]:
@@ -72,7 +75,7 @@ class ValueColumn:
 
     def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> list[str]:
         """Write the features of ``series`` into ``out`` (m, n); returns sentences for a report."""
-        numbers = read_numbers(series, self.kind, origin)
+        numbers = read_numbers(series, self.kind, origin, self.layout)
         missing = np.isnan(numbers)
         filled = np.where(missing, self.fill, numbers)
         if self.value:
@@ -105,7 +108,8 @@ class ValueColumn:
 
     def to_json_dict(self) -> dict[str, object]:
         """The column as JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        record = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        return record if self.layout else {key: value for key, value in record.items() if key != "layout"}
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,8 @@ def _read_category(value: object, where: str) -> CategoryColumn:
 
 
 def _read_value(value: object, where: str) -> ValueColumn:
-    record = read_object(value, where, [entry.name for entry in fields(ValueColumn)])
+    names = [entry.name for entry in fields(ValueColumn) if entry.name != "layout"]
+    record = read_object(value, where, [*names, *has_layout(value)])
     knots, levels = (_read_ascending(record[key], f"{where}, {key}") for key in ("knots", "levels"))
     scaling = read_choice(record["scaling"], f"{where}, scaling", get_args(Scaling), "scaling")
     if len(knots) != len(levels) or (scaling == "quantile" and len(knots) < 2) or (scaling != "quantile" and knots):
@@ -243,6 +248,7 @@ def _read_value(value: object, where: str) -> ValueColumn:
         levels,
         parts,
         (read_number(year[0], f"{where}, year"), read_number(year[1], f"{where}, year", positive=True)),
+        read_layout(record, kind, where),
     )
 
 
@@ -275,25 +281,31 @@ def read_texts(series: pl.Series, origin: Origin | None) -> pl.Series:
     return series.fill_nan(None).cast(pl.String) if dtype.is_float() else series.cast(pl.String)
 
 
-def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None) -> NDArray[np.float64]:
+def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None, layout: str = "") -> NDArray[np.float64]:
     """A column as float64, NaN where missing; DataError at the first value that is none of its kind.
 
     Args:
         series: the table's column.
         kind: what it must hold; dates and durations become days.
         origin: where its rows came from, for the message.
+        layout: how texts are written, a name in ``LAYOUTS``.
 
     Returns:
         Float64 array (m,) without infinite numbers.
     """
     if kind == "number" and series.dtype.is_numeric():
         return _check_infinite(series.cast(pl.Float64).to_numpy().astype(np.float64, copy=False), series, origin)
-    numbers = _convert(series, kind, origin)
+    if layout and series.dtype == pl.String:
+        series = mark_missing(series)
+        numbers = convert_texts(series, layout)
+    else:
+        numbers = _convert(series, kind, origin)
     absent = numbers.is_null() & series.is_not_null()
     if absent.any():
         at = int(absent.arg_true()[0])
+        written = f" written as {LAYOUTS[layout].show()}" if layout else ""
         raise DataError(
-            f"{name_row(at, origin)}: column {series.name!r} holds {shorten(series[at])}, which is no {kind} "
+            f"{name_row(at, origin)}: column {series.name!r} holds {shorten(series[at])}, which is no {kind}{written} "
             f"as in training ({count(int(absent.sum()), 'such value')}). Correct it, or leave it empty."
         )
     return _check_infinite(numbers.fill_null(float("nan")).to_numpy().astype(np.float64), series, origin)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Part = Literal["year", "month", "weekday", "day of year", "hour"]
 PARTS: tuple[Part, ...] = get_args(Part)
 _PERIODS: dict[Part, float] = {"month": 12, "weekday": 7, "day of year": 365.25, "hour": 24}
+_CYCLES: dict[Part, float] = {"weekday": 7, "day of year": 365.25, "hour": 1}  # days; the month is on the year's circle
+_LEAST_CYCLES = 2  # of one alone, a cycle and a trend cannot be told apart
 _WEEKDAY_OF_DAY_0 = 3  # 1970-01-01 was a Thursday; Monday is 0
 _FIRST_DAY, _LAST_DAY = -4_371_952, 2_932_896  # the years −9999 … 9999, about
 
@@ -43,6 +45,25 @@ def split_days(days: NDArray[np.float64], part: Part) -> NDArray[np.float64]:
     if part == "hour":
         return (days - np.floor(days)) * 24
     return (dates - dates.astype("datetime64[Y]")).astype(np.int64).astype(np.float64)
+
+
+def choose_cycles(varied: tuple[Part, ...], days: float) -> tuple[Part, ...]:
+    """The cyclic parts of which moments hold at least two whole cycles.
+
+    Args:
+        varied: the parts that are not always the same.
+        days: from the first moment to the last.
+
+    Returns:
+        Those of weekday, day of year and hour.
+
+    Source: derived here.
+
+    Example:
+        >>> choose_cycles(("month", "weekday", "day of year", "hour"), 60.0)
+        ('weekday', 'hour')
+    """
+    return tuple(part for part in varied if part in _CYCLES and days >= _LEAST_CYCLES * _CYCLES[part])
 
 
 def find_part_names(name: str, parts: tuple[Part, ...]) -> list[str]:

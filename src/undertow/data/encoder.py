@@ -28,6 +28,8 @@ from undertow.data.target import (
     fit_target,
     read_target,
 )
+from undertow.data.target_checks import check_one_value
+from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.wording import Origin, count, list_names, suggest_name
 from undertow.errors import DataError, RunError
 
@@ -80,8 +82,9 @@ class TabularEncoder:
         scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
         categories: Literal["one_hot", "codes"] = "one_hot",
         min_count: int = 1,
-        dates: Literal["days", "parts"] = "days",
+        dates: Literal["auto", "days", "parts"] = "auto",
         left_out: Mapping[str, str] | None = None,
+        beside: pl.DataFrame | None = None,
         target_scaling: TargetScaling = "standard",
         **others: Never,
     ) -> TabularEncoder:
@@ -100,8 +103,10 @@ class TabularEncoder:
                 deviations from the mean, else "standard", with one common scale for columns that vary alike.
             categories: "one_hot", or "codes": one column of whole numbers for an embedding (``codes``).
             min_count: texts in fewer training rows are joined to one category, as are texts not seen.
-            dates: "days", or "parts": also year, month, weekday, day of year and hour where they vary.
+            dates: "days", "parts": also year, month, weekday, day of year and hour where they vary, or "auto": beside
+                the days hour, weekday and day of year where they vary and two whole cycles of them are there.
             left_out: columns that are no features, each with the reason.
+            beside: rows held out, whose texts must be written as the others are: ``25.07.2023``, ``$1,234.50``.
             target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
             **others: nothing: an option that is not there gets an error that says which was meant.
 
@@ -120,11 +125,14 @@ class TabularEncoder:
         """
         refuse_options(others, TabularEncoder.fit)
         options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
+        frame, layout, written = read_target_layout(frame, target, task, origin)
         task, why = choose_task(frame, target, task)
-        report = [why]
+        report = [why, *written]
+        n_rows = frame.height
         frame, origin, said = drop_missing_target(frame, target, origin)
         report += said
         labels = find_target(frame, target, origin)
+        check_one_value(labels, task == "classification", n_rows - frame.height)
         fitted, said = fit_target(labels, task, origin, target_scaling)
         reasons = dict(left_out or {})
         columns = []
@@ -132,9 +140,11 @@ class TabularEncoder:
             if series.name not in reasons:
                 column, leak = ColumnFit(series.name, options), LeakCheck(series.name, target)
                 column.update(series, origin)
+                if beside is not None:
+                    column.check(beside[series.name])
                 leak.update(series, labels)
                 columns.append((column, leak))
-        return assemble(fitted, report + said, columns, reasons)
+        return assemble(with_layout(fitted, layout), report + said, columns, reasons)
 
     @property
     def task(self) -> Task:
@@ -180,8 +190,9 @@ class TabularEncoder:
     @property
     def text_columns(self) -> list[str]:
         """The columns that hold text, for ``read_table(path, as_text=encoder.text_columns)``."""
-        names = [column.name for column in self.columns if isinstance(column, CategoryColumn)]
-        return names + [self.target.name] * any(isinstance(label, str) for label in self.classes)
+        names = [column.name for column in self.columns if isinstance(column, CategoryColumn) or column.layout]
+        text = any(isinstance(label, str) for label in self.classes) or getattr(self.target, "layout", "") != ""
+        return names + [self.target.name] * text
 
     def transform(
         self, frame: pl.DataFrame, *, origin: Origin | None = None, report: list[str] | None = None

@@ -22,9 +22,10 @@ from undertow.data.columns import (
     read_texts,
     show_value,
 )
-from undertow.data.dates import PARTS, PartsSeen
+from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.late import pl
-from undertow.data.parse import parse_numbers
+from undertow.data.layouts import LayoutsSeen
+from undertow.data.parse import mark_missing, parse_numbers
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
@@ -41,6 +42,7 @@ _DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a
 _EXACT = 2.0**53  # above this float64 has not every whole number
 _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
+_MANY_TEXTS, _MOSTLY_SINGLE = 50, 0.5  # so many, in less than two rows each, are an identifier or free text as well
 _MOSTLY_NUMBERS = 0.95
 _MOST_KNOTS = 1000
 _ALIKE = 5  # times the smallest deviation
@@ -55,7 +57,7 @@ class EncoderOptions:
     scaling: ScalingOption | Mapping[str, ScalingOption] = "standard"
     categories: Literal["one_hot", "codes"] = "one_hot"
     min_count: int = 1
-    dates: Literal["days", "parts"] = "days"
+    dates: Literal["auto", "days", "parts"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_categories", "min_count"):
@@ -65,7 +67,7 @@ class EncoderOptions:
         given = list(self.scaling.values()) if isinstance(self.scaling, Mapping) else [self.scaling]
         _check_choices("scaling", given, (*get_args(Scaling), "auto"))
         _check_choices("categories", [self.categories], ("one_hot", "codes"))
-        _check_choices("dates", [self.dates], ("days", "parts"))
+        _check_choices("dates", [self.dates], ("auto", "days", "parts"))
 
     def scaling_of(self, name: str) -> ScalingOption:
         """The scaling of a column of numbers."""
@@ -102,6 +104,7 @@ class ColumnFit:
     odd: str = ""  # the first text that is none, and
     odd_place: str = ""
     parts: PartsSeen = field(default_factory=PartsSeen.none)
+    layouts: LayoutsSeen | None = None  # of texts
     _unfilled: int = 0  # missing values before the first that says of what type the column is
 
     def update(self, series: pl.Series, origin: Origin | None) -> None:
@@ -119,13 +122,15 @@ class ColumnFit:
             numbers = read_numbers(series, self.kind, origin)
             self.whole &= dtype.is_integer()
             self.numbers.update(numbers)
-            if self.kind == "date" and self.options.dates == "parts":
+            if self.kind == "date" and self.options.dates != "days":
                 self.parts.update(numbers)
 
     def _begin(self, dtype: pl.DataType) -> None:
         self.dtype = dtype
         if dtype in (pl.String, pl.Categorical, pl.Enum):
             self.texts = TextStatistics(self.distinct, n_missing=self._unfilled)
+            if dtype == pl.String:
+                self.layouts = LayoutsSeen(self.sample, n_missing=self._unfilled)
             return
         self.kind = _KINDS.get(dtype.base_type().__name__, "number")
         self.numbers = NumberStatistics(self.sample, n_missing=self._unfilled)
@@ -140,6 +145,13 @@ class ColumnFit:
             if len(odd):
                 self.odd, self.odd_place = shorten(texts[int(odd[0])]), name_row(int(odd[0]), origin)
         self.texts.update(texts)
+        if self.layouts is not None:
+            self.layouts.update(mark_missing(texts))
+
+    def check(self, series: pl.Series) -> None:
+        """See of rows that are held out whether they are written as the others; nothing else is taken of them."""
+        if self.layouts is not None and series.dtype == pl.String:
+            self.layouts.check(mark_missing(series))
 
     def decide(self) -> tuple[Column | None, list[str]]:
         """Say how the column is encoded.
@@ -149,7 +161,7 @@ class ColumnFit:
             Where it is dropped, the last sentence is the reason.
         """
         if self.texts is not None:
-            return self._decide_categories(self.texts)
+            return self._decide_layout(self.layouts) or self._decide_categories(self.texts)
         if self.numbers is None:
             return None, [f"{self.name!r}: dropped, it holds no value."]
         said = []
@@ -162,6 +174,17 @@ class ColumnFit:
             )
         column, decisions = self._decide_values(self.numbers)
         return column, said + decisions
+
+    def _decide_layout(self, found: LayoutsSeen | None) -> tuple[Column | None, list[str]] | None:
+        """Texts that are numbers or dates, all written in one way; None where they are not."""
+        layout, remarks = (None, []) if found is None else found.choose()
+        if found is None or layout is None:
+            return None
+        self.kind, self.whole = layout.kind, False
+        self.parts = found.parts.get(layout.name, self.parts)
+        column, said = self._decide_values(found.numbers[layout.name])
+        written = "; ".join([f"{self.name!r}: {layout.kind}s written as {layout.show()}", *remarks])
+        return None if column is None else replace(column, layout=layout.name), [f"{written}.", *said]
 
     def _decide_values(self, found: NumberStatistics) -> tuple[ValueColumn | None, list[str]]:
         """Median, mean and standard deviation of a column's numbers, in float64."""
@@ -187,8 +210,8 @@ class ColumnFit:
         if value and kind == "number":
             column, remarks = self._scale(column, found)
             said += remarks
-        if value and kind == "date" and self.options.dates == "parts":
-            column, remarks = self._add_parts(column)
+        if value and kind == "date" and self.options.dates != "days":
+            column, remarks = self._add_parts(column, found.largest - found.least)
             said += remarks
         shown = show_value(fill, kind)
         if found.n_missing and value:
@@ -218,11 +241,15 @@ class ColumnFit:
             return ValueColumn(**{**base, **fitted}), []
         return column, []
 
-    def _add_parts(self, column: ValueColumn) -> tuple[ValueColumn, list[str]]:
+    def _add_parts(self, column: ValueColumn, days: float) -> tuple[ValueColumn, list[str]]:
+        """The parts of a date that spans so many days."""
         parts = tuple(part for part in PARTS if part in self.parts.varied)
+        how = "all but the year as sine and cosine"
+        if self.options.dates == "auto":
+            parts = choose_cycles(parts, days)
+            how = f"as sine and cosine, since {'it varies' if len(parts) == 1 else 'they vary'} over two cycles or more"
         base = {**vars(column), "parts": parts, "year": self.parts.describe_years()}
-        said = f"{self.name!r}: also its {', '.join(parts)}; all but the year as sine and cosine."
-        return ValueColumn(**base), [said] if parts else []
+        return ValueColumn(**base), [f"{self.name!r}: also its {', '.join(parts)}; {how}."] if parts else []
 
     def _decide_categories(self, found: TextStatistics) -> tuple[CategoryColumn | None, list[str]]:
         """The distinct texts of a column, unless they identify rows."""
@@ -231,7 +258,8 @@ class ColumnFit:
         flag = found.n_missing + self._unfilled > 0
         too_many = n_distinct > options.max_categories or found.overflowed
         joins = options.min_count > 1
-        identifies = n_present >= _FEW_ROWS and n_distinct > _NEARLY_UNIQUE * n_present
+        most = _NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
+        identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present
         said = []
         if 0 < self.n_numbers < n_present:
             odd = f"{n_present - self.n_numbers} of {n_present} values are no numbers, first {self.odd}"
@@ -245,11 +273,9 @@ class ColumnFit:
         distinct = f"{n_distinct} distinct texts in {count(n_present, 'value')}"
         if found.overflowed:
             distinct = f"more than {n_distinct - 1} distinct texts in {count(n_present, 'value')}"
-        if found.overflowed or (too_many and not joins):
-            distinct += "" if found.overflowed else f" (more than {options.max_categories})"
-            return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
-        if identifies:
-            return None, [*said, f"{name!r}: dropped, {distinct}: like an identifier."]
+        if found.overflowed or ((too_many or identifies) and not joins):
+            reason = f"{name!r}: dropped, {distinct}: like an identifier, or free text"
+            return None, [*said, reason + _offer_to_keep(found, options, identifies)]
         kept, rare = _keep_frequent(found.counts, options)
         if not kept:
             least = f"no text stands in {count(options.min_count, 'row')}"
@@ -297,6 +323,18 @@ def share_scale(columns: list[Column]) -> tuple[list[Column], list[str]]:
         else column
         for column in columns
     ], [said]
+
+
+def _offer_to_keep(found: TextStatistics, options: EncoderOptions, identifies: bool) -> str:
+    """The end of the sentence about a column of texts that is dropped: how it may be kept."""
+    n = found.n_distinct
+    if found.overflowed:
+        return ". Make fewer of them to keep it."
+    if n == found.n:
+        return ". No text stands in two rows, so none tells anything of another."
+    if identifies:
+        return ". Keep those that repeat with min_count=2 (--min-count 2)."
+    return f" (more than {options.max_categories}). Keep it with max_categories={n} (--max-categories {n})."
 
 
 def _describe_categories(column: CategoryColumn) -> str:

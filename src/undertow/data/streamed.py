@@ -67,7 +67,7 @@ def stream_table(
     scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
     categories: Literal["one_hot", "codes"] = "one_hot",
     min_count: int = 1,
-    dates: Literal["days", "parts"] = "days",
+    dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
     **others: Never,
 ) -> StreamedTable:
@@ -206,6 +206,7 @@ def _fit(
     for number, first, frame, origin in _read_pieces(pieces, roles.target):
         rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
         sizes[number] = rows.size, held.size
+        beside = frame[held]
         frame, origin = frame[rows], None if origin is None else origin.take(rows)
         labels = find_target(frame, roles.target, origin)
         target.update(labels, origin)
@@ -213,6 +214,7 @@ def _fit(
             weight += float(read_weight_column(frame[roles.weights], origin).sum())
         for fit, leak in columns:
             fit.update(frame[fit.name], origin)
+            fit.check(beside[fit.name])
             leak.update(frame[fit.name], labels)
     n_rows = sum(pieces.heights)
     n_train, n_held = (int(n) for n in sizes.sum(axis=0))
@@ -221,8 +223,8 @@ def _fit(
         raise DataError(f"no row is left to train on ({lost}). Give more rows, or hold out fewer for validation.")
     if roles.weights is not None and weight == 0:
         raise DataError(f"weights {roles.weights!r} are 0 in every row to train on. Give some rows a weight above 0.")
-    fitted, said = target.decide()
     n_dropped = n_rows - n_train - n_held
+    fitted, said = target.decide(n_dropped)
     if n_dropped:
         verb = "was" if n_dropped == 1 else "were"
         said.insert(1, f"Target {roles.target!r}: {count(n_dropped, 'row')} without a value {verb} dropped.")

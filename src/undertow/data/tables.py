@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.as_frame import as_frame
-from undertow.data.batches import split
+from undertow.data.batches import read_fraction, split
 from undertow.data.columns import ScalingOption, read_numbers
 from undertow.data.encoder import TabularEncoder
 from undertow.data.folds import split_groups, split_time
 from undertow.data.late import pl
+from undertow.data.layouts import read_written
 from undertow.data.option_names import refuse_options
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
 from undertow.data.target import TargetScaling, Task, check_number_target, choose_task, drop_missing_target, find_target
+from undertow.data.target_checks import check_one_value, check_single_rows
+from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
 
@@ -57,7 +60,7 @@ def encode_table(
     scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
     categories: Literal["one_hot", "codes"] = "one_hot",
     min_count: int = 1,
-    dates: Literal["days", "parts"] = "days",
+    dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
     **others: Never,
 ) -> EncodedTable:
@@ -97,9 +100,12 @@ def encode_table(
     refuse_options(others, encode_table)
     frame = as_frame(frame)
     roles = Roles(target, weights, groups, time)
+    frame, layout, written = read_target_layout(frame, target, task, origin)
     found, why = choose_task(frame, target, task)
     roles.check(frame.columns)
+    n_rows = frame.height
     frame, origin, said = drop_missing_target(frame, target, origin)
+    check_one_value(frame[target], found == "classification", n_rows - frame.height)
     _check_values(frame, target, found, origin)
     rows, held_out, how = _split_rows(frame, roles, validation, seed, found, origin)
 
@@ -112,9 +118,14 @@ def encode_table(
     encoder = TabularEncoder.fit(
         train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
         categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out, target_scaling=target_scaling,
+        beside=frame[held_out],
     )  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
-    encoder = replace(encoder, report=[why, *said, *encoder.report[1:], *how])
+    encoder = replace(
+        encoder,
+        target=with_layout(encoder.target, layout),
+        report=[why, *written, *said, *encoder.report[1:], *how],
+    )
     silent: list[str] = []  # the training rows bring nothing that the encoder has not reported
     X = encoder.transform(train_frame, origin=train_origin, report=silent)
     train = (X, encoder.encode_target(train_frame, origin=train_origin))
@@ -139,9 +150,11 @@ def _split_rows(
         rows, held = split_groups(names, fraction, seed)
         how = f"whole groups of {roles.groups!r} ({np.unique(names[held]).size} of {np.unique(names).size})"
     elif roles.time is not None:
-        rows, held = split_time(read_time_column(frame[roles.time], origin), fraction)
+        rows, held = split_time(read_time_column(read_written(frame[roles.time]), origin), fraction)
         how = f"the last ones by {roles.time!r}"
     else:
+        if task == "classification" and read_fraction(fraction):
+            check_single_rows(find_target(frame, roles.target))
         labels = find_target(frame, roles.target).cast(pl.String).to_numpy() if task == "classification" else None
         rows, held = split(frame.height, fraction, seed, stratify=labels)
         return rows, held, []

@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import find_places, read_numbers, read_texts
 from undertow.data.late import pl
+from undertow.data.layouts import has_layout, read_layout
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
+from undertow.data.target_checks import ALWAYS_CLASSES, FEW_DISTINCT, ROWS_EACH, check_texts
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
 
 Task = Literal["classification", "regression"]
 TargetScaling = Literal["standard", "mean"]
 TASKS: tuple[Task, ...] = ("classification", "regression")
-_FEW_DISTINCT = 20
-_ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
-_ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of integers, of whole floats
 _UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
 
 
@@ -91,16 +90,18 @@ class NumberTarget:
     Args:
         name: the table's column.
         mean, scale: y = (value − mean) / scale; in the target's unit.
+        layout: how its texts are written, a name in ``LAYOUTS``; "" as programs write them.
     """
 
     name: str
     mean: float
     scale: float
+    layout: str = ""
 
     def encode(self, series: pl.Series, origin: Origin | None) -> NDArray[np.float32]:
         """Standardised numbers, float32 (m, 1); DataError at the first missing or wrong value."""
         _check_present(series, origin)
-        numbers = read_numbers(series, "number", origin)
+        numbers = read_numbers(series, "number", origin, self.layout)
         with np.errstate(over="ignore"):
             y = ((numbers - self.mean) / self.scale).astype(np.float32)
         far = np.flatnonzero(~np.isfinite(y))
@@ -122,7 +123,8 @@ class NumberTarget:
 
     def to_json_dict(self) -> dict[str, object]:
         """The target as JSON values."""
-        return {"name": self.name, "task": "regression", "mean": self.mean, "scale": self.scale}
+        record: dict[str, object] = {"name": self.name, "task": "regression", "mean": self.mean, "scale": self.scale}
+        return {**record, "layout": self.layout} if self.layout else record
 
 
 Target = ClassTarget | NumberTarget
@@ -229,30 +231,16 @@ def name_task(target: str, dtype: pl.DataType, whole: bool, n_distinct: int, n: 
     if not whole:
         return "regression", f"Target {target!r}: numbers with fractions, so regression."
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
-    if n_distinct > _FEW_DISTINCT:
+    if n_distinct > FEW_DISTINCT:
         return "regression", f"{found}, so regression."
-    if n_distinct > _ALWAYS_CLASSES and n < _ROWS_EACH[dtype.is_integer()] * n_distinct:
+    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[dtype.is_integer()] * n_distinct:
         return "regression", f"{found}: too few rows of each to be classes, so regression."
-    return "classification", f"{found}, so classification."
-
-
-def _check_texts(series: pl.Series, target: str) -> None:
-    """DataError for texts that are hardly classes: numbers with a stray text, and texts of which each is another."""
-    present = series.drop_nulls()
-    if series.dtype != pl.String or present.n_unique() <= max(_FEW_DISTINCT, len(present) / 2):
-        return
-    numbers = present.cast(pl.Float64, strict=False)
-    odd = present.filter(numbers.is_null())
-    if 2 * len(odd) < len(present):
-        raise DataError(
-            f"target {target!r} holds numbers, but {len(odd)} of {count(len(present), 'value')} are none, first "
-            f"{odd[0]!r:.60}. Correct them, or leave them empty where they are unknown."
-        )
-    raise DataError(
-        f"target {target!r} holds {present.n_unique()} distinct texts in {count(len(present), 'row')}, such as "
-        f"{present[0]!r:.60}: classes need several rows each. Numbers are written with digits and a point alone, such "
-        "as 1234.5; if these are classes, say so: task='classification'."
+    amounts = (
+        "; if they are amounts, choose task='regression' (--task regression)"
+        if n < ROWS_EACH[True] * n_distinct
+        else ""
     )
+    return "classification", f"{found}, so classification{amounts}."
 
 
 def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:
@@ -260,7 +248,7 @@ def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Ta
     check_task(task)
     found, why = find_task(frame, target)
     if task is None:
-        _check_texts(frame[target], target)
+        check_texts(frame[target], target)
     return (found, why) if task is None or task == found else (task, f"Target {target!r}: {task}, as asked for.")
 
 
@@ -370,7 +358,7 @@ def fit_class_target(name: str, counts: pl.DataFrame) -> tuple[ClassTarget, list
         )
     said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}."]
     singles = [label for label, n in zip(classes, counts["n"].to_list(), strict=True) if n == 1]
-    if len(singles) > max(_FEW_DISTINCT, n_rows // 2):
+    if len(singles) > max(FEW_DISTINCT, n_rows // 2):
         said.append(
             f"Target {name!r}: {len(classes)} classes in {n_rows} rows, most with a single training "
             "row: is this the column to predict?"
@@ -423,11 +411,12 @@ def read_target(value: object, where: str) -> Target:
     """A target from its JSON record; RunError where the record is damaged."""
     task = value.get("task") if isinstance(value, dict) else None
     if task == "regression":
-        record = read_object(value, where, ("name", "task", "mean", "scale"))
+        record = read_object(value, where, ("name", "task", "mean", "scale", *has_layout(value)))
         return NumberTarget(
             read_text(record["name"], where),
             read_number(record["mean"], f"{where}, mean"),
             read_number(record["scale"], f"{where}, scale", positive=True),
+            read_layout(record, "number", where),
         )
     record = read_object(value, where, ("name", "task", "classes"))
     if task != "classification":

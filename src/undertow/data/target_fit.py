@@ -9,6 +9,8 @@ import numpy as np
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import read_numbers
 from undertow.data.late import pl
+from undertow.data.layouts import LayoutsSeen
+from undertow.data.parse import mark_missing
 from undertow.data.target import (
     Target,
     TargetScaling,
@@ -20,6 +22,8 @@ from undertow.data.target import (
     fit_number_target,
     name_task,
 )
+from undertow.data.target_checks import same_value
+from undertow.data.target_layout import choose_target_layout, with_layout
 from undertow.data.wording import Origin
 from undertow.errors import DataError
 
@@ -51,6 +55,8 @@ class TargetFit:
     overflowed: bool = False
     numbers: NumberStatistics = field(default_factory=lambda: NumberStatistics(1))
     counts: pl.DataFrame | None = None
+    layouts: LayoutsSeen = field(default_factory=lambda: LayoutsSeen(1))
+    n_texts: int = 0
 
     def update(self, labels: pl.Series, origin: Origin | None) -> None:
         """Add a part without missing values."""
@@ -58,9 +64,13 @@ class TargetFit:
             return
         if self.dtype is None:
             self.dtype = labels.dtype
-        if self.task == "regression":
+        if labels.dtype == pl.String and self.task != "classification":
+            self.layouts.update(mark_missing(labels))
+            self.n_texts += len(labels)
+        written = bool(self.layouts.names) and not self.layouts.plain
+        if self.task == "regression" and not written:
             check_number_target(labels, origin)
-        if labels.dtype.is_numeric() or self.task == "regression":
+        if not written and (labels.dtype.is_numeric() or self.task == "regression"):
             numbers = read_numbers(labels, "number", origin)
             self.whole &= bool(np.all(numbers == np.floor(numbers)))
             self.numbers.update(numbers)
@@ -73,10 +83,14 @@ class TargetFit:
         self.counts = counts
         self.overflowed = counts.height > MOST_CLASSES
 
-    def decide(self) -> tuple[Target, list[str]]:
-        """The fitted target, and the sentences that say what was decided."""
+    def decide(self, n_dropped: int = 0) -> tuple[Target, list[str]]:
+        """The fitted target, and the sentences that say what was decided, where so many rows had none."""
         assert self.dtype is not None
         n_distinct = 0 if self.counts is None else self.counts.height
+        layout, written = choose_target_layout(self.layouts, self.name, self.task, n_distinct, self.n_texts)
+        if layout:
+            target, said = fit_number_target(self.name, self.layouts.numbers[layout], self.scaling)
+            return with_layout(target, layout), [f"Target {self.name!r}: regression.", written, *said]
         task, why = self.task, f"Target {self.name!r}: {self.task}, as asked for."
         if self.task != "regression":
             found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n)
@@ -90,6 +104,8 @@ class TargetFit:
                 f"target {self.name!r} has more than {MOST_CLASSES} classes. Name another column, or train on numbers."
             )
         counts = self.counts
+        if n_dropped and counts.height == 1:
+            raise same_value(self.name, counts["label"][0], True, n_dropped)
         if counts["label"].dtype == pl.Float64 and are_whole(counts["label"]):
             counts = counts.with_columns(pl.col("label").cast(pl.Int64))
         classes, said = fit_class_target(self.name, counts)

@@ -8,8 +8,8 @@ import numpy as np
 
 from undertow.data import ClassTarget, TabularEncoder
 from undertow.data.columns import CategoryColumn, Column, ValueColumn
-from undertow.errors import UnsupportedError
 from undertow.export.onnx_builder import ML_DOMAIN, Builder
+from undertow.export.onnx_dates import write_parts
 
 
 def add_inputs(b: Builder, encoder: TabularEncoder) -> list[Any]:
@@ -49,7 +49,6 @@ def write_encoder(b: Builder, encoder: TabularEncoder, dtype: np.dtype[Any]) -> 
     Returns:
         The value that is the matrix (m, n_features).
     """
-    _check_dates(encoder)
     parts = []
     for column in encoder.columns:
         if isinstance(column, CategoryColumn):
@@ -58,17 +57,6 @@ def write_encoder(b: Builder, encoder: TabularEncoder, dtype: np.dtype[Any]) -> 
             parts += _write_number(b, column)
     table = b.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     return b.cast(table, dtype)
-
-
-def _check_dates(encoder: TabularEncoder) -> None:
-    """UnsupportedError for parts of dates: ONNX has no calendar."""
-    for column in encoder.columns:
-        if not isinstance(column, CategoryColumn) and column.parts:
-            raise UnsupportedError(
-                f"the date column {column.name!r} is encoded by its {', '.join(column.parts)}, "
-                "and ONNX has no calendar. "
-                "Export to model.py, or encode the table with dates='days'."
-            )
 
 
 def _write_interpolation(b: Builder, values: str, column: ValueColumn) -> str:
@@ -84,17 +72,19 @@ def _write_interpolation(b: Builder, values: str, column: ValueColumn) -> str:
 
 
 def _write_number(b: Builder, column: ValueColumn) -> list[str]:
-    """(value − mean) / scale in float64, the median where it is missing; and whether it is."""
+    """(value − mean) / scale in float64, the median where it is missing; parts of dates; and whether it is missing."""
     missing = b.add("IsNaN", column.name, dtype=bool)
+    fill, mean, scale = (b.constant(x, np.float64) for x in (column.fill, column.mean, column.scale))
+    filled = b.add("Where", missing, fill, column.name, dtype=np.float64) if column.value or column.parts else ""
     parts = []
     if column.value:
-        fill, mean, scale = (b.constant(x, np.float64) for x in (column.fill, column.mean, column.scale))
-        filled = b.add("Where", missing, fill, column.name, dtype=np.float64)
         if column.scaling == "quantile":
             scaled = _write_interpolation(b, filled, column)
         else:
             scaled = b.add("Div", b.add("Sub", filled, mean), scale)
         parts.append(b.cast(scaled, np.float32))
+    if column.parts:
+        parts += write_parts(b, filled, column.parts, column.year)
     return [*parts, b.cast(missing, np.float32)] if column.flag else parts
 
 

@@ -111,11 +111,12 @@ def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
     return (p[:, 0].astype(np.float64) * SCALE + MEAN).tolist()'''
     encode = '''def encode_target(rows):
     """The target of rows to train on: standardised numbers, float32 (m, 1)."""
-    column = {"name": TARGET, "kind": "number"}
+    column = {"name": TARGET, "kind": "number"LAYOUT}
     y = np.array([read_value(row.get(TARGET), column, number) for number, row in enumerate(rows, 1)])
     if np.isnan(y).any():
         raise ValueError(f"row {int(np.argmax(np.isnan(y))) + 1}: {TARGET!r} is missing.")
     return ((y - MEAN) / SCALE).astype(np.float32)[:, None]'''
+    encode = encode.replace("LAYOUT", f', "layout": {target.layout!r}' if target.layout else "")
     return [predict, encode]
 
 

@@ -111,14 +111,31 @@ def read_value(value: Any, column: dict[str, Any], row: int) -> float:
     """A number, truth value, date (days since 1970-01-01) or duration (days); NaN where it is missing."""
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return math.nan
-    kind = column["kind"]
+    kind, layout = column["kind"], column.get("layout")
     try:
+        if layout and isinstance(value, str):
+            value = read_layout(value, layout)
         number = read_days(value) if kind in ("date", "duration") else read_number(value)
     except (TypeError, ValueError):
         number = math.inf
     if math.isinf(number) or (kind == "boolean" and number not in (0.0, 1.0)):
         raise ValueError(f"row {row}: column {column['name']!r} holds {value!r}, which is no {kind}.")
     return number
+
+
+def read_layout(text: str, layout: str) -> Any:
+    """A number or a moment that is written as in training: 1,234.50, $5.12, 25.07.2023; dates in ISO order too."""
+    text = re.sub("[\u00a0\u202f]", " ", text).strip()
+    if "%Y" in layout:
+        return text if re.match(r"\d{4}-", text) else datetime.strptime(text, layout)
+    unit = "".join(re.findall(r"[^\d,.' ]", layout))
+    thousands, decimal = re.findall(r"1(\D?)234(\D)5", layout)[0]
+    text = text.replace("’", "'").replace("−", "-")
+    number = re.sub(r"^([+-]) +", r"\1", text.replace(unit, "", 1).strip())
+    grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
+    if unit not in text or not re.fullmatch(rf"[+-]?(?:{grouped}\d+)(?:{re.escape(decimal)}\d*)?", number):
+        raise ValueError(text)
+    return number.replace(thousands, "").replace(decimal, ".")
 
 
 def read_number(value: Any) -> float:
@@ -147,4 +164,14 @@ def read_days(value: Any) -> float:
     return (value - datetime(1970, 1, 1)) / day
 
 
-TABLE_FUNCTIONS = (read_csv, encode, encode_category, encode_parts, write_text, read_value, read_number, read_days)
+TABLE_FUNCTIONS = (
+    read_csv,
+    encode,
+    encode_category,
+    encode_parts,
+    write_text,
+    read_value,
+    read_layout,
+    read_number,
+    read_days,
+)

@@ -1,0 +1,77 @@
+"""Targets that cannot be learned as they are, and what to do about each."""
+
+from __future__ import annotations
+
+from undertow.data.late import pl
+from undertow.data.wording import count, shorten
+from undertow.errors import DataError
+
+FEW_DISTINCT = 20
+ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
+ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of integers, of whole floats
+
+
+def has_few_of_each(n_distinct: int, n: int) -> bool:
+    """Whether texts differ too much to be classes, as far as their number tells."""
+    return n_distinct > FEW_DISTINCT or (n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[True] * n_distinct)
+
+
+def check_texts(series: pl.Series, target: str) -> None:
+    """DataError for texts that are hardly classes: numbers with a stray text, and texts of which each is another."""
+    present = series.drop_nulls()
+    if series.dtype != pl.String or present.n_unique() <= max(FEW_DISTINCT, len(present) / 2):
+        return
+    numbers = present.cast(pl.Float64, strict=False)
+    odd = present.filter(numbers.is_null())
+    if 2 * len(odd) < len(present):
+        raise DataError(
+            f"target {target!r} holds numbers, but {len(odd)} of {count(len(present), 'value')} are none, first "
+            f"{odd[0]!r:.60}. Correct them, or leave them empty where they are unknown."
+        )
+    raise DataError(
+        f"target {target!r} holds {present.n_unique()} distinct texts in {count(len(present), 'row')}, such as "
+        f"{present[0]!r:.60}: classes need several rows each. Numbers are read where all are written alike, such as "
+        "1234.5 or $1,234.50; if these are classes, say so: task='classification'."
+    )
+
+
+def check_one_value(labels: pl.Series, classifies: bool, n_dropped: int) -> None:
+    """DataError where all rows that have a target have the same, and others were dropped since they have none.
+
+    Args:
+        labels: the target, none missing.
+        classifies: whether it is a class.
+        n_dropped: rows without a value.
+    """
+    if n_dropped and labels.n_unique() == 1:
+        raise same_value(labels.name, labels[0], classifies, n_dropped)
+
+
+def same_value(name: str, value: object, classifies: bool, n_dropped: int) -> DataError:
+    """The error for a target of one value beside rows without any, to be raised by the caller."""
+    what, verb = ("class" if classifies else "value"), ("was" if n_dropped == 1 else "were")
+    return DataError(
+        f"target {name!r} holds one {what} only ({shorten(value)}), and {count(n_dropped, 'row')} without a value "
+        f"{verb} dropped: there is nothing to learn. If an empty field stands for another value, such as 'no' or 0, "
+        "write it there."
+    )
+
+
+def check_single_rows(labels: pl.Series) -> None:
+    """DataError where each class stands in one row, so that none can be held out.
+
+    Args:
+        labels: the target of a classification, none missing.
+    """
+    n = len(labels)
+    if n < 2 or labels.n_unique() < n:
+        return
+    remedy = "Give more rows of each, or hold out none: validation=0 (--validation 0)."
+    if labels.dtype.is_numeric():
+        remedy = (
+            f"If they are amounts, choose task='regression' (--task regression). If they are classes: {remedy.lower()}"
+        )
+    raise DataError(
+        f"target {labels.name!r}: each of its {n} {'numbers' if labels.dtype.is_numeric() else 'classes'} stands in a "
+        f"single row, so as a class none can be held out. {remedy}"
+    )
