@@ -13,7 +13,8 @@ import pytest
 from undertow.compile import blas as blas_module
 from undertow.compile.blas import Blas, find_blas, prefers_own, write_blas
 from undertow.compile.ir import Module
-from undertow.compile.llvm import Library, assemble, lanes_of
+from undertow.compile.llvm import Library, assemble
+from undertow.compile.processor import lanes_of
 from undertow.compile.product import DEPTH, scratch_bytes, write_product
 from undertow.compile.product_args import SIZES
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -74,6 +75,7 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         code = _INTERRUPTED
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is done: a late Ctrl-C changes no exit code
+    atexit.register(gc.freeze)  # to look for garbage at the end takes longer than to predict a row
     try:
         sys.stdout.flush()
     except (OSError, ValueError):  # what is left cannot be written: Python would try again at its end, and complain

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 
 from undertow.compile.ir import Emitter, Module, Value
-from undertow.compile.llvm import lanes_of, processor
+from undertow.compile.processor import has, lanes_of, processor
 from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 
 ADDRESS = 20  # the place in a product's table where the address of OpenBLAS's function is
@@ -174,7 +174,7 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
     """
     if _asked_core() or os.environ.get("OPENBLAS_CORETYPE"):
         return _asked_core()
-    if "+avx512f" not in processor():
+    if not has("avx512f"):
         return None
     if cache is None:
         return CORES[0]

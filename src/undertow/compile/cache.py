@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import importlib.util
 import os
 import tempfile
 import time
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from undertow.compile.image import MAGIC, are_made_here, link, load
 from undertow.compile.ir import Module
 
 _DIGEST = 32
@@ -44,14 +46,13 @@ def folder() -> Path:
 @cache
 def _origin() -> bytes:
     """What machine code depends on besides the kernel: our source, LLVM, the processor."""
-    import llvmlite
+    from undertow.compile.processor import processor
 
-    from undertow.compile.llvm import processor
-
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    digest = hashlib.sha256(processor().encode())
+    llvm = importlib.util.find_spec("llvmlite")  # which is not imported, since that takes long
+    versions = Path(llvm.origin or "").with_name("_version.py") if llvm else None
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), *([versions] if versions else ())):
         digest.update(path.read_bytes())
-    digest.update(f"{llvmlite.__version__} {processor()}".encode())
     return digest.digest()
 
 
@@ -67,23 +68,33 @@ def find_kernels(wanted: dict[str, tuple[Writer, str]]) -> dict[str, int]:
     Args:
         wanted: by name, what writes the kernel into a module, and the name of the function.
     """
-    from undertow.compile.llvm import Library, assemble
-
     missing = {name: entry for name, entry in wanted.items() if name not in _addresses}
     if missing:
-        place, codes = folder(), []
-        for name, (write, function) in missing.items():
-            code = _read(place, name)
-            if code is None:
-                module = Module()
-                write(module)
-                code = assemble(str(module), {function: symbol_of(name)})
-                _keep(place, name, code)
-            codes.append(code)
-        library = Library(codes)  # all in one, as each takes LLVM a millisecond
-        _libraries.append(library)
-        _addresses.update({name: library.address(symbol_of(name)) for name in missing})
+        place = folder()
+        codes = {name: _read(place, name) or _compile(place, name, *entry) for name, entry in missing.items()}
+        images = {name: code for name, code in codes.items() if code.startswith(MAGIC)}
+        if images:
+            _addresses.update(zip(images, load(list(images.values())), strict=True))
+        objects = {name: code for name, code in codes.items() if name not in images}
+        if objects:
+            from undertow.compile.llvm import Library
+
+            library = Library(list(objects.values()))  # all in one, as each takes LLVM a millisecond
+            _libraries.append(library)
+            _addresses.update({name: library.address(symbol_of(name)) for name in objects})
     return {name: _addresses[name] for name in wanted}
+
+
+def _compile(place: Path, name: str, write: Writer, function: str) -> bytes:
+    """Make a kernel's machine code, and keep it."""
+    from undertow.compile.llvm import assemble
+
+    module = Module()
+    write(module)
+    code = assemble(str(module), {function: symbol_of(name)})
+    code = (link(code, symbol_of(name)) if are_made_here() else None) or code
+    _keep(place, name, code)
+    return code
 
 
 def symbol_of(name: str) -> str:
@@ -91,10 +102,8 @@ def symbol_of(name: str) -> str:
     return f"undertow_{name}"
 
 
-def _read(place: Path | None, name: str) -> bytes | None:
+def _read(place: Path, name: str) -> bytes | None:
     """Return machine code from disk; None if it is not there or damaged."""
-    if place is None:
-        return None
     path = place / name[:2] / name
     try:
         data, used = path.read_bytes(), path.stat().st_mtime
@@ -107,10 +116,8 @@ def _read(place: Path | None, name: str) -> bytes | None:
     return code if hashlib.sha256(code).digest() == data[:_DIGEST] else None
 
 
-def _keep(place: Path | None, name: str, code: bytes) -> None:
+def _keep(place: Path, name: str, code: bytes) -> None:
     """Write machine code to disk, if that is possible."""
-    if place is None:
-        return
     with contextlib.suppress(OSError):
         target = place / name[:2]
         target.mkdir(parents=True, exist_ok=True)

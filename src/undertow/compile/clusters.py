@@ -9,9 +9,9 @@ from undertow.compile.access import REDUCTIONS, is_reduction, long_axes, row_maj
 from undertow.compile.fuse import Cluster, reduced_axes
 from undertow.compile.kernel import Line, Operand, Structure, saved_lines, size_of, stages
 from undertow.compile.layout import Layout
-from undertow.compile.llvm import lanes_of
 from undertow.compile.memory import APART, align
 from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Scratch, called
+from undertow.compile.processor import lanes_of
 from undertow.compile.scalars import kind_of, operand_kinds
 from undertow.compile.statistics import is_statistics
 from undertow.compile.upright import write_kernel
@@ -52,10 +52,15 @@ class Described(NamedTuple):
 class Clusters(Layout):
     """Plans clusters."""
 
-    def lines_of(self, cluster: Cluster) -> tuple[Structure, dict[Node, int]]:
-        """Return a cluster's structure before it is known where its operands lie, and the number of each line."""
-        found = self.describe(cluster)
-        return found.structure, found.numbers
+    def passes_of(self, cluster: Cluster) -> dict[Node, tuple[int, int]]:
+        """Return in which pass over a row each value of a cluster is computed, and in which its inputs are read."""
+        key = cluster.nodes[0]
+        if key not in self.passes:
+            found = self.describe(cluster)
+            places, _ = stages(found.structure)
+            of_columns = [line.reduces == "columns" for line in found.structure.lines]
+            self.passes[key] = {x: (places[i], places[i] - of_columns[i]) for x, i in found.numbers.items()}
+        return self.passes[key]
 
     def describe(self, cluster: Cluster) -> Described:
         """Return the structure of a cluster, and what its operands are."""
@@ -289,10 +294,9 @@ class Clusters(Layout):
             for access in self.reader.operands(reader):
                 if access.base is old and (squeeze(access, access.shape) != place or access.offset):
                     return False
-        structure, numbers = self.lines_of(item)
-        passes, _ = stages(structure)
-        at = passes[numbers[node]]
-        reads_at = [passes[numbers[x]] - (structure.lines[numbers[x]].reduces == "columns") for x in readers]
+        passes = self.passes_of(item)
+        at, _ = passes[node]
+        reads_at = [passes[x][1] for x in readers]
         before = [i for x, i in zip(readers, reads_at, strict=True) if item.nodes.index(x) <= item.nodes.index(node)]
         if len(before) < len(readers) and at not in before:
             return False  # a line behind it would read what it has written; what its own pass has read before, it keeps

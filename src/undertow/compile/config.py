@@ -20,17 +20,18 @@ def show_config() -> str:
         Undertow, compiled programs
     """
     import llvmlite
+    import llvmlite.binding
 
     from undertow.compile.blas import find_blas
     from undertow.compile.cache import entries, folder
-    from undertow.compile.llvm import lanes_of, processor
+    from undertow.compile.processor import lanes_of
     from undertow.compile.threads import get_threads, usable_processors
 
     blas = find_blas(folder())
     kept = [size for _, size, _ in entries(folder())]
     rows = {
         "versions": f"NumPy {np.__version__}, llvmlite {llvmlite.__version__}, Python {platform.python_version()}",
-        "processor": f"{processor().split()[0]} ({platform.machine()})",
+        "processor": f"{llvmlite.binding.get_host_cpu_name()} ({platform.machine()})",
         "vectors": f"{lanes_of('f32')} float32 or {lanes_of('f64')} float64",
         "products": "our own kernels"
         if blas is None

@@ -61,6 +61,7 @@ class Layout:
             for node in item.nodes:
                 for base in self.reader.bases(node):
                     self.readers.setdefault(base, []).append(i)
+        self.passes: dict[Node, dict[Node, tuple[int, int]]] = {}  # of each cluster, by its first value
         self.now = 0
 
     # ---- outputs ------------------------------------------------------------------------------

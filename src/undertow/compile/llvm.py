@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from undertow.compile.image import are_made_here
+
 
 @cache
 def machine() -> Any:
@@ -17,25 +19,11 @@ def machine() -> Any:
     features = llvm.get_host_cpu_features().flatten()
     if "+avx512f" in features:
         features += ",-prefer-256-bit"
+    # Code for images refers to its constants by distance; other code is put where LLVM likes, and names addresses.
+    where = {"reloc": "pic", "codemodel": "small"} if are_made_here() else {"jit": True}
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
+        cpu=llvm.get_host_cpu_name(), features=features, opt=3, **where
     )
-
-
-@cache
-def processor() -> str:
-    """Return the processor's name and features, as LLVM calls them."""
-    import llvmlite.binding as llvm
-
-    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-
-
-@cache
-def lanes_of(kind: str) -> int:
-    """Return how many floats of a kind (``f32``, ``f64``) a vector register holds."""
-    features = processor()
-    bits = 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
-    return bits // (32 if kind == "f32" else 64)
 
 
 def assemble(text: str, names: dict[str, str] | None = None) -> bytes:

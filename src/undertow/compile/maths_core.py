@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import wraps
 
 from undertow.compile.ir import Emitter, Value
+from undertow.compile.processor import has
 
 INF, NAN = math.inf, math.nan
 LOG2E = 1.4426950408889634
@@ -148,14 +149,6 @@ def rescue(e: Emitter, result: Value, wrong: Value, slow: Callable[..., Value], 
     return final.get()
 
 
-@cache
-def _has_scale_instruction() -> bool:
-    """Can this processor multiply a whole vector by powers of two, subnormal results included?"""
-    import llvmlite.binding as llvm
-
-    return bool(llvm.get_host_cpu_features().get("avx512f"))
-
-
 def power_of_two(e: Emitter, n: Value) -> Value:
     """``2**n`` of whole numbers (of the format's integer kind) that keep it normal."""
     kind = "f32" if n.kind == "i32" else "f64"
@@ -177,7 +170,7 @@ def scale(e: Emitter, x: Value, n: Value) -> Value:
         x: the number.
         n: the exponent, of the format's integer kind.
     """
-    if _has_scale_instruction() and x.lanes * FORMATS[x.kind].size >= 512:
+    if has("avx512f") and x.lanes * FORMATS[x.kind].size >= 512:
         n = e.convert(n, "i32")
         function = f"@llvm.ldexp.v{x.lanes}{x.kind}.v{x.lanes}i32"
         e.module.declarations[function] = f"declare {x.type} {function}({x.type}, {n.type})"

@@ -13,8 +13,8 @@ from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick
 from undertow.compile.blas import find_blas, prefers_own, write_blas
 from undertow.compile.cache import folder
 from undertow.compile.layout import Layout
-from undertow.compile.llvm import lanes_of
 from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, Scratch, called
+from undertow.compile.processor import lanes_of
 from undertow.compile.product import scratch_bytes, write_product
 from undertow.compile.scalars import kind_of
 from undertow.compile.waits import Touch, cuts

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.compile.cache import find_kernels, name_of
 from undertow.compile.ir import Emitter, Module
-from undertow.compile.llvm import lanes_of
+from undertow.compile.processor import lanes_of
 
 Array = NDArray[Any]
 

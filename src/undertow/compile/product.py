@@ -12,7 +12,7 @@ import platform
 from collections.abc import Callable
 
 from undertow.compile.ir import Emitter, Module, Value, Variable
-from undertow.compile.llvm import lanes_of
+from undertow.compile.processor import lanes_of
 from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 
 DEPTH = 256  # terms that are summed in registers before C is touched

@@ -125,10 +125,6 @@ class UprightWriter(Writer):
         """Whether a row has one element of an operand, another one than the next row: it is read before the columns."""
         return self.operands[which][1][0] is not None and (o.level != "full" or o.columns[-1:] == "0")
 
-    def operand(self, which: int, body: Body, lanes: int) -> Value:
-        """The value of an operand."""
-        return self.of_rows[which] if which in self.of_rows else super().operand(which, body, lanes)
-
     def load_at(self, o: Operand, which: int, pointer: Value, lanes: int, kind: str) -> Value:
         """Read an operand in this column: the elements of neighbouring rows."""
         e = self.e

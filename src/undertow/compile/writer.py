@@ -187,6 +187,12 @@ class Writer:
                 if stride is not None:
                     pointer = e.address(pointer, place * stride, o.stored or MEMORY.get(o.kind, o.kind))
             self.sources.append(pointer)
+        # Read here, for LLVM reads it again with each vector if something is stored between.
+        self.of_rows = {
+            i: self.load_operand(i, 0)
+            for i, o in enumerate(self.s.operands)
+            if o.level != "full" or not o.columns.strip("0")
+        }
         self.finish_rows(0)
         for number in range(self.n_passes):
             self.write_pass(number)
@@ -347,7 +353,9 @@ class Writer:
         return body.full[which]
 
     def operand(self, which: int, body: Body, lanes: int) -> Value:
-        """The value of an operand, read once in a pass."""
+        """The value of an operand, read once in a row if the row has one of it, and else once in a pass."""
+        if which in self.of_rows:
+            return self.e.splat(self.of_rows[which], lanes)
         if which not in body.loaded:
             body.loaded[which] = self.load_operand(which, lanes)
         return self.e.splat(body.loaded[which], lanes)

@@ -59,13 +59,18 @@ def _moments(state: Any, grads: Any, beta1: float, beta2: float) -> tuple[Any, A
     return state.t + 1.0, m, v
 
 
+def _corrected(m: Any, v: Any, c1: Any, c2: Any, epsilon: float) -> Any:
+    """(m / c1) / (√(v / c2) + ε), ordered to divide once for each parameter (Kingma and Ba, end of section 2)."""
+    root = c2**0.5
+    return each(lambda m, v: m * (root / c1) / (np.sqrt(v) + epsilon * root), m, v)
+
+
 def _direct_as_adam(beta1: float, beta2: float, epsilon: float) -> Callable[[Any, Any, Any], tuple[Any, AdamState]]:
     """Adam's direction."""
 
     def direct(grads: Any, state: AdamState, params: Any) -> tuple[Any, AdamState]:
         t, m, v = _moments(state, grads, beta1, beta2)
-        c1, c2 = 1 - beta1**t, 1 - beta2**t
-        return each(lambda m, v: (m / c1) / (np.sqrt(v / c2) + epsilon), m, v), AdamState(t, m, v)
+        return _corrected(m, v, 1 - beta1**t, 1 - beta2**t, epsilon), AdamState(t, m, v)
 
     return direct
 
@@ -171,7 +176,7 @@ def amsgrad(
         t, m, v = _moments(state, grads, b1, b2)
         c1, c2 = 1 - b1**t, 1 - b2**t
         largest = each(np.maximum, state.largest, v)
-        u = each(lambda m, s: (m / c1) / (np.sqrt(s / c2) + eps), m, largest)
+        u = _corrected(m, largest, c1, c2, eps)
         return u, AMSGradState(t, m, v, largest)
 
     return make_optimizer("amsgrad", init, direct, settings, rate, decay)
@@ -227,9 +232,8 @@ def nadam(
         following = b1 * (1 - 0.5 * 0.96 ** (psi * (t + 1.0)))
         product = state.product * mu
         of_m, of_g = following / (1 - product * following), (1 - mu) / (1 - product)
-        c2 = 1 - b2**t
-        u = each(lambda m, v, g: (of_m * m + of_g * g) / (np.sqrt(v / c2) + eps), m, v, grads)
-        return u, NAdamState(t, product, m, v)
+        ahead = each(lambda m, g: of_m * m + of_g * g, m, grads)
+        return _corrected(ahead, v, 1.0, 1 - b2**t, eps), NAdamState(t, product, m, v)
 
     return make_optimizer("nadam", init, direct, {**settings, "slowness": psi}, rate, decay)
 
