@@ -10,11 +10,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
-import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +121,9 @@ def _load(path: Path, core: str | None) -> ctypes.CDLL:
     A file that is in use in this process already would be the same library again, with its kernels and its threads: of
     that a copy is loaded.
     """
+    import shutil  # here and below: what few programs need takes long to import
+    import tempfile
+
     with _environment(OPENBLAS_NUM_THREADS="1", OPENBLAS_CORETYPE=core):
         if not _in_use(path):
             return ctypes.CDLL(str(path))
@@ -178,6 +178,8 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
         return None
     if cache is None:
         return CORES[0]
+    import json
+
     note = cache / "openblas.json"
     state = path.stat()
     key = f"{processor()} {path} {state.st_size} {state.st_mtime_ns}"
@@ -207,6 +209,9 @@ def _time_core(path: Path, gemm: str, core: str) -> float:
 
 def _keep_note(note: Path, content: dict[str, object]) -> None:
     """Write a small file whole or not at all."""
+    import json
+    import tempfile
+
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=note.parent)

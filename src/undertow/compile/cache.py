@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -118,6 +117,8 @@ def _read(place: Path, name: str) -> bytes | None:
 
 def _keep(place: Path, name: str, code: bytes) -> None:
     """Write machine code to disk, if that is possible."""
+    import tempfile  # loads much, which a process that finds all it needs does without
+
     with contextlib.suppress(OSError):
         target = place / name[:2]
         target.mkdir(parents=True, exist_ok=True)
