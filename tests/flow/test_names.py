@@ -1,11 +1,14 @@
 """Findings and reports say what a table calls its classes and columns."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
 
 import undertow as ut
 from undertow.flow import load_flow
+from undertow.report import report_data
 from undertow.sklearn import MLPClassifier
 from undertow.train.table import train_table
 from undertow.train.table_settings import TableSettings
@@ -46,6 +49,20 @@ def test_a_table_s_classes_are_named(trained):
     assert "class 2" not in " ".join([finding.cause, *(x.text for x in finding.evidence)]).lower()
 
 
+def test_a_report_names_the_target_and_the_columns(trained, tmp_path):
+    """Of a finished run, and of one that was killed before there was a model: its record alone knows as much."""
+    run, folder = trained
+    killed = tmp_path / "killed"
+    shutil.copytree(folder / "flow", killed / "flow")
+    for source in (run, folder, killed):
+        data = report_data(source)
+        assert " was trained to predict 'kind' from 2 columns" in data["summary"]["sentence"]
+        rows = dict(data["settings"])
+        assert rows["target"] == "kind" and rows["columns used (2)"] == "length, colour"
+        assert rows["classes (3)"] == "common, middle, scarce"
+        assert "identifier" in rows["column left out: id"] and not rows["column left out: id"].startswith("'id'")
+
+
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_an_estimator_s_classes_are_named():
     rng = np.random.default_rng(1)
@@ -60,3 +77,5 @@ def test_arrays_have_no_names():
     model = ut.nn.Sequential(ut.nn.Dense(2, 1))
     run = ut.train(model, (X, X[:, 0]), loss="mean_squared_error", epochs=1, progress=False)
     assert "names" not in run.flow.facts
+    data = report_data(run)
+    assert "to predict" not in data["summary"]["sentence"] and "target" not in dict(data["settings"])

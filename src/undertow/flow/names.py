@@ -80,8 +80,9 @@ def name_class(flow: Flow, k: int) -> str:
     if not 0 <= k < len(classes):
         return str(k)
     text = str(classes[k])
-    return text if text.lstrip("-").isdigit() else f"'{_shorten(text)}'"
+    return text if text.lstrip("-").isdigit() else f"'{shorten(text)}'"
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """Cut a name after 40 characters."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
