@@ -34,6 +34,7 @@ from undertow.trace import (
     is_array_like,
     trace_function,
 )
+from undertow.trace.warned import at_user_line
 
 # The derivation tells the chain rule as the textbook does: of a sigmoid and a softmax, however they were spelt.
 NAMING = ("sigmoid", "sigmoid as a reciprocal", "softmax", "softmax does not change with a shift", "identity")
@@ -94,7 +95,8 @@ class Backprop:
         given = args or self.args
         check_arguments(self, given)
         values = input_values(self.traced, given)
-        loss, *grads = evaluate(self.graph, values)
+        with at_user_line():
+            loss, *grads = evaluate(self.graph, values)
         taken = list(values)
         found = iter([own(g, taken) for g in grads])
         places = self.wrt if isinstance(self.wrt, tuple) else (self.wrt,)
@@ -117,7 +119,8 @@ class Backprop:
         named = {
             name: node for node in self.graph.nodes if (name := emit.reader_name(node)) and node.op is not CONSTANT
         }
-        found = evaluate(self.graph, input_values(self.traced, args or self.args), list(named.values()))
+        with at_user_line():
+            found = evaluate(self.graph, input_values(self.traced, args or self.args), list(named.values()))
         return dict(zip(named, found, strict=True))
 
     def derivation(self, values: bool = False, format: Literal["text", "latex"] = "text") -> str:

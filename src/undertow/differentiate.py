@@ -18,6 +18,7 @@ from undertow.blocked import Blocked
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
+from undertow.trace.warned import at_user_line
 from undertow.trace.where import check_plain
 
 Read = Callable[[Node], Any]
@@ -201,7 +202,8 @@ class Record:
         self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
         if not self.own:
             raise ArgumentError(no_floats(f, args, places))
-        self.result = call_user(f, new_args, kwargs)
+        with at_user_line():
+            self.result = call_user(f, new_args, kwargs)
         home: Trace | None = above
         if home is None:
             outputs = [x.node for x in trees.flatten(self.result)[0] if isinstance(x, Tracer)]

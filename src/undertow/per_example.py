@@ -18,6 +18,7 @@ from undertow.errors import ShapeError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node
 from undertow.primitives.template import Pick, put_together
 from undertow.trace import is_array_like
+from undertow.trace.warned import at_user_line
 
 Batch = Callable[..., Any]  # rule(m, node, flags, *values) -> value with m in front; flags: which values have it
 
@@ -71,7 +72,8 @@ def per_example_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> C
             for x in row
             if isinstance(x, Node)
         ]
-        values = _evaluate(bp.graph, input_values(bp.traced, rows), has_rows, m)
+        with at_user_line():
+            values = _evaluate(bp.graph, input_values(bp.traced, rows), has_rows, m)
         found_rows = iter(values[1:])
         result = []
         for i in taken:

@@ -160,7 +160,7 @@ class Simplifier(Trace):
             return node
         node = Node(op, inputs, params, spec)
         if self.now is not None:
-            node.line, node.backward = self.now.line, self.now.backward
+            node.line, node.file, node.backward = self.now.line, self.now.file, self.now.backward
         return node
 
     def fire(self, used: Rule, op: P.Primitive) -> None:
@@ -221,7 +221,7 @@ def simplify(
         inputs = tuple(moved.get(x, s.intern(x)) for x in node.inputs)
         again = s.known.get((node.op, inputs, tuple(sorted(node.params.items(), key=lambda item: item[0]))))
         if again is not None and again.name is None:
-            again.name, again.line, again.ct_of = node.name, node.line, None
+            again.name, again.line, again.file, again.ct_of = node.name, node.line, node.file, None
     outputs = tuple(moved[node] for node in graph.outputs)
     return Simplified(Graph(graph.inputs, outputs, title=graph.title), list(s.fired.values()), moved)
 

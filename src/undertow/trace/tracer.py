@@ -109,7 +109,7 @@ class NotingTrace(Trace):
     def note(self, node: Node) -> None:
         """Note where a node comes from: the user's line, or the node whose chain rule made it."""
         if self.origin is not None:
-            node.backward, node.line = True, self.origin.line
+            node.backward, node.line, node.file = True, self.origin.line, self.origin.file
             return
         frame = user_frame()
         if frame is None:

@@ -43,6 +43,12 @@ def is_library(file: str) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)
+def is_ours(file: str) -> bool:
+    """Tell whether a source file is Undertow's, layers and losses among them."""
+    return file.startswith(_HERE)
+
+
 def user_frame() -> FrameType | None:
     """Return the innermost frame that is not ours or a library's; layers and losses count as the user's."""
     frame: FrameType | None = sys._getframe(1)
