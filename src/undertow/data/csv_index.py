@@ -13,6 +13,7 @@ from undertow.data.frames import check_text_signature, clean_text, parse_records
 from undertow.data.late import pl
 from undertow.data.layout import find_layout
 from undertow.data.parse import PARSERS, PLAIN, express_plain, express_present, narrow_type
+from undertow.data.reading import tell_reading
 from undertow.errors import DataError
 
 _NEWLINE, _QUOTE = 10, 34
@@ -144,19 +145,19 @@ def find_types(files: Sequence[CsvFile], as_text: Collection[str]) -> None:
     types: dict[str, int | None] = {}
     seen: set[str] = set()
     comma = all(file.separator == b"," for file in files)
-    for file in files:
-        for number in range(len(file.starts)):
-            texts, _ = file.read_texts(number)
-            file.heights.append(texts.height)
-            fits = _find_fitting(texts, {name: types[name] for name in seen})
-            for series in texts:
-                name = series.name
-                if name in as_text or (name in seen and types[name] is None):
-                    types.setdefault(name, None)
-                    seen.add(name)
-                elif name not in fits and series.null_count() < len(series):
-                    types[name] = narrow_type(series, types.get(name, 0), name in seen, decimal_comma=not comma)
-                    seen.add(name)
+    pieces = [(file, number) for file in files for number in range(len(file.starts))]
+    for file, number in tell_reading("which columns are numbers", pieces, len(pieces)):
+        texts, _ = file.read_texts(number)
+        file.heights.append(texts.height)
+        fits = _find_fitting(texts, {name: types[name] for name in seen})
+        for series in texts:
+            name = series.name
+            if name in as_text or (name in seen and types[name] is None):
+                types.setdefault(name, None)
+                seen.add(name)
+            elif name not in fits and series.null_count() < len(series):
+                types[name] = narrow_type(series, types.get(name, 0), name in seen, decimal_comma=not comma)
+                seen.add(name)
     for file in files:
         file.types = {name: types.get(name) for name in file.names}
 

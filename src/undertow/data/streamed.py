@@ -21,6 +21,7 @@ from undertow.data.fitting import ColumnFit, EncoderOptions
 from undertow.data.late import pl
 from undertow.data.option_names import refuse_options
 from undertow.data.pieces import PieceSource
+from undertow.data.reading import tell_reading
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
 from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
 from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
@@ -153,11 +154,11 @@ def open_pieces(table: Any, piece_bytes: int) -> TablePieces:
 
 
 def _read_pieces(
-    pieces: TablePieces, target: str, columns: list[str] | None = None
+    pieces: TablePieces, what: str, columns: list[str] | None = None
 ) -> Iterator[tuple[int, int, pl.DataFrame, Origin | None]]:
-    """(number, first row, frame, origin) of each piece that has rows."""
+    """(number, first row, frame, origin) of each piece that has rows; what they are read for is told."""
     first = 0
-    for number, height in enumerate(pieces.heights):
+    for number, height in enumerate(tell_reading(what, pieces.heights, len(pieces.heights))):
         if height:
             frame, origin = pieces.read(number, columns)
             yield number, first, frame, origin
@@ -172,7 +173,7 @@ def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int
     if roles.time is None:
         return RandomRows(fraction, seed)
     sample = TimeSample(roles.time)
-    for _, _, frame, origin in _read_pieces(pieces, roles.target, [roles.time]):
+    for _, _, frame, origin in _read_pieces(pieces, "which rows are the latest", [roles.time]):
         sample.update(frame[roles.time], origin)
     return sample.hold_out(fraction)
 
@@ -203,7 +204,7 @@ def _fit(
     columns = [(ColumnFit(name, options, limit, distinct), LeakCheck(name, roles.target)) for name in names]
     sizes = np.zeros((len(pieces.heights), 2), dtype=np.int64)
     weight = 0.0
-    for number, first, frame, origin in _read_pieces(pieces, roles.target):
+    for number, first, frame, origin in _read_pieces(pieces, "what is in the columns"):
         rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
         sizes[number] = rows.size, held.size
         beside = frame[held]
@@ -293,5 +294,6 @@ class EncodedPieces:
 def _load(source: PieceSource) -> ArraySource:
     """A source as arrays in memory."""
     with source.epoch(0) as blocks:
-        arrays = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+        told = tell_reading("the rows held out", blocks, source.n_examples, lambda block: len(block[0]))
+        arrays = [np.concatenate(parts) for parts in zip(*told, strict=True)]
     return ArraySource(arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None, shuffle=False)

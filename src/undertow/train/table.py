@@ -15,6 +15,7 @@ from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import FOLDER
 from undertow.train.range_test import find_learning_rate
 from undertow.train.rate import RateSuggestion
+from undertow.train.reading_progress import ReadingProgress
 from undertow.train.resume import open_training
 from undertow.train.run import Run
 from undertow.train.store import CheckpointStore
@@ -60,7 +61,8 @@ def train_table(
     Source: derived here.
     """
     settings = replace(settings, refit_epochs=None)
-    table = load_table(settings)
+    with ReadingProgress(progress):
+        table = load_table(settings)
     settings, model, trainer_of = prepare(table, settings, callbacks)
     check_folder(folder, overwrite)
     for sentence in [*table.report, *tell_choices(settings, table, model)]:
@@ -190,7 +192,8 @@ def _reopen(
         settings = with_epochs(settings, refit_epochs=epochs)
         table, trainer_of = set_up_refit(settings, callbacks)
     else:
-        table = load_table(settings)
+        with ReadingProgress(progress):
+            table = load_table(settings)
         settings, _, trainer_of = prepare(table, with_epochs(settings, **longer), callbacks)
     snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
     if snapshot is None:
