@@ -107,6 +107,24 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
     run.history, run.gradient_history, run.extras = record["history"], record["gradient_history"], record["extras"]
 
 
+def _recall_best(trainer: Trainer, snapshot: Snapshot, store: CheckpointStore) -> None:
+    """Give a training back the model of its best epoch, which it is to end with where somebody ends it early."""
+    history = trainer.run.history
+    stopping = next((x for x in trainer.hooks.callbacks if isinstance(x, EarlyStopping)), None)
+    lowest = next((row["epoch"] for row in history if row[trainer.measure] == trainer.lowest), None)
+    epoch = lowest if stopping is None else stopping.best_epoch
+    if epoch is None:
+        return
+    found: Snapshot | None = snapshot
+    if (snapshot.record["epoch"], snapshot.record["over"]) != (epoch, True):
+        found = store.best()
+    if found is None or (found.record["epoch"], found.record["over"]) != (epoch, True):
+        return  # it is damaged, of which the store tells
+    leaves, rebuild = trees.flatten(trainer.run.model)
+    wanted = [f"model/{path}" for path in number_paths(trainer.run.model)]
+    trainer.best = epoch, rebuild(put_numbers(leaves, _pick(found, wanted, numbers_of(leaves))))
+
+
 def resume(
     path: str | Path,
     data: Any = None,
@@ -187,6 +205,7 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         store.keep = plan.keep
         trainer = Trainer(model, data, plan, keeper=Keeper(plan, store))
         put_snapshot(trainer, snapshot)
+        _recall_best(trainer, snapshot, store)
         if not any(given.get(limit) for limit in LIMITS) and record["stopped"] == "callback":
             watching = [callback for callback in trainer.hooks.callbacks if isinstance(callback, EarlyStopping)]
             if ended := [callback.explain() for callback in watching if callback.waited >= callback.patience]:
