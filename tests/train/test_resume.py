@@ -137,6 +137,21 @@ def test_a_run_may_go_on_for_longer(tmp_path):
     assert len(lines) == 9
 
 
+def test_limits_are_of_the_whole_training(tmp_path):
+    """What was done already counts: as much is nothing to do, less is an error, and the folder stays free."""
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings())
+    n_steps = run.history[-1]["step"]
+    for given, message in (
+        ({"epochs": 5}, "6 epochs are done already. The number of epochs is that of the whole training"),
+        ({"steps": n_steps - 1}, f"{n_steps} steps are done already. .* so {n_steps - 1} is too small. Give a larger"),
+        ({"seconds": 1e-6}, "seconds are done already. .* so 1e-06 is too small"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            ut.resume(tmp_path, (X, LABELS), progress=False, **given)
+    same = ut.resume(tmp_path, (X, LABELS), epochs=6, progress=False)
+    assert bits(same) == bits(run) and len(same.history) == 6
+
+
 @pytest.mark.parametrize("optimizer", sorted(optim.OPTIMIZERS))
 def test_every_optimizer_goes_on(tmp_path, optimizer):
     whole = ut.train(build(), (X, LABELS), **settings(optimizer=optimizer, epochs=2))

@@ -176,9 +176,9 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
 @app.command()
 def resume(
     run: RunFolder,
-    epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of those told.", min=1)] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all.", min=1)] = None,
-    time_budget: Annotated[str | None, text("Time in all: 30s, 10m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs in all, those done included.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, those done included.", min=1)] = None,
+    time_budget: Annotated[str | None, text("Time in all, that spent included: 30s, 10m, 2h.")] = None,
     watch: Watch = False,
     watch_stay: WatchStay = False,
     control: Controlled = False,
@@ -186,6 +186,7 @@ def resume(
 ) -> None:
     """Go on with a training that was interrupted or killed, as if it had never stopped.
 
+    --epochs N is the number of all epochs, not of further ones: a run of 100 epochs gets 300 more with --epochs 400.
     The data file must be as it was. The schedule of the learning rate stays that of the first training.
 
     Example: undertow resume runs/houses --epochs 400

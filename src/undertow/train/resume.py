@@ -154,9 +154,9 @@ def resume(
         validation: the validation data, where a pair was given.
         metrics: functions of your own among the metrics, with the others in the same order.
         callbacks: the callbacks that were given, in the same order; what they remembered comes back.
-        epochs: another number of epochs, to train longer.
-        steps: another number of steps.
-        seconds: another number of seconds.
+        epochs: another number of epochs, to train longer: that of all epochs, those done already included.
+        steps: another number of steps, likewise of all.
+        seconds: another number of seconds, likewise of all.
         progress: False prints nothing.
 
     Returns:
@@ -164,7 +164,8 @@ def resume(
 
     Raises:
         RunError: there is no checkpoint, or none that is whole; other data; other callbacks.
-        ArgumentError: data, a model, a loss or a schedule that only you have is missing.
+        ArgumentError: data, a model, a loss or a schedule that only you have is missing; ``runs/a: 5 epochs are done
+            already. …``, where epochs, steps or seconds are less than were done.
 
     Source: derived here.
 
@@ -198,6 +199,7 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
     try:
         record = snapshot.record
         plan = read_plan(record["settings"], folder, given)
+        _check_limits(folder, record, given)
         if model is None:
             model = _build(record["architecture"])
         if data is None:
@@ -215,6 +217,18 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
             raise
         raise RunError(f"{folder}: its last checkpoint cannot be used: {type(error).__name__}: {error}.") from None
     return trainer
+
+
+def _check_limits(folder: Path, record: dict[str, Any], given: dict[str, Any]) -> None:
+    """ArgumentError where a limit of the whole training is below what was done of it."""
+    for name, done in zip(LIMITS, (record["epoch"], record["n_steps"], record["seconds"]), strict=True):
+        wanted = given.get(name)
+        if isinstance(wanted, int | float) and wanted < done:
+            were = f"1 {name[:-1]} is" if done == 1 else f"{round(done, 2)} {name} are"
+            raise ArgumentError(
+                f"{folder}: {were} done already. The number of {name} is that of the whole training, not of what is to "
+                f"follow, so {wanted:g} is too small. Give a larger one."
+            )
 
 
 def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> Plan:

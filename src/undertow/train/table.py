@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from undertow.data.wording import count
 from undertow.errors import RunError
 from undertow.train.checkpoint import RECORD, load
 from undertow.train.diverged import Diverged
@@ -137,7 +138,7 @@ def resume_table(
 
     Args:
         folder: of the run.
-        epochs: another number of epochs in all.
+        epochs: another number of epochs, those done already included; where the training on all rows has begun, its.
         steps: another number of steps in all.
         seconds: another time in all.
         progress: whether to show it.
@@ -149,6 +150,7 @@ def resume_table(
 
     Raises:
         RunError: the folder holds no such training; the data has changed.
+        ArgumentError: ``runs/a: 5 epochs are done already. …``
 
     Source: derived here.
     """
@@ -207,7 +209,7 @@ def _reopen(
     trainer = measure_in_units(trainer, table)
     if snapshot.record["stopped"] == "callback" and not any(longer.values()):
         trainer.run.stopped = "callback"  # it was over, but for saving it
-    say(f"  goes on after epoch {trainer.epoch if trainer.over else trainer.epoch - 1}, step {trainer.n_steps}.")
+    say(_tell_place(trainer, second))
     if trainer.done and not goes_again(settings, trainer):
         say(_tell_done(folder, trainer))
     return settings, table, trainer
@@ -222,10 +224,22 @@ def _check_diverged(folder: Path) -> None:
         )
 
 
+def _tell_place(trainer: Trainer, second: bool) -> str:
+    """Say where a training goes on, and that its limits are those of all of it."""
+    plan, epoch = trainer.plan, trainer.epoch if trainer.over else trainer.epoch - 1
+    limits = [count(plan.epochs, "epoch")] if plan.epochs is not None else []
+    limits += [count(plan.steps, "step")] if plan.steps is not None else []
+    limits += [f"{plan.seconds:g} s"] if plan.seconds is not None else []
+    of = ", of the second training, on all rows" if second else ""
+    return f"  goes on after epoch {epoch}, step {trainer.n_steps}{of}; at most {' or '.join(limits)} in all."
+
+
 def _tell_done(folder: Path, trainer: Trainer) -> str:
     if trainer.run.stopped == "callback":
-        return f"  it had come to its end: early stopping. undertow resume {folder} --epochs N goes on nevertheless."
-    return f"  it had come to its end: more with undertow resume {folder} --epochs {2 * (trainer.plan.epochs or 10)}."
+        more = f"undertow resume {folder} --epochs N, the number in all, goes on nevertheless"
+        return f"  it had come to its end: early stopping. {more}."
+    more = 2 * (trainer.plan.epochs or 10)
+    return f"  it had come to its end: more with undertow resume {folder} --epochs {more}, the number in all."
 
 
 def find_folder(settings: TableSettings, out: Path | None) -> Path:
