@@ -97,6 +97,18 @@ def test_early_stopping_and_the_scale_of_the_rate_go_on(tmp_path):
     assert bits(run) == bits(whole) and rows(run) == rows(whole)
 
 
+def test_what_early_stopping_ended_goes_on_with_its_patience_anew(tmp_path):
+    """It is over, unless more is asked for: then so many epochs again may pass without a better one."""
+    wanted = settings(optimizer=optim.sgd(optim.of_function(worse)), epochs=20, clip=None, early_stopping=3)
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **wanted)
+    assert run.stopped == "callback" and len(run.history) == 5  # the second is the best
+    same = ut.resume(tmp_path, (X, LABELS), optimizer=optim.sgd(optim.of_function(worse)), progress=False)
+    assert len(same.history) == 5
+    more = {"optimizer": optim.sgd(optim.of_function(worse)), "epochs": 12, "progress": False}
+    longer = ut.resume(tmp_path, (X, LABELS), **more)
+    assert longer.stopped == "callback" and len(longer.history) == 8 and bits(longer) == bits(run)
+
+
 def test_ctrl_c_leaves_a_checkpoint_within_the_epoch(tmp_path):
     class Interrupt:
         def on_step_end(self, epoch, step, loss, model):

@@ -142,7 +142,8 @@ def resume(
 ) -> Run:
     """Go on with a training that was kept by ``train(..., checkpoint=path)``, as if it had never stopped.
 
-    One that early stopping ended is over; it goes on where another number of epochs, steps or seconds is given.
+    One that early stopping ended is over; it goes on where another number of epochs, steps or seconds is given, with
+    all of its patience.
 
     Args:
         path: the folder of the run.
@@ -208,10 +209,13 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         trainer = Trainer(model, data, plan, keeper=Keeper(plan, store))
         put_snapshot(trainer, snapshot)
         _recall_best(trainer, snapshot, store)
-        if not any(given.get(limit) for limit in LIMITS) and record["stopped"] == "callback":
-            watching = [callback for callback in trainer.hooks.callbacks if isinstance(callback, EarlyStopping)]
-            if ended := [callback.explain() for callback in watching if callback.waited >= callback.patience]:
-                trainer.run.stopped, trainer.reasons = "callback", ended
+        watching = [callback for callback in trainer.hooks.callbacks if isinstance(callback, EarlyStopping)]
+        ended = [callback for callback in watching if callback.waited >= callback.patience]
+        if any(given.get(limit) for limit in LIMITS):
+            for callback in ended:
+                callback.waited = 0  # else it would end the training again after its next epoch
+        elif ended and record["stopped"] == "callback":
+            trainer.run.stopped, trainer.reasons = "callback", [callback.explain() for callback in ended]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         if isinstance(error, UndertowError):
             raise
