@@ -117,7 +117,8 @@ def test_numbers_that_could_be_two():
     encoder = fit_on(["1,234", "2,500", "7,125"] * 10)
     (line,) = [line for line in encoder.report if "written" in line]
     assert line == (
-        "'x': numbers written as 1,234.50; they could as well be 1234,50. Write them as 1234.50 if they are."
+        "'x': numbers written as 1,234.50; they could as well be 1234,50. "
+        "Choose decimal='comma' (--decimal comma) if they are."
     )
     np.testing.assert_array_equal(encode(encoder, ["1,234"]), encode(encoder, [1234]))
     point = fit_on(["€ 1.234", "€ 2.500", "€ 7.125"] * 10)

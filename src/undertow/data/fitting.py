@@ -23,6 +23,7 @@ from undertow.data.columns import (
     show_value,
 )
 from undertow.data.dates import PARTS, PartsSeen, choose_cycles
+from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
 from undertow.data.layouts import LayoutsSeen
 from undertow.data.parse import mark_missing, parse_numbers
@@ -58,6 +59,7 @@ class EncoderOptions:
     categories: Literal["one_hot", "codes"] = "one_hot"
     min_count: int = 1
     dates: Literal["auto", "days", "parts"] = "auto"
+    decimal: Decimal = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_categories", "min_count"):
@@ -67,6 +69,7 @@ class EncoderOptions:
         given = list(self.scaling.values()) if isinstance(self.scaling, Mapping) else [self.scaling]
         _check_choices("scaling", given, (*get_args(Scaling), "auto"))
         _check_choices("categories", [self.categories], ("one_hot", "codes"))
+        check_decimal(self.decimal)
         _check_choices("dates", [self.dates], ("auto", "days", "parts"))
 
     def scaling_of(self, name: str) -> ScalingOption:
@@ -177,7 +180,7 @@ class ColumnFit:
 
     def _decide_layout(self, found: LayoutsSeen | None) -> tuple[Column | None, list[str]] | None:
         """Texts that are numbers or dates, all written in one way; None where they are not."""
-        layout, remarks = (None, []) if found is None else found.choose()
+        layout, remarks = (None, []) if found is None else found.choose(self.options.decimal)
         if found is None or layout is None:
             return None
         self.kind, self.whole = layout.kind, False

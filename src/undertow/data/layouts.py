@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.dates import PartsSeen
+from undertow.data.decimals import Decimal
 from undertow.data.late import pl
 from undertow.data.parse import mark_missing, parse_dates
 from undertow.data.state import fail, read_choice
@@ -162,27 +163,37 @@ class LayoutsSeen:
         self.names = list(read)
         return read
 
-    def choose(self) -> tuple[TextLayout | None, list[str]]:
-        """The layout to read the column by, None where none fits; and a remark where others say something else."""
+    def choose(self, decimal: Decimal = "auto") -> tuple[TextLayout | None, list[str]]:
+        """The layout to read the column by, None where none fits; and a remark where others say something else.
+
+        Args:
+            decimal: "comma" or "point": of numbers that may have either, those with this one are chosen.
+        """
         if self.plain or not self.names:
             return None, []
-        chosen, *others = self.names
+        sign = {"comma": ",", "point": "."}.get(decimal)
+        names = sorted(self.names, key=lambda name: sign not in (None, LAYOUTS[name].decimal))
+        chosen, *others = names
         layout, found = LAYOUTS[chosen], self.numbers.get(chosen)
         differ = [name for name in others if _differ(found, self.numbers.get(name))]
         if not differ or found is None:
             return layout, []
         other = LAYOUTS[differ[0]]
-        remedy = "Write them as 2023-07-25" if layout.kind == "date" else "Write them as 1234.50"
-        return layout, [f"they could as well be {other.show()}. {remedy} if they are"]
+        if layout.kind == "date":
+            return layout, [f"they could as well be {other.show()}. Write them as 2023-07-25 if they are"]
+        if layout.decimal == sign and other.decimal != sign:
+            return layout, []
+        name = "comma" if other.decimal == "," else "point"
+        return layout, [f"they could as well be {other.show()}. Choose decimal={name!r} (--decimal {name}) if they are"]
 
 
-def read_written(series: pl.Series) -> pl.Series:
+def read_written(series: pl.Series, decimal: Decimal = "auto") -> pl.Series:
     """A column of texts as the numbers or moments that they are, where they all have one layout; others as they are."""
     if series.dtype != pl.String:
         return series
     found = LayoutsSeen(1)
     found.update(mark_missing(series))
-    layout, _ = found.choose()
+    layout, _ = found.choose(decimal)
     return series if layout is None else layout.parse(mark_missing(series)).alias(series.name)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import read_numbers
+from undertow.data.decimals import Decimal
 from undertow.data.late import pl
 from undertow.data.layouts import LayoutsSeen
 from undertow.data.parse import mark_missing
@@ -38,6 +39,7 @@ class TargetFit:
         name: of the column.
         task: asked for; None where the target decides.
         scaling: of numbers.
+        decimal: see ``LayoutsSeen.choose``.
 
     Example:
         >>> found = TargetFit("y", None)
@@ -50,6 +52,7 @@ class TargetFit:
     name: str
     task: Task | None
     scaling: TargetScaling = "standard"
+    decimal: Decimal = "auto"
     dtype: pl.DataType | None = None
     whole: bool = True
     overflowed: bool = False
@@ -87,7 +90,9 @@ class TargetFit:
         """The fitted target, and the sentences that say what was decided, where so many rows had none."""
         assert self.dtype is not None
         n_distinct = 0 if self.counts is None else self.counts.height
-        layout, written = choose_target_layout(self.layouts, self.name, self.task, n_distinct, self.n_texts)
+        layout, written = choose_target_layout(
+            self.layouts, self.name, self.task, n_distinct, self.n_texts, self.decimal
+        )
         if layout:
             target, said = fit_number_target(self.name, self.layouts.numbers[layout], self.scaling)
             return with_layout(target, layout), [f"Target {self.name!r}: regression.", written, *said]

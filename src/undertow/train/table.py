@@ -238,8 +238,8 @@ def _tell_done(folder: Path, trainer: Trainer) -> str:
     if trainer.run.stopped == "callback":
         more = f"undertow resume {folder} --epochs N, the number in all, goes on nevertheless"
         return f"  it had come to its end: early stopping. {more}."
-    more = 2 * (trainer.plan.epochs or 10)
-    return f"  it had come to its end: more with undertow resume {folder} --epochs {more}, the number in all."
+    n = 2 * (trainer.plan.epochs or 10)
+    return f"  it had come to its end: more with undertow resume {folder} --epochs {n}, the number in all."
 
 
 def find_folder(settings: TableSettings, out: Path | None) -> Path:
