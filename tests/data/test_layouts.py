@@ -43,6 +43,7 @@ def encode(encoder, values):
         ("%m/%d/%Y", "month/day/year"),
         ("%d-%m-%Y", "day-month-year"),
         ("%Y/%m/%d", "year/month/day"),
+        ("%m/%d/%y", "month/day/year, years of two digits, 1970 to 2069"),
     ],
 )
 def test_dates_of_every_layout(pattern, said):
@@ -82,9 +83,61 @@ def test_dates_that_could_be_either():
 
 
 def test_what_is_no_date_of_one_layout():
-    """Days and months that no calendar has, two layouts in one column and short years stay categories."""
-    for values in (["31.02.2023", "01.02.2023"], ["25/07/2023", "07/25/2023"], ["25.07.23", "26.07.23"]):
+    """Days and months that no calendar has, two layouts in one column and versions stay categories."""
+    for values in (
+        ["31.02.2023", "01.02.2023"],
+        ["25/07/2023", "07/25/2023"],
+        ["25.07.23", "26.07.2023"],
+        ["1.2.10", "1.12.3"],
+        ["1.12.10", "2.10.11"],
+    ):
         assert not any("written as" in line for line in fit_on(values * 10).report)
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%y", "%d-%m-%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y %H:%M"])
+def test_years_of_two_digits(pattern):
+    """They lie from 1970 to 2069, which the report says; 23-07-25 may be read in two ways, which it says as well."""
+    days = [datetime.date(2013, 1, 5) + datetime.timedelta(days=k * 101) for k in range(60)]
+    days += [datetime.date(1970, 1, 31), datetime.date(2069, 12, 31), datetime.date(1999, 12, 13)]
+    written = [d.strftime(pattern) for d in days]
+    encoder = again(fit_on(written))
+    assert any("years of two digits, 1970 to 2069" in line for line in encoder.report)
+    np.testing.assert_array_equal(encode(encoder, written), encode(fit_on(days), days))
+    with pytest.raises(DataError, match="no date written as"):
+        encode(encoder, [days[0].strftime(pattern.replace("%y", "%Y"))])
+    (line,) = [line for line in fit_on(["11-12-10", "10-11-12"] * 9).report if "written" in line]
+    assert "they could as well be month-day-year" in line and "Write them as 2023-07-25" in line
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y", "%m/%d/%Y", "%d.%m.%y", "%Y-%m-%d"])
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_the_last_rows_by_written_dates_of_a_stream(tmp_path, pattern, as_frame):
+    """They are the last by the calendar, not by the text, over all pieces and in any order of the rows."""
+    rng = np.random.default_rng(1)
+    days = [datetime.date(1995, 1, 5) + datetime.timedelta(days=int(k)) for k in rng.permutation(9000)]
+    frame = pl.DataFrame({"t": [d.strftime(pattern) for d in days], "y": rng.normal(size=9000)})
+    file = tmp_path / "t.csv"
+    frame.write_csv(file)
+    table = stream_table(frame if as_frame else file, "y", time="t", validation=0.2, memory=1e6, scaling="none")
+    column = table.encoder.columns[0]
+    held = table.validation.arrays[0][:, 0] * column.scale + column.mean
+    epoch = datetime.date(1970, 1, 1)
+    np.testing.assert_allclose(np.sort(held), [(d - epoch).days for d in sorted(days)[7200:]], atol=0.01)
+    last = sorted(days)[7199]
+    assert f"Validation: the last 20.0% of the rows by 't', those after {last}." in table.report
+
+
+def test_a_stream_with_times_of_two_layouts_or_none_is_refused():
+    """As is a missing one; the row is named."""
+    days = ["25.07.2023", "26.07.2023"] * 5000
+    for wrong, message in (
+        ("07/25/2023", "which is no date"),
+        ("soon", "which is no date"),
+        (None, "row 10001: time 't' is missing"),
+    ):
+        frame = {"t": [*days, wrong], "y": [0.5, 1.5] * 5000 + [1.0]}
+        with pytest.raises(DataError, match=message):
+            stream_table(frame, "y", time="t", memory=1e6)
 
 
 LAYOUTS = {

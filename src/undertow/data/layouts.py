@@ -22,7 +22,8 @@ _UNITS = ("$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "CHF", "JPY", "INR
 _SEPARATORS = (("", "."), (",", "."), (" ", "."), ("'", "."), ("", ","), (".", ","), (" ", ","), ("'", ","))
 _TIMES = {"": "", " %H:%M": r" \d{1,2}:\d{2}", " %H:%M:%S": r" \d{1,2}:\d{2}:\d{2}",
           " %I:%M %p": r" \d{1,2}:\d{2} [AaPp][Mm]", " %I:%M:%S %p": r" \d{1,2}:\d{2}:\d{2} [AaPp][Mm]"}  # fmt: skip
-_DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
+_DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
+         "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d")  # fmt: skip
 _TRIED = 100  # values that are read first
 
 
@@ -72,12 +73,12 @@ class TextLayout:
         """The layout as people read it."""
         if self.kind == "number":
             return self.name
-        words = {"%d": "day", "%m": "month", "%Y": "year", "%H:%M:%S": "time", "%H:%M": "time", "%I:%M %p": "time",
-                 "%I:%M:%S %p": "time"}  # fmt: skip
+        words = {"%d": "day", "%m": "month", "%Y": "year", "%y": "year", "%H:%M:%S": "time", "%H:%M": "time",
+                 "%I:%M %p": "time", "%I:%M:%S %p": "time"}  # fmt: skip
         text = self.name
         for sign, word in sorted(words.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(sign, word)
-        return text
+        return f"{text}, years of two digits, 1970 to 2069" if "%y" in self.name else text
 
 
 def _clean(text: str) -> str:
@@ -96,8 +97,9 @@ def _list_layouts() -> dict[str, TextLayout]:
             grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
             pattern = rf"^[+-]?(?:{grouped}\d+)(?:{re.escape(decimal)}\d*)?$"
             found.append(TextLayout(name, "number", pattern, unit, thousands, decimal))
-    numbers = {"%d": r"\d{1,2}", "%m": r"\d{1,2}", "%Y": r"\d{4}"}
     for day in _DAYS:
+        short = r"\d{2}" if "%y" in day and "/" not in day else r"\d{1,2}"  # 1.2.10 is rather a version
+        numbers = {"%d": short, "%m": short, "%Y": r"\d{4}", "%y": r"\d{2}"}
         pattern = re.escape(day)
         for sign, digits in numbers.items():
             pattern = pattern.replace(re.escape(sign), digits)

@@ -128,7 +128,7 @@ def stream_table(
     pieces = open_pieces(table, int(memory / _PIECES), decimal)
     find_target(pl.DataFrame(schema=pieces.columns), target)
     roles.check(pieces.columns)
-    hold_out = _find_hold_out(pieces, roles, fraction, seed)
+    hold_out = _find_hold_out(pieces, roles, fraction, seed, decimal)
     encoder, sizes, report = _fit(
         pieces, roles, options, TargetFit(target, task, target_scaling, decimal), hold_out, memory
     )
@@ -170,14 +170,14 @@ def _read_pieces(
         first += height
 
 
-def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int) -> HoldOut | None:
+def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int, decimal: Decimal) -> HoldOut | None:
     if fraction == 0:
         return None
     if roles.groups is not None:
         return RandomGroups(roles.groups, fraction, seed)
     if roles.time is None:
         return RandomRows(fraction, seed)
-    sample = TimeSample(roles.time)
+    sample = TimeSample(roles.time, decimal)
     for _, _, frame, origin in _read_pieces(pieces, roles.target, [roles.time]):
         sample.update(frame[roles.time], origin)
     return sample.hold_out(fraction)

@@ -25,7 +25,6 @@ from undertow.train.trainer import Trainer
 
 COUNTS = ("epoch", "seen", "n_steps")
 
-
 ALWAYS = ("epochs", "batch_size", "seed", "dtype")
 LIMITS = ("epochs", "steps", "seconds")
 

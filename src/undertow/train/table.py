@@ -17,7 +17,8 @@ from undertow.train.keeper import FOLDER
 from undertow.train.range_test import find_learning_rate
 from undertow.train.rate import RateSuggestion
 from undertow.train.resume import open_training
-from undertow.train.run import Run
+from undertow.train.run import Run, read_versions
+from undertow.train.snapshot import Snapshot
 from undertow.train.store import CheckpointStore
 from undertow.train.table_data import Table, load_table
 from undertow.train.table_folder import check_folder, in_place_of
@@ -182,6 +183,8 @@ def _reopen(
     say: Say,
 ) -> tuple[TableSettings, Table, Trainer]:
     """Set a training up where it stopped."""
+    if settings.dates is None:  # of a version that knew no other way
+        settings = replace(settings, dates="days")
     epochs, first = longer["epochs"], read_first(folder)
     second = settings.refit_epochs is not None
     if settings.refit and not second and first is not None:  # killed between the two trainings
@@ -202,6 +205,7 @@ def _reopen(
         if second and first is not None:
             trainer.run.extras["held_out"] = first["held_out"]
         return settings, table, trainer
+    _check_encoder(folder, snapshot, table)
     trainer = open_training(
         folder, table.train, validation=table.validation, epochs=epochs, steps=longer["steps"],
         seconds=longer["time_budget"], progress=progress, callbacks=callbacks,
@@ -213,6 +217,19 @@ def _reopen(
     if trainer.done and not goes_again(settings, trainer):
         say(_tell_done(folder, trainer))
     return settings, table, trainer
+
+
+def _check_encoder(folder: Path, snapshot: Snapshot, table: Table) -> None:
+    """RunError where the table gives other features than it did, though the file is the same."""
+    stored = snapshot.record["extras"].get("encoder")
+    if table.encoder is None or stored is None or stored == table.encoder.to_json_dict():
+        return
+    began, now = snapshot.record["versions"].get("undertow"), read_versions()["undertow"]
+    raise RunError(
+        f"{folder}: the table is not encoded as it was when the training began, by Undertow {began}; this is {now}, or "
+        f"{CONFIG} was changed since. Go on with that version and that file, or train anew: undertow train --config "
+        f"{folder / CONFIG} --overwrite. What was trained still predicts."
+    )
 
 
 def _check_diverged(folder: Path) -> None:
