@@ -21,7 +21,6 @@ from undertow.data.target import (
     ClassTarget,
     Target,
     TargetScaling,
-    Task,
     check_frame,
     choose_task,
     drop_missing_target,
@@ -31,6 +30,7 @@ from undertow.data.target import (
 )
 from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
+from undertow.data.tasks import Task
 from undertow.data.wording import Origin, count, list_names, suggest_name
 from undertow.errors import DataError, RunError
 

@@ -31,7 +31,9 @@ from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
 
-_IDENTIFIER = re.compile(r"(.*[ _-])?(id|uuid|guid)|unnamed_\d+", re.IGNORECASE)
+_IDENTIFIER = re.compile(
+    r"(?i:(.*[ _.-])?(id|uuid|guid)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?|id))|.*[a-z](Id|ID)"
+)
 _KINDS: dict[str, Kind] = {
     "Boolean": "boolean",
     "Date": "date",
@@ -168,9 +170,9 @@ class ColumnFit:
         if self.numbers is None:
             return None, [f"{self.name!r}: dropped, it holds no value."]
         said = []
+        if self.whole and _differs_in_every_row(self.numbers) and _IDENTIFIER.fullmatch(self.name):
+            return None, [f"{self.name!r}: dropped, every row has another number: it identifies rows."]
         if self.whole and _counts_rows(self.numbers):
-            if _IDENTIFIER.fullmatch(self.name):
-                return None, [f"{self.name!r}: dropped, every row has another number: it identifies rows."]
             said.append(
                 f"{self.name!r}: every row has another whole number, almost without gaps; kept as a number. "
                 "Remove the column if it only counts the rows."
@@ -414,8 +416,11 @@ def find_knots(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return knots[rising], levels[rising]
 
 
+def _differs_in_every_row(found: NumberStatistics) -> bool:
+    """Whether no number stands in two rows, as far as the sample tells."""
+    return found.n >= _FEW_ROWS and not found.n_missing and np.unique(found.sample).size == found.sample.size
+
+
 def _counts_rows(found: NumberStatistics) -> bool:
     """Whether whole numbers without repetition fill most of their range, as a row number does."""
-    if found.n < _FEW_ROWS or found.n_missing or found.largest - found.least >= 2 * found.n:
-        return False
-    return bool(np.unique(found.sample).size == found.sample.size)
+    return found.largest - found.least < 2 * found.n and _differs_in_every_row(found)

@@ -25,8 +25,9 @@ from undertow.data.pieces import PieceSource
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
 from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
 from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
-from undertow.data.target import TargetScaling, Task, check_task, find_target
+from undertow.data.target import TargetScaling, check_task, find_target
 from undertow.data.target_fit import TargetFit
+from undertow.data.tasks import Task
 from undertow.data.wording import Origin, count
 from undertow.errors import ArgumentError, DataError
 

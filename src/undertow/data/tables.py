@@ -19,9 +19,10 @@ from undertow.data.late import pl
 from undertow.data.layouts import read_written
 from undertow.data.option_names import refuse_options
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
-from undertow.data.target import TargetScaling, Task, check_number_target, choose_task, drop_missing_target, find_target
+from undertow.data.target import TargetScaling, check_number_target, choose_task, drop_missing_target, find_target
 from undertow.data.target_checks import check_one_value, check_single_rows
 from undertow.data.target_layout import read_target_layout, with_layout
+from undertow.data.tasks import Task
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
 
