@@ -246,3 +246,45 @@ def test_rows_are_held_out_by_dates_of_a_layout():
     frame = pl.DataFrame({"x": [f"{d:%d.%m.%Y}" for d in days], "z": range(60), "y": [0.5, 1.5, 2.5] * 20})
     table = encode_table(frame, "y", validation=0.5, time="x", scaling="none")
     assert table.validation[0][:, -1].tolist() == list(range(30))
+
+
+def whole(days):
+    return [int(d.strftime("%Y%m%d")) for d in days]
+
+
+def test_whole_numbers_that_are_days():
+    """20230725 is a date where all of a column are and six differ; one that is none later is refused; in pieces too."""
+    days = [datetime.date(2019, 11, 5) + datetime.timedelta(days=k * 11) for k in range(150)]
+    expected = encode(fit_on(days), days)
+    encoder = again(fit_on(whole(days)))
+    assert encoder.report[2] == "'x': dates written as 20230725." and encoder.columns[0].kind == "date"
+    later = pl.Series([float(value) for value in whole(days)])
+    for values in (whole(days), [str(value) for value in whole(days)], days, later):
+        np.testing.assert_array_equal(encode(encoder, values), expected)
+    assert encode(encoder, [None, 20200101])[0, 0] != encode(encoder, [None, 20200101])[1, 0]
+    with pytest.raises(DataError, match="holds '20230230', which is no date written as 20230725"):
+        encode(encoder, [20230230])
+    frame = pl.DataFrame({"x": whole(days), "y": [0.5, 1.5] * 75})
+    pieces = stream_table(frame, "y", validation=0.0, memory=1e6).encoder
+    np.testing.assert_array_equal(encode(pieces, days), expected)
+
+
+@pytest.mark.parametrize(
+    "values", [[20230101, 20230102] * 20, [20230131 + k for k in range(40)], [12012023 + k for k in range(9)] * 4]
+)
+def test_whole_numbers_that_are_none(values):
+    """Two that differ, the 32nd of January, and a year in the last place."""
+    assert not any("written as" in line for line in fit_on(values).report)
+
+
+def test_days_as_whole_numbers_in_a_file(tmp_path):
+    """Read again, it gives the same features; one number among the rows held out that is no day is enough to see."""
+    days = [datetime.date(2019, 11, 5) + datetime.timedelta(days=k * 11) for k in range(150)]
+    file = tmp_path / "t.csv"
+    pl.DataFrame({"x": whole(days), "y": [0.5, 1.5] * 75}).write_csv(file)
+    table = encode_table(read_table(file), "y", validation=0.2)
+    encoder = table.encoder
+    frame = read_table(file, as_text=encoder.text_columns)
+    np.testing.assert_array_equal(encoder.transform(frame, report=[]), encode(encoder, days))
+    frame = pl.DataFrame({"x": [*whole(days), 20231399], "y": [0.5, 1.5] * 75 + [1.0], "t": range(151)})
+    assert not any("written as" in line for line in encode_table(frame, "y", time="t", validation=0.2).report)

@@ -25,7 +25,7 @@ from undertow.data.columns import (
 from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
-from undertow.data.layouts import LayoutsSeen
+from undertow.data.layouts import COMPACT, LayoutsSeen
 from undertow.data.parse import mark_missing, parse_numbers
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
@@ -127,6 +127,8 @@ class ColumnFit:
             numbers = read_numbers(series, self.kind, origin)
             self.whole &= dtype.is_integer()
             self.numbers.update(numbers)
+            if self.layouts is not None and self.layouts.names:
+                self.layouts.update(series.cast(pl.String))
             if self.kind == "date" and self.options.dates != "days":
                 self.parts.update(numbers)
 
@@ -139,6 +141,8 @@ class ColumnFit:
             return
         self.kind = _KINDS.get(dtype.base_type().__name__, "number")
         self.numbers = NumberStatistics(self.sample, n_missing=self._unfilled)
+        if dtype.is_integer():
+            self.layouts = LayoutsSeen(self.sample, [COMPACT], plain=False, n_missing=self._unfilled)
 
     def _update_texts(self, series: pl.Series, origin: Origin | None) -> None:
         assert self.texts is not None
@@ -157,6 +161,8 @@ class ColumnFit:
         """See of rows that are held out whether they are written as the others; nothing else is taken of them."""
         if self.layouts is not None and series.dtype == pl.String:
             self.layouts.check(mark_missing(series))
+        elif self.layouts is not None and self.layouts.names and series.dtype.is_integer():
+            self.layouts.check(series.cast(pl.String))
 
     def decide(self) -> tuple[Column | None, list[str]]:
         """Say how the column is encoded.
@@ -169,6 +175,8 @@ class ColumnFit:
             return self._decide_layout(self.layouts) or self._decide_categories(self.texts)
         if self.numbers is None:
             return None, [f"{self.name!r}: dropped, it holds no value."]
+        if self.layouts is not None and self.layouts.are_days() and (decided := self._decide_layout(self.layouts)):
+            return decided
         said = []
         if self.whole and _differs_in_every_row(self.numbers) and _IDENTIFIER.fullmatch(self.name):
             return None, [f"{self.name!r}: dropped, every row has another number: it identifies rows."]

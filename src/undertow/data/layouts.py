@@ -24,6 +24,8 @@ _TIMES = {"": "", " %H:%M": r" \d{1,2}:\d{2}", " %H:%M:%S": r" \d{1,2}:\d{2}:\d{
           " %I:%M %p": r" \d{1,2}:\d{2} [AaPp][Mm]", " %I:%M:%S %p": r" \d{1,2}:\d{2}:\d{2} [AaPp][Mm]"}  # fmt: skip
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
          "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d")  # fmt: skip
+COMPACT = "%Y%m%d"  # whole numbers such as 20230725
+_LEAST_COMPACT = 6  # of which so many differ: one number of eight digits in 27 is a day by chance
 _TRIED = 100  # values that are read first
 
 
@@ -73,6 +75,8 @@ class TextLayout:
         """The layout as people read it."""
         if self.kind == "number":
             return self.name
+        if self.name == COMPACT:
+            return "20230725"
         words = {"%d": "day", "%m": "month", "%Y": "year", "%y": "year", "%H:%M:%S": "time", "%H:%M": "time",
                  "%I:%M %p": "time", "%I:%M:%S %p": "time"}  # fmt: skip
         text = self.name
@@ -97,6 +101,7 @@ def _list_layouts() -> dict[str, TextLayout]:
             grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
             pattern = rf"^[+-]?(?:{grouped}\d+)(?:{re.escape(decimal)}\d*)?$"
             found.append(TextLayout(name, "number", pattern, unit, thousands, decimal))
+    found.append(TextLayout(COMPACT, "date", r"^(?:18|19|20|21)\d{6}$"))
     for day in _DAYS:
         short = r"\d{2}" if "%y" in day and "/" not in day else r"\d{1,2}"  # 1.2.10 is rather a version
         numbers = {"%d": short, "%m": short, "%Y": r"\d{4}", "%y": r"\d{2}"}
@@ -145,6 +150,10 @@ class LayoutsSeen:
     def check(self, texts: pl.Series) -> None:
         """Keep the layouts that these texts fit too, without any statistics of them."""
         self._read(texts)
+
+    def are_days(self) -> bool:
+        """Whether whole numbers, which are looked at for this layout alone, are days."""
+        return self.names == [COMPACT] and np.unique(self.numbers[COMPACT].sample).size >= _LEAST_COMPACT
 
     def _read(self, texts: pl.Series) -> dict[str, NDArray[np.float64]]:
         """What the texts say by each of the layouts that fit."""

@@ -113,6 +113,8 @@ def read_value(value: Any, column: dict[str, Any], row: int) -> float:
         return math.nan
     kind, layout = column["kind"], column.get("layout")
     try:
+        if layout and kind == "date" and isinstance(value, int | float | np.number):
+            value = f"{value:.0f}"  # 20230725
         if layout and isinstance(value, str):
             value = read_layout(value, layout)
         number = read_days(value) if kind in ("date", "duration") else read_number(value)
