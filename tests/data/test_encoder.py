@@ -266,8 +266,11 @@ def test_numbers_of_rows_are_dropped_however_far_apart(name, dropped):
     numbers = np.random.default_rng(0).choice(10**6, 60, replace=False)
     encoder = TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y")
     assert (name in encoder.dropped) == dropped
-    assert not dropped or "every row has another number: it identifies rows" in encoder.dropped[name]
+    assert not dropped or ": dropped, every row has another number: it identifies rows" in encoder.dropped[name]
     numbers[0] = numbers[1]
+    encoder = TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y")
+    assert not dropped or ": dropped, nearly every row has another number" in encoder.dropped[name]
+    numbers[:9] = numbers[9]
     assert not TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y").dropped
 
 

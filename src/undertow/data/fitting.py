@@ -178,8 +178,13 @@ class ColumnFit:
         if self.layouts is not None and self.layouts.are_days() and (decided := self._decide_layout(self.layouts)):
             return decided
         said = []
-        if self.whole and _differs_in_every_row(self.numbers) and _IDENTIFIER.fullmatch(self.name):
-            return None, [f"{self.name!r}: dropped, every row has another number: it identifies rows."]
+        if (
+            self.whole
+            and _IDENTIFIER.fullmatch(self.name)
+            and (share := _share_of_distinct(self.numbers)) > _NEARLY_UNIQUE
+        ):
+            rows = "every row" if share == 1 else "nearly every row"
+            return None, [f"{self.name!r}: dropped, {rows} has another number: it identifies rows."]
         if self.whole and _counts_rows(self.numbers):
             said.append(
                 f"{self.name!r}: every row has another whole number, almost without gaps; kept as a number. "
@@ -424,11 +429,13 @@ def find_knots(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return knots[rising], levels[rising]
 
 
-def _differs_in_every_row(found: NumberStatistics) -> bool:
-    """Whether no number stands in two rows, as far as the sample tells."""
-    return found.n >= _FEW_ROWS and not found.n_missing and np.unique(found.sample).size == found.sample.size
+def _share_of_distinct(found: NumberStatistics) -> float:
+    """How many different numbers there are for one row, as far as the sample tells; 0 where that says nothing."""
+    if found.n < _FEW_ROWS or found.n_missing:
+        return 0.0
+    return float(np.unique(found.sample).size / found.sample.size)
 
 
 def _counts_rows(found: NumberStatistics) -> bool:
     """Whether whole numbers without repetition fill most of their range, as a row number does."""
-    return found.largest - found.least < 2 * found.n and _differs_in_every_row(found)
+    return found.largest - found.least < 2 * found.n and _share_of_distinct(found) == 1

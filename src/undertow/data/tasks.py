@@ -48,11 +48,11 @@ def name_task(
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
     if n_distinct > FEW_DISTINCT:
         return "regression", f"{found}, so regression."
-    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[dtype.is_integer()] * n_distinct:
+    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH * n_distinct:
         return "regression", f"{found}: too few rows of each to be classes, so regression."
     if seen is not None and look_like_counts(*seen):
         other = "; if they are classes, choose task='classification' (--task classification)"
         return "regression", f"{found}, from 0 on and ever rarer: counts of something, so regression{other}."
-    may_be = n_distinct > ALWAYS_CLASSES or n < ROWS_EACH[True] * n_distinct
+    may_be = n_distinct > ALWAYS_CLASSES or n < 2 * n_distinct
     amounts = "; if they are amounts, choose task='regression' (--task regression)" if may_be else ""
     return "classification", f"{found}, so classification{amounts}."
