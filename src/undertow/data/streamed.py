@@ -16,6 +16,7 @@ from undertow.data.batches import read_fraction, read_whole
 from undertow.data.cache import open_cached
 from undertow.data.column_statistics import MOST_DISTINCT, SAMPLE, LeakCheck
 from undertow.data.columns import ScalingOption
+from undertow.data.decimals import Decimal
 from undertow.data.encoder import TabularEncoder, assemble
 from undertow.data.fitting import ColumnFit, EncoderOptions
 from undertow.data.late import pl
@@ -25,8 +26,9 @@ from undertow.data.reading import tell_reading
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
 from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
 from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
-from undertow.data.target import TargetScaling, Task, check_task, find_target
+from undertow.data.target import TargetScaling, check_task, find_target
 from undertow.data.target_fit import TargetFit
+from undertow.data.tasks import Task
 from undertow.data.wording import Origin, count
 from undertow.errors import ArgumentError, DataError
 
@@ -70,6 +72,7 @@ def stream_table(
     min_count: int = 1,
     dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
+    decimal: Decimal = "auto",
     **others: Never,
 ) -> StreamedTable:
     """Fit an encoder on a table in files, and open its rows as sources that are encoded as they are read.
@@ -97,6 +100,7 @@ def stream_table(
         min_count: as in ``TabularEncoder.fit``.
         dates: as in ``TabularEncoder.fit``.
         target_scaling: as in ``TabularEncoder.fit``.
+        decimal: as in ``TabularEncoder.fit``; of text files as in ``read_table``.
         **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
@@ -118,16 +122,19 @@ def stream_table(
     """
     refuse_options(others, stream_table)
     roles = Roles(target, weights, groups, time)
-    options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
+    options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal)
     fraction, seed = read_fraction(validation), read_whole(seed, "seed", 0)
     check_task(task)
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
         raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
-    pieces = open_pieces(table, int(memory / _PIECES))
+    pieces = open_pieces(table, int(memory / _PIECES), decimal)
     find_target(pl.DataFrame(schema=pieces.columns), target)
     roles.check(pieces.columns)
-    hold_out = _find_hold_out(pieces, roles, fraction, seed)
-    encoder, sizes, report = _fit(pieces, roles, options, TargetFit(target, task, target_scaling), hold_out, memory)
+    hold_out = _find_hold_out(pieces, roles, fraction, seed, decimal)
+    encoder, sizes, report = _fit(
+        pieces, roles, options, TargetFit(target, task, target_scaling, decimal), hold_out, memory
+    )
+    report += pieces.remarks
     parts = [EncodedPieces(pieces, encoder, roles, hold_out, sizes, held) for held in (False, True)]
     train = PieceSource(parts[0], memory, shuffle)
     if cache is not None:
@@ -142,11 +149,11 @@ def stream_table(
     return StreamedTable(encoder, train, held, report)
 
 
-def open_pieces(table: Any, piece_bytes: int) -> TablePieces:
+def open_pieces(table: Any, piece_bytes: int, decimal: Decimal = "auto") -> TablePieces:
     """Open files or a frame in pieces."""
     if isinstance(table, str) or hasattr(table, "__fspath__") or isinstance(table, list | tuple):
         paths: Paths = table
-        return FilePieces(find_files(paths), piece_bytes)
+        return FilePieces(find_files(paths), piece_bytes, decimal=decimal)
     frame = as_frame(table)
     if frame.height == 0 or frame.width == 0:
         raise DataError("the table has no rows. Give at least one.")
@@ -165,14 +172,14 @@ def _read_pieces(
         first += height
 
 
-def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int) -> HoldOut | None:
+def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int, decimal: Decimal) -> HoldOut | None:
     if fraction == 0:
         return None
     if roles.groups is not None:
         return RandomGroups(roles.groups, fraction, seed)
     if roles.time is None:
         return RandomRows(fraction, seed)
-    sample = TimeSample(roles.time)
+    sample = TimeSample(roles.time, decimal)
     for _, _, frame, origin in _read_pieces(pieces, "which rows are the latest", [roles.time]):
         sample.update(frame[roles.time], origin)
     return sample.hold_out(fraction)
