@@ -247,7 +247,7 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     clear = up > rule.size * reference and (end > rule.useless * reference or up > rule.sure * error)
     noise = float(np.median(np.abs(np.diff(held)))) * 2
     rose = clear and up > max(rule.rise * held[best], noise)
-    parted = rose and len(held) - 1 - best >= rule.epochs and trained < rule.fall * train[best]
+    parted = rose and len(held) - 1 - best >= rule.epochs and trained < min(rule.fall * train[best], end)
     lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
     skill, n_rows = held_out_skill(flow)
     blind = n_rows >= rule.rows and skill < rule.skill

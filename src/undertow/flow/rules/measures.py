@@ -37,6 +37,7 @@ class Course:
         full_batch: whether each step sees all examples.
         diverged: whether the loss or a gradient stopped being finite.
         epochs: mean loss of each epoch: all examples, so that the choice of batches cancels.
+        penalty: what penalties add to the loss at the end, as far as it is known.
     """
 
     loss: Array
@@ -47,6 +48,7 @@ class Course:
     full_batch: bool
     diverged: bool
     epochs: Array
+    penalty: float = 0.0
 
     @property
     def reference(self) -> float:
@@ -55,8 +57,9 @@ class Course:
 
     @property
     def end(self) -> float:
-        """The loss at the end."""
-        return float(self.smooth[-3:].mean()) if len(self.smooth) else math.nan
+        """The loss at the end; without the penalties where it is held against that of a constant output."""
+        end = float(self.smooth[-3:].mean()) if len(self.smooth) else math.nan
+        return end if self.constant is None else end - self.penalty
 
     @property
     def best(self) -> float:
@@ -105,7 +108,14 @@ def course_of(flow: Flow) -> Course:
     return Course(
         finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
         is_full_batch(flow), diverged, np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64),
+        _penalty_of(flow),
     )  # fmt: skip
+
+
+def _penalty_of(flow: Flow) -> float:
+    """What penalties add to the loss at the end: ½ l2 Σ W² and l1 Σ |W|; 0 where it was not measured."""
+    pull = (flow.facts.get("restraints") or {}).get("pull") or {}  # by how much each rises for weights that grow e-fold
+    return float(pull.get("l2") or 0.0) / 2 + float(pull.get("l1") or 0.0)
 
 
 def draws_numbers(flow: Flow) -> bool:
