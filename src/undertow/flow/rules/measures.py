@@ -185,6 +185,40 @@ def held_out_skill(flow: Flow) -> tuple[float, int]:
     return (float(np.sum(outputs * targets)) / math.sqrt(variance) if variance > 0 else 0.0), n
 
 
+def held_out_slope(flow: Flow) -> float:
+    """Return by how much targets of rows held out change with what is predicted for them: 1 where that is right.
+
+    A network that has hardly learned says too little of what it knows, so its slope is far above 1; one that has
+    learned by heart says too much, and its slope is near 0. Where targets are noisy, neither need be the case.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The slope of targets over predictions, about the means of the columns; of classes over probabilities. NaN where
+        it is not known.
+
+    Source: Cox, Two further applications of a model for binary regression, Biometrika 45, 1958 (the slope of outcomes
+        over predictions).
+    """
+    kept = flow.facts.get("held_out") or {}
+    outputs, targets = (np.asarray(kept.get(name) or [], np.float64) for name in ("outputs", "targets"))
+    n, task = len(outputs), flow.settings.get("task")
+    if n < 2 or len(targets) != n or task not in ("categorical", "binary", "regression"):
+        return math.nan
+    outputs, targets = outputs.reshape(n, -1), targets.reshape(n, -1)
+    if task == "categorical" and targets.shape[1] == 1 < outputs.shape[1]:
+        targets = (targets == np.arange(outputs.shape[1])).astype(np.float64)
+    if outputs.shape != targets.shape:
+        return math.nan
+    if flow.settings.get("logits"):
+        outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True)) if task == "categorical" else 1 / (1 + np.exp(-np.clip(outputs, -500, 500)))
+        outputs /= outputs.sum(axis=1, keepdims=True) if task == "categorical" else 1.0
+    outputs, targets = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
+    size = float(np.sum(outputs * outputs))
+    return float(np.sum(outputs * targets)) / size if size > 0 else math.nan
+
+
 def found_of(flow: Flow, label: int) -> tuple[int, float]:
     """Return how many rows held out are of a class, and the share of them that the network takes for it.
 
@@ -332,9 +366,13 @@ def rescales(flow: Flow) -> bool:
 
 
 def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
-    """List the layers before the output."""
+    """List the layers before the output; of what follows the last of them, activations belong to the output too."""
     last = output_layer(flow)
-    return [(i, layer) for i, layer in enumerate(flow.layers) if i != last and layer.kind != "parameter"]
+    outer = {last}
+    while last and flow.layers[last].kind == "activation":
+        last -= 1
+        outer.add(last)
+    return [(i, layer) for i, layer in enumerate(flow.layers) if i not in outer and layer.kind != "parameter"]
 
 
 def show(value: float) -> str:

@@ -273,9 +273,12 @@ def without_end(flow: Flow, sentence: str) -> Remedy:
     )
 
 
-def with_end(flow: Flow, to: str, sentence: str) -> Remedy:
-    """End in an activation."""
-    code = f'better = ut.nn.Sequential(*model.layers, "{to}")'
+def with_end(flow: Flow, to: str, sentence: str, drop: int = 0) -> Remedy:
+    """End in an activation; ``drop`` tells how many that are there go first."""
+    begin = "model"
+    for _ in range(drop):
+        begin = f"ut.nn.drop_final_activation({begin})"
+    code = f'better = ut.nn.Sequential(*{begin}.layers, "{to}")'
     return Remedy(
         sentence, f"{code}\n{train_call(flow, model='better')}", "", "activation", {"to": to, "where": "output"}
     )
