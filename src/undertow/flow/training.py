@@ -13,6 +13,7 @@ from undertow.errors import RunError, UndertowError
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
+from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS, Flow
 from undertow.flow.recorder import Recorder
 from undertow.flow.restraints import measure_restraints
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 N_HELD: Final = 500  # examples held out whose outputs are kept
+MOST_HELD: Final = 10_000  # examples held out that are looked through for what is not finite
 WIDEST: Final = 60  # outputs of an example that are kept
 SECONDS: Final = 0.02  # between writing steps to the disk, at least
 SHARED: Final = ("shared_rows", "shared_by_chance")
@@ -144,8 +146,11 @@ class TrainingRecorder(Recorder):
         return sentence
 
     def end_epoch(self, trainer: Trainer) -> None:
-        """Look closely, if it is due."""
-        looks = self.flow.looks
+        """Look closely, if it is due; once, where the validation loss stopped being finite."""
+        looks, row = self.flow.looks, trainer.run.history[-1] if trainer.run.history else {}
+        held = row.get("validation_loss")
+        if held is not None and not np.isfinite(held) and "non_finite_held" not in self.flow.facts:
+            self._try(trainer, lambda: self._trace_held(trainer, row))
         mark = due_mark(looks[-1].step if looks else 0, trainer.n_steps)
         if mark is not None:
             self._try(trainer, lambda: self._look(trainer, noise=is_round(mark)))
@@ -178,6 +183,17 @@ class TrainingRecorder(Recorder):
 
             self._try(trainer, predict)
             self.write_about()
+
+    def _trace_held(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """Note where the loss of rows held out stopped being finite, which no step notices."""
+        told = {"step": trainer.n_steps, "epoch": row["epoch"], "loss": row["validation_loss"]}
+        found = None
+        if isinstance(trainer.held, list) and trainer.held:
+            X, y = trainer.held[0][:2]
+            rows = slice(MOST_HELD)
+            target = trainer.feed.draws.target(trainer.task.encode(y[rows]), None, 0)
+            found = find_origin(trainer.step.gradient.loss_function, trainer.run.model, X[rows], target)
+        self.flow.facts["non_finite_held"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
 
     def write_about(self) -> None:
         """Write what is known of the whole."""

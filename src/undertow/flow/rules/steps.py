@@ -167,7 +167,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("highest loss", peak * start, f"not above {show(start)}"),
             ("loss at the end", course.end, f"below {show(course.reference)}"),
             ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
-            (f"update ratio of layer {move.layer.number} at the beginning, the median", move.ratio, "near 0.001"),
+            (f"update ratio of {move.layer.label.partition(',')[0]} at the beginning, the median", move.ratio, "near 0.001"),
             ("mean update ratio of all steps", move.mean, "near 0.001"),
             ("learning rate", rate, None),
             *_if_scaled(flow, rule),
