@@ -74,7 +74,8 @@ def squashed_by(loss: Loss, outputs: Array, y: Array) -> str | None:
     Source: derived here.
 
     Example:
-        >>> own = Loss("own", lambda z, y: -np.mean(y * np.log(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))), "own")
+        >>> shares = lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        >>> own = Loss("own", lambda z, y: -np.mean(y * np.log(shares(z))), "own")
         >>> squashed_by(own, np.ones((2, 3)), np.eye(3)[:2])
         'log_softmax'
     """

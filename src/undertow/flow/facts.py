@@ -52,6 +52,8 @@ def measure_facts(
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
         **measure_copies(train, held),
     }
+    if np.shape(X) == np.shape(y) and np.array_equal(X, y):
+        facts["target"]["is_input"] = True
     first = train[0][:N_KEPT], train[1][:N_KEPT]
     if first[0].size <= LARGEST_KEPT:
         facts["example"] = {"X": first[0].tolist(), "y": first[1].tolist(), "dtype": str(first[1].dtype)}

@@ -24,6 +24,7 @@ from undertow.flow.rules.steps import movement_of
 
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
 
+
 @rule(
     "initial-loss",
     classes=(1.8, "loss before training by ln C, for classes"),

@@ -114,9 +114,8 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     shown = ", ".join(map(str, columns["constant"][:10])) + (", …" if n > 10 else "")
     yield rule.found(
         "warning" if n / total >= rule.share else "note",
-        f"{n} of {total} columns of X have the same value in all rows ({shown}): their weights learn no more than "
-        "a bias "
-        "does.",
+        f"{n} of {total} columns of X have the same value in all rows ({shown}): "
+        + ("they are 0, so their weights learn nothing." if empty else "their weights learn no more than a bias does."),
         [("constant columns", n, "0")],
         [
             R.mend_data(

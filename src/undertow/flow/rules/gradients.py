@@ -210,8 +210,9 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Judged like vanishing with the sign turned, before the first step: what grows in training is a step that is too
     large. A consequence must be visible: the training diverges or does not learn, the loss before training is far above
-    that of a constant output, or climbs far above itself, or the first layers are updated far more for their size than the last. The whole way is
-    judged and not the change of one layer: residual blocks that are not scaled each multiply by √2 only.
+    that of a constant output, or the loss climbs far above it, or the first layers are updated far more for their size
+    than the last. The whole way is judged and not the change of one layer: residual blocks that are not scaled each
+    multiply by √2 only.
 
     Source: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013, section 2.1; He et al.,
         Delving deep into rectifiers, ICCV 2015, eq. 9 and 13; De and Smith, Batch normalization biases residual

@@ -211,9 +211,11 @@ def held_out_slope(flow: Flow) -> float:
         targets = (targets == np.arange(outputs.shape[1])).astype(np.float64)
     if outputs.shape != targets.shape:
         return math.nan
-    if flow.settings.get("logits"):
-        outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True)) if task == "categorical" else 1 / (1 + np.exp(-np.clip(outputs, -500, 500)))
-        outputs /= outputs.sum(axis=1, keepdims=True) if task == "categorical" else 1.0
+    if flow.settings.get("logits") and task == "categorical":
+        outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        outputs /= outputs.sum(axis=1, keepdims=True)
+    elif flow.settings.get("logits"):
+        outputs = 1 / (1 + np.exp(-np.clip(outputs, -500, 500)))
     outputs, targets = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
     size = float(np.sum(outputs * outputs))
     return float(np.sum(outputs * targets)) / size if size > 0 else math.nan

@@ -32,8 +32,8 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     A cross-entropy takes either probabilities or logits, and `train` pairs it with the model's end; what is left are
     squared errors after softmax or sigmoid on classes, margins and logits after an activation, scores that an
-    activation bounds before softmax or sigmoid, probabilities of which a loss makes probabilities once more, and numbers
-    to predict outside of the range of the last activation.
+    activation bounds before softmax or sigmoid, probabilities of which a loss makes probabilities once more, and
+    numbers to predict outside of the range of the last activation.
 
     Source: Goodfellow et al., Deep Learning, 2016, sections 6.2.2.2 and 6.2.2.3 (output units); Glorot and Bengio 2010,
         section 4.1 (quadratic cost).

@@ -62,7 +62,10 @@ class Restraint:
     moved=(0.3, "sum of the update ratios of all steps, below which a training has only begun"),
     steps=(100, "fewest steps for noise to be judged"),
     told=(0.25, "share of what labels say that smoothed ones still say"),
-    cost=(1.0, "penalty on the weights before training, by the loss of a constant output, that is too dear to keep them"),
+    cost=(
+        1.0,
+        "penalty on the weights before training, by the loss of a constant output, that makes them go",
+    ),
 )
 def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Regularisation keeps the network from learning: a penalty, decay or bound on weights, noise, smoothed targets.
@@ -70,10 +73,11 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Of weights: rows held out (or, without these, rows trained on) would have a clearly lower loss if the same weights
     were all larger, or a surely lower one where they have shrunk and the loss is high, or weights have shrunk to
     nothing; and it is the regularisation that holds them there: at the end a penalty takes back what larger weights
-    would gain (at a minimum both are equal), where weights are gone to keep them would have cost more than all there is
-    to gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss with it stays high, and outputs for the same row differ more by the numbers drawn
-    than outputs for different rows do, or most of the loss is gone without it. Of smoothed targets: they tell next to
-    nothing of the class, ln K less their entropy, by ln K.
+    would gain (at a minimum both are equal), where weights are gone to keep them would have cost more than there is to
+    gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
+    with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
+    do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
+    their entropy, by ln K.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)

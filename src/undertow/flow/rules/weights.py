@@ -136,7 +136,8 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     falls from layer to layer in a deep stack, which counts where the network does not learn, or where it stays below
     the C − 1 directions that C classes need. A layer may also give nearly the same for all examples, as behind a large
     bias: what differs between them is then no tenth of what is common, though it was about as much before. (A relu
-    alone brings 1 − cosine down to two thirds, a sigmoid to a sixteenth.)
+    alone brings 1 − cosine down to two thirds, a sigmoid to a sixteenth.) Where the inputs are the targets as well,
+    narrow layers are meant.
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO 2007; Daneshmand et al., Batch normalization provably avoids
         rank collapse for randomly initialised deep networks, NeurIPS 2020, section 3.
@@ -203,11 +204,12 @@ def _collapsed(flow: Flow, rule: Rule) -> list[Collapsed]:
     """The layers that have collapsed before training, and not come back."""
     first, last, course = flow.looks[0].layers, flow.looks[-1].layers, course_of(flow)
     narrow = _directions(flow) >= 3 and course.fails(rule.half)
+    meant = bool((flow.facts.get("target") or {}).get("is_input"))  # an autoencoder is narrow so as to be short of room
     found = []
     for i, layer in inner_layers(flow):
         rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
         few = units < rule.units
-        if layer.kind == "watched" and units == 1:
+        if (layer.kind == "watched" and units == 1) or (few and meant):
             continue  # a number for each example is no layer that could be wider
         if not rank or (few and not course.fails(rule.narrow)):
             continue
