@@ -277,6 +277,15 @@ def test_rare_classes(priors, weights, found):
     assert kinds(made_flow(loss=curve, facts=facts, class_weights=weights)) == ["imbalanced-classes"] * found
 
 
+def test_rare_classes_are_called_what_their_table_calls_them():
+    facts = {"target": {"n_classes": 2, "priors": [0.95, 0.05]}, "output": {"expected_loss": 0.2, "uniform_loss": 0.69}}
+    for names, rare in ({"classes": ["benign", "malign"]}, "'malign'"), ({"classes": ["3", "7"]}, "7"), ({}, "1"):
+        (finding,) = diagnose(made_flow(loss=0.2 * np.exp(-np.arange(100) / 30), facts=facts | {"names": names}))
+        assert finding.cause.startswith(f"Class {rare} has 5.0% of the examples")
+        assert finding.cause.endswith(f"say little of class {rare}.")
+        assert finding.evidence[0].text == f"share of class {rare}"
+
+
 @pytest.mark.parametrize(("shared", "found"), [(0, 0), (1, 0), (64, 1), (10, 1)])
 def test_validation_rows_that_were_trained_on(shared, found):
     assert kinds(made_flow(facts={"shared_rows": shared})) == ["leakage"] * found

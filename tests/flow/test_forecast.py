@@ -357,17 +357,31 @@ def test_it_prints_as_a_table_with_bars_and_words():
     assert "will not learn" in text and "(ξ)" in text and "(ξ_c)" in text
 
 
-def test_a_narrow_terminal_gets_fewer_columns():
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_a_narrow_terminal_gets_fewer_columns(activation):
+    """Down to 60 characters each layer is one line, and no number is cut off."""
     from rich.console import Console
 
-    found = forecast(plain(4, "relu"), X)
-    for width in (80, 120):
+    found = forecast(plain(12, activation, width=128), X)
+    shown = {}
+    for width in (60, 66, 72, 80, 90, 120):
         console = Console(file=io.StringIO(), width=width, color_system=None)
         console.print(found)
         lines = console.file.getvalue().splitlines()
         assert max(map(len, lines)) <= width
-        head = next(line for line in lines if line.startswith(" layer"))
-        assert ("  h  " in head) is (width == 120)
+        at = next(i for i, line in enumerate(lines) if line.startswith(" layer"))
+        rows = lines[at + 2 : at + 14]
+        for row, layer in zip(rows, found.layers, strict=True):
+            assert row.startswith(f" {layer.layer.number}  {layer.layer.name}")
+            assert (
+                scientific(layer.length.measured) in row.split() and scientific(layer.length.predicted) in row.split()
+            )
+        assert rows[-1].rstrip().endswith("█")
+        shown[width] = lines[at].replace("|δ|, log", "").split()
+        assert ("χ: by how much" in " ".join(lines)) == ("χ" in shown[width])
+    heads = list(shown.values())
+    assert all(set(narrow) <= set(wide) for narrow, wide in itertools.pairwise(heads))
+    assert "h" in heads[-1] and "χ" in shown[80] and "h" not in shown[80] and "χ" not in heads[0]
 
 
 def test_html_is_escaped():

@@ -87,6 +87,30 @@ def test_texts_of_users_run_nothing(show):
     assert EVIL in page.inner_text("#outcome") and EVIL in page.inner_text("#flow-readout")
 
 
+@pytest.mark.parametrize("labels", [["cat", "dog"], [f"k{i}" for i in range(20)]])
+def test_the_axes_of_the_confusion_matrix_are_told(show, labels):
+    """In words on the page, and as heads of the table, so that each cell is heard with both its classes."""
+    n = len(labels)
+    data = report_data(make_flow(20, 3, 2))
+    counts = np.arange(n * n).reshape(n, n)
+    data["outcome"] = {
+        "kind": "classes", "n": int(counts.sum()), "right": int(np.trace(counts)), "n_classes": n, "labels": labels,
+        "matrix": counts.tolist(), "confusions": [],
+    }  # fmt: skip
+    page = show(render_page(data))
+    first, second = (page.locator(f"#outcome thead tr:nth-child({i}) > *") for i in (1, 2))
+    assert [x.strip() for x in first.all_text_contents()] == ["", "Predicted class →"]
+    assert first.nth(1).get_attribute("scope") == "colgroup" and first.nth(1).get_attribute("colspan") == str(n)
+    assert second.all_text_contents() == ["True class ↓", *(f"predicted {label}" for label in labels)]
+    rows = page.locator("#outcome tbody th")
+    assert rows.all_text_contents() == [f"true {label}" for label in labels]
+    assert {x.get_attribute("scope") for x in rows.all()} == {"row"}
+    assert page.locator("#outcome tbody tr:nth-child(2) td:nth-child(2)").inner_text() == str(n)
+    name = page.locator("#outcome table").first.aria_snapshot().splitlines()[0]
+    assert "a row for each true class, a column for each predicted one" in name
+    assert page.locator("#outcome p.small").first.is_visible() and fits(page)
+
+
 def test_a_cell_is_chosen_with_keys_pointer_and_slider(show):
     flow = make_flow(30, 5, 3)
     page = show(render_page(report_data(flow)))

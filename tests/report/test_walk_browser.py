@@ -11,8 +11,10 @@ import pytest
 
 import networks
 import undertow as ut
+from recorded_flows import make_flow
 from undertow import nn
-from undertow.report import walk, walk_model
+from undertow.report import report_data, walk, walk_model
+from undertow.report.html import render_page
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -211,11 +213,88 @@ def test_two_walks_stand_in_one_page(tmp_path, open_page):
     path.write_text(f"{head}<body>{one.html}{two.html}<script>{one.js}</script>", encoding="utf-8")
     page = open_page(path)
     first, second = page.locator(".uw").nth(0), page.locator(".uw").nth(1)
-    page.keyboard.press("ArrowRight")  # keys are of the section that has the focus
-    assert [x.locator(".uw-count").inner_text()[:1] for x in (first, second)] == ["1", "1"]
+    page.keyboard.press("ArrowRight")  # where none has the focus, keys are of the one in view
+    assert [x.locator(".uw-count").inner_text()[:1] for x in (first, second)] == ["2", "1"]
     second.get_by_role("button", name="Next step").focus()
     page.keyboard.press("ArrowRight")
-    assert [x.locator(".uw-count").inner_text()[:1] for x in (first, second)] == ["1", "2"]
+    assert [x.locator(".uw-count").inner_text()[:1] for x in (first, second)] == ["2", "2"]
+
+
+@pytest.fixture
+def report(made, tmp_path, open_page):
+    """A report with the walk in it, as it is opened: nothing has the focus."""
+    path = tmp_path / "report.html"
+    page = render_page(report_data(make_flow(20, 3, 2)), sections={"walk": made[0].section(3)})
+    path.write_text(page, encoding="utf-8")
+    return open_page(path, reduced_motion="reduce")
+
+
+def test_keys_in_a_report_are_of_the_walk_while_it_is_in_view(report):
+    page = report
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("End")
+    assert count(page)[0] == 1  # the page begins far above it, and is what End scrolls
+    while page.evaluate("document.documentElement.scrollHeight - innerHeight - scrollY") > 2:
+        page.wait_for_timeout(50)
+    page.locator(".uw-graph").evaluate("node => node.scrollIntoView({ block: 'center', behavior: 'instant' })")
+    stood = page.evaluate("scrollY")
+    for press, step in ("ArrowRight", 2), ("ArrowRight", 3), ("ArrowLeft", 2), ("End", count(page)[1]), ("Home", 1):
+        page.keyboard.press(press)
+        assert count(page)[0] == step
+    assert page.evaluate("document.activeElement === document.body") and page.evaluate("scrollY") == stood
+    page.keyboard.press("Shift+End")
+    page.keyboard.press("Control+ArrowRight")
+    assert count(page)[0] == 1
+    page.locator("#flow").evaluate("node => node.focus({ preventScroll: true })")  # the map, which takes arrows itself
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("End")
+    assert count(page)[0] == 1
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press(" ")  # which scrolls a page that is long
+    assert page.get_by_role("button", name="Pause").count() == 0
+
+
+def test_each_press_is_one_step(report):
+    """Whatever has the focus, and while it plays too."""
+    page = report
+    following = page.get_by_role("button", name="Next step")
+    following.focus()
+    for press, step in (" ", 2), ("Enter", 3), ("ArrowRight", 4), (" ", 5), ("ArrowLeft", 4):
+        page.keyboard.press(press)
+        assert count(page)[0] == step
+    assert page.get_by_role("button", name="Pause").count() == 0
+    slider = page.locator(".uw-slider")
+    slider.focus()
+    for press, step in ("ArrowRight", 5), ("Home", 1), ("End", count(page)[1]):
+        page.keyboard.press(press)
+        assert count(page)[0] == step
+    page.keyboard.press("Home")
+    page.get_by_label("Steps a second").select_option("0.5")
+    page.get_by_role("button", name="Play").focus()
+    page.keyboard.press(" ")
+    assert page.get_by_role("button", name="Pause").count() == 1
+    following.click()  # by hand: it no longer plays, so nothing comes on top
+    assert count(page)[0] == 2 and page.get_by_role("button", name="Play").count() == 1
+    page.locator(".uw-graph").focus()
+    page.evaluate("""() => { for (const repeat of [false, true, true]) document.activeElement.dispatchEvent(
+      new KeyboardEvent('keydown', { key: ' ', repeat, bubbles: true, cancelable: true })) }""")
+    assert page.get_by_role("button", name="Pause").count() == 1  # held down, it does not turn to and fro
+
+
+def test_the_focus_stays_in_numbers_that_are_drawn_anew(report):
+    page = report
+    page.locator(".uw-graph").evaluate("node => node.scrollIntoView({ block: 'center', behavior: 'instant' })")
+    page.keyboard.press("ArrowRight")
+    page.locator(".uw-main td").first.click()
+    for step in (3, 4):
+        page.keyboard.press("ArrowRight")
+        assert count(page)[0] == step
+        assert page.evaluate("document.activeElement.matches('.uw-told *, .uw-told')")
+    first = page.locator(".uw-levels input").first
+    first.focus()
+    page.keyboard.press("End")  # means nothing to a choice, whose arrows choose
+    now, last = count(page)
+    assert now == last and first.is_checked()
 
 
 def test_names_do_not_become_markup(tmp_path, open_page):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from undertow.flow.verdicts import scientific
 
@@ -16,12 +16,21 @@ if TYPE_CHECKING:
     from undertow.flow.forecast import Forecast
 
 BAR: Final = 14
-WIDE: Final = 100
-COLUMNS: Final[tuple[tuple[str, str], ...]] = (("z", "z"), ("h", "h"), ("χ", "chi"), ("|δ|", "length"))
-MEANING: Final = (
-    "z, h: root mean square before and after the activation. χ: by how much the square of |δ| changes from the next "
-    "layer to this one. |δ|: length of ∂L/∂z of an example, by that of the last layer."
-)
+HEAD: Final = "|δ|, log"
+LEAST: Final = 6  # characters of a column of numbers
+WIDE: Final = 130
+_Columns: TypeAlias = tuple[tuple[str, str], ...]
+COLUMNS: Final[_Columns] = (("z", "z"), ("h", "h"), ("χ", "chi"), ("|δ|", "length"))
+MEANINGS: Final[dict[str, str]] = {
+    "z": "z, h: root mean square before and after the activation.",
+    "χ": "χ: by how much the square of |δ| changes from the next layer to this one.",
+    "|δ|": "|δ|: length of ∂L/∂z of an example, by that of the last layer.",
+}
+# From the widest to the narrowest: columns, length of the bars, blanks after a column beside the one between two.
+LAYOUTS: Final[tuple[tuple[_Columns, int, int], ...]] = (
+    (COLUMNS, BAR, 1), (COLUMNS[2:], BAR, 1), (COLUMNS[2:], BAR, 0), (COLUMNS[2:], len(HEAD), 0),
+    (COLUMNS[3:], BAR, 0), (COLUMNS[3:], len(HEAD), 0), (COLUMNS[3:], 0, 0),
+)  # fmt: skip
 
 
 def forecast_table(found: Forecast, width: int = WIDE) -> Table:
@@ -29,7 +38,9 @@ def forecast_table(found: Forecast, width: int = WIDE) -> Table:
 
     Args:
         found: the forecast.
-        width: of the terminal, in characters; where it is below 100, z and h are left out.
+        width: of the terminal, in characters. Where it is too narrow for all, z and h are left out, bars are shorter,
+            then χ is left out too, and in the end the bars: each row is one line down to 60 characters, unless the
+            layers have long names.
 
     Returns:
         A table for rich; bars show |δ| on a logarithmic scale from the smallest to the largest, at least 3 decades.
@@ -45,17 +56,29 @@ def forecast_table(found: Forecast, width: int = WIDE) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    columns, bar, blanks = _layout(found, width)
     title = "Before training: measured, and by theory"
-    columns = COLUMNS if width >= WIDE else COLUMNS[2:]
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, blanks, 0, 0))
     table.add_column("layer", overflow="fold")  # a long name is broken rather than a number cut off
     for name, _ in columns:
-        table.add_column(name, justify="right", no_wrap=True, min_width=6)
-        table.add_column("theory", justify="right", no_wrap=True, min_width=6, style="dim")
-    table.add_column("|δ|, log", no_wrap=True, min_width=BAR)
-    for row, bar in zip(found.layers, _bars(found.layers), strict=True):
-        table.add_row(name_of(row), *cells(row, columns), bar)
+        table.add_column(name, justify="right", no_wrap=True, min_width=LEAST)
+        table.add_column("theory", justify="right", no_wrap=True, min_width=LEAST, style="dim")
+    if bar:
+        table.add_column(HEAD, no_wrap=True, min_width=bar)
+    for row, drawn in zip(found.layers, _bars(found.layers, bar), strict=True):
+        table.add_row(name_of(row), *cells(row, columns), *[drawn] * bool(bar))
     return table
+
+
+def _layout(found: Forecast, width: int) -> tuple[_Columns, int, int]:
+    """The widest layout whose rows fit; the narrowest one if none do."""
+    name = max((len(name_of(row)) for row in found.layers), default=0)
+    for columns, bar, blanks in LAYOUTS:
+        rows = [cells(row, columns) for row in found.layers]
+        numbers = [max([LEAST, *map(len, column)]) for column in zip(*rows, strict=True)]
+        if 1 + sum(n + 1 + blanks for n in (name, *numbers, *[bar] * bool(bar))) <= width:
+            return columns, bar, blanks
+    return LAYOUTS[-1]
 
 
 def name_of(row: LayerForecast) -> str:
@@ -65,7 +88,7 @@ def name_of(row: LayerForecast) -> str:
     return f"{row.layer.number}  {'  ' if row.layer.within else ''}{name}{activation}"
 
 
-def cells(row: LayerForecast, columns: tuple[tuple[str, str], ...] = COLUMNS) -> list[str]:
+def cells(row: LayerForecast, columns: _Columns = COLUMNS) -> list[str]:
     """Write the numbers of a row: measured, theory, for each column."""
     found = []
     for _, field in columns:
@@ -74,14 +97,14 @@ def cells(row: LayerForecast, columns: tuple[tuple[str, str], ...] = COLUMNS) ->
     return found
 
 
-def _bars(rows: list[LayerForecast]) -> list[str]:
+def _bars(rows: list[LayerForecast], most: int = BAR) -> list[str]:
     """Bars of |δ|, on a logarithmic scale that all share."""
     sizes = [row.length.best for row in rows]
     logs = [math.log10(x) for x in sizes if x > 0 and math.isfinite(x)]
     high = max(logs, default=0.0)
     span = max(high - min(logs, default=0.0), 3.0)
     return [
-        "█" * max(1, round(BAR * (1 + (math.log10(x) - high) / span))) if x > 0 and math.isfinite(x) else "·"
+        "█" * max(1, round(most * (1 + (math.log10(x) - high) / span))) if x > 0 and math.isfinite(x) else "·"
         for x in sizes
     ]
 
@@ -103,8 +126,12 @@ def forecast_words(found: Forecast, width: int = WIDE) -> str:
         if found.loss
         else "a random gradient at the output"
     )
-    meaning = MEANING if width >= WIDE else MEANING[MEANING.index("χ") :]
-    lines = [meaning, f"{found.n_examples} examples, {sent}.", ""]
+    shown = [name for name, _ in _layout(found, width)[0]]
+    lines = [
+        " ".join(text for name, text in MEANINGS.items() if name in shown),
+        f"{found.n_examples} examples, {sent}.",
+        "",
+    ]
     lines += [f"{verdict.kind}: {verdict.sentence}" for verdict in found.verdicts]
     lines += scale_lines(found)
     lines += [f"Not covered by theory, measured instead: {note}." for note in dict.fromkeys(found.notes)]
@@ -146,7 +173,7 @@ def forecast_text(found: Forecast) -> str:
     """
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=130, color_system=None)
+    console = Console(file=io.StringIO(), width=WIDE, color_system=None)
     console.print(forecast_table(found))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     return "\n".join([*(line for line in lines if line), "", forecast_words(found)])

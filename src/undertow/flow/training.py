@@ -13,6 +13,7 @@ from undertow.errors import RunError, UndertowError
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
+from undertow.flow.names import read_names
 from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS, Flow
 from undertow.flow.recorder import Recorder
@@ -238,6 +239,7 @@ class TrainingRecorder(Recorder):
         train = (feed.X, feed.y) if hasattr(feed, "X") else feed.some(0, SAMPLE)[:2]
         part = held[0][:2] if isinstance(held, list) else None
         facts = measure_facts(trainer.run.model, trainer.task, train, part)
+        facts |= {"names": names} if (names := read_names(trainer.run.extras.get("encoder"))) else {}
         n, size = feed.n_examples, feed.batch_size
         before = trainer.run.extras.get("held_out", {}).get("facts", {})  # of a training before this one on all rows
         facts |= {name: before[name] for name in ("n_validation", *SHARED, "held_out") if name in before}

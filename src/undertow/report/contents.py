@@ -19,6 +19,7 @@ from undertow.report.maps import map_data
 from undertow.report.outcomes import outcome_data, paired_data
 from undertow.report.recorded import Recorded, read_recorded
 from undertow.report.summary import model_data, summary_data
+from undertow.report.table_names import table_rows
 from undertow.report.theory import theory_data
 from undertow.train import Run
 from undertow.train.run import read_versions
@@ -101,7 +102,7 @@ def report_data(
         "theory": theory_data(found, X) if theory else None,
         "looks": None if flow is None else look_data(flow),
         "outcome": _outcome(found, X, y),
-        "settings": list(flatten_settings(found.settings)),
+        "settings": [*table_rows(found), *flatten_settings(found.settings)],
         "model": model,
         "environment": _environment(found),
     }

@@ -9,6 +9,7 @@ from undertow.errors import UndertowError
 from undertow.nn import summary
 from undertow.report.curves import best_row, plain_number
 from undertow.report.recorded import Recorded
+from undertow.report.table_names import purpose_words
 from undertow.train.columns import is_number, is_share, scores
 from undertow.train.metrics import find_direction
 
@@ -105,9 +106,10 @@ def count_parameters(found: Recorded) -> int | None:
 
 
 def _how(found: Recorded) -> str:
-    """On what, with what and how long."""
-    settings, text = found.settings, ""
+    """What for, on what, with what and how long."""
+    settings, text = found.settings, purpose_words(found)
     if is_number(settings.get("n_examples")):
+        text += "," * bool(text)
         text += f" on {settings['n_examples']:,} examples"
         if settings.get("n_validation"):
             text += f" ({settings['n_validation']:,} held out for validation)"

@@ -11,6 +11,7 @@ from undertow.flow import FlowLayer, Recorder
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, due_mark, is_round, take_look
+from undertow.flow.names import CLASSES_AT_MOST, FEATURES_AT_MOST
 from undertow.flow.restraints import measure_restraints
 from undertow.flow.training import N_HELD, keep_held_out, note_if_scaled
 from undertow.train.objective import Target
@@ -41,6 +42,7 @@ class FitRecorder(Recorder):
         self.incremental = False
         self.task: Task | None = None
         self.held: tuple[Array, Array] | None = None
+        self.names: dict[str, Any] = {}
 
     def begin(self, learner: Learner, task: Task, held: tuple[Array, Array] | None, settings: dict[str, Any]) -> None:
         """Measure what is to be known before the first step."""
@@ -54,6 +56,7 @@ class FitRecorder(Recorder):
             with np.errstate(all="ignore"):
                 facts = measure_facts(learner.model, task, (X, y), held)
             n, size = len(learner.target.y), learner.batch_size
+            facts |= {"names": self.names} if self.names else {}
             self.flow.facts |= facts | {"n_examples": n, "batch_size": size, "smallest_batch": n % size or size}
             self._look(learner)
             note_if_scaled(self.flow, learner.step.gradient, learner.values(), *self.sample)
@@ -128,6 +131,14 @@ def open_recorder(estimator: Any, model: Any, X: Array, rate: Any, incremental: 
     layers = read_layers(model, X)
     if recorder is None or recorder.layers != layers:
         recorder = FitRecorder(layers, float(rate) if isinstance(rate, int | float) else np.nan)
-    recorder.incremental = incremental
+    recorder.incremental, recorder.names = incremental, _names_of(estimator)
     estimator._recorder = recorder
     return recorder
+
+
+def _names_of(estimator: Any) -> dict[str, Any]:
+    """What the data call their classes and columns, see `undertow.flow.names.read_names`."""
+    classes = np.ravel(getattr(estimator, "classes_", ()))[:CLASSES_AT_MOST]
+    features = getattr(estimator, "feature_names_in_", ())[:FEATURES_AT_MOST]
+    found = {"classes": [str(x) for x in classes], "features": [[str(x), str(x)] for x in features]}
+    return {name: value for name, value in found.items() if value}

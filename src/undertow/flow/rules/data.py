@@ -8,6 +8,7 @@ from typing import Any
 
 from undertow.flow.copies import ROWS
 from undertow.flow.findings import Finding
+from undertow.flow.names import name_class
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import found_of, show
@@ -212,7 +213,8 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rare = [k for k, p in enumerate(target["priors"]) if 0 < p * len(priors) <= rule.share]
     if all(n >= rule.rows and share >= rule.learned for n, share in (found_of(flow, k) for k in rare)):
         return
-    rarest, most = target["priors"].index(min(priors)), target["priors"].index(max(priors))
+    places = [target["priors"].index(p) for p in (min(priors), max(priors))]
+    rarest, most = (name_class(flow, k) for k in places)
     rows = [
         (f"share of class {rarest}", min(priors), f"near {1 / len(priors):.2g}"),
         (f"share of class {most}", max(priors), f"near {1 / len(priors):.2g}"),
@@ -224,8 +226,7 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     yield rule.found(
         "warning" if blind else "note",
         f"Class {rarest} has {min(priors):.1%} of the examples, class {most} {max(priors):.1%}: always answering "
-        f"{most} is "
-        f"right in {max(priors):.1%} of cases, so accuracy and loss say little of class {rarest}.",
+        f"{most} is right in {max(priors):.1%} of cases, so accuracy and loss say little of class {rarest}.",
         rows,
         [R.weigh_classes(flow)],
         step=0,

@@ -25,7 +25,7 @@
       return el("div", { class: "beside" }, el("p", { class: "small" }, `${found.n_classes} classes are too many for a matrix.`), common);
     }
     return el("div", { class: "beside" }, el("div", {}, matrix(found), el("p", { class: "small" },
-      "Rows: true class. Columns: predicted class. The darker, the more of the row.")), common);
+      "A row for each true class, a column for the class that was predicted: what is right stands on the diagonal. The darker, the more of the row.")), common);
   }
 
   function matrix(found) {
@@ -36,13 +36,16 @@
       if (n) node.style.background = `color-mix(in oklab, ${i === j ? "var(--c1)" : "var(--c2)"} calc(var(--heat) * ${Math.sqrt(n / sums[i]).toFixed(3)}), var(--paper))`;
       return node;
     };
-    const head = found.labels.map((label) => el("th", { scope: "col", title: label }, label));
-    const rows = found.matrix.map((row, i) => el("tr", {}, el("th", { scope: "row", title: found.labels[i] }, found.labels[i]),
-      row.map((n, j) => cell(n, i, j))));
+    // The axes stand in the heads, for those who see them and for those who hear them cell by cell.
+    const said = (word, label, scope) => el("th", { scope, title: `${word} ${label}` }, el("span", { class: "away" }, `${word} `), label);
+    const arrow = (text) => el("span", { "aria-hidden": "true" }, text);
+    const axes = el("tr", {}, el("td", { class: "corner" }), el("th", { class: "axis", scope: "colgroup", colspan: found.labels.length }, "Predicted class ", arrow("→")));
+    const heads = el("tr", {}, el("th", { class: "axis", scope: "col" }, "True class ", arrow("↓")), found.labels.map((label) => said("predicted", label, "col")));
+    const rows = found.matrix.map((row, i) => el("tr", {}, said("true", found.labels[i], "row"), row.map((n, j) => cell(n, i, j))));
     return scroller("Confusion matrix: table",
       el("table", { class: dense ? "confusion dense" : "confusion" },
-        el("caption", { class: "away" }, "Confusion matrix"),
-        el("thead", {}, el("tr", {}, el("td", { class: "corner" }), head)), el("tbody", {}, rows)));
+        el("caption", { class: "away" }, "Confusion matrix: a row for each true class, a column for each predicted one"),
+        el("thead", {}, axes, heads), el("tbody", {}, rows)));
   }
 
   function labels(found) {

@@ -203,18 +203,18 @@
 
     function drawControls() {
       ui.play = button("Play", ICONS.play, "space", toggle);
-      ui.slider = make("input", { type: "range", min: 0, value: 0, class: "uw-slider", "aria-label": "Step", oninput: () => go(Number(ui.slider.value)) });
+      ui.slider = make("input", { type: "range", min: 0, value: 0, class: "uw-slider", "aria-label": "Step", oninput: () => leap(Number(ui.slider.value)) });
       ui.count = make("span", { class: "uw-count" });
       ui.phases = make("div", { class: "uw-phases", role: "group", "aria-label": "Go to a pass" });
       const speeds = SPEEDS.map((speed) => make("option", { value: speed, selected: speed === 1 }, speed === 0.5 ? "½" : `${speed}`));
       const speed = make("select", { onchange: (event) => { state.speed = Number(event.target.value); if (state.playing) schedule(); } }, ...speeds);
       part("controls").replaceChildren(
         make("div", { class: "uw-buttons" },
-          button("First step", ICONS.first, "Home", () => go(0)),
-          button("Step back", ICONS.back, "left arrow", () => go(state.step - 1)),
+          button("First step", ICONS.first, "Home", () => leap(0)),
+          button("Step back", ICONS.back, "left arrow", () => leap(state.step - 1)),
           ui.play,
-          button("Next step", ICONS.next, "right arrow", () => go(state.step + 1)),
-          button("Last step", ICONS.last, "End", () => go(steps.length - 1)),
+          button("Next step", ICONS.next, "right arrow", () => leap(state.step + 1)),
+          button("Last step", ICONS.last, "End", () => leap(steps.length - 1)),
           ui.count,
           make("label", { class: "uw-speed" }, "Steps a second ", speed)),
         make("div", { class: "uw-track" }, ui.slider, ui.phases));
@@ -236,7 +236,7 @@
       ui.slider.max = steps.length - 1;
       const found = PHASES.map((phase) => [phase, steps.findIndex((step) => step.phase === phase), steps.filter((step) => step.phase === phase).length]);
       ui.phases.replaceChildren(...found.filter(([, first]) => first >= 0).map(([phase, first, n]) => {
-        const one = make("button", { type: "button", class: `uw-phase uw-${phase}`, onclick: () => go(first) }, NAMES[phase]);
+        const one = make("button", { type: "button", class: `uw-phase uw-${phase}`, onclick: () => leap(first) }, NAMES[phase]);
         one.style.flexGrow = n;
         return one;
       }));
@@ -351,6 +351,7 @@
         if (rest.length) ui.told.append(operands(rest, i, j, work));
         ui.told.style.minHeight = "";
       };
+      const held = ui.told.contains(document.activeElement); // what has the focus is about to be drawn anew
       // The first array at once, the others in the next frame: stepping fast skips them.
       cancelAnimationFrame(ui.later);
       if (ui.moving) {
@@ -361,6 +362,7 @@
         ui.told.replaceChildren(...told);
         later();
       }
+      if (held) (ui.told.querySelector(".uw-scroll:has(.uw-main)") ?? ui.told).focus({ preventScroll: true });
       ui.slider.value = state.step;
       ui.slider.setAttribute("aria-valuetext", `Step ${state.step + 1} of ${steps.length}: ${NAMES[step.phase]}, ${step.title}`);
       ui.count.textContent = `${state.step + 1} / ${steps.length}`;
@@ -497,12 +499,18 @@
       if (state.step === steps.length - 1) stop();
     }
 
+    // Where a person goes by hand, playing ends: else its next step would come on top.
+    function leap(step) {
+      stop();
+      go(step);
+    }
+
     // A click on a node goes to where it is computed, or in the backward pass to its gradient.
     function jumpTo(node) {
       const phase = steps[state.step].phase;
       const found = steps.findIndex((step) => step.node === node && step.phase === phase);
       const other = steps.findIndex((step) => step.node === node);
-      if (found >= 0 || other >= 0) go(found >= 0 ? found : other);
+      if (found >= 0 || other >= 0) leap(found >= 0 ? found : other);
     }
 
     function choose(i) {
@@ -545,19 +553,34 @@
 
     const lead = () => `${level.about} ${data.batch ? `m = ${data.batch} examples. ` : ""}L is the loss; δ is short for ∂L/∂z. ${data.optimizer ? `The last steps are those of ${data.optimizer}. ` : ""}Arrow keys step, space plays; choose a number to see how it is computed.`;
 
+    // Keys are of the walk that has the focus; where nothing has it that takes keys itself, of the walk in view.
+    function isFor(on) {
+      if (root.contains(on)) return true;
+      if (on.closest?.("input, select, textarea, [contenteditable], [tabindex='0'], dialog")) return false;
+      if (root.closest(".uw-page")) return true;
+      const { top, bottom } = root.getBoundingClientRect();
+      return top <= innerHeight / 2 && innerHeight / 2 <= bottom;
+    }
+
     function key(event) {
-      if (event.altKey || event.ctrlKey || event.metaKey) return;
-      const on = event.target, tag = on.tagName;
-      if (tag === "SELECT" || tag === "TEXTAREA" || tag === "INPUT") { if (!(event.key === " " && on.type === "range")) return; }
-      if (event.key === " " && (tag === "BUTTON" || tag === "SUMMARY")) return;
+      if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || !isFor(event.target)) return;
+      const on = event.target, space = event.key === " ";
       const inside = on.querySelector?.(".uw-main") && on.classList.contains("uw-scroll");
       const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ...(event.shiftKey ? { ArrowLeft: [0, -1], ArrowRight: [0, 1] } : {}) }[event.key];
       if (inside && moves) { event.preventDefault(); move(...moves); return; }
-      const action = { ArrowRight: () => go(state.step + 1), ArrowLeft: () => go(state.step - 1), Home: () => go(0), End: () => go(steps.length - 1), " ": toggle }[event.key];
+      if (event.shiftKey || isTaken(on, event.key)) return;
+      if (space && !root.contains(on) && !root.closest(".uw-page")) return; // in a longer page it scrolls
+      const action = { ArrowRight: () => leap(state.step + 1), ArrowLeft: () => leap(state.step - 1), Home: () => leap(0), End: () => leap(steps.length - 1), " ": toggle }[event.key];
       if (!action) return;
       event.preventDefault();
-      if (event.key !== " ") stop();
-      action();
+      if (!(space && event.repeat)) action();
+    }
+
+    // Whether a control does something of its own with a key.
+    function isTaken(on, key) {
+      if (on.closest("select, textarea")) return true;
+      if (key === " ") return on.closest("a, button, summary") || (on.tagName === "INPUT" && on.type !== "range");
+      return on.tagName === "INPUT" && !(on.type === "radio" && (key === "Home" || key === "End"));
     }
 
     // On paper every step stands below the other.
@@ -595,7 +618,7 @@
     new ResizeObserver(([entry]) => { if (!ui.told.style.minHeight) ui.toldHeight = entry.contentRect.height; }).observe(ui.told);
     watch.observe(ui.graph);
     watch.observe(ui.source);
-    (root.closest(".uw-page") ? document : root).addEventListener("keydown", key);
+    document.addEventListener("keydown", key);
     addEventListener("beforeprint", print);
     addEventListener("afterprint", () => part("print").replaceChildren());
     return { go, state, get steps() { return steps; } };
