@@ -72,9 +72,13 @@ def test_a_training_in_parts_is_that_in_one(undertow):
     assert undertow(*TRAIN, "--epochs", 6, *constant, "--out", "whole")[0] == 0
     assert undertow(*TRAIN, "--epochs", 3, *constant, "--out", "parts")[0] == 0
     code, out, _ = undertow("resume", "parts", "--quiet")
-    assert code == 0 and "had come to its end" in out
+    assert code == 0 and "had come to its end: more with undertow resume parts --epochs 6, the number in all" in out
     code, out, _ = undertow("resume", "parts", "--epochs", 6, "--quiet")
-    assert code == 0 and "goes on after epoch 3" in out
+    assert code == 0 and "goes on after epoch 3, step " in out and "; at most 6 epochs in all." in out
+    code, _, err = undertow("resume", "parts", "--epochs", 5, "--quiet")
+    assert code == 2 and "parts: 6 epochs are done already." in err and err.count("\n") == 1
+    code, out, _ = undertow("resume", "--help")
+    assert code == 0 and "number of all epochs, not of further ones" in " ".join(out.split())
     assert weights("whole") == weights("parts") and len(ut.load("parts").history) == 6
     Path("t.csv").write_text(Path("t.csv").read_text().replace("up", "upp", 1))
     for command in (("resume", "parts"), ("train", "--config", "parts/config.toml", "--out", "d")):

@@ -124,18 +124,12 @@ def _waves(n: int, p: int, seed: int) -> Callable[[], Task]:
     return make
 
 
-def _linear(n: int, p: int, seed: int) -> Callable[[], Task]:
+def _function(name: str, draw: Callable[..., Any], n: int, p: int, **others: Any) -> Callable[[], Task]:
+    """A number that one of scikit-learn's functions makes of p columns."""
+
     def make() -> Task:
-        X, y = datasets.make_regression(n + _TEST, p, n_informative=p // 2, noise=60, random_state=seed)
-        return _task(f"linear: {n} rows, {p} columns", X, y, False)
-
-    return make
-
-
-def _friedman(n: int, p: int, seed: int) -> Callable[[], Task]:
-    def make() -> Task:
-        X, y = datasets.make_friedman1(n + _TEST, p, noise=1, random_state=seed)
-        return _task(f"friedman1: {n} rows, {p} columns", X, y, False)
+        X, y = draw(n + _TEST, p, **others)
+        return _task(f"{name}: {n} rows, {p} columns", X, y, False)
 
     return make
 
@@ -164,8 +158,10 @@ DEVELOPMENT: dict[str, Callable[[], Task]] = {
     "dev_texts": _categories(4000, True, 5016),
     "dev_digits": _digits,
     "dev_r_teacher": _teacher(3000, 15, 1, 5021),
-    "dev_r_friedman": _friedman(2000, 20, 5022),
-    "dev_r_linear": _linear(3000, 30, 5023),
+    "dev_r_friedman": _function("friedman1", datasets.make_friedman1, 2000, 20, noise=1, random_state=5022),
+    "dev_r_linear": _function(
+        "linear", datasets.make_regression, 3000, 30, n_informative=15, noise=60, random_state=5023
+    ),
     "dev_r_waves": _waves(6000, 10, 5024),
     "dev_r_texts": _categories(4000, False, 5025),
     "dev_r_rules": _rules(2500, 12, False, 5026),

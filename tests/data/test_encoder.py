@@ -247,6 +247,33 @@ def test_categories_of_other_types_match_their_text():
         assert encoder.feature_names == ["x=u", "x=v", "x is missing"]
 
 
+@pytest.mark.parametrize(
+    ("name", "dropped"),
+    [
+        ("unnamed_1", True),
+        ("Unnamed: 0", True),
+        ("Unnamed: 0.1", True),
+        ("PassengerId", True),
+        ("order.ID", True),
+        ("row number", True),
+        ("paid", False),
+        ("index", False),
+        ("grid", False),
+    ],
+)
+def test_numbers_of_rows_are_dropped_however_far_apart(name, dropped):
+    """As a table has them of which rows were taken; names that only end alike are kept, as are numbers that repeat."""
+    numbers = np.random.default_rng(0).choice(10**6, 60, replace=False)
+    encoder = TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y")
+    assert (name in encoder.dropped) == dropped
+    assert not dropped or ": dropped, every row has another number: it identifies rows" in encoder.dropped[name]
+    numbers[0] = numbers[1]
+    encoder = TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y")
+    assert not dropped or ": dropped, nearly every row has another number" in encoder.dropped[name]
+    numbers[:9] = numbers[9]
+    assert not TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y").dropped
+
+
 def test_identifiers_are_dropped():
     """Columns with too many or nearly unique texts, and row numbers named id, are dropped with the reason."""
     frame = pl.DataFrame(

@@ -43,6 +43,7 @@ def encode(encoder, values):
         ("%m/%d/%Y", "month/day/year"),
         ("%d-%m-%Y", "day-month-year"),
         ("%Y/%m/%d", "year/month/day"),
+        ("%m/%d/%y", "month/day/year, years of two digits, 1970 to 2069"),
     ],
 )
 def test_dates_of_every_layout(pattern, said):
@@ -82,9 +83,61 @@ def test_dates_that_could_be_either():
 
 
 def test_what_is_no_date_of_one_layout():
-    """Days and months that no calendar has, two layouts in one column and short years stay categories."""
-    for values in (["31.02.2023", "01.02.2023"], ["25/07/2023", "07/25/2023"], ["25.07.23", "26.07.23"]):
+    """Days and months that no calendar has, two layouts in one column and versions stay categories."""
+    for values in (
+        ["31.02.2023", "01.02.2023"],
+        ["25/07/2023", "07/25/2023"],
+        ["25.07.23", "26.07.2023"],
+        ["1.2.10", "1.12.3"],
+        ["1.12.10", "2.10.11"],
+    ):
         assert not any("written as" in line for line in fit_on(values * 10).report)
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%y", "%d-%m-%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y %H:%M"])
+def test_years_of_two_digits(pattern):
+    """They lie from 1970 to 2069, which the report says; 23-07-25 may be read in two ways, which it says as well."""
+    days = [datetime.date(2013, 1, 5) + datetime.timedelta(days=k * 101) for k in range(60)]
+    days += [datetime.date(1970, 1, 31), datetime.date(2069, 12, 31), datetime.date(1999, 12, 13)]
+    written = [d.strftime(pattern) for d in days]
+    encoder = again(fit_on(written))
+    assert any("years of two digits, 1970 to 2069" in line for line in encoder.report)
+    np.testing.assert_array_equal(encode(encoder, written), encode(fit_on(days), days))
+    with pytest.raises(DataError, match="no date written as"):
+        encode(encoder, [days[0].strftime(pattern.replace("%y", "%Y"))])
+    (line,) = [line for line in fit_on(["11-12-10", "10-11-12"] * 9).report if "written" in line]
+    assert "they could as well be month-day-year" in line and "Write them as 2023-07-25" in line
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y", "%m/%d/%Y", "%d.%m.%y", "%Y-%m-%d"])
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_the_last_rows_by_written_dates_of_a_stream(tmp_path, pattern, as_frame):
+    """They are the last by the calendar, not by the text, over all pieces and in any order of the rows."""
+    rng = np.random.default_rng(1)
+    days = [datetime.date(1995, 1, 5) + datetime.timedelta(days=int(k)) for k in rng.permutation(9000)]
+    frame = pl.DataFrame({"t": [d.strftime(pattern) for d in days], "y": rng.normal(size=9000)})
+    file = tmp_path / "t.csv"
+    frame.write_csv(file)
+    table = stream_table(frame if as_frame else file, "y", time="t", validation=0.2, memory=1e6, scaling="none")
+    column = table.encoder.columns[0]
+    held = table.validation.arrays[0][:, 0] * column.scale + column.mean
+    epoch = datetime.date(1970, 1, 1)
+    np.testing.assert_allclose(np.sort(held), [(d - epoch).days for d in sorted(days)[7200:]], atol=0.01)
+    last = sorted(days)[7199]
+    assert f"Validation: the last 20.0% of the rows by 't', those after {last}." in table.report
+
+
+def test_a_stream_with_times_of_two_layouts_or_none_is_refused():
+    """As is a missing one; the row is named."""
+    days = ["25.07.2023", "26.07.2023"] * 5000
+    for wrong, message in (
+        ("07/25/2023", "which is no date"),
+        ("soon", "which is no date"),
+        (None, "row 10001: time 't' is missing"),
+    ):
+        frame = {"t": [*days, wrong], "y": [0.5, 1.5] * 5000 + [1.0]}
+        with pytest.raises(DataError, match=message):
+            stream_table(frame, "y", time="t", memory=1e6)
 
 
 LAYOUTS = {
@@ -117,7 +170,8 @@ def test_numbers_that_could_be_two():
     encoder = fit_on(["1,234", "2,500", "7,125"] * 10)
     (line,) = [line for line in encoder.report if "written" in line]
     assert line == (
-        "'x': numbers written as 1,234.50; they could as well be 1234,50. Write them as 1234.50 if they are."
+        "'x': numbers written as 1,234.50; they could as well be 1234,50. "
+        "Choose decimal='comma' (--decimal comma) if they are."
     )
     np.testing.assert_array_equal(encode(encoder, ["1,234"]), encode(encoder, [1234]))
     point = fit_on(["€ 1.234", "€ 2.500", "€ 7.125"] * 10)
@@ -192,3 +246,45 @@ def test_rows_are_held_out_by_dates_of_a_layout():
     frame = pl.DataFrame({"x": [f"{d:%d.%m.%Y}" for d in days], "z": range(60), "y": [0.5, 1.5, 2.5] * 20})
     table = encode_table(frame, "y", validation=0.5, time="x", scaling="none")
     assert table.validation[0][:, -1].tolist() == list(range(30))
+
+
+def whole(days):
+    return [int(d.strftime("%Y%m%d")) for d in days]
+
+
+def test_whole_numbers_that_are_days():
+    """20230725 is a date where all of a column are and six differ; one that is none later is refused; in pieces too."""
+    days = [datetime.date(2019, 11, 5) + datetime.timedelta(days=k * 11) for k in range(150)]
+    expected = encode(fit_on(days), days)
+    encoder = again(fit_on(whole(days)))
+    assert encoder.report[2] == "'x': dates written as 20230725." and encoder.columns[0].kind == "date"
+    later = pl.Series([float(value) for value in whole(days)])
+    for values in (whole(days), [str(value) for value in whole(days)], days, later):
+        np.testing.assert_array_equal(encode(encoder, values), expected)
+    assert encode(encoder, [None, 20200101])[0, 0] != encode(encoder, [None, 20200101])[1, 0]
+    with pytest.raises(DataError, match="holds '20230230', which is no date written as 20230725"):
+        encode(encoder, [20230230])
+    frame = pl.DataFrame({"x": whole(days), "y": [0.5, 1.5] * 75})
+    pieces = stream_table(frame, "y", validation=0.0, memory=1e6).encoder
+    np.testing.assert_array_equal(encode(pieces, days), expected)
+
+
+@pytest.mark.parametrize(
+    "values", [[20230101, 20230102] * 20, [20230131 + k for k in range(40)], [12012023 + k for k in range(9)] * 4]
+)
+def test_whole_numbers_that_are_none(values):
+    """Two that differ, the 32nd of January, and a year in the last place."""
+    assert not any("written as" in line for line in fit_on(values).report)
+
+
+def test_days_as_whole_numbers_in_a_file(tmp_path):
+    """Read again, it gives the same features; one number among the rows held out that is no day is enough to see."""
+    days = [datetime.date(2019, 11, 5) + datetime.timedelta(days=k * 11) for k in range(150)]
+    file = tmp_path / "t.csv"
+    pl.DataFrame({"x": whole(days), "y": [0.5, 1.5] * 75}).write_csv(file)
+    table = encode_table(read_table(file), "y", validation=0.2)
+    encoder = table.encoder
+    frame = read_table(file, as_text=encoder.text_columns)
+    np.testing.assert_array_equal(encoder.transform(frame, report=[]), encode(encoder, days))
+    frame = pl.DataFrame({"x": [*whole(days), 20231399], "y": [0.5, 1.5] * 75 + [1.0], "t": range(151)})
+    assert not any("written as" in line for line in encode_table(frame, "y", time="t", validation=0.2).report)

@@ -195,3 +195,30 @@ def test_a_target_that_is_yes_or_blank(how):
     with pytest.raises(DataError, match=r"one class only \('yes'\)") as caught:
         how(frame.drop_nulls(), "y")
     assert "dropped" not in str(caught.value)
+
+
+def draw_counts(n=3000):
+    return np.random.default_rng(8).poisson(0.9, n)
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (draw_counts(), "regression"),  # visits: 0 to 6, ever rarer
+        (np.random.default_rng(1).poisson(1.6, 5000), "regression"),  # goals: 1 is the most frequent
+        (np.random.default_rng(2).integers(0, 10, 3000), "classification"),  # digits
+        (draw_counts() + 1, "classification"),  # from 1 on: marks, or classes
+        (np.minimum(draw_counts(), 4), "classification"),  # five of them
+        ((draw_counts() * 5) % 6, "classification"),  # numbers of no order
+        (np.repeat(np.arange(8), 100), "classification"),
+    ],
+)
+def test_counts_are_numbers_and_the_report_says_how_they_are_classes(labels, task):
+    """Whole numbers from 0 on of which the larger are ever rarer; in pieces as in one."""
+    frame = pl.DataFrame({"x": np.arange(len(labels)) * 0.5, "y": labels})
+    table, stream = encode_table(frame, "y", validation=0.0), stream_table(frame, "y", validation=0.0)
+    assert table.encoder.task == stream.encoder.task == task
+    assert table.report[0] == stream.report[0]
+    assert ("--task classification" if task == "regression" else "--task regression") in table.report[0]
+    other = "classification" if task == "regression" else "regression"
+    assert encode_table(frame, "y", validation=0.0, task=other).encoder.task == other

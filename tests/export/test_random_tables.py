@@ -151,6 +151,8 @@ def test_tables_written_for_people(tmp_path):
     frame = pl.DataFrame(
         {
             "at": [f"{m:%d.%m.%Y %H:%M}" for m in moments],
+            "day": [int(f"{m:%Y%m%d}") for m in moments],
+            "short": [f"{m:%d.%m.%y}" for m in moments],
             "paid": french,
             "share": [f"{abs(v):.1f}%" if k % 9 else None for k, v in enumerate(amounts)],
             "much": [f"USD {'-' * (v < 0)}{abs(v):,.2f}" for v in amounts],
@@ -168,6 +170,18 @@ def test_tables_written_for_people(tmp_path):
     X = encoder.transform(frame, report=[])
     np.testing.assert_allclose(module.encode(rows, module.COLUMNS), X, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(module.encode_target(rows), encoder.encode_target(frame), rtol=1e-6)
-    for name, text in (("at", "2023"), ("paid", "12,5"), ("share", "5 %%"), ("much", "USD 1,23")):
+    np.testing.assert_array_equal(
+        module.encode([{**row, "day": int(row["day"])} for row in rows], module.COLUMNS),
+        module.encode(rows, module.COLUMNS),
+    )
+    for name, text in (
+        ("at", "2023"),
+        ("day", "20231301"),
+        ("day", 20231301),
+        ("short", "25.13.23"),
+        ("paid", "12,5"),
+        ("share", "5 %%"),
+        ("much", "USD 1,23"),
+    ):
         with pytest.raises(ValueError, match=f"row 1: column '{name}' holds"):
             module.encode([{**rows[0], name: text}], module.COLUMNS)

@@ -27,6 +27,16 @@ def wait(page, pattern, seconds=30):
     return told
 
 
+def drawn(page, seconds=30):
+    """What a page shows once that has not changed for half a second."""
+    end, shown = time.monotonic() + seconds, None
+    while (now := page.evaluate(DRAWN)) != shown:
+        assert time.monotonic() < end
+        shown = now
+        page.wait_for_timeout(500)
+    return shown
+
+
 def test_a_page_that_was_fed_shows_what_a_new_one_shows(tmp_path, visit):
     """Part after part, beyond 400 columns: in the end the page is that of one who comes then."""
     writer = Writer(tmp_path)
@@ -42,7 +52,7 @@ def test_a_page_that_was_fed_shows_what_a_new_one_shows(tmp_path, visit):
             page.wait_for_timeout(30)
         wait(page, "Live.*step 600")
         page.click("text=Hold the page")
-        held = page.evaluate(DRAWN)
+        held = drawn(page)
         writer.write(20)
         wait(page, "step 620")
         page.wait_for_timeout(600)
@@ -51,11 +61,12 @@ def test_a_page_that_was_fed_shows_what_a_new_one_shows(tmp_path, visit):
         lock.release()
         writer.end()
         wait(page, "Ended")
-        page.wait_for_timeout(600)
         other = visit(url)
         wait(other, "Ended")
-        other.wait_for_timeout(600)
-        assert page.evaluate(DRAWN) == other.evaluate(DRAWN) != held
+        end = time.monotonic() + 30
+        while drawn(page) != drawn(other):
+            assert time.monotonic() < end
+        assert drawn(page) != held
         assert "620" in page.inner_text("#summary")
 
 

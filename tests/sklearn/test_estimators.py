@@ -24,6 +24,7 @@ from sklearn import neural_network as theirs
 from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.sklearn import FitDiverged, MLPClassifier, MLPRegressor
+from undertow.sklearn.precision import choose_dtype
 from undertow.train import ReduceOnPlateau
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -212,6 +213,26 @@ def test_class_weights_weigh_examples():
     by_class = MLPClassifier(class_weight=weights, max_iter=5, random_state=0).fit(X, y)
     by_example = MLPClassifier(max_iter=5, random_state=0).fit(X, y, [weights[label] for label in y])
     np.testing.assert_array_equal(by_class.predict_proba(X), by_example.predict_proba(X))
+
+
+@pytest.mark.parametrize("form", [csr_matrix, csc_array])
+@pytest.mark.parametrize(
+    ("values", "full", "dtype"),
+    [
+        ((100.0, 100.001), False, "float32"),  # that far from 0, which they are not
+        ((1.0, 1.0), False, "float32"),
+        ((1.7e9, 1.7e9 + 60), False, "float32"),
+        ((1.7e9, 1.7e9 + 60), True, "float64"),  # no zero beside them
+        ((0.0, 1.0), True, "float32"),
+        ((1.0, 1e20), False, "float64"),
+    ],
+)
+def test_the_numbers_of_sparse_inputs_are_those_of_dense_ones(form, values, full, dtype):
+    """Which zeros are stored makes no difference: each column is looked at by itself, its zeros among its numbers."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(*values, size=(1200, 3)) * (full | (rng.random((1200, 3)) < 0.3))
+    y = rng.integers(0, 2, 1200)
+    assert choose_dtype(form(X), y) == choose_dtype(X, y) == dtype
 
 
 @pytest.mark.parametrize("form", [csr_matrix, csc_array])

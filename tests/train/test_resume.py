@@ -10,7 +10,7 @@ import pytest
 import undertow as ut
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, RunError
-from undertow.train import CheckpointStore, EarlyStopping, ReduceOnPlateau, Trainer
+from undertow.train import CheckpointStore, EarlyStopping, ReduceOnPlateau, Run, Trainer
 from undertow.train.resume import open_training
 
 RNG = np.random.default_rng(0)
@@ -97,6 +97,18 @@ def test_early_stopping_and_the_scale_of_the_rate_go_on(tmp_path):
     assert bits(run) == bits(whole) and rows(run) == rows(whole)
 
 
+def test_what_early_stopping_ended_goes_on_with_its_patience_anew(tmp_path):
+    """It is over, unless more is asked for: then so many epochs again may pass without a better one."""
+    wanted = settings(optimizer=optim.sgd(optim.of_function(worse)), epochs=20, clip=None, early_stopping=3)
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **wanted)
+    assert run.stopped == "callback" and len(run.history) == 5  # the second is the best
+    same = ut.resume(tmp_path, (X, LABELS), optimizer=optim.sgd(optim.of_function(worse)), progress=False)
+    assert len(same.history) == 5
+    more = {"optimizer": optim.sgd(optim.of_function(worse)), "epochs": 12, "progress": False}
+    longer = ut.resume(tmp_path, (X, LABELS), **more)
+    assert longer.stopped == "callback" and len(longer.history) == 8 and bits(longer) == bits(run)
+
+
 def test_ctrl_c_leaves_a_checkpoint_within_the_epoch(tmp_path):
     class Interrupt:
         def on_step_end(self, epoch, step, loss, model):
@@ -135,6 +147,21 @@ def test_a_run_may_go_on_for_longer(tmp_path):
     assert bits(run) == bits(whole) and len(run.history) == 9
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert len(lines) == 9
+
+
+def test_limits_are_of_the_whole_training(tmp_path):
+    """What was done already counts: as much is nothing to do, less is an error, and the folder stays free."""
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings())
+    n_steps = run.history[-1]["step"]
+    for given, message in (
+        ({"epochs": 5}, "6 epochs are done already. The number of epochs is that of the whole training"),
+        ({"steps": n_steps - 1}, f"{n_steps} steps are done already. .* so {n_steps - 1} is too small. Give a larger"),
+        ({"seconds": 1e-6}, "seconds are done already. .* so 1e-06 is too small"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            ut.resume(tmp_path, (X, LABELS), progress=False, **given)
+    same = ut.resume(tmp_path, (X, LABELS), epochs=6, progress=False)
+    assert bits(same) == bits(run) and len(same.history) == 6
 
 
 @pytest.mark.parametrize("optimizer", sorted(optim.OPTIMIZERS))
@@ -221,10 +248,60 @@ def test_the_best_epoch_is_known_after_a_resume(tmp_path):
     trainer = open_training(tmp_path, (X, LABELS), progress=False, callbacks=(), epochs=4)
     with trainer:
         assert trainer.lowest == min(row["validation_loss"] for row in trainer.run.history)
+        best = trainer.best[0]
         trainer.note_best({"validation_loss": trainer.lowest + 1.0})
-        assert trainer.best is None
+        assert trainer.best[0] == best == min(trainer.run.history, key=lambda row: row["validation_loss"])["epoch"]
         trainer.note_best({"validation_loss": trainer.lowest - 1.0})
         assert trainer.best[0] == trainer.epoch
+
+
+class InterruptAt:
+    """Presses Ctrl-C at a step of an epoch."""
+
+    def __init__(self, epoch, step):
+        self.place = epoch, step
+
+    def on_step_end(self, epoch, step, loss, model):
+        if (epoch, step) == self.place:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("stop", [(3, 2), (3, 12), (5, 7)])
+def test_a_run_ended_early_after_a_resume_holds_the_best_model(tmp_path, stop, keep):
+    """It is that of an epoch before the resume, where none after it was better: as if it had never stopped."""
+    spoiled = settings(optimizer=optim.sgd(optim.of_function(worse)), epochs=9, clip=None, keep=keep)
+    end = InterruptAt(7, 5)
+    whole = ut.train(build(), (X, LABELS), checkpoint=tmp_path / "whole", callbacks=[end], **spoiled)
+    losses = [row["validation_loss"] for row in whole.history]
+    assert int(np.argmin(losses)) == 1
+    first = InterruptAt(*stop)
+    part = ut.train(build(), (X, LABELS), checkpoint=tmp_path / "part", callbacks=[first], **spoiled)
+    assert bits(part) == bits(whole)
+    more = {"optimizer": optim.sgd(optim.of_function(worse)), "progress": False}
+    run = ut.resume(tmp_path / "part", (X, LABELS), callbacks=[end], **more)
+    assert rows(run) == rows(whole) and bits(run) == bits(whole)
+    run.save(tmp_path / "part", overwrite=True)
+    assert bits(Run.load(tmp_path / "part")) == bits(whole)
+
+
+def worse(t):
+    return 0.05 if t < 24 else 100.0 if t == 24 else 1e-9
+
+
+@pytest.mark.parametrize("stop", [12, 20, 36, 50])
+def test_a_resumed_run_keeps_the_same_best_and_last_checkpoint(tmp_path, stop):
+    """Killed at a step, without early stopping: both checkpoints hold the same bits as without the kill."""
+    wanted = settings(optimizer=optim.sgd(0.5), epochs=8, clip=None, checkpoint_every=3, keep=1)
+    with_callback = {"checkpoint": tmp_path / "whole", "callbacks": [StopAt(10**6)]}
+    ut.train(build(), (X, LABELS), **with_callback, **wanted)
+    with pytest.raises(Stop):
+        ut.train(build(), (X, LABELS), checkpoint=tmp_path / "part", callbacks=[StopAt(stop)], **wanted)
+    ut.resume(tmp_path / "part", (X, LABELS), progress=False, callbacks=[StopAt(10**6)])
+    whole, part = (CheckpointStore(tmp_path / name / "checkpoints") for name in ("whole", "part"))
+    for one, other in ((whole.latest(), part.latest()), (whole.best(), part.best())):
+        assert one.record["epoch"] == other.record["epoch"] and one.arrays.keys() == other.arrays.keys()
+        assert all(one.arrays[name].tobytes() == other.arrays[name].tobytes() for name in one.arrays)
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from undertow.data import TabularEncoder, encode_table, find_task
-from undertow.errors import ArgumentError, DataError
+from undertow.errors import ArgumentError, DataError, RunError
 from undertow.train.checkpoint import load
 from undertow.train.predictions import evaluate_table, predict_portions
 from undertow.train.table import resume_table, train_table
@@ -271,3 +271,55 @@ def test_a_run_folder_holds_plain_json(folder):
     train(folder, "kind")
     record = json.loads((folder / "run/run.json").read_text())
     assert record["extras"]["held_out"]["summary"].startswith("held-out accuracy")
+
+
+# ---- runs of an older version -------------------------------------------------------------------
+
+
+def write_days(path: Path) -> Path:
+    """Hours of two weeks, so that a date has cycles; the target is a number."""
+    rng = np.random.default_rng(5)
+    hours = np.datetime64("2023-03-01T00:30", "m") + np.arange(330) * np.timedelta64(60, "m")
+    frame = pl.DataFrame({"at": [str(hour).replace("T", " ") for hour in hours], "y": rng.normal(size=330)})
+    frame.write_csv(path)
+    return path
+
+
+def test_a_run_that_knows_nothing_of_dates_goes_on_and_predicts(tmp_path):
+    """Its config.toml has no such setting, and its dates were days alone: it ends with the same bytes."""
+    file = write_days(tmp_path / "t.csv")
+    told = TableSettings(
+        data=str(file), target="y", hidden=[4], dates="days", schedule="constant", warmup=0.0, flow=False
+    )
+
+    def silently(function, *args, **more):
+        return function(*args, progress=False, say=lambda said: None, **more)
+
+    whole, _ = silently(train_table, replace(told, epochs=6), tmp_path / "whole")
+    silently(train_table, replace(told, epochs=3), tmp_path / "old")
+    config = tmp_path / "old" / "config.toml"
+    stored = config.read_text()
+    config.write_text(re.sub(r'^(dates|decimal) = ".*"\n', "", stored, flags=re.MULTILINE))
+    assert "dates" not in config.read_text()
+    (before,) = predict_portions(load(tmp_path / "old"), file)
+    run, _ = silently(resume_table, tmp_path / "old", epochs=6)
+    assert len(run.history) == 6 and before.height == 330
+    for name in ("old", "whole"):
+        assert "dates" not in load(tmp_path / name).extras["encoder"]
+    assert (tmp_path / "old/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    (after,), (same,) = predict_portions(run, file), predict_portions(whole, file)
+    assert after.equals(same)
+
+
+def test_a_table_that_is_encoded_in_another_way_now_is_refused(tmp_path):
+    """By a changed setting, as by another version: the message names both versions, and the run stays as it was."""
+    file = write_days(tmp_path / "t.csv")
+    told = TableSettings(data=str(file), target="y", hidden=[4], dates="days", epochs=2, flow=False)
+    train_table(told, tmp_path / "run", progress=False, say=lambda said: None)
+    config, model = tmp_path / "run/config.toml", (tmp_path / "run/model.safetensors").read_bytes()
+    config.write_text(config.read_text().replace('dates = "days"', 'dates = "auto"'))
+    with pytest.raises(RunError, match=r"run: the table is not encoded as it was .* Undertow \S+; this is \S+, or"):
+        resume_table(tmp_path / "run", epochs=4, progress=False, say=lambda said: None)
+    assert (tmp_path / "run/model.safetensors").read_bytes() == model
+    config.write_text(config.read_text().replace('dates = "auto"', 'dates = "days"'))
+    resume_table(tmp_path / "run", epochs=4, progress=False, say=lambda said: None)

@@ -52,6 +52,9 @@ def train(
     max_categories: Annotated[int | None, typer.Option(help="Most distinct texts of a column.", min=1)] = None,
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
     dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
+    decimal: Annotated[
+        str | None, text("What 1,234 is where it may be either: point (1234), comma (1.234), auto.")
+    ] = None,
     memory: Memory = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
@@ -176,9 +179,9 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
 @app.command()
 def resume(
     run: RunFolder,
-    epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of those told.", min=1)] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all.", min=1)] = None,
-    time_budget: Annotated[str | None, text("Time in all: 30s, 10m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs in all, those done included.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, those done included.", min=1)] = None,
+    time_budget: Annotated[str | None, text("Time in all, that spent included: 30s, 10m, 2h.")] = None,
     watch: Watch = False,
     watch_stay: WatchStay = False,
     control: Controlled = False,
@@ -186,6 +189,7 @@ def resume(
 ) -> None:
     """Go on with a training that was interrupted or killed, as if it had never stopped.
 
+    --epochs N is the number of all epochs, not of further ones: a run of 100 epochs gets 300 more with --epochs 400.
     The data file must be as it was. The schedule of the learning rate stays that of the first training.
 
     Example: undertow resume runs/houses --epochs 400

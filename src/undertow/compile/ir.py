@@ -220,6 +220,11 @@ class Emitter:
         assert a.kind == b.kind, f"{a.kind} meets {b.kind}"
         return a, b
 
+    def prefetch(self, pointer: Value) -> None:
+        """Have a line of memory brought into the first-level cache."""
+        self.module.declarations["prefetch"] = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
+
     def splat(self, x: Value, lanes: int) -> Value:
         """Repeat one number in every lane."""
         if x.lanes or not lanes:

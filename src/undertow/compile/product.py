@@ -23,6 +23,7 @@ NARROW = 12  # C of so few columns is made with its rows as vectors, then turned
 _PANEL_ROW = 4 * 64  # bytes: no panel is wider than 4 vectors of 64
 _OUT = NARROW * _PANEL_ROW  # bytes of scratch for a panel of such a C, ...
 _TURNED = 64 * 64  # ... and for that turned around
+LINE = 64  # bytes that come from memory together
 DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot products; turning B around would not pay
 
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
@@ -145,6 +146,9 @@ class _Product:
         b = e.variable(task["b"])
         steps = [task["row_a"] * i for i in range(min(rows, 4))]
         with e.loop(0, task["k"]):
+            # A transposed A comes from lines far apart, which processors do not fetch ahead: the next block's are asked
+            # for here. That of 10,000 columns takes 0.8 to 0.95 of the time, others 1.003.
+            e.prefetch(e.address(heads[0].get(), LINE, "i8"))
             right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
             for i, row in enumerate(sums):
                 head = heads[i // 4].get()

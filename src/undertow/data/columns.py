@@ -295,6 +295,8 @@ def read_numbers(series: pl.Series, kind: Kind, origin: Origin | None, layout: s
     """
     if kind == "number" and series.dtype.is_numeric():
         return _check_infinite(series.cast(pl.Float64).to_numpy().astype(np.float64, copy=False), series, origin)
+    if layout and kind == "date" and series.dtype.is_numeric():
+        series = series.cast(pl.Int64, strict=False).cast(pl.String)  # 20230725
     if layout and series.dtype == pl.String:
         series = mark_missing(series)
         numbers = convert_texts(series, layout)

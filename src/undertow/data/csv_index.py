@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.data.decimals import Decimal, choose_decimal, tell_comma
 from undertow.data.frames import check_text_signature, clean_text, parse_records, read_header
 from undertow.data.late import pl
 from undertow.data.layout import find_layout
-from undertow.data.parse import PARSERS, PLAIN, express_plain, express_present, narrow_type
+from undertow.data.parse import DECIMAL_COMMA, EITHER, PARSERS, PLAIN, express_plain, express_present, narrow_type
+from undertow.data.reading import tell_reading
 from undertow.errors import DataError
 
 _NEWLINE, _QUOTE = 10, 34
@@ -134,31 +136,53 @@ def _find_bounds(path: Path, size: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def find_types(files: Sequence[CsvFile], as_text: Collection[str]) -> None:
+def find_types(files: Sequence[CsvFile], as_text: Collection[str], decimal: Decimal = "auto") -> list[str]:
     """Read text files once: the rows of every piece, and the narrowest type that reads all of a column.
 
     Args:
         files: with the same columns; their heights and types are filled in.
         as_text: columns that stay text.
+        decimal: what 1,234 is, see ``read_table``.
+
+    Returns:
+        A sentence about each column whose commas may part thousands as well, and were read as decimal ones.
     """
     types: dict[str, int | None] = {}
+    examples: dict[str, pl.Series] = {}
     seen: set[str] = set()
     comma = all(file.separator == b"," for file in files)
-    for file in files:
-        for number in range(len(file.starts)):
-            texts, _ = file.read_texts(number)
-            file.heights.append(texts.height)
-            fits = _find_fitting(texts, {name: types[name] for name in seen})
-            for series in texts:
-                name = series.name
-                if name in as_text or (name in seen and types[name] is None):
-                    types.setdefault(name, None)
-                    seen.add(name)
-                elif name not in fits and series.null_count() < len(series):
-                    types[name] = narrow_type(series, types.get(name, 0), name in seen, decimal_comma=not comma)
-                    seen.add(name)
+    pieces = [(file, number) for file in files for number in range(len(file.starts))]
+    for file, number in tell_reading("which columns are numbers", pieces, len(pieces)):
+        texts, _ = file.read_texts(number)
+        file.heights.append(texts.height)
+        fits = _find_fitting(texts, {name: types[name] for name in seen})
+        for series in texts:
+            name = series.name
+            if name in as_text or (name in seen and types[name] is None):
+                types.setdefault(name, None)
+                seen.add(name)
+            elif name not in fits and series.null_count() < len(series):
+                types[name] = narrow_type(series, types.get(name, 0), name in seen, decimal_comma=not comma)
+                seen.add(name)
+                if types[name] == EITHER and name not in examples:
+                    examples[name] = series.filter(series.str.contains(",", literal=True).fill_null(False)).head(1)
+    said = _choose_decimals(types, examples, next((x.separator for x in files if x.separator != b","), b","), decimal)
     for file in files:
         file.types = {name: types.get(name) for name in file.names}
+    return said
+
+
+def _choose_decimals(
+    types: dict[str, int | None], examples: dict[str, pl.Series], separator: bytes, decimal: Decimal
+) -> list[str]:
+    """Make decimal numbers or texts of the columns that may be either, and say which are decimal."""
+    both = [name for name, place in types.items() if place == EITHER]
+    if not both:
+        return []
+    commas, points = DECIMAL_COMMA in types.values(), 1 in types.values()
+    as_comma, why = choose_decimal(decimal, separator.decode(), commas, points)
+    types.update(dict.fromkeys(both, DECIMAL_COMMA if as_comma else None))
+    return [tell_comma(name, examples[name], why) for name in both] if as_comma else []
 
 
 def _find_fitting(texts: pl.DataFrame, types: dict[str, int | None]) -> set[str]:

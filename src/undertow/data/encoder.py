@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.column_statistics import LeakCheck
 from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, read_column
+from undertow.data.decimals import Decimal
 from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
 from undertow.data.option_names import refuse_options
@@ -20,7 +21,6 @@ from undertow.data.target import (
     ClassTarget,
     Target,
     TargetScaling,
-    Task,
     check_frame,
     choose_task,
     drop_missing_target,
@@ -30,6 +30,7 @@ from undertow.data.target import (
 )
 from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
+from undertow.data.tasks import Task
 from undertow.data.wording import Origin, count, list_names, suggest_name
 from undertow.errors import DataError, RunError
 
@@ -86,6 +87,7 @@ class TabularEncoder:
         left_out: Mapping[str, str] | None = None,
         beside: pl.DataFrame | None = None,
         target_scaling: TargetScaling = "standard",
+        decimal: Decimal = "auto",
         **others: Never,
     ) -> TabularEncoder:
         """Decide from training rows how every column is encoded.
@@ -108,6 +110,7 @@ class TabularEncoder:
             left_out: columns that are no features, each with the reason.
             beside: rows held out, whose texts must be written as the others are: ``25.07.2023``, ``$1,234.50``.
             target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
+            decimal: what 1,234 is in a column of texts that may have a decimal "comma" or "point"; "auto": 1234.
             **others: nothing: an option that is not there gets an error that says which was meant.
 
         Returns:
@@ -124,8 +127,8 @@ class TabularEncoder:
             ('regression', 1.0, 0.5)
         """
         refuse_options(others, TabularEncoder.fit)
-        options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
-        frame, layout, written = read_target_layout(frame, target, task, origin)
+        options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal)
+        frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
         task, why = choose_task(frame, target, task)
         report = [why, *written]
         n_rows = frame.height

@@ -23,14 +23,17 @@ from undertow.data.columns import (
     show_value,
 )
 from undertow.data.dates import PARTS, PartsSeen, choose_cycles
+from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
-from undertow.data.layouts import LayoutsSeen
+from undertow.data.layouts import COMPACT, LayoutsSeen
 from undertow.data.parse import mark_missing, parse_numbers
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
 
-_IDENTIFIER = re.compile(r"(.*[ _-])?(id|uuid|guid)|unnamed_\d+", re.IGNORECASE)
+_IDENTIFIER = re.compile(
+    r"(?i:(.*[ _.-])?(id|uuid|guid)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?|id))|.*[a-z](Id|ID)"
+)
 _KINDS: dict[str, Kind] = {
     "Boolean": "boolean",
     "Date": "date",
@@ -58,6 +61,7 @@ class EncoderOptions:
     categories: Literal["one_hot", "codes"] = "one_hot"
     min_count: int = 1
     dates: Literal["auto", "days", "parts"] = "auto"
+    decimal: Decimal = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_categories", "min_count"):
@@ -67,6 +71,7 @@ class EncoderOptions:
         given = list(self.scaling.values()) if isinstance(self.scaling, Mapping) else [self.scaling]
         _check_choices("scaling", given, (*get_args(Scaling), "auto"))
         _check_choices("categories", [self.categories], ("one_hot", "codes"))
+        check_decimal(self.decimal)
         _check_choices("dates", [self.dates], ("auto", "days", "parts"))
 
     def scaling_of(self, name: str) -> ScalingOption:
@@ -122,6 +127,8 @@ class ColumnFit:
             numbers = read_numbers(series, self.kind, origin)
             self.whole &= dtype.is_integer()
             self.numbers.update(numbers)
+            if self.layouts is not None and self.layouts.names:
+                self.layouts.update(series.cast(pl.String))
             if self.kind == "date" and self.options.dates != "days":
                 self.parts.update(numbers)
 
@@ -134,6 +141,8 @@ class ColumnFit:
             return
         self.kind = _KINDS.get(dtype.base_type().__name__, "number")
         self.numbers = NumberStatistics(self.sample, n_missing=self._unfilled)
+        if dtype.is_integer():
+            self.layouts = LayoutsSeen(self.sample, [COMPACT], plain=False, n_missing=self._unfilled)
 
     def _update_texts(self, series: pl.Series, origin: Origin | None) -> None:
         assert self.texts is not None
@@ -152,6 +161,8 @@ class ColumnFit:
         """See of rows that are held out whether they are written as the others; nothing else is taken of them."""
         if self.layouts is not None and series.dtype == pl.String:
             self.layouts.check(mark_missing(series))
+        elif self.layouts is not None and self.layouts.names and series.dtype.is_integer():
+            self.layouts.check(series.cast(pl.String))
 
     def decide(self) -> tuple[Column | None, list[str]]:
         """Say how the column is encoded.
@@ -164,10 +175,17 @@ class ColumnFit:
             return self._decide_layout(self.layouts) or self._decide_categories(self.texts)
         if self.numbers is None:
             return None, [f"{self.name!r}: dropped, it holds no value."]
+        if self.layouts is not None and self.layouts.are_days() and (decided := self._decide_layout(self.layouts)):
+            return decided
         said = []
+        if (
+            self.whole
+            and _IDENTIFIER.fullmatch(self.name)
+            and (share := _share_of_distinct(self.numbers)) > _NEARLY_UNIQUE
+        ):
+            rows = "every row" if share == 1 else "nearly every row"
+            return None, [f"{self.name!r}: dropped, {rows} has another number: it identifies rows."]
         if self.whole and _counts_rows(self.numbers):
-            if _IDENTIFIER.fullmatch(self.name):
-                return None, [f"{self.name!r}: dropped, every row has another number: it identifies rows."]
             said.append(
                 f"{self.name!r}: every row has another whole number, almost without gaps; kept as a number. "
                 "Remove the column if it only counts the rows."
@@ -177,7 +195,7 @@ class ColumnFit:
 
     def _decide_layout(self, found: LayoutsSeen | None) -> tuple[Column | None, list[str]] | None:
         """Texts that are numbers or dates, all written in one way; None where they are not."""
-        layout, remarks = (None, []) if found is None else found.choose()
+        layout, remarks = (None, []) if found is None else found.choose(self.options.decimal)
         if found is None or layout is None:
             return None
         self.kind, self.whole = layout.kind, False
@@ -411,8 +429,13 @@ def find_knots(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return knots[rising], levels[rising]
 
 
+def _share_of_distinct(found: NumberStatistics) -> float:
+    """How many different numbers there are for one row, as far as the sample tells; 0 where that says nothing."""
+    if found.n < _FEW_ROWS or found.n_missing:
+        return 0.0
+    return float(np.unique(found.sample).size / found.sample.size)
+
+
 def _counts_rows(found: NumberStatistics) -> bool:
     """Whether whole numbers without repetition fill most of their range, as a row number does."""
-    if found.n < _FEW_ROWS or found.n_missing or found.largest - found.least >= 2 * found.n:
-        return False
-    return bool(np.unique(found.sample).size == found.sample.size)
+    return found.largest - found.least < 2 * found.n and _share_of_distinct(found) == 1

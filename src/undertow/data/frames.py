@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from undertow.data.decimals import Decimal, check_decimal, choose_decimal, reads_both_ways, tell_comma
 from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
-from undertow.data.parse import infer_type, mark_missing
+from undertow.data.parse import infer_type, mark_missing, parse_decimal_commas
 from undertow.data.wording import Origin, list_names
 from undertow.errors import DataError
 
@@ -33,7 +35,13 @@ def reader_errors() -> tuple[type[BaseException], ...]:
     return pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError
 
 
-def read_table(path: str | os.PathLike[str], *, as_text: Collection[str] = ()) -> pl.DataFrame:
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    as_text: Collection[str] = (),
+    decimal: Decimal = "auto",
+    remarks: list[str] | None = None,
+) -> pl.DataFrame:
     r"""Read a table from a CSV or Parquet file.
 
     Text files have one header line; the separator (comma, semicolon or tab) is found from the file.
@@ -43,6 +51,10 @@ def read_table(path: str | os.PathLike[str], *, as_text: Collection[str] = ()) -
     Args:
         path: a file ending in .csv, .tsv, .txt, .parquet or .pq; text in UTF-8.
         as_text: columns of a text file that stay text, as ``TabularEncoder.text_columns`` names them.
+        decimal: what 1,234 is, where commas do not separate the fields of a text file, and all those in a column may
+            part thousands as well as a fraction: with "comma" a number a little above 1; with "point" text, which the
+            encoder reads as 1234; "auto" decides by the other columns, else by the separator.
+        remarks: a sentence about each such column is appended here; where it is None, each is a ``UserWarning``.
 
     Returns:
         A polars DataFrame with at least one row, column names stripped of outer spaces.
@@ -59,17 +71,23 @@ def read_table(path: str | os.PathLike[str], *, as_text: Collection[str] = ()) -
         ...     read_table(file).rows()
         [(41, 'Paris'), (None, 'Oslo')]
     """
-    return read_table_with_origin(path, as_text=as_text)[0]
+    return read_table_with_origin(path, as_text=as_text, decimal=decimal, remarks=remarks)[0]
 
 
 def read_table_with_origin(
-    path: str | os.PathLike[str], *, as_text: Collection[str] = ()
+    path: str | os.PathLike[str],
+    *,
+    as_text: Collection[str] = (),
+    decimal: Decimal = "auto",
+    remarks: list[str] | None = None,
 ) -> tuple[pl.DataFrame, Origin]:
     r"""Read a table as ``read_table`` does, with the file's row number of every row.
 
     Args:
         path: as in ``read_table``.
         as_text: as in ``read_table``.
+        decimal: as in ``read_table``.
+        remarks: as in ``read_table``.
 
     Returns:
         The DataFrame, and its ``Origin``, which lets later messages name the file and the row.
@@ -88,16 +106,19 @@ def read_table_with_origin(
     """
     source = Path(path)
     check_source(source)
+    decimal, said = check_decimal(decimal), [] if remarks is None else remarks
     if source.suffix.lower() in PARQUET_EXTENSIONS:
         frame = _read_parquet(source)
         rows = np.arange(1, frame.height + 1, dtype=np.int64)
     else:
         text = _read_text(source)
         layout = find_layout(text, source.name)
-        frame = _parse_text(text, layout, source.name, as_text)
+        frame = _parse_text(text, layout, source.name, as_text, decimal, said)
         rows = layout.lines[1:].astype(np.int64)
     if frame.height == 0:
         raise DataError(f"{source.name}: the table has column names but no rows. Add the rows below them.")
+    for remark in said if remarks is None else ():
+        warnings.warn(f"{source.name}: column {remark}", UserWarning, stacklevel=3)
     return frame, Origin(source.name, rows)
 
 
@@ -210,7 +231,9 @@ def read_header(content: bytes, layout: Layout, file: str) -> tuple[list[str], i
     return names, end or len(content)
 
 
-def _parse_text(text: bytes, layout: Layout, file: str, as_text: Collection[str]) -> pl.DataFrame:
+def _parse_text(
+    text: bytes, layout: Layout, file: str, as_text: Collection[str], decimal: Decimal, remarks: list[str]
+) -> pl.DataFrame:
     """The records below the header as typed columns."""
     separator = layout.separator.decode()
     names = _read_names(text, layout, file)
@@ -218,7 +241,18 @@ def _parse_text(text: bytes, layout: Layout, file: str, as_text: Collection[str]
         return pl.DataFrame({name: [] for name in names})
     below = replace(layout, **{key: getattr(layout, key)[1:] for key in ("starts", "ends", "lines", "n_fields")})
     raw = parse_records(text, below, file, names)
-    return pl.DataFrame([_type_column(column, separator, as_text) for column in raw.get_columns()])
+    texts = [mark_missing(column) for column in raw.get_columns()]
+    comma = separator != ","
+    typed = {x.name: x if x.name in as_text else infer_type(x, decimal_comma=comma) for x in texts}
+    both = [x for x in texts if comma and typed[x.name] is x and x.name not in as_text and reads_both_ways(x)]
+    if both:
+        numbers = [x for x in texts if typed[x.name].dtype == pl.Float64]
+        commas, points = (any(bool(x.str.contains(sign, literal=True).any()) for x in numbers) for sign in ",.")
+        as_comma, why = choose_decimal(decimal, separator, commas, points)
+        for column in both if as_comma else ():
+            typed[column.name] = parse_decimal_commas(column)
+            remarks.append(tell_comma(column.name, column, why))
+    return pl.DataFrame(list(typed.values()))
 
 
 def parse_records(text: bytes, layout: Layout, file: str, names: Sequence[str]) -> pl.DataFrame:
@@ -249,12 +283,6 @@ def parse_records(text: bytes, layout: Layout, file: str, names: Sequence[str]) 
             "Check the quotation marks in its fields."
         )
     return raw
-
-
-def _type_column(texts: pl.Series, separator: str, as_text: Collection[str]) -> pl.Series:
-    """A column of texts with its missing values marked and its type inferred."""
-    present = mark_missing(texts)
-    return present if texts.name in as_text else infer_type(present, decimal_comma=separator != ",")
 
 
 def name_columns(fields: list[str], place: str) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.dates import PartsSeen
+from undertow.data.decimals import Decimal
 from undertow.data.late import pl
 from undertow.data.parse import mark_missing, parse_dates
 from undertow.data.state import fail, read_choice
@@ -21,7 +22,10 @@ _UNITS = ("$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "CHF", "JPY", "INR
 _SEPARATORS = (("", "."), (",", "."), (" ", "."), ("'", "."), ("", ","), (".", ","), (" ", ","), ("'", ","))
 _TIMES = {"": "", " %H:%M": r" \d{1,2}:\d{2}", " %H:%M:%S": r" \d{1,2}:\d{2}:\d{2}",
           " %I:%M %p": r" \d{1,2}:\d{2} [AaPp][Mm]", " %I:%M:%S %p": r" \d{1,2}:\d{2}:\d{2} [AaPp][Mm]"}  # fmt: skip
-_DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
+_DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
+         "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d")  # fmt: skip
+COMPACT = "%Y%m%d"  # whole numbers such as 20230725
+_LEAST_COMPACT = 6  # of which so many differ: one number of eight digits in 27 is a day by chance
 _TRIED = 100  # values that are read first
 
 
@@ -71,12 +75,14 @@ class TextLayout:
         """The layout as people read it."""
         if self.kind == "number":
             return self.name
-        words = {"%d": "day", "%m": "month", "%Y": "year", "%H:%M:%S": "time", "%H:%M": "time", "%I:%M %p": "time",
-                 "%I:%M:%S %p": "time"}  # fmt: skip
+        if self.name == COMPACT:
+            return "20230725"
+        words = {"%d": "day", "%m": "month", "%Y": "year", "%y": "year", "%H:%M:%S": "time", "%H:%M": "time",
+                 "%I:%M %p": "time", "%I:%M:%S %p": "time"}  # fmt: skip
         text = self.name
         for sign, word in sorted(words.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(sign, word)
-        return text
+        return f"{text}, years of two digits, 1970 to 2069" if "%y" in self.name else text
 
 
 def _clean(text: str) -> str:
@@ -95,8 +101,10 @@ def _list_layouts() -> dict[str, TextLayout]:
             grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
             pattern = rf"^[+-]?(?:{grouped}\d+)(?:{re.escape(decimal)}\d*)?$"
             found.append(TextLayout(name, "number", pattern, unit, thousands, decimal))
-    numbers = {"%d": r"\d{1,2}", "%m": r"\d{1,2}", "%Y": r"\d{4}"}
+    found.append(TextLayout(COMPACT, "date", r"^(?:18|19|20|21)\d{6}$"))
     for day in _DAYS:
+        short = r"\d{2}" if "%y" in day and "/" not in day else r"\d{1,2}"  # 1.2.10 is rather a version
+        numbers = {"%d": short, "%m": short, "%Y": r"\d{4}", "%y": r"\d{2}"}
         pattern = re.escape(day)
         for sign, digits in numbers.items():
             pattern = pattern.replace(re.escape(sign), digits)
@@ -143,6 +151,10 @@ class LayoutsSeen:
         """Keep the layouts that these texts fit too, without any statistics of them."""
         self._read(texts)
 
+    def are_days(self) -> bool:
+        """Whether whole numbers, which are looked at for this layout alone, are days."""
+        return self.names == [COMPACT] and np.unique(self.numbers[COMPACT].sample).size >= _LEAST_COMPACT
+
     def _read(self, texts: pl.Series) -> dict[str, NDArray[np.float64]]:
         """What the texts say by each of the layouts that fit."""
         present = texts.drop_nulls()
@@ -162,27 +174,37 @@ class LayoutsSeen:
         self.names = list(read)
         return read
 
-    def choose(self) -> tuple[TextLayout | None, list[str]]:
-        """The layout to read the column by, None where none fits; and a remark where others say something else."""
+    def choose(self, decimal: Decimal = "auto") -> tuple[TextLayout | None, list[str]]:
+        """The layout to read the column by, None where none fits; and a remark where others say something else.
+
+        Args:
+            decimal: "comma" or "point": of numbers that may have either, those with this one are chosen.
+        """
         if self.plain or not self.names:
             return None, []
-        chosen, *others = self.names
+        sign = {"comma": ",", "point": "."}.get(decimal)
+        names = sorted(self.names, key=lambda name: sign not in (None, LAYOUTS[name].decimal))
+        chosen, *others = names
         layout, found = LAYOUTS[chosen], self.numbers.get(chosen)
         differ = [name for name in others if _differ(found, self.numbers.get(name))]
         if not differ or found is None:
             return layout, []
         other = LAYOUTS[differ[0]]
-        remedy = "Write them as 2023-07-25" if layout.kind == "date" else "Write them as 1234.50"
-        return layout, [f"they could as well be {other.show()}. {remedy} if they are"]
+        if layout.kind == "date":
+            return layout, [f"they could as well be {other.show()}. Write them as 2023-07-25 if they are"]
+        if layout.decimal == sign and other.decimal != sign:
+            return layout, []
+        name = "comma" if other.decimal == "," else "point"
+        return layout, [f"they could as well be {other.show()}. Choose decimal={name!r} (--decimal {name}) if they are"]
 
 
-def read_written(series: pl.Series) -> pl.Series:
+def read_written(series: pl.Series, decimal: Decimal = "auto") -> pl.Series:
     """A column of texts as the numbers or moments that they are, where they all have one layout; others as they are."""
     if series.dtype != pl.String:
         return series
     found = LayoutsSeen(1)
     found.update(mark_missing(series))
-    layout, _ = found.choose()
+    layout, _ = found.choose(decimal)
     return series if layout is None else layout.parse(mark_missing(series)).alias(series.name)
 
 

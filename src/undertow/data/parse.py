@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from undertow.data.decimals import parse_either, reads_both_ways
 from undertow.data.late import pl
 
 MISSING_SPELLINGS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?")
@@ -55,7 +56,8 @@ def infer_type(texts: pl.Series, decimal_comma: bool = False) -> pl.Series:
         decimal_comma: read ``3,14`` as a number too (files whose separator is not a comma).
 
     Returns:
-        Int64, Float64, Boolean, Date or Datetime column; the texts themselves where none of them fits.
+        Int64, Float64, Boolean, Date or Datetime column; the texts themselves where none of them fits, and where a
+        comma may part thousands as well as a fraction.
 
     Example:
         >>> infer_type(pl.Series(["1", None, "2.5"])).to_list()
@@ -67,8 +69,8 @@ def infer_type(texts: pl.Series, decimal_comma: bool = False) -> pl.Series:
     """
     present = texts.drop_nulls()
     parsers = [_parse_integers, parse_numbers, parse_booleans, parse_dates]
-    if decimal_comma:
-        parsers.append(_parse_decimal_commas)
+    if decimal_comma and not reads_both_ways(texts):
+        parsers.append(parse_decimal_commas)
     for parse in parsers if len(present) else ():
         if parse(present.head(_TRIED)).null_count():
             continue
@@ -82,14 +84,15 @@ def _parse_integers(texts: pl.Series) -> pl.Series:
     return texts.cast(pl.Int64, strict=False)
 
 
-def _parse_decimal_commas(texts: pl.Series) -> pl.Series:
+def parse_decimal_commas(texts: pl.Series) -> pl.Series:
     """Float64 numbers from ``3,14`` and ``3``; null where a text is neither."""
     with_comma = texts.str.contains(_DECIMAL_COMMA).fill_null(False)
     return parse_numbers(texts.zip_with(~with_comma, texts.str.replace(",", ".", literal=True)))
 
 
-PARSERS = (_parse_integers, parse_numbers, _parse_decimal_commas, parse_booleans, parse_dates)
-_WIDER: dict[int, tuple[int, ...]] = {0: (0, 1, 2), 1: (1, 2), 2: (2,), 3: (3,), 4: (4,)}  # what reads more of the same
+PARSERS = (_parse_integers, parse_numbers, parse_decimal_commas, parse_booleans, parse_dates, parse_either)
+DECIMAL_COMMA, EITHER = 2, 5  # places; the commas of the second may part thousands as well
+_WIDER: dict[int, tuple[int, ...]] = {0: (0, 1, 5, 2), 1: (1, 5, 2), 2: (2,), 3: (3,), 4: (4,), 5: (5, 2)}  # read more
 
 
 def narrow_type(texts: pl.Series, known: int | None, seen: bool, decimal_comma: bool) -> int | None:
@@ -114,8 +117,8 @@ def narrow_type(texts: pl.Series, known: int | None, seen: bool, decimal_comma: 
     """
     if known is None:
         return None
-    for place in _WIDER[known] if seen else (0, 1, 3, 4, 2):
-        if place == 2 and not decimal_comma:
+    for place in _WIDER[known] if seen else (0, 1, 3, 4, 5, 2):
+        if place in (DECIMAL_COMMA, EITHER) and not decimal_comma:
             continue
         parse = PARSERS[place]
         if parse(texts.drop_nulls().head(_TRIED)).null_count() == 0 and parse(texts).null_count() == texts.null_count():

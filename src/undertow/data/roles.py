@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import Kind, read_numbers, read_texts, show_value
+from undertow.data.decimals import Decimal
 from undertow.data.folds import draw_of_text
 from undertow.data.late import pl
+from undertow.data.layouts import LAYOUTS, LayoutsSeen
+from undertow.data.parse import mark_missing, parse_dates
 from undertow.data.wording import Origin, list_names, name_row, suggest_name
 from undertow.errors import ArgumentError, DataError
 
@@ -84,15 +87,25 @@ def read_group_column(series: pl.Series, origin: Origin | None) -> pl.Series:
     return texts
 
 
-def read_time_column(series: pl.Series, origin: Origin | None) -> NDArray[np.float64]:
-    """Times as numbers; DataError where one is missing or the column holds none."""
-    kind: Kind = "number" if series.dtype.is_numeric() else "date"
-    times = read_numbers(series, kind, origin)
-    missing = np.flatnonzero(np.isnan(times))
-    if missing.size:
-        at = int(missing[0])
-        raise DataError(f"{name_row(at, origin)}: time {series.name!r} is missing. Fill it, or drop the row.")
+def read_time_column(series: pl.Series, origin: Origin | None, layout: str = "") -> NDArray[np.float64]:
+    """Times as numbers; DataError where one is missing or the column holds none.
+
+    Args:
+        series: the column.
+        origin: where its rows came from, for messages.
+        layout: how its texts are written, a name in ``LAYOUTS``.
+    """
+    kind: Kind = "number" if series.dtype.is_numeric() else LAYOUTS[layout].kind if layout else "date"
+    times = read_numbers(series, kind, origin, layout)
+    _check_present(np.isnan(times), series.name, origin)
     return times
+
+
+def _check_present(missing: NDArray[np.bool_], name: str, origin: Origin | None) -> None:
+    """DataError at the first time that is missing."""
+    if missing.any():
+        at = int(np.argmax(missing))
+        raise DataError(f"{name_row(at, origin)}: time {name!r} is missing. Fill it, or drop the row.")
 
 
 class HoldOut(Protocol):
@@ -149,10 +162,11 @@ class LastRows:
     column: str
     after: float
     is_date: bool
+    layout: str = ""
 
     def mask(self, first: int, frame: pl.DataFrame, origin: Origin | None) -> NDArray[np.bool_]:
         """The rows held out of a piece."""
-        return read_time_column(frame[self.column], origin) > self.after
+        return read_time_column(frame[self.column], origin, self.layout) > self.after
 
     def say(self, fraction: float) -> str:
         """How the rows were chosen."""
@@ -161,22 +175,46 @@ class LastRows:
 
 
 class TimeSample:
-    """A sample of the times of a table, to find after which moment rows are held out."""
+    """A sample of the times of a table, to find after which moment rows are held out.
 
-    def __init__(self, column: str) -> None:
-        self.column, self.is_date = column, False
+    Args:
+        column: of the times: numbers, dates, or texts that are either, all written in one way.
+        decimal: see ``LayoutsSeen.choose``.
+    """
+
+    def __init__(self, column: str, decimal: Decimal = "auto") -> None:
+        self.column, self.decimal, self.is_date = column, decimal, False
         self.found = NumberStatistics(_THRESHOLD_SAMPLE)
+        self.layouts = LayoutsSeen(_THRESHOLD_SAMPLE)
+        self.odd: tuple[pl.Series, Origin | None] | None = (
+            None  # the first piece of texts that are no dates in ISO order
+        )
 
     def update(self, series: pl.Series, origin: Origin | None) -> None:
         """Add a piece."""
         self.is_date = not series.dtype.is_numeric()
+        if series.dtype == pl.String:
+            texts = mark_missing(series)
+            _check_present(texts.is_null().to_numpy(), series.name, origin)
+            self.layouts.update(texts)
+            if self.odd is None and parse_dates(texts).null_count():
+                self.odd = series, origin
+            if self.odd is not None:
+                return
         self.found.update(read_time_column(series, origin))
 
     def hold_out(self, fraction: float) -> LastRows:
         """The rows after the moment that leaves the share nearest to ``fraction``."""
+        layout = ""
+        if self.odd is not None:
+            chosen, _ = self.layouts.choose(self.decimal)
+            if chosen is None:
+                read_time_column(*self.odd)  # which says what is wrong
+                raise DataError(f"time {self.column!r} holds texts of several layouts. Write all of them in one way.")
+            layout, self.found, self.is_date = chosen.name, self.layouts.numbers[chosen.name], chosen.kind == "date"
         times, counts = np.unique(self.found.sample, return_counts=True)
         if times.size < 2:
             raise DataError(f"time {self.column!r} holds one moment only, so no row is later. Name another column.")
         after = np.cumsum(counts[::-1])[::-1][1:]
         best = int(np.argmin(np.abs(after - fraction * counts.sum())))
-        return LastRows(self.column, float(times[best]), self.is_date)
+        return LastRows(self.column, float(times[best]), self.is_date, layout)

@@ -16,16 +16,19 @@ from undertow.data.batches import read_fraction, read_whole
 from undertow.data.cache import open_cached
 from undertow.data.column_statistics import MOST_DISTINCT, SAMPLE, LeakCheck
 from undertow.data.columns import ScalingOption
+from undertow.data.decimals import Decimal
 from undertow.data.encoder import TabularEncoder, assemble
 from undertow.data.fitting import ColumnFit, EncoderOptions
 from undertow.data.late import pl
 from undertow.data.option_names import refuse_options
 from undertow.data.pieces import PieceSource
+from undertow.data.reading import tell_reading
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
 from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
 from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
-from undertow.data.target import TargetScaling, Task, check_task, find_target
+from undertow.data.target import TargetScaling, check_task, find_target
 from undertow.data.target_fit import TargetFit
+from undertow.data.tasks import Task
 from undertow.data.wording import Origin, count
 from undertow.errors import ArgumentError, DataError
 
@@ -69,6 +72,7 @@ def stream_table(
     min_count: int = 1,
     dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
+    decimal: Decimal = "auto",
     **others: Never,
 ) -> StreamedTable:
     """Fit an encoder on a table in files, and open its rows as sources that are encoded as they are read.
@@ -96,6 +100,7 @@ def stream_table(
         min_count: as in ``TabularEncoder.fit``.
         dates: as in ``TabularEncoder.fit``.
         target_scaling: as in ``TabularEncoder.fit``.
+        decimal: as in ``TabularEncoder.fit``; of text files as in ``read_table``.
         **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
@@ -117,16 +122,19 @@ def stream_table(
     """
     refuse_options(others, stream_table)
     roles = Roles(target, weights, groups, time)
-    options = EncoderOptions(max_categories, scaling, categories, min_count, dates)
+    options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal)
     fraction, seed = read_fraction(validation), read_whole(seed, "seed", 0)
     check_task(task)
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
         raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
-    pieces = open_pieces(table, int(memory / _PIECES))
+    pieces = open_pieces(table, int(memory / _PIECES), decimal)
     find_target(pl.DataFrame(schema=pieces.columns), target)
     roles.check(pieces.columns)
-    hold_out = _find_hold_out(pieces, roles, fraction, seed)
-    encoder, sizes, report = _fit(pieces, roles, options, TargetFit(target, task, target_scaling), hold_out, memory)
+    hold_out = _find_hold_out(pieces, roles, fraction, seed, decimal)
+    encoder, sizes, report = _fit(
+        pieces, roles, options, TargetFit(target, task, target_scaling, decimal), hold_out, memory
+    )
+    report += pieces.remarks
     parts = [EncodedPieces(pieces, encoder, roles, hold_out, sizes, held) for held in (False, True)]
     train = PieceSource(parts[0], memory, shuffle)
     if cache is not None:
@@ -141,11 +149,11 @@ def stream_table(
     return StreamedTable(encoder, train, held, report)
 
 
-def open_pieces(table: Any, piece_bytes: int) -> TablePieces:
+def open_pieces(table: Any, piece_bytes: int, decimal: Decimal = "auto") -> TablePieces:
     """Open files or a frame in pieces."""
     if isinstance(table, str) or hasattr(table, "__fspath__") or isinstance(table, list | tuple):
         paths: Paths = table
-        return FilePieces(find_files(paths), piece_bytes)
+        return FilePieces(find_files(paths), piece_bytes, decimal=decimal)
     frame = as_frame(table)
     if frame.height == 0 or frame.width == 0:
         raise DataError("the table has no rows. Give at least one.")
@@ -153,26 +161,26 @@ def open_pieces(table: Any, piece_bytes: int) -> TablePieces:
 
 
 def _read_pieces(
-    pieces: TablePieces, target: str, columns: list[str] | None = None
+    pieces: TablePieces, what: str, columns: list[str] | None = None
 ) -> Iterator[tuple[int, int, pl.DataFrame, Origin | None]]:
-    """(number, first row, frame, origin) of each piece that has rows."""
+    """(number, first row, frame, origin) of each piece that has rows; what they are read for is told."""
     first = 0
-    for number, height in enumerate(pieces.heights):
+    for number, height in enumerate(tell_reading(what, pieces.heights, len(pieces.heights))):
         if height:
             frame, origin = pieces.read(number, columns)
             yield number, first, frame, origin
         first += height
 
 
-def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int) -> HoldOut | None:
+def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int, decimal: Decimal) -> HoldOut | None:
     if fraction == 0:
         return None
     if roles.groups is not None:
         return RandomGroups(roles.groups, fraction, seed)
     if roles.time is None:
         return RandomRows(fraction, seed)
-    sample = TimeSample(roles.time)
-    for _, _, frame, origin in _read_pieces(pieces, roles.target, [roles.time]):
+    sample = TimeSample(roles.time, decimal)
+    for _, _, frame, origin in _read_pieces(pieces, "which rows are the latest", [roles.time]):
         sample.update(frame[roles.time], origin)
     return sample.hold_out(fraction)
 
@@ -203,7 +211,7 @@ def _fit(
     columns = [(ColumnFit(name, options, limit, distinct), LeakCheck(name, roles.target)) for name in names]
     sizes = np.zeros((len(pieces.heights), 2), dtype=np.int64)
     weight = 0.0
-    for number, first, frame, origin in _read_pieces(pieces, roles.target):
+    for number, first, frame, origin in _read_pieces(pieces, "what is in the columns"):
         rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
         sizes[number] = rows.size, held.size
         beside = frame[held]
@@ -293,5 +301,6 @@ class EncodedPieces:
 def _load(source: PieceSource) -> ArraySource:
     """A source as arrays in memory."""
     with source.epoch(0) as blocks:
-        arrays = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+        told = tell_reading("the rows held out", blocks, source.n_examples, lambda block: len(block[0]))
+        arrays = [np.concatenate(parts) for parts in zip(*told, strict=True)]
     return ArraySource(arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None, shuffle=False)

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from undertow.data.csv_index import CsvFile, index_csv
+from undertow.data.decimals import Decimal
 from undertow.data.frames import (
     PARQUET_EXTENSIONS,
     TEXT_EXTENSIONS,
@@ -35,10 +36,12 @@ class TablePieces(Protocol):
     Attributes:
         columns: the names of its columns.
         heights: rows of each piece.
+        remarks: sentences for the report about how it is read.
     """
 
     columns: list[str]
     heights: list[int]
+    remarks: list[str]
 
     def read(self, number: int, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, Origin | None]:
         """The rows of one piece, and where they came from; of these columns alone where they are named."""
@@ -57,6 +60,7 @@ class FramePieces:
 
     def __init__(self, frame: pl.DataFrame, rows: int) -> None:
         self.frame, self.rows = frame, rows
+        self.remarks: list[str] = []
         self.columns = frame.columns
         self.heights = [min(rows, frame.height - first) for first in range(0, frame.height, rows)]
 
@@ -142,21 +146,28 @@ class FilePieces:
         paths: of the files, in the order of their rows.
         piece_bytes: memory that a piece may take when it is read, roughly.
         as_text: columns of text files that stay text.
+        decimal: what 1,234 is, see ``read_table``.
+
+    Attributes:
+        remarks: sentences about columns where it is one thing or the other.
 
     Raises:
         DataError: a file that cannot be read, or whose columns are not those of the first.
     """
 
-    def __init__(self, paths: Sequence[Path], piece_bytes: int, as_text: Collection[str] = ()) -> None:
+    def __init__(
+        self, paths: Sequence[Path], piece_bytes: int, as_text: Collection[str] = (), decimal: Decimal = "auto"
+    ) -> None:
         self.paths = list(paths)
         files = [self._open(path, piece_bytes) for path in self.paths]
         self.columns = list(files[0].names)
         self._check_alike(files)
         texts = [file for file in files if isinstance(file, CsvFile)]
+        self.remarks: list[str] = []
         if texts:
             from undertow.data.csv_index import find_types
 
-            find_types(texts, as_text)
+            self.remarks = find_types(texts, as_text, decimal)
         self._pieces: list[tuple[ParquetFile | CsvFile, int, int]] = []
         for file in files:
             self._pieces += [(file, first, rows) for first, rows in _cut(file, piece_bytes)]

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from undertow.data.as_frame import as_frame
 from undertow.data.batches import read_fraction, split
 from undertow.data.columns import ScalingOption, read_numbers
+from undertow.data.decimals import Decimal
 from undertow.data.encoder import TabularEncoder
 from undertow.data.folds import split_groups, split_time
 from undertow.data.late import pl
 from undertow.data.layouts import read_written
 from undertow.data.option_names import refuse_options
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
-from undertow.data.target import TargetScaling, Task, check_number_target, choose_task, drop_missing_target, find_target
+from undertow.data.target import TargetScaling, check_number_target, choose_task, drop_missing_target, find_target
 from undertow.data.target_checks import check_one_value, check_single_rows
 from undertow.data.target_layout import read_target_layout, with_layout
+from undertow.data.tasks import Task
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
 
@@ -62,6 +64,7 @@ def encode_table(
     min_count: int = 1,
     dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
+    decimal: Decimal = "auto",
     **others: Never,
 ) -> EncodedTable:
     """Split a table, fit the encoder on its training rows, and encode both parts.
@@ -82,6 +85,7 @@ def encode_table(
         min_count: as in ``TabularEncoder.fit``.
         dates: as in ``TabularEncoder.fit``.
         target_scaling: as in ``TabularEncoder.fit``.
+        decimal: as in ``TabularEncoder.fit``.
         **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
@@ -100,14 +104,14 @@ def encode_table(
     refuse_options(others, encode_table)
     frame = as_frame(frame)
     roles = Roles(target, weights, groups, time)
-    frame, layout, written = read_target_layout(frame, target, task, origin)
+    frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
     found, why = choose_task(frame, target, task)
     roles.check(frame.columns)
     n_rows = frame.height
     frame, origin, said = drop_missing_target(frame, target, origin)
     check_one_value(frame[target], found == "classification", n_rows - frame.height)
     _check_values(frame, target, found, origin)
-    rows, held_out, how = _split_rows(frame, roles, validation, seed, found, origin)
+    rows, held_out, how = _split_rows(frame, roles, validation, seed, found, origin, decimal)
 
     train_frame, train_origin = frame[rows], None if origin is None else origin.take(rows)
     if train_frame[target].n_unique() == 1 < frame[target].n_unique():
@@ -118,7 +122,7 @@ def encode_table(
     encoder = TabularEncoder.fit(
         train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
         categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out, target_scaling=target_scaling,
-        beside=frame[held_out],
+        beside=frame[held_out], decimal=decimal,
     )  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(
@@ -142,7 +146,13 @@ def encode_table(
 
 
 def _split_rows(
-    frame: pl.DataFrame, roles: Roles, fraction: float, seed: int, task: Task, origin: Origin | None
+    frame: pl.DataFrame,
+    roles: Roles,
+    fraction: float,
+    seed: int,
+    task: Task,
+    origin: Origin | None,
+    decimal: Decimal,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
     """The rows to train on, those held out, and a sentence where a column decided it."""
     if roles.groups is not None:
@@ -150,7 +160,7 @@ def _split_rows(
         rows, held = split_groups(names, fraction, seed)
         how = f"whole groups of {roles.groups!r} ({np.unique(names[held]).size} of {np.unique(names).size})"
     elif roles.time is not None:
-        rows, held = split_time(read_time_column(read_written(frame[roles.time]), origin), fraction)
+        rows, held = split_time(read_time_column(read_written(frame[roles.time], decimal), origin), fraction)
         how = f"the last ones by {roles.time!r}"
     else:
         if task == "classification" and read_fraction(fraction):

@@ -16,13 +16,12 @@ from undertow.data.late import pl
 from undertow.data.layouts import has_layout, read_layout
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
-from undertow.data.target_checks import ALWAYS_CLASSES, FEW_DISTINCT, ROWS_EACH, check_texts
+from undertow.data.target_checks import FEW_DISTINCT, check_texts
+from undertow.data.tasks import TASKS, Task, name_task
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
 
-Task = Literal["classification", "regression"]
 TargetScaling = Literal["standard", "mean"]
-TASKS: tuple[Task, ...] = ("classification", "regression")
 _UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
 
 
@@ -214,33 +213,9 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
         return name_task(target, dtype, True, 0, 0)
     numbers = present.cast(pl.Float64).to_numpy()
     whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
-    return name_task(target, dtype, whole, present.n_unique(), len(present))
-
-
-def name_task(target: str, dtype: pl.DataType, whole: bool, n_distinct: int, n: int) -> tuple[Task, str]:
-    """The task that is set by the type of a target, whether its numbers are whole, and how many differ."""
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return "classification", f"Target {target!r}: texts, so classification."
-    if dtype == pl.Boolean:
-        return "classification", f"Target {target!r}: booleans, so classification."
-    if not dtype.is_numeric():
-        raise DataError(
-            f"target {target!r} holds values of the type {dtype}, which cannot be predicted. "
-            "Convert the column to numbers or texts."
-        )
-    if not whole:
-        return "regression", f"Target {target!r}: numbers with fractions, so regression."
-    found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
-    if n_distinct > FEW_DISTINCT:
-        return "regression", f"{found}, so regression."
-    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[dtype.is_integer()] * n_distinct:
-        return "regression", f"{found}: too few rows of each to be classes, so regression."
-    amounts = (
-        "; if they are amounts, choose task='regression' (--task regression)"
-        if n < ROWS_EACH[True] * n_distinct
-        else ""
-    )
-    return "classification", f"{found}, so classification{amounts}."
+    counts = present.value_counts(name="n").sort(target) if whole and present.n_unique() <= FEW_DISTINCT else None
+    seen = None if counts is None else (counts[target].cast(pl.Float64).to_numpy(), counts["n"].to_numpy())
+    return name_task(target, dtype, whole, present.n_unique(), len(present), seen)
 
 
 def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:

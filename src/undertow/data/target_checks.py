@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from undertow.data.late import pl
 from undertow.data.wording import count, shorten
 from undertow.errors import DataError
 
 FEW_DISTINCT = 20
 ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
-ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of integers, of whole floats
+ROWS_EACH = 5  # rows that a class has at least on average
+_LEAST_COUNTS, _RAREST = 6, 0.01
 
 
 def has_few_of_each(n_distinct: int, n: int) -> bool:
     """Whether texts differ too much to be classes, as far as their number tells."""
-    return n_distinct > FEW_DISTINCT or (n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[True] * n_distinct)
+    return n_distinct > FEW_DISTINCT or (n_distinct > ALWAYS_CLASSES and n < ROWS_EACH * n_distinct)
+
+
+def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bool:
+    """Whether whole numbers are counts, of visits or goals, rather than names of classes.
+
+    They begin with 0, are six or more, and the larger ones are ever rarer, but for chance: classes that are numbered
+    so would be in the order of their frequencies. The largest is below 1 % of the rows.
+
+    Args:
+        numbers: that differ, ascending.
+        n: how often each stands there.
+
+    Source: derived here; chance is two standard deviations of a Poisson count.
+
+    Example:
+        >>> look_like_counts(np.arange(6.0), np.array([700, 200, 60, 30, 8, 2]))
+        True
+        >>> look_like_counts(np.arange(6.0), np.array([100, 110, 90, 105, 95, 100]))
+        False
+    """
+    if len(numbers) < _LEAST_COUNTS or numbers[0] != 0 or n[-1] >= _RAREST * n.sum():
+        return False
+    first = int(np.argmax(n))
+    falls = n[first + 1 :] <= n[first:-1] + 2 * np.sqrt(n[first:-1])
+    return 3 * first <= len(numbers) and bool(falls.all())
 
 
 def check_texts(series: pl.Series, target: str) -> None:

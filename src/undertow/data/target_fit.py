@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import read_numbers
+from undertow.data.decimals import Decimal
 from undertow.data.late import pl
 from undertow.data.layouts import LayoutsSeen
 from undertow.data.parse import mark_missing
 from undertow.data.target import (
     Target,
     TargetScaling,
-    Task,
     are_whole,
     check_number_target,
     count_labels,
     fit_class_target,
     fit_number_target,
-    name_task,
 )
-from undertow.data.target_checks import same_value
+from undertow.data.target_checks import FEW_DISTINCT, same_value
 from undertow.data.target_layout import choose_target_layout, with_layout
+from undertow.data.tasks import Task, name_task
 from undertow.data.wording import Origin
 from undertow.errors import DataError
 
@@ -38,6 +39,7 @@ class TargetFit:
         name: of the column.
         task: asked for; None where the target decides.
         scaling: of numbers.
+        decimal: see ``LayoutsSeen.choose``.
 
     Example:
         >>> found = TargetFit("y", None)
@@ -50,6 +52,7 @@ class TargetFit:
     name: str
     task: Task | None
     scaling: TargetScaling = "standard"
+    decimal: Decimal = "auto"
     dtype: pl.DataType | None = None
     whole: bool = True
     overflowed: bool = False
@@ -83,17 +86,27 @@ class TargetFit:
         self.counts = counts
         self.overflowed = counts.height > MOST_CLASSES
 
+    def _seen(self) -> tuple[NDArray[np.float64], NDArray[np.generic]] | None:
+        """The numbers that differ, ascending, and how often each stands there; None where they are many, or texts."""
+        counts = self.counts
+        if counts is None or counts.height > FEW_DISTINCT or not counts["label"].dtype.is_numeric():
+            return None
+        counts = counts.sort("label")
+        return counts["label"].cast(pl.Float64).to_numpy(), counts["n"].to_numpy()
+
     def decide(self, n_dropped: int = 0) -> tuple[Target, list[str]]:
         """The fitted target, and the sentences that say what was decided, where so many rows had none."""
         assert self.dtype is not None
         n_distinct = 0 if self.counts is None else self.counts.height
-        layout, written = choose_target_layout(self.layouts, self.name, self.task, n_distinct, self.n_texts)
+        layout, written = choose_target_layout(
+            self.layouts, self.name, self.task, n_distinct, self.n_texts, self.decimal
+        )
         if layout:
             target, said = fit_number_target(self.name, self.layouts.numbers[layout], self.scaling)
             return with_layout(target, layout), [f"Target {self.name!r}: regression.", written, *said]
         task, why = self.task, f"Target {self.name!r}: {self.task}, as asked for."
         if self.task != "regression":
-            found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n)
+            found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n, self._seen())
             if self.task in (None, found):
                 task, why = found, reason
         if task == "regression" or self.counts is None:

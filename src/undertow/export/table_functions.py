@@ -113,6 +113,8 @@ def read_value(value: Any, column: dict[str, Any], row: int) -> float:
         return math.nan
     kind, layout = column["kind"], column.get("layout")
     try:
+        if layout and kind == "date" and isinstance(value, int | float | np.number):
+            value = f"{value:.0f}"  # 20230725
         if layout and isinstance(value, str):
             value = read_layout(value, layout)
         number = read_days(value) if kind in ("date", "duration") else read_number(value)
@@ -126,8 +128,11 @@ def read_value(value: Any, column: dict[str, Any], row: int) -> float:
 def read_layout(text: str, layout: str) -> Any:
     """A number or a moment that is written as in training: 1,234.50, $5.12, 25.07.2023; dates in ISO order too."""
     text = re.sub("[\u00a0\u202f]", " ", text).strip()
-    if "%Y" in layout:
-        return text if re.match(r"\d{4}-", text) else datetime.strptime(text, layout)
+    if "%Y" in layout or "%y" in layout:
+        if re.match(r"\d{4}-", text):
+            return text
+        found = datetime.strptime(text, layout)
+        return found.replace(year=2069) if "%y" in layout and found.year == 1969 else found
     unit = "".join(re.findall(r"[^\d,.' ]", layout))
     thousands, decimal = re.findall(r"1(\D?)234(\D)5", layout)[0]
     text = text.replace("’", "'").replace("−", "-")

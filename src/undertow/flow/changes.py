@@ -243,7 +243,7 @@ def with_end(model: Any, to: str | None) -> Any:
     """
     if type(model) is not nn.Sequential:
         raise ArgumentError(f"{show_item(model)} is no Sequential, whose end can be changed.")
-    if nn.final_activation(model) is not None:
+    while nn.final_activation(model) is not None:
         model = nn.drop_final_activation(model)
     return nn.Sequential(*model.layers, *([] if to is None else [_read_activation(to)]))
 

@@ -18,7 +18,7 @@ from undertow.flow.changes import cleared
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding, Remedy
 from undertow.flow.joined import join_code
-from undertow.flow.rules.remedies import train_call
+from undertow.flow.rules.written import train_call
 from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials, shorten
 from undertow.nn import parameters_of
 from undertow.nn.layer import Container, show_item

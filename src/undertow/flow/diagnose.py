@@ -19,7 +19,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("turned-sign", "step-too-large", "exploding"),
     "dead-units": (
         "turned-sign", "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large",
-        "input-not-scaled", "target-not-scaled", "over-regularised",
+        "input-not-scaled", "target-not-scaled", "over-regularised", "tiny-batch-normalisation", "rank-collapse",
     ),
     "saturation": (
         "turned-sign", "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large",
@@ -33,6 +33,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "step-too-large", "over-regularised",
     ),
+    "over-regularised": ("tiny-batch-normalisation", "born-dead-layer"),  # without a gradient weights only shrink
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
         "identical-units",
@@ -54,7 +55,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "target-not-scaled",
     ),
     "over-fitting": (
-        "turned-sign", "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss",
+        "over-regularised", "turned-sign", "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss",
         "exploding", "saturation",
     ),
     "plateau": (
@@ -184,6 +185,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
     late = ("step-too-large", "oscillation", "over-regularised", "turned-sign")
     if cause.kind in late and finding.kind in STRUCTURE and (finding.step or 0) < 2:
         return False  # it was there before any step
+    if cause.kind == "tiny-batch-normalisation" and finding.kind in ("over-regularised", "dead-units"):
+        return cause.severity == "error"  # over a single example nothing passes; over a few, much does
     if finding.kind not in FOLLOWS.get(cause.kind, ()):
         return True
     if "oscillation" in (cause.kind, finding.kind):  # the finer name, unless the steps have ruined all

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.flow.copies import ROWS, measure_copies
+from undertow.flow.ends import activation_before, are_shares, squashed_by
 from undertow.flow.layers import walk
 from undertow.nn.layer import show_item
 from undertow.nn.structure import final_activation
@@ -51,6 +52,8 @@ def measure_facts(
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
         **measure_copies(train, held),
     }
+    if np.shape(X) == np.shape(y) and np.array_equal(X, y):
+        facts["target"]["is_input"] = True
     first = train[0][:N_KEPT], train[1][:N_KEPT]
     if first[0].size <= LARGEST_KEPT:
         facts["example"] = {"X": first[0].tolist(), "y": first[1].tolist(), "dtype": str(first[1].dtype)}
@@ -124,14 +127,17 @@ def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) 
     end = final_activation(model)
     found: dict[str, Any] = {
         "activation": end, "loss": loss.name, "logits": loss.logits, "task": loss.task, "model": show_item(model)[:200],
-        "expected_loss": None, "uniform_loss": None, "initial_loss": None,
+        "expected_loss": None, "uniform_loss": None, "initial_loss": None, "before": activation_before(model),
     }  # fmt: skip
     rows = slice(0, 512)
     with np.errstate(all="ignore"):
         outputs = np.asarray(model(X[rows]))
         found["output_rms"] = float(np.sqrt(np.mean(np.square(outputs, dtype=np.float64))))
         found["output_mean"], found["output_std"] = float(np.mean(outputs)), float(np.std(outputs))
-        if loss.task != "own":
+        found["shares"] = are_shares(outputs)
+        if loss.task == "own":
+            found["squashed_by"] = squashed_by(loss, outputs, task.encode(y[rows]))
+        else:
             known = None if loss.end is not None and not loss.logits else (lambda model, X: outputs)
             found["initial_loss"] = task.evaluate(model, [(X[rows], y[rows], None)], (), known)["loss"]
     cross_entropy = "cross_entropy" in loss.name and not loss.settings

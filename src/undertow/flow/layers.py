@@ -55,7 +55,9 @@ class FlowLayer:
 
     @property
     def label(self) -> str:
-        """What messages call it: ``layer 3, Dense(64, 10)``."""
+        """What messages call it: ``layer 3, Dense(64, 10)``; an array of a loop of one's own, ``parameter W1``."""
+        if self.kind == "parameter":
+            return "the parameter" if self.name == "parameter" else f"parameter {self.name}"
         return f"layer {self.number}, {self.name}"
 
     def plain(self) -> dict[str, Any]:

@@ -107,8 +107,9 @@ def _look_at(
             "constant_units", "identical", "h_mean", "correlation",
         )),
     }  # fmt: skip
-    if layer.kind == "parameter" and W is not None and np.ndim(W) == 2 and dW is not None:
-        row["alike"] = alike_units(np.asarray(W), dW)
+    if layer.kind == "parameter" and W is not None and np.ndim(W) in (1, 2) and dW is not None:
+        as_matrix = (np.size(W), 1) if np.ndim(W) == 1 else np.shape(W)  # w in h @ w reads units as rows do
+        row["alike"] = alike_units(np.reshape(W, as_matrix), np.reshape(dW, as_matrix))
     if h is None or not np.size(h):
         return row
     units = units_of(h)

@@ -44,7 +44,8 @@ class OwnRecorder:
         if not self.step or due_mark(self.step - 1, self.step) is not None:
             self._look(params, args)
         self.step += 1
-        if not np.isfinite(outcome.loss) and "non_finite" not in self.recorder.flow.facts:
+        bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values()))
+        if bad and "non_finite" not in self.recorder.flow.facts:
             place = (self.gradient.loss_function, params, args, ())
             self.recorder.trace_back(*place, step=self.step, epoch=1, loss=float(outcome.loss))
         by_path = {paths[i]: g for i, g in outcome.grads.items()}

@@ -14,7 +14,8 @@ from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
 from undertow.flow.names import read_names
-from undertow.flow.record import SCALARS
+from undertow.flow.origin import find_origin
+from undertow.flow.record import SCALARS, Flow
 from undertow.flow.recorder import Recorder
 from undertow.flow.restraints import measure_restraints
 from undertow.flow.rules import RULES
@@ -30,11 +31,46 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 N_HELD: Final = 500  # examples held out whose outputs are kept
+MOST_HELD: Final = 10_000  # examples held out that are looked through for what is not finite
 WIDEST: Final = 60  # outputs of an example that are kept
 SECONDS: Final = 0.02  # between writing steps to the disk, at least
 SHARED: Final = ("shared_rows", "shared_by_chance")
 UNSCALED: Final = ("input-not-scaled", "target-not-scaled")
 SAMPLE: Final = 4096  # examples from which a look takes its own
+
+
+def note_if_scaled(flow: Flow, gradient: Any, model: Any, X: Array, target: Any) -> None:
+    """Measure what the gradient would be for data that are scaled, where they are not.
+
+    Args:
+        flow: the record, with its facts.
+        gradient: of the training.
+        model: with its parameters.
+        X: some examples, (m, …).
+        target: what belongs to them.
+
+    Source: derived here.
+    """
+    unscaled = {kind: any(RULES[kind].find(flow, RULES[kind])) for kind in UNSCALED}
+    if X.dtype.kind == "f" and any(unscaled.values()):
+        flow.facts["dW_if_scaled"] = gradient_if_scaled(
+            gradient, flow.layers, model, X, target, numbers=unscaled["target-not-scaled"]
+        )
+
+
+def keep_held_out(flow: Flow, outputs: Array, y: Array) -> None:
+    """Keep what a model gives for examples that were held out, and their targets.
+
+    Args:
+        flow: the record.
+        outputs: (m, …); wide ones are not kept.
+        y: as the loss takes them.
+
+    Source: derived here.
+    """
+    if outputs[0].size <= WIDEST:
+        told = {"outputs": outputs.astype(np.float64), "targets": y}
+        flow.facts["held_out"] = {name: x.tolist() for name, x in told.items()}
 
 
 class TrainingRecorder(Recorder):
@@ -111,8 +147,11 @@ class TrainingRecorder(Recorder):
         return sentence
 
     def end_epoch(self, trainer: Trainer) -> None:
-        """Look closely, if it is due."""
-        looks = self.flow.looks
+        """Look closely, if it is due; once, where the validation loss stopped being finite."""
+        looks, row = self.flow.looks, trainer.run.history[-1] if trainer.run.history else {}
+        held = row.get("validation_loss")
+        if held is not None and not np.isfinite(held) and "non_finite_held" not in self.flow.facts:
+            self._try(trainer, lambda: self._trace_held(trainer, row))
         mark = due_mark(looks[-1].step if looks else 0, trainer.n_steps)
         if mark is not None:
             self._try(trainer, lambda: self._look(trainer, noise=is_round(mark)))
@@ -141,12 +180,21 @@ class TrainingRecorder(Recorder):
                 X, y = held[0][0][:N_HELD], held[0][1][:N_HELD]
                 with np.errstate(all="ignore"):
                     outputs = np.asarray(run.forward(run.model, X))
-                if outputs[0].size <= WIDEST:
-                    told = {"outputs": outputs.astype(np.float64), "targets": y}
-                    self.flow.facts["held_out"] = {name: x.tolist() for name, x in told.items()}
+                keep_held_out(self.flow, outputs, y)
 
             self._try(trainer, predict)
             self.write_about()
+
+    def _trace_held(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """Note where the loss of rows held out stopped being finite, which no step notices."""
+        told = {"step": trainer.n_steps, "epoch": row["epoch"], "loss": row["validation_loss"]}
+        found = None
+        if isinstance(trainer.held, list) and trainer.held:
+            X, y = trainer.held[0][:2]
+            rows = slice(MOST_HELD)
+            target = trainer.feed.draws.target(trainer.task.encode(y[rows]), None, 0)
+            found = find_origin(trainer.step.gradient.loss_function, trainer.run.model, X[rows], target)
+        self.flow.facts["non_finite_held"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
 
     def write_about(self) -> None:
         """Write what is known of the whole."""
@@ -216,13 +264,8 @@ class TrainingRecorder(Recorder):
 
     def _scale(self, trainer: Trainer) -> None:
         """Measure what the gradient would be for data that are scaled, where they are not."""
-        unscaled = {kind: any(RULES[kind].find(self.flow, RULES[kind])) for kind in UNSCALED}
-        if self.sample is None or self.sample[0].dtype.kind != "f" or not any(unscaled.values()):
-            return
-        X, target = self.sample
-        self.flow.facts["dW_if_scaled"] = gradient_if_scaled(
-            trainer.step.gradient, self.layers, trainer.run.model, X, target, numbers=unscaled["target-not-scaled"]
-        )
+        if self.sample is not None:
+            note_if_scaled(self.flow, trainer.step.gradient, trainer.run.model, *self.sample)
 
     def _restrain(self, trainer: Trainer) -> None:
         """Measure what regularisation costs, where there is any."""

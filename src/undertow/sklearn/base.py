@@ -153,6 +153,8 @@ class BaseNetwork(BaseEstimator, ABC):
             self._state, self._scale = None, 1.0
         batch_size, encoded = self._read_batch_size(len(scored)), target.encode(scored, self._dtype)
         settings["batch_size"] = batch_size
+        if self.alpha:  # the same penalty as `undertow.train` has it
+            settings["l2"] = float(self.alpha) / batch_size
         if self.flow:
             recorder = open_recorder(self, self.model_, dense(X[:2]), self.learning_rate_init, incremental)
             rule = replace(rule, key=None, recorder=recorder)

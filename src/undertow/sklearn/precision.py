@@ -35,15 +35,17 @@ def choose_dtype(X: Any, y: NDArray[Any]) -> np.dtype[Any]:
     """
     if X.dtype == np.float32 or len(y) < MANY:
         return np.dtype(X.dtype)
-    real = [a for a in (X.data if issparse(X) else X, y) if a.dtype == np.float64]
+    real = [a for a in (X, y) if a.dtype == np.float64]
     return np.dtype(np.float32 if all(_is_told_apart(a) for a in real) else X.dtype)
 
 
-def _is_told_apart(a: NDArray[Any]) -> bool:
-    """Whether float32 tells the numbers of each column apart; those of a sparse matrix, from 0 at least."""
-    if not a.size:
+def _is_told_apart(a: Any) -> bool:
+    """Whether float32 tells the numbers of each column apart; the zeros of a sparse matrix are among them."""
+    if 0 in a.shape:
         return True
     least, most = a.min(axis=0), a.max(axis=0)
+    if issparse(a):
+        least, most = least.toarray(), most.toarray()
     size = np.maximum(np.abs(least), np.abs(most))
     blurred = size * 2.0**-24 > TOLD_APART * (most - least)
     return bool(np.all(~blurred | (most == least)) and np.max(size) < LARGEST)

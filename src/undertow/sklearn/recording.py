@@ -12,6 +12,8 @@ from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, due_mark, is_round, take_look
 from undertow.flow.names import CLASSES_AT_MOST, FEATURES_AT_MOST
+from undertow.flow.restraints import measure_restraints
+from undertow.flow.training import N_HELD, keep_held_out, note_if_scaled
 from undertow.train.objective import Target
 from undertow.train.task import Task
 
@@ -38,6 +40,8 @@ class FitRecorder(Recorder):
         self.rate, self.epochs, self.done = rate, 0, 0
         self.sample: tuple[Array, Target] | None = None
         self.incremental = False
+        self.task: Task | None = None
+        self.held: tuple[Array, Array] | None = None
         self.names: dict[str, Any] = {}
 
     def begin(self, learner: Learner, task: Task, held: tuple[Array, Array] | None, settings: dict[str, Any]) -> None:
@@ -47,7 +51,7 @@ class FitRecorder(Recorder):
         keys = learner.keys_of(N_EXAMPLES)
         rows = slice(N_EXAMPLES)
         self.sample = X[rows], Target(y[rows], None if weights is None else weights[rows], keys)
-        self.flow.settings = settings
+        self.flow.settings, self.task, self.held = settings, task, held
         if not self.flow.facts:
             with np.errstate(all="ignore"):
                 facts = measure_facts(learner.model, task, (X, y), held)
@@ -55,6 +59,7 @@ class FitRecorder(Recorder):
             facts |= {"names": self.names} if self.names else {}
             self.flow.facts |= facts | {"n_examples": n, "batch_size": size, "smallest_batch": n % size or size}
             self._look(learner)
+            note_if_scaled(self.flow, learner.step.gradient, learner.values(), *self.sample)
 
     def after_run(self, session: Any) -> None:
         """Take over what steps told."""
@@ -75,6 +80,20 @@ class FitRecorder(Recorder):
         due = 2 * flow.looks[-1].step if self.incremental else flow.looks[-1].step + 1  # of very many calls, few look
         if stopped != "diverged" and self.done >= max(due, 1):
             self._look(learner)
+            self._judge(learner)
+
+    def _judge(self, learner: Learner) -> None:
+        """Measure what regularisation costs, where there is any, and keep outputs for rows that were held out."""
+        assert self.sample is not None and self.task is not None
+        flow, model, held = self.flow, learner.values(), None
+        if self.held is not None:
+            held = self.held[0][:N_HELD], self.held[1][:N_HELD]
+            with np.errstate(all="ignore"):
+                keep_held_out(flow, np.asarray(model(held[0])), held[1])
+        train = self.sample[0], self.sample[1].y
+        found = measure_restraints(model, self.task, flow.settings, self.layers, train, held)
+        if found is not None:
+            flow.facts["restraints"] = found
 
     def fail(self, learner: Learner, error: NotFinite) -> str:
         """Find where what is not finite came from, and say it."""

@@ -67,13 +67,16 @@ def read_encoder(run: Run) -> TabularEncoder:
     return encoder
 
 
-def read_portions(file: Path, encoder: TabularEncoder, memory: float) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
+def read_portions(
+    file: Path, encoder: TabularEncoder, memory: float, remarks: list[str]
+) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
     """Read a table whole, or in portions where it is larger than memory.
 
     Args:
         file: a CSV or Parquet file, or for large ones a folder or a pattern.
         encoder: whose texts stay texts.
         memory: bytes that reading may take.
+        remarks: sentences about numbers that may be read in two ways are appended here.
 
     Returns:
         Frames with at least one row, and where their rows stand.
@@ -84,9 +87,10 @@ def read_portions(file: Path, encoder: TabularEncoder, memory: float) -> Iterato
     Source: derived here.
     """
     if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
-        yield read_table_with_origin(file, as_text=encoder.text_columns)
+        yield read_table_with_origin(file, as_text=encoder.text_columns, decimal="comma", remarks=remarks)
         return
-    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns)
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma")
+    remarks += pieces.remarks
     for number, height in enumerate(pieces.heights):
         if height:
             yield pieces.read(number)
@@ -118,7 +122,7 @@ def predict_portions(
     if encoder.task == "regression" and probabilities:
         raise ArgumentError("--probabilities is for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
-    for frame, origin in read_portions(file, encoder, memory):
+    for frame, origin in read_portions(file, encoder, memory, said):
         found: list[str] = []
         X = encoder.transform(frame, origin=origin, report=found)
         known = {remark.partition(":")[0] for remark in said}
@@ -272,7 +276,7 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
     losses, total, n = 0.0, 0.0, 0
-    for frame, origin in read_portions(file, encoder, memory):
+    for frame, origin in read_portions(file, encoder, memory, remarks):
         frame, origin, said = drop_missing_target(frame, encoder.target.name, origin)
         remarks += said
         if not frame.height:

@@ -25,7 +25,6 @@ from undertow.train.trainer import Trainer
 
 COUNTS = ("epoch", "seen", "n_steps")
 
-
 ALWAYS = ("epochs", "batch_size", "seed", "dtype")
 LIMITS = ("epochs", "steps", "seconds")
 
@@ -107,6 +106,24 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
     run.history, run.gradient_history, run.extras = record["history"], record["gradient_history"], record["extras"]
 
 
+def _recall_best(trainer: Trainer, snapshot: Snapshot, store: CheckpointStore) -> None:
+    """Give a training back the model of its best epoch, which it is to end with where somebody ends it early."""
+    history = trainer.run.history
+    stopping = next((x for x in trainer.hooks.callbacks if isinstance(x, EarlyStopping)), None)
+    lowest = next((row["epoch"] for row in history if row[trainer.measure] == trainer.lowest), None)
+    epoch = lowest if stopping is None else stopping.best_epoch
+    if epoch is None:
+        return
+    found: Snapshot | None = snapshot
+    if (snapshot.record["epoch"], snapshot.record["over"]) != (epoch, True):
+        found = store.best()
+    if found is None or (found.record["epoch"], found.record["over"]) != (epoch, True):
+        return  # it is damaged, of which the store tells
+    leaves, rebuild = trees.flatten(trainer.run.model)
+    wanted = [f"model/{path}" for path in number_paths(trainer.run.model)]
+    trainer.best = epoch, rebuild(put_numbers(leaves, _pick(found, wanted, numbers_of(leaves))))
+
+
 def resume(
     path: str | Path,
     data: Any = None,
@@ -124,7 +141,8 @@ def resume(
 ) -> Run:
     """Go on with a training that was kept by ``train(..., checkpoint=path)``, as if it had never stopped.
 
-    One that early stopping ended is over; it goes on where another number of epochs, steps or seconds is given.
+    One that early stopping ended is over; it goes on where another number of epochs, steps or seconds is given, with
+    all of its patience.
 
     Args:
         path: the folder of the run.
@@ -136,9 +154,9 @@ def resume(
         validation: the validation data, where a pair was given.
         metrics: functions of your own among the metrics, with the others in the same order.
         callbacks: the callbacks that were given, in the same order; what they remembered comes back.
-        epochs: another number of epochs, to train longer.
-        steps: another number of steps.
-        seconds: another number of seconds.
+        epochs: another number of epochs, to train longer: that of all epochs, those done already included.
+        steps: another number of steps, likewise of all.
+        seconds: another number of seconds, likewise of all.
         progress: False prints nothing.
 
     Returns:
@@ -146,7 +164,8 @@ def resume(
 
     Raises:
         RunError: there is no checkpoint, or none that is whole; other data; other callbacks.
-        ArgumentError: data, a model, a loss or a schedule that only you have is missing.
+        ArgumentError: data, a model, a loss or a schedule that only you have is missing; ``runs/a: 5 epochs are done
+            already. …``, where epochs, steps or seconds are less than were done.
 
     Source: derived here.
 
@@ -180,6 +199,7 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
     try:
         record = snapshot.record
         plan = read_plan(record["settings"], folder, given)
+        _check_limits(folder, record, given)
         if model is None:
             model = _build(record["architecture"])
         if data is None:
@@ -187,15 +207,31 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         store.keep = plan.keep
         trainer = Trainer(model, data, plan, keeper=Keeper(plan, store))
         put_snapshot(trainer, snapshot)
-        if not any(given.get(limit) for limit in LIMITS) and record["stopped"] == "callback":
-            watching = [callback for callback in trainer.hooks.callbacks if isinstance(callback, EarlyStopping)]
-            if ended := [callback.explain() for callback in watching if callback.waited >= callback.patience]:
-                trainer.run.stopped, trainer.reasons = "callback", ended
+        _recall_best(trainer, snapshot, store)
+        watching = [callback for callback in trainer.hooks.callbacks if isinstance(callback, EarlyStopping)]
+        ended = [callback for callback in watching if callback.waited >= callback.patience]
+        if any(given.get(limit) for limit in LIMITS):
+            for callback in ended:
+                callback.waited = 0  # else it would end the training again after its next epoch
+        elif ended and record["stopped"] == "callback":
+            trainer.run.stopped, trainer.reasons = "callback", [callback.explain() for callback in ended]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         if isinstance(error, UndertowError):
             raise
         raise RunError(f"{folder}: its last checkpoint cannot be used: {type(error).__name__}: {error}.") from None
     return trainer
+
+
+def _check_limits(folder: Path, record: dict[str, Any], given: dict[str, Any]) -> None:
+    """ArgumentError where a limit of the whole training is below what was done of it."""
+    for name, done in zip(LIMITS, (record["epoch"], record["n_steps"], record["seconds"]), strict=True):
+        wanted = given.get(name)
+        if isinstance(wanted, int | float) and wanted < done:
+            were = f"1 {name[:-1]} is" if done == 1 else f"{round(done, 2)} {name} are"
+            raise ArgumentError(
+                f"{folder}: {were} done already. The number of {name} is that of the whole training, not of what is to "
+                f"follow, so {wanted:g} is too small. Give a larger one."
+            )
 
 
 def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> Plan:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from undertow.data.wording import count
 from undertow.errors import RunError
 from undertow.train.checkpoint import RECORD, load
 from undertow.train.diverged import Diverged
@@ -15,8 +16,10 @@ from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import FOLDER
 from undertow.train.range_test import find_learning_rate
 from undertow.train.rate import RateSuggestion
+from undertow.train.reading_progress import ReadingProgress
 from undertow.train.resume import open_training
-from undertow.train.run import Run
+from undertow.train.run import Run, read_versions
+from undertow.train.snapshot import Snapshot
 from undertow.train.store import CheckpointStore
 from undertow.train.table_data import Table, load_table
 from undertow.train.table_folder import check_folder, in_place_of
@@ -60,7 +63,8 @@ def train_table(
     Source: derived here.
     """
     settings = replace(settings, refit_epochs=None)
-    table = load_table(settings)
+    with ReadingProgress(progress):
+        table = load_table(settings)
     settings, model, trainer_of = prepare(table, settings, callbacks)
     check_folder(folder, overwrite)
     for sentence in [*table.report, *tell_choices(settings, table, model)]:
@@ -137,7 +141,7 @@ def resume_table(
 
     Args:
         folder: of the run.
-        epochs: another number of epochs in all.
+        epochs: another number of epochs, those done already included; where the training on all rows has begun, its.
         steps: another number of steps in all.
         seconds: another time in all.
         progress: whether to show it.
@@ -149,6 +153,7 @@ def resume_table(
 
     Raises:
         RunError: the folder holds no such training; the data has changed.
+        ArgumentError: ``runs/a: 5 epochs are done already. …``
 
     Source: derived here.
     """
@@ -180,6 +185,8 @@ def _reopen(
     say: Say,
 ) -> tuple[TableSettings, Table, Trainer]:
     """Set a training up where it stopped."""
+    if settings.dates is None:  # of a version that knew no other way
+        settings = replace(settings, dates="days")
     epochs, first = longer["epochs"], read_first(folder)
     second = settings.refit_epochs is not None
     if settings.refit and not second and first is not None:  # killed between the two trainings
@@ -190,7 +197,8 @@ def _reopen(
         settings = with_epochs(settings, refit_epochs=epochs)
         table, trainer_of = set_up_refit(settings, callbacks)
     else:
-        table = load_table(settings)
+        with ReadingProgress(progress):
+            table = load_table(settings)
         settings, _, trainer_of = prepare(table, with_epochs(settings, **longer), callbacks)
     snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
     if snapshot is None:
@@ -200,6 +208,7 @@ def _reopen(
         if second and first is not None:
             trainer.run.extras["held_out"] = first["held_out"]
         return settings, table, trainer
+    _check_encoder(folder, snapshot, table)
     trainer = open_training(
         folder, table.train, validation=table.validation, epochs=epochs, steps=longer["steps"],
         seconds=longer["time_budget"], progress=progress, callbacks=callbacks,
@@ -207,10 +216,23 @@ def _reopen(
     trainer = measure_in_units(trainer, table)
     if snapshot.record["stopped"] == "callback" and not any(longer.values()):
         trainer.run.stopped = "callback"  # it was over, but for saving it
-    say(f"  goes on after epoch {trainer.epoch if trainer.over else trainer.epoch - 1}, step {trainer.n_steps}.")
+    say(_tell_place(trainer, second))
     if trainer.done and not goes_again(settings, trainer):
         say(_tell_done(folder, trainer))
     return settings, table, trainer
+
+
+def _check_encoder(folder: Path, snapshot: Snapshot, table: Table) -> None:
+    """RunError where the table gives other features than it did, though the file is the same."""
+    stored = snapshot.record["extras"].get("encoder")
+    if table.encoder is None or stored is None or stored == table.encoder.to_json_dict():
+        return
+    began, now = snapshot.record["versions"].get("undertow"), read_versions()["undertow"]
+    raise RunError(
+        f"{folder}: the table is not encoded as it was when the training began, by Undertow {began}; this is {now}, or "
+        f"{CONFIG} was changed since. Go on with that version and that file, or train anew: undertow train --config "
+        f"{folder / CONFIG} --overwrite. What was trained still predicts."
+    )
 
 
 def _check_diverged(folder: Path) -> None:
@@ -222,10 +244,22 @@ def _check_diverged(folder: Path) -> None:
         )
 
 
+def _tell_place(trainer: Trainer, second: bool) -> str:
+    """Say where a training goes on, and that its limits are those of all of it."""
+    plan, epoch = trainer.plan, trainer.epoch if trainer.over else trainer.epoch - 1
+    limits = [count(plan.epochs, "epoch")] if plan.epochs is not None else []
+    limits += [count(plan.steps, "step")] if plan.steps is not None else []
+    limits += [f"{plan.seconds:g} s"] if plan.seconds is not None else []
+    of = ", of the second training, on all rows" if second else ""
+    return f"  goes on after epoch {epoch}, step {trainer.n_steps}{of}; at most {' or '.join(limits)} in all."
+
+
 def _tell_done(folder: Path, trainer: Trainer) -> str:
     if trainer.run.stopped == "callback":
-        return f"  it had come to its end: early stopping. undertow resume {folder} --epochs N goes on nevertheless."
-    return f"  it had come to its end: more with undertow resume {folder} --epochs {2 * (trainer.plan.epochs or 10)}."
+        more = f"undertow resume {folder} --epochs N, the number in all, goes on nevertheless"
+        return f"  it had come to its end: early stopping. {more}."
+    n = 2 * (trainer.plan.epochs or 10)
+    return f"  it had come to its end: more with undertow resume {folder} --epochs {n}, the number in all."
 
 
 def find_folder(settings: TableSettings, out: Path | None) -> Path:

@@ -21,6 +21,7 @@ from undertow.data import (
     split,
     stream_table,
 )
+from undertow.data.decimals import check_decimal
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files
 from undertow.data.wording import count
@@ -174,7 +175,18 @@ def _load_shipped(settings: TableSettings) -> Table:
 
 def _options(settings: TableSettings) -> dict[str, Any]:
     """How columns are encoded, as far as it was told."""
-    names = ("weights", "groups", "time", "task", "scaling", "categories", "max_categories", "min_count", "dates")
+    names = (
+        "weights",
+        "groups",
+        "time",
+        "task",
+        "scaling",
+        "categories",
+        "max_categories",
+        "min_count",
+        "dates",
+        "decimal",
+    )
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     most = 1000 if settings.categories != "codes" else 100_000
     if read_rule(settings.loss or "", "--loss")["name"] == "poisson":
@@ -185,7 +197,9 @@ def _options(settings: TableSettings) -> dict[str, Any]:
 def _load_whole(settings: TableSettings) -> Table:
     """A file that fits into memory."""
     assert settings.data is not None and settings.target is not None
-    frame, origin = read_table_with_origin(settings.data)
+    remarks: list[str] = []
+    decimal = check_decimal(settings.decimal or "auto")
+    frame, origin = read_table_with_origin(settings.data, decimal=decimal, remarks=remarks)
     share = choose_validation(frame.height) if settings.validation is None else settings.validation
     options = _options(settings)
     if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
@@ -193,7 +207,7 @@ def _load_whole(settings: TableSettings) -> Table:
     found = encode_table(frame, settings.target, origin=origin, validation=share, **options)
     train, held = found.train, found.validation
     n_rows, n_held = len(train[0]), 0 if held is None else len(held[0])
-    said = [*found.report, f"{n_rows} rows to train on, {n_held} held out."]
+    said = [*found.report, *remarks, f"{n_rows} rows to train on, {n_held} held out."]
     encoder = found.encoder
     if encoder.task == "classification":
         said += _tell_imbalance(train[1], encoder, settings)

@@ -158,7 +158,7 @@ def read_folds(
         raise ArgumentError(f"target is {target!r}. Give the name of the column to predict.")
     origin: Origin | None = None
     if isinstance(data, str | os.PathLike):
-        frame, origin = read_table_with_origin(Path(data))
+        frame, origin = read_table_with_origin(Path(data), decimal=encode.get("decimal", "auto"))
     else:
         frame = as_frame(data)
     options = dict(encode)

@@ -55,8 +55,8 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool) -> Table
     rate = choice.rate if name == choice.optimizer else usual_rate(name)
     plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate, unless told
     chosen = TableSettings(
-        validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="auto", seed=0, dtype="float32",
-        hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
+        validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="auto", decimal="auto", seed=0,
+        dtype="float32", hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
         dropout=0.0 if settings.hidden == [] else choice.dropout,
         loss="categorical_cross_entropy" if classifies else "mean_squared_error",
         optimizer=name, rate=rate, decay=choice.decay if name == choice.optimizer and not plain else None,

@@ -35,7 +35,8 @@ class TableSettings:
         target, weights, groups, time: names of columns, see `undertow.data.encode_table`.
         task: ``"classification"`` or ``"regression"``.
         validation: the share of rows held out.
-        scaling, categories, max_categories, min_count, dates: how columns are encoded, see ``TabularEncoder.fit``.
+        scaling, categories, max_categories, min_count, dates, decimal: how columns are encoded, see
+            ``TabularEncoder.fit``.
         memory: MB that reading may take; larger files are read again in each epoch.
         hidden: sizes of the hidden layers.
         activation, norm, dropout, residual: of the hidden layers.
@@ -69,6 +70,7 @@ class TableSettings:
     max_categories: int | None = None
     min_count: int | None = None
     dates: str | None = None
+    decimal: str | None = None
     memory: float | None = None
     hidden: list[int] | None = None
     activation: str | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.data.wording import count
 from undertow.nn import expected_shapes
 from undertow.train.run import Run
 from undertow.train.table_data import Table
@@ -26,22 +27,22 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
 
     Source: derived here.
     """
-    count = sum(math.prod(shape) for shape in expected_shapes(model).values())
+    parameters = sum(math.prod(shape) for shape in expected_shapes(model).values())
     hidden = settings.hidden or []
     widths = [table.n_features, *hidden, table.n_outputs]
     extras = [f"{settings.norm} normalisation"] * (settings.norm != "none")
     extras += [f"dropout {settings.dropout:g}"] * bool(settings.dropout) + ["residual"] * bool(settings.residual)
     kind = ", ".join([*([settings.activation or ""] if hidden else []), *extras])
     shown = " → ".join(map(str, widths))
-    said = [f"network {shown}{f', {kind}' if kind else ''}, {settings.loss}: {count:,} parameters."]
+    said = [f"network {shown}{f', {kind}' if kind else ''}, {settings.loss}: {parameters:,} parameters."]
     decay = f", weight decay {settings.decay:g}" if settings.decay else ""
-    warm = f", after a warm-up of {settings.warmup:g} epochs" if settings.warmup else ""
+    warm = f", after a warm-up of {settings.warmup:g} epoch{'s' * (settings.warmup != 1)}" if settings.warmup else ""
     said.append(
         f"{settings.optimizer}: learning rate {settings.rate:g} ({settings.schedule}{warm}){decay}, batches of "
         f"{settings.batch_size}."
     )
-    ends = [f"{settings.epochs} epochs"] if settings.epochs else []
-    ends += [f"{settings.steps} steps"] if settings.steps else []
+    ends = [count(settings.epochs, "epoch")] if settings.epochs else []
+    ends += [count(settings.steps, "step")] if settings.steps else []
     ends += [f"{settings.time_budget:g} seconds"] if settings.time_budget else []
     end = f"at most {' or '.join(ends)}"
     if settings.early_stopping:

@@ -106,7 +106,7 @@ class Trainer:
         self.reasons: list[str] = []  # why callbacks asked to stop
         self.seconds = 0.0  # of the epochs before
         self.good: Any = self.run.model  # the model at the end of the last epoch
-        self.best: tuple[int, Any] | None = None  # the best epoch of this process, and its model
+        self.best: tuple[int, Any] | None = None  # the best epoch so far, and its model
         self.lowest = math.inf  # its loss, or that of an epoch before this process
         self.step_seconds = 1.0
         self.progress = Progress(

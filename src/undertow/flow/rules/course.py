@@ -10,9 +10,19 @@ import numpy as np
 from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import BLOCKS, Course, course_of, held_out_skill, output_layer, show
+from undertow.flow.rules.measures import (
+    BLOCKS,
+    Course,
+    course_of,
+    held_out_skill,
+    held_out_slope,
+    output_layer,
+    show,
+)
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
+
+NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
 
 
 @rule(
@@ -96,6 +106,8 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     steps=(60, "fewest steps"),
     epochs=(5, "epochs from which on their mean losses are judged, in which the choice of batches cancels"),
     learns=(4.0, "skill on rows held out from which on a loss that seems to stand in fewer epochs is only noisy"),
+    fits=(3.0, "skill on rows held out from which on a loss that stands still to the end may be all there is to learn"),
+    slope=(1.7, "slope of targets over predictions there, or its inverse, up to which it is"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which outputs say nothing of targets"),
     rows=(50, "fewest rows held out that can tell"),
     enough=(100, "fewest steps that can tell"),
@@ -105,6 +117,8 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss stands still for a large part of the training, or ends, near that of a network which knows nothing.
 
     A training that has converged stands still too, but far below; one that stood still and fell later had a plateau.
+    Where targets are noisy, a training may converge near that: then, on rows held out, outputs go with targets beyond
+    chance, and these change by as much as is predicted. (Of one that is held up, they change by far more.)
     A loss that comes down from a bad beginning need not stand still: nothing is learned where it ends near that of a
     constant output and where, on rows held out, outputs go with targets no better than if these were dealt out anew
     (labels of other rows, inputs that say nothing). A training that has only begun is told apart by that: outputs go
@@ -178,12 +192,15 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         or height > 1.5 * reference
     ):
         return None
+    if not fell and held_out_skill(flow)[0] > rule.fits and 1 / rule.slope < held_out_slope(flow) < rule.slope:
+        return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
+    used = "nothing" if height > NEARLY * reference else "little"
     return rule.found(
         "note" if fell else "warning",
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
         "that of a "
-        f"constant output is {show(reference)}, so nothing of the inputs is used meanwhile.",
+        f"constant output is {show(reference)}, so {used} of the inputs is used meanwhile.",
         [
             ("loss while it stands still", height, f"well below {show(reference)}"),
             ("share of the steps", length / len(smooth), f"below {rule.share:g}"),
@@ -247,7 +264,7 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     clear = up > rule.size * reference and (end > rule.useless * reference or up > rule.sure * error)
     noise = float(np.median(np.abs(np.diff(held)))) * 2
     rose = clear and up > max(rule.rise * held[best], noise)
-    parted = rose and len(held) - 1 - best >= rule.epochs and trained < rule.fall * train[best]
+    parted = rose and len(held) - 1 - best >= rule.epochs and trained < min(rule.fall * train[best], end)
     lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
     skill, n_rows = held_out_skill(flow)
     blind = n_rows >= rule.rows and skill < rule.skill

@@ -115,9 +115,8 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     shown = ", ".join(map(str, columns["constant"][:10])) + (", …" if n > 10 else "")
     yield rule.found(
         "warning" if n / total >= rule.share else "note",
-        f"{n} of {total} columns of X have the same value in all rows ({shown}): their weights learn no more than "
-        "a bias "
-        "does.",
+        f"{n} of {total} columns of X have the same value in all rows ({shown}): "
+        + ("they are 0, so their weights learn nothing." if empty else "their weights learn no more than a bias does."),
         [("constant columns", n, "0")],
         [
             R.mend_data(
@@ -143,11 +142,20 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     An output layer begins near 0 with a deviation near 1, so it has to cross the distance by its bias alone, and the
     gradient has the units of the target. Counts with the poisson loss are left out, as is a model whose output has the
-    right scale already.
+    right scale already. A target that is the same in all rows is an error.
 
     Source: Bishop, Neural Networks for Pattern Recognition, 1995, section 8.2 (inputs and targets).
     """
     target, output = flow.facts.get("target") or {}, flow.facts.get("output") or {}
+    if target.get("kind") == "number" and target.get("std") and is_constant(target):
+        yield rule.found(
+            "error",
+            f"The target is {show(target['most'])} in all rows: there is nothing to learn from the inputs.",
+            [("largest and least target", f"{show(target['most'])}, {show(target['least'])}", "different")],
+            [R.mend_data("Look at the targets as they are given to train.", "print(np.unique(y, return_counts=True))")],
+            step=0,
+        )
+        return
     if target.get("kind") != "number" or output.get("loss") == "poisson" or not target.get("std"):
         return
     pairs = list(zip(target["mean"], target["std"], strict=True))
@@ -172,6 +180,12 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )
 
 
+def is_constant(target: dict[str, Any]) -> bool:
+    """Whether a target of numbers is the same in all rows, but for rounding."""
+    least, most = target.get("least", math.nan), target.get("most", math.nan)
+    return bool(most - least <= 1e-7 * max(abs(most), abs(least)))
+
+
 @rule(
     "imbalanced-classes",
     share=(0.2, "share of the rarest class by that of equal classes"),
@@ -182,7 +196,7 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """One class is so rare that the loss hardly counts it, and nothing makes up for it.
 
     With class weights or a focal loss, something does. Nothing has to, where rows held out show that rare classes are
-    found.
+    found. That all rows are of one class is an error.
 
     Source: He and Garcia, Learning from imbalanced data, IEEE TKDE 21, 2009, section 2; Chawla et al., SMOTE, JAIR 16,
         2002, section 2.
@@ -192,6 +206,8 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if target.get("kind") != "classes" or settings.get("class_weights") or "focal" in str(settings.get("loss")):
         return
     priors = [p for p in target["priors"] if p > 0]
+    if len(priors) == 1 and (flow.facts.get("n_examples") or 0) > 1:
+        yield _one_class(rule, target["priors"])
     if len(priors) < 2 or min(priors) * len(priors) > rule.share:
         return
     rare = [k for k, p in enumerate(target["priors"]) if 0 < p * len(priors) <= rule.share]
@@ -213,6 +229,18 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"{most} is right in {max(priors):.1%} of cases, so accuracy and loss say little of class {rarest}.",
         rows,
         [R.weigh_classes(flow)],
+        step=0,
+    )
+
+
+def _one_class(rule: Rule, priors: list[float]) -> Finding:
+    """The finding of rows that are all of one class."""
+    only = next(k for k, p in enumerate(priors) if p > 0)
+    return rule.found(
+        "error",
+        f"All rows are of class {only}: there is nothing to tell apart, and whatever is learned says {only} always.",
+        [(f"share of class {only}", 1.0, f"near {1 / len(priors):.2g}")],
+        [R.mend_data("Look at the targets as they are given to train.", "print(np.unique(y, return_counts=True))")],
         step=0,
     )
 

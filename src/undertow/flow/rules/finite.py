@@ -33,11 +33,15 @@ def find_non_finite(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss or a gradient is NaN or infinite; named is the first operation that made it of finite numbers.
 
     The forward pass is read first: the first operation with finite inputs and a result that is not. Only where all
-    forward values are finite, the backward pass is read, from the loss on. Data and parameters come before both.
+    forward values are finite, the backward pass is read, from the loss on. Data and parameters come before both. The
+    loss of rows held out counts as well: no step notices it.
 
     Source: derived here.
     """
     told = flow.facts.get("non_finite")
+    held = flow.facts.get("non_finite_held") if told is None else None
+    if held is not None:
+        yield _held_out(flow, rule, held)
     if told is None:
         bad = ~np.isfinite(flow.scalars["loss"]) | (flow.stat("nonfinite") > 0).any(axis=1)
         if not bad.any():
@@ -68,6 +72,25 @@ def find_non_finite(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if place and place not in (x.path for x in cause) and not any(x.h_path == place for x in cause):
         found = replace(found, layers=(place, *found.layers), paths=(place, *found.paths))  # a function among layers
     yield found
+
+
+def _held_out(flow: Flow, rule: Rule, told: dict[str, Any]) -> Finding:
+    """The finding of a validation loss that is not finite, though that of all steps is."""
+    layers = [x for x in flow.layers if told.get("layer") in (x.path, x.h_path)]
+    why = f" {told['sentence']}." if told.get("sentence") else ""
+    rows: list[tuple[object, ...]] = [("validation loss", str(told.get("loss")), "a finite one")]
+    rows += [(name, told[name], None) for name in ("operation", "line") if told.get(name)]
+    if told.get("values"):
+        rows.append(("what it was given there", ", ".join(f"{v:.6g}" for v in told["values"]), "a finite result"))
+    return rule.found(
+        "warning",
+        f"The validation loss is {told.get('loss')} at the end of epoch {told.get('epoch')}, though that of the "
+        f"training is finite: nothing can be said of rows held out, and early stopping is blind.{why}",
+        rows,
+        _remedies(flow, told.get("where", "unknown"), told),
+        layers=layers,
+        step=told.get("step"),
+    )
 
 
 def _remedies(flow: Flow, where: str, told: dict[str, Any]) -> list[Remedy]:

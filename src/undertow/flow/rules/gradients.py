@@ -201,7 +201,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     layers=(4, "fewest layers that must be comparable"),
     ratio=(15.0, "‖δ‖ of the first layer by that of the last before the output, above which it explodes"),
     forward=(1e3, "RMS of z in the last layer by that in the first, above which the values explode"),
-    initial=(3.0, "loss before training by that of a constant output, which is a consequence"),
+    initial=(3.0, "loss before training by that of a constant output, or highest loss by it, which is a consequence"),
     update=(10.0, "update ratio of the first layer by that of the last, which is a consequence"),
     long=(1e3, "ratio that is told in any case"),
 )
@@ -210,8 +210,9 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Judged like vanishing with the sign turned, before the first step: what grows in training is a step that is too
     large. A consequence must be visible: the training diverges or does not learn, the loss before training is far above
-    that of a constant output, or the first layers are updated far more for their size than the last. The whole way is
-    judged and not the change of one layer: residual blocks that are not scaled each multiply by √2 only.
+    that of a constant output, or the loss climbs far above it, or the first layers are updated far more for their size
+    than the last. The whole way is judged and not the change of one layer: residual blocks that are not scaled each
+    multiply by √2 only.
 
     Source: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013, section 2.1; He et al.,
         Delving deep into rectifiers, ICCV 2015, eq. 9 and 13; De and Smith, Batch normalization biases residual
@@ -230,7 +231,8 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     off = course.constant is not None and course.initial > rule.initial * course.constant
     far = update_of(flow, profile) > rule.update and not rescales(flow)
-    if not (course.diverged or off or far or course.fails() or profile.ratio > rule.long):
+    climbs = len(course.loss) > 0 and float(course.loss.max()) > rule.initial * course.initial > 0
+    if not (course.diverged or off or climbs or far or course.fails() or profile.ratio > rule.long):
         return
     at = blame(profile, 1)
     what = (

@@ -37,6 +37,7 @@ class Course:
         full_batch: whether each step sees all examples.
         diverged: whether the loss or a gradient stopped being finite.
         epochs: mean loss of each epoch: all examples, so that the choice of batches cancels.
+        penalty: what penalties add to the loss at the end, as far as it is known.
     """
 
     loss: Array
@@ -47,6 +48,7 @@ class Course:
     full_batch: bool
     diverged: bool
     epochs: Array
+    penalty: float = 0.0
 
     @property
     def reference(self) -> float:
@@ -55,8 +57,9 @@ class Course:
 
     @property
     def end(self) -> float:
-        """The loss at the end."""
-        return float(self.smooth[-3:].mean()) if len(self.smooth) else math.nan
+        """The loss at the end; without the penalties where it is held against that of a constant output."""
+        end = float(self.smooth[-3:].mean()) if len(self.smooth) else math.nan
+        return end if self.constant is None else end - self.penalty
 
     @property
     def best(self) -> float:
@@ -105,7 +108,14 @@ def course_of(flow: Flow) -> Course:
     return Course(
         finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
         is_full_batch(flow), diverged, np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64),
+        _penalty_of(flow),
     )  # fmt: skip
+
+
+def _penalty_of(flow: Flow) -> float:
+    """What penalties add to the loss at the end: ½ l2 Σ W² and l1 Σ |W|; 0 where it was not measured."""
+    pull = (flow.facts.get("restraints") or {}).get("pull") or {}  # by how much each rises for weights that grow e-fold
+    return float(pull.get("l2") or 0.0) / 2 + float(pull.get("l1") or 0.0)
 
 
 def draws_numbers(flow: Flow) -> bool:
@@ -173,6 +183,42 @@ def held_out_skill(flow: Flow) -> tuple[float, int]:
         outputs, targets = (x / np.maximum(x.std(axis=0), 1e-30) for x in (outputs, targets))
     variance = float(np.sum((outputs.T @ outputs) * (targets.T @ targets).T)) / (n - 1)
     return (float(np.sum(outputs * targets)) / math.sqrt(variance) if variance > 0 else 0.0), n
+
+
+def held_out_slope(flow: Flow) -> float:
+    """Return by how much targets of rows held out change with what is predicted for them: 1 where that is right.
+
+    A network that has hardly learned says too little of what it knows, so its slope is far above 1; one that has
+    learned by heart says too much, and its slope is near 0. Where targets are noisy, neither need be the case.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The slope of targets over predictions, about the means of the columns; of classes over probabilities. NaN where
+        it is not known.
+
+    Source: Cox, Two further applications of a model for binary regression, Biometrika 45, 1958 (the slope of outcomes
+        over predictions).
+    """
+    kept = flow.facts.get("held_out") or {}
+    outputs, targets = (np.asarray(kept.get(name) or [], np.float64) for name in ("outputs", "targets"))
+    n, task = len(outputs), flow.settings.get("task")
+    if n < 2 or len(targets) != n or task not in ("categorical", "binary", "regression"):
+        return math.nan
+    outputs, targets = outputs.reshape(n, -1), targets.reshape(n, -1)
+    if task == "categorical" and targets.shape[1] == 1 < outputs.shape[1]:
+        targets = (targets == np.arange(outputs.shape[1])).astype(np.float64)
+    if outputs.shape != targets.shape:
+        return math.nan
+    if flow.settings.get("logits") and task == "categorical":
+        outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        outputs /= outputs.sum(axis=1, keepdims=True)
+    elif flow.settings.get("logits"):
+        outputs = 1 / (1 + np.exp(-np.clip(outputs, -500, 500)))
+    outputs, targets = outputs - outputs.mean(axis=0), targets - targets.mean(axis=0)
+    size = float(np.sum(outputs * outputs))
+    return float(np.sum(outputs * targets)) / size if size > 0 else math.nan
 
 
 def found_of(flow: Flow, label: int) -> tuple[int, float]:
@@ -322,9 +368,13 @@ def rescales(flow: Flow) -> bool:
 
 
 def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
-    """List the layers before the output."""
+    """List the layers before the output; of what follows the last of them, activations belong to the output too."""
     last = output_layer(flow)
-    return [(i, layer) for i, layer in enumerate(flow.layers) if i != last and layer.kind != "parameter"]
+    outer = {last}
+    while last and flow.layers[last].kind == "activation":
+        last -= 1
+        outer.add(last)
+    return [(i, layer) for i, layer in enumerate(flow.layers) if i not in outer and layer.kind != "parameter"]
 
 
 def show(value: float) -> str:

@@ -19,6 +19,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "relu6": (0.0, 6.0), "softplus": (0.0, float("inf")), "log_softmax": (-float("inf"), 0.0),
 }  # fmt: skip
 
+POSITIVE = ("relu", "relu6", "softplus", "sigmoid", "hard_sigmoid", "softmax")
+BOUNDED = (*POSITIVE, "tanh", "hard_tanh", "softsign", "lecun_tanh", "gelu", "silu", "mish", "elu", "selu", "celu")
+
 
 @rule(
     "loss-activation-mismatch",
@@ -28,8 +31,9 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The last activation does not go with the loss: it cannot give the targets, or it flattens the loss's gradient.
 
     A cross-entropy takes either probabilities or logits, and `train` pairs it with the model's end; what is left are
-    squared errors after softmax or sigmoid on classes, margins and logits after an activation, and numbers to predict
-    outside of the range of the last activation.
+    squared errors after softmax or sigmoid on classes, margins and logits after an activation, scores that an
+    activation bounds before softmax or sigmoid, probabilities of which a loss makes probabilities once more, and
+    numbers to predict outside of the range of the last activation.
 
     Source: Goodfellow et al., Deep Learning, 2016, sections 6.2.2.2 and 6.2.2.3 (output units); Glorot and Bengio 2010,
         section 4.1 (quadratic cost).
@@ -37,7 +41,7 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     end, loss = output.get("activation"), str(output.get("loss"))
     last = output_layer(flow)
-    problem = _problem(output, target, rule.beyond) or _advice(flow, end, loss)
+    problem = _twice(output) or _problem(output, target, rule.beyond) or _advice(flow, end, loss)
     if problem is None:
         return
     end, (sentence, remedy) = end or "no activation", problem
@@ -49,6 +53,20 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[] if last is None else [flow.layers[last]],
         step=0,
     )
+
+
+def _twice(output: dict[str, Any]) -> Any:
+    """What is bounded twice, and what mends it."""
+    end, before, again = output.get("activation"), output.get("before"), output.get("squashed_by")
+    if end in ("softmax", "sigmoid") and before in BOUNDED:
+        scores = "scores of 0 and above alone" if before in POSITIVE else "scores in a narrow range"
+        return f"{before} right before it leaves {scores}, so {end} cannot say all that it could", _once
+    shares = end == "softmax" or (end is None and output.get("shares"))
+    if shares and (again in ("softmax", "log_softmax", "logsumexp") or (end is None and output.get("logits"))):
+        return "its outputs are probabilities, and the loss makes probabilities of them once more", _open
+    if end == "sigmoid" and again in ("sigmoid", "softplus"):
+        return "its outputs are probabilities, and the loss makes probabilities of them once more", _open
+    return None
 
 
 def _problem(output: dict[str, Any], target: dict[str, Any], beyond: float) -> Any:
@@ -96,7 +114,15 @@ def _classes(loss: str) -> Any:
 
 
 def _open(flow: Flow) -> list[Remedy]:
+    if (flow.facts.get("output") or {}).get("activation") is None:  # a function of one's own
+        return [R.mend_data("A model without its last function.", "model = ut.nn.Sequential(*model.layers[:-1])")]
     return [R.without_end(flow, "A model without its last activation.")]
+
+
+def _once(flow: Flow) -> list[Remedy]:
+    output = flow.facts.get("output") or {}
+    sentence = f"{output['activation']} alone, without {output['before']} before it."
+    return [R.with_end(flow, output["activation"], sentence, drop=2)]
 
 
 @rule(

@@ -1,6 +1,6 @@
 """What mends it, as Python, as an option of `undertow train`, and as plain data that `undertow.flow.cure` applies.
 
-The code takes ``model``, ``X`` and ``y`` as they were given to the training.
+The code takes ``model``, ``X`` and ``y`` as they were given to the training; see `undertow.flow.rules.written`.
 """
 
 from __future__ import annotations
@@ -10,73 +10,20 @@ from typing import Any, Final
 
 from undertow.flow.findings import Remedy
 from undertow.flow.record import Flow
-from undertow.flow.rules.measures import end_of_rates, optimizer_of
+from undertow.flow.rules.measures import NORMS, end_of_rates, optimizer_of
+from undertow.flow.rules.written import train_call, write_loss, write_optimizer
 
 POSITIVE: Final = ("sigmoid", "hard_sigmoid", "softplus")  # whose outputs have a mean that all examples share
 LEAST_BATCH: Final = 16  # examples over which BatchNorm can normalise
 RELU_DEPTH: Final = 13  # layers with the output, up to which relu was measured to help sigmoids as much as tanh
 
 
-def train_call(flow: Flow, **changes: str) -> str:
-    """Write the call that trains again, with something changed.
-
-    Args:
-        flow: the record, whose settings are kept.
-        changes: arguments as they stand in Python; ``model``, ``X`` and ``y`` too.
-
-    Returns:
-        A line of Python.
-
-    Source: derived here.
-
-    Example:
-        >>> flow = Flow.empty(())
-        >>> flow.settings = {"loss": "huber", "optimizer": {"name": "sgd", "rate": 0.5}, "epochs": 3, "batch_size": 8}
-        >>> train_call(flow, batch_size="64")
-        'run = ut.train(model, (X, y), loss="huber", optimizer=ut.optim.sgd(0.5), epochs=3, batch_size=64)'
-    """
-    settings = flow.settings
-    found = {"loss": write_loss(flow)}
-    rate = (settings.get("optimizer") or {}).get("rate")
-    if isinstance(rate, int | float):
-        found["optimizer"] = write_optimizer(flow, float(rate))
-    for key in ("epochs", "batch_size", "steps", "l1", "l2", "max_norm"):
-        if settings.get(key) is not None:
-            found[key] = str(settings[key])
-    clip = settings.get("clip")
-    if isinstance(clip, dict) and clip.get("name") == "clip_by_global_norm":
-        found["clip"] = f"ut.optim.clip_by_global_norm({clip['limit']:g})"
-    model, X, y = (changes.pop(key, key) for key in ("model", "X", "y"))
-    found |= changes
-    return f"run = ut.train({model}, ({X}, {y}), {', '.join(f'{key}={value}' for key, value in found.items())})"
-
-
-def write_loss(flow: Flow, **changes: float) -> str:
-    """Write the loss of a training with its settings, or with others."""
-    name = str(flow.settings.get("loss", "loss"))
-    if flow.settings.get("task") == "own":
-        return name if name.isidentifier() else "loss"
-    name = name.removesuffix("_with_logits")
-    settings = {**(flow.settings.get("loss_settings") or {}), **changes}
-    if not settings:
-        return f'"{name}"'
-    written = ", ".join(f'"{key}": {value!r}' for key, value in {"name": name, **settings}.items())
-    return f"{{{written}}}".replace("'", '"')
-
-
-def write_optimizer(flow: Flow, rate: float, decay: float | None = None) -> str:
-    """Write the optimizer of a training with another rate, or another weight decay."""
-    settings = flow.settings.get("optimizer") or {}
-    name = optimizer_of(flow) or "adam"
-    more = f", beta={settings['beta']:g}" if isinstance(settings.get("beta"), float) and settings["beta"] != 0.9 else ""
-    decay = settings.get("decay") if decay is None else decay
-    more += f", decay={decay:g}" if isinstance(decay, int | float) and decay else ""
-    return f"ut.optim.{name}({rate:.3g}{more})"
-
-
 def rate_of(flow: Flow) -> float | None:
     """The learning rate that was set, or the largest of a schedule; None where none is known."""
-    rate = (flow.settings.get("optimizer") or {}).get("rate")
+    told: Any = flow.settings.get("optimizer") or {}
+    while isinstance(told, dict) and "rate" not in told:
+        told = told.get("optimizer", told.get("default"))
+    rate = told.get("rate") if isinstance(told, dict) else None
     if isinstance(rate, int | float):
         return float(rate)
     rates = flow.scalars["rate"]
@@ -90,11 +37,12 @@ def other_rate(flow: Flow, factor: float) -> Remedy:
     if factor > 1 and end_of_rates(flow) is not None:
         return lasting_schedule(flow)
     word = "larger" if factor > 1 else "smaller"
-    if rate is None:  # a loop of one's own, whose rate nobody told
+    if rate is None:  # a loop of one's own, whose rate nobody told, or a schedule that is a function
         times = f"{factor if factor > 1 else 1 / factor:,.0f}"
-        return Remedy(
-            f"A learning rate {times} times {word}.", f"rate = rate * {factor:g}", "", "rate", {"factor": factor}
-        )
+        code = f"rate = rate * {factor:g}"
+        if flow.settings.get("optimizer"):
+            code = train_call(flow, optimizer=write_optimizer(flow, factor=factor))
+        return Remedy(f"A learning rate {times} times {word}.", code, "", "rate", {"factor": factor})
     new = float(f"{rate * factor:.1g}")
     return Remedy(
         f"A {word} learning rate: {new:g} instead of {rate:g}.",
@@ -107,13 +55,24 @@ def lasting_schedule(flow: Flow) -> Remedy:
     rate = rate_of(flow) or 0.1
     return Remedy(
         f"A learning rate that stays at {rate:g}, or a schedule that lasts for all {int(flow.steps[-1])} steps.",
-        train_call(flow, optimizer=write_optimizer(flow, rate)), "--schedule constant", "rate", {"to": rate},
+        train_call(flow, optimizer=write_optimizer(flow, constant=rate)), "--schedule constant", "rate", {"to": rate},
     )  # fmt: skip
 
 
 def changed(flow: Flow, change: str, call: str, module: str = "changes") -> str:
-    """Write the code of a change of the model, which finds its places wherever they are, and of the training."""
+    """Write the code of a change of the model, which finds its places wherever they are, and of the training.
+
+    It finds none among layers of the user's own: then there is no code.
+    """
+    if not _ours(flow):
+        return ""
     return f"from undertow.flow.{module} import {change}\nbetter = {call}\n{train_call(flow, model='better')}"
+
+
+def _ours(flow: Flow) -> bool:
+    """Whether most of the layers with weights are `undertow.nn.Dense`, or no model of layers is known at all."""
+    kinds = [x.kind for x in flow.layers if x.weights is not None and x.kind not in (*NORMS, "parameter")]
+    return 2 * kinds.count("Dense") >= len(kinds)
 
 
 def other_activation(flow: Flow, to: str = "relu", of: str = "sigmoid") -> Remedy:
@@ -126,7 +85,10 @@ def other_activation(flow: Flow, to: str = "relu", of: str = "sigmoid") -> Remed
 
 
 def other_initialiser(flow: Flow, to: str, why: str = "it keeps the size of what flows") -> Remedy:
-    """Begin with weights of another initialiser."""
+    """Begin with weights of another initialiser; of layers of the user's own, their `initial` draws them."""
+    if not _ours(flow):
+        sentence = f"Initial weights by {to} in the layer's own `initial`: {why}."
+        return Remedy(sentence, "", "", "initialisation", {"to": to})
     code = (
         "from dataclasses import replace\n"
         "def begin(item):\n"
@@ -194,6 +156,8 @@ def other_batch_size(flow: Flow, size: int) -> Remedy:
 
 def more_epochs(flow: Flow, factor: int = 3) -> Remedy:
     """Train for longer."""
+    if not flow.settings.get("optimizer") and len(flow):  # a loop of one's own, which knows steps alone
+        return Remedy(f"More steps: {factor * int(flow.steps[-1])}.", "", "", "epochs", {"factor": factor})
     epochs = max(int(flow.settings.get("epochs") or (flow.epochs[-1] if len(flow) else 1)), 1) * factor
     return Remedy(
         f"More epochs: {epochs}.", train_call(flow, epochs=str(epochs)), f"--epochs {epochs}", "epochs", {"to": epochs}
@@ -226,10 +190,9 @@ def weaker_penalty(flow: Flow, name: str, to: float) -> Remedy:
 
 def weaker_decay(flow: Flow, now: float, to: float) -> Remedy:
     """Let weights decay less."""
-    rate = rate_of(flow)
     return Remedy(
         f"A weaker weight decay: {to:g} instead of {now:g}.",
-        train_call(flow, optimizer=write_optimizer(flow, 1e-3 if rate is None else rate, to)), f"--decay {to:g}",
+        train_call(flow, optimizer=write_optimizer(flow, decay=to)), f"--decay {to:g}",
         "regularisation", {"decay": to},
     )  # fmt: skip
 
@@ -273,9 +236,12 @@ def without_end(flow: Flow, sentence: str) -> Remedy:
     )
 
 
-def with_end(flow: Flow, to: str, sentence: str) -> Remedy:
-    """End in an activation."""
-    code = f'better = ut.nn.Sequential(*model.layers, "{to}")'
+def with_end(flow: Flow, to: str, sentence: str, drop: int = 0) -> Remedy:
+    """End in an activation; ``drop`` tells how many that are there go first."""
+    begin = "model"
+    for _ in range(drop):
+        begin = f"ut.nn.drop_final_activation({begin})"
+    code = f'better = ut.nn.Sequential(*{begin}.layers, "{to}")'
     return Remedy(
         sentence, f"{code}\n{train_call(flow, model='better')}", "", "activation", {"to": to, "where": "output"}
     )
@@ -300,7 +266,7 @@ def less_momentum(flow: Flow) -> list[Remedy]:
     beta, name, rate = settings.get("beta"), optimizer_of(flow), rate_of(flow)
     if not isinstance(beta, float) or beta <= 0.9 or rate is None:
         return []
-    code = train_call(flow, optimizer=f"ut.optim.{name}({rate:.3g}, beta=0.9)")
+    code = train_call(flow, optimizer=write_optimizer(flow, beta=0.9))
     return [
         Remedy(
             f"A momentum of 0.9 instead of {beta:g}.", code, f"--optimizer {name}:beta=0.9", "rate", {"momentum": 0.9}

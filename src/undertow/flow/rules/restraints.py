@@ -62,6 +62,10 @@ class Restraint:
     moved=(0.3, "sum of the update ratios of all steps, below which a training has only begun"),
     steps=(100, "fewest steps for noise to be judged"),
     told=(0.25, "share of what labels say that smoothed ones still say"),
+    cost=(
+        1.0,
+        "penalty on the weights before training, by the loss of a constant output, that makes them go",
+    ),
 )
 def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Regularisation keeps the network from learning: a penalty, decay or bound on weights, noise, smoothed targets.
@@ -69,10 +73,11 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Of weights: rows held out (or, without these, rows trained on) would have a clearly lower loss if the same weights
     were all larger, or a surely lower one where they have shrunk and the loss is high, or weights have shrunk to
     nothing; and it is the regularisation that holds them there: at the end a penalty takes back what larger weights
-    would gain (at a minimum both are equal), decay had the time to make weights forget where they began, or units lie
-    at their bound. Of noise: the loss with it stays high, and outputs for the same row differ more by the numbers drawn
-    than outputs for different rows do, or most of the loss is gone without it. Of smoothed targets: they tell next to
-    nothing of the class, ln K less their entropy, by ln K.
+    would gain (at a minimum both are equal), where weights are gone to keep them would have cost more than there is to
+    gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
+    with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
+    do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
+    their entropy, by ln K.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)
@@ -131,25 +136,41 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
         if not gone
         else f"it has shrunk weights to {show(shrunk)} of what they were, and nothing is learned"
     )
-    for what, extra, remedy in _holders(flow, rule, told):
+    for what, extra, remedy in _holders(flow, rule, told, reference if gone else math.inf):
         yield Restraint(
             max(gain, rule.gain), f"{what} holds the weights down: {effect}", [*rows, *extra], remedy, layers
         )
         rows = []
 
 
-def _holders(flow: Flow, rule: Rule, told: dict[str, Any]) -> Iterator[tuple[str, list[tuple[Any, ...]], Remedy]]:
-    """The settings that hold weights where they are, each with its evidence, the strongest first."""
+def _holders(
+    flow: Flow, rule: Rule, told: dict[str, Any], most: float
+) -> Iterator[tuple[str, list[tuple[Any, ...]], Remedy]]:
+    """The settings that hold weights where they are, each with its evidence, the strongest first.
+
+    Args:
+        flow: the record.
+        rule: the limits.
+        told: what was measured at the end.
+        most: the loss that can be gained at most, where weights are gone.
+    """
     settings = flow.settings
     push = max(told.get("push") or 0.0, 0.0)
     push = push if push > EXACT * abs(told["loss"]) else 0.0
     for name, pull in sorted((told.get("pull") or {}).items(), key=lambda x: -x[1]):
-        share = pull / (push + pull)
-        if share >= rule.balance:
+        share, now = pull / (push + pull), float(settings[name])
+        cost = _penalty_before(flow, name) * now / most
+        if max(share / rule.balance, cost / rule.cost) >= 1:
             text = f"rise of the penalty {name} for weights that grow e-fold, by the fall of the loss and this together"
-            now = float(settings[name])
             remedy = R.weaker_penalty(flow, name, float(f"{now / 100:.1g}"))
-            yield NAMES[name].format(f"{now:g}"), [(text, share, f"below {rule.balance:g}")], remedy
+            what = NAMES[name].format(f"{now:g}")
+            if name == "l2" and settings.get("alpha"):  # of an estimator, which divides it by the size of a batch
+                what = f"the penalty alpha={settings['alpha']:g}, l2={now:g},"
+            rows: list[tuple[Any, ...]] = [(text, share, f"below {rule.balance:g}")]
+            if cost >= rule.cost:
+                text = f"penalty {name} on the weights before training, by the loss of a constant output"
+                rows.append((text, cost, f"well below {rule.cost:g}"))
+            yield what, rows, remedy
     decay, rates = decay_of(settings.get("optimizer")), flow.scalars["rate"]
     rates = rates[np.isfinite(rates)]
     memory = decay * float(rates.mean()) * int(flow.steps[-1]) if decay and len(rates) else 0.0
@@ -162,6 +183,14 @@ def _holders(flow: Flow, rule: Rule, told: dict[str, Any]) -> Iterator[tuple[str
         remedy = R.weaker_penalty(flow, "max_norm", max(3.0, float(f"{10 * limit:.1g}")))
         rows = [("share of units whose weights lie at their bound", told["at_bound"], f"below {rule.bound:g}")]
         yield NAMES["max_norm"].format(f"{limit:g}"), rows, remedy
+
+
+def _penalty_before(flow: Flow, name: str) -> float:
+    """A penalty on the weights before training, by its factor: ½ Σ W², or Σ |W| as normal numbers have it."""
+    begin = at_first_look(flow, "W.rms")
+    sizes = np.array([(x.fan_in or 0) * (x.fan_out or 0) for x in flow.layers], np.float64)
+    each = begin**2 / 2 if name == "l2" else begin * math.sqrt(2 / math.pi)
+    return float(np.nansum(sizes * each))
 
 
 def _noise(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint]:

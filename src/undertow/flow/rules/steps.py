@@ -158,6 +158,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )
     if course.diverged:
         what += " and stops being finite"
+    mover = move.layer.label.partition(",")[0]
     factor = 10.0 ** -min(max(math.ceil(math.log10(max(move.begin, 1e-12) / 0.01)), 1), 8)
     yield rule.found(
         "error" if course.diverged or fails else "warning",
@@ -167,7 +168,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("highest loss", peak * start, f"not above {show(start)}"),
             ("loss at the end", course.end, f"below {show(course.reference)}"),
             ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
-            (f"update ratio of layer {move.layer.number} at the beginning, the median", move.ratio, "near 0.001"),
+            (f"update ratio of {mover} at the beginning, the median", move.ratio, "near 0.001"),
             ("mean update ratio of all steps", move.mean, "near 0.001"),
             ("learning rate", rate, None),
             *_if_scaled(flow, rule),

@@ -25,7 +25,7 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Judged before training and at the end. A hidden layer whose weights are all 0 counts; an output layer that begins at
     0 does not, nor does the last layer of a residual branch. In a loop of one's own, where only arrays are known, two
     of them must have an axis of the same length along which slices are equal, and those of the gradient too: the
-    columns of what makes the units, and the rows of what reads them.
+    columns of what makes the units, and the rows of what reads them, or the entries of a vector that does.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 8.4 (breaking symmetry).
     """
@@ -80,15 +80,20 @@ def _alike_arrays(flow: Flow, rule: Rule) -> Iterator[Finding]:
             told = [row[i]["alike"][axis] for row in looks]
             if told[0]["n"] >= rule.units and min(x["share"] for x in told) >= rule.share:
                 lengths.setdefault(told[0]["n"], {})[i] = told[-1]["share"]
+    wide = [i for i in arrays if min(x["n"] for x in looks[0][i]["alike"]) >= rule.units]  # matrices, not biases alone
+    lengths = {n: x for n, x in lengths.items() if not x.keys().isdisjoint(wide)}
     n, chosen = max(lengths.items(), key=lambda x: len(x[1]), default=(0, {}))
     if len(chosen) < 2:
         return
+    if len(chosen.keys() & set(wide)) > 1:
+        chosen = {i: share for i, share in chosen.items() if i in wide}  # biases between them follow
     layers = [flow.layers[i] for i in chosen]
     zero = all(looks[-1][i].get(f"{q}_rms") == 0 for i in chosen for q in ("W", "dW"))
     what = "all weights are 0, and so is their gradient" if zero else f"the {n} units between them are equal"
+    names = [x.name for x in layers]
     yield rule.found(
         "error",
-        f"In {' and '.join(x.name for x in layers)} {what}, before training and after it: equal units get equal "
+        f"In {', '.join(names[:-1])} and {names[-1]} {what}, before training and after it: equal units get equal "
         "gradients, so they learn no more than one unit could.",
         [
             (f"share of equal units in {flow.layers[i].name}, weights and gradient", share, "0")
@@ -131,7 +136,8 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     falls from layer to layer in a deep stack, which counts where the network does not learn, or where it stays below
     the C − 1 directions that C classes need. A layer may also give nearly the same for all examples, as behind a large
     bias: what differs between them is then no tenth of what is common, though it was about as much before. (A relu
-    alone brings 1 − cosine down to two thirds, a sigmoid to a sixteenth.)
+    alone brings 1 − cosine down to two thirds, a sigmoid to a sixteenth.) Where the inputs are the targets as well,
+    narrow layers are meant.
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO 2007; Daneshmand et al., Batch normalization provably avoids
         rank collapse for randomly initialised deep networks, NeurIPS 2020, section 3.
@@ -198,11 +204,12 @@ def _collapsed(flow: Flow, rule: Rule) -> list[Collapsed]:
     """The layers that have collapsed before training, and not come back."""
     first, last, course = flow.looks[0].layers, flow.looks[-1].layers, course_of(flow)
     narrow = _directions(flow) >= 3 and course.fails(rule.half)
+    meant = bool((flow.facts.get("target") or {}).get("is_input"))  # an autoencoder is narrow so as to be short of room
     found = []
     for i, layer in inner_layers(flow):
         rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
         few = units < rule.units
-        if layer.kind == "watched" and units == 1:
+        if (layer.kind == "watched" and units == 1) or (few and meant):
             continue  # a number for each example is no layer that could be wider
         if not rank or (few and not course.fails(rule.narrow)):
             continue

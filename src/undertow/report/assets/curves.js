@@ -27,13 +27,15 @@
 
   function axis(log, share, values) {
     const known = values.filter(Number.isFinite);
-    const format = { label: null, grid: true, tickFormat: share ? percent : (v) => show(v) };
+    const format = { label: null, grid: true, tickFormat: (v) => show(v) };
     if (!known.length) return { ...format, domain: [0, 1], ticks: [] };
     let [low, high] = d3.extent(known);
     if (log) return { ...format, type: "log", domain: [low, high], ticks: logTicks([low, high], 5) };
     if (low === high) [low, high] = low ? [low - Math.abs(low) / 2, high + Math.abs(high) / 2] : [-1, 1];
     const domain = d3.scaleLinear([low, high], [0, 1]).nice(5).domain();
-    return { ...format, domain: share ? [Math.max(0, domain[0]), Math.min(1, domain[1])] : domain, ticks: 5 };
+    const size = Math.max(Math.abs(low), Math.abs(high));  // as many digits as tell neighbouring ticks apart
+    const digits = Math.max(3, Math.ceil(Math.log10(size / d3.tickStep(low, high, 5))) + 1);
+    return { ...format, tickFormat: (v) => (share ? percent(v, digits) : show(v, digits)), domain: share ? [Math.max(0, domain[0]), Math.min(1, domain[1])] : domain, ticks: 5 };
   }
 
   function byEpoch(grid, history, panel) {

@@ -36,7 +36,8 @@ window.undertowReport = (() => {
     return minus(String(Number(value.toPrecision(digits))));
   }
   const minus = (text) => text.replaceAll("-", "−");
-  const percent = (value) => (Number.isFinite(value) ? `${show(Number((100 * value).toPrecision(3)))} %` : show(value));
+  const percent = (value, digits = 3) =>
+    (Number.isFinite(value) ? `${show(Number((100 * value).toPrecision(digits)), digits)} %` : show(value));
   const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : NaN);
 
   function table(caption, head, rows, { numbers = [] } = {}) {

@@ -1,0 +1,58 @@
+"""Whether a target is a class or a number, by its type and what is known of its values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.data.late import pl
+from undertow.data.target_checks import ALWAYS_CLASSES, FEW_DISTINCT, ROWS_EACH, look_like_counts
+from undertow.data.wording import count
+from undertow.errors import DataError
+
+Task = Literal["classification", "regression"]
+TASKS: tuple[Task, ...] = ("classification", "regression")
+
+
+def name_task(
+    target: str,
+    dtype: pl.DataType,
+    whole: bool,
+    n_distinct: int,
+    n: int,
+    seen: tuple[NDArray[np.float64], NDArray[np.generic]] | None = None,
+) -> tuple[Task, str]:
+    """The task that is set by the type of a target, whether its numbers are whole, and how many differ.
+
+    Args:
+        target: its name.
+        dtype: its type.
+        whole: whether its numbers are.
+        n_distinct: how many differ.
+        n: how many there are.
+        seen: the numbers that differ, ascending, and how often each stands there; None where they are too many.
+    """
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return "classification", f"Target {target!r}: texts, so classification."
+    if dtype == pl.Boolean:
+        return "classification", f"Target {target!r}: booleans, so classification."
+    if not dtype.is_numeric():
+        raise DataError(
+            f"target {target!r} holds values of the type {dtype}, which cannot be predicted. "
+            "Convert the column to numbers or texts."
+        )
+    if not whole:
+        return "regression", f"Target {target!r}: numbers with fractions, so regression."
+    found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
+    if n_distinct > FEW_DISTINCT:
+        return "regression", f"{found}, so regression."
+    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH * n_distinct:
+        return "regression", f"{found}: too few rows of each to be classes, so regression."
+    if seen is not None and look_like_counts(*seen):
+        other = "; if they are classes, choose task='classification' (--task classification)"
+        return "regression", f"{found}, from 0 on and ever rarer: counts of something, so regression{other}."
+    may_be = n_distinct > ALWAYS_CLASSES or n < 2 * n_distinct
+    amounts = "; if they are amounts, choose task='regression' (--task regression)" if may_be else ""
+    return "classification", f"{found}, so classification{amounts}."

@@ -1,0 +1,76 @@
+"""What is shown while a table is read in pieces."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from undertow.data import stream_table
+from undertow.data.reading import watch_reading
+from undertow.train import reading_progress
+from undertow.train.reading_progress import ReadingProgress
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV file that is read in several pieces of 64 KiB."""
+    rng = np.random.default_rng(0)
+    rows = [f"{i},{a:.6f},{b:.6f},{'yes' if a > b else 'no'}" for i, (a, b) in enumerate(rng.normal(size=(20_000, 2)))]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["time,a,b,y", *rows]) + "\n")
+    return path
+
+
+def test_every_pass_is_told_from_its_beginning_to_its_end(table):
+    told = []
+    with watch_reading(lambda what, share: told.append((what, share))):
+        stream_table(table, "y", memory=1e6, time="time")
+    stream_table(table, "y", memory=1e6)  # nobody watches any more
+    passes = list(dict.fromkeys(what for what, _ in told))
+    assert passes == [
+        "which columns are numbers", "which rows are the latest", "what is in the columns", "the rows held out"
+    ]  # fmt: skip
+    for what in passes:
+        shares = [share for name, share in told if name == what]
+        assert shares == sorted(shares) and shares[-1] == 1.0
+        assert what == "the rows held out" or (len(shares) > 2 and 0 < shares[0] < 1)
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Let the first word come at once, and every line of a log."""
+    monkeypatch.setattr(reading_progress, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(reading_progress, "LINE_SECONDS", 0.0)
+
+
+def test_a_log_has_lines_and_a_terminal_a_bar_that_goes(table, unhurried):
+    log = io.StringIO()
+    with ReadingProgress(True, Console(file=log, force_terminal=False)):
+        stream_table(table, "y", memory=1e6)
+    lines = log.getvalue().splitlines()
+    assert "  reading: which columns are numbers, 100%" in lines and "  reading: what is in the columns, 100%" in lines
+    screen = io.StringIO()
+    with ReadingProgress(True, Console(file=screen, force_terminal=True, width=80)):
+        stream_table(table, "y", memory=1e6)
+    assert "reading: what is in the columns" in screen.getvalue() and screen.getvalue().endswith("\x1b[2K")
+
+
+def test_what_takes_no_time_or_is_to_be_quiet_shows_nothing(table, unhurried, monkeypatch):
+    shown = io.StringIO()
+    with ReadingProgress(False, Console(file=shown, force_terminal=True)):
+        stream_table(table, "y", memory=1e6)
+    monkeypatch.setattr(reading_progress, "SILENT_SECONDS", 60.0)
+    with ReadingProgress(True, Console(file=shown, force_terminal=True)):
+        stream_table(table, "y", memory=1e6)
+    assert shown.getvalue() == ""
+
+
+def test_an_output_that_fails_does_not_stop_reading(table, unhurried):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise OSError("no space left")
+
+    with ReadingProgress(True, Console(file=Closed(), force_terminal=False)) as progress:
+        found = stream_table(table, "y", memory=1e6)
+    assert found.train.n_examples > 0 and not progress.show
