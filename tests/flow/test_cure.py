@@ -210,13 +210,35 @@ def test_parameters_set_by_hand_are_kept_where_the_model_is_given():
     assert "Begun anew" in anew.note and anew.best is None
 
 
+def test_an_optimizer_of_ones_own_is_given_again():
+    """A schedule that is a function of the user's is not kept in a run; the control repeats the run with it."""
+    X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    optimizer = ut.optim.sgd(lambda step: 0.5 / (1 + step))
+    model = nn.Sequential(nn.Dense(3, 4), "tanh", nn.Dense(4, 2))
+    settings = {"loss": "categorical_cross_entropy", "epochs": 3, "validation": 0.25, "seed": 3, "progress": False}
+    run = ut.train(model, (X, y), optimizer=optimizer, **settings)
+    remedy = Remedy("Batches of 8.", "", "", "batch_size", {"to": 8})
+    told = {"findings": [Finding("plateau", "note", "It stands.", remedies=(remedy,))], "progress": False}
+    with pytest.raises(ArgumentError, match=r"function of your own.*optimizer="):
+        run.try_remedies(X, y, **told)
+    trials = run.try_remedies(X, y, optimizer=optimizer, **told)
+    assert trials.control.loss == pytest.approx(run.history[-1]["validation_loss"], rel=1e-5)
+    assert [x.remedy for x in trials.rows] == ["Batches of 8."] and not trials.rows[0].note
+    other = run.try_remedies(X, y, optimizer="adam", **told)
+    assert other.control.loss != trials.control.loss
+    with pytest.raises(ArgumentError, match="there is no optimizer 'adamm'"):
+        run.try_remedies(X, y, optimizer="adamm", **told)
+
+
 def test_constant_columns_are_left_out_and_found_no_more():
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.standard_normal((200, 3)), np.full((200, 2), 3.0)], axis=1).astype(np.float32)
     settings = {"loss": "mean_squared_error", "epochs": 5, "progress": False}
-    run = ut.train(nn.Sequential(nn.Dense(5, 8), "tanh", nn.Dense(8, 1)), (X, X[:, :1]), **settings)
+    y = X[:, :1] - X[:, 1:2]
+    run = ut.train(nn.Sequential(nn.Dense(5, 8), "tanh", nn.Dense(8, 1)), (X, y), **settings)
     assert [finding.kind for finding in run.findings] == ["constant-columns"]
-    trials = run.try_remedies(X, X[:, :1], progress=False)
+    trials = run.try_remedies(X, y, progress=False)
     assert trials.rows[0].found is False and trials.rows[0].run.model.layers[0].W.shape == (3, 8)
 
 

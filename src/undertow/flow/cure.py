@@ -22,6 +22,7 @@ from undertow.flow.rules.written import train_call
 from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials, shorten
 from undertow.nn import parameters_of
 from undertow.nn.layer import Container, show_item
+from undertow.optim import find_optimizer
 from undertow.train.checkpoint import load
 from undertow.train.diverged import Diverged
 from undertow.train.metrics import METRICS
@@ -45,6 +46,7 @@ def try_remedies(
     *,
     data: Any = None,
     model: Any = None,
+    optimizer: Any = None,
     validation: Any = None,
     epochs: int | None = None,
     seconds: float | None = None,
@@ -63,6 +65,8 @@ def try_remedies(
         data: (X, y) or (X, y, weights) instead of the two; of a run of `undertow train`, which knows its file, None.
         model: the model as it was given to the training; that of the run, without its parameters, unless told. It is
             needed where parameters were set by hand.
+        optimizer: an optimizer, or its name; that of the run unless told. It is needed where that is a rule of your
+            own, or its schedule is a function of your own.
         validation: (X, y), where the training was given a pair.
         epochs: of each training; as many as the run was to have, unless told.
         seconds: for all trainings together. The unchanged one is then broken off after its share of them, and the
@@ -104,7 +108,7 @@ def try_remedies(
         data, validation, network = _read_table(folder, validation)
         model = network if model is None else model
     share = None if seconds is None else seconds / (len(wanted) + 2)
-    first, judge = _set_up(run, data, model, validation, epochs)
+    first, judge = _set_up(run, data, model, optimizer, validation, epochs)
     say = print if progress else _say_nothing
     count = "1 remedy is" if len(wanted) == 1 else f"{len(wanted)} remedies are"
     say(f"{count} tried. First the training again, without a change.")
@@ -162,7 +166,9 @@ def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any, Any]:
     return table.train, table.validation if validation is None else validation, network
 
 
-def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None) -> tuple[Attempt, _Judge]:
+def _set_up(
+    run: Run, data: Any, model: Any, optimizer: Any, validation: Any, epochs: int | None
+) -> tuple[Attempt, _Judge]:
     """The training of the run once more, its rows split as they were, and what judges it."""
     fresh = cleared(run.model) if model is None else model
     if not isinstance(fresh, Container) and not hasattr(fresh, "shapes"):
@@ -175,6 +181,8 @@ def _set_up(run: Run, data: Any, model: Any, validation: Any, epochs: int | None
             f"the model holds {kept[0]}, which no layer can draw again. Give the model as it was before: model=."
         )
     given: dict[str, Any] = {"progress": False, "callbacks": (), "validation": validation, "loss": run.own_loss}
+    if optimizer is not None:
+        given["optimizer"] = find_optimizer(optimizer)
     given["metrics"] = [name for name in run.settings.get("metrics", ()) if name in METRICS]
     plan = replace(read_plan(run.settings, Path(), given), checkpoint=None, checkpoint_every=None)
     if epochs is not None:
