@@ -71,10 +71,11 @@ STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
-    "turned-sign", "non-finite", "leakage", "input-not-scaled", "target-not-scaled", "loss-activation-mismatch",
-    "born-dead-layer", "identical-units", "over-regularised", "exploding", "saturation", "vanishing", "dead-units",
-    "rank-collapse", "step-too-large", "step-too-small", "initial-loss", "tiny-batch-normalisation", "oscillation",
-    "always-clipped", "plateau", "over-fitting", "imbalanced-classes", "constant-columns",
+    "turned-sign", "non-finite", "leakage", "telling-column", "input-not-scaled", "target-not-scaled",
+    "loss-activation-mismatch", "born-dead-layer", "identical-units", "over-regularised", "exploding", "saturation",
+    "vanishing", "dead-units", "rank-collapse", "step-too-large", "step-too-small", "initial-loss",
+    "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau", "over-fitting", "imbalanced-classes",
+    "constant-columns",
 )  # fmt: skip
 
 

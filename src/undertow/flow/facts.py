@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from undertow.flow.copies import ROWS, measure_copies
 from undertow.flow.ends import activation_before, are_shares, squashed_by
 from undertow.flow.layers import walk
+from undertow.flow.telling import find_telling
 from undertow.nn.layer import show_item
 from undertow.nn.structure import final_activation
 from undertow.train.task import Task
@@ -24,7 +26,11 @@ N_LABELS: Final = 1000  # classes whose counts are kept
 
 
 def measure_facts(
-    model: Any, task: Task, train: tuple[Array, Array], held: tuple[Array, Array] | None
+    model: Any,
+    task: Task,
+    train: tuple[Array, Array],
+    held: tuple[Array, Array] | None,
+    features: Sequence[Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Measure what can be wrong with data and task before any training.
 
@@ -33,9 +39,10 @@ def measure_facts(
         task: the loss, paired with it.
         train: X (m, …) and y as the loss takes it.
         held: the same of the validation part, or None.
+        features: for each column of X its name, and the column of the table that it was made of; None without a table.
 
     Returns:
-        Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``output``,
+        Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``telling``, ``output``,
         ``shared_rows``, ``repeated_rows``, ``shared_by_chance``, ``normalised_by_batch``, ``example``; docs/flow.md
         tells of each.
 
@@ -57,6 +64,7 @@ def measure_facts(
     first = train[0][:N_KEPT], train[1][:N_KEPT]
     if first[0].size <= LARGEST_KEPT:
         facts["example"] = {"X": first[0].tolist(), "y": first[1].tolist(), "dtype": str(first[1].dtype)}
+    facts["telling"] = find_telling(X, y, facts["target"]["kind"], features)
     facts["output"] = _output(model, task, X, y, facts["target"])
     return facts
 

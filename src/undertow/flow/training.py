@@ -238,8 +238,9 @@ class TrainingRecorder(Recorder):
         held = trainer.held
         train = (feed.X, feed.y) if hasattr(feed, "X") else feed.some(0, SAMPLE)[:2]
         part = held[0][:2] if isinstance(held, list) else None
-        facts = measure_facts(trainer.run.model, trainer.task, train, part)
-        facts |= {"names": names} if (names := read_names(trainer.run.extras.get("encoder"))) else {}
+        names = read_names(trainer.run.extras.get("encoder"))
+        facts = measure_facts(trainer.run.model, trainer.task, train, part, names.get("features"))
+        facts |= {"names": names} if names else {}
         n, size = feed.n_examples, feed.batch_size
         before = trainer.run.extras.get("held_out", {}).get("facts", {})  # of a training before this one on all rows
         facts |= {name: before[name] for name in ("n_validation", *SHARED, "held_out") if name in before}

@@ -48,6 +48,7 @@ TITLES: Final = {
     "always-clipped": "Clipped at nearly every step",
     "tiny-batch-normalisation": "Batch normalisation of tiny batches",
     "leakage": "Leakage from training to validation",
+    "telling-column": "A column that tells the target",
     "over-regularised": "Regularised too much",
     "turned-sign": "Sign turned",
 }

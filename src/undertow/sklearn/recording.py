@@ -54,7 +54,7 @@ class FitRecorder(Recorder):
         self.flow.settings, self.task, self.held = settings, task, held
         if not self.flow.facts:
             with np.errstate(all="ignore"):
-                facts = measure_facts(learner.model, task, (X, y), held)
+                facts = measure_facts(learner.model, task, (X, y), held, self.names.get("features"))
             n, size = len(learner.target.y), learner.batch_size
             facts |= {"names": self.names} if self.names else {}
             self.flow.facts |= facts | {"n_examples": n, "batch_size": size, "smallest_batch": n % size or size}

@@ -9,6 +9,7 @@ from undertow.flow.rules import (  # noqa: F401 (they fill RULES)
     restraints,
     sign,
     steps,
+    telling,
     units,
     weights,
 )
