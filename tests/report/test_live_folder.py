@@ -201,6 +201,21 @@ def test_a_folder_from_before_its_training_to_after_it(tmp_path):
     assert folder.state()["data"]["summary"]["title"] == "run"
 
 
+def test_what_has_no_step_yet_is_not_called_healthy(tmp_path):
+    """A record that has begun says nothing of how the gradient flows."""
+    flow = make_flow(40, 3, 1)
+    empty = make_flow(1, 3, 1)
+    empty.looks, empty.stopped = [], ""
+    empty.steps, empty.epochs, empty.values = flow.steps[:0], flow.epochs[:0], flow.values[:0]
+    empty.scalars = {name: column[:0] for name, column in flow.scalars.items()}
+    FlowStore(tmp_path).begin(empty)
+    assert len(load_flow(tmp_path)) == 0
+    assert report_data(empty)["findings"] is None and report_data(flow)["findings"] == []
+    run = RunFolder(tmp_path)
+    run.look()
+    assert run.state()["data"]["findings"] is None
+
+
 def test_news_lead_from_any_version_to_the_last(tmp_path):
     writer, folder = Writer(tmp_path), RunFolder(tmp_path)
     states = []

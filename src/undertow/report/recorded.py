@@ -113,11 +113,12 @@ def _load_flow(folder: Path, remarks: list[str]) -> Flow | None:
 
 
 def _diagnose(found: Recorded) -> list[Finding] | None:
-    """What is wrong; None where there is no record to judge by."""
+    """What is wrong; None where there is no record to judge by, or none yet."""
     if found.flow is None:
         return None
     try:
-        return list(diagnose(found.flow))
+        findings = list(diagnose(found.flow))
+        return findings if findings or len(found.flow) or found.flow.stopped else None
     except UndertowError as error:
         found.remarks.append(f"The diagnosis was not made: {error}")
         return None

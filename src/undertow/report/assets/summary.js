@@ -20,8 +20,8 @@
   part("findings", (data) => [data.findings, Boolean(data.map), data.summary.ended, data.history.n_rows > 0], (place, data) => {
     const found = data.findings;
     const n = found?.length ?? 0;
-    const lead = found === null ? (data.map ? "This record was not diagnosed."
-      : data.summary.ended === "" && !data.history.n_rows ? "No step is recorded yet."
+    const lead = found === null ? (data.summary.ended === "" && !data.history.n_rows ? "No step is recorded yet."
+      : data.map ? "This record was not diagnosed."
       : "Nobody looked: the run has no record of its gradient flow. Train with flow=True.")
       : n === 0 ? "" : n === 1 ? "One thing stands out." : `${n} things stand out, the most severe first.`;
     place.replaceChildren(...heading("findings", "Findings", lead), ...(found ?? []).map(finding),
