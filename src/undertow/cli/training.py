@@ -47,7 +47,7 @@ def train(
     groups: Annotated[str | None, text("Hold out whole groups of this column.")] = None,
     time: Annotated[str | None, text("Hold out the last rows by this column.")] = None,
     validation: Annotated[float | None, typer.Option(help="Share of the rows held out.", min=0.0, max=0.9)] = None,
-    scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, none, auto.")] = None,
+    scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, both, none, auto.")] = None,
     categories: Annotated[str | None, text("one_hot, or codes: an embedding for each.")] = None,
     max_categories: Annotated[int | None, typer.Option(help="Most distinct texts of a column.", min=1)] = None,
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
