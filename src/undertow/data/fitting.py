@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics, TextStatistics
 from undertow.data.columns import (
