@@ -73,6 +73,23 @@ def test_quantile_scaling():
     np.testing.assert_allclose(X[inner], reference.fit_transform(VALUES[:, None])[inner, 0], atol=1e-6)
 
 
+def test_values_and_their_ranks():
+    """Two features: standardised, at most 25 from the mean and no further than in training; and the ranks."""
+    rng = np.random.default_rng(3)
+    values = rng.lognormal(sigma=2, size=3000)
+    encoder = again(fit_on([*values, None], scaling="both"))
+    assert encoder.feature_names == ["x", "x, rank", "x is missing"]
+    assert "Numbers, standardised, and as normal values of the same ranks: 'x'." in encoder.report
+    X = encode(encoder, [*values, None])
+    ranks = encode(fit_on([*values, None], scaling="quantile"), [*values, None])
+    np.testing.assert_array_equal(X[:, 1:], ranks)
+    assert (values.max() - values.mean()) / values.std() > 25 and np.abs(X[:, 0]).max() == pytest.approx(25, rel=1e-3)
+    np.testing.assert_allclose(np.corrcoef(X[:-1, 0], values)[0, 1], 1)
+    np.testing.assert_array_equal(encode(encoder, [-1e30, 1e30]), encode(encoder, [values.min(), values.max()]))
+    near = encode(fit_on([0.0, 1.0, 2.0, 9.0], scaling="both"), [0.0, 1.0, 2.0, 9.0])
+    np.testing.assert_allclose(near[:, 0], (np.array([0, 1, 2, 9]) - 3) / np.std([0, 1, 2, 9]), rtol=1e-6)
+
+
 def test_quantiles_of_many_numbers_are_bounded():
     """At most 1000 knots are kept; ties share one; the result is normal all the same."""
     values = np.round(np.random.default_rng(1).exponential(size=20_000), 2)
@@ -272,7 +289,7 @@ def test_roles_that_cannot_be():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scaling": "minmax"}, "scaling is 'minmax'. Choose standard, robust, quantile, none"),
+        ({"scaling": "minmax"}, "scaling is 'minmax'. Choose standard, robust, quantile, both, none"),
         ({"scaling": {"x": 3}}, "scaling is 3"),
         ({"categories": "hash"}, "categories is 'hash'. Choose one_hot, codes"),
         ({"dates": "all"}, "dates is 'all'. Choose auto, days, parts"),

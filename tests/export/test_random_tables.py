@@ -66,7 +66,7 @@ def as_inputs(frame, encoder):
 
 def draw_options(rng):
     return {
-        "scaling": str(rng.choice(["standard", "robust", "quantile", "none"])),
+        "scaling": str(rng.choice(["standard", "robust", "quantile", "both", "none"])),
         "categories": str(rng.choice(["one_hot", "codes"])),
         "min_count": int(rng.integers(1, 5)),
         "dates": str(rng.choice(["auto", "parts"])),

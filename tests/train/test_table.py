@@ -218,6 +218,8 @@ def test_evaluation_weighs_the_rows_as_training_did(folder):
         ([1.0, 2.0, 3.0, 4.0, 5.0] * 3, "regression"),
         ([1.0, 2.0, 3.0, 4.0, 5.0] * 5, "classification"),
         (list(range(12)), "regression"),
+        ([15, 16, 17, 18, 19, 20] * 3, "regression"),
+        ([15, 16, 17, 18, 19, 20] * 5, "classification"),
     ],
 )
 def test_few_rows_of_each_value_make_no_classes(values, task):
@@ -240,11 +242,11 @@ def test_automatic_scaling_looks_at_training_rows_only():
     assert wild.validation[0][0, 0] > 1e5
 
 
-def test_automatic_scaling_chooses_ranks_for_far_values():
-    """A training value more than 10 deviations from the mean; found in pieces too."""
+def test_automatic_scaling_takes_ranks_beside_far_values():
+    """Where a training value is more than 10 deviations from the mean."""
     frame = pl.DataFrame({"x": [*range(300)], "pay": [*range(299), 10**6], "y": ["a", "b"] * 150})
     columns = TabularEncoder.fit(frame, "y", scaling="auto").columns
-    assert [column.scaling for column in columns] == ["standard", "quantile"]
+    assert [column.scaling for column in columns] == ["standard", "both"]
 
 
 def test_columns_that_vary_alike_keep_their_proportions():

@@ -33,6 +33,8 @@ Text = Annotated[str | None, typer.Option()]
 Flow = Annotated[bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")]
 Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")]
 
+Commas = Annotated[str | None, text("What 1,234 is where it may be either: point (1234), comma (1.234), auto.")]
+
 
 @app.command()
 def train(
@@ -47,12 +49,12 @@ def train(
     groups: Annotated[str | None, text("Hold out whole groups of this column.")] = None,
     time: Annotated[str | None, text("Hold out the last rows by this column.")] = None,
     validation: Annotated[float | None, typer.Option(help="Share of the rows held out.", min=0.0, max=0.9)] = None,
-    scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, none, auto.")] = None,
+    scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, both, none, auto.")] = None,
     categories: Annotated[str | None, text("one_hot, or codes: an embedding for each.")] = None,
     max_categories: Annotated[int | None, typer.Option(help="Most distinct texts of a column.", min=1)] = None,
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
     dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
-    decimal: Annotated[str | None, text("What 1,234 is if unclear: point (1234), comma (1.234), auto.")] = None,
+    decimal: Commas = None,
     memory: Memory = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,

@@ -28,7 +28,7 @@ from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import DataError
 
 Kind = Literal["number", "boolean", "date", "duration"]
-Scaling = Literal["standard", "robust", "quantile", "none"]
+Scaling = Literal["standard", "robust", "quantile", "both", "none"]
 ScalingOption = Literal[Scaling, "auto"]  # what a fit may be asked for
 _MICROSECONDS_A_DAY = 86_400e6
 
@@ -46,8 +46,9 @@ class ValueColumn:
         value: whether the value is a feature (no, where it was constant in training).
         flag: whether "is missing" is a feature (where values were missing in training).
         scaling: where mean and scale come from: "standard" (mean and standard deviation), "robust" (median
-            and distance of the quartiles), "none" (0 and 1), or "quantile".
-        knots, levels: with "quantile", the value becomes the level at its place between the knots.
+            and distance of the quartiles), "none" (0 and 1), or "quantile"; with "both" there are two features, the
+            second that of "quantile", and the first that of "standard", no further from the mean than in training.
+        knots, levels: with "quantile" and "both", the value becomes the level at its place between the knots.
         parts: of a date, also features: "year" standardised by ``year``, others as sine and cosine.
         year: mean and standard deviation of the years.
         layout: how its texts are written, a name in ``LAYOUTS``; "" as programs write them.
@@ -71,7 +72,8 @@ class ValueColumn:
     def feature_names(self) -> list[str]:
         """The names of the encoded columns."""
         parts = find_part_names(self.name, self.parts)
-        return [self.name] * self.value + parts + [f"{self.name} is missing"] * self.flag
+        ranks = [f"{self.name}, rank"] * (self.value and self.scaling == "both")
+        return [self.name] * self.value + ranks + parts + [f"{self.name} is missing"] * self.flag
 
     def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> list[str]:
         """Write the features of ``series`` into ``out`` (m, n); returns sentences for a report."""
@@ -88,6 +90,8 @@ class ValueColumn:
                     f"{name_row(at, origin)}: column {self.name!r} holds {filled[at]:g}, further "
                     f"from the training values (mean {self.mean:g}) than float32 reaches. Correct the value."
                 )
+            if self.scaling == "both":
+                out[:, 1] = np.interp(filled, self.knots, self.levels)
         if self.parts:
             encode_parts(filled, self.parts, self.year, out[:, int(self.value) :])
         if self.flag:
@@ -101,9 +105,11 @@ class ValueColumn:
         return []
 
     def scale_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values in the column's unit as the feature has them."""
+        """Values in the column's unit as the first feature has them."""
         if self.scaling == "quantile":
             return np.interp(values, self.knots, self.levels)
+        if self.scaling == "both":
+            values = np.clip(values, self.knots[0], self.knots[-1])
         return np.asarray((values - self.mean) / self.scale)
 
     def to_json_dict(self) -> dict[str, object]:
@@ -226,7 +232,8 @@ def _read_value(value: object, where: str) -> ValueColumn:
     record = read_object(value, where, [*names, *has_layout(value)])
     knots, levels = (_read_ascending(record[key], f"{where}, {key}") for key in ("knots", "levels"))
     scaling = read_choice(record["scaling"], f"{where}, scaling", get_args(Scaling), "scaling")
-    if len(knots) != len(levels) or (scaling == "quantile" and len(knots) < 2) or (scaling != "quantile" and knots):
+    ranked = scaling in ("quantile", "both")
+    if len(knots) != len(levels) or (ranked and len(knots) < 2) or (not ranked and knots):
         raise fail(where, "knots and levels do not fit the scaling")
     kind = read_choice(record["kind"], where, get_args(Kind), "kind of the column")
     parts = tuple(read_choice(part, f"{where}, parts", PARTS, "part") for part in read_list(record["parts"], where))

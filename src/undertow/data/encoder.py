@@ -101,8 +101,8 @@ class TabularEncoder:
             origin: where the rows came from (``read_table_with_origin``), for messages.
             scaling: of numbers, for all columns or by column name: "standard" (mean 0, deviation 1),
                 "robust" (median 0, distance of the quartiles 1), "quantile" (normal values of the same
-                ranks), "none", or "auto": "quantile" where a training value is more than 10
-                deviations from the mean, else "standard", with one common scale for columns that vary alike.
+                ranks), "both" ("standard" and "quantile"), "none", or "auto": "both" where a training value is more
+                than 10 deviations from the mean, else "standard", with one common scale for columns that vary alike.
             categories: "one_hot", or "codes": one column of whole numbers for an embedding (``codes``).
             min_count: texts in fewer training rows are joined to one category, as are texts not seen.
             dates: "days", "parts": also year, month, weekday, day of year and hour where they vary, or "auto": beside

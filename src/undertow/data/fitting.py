@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics, TextStatistics
 from undertow.data.columns import (
@@ -27,6 +26,7 @@ from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
 from undertow.data.layouts import COMPACT, LayoutsSeen
 from undertow.data.parse import mark_missing, parse_numbers
+from undertow.data.ranks import find_knots
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
@@ -47,8 +47,8 @@ _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
 _MANY_TEXTS, _MOSTLY_SINGLE = 50, 0.5  # so many, in less than two rows each, are an identifier or free text as well
 _MOSTLY_NUMBERS = 0.95
-_MOST_KNOTS = 1000
 _ALIKE = 5  # times the smallest deviation
+_FARTHEST = 25.0  # from the mean, in the scale of a feature that has its ranks beside it
 _HEAVY = 10  # standard deviations from the mean: standardised, such a value would drown all others
 
 
@@ -241,10 +241,10 @@ class ColumnFit:
     def _scale(self, column: ValueColumn, found: NumberStatistics) -> tuple[ValueColumn, list[str]]:
         """The scaling that was asked for; standard already is there."""
         scaling, base = self.options.scaling_of(self.name), dict(vars(column))
+        with np.errstate(over="ignore"):
+            far = max(found.largest - found.mean, found.mean - found.least)
         if scaling == "auto":
-            with np.errstate(over="ignore"):
-                far = max(found.largest - found.mean, found.mean - found.least)
-            scaling = "quantile" if far > _HEAVY * found.deviation else "standard"
+            scaling = "both" if far > _HEAVY * found.deviation else "standard"
         if scaling == "none":
             return ValueColumn(**{**base, "scaling": scaling, "mean": 0.0, "scale": 1.0}), []
         if scaling == "robust":
@@ -253,9 +253,15 @@ class ColumnFit:
                 same = "its quartiles are equal, so it is standardised by mean and deviation instead"
                 return column, [f"{self.name!r}: {same}."]
             return ValueColumn(**{**base, "scaling": scaling, "mean": column.fill, "scale": high - low}), []
-        if scaling == "quantile":
+        if scaling in ("quantile", "both"):
             knots, levels = find_knots(found.sample)
-            fitted = {"scaling": scaling, "knots": tuple(knots.tolist()), "levels": tuple(levels.tolist())}
+            fitted: dict[str, object] = {
+                "scaling": scaling,
+                "knots": tuple(knots.tolist()),
+                "levels": tuple(levels.tolist()),
+            }
+            if scaling == "both" and np.isfinite(far):
+                fitted["scale"] = max(column.scale, far / _FARTHEST)
             return ValueColumn(**{**base, **fitted}), []
         return column, []
 
@@ -380,6 +386,7 @@ _SCALINGS = {
     "standard": "Numbers, standardised",
     "robust": "Numbers, by median and distance of the quartiles",
     "quantile": "Numbers, as normal values of the same ranks",
+    "both": "Numbers, standardised, and as normal values of the same ranks",
     "none": "Numbers, as they are",
 }
 
@@ -394,39 +401,6 @@ def list_kinds(columns: list[Column]) -> list[str]:
             said.append(f"{decision}: {list_names(names)}.")
     names = [c.name for c in values if c.kind == "boolean"]
     return said + ([f"Booleans, 0 and 1: {list_names(names)}."] if names else [])
-
-
-def find_knots(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where between numbers a quantile lies, and what it becomes: the normal value of the same rank.
-
-    Equal quantiles become the normal value of their mean rank. The outermost lie where half a number of the
-    sample lies beyond.
-
-    Args:
-        sample: at least two different numbers.
-
-    Returns:
-        Knots and levels, both ascending, at most 1000.
-
-    Source: derived here; ranks as in scikit-learn's QuantileTransformer.
-
-    Example:
-        >>> knots, levels = find_knots(np.array([1.0, 2.0, 4.0]))
-        >>> knots, levels.round(3)
-        (array([1., 2., 4.]), array([-0.967,  0.   ,  0.967]))
-    """
-    from statistics import NormalDist  # late: it brings decimal and fractions
-
-    n = min(sample.size, _MOST_KNOTS)
-    ranks = np.linspace(0, 1, n)
-    quantiles = np.quantile(sample, ranks)
-    knots, first, counts = np.unique(quantiles, return_index=True, return_counts=True)
-    mean_ranks = (ranks[first] + ranks[first + counts - 1]) / 2
-    half = 0.5 / sample.size
-    normal = NormalDist()
-    levels = np.array([normal.inv_cdf(float(rank)) for rank in np.clip(mean_ranks, half, 1 - half)])
-    rising = np.append(True, np.diff(levels) > 0)
-    return knots[rising], levels[rising]
 
 
 def _share_of_distinct(found: NumberStatistics) -> float:

@@ -11,13 +11,18 @@ from undertow.errors import DataError
 
 FEW_DISTINCT = 20
 ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
-ROWS_EACH = 5  # rows that a class has at least on average
+ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of texts and of 1, 2, 3, …; of the rest
 _LEAST_COUNTS, _RAREST = 6, 0.01
 
 
 def has_few_of_each(n_distinct: int, n: int) -> bool:
     """Whether texts differ too much to be classes, as far as their number tells."""
-    return n_distinct > FEW_DISTINCT or (n_distinct > ALWAYS_CLASSES and n < ROWS_EACH * n_distinct)
+    return n_distinct > FEW_DISTINCT or (n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[True] * n_distinct)
+
+
+def number_classes(numbers: NDArray[np.float64]) -> bool:
+    """Whether ascending whole numbers are 0, 1, 2, … or 1, 2, 3, … without a gap, as numbers of classes are."""
+    return bool(numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1)
 
 
 def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.late import pl
-from undertow.data.target_checks import ALWAYS_CLASSES, FEW_DISTINCT, ROWS_EACH, look_like_counts
+from undertow.data.target_checks import ALWAYS_CLASSES, FEW_DISTINCT, ROWS_EACH, look_like_counts, number_classes
 from undertow.data.wording import count
 from undertow.errors import DataError
 
@@ -48,7 +48,8 @@ def name_task(
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
     if n_distinct > FEW_DISTINCT:
         return "regression", f"{found}, so regression."
-    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH * n_distinct:
+    codes = dtype.is_integer() and seen is not None and number_classes(seen[0])
+    if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[codes] * n_distinct:
         return "regression", f"{found}: too few rows of each to be classes, so regression."
     if seen is not None and look_like_counts(*seen):
         other = "; if they are classes, choose task='classification' (--task classification)"

@@ -78,11 +78,14 @@ def _write_number(b: Builder, column: ValueColumn) -> list[str]:
     filled = b.add("Where", missing, fill, column.name, dtype=np.float64) if column.value or column.parts else ""
     parts = []
     if column.value:
-        if column.scaling == "quantile":
-            scaled = _write_interpolation(b, filled, column)
-        else:
-            scaled = b.add("Div", b.add("Sub", filled, mean), scale)
-        parts.append(b.cast(scaled, np.float32))
+        if column.scaling != "quantile":
+            near = filled
+            if column.scaling == "both":
+                low, high = (b.constant(x, np.float64) for x in (column.knots[0], column.knots[-1]))
+                near = b.add("Max", b.add("Min", filled, high), low)
+            parts.append(b.cast(b.add("Div", b.add("Sub", near, mean), scale), np.float32))
+        if column.scaling in ("quantile", "both"):
+            parts.append(b.cast(_write_interpolation(b, filled, column), np.float32))
     if column.parts:
         parts += write_parts(b, filled, column.parts, column.year)
     return [*parts, b.cast(missing, np.float32)] if column.flag else parts

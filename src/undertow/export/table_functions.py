@@ -56,6 +56,10 @@ def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) ->
         filled = np.where(unknown, column["fill"], numbers)
         if column["value"] and column["scaling"] == "quantile":
             features.append(np.interp(filled, column["knots"], column["levels"]))
+        elif column["value"] and column["scaling"] == "both":
+            near = np.clip(filled, column["knots"][0], column["knots"][-1])
+            features.append((near - column["mean"]) / column["scale"])
+            features.append(np.interp(filled, column["knots"], column["levels"]))
         elif column["value"]:
             features.append((filled - column["mean"]) / column["scale"])
         features += encode_parts(filled, column["parts"], column["year"])
