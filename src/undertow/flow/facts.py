@@ -111,7 +111,8 @@ def _columns(X: Array, whole: Array) -> dict[str, Any]:
 def _target(task: Task, y: Array) -> dict[str, Any]:
     """What the targets are: classes and how often each comes, or numbers and their scale."""
     kind = task.loss.task
-    if kind == "categorical" or (kind == "binary" and np.size(y) == len(y)):
+    certain = kind == "binary" and np.size(y) == len(y) and bool(np.isin(y, (-1, 0, 1)).all())  # no shares
+    if kind == "categorical" or certain:
         labels = np.argmax(y, axis=1) if np.ndim(y) == 2 and kind == "categorical" else np.ravel(y).astype(np.int64)
         n_classes = task.output_shape[0] if kind == "categorical" and task.output_shape else 2
         counts = np.bincount(np.clip(labels, 0, n_classes - 1), minlength=n_classes)

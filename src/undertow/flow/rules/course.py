@@ -14,6 +14,7 @@ from undertow.flow.rules.measures import (
     BLOCKS,
     Course,
     course_of,
+    end_of_rates,
     held_out_skill,
     held_out_slope,
     output_layer,
@@ -156,7 +157,7 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         [
             R.mend_data(
                 "Look whether each row of y belongs to its row of X.",
-                "print(*zip(X[:5], y[:5]), sep='\n')  # as they are given to train",
+                "print(*zip(X[:5], y[:5]), sep='\\n')  # as they are given to train",
             ),
             R.other_rate(flow, 3.0),
             R.more_epochs(flow),
@@ -192,7 +193,8 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         or height > 1.5 * reference
     ):
         return None
-    if not fell and held_out_skill(flow)[0] > rule.fits and 1 / rule.slope < held_out_slope(flow) < rule.slope:
+    fits = held_out_skill(flow)[0] > rule.fits and 1 / rule.slope < held_out_slope(flow) < rule.slope
+    if fits and not fell and end_of_rates(flow) is None:
         return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
     used = "nothing" if height > NEARLY * reference else "little"

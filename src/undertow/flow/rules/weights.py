@@ -203,8 +203,8 @@ class Collapsed:
 def _collapsed(flow: Flow, rule: Rule) -> list[Collapsed]:
     """The layers that have collapsed before training, and not come back."""
     first, last, course = flow.looks[0].layers, flow.looks[-1].layers, course_of(flow)
-    narrow = _directions(flow) >= 3 and course.fails(rule.half)
     meant = bool((flow.facts.get("target") or {}).get("is_input"))  # an autoencoder is narrow so as to be short of room
+    narrow = _directions(flow) >= 3 and course.fails(rule.half) and not meant
     found = []
     for i, layer in inner_layers(flow):
         rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
@@ -217,7 +217,7 @@ def _collapsed(flow: Flow, rule: Rule) -> list[Collapsed]:
         most = rule.fall * (before if few else min(before, units))
         alone = before >= rule.inputs and rank < min(most, rule.alone) and end < 0.5 * before
         drowned = not few and max(_left_apart(flow, i, row, rule.apart) for row in (first, last)) < rule.drowned
-        lost = course.fails(rule.learned) and rank < rule.rank and end < 2 * rule.rank
+        lost = not meant and course.fails(rule.learned) and rank < rule.rank and end < 2 * rule.rank
         if alone or drowned or lost or (narrow and max(rank, end) < rule.few):
             found.append(Collapsed(layer, float(rank), float(before), alone or drowned, drowned))
     return found
