@@ -125,3 +125,24 @@ def test_an_option_that_is_not_there_is_told_with_the_one_that_was_meant(name, m
         encode_table(frame, "y", scaling="standart")
     with pytest.raises(ArgumentError, match="Layers belong to the model"):
         train(Dense(1, 1), (np.ones((9, 1)), np.ones((9, 1))), loss="mean_squared_error", hidden=[8])
+
+
+@pytest.mark.parametrize("read", [encode_table, stream_table])
+def test_columns_that_are_no_features_are_left_out(read):
+    """By name, one or several; they need not be there when the encoder is used."""
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"id": range(60), "a": rng.normal(size=60), "b": rng.normal(size=60), "y": ["u", "v"] * 30})
+    found = read(frame, "y", leave_out=["id", "b"])
+    assert found.encoder.n_features == 1
+    said = "\n".join(found.report)
+    assert "'id': left out, as asked for." in said and "'b': left out, as asked for." in said
+    assert found.encoder.transform(frame.select("a"), report=[]).shape == (60, 1)
+    assert read(frame, "y", leave_out="id").encoder.n_features == 2
+    with pytest.raises(DataError, match=r"no column 'idd'.*did you mean 'id'.*for leave_out"):
+        read(frame, "y", leave_out=["idd"])
+    with pytest.raises(ArgumentError, match="leave_out names 'y', the column to predict"):
+        read(frame, "y", leave_out="y")
+    with pytest.raises(ArgumentError, match="leave_out names 3"):
+        read(frame, "y", leave_out=[3])
+    with pytest.raises(DataError, match="no column is left to predict"):
+        read(frame, "y", leave_out=["id", "a", "b"])

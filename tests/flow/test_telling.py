@@ -1,5 +1,7 @@
 """Columns that are the target in disguise are told, and data that are but easy are not."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -155,6 +157,10 @@ def test_a_table_s_columns_are_named(tmp_path):
                 assert finding.severity == "warning" and finding.cause.startswith(f"Column '{column}' {what}")
                 assert finding.remedies[0].code.startswith(f"table = table.drop('{column}')")
                 assert finding.remedies[0].sentence.startswith(f"Leave '{column}' out, ")
+                assert finding.remedies[0].option == f"--leave-out {column}"
+                told = replace(settings, leave_out=[column])
+                mended, _ = train_table(told, tmp_path / "mended", overwrite=True, progress=False, say=lambda _: None)
+                assert not findings(mended)
                 assert finding in diagnose(run.flow)
 
 

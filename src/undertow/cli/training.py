@@ -33,6 +33,9 @@ Text = Annotated[str | None, typer.Option()]
 Flow = Annotated[bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")]
 Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")]
 
+Refit = Annotated[
+    bool | None, typer.Option("--refit/--no-refit", help="Train again on all rows, for the best number of epochs.")
+]
 Commas = Annotated[str | None, text("What 1,234 is where it may be either: point (1234), comma (1.234), auto.")]
 
 
@@ -48,6 +51,7 @@ def train(
     weights: Annotated[str | None, text("The column that says how much a row counts.")] = None,
     groups: Annotated[str | None, text("Hold out whole groups of this column.")] = None,
     time: Annotated[str | None, text("Hold out the last rows by this column.")] = None,
+    leave_out: Annotated[str | None, text("Columns that are no features: id,name.")] = None,
     validation: Annotated[float | None, typer.Option(help="Share of the rows held out.", min=0.0, max=0.9)] = None,
     scaling: Annotated[str | None, text("Of numbers: standard, robust, quantile, both, none, auto.")] = None,
     categories: Annotated[str | None, text("one_hot, or codes: an embedding for each.")] = None,
@@ -73,9 +77,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Most steps.", min=1)] = None,
     time_budget: Annotated[str | None, text("Most time: 30s, 10m, 2h.")] = None,
     early_stopping: Annotated[int | None, typer.Option(help="Epochs without progress; 0: none.", min=0)] = None,
-    refit: Annotated[
-        bool | None, typer.Option("--refit/--no-refit", help="Train again on all rows, for the best number of epochs.")
-    ] = None,
+    refit: Refit = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.", min=1)] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches an update.", min=1)] = None,
     l1: Annotated[float | None, typer.Option(help="Factor of Σ|W| in the loss.", min=0.0)] = None,
@@ -151,6 +153,7 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
         "hidden": read_sizes(options["hidden"]),
         "clip": read_clip(options["clip"], clip_value),
         "metrics": read_names(options["metrics"]),
+        "leave_out": read_names(options["leave_out"]),
         "time_budget": read_seconds(options["time_budget"]),
     }
 

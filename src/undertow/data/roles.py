@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,14 +31,23 @@ class Roles:
         weights: how much each row counts, numbers of 0 or more.
         groups: rows of one group are never on both sides of a split.
         time: the rows held out are the last ones by it.
+        leave_out: columns that are no features because somebody says so, by name; one, or several.
     """
 
     target: str
     weights: str | None = None
     groups: str | None = None
     time: str | None = None
+    leave_out: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        named = [self.leave_out] if isinstance(self.leave_out, str) else list(self.leave_out)
+        for name in named:
+            if not isinstance(name, str):
+                raise ArgumentError(f"leave_out names {name!r}. Give names of columns.")
+            if name == self.target:
+                raise ArgumentError(f"leave_out names {name!r}, the column to predict. Name other columns.")
+        object.__setattr__(self, "leave_out", tuple(named))
         if self.groups is not None and self.time is not None:
             raise ArgumentError("give groups or time, not both: each decides alone which rows are held out.")
         for role in ("weights", "groups", "time"):
@@ -48,14 +58,19 @@ class Roles:
         """DataError where a column is not there."""
         for role in ("weights", "groups", "time"):
             name = getattr(self, role)
-            if name is not None and name not in columns:
-                found = suggest_name(name, columns)
-                raise DataError(f"there is no column {found} for {role}. The columns are {list_names(columns)}.")
+            self._check_there(name, role, columns)
+        for name in self.leave_out:
+            self._check_there(name, "leave_out", columns)
+
+    def _check_there(self, name: str | None, role: str, columns: list[str]) -> None:
+        if name is not None and name not in columns:
+            found = suggest_name(name, columns)
+            raise DataError(f"there is no column {found} for {role}. The columns are {list_names(columns)}.")
 
     @property
     def left_out(self) -> dict[str, str]:
         """The columns that are no features, each with the reason."""
-        found = {}
+        found = dict.fromkeys(self.leave_out, "left out, as asked for")
         if self.weights is not None:
             found[self.weights] = "the weights of the rows, no feature"
         if self.groups is not None:

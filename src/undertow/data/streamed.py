@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Never
@@ -67,6 +67,7 @@ def stream_table(
     weights: str | None = None,
     groups: str | None = None,
     time: str | None = None,
+    leave_out: str | Sequence[str] = (),
     scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
     categories: Literal["one_hot", "codes"] = "one_hot",
     min_count: int = 1,
@@ -95,6 +96,7 @@ def stream_table(
         weights: as in ``encode_table``.
         groups: as in ``encode_table``.
         time: as in ``encode_table``.
+        leave_out: as in ``encode_table``.
         scaling: as in ``TabularEncoder.fit``.
         categories: as in ``TabularEncoder.fit``.
         min_count: as in ``TabularEncoder.fit``.
@@ -121,7 +123,7 @@ def stream_table(
         (81, 1)
     """
     refuse_options(others, stream_table)
-    roles = Roles(target, weights, groups, time)
+    roles = Roles(target, weights, groups, time, leave_out)
     options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal)
     fraction, seed = read_fraction(validation), read_whole(seed, "seed", 0)
     check_task(task)

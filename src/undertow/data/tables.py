@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Never
 
@@ -59,6 +59,7 @@ def encode_table(
     weights: str | None = None,
     groups: str | None = None,
     time: str | None = None,
+    leave_out: str | Sequence[str] = (),
     scaling: ScalingOption | Mapping[str, ScalingOption] = "standard",
     categories: Literal["one_hot", "codes"] = "one_hot",
     min_count: int = 1,
@@ -80,6 +81,7 @@ def encode_table(
         weights: the column that says how much each row counts; no feature.
         groups: a column such as the patient: rows of one group are never on both sides; no feature.
         time: the column by which the last share of the rows is held out; a feature too.
+        leave_out: columns that are no features, such as numbers of rows; a name, or several.
         scaling: as in ``TabularEncoder.fit``.
         categories: as in ``TabularEncoder.fit``.
         min_count: as in ``TabularEncoder.fit``.
@@ -103,7 +105,7 @@ def encode_table(
     """
     refuse_options(others, encode_table)
     frame = as_frame(frame)
-    roles = Roles(target, weights, groups, time)
+    roles = Roles(target, weights, groups, time, leave_out)
     frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
     found, why = choose_task(frame, target, task)
     roles.check(frame.columns)
@@ -130,8 +132,8 @@ def encode_table(
         target=with_layout(encoder.target, layout),
         report=[why, *written, *said, *encoder.report[1:], *how],
     )
-    silent: list[str] = []  # the training rows bring nothing that the encoder has not reported
-    X = encoder.transform(train_frame, origin=train_origin, report=silent)
+    # The training rows bring nothing that the encoder has not reported.
+    X = encoder.transform(train_frame, origin=train_origin, report=[])
     train = (X, encoder.encode_target(train_frame, origin=train_origin))
     weight = None if weights is None else read_weight_column(frame[weights], origin)
     train_weights = None if weight is None else _check_weights(weight[rows], str(weights))

@@ -179,6 +179,7 @@ def _options(settings: TableSettings) -> dict[str, Any]:
         "weights",
         "groups",
         "time",
+        "leave_out",
         "task",
         "scaling",
         "categories",

@@ -80,7 +80,8 @@ class TableFolds:
         """
         rows, held = self.parts[fold]
         options: dict[str, Any] = {
-            "task": self.task, "weights": self.roles.weights, "groups": self.roles.groups, **self.encode
+            "task": self.task, "weights": self.roles.weights, "groups": self.roles.groups,
+            "leave_out": self.roles.leave_out, **self.encode
         }  # fmt: skip
         table = encode_table(
             self.frame[rows], self.roles.target, origin=self._origin(rows), validation=validation or 0.0, seed=seed,
@@ -162,7 +163,7 @@ def read_folds(
     else:
         frame = as_frame(data)
     options = dict(encode)
-    roles = Roles(target, weights, groups, None)
+    roles = Roles(target, weights, groups, None, options.pop("leave_out", ()))
     if "time" in options:
         raise ArgumentError("encode: time decides which rows are held out, which folds do here. Leave it out.")
     task, _ = choose_task(frame, target, options.pop("task", None))

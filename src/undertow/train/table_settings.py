@@ -32,7 +32,7 @@ class TableSettings:
         data: a CSV or Parquet file, or for large ones a folder or a pattern; data_digest: the checksum of its
             content, which a repetition must find again.
         dataset: a data set that is shipped, in place of a file.
-        target, weights, groups, time: names of columns, see `undertow.data.encode_table`.
+        target, weights, groups, time, leave_out: names of columns, see `undertow.data.encode_table`.
         task: ``"classification"`` or ``"regression"``.
         validation: the share of rows held out.
         scaling, categories, max_categories, min_count, dates, decimal: how columns are encoded, see
@@ -63,6 +63,7 @@ class TableSettings:
     weights: str | None = None
     groups: str | None = None
     time: str | None = None
+    leave_out: list[str] | None = None
     task: str | None = None
     validation: float | None = None
     scaling: str | None = None

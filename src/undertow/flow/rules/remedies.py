@@ -255,9 +255,9 @@ def widen(flow: Flow, least: int) -> Remedy:
     )  # fmt: skip
 
 
-def mend_data(sentence: str, code: str, **change: bool) -> Remedy:
+def mend_data(sentence: str, code: str, option: str = "", **change: bool) -> Remedy:
     """Change the data."""
-    return Remedy(sentence, code, "", "data", change)
+    return Remedy(sentence, code, option, "data", change)
 
 
 def less_momentum(flow: Flow) -> list[Remedy]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,11 +81,14 @@ def _leave_out(flow: Flow, found: list[dict[str, Any]], names: list[str]) -> Rem
     left = flow.facts.get("n_features", 0) - len(columns)
     if named and names_of(flow).get("target"):
         shown = ", ".join(map(repr, named))
-        code = f"table = table.drop({shown})  # of Polars; or write the file without it"
+        code = f"table = table.drop({shown})  # of Polars"
+        option = "" if any("," in name for name in named) else f"--leave-out {shlex.quote(','.join(named))}"
     else:
+        option = ""
         code = f"X = np.delete(X, {columns}, axis=1)  # the first layer then takes {left} columns"
     which = "it" if len(found) == 1 else "them"
     return R.mend_data(
         f"Leave {_list(names, 5)} out, unless a row has {which} before its target is known.",
         code,
+        option,
     )
