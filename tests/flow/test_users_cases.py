@@ -215,6 +215,15 @@ def test_a_loop_is_told_of_steps_and_not_of_epochs():
     assert any(x.startswith("More steps: ") for x in sentences) and not any("epochs" in x for x in sentences)
 
 
+@pytest.mark.parametrize(
+    "rule", [optim.grouped(optim.adam(1e-3), {"layers*": "frozen"}), optim.sgd(lambda t: 0.1 * (t // 10**6))]
+)
+def test_weights_that_never_move_are_not_offered_another_rate(rule):
+    (found,) = train(dense(6, 8, 3), CLASSES, CROSS, optimizer=rule).findings
+    assert (found.kind, found.severity) == ("step-too-small", "error") and "No weight has moved" in found.cause
+    assert not any(remedy.name == "rate" for remedy in found.remedies)
+
+
 # Remedies as code
 
 

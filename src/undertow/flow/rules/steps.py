@@ -204,7 +204,8 @@ def _made_by_training(flow: Flow) -> bool:
 def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The weights have hardly moved at the end of the training, and the loss neither.
 
-    The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there.
+    The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there. Where
+    that is 0, all is frozen, or the rate is.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here.
     """
@@ -222,6 +223,9 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         and (fall < rule.fall or above)
         and course.end > 0.5 * course.reference
     ):
+        return
+    if move.path == 0:
+        yield _unmoved(rule, flow, move)
         return
     rate = R.rate_of(flow)
     ended = end_of_rates(flow)
@@ -244,6 +248,18 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             R.more_epochs(flow),
         ],
         layers=[move.layer],
+        step=1,
+    )
+
+
+def _unmoved(rule: Rule, flow: Flow, move: Movement) -> Finding:
+    """The finding of weights that no step changes at all, which no rate mends."""
+    return rule.found(
+        "error",
+        f"No weight has moved in {int(flow.steps[-1])} steps: all are frozen, or the learning rate is 0 at every step.",
+        [("sum of the update ratios of all steps", move.path, "above 1"), ("learning rate", R.rate_of(flow), None)],
+        [R.mend_data("Look at what the optimizer is told.", "print(run.settings['optimizer'])")],
+        layers=[] if move.layer is None else [move.layer],
         step=1,
     )
 
