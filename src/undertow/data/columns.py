@@ -47,7 +47,8 @@ class ValueColumn:
         flag: whether "is missing" is a feature (where values were missing in training).
         scaling: where mean and scale come from: "standard" (mean and standard deviation), "robust" (median
             and distance of the quartiles), "none" (0 and 1), or "quantile"; with "both" there are two features, the
-            second that of "quantile", and the first that of "standard", no further from the mean than in training.
+            second that of "quantile", and the first that of "standard", no further from the mean than in training, and
+            with a scale by which no training value is further than 10 from it.
         knots, levels: with "quantile" and "both", the value becomes the level at its place between the knots.
         parts: of a date, also features: "year" standardised by ``year``, others as sine and cosine.
         year: mean and standard deviation of the years.

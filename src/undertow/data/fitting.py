@@ -48,7 +48,6 @@ _NEARLY_UNIQUE = 0.9
 _MANY_TEXTS, _MOSTLY_SINGLE = 50, 0.5  # so many, in less than two rows each, are an identifier or free text as well
 _MOSTLY_NUMBERS = 0.95
 _ALIKE = 5  # times the smallest deviation
-_FARTHEST = 25.0  # from the mean, in the scale of a feature that has its ranks beside it
 _HEAVY = 10  # standard deviations from the mean: standardised, such a value would drown all others
 
 
@@ -261,7 +260,7 @@ class ColumnFit:
                 "levels": tuple(levels.tolist()),
             }
             if scaling == "both" and np.isfinite(far):
-                fitted["scale"] = max(column.scale, far / _FARTHEST)
+                fitted["scale"] = max(column.scale, far / _HEAVY)
             return ValueColumn(**{**base, **fitted}), []
         return column, []
 
