@@ -14,6 +14,7 @@ from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Sc
 from undertow.compile.processor import lanes_of
 from undertow.compile.scalars import kind_of, operand_kinds
 from undertow.compile.statistics import is_statistics
+from undertow.compile.totals import PART, ROWS
 from undertow.compile.upright import write_kernel
 from undertow.compile.waits import Touch, cuts
 from undertow.graph import CONSTANT, Node
@@ -84,9 +85,12 @@ class Clusters(Layout):
         kinds = {x.kind for x in lines} | {x.kind for x in described}
         lanes = lanes_of("f32" if "f32" in kinds else "f64")
         upright = sums and len(axes.rows) == len(axes.columns) == 1 and axes.columns[0] <= SHORT_ROW < axes.rows[0]
+        folds = any(x.folded or x.reduces == "statistics" for x in lines)
+        short = folds and bool(axes.rows) and len(axes.columns) == 1 and axes.columns[0] < PART // ROWS * lanes
         structure = Structure(
-            len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright
-        )
+            len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright,
+            short and not upright,
+        )  # fmt: skip
         return Described(structure, numbers, list(operands), axes, shared)
 
     def reads_of(

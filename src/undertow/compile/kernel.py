@@ -83,6 +83,7 @@ class Structure:
         by_columns: threads share out the columns; there is one row.
         lanes: elements of a vector.
         upright: a vector holds elements of neighbouring rows, not of neighbouring columns.
+        short: rows are so short that parts of sums are folded between them only.
     """
 
     n_rows: int
@@ -93,6 +94,7 @@ class Structure:
     by_columns: bool
     lanes: int
     upright: bool = False
+    short: bool = False
 
 
 def stages(structure: Structure) -> tuple[dict[int, int], int]:

@@ -246,7 +246,7 @@ class Writer:
         low, high = (self.low, self.high) if self.s.n_columns == 1 else (e.const(0, "i64"), self.columns[-1])
         whole = low + (high - low) / e.const(self.lanes, "i64") * self.lanes
         sums, tallies = self.folded_in(number), [x for i, x in self.tallies.of.items() if self.place[i] == number]
-        if not sums and not tallies:
+        if self.s.short or not (sums or tallies):
             with e.loop(low, whole, self.lanes) as c:
                 self.write_body(number, c, before, None)
         else:
