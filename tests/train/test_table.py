@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -325,3 +326,18 @@ def test_a_table_that_is_encoded_in_another_way_now_is_refused(tmp_path):
     assert (tmp_path / "run/model.safetensors").read_bytes() == model
     config.write_text(config.read_text().replace('dates = "auto"', 'dates = "days"'))
     resume_table(tmp_path / "run", epochs=4, progress=False, say=lambda said: None)
+
+
+def test_a_folder_in_the_way_is_told_before_a_large_table_is_read(folder, monkeypatch):
+    """Of a small table the other errors come first; the folder stays as it was."""
+    (folder / "run").mkdir()
+    (folder / "run" / "notes.txt").write_text("mine")
+    settings = TableSettings(data=str(folder / "t.csv"), target="nothing of the kind")
+    with pytest.raises(DataError, match="nothing of the kind"):
+        train_table(settings, folder / "run", say=lambda _: None)
+    module = sys.modules[train_table.__module__]
+    monkeypatch.setattr(module, "LONG_TO_READ", 100)
+    monkeypatch.setattr(module, "load_table", lambda settings: pytest.fail("the table was read"))
+    with pytest.raises(RunError, match="run"):
+        train_table(settings, folder / "run", say=lambda _: None)
+    assert [path.name for path in (folder / "run").iterdir()] == ["notes.txt"]

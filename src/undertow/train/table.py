@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from undertow.data.table_pieces import find_files
 from undertow.data.wording import count
 from undertow.errors import RunError
 from undertow.train.checkpoint import RECORD, load
@@ -31,6 +32,7 @@ from undertow.train.table_words import tell_choices
 from undertow.train.trainer import Trainer
 
 Say = Callable[[Any], Any]
+LONG_TO_READ = 100_000_000  # bytes of files
 
 
 def train_table(
@@ -63,6 +65,8 @@ def train_table(
     Source: derived here.
     """
     settings = replace(settings, refit_epochs=None)
+    if _takes_long(settings):
+        check_folder(folder, overwrite)  # what takes minutes is not read in vain
     with ReadingProgress(progress):
         table = load_table(settings)
     settings, model, trainer_of = prepare(table, settings, callbacks)
@@ -77,6 +81,12 @@ def train_table(
             return _train(trainer, settings, table, folder, callbacks, progress, say)
     except Diverged as error:
         raise _tell_kept(error, place.kept, folder) from None
+
+
+def _takes_long(settings: TableSettings) -> bool:
+    """Whether to read the table takes more than seconds."""
+    files = [] if settings.data is None else find_files(settings.data)
+    return sum(file.stat().st_size for file in files if file.is_file()) > LONG_TO_READ
 
 
 def _train(
