@@ -10,6 +10,8 @@ from undertow.data import stream_table
 from undertow.data.reading import watch_reading
 from undertow.train import reading_progress
 from undertow.train.reading_progress import ReadingProgress
+from undertow.train.table import resume_table, train_table
+from undertow.train.table_settings import TableSettings
 
 
 @pytest.fixture
@@ -74,3 +76,14 @@ def test_an_output_that_fails_does_not_stop_reading(table, unhurried):
     with ReadingProgress(True, Console(file=Closed(), force_terminal=False)) as progress:
         found = stream_table(table, "y", memory=1e6)
     assert found.train.n_examples > 0 and not progress.show
+
+
+def test_training_and_resuming_tell_of_reading(table, unhurried, tmp_path, capsys):
+    """Where the table is larger than the memory that is allowed; --quiet shows nothing."""
+    settings = TableSettings(data=str(table), target="y", memory=1, steps=2, hidden=[2], checkpoint_every=1)
+    train_table(settings, tmp_path / "run", say=lambda _: None)
+    assert "reading: what is in the columns, 100%" in capsys.readouterr().out
+    resume_table(tmp_path / "run", steps=3, say=lambda _: None)
+    assert "reading: what is in the columns, 100%" in capsys.readouterr().out
+    train_table(settings, tmp_path / "quiet", progress=False, say=lambda _: None)
+    assert "reading" not in capsys.readouterr().out

@@ -60,9 +60,8 @@ def link(code: bytes, function: str) -> bytes | None:
     sections = [_Section(*struct.unpack_from("<IIQQQQIIQQ", code, start + 64 * i)) for i in range(count)]
     image, places = bytearray(), {}
     for i, s in enumerate(sections):
-        if (
-            s.flags & ALLOCATED and _name(code, sections, s) != ".eh_frame"
-        ):  # tables for exceptions, of which there are none
+        # Tables for exceptions are left out, as there are none.
+        if s.flags & ALLOCATED and _name(code, sections, s) != ".eh_frame":
             if s.flags & WRITABLE or s.align > ALIGN:
                 return None
             image += bytes(-len(image) % max(s.align, 1))

@@ -175,19 +175,8 @@ def _load_shipped(settings: TableSettings) -> Table:
 
 def _options(settings: TableSettings) -> dict[str, Any]:
     """How columns are encoded, as far as it was told."""
-    names = (
-        "weights",
-        "groups",
-        "time",
-        "leave_out",
-        "task",
-        "scaling",
-        "categories",
-        "max_categories",
-        "min_count",
-        "dates",
-        "decimal",
-    )
+    names = ("weights", "groups", "time", "leave_out", "task", "scaling", "categories", "max_categories", "min_count",
+             "dates", "decimal")  # fmt: skip
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     most = 1000 if settings.categories != "codes" else 100_000
     if read_rule(settings.loss or "", "--loss")["name"] == "poisson":
