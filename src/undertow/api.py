@@ -252,7 +252,7 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     """
     check_function(f)
     places = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
-    traced = trace_function(f, args, batch=[i for i in range(len(args)) if i not in places])
+    traced = trace_function(f, args, batch=[i for i in range(len(args)) if i not in places], value_alone=True)
     scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
     nodes = _differentiable(f, args, places, traced)
     name_loss(traced.graph)

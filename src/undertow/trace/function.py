@@ -19,6 +19,7 @@ from undertow import trees
 from undertow.errors import DTypeError, EscapedTracerError, NonScalarError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.batch import generalize
+from undertow.trace.changed import changed_arguments, warn_of_changes
 from undertow.trace.draws import random_states, warn_of_draws
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 from undertow.trace.views import count_as_array
@@ -34,12 +35,14 @@ class Traced:
         arguments: for each argument its leaves: the node, or the static value.
         rebuild: puts output leaves into the tree that the function returned.
         rows: where the batch size is a number: the inputs that have it, by position, with its axis.
+        lost: the leaves of arguments that the function has written to without returning them.
     """
 
     graph: Graph
     arguments: list[list[Any]]
     rebuild: trees.Rebuild
     rows: dict[int, int] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
 
 def is_array_like(leaf: Any) -> bool:
@@ -106,7 +109,9 @@ def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 Batch = dict[tuple[int, int], int]  # (argument, leaf) -> the axis that is the batch
 
 
-def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequence[int] = ()) -> Traced:
+def trace_function(
+    f: Callable[..., Any], args: Sequence[Any], *, batch: Sequence[int] = (), value_alone: bool = False
+) -> Traced:
     """Trace a function without values.
 
     Args:
@@ -115,6 +120,8 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
         batch: positions of the arguments that hold examples. The first axis that most of their arrays
             share, or the last that all share, is the batch; its size is called m. It stays a number where
             the function cannot do without.
+        value_alone: what the function writes to its arguments is of no use to the caller, who differentiates it;
+            else a warning tells that this is lost.
 
     Returns:
         The graph with the user's names and lines, and the trees around it.
@@ -122,6 +129,8 @@ def trace_function(f: Callable[..., Any], args: Sequence[Any], *, batch: Sequenc
     before = random_states(f)
     traced = _trace_for_all(f, args, batch)
     warn_of_draws(f, code_of(f), before)
+    if not value_alone:
+        warn_of_changes(f, code_of(f), traced.lost)
     return traced
 
 
@@ -177,7 +186,7 @@ def _for_any_size(f: Callable[..., Any], args: Sequence[Any], places: Batch, n: 
     assert graph is not None
     moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
     arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
-    return Traced(graph, arguments, traced.rebuild)
+    return Traced(graph, arguments, traced.rebuild, lost=traced.lost)
 
 
 def _find_batch(args: Sequence[Any], batch: Sequence[int]) -> list[tuple[int, Batch]]:
@@ -216,7 +225,8 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     inputs: list[Node] = []
     rows: dict[int, int] = {}
     traced_args = []
-    for position, (name, arg) in enumerate(zip(argument_names(f, len(args)), args, strict=True)):
+    names = argument_names(f, len(args))
+    for position, (name, arg) in enumerate(zip(names, args, strict=True)):
         leaves, rebuild = trees.flatten(arg)
         row: list[Any] = []
         for number, (leaf, path) in enumerate(zip(leaves, trees.paths(arg), strict=True)):
@@ -246,6 +256,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
         sys.setprofile(trace.watch_returns)
     try:
         result = call_user(f, traced_args, {})
+        changes = changed_arguments(names, arguments, traced_args)
     finally:
         if watch:
             sys.setprofile(None)
@@ -263,7 +274,8 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     if stray is not None:
         raise EscapedTracerError(f"{graph.title} uses {stray.name}, a traced value from another function's trace.")
     number_names(graph)
-    return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {})
+    lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
+    return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost)
 
 
 def _rebuild_around(leaves: list[Any], own: list[bool], rebuild: trees.Rebuild) -> trees.Rebuild:
