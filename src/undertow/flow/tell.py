@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from undertow.flow.findings import Finding
+from undertow.flow.fold import fold_code
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
 
 COLOURS: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 WELL: Final = "Nothing found: the gradient flows, and the loss goes where it should."
@@ -114,10 +115,22 @@ def _parts(finding: Finding, remedies: bool) -> list[RenderableType]:
             line.append(f"  {remedy.option}", style="green")
         parts.append(Padding(line, (0, 0, 0, 2)))
         if remedies and remedy.code:
-            parts.append(Padding(Text(remedy.code, style="cyan", overflow="fold"), (0, 0, 0, 5)))
+            parts.append(Padding(_Code(remedy.code), (0, 0, 0, 5)))
     if finding.source:
         parts.append(Padding(Text(f"Source: {finding.source}", style="dim"), (0, 0, 0, 2)))
     return [*parts, Text("")]
+
+
+class _Code:
+    """Code as wide as there is room; pasted from a terminal, it runs."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        yield Text(fold_code(self.code, options.max_width), style="cyan", overflow="fold")
 
 
 def _place(finding: Finding) -> str:

@@ -1,0 +1,46 @@
+"""Code of remedies as a terminal shows it: pasted from there, it is the same program."""
+
+from __future__ import annotations
+
+import ast
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import undertow as ut
+from undertow.flow import show_findings
+from undertow.flow.fold import fold_code
+
+CODE = """def begin(item):
+    return replace(item, init="he_normal, or so", W=None, b=None) if isinstance(item, ut.nn.Dense) else item
+X = X[:, X.std(axis=0) > 0]  # the first layer then takes fewer columns
+run = ut.train(better, (X, y), optimizer=ut.optim.adamw(ut.optim.cosine(0.003, steps=36), decay=0.05), epochs=2)"""
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 75, 100, 200])
+def test_folded_code_is_the_same_program_in_lines_that_fit(width: int) -> None:
+    folded = fold_code(CODE, width)
+    assert ast.dump(ast.parse(folded)) == ast.dump(ast.parse(CODE))
+    if width >= 72:  # narrower than a piece that holds no place to go on
+        assert max(map(len, folded.split("\n"))) <= width
+
+
+def test_what_is_no_python_stays_as_it_is() -> None:
+    assert fold_code("1. (read the data,\nagain", 10) == "1. (read the data,\nagain"
+
+
+def test_the_remedies_that_a_terminal_of_80_columns_shows_can_be_pasted() -> None:
+    X, y = np.random.default_rng(0).normal(size=(80, 6)), np.arange(80) % 2
+    model = ut.nn.Sequential(ut.nn.Dense(6, 8, init="zeros"), "relu", ut.nn.Dense(8, 2))
+    run = ut.train(model, (X, y), loss="categorical_cross_entropy", optimizer="sgd", epochs=2, progress=False)
+    console = Console(width=80, color_system=None)
+    with console.capture() as captured:
+        console.print(show_findings(run.findings))
+    lines = captured.get().split("\n")
+    begin = next(i for i, line in enumerate(lines) if line.startswith("     from dataclasses"))
+    end = next(i for i in range(begin, len(lines)) if not lines[i].startswith("     "))
+    code = "\n".join(line[5:].rstrip() for line in lines[begin:end])
+    names = {"ut": ut, "np": np, "model": model, "X": X, "y": y}
+    exec(code, names)
+    assert isinstance(names["run"], ut.Run) and names["run"].findings != run.findings
