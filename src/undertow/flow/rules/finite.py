@@ -95,7 +95,8 @@ def _held_out(flow: Flow, rule: Rule, told: dict[str, Any]) -> Finding:
 
 def _remedies(flow: Flow, where: str, told: dict[str, Any]) -> list[Remedy]:
     """What helps, by where it came from."""
-    smaller = [R.other_rate(flow, 0.1), R.clip(flow)] if (told.get("step") or 2) > 1 else []  # before it, no step was
+    stepped = (told.get("step") or 2) > 1  # else nothing was made by a step
+    smaller = [R.other_rate(flow, 0.1), *R.clip_where_it_helps(flow)] if stepped else []
     mended = GUARDS.get(told.get("operation") or "") if told.get("line") and where in ("forward", "backward") else None
     if mended is not None:
         return [R.mend_data(*mended), *smaller]

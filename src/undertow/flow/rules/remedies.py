@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from undertow.flow.findings import Remedy
 from undertow.flow.record import Flow
-from undertow.flow.rules.measures import NORMS, end_of_rates, optimizer_of
+from undertow.flow.rules.measures import NORMS, end_of_rates, optimizer_of, rescales
 from undertow.flow.rules.written import train_call, write_loss, write_optimizer
 
 POSITIVE: Final = ("sigmoid", "hard_sigmoid", "softplus")  # whose outputs have a mean that all examples share
 LEAST_BATCH: Final = 16  # examples over which BatchNorm can normalise
+CLIPPED_STEP: Final = 0.2  # of the norm of all weights, from which on a clipped step is too large still
 RELU_DEPTH: Final = 13  # layers with the output, up to which relu was measured to help sigmoids as much as tanh
 
 
@@ -126,6 +127,23 @@ def clip(flow: Flow, limit: float = 1.0) -> Remedy:
         train_call(flow, clip=f"ut.optim.clip_by_global_norm({limit:g})"), f"--clip {limit:g}", "clipping",
         {"limit": limit},
     )  # fmt: skip
+
+
+def clip_where_it_helps(flow: Flow, limit: float = 1.0) -> list[Remedy]:
+    """Bound the norm of the gradient; nothing where it is so already, or where that would not make steps small.
+
+    A rule that divides each gradient by its own size goes as far after clipping. The others go no farther than the rate
+    times the limit: on handwritten digits, in three networks, up to 0.18 of the norm of all weights that let a training
+    work whose steps were too large without; from 0.2 on it did not.
+    """
+    told = flow.settings.get("clip") or {}
+    if rescales(flow) or (told.get("name") == "clip_by_global_norm" and told.get("limit", limit) <= limit):
+        return []
+    beta = (flow.settings.get("optimizer") or {}).get("beta")
+    farthest = (rate_of(flow) or 0.0) * limit / (1 - beta if isinstance(beta, float) and beta < 1 else 1.0)
+    norms = flow.scalars["weight_norm"]
+    norms = norms[norms > 0]
+    return [] if len(norms) and farthest > CLIPPED_STEP * norms[0] else [clip(flow, limit)]
 
 
 def scale_inputs(flow: Flow) -> Remedy:

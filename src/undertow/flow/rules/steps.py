@@ -173,7 +173,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("learning rate", rate, None),
             *_if_scaled(flow, rule),
         ],
-        [R.other_rate(flow, factor), R.clip(flow)],
+        [R.other_rate(flow, factor), *R.clip_where_it_helps(flow)],
         layers=[move.layer],
         step=1 if row is None else int(flow.steps[row]),
     )
@@ -321,7 +321,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("turns", len(turning), None),
             ("learning rate", rate, None),
         ],
-        [*R.less_momentum(flow), R.other_rate(flow, 0.2), R.clip(flow)],
+        [*R.less_momentum(flow), R.other_rate(flow, 0.2), *R.clip_where_it_helps(flow)],
         step=int(flow.steps[first]) if len(flow) else None,
     )
 
