@@ -52,7 +52,8 @@ def _places(code: str) -> dict[int, list[int]]:
 def _fold(line: str, places: list[int], width: int) -> str:
     """Break one line at the last place that fits, again and again."""
     margin = " " * (len(line) - len(line.lstrip()) + INDENT)
-    parts, begin = [], 0
+    parts: list[str] = []
+    begin = 0
     while len(line) - begin + (len(margin) if parts else 0) > width:
         room = width - (len(margin) if parts else 0)
         later = [x for x in places if x > begin]

@@ -19,6 +19,7 @@ from typing import Final
 from undertow.flow.expected import LayerForecast, Pair
 
 VANISHES: Final = 5e-4
+DESCENT_BEARS: Final = 1 / 90
 NOTHING_LEFT: Final = 1e-5
 EXPLODES: Final = 100.0
 TORN: Final = 1000.0
@@ -166,6 +167,8 @@ def _judge_path(path: list[LayerForecast]) -> Verdict:
         text += f"{scientific(factor)} times {way}."
         return Verdict("explodes", "error" if hopeless else "warning", factor, expected, f"{text}{where}{theory}", rows)
     text = f"The gradient reaches {_number(first)}: {way} its length changes by the factor {scientific(factor)}."
+    if factor < DESCENT_BEARS:
+        text += " Rules that rescale, such as Adam, bear that; gradient descent hardly does."
     return Verdict("fine", "note", factor, expected, f"{text}{theory}", ())
 
 
