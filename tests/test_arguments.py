@@ -158,3 +158,41 @@ def test_values_out_of_scope_are_refused(call, error, message):
     """None, complex numbers, sizes and paths that are none: an error of ours each."""
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ut.grad, ut.value_and_grad, ut.jacobian, ut.per_example_grad, ut.hessian, ut.hvp,
+        functools.partial(ut.value_and_grad, compile=True),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("given", [{"w": W}, W, [1.0, 2.0]], ids=["dict", "array", "list"])
+def test_arguments_in_the_place_of_their_positions_are_refused_before_any_call(make, given):
+    """ut.grad(loss, params) is the call of ut.backprop and ut.check_gradient."""
+    with pytest.raises(ArgumentError, match=r"(?s)position of (an|one) argument"):
+        make(loss, given)
+    if make in (ut.grad, ut.jacobian):
+        with pytest.raises(ArgumentError, match=rf"got {type(given).__name__}.*ut\.grad\(loss\)\(p, X\)"):
+            make(loss, given)
+
+
+def test_a_program_without_example_arguments_asks_for_them():
+    with pytest.raises(ArgumentError, match=r"called with 0 arguments.*Give example arguments"):
+        ut.backprop(loss)
+
+
+@pytest.mark.parametrize("make", [ut.backprop, lambda f, x: ut.grad(f)(x)], ids=["backprop", "grad"])
+def test_integers_are_named_and_not_the_result_that_comes_of_them(make):
+    with pytest.raises(DTypeError, match=r"argument w of .* is int64: only floats.*for example w \* 1\.0"):
+        make(lambda w: np.sum(w**2), np.arange(3))
+
+
+@pytest.mark.parametrize("make", [ut.backprop, lambda f, *args: ut.grad(f)(*args)], ids=["backprop", "grad"])
+def test_a_list_of_numbers_where_an_array_is_meant_is_told_to_be_an_array(make):
+    def squares(w, X):
+        return np.mean((X @ w) ** 2)
+
+    with pytest.raises(ut.InPlaceError, match=r"list of numbers that is an argument, pass np\.array\(list\)"):
+        make(squares, [1.0, 2.0, 3.0], X)
+    assert make(squares, np.array([1.0, 2.0, 3.0]), X) is not None

@@ -43,6 +43,7 @@ def value_and_grad(
     if not compile:
         return differentiate.value_and_grad(f, wrt)
     differentiate.check_function(f)
+    differentiate.refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
     known: dict[Hashable, tuple[Backprop, Compiled]] = {}
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:

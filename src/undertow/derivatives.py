@@ -9,7 +9,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.differentiate import Record, grad
+from undertow.differentiate import Record, grad, refuse_arguments
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Node, show_shape
 from undertow.trace import Tracer, is_array_like
@@ -126,6 +126,7 @@ def jacobian(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[
                [2., 0.]])
     """
     positions = wrt if isinstance(wrt, tuple) else (wrt,)
+    refuse_arguments(f, positions)
 
     def compute(*args: Any, **kwargs: Any) -> Any:
         record = Record(f, args, kwargs, positions)

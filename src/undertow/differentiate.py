@@ -18,6 +18,7 @@ from undertow.blocked import Blocked
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
+from undertow.trace.function import code_of
 from undertow.trace.warned import at_user_line
 from undertow.trace.where import check_plain
 
@@ -165,6 +166,7 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Cal
     """
     check_function(f)
     positions = wrt if isinstance(wrt, tuple) else (wrt,)
+    refuse_arguments(f, positions)
     name = getattr(f, "__name__", "f")
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -274,11 +276,25 @@ def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: in
             raise ArgumentError(f"wrt={i!r}: {called}. Give a position, such as 0, or a tuple of positions.{hint}")
         place = operator.index(i)
         if not -count <= place < count:
-            raise ArgumentError(f"wrt={place}: {called}.")
+            remedy = " Give example arguments after the function." if not count else ""
+            raise ArgumentError(f"wrt={place}: {called}.{remedy}")
         if place % count in found:
             raise ArgumentError(f"wrt={positions}: {names[place]} is named twice. Name each argument once.")
         found.append(place % count)
     return found
+
+
+def refuse_arguments(f: Callable[..., Any], positions: tuple[Any, ...]) -> None:
+    """ArgumentError where the arguments of f stand in the place of their positions: ``grad(loss, params)``."""
+    wrong = next((x for x in positions if isinstance(x, np.ndarray | dict | list)), None)
+    if wrong is not None:
+        code = code_of(f)
+        names = ", ".join(argument_names(f, code.co_argcount if code else 1))
+        name = getattr(f, "__name__", "f")
+        raise ArgumentError(
+            f"wrt is the position of an argument of {name}, such as 0, and not the argument itself, got "
+            f"{type(wrong).__name__}. What is made is a function of the same arguments: ut.grad({name})({names})."
+        )
 
 
 def check_function(f: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow import trees
 from undertow.api import backprop, input_values
+from undertow.differentiate import refuse_arguments
 from undertow.errors import ShapeError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node
 from undertow.primitives.template import Pick, put_together
@@ -51,6 +52,7 @@ def per_example_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> C
                [18.]])
     """
     places = wrt if isinstance(wrt, tuple) else (wrt,)
+    refuse_arguments(f, places)
 
     def compute(*args: Any) -> Any:
         taken = [i % len(args) for i in places]
