@@ -251,12 +251,12 @@ def lost_array(tracer: Any) -> UndertowError:
             f"{place.start}: {left} is a plain NumPy array, whose method dot does not ask {name_of(tracer)}: the "
             f"derivative would be lost. Write `{left} @ {right}` or `np.dot({left}, {right})`."
         )
-    given = tracer._node.op is INPUT and tracer._node.spec.weak  # a Python number, perhaps of a list
-    list_first = "If it stands in a list of numbers that is an argument, pass np.array(list) instead. Else build"
+    way = "Build the array with np.stack or np.concatenate, or start from np.zeros_like of a traced array."
+    if tracer._node.op is INPUT and tracer._node.spec.weak:  # a Python number, perhaps of a list
+        way = f"If it stands in a list of numbers that is an argument, pass np.array(list) instead. Else b{way[1:]}"
     return InPlaceError(
         f"{place.start}: {name_of(tracer)} cannot become a plain NumPy array (np.array, np.asarray, or writing it into "
-        f"one with a[i] = x): its derivative would be lost. {list_first if given else 'Build'} the array with np.stack or "
-        f"np.concatenate, or start from np.zeros_like of a traced array."
+        f"one with a[i] = x): its derivative would be lost. {way}"
     )
 
 
