@@ -16,6 +16,7 @@ from undertow.data.wording import count
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import Loss, drop_final_activation
 from undertow.trace import is_library
+from undertow.train.crossing import refuse_crossing
 from undertow.train.forward import CHUNK
 from undertow.train.metric import Metric, find_task, make_predictions
 
@@ -47,6 +48,7 @@ class Task:
     def read_target(self, y: Array, what: str = "y") -> Array:
         """Check a whole target before training and bring it to the shape that the loss wants."""
         if self.loss.task == "own":
+            refuse_crossing(self.loss.function, self.output_shape, y)
             return y
         if self.loss.task == "categorical":
             return _read_classes(y, self.output_shape, what)

@@ -1,0 +1,61 @@
+"""A loss of the user's own that pairs each output with each target: columns against rows, which NumPy spreads out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.errors import ShapeError
+from undertow.graph import Node
+from undertow.trace import describe_function, trace_function
+
+ROWS: Final = 7  # of an example batch, for which the loss is traced
+KEEPS: Final = ("astype", "identity")  # operations whose result is the same numbers
+
+
+def refuse_crossing(loss: Callable[..., Any], output_shape: tuple[int, ...], y: NDArray[Any]) -> None:
+    """Refuse an output (m, 1) that a loss meets with a target (m,), or the other way round: that makes (m, m).
+
+    Args:
+        loss: a function of (output, y).
+        output_shape: of the model's output, without the batch axis.
+        y: the target, (m, …).
+
+    Raises:
+        ShapeError: ``the loss mse (net.py:3) meets an output (m, 1) with a target (m,), which makes (m, m): …``
+
+    Source: derived here.
+
+    Example:
+        >>> refuse_crossing(lambda output, y: np.mean((output - y[:, None]) ** 2), (1,), np.zeros(4))
+    """
+    if (output_shape, y.shape[1:]) not in (((1,), ()), ((), (1,))):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = trace_function(loss, (np.zeros((ROWS, *output_shape)), np.zeros((ROWS, *y.shape[1:]), y.dtype)))
+    except Exception:  # whatever the loss asks for that an example has not: the training says so
+        return
+    output, target = traced.graph.inputs
+    if any(
+        node.spec.shape == (ROWS, ROWS) and {output, target} <= {_origin(x) for x in node.inputs}
+        for node in traced.graph.nodes
+    ):
+        a, b = ("(m, 1)", "(m,)") if output_shape else ("(m,)", "(m, 1)")
+        remedy = "y as y[:, None]" if output_shape else "y as y[:, 0]"
+        raise ShapeError(
+            f"the loss {describe_function(loss)} meets an output {a} with a target {b}, which makes (m, m): each "
+            f"output is held against each target. Give {remedy}; where all pairs are meant, write y[None, :]."
+        )
+
+
+def _origin(node: Node) -> Node:
+    """The array that a node still is."""
+    while node.inputs and getattr(node.op, "name", "") in KEEPS:
+        (node, *_) = node.inputs
+    return node
