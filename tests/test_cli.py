@@ -255,7 +255,7 @@ def bad_files(folder: Path) -> None:
             ("--optimizer", "adamm"),
             "--optimizer adamm: there is no such name. Did you mean 'adam'? Choose sgd, momentum",
         ),
-        ("good.csv", ("--rate", "-1"), "rate must be above 0"),
+        ("good.csv", ("--rate", "-1"), "--rate -1: give a number above 0."),
         ("good.csv", ("--clip", "0"), "must be above 0"),
         ("good.csv", ("--clip", "1", "--clip-value", "1"), "choose one of --clip"),
         ("good.csv", ("--task", "cluster"), "--task cluster"),

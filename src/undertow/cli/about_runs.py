@@ -53,12 +53,29 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
     note_divergence(trained, _note)
     found = evaluate_table(trained, data, read_names(metrics), read_memory(memory))
     _tell(found.pop("remarks"))
+    _note_own_rows(trained, data)
     confusion = found.pop("confusion", None)
     width = max(map(len, found))
     lines = [f"{name.ljust(width)}  {_number(value)}" for name, value in found.items()]
     if confusion is not None:
         lines += ["", show_confusion(confusion, read_encoder(trained).classes)]
     say("\n".join(lines))
+
+
+def _note_own_rows(run: Any, data: Path) -> None:
+    """Say so where the rows are those that a network was trained on: they tell how well it remembers."""
+    from undertow.train.table_data import digest_of
+    from undertow.train.table_settings import CONFIG, read_config
+
+    place = None if run.folder is None else run.folder / CONFIG
+    if place is None or not place.is_file() or not data.is_file():
+        return
+    if read_config(place).data_digest == digest_of([data]):
+        held = run.extras.get("held_out", {}).get("summary")
+        _note(
+            f"{data} is what this run was trained on, so these figures tell how well it remembers, not how it does on "
+            f"new rows{f': for those see {held}' if held else ''}."
+        )
 
 
 def _number(value: Any) -> str:
@@ -89,6 +106,8 @@ def summary(run: RunFolder) -> None:
         measured = [(name, value) for name, value in best.items() if "loss" in name or name.startswith("validation_")]
         told = ", ".join(f"{name} {value:.4g}" for name, value in measured)
         say(f"best epoch {best['epoch']} by {column}: {told}.")
+    if "held_out" in trained.extras:
+        say(f"{trained.extras['held_out']['summary']}, before training again on all rows.")
 
 
 def _show(value: Any) -> str:

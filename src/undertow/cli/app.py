@@ -104,8 +104,13 @@ def _say_instead(error: Any) -> str:
     option = _ELSEWHERE.get(getattr(error, "option_name", None) or "")
     if option is not None:
         return f"No such option: {error.option_name}. Use {option}."
+    if told.startswith("Got unexpected extra argument"):
+        more = told.partition(" (")[2].removesuffix(")")
+        return f"unexpected: {more}. To read several files as one table, quote their pattern: 'data/*.csv'."
     if told.startswith("No such command"):
         name = told.split("'")[1]
+        if name == "help":
+            return "there is no command 'help'. Use undertow --help, or undertow train --help."
         names = [info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands]
         return f"there is no command {name!r}. {offer(_ELSEWHERE.get(name, name), names)}."
     return str(told)

@@ -51,6 +51,11 @@ def diagnose(
         return _forecast(run, network, out)
     if told_network := [name for name, value in network.items() if value is not None]:
         raise ArgumentError(f"--{told_network[0]} says what a network is to be. Add --before, or leave it out.")
+    if run.is_file():
+        raise ArgumentError(
+            f"{run}: this is a file, no folder. Give the folder of a run; or add --before and --target, for what is to "
+            "be expected of a network on this table."
+        )
     from undertow.flow import diagnose as find
     from undertow.flow import load_flow
 

@@ -131,7 +131,9 @@ def _train(options: dict[str, Any]) -> None:
         raise ArgumentError("give either a file with --target, or --dataset digits.")
     if settings.data is not None and settings.target is None:
         name = Path(settings.data).name
-        raise ArgumentError(f"which column of {name} is to be predicted? Name it with --target.")
+        raise ArgumentError(
+            f"which column of {name} is to be predicted? Name it with --target.{_tell_columns(settings.data)}"
+        )
     folder = find_folder(settings, out)
     page = Page()
     with watched(folder, page, **shown) as callbacks:
@@ -144,6 +146,15 @@ def _train(options: dict[str, Any]) -> None:
             raise
         code = _finish(run, table, folder, page)
     raise typer.Exit(code)
+
+
+def _tell_columns(data: str) -> str:
+    """Name the columns of a table; nothing where it cannot be read, which the training then says."""
+    from undertow.data.wording import list_names
+    from undertow.train.table_data import column_names
+
+    names = column_names(data)
+    return f" The columns are {list_names(names)}." if names else ""
 
 
 def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, Any]:

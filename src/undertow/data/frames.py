@@ -190,9 +190,11 @@ def clean_text(content: bytes, file: str, first_line: int = 1) -> bytes:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + first_line
+        byte = content[error.start : error.start + 1]
+        old = byte.decode("cp1252", "ignore")
+        meant = f" (in Windows-1252, which older programs write, it is {old!r})" if old else ""
         raise DataError(
-            f"{file}, row {row}: the byte 0x{content[error.start]:02x} is not UTF-8. "
-            "Save the file in the encoding UTF-8."
+            f"{file}, row {row}: the byte 0x{byte.hex()} is not UTF-8{meant}. Save the file in the encoding UTF-8."
         ) from None
     return content
 

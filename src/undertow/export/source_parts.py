@@ -154,7 +154,11 @@ def write_main(subject: Subject) -> list[str]:
         found = {found}
         if len(found) == 0:
             raise ValueError(f"{{given.file}} holds no rows.")
-    except (OSError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        sys.exit(f"{{parser.prog}}: {{given.file}} is not UTF-8: {{error}}. Save it in the encoding UTF-8.")
+    except OSError as error:
+        sys.exit(f"{{parser.prog}}: {{given.file}} cannot be read: {{error.strerror}}.")
+    except ValueError as error:
         sys.exit(f"{{parser.prog}}: {{error}}")
     lines = [np.ravel(value).tolist() for value in found]
     width = len(lines[0])

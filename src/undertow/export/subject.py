@@ -24,6 +24,7 @@ from undertow.train.files import read_path
 
 _LONGEST_TITLE = 300
 _ROWS = 4  # of the batch that is traced; any number above 1 does
+_HEAD = 1 << 16  # bytes of an export in which it says who wrote it
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def read_target(path: Any, suffix: str) -> Path:
         The path.
 
     Raises:
-        ArgumentError: ``model.txt: the file's name must end in .onnx.``
+        ArgumentError: ``model.txt: the file's name must end in .onnx.``; a Python file that is no export of ours.
 
     Source: derived here.
 
@@ -262,4 +263,11 @@ def read_target(path: Any, suffix: str) -> Path:
     target = read_path(path, "the file to export to")
     if target.suffix != suffix:
         raise ArgumentError(f"{target}: the file's name must end in {suffix}.")
+    if suffix == ".py" and target.is_file():
+        with open(target, "rb") as file:
+            head = file.read(_HEAD)
+        if head.strip() and b"Written by Undertow" not in head:
+            raise ArgumentError(
+                f"{target} is a program that no export wrote, and would be lost. Give another name, or remove it first."
+            )
     return target

@@ -242,6 +242,8 @@ def make_optimizer(settings: TableSettings, n_rows: int | None) -> Any:
 def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
     """Make the learning rate of an optimizer: a number, or the description of a schedule over all steps."""
     rate = settings.rate
+    if rate is not None and not 0 < rate < math.inf:
+        raise ArgumentError(f"--rate {rate:g}: give a number above 0.")
     record = read_rule(settings.schedule or "constant", "--schedule")
     known = {name: make for name, make in optim.SCHEDULES.items() if name not in ("warmup", "table")}
     make = _choose(record.pop("name"), "--schedule", known)

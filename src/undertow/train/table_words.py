@@ -39,7 +39,7 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     warm = f", after a warm-up of {settings.warmup:g} epoch{'s' * (settings.warmup != 1)}" if settings.warmup else ""
     said.append(
         f"{settings.optimizer}: learning rate {settings.rate:g} ({settings.schedule}{warm}){decay}, batches of "
-        f"{settings.batch_size}."
+        f"{settings.batch_size}{_tell_large(settings, table)}."
     )
     ends = [count(settings.epochs, "epoch")] if settings.epochs else []
     ends += [count(settings.steps, "step")] if settings.steps else []
@@ -56,6 +56,12 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
         verb = "are" if len(in_units) > 1 else "is"
         said.append(f"{measured} {verb} of {settings.target!r} in its own unit; the loss is of the scaled one.")
     return said
+
+
+def _tell_large(settings: TableSettings, table: Table) -> str:
+    """Say where a batch holds more rows than there are: an epoch is one step then."""
+    n = table.n_rows
+    return f", more than the {n} rows: an epoch is a single step" if n and (settings.batch_size or 0) > n else ""
 
 
 def summarize(run: Run, table: Table) -> str:
