@@ -79,3 +79,13 @@ def test_arrays_have_no_names():
     assert "names" not in run.flow.facts
     data = report_data(run)
     assert "to predict" not in data["summary"]["sentence"] and "target" not in dict(data["settings"])
+
+
+def test_the_column_of_a_table_that_is_not_scaled_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    wide, plain = rng.normal(size=200) * 1e4, rng.normal(size=200)
+    pl.DataFrame({"plain": plain, "wide": wide, "y": plain + wide / 1e4}).write_csv(tmp_path / "t.csv")
+    settings = TableSettings(data=str(tmp_path / "t.csv"), target="y", scaling="none", epochs=2, hidden=[4])
+    run, _ = train_table(settings, tmp_path / "run", progress=False, say=lambda _: None)
+    (finding,) = [x for x in run.findings if x.kind == "input-not-scaled"]
+    assert finding.cause.startswith("Column 'wide' of X reaches ")

@@ -83,6 +83,28 @@ def name_class(flow: Flow, k: int) -> str:
     return text if text.lstrip("-").isdigit() else f"'{shorten(text)}'"
 
 
+def name_feature(flow: Flow, i: int) -> str:
+    """Say which column of X one is: by its name where X was made of a table, else by its number.
+
+    Args:
+        flow: the record.
+        i: the number, from 0.
+
+    Returns:
+        ``"'age'"``, or ``"3"``.
+
+    Source: derived here.
+
+    Example:
+        >>> flow = Flow.empty(())
+        >>> flow.facts = {"names": {"features": [["age", "age"], ["city=Oslo", "city"]]}}
+        >>> name_feature(flow, 1), name_feature(Flow.empty(()), 1)
+        ("'city=Oslo'", '1')
+    """
+    features = names_of(flow).get("features") or []
+    return f"'{shorten(str(features[i][0]))}'" if 0 <= i < len(features) else str(i)
+
+
 def shorten(text: str) -> str:
     """Cut a name after 40 characters."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

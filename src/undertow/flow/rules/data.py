@@ -8,7 +8,7 @@ from typing import Any
 
 from undertow.flow.copies import ROWS
 from undertow.flow.findings import Finding
-from undertow.flow.names import name_class
+from undertow.flow.names import name_class, name_feature
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import found_of, show
@@ -62,8 +62,8 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
         else:
             why = "z and the gradient are as many times too large."
         cause = (
-            f"Column {worst} of X reaches {show(columns['largest'])}; the deviations of the columns go from "
-            f"{show(low)} to {show(high)}: {why}"
+            f"Column {name_feature(flow, worst)} of X reaches {show(columns['largest'])}; the deviations of the "
+            f"columns go from {show(low)} to {show(high)}: {why}"
         )
     elif spread >= rule.spread and high >= rule.wide:
         cause = (
@@ -112,7 +112,7 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     sparse = len(flow.settings.get("example_shape") or ()) > 1 or columns.get("n_rare", n) >= n
     if image and empty and sparse and n / total < rule.share:
         return
-    shown = ", ".join(map(str, columns["constant"][:10])) + (", …" if n > 10 else "")
+    shown = ", ".join(name_feature(flow, i) for i in columns["constant"][:10]) + (", …" if n > 10 else "")
     yield rule.found(
         "warning" if n / total >= rule.share else "note",
         f"{n} of {total} columns of X have the same value in all rows ({shown}): "
