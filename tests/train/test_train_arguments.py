@@ -144,3 +144,15 @@ def test_a_run_of_nan_is_not_saved(tmp_path):
     model.W[0, 0] = np.nan
     with pytest.raises(RunError, match="W holds NaN"):
         Run(model).save(tmp_path / "run")
+
+
+def test_rows_of_another_width_and_images_are_told_with_the_batch_as_m_and_a_remedy_that_works():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 20)
+    settings = {"loss": "categorical_cross_entropy", "epochs": 1, "progress": False}
+    with pytest.raises(ut.ShapeError, match=r"layer 1, Dense\(5, 3\): x is \(m, 4\)\. Give x 5 columns, or use Dense"):
+        ut.train(ut.nn.Sequential(ut.nn.Dense(5, 3)), (rng.normal(size=(20, 4)), y), **settings)
+    images = rng.normal(size=(20, 8, 8))
+    with pytest.raises(ut.ShapeError, match=r"x is \(m, 8, 8\)\. Give x 64 columns, one row .*put Flatten\(\) before"):
+        ut.train(ut.nn.Sequential(ut.nn.Dense(64, 3)), (images, y), **settings)
+    ut.train(ut.nn.Sequential(ut.nn.Flatten(), ut.nn.Dense(64, 3)), (images, y), **settings)

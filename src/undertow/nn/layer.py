@@ -19,7 +19,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError, ShapeError
-from undertow.graph import Shape, show_shape
+from undertow.graph import Shape, show_shape, total
 from undertow.habits import MODELS, missing_attribute
 from undertow.nn.activations import name_activation
 from undertow.primitives import shape_of
@@ -269,7 +269,11 @@ def check_columns(layer: Any, x: Any, size: int, remedy: str, name: str = "x") -
     if not shape:
         raise LayerShapeError(layer, f"{found} a batch axis and {size} columns.")
     if shape[-1] != size:
-        raise LayerShapeError(layer, f"{found} {size} columns, or use {remedy.format(shape[-1])}.")
+        flat = len(shape) > 2 and total(shape[1:]) == size
+        way = (
+            f"or use {remedy.format(shape[-1])}" if not flat else "one row an example: put Flatten() before this layer"
+        )
+        raise LayerShapeError(layer, f"{found} {size} columns, {way}.")
     return shape
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from undertow.data.wording import count
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import Loss, drop_final_activation
+from undertow.nn.layer import LayerShapeError
 from undertow.trace import is_library
 from undertow.train.crossing import refuse_crossing
 from undertow.train.forward import CHUNK
@@ -198,6 +199,9 @@ def _try_model(model: Any, rows: Array) -> Any:
     try:
         with np.errstate(all="ignore"):
             return model(rows)
+    except LayerShapeError as error:  # a few rows stand for all of them
+        error.args = (str(error).replace(f"is ({len(rows)}, ", "is (m, "),)
+        raise
     except UndertowError:
         raise
     except Exception as error:
