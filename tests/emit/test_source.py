@@ -313,3 +313,19 @@ def test_array_constants_as_people_write_them(value, text):
     assert text in source
     copy = eval(text, {"np": np})
     assert copy.dtype == value.dtype and copy.tobytes() == value.tobytes()
+
+
+def test_the_mean_over_all_pairs_is_divided_by_plain_numbers():
+    """A square (m, m) has a size that is a product, and no 1.0 with a dtype stands beside it."""
+
+    def loss(w, X, y):
+        return np.mean((X @ w - y) ** 2)
+
+    X, y, w = np.arange(12.0).reshape(4, 3), np.arange(4.0)[:, None], np.ones(3)
+    bp = ut.backprop(loss, w, X, y)
+    assert "1 / (m * m)" in bp.source and "float64(" not in bp.source
+    module = {}
+    exec(bp.source, module)
+    found = module["backward"](module["forward"](w, X, y)[1])
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, 2 * X.T @ (X @ w - y).sum(axis=0) / 16)

@@ -256,7 +256,7 @@ class _Planner:
         if x.op is CONSTANT and x.spec.shape == () and not x.spec.weak and name in _TAKE_NUMBERS:
             others = [y for y in node.inputs if y is not x]
             same = any(y.spec.dtype == x.spec.dtype and not y.spec.weak for y in others)
-            sizes = self.double and any(y.op.name == "size" for y in others)  # no other float could meet the result
+            sizes = self.double and any(map(_is_size, others))  # no other float could meet the result
             if (same or sizes) and x.spec.dtype.kind in "fi":
                 return write_scalar(_whole(x.value, node, x), weak=True)
         if x.op is CONSTANT and x.spec.weak:
@@ -352,6 +352,12 @@ def _whole(value: Any, node: Node, x: Node) -> Any:
         return value
     whole = value == int(value) and abs(value) < 1e6 and not (value == 0 and np.signbit(value))
     return int(value) if whole else value
+
+
+def _is_size(node: Node) -> bool:
+    """Tell whether a node is the size of an axis, or a product of such."""
+    name = getattr(node.op, "name", "")
+    return name == "size" or (name == "multiply" and all(map(_is_size, node.inputs)))
 
 
 def holds(node: Node, symbol: str) -> bool:
