@@ -31,7 +31,7 @@ from undertow.sklearn.programs import FORWARD
 from undertow.sklearn.recording import open_recorder
 from undertow.sklearn.settings import check_settings
 from undertow.sklearn.solvers import choose_optimizer
-from undertow.sklearn.targets import Target
+from undertow.sklearn.targets import Target, refuse_texts
 from undertow.train.callbacks import read_hooks
 from undertow.train.objective import Target as BatchTarget
 from undertow.train.run import Run
@@ -72,6 +72,8 @@ class BaseNetwork(BaseEstimator, ABC):
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False) -> Any:
         check_settings(self)
         first = not hasattr(self, "model_") or (not self.warm_start and not incremental)
+        if isinstance(self, RegressorMixin):
+            refuse_texts(type(self).__name__, y)
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS, reset=first,
             y_numeric=isinstance(self, RegressorMixin),

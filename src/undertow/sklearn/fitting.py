@@ -17,12 +17,13 @@ from undertow.errors import TrainingError
 from undertow.sklearn.diverged import FitDiverged, name_layer
 from undertow.sklearn.learner import Learner, NotFinite, dense
 from undertow.sklearn.programs import FORWARD
-from undertow.sklearn.targets import Target
+from undertow.sklearn.targets import Target, constant_loss
 from undertow.train.callbacks import EpochInfo, Hooks, TrainInfo
 from undertow.train.diverged import explain_loss, remedies
 from undertow.train.run import Run
 
 Array = NDArray[Any]
+WORSE = 10  # times the loss of a constant output, from which on a fit is of no use
 SMALLEST_RATE = 1e-6  # below it an adaptive rate is not lowered any more
 
 
@@ -87,6 +88,8 @@ class Fitting:
             self._diverge(error)
         self.model = self.learner.values()
         self._end_record(stopped)
+        if not incremental and self.held is None and stopped in ("converged", "finished"):
+            self._warn_worse_than_constant()
         if self.held is not None:
             self.model = estimator._best
         kept = self._tell(self.hooks.on_train_end, stopped)
@@ -231,6 +234,17 @@ class Fitting:
             ConvergenceWarning,
             stacklevel=6,
         )
+
+    def _warn_worse_than_constant(self) -> None:
+        """Warn of a loss that settled far above that of a constant output, as it does where steps are too large."""
+        constant, loss = constant_loss(self.target, self.learner.target.y), self.estimator.loss_ - self.target.offset
+        if constant is not None and loss > WORSE * constant:
+            warnings.warn(
+                f"The loss is {loss:.3g} at the end, where that of a constant output is {constant:.3g}: the steps were "
+                "too large, and the predictions are of no use. Give a smaller learning_rate_init, and scale X and y.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
 
     def _diverge(self, error: NotFinite) -> None:
         """Raise the error, or where a best model is held, warn and keep that."""

@@ -16,6 +16,7 @@ from undertow.nn.loss_record import find_record
 
 Array = NDArray[Any]
 OURS: Final = {"squared_error": "half_squared_error"}  # a name of scikit-learn's → a name of LOSSES
+SQUARES: Final = ("half_squared_error", "mean_squared_error")
 ENDS: Final = {"binary": "logistic", "categorical": "softmax"}
 
 
@@ -75,6 +76,52 @@ class Target:
             return float(r2_score(y, decided, sample_weight=weights))
         hits = decided == y
         return float(np.average(hits.all(axis=1) if hits.ndim > 1 else hits, weights=weights))
+
+
+def refuse_texts(name: str, y: Any) -> None:
+    """ArgumentError where a regression is given texts that are no numbers, as labels of classes are.
+
+    Source: derived here.
+
+    Example:
+        >>> refuse_texts("MLPRegressor", ["red", "blue"])
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: MLPRegressor: y holds 'red', but a regression needs numbers. Use MLPClassifier.
+    """
+    texts = np.ravel(np.asarray(y)) if isinstance(y, list | tuple) or hasattr(y, "__array__") else np.empty(0)
+    if not texts.size or not isinstance(texts[0], str):
+        return
+    try:
+        texts.astype(np.float64)
+    except (TypeError, ValueError):
+        text = str(texts[0])
+        raise ArgumentError(f"{name}: y holds {text!r}, but a regression needs numbers. Use MLPClassifier.") from None
+
+
+def constant_loss(target: Target, y: Array) -> float | None:
+    """Compute the loss of a network whose output is the same for all examples and knows the mean, or no class.
+
+    Args:
+        target: of the fit.
+        y: the targets as they are trained on, (m, …).
+
+    Returns:
+        The loss; None of one whose outputs have another meaning, and of targets that are all the same.
+
+    Source: derived here.
+
+    Example:
+        >>> round(constant_loss(target_of_classes("log_loss", "multiclass", 4), np.arange(4)), 3)
+        1.386
+    """
+    if target.loss.task in ENDS:
+        found = float(np.log(max(target.n_outputs, 2))) * (target.n_outputs if target.kind == "multilabel" else 1)
+        return found if "cross_entropy" in target.loss.name else None
+    if target.loss.name not in SQUARES:
+        return None
+    y = y.astype(np.float64).reshape(len(y), -1)
+    found = float(target.loss(np.broadcast_to(y.mean(axis=0), y.shape), y))
+    return found if found > 0 else None
 
 
 def target_of_classes(loss: Any, kind: str, n_classes: int) -> Target:

@@ -1,0 +1,43 @@
+"""What scikit-learn's users get wrong and its estimators say in other words, or not at all."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from undertow.sklearn import MLPClassifier, MLPRegressor
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(120, 4)) * 100 + 300
+Y = X @ np.array([1.0, -1.0, 0.5, 0.0]) / 100
+LARGE = {"solver": "sgd", "max_iter": 50, "random_state": 0}
+
+
+@pytest.mark.parametrize("y", [["a", "b", "c"] * 40, np.array(["a", "b", "c"] * 40), np.array(["a"] * 120, object)])
+def test_texts_for_a_regression_are_told_to_be_classes(y):
+    with pytest.raises(ValueError, match=r"MLPRegressor: y holds 'a', but a regression needs numbers.*MLPClassifier"):
+        MLPRegressor(max_iter=2).fit(X, y)
+    with pytest.warns(ConvergenceWarning):
+        MLPClassifier(max_iter=2).fit(X, y)
+
+
+def test_numbers_that_are_texts_stay_numbers():
+    with pytest.warns(ConvergenceWarning):
+        MLPRegressor(max_iter=2).fit(X, [f"{value:.3f}" for value in Y])
+
+
+@pytest.mark.parametrize(("estimator", "y"), [(MLPRegressor, Y), (MLPClassifier, (Y > 2).astype(int))])
+def test_a_fit_that_settles_far_above_a_constant_output_is_told_with_a_remedy_that_works(estimator, y):
+    with pytest.warns(ConvergenceWarning, match="that of a constant output.*smaller learning_rate_init, and scale X"):
+        bad = estimator(learning_rate_init=0.5, **LARGE).fit(X, y)
+    assert bad.n_iter_ < 50 and bad.score(X, y) < 0.8
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        good = make_pipeline(StandardScaler(), estimator(learning_rate_init=0.01, **LARGE)).fit(X, y)
+    assert good.score(X, y) > 0.8
+    assert not any("constant output" in str(x.message) for x in told)
