@@ -111,3 +111,25 @@ def test_an_exported_program_says_what_is_wrong_with_its_file(undertow, tmp_path
     for name, told in (("none.csv", "none.csv cannot be read: No such file"), ("old.csv", "old.csv is not UTF-8")):
         done = subprocess.run([sys.executable, "model.py", name], capture_output=True, text=True, timeout=60)
         assert done.returncode == 1 and done.stderr.startswith(f"model.py: {told}") and done.stderr.count("\n") == 1
+
+
+def test_a_training_that_had_come_to_its_end_is_not_said_to_go_on(undertow):
+    undertow(*TRAIN)
+    code, out, _ = undertow("resume", "runs/flats", "--quiet")
+    assert code == 0 and "  stands after epoch 2, " in out and "goes on" not in out and "come to its end" in out
+    assert "  goes on after epoch 2, " in undertow("resume", "runs/flats", "--epochs", 4, "--quiet")[1]
+
+
+def test_two_losses_of_one_file_have_examples_of_their_own(undertow, tmp_path):
+    lines = (
+        "import numpy as np",
+        "def first(W, X): return np.mean((X @ W) ** 2)",
+        "def second(w): return np.sum(w ** 4)",
+        "def example(): return np.ones((3, 2)), np.ones((5, 3))",
+        "def second_example(): return (np.arange(1.0, 4.0),)",
+    )
+    (tmp_path / "net.py").write_text("\n".join(lines))
+    for name in ("first", "second"):
+        assert undertow("check", f"net.py:{name}")[0] == 0
+    for command in ("check", "explain"):
+        assert "loss_example() or example()" in " ".join(undertow(command, "--help")[1].split())

@@ -19,8 +19,8 @@ def explain(
 ) -> None:
     """Print the backward pass of a run or of a loss of your own, as NumPy source.
 
-    Of file.py:loss, the arguments to try it with are what example() in the file returns, or variables of the
-    file that are called like the parameters, or the parameters' defaults.
+    Of file.py:loss, the arguments to try it with are what loss_example() or example() in the file returns, or
+    variables of the file that are called like the parameters, or the parameters' defaults.
 
     Example: undertow explain net.py:loss --derivation
     """
@@ -45,8 +45,8 @@ def check(
 ) -> None:
     """Compare the gradient of a loss of your own with numeric derivatives; exit code 1 where it is wrong.
 
-    The arguments to try it with are what example() in the file returns, or variables of the file that are called
-    like the parameters, or the parameters' defaults.
+    The arguments to try it with are what loss_example() or example() in the file returns, or variables of the file
+    that are called like the parameters, or the parameters' defaults.
 
     Example: undertow check net.py:loss
     """

@@ -226,8 +226,9 @@ def _reopen(
     trainer = measure_in_units(trainer, table)
     if snapshot.record["stopped"] == "callback" and not any(longer.values()):
         trainer.run.stopped = "callback"  # it was over, but for saving it
-    say(_tell_place(trainer, second))
-    if trainer.done and not goes_again(settings, trainer):
+    over = trainer.done and not goes_again(settings, trainer)
+    say(_tell_place(trainer, second, over))
+    if over:
         say(_tell_done(folder, trainer))
     return settings, table, trainer
 
@@ -254,14 +255,15 @@ def _check_diverged(folder: Path) -> None:
         )
 
 
-def _tell_place(trainer: Trainer, second: bool) -> str:
+def _tell_place(trainer: Trainer, second: bool, over: bool) -> str:
     """Say where a training goes on, and that its limits are those of all of it."""
     plan, epoch = trainer.plan, trainer.epoch if trainer.over else trainer.epoch - 1
     limits = [count(plan.epochs, "epoch")] if plan.epochs is not None else []
     limits += [count(plan.steps, "step")] if plan.steps is not None else []
     limits += [f"{plan.seconds:g} s"] if plan.seconds is not None else []
     of = ", of the second training, on all rows" if second else ""
-    return f"  goes on after epoch {epoch}, step {trainer.n_steps}{of}; at most {' or '.join(limits)} in all."
+    verb = "stands" if over else "goes on"
+    return f"  {verb} after epoch {epoch}, step {trainer.n_steps}{of}; at most {' or '.join(limits)} in all."
 
 
 def _tell_done(folder: Path, trainer: Trainer) -> str:
