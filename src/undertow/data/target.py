@@ -16,7 +16,7 @@ from undertow.data.late import pl
 from undertow.data.layouts import has_layout, read_layout
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
-from undertow.data.target_checks import FEW_DISTINCT, check_texts
+from undertow.data.target_checks import FEW_DISTINCT, check_texts, tell_alike
 from undertow.data.tasks import TASKS, Task, name_task
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
@@ -141,9 +141,10 @@ def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) ->
     check_frame(frame)
     if name not in frame.columns:
         file = "" if origin is None else f"{origin.file}: "
+        hint = " If these are several, separate them by commas, semicolons or tabs." if frame.width == 1 else ""
         raise DataError(
             f"{file}there is no column {suggest_name(name, frame.columns)} to predict. "
-            f"The columns are {list_names(frame.columns)}."
+            f"The columns are {list_names(frame.columns)}.{hint}"
         )
     series = frame[name]
     return series.fill_nan(None) if series.dtype.is_float() else series
@@ -331,7 +332,7 @@ def fit_class_target(name: str, counts: pl.DataFrame) -> tuple[ClassTarget, list
             f"target {name!r} holds one class only ({classes[0]!r}): there is nothing to tell apart. "
             "Give rows of at least two classes."
         )
-    said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}."]
+    said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}.", *tell_alike(name, classes)]
     singles = [label for label, n in zip(classes, counts["n"].to_list(), strict=True) if n == 1]
     if len(singles) > max(FEW_DISTINCT, n_rows // 2):
         said.append(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.late import pl
-from undertow.data.wording import count, shorten
+from undertow.data.wording import count, list_names, shorten
 from undertow.errors import DataError
 
 FEW_DISTINCT = 20
@@ -48,6 +50,33 @@ def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bo
     first = int(np.argmax(n))
     falls = n[first + 1 :] <= n[first:-1] + 2 * np.sqrt(n[first:-1])
     return 3 * first <= len(numbers) and bool(falls.all())
+
+
+def tell_alike(name: str, classes: Sequence[object]) -> list[str]:
+    """Say which classes differ in case or spaces alone: they are learned as different ones.
+
+    Args:
+        name: of the target.
+        classes: its labels.
+
+    Returns:
+        A sentence, or none.
+
+    Source: derived here.
+
+    Example:
+        >>> tell_alike("sold", ["No", "Yes", "no"])
+        ["Target 'sold': 'No', 'no' differ in case or spaces alone. Write them alike if they are one class."]
+    """
+    groups: dict[str, list[str]] = {}
+    for label in classes:
+        if isinstance(label, str):
+            groups.setdefault(" ".join(label.casefold().split()), []).append(label)
+    alike = [label for labels in groups.values() if len(labels) > 1 for label in labels]
+    if not alike:
+        return []
+    remedy = "Write them alike if they are one class."
+    return [f"Target {name!r}: {list_names(alike)} differ in case or spaces alone. {remedy}"]
 
 
 def check_texts(series: pl.Series, target: str) -> None:

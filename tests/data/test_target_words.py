@@ -1,0 +1,32 @@
+"""What is said of a target that is written in several ways, or in a file that was not taken apart."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from undertow.data import TabularEncoder
+from undertow.data.target import find_target
+from undertow.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["Yes", "yes", "No"], "'Yes', 'yes' differ in case or spaces alone. Write them alike"),
+        (["new york", "New  York", "Oslo"], "'New  York', 'new york' differ in case or spaces alone"),
+        (["Yes", "No", "Not"], None),
+        ([1, 2, 3], None),
+    ],
+)
+def test_classes_that_differ_in_case_or_spaces_alone_are_told(labels, said):
+    frame = pl.DataFrame({"x": range(30), "kind": labels * 10})
+    report = " ".join(TabularEncoder.fit(frame, "kind", task="classification").report)
+    assert (said or "") in report and ("differ in case" in report) == (said is not None)
+
+
+def test_a_single_column_may_be_several_that_were_not_taken_apart():
+    with pytest.raises(DataError, match=r"no column 'price'.*'sqm price'. If these are several, separate them by com"):
+        find_target(pl.DataFrame({"sqm price": ["50 3", "60 4"]}), "price")
+    with pytest.raises(DataError, match=r"The columns are 'a', 'b'\.$"):
+        find_target(pl.DataFrame({"a": [1], "b": [2]}), "price")
