@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow import trees
 from undertow.data import ArraySource, Source, as_arrays, open_source, split
 from undertow.data.batches import read_whole
 from undertow.data.source import read_weights
@@ -24,6 +23,7 @@ from undertow.train.feed import ArrayFeed, Draws, Feed, SourceExamples, SourceFe
 from undertow.train.forward import CHUNK
 from undertow.train.metric import CLASSES, Metric, find_task
 from undertow.train.metrics import read_metrics
+from undertow.train.parameters import check_parameters
 from undertow.train.plan import Plan
 from undertow.train.task import Examples, Task, make_task
 
@@ -83,8 +83,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     X, y, weights = read_examples(data) if whole is None else _read_head(whole)
     dtype = read_dtype(X.dtype if plan.dtype is None else plan.dtype)
     model = initialize(model, seed, dtype)
-    if not any(not callable(leaf) for leaf in trees.flatten(model)[0]):
-        raise ArgumentError(f"the model {model!r} has no parameters to train. Give it a layer such as Dense(4, 3).")
+    check_parameters(model)
     X = X.astype(dtype, copy=False)
     chosen = find_loss(plan.loss, model)
     if not takes(chosen.function, 2):
