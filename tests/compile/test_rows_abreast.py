@@ -1,4 +1,4 @@
-"""Kernels that write several rows at a time compute each row, and every total over rows, as if there were that row alone."""
+"""Kernels that write several rows at a time compute each row, and every total, as if there were that row alone."""
 
 import numpy as np
 import pytest
