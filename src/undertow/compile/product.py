@@ -67,14 +67,16 @@ def write_product(module: Module, kind: str, lanes: int) -> str:
     Returns:
         The function's name; it takes the table ``ARGS``, the thread and the number of threads.
     """
-    return _Product(module, kind, lanes).write()
+    return Product(module, kind, lanes).write()
 
 
-class _Product(Panels):
+class Product(Panels):
     """Writes the functions of one kind."""
 
-    def __init__(self, module: Module, kind: str, lanes: int) -> None:
-        super().__init__(module, kind, lanes, f"product_{kind}")
+    task: tuple[str, ...] = TASK
+
+    def __init__(self, module: Module, kind: str, lanes: int, name: str = "product") -> None:
+        super().__init__(module, kind, lanes, f"{name}_{kind}")
         # Where the processor has no masks, vectors of B are whole: panels that end in a part of one are copied.
         self.masks = has_masks(kind, lanes)
         self.blocks = BLOCKS[registers_of(kind, lanes)]
@@ -147,9 +149,9 @@ class _Product(Panels):
 
     def read_task(self, e: Emitter) -> dict[str, Value]:
         """Read the table that a block is given."""
-        kinds = {"b": "ptr", "alpha": self.kind, "beta": self.kind}
+        kinds = {"b": "ptr", "picked": "ptr", "alpha": self.kind, "beta": self.kind}
         place = e.args["task"]
-        return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(TASK)}
+        return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(self.task)}
 
     def load_row(self, e: Emitter, row: Value, vectors: int, lanes: int, mask: Value | None) -> list[Value]:
         """Read a row's vectors; the last may be shorter."""
@@ -236,6 +238,7 @@ class _Product(Panels):
         x["row_b"] = e.select(x["k"] <= 1, self.size, x["row_b"])
         x["row_c"] = e.select(x["m"] == 1, x["n"] * self.size, x["row_c"])
         x["col_c"] = e.const(self.size, "i64")
+        self.prepare(e, x)
         swap = self.swaps(e, x)
         x["narrow"] = swap & (x["n"] > 1)
         sides = [("a", "b"), ("m", "n"), ("row_a", "col_b"), ("col_a", "row_b"), ("batch_a", "batch_b")]
@@ -252,6 +255,13 @@ class _Product(Panels):
             now["c"] = e.address(e.address(x["c"], i * x["batch_c"], "i8"), top * x["row_c"], "i8")
             self.write_one(e, now, left, right)
         e.finish()
+
+    def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
+        """Write what else is found out at the beginning."""
+
+    def go_on(self, e: Emitter, x: dict[str, Value], p: Value, tell: Callable[..., None]) -> None:
+        """Go to the p-th term in A."""
+        x["a"] = e.address(x["a"], p * x["col_a"], "i8")
 
     def swaps(self, e: Emitter, x: dict[str, Value]) -> Value:
         """Whether a product is seen from the other side, C's columns as rows, so that vectors run along A's rows.
@@ -272,11 +282,11 @@ class _Product(Panels):
 
     def write_one(self, e: Emitter, x: dict[str, Value], left: Value, right: Value) -> None:
         """Write one product: sums of DEPTH terms, panel by panel."""
-        task = Value(e, e.reserve(f"[{len(TASK)} x i64]"), "ptr", 0)
+        task = Value(e, e.reserve(f"[{len(self.task)} x i64]"), "ptr", 0)
 
         def tell(**fields: Value) -> None:
             for name, value in fields.items():
-                e.store(value, e.address(task, TASK.index(name), "i64"))
+                e.store(value, e.address(task, self.task.index(name), "i64"))
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
         dots = (x["m"] <= DOT_ROWS) & (x["row_b"] == self.size) & (x["col_a"] == self.size)
@@ -289,7 +299,7 @@ class _Product(Panels):
         with e.loop(0, terms, depth) as p:
             ahead = x["k"] - p
             now = {**x, "k": e.select(ahead < depth, ahead, depth)}
-            now["a"] = e.address(x["a"], p * x["col_a"], "i8")
+            self.go_on(e, now, p, tell)
             now["b"] = e.address(x["b"], p * x["row_b"], "i8")
             now["beta"] = e.select(p == 0, x["beta"], 1.0)
             tell(k=now["k"], beta=e.select(x["narrow"], 0.0, now["beta"]))
