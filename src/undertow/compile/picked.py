@@ -15,7 +15,7 @@ from undertow.compile.ir import Emitter, Module, Value, Variable
 from undertow.compile.panels import NARROW
 from undertow.compile.plan import Buffer, Call, Place, Plan
 from undertow.compile.processor import lanes_of
-from undertow.compile.product import DEPTH, DOT_ROWS, LINE, TASK, Product
+from undertow.compile.product import DEPTH, DOT_ROWS, LINE, TASK, Product, has_masks
 from undertow.compile.product_args import ARGS
 from undertow.compile.waits import Touch
 
@@ -28,6 +28,7 @@ class _Picked(Product):
     """Its table goes on with the order of the rows (i64), the step (i64), and the rows of a step."""
 
     task = (*TASK, "picked", "pitch")
+    plain = True
 
     def order(self, e: Emitter) -> Value:
         """Where the numbers of this step's rows are."""
@@ -46,7 +47,7 @@ class _PickedRows(_Picked):
     def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
         """Write what else is found out at the beginning."""
         x["picked"], x["pitch"], x["a"] = x["a"], x["row_a"], self.order(e)
-        x["row_a"], x["batch_a"] = e.const(8, "i64"), e.const(0, "i64")
+        x["row_a"] = e.const(8, "i64")
 
     def go_on(self, e: Emitter, x: dict[str, Value], p: Value, tell: Callable[..., None]) -> None:
         """Go to the p-th term in A."""
@@ -77,7 +78,11 @@ class _PickedTerms(_Picked):
 
     def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
         """Write what else is found out at the beginning."""
-        x["picked"], x["pitch"], x["batch_a"] = self.order(e), x["col_a"], e.const(0, "i64")
+        x["picked"], x["pitch"] = self.order(e), x["col_a"]
+
+    def begin_one(self, e: Emitter, x: dict[str, Value], i: Value) -> None:
+        """Go to the A of the i-th product: the terms that come next."""
+        x["picked"] = e.address(x["picked"], i * x["k"], "i64")
 
     def go_on(self, e: Emitter, x: dict[str, Value], p: Value, tell: Callable[..., None]) -> None:
         """Go to the p-th term in A."""
@@ -166,10 +171,13 @@ def _way(call: Call, number: int, shape: Sequence[int]) -> str:
     x: dict[str, Any] = dict(zip(ARGS, call.args, strict=True))
     if x["a"].offset or _reads(Call("", call.args[1:], ""), number) or not _reads(Call("", call.args[:1], ""), number):
         return ""
-    if x["count"] != 1 or x["n"] <= NARROW or x["m"] <= DOT_ROWS:
+    ready = x["col_b"] == 1 and has_masks(call.kind, lanes_of(call.kind))
+    if x["n"] <= NARROW or x["m"] <= DOT_ROWS or not ready:
         return ""
     rows, columns = shape
     strides = x["row_a"], x["col_a"]
-    if strides == (columns, 1) and (x["m"], x["k"]) == (rows, columns):
+    if strides == (columns, 1) and (x["m"], x["k"], x["count"]) == (rows, columns, 1):
         return "rows"
-    return "terms" if strides == (1, columns) and (x["m"], x["k"]) == (columns, rows) else ""
+    apart = x["count"] == 1 or x["batch_a"] == x["k"] * columns  # those of one product behind those of another
+    every = (x["m"], x["k"] * x["count"]) == (columns, rows) and apart
+    return "terms" if strides == (1, columns) and every else ""

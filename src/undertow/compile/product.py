@@ -74,6 +74,7 @@ class Product(Panels):
     """Writes the functions of one kind."""
 
     task: tuple[str, ...] = TASK
+    plain = False  # C is never seen from the other side, and B lies row by row
 
     def __init__(self, module: Module, kind: str, lanes: int, name: str = "product") -> None:
         super().__init__(module, kind, lanes, f"{name}_{kind}")
@@ -88,10 +89,11 @@ class Product(Panels):
         for vectors, heights in self.blocks.items():
             for rows in heights:
                 self.write_block(vectors, rows)
-        self.write_transpose()
-        self.write_copy()
-        self.write_deliver()
-        self.write_dots()
+        if not self.plain:
+            self.write_transpose()
+            self.write_copy()
+            self.write_deliver()
+            self.write_dots()
         self.write_panel()
         self.write_driver()
         return self.name
@@ -250,7 +252,8 @@ class Product(Panels):
         x["rows"] = bottom - top
         with e.when((x["rows"] > 0) & (left < right)), e.loop(begin, end) as i:
             now = dict(x)
-            now["a"] = e.address(e.address(x["a"], i * x["batch_a"], "i8"), top * x["row_a"], "i8")
+            self.begin_one(e, now, i)
+            now["a"] = e.address(now["a"], top * x["row_a"], "i8")
             now["b"] = e.address(x["b"], i * x["batch_b"], "i8")
             now["c"] = e.address(e.address(x["c"], i * x["batch_c"], "i8"), top * x["row_c"], "i8")
             self.write_one(e, now, left, right)
@@ -258,6 +261,10 @@ class Product(Panels):
 
     def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
         """Write what else is found out at the beginning."""
+
+    def begin_one(self, e: Emitter, x: dict[str, Value], i: Value) -> None:
+        """Go to the A of the i-th product."""
+        x["a"] = e.address(x["a"], i * x["batch_a"], "i8")
 
     def go_on(self, e: Emitter, x: dict[str, Value], p: Value, tell: Callable[..., None]) -> None:
         """Go to the p-th term in A."""
@@ -290,7 +297,7 @@ class Product(Panels):
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
         dots = (x["m"] <= DOT_ROWS) & (x["row_b"] == self.size) & (x["col_a"] == self.size)
-        dots = dots & (x["col_b"] != self.size) & ~x["narrow"]
+        dots = dots & (x["col_b"] != self.size) & ~x["narrow"] if not self.plain else e.const(False, "i1")
         # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.
         most = e.select(dots, e.const(DEPTH * self.lanes, "i64"), DEPTH)
         terms = e.select(x["k"] < 1, 1, x["k"])
@@ -303,11 +310,12 @@ class Product(Panels):
             now["b"] = e.address(x["b"], p * x["row_b"], "i8")
             now["beta"] = e.select(p == 0, x["beta"], 1.0)
             tell(k=now["k"], beta=e.select(x["narrow"], 0.0, now["beta"]))
-            with e.when(dots), e.loop(0, x["rows"]) as i:
-                tell(b=e.address(now["b"], left * x["col_b"], "i8"))
-                a = e.address(now["a"], i * x["row_a"], "i8")
-                c = e.address(x["c"], i * x["row_c"] + left * x["col_c"], "i8")
-                e.call(f"{self.name}_dots", task, a, c, x["col_b"], right - left)
+            if not self.plain:
+                with e.when(dots), e.loop(0, x["rows"]) as i:
+                    tell(b=e.address(now["b"], left * x["col_b"], "i8"))
+                    a = e.address(now["a"], i * x["row_a"], "i8")
+                    c = e.address(x["c"], i * x["row_c"] + left * x["col_c"], "i8")
+                    e.call(f"{self.name}_dots", task, a, c, x["col_b"], right - left)
             with e.when(~dots):
                 self.write_panels(e, now, left, right, task, tell)
 
@@ -317,7 +325,7 @@ class Product(Panels):
         """Write the loop over panels of B: as wide as there are columns for."""
         out = e.address(x["scratch"], x["scratch_bytes"] - (OUT + TURNED), "i8")
         # Where B lies row by row, a copy of it does not pay, not even of one that fills the second-level cache.
-        apart = x["col_b"] != self.size
+        apart = x["col_b"] != self.size if not self.plain else e.const(False, "i1")
         turned = apart & (x["row_b"] == self.size)
         at = e.variable(left)
         vectors = (right - left + (self.lanes - 1)) / self.lanes
@@ -344,13 +352,15 @@ class Product(Panels):
                 width=columns - full + e.select(wide == HALF, full, self.lanes),
                 row_c=e.select(x["narrow"], row, x["row_c"]),
             )
-            with e.when(pack & turned):
-                e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
-            with e.when(pack & ~turned):
-                e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
+            if not self.plain:
+                with e.when(pack & turned):
+                    e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
+                with e.when(pack & ~turned):
+                    e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
             for width in self.blocks:
                 with e.when(wide == width):
                     e.call(f"{self.name}_panel_{width}", task, x["a"], e.select(x["narrow"], out, c), x["rows"])
-            with e.when(x["narrow"]):
-                e.call(f"{self.name}_deliver", c, out, x["beta"], row, columns, x["rows"], x["col_c"])
+            if not self.plain:
+                with e.when(x["narrow"]):
+                    e.call(f"{self.name}_deliver", c, out, x["beta"], row, columns, x["rows"], x["col_c"])
             at.set(j + columns)
