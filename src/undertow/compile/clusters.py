@@ -20,6 +20,7 @@ from undertow.compile.waits import Touch, cuts
 from undertow.graph import CONSTANT, Node
 
 LONG_ROW = 1024  # columns above which a float32 sum is added up in float64, and one of float64 in parts
+ABREAST = {4: 3, 8: 2}  # rows with sums of up to so many vectors: how many are written at a time
 SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them hold neighbouring rows
 
 
@@ -87,9 +88,11 @@ class Clusters(Layout):
         upright = sums and len(axes.rows) == len(axes.columns) == 1 and axes.columns[0] <= SHORT_ROW < axes.rows[0]
         folds = any(x.folded or x.reduces == "statistics" for x in lines)
         short = folds and bool(axes.rows) and len(axes.columns) == 1 and axes.columns[0] < PART // ROWS * lanes
+        one_by_one = upright or not sums or len(axes.columns) > 1
+        abreast = 1 if one_by_one else next((n for m, n in ABREAST.items() if axes.columns[0] <= m * lanes), 1)
         structure = Structure(
             len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright,
-            short and not upright,
+            short and not upright, abreast,
         )  # fmt: skip
         return Described(structure, numbers, list(operands), axes, shared)
 
@@ -244,7 +247,7 @@ class Clusters(Layout):
         moved = sum(min(a.buffer.size, 8 * elements) for a in args if isinstance(a, Place))
         call = Call("", args, ", ".join(names), found.shared, elements * len(cluster.nodes), moved)
         call.touches = self.touches(cluster, found)
-        saved = math.prod(found.axes.columns) * len(saved_lines(structure))
+        saved = math.prod(found.axes.columns) * len(saved_lines(structure)) * structure.abreast
         call.scratch = 8 * saved * (structure.lanes if structure.upright else 1)
         self.add(call, structure, lambda module: write_kernel(module, "kernel", structure))
 

@@ -84,6 +84,7 @@ class Structure:
         lanes: elements of a vector.
         upright: a vector holds elements of neighbouring rows, not of neighbouring columns.
         short: rows are so short that parts of sums are folded between them only.
+        abreast: rows that are written at a time, one vector of each in turn.
     """
 
     n_rows: int
@@ -95,6 +96,7 @@ class Structure:
     lanes: int
     upright: bool = False
     short: bool = False
+    abreast: int = 1
 
 
 def stages(structure: Structure) -> tuple[dict[int, int], int]:

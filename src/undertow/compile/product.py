@@ -12,6 +12,7 @@ import platform
 from collections.abc import Callable
 
 from undertow.compile.ir import Emitter, Module, Value, Variable
+from undertow.compile.panels import NARROW, OUT, PANEL_ROW, TURNED, Panels
 from undertow.compile.processor import lanes_of
 from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 
@@ -19,10 +20,6 @@ DEPTH = 256  # terms that are summed in registers before C is touched
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
 BLOCKS = {32: {4: (6, 2, 1), 2: (8, 2, 1), 1: (16, 4, 1)}, 16: {2: (6, 2, 1), 1: (12, 4, 1)}}
 HALF = 0  # the number of vectors that stands for half of one
-NARROW = 12  # C of so few columns is made with its rows as vectors, then turned around
-_PANEL_ROW = 4 * 64  # bytes: no panel is wider than 4 vectors of 64
-_OUT = NARROW * _PANEL_ROW  # bytes of scratch for a panel of such a C, ...
-_TURNED = 64 * 64  # ... and for that turned around
 LINE = 64  # bytes that come from memory together
 DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot products; turning B around would not pay
 
@@ -56,7 +53,7 @@ def scratch_bytes(kind: str, m: int, n: int, k: int, transposed_b: bool) -> int:
     narrow = 1 < n <= NARROW
     if not m * n or not (transposed_b or narrow or not has_masks(kind, lanes_of(kind))):
         return 0
-    return _PANEL_ROW * (-(-min(k, DEPTH) // 16) * 16) + (_OUT + _TURNED if narrow else 0)
+    return PANEL_ROW * (-(-min(k, DEPTH) // 16) * 16) + (OUT + TURNED if narrow else 0)
 
 
 def write_product(module: Module, kind: str, lanes: int) -> str:
@@ -70,15 +67,17 @@ def write_product(module: Module, kind: str, lanes: int) -> str:
     Returns:
         The function's name; it takes the table ``ARGS``, the thread and the number of threads.
     """
-    return _Product(module, kind, lanes).write()
+    return Product(module, kind, lanes).write()
 
 
-class _Product:
+class Product(Panels):
     """Writes the functions of one kind."""
 
-    def __init__(self, module: Module, kind: str, lanes: int) -> None:
-        self.module, self.kind, self.lanes, self.size = module, kind, lanes, SIZES[kind]
-        self.name = f"product_{kind}"
+    task: tuple[str, ...] = TASK
+    plain = False  # C is never seen from the other side, and B lies row by row
+
+    def __init__(self, module: Module, kind: str, lanes: int, name: str = "product") -> None:
+        super().__init__(module, kind, lanes, f"{name}_{kind}")
         # Where the processor has no masks, vectors of B are whole: panels that end in a part of one are copied.
         self.masks = has_masks(kind, lanes)
         self.blocks = BLOCKS[registers_of(kind, lanes)]
@@ -90,22 +89,14 @@ class _Product:
         for vectors, heights in self.blocks.items():
             for rows in heights:
                 self.write_block(vectors, rows)
-        self.write_transpose()
-        self.write_copy()
-        self.write_deliver()
-        self.write_dots()
+        if not self.plain:
+            self.write_transpose()
+            self.write_copy()
+            self.write_deliver()
+            self.write_dots()
         self.write_panel()
         self.write_driver()
         return self.name
-
-    def begin(self, name: str, pointers: str, numbers: str, beta: bool = False) -> Emitter:
-        """Begin a function of the module, of addresses, perhaps the factor of C, and whole numbers."""
-        params = [(x, "ptr") for x in pointers.split()] + [("beta", self.kind)] * beta
-        params += [(x, "i64") for x in numbers.split()]
-        e = Emitter(self.module, f"{self.name}_{name}", params, private=True)
-        # All in one function, or with loops unrolled, it takes LLVM twice as long and runs no faster.
-        e.attributes += " noinline optsize"
-        return e
 
     # ---- a block of C in registers ------------------------------------------------------------
 
@@ -160,87 +151,14 @@ class _Product:
 
     def read_task(self, e: Emitter) -> dict[str, Value]:
         """Read the table that a block is given."""
-        kinds = {"b": "ptr", "alpha": self.kind, "beta": self.kind}
+        kinds = {"b": "ptr", "picked": "ptr", "alpha": self.kind, "beta": self.kind}
         place = e.args["task"]
-        return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(TASK)}
+        return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(self.task)}
 
     def load_row(self, e: Emitter, row: Value, vectors: int, lanes: int, mask: Value | None) -> list[Value]:
         """Read a row's vectors; the last may be shorter."""
         places = [e.address(row, v * lanes, self.kind) for v in range(vectors)]
         return [e.load(place, self.kind, lanes, mask if place is places[-1] else None) for place in places]
-
-    # ---- panels of B in scratch memory --------------------------------------------------------
-
-    def write_transpose(self) -> None:
-        """Write the copy of a panel whose columns lie one by one: squares are turned around in registers."""
-        e = self.begin("transpose", "target source", "col_b k columns row")
-        lanes, k, columns = self.lanes, e.args["k"], e.args["columns"]
-        with e.loop(0, columns, lanes) as j:
-            # Columns behind the last are the last again: nobody looks at them, but they can be read.
-            last = columns - j - 1
-            begin = e.address(e.args["source"], j * e.args["col_b"], "i8")
-            near = [e.select(last < i, last, e.const(i, "i64")) * e.args["col_b"] for i in range(lanes)]
-            target = e.address(e.args["target"], j, self.kind)
-            with e.loop(0, k, lanes) as p:
-                mask = e.first_lanes(k - p, lanes)
-                here = e.address(begin, p, self.kind)
-                square = [e.load(e.address(here, x, "i8"), self.kind, lanes, mask) for x in near]
-                out = e.address(target, p * e.args["row"], "i8")
-                for i, row in enumerate(self.turn(e, square)):
-                    e.store(row, e.address(out, e.args["row"] * i, "i8"))
-        e.finish()
-
-    def turn(self, e: Emitter, rows: list[Value]) -> list[Value]:
-        """Transpose a square: within parts of 128 bits first, then whole parts, as processors do it best."""
-        part = min(self.lanes, 16 // self.size)
-        groups = [self.gather_columns(e, rows[i : i + part], 1, part) for i in range(0, self.lanes, part)]
-        columns = [self.gather_columns(e, list(same), part, self.lanes) for same in zip(*groups, strict=True)]
-        return [columns[i % part][i // part] for i in range(self.lanes)]
-
-    def gather_columns(self, e: Emitter, rows: list[Value], unit: int, span: int) -> list[Value]:
-        """Transpose within every ``span`` lanes, where ``unit`` lanes count as one element."""
-        if len(rows) == 1:
-            return rows
-        starts = range(0, self.lanes, span)
-        sides = []
-        for odd in (0, 1):
-            picked = [x for x in range(span) if x // unit % 2 == odd]
-            order = [at for s in starts for at in [*(s + x for x in picked), *(self.lanes + s + x for x in picked)]]
-            half = [e.shuffle(rows[i], rows[i + 1], order) for i in range(0, len(rows), 2)]
-            sides.append(self.gather_columns(e, half, unit, span))
-        return [x for pair in zip(*sides, strict=True) for x in pair]
-
-    def write_copy(self) -> None:
-        """Write the copy of a panel that has no neighbours at all, one by one; it is rare."""
-        e = self.begin("copy", "target source", "row_b col_b k columns row")
-        with e.loop(0, e.args["k"]) as p:
-            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
-            target = e.address(e.args["target"], p * e.args["row"], "i8")
-            with e.loop(0, e.args["columns"]) as j:
-                value = e.load(e.address(source, j * e.args["col_b"], "i8"), self.kind)
-                e.store(value, e.address(target, j, self.kind))
-        e.finish()
-
-    def write_deliver(self) -> None:
-        """Write what turns around a panel of C that was made with columns as rows, and puts or adds it to C."""
-        e = self.begin("deliver", "c panel", "row rows columns row_c", beta=True)
-        step = e.const(16 * self.size, "i64")
-        turned = e.address(e.args["panel"], _OUT, "i8")
-        e.call(
-            f"{self.name}_transpose", turned, e.args["panel"], e.args["row"], e.args["rows"], e.args["columns"], step
-        )
-        with e.loop(0, e.args["columns"], self.lanes) as j:
-            mask = e.first_lanes(e.args["columns"] - j, self.lanes)
-            with e.loop(0, e.args["rows"]) as i:
-                new = e.variable(
-                    e.load(e.address(e.address(turned, i * step, "i8"), j, self.kind), self.kind, self.lanes)
-                )
-                c = e.address(e.address(e.args["c"], i * e.args["row_c"], "i8"), j, self.kind)
-                with e.when(e.args["beta"] != 0.0):
-                    old = e.load(c, self.kind, self.lanes, mask)
-                    new.set(e.fma(old, e.args["beta"], new.get()))
-                e.store(new.get(), c, mask)
-        e.finish()
 
     # ---- one row times columns that lie one by one --------------------------------------------
 
@@ -322,6 +240,7 @@ class _Product:
         x["row_b"] = e.select(x["k"] <= 1, self.size, x["row_b"])
         x["row_c"] = e.select(x["m"] == 1, x["n"] * self.size, x["row_c"])
         x["col_c"] = e.const(self.size, "i64")
+        self.prepare(e, x)
         swap = self.swaps(e, x)
         x["narrow"] = swap & (x["n"] > 1)
         sides = [("a", "b"), ("m", "n"), ("row_a", "col_b"), ("col_a", "row_b"), ("batch_a", "batch_b")]
@@ -333,11 +252,23 @@ class _Product:
         x["rows"] = bottom - top
         with e.when((x["rows"] > 0) & (left < right)), e.loop(begin, end) as i:
             now = dict(x)
-            now["a"] = e.address(e.address(x["a"], i * x["batch_a"], "i8"), top * x["row_a"], "i8")
+            self.begin_one(e, now, i)
+            now["a"] = e.address(now["a"], top * x["row_a"], "i8")
             now["b"] = e.address(x["b"], i * x["batch_b"], "i8")
             now["c"] = e.address(e.address(x["c"], i * x["batch_c"], "i8"), top * x["row_c"], "i8")
             self.write_one(e, now, left, right)
         e.finish()
+
+    def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
+        """Write what else is found out at the beginning."""
+
+    def begin_one(self, e: Emitter, x: dict[str, Value], i: Value) -> None:
+        """Go to the A of the i-th product."""
+        x["a"] = e.address(x["a"], i * x["batch_a"], "i8")
+
+    def go_on(self, e: Emitter, x: dict[str, Value], p: Value, tell: Callable[..., None]) -> None:
+        """Go to the p-th term in A."""
+        x["a"] = e.address(x["a"], p * x["col_a"], "i8")
 
     def swaps(self, e: Emitter, x: dict[str, Value]) -> Value:
         """Whether a product is seen from the other side, C's columns as rows, so that vectors run along A's rows.
@@ -358,15 +289,15 @@ class _Product:
 
     def write_one(self, e: Emitter, x: dict[str, Value], left: Value, right: Value) -> None:
         """Write one product: sums of DEPTH terms, panel by panel."""
-        task = Value(e, e.reserve(f"[{len(TASK)} x i64]"), "ptr", 0)
+        task = Value(e, e.reserve(f"[{len(self.task)} x i64]"), "ptr", 0)
 
         def tell(**fields: Value) -> None:
             for name, value in fields.items():
-                e.store(value, e.address(task, TASK.index(name), "i64"))
+                e.store(value, e.address(task, self.task.index(name), "i64"))
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
         dots = (x["m"] <= DOT_ROWS) & (x["row_b"] == self.size) & (x["col_a"] == self.size)
-        dots = dots & (x["col_b"] != self.size) & ~x["narrow"]
+        dots = dots & (x["col_b"] != self.size) & ~x["narrow"] if not self.plain else e.const(False, "i1")
         # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.
         most = e.select(dots, e.const(DEPTH * self.lanes, "i64"), DEPTH)
         terms = e.select(x["k"] < 1, 1, x["k"])
@@ -375,15 +306,16 @@ class _Product:
         with e.loop(0, terms, depth) as p:
             ahead = x["k"] - p
             now = {**x, "k": e.select(ahead < depth, ahead, depth)}
-            now["a"] = e.address(x["a"], p * x["col_a"], "i8")
+            self.go_on(e, now, p, tell)
             now["b"] = e.address(x["b"], p * x["row_b"], "i8")
             now["beta"] = e.select(p == 0, x["beta"], 1.0)
             tell(k=now["k"], beta=e.select(x["narrow"], 0.0, now["beta"]))
-            with e.when(dots), e.loop(0, x["rows"]) as i:
-                tell(b=e.address(now["b"], left * x["col_b"], "i8"))
-                a = e.address(now["a"], i * x["row_a"], "i8")
-                c = e.address(x["c"], i * x["row_c"] + left * x["col_c"], "i8")
-                e.call(f"{self.name}_dots", task, a, c, x["col_b"], right - left)
+            if not self.plain:
+                with e.when(dots), e.loop(0, x["rows"]) as i:
+                    tell(b=e.address(now["b"], left * x["col_b"], "i8"))
+                    a = e.address(now["a"], i * x["row_a"], "i8")
+                    c = e.address(x["c"], i * x["row_c"] + left * x["col_c"], "i8")
+                    e.call(f"{self.name}_dots", task, a, c, x["col_b"], right - left)
             with e.when(~dots):
                 self.write_panels(e, now, left, right, task, tell)
 
@@ -391,9 +323,9 @@ class _Product:
         self, e: Emitter, x: dict[str, Value], left: Value, right: Value, task: Value, tell: Callable[..., None]
     ) -> None:
         """Write the loop over panels of B: as wide as there are columns for."""
-        out = e.address(x["scratch"], x["scratch_bytes"] - (_OUT + _TURNED), "i8")
+        out = e.address(x["scratch"], x["scratch_bytes"] - (OUT + TURNED), "i8")
         # Where B lies row by row, a copy of it does not pay, not even of one that fills the second-level cache.
-        apart = x["col_b"] != self.size
+        apart = x["col_b"] != self.size if not self.plain else e.const(False, "i1")
         turned = apart & (x["row_b"] == self.size)
         at = e.variable(left)
         vectors = (right - left + (self.lanes - 1)) / self.lanes
@@ -420,13 +352,15 @@ class _Product:
                 width=columns - full + e.select(wide == HALF, full, self.lanes),
                 row_c=e.select(x["narrow"], row, x["row_c"]),
             )
-            with e.when(pack & turned):
-                e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
-            with e.when(pack & ~turned):
-                e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
+            if not self.plain:
+                with e.when(pack & turned):
+                    e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
+                with e.when(pack & ~turned):
+                    e.call(f"{self.name}_copy", x["scratch"], source, x["row_b"], x["col_b"], x["k"], columns, row)
             for width in self.blocks:
                 with e.when(wide == width):
                     e.call(f"{self.name}_panel_{width}", task, x["a"], e.select(x["narrow"], out, c), x["rows"])
-            with e.when(x["narrow"]):
-                e.call(f"{self.name}_deliver", c, out, x["beta"], row, columns, x["rows"], x["col_c"])
+            if not self.plain:
+                with e.when(x["narrow"]):
+                    e.call(f"{self.name}_deliver", c, out, x["beta"], row, columns, x["rows"], x["col_c"])
             at.set(j + columns)

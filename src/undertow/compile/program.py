@@ -116,10 +116,14 @@ class Program:
             rounds: how often each kernel is timed, 1 or more; the median counts.
 
         Raises:
-            ArgumentError: ``profile: rounds must be 1 or more, got 0.``
+            ArgumentError: ``profile: rounds must be 1 or more, got 0.``; ``profile: the program has not run yet, …``
         """
         if rounds < 1:
             raise ArgumentError(f"profile: rounds must be 1 or more, got {rounds}.")
+        if any(key not in self.given for key in self.wanted):
+            raise ArgumentError(
+                "profile: the program has not run yet, so it has no values to compute with. Run it first."
+            )
         return Profile.measure(self, rounds)
 
     @property

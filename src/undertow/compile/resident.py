@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from undertow.compile import moves
 from undertow.compile.cache import name_of
 from undertow.compile.expand import expand
+from undertow.compile.picked import pick_rows
 from undertow.compile.plan import LINE, TOLD, Buffer, Call, Place, Plan
 from undertow.compile.planner import make_plan
 from undertow.compile.pool import undisturbed
@@ -112,7 +113,7 @@ class Resident:
     def _load(self, plan: Plan) -> Program:
         """Put the calls around a step that gather its batch and keep its results."""
         inputs = plan.graph.inputs
-        batch = []
+        batch: dict[int, Array] = {}
         before: list[Call] = []
         after: list[Call] = []
         step = Buffer(8, "address", self.step.ctypes.data)
@@ -121,8 +122,10 @@ class Resident:
         for number in range(self.n_state, len(inputs)):
             shape: Any = inputs[number].spec.shape
             itemsize = inputs[number].spec.dtype.itemsize
+            if pick_rows(plan, number, shape, itemsize, step):
+                continue
             memory = aligned(max(math.prod(shape), 1) * itemsize).view(inputs[number].spec.dtype)[: math.prod(shape)]
-            batch.append(memory.reshape(shape))
+            batch[number] = memory.reshape(shape)
             width = math.prod(shape[1:]) * itemsize
             args: list[Any] = [
                 Place(Buffer(0, "source", number)), Place(Buffer(0, "order", 0)), Place(step),
@@ -149,8 +152,8 @@ class Resident:
         program = Program(plan, before, after, self.n_state)
         for i, mine in enumerate(self.state):
             program.give("input", i, mine)
-        for i, array in enumerate(batch):
-            program.give("input", self.n_state + i, array)
+        for number, array in batch.items():
+            program.give("input", number, array)
         for number in range(self.n_results):
             node = plan.graph.outputs[number]
             program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(()))
@@ -190,6 +193,7 @@ class Resident:
             program.values["told at", 0][:] = 0
         with undisturbed():
             done = program.run(steps, may_stop)
+        self.step[0] = 0  # for whoever runs a single call again
         values = told[:done, 0]
         if plan.told_by > 1:
             values = np.where(self.largest, told[:done].max(axis=1), told[:done].sum(axis=1))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from undertow.compile.ir import Module, Value
 from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral
-from undertow.compile.writer import Body, Writer
+from undertow.compile.rows import Body, Row
+from undertow.compile.writer import Writer
 
 
 class UprightWriter(Writer):
@@ -14,16 +15,16 @@ class UprightWriter(Writer):
         """Loop over blocks of rows; each row is a lane."""
         e = self.e
         with e.loop(start, stop, self.lanes) as row:
-            self.row = row
             self.mask = self.within = e.first_lanes(stop - row, self.lanes)
             self.apart: dict[str, Value] = {}  # the places of lanes, by their stride
-            self.row_values = {}
-            self.pointers = []
+            pointers = []
             for (pointer, rows, _), o in zip(self.operands, self.s.operands, strict=True):
                 stride = rows[0]
                 memory = o.stored or MEMORY.get(o.kind, o.kind)
-                self.pointers.append(pointer if stride is None else e.address(pointer, row * stride, memory))
-            self.of_rows = {
+                pointers.append(pointer if stride is None else e.address(pointer, row * stride, memory))
+            self.at = Row(row, pointers, self.scratch, pointers)
+            self.abreast = [self.at]
+            self.at.of_row = {
                 i: self.load_operand(i, self.lanes) for i, o in enumerate(self.s.operands) if self.is_of_row(i, o)
             }
             self.finish_rows(0)
@@ -41,38 +42,33 @@ class UprightWriter(Writer):
 
     def finish_rows(self, number: int) -> None:
         """Compute the row values that are known before a pass."""
-        e = self.e
         self.apart = {}  # what a loop computes is not known behind it
-        body = Body()
-        for i, line in enumerate(self.s.lines):
-            if self.place[i] != number:
-                continue
-            if line.reduces == "columns":
-                self.row_values[i] = e.convert(self.joined(self.sums[i]), line.converted)
-            elif line.level == "row" and not line.reduces:
-                self.row_values[i] = self.compute(line, body, self.lanes)
-            elif line.reduces == "row values":
-                self.accumulate(self.vectors[i], line, body)
-                continue
-            else:
-                continue
-            if i in self.stored:
-                memory = MEMORY.get(self.row_values[i].kind, self.row_values[i].kind)
-                self.store(self.row_values[i], e.address(self.stored[i], self.row, memory), self.mask)
+        super().finish_rows(number)
 
-    def walk(self, number: int, pointers: list[Value], axis: int, before: Value) -> None:
+    def finish_row(self, i: int, line: Line) -> None:
+        """Compute a value of each row."""
+        e, row = self.e, self.at
+        if line.reduces == "columns":
+            row.values[i] = e.convert(self.joined(row.sums[i]), line.converted)
+        elif line.level == "row" and not line.reduces:
+            row.values[i] = self.compute(line, Body(), self.lanes)
+        elif line.reduces == "row values":
+            self.accumulate(self.vectors[i], line, Body())
+            return
+        else:
+            return
+        if i in self.stored:
+            memory = MEMORY.get(row.values[i].kind, row.values[i].kind)
+            self.store(row.values[i], e.address(self.stored[i], row.number, memory), self.mask)
+
+    def walk(self, number: int, axis: int, before: Value) -> None:
         """Loop over the columns, one at a time."""
         with self.e.loop(0, self.width) as c:
             self.write_column(number, c)
 
-    def write_pass(self, number: int) -> None:
-        """Write one loop over the columns."""
-        self.sources = self.pointers
-        super().write_pass(number)
-
     def write_column(self, number: int, c: Value) -> None:
         """Write what a pass does with one column."""
-        e = self.e
+        e, row = self.e, self.at
         self.apart = {}
         body = Body()
         self.c = self.flat = c
@@ -80,7 +76,7 @@ class UprightWriter(Writer):
             if line.reduces == "columns":
                 if self.place[i] == number + 1:
                     value = e.convert(self.input(line, 0, body, self.lanes), line.kind)
-                    self.sums[i].set(JOIN[line.name](e, self.sums[i].get(), value))
+                    row.sums[i].set(JOIN[line.name](e, row.sums[i].get(), value))
             elif line.reduces == "statistics":
                 if self.place[i] == number:
                     self.tallies.of[i].add(self.input(line, 0, body, self.lanes), self.within)
@@ -97,7 +93,7 @@ class UprightWriter(Writer):
                 body.full[i] = value
                 if i in self.stored:
                     memory = MEMORY.get(value.kind, value.kind)
-                    place = e.address(self.stored[i], self.row * self.width + c, memory)
+                    place = e.address(self.stored[i], row.number * self.width + c, memory)
                     e.scatter(e.convert(value, memory), place, self.places(self.width), self.within)
                 elif i in self.saved:
                     self.store(value, self.scratch_of(i))
@@ -110,11 +106,11 @@ class UprightWriter(Writer):
     def input(self, line: Line, k: int, body: Body, lanes: int) -> Value:
         """The value of one input where the line is computed."""
         word, which = line.reads[k]
-        if word == "v" and which not in self.row_values and which not in body.full:
+        if word == "v" and which not in self.at.values and which not in body.full:
             kind = self.s.lines[which].kind
             memory = MEMORY.get(kind, kind)
             if which in self.stored:
-                place = self.e.address(self.stored[which], self.row * self.width + self.flat, memory)
+                place = self.e.address(self.stored[which], self.at.number * self.width + self.flat, memory)
                 value = self.e.gather(place, self.places(self.width), memory, self.within)
                 body.full[which] = value != 0 if kind == "i1" else value
             else:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
+from undertow.compile.rows import Body, Row
 from undertow.compile.scalars import SCALARS
 from undertow.compile.tally import Tallies
 from undertow.compile.totals import PART, ROWS, Folded, Folding
-
-
-@dataclass
-class Body:
-    """Values known at one place."""
-
-    full: dict[int, Value] = field(default_factory=dict)
-    loaded: dict[int, Value] = field(default_factory=dict)
 
 
 class Writer:
@@ -28,7 +20,6 @@ class Writer:
         self.e = Emitter(module, name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
         self.place, self.n_passes = stages(structure)
         self.saved = saved_lines(structure)
-        self.row_values: dict[int, Value] = {}
         self.totals: dict[int, Any] = {}
         self.folding, self.tallies = Folding(self.e), Tallies(self.e)
         self.next = 0
@@ -87,8 +78,7 @@ class Writer:
         """Write the loop over the rows."""
         e = self.e
         if self.s.by_columns or not (self.folding.sums or self.tallies.of):
-            with e.loop(start, stop) as row:
-                self.write_row(row)
+            self.write_range(start, stop)
             return
         count: Any = ROWS
         if not self.folding.sums:  # as many rows as have `PART` vectors
@@ -96,10 +86,22 @@ class Writer:
             count = e.select(count > ROWS, count, ROWS)
         with e.loop(start, stop, count) as first:
             last = first + count
-            with e.loop(first, e.select(last < stop, last, stop)) as row:
-                self.write_row(row)
+            self.write_range(first, e.select(last < stop, last, stop))
             self.folding.fold()
             self.tallies.fold()
+
+    def write_range(self, start: Value, stop: Value) -> None:
+        """Write the loop over some of the rows: as many abreast as there are to be, and then what is left."""
+        e, n = self.e, self.s.abreast
+        if n == 1:
+            with e.loop(start, stop) as row:
+                self.write_abreast([row])
+            return
+        whole = start + (stop - start) / e.const(n, "i64") * n
+        with e.loop(start, whole, n) as row:
+            self.write_abreast([row + i for i in range(n)])
+        with e.loop(whole, stop) as row:
+            self.write_abreast([row])
 
     def product(self, sizes: list[Value]) -> Value:
         """Multiply sizes."""
@@ -168,81 +170,92 @@ class Writer:
 
     # ---- a row --------------------------------------------------------------------------------
 
-    def write_row(self, row: Value) -> None:
-        """Write what is done in one row."""
-        e = self.e
-        self.row = row
-        self.row_values = {}
-        places: list[Value] = [row]
-        if self.s.n_rows > 1:
-            places, rest = [], row
-            for size in reversed(self.rows[1:]):
-                quotient = rest / size
-                places.insert(0, rest - quotient * size)
-                rest = quotient
-            places.insert(0, rest)
-        self.sources: list[Value] = []
-        for (pointer, rows, _), o in zip(self.operands, self.s.operands, strict=True):
-            for place, stride in zip(places, rows, strict=False):
-                if stride is not None:
-                    pointer = e.address(pointer, place * stride, o.stored or MEMORY.get(o.kind, o.kind))
-            self.sources.append(pointer)
-        # Read here, for LLVM reads it again with each vector if something is stored between.
-        self.of_rows = {
-            i: self.load_operand(i, 0)
-            for i, o in enumerate(self.s.operands)
-            if o.level != "full" or not o.columns.strip("0")
-        }
+    def write_abreast(self, numbers: list[Value]) -> None:
+        """Write what is done in rows beside each other: while one waits for a sum, the next goes on."""
+        self.abreast = [self.begin_row(number, i) for i, number in enumerate(numbers)]
         self.finish_rows(0)
         for number in range(self.n_passes):
             self.write_pass(number)
             self.finish_rows(number + 1)
 
+    def begin_row(self, number: Value, i: int) -> Row:
+        """Find where a row's elements are, the i-th of those abreast."""
+        e = self.e
+        places: list[Value] = [number]
+        if self.s.n_rows > 1:
+            places, rest = [], number
+            for size in reversed(self.rows[1:]):
+                quotient = rest / size
+                places.insert(0, rest - quotient * size)
+                rest = quotient
+            places.insert(0, rest)
+        sources: list[Value] = []
+        for (pointer, rows, _), o in zip(self.operands, self.s.operands, strict=True):
+            for place, stride in zip(places, rows, strict=False):
+                if stride is not None:
+                    pointer = e.address(pointer, place * stride, o.stored or MEMORY.get(o.kind, o.kind))
+            sources.append(pointer)
+        scratch = e.address(self.scratch, self.width * (8 * len(self.saved) * i), "i8") if i else self.scratch
+        self.at = row = Row(number, sources, scratch)
+        # Read here, for LLVM reads it again with each vector if something is stored between.
+        row.of_row = {
+            i: self.load_operand(i, 0)
+            for i, o in enumerate(self.s.operands)
+            if o.level != "full" or not o.columns.strip("0")
+        }
+        return row
+
     def finish_rows(self, number: int) -> None:
         """Compute the row values that are known before a pass."""
-        e = self.e
-        body = Body()
         for i, line in enumerate(self.s.lines):
-            if line.reduces == "columns" and self.place[i] == number:
-                value = self.fold(line.name, self.joined(self.sums[i]))
-                self.row_values[i] = e.convert(value, line.converted)
-            elif line.level == "row" and not line.reduces and self.place[i] == number:
-                self.row_values[i] = self.compute(line, body, 0)
-            elif line.reduces == "row values" and self.place[i] == number:
-                value = e.convert(self.input(line, 0, body, 0), line.kind)
-                self.vectors[i].set(JOIN[line.name](e, self.vectors[i].get(), value))
-                continue
-            else:
-                continue
-            if i in self.stored:
-                memory = MEMORY.get(self.row_values[i].kind, self.row_values[i].kind)
-                self.store(self.row_values[i], e.address(self.stored[i], self.row, memory))
+            if self.place[i] == number:
+                for row in self.abreast:
+                    self.at = row
+                    self.finish_row(i, line)
+
+    def finish_row(self, i: int, line: Line) -> None:
+        """Compute a value of one row."""
+        e, row = self.e, self.at
+        if line.reduces == "columns":
+            value = self.fold(line.name, self.joined(row.sums[i]))
+            row.values[i] = e.convert(value, line.converted)
+        elif line.level == "row" and not line.reduces:
+            row.values[i] = self.compute(line, Body(), 0)
+        elif line.reduces == "row values":
+            value = e.convert(self.input(line, 0, Body(), 0), line.kind)
+            self.vectors[i].set(JOIN[line.name](e, self.vectors[i].get(), value))
+            return
+        else:
+            return
+        if i in self.stored:
+            memory = MEMORY.get(row.values[i].kind, row.values[i].kind)
+            self.store(row.values[i], e.address(self.stored[i], row.number, memory))
 
     def write_pass(self, number: int) -> None:
         """Write one loop over the columns."""
-        self.sums = {
-            i: self.accumulator(line, self.lanes)
-            for i, line in enumerate(self.s.lines)
-            if line.reduces == "columns" and self.place[i] == number + 1
-        }
-        self.walk(number, list(self.sources), 0, self.e.const(0, "i64"))
-        self.folding.end(list(self.sums.values()))
+        for row in self.abreast:
+            row.pointers = row.sources
+            row.sums = {
+                i: self.accumulator(line, self.lanes)
+                for i, line in enumerate(self.s.lines)
+                if line.reduces == "columns" and self.place[i] == number + 1
+            }
+        self.walk(number, 0, self.e.const(0, "i64"))
+        for row in self.abreast:
+            self.folding.end(list(row.sums.values()))
 
-    def walk(self, number: int, pointers: list[Value], axis: int, before: Value) -> None:
+    def walk(self, number: int, axis: int, before: Value) -> None:
         """Loop over the outer column axes, then over the last one by vectors."""
         e = self.e
         if axis < self.s.n_columns - 1:
             with e.loop(0, self.columns[axis]) as c:
-                moved = []
-                for pointer, (_, _, columns), o in zip(pointers, self.operands, self.s.operands, strict=True):
-                    stride = columns[axis] if o.level == "full" and columns else None
-                    if stride is not None:
-                        pointer = e.address(pointer, c * stride, o.stored or MEMORY.get(o.kind, o.kind))
-                    moved.append(pointer)
-                inner = self.product(self.columns[axis + 1 :])
-                self.walk(number, moved, axis + 1, before + c * inner)
+                outer = [row.pointers for row in self.abreast]
+                for row in self.abreast:
+                    row.pointers = self.moved(row.pointers, axis, c)
+                self.walk(number, axis + 1, before + c * self.product(self.columns[axis + 1 :]))
+                for row, pointers in zip(self.abreast, outer, strict=True):
+                    row.pointers = pointers
             return
-        self.pointers = pointers
         low, high = (self.low, self.high) if self.s.n_columns == 1 else (e.const(0, "i64"), self.columns[-1])
         whole = low + (high - low) / e.const(self.lanes, "i64") * self.lanes
         sums, tallies = self.folded_in(number), [x for i, x in self.tallies.of.items() if self.place[i] == number]
@@ -250,8 +263,9 @@ class Writer:
             with e.loop(low, whole, self.lanes) as c:
                 self.write_body(number, c, before, None)
         else:
-            with e.loop(low, whole, PART * self.lanes) as start:
-                stop = start + PART * self.lanes
+            part = PART // len(self.abreast) * self.lanes
+            with e.loop(low, whole, part) as start:
+                stop = start + part
                 stop = e.select(stop < whole, stop, whole)
                 with e.loop(start, stop, self.lanes) as c:
                     self.write_body(number, c, before, None)
@@ -274,24 +288,41 @@ class Writer:
             if tallies and self.s.n_columns > 1:
                 self.tallies.note(1)
 
+    def moved(self, pointers: list[Value], axis: int, c: Value) -> list[Value]:
+        """Go to place ``c`` of an outer column axis."""
+        moved = []
+        for pointer, (_, _, columns), o in zip(pointers, self.operands, self.s.operands, strict=True):
+            stride = columns[axis] if o.level == "full" and columns else None
+            if stride is not None:
+                pointer = self.e.address(pointer, c * stride, o.stored or MEMORY.get(o.kind, o.kind))
+            moved.append(pointer)
+        return moved
+
     def folded_in(self, number: int) -> list[Folded]:
         """The sums in parts that a pass adds to."""
         lines = self.s.lines
         every = [x for i, x in self.vectors.items() if lines[i].reduces == "all" and self.place[i] == number]
-        return [x for x in (*every, *self.sums.values()) if isinstance(x, Folded)]
+        sums = [x for row in self.abreast for x in row.sums.values()]
+        return [x for x in (*every, *sums) if isinstance(x, Folded)]
 
     # ---- a vector of columns ------------------------------------------------------------------
 
     def write_body(self, number: int, c: Value, before: Value, mask: Value | None) -> None:
-        """Write what a pass does with one vector of columns."""
-        e = self.e
-        body = Body()
+        """Write what a pass does with one vector of columns of each row."""
         self.c, self.flat, self.mask = c, before + c, mask
-        base = self.row * self.width
+        for row in self.abreast:
+            self.at = row
+            self.write_vector(number)
+
+    def write_vector(self, number: int) -> None:
+        """Write what a pass does with one vector of columns."""
+        e, row, mask = self.e, self.at, self.mask
+        body = Body()
+        base = row.number * self.width
         for i, line in enumerate(self.s.lines):
             if line.reduces == "columns":
                 if self.place[i] == number + 1:
-                    self.accumulate(self.sums[i], line, body)
+                    self.accumulate(row.sums[i], line, body)
             elif line.reduces == "statistics":
                 if self.place[i] == number:
                     self.tallies.of[i].add(self.input(line, 0, body, self.lanes), mask)
@@ -315,7 +346,7 @@ class Writer:
     def scratch_of(self, i: int) -> Value:
         """The place of a saved value in scratch memory: 8 bytes a column and value."""
         e = self.e
-        start = e.address(self.scratch, self.width * (8 * self.saved.index(i)), "i8")
+        start = e.address(self.at.scratch, self.width * (8 * self.saved.index(i)), "i8")
         kind = self.s.lines[i].kind
         return e.address(start, self.flat, MEMORY.get(kind, kind))
 
@@ -341,12 +372,12 @@ class Writer:
             return e.const(which, line.kinds[k] if not line.reduces else line.kind, lanes)
         if word == "o":
             return self.operand(which, body, lanes)
-        if which in self.row_values:
-            return e.splat(self.row_values[which], lanes)
+        if which in self.at.values:
+            return e.splat(self.at.values[which], lanes)
         if which not in body.full:  # an earlier pass computed it
             kind = self.s.lines[which].kind
             if which in self.stored:
-                place = e.address(self.stored[which], self.row * self.width + self.flat, MEMORY.get(kind, kind))
+                place = e.address(self.stored[which], self.at.number * self.width + self.flat, MEMORY.get(kind, kind))
             else:
                 place = self.scratch_of(which)
             body.full[which] = self.load(place, kind, lanes, self.mask)
@@ -354,8 +385,8 @@ class Writer:
 
     def operand(self, which: int, body: Body, lanes: int) -> Value:
         """The value of an operand, read once in a row if the row has one of it, and else once in a pass."""
-        if which in self.of_rows:
-            return self.e.splat(self.of_rows[which], lanes)
+        if which in self.at.of_row:
+            return self.e.splat(self.at.of_row[which], lanes)
         if which not in body.loaded:
             body.loaded[which] = self.load_operand(which, lanes)
         return self.e.splat(body.loaded[which], lanes)
@@ -363,7 +394,7 @@ class Writer:
     def load_operand(self, which: int, lanes: int) -> Value:
         """Read an operand; the parts of a total are joined."""
         e, o = self.e, self.s.operands[which]
-        pointer = self.pointers[which] if lanes else self.sources[which]
+        pointer = self.at.pointers[which] if lanes else self.at.sources[which]
         if not o.parts:
             return self.load_at(o, which, pointer, lanes, o.kind)
         value = self.load_at(o, which, pointer, lanes, o.stored)

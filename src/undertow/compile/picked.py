@@ -1,0 +1,183 @@
+"""Matrix products with rows of A that lie anywhere: those of a batch are read where all examples are, and not gathered.
+
+A batch of long rows is more bytes than a step's values: copied together first, 256 rows of 10,000 numbers are read from
+memory, written, and read again. Here the products read the rows where they are: the forward product takes them as rows
+of A, the weight gradient's as the terms of its sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from undertow.compile.cache import name_of
+from undertow.compile.ir import Emitter, Module, Value, Variable
+from undertow.compile.panels import NARROW
+from undertow.compile.plan import Buffer, Call, Place, Plan
+from undertow.compile.processor import lanes_of
+from undertow.compile.product import DEPTH, DOT_ROWS, LINE, TASK, Product, has_masks
+from undertow.compile.product_args import ARGS
+from undertow.compile.waits import Touch
+
+LEAST: Final = (
+    1 << 20
+)  # bytes of a batch below which it stays near the processor, and gathering it costs next to nothing
+
+
+class _Picked(Product):
+    """Its table goes on with the order of the rows (i64), the step (i64), and the rows of a step."""
+
+    task = (*TASK, "picked", "pitch")
+    plain = True
+
+    def order(self, e: Emitter) -> Value:
+        """Where the numbers of this step's rows are."""
+        places = [e.address(e.args["args"], len(ARGS) + i, "i64") for i in range(3)]
+        order, step, rows = (e.load(x, kind) for x, kind in zip(places, ("ptr", "ptr", "i64"), strict=True))
+        return e.address(order, e.load(step, "i64") * rows, "i64")
+
+    def swaps(self, e: Emitter, x: dict[str, Value]) -> Value:
+        """Never: `pick_rows` leaves such products alone."""
+        return e.const(False, "i1")
+
+
+class _PickedRows(_Picked):
+    """The rows of A are picked: what stands for a row's beginning is the place of its number."""
+
+    def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
+        """Write what else is found out at the beginning."""
+        x["picked"], x["pitch"], x["a"] = x["a"], x["row_a"], self.order(e)
+        x["row_a"] = e.const(8, "i64")
+
+    def go_on(self, e: Emitter, x: dict[str, Value], p: Value, tell: Callable[..., None]) -> None:
+        """Go to the p-th term in A."""
+        tell(picked=e.address(x["picked"], p * x["col_a"], "i8"), pitch=x["pitch"])
+
+    def write_sums(
+        self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
+    ) -> None:
+        """Write the loop over k: every row's element of A times the vectors of B's row."""
+        vectors, lanes = len(sums[0]), mask.lanes
+        numbers = [e.load(e.address(first, i, "i64"), "i64") for i in range(len(sums))]
+        heads = [e.address(task["picked"], number * task["pitch"], "i8") for number in numbers]
+        at, b = e.variable(e.const(0, "i64")), e.variable(task["b"])
+        with e.loop(0, task["k"]):
+            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
+            for head, row in zip(heads, sums, strict=True):
+                place = e.address(head, at.get(), "i8")
+                e.prefetch(e.address(place, DEPTH * self.size, "i8"))  # the next sum's, far away in memory
+                left = e.splat(e.load(place, self.kind), lanes)
+                for total, vector in zip(row, right, strict=True):
+                    total.set(e.fma(left, vector, total.get()))
+            at.set(at.get() + task["col_a"])
+            b.set(e.address(b.get(), task["row_b"], "i8"))
+
+
+class _PickedTerms(_Picked):
+    """The columns of A, the terms of the sums, are picked."""
+
+    def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
+        """Write what else is found out at the beginning."""
+        x["picked"], x["pitch"] = self.order(e), x["col_a"]
+
+    def begin_one(self, e: Emitter, x: dict[str, Value], i: Value) -> None:
+        """Go to the A of the i-th product: the terms that come next."""
+        x["picked"] = e.address(x["picked"], i * x["k"], "i64")
+
+    def go_on(self, e: Emitter, x: dict[str, Value], p: Value, tell: Callable[..., None]) -> None:
+        """Go to the p-th term in A."""
+        tell(picked=e.address(x["picked"], p, "i64"), pitch=x["pitch"])
+
+    def write_sums(
+        self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
+    ) -> None:
+        """Write the loop over k: every row's element of A times the vectors of B's row."""
+        rows, vectors, lanes = len(sums), len(sums[0]), mask.lanes
+        picked, b = e.variable(task["picked"]), e.variable(task["b"])
+        with e.loop(0, task["k"]):
+            head = e.address(first, e.load(picked.get(), "i64") * task["pitch"], "i8")
+            e.prefetch(e.address(head, LINE, "i8"))  # the next block's
+            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
+            for i in range(rows):
+                left = e.splat(e.load(e.address(head, i, self.kind), self.kind), lanes)
+                for total, vector in zip(sums[i], right, strict=True):
+                    total.set(e.fma(left, vector, total.get()))
+            picked.set(e.address(picked.get(), 1, "i64"))
+            b.set(e.address(b.get(), task["row_b"], "i8"))
+
+
+_WAYS: Final = {"rows": _PickedRows, "terms": _PickedTerms}
+
+
+def write_picked(module: Module, kind: str, lanes: int, way: str) -> str:
+    """Write the function of products whose A is rows of a larger array.
+
+    Args:
+        module: where it goes.
+        kind: ``f32`` or ``f64``.
+        lanes: numbers in a vector register, a power of 2.
+        way: ``rows``: A is these rows; ``terms``: A is these rows, transposed.
+
+    Returns:
+        The function's name; its table is ``ARGS``, then the order of the rows, the step, and the rows of a step.
+    """
+    return _WAYS[way](module, kind, lanes, f"picked_{way}").write()
+
+
+def pick_rows(plan: Plan, number: int, shape: Sequence[int], itemsize: int, step: Buffer) -> bool:
+    """Let products read the rows of a batch where all examples are, if nothing else reads the batch.
+
+    Args:
+        plan: whose calls change.
+        number: of the input that is a batch.
+        shape: the batch's.
+        itemsize: bytes of an element.
+        step: where the number of the step is.
+
+    Returns:
+        Whether they do: then the batch need not be gathered.
+    """
+    if len(shape) != 2 or shape[0] * shape[1] * itemsize < LEAST:
+        return False
+    if any(
+        read.role == "input" and read.number == number for reads in plan.read_by_numpy.values() for read, _ in reads
+    ):
+        return False
+    calls = [(call, _way(call, number, shape)) for call in plan.calls if _reads(call, number)]
+    if not calls or not all(way for _, way in calls):
+        return False
+    for call, way in calls:
+        kind, lanes = call.kind, lanes_of(call.kind)
+        args: list[Any] = [Place(Buffer(0, "source", number)), *call.args[1:]]
+        call.args = [*args, Place(Buffer(0, "order", 0)), Place(step), shape[0]]
+        call.touches = [*(call.touches or [])[1:], Touch(step, False)]
+        call.kernel = name_of(("picked", kind, lanes, way))
+        plan.kernels.setdefault(call.kernel, (_writer(kind, lanes, way), f"picked_{way}_{kind}"))
+    return True
+
+
+def _writer(kind: str, lanes: int, way: str) -> Callable[[Module], str]:
+    return lambda module: write_picked(module, kind, lanes, way)
+
+
+def _reads(call: Call, number: int) -> bool:
+    return any(isinstance(x, Place) and x.buffer.role == "input" and x.buffer.number == number for x in call.args)
+
+
+def _way(call: Call, number: int, shape: Sequence[int]) -> str:
+    """In which way a call can read a batch's rows itself; empty if it cannot."""
+    if not call.kind or call.kernel != name_of(("product", call.kind, lanes_of(call.kind))):
+        return ""
+    x: dict[str, Any] = dict(zip(ARGS, call.args, strict=True))
+    if x["a"].offset or _reads(Call("", call.args[1:], ""), number) or not _reads(Call("", call.args[:1], ""), number):
+        return ""
+    ready = x["col_b"] == 1 and has_masks(call.kind, lanes_of(call.kind))
+    if x["n"] <= NARROW or x["m"] <= DOT_ROWS or not ready:
+        return ""
+    rows, columns = shape
+    strides = x["row_a"], x["col_a"]
+    if strides == (columns, 1) and (x["m"], x["k"], x["count"]) == (rows, columns, 1):
+        return "rows"
+    apart = x["count"] == 1 or x["batch_a"] == x["k"] * columns  # those of one product behind those of another
+    every = (x["m"], x["k"] * x["count"]) == (columns, rows) and apart
+    return "terms" if strides == (1, columns) and every else ""
