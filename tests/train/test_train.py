@@ -288,7 +288,7 @@ def test_callbacks_are_told_of_epochs_and_may_stop():
         ({"data": (X, LABELS - 0.5)}, DataError, r"the labels 0 to 2"),
         ({"data": (X, np.zeros((203, 4)))}, ShapeError, r"y is \(m, 4\), but the model has 3 outputs"),
         ({"data": (X, np.ones((203, 3)))}, DataError, "no one-hot row"),
-        ({"data": (X[:, :3], LABELS)}, ShapeError, r"layer 1, Dense\(4, 16\): x is \(2, 3\)"),
+        ({"data": (X[:, :3], LABELS)}, ShapeError, r"layer 1, Dense\(4, 16\): x is \(m, 3\)"),
         ({"model": nn.Dense(4, 1)}, ArgumentError, "binary_cross_entropy"),
         ({"loss": "binary_cross_entropy", "model": nn.Dense(4, 1)}, DataError, "takes 0, 1"),
         ({"loss": "mean_squared_error"}, ShapeError, "the last layer give 1 column,"),
