@@ -103,6 +103,9 @@ def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     except (ValueError, TypeError) as error:
         if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
             raise error.__cause__ from None
+        asked = next((x.tape.asked for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)), None)
+        if asked is not None and "<traced " in str(error) and not isinstance(error, UndertowError):
+            raise asked from None  # NumPy has put an error of its own in its place
         raise
 
 
@@ -302,7 +305,9 @@ def _constant_output(x: Any, f: Callable[..., Any]) -> Node:
     if not is_array_like(x) and not isinstance(x, bool):
         if inspect.iscoroutine(x):
             x.close()  # else Python warns that nobody awaited it
-        raise NonScalarError(f"{describe_function(f)} returned {type(x).__name__}, not numbers. Return the loss alone.")
+        raise NonScalarError(
+            f"{describe_function(f)} returned {type(x).__name__}, not numbers. Return numbers and arrays."
+        )
     _refuse_dtype(P.dtype_of(x), f"what {describe_function(f)} returned")
     return constant(x)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.errors import ControlFlowError, InPlaceError, ShapeError, UndertowError, UnsupportedError
-from undertow.graph import INPUT, show_shape
+from undertow.graph import INPUT, Node, ancestors, show_shape
 from undertow.trace.place import Place, called, here, shorten
 
 _NUMPY_NAMES = {
@@ -47,12 +47,23 @@ def name_of(tracer: Any) -> str:
 # ---- control flow --------------------------------------------------------------------------------
 
 
+def is_given(node: Node) -> bool:
+    """Tell whether a number depends on an argument, so that no trace of shapes can know it."""
+    return any(x.op is INPUT for x in ancestors([node]))
+
+
 def unknown_value(tracer: Any, wish: str) -> UndertowError:
     """Make the error for asking for a value where only shapes are traced."""
-    place = here()
+    place, node = here(), tracer._node
+    end = "(ut.grad sees values; ut.backprop does not.)"
+    if wish == "the number" and node.op is INPUT and node.spec.weak:  # of an argument, for range(n) or np.zeros(n)
+        name = node.name if node.name and node.name.isidentifier() else "n"
+        return ControlFlowError(
+            f"{place.start}: {name} is an argument, and arguments have no values while only shapes are traced. Bind it "
+            f"before, with functools.partial(f, {name}=…), or let f read it from outside. {end}"
+        )
     return ControlFlowError(
-        f"{place.start}: {wish} of {name_of(tracer)} is not known while only shapes are traced. "
-        f"{advice(place)} (ut.grad sees values; ut.backprop does not.)"
+        f"{place.start}: {wish} of {name_of(tracer)} is not known while only shapes are traced. {advice(place)} {end}"
     )
 
 

@@ -30,7 +30,7 @@ from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, 
 from undertow.trace.methods import ArrayMethods
 from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
-from undertow.trace.remedy import ambiguous, lost_array, lost_number, unknown_count, unknown_value
+from undertow.trace.remedy import ambiguous, is_given, lost_array, lost_number, unknown_count, unknown_value
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import (
     check_plain,
@@ -68,6 +68,7 @@ class Trace:
     def __init__(self, depth: int = 0) -> None:
         self.depth = depth
         self.open = True
+        self.asked: Exception | None = None  # the error that was raised last for a value that is not known
         self.origin: Node | None = None  # while differentiating: the node whose chain rule is applied
         self.sizes: dict[Dim, Tracer] = {}
 
@@ -330,13 +331,14 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     def _value(self, wish: str) -> Any:
         if self.node.value is not None:
             return self.node.value
-        if self._node.spec.weak or made_of_sizes(self._node):
+        if made_of_sizes(self._node) or (self._node.spec.weak and not is_given(self._node)):
             raise NeedsConcreteSize(
                 f"{user_line()}: {wish} needs the number behind a batch size that is only a name here"
             )
         if not self.tape.open:
             raise escaped()
-        raise unknown_value(self, wish)
+        self.tape.asked = unknown_value(self, wish)
+        raise self.tape.asked
 
     def __bool__(self) -> bool:
         value = self._value("the truth value")
