@@ -196,3 +196,19 @@ def test_a_list_of_numbers_where_an_array_is_meant_is_told_to_be_an_array(make):
     with pytest.raises(ut.InPlaceError, match=r"list of numbers that is an argument, pass np\.array\(list\)"):
         make(squares, [1.0, 2.0, 3.0], X)
     assert make(squares, np.array([1.0, 2.0, 3.0]), X) is not None
+
+
+@pytest.mark.parametrize("make", [ut.hessian, ut.hvp, lambda f: ut.grad(ut.grad(f))])
+def test_messages_of_second_derivatives_name_the_function_s_own_arguments(make):
+    def cubes(weights):
+        return np.sum(weights**3)
+
+    line = cubes.__code__.co_firstlineno
+    with pytest.raises(DTypeError, match=rf"argument weights of \S*cubes \(test_arguments.py:{line}\) is int64"):
+        make(cubes)(np.arange(3), *([np.ones(3)] if make is ut.hvp else []))
+
+
+def test_vectorize_is_told_to_be_written_for_arrays():
+    with pytest.raises(ut.InPlaceError, match=r"np\.vectorize calls its function with plain numbers.*np\.stack"):
+        ut.grad(lambda x: np.sum(np.vectorize(lambda v: v**2)(x)))(W)
+    np.testing.assert_allclose(ut.grad(lambda x: np.sum(np.stack([(lambda v: v**2)(v) for v in x])))(W), 2 * W)

@@ -262,6 +262,13 @@ def lost_array(tracer: Any) -> UndertowError:
             f"{place.start}: {left} is a plain NumPy array, whose method dot does not ask {name_of(tracer)}: the "
             f"derivative would be lost. Write `{left} @ {right}` or `np.dot({left}, {right})`."
         )
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Call) and called(node.func) == "vectorize":
+        each, args = show(node.func.args[0]), ", ".join(map(show, node.args))
+        return InPlaceError(
+            f"{place.start}: np.vectorize calls its function with plain numbers, and the derivative of "
+            f"{name_of(tracer)} would be lost. Write the function with NumPy's for whole arrays, and call it itself: "
+            f"`({each})({args})`, or stack what it makes of each element: `np.stack([({each})(v) for v in {args}])`."
+        )
     way = "Build the array with np.stack or np.concatenate, or start from np.zeros_like of a traced array."
     if tracer._node.op is INPUT and tracer._node.spec.weak:  # a Python number, perhaps of a list
         way = f"If it stands in a list of numbers that is an argument, pass np.array(list) instead. Else b{way[1:]}"
