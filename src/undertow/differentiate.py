@@ -154,7 +154,7 @@ def grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[...,
         return both(*args, **kwargs)[1]
 
     gradient.__name__ = f"grad_{getattr(f, '__name__', 'f')}"
-    gradient.__wrapped__ = f  # type: ignore[attr-defined]  # whose arguments and line messages name
+    gradient.__wrapped__ = gradient.differentiated = f  # type: ignore[attr-defined]  # what messages name
     return gradient
 
 
@@ -178,7 +178,7 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Cal
         return value, (grads if isinstance(wrt, tuple) else grads[0])
 
     value_and_gradient.__name__ = f"value_and_grad_{name}"
-    value_and_gradient.__wrapped__ = f  # type: ignore[attr-defined]
+    value_and_gradient.__wrapped__ = value_and_gradient.differentiated = f  # type: ignore[attr-defined]
     return value_and_gradient
 
 

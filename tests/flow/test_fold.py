@@ -44,3 +44,15 @@ def test_the_remedies_that_a_terminal_of_80_columns_shows_can_be_pasted() -> Non
     names = {"ut": ut, "np": np, "model": model, "X": X, "y": y}
     exec(code, names)
     assert isinstance(names["run"], ut.Run) and names["run"].findings != run.findings
+
+
+@pytest.mark.parametrize("width", range(30, 90, 7))
+def test_an_option_is_never_broken(width: int) -> None:
+    remedy = ut.flow.Remedy("Something that is told in a sentence of some length.", "", "--clip each=0.5 --rate 0.01")
+    found = ut.flow.Finding("plateau", "warning", "It stands.", remedies=(remedy,))
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(show_findings([found]))
+    lines = [line.rstrip() for line in captured.get().split("\n")]
+    assert sum(line.endswith("--clip each=0.5 --rate 0.01") for line in lines) == 1
+    assert " ".join(" ".join(lines).split()).count(remedy.sentence) == 1 and max(map(len, lines)) <= width

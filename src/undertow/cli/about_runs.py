@@ -71,10 +71,9 @@ def _note_own_rows(run: Any, data: Path) -> None:
     if place is None or not place.is_file() or not data.is_file():
         return
     if read_config(place).data_digest == digest_of([data]):
-        held = run.extras.get("held_out", {}).get("summary")
         _note(
-            f"{data} is what this run was trained on, so these figures tell how well it remembers, not how it does on "
-            f"new rows{f': for those see {held}' if held else ''}."
+            f"{data} is the file that this run was trained on, so these figures tell how well it remembers, not how it "
+            f"does on new rows. For those see what it held out: undertow summary {run.folder}"
         )
 
 

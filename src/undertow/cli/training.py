@@ -127,13 +127,7 @@ def _train(options: dict[str, Any]) -> None:
                 **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest")}
             )
         settings = told.over(base)
-    if (settings.data is None) == (settings.dataset is None):
-        raise ArgumentError("give either a file with --target, or --dataset digits.")
-    if settings.data is not None and settings.target is None:
-        name = Path(settings.data).name
-        raise ArgumentError(
-            f"which column of {name} is to be predicted? Name it with --target.{_tell_columns(settings.data)}"
-        )
+    _check_source(settings)
     folder = find_folder(settings, out)
     page = Page()
     with watched(folder, page, **shown) as callbacks:
@@ -146,6 +140,17 @@ def _train(options: dict[str, Any]) -> None:
             raise
         code = _finish(run, table, folder, page)
     raise typer.Exit(code)
+
+
+def _check_source(settings: Any) -> None:
+    """ArgumentError unless there is one table with a target, or a data set."""
+    if (settings.data is None) == (settings.dataset is None):
+        raise ArgumentError("give either a file with --target, or --dataset digits.")
+    if settings.data is not None and settings.target is None:
+        name = Path(settings.data).name
+        raise ArgumentError(
+            f"which column of {name} is to be predicted? Name it with --target.{_tell_columns(settings.data)}"
+        )
 
 
 def _tell_columns(data: str) -> str:
@@ -252,8 +257,7 @@ def find_lr(
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
     settings = told if config is None else told.over(read_config(config))
-    if (settings.data is None) == (settings.dataset is None) or (settings.data and settings.target is None):
-        raise ArgumentError("give either a file with --target, or --dataset digits.")
+    _check_source(settings)
     page = Page()
     found = probe_rates(settings, low=low, high=high, steps=steps)
     page.say(found.reason)

@@ -110,15 +110,30 @@ def _parts(finding: Finding, remedies: bool) -> list[RenderableType]:
     if finding.evidence:
         parts.append(Padding(_table(finding), (0, 0, 0, 2)))
     for number, remedy in enumerate(finding.remedies, 1):
-        line = Text(f"{number}. {remedy.sentence}")
-        if remedy.option:
-            line.append(f"  {remedy.option}", style="green")
-        parts.append(Padding(line, (0, 0, 0, 2)))
+        parts.append(Padding(_Remedy(f"{number}. {remedy.sentence}", remedy.option), (0, 0, 0, 2)))
         if remedies and remedy.code:
             parts.append(Padding(_Code(remedy.code), (0, 0, 0, 5)))
     if finding.source:
         parts.append(Padding(Text(f"Source: {finding.source}", style="dim"), (0, 0, 0, 2)))
     return [*parts, Text("")]
+
+
+class _Remedy:
+    """A sentence and an option of the command line, which is in one line, so that it can be pasted."""
+
+    def __init__(self, sentence: str, option: str) -> None:
+        self.sentence, self.option = sentence, option
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        lines = Text(self.sentence).wrap(console, options.max_width)
+        option = Text(self.option, style="green")
+        if self.option and lines[-1].cell_len + 2 + option.cell_len <= options.max_width:
+            lines[-1].append("  ").append(option)
+        elif self.option:
+            lines.append(option)
+        yield from lines
 
 
 class _Code:

@@ -72,8 +72,8 @@ def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     while isinstance(f, functools.partial):
         bound += len(f.args)
         f = f.func
-    if inspect.isfunction(f):
-        f = inspect.unwrap(f)  # a gradient takes what its function takes
+    while (inner := getattr(f, "differentiated", None)) is not None:
+        f = inner  # a gradient takes what its function takes
     code = code_of(f)
     names = list(code.co_varnames[: code.co_argcount]) if code else []
     if inspect.ismethod(f) or not hasattr(f, "__code__"):  # the object itself is no argument
