@@ -155,3 +155,26 @@ def test_a_loss_below_0_that_slows_down_is_no_turned_sign():
     for curve, kinds in ((-0.01 - np.exp(t / 12), ["turned-sign"]), (-0.01 - 30 * (1 - np.exp(-t / 20)), [])):
         flow = made_flow(loss=curve, task="own", facts={"output": {"expected_loss": None}})
         assert [x.kind for x in diagnose(flow)] == kinds
+
+
+@pytest.mark.parametrize(("rate", "told"), [(5.0, True), (0.1, False)])
+def test_a_linear_model_that_begins_at_0_and_diverges_is_told_with_a_rate_that_works(rate, told):
+    """Its weights have no size by which an update could be measured: the loss alone tells."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(64, 4))
+    y = X @ rng.normal(size=4)
+
+    def train(rate):
+        measured, w = ut.flow.recorded(lambda w, X, y: np.mean((X @ w - y) ** 2)), np.zeros(4)
+        for _ in range(60):
+            value, gradient = measured(w, X, y)
+            w = w - rate * gradient
+        return value, measured.findings
+
+    value, found = train(rate)
+    assert [x.kind for x in found] == ["step-too-large"] * told
+    if told:
+        assert "nan" not in str(found) + found[0].cause and all(row.value == row.value for row in found[0].evidence)
+        names = {"rate": rate}
+        exec(found[0].remedies[0].code, names)
+        assert train(names["rate"])[0] < 0.1 < value

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+import numpy as np
+
 from undertow.flow.findings import Remedy
 from undertow.flow.record import Flow
-from undertow.flow.rules.measures import NORMS, end_of_rates, optimizer_of, rescales
+from undertow.flow.rules.measures import NORMS, Array, end_of_rates, optimizer_of, rescales
 from undertow.flow.rules.written import train_call, write_loss, write_optimizer
 
 POSITIVE: Final = ("sigmoid", "hard_sigmoid", "softplus")  # whose outputs have a mean that all examples share
@@ -49,6 +51,19 @@ def other_rate(flow: Flow, factor: float) -> Remedy:
         f"A {word} learning rate: {new:g} instead of {rate:g}.",
         train_call(flow, optimizer=write_optimizer(flow, new)), f"--rate {new:g}", "rate", {"to": new},
     )  # fmt: skip
+
+
+def calmer_rate(flow: Flow, ratio: float, losses: Array) -> Remedy:
+    """Train with a rate whose first update is some hundredth of the weights.
+
+    Where the weights begin at 0, the growth of the losses tells: along the steepest direction of a bowl of curvature λ
+    a step multiplies the loss by (1 − rate · λ)², and a rate of 1/λ takes it to the bottom.
+    """
+    if math.isnan(ratio):
+        told = losses[np.isfinite(losses) & (losses > 0)]
+        growth = float((told[-1] / told[0]) ** (1 / (len(told) - 1))) if len(told) > 1 else 1.0
+        ratio = 0.01 * (1 + math.sqrt(max(growth, 1.0)))
+    return other_rate(flow, 10.0 ** -min(max(math.ceil(math.log10(max(ratio, 1e-12) / 0.01)), 1), 8))
 
 
 def lasting_schedule(flow: Flow) -> Remedy:

@@ -33,7 +33,8 @@ class Movement:
     """How far the weights move, for their size: that of W, or of a small initialisation where W is smaller.
 
     Attributes:
-        layer: the layer whose weights move most for their size at the beginning; None where there is none.
+        layer: the layer whose weights move most for their size at the beginning; None where there is none. The numbers
+            are NaN where all weights begin at 0, as those of a linear model may.
         ratio: RMS of its update by that of W, the median of the first steps.
         begin: the largest such number of any layer in the very first step, before anything could grow.
         first: the same in the first 20 steps.
@@ -56,6 +57,8 @@ def movement_of(flow: Flow) -> Movement:
     begin = at_first_look(flow, "W.rms") if flow.looks else early(flow, "W.rms")
     chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter"]
     chosen = chosen or [i for i in trained(flow) if begin[i] > 0]  # biases begin at 0
+    if not chosen and len(flow) and trained(flow):
+        return Movement(flow.layers[trained(flow)[0]])  # all begin at 0, and have no size to move by
     if not chosen or not len(flow):
         return Movement(None)
     small = np.array([0.3 / math.sqrt(flow.layers[i].fan_in or math.inf) for i in chosen])
@@ -141,6 +144,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     peak = float(curve.max(initial=course.loss[0])) / start
     rose, fails = peak > rule.peak, course.fails(rule.fails)
     left = course.end > rule.left * course.reference
+    if math.isnan(move.begin) and not (course.diverged or course.end > rule.high * start):
+        return  # of weights that begin at 0 the loss alone can tell
     size = flow.facts.get("batch_size") or rule.examples
     always = rule.always * math.sqrt(max(rule.examples / size, 1)) if flow.steps[-1] >= rule.steps else math.inf
     if not (
@@ -159,21 +164,25 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if course.diverged:
         what += " and stops being finite"
     mover = move.layer.label.partition(",")[0]
-    factor = 10.0 ** -min(max(math.ceil(math.log10(max(move.begin, 1e-12) / 0.01)), 1), 8)
+    if math.isfinite(move.first):
+        what += f"; in the first steps an update is up to {show(move.first)} of the weights of a layer"
+    ratios = [
+        ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
+        (f"update ratio of {mover} at the beginning, the median", move.ratio, "near 0.001"),
+        ("mean update ratio of all steps", move.mean, "near 0.001"),
+    ]
     yield rule.found(
         "error" if course.diverged or fails else "warning",
-        f"At {_rate(rate)} {what}; in the first steps an update is up to {show(move.first)} of the weights of a layer.",
+        f"At {_rate(rate)} {what}.",
         [
             ("loss before training", course.initial, None),
             ("highest loss", peak * start, f"not above {show(start)}"),
             ("loss at the end", course.end, f"below {show(course.reference)}"),
-            ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
-            (f"update ratio of {mover} at the beginning, the median", move.ratio, "near 0.001"),
-            ("mean update ratio of all steps", move.mean, "near 0.001"),
+            *(row for row in ratios if math.isfinite(row[1])),
             ("learning rate", rate, None),
             *_if_scaled(flow, rule),
         ],
-        [R.other_rate(flow, factor), *R.clip_where_it_helps(flow)],
+        [R.calmer_rate(flow, move.begin, course.loss), *R.clip_where_it_helps(flow)],
         layers=[move.layer],
         step=1 if row is None else int(flow.steps[row]),
     )
