@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -79,6 +80,48 @@ def test_what_does_not_compile_is_an_error_or_numpys_and_told():
         ut.compile(f, fallback="torch")
     with pytest.raises(ArgumentError, match="takes a function, not float"):
         ut.compile(2.0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "instead"),
+    [(np.uint8, "int32 or float32"), (np.uint16, "int32 or float32"), (np.uint64, "int64"), (np.float16, "float32")],
+)
+def test_dtypes_that_do_not_compile_are_named_with_others_that_do(dtype, instead):
+    x = np.arange(6, dtype=dtype).reshape(2, 3)
+    for f in (lambda x: x * 2.0, lambda x: x == 1, lambda x: np.sum(x * 1.0), lambda x: np.where(x > 1, 1.0, 2.0)):
+        with pytest.raises(UnsupportedError, match=f"Give {instead} instead of {x.dtype}, or pass fallback="):
+            ut.compile(f)(x)
+        np.testing.assert_array_equal(ut.compile(f, fallback="numpy")(x), f(x))
+
+
+def test_a_method_of_a_dataclass_compiles_and_that_of_a_plain_class_is_refused():
+    @dataclass
+    class Layer:
+        W: np.ndarray
+
+        @ut.compile
+        def apply(self, x):
+            return x @ self.W
+
+    layer, x = Layer(np.eye(3)), np.ones((2, 3))
+    np.testing.assert_array_equal(layer.apply(x), x)
+    layer.W = 5 * layer.W  # an argument, no constant
+    np.testing.assert_array_equal(layer.apply(x), 5 * x)
+    np.testing.assert_array_equal(Layer.apply(layer, x), 5 * x)
+    assert layer.apply.program.memory.arena >= 0
+
+    class Plain:
+        def __init__(self):
+            self.W = np.eye(3)
+
+        @ut.compile
+        def apply(self, x):
+            return x @ self.W
+
+    with pytest.raises(
+        ArgumentError, match="Make Plain a dataclass, whose arrays are arguments, or compile a function"
+    ):
+        Plain().apply(x)
 
 
 def test_a_position_beyond_the_end_is_an_error():

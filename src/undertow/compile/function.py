@@ -6,6 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Hashable, Sequence
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,22 @@ class CompiledFunction:
         results = compiled(values)
         self._last = compiled.program({})
         return traced.rebuild(results)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind a method: the object is its first argument, and the arrays in it are arguments too."""
+        if instance is None:
+            return self
+        leaves, _ = trees.flatten(instance)
+        plain = len(leaves) == 1 and leaves[0] is instance
+        return functools.partial(self._refuse, instance) if plain else MethodType(self, instance)
+
+    def _refuse(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
+        name = type(instance).__name__
+        raise ArgumentError(
+            f"{describe_function(self.function)} is compiled, and what it reads from a {name}, which is a plain class, "
+            f"would stay as it was at the first call. Make {name} a dataclass, whose arrays are arguments, or compile "
+            "a function that takes the arrays."
+        )
 
     def __reduce__(self) -> Any:
         """Tell how a copy for another process is made: by name where it has one, else of the function anew."""

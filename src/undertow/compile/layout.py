@@ -16,6 +16,7 @@ from undertow.compile.cache import name_of
 from undertow.compile.fuse import Fuser
 from undertow.compile.memory import APART, Life, align, lay_out
 from undertow.compile.plan import Buffer, Call, Place, Plan, Scratch
+from undertow.compile.scalars import kind_of
 from undertow.compile.statistics import is_statistics
 from undertow.compile.waits import mark_waits
 from undertow.compile.watched import watch
@@ -175,12 +176,21 @@ class Layout:
         op: Any = node.op
         if self.fallback != "numpy":
             where = f" ({node.line})" if node.line else ""
+            odd = next((x.spec.dtype for x in (*node.inputs, node) if kind_of(x.spec.dtype) is None), None)
+            remedy = "Write it in other operations" if odd is None else f"Give {_instead(odd)} instead of {odd}"
             raise UnsupportedError(
                 f"{op.name}{where} of {', '.join(str(x.spec) for x in node.inputs)} does not compile. "
-                'Write it in other operations, or pass fallback="numpy", which lets NumPy do it between the kernels.'
+                f'{remedy}, or pass fallback="numpy", which lets NumPy do it between the kernels.'
             )
         reads = [self.reader.read(x) for x in node.inputs]
         self.plan.read_by_numpy[node] = [(self.buffer(access.base), access) for access in reads]
         self.plan.written_by_numpy[node] = self.buffer(node)
         call = Call("numpy", [], f"{op.name} by NumPy", node=node, target=self.buffer(node), item=self.now)
         self.plan.calls.append(call)
+
+
+def _instead(dtype: np.dtype[Any]) -> str:
+    """Name dtypes that hold the same numbers and compile."""
+    if dtype.kind != "u":
+        return "float32"
+    return "int32 or float32" if dtype.itemsize < 4 else "int64"

@@ -294,7 +294,7 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
         node: an element-wise operation.
     """
     op: Any = node.op
-    if kind_of(node.spec.dtype) is None:
+    if any(kind_of(x.spec.dtype) is None for x in (node, *node.inputs)):
         return None
     if op.name == "astype":
         dtypes: list[Any] = [node.inputs[0].spec.dtype]
