@@ -59,6 +59,7 @@ def train(
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
     dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
     decimal: Commas = None,
+    as_text: Annotated[str | None, text("Columns of numbers that are names: zip,article.")] = None,
     memory: Memory = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
@@ -154,6 +155,7 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
         "clip": read_clip(options["clip"], clip_value),
         "metrics": read_names(options["metrics"]),
         "leave_out": read_names(options["leave_out"]),
+        "as_text": read_names(options["as_text"]),
         "time_budget": read_seconds(options["time_budget"]),
     }
 

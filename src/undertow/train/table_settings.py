@@ -35,7 +35,7 @@ class TableSettings:
         target, weights, groups, time, leave_out: names of columns, see `undertow.data.encode_table`.
         task: ``"classification"`` or ``"regression"``.
         validation: the share of rows held out.
-        scaling, categories, max_categories, min_count, dates, decimal: how columns are encoded, see
+        scaling, categories, max_categories, min_count, dates, decimal, as_text: how columns are encoded, see
             ``TabularEncoder.fit``.
         memory: MB that reading may take; larger files are read again in each epoch.
         hidden: sizes of the hidden layers.
@@ -72,6 +72,7 @@ class TableSettings:
     min_count: int | None = None
     dates: str | None = None
     decimal: str | None = None
+    as_text: list[str] | None = None
     memory: float | None = None
     hidden: list[int] | None = None
     activation: str | None = None
