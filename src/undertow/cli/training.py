@@ -85,6 +85,7 @@ def train(
     l2: Annotated[float | None, typer.Option(help="Factor of ½ ΣW² in the loss.", min=0.0)] = None,
     max_norm: Annotated[float | None, typer.Option(help="Largest norm of a unit's weights.")] = None,
     mixup: Annotated[float | None, typer.Option(help="α of mixed pairs of rows; 0: none.", min=0.0)] = None,
+    average: Annotated[float | None, typer.Option(help="Of the weights of epochs: 0.8; 0: none.", min=0.0)] = None,
     clip: Annotated[str | None, text("Gradients: 1 (global norm), value=, each=, layer=, adaptive=.")] = None,
     clip_value: Annotated[float | None, typer.Option(help="Largest size of one entry of the gradient.")] = None,
     non_finite: Annotated[str | None, text("Gradients that are not finite: raise, skip, zero.")] = None,

@@ -9,6 +9,7 @@ from typing import Final
 _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
 _LARGE: Final = 20_000
 _FEW_ROWS: Final = 200
+_AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
 _MANY: Final = 10  # columns are many from a tenth of the rows on
 
 
@@ -73,6 +74,28 @@ def choose_refit(n: int) -> bool:
         (True, False)
     """
     return n < _LARGE
+
+
+def choose_average(n: int, epochs: int | None) -> float:
+    """Choose by how much an epoch counts less than the next in the average of the parameters.
+
+    Args:
+        n: rows to train on.
+        epochs: the most there are to be; None where they are not bounded.
+
+    Returns:
+        The factor; 0 averages nothing. The average reaches back over a twentieth of the epochs, 1/(1 - factor): over
+        enough steps that what single batches change cancels out, and few enough that it lags behind little.
+
+    Source: derived here, by the measurements in docs/command-line.md.
+
+    Example:
+        >>> choose_average(1000, 100), choose_average(1000, 50), choose_average(1000, 20), choose_average(50_000, 40)
+        (0.8, 0.6, 0.0, 0.0)
+    """
+    if n >= _LARGE or epochs is None:
+        return 0.0
+    return round(max(0.0, 1 - _AVERAGED / epochs), 2)
 
 
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:

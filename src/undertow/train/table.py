@@ -197,6 +197,8 @@ def _reopen(
     """Set a training up where it stopped."""
     if settings.dates is None:  # of a version that knew no other way
         settings = replace(settings, dates="days")
+    if settings.average is None:
+        settings = replace(settings, average=0.0)
     epochs, first = longer["epochs"], read_first(folder)
     second = settings.refit_epochs is not None
     if settings.refit and not second and first is not None:  # killed between the two trainings

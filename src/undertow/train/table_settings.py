@@ -45,8 +45,8 @@ class TableSettings:
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
         early_stopping: epochs without a better validation loss; 0 for none.
         refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were.
-        batch_size, accumulate, l1, l2, max_norm, mixup, clip, non_finite, metrics, seed, dtype, checkpoint_every, flow:
-            see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
+        batch_size, accumulate, l1, l2, max_norm, mixup, average, clip, non_finite, metrics, seed, dtype, checkpoint_every,
+            flow: see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
         threads: for the compiled steps.
 
     Source: derived here.
@@ -99,6 +99,7 @@ class TableSettings:
     l2: float | None = None
     max_norm: float | None = None
     mixup: float | None = None
+    average: float | None = None
     clip: str | None = None
     non_finite: str | None = None
     metrics: list[str] | None = None

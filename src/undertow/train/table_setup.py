@@ -43,7 +43,7 @@ def prepare(
     task = "classification" if table.classifies else "regression"
     choice = choose_settings(table.n_rows, table.n_features, task, table.n_outputs)
     refit = decide_refit(settings, table)
-    settings = replace(complete(settings.over(table.settings), choice, table.classifies), refit=refit)
+    settings = replace(complete(settings.over(table.settings), choice, table.classifies, table.n_rows), refit=refit)
     settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
     if settings.threads is not None:
         from undertow.compile import set_threads

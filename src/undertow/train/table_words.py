@@ -48,6 +48,9 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     if settings.early_stopping:
         watched = "validation loss" if table.validation is not None else "training loss"
         end += f"; ends when the {watched} has not fallen for {settings.early_stopping}, and keeps the best epoch"
+    if settings.average:
+        reach = count(round(1 / (1 - settings.average)), "epoch")
+        end += f"; the weights are averaged, over about {reach} ({settings.average:g})"
     again = ", then again on all rows for as many epochs" if settings.refit else ""
     said.append(f"{end}{again}.")
     in_units = [name for name in settings.metrics or () if name != "r2"]  # which has none
