@@ -36,6 +36,9 @@ Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help=
 Refit = Annotated[
     bool | None, typer.Option("--refit/--no-refit", help="Train again on all rows, for the best number of epochs.")
 ]
+Other = Annotated[
+    bool | None, typer.Option("--other/--no-other", help="Try other settings beside, and take the better.")
+]
 Commas = Annotated[str | None, text("What 1,234 is where it may be either: point (1234), comma (1.234), auto.")]
 
 
@@ -79,6 +82,7 @@ def train(
     time_budget: Annotated[str | None, text("Most time: 30s, 10m, 2h.")] = None,
     early_stopping: Annotated[int | None, typer.Option(help="Epochs without progress; 0: none.", min=0)] = None,
     refit: Refit = None,
+    other: Other = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.", min=1)] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches an update.", min=1)] = None,
     l1: Annotated[float | None, typer.Option(help="Factor of Σ|W| in the loss.", min=0.0)] = None,

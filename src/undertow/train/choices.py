@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
 _LARGE: Final = 20_000
 _FEW_ROWS: Final = 200
 _AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
+_NEARLY_ALL: Final = 0.05  # of the variance
 _MANY: Final = 10  # columns are many from a tenth of the rows on
 
 
@@ -96,6 +97,29 @@ def choose_average(n: int, epochs: int | None) -> float:
     if n >= _LARGE or epochs is None:
         return 0.0
     return round(max(0.0, 1 - _AVERAGED / epochs), 2)
+
+
+def choose_other(decay: float, dropout: float, unexplained: float) -> dict[str, Any]:
+    """Choose a training to try beside the first one, where a number is predicted.
+
+    Args:
+        decay: of the first one.
+        dropout: of the first one.
+        unexplained: the share of the target's variance, on rows held out, that it leaves.
+
+    Returns:
+        Settings that differ: no dropout where nearly all is explained, since its noise would be most of what is left;
+        else more weight decay, which keeps what is fitted to noise small.
+
+    Source: derived here, by the measurements in docs/command-line.md.
+
+    Example:
+        >>> choose_other(0.01, 0.1, 0.02), choose_other(0.01, 0.1, 0.4), choose_other(0.2, 0.1, 0.4)
+        ({'dropout': 0.0}, {'decay': 0.3}, {'decay': 0.6})
+    """
+    if unexplained < _NEARLY_ALL and dropout:
+        return {"dropout": 0.0}
+    return {"decay": round(min(1.0, max(0.3, 3 * decay)), 2)}
 
 
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:

@@ -51,7 +51,9 @@ def goes_again(settings: TableSettings, trainer: Trainer) -> bool:
     return trainer.run.stopped == "finished" or any(callback.waited >= callback.patience for callback in watching)
 
 
-def keep_first(first: Run, settings: TableSettings, table: Table, folder: Path) -> None:
+def keep_first(
+    first: Run, settings: TableSettings, table: Table, folder: Path, better: tuple[Run, TableSettings] | None = None
+) -> None:
     """Write what a first training has found, before anything of it is removed.
 
     Args:
@@ -59,24 +61,33 @@ def keep_first(first: Run, settings: TableSettings, table: Table, folder: Path) 
         settings: complete.
         table: what it was trained on.
         folder: of the run.
+        better: the run and the settings of another network, where that is to be trained again.
 
     Raises:
         RunError: the disk refuses.
 
     Source: derived here.
     """
-    losses = [row["validation_loss"] for row in first.history]
+    run, chosen = better or (first, settings)
+    losses = [row["validation_loss"] for row in run.history]
     best = int(np.nanargmin(losses)) + 1 if settings.early_stopping and not np.isnan(losses).all() else len(losses)
     facts = {} if first.record is None else first.flow.facts  # of rows of which the second one sees nothing
     told = {
         "epochs": best,
+        "settings": _find_differences(chosen, settings),
         "held_out": {
-            "summary": summarize(first, table),
-            "history": first.history,
+            "summary": summarize(run, table),
+            "history": run.history,
             "facts": {name: facts[name] for name in _FACTS if name in facts},
         },
     }
     write_whole(folder / HELD_OUT, write_record(told).encode())
+
+
+def _find_differences(settings: TableSettings, given: TableSettings) -> dict[str, Any]:
+    """The settings that are others than those given."""
+    before = given.given()
+    return {name: value for name, value in settings.given().items() if value != before.get(name)}
 
 
 def read_first(folder: Path) -> dict[str, Any] | None:
@@ -136,7 +147,7 @@ def set_up_second(
     found = read_first(folder)
     assert found is not None
     best = found["epochs"]
-    settings = replace(settings, refit_epochs=epochs or best)
+    settings = replace(settings, **found.get("settings", {}), other=False, refit_epochs=epochs or best)
     whole, trainer_of = set_up_refit(settings, callbacks)
     store = CheckpointStore(folder / FOLDER)
     try:

@@ -44,9 +44,10 @@ class TableSettings:
         optimizer, rate, decay, schedule, warmup: of the updates; the warm-up in epochs.
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
         early_stopping: epochs without a better validation loss; 0 for none.
+        other: whether other settings are tried beside, and the better ones taken.
         refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were.
-        batch_size, accumulate, l1, l2, max_norm, mixup, average, clip, non_finite, metrics, seed, dtype, checkpoint_every,
-            flow: see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
+        batch_size, accumulate, l1, l2, max_norm, mixup, average, clip, non_finite, metrics, seed, dtype,
+            checkpoint_every, flow: see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
         threads: for the compiled steps.
 
     Source: derived here.
@@ -95,6 +96,7 @@ class TableSettings:
     early_stopping: int | None = None
     refit: bool | None = None
     refit_epochs: int | None = None
+    other: bool | None = None
     l1: float | None = None
     l2: float | None = None
     max_norm: float | None = None

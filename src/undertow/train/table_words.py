@@ -51,7 +51,8 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     if settings.average:
         reach = count(round(1 / (1 - settings.average)), "epoch")
         end += f"; the weights are averaged, over about {reach} ({settings.average:g})"
-    again = ", then again on all rows for as many epochs" if settings.refit else ""
+    again = ", beside a training with other settings, of which the better is taken" * bool(settings.other)
+    again += ", then again on all rows for as many epochs" if settings.refit else ""
     said.append(f"{end}{again}.")
     in_units = [name for name in settings.metrics or () if name != "r2"]  # which has none
     if table.encoder is not None and not table.classifies and in_units:

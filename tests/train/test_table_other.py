@@ -1,0 +1,166 @@
+"""Another network beside the first: taken where it is surely better on rows held out, and lost by no kill."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from undertow.train import table as tables
+from undertow.train import table_other
+from undertow.train.table import resume_table, train_table
+from undertow.train.table_data import load_table
+from undertow.train.table_settings import TableSettings, read_config
+from undertow.train.table_setup import prepare
+
+
+def write(path, noise, n=160):
+    """A straight line; without noise, dropout is all that is in the way."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(n, 2))
+    y = x @ [1.0, -2.0] + noise * rng.normal(size=n)
+    pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y}).write_csv(path)
+    return TableSettings(
+        data=str(path), target="y", hidden=[16], rate=0.02, dropout=0.5, other=True, refit=True, epochs=30,
+        early_stopping=10, flow=False,
+    )  # fmt: skip
+
+
+def silently(function, *args, **more):
+    said = []
+    run, _ = function(*args, progress=False, say=said.append, **more)
+    return run, "\n".join(map(str, said))
+
+
+def model_of(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory):
+    """A training of which the other network is taken: its settings, its folder, its run, what was said."""
+    place = tmp_path_factory.mktemp("exact")
+    settings = write(place / "t.csv", noise=0.0)
+    return settings, place / "run", *silently(train_table, settings, place / "run")
+
+
+def test_the_better_network_is_trained_again_and_told(exact):
+    """config.toml is that of the network that was taken; what is told of rows held out is what it did there."""
+    settings, folder, run, said = exact
+    config = read_config(folder / "config.toml")
+    assert (config.dropout, config.other, config.hidden) == (0.0, False, [16])
+    assert "dropout 0 in place of hidden layers of 16, dropout 0.5:" in said and "It is better" in said
+    assert not any("Dropout" in repr(layer) for layer in run.model.layers)
+    plain = TableSettings(**{**settings.given(), "other": False, "dropout": 0.0})
+    alone, _ = silently(train_table, plain, folder.parent / "alone")
+    assert model_of(folder.parent / "alone") == model_of(folder)
+    mine, its = (x.extras["held_out"] for x in (run, alone))
+    assert mine["summary"] == its["summary"]
+    assert [row["validation_loss"] for row in mine["history"]] == [row["validation_loss"] for row in its["history"]]
+    assert mine["facts"] == its["facts"]
+
+
+def test_it_is_repeated_from_its_config(exact):
+    """To the last bit, although the other network is not tried again."""
+    _, folder, *_ = exact
+    silently(train_table, read_config(folder / "config.toml"), folder.parent / "again")
+    assert model_of(folder.parent / "again") == model_of(folder)
+
+
+class Killed(Exception):
+    """As a kill would."""
+
+
+def fail(error):
+    def function(*args, **more):
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(table_other, "_compare"), (tables, "keep_first"), (tables, "set_up_second")]
+)
+def test_a_kill_changes_nothing(exact, tmp_path, monkeypatch, module, name):
+    """At the end of the other training, before and after what was found is written."""
+    settings, folder, *_ = exact
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, fail(Killed))
+        with pytest.raises(Killed):
+            silently(train_table, settings, tmp_path / "run")
+    run, _ = silently(resume_table, tmp_path / "run")
+    assert model_of(tmp_path / "run") == model_of(folder)
+    assert run.extras["held_out"]["summary"] == exact[2].extras["held_out"]["summary"]
+
+
+def test_ctrl_c_keeps_the_first_network(exact, tmp_path, monkeypatch):
+    """While the other one trains; resume tries it again, and goes on to the same bytes."""
+    settings, folder, *_ = exact
+    with monkeypatch.context() as patch:
+        patch.setattr(table_other, "_compare", fail(KeyboardInterrupt))
+        run, _ = silently(train_table, settings, tmp_path / "run")
+    assert run.stopped == "interrupted" and (tmp_path / "run" / "model.safetensors").is_file()
+    assert any("Dropout" in repr(layer) for layer in run.model.layers)
+    silently(resume_table, tmp_path / "run")
+    assert model_of(tmp_path / "run") == model_of(folder)
+
+
+def test_what_an_earlier_version_found_goes_on(exact, tmp_path, monkeypatch):
+    """Its held_out.json knows of no other settings."""
+    settings, *_ = exact
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "set_up_second", fail(Killed))
+        with pytest.raises(Killed):
+            silently(train_table, settings, tmp_path / "run")
+    file = tmp_path / "run" / "held_out.json"
+    found = json.loads(file.read_text())
+    assert found.pop("settings") == {"dropout": 0.0}
+    file.write_text(json.dumps(found))
+    silently(resume_table, tmp_path / "run")
+    assert read_config(tmp_path / "run" / "config.toml").dropout == 0.5
+
+
+def test_within_noise_the_first_network_stays(tmp_path):
+    """Two of the same kind differ by chance alone."""
+    settings = TableSettings(**{**write(tmp_path / "t.csv", noise=3.0).given(), "dropout": 0.0})
+    run, said = silently(train_table, settings, tmp_path / "run")
+    assert "not surely better on the rows held out: the first one stays." in said
+    assert read_config(tmp_path / "run" / "config.toml").hidden == [16] and "held_out" in run.extras
+
+
+def test_one_that_diverges_is_not_taken(exact, tmp_path, monkeypatch):
+    """The first one stays, and nothing fails."""
+    settings, *_ = exact
+    monkeypatch.setattr(table_other, "choose_other", lambda *given: {"rate": 1e30, "optimizer": "sgd", "decay": None})
+    _, said = silently(train_table, settings, tmp_path / "run")
+    assert "It diverged, so the first one stays." in said
+
+
+def test_the_standard_error_of_a_gain():
+    """That of a mean of paired differences, as SciPy computes it; weights count rows more."""
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    first, other, w = rng.random((3, 50))
+    gain, error = table_other._compare(first, other, None)
+    assert gain == pytest.approx(np.mean(first - other)) and error == pytest.approx(stats.sem(first - other))
+    gain, error = table_other._compare(first, other, w)
+    assert gain == pytest.approx(np.average(first - other, weights=w))
+    assert error == pytest.approx(stats.sem((first - other) * w / w.mean()))
+
+
+def settled(settings, classifies=False):
+    """The settings of a table, complete."""
+    found, _, _ = prepare(load_table(settings), settings)
+    return found
+
+
+def test_it_is_tried_for_numbers_where_nothing_was_told_of_the_network(tmp_path):
+    """Told one thing about it, or asked not to train again, there is no other; of classes there never is."""
+    write(tmp_path / "t.csv", noise=1.0)
+    bare = TableSettings(data=str(tmp_path / "t.csv"), target="y")
+    assert settled(bare).other is True
+    for told in ({"hidden": [8]}, {"dropout": 0.2}, {"refit": False}, {"epochs": 9}, {"other": False}, {"decay": 0.2}):
+        assert settled(TableSettings(**bare.given(), **told)).other is False, told
+    assert settled(TableSettings(**bare.given(), hidden=[8], other=True)).other is True
