@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undertow import nn, optim
-from undertow.train.choices import choose_refit, choose_settings, choose_validation
+from undertow.train.choices import choose_other, choose_refit, choose_settings, choose_validation
 
 ROWS = st.integers(1, 10**8)
 TASKS = st.sampled_from(["classification", "regression"])
@@ -80,3 +80,11 @@ def test_classes_take_a_second_layer_and_more_dropout_from_1000_rows_on(task, n,
     """As docs/command-line.md says."""
     found = choose_settings(n, 20, task, 2)
     assert (found.hidden, found.dropout) == (hidden, dropout)
+
+
+@given(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2]), st.floats(0, 2))
+def test_the_other_training_differs(decay, dropout, unexplained):
+    """By less noise where little is unexplained, else by more decay, never above 1."""
+    ((name, value),) = choose_other(decay, dropout, unexplained).items()
+    assert (name == "dropout") == (unexplained < 0.05 and dropout > 0)
+    assert value == 0 if name == "dropout" else decay <= value + 0.005 and 0.3 <= value <= 1

@@ -119,7 +119,7 @@ def decide_other(settings: TableSettings, table: Table, refit: bool) -> bool:
         refit: whether a second training follows, on all rows.
 
     Returns:
-        Whether: as told, else for numbers, where enough rows are held out and nothing is told of the network and its updates.
+        Whether: as told, else for numbers, where enough rows are held out and nothing is told of the network.
 
     Source: derived here.
     """
