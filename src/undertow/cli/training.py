@@ -98,12 +98,9 @@ def train(
     dtype: Annotated[str | None, text("float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
-    flow: Flow = None,
-    watch: Watch = False,
-    watch_stay: WatchStay = False,
-    control: Controlled = False,
+    flow: Flow = None, watch: Watch = False, watch_stay: WatchStay = False, control: Controlled = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train a network on a table, and keep it as a run folder. What is not told is chosen, and said.
 
     Ctrl-C ends it early and keeps what was trained; undertow resume goes on with it, also after a crash. The folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
 _DECAY: Final = {"classification": 0.01, "regression": 0.1}  # the least
@@ -100,7 +100,7 @@ def choose_average(n: int, epochs: int | None) -> float:
     return round(max(0.0, 1 - _AVERAGED / epochs), 2)
 
 
-def choose_other(decay: float, dropout: float, unexplained: float) -> dict[str, Any]:
+def choose_other(decay: float, dropout: float, unexplained: float) -> dict[str, float]:
     """Choose a training to try beside the first one, where a number is predicted.
 
     Args:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow.train.choices import choose_other
 from undertow.train.diverged import Diverged
@@ -20,8 +19,6 @@ from undertow.train.table_data import Table
 from undertow.train.table_settings import TableSettings
 from undertow.train.table_setup import prepare
 from undertow.train.table_words import summarize
-
-_SURE: Final = 1.0  # standard errors by which the other network must be better
 
 
 def try_other(
@@ -39,17 +36,16 @@ def try_other(
         say: called with sentences.
 
     Returns:
-        Its run and its settings where it is better by more than the error of that; None where the first one stays.
+        Its run and its settings where it is better; None where the first one stays.
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended it.
 
     Source: derived here.
     """
-    X, y = table.validation[:2]
-    losses = _squares(first, X, y)
-    spread = float(np.var(np.asarray(y, np.float64)))
-    chosen = choose_other(settings.decay or 0.0, settings.dropout or 0.0, float(np.mean(losses)) / (spread or 1.0))
+    held = table.validation
+    loss, spread = _squares(first, held), float(np.var(np.asarray(held[1], np.float64)))
+    chosen: dict[str, Any] = choose_other(settings.decay or 0.0, settings.dropout or 0.0, loss / (spread or 1.0))
     others = replace(settings, **chosen, flow=False)
     ((name, value),) = chosen.items()
     said = f"{name} {value:g} in place of {getattr(settings, name) or 0:g}"
@@ -62,21 +58,13 @@ def try_other(
         return None
     if run.stopped == "interrupted":
         raise KeyboardInterrupt
-    gain, error = _compare(losses, _squares(run, X, y), table.validation[2] if len(table.validation) > 2 else None)
-    if gain > _SURE * error:
-        say("  It is better on the rows held out, and taken.")
-        return run, replace(settings, **chosen)
-    say("  It is not surely better on the rows held out: the first one stays.")
-    return None
+    better = _squares(run, held) < loss
+    say(f"  {summarize(run, table)}: {'better, and taken' if better else 'not better'}.")
+    return (run, replace(settings, **chosen)) if better else None
 
 
-def _squares(run: Run, X: Any, y: Any) -> NDArray[np.float64]:
-    """The squared error of each row, of the scaled target."""
-    return (np.ravel(run.predict(X)).astype(np.float64) - np.ravel(y)) ** 2
-
-
-def _compare(first: NDArray[np.float64], other: NDArray[np.float64], weights: Any) -> tuple[float, float]:
-    """By how much the mean of the second losses is less than that of the first, and the standard error of that."""
-    w = np.ones_like(first) if weights is None else np.ravel(weights).astype(np.float64)
-    gains = (first - other) * w / np.mean(w)
-    return float(np.mean(gains)), float(np.std(gains) / np.sqrt(max(len(gains) - 1, 1)))
+def _squares(run: Run, held: tuple[Any, ...]) -> float:
+    """The mean of the squared errors on rows held out, of the scaled target, each row as its weight counts."""
+    X, y, *weights = held
+    errors = np.ravel(run.predict(X)).astype(np.float64) - np.ravel(y)
+    return float(np.average(errors**2, weights=np.ravel(weights[0]) if weights else None))
