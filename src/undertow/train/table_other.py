@@ -47,9 +47,8 @@ def try_other(
     loss, spread = _squares(first, held), float(np.var(np.asarray(held[1], np.float64)))
     chosen: dict[str, Any] = choose_other(settings.decay or 0.0, settings.dropout or 0.0, loss / (spread or 1.0))
     others = replace(settings, **chosen, flow=False)
-    ((name, value),) = chosen.items()
-    said = f"{name} {value:g} in place of {getattr(settings, name) or 0:g}"
-    say(f"  {summarize(first, table)}. Once more, with {said}:")
+    said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
+    say(f"  {summarize(first, table)}. Once more, with {' and '.join(said)}:")
     _, _, set_up = prepare(table, others)
     try:
         run = set_up(None, progress).fit()
