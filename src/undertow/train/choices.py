@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
-_DECAY: Final = {"classification": 0.01, "regression": 0.1}  # the least
 _LARGE: Final = 20_000
 _FEW_ROWS: Final = 200
 _AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
@@ -156,9 +155,9 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
         optimizer="adamw",
         rate=3e-3 if len(hidden) == 1 else 2e-3,
         # Many columns for the rows: small weights are all that keeps the network from the noise. With few columns,
-        # such a decay would keep it from classes that begin slowly, such as two spirals. More rows make more steps,
-        # each of which shrinks the weights: in all it stays the same. Numbers are seldom without noise.
-        decay=round(max(_DECAY[task], min(1.0, (_MANY * p / n) ** 2) * min(1.0, _FEW_ROWS / n)), 2),
+        # such a decay would keep it from functions that begin slowly, such as two spirals. More rows make more steps,
+        # each of which shrinks the weights: in all it stays the same.
+        decay=round(max(0.01, min(1.0, (_MANY * p / n) ** 2) * min(1.0, _FEW_ROWS / n)), 2),
         schedule="cosine",  # down to 0 at the last epoch: the last ones settle
         warmup=2.0,
         batch_size=batch,
