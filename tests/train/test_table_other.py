@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from undertow.flow import load_flow
+from undertow.report.live.standing import read_status
 from undertow.train import table as tables
 from undertow.train import table_other
 from undertow.train.table import resume_table, train_table
@@ -99,6 +101,17 @@ def test_a_kill_changes_nothing(exact, tmp_path, monkeypatch, module, name):
     run, _ = silently(resume_table, tmp_path / "run")
     assert model_of(tmp_path / "run") == model_of(folder)
     assert run.extras["held_out"]["summary"] == exact[2].extras["held_out"]["summary"]
+
+
+def test_a_page_does_not_say_that_all_has_ended(exact, tmp_path, monkeypatch):
+    """While the other one trains, of which the folder knows nothing."""
+    settings = TableSettings(**{**exact[0].given(), "flow": True})
+    monkeypatch.setattr(table_other, "_squares", fail(Killed, table_other._squares, after=1))
+    with pytest.raises(Killed):
+        silently(train_table, settings, tmp_path / "run")
+    flow = load_flow(tmp_path / "run")
+    status = read_status(tmp_path / "run", None, flow, flow.history)
+    assert flow.stopped in ("finished", "callback") and status.kind == "waiting"
 
 
 def test_ctrl_c_keeps_the_first_network(exact, tmp_path, monkeypatch):

@@ -107,7 +107,10 @@ def _train(
             if not again:
                 return _save(run, folder), table
             try:
-                better = try_other(run, settings, table, progress, say) if settings.other else None
+                better = None
+                if settings.other:
+                    keep_first(run, settings, table, folder, pending=True)
+                    better = try_other(run, settings, table, progress, say)
             except KeyboardInterrupt:  # the first one is kept, and resume goes on from there
                 run.stopped = "interrupted"
                 return _save(run, folder), table

@@ -30,6 +30,7 @@ from undertow.train.table_setup import SetUp, prepare
 from undertow.train.table_words import summarize
 from undertow.train.trainer import Trainer
 
+Better = tuple[Run, TableSettings] | None
 _FACTS: Final = ("n_validation", "shared_rows", "shared_by_chance", "held_out")
 
 
@@ -52,7 +53,7 @@ def goes_again(settings: TableSettings, trainer: Trainer) -> bool:
 
 
 def keep_first(
-    first: Run, settings: TableSettings, table: Table, folder: Path, better: tuple[Run, TableSettings] | None = None
+    first: Run, settings: TableSettings, table: Table, folder: Path, better: Better = None, pending: bool = False
 ) -> None:
     """Write what a first training has found, before anything of it is removed.
 
@@ -61,7 +62,8 @@ def keep_first(
         settings: complete.
         table: what it was trained on.
         folder: of the run.
-        better: the run and the settings of another network, where that is to be trained again.
+        better: the run and the settings of another training, where that is to be done again.
+        pending: whether another one is still to be compared, so that this is for watchers alone.
 
     Raises:
         RunError: the disk refuses.
@@ -75,6 +77,7 @@ def keep_first(
     told = {
         "epochs": best,
         "settings": _find_differences(chosen, settings),
+        **({"pending": True} if pending else {}),
         "held_out": {
             "summary": summarize(run, table),
             "history": run.history,
@@ -97,7 +100,8 @@ def read_first(folder: Path) -> dict[str, Any] | None:
         folder: of the run.
 
     Returns:
-        ``epochs``, and ``held_out`` as the run keeps it; None where there is nothing.
+        ``epochs``, and ``held_out`` as the run keeps it; None where there is nothing, or another training is not
+        compared yet.
 
     Raises:
         RunError: ``runs/a/held_out.json is damaged. …``
@@ -120,7 +124,7 @@ def read_first(folder: Path) -> dict[str, Any] | None:
         raise RunError(
             f"{folder / HELD_OUT} cannot be read: {why}. Train anew: undertow train with --overwrite."
         ) from None
-    return dict(found)
+    return None if found.get("pending") else dict(found)
 
 
 def set_up_second(
