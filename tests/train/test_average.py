@@ -155,4 +155,5 @@ def test_the_average_reaches_back_over_a_twentieth_of_the_epochs():
     """None of few epochs, nor where their number is not bounded."""
     for epochs in (30, 50, 100, 400):
         assert 1 / (1 - choose_average(1000, epochs)) == pytest.approx(epochs / 20, rel=0.15)
+    assert choose_average(1000, 10**6) == 0.95
     assert choose_average(1000, 20) == choose_average(1000, 3) == choose_average(1000, None) == 0

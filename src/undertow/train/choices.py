@@ -10,6 +10,7 @@ _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table th
 _LARGE: Final = 20_000
 _FEW_ROWS: Final = 200
 _AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
+_LONGEST: Final = 0.95
 _NEARLY_ALL: Final = 0.05  # of the variance
 _MANY: Final = 10  # columns are many from a tenth of the rows on
 
@@ -85,7 +86,7 @@ def choose_average(n: int, epochs: int | None) -> float:
         epochs: the most there are to be; None where they are not bounded.
 
     Returns:
-        The factor; 0 averages nothing. The average reaches back over a twentieth of the epochs, 1/(1 - factor): over
+        The factor; 0 averages nothing. The average reaches back over a twentieth of the epochs, 1/(1 - factor), 20 at most: over
         enough steps that what single batches change cancels out, and few enough that it lags behind little.
 
     Source: derived here, by the measurements in docs/command-line.md.
@@ -96,7 +97,7 @@ def choose_average(n: int, epochs: int | None) -> float:
     """
     if n >= _LARGE or epochs is None:
         return 0.0
-    return round(max(0.0, 1 - _AVERAGED / epochs), 2)
+    return round(min(_LONGEST, max(0.0, 1 - _AVERAGED / epochs)), 2)
 
 
 def choose_other(decay: float, dropout: float, unexplained: float) -> dict[str, float]:
