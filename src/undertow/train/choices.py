@@ -86,8 +86,8 @@ def choose_average(n: int, epochs: int | None) -> float:
         epochs: the most there are to be; None where they are not bounded.
 
     Returns:
-        The factor; 0 averages nothing. The average reaches back over a twentieth of the epochs, 1/(1 - factor), 20 at most: over
-        enough steps that what single batches change cancels out, and few enough that it lags behind little.
+        The factor; 0 averages nothing. The average reaches back over a twentieth of the epochs, 1/(1 - factor), but not
+        over more than 20: enough steps that what single batches change cancels out, few enough to lag behind little.
 
     Source: derived here, by the measurements in docs/command-line.md.
 
