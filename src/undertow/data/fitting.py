@@ -301,7 +301,7 @@ class ColumnFit:
             if (too_many or identifies) and self.n_numbers >= _MOSTLY_NUMBERS * n_present:
                 raise DataError(
                     f"{self.odd_place}: column {name!r} holds numbers, but {odd}. Correct them, leave them "
-                    "empty if unknown, or remove the column."
+                    f"empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
                 )
             if 2 * self.n_numbers > n_present:
                 said.append(f"{name!r}: {odd} ({self.odd_place}); so all its values are categories.")
