@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from undertow.errors import ArgumentError
 from undertow.flow import load_flow
 from undertow.report.live.standing import read_status
 from undertow.train import table as tables
@@ -151,6 +152,13 @@ def test_the_first_one_stays_where_it_is_better(tmp_path):
     assert read_config(tmp_path / "run" / "config.toml").decay != 40 and "held_out" in run.extras
 
 
+def test_none_is_trained_where_nothing_is_to_try(exact, tmp_path):
+    """An optimizer without decay, and no dropout."""
+    told = {"optimizer": "sgd", "dropout": 0.0, "epochs": 5}
+    _, said = silently(train_table, TableSettings(**{**exact[0].given(), **told}), tmp_path / "run")
+    assert "Once more" not in said and "Trained again on all 160 rows" in said
+
+
 def test_one_that_diverges_is_not_taken(exact, tmp_path, monkeypatch):
     """The first one stays, and nothing fails."""
     settings, *_ = exact
@@ -185,5 +193,9 @@ def test_it_is_tried_for_numbers_where_nothing_was_told_of_the_network(tmp_path)
     for told in ({"hidden": [8]}, {"dropout": 0.2}, {"refit": False}, {"epochs": 9}, {"other": False}, {"decay": 0.2}):
         assert settled(TableSettings(**bare.given(), **told)).other is False, told
     assert settled(TableSettings(**bare.given(), hidden=[8], other=True)).other is True
+    pl.read_csv(tmp_path / "t.csv").with_columns(pl.col("y") > 0).write_csv(tmp_path / "c.csv")
+    for told in ({"refit": False}, {"data": str(tmp_path / "c.csv")}):
+        with pytest.raises(ArgumentError, match="--other: it is for numbers to predict"):
+            settled(TableSettings(**{**bare.given(), "other": True, **told}))
     write(tmp_path / "t.csv", noise=1.0, n=190)  # 38 are held out
     assert settled(bare).other is False and settled(TableSettings(**bare.given(), other=True)).other is True

@@ -100,17 +100,17 @@ def choose_average(n: int, epochs: int | None) -> float:
     return round(min(_LONGEST, max(0.0, 1 - _AVERAGED / epochs)), 2)
 
 
-def choose_other(decay: float, dropout: float, unexplained: float) -> dict[str, float]:
+def choose_other(decay: float | None, dropout: float, unexplained: float) -> dict[str, float]:
     """Choose a training to try beside the first one, where a number is predicted.
 
     Args:
-        decay: of the first one.
+        decay: of the first one; None where its optimizer has none.
         dropout: of the first one.
         unexplained: the share of the target's variance, on rows held out, that it leaves.
 
     Returns:
         Settings that differ: no dropout where nearly all is explained, since its noise would be most of what is left;
-        else more weight decay, which keeps what is fitted to noise small.
+        else more weight decay, which keeps what is fitted to noise small. None where there is no more.
 
     Source: derived here, by the measurements in docs/command-line.md.
 
@@ -120,7 +120,8 @@ def choose_other(decay: float, dropout: float, unexplained: float) -> dict[str, 
     """
     if unexplained < _NEARLY_ALL and dropout:
         return {"dropout": 0.0}
-    return {"decay": round(min(1.0, max(0.3, 3 * decay)), 2)}
+    more = 0.0 if decay is None else round(min(1.0, max(0.3, 3 * decay)), 2)
+    return {"decay": more} if decay is not None and more > decay else {}
 
 
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:

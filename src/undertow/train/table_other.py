@@ -45,7 +45,9 @@ def try_other(
     """
     held = table.validation
     loss, spread = _squares(first, held), float(np.var(np.asarray(held[1], np.float64)))
-    chosen: dict[str, Any] = choose_other(settings.decay or 0.0, settings.dropout or 0.0, loss / (spread or 1.0))
+    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (spread or 1.0))
+    if not chosen:
+        return None
     others = replace(settings, **chosen, flow=False)
     said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
     say(f"  {summarize(first, table)}. Once more, with {' and '.join(said)}:")
