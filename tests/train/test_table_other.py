@@ -56,6 +56,8 @@ def test_the_better_one_is_trained_again_and_told(exact):
     config = read_config(folder / "config.toml")
     assert (config.dropout, config.other, config.hidden) == (0.0, False, [16])
     assert "Once more, with dropout 0 in place of 0.5:" in said and ": better, and taken." in said
+    assert "then once more with other settings" in said and "each counts 0.33 of the next" in said
+    assert config.average == 0.33
     assert not any("Dropout" in repr(layer) for layer in run.model.layers)
     plain = TableSettings(**{**settings.given(), "other": False, "dropout": 0.0})
     alone, _ = silently(train_table, plain, folder.parent / "alone")
