@@ -74,18 +74,26 @@ def test_quantile_scaling():
 
 
 def test_values_and_their_ranks():
-    """Two features: standardised, at most 10 from the mean and no further than in training; and the ranks."""
+    """Two features: standardised, at most 10 from the mean, new ones at most twice as far; and the ranks."""
     rng = np.random.default_rng(3)
     values = rng.lognormal(sigma=2, size=3000)
     encoder = again(fit_on([*values, None], scaling="both"))
     assert encoder.feature_names == ["x", "x, rank", "x is missing"]
     assert "Numbers, standardised, and as normal values of the same ranks: 'x'." in encoder.report
+    mean = np.append(values, np.median(values)).mean()
     X = encode(encoder, [*values, None])
     ranks = encode(fit_on([*values, None], scaling="quantile"), [*values, None])
     np.testing.assert_array_equal(X[:, 1:], ranks)
     assert (values.max() - values.mean()) / values.std() > 10 and np.abs(X[:, 0]).max() == pytest.approx(10, rel=1e-3)
     np.testing.assert_allclose(np.corrcoef(X[:-1, 0], values)[0, 1], 1)
-    np.testing.assert_array_equal(encode(encoder, [-1e30, 1e30]), encode(encoder, [values.min(), values.max()]))
+    far = encode(encoder, [-1e30, 1e30])
+    ends = encode(encoder, [values.min(), values.max()])
+    np.testing.assert_allclose(far[:, 0], 2 * ends[:, 0], rtol=1e-6)
+    np.testing.assert_array_equal(far[:, 1], ends[:, 1])
+    between = encode(encoder, [1.5 * values.max()])  # on the straight line
+    np.testing.assert_allclose(
+        between[0, 0] / ends[1, 0], (1.5 * values.max() - mean) / (values.max() - mean), rtol=1e-5
+    )
     near = encode(fit_on([0.0, 1.0, 2.0, 9.0], scaling="both"), [0.0, 1.0, 2.0, 9.0])
     np.testing.assert_allclose(near[:, 0], (np.array([0, 1, 2, 9]) - 3) / np.std([0, 1, 2, 9]), rtol=1e-6)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undertow import nn, optim
-from undertow.train.choices import choose_refit, choose_settings, choose_validation
+from undertow.train.choices import choose_other, choose_refit, choose_settings, choose_validation
 
 ROWS = st.integers(1, 10**8)
 TASKS = st.sampled_from(["classification", "regression"])
@@ -80,3 +80,16 @@ def test_classes_take_a_second_layer_and_more_dropout_from_1000_rows_on(task, n,
     """As docs/command-line.md says."""
     found = choose_settings(n, 20, task, 2)
     assert (found.hidden, found.dropout) == (hidden, dropout)
+
+
+@given(st.none() | st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2]), st.floats(0, 2))
+def test_the_other_training_differs(decay, dropout, unexplained):
+    """By less noise where little is unexplained, else by more decay, up to 1; not at all where there is no more."""
+    found = choose_other(decay, dropout, unexplained)
+    if unexplained < 0.05 and dropout:
+        assert found == {"dropout": 0.0}
+    elif decay is None or decay >= 1:
+        assert found == {}
+    else:
+        assert 0.3 <= found.get("decay", 1) <= 1 and found.get("decay", 1) > decay
+        assert found or decay > 0.99

@@ -36,6 +36,9 @@ Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help=
 Refit = Annotated[
     bool | None, typer.Option("--refit/--no-refit", help="Train again on all rows, for the best number of epochs.")
 ]
+Other = Annotated[
+    bool | None, typer.Option("--other/--no-other", help="Try other settings beside, and take the better.")
+]
 Commas = Annotated[str | None, text("What 1,234 is where it may be either: point (1234), comma (1.234), auto.")]
 
 
@@ -59,6 +62,7 @@ def train(
     min_count: Annotated[int | None, typer.Option(help="Texts in fewer rows are joined.", min=1)] = None,
     dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
     decimal: Commas = None,
+    as_text: Annotated[str | None, text("Columns of numbers that are names: zip,article.")] = None,
     memory: Memory = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
@@ -78,12 +82,14 @@ def train(
     time_budget: Annotated[str | None, text("Most time: 30s, 10m, 2h.")] = None,
     early_stopping: Annotated[int | None, typer.Option(help="Epochs without progress; 0: none.", min=0)] = None,
     refit: Refit = None,
+    other: Other = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.", min=1)] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches an update.", min=1)] = None,
     l1: Annotated[float | None, typer.Option(help="Factor of Σ|W| in the loss.", min=0.0)] = None,
     l2: Annotated[float | None, typer.Option(help="Factor of ½ ΣW² in the loss.", min=0.0)] = None,
     max_norm: Annotated[float | None, typer.Option(help="Largest norm of a unit's weights.")] = None,
     mixup: Annotated[float | None, typer.Option(help="α of mixed pairs of rows; 0: none.", min=0.0)] = None,
+    average: Annotated[float | None, typer.Option(help="Of the weights of epochs: 0.8; 0: none.", min=0.0)] = None,
     clip: Annotated[str | None, text("Gradients: 1 (global norm), value=, each=, layer=, adaptive=.")] = None,
     clip_value: Annotated[float | None, typer.Option(help="Largest size of one entry of the gradient.")] = None,
     non_finite: Annotated[str | None, text("Gradients that are not finite: raise, skip, zero.")] = None,
@@ -92,12 +98,9 @@ def train(
     dtype: Annotated[str | None, text("float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
-    flow: Flow = None,
-    watch: Watch = False,
-    watch_stay: WatchStay = False,
-    control: Controlled = False,
+    flow: Flow = None, watch: Watch = False, watch_stay: WatchStay = False, control: Controlled = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train a network on a table, and keep it as a run folder. What is not told is chosen, and said.
 
     Ctrl-C ends it early and keeps what was trained; undertow resume goes on with it, also after a crash. The folder
@@ -170,6 +173,7 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
         "clip": read_clip(options["clip"], clip_value),
         "metrics": read_names(options["metrics"]),
         "leave_out": read_names(options["leave_out"]),
+        "as_text": read_names(options["as_text"]),
         "time_budget": read_seconds(options["time_budget"]),
     }
 

@@ -47,8 +47,8 @@ class ValueColumn:
         flag: whether "is missing" is a feature (where values were missing in training).
         scaling: where mean and scale come from: "standard" (mean and standard deviation), "robust" (median
             and distance of the quartiles), "none" (0 and 1), or "quantile"; with "both" there are two features, the
-            second that of "quantile", and the first that of "standard", no further from the mean than in training, and
-            with a scale by which no training value is further than 10 from it.
+            second that of "quantile", and the first that of "standard", with a scale by which no training value is
+            further than 10 from the mean, and a later one no further than twice as far as those.
         knots, levels: with "quantile" and "both", the value becomes the level at its place between the knots.
         parts: of a date, also features: "year" standardised by ``year``, others as sine and cosine.
         year: mean and standard deviation of the years.
@@ -105,12 +105,21 @@ class ValueColumn:
             ]
         return []
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """With "both", what values further away count as: twice as far from the mean as those of training.
+
+        The largest of new rows often is a multiple of it where a column has far values, so that none may be too narrow
+        a bound; without one, a single value could make any prediction.
+        """
+        return self.knots[0] + (self.knots[0] - self.mean), self.knots[-1] + (self.knots[-1] - self.mean)
+
     def scale_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values in the column's unit as the first feature has them."""
         if self.scaling == "quantile":
             return np.interp(values, self.knots, self.levels)
         if self.scaling == "both":
-            values = np.clip(values, self.knots[0], self.knots[-1])
+            values = np.clip(values, *self.bounds)
         return np.asarray((values - self.mean) / self.scale)
 
     def to_json_dict(self) -> dict[str, object]:

@@ -31,6 +31,7 @@ from undertow.data.target import (
 from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
+from undertow.data.text_columns import AsText, check_as_text, read_as_text
 from undertow.data.wording import Origin, count, list_names, suggest_name
 from undertow.errors import DataError, RunError
 
@@ -88,6 +89,7 @@ class TabularEncoder:
         beside: pl.DataFrame | None = None,
         target_scaling: TargetScaling = "standard",
         decimal: Decimal = "auto",
+        as_text: AsText = (),
         **others: Never,
     ) -> TabularEncoder:
         """Decide from training rows how every column is encoded.
@@ -111,6 +113,7 @@ class TabularEncoder:
             beside: rows held out, whose texts must be written as the others are: ``25.07.2023``, ``$1,234.50``.
             target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
             decimal: what 1,234 is in a column of texts that may have a decimal "comma" or "point"; "auto": 1234.
+            as_text: columns of numbers or dates that are names, such as postcodes: categories; a name, or several.
             **others: nothing: an option that is not there gets an error that says which was meant.
 
         Returns:
@@ -127,7 +130,9 @@ class TabularEncoder:
             ('regression', 1.0, 0.5)
         """
         refuse_options(others, TabularEncoder.fit)
-        options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal)
+        options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal, as_text)
+        check_frame(frame)
+        check_as_text(read_as_text(as_text), frame.columns, target)
         frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
         task, why = choose_task(frame, target, task)
         report = [why, *written]

@@ -27,6 +27,7 @@ from undertow.data.late import pl
 from undertow.data.layouts import COMPACT, LayoutsSeen
 from undertow.data.parse import mark_missing, parse_numbers
 from undertow.data.ranks import find_knots
+from undertow.data.text_columns import AsText, read_as_text
 from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
@@ -61,8 +62,10 @@ class EncoderOptions:
     min_count: int = 1
     dates: Literal["auto", "days", "parts"] = "auto"
     decimal: Decimal = "auto"
+    as_text: AsText = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "as_text", read_as_text(self.as_text))
         for name in ("max_categories", "min_count"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -111,8 +114,15 @@ class ColumnFit:
     layouts: LayoutsSeen | None = None  # of texts
     _unfilled: int = 0  # missing values before the first that says of what type the column is
 
+    @property
+    def stays_text(self) -> bool:
+        """Whether its values are texts because somebody says so."""
+        return self.name in self.options.as_text
+
     def update(self, series: pl.Series, origin: Origin | None) -> None:
         """Add a part of the column."""
+        if self.stays_text:
+            series = read_texts(series, origin)
         dtype = series.dtype
         if self.dtype is None:
             present = series.fill_nan(None) if dtype.is_float() else series
@@ -135,7 +145,7 @@ class ColumnFit:
         self.dtype = dtype
         if dtype in (pl.String, pl.Categorical, pl.Enum):
             self.texts = TextStatistics(self.distinct, n_missing=self._unfilled)
-            if dtype == pl.String:
+            if dtype == pl.String and not self.stays_text:
                 self.layouts = LayoutsSeen(self.sample, n_missing=self._unfilled)
             return
         self.kind = _KINDS.get(dtype.base_type().__name__, "number")
@@ -146,13 +156,15 @@ class ColumnFit:
     def _update_texts(self, series: pl.Series, origin: Origin | None) -> None:
         assert self.texts is not None
         texts = read_texts(series, origin)
+        self.texts.update(texts)
+        if self.stays_text:
+            return
         numbers = parse_numbers(texts)
         self.n_numbers += len(numbers) - numbers.null_count()
         if not self.odd:
             odd = (numbers.is_null() & texts.is_not_null()).arg_true()
             if len(odd):
                 self.odd, self.odd_place = shorten(texts[int(odd[0])]), name_row(int(odd[0]), origin)
-        self.texts.update(texts)
         if self.layouts is not None:
             self.layouts.update(mark_missing(texts))
 
@@ -283,13 +295,13 @@ class ColumnFit:
         joins = options.min_count > 1
         most = _NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
         identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present
-        said = []
+        said = [f"{name!r}: texts, as asked for."] if self.stays_text else []
         if 0 < self.n_numbers < n_present:
             odd = f"{n_present - self.n_numbers} of {n_present} values are no numbers, first {self.odd}"
             if (too_many or identifies) and self.n_numbers >= _MOSTLY_NUMBERS * n_present:
                 raise DataError(
                     f"{self.odd_place}: column {name!r} holds numbers, but {odd}. Correct them, leave them "
-                    "empty if unknown, or remove the column."
+                    f"empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
                 )
             if 2 * self.n_numbers > n_present:
                 said.append(f"{name!r}: {odd} ({self.odd_place}); so all its values are categories.")

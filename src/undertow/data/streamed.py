@@ -29,6 +29,7 @@ from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePiec
 from undertow.data.target import TargetScaling, check_task, find_target
 from undertow.data.target_fit import TargetFit
 from undertow.data.tasks import Task
+from undertow.data.text_columns import AsText, check_as_text, read_as_text
 from undertow.data.wording import Origin, count
 from undertow.errors import ArgumentError, DataError
 
@@ -74,6 +75,7 @@ def stream_table(
     dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
     decimal: Decimal = "auto",
+    as_text: AsText = (),
     **others: Never,
 ) -> StreamedTable:
     """Fit an encoder on a table in files, and open its rows as sources that are encoded as they are read.
@@ -103,6 +105,7 @@ def stream_table(
         dates: as in ``TabularEncoder.fit``.
         target_scaling: as in ``TabularEncoder.fit``.
         decimal: as in ``TabularEncoder.fit``; of text files as in ``read_table``.
+        as_text: as in ``TabularEncoder.fit``.
         **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
@@ -124,14 +127,16 @@ def stream_table(
     """
     refuse_options(others, stream_table)
     roles = Roles(target, weights, groups, time, leave_out)
-    options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal)
+    texts = read_as_text(as_text)
+    options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal, texts)
     fraction, seed = read_fraction(validation), read_whole(seed, "seed", 0)
     check_task(task)
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
         raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
-    pieces = open_pieces(table, int(memory / _PIECES), decimal)
+    pieces = open_pieces(table, int(memory / _PIECES), decimal, texts)
     find_target(pl.DataFrame(schema=pieces.columns), target)
     roles.check(pieces.columns)
+    check_as_text(texts, pieces.columns, target)
     hold_out = _find_hold_out(pieces, roles, fraction, seed, decimal)
     encoder, sizes, report = _fit(
         pieces, roles, options, TargetFit(target, task, target_scaling, decimal), hold_out, memory
@@ -151,11 +156,11 @@ def stream_table(
     return StreamedTable(encoder, train, held, report)
 
 
-def open_pieces(table: Any, piece_bytes: int, decimal: Decimal = "auto") -> TablePieces:
+def open_pieces(table: Any, piece_bytes: int, decimal: Decimal = "auto", as_text: Sequence[str] = ()) -> TablePieces:
     """Open files or a frame in pieces."""
     if isinstance(table, str) or hasattr(table, "__fspath__") or isinstance(table, list | tuple):
         paths: Paths = table
-        return FilePieces(find_files(paths), piece_bytes, decimal=decimal)
+        return FilePieces(find_files(paths), piece_bytes, as_text, decimal)
     frame = as_frame(table)
     if frame.height == 0 or frame.width == 0:
         raise DataError("the table has no rows. Give at least one.")

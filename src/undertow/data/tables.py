@@ -23,6 +23,7 @@ from undertow.data.target import TargetScaling, check_number_target, choose_task
 from undertow.data.target_checks import check_one_value, check_single_rows
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
+from undertow.data.text_columns import AsText
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
 
@@ -66,6 +67,7 @@ def encode_table(
     dates: Literal["auto", "days", "parts"] = "auto",
     target_scaling: TargetScaling = "standard",
     decimal: Decimal = "auto",
+    as_text: AsText = (),
     **others: Never,
 ) -> EncodedTable:
     """Split a table, fit the encoder on its training rows, and encode both parts.
@@ -88,6 +90,7 @@ def encode_table(
         dates: as in ``TabularEncoder.fit``.
         target_scaling: as in ``TabularEncoder.fit``.
         decimal: as in ``TabularEncoder.fit``.
+        as_text: as in ``TabularEncoder.fit``.
         **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
@@ -124,8 +127,7 @@ def encode_table(
     encoder = TabularEncoder.fit(
         train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
         categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out, target_scaling=target_scaling,
-        beside=frame[held_out], decimal=decimal,
-    )  # fmt: skip
+        beside=frame[held_out], decimal=decimal, as_text=as_text)  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(
         encoder,

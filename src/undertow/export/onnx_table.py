@@ -81,7 +81,7 @@ def _write_number(b: Builder, column: ValueColumn) -> list[str]:
         if column.scaling != "quantile":
             near = filled
             if column.scaling == "both":
-                low, high = (b.constant(x, np.float64) for x in (column.knots[0], column.knots[-1]))
+                low, high = (b.constant(x, np.float64) for x in column.bounds)
                 near = b.add("Max", b.add("Min", filled, high), low)
             parts.append(b.cast(b.add("Div", b.add("Sub", near, mean), scale), np.float32))
         if column.scaling in ("quantile", "both"):

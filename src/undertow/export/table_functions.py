@@ -57,7 +57,8 @@ def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) ->
         if column["value"] and column["scaling"] == "quantile":
             features.append(np.interp(filled, column["knots"], column["levels"]))
         elif column["value"] and column["scaling"] == "both":
-            near = np.clip(filled, column["knots"][0], column["knots"][-1])
+            low, high = (knot + (knot - column["mean"]) for knot in (column["knots"][0], column["knots"][-1]))
+            near = np.clip(filled, low, high)
             features.append((near - column["mean"]) / column["scale"])
             features.append(np.interp(filled, column["knots"], column["levels"]))
         elif column["value"]:

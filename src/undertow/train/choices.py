@@ -9,6 +9,9 @@ from typing import Final
 _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
 _LARGE: Final = 20_000
 _FEW_ROWS: Final = 200
+_AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
+_LONGEST: Final = 0.95
+_NEARLY_ALL: Final = 0.05  # of the variance
 _MANY: Final = 10  # columns are many from a tenth of the rows on
 
 
@@ -73,6 +76,52 @@ def choose_refit(n: int) -> bool:
         (True, False)
     """
     return n < _LARGE
+
+
+def choose_average(n: int, epochs: int | None) -> float:
+    """Choose by how much an epoch counts less than the next in the average of the parameters.
+
+    Args:
+        n: rows to train on.
+        epochs: the most there are to be; None where they are not bounded.
+
+    Returns:
+        The factor; 0 averages nothing. The average reaches back over a twentieth of the epochs, 1/(1 - factor), but not
+        over more than 20: enough steps that what single batches change cancels out, few enough to lag behind little.
+
+    Source: derived here, by the measurements in docs/command-line.md.
+
+    Example:
+        >>> choose_average(1000, 100), choose_average(1000, 50), choose_average(1000, 20), choose_average(50_000, 40)
+        (0.8, 0.6, 0.0, 0.0)
+    """
+    if n >= _LARGE or epochs is None:
+        return 0.0
+    return round(min(_LONGEST, max(0.0, 1 - _AVERAGED / epochs)), 2)
+
+
+def choose_other(decay: float | None, dropout: float, unexplained: float) -> dict[str, float]:
+    """Choose a training to try beside the first one, where a number is predicted.
+
+    Args:
+        decay: of the first one; None where its optimizer has none.
+        dropout: of the first one.
+        unexplained: the share of the target's variance, on rows held out, that it leaves.
+
+    Returns:
+        Settings that differ: no dropout where nearly all is explained, since its noise would be most of what is left;
+        else more weight decay, which keeps what is fitted to noise small. None where there is no more.
+
+    Source: derived here, by the measurements in docs/command-line.md.
+
+    Example:
+        >>> choose_other(0.01, 0.1, 0.02), choose_other(0.01, 0.1, 0.4), choose_other(0.2, 0.1, 0.4)
+        ({'dropout': 0.0}, {'decay': 0.3}, {'decay': 0.6})
+    """
+    if unexplained < _NEARLY_ALL and dropout:
+        return {"dropout": 0.0}
+    more = 0.0 if decay is None else round(min(1.0, max(0.3, 3 * decay)), 2)
+    return {"decay": more} if decay is not None and more > decay else {}
 
 
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:

@@ -35,6 +35,7 @@ def train(
     max_norm: float | None = None,
     mixup: float = 0.0,
     class_weights: Any = None,
+    average: float = 0.0,
     early_stopping: EarlyStopping | int | None = None,
     metrics: Any = None,
     callbacks: Iterable[Any] | Callable[..., Any] | None = (),
@@ -71,6 +72,8 @@ def train(
         mixup: the α of the Beta(α, α) distribution from which the shares come in which pairs of examples, and their
             losses, are mixed; 0 mixes nothing.
         class_weights: ``"balanced"``, a dict or an array of a weight for each class.
+        average: above 0, the run holds a moving average of the parameters over the ends of the epochs, in which one
+            counts this times as much as the next, below 1; what is measured of an epoch is measured of it.
         early_stopping: an `EarlyStopping`, or for how many epochs the validation loss may fail to fall. The run
             then holds the best model.
         metrics: names of ``undertow.train.METRICS``, functions (y, prediction) → number, ``()``; None for accuracy

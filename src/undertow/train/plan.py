@@ -20,7 +20,7 @@ from undertow.train.stopping import EarlyStopping
 # Those that are plain data, and are told where they are not what they are by default.
 SETTINGS: Final = (
     "steps", "seconds", "accumulate", "non_finite", "l1", "l2", "max_norm", "mixup", "class_weights",
-    "checkpoint_every", "keep", "flow",
+    "average", "checkpoint_every", "keep", "flow",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ class Plan:
     max_norm: float | None = None
     mixup: float = 0.0
     class_weights: Any = None
+    average: float = 0.0
     early_stopping: EarlyStopping | int | None = None
     metrics: Any = None
     callbacks: Iterable[Any] | Callable[..., Any] | None = ()
@@ -79,6 +80,9 @@ class Plan:
             put(name, read_amount(name, getattr(self, name)))
         if self.max_norm is not None:
             put("max_norm", read_amount("max_norm", self.max_norm, above=True))
+        put("average", read_amount("average", self.average))
+        if self.average >= 1:
+            raise ArgumentError(f"average must be 0 or more and below 1, got {self.average!r}.")
         if self.clip is not None and not isinstance(self.clip, Clip):
             raise ArgumentError(f"clip is {self.clip!r}. Give a rule such as undertow.optim.clip_by_global_norm(1.0).")
         put("optimizer", find_optimizer(self.optimizer))

@@ -13,6 +13,7 @@ from undertow import trees
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.nn import Sequential, build_loss, build_model, describe_model
 from undertow.optim import OPTIMIZERS, build_clip, build_optimizer, name_leaves
+from undertow.train.average import Average
 from undertow.train.derive import number_paths, numbers_of, put_numbers
 from undertow.train.files import check_run_folder, read_path
 from undertow.train.keeper import FOLDER, Keeper
@@ -46,6 +47,8 @@ def take_snapshot(trainer: Trainer) -> Snapshot:
         arrays[f"model/{path}"] = np.asarray(value)
     for path, value in zip(name_leaves(trainer.state), trees.flatten(trainer.state)[0], strict=True):
         arrays[f"optimizer/{path}"] = np.asarray(value)
+    if trainer.average is not None:
+        arrays |= {f"average/{i}": total for i, total in enumerate(trainer.average.sums)}
     arrays["totals"] = np.array(trainer.totals, np.float64).reshape(-1, 2)
     arrays["clipped"] = np.array(trainer.clipped, bool)
     record = {
@@ -53,6 +56,7 @@ def take_snapshot(trainer: Trainer) -> Snapshot:
         "over": trainer.over,
         "seconds": trainer.elapsed(),
         "stopped": run.stopped,
+        **({} if trainer.average is None else {"averaged": trainer.average.n}),
         "settings": run.settings,
         "versions": run.versions,
         "extras": run.extras,
@@ -96,6 +100,7 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
             f"the checkpoint does not fit this training: it holds {more[0]}, of which this optimizer knows nothing. "
             "Give the optimizer it was made with."
         )
+    _recall_average(trainer.average, snapshot, numbers_of(leaves))
     for name in COUNTS:
         setattr(trainer, name, int(record[name]))
     trainer.over, trainer.seconds = bool(record["over"]), float(record["seconds"])
@@ -121,7 +126,20 @@ def _recall_best(trainer: Trainer, snapshot: Snapshot, store: CheckpointStore) -
         return  # it is damaged, of which the store tells
     leaves, rebuild = trees.flatten(trainer.run.model)
     wanted = [f"model/{path}" for path in number_paths(trainer.run.model)]
-    trainer.best = epoch, rebuild(put_numbers(leaves, _pick(found, wanted, numbers_of(leaves))))
+    model = rebuild(put_numbers(leaves, _pick(found, wanted, numbers_of(leaves))))
+    if trainer.average is not None:
+        average = Average(trainer.average.decay)
+        _recall_average(average, found, numbers_of(leaves))
+        model = average.model(model)
+    trainer.best = epoch, model
+
+
+def _recall_average(average: Average | None, snapshot: Snapshot, like: list[Any]) -> None:
+    """Bring an average to where it was when a snapshot was taken."""
+    if average is not None:
+        average.n = int(snapshot.record["averaged"])
+        names = [f"average/{i}" for i in range(len(like) if average.n else 0)]
+        average.sums = [np.asarray(x) for x in _pick(snapshot, names, [np.asarray(x) for x in like[: len(names)]])]
 
 
 def resume(

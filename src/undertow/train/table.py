@@ -25,6 +25,7 @@ from undertow.train.store import CheckpointStore
 from undertow.train.table_data import Table, load_table
 from undertow.train.table_folder import check_folder, in_place_of
 from undertow.train.table_network import make_plan, with_epochs
+from undertow.train.table_other import try_other
 from undertow.train.table_refit import goes_again, keep_first, read_first, set_up_refit, set_up_second
 from undertow.train.table_settings import CONFIG, TableSettings, read_config, write_config
 from undertow.train.table_setup import measure_in_units, prepare
@@ -105,8 +106,16 @@ def _train(
             again = goes_again(settings, trainer)
             if not again:
                 return _save(run, folder), table
+            try:
+                better = None
+                if settings.other:
+                    keep_first(run, settings, table, folder, pending=True)
+                    better = try_other(run, settings, table, progress, say)
+            except KeyboardInterrupt:  # the first one is kept, and resume goes on from there
+                run.stopped = "interrupted"
+                return _save(run, folder), table
             with hold_interrupts():
-                keep_first(run, settings, table, folder)
+                keep_first(run, settings, table, folder, better)
         _, table, trainer, said = set_up_second(folder, settings, callbacks, progress)
         say(said)
         with interrupt_once():
@@ -197,6 +206,8 @@ def _reopen(
     """Set a training up where it stopped."""
     if settings.dates is None:  # of a version that knew no other way
         settings = replace(settings, dates="days")
+    if settings.average is None:
+        settings = replace(settings, average=0.0)
     epochs, first = longer["epochs"], read_first(folder)
     second = settings.refit_epochs is not None
     if settings.refit and not second and first is not None:  # killed between the two trainings

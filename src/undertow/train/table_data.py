@@ -209,7 +209,7 @@ def _load_shipped(settings: TableSettings) -> Table:
 def _options(settings: TableSettings) -> dict[str, Any]:
     """How columns are encoded, as far as it was told."""
     names = ("weights", "groups", "time", "leave_out", "task", "scaling", "categories", "max_categories", "min_count",
-             "dates", "decimal")  # fmt: skip
+             "dates", "decimal", "as_text")  # fmt: skip
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     most = 1000 if settings.categories != "codes" else 100_000
     if read_rule(settings.loss or "", "--loss")["name"] == "poisson":
@@ -222,7 +222,9 @@ def _load_whole(settings: TableSettings) -> Table:
     assert settings.data is not None and settings.target is not None
     remarks: list[str] = []
     decimal = check_decimal(settings.decimal or "auto")
-    frame, origin = read_table_with_origin(settings.data, decimal=decimal, remarks=remarks)
+    frame, origin = read_table_with_origin(
+        settings.data, as_text=settings.as_text or (), decimal=decimal, remarks=remarks
+    )
     share = choose_validation(frame.height) if settings.validation is None else settings.validation
     options = _options(settings)
     if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from undertow.data import TabularEncoder, as_frame, encode_table, k_folds, read_table_with_origin
 from undertow.data.roles import Roles, read_group_column, read_weight_column
 from undertow.data.target import choose_task, drop_missing_target, find_target
+from undertow.data.text_columns import read_as_text
 from undertow.data.wording import Origin
 from undertow.errors import ArgumentError, ShapeError
 from undertow.nn.layer import widths
@@ -159,7 +160,9 @@ def read_folds(
         raise ArgumentError(f"target is {target!r}. Give the name of the column to predict.")
     origin: Origin | None = None
     if isinstance(data, str | os.PathLike):
-        frame, origin = read_table_with_origin(Path(data), decimal=encode.get("decimal", "auto"))
+        frame, origin = read_table_with_origin(
+            Path(data), as_text=read_as_text(encode.get("as_text", ())), decimal=encode.get("decimal", "auto")
+        )
     else:
         frame = as_frame(data)
     options = dict(encode)

@@ -14,7 +14,7 @@ from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.nn.configured import settings_of
 from undertow.spelling import did_you_mean
-from undertow.train.choices import Choice
+from undertow.train.choices import Choice, choose_average
 from undertow.train.plan import Plan, read_count
 from undertow.train.stopping import EarlyStopping
 from undertow.train.table_settings import TableSettings, read_rule
@@ -32,13 +32,14 @@ _BYTES_A_PARAMETER = 4 * 6  # float32: the parameter, its gradient, two moments,
 _EMBEDDING = (2, 32)  # the smallest and the largest size
 
 
-def complete(settings: TableSettings, choice: Choice, classifies: bool) -> TableSettings:
+def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: int = 0) -> TableSettings:
     """Fill in what was not told.
 
     Args:
         settings: those given.
         choice: from `choose_settings`.
         classifies: whether the target is a class.
+        n_rows: rows to train on.
 
     Returns:
         Settings of which none is left to choose, except for those that mean "none" where they are absent.
@@ -66,7 +67,8 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool) -> Table
         batch_size=choice.batch_size, early_stopping=choice.early_stopping, accumulate=1, l1=0.0, l2=0.0, mixup=0.0,
         non_finite="raise", metrics=["accuracy"] if classifies else ["rmse"],
     )  # fmt: skip
-    return settings.over(chosen)
+    found = settings.over(chosen)
+    return replace(found, average=choose_average(n_rows, found.epochs)) if found.average is None else found
 
 
 def usual_rate(name: str) -> float:
@@ -180,6 +182,7 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
         max_norm=settings.max_norm,
         mixup=settings.mixup or 0.0,
         class_weights=settings.class_weights,
+        average=settings.average or 0.0,
         metrics=settings.metrics,
         seed=settings.seed or 0,
         dtype=settings.dtype,

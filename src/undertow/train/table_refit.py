@@ -30,6 +30,7 @@ from undertow.train.table_setup import SetUp, prepare
 from undertow.train.table_words import summarize
 from undertow.train.trainer import Trainer
 
+Better = tuple[Run, TableSettings] | None
 _FACTS: Final = ("n_validation", "shared_rows", "shared_by_chance", "held_out")
 
 
@@ -51,7 +52,9 @@ def goes_again(settings: TableSettings, trainer: Trainer) -> bool:
     return trainer.run.stopped == "finished" or any(callback.waited >= callback.patience for callback in watching)
 
 
-def keep_first(first: Run, settings: TableSettings, table: Table, folder: Path) -> None:
+def keep_first(
+    first: Run, settings: TableSettings, table: Table, folder: Path, better: Better = None, pending: bool = False
+) -> None:
     """Write what a first training has found, before anything of it is removed.
 
     Args:
@@ -59,24 +62,35 @@ def keep_first(first: Run, settings: TableSettings, table: Table, folder: Path) 
         settings: complete.
         table: what it was trained on.
         folder: of the run.
+        better: the run and the settings of another training, where that is to be done again.
+        pending: whether another one is still to be compared, so that this is for watchers alone.
 
     Raises:
         RunError: the disk refuses.
 
     Source: derived here.
     """
-    losses = [row["validation_loss"] for row in first.history]
+    run, chosen = better or (first, settings)
+    losses = [row["validation_loss"] for row in run.history]
     best = int(np.nanargmin(losses)) + 1 if settings.early_stopping and not np.isnan(losses).all() else len(losses)
     facts = {} if first.record is None else first.flow.facts  # of rows of which the second one sees nothing
     told = {
         "epochs": best,
+        "settings": _find_differences(chosen, settings),
+        **({"pending": True} if pending else {}),
         "held_out": {
-            "summary": summarize(first, table),
-            "history": first.history,
+            "summary": summarize(run, table),
+            "history": run.history,
             "facts": {name: facts[name] for name in _FACTS if name in facts},
         },
     }
     write_whole(folder / HELD_OUT, write_record(told).encode())
+
+
+def _find_differences(settings: TableSettings, given: TableSettings) -> dict[str, Any]:
+    """The settings that are others than those given."""
+    before = given.given()
+    return {name: value for name, value in settings.given().items() if value != before.get(name)}
 
 
 def read_first(folder: Path) -> dict[str, Any] | None:
@@ -86,7 +100,8 @@ def read_first(folder: Path) -> dict[str, Any] | None:
         folder: of the run.
 
     Returns:
-        ``epochs``, and ``held_out`` as the run keeps it; None where there is nothing.
+        ``epochs``, and ``held_out`` as the run keeps it; None where there is nothing, or another training is not
+        compared yet.
 
     Raises:
         RunError: ``runs/a/held_out.json is damaged. …``
@@ -109,7 +124,7 @@ def read_first(folder: Path) -> dict[str, Any] | None:
         raise RunError(
             f"{folder / HELD_OUT} cannot be read: {why}. Train anew: undertow train with --overwrite."
         ) from None
-    return dict(found)
+    return None if found.get("pending") else dict(found)
 
 
 def set_up_second(
@@ -136,7 +151,7 @@ def set_up_second(
     found = read_first(folder)
     assert found is not None
     best = found["epochs"]
-    settings = replace(settings, refit_epochs=epochs or best)
+    settings = replace(settings, **found.get("settings", {}), other=False, refit_epochs=epochs or best)
     whole, trainer_of = set_up_refit(settings, callbacks)
     store = CheckpointStore(folder / FOLDER)
     try:

@@ -35,7 +35,7 @@ class TableSettings:
         target, weights, groups, time, leave_out: names of columns, see `undertow.data.encode_table`.
         task: ``"classification"`` or ``"regression"``.
         validation: the share of rows held out.
-        scaling, categories, max_categories, min_count, dates, decimal: how columns are encoded, see
+        scaling, categories, max_categories, min_count, dates, decimal, as_text: how columns are encoded, see
             ``TabularEncoder.fit``.
         memory: MB that reading may take; larger files are read again in each epoch.
         hidden: sizes of the hidden layers.
@@ -44,9 +44,10 @@ class TableSettings:
         optimizer, rate, decay, schedule, warmup: of the updates; the warm-up in epochs.
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
         early_stopping: epochs without a better validation loss; 0 for none.
+        other: whether other settings are tried beside, and the better ones taken.
         refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were.
-        batch_size, accumulate, l1, l2, max_norm, mixup, clip, non_finite, metrics, seed, dtype, checkpoint_every, flow:
-            see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
+        batch_size, accumulate, l1, l2, max_norm, mixup, average, clip, non_finite, metrics, seed, dtype,
+            checkpoint_every, flow: see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
         threads: for the compiled steps.
 
     Source: derived here.
@@ -72,6 +73,7 @@ class TableSettings:
     min_count: int | None = None
     dates: str | None = None
     decimal: str | None = None
+    as_text: list[str] | None = None
     memory: float | None = None
     hidden: list[int] | None = None
     activation: str | None = None
@@ -94,10 +96,12 @@ class TableSettings:
     early_stopping: int | None = None
     refit: bool | None = None
     refit_epochs: int | None = None
+    other: bool | None = None
     l1: float | None = None
     l2: float | None = None
     max_norm: float | None = None
     mixup: float | None = None
+    average: float | None = None
     clip: str | None = None
     non_finite: str | None = None
     metrics: list[str] | None = None

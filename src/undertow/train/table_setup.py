@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from undertow.train.table_settings import TableSettings
 from undertow.train.trainer import Trainer
 
 SetUp = Callable[[Path | None, bool], Trainer]
+_TOLD: Final = ("hidden", "dropout", "rate", "decay", "activation", "norm", "residual", "loss", "optimizer", "schedule")
+_ENOUGH: Final = 40  # rows held out that tell one network from another
 _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 
 
@@ -43,7 +45,10 @@ def prepare(
     task = "classification" if table.classifies else "regression"
     choice = choose_settings(table.n_rows, table.n_features, task, table.n_outputs)
     refit = decide_refit(settings, table)
-    settings = replace(complete(settings.over(table.settings), choice, table.classifies), refit=refit)
+    other = decide_other(settings, table, refit)
+    settings = replace(
+        complete(settings.over(table.settings), choice, table.classifies, table.n_rows), refit=refit, other=other
+    )
     settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
     if settings.threads is not None:
         from undertow.compile import set_threads
@@ -103,6 +108,32 @@ def decide_refit(settings: TableSettings, table: Table) -> bool:
     if settings.refit and (settings.steps is not None or settings.time_budget is not None):
         raise ArgumentError("--refit goes by epochs: give --epochs instead of --steps or --time-budget, or --no-refit.")
     return settings.refit
+
+
+def decide_other(settings: TableSettings, table: Table, refit: bool) -> bool:
+    """Decide whether another training is tried.
+
+    Args:
+        settings: those given.
+        table: to train on.
+        refit: whether a second training follows, on all rows.
+
+    Returns:
+        Whether: as told, else for numbers, where enough rows are held out and nothing is told of the network.
+
+    Raises:
+        ArgumentError: it is asked for where it cannot be.
+
+    Source: derived here.
+    """
+    if settings.other and (table.classifies or not refit):
+        raise ArgumentError(
+            "--other: it is for numbers to predict, where all rows are trained on again. Leave it out, or give --refit."
+        )
+    if settings.other is not None:
+        return settings.other
+    enough = refit and not table.classifies and len(table.validation[0]) >= _ENOUGH
+    return enough and all(getattr(settings, name) is None for name in _TOLD)
 
 
 def read_class_weights(text: str | None, table: Table) -> Any:

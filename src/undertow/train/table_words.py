@@ -49,7 +49,12 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
         watched = "validation loss" if table.validation is not None else "training loss"
         end += f"; ends when the {watched} has not fallen for {settings.early_stopping}, and keeps the best epoch"
     again = ", then again on all rows for as many epochs" if settings.refit else ""
+    if settings.other:
+        again = ", then once more with other settings, and with the better ones on all rows for as many epochs"
     said.append(f"{end}{again}.")
+    if settings.average:
+        reach = count(round(1 / (1 - settings.average)), "epoch")
+        said.append(f"the weights are averaged over about {reach}: each counts {settings.average:g} of the next.")
     in_units = [name for name in settings.metrics or () if name != "r2"]  # which has none
     if table.encoder is not None and not table.classifies and in_units:
         measured = " and ".join(in_units)

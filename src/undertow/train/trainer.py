@@ -17,6 +17,7 @@ from undertow.data import as_arrays
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError
 from undertow.optim import scaled, with_scale
+from undertow.train.average import Average, model_kept
 from undertow.train.between import heed_callbacks, open_session, step_on
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
@@ -98,6 +99,7 @@ class Trainer:
             None if self.recorder is None else self.recorder.observer,
         )  # fmt: skip
         self.state: Any = self.step.init(self.run.model)
+        self.average = Average(plan.average) if plan.average else None
         self.epoch = self.seen = self.n_steps = 0
         self.totals: list[tuple[float, float]] = []  # of each step of the epoch: the sum of its losses, its weight
         self.clipped: list[bool] = []
@@ -232,6 +234,8 @@ class Trainer:
             )
         if best is not None:
             run.model = best
+        elif self.average is not None and (self.best is None or run.model is not self.best[1]):
+            run.model = self.average.model(run.model)
         if self.recorder is not None:
             self.recorder.conclude(self)
 
@@ -347,19 +351,22 @@ class Trainer:
 
     def end_epoch(self, begun: float, broken_off: bool = False) -> None:
         """Measure what an epoch brought, and tell of it."""
-        with hold_interrupts() as held:
-            if not _is_finite(self.run.model):
-                place = f"epoch {self.epoch}, step {self.steps_of_epoch}"
-                raise self.diverge(f"the parameters are not finite after {place}. {remedies(self.run.settings)}")
-            row = make_row(self, begun)
-            self.run.history.append(row)
-            self.over = True
-            self.progress.after_epoch(row)
-            self.good = self.run.model
-        info = self.info(row)
-        stops = self.hooks.end_epoch(info)
-        self.reasons = info.reasons
-        self.note_best(row)
+        if not _is_finite(self.run.model):
+            place = f"epoch {self.epoch}, step {self.steps_of_epoch}"
+            raise self.diverge(f"the parameters are not finite after {place}. {remedies(self.run.settings)}")
+        with model_kept(self):
+            with hold_interrupts() as held:
+                if self.average is not None:
+                    self.run.model = self.average.add(self.run.model)
+                row = make_row(self, begun)
+                self.run.history.append(row)
+                self.over = True
+                self.progress.after_epoch(row)
+                self.good = self.run.model
+            info = self.info(row)
+            stops = self.hooks.end_epoch(info)
+            self.reasons = info.reasons
+            self.note_best(row)
         if self.scales:
             self.state = with_scale(self.state, read_scale(self))
         if self.run.stopped == "finished" and (held or stops or self.halted):

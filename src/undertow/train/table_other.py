@@ -1,0 +1,71 @@
+"""Another training beside the first: rows held out say which of the two suits a table.
+
+How much of a number is noise decides whether dropout and weight decay help or harm. The size of a table does not tell,
+and is all that is known before the first training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from undertow.train.choices import choose_other
+from undertow.train.diverged import Diverged
+from undertow.train.run import Run
+from undertow.train.table_data import Table
+from undertow.train.table_settings import TableSettings
+from undertow.train.table_setup import prepare
+from undertow.train.table_words import summarize
+
+
+def try_other(
+    first: Run, settings: TableSettings, table: Table, progress: bool, say: Callable[[Any], Any]
+) -> tuple[Run, TableSettings] | None:
+    """Train another time on the rows that the first was trained on, and compare it on those held out.
+
+    It is kept in memory alone: where the process is killed, it is trained again.
+
+    Args:
+        first: the run of the first one.
+        settings: complete, of the first.
+        table: what it was trained on, with rows held out.
+        progress: whether to show it.
+        say: called with sentences.
+
+    Returns:
+        Its run and its settings where it is better; None where the first one stays.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended it.
+
+    Source: derived here.
+    """
+    held = table.validation
+    loss, spread = _squares(first, held), float(np.var(np.asarray(held[1], np.float64)))
+    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (spread or 1.0))
+    if not chosen:
+        return None
+    others = replace(settings, **chosen, flow=False)
+    said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
+    say(f"  {summarize(first, table)}. Once more, with {' and '.join(said)}:")
+    _, _, set_up = prepare(table, others)
+    try:
+        run = set_up(None, progress).fit()
+    except Diverged:
+        say("  It diverged, so the first one stays.")
+        return None
+    if run.stopped == "interrupted":
+        raise KeyboardInterrupt
+    better = _squares(run, held) < loss
+    say(f"  {summarize(run, table)}: {'better, and taken' if better else 'not better'}.")
+    return (run, replace(settings, **chosen)) if better else None
+
+
+def _squares(run: Run, held: tuple[Any, ...]) -> float:
+    """The mean of the squared errors on rows held out, of the scaled target, each row as its weight counts."""
+    X, y, *weights = held
+    errors = np.ravel(run.predict(X)).astype(np.float64) - np.ravel(y)
+    return float(np.average(errors**2, weights=np.ravel(weights[0]) if weights else None))
