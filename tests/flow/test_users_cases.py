@@ -242,12 +242,14 @@ def warm(t):
     ],
 )
 def test_the_call_that_trains_again_does_the_same_to_the_last_bit(rule):
-    settings = {"batch_size": 32, "mixup": 0.1, "l2": 1e-4, "class_weights": {0: 1.0, 1: 2.0, 2: 1.5}, "epochs": 3}
+    settings = {"batch_size": 32, "mixup": 0.1, "l2": 1e-4, "average": 0.5, "epochs": 3}
+    settings["class_weights"] = {0: 1.0, 1: 2.0, 2: 1.5}
     clip = optim.clip_adaptive(0.05)
     run = train(dense(6, 8, 3), CLASSES, CROSS, optimizer=rule, clip=clip, early_stopping=2, **settings)
     names = {"ut": ut, "model": dense(6, 8, 3), "X": X, "y": CLASSES, "warm": warm}
     exec(train_call(run.flow, progress="False"), names)
-    assert names["run"].history[-1]["loss"] == run.history[-1]["loss"]
+    for loss in ("loss", "validation_loss"):  # that of the last steps, and that of the average of the epochs
+        assert names["run"].history[-1][loss] == run.history[-1][loss]
     slower = eval(write_optimizer(run.flow, factor=0.1), names)
     assert slower.name == rule.name
 

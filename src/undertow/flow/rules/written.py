@@ -10,8 +10,8 @@ from undertow import optim
 from undertow.flow.record import Flow
 from undertow.flow.rules.measures import optimizer_of
 
-PLAIN: Final = ("epochs", "steps", "batch_size", "accumulate", "l1", "l2", "max_norm", "mixup")
-USUAL: Final = {"accumulate": 1, "l1": 0.0, "l2": 0.0, "mixup": 0.0}
+PLAIN: Final = ("epochs", "steps", "batch_size", "accumulate", "l1", "l2", "max_norm", "mixup", "average")
+USUAL: Final = {"accumulate": 1, "l1": 0.0, "l2": 0.0, "mixup": 0.0, "average": 0.0}
 
 
 def train_call(flow: Flow, **changes: str) -> str:
