@@ -5,7 +5,7 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim, trees
-from undertow.compile import picked
+from undertow.compile import picked, resident
 from undertow.compile import threads as known
 from undertow.compile.product_args import ARGS
 from undertow.errors import ArgumentError
@@ -41,8 +41,8 @@ def test_nothing_changes_but_the_gathering(rows, n_in, width, threads, dtype, mo
     X = np.random.default_rng(0).normal(size=(5 * rows, n_in)).astype(dtype)
     monkeypatch.setattr(known, "usable_processors", lambda: 3)
     results = []
-    for least in (1 << 40, 0):
-        monkeypatch.setattr(picked, "LEAST", least)
+    for pick in (lambda *args: False, picked.pick_rows):
+        monkeypatch.setattr(resident, "pick_rows", pick)
         results.append(train(X, layers(n_in, width), rows, threads))
     (gathered, usual, _), (read, fewer, program) = results
     for a, b in zip(gathered, read, strict=True):
@@ -53,18 +53,11 @@ def test_nothing_changes_but_the_gathering(rows, n_in, width, threads, dtype, mo
     assert parts == ((rows, threads) == (64, 2) or threads == 1)
 
 
-def test_a_batch_is_picked_where_it_is_large_only(monkeypatch):
-    wide, narrow = (np.ones((600, n), np.float32) for n in (1000, 400))
-    assert train(wide, layers(1000), 300, epochs=1)[1].count("the batch") == 1  # the targets
-    assert train(narrow, layers(400), 300, epochs=1)[1].count("the batch") == 2
-
-
 @pytest.mark.parametrize(
     ("change", "width"), [(lambda x: x * 2 + 1, 20), (lambda x: x[:, ::-1], 20), (lambda x: x, 8)],
     ids=["read by a loop", "read backwards", "few columns"],
 )  # fmt: skip
-def test_what_else_reads_the_batch_gets_it(change, width, monkeypatch):
-    monkeypatch.setattr(picked, "LEAST", 0)
+def test_what_else_reads_the_batch_gets_it(change, width):
     X = np.random.default_rng(0).normal(size=(96, 300)).astype(np.float32)
     found, calls, _ = train(X, layers(300, width), 32, change=change)
     assert calls.count("the batch") == 2
@@ -73,8 +66,7 @@ def test_what_else_reads_the_batch_gets_it(change, width, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_a_profile_is_of_the_rows_that_were_last_read(monkeypatch):
-    monkeypatch.setattr(picked, "LEAST", 0)
+def test_a_profile_is_of_the_rows_that_were_last_read():
     X = np.random.default_rng(0).normal(size=(96, 300)).astype(np.float32)
     model = nn.initialize(nn.Sequential(*layers(300)), 0)
     y = np.zeros(96, np.int64)

@@ -122,7 +122,7 @@ class Resident:
         for number in range(self.n_state, len(inputs)):
             shape: Any = inputs[number].spec.shape
             itemsize = inputs[number].spec.dtype.itemsize
-            if pick_rows(plan, number, shape, itemsize, step):
+            if pick_rows(plan, number, shape, step):
                 continue
             memory = aligned(max(math.prod(shape), 1) * itemsize).view(inputs[number].spec.dtype)[: math.prod(shape)]
             batch[number] = memory.reshape(shape)
