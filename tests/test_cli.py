@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 import undertow as ut
-from undertow.cli import app, main
+from command_line import make_runner
+from undertow.cli import app
 
 LOSS_FILE = """
 import numpy as np
@@ -48,21 +49,11 @@ def example():
 RELU = ("--activation", "relu", "--quiet")
 
 
-def run(*args: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
-    """Run `undertow …` in this process; the exit code and what it printed."""
-    monkeypatch.setattr(sys, "argv", ["undertow", *map(str, args)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    out, err = capsys.readouterr()
-    code = stopped.value.code
-    return (code if isinstance(code, int) else 0 if code is None else 1), out, err
-
-
 @pytest.fixture
 def undertow(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    return lambda *args: run(*args, capsys=capsys, monkeypatch=monkeypatch)
+    return make_runner(capsys, monkeypatch)
 
 
 def flowers(m: int = 120) -> pl.DataFrame:

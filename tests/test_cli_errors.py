@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import undertow as ut
-from undertow.cli import main
+from command_line import make_runner
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
 COMMAND = [sys.executable, "-c", "from undertow.cli import main; main()"]
@@ -33,15 +33,7 @@ def undertow(capsys, monkeypatch, tmp_path):
     x = rng.normal(size=60)
     kinds = np.where(x > 0, "up", "down")
     pl.DataFrame({"x": x, "c": np.tile(["r", "b"], 30), "y": kinds}).write_csv("good.csv")
-
-    def run(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["undertow", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return make_runner(capsys, monkeypatch)
 
 
 def process(*args: object, **options) -> subprocess.CompletedProcess[str]:

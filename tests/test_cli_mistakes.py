@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from undertow.cli import main
+from command_line import make_runner
 
 N = 80
 TRAIN = ("train", "flats.csv", "--target", "Price [EUR]", "--epochs", 2, "--hidden", "4", "--quiet")
@@ -26,15 +26,7 @@ def undertow(capsys, monkeypatch, tmp_path):
     frame.write_csv("flats.csv")
     frame.write_parquet("flats.parquet")
     frame.head(9).with_columns(pl.col("area (m²)") + 1).write_csv("others.csv")
-
-    def run(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["undertow", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return make_runner(capsys, monkeypatch)
 
 
 def refused(found: tuple[int, str, str], *parts: str) -> None:

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 import undertow as ut
-from undertow.cli import main
+from command_line import make_runner
 from undertow.errors import RunError
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
@@ -34,15 +34,7 @@ def undertow(capsys, monkeypatch, tmp_path):
     kind = np.where(c == "r", "up", np.where(x > 0, "left", "down"))
     pl.DataFrame({"x": x, "c": c, "w": w, "y": kind}).write_csv("t.csv")
     pl.DataFrame({"x": x, "c": c, "w": w, "y": 3 * x + (c == "r") + 0.01 * w}).write_csv("n.csv")
-
-    def run(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["undertow", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return make_runner(capsys, monkeypatch)
 
 
 def weights(folder: str) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import undertow as ut
+from checkpoint_samples import Stop, StopAt
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError
 from undertow.train import CheckpointStore, Trainer
@@ -81,22 +82,6 @@ def test_early_stopping_keeps_the_average_of_the_best_epoch():
     assert run.stopped == "callback" and best == len(losses) - 3
     for found, wanted in zip(arrays(run.model), by_hand(plain_models(best), 0.6), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
-
-
-class Stop(Exception):
-    """As a crash would."""
-
-
-class StopAt:
-    """Ends a training from inside, at a step."""
-
-    def __init__(self, step):
-        self.step, self.count = step, 0
-
-    def on_step_end(self, epoch, step, loss, model):
-        self.count += 1
-        if self.count == self.step:
-            raise Stop
 
 
 @pytest.mark.parametrize("early", [None, 3])

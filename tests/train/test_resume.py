@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import undertow as ut
+from checkpoint_samples import Stop, StopAt
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, RunError
 from undertow.train import CheckpointStore, EarlyStopping, ReduceOnPlateau, Run, Trainer
@@ -45,22 +46,6 @@ def bits(run):
 
 def rows(run):
     return [{key: row[key] for key in COLUMNS if key in row} for row in run.history]
-
-
-class Stop(Exception):
-    pass
-
-
-class StopAt:
-    """Ends a training from inside, at a step, as a crash would."""
-
-    def __init__(self, step):
-        self.step, self.count = step, 0
-
-    def on_step_end(self, epoch, step, loss, model):
-        self.count += 1
-        if self.count == self.step:
-            raise Stop
 
 
 @pytest.mark.parametrize("every", [None, 1, 5])

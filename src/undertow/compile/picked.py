@@ -8,14 +8,15 @@ rows of 10,000 numbers takes 0.88 of the time, one on 64 rows of 64 numbers 0.98
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from undertow.compile.cache import name_of
-from undertow.compile.ir import Emitter, Module, Value, Variable
+from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.panels import NARROW
 from undertow.compile.plan import Buffer, Call, Place, Plan
 from undertow.compile.processor import lanes_of
-from undertow.compile.product import DEPTH, DOT_ROWS, LINE, TASK, Product, has_masks
+from undertow.compile.product import DEPTH, DOT_ROWS, LINE, TASK, Product, Terms, has_masks
 from undertow.compile.product_args import ARGS
 from undertow.compile.waits import Touch
 
@@ -49,24 +50,18 @@ class _PickedRows(_Picked):
         """Go to the p-th term in A."""
         tell(picked=e.address(x["picked"], p * x["col_a"], "i8"), pitch=x["pitch"])
 
-    def write_sums(
-        self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
-    ) -> None:
-        """Write the loop over k: every row's element of A times the vectors of B's row."""
-        vectors, lanes = len(sums[0]), mask.lanes
-        numbers = [e.load(e.address(first, i, "i64"), "i64") for i in range(len(sums))]
+    def follow(self, e: Emitter, task: dict[str, Value], first: Value, rows: int) -> Terms:
+        """Follow A from term to term, in each row by itself."""
+        numbers = [e.load(e.address(first, i, "i64"), "i64") for i in range(rows)]
         heads = [e.address(task["picked"], number * task["pitch"], "i8") for number in numbers]
-        at, b = e.variable(e.const(0, "i64")), e.variable(task["b"])
-        with e.loop(0, task["k"]):
-            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
-            for head, row in zip(heads, sums, strict=True):
-                place = e.address(head, at.get(), "i8")
-                e.prefetch(e.address(place, DEPTH * self.size, "i8"))  # the next sum's, far away in memory
-                left = e.splat(e.load(place, self.kind), lanes)
-                for total, vector in zip(row, right, strict=True):
-                    total.set(e.fma(left, vector, total.get()))
-            at.set(at.get() + task["col_a"])
-            b.set(e.address(b.get(), task["row_b"], "i8"))
+        at = e.variable(e.const(0, "i64"))
+
+        def place(i: int) -> Value:
+            here = e.address(heads[i], at.get(), "i8")
+            e.prefetch(e.address(here, DEPTH * self.size, "i8"))  # the next sum's, far away in memory
+            return here
+
+        return lambda: place, lambda: at.set(at.get() + task["col_a"])
 
 
 class _PickedTerms(_Picked):
@@ -84,22 +79,16 @@ class _PickedTerms(_Picked):
         """Go to the p-th term in A."""
         tell(picked=e.address(x["picked"], p, "i64"), pitch=x["pitch"])
 
-    def write_sums(
-        self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
-    ) -> None:
-        """Write the loop over k: every row's element of A times the vectors of B's row."""
-        rows, vectors, lanes = len(sums), len(sums[0]), mask.lanes
-        picked, b = e.variable(task["picked"]), e.variable(task["b"])
-        with e.loop(0, task["k"]):
+    def follow(self, e: Emitter, task: dict[str, Value], first: Value, rows: int) -> Terms:
+        """Follow A from term to term: each is a row of its own."""
+        picked = e.variable(task["picked"])
+
+        def term() -> Callable[[int], Value]:
             head = e.address(first, e.load(picked.get(), "i64") * task["pitch"], "i8")
             e.prefetch(e.address(head, LINE, "i8"))  # the next block's
-            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
-            for i in range(rows):
-                left = e.splat(e.load(e.address(head, i, self.kind), self.kind), lanes)
-                for total, vector in zip(sums[i], right, strict=True):
-                    total.set(e.fma(left, vector, total.get()))
-            picked.set(e.address(picked.get(), 1, "i64"))
-            b.set(e.address(b.get(), task["row_b"], "i8"))
+            return lambda i: e.address(head, i, self.kind)
+
+        return term, lambda: picked.set(e.address(picked.get(), 1, "i64"))
 
 
 _WAYS: Final = {"rows": _PickedRows, "terms": _PickedTerms}
@@ -138,7 +127,7 @@ def pick_rows(plan: Plan, number: int, shape: Sequence[int], step: Buffer) -> bo
         read.role == "input" and read.number == number for reads in plan.read_by_numpy.values() for read, _ in reads
     ):
         return False
-    calls = [(call, _way(call, number, shape)) for call in plan.calls if _reads(call, number)]
+    calls = [(call, _way(call, number, shape)) for call in plan.calls if _reads(call.args, number)]
     if not calls or not all(way for _, way in calls):
         return False
     for call, way in calls:
@@ -147,16 +136,14 @@ def pick_rows(plan: Plan, number: int, shape: Sequence[int], step: Buffer) -> bo
         call.args = [*args, Place(Buffer(0, "order", 0)), Place(step), shape[0]]
         call.touches = [*(call.touches or [])[1:], Touch(step, False)]
         call.kernel = name_of(("picked", kind, lanes, way))
-        plan.kernels.setdefault(call.kernel, (_writer(kind, lanes, way), f"picked_{way}_{kind}"))
+        plan.kernels.setdefault(
+            call.kernel, (partial(write_picked, kind=kind, lanes=lanes, way=way), f"picked_{way}_{kind}")
+        )
     return True
 
 
-def _writer(kind: str, lanes: int, way: str) -> Callable[[Module], str]:
-    return lambda module: write_picked(module, kind, lanes, way)
-
-
-def _reads(call: Call, number: int) -> bool:
-    return any(isinstance(x, Place) and x.buffer.role == "input" and x.buffer.number == number for x in call.args)
+def _reads(args: Sequence[Any], number: int) -> bool:
+    return any(isinstance(x, Place) and x.buffer.role == "input" and x.buffer.number == number for x in args)
 
 
 def _way(call: Call, number: int, shape: Sequence[int]) -> str:
@@ -164,7 +151,7 @@ def _way(call: Call, number: int, shape: Sequence[int]) -> str:
     if not call.kind or call.kernel != name_of(("product", call.kind, lanes_of(call.kind))):
         return ""
     x: dict[str, Any] = dict(zip(ARGS, call.args, strict=True))
-    if x["a"].offset or _reads(Call("", call.args[1:], ""), number) or not _reads(Call("", call.args[:1], ""), number):
+    if x["a"].offset or _reads(call.args[1:], number):
         return ""
     ready = x["col_b"] == 1 and has_masks(call.kind, lanes_of(call.kind))
     if x["n"] <= NARROW or x["m"] <= DOT_ROWS or not ready:

@@ -23,6 +23,7 @@ HALF = 0  # the number of vectors that stands for half of one
 LINE = 64  # bytes that come from memory together
 DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot products; turning B around would not pay
 
+Terms = tuple[Callable[[], Callable[[int], Value]], Callable[[], None]]
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
 TASK = ("b", "k", "row_a", "col_a", "row_b", "row_c", "alpha", "beta", "width")
 
@@ -131,23 +132,44 @@ class Product(Panels):
         self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
     ) -> None:
         """Write the loop over k: every row's element of A times the vectors of B's row."""
-        rows, vectors, lanes = len(sums), len(sums[0]), mask.lanes
+        vectors, lanes, b = len(sums[0]), mask.lanes, e.variable(task["b"])
+        term, advance = self.follow(e, task, first, len(sums))
+        with e.loop(0, task["k"]):
+            place = term()
+            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
+            for i, row in enumerate(sums):
+                left = e.splat(e.load(place(i), self.kind), lanes)
+                for total, vector in zip(row, right, strict=True):
+                    total.set(e.fma(left, vector, total.get()))
+            advance()
+            b.set(e.address(b.get(), task["row_b"], "i8"))
+
+    def follow(self, e: Emitter, task: dict[str, Value], first: Value, rows: int) -> Terms:
+        """Follow A from term to term.
+
+        Returns:
+            What writes the beginning of a term and returns what writes where a row's element of it is; and what writes
+            its end.
+        """
         # Four rows share a pointer, the others are behind it by 1, 2 and 3 strides: few registers do.
         heads = [e.variable(e.address(first, task["row_a"] * i, "i8")) for i in range(0, rows, 4)]
-        b = e.variable(task["b"])
         steps = [task["row_a"] * i for i in range(min(rows, 4))]
-        with e.loop(0, task["k"]):
+
+        def term() -> Callable[[int], Value]:
             # A transposed A comes from lines far apart, which processors do not fetch ahead: the next block's are asked
             # for here. That of 10,000 columns takes 0.8 to 0.95 of the time, others 1.003.
             e.prefetch(e.address(heads[0].get(), LINE, "i8"))
-            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
-            for i, row in enumerate(sums):
-                head = heads[i // 4].get()
-                left = e.splat(e.load(e.address(head, steps[i % 4], "i8") if i % 4 else head, self.kind), lanes)
-                for total, vector in zip(row, right, strict=True):
-                    total.set(e.fma(left, vector, total.get()))
-            for place, step in [*((head, "col_a") for head in heads), (b, "row_b")]:
-                place.set(e.address(place.get(), task[step], "i8"))
+            return place
+
+        def place(i: int) -> Value:
+            head = heads[i // 4].get()
+            return e.address(head, steps[i % 4], "i8") if i % 4 else head
+
+        def advance() -> None:
+            for head in heads:
+                head.set(e.address(head.get(), task["col_a"], "i8"))
+
+        return term, advance
 
     def read_task(self, e: Emitter) -> dict[str, Value]:
         """Read the table that a block is given."""

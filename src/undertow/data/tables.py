@@ -119,15 +119,12 @@ def encode_table(
     rows, held_out, how = _split_rows(frame, roles, validation, seed, found, origin, decimal)
 
     train_frame, train_origin = frame[rows], None if origin is None else origin.take(rows)
-    if train_frame[target].n_unique() == 1 < frame[target].n_unique():
-        raise DataError(
-            f"target {target!r} holds one value only ({train_frame[target][0]}) in the {count(len(rows), 'row')} to "
-            "train on; the others are held out. Give more rows, or hold out fewer for validation."
-        )
+    _check_train_target(train_frame[target], frame[target])
     encoder = TabularEncoder.fit(
         train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
         categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out, target_scaling=target_scaling,
-        beside=frame[held_out], decimal=decimal, as_text=as_text)  # fmt: skip
+        beside=frame[held_out], decimal=decimal, as_text=as_text,
+    )  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(
         encoder,
@@ -147,6 +144,15 @@ def encode_table(
     held = (X, encoder.encode_target(held_frame, origin=held_origin))
     report = encoder.report + [f"Validation rows: {line}" for line in said]
     return EncodedTable(encoder, train, held, report, train_weights, None if weight is None else weight[held_out])
+
+
+def _check_train_target(train: pl.Series, whole: pl.Series) -> None:
+    """DataError where only rows that are held out have other values of the target."""
+    if train.n_unique() == 1 < whole.n_unique():
+        raise DataError(
+            f"target {whole.name!r} holds one value only ({train[0]}) in the {count(len(train), 'row')} to train on; "
+            "the others are held out. Give more rows, or hold out fewer for validation."
+        )
 
 
 def _split_rows(

@@ -7,10 +7,8 @@ docstring says which. Every loss takes ``weights=``, one for each example: the m
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from undertow.errors import ArgumentError, PairingWarning
@@ -21,8 +19,7 @@ from undertow.nn.layers import Dense
 from undertow.nn.loss_record import LOSSES as LOSSES
 from undertow.nn.loss_record import Loss, find_record
 from undertow.nn.structure import final_activation
-
-_PACKAGE = str(Path(__file__).parents[1])
+from undertow.trace.where import frames_of_ours
 
 
 def build_loss(record: Mapping[str, Any]) -> Loss:
@@ -83,7 +80,7 @@ def find_loss(loss: str | Mapping[str, Any] | Loss | Callable[..., Any], model: 
         if advice:
             where = "no activation" if end == "identity" else end
             message = f"{found.name} with a model that ends in {where}: {advice}."
-            warnings.warn(message, PairingWarning, stacklevel=_frames_of_ours())
+            warnings.warn(message, PairingWarning, stacklevel=frames_of_ours())
         return found
     if end not in (wanted, None, "identity"):
         raise ArgumentError(
@@ -103,11 +100,3 @@ def _last_layer(model: Any) -> Any:
     while type(model) is Sequential and model.layers:
         *_, model = [item for item in model.layers if item is not identity] or [None]
     return model
-
-
-def _frames_of_ours() -> int:
-    """How far up the stack the caller from outside of the package stands."""
-    frame, count = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, count = frame.f_back, count + 1
-    return count

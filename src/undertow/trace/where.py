@@ -49,6 +49,14 @@ def is_ours(file: str) -> bool:
     return file.startswith(_HERE)
 
 
+def frames_of_ours() -> int:
+    """How far up the stack the caller from outside of the package stands, for ``warnings.warn(…, stacklevel=…)``."""
+    frame, count = sys._getframe(1), 1
+    while frame.f_back is not None and is_ours(frame.f_code.co_filename):
+        frame, count = frame.f_back, count + 1
+    return count
+
+
 def user_frame() -> FrameType | None:
     """Return the innermost frame that is not ours or a library's; layers and losses count as the user's."""
     frame: FrameType | None = sys._getframe(1)

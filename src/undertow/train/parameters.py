@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import sys
 import types
 import warnings
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError, DTypeError
+from undertow.trace.where import frames_of_ours
 from undertow.train.derive import number_paths, numbers_of, trained_numbers
 
-_PACKAGE: Final = str(Path(__file__).parents[1])
 _FUNCTIONS: Final = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, np.ufunc, type,
 )  # fmt: skip
@@ -45,7 +43,7 @@ def check_parameters(model: Any) -> None:
         remedy = told or "Give it a layer such as Dense(4, 3)."
         raise ArgumentError(f"the model {model!r} has no parameters to train. {remedy}")
     if told:
-        warnings.warn(told, UserWarning, stacklevel=_frames_of_ours())
+        warnings.warn(told, UserWarning, stacklevel=frames_of_ours())
     paths = number_paths(model)
     for i in trained_numbers(model):
         if isinstance(numbers[i], np.ndarray) and numbers[i].dtype.kind in "iub":
@@ -70,11 +68,3 @@ def _tell_hidden(leaf: Any, names: list[str]) -> str:
         f"{' and '.join(names)} of {kind} {verb} not trained, since {kind} is no dataclass. Make it one, with "
         f"{fields}; its attribute not_trained names what is to stay as it is."
     )
-
-
-def _frames_of_ours() -> int:
-    """How far up the stack the caller from outside of the package stands."""
-    frame, n = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, n = frame.f_back, n + 1
-    return n
