@@ -32,7 +32,7 @@ class Tally:
         self.ranges = kind == "f32" and lanes == 16 and "s" in kinds and has("avx512dq")  # half the work for max
         # Touched so rarely that no register is to be kept for them.
         wide = [x for x in kinds if x in ("ss", "s") and kind == "f32"]
-        self.wide = {x: e.variable(e.const(0, "f64", lanes), in_memory=True) for x in wide}
+        self.wide = {x: e.variable(e.const(0, "f64"), in_memory=True) for x in wide}
 
     def _nothing(self, name: str) -> Value:
         if name in ("zeros", "flat"):
@@ -80,7 +80,7 @@ class Tally:
         """Add the float32 sums to the float64 ones, and begin others."""
         for name, total in self.wide.items():
             part = self.parts[name]
-            total.set(total.get() + self.e.convert(part.get(), "f64"))
+            total.set(total.get() + self._joined(part.get()))
             part.set(self.e.const(0, self.kind, self.lanes))
 
     def results(self) -> list[Value]:
@@ -99,13 +99,17 @@ class Tally:
                 total = self._result("s")
                 found = e.select((total != total) & (found < math.inf), math.nan, found)
             return found
+        total = self._joined(part)
         if name in self.wide:
-            part = self.wide[name].get() + e.convert(part, "f64")
+            total = self.wide[name].get() + total
+        return total * 4.0**-self.shift if name == "ss" and self.shift else total
+
+    def _joined(self, part: Value) -> Value:
+        """The sum of a vector's lanes, as float64."""
         while part.lanes > 1:
             low, high = self._halves(part)
             part = low + high
-        total = e.lane(part, 0)
-        return total * 4.0**-self.shift if name == "ss" and self.shift else total
+        return self.e.convert(self.e.lane(part, 0), "f64")
 
     def _halves(self, x: Value) -> tuple[Value, Value]:
         n = x.lanes // 2
