@@ -87,6 +87,7 @@ class TabularEncoder:
         dates: Literal["auto", "days", "parts"] = "auto",
         left_out: Mapping[str, str] | None = None,
         beside: pl.DataFrame | None = None,
+        beside_origin: Origin | None = None,
         target_scaling: TargetScaling = "standard",
         decimal: Decimal = "auto",
         as_text: AsText = (),
@@ -111,6 +112,7 @@ class TabularEncoder:
                 the days hour, weekday and day of year where they vary and two whole cycles of them are there.
             left_out: columns that are no features, each with the reason.
             beside: rows held out, whose texts must be written as the others are: ``25.07.2023``, ``$1,234.50``.
+            beside_origin: where those came from.
             target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
             decimal: what 1,234 is in a column of texts that may have a decimal "comma" or "point"; "auto": 1234.
             as_text: columns of numbers or dates that are names, such as postcodes: categories; a name, or several.
@@ -149,7 +151,7 @@ class TabularEncoder:
                 column, leak = ColumnFit(series.name, options), LeakCheck(series.name, target)
                 column.update(series, origin)
                 if beside is not None:
-                    column.check(beside[series.name])
+                    column.check(beside[series.name], beside_origin)
                 leak.update(series, labels)
                 columns.append((column, leak))
         return assemble(with_layout(fitted, layout), report + said, columns, reasons)

@@ -221,7 +221,7 @@ def _fit(
     for number, first, frame, origin in _read_pieces(pieces, "what is in the columns"):
         rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
         sizes[number] = rows.size, held.size
-        beside = frame[held]
+        beside, beside_origin = frame[held], None if origin is None else origin.take(held)
         frame, origin = frame[rows], None if origin is None else origin.take(rows)
         labels = find_target(frame, roles.target, origin)
         target.update(labels, origin)
@@ -229,7 +229,7 @@ def _fit(
             weight += float(read_weight_column(frame[roles.weights], origin).sum())
         for fit, leak in columns:
             fit.update(frame[fit.name], origin)
-            fit.check(beside[fit.name])
+            fit.check(beside[fit.name], beside_origin)
             leak.update(frame[fit.name], labels)
     n_rows = sum(pieces.heights)
     n_train, n_held = (int(n) for n in sizes.sum(axis=0))
