@@ -49,6 +49,7 @@ def predict_file(
         for number, frame in enumerate(portions):
             tell()
             say(frame.write_csv(include_header=number == 0), nl=False)
+        tell()  # what is said of all rows
         return
     n = write_predictions(portions, out)
     tell()

@@ -10,8 +10,10 @@ from typing import Literal, Never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from undertow.data.column_notes import EncodingNotes
+from undertow.data.column_record import read_column
 from undertow.data.column_statistics import LeakCheck
-from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, read_column
+from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption
 from undertow.data.decimals import Decimal
 from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
@@ -33,7 +35,7 @@ from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
 from undertow.data.text_columns import AsText, check_as_text, read_as_text
 from undertow.data.wording import Origin, count, list_names, suggest_name
-from undertow.errors import DataError, RunError
+from undertow.errors import DataError, DataWarning, RunError
 
 ENCODER_VERSION = 2
 _RECORD = "table encoder"
@@ -205,15 +207,21 @@ class TabularEncoder:
         return names + [self.target.name] * text
 
     def transform(
-        self, frame: pl.DataFrame, *, origin: Origin | None = None, report: list[str] | None = None
+        self,
+        frame: pl.DataFrame,
+        *,
+        origin: Origin | None = None,
+        report: list[str] | None = None,
+        notes: EncodingNotes | None = None,
     ) -> NDArray[np.float32]:
         """Encode a table's feature columns; the target need not be there.
 
         Args:
             frame: m rows with at least the columns of training, in any order.
             origin: where the rows came from, for messages.
-            report: sentences about unseen categories, filled values and ignored columns are appended
-                here; where it is None, each is a ``UserWarning``.
+            report: sentences about unseen categories, filled values, columns without a value, numbers far outside of
+                training's range and ignored columns are appended here; where it is None, each is a ``DataWarning``.
+            notes: of a table in pieces: what is to be said is added here instead, for ``tell`` to say at its end.
 
         Returns:
             Float32 array (m, n_features), finite, C-contiguous.
@@ -232,24 +240,49 @@ class TabularEncoder:
             'x': 1 value not seen in training ('c'); encoded as no category.
         """
         self._check_columns(frame, origin)
-        said = []
+        found = EncodingNotes() if notes is None else notes
         known = {column.name for column in self.columns} | {self.target.name, *self.dropped}
-        extra = [name for name in frame.columns if name not in known]
-        if extra:
-            found = count(len(extra), "column")
-            said.append(f"Ignored {found} that training did not have: {list_names(extra)}.")
+        found.add_extra([name for name in frame.columns if name not in known])
         X = np.zeros((frame.height, self.n_features), dtype=np.float32)
         start = 0
         for column in self.columns:
             stop = start + len(column.feature_names)
-            said += column.encode(frame[column.name], X[:, start:stop], origin)
+            found.add(column.name, column.encode(frame[column.name], X[:, start:stop], origin))
             start = stop
+        if notes is not None:
+            return X
         if report is None:
-            for sentence in said:
-                warnings.warn(sentence, UserWarning, stacklevel=2)
+            for sentence in self.tell(found):
+                warnings.warn(sentence, DataWarning, stacklevel=2)
         else:
-            report += said
+            report += self.tell(found)
         return X
+
+    def tell(self, notes: EncodingNotes) -> list[str]:
+        r"""Say what a table holds that training did not have.
+
+        Args:
+            notes: of ``transform``, of all pieces of the table.
+
+        Returns:
+            Sentences, at most two a column.
+
+        Example:
+            >>> encoder = TabularEncoder.fit(pl.DataFrame({"x": [1.0, 3.0], "y": [0.5, 1.5]}), "y")
+            >>> notes = EncodingNotes()
+            >>> X = [encoder.transform(pl.DataFrame({"x": [x]}), notes=notes) for x in (2.0, 50.0, None)]
+            >>> print(*encoder.tell(notes), sep="\n")
+            'x': 1 missing value where training had none; filled with 2.
+            'x': 1 value far outside of training's range, 1 to 3; the farthest is 50 (row 1).
+        """
+        said = []
+        if notes.extra:
+            found = count(len(notes.extra), "column")
+            said.append(f"Ignored {found} that training did not have: {list_names(notes.extra)}.")
+        for column in self.columns:
+            if column.name in notes.columns:
+                said += column.tell(notes.columns[column.name])
+        return said
 
     def encode_target(
         self, frame: pl.DataFrame, *, origin: Origin | None = None

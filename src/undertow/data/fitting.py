@@ -233,7 +233,10 @@ class ColumnFit:
         value = not constant and scale > 0
         if not value and not found.n_missing:
             return None, [f"{name!r}: dropped, its values differ by less than float64 can tell."]
-        column = ValueColumn(name, kind, fill, mean, scale if scale > 0 else 1.0, value, found.n_missing > 0)
+        column = ValueColumn(
+            name, kind, fill, mean, scale if scale > 0 else 1.0, value, found.n_missing > 0,
+            range=(found.least, found.largest), absent=found.n_missing / (found.n + found.n_missing),
+        )  # fmt: skip
         said = [f"{name!r}: {_DECISIONS[kind]}."] if kind in _DECISIONS else []
         if value and kind == "number":
             column, remarks = self._scale(column, found)
@@ -314,7 +317,10 @@ class ColumnFit:
             return None, [*said, f"{name!r}: dropped, {least} ({distinct}): like an identifier."]
         if len(kept) == 1 and not flag and not rare:
             return None, [*said, f"{name!r}: dropped, it holds the same value ({shorten(kept[0])}) in every row."]
-        column = CategoryColumn(name, tuple(kept), flag, rare=bool(rare), codes=options.categories == "codes")
+        column = CategoryColumn(
+            name, tuple(kept), flag, rare=bool(rare), codes=options.categories == "codes",
+            absent=found.n_missing / (found.n + found.n_missing),
+        )  # fmt: skip
         if rare:
             total = sum(n for _, n in rare)
             joined = f"{count(len(rare), 'rare text')} ({list_names((text for text, _ in rare), 3)})"

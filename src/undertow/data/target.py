@@ -171,16 +171,27 @@ def drop_missing_target(
         >>> frame.rows(), said
         ([(2, 4.0)], ["Target 'y': 1 row without a value was dropped."])
     """
+    kept, origin = keep_present_target(frame, target, origin)
+    if frame.height and kept.height == 0:
+        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
+    return kept, origin, tell_dropped(target, frame.height - kept.height)
+
+
+def keep_present_target(frame: pl.DataFrame, target: str, origin: Origin | None) -> tuple[pl.DataFrame, Origin | None]:
+    """The rows that have a target, and their origin; DataError where there is no such column."""
     series = find_target(frame, target, origin)
     kept = np.flatnonzero(series.is_not_null().to_numpy())
-    n_dropped = frame.height - kept.size
+    if kept.size == frame.height:
+        return frame, origin
+    return frame[kept], None if origin is None else origin.take(kept)
+
+
+def tell_dropped(target: str, n_dropped: int) -> list[str]:
+    """A sentence where rows without a target were dropped."""
     if n_dropped == 0:
-        return frame, origin, []
-    if kept.size == 0:
-        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
+        return []
     verb = "was" if n_dropped == 1 else "were"
-    said = f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."
-    return frame[kept], None if origin is None else origin.take(kept), [said]
+    return [f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."]
 
 
 def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from undertow import nn
-from undertow.data import TabularEncoder, drop_missing_target, read_table_with_origin
+from undertow.data import TabularEncoder, read_table_with_origin
+from undertow.data.column_notes import EncodingNotes
 from undertow.data.late import pl
 from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
+from undertow.data.target import keep_present_target, tell_dropped
 from undertow.data.wording import Origin
 from undertow.errors import ArgumentError, DataError, RunError
 from undertow.nn.layer import widths
@@ -105,7 +107,7 @@ def predict_portions(
         run: trained on a table.
         file: with the columns of training; the target need not be there.
         probabilities: whether to add a column for each class.
-        remarks: sentences about the data are appended here.
+        remarks: sentences about the data are appended here: about the rows, once all have been read.
         memory: bytes that reading may take.
 
     Returns:
@@ -122,12 +124,11 @@ def predict_portions(
     if encoder.task == "regression" and probabilities:
         raise ArgumentError("--probabilities is for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
+    notes = EncodingNotes()
     for frame, origin in read_portions(file, encoder, memory, said):
-        found: list[str] = []
-        X = encoder.transform(frame, origin=origin, report=found)
-        known = {remark.partition(":")[0] for remark in said}
-        said += [remark for remark in found if remark.partition(":")[0] not in known]
+        X = encoder.transform(frame, origin=origin, notes=notes)
         yield _predict(run, encoder, X, probabilities)
+    said += encoder.tell(notes)
 
 
 def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool) -> pl.DataFrame:
@@ -275,13 +276,15 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
     measured = read_metrics(chosen, kind)
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
-    losses, total, n = 0.0, 0.0, 0
+    losses, total, n, n_dropped = 0.0, 0.0, 0, 0
+    notes = EncodingNotes()
     for frame, origin in read_portions(file, encoder, memory, remarks):
-        frame, origin, said = drop_missing_target(frame, encoder.target.name, origin)
-        remarks += said
+        n_rows = frame.height
+        frame, origin = keep_present_target(frame, encoder.target.name, origin)
+        n_dropped += n_rows - frame.height
         if not frame.height:
             continue
-        X, y = encoder.transform(frame, origin=origin, report=remarks), encoder.encode_target(frame, origin=origin)
+        X, y = encoder.transform(frame, origin=origin, notes=notes), encoder.encode_target(frame, origin=origin)
         z = run.outputs(X)
         target, w = task.read_target(y), _read_weights(run, frame, origin, remarks)
         losses, n = losses + task.sum_losses(z, task.encode(target), w), n + len(y)
@@ -292,6 +295,7 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
         else:
             found = make_predictions(kind, encoder.decode(task.decide(z))[:, None], encoder.decode(y)[:, None], w)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
+    remarks += tell_dropped(encoder.target.name, n_dropped) + encoder.tell(notes)
     if not n:
         raise DataError(f"{file}: no row has a target ({encoder.target.name!r}). Give at least one.")
     if not total:
