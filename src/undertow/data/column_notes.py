@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.data.wording import Origin, count, list_names, name_row
+from undertow.data.header import offer_no_header
+from undertow.data.late import pl
+from undertow.data.wording import Origin, count, list_names, name_row, suggest_name
+from undertow.errors import DataError
 
 _MOST_TEXTS = 100_000  # different ones that are remembered
 _BY_CHANCE = 0.001  # a column that is empty with a larger probability is nothing to tell of
@@ -116,3 +119,16 @@ class EncodingNotes:
     def add_extra(self, names: Sequence[str]) -> None:
         """Add columns that training did not have."""
         self.extra = list(dict.fromkeys([*self.extra, *names]))
+
+
+def check_columns(frame: pl.DataFrame, known: Sequence[str], origin: Origin | None) -> None:
+    """DataError unless every column that training used is there."""
+    missing = [name for name in known if name not in frame.columns]
+    if missing:
+        file = "the table" if origin is None else origin.file
+        others = [name for name in frame.columns if name not in set(known)]
+        names = ", ".join(suggest_name(name, others) for name in missing)
+        raise DataError(
+            f"{file} lacks {count(len(missing), 'column')} that training had: {names}. "
+            f"Its columns are {list_names(frame.columns)}. Add or rename them.{offer_no_header(frame)}"
+        )

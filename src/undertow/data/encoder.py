@@ -10,7 +10,7 @@ from typing import Literal, Never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from undertow.data.column_notes import EncodingNotes
+from undertow.data.column_notes import EncodingNotes, check_columns
 from undertow.data.column_record import read_column
 from undertow.data.column_statistics import LeakCheck
 from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption
@@ -34,7 +34,7 @@ from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
 from undertow.data.text_columns import AsText, check_as_text, read_as_text
-from undertow.data.wording import Origin, count, list_names, suggest_name
+from undertow.data.wording import Origin, count, list_names
 from undertow.errors import DataError, DataWarning, RunError
 
 ENCODER_VERSION = 2
@@ -239,7 +239,8 @@ class TabularEncoder:
             >>> print(*said)
             'x': 1 value not seen in training ('c'); encoded as no category.
         """
-        self._check_columns(frame, origin)
+        check_frame(frame)
+        check_columns(frame, [column.name for column in self.columns], origin)
         found = EncodingNotes() if notes is None else notes
         known = {column.name for column in self.columns} | {self.target.name, *self.dropped}
         found.add_extra([name for name in frame.columns if name not in known])
@@ -368,19 +369,6 @@ class TabularEncoder:
             undertow.errors.RunError: table encoder: version 99 is unknown, 2 is read. Train again, or ...
         """
         return _read_encoder(record)
-
-    def _check_columns(self, frame: pl.DataFrame, origin: Origin | None) -> None:
-        """Every column that training used must be there."""
-        check_frame(frame)
-        missing = [column.name for column in self.columns if column.name not in frame.columns]
-        if missing:
-            file = "the table" if origin is None else origin.file
-            others = [name for name in frame.columns if name not in {column.name for column in self.columns}]
-            names = ", ".join(suggest_name(name, others) for name in missing)
-            raise DataError(
-                f"{file} lacks {count(len(missing), 'column')} that training had: {names}. "
-                f"Its columns are {list_names(frame.columns)}. Add or rename them."
-            )
 
 
 def assemble(

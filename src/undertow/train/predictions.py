@@ -13,6 +13,7 @@ import numpy as np
 from undertow import nn
 from undertow.data import TabularEncoder, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
+from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
 from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
@@ -24,6 +25,7 @@ from undertow.nn.layer import widths
 from undertow.train.disk import DISK
 from undertow.train.files import explain_failure, write_whole
 from undertow.train.run import Run
+from undertow.train.table_data import column_names
 
 _PIECES = 32  # a portion takes this part of the memory when it is read
 _IN_MEMORY = 6  # a file as a frame and as float32: about so many times its size
@@ -69,12 +71,44 @@ def read_encoder(run: Run) -> TabularEncoder:
     return encoder
 
 
+def find_header(run: Run, file: Path, encoder: TabularEncoder, remarks: list[str]) -> Header:
+    """Find how the columns of a file are named.
+
+    Args:
+        run: where its table had no line of names, files to predict have none either.
+        file: a CSV or Parquet file, a folder or a pattern.
+        encoder: of the run.
+        remarks: where the file lacks one column, a sentence says that it is taken for the target.
+
+    Returns:
+        What ``read_table`` takes: True where names stand in the file; False, or a name for each of its columns.
+
+    Source: derived here.
+    """
+    if run.extras.get("header") is not False:
+        return True
+    names = column_names(str(file), header=True)
+    if names and are_numbered(names):
+        return True  # it has been given the names that training gave
+    n_known = 1 + len(encoder.columns) + len(encoder.dropped)
+    found = column_names(str(file), header=False)
+    if len(found) != n_known - 1:
+        return False
+    target = encoder.target.name
+    remarks.append(
+        f"{file.name} has {len(found)} columns, training had {n_known}: the one that is not there is taken for "
+        f"{target!r}, the target."
+    )
+    return [name for name in number_columns(n_known) if name != target]
+
+
 def read_portions(
-    file: Path, encoder: TabularEncoder, memory: float, remarks: list[str]
+    run: Run, file: Path, encoder: TabularEncoder, memory: float, remarks: list[str]
 ) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
     """Read a table whole, or in portions where it is larger than memory.
 
     Args:
+        run: which knows whether files have a line of column names.
         file: a CSV or Parquet file, or for large ones a folder or a pattern.
         encoder: whose texts stay texts.
         memory: bytes that reading may take.
@@ -88,10 +122,13 @@ def read_portions(
 
     Source: derived here.
     """
+    header = find_header(run, file, encoder, remarks)
     if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
-        yield read_table_with_origin(file, as_text=encoder.text_columns, decimal="comma", remarks=remarks)
+        yield read_table_with_origin(
+            file, as_text=encoder.text_columns, decimal="comma", remarks=remarks, header=header
+        )
         return
-    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma")
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma", header)
     remarks += pieces.remarks
     for number, height in enumerate(pieces.heights):
         if height:
@@ -125,7 +162,7 @@ def predict_portions(
         raise ArgumentError("--probabilities is for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
     notes = EncodingNotes()
-    for frame, origin in read_portions(file, encoder, memory, said):
+    for frame, origin in read_portions(run, file, encoder, memory, said):
         X = encoder.transform(frame, origin=origin, notes=notes)
         yield _predict(run, encoder, X, probabilities)
     said += encoder.tell(notes)
@@ -278,7 +315,7 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
     losses, total, n, n_dropped = 0.0, 0.0, 0, 0
     notes = EncodingNotes()
-    for frame, origin in read_portions(file, encoder, memory, remarks):
+    for frame, origin in read_portions(run, file, encoder, memory, remarks):
         n_rows = frame.height
         frame, origin = keep_present_target(frame, encoder.target.name, origin)
         n_dropped += n_rows - frame.height

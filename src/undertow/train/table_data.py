@@ -111,11 +111,12 @@ def load_table(settings: TableSettings) -> Table:
     return _load_whole(settings)
 
 
-def column_names(data: str) -> list[str]:
+def column_names(data: str, header: bool | None = None) -> list[str]:
     """Read the names of a table's columns off its first bytes.
 
     Args:
         data: a file, a folder or a pattern, as `TableSettings` takes it.
+        header: False where a text file has no line of them.
 
     Returns:
         The names; none where they cannot be read.
@@ -138,7 +139,8 @@ def column_names(data: str) -> list[str]:
         with open(file, "rb") as opened:
             head = opened.read(_HEAD)
         head = head[: head.rfind(b"\n") + 1] if len(head) == _HEAD else head
-        return read_header(head, find_layout(clean_text(head, file.name), file.name), file.name)[0]
+        layout = find_layout(clean_text(head, file.name).rstrip(b"\n"), file.name)
+        return read_header(head, layout, file.name, header is not False)[0]
     except (UndertowError, OSError, ValueError, pl.exceptions.PolarsError):
         return []
 
@@ -223,8 +225,9 @@ def _load_whole(settings: TableSettings) -> Table:
     remarks: list[str] = []
     decimal = check_decimal(settings.decimal or "auto")
     frame, origin = read_table_with_origin(
-        settings.data, as_text=settings.as_text or (), decimal=decimal, remarks=remarks
-    )
+        settings.data, as_text=settings.as_text or (), decimal=decimal, remarks=remarks,
+        header=settings.header is not False,
+    )  # fmt: skip
     share = choose_validation(frame.height) if settings.validation is None else settings.validation
     options = _options(settings)
     if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
@@ -249,7 +252,10 @@ def _load_streamed(settings: TableSettings) -> Table:
     assert settings.data is not None and settings.target is not None and settings.memory is not None
     share = 0.1 if settings.validation is None else settings.validation
     options = _options(settings)
-    found = stream_table(settings.data, settings.target, validation=share, memory=settings.memory * _MB, **options)
+    found = stream_table(
+        settings.data, settings.target, validation=share, memory=settings.memory * _MB,
+        header=settings.header is not False, **options,
+    )  # fmt: skip
     n_rows = found.train.n_examples or 0
     held = found.validation
     n_held = 0 if held is None else held.n_examples or 0

@@ -61,7 +61,7 @@ def prepare(
         "example": _examples(table),
         "report": table.report,
         "weights": settings.weights,
-    }
+    } | ({"header": False} if settings.header is False else {})
     plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
     plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
     if settings.refit_epochs is not None:
