@@ -131,7 +131,7 @@ def _train(options: dict[str, Any]) -> None:
         base = read_config(config)
         if told.data is not None or told.dataset is not None:  # other data than that of the file
             base = TableSettings(
-                **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest")}
+                **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest", "data_bytes")}
             )
         settings = told.over(base)
     _check_source(settings)
@@ -254,6 +254,8 @@ def find_lr(
     high: Annotated[float, typer.Option(help="The last rate.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps between them.", min=10)] = 200,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
+    memory: Memory = None,
+    quiet: Quiet = False,
 ) -> None:
     """Look for a learning rate: it grows from step to step, until the loss does not fall any more.
 
@@ -265,11 +267,12 @@ def find_lr(
     told = TableSettings(
         data=data, target=target, dataset=dataset, optimizer=optimizer, hidden=read_sizes(hidden),
         batch_size=batch_size, seed=seed, header=header,
+        memory=memory,
     )  # fmt: skip
     settings = told if config is None else told.over(read_config(config))
     _check_source(settings)
     page = Page()
-    found = probe_rates(settings, low=low, high=high, steps=steps)
+    found = probe_rates(settings, low=low, high=high, steps=steps, progress=not quiet)
     page.say(found.reason)
     if found.rate is not None:
         page.say(f"try: --rate {found.rate:g}")

@@ -15,6 +15,7 @@ from undertow.data import TabularEncoder, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
 from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
+from undertow.data.reading import tell_reading
 from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
@@ -130,7 +131,7 @@ def read_portions(
         return
     pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma", header)
     remarks += pieces.remarks
-    for number, height in enumerate(pieces.heights):
+    for number, height in enumerate(tell_reading("the rows", pieces.heights, len(pieces.heights))):
         if height:
             yield pieces.read(number)
 

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from undertow.data import (
     stream_table,
 )
 from undertow.data.decimals import check_decimal
+from undertow.data.reading import tell_reading
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files
 from undertow.data.wording import count
@@ -105,7 +107,7 @@ def load_table(settings: TableSettings) -> Table:
     if settings.memory is not None and not 1 <= settings.memory < math.inf:
         raise ArgumentError(f"--memory {settings.memory:g}: give MB, 1 or more.")
     memory = settings.memory or max(find_memory() / 4, MEMORY) / _MB
-    settings = replace(settings, data_digest=_check_digest(settings, files))
+    settings = replace(settings, data_digest=_check_digest(settings, files), data_bytes=size)
     if size * _IN_MEMORY > memory * _MB or several:
         return _load_streamed(replace(settings, memory=settings.memory or float(MEMORY // _MB)))
     return _load_whole(settings)
@@ -172,11 +174,17 @@ def find_memory() -> float:
 def digest_of(files: list[Path]) -> str:
     """Compute the checksum of the content of files, BLAKE2b with 16 bytes, in hexadecimal."""
     found = hashlib.blake2b(digest_size=16)
+    size = sum(file.stat().st_size for file in files)
+    for chunk in tell_reading("whether it has changed", _read_chunks(files), size, len):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def _read_chunks(files: list[Path]) -> Iterator[bytes]:
     for file in files:
         with open(file, "rb") as opened:
             while chunk := opened.read(_DIGEST_CHUNK):
-                found.update(chunk)
-    return found.hexdigest()
+                yield chunk
 
 
 def _check_digest(settings: TableSettings, files: list[Path]) -> str:

@@ -49,7 +49,8 @@ def prepare(
     settings = replace(
         complete(settings.over(table.settings), choice, table.classifies, table.n_rows), refit=refit, other=other
     )
-    settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
+    known = ("task", "data_digest", "data_bytes", "memory")
+    settings = replace(settings, **{name: getattr(table.settings, name) for name in known})
     if settings.threads is not None:
         from undertow.compile import set_threads
 
