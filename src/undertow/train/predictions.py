@@ -11,17 +11,22 @@ from typing import Any
 import numpy as np
 
 from undertow import nn
-from undertow.data import TabularEncoder, drop_missing_target, read_table_with_origin
+from undertow.data import TabularEncoder, read_table_with_origin
+from undertow.data.column_notes import EncodingNotes
+from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
+from undertow.data.reading import tell_reading
 from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
+from undertow.data.target import keep_present_target, tell_dropped
 from undertow.data.wording import Origin
 from undertow.errors import ArgumentError, DataError, RunError
 from undertow.nn.layer import widths
 from undertow.train.disk import DISK
 from undertow.train.files import explain_failure, write_whole
 from undertow.train.run import Run
+from undertow.train.table_data import column_names
 
 _PIECES = 32  # a portion takes this part of the memory when it is read
 _IN_MEMORY = 6  # a file as a frame and as float32: about so many times its size
@@ -67,12 +72,44 @@ def read_encoder(run: Run) -> TabularEncoder:
     return encoder
 
 
+def find_header(run: Run, file: Path, encoder: TabularEncoder, remarks: list[str]) -> Header:
+    """Find how the columns of a file are named.
+
+    Args:
+        run: where its table had no line of names, files to predict have none either.
+        file: a CSV or Parquet file, a folder or a pattern.
+        encoder: of the run.
+        remarks: where the file lacks one column, a sentence says that it is taken for the target.
+
+    Returns:
+        What ``read_table`` takes: True where names stand in the file; False, or a name for each of its columns.
+
+    Source: derived here.
+    """
+    if run.extras.get("header") is not False:
+        return True
+    names = column_names(str(file), header=True)
+    if names and are_numbered(names):
+        return True  # it has been given the names that training gave
+    n_known = 1 + len(encoder.columns) + len(encoder.dropped)
+    found = column_names(str(file), header=False)
+    if len(found) != n_known - 1:
+        return False
+    target = encoder.target.name
+    remarks.append(
+        f"{file.name} has {len(found)} columns, training had {n_known}: the one that is not there is taken for "
+        f"{target!r}, the target."
+    )
+    return [name for name in number_columns(n_known) if name != target]
+
+
 def read_portions(
-    file: Path, encoder: TabularEncoder, memory: float, remarks: list[str]
+    run: Run, file: Path, encoder: TabularEncoder, memory: float, remarks: list[str]
 ) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
     """Read a table whole, or in portions where it is larger than memory.
 
     Args:
+        run: which knows whether files have a line of column names.
         file: a CSV or Parquet file, or for large ones a folder or a pattern.
         encoder: whose texts stay texts.
         memory: bytes that reading may take.
@@ -86,12 +123,15 @@ def read_portions(
 
     Source: derived here.
     """
+    header = find_header(run, file, encoder, remarks)
     if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
-        yield read_table_with_origin(file, as_text=encoder.text_columns, decimal="comma", remarks=remarks)
+        yield read_table_with_origin(
+            file, as_text=encoder.text_columns, decimal="comma", remarks=remarks, header=header
+        )
         return
-    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma")
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma", header)
     remarks += pieces.remarks
-    for number, height in enumerate(pieces.heights):
+    for number, height in enumerate(tell_reading("the rows", pieces.heights, len(pieces.heights))):
         if height:
             yield pieces.read(number)
 
@@ -105,7 +145,7 @@ def predict_portions(
         run: trained on a table.
         file: with the columns of training; the target need not be there.
         probabilities: whether to add a column for each class.
-        remarks: sentences about the data are appended here.
+        remarks: sentences about the data are appended here: about the rows, once all have been read.
         memory: bytes that reading may take.
 
     Returns:
@@ -122,12 +162,11 @@ def predict_portions(
     if encoder.task == "regression" and probabilities:
         raise ArgumentError("--probabilities is for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
-    for frame, origin in read_portions(file, encoder, memory, said):
-        found: list[str] = []
-        X = encoder.transform(frame, origin=origin, report=found)
-        known = {remark.partition(":")[0] for remark in said}
-        said += [remark for remark in found if remark.partition(":")[0] not in known]
+    notes = EncodingNotes()
+    for frame, origin in read_portions(run, file, encoder, memory, said):
+        X = encoder.transform(frame, origin=origin, notes=notes)
         yield _predict(run, encoder, X, probabilities)
+    said += encoder.tell(notes)
 
 
 def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool) -> pl.DataFrame:
@@ -275,13 +314,15 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
     measured = read_metrics(chosen, kind)
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
-    losses, total, n = 0.0, 0.0, 0
-    for frame, origin in read_portions(file, encoder, memory, remarks):
-        frame, origin, said = drop_missing_target(frame, encoder.target.name, origin)
-        remarks += said
+    losses, total, n, n_dropped = 0.0, 0.0, 0, 0
+    notes = EncodingNotes()
+    for frame, origin in read_portions(run, file, encoder, memory, remarks):
+        n_rows = frame.height
+        frame, origin = keep_present_target(frame, encoder.target.name, origin)
+        n_dropped += n_rows - frame.height
         if not frame.height:
             continue
-        X, y = encoder.transform(frame, origin=origin, report=remarks), encoder.encode_target(frame, origin=origin)
+        X, y = encoder.transform(frame, origin=origin, notes=notes), encoder.encode_target(frame, origin=origin)
         z = run.outputs(X)
         target, w = task.read_target(y), _read_weights(run, frame, origin, remarks)
         losses, n = losses + task.sum_losses(z, task.encode(target), w), n + len(y)
@@ -292,6 +333,7 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
         else:
             found = make_predictions(kind, encoder.decode(task.decide(z))[:, None], encoder.decode(y)[:, None], w)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
+    remarks += tell_dropped(encoder.target.name, n_dropped) + encoder.tell(notes)
     if not n:
         raise DataError(f"{file}: no row has a target ({encoder.target.name!r}). Give at least one.")
     if not total:
