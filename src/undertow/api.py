@@ -187,12 +187,7 @@ def check_arguments(program: Backprop, args: Sequence[Any]) -> None:
 
 def input_values(traced: Traced, args: Sequence[Any]) -> list[Any]:
     """Take the arrays out of arguments, in the order of the graph's inputs."""
-    values: list[Any] = []
-    for row, arg in zip(traced.arguments, args, strict=True):
-        for x, leaf in zip(row, trees.flatten(arg)[0], strict=True):
-            if isinstance(x, Node):
-                values.append(leaf)
-    return values
+    return traced.values([trees.flatten(arg)[0] for arg in args])
 
 
 def differentiate_graph(graph: Graph, wrt: Sequence[Node]) -> tuple[Graph, list[Node]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from undertow import differentiate, trees
-from undertow.api import Backprop, backprop, input_values
+from undertow.api import Backprop, backprop
 from undertow.compile import Compiled
 from undertow.compile.function import in_order, native, signature_of
 from undertow.graph import Node, measure_sizes
@@ -49,25 +49,25 @@ def value_and_grad(
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             args = in_order(f, args, kwargs)
-        rows = [trees.flatten(arg)[0] for arg in args]
-        if any(isinstance(leaf, Tracer) for row in rows for leaf in row):
+        taken = [trees.flatten_with_key(arg) for arg in args]
+        if any(isinstance(leaf, Tracer) for row, _, _ in taken for leaf in row):
             return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one
-        args = tuple(trees.flatten(arg)[1]([native(x) for x in row]) for arg, row in zip(args, rows, strict=True))
-        key = signature_of(args, rows)
+        rows = [[native(x) for x in row] for row, _, _ in taken]
+        key = signature_of(rows, [structure for _, _, structure in taken])
         if key not in known:
+            args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
             program = backprop(f, *args, wrt=wrt)
             known[key] = program, Compiled(program.graph, fallback)
         program, compiled = known[key]
-        values = input_values(program.traced, args)
+        values = program.traced.values(rows)
         value, *found = compiled(values, measure_sizes(program.graph, values))
         grads = iter(found)
         places = program.wrt if isinstance(program.wrt, tuple) else (program.wrt,)
         result = []
         for i in places:
-            leaves, rebuild = trees.flatten(args[i])
-            pairs = zip(program.traced.arguments[i], leaves, strict=True)
+            pairs = zip(program.traced.arguments[i], rows[i], strict=True)
             row = [differentiate.finish(next(grads), leaf) if isinstance(x, Node) else x for x, leaf in pairs]
-            result.append(rebuild(row))
+            result.append(taken[i][1](row))
         return value, tuple(result) if isinstance(wrt, tuple) else result[0]
 
     value_and_gradient.__name__ = f"value_and_grad_{getattr(f, '__name__', 'f')}"

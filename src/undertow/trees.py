@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import optree
@@ -86,6 +86,13 @@ def _spec(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
     return _spec(tree)
 
 
+def _only(leaves: list[Any]) -> Any:
+    return leaves[0]
+
+
+_LEAF: Final = _spec(0.0)[1]
+
+
 def key_of(tree: Any) -> Hashable:
     """Return something by which trees of one structure are known: equal for trees that differ in their leaves only."""
     return _key(_spec(tree)[1])
@@ -116,13 +123,15 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
         {'b': (10, 20), 'a': [30]}
     """
     if type(tree) in LEAVES or isinstance(tree, np.ndarray | float):  # by far the most frequent tree is a single leaf
-        return [tree], lambda leaves: leaves[0]
+        return [tree], _only
     leaves, spec = _spec(tree)
     return leaves, lambda new: optree.tree_unflatten(spec, new)
 
 
 def flatten_with_key(tree: Any) -> tuple[list[Any], Rebuild, Hashable]:
     """Take a tree apart; see `flatten` and `key_of`."""
+    if type(tree) in LEAVES:
+        return [tree], _only, _LEAF
     leaves, spec = _spec(tree)
     return leaves, lambda new: optree.tree_unflatten(spec, new), _key(spec)
 

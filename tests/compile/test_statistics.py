@@ -92,6 +92,16 @@ def test_the_largest_magnitude_is_not_finite_where_a_number_is_not(bad, dtype):
             assert values["0.zeros"] == 0
 
 
+def test_one_number_that_is_not_finite_is_found_wherever_it_is():
+    for bad in (np.nan, np.inf, -np.inf, np.float32(np.frombuffer(np.uint32(0x7F800001).tobytes(), np.float32)[0])):
+        for place in range(70):
+            x = np.full((1, 70), -2, np.float32)
+            x[0, place] = bad
+            assert not np.isfinite(told_of(lambda x: (x,), x, kinds=("ss", "s", "max")).values[0]).any()
+    x = np.float32([[np.inf, *[1] * 14, -np.inf] * 2])
+    assert told_of(lambda x: (x,), x, kinds=("ss", "s", "max")).values[0, 2] == np.inf
+
+
 def test_squares_that_float32_cannot_hold():
     x = np.full((1, 40), 3e-25, np.float32)
     (squares,) = told_of(lambda x: (x,), x, shift=32, kinds=("ss",)).values[0]

@@ -19,7 +19,7 @@ from undertow.compile.profile import Profile
 from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
-from undertow.graph import Graph, Node
+from undertow.graph import Graph
 from undertow.lazy import uncollected
 from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
@@ -102,23 +102,17 @@ class CompiledFunction:
         """Compute the function of these arguments."""
         if kwargs:
             args = in_order(self.function, args, kwargs)
-        taken = [trees.flatten(arg) for arg in args]
-        if any(isinstance(leaf, Tracer) for row, _ in taken for leaf in row):
+        taken = [trees.flatten_with_key(arg) for arg in args]
+        if any(isinstance(leaf, Tracer) for row, _, _ in taken for leaf in row):
             return self.function(*args)  # another function that is being traced calls this one
-        rows = [[native(leaf) for leaf in row] for row, _ in taken]
-        key = signature_of(args, rows)
+        rows = [[native(leaf) for leaf in row] for row, _, _ in taken]
+        key = signature_of(rows, [structure for _, _, structure in taken])
         if key not in self._known:
-            args = tuple(rebuild(row) for row, (_, rebuild) in zip(rows, taken, strict=True))
+            args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
             traced = trace_function(self.function, args)
             self._known[key] = Compiled(simplify(traced.graph, final=True).graph, self.fallback), traced
         compiled, traced = self._known[key]
-        values = [
-            leaf
-            for row, mine in zip(traced.arguments, rows, strict=True)
-            for x, leaf in zip(row, mine, strict=True)
-            if isinstance(x, Node)
-        ]
-        results = compiled(values)
+        results = compiled(traced.values(rows))
         self._last = compiled.program({})
         return traced.rebuild(results)
 
@@ -181,15 +175,17 @@ def native(leaf: Any) -> Any:
     return leaf
 
 
-def signature_of(args: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Hashable:
+def signature_of(rows: Sequence[Sequence[Any]], structures: Sequence[Hashable]) -> Hashable:
     """Return what a program is made for: structure, types, shapes and dtypes of arguments, and what is no number.
 
     Args:
-        args: the arguments.
-        rows: the leaves of each.
+        rows: the leaves of each argument.
+        structures: the key of each; see `trees.flatten_with_key`.
     """
     leaves = tuple(
-        (type(x), np.shape(x), getattr(x, "dtype", None))
+        (type(x), x.shape, x.dtype)
+        if isinstance(x, np.ndarray)
+        else (type(x), np.shape(x), getattr(x, "dtype", None))
         if is_array_like(x)
         else x
         if isinstance(x, Hashable)
@@ -197,7 +193,7 @@ def signature_of(args: Sequence[Any], rows: Sequence[Sequence[Any]]) -> Hashable
         for row in rows
         for x in row
     )
-    return leaves, tuple(trees.key_of(arg) for arg in args), get_threads()
+    return leaves, tuple(structures), get_threads()
 
 
 def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:

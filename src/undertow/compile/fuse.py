@@ -26,12 +26,14 @@ class Item:
         number: the item's bit in sets of items.
         nodes: what it computes, oldest first.
         before: the items it reads from, as a set of bits; ``ancestors`` also those that these read from.
+        after: the items that read from it.
     """
 
     number: int
     nodes: list[Node] = field(default_factory=list)
     before: int = 0
     ancestors: int = 0
+    after: int = 0
 
     def __post_init__(self) -> None:
         self.bit = 1 << self.number  # the item as a set
@@ -119,15 +121,21 @@ class Fuser:
 
     def depend(self, item: Item, before: int) -> None:
         """Note that an item reads from others."""
-        item.before |= before
         more = before
-        for other in self.each(before):
+        for other in self.each(before & ~item.before):
+            other.after |= item.bit
             more |= other.ancestors
-        if more & ~item.ancestors:
-            item.ancestors |= more
-            for other in self.items:
-                if other.ancestors & item.bit:
-                    other.ancestors |= item.ancestors
+        item.before |= before
+        self.spread(item, more)
+
+    def spread(self, item: Item, more: int) -> None:
+        """Note that others come before an item, and so before all that comes after it."""
+        reached = [item]
+        while reached:
+            item = reached.pop()
+            if more & ~item.ancestors:
+                item.ancestors |= more
+                reached += self.each(item.after)
 
     def each(self, bits: int) -> list[Item]:
         """List the items of a set."""
@@ -231,13 +239,15 @@ class Fuser:
             self.home[node] = a
         b.nodes = []
         both = a.bit | b.bit
+        for item in self.each(b.before & ~a.bit):
+            item.after = item.after & ~b.bit | a.bit
+        for item in self.each(b.after & ~a.bit):
+            item.before = item.before & ~b.bit | a.bit
         a.before = (a.before | b.before) & ~both
+        a.after = (a.after | b.after) & ~both
         a.ancestors = (a.ancestors | b.ancestors) & ~both
-        for item in self.items:
-            if item.before & b.bit:
-                item.before = item.before & ~b.bit | a.bit
-            if item.ancestors & both and item is not a:
-                item.ancestors |= a.ancestors | a.bit
+        for item in self.each(a.after):
+            self.spread(item, a.ancestors | a.bit)
 
     def place_reduction(self, node: Node) -> None:
         """Put a reduction into the cluster that makes its operand, or into a new one."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from undertow.compile.ir import BITS, Emitter, Value
+from undertow.compile.processor import has
 from undertow.compile.totals import PART
+
+RANGE = "llvm.x86.avx512.mask.range.ps.512"  # 11: the larger in magnitude, without its sign; a NaN counts as no number
 
 
 class Tally:
@@ -25,9 +29,10 @@ class Tally:
         self.shift = shift if kind == "f32" else 0
         self.bits = f"i{BITS[kind]}"  # magnitudes are compared as integers of their size
         self.parts = {x: e.variable(self._nothing(x)) for x in kinds}
+        self.ranges = kind == "f32" and lanes == 16 and "s" in kinds and has("avx512dq")  # half the work for max
         # Touched so rarely that no register is to be kept for them.
         wide = [x for x in kinds if x in ("ss", "s") and kind == "f32"]
-        self.wide = {x: e.variable(e.const(0, "f64", lanes), in_memory=True) for x in wide}
+        self.wide = {x: e.variable(e.const(0, "f64"), in_memory=True) for x in wide}
 
     def _nothing(self, name: str) -> Value:
         if name in ("zeros", "flat"):
@@ -49,7 +54,13 @@ class Tally:
         return part + x
 
     def _add_max(self, part: Value, x: Value, mask: Value | None) -> Value:
-        return self.e.intrinsic("smax", part, self._magnitude(x))
+        if not self.ranges:
+            return self.e.intrinsic("smax", part, self._magnitude(x))
+        vector = "<16 x float>"
+        self.e.module.declarations[RANGE] = f"declare {vector} @{RANGE}({vector}, {vector}, i32, {vector}, i16, i32)"
+        a = self.e.bitcast(part, "f32")
+        call = f"@{RANGE}({vector} {a.text}, {vector} {x.text}, i32 11, {vector} zeroinitializer, i16 -1, i32 4)"
+        return self.e.bitcast(self.e.instruction(f"call {vector} {call}", "f32", 16), self.bits)
 
     def _magnitude(self, x: Value) -> Value:
         return self.e.bitcast(x, self.bits) & (2 ** (BITS[self.kind] - 1) - 1)  # that of NaN is above all others
@@ -69,7 +80,7 @@ class Tally:
         """Add the float32 sums to the float64 ones, and begin others."""
         for name, total in self.wide.items():
             part = self.parts[name]
-            total.set(total.get() + self.e.convert(part.get(), "f64"))
+            total.set(total.get() + self._joined(part.get()))
             part.set(self.e.const(0, self.kind, self.lanes))
 
     def results(self) -> list[Value]:
@@ -83,14 +94,22 @@ class Tally:
         if name == "max":
             while part.lanes > 1:
                 part = e.intrinsic("smax", *self._halves(part))
-            return e.convert(e.bitcast(e.lane(part, 0), self.kind), "f64")
+            found = e.convert(e.bitcast(e.lane(part, 0), self.kind), "f64")
+            if self.ranges:  # a NaN is in the sum
+                total = self._result("s")
+                found = e.select((total != total) & (found < math.inf), math.nan, found)
+            return found
+        total = self._joined(part)
         if name in self.wide:
-            part = self.wide[name].get() + e.convert(part, "f64")
+            total = self.wide[name].get() + total
+        return total * 4.0**-self.shift if name == "ss" and self.shift else total
+
+    def _joined(self, part: Value) -> Value:
+        """The sum of a vector's lanes, as float64."""
         while part.lanes > 1:
             low, high = self._halves(part)
             part = low + high
-        total = e.lane(part, 0)
-        return total * 4.0**-self.shift if name == "ss" and self.shift else total
+        return self.e.convert(self.e.lane(part, 0), "f64")
 
     def _halves(self, x: Value) -> tuple[Value, Value]:
         n = x.lanes // 2

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from fractions import Fraction
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,8 +20,12 @@ from undertow.graph import Node
 from undertow.simplify.engine import Simplifier, number, rule
 from undertow.trace import Tracer
 
+if TYPE_CHECKING:
+    from fractions import Fraction
+
 Monomial = tuple[tuple[Node, int], ...]  # atoms with their exponents, ordered by the atoms' age
-Polynomial = dict[Monomial, Fraction]
+Exact: TypeAlias = "int | Fraction"  # whole numbers, as nearly all are, compute ten times as fast
+Polynomial = dict[Monomial, "Exact"]
 
 _ARITHMETIC = (P.add, P.subtract, P.multiply, P.divide, P.negative)
 _EXPANDED = frozenset((*_ARITHMETIC, P.square, P.broadcast_to, P.expand_dims))
@@ -49,6 +52,16 @@ def nonzero(node: Node, depth: int = 0) -> bool:
     return False
 
 
+def ratio(a: float | Exact, b: Exact = 1) -> Exact:
+    """Divide exactly: a whole number where it is one."""
+    if b in (1, -1) and a == int(a):
+        return int(a) * b
+    from fractions import Fraction  # which loads decimal numbers
+
+    found = Fraction(a) / b
+    return found.numerator if found.denominator == 1 else found
+
+
 def multiply_monomials(a: Monomial, b: Monomial) -> Monomial:
     """Add the exponents."""
     powers = dict(a)
@@ -64,7 +77,7 @@ def add_polynomials(a: Polynomial, b: Polynomial, sign: int = 1) -> Polynomial:
     """Add coefficients, and drop the terms that cancel."""
     result = dict(a)
     for monomial, coefficient in b.items():
-        result[monomial] = result.get(monomial, Fraction(0)) + sign * coefficient
+        result[monomial] = result.get(monomial, 0) + sign * coefficient
     return {monomial: c for monomial, c in result.items() if c}
 
 
@@ -127,7 +140,7 @@ class Expansion:
         """Expand one node whose inputs are expanded; one that cannot be is an atom."""
         value = number(node)
         if value is not None and value == value and abs(value) != float("inf"):
-            return Expanded({(): Fraction(value)} if value else {}, frozenset(), 0)
+            return Expanded({(): ratio(value)} if value else {}, frozenset(), 0)
         if self.opens(node):
             with suppress(_TooLarge):
                 return self.combine(node)
@@ -143,7 +156,7 @@ class Expansion:
 
 
 def _atom(node: Node) -> Expanded:
-    return Expanded({((node, 1),): Fraction(1)}, frozenset(), 0)
+    return Expanded({((node, 1),): 1}, frozenset(), 0)
 
 
 def _combine(node: Node, parts: list[Polynomial]) -> Polynomial:
@@ -158,9 +171,9 @@ def _combine(node: Node, parts: list[Polynomial]) -> Polynomial:
         return multiply_polynomials(*parts)
     if node.op is P.divide:
         if len(parts[1]) != 1:
-            parts[1] = {((node.inputs[1], 1),): Fraction(1)}
+            parts[1] = {((node.inputs[1], 1),): 1}
         ((monomial, c),) = parts[1].items()
-        return multiply_polynomials(parts[0], {tuple((x, -e) for x, e in monomial): 1 / c})
+        return multiply_polynomials(parts[0], {tuple((x, -e) for x, e in monomial): ratio(1, c)})
     return add_polynomials(parts[0], parts[1], sign=1 if node.op is P.add else -1)
 
 
@@ -170,7 +183,7 @@ def cost_of(nodes: set[Node]) -> float:
     return sum(1.0 if node.spec.ndim or not arrays else 0.01 for node in nodes if node.backward or node.rule)
 
 
-def common_factor(polynomial: Polynomial) -> tuple[Fraction, Monomial]:
+def common_factor(polynomial: Polynomial) -> tuple[Exact, Monomial]:
     """Return the number and the atoms that every term has, a division by the same atom included."""
     monomials = [dict(m) for m in polynomial]
     shared: dict[Node, int] = {}
@@ -180,8 +193,8 @@ def common_factor(polynomial: Polynomial) -> tuple[Fraction, Monomial]:
             shared[atom] = min(exponents)
         elif all(e < 0 for e in exponents):
             shared[atom] = max(exponents)
-    sizes = {abs(c) for c in polynomial.values()}
-    number_ = sizes.pop() if len(sizes) == 1 else Fraction(1)
+    sizes = {c if c > 0 else -c for c in polynomial.values()}
+    number_ = sizes.pop() if len(sizes) == 1 else 1
     return number_, tuple(sorted(shared.items(), key=lambda item: item[0].index))
 
 
@@ -212,11 +225,11 @@ def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
     if not polynomial:
         return 0.0
     c, shared = common_factor(polynomial)
-    terms = [(coefficient / c, _without(monomial, shared)) for monomial, coefficient in polynomial.items()]
+    terms = [(ratio(coefficient, c), _without(monomial, shared)) for monomial, coefficient in polynomial.items()]
     terms.sort(key=lambda term: term[0] < 0)
     total: Any = None
     for coefficient, monomial in terms:
-        term = _product(s, abs(coefficient), monomial)
+        term = _product(s, coefficient if coefficient > 0 else -coefficient, monomial)
         if total is None:
             total = term if coefficient > 0 else -term
         else:
@@ -224,7 +237,7 @@ def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
     return _product(s, c, shared, total)
 
 
-def _product(s: Simplifier, c: Fraction, monomial: Monomial, first: Any = None) -> Any:
+def _product(s: Simplifier, c: Exact, monomial: Monomial, first: Any = None) -> Any:
     above: list[Any] = [s(x) for x, e in monomial for _ in range(e)]
     below: list[Any] = [s(x) for x, e in monomial for _ in range(-e)]
     if first is not None and not (isinstance(first, float) and first == 1):
@@ -281,8 +294,8 @@ def is_float_arithmetic(polynomial: Polynomial, dtype: np.dtype[Any]) -> bool:
     """
     if dtype.kind != "f":
         return all(x.spec.dtype == dtype for monomial in polynomial for x, _ in monomial)
-    c, _ = common_factor(polynomial) if polynomial else (Fraction(1), ())
-    whole: list[tuple[Monomial, Fraction]] = []
+    c, _ = common_factor(polynomial) if polynomial else (1, ())
+    whole: list[tuple[Monomial, Exact]] = []
     for monomial, coefficient in polynomial.items():
         strange = [x for x, _ in monomial if not x.spec.weak and x.spec.dtype != dtype]
         if any(x.spec.dtype.kind == "f" for x in strange):
@@ -334,7 +347,7 @@ def mirror(s: Simplifier, polynomial: Polynomial) -> Polynomial | None:
         if other not in atoms:
             continue
         result: Polynomial = {}
-        complement: Polynomial = {(): Fraction(1), ((other, 1),): Fraction(-1)}
+        complement: Polynomial = {(): 1, ((other, 1),): -1}
         try:
             for monomial, c in polynomial.items():
                 exponent = dict(monomial).get(atom, 0)

@@ -44,6 +44,11 @@ class Traced:
     rows: dict[int, int] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
 
+    def values(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """Take the values of the graph's inputs out of the leaves of each argument."""
+        pairs = zip(self.arguments, rows, strict=True)
+        return [leaf for mine, row in pairs for x, leaf in zip(mine, row, strict=True) if isinstance(x, Node)]
+
 
 def is_array_like(leaf: Any) -> bool:
     """Tell whether a leaf takes part in tracing: arrays and floats do; strings, None, flags do not."""

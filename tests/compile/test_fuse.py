@@ -1,0 +1,55 @@
+"""Which operations share a pass, and what comes before what."""
+
+import numpy as np
+import pytest
+
+from undertow.compile.access import Reader
+from undertow.compile.expand import expand
+from undertow.compile.fuse import Fuser
+from undertow.trace import trace_function
+
+
+def some_program(seed, steps):
+    """A program of products, sums over rows and columns, and points that read of any earlier value."""
+    rng = np.random.default_rng(seed)
+    choices = rng.integers(0, 6, steps), rng.integers(0, 2**31, (steps, 2))
+
+    def f(x):
+        values = [x, x.T + 1]
+        for kind, (i, j) in zip(*choices, strict=True):
+            a, b = values[-1 - i % min(len(values), 6)], values[j % len(values)]
+            values.append(
+                [
+                    lambda a=a, b=b: a * b,
+                    lambda a=a, b=b: a + np.tanh(b),
+                    lambda a=a, b=b: a @ b,
+                    lambda a=a, b=b: a - np.sum(b, axis=1, keepdims=True),
+                    lambda a=a, b=b: a * np.max(b, axis=0),
+                    lambda a=a, b=b: np.sum(a) + b,
+                ][kind]()
+            )
+        return values[-1], values[-2]
+
+    return expand(trace_function(f, (np.ones((5, 5)),)).graph, {})
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_comes_before_what_is_known_however_clusters_were_joined(seed):
+    """`ancestors` against all paths, walked one by one."""
+    fuser = Fuser(Reader(some_program(seed, 60)))
+    reads = {item.number: {x.number for x in fuser.each(item.before)} for item in fuser.items if item.nodes}
+    assert any(not item.nodes for item in fuser.items)  # some were joined
+    for item in fuser.items:
+        if not item.nodes:
+            continue
+        assert {x.number for x in fuser.each(item.after)} == {k for k, found in reads.items() if item.number in found}
+        reached, found = list(reads[item.number]), set()
+        while reached:
+            number = reached.pop()
+            if number not in found:
+                found.add(number)
+                reached += reads[number]
+        assert item.number not in found
+        assert found == {x.number for x in fuser.each(item.ancestors) if x.nodes}
+        assert all(fuser.home[base] in (item, *fuser.each(item.before)) for node in item.nodes
+                   for base in fuser.reader.bases(node) if base in fuser.home)  # fmt: skip
