@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow import nn
-from undertow.data import TabularEncoder, read_table_with_origin
+from undertow.data import TabularEncoder, as_frame, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
 from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
@@ -21,7 +23,7 @@ from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
 from undertow.data.target import keep_present_target, tell_dropped
 from undertow.data.wording import Origin
-from undertow.errors import ArgumentError, DataError, RunError
+from undertow.errors import ArgumentError, DataError, DataWarning, RunError
 from undertow.nn.layer import widths
 from undertow.train.disk import DISK
 from undertow.train.files import explain_failure, write_whole
@@ -104,13 +106,13 @@ def find_header(run: Run, file: Path, encoder: TabularEncoder, remarks: list[str
 
 
 def read_portions(
-    run: Run, file: Path, encoder: TabularEncoder, memory: float, remarks: list[str]
+    run: Run, table: Any, encoder: TabularEncoder, memory: float, remarks: list[str]
 ) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
     """Read a table whole, or in portions where it is larger than memory.
 
     Args:
         run: which knows whether files have a line of column names.
-        file: a CSV or Parquet file, or for large ones a folder or a pattern.
+        table: a CSV or Parquet file, or for large ones a folder or a pattern; or a frame, see `undertow.data.as_frame`.
         encoder: whose texts stay texts.
         memory: bytes that reading may take.
         remarks: sentences about numbers that may be read in two ways are appended here.
@@ -123,6 +125,10 @@ def read_portions(
 
     Source: derived here.
     """
+    if not isinstance(table, str | Path):
+        yield as_frame(table), None
+        return
+    file = Path(table)
     header = find_header(run, file, encoder, remarks)
     if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
         yield read_table_with_origin(
@@ -137,13 +143,13 @@ def read_portions(
 
 
 def predict_portions(
-    run: Run, file: Path, probabilities: bool = False, remarks: list[str] | None = None, memory: float = MEMORY
+    run: Run, table: Any, probabilities: bool = False, remarks: list[str] | None = None, memory: float = MEMORY
 ) -> Iterator[pl.DataFrame]:
-    """Predict for the rows of a file, portion by portion.
+    """Predict for the rows of a table, portion by portion.
 
     Args:
         run: trained on a table.
-        file: with the columns of training; the target need not be there.
+        table: as `read_portions` takes it, with the columns of training; the target need not be there.
         probabilities: whether to add a column for each class.
         remarks: sentences about the data are appended here: about the rows, once all have been read.
         memory: bytes that reading may take.
@@ -160,13 +166,38 @@ def predict_portions(
     """
     encoder = read_encoder(run)
     if encoder.task == "regression" and probabilities:
-        raise ArgumentError("--probabilities is for classes; this run predicts a number.")
+        raise ArgumentError("probabilities are for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
     notes = EncodingNotes()
-    for frame, origin in read_portions(run, file, encoder, memory, said):
+    for frame, origin in read_portions(run, table, encoder, memory, said):
         X = encoder.transform(frame, origin=origin, notes=notes)
         yield _predict(run, encoder, X, probabilities)
     said += encoder.tell(notes)
+
+
+def predict_table(run: Run, table: Any, probabilities: bool = False) -> NDArray[Any]:
+    """Predict for the rows of a table, as `Run.predict` does.
+
+    Args:
+        run: trained on a table.
+        table: as `read_portions` takes it.
+        probabilities: of the classes, instead of what is predicted.
+
+    Returns:
+        Labels or numbers as they stand in the target's column, (m,); or (m, K), in the order of the encoder's classes.
+
+    Raises:
+        RunError, DataError, ArgumentError: as `predict_portions`.
+
+    Source: derived here.
+    """
+    said: list[str] = []
+    found = pl.concat(list(predict_portions(run, table, probabilities, said)))
+    for sentence in said:
+        warnings.warn(sentence, DataWarning, stacklevel=3)
+    if probabilities:
+        return found.drop("prediction").to_numpy()
+    return np.array(found["prediction"].to_list()) if found.height else found["prediction"].to_numpy()
 
 
 def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool) -> pl.DataFrame:
@@ -283,12 +314,12 @@ def _chain(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame]) -> Iterator[
 
 
 @np.errstate(all="ignore")  # of a run that diverged, sums overflow
-def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = MEMORY) -> dict[str, Any]:
-    """Measure a run on the rows of a file that has the target.
+def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = MEMORY) -> dict[str, Any]:
+    """Measure a run on the rows of a table that has the target.
 
     Args:
         run: trained on a table.
-        file: with the columns of training and the target; rows without a target are left out.
+        table: as `read_portions` takes it, with the columns of training and the target; rows without one are left out.
         metrics: see `undertow.train`; None for those of the task.
         memory: bytes that reading may take.
 
@@ -316,7 +347,7 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
     losses, total, n, n_dropped = 0.0, 0.0, 0, 0
     notes = EncodingNotes()
-    for frame, origin in read_portions(run, file, encoder, memory, remarks):
+    for frame, origin in read_portions(run, table, encoder, memory, remarks):
         n_rows = frame.height
         frame, origin = keep_present_target(frame, encoder.target.name, origin)
         n_dropped += n_rows - frame.height
@@ -334,10 +365,11 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
             found = make_predictions(kind, encoder.decode(task.decide(z))[:, None], encoder.decode(y)[:, None], w)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
     remarks += tell_dropped(encoder.target.name, n_dropped) + encoder.tell(notes)
+    where = table if isinstance(table, str | Path) else "the table"
     if not n:
-        raise DataError(f"{file}: no row has a target ({encoder.target.name!r}). Give at least one.")
+        raise DataError(f"{where}: no row has a target ({encoder.target.name!r}). Give at least one.")
     if not total:
-        raise DataError(f"{file}: the weights {run.extras['weights']!r} are 0 in every row. Give one above 0.")
+        raise DataError(f"{where}: the weights {run.extras['weights']!r} are 0 in every row. Give one above 0.")
     values = {metric.name: float(metric.result(x)) for metric, x in zip(measured, states, strict=True)}
     result = {"rows": n, "loss": losses / total, **values, "remarks": list(dict.fromkeys(remarks))}
     return {**result, "confusion": confusion} if classifies else result
