@@ -119,7 +119,8 @@ def test_commands_tell_of_reading(table, unhurried, tmp_path, monkeypatch, capsy
     told = call(monkeypatch, capsys, "evaluate", tmp_path / "run", table, "--memory", 1)
     assert "reading: which columns are numbers, 100%" in told.err and "reading: the rows, 100%" in told.err
     assert "reading:" not in told.out and "accuracy" in told.out and "how well it remembers" in told.err
-    assert "reading:" not in call(monkeypatch, capsys, "evaluate", tmp_path / "run", table, "--memory", 1, "--quiet").err
+    quiet = call(monkeypatch, capsys, "evaluate", tmp_path / "run", table, "--memory", 1, "--quiet")
+    assert "reading:" not in quiet.err
     predict = ("predict", tmp_path / "run", table, "--out", tmp_path / "p.csv", "--memory", 1)
     found = call(monkeypatch, capsys, *predict)
     assert "reading: the rows, 100%" in found.err and "20000 predictions in" in found.out
