@@ -303,8 +303,10 @@ def _rebuild_around(leaves: list[Any], own: list[bool], rebuild: trees.Rebuild) 
 def _refuse_dtype(dtype: np.dtype[Any], what: str) -> None:
     """DTypeError for complex numbers and objects."""
     if dtype.kind not in "fiub":
-        remedy = "; complex ones are out of scope for now" if dtype.kind == "c" else ""
-        raise DTypeError(f"{what} is {dtype}, which cannot be traced. Use real numbers{remedy}.")
+        remedy = f"Use real numbers{'; complex ones are out of scope for now' if dtype.kind == 'c' else ''}."
+        if dtype.kind in "USO":
+            remedy = "Use real numbers; classes are numbered by np.unique(y, return_inverse=True)[1]."
+        raise DTypeError(f"{what} is {dtype}, which cannot be traced. {remedy}")
 
 
 def _constant_output(x: Any, f: Callable[..., Any]) -> Node:
