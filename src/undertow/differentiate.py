@@ -318,6 +318,8 @@ def no_floats(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int])
         frame = hasattr(plain[0], "to_numpy")  # of pandas or Polars
         instead = "pass its x.to_numpy()" if frame else "make the class a dataclass, or pass a dict"
         remedy = f" A {type(plain[0]).__name__} is no tree of arrays: {instead}."
+    elif any(callable(args[i]) for i in places):
+        remedy = " A model has weights after model = undertow.nn.initialize(model, seed=0)."
     return f"{getattr(f, '__name__', 'f')}: {names} holds no floats to differentiate by.{remedy}"
 
 
