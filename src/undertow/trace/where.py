@@ -21,6 +21,7 @@ _LIBRARIES = (
     *(str(Path(np.__file__).parent.parent / name) for name in ("scipy", "pandas", "polars")),
     str(Path(optree.__file__).parent),
 )
+_TYPED_IN = ("<doctest", "<stdin>", "<console>", "<python-input", "<ipython-input")
 _PYTHON = os.path.dirname(os.__file__)
 _COMMAND_LINE = str(Path(_HERE) / "cli.py")
 
@@ -122,6 +123,8 @@ def locate(error: Exception, function: str) -> UndertowError:
 def holds_user_code(code: CodeType) -> bool:
     """Tell whether names in this function are the user's own."""
     file = code.co_filename
-    if file.startswith((*_LIKE_USER_CODE, "<doctest")):
+    if file.startswith((*_LIKE_USER_CODE, *_TYPED_IN)):
         return True
+    if file == "<string>":  # of python -c and exec; dataclasses write their methods so as well
+        return not code.co_name.startswith("__")
     return not file.startswith((_HERE, "<")) and not is_library(file)
