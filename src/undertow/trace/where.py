@@ -55,6 +55,14 @@ def frames_of_ours() -> int:
     return count
 
 
+def line_outside() -> str:
+    """Return ``"file.py:12"``, where code is that is neither ours, layers among it, nor a library's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (is_ours(frame.f_code.co_filename) or is_library(frame.f_code.co_filename)):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else "your function"
+
+
 def user_frame() -> FrameType | None:
     """Return the innermost frame that is not ours or a library's; layers and losses count as the user's."""
     frame: FrameType | None = sys._getframe(1)
