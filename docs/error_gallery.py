@@ -13,6 +13,16 @@ GALLERY: list[tuple[str, list[tuple[str, str]]]] = [
                 "Shapes that do not broadcast",
                 "def loss(w, X):\n    return np.sum(X * w)\n\nut.grad(loss)(np.ones(3), np.ones((5, 4)))",
             ),
+            (
+                "Labels against a column a class",
+                "def loss(W, X, y):\n    return np.mean((X @ W - y) ** 2)\n\n"
+                "ut.grad(loss)(np.ones((3, 4)), np.ones((5, 3)), np.array([0, 1, 2, 3, 0]))",
+            ),
+            (
+                "Labels that are texts",
+                "def loss(w, X, y):\n    return np.mean((X @ w - y) ** 2)\n\n"
+                'ut.grad(loss)(np.ones(3), np.ones((2, 3)), np.array(["no", "yes"]))',
+            ),
             ("A gradient by integers", "ut.grad(lambda w: np.sum(w * 0.5))(np.arange(3))"),
             ("An integer inside a tree", 'ut.grad(lambda p: p["w"] * p["k"])({"w": 1.0, "k": 3})'),
             ("Complex numbers", "ut.grad(lambda w: np.sum(w))(np.ones(3) * 1j)"),
@@ -43,6 +53,10 @@ GALLERY: list[tuple[str, list[tuple[str, str]]]] = [
             (
                 "Adding to a plain array",
                 "def loss(x):\n    s = np.zeros(3)\n    s += x\n    return np.sum(s)\n\nut.grad(loss)(np.ones(3))",
+            ),
+            (
+                "A list of numbers",
+                "def loss(w, X):\n    return np.sum(X @ w)\n\nut.grad(loss)([1.0, 2.0, 3.0], np.ones((5, 3)))",
             ),
             ("The method of a plain array", "X = np.ones((5, 3))\nut.grad(lambda w: np.sum(X.dot(w)))(np.ones(3))"),
         ],

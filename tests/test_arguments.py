@@ -193,7 +193,7 @@ def test_a_list_of_numbers_where_an_array_is_meant_is_told_to_be_an_array(make):
     def squares(w, X):
         return np.mean((X @ w) ** 2)
 
-    with pytest.raises(ut.InPlaceError, match=r"list of numbers that is an argument, pass np\.array\(list\)"):
+    with pytest.raises(ut.InPlaceError, match=r"w is a list of numbers, .* Pass np\.array\(w\) in its place"):
         make(squares, [1.0, 2.0, 3.0], X)
     assert make(squares, np.array([1.0, 2.0, 3.0]), X) is not None
 

@@ -126,3 +126,23 @@ def test_two_losses_of_one_file_have_examples_of_their_own(undertow, tmp_path):
         assert undertow("check", f"net.py:{name}")[0] == 0
     for command in ("check", "explain"):
         assert "loss_example() or example()" in " ".join(undertow(command, "--help")[1].split())
+
+
+@pytest.mark.parametrize(
+    ("call", "parts"),
+    [
+        (
+            ("train", "flats.csv", "--target", "City", "--exclude", "id"),
+            ["No such option: --exclude. Use --leave-out."],
+        ),
+        (
+            ("predict", "runs/a", "flats.csv", "--layers", "3"),
+            ["option: --layers. undertow predict --help lists them."],
+        ),
+        (("export", "runs/a", "--onnx", "a.onnx"), ["No such option: --onnx. undertow export --help lists them."]),
+        (("predict", "runs/a"), ["Missing argument 'data'. undertow predict --help shows an example."]),
+        (("train", "flats.csv", "--epoch", "3"), ["No such option: --epoch (Possible options: --epochs)"]),
+    ],
+)
+def test_an_option_that_is_not_there_says_which_is_or_where_they_are(undertow, call, parts):
+    refused(undertow(*call), *parts)

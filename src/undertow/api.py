@@ -23,7 +23,7 @@ from undertow.differentiate import (
 )
 from undertow.errors import ArgumentError, DTypeError
 from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
-from undertow.simplify import Fired, simplify
+from undertow.simplify import Fired, FiredRules, simplify
 from undertow.trace import (
     NotingTrace,
     Traced,
@@ -57,7 +57,7 @@ class Backprop:
     traced: Traced
     graph: Graph
     plain: Graph
-    rules: tuple[Fired, ...]
+    rules: FiredRules
     unreached: tuple[str, ...] = ()
 
     @cached_property
@@ -267,7 +267,7 @@ def name_loss(graph: Graph) -> None:
 
 def simplified_gradient(
     graph: Graph, wrt: Sequence[Node], outputs: Sequence[int] = ()
-) -> tuple[Graph, tuple[Fired, ...], list[Node]]:
+) -> tuple[Graph, FiredRules, list[Node]]:
     """Differentiate the first output of a graph, and simplify what comes of it; see `differentiate_graph`.
 
     Args:
@@ -305,7 +305,7 @@ def _differentiable(f: Callable[..., Any], args: Sequence[Any], places: Sequence
     return nodes
 
 
-def merge(*lists: list[Fired]) -> tuple[Fired, ...]:
+def merge(*lists: list[Fired]) -> FiredRules:
     """Join the rules that fired in several passes, each named once."""
     found: dict[str, Fired] = {}
     for fired in (rule for rules in lists for rule in rules):
@@ -313,4 +313,4 @@ def merge(*lists: list[Fired]) -> tuple[Fired, ...]:
             found[fired.name].count += fired.count
         else:
             found[fired.name] = fired
-    return tuple(found.values())
+    return FiredRules(found.values())

@@ -11,6 +11,7 @@ from undertow.compile import Compiled
 from undertow.compile.function import in_order, native, signature_of
 from undertow.graph import Node, measure_sizes
 from undertow.trace import Tracer
+from undertow.trace.running import mode_around
 
 
 def value_and_grad(
@@ -53,7 +54,7 @@ def value_and_grad(
         if any(isinstance(leaf, Tracer) for row, _, _ in taken for leaf in row):
             return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one
         rows = [[native(x) for x in row] for row, _, _ in taken]
-        key = signature_of(rows, [structure for _, _, structure in taken])
+        key = signature_of(rows, [structure for _, _, structure in taken]), mode_around.get()
         if key not in known:
             args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
             program = backprop(f, *args, wrt=wrt)

@@ -318,6 +318,8 @@ def no_floats(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int])
         frame = hasattr(plain[0], "to_numpy")  # of pandas or Polars
         instead = "pass its x.to_numpy()" if frame else "make the class a dataclass, or pass a dict"
         remedy = f" A {type(plain[0]).__name__} is no tree of arrays: {instead}."
+    elif any(callable(args[i]) for i in places):
+        remedy = " A model has weights after model = undertow.nn.initialize(model, seed=0)."
     return f"{getattr(f, '__name__', 'f')}: {names} holds no floats to differentiate by.{remedy}"
 
 
@@ -329,10 +331,12 @@ def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int, arg: An
     spec = P.spec_of(leaf)
     if spec.dtype.kind != "f":
         name = argument_names(f, position + 1)[position] + trees.paths(arg)[number]
-        what = "complex numbers are out of scope for now" if spec.dtype.kind == "c" else "only floats have a derivative"
+        is_complex = spec.dtype.kind == "c"
+        what = "complex numbers are out of scope for now" if is_complex else "only floats have a derivative"
         raise DTypeError(
             f"argument {name} of {describe_function(f)} is {spec.dtype}: {what}. "
-            f"Pass floats, for example {name} * 1.0, or choose another argument with wrt=."
+            f"Pass floats, for example {name}{'.real' if is_complex else ' * 1.0'}, or choose another argument "
+            f"with wrt=."
         )
     if isinstance(leaf, Tracer):
         node = trace.add(P.identity, (leaf.node,), {})
@@ -355,7 +359,10 @@ def scalar_output(result: Any, f: Callable[..., Any]) -> Node | None:
             f"Reduce it with np.sum or np.mean."
         )
     if P.dtype_of(result).kind != "f":
-        raise DTypeError(f"{describe_function(f)} returned {P.dtype_of(result)}: only floats have a derivative.")
+        raise DTypeError(
+            f"{describe_function(f)} returned {P.dtype_of(result)}: only floats have a derivative. Return the loss "
+            f"itself, not a comparison, a count or a whole number."
+        )
     return result.node if isinstance(result, Tracer) else None
 
 

@@ -29,6 +29,7 @@ _TRAIN: Final = "Train it with run = undertow.train(model, (X, y), loss=…)."
 _RUN: Final = "A run does that: run = undertow.train(model, (X, y), loss=…), then "
 _PARAMETERS: Final = "Parameters are fields, such as model.layers[0].W; undertow.trees.flatten(model)[0] lists them."
 _PROCESSOR: Final = "Undertow runs on the processor; leave it out."
+_GRADIENT: Final = "Differentiate a function: value, gradient = undertow.value_and_grad(loss)(model, X, y)."
 MODELS: Final[dict[str, str]] = {
     "fit": _TRAIN,
     "compile": f"{_TRAIN[:-2]}, optimizer=…).",
@@ -44,8 +45,28 @@ MODELS: Final[dict[str, str]] = {
     "eval": "run.predict(X) leaves Dropout out and takes BatchNorm's running statistics without being told.",
     "to": _PROCESSOR,
     "cuda": _PROCESSOR,
+    "init": "Use model = undertow.nn.initialize(model, seed=0); undertow.train does so by itself.",
+    "forward": "Call it: model(X).",
+    "backward": _GRADIENT,
+    "zero_grad": "Gradients are not kept anywhere; leave it out.",
+    "requires_grad_": "undertow.optim.grouped(optimizer, {pattern: 'frozen'}) leaves parameters as they are.",
+    "named_parameters": _PARAMETERS,
+    "get_weights": _PARAMETERS,
     "add": "Give all layers at once: Sequential(a, b, c).",
     "append": "Give all layers at once: Sequential(a, b, c).",
+}
+_UPDATE: Final = "Use model, state = optimizer.update(gradient, state, model), after state = optimizer.init(model)."
+OPTIMIZERS: Final[dict[str, str]] = {
+    "step": _UPDATE,
+    "apply": _UPDATE,
+    "apply_gradients": _UPDATE,
+    "minimize": f"{_UPDATE} undertow.train does it all.",
+    "zero_grad": "Gradients are not kept anywhere; leave it out.",
+    "state_dict": "The state is what init and update return: a tree of arrays, which undertow.trees.flatten lists.",
+    "param_groups": "undertow.optim.grouped(optimizer, {pattern: another}) gives parameters optimizers of their own.",
+    "lr": "Use optimizer.settings['rate'].",
+    "rate": "Use optimizer.settings['rate'].",
+    "learning_rate": "Use optimizer.settings['rate'].",
 }
 RUNS: Final[dict[str, str]] = {
     "fit": "It is trained; train on with undertow.train(run.model, (X, y), loss=…).",

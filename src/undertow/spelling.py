@@ -34,6 +34,9 @@ ELSEWHERE: Final[dict[str, str]] = {
     "rsquared": "r2",
     "auroc": "auc",
     "f1score": "f1",
+    "valloss": "validation_loss",
+    "valacc": "validation_accuracy",
+    "valaccuracy": "validation_accuracy",
     # activations
     "swish": "silu",
     "linear": "identity",

@@ -210,3 +210,12 @@ def test_rules_about_signs_are_no_news():
     for name in small:
         assert f"simplified: {name}" not in bp.source
         assert f"- {name}:" not in bp.derivation()
+
+
+def test_minus_minus_leaves_no_parentheses_behind():
+    assert fill("−{0}", {"0": "−(X W + b)"}) == "X W + b"
+    assert fill("σ({0})", {"0": fill("−{0}", {"0": "−(X W + b)"})}) == "σ(X W + b)"
+    assert fill("−{0} y", {"0": "−(a + b)"}) == "(a + b) y"
+    assert fill("−{0}", {"0": "−(a + b) (c + d)"}) == "(a + b) (c + d)"
+    bp = ut.backprop(lambda W, X: np.mean(1 / (1 + np.exp(-(X @ W + 1.0)))), np.ones((3, 2)), np.ones((5, 3)))
+    assert "((" not in bp.derivation()

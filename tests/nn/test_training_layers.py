@@ -278,3 +278,35 @@ def test_a_compiled_step_leaves_the_running_statistics_of_numpy():
     assert norm.mean.dtype == norm.variance.dtype == np.float32
     np.testing.assert_allclose(norm.mean, made.replaced[0][1], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(norm.variance, made.replaced[1][1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.Noise(1.0), nn.initialize(nn.BatchNorm(3), 0)], ids=repr)
+def test_a_mode_around_a_function_that_is_traced_once_is_refused(layer):
+    """The program would do the same in each call: drop the same units, also where it is to predict."""
+    x, keys = rng().standard_normal((8, 3)), nn.example_keys(0, 0, 8)
+    loss = lambda w, x: np.mean(layer(x * w) ** 2)
+    step = ut.value_and_grad(loss, compile=True)
+    told = (
+        r"^test_training_layers.py:\d+: a layer asks whether the model trains, .* inside of the function, and give it"
+    )
+    for _ in range(2):  # neither the first call nor one after the program for predicting was made
+        for make in (step, ut.compile(loss), lambda w, x: ut.backprop(loss, w, x)):
+            if make is step or _ == 0:
+                with nn.training(keys), pytest.raises(ut.errors.ControlFlowError, match=told):
+                    make(np.ones(3), x)
+        np.testing.assert_allclose(step(np.ones(3), x)[0], loss(np.ones(3), x), rtol=1e-9)
+
+
+def test_a_mode_within_a_compiled_function_has_the_keys_of_each_call():
+    x, layer = np.ones((8, 3)), nn.Dropout(0.5)
+
+    def loss(w, x, keys):
+        with nn.training(keys):
+            return np.mean(layer(x * w) ** 2)
+
+    step = ut.value_and_grad(loss, compile=True)
+    for epoch in range(3):
+        keys = nn.example_keys(0, epoch, 8)
+        np.testing.assert_allclose(step(np.ones(3), x, keys)[0], loss(np.ones(3), x, keys), rtol=1e-9)
+    with nn.training(None):  # by values the mode around counts, for nothing outlasts the call
+        assert ut.grad(lambda w: np.mean(nn.initialize(nn.BatchNorm(3), 0)(x * w)))(np.ones(3)).shape == (3,)

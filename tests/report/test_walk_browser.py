@@ -309,3 +309,24 @@ def test_names_do_not_become_markup(tmp_path, open_page):
     for _ in range(page.evaluate("document.querySelector('.uw').walk.steps.length")):
         page.keyboard.press("ArrowRight")
     assert page.locator("main img, main b:has-text('loss') > *").count() == 0
+
+
+def test_what_a_box_says_stays_within_it(open_page, tmp_path):
+    def loss(params, X, y):
+        W, b = params
+        z = X @ W + b
+        p = np.exp(z) / np.sum(np.exp(z), axis=1, keepdims=True)
+        return -np.mean(np.log(p[np.arange(len(y)), y]))
+
+    rng = np.random.default_rng(0)
+    params = rng.normal(size=(4, 3)), np.zeros(3)
+    bp = ut.backprop(loss, params, rng.normal(size=(8, 4)), rng.integers(0, 3, 8))
+    page = open_page(bp.walk(tmp_path / "walk.html"))
+    over = page.evaluate(
+        """() => [...document.querySelectorAll(".uw-node")].map((node) => {
+          const box = node.querySelector("rect").getBBox();
+          return [...node.querySelectorAll("text")].map((text) => text.getBBox().width - box.width);
+        }).flat()"""
+    )
+    assert len(over) > 10 and max(over) <= 0
+    assert any(text.endswith("…") for text in page.locator(".uw-node > text.uw-about").all_text_contents())

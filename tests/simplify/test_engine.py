@@ -169,3 +169,10 @@ def test_simplifying_twice_changes_nothing_more() -> None:
     values = [*params, *args[1:]]
     for a, b in zip(evaluate(bp.graph, values), evaluate(again.graph, values), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_printed_rules_have_a_line_each() -> None:
+    bp = ut.backprop(lambda w, X: np.mean(1 / (1 + np.exp(-(X @ w)))), np.ones(3), np.ones((5, 3)))
+    lines = str(bp.rules).splitlines()
+    assert lines == [str(rule) for rule in bp.rules] and len(lines) > 1
+    assert any(line.startswith("sigmoid: 1 / (1 + exp(−z)) = σ(z)") for line in lines)

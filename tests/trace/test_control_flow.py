@@ -407,7 +407,7 @@ def test_several_elements_are_neither_true_nor_false_also_where_values_are_known
 
 def test_a_leaf_without_a_name_of_its_own_is_not_called_by_ours() -> None:
     """``w[0][1]`` of a list of lists is nobody's W_0_1."""
-    with pytest.raises(ut.InPlaceError, match=r"`return np.sum.*`: a traced number cannot become a plain NumPy array"):
+    with pytest.raises(ut.InPlaceError, match=r"`return np.sum.*`: w is a list of numbers, and each of them is"):
         ut.backprop(lists, [[1.0, 2.0], [3.0, 4.0]], np.ones(2))
 
 

@@ -320,3 +320,14 @@ def test_what_is_no_number_goes_through_untouched(static: Any) -> None:
 
     np.testing.assert_array_equal(ut.grad(f)(X, static), np.ones_like(X))
     np.testing.assert_array_equal(ut.backprop(f, X, static)()[1], np.ones_like(X))
+
+
+@pytest.mark.parametrize("file", ["<stdin>", "<string>", "<console>", "<python-input-3>", "<ipython-input-3-abc>"])
+def test_names_of_what_is_typed_in_are_kept(file: str) -> None:
+    """A function from Python's prompt, from python -c or from exec has its names like one in a file."""
+    text = "def f(params, X):\n    W, b = params\n    z = X @ W + b\n    h = np.tanh(z)\n    return np.mean(h)\n"
+    space: dict[str, Any] = {"np": np}
+    exec(compile(text, file, "exec"), space)
+    source = ut.backprop(space["f"], (np.ones((3, 2)), np.zeros(2)), np.ones((5, 3))).source
+    for line in ("W, b = params", "z = X @ W + b", "h = np.tanh(z)"):
+        assert line in source

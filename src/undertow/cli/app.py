@@ -37,6 +37,13 @@ _ELSEWHERE: Final = {
     "--validation-split": "--validation",
     "--test-size": "--validation",
     "--layers": "--hidden",
+    "--exclude": "--leave-out",
+    "--drop": "--leave-out",
+    "--ignore": "--leave-out",
+    "--class-weight": "--class-weights",
+    "--batch": "--batch-size",
+    "--learning_rate": "--rate",
+    "--batch_size": "--batch-size",
     "--label": "--target",
     "--y": "--target",
     "--force": "--overwrite",
@@ -102,7 +109,9 @@ def _say_instead(error: Any) -> str:
     """What is wrong with the arguments, and for what other programs call so, the option or command of ours."""
     told = error.format_message()
     option = _ELSEWHERE.get(getattr(error, "option_name", None) or "")
-    if option is not None:
+    context: Any = getattr(error, "ctx", None)
+    params = getattr(getattr(context, "command", None), "params", ())
+    if option is not None and any(option in param.opts for param in params):
         return f"No such option: {error.option_name}. Use {option}."
     if told.startswith("Got unexpected extra argument"):
         more = told.partition(" (")[2].removesuffix(")")
@@ -113,4 +122,8 @@ def _say_instead(error: Any) -> str:
             return "there is no command 'help'. Use undertow --help, or undertow train --help."
         names = [info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands]
         return f"there is no command {name!r}. {offer(_ELSEWHERE.get(name, name), names)}."
+    if told.startswith("No such option") and "(" not in told:
+        told = f"{told.rstrip('.')}. undertow {context.info_name} --help lists them."
+    if told.startswith("Missing argument"):
+        told = f"{told.rstrip('.')}. undertow {context.info_name} --help shows an example."
     return str(told)

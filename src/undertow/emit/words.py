@@ -54,7 +54,8 @@ def fill(template: str, values: Mapping[str, str]) -> str:
         at = skeleton.index(mark)
         bare = value[1:] if at == 0 and value[:1] in "−-" else value  # −1 / m needs no parentheses at the front
         if value[:1] in "−-" and skeleton[:at] in ("−", "-") and level(value[1:]) >= PRODUCT:
-            result = result[1:].replace(mark, value[1:])  # minus minus is plus
+            inside = _unwrap(value[1:]) if len(skeleton) == 2 else value[1:]
+            result = result[1:].replace(mark, inside)  # minus minus is plus
             continue
         if level(bare) < _needed(skeleton, at):
             value = f"({value})"
@@ -63,6 +64,12 @@ def fill(template: str, values: Mapping[str, str]) -> str:
         result = result.replace(mark, value)
     # a factor 1 is not written
     return re.sub(r"(^|[(−-])1 (?:⊙|\\odot) ", r"\1", result)
+
+
+def _unwrap(text: str) -> str:
+    """Take off parentheses around the whole of a text."""
+    whole = text[:1] == "(" and _edge(text[1:], _OPENING, _CLOSING) == len(text) - 2 and ", " not in text
+    return text[1:-1] if whole else text
 
 
 def _needed(skeleton: str, at: int) -> int:

@@ -287,9 +287,14 @@ def read_item(container: object, item: Any) -> Callable[[Any], Any]:
             f"{type(container).__name__}: a {type(item).__name__} of layers is no layer. Give them one by one, "
             f"with a star: {type(container).__name__}(*layers)."
         )
+    if hasattr(item, "forward") and not isinstance(item, type) and not callable(item):
+        raise ArgumentError(
+            f"{type(container).__name__}: {type(item).__name__} has a method forward, and none called __call__. Rename "
+            f"it."
+        )
     if isinstance(item, type) or not callable(item):
         raise ArgumentError(
-            f"{type(container).__name__}: {item!r} is no layer. Give a layer such as Dense(64, 10), "
+            f"{type(container).__name__}: {item!r:.80} is no layer. Give a layer such as Dense(64, 10), "
             f"a function, or one of {', '.join(ACTIVATIONS)}."
         )
     return next((activation for function, activation in SAME_FUNCTIONS if function is item), item)

@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.custom import watched_values
-from undertow.errors import ArgumentError, ShapeError
+from undertow.errors import ArgumentError, ControlFlowError, ShapeError
 from undertow.graph import show_shape
 from undertow.nn.within import with_told_calls
 from undertow.primitives import dtype_of, random, shape_of, uniform_at
+from undertow.trace.running import mode_around, tracing
+from undertow.trace.where import line_outside
 
 
 @dataclass
@@ -35,6 +37,7 @@ class TrainingPass:
         seen: what each layer of a model gave, with its path, and what `undertow.watch` named, in the order of the
             calls; None where nobody looks.
         place: the path of the layer that is being called, in parts.
+        around: whether it was opened outside of a function that is traced.
     """
 
     keys: Any
@@ -42,10 +45,27 @@ class TrainingPass:
     replaced: list[tuple[Any, Any]] = field(default_factory=list)
     seen: list[tuple[str, Any]] | None = None
     place: list[str] = field(default_factory=list)
+    around: bool = False
 
 
 _current: ContextVar[TrainingPass | None] = ContextVar("undertow_training_pass", default=None)
 _measuring: ContextVar[bool] = ContextVar("undertow_measuring", default=False)
+
+
+def _asked() -> TrainingPass | None:
+    """Return the training pass that is going on, if one is, for a layer that depends on it.
+
+    Raises:
+        ControlFlowError: it was opened around a function that is traced once, and would be the same in each call.
+    """
+    made = _current.get()
+    if made is not None and made.around and tracing.get():
+        raise ControlFlowError(
+            f"{line_outside()}: a layer asks whether the model trains, and nn.training is open around a function that "
+            "is traced once: each later call would repeat what it does now. Write `with nn.training(keys):` inside of "
+            "the function, and give it the keys as an argument."
+        )
+    return made
 
 
 @contextmanager
@@ -68,13 +88,15 @@ def training(keys: Any, observe: bool = False) -> Iterator[TrainingPass]:
         >>> is_training()
         False
     """
-    made = TrainingPass(keys, seen=[] if observe else None)
+    made = TrainingPass(keys, seen=[] if observe else None, around=not tracing.get())
     token = _current.set(made)
+    outside = mode_around.set(made.around)
     watching = watched_values.set(made.seen)
     try:
         yield made
     finally:
         watched_values.reset(watching)
+        mode_around.reset(outside)
         _current.reset(token)
 
 
@@ -128,7 +150,7 @@ def is_training() -> bool:
         >>> is_training()
         False
     """
-    return _current.get() is not None
+    return _asked() is not None
 
 
 @contextmanager
@@ -161,7 +183,7 @@ def draws_numbers() -> bool:
         >>> draws_numbers()
         False
     """
-    made = _current.get()
+    made = _asked()
     return made is not None and (made.keys is not None or not _measuring.get())
 
 
@@ -207,7 +229,7 @@ def uniform_like(x: Any) -> Any:
         >>> a.shape, bool((a == b).any())
         ((2, 3), False)
     """
-    made = _current.get()
+    made = _asked()
     if made is None or made.keys is None:
         raise ArgumentError(
             "random numbers are drawn in the steps of ut.train, where each example has a key. Ask nn.is_training() "

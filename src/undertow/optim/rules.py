@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from undertow import trees
+from undertow.habits import OPTIMIZERS, missing_attribute
+from undertow.optim.fitting import check_calls, unchecked
 from undertow.optim.schedule import Rate, Schedule, read_rate
 from undertow.optim.settings import is_ours, read_amount, read_share, show
 from undertow.primitives import Traced, astype, spec_of, where
@@ -48,12 +50,22 @@ class Optimizer:
     settings: dict[str, Any] = field(default_factory=dict)
     trains: Callable[[str, Any], bool] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "update", check_calls(self.name, self.init, self.update))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_attribute("an Optimizer", name, OPTIMIZERS)
+
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Copy and pickle a built-in optimizer by its settings."""
         from undertow.optim.registry import OPTIMIZERS, WRAPPERS, build_optimizer
 
         known = is_ours(self.update) and self.name in OPTIMIZERS | WRAPPERS
-        return (build_optimizer, ({"name": self.name, **self.settings},)) if known else super().__reduce__()
+        if known:
+            return build_optimizer, ({"name": self.name, **self.settings},)
+        return Optimizer, (self.name, self.init, unchecked(self.update), self.settings, self.trains)
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={show(value)}' for key, value in self.settings.items())})"

@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,11 @@ def read_rate(rule: str, rate: Rate) -> float | Schedule:
     """Return a rate as a float above 0 or as a `Schedule`, which a function of the step becomes too."""
     if isinstance(rate, Schedule):
         return rate
+    if is_dataclass(rate) or isinstance(rate, list | tuple | dict | np.ndarray):
+        raise ArgumentError(
+            f"{rule}: the rate is a {type(rate).__name__}. Give a number, {rule}(1e-3): parameters are given to "
+            f"init(parameters) and update(gradient, state, parameters)."
+        )
     if callable(rate):
         return of_function(rate)
     return read_number(rule, "rate", rate)

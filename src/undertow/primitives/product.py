@@ -44,7 +44,10 @@ def infer_matmul(x: Spec, y: Spec) -> Spec:
     inner_x, inner_y = x.shape[-1], y.shape[-2] if y.ndim > 1 else y.shape[0]
     if inner_x != inner_y:
         what = "rows" if y.ndim > 1 else "elements"
-        raise ShapeError(f"the inner sizes {inner_x} and {inner_y} differ. Give the right side {inner_x} {what}.")
+        turned = ", as its transpose has" if y.ndim == 2 and y.shape[-1] == inner_x else ""
+        raise ShapeError(
+            f"the inner sizes {inner_x} and {inner_y} differ. Give the right side {inner_x} {what}{turned}."
+        )
     batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
     tail: tuple[Size, ...] = (
         *((x.shape[-2],) if x.ndim > 1 else ()),

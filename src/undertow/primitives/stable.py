@@ -121,7 +121,9 @@ def one_hot(labels: Any, depth: int, dtype: Any = np.float64) -> Any:
         raise ArgumentError(f"one_hot: depth is the number of classes, a whole number of 1 or more, got {depth!r}.")
     labels = labels if isinstance(labels, Traced) else np.asarray(labels)
     if dtype_of(labels).kind not in "iu":
-        raise ArgumentError(f"one_hot: labels must be integers, not {dtype_of(labels)}. Convert them: .astype(int).")
+        texts = dtype_of(labels).kind in "USO"
+        way = "Number the classes: np.unique(labels, return_inverse=True)[1]" if texts else "Convert them: .astype(int)"
+        raise ArgumentError(f"one_hot: labels must be integers, not {dtype_of(labels)}. {way}.")
     return one_hot_rows(labels, count, dtype)
 
 

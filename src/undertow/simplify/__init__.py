@@ -4,6 +4,17 @@ from undertow.simplify import structure  # isort: skip
 from undertow.simplify import stable  # isort: skip
 from undertow.simplify import polynomial  # isort: skip
 from undertow.simplify import sums  # isort: skip
-from undertow.simplify.engine import RULES, Fired, Rule, Simplified, simplify
+from undertow.simplify.engine import RULES, Fired, FiredRules, Rule, Simplified, simplify
 
-__all__ = ["RULES", "Fired", "Rule", "Simplified", "polynomial", "simplify", "stable", "structure", "sums"]
+__all__ = [
+    "RULES",
+    "Fired",
+    "FiredRules",
+    "Rule",
+    "Simplified",
+    "polynomial",
+    "simplify",
+    "stable",
+    "structure",
+    "sums",
+]

@@ -57,6 +57,15 @@ class Fired:
         return f"{self.name}: {self.equation}  [{self.exactness}] at {self.at}{times}"
 
 
+class FiredRules(tuple[Fired, ...]):
+    """The rules that were used, in order; printed, each has a line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self))
+
+
 @dataclass(frozen=True)
 class Simplified:
     """A simplified graph, the rules that fired, in order, and where each old node went."""

@@ -53,9 +53,10 @@ def warn_of_draws(f: Callable[..., Any], code: CodeType | None, before: list[tup
     if code is None or all(_stands_at(bits) == state for bits, state in before):
         return
     name = getattr(f, "__name__", type(f).__name__)
+    who, remedy = getattr(f, "draws", (name, "Draw them outside, and pass them as an argument."))
     warnings.warn_explicit(
-        f"{name} draws random numbers. It is traced once, so the program that is made of it has these numbers as "
-        "constants, the same at each call. Draw them outside, and pass them as an argument.",
+        f"{who} draws random numbers. It is traced once, so the program that is made of it has these numbers as "
+        f"constants, the same at each call. {remedy}",
         UserWarning,
         code.co_filename,
         code.co_firstlineno,

@@ -21,6 +21,7 @@ from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spe
 from undertow.trace.batch import generalize
 from undertow.trace.changed import changed_arguments, warn_of_changes
 from undertow.trace.draws import random_states, warn_of_draws
+from undertow.trace.running import tracing
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 from undertow.trace.views import count_as_array
 from undertow.trace.where import check_plain
@@ -261,6 +262,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             if isinstance(leaf, np.ndarray) and not leaf.ndim:
                 count_as_array(tracer)
         traced_args.append(rebuild(tracers))
+    token = tracing.set(True)
     watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
     if watch:
         sys.setprofile(trace.watch_returns)
@@ -270,6 +272,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     finally:
         if watch:
             sys.setprofile(None)
+        tracing.reset(token)
         trace.open = False
     leaves, rebuild = trees.flatten(result)
     # What is no array and was given, such as the activations of a model, is handed through.
@@ -303,8 +306,10 @@ def _rebuild_around(leaves: list[Any], own: list[bool], rebuild: trees.Rebuild) 
 def _refuse_dtype(dtype: np.dtype[Any], what: str) -> None:
     """DTypeError for complex numbers and objects."""
     if dtype.kind not in "fiub":
-        remedy = "; complex ones are out of scope for now" if dtype.kind == "c" else ""
-        raise DTypeError(f"{what} is {dtype}, which cannot be traced. Use real numbers{remedy}.")
+        remedy = f"Use real numbers{'; complex ones are out of scope for now' if dtype.kind == 'c' else ''}."
+        if dtype.kind in "USO":
+            remedy = "Use real numbers; classes are numbered by np.unique(y, return_inverse=True)[1]."
+        raise DTypeError(f"{what} is {dtype}, which cannot be traced. {remedy}")
 
 
 def _constant_output(x: Any, f: Callable[..., Any]) -> Node:

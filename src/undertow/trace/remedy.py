@@ -13,6 +13,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import ControlFlowError, InPlaceError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import INPUT, Node, ancestors, show_shape
+from undertow.trace.foreign import meets_foreign
 from undertow.trace.place import Place, called, here, shorten
 
 _NUMPY_NAMES = {
@@ -219,6 +220,9 @@ def lost_number(tracer: Any) -> UndertowError:
         return lost_write(tracer, place)
     if place.calls("array", "asarray"):
         return lost_array(tracer)
+    foreign = meets_foreign(tracer, name_of(tracer), place)
+    if foreign is not None:
+        return foreign
     return InPlaceError(
         f"{place.start}: float(x), math functions and a[i] = x on a plain NumPy array would lose the derivative of "
         f"{name_of(tracer)}. Use the value itself, and NumPy's functions. To look at the number, print it."
@@ -239,12 +243,18 @@ def lost_array(tracer: Any) -> UndertowError:
         return _plain_index(tracer, place, node.args[0], node.args[1])
     if tracer.dtype.kind != "f":
         return unknown_value(tracer, "the values")
+    foreign = meets_foreign(tracer, name_of(tracer), place)
+    if foreign is not None:
+        return foreign
     if place.calls("array", "asarray", "asanyarray", "ascontiguousarray") and isinstance(node, ast.Call) and node.args:
         argument = node.args[0]
         listed = isinstance(argument, ast.List | ast.Tuple | ast.ListComp)
         nested = isinstance(argument, ast.List | ast.Tuple) and any(isinstance(x, ast.List) for x in argument.elts)
         join = "block" if nested else "stack"
         way = f"`np.{join}({show(argument)})`" if listed else f"`{show(argument)}` itself, or `{show(argument)}.copy()`"
+        dtype = next((show(keyword.value) for keyword in node.keywords if keyword.arg == "dtype"), None)
+        if dtype is not None:
+            way = f"`{f'np.{join}({show(argument)})' if listed else show(argument)}.astype({dtype})`"
         return InPlaceError(
             f"{place.start}: np.{called(node)} makes a plain array, and the derivative of {name_of(tracer)} would be "
             f"lost. Write {way}."
@@ -268,6 +278,13 @@ def lost_array(tracer: Any) -> UndertowError:
             f"{place.start}: np.vectorize calls its function with plain numbers, and the derivative of "
             f"{name_of(tracer)} would be lost. Write the function with NumPy's for whole arrays, and call it itself: "
             f"`({each})({args})`, or stack what it makes of each element: `np.stack([({each})(v) for v in {args}])`."
+        )
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.List | ast.ListComp):
+        rest = ", ".join([*map(show, node.args[1:]), *(f"{x.arg}={show(x.value)}" for x in node.keywords)])
+        return InPlaceError(
+            f"{place.start}: {show(node.func)} makes a plain array of the list, and the derivative of "
+            f"{name_of(tracer)} would be lost. Write `{show(node.func)}(np.stack({show(node.args[0])})"
+            f"{', ' if rest else ''}{rest})`."
         )
     way = "Build the array with np.stack or np.concatenate, or start from np.zeros_like of a traced array."
     if tracer._node.op is INPUT and tracer._node.spec.weak:  # a Python number, perhaps of a list

@@ -20,13 +20,13 @@ from numpy.exceptions import AxisError
 from undertow import primitives as P
 from undertow import trees
 from undertow.errors import (
-    DTypeError,
     EscapedTracerError,
     PositionError,
     UndertowError,
     UnsupportedError,
 )
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec
+from undertow.trace.failure import explain_failure, locate_index, refuse
 from undertow.trace.methods import ArrayMethods
 from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
@@ -34,10 +34,8 @@ from undertow.trace.remedy import ambiguous, is_given, lost_array, lost_number, 
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import (
     check_plain,
-    explain_failure,
     holds_user_code,
     locate,
-    locate_index,
     scipy_remedy,
     user_frame,
     user_line,
@@ -50,10 +48,7 @@ def constant(value: Any) -> Node:
     check_plain(value)
     spec = P.spec_of(value)
     if spec.dtype.kind not in "fiub":
-        raise DTypeError(
-            f"{user_line() or 'a constant'}: {spec.dtype} cannot be traced. Use real numbers"
-            f"{'; complex ones are out of scope for now' if spec.dtype.kind == 'c' else ''}."
-        )
+        raise refuse(value, spec.dtype)
     if isinstance(value, np.ndarray) and value.flags.writeable:
         value = value.copy()
         value.flags.writeable = False

@@ -1,10 +1,9 @@
-"""Where in the user's code we are, and what to say when an operation cannot be applied there."""
+"""Where in the user's code we are."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -13,17 +12,16 @@ from typing import Any
 import numpy as np
 import optree
 
-from undertow import primitives as P
-from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError, UnsupportedError
-from undertow.graph import show_shape
+from undertow.errors import ShapeError, UndertowError, UnsupportedError
 
 _HERE = str(Path(__file__).parent.parent)
 _LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
 _LIBRARIES = (
     str(Path(np.__file__).parent),
-    str(Path(np.__file__).parent.parent / "scipy"),
+    *(str(Path(np.__file__).parent.parent / name) for name in ("scipy", "pandas", "polars")),
     str(Path(optree.__file__).parent),
 )
+_TYPED_IN = ("<doctest", "<stdin>", "<console>", "<python-input", "<ipython-input")
 _PYTHON = os.path.dirname(os.__file__)
 _COMMAND_LINE = str(Path(_HERE) / "cli.py")
 
@@ -55,6 +53,14 @@ def frames_of_ours() -> int:
     while frame.f_back is not None and is_ours(frame.f_code.co_filename):
         frame, count = frame.f_back, count + 1
     return count
+
+
+def line_outside() -> str:
+    """Return ``"file.py:12"``, where code is that is neither ours, layers among it, nor a library's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (is_ours(frame.f_code.co_filename) or is_library(frame.f_code.co_filename)):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else "your function"
 
 
 def user_frame() -> FrameType | None:
@@ -125,57 +131,8 @@ def locate(error: Exception, function: str) -> UndertowError:
 def holds_user_code(code: CodeType) -> bool:
     """Tell whether names in this function are the user's own."""
     file = code.co_filename
-    if file.startswith((*_LIKE_USER_CODE, "<doctest")):
+    if file.startswith((*_LIKE_USER_CODE, *_TYPED_IN)):
         return True
+    if file == "<string>":  # of python -c and exec; dataclasses write their methods so as well
+        return not code.co_name.startswith("__")
     return not file.startswith((_HERE, "<")) and not is_library(file)
-
-
-def _name_of(x: Any) -> str | None:
-    name = getattr(getattr(x, "node", None), "name", None)
-    return str(name) if name else None
-
-
-def user_shapes(args: Sequence[Any], frame: FrameType | None) -> str:
-    """Say how the operands are called in the user's code and what shape each has."""
-    known = {
-        id(value): name
-        for name, value in (frame.f_locals if frame else {}).items()
-        if isinstance(value, P.Traced | np.ndarray)
-    }
-    parts = []
-    for position, x in enumerate(args):
-        name = known.get(id(x)) or _name_of(x) or f"operand {position + 1}"
-        parts.append(f"{name} is {show_shape(P.shape_of(x))}")
-    return ", ".join(parts)
-
-
-def locate_index(error: PositionError, x: Any) -> PositionError:
-    """Say where an index stands that does not fit, and of which array, unless the error does."""
-    frame, line = user_frame(), user_line()
-    if line is None or line in str(error):
-        return error
-    return PositionError(f"{line}: {user_shapes([x], frame).replace('operand 1', 'the array')}: {error}")
-
-
-def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[str, Any], error: Exception) -> Exception:
-    """Make the error people see when an operation cannot be applied: where, both shapes, the remedy."""
-    frame = user_frame()
-    where = f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})" if frame else ""
-    if not isinstance(error, UndertowError):
-        try:
-            primitive.infer(*[P.spec_of(x) for x in args], **params)
-        except UndertowError as better:
-            error = better
-        except Exception:  # the shape rule failed as well: NumPy's own words are the best there are
-            pass
-    known = {id(value): name for name, value in (frame.f_locals if frame else {}).items() if not name.startswith("_")}
-    names = [known.get(id(x)) or _name_of(x) or f"x{i + 1}" for i, x in enumerate(args)]
-    try:
-        code = primitive.spell(*[P.Code(n) for n in names], out=None, ndim=P.spec_of(args[0]).ndim, **params).text
-    except Exception:  # an operation whose spelling needs its result
-        code = primitive.name
-    if isinstance(error, np.linalg.LinAlgError):  # a singular matrix: people catch it by NumPy's name
-        return np.linalg.LinAlgError(f"{code}{where}: {user_shapes(args, frame)}: {error}")
-    kinds = {IndexError: PositionError, ValueError: ShapeError}
-    kind = type(error) if isinstance(error, UndertowError) else kinds.get(type(error), DTypeError)
-    return kind(f"{code}{where}: {user_shapes(args, frame)}: {error}")

@@ -12,9 +12,10 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import DTypeError, PositionError, ShapeError, UnsupportedError
 from undertow.graph import Node, show_shape
+from undertow.trace.failure import locate_index
 from undertow.trace.remedy import unknown_count
 from undertow.trace.views import UNSURE, View, forbid, is_number, write
-from undertow.trace.where import locate_index, user_line
+from undertow.trace.where import user_line
 
 
 class InPlace:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from undertow.errors import ArgumentError, RunError
+from undertow.habits import missing_attribute
+from undertow.spelling import did_you_mean, meant_name
 from undertow.trace import describe_function
 from undertow.train.calls import takes as takes
 
@@ -55,6 +57,15 @@ class EpochInfo:
     rate: float | None = None
     directions: dict[str, str | None] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            meant = meant_name(name, self.__dict__.get("row", {}))
+            raise missing_attribute("a callback's info", name, {name: f"Use info.row[{meant!r}]."} if meant else {})
+
+        def __getitem__(self, key: Any) -> Any:
+            raise TypeError(f"a callback's info is no dict. Use info.row[{key!r}].")
 
     def stop(self, reason: str = "") -> None:
         """Ask for training to stop after this epoch, for a reason: a sentence for people."""
@@ -120,7 +131,13 @@ class Hooks:
 
     def end_epoch(self, info: EpochInfo) -> bool:
         """Tell all of an epoch, and say whether one of them wants to stop."""
-        wishes = [function(info) is True for function in self.on_epoch_end]
+        try:
+            wishes = [function(info) is True for function in self.on_epoch_end]
+        except KeyError as error:
+            key = error.args[0] if error.args else None
+            if isinstance(key, str) and key not in info.row:
+                error.add_note(f"info.row has {', '.join(info.row)}. {did_you_mean(key, info.row)}".rstrip())
+            raise
         return any(wishes) or info.stopping
 
     def end_training(self, info: TrainInfo) -> Any:
@@ -179,7 +196,7 @@ def read_hooks(callbacks: Any, *more: Any) -> Hooks:
     """
     if callbacks is None:
         callbacks = ()
-    single = callable(callbacks) or any(hasattr(callbacks, name) for name in ARGUMENTS)
+    single = callable(callbacks) or isinstance(callbacks, str) or any(hasattr(callbacks, name) for name in ARGUMENTS)
     if single or not isinstance(callbacks, Iterable):
         callbacks = [callbacks]
     found = Hooks([*callbacks, *more], [], [], [], [], [], [])

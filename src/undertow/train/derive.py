@@ -72,6 +72,7 @@ class Gradient:
     def __init__(self, loss_function: LossFunction, observe: bool = False) -> None:
         self.loss_function, self.observe = loss_function, observe
         self.programs: dict[Any, Gradients | None] = {}
+        self.asked: str | None = None  # where the loss asks for values, and what to write instead
 
     def __call__(self, model: Any, X: Any, y: Any) -> tuple[Any, Any]:
         """Compute (loss, a tree like the model)."""
@@ -126,11 +127,16 @@ class Gradient:
             replaced, seen = tuple(found), _observable(made)
             return (loss, *found.values(), *[value for _, value in seen]) if found or seen else loss
 
+        forward.draws = (  # type: ignore[attr-defined]
+            "a layer of the model, or the loss,",
+            "Draw with undertow.nn.uniform_like(x) or normal_like(x): their numbers are others in each step.",
+        )
         forward.__name__ = getattr(self.loss_function, "__name__", "loss")
         forward.__wrapped__ = self.loss_function  # type: ignore[attr-defined]
         try:
             traced = trace_function(forward, (model, X, y), batch=[1, 2])
-        except ControlFlowError:
+        except ControlFlowError as error:
+            self.asked = str(error).split(" (ut.grad sees values")[0]
             return None
         scalar_output(Tracer(traced.graph.outputs[0], NotingTrace()), self.loss_function)
         name_loss(traced.graph)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from undertow.errors import TrainingError
 from undertow.optim import OPTIMIZERS
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from undertow.train.run import Run
     from undertow.train.session import NotFinite
     from undertow.train.trainer import Trainer
+
+
+KEEP: Final = {
+    "log": "Keep what the logarithm is given above 0: np.log(np.maximum(x, 1e-12)).",
+    "log2": "Keep what the logarithm is given above 0: np.log2(np.maximum(x, 1e-12)).",
+    "log10": "Keep what the logarithm is given above 0: np.log10(np.maximum(x, 1e-12)).",
+    "sqrt": "Keep what the root is given above 0, where its slope is finite too: np.sqrt(np.maximum(x, 1e-12)).",
+}
+"""What to write, by the operation in which a loss stopped being finite before any update was made."""
 
 
 class Diverged(TrainingError):
@@ -33,6 +42,12 @@ def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], o
     first = (epoch, step) == (1, 1)  # the parameters are those that were given: whatever the rate, it has done nothing
     if "before anything is computed" in origin and (first or origin.startswith(("X[", "y["))):
         return f"the loss became {loss} at epoch {epoch}, step {step}{where}. Give numbers that are finite."
+    kept = KEEP.get(origin.split(" ", 1)[0])
+    if first and kept:
+        return (
+            f"the loss became {loss} at epoch {epoch}, step {step}{where}. No update was made before, so the learning "
+            f"rate is not the cause. {kept}"
+        )
     if first:
         what = "what that operation is given, " if origin else ""
         return (

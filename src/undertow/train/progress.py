@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import time
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from undertow.trace.where import frames_of_ours
 from undertow.train.columns import is_number, is_share, scores
 
 if TYPE_CHECKING:
@@ -253,6 +255,13 @@ class Progress:
         """Print a sentence."""
         self._print_waiting()
         self._print(text)
+
+    def tell(self, text: str) -> None:
+        """Print a sentence that matters; where nothing is shown, it is a warning."""
+        if self.show:
+            self.say(text)
+        else:
+            warnings.warn(text, UserWarning, stacklevel=frames_of_ours())
 
     def _print_waiting(self) -> None:
         """Print the line of the last epoch if it was left out."""

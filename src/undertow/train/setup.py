@@ -185,6 +185,8 @@ def _is_weighted(held: Iterable[Examples] | None) -> bool:
 
 def check_model(model: Any) -> None:
     """ArgumentError unless a model can be applied to X, and holds each of its layers once."""
+    if hasattr(model, "forward") and not isinstance(model, type) and not callable(model):
+        raise ArgumentError(f"{type(model).__name__} has a method forward, and none called __call__. Rename it.")
     if isinstance(model, type) or not callable(model):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"{type(model).__name__}, not callable"
         raise ArgumentError(

@@ -176,7 +176,7 @@ class Step:
         program = self.gradient.program_for(leaves, rebuild, take_rows(X, slice(rows)), take_rows(y, slice(rows)))
         resident = None
         if program is None:
-            self.uncompiled = "the loss asks for values while it is traced"
+            self.uncompiled = f"the loss asks for values while it is traced. {self.gradient.asked or ''}".rstrip(" .")
         else:
             n_state = len(params) + len(trees.flatten(state)[0])
             graph = self._join(program, number_paths(rebuild(leaves)), state)

@@ -16,7 +16,7 @@ from undertow.data.wording import count
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import Loss, drop_final_activation
 from undertow.nn.layer import LayerShapeError
-from undertow.trace import is_library
+from undertow.trace import is_library, trace_function
 from undertow.train.crossing import refuse_crossing
 from undertow.train.forward import CHUNK
 from undertow.train.metric import Metric, find_task, make_predictions
@@ -208,10 +208,25 @@ def _try_model(model: Any, rows: Array) -> Any:
         frames = [x for x in traceback.extract_tb(error.__traceback__) if not is_library(x.filename)]
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
         kind = ShapeError if isinstance(error, ValueError) else ArgumentError
+        better = _traced_failure(model, rows)
+        if better is not None:
+            told = str(better).replace(f"is ({len(rows)}, ", "is (m, ")
+            raise type(better)(f"the model cannot be applied to X of shape {_show(rows.shape[1:])}: {told}") from None
         raise kind(
             f"{place}the model cannot be applied to X of shape {_show(rows.shape[1:])}: "
             f"{type(error).__name__}: {' '.join(str(error).split())}. Check its parameters and the columns of X."
         ) from error
+
+
+def _traced_failure(model: Any, rows: Array) -> ShapeError | None:
+    """The error of a model that does not fit X, with the user's expression and both shapes; None where it has none."""
+    try:
+        trace_function(lambda model, X: model(X), (model, rows), batch=[1])
+    except ShapeError as error:
+        return error
+    except Exception:  # a model that cannot be traced: NumPy's own words are what there is
+        return None
+    return None
 
 
 def _read_classes(y: Array, output_shape: tuple[int, ...], what: str) -> Array:

@@ -282,7 +282,7 @@ class Trainer:
             self.run.gradient_history += [{"epoch": self.epoch, **row} for row in sizes]
         session = open_session(self, piece)
         if self.step.uncompiled and not self.n_steps:
-            self.progress.say(f"Not all of a step is compiled: {self.step.uncompiled}.")
+            self.progress.tell(f"Not all of a step is compiled: {self.step.uncompiled}.")
         done, after_step = 0, self.hooks.on_step_end
         try:
             while not done or (done < len(order) and not self.is_enough()):

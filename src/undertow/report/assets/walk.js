@@ -127,12 +127,23 @@
         if (node.shape) label.append(draw("tspan", { class: "uw-about", dx: 5 }, clip(node.shape, 20 - Math.min(node.label.length, 12))));
         const size = draw("text", { x: WIDE / 2, y: node.about ? 49 : 40, class: "uw-size" }, "");
         group.append(label, size);
-        if (node.about) group.append(draw("text", { x: WIDE / 2, y: 34, class: "uw-about" }, clip(node.about, 22)));
+        const about = node.about && draw("text", { x: WIDE / 2, y: 34, class: "uw-about" }, clip(node.about, 22));
+        if (about) group.append(about);
         group.addEventListener("click", () => jumpTo(i));
         svg.append(group);
-        return { group, size, look: "", text: "" };
+        return { group, size, about, look: "", text: "" };
       });
       part("graph").replaceChildren(svg);
+      for (const { about } of nodes) if (about) fit(about);
+    }
+
+    // Letters are of several widths: what is too wide for its box loses more of them. Out of sight all are 0 wide.
+    function fit(text) {
+      let shown = text.textContent.replace(/…$/, "");
+      while (shown.length > 4 && text.getComputedTextLength() > WIDE - 10) {
+        shown = shown.slice(0, -1);
+        text.textContent = `${shown}…`;
+      }
     }
 
     const clip = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -1,0 +1,101 @@
+"""What fails in the user's own expression: the message has the line, the operands as they are written, the remedy."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow.errors import ArgumentError, DTypeError, InPlaceError, ShapeError
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((6, 4))
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+P = (RNG.standard_normal((4, 5)), np.zeros(5), RNG.standard_normal((5, 3)), np.zeros(3))
+
+
+def network(params, X, Y):
+    W1, b1, W2, b2 = params
+    return np.mean((np.tanh(X @ W1 + b1) @ W2 + b2 - Y) ** 2)
+
+
+@pytest.fixture(params=[False, True], ids=["values", "compiled"])
+def gradient(request):
+    return lambda f: ut.value_and_grad(f, compile=request.param)
+
+
+def test_operands_without_a_name_are_called_as_they_are_written(gradient):
+    def turned(params, X):
+        W1, _b1, _W2, _b2 = params
+        return np.sum(X @ W1.T)
+
+    def added(params, X):
+        W1, _b1, _W2, b2 = params
+        return np.sum(np.exp(X @ W1 + b2))
+
+    def joined(params, X):
+        W1, b1, _W2, _b2 = params
+        return np.sum(np.concatenate([X @ W1, b1 * b1]))
+
+    told = r"^X @ W1.T \(test_failures.py:\d+\): X is \(6, 4\), W1.T is \(5, 4\): .* 4 rows, as its transpose has.$"
+    with pytest.raises(ShapeError, match=told):
+        gradient(turned)(P, X)
+    told = r"^X @ W1 \+ b2 \(test_failures.py:\d+\): X @ W1 is \(6, 5\), b2 is \(3,\): sizes 5 and 3 on axis -1"
+    with pytest.raises(ShapeError, match=told):
+        gradient(added)(P, X)
+    with pytest.raises(ShapeError, match=r"X @ W1 is \(6, 5\), b1 \* b1 is \(5,\)"):
+        gradient(joined)(P, X)
+
+
+def test_numbers_of_classes_beside_a_column_a_class_are_not_to_be_broadcast(gradient):
+    told = r"Y is \(6,\): sizes 3 and 6 on axis -1 differ and neither is 1. If Y holds the numbers of classes, "
+    with pytest.raises(ShapeError, match=told + r"write ut.one_hot\(Y, 3\).$"):
+        gradient(network)(P, X, LABELS)
+    with pytest.raises(ShapeError, match=r"insert an axis of size 1 with \[:, None\].$"):  # floats may be anything
+        gradient(network)(P, X, LABELS * 1.0)
+    assert gradient(network)(P, X, ut.one_hot(LABELS, 3))[0] > 0
+
+
+def test_what_is_no_number_is_named():
+    texts = np.array(["a", "b", "c"])[LABELS]
+    number = r"Number the classes first: classes, y = np.unique\(y, return_inverse=True\).$"
+    with pytest.raises(DTypeError, match=r"^test_failures.py:\d+: Y holds texts \(<U1\), which cannot .*" + number):
+        ut.grad(network)(P, X, texts)
+    with pytest.raises(DTypeError, match=r"Y has the dtype object, .* Y.astype\(float\); texts are numbered with np"):
+        ut.grad(network)(P, X, texts.astype(object))
+    with pytest.raises(DTypeError, match=r"test_failures.py:\d+: b1 is None, which cannot be traced. Give a number or"):
+        ut.grad(network)((P[0], None, *P[2:]), X, LABELS)
+    with pytest.raises(DTypeError, match=r"argument Y of network .* classes are numbered by np.unique\(y, return_inv"):
+        ut.value_and_grad(network, compile=True)(P, X, texts)
+    with pytest.raises(ArgumentError, match=r"not <U1. Number the classes: np.unique\(labels, return_inverse=True\)"):
+        ut.one_hot(texts, 3)
+    with pytest.raises(DTypeError, match=r"argument w of .* is complex128: .* for example w.real, or choose"):
+        ut.grad(lambda w: np.sum(w * 1.0))(np.ones(3) * 1j)
+
+
+def test_a_table_that_meets_a_traced_value(gradient):
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(InPlaceError, match=r"^test_failures.py:\d+, `return .*`: X is a DataFrame, .* X.to_numpy\(\)"):
+        gradient(network)(P, pandas.DataFrame(X), ut.one_hot(LABELS, 3))
+
+
+def test_a_list_of_numbers_that_is_an_argument():
+    for f in (network, lambda p, X, Y: np.sum(np.asarray(X) @ p[0])):
+        with pytest.raises(InPlaceError, match=r"X is a list of numbers, .* Pass np.array\(X\) in its place.$"):
+            ut.value_and_grad(f, compile=True)(P, X.tolist(), ut.one_hot(LABELS, 3))
+    with pytest.raises(InPlaceError, match=r"w is a list of numbers, and each of them is traced by itself."):
+        ut.grad(lambda w: np.sum(w * np.ones(3)))([1.0, 2.0, 3.0])
+
+
+def test_random_numbers_by_a_traced_value(gradient):
+    generator = np.random.default_rng(0)
+    for draw in (lambda w: np.sum(generator.normal(w)), lambda w: np.sum(np.random.normal(w))):
+        with pytest.raises(InPlaceError, match=r"normal draws plain numbers, .* `mean \+ deviation \* noise` for"):
+            gradient(draw)(np.ones(3))
+
+
+def test_replacements_keep_what_was_asked_for(gradient):
+    with pytest.raises(InPlaceError, match=r"Write `w.astype\(np.float32\)`.$"):
+        gradient(lambda w: np.asarray(w, dtype=np.float32).sum())(np.ones(3))
+    with pytest.raises(InPlaceError, match=r"Write `np.mean\(np.stack\(\[np.sum\(x @ w\) for x in X\]\)\)`.$"):
+        gradient(lambda w: np.mean([np.sum(x @ w) for x in X]))(np.ones(4))
+    with pytest.raises(DTypeError, match=r"returned bool: only floats have a derivative. Return the loss itself"):
+        gradient(lambda w: np.sum(w) > 0)(np.ones(4))

@@ -1,0 +1,125 @@
+"""Slips of people from other libraries, in own layers, losses and callbacks: messages name the place and a remedy."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn
+from undertow.errors import ArgumentError, InPlaceError, ShapeError
+from undertow.train import Diverged
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((40, 4)).astype(np.float32)
+Y = RNG.integers(0, 3, 40)
+
+
+def train(model, loss="categorical_cross_entropy", **settings):
+    return ut.train(model, (X, Y), loss=loss, **{"epochs": 1, "progress": False, **settings})
+
+
+@dataclass
+class Linear:
+    W: np.ndarray
+
+    def __call__(self, x):
+        return x @ self.W
+
+
+@dataclass
+class Forward:
+    W: np.ndarray
+
+    def forward(self, x):
+        return x @ self.W
+
+
+@dataclass
+class Branch(Linear):
+    def __call__(self, x):
+        z = x @ self.W
+        if np.mean(z) > 0:
+            z = z * 2
+        return z
+
+
+@dataclass
+class Masked(Linear):
+    def __call__(self, x):
+        return (x * (np.random.rand(*x.shape) > 0.5)) @ self.W
+
+
+def test_an_own_layer_that_does_not_fit_is_told_with_both_shapes():
+    told = r"cannot be applied to X of shape \(m, 4\): x @ W \(test_slips.py:\d+\): x is \(m, 4\), W is \(3, 2\)"
+    with pytest.raises(ShapeError, match=told + r": the inner sizes 4 and 3 differ. Give the right side 4 rows.$"):
+        train(Linear(np.ones((3, 2))))
+
+
+def test_a_layer_with_a_method_forward():
+    with pytest.raises(ArgumentError, match=r"^Forward has a method forward, and none called __call__. Rename it.$"):
+        train(Forward(np.ones((4, 3))))
+    with pytest.raises(
+        ArgumentError, match=r"^Sequential: Forward has a method forward, and none called __call__. Rena"
+    ):
+        nn.Sequential(Forward(np.ones((4, 3))))
+
+
+def test_a_list_for_an_array_in_an_own_layer():
+    with pytest.raises(InPlaceError, match=r"self.W is a list of numbers, .* Pass np.array\(self.W\) in its place.$"):
+        train(Linear([[0.0] * 3] * 4))
+
+
+def test_what_keeps_a_step_from_being_compiled_is_said_with_its_line_and_a_remedy(capsys):
+    def by_table(output, y):
+        return np.mean((output - np.eye(3)[y]) ** 2)
+
+    said = r"Not all of a step is compiled: .*py:\d+, `return .*`: np.eye\(3\) is a plain .* Write `ut.one_hot\(y, 3\)`"
+    with pytest.warns(UserWarning, match=said):
+        train(nn.Sequential(nn.Dense(4, 3)), by_table)
+    with pytest.warns(
+        UserWarning, match=r"`if np.mean\(z\) > 0:`: .* Write `z = np.where\(np.mean\(z\) > 0, z \* 2, z\)`"
+    ):
+        train(Branch(np.ones((4, 3))))
+    train(Branch(np.ones((4, 3))), progress=True)
+    assert re.search(r"test_slips.py:\d+, `if np.mean\(z\) > 0:`", capsys.readouterr().out)
+
+
+def test_random_numbers_in_a_layer_are_not_said_to_be_the_losses():
+    with pytest.warns(
+        UserWarning, match=r"^a layer of the model, or the loss, draws .* undertow.nn.uniform_like\(x\) or"
+    ):
+        train(Masked(np.ones((4, 3))))
+
+
+@pytest.mark.parametrize(("f", "guard"), [(np.log, "np.log(np.maximum(x, 1e-12))"), (np.sqrt, "np.sqrt(np.maximum")])
+def test_a_loss_that_is_not_finite_from_the_first_step_on_says_what_to_write(f, guard):
+    with pytest.raises(Diverged, match=rf"\(test_slips.py:\d+\) gives nan for .*{re.escape(guard)}"):
+        train(nn.Sequential(nn.Dense(4, 3)), lambda output, y: np.mean(f(-np.abs(output) - 1.0)))
+
+
+def test_callbacks_that_look_for_the_row_elsewhere():
+    model = nn.Sequential(nn.Dense(4, 3))
+    with pytest.raises(TypeError, match=r"a callback's info is no dict. Use info.row\['loss'\].$"):
+        train(model, callbacks=lambda info: info["loss"] < 1)
+    with pytest.raises(AttributeError, match=r"a callback's info has no attribute 'loss'. Use info.row\['loss'\].$"):
+        train(model, callbacks=lambda info: info.loss < 1)
+    with pytest.raises(KeyError) as told:
+        train(model, validation=0.2, callbacks=lambda info: info.row["val_loss"] < 1)
+    assert re.fullmatch(
+        r"info.row has epoch, .*, validation_loss, .*\. Did you mean 'validation_loss'\?", *told.value.__notes__
+    )
+    with pytest.raises(KeyError) as own:  # a key of something else is not explained
+        train(model, callbacks=lambda info: {}["loss"])
+    assert not hasattr(own.value, "__notes__")
+    with pytest.raises(ArgumentError, match=r"or is a function of info, got 'early'.$"):
+        train(model, callbacks="early")
+
+
+def test_a_model_without_weights_is_told_to_be_initialised():
+    model = nn.Sequential(nn.Dense(4, 3), nn.relu)
+    with pytest.raises(
+        ArgumentError, match=r"holds no floats to differentiate by. A model has weights after model = unde"
+    ):
+        ut.value_and_grad(lambda model, X: np.mean(model(X)))(model, X)
