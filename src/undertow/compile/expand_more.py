@@ -169,6 +169,26 @@ def _position(extremum: P.Primitive) -> Callable[..., Any]:
     return apply
 
 
+def _prod_others(x: Any, axis: tuple[int, ...]) -> Any:
+    """All factors before each one times all those after it."""
+    if x.dtype.kind != "f":
+        return None
+    if 0 in x.shape:
+        return np.ones_like(x)
+    order = (*(i for i in range(x.ndim) if i not in axis), *axis)
+    moved = P.transpose(x, axes=order)
+    count = math.prod(x.shape[i] for i in axis)
+    flat = P.reshape(moved, shape=(*moved.shape[: x.ndim - len(axis)], count))
+    last = flat.ndim - 1
+
+    def before(factors: Any) -> Any:
+        first, others = _part(factors, last, 0, 1), _part(factors, last, 0, count - 1)
+        return np.cumprod(np.concatenate([np.ones_like(first), others], axis=last), axis=last)
+
+    product = before(flat) * np.flip(before(np.flip(flat, last)), last)
+    return P.transpose(P.reshape(product, shape=moved.shape), axes=tuple(int(i) for i in np.argsort(order)))
+
+
 # ---- einsum --------------------------------------------------------------------------------------
 
 
@@ -178,8 +198,8 @@ def _einsum(*arrays: Any, subscripts: str, **_: Any) -> Any:
     terms = inputs.split(",")
     if "." in subscripts or not arrow or any(len(set(t)) < len(t) for t in terms):
         return None
-    if any(x.dtype != arrays[0].dtype for x in arrays):
-        return None
+    dtype = np.result_type(*(x.dtype for x in arrays))  # as NumPy brings them together
+    arrays = tuple(x if x.dtype == dtype else P.astype(x, dtype=dtype) for x in arrays)
     x, labels = arrays[0], terms[0]
     for i, (other, more) in enumerate(zip(arrays[1:], terms[1:], strict=True), 2):
         later = set(output).union(*terms[i:])
@@ -266,6 +286,7 @@ MORE: dict[str, Callable[..., Any]] = {
     "nanmax": _skipping(P.max_, -math.inf, None),
     "nanmin": _skipping(P.min_, math.inf, None),
     "nanmean": _nanmean,
+    "prod_others": _prod_others,
     "nancumsum": lambda x, axis: np.cumsum(np.where(np.isnan(x), 0, x), axis=axis),
     "nancumprod": lambda x, axis: np.cumprod(np.where(np.isnan(x), 1, x), axis=axis),
     "sinc": _sinc,
