@@ -10,6 +10,7 @@ import numpy as np
 from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
+from undertow.flow.rules.linear import expected_skill, learned_as_linear
 from undertow.flow.rules.measures import (
     BLOCKS,
     Course,
@@ -111,6 +112,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     slope=(1.7, "slope of targets over predictions there, or its inverse, up to which it is"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which outputs say nothing of targets"),
     rows=(50, "fewest rows held out that can tell"),
+    power=(4.0, "skill on rows held out that a linear function must have there, so that they can, if it explains any"),
     enough=(100, "fewest steps that can tell"),
     moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
 )
@@ -119,7 +121,8 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     A training that has converged stands still too, but far below; one that stood still and fell later had a plateau.
     Where targets are noisy, a training may converge near that: then, on rows held out, outputs go with targets beyond
-    chance, and these change by as much as is predicted. (Of one that is held up, they change by far more.)
+    chance, and these change by as much as is predicted (of one that is held up, they change by far more), or a
+    linear function, which surely explains something, explains no more of them.
     A loss that comes down from a bad beginning need not stand still: nothing is learned where it ends near that of a
     constant output and where, on rows held out, outputs go with targets no better than if these were dealt out anew
     (labels of other rows, inputs that say nothing). A training that has only begun is told apart by that: outputs go
@@ -145,6 +148,8 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         return None
     if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
+    if expected_skill(flow) < rule.power:
+        return None  # so few rows do not tell what there is to learn from nothing
     return rule.found(
         "warning",
         f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
@@ -194,7 +199,7 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     ):
         return None
     fits = held_out_skill(flow)[0] > rule.fits and 1 / rule.slope < held_out_slope(flow) < rule.slope
-    if fits and not fell and end_of_rates(flow) is None:
+    if (fits or learned_as_linear(flow, course)) and not fell and end_of_rates(flow) is None:
         return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
     used = "nothing" if height > NEARLY * reference else "little"
