@@ -66,6 +66,15 @@ def test_the_spread_of_a_rise_is_that_of_errors_which_move():
     assert rise.std() == pytest.approx(np.sqrt(4 * best * up + 2 * up**2), rel=0.02)
 
 
+@pytest.mark.parametrize(("end", "found"), [(1.4, True), (0.9, False)])
+def test_above_the_loss_of_a_constant_a_smaller_fall_of_the_training_loss_is_enough(end, found):
+    """A quarter of the labels are wrong, and the network knows some of these rows by heart."""
+    held, _ = course(0.8, end)
+    train = np.concatenate([np.geomspace(1.0, 0.8, 5), np.linspace(0.8, 0.55, 15)]).tolist()
+    name = "categorical_cross_entropy_with_logits"
+    assert ("over-fitting" in kinds(epochs(held, train, n=1000, loss=name))) == found
+
+
 @pytest.mark.parametrize(
     ("held", "trained", "found"), [(0.6, 1e-4, True), (0.6, 0.05, False), (0.3, 1e-4, False), (0.9, 0.05, True)]
 )
@@ -135,3 +144,25 @@ def test_a_wide_network_on_few_noisy_rows():
                    progress=False)  # fmt: skip
     assert [x.kind for x in run.findings] == ["over-fitting"]
     assert run.history[-1]["loss"] < 1e-6 and 0.5 < run.history[-1]["validation_loss"] < 0.7
+
+
+# Units that die meanwhile
+
+
+@pytest.mark.parametrize(
+    ("before", "end", "loss", "found"),
+    [
+        (0, 12, 0.002, False),  # all rows are learned without them
+        (0, 12, 0.1, True),
+        (0, 28, 0.002, True),  # hardly any is left
+        (10, 12, 0.002, True),  # dead before training
+    ],
+)
+def test_units_that_died_while_all_rows_were_learned_were_not_needed(before, end, loss, found):
+    curve = np.log(10) * (loss + (1 - loss) * np.exp(-np.arange(100) / 8))
+    flow = made_flow(loss=curve, first={1: {"dead": before}}, last={1: {"dead": end}})
+    assert kinds(flow) == ["dead-units"] * found
+    if found:
+        assert flow.looks[0].layers[1]["dead"] == before
+        names = [x.name for x in diagnose(flow)[0].remedies]
+        assert names[0] == ("initialisation" if before else "rate") and ("rate" in names) == (before == 0)

@@ -112,7 +112,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     slope=(1.7, "slope of targets over predictions there, or its inverse, up to which it is"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which outputs say nothing of targets"),
     rows=(50, "fewest rows held out that can tell"),
-    power=(4.0, "skill on rows held out that a linear function must have there, so that they can, if it explains any"),
+    power=(5.0, "skill on rows held out that a linear function must have there, so that they can, if it explains any"),
     enough=(100, "fewest steps that can tell"),
     moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
 )

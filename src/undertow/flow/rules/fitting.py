@@ -23,6 +23,7 @@ from undertow.flow.rules.registry import Rule, rule
     large=(0.5, "by how much of its best the loss of numbers rises where the rise is smaller"),
     small=(0.03, "the rise that is told then, by the loss of a constant output"),
     fall=(0.5, "training loss at the end by that at the best epoch, at most"),
+    above=(0.8, "the same where the validation loss comes to lie above that of a constant output"),
     epochs=(3, "fewest epochs after the best one"),
     by_heart=(0.15, "training loss at the end by that of a constant output, below which rows are known by heart"),
     all=(0.01, "the same below which every row is"),
@@ -58,7 +59,7 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     tail = max(min(len(held) - best - 1, max(len(held) // 5, 2)), 1)
     end, trained, reference = float(held[-tail:].mean()), float(train[-tail:].mean()), abs(course_of(flow).reference)
     parted = _rises(flow, rule, held, end) and len(held) - 1 - best >= rule.epochs
-    parted = parted and trained < min(rule.fall * train[best], end)
+    parted = parted and trained < min((rule.above if end > reference else rule.fall) * train[best], end)
     lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
     if not parted and not _by_heart(flow, rule, trained, lasting):
         return

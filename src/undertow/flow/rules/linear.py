@@ -8,7 +8,7 @@ from typing import Final
 from undertow.flow.record import Flow
 from undertow.flow.rules.measures import Course, held_out_skill
 
-SURE: Final = 4.0  # deviations of chance beyond which a linear function surely explains something
+SURE: Final = 3.0  # deviations of chance beyond which a linear function surely explains something
 CHANCE: Final = 2.0  # deviations by which the skill on rows held out varies by their choice
 HALF: Final = 0.5  # share of what a linear function explains that a network explains at least that is not held up
 
