@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 from undertow import differentiate, trees
@@ -11,6 +11,7 @@ from undertow.compile import Compiled
 from undertow.compile.function import in_order, native, signature_of
 from undertow.graph import Node, measure_sizes
 from undertow.trace import Tracer
+from undertow.trace.outside import Outside
 from undertow.trace.running import mode_around
 
 
@@ -45,7 +46,8 @@ def value_and_grad(
         return differentiate.value_and_grad(f, wrt)
     differentiate.check_function(f)
     differentiate.refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
-    known: dict[Hashable, tuple[Backprop, Compiled]] = {}
+    known: dict[Any, tuple[Backprop, Compiled, Any]] = {}
+    around: list[Outside] = []  # found at the first call: what is read from outside may be made after this
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
@@ -54,12 +56,18 @@ def value_and_grad(
         if any(isinstance(leaf, Tracer) for row, _, _ in taken for leaf in row):
             return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one
         rows = [[native(x) for x in row] for row, _, _ in taken]
-        key = signature_of(rows, [structure for _, _, structure in taken]), mode_around.get()
+        if not around:
+            around.append(Outside(f))
+        outside, held = around[0].now()
+        key = (signature_of(rows, [structure for _, _, structure in taken]), mode_around.get()), outside
         if key not in known:
+            around[0].check(known, key)
             args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
             program = backprop(f, *args, wrt=wrt)
-            known[key] = program, Compiled(program.graph, fallback)
-        program, compiled = known[key]
+            outside, held = around[0].settle(outside)
+            key = key[0], outside
+            known[key] = program, Compiled(program.graph, fallback), held
+        program, compiled, _ = known[key]
         values = program.traced.values(rows)
         value, *found = compiled(values, measure_sizes(program.graph, values))
         grads = iter(found)

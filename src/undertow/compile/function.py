@@ -24,6 +24,7 @@ from undertow.lazy import uncollected
 from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
 from undertow.trace.function import is_array_like
+from undertow.trace.outside import Outside
 
 Array = NDArray[Any]
 
@@ -95,7 +96,8 @@ class CompiledFunction:
     def __init__(self, function: Callable[..., Any], fallback: str | None) -> None:
         functools.update_wrapper(self, function)
         self.function, self.fallback = function, fallback
-        self._known: dict[Any, tuple[Compiled, Any]] = {}
+        self._known: dict[Any, tuple[Compiled, Any, Any]] = {}
+        self._outside: Outside | None = None
         self._last: Program | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -106,12 +108,17 @@ class CompiledFunction:
         if any(isinstance(leaf, Tracer) for row, _, _ in taken for leaf in row):
             return self.function(*args)  # another function that is being traced calls this one
         rows = [[native(leaf) for leaf in row] for row, _, _ in taken]
-        key = signature_of(rows, [structure for _, _, structure in taken])
+        self._outside = self._outside or Outside(self.function)
+        outside, held = self._outside.now()
+        key = signature_of(rows, [structure for _, _, structure in taken]), outside
         if key not in self._known:
+            self._outside.check(self._known, key)
             args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
             traced = trace_function(self.function, args)
-            self._known[key] = Compiled(simplify(traced.graph, final=True).graph, self.fallback), traced
-        compiled, traced = self._known[key]
+            outside, held = self._outside.settle(outside)
+            key = key[0], outside
+            self._known[key] = Compiled(simplify(traced.graph, final=True).graph, self.fallback), traced, held
+        compiled, traced, _ = self._known[key]
         results = compiled(traced.values(rows))
         self._last = compiled.program({})
         return traced.rebuild(results)
