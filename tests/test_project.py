@@ -208,3 +208,8 @@ def test_set_up_says_what_is_missing(tmp_path, python, message):
     assert result.returncode == 2
     assert message in result.stderr
     assert not (tmp_path / "environment").exists()
+
+
+def test_the_oldest_numpy_has_every_function_that_is_answered() -> None:
+    """Importing fails where one is missing, and np.unstack came with NumPy 2.1."""
+    assert "numpy>=2.1" in PROJECT["dependencies"]

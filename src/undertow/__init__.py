@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ArgumentError,
         ControlFlowError,
         DataError,
+        DataWarning,
         DTypeError,
         EscapedTracerError,
         GradientError,
@@ -57,6 +58,7 @@ __all__ = [
     "CrossValidation",
     "DTypeError",
     "DataError",
+    "DataWarning",
     "EscapedTracerError",
     "GradientError",
     "GradientReport",
@@ -125,9 +127,9 @@ attach(
         "undertow.derivatives": "hessian hvp jacobian jvp vjp",
         "undertow.differentiate": "grad",
         "undertow.errors": (
-            "ArgumentError ControlFlowError DataError DTypeError EscapedTracerError GradientError GraphError "
-            "InPlaceError NonScalarError PairingWarning PositionError RunError ShapeError ThreadError TrainingError "
-            "UndertowError UnsupportedError"
+            "ArgumentError ControlFlowError DataError DataWarning DTypeError EscapedTracerError GradientError "
+            "GraphError InPlaceError NonScalarError PairingWarning PositionError RunError ShapeError ThreadError "
+            "TrainingError UndertowError UnsupportedError"
         ),
         "undertow.per_example": "per_example_grad",
         "undertow.primitives.stable": "log_softmax logsumexp one_hot polygamma sigmoid softmax softplus stop_gradient",

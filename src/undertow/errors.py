@@ -63,6 +63,10 @@ class DataError(UndertowError, ValueError):
     """A data file or array that cannot be used as it is; the message names file, column and row."""
 
 
+class DataWarning(UserWarning):
+    """Rows hold what training did not have: numbers far outside of its range, columns without a value, other texts."""
+
+
 class TrainingError(UndertowError, RuntimeError):
     """Training cannot go on: a loss or gradient stopped being finite, a model does not fit the data."""
 

@@ -15,7 +15,7 @@ load_scipy()
 
 # Operations that no other one expresses and that have a kernel of their own.
 MOVES = {"matmul", "concatenate", "put_diagonal", "reshape", "transpose", "broadcast_to", "expand_dims", "squeeze"}
-MOVES |= {"flip", "diagonal", "size", "positions", "sum", "max", "min", "prod", "any", "all"}
+MOVES |= {"flip", "diagonal", "sliding_windows", "size", "positions", "sum", "max", "min", "prod", "any", "all"}
 MOVES |= {"cumsum", "cumprod", "recurrence"}
 # Some of whose forms compile: others are an error that names them.
 PARTLY = {"getitem", "index_add", "index_update", "pad", "einsum", "norm", "nanmax", "nanmin", "repeat", "scipy_xlogy"}

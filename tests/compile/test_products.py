@@ -302,6 +302,25 @@ def test_kernels_are_measured_once(monkeypatch, tmp_path):
     assert blas_module._choose_core(library, "gemm", tmp_path) == "SkylakeX"
 
 
+@pytest.mark.parametrize(("family", "expected"), [("GenuineIntel 6", "SkylakeX"), ("AuthenticAMD 25", "Haswell")])
+def test_noise_never_chooses_kernels(monkeypatch, tmp_path, family, expected):
+    """Their results differ in the last bits: processes that cannot read each other's note must choose the same ones."""
+    monkeypatch.delenv("UNDERTOW_CORETYPE", raising=False)
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    monkeypatch.setattr(blas_module, "processor", lambda: f"{family} 1 +avx512f")
+    monkeypatch.setattr(blas_module, "_time_core", lambda path, gemm, core: seconds[core])
+    library, folder, seconds = tmp_path / "library.so", tmp_path / "folder", {}
+    library.write_bytes(b"")
+    for first, second in ((0.11, 0.1), (0.1, 0.11)):
+        seconds.update({"SkylakeX": first, "Haswell": second})
+        assert blas_module._choose_core(library, "gemm", folder) == expected
+        (folder / "openblas.json").unlink()
+    other = ({"SkylakeX", "Haswell"} - {expected}).pop()
+    seconds.update({expected: 1.0, other: 0.1})
+    assert blas_module._choose_core(library, "gemm", folder) == other
+    assert blas_module._choose_core(library, "gemm", library) == expected  # a file, where no note can be kept
+
+
 def test_the_rule_keeps_from_openblas_what_it_cannot_read():
     near, broadcast, apart = (64, 1), (0, 1), (64, 2)
     for a, b in ((broadcast, near), (near, broadcast), (apart, near), (near, apart)):

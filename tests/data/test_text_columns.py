@@ -1,4 +1,4 @@
-"""Columns of numbers that are names stay texts where somebody says so: as_text=, --as-text."""
+"""Columns of numbers that are names stay texts where somebody says so, as_text= and --as-text, or their texts do."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def test_frames_of_any_type(values, texts):
 
 def test_texts_of_single_rows_are_dropped_although_some_are_numbers():
     """Nothing is said to be a number that should be corrected, and min_count keeps those that repeat."""
-    codes = [f"{k:05}" for k in range(97)] + ["x1", "x1", "x1"]
+    codes = [f"{k:05}" for k in range(97)] + ["x.1", "x.1", "x.1"]
     frame = pl.DataFrame({"zip": codes, "x": range(100), "y": [0.5 * k for k in range(100)]})
     with pytest.raises(DataError, match="column 'zip' holds numbers, but 3 of 100 values are no numbers"):
         TabularEncoder.fit(frame, "y")
     assert "like an identifier" in TabularEncoder.fit(frame, "y", as_text="zip").dropped["zip"]
     kept = TabularEncoder.fit(frame, "y", as_text="zip", min_count=2)
-    assert kept.feature_names == ["zip=x1", "zip is rare", "x"]
+    assert kept.feature_names == ["zip=x.1", "zip is rare", "x"]
 
 
 @pytest.mark.parametrize("read", [encode_table, stream_table])
@@ -97,6 +97,100 @@ def test_what_cannot_stay_text(read):
         read(frame, "y", as_text=[3])
 
 
+def mix(numbers: list[str], others: list[str], n: int = 300) -> pl.DataFrame:
+    """A column of different numbers, with a few other texts far apart."""
+    rng = np.random.default_rng(0)
+    values = numbers[: n - len(others)]
+    for place, text in enumerate(others):
+        values.insert(7 + 90 * place, text)
+    return pl.DataFrame({"a": values, "b": rng.normal(size=n), "y": rng.normal(size=n)})
+
+
+WHOLE = [str(3 * k + 100) for k in range(300)]
+ZIPS = [f"{37 * k + 1001:05}" for k in range(300)]
+DECIMALS = [f"{0.37 * k:.2f}" for k in range(300)]
+
+
+@pytest.mark.parametrize("read", [encode_table, stream_table])
+@pytest.mark.parametrize(
+    ("numbers", "others"),
+    [
+        (WHOLE, ["c118", "c168"]),
+        (WHOLE, ["A12"]),
+        (WHOLE, ["AB-12", "D 7b", "stn_4"]),
+        (ZIPS, ["02139-4307", "136A", "K1A 0B6"]),
+    ],
+)
+def test_numbers_among_codes_are_codes(read, numbers, others):
+    """It is said, whichever rows are held out, and each text is another category."""
+    frame = mix(numbers, others)
+    for seed in range(4):
+        found = read(frame, "y", max_categories=300, min_count=2, seed=seed)
+        (said,) = [line for line in found.report if "read as codes" in line]
+        assert f"{len(others)} of 300 values are no numbers, first" in said and said.startswith("'a': ")
+        assert "like an identifier" in found.encoder.dropped["a"]  # no code stands in two rows
+    twice = pl.concat([frame, frame])
+    encoder = read(twice, "y", max_categories=300, min_count=2, validation=0).encoder
+    assert encoder.text_columns == ["a"] and set(others) < set(encoder.columns[0].categories)
+    again = TabularEncoder.from_json_dict(json.loads(json.dumps(encoder.to_json_dict())))
+    later = pl.DataFrame({"a": [int(numbers[0]), int(numbers[1])], "b": [0.0, 1.0]})
+    said = []
+    places = again.transform(later, report=said)[:, :-2].argmax(axis=1)  # a later file of numbers alone
+    if numbers is WHOLE:
+        assert [again.feature_names[k] for k in places] == [f"a={text}" for text in numbers[:2]] and not said
+
+
+@pytest.mark.parametrize("read", [encode_table, stream_table])
+@pytest.mark.parametrize(
+    ("numbers", "others"),
+    [
+        (DECIMALS, ["c118"]),
+        (DECIMALS, ["1O3", "12.5x"]),
+        (WHOLE, ["c118", "unknown"]),
+        (WHOLE, ["1O3"]),
+        (WHOLE, ["l12"]),
+        (WHOLE, ["12kg", "136A"]),
+        (WHOLE, ["EUR 20"]),
+        (WHOLE, ["c118", "?"]),
+        (WHOLE, ["10-20"]),
+        (ZIPS, ["0213O"]),
+        (["-5", *WHOLE], ["c118"]),
+        (["1e5", *WHOLE], ["c118"]),
+    ],
+)
+def test_broken_numbers_are_refused(read, numbers, others):
+    """Whichever rows are held out: a column of numbers is not dropped because a broken one is among those."""
+    frame = mix(numbers, others)
+    for seed in range(4):
+        with pytest.raises(
+            DataError, match=f"column 'a' holds numbers, but {len(others)} of 300 values are no numbers"
+        ):
+            read(frame, "y", seed=seed)
+
+
+def test_the_row_of_a_broken_number_is_told_where_it_is_held_out(tmp_path):
+    """In a file by its line, in memory and streamed alike."""
+    frame = mix(DECIMALS, ["12.5x"])
+    file = tmp_path / "t.csv"
+    frame.write_csv(file)
+    for seed in range(4):
+        read, origin = read_table_with_origin(file)
+        with pytest.raises(DataError, match=r"^t\.csv, row 9: column 'a'"):
+            encode_table(read, "y", origin=origin, validation=0.5, seed=seed)
+        with pytest.raises(DataError, match=r"^t\.csv, row 9: column 'a'"):
+            stream_table(str(file), "y", memory=1e6, validation=0.5, seed=seed)
+
+
+def test_missing_marks_among_codes_are_missing(tmp_path):
+    """As among numbers: "?" and NA are no texts of their own."""
+    lines = [f"{code},{k}.5" for k, code in enumerate(["117", "118", "c9", "?", "NA"] * 10)]
+    file = tmp_path / "t.csv"
+    file.write_text("\n".join(["a,y", *lines]) + "\n")
+    for found in (encode_table(read_table(file), "y"), stream_table(str(file), "y", memory=1e6)):
+        assert found.encoder.feature_names == ["a=117", "a=118", "a=c9", "a is missing"]
+        assert any("read as codes" in line for line in found.report)
+
+
 def test_folds_of_a_file_keep_it(tmp_path):
     """Cross-validation reads the file with the column as text."""
     file = write_file(tmp_path / "t.csv")
@@ -108,6 +202,29 @@ def test_folds_of_a_file_keep_it(tmp_path):
 
     ut.cross_validate(network, file, target="y", folds=2, epochs=1, encode={"as_text": "zip"})
     assert seen and all("zip=030001" in names and "zip=30001" in names for names in seen)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t*.csv"])  # the second is read in pieces
+def test_codes_on_the_command_line(tmp_path, monkeypatch, capsys, name):
+    """They are read as texts by themselves, and so are those of later files."""
+    codes = ["117", "1083", "c118"]
+    rows = [
+        f"{codes[(k > 250) + (k > 495)]},{k % 7},{(k > 250) * 3 + (k > 495) * 2 + 0.1 * (k % 7)}" for k in range(500)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["station,x,y", *rows]) + "\n")
+    options = ["--target", "y", "--hidden", "", "--rate", "0.05", "--epochs", "60", "--no-flow", "--quiet"]
+    monkeypatch.setattr(
+        sys, "argv", ["undertow", "train", str(tmp_path / name), *options, "--out", str(tmp_path / "run")]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert not stopped.value.code
+    assert "'station': read as codes, so all its values are texts: 4 of 500" in capsys.readouterr().out
+    run = load(tmp_path / "run")
+    assert any("read as codes" in line for line in run.extras["encoder"]["report"])
+    (tmp_path / "later.csv").write_text("station,x\n117,0\n1083,0\n")  # numbers alone
+    (found,) = predict_portions(run, tmp_path / "later.csv")
+    np.testing.assert_allclose(found["prediction"], [0, 3], atol=0.5)
 
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):

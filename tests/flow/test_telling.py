@@ -117,6 +117,15 @@ def test_nothing_is_said_of_few_rows_one_column_or_chance():
     assert find_telling(rare, labels, "classes") == []  # one of 400 rare columns may have the same three rows
 
 
+@pytest.mark.parametrize("shift", range(3))
+def test_a_word_of_one_class_alone_does_not_tell_the_others(shift):
+    """It is 0 in rows of all classes, the first of them of any, and above 0 only in rows of the last class."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(600) + shift) % 3
+    word = np.where((labels == 2) & (rng.random(600) < 0.7), rng.uniform(0.01, 1, 600), 0.0)
+    assert find_telling(np.column_stack([rng.normal(size=600), word]), labels, "classes") == []
+
+
 def test_an_array_gets_a_note_and_what_is_easy_gets_none():
     (finding,) = findings(train(X, 3 * X[:, 2] - 1))
     assert finding.severity == "note" and finding.cause.startswith("Column 2 of X is the target in another unit")

@@ -1,17 +1,20 @@
 """What is shown while a table is read in pieces."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from undertow.cli import main
 from undertow.data import stream_table
 from undertow.data.reading import watch_reading
-from undertow.train import reading_progress
+from undertow.train import predictions, reading_progress, table_data
+from undertow.train.rate import RateSuggestion
 from undertow.train.reading_progress import ReadingProgress
 from undertow.train.table import resume_table, train_table
-from undertow.train.table_settings import TableSettings
+from undertow.train.table_settings import TableSettings, read_config
 
 
 @pytest.fixture
@@ -87,3 +90,61 @@ def test_training_and_resuming_tell_of_reading(table, unhurried, tmp_path, capsy
     assert "reading: what is in the columns, 100%" in capsys.readouterr().out
     train_table(settings, tmp_path / "quiet", progress=False, say=lambda _: None)
     assert "reading" not in capsys.readouterr().out
+
+
+def call(monkeypatch, capsys, *arguments):
+    """Standard output and error of a command."""
+    monkeypatch.setattr(sys, "argv", ["undertow", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code in (0, None)
+    return capsys.readouterr()
+
+
+def test_commands_tell_of_reading(table, unhurried, tmp_path, monkeypatch, capsys):
+    """Before the result where that is a word, beside it where results go to the output; --quiet shows nothing."""
+    rate = ("find-lr", table, "--target", "y", "--memory", 1, "--hidden", "2", "--steps", 20, "--high", 1)
+    monkeypatch.setattr(
+        sys.modules["undertow.train.table"],
+        "find_learning_rate",
+        lambda *_, **__: RateSuggestion(0.01, "", np.zeros(1)),
+    )
+    told = call(monkeypatch, capsys, *rate)
+    assert "reading: what is in the columns, 100%" in told.out and "try: --rate 0.01" in told.out
+    assert "reading:" not in call(monkeypatch, capsys, *rate, "--quiet").out
+    settings = TableSettings(data=str(table), target="y", memory=1, steps=2, hidden=[2])
+    train_table(settings, tmp_path / "run", say=lambda _: None, progress=False)
+    monkeypatch.setattr(predictions, "_IN_MEMORY", 1000)
+    capsys.readouterr()
+    told = call(monkeypatch, capsys, "evaluate", tmp_path / "run", table, "--memory", 1)
+    assert "reading: which columns are numbers, 100%" in told.err and "reading: the rows, 100%" in told.err
+    assert "reading:" not in told.out and "accuracy" in told.out and "how well it remembers" in told.err
+    quiet = call(monkeypatch, capsys, "evaluate", tmp_path / "run", table, "--memory", 1, "--quiet")
+    assert "reading:" not in quiet.err
+    predict = ("predict", tmp_path / "run", table, "--out", tmp_path / "p.csv", "--memory", 1)
+    found = call(monkeypatch, capsys, *predict)
+    assert "reading: the rows, 100%" in found.err and "20000 predictions in" in found.out
+    assert "reading:" not in call(monkeypatch, capsys, *predict, "--quiet").err
+
+
+def test_a_file_of_another_size_is_not_read_again_to_tell_whether_it_is_that_of_the_training(
+    table, tmp_path, monkeypatch, capsys
+):
+    """One of the same size is; so is any file where an older run does not know the size."""
+    settings = TableSettings(data=str(table), target="y", steps=2, hidden=[2])
+    train_table(settings, tmp_path / "run", say=lambda _: None, progress=False)
+    assert read_config(tmp_path / "run" / "config.toml").data_bytes == table.stat().st_size
+    digests = []
+    whole = table_data.digest_of
+    monkeypatch.setattr(table_data, "digest_of", lambda files: digests.append(files) or whole(files))
+    other, same = tmp_path / "other.csv", tmp_path / "same.csv"
+    other.write_text("".join(table.read_text().splitlines(keepends=True)[:5000]))
+    same.write_text(table.read_text().replace("yes", "no ", 1))
+    assert "remembers" not in call(monkeypatch, capsys, "evaluate", tmp_path / "run", other).err and digests == []
+    assert "remembers" not in call(monkeypatch, capsys, "evaluate", tmp_path / "run", same).err and digests == [[same]]
+    assert "remembers" in call(monkeypatch, capsys, "evaluate", tmp_path / "run", table).err
+    config = tmp_path / "run" / "config.toml"
+    config.write_text("".join(x for x in config.read_text().splitlines(keepends=True) if "data_bytes" not in x))
+    digests.clear()
+    call(monkeypatch, capsys, "evaluate", tmp_path / "run", other)
+    assert digests == [[other]]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from undertow.cli.app import app
-from undertow.cli.options import Memory, Metrics, RunFolder, read_memory, read_names
+from undertow.cli.options import Memory, Metrics, Quiet, RunFolder, read_memory, read_names
 from undertow.cli.output import say
 from undertow.cli.predicting import note_divergence, predict_file
 
@@ -22,12 +22,13 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file; the screen unless given.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add a column for each class.")] = False,
     memory: Memory = None,
+    quiet: Quiet = False,
 ) -> None:
     """Apply a trained network to new rows; files larger than memory in portions.
 
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
-    predict_file(run, data, out, probabilities, None if memory is None else read_memory(memory), say, _note)
+    predict_file(run, data, out, probabilities, None if memory is None else read_memory(memory), say, _note, quiet)
 
 
 def _note(remark: str) -> None:
@@ -41,19 +42,26 @@ def _tell(remarks: list[str]) -> None:
 
 
 @app.command()
-def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory = None) -> None:
+def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory = None, quiet: Quiet = False) -> None:
     """Measure a trained network on rows whose target is known: loss, metrics, and for classes the confusion matrix.
 
     Example: undertow evaluate runs/houses sold.csv --metrics mae,r2
     """
     from undertow.train.checkpoint import load
     from undertow.train.predictions import evaluate_table, read_encoder, show_confusion
+    from undertow.train.reading_progress import ReadingProgress
 
     trained = load(run)
     note_divergence(trained, _note)
-    found = evaluate_table(trained, data, read_names(metrics), read_memory(memory))
+    with ReadingProgress(not quiet, stderr=True):
+        found = evaluate_table(trained, data, read_names(metrics), read_memory(memory))
+        own = _are_own_rows(trained, data)
     _tell(found.pop("remarks"))
-    _note_own_rows(trained, data)
+    if own:
+        _note(
+            f"{data} is the file that this run was trained on, so these figures tell how well it remembers, not how it "
+            f"does on new rows. For those see what it held out: undertow summary {trained.folder}"
+        )
     confusion = found.pop("confusion", None)
     width = max(map(len, found))
     lines = [f"{name.ljust(width)}  {_number(value)}" for name, value in found.items()]
@@ -62,19 +70,18 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
     say("\n".join(lines))
 
 
-def _note_own_rows(run: Any, data: Path) -> None:
-    """Say so where the rows are those that a network was trained on: they tell how well it remembers."""
+def _are_own_rows(run: Any, data: Path) -> bool:
+    """Whether the rows are those that a network was trained on; a file of another size is not read for it."""
     from undertow.train.table_data import digest_of
     from undertow.train.table_settings import CONFIG, read_config
 
     place = None if run.folder is None else run.folder / CONFIG
     if place is None or not place.is_file() or not data.is_file():
-        return
-    if read_config(place).data_digest == digest_of([data]):
-        _note(
-            f"{data} is the file that this run was trained on, so these figures tell how well it remembers, not how it "
-            f"does on new rows. For those see what it held out: undertow summary {run.folder}"
-        )
+        return False
+    settings = read_config(place)
+    if settings.data_bytes not in (None, data.stat().st_size):
+        return False
+    return settings.data_digest == digest_of([data])
 
 
 def _number(value: Any) -> str:

@@ -16,6 +16,7 @@ def predict_file(
     memory: float | None,
     say: Callable[..., Any],
     note: Callable[[str], Any],
+    quiet: bool = False,
 ) -> None:
     """Predict the rows of a file, onto the screen or into another file.
 
@@ -27,6 +28,7 @@ def predict_file(
         memory: bytes that reading may take; None for a quarter of the memory.
         say: prints a text; called with ``nl=False`` for texts that end in a line break.
         note: prints a remark about the data.
+        quiet: whether not to show how far reading has come.
     """
     from undertow.data.source import MEMORY
     from undertow.train.checkpoint import load
@@ -49,8 +51,12 @@ def predict_file(
         for number, frame in enumerate(portions):
             tell()
             say(frame.write_csv(include_header=number == 0), nl=False)
+        tell()  # what is said of all rows
         return
-    n = write_predictions(portions, out)
+    from undertow.train.reading_progress import ReadingProgress
+
+    with ReadingProgress(not quiet, stderr=True):
+        n = write_predictions(portions, out)
     tell()
     say(f"{n} predictions in {out}")
 

@@ -39,6 +39,9 @@ Refit = Annotated[
 Other = Annotated[
     bool | None, typer.Option("--other/--no-other", help="Try other settings beside, and take the better.")
 ]
+Header = Annotated[
+    bool | None, typer.Option("--header/--no-header", help="Whether a CSV file's first line names its columns.")
+]
 Commas = Annotated[str | None, text("What 1,234 is where it may be either: point (1234), comma (1.234), auto.")]
 
 
@@ -47,6 +50,7 @@ def train(
     data: File = None,
     target: Annotated[str | None, text("The column to predict.")] = None,
     dataset: Annotated[str | None, text("A data set that is shipped: digits.")] = None,
+    header: Header = None,
     config: Annotated[Path | None, text("Settings from a file, such as runs/x/config.toml.")] = None,
     out: Annotated[Path | None, text("The run folder [default: runs/<name>].")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run folder.")] = False,
@@ -127,7 +131,7 @@ def _train(options: dict[str, Any]) -> None:
         base = read_config(config)
         if told.data is not None or told.dataset is not None:  # other data than that of the file
             base = TableSettings(
-                **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest")}
+                **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest", "data_bytes")}
             )
         settings = told.over(base)
     _check_source(settings)
@@ -150,19 +154,20 @@ def _check_source(settings: Any) -> None:
     if (settings.data is None) == (settings.dataset is None):
         raise ArgumentError("give either a file with --target, or --dataset digits.")
     if settings.data is not None and settings.target is None:
-        name = Path(settings.data).name
-        raise ArgumentError(
-            f"which column of {name} is to be predicted? Name it with --target.{_tell_columns(settings.data)}"
-        )
+        name, known = Path(settings.data).name, _tell_columns(settings.data, settings.header)
+        raise ArgumentError(f"which column of {name} is to be predicted? Name it with --target.{known}")
 
 
-def _tell_columns(data: str) -> str:
+def _tell_columns(data: str, header: bool | None) -> str:
     """Name the columns of a table; nothing where it cannot be read, which the training then says."""
+    from polars import DataFrame
+
+    from undertow.data.header import offer_no_header
     from undertow.data.wording import list_names
     from undertow.train.table_data import column_names
 
-    names = column_names(data)
-    return f" The columns are {list_names(names)}." if names else ""
+    names = column_names(data, header)
+    return f" The columns are {list_names(names)}.{offer_no_header(DataFrame(schema=names))}" if names else ""
 
 
 def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, Any]:
@@ -240,6 +245,7 @@ def find_lr(
     data: File = None,
     target: Annotated[str | None, text("The column to predict.")] = None,
     dataset: Annotated[str | None, text("A data set that is shipped: digits.")] = None,
+    header: Header = None,
     config: Annotated[Path | None, text("Further settings from a file.")] = None,
     optimizer: Annotated[str | None, text("Whose rate it is.")] = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers.")] = None,
@@ -248,6 +254,8 @@ def find_lr(
     high: Annotated[float, typer.Option(help="The last rate.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps between them.", min=10)] = 200,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
+    memory: Memory = None,
+    quiet: Quiet = False,
 ) -> None:
     """Look for a learning rate: it grows from step to step, until the loss does not fall any more.
 
@@ -258,12 +266,13 @@ def find_lr(
 
     told = TableSettings(
         data=data, target=target, dataset=dataset, optimizer=optimizer, hidden=read_sizes(hidden),
-        batch_size=batch_size, seed=seed,
+        batch_size=batch_size, seed=seed, header=header,
+        memory=memory,
     )  # fmt: skip
     settings = told if config is None else told.over(read_config(config))
     _check_source(settings)
     page = Page()
-    found = probe_rates(settings, low=low, high=high, steps=steps)
+    found = probe_rates(settings, low=low, high=high, steps=steps, progress=not quiet)
     page.say(found.reason)
     if found.rate is not None:
         page.say(f"try: --rate {found.rate:g}")

@@ -143,6 +143,25 @@ class Reader:
         return move(source, **node.params)
 
 
+def layout_of(node: Node) -> Access:
+    """Tell how a node will be read, as far as that is known before any graph is: what is computed lies row by row."""
+    chain = [node]
+    while (op := getattr(chain[-1].op, "name", "")) in _MOVES and len(chain[-1].inputs) == 1:
+        chain.append(chain[-1].inputs[0])
+    access = whole(chain.pop())
+    for moved in reversed(chain):
+        op, shape = moved.op.name, moved.spec.shape
+        strides = reshaped(access, shape) if op == "reshape" else None
+        if op != "reshape":
+            found = _MOVES[op](access, **moved.params)
+            access = whole(moved) if found is None else found
+        elif strides is None:
+            access = whole(moved)
+        else:
+            access = Access(access.base, access.offset, shape, strides)  # type: ignore[arg-type]
+    return access
+
+
 REDUCTIONS = {"sum": "sum", "max": "max", "min": "min", "prod": "prod", "any": "or", "all": "and"}
 
 
@@ -221,6 +240,14 @@ def diagonal(a: Access, offset: int, axis1: int, axis2: int) -> Access:
     return Access(a.base, start, shape, (*[s for _, s in rest], a.strides[i] + a.strides[j]))
 
 
+def _windows(a: Access, window: tuple[int, ...], axis: tuple[int, ...]) -> Access:
+    """Read windows that overlap; the places within one are the last axes of the result."""
+    left = list(a.shape)
+    for i, width in zip(axis, window, strict=True):
+        left[i] -= width - 1
+    return Access(a.base, a.offset, (*left, *window), (*a.strides, *[a.strides[i] for i in axis]))
+
+
 _MOVES: dict[str, Any] = {
     "reshape": None,
     "transpose": _transpose,
@@ -230,6 +257,7 @@ _MOVES: dict[str, Any] = {
     "getitem": pick,
     "flip": _flip,
     "diagonal": diagonal,
+    "sliding_windows": _windows,
 }
 _MOVES["reshape"] = _squeeze  # any: `Reader.view` knows what to do
 

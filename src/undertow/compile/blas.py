@@ -22,8 +22,9 @@ from undertow.compile.processor import has, lanes_of, processor
 from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 
 ADDRESS = 20  # the place in a product's table where the address of OpenBLAS's function is
-CORES = ("SkylakeX", "Haswell")  # for processors with AVX-512; the first is taken unless the other is faster
-MARGIN = 0.97  # of the first one's time, that noise does not choose
+CORES = ("SkylakeX", "Haswell")  # for processors with AVX-512; the first is taken unless the other is much faster
+ZEN_4 = "AuthenticAMD 25 "  # vendor and family of a processor where the second is, by a few hundredths
+MARGIN = 0.85  # of the first one's time, that noise does not choose: the two differ in the last bits of their results
 _TIMING = """
 import ctypes, sys, time
 m, n, k = 512, 768, 512
@@ -170,14 +171,17 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
     """Return the kind of processor whose kernels are the fastest here; None leaves the choice to OpenBLAS.
 
     OpenBLAS itself takes AVX2 kernels for processors newer than it knows, which halves the speed of some; and on others
-    (Zen 4, whose 512-bit units are two of 256 bits) these are the faster ones. So it is measured, once.
+    (Zen 4, whose 512-bit units are two of 256 bits) these are the faster ones. So the processor's family decides, and
+    it is measured, once, whether the other ones are much faster. Where that cannot be noted, processes might choose
+    differently, and results would differ in their last bits: there the family alone decides.
     """
     if _asked_core() or os.environ.get("OPENBLAS_CORETYPE"):
         return _asked_core()
     if not has("avx512f"):
         return None
+    first, other = reversed(CORES) if processor().startswith(ZEN_4) else CORES
     if cache is None:
-        return CORES[0]
+        return first
     import json
 
     note = cache / "openblas.json"
@@ -188,9 +192,9 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
         if known["key"] == key and known["core"] in CORES:
             return str(known["core"])
     times = {core: _time_core(path, gemm, core) for core in CORES}
-    best = CORES[1] if times[CORES[1]] < MARGIN * times[CORES[0]] else CORES[0]
-    if times[best] < float("inf"):
-        _keep_note(note, {"key": key, "core": best, "seconds": times})
+    best = other if times[other] < MARGIN * times[first] else first
+    if times[best] == float("inf") or not _keep_note(note, {"key": key, "core": best, "seconds": times}):
+        return first
     return best
 
 
@@ -207,17 +211,20 @@ def _time_core(path: Path, gemm: str, core: str) -> float:
         return float("inf")
 
 
-def _keep_note(note: Path, content: dict[str, object]) -> None:
-    """Write a small file whole or not at all."""
+def _keep_note(note: Path, content: dict[str, object]) -> bool:
+    """Write a small file whole or not at all; tell whether it is there."""
     import json
     import tempfile
 
-    with contextlib.suppress(OSError):
+    try:
         note.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=note.parent)
         with os.fdopen(handle, "w") as file:
             json.dump(content, file)
         os.replace(temporary, note)
+    except OSError:
+        return False
+    return True
 
 
 # ---- calling it -------------------------------------------------------------------------------

@@ -97,6 +97,19 @@ def _var(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, optio
     return _moment(x, dict(zip(options, extras, strict=True)).get("where"), axis, keepdims, ddof)
 
 
+def _nanvar(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, options: Any = ()) -> Any:
+    if x.dtype.kind != "f":
+        return None
+    kept = np.logical_not(np.isnan(x))
+    where = dict(zip(options, extras, strict=True)).get("where")
+    return _moment(x, kept if where is None else np.logical_and(kept, where), axis, keepdims, ddof)
+
+
+def _nanstd(x: Any, *extras: Any, **params: Any) -> Any:
+    found = _nanvar(x, *extras, **params)
+    return None if found is None else np.sqrt(found)
+
+
 def _std(x: Any, *extras: Any, **params: Any) -> Any:
     return np.sqrt(_var(x, *extras, **params))
 
@@ -127,15 +140,6 @@ def _lowest(dtype: np.dtype[Any]) -> Any:
 
 def _highest(dtype: np.dtype[Any]) -> Any:
     return math.inf if dtype.kind == "f" else True if dtype.kind == "b" else int(np.iinfo(dtype).max)
-
-
-def _tensordot(a: Any, b: Any, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Any:
-    keep_a = tuple(i for i in range(a.ndim) if i not in over_a)
-    keep_b = tuple(i for i in range(b.ndim) if i not in over_b)
-    k = math.prod(a.shape[i] for i in over_a)
-    left = P.reshape(P.transpose(a, axes=keep_a + over_a), shape=(math.prod(a.shape[i] for i in keep_a), k))
-    right = P.reshape(P.transpose(b, axes=over_b + keep_b), shape=(k, math.prod(b.shape[i] for i in keep_b)))
-    return P.reshape(P.matmul(left, right), shape=tuple(a.shape[i] for i in keep_a) + tuple(b.shape[i] for i in keep_b))
 
 
 def _one_hot(labels: Any, depth: int, dtype: np.dtype[Any]) -> Any:
@@ -172,10 +176,11 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "mean_where": _mean_where,
     "var": _var,
     "std": _std,
+    "nanvar": _nanvar,
+    "nanstd": _nanstd,
     "sum_options": _with_options(P.sum_, np.add, lambda dtype: 0),
     "max_options": _with_options(P.max_, np.maximum, _lowest),
     "min_options": _with_options(P.min_, np.minimum, _highest),
-    "tensordot": _tensordot,
     "one_hot": _one_hot,
     "tril": _band(True),
     "triu": _band(False),

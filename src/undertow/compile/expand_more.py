@@ -1,15 +1,18 @@
-"""More operations in simpler ones: what rearranges, norms, sums that skip NaN, einsum."""
+"""More operations in simpler ones: what rearranges, norms, sums that skip NaN, places of extrema, einsum."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
 
 from undertow import primitives as P
+from undertow.compile.access import layout_of
+from undertow.compile.expand_windows import WINDOWS
 
 
 def _part(x: Any, axis: int, start: int, stop: int) -> Any:
@@ -146,6 +149,46 @@ def _cross(a: Any, b: Any) -> Any:
     return np.concatenate([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=-1)
 
 
+def _position(extremum: P.Primitive) -> Callable[..., Any]:
+    """The first place of the extremum along an axis; a NaN is one."""
+
+    def apply(x: Any, axis: int | None, keepdims: bool = False) -> Any:
+        if axis is None:
+            found = apply(P.reshape(x, shape=(x.size,)), 0)
+            return P.reshape(found, shape=(1,) * x.ndim) if keepdims and found is not None else found
+        axis, n = axis % x.ndim, x.shape[axis]
+        if n == 0:
+            return None
+        x = P.astype(x, dtype=np.dtype(np.int64)) if x.dtype.kind == "b" else x
+        found = x == extremum(x, axis=(axis,), keepdims=True)
+        if x.dtype.kind == "f":
+            found = np.logical_or(found, np.isnan(x))
+        places = np.arange(n).reshape(n, *[1] * (x.ndim - axis - 1))
+        return P.min_(np.where(found, places, n), axis=(axis,), keepdims=keepdims)
+
+    return apply
+
+
+def _prod_others(x: Any, axis: tuple[int, ...]) -> Any:
+    """All factors before each one times all those after it."""
+    if x.dtype.kind != "f":
+        return None
+    if 0 in x.shape:
+        return np.ones_like(x)
+    order = (*(i for i in range(x.ndim) if i not in axis), *axis)
+    moved = P.transpose(x, axes=order)
+    count = math.prod(x.shape[i] for i in axis)
+    flat = P.reshape(moved, shape=(*moved.shape[: x.ndim - len(axis)], count))
+    last = flat.ndim - 1
+
+    def before(factors: Any) -> Any:
+        first, others = _part(factors, last, 0, 1), _part(factors, last, 0, count - 1)
+        return np.cumprod(np.concatenate([np.ones_like(first), others], axis=last), axis=last)
+
+    product = before(flat) * np.flip(before(np.flip(flat, last)), last)
+    return P.transpose(P.reshape(product, shape=moved.shape), axes=tuple(int(i) for i in np.argsort(order)))
+
+
 # ---- einsum --------------------------------------------------------------------------------------
 
 
@@ -155,8 +198,8 @@ def _einsum(*arrays: Any, subscripts: str, **_: Any) -> Any:
     terms = inputs.split(",")
     if "." in subscripts or not arrow or any(len(set(t)) < len(t) for t in terms):
         return None
-    if any(x.dtype != arrays[0].dtype for x in arrays):
-        return None
+    dtype = np.result_type(*(x.dtype for x in arrays))  # as NumPy brings them together
+    arrays = tuple(x if x.dtype == dtype else P.astype(x, dtype=dtype) for x in arrays)
     x, labels = arrays[0], terms[0]
     for i, (other, more) in enumerate(zip(arrays[1:], terms[1:], strict=True), 2):
         later = set(output).union(*terms[i:])
@@ -176,14 +219,43 @@ def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, s
     own_a, own_b = [c for c in la if c not in lb], [c for c in lb if c not in la]
     sizes = {**dict(zip(la, a.shape, strict=True)), **dict(zip(lb, b.shape, strict=True))}
 
-    def matrix(x: Any, labels: str, rows: list[str], columns: list[str]) -> Any:
-        order = tuple(labels.index(c) for c in (*batch, *rows, *columns))
-        shape = (*[sizes[c] for c in batch], math.prod(sizes[c] for c in rows), math.prod(sizes[c] for c in columns))
-        return P.reshape(P.transpose(x, axes=order), shape=shape)
+    far_a, far_b = (_distances(x, labels) for x, labels in ((a, la), (b, lb)))
+    own_a.sort(key=far_a.__getitem__, reverse=True)
+    own_b.sort(key=far_b.__getitem__, reverse=True)
+    summed.sort(key=(far_a if a.size >= b.size else far_b).__getitem__, reverse=True)
 
-    product = P.matmul(matrix(a, la, own_a, summed), matrix(b, lb, summed, own_b))
+    def matrix(x: Any, labels: str, far: dict[str, int], rows: list[str], columns: list[str]) -> Any:
+        """Neighbours in memory stay neighbours: a copy of windows is then one of long runs, and made once."""
+        turned = bool(rows and columns) and min(far[c] for c in rows) < min(far[c] for c in columns)
+        first, last = (columns, rows) if turned else (rows, columns)
+        order = tuple(labels.index(c) for c in (*batch, *first, *last))
+        shape = (*[sizes[c] for c in batch], math.prod(sizes[c] for c in first), math.prod(sizes[c] for c in last))
+        x = P.reshape(P.transpose(x, axes=order), shape=shape)
+        n = len(batch)
+        return P.transpose(x, axes=(*range(n), n + 1, n)) if turned else x
+
+    product = P.matmul(matrix(a, la, far_a, own_a, summed), matrix(b, lb, far_b, summed, own_b))
     letters = "".join((*batch, *own_a, *own_b))
     return P.reshape(product, shape=tuple(sizes[c] for c in letters)), letters
+
+
+def _tensordot(a: Any, b: Any, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Any:
+    """Sum over pairs of axes; the others follow each other."""
+    la, lb = ascii_letters[: a.ndim], list(ascii_letters[a.ndim : a.ndim + b.ndim])
+    for i, j in zip(over_a, over_b, strict=True):
+        lb[j] = la[i]
+    x, labels = _contract(a, la, b, "".join(lb), {c for c in (*la, *lb) if (c in la) != (c in lb)})
+    kept = [*[c for c in la if c not in lb], *[c for c in lb if c not in la]]
+    return P.transpose(x, axes=tuple(labels.index(c) for c in kept))
+
+
+def _distances(x: Any, labels: str) -> dict[str, int]:
+    """How far apart in memory neighbours along each axis are."""
+    found = layout_of(x.node)
+    return {
+        c: 2**62 if size == 1 else abs(stride)
+        for c, size, stride in zip(labels, found.shape, found.strides, strict=True)
+    }
 
 
 def _drop_single(x: Any, labels: str, size: dict[str, int]) -> tuple[Any, str]:
@@ -214,10 +286,15 @@ MORE: dict[str, Callable[..., Any]] = {
     "nanmax": _skipping(P.max_, -math.inf, None),
     "nanmin": _skipping(P.min_, math.inf, None),
     "nanmean": _nanmean,
+    "prod_others": _prod_others,
     "nancumsum": lambda x, axis: np.cumsum(np.where(np.isnan(x), 0, x), axis=axis),
     "nancumprod": lambda x, axis: np.cumprod(np.where(np.isnan(x), 1, x), axis=axis),
     "sinc": _sinc,
     "kron": _kron,
     "cross": _cross,
     "einsum": _einsum,
+    "tensordot": _tensordot,
+    "argmax": _position(P.max_),
+    "argmin": _position(P.min_),
+    **WINDOWS,
 }

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from undertow.compile.ir import Emitter, Module, Value
+from undertow.compile.ir import BITS, Emitter, Module, Value
 from undertow.compile.plan import LINE
+from undertow.compile.processor import lanes_of
 
 RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
+LIKE = {"i32": "f32", "i64": "f64"}  # what as many of fit into a register
 COPY_AXES = 6
 
 
@@ -92,20 +94,27 @@ def write_fill(module: Module) -> str:
     return "fill"
 
 
-def write_copy(module: Module, size: int) -> str:
-    """Copy between strides. Table: source, result, the sizes of 6 axes, the source's strides, the result's.
+def write_copy(module: Module, size: int, near: bool) -> str:
+    """Copy between strides.
+
+    Table: source, result, the axis that threads share, the sizes of 6 axes, the source's strides, the result's.
 
     Args:
         module: where it goes.
         size: bytes of an element.
+        near: elements along the last axis are neighbours, in the source and in the result.
     """
-    kind, name = BYTES[size], f"copy{size}"
-    e, values = _begin(module, name, 2 + 3 * COPY_AXES, (0, 1))
-    source, result = values[:2]
-    sizes, steps, jumps = (values[2 + COPY_AXES * i : 2 + COPY_AXES * (i + 1)] for i in range(3))
+    kind, name = BYTES[size], f"copy{size}{'_near' if near else ''}"
+    e, values = _begin(module, name, 3 + 3 * COPY_AXES, (0, 1))
+    source, result, shared = values[:3]
+    sizes, steps, jumps = (values[3 + COPY_AXES * i : 3 + COPY_AXES * (i + 1)] for i in range(3))
 
     def walk(axis: int, source: Value, result: Value) -> None:
-        low, high = _range(e, sizes[0]) if axis == 0 else (e.const(0, "i64"), sizes[axis])
+        low, high = _range(e, sizes[axis])
+        low, high = e.select(shared == axis, low, 0), e.select(shared == axis, high, sizes[axis])
+        if near and axis == COPY_AXES - 1:
+            _copy_run(e, source, result, low, high, kind)
+            return
         with e.loop(low, high) as i:
             a, b = e.address(source, i * steps[axis], kind), e.address(result, i * jumps[axis], kind)
             if axis == COPY_AXES - 1:
@@ -116,6 +125,21 @@ def write_copy(module: Module, size: int) -> str:
     walk(0, source, result)
     e.finish()
     return name
+
+
+def _copy_run(e: Emitter, source: Value, result: Value, low: Value, high: Value, kind: str) -> None:
+    """Copy neighbours, by vectors: where there are few, calling a function for them takes longer."""
+    if kind not in LIKE:
+        size = e.const(BITS[kind] // 8, "i64")
+        _copy_bytes(e, e.address(result, low, kind), e.address(source, low, kind), (high - low) * size)
+        return
+    lanes = lanes_of(LIKE[kind])
+    whole = low + (high - low) / lanes * lanes
+    with e.loop(low, whole, lanes) as i:
+        e.store(e.load(e.address(source, i, kind), kind, lanes), e.address(result, i, kind))
+    with e.when(whole < high):
+        mask = e.first_lanes(high - whole, lanes)
+        e.store(e.load(e.address(source, whole, kind), kind, lanes, mask), e.address(result, whole, kind), mask)
 
 
 def _row_number(e: Emitter, picks: list[Value], sizes: list[Value], i: Value, status: Value) -> Value:

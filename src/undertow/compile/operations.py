@@ -137,19 +137,15 @@ class Operations(Layout):
         if len(merged) > count:
             raise UnsupportedError(f"{called(node)} ({node.line}) has more than {count} axes that do not join.")
         merged = [(1, 0, 0)] * (count - len(merged)) + merged
-        if merged[0][0] == 1 and len(pairs):  # threads share the first axis
-            merged.sort(key=lambda axis: axis[0] == 1)
-        args: list[Argument] = [
-            self.place(source),
-            to,
-            *[n for n, _, _ in merged],
-            *[s for _, s, _ in merged],
-            *[t for _, _, t in merged],
-        ]
+        parts = max(range(count), key=lambda i: (merged[i][0] >= self.threads, -i))  # the first that is long enough
+        near = merged[-1][1:] == (1, 1)
+        sizes, steps, jumps = zip(*merged, strict=True)
+        args: list[Argument] = [self.place(source), to, parts, *sizes, *steps, *jumps]
         size = math.prod(source.shape) * item
         shared = self.threads > 1 and size > 4 * WORTH_SHARING
         call = Call("", args, called(node), shared, 0, 2 * size, target=to.buffer)
-        self.add(call, ("copy", item), lambda module: moves.write_copy(module, item), f"copy{item}")
+        name = f"copy{item}{'_near' if near else ''}"
+        self.add(call, (name,), lambda module: moves.write_copy(module, item, near), name)
 
     def fill(self, node: Node) -> None:
         """Set a value to zero."""

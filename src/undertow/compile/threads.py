@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from undertow.errors import ArgumentError
 
 # Ours, and the one that joblib, Dask and batch systems set for the processes that share a machine.
 VARIABLES = ("UNDERTOW_NUM_THREADS", "OMP_NUM_THREADS")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 _chosen: int | None = None
 
 
@@ -22,18 +25,43 @@ def usable_processors() -> int:
 
 
 def _cgroup_limit() -> int:
-    """The processors that a cgroup grants, rounded up; many where it does not say."""
+    """The processors that the cgroups of this process grant, rounded up; many where they do not say."""
+    return min((granted for folder in _cgroups() if (granted := _granted(folder))), default=1 << 16)
+
+
+def _cgroups() -> Iterator[Path]:
+    """List the folders of the cgroups that may limit this process: its own, and all around it.
+
+    A service or a job has one of its own; a container sees its own as the outermost.
+    """
+    yield CGROUPS
+    yield CGROUPS / "cpu"
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        lines = OWN_CGROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:  # such as 0::/system.slice/a.service, or 4:cpu,cpuacct:/a
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if not controllers or "cpu" in controllers.split(","):
+            home = CGROUPS / controllers
+            place = home / path.lstrip("/")
+            while place != home:
+                yield place
+                place = place.parent
+            yield home
+
+
+def _granted(folder: Path) -> int:
+    """The processors that a cgroup grants, rounded up; 0 where it does not say."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()[:2]
     except (OSError, ValueError):
         try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
         except OSError:
-            return 1 << 16
-    if not quota.lstrip("-").isdigit() or int(quota) <= 0:
-        return 1 << 16
-    return max(1, math.ceil(int(quota) / int(period)))
+            return 0
+    return math.ceil(int(quota) / int(period)) if quota.isdigit() and period.isdigit() and int(period) > 0 else 0
 
 
 def get_threads() -> int:

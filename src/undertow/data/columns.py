@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from itertools import pairwise
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.data.dates import PARTS, Part, encode_parts, find_part_names
+from undertow.data.column_notes import ColumnNotes
+from undertow.data.dates import Part, encode_parts, find_part_names
 from undertow.data.late import pl
-from undertow.data.layouts import LAYOUTS, convert_texts, has_layout, read_layout
+from undertow.data.layouts import LAYOUTS, convert_texts
 from undertow.data.parse import mark_missing, parse_booleans, parse_dates, parse_numbers
-from undertow.data.state import (
-    fail,
-    read_choice,
-    read_distinct_texts,
-    read_flag,
-    read_list,
-    read_number,
-    read_object,
-    read_text,
-)
-from undertow.data.wording import Origin, count, list_names, name_row, shorten
+from undertow.data.wording import Origin, count, name_row, shorten
 from undertow.errors import DataError
 
 Kind = Literal["number", "boolean", "date", "duration"]
 Scaling = Literal["standard", "robust", "quantile", "both", "none"]
 ScalingOption = Literal[Scaling, "auto"]  # what a fit may be asked for
 _MICROSECONDS_A_DAY = 86_400e6
+OPTIONAL = ("range", "absent")  # entries of a record
 
 
 @dataclass(frozen=True)
@@ -53,6 +44,8 @@ class ValueColumn:
         parts: of a date, also features: "year" standardised by ``year``, others as sine and cosine.
         year: mean and standard deviation of the years.
         layout: how its texts are written, a name in ``LAYOUTS``; "" as programs write them.
+        range: the least and the largest value of training; None in runs of versions that did not keep it.
+        absent: the share of training rows without a value; None as well.
     """
 
     name: str
@@ -68,6 +61,8 @@ class ValueColumn:
     parts: tuple[Part, ...] = ()
     year: tuple[float, float] = (0.0, 1.0)
     layout: str = ""
+    range: tuple[float, float] | None = field(default=None, compare=False)
+    absent: float | None = field(default=None, compare=False)
 
     @property
     def feature_names(self) -> list[str]:
@@ -76,8 +71,8 @@ class ValueColumn:
         ranks = [f"{self.name}, rank"] * (self.value and self.scaling == "both")
         return [self.name] * self.value + ranks + parts + [f"{self.name} is missing"] * self.flag
 
-    def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> list[str]:
-        """Write the features of ``series`` into ``out`` (m, n); returns sentences for a report."""
+    def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> ColumnNotes:
+        """Write the features of ``series`` into ``out`` (m, n); returns what training did not have."""
         numbers = read_numbers(series, self.kind, origin, self.layout)
         missing = np.isnan(numbers)
         filled = np.where(missing, self.fill, numbers)
@@ -97,13 +92,41 @@ class ValueColumn:
             encode_parts(filled, self.parts, self.year, out[:, int(self.value) :])
         if self.flag:
             out[:, -1] = missing
-        n_missing = int(missing.sum())
-        if n_missing and not self.flag:
-            return [
-                f"{self.name!r}: {count(n_missing, 'missing value')} where training had none; "
-                f"filled with {show_value(self.fill, self.kind)}."
-            ]
-        return []
+        notes = ColumnNotes(len(series), int(missing.sum()))
+        if self.seen is not None and self.value and self.kind != "boolean":
+            notes.look_far(numbers, self.seen, self.limits, origin)
+        return notes
+
+    def tell(self, notes: ColumnNotes) -> list[str]:
+        """Sentences about rows that `encode` has written."""
+        said, filled = [], f"filled with {show_value(self.fill, self.kind)}"
+        if notes.is_empty(self.absent, self.flag):
+            said.append(f"{notes.tell_empty(self.name, self.absent)}; {filled}{', and flagged' * self.flag}.")
+        elif notes.n_missing and not self.flag:
+            said.append(f"{self.name!r}: {count(notes.n_missing, 'missing value')} where training had none; {filled}.")
+        if notes.n_far and self.seen is not None:
+            least, largest, value = (show_value(x, self.kind) for x in (*self.seen, notes.farthest[0]))
+            clipped = {"both": self.bounds, "quantile": self.seen}.get(self.scaling, (-math.inf, math.inf))
+            counted = min(max(notes.farthest[0], clipped[0]), clipped[1])
+            as_what = f", counted as {show_value(counted, self.kind)}" if counted != notes.farthest[0] else ""
+            said.append(
+                f"{self.name!r}: {count(notes.n_far, 'value')} far outside of training's range, {least} to {largest}; "
+                f"the farthest is {value} ({notes.place}){as_what}."
+            )
+        return said
+
+    @property
+    def seen(self) -> tuple[float, float] | None:
+        """The range of training's values, where it is known."""
+        return (self.knots[0], self.knots[-1]) if self.range is None and self.knots else self.range
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values beyond which others are far outside: the bounds, or further from the range than it is wide."""
+        if self.scaling == "both":
+            return self.bounds
+        least, largest = self.seen or (-math.inf, math.inf)
+        return least - (largest - least), largest + (largest - least)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -112,6 +135,8 @@ class ValueColumn:
         The largest of new rows often is a multiple of it where a column has far values, so that none may be too narrow
         a bound; without one, a single value could make any prediction.
         """
+        if not self.knots:
+            return -math.inf, math.inf
         return self.knots[0] + (self.knots[0] - self.mean), self.knots[-1] + (self.knots[-1] - self.mean)
 
     def scale_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,8 +149,10 @@ class ValueColumn:
 
     def to_json_dict(self) -> dict[str, object]:
         """The column as JSON values."""
-        record = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
-        return record if self.layout else {key: value for key, value in record.items() if key != "layout"}
+        left_out = {"layout"} if not self.layout else set()
+        left_out |= {name for name in OPTIONAL if getattr(self, name) is None}
+        values = {key: value for key, value in vars(self).items() if key not in left_out}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -139,6 +166,7 @@ class CategoryColumn:
         rare: whether there is a category for texts that were rare in training, or not seen.
         codes: one feature that holds whole numbers, for an embedding: the place of the text in
             ``categories``, then one for rare or unseen texts, then one for missing where ``flag``.
+        absent: the share of training rows without a value; None in runs of versions that did not keep it.
     """
 
     name: str
@@ -146,6 +174,7 @@ class CategoryColumn:
     flag: bool
     rare: bool = False
     codes: bool = False
+    absent: float | None = field(default=None, compare=False)
 
     @property
     def feature_names(self) -> list[str]:
@@ -160,8 +189,8 @@ class CategoryColumn:
         """How many codes there are: 0 … cardinality − 1."""
         return len(self.categories) + 1 + self.flag
 
-    def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> list[str]:
-        """Write the features of ``series`` into ``out`` (m, n); returns sentences for a report."""
+    def encode(self, series: pl.Series, out: NDArray[np.float32], origin: Origin | None) -> ColumnNotes:
+        """Write the features of ``series`` into ``out`` (m, n); returns what training did not have."""
         texts = read_texts(series, origin)
         places = find_places(texts, self.categories)
         missing = texts.is_null().to_numpy()
@@ -174,20 +203,27 @@ class CategoryColumn:
             out[known, places[known]] = 1.0
             if self.flag:
                 out[missing, -1] = 1.0
-        as_what = "as rare" if self.codes or self.rare else "as no category"
         if self.rare:
             places = np.where(missing, -1, n)  # rare texts were joined: which of them are new is not known
-        said = []
         unseen = texts.filter(pl.Series(places < 0) & texts.is_not_null())
-        if len(unseen):
-            examples = list_names(unseen.unique(maintain_order=True).to_list(), limit=3)
+        examples = unseen.unique(maintain_order=True).to_list()
+        return ColumnNotes(len(series), int(missing.sum()), len(unseen), examples)
+
+    def tell(self, notes: ColumnNotes) -> list[str]:
+        """Sentences about rows that `encode` has written."""
+        said = []
+        if notes.n_unseen:
+            as_what = "as rare" if self.codes or self.rare else "as no category"
             said.append(
-                f"{self.name!r}: {count(len(unseen), 'value')} not seen in training ({examples}); encoded {as_what}."
+                f"{self.name!r}: {count(notes.n_unseen, 'value')} not seen in training ({notes.name_unseen()}); "
+                f"encoded {as_what}."
             )
-        if missing.any() and not self.flag:
+        as_what = "as missing" if self.flag else "as rare" if self.codes else "as no category"
+        if notes.is_empty(self.absent, self.flag):
+            said.append(f"{notes.tell_empty(self.name, self.absent)}; encoded {as_what}.")
+        elif notes.n_missing and not self.flag:
             said.append(
-                f"{self.name!r}: {count(int(missing.sum()), 'missing value')} where training had none; "
-                f"encoded {'as rare' if self.codes else 'as no category'}."
+                f"{self.name!r}: {count(notes.n_missing, 'missing value')} where training had none; encoded {as_what}."
             )
         return said
 
@@ -195,7 +231,7 @@ class CategoryColumn:
         """The column as JSON values."""
         return {
             "name": self.name, "kind": "category", "categories": list(self.categories), "flag": self.flag,
-            "rare": self.rare, "codes": self.codes,
+            "rare": self.rare, "codes": self.codes, **({} if self.absent is None else {"absent": self.absent}),
         }  # fmt: skip
 
 
@@ -215,66 +251,6 @@ class CodeFeature:
 
 
 Column = ValueColumn | CategoryColumn
-
-
-def read_column(value: object, where: str) -> Column:
-    """A column from its JSON record; RunError where the record is damaged."""
-    is_category = isinstance(value, dict) and value.get("kind") == "category"
-    column = _read_category(value, where) if is_category else _read_value(value, where)
-    if not column.feature_names:
-        raise fail(where, "the column has no feature")
-    return column
-
-
-def _read_category(value: object, where: str) -> CategoryColumn:
-    record = read_object(value, where, ("name", "kind", "categories", "flag", "rare", "codes"))
-    return CategoryColumn(
-        read_text(record["name"], where),
-        read_distinct_texts(record["categories"], f"{where}, categories"),
-        read_flag(record["flag"], where),
-        read_flag(record["rare"], where),
-        read_flag(record["codes"], where),
-    )
-
-
-def _read_value(value: object, where: str) -> ValueColumn:
-    names = [entry.name for entry in fields(ValueColumn) if entry.name != "layout"]
-    record = read_object(value, where, [*names, *has_layout(value)])
-    knots, levels = (_read_ascending(record[key], f"{where}, {key}") for key in ("knots", "levels"))
-    scaling = read_choice(record["scaling"], f"{where}, scaling", get_args(Scaling), "scaling")
-    ranked = scaling in ("quantile", "both")
-    if len(knots) != len(levels) or (ranked and len(knots) < 2) or (not ranked and knots):
-        raise fail(where, "knots and levels do not fit the scaling")
-    kind = read_choice(record["kind"], where, get_args(Kind), "kind of the column")
-    parts = tuple(read_choice(part, f"{where}, parts", PARTS, "part") for part in read_list(record["parts"], where))
-    if len(set(parts)) != len(parts) or (parts and kind != "date"):
-        raise fail(where, "the parts do not fit the column")
-    year = read_list(record["year"], where)
-    if len(year) != 2:
-        raise fail(f"{where}, year", "expected two numbers")
-    return ValueColumn(
-        read_text(record["name"], where),
-        kind,
-        read_number(record["fill"], f"{where}, fill"),
-        read_number(record["mean"], f"{where}, mean"),
-        read_number(record["scale"], f"{where}, scale", positive=True),
-        read_flag(record["value"], f"{where}, value"),
-        read_flag(record["flag"], f"{where}, flag"),
-        scaling,
-        knots,
-        levels,
-        parts,
-        (read_number(year[0], f"{where}, year"), read_number(year[1], f"{where}, year", positive=True)),
-        read_layout(record, kind, where),
-    )
-
-
-def _read_ascending(value: object, where: str) -> tuple[float, ...]:
-    """Numbers, each larger than the one before."""
-    numbers = tuple(read_number(entry, where) for entry in read_list(value, where))
-    if any(not a < b for a, b in pairwise(numbers)):
-        raise fail(where, "the numbers do not ascend")
-    return numbers
 
 
 def find_places(texts: pl.Series, categories: tuple[str, ...]) -> NDArray[np.int64]:

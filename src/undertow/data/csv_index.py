@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from undertow.data.decimals import Decimal, choose_decimal, tell_comma
 from undertow.data.frames import check_text_signature, clean_text, parse_records, read_header
+from undertow.data.header import Header
 from undertow.data.late import pl
 from undertow.data.layout import find_layout
 from undertow.data.parse import DECIMAL_COMMA, EITHER, PARSERS, PLAIN, express_plain, express_present, narrow_type
@@ -70,12 +71,13 @@ class CsvFile:
         return frame.with_columns(PARSERS[place](frame[name]) for name, place in rest.items()), lines
 
 
-def index_csv(path: Path, piece_bytes: int) -> CsvFile:
+def index_csv(path: Path, piece_bytes: int, header: Header = True) -> CsvFile:
     """Find where the pieces of a text file begin and end; its header and separator too.
 
     Args:
         path: of the file.
         piece_bytes: text of a piece, roughly.
+        header: as in ``read_table``.
 
     Returns:
         The file; the heights of its pieces are found by ``find_types``.
@@ -93,7 +95,7 @@ def index_csv(path: Path, piece_bytes: int) -> CsvFile:
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read: {error.strerror}. Check its permissions.") from None
     layout = find_layout(clean_text(first, path.name, 1).rstrip(b"\n"), path.name)
-    names, n_bytes = read_header(first, layout, path.name)
+    names, n_bytes = read_header(first, layout, path.name, header)
     starts, ends, lines = (list(values) for values in zip(*bounds, strict=True))
     starts[0], lines[0] = n_bytes, 1 + first[:n_bytes].count(b"\n")
     if starts[0] >= ends[0]:

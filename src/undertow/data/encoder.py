@@ -10,8 +10,10 @@ from typing import Literal, Never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from undertow.data.column_notes import EncodingNotes, check_columns
+from undertow.data.column_record import read_column
 from undertow.data.column_statistics import LeakCheck
-from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, read_column
+from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption
 from undertow.data.decimals import Decimal
 from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
@@ -32,8 +34,8 @@ from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
 from undertow.data.text_columns import AsText, check_as_text, read_as_text
-from undertow.data.wording import Origin, count, list_names, suggest_name
-from undertow.errors import DataError, RunError
+from undertow.data.wording import Origin, count, list_names
+from undertow.errors import DataError, DataWarning, RunError
 
 ENCODER_VERSION = 2
 _RECORD = "table encoder"
@@ -87,6 +89,7 @@ class TabularEncoder:
         dates: Literal["auto", "days", "parts"] = "auto",
         left_out: Mapping[str, str] | None = None,
         beside: pl.DataFrame | None = None,
+        beside_origin: Origin | None = None,
         target_scaling: TargetScaling = "standard",
         decimal: Decimal = "auto",
         as_text: AsText = (),
@@ -111,6 +114,7 @@ class TabularEncoder:
                 the days hour, weekday and day of year where they vary and two whole cycles of them are there.
             left_out: columns that are no features, each with the reason.
             beside: rows held out, whose texts must be written as the others are: ``25.07.2023``, ``$1,234.50``.
+            beside_origin: where those came from.
             target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
             decimal: what 1,234 is in a column of texts that may have a decimal "comma" or "point"; "auto": 1234.
             as_text: columns of numbers or dates that are names, such as postcodes: categories; a name, or several.
@@ -149,7 +153,7 @@ class TabularEncoder:
                 column, leak = ColumnFit(series.name, options), LeakCheck(series.name, target)
                 column.update(series, origin)
                 if beside is not None:
-                    column.check(beside[series.name])
+                    column.check(beside[series.name], beside_origin)
                 leak.update(series, labels)
                 columns.append((column, leak))
         return assemble(with_layout(fitted, layout), report + said, columns, reasons)
@@ -203,15 +207,21 @@ class TabularEncoder:
         return names + [self.target.name] * text
 
     def transform(
-        self, frame: pl.DataFrame, *, origin: Origin | None = None, report: list[str] | None = None
+        self,
+        frame: pl.DataFrame,
+        *,
+        origin: Origin | None = None,
+        report: list[str] | None = None,
+        notes: EncodingNotes | None = None,
     ) -> NDArray[np.float32]:
         """Encode a table's feature columns; the target need not be there.
 
         Args:
             frame: m rows with at least the columns of training, in any order.
             origin: where the rows came from, for messages.
-            report: sentences about unseen categories, filled values and ignored columns are appended
-                here; where it is None, each is a ``UserWarning``.
+            report: sentences about unseen categories, filled values, columns without a value, numbers far outside of
+                training's range and ignored columns are appended here; where it is None, each is a ``DataWarning``.
+            notes: of a table in pieces: what is to be said is added here instead, for ``tell`` to say at its end.
 
         Returns:
             Float32 array (m, n_features), finite, C-contiguous.
@@ -229,25 +239,51 @@ class TabularEncoder:
             >>> print(*said)
             'x': 1 value not seen in training ('c'); encoded as no category.
         """
-        self._check_columns(frame, origin)
-        said = []
+        check_frame(frame)
+        check_columns(frame, [column.name for column in self.columns], origin)
+        found = EncodingNotes() if notes is None else notes
         known = {column.name for column in self.columns} | {self.target.name, *self.dropped}
-        extra = [name for name in frame.columns if name not in known]
-        if extra:
-            found = count(len(extra), "column")
-            said.append(f"Ignored {found} that training did not have: {list_names(extra)}.")
+        found.add_extra([name for name in frame.columns if name not in known])
         X = np.zeros((frame.height, self.n_features), dtype=np.float32)
         start = 0
         for column in self.columns:
             stop = start + len(column.feature_names)
-            said += column.encode(frame[column.name], X[:, start:stop], origin)
+            found.add(column.name, column.encode(frame[column.name], X[:, start:stop], origin))
             start = stop
+        if notes is not None:
+            return X
         if report is None:
-            for sentence in said:
-                warnings.warn(sentence, UserWarning, stacklevel=2)
+            for sentence in self.tell(found):
+                warnings.warn(sentence, DataWarning, stacklevel=2)
         else:
-            report += said
+            report += self.tell(found)
         return X
+
+    def tell(self, notes: EncodingNotes) -> list[str]:
+        r"""Say what a table holds that training did not have.
+
+        Args:
+            notes: of ``transform``, of all pieces of the table.
+
+        Returns:
+            Sentences, at most two a column.
+
+        Example:
+            >>> encoder = TabularEncoder.fit(pl.DataFrame({"x": [1.0, 3.0], "y": [0.5, 1.5]}), "y")
+            >>> notes = EncodingNotes()
+            >>> X = [encoder.transform(pl.DataFrame({"x": [x]}), notes=notes) for x in (2.0, 50.0, None)]
+            >>> print(*encoder.tell(notes), sep="\n")
+            'x': 1 missing value where training had none; filled with 2.
+            'x': 1 value far outside of training's range, 1 to 3; the farthest is 50 (row 1).
+        """
+        said = []
+        if notes.extra:
+            found = count(len(notes.extra), "column")
+            said.append(f"Ignored {found} that training did not have: {list_names(notes.extra)}.")
+        for column in self.columns:
+            if column.name in notes.columns:
+                said += column.tell(notes.columns[column.name])
+        return said
 
     def encode_target(
         self, frame: pl.DataFrame, *, origin: Origin | None = None
@@ -333,19 +369,6 @@ class TabularEncoder:
             undertow.errors.RunError: table encoder: version 99 is unknown, 2 is read. Train again, or ...
         """
         return _read_encoder(record)
-
-    def _check_columns(self, frame: pl.DataFrame, origin: Origin | None) -> None:
-        """Every column that training used must be there."""
-        check_frame(frame)
-        missing = [column.name for column in self.columns if column.name not in frame.columns]
-        if missing:
-            file = "the table" if origin is None else origin.file
-            others = [name for name in frame.columns if name not in {column.name for column in self.columns}]
-            names = ", ".join(suggest_name(name, others) for name in missing)
-            raise DataError(
-                f"{file} lacks {count(len(missing), 'column')} that training had: {names}. "
-                f"Its columns are {list_names(frame.columns)}. Add or rename them."
-            )
 
 
 def assemble(

@@ -25,10 +25,10 @@ from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
 from undertow.data.layouts import COMPACT, LayoutsSeen
-from undertow.data.parse import mark_missing, parse_numbers
+from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
-from undertow.data.text_columns import AsText, read_as_text
-from undertow.data.wording import Origin, count, list_names, name_row, shorten
+from undertow.data.text_columns import AsText, NumbersAmongTexts, read_as_text
+from undertow.data.wording import Origin, count, list_names, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
 
@@ -42,6 +42,7 @@ _KINDS: dict[str, Kind] = {
     "Duration": "duration",
     "Time": "duration",
 }
+_TEXTS = ("String", "Categorical", "Enum")
 _DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a time, encoded in days"}
 _EXACT = 2.0**53  # above this float64 has not every whole number
 _FEW_ROWS = 20  # below this, "nearly unique" says nothing
@@ -107,12 +108,13 @@ class ColumnFit:
     texts: TextStatistics | None = None
     whole: bool = True  # of an integer type
     kind: Kind = "number"
-    n_numbers: int = 0  # texts that are numbers
-    odd: str = ""  # the first text that is none, and
-    odd_place: str = ""
+    among: NumbersAmongTexts = field(init=False)
     parts: PartsSeen = field(default_factory=PartsSeen.none)
     layouts: LayoutsSeen | None = None  # of texts
     _unfilled: int = 0  # missing values before the first that says of what type the column is
+
+    def __post_init__(self) -> None:
+        self.among = NumbersAmongTexts(self.name)
 
     @property
     def stays_text(self) -> bool:
@@ -143,7 +145,7 @@ class ColumnFit:
 
     def _begin(self, dtype: pl.DataType) -> None:
         self.dtype = dtype
-        if dtype in (pl.String, pl.Categorical, pl.Enum):
+        if dtype.base_type().__name__ in _TEXTS:
             self.texts = TextStatistics(self.distinct, n_missing=self._unfilled)
             if dtype == pl.String and not self.stays_text:
                 self.layouts = LayoutsSeen(self.sample, n_missing=self._unfilled)
@@ -159,17 +161,14 @@ class ColumnFit:
         self.texts.update(texts)
         if self.stays_text:
             return
-        numbers = parse_numbers(texts)
-        self.n_numbers += len(numbers) - numbers.null_count()
-        if not self.odd:
-            odd = (numbers.is_null() & texts.is_not_null()).arg_true()
-            if len(odd):
-                self.odd, self.odd_place = shorten(texts[int(odd[0])]), name_row(int(odd[0]), origin)
+        self.among.update(texts, origin)
         if self.layouts is not None:
             self.layouts.update(mark_missing(texts))
 
-    def check(self, series: pl.Series) -> None:
+    def check(self, series: pl.Series, origin: Origin | None = None) -> None:
         """See of rows that are held out whether they are written as the others; nothing else is taken of them."""
+        if series.dtype.base_type().__name__ in _TEXTS and not self.stays_text:
+            self.among.update(read_texts(series, origin), origin, held=True)
         if self.layouts is not None and series.dtype == pl.String:
             self.layouts.check(mark_missing(series))
         elif self.layouts is not None and self.layouts.names and series.dtype.is_integer():
@@ -234,7 +233,10 @@ class ColumnFit:
         value = not constant and scale > 0
         if not value and not found.n_missing:
             return None, [f"{name!r}: dropped, its values differ by less than float64 can tell."]
-        column = ValueColumn(name, kind, fill, mean, scale if scale > 0 else 1.0, value, found.n_missing > 0)
+        column = ValueColumn(
+            name, kind, fill, mean, scale if scale > 0 else 1.0, value, found.n_missing > 0,
+            range=(found.least, found.largest), absent=found.n_missing / (found.n + found.n_missing),
+        )  # fmt: skip
         said = [f"{name!r}: {_DECISIONS[kind]}."] if kind in _DECISIONS else []
         if value and kind == "number":
             column, remarks = self._scale(column, found)
@@ -296,15 +298,13 @@ class ColumnFit:
         most = _NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
         identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present
         said = [f"{name!r}: texts, as asked for."] if self.stays_text else []
-        if 0 < self.n_numbers < n_present:
-            odd = f"{n_present - self.n_numbers} of {n_present} values are no numbers, first {self.odd}"
-            if (too_many or identifies) and self.n_numbers >= _MOSTLY_NUMBERS * n_present:
-                raise DataError(
-                    f"{self.odd_place}: column {name!r} holds numbers, but {odd}. Correct them, leave them "
-                    f"empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
-                )
-            if 2 * self.n_numbers > n_present:
-                said.append(f"{name!r}: {odd} ({self.odd_place}); so all its values are categories.")
+        among = self.among
+        if (too_many or identifies) and among.n > among.n_numbers >= _MOSTLY_NUMBERS * among.n and not among.are_codes:
+            raise DataError(
+                f"{among.place}: column {name!r} holds numbers, but {among.count_others()}. Correct them, leave them "
+                f"empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
+            )
+        said += among.say()
         distinct = f"{n_distinct} distinct texts in {count(n_present, 'value')}"
         if found.overflowed:
             distinct = f"more than {n_distinct - 1} distinct texts in {count(n_present, 'value')}"
@@ -317,7 +317,10 @@ class ColumnFit:
             return None, [*said, f"{name!r}: dropped, {least} ({distinct}): like an identifier."]
         if len(kept) == 1 and not flag and not rare:
             return None, [*said, f"{name!r}: dropped, it holds the same value ({shorten(kept[0])}) in every row."]
-        column = CategoryColumn(name, tuple(kept), flag, rare=bool(rare), codes=options.categories == "codes")
+        column = CategoryColumn(
+            name, tuple(kept), flag, rare=bool(rare), codes=options.categories == "codes",
+            absent=found.n_missing / (found.n + found.n_missing),
+        )  # fmt: skip
         if rare:
             total = sum(n for _, n in rare)
             joined = f"{count(len(rare), 'rare text')} ({list_names((text for text, _ in rare), 3)})"

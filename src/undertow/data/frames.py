@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from undertow.data.decimals import Decimal, check_decimal, choose_decimal, reads_both_ways, tell_comma
+from undertow.data.header import REMEDY, Header, check_header, name_fields, tell_names
 from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
 from undertow.data.parse import infer_type, mark_missing, parse_decimal_commas
@@ -41,6 +42,7 @@ def read_table(
     as_text: Collection[str] = (),
     decimal: Decimal = "auto",
     remarks: list[str] | None = None,
+    header: Header = True,
 ) -> pl.DataFrame:
     r"""Read a table from a CSV or Parquet file.
 
@@ -54,7 +56,9 @@ def read_table(
         decimal: what 1,234 is, where commas do not separate the fields of a text file, and all those in a column may
             part thousands as well as a fraction: with "comma" a number a little above 1; with "point" text, which the
             encoder reads as 1234; "auto" decides by the other columns, else by the separator.
-        remarks: a sentence about each such column is appended here; where it is None, each is a ``UserWarning``.
+        remarks: a sentence about each such column, and about names that look like values, is appended here; where it is
+            None, each is a ``UserWarning``.
+        header: False where a text file has no line of column names: they are column_1, column_2, …; or a list of them.
 
     Returns:
         A polars DataFrame with at least one row, column names stripped of outer spaces.
@@ -71,7 +75,7 @@ def read_table(
         ...     read_table(file).rows()
         [(41, 'Paris'), (None, 'Oslo')]
     """
-    return read_table_with_origin(path, as_text=as_text, decimal=decimal, remarks=remarks)[0]
+    return read_table_with_origin(path, as_text=as_text, decimal=decimal, remarks=remarks, header=header)[0]
 
 
 def read_table_with_origin(
@@ -80,6 +84,7 @@ def read_table_with_origin(
     as_text: Collection[str] = (),
     decimal: Decimal = "auto",
     remarks: list[str] | None = None,
+    header: Header = True,
 ) -> tuple[pl.DataFrame, Origin]:
     r"""Read a table as ``read_table`` does, with the file's row number of every row.
 
@@ -88,6 +93,7 @@ def read_table_with_origin(
         as_text: as in ``read_table``.
         decimal: as in ``read_table``.
         remarks: as in ``read_table``.
+        header: as in ``read_table``.
 
     Returns:
         The DataFrame, and its ``Origin``, which lets later messages name the file and the row.
@@ -106,19 +112,20 @@ def read_table_with_origin(
     """
     source = Path(path)
     check_source(source)
-    decimal, said = check_decimal(decimal), [] if remarks is None else remarks
+    decimal, header, said = check_decimal(decimal), check_header(header), [] if remarks is None else remarks
     if source.suffix.lower() in PARQUET_EXTENSIONS:
         frame = _read_parquet(source)
         rows = np.arange(1, frame.height + 1, dtype=np.int64)
     else:
         text = _read_text(source)
         layout = find_layout(text, source.name)
-        frame = _parse_text(text, layout, source.name, as_text, decimal, said)
-        rows = layout.lines[1:].astype(np.int64)
+        frame = _parse_text(text, layout, source.name, as_text, decimal, said, header)
+        rows = layout.lines[int(header is True) :].astype(np.int64)
     if frame.height == 0:
         raise DataError(f"{source.name}: the table has column names but no rows. Add the rows below them.")
     for remark in said if remarks is None else ():
-        warnings.warn(f"{source.name}: column {remark}", UserWarning, stacklevel=3)
+        told = remark if remark.startswith("Column") else f"column {remark}"
+        warnings.warn(f"{source.name}: {told}", UserWarning, stacklevel=3)
     return frame, Origin(source.name, rows)
 
 
@@ -209,17 +216,20 @@ def _read_names(text: bytes, layout: Layout, file: str) -> list[str]:
     return name_columns(fields, f"{file}, row {int(layout.lines[0])}")
 
 
-def read_header(content: bytes, layout: Layout, file: str) -> tuple[list[str], int]:
+def read_header(content: bytes, layout: Layout, file: str, header: Header = True) -> tuple[list[str], int]:
     """The column names at the beginning of a file.
 
     Args:
         content: the file's first bytes, as they lie.
         layout: of these bytes, cleaned.
         file: the name used in messages.
+        header: as in ``read_table``.
 
     Returns:
         The names, and the number of bytes up to the end of their line.
     """
+    if header is not True:
+        return name_fields(header, int(layout.n_fields[0]), file), 0
     text = clean_text(content, file)
     names = _read_names(text, layout, file)
     n_lines = text[: int(layout.ends[0])].count(b"\n") + 1
@@ -234,14 +244,22 @@ def read_header(content: bytes, layout: Layout, file: str) -> tuple[list[str], i
 
 
 def _parse_text(
-    text: bytes, layout: Layout, file: str, as_text: Collection[str], decimal: Decimal, remarks: list[str]
+    text: bytes,
+    layout: Layout,
+    file: str,
+    as_text: Collection[str],
+    decimal: Decimal,
+    remarks: list[str],
+    header: Header,
 ) -> pl.DataFrame:
     """The records below the header as typed columns."""
     separator = layout.separator.decode()
-    names = _read_names(text, layout, file)
-    if layout.starts.size == 1:
-        return pl.DataFrame({name: [] for name in names})
-    below = replace(layout, **{key: getattr(layout, key)[1:] for key in ("starts", "ends", "lines", "n_fields")})
+    names = read_header(text, layout, file, header)[0]
+    below = layout
+    if header is True:
+        if layout.starts.size == 1:
+            return pl.DataFrame({name: [] for name in names})
+        below = replace(layout, **{key: getattr(layout, key)[1:] for key in ("starts", "ends", "lines", "n_fields")})
     raw = parse_records(text, below, file, names)
     texts = [mark_missing(column) for column in raw.get_columns()]
     comma = separator != ","
@@ -254,7 +272,9 @@ def _parse_text(
         for column in both if as_comma else ():
             typed[column.name] = parse_decimal_commas(column)
             remarks.append(tell_comma(column.name, column, why))
-    return pl.DataFrame(list(typed.values()))
+    frame = pl.DataFrame(list(typed.values()))
+    remarks += tell_names(frame, file) if header is True else []
+    return frame
 
 
 def parse_records(text: bytes, layout: Layout, file: str, names: Sequence[str]) -> pl.DataFrame:
@@ -296,7 +316,7 @@ def name_columns(fields: list[str], place: str) -> list[str]:
         more = f" (also repeated: {list_names(repeated[1:])})" if len(repeated) > 1 else ""
         raise DataError(
             f"{place}: the columns {', '.join(numbers)} share the name {repeated[0]!r}{more}. Give each its "
-            "own name; if this row holds data, put a line with column names above it."
+            f"own name; if this row holds data, put a line with column names above it, or {REMEDY}."
         )
     return names
 

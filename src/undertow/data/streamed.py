@@ -19,6 +19,7 @@ from undertow.data.columns import ScalingOption
 from undertow.data.decimals import Decimal
 from undertow.data.encoder import TabularEncoder, assemble
 from undertow.data.fitting import ColumnFit, EncoderOptions
+from undertow.data.header import Header
 from undertow.data.late import pl
 from undertow.data.option_names import refuse_options
 from undertow.data.pieces import PieceSource
@@ -76,6 +77,7 @@ def stream_table(
     target_scaling: TargetScaling = "standard",
     decimal: Decimal = "auto",
     as_text: AsText = (),
+    header: Header = True,
     **others: Never,
 ) -> StreamedTable:
     """Fit an encoder on a table in files, and open its rows as sources that are encoded as they are read.
@@ -106,6 +108,7 @@ def stream_table(
         target_scaling: as in ``TabularEncoder.fit``.
         decimal: as in ``TabularEncoder.fit``; of text files as in ``read_table``.
         as_text: as in ``TabularEncoder.fit``.
+        header: of text files, as in ``read_table``.
         **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
@@ -133,8 +136,9 @@ def stream_table(
     check_task(task)
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
         raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
-    pieces = open_pieces(table, int(memory / _PIECES), decimal, texts)
-    find_target(pl.DataFrame(schema=pieces.columns), target)
+    pieces = open_pieces(table, int(memory / _PIECES), decimal, texts, header)
+    if target not in pieces.columns:
+        find_target(pieces.read(int(np.argmax(pieces.heights)))[0], target)  # which says so
     roles.check(pieces.columns)
     check_as_text(texts, pieces.columns, target)
     hold_out = _find_hold_out(pieces, roles, fraction, seed, decimal)
@@ -156,11 +160,13 @@ def stream_table(
     return StreamedTable(encoder, train, held, report)
 
 
-def open_pieces(table: Any, piece_bytes: int, decimal: Decimal = "auto", as_text: Sequence[str] = ()) -> TablePieces:
+def open_pieces(
+    table: Any, piece_bytes: int, decimal: Decimal = "auto", as_text: Sequence[str] = (), header: Header = True
+) -> TablePieces:
     """Open files or a frame in pieces."""
     if isinstance(table, str) or hasattr(table, "__fspath__") or isinstance(table, list | tuple):
         paths: Paths = table
-        return FilePieces(find_files(paths), piece_bytes, as_text, decimal)
+        return FilePieces(find_files(paths), piece_bytes, as_text, decimal, header)
     frame = as_frame(table)
     if frame.height == 0 or frame.width == 0:
         raise DataError("the table has no rows. Give at least one.")
@@ -221,7 +227,7 @@ def _fit(
     for number, first, frame, origin in _read_pieces(pieces, "what is in the columns"):
         rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
         sizes[number] = rows.size, held.size
-        beside = frame[held]
+        beside, beside_origin = frame[held], None if origin is None else origin.take(held)
         frame, origin = frame[rows], None if origin is None else origin.take(rows)
         labels = find_target(frame, roles.target, origin)
         target.update(labels, origin)
@@ -229,7 +235,7 @@ def _fit(
             weight += float(read_weight_column(frame[roles.weights], origin).sum())
         for fit, leak in columns:
             fit.update(frame[fit.name], origin)
-            fit.check(beside[fit.name])
+            fit.check(beside[fit.name], beside_origin)
             leak.update(frame[fit.name], labels)
     n_rows = sum(pieces.heights)
     n_train, n_held = (int(n) for n in sizes.sum(axis=0))

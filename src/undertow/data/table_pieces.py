@@ -20,6 +20,7 @@ from undertow.data.frames import (
     name_columns,
     reader_errors,
 )
+from undertow.data.header import Header, check_header, offer_no_header, tell_names
 from undertow.data.late import pl
 from undertow.data.parquet_footer import largest_row_group
 from undertow.data.wording import Origin, list_names, suggest_name
@@ -147,18 +148,24 @@ class FilePieces:
         piece_bytes: memory that a piece may take when it is read, roughly.
         as_text: columns of text files that stay text.
         decimal: what 1,234 is, see ``read_table``.
+        header: of text files, see ``read_table``.
 
     Attributes:
-        remarks: sentences about columns where it is one thing or the other.
+        remarks: sentences about columns where it is one thing or the other, and about names that look like values.
 
     Raises:
         DataError: a file that cannot be read, or whose columns are not those of the first.
     """
 
     def __init__(
-        self, paths: Sequence[Path], piece_bytes: int, as_text: Collection[str] = (), decimal: Decimal = "auto"
+        self,
+        paths: Sequence[Path],
+        piece_bytes: int,
+        as_text: Collection[str] = (),
+        decimal: Decimal = "auto",
+        header: Header = True,
     ) -> None:
-        self.paths = list(paths)
+        self.paths, self.header = list(paths), check_header(header)
         files = [self._open(path, piece_bytes) for path in self.paths]
         self.columns = list(files[0].names)
         self._check_alike(files)
@@ -174,13 +181,16 @@ class FilePieces:
         self.heights = [rows for _, _, rows in self._pieces]
         if sum(self.heights) == 0:
             raise DataError(f"{self.paths[0].name}: the table has column names but no rows. Add the rows below them.")
+        if texts and self.header is True:
+            number = next(k for k, (file, _, rows) in enumerate(self._pieces) if rows and isinstance(file, CsvFile))
+            self.remarks += tell_names(self.read(number)[0], self._pieces[number][0].path.name)
 
     def _open(self, path: Path, piece_bytes: int) -> ParquetFile | CsvFile:
         check_source(path)
         return (
             open_parquet(path, piece_bytes)
             if path.suffix.lower() in PARQUET_EXTENSIONS
-            else index_csv(path, piece_bytes)
+            else index_csv(path, piece_bytes, self.header)
         )
 
     def _check_alike(self, files: Sequence[ParquetFile | CsvFile]) -> None:
@@ -194,7 +204,7 @@ class FilePieces:
                 parts += [f"has {list_names(extra)} more"] if extra else []
                 raise DataError(
                     f"{file.path.name}: its columns are not those of {first.path.name}: it {' and '.join(parts)}. "
-                    "Give files with the same columns."
+                    f"Give files with the same columns.{offer_no_header(pl.DataFrame(schema=first.names))}"
                 )
             if isinstance(file, ParquetFile):
                 found = dict(zip(file.names, file.schema.values(), strict=True))

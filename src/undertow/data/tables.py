@@ -123,7 +123,8 @@ def encode_table(
     encoder = TabularEncoder.fit(
         train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
         categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out, target_scaling=target_scaling,
-        beside=frame[held_out], decimal=decimal, as_text=as_text,
+        beside=frame[held_out], beside_origin=None if origin is None else origin.take(held_out), decimal=decimal,
+        as_text=as_text,
     )  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(

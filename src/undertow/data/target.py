@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import find_places, read_numbers, read_texts
+from undertow.data.header import offer_no_header
 from undertow.data.late import pl
 from undertow.data.layouts import has_layout, read_layout
 from undertow.data.parse import parse_booleans, parse_numbers
@@ -144,7 +145,7 @@ def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) ->
         hint = " If these are several, separate them by commas, semicolons or tabs." if frame.width == 1 else ""
         raise DataError(
             f"{file}there is no column {suggest_name(name, frame.columns)} to predict. "
-            f"The columns are {list_names(frame.columns)}.{hint}"
+            f"The columns are {list_names(frame.columns)}.{hint}{offer_no_header(frame)}"
         )
     series = frame[name]
     return series.fill_nan(None) if series.dtype.is_float() else series
@@ -171,16 +172,27 @@ def drop_missing_target(
         >>> frame.rows(), said
         ([(2, 4.0)], ["Target 'y': 1 row without a value was dropped."])
     """
+    kept, origin = keep_present_target(frame, target, origin)
+    if frame.height and kept.height == 0:
+        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
+    return kept, origin, tell_dropped(target, frame.height - kept.height)
+
+
+def keep_present_target(frame: pl.DataFrame, target: str, origin: Origin | None) -> tuple[pl.DataFrame, Origin | None]:
+    """The rows that have a target, and their origin; DataError where there is no such column."""
     series = find_target(frame, target, origin)
     kept = np.flatnonzero(series.is_not_null().to_numpy())
-    n_dropped = frame.height - kept.size
+    if kept.size == frame.height:
+        return frame, origin
+    return frame[kept], None if origin is None else origin.take(kept)
+
+
+def tell_dropped(target: str, n_dropped: int) -> list[str]:
+    """A sentence where rows without a target were dropped."""
     if n_dropped == 0:
-        return frame, origin, []
-    if kept.size == 0:
-        raise DataError(f"target {target!r}: every value is missing. Fill the column to predict.")
+        return []
     verb = "was" if n_dropped == 1 else "were"
-    said = f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."
-    return frame[kept], None if origin is None else origin.take(kept), [said]
+    return [f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."]
 
 
 def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:

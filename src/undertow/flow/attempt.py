@@ -168,6 +168,8 @@ def _rate(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     rate = settings.get("rate")
     if "optimizer" in s:
         settings |= {"rate": float(s["rate"])} if "rate" in s else {}
+    elif "constant" in s:
+        settings["rate"] = float(s["constant"])
     elif rate is None:
         raise ArgumentError(f"{optimizer!r} has no single learning rate.")
     else:
@@ -272,6 +274,11 @@ def _target_scaling(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 
 @_enter("loss")
 def _loss(a: Attempt, s: Mapping[str, Any]) -> Attempt:
+    if s.get("turn"):
+        own: Any = a.plan.loss
+        if getattr(own, "task", None) != "own":
+            raise ArgumentError(f"the loss is {getattr(own, 'name', own)}, no function of your own.")
+        return replace(a.with_plan(loss=lambda output, y: -own(output, y)), same_loss=False)
     to, model = s["to"], a.model
     end = final_activation(model)
     if "end" in s:

@@ -109,6 +109,7 @@ def try_remedies(
         model = network if model is None else model
     share = None if seconds is None else seconds / (len(wanted) + 2)
     first, judge = _set_up(run, data, model, optimizer, validation, epochs)
+    judge.sign = -1.0 if any(kind == "turned-sign" for _, kind in wanted) else 1.0
     say = print if progress else _say_nothing
     count = "1 remedy is" if len(wanted) == 1 else f"{len(wanted)} remedies are"
     say(f"{count} tried. First the training again, without a change.")
@@ -204,6 +205,7 @@ class _Judge:
     def __init__(self, first: Attempt, task: Task) -> None:
         self.first, self.task = first, task
         self.control: Trial | None = None
+        self.sign = 1.0  # by which the loss of the run is to be multiplied, so that less is better
         where = "training" if first.held is None else "validation"
         self.labels = _labels(task, self.rows(first)[1])
         counts = np.ones(1) if self.labels is None else np.unique(self.labels, return_counts=True)[1]
@@ -255,7 +257,8 @@ class _Judge:
         if run.stopped == "diverged" or not np.isfinite(outputs).all():
             return math.inf, None if self.labels is None else share
         if self.labels is not None:
-            return trainer.task.evaluate(run.model, [(X, y, w)])["loss"] if attempt.same_loss else math.nan, share
+            loss = trainer.task.evaluate(run.model, [(X, y, w)])["loss"] if attempt.same_loss else math.nan
+            return self.sign * loss, share
         if attempt.unit is not None:
             mean, deviation = attempt.unit
             outputs = (outputs * deviation.reshape(-1) + mean.reshape(-1)).astype(outputs.dtype)
@@ -265,7 +268,7 @@ class _Judge:
         """The loss of the run itself, of outputs in its units."""
         _, y, w = self.rows(self.first)
         total = float(len(y)) if w is None else float(np.sum(w))
-        return self.task.sum_losses(outputs, self.task.encode(y), w) / total
+        return self.sign * self.task.sum_losses(outputs, self.task.encode(y), w) / total
 
     def _share(self, found: Array) -> float:
         assert self.labels is not None
@@ -326,9 +329,8 @@ def _compare(run: Run, control: Trial, judge: _Judge) -> str:
     """A sentence where the training does well when it is merely begun anew."""
     kind = "validation_loss" if judge.first.held is not None else "loss"
     before = run.history[-1].get(kind) if run.history else math.inf
-    if run.stopped == "diverged":
-        before = math.inf
-    if before is not None and math.isfinite(control.loss) and control.loss < 0.7 * before:
+    before = math.inf if run.stopped == "diverged" else None if before is None else judge.sign * before
+    if before is not None and control.loss < (before - 0.3 * abs(before) if math.isfinite(before) else before):
         return (
             f"Begun anew with parameters drawn afresh it does better without any change (loss {control.loss:.4g} "
             f"instead of {before:.4g}): those it began with were the trouble. Give them as model= to compare with them."

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from undertow.flow.copies import ROWS, measure_copies
 from undertow.flow.ends import activation_before, are_shares, squashed_by
 from undertow.flow.layers import walk
+from undertow.flow.linear import fit_linear
 from undertow.flow.telling import find_telling
 from undertow.nn.layer import show_item
 from undertow.nn.structure import final_activation
@@ -42,9 +43,9 @@ def measure_facts(
         features: for each column of X its name, and the column of the table that it was made of; None without a table.
 
     Returns:
-        Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``telling``, ``output``,
-        ``shared_rows``, ``repeated_rows``, ``shared_by_chance``, ``normalised_by_batch``, ``example``; docs/flow.md
-        tells of each.
+        Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``telling``, ``linear``,
+        ``output``, ``shared_rows``, ``repeated_rows``, ``shared_by_chance``, ``normalised_by_batch``, ``example``;
+        docs/flow.md tells of each.
 
     Source: derived here.
     """
@@ -65,6 +66,8 @@ def measure_facts(
     if first[0].size <= LARGEST_KEPT:
         facts["example"] = {"X": first[0].tolist(), "y": first[1].tolist(), "dtype": str(first[1].dtype)}
     facts["telling"] = find_telling(X, y, facts["target"]["kind"], features)
+    with np.errstate(all="ignore"):
+        facts["linear"] = fit_linear(np.asarray(X), y, facts["target"]["kind"])
     facts["output"] = _output(model, task, X, y, facts["target"])
     return facts
 

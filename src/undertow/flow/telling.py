@@ -133,6 +133,8 @@ def _tell_class(values: Array, labels: Array, n_classes: int) -> tuple[str, floa
     if _n_blocks(values[:FIRST], labels[:FIRST]) > n_classes or _n_blocks(values, labels) != n_classes:
         return None
     known, first = np.unique(values, return_index=True)
+    if np.count_nonzero(np.diff(labels[first])) != n_classes - 1:
+        return None  # a value that many rows share stands beside several classes
     if len(known) < DISTINCT or any(len(np.unique(labels[values == x])) > 1 for x in _at_bounds(known, labels[first])):
         return None
     steps = np.diff(known)

@@ -44,7 +44,7 @@ def measure_step(name: str, profile: bool = False) -> str:
         raise ArgumentError(f"there is no workload {name!r}. Use some of {', '.join(WORKLOADS)}.")
     sizes, rows = WORKLOADS[name]
     layers: list[Any] = [Dense(sizes[0], sizes[1])]
-    for n, m in itertools.pairwise(sizes):
+    for n, m in itertools.pairwise(sizes[1:]):
         layers += ["relu", Dense(n, m)]
     model = initialize(Sequential(*layers), 0, np.float32)
     rng = np.random.default_rng(0)

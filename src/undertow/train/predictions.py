@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow import nn
-from undertow.data import TabularEncoder, drop_missing_target, read_table_with_origin
+from undertow.data import TabularEncoder, as_frame, read_table_with_origin
+from undertow.data.column_notes import EncodingNotes
+from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
+from undertow.data.reading import tell_reading
 from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
+from undertow.data.target import keep_present_target, tell_dropped
 from undertow.data.wording import Origin
-from undertow.errors import ArgumentError, DataError, RunError
+from undertow.errors import ArgumentError, DataError, DataWarning, RunError
 from undertow.nn.layer import widths
 from undertow.train.disk import DISK
 from undertow.train.files import explain_failure, write_whole
 from undertow.train.run import Run
+from undertow.train.table_data import column_names
 
 _PIECES = 32  # a portion takes this part of the memory when it is read
 _IN_MEMORY = 6  # a file as a frame and as float32: about so many times its size
@@ -67,13 +74,45 @@ def read_encoder(run: Run) -> TabularEncoder:
     return encoder
 
 
+def find_header(run: Run, file: Path, encoder: TabularEncoder, remarks: list[str]) -> Header:
+    """Find how the columns of a file are named.
+
+    Args:
+        run: where its table had no line of names, files to predict have none either.
+        file: a CSV or Parquet file, a folder or a pattern.
+        encoder: of the run.
+        remarks: where the file lacks one column, a sentence says that it is taken for the target.
+
+    Returns:
+        What ``read_table`` takes: True where names stand in the file; False, or a name for each of its columns.
+
+    Source: derived here.
+    """
+    if run.extras.get("header") is not False:
+        return True
+    names = column_names(str(file), header=True)
+    if names and are_numbered(names):
+        return True  # it has been given the names that training gave
+    n_known = 1 + len(encoder.columns) + len(encoder.dropped)
+    found = column_names(str(file), header=False)
+    if len(found) != n_known - 1:
+        return False
+    target = encoder.target.name
+    remarks.append(
+        f"{file.name} has {len(found)} columns, training had {n_known}: the one that is not there is taken for "
+        f"{target!r}, the target."
+    )
+    return [name for name in number_columns(n_known) if name != target]
+
+
 def read_portions(
-    file: Path, encoder: TabularEncoder, memory: float, remarks: list[str]
+    run: Run, table: Any, encoder: TabularEncoder, memory: float, remarks: list[str]
 ) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
     """Read a table whole, or in portions where it is larger than memory.
 
     Args:
-        file: a CSV or Parquet file, or for large ones a folder or a pattern.
+        run: which knows whether files have a line of column names.
+        table: a CSV or Parquet file, or for large ones a folder or a pattern; or a frame, see `undertow.data.as_frame`.
         encoder: whose texts stay texts.
         memory: bytes that reading may take.
         remarks: sentences about numbers that may be read in two ways are appended here.
@@ -86,26 +125,33 @@ def read_portions(
 
     Source: derived here.
     """
-    if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
-        yield read_table_with_origin(file, as_text=encoder.text_columns, decimal="comma", remarks=remarks)
+    if not isinstance(table, str | Path):
+        yield as_frame(table), None
         return
-    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma")
+    file = Path(table)
+    header = find_header(run, file, encoder, remarks)
+    if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
+        yield read_table_with_origin(
+            file, as_text=encoder.text_columns, decimal="comma", remarks=remarks, header=header
+        )
+        return
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma", header)
     remarks += pieces.remarks
-    for number, height in enumerate(pieces.heights):
+    for number, height in enumerate(tell_reading("the rows", pieces.heights, len(pieces.heights))):
         if height:
             yield pieces.read(number)
 
 
 def predict_portions(
-    run: Run, file: Path, probabilities: bool = False, remarks: list[str] | None = None, memory: float = MEMORY
+    run: Run, table: Any, probabilities: bool = False, remarks: list[str] | None = None, memory: float = MEMORY
 ) -> Iterator[pl.DataFrame]:
-    """Predict for the rows of a file, portion by portion.
+    """Predict for the rows of a table, portion by portion.
 
     Args:
         run: trained on a table.
-        file: with the columns of training; the target need not be there.
+        table: as `read_portions` takes it, with the columns of training; the target need not be there.
         probabilities: whether to add a column for each class.
-        remarks: sentences about the data are appended here.
+        remarks: sentences about the data are appended here: about the rows, once all have been read.
         memory: bytes that reading may take.
 
     Returns:
@@ -120,14 +166,38 @@ def predict_portions(
     """
     encoder = read_encoder(run)
     if encoder.task == "regression" and probabilities:
-        raise ArgumentError("--probabilities is for classes; this run predicts a number.")
+        raise ArgumentError("probabilities are for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
-    for frame, origin in read_portions(file, encoder, memory, said):
-        found: list[str] = []
-        X = encoder.transform(frame, origin=origin, report=found)
-        known = {remark.partition(":")[0] for remark in said}
-        said += [remark for remark in found if remark.partition(":")[0] not in known]
+    notes = EncodingNotes()
+    for frame, origin in read_portions(run, table, encoder, memory, said):
+        X = encoder.transform(frame, origin=origin, notes=notes)
         yield _predict(run, encoder, X, probabilities)
+    said += encoder.tell(notes)
+
+
+def predict_table(run: Run, table: Any, probabilities: bool = False) -> NDArray[Any]:
+    """Predict for the rows of a table, as `Run.predict` does.
+
+    Args:
+        run: trained on a table.
+        table: as `read_portions` takes it.
+        probabilities: of the classes, instead of what is predicted.
+
+    Returns:
+        Labels or numbers as they stand in the target's column, (m,); or (m, K), in the order of the encoder's classes.
+
+    Raises:
+        RunError, DataError, ArgumentError: as `predict_portions`.
+
+    Source: derived here.
+    """
+    said: list[str] = []
+    found = pl.concat(list(predict_portions(run, table, probabilities, said)))
+    for sentence in said:
+        warnings.warn(sentence, DataWarning, stacklevel=3)
+    if probabilities:
+        return found.drop("prediction").to_numpy()
+    return np.array(found["prediction"].to_list()) if found.height else found["prediction"].to_numpy()
 
 
 def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool) -> pl.DataFrame:
@@ -244,12 +314,12 @@ def _chain(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame]) -> Iterator[
 
 
 @np.errstate(all="ignore")  # of a run that diverged, sums overflow
-def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = MEMORY) -> dict[str, Any]:
-    """Measure a run on the rows of a file that has the target.
+def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = MEMORY) -> dict[str, Any]:
+    """Measure a run on the rows of a table that has the target.
 
     Args:
         run: trained on a table.
-        file: with the columns of training and the target; rows without a target are left out.
+        table: as `read_portions` takes it, with the columns of training and the target; rows without one are left out.
         metrics: see `undertow.train`; None for those of the task.
         memory: bytes that reading may take.
 
@@ -275,13 +345,15 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
     measured = read_metrics(chosen, kind)
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
-    losses, total, n = 0.0, 0.0, 0
-    for frame, origin in read_portions(file, encoder, memory, remarks):
-        frame, origin, said = drop_missing_target(frame, encoder.target.name, origin)
-        remarks += said
+    losses, total, n, n_dropped = 0.0, 0.0, 0, 0
+    notes = EncodingNotes()
+    for frame, origin in read_portions(run, table, encoder, memory, remarks):
+        n_rows = frame.height
+        frame, origin = keep_present_target(frame, encoder.target.name, origin)
+        n_dropped += n_rows - frame.height
         if not frame.height:
             continue
-        X, y = encoder.transform(frame, origin=origin, report=remarks), encoder.encode_target(frame, origin=origin)
+        X, y = encoder.transform(frame, origin=origin, notes=notes), encoder.encode_target(frame, origin=origin)
         z = run.outputs(X)
         target, w = task.read_target(y), _read_weights(run, frame, origin, remarks)
         losses, n = losses + task.sum_losses(z, task.encode(target), w), n + len(y)
@@ -292,10 +364,12 @@ def evaluate_table(run: Run, file: Path, metrics: Any = None, memory: float = ME
         else:
             found = make_predictions(kind, encoder.decode(task.decide(z))[:, None], encoder.decode(y)[:, None], w)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
+    remarks += tell_dropped(encoder.target.name, n_dropped) + encoder.tell(notes)
+    where = table if isinstance(table, str | Path) else "the table"
     if not n:
-        raise DataError(f"{file}: no row has a target ({encoder.target.name!r}). Give at least one.")
+        raise DataError(f"{where}: no row has a target ({encoder.target.name!r}). Give at least one.")
     if not total:
-        raise DataError(f"{file}: the weights {run.extras['weights']!r} are 0 in every row. Give one above 0.")
+        raise DataError(f"{where}: the weights {run.extras['weights']!r} are 0 in every row. Give one above 0.")
     values = {metric.name: float(metric.result(x)) for metric, x in zip(measured, states, strict=True)}
     result = {"rows": n, "loss": losses / total, **values, "remarks": list(dict.fromkeys(remarks))}
     return {**result, "confusion": confusion} if classifies else result

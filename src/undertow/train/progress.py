@@ -72,7 +72,7 @@ def _format(name: str, value: float) -> str:
     return f"{name.replace('_', ' ')} {number}"
 
 
-def make_console() -> Console:
+def make_console(stderr: bool = False) -> Console:
     """A console on the standard output whose broken pipe is an error for the caller; rich's own ends the program."""
     from rich.console import Console
 
@@ -81,7 +81,7 @@ def make_console() -> Console:
             """Raise the BrokenPipeError that is being handled."""
             raise
 
-    return LastingConsole(highlight=False)
+    return LastingConsole(highlight=False, stderr=stderr)
 
 
 class _Notebook:

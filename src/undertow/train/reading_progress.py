@@ -1,4 +1,4 @@
-"""What is shown while a large table is read, before training begins."""
+"""What is shown while a large table is read, before training begins and when it is evaluated."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class ReadingProgress:
     Args:
         show: False shows nothing.
         console: where to; the standard output unless told.
+        stderr: whether to the standard error, where results go to the output.
     """
 
-    def __init__(self, show: bool, console: Console | None = None) -> None:
-        self.show, self.given = show, console
+    def __init__(self, show: bool, console: Console | None = None, stderr: bool = False) -> None:
+        self.show, self.given, self.stderr = show, console, stderr
         self.clock = time.perf_counter
         self.line_shown = self.clock()
         self.started = self.line_shown
@@ -38,7 +39,7 @@ class ReadingProgress:
     @cached_property
     def console(self) -> Console:
         """Where to; made when something is to be shown, for that loads rich."""
-        return self.given or make_console()
+        return self.given or make_console(self.stderr)
 
     def __enter__(self) -> ReadingProgress:
         if self.show:

@@ -111,8 +111,16 @@ class Run:
         found: list[Any] = import_module("undertow.flow").diagnose(self.flow)
         return found
 
+    def _as_table(self, X: Any) -> Any:
+        """What reads tables, where this run was trained on one and X is one: a frame, columns by name, or a file."""
+        is_table = isinstance(X, str | Path | dict) or type(X).__module__.partition(".")[0] in ("pandas", "polars")
+        return import_module("undertow.train.predictions") if is_table and self.extras.get("encoder") else None
+
     def outputs(self, X: ArrayLike) -> NDArray[Any]:
         """Compute what the model itself gives for X (m, …): logits, probabilities or values.
+
+        Args:
+            X: inputs as the model takes them; of a table, what its encoder made of it.
 
         Raises:
             DataError: X holds values that are not finite, or no numbers.
@@ -129,21 +137,35 @@ class Run:
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict for X (m, …): int64 labels (m,) where the loss is one of classes, else the outputs.
 
+        Args:
+            X: inputs. A run that was trained on a table also takes tables with the columns that it had: a polars or
+                pandas frame, a dictionary of columns, the path of a file. It then predicts what stands in the target's
+                column, (m,): texts, booleans, numbers.
+
         Raises:
-            DataError: X holds values that are not finite, or no numbers.
+            DataError: X holds values that are not finite, or no numbers; the table does not fit the encoder.
             ShapeError: X has another width than the model takes.
         """
+        if tables := self._as_table(X):
+            found: NDArray[Any] = tables.predict_table(self, X)
+            return found
         outputs = self.outputs(X)
         return self._task(outputs).decide(outputs)
 
     def predict_probability(self, X: ArrayLike) -> NDArray[Any]:
         """Predict the probability of each class, (m, K); for a binary loss that of class 1, (m, 1) or (m,).
 
+        Args:
+            X: inputs; or a table, see `predict`, for which each class has its column, in the order of the encoder.
+
         Raises:
             ArgumentError: the run's loss is not one of classes.
             DataError: X holds values that are not finite, or no numbers.
             ShapeError: X has another width than the model takes.
         """
+        if tables := self._as_table(X):
+            found: NDArray[Any] = tables.predict_table(self, X, probabilities=True)
+            return found
         outputs = self.outputs(X)
         task = self._task(outputs)
         if not task.classifies or not task.loss.knows_probabilities:
@@ -154,22 +176,30 @@ class Run:
         p = softmax(outputs) if task.loss.task == "categorical" else sigmoid(outputs)
         return np.asarray(p)
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike, weights: Any = None, metrics: Any = None) -> dict[str, float]:
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike | None = None, weights: Any = None, metrics: Any = None
+    ) -> dict[str, Any]:
         """Measure the model on data.
 
         Args:
-            X: inputs, (m, …).
-            y: targets, (m,) or (m, K).
+            X: inputs, (m, …); or a table, see `predict`, that has the column of the target, and maybe of the weights.
+            y: targets, (m,) or (m, K); None for a table.
             weights: of the examples, (m,), or None.
             metrics: see `train`; None for accuracy wherever there are classes.
 
         Returns:
-            The loss and each metric by its name.
+            The loss and each metric by its name; of a table what `undertow evaluate` prints:
+            `undertow.train.predictions.evaluate_table`.
 
         Raises:
             DataError, ShapeError: as in training.
-            ArgumentError: the run was loaded, and its loss is a function of the user's own.
+            ArgumentError: the run was loaded, and its loss is a function of the user's own; there is no target.
         """
+        if y is None and weights is None and (tables := self._as_table(X)):
+            measured: dict[str, Any] = tables.evaluate_table(self, X, metrics)
+            return measured
+        if y is None:
+            raise ArgumentError("evaluate takes inputs and their targets. Call run.evaluate(X, y).")
         task, kind, (rows, targets, w) = self._read(X, y, weights)
         if metrics is None:
             metrics = ["accuracy"] if kind in CLASSES else []

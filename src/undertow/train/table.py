@@ -293,7 +293,9 @@ def find_folder(settings: TableSettings, out: Path | None) -> Path:
     return Path("runs") / name
 
 
-def probe_rates(settings: TableSettings, *, low: float, high: float, steps: int) -> RateSuggestion:
+def probe_rates(
+    settings: TableSettings, *, low: float, high: float, steps: int, progress: bool = False
+) -> RateSuggestion:
     """Test learning rates on a table, see `find_learning_rate`; nothing is kept.
 
     Args:
@@ -301,6 +303,7 @@ def probe_rates(settings: TableSettings, *, low: float, high: float, steps: int)
         low: the first rate.
         high: the last rate.
         steps: between them.
+        progress: whether to show how far reading has come.
 
     Returns:
         The suggestion.
@@ -310,7 +313,8 @@ def probe_rates(settings: TableSettings, *, low: float, high: float, steps: int)
 
     Source: derived here.
     """
-    table = load_table(settings)
+    with ReadingProgress(progress):
+        table = load_table(settings)
     settings, model, _ = prepare(table, settings)
     plan = make_plan(replace(settings, schedule="constant", warmup=0.0), table.n_rows, table.classifies)
     return find_learning_rate(

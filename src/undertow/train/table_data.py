@@ -6,6 +6,7 @@ import glob
 import hashlib
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from undertow.data import (
     stream_table,
 )
 from undertow.data.decimals import check_decimal
+from undertow.data.reading import tell_reading
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files
 from undertow.data.wording import count
@@ -105,17 +107,18 @@ def load_table(settings: TableSettings) -> Table:
     if settings.memory is not None and not 1 <= settings.memory < math.inf:
         raise ArgumentError(f"--memory {settings.memory:g}: give MB, 1 or more.")
     memory = settings.memory or max(find_memory() / 4, MEMORY) / _MB
-    settings = replace(settings, data_digest=_check_digest(settings, files))
+    settings = replace(settings, data_digest=_check_digest(settings, files), data_bytes=size)
     if size * _IN_MEMORY > memory * _MB or several:
         return _load_streamed(replace(settings, memory=settings.memory or float(MEMORY // _MB)))
     return _load_whole(settings)
 
 
-def column_names(data: str) -> list[str]:
+def column_names(data: str, header: bool | None = None) -> list[str]:
     """Read the names of a table's columns off its first bytes.
 
     Args:
         data: a file, a folder or a pattern, as `TableSettings` takes it.
+        header: False where a text file has no line of them.
 
     Returns:
         The names; none where they cannot be read.
@@ -138,7 +141,8 @@ def column_names(data: str) -> list[str]:
         with open(file, "rb") as opened:
             head = opened.read(_HEAD)
         head = head[: head.rfind(b"\n") + 1] if len(head) == _HEAD else head
-        return read_header(head, find_layout(clean_text(head, file.name), file.name), file.name)[0]
+        layout = find_layout(clean_text(head, file.name).rstrip(b"\n"), file.name)
+        return read_header(head, layout, file.name, header is not False)[0]
     except (UndertowError, OSError, ValueError, pl.exceptions.PolarsError):
         return []
 
@@ -170,11 +174,17 @@ def find_memory() -> float:
 def digest_of(files: list[Path]) -> str:
     """Compute the checksum of the content of files, BLAKE2b with 16 bytes, in hexadecimal."""
     found = hashlib.blake2b(digest_size=16)
+    size = sum(file.stat().st_size for file in files)
+    for chunk in tell_reading("whether it has changed", _read_chunks(files), size, len):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def _read_chunks(files: list[Path]) -> Iterator[bytes]:
     for file in files:
         with open(file, "rb") as opened:
             while chunk := opened.read(_DIGEST_CHUNK):
-                found.update(chunk)
-    return found.hexdigest()
+                yield chunk
 
 
 def _check_digest(settings: TableSettings, files: list[Path]) -> str:
@@ -223,8 +233,9 @@ def _load_whole(settings: TableSettings) -> Table:
     remarks: list[str] = []
     decimal = check_decimal(settings.decimal or "auto")
     frame, origin = read_table_with_origin(
-        settings.data, as_text=settings.as_text or (), decimal=decimal, remarks=remarks
-    )
+        settings.data, as_text=settings.as_text or (), decimal=decimal, remarks=remarks,
+        header=settings.header is not False,
+    )  # fmt: skip
     share = choose_validation(frame.height) if settings.validation is None else settings.validation
     options = _options(settings)
     if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
@@ -249,7 +260,10 @@ def _load_streamed(settings: TableSettings) -> Table:
     assert settings.data is not None and settings.target is not None and settings.memory is not None
     share = 0.1 if settings.validation is None else settings.validation
     options = _options(settings)
-    found = stream_table(settings.data, settings.target, validation=share, memory=settings.memory * _MB, **options)
+    found = stream_table(
+        settings.data, settings.target, validation=share, memory=settings.memory * _MB,
+        header=settings.header is not False, **options,
+    )  # fmt: skip
     n_rows = found.train.n_examples or 0
     held = found.validation
     n_held = 0 if held is None else held.n_examples or 0

@@ -30,8 +30,9 @@ class TableSettings:
 
     Args:
         data: a CSV or Parquet file, or for large ones a folder or a pattern; data_digest: the checksum of its
-            content, which a repetition must find again.
+            content, which a repetition must find again; data_bytes: its size.
         dataset: a data set that is shipped, in place of a file.
+        header: False where a text file has no line of column names: they are column_1, column_2, ….
         target, weights, groups, time, leave_out: names of columns, see `undertow.data.encode_table`.
         task: ``"classification"`` or ``"regression"``.
         validation: the share of rows held out.
@@ -59,7 +60,9 @@ class TableSettings:
 
     data: str | None = None
     data_digest: str | None = None
+    data_bytes: int | None = None
     dataset: str | None = None
+    header: bool | None = None
     target: str | None = None
     weights: str | None = None
     groups: str | None = None

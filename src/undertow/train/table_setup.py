@@ -49,7 +49,8 @@ def prepare(
     settings = replace(
         complete(settings.over(table.settings), choice, table.classifies, table.n_rows), refit=refit, other=other
     )
-    settings = replace(settings, **{name: getattr(table.settings, name) for name in ("task", "data_digest", "memory")})
+    known = ("task", "data_digest", "data_bytes", "memory")
+    settings = replace(settings, **{name: getattr(table.settings, name) for name in known})
     if settings.threads is not None:
         from undertow.compile import set_threads
 
@@ -61,7 +62,7 @@ def prepare(
         "example": _examples(table),
         "report": table.report,
         "weights": settings.weights,
-    }
+    } | ({"header": False} if settings.header is False else {})
     plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
     plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
     if settings.refit_epochs is not None:

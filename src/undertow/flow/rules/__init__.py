@@ -4,6 +4,7 @@ from undertow.flow.rules import (  # noqa: F401 (they fill RULES)
     course,
     data,
     finite,
+    fitting,
     gradients,
     output,
     restraints,

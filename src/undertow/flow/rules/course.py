@@ -10,6 +10,7 @@ import numpy as np
 from undertow.flow.findings import Finding
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
+from undertow.flow.rules.linear import expected_skill, learned_as_linear
 from undertow.flow.rules.measures import (
     BLOCKS,
     Course,
@@ -111,6 +112,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     slope=(1.7, "slope of targets over predictions there, or its inverse, up to which it is"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which outputs say nothing of targets"),
     rows=(50, "fewest rows held out that can tell"),
+    power=(5.0, "skill on rows held out that a linear function must have there, so that they can, if it explains any"),
     enough=(100, "fewest steps that can tell"),
     moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
 )
@@ -119,7 +121,8 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     A training that has converged stands still too, but far below; one that stood still and fell later had a plateau.
     Where targets are noisy, a training may converge near that: then, on rows held out, outputs go with targets beyond
-    chance, and these change by as much as is predicted. (Of one that is held up, they change by far more.)
+    chance, and these change by as much as is predicted (of one that is held up, they change by far more), or a
+    linear function, which surely explains something, explains no more of them.
     A loss that comes down from a bad beginning need not stand still: nothing is learned where it ends near that of a
     constant output and where, on rows held out, outputs go with targets no better than if these were dealt out anew
     (labels of other rows, inputs that say nothing). A training that has only begun is told apart by that: outputs go
@@ -145,6 +148,8 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         return None
     if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
+    if expected_skill(flow) < rule.power:
+        return None  # so few rows do not tell what there is to learn from nothing
     return rule.found(
         "warning",
         f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
@@ -194,7 +199,7 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     ):
         return None
     fits = held_out_skill(flow)[0] > rule.fits and 1 / rule.slope < held_out_slope(flow) < rule.slope
-    if fits and not fell and end_of_rates(flow) is None:
+    if (fits or learned_as_linear(flow, course)) and not fell and end_of_rates(flow) is None:
         return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
     used = "nothing" if height > NEARLY * reference else "little"
@@ -227,63 +232,3 @@ def _longest_still(smooth: np.ndarray[tuple[int], np.dtype[np.float64]], band: f
         if end - start > best[1]:
             best = (start, end - start)
     return best
-
-
-@rule(
-    "over-fitting",
-    rise=(0.3, "by how much of its best the validation loss rises"),
-    useless=(0.75, "validation loss at the end by that of a constant output, from which on nothing useful is left"),
-    size=(0.1, "rise by the loss of a constant output"),
-    sure=(2.0, "rise in standard errors of the validation loss that counts though the loss stays below that"),
-    fall=(0.5, "training loss at the end by that at the best epoch, at most"),
-    epochs=(3, "fewest epochs after the best one"),
-    by_heart=(0.15, "training loss at the end by that of a constant output, below which rows are known by heart"),
-    learned=(0.85, "the same where outputs for rows held out say nothing of their targets"),
-    skill=(2.0, "skill on rows held out, in deviations of chance, below which they say nothing"),
-    rows=(50, "fewest rows held out that can tell this"),
-)
-def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
-    """The validation loss rose clearly after its best epoch while the training loss fell on, or never fell with it.
-
-    The rise must be larger than the noise of the validation loss, from epoch to epoch and by the choice of rows. A
-    training that stops early and keeps its best model is left alone. Where the validation loss never fell below that of
-    a constant output, a training loss that did means rows known by heart if outputs for rows held out go with their
-    targets no better than by chance.
-
-    Source: Prechelt, Early stopping — but when?, 1998, sections 2 and 3; Goodfellow et al. 2016, section 7.8.
-    """
-    rows = [row for row in flow.history if R.is_number(row.get("validation_loss")) and R.is_number(row.get("loss"))]
-    if flow.settings.get("early_stopping") is not None or len(rows) < 2 + rule.epochs:
-        return
-    held = np.array([row["validation_loss"] for row in rows])
-    train = np.array([row["loss"] for row in rows])
-    best = int(np.argmin(held))
-    tail = max(min(len(held) - best - 1, max(len(held) // 5, 2)), 1)
-    end, trained, reference = float(held[-tail:].mean()), float(train[-tail:].mean()), abs(course_of(flow).reference)
-    up = end - float(held[best])
-    n_held = max(flow.facts.get("n_validation") or 0, 1)
-    error = 2 * end / math.sqrt(n_held)  # the spread of an example's loss is about twice its mean
-    clear = up > rule.size * reference and (end > rule.useless * reference or up > rule.sure * error)
-    noise = float(np.median(np.abs(np.diff(held)))) * 2
-    rose = clear and up > max(rule.rise * held[best], noise)
-    parted = rose and len(held) - 1 - best >= rule.epochs and trained < min(rule.fall * train[best], end)
-    lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
-    skill, n_rows = held_out_skill(flow)
-    blind = n_rows >= rule.rows and skill < rule.skill
-    known = trained < (rule.learned if blind else rule.by_heart) * reference
-    if not parted and not (lasting > rule.useless * reference and known):
-        return
-    epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
-    yield rule.found(
-        "warning",
-        f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
-        f"while the training loss went from {show(train[best])} to {show(train[-1])}: the network learns the training "
-        "rows by heart.",
-        [
-            ("validation loss, best", float(held[best]), None),
-            ("validation loss, at the end", end, f"near {show(float(held[best]))}, below {show(reference)}"),
-            ("training loss, then and at the end", f"{show(train[best])}, {show(train[-1])}", None),
-        ],
-        [R.stop_early(flow), R.drop_units(flow), R.regularise(flow)],
-        step=None if step is None else int(step),
-    )

@@ -98,7 +98,8 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Columns of X have the same value in all rows: they tell nothing, and act as a second bias.
 
     Images, counts of words and the like have columns that are 0 in nearly all rows, so in some they are 0 in all: these
-    are left alone where as many columns as are always 0 differ from their commonest value in at most 2 % of the rows.
+    are left alone where half as many columns as are always 0 differ from their commonest value in at most 2 % of the
+    rows.
 
     Source: derived here; that what was seen once or twice tells how much was never seen: Good, The population
         frequencies of species, Biometrika 40, 1953, section 2.
@@ -109,7 +110,7 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     image = len(flow.settings.get("example_shape") or ()) > 1 or total >= rule.wide
     empty = not any(columns.get("constant_values") or ())
-    sparse = len(flow.settings.get("example_shape") or ()) > 1 or columns.get("n_rare", n) >= n
+    sparse = len(flow.settings.get("example_shape") or ()) > 1 or 2 * columns.get("n_rare", n) >= n
     if image and empty and sparse and n / total < rule.share:
         return
     shown = ", ".join(name_feature(flow, i) for i in columns["constant"][:10]) + (", …" if n > 10 else "")

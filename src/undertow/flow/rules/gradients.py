@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from undertow.flow.rules.registry import Rule, rule
 from undertow.nn.initialisers import default_initialiser
 
 SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "softsign", "softmax")
+FEW: Final = 4  # layers from which on what shrinks or grows from one to the next is a trend
+SHORT: Final = 5.0  # by how much weights are too small that make it vanish in fewer
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def usual_gain(activation: str | None, layer: FlowLayer) -> float:
 
 @rule(
     "vanishing",
-    layers=(4, "fewest layers that must be comparable"),
+    layers=(3, "fewest layers that must be comparable; of three it must be the weights that shrink it"),
     ratio=(0.02, "‖δ‖ of the first layer by that of the last before the output, below which it vanishes"),
     whole=(0.01, "the same by that of the output, where next to nothing is learned"),
     part=(0.2, "the ratio itself that must hold with this: not only the output's weights are small"),
@@ -161,8 +164,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     an optimizer that divides by the gradient's size (adam and its kin) only the second counts: it may raise the
     gradient before long, so what is seen before training counts as well where the loss stood still for a fifth of the
     training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
-    weights are far too small is told in any case. The whole way is judged and not the change of one layer: how deep a
-    stack can learn is a matter of how many depth scales it has, however long these are.
+    weights are far too small is told in any case, and so are those of three layers. The whole way is judged and not the
+    change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
@@ -183,6 +186,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
             return
         profile, lagging = begin, True
     at = blame(profile, -1)
+    if len(profile.layers) < FEW and not (at.weights and at.gain < at.usual / SHORT):
+        return
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
     yield rule.found(

@@ -87,16 +87,11 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         why = f"The loss falls from {show(begin)} to {show(end)} while outputs go against the targets"
     if against:
         shown.append((f"skill on {rows} rows held out, in deviations of chance", skill, "above 2"))
-    name = str(flow.settings.get("loss") or "the loss")
     yield rule.found(
         "error",
         f"{why}: its sign is turned, so that training makes large what is to be small.",
         shown,
-        [
-            R.mend_data(
-                "Turn the sign of the loss.", f"loss = lambda *args: -{name if name.isidentifier() else 'loss'}(*args)"
-            )
-        ],
+        [R.turn_loss(flow)],
         step=1,
     )
 

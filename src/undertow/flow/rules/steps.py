@@ -182,7 +182,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("learning rate", rate, None),
             *_if_scaled(flow, rule),
         ],
-        [R.calmer_rate(flow, move.begin, course.loss), *R.clip_where_it_helps(flow)],
+        [*R.less_momentum(flow), *R.calmer_rates(flow, move.begin, course.loss), *R.clip_where_it_helps(flow)],
         layers=[move.layer],
         step=1 if row is None else int(flow.steps[row]),
     )

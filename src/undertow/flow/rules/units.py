@@ -22,6 +22,11 @@ def shares(look: Look, i: int, name: str) -> float | None:
     return float(row[name] / row["units"])
 
 
+def units_in(flow: Flow, i: int) -> int:
+    """How many units a layer has, as far as the last look tells."""
+    return int(flow.looks[-1].layers[i].get("units") or 0)
+
+
 def course_of_share(flow: Flow, i: int, name: str) -> list[tuple[int, float]]:
     """The share at each look: (step, share)."""
     found = [(look.step, shares(look, i, name)) for look in flow.looks]
@@ -76,26 +81,31 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
 @rule(
     "dead-units",
     share=(0.25, "share of a layer's units that give 0 for every example, beyond those that do by nature"),
-    units=(4, "fewest units of a layer"),
+    units=(4, "fewest units that have died, unless all have"),
+    known=(0.02, "loss at the end by that of a constant output, below which units that died were not needed"),
+    most=(0.75, "share of a layer's units that may have died then"),
 )
 def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A quarter of a layer's relu units give 0 for every example, beyond those that do so by nature.
 
     About half of all relu outputs are 0 in a healthy network; a unit is dead only if it is 0 over a whole pass. A few
-    dead units cost nothing. In deep layers all examples look alike, and units are dead from the beginning by nature:
-    if two examples have a mean cosine c, z of a unit is √c · a + √(1 − c) · b with a common to all, so that all of n
-    examples lie below 0 with a probability of Φ(−√(2 ln n) √((1 − c) / c)).
+    dead units cost nothing, nor do those that died in the training of a network that has learned its rows. In deep
+    layers all examples look alike, and units are dead from the beginning by nature: if two examples have a mean cosine
+    c, z of a unit is √c · a + √(1 − c) · b with a common to all, so that all of n examples lie below 0 with a
+    probability of Φ(−√(2 ln n) √((1 − c) / c)).
 
     Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2; what is
         natural: derived here.
     """
     found: list[tuple[FlowLayer, list[tuple[int, float]], float]] = []
+    learned = course_of(flow).end < rule.known * course_of(flow).reference
     for i, layer in inner_layers(flow):
         course = course_of_share(flow, i, "dead")
-        if not course or (flow.looks[-1].layers[i].get("units") or 0) < rule.units:
+        if not course or (round(course[-1][1] * units_in(flow, i)) < rule.units and course[-1][1] < 1):
             continue
         natural = _natural_share(cosine_before(flow, i, flow.looks[0].layers), flow.looks[0].n_examples)
-        if course[-1][1] >= natural + rule.share:
+        spared = course[0][1] < natural + rule.share and course[-1][1] < rule.most and learned
+        if course[-1][1] >= natural + rule.share and not spared:
             found.append((layer, course, natural))
     if not found:
         return
@@ -104,6 +114,7 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     step = next(step for step, share in course if share >= min(natural + rule.share, end))
     n_units = cause.shape[-1] if cause.shape else 0
     severity = "error" if end >= 0.95 or course_of(flow).fails() else "warning"
+    others = R.other_activation(flow, "leaky_relu", cause.activation or "relu"), R.normalise(flow)
     yield rule.found(
         severity,
         f"{end:.0%} of the {n_units} units of layer {cause.number} give 0 for every example at the end, "
@@ -116,12 +127,9 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
             (f"dead units of layer {cause.number} by nature, as alike as its inputs are", natural, None),
             ("learning rate", R.rate_of(flow), None),
         ],
-        [
-            R.other_rate(flow, 0.1),
-            R.other_activation(flow, "leaky_relu", cause.activation or "relu"),
-            R.other_initialiser(flow, "he_normal"),
-            R.normalise(flow),
-        ],
+        [R.other_initialiser(flow, "he_normal", "with biases of 0, half of the values pass"), *others]
+        if course[0][1] >= natural + rule.share  # no step has killed them
+        else [R.other_rate(flow, 0.1), others[0], R.other_initialiser(flow, "he_normal"), others[1]],
         layers=[layer for layer, *_ in found],
         step=step,
     )

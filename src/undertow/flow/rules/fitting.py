@@ -1,0 +1,139 @@
+"""Where training and validation part: rows known by heart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from undertow.flow.findings import Finding
+from undertow.flow.record import Flow
+from undertow.flow.rules import remedies as R
+from undertow.flow.rules.measures import Array, course_of, held_out_skill, show
+from undertow.flow.rules.registry import Rule, rule
+
+
+@rule(
+    "over-fitting",
+    rise=(0.3, "by how much of its best the validation loss rises"),
+    size=(0.1, "rise by the loss of a constant output"),
+    useless=(0.75, "validation loss at the end by that of a constant output, from which on nothing useful is left"),
+    sure=(2.0, "rise in its standard errors that counts though the loss stays below that"),
+    large=(0.5, "by how much of its best the loss of numbers rises where the rise is smaller"),
+    small=(0.03, "the rise that is told then, by the loss of a constant output"),
+    fall=(0.5, "training loss at the end by that at the best epoch, at most"),
+    above=(0.8, "the same where the validation loss comes to lie above that of a constant output"),
+    epochs=(3, "fewest epochs after the best one"),
+    by_heart=(0.15, "training loss at the end by that of a constant output, below which rows are known by heart"),
+    all=(0.01, "the same below which every row is"),
+    half=(0.5, "validation loss by that of a constant output, from which on this is told"),
+    learned=(0.85, "training loss where outputs for rows held out say nothing of their targets, or harm"),
+    skill=(2.0, "skill on rows held out, in deviations of chance, below which they say nothing"),
+    rows=(50, "fewest rows held out that can tell this"),
+    harm=(2.0, "by how much outputs for rows held out are worse than a constant, in standard errors, to be harm"),
+    few=(20, "fewest rows held out that can tell that"),
+)
+def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The validation loss rose clearly after its best epoch while the training loss fell on, or never fell with it.
+
+    The rise must be larger than the noise of the validation loss, from epoch to epoch and by the choice of rows: where
+    what is predicted moves by δ from its best, the loss of a row with the error r rises by 2 r δ + δ², in the mean by
+    E δ². Of squares a smaller rise counts than of cross-entropies, which also rise where as many rows are right but
+    the network is surer of them. A training that stops early and keeps its best model is left alone. Where the
+    validation loss never fell below that of a constant output, a training loss that did means rows known by heart: if
+    outputs for rows held out go with their targets no better than by chance, or are surely worse than a constant.
+    So it does if every row is known while the validation loss is half that of a constant output: of what is noise in
+    the loss, learning by heart makes twice as much.
+
+    Source: Prechelt, Early stopping — but when?, 1998, sections 2 and 3; Goodfellow et al. 2016, sections 5.2 and 7.8;
+        twice the noise: Cover, Estimation by the nearest neighbor rule, IEEE Transactions on Information Theory 14,
+        1968, theorem 1; the error of the rise: derived here, for errors that are normal.
+    """
+    rows = [row for row in flow.history if R.is_number(row.get("validation_loss")) and R.is_number(row.get("loss"))]
+    if flow.settings.get("early_stopping") is not None or len(rows) < 2 + rule.epochs:
+        return
+    held = np.array([row["validation_loss"] for row in rows])
+    train = np.array([row["loss"] for row in rows])
+    best = int(np.argmin(held))
+    tail = max(min(len(held) - best - 1, max(len(held) // 5, 2)), 1)
+    end, trained, reference = float(held[-tail:].mean()), float(train[-tail:].mean()), abs(course_of(flow).reference)
+    parted = _rises(flow, rule, held, end) and len(held) - 1 - best >= rule.epochs
+    parted = parted and trained < min((rule.above if end > reference else rule.fall) * train[best], end)
+    lasting = float(np.median(held[-max(len(held) // 5, 3) :]))
+    if not parted and not _by_heart(flow, rule, trained, lasting):
+        return
+    epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
+    yield rule.found(
+        "warning",
+        f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
+        f"while the training loss went from {show(train[best])} to {show(train[-1])}: the network learns the training "
+        "rows by heart.",
+        [
+            ("validation loss, best", float(held[best]), None),
+            ("validation loss, at the end", end, f"near {show(float(held[best]))}, below {show(reference)}"),
+            ("training loss, then and at the end", f"{show(train[best])}, {show(train[-1])}", None),
+        ],
+        [R.stop_early(flow), R.drop_units(flow), R.regularise(flow)],
+        step=None if step is None else int(step),
+    )
+
+
+def _rises(flow: Flow, rule: Rule, held: Array, end: float) -> bool:
+    """Whether the validation loss rises clearly from its best, beyond its noise."""
+    best, reference = float(held.min()), abs(course_of(flow).reference)
+    up = end - best
+    squares = "squared_error" in str(flow.settings.get("loss"))
+    n_held = max(flow.facts.get("n_validation") or 0, 1)
+    spread = math.sqrt(max(4 * best * up + 2 * up * up, 0.0)) if squares else 2 * end  # about twice its mean
+    sure = up > rule.sure * spread / math.sqrt(n_held)
+    clear = up > rule.size * reference and (end > rule.useless * reference or sure)
+    if squares and sure and up > max(rule.large * best, rule.small * reference):
+        clear = True
+    return clear and up > max(rule.rise * best, 2 * float(np.median(np.abs(np.diff(held)))))
+
+
+def _by_heart(flow: Flow, rule: Rule, trained: float, lasting: float) -> bool:
+    """Whether training rows are known by heart, by the losses of these and of those held out at the end."""
+    reference = abs(course_of(flow).reference)
+    if lasting > rule.half * reference and trained < rule.all * reference:
+        return True
+    if not lasting > rule.useless * reference:
+        return False
+    skill, n_rows = held_out_skill(flow)
+    blind = n_rows >= rule.rows and skill < rule.skill
+    known = rule.learned if blind or _harm(flow, rule.few) > rule.harm else rule.by_heart
+    return trained < known * reference
+
+
+def _harm(flow: Flow, few: float) -> float:
+    """By how much outputs for rows held out are worse than a constant: the mean difference in its standard errors.
+
+    0 where rows are fewer than so many, and with losses that are neither squares nor cross-entropies.
+    """
+    kept, target, name = (
+        flow.facts.get("held_out") or {},
+        flow.facts.get("target") or {},
+        str(flow.settings.get("loss")),
+    )
+    outputs, targets = (np.asarray(kept.get(x) or [], np.float64) for x in ("outputs", "targets"))
+    n, logits = len(outputs), bool(flow.settings.get("logits"))
+    if n < few or len(targets) != n:
+        return 0.0
+    outputs, targets = outputs.reshape(n, -1), targets.reshape(n, -1)
+    if "squared_error" in name and outputs.shape == targets.shape and len(target.get("mean") or []) == outputs.shape[1]:
+        worse = np.sum((outputs - targets) ** 2 - (targets - target["mean"]) ** 2, axis=1)
+    elif "cross_entropy" in name and target.get("kind") == "classes":
+        one = outputs.shape[1] == 1
+        labels = (targets[:, 0] if targets.shape[1] == 1 else targets.argmax(axis=1)).astype(np.int64)
+        told = (
+            np.log(np.maximum(np.hstack([1 - outputs, outputs]) if one else outputs, 1e-30))
+            if not logits
+            else (np.hstack([np.zeros_like(outputs), outputs]) if one else outputs)
+        )
+        told = told - np.logaddexp.reduce(told, axis=1, keepdims=True)
+        worse = np.log(np.maximum(target["priors"], 1e-30))[labels] - told[np.arange(n), labels]
+    else:
+        return 0.0
+    error = float(worse.std()) / math.sqrt(n)
+    return float(worse.mean()) / error if error > 0 else 0.0
