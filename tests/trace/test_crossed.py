@@ -21,9 +21,7 @@ def column(params, X, y):
     "make", [lambda f, *args: ut.backprop(f, *args), lambda f, *args: ut.value_and_grad(f, compile=True)(*args)]
 )
 def test_a_target_that_spreads_the_output_to_a_square(make):
-    told = (
-        r"^test_crossed.py:\d+: y is \(m,\), and z \(m, 1\): together they make \(m, m\), .* Write y\[:, None\];"
-    )
+    told = r"^test_crossed.py:\d+: y is \(m,\), and z \(m, 1\): together they make \(m, m\), .* Write y\[:, None\];"
     with pytest.warns(UserWarning, match=told) as found:
         make(column, P, X, Y)
     assert found[0].filename == __file__
