@@ -61,6 +61,7 @@ def test_a_name_that_is_like_none_is_not_guessed() -> None:
 
 def test_every_name_from_elsewhere_leads_to_one_that_is_there() -> None:
     known = {*nn.LOSSES, *METRICS, *nn.ACTIVATIONS, *optim.OPTIMIZERS, *optim.SCHEDULES, *optim.__all__}
+    known |= {"validation_loss", "validation_accuracy"}  # of the rows of a history
     assert set(ELSEWHERE.values()) <= known
 
 
@@ -180,3 +181,50 @@ def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.Captu
     assert ut.resume(tmp_path, (X, Y)).stopped == "callback"
     told = capsys.readouterr().out + capsys.readouterr().err
     assert "validation_loss has not improved for 1 epoch; its best is" in told
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "told"),
+    [
+        (ut, "jit", "Did you mean 'compile'?"),
+        (ut, "vmap", "Write it for a batch axis; undertow.per_example_grad"),
+        (ut, "no_grad", "undertow.stop_gradient(x) makes x a constant"),
+        (ut, "tensor", "Arrays are NumPy's"),
+        (ut, "DataLoader", "undertow.train takes arrays"),
+        (ut, "save", "run.save(folder)"),
+        (ut, "fit", "Did you mean 'train'?"),
+        (ut, "optimizers", "Use undertow.optim."),
+        (ut, "compile_", "Did you mean 'compile'?"),
+        (nn, "Parameter", "A float array in a field of a dataclass is trained"),
+        (nn, "l2", "undertow.train(…, l1=…, l2=…)"),
+        (nn, "functional", "Activations and losses are functions"),
+        (nn, "Layer", "A layer is a dataclass with __call__(x)"),
+        (optim, "clip_grad_norm_", "Use clip_by_global_norm(1.0)."),
+        (optim, "lr_scheduler", "Schedules are functions that stand for the rate"),
+        (optim, "ReduceLROnPlateau", "Use reduce_on_plateau among the callbacks"),
+        (optim, "StepLR", "Did you mean 'step_decay'?"),
+    ],
+)
+def test_names_of_other_libraries_lead_to_ours(package, name: str, told: str) -> None:
+    with pytest.raises(AttributeError, match=rf"{package.__name__} has no attribute '{name}'\. .*{re.escape(told)}"):
+        getattr(package, name)
+
+
+def test_what_remedies_name_is_there() -> None:
+    texts = [
+        text
+        for table in (habits.LAYERS, habits.MODELS, habits.RULES, habits.PACKAGE, habits.OPTIMIZERS)
+        for text in table.values()
+    ]
+    assert not [name for name in habits.RULES if hasattr(optim, name)]
+    assert not [name for name in habits.PACKAGE if hasattr(ut, name)]
+    for text in texts:
+        for path in re.findall(r"undertow\.([a-z_.A-Z0-9]+)", text):
+            found = ut
+            for part in path.rstrip(".").split("."):
+                if found is ut.train and part == "METRICS":
+                    found = METRICS
+                    continue
+                if part == "sklearn":
+                    break
+                found = getattr(found, part)

@@ -136,4 +136,5 @@ attach(
         "undertow.train": "CrossValidation Run Trainer cross_validate find_learning_rate load train",
         "undertow.train.resume": "resume",
     },
+    remedies="PACKAGE",
 )

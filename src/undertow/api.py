@@ -34,6 +34,7 @@ from undertow.trace import (
     is_array_like,
     trace_function,
 )
+from undertow.trace.crossed import warn_of_squares
 from undertow.trace.warned import at_user_line
 
 # The derivation tells the chain rule as the textbook does: of a sigmoid and a softmax, however they were spelt.
@@ -249,6 +250,7 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     places = check_positions(f, wrt if isinstance(wrt, tuple) else (wrt,), len(args))
     traced = trace_function(f, args, batch=[i for i in range(len(args)) if i not in places], value_alone=True)
     nodes = _differentiable(f, args, places, traced)
+    warn_of_squares(traced.graph, nodes)
     scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
     name_loss(traced.graph)
     plain, unreached = differentiate_graph(simplify(traced.graph, only=NAMING).graph, nodes)

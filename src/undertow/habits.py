@@ -10,6 +10,7 @@ from undertow.spelling import did_you_mean
 _ACTIVATION: Final = "An activation is a function or its name: Sequential(Dense(4, 8), 'relu', Dense(8, 3))."
 _NO_CONVOLUTIONS: Final = "There are no convolutions; a layer of your own is a dataclass with __call__(x)."
 _NO_RECURRENCE: Final = "There are no recurrent layers; a layer of your own is a dataclass with __call__(x)."
+_PENALTY: Final = "It belongs to the training: undertow.train(…, l1=…, l2=…)."
 LAYERS: Final[dict[str, str]] = {
     "Linear": "Use Dense(fan_in, fan_out).",
     "Activation": _ACTIVATION,
@@ -24,6 +25,15 @@ LAYERS: Final[dict[str, str]] = {
     "Module": "A layer is a dataclass with __call__(x), whose fields are its parameters.",
     "Input": "The first layer tells how many columns it takes: Dense(4, 8).",
     "Model": "Use Sequential(…), or a dataclass with __call__(x).",
+    "Layer": "A layer is a dataclass with __call__(x), whose fields are its parameters.",
+    "ModuleList": "A tuple or list of layers in a field of a dataclass is part of the model.",
+    "Parameter": "A float array in a field of a dataclass is trained; class attribute not_trained names exceptions.",
+    "init": "Initialisers are functions: undertow.nn.he_normal(); a layer takes one as its argument.",
+    "functional": "Activations and losses are functions: undertow.nn.relu, undertow.nn.categorical_cross_entropy.",
+    "l1": _PENALTY,
+    "l2": _PENALTY,
+    "Add": "Use Residual(…), or Parallel(a, b, combine='add').",
+    "MultiheadAttention": "There is no attention; a layer of your own is a dataclass with __call__(x).",
 }
 _TRAIN: Final = "Train it with run = undertow.train(model, (X, y), loss=…)."
 _RUN: Final = "A run does that: run = undertow.train(model, (X, y), loss=…), then "
@@ -68,6 +78,44 @@ OPTIMIZERS: Final[dict[str, str]] = {
     "rate": "Use optimizer.settings['rate'].",
     "learning_rate": "Use optimizer.settings['rate'].",
 }
+RULES: Final[dict[str, str]] = {
+    "clip_grad_norm_": "Use clip_by_global_norm(1.0).",
+    "clip_grad_value_": "Use clip_by_value(1.0).",
+    "lr_scheduler": "Schedules are functions that stand for the rate: adam(cosine(1e-3, steps=1000)).",
+    "ReduceLROnPlateau": "Use reduce_on_plateau among the callbacks of undertow.train.",
+    "apply_updates": "update returns the new parameters: params, state = optimizer.update(gradient, state, params).",
+}
+"""Names looked for in `undertow.optim`."""
+
+_ARRAYS: Final = "Arrays are NumPy's: numpy.array(…)."
+PACKAGE: Final[dict[str, str]] = {
+    "jit": "Did you mean 'compile'?",
+    "vmap": "Write it for a batch axis; undertow.per_example_grad gives a gradient for each example.",
+    "jacfwd": "Did you mean 'jacobian'?",
+    "jacrev": "Did you mean 'jacobian'?",
+    "no_grad": "Nothing is recorded outside of undertow.grad; undertow.stop_gradient(x) makes x a constant in it.",
+    "backward": "Use value, gradient = undertow.value_and_grad(loss)(params, X, y).",
+    "tensor": _ARRAYS,
+    "Tensor": _ARRAYS,
+    "array": _ARRAYS,
+    "numpy": "Functions are written with NumPy itself: import numpy as np.",
+    "Module": "A layer is a dataclass with __call__(x), whose fields are its parameters.",
+    "DataLoader": "undertow.train takes arrays, and makes batches of batch_size.",
+    "Dataset": "undertow.train takes arrays (X, y), or a source of undertow.data.",
+    "fit": "Did you mean 'train'?",
+    "predict": "A run predicts: run = undertow.train(…), then run.predict(X).",
+    "save": "A run is saved: run = undertow.train(…), then run.save(folder).",
+    "seed": "Give the seed where something is random: undertow.train(…, seed=0), undertow.nn.initialize(model, 0).",
+    "manual_seed": "Give the seed where something is random: undertow.train(…, seed=0).",
+    "optimizers": "Use undertow.optim.",
+    "layers": "Use undertow.nn.",
+    "losses": "Use undertow.nn.",
+    "metrics": "undertow.train(…, metrics=[…]) takes names; undertow.train.METRICS lists them.",
+    "MLPClassifier": "from undertow.sklearn import MLPClassifier",
+    "MLPRegressor": "from undertow.sklearn import MLPRegressor",
+}
+"""Names looked for in `undertow`."""
+
 RUNS: Final[dict[str, str]] = {
     "fit": "It is trained; train on with undertow.train(run.model, (X, y), loss=…).",
     "predict_proba": "Use run.predict_probability(X).",

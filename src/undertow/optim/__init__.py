@@ -90,4 +90,5 @@ attach(
             "clip_trained lookahead scaled with_scale"
         ),
     },
+    remedies="RULES",
 )

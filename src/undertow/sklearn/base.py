@@ -176,6 +176,11 @@ class BaseNetwork(BaseEstimator, ABC):
         """Split off what is held out, as scikit-learn does."""
         stratify = scored if target.kind == "binary" else None
         rows = np.arange(len(scored))
+        if stratify is not None and min(len(rows) * self.validation_fraction, len(rows)) < 2:
+            raise ValueError(
+                f"early_stopping holds out {self.validation_fraction:g} of {len(rows)} rows, which is less than one of "
+                f"each class. Give a larger validation_fraction, more rows, or early_stopping=False."
+            )
         kept, out = train_test_split(rows, random_state=rng, test_size=self.validation_fraction, stratify=stratify)
         if len(out) < 2:
             raise ValueError(

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from undertow.errors import ArgumentError
 from undertow.sklearn.base import BaseNetwork, is_stochastic, keep_settings
+from undertow.sklearn.settings import check_class_weight
 from undertow.sklearn.targets import Target, knows_probabilities, target_of_classes
 
 Array = NDArray[Any]
@@ -234,6 +235,7 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
             raise ArgumentError(
                 "class_weight='balanced' is not known in partial_fit, which does not see all examples. Give a dict."
             )
+        check_class_weight(self.class_weight, self.classes_)
         return np.asarray(compute_sample_weight(self.class_weight, y))
 
     def __sklearn_tags__(self) -> Any:

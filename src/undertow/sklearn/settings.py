@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -134,3 +134,27 @@ def spread(name: str, value: Any, n: int) -> list[Any]:
             f"{name} has {len(value)} entries, but there are {n} hidden layers. Give one for each, or one for all."
         )
     return list(value)
+
+
+def check_class_weight(given: Any, classes: Any) -> None:
+    """Refuse weights of classes that are not there, in words that name those that are.
+
+    Args:
+        given: the estimator's ``class_weight``, not None.
+        classes: the classes, an array.
+
+    Raises:
+        ArgumentError: ``class_weight is 'balance'. Give 'balanced', or a dict of a weight for each class.``
+
+    Source: derived here.
+
+    Example:
+        >>> check_class_weight({"no": 1, "yes": 5}, np.array(["no", "yes"]))
+    """
+    known = classes.tolist()
+    if isinstance(given, str) and given != "balanced":
+        raise ArgumentError(f"class_weight is {given!r}. Give 'balanced', or a dict of a weight for each class.")
+    unknown = [key for key in given if key not in known] if isinstance(given, Mapping) else []
+    if unknown:
+        named = ", ".join(map(repr, known[:8])) + (", …" if len(known) > 8 else "")
+        raise ArgumentError(f"class_weight has a weight for {unknown[0]!r}, but the classes are {named}. Name these.")

@@ -246,7 +246,22 @@ def lost_array(tracer: Any) -> UndertowError:
     foreign = meets_foreign(tracer, name_of(tracer), place)
     if foreign is not None:
         return foreign
-    if place.calls("array", "asarray", "asanyarray", "ascontiguousarray") and isinstance(node, ast.Call) and node.args:
+    if isinstance(node, ast.Call):
+        told = _lost_in_call(tracer, place, node)
+        if told is not None:
+            return told
+    way = "Build the array with np.stack or np.concatenate, or start from np.zeros_like of a traced array."
+    if tracer._node.op is INPUT and tracer._node.spec.weak:  # a Python number, perhaps of a list
+        way = f"If it stands in a list of numbers that is an argument, pass np.array(list) instead. Else b{way[1:]}"
+    return InPlaceError(
+        f"{place.start}: {name_of(tracer)} cannot become a plain NumPy array (np.array, np.asarray, or writing it into "
+        f"one with a[i] = x): its derivative would be lost. {way}"
+    )
+
+
+def _lost_in_call(tracer: Any, place: Place, node: ast.Call) -> UndertowError | None:
+    """Make the error for a call that makes a plain array of a traced value, with what to call instead."""
+    if place.calls("array", "asarray", "asanyarray", "ascontiguousarray") and node.args:
         argument = node.args[0]
         listed = isinstance(argument, ast.List | ast.Tuple | ast.ListComp)
         nested = isinstance(argument, ast.List | ast.Tuple) and any(isinstance(x, ast.List) for x in argument.elts)
@@ -259,40 +274,34 @@ def lost_array(tracer: Any) -> UndertowError:
             f"{place.start}: np.{called(node)} makes a plain array, and the derivative of {name_of(tracer)} would be "
             f"lost. Write {way}."
         )
-    if isinstance(node, ast.Call) and node.args:
+    if node.args:
         kind = getattr(np, called(node), None)
         if isinstance(kind, type) and issubclass(kind, np.generic):
             return InPlaceError(
                 f"{place.start}: np.{called(node)} makes a plain number or array of {name_of(tracer)}. Write "
                 f"`{show(node.args[0])}.astype(np.{called(node)})`."
             )
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and node.args:
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and node.args:
         left, right = show(node.func.value), show(node.args[0])
         return InPlaceError(
             f"{place.start}: {left} is a plain NumPy array, whose method dot does not ask {name_of(tracer)}: the "
             f"derivative would be lost. Write `{left} @ {right}` or `np.dot({left}, {right})`."
         )
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Call) and called(node.func) == "vectorize":
+    if isinstance(node.func, ast.Call) and called(node.func) == "vectorize":
         each, args = show(node.func.args[0]), ", ".join(map(show, node.args))
         return InPlaceError(
             f"{place.start}: np.vectorize calls its function with plain numbers, and the derivative of "
             f"{name_of(tracer)} would be lost. Write the function with NumPy's for whole arrays, and call it itself: "
             f"`({each})({args})`, or stack what it makes of each element: `np.stack([({each})(v) for v in {args}])`."
         )
-    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.List | ast.ListComp):
+    if node.args and isinstance(node.args[0], ast.List | ast.ListComp):
         rest = ", ".join([*map(show, node.args[1:]), *(f"{x.arg}={show(x.value)}" for x in node.keywords)])
         return InPlaceError(
             f"{place.start}: {show(node.func)} makes a plain array of the list, and the derivative of "
             f"{name_of(tracer)} would be lost. Write `{show(node.func)}(np.stack({show(node.args[0])})"
             f"{', ' if rest else ''}{rest})`."
         )
-    way = "Build the array with np.stack or np.concatenate, or start from np.zeros_like of a traced array."
-    if tracer._node.op is INPUT and tracer._node.spec.weak:  # a Python number, perhaps of a list
-        way = f"If it stands in a list of numbers that is an argument, pass np.array(list) instead. Else b{way[1:]}"
-    return InPlaceError(
-        f"{place.start}: {name_of(tracer)} cannot become a plain NumPy array (np.array, np.asarray, or writing it into "
-        f"one with a[i] = x): its derivative would be lost. {way}"
-    )
+    return None
 
 
 def _lost_grid(tracer: Any, place: Place, tool: ast.Attribute, key: ast.expr) -> UndertowError:
