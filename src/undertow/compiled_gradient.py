@@ -12,7 +12,6 @@ from undertow.compile.function import in_order, native, signature_of
 from undertow.graph import Node, measure_sizes
 from undertow.trace import Tracer
 from undertow.trace.outside import Outside
-from undertow.trace.running import mode_around
 
 
 def value_and_grad(
@@ -59,7 +58,7 @@ def value_and_grad(
         if not around:
             around.append(Outside(f))
         outside, held = around[0].now()
-        key = (signature_of(rows, [structure for _, _, structure in taken]), mode_around.get()), outside
+        key = signature_of(rows, [structure for _, _, structure in taken]), outside
         if key not in known:
             around[0].check(known, key)
             args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))

@@ -285,15 +285,15 @@ def test_a_mode_around_a_function_that_is_traced_once_is_refused(layer):
     """The program would do the same in each call: drop the same units, also where it is to predict."""
     x, keys = rng().standard_normal((8, 3)), nn.example_keys(0, 0, 8)
     loss = lambda w, x: np.mean(layer(x * w) ** 2)
-    step = ut.value_and_grad(loss, compile=True)
+    step, program = ut.value_and_grad(loss, compile=True), ut.compile(loss)
     told = (
         r"^test_training_layers.py:\d+: a layer asks whether the model trains, .* inside of the function, and give it"
     )
     for _ in range(2):  # neither the first call nor one after the program for predicting was made
-        for make in (step, ut.compile(loss), lambda w, x: ut.backprop(loss, w, x)):
-            if make is step or _ == 0:
-                with nn.training(keys), pytest.raises(ut.errors.ControlFlowError, match=told):
-                    make(np.ones(3), x)
+        for make in (step, program, lambda w, x: ut.backprop(loss, w, x)):
+            with nn.training(keys), pytest.raises(ut.errors.ControlFlowError, match=told):
+                make(np.ones(3), x)
+        np.testing.assert_allclose(program(np.ones(3), x), loss(np.ones(3), x), rtol=1e-9)
         np.testing.assert_allclose(step(np.ones(3), x)[0], loss(np.ones(3), x), rtol=1e-9)
 
 

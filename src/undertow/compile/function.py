@@ -25,6 +25,7 @@ from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
 from undertow.trace.function import is_array_like
 from undertow.trace.outside import Outside
+from undertow.trace.running import mode_around
 
 Array = NDArray[Any]
 
@@ -183,7 +184,7 @@ def native(leaf: Any) -> Any:
 
 
 def signature_of(rows: Sequence[Sequence[Any]], structures: Sequence[Hashable]) -> Hashable:
-    """Return what a program is made for: structure, types, shapes and dtypes of arguments, and what is no number.
+    """Return what a program is made for: structure, types, shapes and dtypes of arguments, what is no number, the mode.
 
     Args:
         rows: the leaves of each argument.
@@ -200,7 +201,7 @@ def signature_of(rows: Sequence[Sequence[Any]], structures: Sequence[Hashable]) 
         for row in rows
         for x in row
     )
-    return leaves, tuple(structures), get_threads()
+    return leaves, tuple(structures), get_threads(), mode_around.get()
 
 
 def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:
