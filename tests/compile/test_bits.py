@@ -5,6 +5,8 @@ import ctypes
 import numpy as np
 import pytest
 
+import undertow as ut
+from undertow.compile.cache import name_of
 from undertow.compile.ir import Emitter, Module
 from undertow.compile.llvm import Library, assemble
 
@@ -34,3 +36,13 @@ def test_a_mixer_of_bits_is_numpys(lanes):
     x ^= x >> np.uint64(31)
     np.testing.assert_array_equal(bits, x)
     np.testing.assert_array_equal(real, x.astype(np.float64))
+
+
+@pytest.mark.parametrize("zeros", [(0.0, -0.0), (-0.0, 0.0)])
+def test_a_kernel_for_one_zero_does_not_serve_for_the_other(zeros):
+    """Structures with 0.0 and -0.0 are equal in Python."""
+    x = np.array([np.nan, 1.0])
+    for zero in zeros:
+        found = ut.compile(lambda x, zero=zero: np.nan_to_num(x, nan=zero))(x)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit([zero, 1.0]))
+    assert name_of(("a kernel", zeros[0])) != name_of(("a kernel", zeros[1]))

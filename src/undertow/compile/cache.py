@@ -55,10 +55,14 @@ def _origin() -> bytes:
     return digest.digest()
 
 
-@cache
 def name_of(structure: object) -> str:
     """Return the name under which a kernel is kept: a digest of its structure's text."""
-    return hashlib.sha256(_origin() + repr(structure).encode()).hexdigest()
+    return _digest_of(repr(structure))  # the structures of 0.0 and -0.0 are equal, their texts are not
+
+
+@cache
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(_origin() + text.encode()).hexdigest()
 
 
 def find_kernels(wanted: dict[str, tuple[Writer, str]]) -> dict[str, int]:

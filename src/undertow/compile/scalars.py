@@ -96,10 +96,10 @@ def _heaviside(e: Emitter, x: Value, at_zero: Value) -> Value:
 
 def _nan_to_num(e: Emitter, x: Value, **options: Any) -> Value:
     info = np.finfo(np.float32 if x.kind == "f32" else np.float64)
-    posinf, neginf = options.get("posinf"), options.get("neginf")
+    nan, posinf, neginf = (options.get(name) for name in ("nan", "posinf", "neginf"))
     high = float(info.max) if posinf is None else posinf
     low = float(info.min) if neginf is None else neginf
-    x = e.select(e.is_nan(x), options.get("nan") or 0.0, x)
+    x = e.select(e.is_nan(x), 0.0 if nan is None else nan, x)
     return e.select(x == math.inf, high, e.select(x == -math.inf, low, x))
 
 
