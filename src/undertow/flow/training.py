@@ -164,9 +164,11 @@ class TrainingRecorder(Recorder):
         run.record = self.current()
         self.write_steps()
         if trainer.n_steps and run.stopped != "diverged":
-            if not looks or looks[-1].step < trainer.n_steps:
-                self._try(trainer, lambda: self._look(trainer))
-            self._try(trainer, lambda: self._restrain(trainer))
+            hasty = run.stopped == "interrupted"  # Ctrl-C: somebody waits
+            if not looks or looks[-1].step < (1 if hasty else trainer.n_steps):
+                self._try(trainer, lambda: self._look(trainer, noise=not hasty))
+            if not hasty:
+                self._try(trainer, lambda: self._restrain(trainer))
         self.write_about()
         if self.store is not None:
             self.store.close()
