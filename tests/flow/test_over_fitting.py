@@ -150,17 +150,19 @@ def test_a_wide_network_on_few_noisy_rows():
 
 
 @pytest.mark.parametrize(
-    ("before", "end", "loss", "found"),
+    ("before", "end", "loss", "held", "found"),
     [
-        (0, 12, 0.002, False),  # all rows are learned without them
-        (0, 12, 0.1, True),
-        (0, 28, 0.002, True),  # hardly any is left
-        (10, 12, 0.002, True),  # dead before training
+        (0, 12, 0.002, 0.1, False),  # all rows are learned without them
+        (0, 12, 0.002, 0.4, True),  # but not those held out
+        (0, 12, 0.1, 0.1, True),
+        (0, 28, 0.002, 0.1, True),  # hardly any is left
+        (10, 12, 0.002, 0.1, True),  # dead before training
     ],
 )
-def test_units_that_died_while_all_rows_were_learned_were_not_needed(before, end, loss, found):
+def test_units_that_died_while_all_rows_were_learned_were_not_needed(before, end, loss, held, found):
     curve = np.log(10) * (loss + (1 - loss) * np.exp(-np.arange(100) / 8))
     flow = made_flow(loss=curve, first={1: {"dead": before}}, last={1: {"dead": end}})
+    flow.history = [{**row, "validation_loss": held * np.log(10)} for row in flow.history]
     assert kinds(flow) == ["dead-units"] * found
     if found:
         assert flow.looks[0].layers[1]["dead"] == before

@@ -120,6 +120,11 @@ def test_long_memory_is_a_remedy_where_steps_are_too_large():
     assert trials.best.change == (("rate", {"momentum": 0.9}),) and trials.best.gain > 0.5
 
 
+def test_wider_layers_have_an_option():
+    run = train(dense(6, 3, 24, 3), LABELS, CROSS, optim.adam(0.01), epochs=1)
+    assert R.widen(run.flow, 16).option == "--hidden 16,24"
+
+
 # Three layers
 
 

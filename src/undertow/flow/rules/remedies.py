@@ -295,9 +295,11 @@ def with_end(flow: Flow, to: str, sentence: str, drop: int = 0) -> Remedy:
 
 def widen(flow: Flow, least: int) -> Remedy:
     """Give narrow hidden layers more units."""
+    sizes = [max(x.fan_out or 0, least) for x in flow.layers if x.kind == "Dense"][:-1]
+    option = f"--hidden {','.join(map(str, sizes))}" if sizes else ""
     return Remedy(
         f"At least {least} units in each hidden layer.",
-        changed(flow, "with_width", f"with_width(model, {least})", "widths"), "", "width", {"least": least},
+        changed(flow, "with_width", f"with_width(model, {least})", "widths"), option, "width", {"least": least},
     )  # fmt: skip
 
 

@@ -83,22 +83,23 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
     share=(0.25, "share of a layer's units that give 0 for every example, beyond those that do by nature"),
     units=(4, "fewest units that have died, unless all have"),
     known=(0.02, "loss at the end by that of a constant output, below which units that died were not needed"),
+    held=(0.25, "loss on rows held out by that of a constant output, below which these are learned, too"),
     most=(0.75, "share of a layer's units that may have died then"),
 )
 def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A quarter of a layer's relu units give 0 for every example, beyond those that do so by nature.
 
     About half of all relu outputs are 0 in a healthy network; a unit is dead only if it is 0 over a whole pass. A few
-    dead units cost nothing, nor do those that died in the training of a network that has learned its rows. In deep
-    layers all examples look alike, and units are dead from the beginning by nature: if two examples have a mean cosine
-    c, z of a unit is √c · a + √(1 − c) · b with a common to all, so that all of n examples lie below 0 with a
-    probability of Φ(−√(2 ln n) √((1 − c) / c)).
+    dead units cost nothing, nor do those that died in the training of a network that has learned its rows, and those
+    held out. In deep layers all examples look alike, and units are dead from the beginning by nature: if two examples
+    have a mean cosine c, z of a unit is √c · a + √(1 − c) · b with a common to all, so that all of n examples lie below
+    0 with a probability of Φ(−√(2 ln n) √((1 − c) / c)).
 
     Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2; what is
         natural: derived here.
     """
     found: list[tuple[FlowLayer, list[tuple[int, float]], float]] = []
-    learned = course_of(flow).end < rule.known * course_of(flow).reference
+    learned = _learned(flow, rule)
     for i, layer in inner_layers(flow):
         course = course_of_share(flow, i, "dead")
         if not course or (round(course[-1][1] * units_in(flow, i)) < rule.units and course[-1][1] < 1):
@@ -133,6 +134,14 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[layer for layer, *_ in found],
         step=step,
     )
+
+
+def _learned(flow: Flow, rule: Rule) -> bool:
+    """Whether next to nothing is left to learn, of the rows trained on and of those held out."""
+    course = course_of(flow)
+    held = [x for row in flow.history[-3:] if R.is_number(x := row.get("validation_loss"))]
+    most = max(held, default=0.0)
+    return course.end < rule.known * course.reference and most < rule.held * course.reference
 
 
 def _natural_share(cosine: float, n: int) -> float:
