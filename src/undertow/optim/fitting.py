@@ -36,8 +36,8 @@ def check_calls(name: str, init: Callable[[Any], Any], update: Update) -> Update
 
     Example:
         >>> update = check_calls("step", lambda w: (), lambda g, s, w: (w - g, s))
-        >>> update([1.0, 2.0], (), [5.0, 5.0])
-        ([4.0, 3.0], ())
+        >>> update(1.0, (), 5.0)
+        (4.0, ())
     """
     update = unchecked(update)
 

@@ -139,7 +139,7 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
 def _learned(flow: Flow, rule: Rule) -> bool:
     """Whether next to nothing is left to learn, of the rows trained on and of those held out."""
     course = course_of(flow)
-    held = [x for row in flow.history[-3:] if R.is_number(x := row.get("validation_loss"))]
+    held = [float(row["validation_loss"]) for row in flow.history[-3:] if R.is_number(row.get("validation_loss"))]
     most = max(held, default=0.0)
     return course.end < rule.known * course.reference and most < rule.held * course.reference
 
