@@ -2,6 +2,8 @@
 
 import io
 import sys
+from functools import partial
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -125,6 +127,10 @@ def test_commands_tell_of_reading(table, unhurried, tmp_path, monkeypatch, capsy
     found = call(monkeypatch, capsys, *predict)
     assert "reading: the rows, 100%" in found.err and "20000 predictions in" in found.out
     assert "reading:" not in call(monkeypatch, capsys, *predict, "--quiet").err
+    before = ("diagnose", table, "--before", "--target", "y", "--hidden", "2")
+    monkeypatch.setattr(import_module("undertow.flow.before"), "TableSettings", partial(TableSettings, memory=1))
+    assert "reading: what is in the columns, 100%" in call(monkeypatch, capsys, *before).out
+    assert "reading:" not in call(monkeypatch, capsys, *before, "--quiet").out
 
 
 def test_a_file_of_another_size_is_not_read_again_to_tell_whether_it_is_that_of_the_training(

@@ -48,7 +48,7 @@ def diagnose(
     if out is not None and out.suffix != ".json":
         raise ArgumentError(f"--out {out}: give a file that ends in .json.")
     if before:
-        return _forecast(run, network, out)
+        return _forecast(run, network, out, quiet)
     if told_network := [name for name, value in network.items() if value is not None]:
         raise ArgumentError(f"--{told_network[0]} says what a network is to be. Add --before, or leave it out.")
     if run.is_file():
@@ -80,11 +80,13 @@ def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -
     return trials.plain()
 
 
-def _forecast(subject: Path, network: dict[str, Any], out: Path | None) -> None:
+def _forecast(subject: Path, network: dict[str, Any], out: Path | None, quiet: bool) -> None:
     """Say what is to be expected of a network before its training."""
     from undertow.flow.before import forecast_subject
+    from undertow.train.reading_progress import ReadingProgress
 
-    found = forecast_subject(subject, **network)
+    with ReadingProgress(not quiet):
+        found = forecast_subject(subject, **network)
     say(lambda: as_text(found).rstrip())
     if found.findings:
         say(lambda: show_remedies(found.findings))
