@@ -46,7 +46,7 @@ def test_a_run_is_repeated_from_its_config(undertow):
     told = (
         "--weights w --optimizer adamw:beta2=0.99 --schedule one_cycle:rise=0.2 --rate 0.01 --norm layer --residual "
         "--categories codes --class-weights up=2 --clip layer=1 --label-smoothing 0.1 --mixup 0.2 "
-        "--activation leaky_relu:slope=0.1 --metrics f1"
+        "--activation leaky_relu:slope=0.1 --init orthogonal:gain=1.2 --metrics f1"
     )
     options = told.split()
     assert undertow(*TRAIN, "--epochs", 4, *options, "--out", "a")[0] == 0
@@ -56,6 +56,20 @@ def test_a_run_is_repeated_from_its_config(undertow):
     assert "validation_f1" in ut.load("a").history[0] and "EmbedColumns" in repr(ut.load("a").model)
     assert undertow("train", "--config", "a/config.toml", "--seed", 5, "--out", "c", "--quiet")[0] == 0
     assert weights("a") != weights("c")
+
+
+def test_initial_weights_are_those_that_are_named(undertow):
+    code, out, _ = undertow(*TRAIN[:-1], "--hidden", 4, "--init", "constant:value=0.5", "--rate", 1e-12, "--decay", 0,
+                            "--epochs", 1, "--out", "c")  # fmt: skip
+    assert code == 0 and "initial weights constant:value=0.5" in out
+    model = ut.load("c").model
+    for layer in model.layers:
+        if isinstance(layer, ut.nn.Dense):
+            np.testing.assert_allclose(layer.W, 0.5, rtol=1e-6)
+    code, _, err = undertow(*TRAIN, "--init", "he_norml", "--out", "d")
+    assert code == 2 and "--init he_norml: there is no such name. Did you mean 'he_normal'?" in err
+    code, out, _ = undertow("diagnose", "c/config.toml", "--before")
+    assert code == 0
 
 
 def test_a_training_in_parts_is_that_in_one(undertow):

@@ -23,6 +23,7 @@ def diagnose(
     hidden: Annotated[str | None, text("With --before: sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("With --before: relu, tanh, …")] = None,
     norm: Annotated[str | None, text("With --before: normalisation: none, batch, layer, rms.")] = None,
+    init: Annotated[str | None, text("With --before: initial weights: he_normal, …")] = None,
     residual: Annotated[
         bool | None, typer.Option("--residual/--no-residual", help="With --before: x + f(x) around hidden layers.")
     ] = None,
@@ -44,6 +45,7 @@ def diagnose(
     """
     network = {
         "target": target, "hidden": read_sizes(hidden), "activation": activation, "norm": norm, "residual": residual,
+        "init": init,
     }  # fmt: skip
     if out is not None and out.suffix != ".json":
         raise ArgumentError(f"--out {out}: give a file that ends in .json.")

@@ -31,6 +31,7 @@ File = Annotated[
 ]
 Text = Annotated[str | None, typer.Option()]
 Flow = Annotated[bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")]
+Init = Annotated[str | None, text("Initial weights: auto, he_normal, orthogonal, normal:deviation=0.1, …")]
 Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")]
 
 Refit = Annotated[
@@ -72,7 +73,7 @@ def train(
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
     norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units left out.", min=0.0, max=0.95)] = None,
-    residual: Residual = None,
+    residual: Residual = None, init: Init = None,
     loss: Annotated[str | None, text("huber:delta=2, poisson, binary_cross_entropy, …")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Of classes, 0 to below 1.", min=0.0, max=0.99)] = None,
     class_weights: Annotated[str | None, text("balanced, or yes=5,no=1.")] = None,

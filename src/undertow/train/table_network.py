@@ -13,6 +13,7 @@ from typing import Any
 from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.nn.configured import settings_of
+from undertow.nn.layers import AUTO
 from undertow.spelling import did_you_mean
 from undertow.train.choices import Choice, choose_average
 from undertow.train.plan import Plan, read_count
@@ -58,6 +59,7 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: 
     chosen = TableSettings(
         validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="auto", decimal="auto", seed=0,
         dtype="float32", hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
+        init=AUTO,
         dropout=0.0 if settings.hidden == [] else choice.dropout,
         loss="categorical_cross_entropy" if classifies else "mean_squared_error",
         optimizer=name, rate=rate, decay=choice.decay if name == choice.optimizer and not plain else None,
@@ -102,6 +104,7 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
     """
     activation = read_function(settings.activation or "relu", "--activation", nn.ACTIVATIONS)
     norm = _choose(settings.norm or "none", "--norm", NORMS)
+    init = read_initialiser(settings.init or AUTO)
     layers: list[Any] = []
     width = n_features
     if codes:
@@ -111,13 +114,13 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
     hidden = settings.hidden or []
     check_size([width, *hidden, n_outputs])
     for size in hidden:
-        block: list[Any] = [nn.Dense(width, size)]
+        block: list[Any] = [nn.Dense(width, size, init=init)]
         block += [] if norm is None else [norm(size)]
         block += [activation]
         block += [nn.Dropout(settings.dropout)] if settings.dropout else []
         layers += [nn.Residual(*block, projection="auto")] if settings.residual else block
         width = size
-    return nn.Sequential(*layers, nn.Dense(width, n_outputs))
+    return nn.Sequential(*layers, nn.Dense(width, n_outputs, init=init))
 
 
 def size_of_embedding(n: int) -> int:
@@ -295,6 +298,20 @@ def read_function(text: str, option: str, table: Any) -> Any:
     if settings_of(table[record["name"]]) or len(record) > 1:
         return nn.build_activation(record)
     return record["name"]
+
+
+def read_initialiser(text: str) -> Any:
+    """Read an initialiser with its settings: ``"normal:deviation=0.1"``; ``"auto"`` goes by what follows a layer.
+
+    Example:
+        >>> read_initialiser("orthogonal:gain=1.4")
+        orthogonal(gain=1.4)
+    """
+    record = read_rule(text, "--init")
+    if text == AUTO:
+        return text
+    _choose(record["name"], "--init", nn.INITIALISERS)
+    return nn.build_initialiser(record) if len(record) > 1 else record["name"]
 
 
 def _choose(name: str, option: str, table: Any) -> Any:

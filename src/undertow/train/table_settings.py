@@ -40,7 +40,7 @@ class TableSettings:
             ``TabularEncoder.fit``.
         memory: MB that reading may take; larger files are read again in each epoch.
         hidden: sizes of the hidden layers.
-        activation, norm, dropout, residual: of the hidden layers.
+        activation, norm, dropout, residual: of the hidden layers; init: initial weights of all layers.
         loss, label_smoothing, class_weights: what is minimised.
         optimizer, rate, decay, schedule, warmup: of the updates; the warm-up in epochs.
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
@@ -83,6 +83,7 @@ class TableSettings:
     norm: str | None = None
     dropout: float | None = None
     residual: bool | None = None
+    init: str | None = None
     loss: str | None = None
     label_smoothing: float | None = None
     class_weights: str | None = None

@@ -18,7 +18,9 @@ from undertow.train.table_settings import TableSettings
 from undertow.train.trainer import Trainer
 
 SetUp = Callable[[Path | None, bool], Trainer]
-_TOLD: Final = ("hidden", "dropout", "rate", "decay", "activation", "norm", "residual", "loss", "optimizer", "schedule")
+_TOLD: Final = (
+    "hidden", "dropout", "rate", "decay", "activation", "norm", "residual", "init", "loss", "optimizer", "schedule",
+)  # fmt: skip
 _ENOUGH: Final = 40  # rows held out that tell one network from another
 _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow.data.wording import count
 from undertow.nn import expected_shapes
+from undertow.nn.layers import AUTO
 from undertow.train.run import Run
 from undertow.train.table_data import Table
 from undertow.train.table_settings import TableSettings
@@ -32,6 +33,7 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     widths = [table.n_features, *hidden, table.n_outputs]
     extras = [f"{settings.norm} normalisation"] * (settings.norm != "none")
     extras += [f"dropout {settings.dropout:g}"] * bool(settings.dropout) + ["residual"] * bool(settings.residual)
+    extras += [f"initial weights {settings.init}"] * (settings.init not in (None, AUTO))
     kind = ", ".join([*([settings.activation or ""] if hidden else []), *extras])
     shown = " → ".join(map(str, widths))
     said = [f"network {shown}{f', {kind}' if kind else ''}, {settings.loss}: {parameters:,} parameters."]

@@ -118,8 +118,8 @@ def other_initialiser(flow: Flow, to: str, why: str = "it keeps the size of what
         "better = ut.nn.map_layers(model, begin)"
     )
     return Remedy(
-        f"Initial weights by {to}: {why}.", f"{code}\n{train_call(flow, model='better')}", "", "initialisation",
-        {"to": to},
+        f"Initial weights by {to}: {why}.", f"{code}\n{train_call(flow, model='better')}", f"--init {to}",
+        "initialisation", {"to": to},
     )  # fmt: skip
 
 
