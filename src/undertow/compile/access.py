@@ -130,35 +130,33 @@ class Reader:
     def view(self, node: Node) -> Access | None:
         """Return the access of an operation that only moves elements; None for others."""
         op: Any = node.op
-        move = _MOVES.get(op.name)
-        if move is None or (op.name == "getitem" and len(node.inputs) > 1):
+        if op.name not in _MOVES or (op.name == "getitem" and len(node.inputs) > 1):
             return None
-        source = self.read(node.inputs[0])
-        if op.name == "reshape":
-            strides = reshaped(source, node.spec.shape)
-            if strides is None:
-                source = whole(self.copy(node.inputs[0]))
-                strides = row_major(node.spec.shape)  # type: ignore[arg-type]
-            return Access(source.base, source.offset, node.spec.shape, strides)  # type: ignore[arg-type]
-        return move(source, **node.params)
+        found = move(node, self.read(node.inputs[0]))
+        if found is None and op.name == "reshape":
+            found = move(node, whole(self.copy(node.inputs[0])))
+        return found
+
+
+def move(node: Node, source: Access) -> Access | None:
+    """Tell how an operation that only moves elements reads its source; None where they would have to be copied."""
+    op: Any = node.op
+    shape: Any = node.spec.shape
+    if op.name != "reshape":
+        moved: Access | None = _MOVES[op.name](source, **node.params)
+        return moved
+    strides = reshaped(source, shape)
+    return None if strides is None else Access(source.base, source.offset, shape, strides)
 
 
 def layout_of(node: Node) -> Access:
     """Tell how a node will be read, as far as that is known before any graph is: what is computed lies row by row."""
     chain = [node]
-    while (op := getattr(chain[-1].op, "name", "")) in _MOVES and len(chain[-1].inputs) == 1:
+    while getattr(chain[-1].op, "name", "") in _MOVES and len(chain[-1].inputs) == 1:
         chain.append(chain[-1].inputs[0])
     access = whole(chain.pop())
     for moved in reversed(chain):
-        op, shape = moved.op.name, moved.spec.shape
-        strides = reshaped(access, shape) if op == "reshape" else None
-        if op != "reshape":
-            found = _MOVES[op](access, **moved.params)
-            access = whole(moved) if found is None else found
-        elif strides is None:
-            access = whole(moved)
-        else:
-            access = Access(access.base, access.offset, shape, strides)  # type: ignore[arg-type]
+        access = move(moved, access) or whole(moved)
     return access
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
@@ -15,12 +14,11 @@ import numpy as np
 
 from undertow import trees
 from undertow.trace.function import code_of, describe_function
-from undertow.trace.where import is_ours
+from undertow.trace.where import is_library, is_ours
 
 KEPT: Final = 4  # programs for arguments of one kind, each for other values from outside
 _LOOKED_AT: Final = 1024  # elements of an array: all of a small one, some of every part of a large one
 _MOST: Final = 256  # leaves of a container
-_INSTALLED: Final = tuple({entry for entry in sys.path if entry.endswith("-packages")})
 
 Place = tuple[str, Callable[[], Any]]
 Marks = tuple[tuple[Any, ...], ...]
@@ -65,7 +63,8 @@ class Outside:
         for name, read in [*places, *[(name, functools.partial(_content, cell)) for name, cell in cells]]:
             value = read()
             if isinstance(value, FunctionType):
-                if not value.__code__.co_filename.startswith(_INSTALLED) and not is_ours(value.__code__.co_filename):
+                file = value.__code__.co_filename
+                if not is_ours(file) and not is_library(file):
                     self.places.append((name, read))
                     self._look(value)
             elif _is_data(value):

@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     from undertow.train.trainer import Trainer
 
 
-KEEP: Final = {
-    "log": "Keep what the logarithm is given above 0: np.log(np.maximum(x, 1e-12)).",
-    "log2": "Keep what the logarithm is given above 0: np.log2(np.maximum(x, 1e-12)).",
-    "log10": "Keep what the logarithm is given above 0: np.log10(np.maximum(x, 1e-12)).",
-    "sqrt": "Keep what the root is given above 0, where its slope is finite too: np.sqrt(np.maximum(x, 1e-12)).",
+GUARDS: Final[dict[str, tuple[str, str]]] = {
+    "log": ("Keep what the logarithm is given above 0.", "np.log(np.maximum(x, 1e-12))"),
+    "log2": ("Keep what the logarithm is given above 0.", "np.log2(np.maximum(x, 1e-12))"),
+    "log10": ("Keep what the logarithm is given above 0.", "np.log10(np.maximum(x, 1e-12))"),
+    "log1p": ("Keep what the logarithm is given above −1.", "np.log1p(np.maximum(x, -1 + 1e-12))"),
+    "sqrt": ("Keep what the root is given above 0, where its slope is finite too.", "np.sqrt(np.maximum(x, 1e-12))"),
+    "power": ("Keep what is raised to a broken power above 0.", "np.maximum(x, 1e-12) ** 0.5"),
+    "divide": ("Keep what is divided by away from 0.", "x / np.where(y == 0, 1, y)"),
+    "exp": ("Keep what the exponential is given below its limit, 88 in float32.", "np.exp(np.minimum(x, 80))"),
+    "arcsin": ("Keep what it is given between −1 and 1.", "np.arcsin(np.clip(x, -1, 1))"),
+    "arccos": ("Keep what it is given between −1 and 1.", "np.arccos(np.clip(x, -1, 1))"),
 }
-"""What to write, by the operation in which a loss stopped being finite before any update was made."""
+"""What to write, by the operation that gives what is not finite: in words, and as code."""
+DOMAINS: Final = ("log", "log2", "log10", "sqrt")  # given what they are not made for, whatever the weights are
 
 
 class Diverged(TrainingError):
@@ -42,11 +49,12 @@ def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], o
     first = (epoch, step) == (1, 1)  # the parameters are those that were given: whatever the rate, it has done nothing
     if "before anything is computed" in origin and (first or origin.startswith(("X[", "y["))):
         return f"the loss became {loss} at epoch {epoch}, step {step}{where}. Give numbers that are finite."
-    kept = KEEP.get(origin.split(" ", 1)[0])
-    if first and kept:
+    operation = origin.split(" ", 1)[0]
+    if first and operation in DOMAINS:
+        kept, code = GUARDS[operation]
         return (
             f"the loss became {loss} at epoch {epoch}, step {step}{where}. No update was made before, so the learning "
-            f"rate is not the cause. {kept}"
+            f"rate is not the cause. {kept[:-1]}: {code}."
         )
     if first:
         what = "what that operation is given, " if origin else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +12,7 @@ from undertow.flow.findings import Finding, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.registry import Rule, rule
-
-# What to write in a function of one's own, by the operation that was given what it has no finite result for.
-GUARDS: Final[dict[str, tuple[str, str]]] = {
-    "log": ("Keep what the logarithm is given above 0.", "np.log(np.maximum(x, 1e-12))"),
-    "log2": ("Keep what the logarithm is given above 0.", "np.log2(np.maximum(x, 1e-12))"),
-    "log10": ("Keep what the logarithm is given above 0.", "np.log10(np.maximum(x, 1e-12))"),
-    "log1p": ("Keep what the logarithm is given above −1.", "np.log1p(np.maximum(x, -1 + 1e-12))"),
-    "sqrt": ("Keep what the root is given above 0, where its slope is finite too.", "np.sqrt(np.maximum(x, 1e-12))"),
-    "power": ("Keep what is raised to a broken power above 0.", "np.maximum(x, 1e-12) ** 0.5"),
-    "divide": ("Keep what is divided by away from 0.", "x / np.where(y == 0, 1, y)"),
-    "exp": ("Keep what the exponential is given below its limit, 88 in float32.", "np.exp(np.minimum(x, 80))"),
-    "arcsin": ("Keep what it is given between −1 and 1.", "np.arcsin(np.clip(x, -1, 1))"),
-    "arccos": ("Keep what it is given between −1 and 1.", "np.arccos(np.clip(x, -1, 1))"),
-}
+from undertow.train.diverged import GUARDS
 
 
 @rule("non-finite")
