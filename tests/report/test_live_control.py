@@ -52,7 +52,7 @@ def training(tmp_path):
 
     def train():
         runs.append(
-            ut.train(MODEL, (X, X), epochs=2000, checkpoint=tmp_path, callbacks=[slow, Control(tmp_path)], **SETTINGS)
+            ut.train(MODEL, (X, X), epochs=20_000, checkpoint=tmp_path, callbacks=[slow, Control(tmp_path)], **SETTINGS)
         )
 
     thread = threading.Thread(target=train, daemon=True)
@@ -239,27 +239,37 @@ def test_wishes_that_are_none_are_refused(tmp_path):
         Control(3)
 
 
+class Gate:
+    """Holds a training between two steps until a wish is written, so that it does not end before it was wished."""
+
+    def __init__(self):
+        self.open = threading.Event()
+
+    def between_steps(self, epoch, step):
+        assert self.open.wait(20)
+
+
 def test_between_steps_of_a_long_epoch(tmp_path):
-    """One epoch of 20,000 steps: the rate changes, it pauses and stops within it, and is gone on with from there."""
+    """One epoch of 32,000 steps: the rate changes, it pauses and stops within it, and is gone on with from there."""
     rows = np.repeat(X, 250, axis=0)
     settings = {**SETTINGS, "batch_size": 2, "metrics": (), "validation": None}
-    runs = []
-
-    def train():
-        runs.append(
-            ut.train(MODEL, (rows, rows), epochs=1, checkpoint=tmp_path, callbacks=Control(tmp_path), **settings)
-        )
-
-    thread = threading.Thread(target=train, daemon=True)
+    gate, runs = Gate(), []
+    settings |= {"checkpoint": tmp_path, "callbacks": [Control(tmp_path), gate]}
+    thread = threading.Thread(
+        target=lambda: runs.append(ut.train(MODEL, (rows, rows), epochs=1, **settings)), daemon=True
+    )
     thread.start()
     until(lambda: "begin" in actions(tmp_path))
     write_wish(tmp_path, "pause")
+    gate.open.set()
     until(lambda: "pause" in actions(tmp_path))
-    time.sleep(0.5)
+    gate.open.clear()
+    time.sleep(0.2)
     write_wish(tmp_path, "rate", 0.5)
     write_wish(tmp_path, "resume")
     until(lambda: "resume" in actions(tmp_path))
     write_wish(tmp_path, "stop")
+    gate.open.set()
     thread.join(20)
     (run,) = runs
     steps = {row["action"]: row["step"] for row in read_done(tmp_path)}
