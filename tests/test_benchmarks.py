@@ -107,6 +107,9 @@ def test_numbers_follow_from_the_rounds(training: ModuleType) -> None:
     assert [line[0] for line in report.table_lines(rows, results)] == ["undertow", "jax", "numpy"]
     page = report.to_markdown(results)
     assert "jax, takes 2.50 times Undertow's time" in page
+    told = "M: 64-128-64-10 ReLU, batch 64"
+    assert report.glance_lines(results)[1:] == [[told, "1", "20 µs", "× 2.50", "", "", "× 4.50"]]
+    assert f"| {told} | 1 | 20 µs | × 2.50 |  |  | × 4.50 |" in page
 
 
 def test_a_worker_answers_and_the_results_are_written(training: ModuleType, tmp_path: Path) -> None:
@@ -137,3 +140,14 @@ def test_the_command_line_refuses_what_it_does_not_know(training: ModuleType, ca
     with pytest.raises(SystemExit):
         training.__main__.read_arguments(["--workloads", "Z"])
     assert "there is no Z" in capsys.readouterr().err
+
+
+def test_times_on_a_line_lie_on_it(training: ModuleType) -> None:
+    depth = importlib.import_module("benchmarks.depth")
+    assert depth.beside_line([2, 4, 8], [0.5, 0.9, 1.7]) == pytest.approx([0, 0, 0], abs=1e-12)
+    beside = depth.beside_line([2, 4, 8], [0.5, 0.9, 3.4])
+    assert max(beside) > 0.3 > -0.1 > min(beside)
+    found = {("undertow", 2): (1.0, 5e-4), ("undertow", 4): (1.5, 9e-4), ("jax_scan", 2): (4.0, 2e-3)}
+    lines = depth.to_lines(found, ["undertow", "jax_scan"], [2, 4])
+    assert lines[1] == ["2", "1 s", "4 s", "500 µs", "2 ms", "+0.0 %"]
+    assert lines[2] == ["4", "1.5 s", "", "900 µs", "", "+0.0 %"]

@@ -49,7 +49,7 @@ class Worker:
 
     Args:
         system: a name of `SYSTEMS`.
-        workload: a name of `WORKLOADS`.
+        workload: a name that `find_workload` knows.
         task: ``serve``, ``first`` or ``fit``.
         threads: how many threads it may use.
         caches: the folder of its caches.

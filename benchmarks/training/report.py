@@ -115,6 +115,45 @@ def bound_lines(results: Results) -> list[list[str]]:
     return lines
 
 
+GLANCE_HEAD = """## At a glance
+
+Times of a training step, of F of a whole process; of the others how many times Undertow's time they take.
+"""
+GLANCE: dict[str, tuple[str, ...]] = {
+    "JAX": ("jax_scan", "jax"),
+    "PyTorch": ("torch", "torch_compile"),
+    "scikit-learn": ("sklearn",),
+    "NumPy by hand": ("numpy",),
+}
+
+
+def times_ours(rows: list[Measured]) -> dict[str, float]:
+    """Of each peer in its fastest way how many times Undertow's time it takes, those that were measured."""
+    times = {row.system: row.median for row in rows if row.seconds}
+    return {
+        peer: min(times[way] for way in ways if way in times) / times["undertow"]
+        for peer, ways in GLANCE.items()
+        if "undertow" in times and any(way in times for way in ways)
+    }
+
+
+def show_ratio(ratio: float) -> str:
+    return f"× {ratio:.2f}" if ratio < 9.995 else f"× {ratio:.0f}"
+
+
+def glance_lines(results: Results) -> list[list[str]]:
+    """The cells of the table of all workloads, its head first."""
+    lines = [["network", "threads", "Undertow", *GLANCE]]
+    for name, threads in dict.fromkeys((row.workload, row.threads) for row in results.rows):
+        ratios, workload = times_ours(results.of(name, threads)), WORKLOADS[name]
+        own = [row.median for row in results.of(name, threads) if row.system == "undertow" and row.seconds]
+        if own and ratios:
+            cells = [show_ratio(ratios[peer]) if peer in ratios else "" for peer in GLANCE]
+            told = f"{name}: {workload.title}, batch {workload.batch}"
+            lines.append([told, str(threads), show_time(own[0]), *cells])
+    return lines
+
+
 HEADS = ["system", "time", "spread", "least", "× first", "limit", "cores", "memory", "set-up", "quiet"]
 
 
@@ -155,6 +194,8 @@ def to_markdown(results: Results) -> str:
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}. "
         + ", ".join(f"{system} {version}" for system, version in versions.items()) + ".\n",
     ]  # fmt: skip
+    if len(lines := glance_lines(results)) > 1:
+        parts += [GLANCE_HEAD, table(lines[0], lines[1:]) + "\n"]
     for name, threads in dict.fromkeys((row.workload, row.threads) for row in results.rows):
         rows, workload = results.of(name, threads), WORKLOADS[name]
         parts.append(f"## {name}: {workload.title}, batch {workload.batch}, {threads} thread{'s' * (threads > 1)}\n")
@@ -193,28 +234,31 @@ def read_json(paths: list[Path]) -> Results:
 
 
 def draw(results: Results, path: Path) -> None:
-    """Draw each system's time as a multiple of the best, by workload, one panel for each number of threads."""
+    """Draw how many times Undertow's time each peer takes, by workload, one panel for each number of threads."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
     counts = sorted({row.threads for row in results.rows})
-    figure, panels = pyplot.subplots(len(counts), 1, figsize=(9, 3.2 * len(counts)), squeeze=False)
-    systems = list(dict.fromkeys(row.system for row in results.rows))
+    figure, panels = pyplot.subplots(len(counts), 1, figsize=(10, 3.1 * len(counts)), squeeze=False)
+    colours = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")  # told apart by the colour-blind (Okabe and Ito)
     for panel, threads in zip(panels[:, 0], counts, strict=True):
         names = list(dict.fromkeys(row.workload for row in results.rows if row.threads == threads))
-        best = {n: min((r.median for r in results.of(n, threads) if r.seconds), default=math.nan) for n in names}
-        for i, system in enumerate(systems):
-            found = {row.workload: row.median for row in results.rows if (row.system, row.threads) == (system, threads)}
-            places = [j + (i - len(systems) / 2) * 0.8 / len(systems) for j in range(len(names))]
-            panel.bar(places, [found[n] / best[n] for n in names], 0.8 / len(systems), label=system)
-        panel.set_yscale("log")
+        ratios = [times_ours(results.of(name, threads)) for name in names]
+        for i, (peer, colour) in enumerate(zip(GLANCE, colours, strict=True)):
+            found = [(j + (i - 1.5) * 0.2, each[peer]) for j, each in enumerate(ratios) if peer in each]
+            panel.bar([x for x, _ in found], [y - 1 for _, y in found], 0.2, 1, color=colour, label=peer)
+            for x, y in found:
+                above = "bottom" if y >= 1 else "top"
+                panel.text(x, y, f"{y:.2g}" if y < 9.95 else f"{y:.0f}", ha="center", va=above, fontsize=7)
+        panel.axhline(1, color="black", linewidth=1)
+        panel.set(yscale="log", ylabel="times Undertow's", title=f"{threads} thread{'s' * (threads > 1)}")
         panel.set_xticks(range(len(names)), names)
-        panel.set_ylabel("time / best time")
-        panel.set_title(f"{threads} thread{'s' * (threads > 1)}")
-    panels[0, 0].legend(ncols=4, fontsize="small")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.margins(y=0.12)
+    panels[0, 0].legend(ncols=4, fontsize="small", frameon=False)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.training.peers import SYSTEMS, NotMeasured, Training, make_product, make_training
-from benchmarks.training.workloads import WORKLOADS, Workload, apply
+from benchmarks.training.workloads import Workload, apply, find_workload
 
 Answer = dict[str, Any]
 
@@ -119,13 +119,13 @@ def serve(system: str, name: str, answer: Callable[[Answer], None]) -> None:
         match asked["do"]:
             case "start":
                 started = time.perf_counter()
-                training = make_training(system, WORKLOADS[name])
-                losses = first_losses(training, WORKLOADS[name])
+                training = make_training(system, find_workload(name))
+                losses = first_losses(training, find_workload(name))
                 answer(
                     {"losses": losses, "start_seconds": time.perf_counter() - started, "version": version_of(system)}
                 )
             case "time":
-                answer({**time_epochs(training, WORKLOADS[name], asked["seconds"]), "peak": peak_memory()})
+                answer({**time_epochs(training, find_workload(name), asked["seconds"]), "peak": peak_memory()})
             case "profile":
                 answer(training.profile() if hasattr(training, "profile") else {})
             case "products":
@@ -146,7 +146,7 @@ def main() -> None:
         if task == "serve":
             serve(system, name, answer)
             return
-        workload = WORKLOADS[name]
+        workload = find_workload(name)
         training = make_training(system, workload)
         if task == "first":
             answer({"losses": training.epoch(workload.order(0)[: workload.batch])})

@@ -179,3 +179,11 @@ WORKLOADS: Final[dict[str, Workload]] = {
         ),
     )
 }  # fmt: skip
+
+
+def find_workload(name: str) -> Workload:
+    """A workload by its name: of `WORKLOADS`, or ``deep-N``, N of D's blocks."""
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    layers = (_BLOCK,) * int(name.removeprefix("deep-")) + (("dense", 64, 10),)
+    return Workload(name, "blocks of D", layers, 64, 2048, "adam", 1e-3, clip=1.0)
