@@ -277,17 +277,35 @@ def test_without_openblas_there_is_none(forget, monkeypatch, tmp_path):
 
 def test_the_kind_of_processor_can_be_asked_for(forget, monkeypatch, tmp_path):
     monkeypatch.setenv("UNDERTOW_CORETYPE", "Haswell")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     found = find_blas(tmp_path)
     if found is None or "+avx2" not in blas_module.processor():
         pytest.skip("no such kernels here")
     assert found.core == "Haswell"
     assert not list(tmp_path.iterdir()), "measured though it was told"
-    assert os.environ["UNDERTOW_CORETYPE"] == "Haswell" and "OPENBLAS_CORETYPE" not in os.environ
+    assert (os.environ["UNDERTOW_CORETYPE"], os.environ["OPENBLAS_CORETYPE"]) == ("Haswell", "Nehalem")
+
+
+def test_what_other_copies_of_openblas_are_told_does_not_count(forget, monkeypatch, tmp_path):
+    """Some systems set it for all programs, to the oldest kind of processor that they have."""
+    monkeypatch.delenv("UNDERTOW_CORETYPE", raising=False)
+    cores = []
+    for told in ("Nehalem", None):
+        if told is None:
+            monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+        else:
+            monkeypatch.setenv("OPENBLAS_CORETYPE", told)
+        blas_module._found.clear()
+        found = find_blas(tmp_path)
+        if found is None:
+            pytest.skip("no OpenBLAS")
+        cores.append(found.core)
+        assert os.environ.get("OPENBLAS_CORETYPE") == told
+    assert cores[0] == cores[1] != "Nehalem"
 
 
 def test_kernels_are_measured_once(monkeypatch, tmp_path):
     monkeypatch.delenv("UNDERTOW_CORETYPE", raising=False)
-    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     monkeypatch.setattr(blas_module, "processor", lambda: "some +avx512f")
     times = {"SkylakeX": [0.2, 0.3], "Haswell": [0.1]}
     monkeypatch.setattr(blas_module, "_time_core", lambda path, gemm, core: times[core].pop(0))
@@ -306,7 +324,6 @@ def test_kernels_are_measured_once(monkeypatch, tmp_path):
 def test_noise_never_chooses_kernels(monkeypatch, tmp_path, family, expected):
     """Their results differ in the last bits: processes that cannot read each other's note must choose the same ones."""
     monkeypatch.delenv("UNDERTOW_CORETYPE", raising=False)
-    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     monkeypatch.setattr(blas_module, "processor", lambda: f"{family} 1 +avx512f")
     monkeypatch.setattr(blas_module, "_time_core", lambda path, gemm, core: seconds[core])
     library, folder, seconds = tmp_path / "library.so", tmp_path / "folder", {}

@@ -54,6 +54,8 @@ def long_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def broadcast(access: Access, shape: tuple[int, ...]) -> Access:
     """Read so that the shape is this one."""
+    if access.shape == shape and 1 not in shape:
+        return access
     new = len(shape) - len(access.shape)
     strides = [0] * new + [0 if own == 1 else stride for own, stride in zip(access.shape, access.strides, strict=True)]
     return Access(access.base, access.offset, shape, tuple(strides))
@@ -74,6 +76,7 @@ class Reader:
 
     def __init__(self, graph: Graph) -> None:
         self.found: dict[Node, Access] = {}
+        self.reads: dict[Node, list[Access]] = {}  # what `operands` found
         self.order: list[Node] = []  # what has to be computed, oldest first
         self.parts_of: dict[Node, Node] = {}  # what joins the parts of a reduction that several threads made
         self.folded: dict[Node, Node] = {}  # of a sum, the product that is added to its other term
@@ -102,6 +105,11 @@ class Reader:
 
     def operands(self, node: Node) -> list[Access]:
         """Return how a node reads its inputs: as broadcast to its shape, or to its operand's for a reduction."""
+        if node not in self.reads:
+            self.reads[node] = self._operands(node)
+        return self.reads[node]
+
+    def _operands(self, node: Node) -> list[Access]:
         if node in self.parts_of:
             return [whole(self.parts_of[node])]
         if is_statistics(node):

@@ -12,7 +12,7 @@ import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -119,6 +119,9 @@ def _address(library: ctypes.CDLL, name: str) -> int:
 def _load(path: Path, core: str | None) -> ctypes.CDLL:
     """Load a library for a kind of processor; None leaves the choice to it.
 
+    ``OPENBLAS_CORETYPE``, which some systems set for every copy of OpenBLAS, to the oldest kind that all of their
+    machines are, does not count: the copy is ours, and ``UNDERTOW_CORETYPE`` is its variable.
+
     A file that is in use in this process already would be the same library again, with its kernels and its threads: of
     that a copy is loaded.
     """
@@ -145,18 +148,21 @@ def _in_use(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _environment(**changes: str | None) -> Iterator[None]:
-    """Set variables for a while, for C's getenv too; None changes nothing."""
-    wanted = {name: value for name, value in changes.items() if value is not None}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    """Set variables for a while, for C's getenv too; None takes one away."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set_all(changes)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _set_all(before)
+
+
+def _set_all(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 # ---- which kernels ----------------------------------------------------------------------------
@@ -175,8 +181,8 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
     it is measured, once, whether the other ones are much faster. Where that cannot be noted, processes might choose
     differently, and results would differ in their last bits: there the family alone decides.
     """
-    if _asked_core() or os.environ.get("OPENBLAS_CORETYPE"):
-        return _asked_core()
+    if asked := _asked_core():
+        return asked
     if not has("avx512f"):
         return None
     first, other = reversed(CORES) if processor().startswith(ZEN_4) else CORES

@@ -173,7 +173,7 @@ class Clusters(Layout):
         """Tell whether a value of a cluster has to be in memory."""
         if cluster.level[node] == "total":
             return False
-        return node in self.outputs or any(i != self.when[node] for i in self.readers.get(node, ()))
+        return node in self.given or any(i != self.when[node] for i in self.readers.get(node, ()))
 
     def merge_axes(self, cluster: Cluster, reads: list[Read]) -> Axes:
         """Make one axis of neighbours wherever every operand allows it; decide which are rows."""

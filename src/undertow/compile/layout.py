@@ -41,12 +41,14 @@ class Layout:
         self.threads, self.fallback = threads, fallback
         self.reader = Reader(graph)
         self.outputs = [self.own_output(node) for node in graph.outputs if not is_statistics(node)]
-        for i, node in enumerate(self.outputs):  # each output has memory of its own
-            if node in self.outputs[:i]:
+        self.given: set[Node] = set()  # the outputs: each has memory of its own
+        for i, node in enumerate(self.outputs):
+            if node in self.given:
                 self.outputs[i] = self.again(node)
+            self.given.add(self.outputs[i])
         self.heirs = fold_sums(self.reader, self.outputs)
         self.fuser = Fuser(self.reader)
-        self.fuser.sink(frozenset(self.outputs))
+        self.fuser.sink(frozenset(self.given))
         told = watch(self.fuser, {*self.reader.folded.values(), *self.heirs})
         self.columns: dict[Node, int] = {}  # where each statistics begin among the numbers that a step tells
         for node in told:
@@ -110,7 +112,7 @@ class Layout:
                 made = Buffer(self.bytes_of(node))
                 made.first = born
                 made.last = max(self.readers.get(node, [made.first]))
-                if node in self.outputs:
+                if node in self.given:
                     made.last = len(self.items)
                 self.buffers[node] = made
                 self.plan.buffers.append(made)

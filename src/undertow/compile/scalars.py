@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -305,7 +306,7 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
     elif op.name in _LIKE_RESULT or not op.numpy:
         dtypes = [node.spec.dtype] * len(node.inputs)
     else:
-        dtypes = _loop(op.numpy[0], node)
+        dtypes = list(_loop(op.numpy[0], node))
     if op.name in FLOATS_ONLY and np.dtype(dtypes[0]).kind != "f":
         return None
     if op.name == "power" and np.dtype(dtypes[0]).kind != "f" and not _is_natural(node.inputs[1]):
@@ -319,10 +320,15 @@ def _is_natural(node: Node) -> bool:
     return node.op is CONSTANT and node.spec.shape == () and bool(node.value >= 0)
 
 
-def _loop(ufunc: np.ufunc, node: Node) -> list[Any]:
+def _loop(ufunc: np.ufunc, node: Node) -> tuple[Any, ...]:
     """The dtypes of the loop that NumPy would run."""
+    return _loop_of(ufunc, tuple((x.spec.dtype, x.spec.weak) for x in node.inputs))
+
+
+@lru_cache(maxsize=4096)  # NumPy looks it up anew each time, and a graph has few kinds of operations
+def _loop_of(ufunc: np.ufunc, specs: tuple[tuple[np.dtype[Any], bool], ...]) -> tuple[Any, ...]:
     weak: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
-    given: list[Any] = [weak.get(x.spec.dtype.kind, x.spec.dtype) if x.spec.weak else x.spec.dtype for x in node.inputs]
+    given: list[Any] = [weak.get(dtype.kind, dtype) if is_weak else dtype for dtype, is_weak in specs]
     if all(isinstance(g, type) for g in given):
         given = [np.dtype(g) for g in given]
-    return list(ufunc.resolve_dtypes((*given, *[None] * ufunc.nout)))[: len(node.inputs)]
+    return ufunc.resolve_dtypes((*given, *[None] * ufunc.nout))[: len(specs)]
