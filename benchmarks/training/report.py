@@ -16,7 +16,8 @@ PAGE_HEAD = """# Benchmarks
 
 Whole training steps of Undertow and its peers, measured side by side, each table in one run: every system has a
 process of its own with the same number of threads, the same data, initial parameters and order of examples, and
-computes when it is its turn, round by round. A run fails unless the losses of the first steps agree.
+computes when it is its turn, round by round. A run fails unless the losses of the first steps agree. A variable
+`OPENBLAS_CORETYPE`, which would hold NumPy to the kernels of older processors, is taken away.
 `python -m benchmarks.training --markdown docs/benchmarks.md` writes this page; timings are those of one machine, ratios
 are what counts.
 
