@@ -119,13 +119,7 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"{n} of {total} columns of X have the same value in all rows ({shown}): "
         + ("they are 0, so their weights learn nothing." if empty else "their weights learn no more than a bias does."),
         [("constant columns", n, "0")],
-        [
-            R.mend_data(
-                "Leave the constant columns out.",
-                f"varied = X.std(axis=0) > 0\nX = X[:, varied]  # the first layer then takes {total - n} columns",
-                drop_constant=True,
-            )
-        ],
+        [R.drop_columns(flow, columns["constant"], total - n)],
         layers=list(flow.layers[:1]),
         step=0,
     )
@@ -288,6 +282,7 @@ def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
             R.mend_data(
                 "Remove copies before the data are split, or hold out whole groups.",
                 "_, first = np.unique(X, axis=0, return_index=True)\nX, y = X[np.sort(first)], y[np.sort(first)]",
+                "--drop-copies",
                 drop_shared=True,
             )
         ],
