@@ -194,6 +194,7 @@ def imbalanced_classes(rng: Rng) -> Iterator[Case]:
             "imbalanced-classes",
             "plateau initial-loss over-fitting",
             what=f"{len(rare)} classes of {share:.1%}, {activation}",
+            worse="seen",
             data=(task.X[rest], task.y[rest]),
         )
 

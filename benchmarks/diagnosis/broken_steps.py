@@ -27,7 +27,7 @@ def step_too_large(rng: Rng) -> Iterator[Case]:
         (optim.adam, 1.0, 2e-3, "gelu", 3),
         (optim.rmsprop, 0.3, 1e-3, "silu", 2),
         (optim.nesterov, 2.0, 0.02, "elu", 2),
-        (optim.lion, 0.1, 3e-4, "tanh", 2),
+        (optim.lion, 0.1, 3e-3, "tanh", 2),
     ):
         task = pick(rng, (data.digits, data.blobs, data.teacher))(rng)
         width = pick(rng, (16, 32))

@@ -14,6 +14,7 @@ from undertow.train import Diverged, Run, train
 
 CLEAR, FAINT = 1.5, 1.15  # the loss on rows held out, at the end by its least beyond luck: over-fitting
 DEAD, SOME_DEAD = 0.25, 0.05  # the share of dead units in a layer
+RARE, NEGLECTED = 0.1, 0.1  # a class by the commonest; how much more rarely it is found than the others
 RELUS = (nn.relu, nn.relu6)
 
 
@@ -107,9 +108,22 @@ def observe(case: Case, run: Run) -> tuple[set[str], set[str]]:
         note("dead-units", _dead_share(run, case.data[0]), SOME_DEAD, DEAD)
         if case.healthy and score(run, case.train_arguments()) < _chance(case) + 0.2:
             clear.add("plateau")
+        if "imbalanced-classes" in case.must and neglects_classes(run, case):
+            clear.add("imbalanced-classes")
     else:
         clear |= {"non-finite", "step-too-large"} if case.healthy else set()
     return clear, faint
+
+
+def neglects_classes(run: Run, case: Case) -> bool:
+    """Whether rare classes are found more rarely than the others, on rows held out that hold enough of each."""
+    X, y = held_out(run, case.train_arguments())
+    trained = np.bincount(case.data[1], minlength=int(y.max()) + 1)
+    outputs = np.asarray(run.outputs(X), np.float64)
+    labels = outputs.argmax(axis=1) if outputs.shape[1] > 1 else np.ravel(run.predict(X))
+    found = np.array([np.mean(labels[y == k] == k) for k in range(len(trained))])
+    rare = trained < RARE * trained.max()
+    return bool(found[rare].min() < found[~rare].mean() - NEGLECTED)
 
 
 def lucky(losses: list[float]) -> float:

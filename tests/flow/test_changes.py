@@ -6,6 +6,7 @@ import pytest
 from undertow import nn
 from undertow.errors import ArgumentError
 from undertow.flow import changes, widths
+from undertow.nn.from_data import start_near
 from undertow.train.checkpoint import load
 from undertow.train.run import Run
 
@@ -34,7 +35,7 @@ CHANGED = {
     "end": lambda: changes.with_end(deep(), None),
     "dropout": lambda: changes.with_dropout(deep(), 0.3),
     "width": lambda: widths.with_width(flat(), 32),
-    "start": lambda: changes.with_start(flat(), np.zeros(3)),
+    "start": lambda: start_near(flat(), np.zeros(3)),
 }
 
 
@@ -112,7 +113,7 @@ def test_one_normalisation_takes_the_place_of_another_or_goes():
 def test_a_model_begins_at_the_frequencies_of_its_classes():
     y = np.array([0] * 10 + [1] * 6 + [2] * 4)
     model = nn.initialize(
-        changes.with_start(nn.Sequential(nn.Dense(6, 8), "relu", nn.Dense(8, 3)), np.log(np.bincount(y) / 20))
+        start_near(nn.Sequential(nn.Dense(6, 8), "relu", nn.Dense(8, 3)), np.log(np.bincount(y) / 20))
     )
     p = nn.softmax(model(X)).mean(axis=0)
     np.testing.assert_allclose(p, [0.5, 0.3, 0.2], atol=0.05)
@@ -144,7 +145,7 @@ def test_initialisation_drops_what_was_set_by_hand():
         (lambda: changes.with_end(nn.Dense(6, 3), None), "no Sequential"),
         (lambda: widths.with_width(deep(), 16), "more than dense layers"),
         (lambda: widths.with_width(flat(), 4), "fewer than 4"),
-        (lambda: changes.with_start(flat(), np.zeros(5)), "bias for each output"),
+        (lambda: start_near(flat(), np.zeros(5)), "bias for each output"),
         (lambda: changes.with_initialisation(nn.Sequential("relu")), "no dense layer"),
     ],
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 import undertow as ut
+from undertow import nn, optim
+from undertow.cli import main
 from undertow.flow import show_findings
 from undertow.flow.fold import fold_code
 
@@ -56,3 +59,30 @@ def test_an_option_is_never_broken(width: int) -> None:
     lines = [line.rstrip() for line in captured.get().split("\n")]
     assert sum(line.endswith("--clip each=0.5 --rate 0.01") for line in lines) == 1
     assert " ".join(" ".join(lines).split()).count(remedy.sentence) == 1 and max(map(len, lines)) <= width
+
+
+def test_a_finding_prints_as_undertow_diagnose_shows_it(capsys, monkeypatch, tmp_path):
+    """Severity, place, numbers, cause, remedies as Python and as an option, source, as wide as the terminal."""
+    X = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    deep = nn.Sequential(*[x for _ in range(9) for x in (nn.Dense(4, 4), "sigmoid")], nn.Dense(4, 2))
+    settings = {"loss": "categorical_cross_entropy", "optimizer": optim.sgd(0.1), "epochs": 3, "progress": False}
+    run = ut.train(deep, (X, (X[:, 0] > 0) * 1), checkpoint=str(tmp_path / "run"), **settings)
+    finding = run.findings[0]
+    for width in (70, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = str(finding)
+        print(finding)
+        assert capsys.readouterr().out == f"{text}\n" and "\x1b" not in text
+        assert max(len(line) for line in text.split("\n")) <= width
+        said = " ".join(text.split())
+        parts = [f"error: vanishing, {finding.layers[0]}", finding.cause[:40], "evidence", finding.remedies[0].sentence]
+        parts += [finding.remedies[0].option, "better = with_normalisation(model", f"Source: {finding.source[:30]}"]
+        assert [said.index(part) for part in parts] == sorted(said.index(part) for part in parts)
+    monkeypatch.setattr(sys, "argv", ["undertow", "diagnose", str(tmp_path / "run"), "--quiet"])
+    with pytest.raises(SystemExit):
+        main()
+    shown = [line.rstrip() for line in capsys.readouterr().out.split("\n")]
+    shown = shown[: shown.index("")]  # of the first finding
+    python = {line.strip() for x in finding.remedies for line in x.code.split("\n")}
+    assert set(shown) - {""} <= set(text.split("\n")) and python.isdisjoint(line.strip() for line in shown)
+    assert repr(finding) == f"Finding(vanishing, error, {finding.layers[0]}, step {finding.step})"

@@ -78,7 +78,29 @@ def test_a_schedule_that_ended_is_replaced_by_a_rate_that_lasts():
     run = train(dense(6, 32, 32, 3), LABELS, CROSS, optim.sgd(optim.cosine(0.1, 5)), epochs=30)
     trials = try_remedies(run, X, LABELS, progress=False)
     (row,) = [x for x in trials if x.change == (("rate", {"constant": 0.1}),)]
-    assert row is trials.best and row.gain > 0.1 and row.run.settings["optimizer"]["rate"] == 0.1
+    assert row.change[0] in trials.best.change and row.gain > 0.1 and row.run.settings["optimizer"]["rate"] == 0.1
+
+
+@pytest.mark.parametrize("make", [optim.cosine, optim.one_cycle, optim.polynomial], ids=lambda make: make.__name__)
+def test_more_epochs_lengthen_a_schedule_that_comes_to_an_end(make):
+    """Else all that comes after the end has a rate of nearly 0. At a third of the way both have the same rate."""
+    steps = 7 * 6
+    run = train(dense(6, 8, 3), LABELS, CROSS, optim.adam(optim.warmup(make(0.01, steps=steps), 2)), epochs=6)
+    remedy = R.more_epochs(run.flow)
+    old = Attempt(dense(6, 8, 3), (X, LABELS, None), None, Plan(loss=CROSS, epochs=6, optimizer=run_rule(run)))
+    new = apply_change(old, remedy.name, remedy.change)
+    wanted = make(0.01, steps=3 * steps)
+    assert new.plan.epochs == 18 and remedy.option == "--epochs 18"
+    told = new.plan.optimizer.settings["rate"]
+    assert [optim.build_schedule(told)(t + 2) for t in (0, 30, 99)] == [wanted(t) for t in (0, 30, 99)]
+    kept = {"X": X, "y": LABELS, "model": dense(6, 8, 3), "ut": ut}
+    exec(remedy.code.replace("run = ut.train", "call = dict").replace("(model, (X, y), ", "("), kept)
+    rate = kept["call"]["optimizer"].settings["rate"]
+    assert [optim.build_schedule(rate)(t + 2) for t in (0, 30, 99)] == [wanted(t) for t in (0, 30, 99)]
+
+
+def run_rule(run):
+    return optim.build_optimizer(run.settings["optimizer"])
 
 
 @pytest.mark.parametrize(

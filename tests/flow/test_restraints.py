@@ -37,7 +37,7 @@ STRONG = {
     "decay": ("decay of 50 ", "--decay 0.5", lambda: train(optimizer=optim.adamw(3e-3, decay=50.0))),
     "max_norm": ("max_norm=0.1 ", "--max-norm 3", lambda: train(max_norm=0.1)),
     "dropout": ("Dropout(0.95) ", "--dropout 0.2", lambda: train(nn.Dropout(0.95))),
-    "noise": ("Noise(10) ", "", lambda: train(nn.Noise(10.0))),
+    "noise": ("Noise(10) ", "--noise 1", lambda: train(nn.Noise(10.0))),
     "smoothing": ("smoothing of 0.95 ", "--label-smoothing 0.1", lambda: train(loss=smoothed(0.95))),
 }
 

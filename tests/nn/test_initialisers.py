@@ -249,5 +249,9 @@ def test_a_model_starts_at_the_frequencies():
     np.testing.assert_array_equal(model.layers[0].W, nn.initialize(quiet, 2, np.float64).layers[0].W)
     one = nn.start_at_frequencies(nn.Sequential(nn.Dense(6, 1), "sigmoid"), [0, 0, 0, 1])
     np.testing.assert_allclose(one(np.zeros((1, 6), np.float32)), [[0.25]], rtol=1e-6)
+    loud = nn.Sequential(nn.Dense(400, 3, init=nn.normal(deviation=5.0)), "softmax")
+    small = nn.start_at_frequencies(nn.initialize(loud, 1), y, scale=0.1).layers[0]
+    assert np.std(small.W) == pytest.approx(0.1 / 20, rel=0.1)
+    np.testing.assert_allclose(nn.softmax(small.b), [0.6, 0.3, 0.1], rtol=1e-6)
     with pytest.raises(ArgumentError, match="does not end in a Dense layer with biases"):
         nn.start_at_frequencies(nn.Sequential(nn.Dense(6, 3, bias=False)), y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -78,7 +79,10 @@ def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -
     from undertow.train.checkpoint import load
 
     trials = load(folder).try_remedies(epochs=epochs, seconds=seconds, progress=not quiet)
-    say(lambda: as_text(trials) if trials.rows else "there is nothing to try.")
+    say(lambda: as_text(trials).rstrip() if trials.rows else "there is nothing to try.")
+    if trials.best is not None and trials.best.option:
+        config, better = quote(str(folder / "config.toml")), quote(f"{folder}-better")
+        say(f"to train so: undertow train --config {config} {trials.best.option} --out {better}")
     return trials.plain()
 
 

@@ -33,6 +33,20 @@ Text = Annotated[str | None, typer.Option()]
 Flow = Annotated[bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")]
 Init = Annotated[str | None, text("Initial weights: auto, he_normal, orthogonal, normal:deviation=0.1, …")]
 Residual = Annotated[bool | None, typer.Option("--residual/--no-residual", help="x + f(x) around hidden layers.")]
+End = Annotated[str | None, text("That the network ends in: softplus, …, none.")]
+Noise = Annotated[float | None, typer.Option(help="Deviation of noise that is added to the inputs.", min=0.0)]
+Start = Annotated[
+    bool | None,
+    typer.Option(
+        "--start-at-frequencies/--no-start-at-frequencies",
+        help="Small weights in the last layer, and biases from how often each class occurs.",
+    ),
+]
+TargetScaling = Annotated[str | None, text("Of a number to predict: standard, mean (counts divided by it), none.")]
+Copies = Annotated[
+    bool | None,
+    typer.Option("--drop-copies/--no-drop-copies", help="Rows that are the same in all columns count once."),
+]
 
 Refit = Annotated[
     bool | None, typer.Option("--refit/--no-refit", help="Train again on all rows, for the best number of epochs.")
@@ -68,12 +82,13 @@ def train(
     dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
     decimal: Commas = None,
     as_text: Annotated[str | None, text("Columns of numbers that are names: zip,article.")] = None,
-    memory: Memory = None,
+    target_scaling: TargetScaling = None, drop_copies: Copies = None, memory: Memory = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
     norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of units left out.", min=0.0, max=0.95)] = None,
-    residual: Residual = None, init: Init = None,
+    residual: Residual = None, init: Init = None, noise: Noise = None, output_activation: End = None,
+    start_at_frequencies: Start = None,
     loss: Annotated[str | None, text("huber:delta=2, poisson, binary_cross_entropy, …")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Of classes, 0 to below 1.", min=0.0, max=0.99)] = None,
     class_weights: Annotated[str | None, text("balanced, or yes=5,no=1.")] = None,
@@ -86,8 +101,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Most steps.", min=1)] = None,
     time_budget: Annotated[str | None, text("Most time: 30s, 10m, 2h.")] = None,
     early_stopping: Annotated[int | None, typer.Option(help="Epochs without progress; 0: none.", min=0)] = None,
-    refit: Refit = None,
-    other: Other = None,
+    refit: Refit = None, other: Other = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.", min=1)] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches an update.", min=1)] = None,
     l1: Annotated[float | None, typer.Option(help="Factor of Σ|W| in the loss.", min=0.0)] = None,

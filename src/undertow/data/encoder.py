@@ -115,7 +115,7 @@ class TabularEncoder:
             left_out: columns that are no features, each with the reason.
             beside: rows held out, whose texts must be written as the others are: ``25.07.2023``, ``$1,234.50``.
             beside_origin: where those came from.
-            target_scaling: of a number to predict: "standard", or "mean": counts divided by their mean.
+            target_scaling: of a number to predict: "standard", "mean" (counts divided by their mean), or "none".
             decimal: what 1,234 is in a column of texts that may have a decimal "comma" or "point"; "auto": 1234.
             as_text: columns of numbers or dates that are names, such as postcodes: categories; a name, or several.
             **others: nothing: an option that is not there gets an error that says which was meant.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from undertow.data.tasks import TASKS, Task, name_task
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
 
-TargetScaling = Literal["standard", "mean"]
+TargetScaling = Literal["standard", "mean", "none"]
+TARGET_SCALINGS: Final = get_args(TargetScaling)
 _UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
 
 
@@ -255,7 +256,7 @@ def fit_target(
         series: the target of the training rows.
         task: what it sets.
         origin: where its rows came from, for messages.
-        scaling: of numbers; "mean" divides counts by their mean, as a loss of rates wants them.
+        scaling: of numbers; "mean" divides counts by their mean, as a loss of rates wants them; "none" leaves them.
 
     Returns:
         The fitted target, and sentences for the report.
@@ -289,11 +290,15 @@ def fit_number_target(
     name: str, found: NumberStatistics, scaling: TargetScaling = "standard"
 ) -> tuple[NumberTarget, list[str]]:
     """Mean and standard deviation of a target; DataError where there is nothing to learn."""
+    if scaling not in TARGET_SCALINGS:
+        raise ArgumentError(f"target_scaling is {scaling!r}. Choose one of {', '.join(TARGET_SCALINGS)}.")
     if found.least == found.largest:
         raise DataError(
             f"target {name!r} holds one value only ({found.least:g}): there is nothing to learn. "
             "Give rows with different values."
         )
+    if scaling == "none":
+        return NumberTarget(name, 0.0, 1.0), [f"Target {name!r}: as it is, not scaled."]
     mean, scale = found.mean, found.deviation
     if not (np.isfinite(mean) and np.isfinite(scale) and scale > 0):
         raise DataError(f"target {name!r} holds numbers too large or too close. Give it in another unit.")

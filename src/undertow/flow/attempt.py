@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow import changes, widths
+from undertow.flow.rules.written import lengthened
 from undertow.nn import bias_from_frequencies, drop_final_activation, final_activation, initialize
+from undertow.nn.from_data import start_near
 from undertow.optim import build_clip, build_optimizer
 from undertow.spelling import did_you_mean
 from undertow.train.plan import Plan
@@ -113,7 +115,7 @@ def _activation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 @_enter("initialisation")
 def _initialisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     if "output" in s:
-        return replace(a, model=changes.with_start(a.model, _best_constant(a)))
+        return replace(a, model=start_near(a.model, _best_constant(a)))
     return replace(a, model=changes.with_initialisation(a.model, s.get("to", "auto"), s.get("paths") or ()))
 
 
@@ -201,7 +203,11 @@ def _epochs(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     if now is None:
         raise ArgumentError("the training does not go by epochs.")
     wanted = int(s["to"] if "to" in s else now * s["factor"])
-    return replace(a.with_plan(epochs=wanted), longer=wanted / now)
+    optimizer: Any = a.plan.optimizer
+    rate = optimizer.settings.get("rate")
+    if isinstance(rate, Mapping):
+        optimizer = build_optimizer({**_described(optimizer), "rate": lengthened(rate, wanted / now)})
+    return replace(a.with_plan(epochs=wanted, optimizer=optimizer), longer=wanted / now)
 
 
 @_enter("early_stopping")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undertow import nn
 from undertow.errors import ArgumentError
@@ -303,34 +302,6 @@ def with_noise(model: Any, kind: str, value: float) -> Any:
     if made is model:
         raise ArgumentError(f"{show_item(model)[:80]}: there is no {kind} there.")
     return made
-
-
-def with_start(model: Any, bias: NDArray[Any], scale: float = 0.1) -> Any:
-    """Let a model begin by giving nearly a constant: small weights in its last dense layer, and these biases.
-
-    Args:
-        model: a model that ends in a dense layer with biases, before an activation or nothing.
-        bias: (fan_out,): log frequencies of classes, or means of numbers.
-        scale: the deviation of what the weights give, for inputs of deviation 1.
-
-    Returns:
-        The model.
-
-    Raises:
-        ArgumentError: the model does not end so.
-
-    Source: Karpathy, A recipe for training neural networks, 2019 ("init well").
-
-    Example:
-        >>> with_start(nn.Sequential(nn.Dense(4, 2)), np.array([0.0, -1.0])).layers[0].b
-        array([ 0., -1.], dtype=float32)
-    """
-    *_, last = [None, *(layer for _, layer in nn.list_layers(model))]
-    if not isinstance(last, nn.Dense) or not last.bias or last.fan_out != len(bias):
-        raise ArgumentError("the model does not end in a dense layer with a bias for each output.")
-    init = nn.normal(deviation=scale / last.fan_in**0.5)
-    made = dataclasses.replace(last, init=init, W=None, b=np.asarray(bias, np.float32))
-    return map_layers(model, lambda layer: made if layer is last else layer)
 
 
 def activation_of(item: Any) -> str | None:

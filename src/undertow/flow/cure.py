@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.errors import ArgumentError, UndertowError
-from undertow.flow.attempt import Attempt, apply_change, combine
+from undertow.flow.attempt import Attempt
 from undertow.flow.changes import cleared
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding, Remedy
 from undertow.flow.joined import join_code
 from undertow.flow.rules.written import train_call
+from undertow.flow.tabled import TableChanges
 from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials, shorten
 from undertow.nn import parameters_of
 from undertow.nn.layer import Container, show_item
@@ -29,7 +30,6 @@ from undertow.train.metrics import METRICS
 from undertow.train.resume import read_plan
 from undertow.train.run import Run
 from undertow.train.table_data import load_table
-from undertow.train.table_network import build_network, count_outputs
 from undertow.train.table_settings import CONFIG, read_config
 from undertow.train.task import Task
 from undertow.train.trainer import Trainer
@@ -97,6 +97,7 @@ def try_remedies(
         >>> trials.rows[0].remedy, trials.control.stopped
         ('relu instead of sigmoid.', 'finished')
     """
+    changes = TableChanges()
     folder = Path(run) if isinstance(run, str | PathLike) else run.folder
     run = run if isinstance(run, Run) else load(Path(run))
     wanted = _list_remedies(run.findings if findings is None else findings)
@@ -105,8 +106,9 @@ def try_remedies(
             raise ArgumentError("y is missing. Give the rows as they were given to train: try_remedies(run, X, y).")
         data = (X, y)
     if data is None:
-        data, validation, network = _read_table(folder, validation)
-        model = network if model is None else model
+        data, validation, changes = _read_table(folder, validation)
+        changes = changes if model is None else TableChanges()
+        model = changes.network() if model is None else model
     share = None if seconds is None else seconds / (len(wanted) + 2)
     first, judge = _set_up(run, data, model, optimizer, validation, epochs)
     judge.sign = -1.0 if any(kind == "turned-sign" for _, kind in wanted) else 1.0
@@ -118,7 +120,7 @@ def try_remedies(
     n_steps = control.run.history[-1]["step"] if share is not None and control.run.history else None
     rows = []
     for number, (remedy, kind) in enumerate(wanted, 1):
-        row = judge.attempt(lambda a, r=remedy: apply_change(a, r.name, r.change), remedy, kind, n_steps)
+        row = judge.attempt(lambda a, r=remedy: changes.apply(a, r.name, r.change), remedy, kind, n_steps)
         rows.append(row)
         say(f"  {number} of {len(wanted)}: {row.remedy} {_tell(row)}")
     helped = _best_of_each(sorted(rows, key=_rank), judge.least)
@@ -126,9 +128,10 @@ def try_remedies(
         steps = [step for row in helped for step in row.change]
         last = sorted(helped, key=lambda row: row.change[0][0] == "residual")  # the code of others sees no blocks
         code = join_code(train_call(run.flow), [row.code for row in last]) if run.record is not None else ""
-        together = Remedy("; ".join(shorten(row.remedy) for row in helped) + ".", code)
+        option = " ".join(row.option for row in helped) if all(row.option for row in helped) else ""
+        together = Remedy("; ".join(shorten(row.remedy) for row in helped) + ".", code, option)
         kinds = ", ".join(dict.fromkeys(row.finding for row in helped))
-        row = judge.attempt(lambda a: combine(a, steps), together, kinds, n_steps)
+        row = judge.attempt(lambda a: changes.combine(a, steps), together, kinds, n_steps)
         rows.append(replace(row, change=tuple(steps)))
         say(f"  together: {_tell(row)}")
     return Trials(tuple(sorted(rows, key=_rank)), control, judge.judged_by, _compare(run, control, judge))
@@ -148,10 +151,11 @@ def _list_remedies(findings: list[Finding]) -> list[tuple[Remedy, str]]:
     return list(found.values())
 
 
-def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any, Any]:
-    """The data of a run of the command line, which knows its file; and the network for them, if the run's is another.
+def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any, TableChanges]:
+    """The data of a run of the command line, which knows its file, and what changes its network.
 
-    A run that ended on all rows may know more categories than those of the first training, which are read here.
+    That is built anew: a run that ended on all rows may know more categories than those of the first training, which
+    are read here.
     """
     if folder is None or not (folder / CONFIG).is_file():
         raise ArgumentError(
@@ -160,11 +164,7 @@ def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any, Any]:
         )
     settings = read_config(folder / CONFIG)
     table = load_table(settings)
-    network = None
-    if settings.refit_epochs is not None and table.encoder is not None:
-        n_outputs = count_outputs(settings, table.n_outputs)
-        network = build_network(settings, table.n_features, n_outputs, table.encoder.codes)
-    return table.train, table.validation if validation is None else validation, network
+    return table.train, table.validation if validation is None else validation, TableChanges(settings, table)
 
 
 def _set_up(
@@ -227,7 +227,7 @@ class _Judge:
                 changed = changed.with_plan(steps=max(round(n_steps * changed.longer * size), 1))
             return self.train(changed, remedy, kind)
         except UndertowError as error:
-            return Trial(kind, remedy.sentence, remedy.code, ((remedy.name, remedy.change),), note=str(error))
+            return _about(remedy, kind, note=str(error))
 
     def train(self, attempt: Attempt, remedy: Remedy, kind: str) -> Trial:
         """Train and measure."""
@@ -241,8 +241,8 @@ class _Judge:
             run = error.run
         loss, share = self.measure(attempt, trainer, run)
         kinds = {finding.kind for finding in diagnose(run.flow)} if attempt.plan.flow else None
-        trial = Trial(
-            kind, remedy.sentence, remedy.code, ((remedy.name, remedy.change),), loss, share,
+        trial = _about(
+            remedy, kind, loss=loss, share=share,
             found=None if kinds is None or not kind else bool(kinds & set(kind.split(", "))),
             seconds=time.perf_counter() - begun, stopped=run.stopped, run=run,
         )  # fmt: skip
@@ -288,6 +288,12 @@ class _Judge:
         if not math.isfinite(trial.loss):
             return -math.inf
         return (control.loss - trial.loss) / max(abs(control.loss), 1e-12)
+
+
+def _about(remedy: Remedy, kind: str, **came: Any) -> Trial:
+    """A trial of a remedy against a finding, and what came of it."""
+    change = ((remedy.name, remedy.change),)
+    return Trial(kind, remedy.sentence, remedy.code, remedy.option, change=change, **came)
 
 
 def _labels(task: Task, y: Array) -> Array | None:

@@ -98,6 +98,7 @@ def _columns(X: Array, whole: Array) -> dict[str, Any]:
     found: dict[str, Any] = {
         "constant": constant[:200].tolist(), "n_constant": len(constant),
         "n_rare": rare, "constant_values": X[0, constant[:200]].tolist() if len(X) else [],
+        "range": [float(X.min(initial=np.inf)), float(X.max(initial=-np.inf))],
         "largest": float(largest.max(initial=0.0)), "worst": int(np.argmax(largest)) if X.shape[1] else 0,
         "rms": float(np.sqrt(np.mean(np.square(X)))),
     }  # fmt: skip

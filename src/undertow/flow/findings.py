@@ -58,12 +58,20 @@ class Finding:
         remedies: what to try, the most promising first.
         source: where the rule comes from.
 
+    ``print`` shows all of it, as `undertow diagnose` does, as wide as the terminal.
+
     Source: derived here.
 
     Example:
-        >>> found = Finding("plateau", "warning", "The loss stands still.", step=7)
-        >>> Finding.read(found.plain()) == found, str(found)
-        (True, 'plateau: The loss stands still.')
+        >>> again = Remedy("More epochs: 9.", "run = ut.train(model, (X, y), epochs=9)", "--epochs 9")
+        >>> found = Finding("plateau", "warning", "The loss stands still.", step=7, remedies=(again,))
+        >>> Finding.read(found.plain()) == found, found
+        (True, Finding(plateau, warning, step 7))
+        >>> print(found)
+        warning: plateau, from step 7 on
+          The loss stands still.
+          1. More epochs: 9.  --epochs 9
+             run = ut.train(model, (X, y), epochs=9)
     """
 
     kind: str
@@ -82,8 +90,9 @@ class Finding:
         return f"Finding({self.kind}, {self.severity}{where}{when})"
 
     def __str__(self) -> str:
-        where = f", {self.layers[0]}" if self.layers else ""
-        return f"{self.kind}{where}: {self.cause}"
+        from undertow.flow.tell import finding_text
+
+        return finding_text(self)
 
     def _repr_html_(self) -> str:
         from undertow.flow.tell import finding_html

@@ -20,6 +20,7 @@ Array = NDArray[Any]
 N_EXAMPLES: Final = 256  # that are looked at
 FIRST_MARK: Final = 50  # steps before the first look within a training
 N_RANK: Final = 128  # of them whose rank is measured
+N_DIRECTIONS: Final = 128  # in which a unit may look at random
 N_NOISE: Final = 16  # of them whose gradients are taken one by one
 N_PASS: Final = 20_000  # over which a unit must give nothing but 0 to be dead
 BINS: Final = 40
@@ -78,14 +79,17 @@ def take_look(
         numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
         first = next((x for x in trees.flatten(X)[0] if np.ndim(x)), np.zeros((1, 1)))
-        before: float | None = effective_rank(units_of(first)[:N_RANK])
+        entering: Any = units_of(first)
+        before: float | None = effective_rank(entering[:N_RANK])
         found: list[dict[str, Any]] = []
         for layer in layers:
             seen = outcome.seen if layer.kind != "parameter" else {}  # its name may be that of a watched value
             z, delta = seen.get(layer.path, (None, None))
             h = seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
-            before = before if h is None else found[-1]["rank"]
+            if not step and layer.kind == "Dense" and layer.activation in RELUS:
+                found[-1]["dead_by_nature"] = share_dead_by_nature(entering[:N_RANK])
+            before, entering = (before, entering) if h is None else (found[-1]["rank"], units_of(h))
         suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}
         if suspects and whole is not None and len(whole) > len(first):
             _confirm(model, whole, suspects)
@@ -210,6 +214,30 @@ def count_identical(units: Array) -> int:
     near = np.abs(np.diff(told[order])) <= 1e-6 * np.maximum(size[order][1:], 1e-30)
     same = np.concatenate([[False], near]) | np.concatenate([near, [False]])
     return int(same.sum())
+
+
+def share_dead_by_nature(units: Array) -> float:
+    """Estimate the share of relu units that give 0 for all examples merely because these are alike.
+
+    Args:
+        units: (examples, inputs), what comes into the layer.
+
+    Returns:
+        The share of random directions, with biases of 0, along which no example lies above 0. 0.0 where numbers are
+        not finite.
+
+    Source: derived here.
+
+    Example:
+        >>> ray = np.arange(1.0, 9.0)[:, None] * np.ones((1, 40))
+        >>> 0.4 < share_dead_by_nature(ray) < 0.6, share_dead_by_nature(np.concatenate([ray, -ray]))
+        (True, 0.0)
+    """
+    size = float(np.abs(units).max(initial=0.0))
+    if not 0 < size < math.inf:
+        return 0.0
+    directions = np.random.default_rng(0).standard_normal((units.shape[1], N_DIRECTIONS))
+    return float(np.mean((units.astype(np.float64) / size @ directions <= 0).all(axis=0)))
 
 
 def alike_units(W: Array, dW: Array) -> list[dict[str, Any]]:

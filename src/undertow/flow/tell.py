@@ -98,6 +98,30 @@ def finding_html(finding: Finding) -> str:
     return f"<details><summary>{head}</summary>{''.join(parts)}</details>"
 
 
+def finding_text(finding: Finding) -> str:
+    """Lay out one finding as text without colours: severity, place, cause, numbers, remedies, source.
+
+    Args:
+        finding: the finding.
+
+    Returns:
+        Lines as wide as the terminal, the last without an end.
+
+    Source: derived here.
+
+    Example:
+        >>> print(finding_text(Finding("plateau", "warning", "The loss stands at 2.3.", step=7)))
+        warning: plateau, from step 7 on
+          The loss stands at 2.3.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(show_findings([finding]))
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n"))
+
+
 def _parts(finding: Finding, remedies: bool) -> list[RenderableType]:
     """One finding, from its name to its source."""
     from rich.padding import Padding

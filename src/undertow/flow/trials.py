@@ -29,6 +29,7 @@ class Trial:
         finding: the kind of the finding that it is for.
         remedy: what was changed, in a sentence.
         code: the same in Python.
+        option: the same as options of `undertow train`; empty where there are none.
         change: the same as plain data: the names of the changes, each with its settings.
         loss: after training, on the rows that judge; NaN where it has another meaning than before.
         share: of right answers on these rows; None for numbers.
@@ -43,6 +44,7 @@ class Trial:
     finding: str
     remedy: str
     code: str = ""
+    option: str = ""
     change: tuple[tuple[str, dict[str, Any]], ...] = ()
     loss: float = math.nan
     share: float | None = None
@@ -60,7 +62,7 @@ class Trial:
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data, without the run."""
-        names = ("finding", "remedy", "code", "loss", "share", "gain", "found", "seconds", "stopped", "note")
+        names = ("finding", "remedy", "code", "option", "loss", "share", "gain", "found", "seconds", "stopped", "note")
         found = {name: getattr(self, name) for name in names}
         numbers = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in found.items()}
         return {**numbers, "change": [[name, dict(settings)] for name, settings in self.change]}

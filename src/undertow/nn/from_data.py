@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from undertow.errors import ArgumentError, DataError
 from undertow.nn.class_weights import read_labels
+from undertow.nn.initialisers import normal
 from undertow.nn.layer import walk_layers
 from undertow.nn.layers import Dense
 from undertow.nn.orthogonal import orthogonal
@@ -128,7 +129,38 @@ def bias_from_frequencies(y: ArrayLike, n_classes: int | None = None) -> NDArray
     return np.log(counts / counts.sum())
 
 
-def start_at_frequencies(model: M, y: ArrayLike, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
+def start_near(model: M, bias: NDArray[Any], scale: float = 0.1) -> M:
+    """Let a model begin by giving nearly a constant: small weights in its last dense layer, and these biases.
+
+    Args:
+        model: a model whose last layer with parameters is a Dense one with biases.
+        bias: (fan_out,): log frequencies of classes, or means of numbers.
+        scale: the deviation of what the weights give, for inputs of deviation 1.
+
+    Returns:
+        The model; the weights of that layer are still to be drawn, and all else is as it was.
+
+    Raises:
+        ArgumentError: the model does not end so.
+
+    Source: Karpathy, A recipe for training neural networks, 2019 ("init well").
+
+    Example:
+        >>> from undertow.nn import Sequential
+        >>> start_near(Sequential(Dense(4, 2)), np.array([0.0, -1.0])).layers[0].b
+        array([ 0., -1.], dtype=float32)
+    """
+    *_, last = [None, *walk_layers(model)]
+    if not isinstance(last, Dense) or not last.bias or last.fan_out != len(bias):
+        raise ArgumentError("the model does not end in a dense layer with a bias for each output.")
+    init = normal(deviation=scale / last.fan_in**0.5)
+    made = dataclasses.replace(last, init=init, W=None, b=np.asarray(bias, np.float32))
+    return _map_dense(model, lambda layer: made if layer is last else layer)
+
+
+def start_at_frequencies(
+    model: M, y: ArrayLike, seed: int = 0, dtype: DTypeLike = np.float32, scale: float | None = None
+) -> M:
     """Set the biases of a model's last Dense layer so that it begins by predicting how often each class occurs.
 
     Exactly so for an example whose activations before that layer are 0, and nearly so for weights that
@@ -140,6 +172,8 @@ def start_at_frequencies(model: M, y: ArrayLike, seed: int = 0, dtype: DTypeLike
         y: labels, as for `bias_from_frequencies`; with one output the classes are 0 and 1.
         seed: for `initialize`.
         dtype: for `initialize`.
+        scale: draws small weights for that layer, with this deviation of what they give for inputs of deviation 1;
+            None leaves its weights as they are.
 
     Returns:
         A new model.
@@ -154,6 +188,8 @@ def start_at_frequencies(model: M, y: ArrayLike, seed: int = 0, dtype: DTypeLike
         >>> model = start_at_frequencies(Sequential(Dense(4, 2), "softmax"), [0, 0, 0, 1])
         >>> model(np.zeros((1, 4), np.float32))
         array([[0.75, 0.25]], dtype=float32)
+        >>> float(np.std(start_at_frequencies(Sequential(Dense(400, 2)), [0, 1], scale=0.1).layers[0].W).round(3))
+        0.005
     """
     filled = initialize(model, seed, dtype)
     *_, last = [None, *walk_layers(filled)]
@@ -163,5 +199,7 @@ def start_at_frequencies(model: M, y: ArrayLike, seed: int = 0, dtype: DTypeLike
             "biases yourself, see bias_from_frequencies."
         )
     b = bias_from_frequencies(y, last.fan_out).astype(last.b.dtype)
+    if scale is not None:
+        return initialize(start_near(filled, b, scale), seed, dtype)
     changed = dataclasses.replace(last, b=b)
     return _map_dense(filled, lambda layer: changed if layer is last else layer)

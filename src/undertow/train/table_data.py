@@ -206,6 +206,8 @@ def _load_shipped(settings: TableSettings) -> Table:
     """A data set that comes with Undertow."""
     name = settings.dataset
     assert name is not None
+    if settings.drop_copies:
+        raise ArgumentError(f"--drop-copies is for tables, and --dataset {name} has no copies. Leave it out.")
     data = load_dataset(name)
     share = choose_validation(len(data.X)) if settings.validation is None else settings.validation
     rows, held = split(len(data.X), share, settings.seed or 0, stratify=data.y)
@@ -219,11 +221,11 @@ def _load_shipped(settings: TableSettings) -> Table:
 def _options(settings: TableSettings) -> dict[str, Any]:
     """How columns are encoded, as far as it was told."""
     names = ("weights", "groups", "time", "leave_out", "task", "scaling", "categories", "max_categories", "min_count",
-             "dates", "decimal", "as_text")  # fmt: skip
+             "dates", "decimal", "as_text", "target_scaling")  # fmt: skip
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     most = 1000 if settings.categories != "codes" else 100_000
     if read_rule(settings.loss or "", "--loss")["name"] == "poisson":
-        found.update(target_scaling="mean", task=settings.task or "regression")
+        found = {"target_scaling": "mean", **found, "task": settings.task or "regression"}
     return {"max_categories": most, "scaling": "auto", **found, "seed": settings.seed or 0}
 
 
@@ -236,6 +238,9 @@ def _load_whole(settings: TableSettings) -> Table:
         settings.data, as_text=settings.as_text or (), decimal=decimal, remarks=remarks,
         header=settings.header is not False,
     )  # fmt: skip
+    if settings.drop_copies:
+        frame, origin, said = _drop_copies(frame, origin, settings)
+        remarks += said
     share = choose_validation(frame.height) if settings.validation is None else settings.validation
     options = _options(settings)
     if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
@@ -255,9 +260,24 @@ def _load_whole(settings: TableSettings) -> Table:
     return Table(parts[0], parts[1], encoder.n_features, encoder.n_outputs, n_rows, encoder, settings, said)
 
 
+def _drop_copies(frame: Any, origin: Any, settings: TableSettings) -> tuple[Any, Any, list[str]]:
+    """The first of rows that are the same in all columns but those left out, and a sentence where there were others."""
+    import polars as pl
+
+    names = [name for name in frame.columns if name not in (settings.leave_out or ())]
+    first = frame.select(pl.struct(names or frame.columns).is_first_distinct()).to_series().arg_true().to_numpy()
+    n = frame.height - len(first)
+    if not n:
+        return frame, origin, []
+    were = "is a copy of another was" if n == 1 else "are copies of others were"
+    return frame[first], origin.take(first), [f"{count(n, 'row')} that {were} dropped."]
+
+
 def _load_streamed(settings: TableSettings) -> Table:
     """Files that are read again in each epoch."""
     assert settings.data is not None and settings.target is not None and settings.memory is not None
+    if settings.drop_copies:
+        raise ArgumentError("--drop-copies: the file is read in blocks, which do not know one another. Leave it out.")
     share = 0.1 if settings.validation is None else settings.validation
     options = _options(settings)
     found = stream_table(

@@ -59,7 +59,7 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: 
     chosen = TableSettings(
         validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="auto", decimal="auto", seed=0,
         dtype="float32", hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
-        init=AUTO,
+        init=AUTO, noise=0.0, output_activation="none", start_at_frequencies=False,
         dropout=0.0 if settings.hidden == [] else choice.dropout,
         loss="categorical_cross_entropy" if classifies else "mean_squared_error",
         optimizer=name, rate=rate, decay=choice.decay if name == choice.optimizer and not plain else None,
@@ -90,7 +90,8 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
         codes: features that hold codes, each for an embedding; `undertow.data.CodeFeature`.
 
     Returns:
-        The network: of each hidden layer Dense, normalisation, activation and dropout; then the last Dense.
+        The network: noise; of each hidden layer Dense, normalisation, activation and dropout; then the last Dense and
+        its activation.
 
     Raises:
         ArgumentError: a network larger than memory; an unknown name.
@@ -111,6 +112,7 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
         columns = {code.index: (code.cardinality, size_of_embedding(code.cardinality)) for code in codes}
         layers.append(nn.EmbedColumns(n_features, columns))
         width = layers[0].fan_out
+    layers += [nn.Noise(settings.noise)] if settings.noise else []
     hidden = settings.hidden or []
     check_size([width, *hidden, n_outputs])
     for size in hidden:
@@ -120,7 +122,12 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
         block += [nn.Dropout(settings.dropout)] if settings.dropout else []
         layers += [nn.Residual(*block, projection="auto")] if settings.residual else block
         width = size
-    return nn.Sequential(*layers, nn.Dense(width, n_outputs, init=init))
+    return nn.Sequential(*layers, nn.Dense(width, n_outputs, init=init), *_read_end(settings.output_activation))
+
+
+def _read_end(text: str | None) -> list[Any]:
+    """The activation that a network ends in, if any."""
+    return [] if text in (None, "none") else [read_function(text, "--output-activation", nn.ACTIVATIONS)]
 
 
 def size_of_embedding(n: int) -> int:

@@ -36,11 +36,15 @@ class TableSettings:
         target, weights, groups, time, leave_out: names of columns, see `undertow.data.encode_table`.
         task: ``"classification"`` or ``"regression"``.
         validation: the share of rows held out.
-        scaling, categories, max_categories, min_count, dates, decimal, as_text: how columns are encoded, see
-            ``TabularEncoder.fit``.
+        scaling, categories, max_categories, min_count, dates, decimal, as_text, target_scaling: how columns are
+            encoded, see ``TabularEncoder.fit``.
+        drop_copies: whether rows that are the same in all columns count once.
         memory: MB that reading may take; larger files are read again in each epoch.
         hidden: sizes of the hidden layers.
         activation, norm, dropout, residual: of the hidden layers; init: initial weights of all layers.
+        noise: deviation of normal numbers that are added to the inputs while the network trains.
+        output_activation: that the network ends in; ``"none"`` for none.
+        start_at_frequencies: whether the network begins by giving the classes' frequencies, with small last weights.
         loss, label_smoothing, class_weights: what is minimised.
         optimizer, rate, decay, schedule, warmup: of the updates; the warm-up in epochs.
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
@@ -77,6 +81,8 @@ class TableSettings:
     dates: str | None = None
     decimal: str | None = None
     as_text: list[str] | None = None
+    target_scaling: str | None = None
+    drop_copies: bool | None = None
     memory: float | None = None
     hidden: list[int] | None = None
     activation: str | None = None
@@ -84,6 +90,9 @@ class TableSettings:
     dropout: float | None = None
     residual: bool | None = None
     init: str | None = None
+    noise: float | None = None
+    output_activation: str | None = None
+    start_at_frequencies: bool | None = None
     loss: str | None = None
     label_smoothing: float | None = None
     class_weights: str | None = None

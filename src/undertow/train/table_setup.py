@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from undertow.errors import ArgumentError
-from undertow.nn import Sequential
+from undertow.nn import Sequential, bias_from_frequencies
+from undertow.nn.from_data import start_near
 from undertow.train.choices import choose_refit, choose_settings
 from undertow.train.table_data import Table
 from undertow.train.table_network import build_network, complete, count_outputs, make_plan
@@ -19,7 +20,8 @@ from undertow.train.trainer import Trainer
 
 SetUp = Callable[[Path | None, bool], Trainer]
 _TOLD: Final = (
-    "hidden", "dropout", "rate", "decay", "activation", "norm", "residual", "init", "loss", "optimizer", "schedule",
+    "hidden", "dropout", "rate", "decay", "activation", "norm", "residual", "init", "noise", "output_activation",
+    "start_at_frequencies", "loss", "optimizer", "schedule",
 )  # fmt: skip
 _ENOUGH: Final = 40  # rows held out that tell one network from another
 _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
@@ -59,6 +61,7 @@ def prepare(
         set_threads(settings.threads)
     codes = [] if table.encoder is None else table.encoder.codes
     model = build_network(settings, table.n_features, count_outputs(settings, table.n_outputs), codes)
+    model = start_network(model, settings, table)
     extras = {
         "encoder": None if table.encoder is None else table.encoder.to_json_dict(),
         "example": _examples(table),
@@ -77,6 +80,34 @@ def prepare(
         return measure_in_units(trainer, table)
 
     return settings, model, set_up
+
+
+def start_network(model: Sequential, settings: TableSettings, table: Table) -> Sequential:
+    """Let a network begin by giving the frequencies of the classes, where that was told.
+
+    Args:
+        model: its parameters not drawn.
+        settings: complete.
+        table: what it is to be trained on.
+
+    Returns:
+        The network; the last layer has small weights still to be drawn, and biases.
+
+    Raises:
+        ArgumentError: the target is a number, or is read in blocks.
+
+    Source: as `undertow.nn.start_at_frequencies`.
+    """
+    if not settings.start_at_frequencies:
+        return model
+    if not table.classifies:
+        raise ArgumentError(
+            "--start-at-frequencies: the target is a number, not a class. Leave it out; --target-scaling standard lets "
+            "a number begin at its mean."
+        )
+    if not isinstance(table.train, tuple):
+        raise ArgumentError("--start-at-frequencies counts classes in memory. Leave it out, or give more --memory.")
+    return start_near(model, bias_from_frequencies(table.train[1], count_outputs(settings, table.n_outputs)))
 
 
 def measure_in_units(trainer: Trainer, table: Table) -> Trainer:

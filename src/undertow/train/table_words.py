@@ -34,6 +34,9 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     extras = [f"{settings.norm} normalisation"] * (settings.norm != "none")
     extras += [f"dropout {settings.dropout:g}"] * bool(settings.dropout) + ["residual"] * bool(settings.residual)
     extras += [f"initial weights {settings.init}"] * (settings.init not in (None, AUTO))
+    extras += [f"noise {settings.noise or 0:g} on the inputs"] * bool(settings.noise)
+    extras += [f"ends in {settings.output_activation}"] * (settings.output_activation not in (None, "none"))
+    extras += ["begins at the frequencies of the classes"] * bool(settings.start_at_frequencies)
     kind = ", ".join([*([settings.activation or ""] if hidden else []), *extras])
     shown = " → ".join(map(str, widths))
     said = [f"network {shown}{f', {kind}' if kind else ''}, {settings.loss}: {parameters:,} parameters."]

@@ -109,7 +109,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     epochs=(5, "epochs from which on their mean losses are judged, in which the choice of batches cancels"),
     learns=(4.0, "skill on rows held out from which on a loss that seems to stand in fewer epochs is only noisy"),
     fits=(3.0, "skill on rows held out from which on a loss that stands still to the end may be all there is to learn"),
-    slope=(1.7, "slope of targets over predictions there, or its inverse, up to which it is"),
+    slope=(1.7, "slope of targets over predictions there, or its inverse, up to which, and twice its error, it is"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which outputs say nothing of targets"),
     rows=(50, "fewest rows held out that can tell"),
     power=(5.0, "skill on rows held out that a linear function must have there, so that they can, if it explains any"),
@@ -198,7 +198,9 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         or height > 1.5 * reference
     ):
         return None
-    fits = held_out_skill(flow)[0] > rule.fits and 1 / rule.slope < held_out_slope(flow) < rule.slope
+    skill = held_out_skill(flow)[0]
+    most = rule.slope * (1 + 2 / max(skill, rule.fits))  # the slope has a standard error of itself by the skill
+    fits = skill > rule.fits and 1 / most < held_out_slope(flow) < most
     if (fits or learned_as_linear(flow, course)) and not fell and end_of_rates(flow) is None:
         return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])

@@ -91,15 +91,18 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 @rule(
     "constant-columns",
-    share=(0.25, "share of columns that are constant, where the constants are 0"),
+    share=(
+        0.25,
+        "share of columns that are constant, where the constants are 0 or an end of the range of all",
+    ),
     wide=(50, "columns from which on a smaller share is left alone"),
 )
 def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Columns of X have the same value in all rows: they tell nothing, and act as a second bias.
 
-    Images, counts of words and the like have columns that are 0 in nearly all rows, so in some they are 0 in all: these
-    are left alone where half as many columns as are always 0 differ from their commonest value in at most 2 % of the
-    rows.
+    Images, counts of words and the like have columns that are 0 in nearly all rows, so in some they are 0 in all; of
+    images that were shifted or inverted this is the least number of all, or the largest. Such columns are left alone
+    where half as many columns as are always so differ from their commonest value in at most 2 % of the rows.
 
     Source: derived here; that what was seen once or twice tells how much was never seen: Good, The population
         frequencies of species, Biometrika 40, 1953, section 2.
@@ -109,9 +112,11 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not n or not total or (flow.layers and flow.layers[0].kind in LOOKED_UP):
         return
     image = len(flow.settings.get("example_shape") or ()) > 1 or total >= rule.wide
-    empty = not any(columns.get("constant_values") or ())
+    values = columns.get("constant_values") or [0.0]
+    empty = not any(values)
+    ground = empty or set(values) in ({end} for end in columns.get("range") or ())
     sparse = len(flow.settings.get("example_shape") or ()) > 1 or 2 * columns.get("n_rare", n) >= n
-    if image and empty and sparse and n / total < rule.share:
+    if image and ground and sparse and n / total < rule.share:
         return
     shown = ", ".join(name_feature(flow, i) for i in columns["constant"][:10]) + (", …" if n > 10 else "")
     yield rule.found(
@@ -119,13 +124,7 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"{n} of {total} columns of X have the same value in all rows ({shown}): "
         + ("they are 0, so their weights learn nothing." if empty else "their weights learn no more than a bias does."),
         [("constant columns", n, "0")],
-        [
-            R.mend_data(
-                "Leave the constant columns out.",
-                f"varied = X.std(axis=0) > 0\nX = X[:, varied]  # the first layer then takes {total - n} columns",
-                drop_constant=True,
-            )
-        ],
+        [R.drop_columns(flow, columns["constant"], total - n)],
         layers=list(flow.layers[:1]),
         step=0,
     )
@@ -288,6 +287,7 @@ def find_leakage(flow: Flow, rule: Rule) -> Iterator[Finding]:
             R.mend_data(
                 "Remove copies before the data are split, or hold out whole groups.",
                 "_, first = np.unique(X, axis=0, return_index=True)\nX, y = X[np.sort(first)], y[np.sort(first)]",
+                "--drop-copies",
                 drop_shared=True,
             )
         ],

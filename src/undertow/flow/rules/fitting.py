@@ -30,7 +30,8 @@ from undertow.flow.rules.registry import Rule, rule
     half=(0.5, "validation loss by that of a constant output, from which on this is told"),
     learned=(0.85, "training loss where outputs for rows held out say nothing of their targets, or harm"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which they say nothing"),
-    rows=(50, "fewest rows held out that can tell this"),
+    rows=(50, "fewest rows held out that can tell this in any case"),
+    beyond=(2.0, "by how much the skill is less than what is learned of training rows makes, so that fewer rows can"),
     harm=(2.0, "by how much outputs for rows held out are worse than a constant, in standard errors, to be harm"),
     few=(20, "fewest rows held out that can tell that"),
 )
@@ -42,7 +43,8 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     E δ². Of squares a smaller rise counts than of cross-entropies, which also rise where as many rows are right but
     the network is surer of them. A training that stops early and keeps its best model is left alone. Where the
     validation loss never fell below that of a constant output, a training loss that did means rows known by heart: if
-    outputs for rows held out go with their targets no better than by chance, or are surely worse than a constant.
+    outputs for rows held out go with their targets no better than by chance, or are surely worse than a constant. Few
+    rows can tell that too, where what was learned of the training rows would surely show on them.
     So it does if every row is known while the validation loss is half that of a constant output: of what is noise in
     the loss, learning by heart makes twice as much.
 
@@ -101,9 +103,24 @@ def _by_heart(flow: Flow, rule: Rule, trained: float, lasting: float) -> bool:
     if not lasting > rule.useless * reference:
         return False
     skill, n_rows = held_out_skill(flow)
-    blind = n_rows >= rule.rows and skill < rule.skill
+    told = n_rows >= rule.rows or (lasting > reference and _skill_of_training(flow, trained) > skill + rule.beyond)
+    blind = skill < rule.skill and told
     known = rule.learned if blind or _harm(flow, rule.few) > rule.harm else rule.by_heart
     return trained < known * reference
+
+
+def _skill_of_training(flow: Flow, trained: float) -> float:
+    """The skill on rows held out of a network that does as well there as on rows trained on.
+
+    It is √((n − 1) ρ), for the share ρ that is explained of the targets: of numbers the fall of the loss by that of a
+    constant output, of K classes the fall times 2/(K − 1), to the second order in what probabilities differ from the
+    shares of the classes.
+    """
+    reference, target = abs(course_of(flow).reference), flow.facts.get("target") or {}
+    share = 1 - trained / reference if reference else 0.0
+    if target.get("kind") == "classes":
+        share *= 2 * reference / max(target["n_classes"] - 1, 1)
+    return math.sqrt(max(held_out_skill(flow)[1] - 1, 0) * min(max(share, 0.0), 1.0))
 
 
 def _harm(flow: Flow, few: float) -> float:

@@ -55,8 +55,27 @@ def learned_as_linear(flow: Flow, course: Course) -> bool:
         return False
     if skill > max(expected, CHANCE):
         return True
-    share, target = flow.facts["linear"]["share"], flow.facts.get("target") or {}
-    if target.get("kind") == "classes":
-        share *= (target["n_classes"] - 1) / 2 / course.reference
     end = float(course.epochs[-1]) - course.penalty if len(course.epochs) else course.end  # over all examples
-    return end < (1 - HALF * share) * course.reference
+    return end < course.reference - HALF * _fall(flow, course)
+
+
+def loss_of_linear(flow: Flow, course: Course) -> float:
+    """Return the loss of a linear function of the inputs, as far as the share that it explains tells.
+
+    Args:
+        flow: the record.
+        course: of its loss.
+
+    Returns:
+        The loss; NaN where it is not sure that a linear function explains anything.
+
+    Source: derived here.
+    """
+    return math.nan if math.isnan(expected_skill(flow)) else course.reference - _fall(flow, course)
+
+
+def _fall(flow: Flow, course: Course) -> float:
+    """By how much the loss of a constant output falls where a linear function explains its share."""
+    share, target = flow.facts["linear"]["share"], flow.facts.get("target") or {}
+    classes = target.get("kind") == "classes"
+    return float(share * ((target["n_classes"] - 1) / 2 if classes else course.reference))

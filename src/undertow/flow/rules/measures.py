@@ -112,6 +112,13 @@ def course_of(flow: Flow) -> Course:
     )  # fmt: skip
 
 
+def held_end(flow: Flow) -> float:
+    """Return the loss of rows held out at the end, the median of the last fifth of the epochs; −inf without them."""
+    told = [row.get("validation_loss") for row in flow.history]
+    known = [x for x in told if isinstance(x, int | float) and math.isfinite(x)]
+    return float(np.median(known[-max(len(known) // 5, 1) :])) if known else -math.inf
+
+
 def _penalty_of(flow: Flow) -> float:
     """What penalties add to the loss at the end: ½ l2 Σ W² and l1 Σ |W|; 0 where it was not measured."""
     pull = (flow.facts.get("restraints") or {}).get("pull") or {}  # by how much each rises for weights that grow e-fold

@@ -6,11 +6,14 @@ The code takes ``model``, ``X`` and ``y`` as they were given to the training; se
 from __future__ import annotations
 
 import math
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from undertow.flow.findings import Remedy
+from undertow.flow.names import names_of
 from undertow.flow.record import Flow
 from undertow.flow.rules.measures import NORMS, Array, end_of_rates, optimizer_of, rescales
 from undertow.flow.rules.written import train_call, write_loss, write_optimizer
@@ -181,7 +184,7 @@ def scale_target(flow: Flow) -> Remedy:
     code = "scaled = (y - y.mean(axis=0)) / y.std(axis=0)"
     return Remedy(
         "A target of mean 0 and deviation 1; multiply predictions by the deviation and add the mean.",
-        f"{code}\n{train_call(flow, y='scaled')}", "", "target_scaling", {},
+        f"{code}\n{train_call(flow, y='scaled')}", "--target-scaling standard", "target_scaling", {},
     )  # fmt: skip
 
 
@@ -198,9 +201,10 @@ def more_epochs(flow: Flow, factor: int = 3) -> Remedy:
     if not flow.settings.get("optimizer") and len(flow):  # a loop of one's own, which knows steps alone
         return Remedy(f"More steps: {factor * int(flow.steps[-1])}.", "", "", "epochs", {"factor": factor})
     epochs = max(int(flow.settings.get("epochs") or (flow.epochs[-1] if len(flow) else 1)), 1) * factor
-    return Remedy(
-        f"More epochs: {epochs}.", train_call(flow, epochs=str(epochs)), f"--epochs {epochs}", "epochs", {"to": epochs}
-    )
+    code = train_call(flow, epochs=str(epochs))
+    if isinstance((flow.settings.get("optimizer") or {}).get("rate"), dict):  # a schedule, which is to last as long
+        code = train_call(flow, epochs=str(epochs), optimizer=write_optimizer(flow, longer=factor))
+    return Remedy(f"More epochs: {epochs}.", code, f"--epochs {epochs}", "epochs", {"to": epochs})
 
 
 def stop_early(flow: Flow, patience: int = 5) -> Remedy:
@@ -238,11 +242,10 @@ def weaker_decay(flow: Flow, now: float, to: float) -> Remedy:
 
 def weaker_noise(flow: Flow, kind: str, now: float, to: float) -> Remedy:
     """Let layers disturb less of what passes through them."""
-    option = f"--dropout {to:g}" if kind == "Dropout" else ""
     return Remedy(
         f"{kind}({to:g}) instead of {kind}({now:g}).",
-        changed(flow, "with_noise", f'with_noise(model, "{kind}", {to:g})'), option, "regularisation",
-        {kind.lower(): to},
+        changed(flow, "with_noise", f'with_noise(model, "{kind}", {to:g})'), f"--{kind.lower()} {to:g}",
+        "regularisation", {kind.lower(): to},
     )  # fmt: skip
 
 
@@ -278,8 +281,9 @@ def without_end(flow: Flow, sentence: str) -> Remedy:
     """Leave out the last activation."""
     code = "better = ut.nn.drop_final_activation(model)"
     return Remedy(
-        sentence, f"{code}\n{train_call(flow, model='better')}", "", "activation", {"to": "identity", "where": "output"}
-    )
+        sentence, f"{code}\n{train_call(flow, model='better')}", "--output-activation none", "activation",
+        {"to": "identity", "where": "output"},
+    )  # fmt: skip
 
 
 def with_end(flow: Flow, to: str, sentence: str, drop: int = 0) -> Remedy:
@@ -289,8 +293,9 @@ def with_end(flow: Flow, to: str, sentence: str, drop: int = 0) -> Remedy:
         begin = f"ut.nn.drop_final_activation({begin})"
     code = f'better = ut.nn.Sequential(*{begin}.layers, "{to}")'
     return Remedy(
-        sentence, f"{code}\n{train_call(flow, model='better')}", "", "activation", {"to": to, "where": "output"}
-    )
+        sentence, f"{code}\n{train_call(flow, model='better')}", f"--output-activation {to}", "activation",
+        {"to": to, "where": "output"},
+    )  # fmt: skip
 
 
 def widen(flow: Flow, least: int) -> Remedy:
@@ -301,6 +306,24 @@ def widen(flow: Flow, least: int) -> Remedy:
         f"At least {least} units in each hidden layer.",
         changed(flow, "with_width", f"with_width(model, {least})", "widths"), option, "width", {"least": least},
     )  # fmt: skip
+
+
+def name_columns(names: Iterable[str]) -> str:
+    """Write the option that leaves columns out; nothing where one has a comma in its name, or there are none."""
+    known = list(dict.fromkeys(names))
+    return f"--leave-out {shlex.quote(','.join(known))}" if known and not any("," in x for x in known) else ""
+
+
+def drop_columns(flow: Flow, columns: Sequence[int], left: int) -> Remedy:
+    """Leave columns out that have one value; by name where all features that a column gave are among them."""
+    features = names_of(flow).get("features") or []
+    constant = {i for i in columns if i < len(features)}
+    named = [features[i][1] for i in sorted(constant)]
+    varied = {column for i, (_, column) in enumerate(features) if i not in constant}
+    option = name_columns(named) if len(named) == len(columns) and varied.isdisjoint(named) else ""
+    by_itself = "" if option else ", as undertow train does with those of a table by itself"
+    code = f"varied = X.std(axis=0) > 0\nX = X[:, varied]  # the first layer then takes {left} columns"
+    return mend_data(f"Leave the constant columns out{by_itself}.", code, option, drop_constant=True)
 
 
 def mend_data(sentence: str, code: str, option: str = "", **change: bool) -> Remedy:
@@ -335,16 +358,10 @@ def drop_units(flow: Flow, rate: float = 0.2) -> Remedy:
 
 def start_at_frequencies(flow: Flow) -> Remedy:
     """Let the output begin with what is known without inputs."""
-    code = (
-        "from dataclasses import replace\n"
-        "*before, last = model.layers\n"
-        "small = ut.nn.normal(deviation=0.1 / last.fan_in**0.5)\n"
-        "better = ut.nn.Sequential(*before, replace(last, init=small, W=None, b=None))\n"
-        "better = ut.nn.start_at_frequencies(better, y)"
-    )
+    code = "better = ut.nn.start_at_frequencies(model, y, scale=0.1)"
     return Remedy(
         "Small weights in the output layer, and biases from how often each class occurs.",
-        f"{code}\n{train_call(flow, model='better')}", "", "initialisation", {"output": True},
+        f"{code}\n{train_call(flow, model='better')}", "--start-at-frequencies", "initialisation", {"output": True},
     )  # fmt: skip
 
 

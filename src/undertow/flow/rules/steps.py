@@ -12,6 +12,7 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
+from undertow.flow.rules.linear import loss_of_linear
 from undertow.flow.rules.measures import (
     EARLY,
     Array,
@@ -21,6 +22,7 @@ from undertow.flow.rules.measures import (
     early,
     end_of_rates,
     first_row,
+    held_end,
     rescales,
     show,
     trained,
@@ -115,7 +117,10 @@ def begin_if_scaled(flow: Flow) -> float:
     ratio=(0.1, "update ratio (RMS of the update by that of W) in the first steps that is too large"),
     turned=(0.5, "update ratio in the first steps by which weights are lost"),
     lost=(1.5, "update ratio in the first steps by which nothing of the weights is left"),
-    little=(0.4, "loss at the end by that of a constant output, above which that was a loss"),
+    little=(
+        0.4,
+        "loss at the end by that of a constant output, of steps or on rows held out, above which that did harm",
+    ),
     huge=(1.0, "update ratio of a training that diverges"),
     fails=(0.05, "share of the constant output's loss that is learned at least in a training that works"),
     left=(0.6, "loss at the end by that of a constant output, below which the steps were not too large after all"),
@@ -124,13 +129,17 @@ def begin_if_scaled(flow: Flow) -> float:
     examples=(16, "examples a step for which this holds; of fewer, single steps cancel by the root of the share"),
     begin=(0.25, "largest update ratio of the first steps that goes with it"),
     rest=(0.15, "loss at the end by that of a constant output, above which this has done harm"),
+    falling=(0.9, "loss of the last quarter by that of the quarter before, below which it does not stand yet"),
 )
 def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss rises or diverges, or stays where it was while weights are turned over.
 
     Judged by the loss: that it climbs above its beginning (the mean of some steps, not of a single batch), stops being
     finite after it rose, or hardly falls. How far an update moves W for its size is second evidence; about 0.001 is
-    usual. Where it is forty times that all the way, weights never settle, and the loss stays above what could be had.
+    usual. Where it is forty times that all the way, weights never settle, and the loss stands above what could be had:
+    it no longer falls, and is no lower than that of a linear function, where one is known to explain something.
+    Where the first steps leave nothing of the weights, rows held out tell as well: classes that can be told apart are
+    learned by heart at any rate, but by weights so large that what is wrong is wrong by far.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1 (the U of the learning rate); LeCun et al., Efficient
         BackProp, 1998, section 5 (beyond 2/λ the error diverges).
@@ -152,11 +161,11 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         (course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge))
         or (rose and (fails or (move.first > rule.ratio and (left or peak > rule.high))))
         or (move.first > rule.turned and left)
-        or (move.first > rule.lost and course.end > rule.little * course.reference)
-        or (min(move.mean / always, move.first / rule.begin) > 1 and course.end > rule.rest * course.reference)
+        or (move.first > rule.lost and max(course.end, held_end(flow)) > rule.little * course.reference)
+        or (min(move.mean / always, move.first / rule.begin) > 1 and _never_settles(flow, rule, course))
     ):
         return
-    row = first_row(flow.scalars["loss"] > rule.peak * start)
+    row, held = first_row(flow.scalars["loss"] > rule.peak * start), held_end(flow)
     rate = R.rate_of(flow)
     what = (
         f"the loss climbs to {show(peak * start)} from {show(course.initial)}" if peak > 1.2 else "the loss stays high"
@@ -178,6 +187,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("loss before training", course.initial, None),
             ("highest loss", peak * start, f"not above {show(start)}"),
             ("loss at the end", course.end, f"below {show(course.reference)}"),
+            *([("loss of rows held out, at the end", held, f"near {show(course.end)}")] if held > course.end else []),
             *(row for row in ratios if math.isfinite(row[1])),
             ("learning rate", rate, None),
             *_if_scaled(flow, rule),
@@ -186,6 +196,14 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[move.layer],
         step=1 if row is None else int(flow.steps[row]),
     )
+
+
+def _never_settles(flow: Flow, rule: Rule, course: Course) -> bool:
+    """Whether the loss stands, and higher than it must: what is noise in the targets no rate takes away."""
+    quarter = max(len(course.smooth) // 4, 1)
+    before, last = course.smooth[-2 * quarter : -quarter], course.smooth[-quarter:]
+    stands = not len(before) or last.mean() > rule.falling * before.mean()
+    return bool(stands and course.end > rule.rest * course.reference and not course.end < loss_of_linear(flow, course))
 
 
 def _if_scaled(flow: Flow, rule: Rule) -> list[tuple[object, ...]]:

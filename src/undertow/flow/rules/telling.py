@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +81,7 @@ def _leave_out(flow: Flow, found: list[dict[str, Any]], names: list[str]) -> Rem
     if named and names_of(flow).get("target"):
         shown = ", ".join(map(repr, named))
         code = f"table = table.drop({shown})  # of Polars"
-        option = "" if any("," in name for name in named) else f"--leave-out {shlex.quote(','.join(named))}"
+        option = R.name_columns(named)
     else:
         option = ""
         code = f"X = np.delete(X, {columns}, axis=1)  # the first layer then takes {left} columns"

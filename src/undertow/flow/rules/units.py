@@ -93,7 +93,8 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     dead units cost nothing, nor do those that died in the training of a network that has learned its rows, and those
     held out. In deep layers all examples look alike, and units are dead from the beginning by nature: if two examples
     have a mean cosine c, z of a unit is √c · a + √(1 − c) · b with a common to all, so that all of n examples lie below
-    0 with a probability of Φ(−√(2 ln n) √((1 − c) / c)).
+    0 with a probability of Φ(−√(2 ln n) √((1 − c) / c)). Where examples differ in few directions it is more: then so
+    many of the units count as natural as random directions have no example on their side.
 
     Source: Maas et al., Rectifier nonlinearities improve neural network acoustic models, ICML 2013, section 2; what is
         natural: derived here.
@@ -105,6 +106,7 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
         if not course or (round(course[-1][1] * units_in(flow, i)) < rule.units and course[-1][1] < 1):
             continue
         natural = _natural_share(cosine_before(flow, i, flow.looks[0].layers), flow.looks[0].n_examples)
+        natural = max(natural, flow.looks[0].layers[i].get("dead_by_nature") or 0.0)
         spared = course[0][1] < natural + rule.share and course[-1][1] < rule.most and learned
         if course[-1][1] >= natural + rule.share and not spared:
             found.append((layer, course, natural))

@@ -10,6 +10,7 @@ from undertow import optim
 from undertow.flow.record import Flow
 from undertow.flow.rules.measures import optimizer_of
 
+TO_AN_END: Final = ("cosine", "one_cycle", "polynomial")  # schedules that know how many steps there are
 PLAIN: Final = ("epochs", "steps", "batch_size", "accumulate", "l1", "l2", "max_norm", "mixup", "average")
 USUAL: Final = {"accumulate": 1, "l1": 0.0, "l2": 0.0, "mixup": 0.0, "average": 0.0}
 
@@ -77,8 +78,8 @@ def write_optimizer(flow: Flow, rate: float | None = None, **changes: float) -> 
     Args:
         flow: the record.
         rate: another learning rate; of a schedule, the largest.
-        changes: ``factor``, by which the rate is multiplied; ``constant``, a rate instead of a schedule; and other
-            settings of the rule.
+        changes: ``factor``, by which the rate is multiplied; ``constant``, a rate instead of a schedule; ``longer``,
+            by which the steps of a schedule are multiplied; and other settings of the rule.
 
     Returns:
         Python.
@@ -109,12 +110,35 @@ def _write_rule(told: Mapping[str, Any], rate: float | None, changes: Mapping[st
         rest = _arguments({key: x for key, x in told.items() if key != "optimizer"}, function)
         inner = _write_rule(told["optimizer"], rate, changes)
         return inner if name == "scaled" else f"ut.optim.{name}({', '.join(filter(None, [inner, rest]))})"
-    settings = {**told, **{key: x for key, x in changes.items() if key not in ("factor", "constant")}}
+    settings = {**told, **{key: x for key, x in changes.items() if key not in ("factor", "constant", "longer")}}
     now = settings.pop("rate", None)
+    now = lengthened(now, changes["longer"]) if "longer" in changes and isinstance(now, Mapping) else now
     if "constant" in changes or (now is None and rate is not None):
         now = rate if rate is not None else changes["constant"]
     first = None if now is None else _write_rate(now, rate, changes.get("factor", 1.0))
     return f"ut.optim.{name}({', '.join(filter(None, [first, _arguments(settings, function)]))})"
+
+
+def lengthened(told: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return a schedule, as plain data, that comes to its end so many times later.
+
+    Args:
+        told: the description of a schedule.
+        factor: of its steps.
+
+    Returns:
+        The description of the longer one; of a schedule that does not know how many steps there are, the same.
+
+    Source: derived here.
+
+    Example:
+        >>> lengthened({"schedule": "warmup", "steps": 9, "then": {"schedule": "cosine", "rate": 0.1, "steps": 90}}, 2)
+        {'schedule': 'warmup', 'steps': 9, 'then': {'schedule': 'cosine', 'rate': 0.1, 'steps': 180}}
+    """
+    longer = {name: lengthened(x, factor) for name, x in told.items() if isinstance(x, Mapping)}
+    if told.get("schedule") in TO_AN_END:
+        longer["steps"] = round(told["steps"] * factor)
+    return {**told, **longer}
 
 
 def _write_rate(told: Any, rate: float | None, factor: float) -> str:
