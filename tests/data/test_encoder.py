@@ -123,6 +123,22 @@ def test_text_in_a_number_column_is_refused_with_its_place():
         encode(encoder, [datetime.date(2024, 1, 1)])
 
 
+def test_all_columns_that_cannot_be_read_are_told_of_at_once():
+    """Four in full, the others by name."""
+    names = ["a", "b", "c", "d", "e", "f"]
+    frame = pl.DataFrame({name: [1.0, 2.0, 3.0, 4.0] for name in names} | {"y": [0, 1, 0, 1]})
+    encoder = TabularEncoder.fit(frame.with_columns(b=-pl.col("a")), "y")
+    later = frame.select(pl.all().cast(str)).with_columns(pl.lit("x").alias("c"), pl.lit("-").alias("e"))
+    with pytest.raises(DataError) as caught:
+        encoder.transform(later, report=[])
+    told = str(caught.value)
+    assert told.count("which is no number") == 2 and "column 'c' holds 'x'" in told and "column 'e' holds '-'" in told
+    with pytest.raises(DataError) as caught:
+        encoder.transform(frame.select(pl.lit("?!").alias(name) for name in frame.columns), report=[])
+    told = str(caught.value)
+    assert told.count("which is no number") == 4 and told.endswith("So it is in 2 more columns: 'e', 'f'.")
+
+
 def test_a_number_beyond_float32_is_refused():
     """A later value too far for float32 is an error where none has bounds, never an infinite feature."""
     with pytest.raises(DataError, match=r"row 1: column 'x' holds 1e\+300, further from the training values"):
