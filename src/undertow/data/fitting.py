@@ -28,6 +28,7 @@ from undertow.data.layouts import COMPACT, LayoutsSeen
 from undertow.data.likeness import SAMPLE, tell_likeness
 from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
+from undertow.data.sentinels import tell_sentinel
 from undertow.data.text_columns import AsText, NumbersAmongTexts, read_as_text
 from undertow.data.wording import Origin, count, list_names, shorten
 from undertow.errors import ArgumentError, DataError
@@ -241,7 +242,7 @@ class ColumnFit:
         said = [f"{name!r}: {_DECISIONS[kind]}."] if kind in _DECISIONS else []
         if value and kind == "number":
             column, remarks = self._scale(column, found)
-            said += remarks
+            said += [*remarks, *tell_sentinel(name, found.sample)]
         if value and kind == "date" and self.options.dates != "days":
             column, remarks = self._add_parts(column, found.largest - found.least)
             said += remarks
