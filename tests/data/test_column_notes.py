@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import sys
@@ -53,7 +54,30 @@ def test_far_is_further_from_the_range_than_it_is_wide(values, far, scaling):
         worst = max((v for v in values if v is not None), key=lambda v: max(-v, v - 99))
         assert said[0].startswith(f"'x': {far} value{'s' * (far > 1)} far outside of training's range, 0 to 99; ")
         assert f"the farthest is {worst:g} (row {values.index(worst) + 1})" in said[0]
-        assert ("counted as" in said[0]) == (scaling == "quantile")
+        counted = {"standard": max(-99.0, min(worst, 198.0)), "quantile": max(0.0, min(worst, 99.0))}
+        counted["robust"] = counted["standard"]
+        assert said[0].partition("counted as ")[2] == (f"{counted[scaling]:g}." if scaling in counted else "")
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+def test_a_slip_of_the_pen_counts_as_the_furthest_value_that_is_not_far(scaling):
+    """Values up to the limits are as they are, those beyond as the limits; by hand, in the unit of the scale."""
+    encoder = fit_on(HUNDRED, scaling=scaling)
+    mean, scale = {"standard": (np.mean(HUNDRED), np.std(HUNDRED)), "robust": (49.5, 49.5)}[scaling]
+    frame = pl.DataFrame({"x": [198.0, 1e9, -99.0, -1e9, 100.0], "z": [1.0] * 5})
+    found = encoder.transform(frame, report=[])[:, 0]
+    np.testing.assert_allclose(found, (np.array([198.0, 198.0, -99.0, -99.0, 100.0]) - mean) / scale, rtol=1e-6)
+
+
+def test_days_and_numbers_that_are_not_scaled_go_on():
+    days = pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 4, 9), eager=True)
+    encoder = fit_on(days)
+    frame = pl.DataFrame({"x": [datetime.date(2031, 1, 1)], "z": [1.0]})
+    n = np.arange(100)
+    far = (datetime.date(2031, 1, 1) - datetime.date(2020, 1, 1)).days
+    assert encoder.transform(frame, report=[])[0, 0] == pytest.approx((far - n.mean()) / n.std())
+    frame = pl.DataFrame({"x": [1e9], "z": [1.0]})
+    assert fit_on(HUNDRED, scaling="none").transform(frame, report=[])[0, 0] == 1e9
 
 
 def test_what_is_clipped_is_told():
@@ -194,7 +218,10 @@ def write_later(path, n: int = 9000):
     return path
 
 
-FAR = "'x': {} values far outside of training's range, 0 to 99; the farthest is 8900 (later.csv, row 8902)."
+FAR = (
+    "'x': {} values far outside of training's range, 0 to 99; the farthest is 8900 (later.csv, row 8902), "
+    "counted as 198."
+)
 EMPTY = "'c': empty in all {} rows, where training had a value in every row; encoded as no category."
 
 

@@ -37,7 +37,7 @@ def said(encoder: TabularEncoder) -> str:
 
 
 def test_standardisation_equals_scikit_learn():
-    """Means and scales of numbers equal StandardScaler's, on training rows and on others."""
+    """Means and scales of numbers equal StandardScaler's, on training rows and on others that are not far from them."""
     preprocessing = pytest.importorskip("sklearn.preprocessing")
     rng = np.random.default_rng(0)
     train, other = rng.normal(3, [1, 1e-3, 1e5], (200, 3)), rng.normal(0, 2, (50, 3))
@@ -45,8 +45,10 @@ def test_standardisation_equals_scikit_learn():
     encoder = TabularEncoder.fit(frame, "y")
     scaler = preprocessing.StandardScaler().fit(train)
     np.testing.assert_allclose(encoder.transform(frame), scaler.transform(train), rtol=1e-5, atol=1e-6)
-    found = encoder.transform(pl.DataFrame(other, schema=["a", "b", "c"]))
-    np.testing.assert_allclose(found, scaler.transform(other), rtol=1e-5, atol=1e-6)
+    found = encoder.transform(pl.DataFrame(other, schema=["a", "b", "c"]), report=[])
+    width = np.ptp(train, axis=0)
+    near = np.clip(other, train.min(0) - width, train.max(0) + width)
+    np.testing.assert_allclose(found, scaler.transform(near), rtol=1e-5, atol=1e-6)
     assert found.dtype == np.float32 and found.flags.c_contiguous
 
 
@@ -121,10 +123,26 @@ def test_text_in_a_number_column_is_refused_with_its_place():
         encode(encoder, [datetime.date(2024, 1, 1)])
 
 
+def test_all_columns_that_cannot_be_read_are_told_of_at_once():
+    """Four in full, the others by name."""
+    names = ["a", "b", "c", "d", "e", "f"]
+    frame = pl.DataFrame({name: [1.0, 2.0, 3.0, 4.0] for name in names} | {"y": [0, 1, 0, 1]})
+    encoder = TabularEncoder.fit(frame.with_columns(b=-pl.col("a")), "y")
+    later = frame.select(pl.all().cast(str)).with_columns(pl.lit("x").alias("c"), pl.lit("-").alias("e"))
+    with pytest.raises(DataError) as caught:
+        encoder.transform(later, report=[])
+    told = str(caught.value)
+    assert told.count("which is no number") == 2 and "column 'c' holds 'x'" in told and "column 'e' holds '-'" in told
+    with pytest.raises(DataError) as caught:
+        encoder.transform(frame.select(pl.lit("?!").alias(name) for name in frame.columns), report=[])
+    told = str(caught.value)
+    assert told.count("which is no number") == 4 and told.endswith("So it is in 2 more columns: 'e', 'f'.")
+
+
 def test_a_number_beyond_float32_is_refused():
-    """A later value too far from training for float32 is an error, never an infinite feature."""
+    """A later value too far for float32 is an error where none has bounds, never an infinite feature."""
     with pytest.raises(DataError, match=r"row 1: column 'x' holds 1e\+300, further from the training values"):
-        encode(fit_on([1.0, 2.0, 3.0, 4.0]), [1e300])
+        encode(fit_on([1.0, 2.0, 3.0, 4.0], scaling="none"), [1e300])
 
 
 @settings(max_examples=200, deadline=None)

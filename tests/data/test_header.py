@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -190,6 +191,13 @@ def test_the_command_line(file, tmp_path, monkeypatch, capsys, name):
             "without.txt has 3 columns, training had 4: the one that is not there is taken for 'column_2', the target."
         ] * 2 * (key == "without")  # fmt: skip
     assert found["whole"] == found["without"] == found["named"]
+    model = run.parent / "model.py"
+    assert call(monkeypatch, capsys, "export", run, model)[0] == 0
+    for key in later:  # the file that needs NumPy alone reads them alike
+        done = subprocess.run(
+            [sys.executable, model, tmp_path / f"{key}.txt"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split()[1:] == found[key]
     assert np.mean(np.array(found["whole"]) == np.array(kinds)) > 0.85
     assert evaluate_table(load(run), tmp_path / "whole.txt")["accuracy"] > 0.85
     (tmp_path / "short.txt").write_text("1.5,2.5\n3.5,4.5\n")

@@ -337,3 +337,22 @@ def test_softmax_and_cross_entropy_collapse_to_p_minus_y():
     assert "dz = (p - y1) * (" in source(lambda p, y, w: nn.categorical_cross_entropy(p, y, weights=w), WEIGHTS)
     smooth = source(nn.categorical_cross_entropy(label_smoothing=0.1))
     assert "dz = (p * np.sum(y2, axis=1, keepdims=True) - y2) / m" in smooth
+
+
+@pytest.mark.parametrize(
+    ("name", "z", "y"),
+    [
+        ("categorical_cross_entropy", Z, LABELS),
+        ("binary_cross_entropy", Z[:, :1], BINARY),
+        ("categorical_focal", Z, LABELS),
+        ("binary_focal", Z[:, :1], BINARY),
+    ],
+)
+def test_logits_in_place_of_probabilities_are_refused(name, z, y):
+    """Their logarithm would be NaN, with a warning of NumPy's alone; the loss that is offered takes them."""
+    with pytest.raises(DataError, match=rf"{name}: p holds .*, but probabilities are 0 to 1.*use {name}_with_logits\."):
+        getattr(nn, name)(z, y)
+    right = special.softmax(z, axis=1) if z.shape[1] > 1 else special.expit(z)
+    assert getattr(nn, f"{name}_with_logits")(z, y) == pytest.approx(getattr(nn, name)(right, y))
+    diverged = np.full_like(right, np.nan)
+    assert np.isnan(getattr(nn, name)(diverged, y))

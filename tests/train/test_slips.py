@@ -1,7 +1,9 @@
 """Slips of people from other libraries, in own layers, losses and callbacks: messages name the place and a remedy."""
 
 import re
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +125,48 @@ def test_a_model_without_weights_is_told_to_be_initialised():
         ArgumentError, match=r"holds no floats to differentiate by. A model has weights after model = unde"
     ):
         ut.value_and_grad(lambda model, X: np.mean(model(X)))(model, X)
+
+
+@dataclass
+class Counting(Linear):
+    seen: float = 0.0
+
+    def __call__(self, x):
+        self.seen = np.mean(x)
+        return x @ self.W
+
+
+@dataclass
+class Caching(Linear):
+    def __call__(self, x):
+        if not hasattr(self, "sign"):
+            self.sign = np.ones(3, np.float32)
+        return (x @ self.W) * self.sign
+
+
+def test_what_a_layer_sets_while_it_is_called_is_lost_and_its_line_is_told():
+    """In a container too; a cache that is filled once is no state."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    line = lines.index("        self.seen = np.mean(x)") + 1
+    W = np.ones((4, 3), np.float32)
+    for model in (Counting(W), nn.Sequential("tanh", Counting(W))):
+        told = rf"test_slips.py:{line}: Counting sets seen while it is called.*undertow\.nn\.replace\(self\.seen, new\)"
+        with pytest.warns(UserWarning, match=told) as caught:
+            train(model)
+        assert [x.filename for x in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(Caching(W))
+
+
+def test_an_embedding_without_flatten():
+    """Both ways in which it goes wrong name Flatten, and the network that is offered trains."""
+    codes = RNG.integers(0, 5, (40, 3))
+    fit = lambda *layers: ut.train(
+        nn.Sequential(*layers), (codes, Y), loss="categorical_cross_entropy", epochs=1, progress=False
+    )
+    with pytest.raises(ShapeError, match=r"output is \(m, 3, 3\)\. Put Flatten\(\) in front .* takes 3 times as many"):
+        fit(nn.Embedding(5, 4), nn.Dense(4, 3))
+    with pytest.raises(ShapeError, match=r"or put Flatten\(\) between them, where an example has 3 codes\."):
+        fit(nn.Embedding(5, 4), "tanh", nn.Dense(12, 3))
+    assert len(fit(nn.Embedding(5, 4), nn.Flatten(), nn.Dense(12, 3)).history) == 1

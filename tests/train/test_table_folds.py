@@ -93,6 +93,25 @@ def test_files_and_frames_are_alike_and_a_saved_fold_predicts(tmp_path):
     assert frame["prediction"].to_numpy()[held].tolist() == found[0].predictions[held].tolist()
 
 
+@pytest.mark.parametrize("names", [None, ["size", "town", "kind"]])
+def test_a_file_without_a_line_of_names(tmp_path, names):
+    """It gives what the same table with names gives, and a fold that was saved reads such files too."""
+    table = FRAME.select("size", "town", "kind")
+    table.write_csv(tmp_path / "t.csv", include_header=False)
+    kind, header = ("column_3", False) if names is None else ("kind", names)
+    found = ut.cross_validate(make, tmp_path / "t.csv", target=kind, header=header, folds=3, **SETTINGS)
+    assert np.array_equal(
+        found.predictions, ut.cross_validate(make, table, target="kind", folds=3, **SETTINGS).predictions
+    )
+    if names is None:
+        found.runs[0].save(tmp_path / "run")
+        held = found.parts[0][1]
+        later = ut.load(tmp_path / "run").predict(tmp_path / "t.csv")
+        assert later[held].tolist() == found.predictions[held].tolist()
+    with pytest.raises(ArgumentError, match="header is for a text file"):
+        ut.cross_validate(make, table, target="kind", header=header, folds=3, **SETTINGS)
+
+
 @pytest.mark.parametrize("stopping", [None, 2])
 def test_groups_and_weights_are_columns(stopping):
     table = FRAME.select("size", "town", "house", "w", "kind")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from undertow.errors import DataError
 
 _MOST_TEXTS = 100_000  # different ones that are remembered
 _BY_CHANCE = 0.001  # a column that is empty with a larger probability is nothing to tell of
+_MOST_TOLD = 4  # columns of which an error is told in full
 _FEW = 20  # rows of which nothing is said where it is not known how often training had no value
 
 
@@ -132,3 +133,25 @@ def check_columns(frame: pl.DataFrame, known: Sequence[str], origin: Origin | No
             f"{file} lacks {count(len(missing), 'column')} that training had: {names}. "
             f"Its columns are {list_names(frame.columns)}. Add or rename them.{offer_no_header(frame)}"
         )
+
+
+def join_errors(bad: Mapping[str, DataError]) -> DataError:
+    """One error of those of single columns, so that all can be corrected at once.
+
+    Args:
+        bad: by the column's name, at least one.
+
+    Returns:
+        The error.
+
+    Source: derived here.
+
+    Example:
+        >>> print(join_errors({"a": DataError("row 1: …"), "b": DataError("row 7: …")}))
+        row 1: … row 7: …
+    """
+    if len(bad) == 1:
+        return next(iter(bad.values()))
+    told, others = [str(error) for error in bad.values()], list(bad)[_MOST_TOLD:]
+    more = [f"So it is in {count(len(others), 'more column')}: {list_names(others)}."] if others else []
+    return DataError(" ".join([*told[:_MOST_TOLD], *more]))

@@ -21,6 +21,7 @@ Kind = Literal["number", "boolean", "date", "duration"]
 Scaling = Literal["standard", "robust", "quantile", "both", "none"]
 ScalingOption = Literal[Scaling, "auto"]  # what a fit may be asked for
 _MICROSECONDS_A_DAY = 86_400e6
+CLIPPED = ("standard", "robust", "both")  # scalings of numbers that have bounds
 OPTIONAL = ("range", "absent")  # entries of a record
 
 
@@ -39,7 +40,8 @@ class ValueColumn:
         scaling: where mean and scale come from: "standard" (mean and standard deviation), "robust" (median
             and distance of the quartiles), "none" (0 and 1), or "quantile"; with "both" there are two features, the
             second that of "quantile", and the first that of "standard", with a scale by which no training value is
-            further than 10 from the mean, and a later one no further than twice as far as those.
+            further than 10 from the mean. With "standard", "robust" and "both", a later number beyond ``limits`` counts
+            as these.
         knots, levels: with "quantile" and "both", the value becomes the level at its place between the knots.
         parts: of a date, also features: "year" standardised by ``year``, others as sine and cosine.
         year: mean and standard deviation of the years.
@@ -106,8 +108,8 @@ class ValueColumn:
             said.append(f"{self.name!r}: {count(notes.n_missing, 'missing value')} where training had none; {filled}.")
         if notes.n_far and self.seen is not None:
             least, largest, value = (show_value(x, self.kind) for x in (*self.seen, notes.farthest[0]))
-            clipped = {"both": self.bounds, "quantile": self.seen}.get(self.scaling, (-math.inf, math.inf))
-            counted = min(max(notes.farthest[0], clipped[0]), clipped[1])
+            low, high = self.seen if self.scaling == "quantile" else self.bounds
+            counted = min(max(notes.farthest[0], low), high)
             as_what = f", counted as {show_value(counted, self.kind)}" if counted != notes.farthest[0] else ""
             said.append(
                 f"{self.name!r}: {count(notes.n_far, 'value')} far outside of training's range, {least} to {largest}; "
@@ -122,29 +124,29 @@ class ValueColumn:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The values beyond which others are far outside: the bounds, or further from the range than it is wide."""
-        if self.scaling == "both":
-            return self.bounds
+        """The values beyond which others are far outside: further from the range of training than that is wide.
+
+        With "both", twice as far from the mean as those of training: the largest of new rows often is a multiple of it
+        where a column has far values, so that none may be too narrow a limit.
+        """
+        if self.scaling == "both" and self.knots:
+            return self.knots[0] + (self.knots[0] - self.mean), self.knots[-1] + (self.knots[-1] - self.mean)
         least, largest = self.seen or (-math.inf, math.inf)
         return least - (largest - least), largest + (largest - least)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """With "both", what values further away count as: twice as far from the mean as those of training.
-
-        The largest of new rows often is a multiple of it where a column has far values, so that none may be too narrow
-        a bound; without one, a single value could make any prediction.
-        """
-        if not self.knots:
-            return -math.inf, math.inf
-        return self.knots[0] + (self.knots[0] - self.mean), self.knots[-1] + (self.knots[-1] - self.mean)
+        """What numbers further away count as; without bounds, a slip such as 58.9 for 5.89 makes any prediction."""
+        clips = self.kind == "number" and self.scaling in CLIPPED and self.seen is not None
+        return self.limits if clips else (-math.inf, math.inf)
 
     def scale_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values in the column's unit as the first feature has them."""
         if self.scaling == "quantile":
             return np.interp(values, self.knots, self.levels)
-        if self.scaling == "both":
-            values = np.clip(values, *self.bounds)
+        low, high = self.bounds
+        if low > -math.inf or high < math.inf:
+            values = np.clip(values, low, high)
         return np.asarray((values - self.mean) / self.scale)
 
     def to_json_dict(self) -> dict[str, object]:

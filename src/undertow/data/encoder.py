@@ -10,7 +10,7 @@ from typing import Literal, Never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from undertow.data.column_notes import EncodingNotes, check_columns
+from undertow.data.column_notes import EncodingNotes, check_columns, join_errors
 from undertow.data.column_record import read_column
 from undertow.data.column_statistics import LeakCheck
 from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption
@@ -245,11 +245,16 @@ class TabularEncoder:
         known = {column.name for column in self.columns} | {self.target.name, *self.dropped}
         found.add_extra([name for name in frame.columns if name not in known])
         X = np.zeros((frame.height, self.n_features), dtype=np.float32)
-        start = 0
+        start, bad = 0, {}
         for column in self.columns:
             stop = start + len(column.feature_names)
-            found.add(column.name, column.encode(frame[column.name], X[:, start:stop], origin))
+            try:
+                found.add(column.name, column.encode(frame[column.name], X[:, start:stop], origin))
+            except DataError as error:
+                bad[column.name] = error
             start = stop
+        if bad:
+            raise join_errors(bad)
         if notes is not None:
             return X
         if report is None:

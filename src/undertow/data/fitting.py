@@ -25,8 +25,10 @@ from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
 from undertow.data.layouts import COMPACT, LayoutsSeen
+from undertow.data.likeness import SAMPLE, tell_likeness
 from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
+from undertow.data.sentinels import tell_sentinel
 from undertow.data.text_columns import AsText, NumbersAmongTexts, read_as_text
 from undertow.data.wording import Origin, count, list_names, shorten
 from undertow.errors import ArgumentError, DataError
@@ -240,7 +242,7 @@ class ColumnFit:
         said = [f"{name!r}: {_DECISIONS[kind]}."] if kind in _DECISIONS else []
         if value and kind == "number":
             column, remarks = self._scale(column, found)
-            said += remarks
+            said += [*remarks, *tell_sentinel(name, found.sample)]
         if value and kind == "date" and self.options.dates != "days":
             column, remarks = self._add_parts(column, found.largest - found.least)
             said += remarks
@@ -304,13 +306,18 @@ class ColumnFit:
                 f"{among.place}: column {name!r} holds numbers, but {among.count_others()}. Correct them, leave them "
                 f"empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
             )
-        said += among.say()
         distinct = f"{n_distinct} distinct texts in {count(n_present, 'value')}"
         if found.overflowed:
             distinct = f"more than {n_distinct - 1} distinct texts in {count(n_present, 'value')}"
         if found.overflowed or ((too_many or identifies) and not joins):
             reason = f"{name!r}: dropped, {distinct}: like an identifier, or free text"
-            return None, [*said, reason + _offer_to_keep(found, options, identifies)]
+            if among.mostly and not among.are_codes:
+                like = f" But {among.count_others()} ({among.place}). Leave those empty to use it as numbers."
+            else:
+                said += among.say()
+                like = tell_likeness(found.counts["text"].head(SAMPLE).to_list())
+            return None, [*said, reason + _offer_to_keep(found, options, identifies) + like]
+        said += among.say()
         kept, rare = _keep_frequent(found.counts, options)
         if not kept:
             least = f"no text stands in {count(options.min_count, 'row')}"

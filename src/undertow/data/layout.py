@@ -18,6 +18,7 @@ SEPARATORS = {b",": "comma", b";": "semicolon", b"\t": "tab"}
 _NEWLINE, _QUOTE, _SPACE = 10, 34, 32
 _SNIFFED_RECORDS = 1000
 _PROSE_WORDS, _PROSE_BYTES = 4, 65536
+_ALIKE, _MOST_ABOVE = 0.9, 50  # of a table that begins further below: rows with as many fields; lines above it
 _EXPECTED = "Give a table: one line with the column names, then one line for each row."
 
 
@@ -87,7 +88,7 @@ def find_layout(text: bytes, file: str, first_line: int = 1, known: tuple[bytes,
     else:
         n_fields = _count_fields(buffer, outside, separator, starts, ends)
     layout = Layout(separator, starts, ends, lines, n_fields)
-    _check_ragged(layout, file, None if known is None else known[1])
+    _check_ragged(layout, file, None if known is None else known[1], text)
     return layout
 
 
@@ -163,11 +164,27 @@ def _check_prose(text: bytes, file: str) -> None:
     if max(words[0], float(np.median(words))) > _PROSE_WORDS:
         raise DataError(
             f"{file}: this does not look like a table: no comma, semicolon or tab separates columns on "
-            f"its first line. {_EXPECTED}"
+            f"its first line. {_tell_start(text) or _EXPECTED}"
         )
 
 
-def _check_ragged(layout: Layout, file: str, n_known: int | None) -> None:
+def _tell_start(text: bytes) -> str:
+    """Where a table begins below other lines (a title, comments, sep=;), and what to do; "" where it does not."""
+    lines = [(number, line) for number, line in enumerate(text[:_PROSE_BYTES].split(b"\n"), 1) if line.strip()]
+    for separator in SEPARATORS:
+        counts = [line.count(separator) for _, line in lines]
+        usual = max(set(counts), key=counts.count, default=0)
+        first = counts.index(usual) if usual else 0
+        below = counts[first:]
+        if len(below) < 3 or below.count(usual) < _ALIKE * len(below) or max(counts[:first], default=0) >= usual:
+            continue
+        if 0 < first <= _MOST_ABOVE:
+            above = "line above it" if lines[first][0] == 2 else f"{lines[first][0] - 1} lines above it"
+            return f"The table seems to begin at row {lines[first][0]}: remove the {above}."
+    return ""
+
+
+def _check_ragged(layout: Layout, file: str, n_known: int | None, text: bytes) -> None:
     """Every record must have as many fields as the header."""
     n_columns = int(layout.n_fields[0]) if n_known is None else n_known
     ragged = np.flatnonzero(layout.n_fields != n_columns)
@@ -179,7 +196,7 @@ def _check_ragged(layout: Layout, file: str, n_known: int | None) -> None:
         raise DataError(
             f"{file}: this does not look like a table: row {int(layout.lines[0])}, split at each {name}, "
             f"has {count(n_columns, 'field')}, but {ragged.size} of {count(n_rows, 'row')} below it "
-            f"have another number. {_EXPECTED}"
+            f"have another number. {_tell_start(text) or _EXPECTED}"
         )
     first = int(ragged[0])
     found = int(layout.n_fields[first])

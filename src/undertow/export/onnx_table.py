@@ -80,7 +80,7 @@ def _write_number(b: Builder, column: ValueColumn) -> list[str]:
     if column.value:
         if column.scaling != "quantile":
             near = filled
-            if column.scaling == "both":
+            if np.isfinite(column.bounds).all():
                 low, high = (b.constant(x, np.float64) for x in column.bounds)
                 near = b.add("Max", b.add("Min", filled, high), low)
             parts.append(b.cast(b.add("Div", b.add("Sub", near, mean), scale), np.float32))

@@ -95,7 +95,7 @@ def _write(run: Run, subject: Subject, learned: Training | None, small: bool, na
     helpers |= learned.helpers if learned else {}
     constants += more
     scipy = "scipy.special." in "".join([*network, *helpers.values(), *(learned.blocks if learned else ())])
-    table = _write_table(subject.encoder) if subject.encoder else []
+    table = _write_table(subject.encoder, subject.unnamed) if subject.encoder else []
     blocks = [_write_head(run, subject, learned, name, scipy, small)]
     blocks += [_heading("The network"), _write_layout(subject), *network]
     blocks += [_heading("The table"), *table] if table else []
@@ -219,7 +219,7 @@ def write_decision(subject: Subject, reserved: set[str]) -> Function:
     return write_function("decide", [("z", graph.inputs[0])], graph, note, ", ".join, reserved=reserved)
 
 
-def _write_table(encoder: TabularEncoder) -> list[str]:
+def _write_table(encoder: TabularEncoder, unnamed: list[str]) -> list[str]:
     """The columns, and the functions that read them."""
     rows = [f"    {_write_value(dict(column.to_json_dict()), 4)}," for column in encoder.columns]
     columns = "\n".join(["COLUMNS = [  # how each column became numbers in training", *rows, "]"])
@@ -228,6 +228,8 @@ def _write_table(encoder: TabularEncoder) -> list[str]:
         f"TEXTS = {_write_value(encoder.text_columns, 0)}  # the columns that hold texts",
         f"TARGET = {_write_value(target.name, 0)}  # the column that is predicted",
     ]
+    if unnamed:
+        known.append(f"UNNAMED = {_write_value(unnamed, 0)}  # all columns: files have no line of names, or these")
     if isinstance(target, ClassTarget):
         known.append(f"CLASSES = {_write_value(list(target.classes), 0)}")
     else:
@@ -254,9 +256,10 @@ def _without_types(text: str) -> str:
     """A function without the annotations of its arguments: fewer things to read."""
     function = ast.parse(text).body[0]
     assert isinstance(function, ast.FunctionDef)
-    names = ", ".join(argument.arg for argument in function.args.args)
+    for argument in function.args.args:
+        argument.annotation = None
     body = text.splitlines()[function.body[0].lineno - 1 :]
-    return "\n".join([f"def {function.name}({names}):", *body])
+    return "\n".join([f"def {function.name}({ast.unparse(function.args)}):", *body])
 
 
 def _write_parameters(subject: Subject, small: bool) -> list[str]:

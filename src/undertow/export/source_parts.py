@@ -130,7 +130,8 @@ def write_main(subject: Subject) -> list[str]:
         The sources of its functions.
     """
     if subject.encoder is not None:
-        reads, found = "rows = read_csv(path, TEXTS)", "predict_rows(rows)"
+        names = ", UNNAMED, TARGET" if subject.unnamed else ""
+        reads, found = f"rows = read_csv(path, TEXTS{names})", "predict_rows(rows)"
         X, classes = "encode(rows, COLUMNS)", "CLASSES"
     else:
         reads, found, X = "X = read_matrix(path)", "predict(X)", "X"
@@ -144,10 +145,11 @@ def write_main(subject: Subject) -> list[str]:
         p = predict_probability({X})
         header += [f"p({{label}})" for label in {classes}]
         lines = [line + row for line, row in zip(lines, p.reshape(len(lines), -1).tolist(), strict=True)]"""
+    with_names = "" if subject.unnamed else " with one line of column names"
     main = f'''def main():
     """Print predictions for the rows of a CSV file, as CSV."""
     parser = argparse.ArgumentParser(description="Predictions for the rows of a CSV file.")
-    parser.add_argument("file", help="a table with one line of column names"){option}
+    parser.add_argument("file", help="a table{with_names}"){option}
     given = parser.parse_args()
     try:
         {reads.replace("path", "given.file")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.data import TabularEncoder
+from undertow.data.header import number_columns
 from undertow.emit.names import Names
 from undertow.errors import ArgumentError, UnsupportedError
 from undertow.graph import Dim, Graph, Node
@@ -40,6 +41,7 @@ class Subject:
         example: an X of a few rows; only its shape and dtype count.
         loss: what it was trained with; None for one of the user's own.
         encoder: what reads a table for the model, if it was trained on one.
+        unnamed: the names of that table's columns, where its file had no line of them; else none.
     """
 
     model: Any
@@ -50,6 +52,7 @@ class Subject:
     example: NDArray[Any]
     loss: Loss | None
     encoder: TabularEncoder | None
+    unnamed: list[str] = field(default_factory=list)
 
     @property
     def x(self) -> Node:
@@ -152,7 +155,15 @@ def read_subject(run: Run, example: Any = None) -> Subject:
         X,
         loss,
         encoder,
+        _name_columns(run, encoder),
     )
+
+
+def _name_columns(run: Run, encoder: TabularEncoder | None) -> list[str]:
+    """The names of the columns of a file that has no line of them."""
+    if encoder is None or run.extras.get("header") is not False:
+        return []
+    return number_columns(1 + len(encoder.columns) + len(encoder.dropped))
 
 
 def _caller(model: Any) -> Any:

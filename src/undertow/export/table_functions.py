@@ -15,14 +15,22 @@ from typing import Any
 import numpy as np
 
 
-def read_csv(path: Any, texts: Iterable[str]) -> list[dict[str, Any]]:
-    """Read a CSV file: a dictionary a row, None where a value is missing; texts are columns that stay as they are."""
+def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), target: str = "") -> list[dict[str, Any]]:
+    """Read a CSV file: a dictionary a row, None where a value is missing; texts are columns that stay as they are.
+
+    With unnamed, the names of all columns of training, the file may have no line of them; with one column fewer, it
+    lacks the target.
+    """
     with open(path, encoding="utf-8-sig", newline="") as file:
         header = file.readline()
         separator = max(",;\t", key=header.count)
         file.seek(0)
         lines = csv.reader(file, delimiter=separator)
         names = [name.strip() for name in next(lines, [])]
+        if unnamed and not all(re.fullmatch(r"column_[1-9]\d*", name) for name in names):
+            file.seek(0)
+            without = [name for name in unnamed if name != target]
+            names = without if len(names) == len(without) else [*unnamed]
         rows = []
         for fields in lines:
             if not fields:
@@ -30,7 +38,7 @@ def read_csv(path: Any, texts: Iterable[str]) -> list[dict[str, Any]]:
             if len(fields) != len(names):
                 raise ValueError(f"{path}, line {lines.line_num}: {len(fields)} fields for {len(names)} columns.")
             rows.append(dict(zip(names, map(str.strip, fields), strict=True)))
-    missing = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"}
+    missing = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?"}
     commas = {*names} - {*texts} if separator != "," else set()  # columns where 3,14 is a number
     for row in rows:
         for name in commas:
@@ -56,17 +64,28 @@ def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) ->
         filled = np.where(unknown, column["fill"], numbers)
         if column["value"] and column["scaling"] == "quantile":
             features.append(np.interp(filled, column["knots"], column["levels"]))
-        elif column["value"] and column["scaling"] == "both":
-            low, high = (knot + (knot - column["mean"]) for knot in (column["knots"][0], column["knots"][-1]))
-            near = np.clip(filled, low, high)
-            features.append((near - column["mean"]) / column["scale"])
-            features.append(np.interp(filled, column["knots"], column["levels"]))
         elif column["value"]:
-            features.append((filled - column["mean"]) / column["scale"])
+            features.append((limit(filled, column) - column["mean"]) / column["scale"])
+            if column["scaling"] == "both":
+                features.append(np.interp(filled, column["knots"], column["levels"]))
         features += encode_parts(filled, column["parts"], column["year"])
         if column["flag"]:
             features.append(unknown)
     return np.array(features, dtype=np.float32).T.copy().reshape(len(rows), -1)
+
+
+def limit(numbers: Any, column: dict[str, Any]) -> Any:
+    """Numbers, those far outside of training's as the furthest that are not."""
+    if column["kind"] != "number" or column["scaling"] == "none":
+        return numbers
+    if column["scaling"] == "both":
+        low, high = (knot + (knot - column["mean"]) for knot in (column["knots"][0], column["knots"][-1]))
+    elif "range" in column:
+        least, largest = column["range"]
+        low, high = least - (largest - least), largest + (largest - least)
+    else:
+        return numbers
+    return np.clip(numbers, low, high)
 
 
 def encode_category(values: Sequence[Any], column: dict[str, Any]) -> list[Any]:
@@ -177,6 +196,7 @@ def read_days(value: Any) -> float:
 TABLE_FUNCTIONS = (
     read_csv,
     encode,
+    limit,
     encode_category,
     encode_parts,
     write_text,

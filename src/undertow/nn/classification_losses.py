@@ -9,7 +9,15 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.nn.configured import BELOW_ONE, POSITIVE
-from undertow.nn.loss_record import check_probabilities, check_same, check_target, loss, read_classes, sum_columns
+from undertow.nn.loss_record import (
+    check_output,
+    check_probabilities,
+    check_same,
+    check_target,
+    loss,
+    read_classes,
+    sum_columns,
+)
 
 
 @loss("binary", end="sigmoid", label_smoothing=BELOW_ONE, pos_weight=POSITIVE)
@@ -29,7 +37,7 @@ def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_we
 
     Raises:
         ShapeError: ``binary_cross_entropy: p is (3, 1), y is (3,): …``
-        DataError: ``binary_cross_entropy: y holds 2, but …``
+        DataError: ``binary_cross_entropy: y holds 2, but …``, or p is no probability
 
     Source: Goodfellow et al., Deep Learning, 2016, section 6.2.2.2.
 
@@ -39,6 +47,7 @@ def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_we
     """
     check_same("binary_cross_entropy", "p", p, y)
     check_probabilities("binary_cross_entropy", y)
+    check_output("binary_cross_entropy", p)
     y = _smooth(y, label_smoothing, 2)
     right = np.log(p) if pos_weight == 1 else pos_weight * np.log(p)
     e = -(y * right + (1 - y) * np.log(1 - p))
@@ -94,7 +103,8 @@ def categorical_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0) -
 
     Raises:
         ShapeError: ``categorical_cross_entropy: p is (3, 4), y is (3, 5): …``
-        DataError: ``categorical_cross_entropy: y holds the label 4, but p has 4 classes, 0 to 3.``
+        DataError: ``categorical_cross_entropy: y holds the label 4, but p has 4 classes, 0 to 3.``, or
+            ``categorical_cross_entropy: p holds -1.5, but probabilities are 0 to 1. If these are logits, …``
 
     Source: Goodfellow et al., Deep Learning, 2016, section 6.2.2.3; smoothing: Szegedy et al., Rethinking the
         Inception architecture for computer vision, CVPR 2016, section 7.
@@ -104,6 +114,7 @@ def categorical_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0) -
         0.6931
     """
     y = read_classes("categorical_cross_entropy", "p", p, y)
+    check_output("categorical_cross_entropy", p)
     y = _smooth(y, label_smoothing, P.shape_of(p)[1])
     e = -np.sum(y * np.log(p), axis=1)
     return e
@@ -168,6 +179,7 @@ def kullback_leibler(p: Any, y: Any) -> Any:
         np.float64(0.0)
     """
     y = read_classes("kullback_leibler", "p", p, y)
+    check_output("kullback_leibler", p)
     return np.sum(y * (_log_or_zero(y) - np.log(p)), axis=1)
 
 

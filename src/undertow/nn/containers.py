@@ -11,6 +11,7 @@ import numpy as np
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import show_shape
 from undertow.nn.activations import ACTIVATIONS, SAME_FUNCTIONS, find_activation, name_activation
+from undertow.nn.embedding import Embedding
 from undertow.nn.layer import (
     Container,
     LayerShapeError,
@@ -315,6 +316,7 @@ def check_widths(model: Sequential) -> None:
         >>> check_widths(Sequential(Dense(4, 8), Dense(8, 3)))
     """
     width: int | None = None
+    embeds = False  # whether it is that of an embedding: of each code
     before, count = "", 0  # who gave that width, and how many layers there were so far
     for layer in model.layers:
         taken = takes(layer)
@@ -323,6 +325,8 @@ def check_widths(model: Sequential) -> None:
             place, first = next(((i, x) for i, x in enumerate(inner, 1) if takes(x) == taken), (1, layer))
             single = isinstance(layer, Dense)
             remedy = f"Dense({width}, {layer.fan_out})" if single else f"a block that takes {width} columns"
+            if embeds and taken % width == 0:
+                remedy += f"; or put Flatten() between them, where an example has {taken // width} codes"
             raise ShapeError(
                 f"{type(model).__name__}: {before} {width} columns, but layer {count + place}, {show_item(first)}, "
                 f"takes {taken}. Make it {remedy}."
@@ -339,4 +343,5 @@ def check_widths(model: Sequential) -> None:
                 place = max(i for i, x in enumerate(inner, 1) if x is last[-1])
                 before = f"layer {count + place}, {show_item(last[-1])}, gives"
         width = new
+        embeds = isinstance(layer, Embedding) or (embeds and keeps_width(layer))
         count += len(inner)

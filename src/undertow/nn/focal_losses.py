@@ -8,7 +8,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.nn.configured import NOT_NEGATIVE, SHARE, or_none
-from undertow.nn.loss_record import check_probabilities, check_same, loss, read_classes, sum_columns
+from undertow.nn.loss_record import check_output, check_probabilities, check_same, loss, read_classes, sum_columns
 
 
 @loss("binary", end="sigmoid", gamma=NOT_NEGATIVE, alpha=or_none(SHARE))
@@ -38,6 +38,7 @@ def binary_focal(p: Any, y: Any, *, gamma: float = 2.0, alpha: float | None = No
     """
     check_same("binary_focal", "p", p, y)
     check_probabilities("binary_focal", y)
+    check_output("binary_focal", p)
     right = y * ((1 - p) ** gamma * np.log(p))
     wrong = (1 - y) * (p**gamma * np.log(1 - p))
     return sum_columns(-_weigh(right, wrong, alpha))
@@ -101,6 +102,7 @@ def categorical_focal(p: Any, y: Any, *, gamma: float = 2.0) -> Any:
         0.1733
     """
     y = read_classes("categorical_focal", "p", p, y)
+    check_output("categorical_focal", p)
     return -np.sum(y * ((1 - p) ** gamma * np.log(p)), axis=1)
 
 

@@ -20,6 +20,8 @@ from undertow.nn.configured import Setting, read_settings
 from undertow.spelling import offer
 from undertow.trace import argument_names
 
+_SLACK = 0.05  # by which a probability may be off, as in a difference quotient
+
 PerExample = Callable[..., Any]
 
 
@@ -311,6 +313,30 @@ def check_probabilities(name: str, y: Any) -> None:
     """
     remedy = "targets are 0, 1 or a probability. Give the classes as 0 and 1."
     check_target(name, y, lambda y: (y >= 0) & (y <= 1), remedy)
+
+
+def check_output(name: str, p: Any) -> None:
+    """Refuse outputs that are no probabilities, whose logarithm would be no number; traced ones are not looked at.
+
+    Args:
+        name: of the loss, which has another one of logits.
+        p: the output; NaN is let through, as the loss of a training that diverged.
+
+    Raises:
+        DataError: ``categorical_cross_entropy: p holds -1.5, but probabilities are 0 to 1. If these are logits, …``
+
+    Source: derived here.
+
+    Example:
+        >>> check_output("binary_cross_entropy", np.array([0.0, 1.0]))
+    """
+    if isinstance(p, P.Traced):
+        return
+    wrong = (np.asarray(p) < -_SLACK) | (np.asarray(p) > 1 + _SLACK)
+    if wrong.any():
+        found = np.asarray(p)[wrong][0]
+        other = f"{name}_with_logits" if name != "kullback_leibler" else "softmax first"
+        raise DataError(f"{name}: p holds {found:g}, but probabilities are 0 to 1. If these are logits, use {other}.")
 
 
 def read_classes(name: str, what: str, p: Any, y: Any) -> Any:

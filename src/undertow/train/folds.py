@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data import k_folds, split_groups
 from undertow.data.batches import read_whole
+from undertow.data.header import Header
 from undertow.errors import ArgumentError, ShapeError
 from undertow.nn import find_loss
 from undertow.train.plan import make_plan
@@ -76,6 +77,7 @@ def cross_validate(
     target: str | None = None,
     weights: str | None = None,
     encode: Mapping[str, Any] | None = None,
+    header: Header = True,
     prepare: Callable[[Array], Callable[[Array], Array]] | None = None,
     validation: float | None = None,
     seed: int = 0,
@@ -98,6 +100,7 @@ def cross_validate(
         weights: the column of a table that says how much each row counts.
         encode: how columns of a table are encoded: options of `undertow.data.encode_table`, such as
             ``{"scaling": "robust"}``.
+        header: False where a text file has no line of column names: they are column_1, column_2, …; or a list of them.
         prepare: called with the X of the training part, gives the function that is applied to the X of both parts:
             a mean or a scale that is taken of all examples would tell of those held out.
         validation: the share of each training part that is held out for early stopping, whole groups where there are
@@ -129,9 +132,9 @@ def cross_validate(
     """
     seed, folds = read_whole(seed, "seed", 0), read_whole(folds, "folds", 2)
     if target is not None or is_table(data):
-        columns = {"groups": groups, "weights": weights, "encode": encode or {}}
+        columns = {"groups": groups, "weights": weights, "encode": encode or {}, "header": header}
         return _validate_table(model, data, target, folds, columns, prepare, validation, seed, settings)
-    for name, value in (("weights", weights), ("encode", encode)):
+    for name, value in (("weights", weights), ("encode", encode), ("header", None if header is True else header)):
         if value is not None:
             raise ArgumentError(f"{name} is for a table. Name the column to predict: target=, or give (X, y, weights).")
     if read_source(data) is not None:

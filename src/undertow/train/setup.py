@@ -18,6 +18,7 @@ from undertow.nn.layer import children, holds_parameters, is_layer
 from undertow.nn.mode import example_keys, training
 from undertow.nn.structure import read_dtype
 from undertow.trace import describe_function
+from undertow.train.assignments import read_attributes, warn_of_assignments
 from undertow.train.calls import takes
 from undertow.train.feed import ArrayFeed, Draws, Feed, SourceExamples, SourceFeed
 from undertow.train.forward import CHUNK
@@ -93,7 +94,9 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         )
     task = make_task(chosen, model, X)
     y = task.read_target(y)
+    before = read_attributes(model)
     draws = Draws(seed, draws_numbers(model, X), plan.mixup, dtype)
+    warn_of_assignments(before)
     held: Iterable[Examples] | None
     n_held: int | None
     by_class: list[float] | None = None

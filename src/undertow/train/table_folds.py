@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data import TabularEncoder, as_frame, encode_table, k_folds, read_table_with_origin
+from undertow.data.header import Header
 from undertow.data.roles import Roles, read_group_column, read_weight_column
 from undertow.data.target import choose_task, drop_missing_target, find_target
 from undertow.data.text_columns import read_as_text
@@ -50,6 +51,7 @@ class TableFolds:
         task: ``"classification"`` or ``"regression"``.
         parts: of each fold the rows to train on and those held out, as numbers of rows of the frame.
         encode: options of the encoder.
+        header: False where the file had no line of column names, so that files to predict have none either.
     """
 
     frame: pl.DataFrame
@@ -58,6 +60,7 @@ class TableFolds:
     task: str
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
     encode: dict[str, Any]
+    header: bool = True
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a training, with a loss and metrics where none are given."""
@@ -98,6 +101,7 @@ class TableFolds:
         if self.task == "regression":
             trainer.task = replace(trainer.task, decode=encoder.decode)
         trainer.run.extras |= {"encoder": encoder.to_json_dict(), "weights": self.roles.weights}
+        trainer.run.extras |= {} if self.header else {"header": False}
         run = trainer.fit()
         if run.stopped == "interrupted":
             raise KeyboardInterrupt
@@ -126,7 +130,15 @@ def knows(run: Run) -> bool:
 
 
 def read_folds(
-    data: Any, target: str, *, folds: int, seed: int, groups: Any, weights: Any, encode: Mapping[str, Any]
+    data: Any,
+    target: str,
+    *,
+    folds: int,
+    seed: int,
+    groups: Any,
+    weights: Any,
+    encode: Mapping[str, Any],
+    header: Header = True,
 ) -> TableFolds:
     """Read a table and cut it into folds; classes have their shares in each, unless groups decide.
 
@@ -138,6 +150,7 @@ def read_folds(
         groups: the column of groups, none of which is on both sides, or None.
         weights: the column of weights, or None.
         encode: options of `undertow.data.encode_table`.
+        header: of a text file, see `undertow.data.read_table`.
 
     Returns:
         The folds.
@@ -161,8 +174,11 @@ def read_folds(
     origin: Origin | None = None
     if isinstance(data, str | os.PathLike):
         frame, origin = read_table_with_origin(
-            Path(data), as_text=read_as_text(encode.get("as_text", ())), decimal=encode.get("decimal", "auto")
-        )
+            Path(data), as_text=read_as_text(encode.get("as_text", ())), decimal=encode.get("decimal", "auto"),
+            header=header,
+        )  # fmt: skip
+    elif header is not True:
+        raise ArgumentError("header is for a text file, which may have no line of column names. Leave it out.")
     else:
         frame = as_frame(data)
     options = dict(encode)
@@ -177,9 +193,8 @@ def read_folds(
     if task == "classification" and by is None:
         texts = find_target(frame, target).cast(str).to_numpy()
         labels = np.unique(texts.astype(str), return_inverse=True)[1]
-    return TableFolds(
-        frame, origin, roles, task, k_folds(frame.height, folds, seed, stratify=labels, groups=by), options
-    )  # fmt: skip
+    parts = k_folds(frame.height, folds, seed, stratify=labels, groups=by)
+    return TableFolds(frame, origin, roles, task, parts, options, header is not False)
 
 
 def build_for(model: Any, encoder: TabularEncoder) -> Any:

@@ -185,13 +185,27 @@ def make_task(loss: Loss, model: Any, X: Array) -> Task:
     task = Task(loss, outputs.shape[1:], outputs.dtype)
     if loss.task == "categorical":
         if outputs.ndim != 2:
-            raise ShapeError(f"{loss.name} needs one column a class, but the output is {_show(outputs.shape[1:])}.")
+            raise ShapeError(
+                f"{loss.name} needs one column a class, but the output is {_show(outputs.shape[1:])}. "
+                f"{_tell_flatten(outputs.shape)}"
+            )
         if outputs.shape[1] == 1:
             raise ArgumentError(
                 f"{loss.name} needs one output a class, but the model has a single one. "
                 "Give the last layer one column a class, or use binary_cross_entropy."
             )
     return task
+
+
+def _tell_flatten(shape: tuple[int, ...]) -> str:
+    """What to do with an output that is no row an example."""
+    if len(shape) == 1:
+        return "Give the last layer one column a class."
+    rows = int(np.prod(shape[1:-1]))
+    return (
+        f"Put Flatten() in front of the last Dense layer, which then takes {rows} times as many columns, so that "
+        "each example has one row."
+    )
 
 
 def _try_model(model: Any, rows: Array) -> Any:

@@ -1,0 +1,65 @@
+"""What the texts of a column that is dropped look like, and how to write them so that they are used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from undertow.data.late import pl
+from undertow.data.layouts import LAYOUTS
+from undertow.data.parse import parse_dates
+from undertow.data.wording import list_names
+
+_ENOUGH = 0.9  # of the texts
+SAMPLE = 200  # different texts that are enough
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?")
+_WITH_UNIT = re.compile(r"[+-]?\d[\d.,' ]*?\s?([^\W\d_][^\d\s]{0,9}|[°%µ\"′″][^\d\s]{0,3})")
+
+
+def tell_likeness(texts: Sequence[str]) -> str:
+    """The end of a sentence about a column of texts that is dropped: what they look like, and how to write them.
+
+    Args:
+        texts: different ones.
+
+    Returns:
+        A sentence with a space before it; "" where they look like nothing that can be used.
+
+    Source: derived here.
+
+    Example:
+        >>> tell_likeness(["12 cm", "9.5 cm", "11 cm"])
+        " They look like numbers with the unit 'cm': write the numbers alone to use them."
+        >>> tell_likeness(["2023-07-25", "26.07.2023"])
+        ' They look like dates written in several ways: write all as 2023-07-25 to use them.'
+        >>> tell_likeness(["a long walk", "nothing"])
+        ''
+    """
+    found = [text.strip() for text in texts[:SAMPLE]]
+    enough = _ENOUGH * len(found)
+    times = sum(_TIME.fullmatch(text) is not None for text in found)
+    if times and times >= enough:
+        return " They look like times of day: write them as hours, 14.5 for 14:30, to use them."
+    if found and _count_dates(found) >= enough:
+        return " They look like dates written in several ways: write all as 2023-07-25 to use them."
+    units = [match[1] for text in found if (match := _WITH_UNIT.fullmatch(text))]
+    different = sorted(set(units), key=units.index)
+    if units and len(units) >= enough and len(different) <= 5:
+        if len(different) == 1:
+            return f" They look like numbers with the unit {different[0]!r}: write the numbers alone to use them."
+        names = list_names(different)
+        return f" They look like numbers with units, {names}: write the numbers alone, in one unit, to use them."
+    return ""
+
+
+def _count_dates(texts: list[str]) -> int:
+    """How many texts are dates, written in any way that is known."""
+    series = pl.Series(texts, dtype=pl.String)
+    dates = parse_dates(series).is_not_null()
+    for layout in LAYOUTS.values():
+        left = series.filter(~dates)
+        if not len(left):
+            break
+        if layout.kind == "date" and any(map(layout.may_fit, left)):
+            dates = dates | layout.parse(series).is_not_null()
+    return int(dates.sum())

@@ -1,0 +1,75 @@
+"""A column of texts that is dropped is told of by what it looks like, and how to write it so that it is used."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from undertow.data import encode_table, read_table, read_table_with_origin
+from undertow.data.likeness import tell_likeness
+from undertow.errors import DataError
+
+N = 120
+DAYS = [np.datetime64("2023-01-01") + np.timedelta64(3 * k, "D") for k in range(N)]
+WRITTEN = [str(day) if k % 2 else day.astype(object).strftime("%d.%m.%Y") for k, day in enumerate(DAYS)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (WRITTEN, "They look like dates written in several ways: write all as 2023-07-25 to use them."),
+        ([f"{k % 24:02}:{k % 60:02}" for k in range(N)], "They look like times of day: write them as hours"),
+        ([f"{k}.5 kg" for k in range(N)], "They look like numbers with the unit 'kg': write the numbers alone"),
+        ([f"{k}cm" if k % 2 else f"{k} m" for k in range(N)], "with units, 'm', 'cm': write the numbers alone, in one"),
+        ([f"-{k} °C" for k in range(N)], "numbers with the unit '°C'"),
+        ([f"1,{k:03} m²" for k in range(N)], "numbers with the unit 'm²'"),
+        ([f"R2D{k}" for k in range(N)], ""),
+        ([f"a{k} long walk" for k in range(N)], ""),
+        ([f"2023-13-{k}" for k in range(N)], ""),
+    ],
+)
+def test_what_texts_look_like(texts, said):
+    found = tell_likeness(texts)
+    assert said in found and bool(found) == bool(said)
+    table = encode_table(pl.DataFrame({"x": texts, "z": np.arange(N) * 0.5, "y": np.arange(N) % 7 * 0.3}), "y")
+    (line,) = [line for line in table.report if line.startswith("'x': dropped")]
+    assert line.endswith(found)
+
+
+def test_numbers_with_many_that_are_none(tmp_path):
+    """Too many to be slips of the pen, so that they are no error; but the first of them, and its row, is named."""
+    rows = [f"{'-' if k % 5 == 2 else k + 0.25},{k % 7 * 0.3},{k * 0.5}" for k in range(N)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,z", *rows]) + "\n")
+    frame, origin = read_table_with_origin(tmp_path / "t.csv")
+    report = encode_table(frame, "y", origin=origin, validation=0.0).report
+    (line,) = [line for line in report if line.startswith("'x'")]
+    assert "But 24 of 120 values are no numbers, first '-' (t.csv, row 4). Leave those empty" in line
+
+
+@pytest.mark.parametrize("text", ["#N/A", "<NA>"])
+def test_missing_values_of_spreadsheets_and_frames(tmp_path, text):
+    (tmp_path / "t.csv").write_text(f"x,y\n1,2\n{text},3\n")
+    assert read_table(tmp_path / "t.csv")["x"].to_list() == [1, None]
+
+
+ROWS = "size,town,y\n" + "".join(f"{k},Rome,{k % 3}\n" for k in range(20))
+
+
+@pytest.mark.parametrize(
+    ("above", "row"),
+    [
+        ("# exported by a programme\n# unit: cm\n", 3),
+        ("# exported, by a programme\n\n# unit: cm\n", 4),
+        ("Sales\n\n", 3),
+        ("sep=;\n", 2),
+    ],
+)
+def test_lines_above_a_table_are_named(tmp_path, above, row):
+    table = ROWS.replace(",", ";") if above.startswith("sep") else ROWS
+    (tmp_path / "t.csv").write_text(above + table)
+    many = "the line" if row == 2 else f"the {row - 1} lines"
+    with pytest.raises(DataError, match=rf"The table seems to begin at row {row}: remove {many} above it\."):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text(table)
+    assert read_table(tmp_path / "t.csv").columns == ["size", "town", "y"]
