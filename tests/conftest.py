@@ -19,15 +19,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import undertow as ut
 from undertow import api, trace
 from undertow.flow.training import TrainingRecorder
 from undertow.graph import Graph, verify
 
-settings.register_profile("reproducible", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("search", max_examples=1000, deadline=None, print_blob=True)
+# A busy machine makes examples slowly, and that is no fault of theirs.
+lasting = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
+settings.register_profile("reproducible", derandomize=True, **lasting)
+settings.register_profile("search", max_examples=1000, **lasting)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "reproducible"))
 
 

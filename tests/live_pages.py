@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ from undertow.report.live.guard import Door
 from undertow.report.live.server import LiveServer
 from undertow.train.history import HistoryFile
 
+PATIENCE = 120  # seconds after which a test gives up waiting; no test is right or wrong by how long anything takes
+
 
 def ask(url, path="/", method="GET", body=None, **headers):
     """A request with just these headers: what is not given is not sent."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
     try:
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         told = {"Host": f"127.0.0.1:{place.port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -45,7 +48,7 @@ class Watcher(threading.Thread):
     def __init__(self, url, **headers):
         super().__init__(daemon=True)
         place = urlsplit(url)
-        self.connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+        self.connection = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
         self.headers, self.events, self.version, self.data, self.status = headers, [], None, None, {}
         self.start()
 
@@ -67,7 +70,7 @@ class Watcher(threading.Thread):
 
     def leave(self):
         self.connection.sock.shutdown(socket.SHUT_RDWR)
-        self.join(10)
+        self.join(PATIENCE)
 
     def take(self, kind, told):
         if kind == "start":
@@ -78,12 +81,22 @@ class Watcher(threading.Thread):
             self.status = told["status"]
         self.events.append(kind)
 
-    def wait_for(self, condition, seconds=30):
-        end = time.monotonic() + seconds
+    def wait_for(self, condition):
+        end = time.monotonic() + PATIENCE
         while not condition(self):
             assert time.monotonic() < end, f"events: {self.events[-5:]}, status: {self.status}"
             time.sleep(0.01)
         return self
+
+
+@contextmanager
+def process(command, **options):
+    """A process that ends with the test, however that ends."""
+    with subprocess.Popen(command, **options) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 @contextmanager
@@ -99,7 +112,7 @@ def served(folder, tick=0.05, control=False, token=None):
         yield door.url, feed
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE)
         listening.close()
 
 

@@ -39,7 +39,7 @@ def undertow(capsys, monkeypatch, tmp_path):
 def process(*args: object, **options) -> subprocess.CompletedProcess[str]:
     """Run `undertow …` as a process of its own, with its output read unless options say otherwise."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT, "text": True, **options}
-    return subprocess.run([*COMMAND, *map(str, args)], timeout=120, **options)
+    return subprocess.run([*COMMAND, *map(str, args)], timeout=600, **options)
 
 
 def refused(found: tuple[int, str, str], *parts: str) -> None:
@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_the_predictions_that_were_there(undertow, tmp_path):
         "-c",
         shell + "predict runs/good big.csv --out found.csv",
     ]
-    found = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    found = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert found.returncode == 2 and "found.csv cannot be written: File too large" in found.stderr
     assert Path("found.csv").read_text() == "older\n" and not list(Path().glob(".undertow*"))
     full = Path("full.parquet")
@@ -194,7 +194,7 @@ def test_interrupts_end_training_and_the_run_is_saved(undertow, pause):
         found.send_signal(signal.SIGINT)
         time.sleep(pause)
         found.send_signal(signal.SIGINT)
-        found.wait(60)
+        found.wait(600)
     out, err = Path("out").read_text(), Path("err").read_text()
     assert found.returncode == 130 and "Traceback" not in err
     assert "Interrupted" in out and "saved in runs/good" in out

@@ -210,12 +210,14 @@ def test_a_run_stays_where_another_process_trains_there(undertow):
     before = weights("runs/t")
     hold = (
         "import sys, time; from pathlib import Path; from undertow.train.lock import FolderLock;"
-        "lock = FolderLock(Path('runs/t/checkpoints')); print('held', flush=True); time.sleep(60)"
+        "lock = FolderLock(Path('runs/t/checkpoints')); print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", hold], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
-        code, _, err = undertow(*TRAIN, "--overwrite", "--epochs", 2, "--seed", 5)
-        other.kill()
+        try:
+            assert other.stdout is not None and other.stdout.readline() == "held\n"
+            code, _, err = undertow(*TRAIN, "--overwrite", "--epochs", 2, "--seed", 5)
+        finally:
+            other.kill()
     assert code == 2 and "runs/t: another process trains there." in err
     assert weights("runs/t") == before and [x.name for x in Path("runs").iterdir()] == ["t"]
     assert undertow(*TRAIN, "--overwrite", "--epochs", 2, "--seed", 5)[0] == 0 and weights("runs/t") != before

@@ -325,7 +325,7 @@ def no_floats(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int])
 
 def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int, arg: Any, number: int) -> Any:
     """Make the node that a leaf is differentiated by; a fresh one, even if the leaf is traced already."""
-    if not is_array_like(leaf) and not isinstance(leaf, list):
+    if not is_array_like(leaf) and not isinstance(leaf, list | complex):
         return leaf
     check_plain(leaf)
     spec = P.spec_of(leaf)

@@ -219,8 +219,8 @@ def test_a_forked_process_may_go_on():
         answers = fork.Queue()
         process = fork.Process(target=lambda: answers.put(f(x)))
         process.start()
-        np.testing.assert_array_equal(answers.get(timeout=60), wanted)
-        process.join(60)
+        np.testing.assert_array_equal(answers.get(timeout=600), wanted)
+        process.join(600)
         assert process.exitcode == 0
     finally:
         ut.set_threads(None)

@@ -93,7 +93,7 @@ print("llvmlite" in sys.modules)
     env = {**os.environ, "UNDERTOW_CACHE_DIR": str(tmp_path), "PYTHONPATH": source}
     for loads_llvm in (True, False):
         command = [sys.executable, "-c", program]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
         assert done.stdout == f"{loads_llvm}\n", done.stderr
 
 

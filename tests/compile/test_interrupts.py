@@ -90,12 +90,16 @@ from test_interrupts import leaves, loss, make_session
 ut.set_threads(int(sys.argv[1]))
 make = lambda: make_session(loss, 512, 2048, 2048)
 order, asked = np.tile(np.arange(2048), 200), 200
+interrupt_after = lambda seconds: threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+session, times = make(), []
+for _ in range(6):  # compiled, and its time is known: the least, which nothing else on the machine makes longer
+    begun = time.perf_counter()
+    session.run(order[:2048], 2048)
+    times.append(time.perf_counter() - begun)
+seconds = min(times)
 session = make()
-session.run(order[:2048], 2048)  # compiled, and its time is known
-seconds = session.resident.prepare(2048).step_seconds
-session = make()
-threading.Timer(5.5 * seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
+    interrupt_after(5.5 * seconds)
     session.run(order, 2048)
     raise SystemExit("nobody heard of it")
 except KeyboardInterrupt:
@@ -111,8 +115,8 @@ f = ut.compile(lambda x: np.sum(x @ x @ x @ x @ x @ x @ x @ x, axis=0))
 x = np.random.default_rng(0).normal(size=(700, 700)) / 30
 wanted = f(x)
 f.program.step_seconds = 10.0
-threading.Timer(0.5 * seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
+    interrupt_after(0.5 * seconds)
     for _ in range(10000):
         f(x)
         f.program.step_seconds = 10.0
@@ -123,7 +127,7 @@ except KeyboardInterrupt:
 heard = []
 signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
 f.program.step_seconds = 10.0
-threading.Timer(0.01, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+interrupt_after(0.01)
 while not heard:  # to a handler that only takes note, nothing is lost
     f.program.step_seconds = 10.0
     np.testing.assert_array_equal(f(x), wanted)
@@ -136,7 +140,7 @@ print("well", done)
 def test_ctrl_c_ends_a_long_run_after_whole_steps(n):
     paths = [p for p in sys.path if p]
     code = f"import sys; sys.path[:0] = {[*paths, __file__.rpartition('/')[0]]!r}\n{SCRIPT}"
-    found = subprocess.run([sys.executable, "-c", code, n], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([sys.executable, "-c", code, n], capture_output=True, text=True, timeout=600)
     assert found.returncode == 0 and found.stdout.startswith("well"), found.stderr[-2000:]
 
 

@@ -70,7 +70,7 @@ def test_joblib_runs_compiled_programs_in_processes_and_threads(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     code = f"import runpy, sys; sys.path[:0] = {[p for p in sys.path if p]!r}; sys.argv = ['script.py']\n"
     code += f"runpy.run_path({str(tmp_path / 'script.py')!r}, run_name='__main__')"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert (found.returncode, found.stdout) == (0, "right\n"), found.stderr[-3000:]
 
 
@@ -85,7 +85,7 @@ def test_compiled_functions_are_copied_by_name_or_with_their_function():
 def test_programs_of_several_threads_take_turns(monkeypatch):
     """Two processors, programs of two jobs: no two are under way at once, unless one has waited for long."""
     monkeypatch.setattr(pool, "usable_processors", lambda: 2)
-    monkeypatch.setattr(pool, "PATIENCE", 60.0)
+    monkeypatch.setattr(pool, "PATIENCE", 600.0)
     under_way, most = [], []
 
     def job():

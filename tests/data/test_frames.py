@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from undertow.data import read_table, read_table_with_origin
 from undertow.errors import DataError
 
+ALLOWED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
 
 @pytest.fixture
 def write(tmp_path: Path):
@@ -216,7 +218,7 @@ def test_bad_parquet(tmp_path, write):
         read_table(path)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=ALLOWED)
 @given(content=st.text(alphabet='a1,;\t\n\r" .?-é', max_size=60).map(str.encode) | st.binary(max_size=60))
 def test_any_bytes_give_a_table_or_a_data_error(tmp_path, content):
     """Whatever a file holds, reading it gives a table with one origin a row, or a one-line DataError."""
@@ -231,7 +233,7 @@ def test_any_bytes_give_a_table_or_a_data_error(tmp_path, content):
         assert np.all(np.diff(origin.rows) > 0)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=ALLOWED)
 @given(
     rows=st.lists(
         st.tuples(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import threading
 import time
@@ -222,7 +223,7 @@ def count_readers() -> int:
 
 def wait_for_readers() -> int:
     """The readers that are left after a moment to end in."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while count_readers() and time.monotonic() < until:
         time.sleep(0.01)
     return count_readers()
@@ -268,18 +269,19 @@ def test_leaving_early_ends_the_thread():
 
 def test_ctrl_c_while_waiting_for_a_block():
     """Ctrl-C breaks off the wait for a slow reader, which ends."""
-    go = threading.Event()
+    begun = threading.Event()
 
     def make():
-        go.wait(5)
+        begun.wait()
+        while not blocks._handover.changed._waiters:  # until the main thread waits
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
         yield (np.zeros(1),)
 
     blocks = Blocks(make())
-    timer = threading.Timer(0.05, lambda: (signal.raise_signal(signal.SIGINT), go.set()))
-    timer.start()
+    begun.set()
     with pytest.raises(KeyboardInterrupt):
         next(blocks)
-    timer.join()
     assert list(blocks) == [] and wait_for_readers() == 0
 
 

@@ -50,7 +50,7 @@ def run_alone(source, code):
     """Run a module in a fresh interpreter that cannot import undertow."""
     program = f"import sys\nsys.modules['undertow'] = None\n{source}\n{code}"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

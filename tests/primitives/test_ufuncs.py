@@ -139,6 +139,16 @@ def test_what_scipy_cannot_do_with_traced_values_is_said(call, message):
         gradient(lambda x: call(special, x), np.array([0.5, 1.5]))
 
 
+def test_a_function_of_scipys_is_named_by_its_name_not_by_what_stands_around_it():
+    """SciPy's decorators make arrays of the arguments before the function itself is called."""
+    linalg, stats = pytest.importorskip("scipy.linalg"), pytest.importorskip("scipy.stats")
+    with pytest.raises(ut.UnsupportedError, match="makes a plain array of a traced value") as caught:
+        gradient(lambda x: linalg.solve_sylvester(x, x, x), np.eye(2))
+    assert "wrapper" not in str(caught.value) and "SciPy's" in str(caught.value)
+    with pytest.raises(ut.UnsupportedError, match=r"SciPy's logpdf makes a plain array of a traced value"):
+        gradient(lambda x: stats.norm.logpdf(x), np.ones(2))
+
+
 def test_polygamma_is_scipys_and_has_a_gradient():
     special = pytest.importorskip("scipy.special")
     x = np.array([0.5, 1.5, 7.0, -0.5])

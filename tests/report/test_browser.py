@@ -111,9 +111,9 @@ def test_the_axes_of_the_confusion_matrix_are_told(show, labels):
     assert page.locator("#outcome p.small").first.is_visible() and fits(page)
 
 
-def test_a_cell_is_chosen_with_keys_pointer_and_slider(show):
+def test_a_cell_is_chosen_with_keys_pointer_and_slider(show, settle):
     flow = make_flow(30, 5, 3)
-    page = show(render_page(report_data(flow)))
+    page = show(render_page(report_data(flow)), reduced_motion="reduce")  # scrolls at once
 
     def told():
         return page.inner_text("#flow-readout")
@@ -132,12 +132,13 @@ def test_a_cell_is_chosen_with_keys_pointer_and_slider(show):
     page.keyboard.press("End")
     assert "step 30" in told()
     page.locator("#flow").scroll_into_view_if_needed()
-    page.wait_for_timeout(600)
+    settle(page)
     box = page.locator("#flow svg").bounding_box()
     page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.45 * box["height"])
     assert "layer 3" in told() and page.inner_text("#flow-steps").startswith("step 1")
     page.focus("#quantity-delta")
     page.keyboard.press("ArrowRight")
+    settle(page)
     assert "weight gradient" in told() and "weight gradient" in page.inner_text("#profile-lead")
 
 
@@ -148,6 +149,7 @@ def test_a_finding_leads_to_its_step_and_copies_its_code(show, monkeypatch):
     page.click("text=step 7")
     assert "step 7, epoch 1" in page.inner_text("#flow-readout")
     page.click("[aria-label='Copy the code']")
+    page.wait_for_function("document.getElementById('announce').textContent.startsWith('Copied')")
     assert page.evaluate("navigator.clipboard.readText()") == "ut.nn.relu"
 
 
@@ -156,6 +158,7 @@ def test_new_data_is_drawn_and_what_was_chosen_stays(show):
     page.focus("#flow")
     page.keyboard.press("Home")
     page.click("#curves details summary")
+    page.wait_for_selector("#curves details[open] table")
     page.evaluate("data => undertowReport.render(data)", report_data(make_flow(60, 5, 4)))
     assert "step 1, epoch 1" in page.inner_text("#flow-readout")
     assert page.evaluate("document.activeElement.id") == "flow" or page.locator("#curves details[open]").count() == 1
@@ -165,10 +168,10 @@ def test_new_data_is_drawn_and_what_was_chosen_stays(show):
     assert "step 90" in page.inner_text("#flow-readout")  # the latest step is followed
 
 
-def test_new_data_waits_while_a_slider_is_dragged(show):
-    page = show(render_page(report_data(make_flow(30, 5, 3))))
+def test_new_data_waits_while_a_slider_is_dragged(show, settle):
+    page = show(render_page(report_data(make_flow(30, 5, 3))), reduced_motion="reduce")  # scrolls at once
     page.locator("#flow-step").scroll_into_view_if_needed()
-    page.wait_for_timeout(600)
+    settle(page)
     box = page.locator("#flow-step").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -190,16 +193,14 @@ def test_dark_and_light(show):
 @pytest.mark.skipif(AXE is None, reason="AXE_CORE does not name axe.min.js")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing(browser, tmp_path, monkeypatch, scheme, width):
+def test_axe_finds_nothing(new_page, settle, tmp_path, monkeypatch, scheme, width):
     flow = make_flow(60, 20, 3)
     monkeypatch.setattr(recorded, "_diagnose", lambda found: [a_finding(flow)])
     path = write_report(flow, tmp_path / "report.html")
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
-    page = context.new_page()
+    page = new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
     page.goto(path.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
-    page.wait_for_timeout(200)
+    settle(page)
     page.add_script_tag(content=Path(AXE).read_text())
     found = page.evaluate("axe.run(document)")["violations"]
-    context.close()
     assert not [(x["id"], [node["html"] for node in x["nodes"]]) for x in found], sys.platform

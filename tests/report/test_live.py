@@ -23,7 +23,7 @@ from undertow.report.live.guard import Door, choose_token
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
-from live_pages import Watcher, Writer, ask, control, page_token, served
+from live_pages import PATIENCE, Watcher, Writer, ask, control, page_token, process, served
 from undertow.report.live.feed import Feed
 
 N_WATCHERS = 50
@@ -40,6 +40,7 @@ def test_fifty_watchers_and_one_reader(tmp_path):
     writer.write(20)
     with served(tmp_path) as (url, feed):
         assert feed.ticks == 0
+        begun = time.monotonic()
         watchers = []
         for i in range(N_WATCHERS):
             watchers.append(Watcher(url))
@@ -57,14 +58,15 @@ def test_fifty_watchers_and_one_reader(tmp_path):
         wanted = json.loads(json.dumps(feed.folder.state()["data"]))
         assert all(watcher.data == wanted for watcher in watchers)
         assert wanted["map"]["n_steps"] == writer.n and len(wanted["map"]["first"]) <= 400
-        assert feed.folder.reads <= feed.ticks < 200  # not fifty times as many
+        reads, ticks, passed = feed.folder.reads, feed.ticks, time.monotonic() - begun
+        assert reads <= ticks <= passed / feed.tick + 1  # not fifty times as many
         assert {tuple(w.events[-2:]) for w in watchers} <= {("update", "ended"), ("start", "ended")}
         for watcher in watchers:
             watcher.leave()
-        end = time.monotonic() + 20
-        while feed.watchers and time.monotonic() < end:
+        end = time.monotonic() + PATIENCE
+        while feed.watchers or not feed._poller.done():  # it ends a look that is under way
+            assert time.monotonic() < end
             time.sleep(0.02)
-        time.sleep(0.1)
         ticks, reads = feed.ticks, feed.folder.reads
         writer.write(20)
         time.sleep(0.3)
@@ -99,7 +101,7 @@ def test_a_watcher_that_is_too_slow_begins_again(tmp_path):
             if "closed" in kinds:
                 return kinds, data
 
-    kinds, data = asyncio.run(asyncio.wait_for(watch(), 60))
+    kinds, data = asyncio.run(asyncio.wait_for(watch(), PATIENCE))
     assert kinds.count("start") >= 2 and kinds[-1] == "closed"
     assert data == json.loads(json.dumps(feed.folder.state()["data"]))
 
@@ -125,7 +127,7 @@ def test_what_cannot_be_read_is_told_and_the_next_look_succeeds(tmp_path, monkey
                 await feed.close()
         return kinds
 
-    kinds = asyncio.run(asyncio.wait_for(watch(), 30))
+    kinds = asyncio.run(asyncio.wait_for(watch(), PATIENCE))
     assert kinds[0] == "trouble" and kinds.count("trouble") == 1 and kinds[-1] == "closed"
 
 
@@ -266,15 +268,16 @@ def test_beyond_this_machine_there_is_always_a_token():
 # A server in a process of its own
 
 
-def test_a_server_beside_a_training_ends_with_it(tmp_path):
+def test_a_server_beside_a_training_ends_with_it(tmp_path, monkeypatch):
     """It says where it is, shows what is written, and sends the last of it when it is stopped."""
+    monkeypatch.setattr("undertow.report.live.watch.ENDING", PATIENCE)  # it has time to say that it ends
     writer = Writer(tmp_path)
     with start_watching(tmp_path) as watch:
         watcher = Watcher(watch.url).wait_for(lambda w: w.data is not None)
         writer.write(30)
         writer.end()
         watch.stop()
-        watcher.join(10)
+        watcher.join(PATIENCE)
         assert watcher.events[-1] == "closed" and watcher.data["map"]["n_steps"] == 30
     assert not watch.alive and watch.stop() is None
     assert f'href="{watch.url}"' in watch._repr_html_()
@@ -282,13 +285,11 @@ def test_a_server_beside_a_training_ends_with_it(tmp_path):
 
 def test_a_server_ends_when_the_training_is_killed(tmp_path):
     code = "import sys, time; from undertow.report.live import start_watching; w = start_watching(sys.argv[1]); "
-    code += "print(w.process, flush=True); time.sleep(60)"
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, env=ENVIRONMENT)
-    server = int(child.stdout.readline())
-    child.kill()
-    child.wait()
-    child.stdout.close()
-    end = time.monotonic() + 20
+    code += "print(w.process, flush=True); time.sleep(600)"
+    with process([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, env=ENVIRONMENT) as child:
+        server = int(child.stdout.readline())
+        child.kill()
+    end = time.monotonic() + PATIENCE
     while is_running(server):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -323,19 +324,17 @@ def test_what_cannot_be_served_is_said(tmp_path):
 
 
 def test_the_command_watch_serves_until_it_is_interrupted(tmp_path):
-    child = subprocess.Popen(
-        [*COMMAND, "watch", "run", "--control", "--token", "my-own-token"],
-        cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    line = child.stdout.readline()
-    url = re.search(r"run is shown at (http://127\.0\.0\.1:\d+/\?token=my-own-token)", line)[1]
-    assert ask(url)[0] == 403 and ask(url, "/?token=my-own-token")[0] == 200
-    watcher = Watcher(url, Cookie=f"undertow-watch-{urlsplit(url).port}=my-own-token").wait_for(lambda w: w.events)
-    assert watcher.status["kind"] == "waiting" and "not there yet" in watcher.status["sentence"]
-    child.send_signal(signal.SIGINT)
-    _, error = child.communicate(timeout=20)
+    settings = {"cwd": tmp_path, "env": ENVIRONMENT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with process([*COMMAND, "watch", "run", "--control", "--token", "my-own-token"], **settings) as child:
+        line = child.stdout.readline()
+        url = re.search(r"run is shown at (http://127\.0\.0\.1:\d+/\?token=my-own-token)", line)[1]
+        assert ask(url)[0] == 403 and ask(url, "/?token=my-own-token")[0] == 200
+        watcher = Watcher(url, Cookie=f"undertow-watch-{urlsplit(url).port}=my-own-token").wait_for(lambda w: w.events)
+        assert watcher.status["kind"] == "waiting" and "not there yet" in watcher.status["sentence"]
+        child.send_signal(signal.SIGINT)
+        _, error = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0 and error == ""
-    watcher.join(10)
+    watcher.join(PATIENCE)
     assert watcher.events[-1] == "closed"
 
 
@@ -343,15 +342,15 @@ def test_train_watch_shows_the_training(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{i % 7},{i % 3}\n" for i in range(60)))
     command = [*COMMAND, "train", "t.csv", "--target", "y", "--epochs", "2", "--hidden", "4", "--out", "r", "--quiet"]
     settings = {"cwd": tmp_path, "env": ENVIRONMENT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    child = subprocess.Popen([*command, "--watch-stay"], **settings)
-    said = []
-    for line in child.stdout:
-        said.append(line)
-        if "The page stays at" in line:
-            break
-    assert re.search(r"watch it at http://127\.0\.0\.1:\d+/\n", "".join(said)), said
-    watcher = Watcher(line.split()[4]).wait_for(lambda w: w.status.get("kind") == "ended")
-    assert watcher.data["summary"]["title"] == "r" and watcher.data["history"]["n_rows"] == 2
-    child.send_signal(signal.SIGINT)
-    child.communicate(timeout=20)
+    with process([*command, "--watch-stay"], **settings) as child:
+        said = []
+        for line in child.stdout:
+            said.append(line)
+            if "The page stays at" in line:
+                break
+        assert re.search(r"watch it at http://127\.0\.0\.1:\d+/\n", "".join(said)), said
+        watcher = Watcher(line.split()[4]).wait_for(lambda w: w.status.get("kind") == "ended")
+        assert watcher.data["summary"]["title"] == "r" and watcher.data["history"]["n_rows"] == 2
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=PATIENCE)
     assert child.returncode == 0

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
-from live_pages import Writer, served
+from live_pages import PATIENCE, Writer, served
 from undertow.report.live import read_wish
 from undertow.report.live.control import DONE
 from undertow.train.history import HistoryFile
@@ -19,17 +19,17 @@ pytest.importorskip("playwright.sync_api")
 DRAWN = "() => document.querySelector('main').innerText"
 
 
-def wait(page, pattern, seconds=30):
-    end = time.monotonic() + seconds
+def wait(page, pattern):
+    end = time.monotonic() + PATIENCE
     while not re.search(pattern, told := page.inner_text(".live .tell")):
         assert time.monotonic() < end, told
         page.wait_for_timeout(20)
     return told
 
 
-def drawn(page, seconds=30):
+def drawn(page):
     """What a page shows once that has not changed for half a second."""
-    end, shown = time.monotonic() + seconds, None
+    end, shown = time.monotonic() + PATIENCE, None
     while (now := page.evaluate(DRAWN)) != shown:
         assert time.monotonic() < end
         shown = now
@@ -44,8 +44,8 @@ def test_a_page_that_was_fed_shows_what_a_new_one_shows(tmp_path, visit):
     with served(tmp_path) as (url, _):
         page = visit(url)
         wait(page, "No training has begun|gone")
-        page.wait_for_selector("#findings >> text=No step is recorded yet.", timeout=10_000)
-        page.wait_for_selector("#outcome >> text=no predictions to compare", timeout=10_000)
+        page.wait_for_selector("#findings >> text=No step is recorded yet.")
+        page.wait_for_selector("#outcome >> text=no predictions to compare")
         lock = FolderLock(tmp_path / "checkpoints")
         for _ in range(30):
             writer.write(20)
@@ -63,7 +63,7 @@ def test_a_page_that_was_fed_shows_what_a_new_one_shows(tmp_path, visit):
         wait(page, "Ended")
         other = visit(url)
         wait(other, "Ended")
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while drawn(page) != drawn(other):
             assert time.monotonic() < end
         assert drawn(page) != held
@@ -104,18 +104,16 @@ def test_a_page_controls_and_finds_its_server_again(tmp_path, visit):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_axe_finds_nothing(tmp_path, browser, scheme, width):
+def test_axe_finds_nothing(tmp_path, new_page, settle, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     Writer(tmp_path).write(20)
     with served(tmp_path, control=True) as (url, _):
-        context = browser.new_context(
+        page = new_page(
             viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce"
         )
-        page = context.new_page()
         page.goto(url)
         wait(page, "Waiting")
-        page.wait_for_timeout(300)
+        settle(page)
         found = axe.Axe().run(page, context=".live")
         assert found.violations_count == 0, found.generate_report()
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        context.close()

@@ -32,7 +32,7 @@ from pathlib import Path
 from undertow.train.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]) / "checkpoints")
 print("locked", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1])}
 

@@ -42,7 +42,7 @@ def count(page):
     return [int(x) for x in page.locator(".uw-count").inner_text().split("/")]
 
 
-def test_keys_step_play_and_jump(open_page):
+def test_keys_step_play_and_jump(open_page, hold_clock):
     page = open_page()
     assert count(page)[0] == 1
     page.keyboard.press("ArrowRight")
@@ -57,13 +57,13 @@ def test_keys_step_play_and_jump(open_page):
     assert count(page)[0] == 1
     page.get_by_label("Steps a second").select_option("8")
     page.locator(".uw-what").click()
+    hold_clock(page)
     page.locator("body").press(" ")
-    playwright.expect(page.locator(".uw-count")).to_have_text(re.compile("[4-9] / "))
-    assert page.get_by_role("button", name="Pause").count() == 1
+    page.clock.run_for(500)
+    assert count(page)[0] == 5 and page.get_by_role("button", name="Pause").count() == 1
     page.get_by_role("button", name="Pause").click()
-    stopped = count(page)[0]
-    page.wait_for_timeout(400)
-    assert count(page)[0] == stopped
+    page.clock.run_for(1000)
+    assert count(page)[0] == 5
 
 
 def test_playing_reaches_the_end_and_stops(open_page):
@@ -179,14 +179,14 @@ def test_each_step_is_said_in_words(open_page):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_axe_finds_nothing(open_page, scheme, width):
+def test_axe_finds_nothing(open_page, settle, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") == width
     steps = page.evaluate("document.querySelector('.uw').walk.steps.map(step => step.phase)")
     for phase in ("forward", "backward", "update"):
         page.evaluate(f"document.querySelector('.uw').walk.go({steps.index(phase) + 1})")
-        page.wait_for_timeout(250)
+        settle(page)
         result = axe.run(page)
         assert result.violations_count == 0, result.generate_report()
 
@@ -255,7 +255,7 @@ def test_keys_in_a_report_are_of_the_walk_while_it_is_in_view(report):
     assert page.get_by_role("button", name="Pause").count() == 0
 
 
-def test_each_press_is_one_step(report):
+def test_each_press_is_one_step(report, hold_clock):
     """Whatever has the focus, and while it plays too."""
     page = report
     following = page.get_by_role("button", name="Next step")
@@ -271,6 +271,7 @@ def test_each_press_is_one_step(report):
         assert count(page)[0] == step
     page.keyboard.press("Home")
     page.get_by_label("Steps a second").select_option("0.5")
+    hold_clock(page)
     page.get_by_role("button", name="Play").focus()
     page.keyboard.press(" ")
     assert page.get_by_role("button", name="Pause").count() == 1

@@ -41,3 +41,10 @@ def test_a_fit_that_settles_far_above_a_constant_output_is_told_with_a_remedy_th
         good = make_pipeline(StandardScaler(), estimator(learning_rate_init=0.01, **LARGE)).fit(X, y)
     assert good.score(X, y) > 0.8
     assert not any("constant output" in str(x.message) for x in told)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_class_of_one_row_cannot_be_held_out_and_is_named_as_the_user_does(share):
+    net = MLPClassifier(early_stopping=True, validation_fraction=share)
+    with pytest.raises(ValueError, match=r"only 1 member.*with too few members are: \['spam'\]\. Give more rows"):
+        net.fit(X[:6], ["ham"] * 5 + ["spam"])

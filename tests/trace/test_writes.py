@@ -287,6 +287,37 @@ def test_what_numpy_makes_read_only_cannot_be_written_to() -> None:
         ut.grad(f)(np.ones(3))
 
 
+@pytest.mark.parametrize(
+    ("subscripts", "shape"),
+    [
+        ("ii->i", (3, 3)),
+        ("iji->ij", (2, 3, 2)),
+        ("iji->ji", (2, 3, 2)),
+        ("...ii->...i", (2, 3, 3)),
+        ("iii->i", (2, 2, 2)),
+        ("iijj->ji", (2, 2, 3, 3)),
+    ],
+)
+def test_the_diagonal_that_einsum_shows_can_be_written_to(subscripts: str, shape: tuple[int, ...]) -> None:
+    """NumPy's documentation sets a diagonal so; the derivative is that of NumPy's own result, by the complex step."""
+    rng = np.random.default_rng(0)
+    x, weights, direction = rng.normal(size=(3, *shape))
+
+    def f(x: Any) -> Any:
+        y = x * x
+        np.einsum(subscripts, y)[...] *= 3.0
+        shown = np.einsum(subscripts, y)
+        shown += np.einsum(subscripts, x)[..., ::-1] * y[0].sum()
+        y *= 1.5
+        return np.sum(y * weights) + np.sum(shown**2)
+
+    np.testing.assert_allclose(ut.compile(f, fallback="numpy")(x), f(x), rtol=1e-12)
+    for found in (ut.value_and_grad(f)(x), ut.backprop(f, x)(x)):
+        np.testing.assert_allclose(found[0], f(x), rtol=1e-12)
+        slope = np.imag(f(x + 1e-30j * direction)) / 1e-30
+        np.testing.assert_allclose(np.vdot(found[1], direction), slope, rtol=1e-9)
+
+
 def test_where_a_copy_and_a_view_cannot_be_told_apart_it_is_an_error() -> None:
     """Without values nobody knows how a transposed result lies in memory."""
 

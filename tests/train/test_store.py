@@ -217,7 +217,7 @@ def test_arguments_are_checked(tmp_path, keep):
 def test_a_checkpoint_can_be_written_in_the_background(tmp_path, monkeypatch):
     """`write_later` returns at once; the next call waits."""
     go, write = threading.Event(), DISK.write
-    monkeypatch.setattr(DISK, "write", lambda *arguments: go.wait(60) and write(*arguments))
+    monkeypatch.setattr(DISK, "write", lambda *arguments: go.wait(600) and write(*arguments))
     with CheckpointStore(tmp_path) as store:
         store.write_later(small(1), 1)
         assert not list(tmp_path.glob("checkpoint-*"))

@@ -11,6 +11,7 @@ from rich.console import Console
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, DataError, ShapeError, TrainingError
 from undertow.train import Diverged, EarlyStopping, Run, make_gradient, make_step, measure_gradients, train
+from undertow.train.diverged import explain_loss
 from undertow.train.gradients import print_gradient_table
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.progress import Progress
@@ -220,6 +221,9 @@ def test_before_the_first_update_no_rate_is_blamed():
         fit(model, (X, X[:, :1]), loss="mean_squared_error", optimizer=optim.sgd(1e-3), epochs=1)
     assert "the learning rate is not the cause" in str(caught.value)
     assert "Try" not in str(caught.value) and "clip" not in str(caught.value)
+    told = explain_loss(np.inf, 1, 1, {}), explain_loss(np.inf, 1, 1, {}, "exp (model.py:3) gives inf")
+    assert "Look at the initial weights, or" in told[0]
+    assert "Look at what that operation is given and at the initial weights, or" in told[1]
 
 
 def test_a_gradient_that_is_not_finite_names_the_parameter():

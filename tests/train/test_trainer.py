@@ -1,6 +1,7 @@
 """What a training can be told: weights, penalties, accumulated and mixed batches, limits, blocks of data."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from undertow import nn, optim, trees
 from undertow.data import ArraySource, IterableSource
 from undertow.errors import ArgumentError
 from undertow.nn.mode import example_keys, training
-from undertow.train import Trainer
+from undertow.train import Trainer, trainer
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((160, 4))
@@ -122,11 +123,13 @@ def test_mixed_examples_are_those_of_the_paper():
         np.testing.assert_allclose(new, old - 0.1 * g, rtol=1e-9, atol=1e-12)
 
 
-def test_steps_and_seconds_end_a_training():
+def test_steps_and_seconds_end_a_training(monkeypatch):
     run = fit(steps=11, epochs=None)
     assert [row["step"] for row in run.history] == [8, 11] and run.stopped == "finished"
+    ticks = itertools.count()  # a clock that goes on by 0.01 s whenever it is asked
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=lambda: 0.01 * next(ticks)))
     run = fit(seconds=0.3, epochs=None)
-    assert 0.2 < run.history[-1]["seconds"] < 3 and run.stopped == "finished"
+    assert 0.3 <= run.history[-1]["seconds"] < 0.4 and run.stopped == "finished"
 
 
 def test_gradients_that_are_not_finite_can_be_skipped_or_zeroed():

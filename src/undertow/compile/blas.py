@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -188,24 +189,35 @@ def _choose_core(path: Path, gemm: str, cache: Path | None) -> str | None:
     first, other = reversed(CORES) if processor().startswith(ZEN_4) else CORES
     if cache is None:
         return first
-    import json
-
     note = cache / "openblas.json"
     state = path.stat()
     key = f"{processor()} {path} {state.st_size} {state.st_mtime_ns}"
+    if known := _read_note(note, key):
+        return known
+    times = {core: _time_core(path, gemm, core) for core in CORES}
+    if known := _read_note(note, key):  # of a process that began to measure at the same time: both must choose the same
+        return known
+    best = other if times[other] < MARGIN * times[first] else first
+    told = math.isfinite(times[best]) and not any(map(math.isnan, times.values()))
+    return best if told and _keep_note(note, {"key": key, "core": best, "seconds": times}) else first
+
+
+def _read_note(note: Path, key: str) -> str | None:
+    """The kind of processor that was chosen before, here and with this library."""
+    import json
+
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(note.read_text())
         if known["key"] == key and known["core"] in CORES:
             return str(known["core"])
-    times = {core: _time_core(path, gemm, core) for core in CORES}
-    best = other if times[other] < MARGIN * times[first] else first
-    if times[best] == float("inf") or not _keep_note(note, {"key": key, "core": best, "seconds": times}):
-        return first
-    return best
+    return None
 
 
 def _time_core(path: Path, gemm: str, core: str) -> float:
-    """Time a product in a process of its own, for this one keeps the first kernels that it loads."""
+    """Time a product in a process of its own, for this one keeps the first kernels that it loads.
+
+    Infinity where it cannot be done, NaN where it took too long to tell anything: then the machine is busy.
+    """
     import subprocess  # for once on each machine
 
     variables = {**os.environ, "OPENBLAS_CORETYPE": core, "OPENBLAS_NUM_THREADS": "1"}
@@ -213,8 +225,10 @@ def _time_core(path: Path, gemm: str, core: str) -> float:
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=5, check=True)
         return float(done.stdout)
+    except subprocess.TimeoutExpired:
+        return math.nan
     except (OSError, ValueError, subprocess.SubprocessError):
-        return float("inf")
+        return math.inf
 
 
 def _keep_note(note: Path, content: dict[str, object]) -> bool:

@@ -176,6 +176,15 @@ class BaseNetwork(BaseEstimator, ABC):
         """Split off what is held out, as scikit-learn does."""
         stratify = scored if target.kind == "binary" else None
         rows = np.arange(len(scored))
+        if stratify is not None:
+            labels, counts = np.unique(stratify, return_counts=True)
+            if counts.min() < 2:
+                few = [str(self.classes_[int(label)]) for label in labels[counts < 2]]
+                raise ValueError(
+                    f"The least populated classes in y have only {counts.min()} member, and early_stopping holds out "
+                    f"rows of each class. Classes with too few members are: {few}. Give more rows of them, or "
+                    f"early_stopping=False."
+                )
         if stratify is not None and min(len(rows) * self.validation_fraction, len(rows)) < 2:
             raise ValueError(
                 f"early_stopping holds out {self.validation_fraction:g} of {len(rows)} rows, which is less than one of "

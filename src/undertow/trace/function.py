@@ -241,7 +241,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
         leaves, rebuild = trees.flatten(arg)
         row: list[Any] = []
         for number, (leaf, path) in enumerate(zip(leaves, trees.paths(arg), strict=True)):
-            if not is_array_like(leaf):
+            if not is_array_like(leaf) and not isinstance(leaf, complex):
                 row.append(leaf)
                 continue
             check_plain(leaf)

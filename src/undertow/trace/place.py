@@ -101,6 +101,11 @@ def shorten(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
+def show(node: ast.AST) -> str:
+    """Write syntax as source."""
+    return shorten(" ".join(ast.unparse(node).split()))
+
+
 def is_only_looked_at() -> bool:
     """Tell whether ``float(x)`` stands where its number cannot flow into a result: a comparison, a text, a print."""
     frame = user_frame()

@@ -14,7 +14,8 @@ from undertow import primitives as P
 from undertow.errors import ControlFlowError, InPlaceError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import INPUT, Node, ancestors, show_shape
 from undertow.trace.foreign import meets_foreign
-from undertow.trace.place import Place, called, here, shorten
+from undertow.trace.joining import write_array, write_grid
+from undertow.trace.place import Place, called, here, show
 
 _NUMPY_NAMES = {
     "acos": "np.arccos", "acosh": "np.arccosh", "asin": "np.arcsin", "asinh": "np.arcsinh", "atan": "np.arctan",
@@ -30,11 +31,6 @@ _CONDITIONAL = (ast.If, ast.IfExp, ast.While, ast.Assert, ast.BoolOp, ast.UnaryO
 def numpy_name(function: str) -> str:
     """Return NumPy's function for one of Python's math module: ``np.sin`` for ``sin``."""
     return _NUMPY_NAMES.get(function, f"np.{function}" if hasattr(np, function) else "a function of NumPy's")
-
-
-def show(node: ast.AST) -> str:
-    """Write syntax as source."""
-    return shorten(" ".join(ast.unparse(node).split()))
 
 
 def name_of(tracer: Any) -> str:
@@ -262,17 +258,10 @@ def lost_array(tracer: Any) -> UndertowError:
 def _lost_in_call(tracer: Any, place: Place, node: ast.Call) -> UndertowError | None:
     """Make the error for a call that makes a plain array of a traced value, with what to call instead."""
     if place.calls("array", "asarray", "asanyarray", "ascontiguousarray") and node.args:
-        argument = node.args[0]
-        listed = isinstance(argument, ast.List | ast.Tuple | ast.ListComp)
-        nested = isinstance(argument, ast.List | ast.Tuple) and any(isinstance(x, ast.List) for x in argument.elts)
-        join = "block" if nested else "stack"
-        way = f"`np.{join}({show(argument)})`" if listed else f"`{show(argument)}` itself, or `{show(argument)}.copy()`"
         dtype = next((show(keyword.value) for keyword in node.keywords if keyword.arg == "dtype"), None)
-        if dtype is not None:
-            way = f"`{f'np.{join}({show(argument)})' if listed else show(argument)}.astype({dtype})`"
         return InPlaceError(
             f"{place.start}: np.{called(node)} makes a plain array, and the derivative of {name_of(tracer)} would be "
-            f"lost. Write {way}."
+            f"lost. Write {write_array(node.args[0], tracer, place, dtype)}."
         )
     if node.args:
         kind = getattr(np, called(node), None)
@@ -312,8 +301,7 @@ def _lost_grid(tracer: Any, place: Place, tool: ast.Attribute, key: ast.expr) ->
     elif any(isinstance(part, ast.Slice | ast.Constant) and not _is_number(part) for part in parts):
         way = "np.hstack, np.column_stack and np.arange"
     else:
-        join = "hstack" if tool.attr == "r_" else "column_stack"
-        way = f"`np.{join}([{', '.join(map(show, parts))}])`"
+        way = f"`{write_grid(tool.attr, parts, tracer)}`"
     return InPlaceError(
         f"{place.start}: {show(tool)} makes a plain array, and the derivative of {name_of(tracer)} would be lost. "
         f"Write {way}."

@@ -17,6 +17,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import InPlaceError
 from undertow.graph import CONSTANT, INPUT, Node, resolve, total
+from undertow.primitives.einsum import einsum_diagonal, spread
 from undertow.primitives.template import put_together
 from undertow.trace.where import user_line
 
@@ -222,6 +223,8 @@ def _put_back(view: View, new: Any) -> Any:
     base = view.base
     if view.op is P.getitem:
         return base.bind(P.index_update, (base, new, *view.picks), view.params)
+    if view.op is einsum_diagonal:
+        return _put_on_diagonal(base, new, view.params["subscripts"])
     if total(new.spec.shape) != total(base.spec.shape) or not isinstance(view.op.vjps, tuple):
         raise InPlaceError(
             f"{user_line()}: what {view.op.name} returns is a read-only view in NumPy. Write to a copy of it, "
@@ -229,6 +232,15 @@ def _put_back(view: View, new: Any) -> Any:
         )
     rule: Any = view.op.vjps[0]
     return rule(new, new, base, **view.params)  # it shows each element once: its transpose is its inverse
+
+
+def _put_on_diagonal(base: Any, new: Any, subscripts: str) -> Any:
+    """Return the base with a new value on the diagonal that ``np.einsum("ii->i", base)`` shows."""
+    inside, _, outside = subscripts.partition("->")
+    order = tuple(outside.index(letter) for letter in dict.fromkeys(inside))
+    new = P.transpose(new, axes=order)
+    there = spread(np.ones_like(new), subscripts=inside, shape=P.shape_of(base)) != 0
+    return np.where(there, spread(new, subscripts=inside, shape=P.shape_of(base)), base)
 
 
 def _be_sure(view: View) -> None:

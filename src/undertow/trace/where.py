@@ -31,6 +31,7 @@ _SCIPY_INSTEAD = {
     "logsumexp": "Use ut.logsumexp",
     "polygamma": "Use ut.polygamma",
 }
+_AROUND = {"wrapper", "wrapped", "inner", "asarray", "_asarray"}  # of SciPy's functions that stand around others
 
 
 @lru_cache(maxsize=4096)
@@ -115,9 +116,11 @@ def scipy_remedy() -> str | None:
         frame = frame.f_back
     if not names:
         return None
-    name = next((name for name in reversed(names) if name in _SCIPY_INSTEAD), names[-1])
+    known = [name for name in reversed(names) if name in _SCIPY_INSTEAD]
+    name = next(iter(known + [name for name in reversed(names) if name not in _AROUND]), "")
     way = _SCIPY_INSTEAD.get(name, "Write it with NumPy's functions and the ufuncs of scipy.special")
-    return f"SciPy's {name} makes a plain array of a traced value, whose derivative would be lost. {way}."
+    who = f"SciPy's {name}" if name else "A function of SciPy's"
+    return f"{who} makes a plain array of a traced value, whose derivative would be lost. {way}."
 
 
 def locate(error: Exception, function: str) -> UndertowError:

@@ -57,10 +57,10 @@ def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], o
             f"rate is not the cause. {kept[:-1]}: {code}."
         )
     if first:
-        what = "what that operation is given, " if origin else ""
+        what = "what that operation is given and at " if origin else ""
         return (
             f"the loss became {loss} at epoch {epoch}, step {step}{where}. No update was made before, so the learning "
-            f"rate is not the cause. Look at {what}at the initial weights, or scale the inputs to mean 0 and "
+            f"rate is not the cause. Look at {what}the initial weights, or scale the inputs to mean 0 and "
             "deviation 1."
         )
     return f"the loss became {loss} at epoch {epoch}, step {step}{where}. {remedies(settings)}"

@@ -11,14 +11,17 @@ from undertow.report.live.watch import give_way, serve
 
 def main() -> int:
     """Serve until the standard input ends, as it does when the training does."""
-    give_way()
     told = json.loads(sys.stdin.buffer.readline())
 
     def answer(found: dict[str, str]) -> None:
         print(json.dumps(found), flush=True)
 
+    def ready(url: str) -> None:
+        answer({"url": url})
+        give_way()  # not before: the training waits for the address
+
     try:
-        serve(told.pop("folder"), **told, ready=lambda url: answer({"url": url}), until=sys.stdin.buffer.read)
+        serve(told.pop("folder"), **told, ready=ready, until=sys.stdin.buffer.read)
     except UndertowError as error:
         answer({"kind": type(error).__name__, "error": str(error)})
         return 2

@@ -1,0 +1,78 @@
+"""What an error says to write in place of np.array, np.r_ and np.c_: it makes the same array, and has a derivative."""
+
+import linecache
+import re
+
+import numpy as np
+import pytest
+
+import undertow as ut
+
+NUMBER, VECTOR, MATRIX, CUBE = np.float64(0.7), np.arange(3.0) + 0.5, np.arange(6.0).reshape(2, 3), np.ones((2, 1, 2))
+
+
+def run(expression, x, before=""):
+    """Compute an expression of x in a function whose source is found."""
+    name = f"joined_{abs(hash((expression, before)))}.py"
+    source = f"def f(x):\n    {before or 'pass'}\n    return {expression}\n"
+    linecache.cache[name] = len(source), None, source.splitlines(True), name
+    names = {"np": np}
+    exec(compile(source, name, "exec"), names)
+    return names["f"](x) if x is not None else names["f"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "x", "before"),
+    [
+        ("np.array([x, 2 * x])", NUMBER, ""),
+        ("np.array((x, 2 * x))", VECTOR, ""),
+        ("np.array([x * i for i in range(3)])", MATRIX, ""),
+        ("np.array([x, x * x], dtype=np.float32)", NUMBER, ""),
+        ("np.array([[x, 1.0], [0.5, x]])", NUMBER, ""),
+        ("np.array([[x, 2 * x], [x + 1, x]])", VECTOR, ""),
+        ("np.array([[x, 2 * x], [x + 1, x]])", MATRIX, ""),
+        ("np.array(((x, 1.0), (0.5, x)))", NUMBER, ""),
+        ("np.array([(x, 1.0), (0.5, x)])", NUMBER, ""),
+        ("np.array([[x * i + j for j in range(2)] for i in range(3)])", NUMBER, ""),
+        ("np.array([[x * i + j for j in range(2)] for i in range(3)])", VECTOR, ""),
+        ("np.array([[[x, 1.0], [x, x]], [[x, 2.0], [3.0, x]]])", NUMBER, ""),
+        ("np.array([[[x, x], [x, x]], [[x, 2 * x], [x, x]]])", VECTOR, ""),
+        ("np.array(parts)", NUMBER, "parts = [x, 2 * x, 3.0]"),
+        ("np.array(parts)", VECTOR, "parts = (x, 2 * x)"),
+        ("np.asarray(parts, dtype=np.float32)", VECTOR, "parts = [x, 2 * x]"),
+        ("np.array(parts)", NUMBER, "parts = [[x, 1.0], [2.0, x * x]]"),
+        ("np.array(x)", VECTOR, ""),
+        ("np.asarray(2 * x)", VECTOR, ""),
+        ("np.array(x, dtype=np.float32)", VECTOR, ""),
+        ("np.r_[x, 1.0]", VECTOR, ""),
+        ("np.r_[x, 2 * x]", NUMBER, ""),
+        ("np.r_[x, 2 * x]", MATRIX, ""),
+        ("np.r_[x, 2 * x]", CUBE, ""),
+        ("np.c_[x, 2 * x]", VECTOR, ""),
+        ("np.c_[x, 2 * x]", MATRIX, ""),
+        ("np.c_[x, 2 * x]", CUBE, ""),
+    ],
+)
+def test_the_remedy_makes_the_same_array(expression, x, before):
+    wanted = run(expression, x, before)
+    with pytest.raises(ut.InPlaceError) as caught:
+        ut.grad(lambda x: np.sum(run(expression, None, before)(x)))(x)
+    remedy = re.search(r"Write `([^`]*)`", str(caught.value))[1]
+    found = run(remedy, x, before)
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
+    ct = np.random.default_rng(0).normal(size=wanted.shape).astype(wanted.dtype)
+    _, pull = ut.vjp(run(remedy, None, before), x)
+    h = 1e-3
+    by_differences = np.array([
+        np.vdot(ct.astype(float), run(expression, x + h * e, before) - run(expression, x - h * e, before)) / (2 * h)
+        for e in np.eye(x.size).reshape(x.size, *x.shape)
+    ])  # fmt: skip
+    np.testing.assert_allclose(np.ravel(pull(ct)[0]), by_differences, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("call", ["tuple(parts)", "make(x)"])
+def test_where_nobody_knows_whether_it_is_a_list_both_ways_are_told(call):
+    before = "parts = [x, 2 * x]; make = lambda x: (x, x)"
+    with pytest.raises(ut.InPlaceError, match=r"itself, or .* where that is a list or a tuple `np.stack"):
+        ut.grad(lambda x: np.sum(run(f"np.array({call})", None, before)(x)))(NUMBER)
