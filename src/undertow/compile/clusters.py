@@ -20,7 +20,7 @@ from undertow.compile.waits import Touch, cuts
 from undertow.graph import CONSTANT, Node
 
 LONG_ROW = 1024  # columns above which a float32 sum is added up in float64, and one of float64 in parts
-ABREAST = {4: 3, 8: 2}  # rows with sums of up to so many vectors: how many are written at a time
+ABREAST = {4: 4, 8: 2}  # rows with sums of up to so many vectors: how many are written at a time
 SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them hold neighbouring rows
 
 
