@@ -108,8 +108,8 @@ def rule(kind: str, **limits: tuple[float, str]) -> Callable[[Find], Find]:
         >>> made = RULES.pop("slow")
         >>> flow = Flow.empty(())
         >>> flow.history = [{"seconds": 90.0}]
-        >>> [str(x) for x in made.find(flow, made)], made.text, made.source
-        (['slow: An epoch takes long.'], 'Epochs that take long.', 'derived here.')
+        >>> [x.cause for x in made.find(flow, made)], made.text, made.source
+        (['An epoch takes long.'], 'Epochs that take long.', 'derived here.')
     """
 
     def decorate(find: Find) -> Find:

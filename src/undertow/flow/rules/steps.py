@@ -137,7 +137,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Judged by the loss: that it climbs above its beginning (the mean of some steps, not of a single batch), stops being
     finite after it rose, or hardly falls. How far an update moves W for its size is second evidence; about 0.001 is
     usual. Where it is forty times that all the way, weights never settle, and the loss stands above what could be had:
-    it no longer falls, and is no lower than that of a linear function, where one is known to explain something.
+    it no longer falls, and is no lower than that of a linear function, also on rows held out, where one is known to
+    explain something.
     Where the first steps leave nothing of the weights, rows held out tell as well: classes that can be told apart are
     learned by heart at any rate, but by weights so large that what is wrong is wrong by far.
 
@@ -203,7 +204,8 @@ def _never_settles(flow: Flow, rule: Rule, course: Course) -> bool:
     quarter = max(len(course.smooth) // 4, 1)
     before, last = course.smooth[-2 * quarter : -quarter], course.smooth[-quarter:]
     stands = not len(before) or last.mean() > rule.falling * before.mean()
-    return bool(stands and course.end > rule.rest * course.reference and not course.end < loss_of_linear(flow, course))
+    lower = max(course.end, held_end(flow)) < loss_of_linear(flow, course)
+    return bool(stands and course.end > rule.rest * course.reference and not lower)
 
 
 def _if_scaled(flow: Flow, rule: Rule) -> list[tuple[object, ...]]:
