@@ -82,6 +82,15 @@ def test_classes_take_a_second_layer_and_more_dropout_from_1000_rows_on(task, n,
     assert (found.hidden, found.dropout) == (hidden, dropout)
 
 
+@given(st.none() | st.floats(0, 1), st.floats(0, 2))
+def test_the_other_training_of_classes_has_more_decay_or_is_none(decay, unexplained):
+    found = choose_other(decay, 0.1, unexplained, "classification")
+    if unexplained < 0.2 or decay is None or decay >= 1:
+        assert found == {}
+    else:
+        assert found == {"decay": 1.0}
+
+
 @given(st.none() | st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2]), st.floats(0, 2))
 def test_the_other_training_differs(decay, dropout, unexplained):
     """By less noise where little is unexplained, else by more decay, up to 1; not at all where there is no more."""

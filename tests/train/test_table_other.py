@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -181,14 +182,48 @@ def test_rows_count_as_their_weights():
     assert table_other._squares(Run(), (X, y, w)) == (3 * 2**2 + 1) / 4
 
 
+def write_classes(path, flipped, n=300):
+    """Two classes that a line parts, some of them flipped."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(n, 6))
+    label = (x[:, 0] > x[:, 1]) ^ (rng.random(n) < flipped)
+    columns = {f"x{k}": x[:, k] for k in range(6)}
+    pl.DataFrame({**columns, "y": np.where(label, "yes", "no")}).write_csv(path)
+    return TableSettings(data=str(path), target="y", flow=False)
+
+
+def test_of_classes_the_lower_loss_is_taken(tmp_path):
+    """The losses are those of the rows held out, by hand."""
+    settings = write_classes(tmp_path / "t.csv", flipped=0.35)
+    run, said = silently(train_table, settings, tmp_path / "run")
+    first = float(re.search(r"Once more, with decay 1 in place of (\S+):", said)[1])
+    losses = {}
+    for decay in (first, 1.0):
+        told = TableSettings(**{**settings.given(), "decay": decay, "refit": False})
+        alone, table = train_table(told, tmp_path / f"{decay}", progress=False, say=lambda sentence: None)
+        X, y = table.validation
+        p = alone.predict_probability(X)[np.arange(len(y)), y].astype(float)
+        losses[decay] = -np.mean(np.log(p))
+    better = losses[1.0] < losses[first]
+    assert (": better, and taken." in said) == better
+    assert read_config(tmp_path / "run" / "config.toml").decay == (1.0 if better else first)
+    assert run.extras["held_out"]["history"][-1].keys() >= {"validation_loss"}
+
+
+def test_of_classes_that_are_plain_there_is_no_other(tmp_path):
+    settings = write_classes(tmp_path / "t.csv", flipped=0.0)
+    _, said = silently(train_table, settings, tmp_path / "run")
+    assert "Once more" not in said and "Trained again on all 300 rows" in said
+
+
 def settled(settings, classifies=False):
     """The settings of a table, complete."""
     found, _, _ = prepare(load_table(settings), settings)
     return found
 
 
-def test_it_is_tried_for_numbers_where_nothing_was_told_of_the_network(tmp_path):
-    """Told one thing about it, or asked not to train again, there is no other; of classes there never is."""
+def test_it_is_tried_where_nothing_was_told_of_the_network(tmp_path):
+    """Told one thing about it, or asked not to train again, there is no other."""
     write(tmp_path / "t.csv", noise=1.0, n=200)
     bare = TableSettings(data=str(tmp_path / "t.csv"), target="y")
     assert settled(bare).other is True
@@ -196,8 +231,8 @@ def test_it_is_tried_for_numbers_where_nothing_was_told_of_the_network(tmp_path)
         assert settled(TableSettings(**bare.given(), **told)).other is False, told
     assert settled(TableSettings(**bare.given(), hidden=[8], other=True)).other is True
     pl.read_csv(tmp_path / "t.csv").with_columns(pl.col("y") > 0).write_csv(tmp_path / "c.csv")
-    for told in ({"refit": False}, {"data": str(tmp_path / "c.csv")}):
-        with pytest.raises(ArgumentError, match="--other: it is for numbers to predict"):
-            settled(TableSettings(**{**bare.given(), "other": True, **told}))
+    assert settled(TableSettings(**{**bare.given(), "data": str(tmp_path / "c.csv")})).other is True
+    with pytest.raises(ArgumentError, match="--other: it is for where all rows are trained on again"):
+        settled(TableSettings(**{**bare.given(), "other": True, "refit": False}))
     write(tmp_path / "t.csv", noise=1.0, n=190)  # 38 are held out
     assert settled(bare).other is False and settled(TableSettings(**bare.given(), other=True)).other is True

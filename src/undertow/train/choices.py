@@ -12,6 +12,7 @@ _FEW_ROWS: Final = 200
 _AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
 _LONGEST: Final = 0.95
 _NEARLY_ALL: Final = 0.05  # of the variance
+_NEARLY_SURE: Final = 0.2  # of the entropy
 _MANY: Final = 10  # columns are many from a tenth of the rows on
 
 
@@ -100,24 +101,32 @@ def choose_average(n: int, epochs: int | None) -> float:
     return round(min(_LONGEST, max(0.0, 1 - _AVERAGED / epochs)), 2)
 
 
-def choose_other(decay: float | None, dropout: float, unexplained: float) -> dict[str, float]:
-    """Choose a training to try beside the first one, where a number is predicted.
+def choose_other(decay: float | None, dropout: float, unexplained: float, task: str = "regression") -> dict[str, float]:
+    """Choose a training to try beside the first one.
 
     Args:
         decay: of the first one; None where its optimizer has none.
         dropout: of the first one.
-        unexplained: the share of the target's variance, on rows held out, that it leaves.
+        unexplained: what it leaves, on rows held out: the share of the target's variance, or of the entropy of classes.
+        task: ``"regression"`` or ``"classification"``.
 
     Returns:
-        Settings that differ: no dropout where nearly all is explained, since its noise would be most of what is left;
-        else more weight decay, which keeps what is fitted to noise small. None where there is no more.
+        Settings that differ. Of a number, no dropout where nearly all is explained, since its noise would be most of
+        what is left; else more weight decay, which keeps what is fitted to noise small. None where there is no more,
+        and where nearly all of classes is explained.
 
     Source: derived here, by the measurements in docs/command-line.md.
 
     Example:
         >>> choose_other(0.01, 0.1, 0.02), choose_other(0.01, 0.1, 0.4), choose_other(0.2, 0.1, 0.4)
         ({'dropout': 0.0}, {'decay': 0.3}, {'decay': 0.6})
+        >>> choose_other(0.01, 0.1, 0.15, "classification"), choose_other(0.01, 0.1, 0.4, "classification")
+        ({}, {'decay': 1.0})
     """
+    if task == "classification":
+        if unexplained < _NEARLY_SURE or decay is None or decay >= 1:
+            return {}
+        return {"decay": 1.0}
     if unexplained < _NEARLY_ALL and dropout:
         return {"dropout": 0.0}
     more = 0.0 if decay is None else round(min(1.0, max(0.3, 3 * decay)), 2)

@@ -1,6 +1,6 @@
 """Another training beside the first: rows held out say which of the two suits a table.
 
-How much of a number is noise decides whether dropout and weight decay help or harm. The size of a table does not tell,
+How much of a target is noise decides whether dropout and weight decay help or harm. The size of a table does not tell,
 and is all that is known before the first training.
 """
 
@@ -43,9 +43,9 @@ def try_other(
 
     Source: derived here.
     """
-    held = table.validation
-    loss, spread = _squares(first, held), float(np.var(np.asarray(held[1], np.float64)))
-    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (spread or 1.0))
+    loss, most = _measure(first, settings, table), _spread(table)
+    task = "classification" if table.classifies else "regression"
+    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (most or 1.0), task)
     if not chosen:
         return None
     others = replace(settings, **chosen, flow=False)
@@ -59,9 +59,25 @@ def try_other(
         return None
     if run.stopped == "interrupted":
         raise KeyboardInterrupt
-    better = _squares(run, held) < loss
+    better = _measure(run, settings, table) < loss
     say(f"  {summarize(run, table)}: {'better, and taken' if better else 'not better'}.")
     return (run, replace(settings, **chosen)) if better else None
+
+
+def _measure(run: Run, settings: TableSettings, table: Table) -> float:
+    """The loss on rows held out: of classes that of the epoch that the run holds, of numbers the squared error."""
+    if not table.classifies:
+        return _squares(run, table.validation)
+    losses = [row["validation_loss"] for row in run.history]
+    return float(np.nanmin(losses) if settings.early_stopping and not np.isnan(losses).all() else losses[-1])
+
+
+def _spread(table: Table) -> float:
+    """What is to be explained: the variance of a scaled number that was held out, or the entropy of the classes."""
+    if not table.classifies:
+        return float(np.var(np.asarray(table.validation[1], np.float64)))
+    shares = np.bincount(table.train[1]) / len(table.train[1])
+    return float(-np.sum(shares[shares > 0] * np.log(shares[shares > 0])))
 
 
 def _squares(run: Run, held: tuple[Any, ...]) -> float:

@@ -153,20 +153,18 @@ def decide_other(settings: TableSettings, table: Table, refit: bool) -> bool:
         refit: whether a second training follows, on all rows.
 
     Returns:
-        Whether: as told, else for numbers, where enough rows are held out and nothing is told of the network.
+        Whether: as told, else where enough rows are held out and nothing is told of the network.
 
     Raises:
         ArgumentError: it is asked for where it cannot be.
 
     Source: derived here.
     """
-    if settings.other and (table.classifies or not refit):
-        raise ArgumentError(
-            "--other: it is for numbers to predict, where all rows are trained on again. Leave it out, or give --refit."
-        )
+    if settings.other and not refit:
+        raise ArgumentError("--other: it is for where all rows are trained on again. Leave it out, or give --refit.")
     if settings.other is not None:
         return settings.other
-    enough = refit and not table.classifies and len(table.validation[0]) >= _ENOUGH
+    enough = refit and len(table.validation[0]) >= _ENOUGH
     return enough and all(getattr(settings, name) is None for name in _TOLD)
 
 
