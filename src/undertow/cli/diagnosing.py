@@ -76,9 +76,9 @@ def diagnose(
 
 def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -> Any:
     """Train again with each remedy."""
-    from undertow.train.checkpoint import load
+    from undertow.flow import try_remedies
 
-    trials = load(folder).try_remedies(epochs=epochs, seconds=seconds, progress=not quiet)
+    trials = try_remedies(folder, epochs=epochs, seconds=seconds, progress=not quiet)
     say(lambda: as_text(trials).rstrip() if trials.rows else "there is nothing to try.")
     if trials.best is not None and trials.best.option:
         config, better = quote(str(folder / "config.toml")), quote(f"{folder}-better")
