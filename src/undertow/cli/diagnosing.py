@@ -66,7 +66,8 @@ def diagnose(
     found = find(flow)
     if not quiet:
         say(lambda: show_flow(flow))
-    say(lambda: show_findings(found) if len(flow) else "no step is recorded, so there is nothing to judge.")
+    python = not (run / "config.toml").is_file()  # it was not trained by a command
+    say(lambda: show_findings(found, python) if len(flow) else "no step is recorded, so there is nothing to judge.")
     told: dict[str, Any] = {"findings": [finding.plain() for finding in found]}
     if attempt:
         told["trials"] = _try(run, epochs, read_seconds(time_budget), quiet)
