@@ -38,7 +38,7 @@ def trained(undertow, table, target, *options):
 @pytest.mark.parametrize("scaling", ["none", "mean", "standard"])
 def test_the_target_is_scaled_as_told(undertow, scaling):
     """In the unit of the column, a prediction is the output of the network; times the mean; or about the mean."""
-    run, _ = trained(undertow, "prices.csv", "price", "--target-scaling", scaling, "--validation", 0)
+    run, out = trained(undertow, "prices.csv", "price", "--target-scaling", scaling, "--validation", 0)
     frame = pl.read_csv("prices.csv")
     y, target = frame["price"].to_numpy(), run.extras["encoder"]["target"]
     scale, mean = {"none": (1.0, 0.0), "mean": (y.mean(), 0.0), "standard": (y.std(), y.mean())}[scaling]
@@ -50,6 +50,7 @@ def test_the_target_is_scaled_as_told(undertow, scaling):
     assert bool(wrong) == (scaling == "none")
     if wrong:
         assert [remedy.option for remedy in wrong[0].remedies] == ["--target-scaling standard"]
+        assert "--target-scaling standard" in out and "scaled = " not in out and "scaled = " in str(wrong[0])
 
 
 def test_copies_of_rows_are_dropped_before_any_are_held_out(undertow):

@@ -66,7 +66,8 @@ def diagnose(
     found = find(flow)
     if not quiet:
         say(lambda: show_flow(flow))
-    say(lambda: show_findings(found) if len(flow) else "no step is recorded, so there is nothing to judge.")
+    python = not (run / "config.toml").is_file()  # it was not trained by a command
+    say(lambda: show_findings(found, python) if len(flow) else "no step is recorded, so there is nothing to judge.")
     told: dict[str, Any] = {"findings": [finding.plain() for finding in found]}
     if attempt:
         told["trials"] = _try(run, epochs, read_seconds(time_budget), quiet)
@@ -76,9 +77,9 @@ def diagnose(
 
 def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -> Any:
     """Train again with each remedy."""
-    from undertow.train.checkpoint import load
+    from undertow.flow import try_remedies
 
-    trials = load(folder).try_remedies(epochs=epochs, seconds=seconds, progress=not quiet)
+    trials = try_remedies(folder, epochs=epochs, seconds=seconds, progress=not quiet)
     say(lambda: as_text(trials).rstrip() if trials.rows else "there is nothing to try.")
     if trials.best is not None and trials.best.option:
         config, better = quote(str(folder / "config.toml")), quote(f"{folder}-better")

@@ -93,8 +93,8 @@ def tell_findings(error: Any, page: Page) -> None:
             page.say(f"the report could not be written: {failure}")
 
 
-def show_findings(found: list[Any]) -> str:
-    """Lay out findings as text; what an option of the command line mends needs no Python."""
+def show_findings(found: list[Any], python: bool = False) -> str:
+    """Lay out findings as text; what an option of the command line mends needs no Python, where that trained."""
     from dataclasses import replace
 
     from undertow.flow import show_findings as lay_out
@@ -103,6 +103,6 @@ def show_findings(found: list[Any]) -> str:
         return "nothing wrong was found in the gradient flow."
     shown = []
     for finding in found:
-        remedies = [replace(x, code="") if x.option else x for x in finding.remedies]
+        remedies = [replace(x, code="") if x.option and not python else x for x in finding.remedies]
         shown.append(replace(finding, remedies=tuple(remedies)))
     return as_text(lay_out(shown)).rstrip()

@@ -21,10 +21,10 @@ from undertow.flow.joined import join_code
 from undertow.flow.rules.written import train_call
 from undertow.flow.tabled import TableChanges
 from undertow.flow.trials import LEAST_PART, LEAST_SHARE, Trial, Trials, shorten
+from undertow.flow.unfinished import open_run
 from undertow.nn import parameters_of
 from undertow.nn.layer import Container, show_item
 from undertow.optim import find_optimizer
-from undertow.train.checkpoint import load
 from undertow.train.diverged import Diverged
 from undertow.train.metrics import METRICS
 from undertow.train.resume import read_plan
@@ -59,7 +59,7 @@ def try_remedies(
     was, without the run's callbacks. The run and its folder stay as they are.
 
     Args:
-        run: the run, or its folder.
+        run: the run, or its folder, also of a training that goes on or was killed.
         X: inputs as they were given to the training, (m, …).
         y: targets, (m,) or (m, K).
         data: (X, y) or (X, y, weights) instead of the two; of a run of `undertow train`, which knows its file, None.
@@ -99,7 +99,7 @@ def try_remedies(
     """
     changes = TableChanges()
     folder = Path(run) if isinstance(run, str | PathLike) else run.folder
-    run = run if isinstance(run, Run) else load(Path(run))
+    run = run if isinstance(run, Run) else open_run(Path(run))
     wanted = _list_remedies(run.findings if findings is None else findings)
     if X is not None:
         if y is None:
@@ -171,6 +171,8 @@ def _set_up(
     run: Run, data: Any, model: Any, optimizer: Any, validation: Any, epochs: int | None
 ) -> tuple[Attempt, _Judge]:
     """The training of the run once more, its rows split as they were, and what judges it."""
+    if model is None and run.model is None:
+        raise ArgumentError("the model is not kept. Give it again, as it was before training: model=.")
     fresh = cleared(run.model) if model is None else model
     if not isinstance(fresh, Container) and not hasattr(fresh, "shapes"):
         raise ArgumentError(
