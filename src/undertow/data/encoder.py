@@ -279,7 +279,7 @@ class TabularEncoder:
             >>> X = [encoder.transform(pl.DataFrame({"x": [x]}), notes=notes) for x in (2.0, 50.0, None)]
             >>> print(*encoder.tell(notes), sep="\n")
             'x': 1 missing value where training had none; filled with 2.
-            'x': 1 value far outside of training's range, 1 to 3; the farthest is 50 (row 1).
+            'x': 1 value far outside of training's range, 1 to 3; the farthest is 50 (row 1), counted as 5.
         """
         said = []
         if notes.extra:

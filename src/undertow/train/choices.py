@@ -13,6 +13,7 @@ _AVERAGED: Final = 20  # the share of the epochs over which parameters are avera
 _LONGEST: Final = 0.95
 _NEARLY_ALL: Final = 0.05  # of the variance
 _NEARLY_SURE: Final = 0.2  # of the entropy
+_LITTLE, _MUCH = 0.01, 0.1  # decay
 _MANY: Final = 10  # columns are many from a tenth of the rows on
 
 
@@ -112,8 +113,8 @@ def choose_other(decay: float | None, dropout: float, unexplained: float, task: 
 
     Returns:
         Settings that differ. Of a number, no dropout where nearly all is explained, since its noise would be most of
-        what is left; else more weight decay, which keeps what is fitted to noise small. None where there is no more,
-        and where nearly all of classes is explained.
+        what is left; else more weight decay, which keeps what is fitted to noise small. Of classes, more decay too, but
+        little of it where nearly all is explained. None where there is no more, or no less.
 
     Source: derived here, by the measurements in docs/command-line.md.
 
@@ -122,11 +123,13 @@ def choose_other(decay: float | None, dropout: float, unexplained: float, task: 
         ({'dropout': 0.0}, {'decay': 0.3}, {'decay': 0.6})
         >>> choose_other(0.01, 0.1, 0.15, "classification"), choose_other(0.01, 0.1, 0.4, "classification")
         ({}, {'decay': 1.0})
+        >>> choose_other(0.5, 0.1, 0.15, "classification"), choose_other(1.0, 0.1, 0.4, "classification")
+        ({'decay': 0.01}, {})
     """
     if task == "classification":
-        if unexplained < _NEARLY_SURE or decay is None or decay >= 1:
-            return {}
-        return {"decay": 1.0}
+        other = _LITTLE if unexplained < _NEARLY_SURE else 1.0
+        differs = decay is not None and (decay >= _MUCH if other == _LITTLE else decay < other)
+        return {"decay": other} if differs else {}
     if unexplained < _NEARLY_ALL and dropout:
         return {"dropout": 0.0}
     more = 0.0 if decay is None else round(min(1.0, max(0.3, 3 * decay)), 2)

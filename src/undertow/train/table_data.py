@@ -26,6 +26,7 @@ from undertow.data.decimals import check_decimal
 from undertow.data.reading import tell_reading
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files
+from undertow.data.weekdays import without_idle_weekdays
 from undertow.data.wording import count
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.train.choices import choose_validation
@@ -246,6 +247,8 @@ def _load_whole(settings: TableSettings) -> Table:
     if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
         options.pop("task", None)  # classes: the loss will be refused
     found = encode_table(frame, settings.target, origin=origin, validation=share, **options)
+    if settings.dates in (None, "auto"):
+        found = without_idle_weekdays(found)
     train, held = found.train, found.validation
     n_rows, n_held = len(train[0]), 0 if held is None else len(held[0])
     said = [*found.report, *remarks, f"{n_rows} rows to train on, {n_held} held out."]
