@@ -21,7 +21,7 @@ from undertow.primitives.record import (
 from undertow.primitives.reduce import sum_
 from undertow.primitives.reduction import MISSING, axes_of, cast, fixed_size
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import expand_dims
+from undertow.primitives.shape import astype, expand_dims
 
 # ---- differences ---------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ def _pad(x: Any, axis: int, before: int, after: int) -> Any:
 def _diff_back(ct: Any, out: Any, x: Any, n: int, axis: int) -> Any:
     """Difference the cotangents the other way, with zeros around them."""
     if shape_of(ct)[axis] == 0:
-        return x * 0
+        return np.zeros_like(x)
     back = diff(_pad(ct, axis, n, n), n=n, axis=axis)
     return -back if n % 2 else back
 
@@ -219,6 +219,8 @@ def _gradient_calls() -> list[Sample]:
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     if edge_order not in (1, 2):
         raise ArgumentError(f"np.gradient: edge_order is {edge_order}, not 1 or 2.")
+    if dtype_of(f).kind in "iu":
+        f = astype(f, dtype=np.dtype(np.float64))  # as NumPy does: differences of unsigned numbers would wrap around
     ndim = len(shape_of(f))
     given = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = [axes_of("np.gradient", f, i)[0] for i in given]

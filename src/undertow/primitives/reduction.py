@@ -26,6 +26,7 @@ from undertow.primitives.record import (
     normalize_axis,
     reduced_shape,
     shape_of,
+    spec_of,
 )
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, broadcast_to, expand_dims
@@ -238,4 +239,8 @@ def reduce_with(
     options = options_of(initial, where)
     if not options:
         return plain(a, axis=axis, keepdims=kept(keepdims))
+    if "initial" in options and dtype_of(a).kind != "f" and not isinstance(initial, Traced):
+        chosen = plain.name in ("max", "min")  # NumPy begins with a value of the result's dtype
+        kind = dtype_of(a) if chosen else plain.infer(spec_of(a), axis=axis, keepdims=kept(keepdims)).dtype
+        options["initial"] = np.asarray(initial).astype(kind)
     return optional(a, *options.values(), axis=axis, keepdims=kept(keepdims), options=tuple(options))
