@@ -19,7 +19,7 @@ from undertow.primitives.record import (
     shape_of,
 )
 from undertow.primitives.reduce import sum_
-from undertow.primitives.reduction import MISSING, axes_of, cast, fixed_size
+from undertow.primitives.reduction import MISSING, axis_of, cast, fixed_size
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
 
@@ -101,7 +101,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = MISSING, append: An
         raise ShapeError("np.diff needs at least one axis, and this is a single number.")
     if n == 0:
         return a
-    at = axes_of("np.diff", a, axis)[0]
+    at = axis_of("np.diff", a, axis)
     parts = [] if prepend is MISSING else [_edge(prepend, a, at)]
     parts += [a] if append is MISSING else [a, _edge(append, a, at)]
     if len(parts) > 1:
@@ -223,7 +223,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
         f = astype(f, dtype=np.dtype(np.float64))  # as NumPy does: differences of unsigned numbers would wrap around
     ndim = len(shape_of(f))
     given = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    axes = [axes_of("np.gradient", f, i)[0] for i in given]
+    axes = [axis_of("np.gradient", f, i) for i in given]
     spacings = list(varargs) or [1.0]
     if len(spacings) == 1 and not len(shape_of(spacings[0])):
         spacings = spacings * len(axes)
@@ -259,7 +259,7 @@ def _trapezoid_calls() -> list[Sample]:
 
 @answers(np.trapezoid, samples=_trapezoid_calls)
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    at = axes_of("np.trapezoid", y, axis)[0]
+    at = axis_of("np.trapezoid", y, axis)
     step: Any = dx
     if x is not None:
         if len(shape_of(x)) == 1:

@@ -186,6 +186,18 @@ def axes_of(function: str, x: Any, axis: Any) -> Axes:
         raise ShapeError(f"{function}: {error}. The array is {show_shape(shape)}.") from None
 
 
+def axis_of(function: str, x: Any, axis: Any) -> int:
+    """Return the one axis along which a NumPy function works, normalized.
+
+    Raises:
+        ShapeError: there is no such axis; names the function, the axis and the shape.
+    """
+    axes = axes_of(function, x, axis)
+    if not axes:
+        raise ShapeError(f"{function} needs at least one axis, and this is a single number.")
+    return axes[0]
+
+
 def cast(x: Any, dtype: Any) -> Any:
     """Return x as ``dtype=`` wants it.
 
