@@ -14,6 +14,7 @@ from pathlib import Path
 os.environ.setdefault("UNDERTOW_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"undertow-test-kernels-{os.getuid()}"))
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,9 @@ lasting = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "p
 settings.register_profile("reproducible", derandomize=True, **lasting)
 settings.register_profile("search", max_examples=1000, **lasting)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "reproducible"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell runs in the background, and its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def verify_results(function: Callable[..., Any], graph_of: Callable[[Any], Graph]) -> None:

@@ -276,6 +276,7 @@ def test_without_openblas_there_is_none(forget, monkeypatch, tmp_path):
 
 
 def test_the_kind_of_processor_can_be_asked_for(forget, monkeypatch, tmp_path):
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     monkeypatch.setenv("UNDERTOW_CORETYPE", "Haswell")
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
     found = find_blas(tmp_path)

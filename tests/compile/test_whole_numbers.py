@@ -127,3 +127,46 @@ def test_random_programs_of_whole_numbers_and_running_sums(block, threads, monke
         wanted = evaluate(graph, inputs)
         for found, value in zip(run_compiled(graph, inputs, threads), wanted, strict=True):
             np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-9, err_msg=f"program {seed}")
+
+
+WHOLE = {
+    "frexp": lambda x: np.frexp(x)[0],
+    "frexp, exponents": lambda x: np.frexp(x)[1],
+    "modf": lambda x: np.modf(x)[0],
+    "modf, whole parts": lambda x: np.modf(x)[1],
+    "round": np.round,
+    "round to tens": lambda x: np.round(x, -1),
+    "nan_to_num": np.nan_to_num,
+    "norm 1": lambda x: np.linalg.norm(x[0], ord=1),
+    "norm inf": lambda x: np.linalg.norm(x[0], ord=np.inf),
+    "matrix norm 1": lambda x: np.linalg.norm(x, ord=1),
+    "matrix norm -inf": lambda x: np.linalg.matrix_norm(x, ord=-np.inf),
+    "vector norm": lambda x: np.linalg.vector_norm(x, ord=1, axis=1),
+    "fabs": np.fabs,
+    "angle": np.angle,
+    "gradient": lambda x: np.gradient(x, axis=1),
+    "sum from a fraction": lambda x: np.sum(x, axis=1, initial=-2.5),
+    "prod from a fraction": lambda x: np.prod(x, axis=1, initial=0.5),
+    "max from a fraction": lambda x: np.max(x, axis=1, initial=2.5),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.bool_])
+@pytest.mark.parametrize("name", WHOLE)
+def test_functions_of_whole_numbers_have_numpys_values_and_dtypes(name, dtype):
+    f, x = WHOLE[name], np.array([[7, 14, 0, 3], [25, 1, 6, 200]]).astype(dtype)
+    try:
+        wanted = f(x)
+    except (TypeError, OverflowError) as error:  # NumPy subtracts no truth values, and begins with no -2 unsigned
+        pytest.skip(str(error))
+    found = ut.compile(f, fallback="numpy")(x)
+    assert (np.asarray(found).dtype, np.shape(found)) == (np.asarray(wanted).dtype, np.shape(wanted))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_sinc_at_0_and_beside_it_in_every_precision(dtype):
+    x = np.array([0.0, -0.0, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).tiny, 0.5, -2.25, np.nan], dtype)
+    found = ut.compile(np.sinc, fallback="numpy")(x)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, np.sinc(x), rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps)

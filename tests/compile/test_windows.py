@@ -127,3 +127,17 @@ def test_places_of_extrema(name):
             for keepdims in (False, True):
                 found = ut.compile(lambda a, axis=axis, keepdims=keepdims: f(a, axis=axis, keepdims=keepdims))(a)
                 np.testing.assert_array_equal(found, f(a, axis=axis, keepdims=keepdims))
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("function", [np.convolve, np.correlate])
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 3), (9, 4), (2, 5)])
+def test_what_is_not_finite_reaches_as_far_as_in_numpy(function, mode, sizes):
+    """Beyond the ends of a vector there is nothing; a zero there, times inf, would be NaN."""
+    rng = np.random.default_rng(0)
+    compiled = ut.compile(lambda a, v: function(a, v, mode))
+    for value in (np.inf, -np.inf, np.nan):
+        for which in (0, 1):
+            pair = [rng.normal(size=size) for size in sizes]
+            pair[which][rng.integers(sizes[which])] = value
+            np.testing.assert_allclose(compiled(*pair), function(*pair, mode), rtol=1e-12)

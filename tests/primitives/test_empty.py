@@ -91,3 +91,14 @@ def test_variance_with_no_degree_of_freedom_left(count: int, ddof: int) -> None:
     x = np.arange(1.0, count + 1)
     assert not np.isfinite(np.var(x, ddof=ddof))
     assert not np.isfinite(ut.grad(lambda x: np.var(x, ddof=ddof))(x)).any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 2.0])
+@pytest.mark.parametrize("n", [1, 2])
+def test_differences_of_too_few_elements_pass_nothing_back(value, n):
+    """There is no difference, so that its derivative by the elements is 0, whatever they are."""
+    x = np.full((3, n), value)
+    for f in (lambda x: np.diff(x, n=n), lambda x: np.ediff1d(x[:1, :1])):
+        assert np.size(f(x)) == 0
+        (back,) = ut.vjp(f, x)[1](np.zeros(np.shape(f(x))))
+        np.testing.assert_array_equal(back, np.zeros((3, n)))

@@ -145,15 +145,15 @@ def test_a_remembered_decomposition_is_nobodys_to_change() -> None:
 
 
 def test_a_diagonal_by_einsum_is_a_view() -> None:
-    """In NumPy a write to it changes the matrix, so it is an error here, not a wrong gradient."""
+    """In NumPy a write to it changes the matrix: here it does too."""
 
     def f(a: Any) -> Any:
+        a = a * 1.0
         d = np.einsum("ii->i", a)
-        d += 1.0
+        d *= 3.0
         return np.sum(a)
 
-    with pytest.raises(ut.UndertowError, match="view"):
-        ut.grad(f)(np.eye(3))
+    np.testing.assert_array_equal(ut.grad(f)(np.eye(3)), np.ones((3, 3)) + 2 * np.eye(3))
     assert einsum.view is False
 
 

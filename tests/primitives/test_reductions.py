@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -258,3 +259,25 @@ def test_quantiles_pass_over_nan(f: Any, axis: Any, gaps: int) -> None:
         step[i] = 1e-5
         wanted[i] = 0 if np.isnan(x[i]) else (loss(x + step) - loss(x - step)) / 2e-5
     np.testing.assert_allclose(ut.grad(loss)(x), wanted, atol=1e-7)
+
+
+@pytest.mark.parametrize("options", [
+    {"ddof": 3}, {"ddof": 4}, {"ddof": 5, "fweights": [1, 2, 1]}, {"ddof": 4, "aweights": [1.0, 2.0, 3.0]}, {},
+    {"ddof": 1, "aweights": [0.1, 0.2, 0.3]},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_a_covariance_of_too_few_is_what_numpy_makes_of_it(options, n):
+    """What is left of the count after ddof is 0 at least."""
+    options = {name: value if name == "ddof" else value[:n] for name, value in options.items()}
+    x = np.random.default_rng(0).normal(size=(2, n))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            wanted = np.cov(x, **options)
+        except ZeroDivisionError:  # of no weights
+            return
+        for found in (
+            ut.vjp(lambda x: np.cov(x, **options), x)[0],
+            ut.compile(lambda x: np.cov(x, **options), fallback="numpy")(x),
+        ):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)

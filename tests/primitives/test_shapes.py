@@ -379,3 +379,23 @@ def test_errors_say_where_and_what(f: Callable[[Any], Any], message: str) -> Non
     with pytest.raises(ut.UndertowError, match=message) as caught:
         ut.grad(f)(X)
     assert "test_shapes.py:" in str(caught.value)
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("name", [
+    "argmax", "argmin", "nanargmax", "nanargmin", "argsort", "sum", "max", "ptp", "any", "count_nonzero", "nansum",
+    "cumsum", "cumprod", "nancumsum", "cumulative_sum", "cumulative_prod", "expand_dims",
+])  # fmt: skip
+def test_a_number_has_an_axis_where_numpy_says_so(name, axis):
+    function, x = getattr(np, name), np.array(3.0)
+    wanted = function(x, axis=axis)
+    by_values = ut.vjp(lambda x: (x, function(x, axis=axis)), x)[0][1]
+    by_shapes = ut.compile(lambda x: (x, function(x, axis=axis)), fallback="numpy")(x)[1]
+    for found in (by_values, by_shapes):
+        assert np.shape(found) == np.shape(wanted) and np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["sort", "diff", "gradient", "trapezoid"])
+def test_where_numpy_needs_an_axis_a_number_is_an_error_that_says_so(name):
+    with pytest.raises(ut.ShapeError, match=rf"np\.{name} needs at least one axis, and this is a single number"):
+        ut.grad(lambda x: getattr(np, name)(x, axis=0))(np.array(3.0))

@@ -20,3 +20,10 @@ def test_a_compiled_square_of_truth_values():
     b = np.array([True, False, True])
     found = ut.compile(lambda b: b**2)(b)
     assert found.dtype == np.int8 and found.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("f", [lambda x: max(x, key=abs), lambda x: sorted(x, key=lambda v: -v)[0]])
+def test_no_function_of_numpys_is_proposed_for_what_takes_a_key(f):
+    with pytest.raises(ut.ControlFlowError, match="truth value of a traced number") as caught:
+        ut.backprop(lambda x: f(x) * 1.0, np.array([1.0, -2.0]))
+    assert "np.max" not in str(caught.value) and "np.sort" not in str(caught.value)

@@ -129,8 +129,10 @@ def _nanmean(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: A
 
 
 def _sinc(x: Any) -> Any:
-    y = np.pi * np.where(x == 0, 1e-20, x)
-    return np.sin(y) / y if x.dtype.kind == "f" else None
+    if x.dtype.kind != "f":
+        return None
+    y = np.pi * np.where(x == 0, float(np.finfo(x.dtype).eps), x)
+    return np.sin(y) / y
 
 
 def _kron(a: Any, b: Any) -> Any:

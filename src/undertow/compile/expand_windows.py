@@ -37,8 +37,21 @@ def _convolve(a: Any, v: Any, mode: str) -> Any:
         a, v = v, a
     m = v.shape[0]
     before, after = {"full": (m - 1, m - 1), "same": (m // 2, (m - 1) // 2), "valid": (0, 0)}[mode]
-    windows = P.sliding_windows(_with_zeros(a, 0, before, after), window=(m,), axis=(0,))
-    return P.matmul(windows, np.flip(v, 0))
+    v = np.flip(v, 0)
+    parts = [P.matmul(P.sliding_windows(a, window=(m,), axis=(0,)), v)]
+    if before:
+        parts.insert(0, _edge(a[: m - 1], v, before, 0))
+    if after:
+        parts.append(_edge(a[a.shape[0] - m + 1 :], v, 0, after))
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _edge(a: Any, v: Any, before: int, after: int) -> Any:
+    """Products with windows that reach beyond an end: nothing is there, and not a zero, which times inf is NaN."""
+    places = np.arange(before + after)[:, None] + np.arange(v.shape[0])
+    there = (places >= before) & (places < before + a.shape[0])
+    windows = P.sliding_windows(_with_zeros(a, 0, before, after), window=v.shape, axis=(0,))
+    return np.sum(np.where(there, windows * v, 0), axis=1)
 
 
 def _correlate(a: Any, v: Any, mode: str) -> Any:

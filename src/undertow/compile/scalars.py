@@ -271,7 +271,7 @@ SCALARS: dict[str, Scalar] = {
 # Those written for floats: NumPy's loops over integers are another matter.
 FLOATS_ONLY = frozenset(_MATHS) - WHOLE.keys() | {
     "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
-    "scipy_xlog1py", "scipy_entr", "normal_cdf",
+    "scipy_xlog1py", "scipy_entr", "normal_cdf", "round", "nan_to_num",
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.

@@ -24,6 +24,8 @@ from undertow.primitives.record import (
     dtype_of,
     infer_ufunc,
     infix,
+    promote,
+    spec_of,
 )
 from undertow.primitives.sampling import binary_samples, draw, unary_samples
 from undertow.primitives.shape import astype
@@ -246,7 +248,7 @@ absolute = Primitive(
 
 @answers(np.fabs, samples=lambda: unary_samples(away_from_zero=True), kinks=absolute.kinks)
 def _fabs(x: Any) -> Any:
-    return absolute(x) if dtype_of(x).kind == "f" else astype(absolute(x), dtype=np.dtype(np.float64))
+    return absolute(x if dtype_of(x).kind == "f" else astype(x, dtype=promote(np.fabs, [spec_of(x)])[0]))
 
 
 @answers(np.float_power, samples=lambda: binary_samples(positive=True)[:4], kinks=power.kinks[:2])

@@ -19,6 +19,7 @@ from undertow.primitives.record import (
     Sample,
     answers,
     call,
+    dtype_of,
     infer_like,
     promote,
     refuse,
@@ -214,6 +215,8 @@ _nan_to_num = Primitive(
 )
 def _answer_nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     refuse("np.nan_to_num", copy=None if copy else False)
+    if dtype_of(x).kind != "f":
+        return identity(x)  # whole numbers are finite
     options = {"nan": nan, "posinf": posinf, "neginf": neginf}
     for name, value in options.items():
         if value is not None and not isinstance(value, int | float):

@@ -8,7 +8,7 @@ import numpy as np
 
 from undertow.errors import ArgumentError
 from undertow.primitives.moments import _average
-from undertow.primitives.record import Kink, Sample, answers, count_of, dtype_of, shape_of
+from undertow.primitives.record import Kink, Sample, Traced, answers, count_of, dtype_of, shape_of
 from undertow.primitives.reduce import sum_
 from undertow.primitives.reduction import cast, fixed_size
 from undertow.primitives.sampling import draw
@@ -73,6 +73,10 @@ def _cov(
         over = total - ddof
         if aweights is not None and ddof != 0:
             over = total - ddof * sum_(weights * aweights, axis=(0,), keepdims=False) / total
+    if weights is not None:
+        over = np.maximum(over, 0)
+    elif not isinstance(over, Traced):
+        over = max(over, 0)  # fewer than none are none, as in NumPy
     rows = rows - expand_dims(mean, axis=(1,))
     matrix = rows @ (rows if weights is None else rows * weights).T
     return np.squeeze(matrix / over)

@@ -21,7 +21,7 @@ from undertow.primitives.record import (
     refuse,
     shape_of,
 )
-from undertow.primitives.reduction import add_dtype, axes_of, cast, fixed_size
+from undertow.primitives.reduction import add_dtype, axis_of, cast, fixed_size
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import expand_dims
 
@@ -250,7 +250,7 @@ def _answer_running(primitive: Primitive, function: Callable[..., Any]) -> None:
             return primitive(cast(np.ravel(a), dtype), axis=0)
         if not shape_of(a) and axis in (0, -1):
             return primitive(expand_dims(cast(a, dtype), axis=(0,)), axis=0)
-        return primitive(cast(a, dtype), axis=axes_of(name, a, axis)[0])
+        return primitive(cast(a, dtype), axis=axis_of(name, a, axis))
 
 
 for _primitive, _function in (
@@ -278,7 +278,9 @@ def _answer_cumulative(primitive: Primitive, function: Callable[..., Any], start
         refuse(name, out=out)
         if axis is None and len(shape_of(x)) != 1:
             raise ArgumentError(f"{name} needs axis= for an array of {len(shape_of(x))} axes.")
-        at = axes_of(name, x, axis)[0]
+        if not shape_of(x) and axis in (0, -1):
+            x = expand_dims(x, axis=(0,))  # as NumPy does
+        at = axis_of(name, x, axis)
         result = primitive(cast(x, dtype), axis=at)
         if not include_initial:
             return result

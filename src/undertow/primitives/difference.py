@@ -19,9 +19,9 @@ from undertow.primitives.record import (
     shape_of,
 )
 from undertow.primitives.reduce import sum_
-from undertow.primitives.reduction import MISSING, axes_of, cast, fixed_size
+from undertow.primitives.reduction import MISSING, axis_of, cast, fixed_size
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import expand_dims
+from undertow.primitives.shape import astype, expand_dims
 
 # ---- differences ---------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ def _pad(x: Any, axis: int, before: int, after: int) -> Any:
 def _diff_back(ct: Any, out: Any, x: Any, n: int, axis: int) -> Any:
     """Difference the cotangents the other way, with zeros around them."""
     if shape_of(ct)[axis] == 0:
-        return x * 0
+        return np.zeros_like(x)
     back = diff(_pad(ct, axis, n, n), n=n, axis=axis)
     return -back if n % 2 else back
 
@@ -101,7 +101,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = MISSING, append: An
         raise ShapeError("np.diff needs at least one axis, and this is a single number.")
     if n == 0:
         return a
-    at = axes_of("np.diff", a, axis)[0]
+    at = axis_of("np.diff", a, axis)
     parts = [] if prepend is MISSING else [_edge(prepend, a, at)]
     parts += [a] if append is MISSING else [a, _edge(append, a, at)]
     if len(parts) > 1:
@@ -219,9 +219,11 @@ def _gradient_calls() -> list[Sample]:
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     if edge_order not in (1, 2):
         raise ArgumentError(f"np.gradient: edge_order is {edge_order}, not 1 or 2.")
+    if dtype_of(f).kind in "iu":
+        f = astype(f, dtype=np.dtype(np.float64))  # as NumPy does: differences of unsigned numbers would wrap around
     ndim = len(shape_of(f))
     given = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    axes = [axes_of("np.gradient", f, i)[0] for i in given]
+    axes = [axis_of("np.gradient", f, i) for i in given]
     spacings = list(varargs) or [1.0]
     if len(spacings) == 1 and not len(shape_of(spacings[0])):
         spacings = spacings * len(axes)
@@ -257,7 +259,7 @@ def _trapezoid_calls() -> list[Sample]:
 
 @answers(np.trapezoid, samples=_trapezoid_calls)
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    at = axes_of("np.trapezoid", y, axis)[0]
+    at = axis_of("np.trapezoid", y, axis)
     step: Any = dx
     if x is not None:
         if len(shape_of(x)) == 1:

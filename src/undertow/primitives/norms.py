@@ -139,6 +139,11 @@ def vector(x: Any, order: Any, axis: Axes, keepdims: bool) -> Any:
     return norm(x, order=float(order), axis=axis, keepdims=keepdims)
 
 
+def _floats(x: Any) -> Any:
+    """Bring whole numbers to float64, as NumPy's norms do."""
+    return x if dtype_of(x).kind == "f" else astype(x, dtype=np.dtype(np.float64))
+
+
 # ---- norms of matrices ---------------------------------------------------------------------------
 
 
@@ -210,7 +215,7 @@ _KINKS = (
 
 @answers(np.linalg.norm, samples=_calls, kinks=_KINKS)
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    ndim = len(shape_of(x))
+    x, ndim = _floats(x), len(shape_of(x))
     if axis is None and (ord is None or (ord == 2 and ndim == 1)):
         return norm(x, order=2.0, axis=tuple(range(ndim)), keepdims=bool(keepdims))
     axes = axes_of("np.linalg.norm", x, axis)
@@ -231,7 +236,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
                    {"ord": 0, "axis": 2})
 ])  # fmt: skip
 def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    return vector(x, ord, axes_of("np.linalg.vector_norm", x, axis), bool(keepdims))
+    return vector(_floats(x), ord, axes_of("np.linalg.vector_norm", x, axis), bool(keepdims))
 
 
 @answers(np.linalg.matrix_norm, samples=lambda: [
@@ -241,7 +246,7 @@ def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: An
 def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     ndim = len(shape_of(x))
     check_matrix("np.linalg.matrix_norm", shape_of(x))
-    return matrix(x, ord, ndim - 2, ndim - 1, bool(keepdims))
+    return matrix(_floats(x), ord, ndim - 2, ndim - 1, bool(keepdims))
 
 
 _BEST = Kink(([[1.0, 0.0], [0.0, 1.0]],), (_ZERO,), "the best condition there is: equal singular values share")

@@ -23,8 +23,9 @@ from undertow.primitives.record import (
     Spelling,
     answers,
     refuse,
+    shape_of,
 )
-from undertow.primitives.reduction import axes_of
+from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 
 
@@ -220,9 +221,9 @@ argpartition = Primitive(
 
 def _line(name: str, a: Any, axis: Any) -> tuple[Any, int]:
     """Return the array and the axis to order along: all elements in one line for None."""
-    if axis is None:
+    if axis is None or (name.startswith("np.arg") and not shape_of(a) and axis in (0, -1)):
         return np.ravel(a), 0
-    return a, axes_of(name, a, axis)[0]
+    return a, axis_of(name, a, axis)
 
 
 _TIED = (
@@ -302,7 +303,7 @@ lexsort = Primitive(
 )
 def _lexsort(keys: Any, axis: Any = -1) -> Any:
     rows = keys if isinstance(keys, tuple) else tuple(keys)
-    return lexsort(*rows, axis=axes_of("np.lexsort", rows[0], axis)[0])
+    return lexsort(*rows, axis=axis_of("np.lexsort", rows[0], axis))
 
 
 @answers(

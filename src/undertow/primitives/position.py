@@ -70,7 +70,7 @@ def _position(name: str, function: Callable[..., Any]) -> Primitive:
     def position(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = MISSING) -> Any:
         refuse(f"np.{name}", out=out)
         axes = axes_of(f"np.{name}", a, axis)
-        return primitive(a, axis=None if axis is None or len(shape_of(a)) == 1 else axes[0], keepdims=kept(keepdims))
+        return primitive(a, axis=None if axis is None or len(shape_of(a)) < 2 else axes[0], keepdims=kept(keepdims))
 
     return primitive
 

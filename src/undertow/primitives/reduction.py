@@ -26,6 +26,7 @@ from undertow.primitives.record import (
     normalize_axis,
     reduced_shape,
     shape_of,
+    spec_of,
 )
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, broadcast_to, expand_dims
@@ -185,6 +186,18 @@ def axes_of(function: str, x: Any, axis: Any) -> Axes:
         raise ShapeError(f"{function}: {error}. The array is {show_shape(shape)}.") from None
 
 
+def axis_of(function: str, x: Any, axis: Any) -> int:
+    """Return the one axis along which a NumPy function works, normalized.
+
+    Raises:
+        ShapeError: there is no such axis; names the function, the axis and the shape.
+    """
+    axes = axes_of(function, x, axis)
+    if not axes:
+        raise ShapeError(f"{function} needs at least one axis, and this is a single number.")
+    return axes[0]
+
+
 def cast(x: Any, dtype: Any) -> Any:
     """Return x as ``dtype=`` wants it.
 
@@ -238,4 +251,8 @@ def reduce_with(
     options = options_of(initial, where)
     if not options:
         return plain(a, axis=axis, keepdims=kept(keepdims))
+    if "initial" in options and dtype_of(a).kind != "f" and not isinstance(initial, Traced):
+        chosen = plain.name in ("max", "min")  # NumPy begins with a value of the result's dtype
+        kind = dtype_of(a) if chosen else plain.infer(spec_of(a), axis=axis, keepdims=kept(keepdims)).dtype
+        options["initial"] = np.asarray(initial).astype(kind)
     return optional(a, *options.values(), axis=axis, keepdims=kept(keepdims), options=tuple(options))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.graph import Spec
 from undertow.primitives.elementwise import elementwise
 from undertow.primitives.record import (
     NO_GRADIENT,
@@ -16,11 +17,15 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     answers,
+    dtype_of,
     infer_ufunc,
     infix,
+    promote,
+    spec_of,
 )
 from undertow.primitives.rounding import between_jumps
 from undertow.primitives.sampling import binary_samples, draw, unary_samples
+from undertow.primitives.shape import astype
 
 _AT_A_MULTIPLE = "between its jumps it is x − n y; n is the quotient at the jump itself"
 
@@ -95,6 +100,8 @@ fraction = Primitive(
 
 @answers(np.modf, samples=between_jumps)
 def _modf(x: Any) -> Any:
+    if dtype_of(x).kind != "f":
+        x = astype(x, dtype=promote(np.modf, [spec_of(x)])[0])  # np.trunc keeps whole numbers, np.modf does not
     return fraction(x), np.trunc(x)
 
 
@@ -128,7 +135,7 @@ exponent = Primitive(
 mantissa = Primitive(
     name="mantissa",
     forward=lambda x: np.frexp(x)[0],
-    infer=lambda x: infer_ufunc(np.trunc)(x),
+    infer=lambda x: Spec(x.shape, promote(np.modf, [x])[0]),  # a float, also of a whole number
     vjps=(lambda ct, out, x: np.ldexp(ct, -exponent(x)),),
     broadcasts=True,
     spell=lambda x, **_: Code(f"np.frexp({x.text})[0]"),

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from undertow.graph import Spec
 from undertow.primitives.compare import keep
 from undertow.primitives.elementwise import elementwise, steps
-from undertow.primitives.record import ZERO, Code, Kink, Primitive, Sample, answers, infer_like, refuse
+from undertow.primitives.record import ZERO, Code, Kink, Primitive, Sample, answers, dtype_of, refuse
 from undertow.primitives.sampling import binary_samples, draw, unary_samples
+from undertow.primitives.special import identity
 
 _FLAT = "flat on both sides"
 
@@ -40,7 +42,7 @@ spacing = steps(
 round_ = Primitive(
     name="round",
     forward=lambda x, decimals: np.round(x, decimals),
-    infer=infer_like,
+    infer=lambda x, decimals: x if x.dtype.kind != "b" else Spec(x.shape, np.dtype(np.float16)),  # as np.rint
     vjps=(ZERO,),
     broadcasts=True,
     spell=lambda x, *, decimals, **_: Code(f"np.round({x.text}{f', {decimals}' if decimals else ''})"),
@@ -63,7 +65,8 @@ round_ = Primitive(
 )
 def _round(a: Any, decimals: Any = 0, out: Any = None) -> Any:
     refuse("np.round", out=out)
-    return round_(a, decimals=int(decimals))
+    whole = dtype_of(a).kind in "iu" and decimals >= 0
+    return identity(a) if whole else round_(a, decimals=int(decimals))
 
 
 @answers(np.fix, samples=between_jumps, kinks=_JUMPS)

@@ -158,7 +158,7 @@ radians = elementwise(
 @answers(np.angle, samples=lambda: [Sample(s.args, p) for s in unary_samples() for p in ({}, {"deg": True})],
          kinks=(Kink((0.0,), (0.0,), "constant on both sides"),))  # fmt: skip
 def _angle(z: Any, deg: bool = False) -> Any:
-    angle = np.arctan2(0.0, z)
+    angle = np.arctan2(0, z)  # a whole number, which leaves the dtype to z
     return angle * (180 / math.pi) if deg else angle
 
 

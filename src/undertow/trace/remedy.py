@@ -121,6 +121,8 @@ def _advice_for(place: Place, inner: ast.AST | None, node: ast.AST) -> str | Non
 def _advice_for_call(node: ast.Call) -> str | None:
     """Propose NumPy's function for one of Python's own."""
     name, args = called(node), [show(arg) for arg in node.args]
+    if node.keywords:  # max(x, key=abs) is another thing than np.max(x)
+        return None
     if name in ("max", "min") and isinstance(node.func, ast.Name):
         if len(args) == 2:
             return f"Write `np.{name}imum({args[0]}, {args[1]})`."
