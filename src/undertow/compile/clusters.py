@@ -19,7 +19,8 @@ from undertow.compile.upright import write_kernel
 from undertow.compile.waits import Touch, cuts
 from undertow.graph import CONSTANT, Node
 
-LONG_ROW = 1024  # columns above which a float32 sum is added up in float64, and one of float64 in parts
+LONG_ROW = 1024  # columns above which a float32 sum is added up in float64
+LONG_SUM = 128  # vectors above which one of float64 is added up in parts: 1024 numbers, where 8 are a vector
 ABREAST = {4: 4, 8: 2}  # rows with sums of up to so many vectors: how many are written at a time
 SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them hold neighbouring rows
 
@@ -234,7 +235,7 @@ class Clusters(Layout):
             "all": math.prod(cluster.space),
             "row values": 16 * math.prod(cluster.rows()),
         }
-        folded = kind == "f64" and join == "sum" and count.get(reduces, 0) > LONG_ROW
+        folded = kind == "f64" and join == "sum" and count.get(reduces, 0) > LONG_SUM * lanes_of("f64")
         return Line(join, level, reads, (), added, (), reduces, kind, folded)
 
     def write_cluster(self, cluster: Cluster) -> None:
