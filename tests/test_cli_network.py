@@ -96,6 +96,8 @@ def test_noise_and_the_last_activation_are_part_of_the_network_and_of_the_config
     [
         ("prices.csv", "price", ("--start-at-frequencies",), "--start-at-frequencies: the target is a number"),
         ("prices.csv", "price", ("--target-scaling", "standart"), "standard, mean, none"),
+        ("kinds.csv", "kind", ("--target-scaling", "mean"), "the target is a class, not a number. Leave it out, or"),
+        ("prices.csv", "a", ("--target-scaling", "mean"), "such as mean_squared_error, or another target_scaling."),
         ("prices.csv", "price", ("--output-activation", "softplas"), "Did you mean 'softplus'?"),
         ("kinds.csv", "kind", ("--output-activation", "relu"), "needs a model that ends in softmax"),
         ("prices.csv", "price", ("--noise", -1), "--noise"),
