@@ -160,7 +160,7 @@ def test_none_is_trained_where_nothing_is_to_try(exact, tmp_path):
     told = {"optimizer": "sgd", "dropout": 0.0, "epochs": 5}
     _, said = silently(train_table, TableSettings(**{**exact[0].given(), **told}), tmp_path / "run")
     assert "Once more" not in said and "Trained again on all 160 rows" in said
-    assert re.search(r"R² \S+ \(\d+ rows\); \d+\.\d% of the variance is left: no other settings to try\.", said)
+    assert re.search(r"R² \S+ \(\d+ rows\), \d+\.\d% unexplained: no other settings to try\.", said)
 
 
 def test_one_that_diverges_is_not_taken(exact, tmp_path, monkeypatch):
@@ -217,7 +217,7 @@ def test_of_classes_that_are_plain_there_is_no_other(tmp_path):
     settings = write_classes(tmp_path / "t.csv", flipped=0.0)
     _, said = silently(train_table, settings, tmp_path / "run")
     assert "Once more" not in said and "Trained again on all 300 rows" in said
-    left = float(re.search(r"; (\S+)% of the entropy of the classes is left: no other settings to try", said)[1])
+    left = float(re.search(r"rows\), loss \S+, (\S+)% of the classes' entropy: no other settings to try", said)[1])
     told = TableSettings(**{**settings.given(), "refit": False})
     alone, table = train_table(told, tmp_path / "alone", progress=False, say=lambda sentence: None)
     X, y = table.validation

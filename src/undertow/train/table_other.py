@@ -47,8 +47,11 @@ def try_other(
     task = "classification" if table.classifies else "regression"
     chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (most or 1.0), task)
     if not chosen:
-        what = "entropy of the classes" if table.classifies else "variance"
-        say(f"  {summarize(first, table)}; {loss / (most or 1.0):.1%} of the {what} is left: no other settings to try.")
+        share = loss / (most or 1.0)
+        left = (
+            f"loss {loss:.4f}, {share:.1%} of the classes' entropy" if table.classifies else f"{share:.1%} unexplained"
+        )
+        say(f"  {summarize(first, table)}, {left}: no other settings to try.")
         return None
     others = replace(settings, **chosen, flow=False)
     said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
