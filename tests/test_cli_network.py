@@ -77,6 +77,8 @@ def test_a_network_starts_at_the_frequencies_of_the_classes(undertow, loss, n_ou
     entropy = -float(np.sum(p * np.log(p)))
     assert told.flow.facts["output"]["initial_loss"] == pytest.approx(entropy, rel=0.02)
     assert told.model.layers[-1].b.shape == (n_out,)
+    exact, _ = trained(undertow, "kinds.csv", "kind", "--start-at-frequencies", "--dtype", "float64", *options)
+    assert exact.model.layers[-1].b.dtype == exact.model.layers[-1].W.dtype == np.float64
 
 
 def test_noise_and_the_last_activation_are_part_of_the_network_and_of_the_config(undertow):
