@@ -78,3 +78,15 @@ def test_lines_above_a_table_are_named(tmp_path, above, row):
         read_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text(table)
     assert read_table(tmp_path / "t.csv").columns == ["size", "town", "y"]
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "sep=,", "sep=\t"])
+def test_the_separator_of_spreadsheets_names_no_columns(tmp_path, first):
+    """Of two columns, split at it, the line would have as many fields as the others."""
+    separator = first.strip('"')[-1]
+    table = "a,b\n1,2\n3,4\n".replace(",", separator)
+    (tmp_path / "t.csv").write_text(f"{first}\n{table}")
+    with pytest.raises(DataError, match=r"t\.csv: row 1 tells spreadsheets the separator.*remove the line above it\."):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text(table)
+    assert read_table(tmp_path / "t.csv").columns == ["a", "b"]
