@@ -77,6 +77,8 @@ def test_a_network_starts_at_the_frequencies_of_the_classes(undertow, loss, n_ou
     entropy = -float(np.sum(p * np.log(p)))
     assert told.flow.facts["output"]["initial_loss"] == pytest.approx(entropy, rel=0.02)
     assert told.model.layers[-1].b.shape == (n_out,)
+    exact, _ = trained(undertow, "kinds.csv", "kind", "--start-at-frequencies", "--dtype", "float64", *options)
+    assert exact.model.layers[-1].b.dtype == exact.model.layers[-1].W.dtype == np.float64
 
 
 def test_noise_and_the_last_activation_are_part_of_the_network_and_of_the_config(undertow):
@@ -96,6 +98,8 @@ def test_noise_and_the_last_activation_are_part_of_the_network_and_of_the_config
     [
         ("prices.csv", "price", ("--start-at-frequencies",), "--start-at-frequencies: the target is a number"),
         ("prices.csv", "price", ("--target-scaling", "standart"), "standard, mean, none"),
+        ("kinds.csv", "kind", ("--target-scaling", "mean"), "the target is a class, not a number. Leave it out, or"),
+        ("prices.csv", "a", ("--target-scaling", "mean"), "such as mean_squared_error, or another target_scaling."),
         ("prices.csv", "price", ("--output-activation", "softplas"), "Did you mean 'softplus'?"),
         ("kinds.csv", "kind", ("--output-activation", "relu"), "needs a model that ends in softmax"),
         ("prices.csv", "price", ("--noise", -1), "--noise"),

@@ -24,6 +24,7 @@ WRITTEN = [str(day) if k % 2 else day.astype(object).strftime("%d.%m.%Y") for k,
         ([f"{k}cm" if k % 2 else f"{k} m" for k in range(N)], "with units, 'm', 'cm': write the numbers alone, in one"),
         ([f"-{k} °C" for k in range(N)], "numbers with the unit '°C'"),
         ([f"1,{k:03} m²" for k in range(N)], "numbers with the unit 'm²'"),
+        ([f"{k}{'ABC'[k % 3]}" for k in range(N)], ""),  # flats, cabins, seats
         ([f"R2D{k}" for k in range(N)], ""),
         ([f"a{k} long walk" for k in range(N)], ""),
         ([f"2023-13-{k}" for k in range(N)], ""),
@@ -35,6 +36,10 @@ def test_what_texts_look_like(texts, said):
     table = encode_table(pl.DataFrame({"x": texts, "z": np.arange(N) * 0.5, "y": np.arange(N) % 7 * 0.3}), "y")
     (line,) = [line for line in table.report if line.startswith("'x': dropped")]
     assert line.endswith(found)
+
+
+def test_hours_alone_are_times_too():
+    assert "They look like times of day" in tell_likeness(["12am", "1 PM", "3pm", "11:30am"])
 
 
 def test_numbers_with_many_that_are_none(tmp_path):
@@ -73,3 +78,15 @@ def test_lines_above_a_table_are_named(tmp_path, above, row):
         read_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text(table)
     assert read_table(tmp_path / "t.csv").columns == ["size", "town", "y"]
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "sep=,", "sep=\t"])
+def test_the_separator_of_spreadsheets_names_no_columns(tmp_path, first):
+    """Of two columns, split at it, the line would have as many fields as the others."""
+    separator = first.strip('"')[-1]
+    table = "a,b\n1,2\n3,4\n".replace(",", separator)
+    (tmp_path / "t.csv").write_text(f"{first}\n{table}")
+    with pytest.raises(DataError, match=r"t\.csv: row 1 tells spreadsheets the separator.*remove the line above it\."):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text(table)
+    assert read_table(tmp_path / "t.csv").columns == ["a", "b"]

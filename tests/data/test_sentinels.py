@@ -29,12 +29,20 @@ def test_it_is_told_with_its_rows(value):
         np.append(SIZES, [-1000, -1000]),  # no such number
         np.append(SIZES, [999, 999, 500]),  # not alone
         np.arange(100) % 10,  # grades
+        2 ** (np.arange(100) % 4),  # sizes of a memory
+        9 * (np.arange(100) % 7 == 0) + np.arange(100) % 2,  # small counts
         np.full(50, 9.0),
         np.array([]),
     ],
 )
 def test_nothing_is_said_of_others(numbers):
     assert tell_sentinel("size", np.asarray(numbers, float)) == []
+
+
+def test_of_a_sample_no_rows_are_counted():
+    numbers = np.where(np.arange(200) % 20 == 3, -999, SIZES)
+    (said,) = tell_sentinel("size", numbers, whole=False)
+    assert said.startswith("'size': -999 stands in about 5.0% of the rows, far from")
 
 
 def test_the_report_of_a_table_has_it(tmp_path):

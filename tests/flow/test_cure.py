@@ -114,6 +114,22 @@ def test_labels_of_a_loss_of_ones_own_are_classes():
     assert trials.judged_by == "validation accuracy" and trials.rows[0].gain > 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_classes_begin_at_their_frequencies_and_are_not_scaled(dtype):
+    """The loss is nearly their entropy, for steps so small that it is that of the beginning."""
+    rare = (X[:, 0] > 1) * 1
+    model = nn.Sequential(nn.Dense(6, 8), "tanh", nn.Dense(8, 2))
+    settings = {"loss": "categorical_cross_entropy", "optimizer": ut.optim.sgd(1e-9), "progress": False, "epochs": 1}
+    run = ut.train(model, (X, rare), dtype=dtype, **settings)
+    changes = finding(("initialisation", {"output": True}), ("target_scaling", {}))
+    rows = {row.change[0][0]: row for row in try_remedies(run, X, rare, findings=[changes], progress=False).rows}
+    assert rows["target_scaling"].note == "the target is a class, no number." and not rows["target_scaling"].tried
+    p = np.bincount(rare) / len(rare)
+    assert rows["initialisation"].loss == pytest.approx(-np.sum(p * np.log(p)), rel=0.05)
+    last = rows["initialisation"].run.model.layers[-1]
+    assert last.b.dtype == last.W.dtype == np.dtype(dtype)
+
+
 def test_weights_of_rows_and_of_classes_are_taken_up_once():
     weights = rng.uniform(0.5, 2, 300).astype(np.float32)
     settings = {"loss": "categorical_cross_entropy", "epochs": 2, "progress": False, "class_weights": {0: 1, 1: 5}}

@@ -45,7 +45,7 @@ WITHOUT_OPTION = {
         "Leave out the rows that are not finite",
     ),
 }
-NOT_REMEDIES = {"rate_of", "changed", "name_columns", "is_number", "index"}
+NOT_REMEDIES = {"rate_of", "changed", "write_leave_out", "is_number", "index"}
 
 
 def small(*ends, width=16):

@@ -143,6 +143,18 @@ def test_several_columns_are_listed():
     assert "So do 5 of X and 6 of X." in finding.cause and len(finding.evidence) == 3
 
 
+def test_columns_that_are_left_out_already_stay_so(tmp_path):
+    """The option takes the place of what was told before; a column of weights is no part of it."""
+    table = {"my id": np.arange(N), "w": np.ones(N), "usd": 2 * X[:, 0], "b": X[:, 1], "y": 3 * X[:, 0]}
+    pl.DataFrame(table).write_csv(tmp_path / "t.csv")
+    settings = TableSettings(
+        data=str(tmp_path / "t.csv"), target="y", hidden=[4], epochs=1, refit=False, leave_out=["my id"], weights="w"
+    )
+    run, _ = train_table(settings, tmp_path / "run", progress=False, say=lambda _: None)
+    (finding,) = findings(run)
+    assert finding.remedies[0].option == "--leave-out 'my id,usd'"
+
+
 def test_a_table_s_columns_are_named(tmp_path):
     """The price in another currency, and a code for each class: a warning that names them, and how to drop them."""
     price = np.round(200 + 40 * X[:, 0] + 10 * X[:, 1], 2)

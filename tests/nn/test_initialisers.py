@@ -253,5 +253,8 @@ def test_a_model_starts_at_the_frequencies():
     small = nn.start_at_frequencies(nn.initialize(loud, 1), y, scale=0.1).layers[0]
     assert np.std(small.W) == pytest.approx(0.1 / 20, rel=0.1)
     np.testing.assert_allclose(nn.softmax(small.b), [0.6, 0.3, 0.1], rtol=1e-6)
+    exact = nn.start_at_frequencies(loud, y, dtype=np.float64, scale=0.1).layers[0]
+    assert exact.W.dtype == exact.b.dtype == np.float64
+    np.testing.assert_allclose(np.exp(exact.b), [0.6, 0.3, 0.1], rtol=1e-15)
     with pytest.raises(ArgumentError, match="does not end in a Dense layer with biases"):
         nn.start_at_frequencies(nn.Sequential(nn.Dense(6, 3, bias=False)), y)

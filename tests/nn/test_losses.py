@@ -346,6 +346,7 @@ def test_softmax_and_cross_entropy_collapse_to_p_minus_y():
         ("binary_cross_entropy", Z[:, :1], BINARY),
         ("categorical_focal", Z, LABELS),
         ("binary_focal", Z[:, :1], BINARY),
+        ("kullback_leibler", Z, LABELS),
     ],
 )
 def test_logits_in_place_of_probabilities_are_refused(name, z, y):

@@ -144,6 +144,30 @@ class Caching(Linear):
         return (x @ self.W) * self.sign
 
 
+@dataclass
+class Remaking(Linear):
+    def __call__(self, x):
+        self.shape, self.names, self.scale = x.shape, {"rows": [f"{len(x)} rows"]}, 1 / np.sqrt(1e6 * x.shape[1])
+        self.mask = np.tril(np.full((3, 3), np.nan, np.float32), -2)
+        return (x @ self.W) * self.scale
+
+
+@dataclass
+class Keeping(Linear):
+    def __call__(self, x):
+        self.sums = x.sum(axis=0)
+        return x @ self.W
+
+
+@pytest.mark.parametrize("kind", [Remaking, Keeping])
+def test_what_is_made_anew_the_same_is_no_state(kind):
+    """A shape, a scale, a mask; what follows from the examples is lost."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(kind(np.ones((4, 3), np.float32)))
+    assert [" sets sums while it is called" in str(x.message) for x in caught] == [True] * (kind is Keeping)
+
+
 def test_what_a_layer_sets_while_it_is_called_is_lost_and_its_line_is_told():
     """In a container too; a cache that is filled once is no state."""
     lines = Path(__file__).read_text(encoding="utf-8").splitlines()

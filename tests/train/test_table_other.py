@@ -160,6 +160,7 @@ def test_none_is_trained_where_nothing_is_to_try(exact, tmp_path):
     told = {"optimizer": "sgd", "dropout": 0.0, "epochs": 5}
     _, said = silently(train_table, TableSettings(**{**exact[0].given(), **told}), tmp_path / "run")
     assert "Once more" not in said and "Trained again on all 160 rows" in said
+    assert re.search(r"R² \S+ \(\d+ rows\), \d+\.\d% unexplained: no other settings to try\.", said)
 
 
 def test_one_that_diverges_is_not_taken(exact, tmp_path, monkeypatch):
@@ -206,6 +207,8 @@ def test_of_classes_the_lower_loss_is_taken(tmp_path):
         losses[decay] = -np.mean(np.log(p))
     better = losses[1.0] < losses[first]
     assert (": better, and taken." in said) == better
+    told = re.search(r"rows\), loss (\S+) after (\S+): ", said)
+    assert told and [float(x) for x in told.groups()] == pytest.approx([losses[1.0], losses[first]], abs=1e-4)
     assert read_config(tmp_path / "run" / "config.toml").decay == (1.0 if better else first)
     assert run.extras["held_out"]["history"][-1].keys() >= {"validation_loss"}
 
@@ -214,6 +217,13 @@ def test_of_classes_that_are_plain_there_is_no_other(tmp_path):
     settings = write_classes(tmp_path / "t.csv", flipped=0.0)
     _, said = silently(train_table, settings, tmp_path / "run")
     assert "Once more" not in said and "Trained again on all 300 rows" in said
+    left = float(re.search(r"rows\), loss \S+, (\S+)% of the classes' entropy: no other settings to try", said)[1])
+    told = TableSettings(**{**settings.given(), "refit": False})
+    alone, table = train_table(told, tmp_path / "alone", progress=False, say=lambda sentence: None)
+    X, y = table.validation
+    p = alone.predict_probability(X)[np.arange(len(y)), y].astype(float)
+    rates = np.bincount(table.train[1]) / len(table.train[1])
+    assert abs(left - 100 * np.mean(np.log(p)) / np.sum(rates * np.log(rates))) < 0.06
 
 
 def settled(settings, classifies=False):

@@ -242,7 +242,7 @@ class ColumnFit:
         said = [f"{name!r}: {_DECISIONS[kind]}."] if kind in _DECISIONS else []
         if value and kind == "number":
             column, remarks = self._scale(column, found)
-            said += [*remarks, *tell_sentinel(name, found.sample)]
+            said += [*remarks, *tell_sentinel(name, found.sample, found.exact)]
         if value and kind == "date" and self.options.dates != "days":
             column, remarks = self._add_parts(column, found.largest - found.least)
             said += remarks

@@ -6,6 +6,7 @@ so that ragged rows and open quotes are reported by line. The parser itself fill
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ _NEWLINE, _QUOTE, _SPACE = 10, 34, 32
 _SNIFFED_RECORDS = 1000
 _PROSE_WORDS, _PROSE_BYTES = 4, 65536
 _ALIKE, _MOST_ABOVE = 0.9, 50  # of a table that begins further below: rows with as many fields; lines above it
+_SEPARATOR_LINE = re.compile(rb"\"?sep=.?\"?")
 _EXPECTED = "Give a table: one line with the column names, then one line for each row."
 
 
@@ -56,6 +58,7 @@ def find_layout(text: bytes, file: str, first_line: int = 1, known: tuple[bytes,
         DataError: an open or stray quotation mark, a ragged row, or no table at all.
     """
     if known is None:
+        _check_first(text, file)
         _check_prose(text, file)
     buffer = np.frombuffer(text, dtype=np.uint8)
     newlines = np.flatnonzero(buffer == _NEWLINE)
@@ -152,6 +155,15 @@ def _check_quotes(
         raise DataError(
             f"{file}, row {line}: a quotation mark opens here and is never closed. Close it, or write it "
             'twice ("") where it belongs to the text.'
+        )
+
+
+def _check_first(text: bytes, file: str) -> None:
+    """DataError for ``sep=;``, which spreadsheets write, and which would be the names of two columns."""
+    if _SEPARATOR_LINE.fullmatch(text.split(b"\n", 1)[0].strip()):
+        raise DataError(
+            f"{file}: row 1 tells spreadsheets the separator, and is no line of a table. The table seems to begin at "
+            "row 2: remove the line above it."
         )
 
 

@@ -12,7 +12,7 @@ from undertow.data.wording import list_names
 
 _ENOUGH = 0.9  # of the texts
 SAMPLE = 200  # different texts that are enough
-_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?")
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?|\d{1,2} ?[AaPp][Mm]")
 _WITH_UNIT = re.compile(r"[+-]?\d[\d.,' ]*?\s?([^\W\d_][^\d\s]{0,9}|[°%µ\"′″][^\d\s]{0,3})")
 
 
@@ -44,7 +44,8 @@ def tell_likeness(texts: Sequence[str]) -> str:
         return " They look like dates written in several ways: write all as 2023-07-25 to use them."
     units = [match[1] for text in found if (match := _WITH_UNIT.fullmatch(text))]
     different = sorted(set(units), key=units.index)
-    if units and len(units) >= enough and len(different) <= 5:
+    codes = len(different) > 1 and all(len(unit) == 1 and unit.isupper() for unit in different)  # 12A, 12B, 14A
+    if units and len(units) >= enough and len(different) <= 5 and not codes:
         if len(different) == 1:
             return f" They look like numbers with the unit {different[0]!r}: write the numbers alone to use them."
         names = list_names(different)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from undertow.data.parse import mark_missing, parse_dates
 from undertow.data.wording import Origin, list_names, name_row, suggest_name
 from undertow.errors import ArgumentError, DataError
 
+LEFT_OUT: Final = "left out, as asked for"  # the reason
 _THRESHOLD_SAMPLE = 1_000_000
 
 
@@ -70,7 +71,7 @@ class Roles:
     @property
     def left_out(self) -> dict[str, str]:
         """The columns that are no features, each with the reason."""
-        found = dict.fromkeys(self.leave_out, "left out, as asked for")
+        found = dict.fromkeys(self.leave_out, LEFT_OUT)
         if self.weights is not None:
             found[self.weights] = "the weights of the rows, no feature"
         if self.groups is not None:

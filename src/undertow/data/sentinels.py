@@ -7,20 +7,23 @@ from numpy.typing import NDArray
 
 from undertow.data.wording import count
 
-_WRITTEN = tuple(sign * digit * (10**n - 1) // 9 for sign in (-1, 1) for digit in (8, 9) for n in range(1, 8))
+_REPEATED = [digit * (10**n - 1) // 9 for digit in (8, 9) for n in range(1, 8)]
+_WRITTEN = (*[-x for x in _REPEATED], *[x for x in _REPEATED if x > 9])  # of 1, 2, 4, 8 the last is no gap
 _LEAST_SHARE = 0.01  # of the rows, and two of them
 
 
-def tell_sentinel(name: str, numbers: NDArray[np.float64]) -> list[str]:
+def tell_sentinel(name: str, numbers: NDArray[np.float64], whole: bool = True) -> list[str]:
     """Say that a number of 8s or 9s alone, far from all others, may stand for a missing value.
 
     Args:
         name: of the column.
-        numbers: those that are present, (m,).
+        numbers: those that are present, (m,), or a sample of them.
+        whole: whether they are all, so that they can be counted.
 
     Returns:
         A sentence where the least or the largest is such a number, stands in two rows and one of a hundred at least,
-        and is further from all others than those are from each other; else none.
+        and is further from all others than those are from each other; else none. 8 and 9 themselves are none: small
+        counts and sizes (1, 2, 4, 8) end in them by nature.
 
     Source: derived here.
 
@@ -41,8 +44,9 @@ def tell_sentinel(name: str, numbers: NDArray[np.float64]) -> list[str]:
             continue
         least, largest = float(others.min()), float(others.max())
         if max(least - value, value - largest) > largest - least > 0:
+            rows = count(n, "row") if whole else f"about {n / numbers.size:.1%} of the rows"
             return [
-                f"{name!r}: {value:g} stands in {count(n, 'row')}, far from all other values, {least:g} to "
+                f"{name!r}: {value:g} stands in {rows}, far from all other values, {least:g} to "
                 f"{largest:g}. If it says that the value is missing, leave it empty."
             ]
     return []

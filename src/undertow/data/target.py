@@ -241,6 +241,12 @@ def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Ta
     return (found, why) if task is None or task == found else (task, f"Target {target!r}: {task}, as asked for.")
 
 
+def check_scaling(scaling: TargetScaling) -> None:
+    """ArgumentError where there is no such scaling of a target."""
+    if scaling not in TARGET_SCALINGS:
+        raise ArgumentError(f"target_scaling is {scaling!r}. Choose one of {', '.join(TARGET_SCALINGS)}.")
+
+
 def check_task(task: Task | None) -> None:
     """ArgumentError where there is no such task."""
     if task is not None and task not in TASKS:
@@ -263,7 +269,9 @@ def fit_target(
 
     Raises:
         DataError: ``target 'y' holds one class only ('cat'). …`` or the like.
+        ArgumentError: no such scaling.
     """
+    check_scaling(scaling)
     return _fit_classes(series, origin) if task == "classification" else _fit_numbers(series, origin, scaling)
 
 
@@ -290,8 +298,7 @@ def fit_number_target(
     name: str, found: NumberStatistics, scaling: TargetScaling = "standard"
 ) -> tuple[NumberTarget, list[str]]:
     """Mean and standard deviation of a target; DataError where there is nothing to learn."""
-    if scaling not in TARGET_SCALINGS:
-        raise ArgumentError(f"target_scaling is {scaling!r}. Choose one of {', '.join(TARGET_SCALINGS)}.")
+    check_scaling(scaling)
     if found.least == found.largest:
         raise DataError(
             f"target {name!r} holds one value only ({found.least:g}): there is nothing to learn. "
@@ -305,8 +312,8 @@ def fit_number_target(
     if scaling == "mean":
         if found.least < 0:
             raise DataError(
-                f"target {name!r} holds {found.least:g}, but counts are 0 or more. Choose another loss, such "
-                "mean_squared_error."
+                f"target {name!r} holds {found.least:g}, but counts are 0 or more. Choose another loss, such as "
+                "mean_squared_error, or another target_scaling."
             )
         return NumberTarget(name, 0.0, mean), [f"Target {name!r}: counts, divided by their mean {mean:g}."]
     return NumberTarget(name, mean, scale), [

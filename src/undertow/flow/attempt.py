@@ -14,6 +14,7 @@ from undertow.flow import changes, widths
 from undertow.flow.rules.written import lengthened
 from undertow.nn import bias_from_frequencies, drop_final_activation, final_activation, initialize
 from undertow.nn.from_data import start_near
+from undertow.nn.structure import read_dtype
 from undertow.optim import build_clip, build_optimizer
 from undertow.spelling import did_you_mean
 from undertow.train.plan import Plan
@@ -115,7 +116,8 @@ def _activation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 @_enter("initialisation")
 def _initialisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     if "output" in s:
-        return replace(a, model=start_near(a.model, _best_constant(a)))
+        dtype = read_dtype(a.train[0].dtype if a.plan.dtype is None else a.plan.dtype)
+        return replace(a, model=start_near(a.model, _best_constant(a), dtype=dtype))
     return replace(a, model=changes.with_initialisation(a.model, s.get("to", "auto"), s.get("paths") or ()))
 
 

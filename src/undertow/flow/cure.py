@@ -198,18 +198,19 @@ def _set_up(
     plan = replace(plan, validation=None, class_weights=None)  # the weights of the rows hold those of the classes
     first = Attempt(fresh, (feed.X, feed.y, feed.weights), held, plan)
     judge = _Judge(first, trainer.task)
-    return replace(first, classes=judge.labels is not None), judge
+    return judge.first, judge
 
 
 class _Judge:
     """Trains attempts, and measures what comes of them on the same rows."""
 
     def __init__(self, first: Attempt, task: Task) -> None:
-        self.first, self.task = first, task
+        self.task = task
         self.control: Trial | None = None
         self.sign = 1.0  # by which the loss of the run is to be multiplied, so that less is better
         where = "training" if first.held is None else "validation"
         self.labels = _labels(task, self.rows(first)[1])
+        self.first = replace(first, classes=self.labels is not None)
         counts = np.ones(1) if self.labels is None else np.unique(self.labels, return_counts=True)[1]
         self.balanced = bool(counts.min() < UNEVEN * counts.mean())
         what = "loss" if self.labels is None else "accuracy, each class alike" if self.balanced else "accuracy"

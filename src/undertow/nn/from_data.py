@@ -129,13 +129,14 @@ def bias_from_frequencies(y: ArrayLike, n_classes: int | None = None) -> NDArray
     return np.log(counts / counts.sum())
 
 
-def start_near(model: M, bias: NDArray[Any], scale: float = 0.1) -> M:
+def start_near(model: M, bias: NDArray[Any], scale: float = 0.1, dtype: DTypeLike = np.float32) -> M:
     """Let a model begin by giving nearly a constant: small weights in its last dense layer, and these biases.
 
     Args:
         model: a model whose last layer with parameters is a Dense one with biases.
         bias: (fan_out,): log frequencies of classes, or means of numbers.
         scale: the deviation of what the weights give, for inputs of deviation 1.
+        dtype: of the biases, that which the weights will have.
 
     Returns:
         The model; the weights of that layer are still to be drawn, and all else is as it was.
@@ -154,7 +155,7 @@ def start_near(model: M, bias: NDArray[Any], scale: float = 0.1) -> M:
     if not isinstance(last, Dense) or not last.bias or last.fan_out != len(bias):
         raise ArgumentError("the model does not end in a dense layer with a bias for each output.")
     init = normal(deviation=scale / last.fan_in**0.5)
-    made = dataclasses.replace(last, init=init, W=None, b=np.asarray(bias, np.float32))
+    made = dataclasses.replace(last, init=init, W=None, b=np.asarray(bias, dtype))
     return _map_dense(model, lambda layer: made if layer is last else layer)
 
 
@@ -201,6 +202,6 @@ def start_at_frequencies(
         )
     b = bias_from_frequencies(y, last.fan_out).astype(last.b.dtype)
     if scale is not None:
-        return initialize(start_near(filled, b, scale), seed, dtype)
+        return initialize(start_near(filled, b, scale, b.dtype), seed, b.dtype)
     changed = dataclasses.replace(last, b=b)
     return _map_dense(filled, lambda layer: changed if layer is last else layer)

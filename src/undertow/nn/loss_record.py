@@ -335,7 +335,7 @@ def check_output(name: str, p: Any) -> None:
     wrong = (np.asarray(p) < -_SLACK) | (np.asarray(p) > 1 + _SLACK)
     if wrong.any():
         found = np.asarray(p)[wrong][0]
-        other = f"{name}_with_logits" if name != "kullback_leibler" else "softmax first"
+        other = f"{name}_with_logits"
         raise DataError(f"{name}: p holds {found:g}, but probabilities are 0 to 1. If these are logits, use {other}.")
 
 

@@ -24,7 +24,7 @@ def write_array(argument: ast.expr, tracer: Any, place: Place, dtype: str | None
     """
     cast = f".astype({dtype})" if dtype else ""
     value = place.value(argument)
-    if isinstance(argument, _LISTS) or isinstance(value, list | tuple):
+    if isinstance(argument, _LISTS) or isinstance(value, list | tuple) or _makes_list(argument):
         return f"`{_write_list(argument, value, scalar=not tracer.shape)}{cast}`"
     itself = f"`{show(argument)}{cast}`" if cast else f"`{show(argument)}` itself, or `{show(argument)}.copy()`"
     if value is None and not isinstance(argument, ast.BinOp | ast.Subscript):
@@ -35,7 +35,7 @@ def write_array(argument: ast.expr, tracer: Any, place: Place, dtype: str | None
 def _write_list(argument: ast.expr, value: Any, scalar: bool) -> str:
     """Write the array of a list, perhaps of lists; the rows of np.block are lists of numbers, elsewhere are stacked."""
     if not isinstance(argument, _LISTS):
-        deep = any(isinstance(row, list | tuple) for row in value)
+        deep = any(isinstance(row, list | tuple) for row in value or ())
         return f"np.stack([np.stack(row) for row in {show(argument)}])" if deep else f"np.stack({show(argument)})"
     if not any(isinstance(part, _LISTS) for part in _parts(argument)):
         return f"np.stack({show(argument)})"
@@ -45,6 +45,12 @@ def _write_list(argument: ast.expr, value: Any, scalar: bool) -> str:
     if isinstance(argument, ast.ListComp):
         return f"np.stack({ast.unparse(ast.ListComp(rows[0], argument.generators))})"
     return f"np.stack([{', '.join(map(ast.unparse, rows))}])"
+
+
+def _makes_list(argument: ast.expr) -> bool:
+    """Whether it is a call such as list(…)."""
+    called = argument.func if isinstance(argument, ast.Call) else None
+    return isinstance(called, ast.Name) and called.id in ("list", "tuple", "sorted")
 
 
 def _parts(argument: ast.expr) -> list[ast.expr]:

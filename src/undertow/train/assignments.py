@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from undertow.nn.layer import children, is_layer
 from undertow.trace.where import frames_of_ours
 
@@ -43,10 +45,13 @@ def _layers(item: Any) -> Iterator[Any]:
 
 
 def warn_of_assignments(before: Attributes) -> None:
-    """Warn of attributes that a call of the model has set.
+    """Warn of attributes that a call of the model has set to something else.
+
+    What is the same again, such as a shape or a mask made anew in each call, is no state.
 
     Args:
-        before: of `read_attributes`, before the call; not of the first one, which may fill what is then kept.
+        before: of `read_attributes`, before the call; not of the first one, which may fill what is then kept. The call
+            must be of as many rows, but others, or what follows from them would seem to be no state.
 
     Source: derived here.
 
@@ -55,8 +60,23 @@ def warn_of_assignments(before: Attributes) -> None:
     """
     for layer, held in before:
         for name, value in vars(layer).items():
-            if name not in held or held[name] is not value:
+            if name not in held or not _is_same(held[name], value):
                 warnings.warn(_tell(layer, name), UserWarning, stacklevel=frames_of_ours())
+
+
+def _is_same(held: Any, value: Any) -> bool:
+    """Whether two values are the same number, text or array, or hold the same."""
+    if held is value:
+        return True
+    if type(held) is not type(value):
+        return False
+    if isinstance(value, tuple | list):
+        return len(held) == len(value) and all(map(_is_same, held, value))
+    if isinstance(value, dict):
+        return list(held) == list(value) and all(map(_is_same, held.values(), value.values()))
+    if isinstance(value, np.ndarray):
+        return held.dtype == value.dtype and np.array_equal(held, value, equal_nan=value.dtype.kind in "fc")
+    return isinstance(value, int | float | complex | str | bytes | np.generic | np.dtype) and bool(held == value)
 
 
 def _tell(layer: Any, name: str) -> str:

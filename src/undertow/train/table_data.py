@@ -81,7 +81,7 @@ def load_table(settings: TableSettings) -> Table:
 
     Raises:
         DataError: the file or a column cannot be used.
-        ArgumentError: no such data set or task.
+        ArgumentError: no such data set or task; a scaling of a target that is a class.
         RunError: ``people.csv has changed since …``, where the settings have a digest that is another.
 
     Source: derived here.
@@ -91,6 +91,17 @@ def load_table(settings: TableSettings) -> Table:
         >>> table.n_features, table.n_outputs, table.n_rows
         (64, 10, 1348)
     """
+    table = _load(settings)
+    if settings.target_scaling is not None and table.classifies:
+        more = "" if settings.dataset else ", or give --task regression"
+        raise ArgumentError(
+            f"--target-scaling {settings.target_scaling}: the target is a class, not a number. Leave it out{more}."
+        )
+    return table
+
+
+def _load(settings: TableSettings) -> Table:
+    """Load a table in the way that suits it."""
     task = settings.task
     if task not in (None, *TASKS):
         raise ArgumentError(f"--task {task}: choose auto, classification or regression.")

@@ -47,6 +47,11 @@ def try_other(
     task = "classification" if table.classifies else "regression"
     chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (most or 1.0), task)
     if not chosen:
+        share = loss / (most or 1.0)
+        left = (
+            f"loss {loss:.4f}, {share:.1%} of the classes' entropy" if table.classifies else f"{share:.1%} unexplained"
+        )
+        say(f"  {summarize(first, table)}, {left}: no other settings to try.")
         return None
     others = replace(settings, **chosen, flow=False)
     said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
@@ -59,8 +64,10 @@ def try_other(
         return None
     if run.stopped == "interrupted":
         raise KeyboardInterrupt
-    better = _measure(run, settings, table) < loss
-    say(f"  {summarize(run, table)}: {'better, and taken' if better else 'not better'}.")
+    other = _measure(run, settings, table)
+    better = other < loss
+    judged = f", loss {other:.4f} after {loss:.4f}" if table.classifies else ""  # it may fall where no more are right
+    say(f"  {summarize(run, table)}{judged}: {'better, and taken' if better else 'not better'}.")
     return (run, replace(settings, **chosen)) if better else None
 
 

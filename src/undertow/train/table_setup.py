@@ -107,7 +107,8 @@ def start_network(model: Sequential, settings: TableSettings, table: Table) -> S
         )
     if not isinstance(table.train, tuple):
         raise ArgumentError("--start-at-frequencies counts classes in memory. Leave it out, or give more --memory.")
-    return start_near(model, bias_from_frequencies(table.train[1], count_outputs(settings, table.n_outputs)))
+    biases = bias_from_frequencies(table.train[1], count_outputs(settings, table.n_outputs))
+    return start_near(model, biases, dtype=settings.dtype or np.float32)
 
 
 def measure_in_units(trainer: Trainer, table: Table) -> Trainer:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from undertow.data.roles import LEFT_OUT
 from undertow.flow.findings import Remedy
 from undertow.flow.names import names_of
 from undertow.flow.record import Flow
@@ -308,10 +309,16 @@ def widen(flow: Flow, least: int) -> Remedy:
     )  # fmt: skip
 
 
-def name_columns(names: Iterable[str]) -> str:
-    """Write the option that leaves columns out; nothing where one has a comma in its name, or there are none."""
-    known = list(dict.fromkeys(names))
-    return f"--leave-out {shlex.quote(','.join(known))}" if known and not any("," in x for x in known) else ""
+def write_leave_out(flow: Flow, names: Sequence[str]) -> str:
+    """Write the option that leaves columns out; nothing where one has a comma in its name, or there are none.
+
+    Those that are left out already are among them, for the option takes the place of what was told before.
+    """
+    before = [
+        name for name, why in (names_of(flow).get("left_out") or {}).items() if str(why).endswith(f": {LEFT_OUT}.")
+    ]
+    known = list(dict.fromkeys([*before, *names]))
+    return f"--leave-out {shlex.quote(','.join(known))}" if names and not any("," in x for x in known) else ""
 
 
 def drop_columns(flow: Flow, columns: Sequence[int], left: int) -> Remedy:
@@ -320,7 +327,7 @@ def drop_columns(flow: Flow, columns: Sequence[int], left: int) -> Remedy:
     constant = {i for i in columns if i < len(features)}
     named = [features[i][1] for i in sorted(constant)]
     varied = {column for i, (_, column) in enumerate(features) if i not in constant}
-    option = name_columns(named) if len(named) == len(columns) and varied.isdisjoint(named) else ""
+    option = write_leave_out(flow, named) if len(named) == len(columns) and varied.isdisjoint(named) else ""
     by_itself = "" if option else ", as undertow train does with those of a table by itself"
     code = f"varied = X.std(axis=0) > 0\nX = X[:, varied]  # the first layer then takes {left} columns"
     return mend_data(f"Leave the constant columns out{by_itself}.", code, option, drop_constant=True)

@@ -81,7 +81,7 @@ def _leave_out(flow: Flow, found: list[dict[str, Any]], names: list[str]) -> Rem
     if named and names_of(flow).get("target"):
         shown = ", ".join(map(repr, named))
         code = f"table = table.drop({shown})  # of Polars"
-        option = R.name_columns(named)
+        option = R.write_leave_out(flow, named)
     else:
         option = ""
         code = f"X = np.delete(X, {columns}, axis=1)  # the first layer then takes {left} columns"
