@@ -198,6 +198,7 @@ def test_interrupts_end_training_and_the_run_is_saved(undertow, pause):
     out, err = Path("out").read_text(), Path("err").read_text()
     assert found.returncode == 130 and "Traceback" not in err
     assert "Interrupted" in out and "saved in runs/good" in out
+    assert out.endswith("interrupted; go on with: undertow resume runs/good\n")
     assert ut.load("runs/good").stopped == "interrupted"
 
 

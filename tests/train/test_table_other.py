@@ -123,7 +123,8 @@ def test_ctrl_c_keeps_the_first_network(exact, tmp_path, monkeypatch):
     settings, folder, *_ = exact
     with monkeypatch.context() as patch:
         patch.setattr(table_other, "_squares", fail(KeyboardInterrupt, table_other._squares, after=1))
-        run, _ = silently(train_table, settings, tmp_path / "run")
+        run, said = silently(train_table, settings, tmp_path / "run")
+    assert said.endswith("The run holds the first network, not that of the other settings.")
     assert run.stopped == "interrupted" and (tmp_path / "run" / "model.safetensors").is_file()
     assert any("Dropout" in repr(layer) for layer in run.model.layers)
     silently(resume_table, tmp_path / "run")

@@ -214,6 +214,8 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
             except RunError as error:  # the run is saved: what else there is to say comes first
                 failure = error
         page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
+        if run.stopped == "interrupted":
+            page.say(f"interrupted; go on with: undertow resume {folder}")
     page.failure = page.failure or failure
     page.close(f" The run is saved in {folder}.")
     return INTERRUPTED if run.stopped == "interrupted" else 0

@@ -113,7 +113,9 @@ def _train(
                     better = try_other(run, settings, table, progress, say)
             except KeyboardInterrupt:  # the first one is kept, and resume goes on from there
                 run.stopped = "interrupted"
-                return _save(run, folder), table
+                run = _save(run, folder)
+                say("  The run holds the first network, not that of the other settings.")
+                return run, table
             with hold_interrupts():
                 keep_first(run, settings, table, folder, better)
         _, table, trainer, said = set_up_second(folder, settings, callbacks, progress)
