@@ -34,7 +34,7 @@ browser: ## Install the Chromium that drives the tests of pages (Debian, as root
 bench: $(STAMP) ## Measure training steps beside PyTorch, JAX, scikit-learn, autograd and NumPy (installs them; about 15 minutes)
 	@echo "==> Installing the peers (once)"
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[bench]'
-	@$(BIN)/python -m benchmarks.training --out benchmarks/results/latest.json --markdown docs/benchmarks.md $(BENCH)
+	@$(BIN)/python -m benchmarks.training --out benchmarks/results/latest.json --markdown docs/benchmarks.md --plot docs/benchmarks.svg $(BENCH)
 
 lint: $(STAMP) ## Check style, formatting and types
 	@echo "==> Style (ruff check)"

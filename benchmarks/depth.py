@@ -30,8 +30,7 @@ system in a process of its own, with empty caches of compiled code, measured in 
 `python -m benchmarks.depth --markdown docs/depth.md` writes this page.
 
 *Set-up* is from the imported library to the first ten losses: tracing, differentiating and compiling. Undertow writes
-and compiles a kernel once for all layers that need it, and otherwise plans a graph that grows with the depth; to
-compile takes XLA longer than in proportion. *Beside a line* is how far a step's time lies from the straight line
+and compiles a kernel once for all layers that need it, and otherwise plans a graph that grows with the depth. *Beside a line* is how far a step's time lies from the straight line
 through all depths (least squares of relative distances). Parameters, gradients and both of Adam's moments of 64 blocks
 are {held:.1f} MiB, beside their activations: what does not fit into a core's own cache comes from the shared one.
 

@@ -151,3 +151,10 @@ def test_times_on_a_line_lie_on_it(training: ModuleType) -> None:
     lines = depth.to_lines(found, ["undertow", "jax_scan"], [2, 4])
     assert lines[1] == ["2", "1 s", "4 s", "500 µs", "2 ms", "+0.0 %"]
     assert lines[2] == ["4", "1.5 s", "", "900 µs", "", "+0.0 %"]
+
+
+def test_the_readme_tells_what_the_page_of_the_benchmarks_tells() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    told = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "| × " in line]
+    assert len(told) >= 7
+    assert [line for line in told if f"\n{line}\n" not in page] == []
