@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.training.peers import SYSTEMS, NotMeasured
-from benchmarks.training.processes import Worker, WorkerFailed
+from benchmarks.training.processes import PATIENCE, Worker, WorkerFailed
 from benchmarks.training.report import describe_machine, show_time
 
 Found = dict[tuple[str, int], tuple[float, float]]  # by system and depth: seconds of set-up, seconds of a step
@@ -30,9 +30,11 @@ system in a process of its own, with empty caches of compiled code, measured in 
 `python -m benchmarks.depth --markdown docs/depth.md` writes this page.
 
 *Set-up* is from the imported library to the first ten losses: tracing, differentiating and compiling. Undertow writes
-and compiles a kernel once for all layers that need it, and otherwise plans a graph that grows with the depth. *Beside a line* is how far a step's time lies from the straight line
-through all depths (least squares of relative distances). Parameters, gradients and both of Adam's moments of 64 blocks
-are {held:.1f} MiB, beside their activations: what does not fit into a core's own cache comes from the shared one.
+and compiles a kernel once for all layers that need it, and otherwise plans a graph that grows with the depth. *Beside a
+line* is how far a step's time lies from the straight line through all depths (least squares of relative distances).
+Parameters, gradients and both of Adam's moments of 64 blocks are {held:.1f} MiB, beside their activations: what does
+not fit into a core's own cache comes from the shared one. An empty place: not asked for, or no answer within
+{patience:.0f} s.
 
 {machine}
 
@@ -132,8 +134,9 @@ def main() -> None:
     if asked.markdown:
         machine: dict[str, Any] = describe_machine()
         rows = ["| " + " | ".join(line) + " |" for line in (lines[0], ["---"] * len(lines[0]), *lines[1:])]
-        told = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}."
-        page = PAGE.format(machine=told, held=64 * (64 * 64 + 3 * 64) * 4 * 4 / 2**20)
+        cores = f"{machine['cores']} core{'s' * (machine['cores'] > 1)}"
+        told = f"{machine['processor']}, {cores}, Python {machine['python']}."
+        page = PAGE.format(machine=told, patience=PATIENCE, held=64 * (64 * 64 + 3 * 64) * 4 * 4 / 2**20)
         asked.markdown.write_text(page + "\n".join(rows) + "\n", encoding="utf-8")
 
 

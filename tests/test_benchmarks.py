@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -158,3 +159,7 @@ def test_the_readme_tells_what_the_page_of_the_benchmarks_tells() -> None:
     told = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "| × " in line]
     assert len(told) >= 7
     assert [line for line in told if f"\n{line}\n" not in page] == []
+    deep = (ROOT / "docs" / "depth.md").read_text(encoding="utf-8").splitlines()[-1]
+    found = [cell.strip() for cell in deep.split("|")[1:-2]]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert found[0] == "128" and set(found[1:]) <= set(re.findall(r"[\d.]+ m?s", readme))
