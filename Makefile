@@ -31,10 +31,10 @@ test: lint $(if $(CI),browser) ## Run every check: lint, types, tests, the examp
 browser: ## Install the Chromium that drives the tests of pages (Debian, as root); without one they are skipped
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo "No Chromium: the tests of pages in a browser are skipped"
 
-bench: $(STAMP) ## Measure training steps beside PyTorch, JAX, scikit-learn, autograd and NumPy (installs them; about 15 minutes)
+bench: $(STAMP) ## Measure training steps beside PyTorch, JAX, scikit-learn, autograd and NumPy (installs them; about 15 minutes; into benchmarks/results/)
 	@echo "==> Installing the peers (once)"
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[bench]'
-	@$(BIN)/python -m benchmarks.training --out benchmarks/results/latest.json --markdown docs/benchmarks.md --plot docs/benchmarks.svg $(BENCH)
+	@$(BIN)/python -m benchmarks.training --out benchmarks/results/latest.json --markdown benchmarks/results/latest.md --plot benchmarks/results/latest.svg $(BENCH)
 
 lint: $(STAMP) ## Check style, formatting and types
 	@echo "==> Style (ruff check)"

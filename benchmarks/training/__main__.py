@@ -59,6 +59,7 @@ def write(asked: argparse.Namespace, results: Results) -> None:
     if asked.out:
         write_json(results, asked.out)
     if asked.markdown:
+        asked.markdown.parent.mkdir(parents=True, exist_ok=True)
         asked.markdown.write_text(to_markdown(results), encoding="utf-8")
     if asked.plot:
         draw(results, asked.plot)

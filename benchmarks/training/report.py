@@ -93,8 +93,8 @@ Of Undertow's step: the time of its matrix products and of its other kernels, ea
 comes between and around them, such as gathering the batch, fetching from another processor's cache what it has just
 made, and Python between epochs. *At best* is the time of the products at the best rate of this run: no step of the same
 arithmetic is faster on this processor, so that the fastest peer's time divided by it is the most that the ratio could
-be. *GB/s* is what the other kernels move. F is bounded by what any process pays: Python with NumPy imported is there in
-about 0.1 s, NumPy by hand has trained in little more than three times that.
+be. *GB/s* is what the other kernels move. F is bounded by what any process
+pays: starting Python and importing, see the cold starts below.
 """
 
 

@@ -88,4 +88,5 @@ def settings_of(name: str, change: Mapping[str, Any], settings: TableSettings) -
         return dict(change)
     if name == "residual":
         return {"residual": True}
-    return {names[name]: to} if name in (names := {"normalisation": "norm", "dropout": "dropout"}) else {}
+    setting = {"normalisation": "norm", "dropout": "dropout"}.get(name)
+    return {} if setting is None else {setting: to}
