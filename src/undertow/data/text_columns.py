@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from undertow.data.late import pl
 from undertow.data.parse import parse_numbers
@@ -103,6 +104,8 @@ class NumbersAmongTexts:
     zero_first: bool = False  # whether some number begins with a zero
     letters_first: bool = True  # whether all others begin with letters
     any_order: bool = True
+    kind: ClassVar[str] = "numbers"
+    what: ClassVar[str] = "numbers"
 
     def update(self, texts: pl.Series, origin: Origin | None, held: bool = False) -> None:
         """Add a part, missing texts null; ``held``: of the rows held out."""
