@@ -162,7 +162,7 @@ def test_large_files_are_read_in_portions(undertow):
         (("--loss", "poisson"), "--loss poisson: the target is classes. Choose"),
         (("--loss", "categorical_focal:2"), "write settings as name:key=value"),
         (("--time-budget", "soon"), "give a time such as 30s"),
-        (("--class-weights", "maybe=2"), "there is no class 'maybe'"),
+        (("--class-weights", "maybe=2"), "there is no class 'maybe'. The classes are '"),
         (("--clip", "soft=1"), "--clip soft: there is no such name. Choose norm"),
         (("--schedule", "cosin"), "--schedule cosin: there is no such name. Did you mean 'cosine'? Choose constant"),
         (("--metrics", "acuracy"), "Did you mean 'accuracy'?"),
