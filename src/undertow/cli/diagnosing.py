@@ -70,11 +70,9 @@ def diagnose(
     say(lambda: show_findings(found, python) if len(flow) else "no step is recorded, so there is nothing to judge.")
     told: dict[str, Any] = {"findings": [finding.plain() for finding in found]}
     if attempt and not any(finding.remedies for finding in found):
-        say(
-            "no remedy is tried, for what was found has none."
-            if found
-            else "no remedy is tried: nothing is to be mended."
-        )
+        why = "what was found has none" if found else "nothing is to be mended"
+        say(f"no remedy is tried: {why}.")
+        told["trials"] = None
     elif attempt:
         told["trials"] = _try(run, epochs, read_seconds(time_budget), quiet)
     _write(out, told)
