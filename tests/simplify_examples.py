@@ -70,6 +70,30 @@ def logsumexp(z: Any, axis: int = 1) -> Any:
     return top + np.log(np.sum(np.exp(z - top), axis=axis, keepdims=True))
 
 
+def shifted_sums() -> list[Callable[..., Any]]:
+    """The sum of exponentials that cannot overflow, without its axis kept, as people write it."""
+
+    def by_column(z: Any) -> Any:
+        top = np.max(z, axis=1, keepdims=True)
+        return top[:, 0] + np.log(np.exp(z - top).sum(axis=1))
+
+    def by_squeeze(z: Any) -> Any:
+        top = np.max(z, axis=1, keepdims=True)
+        return np.log(np.sum(np.exp(z - top), axis=1)) + np.squeeze(top, axis=1)
+
+    def by_new_axis(z: Any) -> Any:
+        top = z.max(axis=1)
+        return top + np.log(np.sum(np.exp(z - top[:, None]), axis=1))
+
+    return [by_column, by_squeeze, by_new_axis]
+
+
+def negative_log_likelihood(z: Any, sign: int = 1) -> Any:
+    """−log softmax of the labels, by logsumexp."""
+    total, own = np.log(np.sum(np.exp(z), axis=1)), z[ROWS, LABELS]
+    return total - own if sign == 1 else own - total
+
+
 def one(rule: str, *fs: Callable[..., Any], shapes: Any = ((4, 3),), **how: Any) -> list[Example]:
     return [Example(rule, f, shapes, **how) for f in fs]
 
@@ -158,6 +182,24 @@ EXAMPLES: list[Example] = [
         lambda z, c: np.log(np.sum(np.exp(z - c), axis=1, keepdims=True)) + c,
         shapes=((4, 3), (4, 1)),
         stable=lambda z, c: logsumexp(z) + 0 * c,
+    ),
+    *one(
+        "log-sum-exp with a shift",
+        *shifted_sums(),
+        stable=lambda z: logsumexp(z)[:, 0],
+    ),
+    *one(
+        "log-sum-exp with a shift",
+        lambda z: np.max(z) + np.log(np.sum(np.exp(z - np.max(z)))),
+        shapes=((5,),),
+        stable=lambda z: logsumexp(z, 0)[0],
+    ),
+    *one(
+        "a shift of scores cancels",
+        lambda z: negative_log_likelihood(z - np.max(z, axis=1, keepdims=True)),
+        lambda z: negative_log_likelihood(z - np.max(z, axis=1)[:, None]),
+        lambda z: -negative_log_likelihood(z - np.max(z, axis=1, keepdims=True), -1),
+        stable=lambda z: -stable_log_softmax(z)[ROWS, LABELS],
     ),
     *one("log-softmax", log_softmax, stable=stable_log_softmax),
     *one("log-softmax", lambda z: z - np.log(np.sum(np.exp(z), axis=0)), stable=lambda z: stable_log_softmax(z, 0)),
