@@ -117,6 +117,8 @@ EXAMPLES: list[Example] = [
     *one("reduced axis kept", lambda x: np.max(x, axis=1)[:, None], lambda x: np.min(x, axis=1).reshape(4, 1)),
     *one("reduced axis kept", lambda x: ut.logsumexp(x, axis=1)[:, None]),
     *one("inserted axes", lambda x: x[:, None] * 2, lambda x: x[None, :, None, :] * 2, lambda x: x[..., None] * 2),
+    *one("reduced axis not kept", lambda x: np.squeeze(np.sum(x, axis=1, keepdims=True), axis=1) * 2, backward=True),
+    *one("reduced axis not kept", lambda x: np.squeeze(np.sum(x, axis=(0, 1), keepdims=True)) * 2, backward=True),
     *one("squeeze of an inserted axis", lambda x: np.squeeze(np.expand_dims(x, 1), 1) * 2),
     *one("broadcasting is implied", lambda x, y: np.broadcast_to(x, (4, 3)) + y, shapes=((3,), (4, 3))),
     *one("broadcasting is implied", lambda x, y: y / np.broadcast_to(x, (4, 3)), shapes=((4, 1), (4, 3))),

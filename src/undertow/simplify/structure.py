@@ -63,6 +63,13 @@ def _keep_axis(s: Simplifier, x: Node, **params: Any) -> Any:
     return None
 
 
+@rule("reduced axis not kept", "a sum whose kept axis is removed does not keep it", "exact", P.squeeze)
+def _drop_axis(s: Simplifier, x: Node, axis: tuple[int, ...]) -> Any:
+    if x.op is not P.sum_ or not x.params["keepdims"] or x.params["axis"] != axis or not x.backward:
+        return None  # what a person keeps may be used as it is, too
+    return P.sum_(s(x.inputs[0]), axis=axis, keepdims=False)
+
+
 @rule("inserted axes", "x[:, None] inserts an axis", "exact", P.getitem)
 def _insert_axes(s: Simplifier, x: Node, *picks: Node, index: tuple[Any, ...]) -> Any:
     if picks or not all(entry is None or _is_full(entry) for entry in index) or None not in index:
