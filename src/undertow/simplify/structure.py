@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from undertow import primitives as P
 from undertow.graph import CONSTANT, Node, broadcast_shapes
 from undertow.simplify.engine import Simplifier, alike, number, rule
@@ -208,9 +210,22 @@ def _one(s: Simplifier, a: Node, b: Node) -> Any:
     return s(s.intern(Node(CONSTANT, (), {}, P.spec_of(value), value)))
 
 
+@rule("product with zeros", "0 W = 0", "extends", P.matmul)
+def _zero_product(s: Simplifier, a: Node, b: Node) -> Any:
+    spec = P.matmul.infer(a.spec, b.spec)
+    return 0.0 if spec.dtype.kind == "f" and spec.shape and (_is_zeros(a) or _is_zeros(b)) else None
+
+
+def _is_zeros(node: Node) -> bool:
+    """Tell whether a value is an array of zeros, whatever the data, as the first state of a loop is."""
+    if node.op is CONSTANT:
+        return node.spec.ndim > 0 and not np.any(node.value)
+    return node.op is P.broadcast_to and number(node.inputs[0]) == 0
+
+
 @rule("zero added", "x + 0 = x", "rounding", P.add, routine=True)
 def _add_zero(s: Simplifier, a: Node, b: Node) -> Any:
-    return b if number(a) == 0 else a if number(b) == 0 else None
+    return b if number(a) == 0 or _is_zeros(a) else a if number(b) == 0 or _is_zeros(b) else None
 
 
 @rule(
