@@ -39,7 +39,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_few_texts_among_numbers_written_for_people_are_an_error_with_file_and_row(way, tmp_path):
-    texts = make_numbers(200, {41: "k.A.", 7: "-", 90: None}, WAYS[way])
+    texts = make_numbers(200, {41: "unklar", 7: "-", 90: None}, WAYS[way])
     path = tmp_path / "flats.csv"
     frame = pl.DataFrame({"area": texts, "n": [k % 5 for k in range(200)], "y": [k % 2 for k in range(200)]})
     frame.write_csv(path, separator=";", quote_style="never")
@@ -54,10 +54,10 @@ def test_a_few_texts_among_numbers_written_for_people_are_an_error_with_file_and
 
 
 def test_texts_among_the_rows_held_out_are_found_too():
-    texts = make_numbers(200, {199: "k.A."}, german)
+    texts = make_numbers(200, {199: "unklar"}, german)
     frame = pl.DataFrame({"area": texts, "when": range(200), "y": [k % 2 for k in range(200)]})
     with pytest.raises(
-        DataError, match=r"written as 1\.234,50, but 1 of 200 values are not written so, first 'k\.A\.'"
+        DataError, match=r"written as 1\.234,50, but 1 of 200 values are not written so, first 'unklar'"
     ):
         ut.data.encode_table(frame, "y", time="when")
 
@@ -71,10 +71,10 @@ def test_more_of_them_are_told_where_the_column_is_dropped():
 
 
 def test_a_few_different_texts_stay_categories_and_say_so():
-    texts = [("1,5", "2,5", "3,5", "k.A.")[k % 4] for k in range(80)]
+    texts = [("1,5", "2,5", "3,5", "unklar")[k % 4] for k in range(80)]
     frame = pl.DataFrame({"size": texts, "y": [k % 2 for k in range(80)], "x": range(80)})
     said = "\n".join(ut.data.encode_table(frame, "y", validation=0).report)
-    assert "'size': numbers written as 1234,50, but 20 of 80 values are not written so, first 'k.A.' (row 4)" in said
+    assert "'size': numbers written as 1234,50, but 20 of 80 values are not written so, first 'unklar' (row 4)" in said
 
 
 def test_parts_count_as_the_whole_does():
@@ -101,8 +101,8 @@ def test_texts_that_are_mostly_none_have_no_layout(texts):
 
 
 def test_a_target_names_the_text_that_is_none():
-    frame = pl.DataFrame({"x": range(200), "price": make_numbers(200, {20: "k.A."}, german)})
+    frame = pl.DataFrame({"x": range(200), "price": make_numbers(200, {20: "unklar"}, german)})
     with pytest.raises(
-        DataError, match=r"holds numbers written as 1\.234,50, but 1 of 200 .* first 'k\.A\.'\. Correct"
+        DataError, match=r"holds numbers written as 1\.234,50, but 1 of 200 .* first 'unklar'\. Correct"
     ):
         ut.data.encode_table(frame, "price")

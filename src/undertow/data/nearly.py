@@ -1,4 +1,4 @@
-"""Columns of texts of which most are numbers or dates as people write them, and some are none: 114,6 and k.A."""
+"""Columns of texts of which most are numbers or dates as people write them, and some are none: 114,6 and unknown"""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class NearlyWritten:
     Example:
         >>> found = NearlyWritten("area")
         >>> found.update(pl.Series(["114,6", "90,0"]), None, ["1234,50"], None)
-        >>> found.update(pl.Series(["71,5", "k.A.", None]), ["1234,50"], [], None)
+        >>> found.update(pl.Series(["71,5", "unknown", None]), ["1234,50"], [], None)
         >>> found.mostly, found.what, found.count_others(), found.place
-        (True, 'numbers written as 1234,50', "1 of 4 values are not written so, first 'k.A.'", 'row 2')
+        (True, 'numbers written as 1234,50', "1 of 4 values are not written so, first 'unknown'", 'row 2')
     """
 
     name: str
