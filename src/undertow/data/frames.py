@@ -202,7 +202,8 @@ def clean_text(content: bytes, file: str, first_line: int = 1) -> bytes:
         old = byte.decode("cp1252", "ignore")
         meant = f" (in Windows-1252, which older programs write, it is {old!r})" if old else ""
         raise DataError(
-            f"{file}, row {row}: the byte 0x{byte.hex()} is not UTF-8{meant}. Save the file in the encoding UTF-8."
+            f"{file}, row {row}: the byte 0x{byte.hex()} is not UTF-8{meant}. Save the file in the encoding UTF-8, in "
+            "Excel as CSV UTF-8."
         ) from None
     return content
 
