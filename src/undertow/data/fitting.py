@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -30,14 +29,11 @@ from undertow.data.nearly import NearlyWritten
 from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
 from undertow.data.sentinels import tell_sentinel
-from undertow.data.text_columns import AsText, NumbersAmongTexts, read_as_text
+from undertow.data.text_columns import IDENTIFIER, AsText, NumbersAmongTexts, read_as_text, tell_codes
 from undertow.data.wording import Origin, count, list_names, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
 
-_IDENTIFIER = re.compile(
-    r"(?i:(.*[ _.-])?(id|uuid|guid)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?|id))|.*[a-z](Id|ID)"
-)
 _KINDS: dict[str, Kind] = {
     "Boolean": "boolean",
     "Date": "date",
@@ -199,7 +195,7 @@ class ColumnFit:
         said = []
         if (
             self.whole
-            and _IDENTIFIER.fullmatch(self.name)
+            and IDENTIFIER.fullmatch(self.name)
             and (share := _share_of_distinct(self.numbers)) > _NEARLY_UNIQUE
         ):
             rows = "every row" if share == 1 else "nearly every row"
@@ -209,6 +205,8 @@ class ColumnFit:
                 f"{self.name!r}: every row has another whole number, almost without gaps; kept as a number. "
                 f"Leave it out if it only counts the rows: leave_out={self.name!r} (--leave-out)."
             )
+        elif self.whole:
+            said += tell_codes(self.name, self.numbers.sample, self.options.max_categories)
         column, decisions = self._decide_values(self.numbers)
         return column, said + decisions
 
