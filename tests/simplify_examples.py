@@ -70,6 +70,30 @@ def logsumexp(z: Any, axis: int = 1) -> Any:
     return top + np.log(np.sum(np.exp(z - top), axis=axis, keepdims=True))
 
 
+def shifted_sums() -> list[Callable[..., Any]]:
+    """The sum of exponentials that cannot overflow, without its axis kept, as people write it."""
+
+    def by_column(z: Any) -> Any:
+        top = np.max(z, axis=1, keepdims=True)
+        return top[:, 0] + np.log(np.exp(z - top).sum(axis=1))
+
+    def by_squeeze(z: Any) -> Any:
+        top = np.max(z, axis=1, keepdims=True)
+        return np.log(np.sum(np.exp(z - top), axis=1)) + np.squeeze(top, axis=1)
+
+    def by_new_axis(z: Any) -> Any:
+        top = z.max(axis=1)
+        return top + np.log(np.sum(np.exp(z - top[:, None]), axis=1))
+
+    return [by_column, by_squeeze, by_new_axis]
+
+
+def negative_log_likelihood(z: Any, sign: int = 1) -> Any:
+    """−log softmax of the labels, by logsumexp."""
+    total, own = np.log(np.sum(np.exp(z), axis=1)), z[ROWS, LABELS]
+    return total - own if sign == 1 else own - total
+
+
 def one(rule: str, *fs: Callable[..., Any], shapes: Any = ((4, 3),), **how: Any) -> list[Example]:
     return [Example(rule, f, shapes, **how) for f in fs]
 
@@ -93,6 +117,8 @@ EXAMPLES: list[Example] = [
     *one("reduced axis kept", lambda x: np.max(x, axis=1)[:, None], lambda x: np.min(x, axis=1).reshape(4, 1)),
     *one("reduced axis kept", lambda x: ut.logsumexp(x, axis=1)[:, None]),
     *one("inserted axes", lambda x: x[:, None] * 2, lambda x: x[None, :, None, :] * 2, lambda x: x[..., None] * 2),
+    *one("reduced axis not kept", lambda x: np.squeeze(np.sum(x, axis=1, keepdims=True), axis=1) * 2, backward=True),
+    *one("reduced axis not kept", lambda x: np.squeeze(np.sum(x, axis=(0, 1), keepdims=True)) * 2, backward=True),
     *one("squeeze of an inserted axis", lambda x: np.squeeze(np.expand_dims(x, 1), 1) * 2),
     *one("broadcasting is implied", lambda x, y: np.broadcast_to(x, (4, 3)) + y, shapes=((3,), (4, 3))),
     *one("broadcasting is implied", lambda x, y: y / np.broadcast_to(x, (4, 3)), shapes=((4, 1), (4, 3))),
@@ -122,7 +148,10 @@ EXAMPLES: list[Example] = [
     *one("sign through a linear operation", lambda x: np.broadcast_to(-x, (2, 4, 3)) * 2, lambda x: (-x)[:, None] * 2),
     *one("one and zero", lambda x: 1 * x, lambda x: x * 1.0, lambda x: x / 1, lambda x: x - 0, lambda x: x**1),
     *one("one and zero", lambda x: x * -1, lambda x: -1.0 * x, lambda x: x / -1, lambda x: -1 / x),
-    *one("zero added", lambda x: x + 0, lambda x: 0.0 + x),
+    *one("product with zeros", lambda x: np.zeros((2, 4)) @ x + 1, lambda x: np.zeros_like(x) @ np.ones((3, 2)) + 1),
+    *one("product with zeros", lambda x: np.tanh(x @ np.zeros((3, 2))), stable=lambda x: np.zeros((4, 2))),
+    *one("zero added", lambda x: x + 0, lambda x: 0.0 + x, lambda x: np.zeros_like(x) + x, lambda x: x + np.zeros(3)),
+    *one("zero added", lambda x: x + np.zeros((2, 4, 3)), lambda x: np.zeros((4, 3)) + x[0]),
     *one("plain numbers", lambda x: x * np.asarray(x.dtype.type(2)) + x, lambda x: x - x.dtype.type(0.1)),
     *one("equal branches", lambda x, y: np.where(y > 0, x, x) * 2, shapes=TWO),
     *one("chosen once", lambda x, y: np.where(y > 0, np.where(y > 0, x, 0) * y, 0), shapes=TWO, backward=True),
@@ -158,6 +187,24 @@ EXAMPLES: list[Example] = [
         lambda z, c: np.log(np.sum(np.exp(z - c), axis=1, keepdims=True)) + c,
         shapes=((4, 3), (4, 1)),
         stable=lambda z, c: logsumexp(z) + 0 * c,
+    ),
+    *one(
+        "log-sum-exp with a shift",
+        *shifted_sums(),
+        stable=lambda z: logsumexp(z)[:, 0],
+    ),
+    *one(
+        "log-sum-exp with a shift",
+        lambda z: np.max(z) + np.log(np.sum(np.exp(z - np.max(z)))),
+        shapes=((5,),),
+        stable=lambda z: logsumexp(z, 0)[0],
+    ),
+    *one(
+        "a shift of scores cancels",
+        lambda z: negative_log_likelihood(z - np.max(z, axis=1, keepdims=True)),
+        lambda z: negative_log_likelihood(z - np.max(z, axis=1)[:, None]),
+        lambda z: -negative_log_likelihood(z - np.max(z, axis=1, keepdims=True), -1),
+        stable=lambda z: -stable_log_softmax(z)[ROWS, LABELS],
     ),
     *one("log-softmax", log_softmax, stable=stable_log_softmax),
     *one("log-softmax", lambda z: z - np.log(np.sum(np.exp(z), axis=0)), stable=lambda z: stable_log_softmax(z, 0)),

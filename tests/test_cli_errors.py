@@ -349,6 +349,18 @@ def test_what_cannot_be_written_is_known_before_remedies_are_tried(undertow):
     assert not found[1]
 
 
+def test_without_remedies_none_is_tried(undertow):
+    """A training that is well is not trained once more for nothing."""
+    settings = ("--hidden", 8, "--epochs", 30, "--norm", "batch", "--quiet", "--overwrite")
+    undertow(*TRAIN, *settings)
+    assert "nothing wrong was found" in undertow("diagnose", "runs/good")[1]
+    code, printed, _ = undertow("diagnose", "runs/good", "--try", "--out", "found.json")
+    assert (
+        code == 0 and "no remedy is tried: nothing is to be mended." in printed and "First the training" not in printed
+    )
+    assert json.loads(Path("found.json").read_text())["trials"] is None
+
+
 def test_a_forecast_names_remedies(undertow):
     """The options that mend what a forecast warns of follow it."""
     deep = ("--hidden", ",".join(["16"] * 12), "--activation", "sigmoid")

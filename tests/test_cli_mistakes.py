@@ -76,7 +76,8 @@ def test_a_table_is_not_what_diagnose_takes_unless_before_any_training(undertow)
 
 def test_a_byte_of_an_older_encoding_is_told_with_the_letter_that_it_is(undertow, tmp_path):
     (tmp_path / "old.csv").write_bytes((tmp_path / "flats.csv").read_text(encoding="utf-8").encode("cp1252"))
-    refused(undertow("train", "old.csv", "--target", "City"), "0xb2 is not UTF-8", "Windows-1252", "'²'")
+    found = undertow("train", "old.csv", "--target", "City")
+    refused(found, "0xb2 is not UTF-8", "Windows-1252", "'²'", "in Excel as CSV UTF-8")
 
 
 def test_figures_of_the_rows_of_the_training_are_said_to_be_of_these(undertow):

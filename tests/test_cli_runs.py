@@ -156,13 +156,38 @@ def test_large_files_are_read_in_portions(undertow):
         np.testing.assert_allclose(read(f"p.{end}")["prediction"], read(f"w.{end}")["prediction"], rtol=1e-4, atol=1e-5)
 
 
+def test_columns_of_the_file_stand_beside_predictions(undertow):
+    """In portions too; what is no feature keeps its zeros, and nothing changes what is predicted."""
+    n = 20_000
+    x = np.random.default_rng(2).normal(size=n).round(3)
+    frame = pl.DataFrame({"id": [f"{k:07}" for k in range(n)], "x": x, "y": 2 * x})
+    frame.write_csv("big.csv")
+    assert undertow("train", "big.csv", "--target", "y", "--epochs", 1, "--quiet", "--leave-out", "id")[0] == 0
+    assert undertow("predict", "runs/big", "big.csv", "--out", "plain.csv")[0] == 0
+    for memory in (1, 500):
+        options = ("--keep", "id, x", "--memory", memory, "--out", "kept.csv")
+        code, _, err = undertow("predict", "runs/big", "big.csv", *options)
+        assert code == 0, err
+        found = pl.read_csv("kept.csv", schema_overrides={"id": pl.String})
+        assert found.columns == ["id", "x", "prediction"]
+        assert found["id"].to_list() == frame["id"].to_list() and found["x"].to_list() == x.tolist()
+        plain = pl.read_csv("plain.csv")["prediction"]
+        np.testing.assert_allclose(found["prediction"], plain, rtol=1e-4, atol=1e-5)
+    for name, said in (("ID", "there is no column 'ID' (did you mean 'id'?) to keep"), ("z", "no column 'z' to keep")):
+        code, _, err = undertow("predict", "runs/big", "big.csv", "--keep", name)
+        assert code == 2 and said in err
+    frame.rename({"id": "prediction"}).write_csv("same.csv")
+    code, _, err = undertow("predict", "runs/big", "same.csv", "--keep", "prediction")
+    assert code == 2 and "keep names 'prediction', which is what a column of predictions is called. Rename it." in err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--loss", "poisson"), "--loss poisson: the target is classes. Choose"),
         (("--loss", "categorical_focal:2"), "write settings as name:key=value"),
         (("--time-budget", "soon"), "give a time such as 30s"),
-        (("--class-weights", "maybe=2"), "there is no class 'maybe'"),
+        (("--class-weights", "maybe=2"), "there is no class 'maybe'. The classes are '"),
         (("--clip", "soft=1"), "--clip soft: there is no such name. Choose norm"),
         (("--schedule", "cosin"), "--schedule cosin: there is no such name. Did you mean 'cosine'? Choose constant"),
         (("--metrics", "acuracy"), "Did you mean 'accuracy'?"),

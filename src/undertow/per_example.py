@@ -1,11 +1,13 @@
 """A gradient for each example of a batch, computed for all of them at once.
 
 The loss is traced and differentiated for a batch of one; the graph is then evaluated with one more axis in
-front of every value that depends on the example. What each operation does with that axis is written here.
+front of every value that depends on the example. What each operation does with that axis is written here; one that
+is not named is carried out for one example after the other.
 """
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +17,9 @@ from undertow import primitives as P
 from undertow import trees
 from undertow.api import backprop, input_values
 from undertow.differentiate import refuse_arguments
-from undertow.errors import ShapeError, UnsupportedError
+from undertow.errors import ShapeError
 from undertow.graph import CONSTANT, INPUT, Node
+from undertow.primitives.einsum import split
 from undertow.primitives.template import Pick, put_together
 from undertow.trace import is_array_like
 from undertow.trace.warned import at_user_line
@@ -40,7 +43,6 @@ def per_example_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> C
 
     Raises:
         ShapeError: the arguments have no batch axis in common.
-        UnsupportedError: f uses an operation that has no rule for a batch here yet; names it.
 
     Source: derived here; the idea of a second batch axis is that of JAX's vmap.
 
@@ -107,18 +109,14 @@ def _evaluate(graph: Any, values: list[Any], has_rows: list[bool], m: int) -> li
             if not any(flag for _, flag in inputs):
                 env[node] = (node.op.forward(*[value for value, _ in inputs], **node.params), False)
                 continue
-            rule = _rule(node)
+            rule = _find_rule(node)
             env[node] = (rule(m, node, [flag for _, flag in inputs], *[value for value, _ in inputs]), True)
     outputs = [env[node] for node in graph.outputs]
     return [v if flag else np.broadcast_to(v, (m, *np.shape(v))).copy() for v, flag in outputs]
 
 
-def _rule(node: Node) -> Batch:
-    """Find what an operation does with the axis of examples.
-
-    Raises:
-        UnsupportedError: nothing is known of it; names operation and line.
-    """
+def _find_rule(node: Node) -> Batch:
+    """Find what an operation does with the axis of examples."""
     op: Any = node.op
     if op in RULES:
         return RULES[op]
@@ -130,10 +128,13 @@ def _rule(node: Node) -> Batch:
         and not {"shape", "q"} & node.params.keys()
     ):
         return _along_axis
-    raise UnsupportedError(
-        f"{node.line or 'your function'}: {op.name} has no rule for a batch of examples here yet. Loop over the "
-        f"rows with ut.grad, or write it with element-wise operations, sums and products."
-    )
+    return _one_by_one
+
+
+def _one_by_one(m: int, node: Node, flags: list[bool], *values: Any) -> Any:
+    """Carry the operation out for each example by itself."""
+    rows = ([value[i] if flag else value for value, flag in zip(values, flags, strict=True)] for i in range(m))
+    return np.stack([node.op.forward(*row, **node.params) for row in rows])
 
 
 def _elementwise(m: int, node: Node, flags: list[bool], *values: Any) -> Any:
@@ -195,6 +196,19 @@ def _extremum_position(m: int, node: Node, flags: list[bool], x: Any) -> Any:
 def _concatenate(m: int, node: Node, flags: list[bool], *xs: Any) -> Any:
     parts = [x if flag else np.broadcast_to(x, (m, *np.shape(x))) for x, flag in zip(xs, flags, strict=True)]
     return np.concatenate(parts, axis=node.params["axis"] + 1)
+
+
+def _einsum(m: int, node: Node, flags: list[bool], *xs: Any) -> Any:
+    """Give the axis of examples a letter of its own."""
+    inputs, output = split(node.params["subscripts"])
+    free = next(letter for letter in string.ascii_letters if letter not in node.params["subscripts"])
+    terms = [free * flag + letters for letters, flag in zip(inputs, flags, strict=True)]
+    return node.op.forward(*xs, **{**node.params, "subscripts": f"{','.join(terms)}->{free}{output}"})
+
+
+def _add_windows(m: int, node: Node, flags: list[bool], windows: Any) -> Any:
+    axis = tuple(i + 1 for i in node.params["axis"])
+    return node.op.forward(windows, **{**node.params, "axis": axis, "shape": (m, *node.params["shape"])})
 
 
 def _plain(m: int, node: Node, flags: list[bool], x: Any) -> Any:
@@ -266,6 +280,8 @@ RULES: dict[P.Primitive, Batch] = {
     P.argmax: _extremum_position,
     P.argmin: _extremum_position,
     P.concatenate: _concatenate,
+    P.einsum: _einsum,
+    P.add_windows: _add_windows,
     P.astype: _plain,
     P.one_hot_rows: _plain,
     P.getitem: _getitem,

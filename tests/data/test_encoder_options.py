@@ -229,7 +229,8 @@ def test_a_column_that_holds_the_answer_is_named():
     y = rng.integers(0, 3, 200)
     frame = pl.DataFrame({"copy": y, "coded": [["p", "q", "r"][k] for k in y], "fair": rng.integers(0, 5, 200), "y": y})
     report = TabularEncoder.fit(frame, "y").report
-    assert "'copy': equal to the target 'y' in every row. Remove it if it is the answer." in report
+    remedy = "Leave it out if it is the answer: leave_out='copy' (--leave-out)."
+    assert f"'copy': equal to the target 'y' in every row. {remedy}" in report
     assert any(line.startswith("'coded': each of its 3 values always stands beside the same 'y'") for line in report)
     assert not any(line.startswith("'fair': e") for line in report)
 

@@ -9,6 +9,7 @@ import pytest
 from undertow.data import encode_table, read_table, read_table_with_origin
 from undertow.data.likeness import tell_likeness
 from undertow.errors import DataError
+from undertow.export import table_functions
 
 N = 120
 DAYS = [np.datetime64("2023-01-01") + np.timedelta64(3 * k, "D") for k in range(N)]
@@ -52,10 +53,23 @@ def test_numbers_with_many_that_are_none(tmp_path):
     assert "But 24 of 120 values are no numbers, first '-' (t.csv, row 4). Leave those empty" in line
 
 
-@pytest.mark.parametrize("text", ["#N/A", "<NA>"])
+@pytest.mark.parametrize("text", ["#N/A", "<NA>", "#DIV/0!", "#VALUE!", "#NV", "n.a.", "k.A.", " k. A. "])
 def test_missing_values_of_spreadsheets_and_frames(tmp_path, text):
     (tmp_path / "t.csv").write_text(f"x,y\n1,2\n{text},3\n")
     assert read_table(tmp_path / "t.csv")["x"].to_list() == [1, None]
+    assert read_missing(f"x,y\n{text},3\n", tmp_path) == [{"x": None, "y": "3"}]
+
+
+def read_missing(text, tmp_path):
+    """What an exported file reads of a table."""
+    (tmp_path / "u.csv").write_text(text)
+    return table_functions.read_csv(str(tmp_path / "u.csv"), [])
+
+
+def test_a_dash_is_no_missing_value(tmp_path):
+    """It may be a category, and among numbers it is an error."""
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n-,3\n")
+    assert read_table(tmp_path / "t.csv")["x"].to_list() == ["1", "-"]
 
 
 ROWS = "size,town,y\n" + "".join(f"{k},Rome,{k % 3}\n" for k in range(20))

@@ -242,3 +242,29 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     later.write_text("zip,x\n030001,0\n20230725,0\n")
     (found,) = predict_portions(load(tmp_path / "run"), later)
     np.testing.assert_allclose(found.to_series(-1).to_numpy(), [0, 6], atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("zip", [98101, 98102, 98103, 98004], True),
+        ("PLZ", [10115, 20095, 80331], True),
+        ("store_id", [1, 2, 3, 4, 5], True),
+        ("countryCode", [1, 44, 49], True),
+        ("rooms", [1, 2, 3, 4], False),
+        ("period", [1, 2, 3, 4], False),
+        ("flag_id", [0, 1], False),
+        ("zip", [98101.5, 98102.0, 98103.0], False),
+        ("user_id", list(range(100, 160)), False),  # more than may be categories
+    ],
+)
+def test_whole_numbers_that_are_codes_by_their_name_are_told(name, values, told):
+    """The report names the option, and with it each number is a category; the column is as it was without."""
+    n = 40 * len(values)
+    frame = pl.DataFrame({name: values * 40, "x": np.arange(n) * 0.5, "y": [k % 2 for k in range(n)]})
+    encoder = TabularEncoder.fit(frame, "y")
+    said = [line for line in encoder.report if "by the name of the column they are codes" in line]
+    assert bool(said) == told and name in encoder.feature_names
+    if told:
+        assert f"as_text={name!r} (--as-text)" in said[0]
+        assert f"{name}={values[0]}" in TabularEncoder.fit(frame, "y", as_text=name).feature_names

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -265,6 +266,18 @@ def test_it_runs_where_only_numpy_is(tmp_path):
     result = run_alone(path, table)
     assert result.returncode == 1
     assert result.stderr.strip().endswith("line 1: 3 numbers, but the network takes 6.")
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path):
+    """As of ``python model.py X.csv | head``: no traceback, and the exit code of success."""
+    path = export_source(run_of("a stack"), tmp_path / "model.py")
+    table = tmp_path / "X.csv"
+    np.savetxt(table, rows_for("", 5), delimiter=",")
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = subprocess.run([sys.executable, str(path), str(table)], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_many_parameters_stand_beside_the_file(tmp_path, monkeypatch):

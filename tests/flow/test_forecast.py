@@ -284,6 +284,17 @@ class Asks:
         return x * 2 if np.mean(x) > 0 else x
 
 
+def test_a_printed_forecast_lists_what_mends_it():
+    """One that is well lists nothing."""
+    deep = [item for _ in range(12) for item in (Dense(64, 64), "sigmoid")]
+    found = forecast(Sequential(*deep, Dense(64, 4)), X)
+    (finding,) = found.findings
+    assert repr(found).splitlines()[-len(finding.remedies) :] == [
+        f"  {number}. {remedy.sentence}" for number, remedy in enumerate(finding.remedies, 1)
+    ]
+    assert "  1. " not in repr(forecast(Sequential(Dense(64, 32), "tanh", Dense(32, 4)), X))
+
+
 def test_a_layer_of_ones_own_is_measured_and_said_to_be():
     model = Sequential(Dense(64, 32), "tanh", Gate(Dense(32, 32), Dense(32, 32)), Dense(32, 4))
     found = forecast(model, X)

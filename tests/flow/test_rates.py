@@ -23,7 +23,9 @@ def fit(optimizer, epochs=10):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [ut.optim.sgd(20.0), ut.optim.sgd(3.0), ut.optim.adam(0.5)], ids=["sgd 20", "sgd 3", "adam 0.5"]
+    "optimizer",
+    [ut.optim.sgd(20.0), ut.optim.sgd(3.0), ut.optim.sgd(1e12), ut.optim.adam(0.5), ut.optim.adam(1e11)],
+    ids=["sgd 20", "sgd 3", "sgd 1e12", "adam 0.5", "adam 1e11"],
 )
 def test_the_smaller_rate_that_is_proposed_is_one_that_learns(optimizer):
     """Steps grow while a training diverges, so the very first one tells how much too large the rate is."""

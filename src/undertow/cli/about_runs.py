@@ -21,6 +21,7 @@ def predict(
     data: Rows,
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file; the screen unless given.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add a column for each class.")] = False,
+    keep: Annotated[str | None, typer.Option(help="Columns of the file to put in front: id,name.")] = None,
     memory: Memory = None,
     quiet: Quiet = False,
 ) -> None:
@@ -28,7 +29,8 @@ def predict(
 
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
-    predict_file(run, data, out, probabilities, None if memory is None else read_memory(memory), say, _note, quiet)
+    most = None if memory is None else read_memory(memory)
+    predict_file(run, data, out, probabilities, most, say, _note, quiet, read_names(keep) or ())
 
 
 def _note(remark: str) -> None:

@@ -69,7 +69,11 @@ def diagnose(
     python = not (run / "config.toml").is_file()  # it was not trained by a command
     say(lambda: show_findings(found, python) if len(flow) else "no step is recorded, so there is nothing to judge.")
     told: dict[str, Any] = {"findings": [finding.plain() for finding in found]}
-    if attempt:
+    if attempt and not any(finding.remedies for finding in found):
+        why = "what was found has none" if found else "nothing is to be mended"
+        say(f"no remedy is tried: {why}.")
+        told["trials"] = None
+    elif attempt:
         told["trials"] = _try(run, epochs, read_seconds(time_budget), quiet)
     _write(out, told)
     return None
@@ -80,7 +84,7 @@ def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -
     from undertow.flow import try_remedies
 
     trials = try_remedies(folder, epochs=epochs, seconds=seconds, progress=not quiet)
-    say(lambda: as_text(trials).rstrip() if trials.rows else "there is nothing to try.")
+    say(lambda: as_text(trials).rstrip())
     if trials.best is not None and trials.best.option:
         config, better = quote(str(folder / "config.toml")), quote(f"{folder}-better")
         say(f"to train so: undertow train --config {config} {trials.best.option} --out {better}")

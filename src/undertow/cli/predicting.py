@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ def predict_file(
     say: Callable[..., Any],
     note: Callable[[str], Any],
     quiet: bool = False,
+    keep: Sequence[str] = (),
 ) -> None:
     """Predict the rows of a file, onto the screen or into another file.
 
@@ -29,6 +30,7 @@ def predict_file(
         say: prints a text; called with ``nl=False`` for texts that end in a line break.
         note: prints a remark about the data.
         quiet: whether not to show how far reading has come.
+        keep: columns of the file that are put beside the predictions.
     """
     from undertow.data.source import MEMORY
     from undertow.train.checkpoint import load
@@ -41,7 +43,7 @@ def predict_file(
     most = max(find_memory() / 4, MEMORY) if memory is None else memory
     trained = load(run)
     note_divergence(trained, note)
-    portions = predict_portions(trained, data, probabilities, remarks, most)
+    portions = predict_portions(trained, data, probabilities, remarks, most, keep)
 
     def tell() -> None:
         while remarks:

@@ -227,10 +227,14 @@ class LeakCheck:
         if pairs is None or self.n < 20:
             return []
         if self.equal:
-            return [f"{self.name!r}: equal to the target {self.target!r} in every row. Remove it if it is the answer."]
+            return [
+                f"{self.name!r}: equal to the target {self.target!r} in every row. Leave it out if it is the answer: "
+                f"leave_out={self.name!r} (--leave-out)."
+            ]
         if self.alive and pairs["target"].n_unique() > 1 and self.n >= 2 * pairs.height:
             return [
                 f"{self.name!r}: each of its {pairs.height} values always stands beside the same {self.target!r}: "
-                "it may hold the answer. Remove it if it is not known when predicting."
+                f"it may hold the answer. Leave it out if it is not known when predicting: leave_out={self.name!r} "
+                "(--leave-out)."
             ]
         return []

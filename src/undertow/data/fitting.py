@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -26,17 +25,15 @@ from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
 from undertow.data.layouts import COMPACT, LayoutsSeen
 from undertow.data.likeness import SAMPLE, tell_likeness
+from undertow.data.nearly import NearlyWritten
 from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
 from undertow.data.sentinels import tell_sentinel
-from undertow.data.text_columns import AsText, NumbersAmongTexts, read_as_text
+from undertow.data.text_columns import IDENTIFIER, AsText, NumbersAmongTexts, read_as_text, tell_codes
 from undertow.data.wording import Origin, count, list_names, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
 
-_IDENTIFIER = re.compile(
-    r"(?i:(.*[ _.-])?(id|uuid|guid)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?|id))|.*[a-z](Id|ID)"
-)
 _KINDS: dict[str, Kind] = {
     "Boolean": "boolean",
     "Date": "date",
@@ -111,12 +108,14 @@ class ColumnFit:
     whole: bool = True  # of an integer type
     kind: Kind = "number"
     among: NumbersAmongTexts = field(init=False)
+    nearly: NearlyWritten = field(init=False)
     parts: PartsSeen = field(default_factory=PartsSeen.none)
     layouts: LayoutsSeen | None = None  # of texts
     _unfilled: int = 0  # missing values before the first that says of what type the column is
 
     def __post_init__(self) -> None:
         self.among = NumbersAmongTexts(self.name)
+        self.nearly = NearlyWritten(self.name, self.options.decimal)
 
     @property
     def stays_text(self) -> bool:
@@ -165,14 +164,18 @@ class ColumnFit:
             return
         self.among.update(texts, origin)
         if self.layouts is not None:
-            self.layouts.update(mark_missing(texts))
+            texts, before = mark_missing(texts), self.layouts.names
+            self.layouts.update(texts)
+            self.nearly.update(texts, before, self.layouts.names, origin)
 
     def check(self, series: pl.Series, origin: Origin | None = None) -> None:
         """See of rows that are held out whether they are written as the others; nothing else is taken of them."""
         if series.dtype.base_type().__name__ in _TEXTS and not self.stays_text:
             self.among.update(read_texts(series, origin), origin, held=True)
         if self.layouts is not None and series.dtype == pl.String:
-            self.layouts.check(mark_missing(series))
+            texts, before = mark_missing(series), self.layouts.names
+            self.layouts.check(texts)
+            self.nearly.update(texts, before, self.layouts.names, origin, held=True)
         elif self.layouts is not None and self.layouts.names and series.dtype.is_integer():
             self.layouts.check(series.cast(pl.String))
 
@@ -192,7 +195,7 @@ class ColumnFit:
         said = []
         if (
             self.whole
-            and _IDENTIFIER.fullmatch(self.name)
+            and IDENTIFIER.fullmatch(self.name)
             and (share := _share_of_distinct(self.numbers)) > _NEARLY_UNIQUE
         ):
             rows = "every row" if share == 1 else "nearly every row"
@@ -200,8 +203,10 @@ class ColumnFit:
         if self.whole and _counts_rows(self.numbers):
             said.append(
                 f"{self.name!r}: every row has another whole number, almost without gaps; kept as a number. "
-                "Remove the column if it only counts the rows."
+                f"Leave it out if it only counts the rows: leave_out={self.name!r} (--leave-out)."
             )
+        elif self.whole:
+            said += tell_codes(self.name, self.numbers.sample, self.options.max_categories)
         column, decisions = self._decide_values(self.numbers)
         return column, said + decisions
 
@@ -300,11 +305,11 @@ class ColumnFit:
         most = _NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
         identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present
         said = [f"{name!r}: texts, as asked for."] if self.stays_text else []
-        among = self.among
+        among = self.nearly if self.nearly.n_numbers > self.among.n_numbers else self.among
         if (too_many or identifies) and among.n > among.n_numbers >= _MOSTLY_NUMBERS * among.n and not among.are_codes:
             raise DataError(
-                f"{among.place}: column {name!r} holds numbers, but {among.count_others()}. Correct them, leave them "
-                f"empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
+                f"{among.place}: column {name!r} holds {among.what}, but {among.count_others()}. Correct them, leave "
+                f"them empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
             )
         distinct = f"{n_distinct} distinct texts in {count(n_present, 'value')}"
         if found.overflowed:
@@ -312,7 +317,7 @@ class ColumnFit:
         if found.overflowed or ((too_many or identifies) and not joins):
             reason = f"{name!r}: dropped, {distinct}: like an identifier, or free text"
             if among.mostly and not among.are_codes:
-                like = f" But {among.count_others()} ({among.place}). Leave those empty to use it as numbers."
+                like = f" But {among.count_others()} ({among.place}). Leave those empty to use it as {among.kind}."
             else:
                 said += among.say()
                 like = tell_likeness(found.counts["text"].head(SAMPLE).to_list())

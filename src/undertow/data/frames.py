@@ -47,8 +47,9 @@ def read_table(
     r"""Read a table from a CSV or Parquet file.
 
     Text files have one header line; the separator (comma, semicolon or tab) is found from the file.
-    The empty field and NA, N/A, n/a, #N/A, <NA>, NaN, nan, NULL, null, None and ? are missing values. A column
-    becomes integers, numbers, booleans or ISO dates where every value present is one, else text.
+    The empty field and NA, N/A, n/a, #N/A, <NA>, NaN, nan, NULL, null, None, ?, n.a., N.A., k.A. and the errors of
+    spreadsheets (#DIV/0!, #VALUE!, #REF!, #NAME?, #NUM!, #NULL!, #NV) are missing values. A column becomes integers,
+    numbers, booleans or ISO dates where every value present is one, else text.
 
     Args:
         path: a file ending in .csv, .tsv, .txt, .parquet or .pq; text in UTF-8.
@@ -201,7 +202,8 @@ def clean_text(content: bytes, file: str, first_line: int = 1) -> bytes:
         old = byte.decode("cp1252", "ignore")
         meant = f" (in Windows-1252, which older programs write, it is {old!r})" if old else ""
         raise DataError(
-            f"{file}, row {row}: the byte 0x{byte.hex()} is not UTF-8{meant}. Save the file in the encoding UTF-8."
+            f"{file}, row {row}: the byte 0x{byte.hex()} is not UTF-8{meant}. Save the file in the encoding UTF-8, in "
+            "Excel as CSV UTF-8."
         ) from None
     return content
 

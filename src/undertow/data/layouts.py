@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -85,7 +85,7 @@ class TextLayout:
         return f"{text}, years of two digits, 1970 to 2069" if "%y" in self.name else text
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """A text as the patterns want it."""
     return re.sub("[\u00a0\u202f]", " ", text).strip().replace("’", "'").replace("−", "-")
 
@@ -113,6 +113,13 @@ def _list_layouts() -> dict[str, TextLayout]:
 
 
 LAYOUTS: Mapping[str, TextLayout] = _list_layouts()
+_SIGNS = {"comma": ",", "point": "."}
+
+
+def order_layouts(names: Sequence[str], decimal: Decimal) -> list[str]:
+    """Layouts in the order in which they are taken: those with the decimal sign that was asked for first."""
+    sign = _SIGNS.get(decimal)
+    return sorted(names, key=lambda name: sign not in (None, LAYOUTS[name].decimal))
 
 
 @dataclass(eq=False)
@@ -162,7 +169,7 @@ class LayoutsSeen:
             return {}
         self.plain = self.plain and bool(present.cast(pl.Float64, strict=False).null_count() == 0)
         tried = list(LAYOUTS) if self.names is None else self.names
-        first = _clean(str(present[0])) if len(present) else ""
+        first = clean_text(str(present[0])) if len(present) else ""
         tried = [name for name in tried if not first or LAYOUTS[name].may_fit(first)]
         head = present.head(_TRIED)
         tried = [name for name in tried if not LAYOUTS[name].parse(head).null_count()]
@@ -182,9 +189,8 @@ class LayoutsSeen:
         """
         if self.plain or not self.names:
             return None, []
-        sign = {"comma": ",", "point": "."}.get(decimal)
-        names = sorted(self.names, key=lambda name: sign not in (None, LAYOUTS[name].decimal))
-        chosen, *others = names
+        sign = _SIGNS.get(decimal)
+        chosen, *others = order_layouts(self.names, decimal)
         layout, found = LAYOUTS[chosen], self.numbers.get(chosen)
         differ = [name for name in others if _differ(found, self.numbers.get(name))]
         if not differ or found is None:

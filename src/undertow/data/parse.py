@@ -5,7 +5,13 @@ from __future__ import annotations
 from undertow.data.decimals import parse_either, reads_both_ways
 from undertow.data.late import pl
 
-MISSING_SPELLINGS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?")
+# The last two lines: errors of spreadsheets (ECMA-376, part 1, 18.17.3; #NV is the German #N/A), and "not available",
+# "keine Angabe". A dash may be a category, so it is none.
+MISSING_SPELLINGS = (
+    "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?",
+    "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NV",
+    "n.a.", "N.A.", "k.A.", "k. A.",
+)  # fmt: skip
 _DATETIME_FORMATS = (
     "%Y-%m-%d %H:%M",
     "%Y-%m-%d %H:%M:%S%.f",

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.late import pl
+from undertow.data.nearly import NearlyWritten
+from undertow.data.parse import mark_missing
 from undertow.data.wording import count, list_names, shorten
 from undertow.errors import DataError
 
 FEW_DISTINCT = 20
 ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
 ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of texts and of 1, 2, 3, …; of the rest
+_GROUPS = 6  # of labels that are alike are named
 _LEAST_COUNTS, _RAREST = 6, 0.01
 
 
@@ -72,11 +75,15 @@ def tell_alike(name: str, classes: Sequence[object]) -> list[str]:
     for label in classes:
         if isinstance(label, str):
             groups.setdefault(" ".join(label.casefold().split()), []).append(label)
-    alike = [label for labels in groups.values() if len(labels) > 1 for label in labels]
+    alike = [labels for labels in groups.values() if len(labels) > 1]
     if not alike:
         return []
-    remedy = "Write them alike if they are one class."
-    return [f"Target {name!r}: {list_names(alike)} differ in case or spaces alone. {remedy}"]
+    named = "; ".join(list_names(labels) for labels in alike[:_GROUPS])
+    more = f"; … ({len(alike)} groups in all)" if len(alike) > _GROUPS else ""
+    each = " each" if len(alike) > 1 else ""
+    return [
+        f"Target {name!r}: {named}{more} differ in case or spaces alone. Write them alike if they are one class{each}."
+    ]
 
 
 def check_texts(series: pl.Series, target: str) -> None:
@@ -86,6 +93,13 @@ def check_texts(series: pl.Series, target: str) -> None:
         return
     numbers = present.cast(pl.Float64, strict=False)
     odd = present.filter(numbers.is_null())
+    nearly = NearlyWritten(target)
+    nearly.update(mark_missing(series), None, [], None)
+    if nearly.mostly and nearly.n_numbers > len(present) - len(odd):
+        raise DataError(
+            f"target {target!r} holds {nearly.what}, but {nearly.count_others()}. Correct them, or leave them empty "
+            "where they are unknown."
+        )
     if 2 * len(odd) < len(present):
         raise DataError(
             f"target {target!r} holds numbers, but {len(odd)} of {count(len(present), 'value')} are none, first "

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from undertow.data.late import pl
 from undertow.data.parse import parse_numbers
@@ -11,6 +16,12 @@ from undertow.data.wording import Origin, list_names, name_row, shorten, suggest
 from undertow.errors import ArgumentError, DataError
 
 AsText = str | Sequence[str]
+IDENTIFIER = re.compile(
+    r"(?i:(.*[ _.-])?(id|uuid|guid)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?|id))|.*[a-z](Id|ID)"
+)
+_CODES = re.compile(
+    r"(?i:(.*[ _.-])?(zip|zip[ _.-]?code|post[ _.-]?code|postal[ _.-]?code|plz|postleitzahl|code|kod|cod))|.*[a-z]Code"
+)
 _DIGITS, _ZERO_FIRST = r"^[0-9]+$", r"^0[0-9]+$"
 _LETTERS_FIRST = r"^[A-Za-z]{1,3}[-_ ]?[0-9]+[A-Za-z]?$"  # c118, AB-12
 _ANY_ORDER = r"^[A-Za-z0-9](?:[A-Za-z0-9 _/-]*[A-Za-z0-9])?$"  # also 136A, 02139-4307
@@ -70,6 +81,37 @@ def check_as_text(names: Sequence[str], columns: Sequence[str], target: str) -> 
             raise DataError(f"there is no column {found} for as_text. The columns are {list_names(columns)}.")
 
 
+def tell_codes(name: str, numbers: NDArray[np.float64], most: int) -> list[str]:
+    """Say of a column of whole numbers that, by its name, they are names: of a place, a shop, a person.
+
+    Args:
+        name: of the column.
+        numbers: those that are present, (m,), or a sample of them.
+        most: categories that a column may have.
+
+    Returns:
+        A sentence where the name ends in ``id``, ``code``, ``zip`` and the like, and there are three numbers at least,
+        no more than the most, which stand in two rows each on average; else none.
+
+    Source: derived here.
+
+    Example:
+        >>> tell_codes("zip", np.array([98101.0, 98102, 98103] * 4), 50)[0][:51]
+        "'zip': 3 whole numbers, taken as amounts; by the na"
+        >>> tell_codes("rooms", np.array([1.0, 2, 3] * 4), 50)
+        []
+    """
+    if not (IDENTIFIER.fullmatch(name) or _CODES.fullmatch(name)):
+        return []
+    n = np.unique(numbers).size
+    if n < 3 or n > most or 2 * n > numbers.size:  # two numbers say the same as two categories
+        return []
+    return [
+        f"{name!r}: {n} whole numbers, taken as amounts; by the name of the column they are codes. If so, make each a "
+        f"category: as_text={name!r} (--as-text)."
+    ]
+
+
 @dataclass(eq=False)
 class NumbersAmongTexts:
     """What the texts of a column are that are numbers, and what the others are, part by part.
@@ -103,6 +145,8 @@ class NumbersAmongTexts:
     zero_first: bool = False  # whether some number begins with a zero
     letters_first: bool = True  # whether all others begin with letters
     any_order: bool = True
+    kind: ClassVar[str] = "numbers"
+    what: ClassVar[str] = "numbers"
 
     def update(self, texts: pl.Series, origin: Origin | None, held: bool = False) -> None:
         """Add a part, missing texts null; ``held``: of the rows held out."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from undertow.emit.names import helpers
 from undertow.emit.program import Program, Statement, holds, identifiers, plan
 from undertow.emit.structure import LIKE, WIDTH, needs_original, nodes_of, put_together, unpack, wrap
+from undertow.emit.words import meeting
 from undertow.graph import CONSTANT, INPUT, Dim, Graph, Node, show_shape
 
 COMMENT_COLUMN = 52  # comments stand no further right than this, unless the code does
@@ -236,28 +237,9 @@ class _Module:
         node = statement.node
         shape = show_shape(node.spec.shape)
         if statement.rule:
-            return shape, self._meeting(node) or f"simplified: {statement.rule}"
+            return shape, meeting(node, self.graph) or f"simplified: {statement.rule}"
         through = self._origin(node)
         return shape, f"through {through}" if through else node.line or ""
-
-    def _meeting(self, node: Node) -> str | None:
-        """Name the place where an output function and its loss cancel to p − y, if this line says that."""
-        inner = node
-        while inner.op.name in ("divide", "multiply", "negative"):  # (p − y) / m
-            arrays = [x for x in inner.inputs if x.spec.ndim]
-            if len(arrays) != 1:
-                return None
-            inner = arrays[0]
-        if inner.op.name != "subtract":
-            return None
-        sides = [x for side in inner.inputs for x in (side, *(side.inputs if side.op.name == "multiply" else ()))]
-        for squash, losses in (("softmax", ("log_softmax", "logsumexp")), ("sigmoid", ("softplus",))):
-            for p in (x for x in sides if x.op.name == squash):
-                z = p.inputs[0]
-                near = [y for x in self.graph.nodes if x.op.name in losses for y in (*x.inputs, *x.inputs[0].inputs)]
-                if z in near:
-                    return f"{squash} and cross-entropy: p − y"
-        return None
 
     def _origin(self, node: Node) -> str | None:
         """Return the forward statement whose chain rule made a cotangent, quoted if it is short."""

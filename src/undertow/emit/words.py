@@ -9,7 +9,7 @@ from string import Formatter
 from typing import Any
 
 from undertow.emit.literals import write_number
-from undertow.graph import CONSTANT, Dim, Node
+from undertow.graph import CONSTANT, Dim, Graph, Node
 from undertow.primitives.record import Code
 from undertow.primitives.template import spell_key
 
@@ -161,6 +161,35 @@ def size_text(size: int | Dim, latex: bool) -> str:
     """Write a size."""
     text = str(size)
     return text.replace(" * ", r" \cdot " if latex else "·")
+
+
+def meeting(node: Node, graph: Graph) -> str | None:
+    """Name the place where an output function and its loss cancel to p − y, if a gradient is that.
+
+    Args:
+        node: the gradient.
+        graph: that it stands in.
+
+    Returns:
+        ``softmax and cross-entropy: p − y``, or the same of a sigmoid; else None.
+
+    Source: derived here.
+    """
+    inner = node
+    while inner.op.name in ("divide", "multiply", "negative"):  # (p − y) / m
+        arrays = [x for x in inner.inputs if x.spec.ndim]
+        if len(arrays) != 1:
+            return None
+        inner = arrays[0]
+    if inner.op.name != "subtract":
+        return None
+    sides = [x for side in inner.inputs for x in (side, *(side.inputs if side.op.name == "multiply" else ()))]
+    for squash, losses in (("softmax", ("log_softmax", "logsumexp")), ("sigmoid", ("softplus",))):
+        for p in (x for x in sides if x.op.name == squash):
+            near = [y for x in graph.nodes if x.op.name in losses for y in (*x.inputs, *x.inputs[0].inputs)]
+            if p.inputs[0] in near:
+                return f"{squash} and cross-entropy: p − y"
+    return None
 
 
 def expression(node: Node, called: Callable[[Node], str | None], latex: bool, top: bool = False) -> str:

@@ -152,8 +152,8 @@ def _write_head(run: Run, subject: Subject, learned: Training | None, name: str,
     doc = "\n".join(line.replace("\\", "\\\\").replace('"""', "'''") for line in lines)
     imports = ["import argparse", "import base64", "import csv"]
     if encoder:
-        imports += ["import math", "import re"]
-    imports += ["import sys"]
+        imports += ["import math"]
+    imports += ["import os", *(["import re"] if encoder else []), "import sys"]
     if encoder:
         imports += ["from datetime import UTC, date, datetime, time, timedelta"]
     if not small:

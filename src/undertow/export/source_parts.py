@@ -165,7 +165,11 @@ def write_main(subject: Subject) -> list[str]:
     lines = [np.ravel(value).tolist() for value in found]
     width = len(lines[0])
     header = ["prediction"] if width == 1 else [f"prediction {{k}}" for k in range(width)]{more}
-    csv.writer(sys.stdout, lineterminator="\\n").writerows([header, *lines])'''
+    try:
+        csv.writer(sys.stdout, lineterminator="\\n").writerows([header, *lines])
+        sys.stdout.flush()
+    except BrokenPipeError:  # head and the like read no further
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())'''
     return [main] if subject.encoder is not None else [_write_read_matrix(subject), main]
 
 

@@ -114,7 +114,7 @@ def try_remedies(
     judge.sign = -1.0 if any(kind == "turned-sign" for _, kind in wanted) else 1.0
     say = print if progress else _say_nothing
     count = "1 remedy is" if len(wanted) == 1 else f"{len(wanted)} remedies are"
-    say(f"{count} tried. First the training again, without a change.")
+    say(f"{count} tried. First the training again, without a change." if wanted else "No finding has a remedy.")
     control = judge.train(first if share is None else first.with_plan(seconds=share), Remedy("unchanged", ""), "")
     judge.control = control
     n_steps = control.run.history[-1]["step"] if share is not None and control.run.history else None

@@ -167,7 +167,7 @@ def forecast_text(found: Forecast) -> str:
         found: the forecast.
 
     Returns:
-        The table and the words.
+        The table, the words, and the remedies of its findings.
 
     Source: derived here.
     """
@@ -176,7 +176,9 @@ def forecast_text(found: Forecast) -> str:
     console = Console(file=io.StringIO(), width=WIDE, color_system=None)
     console.print(forecast_table(found))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
-    return "\n".join([*(line for line in lines if line), "", forecast_words(found)])
+    remedies = [remedy.sentence for finding in found.findings for remedy in finding.remedies]
+    told = [f"  {number}. {sentence}" for number, sentence in enumerate(remedies, 1)]
+    return "\n".join([*(line for line in lines if line), "", forecast_words(found), *told])
 
 
 def forecast_html(found: Forecast) -> str:

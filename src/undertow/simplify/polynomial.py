@@ -8,7 +8,6 @@ Factors cancel against their reciprocals only where they are known to be nonzero
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import suppress
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -64,6 +63,8 @@ def ratio(a: float | Exact, b: Exact = 1) -> Exact:
 
 def multiply_monomials(a: Monomial, b: Monomial) -> Monomial:
     """Add the exponents."""
+    if not a or not b:
+        return a or b
     powers = dict(a)
     for atom, exponent in b:
         old = powers.get(atom, 0)
@@ -77,8 +78,12 @@ def add_polynomials(a: Polynomial, b: Polynomial, sign: int = 1) -> Polynomial:
     """Add coefficients, and drop the terms that cancel."""
     result = dict(a)
     for monomial, coefficient in b.items():
-        result[monomial] = result.get(monomial, 0) + sign * coefficient
-    return {monomial: c for monomial, c in result.items() if c}
+        total = result.get(monomial, 0) + sign * coefficient
+        if total:
+            result[monomial] = total
+        else:
+            result.pop(monomial, None)
+    return result
 
 
 def multiply_polynomials(a: Polynomial, b: Polynomial) -> Polynomial:
@@ -185,17 +190,21 @@ def cost_of(nodes: set[Node]) -> float:
 
 def common_factor(polynomial: Polynomial) -> tuple[Exact, Monomial]:
     """Return the number and the atoms that every term has, a division by the same atom included."""
-    monomials = [dict(m) for m in polynomial]
-    shared: dict[Node, int] = {}
-    for atom in {x for m in monomials for x in m}:
-        exponents = [m.get(atom, 0) for m in monomials]
-        if all(e > 0 for e in exponents):
-            shared[atom] = min(exponents)
-        elif all(e < 0 for e in exponents):
-            shared[atom] = max(exponents)
+    first, *others = polynomial
+    shared = dict(first)
+    for monomial in others:
+        if not shared:
+            break
+        powers = dict(monomial)
+        for atom, exponent in list(shared.items()):
+            other = powers.get(atom, 0)
+            if exponent * other <= 0:
+                del shared[atom]
+            elif abs(other) < abs(exponent):
+                shared[atom] = other
     sizes = {c if c > 0 else -c for c in polynomial.values()}
     number_ = sizes.pop() if len(sizes) == 1 else 1
-    return number_, tuple(sorted(shared.items(), key=lambda item: item[0].index))
+    return number_, tuple(shared.items())  # in the order of the first, which is that of age
 
 
 def cost_of_polynomial(polynomial: Polynomial) -> float:
@@ -215,9 +224,11 @@ def cost_of_polynomial(polynomial: Polynomial) -> float:
 
 
 def _without(monomial: Monomial, shared: Monomial) -> Monomial:
-    powers = Counter(dict(monomial))
-    powers.subtract(dict(shared))
-    return tuple((x, e) for x, e in powers.items() if e)
+    if not shared:
+        return monomial
+    taken = dict(shared)
+    rest = ((x, e - taken.get(x, 0)) for x, e in monomial)
+    return tuple((x, e) for x, e in rest if e)
 
 
 def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
@@ -263,17 +274,20 @@ def _collect(s: Simplifier, *inputs: Node) -> Any:
     if root.spec.dtype.kind not in "fi" or not worth_expanding(root):
         return None
     best: Polynomial | None = None
+    limit = 0.0
     for through_forward in (False, True):
         try:
             expanded = _expansion(s, through_forward).expand(root)
         except _TooLarge:
             continue
         polynomial = mirror(s, expanded.polynomial)
-        if polynomial is None or not is_float_arithmetic(polynomial, root.spec.dtype):
+        if polynomial is None:
             continue
-        limit = cost_of(set(expanded.inside)) if best is None else cost_of_polynomial(best)
-        if cost_of_polynomial(polynomial) < limit:
-            best = polynomial
+        if best is None:
+            limit = cost_of(set(expanded.inside))
+        cost = cost_of_polynomial(polynomial)
+        if cost < limit and is_float_arithmetic(polynomial, root.spec.dtype):
+            best, limit = polynomial, cost
     if best is None:
         return None
     s.collecting = True
@@ -339,9 +353,9 @@ def worth_expanding(root: Node) -> bool:
 
 def mirror(s: Simplifier, polynomial: Polynomial) -> Polynomial | None:
     """Replace σ(−z) by 1 − σ(z) throughout, where both stand."""
-    atoms = {x for m in polynomial for x, _ in m}
+    atoms = {x for m in polynomial for x, _ in m if x.op is P.sigmoid}
     for atom in atoms:
-        if atom.op is not P.sigmoid or atom.inputs[0].op is not P.negative:
+        if atom.inputs[0].op is not P.negative:
             continue
         other = s.add(P.sigmoid, (atom.inputs[0].inputs[0],), {})
         if other not in atoms:

@@ -12,6 +12,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.graph import Node
+from undertow.primitives.index import Slice
 from undertow.simplify.engine import Simplifier, alike, constant_along, is_op, number, rule
 
 
@@ -86,13 +87,32 @@ def _logsumexp(s: Simplifier, x: Node) -> Any:
 @rule("log-sum-exp with a shift", "c + log Σ exp(z − c) = log Σ exp(z)", "extends", P.add)
 def _logsumexp_shift(s: Simplifier, a: Node, b: Node) -> Any:
     for x, c in ((a, b), (b, a)):
-        if x.op is not P.logsumexp or x.inputs[0].op is not P.subtract or not x.params["keepdims"]:
+        if x.op is not P.logsumexp or x.inputs[0].op is not P.subtract:
             continue
         z, shift = x.inputs[0].inputs
         shape = x.inputs[0].spec.shape
-        if shift is c and alike(z, c) and z.spec.shape == shape and constant_along(c, shape, x.params["axis"]):
+        if not alike(z, c, shift) or z.spec.shape != shape or not constant_along(shift, shape, x.params["axis"]):
+            continue
+        if _is_reduced(c, shift, x.params["axis"], x.params["keepdims"]):
             return P.logsumexp(s(z), **x.params)
     return None
+
+
+def _is_reduced(c: Node, shift: Node, axis: tuple[int, ...], keepdims: bool) -> bool:
+    """Tell whether c is the shift, without these axes of size 1 where they are not kept."""
+    if c is shift:
+        return keepdims or shift.spec.ndim == 0
+    if keepdims or shift.spec.ndim != c.spec.ndim + len(axis):
+        return False
+    if shift.op is P.expand_dims and shift.params["axis"] == axis:
+        return shift.inputs[0] is c
+    if c.op is P.getitem and len(c.inputs) == 1 and c.inputs[0] is shift:  # shift[:, 0]
+        entries: Any = [0 if i in axis else Slice() for i in range(shift.spec.ndim)]
+        return list(c.params["index"]) == entries
+    if c.op is P.squeeze and c.inputs[0] is shift:
+        return bool(c.params["axis"] == axis)
+    same = shift.op is P.max_ and c.op is P.max_ and shift.inputs == c.inputs  # by two calls of np.max
+    return same and {**shift.params, "keepdims": False} == c.params
 
 
 @rule("log-softmax", "z − log Σ exp(z) = log softmax(z)", "extends", P.subtract)

@@ -7,6 +7,8 @@ from collections import Counter
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from undertow import primitives as P
 from undertow.graph import CONSTANT, Node, broadcast_shapes
 from undertow.simplify.engine import Simplifier, alike, number, rule
@@ -65,6 +67,13 @@ def _keep_axis(s: Simplifier, x: Node, **params: Any) -> Any:
     if params.get("shape") == kept or params.get("axis") == axis:
         return x.op(s(inner), axis=axis, keepdims=True)
     return None
+
+
+@rule("reduced axis not kept", "a sum whose kept axis is removed does not keep it", "exact", P.squeeze)
+def _drop_axis(s: Simplifier, x: Node, axis: tuple[int, ...]) -> Any:
+    if x.op is not P.sum_ or not x.params["keepdims"] or x.params["axis"] != axis or not x.backward:
+        return None  # what a person keeps may be used as it is, too
+    return P.sum_(s(x.inputs[0]), axis=axis, keepdims=False)
 
 
 @rule("inserted axes", "x[:, None] inserts an axis", "exact", P.getitem)
@@ -251,9 +260,22 @@ def _one(s: Simplifier, a: Node, b: Node) -> Any:
     return s(s.intern(Node(CONSTANT, (), {}, P.spec_of(value), value)))
 
 
+@rule("product with zeros", "0 W = 0", "extends", P.matmul)
+def _zero_product(s: Simplifier, a: Node, b: Node) -> Any:
+    spec = P.matmul.infer(a.spec, b.spec)
+    return 0.0 if spec.dtype.kind == "f" and spec.shape and (_is_zeros(a) or _is_zeros(b)) else None
+
+
+def _is_zeros(node: Node) -> bool:
+    """Tell whether a value is an array of zeros, whatever the data, as the first state of a loop is."""
+    if node.op is CONSTANT:
+        return node.spec.ndim > 0 and not np.any(node.value)
+    return node.op is P.broadcast_to and number(node.inputs[0]) == 0
+
+
 @rule("zero added", "x + 0 = x", "rounding", P.add, routine=True)
 def _add_zero(s: Simplifier, a: Node, b: Node) -> Any:
-    return b if number(a) == 0 else a if number(b) == 0 else None
+    return b if number(a) == 0 or _is_zeros(a) else a if number(b) == 0 or _is_zeros(b) else None
 
 
 @rule(

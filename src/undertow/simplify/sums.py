@@ -96,6 +96,25 @@ def _one_hot_rows(s: Simplifier, ct: Node, *picks: Node, index: Any, shape: Any)
     return rows * (-s(c) if negative else s(c))
 
 
+@rule("a shift of scores cancels", "log Σ exp(z − c) − (zᵢ − c) = log Σ exp(z) − zᵢ", "extends", P.subtract)
+def _shifted_scores(s: Simplifier, a: Node, b: Node) -> Any:
+    total, picked = (a, b) if a.op is P.logsumexp else (b, a)
+    if total.op is not P.logsumexp or picked.op is not P.getitem or picked.inputs[0] is not total.inputs[0]:
+        return None
+    x, *picks = picked.inputs
+    if total.params != {"axis": (1,), "keepdims": False} or picked.params["index"] != (Pick(0), Pick(1)):
+        return None
+    if x.op is not P.subtract or x.spec.ndim != 2 or not _counts_rows(picks[0], x.spec.shape[0]):
+        return None
+    z, c = x.inputs
+    if z.spec.shape != x.spec.shape or not alike(z, c) or not constant_along(c, x.spec.shape, (1,)):
+        return None
+    if picked.spec.shape != total.spec.shape:
+        return None
+    scores = P.logsumexp(s(z), **total.params), P.getitem(s(z), *[s(y) for y in picks], **picked.params)
+    return scores[0] - scores[1] if total is a else scores[1] - scores[0]
+
+
 def _down(top: Node, bottom: Node) -> list[Node]:
     """The nodes from one to another along first inputs, the last one left out."""
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
 from undertow.data.target import keep_present_target, tell_dropped
-from undertow.data.wording import Origin
+from undertow.data.wording import Origin, list_names, suggest_name
 from undertow.errors import ArgumentError, DataError, DataWarning, RunError
 from undertow.nn.layer import widths
 from undertow.train.disk import DISK
@@ -106,7 +106,7 @@ def find_header(run: Run, file: Path, encoder: TabularEncoder, remarks: list[str
 
 
 def read_portions(
-    run: Run, table: Any, encoder: TabularEncoder, memory: float, remarks: list[str]
+    run: Run, table: Any, encoder: TabularEncoder, memory: float, remarks: list[str], keep: Sequence[str] = ()
 ) -> Iterator[tuple[pl.DataFrame, Origin | None]]:
     """Read a table whole, or in portions where it is larger than memory.
 
@@ -116,6 +116,7 @@ def read_portions(
         encoder: whose texts stay texts.
         memory: bytes that reading may take.
         remarks: sentences about numbers that may be read in two ways are appended here.
+        keep: further columns that stay texts, where they are no features.
 
     Returns:
         Frames with at least one row, and where their rows stand.
@@ -130,12 +131,12 @@ def read_portions(
         return
     file = Path(table)
     header = find_header(run, file, encoder, remarks)
+    features = {column.name for column in encoder.columns}
+    texts = (*encoder.text_columns, *(name for name in keep if name not in features))
     if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
-        yield read_table_with_origin(
-            file, as_text=encoder.text_columns, decimal="comma", remarks=remarks, header=header
-        )
+        yield read_table_with_origin(file, as_text=texts, decimal="comma", remarks=remarks, header=header)
         return
-    pieces = FilePieces(find_files(file), int(memory / _PIECES), encoder.text_columns, "comma", header)
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), texts, "comma", header)
     remarks += pieces.remarks
     for number, height in enumerate(tell_reading("the rows", pieces.heights, len(pieces.heights))):
         if height:
@@ -143,7 +144,12 @@ def read_portions(
 
 
 def predict_portions(
-    run: Run, table: Any, probabilities: bool = False, remarks: list[str] | None = None, memory: float = MEMORY
+    run: Run,
+    table: Any,
+    probabilities: bool = False,
+    remarks: list[str] | None = None,
+    memory: float = MEMORY,
+    keep: Sequence[str] = (),
 ) -> Iterator[pl.DataFrame]:
     """Predict for the rows of a table, portion by portion.
 
@@ -153,14 +159,15 @@ def predict_portions(
         probabilities: whether to add a column for each class.
         remarks: sentences about the data are appended here: about the rows, once all have been read.
         memory: bytes that reading may take.
+        keep: columns of the table that are put in front; of a file as texts where they are no features.
 
     Returns:
         Frames with ``prediction``, and ``p(class)`` for each class where asked for.
 
     Raises:
         RunError: the run was not trained on a table.
-        DataError: the file does not fit the encoder.
-        ArgumentError: probabilities of a number.
+        DataError: the file does not fit the encoder, or lacks a column to keep.
+        ArgumentError: probabilities of a number; a column to keep is called like one of the predictions.
 
     Source: derived here.
     """
@@ -169,10 +176,25 @@ def predict_portions(
         raise ArgumentError("probabilities are for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
     notes = EncodingNotes()
-    for frame, origin in read_portions(run, table, encoder, memory, said):
+    for frame, origin in read_portions(run, table, encoder, memory, said, keep):
+        kept = _keep_columns(frame, keep, origin)
         X = encoder.transform(frame, origin=origin, notes=notes)
-        yield _predict(run, encoder, X, probabilities)
+        found = _predict(run, encoder, X, probabilities)
+        for name in kept.columns:
+            if name in found.columns:
+                raise ArgumentError(f"keep names {name!r}, which is what a column of predictions is called. Rename it.")
+        yield kept.hstack(found.get_columns()) if keep else found
     said += encoder.tell(notes)
+
+
+def _keep_columns(frame: pl.DataFrame, keep: Sequence[str], origin: Origin | None) -> pl.DataFrame:
+    """The columns that are put in front of predictions, each once."""
+    where = "" if origin is None else f"{origin.file}: "
+    for name in keep:
+        if name not in frame.columns:
+            found = suggest_name(name, frame.columns)
+            raise DataError(f"{where}there is no column {found} to keep. The columns are {list_names(frame.columns)}.")
+    return frame.select(list(dict.fromkeys(keep)))
 
 
 def predict_table(run: Run, table: Any, probabilities: bool = False) -> NDArray[Any]:

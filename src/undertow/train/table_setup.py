@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from undertow.data.wording import list_names, suggest_name
 from undertow.errors import ArgumentError
 from undertow.nn import Sequential, bias_from_frequencies
 from undertow.nn.from_data import start_near
@@ -177,14 +178,18 @@ def read_class_weights(text: str | None, table: Table) -> Any:
         raise ArgumentError(f"--class-weights {text}: the target is a number, not a class. Leave it out.")
     labels = [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
     found = [1.0] * len(labels)
+    write = f"Write {labels[0]}=5,{labels[1]}=1." if len(labels) > 1 else f"Write {labels[0]}=5."
     for part in text.split(","):
         label, _, weight = part.rpartition("=")
         if label.strip() not in labels:
-            raise ArgumentError(f"--class-weights {text}: there is no class {label.strip()!r}. Write yes=5,no=1.")
+            raise ArgumentError(
+                f"--class-weights {text}: there is no class {suggest_name(label.strip(), labels)}. The classes are "
+                f"{list_names(labels)}. {write}"
+            )
         try:
             found[labels.index(label.strip())] = float(weight)
         except ValueError:
-            raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. Write yes=5,no=1.") from None
+            raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. {write}") from None
     return found
 
 

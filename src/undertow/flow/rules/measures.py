@@ -100,7 +100,8 @@ def course_of(flow: Flow) -> Course:
     if flow.settings.get("l1") or flow.settings.get("l2"):  # the recorded loss holds the penalty, these do not
         known = []
     initial = min(known) if known else float(finite[0]) if len(finite) else math.nan
-    spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
+    with np.errstate(over="ignore"):  # losses of a training that diverges in float64
+        spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
     # weights by which classes count the same make the loss of a constant output that of equal classes
     constant = output.get("uniform_loss" if flow.settings.get("class_weights") else "expected_loss")
     by_epoch = [row.get("loss") for row in flow.history]

@@ -23,6 +23,7 @@ POSITIVE: Final = ("sigmoid", "hard_sigmoid", "softplus")  # whose outputs have 
 LEAST_BATCH: Final = 16  # examples over which BatchNorm can normalise
 CLIPPED_STEP: Final = 0.2  # of the norm of all weights, from which on a clipped step is too large still
 RELU_DEPTH: Final = 13  # layers with the output, up to which relu was measured to help sigmoids as much as tanh
+_LEAST_POWER: Final = 40  # of ten: float32 knows no ratio beyond
 
 
 def rate_of(flow: Flow) -> float | None:
@@ -71,7 +72,7 @@ def calmer_rates(flow: Flow, ratio: float, losses: Array) -> list[Remedy]:
         ratio = 0.01 * (1 + math.sqrt(max(growth, 1.0)))
     if optimizer_of(flow) == "rmsprop":
         ratio *= math.sqrt(max(1 - float((flow.settings.get("optimizer") or {}).get("beta") or 0.99), 1e-4))
-    power = -min(max(math.ceil(math.log10(max(ratio, 1e-12) / 0.01)), 1), 8)
+    power = -min(max(math.ceil(math.log10(max(ratio, 1e-12) / 0.01)), 1), _LEAST_POWER)
     return [other_rate(flow, factor * 10.0**power) for factor in ((5, 1) if power < -1 else (1,))]
 
 

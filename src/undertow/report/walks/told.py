@@ -191,7 +191,11 @@ class Told:
         if not own and name and self.chain.graph is self.scene.bp.plain:
             return [f"the program is simplified and needs no gradient by {name}; here the chain rule computes it"]
         rule = self.scene.rewritten.get(name) if own else None
-        return [f"simplified by {rule.name}: {rule.equation}"] if rule is not None else []
+        if rule is None:
+            return []
+        met = words.meeting(self.scene.gradient_nodes[name], self.scene.bp.graph)
+        how = f"simplified by {rule.name}: {rule.equation}"
+        return [f"{met}; {how}"] if met else [how]
 
     def _simplified(self, node: Node) -> str | None:
         """The formula of a gradient after simplification, where a rule worth telling made it."""
