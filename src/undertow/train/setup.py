@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow import trees
 from undertow.data import ArraySource, Source, as_arrays, open_source, split
 from undertow.data.batches import read_whole
 from undertow.data.source import read_weights
@@ -92,11 +93,12 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
             f"the loss {describe_function(chosen.function)} cannot be called with (output, y). "
             "Let it take two arguments: what the model gives, and the target."
         )
+    n_leaves = len(trees.flatten(model)[0])
     task = make_task(chosen, model, X)
     y = task.read_target(y)
     before = read_attributes(model)
     draws = Draws(seed, draws_numbers(model, X), plan.mixup, dtype)
-    warn_of_assignments(before)
+    warn_of_assignments(model, before, n_leaves)
     held: Iterable[Examples] | None
     n_held: int | None
     by_class: Array | None = None
