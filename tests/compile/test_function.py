@@ -240,6 +240,20 @@ def test_a_program_tells_its_memory_and_its_time():
     assert "GFlop/s" in str(profile)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_profile_has_a_time_for_each_call_and_leaves_results_right(threads):
+    ut.set_threads(threads)
+    try:
+        f = ut.compile(lambda x: np.linalg.inv(np.tanh(x @ x) + 9 * np.eye(70)) @ np.exp(x), fallback="numpy")
+        x = np.random.default_rng(0).normal(size=(70, 70)) / 10
+        profile = f.profile(x, rounds=2)
+        assert f.program.by_numpy and len(profile.kernels) == len(f.program.plan.calls)
+        assert all(kernel.seconds > 0 for kernel in profile.kernels)
+        np.testing.assert_allclose(f(x), np.linalg.inv(np.tanh(x @ x) + 9 * np.eye(70)) @ np.exp(x), rtol=1e-9)
+    finally:
+        ut.set_threads(None)
+
+
 def test_the_configuration_is_told():
     told = ut.show_config()
     for word in ("processor", "threads", "cache", "llvmlite", "products"):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from undertow.compile.cache import find_kernels, name_of
+from undertow.compile.driver import ENTRY, WAIT
+from undertow.compile.ir import Module
+from undertow.compile.product_args import begin_kernel
+
 if TYPE_CHECKING:
     from undertow.compile.program import Program
-
-ROUND_SECONDS = 5e-3  # a kernel is repeated for so long, since waking threads takes a while
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,19 @@ class Profile:
 
     @classmethod
     def measure(cls, program: Program, rounds: int = 20) -> Profile:
-        """Time each call of a program, one after the other, many times over: what a program keeps changes by it.
+        """Time each call of a program while it runs as ever, many times over: what a program keeps changes by it.
 
         Args:
             program: one that has run: its arguments and results are in place.
-            rounds: how often each call is timed; the median counts.
+            rounds: how often it runs; the median of each call counts.
         """
         kernels = []
         with program.lock:
-            for i in program.own:
-                call = program.calls[i]
-                seconds, threads = _time_call(program, i, rounds), program.plan.threads if call.shared else 1
-                kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads, call.kind))
+            times = list(_time_calls(program, rounds))
+        for i, seconds in zip(program.own, times, strict=True):
+            call = program.calls[i]
+            threads = program.plan.threads if call.shared else 1
+            kernels.append(KernelTime(call.what, seconds, call.flops, call.moved, threads, call.kind))
         return cls(kernels, {kind: _product_flops(kind) for kind in {k.kind for k in kernels} - {""}}, _copy_bytes())
 
     def __str__(self) -> str:
@@ -110,24 +114,54 @@ def _copy_bytes() -> float:
     return 2 * source.nbytes / min(_time(lambda: np.copyto(target, source)) for _ in range(5))
 
 
-def _time_call(program: Program, i: int, rounds: int) -> float:
-    """The time of one call of a program; threads are woken once for many repetitions of it."""
-    node = program.calls[i].node
-    if node is not None:
-        return _median(_time(lambda: program.let_numpy_do(node)) for _ in range(rounds))
-    repeats, alone = 1, not program.calls[i].shared
-    for guess in (1, 30):  # the first run wakes the threads, the others tell how long it takes
-        taken = max(_time(lambda n=guess: program.run_by(i, i + 1, n, alone)) / guess, 1e-8)
-        repeats = max(1, min(int(ROUND_SECONDS / taken), 3000))
-        if repeats < 10:
-            break
-    return _median(_time(lambda: program.run_by(i, i + 1, repeats, alone)) / repeats for _ in range(rounds))
+def _time_calls(program: Program, rounds: int) -> Iterator[float]:
+    """The time of each call of a program, in its order: operations that NumPy does stand between runs of others."""
+    start = program.own.start
+    for i in (*[i for i in program.own if program.calls[i].node is not None], program.own.stop):
+        if start < i:
+            yield from _time_run(program, start, i, rounds)
+        if i < program.own.stop:
+            numpy_does = partial(program.let_numpy_do, program.calls[i].node)
+            yield float(np.median([_time(numpy_does) for _ in range(rounds)]))
+        start = i + 1
 
 
-def _median(times: Iterable[float]) -> float:
-    from statistics import median  # which loads decimal numbers
+def _time_run(program: Program, start: int, stop: int, rounds: int) -> Iterator[float]:
+    """The time of calls that follow each other, which the first thread notes before each of them and after the last.
 
-    return median(times)
+    Where threads are waited for before a call, that counts to the one before it.
+    """
+    name = name_of("stamp")
+    stamp = find_kernels({name: (write_stamp, "stamp")})[name]
+    n = stop - start + 2  # the last two stamps tell what a stamp takes
+    noted = np.zeros((rounds + 1, n, 2), np.int64)
+    place = np.array([noted.ctypes.data], np.int64)
+    table = np.zeros((2 * n - 2, ENTRY), np.int64)
+    table[:, :2] = stamp, place.ctypes.data
+    table[:-2:2, 2] = program.table[start:stop, 2] & WAIT
+    table[1:-2:2] = program.table[start:stop]
+    table[1:-2:2, 2] &= ~WAIT
+    # Alone, as such a program would run that is too small to be shared; the first round wakes the threads.
+    alone = not any(call.shared for call in program.calls[start:stop])
+    program.run_table(table.ctypes.data, len(table), rounds + 1, alone)
+    seconds = np.diff(noted[1:] @ (1.0, 1e-9), axis=1)
+    *kernels, own = np.median(seconds, axis=0)
+    for taken in kernels:
+        yield max(float(taken - own), 1e-9)
+
+
+def write_stamp(module: Module) -> None:
+    """Write the kernel that notes the time: seconds, and nanoseconds, at a place that it moves on.
+
+    Args:
+        module: where it goes.
+    """
+    e = begin_kernel(module, "stamp")
+    module.declarations["clock_gettime"] = "declare i32 @clock_gettime(i32, ptr)"
+    place = e.load(e.args["args"], "ptr")
+    e.line(f"call i32 @clock_gettime(i32 {time.CLOCK_MONOTONIC}, ptr {place.text})")
+    e.store(e.address(place, 2, "i64"), e.args["args"])
+    e.finish()
 
 
 def _time(call: Any) -> float:

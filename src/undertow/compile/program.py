@@ -269,8 +269,12 @@ class Program:
 
     def run_by(self, start: int, stop: int, steps: int, alone: bool) -> int:
         """Run a part of the table by one thread, which does the parts of all, or by all; how many steps were done."""
+        return self.run_table(self.table_at + 8 * ENTRY * start, stop - start, steps, alone)
+
+    def run_table(self, table: int, n: int, steps: int, alone: bool) -> int:
+        """Run n entries of a table, as `run_by` does."""
         threads, place = self.plan.threads, self.meeting_at
-        run = partial(_driver(), self.table_at + 8 * ENTRY * start, stop - start)
+        run = partial(_driver(), table, n)
         if alone:
             return int(run(ALL, threads, place, steps))
         return int(run_together([partial(run, i, threads, place, steps) for i in range(threads)]))
