@@ -45,7 +45,7 @@ def value_and_grad(
         return differentiate.value_and_grad(f, wrt)
     differentiate.check_function(f)
     differentiate.refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
-    known: dict[Any, tuple[Backprop, Compiled, Any]] = {}
+    known: dict[Any, tuple[Backprop, Compiled, dict[str, int], Any]] = {}
     around: list[Outside] = []  # found at the first call: what is read from outside may be made after this
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -65,10 +65,10 @@ def value_and_grad(
             program = backprop(f, *args, wrt=wrt)
             outside, held = around[0].settle(outside)
             key = key[0], outside
-            known[key] = program, Compiled(program.graph, fallback), held
-        program, compiled, _ = known[key]
-        values = program.traced.values(rows)
-        value, *found = compiled(values, measure_sizes(program.graph, values))
+            sizes = measure_sizes(program.graph, program.traced.values(rows))
+            known[key] = program, Compiled(program.graph, fallback), sizes, held
+        program, compiled, sizes, _ = known[key]
+        value, *found = compiled(program.traced.values(rows), sizes)
         grads = iter(found)
         places = program.wrt if isinstance(program.wrt, tuple) else (program.wrt,)
         result = []

@@ -46,6 +46,14 @@ def aligned(size: int) -> Array:
     return raw[start : start + size]
 
 
+def address_of(array: Array) -> int:
+    """Return where an array's elements are; a quarter of the time of NumPy's own way, which small calls are full of."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError, BufferError):  # it is not to be written, or empty, or not in one piece
+        return int(array.ctypes.data)
+
+
 _programs: weakref.WeakSet[Program] = weakref.WeakSet()
 
 
@@ -196,7 +204,7 @@ class Program:
         key = (role, number)
         if self.values.get(key) is array:
             return
-        address = array.ctypes.data
+        address = address_of(array)
         self.values[key] = array
         if self.given.get(key) == address:
             return
