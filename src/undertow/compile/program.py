@@ -49,7 +49,8 @@ def aligned(size: int) -> Array:
 def address_of(array: Array) -> int:
     """Return where an array's elements are; a quarter of the time of NumPy's own way, which small calls are full of."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+        memory: Any = array  # for all that numpy does not say so, it is a buffer
+        return ctypes.addressof(ctypes.c_char.from_buffer(memory))
     except (TypeError, ValueError, BufferError):  # it is not to be written, or empty, or not in one piece
         return int(array.ctypes.data)
 
