@@ -198,6 +198,8 @@ def _known_quotient(s: Simplifier, a: Node, b: Node) -> Any:
 
 def _divide(s: Simplifier, product: Node, by: Node, before: float = math.inf) -> Any:
     """Divide a product of which some factors have been divided by the same value, earlier; else return None."""
+    if not by.spec.ndim:  # nothing is saved where one number divides, and there are many such quotients
+        return None
     quotients = [x for x in s.quotients.get(by, ()) if x.index < before]
     if not quotients:
         return None
