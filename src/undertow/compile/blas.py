@@ -14,10 +14,9 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.packed import block_rows
@@ -42,8 +41,7 @@ print(best)
 """
 
 
-@dataclass(frozen=True)
-class Blas:
+class Blas(NamedTuple):
     """A library of matrix products.
 
     Args:

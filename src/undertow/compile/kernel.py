@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from undertow.compile.ir import BITS, FLOATS, Emitter, Value
 from undertow.compile.scalars import SCALARS
@@ -19,8 +18,7 @@ from undertow.compile.scalars import SCALARS
 MEMORY = {"i1": "i8"}  # truth values lie in memory as bytes
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """Something read from memory.
 
     Attributes:
@@ -42,8 +40,7 @@ class Operand:
     stored: str = ""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One operation of a cluster.
 
     Attributes:
@@ -70,8 +67,7 @@ class Line:
     folded: bool = False
 
 
-@dataclass(frozen=True)
-class Structure:
+class Structure(NamedTuple):
     """All that the text of a kernel depends on.
 
     Attributes:

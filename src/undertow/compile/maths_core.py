@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
+from typing import NamedTuple
 
 from undertow.compile.ir import Emitter, Value
 from undertow.compile.processor import has
@@ -19,8 +19,7 @@ INF, NAN = math.inf, math.nan
 LOG2E = 1.4426950408889634
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """What the algorithms need to know about a kind of float.
 
     Args:
