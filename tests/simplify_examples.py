@@ -238,6 +238,9 @@ EXAMPLES: list[Example] = [
         shapes=TWO,
     ),
     # -- the algebra of the backward pass
+    *one("a known quotient", lambda x, y, z: x / z + np.exp(x * y / z), shapes=THREE, backward=True),
+    *one("a known quotient", lambda x, y, z: np.sin(x / z) * (x * (y / z)), shapes=THREE, backward=True),
+    *one("a known quotient", lambda x, y, z: x * y / z - y * np.sin(z) * x / z, shapes=THREE, backward=True),
     *one("collected terms", lambda x, y, z: x * y + x * z, lambda x, y, z: x * y - z * x, shapes=THREE, backward=True),
     *one("collected terms", lambda x, y: x * (1 - y) - (1 - x) * y, shapes=TWO, backward=True),
     *one("collected terms", lambda x, y: (x + y) - x, lambda x, y: x * 2 + x * 3 - y, shapes=TWO, backward=True),

@@ -101,7 +101,8 @@ def test_noise_and_the_last_activation_are_part_of_the_network_and_of_the_config
         ("kinds.csv", "kind", ("--target-scaling", "mean"), "the target is a class, not a number. Leave it out, or"),
         ("prices.csv", "a", ("--target-scaling", "mean"), "such as mean_squared_error, or another target_scaling."),
         ("prices.csv", "price", ("--output-activation", "softplas"), "Did you mean 'softplus'?"),
-        ("kinds.csv", "kind", ("--output-activation", "relu"), "needs a model that ends in softmax"),
+        ("kinds.csv", "kind", ("--output-activation", "relu"), "Leave --output-activation out, or give softmax."),
+        ("kinds.csv", "kind", ("--output-activation", "leaky_relu:slope=0.1"), "--output-activation leaky_relu:slope="),
         ("prices.csv", "price", ("--noise", -1), "--noise"),
         ("*.csv", "a", ("--drop-copies",), "--drop-copies: the file is read in blocks"),
     ],
@@ -111,6 +112,17 @@ def test_what_does_not_go_together_is_one_line(undertow, table, target, options,
         Path("kinds.csv").unlink()
     code, _, err = undertow("train", table, "--target", target, *TRAIN, *options)
     assert code == 2 and message in err and err.count("\n") == 1 and not Path("run").exists()
+
+
+def test_a_loss_of_probabilities_names_the_activation_that_makes_them(undertow):
+    """Sigmoid for two classes with one output; what gives probabilities is trained."""
+    pl.read_csv("kinds.csv").with_columns(kind=pl.col("kind") == "rare").write_csv("kinds.csv")
+    told = ("train", "kinds.csv", "--target", "kind", *TRAIN, "--loss", "binary_focal", "--output-activation")
+    code, _, err = undertow(*told, "softmax")
+    assert code == 2 and err.startswith("error: --output-activation softmax: --loss binary_focal takes probabilities")
+    assert "or give sigmoid." in err and not Path("run").exists()
+    code, _, err = undertow(*told, "sigmoid")
+    assert code == 0, err
 
 
 def test_a_data_set_that_is_shipped_has_no_copies(undertow):

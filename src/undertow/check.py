@@ -12,7 +12,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.differentiate import check_function, check_positions, value_and_grad
-from undertow.errors import ArgumentError, GradientError, NonScalarError
+from undertow.errors import ArgumentError, DataError, GradientError, NonScalarError
 from undertow.trace import argument_names, describe_function
 
 Loss = Callable[[np.ndarray], Any]  # a scalar function of one flat float64 (or complex128) array
@@ -252,7 +252,7 @@ def _is_flat(loss: Loss, x: np.ndarray, direction: np.ndarray) -> bool:
     h = 1e-2 * max(0.1, float(np.max(np.abs(x[moved] / direction[moved]), initial=0.0)))
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _number(loss(x)) in (_number(loss(x + h * direction)), _number(loss(x - h * direction)))
+        return _number(loss(x)) in (_beside(loss, x + h * direction), _beside(loss, x - h * direction))
 
 
 def numeric_derivative(loss: Loss, x: np.ndarray, direction: np.ndarray, expected: float) -> tuple[float, float, str]:
@@ -301,8 +301,8 @@ def numeric_derivative(loss: Loss, x: np.ndarray, direction: np.ndarray, expecte
 def _one_sided(loss: Loss, x: np.ndarray, direction: np.ndarray, h: float) -> tuple[float, float]:
     """Return the slopes to the left and to the right, the smaller first."""
     here = _number(loss(x))
-    left = (here - _number(loss(x - h * direction))) / h
-    right = (_number(loss(x + h * direction)) - here) / h
+    left = (here - _beside(loss, x - h * direction)) / h
+    right = (_beside(loss, x + h * direction) - here) / h
     return min(left, right), max(left, right)
 
 
@@ -323,7 +323,7 @@ def extrapolated_difference(loss: Loss, x: np.ndarray, direction: np.ndarray, h:
     best, error = float("nan"), float("inf")
     before: list[float] = []
     for row in range(8):
-        right, left = _number(loss(x + h * direction)), _number(loss(x - h * direction))
+        right, left = _beside(loss, x + h * direction), _beside(loss, x - h * direction)
         now = [(right - left) / (2 * h)]
         rounding = float(np.finfo(np.float64).eps) * max(abs(right), abs(left)) / h  # the digits that are there
         factor = 4.0
@@ -335,6 +335,14 @@ def extrapolated_difference(loss: Loss, x: np.ndarray, direction: np.ndarray, h:
                 best, error = now[k + 1], estimate
         before, h = now, h / 2
     return best, 2 * error
+
+
+def _beside(loss: Loss, x: np.ndarray) -> float:
+    """The number at a place beside the one that is looked at; NaN where it is outside of the function's domain."""
+    try:
+        return _number(loss(x))
+    except DataError:  # a loss refuses what is no probability
+        return float("nan")
 
 
 def _number(result: Any) -> float:

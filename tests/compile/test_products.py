@@ -1,6 +1,7 @@
 """Matrix products: our own kernels and OpenBLAS, against NumPy in float64."""
 
 import ctypes
+import itertools
 import os
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from undertow.compile import blas as blas_module
-from undertow.compile.blas import Blas, find_blas, prefers_own, write_blas
+from undertow.compile.blas import Blas, choose_kernel, find_blas, write_blas
 from undertow.compile.ir import Module
 from undertow.compile.llvm import Library, assemble
+from undertow.compile.packed import block_rows, packed_bytes, write_packed
 from undertow.compile.processor import lanes_of
 from undertow.compile.product import DEPTH, scratch_bytes, write_product
 from undertow.compile.product_args import SIZES
@@ -37,7 +39,7 @@ def bits(value, dtype):
     return int.from_bytes(np.array(value, dtype).tobytes(), "little", signed=True)
 
 
-def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, blas=None):
+def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, blas=None, packed=False):
     """Change c to alpha a @ b + beta c, one thread's part after the other."""
     kind = "f32" if c.dtype == np.float32 else "f64"
     size = SIZES[kind]
@@ -49,7 +51,7 @@ def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, bl
     batch = [x.strides[0] // size if x.ndim == 3 else 0 for x in (a, b, c)]
     sizes = [c.shape[-2], c.shape[-1], a.shape[-1]]
     without_masks = lanes is not None and lanes * size < 32  # needs scratch memory for other products, too
-    scratch = scratch_bytes(kind, *sizes, strides(b)[1] != 1 or without_masks)
+    scratch = packed_bytes(kind) if packed else scratch_bytes(kind, *sizes, strides(b)[1] != 1 or without_masks)
     memory = np.full(threads * scratch + 64, 170, np.uint8)
     table = [x.ctypes.data for x in (a, b, c)]
     table += [*sizes, *strides(a), *strides(b), strides(c)[0], bits(alpha, c.dtype), bits(beta, c.dtype)]
@@ -58,7 +60,7 @@ def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, bl
         table.append(blas.sgemm if kind == "f32" else blas.dgemm)
         function = kernel(write_blas, kind, blas.integers)
     else:
-        function = kernel(write_product, kind, lanes or lanes_of(kind))
+        function = kernel(write_packed if packed else write_product, kind, lanes or lanes_of(kind))
     args = np.array(table, np.int64)
     for thread in range(threads):
         function(args.ctypes.data, thread, threads)
@@ -118,7 +120,8 @@ def random_case(rng, kind, layouts=LAYOUTS):
 
 @pytest.mark.parametrize("kind", ["f32", "f64"])
 @pytest.mark.parametrize("bytes_", [64, 32, 16])
-def test_own_products_of_any_shape_and_strides(kind, bytes_):
+@pytest.mark.parametrize("packed", [False, True])
+def test_own_products_of_any_shape_and_strides(kind, bytes_, packed):
     lanes = bytes_ // SIZES[kind]
     if lanes > lanes_of(kind):
         pytest.skip("this processor has no such vectors")
@@ -126,7 +129,7 @@ def test_own_products_of_any_shape_and_strides(kind, bytes_):
     for _ in range(500):
         a, b, room, n, options = random_case(rng, kind)
         edge = room[:, n:].copy()
-        check(a, b, room[:, :n], lanes=lanes, **options)
+        check(a, b, room[:, :n], lanes=lanes, packed=packed, **options)
         assert np.array_equal(room[:, n:], edge), "written beside C"
 
 
@@ -151,6 +154,19 @@ def test_products_wider_and_deeper_than_one_panel(kind):
             check(a, b, np.ones((m, n), DTYPES[kind]), beta=1.0, threads=2, split=1)
 
 
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_large_products_of_several_blocks(kind):
+    rng = np.random.default_rng(5)
+    height = block_rows(kind)
+    for m, n, k in ((height + 7, 70, 300), (2 * height, 35, 513), (height - 1, 161, 256)):
+        for layouts in itertools.product(("rows", "columns", "part", "apart"), repeat=2):
+            a, b = (lay_out(rng, *s, x, DTYPES[kind]) for s, x in zip(((m, k), (k, n)), layouts, strict=True))
+            check(a, b, np.ones((m, n), DTYPES[kind]), beta=-1.0, threads=2, split=1, packed=True)
+    shape = (3, height + 1, 40)
+    a, b = (rng.standard_normal(s).astype(DTYPES[kind]) for s in (shape, (3, 40, 20)))
+    check(a, b, np.ones((3, height + 1, 20), DTYPES[kind]), threads=2, packed=True)
+
+
 def test_long_sums_of_float32_stay_exact():
     """Ones and thirds add up as well as NumPy's pairwise sums do, within four times their error."""
     k = 60_000
@@ -165,14 +181,15 @@ def test_long_sums_of_float32_stay_exact():
 
 @pytest.mark.parametrize("kind", ["f32", "f64"])
 @pytest.mark.parametrize("shape", [(9, 20, 12), (40, 3, 64), (1, 20, 40), (40, 1, 33)])
-def test_nan_and_inf_come_through_as_in_numpy(kind, shape):
+@pytest.mark.parametrize("packed", [False, True])
+def test_nan_and_inf_come_through_as_in_numpy(kind, shape, packed):
     m, n, k = shape
     for layout in LAYOUTS[:2]:
         rng = np.random.default_rng(3)
         a, b = (lay_out(rng, *s, layout, DTYPES[kind]) for s in ((m, k), (k, n)))
         a[0, 0], a[m // 2, k - 1], b[k // 2, n - 1] = np.nan, np.inf, -np.inf
         c = np.empty((m, n), DTYPES[kind])
-        multiply(a, b, c)
+        multiply(a, b, c, packed=packed)
         with np.errstate(invalid="ignore"):
             np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-4)
 
@@ -371,6 +388,7 @@ def test_a_busy_machine_never_chooses_kernels(monkeypatch, tmp_path):
 def test_the_rule_keeps_from_openblas_what_it_cannot_read():
     near, broadcast, apart = (64, 1), (0, 1), (64, 2)
     for a, b in ((broadcast, near), (near, broadcast), (apart, near), (near, apart)):
-        assert prefers_own("f32", 4096, 64, 64, (*a, *b))
-    assert not prefers_own("f32", 4096, 4096, 4096, (4096, 1, 4096, 1))
-    assert prefers_own("f32", 64, 64, 64, (*near, *near))
+        assert choose_kernel("f32", 4096, 64, 64, (*a, *b), 4096) == "own"
+        assert choose_kernel("f32", 4096, 4096, 4096, (*a, *b), 4096) == "packed"
+    assert choose_kernel("f32", 4096, 4096, 4096, (4096, 1, 4096, 1), 4096) == "OpenBLAS"
+    assert choose_kernel("f32", 64, 64, 64, (*near, *near), 64) == "own"

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from undertow.data import encode_table
-from undertow.data.weekdays import depends_on_weekday, without_idle_weekdays
+from undertow.data.weekdays import depends_on_weekday, find_idle_weekdays, without_idle_weekdays
 from undertow.train.table_data import load_table
 from undertow.train.table_settings import TableSettings
 
@@ -76,3 +76,36 @@ def test_the_encoder_makes_what_was_trained_on(tmp_path):
     np.testing.assert_allclose(table.encoder.transform(frame), table.train[0], atol=1e-6)
     asked = load_table(TableSettings(**{**settings.given(), "dates": "parts"}))
     assert "weekday" in asked.encoder.columns[0].parts
+
+
+@pytest.mark.parametrize("found", [False, True])
+@pytest.mark.parametrize("classes", [False, True])
+def test_of_a_table_read_in_blocks_a_part_tells(tmp_path, classes, found):
+    """As in memory, though no more than a part is looked at; the rows are those without these two features."""
+    y = WEATHER + 6 * (DAY >= 5) * found
+    y = np.where(y > np.median(y), "a", "b") if classes else y
+    frame = pl.DataFrame({"day": pl.Series(DAYS).cast(pl.Date), "x": RNG.normal(size=N), "y": y})
+    (tmp_path / "parts").mkdir()
+    for k in range(12):
+        frame[75 * k : 75 * (k + 1)].write_csv(tmp_path / "parts" / f"{k:02}.csv")
+    settings = TableSettings(data=str(tmp_path / "parts" / "*.csv"), target="y")
+    table = load_table(settings)
+    assert ("weekday" in table.encoder.columns[0].parts) == found
+    assert any("weekday is left out" in line for line in table.report) != found
+    with table.train.in_order().epoch(0, batch_size=64) as blocks:
+        X = np.concatenate([X for X, *_ in blocks])
+    asked = load_table(TableSettings(**settings.given(), dates="parts"))
+    assert "weekday" in asked.encoder.columns[0].parts and X.shape[1] == table.n_features
+    days = (frame["day"].cast(pl.Int32).to_numpy() - table.encoder.columns[0].mean) / table.encoder.columns[0].scale
+    assert np.isin(X[:, 0].round(4), days.astype(np.float32).round(4)).all()
+    assert np.asarray(table.validation[0]).shape[1] == table.n_features
+
+
+def test_a_part_of_a_few_days_tells_nothing():
+    """Less than two weeks: the weekday stays."""
+    hours = pl.datetime_range(pl.datetime(2023, 1, 2), pl.datetime(2023, 1, 31), "1h", eager=True)
+    frame = pl.DataFrame({"at": hours, "y": np.random.default_rng(1).normal(size=len(hours))})
+    table = encode_table(frame, "y", validation=0.0, dates="auto")
+    X, y = table.train
+    assert find_idle_weekdays(table.encoder, X, y) == ["at"]
+    assert find_idle_weekdays(table.encoder, X[: 24 * 13], y[: 24 * 13]) == []

@@ -92,6 +92,21 @@ def test_tanh_stacks_change_at_the_critical_scale_of_weights(gain, sign):
         assert (factor - 1) * sign > 0.02
 
 
+@pytest.mark.parametrize(
+    ("activation", "gain", "told"),
+    [("tanh", 0.775, "the weights multiply"), ("sigmoid", 0.578, "the slope of sigmoid is 1/4 at most")],
+)
+def test_what_does_more_to_the_gradient_is_what_it_is_put_down_to(activation, gain, told):
+    """Schoenholz et al. 2017: weights of variance 0.6/n are below the critical 1/n, where tanh flattens next to
+    nothing. Glorot and Bengio 2010: with U(±1/√n), of gain 1/√3, a layer of sigmoids takes more by its slope."""
+    model = nn.initialize(stack(30 if activation == "tanh" else 8, 64, activation, "orthogonal"), 1)
+    for layer in model.layers[0:-1:2]:
+        layer.W[:] *= gain
+    run = ut.train(model, (X, LABELS), **{**SETTINGS, "optimizer": optim.sgd(0.01), "epochs": 6})
+    (found,) = [x for x in run.findings if x.kind == "vanishing"]
+    assert told in found.cause
+
+
 def test_orthogonal_linear_recurrences_keep_the_gradient():
     """Saxe et al. 2014, section 3; Arjovsky et al. 2016, eq. 4: orthogonal matrices keep the norm, step by step."""
     rng = np.random.default_rng(0)

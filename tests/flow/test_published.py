@@ -49,6 +49,10 @@ def test_how_often_a_narrow_network_is_born_dead():
         )
         born = any(row["dead"] == 2 for row in run.flow.looks[0].layers)
         assert ("born-dead-layer" in kinds(run)) == born
+        if born:
+            (found,) = [x for x in run.findings if x.kind == "born-dead-layer"]
+            assert f"a probability of up to {1 - 0.75**5:.0%}" in found.cause
+            assert found.remedies[0].change == {"least": 16}  # theorem 3.3: 16 units are dead with 2⁻¹⁶
         dead += born
     assert dead / 30 == pytest.approx(1 - 0.75**5, abs=0.23)  # three standard errors
 
@@ -118,6 +122,28 @@ def test_batch_normalisation_keeps_the_rank_and_lets_the_gradient_explode(norm):
         assert rank > np.sqrt(32) and kinds(run) == ["exploding"]
         (factor,) = (x.value for x in run.findings[0].evidence if x.text == "change of ‖δ‖ a layer")
         assert factor == pytest.approx(np.sqrt(np.pi / (np.pi - 1)), rel=0.04)
+        assert "BatchNorm makes it grow" in run.findings[0].cause
+        assert run.findings[0].remedies[0].name == "residual"  # section 4.3 there: with residual blocks it need not
+
+
+def test_residual_blocks_that_nothing_scales_are_the_cause_of_what_grows():
+    """Zhang et al., Fixup initialization, ICLR 2019, section 2: with He's weights in two layers a block adds twice the
+    variance of what passes, so that the norm grows by √3; a last layer of zeros holds it."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((400, 32)).astype(np.float32)
+    y = (inputs @ rng.standard_normal((32, 10))).argmax(axis=1)
+    for last, grows in (("he_normal", True), ("zeros", False)):
+        blocks = [
+            nn.Residual(nn.Dense(32, 32, init="he_normal"), "relu", nn.Dense(32, 32, init=last)) for _ in range(20)
+        ]
+        model = nn.Sequential(nn.Dense(32, 32), *blocks, nn.Dense(32, 10))
+        run = train(model, (inputs, y), optimizer=optim.sgd(1e-3), epochs=20, batch_size=50, validation=0.2)
+        found = [x for x in run.findings if x.kind == "exploding"]
+        assert bool(found) == grows
+        if grows:
+            (factor,) = (x.value for x in found[0].evidence if x.text == "change of ‖δ‖ a layer")
+            assert factor == pytest.approx(np.sqrt(3), rel=0.1)
+            assert "each of the 20 residual blocks adds to what passes" in found[0].cause
 
 
 def sharpness(loss, model, n=20):

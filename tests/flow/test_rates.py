@@ -78,3 +78,71 @@ def test_what_is_not_finite_before_any_step_is_not_blamed_on_the_rate():
     (finding,) = [x for x in diagnose(step.flow) if x.kind == "non-finite"]
     assert finding.step == 1 and "above 0" in finding.remedies[0].sentence
     assert not any("rate" in remedy.sentence or "clip" in remedy.sentence.lower() for remedy in finding.remedies)
+
+
+def fit_with(rates, epochs=60):
+    rows, labels = digits()
+    model = nn.Sequential(nn.Dense(64, 32), "relu", nn.Dense(32, 10))
+    settings = {"loss": "categorical_cross_entropy", "epochs": epochs, "validation": 0.2, "progress": False}
+    return ut.train(model, (rows, labels), optimizer=ut.optim.sgd(rates), **settings)
+
+
+def digits():
+    found = ut.data.load_digits()
+    return ((found.X[:600] - 0.3) / 0.37).astype(np.float32), found.y[:600]
+
+
+@pytest.mark.parametrize(
+    ("rates", "early"),
+    [
+        (ut.optim.step_decay(0.03, 0.1, 20), True),
+        (ut.optim.cosine(0.02, 40), True),
+        (ut.optim.cosine(0.03, 480), False),
+        (ut.optim.piecewise([0.1, 0.01, 0.001], [240, 360]), False),  # He et al. 2015, section 4.2: at a half and 3/4
+        (ut.optim.piecewise([0.3, 0.001], [150]), False),  # early, but the loss is down by then
+        (ut.optim.one_cycle(0.1, 480), False),
+    ],
+    ids=["tenths", "short cosine", "cosine", "halves", "down by then", "one cycle"],
+)
+def test_a_schedule_that_is_spent_while_the_loss_still_falls(rates, early):
+    """The same training with a rate that stays is what tells whether the schedule held it up."""
+    run, constant = fit_with(rates), fit_with(float(rates(0)))
+    assert (run.history[-1]["accuracy"] < constant.history[-1]["accuracy"] - 0.05) == early
+    found = [x for x in run.findings if x.kind == "step-too-small"]
+    assert bool(found) == early
+    if early:
+        assert "A schedule spends 90% of all its learning rates by step" in found[0].cause
+        assert found[0].remedies[0].change == {"constant": float(rates(0))}
+
+
+def test_weights_that_hardly_move_are_told_though_the_loss_began_low_by_luck():
+    """A loss half that of a constant output is no sign that all is learned: a linear function has a lower one."""
+    labels = RNG.integers(0, 2, 500)
+    rows = (2 * labels[:, None] - 1 + 0.5 * RNG.normal(size=(500, 4))).astype(np.float32)
+    last = nn.Dense(4, 1, W=np.full((4, 1), 0.28, np.float32), b=np.zeros(1, np.float32))
+    fit = lambda rule: ut.train(nn.Sequential(last), (rows, labels), optimizer=rule, **BINARY)
+    held, moved = fit(ut.optim.rmsprop(1e-8)), fit(ut.optim.rmsprop(1e-2))
+    assert held.history[-1]["loss"] < 0.5 * np.log(2)
+    assert moved.history[-1]["loss"] < 0.5 * held.history[-1]["loss"]
+    assert [x.kind for x in held.findings] == ["step-too-small"]
+    assert not [x for x in moved.findings if x.kind == "step-too-small"]
+
+
+BINARY = {"loss": "binary_cross_entropy", "epochs": 20, "validation": 0.2, "progress": False}
+
+
+@pytest.mark.parametrize(("rule", "rate"), [("lion", 0.12), ("adam", 0.55)])
+def test_weights_that_are_turned_over_again_and_again_are_told(rule, rate):
+    """Classes that can be told apart are learned at any rate, but far better at one that is a hundredth of that."""
+    rng = np.random.default_rng(4)
+    centres, labels = rng.normal(size=(5, 12)) * 1.2, rng.integers(0, 5, 600)
+    rows = (centres[labels] + rng.normal(size=(600, 12))).astype(np.float32)
+    model = nn.Sequential(nn.Dense(12, 16), "tanh", nn.Dense(16, 16), "tanh", nn.Dense(16, 5))
+    settings = {"loss": "categorical_cross_entropy", "epochs": 10, "batch_size": 32, "validation": 0.2}
+    fit = lambda rate: ut.train(
+        model, (rows, labels), optimizer=getattr(ut.optim, rule)(rate), progress=False, **settings
+    )
+    high, low = fit(rate), fit(rate / 100)
+    assert high.history[-1]["validation_loss"] > 2 * low.history[-1]["validation_loss"]
+    assert "step-too-large" in [x.kind for x in high.findings]
+    assert not [x for x in low.findings if x.kind.startswith("step-too")]

@@ -61,6 +61,21 @@ def test_units_that_die_in_training_are_told_there_too():
     assert "dead-units" in kinds(run) or "follows from it: dead-units" in told
 
 
+def test_more_than_half_of_a_layer_that_died_is_told_though_the_rest_learned():
+    """Counted here by a pass of our own: units that give 0 for every row."""
+    rng = np.random.default_rng(1)
+    centres, labels = 1.2 * rng.standard_normal((5, 12)), rng.integers(0, 5, 600)
+    X = (centres[labels] + 0.7 * rng.standard_normal((600, 12))).astype(np.float32)
+    run = train(dense(12, 32, 32, 32, 5), (X, labels), CROSS, optim.adam(0.1), epochs=15, batch_size=32, seed=2)
+    h, dead = X, []
+    for layer in run.model.layers[:6:2]:
+        h = np.maximum(h @ layer.W + layer.b, 0)
+        dead.append(float(np.mean(np.all(h == 0, axis=0))))
+    assert max(dead) > 0.55 and run.history[-1]["validation_accuracy"] > 0.7  # of five classes
+    (found,) = [x for x in run.findings if x.kind == "dead-units"]
+    assert found.severity in ("note", "warning")
+
+
 # Steps that are large, in noise
 
 

@@ -357,3 +357,30 @@ def test_logits_in_place_of_probabilities_are_refused(name, z, y):
     assert getattr(nn, f"{name}_with_logits")(z, y) == pytest.approx(getattr(nn, name)(right, y))
     diverged = np.full_like(right, np.nan)
     assert np.isnan(getattr(nn, name)(diverged, y))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "name",
+    ["categorical_cross_entropy", "binary_cross_entropy", "categorical_focal", "binary_focal", "kullback_leibler"],
+)
+def test_what_rounding_alone_explains_counts_as_a_probability(name, dtype):
+    """0, 1 and what is a few units of the last place beyond give the limit, not NaN; more is refused, by its digits."""
+    eps = np.finfo(dtype).eps
+    several = not name.startswith("binary")
+    for off in (0, 2 * eps, -2 * eps):
+        p = np.array([1 + off, -off], dtype)
+        right = getattr(nn, name)(p[None], np.array([0])) if several else getattr(nn, name)(p, np.array([1, 0], dtype))
+        wrong = getattr(nn, name)(p[None], np.array([1])) if several else getattr(nn, name)(p, np.array([0, 1], dtype))
+        assert 0 <= right <= 5 * eps and 15 < wrong < np.inf and right.dtype == wrong.dtype == dtype
+    for far in (1.04, 1.001, 1 + 100 * eps, -0.04):
+        p = np.array([far, 1 - far], dtype)
+        with pytest.raises(DataError, match=rf"{name}: p holds [-\d.e]+, but probabilities are 0 to 1") as error:
+            getattr(nn, name)(p[None], np.array([0])) if several else getattr(nn, name)(p, np.array([1, 0], dtype))
+        assert "holds 1," not in str(error.value)
+
+
+def test_zeros_and_ones_are_probabilities_as_in_scipy():
+    """Those that are right cost nothing; xlogy has no 0 · log 0 either."""
+    p, y = np.array([0, 1, 1, 0]), np.array([0, 1, 1, 0])
+    assert nn.binary_cross_entropy(p, y) == pytest.approx(binary_entropy(p[:, None], y[:, None]).mean(), abs=1e-15)

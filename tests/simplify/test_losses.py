@@ -360,3 +360,26 @@ def test_a_product_of_the_forward_pass_is_not_computed_again():
     source = ut.backprop(loss, np.ones((3, 2)), np.ones((4, 3))).source
     code = [line.split("#")[0] for line in source.splitlines()]
     assert sum(line.count("@") for line in code) == 2  # the product, and what flows back to W
+
+
+def test_a_layer_norm_keeps_what_it_divided_and_not_what_that_came_from() -> None:
+    """The gradient of c / s by c² needs c / s alone: x and its mean go when the forward pass is done."""
+
+    def loss(x: Any, W: Any, gain: Any, bias: Any) -> Any:
+        centred = x - np.mean(x, axis=1, keepdims=True)
+        variance = np.mean(centred * centred, axis=1, keepdims=True)
+        return np.sum(np.tanh((centred / np.sqrt(variance + 1e-5) * gain + bias) @ W) ** 2)
+
+    rng = np.random.default_rng(4)
+    args = [rng.standard_normal(shape) for shape in ((6, 4), (4, 3), (4,), (4,))]
+    bp = ut.backprop(loss, *args, wrt=(0, 1, 2, 3))
+    kept = bp.source.partition(" = cache")[0].rpartition("\n")[2].split(",")
+    assert "gain" in map(str.strip, kept)
+    assert "x" not in map(str.strip, kept)
+    assert "a known quotient" in bp.source
+    for number, gradient in enumerate(ut.grad(loss, wrt=(0, 1, 2, 3))(*args)):
+        step = 1e-30
+        for place in np.ndindex(gradient.shape):
+            shifted = [x.astype(complex) for x in args]
+            shifted[number][place] += step * 1j
+            assert np.isclose(gradient[place], loss(*shifted).imag / step, rtol=1e-10, atol=1e-12)

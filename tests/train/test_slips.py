@@ -2,8 +2,10 @@
 
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +183,95 @@ def test_what_a_layer_sets_while_it_is_called_is_lost_and_its_line_is_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         train(Caching(W))
+
+
+def change_list(self, x):
+    self.seen[0] = self.seen[0] + 1.0
+
+
+def change_dictionary(self, x):
+    self.seen["n"] = self.seen["n"] + 1.0
+
+
+def change_array(self, x):
+    self.seen += np.mean(x)
+
+
+def change_part(self, x):
+    self.seen["mean"][:] = 0.9 * self.seen["mean"] + x[0]
+
+
+def grow_list(self, x):
+    self.seen.append(1.0)
+
+
+def grow_dictionary(self, x):
+    self.seen.setdefault(f"of {len(self.seen)}", 1.0)
+
+
+def fill_dictionary(self, x):
+    self.seen.setdefault(x.shape[1], np.ones(4, np.float32))
+
+
+@dataclass
+class Changing(Linear):
+    not_trained = ("seen",)
+    change: Callable[..., None] = fill_dictionary
+    seen: Any = None
+
+    def __call__(self, x):
+        self.change(self, x)
+        return x @ self.W
+
+
+def test_what_a_layer_changes_in_place_is_told():
+    """Lists, dictionaries and arrays, also within one another; a cache that is filled once is no state."""
+    W = np.ones((4, 3), np.float32)
+    told = "Changing changes seen while it is called. Training is compiled, so what it changes is lost."
+    for change, seen in (
+        (change_list, [0.0]),
+        (change_dictionary, {"n": 0.0}),
+        (change_array, np.zeros(4, np.float32)),
+        (change_part, {"mean": np.zeros(4, np.float32)}),
+    ):
+        with pytest.warns(UserWarning, match=re.escape(told)) as caught:
+            train(Changing(W, change=change, seen=seen))
+        assert [x.filename for x in caught] == [__file__], change
+    for change, seen in ((grow_list, []), (grow_dictionary, {})):  # each call would add a parameter
+        with pytest.raises(ArgumentError, match=re.escape(told)):
+            train(Changing(W, change=change, seen=seen))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(Changing(W, seen={}))
+
+
+@dataclass
+class Listing(Linear):
+    seen: list[float] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.seen = [0.0]
+
+    def __call__(self, x):
+        self.seen.append(float(len(x)))
+        return x @ self.W
+
+
+def test_the_line_of_a_change_in_place_is_that_of_the_call():
+    """Not that at which the list is made."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    line = lines.index("        self.seen.append(float(len(x)))") + 1
+    with pytest.raises(ArgumentError, match=f"^test_slips.py:{line}: Listing changes seen"):
+        train(Listing(np.ones((4, 3), np.float32)))
+
+
+@pytest.mark.parametrize(("seen", "kind"), [({1}, "set"), (["a"], "str"), (object(), "object")])
+def test_what_is_no_number_is_no_parameter(seen, kind):
+    """Named with its field, and how to keep it; without that, the optimizer would multiply it."""
+    model = Changing(np.ones((4, 3), np.float32), change=lambda self, x: None, seen=seen)
+    field = "seen[0]" if kind == "str" else "seen"
+    with pytest.raises(ArgumentError, match=re.escape(f"the model's {field} is a {kind}, which cannot be trained.")):
+        train(model)
 
 
 def test_an_embedding_without_flatten():

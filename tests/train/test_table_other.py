@@ -194,9 +194,11 @@ def write_classes(path, flipped, n=300):
     return TableSettings(data=str(path), target="y", flow=False)
 
 
-def test_of_classes_the_lower_loss_is_taken(tmp_path):
-    """The losses are those of the rows held out, by hand."""
+@pytest.mark.parametrize("classes", [None, "yes=6,no=1"])
+def test_of_classes_the_lower_loss_is_taken(tmp_path, classes):
+    """The losses are those of the rows held out, by hand, in which classes count as in training."""
     settings = write_classes(tmp_path / "t.csv", flipped=0.35)
+    settings = TableSettings(**settings.given(), class_weights=classes)
     run, said = silently(train_table, settings, tmp_path / "run")
     first = float(re.search(r"Once more, with decay 1 in place of (\S+):", said)[1])
     losses = {}
@@ -205,7 +207,7 @@ def test_of_classes_the_lower_loss_is_taken(tmp_path):
         alone, table = train_table(told, tmp_path / f"{decay}", progress=False, say=lambda sentence: None)
         X, y = table.validation
         p = alone.predict_probability(X)[np.arange(len(y)), y].astype(float)
-        losses[decay] = -np.mean(np.log(p))
+        losses[decay] = -np.average(np.log(p), weights=1 + 5 * (y == 1) if classes else None)
     better = losses[1.0] < losses[first]
     assert (": better, and taken." in said) == better
     told = re.search(r"rows\), loss (\S+) after (\S+): ", said)
@@ -214,8 +216,11 @@ def test_of_classes_the_lower_loss_is_taken(tmp_path):
     assert run.extras["held_out"]["history"][-1].keys() >= {"validation_loss"}
 
 
-def test_of_classes_that_are_plain_there_is_no_other(tmp_path):
+@pytest.mark.parametrize("classes", [None, "yes=6,no=1"])
+def test_of_classes_that_are_plain_there_is_no_other(tmp_path, classes):
+    """What is left is a share of the entropy of the classes, as these count."""
     settings = write_classes(tmp_path / "t.csv", flipped=0.0)
+    settings = TableSettings(**settings.given(), class_weights=classes)
     _, said = silently(train_table, settings, tmp_path / "run")
     assert "Once more" not in said and "Trained again on all 300 rows" in said
     left = float(re.search(r"rows\), loss \S+, (\S+)% of the classes' entropy: no other settings to try", said)[1])
@@ -223,8 +228,11 @@ def test_of_classes_that_are_plain_there_is_no_other(tmp_path):
     alone, table = train_table(told, tmp_path / "alone", progress=False, say=lambda sentence: None)
     X, y = table.validation
     p = alone.predict_probability(X)[np.arange(len(y)), y].astype(float)
-    rates = np.bincount(table.train[1]) / len(table.train[1])
-    assert abs(left - 100 * np.mean(np.log(p)) / np.sum(rates * np.log(rates))) < 0.06
+    counts = np.array([1, 6 if classes else 1])
+    rates = counts * np.bincount(table.train[1])
+    rates = rates / rates.sum()
+    mean = np.average(np.log(p), weights=counts[y])
+    assert abs(left - 100 * mean / np.sum(rates * np.log(rates))) < 0.06
 
 
 def settled(settings, classifies=False):

@@ -92,6 +92,32 @@ def test_balanced_classes_are_scikit_learns():
     assert_close(both, fit(data=(X, LABELS, WEIGHTS * (1 + LABELS))), rtol=1e-6)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["labels", "rows", "binary"])
+def test_the_validation_loss_weighs_classes_as_training_does(kind, weighted):
+    """Σ w c l / Σ w c over the rows held out, by NumPy, and the metrics those of examples that count alike."""
+    by_class = np.array([1.0, 4.0] if kind == "binary" else [1.0, 4.0, 0.5])
+    labels = np.minimum(LABELS, 1) if kind == "binary" else LABELS
+    y = np.eye(3)[labels] if kind == "rows" else labels
+    train, held = np.arange(100), np.arange(100, 160)
+    part = lambda rows: (X[rows], y[rows], *([WEIGHTS[rows]] if weighted else []))
+    loss = "binary_cross_entropy" if kind == "binary" else "categorical_cross_entropy"
+    model = nn.Sequential(nn.Dense(4, 1 if kind == "binary" else 3))
+    run = ut.train(model, part(train), loss=loss, validation=part(held), epochs=2, progress=False,
+                   dtype=np.float64, class_weights=by_class)  # fmt: skip
+    p = run.predict_probability(X).astype(np.float64)
+    p = np.hstack([1 - p.reshape(-1, 1), p.reshape(-1, 1)]) if p.size == len(X) else p
+    w = WEIGHTS if weighted else np.ones(160)
+    right = (np.argmax(p, axis=1) == labels).astype(float)
+    for rows, before in ((held, "validation_"), (train, "")):
+        costs = -np.log(p[rows, labels[rows]])
+        if before:
+            wanted = np.average(costs, weights=(w * by_class[labels])[rows])
+            assert run.history[-1]["validation_loss"] == pytest.approx(wanted, rel=1e-6)
+        found = run.history[-1][f"{before}accuracy"]
+        assert found == pytest.approx(np.average(right[rows], weights=w[rows]), abs=1e-6)
+
+
 def test_a_batch_of_no_weight_changes_nothing():
     start = nn.initialize(build(), 0, np.float64)
     run = fit(start, (X, LABELS, np.zeros(160)))

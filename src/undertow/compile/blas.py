@@ -17,8 +17,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 from undertow.compile.ir import Emitter, Module, Value
+from undertow.compile.packed import block_rows
 from undertow.compile.processor import has, lanes_of, processor
 from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
 
@@ -266,12 +268,17 @@ def _keep_note(note: Path, content: dict[str, object]) -> bool:
 # On one thread of a Zen 5 (peak 268 GF/s), NN, own / SkylakeX's: 269 / 251 at 256 cubed, 255 / 250 at 512, 245 / 246 at
 # 768, 205 / 243 at 1024; Haswell's kernels do 128 there, at any size.
 # Vectors of 256 bits (the same processor, told so): 88 / 93 at 64 x 64 x 64, 76 / 105 at 512 x 512 x 512.
+# Packed products have their own figures (`packed`).
 OWN_SIZE = {64: 1 << 27, 32: 1 << 21}  # m n k up to which our own are as fast, by bytes of a vector
-THIN = 128  # rows, columns or depth up to which vectors of 64 bytes are, of any size: 1.2 times at 256 x 64 x 10,000
+NEAR = 1 << 20  # bytes of B up to which vectors of 64 bytes are, of any size: it stays in the second-level cache
+NARROW = 256  # columns of C up to which copies of A do not pay: 0.9 times at 256 x 256 x 10,000
+THIN = 128  # terms of a sum up to which packed products are the fastest, of any number of rows
+
+Way = Literal["own", "packed", "OpenBLAS"]
 
 
-def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int, int]) -> bool:
-    """Return whether our own kernels do a product at least as fast as OpenBLAS, or OpenBLAS cannot do it.
+def choose_kernel(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int, int], rows: int) -> Way:
+    """Return which kernels do a product the fastest, if all are there.
 
     Args:
         kind: ``f32`` or ``f64``.
@@ -279,12 +286,18 @@ def prefers_own(kind: str, m: int, n: int, k: int, strides: tuple[int, int, int,
         n: columns of B.
         k: columns of A.
         strides: between the rows and columns of A, then of B, in elements.
+        rows: those of A that one thread does.
     """
-    if not (_takes(m, k, *strides[:2]) and _takes(k, n, *strides[2:])):
-        return True
-    size = m * n * k
-    vector = lanes_of(kind) * SIZES[kind]  # bytes
-    return size <= OWN_SIZE.get(vector, OWN_SIZE[32]) or (vector == 64 and min(m, n, k) <= THIN)
+    size, vector = m * n * k, lanes_of(kind) * SIZES[kind]
+    if size <= OWN_SIZE.get(vector, OWN_SIZE[32]):
+        return "own"
+    readable = _takes(m, k, *strides[:2]) and _takes(k, n, *strides[2:])
+    if vector < 64:
+        return "OpenBLAS" if readable else "own" if size <= OWN_SIZE[64] else "packed"
+    if n <= NARROW or n * k * SIZES[kind] <= NEAR:
+        return "own"
+    packed = kind == "f64" or rows <= block_rows(kind) or k <= THIN or not readable
+    return "packed" if packed else "OpenBLAS"
 
 
 def _takes(rows: int, columns: int, row: int, column: int) -> bool:

@@ -343,6 +343,20 @@ class Fuser:
             self.home[node] = target
             self.depend(target, self.sources(node) & ~target.bit)
 
+    def join_readers(self) -> None:
+        """Merge clusters that read the same product, for it to be read once: what LayerNorm's gradients sum up."""
+        users: dict[Node, list[Node]] = {}
+        for node in self.reader.order:
+            for base in dict.fromkeys(self.reader.bases(node)):
+                if base in self.home and not isinstance(self.home[base], Cluster):
+                    users.setdefault(base, []).append(node)
+        for using in users.values():
+            homes = dict.fromkeys(self.home[node] for node in using)
+            clusters = [home for home in homes if isinstance(home, Cluster)]
+            for other in clusters[1:]:
+                if other.nodes:  # not yet merged into another
+                    self.merge(clusters[0], other)
+
     def _at_place(self, user: Node, node: Node, target: Cluster) -> bool:
         return all(
             squeeze(a, a.shape) == row_major(target.space) and not a.offset

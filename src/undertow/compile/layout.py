@@ -49,6 +49,7 @@ class Layout:
         self.heirs = fold_sums(self.reader, self.outputs)
         self.fuser = Fuser(self.reader)
         self.fuser.sink(frozenset(self.given))
+        self.fuser.join_readers()
         told = watch(self.fuser, {*self.reader.folded.values(), *self.heirs})
         self.columns: dict[Node, int] = {}  # where each statistics begin among the numbers that a step tells
         for node in told:

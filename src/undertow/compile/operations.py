@@ -10,9 +10,10 @@ import numpy as np
 
 from undertow.compile import moves
 from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick, reshaped, row_major, whole
-from undertow.compile.blas import find_blas, prefers_own, write_blas
+from undertow.compile.blas import choose_kernel, find_blas, write_blas
 from undertow.compile.cache import folder
 from undertow.compile.layout import Layout
+from undertow.compile.packed import packed_bytes, write_packed
 from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.processor import lanes_of
 from undertow.compile.product import scratch_bytes, write_product
@@ -24,7 +25,6 @@ from undertow.primitives.index import Pick, Slice
 
 PRODUCT = 20_000  # floating-point operations above which threads share a product
 LINES = 128  # bytes that processors fetch together
-SMALL_PRODUCT = 2**21  # m n k up to which our own kernels are always faster: OpenBLAS need not even be loaded
 
 
 class Operations(Layout):
@@ -78,8 +78,8 @@ class Operations(Layout):
                 Touch(self.buffer(b.base), False, self.part_of(b, steps[1], split, count, item, False)),
                 Touch(made, True, self.part_of(written, steps[2], split, count, item)),
             ]
-            call.scratch = scratch_bytes(kind, m, n, k, _matrix(b)[1] != 1)
-            self.add_product(call, kind, (m, n, k), (*_matrix(a), *_matrix(b)))
+            rows = -(-m // self.threads) if shared and split == 0 else m
+            self.add_product(call, kind, (m, n, k), (*_matrix(a), *_matrix(b)), rows)
         return True
 
     def part_of(self, a: Access, step: int, split: int, count: int, item: int, by_rows: bool = True) -> Any:
@@ -105,21 +105,30 @@ class Operations(Layout):
         return cuts(m, self.threads, n * item) if rows else None
 
     def add_product(
-        self, call: Call, kind: str, sizes: tuple[int, int, int], strides: tuple[int, int, int, int]
+        self, call: Call, kind: str, sizes: tuple[int, int, int], strides: tuple[int, int, int, int], rows: int
     ) -> None:
-        """Add the call of a product: of our own kernel, or of OpenBLAS where that is faster."""
-        lanes = lanes_of(kind)
+        """Add the call of a product: of our own kernels, or of OpenBLAS where that is faster.
+
+        Args:
+            call: without its kernel.
+            kind: ``f32`` or ``f64``.
+            sizes: rows of A, columns of B, columns of A.
+            strides: between the rows and columns of A, then of B, in elements.
+            rows: those of A that one thread does.
+        """
         call.kind = kind
-        blas = find_blas(folder()) if math.prod(sizes) > SMALL_PRODUCT else None
-        if blas is None or prefers_own(kind, *sizes, strides):
-            self.add(
-                call, ("product", kind, lanes), lambda module: write_product(module, kind, lanes), f"product_{kind}"
-            )
+        way = choose_kernel(kind, *sizes, strides, rows)
+        blas = find_blas(folder()) if way == "OpenBLAS" else None
+        if blas is not None:
+            integers, name = blas.integers, f"blas_{kind}_{blas.integers}"
+            call.args.append(blas.sgemm if kind == "f32" else blas.dgemm)
+            self.add(call, (name,), lambda module: write_blas(module, kind, integers), name)
             return
-        integers = blas.integers
-        call.args.append(blas.sgemm if kind == "f32" else blas.dgemm)
-        name = f"blas_{kind}_{integers}"
-        self.add(call, (name,), lambda module: write_blas(module, kind, integers), name)
+        lanes, write, name = lanes_of(kind), write_product, "product"
+        call.scratch = scratch_bytes(kind, *sizes, strides[3] != 1)
+        if way != "own":
+            call.scratch, write, name = packed_bytes(kind), write_packed, "packed"
+        self.add(call, (name, kind, lanes), lambda module: write(module, kind, lanes), f"{name}_{kind}")
 
     # ---- moves --------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class _Picked(Product):
     """Its table goes on with the order of the rows (i64), the step (i64), and the rows of a step."""
 
     task = (*TASK, "picked", "pitch")
-    plain = True
+    turns = sides = False
 
     def order(self, e: Emitter) -> Value:
         """Where the numbers of this step's rows are."""

@@ -75,7 +75,8 @@ class Product(Panels):
     """Writes the functions of one kind."""
 
     task: tuple[str, ...] = TASK
-    plain = False  # C is never seen from the other side, and B lies row by row
+    turns = True  # B need not lie row by row
+    sides = True  # C may be seen from the other side, and few rows of it are dot products
 
     def __init__(self, module: Module, kind: str, lanes: int, name: str = "product") -> None:
         super().__init__(module, kind, lanes, f"{name}_{kind}")
@@ -90,9 +91,10 @@ class Product(Panels):
         for vectors, heights in self.blocks.items():
             for rows in heights:
                 self.write_block(vectors, rows)
-        if not self.plain:
+        if self.turns:
             self.write_transpose()
             self.write_copy()
+        if self.sides:
             self.write_deliver()
             self.write_dots()
         self.write_panel()
@@ -110,6 +112,7 @@ class Product(Panels):
         zero = e.const(0.0, self.kind, lanes)
         a, c = e.variable(e.args["a"]), e.variable(e.args["c"])
         with e.loop(0, e.args["count"]):
+            self.fetch(e, c.get(), task["row_c"], rows, vectors * lanes)
             sums = [[e.variable(zero) for _ in range(vectors)] for _ in range(rows)]
             self.write_sums(e, task, a.get(), mask, sums)
             places = [e.address(c.get(), task["row_c"] * i, "i8") for i in range(rows)]
@@ -127,6 +130,9 @@ class Product(Panels):
             a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
             c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
         e.finish()
+
+    def fetch(self, e: Emitter, c: Value, row: Value, rows: int, columns: int) -> None:
+        """Write what has a block of C fetched before it is needed; those of small products are near."""
 
     def write_sums(
         self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
@@ -309,6 +315,10 @@ class Product(Panels):
         worth = worth | (other & (n * 4 <= width) & (gain >= 30 * lanes))
         return single | ((n > 1) & (n <= NARROW) & (x["m"] >= lanes) & worth)
 
+    def copies(self, e: Emitter, x: dict[str, Value]) -> Value:
+        """Whether panels of B are copied. Where it lies row by row that does not pay, unless it is large."""
+        return x["col_b"] != self.size if self.turns else e.const(False, "i1")
+
     def write_one(self, e: Emitter, x: dict[str, Value], left: Value, right: Value) -> None:
         """Write one product: sums of DEPTH terms, panel by panel."""
         task = Value(e, e.reserve(f"[{len(self.task)} x i64]"), "ptr", 0)
@@ -319,7 +329,7 @@ class Product(Panels):
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
         dots = (x["m"] <= DOT_ROWS) & (x["row_b"] == self.size) & (x["col_a"] == self.size)
-        dots = dots & (x["col_b"] != self.size) & ~x["narrow"] if not self.plain else e.const(False, "i1")
+        dots = dots & (x["col_b"] != self.size) & ~x["narrow"] if self.sides else e.const(False, "i1")
         # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.
         most = e.select(dots, e.const(DEPTH * self.lanes, "i64"), DEPTH)
         terms = e.select(x["k"] < 1, 1, x["k"])
@@ -332,7 +342,7 @@ class Product(Panels):
             now["b"] = e.address(x["b"], p * x["row_b"], "i8")
             now["beta"] = e.select(p == 0, x["beta"], 1.0)
             tell(k=now["k"], beta=e.select(x["narrow"], 0.0, now["beta"]))
-            if not self.plain:
+            if self.sides:
                 with e.when(dots), e.loop(0, x["rows"]) as i:
                     tell(b=e.address(now["b"], left * x["col_b"], "i8"))
                     a = e.address(now["a"], i * x["row_a"], "i8")
@@ -346,9 +356,8 @@ class Product(Panels):
     ) -> None:
         """Write the loop over panels of B: as wide as there are columns for."""
         out = e.address(x["scratch"], x["scratch_bytes"] - (OUT + TURNED), "i8")
-        # Where B lies row by row, a copy of it does not pay, not even of one that fills the second-level cache.
-        apart = x["col_b"] != self.size if not self.plain else e.const(False, "i1")
-        turned = apart & (x["row_b"] == self.size)
+        apart = self.copies(e, x)
+        turned = apart & (x["row_b"] == self.size) & (x["col_b"] != self.size)
         at = e.variable(left)
         vectors = (right - left + (self.lanes - 1)) / self.lanes
         widths = sorted(self.blocks.keys() - {HALF})
@@ -374,7 +383,7 @@ class Product(Panels):
                 width=columns - full + e.select(wide == HALF, full, self.lanes),
                 row_c=e.select(x["narrow"], row, x["row_c"]),
             )
-            if not self.plain:
+            if self.turns:
                 with e.when(pack & turned):
                     e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)
                 with e.when(pack & ~turned):
@@ -382,7 +391,7 @@ class Product(Panels):
             for width in self.blocks:
                 with e.when(wide == width):
                     e.call(f"{self.name}_panel_{width}", task, x["a"], e.select(x["narrow"], out, c), x["rows"])
-            if not self.plain:
+            if self.sides:
                 with e.when(x["narrow"]):
                     e.call(f"{self.name}_deliver", c, out, x["beta"], row, columns, x["rows"], x["col_c"])
             at.set(j + columns)

@@ -61,7 +61,8 @@ def find_idle_weekdays(encoder: TabularEncoder, X: NDArray[np.float32], y: NDArr
         y: their target, encoded: classes (m,), or numbers (m, 1).
 
     Returns:
-        The columns' names. A trend (of second degree) and what the day of the year says are taken off before.
+        The columns' names, where the rows span two weeks. A trend (of second degree) and what the day of the year says
+        are taken off before.
 
     Source: derived here.
     """
@@ -76,10 +77,35 @@ def find_idle_weekdays(encoder: TabularEncoder, X: NDArray[np.float32], y: NDArr
             slow = [*part.values(), part[column.name] ** 2]
             sines = [values for name, values in part.items() if ": day of year, " in name]
             slow += [sines[0] * sines[1], sines[0] ** 2] if sines else []  # twice a year
-            if not depends_on_weekday(day, target, np.stack(slow, axis=1)):
+            spans = float(np.ptp(part[column.name])) * column.scale >= 2 * _DAYS  # a part of a table may not
+            if spans and not depends_on_weekday(day, target, np.stack(slow, axis=1)):
                 found.append(column.name)
         start += len(names)
     return found
+
+
+def drop_weekdays(encoder: TabularEncoder, names: list[str]) -> TabularEncoder:
+    """Leave the weekdays of columns out of an encoder, and say so in its report.
+
+    Args:
+        encoder: of the table.
+        names: the columns.
+
+    Returns:
+        The encoder; the same one where there are no names.
+
+    Source: derived here.
+    """
+    if not names:
+        return encoder
+    columns = tuple(
+        replace(column, parts=tuple(part for part in column.parts if part != "weekday"))
+        if isinstance(column, ValueColumn) and column.name in names
+        else column
+        for column in encoder.columns
+    )
+    said = [f"{name!r}: its weekday is left out, since the target does not depend on it." for name in names]
+    return replace(encoder, columns=columns, report=[*encoder.report, *said])
 
 
 def without_idle_weekdays(table: EncodedTable) -> EncodedTable:
@@ -93,25 +119,17 @@ def without_idle_weekdays(table: EncodedTable) -> EncodedTable:
 
     Source: derived here.
     """
-    encoder = table.encoder
-    names = find_idle_weekdays(encoder, *table.train)
-    if not names:
+    before, (X, y) = table.encoder, table.train
+    encoder = drop_weekdays(before, find_idle_weekdays(before, X, y))
+    if encoder is before:
         return table
-    dropped = {f"{name}: weekday, {end}" for name in names for end in ("sine", "cosine")}
-    stay = [i for i, name in enumerate(encoder.feature_names) if name not in dropped]
-    columns = tuple(
-        replace(column, parts=tuple(part for part in column.parts if part != "weekday"))
-        if isinstance(column, ValueColumn) and column.name in names
-        else column
-        for column in encoder.columns
-    )
-    said = [f"{name!r}: its weekday is left out, since the target does not depend on it." for name in names]
-    X, y = table.train
+    left = set(encoder.feature_names)
+    stay = [i for i, name in enumerate(before.feature_names) if name in left]
     held = table.validation
     return replace(
         table,
-        encoder=replace(encoder, columns=columns, report=[*encoder.report, *said]),
+        encoder=encoder,
         train=(np.ascontiguousarray(X[:, stay]), y),
         validation=None if held is None else (np.ascontiguousarray(held[0][:, stay]), held[1]),
-        report=[*table.report, *said],
+        report=[*table.report, *encoder.report[len(before.report) :]],
     )

@@ -195,6 +195,9 @@ def _set_up(
     if not hasattr(feed, "X") or (trainer.held is not None and not isinstance(trainer.held, list)):
         raise ArgumentError("the data are read in blocks. Give a part of them as arrays: try_remedies(run, X, y).")
     held = None if trainer.held is None else trainer.held[0]
+    if held is not None and feed.by_class is not None:
+        X, y, w = held
+        held = X, y, trainer.task.weigh_classes(y, feed.by_class, w)
     plan = replace(plan, validation=None, class_weights=None)  # the weights of the rows hold those of the classes
     first = Attempt(fresh, (feed.X, feed.y, feed.weights), held, plan)
     judge = _Judge(first, trainer.task)

@@ -83,11 +83,15 @@ def squashed_by(loss: Loss, outputs: Array, y: Array) -> str | None:
         graph = simplify(trace_function(loss.function, (outputs, y)).graph).graph
     except UndertowError:  # it asks for values
         return None
-    same = {graph.inputs[0]}
+    same, largest = {graph.inputs[0]}, set()
     for node in graph.nodes:
         if node.inputs and node.inputs[0] in same:
             if node.op.name in SQUASHES:
                 return str(node.op.name)
-            if node.op.name in MOVES:
-                same.add(node)
+            if node.op.name == "max":
+                largest.add(node)
+            elif node.op.name in MOVES or (node.op.name == "subtract" and node.inputs[1] in largest):
+                same.add(node)  # what is the same for all scores of a row changes no probability
+        elif node.inputs and node.inputs[0] in largest and node.op.name in MOVES:
+            largest.add(node)
     return None

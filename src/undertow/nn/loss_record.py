@@ -20,7 +20,7 @@ from undertow.nn.configured import Setting, read_settings
 from undertow.spelling import offer
 from undertow.trace import argument_names
 
-_SLACK = 0.05  # by which a probability may be off, as in a difference quotient
+_ROUNDED = 8  # units of the last place by which sums and quotients of a few numbers may be off
 
 PerExample = Callable[..., Any]
 
@@ -315,12 +315,16 @@ def check_probabilities(name: str, y: Any) -> None:
     check_target(name, y, lambda y: (y >= 0) & (y <= 1), remedy)
 
 
-def check_output(name: str, p: Any) -> None:
+def read_probabilities(name: str, p: Any) -> Any:
     """Refuse outputs that are no probabilities, whose logarithm would be no number; traced ones are not looked at.
 
     Args:
         name: of the loss, which has another one of logits.
         p: the output; NaN is let through, as the loss of a training that diverged.
+
+    Returns:
+        p. 0 and 1, and what is less than 8 units of the last place beyond them, count as the nearest number between
+        them, since rounding makes these of a p that is: the loss stays finite, and 0 · log 0 does not come up.
 
     Raises:
         DataError: ``categorical_cross_entropy: p holds -1.5, but probabilities are 0 to 1. If these are logits, …``
@@ -328,15 +332,23 @@ def check_output(name: str, p: Any) -> None:
     Source: derived here.
 
     Example:
-        >>> check_output("binary_cross_entropy", np.array([0.0, 1.0]))
+        >>> read_probabilities("binary_cross_entropy", np.array([0.0, 0.5, 1.0]))
+        array([2.22507386e-308, 5.00000000e-001, 1.00000000e+000])
     """
     if isinstance(p, P.Traced):
-        return
-    wrong = (np.asarray(p) < -_SLACK) | (np.asarray(p) > 1 + _SLACK)
+        return p
+    p = np.asarray(p)
+    if p.dtype.kind not in "fc":
+        p = p.astype(np.float64)
+    limits, size = np.finfo(p.dtype), p.real
+    off = _ROUNDED * limits.eps
+    wrong = (size < -off) | (size > 1 + off)
     if wrong.any():
-        found = np.asarray(p)[wrong][0]
+        found = size[wrong][0]
+        shown = f"{found:g}" if f"{found:g}" not in ("0", "1") else repr(float(found))
         other = f"{name}_with_logits"
-        raise DataError(f"{name}: p holds {found:g}, but probabilities are 0 to 1. If these are logits, use {other}.")
+        raise DataError(f"{name}: p holds {shown}, but probabilities are 0 to 1. If these are logits, use {other}.")
+    return p if p.dtype.kind == "c" else np.clip(p, limits.tiny, 1 - limits.epsneg)
 
 
 def read_classes(name: str, what: str, p: Any, y: Any) -> Any:

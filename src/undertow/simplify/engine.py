@@ -100,6 +100,7 @@ class Simplifier(Trace):
         self.only = only  # the names of the rules to use; None: all
         self.final = final  # the graph will not be differentiated any more
         self.known: dict[Any, Node] = {}
+        self.quotients: dict[Node, list[Node]] = {}  # what has been divided by a value
         self.fired: dict[str, Fired] = {}
         self.now: Node | None = None  # the node of the original graph that is being rewritten
         self.expansions: dict[bool, Any] = {}  # `polynomial`: by whether forward values are opened
@@ -170,6 +171,8 @@ class Simplifier(Trace):
         node = Node(op, inputs, params, spec)
         if self.now is not None:
             node.line, node.file, node.backward = self.now.line, self.now.file, self.now.backward
+        if op is P.divide:
+            self.quotients.setdefault(inputs[1], []).append(node)
         return node
 
     def fire(self, used: Rule, op: P.Primitive) -> None:

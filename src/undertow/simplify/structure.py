@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from undertow.simplify.engine import Simplifier, alike, number, rule
 ELEMENTWISE = (P.add, P.subtract, P.multiply, P.divide, P.where, P.maximum, P.minimum, P.greater, P.less,
                P.greater_equal, P.less_equal, P.equal, P.not_equal)  # fmt: skip
 LINEAR = (P.sum_, P.mean_, P.broadcast_to, P.expand_dims, P.reshape, P.transpose, P.squeeze)
+MOST_FACTORS = 12  # that a product is taken apart into
 
 
 @rule("identity", "x = x", "exact", P.identity)
@@ -145,7 +149,7 @@ def _double_negation(s: Simplifier, x: Node) -> Any:
 def _negated_difference(s: Simplifier, x: Node) -> Any:
     if x.op is P.subtract and x.spec.dtype.kind == "f":
         return s(x.inputs[1]) - s(x.inputs[0])
-    if x.op in (P.divide, P.multiply) and x.inputs[0].op is P.subtract and s.in_backward and alike(*x.inputs):
+    if x.op in (P.divide, P.multiply) and x.inputs[0].op is P.subtract and x.backward and alike(*x.inputs):
         return x.op(-s(x.inputs[0]), s(x.inputs[1]))
     return None
 
@@ -176,6 +180,52 @@ def _sign_through(s: Simplifier, x: Node, **params: Any) -> Any:
     if x.op is P.negative and x.spec.dtype.kind == "f":
         return -s.applying(s(x.inputs[0]), **params)
     return None
+
+
+@rule("a known quotient", "a b / c = (a / c) b where a / c is there already", "rounding", P.multiply, P.divide)
+def _known_quotient(s: Simplifier, a: Node, b: Node) -> Any:
+    if not s.in_backward or not alike(a, b):
+        return None
+    if s.applying is P.divide:
+        return _divide(s, a, b)
+    for x, y in ((a, b), (b, a)):
+        if y.op is P.divide and y.backward and alike(*y.inputs):
+            quotient = _divide(s, x, y.inputs[1], y.index)  # older than y, or it would go on forever
+            if quotient is not None:
+                return quotient * s(y.inputs[0])
+    return None
+
+
+def _divide(s: Simplifier, product: Node, by: Node, before: float = math.inf) -> Any:
+    """Divide a product of which some factors have been divided by the same value, earlier; else return None."""
+    quotients = [x for x in s.quotients.get(by, ()) if x.index < before]
+    if not quotients:
+        return None
+    factors, sign = _factors(s, product)
+    known = [(x, *_factors(s, x.inputs[0])) for x in quotients]
+    # What the backward pass turned around itself stays so: `_negated_difference` would turn it back.
+    fitting = [(x, above, other) for x, above, other in known if above <= factors and (sign == other or not x.backward)]
+    if not fitting:
+        return None
+    quotient, above, other = max(fitting, key=lambda found: found[1].total())
+    result = reduce(lambda x, y: x * s(y), (factors - above).elements(), s(quotient))
+    return result if sign == other else -result
+
+
+def _factors(s: Simplifier, product: Node) -> tuple[Counter[Node], int]:
+    """Return the factors of what the backward pass multiplies, differences as the forward pass has them; the sign."""
+    found: Counter[Node] = Counter()
+    sign, stack = 1, [product]
+    while stack:
+        node = stack.pop()
+        if node.op is P.multiply and node.backward and alike(*node.inputs) and found.total() < MOST_FACTORS:
+            stack.extend(node.inputs)
+            continue
+        turned = s.known.get((P.subtract, node.inputs[::-1], ())) if node.op is P.subtract else None
+        if turned is not None and turned.index < node.index:
+            node, sign = turned, -sign
+        found[node] += 1
+    return found, sign
 
 
 @rule(

@@ -92,11 +92,13 @@ class Feed(ABC):
         n_examples: of an epoch; None where it is not known before its end.
         batch_size: examples a batch.
         draws: the random numbers of a step.
+        by_class: what an example of each class counts in the loss, (classes,); None where all count alike.
     """
 
     n_examples: int | None
     batch_size: int
     draws: Draws
+    by_class: Array | None = None
 
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
@@ -108,7 +110,11 @@ class Feed(ABC):
 
     @abstractmethod
     def some(self, epoch: int, n: int) -> tuple[Array, Array, Array | None]:
-        """Give up to n examples of an epoch (X, y, weights), to measure on."""
+        """Give up to n examples of an epoch (X, y, weights), as they are trained on."""
+
+    def to_measure(self, epoch: int, n: int) -> tuple[Array, Array, Array | None]:
+        """Give the same for metrics, which count classes alike."""
+        return self.some(epoch, n)
 
 
 def tell_apart(*arrays: Array | None) -> dict[str, Any]:
@@ -132,10 +138,15 @@ class ArrayFeed(Feed):
         batch_size: examples a batch.
         draws: the random numbers.
         task: the loss's view of targets.
+        by_class: what an example of each class counts besides, (classes,) float32, or None.
     """
 
-    def __init__(self, X: Array, y: Array, weights: Array | None, batch_size: int, draws: Draws, task: Task) -> None:
-        self.batches = Batches(X, y, batch_size, draws.seed)
+    def __init__(
+        self, X: Array, y: Array, weights: Array | None, batch_size: int, draws: Draws, task: Task,
+        by_class: Array | None = None,
+    ) -> None:  # fmt: skip
+        self.batches, self.counts, self.by_class = Batches(X, y, batch_size, draws.seed), weights, by_class
+        weights = weights if by_class is None else task.weigh_classes(y, by_class, weights)
         self.X, self.y, self.weights, self.draws = self.batches.X, self.batches.y, weights, draws
         self.encoded = task.encode(self.y)
         self.n_examples, self.batch_size = len(X), self.batches.batch_size
@@ -158,6 +169,12 @@ class ArrayFeed(Feed):
         """Give the first n examples in the order of an epoch."""
         rows = self.batches.order(epoch)[:n]
         return self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows]
+
+    def to_measure(self, epoch: int, n: int) -> tuple[Array, Array, Array | None]:
+        """Give the first n examples with their own weights, without those of classes."""
+        X, y, _ = self.some(epoch, n)
+        rows = self.batches.order(epoch)[:n]
+        return X, y, None if self.counts is None else self.counts[rows]
 
 
 class SourceFeed(Feed):

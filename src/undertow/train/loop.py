@@ -71,7 +71,8 @@ def train(
         max_norm: the largest norm of the weights that lead to one unit, held after each step.
         mixup: the α of the Beta(α, α) distribution from which the shares come in which pairs of examples, and their
             losses, are mixed; 0 mixes nothing.
-        class_weights: ``"balanced"``, a dict or an array of a weight for each class.
+        class_weights: ``"balanced"``, a dict or an array of a weight for each class, in the loss and in the validation
+            loss, by which the best epoch is chosen; metrics count examples of all classes alike.
         average: above 0, the run holds a moving average of the parameters over the ends of the epochs, in which one
             counts this times as much as the next, below 1; what is measured of an epoch is measured of it.
         early_stopping: an `EarlyStopping`, or for how many epochs the validation loss may fail to fall. The run

@@ -27,6 +27,7 @@ def check_parameters(model: Any) -> None:
 
     Raises:
         ArgumentError: ``the model … has no parameters to train. …``
+        ArgumentError: ``the model's seen is a deque, which cannot be trained. …``
         DTypeError: ``the model's W is int64: only floats are trained. …``
 
     Source: derived here.
@@ -45,6 +46,13 @@ def check_parameters(model: Any) -> None:
     if told:
         warnings.warn(told, UserWarning, stacklevel=frames_of_ours())
     paths = number_paths(model)
+    for path, number in zip(paths, numbers, strict=True):
+        if not isinstance(number, np.ndarray | np.generic | float | int | complex):
+            name = path.rpartition(".")[2].partition("[")[0]
+            raise ArgumentError(
+                f"the model's {path} is a {type(number).__name__}, which cannot be trained. Name it in the attribute "
+                f'static of its class, static = ("{name}",), or hold it elsewhere.'
+            )
     for i in trained_numbers(model):
         if isinstance(numbers[i], np.ndarray) and numbers[i].dtype.kind in "iub":
             raise DTypeError(

@@ -31,10 +31,11 @@ def make_row(trainer: Trainer, begun: float) -> dict[str, Any]:
     loss = total / weight if weight else math.nan
     row: dict[str, Any] = {"epoch": trainer.epoch, "step": trainer.n_steps, "loss": loss}
     if trainer.metrics:
-        measured = trainer.evaluate_on([trainer.feed.some(trainer.epoch - 1, CHUNK)])
+        measured = trainer.evaluate_on([trainer.feed.to_measure(trainer.epoch - 1, CHUNK)])
         row |= {name: value for name, value in measured.items() if name != "loss"}
     if trainer.held is not None:
-        row |= {f"validation_{name}": value for name, value in trainer.evaluate_on(trainer.held).items()}
+        measured = trainer.evaluate_on(trainer.held, trainer.feed.by_class)
+        row |= {f"validation_{name}": value for name, value in measured.items()}
     if trainer.clipped:
         row["clipped"] = sum(trainer.clipped) / len(trainer.clipped)
     rate = read_rate(trainer)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow import trees
 from undertow.data import ArraySource, Source, as_arrays, open_source, split
 from undertow.data.batches import read_whole
 from undertow.data.source import read_weights
@@ -92,26 +93,33 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
             f"the loss {describe_function(chosen.function)} cannot be called with (output, y). "
             "Let it take two arguments: what the model gives, and the target."
         )
+    n_leaves = len(trees.flatten(model)[0])
     task = make_task(chosen, model, X)
     y = task.read_target(y)
     before = read_attributes(model)
     draws = Draws(seed, draws_numbers(model, X), plan.mixup, dtype)
-    warn_of_assignments(before)
+    warn_of_assignments(model, before, n_leaves)
     held: Iterable[Examples] | None
     n_held: int | None
-    by_class: list[float] | None = None
+    by_class: Array | None = None
     if whole is None:
         beside = isinstance(plan.validation, Source)
         (X, y, weights), part = _hold_out(X, y, weights, None if beside else plan.validation, seed, task)
-        weights, by_class = _weigh_classes(y, weights, plan.class_weights, task)
-        feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task)
+        by_class = _weigh_classes(y, plan.class_weights, task)
+        feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task, by_class)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
         if beside:
             held, n_held = _held_in_blocks(plan.validation, X, task, dtype)
     else:
         feed = SourceFeed(whole, plan.batch_size, draws, task)
         held, n_held = _held_beside(plan, X, task, dtype)
-    weighted = weights is not None or plan.mixup > 0 or (whole is not None and whole.weighted) or _is_weighted(held)
+    weighted = (
+        weights is not None
+        or by_class is not None
+        or plan.mixup > 0
+        or (whole is not None and whole.weighted)
+        or _is_weighted(held)
+    )
     if chosen.per_example is None and weighted:
         raise ArgumentError(
             f"the loss {describe_function(chosen.function)} gives one number for a batch, so examples cannot be "
@@ -124,7 +132,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         "example_shape": list(X.shape[1:]), "n_examples": feed.n_examples, "n_validation": n_held,
     }  # fmt: skip
     if by_class is not None:  # what "balanced" came to, for an export
-        settings["class_weight_values"] = by_class
+        settings["class_weight_values"] = by_class.tolist()
     return Setup(model, task, feed, held, metrics, settings)
 
 
@@ -254,13 +262,13 @@ def _hold_out(
     return take(kept), take(out) if len(out) else None
 
 
-def _weigh_classes(y: Array, weights: Array | None, wanted: Any, task: Task) -> tuple[Array | None, list[float] | None]:
-    """The weights of examples, times those of their classes; and the weight of each class."""
+def _weigh_classes(y: Array, wanted: Any, task: Task) -> Array | None:
+    """What an example of each class counts; None where all count alike."""
     if wanted is None:
-        return weights, None
+        return None
     if not task.classifies:
         raise ArgumentError(f"class_weights needs classes, but the loss is {task.loss.name}. Leave it out.")
-    labels = np.argmax(y, axis=1) if task.loss.task == "categorical" and y.ndim == 2 else np.ravel(y).astype(np.int64)
+    labels = task.find_classes(y)
     if len(labels) != len(y):
         raise ArgumentError(
             "class_weights needs one class an example, but y has several columns. Give weights instead."
@@ -271,7 +279,7 @@ def _weigh_classes(y: Array, weights: Array | None, wanted: Any, task: Task) -> 
     by_class[labels] = found
     if not found.any():
         raise ArgumentError(f"class_weights are {by_class.tolist()}: no example counts. Give a class a weight above 0.")
-    return found if weights is None else found * weights, by_class.tolist()
+    return by_class
 
 
 def choose_metrics(metrics: Any, task: Task) -> list[Metric]:

@@ -24,6 +24,7 @@ from undertow.data import (
 )
 from undertow.data.decimals import check_decimal
 from undertow.data.reading import tell_reading
+from undertow.data.scales import prefers_own_scales
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files
 from undertow.data.weekdays import without_idle_weekdays
@@ -35,6 +36,7 @@ from undertow.train.table_settings import TableSettings, read_rule
 TASKS = ("classification", "regression")
 _MB = 1_000_000
 _IN_MEMORY = 6  # a file as a frame and as float32, with what reading takes: about so many times its size
+_OWN = "standard"  # a scaling in which each column of numbers has its own scale
 _RARE = 0.1  # a class with a smaller share of the rows is remarked on
 _DIGEST_CHUNK = 1 << 22
 _HEAD = 1 << 18  # bytes in which the column names stand
@@ -258,6 +260,11 @@ def _load_whole(settings: TableSettings) -> Table:
     if settings.task is None and settings.target in frame.columns and not frame[settings.target].dtype.is_numeric():
         options.pop("task", None)  # classes: the loss will be refused
     found = encode_table(frame, settings.target, origin=origin, validation=share, **options)
+    # A training on all rows goes by what the first one has decided.
+    own = options["scaling"] == "auto" and settings.refit_epochs is None and prefers_own_scales(found)
+    if own:
+        found = encode_table(frame, settings.target, origin=origin, validation=share, **options | {"scaling": _OWN})
+        remarks.insert(0, "Numbers have each its own scale: rows near each other have more alike targets so.")
     if settings.dates in (None, "auto"):
         found = without_idle_weekdays(found)
     train, held = found.train, found.validation
@@ -270,7 +277,7 @@ def _load_whole(settings: TableSettings) -> Table:
     if found.train_weights is not None:
         parts[0] = (*train, found.train_weights)
         parts[1] = None if held is None else (*held, found.validation_weights)
-    settings = _decided(settings, encoder, share, options)
+    settings = replace(_decided(settings, encoder, share, options), scaling=_OWN if own else settings.scaling)
     return Table(parts[0], parts[1], encoder.n_features, encoder.n_outputs, n_rows, encoder, settings, said)
 
 
@@ -296,7 +303,7 @@ def _load_streamed(settings: TableSettings) -> Table:
     options = _options(settings)
     found = stream_table(
         settings.data, settings.target, validation=share, memory=settings.memory * _MB,
-        header=settings.header is not False, **options,
+        header=settings.header is not False, idle_weekdays=settings.dates not in (None, "auto"), **options,
     )  # fmt: skip
     n_rows = found.train.n_examples or 0
     held = found.validation

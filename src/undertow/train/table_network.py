@@ -234,7 +234,18 @@ def read_loss(settings: TableSettings, classifies: bool) -> Any:
         raise ArgumentError(f"--loss {record['name']}: the target is {what}. {offer_names(record['name'], fitting)}")
     if settings.label_smoothing:
         record["label_smoothing"] = settings.label_smoothing
+    _check_end(settings, nn.LOSSES[record["name"]])
     return nn.build_loss(record)
+
+
+def _check_end(settings: TableSettings, loss: nn.Loss) -> None:
+    """ArgumentError where a network ends in what makes no probabilities of scores, for a loss that takes them."""
+    text = settings.output_activation or "none"
+    if loss.end is not None and read_rule(text, "--output-activation")["name"] not in ("none", "identity", loss.end):
+        raise ArgumentError(
+            f"--output-activation {text}: --loss {loss.name} takes probabilities, which {loss.end} makes of scores of "
+            f"any size. Leave --output-activation out, or give {loss.end}."
+        )
 
 
 def make_optimizer(settings: TableSettings, n_rows: int | None) -> Any:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from undertow.nn import class_weights
 from undertow.train.choices import choose_other
 from undertow.train.diverged import Diverged
 from undertow.train.run import Run
 from undertow.train.table_data import Table
 from undertow.train.table_settings import TableSettings
-from undertow.train.table_setup import prepare
+from undertow.train.table_setup import prepare, read_class_weights
 from undertow.train.table_words import summarize
 
 
@@ -43,7 +44,7 @@ def try_other(
 
     Source: derived here.
     """
-    loss, most = _measure(first, settings, table), _spread(table)
+    loss, most = _measure(first, settings, table), _spread(settings, table)
     task = "classification" if table.classifies else "regression"
     chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (most or 1.0), task)
     if not chosen:
@@ -72,19 +73,23 @@ def try_other(
 
 
 def _measure(run: Run, settings: TableSettings, table: Table) -> float:
-    """The loss on rows held out: of classes that of the epoch that the run holds, of numbers the squared error."""
+    """The loss on rows held out: of classes that trained, of the epoch that the run holds; of numbers the squares."""
     if not table.classifies:
         return _squares(run, table.validation)
     losses = [row["validation_loss"] for row in run.history]
     return float(np.nanmin(losses) if settings.early_stopping and not np.isnan(losses).all() else losses[-1])
 
 
-def _spread(table: Table) -> float:
+def _spread(settings: TableSettings, table: Table) -> float:
     """What is to be explained: the variance of a scaled number that was held out, or the entropy of the classes."""
     if not table.classifies:
         return float(np.var(np.asarray(table.validation[1], np.float64)))
-    shares = np.bincount(table.train[1]) / len(table.train[1])
-    return float(-np.sum(shares[shares > 0] * np.log(shares[shares > 0])))
+    _, y, *weights = table.train
+    by_class = read_class_weights(settings.class_weights, table)
+    counts = np.ones(len(y)) if by_class is None else class_weights(y, by_class, table.n_outputs)
+    totals = np.bincount(y, weights=counts * (np.ravel(weights[0]) if weights else 1.0))  # as they count in the loss
+    shares = totals[totals > 0] / np.sum(totals)
+    return float(-np.sum(shares * np.log(shares)))
 
 
 def _squares(run: Run, held: tuple[Any, ...]) -> float:

@@ -56,6 +56,7 @@ def prepare(
     )
     known = ("task", "data_digest", "data_bytes", "memory")
     settings = replace(settings, **{name: getattr(table.settings, name) for name in known})
+    settings = replace(settings, scaling=table.settings.scaling or settings.scaling)  # "auto" may have been decided
     if settings.threads is not None:
         from undertow.compile import set_threads
 

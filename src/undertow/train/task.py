@@ -93,6 +93,7 @@ class Task:
         data: Iterable[Examples],
         metrics: Sequence[Metric] = (),
         forward: Callable[[Any, Array], Array] | None = None,
+        by_class: Array | None = None,
     ) -> dict[str, float]:
         """Compute the mean loss and the metrics of a model on data.
 
@@ -103,13 +104,15 @@ class Task:
             data: examples, portion by portion: X (m, …), y as `read_target` returns it, weights (m,) or None.
             metrics: what else to measure.
             forward: computes (model, X) → outputs; the model itself unless told.
+            by_class: what an example of each class counts in the loss, (classes,), as in training; the metrics, which
+                are shares of examples, count them alike.
 
         Returns:
             ``loss`` and each metric by its name.
         """
         if self.loss.end is not None and not self.loss.logits:
             on_logits = replace(self, loss=self.loss.on_logits())
-            return on_logits.evaluate(drop_final_activation(model), data, metrics, forward)
+            return on_logits.evaluate(drop_final_activation(model), data, metrics, forward, by_class)
         kind = find_task(self.loss.task, self.output_shape)
         at_zero = self.loss.logits or self.loss.end is None  # where the decision between two classes changes
         losses: list[float] = []
@@ -118,8 +121,9 @@ class Task:
         with np.errstate(all="ignore"):
             for X, y, w in cut(data):
                 outputs = model(X) if forward is None else forward(model, X)
-                losses.append(self.sum_losses(outputs, self.encode(y), w))
-                total += float(len(X)) if w is None else float(np.sum(w, dtype=np.float64))
+                v = w if by_class is None else self.weigh_classes(y, by_class, w)
+                losses.append(self.sum_losses(outputs, self.encode(y), v))
+                total += float(len(X)) if v is None else float(np.sum(v, dtype=np.float64))
                 if metrics:
                     if self.decode is not None:
                         outputs, y = (np.reshape(self.decode(x), (len(X), -1)) for x in (self.decide(outputs), y))
@@ -127,6 +131,16 @@ class Task:
                     states = [metric.add(state, found) for metric, state in zip(metrics, states, strict=True)]
         results = {metric.name: float(metric.result(x)) for metric, x in zip(metrics, states, strict=True)}
         return {"loss": math.fsum(losses) / total if total else math.nan, **results}
+
+    def find_classes(self, y: Array) -> Array:
+        """The class of each example, int64, of a target that is read: labels, one-hot rows, or 0 and 1."""
+        rows = self.loss.task == "categorical" and y.ndim == 2
+        return np.argmax(y, axis=1) if rows else np.ravel(y).astype(np.int64)
+
+    def weigh_classes(self, y: Array, by_class: Array, weights: Array | None) -> Array:
+        """The weights of examples, (m,), times those of their classes."""
+        found = np.asarray(by_class)[self.find_classes(y)]
+        return found if weights is None else found * weights
 
     def sum_losses(self, outputs: Array, y: Array, weights: Array | None) -> float:
         """Sum the losses of a chunk of examples."""

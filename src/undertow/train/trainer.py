@@ -396,9 +396,9 @@ class Trainer:
             self.epoch, self.plan.epochs, row, self.run.model, sizes, self.n_steps, row.get("rate"), directions
         )
 
-    def evaluate_on(self, data: Iterable[Examples]) -> dict[str, float]:
-        """Measure the model on examples that are read already."""
-        return self.task.evaluate(self.run.model, data, self.metrics, self.run.forward)
+    def evaluate_on(self, data: Iterable[Examples], by_class: Array | None = None) -> dict[str, float]:
+        """Measure the model on examples that are read already, see `Task.evaluate`."""
+        return self.task.evaluate(self.run.model, data, self.metrics, self.run.forward, by_class)
 
     def evaluate(self, X: Any, y: Any, weights: Any = None) -> dict[str, float]:
         """Measure the model on data.

@@ -30,6 +30,7 @@ from undertow.nn.initialisers import default_initialiser
 
 SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "softsign", "softmax")
 FEW: Final = 4  # layers from which on what shrinks or grows from one to the next is a trend
+LITTLE: Final = 1.1  # by how much the weights of a layer may multiply the gradient, more or less, without being a cause
 SHORT: Final = 5.0  # by how much weights are too small that make it vanish in fewer
 
 
@@ -45,6 +46,7 @@ class Profile:
         factor: of one layer, the geometric mean on that way.
         whole: the first size by that of the output.
         steps: log10 of ``ratio`` at each recorded step.
+        normalised: the kind of normalisation behind most of the layers, or "".
     """
 
     layers: list[FlowLayer]
@@ -54,6 +56,7 @@ class Profile:
     factor: float
     whole: float
     steps: Array
+    normalised: str = ""
 
 
 def profile_of(flow: Flow, measure: Callable[[Flow, str], Array], fewest: float) -> Profile | None:
@@ -80,7 +83,9 @@ def profile_of(flow: Flow, measure: Callable[[Flow, str], Array], fewest: float)
             ratio = 1.0
     factor = ratio ** (1 / (len(chosen) - 2)) if math.isfinite(ratio) else math.inf
     layers = [flow.layers[i] for i in chosen]
-    return Profile(layers, sizes, measure(flow, "W.rms")[chosen], ratio, factor, whole, steps)
+    behind = [flow.layers[k].kind for i, k in zip(chosen, places, strict=True) if k != i]
+    most = max(set(behind), key=behind.count) if 2 * len(behind) > len(chosen) else ""
+    return Profile(layers, sizes, measure(flow, "W.rms")[chosen], ratio, factor, whole, steps, most)
 
 
 def update_of(flow: Flow, profile: Profile) -> float:
@@ -130,8 +135,10 @@ def blame(profile: Profile, sign: int) -> Blame:
             odd = bool(by_weights[worst] > math.log(1.5))
             at = worst + 1 if odd else worst
             return Blame(at, odd, odd, float(gains[at]), float(usual[at]))
-    middle = [float(np.nanmedian(x)) if np.isfinite(x).any() else math.nan for x in (gains[1:], usual[1:], by_weights)]
-    return Blame(0, middle[2] > math.log(1.3), False, middle[0], middle[1])
+    told = (gains[1:], usual[1:], by_weights, change)
+    middle = [float(np.median(x[np.isfinite(x)])) if np.isfinite(x).any() else math.nan for x in told]
+    weights = middle[2] > max(middle[3] / 2, math.log(LITTLE)) and not profile.normalised
+    return Blame(0, weights, False, middle[0], middle[1])
 
 
 def usual_gain(activation: str | None, layer: FlowLayer) -> float:
@@ -221,7 +228,8 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Source: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013, section 2.1; He et al.,
         Delving deep into rectifiers, ICCV 2015, eq. 9 and 13; De and Smith, Batch normalization biases residual
-        blocks towards the identity function, NeurIPS 2020, section 3.
+        blocks towards the identity function, NeurIPS 2020, section 3; behind BatchNorm: Yang et al., A mean field
+        theory of batch normalization, ICLR 2019, section 3.
     """
     measure = at_first_look if flow.looks else early
     profile, course = profile_of(flow, measure, rule.layers), course_of(flow)
@@ -250,7 +258,7 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "error" if course.diverged or course.fails() else "warning",
         f"{what}: {_why(profile, at, 1)}.",
         [*_evidence(flow, profile, at), ("RMS of z in the last layer by that in the first", forward, "near 1")],
-        [R.other_initialiser(flow, _right(profile)), R.normalise(flow), R.clip(flow), R.other_rate(flow, 0.1)],
+        _remedies_of_growth(flow, profile),
         layers=_shown(profile, at),
         step=0 if flow.looks else 1,
     )
@@ -263,10 +271,18 @@ def _why(profile: Profile, at: Blame, sign: int) -> str:
     if at.weights:
         whose = "the weights multiply" if at.at == 0 else f"the weights of layer {layer.number} multiply"
         return f"{whose} the norm of what passes by about {show(at.gain)}, where {show(at.usual)} holds it"
+    if sign > 0 and profile.normalised == "BatchNorm":
+        return (
+            "BatchNorm makes it grow in a stack without residual blocks, whatever the weights are, with relu by "
+            f"√(π/(π − 1)) = {math.sqrt(math.pi / (math.pi - 1)):.3g} a layer"
+        )
     if sign < 0 and "sigmoid" in squashing:
         return "the slope of sigmoid is 1/4 at most"
     if sign < 0 and squashing:
         return f"{squashing[0]} flattens, so its slope is below 1"
+    blocks = sum(x.kind == "Residual" for x in profile.layers)
+    if sign > 0 and 2 * blocks > len(profile.layers):
+        return f"each of the {blocks} residual blocks adds to what passes, and nothing scales what is added or the sum"
     return "no layer holds the size of what passes"
 
 
@@ -284,7 +300,7 @@ def _evidence(flow: Flow, profile: Profile, at: Blame) -> list[tuple[object, ...
         rows.append((f"RMS of dW in layer {first.number} by that in layer {last.number}", by_weights, "near 1"))
     if math.isfinite(update):
         rows.append((f"update ratio of layer {first.number} by that of layer {last.number}", update, "near 1"))
-    if math.isfinite(at.gain):
+    if math.isfinite(at.gain) and not profile.normalised:
         rows.append(("gain of the weights, RMS · √inputs", at.gain, at.usual))
     return rows
 
@@ -309,6 +325,14 @@ def _remedies(flow: Flow, profile: Profile, at: Blame) -> list[Remedy]:
     if squashing:
         found.append(R.other_activation(flow, "relu", squashing))
     return [*found, R.normalise(flow), R.add_residual(flow)]
+
+
+def _remedies_of_growth(flow: Flow, profile: Profile) -> list[Remedy]:
+    """What helps a gradient that explodes; behind a normalisation other weights would change nothing."""
+    rest = [R.clip(flow), R.other_rate(flow, 0.1)]
+    if profile.normalised:
+        return [R.add_residual(flow), *rest]
+    return [R.other_initialiser(flow, _right(profile)), R.normalise(flow), *rest]
 
 
 def _right(profile: Profile) -> str:

@@ -27,6 +27,7 @@ from undertow.flow.rules.measures import (
     show,
     trained,
 )
+from undertow.flow.rules.rates import ended_early
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -128,8 +129,9 @@ def begin_if_scaled(flow: Flow) -> float:
     steps=(100, "fewest steps for that"),
     examples=(16, "examples a step for which this holds; of fewer, single steps cancel by the root of the share"),
     begin=(0.25, "largest update ratio of the first steps that goes with it"),
-    rest=(0.15, "loss at the end by that of a constant output, above which this has done harm"),
+    rest=(0.15, "loss at the end, of steps or on rows held out, by that of a constant output, above which it did harm"),
     falling=(0.9, "loss of the last quarter by that of the quarter before, below which it does not stand yet"),
+    beyond=(2.0, "or by how many standard errors it lies below it"),
 )
 def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss rises or diverges, or stays where it was while weights are turned over.
@@ -200,12 +202,19 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 
 def _never_settles(flow: Flow, rule: Rule, course: Course) -> bool:
-    """Whether the loss stands, and higher than it must: what is noise in the targets no rate takes away."""
+    """Whether the loss stands, and higher than it must: what is noise in the targets no rate takes away.
+
+    It falls where the last quarter lies below the one before by more than the scatter of their pieces explains.
+    """
     quarter = max(len(course.smooth) // 4, 1)
     before, last = course.smooth[-2 * quarter : -quarter], course.smooth[-quarter:]
+    end = max(course.end, held_end(flow))
     stands = not len(before) or last.mean() > rule.falling * before.mean()
-    lower = max(course.end, held_end(flow)) < loss_of_linear(flow, course)
-    return bool(stands and course.end > rule.rest * course.reference and not lower)
+    if not stands:
+        error = math.sqrt((before.var() + last.var()) / quarter)
+        stands = before.mean() - last.mean() < rule.beyond * error
+    lower = end < loss_of_linear(flow, course)
+    return bool(stands and end > rule.rest * course.reference and not lower)
 
 
 def _if_scaled(flow: Flow, rule: Rule) -> list[tuple[object, ...]]:
@@ -229,14 +238,23 @@ def _made_by_training(flow: Flow) -> bool:
     ratio=(5e-4, "update ratio at the beginning that is too small; above, the training was short"),
     fall=(0.1, "share of the first loss by which it falls in a training that works"),
     steps=(10, "fewest steps"),
+    spent=(0.9, "share of the sum of all rates by which a schedule counts as spent"),
+    early=(1 / 3, "share of the steps in which it is spent that is too early"),
+    falls=(0.02, "fall of the loss in the last quarter of these, by that of a constant output, that shows it"),
+    high=(0.2, "loss at the end by that of a constant output, above which this did harm"),
 )
 def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The weights have hardly moved at the end of the training, and the loss neither.
 
     The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there. Where
-    that is 0, all is frozen, or the rate is.
+    that is 0, all is frozen, or the rate is. A loss that begins low by luck, but above that of a linear function, is no
+    sign that nothing is left to learn.
+    Weights may also have moved first and stood then: a schedule spent nearly all of its rates early, while the loss
+    was still coming down.
 
-    Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here.
+    Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here; that rates must add
+        up to infinity: Robbins and Monro, A stochastic approximation method, Annals of Mathematical Statistics 22,
+        1951, eq. 6.
     """
     course, move = course_of(flow), movement_of(flow)
     if move.layer is None or course.diverged or not len(flow) or flow.steps[-1] < rule.steps:
@@ -246,12 +264,11 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         begin, end = course.epochs[[0, -1]]
     fall = float(begin - end) / max(abs(course.initial), 1e-12)
     above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
-    if not (
-        move.path < rule.path
-        and move.ratio < rule.ratio
-        and (fall < rule.fall or above)
-        and course.end > 0.5 * course.reference
-    ):
+    high = course.end > 0.5 * course.reference or course.end > loss_of_linear(flow, course)
+    if not (move.path < rule.path and move.ratio < rule.ratio and (fall < rule.fall or above) and high):
+        early_end = ended_early(flow, rule, course)
+        if early_end is not None:
+            yield early_end
         return
     if move.path == 0:
         yield _unmoved(rule, flow, move)

@@ -37,14 +37,18 @@ def course_of_share(flow: Flow, i: int, name: str) -> list[tuple[int, float]]:
     "born-dead-layer",
     share=(0.95, "share of a layer's units that give 0 for every example before the first step"),
     revived=(0.5, "share at the last look below which it has come alive by itself"),
+    chance=(0.05, "probability that one of so many layers of so few units is born dead, from which on they are narrow"),
+    units=(8, "units of the layer itself, below which that is the cause"),
 )
 def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A whole layer of relu units gives 0 for every example before training, so no gradient ever passes it.
 
     Layers behind the first such layer follow from it and are named after it. A layer whose weights are all 0 is a
-    matter of identical units.
+    matter of identical units. Of narrow layers, one is so by chance, whatever the initialiser: each of N units gives 0
+    for inputs of one direction with probability ½, so that of all layers one does with 1 − Π (1 − 2⁻ᴺ).
 
-    Source: Lu et al., Dying ReLU and initialization, Communications in Computational Physics 28, 2020, section 1.
+    Source: Lu et al., Dying ReLU and initialization, Communications in Computational Physics 28, 2020, section 1 and
+        theorem 3.3.
     """
     W = early(flow, "W.rms")
     found = []
@@ -56,12 +60,17 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     i, layer, course = found[0]
     z_mean, z_rms = early(flow, "z.mean")[i], early(flow, "z.rms")[i]
-    behind = [x for x in flow.layers if x.number > layer.number and x.activation in RELUS]
+    chance = _chance_of_birth(flow)
+    narrow = chance > rule.chance and 0 < units_in(flow, i) < rule.units
+    by_chance = (
+        f" With {units_in(flow, i)} units that is chance: of layers as narrow as these one is born so with a "
+        f"probability of up to {chance:.0%}."
+    )
     yield rule.found(
         "error",
         f"{course[0][1]:.0%} of the units of layer {layer.number} give 0 for every example from the beginning: z is "
         f"{show(float(z_mean))} in the mean, so no gradient passes the {layer.activation} and nothing before it "
-        "learns.",
+        f"learns.{by_chance if narrow else ''}",
         [
             (f"dead units of layer {layer.number} before the first step", course[0][1], "below 0.25"),
             (f"dead units of layer {layer.number} at the end", course[-1][1], "below 0.25"),
@@ -69,13 +78,21 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("RMS of z", float(z_rms), "near 1"),
         ],
         [
-            R.other_initialiser(flow, "he_normal", "with biases of 0, half of the values pass"),
+            R.widen(flow, 16)
+            if narrow
+            else R.other_initialiser(flow, "he_normal", "with biases of 0, half of the values pass"),
             R.other_activation(flow, "leaky_relu", layer.activation or "relu"),
             R.normalise(flow),
         ],
-        layers=[layer, *(x for _, x, _ in found[1:]), *(x for x in behind[:0])],
+        layers=[layer, *(x for _, x, _ in found[1:])],
         step=0,
     )
+
+
+def _chance_of_birth(flow: Flow) -> float:
+    """How probable it is that one of the layers of relu units gives 0 for all inputs of one direction."""
+    widths = [math.prod(x.shape) for x in flow.layers if x.activation in RELUS and x.shape]
+    return 1 - math.prod(1 - 0.5**n for n in widths)
 
 
 @rule(
@@ -84,7 +101,7 @@ def find_born_dead(flow: Flow, rule: Rule) -> Iterator[Finding]:
     units=(4, "fewest units that have died, unless all have"),
     known=(0.02, "loss at the end by that of a constant output, below which units that died were not needed"),
     held=(0.25, "loss on rows held out by that of a constant output, below which these are learned, too"),
-    most=(0.75, "share of a layer's units that may have died then"),
+    most=(0.5, "share of a layer's units that may have died then"),
 )
 def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A quarter of a layer's relu units give 0 for every example, beyond those that do so by nature.
@@ -116,7 +133,7 @@ def find_dead_units(flow: Flow, rule: Rule) -> Iterator[Finding]:
     end = course[-1][1]
     step = next(step for step, share in course if share >= min(natural + rule.share, end))
     n_units = cause.shape[-1] if cause.shape else 0
-    severity = "error" if end >= 0.95 or course_of(flow).fails() else "warning"
+    severity = "error" if end >= 0.95 or course_of(flow).fails() else "note" if learned else "warning"
     others = R.other_activation(flow, "leaky_relu", cause.activation or "relu"), R.normalise(flow)
     yield rule.found(
         severity,

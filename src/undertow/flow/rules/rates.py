@@ -1,0 +1,59 @@
+"""Schedules that bring the learning rate down before the loss has come down."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from undertow.flow.findings import Finding
+from undertow.flow.record import Flow
+from undertow.flow.rules import remedies as R
+from undertow.flow.rules.measures import Course, show
+from undertow.flow.rules.registry import Rule
+
+
+def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
+    """The finding of a schedule that has spent nearly all of its rates while the loss was still coming down.
+
+    Told is a loss that fell in the last quarter of these steps, beyond the scatter of the steps, and in all that
+    follows by no more than twice as much, though that is longer than all that went before.
+
+    Args:
+        flow: the record.
+        rule: with the limits ``spent``, ``early``, ``falls`` and ``high``.
+        course: of the loss.
+
+    Returns:
+        The finding, or None.
+
+    Source: derived here; that rates must add up to infinity to come from any beginning to a minimum: Robbins and Monro,
+        A stochastic approximation method, Annals of Mathematical Statistics 22, 1951, eq. 6.
+    """
+    rates, loss = np.nan_to_num(flow.scalars["rate"].astype(np.float64)), flow.scalars["loss"].astype(np.float64)
+    if course.diverged or not rates.sum() > 0 or not rates.max() > rates.min():
+        return None
+    last = int(np.searchsorted(np.cumsum(rates), rule.spent * rates.sum())) + 1
+    quarter = last // 4
+    if quarter < 3 or last > rule.early * len(rates) or not course.end > rule.high * course.reference:
+        return None
+    before, then = loss[last - 2 * quarter : last - quarter], loss[last - quarter : last]
+    fall = float(before.mean() - then.mean())
+    error = math.sqrt((before.var() + then.var()) / quarter)
+    since = float(then.mean()) - course.end
+    if not (fall > max(rule.falls * course.reference, 2 * error) and since < 2 * fall):
+        return None
+    rate, step, n = float(rates.max()), int(flow.steps[last - 1]), int(flow.steps[-1])
+    return rule.found(
+        "warning",
+        f"A schedule spends {rule.spent:.0%} of all its learning rates by step {step} of {n}, where the loss still "
+        f"fell: it came from {show(float(before.mean()))} to {show(float(then.mean()))} in a quarter of these steps, "
+        f"and is {show(course.end)} at the end.",
+        [
+            ("learning rate, the largest", rate, None),
+            ("the same in the middle of all steps", float(np.median(rates)), f"not far below {rate:g}"),
+            ("loss at the end", course.end, f"well below {show(course.reference)}"),
+        ],
+        [R.lasting_schedule(flow), R.more_epochs(flow)],
+        step=step,
+    )
