@@ -174,6 +174,15 @@ def test_shapes_that_do_not_fit_are_told(f: Any, words: str) -> None:
         ut.grad(f)(np.array([1.0, 2.0, 3.0]))
 
 
+@pytest.mark.parametrize("function", [np.var, np.std, np.nanvar, np.nanstd])
+def test_two_names_of_one_number_are_refused_as_by_numpy(function: Any) -> None:
+    x = np.array([1.0, 2.0, 4.0])
+    with pytest.raises(ValueError, match="simultaneously"):
+        function(x, ddof=1, correction=1)
+    with pytest.raises(ut.ArgumentError, match=f"np.{function.__name__}: ddof=1 and correction=1 are one number"):
+        ut.grad(lambda v: function(v, ddof=1, correction=1))(x)
+
+
 def test_results_whose_shape_depends_on_values_work_where_values_are_known() -> None:
     """ut.grad sees values; ut.backprop says what it does not know, and the way out."""
     x = np.array([2.0, 1.0, 2.0])
