@@ -49,7 +49,7 @@ def test_columns_have_their_own_scales_where_the_small_ones_tell(tmp_path, small
     table = load_table(settings)
     deviations = table.train[0].std(axis=0)
     said = " ".join(table.report)
-    assert (table.settings.scaling == "standard") == small == ("Numbers have each its own scale" in said)
+    assert (table.settings.scaling == "standard") == small == ("Numbers keep each its own scale" in said)
     assert ("vary alike" in said) != small
     if small:
         np.testing.assert_allclose(deviations, 1, rtol=1e-5)

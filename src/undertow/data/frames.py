@@ -22,6 +22,7 @@ from undertow.errors import DataError
 
 TEXT_EXTENSIONS = (".csv", ".tsv", ".txt")
 PARQUET_EXTENSIONS = (".parquet", ".pq")
+_COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz")
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or export the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: export the sheet as CSV",
@@ -141,6 +142,8 @@ def check_source(source: Path) -> None:
         raise DataError(f"{source}: there is no such file. Check the path.")
     known = TEXT_EXTENSIONS + PARQUET_EXTENSIONS
     if source.suffix.lower() not in known:
+        if source.suffix.lower() in _COMPRESSED:
+            raise DataError(f"{source.name}: the file is compressed. Unpack it first, and give what was in it.")
         found = f"the extension {source.suffix!r} is unknown" if source.suffix else "it has no extension"
         raise DataError(
             f"{source.name}: {found}; tables are read from {', '.join(known)}. Export the data as CSV or Parquet."
