@@ -48,7 +48,7 @@ def read_table(
     r"""Read a table from a CSV or Parquet file.
 
     Text files have one header line; the separator (comma, semicolon or tab) is found from the file.
-    The empty field and NA, N/A, n/a, #N/A, <NA>, NaN, nan, NULL, null, None and ? are missing values. A column
+    The empty field and NA, N/A, n/a, #N/A, <NA>, <null>, NaN, nan, NULL, null, None and ? are missing values. A column
     becomes integers, numbers, booleans or ISO dates where every value present is one, else text.
 
     Args:

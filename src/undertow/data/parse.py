@@ -5,7 +5,7 @@ from __future__ import annotations
 from undertow.data.decimals import parse_either, reads_both_ways
 from undertow.data.late import pl
 
-MISSING_SPELLINGS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?")
+MISSING_SPELLINGS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "<null>", "NaN", "nan", "NULL", "null", "None", "?")
 _DATETIME_FORMATS = (
     "%Y-%m-%d %H:%M",
     "%Y-%m-%d %H:%M:%S%.f",
