@@ -51,6 +51,16 @@ def test_the_setting_that_holds_a_training_back_is_named(name):
     assert found[0].remedies[0].option == option and found[0].remedies[0].name == "regularisation"
 
 
+def test_what_a_bound_takes_back_after_a_step_is_not_put_down_to_the_rate():
+    """At a hundredth of adam's usual rate a step moves no weight by more than 1e-5; the bound moves them all."""
+    run = train(max_norm=0.05, optimizer=optim.adam(1e-5))
+    first = run.flow.stat("update.rms")[0] / run.flow.looks[0].layers[0]["W_rms"]
+    assert np.nanmax(first) > 0.5
+    told = {x.kind for x in run.findings} | {x.text for finding in run.findings for x in finding.evidence}
+    assert "over-regularised" in told
+    assert told.isdisjoint({"step-too-large", "follows from it: step-too-large"})
+
+
 MILD = {
     "l2": lambda: train(l2=3e-3),
     "l1": lambda: train(l1=3e-4),
