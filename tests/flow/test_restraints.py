@@ -51,6 +51,32 @@ def test_the_setting_that_holds_a_training_back_is_named(name):
     assert found[0].remedies[0].option == option and found[0].remedies[0].name == "regularisation"
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_penalty_under_which_less_is_learned_than_a_linear_function_has(seed):
+    """Few rows held out cannot tell by how much larger weights are better, but a linear function is right far more."""
+    rng = np.random.default_rng(seed)
+    centres, y = 1.2 * rng.standard_normal((5, 12)), rng.integers(0, 5, 600)
+    inputs = (centres[y] + rng.standard_normal((600, 12))).astype(np.float32)
+    settings = {"loss": "categorical_cross_entropy", "batch_size": 32, "epochs": 15, "validation": 0.2}
+    settings |= {"optimizer": optim.adam(3e-3), "progress": False}
+    hidden = [nn.Dense(12, 24), "gelu", nn.Dense(24, 24), "gelu"]
+    held = ut.train(nn.Sequential(*hidden, nn.Dense(24, 5)), (inputs, y), l1=0.1, **settings)
+    linear = ut.train(nn.Sequential(nn.Dense(12, 5)), (inputs, y), **settings)
+    assert held.history[-1]["validation_accuracy"] < linear.history[-1]["validation_accuracy"] - 0.2
+    (found,) = [x for x in held.findings if x.kind == "over-regularised"]
+    assert "l1=0.1 " in found.cause
+
+
+def test_what_a_bound_takes_back_after_a_step_is_not_put_down_to_the_rate():
+    """At a hundredth of adam's usual rate a step moves no weight by more than 1e-5; the bound moves them all."""
+    run = train(max_norm=0.05, optimizer=optim.adam(1e-5))
+    first = run.flow.stat("update.rms")[0] / run.flow.looks[0].layers[0]["W_rms"]
+    assert np.nanmax(first) > 0.5
+    told = {x.kind for x in run.findings} | {x.text for finding in run.findings for x in finding.evidence}
+    assert "over-regularised" in told
+    assert told.isdisjoint({"step-too-large", "follows from it: step-too-large"})
+
+
 MILD = {
     "l2": lambda: train(l2=3e-3),
     "l1": lambda: train(l1=3e-4),

@@ -131,6 +131,15 @@ def test_a_folder_without_a_record_says_what_to_do(tmp_path):
         load_flow(tmp_path)
 
 
+def test_a_training_that_was_killed_before_its_first_steps_is_not_told_to_record_itself(tmp_path):
+    """What such a folder holds at each moment: that for checkpoints, then the lock in it, then what is known of it."""
+    (tmp_path / "checkpoints").mkdir()
+    for begin in (lambda: None, (tmp_path / "checkpoints" / "lock").touch, (tmp_path / "flow").mkdir):
+        begin()
+        with pytest.raises(RunError, match=r"holds no step yet: its training goes on, or was killed before its first"):
+            load_flow(tmp_path)
+
+
 def test_a_disk_that_is_full_ends_the_training_with_an_error(tmp_path, monkeypatch):
     from undertow.train import disk
 

@@ -199,7 +199,8 @@ def load_flow(folder: str | Path, since: int = 0) -> Flow:
         The record; its settings and history are those of the run.
 
     Raises:
-        RunError: ``runs/a holds no record of its gradient flow. …``; there is no such folder; the files are damaged.
+        RunError: ``runs/a holds no record of its gradient flow. …``; ``runs/a holds no step yet: …``; there is no such
+            folder; the files are damaged.
 
     Source: derived here.
     """
@@ -217,6 +218,11 @@ def load_flow(folder: str | Path, since: int = 0) -> Flow:
         flow.history = HistoryFile(Path(folder) / "history.jsonl").rows()
         _read_steps(place / STEPS, flow, since)
     except FileNotFoundError:
+        if _is_only_begun(Path(folder)):
+            raise RunError(
+                f"{folder} holds no step yet: its training goes on, or was killed before its first steps were written. "
+                "Wait for it, or train again."
+            ) from None
         raise RunError(
             f"{folder} holds no record of its gradient flow. Train with flow=True and checkpoint=, or save the run."
         ) from None
@@ -225,6 +231,12 @@ def load_flow(folder: str | Path, since: int = 0) -> Flow:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RunError(f"{place} is damaged: {type(error).__name__}: {error}.") from None
     return flow
+
+
+def _is_only_begun(folder: Path) -> bool:
+    """Tell whether a training was begun in a folder, and nothing of it is there yet: no checkpoint, no epoch."""
+    kept = folder / "checkpoints"
+    return kept.is_dir() and not any(kept.glob("checkpoint-*")) and not (folder / "history.jsonl").exists()
 
 
 def read_flow(record: Recorder | Flow | Path) -> Flow:

@@ -14,6 +14,7 @@ from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.restraints import decay_of
 from undertow.flow.rules import remedies as R
+from undertow.flow.rules.linear import loss_of_linear
 from undertow.flow.rules.measures import NORMS, Course, at_first_look, course_of, show
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
@@ -49,6 +50,7 @@ class Restraint:
         0.4,
         "loss by that of a constant output, above which a fall that is sure is enough where weights have shrunk",
     ),
+    linear=(2.0, "loss by that of a linear function, above which a fall at all is enough then"),
     balance=(0.25, "what a penalty takes back of what the loss would gain by larger weights, from which on it decides"),
     memory=(1.0, "sum of rate · decay over all steps, from which on decay and not the beginning decides of weights"),
     bound=(0.5, "share of units whose weights have the largest norm that is allowed"),
@@ -71,13 +73,13 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Regularisation keeps the network from learning: a penalty, decay or bound on weights, noise, smoothed targets.
 
     Of weights: rows held out (or, without these, rows trained on) would have a clearly lower loss if the same weights
-    were all larger, or a surely lower one where they have shrunk and the loss is high, or weights have shrunk to
-    nothing; and it is the regularisation that holds them there: at the end a penalty takes back what larger weights
-    would gain (at a minimum both are equal), where weights are gone to keep them would have cost more than there is to
-    gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
-    with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
-    do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
-    their entropy, by ln K.
+    were all larger, or a surely lower one where they have shrunk and the loss is high, or any lower one where that is
+    twice the loss of a linear function too, or weights have shrunk to nothing; and it is the regularisation that holds
+    them there: at the end a penalty takes back what larger weights would gain (at a minimum both are equal), where
+    weights are gone to keep them would have cost more than there is to gain, decay had the time to make weights forget
+    where they began, or units lie at their bound. Of noise: the loss with it stays high, and outputs for the same row
+    differ more by the numbers drawn than outputs for different rows do, or most of the loss is gone without it. Of
+    smoothed targets: they tell next to nothing of the class, ln K less their entropy, by ln K.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)
@@ -122,13 +124,16 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     small = gain >= rule.gain and larger["gain"] >= rule.sure
     gone = told["loss"] > (1 - rule.fails) * reference and shrunk < rule.gone
     held = told["loss"] > rule.high * reference and shrunk < rule.shrunk and larger["gain"] >= rule.sure
-    if not (small or gone or held):
+    linear = loss_of_linear(flow, course)
+    below = told["loss"] > max(rule.high * reference, rule.linear * linear) and shrunk < rule.shrunk
+    if not (small or gone or held or (below and larger["gain"] > 0)):
         return
     layers = [flow.layers[int(np.nanargmin(left))]] if shrunk < rule.shrunk else []
     rows: list[tuple[Any, ...]] = [
         (f"loss on {where}", told["loss"], f"well below {show(reference)}"),
         (f"the same with all weights times {larger['factor']:g}", larger["loss"], f"not below {show(told['loss'])}"),
         ("RMS of the weights at the end by that before training, the least of all layers", shrunk, "near 1 or above"),
+        *([("loss of a linear function that nothing holds", linear, None)] if below else []),
     ]
     effect = (
         f"with all weights {larger['factor']:g} times as large, the loss on {where} would be {show(larger['loss'])} "

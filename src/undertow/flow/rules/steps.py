@@ -160,12 +160,14 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return  # of weights that begin at 0 the loss alone can tell
     size = flow.facts.get("batch_size") or rule.examples
     always = rule.always * math.sqrt(max(rule.examples / size, 1)) if flow.steps[-1] >= rule.steps else math.inf
+    # of a bound on weights that takes them back after a step nothing can be told but by the loss
+    first = 0.0 if flow.settings.get("max_norm") else move.first
     if not (
         (course.diverged and _made_by_training(flow) and (rose or move.largest > rule.huge))
-        or (rose and (fails or (move.first > rule.ratio and (left or peak > rule.high))))
-        or (move.first > rule.turned and left)
-        or (move.first > rule.lost and max(course.end, held_end(flow)) > rule.little * course.reference)
-        or (min(move.mean / always, move.first / rule.begin) > 1 and _never_settles(flow, rule, course))
+        or (rose and (fails or (first > rule.ratio and (left or peak > rule.high))))
+        or (first > rule.turned and left)
+        or (first > rule.lost and max(course.end, held_end(flow)) > rule.little * course.reference)
+        or (min(move.mean / always, first / rule.begin) > 1 and _never_settles(flow, rule, course))
     ):
         return
     row, held = first_row(flow.scalars["loss"] > rule.peak * start), held_end(flow)
