@@ -13,6 +13,7 @@ import undertow as ut
 ROWS, LABELS = np.arange(4), np.array([2, 0, 1, 2])
 SHIFT = "softmax does not change with a shift"
 LSE = "log of a sum of exponentials"
+GUARD = "log of what is never 0"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ def log_softmax(z: Any) -> Any:
 
 def sigmoid(z: Any) -> Any:
     return 1 / (1 + np.exp(-z))
+
+
+def guarded_log(p: Any) -> Any:
+    return np.log(np.where(np.logical_and(np.arange(p.shape[-1]) == 1, p == 0), 1, p))
 
 
 def stable_log_softmax(z: Any, axis: int = 1) -> Any:
@@ -226,6 +231,9 @@ EXAMPLES: list[Example] = [
     *one("complement of a sigmoid", lambda z: np.log(1 - sigmoid(z)), stable=lambda z: -softplus(z)),
     *one("log of a sigmoid", lambda z: np.log(sigmoid(z)), stable=lambda z: -softplus(-z)),
     *one("log of a sigmoid", lambda z: np.log(ut.sigmoid(-z)), stable=lambda z: -softplus(z)),
+    *one(GUARD, lambda z: guarded_log(softmax(z)), stable=stable_log_softmax),
+    *one(GUARD, lambda z: guarded_log(softmax(z)[:, 1]), stable=lambda z: stable_log_softmax(z)[:, 1]),
+    *one(GUARD, lambda z: guarded_log(1 - sigmoid(z)), stable=lambda z: -softplus(z)),
     *one("softplus", lambda z: np.log(1 + np.exp(z)), stable=softplus),
     *one("softplus", lambda z: np.log1p(np.exp(-z)), stable=lambda z: softplus(-z)),
     *one("softplus", lambda z: np.log1p(-sigmoid(z)), stable=lambda z: -softplus(z)),

@@ -5,7 +5,7 @@ import pytest
 
 from undertow.compile.access import Reader
 from undertow.compile.expand import expand
-from undertow.compile.fuse import Fuser
+from undertow.compile.fuse import Cluster, Fuser
 from undertow.trace import trace_function
 
 
@@ -33,10 +33,13 @@ def some_program(seed, steps):
     return expand(trace_function(f, (np.ones((5, 5)),)).graph, {})
 
 
+@pytest.mark.parametrize("readers", [False, True])
 @pytest.mark.parametrize("seed", range(40))
-def test_what_comes_before_what_is_known_however_clusters_were_joined(seed):
+def test_what_comes_before_what_is_known_however_clusters_were_joined(seed, readers):
     """`ancestors` against all paths, walked one by one."""
     fuser = Fuser(Reader(some_program(seed, 60)))
+    if readers:
+        fuser.join_readers()
     reads = {item.number: {x.number for x in fuser.each(item.before)} for item in fuser.items if item.nodes}
     assert any(not item.nodes for item in fuser.items)  # some were joined
     for item in fuser.items:
@@ -53,3 +56,21 @@ def test_what_comes_before_what_is_known_however_clusters_were_joined(seed):
         assert found == {x.number for x in fuser.each(item.ancestors) if x.nodes}
         assert all(fuser.home[base] in (item, *fuser.each(item.before)) for node in item.nodes
                    for base in fuser.reader.bases(node) if base in fuser.home)  # fmt: skip
+
+
+def test_what_reads_one_product_is_one_pass():
+    def f(x, w, g):
+        product = x @ w
+        return np.sum(product, axis=0), np.sum(product * g, axis=0), product - np.mean(product, axis=1, keepdims=True)
+
+    fuser = Fuser(Reader(expand(trace_function(f, (np.ones((6, 5)), np.ones((5, 4)), np.ones((6, 4)))).graph, {})))
+    (product,) = [item.nodes[0] for item in fuser.items if not isinstance(item, Cluster)]
+
+    def reading():
+        return {fuser.home[node] for node in fuser.reader.order if product in fuser.reader.bases(node)}
+
+    assert len(reading()) == 3
+    fuser.join_readers()
+    (cluster,) = reading()
+    assert isinstance(cluster, Cluster) and len([level for level in cluster.level.values() if level == "total"]) == 2
+    assert len(fuser.schedule()) == len([item for item in fuser.items if item.nodes])

@@ -189,6 +189,9 @@ def test_bad_paths(tmp_path, write):
         read_table(tmp_path)
     with pytest.raises(DataError, match=r"the extension '\.xlsx' is unknown; tables are read from \.csv"):
         read_table(write("a,b\n1,2\n", "t.xlsx"))
+    for name in ("t.csv.gz", "t.ZIP", "t.csv.zst"):
+        with pytest.raises(DataError, match=rf"^{name}: the file is compressed\. Unpack it first"):
+            read_table(write("a,b\n1,2\n", name))
     with pytest.raises(DataError, match="it has no extension"):
         read_table(write("a,b\n1,2\n", "table"))
     for name in ("a\0b.csv", "x" * 5000 + ".csv"):

@@ -219,3 +219,17 @@ def test_the_command_line_tells_of_it(file, tmp_path, monkeypatch, capsys):
     (tmp_path / "later.csv").write_text("\n".join(flowers(20, 1)) + "\n")
     code, _, error = call(monkeypatch, capsys, "predict", tmp_path / "run", tmp_path / "later.csv")
     assert code == 2 and "lacks 3 columns that training had" in error and "These names look like values" in error
+
+
+@pytest.mark.parametrize("blank", ["", ",,\n"])
+def test_a_title_that_a_spreadsheet_fills_up_with_separators_is_told(tmp_path, monkeypatch, capsys, blank):
+    """The row at which the names stand, whether or not a row without any value is above them."""
+    rows = "".join(f"{k}.5,{k % 7},{'ab'[k % 2]}\n" for k in range(40))
+    file = tmp_path / "t.csv"
+    file.write_text(f"Sales of 2024,,\nprinted in March,,\n{blank}a,b, kind\n{rows}")
+    code, _, error = call(monkeypatch, capsys, "train", file, "--target", "kind")
+    line = 4 if blank else 3
+    assert code == 2 and f"Row {line} holds 'kind', and seems to be that of the names: remove the lines above" in error
+    file.write_text("\n".join(file.read_text().split("\n")[line - 1 :]))
+    code, *_ = call(monkeypatch, capsys, "train", file, "--target", "kind", *OPTIONS, tmp_path / "run")
+    assert code == 0

@@ -53,7 +53,7 @@ def test_numbers_with_many_that_are_none(tmp_path):
     assert "But 24 of 120 values are no numbers, first '-' (t.csv, row 4). Leave those empty" in line
 
 
-@pytest.mark.parametrize("text", ["#N/A", "<NA>", "#DIV/0!", "#VALUE!", "#NV", "n.a.", "k.A.", " k. A. "])
+@pytest.mark.parametrize("text", ["#N/A", "<NA>", "<null>", "#DIV/0!", "#VALUE!", "#NV", "n.a.", "k.A.", " k. A. "])
 def test_missing_values_of_spreadsheets_and_frames(tmp_path, text):
     (tmp_path / "t.csv").write_text(f"x,y\n1,2\n{text},3\n")
     assert read_table(tmp_path / "t.csv")["x"].to_list() == [1, None]

@@ -49,7 +49,7 @@ def test_columns_have_their_own_scales_where_the_small_ones_tell(tmp_path, small
     table = load_table(settings)
     deviations = table.train[0].std(axis=0)
     said = " ".join(table.report)
-    assert (table.settings.scaling == "standard") == small == ("Numbers have each its own scale" in said)
+    assert (table.settings.scaling == "standard") == small == ("Numbers keep each its own scale" in said)
     assert ("vary alike" in said) != small
     if small:
         np.testing.assert_allclose(deviations, 1, rtol=1e-5)
@@ -62,6 +62,8 @@ def test_columns_have_their_own_scales_where_the_small_ones_tell(tmp_path, small
 def test_it_is_told_as_is_where_columns_have_their_own_scales_already():
     frame = pl.DataFrame({"a": RNG.normal(size=50), "b": 1000 * RNG.normal(size=50), "y": ["u", "v"] * 25})
     assert not prefers_own_scales(encode_table(frame, "y", validation=0.2, scaling="auto"))
+    gaps = frame.with_columns(a=pl.when(pl.int_range(50) % 3 > 0).then(pl.col("a")), y=pl.col("a") > 0)
+    assert not prefers_own_scales(encode_table(gaps, "y", validation=0.2, scaling="auto"))
     few = pl.DataFrame({"a": RNG.normal(size=8), "b": 2 * RNG.normal(size=8), "y": ["u", "v"] * 4})
     assert not prefers_own_scales(encode_table(few, "y", validation=0.0, scaling="auto"))
 

@@ -1,5 +1,7 @@
 """Changed models compute what they say, keep their widths, and can still be described and saved."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,24 @@ def test_normalisation_stands_before_each_hidden_activation():
     assert len(model.layers) == 8  # none before the last tanh
     z = nn.initialize(model).layers[1](nn.initialize(model).layers[0](X))
     np.testing.assert_allclose(np.mean(z**2, axis=1), 1, rtol=1e-3)
+
+
+def test_behind_layers_of_ones_own_alone_what_comes_into_the_output_is_normalised():
+    @dataclass
+    class Own:
+        W: np.ndarray
+
+        def __call__(self, x):
+            return x @ self.W
+
+    own, end = Own(100 * np.ones((6, 8), np.float32)), nn.Dense(8, 3, W=np.ones((8, 3)), b=np.zeros(3))
+    made = changes.with_normalisation(nn.Sequential(own, end), "rms")
+    h = nn.initialize(nn.Sequential(*made.layers[:2]), 0)(X)
+    assert np.sqrt(np.mean(h * h, axis=1)) == pytest.approx(1, rel=1e-3) and made.layers[2] is end
+    assert [type(x) for x in changes.with_normalisation(made).layers] == [Own, nn.LayerNorm, nn.Dense]
+    for model in (nn.Sequential(nn.Flatten(), end), nn.Sequential(nn.Embedding(9, 8), end)):
+        with pytest.raises(ArgumentError, match="no place for it"):
+            changes.with_normalisation(model)
 
 
 def test_one_normalisation_takes_the_place_of_another_or_goes():

@@ -168,13 +168,15 @@ def test_where_one_class_is_rare_all_classes_count_the_same():
     assert trials.rows[0].tried
 
 
-def test_a_training_that_diverges_loses():
+def test_a_training_that_diverges_loses(capsys):
     model = nn.Sequential(nn.Dense(6, 1))
     run = train(model, NUMBERS, loss="mean_squared_error", epochs=4)
+    capsys.readouterr()
     trials = try_remedies(
-        run, X, NUMBERS, findings=[finding(("rate", {"optimizer": "sgd", "rate": 50.0}), ("epochs", {"factor": 2}))],
-        progress=False,
-    )  # fmt: skip
+        run, X, NUMBERS, findings=[finding(("rate", {"optimizer": "sgd", "rate": 50.0}), ("epochs", {"factor": 2}))]
+    )
+    told = capsys.readouterr().out
+    assert ", diverged, " in told and "inf%" not in told
     assert [row.stopped for row in trials.rows] == ["finished", "diverged"] and trials.rows[1].gain == -math.inf
     assert trials.rows[0].run.history[-1]["epoch"] == 8
 

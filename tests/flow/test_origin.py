@@ -138,6 +138,30 @@ def test_weights_that_are_not_finite_are_to_be_replaced():
     assert str(caught.value).endswith("Give numbers that are finite.")
 
 
+def own_rule(gradients, state, params):
+    return ut.trees.map(lambda w, g: w - 0.1 * g / np.sqrt(np.abs(g)), params, gradients), state
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (ut.optim.adam(1e-3, epsilon=1e-300), "epsilon=1e-300 is 0 in float32, so adam divides 0 by 0"),
+        (ut.optim.Optimizer("own", lambda params: (), own_rule), "Look at what the update rule own divides by"),
+    ],
+    ids=["epsilon of 0", "a rule of one's own"],
+)
+def test_an_update_that_makes_nan_of_a_finite_gradient_is_not_put_down_to_the_rate(rule, told):
+    """Behind weights of 0 the gradient of the first layer is 0, so both rules divide 0 by 0."""
+    model = nn.Sequential(nn.Dense(2, 3), "relu", nn.Dense(3, 1, init="zeros"))
+    X, y = np.ones((8, 2), np.float32), np.full((8, 1), 2, np.float32)
+    with pytest.raises(ut.TrainingError) as caught:
+        ut.train(model, (X, y), loss="mean_squared_error", epochs=3, optimizer=rule, validation=None, progress=False)
+    assert "the update of step 1 took a gradient that is finite, but layers[0].W[0, 0] is nan" in str(caught.value)
+    assert told in str(caught.value) and "learning rate" not in str(caught.value)
+    (found,) = [x for x in caught.value.run.findings if x.kind == "non-finite"]
+    assert told in found.remedies[0].sentence and found.paths[0] == "layers[0]"
+
+
 def test_what_is_no_function_cannot_be_recorded():
     with pytest.raises(ut.errors.ArgumentError, match="the loss is int, not a function"):
         ut.flow.recorded(3)

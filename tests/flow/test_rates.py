@@ -146,3 +146,20 @@ def test_weights_that_are_turned_over_again_and_again_are_told(rule, rate):
     assert high.history[-1]["validation_loss"] > 2 * low.history[-1]["validation_loss"]
     assert "step-too-large" in [x.kind for x in high.findings]
     assert not [x for x in low.findings if x.kind.startswith("step-too")]
+
+
+def test_steps_that_are_too_few_to_learn_anything_are_told():
+    """One step an epoch, and twelve in all: smaller batches go thirty times as far in the same epochs."""
+    rows, labels = digits()
+    model = nn.Sequential(nn.Dense(64, 32), "relu", nn.Dense(32, 32), "relu", nn.Dense(32, 10))
+    settings = {"loss": "categorical_cross_entropy", "epochs": 12, "validation": 0.2, "progress": False}
+    fit = lambda size: ut.train(model, (rows, labels), optimizer=ut.optim.sgd(0.01), batch_size=size, **settings)
+    few, many = fit(480), fit(16)
+    assert few.history[-1]["accuracy"] < 0.3 < many.history[-1]["accuracy"] - 0.2
+    (found,) = few.findings
+    assert (found.kind, found.severity) == (
+        "step-too-small",
+        "warning",
+    ) and "12 steps, which are too few," in found.cause
+    assert [x.name for x in found.remedies] == ["batch_size", "epochs", "rate"]
+    assert not [x for x in many.findings if x.kind == "step-too-small"]

@@ -277,3 +277,50 @@ def test_there_is_no_code_for_what_cannot_be_changed_in_layers_of_ones_own():
     found = next(x for x in run.findings if x.kind == "exploding")
     codes = {remedy.name: remedy.code for remedy in found.remedies}
     assert codes["initialisation"] == codes["normalisation"] == "" and codes["clipping"]
+
+
+# Recurrences
+
+
+@dataclass
+class Recurrence:
+    """h ← relu(x W + h U) over the second axis of x."""
+
+    size: int
+    radius: float
+    static = ("radius",)
+    W: np.ndarray | None = None
+    U: np.ndarray | None = None
+
+    def initial(self, rng, dtype, follows):
+        W = rng.normal(size=(2, self.size)) / np.sqrt(2)
+        U = self.radius * rng.normal(size=(self.size, self.size)) / np.sqrt(self.size)
+        return replace(self, W=W.astype(dtype), U=U.astype(dtype))
+
+    def __call__(self, x):
+        h = np.maximum(x[:, 0] @ self.W, 0)
+        for t in range(1, x.shape[1]):
+            h = np.maximum(x[:, t] @ self.W + h @ self.U, 0)
+        return h
+
+
+def test_a_recurrence_that_multiplies_is_named_and_not_the_layer_that_reads_it():
+    """Pascanu et al. 2013, section 2.1: beyond a spectral radius of 1, of √2 behind relu, values grow with each step.
+
+    A normalisation of what comes out divides values and gradient by that size; biases of 0 have no part in it.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 20, 2)).astype(np.float32)
+    y = (x[:, 0, 0] > 0).astype(int)  # what came first is what has grown most
+    settings = {"optimizer": optim.sgd(0.01), "epochs": 15, "batch_size": 64, "validation": 0.2, "seed": 0}
+    model = nn.Sequential(Recurrence(32, 3.0), nn.Dense(32, 2))
+    grown = nn.initialize(model, 0).layers[0](x)
+    with pytest.raises(ut.TrainingError) as caught:
+        train(model, y, CROSS, X=x, **settings)
+    (found,) = caught.value.run.findings
+    assert (found.kind, found.severity, found.paths[0]) == ("initial-loss", "error", "layers[0]")
+    assert np.sqrt(np.mean(grown**2)) > 1e3 and "which layer 1 makes so large" in found.cause
+    assert "biases" not in found.cause
+    names = {"ut": ut, "model": model, "X": x, "y": y}
+    exec(found.remedies[0].code.replace("epochs=15", "epochs=60, progress=False"), names)
+    assert names["better"].layers[1].size == 32 and names["run"].history[-1]["validation_accuracy"] > 0.7

@@ -229,6 +229,17 @@ def test_labels_and_one_hot_rows_are_the_same_target(name):
     assert function(p, LABELS.astype(np.uint8)) == function(p, ONE_HOT)
 
 
+@each
+def test_lists_are_arrays(name, settings, output, y, expected):
+    """Output, target and weights may be lists; the gradient by a target in a list is the same too."""
+    loss = nn.LOSSES[name].function
+    assert loss(output.tolist(), y.tolist(), **settings) == pytest.approx(np.mean(expected), rel=1e-12)
+    weighed = np.average(expected, weights=WEIGHTS)
+    assert loss(output.tolist(), y.tolist(), weights=list(WEIGHTS), **settings) == pytest.approx(weighed, rel=1e-12)
+    found, wanted = (ut.grad(lambda p, y=t: loss(p, y, **settings))(output) for t in (y.tolist(), y))
+    np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("name", ["binary_cross_entropy_with_logits", "categorical_cross_entropy_with_logits"])
 def test_losses_of_logits_are_finite_far_out(name):
     """At logits of ±1e4 loss and gradient are finite and right: the loss is the distance to the boundary."""

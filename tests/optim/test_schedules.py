@@ -161,6 +161,22 @@ def test_a_rate_that_is_none_is_refused_with_its_step(value):
 
 
 @pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lambda t: 0.1 * np.log(2.5 - t), r"the schedule <lambda> \(test_schedules.py:\d+\) gave -0.0693\S* at step 2"),
+        (lambda t: 0.1 + 0.0 * np.sqrt(7 - t), r"the schedule <lambda> \(test_schedules.py:\d+\) gave nan at step 8"),
+    ],
+    ids=["below 0", "nan"],
+)
+def test_a_rate_that_a_compiled_step_would_not_notice_is_refused_before_training(function, told):
+    """The step holds the function, so its numbers are asked for beside it; step 2 has log(½) = −0.693."""
+    model, X = ut.nn.Sequential(ut.nn.Dense(1, 1)), np.ones((8, 1), np.float32)
+    settings = {"loss": "mean_squared_error", "batch_size": 2, "epochs": 3, "validation": None, "progress": False}
+    with pytest.raises(ArgumentError, match=told):
+        ut.train(model, (X, X), optimizer=optim.sgd(function), **settings)
+
+
+@pytest.mark.parametrize(
     ("function", "error", "message"),
     [
         (lambda t: math.cos(t), ControlFlowError, "tabulate"),

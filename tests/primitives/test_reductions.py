@@ -150,7 +150,6 @@ def test_a_symbolic_batch_goes_through_reductions(f: Any) -> None:
     [
         (lambda v: np.sum(v, out=np.zeros(())), r"np\.sum\(\.\.\., out="),
         (lambda v: np.quantile(v, 0.5, method="inverted_cdf", weights=np.ones(3)), "weights="),
-        (lambda v: np.interp(v, [0.0, 1.0], [0.0, 1.0], period=1.0)[0], "period="),
         (lambda v: np.sort(v, order="a")[0], "order="),
         (lambda v: np.polyfit(v, v, 1)[0], "np.polyfit"),
     ],
@@ -172,6 +171,35 @@ def test_what_cannot_be_traced_is_refused_by_name(f: Any, words: str) -> None:
 def test_shapes_that_do_not_fit_are_told(f: Any, words: str) -> None:
     with pytest.raises(ut.ShapeError, match=words):
         ut.grad(f)(np.array([1.0, 2.0, 3.0]))
+
+
+def test_interp_on_a_circle_is_that_of_numpy_by_every_argument() -> None:
+    """Angles in any order and several turns away, as in NumPy's own test; the slopes are difference quotients."""
+    knots = np.array([-180.0, -170, -185, 185, -10, -5, 0.5, 365])
+    x = knots + 0.25  # some were points of xp themselves, where the slope is chosen
+    xp, fp = np.array([190.0, -190, 350, -350]), np.array([5.0, 10, 3, 4])
+
+    def f(x: Any, xp: Any, fp: Any, left: Any = None) -> Any:
+        return np.sum(np.interp(x, xp, fp, left=left, period=-360) * np.arange(1.0, 9.0))
+
+    value, grads = ut.value_and_grad(f, wrt=(0, 1, 2))(x, xp, fp)
+    assert value == f(x, xp, fp) == f(x, xp, fp, left=99.0)
+    published = np.array([7.5, 5.0, 8.75, 6.25, 3.0, 3.25, 3.525, 3.75])
+    off = ut.value_and_grad(lambda v: np.sum((np.interp(v, xp, fp, period=360) - published) ** 2))(knots)[0]
+    assert off < 1e-25
+    assert ut.check_gradient(f, x, xp, fp, wrt=(0, 1, 2))
+    assert ut.grad(lambda v: f(v, xp, fp, left=99.0))(x).tolist() == grads[0].tolist()
+    with pytest.raises(ut.ArgumentError, match=r"np\.interp: period=0"):
+        ut.grad(lambda v: np.sum(np.interp(v, xp, fp, period=0)))(x)
+
+
+@pytest.mark.parametrize("function", [np.var, np.std, np.nanvar, np.nanstd])
+def test_two_names_of_one_number_are_refused_as_by_numpy(function: Any) -> None:
+    x = np.array([1.0, 2.0, 4.0])
+    with pytest.raises(ValueError, match="simultaneously"):
+        function(x, ddof=1, correction=1)
+    with pytest.raises(ut.ArgumentError, match=f"np.{function.__name__}: ddof=1 and correction=1 are one number"):
+        ut.grad(lambda v: function(v, ddof=1, correction=1))(x)
 
 
 def test_results_whose_shape_depends_on_values_work_where_values_are_known() -> None:

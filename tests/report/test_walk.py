@@ -145,19 +145,6 @@ def test_a_gradient_that_the_program_leads_past_a_value_is_shown_whole():
     assert "goes past g" in step["notes"][0] and "quote" not in step
 
 
-@pytest.mark.parametrize(
-    ("outputs", "loss", "squash"), [(3, "categorical_cross_entropy", "softmax"), (1, "binary_cross_entropy", "sigmoid")]
-)
-def test_where_output_and_loss_meet_is_said(outputs, loss, squash):
-    """The step at which p − y comes out names both, as the program does, and the rule that found it."""
-    model = nn.initialize(nn.Sequential(nn.Dense(4, 3), "tanh", nn.Dense(3, outputs)), 0)
-    X, y = rng.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 2
-    y = y if outputs > 1 else y[:, None].astype(np.float32)
-    steps = level(walk_model(model, X, y, loss).data(), "Layers")["steps"]
-    notes = [note for step in steps for note in step.get("notes", [])]
-    assert len([note for note in notes if note.startswith(f"{squash} and cross-entropy: p − y; simplified by")]) == 1
-
-
 def test_the_update_is_that_of_the_optimizer():
     f, params, X, y = lesson()
     bp = ut.backprop(f, params, X, y)

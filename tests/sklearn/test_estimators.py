@@ -17,6 +17,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import undertow.sklearn as ours
@@ -25,6 +26,7 @@ from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.sklearn import FitDiverged, MLPClassifier, MLPRegressor
 from undertow.sklearn.precision import choose_dtype
+from undertow.sklearn.targets import balanced_weights
 from undertow.train import ReduceOnPlateau
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -213,6 +215,32 @@ def test_class_weights_weigh_examples():
     by_class = MLPClassifier(class_weight=weights, max_iter=5, random_state=0).fit(X, y)
     by_example = MLPClassifier(max_iter=5, random_state=0).fit(X, y, [weights[label] for label in y])
     np.testing.assert_array_equal(by_class.predict_proba(X), by_example.predict_proba(X))
+
+
+def test_balanced_classes_count_rows_by_their_weight():
+    """As in scikit-learn's check of sample weights: whole weights are rows that are there so often, 0 is none."""
+    rows = np.r_[0:40, 50:70, 100:110]
+    A, b = X[rows], y[rows]
+    w = np.random.default_rng(0).integers(0, 4, len(rows))
+    settings = {"class_weight": "balanced", "solver": "lbfgs", "max_iter": 20, "random_state": 0, "alpha": 0.1}
+    weighed = MLPClassifier(**settings).fit(A, b, w)
+    repeated = MLPClassifier(**settings).fit(np.repeat(A, w, axis=0), np.repeat(b, w))
+    np.testing.assert_allclose(weighed.predict_proba(A), repeated.predict_proba(A), rtol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_balanced_weights_are_those_of_scikit_learn(columns):
+    labels = np.random.default_rng(1).integers(0, 2, (30, columns)).squeeze()
+    np.testing.assert_allclose(balanced_weights(labels, None), compute_sample_weight("balanced", labels), rtol=1e-15)
+    by_weight = balanced_weights(np.array([0, 0, 1, 2]), np.array([1.0, 2.0, 3.0, 0.0]))
+    np.testing.assert_allclose(by_weight[:3], 1.0)  # both classes that count have 3 of 6
+
+
+def test_widths_where_the_loss_stands():
+    """scikit-learn's regressor before 1.7 had hidden_layer_sizes first."""
+    for widths in ((8,), [16, 8], 32):
+        with pytest.raises(ArgumentError, match=r"is no loss\. If these are widths, write hidden_layer_sizes=.*8|32"):
+            MLPRegressor(widths).fit(V, v)
 
 
 @pytest.mark.parametrize("form", [csr_matrix, csc_array])

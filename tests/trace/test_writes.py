@@ -76,6 +76,13 @@ def elements(y: Any) -> None:
         element += 1.0  # a number: only its name changes
 
 
+def view(y: Any) -> Any:
+    z = y.view()
+    z[0] *= 3.0
+    y[:, 1] += z[:, 0]
+    return z
+
+
 def alias(y: Any) -> Any:
     z = y
     z += 1.0
@@ -185,7 +192,7 @@ def matrix(y: Any) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        swap_rows, swap_elements, swap_by_list, rows, elements, alias, full_view, number_alias, filled_in_a_loop,
+        swap_rows, swap_elements, swap_by_list, rows, elements, view, alias, full_view, number_alias, filled_in_a_loop,
         other_shape, recurrence, helper, zero_dimensional, diagonal_by_steps, repeated_places, repeated_additions,
         overlap, masked, masked_rows, broadcast_column, leading_axes, lists, methods, matrix,
     ],

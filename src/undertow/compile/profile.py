@@ -18,6 +18,8 @@ from undertow.compile.product_args import begin_kernel
 if TYPE_CHECKING:
     from undertow.compile.program import Program
 
+COPIED = (1 << 14, 1 << 18, 1 << 22, 1 << 27)  # bytes read and written by the copies that caches are measured with
+
 
 @dataclass(frozen=True)
 class KernelTime:
@@ -47,12 +49,13 @@ class Profile:
     Attributes:
         kernels: in the order of the program.
         product_flops: by kind, operations a second of the best matrix product found on this machine, on one thread.
-        copy_bytes: bytes a second of a large copy.
+        copy_bytes: by how many bytes are read and written, those a second where that is done again and again: what a
+            cache holds comes from there.
     """
 
     kernels: list[KernelTime]
     product_flops: dict[str, float]
-    copy_bytes: float
+    copy_bytes: dict[int, float]
 
     @classmethod
     def measure(cls, program: Program, rounds: int = 20) -> Profile:
@@ -74,8 +77,9 @@ class Profile:
     def __str__(self) -> str:
         total = sum(k.seconds for k in self.kernels) or 1.0
         lines = [f"{'µs':>9} {'share':>6} {'GFlop/s':>8} {'GB/s':>7} {'of limit':>8}  what"]
+        slowest = list(self.copy_bytes.values())[-1]
         for k in self.kernels:
-            least = k.moved / self.copy_bytes
+            least = k.moved / next((rate for size, rate in self.copy_bytes.items() if k.moved <= size), slowest)
             if k.kind:
                 least = max(least, k.flops / (self.product_flops[k.kind] * k.threads))
             lines.append(
@@ -86,7 +90,8 @@ class Profile:
             f"{flops / 1e9:.0f} GFlop/s a thread in {'float32' if kind == 'f32' else 'float64'}"
             for kind, flops in sorted(self.product_flops.items())
         ]
-        limits = ", ".join([*rates, f"{self.copy_bytes / 1e9:.0f} GB/s from memory"])
+        *within, _ = [f"{rate / 1e9:.0f} GB/s up to {size >> 10:,} KiB" for size, rate in self.copy_bytes.items()]
+        limits = ", ".join([*rates, *within, f"{slowest / 1e9:.0f} GB/s from memory"])
         lines.append(f"{total * 1e6:9.2f}  in all; limits: {limits}")
         return "\n".join(lines)
 
@@ -107,11 +112,21 @@ def _product_flops(kind: str) -> float:
 
 
 @cache
-def _copy_bytes() -> float:
-    """Bytes a second of a large copy."""
-    source = np.ones(1 << 22, np.float64)
-    target = np.empty_like(source)
-    return 2 * source.nbytes / min(_time(lambda: np.copyto(target, source)) for _ in range(5))
+def _copy_bytes() -> dict[int, float]:
+    """Bytes a second of copies of several sizes, on one thread."""
+    return {size: _copy_rate(size) for size in COPIED}
+
+
+def _copy_rate(size: int) -> float:
+    """Bytes a second of a copy that reads and writes so many bytes, again and again."""
+    from undertow.compile.function import compile
+
+    copy: Any = compile(lambda x: -x)
+    copy(np.ones(size // 8, np.float32))
+    program = copy.program
+    repeats = max(1, (1 << 22) // size)
+    best = min(_time(lambda: program.run_by(0, len(program.calls), repeats, True)) for _ in range(8))
+    return size * repeats / best
 
 
 def _time_calls(program: Program, rounds: int) -> Iterator[float]:

@@ -295,21 +295,26 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
         node: an element-wise operation.
     """
     op: Any = node.op
-    if any(kind_of(x.spec.dtype) is None for x in (node, *node.inputs)):
+    kinds = _kinds_of(op, node.spec.dtype, tuple([(x.spec.dtype, x.spec.weak) for x in node.inputs]))
+    whole = kinds and op.name == "power" and kinds[0] not in FLOATS
+    return kinds if not whole or _is_natural(node.inputs[1]) else None
+
+
+@lru_cache(maxsize=4096)  # a graph has few kinds of operations
+def _kinds_of(op: Any, made: np.dtype[Any], specs: tuple[tuple[np.dtype[Any], bool], ...]) -> tuple[str, ...] | None:
+    if any(kind_of(dtype) is None for dtype in (made, *[dtype for dtype, _ in specs])):
         return None
     if op.name == "astype":
-        dtypes: list[Any] = [node.inputs[0].spec.dtype]
+        dtypes: list[Any] = [specs[0][0]]
     elif op.name == "uniform_at":
         dtypes = [np.dtype(np.int64)] * 2
     elif op.name == "where":
-        dtypes = [node.inputs[0].spec.dtype, node.spec.dtype, node.spec.dtype]
+        dtypes = [specs[0][0], made, made]
     elif op.name in _LIKE_RESULT or not op.numpy:
-        dtypes = [node.spec.dtype] * len(node.inputs)
+        dtypes = [made] * len(specs)
     else:
-        dtypes = list(_loop(op.numpy[0], node))
+        dtypes = list(_loop_of(op.numpy[0], specs))
     if op.name in FLOATS_ONLY and np.dtype(dtypes[0]).kind != "f":
-        return None
-    if op.name == "power" and np.dtype(dtypes[0]).kind != "f" and not _is_natural(node.inputs[1]):
         return None
     kinds = [kind_of(dtype) for dtype in dtypes]
     return None if None in kinds else tuple(str(kind) for kind in kinds)
@@ -320,13 +325,8 @@ def _is_natural(node: Node) -> bool:
     return node.op is CONSTANT and node.spec.shape == () and bool(node.value >= 0)
 
 
-def _loop(ufunc: np.ufunc, node: Node) -> tuple[Any, ...]:
-    """The dtypes of the loop that NumPy would run."""
-    return _loop_of(ufunc, tuple((x.spec.dtype, x.spec.weak) for x in node.inputs))
-
-
-@lru_cache(maxsize=4096)  # NumPy looks it up anew each time, and a graph has few kinds of operations
 def _loop_of(ufunc: np.ufunc, specs: tuple[tuple[np.dtype[Any], bool], ...]) -> tuple[Any, ...]:
+    """The dtypes of the loop that NumPy would run."""
     weak: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
     given: list[Any] = [weak.get(dtype.kind, dtype) if is_weak else dtype for dtype, is_weak in specs]
     if all(isinstance(g, type) for g in given):

@@ -124,7 +124,8 @@ class EncodingNotes:
 
 def check_columns(frame: pl.DataFrame, known: Sequence[str], origin: Origin | None) -> None:
     """DataError unless every column that training used is there."""
-    missing = [name for name in known if name not in frame.columns]
+    there = set(frame.columns)  # of which thousands are asked for
+    missing = [name for name in known if name not in there]
     if missing:
         file = "the table" if origin is None else origin.file
         others = [name for name in frame.columns if name not in set(known)]

@@ -22,6 +22,7 @@ from undertow.errors import DataError
 
 TEXT_EXTENSIONS = (".csv", ".tsv", ".txt")
 PARQUET_EXTENSIONS = (".parquet", ".pq")
+_COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz")
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or export the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: export the sheet as CSV",
@@ -47,8 +48,8 @@ def read_table(
     r"""Read a table from a CSV or Parquet file.
 
     Text files have one header line; the separator (comma, semicolon or tab) is found from the file.
-    The empty field and NA, N/A, n/a, #N/A, <NA>, NaN, nan, NULL, null, None, ?, n.a., N.A., k.A. and the errors of
-    spreadsheets (#DIV/0!, #VALUE!, #REF!, #NAME?, #NUM!, #NULL!, #NV) are missing values. A column becomes integers,
+    The empty field and NA, N/A, n/a, #N/A, <NA>, <null>, NaN, nan, NULL, null, None, ?, n.a., N.A., k.A. and the errors
+    of spreadsheets (#DIV/0!, #VALUE!, #REF!, #NAME?, #NUM!, #NULL!, #NV) are missing values. A column becomes integers,
     numbers, booleans or ISO dates where every value present is one, else text.
 
     Args:
@@ -142,6 +143,8 @@ def check_source(source: Path) -> None:
         raise DataError(f"{source}: there is no such file. Check the path.")
     known = TEXT_EXTENSIONS + PARQUET_EXTENSIONS
     if source.suffix.lower() not in known:
+        if source.suffix.lower() in _COMPRESSED:
+            raise DataError(f"{source.name}: the file is compressed. Unpack it first, and give what was in it.")
         found = f"the extension {source.suffix!r} is unknown" if source.suffix else "it has no extension"
         raise DataError(
             f"{source.name}: {found}; tables are read from {', '.join(known)}. Export the data as CSV or Parquet."

@@ -9,12 +9,13 @@ import numpy as np
 
 from undertow.data.late import pl
 from undertow.data.parse import parse_dates, parse_numbers
-from undertow.data.wording import count, list_names
+from undertow.data.wording import Origin, count, list_names
 from undertow.errors import ArgumentError, DataError
 
 Header = bool | Sequence[str]
 REMEDY = "choose header=False (--no-header), and the columns are column_1, column_2, …"
 _ROWS = 200  # that a name is compared with
+_ABOVE = 20  # lines that may stand above the names: a title, when it was printed
 _NUMBERED = re.compile(r"column_[1-9]\d*")
 
 
@@ -131,6 +132,34 @@ def tell_names(frame: pl.DataFrame, file: str) -> list[str]:
         f"Column names: {list_names(frame.columns, 5)} are the first row of {file}, but look like the values below. If "
         f"they are a row, {REMEDY}."
     ]
+
+
+def tell_names_below(frame: pl.DataFrame, name: str, origin: Origin | None) -> str:
+    """The end of an error about a column that is not there: where its name stands below a title of a spreadsheet.
+
+    Args:
+        frame: as it was read, the title's cells for names.
+        name: of the column.
+        origin: where the rows came from.
+
+    Returns:
+        A sentence with a space before it; "" where the name does not stand among the first values.
+
+    Source: derived here.
+
+    Example:
+        >>> tell_names_below(pl.DataFrame({"Sales": ["a", "3"], "unnamed_2": ["price", "4"]}), "price", None)
+        " Row 1 of the values holds 'price', and seems to be that of the names: remove the lines above it."
+    """
+    found = [
+        int(places[0])
+        for column in frame.head(_ABOVE)
+        if column.dtype == pl.String and len(places := (column.str.strip_chars() == name).arg_true())
+    ]
+    if not found:
+        return ""
+    row = f"Row {found[0] + 1} of the values" if origin is None else f"Row {int(origin.rows[found[0]])}"
+    return f" {row} holds {name!r}, and seems to be that of the names: remove the lines above it."
 
 
 def offer_no_header(frame: pl.DataFrame) -> str:

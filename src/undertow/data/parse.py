@@ -10,7 +10,7 @@ from undertow.data.late import pl
 # The last two lines: errors of spreadsheets (ECMA-376, part 1, 18.17.3; #NV is the German #N/A), and "not available",
 # "keine Angabe". A dash may be a category, so it is none.
 MISSING_SPELLINGS = (
-    "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?",
+    "", "NA", "N/A", "n/a", "#N/A", "<NA>", "<null>", "NaN", "nan", "NULL", "null", "None", "?",
     "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NV",
     "n.a.", "N.A.", "k.A.", "k. A.",
 )  # fmt: skip

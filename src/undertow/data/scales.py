@@ -11,7 +11,7 @@ from undertow.data.tables import EncodedTable
 _ROWS = 1500  # enough to tell, and a second at most
 _NEAREST = 10
 _SHARES = 1 / np.arange(1, _NEAREST + 1)
-_ALIKE = 0.01  # by which a deviation of a column with its own scale may be off 1: rounding, values that are missing
+_ALIKE = 1e-3  # by which rounding may put the deviation of a column with its own scale off 1
 
 
 def compare_neighbours(X: NDArray[np.float32], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,7 +62,7 @@ def prefers_own_scales(table: EncodedTable) -> bool:
     """
     encoder, (X, y) = table.encoder, table.train
     rows = np.random.default_rng(0).permutation(len(X))[:_ROWS]
-    own = {i: _deviation(X, i, flag) for i, flag in _find_numbers(table)}
+    own = {i: float(np.std(X[:, i], dtype=np.float64)) for i in _find_numbers(table)}
     if len(rows) <= _NEAREST or all(abs(deviation - 1) < _ALIKE for deviation in own.values()):
         return False
     by_own = np.ones(X.shape[1], np.float32)
@@ -73,21 +73,14 @@ def prefers_own_scales(table: EncodedTable) -> bool:
     return bool(change.mean() < -change.std() / np.sqrt(len(rows)))
 
 
-def _find_numbers(table: EncodedTable) -> list[tuple[int, int | None]]:
-    """Of columns of standardised numbers, where in X the value is, and the flag of one that is missing."""
-    found: list[tuple[int, int | None]] = []
+def _find_numbers(table: EncodedTable) -> list[int]:
+    """Where in X the columns of standardised numbers are, missing ones filled as they were when these were scaled."""
+    found: list[int] = []
     start = 0
     for column in table.encoder.columns:
-        end = start + len(column.feature_names)
         if isinstance(column, ValueColumn) and column.kind == "number" and column.value:
             if column.scaling != "standard":
                 return []  # columns are given one scale where all have this
-            found.append((start, end - 1 if column.flag else None))
-        start = end
+            found.append(start)
+        start += len(column.feature_names)
     return found
-
-
-def _deviation(X: NDArray[np.float32], i: int, flag: int | None) -> float:
-    """The standard deviation of a column, of the values that are there."""
-    values = X[:, i] if flag is None else X[X[:, flag] == 0, i]
-    return float(np.std(values, dtype=np.float64))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import find_places, read_numbers, read_texts
-from undertow.data.header import offer_no_header
+from undertow.data.header import offer_no_header, tell_names_below
 from undertow.data.late import pl
 from undertow.data.layouts import has_layout, read_layout
 from undertow.data.parse import parse_booleans, parse_numbers
@@ -146,7 +146,8 @@ def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) ->
         hint = " If these are several, separate them by commas, semicolons or tabs." if frame.width == 1 else ""
         raise DataError(
             f"{file}there is no column {suggest_name(name, frame.columns)} to predict. "
-            f"The columns are {list_names(frame.columns)}.{hint}{offer_no_header(frame)}"
+            f"The columns are {list_names(frame.columns)}.{hint}"
+            f"{tell_names_below(frame, name, origin) or offer_no_header(frame)}"
         )
     series = frame[name]
     return series.fill_nan(None) if series.dtype.is_float() else series

@@ -42,6 +42,7 @@ _WHY: Final = {
     "sigmoid": "a name for the same value; computed by the exponential that cannot overflow",
     "complement of a sigmoid": "1 − 1/(1 + exp(−z)) = exp(−z)/(1 + exp(−z)) = 1/(1 + exp(z))",
     "log of a sigmoid": "the logarithm of a reciprocal is minus the logarithm",
+    "log of what is never 0": "a softmax or a sigmoid is never 0, so the guard of 0 log 0 chooses p everywhere",
     "softplus": "a name for the same value; log(1 + exp(z)) without the overflow",
     "collected terms": "the products are multiplied out, equal terms cancel, and the common factor is taken out",
     "factor out of a sum": "each term has the same factor",

@@ -38,8 +38,8 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
             if len(fields) != len(names):
                 raise ValueError(f"{path}, line {lines.line_num}: {len(fields)} fields for {len(names)} columns.")
             rows.append(dict(zip(names, map(str.strip, fields), strict=True)))
-    missing = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?", "#NULL!", "#DIV/0!"}
-    missing |= {"#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NV", "n.a.", "N.A.", "k.A.", "k. A."}
+    missing = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "<null>", "NaN", "nan", "NULL", "null", "None", "?", "#NV"}
+    missing |= {"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "n.a.", "N.A.", "k.A.", "k. A."}
     commas = {*names} - {*texts} if separator != "," else set()  # columns where 3,14 is a number
     for row in rows:
         for name in commas:

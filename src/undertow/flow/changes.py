@@ -16,7 +16,7 @@ import numpy as np
 from undertow import nn
 from undertow.errors import ArgumentError
 from undertow.nn.activations import find_activation, name_activation
-from undertow.nn.layer import Container, is_layer, show_item
+from undertow.nn.layer import Container, holds_parameters, is_layer, show_item
 from undertow.nn.parameters import map_layers
 
 NORMS: Final[dict[str, Any]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm, "rms": nn.RMSNorm}
@@ -124,6 +124,8 @@ def with_initialisation(model: Any, to: Any = "auto", paths: Collection[str] = (
 def with_normalisation(model: Any, to: str | None = "layer") -> Any:
     """Normalise what comes into each hidden activation; or take batch normalisation out.
 
+    Where layers of the user's own are all there is before the output, what comes into that is normalised.
+
     Args:
         model: a container.
         to: ``"layer"``, ``"batch"`` or ``"rms"``, also in the place of normalisation of another kind that is there;
@@ -158,7 +160,24 @@ def with_normalisation(model: Any, to: str | None = "layer") -> Any:
             found.append(item)
         return found
 
+    place = None if to is None else _before_output(model)
+    if place is not None:
+        i, width = place
+        return nn.Sequential(*model.layers[:i], NORMS[str(to)](width), *model.layers[i:])
     return _changed(model, change, "no place for it")
+
+
+def _before_output(model: Any) -> tuple[int, int] | None:
+    """The place of the output layer, and the width of what it is given by layers of the user's own alone."""
+    if type(model) is not nn.Sequential:
+        return None
+    found = [i for i, item in enumerate(model.layers) if isinstance(item, nn.Dense)]
+    before = list(model.layers[: found[0]]) if len(found) == 1 else []
+    if not any(holds_parameters(x) and not type(x).__module__.startswith(nn.__name__) for x in before):
+        return None
+    if isinstance(before[-1], NORM_KINDS) or any(isinstance(x, NORM_KINDS) for x in model.layers[found[0] :]):
+        return None
+    return found[0], model.layers[found[0]].fan_in
 
 
 def with_residuals(model: Any) -> Any:

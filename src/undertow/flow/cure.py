@@ -354,7 +354,8 @@ def _tell(row: Trial) -> str:
     if not row.tried:
         return f"Not tried: {row.note}"
     value = f"accuracy {row.share:.4g}" if row.share is not None else f"loss {row.loss:.4g}"
-    return f"{value}, {row.gain:+.1%}, {row.seconds:.1f} s."
+    gain = f"{row.gain:+z.1%}" if math.isfinite(row.gain) else row.stopped
+    return f"{value}, {gain}, {row.seconds:.1f} s."
 
 
 def _say_nothing(_: str) -> None:

@@ -106,6 +106,7 @@ def _look_at(
     row: dict[str, Any] = {
         "histograms": {name: histogram(x) for name, x in arrays.items() if x is not None and np.size(x)},
         **{f"{name}_rms": _rms(x) for name, x in (arrays | {"h": h}).items()},
+        "b_rms": None if layer.bias is None else _rms(numbers.get(layer.bias)),
         **dict.fromkeys((
             "units", "dead", "dead_units", "saturated_units", "zeros", "saturated", "rank", "rank_of_input",
             "constant_units", "identical", "h_mean", "correlation",

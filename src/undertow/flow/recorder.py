@@ -15,6 +15,7 @@ from undertow.flow.observe import make_observer
 from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS, STATS, Flow
 from undertow.flow.table import Rows
+from undertow.train.diverged import UPDATE
 
 AT_ONCE: Final = 1000  # steps that are put into the record together
 LOSS, RATE, CLIP = (SCALARS.index(name) for name in ("loss", "rate", "clip"))
@@ -109,6 +110,10 @@ class Recorder:
         found: dict[str, Any] | None = None
         with contextlib.suppress(UndertowError):
             found = find_origin(loss_function, model, X, target)
+        if found is not None and found["where"] == "parameters" and step > 1:
+            what = found["sentence"].replace(" before anything is computed", "")
+            said = f"{UPDATE}{step - 1} took a gradient that is finite, but {what}"
+            found |= {"where": "update", "sentence": said}
         told = {"step": step, "epoch": epoch, "loss": loss}
         self.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
         return "" if found is None else str(found["sentence"])

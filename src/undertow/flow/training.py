@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -143,6 +144,18 @@ class TrainingRecorder(Recorder):
         self.write_steps()
         place = (trainer.step.gradient.loss_function, trainer.run.model, error.X, error.y)
         sentence = self.trace_back(*place, step=trainer.n_steps + 1, epoch=trainer.epoch, loss=error.loss)
+        self.write_about()
+        return sentence
+
+    def spoil(self, trainer: Trainer) -> str:
+        """Note which parameters the last update of an epoch made not finite; say it."""
+        place = (
+            trainer.step.gradient.loss_function,
+            trainer.run.model,
+            (),
+            (),
+        )  # they come before all that is computed
+        sentence = self.trace_back(*place, step=trainer.n_steps + 1, epoch=trainer.epoch, loss=math.nan)
         self.write_about()
         return sentence
 

@@ -130,7 +130,7 @@ class Trials:
                 found.append((f"{row.remedy} Not tried: {row.note}", row.finding, "", "", "–", "", "", ""))
                 continue
             ended = "" if row.stopped == "finished" or row.stopped == "callback" else f" ({row.stopped})"
-            gain = f"{row.gain:+.1%}" if math.isfinite(row.gain) else "–"
+            gain = f"{row.gain:+z.1%}" if math.isfinite(row.gain) else "–"
             found.append((
                 row.remedy, row.finding, self._value(self.control), self._value(row) + ended, gain,
                 draw_bar(row.gain, longest), there, f"{row.seconds:.1f}",

@@ -18,6 +18,7 @@ from undertow.nn.loss_record import (
     read_probabilities,
     sum_columns,
 )
+from undertow.primitives.stable import times_log
 
 
 @loss("binary", end="sigmoid", label_smoothing=BELOW_ONE, pos_weight=POSITIVE)
@@ -27,7 +28,7 @@ def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_we
     With K columns this is K times what PyTorch reports; with one it is scikit-learn's log_loss.
 
     Args:
-        p: probabilities, strictly between 0 and 1 where it is differentiated, (m,) or (m, K), floating.
+        p: probabilities, (m,) or (m, K), floating.
         y: 0, 1 or a probability, of the same shape.
         label_smoothing: ε: y is replaced by (1 − ε) y + ε/2.
         pos_weight: a factor of y log p, above 1 where 1 is rare.
@@ -49,8 +50,8 @@ def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_we
     check_probabilities("binary_cross_entropy", y)
     p = read_probabilities("binary_cross_entropy", p)
     y = _smooth(y, label_smoothing, 2)
-    right = np.log(p) if pos_weight == 1 else pos_weight * np.log(p)
-    e = -(y * right + (1 - y) * np.log(1 - p))
+    right, wrong = times_log(y, p), times_log(1 - y, 1 - p)
+    e = -((right if pos_weight == 1 else pos_weight * right) + wrong)
     return sum_columns(e)
 
 
@@ -94,7 +95,7 @@ def categorical_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0) -
     This is PyTorch's nll_loss of log p, and scikit-learn's log_loss.
 
     Args:
-        p: probabilities, strictly between 0 and 1 where it is differentiated, (m, K), floating; each row sums to 1.
+        p: probabilities, (m, K), floating; each row sums to 1.
         y: one-hot rows or probabilities, (m, K), or integer labels 0 … K − 1, (m,).
         label_smoothing: ε: y is replaced by (1 − ε) y + ε/K, as in PyTorch.
 
@@ -116,7 +117,7 @@ def categorical_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0) -
     y = read_classes("categorical_cross_entropy", "p", p, y)
     p = read_probabilities("categorical_cross_entropy", p)
     y = _smooth(y, label_smoothing, P.shape_of(p)[1])
-    e = -np.sum(y * np.log(p), axis=1)
+    e = -np.sum(times_log(y, p), axis=1)
     return e
 
 
@@ -163,7 +164,7 @@ def kullback_leibler(p: Any, y: Any) -> Any:
     This is PyTorch's kl_div of log p with reduction="batchmean".
 
     Args:
-        p: probabilities, strictly between 0 and 1 where it is differentiated, (m, K), floating; each row sums to 1.
+        p: probabilities, (m, K), floating; each row sums to 1.
         y: rows of probabilities, (m, K), or integer labels 0 … K − 1, (m,).
 
     Returns:
@@ -180,7 +181,7 @@ def kullback_leibler(p: Any, y: Any) -> Any:
     """
     y = read_classes("kullback_leibler", "p", p, y)
     p = read_probabilities("kullback_leibler", p)
-    return np.sum(y * (_log_or_zero(y) - np.log(p)), axis=1)
+    return np.sum(y * _log_or_zero(y) - times_log(y, p), axis=1)
 
 
 @loss("categorical", logits=True, end="softmax")

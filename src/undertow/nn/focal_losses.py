@@ -9,6 +9,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.nn.configured import NOT_NEGATIVE, SHARE, or_none
 from undertow.nn.loss_record import check_probabilities, check_same, loss, read_classes, read_probabilities, sum_columns
+from undertow.primitives.stable import times_log
 
 
 @loss("binary", end="sigmoid", gamma=NOT_NEGATIVE, alpha=or_none(SHARE))
@@ -18,7 +19,7 @@ def binary_focal(p: Any, y: Any, *, gamma: float = 2.0, alpha: float | None = No
     With γ = 0 it is `binary_cross_entropy`.
 
     Args:
-        p: probabilities, strictly between 0 and 1 where it is differentiated, (m,) or (m, K), floating.
+        p: probabilities, (m,) or (m, K), floating.
         y: 0, 1 or a probability, of the same shape.
         gamma: how much less the easy ones count, 0 or more.
         alpha: the weight of the class 1, from 0 to 1, or None.
@@ -39,8 +40,9 @@ def binary_focal(p: Any, y: Any, *, gamma: float = 2.0, alpha: float | None = No
     check_same("binary_focal", "p", p, y)
     check_probabilities("binary_focal", y)
     p = read_probabilities("binary_focal", p)
-    right = y * ((1 - p) ** gamma * np.log(p))
-    wrong = (1 - y) * (p**gamma * np.log(1 - p))
+    with np.errstate(under="ignore"):  # the power of the smallest p is 0
+        right = (1 - p) ** gamma * times_log(y, p)
+        wrong = p**gamma * times_log(1 - y, 1 - p)
     return sum_columns(-_weigh(right, wrong, alpha))
 
 
@@ -85,7 +87,7 @@ def categorical_focal(p: Any, y: Any, *, gamma: float = 2.0) -> Any:
     """−(1/m) Σ_i Σ_k y_ik (1 − p_ik)^γ log p_ik; with γ = 0 it is `categorical_cross_entropy`.
 
     Args:
-        p: probabilities, strictly between 0 and 1 where it is differentiated, (m, K), floating; each row sums to 1.
+        p: probabilities, (m, K), floating; each row sums to 1.
         y: one-hot rows or probabilities, (m, K), or integer labels 0 … K − 1, (m,).
         gamma: how much less the easy ones count, 0 or more.
 
@@ -103,7 +105,7 @@ def categorical_focal(p: Any, y: Any, *, gamma: float = 2.0) -> Any:
     """
     y = read_classes("categorical_focal", "p", p, y)
     p = read_probabilities("categorical_focal", p)
-    return -np.sum(y * ((1 - p) ** gamma * np.log(p)), axis=1)
+    return -np.sum((1 - p) ** gamma * times_log(y, p), axis=1)
 
 
 @loss("categorical", logits=True, end="softmax", gamma=NOT_NEGATIVE)

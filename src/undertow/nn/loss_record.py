@@ -134,7 +134,7 @@ def loss(
             if output is None and y is None and weights is None:
                 return configure(LOSSES[name], settings)
             found = read_settings(name, known, settings)
-            return average(per_example(output, y, **found), weights)
+            return average(per_example(_as_array(output), _as_array(y), **found), weights)
 
         function: Callable[..., Any]
         if argument_names(per_example, 1) == ["z"]:
@@ -152,6 +152,11 @@ def loss(
         return function
 
     return decorate
+
+
+def _as_array(x: Any) -> Any:
+    """A list or a column of a frame as an array; what can be computed with as it came."""
+    return x if x is None or isinstance(x, P.Traced | np.ndarray | np.generic | int | float) else np.asarray(x)
 
 
 def configure(found: Loss, settings: Mapping[str, Any]) -> Loss:

@@ -13,6 +13,7 @@ from undertow.errors import ShapeError
 from undertow.graph import show_shape
 from undertow.nn.configured import INSIDE, POSITIVE, TRUTH
 from undertow.nn.loss_record import check_same, check_target, loss, sum_columns
+from undertow.primitives.stable import times_log
 
 
 def _advise(settings: Mapping[str, Any], end: str) -> str | None:
@@ -237,7 +238,7 @@ def poisson(z: Any, y: Any, *, log_input: bool = True) -> Any:
     check_target("poisson", y, lambda y: y >= 0, "counts are 0 or more. Use mean_squared_error for other numbers.")
     if log_input:
         return sum_columns(np.exp(z) - y * z)
-    return sum_columns(z - y * np.log(np.where(y == 0, 1, z)))
+    return sum_columns(z - times_log(y, z))
 
 
 @loss("regression")

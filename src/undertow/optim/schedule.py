@@ -93,8 +93,22 @@ class Schedule:
                 "in place of if."
             ) from error
         if isinstance(rate, Traced) and spec_of(rate).shape == ():
+            self._check_all(_steps.get())
             return rate
         return self._read(rate, "while the step is compiled")
+
+    def _check_all(self, steps: int | None) -> None:
+        """Raise an error where a rate of the training is none, which a compiled step would not notice."""
+        if steps is None or is_ours(self.function):
+            return
+        with np.errstate(all="ignore"):
+            try:
+                rates = np.broadcast_to(self.function(np.arange(steps, dtype=np.float64)), steps)
+            except (UndertowError, TypeError, ValueError):  # it takes one number alone
+                rates = np.array([self.function(float(t)) for t in range(steps)])
+        bad = np.flatnonzero(~((rates >= 0) & (rates < math.inf)))
+        if len(bad):
+            self._read(float(rates[bad[0]]), f"at step {bad[0]}")
 
     def _read(self, rate: Any, when: str) -> float:
         try:

@@ -37,7 +37,7 @@ from undertow.primitives.arithmetic import (
 )
 from undertow.primitives.arrange import flip, repeat, roll, rot90, tile
 from undertow.primitives.bounds import clip, maximum, minimum
-from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, not_equal, where
+from undertow.primitives.compare import equal, greater, greater_equal, less, less_equal, logical_and, not_equal, where
 from undertow.primitives.decompose import cholesky, eigh_values, eigh_vectors, eigvalsh, qr_q, qr_r
 from undertow.primitives.determinant import det
 from undertow.primitives.diagonal import diagonal, put_diagonal, trace, tril, triu
@@ -154,6 +154,7 @@ __all__ = [
     "log",
     "log1p",
     "log_softmax",
+    "logical_and",
     "logaddexp",
     "logsumexp",
     "lstsq",

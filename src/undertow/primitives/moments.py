@@ -39,6 +39,7 @@ from undertow.primitives.reduction import (
     kept,
     option_samples,
     options_of,
+    read_ddof,
     reduction_calls,
     reduction_samples,
     spell_options,
@@ -218,7 +219,7 @@ def _answer_moment(primitive: Primitive, function: Callable[..., Any], root: boo
         correction: Any = MISSING,
     ) -> Any:
         refuse(name, out=out)
-        ddof = ddof if correction is MISSING else correction
+        ddof = read_ddof(name, ddof, correction)
         a, axes = cast(a, dtype), axes_of(name, a, axis)
         options = options_of(where=where)
         if mean is MISSING:

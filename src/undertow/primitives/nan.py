@@ -26,6 +26,7 @@ from undertow.primitives.reduction import (
     kept,
     option_samples,
     options_of,
+    read_ddof,
     reduction_calls,
     reduction_samples,
     spell_options,
@@ -280,7 +281,7 @@ def _answer_moment(primitive: Primitive, function: Callable[..., Any], root: boo
     ) -> Any:
         name = f"np.{primitive.name}"
         refuse(name, out=out)
-        a, ddof = cast(a, dtype), ddof if correction is MISSING else correction
+        a, ddof = cast(a, dtype), read_ddof(name, ddof, correction)
         options = options_of(where=where)
         if mean is MISSING:
             return _apply(primitive, a, axis, keepdims, options, ddof=ddof)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import DTypeError, ShapeError
+from undertow.errors import ArgumentError, DTypeError, ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, Shape, Spec, broadcast_shapes, show_shape
 from undertow.primitives.compare import where
 from undertow.primitives.record import (
@@ -210,6 +210,19 @@ def cast(x: Any, dtype: Any) -> Any:
     if wanted.kind not in "fiub":
         raise DTypeError(f"dtype={wanted} cannot be traced. Use real numbers.")
     return x if dtype_of(x) == wanted else astype(x, dtype=wanted)
+
+
+def read_ddof(function: str, ddof: Any, correction: Any) -> Any:
+    """Return what is taken off the number of elements, which has two names.
+
+    Raises:
+        ArgumentError: both were given.
+    """
+    if correction is MISSING:
+        return ddof
+    if ddof != 0:
+        raise ArgumentError(f"{function}: ddof={ddof} and correction={correction} are one number. Give one of them.")
+    return correction
 
 
 def kept(keepdims: Any) -> bool:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import ShapeError
+from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import Spec, show_shape
 from undertow.primitives.compare import where
 from undertow.primitives.counting import search
 from undertow.primitives.cumulative import filled_like
 from undertow.primitives.index import Pick, getitem, index_add
-from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, refuse, shape_of
+from undertow.primitives.record import Code, Kink, Primitive, Sample, Traced, answers, shape_of
 from undertow.primitives.reduction import fixed_size
 from undertow.primitives.sampling import draw
 
@@ -202,7 +202,26 @@ def _interp_calls() -> list[Sample]:
         Sample((_X, _XP, fp, np.array(0.5)), {"right": 1.0}, "a traced end"),
         Sample((_X, [0.0, 1.0, 2.0], fp[:3]), {}),
         Sample((np.array([-1.0, 2.0]), np.array([0.5]), np.array([3.0])), {}, "one point"),
+        Sample((3 * _X, _XP, fp, 9.0), {"period": 4.0}, "a circle, whose ends do not count"),
+        Sample((3 * _X, _XP[::-1].copy(), fp), {"period": -2.5}, "points out of order, and in several periods"),
     ]
+
+
+def _fold(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
+    """Bring x and the points into one period, and repeat the last point before it and the first one behind it."""
+    if not isinstance(period, Traced) and not period:
+        raise ArgumentError("np.interp: period=0. Give a number that is not 0.")
+    if shape_of(xp) != shape_of(fp) or len(shape_of(xp)) != 1:
+        raise ShapeError(
+            f"np.interp needs two vectors of one length, not {show_shape(shape_of(xp))} and {show_shape(shape_of(fp))}."
+        )
+    turn: Any = period
+    turn = np.absolute(turn)
+    both: list[Any] = [v if isinstance(v, Traced) else np.asarray(v, np.float64) for v in (x, xp)]
+    x, xp = (np.remainder(v, turn) for v in both)
+    order = np.argsort(xp)
+    xp, fp = xp[order], fp[order]
+    return x, np.concatenate((xp[-1:] - turn, xp, xp[:1] + turn)), np.concatenate((fp[-1:], fp, fp[:1]))
 
 
 _CORNER = "the least slope between those of both sides"
@@ -218,8 +237,10 @@ _CORNER = "the least slope between those of both sides"
     ),
 )
 def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
-    refuse("np.interp", period=period)
     xp, fp = (v if isinstance(v, Traced) else np.asarray(v) for v in (xp, fp))
+    if period is not None:
+        x, xp, fp = _fold(x, xp, fp, period)
+        left = right = None  # as in NumPy: a circle has no ends
     fixed = [None if value is None or isinstance(value, Traced) else float(value) for value in (left, right)]
     result = interp(x, xp, fp, left=fixed[0], right=fixed[1])
     if isinstance(left, Traced):

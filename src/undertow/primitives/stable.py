@@ -227,3 +227,25 @@ def polygamma(n: int, x: Any) -> Any:
     if n == 0:
         return scipy_special.psi(x)
     return (-1.0) ** (n + 1) * float(scipy_special.gamma(n + 1.0)) * scipy_special.zeta(float(n + 1), x)
+
+
+def times_log(weight: Any, p: Any) -> Any:
+    """weight · log p, and 0 where both are 0.
+
+    Where p is a softmax or a sigmoid, the simplifier takes the guard out: that p is never 0, and its logarithm finite.
+
+    Args:
+        weight: floats or integers of 0 or more, any shape.
+        p: floats of 0 or more, of the same shape.
+
+    Returns:
+        Shape and dtype of p; −∞ where p alone is 0.
+
+    Source:
+        Goodfellow, Bengio & Courville (2016), Deep Learning, section 3.13: 0 log 0 is lim x log x = 0.
+
+    Example:
+        >>> times_log(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+        array([0., 0.])
+    """
+    return weight * np.log(np.where(np.logical_and(weight == 0, p == 0), 1, p))

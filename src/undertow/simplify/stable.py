@@ -223,6 +223,20 @@ def _log_sigmoid(s: Simplifier, x: Node) -> Any:
     return None
 
 
+@rule("log of what is never 0", "log(1 where w = p = 0, else p) = log p, for p = softmax(z), σ(z)", "extends", P.log)
+def _log_guarded(s: Simplifier, x: Node) -> Any:
+    if x.op is not P.where:
+        return None
+    mask, one, p = x.inputs
+    source = p
+    while source.op in _VIEWS:
+        source = source.inputs[0]
+    if source.op not in (P.softmax, P.sigmoid) or number(one) != 1 or mask.op is not P.logical_and:
+        return None
+    is_zero = mask.inputs[1]
+    return np.log(s(p)) if is_zero.op is P.equal and is_zero.inputs[0] is p and number(is_zero.inputs[1]) == 0 else None
+
+
 @rule("softplus", "log(1 + exp(z)) = softplus(z)", "extends", P.log, P.log1p)
 def _softplus(s: Simplifier, x: Node) -> Any:
     if s.applying is P.log:

@@ -63,8 +63,8 @@ class BaseNetwork(BaseEstimator, ABC):
     def _read_targets(self, y: Any, first: bool) -> tuple[Target, Array]:
         """Read targets: how they go with the loss, and y as it is scored."""
 
-    def _weights_of_classes(self, y: Any, incremental: bool) -> Array | None:
-        """Weights of the examples by their classes."""
+    def _weights_of_classes(self, y: Any, weights: Array | None, incremental: bool) -> Array | None:
+        """Weights of the examples by their classes, which count as much as their other weights say."""
         return None
 
     # ---- fitting ------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class BaseNetwork(BaseEstimator, ABC):
             y = column_or_1d(y, warn=True)
         weights = _read_weights(sample_weight, X)
         target, scored = self._read_targets(y, first)
-        by_class = self._weights_of_classes(y, incremental)
+        by_class = self._weights_of_classes(y, weights, incremental)
         if by_class is not None:
             weights = by_class.astype(X.dtype) if weights is None else weights * by_class.astype(X.dtype)
         rng = check_random_state(self.random_state)

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from undertow.errors import ArgumentError
 from undertow.sklearn.base import BaseNetwork, is_stochastic, keep_settings
 from undertow.sklearn.settings import check_class_weight
-from undertow.sklearn.targets import Target, knows_probabilities, target_of_classes
+from undertow.sklearn.targets import Target, balanced_weights, knows_probabilities, target_of_classes
 
 Array = NDArray[Any]
 
@@ -66,7 +66,8 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
         dtype: float32 or float64. None: float32 for 1,000 examples and more that it tells apart, unless the solver is
             lbfgs; else that of X. Predictions have that of X.
         initialiser: a name or function of `undertow.nn`; None draws the numbers that scikit-learn draws.
-        class_weight: ``"balanced"``, a dict of a weight for each class, or None.
+        class_weight: ``"balanced"``, by which every class has the same sum of weights, sample_weight counted; a dict
+            of a weight for each class; or None.
 
     Attributes:
         classes_: the classes, or 0 … k − 1 for labels.
@@ -228,7 +229,7 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
             kind = "binary" if len(self.classes_) <= 2 else "multiclass"
         self._target = target_of_classes(self.loss, kind, len(self.classes_))
 
-    def _weights_of_classes(self, y: Any, incremental: bool) -> Array | None:
+    def _weights_of_classes(self, y: Any, weights: Array | None, incremental: bool) -> Array | None:
         if self.class_weight is None:
             return None
         if incremental and self.class_weight == "balanced":
@@ -236,6 +237,8 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
                 "class_weight='balanced' is not known in partial_fit, which does not see all examples. Give a dict."
             )
         check_class_weight(self.class_weight, self.classes_)
+        if self.class_weight == "balanced":
+            return balanced_weights(y, weights)
         return np.asarray(compute_sample_weight(self.class_weight, y))
 
     def __sklearn_tags__(self) -> Any:

@@ -63,7 +63,15 @@ def check_settings(estimator: Any) -> None:
         raise ArgumentError(
             f"{who}: clip is {estimator.clip!r}. Give a rule such as undertow.optim.clip_by_global_norm(1.0)."
         )
+    _check_loss(estimator, who)
     _check_monitor(estimator, who)
+
+
+def _check_loss(estimator: Any, who: str) -> None:
+    """Refuse widths where the loss stands: scikit-learn's regressor before 1.7 had hidden_layer_sizes first."""
+    loss = estimator.loss
+    if _is_number(loss) or (isinstance(loss, list | tuple | np.ndarray) and all(_is_number(x) for x in loss)):
+        raise ArgumentError(f"{who}: {loss!r} is no loss. If these are widths, write hidden_layer_sizes={loss!r}.")
 
 
 def _check_monitor(estimator: Any, who: str) -> None:

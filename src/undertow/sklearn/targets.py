@@ -124,6 +124,32 @@ def constant_loss(target: Target, y: Array) -> float | None:
     return found if found > 0 else None
 
 
+def balanced_weights(y: Array, weights: Array | None) -> Array:
+    """Make weights of examples by which every class that occurs has the same sum.
+
+    Args:
+        y: labels, (m,) or (m, K); the weights of several columns are multiplied.
+        weights: what the examples count besides, (m,), or None for 1 each. A weight of 2 counts as a row that is there
+            twice.
+
+    Returns:
+        (m,): Σ weights / (classes · Σ weights of the class).
+
+    Source: scikit-learn's compute_class_weight.
+
+    Example:
+        >>> balanced_weights(np.array([0, 0, 1]), None), balanced_weights(np.array([0, 1]), np.array([2.0, 1.0]))
+        (array([0.75, 0.75, 1.5 ]), array([0.75, 1.5 ]))
+    """
+    w = np.ones(len(y)) if weights is None else weights.astype(np.float64)
+    result = np.ones(len(y))
+    for column in y.reshape(len(y), -1).T:
+        classes = np.unique(column, return_inverse=True)[1]
+        sums = np.bincount(classes, w)
+        result *= (w.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1)))[classes]
+    return result
+
+
 def target_of_classes(loss: Any, kind: str, n_classes: int) -> Target:
     """Pair a loss with classes.
 

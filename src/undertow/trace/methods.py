@@ -113,8 +113,11 @@ class ArrayMethods(P.Traced):
         """Refused: it would change what the other names of this array hold."""
         raise UnsupportedError(f"{user_line()}: x.resize(…) in place cannot be traced. Write x = np.resize(x, shape).")
 
-    def view(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: bytes read as another type have no derivative."""
+    def view(self, *given: Any, **named: Any) -> Any:
+        """The array under another name; as another type it is refused: bytes read so have no derivative."""
+        if not given and not named:
+            array: Any = self
+            return array[...]
         raise UnsupportedError(
             f"{user_line()}: x.view(…) cannot be traced. Write x[...] for a view, x.astype(…) for another dtype."
         )

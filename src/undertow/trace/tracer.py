@@ -248,6 +248,10 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
             raise
         except (UndertowError, AxisError) as error:
             raise locate(error, answer.name) from None
+        except ValueError as error:
+            if str(error).startswith("repeated axis"):
+                raise locate(error, answer.name) from None
+            raise
         except TypeError as error:
             if (
                 isinstance(error, UndertowError)

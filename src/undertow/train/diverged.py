@@ -6,6 +6,9 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
+from undertow import trees
 from undertow.errors import TrainingError
 from undertow.optim import OPTIMIZERS
 
@@ -28,6 +31,7 @@ GUARDS: Final[dict[str, tuple[str, str]]] = {
     "arccos": ("Keep what it is given between −1 and 1.", "np.arccos(np.clip(x, -1, 1))"),
 }
 """What to write, by the operation that gives what is not finite: in words, and as code."""
+UPDATE: Final = "the update of step "  # how the origin of what an update spoiled begins
 DOMAINS: Final = ("log", "log2", "log10", "sqrt")  # given what they are not made for, whatever the weights are
 
 
@@ -63,7 +67,21 @@ def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], o
             f"rate is not the cause. Look at {what}the initial weights, or scale the inputs to mean 0 and "
             "deviation 1."
         )
+    if origin.startswith(UPDATE) and " is nan " in origin:
+        return f"the loss became {loss} at epoch {epoch}, step {step}{where}. {divisor_of(settings)}"
     return f"the loss became {loss} at epoch {epoch}, step {step}{where}. {remedies(settings)}"
+
+
+def divisor_of(settings: dict[str, Any]) -> str:
+    """Say what to look at where an update made NaN of numbers that were finite."""
+    told: dict[str, Any] = settings.get("optimizer") or {}
+    small = told.get("epsilon")
+    if isinstance(small, int | float) and np.dtype(settings.get("dtype") or "float32").type(small) == 0:
+        return (
+            f"epsilon={small:g} is 0 in {settings.get('dtype')}, so {told['name']} divides 0 by 0 where a gradient "
+            "is 0. Give 1e-8 or more."
+        )
+    return f"Look at what the update rule {told.get('name') or ''} divides by: 0 / 0 is NaN.".replace("  ", " ")
 
 
 def explain_failure(trainer: Trainer, error: NotFinite, origin: str = "") -> str:
@@ -76,6 +94,17 @@ def explain_failure(trainer: Trainer, error: NotFinite, origin: str = "") -> str
     except TrainingError as found:
         return f"epoch {trainer.epoch}, step {number}: {found}" + (f" It began here: {origin}." if origin else "")
     return f"epoch {trainer.epoch}, step {number}: the gradient is not finite. {remedies(settings)}"
+
+
+def explain_update(trainer: Trainer, origin: str = "") -> str:
+    """Say which update, the last of an epoch, made parameters that are not finite, and what to try."""
+    settings, where = trainer.run.settings, f": {origin}" if origin else ""
+    leaves = trees.flatten(trainer.run.model)[0]
+    spoiled = any(np.isnan(leaf).any() for leaf in leaves if not callable(leaf))
+    return (
+        f"the parameters are not finite after epoch {trainer.epoch}, step {trainer.steps_of_epoch}{where}. "
+        f"{divisor_of(settings) if spoiled else remedies(settings)}"
+    )
 
 
 def explain_end(trainer: Trainer) -> str:

@@ -264,7 +264,7 @@ def _load_whole(settings: TableSettings) -> Table:
     own = options["scaling"] == "auto" and settings.refit_epochs is None and prefers_own_scales(found)
     if own:
         found = encode_table(frame, settings.target, origin=origin, validation=share, **options | {"scaling": _OWN})
-        remarks.insert(0, "Numbers have each its own scale: rows near each other have more alike targets so.")
+        remarks.insert(0, "Numbers keep each its own scale, by which rows near each other have more alike targets.")
     if settings.dates in (None, "auto"):
         found = without_idle_weekdays(found)
     train, held = found.train, found.validation

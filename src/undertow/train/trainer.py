@@ -21,7 +21,7 @@ from undertow.train.average import Average, model_kept
 from undertow.train.between import heed_callbacks, open_session, step_on
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
-from undertow.train.diverged import Diverged, explain_end, explain_failure, remedies
+from undertow.train.diverged import Diverged, explain_end, explain_failure, explain_update
 from undertow.train.forward import CHUNK
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
@@ -352,8 +352,8 @@ class Trainer:
     def end_epoch(self, begun: float, broken_off: bool = False) -> None:
         """Measure what an epoch brought, and tell of it."""
         if not _is_finite(self.run.model):
-            place = f"epoch {self.epoch}, step {self.steps_of_epoch}"
-            raise self.diverge(f"the parameters are not finite after {place}. {remedies(self.run.settings)}")
+            origin = "" if self.recorder is None else self.recorder.spoil(self)
+            raise self.diverge(explain_update(self, origin))
         with model_kept(self):
             with hold_interrupts() as held:
                 if self.average is not None:

@@ -38,7 +38,7 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss before training is far above that of a network which knows nothing: ln C, the variance of the target.
 
     What makes it so must be the output layer, by large weights or biases, or the loss must be very far off: behind many
-    layers outputs are somewhat larger by nature.
+    layers outputs are somewhat larger by nature. Then the layer that makes the most of what it is given is named.
 
     Source: Karpathy, A recipe for training neural networks, 2019 (verify loss at init); ln C: Bishop 2006, eq. 4.108,
         at equal probabilities.
@@ -53,6 +53,7 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     wanted = max(constant, output.get("uniform_loss") or 0.0)
     last = output_layer(flow)
     gain, surplus = _output_gain(flow, last)
+    given = _given_to_output(flow, last)
     if initial < (rule.classes if classes else rule.numbers) * wanted:
         return
     if not (gain > rule.gain or surplus > rule.gain or initial > rule.far * wanted):
@@ -66,10 +67,16 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if math.isfinite(gain):
         rows.append(("gain of the output's weights, RMS · √inputs", gain, "near 1"))
         why = f", because its weights multiply by {show(gain)}" if gain > rule.gain else ""
-    if not why and surplus > rule.gain:
+    if not why and surplus > rule.gain and not given > rule.gain:
         why = f", because its biases are large: the weights explain {show(1 / surplus)} of it"
+    grower = None if why or last is None or not given > rule.gain else _grower(flow, last)
+    if grower is not None:
+        why = (
+            f", because what comes into its layer has an RMS of {show(given)}, which layer {grower + 1} makes so large"
+        )
+        rows.append((f"RMS of what layer {grower + 1} gives", flow.looks[0].layers[grower]["h_rms"], "near 1"))
     yield rule.found(
-        "warning",
+        "error" if grower is not None and course_of(flow).diverged else "warning",
         f"The loss is {show(initial)} before training, where {name} is that of a network which knows nothing: the "
         "output "
         f"has an RMS of {'?' if size is None else show(size)}{why}.",
@@ -77,10 +84,30 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [
             *([R.start_at_frequencies(flow)] if classes else []),
             R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small"),
-        ],
-        layers=[] if last is None else [flow.layers[last]],
+        ]
+        if grower is None
+        else [R.normalise(flow), R.other_initialiser(flow, "glorot_uniform"), R.clip(flow)],
+        layers=[flow.layers[i] for i in (grower, last) if i is not None],
         step=0,
     )
+
+
+def _given_to_output(flow: Flow, last: int | None) -> float:
+    """The size of what comes into the output layer before training, as its weights tell; NaN where it is not known."""
+    gain, surplus = _output_gain(flow, last)
+    row = flow.looks[0].layers[last] if flow.looks and last is not None else {}
+    if not gain > 0 or (surplus > 2 and (row.get("b_rms") or 0.0) > 0.5 * row["z_rms"]):
+        return math.nan
+    return float(row["z_rms"] / gain)
+
+
+def _grower(flow: Flow, last: int) -> int | None:
+    """The layer before the output that gives the most for what it is given; None where none is known to give more."""
+    sizes = [row.get("h_rms") or math.nan for row in flow.looks[0].layers[:last]]
+    entering = [(flow.facts.get("columns") or {}).get("rms") or math.nan, *sizes]
+    growth = [b / a for a, b in zip(entering, sizes, strict=False)]
+    known = [i for i, x in enumerate(growth) if x > 1]
+    return max(known, key=growth.__getitem__) if known else None
 
 
 def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from undertow.flow.findings import Finding, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.registry import Rule, rule
-from undertow.train.diverged import GUARDS
+from undertow.train.diverged import GUARDS, divisor_of
 
 
 @rule("non-finite")
@@ -92,4 +93,6 @@ def _remedies(flow: Flow, where: str, told: dict[str, Any]) -> list[Remedy]:
         return [R.mend_data("Leave out the rows that are not finite, or fill them in.", code)]
     if where == "parameters":
         return [R.other_initialiser(flow, "glorot_uniform", "the given ones are not finite")]
+    if where == "update" and math.isnan(told.get("found") or 0.0):
+        return [R.mend_data(divisor_of(flow.settings), "print(run.settings['optimizer'])")]
     return [*smaller, R.scale_inputs(flow)]

@@ -235,7 +235,10 @@ def _made_by_training(flow: Flow) -> bool:
 @rule(
     "step-too-small",
     path=(0.05, "sum of the update ratios of all steps, below which weights have hardly moved"),
-    ratio=(5e-4, "update ratio at the beginning that is too small; above, the training was short"),
+    ratio=(
+        5e-4,
+        "update ratio at the beginning that is too small; above, the steps were too few, if nothing is learned",
+    ),
     fall=(0.1, "share of the first loss by which it falls in a training that works"),
     steps=(10, "fewest steps"),
     spent=(0.9, "share of the sum of all rates by which a schedule counts as spent"),
@@ -265,7 +268,8 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     fall = float(begin - end) / max(abs(course.initial), 1e-12)
     above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
     high = course.end > 0.5 * course.reference or course.end > loss_of_linear(flow, course)
-    if not (move.path < rule.path and move.ratio < rule.ratio and (fall < rule.fall or above) and high):
+    short = move.path < rule.path and rule.ratio <= move.ratio and fall < rule.fall and above
+    if not (short or (move.path < rule.path and move.ratio < rule.ratio and (fall < rule.fall or above) and high)):
         early_end = ended_early(flow, rule, course)
         if early_end is not None:
             yield early_end
@@ -278,10 +282,13 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     at = _rate(rate)
     if ended is not None:
         at = f"a schedule that brings the learning rate from {rate:g} to nearly 0 by step {ended}"
+    few = ", which are too few," if short else ""
+    larger = R.other_rate(flow, 10.0 ** min(max(round(math.log10(3e-3 / max(move.ratio, 1e-12))), 1), 8))
+    smaller = [R.other_batch_size(flow, 32)] if short and (flow.facts.get("batch_size") or 0) > 64 else []
     yield rule.found(
-        "error",
+        "warning" if short else "error",
         f"At {at} an update is {show(move.ratio)} of the "
-        f"weights, and all {int(flow.steps[-1])} steps together {show(move.path)} of them at most: the loss has "
+        f"weights, and all {int(flow.steps[-1])} steps{few} together {show(move.path)} of them at most: the loss has "
         f"{'fallen' if fall > 0 else 'risen'} by {abs(fall):.1%}.",
         [
             ("update ratio at the beginning", move.ratio, "near 0.001"),
@@ -289,10 +296,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             ("fall of the loss", float(fall), None),
             ("learning rate", rate, None),
         ],
-        [
-            R.other_rate(flow, 10.0 ** min(max(round(math.log10(3e-3 / max(move.ratio, 1e-12))), 1), 8)),
-            R.more_epochs(flow),
-        ],
+        [*smaller, R.more_epochs(flow, 10), larger] if short else [larger, R.more_epochs(flow)],
         layers=[move.layer],
         step=1,
     )

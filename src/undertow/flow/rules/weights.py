@@ -55,8 +55,8 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
     what = "all weights are 0" if zero else f"{alike[0]:.0%} of the {units} units equal another one"
     yield rule.found(
         "error" if course_of(flow).fails() or zero else "warning",
-        f"In layer {layer.number} {what} before training: equal units get equal gradients, so the layer learns no more "
-        f"than one unit could.",
+        f"In layer {layer.number} {what} before training: equal units get equal gradients, so those that are equal "
+        "learn no more than one unit could.",
         [
             (f"share of equal units in {x.label}, before training and at the end", f"{a[0]:.2f}, {a[-1]:.2f}", "0")
             for x, a, _, _ in found
@@ -94,7 +94,7 @@ def _alike_arrays(flow: Flow, rule: Rule) -> Iterator[Finding]:
     yield rule.found(
         "error",
         f"In {', '.join(names[:-1])} and {names[-1]} {what}, before training and after it: equal units get equal "
-        "gradients, so they learn no more than one unit could.",
+        "gradients, so those that are equal learn no more than one unit could.",
         [
             (f"share of equal units in {flow.layers[i].name}, weights and gradient", share, "0")
             for i, share in chosen.items()
