@@ -193,6 +193,17 @@ def test_interp_on_a_circle_is_that_of_numpy_by_every_argument() -> None:
         ut.grad(lambda v: np.sum(np.interp(v, xp, fp, period=0)))(x)
 
 
+@pytest.mark.parametrize(
+    "weights", [{"fweights": [1, -1, 2]}, {"aweights": [1.0, -0.5, 2.0]}, {"fweights": [1.0, 1.5, 2.0]}]
+)
+def test_weights_that_numpy_refuses_are_refused(weights: Any) -> None:
+    x = np.array([[1.0, 2.0, 4.0], [0.5, 0.0, 1.0]])
+    with pytest.raises((ValueError, TypeError)):
+        np.cov(x, **{name: np.array(w) for name, w in weights.items()})
+    with pytest.raises(ut.ArgumentError, match=r"np\.cov: [fa]weights holds"):
+        ut.grad(lambda v: np.sum(np.cov(v, **weights)))(x)
+
+
 @pytest.mark.parametrize("function", [np.var, np.std, np.nanvar, np.nanstd])
 def test_two_names_of_one_number_are_refused_as_by_numpy(function: Any) -> None:
     x = np.array([1.0, 2.0, 4.0])

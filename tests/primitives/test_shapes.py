@@ -368,6 +368,7 @@ def test_the_source_reads_like_numpy(f: Callable[[Any], Any], forward: str, back
         (lambda x: x.tobytes(), "x.tobytes of a traced array is not there"),
         (lambda x: x.resize(3, 2), "np.resize"),
         (lambda x: x.view(np.int64), r"x.view\(…\) cannot be traced"),
+        (lambda x: np.rot90(x, axes=(0, 1, 0)), r"a plane of two axes, not axes=\(0, 1, 0\)"),
         (lambda x: np.expand_dims(x, (1, 1)), r"test_shapes.py:\d+: np.expand_dims: repeated axis"),
         (lambda x: np.squeeze(x[None], (0, 0)), r"test_shapes.py:\d+: np.squeeze: repeated axis"),
         (lambda x: np.moveaxis(x, (0, 0), (0, 1)), r"test_shapes.py:\d+: np.moveaxis: repeated axis in `source`"),

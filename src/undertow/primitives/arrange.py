@@ -118,6 +118,8 @@ rot90: Primitive = Primitive(
     ),
 )  # fmt: skip
 def _rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+    if len(axes) != 2:
+        raise ShapeError(f"np.rot90 turns a plane of two axes, not axes={tuple(axes)}.")
     first, second = (one_axis("np.rot90", axis, shape_of(m)) for axis in axes)
     if first == second:
         raise ShapeError(f"np.rot90 turns a plane of two axes, and axes={tuple(axes)} names one twice.")

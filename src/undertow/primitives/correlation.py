@@ -44,6 +44,20 @@ def _cov_calls() -> list[Sample]:
     ]
 
 
+def _read_weights(name: str, given: Any) -> Any:
+    """Weights as an array, refused where NumPy refuses them."""
+    if given is None or isinstance(given, Traced):
+        return given
+    w = np.asarray(given)
+    wrong = w < 0
+    if wrong.any():
+        raise ArgumentError(f"np.cov: {name} holds {w[wrong].flat[0]}. Give numbers of 0 or more.")
+    wrong = w != np.round(w)
+    if name == "fweights" and wrong.any():
+        raise ArgumentError(f"np.cov: fweights holds {w[wrong].flat[0]}, but it counts rows. Use aweights.")
+    return w
+
+
 @answers(np.cov, samples=_cov_calls)
 def _cov(
     m: Any,
@@ -62,7 +76,7 @@ def _cov(
     if y is not None:
         rows = np.concatenate([rows, cast(_rows(y, rowvar), dtype)], axis=0)
     ddof = (0 if bias else 1) if ddof is None else ddof
-    fweights, aweights = (np.asarray(w) if isinstance(w, list | tuple) else w for w in (fweights, aweights))
+    fweights, aweights = _read_weights("fweights", fweights), _read_weights("aweights", aweights)
     weights = fweights
     if aweights is not None:
         weights = aweights if fweights is None else fweights * aweights
