@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import undertow as ut
+from undertow.simplify import structure
 
 RNG = np.random.default_rng(5)
 M, K = 6, 4
@@ -383,3 +384,30 @@ def test_a_layer_norm_keeps_what_it_divided_and_not_what_that_came_from() -> Non
             shifted = [x.astype(complex) for x in args]
             shifted[number][place] += step * 1j
             assert np.isclose(gradient[place], loss(*shifted).imag / step, rtol=1e-10, atol=1e-12)
+
+
+def test_quotients_of_a_long_loop_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step divides by one array: twice as many steps take products apart twice as often."""
+
+    def count(steps: int, around: Any) -> int:
+        def loss(h: Any, u: Any, c: Any) -> Any:
+            for _ in range(steps):
+                h = around(h) * u / c
+            return np.sum(h)
+
+        calls.clear()
+        found = structure._factors
+
+        def counted(s: Any, product: Any) -> Any:
+            calls.append(product)
+            return found(s, product)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(structure, "_factors", counted)
+            ut.backprop(loss, np.ones((3, 4)), np.ones((3, 4)), np.full(4, 2.0), wrt=(0, 1, 2))
+        return len(calls)
+
+    calls: list[Any] = []
+    for around in (np.tanh, lambda h: h - np.mean(h, axis=1, keepdims=True)):
+        few, many = count(15, around), count(30, around)
+        assert 0 < many <= 2.2 * few

@@ -33,6 +33,13 @@ TRAPS: dict[str, tuple[Any, ...]] = {
     "shift of another size": (lambda z, c: c[:, 0] + np.log(np.sum(np.exp(z - c), axis=1)), A, COLUMN),
     "shift without keepdims": (lambda z, c: c + np.log(np.sum(np.exp(z - c), axis=1)), A, ROW),
     "shift that grows the array": (lambda z, c: c + lse(z - c), A[:1], COLUMN),
+    "shift of another value, without an axis of its own": (
+        lambda z, y: np.max(y, axis=0) + np.log(np.sum(np.exp(z - np.max(y, axis=0, keepdims=True)), axis=2)),
+        RNG.normal(size=(3, 3, 2)), RNG.normal(size=(2, 3, 1)),
+    ),
+    "first entry of a shift of fewer axes": (
+        lambda z, c: c[:, 0] + np.log(np.sum(np.exp(z - c), axis=1)), RNG.normal(size=(3, 2, 3)), ROW[None],
+    ),
     "scalar shift without keepdims": (lambda z, c: c + np.log(np.sum(np.exp(z - c))), A, 2.0),
     "another shift comes back": (lambda z, c: 2 * c + lse(z - c), A, COLUMN),
     "a shift the other way": (lambda z, c: c + lse(c - z), A, COLUMN),

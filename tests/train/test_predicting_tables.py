@@ -10,7 +10,10 @@ import pytest
 
 import undertow as ut
 from command_line import make_runner
+from exported import load_source
 from undertow.errors import ArgumentError, DataError, DataWarning, ShapeError
+from undertow.export import export_source
+from undertow.train.predictions import predict_portions
 from undertow.train.table import train_table
 from undertow.train.table_settings import TableSettings
 
@@ -134,3 +137,27 @@ def test_arrays_are_taken_as_the_model_takes_them(trained):
     )
     with pytest.raises(DataError, match="X is a dict, no array"):
         plain.predict({"x": [1.0]})
+
+
+@pytest.mark.parametrize("target", ["kind", "number"])
+def test_a_category_of_training_is_no_missing_value_in_a_file(tmp_path, target):
+    """Where a run has learned what n.a. and NA say, a CSV file is read as the frame, by pieces and exports too."""
+    rng = np.random.default_rng(1)
+    answer = rng.choice(["yes", "n.a.", "NA", "k.A."], 200)
+    level = rng.normal(size=200) + 3.0 * (answer == "n.a.") - 3.0 * (answer == "NA")
+    frame = pl.DataFrame({"x": rng.normal(size=200), "answer": answer})
+    y = np.where(level > 1, "k.A.", "some") if target == "kind" else level
+    frame.with_columns(pl.Series(target, y)).write_parquet(tmp_path / "t.parquet")
+    frame.write_csv(tmp_path / "new.csv")
+    settings = TableSettings(data=str(tmp_path / "t.parquet"), target=target, hidden=[8], epochs=5)
+    train_table(settings, tmp_path / "run", progress=False)
+    run = ut.load(tmp_path / "run")
+    wanted = pl.Series(np.ravel(run.predict(frame)))
+    assert wanted.n_unique() > 1
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    by_hand = module.predict_rows(module.read_csv(tmp_path / "new.csv", module.TEXTS))
+    found = [pl.Series(np.ravel(by_hand))]
+    for memory in (1e9, 1.0):
+        found.append(pl.concat(list(predict_portions(run, tmp_path / "new.csv", memory=memory)))["prediction"])
+    for values in found:
+        assert values.equals(wanted) if target == "kind" else np.allclose(values, wanted, rtol=1e-4, atol=1e-5)

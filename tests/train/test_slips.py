@@ -285,3 +285,21 @@ def test_an_embedding_without_flatten():
     with pytest.raises(ShapeError, match=r"or put Flatten\(\) between them, where an example has 3 codes\."):
         fit(nn.Embedding(5, 4), "tanh", nn.Dense(12, 3))
     assert len(fit(nn.Embedding(5, 4), nn.Flatten(), nn.Dense(12, 3)).history) == 1
+
+
+@dataclass
+class Linked(Linear):
+    links: dict[str, Any] = field(default_factory=lambda: {"n": 0})
+    static = ("links",)
+
+    def __post_init__(self):
+        self.links["first"] = [self.links]
+
+    def __call__(self, x):
+        self.links["n"] += 1
+        return x @ self.W
+
+
+def test_what_holds_itself_is_looked_at_once():
+    with pytest.warns(UserWarning, match=r"Linked changes links while it is called\."):
+        train(Linked(np.ones((4, 3), np.float32)))

@@ -344,7 +344,7 @@ class Fuser:
             self.depend(target, self.sources(node) & ~target.bit)
 
     def join_readers(self) -> None:
-        """Merge clusters that read the same product, for it to be read once: what LayerNorm's gradients sum up."""
+        """Merge clusters that read one product, or the like, for it to be read once: what LayerNorm's gradients sum."""
         users: dict[Node, list[Node]] = {}
         for node in self.reader.order:
             for base in dict.fromkeys(self.reader.bases(node)):
@@ -354,8 +354,7 @@ class Fuser:
             homes = dict.fromkeys(self.home[node] for node in using)
             clusters = [home for home in homes if isinstance(home, Cluster)]
             for other in clusters[1:]:
-                if other.nodes:  # not yet merged into another
-                    self.merge(clusters[0], other)
+                self.merge(clusters[0], other)
 
     def _at_place(self, user: Node, node: Node, target: Cluster) -> bool:
         return all(

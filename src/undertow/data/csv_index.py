@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class CsvFile:
         lines: the line on which each piece begins, counted from 1.
         heights: rows of each piece.
         types: how each column's texts are read: its place in ``PARSERS``, or None for text.
+        known: of a column, the texts that are no missing value.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class CsvFile:
     lines: list[int]
     heights: list[int] = field(default_factory=list)
     types: dict[str, int | None] = field(default_factory=dict)
+    known: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def read_texts(self, number: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
         """A piece as texts, missing values null, with the line of each row."""
@@ -60,7 +62,8 @@ class CsvFile:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String)), np.zeros(0, dtype=np.int64)
         layout = find_layout(content, name, self.lines[number], (self.separator, len(self.names)))
         raw = parse_records(content, layout, name, self.names)
-        return raw.select(express_present(name) for name in self.names), layout.lines.astype(np.int64)
+        present = (express_present(name, self.known.get(name, ())) for name in self.names)
+        return raw.select(present), layout.lines.astype(np.int64)
 
     def read(self, number: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
         """A piece with typed columns, and the line of each row."""
@@ -143,12 +146,14 @@ def find_types(files: Sequence[CsvFile], as_text: Collection[str], decimal: Deci
 
     Args:
         files: with the same columns; their heights and types are filled in.
-        as_text: columns that stay text.
+        as_text: columns that stay text, see ``read_table_with_origin``.
         decimal: what 1,234 is, see ``read_table``.
 
     Returns:
         A sentence about each column whose commas may part thousands as well, and were read as decimal ones.
     """
+    for file in files:
+        file.known = as_text if isinstance(as_text, Mapping) else {}
     types: dict[str, int | None] = {}
     examples: dict[str, pl.Series] = {}
     seen: set[str] = set()

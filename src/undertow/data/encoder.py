@@ -202,9 +202,15 @@ class TabularEncoder:
     @property
     def text_columns(self) -> list[str]:
         """The columns that hold text, for ``read_table(path, as_text=encoder.text_columns)``."""
-        names = [column.name for column in self.columns if isinstance(column, CategoryColumn) or column.layout]
-        text = any(isinstance(label, str) for label in self.classes) or getattr(self.target, "layout", "") != ""
-        return names + [self.target.name] * text
+        return list(self.known_texts)
+
+    @property
+    def known_texts(self) -> dict[str, tuple[str, ...]]:
+        """The same with their categories or classes, for a text of training is no missing value later."""
+        texts = [column for column in self.columns if isinstance(column, CategoryColumn) or column.layout]
+        known = {x.name: x.categories if isinstance(x, CategoryColumn) else () for x in texts}
+        labels = tuple(label for label in self.classes if isinstance(label, str))
+        return known | ({self.target.name: labels} if labels or getattr(self.target, "layout", "") != "" else {})
 
     def transform(
         self,

@@ -6,7 +6,7 @@ import csv
 import os
 import warnings
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def read_table_with_origin(
 
     Args:
         path: as in ``read_table``.
-        as_text: as in ``read_table``.
+        as_text: as in ``read_table``; or a dict of them, with the texts of each that are no missing value.
         decimal: as in ``read_table``.
         remarks: as in ``read_table``.
         header: as in ``read_table``.
@@ -266,7 +266,8 @@ def _parse_text(
             return pl.DataFrame({name: [] for name in names})
         below = replace(layout, **{key: getattr(layout, key)[1:] for key in ("starts", "ends", "lines", "n_fields")})
     raw = parse_records(text, below, file, names)
-    texts = [mark_missing(column) for column in raw.get_columns()]
+    known = as_text if isinstance(as_text, Mapping) else {}
+    texts = [mark_missing(column, known.get(column.name, ())) for column in raw.get_columns()]
     comma = separator != ","
     typed = {x.name: x if x.name in as_text else infer_type(x, decimal_comma=comma) for x in texts}
     both = [x for x in texts if comma and typed[x.name] is x and x.name not in as_text and reads_both_ways(x)]

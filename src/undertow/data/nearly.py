@@ -108,10 +108,11 @@ class NearlyWritten:
 
 def _find_layout(texts: pl.Series, names: Sequence[str], decimal: Decimal) -> str:
     """The one of these layouts that most of the texts have, "" where no more than half have one."""
-    sample = [clean_text(text) for text in texts.drop_nulls().unique(maintain_order=True).head(_SAMPLE)]
-    fits = {name: sum(map(LAYOUTS[name].may_fit, sample)) for name in order_layouts(names, decimal)}
+    sample = texts.drop_nulls().unique(maintain_order=True).head(_SAMPLE)
+    cleaned = [clean_text(text) for text in sample]
+    fits = {name: sum(map(LAYOUTS[name].may_fit, cleaned)) for name in order_layouts(names, decimal)}
     most = max(fits.values(), default=0)
-    if 2 * most <= len(sample):
+    if 2 * most <= len(cleaned):
         return ""
     likely = [name for name, n in fits.items() if n == most]
-    return max(likely, key=lambda name: len(texts) - LAYOUTS[name].parse(texts).null_count())
+    return max(likely, key=lambda name: len(sample) - LAYOUTS[name].parse(sample).null_count())

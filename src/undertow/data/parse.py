@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from undertow.data.decimals import parse_either, reads_both_ways
 from undertow.data.late import pl
 
@@ -25,10 +27,15 @@ _TRIED = 100  # values that are read first: most columns of texts are known by t
 _BOOLEANS = {"true": True, "false": False}
 
 
-def mark_missing(texts: pl.Series) -> pl.Series:
-    """The texts without outer spaces, and null where one of ``MISSING_SPELLINGS`` stands."""
+def mark_missing(texts: pl.Series, known: Collection[str] = ()) -> pl.Series:
+    """The texts without outer spaces, and null where one of ``MISSING_SPELLINGS`` stands that is not known."""
     stripped = texts.str.strip_chars()
-    return stripped.set(stripped.is_in(MISSING_SPELLINGS), None)
+    return stripped.set(stripped.is_in(_list_missing(known)), None)
+
+
+def _list_missing(known: Collection[str]) -> list[str]:
+    """The spellings, without those that are known: categories of a run. The empty text is missing in any file."""
+    return [text for text in MISSING_SPELLINGS if not text or text not in known]
 
 
 def parse_numbers(texts: pl.Series) -> pl.Series:
@@ -135,10 +142,10 @@ def narrow_type(texts: pl.Series, known: int | None, seen: bool, decimal_comma: 
 PLAIN = (0, 1)  # places of what a cast reads
 
 
-def express_present(name: str) -> pl.Expr:
+def express_present(name: str, known: Collection[str] = ()) -> pl.Expr:
     """``mark_missing`` of a column, as an expression."""
     stripped = pl.col(name).str.strip_chars()
-    return pl.when(stripped.is_in(MISSING_SPELLINGS)).then(None).otherwise(stripped).alias(name)
+    return pl.when(stripped.is_in(_list_missing(known))).then(None).otherwise(stripped).alias(name)
 
 
 def express_plain(name: str, place: int | None) -> pl.Expr:

@@ -146,7 +146,7 @@ class FilePieces:
     Args:
         paths: of the files, in the order of their rows.
         piece_bytes: memory that a piece may take when it is read, roughly.
-        as_text: columns of text files that stay text.
+        as_text: columns of text files that stay text, see ``read_table_with_origin``.
         decimal: what 1,234 is, see ``read_table``.
         header: of text files, see ``read_table``.
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from undertow.data import ClassTarget, TabularEncoder
+from undertow.data.parse import MISSING_SPELLINGS
 from undertow.emit.structure import wrap
 from undertow.export import source_parts as parts
 from undertow.export.functions import Function, find_helpers, name_origins, write_function
@@ -219,13 +220,19 @@ def write_decision(subject: Subject, reserved: set[str]) -> Function:
     return write_function("decide", [("z", graph.inputs[0])], graph, note, ", ".join, reserved=reserved)
 
 
+def _list_texts(encoder: TabularEncoder) -> list[str] | dict[str, list[str]]:
+    """The columns that hold texts; where one holds what is missing elsewhere, a dict with these texts of each."""
+    known = {name: [x for x in texts if x in MISSING_SPELLINGS[1:]] for name, texts in encoder.known_texts.items()}
+    return known if any(known.values()) else encoder.text_columns
+
+
 def _write_table(encoder: TabularEncoder, unnamed: list[str]) -> list[str]:
     """The columns, and the functions that read them."""
     rows = [f"    {_write_value(dict(column.to_json_dict()), 4)}," for column in encoder.columns]
     columns = "\n".join(["COLUMNS = [  # how each column became numbers in training", *rows, "]"])
     target = encoder.target
     known = [
-        f"TEXTS = {_write_value(encoder.text_columns, 0)}  # the columns that hold texts",
+        f"TEXTS = {_write_value(_list_texts(encoder), 0)}  # the columns that hold texts",
         f"TARGET = {_write_value(target.name, 0)}  # the column that is predicted",
     ]
     if unnamed:

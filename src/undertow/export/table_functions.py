@@ -45,7 +45,10 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
         for name in commas:
             if re.fullmatch(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?", row[name]):
                 row[name] = row[name].replace(",", ".")
-    return [{name: None if value in missing else value for name, value in row.items()} for row in rows]
+    known = texts if isinstance(texts, dict) else {}  # of a column, the texts that were categories in training
+    return [
+        {name: None if x in missing and x not in known.get(name, ()) else x for name, x in row.items()} for row in rows
+    ]
 
 
 def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) -> Any:

@@ -7,8 +7,9 @@ So one pass from the oldest node to the newest leaves nothing that a rule could 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -75,6 +76,17 @@ class Simplified:
     moved: dict[Node, Node]
 
 
+Quotient = tuple[Node, Counter[Node], int]  # the factors of what is divided, and their sign
+
+
+@dataclass
+class Quotients:
+    """What has been divided by one value: what came since they were last looked up, and the others by a factor."""
+
+    new: list[Node] = field(default_factory=list)
+    by_factor: dict[Node, list[Quotient]] = field(default_factory=dict)
+
+
 RULES: dict[str, list[Rule]] = {}
 
 
@@ -100,7 +112,7 @@ class Simplifier(Trace):
         self.only = only  # the names of the rules to use; None: all
         self.final = final  # the graph will not be differentiated any more
         self.known: dict[Any, Node] = {}
-        self.quotients: dict[Node, list[Node]] = {}  # what has been divided by a value
+        self.quotients: dict[Node, Quotients] = {}  # by what was divided
         self.fired: dict[str, Fired] = {}
         self.now: Node | None = None  # the node of the original graph that is being rewritten
         self.expansions: dict[bool, Any] = {}  # `polynomial`: by whether forward values are opened
@@ -172,7 +184,7 @@ class Simplifier(Trace):
         if self.now is not None:
             node.line, node.file, node.backward = self.now.line, self.now.file, self.now.backward
         if op is P.divide:
-            self.quotients.setdefault(inputs[1], []).append(node)
+            self.quotients.setdefault(inputs[1], Quotients()).new.append(node)
         return node
 
     def fire(self, used: Rule, op: P.Primitive) -> None:

@@ -93,15 +93,14 @@ def _logsumexp_shift(s: Simplifier, a: Node, b: Node) -> Any:
         shape = x.inputs[0].spec.shape
         if not alike(z, c, shift) or z.spec.shape != shape or not constant_along(shift, shape, x.params["axis"]):
             continue
-        if _is_reduced(c, shift, x.params["axis"], x.params["keepdims"]):
+        same = c is shift and (x.params["keepdims"] or not shift.spec.ndim)
+        if same or (len(shift.spec.shape) == len(shape) and _is_reduced(c, shift, **x.params)):
             return P.logsumexp(s(z), **x.params)
     return None
 
 
 def _is_reduced(c: Node, shift: Node, axis: tuple[int, ...], keepdims: bool) -> bool:
-    """Tell whether c is the shift, without these axes of size 1 where they are not kept."""
-    if c is shift:
-        return keepdims or shift.spec.ndim == 0
+    """Tell whether c is the shift without these axes, which are of size 1."""
     if keepdims or shift.spec.ndim != c.spec.ndim + len(axis):
         return False
     if shift.op is P.expand_dims and shift.params["axis"] == axis:
@@ -111,8 +110,8 @@ def _is_reduced(c: Node, shift: Node, axis: tuple[int, ...], keepdims: bool) -> 
         return list(c.params["index"]) == entries
     if c.op is P.squeeze and c.inputs[0] is shift:
         return bool(c.params["axis"] == axis)
-    same = shift.op is P.max_ and c.op is P.max_ and shift.inputs == c.inputs  # by two calls of np.max
-    return same and {**shift.params, "keepdims": False} == c.params
+    twice = shift.op is P.max_ and c.op is P.max_ and shift.inputs == c.inputs  # by two calls of np.max
+    return twice and shift.params["axis"] == axis and {**shift.params, "keepdims": False} == c.params
 
 
 @rule("log-softmax", "z − log Σ exp(z) = log softmax(z)", "extends", P.subtract)

@@ -11,7 +11,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.graph import CONSTANT, Node, broadcast_shapes
-from undertow.simplify.engine import Simplifier, alike, number, rule
+from undertow.simplify.engine import Quotient, Simplifier, alike, number, rule
 
 ELEMENTWISE = (P.add, P.subtract, P.multiply, P.divide, P.where, P.maximum, P.minimum, P.greater, P.less,
                P.greater_equal, P.less_equal, P.equal, P.not_equal)  # fmt: skip
@@ -200,18 +200,30 @@ def _divide(s: Simplifier, product: Node, by: Node, before: float = math.inf) ->
     """Divide a product of which some factors have been divided by the same value, earlier; else return None."""
     if not by.spec.ndim:  # nothing is saved where one number divides, and there are many such quotients
         return None
-    quotients = [x for x in s.quotients.get(by, ()) if x.index < before]
-    if not quotients:
+    if by not in s.quotients:
         return None
     factors, sign = _factors(s, product)
-    known = [(x, *_factors(s, x.inputs[0])) for x in quotients]
+    known = [found for factor in factors for found in _quotients_by(s, by).get(factor, ()) if found[0].index < before]
     # What the backward pass turned around itself stays so: `_negated_difference` would turn it back.
     fitting = [(x, above, other) for x, above, other in known if above <= factors and (sign == other or not x.backward)]
     if not fitting:
         return None
-    quotient, above, other = max(fitting, key=lambda found: found[1].total())
+    quotient, above, other = max(fitting, key=lambda found: (found[1].total(), -found[0].index))
     result = reduce(lambda x, y: x * s(y), (factors - above).elements(), s(quotient))
     return result if sign == other else -result
+
+
+def _quotients_by(s: Simplifier, by: Node) -> dict[Node, list[Quotient]]:
+    """Return what has been divided by a value, by the newest of its factors: few of a long loop's have that in common.
+
+    Each with its factors and their sign.
+    """
+    known = s.quotients[by]
+    for x in known.new:
+        above, sign = _factors(s, x.inputs[0])
+        known.by_factor.setdefault(max(above, key=lambda node: node.index), []).append((x, above, sign))
+    known.new.clear()
+    return known.by_factor
 
 
 def _factors(s: Simplifier, product: Node) -> tuple[Counter[Node], int]:
@@ -220,7 +232,8 @@ def _factors(s: Simplifier, product: Node) -> tuple[Counter[Node], int]:
     sign, stack = 1, [product]
     while stack:
         node = stack.pop()
-        if node.op is P.multiply and node.backward and alike(*node.inputs) and found.total() < MOST_FACTORS:
+        few = found.total() + len(stack) + 2 <= MOST_FACTORS
+        if node.op is P.multiply and node.backward and alike(*node.inputs) and few:
             stack.extend(node.inputs)
             continue
         turned = s.known.get((P.subtract, node.inputs[::-1], ())) if node.op is P.subtract else None
@@ -271,7 +284,8 @@ def _zero_product(s: Simplifier, a: Node, b: Node) -> Any:
 def _is_zeros(node: Node) -> bool:
     """Tell whether a value is an array of zeros, whatever the data, as the first state of a loop is."""
     if node.op is CONSTANT:
-        return node.spec.ndim > 0 and not np.any(node.value)
+        # Data are constants too, which every step of a loop may read: the first row tells of most.
+        return node.spec.ndim > 0 and not np.any(node.value[:1]) and not np.any(node.value)
     return node.op is P.broadcast_to and number(node.inputs[0]) == 0
 
 

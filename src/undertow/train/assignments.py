@@ -44,12 +44,15 @@ def read_attributes(model: Any) -> Attributes:
     return [(layer, {name: (value, _copy(value)) for name, value in vars(layer).items()}) for layer in _layers(model)]
 
 
-def _copy(value: Any) -> Any:
-    """A value as it is now; layers and other objects as they are."""
+def _copy(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """A value as it is now; layers, other objects and what holds itself as they are."""
+    if id(value) in around:
+        return value
+    inside = (*around, id(value))
     if isinstance(value, dict):
-        return {key: _copy(part) for key, part in value.items()}
+        return {key: _copy(part, inside) for key, part in value.items()}
     if isinstance(value, list | tuple | deque):
-        return [_copy(part) for part in value]
+        return [_copy(part, inside) for part in value]
     if isinstance(value, set | frozenset):
         return frozenset(value)
     return value.copy() if isinstance(value, np.ndarray) else value

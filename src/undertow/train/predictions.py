@@ -132,7 +132,7 @@ def read_portions(
     file = Path(table)
     header = find_header(run, file, encoder, remarks)
     features = {column.name for column in encoder.columns}
-    texts = (*encoder.text_columns, *(name for name in keep if name not in features))
+    texts = {name: () for name in keep if name not in features} | encoder.known_texts
     if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
         yield read_table_with_origin(file, as_text=texts, decimal="comma", remarks=remarks, header=header)
         return
