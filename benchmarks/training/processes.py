@@ -34,7 +34,9 @@ def environment(threads: int, caches: Path) -> dict[str, str]:
     # XLA takes the number of threads from NPROC; for one thread its products must be told too.
     found["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=" + ("true" if threads > 1 else "false")
     found.pop("OPENBLAS_CORETYPE", None)  # some systems hold NumPy's products to kernels of the oldest processors
-    found.pop("PYTHONDONTWRITEBYTECODE", None)  # installed peers have theirs, a checkout would be compiled at each start
+    found.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # a checkout would be compiled at each start, and installed peers are not
     found["UNDERTOW_CACHE_DIR"] = str(caches / "undertow")
     found["TORCHINDUCTOR_CACHE_DIR"] = str(caches / "inductor")
     found["TORCHINDUCTOR_COMPILE_THREADS"] = "1"

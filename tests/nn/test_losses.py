@@ -377,14 +377,14 @@ def test_logits_in_place_of_probabilities_are_refused(name, z, y):
 )
 def test_what_rounding_alone_explains_counts_as_a_probability(name, dtype):
     """0, 1 and what is a few units of the last place beyond give the limit, not NaN; more is refused, by its digits."""
-    eps = np.finfo(dtype).eps
+    eps, single = np.finfo(dtype).eps, np.finfo(np.float32).eps  # float64 may hold what float32 has computed
     several = not name.startswith("binary")
-    for off in (0, 2 * eps, -2 * eps):
+    for off in (0, 2 * eps, -2 * eps, 2 * single, -2 * single):
         p = np.array([1 + off, -off], dtype)
         right = getattr(nn, name)(p[None], np.array([0])) if several else getattr(nn, name)(p, np.array([1, 0], dtype))
         wrong = getattr(nn, name)(p[None], np.array([1])) if several else getattr(nn, name)(p, np.array([0, 1], dtype))
-        assert 0 <= right <= 5 * eps and 15 < wrong < np.inf and right.dtype == wrong.dtype == dtype
-    for far in (1.04, 1.001, 1 + 100 * eps, -0.04):
+        assert 0 <= right <= 5 * max(eps, abs(off)) and 15 < wrong < np.inf and right.dtype == wrong.dtype == dtype
+    for far in (1.04, 1.001, 1 + 100 * single, -0.04):
         p = np.array([far, 1 - far], dtype)
         with pytest.raises(DataError, match=rf"{name}: p holds [-\d.e]+, but probabilities are 0 to 1") as error:
             getattr(nn, name)(p[None], np.array([0])) if several else getattr(nn, name)(p, np.array([1, 0], dtype))

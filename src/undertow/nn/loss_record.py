@@ -328,8 +328,8 @@ def read_probabilities(name: str, p: Any) -> Any:
         p: the output; NaN is let through, as the loss of a training that diverged.
 
     Returns:
-        p. 0 and 1, and what is less than 8 units of the last place beyond them, count as the nearest number between
-        them, since rounding makes these of a p that is: the loss stays finite, and 0 · log 0 does not come up.
+        p. 0 and 1, and what is less than 8 units of float32's last place beyond them, count as the nearest number
+        between them, since rounding makes these of a p that is: the loss stays finite, and 0 · log 0 does not come up.
 
     Raises:
         DataError: ``categorical_cross_entropy: p holds -1.5, but probabilities are 0 to 1. If these are logits, …``
@@ -346,7 +346,7 @@ def read_probabilities(name: str, p: Any) -> Any:
     if p.dtype.kind not in "fc":
         p = p.astype(np.float64)
     limits, size = np.finfo(p.dtype), p.real
-    off = _ROUNDED * limits.eps
+    off = _ROUNDED * max(limits.eps, np.finfo(np.float32).eps)  # float64 may hold what float32 has computed
     wrong = (size < -off) | (size > 1 + off)
     if wrong.any():
         found = size[wrong][0]
