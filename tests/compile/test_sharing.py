@@ -70,7 +70,8 @@ def test_one_thread_that_does_the_parts_of_all_finds_the_same_bits(four_threads,
         np.testing.assert_allclose(a, b, rtol=bound, atol=bound)
 
 
-def test_threads_meet_a_few_times_a_step_however_deep_the_network(four_threads, monkeypatch):
+def test_threads_meet_a_few_times_a_step_however_deep_the_network_where_memory_may_be_taken(four_threads, monkeypatch):
+    monkeypatch.setattr(layout, "MORE", 100)
     meetings = {}
     for depth in (3, 15):
         _, made = train(2, True, monkeypatch, norm=False, depth=depth)
@@ -109,9 +110,9 @@ def test_runs_that_are_stopped_go_on_in_either_way(four_threads, monkeypatch, co
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_threads_take_more_memory_only_while_that_is_little(four_threads, monkeypatch, count):
-    _, roomy = train(count, True, monkeypatch, norm=False, depth=15)
-    monkeypatch.setattr(layout, "ROOM", 0)
     _, tight = train(count, True, monkeypatch, norm=False, depth=15)
+    monkeypatch.setattr(layout, "MORE", 100)
+    _, roomy = train(count, True, monkeypatch, norm=False, depth=15)
     assert tight.memory.least == roomy.memory.least  # of the values, however long they are kept
     assert tight.memory.arena <= 1.2 * tight.memory.least < roomy.memory.arena
     assert np.sum(roomy.table[:, 2] & WAIT > 0) < np.sum(tight.table[:, 2] & WAIT > 0)

@@ -24,7 +24,9 @@ from undertow.errors import UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Graph, Node
 
 HELD = 1 << 18  # bytes; of larger values, memory costs more than meeting
-ROOM, MORE = 1 << 23, 1.2  # bytes that a program may take so that threads meet less, or times the least
+# Times the least memory that a program may take so that threads meet less. With 2.5 times of it, two threads meet 11 times
+# in a step of D instead of 49, which takes no less time: 219 and 213 µs.
+MORE = 1.2
 
 
 class Layout:
@@ -137,7 +139,7 @@ class Layout:
         offsets, size, least = lay_out(lives)
         if self.threads > 1:
             more, larger, _ = lay_out(self.held(lives))
-            if larger <= max(ROOM, MORE * least):
+            if larger <= MORE * least:
                 offsets, size = more, larger
         for x, offset in zip(made, offsets, strict=True):
             x.offset = offset

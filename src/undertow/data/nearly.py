@@ -27,9 +27,9 @@ class NearlyWritten:
     Example:
         >>> found = NearlyWritten("area")
         >>> found.update(pl.Series(["114,6", "90,0"]), None, ["1234,50"], None)
-        >>> found.update(pl.Series(["71,5", "unknown", None]), ["1234,50"], [], None)
+        >>> found.update(pl.Series(["71,5", "80,2", "unknown", None]), ["1234,50"], [], None)
         >>> found.mostly, found.what, found.count_others(), found.place
-        (True, 'numbers written as 1234,50', "1 of 4 values are not written so, first 'unknown'", 'row 2')
+        (True, 'numbers written as 1234,50', "1 of 5 values are not written so, first 'unknown'", 'row 3')
     """
 
     name: str
