@@ -24,8 +24,8 @@ from undertow.errors import UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Graph, Node
 
 HELD = 1 << 18  # bytes; of larger values, memory costs more than meeting
-# Times the least memory that a program may take so that threads meet less. With 2.5 times of it, two threads meet 11 times
-# in a step of D instead of 49, which takes no less time: 219 and 213 µs.
+# Times the least memory that a program may take so that threads meet less. With 2.5 times of it, two threads meet 11
+# times in a step of D instead of 49, which takes no less time: 219 and 213 µs.
 MORE = 1.2
 
 
