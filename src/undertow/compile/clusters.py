@@ -59,7 +59,7 @@ class Clusters(Layout):
         """Return in which pass over a row each value of a cluster is computed, and in which its inputs are read."""
         key = cluster.nodes[0]
         if key not in self.passes:
-            found = self.described[key] = self.describe(cluster)
+            found = self.describe(cluster)
             places, _ = stages(found.structure)
             of_columns = [line.reduces == "columns" for line in found.structure.lines]
             self.passes[key] = {x: (places[i], places[i] - of_columns[i]) for x, i in found.numbers.items()}
@@ -240,9 +240,7 @@ class Clusters(Layout):
 
     def write_cluster(self, cluster: Cluster) -> None:
         """Add the call of a cluster's kernel."""
-        known = self.described.get(cluster.nodes[0])
-        # Whether what it reads is a total in parts is known only now.
-        found = self.describe(cluster) if known is None or any(x.base in self.totals for x in known.reads) else known
+        found = self.describe(cluster)
         args = self.arguments(cluster, found)
         structure = found.structure
         names = [called(node) for node in cluster.nodes if self.is_stored(cluster, node) or node in self.totals]

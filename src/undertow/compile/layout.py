@@ -68,7 +68,6 @@ class Layout:
                 for base in self.reader.bases(node):
                     self.readers.setdefault(base, []).append(i)
         self.passes: dict[Node, dict[Node, tuple[int, int]]] = {}  # of each cluster, by its first value
-        self.described: dict[Node, Any] = {}  # as its kernel sees it, where that was asked before it was written
         self.now = 0
 
     # ---- outputs ------------------------------------------------------------------------------

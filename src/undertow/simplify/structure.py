@@ -198,9 +198,7 @@ def _known_quotient(s: Simplifier, a: Node, b: Node) -> Any:
 
 def _divide(s: Simplifier, product: Node, by: Node, before: float = math.inf) -> Any:
     """Divide a product of which some factors have been divided by the same value, earlier; else return None."""
-    if not by.spec.ndim:  # nothing is saved where one number divides, and there are many such quotients
-        return None
-    if by not in s.quotients:
+    if not by.spec.ndim or by not in s.quotients:  # of one number there are many, and nothing is saved
         return None
     factors, sign = _factors(s, product)
     known = [found for factor in factors for found in _quotients_by(s, by).get(factor, ()) if found[0].index < before]
