@@ -147,7 +147,7 @@ class Writer:
         return flow
 
     def write(self, n):
-        self.store.append(self.part(self.n, self.n + n), 0)
+        self.store.append(self.part(self.n, self.n + n))
         self.n += n
         self.rows.append({"epoch": 1, "step": self.n, "loss": 1 / self.n})
 

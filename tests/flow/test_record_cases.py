@@ -107,14 +107,28 @@ def test_a_long_record_is_thinned_evenly_and_goes_on_so_after_it_was_taken_up():
     for begin in range(1, 1001, 10):
         rows.add(*rows_of(np.arange(begin, begin + 10)))
         rows.thin()
+    kept = rows.settle()
     assert rows.n <= 100 and rows.stride == 16
-    assert np.array_equal(rows.steps[: rows.n], np.arange(1, 1001, 16))
-    assert np.array_equal(rows.values[: rows.n, 3, 0], rows.steps[: rows.n].astype(np.float32))
-    assert np.array_equal(rows.epochs[: rows.n], rows.steps[: rows.n] // 7)
+    assert np.array_equal(kept.steps, np.arange(1, 1001, 16))
+    assert np.array_equal(kept.values[:, 3, 0], kept.steps.astype(np.float32))
+    assert np.array_equal(kept.epochs, kept.steps // 7)
     again = Rows(1)
-    again.put(rows.steps[: rows.n], rows.epochs[: rows.n], rows.scalars[: rows.n], rows.values[: rows.n])
+    again.put(*kept)
     again.add(*rows_of(np.arange(1001, 1101)))
-    assert np.array_equal(again.steps[: again.n], np.arange(1, 1101, 16))
+    assert np.array_equal(again.settle().steps, np.arange(1, 1101, 16))
+
+
+@pytest.mark.parametrize("sizes", [[3], [1] * 200, [2000, 1, 2000], [1, 0, 5, 1500, 0], [300] * 70])
+def test_rows_after_a_step_are_the_same_wherever_they_lie(sizes):
+    rows, ends = Rows(1), np.cumsum(sizes)
+    for size, end in zip(sizes, ends, strict=True):
+        rows.add(*rows_of(np.arange(end - size + 1, end + 1)))
+        for step in {0, int(end) // 2, max(int(end) - 1, 0), int(end)}:
+            found = rows.after(step)
+            assert np.array_equal(found.steps, np.arange(step + 1, end + 1))
+            assert np.array_equal(found.scalars[:, 0], found.steps) and np.array_equal(found.epochs, found.steps // 7)
+            assert np.array_equal(found.values[:, -1, 0], found.steps.astype(np.float32))
+    assert rows.n == ends[-1] and np.array_equal(rows.settle().steps, np.arange(1, ends[-1] + 1))
 
 
 @pytest.mark.parametrize(

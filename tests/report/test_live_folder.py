@@ -55,7 +55,7 @@ class Writer:
         return flow
 
     def write(self, n):
-        self.store.append(self.part(self.n, self.n + n), 0)
+        self.store.append(self.part(self.n, self.n + n))
         self.n += n
 
     def end_epoch(self):

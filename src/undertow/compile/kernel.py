@@ -122,20 +122,30 @@ def stages(structure: Structure) -> tuple[dict[int, int], int]:
         for word, j in line.reads:
             if word == "v" and lines[j].level == "full" and not lines[j].reduces:
                 wanted[j] = min(wanted.get(j, reads_at), reads_at)
-    loaded: dict[int, int] = {}  # of each operand, the first pass that reads it
-    for i, at in place.items():
-        for word, j in lines[i].reads:
-            if word == "o":
-                at -= lines[i].reduces == "columns"
-                loaded[j] = min(loaded.get(j, at), at)
-    for i, line in enumerate(lines):  # where the values pass by anyway
-        if line.reduces == "statistics":
-            ((word, j),) = line.reads
-            place[i] = place[j] if word == "v" else max(loaded.get(j, 0), 0)
+    place |= _measured_at(lines, place)
     every = ("rows", "all", "statistics")
     passes = [place[i] for i, line in enumerate(lines) if line.level == "full" or line.reduces in every]
     passes += [place[i] - 1 for i, line in enumerate(lines) if line.reduces == "columns"]
     return place, max(passes, default=-1) + 1
+
+
+def _measured_at(lines: tuple[Line, ...], place: dict[int, int]) -> dict[int, int]:
+    """Decide where statistics are taken: where the values pass by anyway, and in the pass that does least."""
+    work: dict[int, int] = {}
+    at_hand: dict[tuple[str, int], set[int]] = {}  # the passes that have a value
+    for i, at in place.items():
+        at -= lines[i].reduces == "columns"
+        work[at] = work.get(at, 0) + 1
+        if lines[i].level == "full" and not lines[i].reduces:
+            at_hand.setdefault(("v", i), set()).add(at)
+        for read in lines[i].reads:
+            at_hand.setdefault(read, set()).add(max(at, 0))
+    found = {}
+    for i, line in enumerate(lines):
+        if line.reduces == "statistics":
+            found[i] = min(at_hand.get(line.reads[0], {0}), key=lambda at: (work.get(at, 0), at))
+            work[found[i]] = work.get(found[i], 0) + 1
+    return found
 
 
 def saved_lines(structure: Structure) -> list[int]:

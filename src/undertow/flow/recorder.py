@@ -14,7 +14,7 @@ from undertow.flow.layers import FlowLayer
 from undertow.flow.observe import make_observer
 from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS, STATS, Flow
-from undertow.flow.table import Rows
+from undertow.flow.table import Kept, Rows
 from undertow.train.diverged import UPDATE
 
 AT_ONCE: Final = 1000  # steps that are put into the record together
@@ -121,9 +121,17 @@ class Recorder:
     def current(self) -> Flow:
         """Return the record so far."""
         self.take_in()
-        rows, flow = self.rows, self.flow
-        flow.steps, flow.epochs, flow.values = rows.steps[: rows.n], rows.epochs[: rows.n], rows.values[: rows.n]
-        flow.scalars = {name: rows.scalars[: rows.n, i] for i, name in enumerate(SCALARS)}
+        return self._put(self.flow, self.rows.settle())
+
+    def after(self, step: int) -> Flow:
+        """Return the record of later steps than this one."""
+        self.take_in()
+        return self._put(Flow.empty(self.layers), self.rows.after(step))
+
+    @staticmethod
+    def _put(flow: Flow, rows: Kept) -> Flow:
+        flow.steps, flow.epochs, flow.values = rows.steps, rows.epochs, rows.values
+        flow.scalars = {name: rows.scalars[:, i] for i, name in enumerate(SCALARS)}
         return flow
 
 

@@ -37,12 +37,11 @@ CONTINUES, END = b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\x00\x00\x00\x00"
 LARGEST = 1 << 31  # bytes of a message that are believed
 
 
-def make_frame(flow: Flow, first: int = 0) -> pl.DataFrame:
+def make_frame(flow: Flow) -> pl.DataFrame:
     """Put the steps of a record into a frame, as others read it.
 
     Args:
         flow: the record.
-        first: the first row to take.
 
     Returns:
         A row a step: ``step``, ``epoch``, the scalars, and for each number of the layers, such as ``delta.rms``, an
@@ -58,10 +57,10 @@ def make_frame(flow: Flow, first: int = 0) -> pl.DataFrame:
     import polars as pl
 
     wide = pl.Array(pl.Float32, len(flow.layers))
-    columns: list[Any] = [pl.Series("step", flow.steps[first:]), pl.Series("epoch", flow.epochs[first:])]
-    columns += [pl.Series(name, flow.scalars[name][first:]) for name in SCALARS]
+    columns: list[Any] = [pl.Series("step", flow.steps), pl.Series("epoch", flow.epochs)]
+    columns += [pl.Series(name, flow.scalars[name]) for name in SCALARS]
     for i, name in enumerate(STATS):
-        columns.append(pl.Series(name, np.ascontiguousarray(flow.values[first:, i]), dtype=wide))
+        columns.append(pl.Series(name, np.ascontiguousarray(flow.values[:, i]), dtype=wide))
     return pl.DataFrame(columns)
 
 
@@ -143,9 +142,9 @@ class FlowStore:
         except OSError as error:
             raise self._explain(error) from None
 
-    def append(self, flow: Flow, first: int) -> None:
-        """Append the rows of a record from ``first`` on."""
-        stream = _stream(flow, first)
+    def append(self, flow: Flow) -> None:
+        """Append the rows of a record."""
+        stream = _stream(flow)
         head, body = _split(stream)
         try:
             if self.file is None:
@@ -300,12 +299,12 @@ def _read_steps(path: Path, flow: Flow, since: int) -> None:
         raise ValueError(f"{path.name}: {error}") from None
 
 
-def _stream(flow: Flow, first: int = 0) -> bytes:
+def _stream(flow: Flow) -> bytes:
     """The rows as an Arrow stream of their own."""
     import polars as pl
 
     memory = io.BytesIO()
-    make_frame(flow, first).rechunk().write_ipc_stream(memory, compat_level=pl.CompatLevel.oldest())
+    make_frame(flow).rechunk().write_ipc_stream(memory, compat_level=pl.CompatLevel.oldest())
     return memory.getvalue()
 
 

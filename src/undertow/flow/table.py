@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,16 @@ VALUES: Final = ("z", "h", "delta")  # whose squares are added up only to see wh
 ROOTS: Final = [i for i, stat in enumerate(STATS) if stat.endswith(".rms")]
 LOOKED_AT: Final = ("z", "delta", "dW")  # where numbers that are not finite are counted
 LARGEST: Final = 32_000_000  # numbers of layers that are kept; beyond, every second step is dropped
+MANY, LARGE = 64, 1000  # so many additions of fewer rows than this, on average, are put together
+
+
+class Kept(NamedTuple):
+    """Rows of a record: the steps (s,), their epochs (s,), scalars (s, 6) and values (s, 25, layers)."""
+
+    steps: Array
+    epochs: Array
+    scalars: Array
+    values: Array
 
 
 class Rows:
@@ -24,51 +34,80 @@ class Rows:
 
     def __init__(self, n_layers: int) -> None:
         self.n, self.stride, self.n_layers = 0, 1, n_layers
+        self.waiting: list[Kept] = []  # the last rows, which are not side by side with the others yet
+        self.settled = 0  # rows that are
         self.most = max(LARGEST // max(len(STATS) * n_layers, 1), 1000)
         self.pickers: dict[Any, Picker] = {}
         self._allocate(256)
 
     def _allocate(self, size: int) -> None:
-        self.steps, self.epochs = np.empty(size, np.int64), np.empty(size, np.int64)
-        self.scalars = np.empty((size, len(SCALARS)))
-        self.values = np.empty((size, len(STATS), self.n_layers), np.float32)
+        steps, epochs, scalars = np.empty(size, np.int64), np.empty(size, np.int64), np.empty((size, len(SCALARS)))
+        self.kept = Kept(steps, epochs, scalars, np.empty((size, len(STATS), self.n_layers), np.float32))
 
     def put(self, steps: Array, epochs: Array, scalars: Array, values: Array) -> None:
         """Begin with these rows, and go on as often as the last of them were kept."""
         self.stride = int(np.diff(steps[-9:]).min()) if len(steps) > 1 else 1
-        self._grow(len(steps))
-        self.n = len(steps)
-        self.steps[: self.n], self.epochs[: self.n] = steps, epochs
-        self.scalars[: self.n], self.values[: self.n] = scalars, values
+        self.n, self.settled, self.waiting = len(steps), 0, [Kept(steps, epochs, scalars, values)]
+        self.settle()
 
     def add(self, steps: Array, epochs: Array, scalars: Array, values: Array) -> None:
-        """Append rows."""
+        """Append rows; the arrays are kept as they are."""
+        rows = Kept(steps, epochs, scalars, values)
         if self.stride > 1:
             kept = (steps - 1) % self.stride == 0
-            steps, epochs, scalars, values = steps[kept], epochs[kept], scalars[kept], values[kept]
-        self._grow(self.n + len(steps))
-        rows = slice(self.n, self.n + len(steps))
-        self.steps[rows], self.epochs[rows], self.scalars[rows], self.values[rows] = steps, epochs, scalars, values
-        self.n = rows.stop
+            rows = Kept(*(array[kept] for array in rows))
+        self.waiting.append(rows)
+        self.n += len(rows.steps)
+        if len(self.waiting) > MANY and self.n - self.settled < MANY * LARGE:
+            self.settle()
 
-    def _grow(self, wanted: int) -> None:
-        if wanted <= len(self.steps):
-            return
-        old: list[Array] = [self.steps, self.epochs, self.scalars, self.values]
-        self._allocate(max(wanted, min(2 * len(self.steps), self.most + 4096)))
-        new: list[Array] = [self.steps, self.epochs, self.scalars, self.values]
-        for mine, before in zip(new, old, strict=True):
-            mine[: self.n] = before[: self.n]
+    def settle(self) -> Kept:
+        """Put all rows side by side.
+
+        Returns:
+            All of them: views, of which the next rows change nothing.
+        """
+        if self.n > len(self.kept.steps):
+            old = self.kept
+            self._allocate(max(self.n, min(2 * len(old.steps), self.most + 4096)))
+            for mine, before in zip(self.kept, old, strict=True):
+                mine[: self.settled] = before[: self.settled]
+        for rows in self.waiting:
+            place = slice(self.settled, self.settled + len(rows.steps))
+            for mine, new in zip(self.kept, rows, strict=True):
+                mine[place] = new
+            self.settled = place.stop
+        self.waiting = []
+        return Kept(*(array[: self.n] for array in self.kept))
+
+    def after(self, step: int) -> Kept:
+        """Return the rows of later steps than this one."""
+        late: list[Kept] = []
+        for rows in reversed(self.waiting):
+            if len(rows.steps) and rows.steps[0] <= step:
+                break
+            late.insert(0, rows)
+        else:  # some may lie side by side already
+            return self._later(self.settle(), step)
+        if not late:
+            return self._later(rows, step)
+        return Kept(*(np.concatenate(x) for x in zip(self._later(rows, step), *late, strict=True)))
+
+    @staticmethod
+    def _later(rows: Kept, step: int) -> Kept:
+        first = int(np.searchsorted(rows.steps, step, "right"))
+        return Kept(*(array[first:] for array in rows))
 
     def thin(self) -> None:
         """Drop every second step where there are too many."""
         if self.n <= self.most:
             return
+        self.settle()
         self.stride *= 2
-        kept = np.flatnonzero((self.steps[: self.n] - 1) % self.stride == 0)
-        for array in (self.steps, self.epochs, self.scalars, self.values):
+        kept = np.flatnonzero((self.kept.steps[: self.n] - 1) % self.stride == 0)
+        for array in self.kept:
             array[: len(kept)] = array[kept]
-        self.n = len(kept)
+        self.n = self.settled = len(kept)
 
     def picker(self, part: Any) -> Picker:
         """What makes rows of this record of what steps tell, and adds up the squares of `NORMS`."""

@@ -130,11 +130,10 @@ class TrainingRecorder(Recorder):
     def write_steps(self, force: bool = False) -> None:
         """Write the steps that are in no file yet; ``force`` returns when the disk has them, before a checkpoint."""
         if self.store is not None:
-            flow = self.current()
-            before = int(np.searchsorted(flow.steps, self.last_written, "right"))
-            if len(flow) > before:
-                self.store.append(flow, before)
-                self.last_written = int(flow.steps[-1])
+            new = self.after(self.last_written)
+            if len(new):
+                self.store.append(new)
+                self.last_written = int(new.steps[-1])
             if force:
                 self.store.force()
 
