@@ -13,6 +13,7 @@ from undertow.compile.memory import APART, align
 from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.processor import lanes_of
 from undertow.compile.scalars import kind_of, operand_kinds
+from undertow.compile.short_rows import SHORT_ROW, fitting, stands_better
 from undertow.compile.statistics import is_statistics
 from undertow.compile.totals import PART, ROWS
 from undertow.compile.upright import write_kernel
@@ -22,7 +23,6 @@ from undertow.graph import CONSTANT, Node
 LONG_ROW = 1024  # columns above which a float32 sum is added up in float64
 LONG_SUM = 128  # vectors above which one of float64 is added up in parts: 1024 numbers, where 8 are a vector
 ABREAST = {4: 4, 8: 2}  # rows with sums of up to so many vectors: how many are written at a time
-SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them hold neighbouring rows
 
 
 class Read(NamedTuple):
@@ -87,9 +87,13 @@ class Clusters(Layout):
         kinds = {x.kind for x in lines} | {x.kind for x in described}
         lanes = lanes_of("f32" if "f32" in kinds else "f64")
         upright = sums and len(axes.rows) == len(axes.columns) == 1 and axes.columns[0] <= SHORT_ROW < axes.rows[0]
+        upright = upright and stands_better(lines, described, stores, axes.columns[0])
         folds = any(x.folded or x.reduces == "statistics" for x in lines)
         short = folds and bool(axes.rows) and len(axes.columns) == 1 and axes.columns[0] < PART // ROWS * lanes
-        one_by_one = upright or not sums or len(axes.columns) > 1
+        adds = any(x.reduces == "rows" for x in lines)
+        if not upright and not by_columns:
+            lanes = fitting(lanes, axes.columns[-1], adds and len(axes.columns) > 1)
+        one_by_one = upright or not (sums or adds) or len(axes.columns) > 1
         abreast = 1 if one_by_one else next((n for m, n in ABREAST.items() if axes.columns[0] <= m * lanes), 1)
         structure = Structure(
             len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright,

@@ -93,6 +93,8 @@ class Writer:
     def write_range(self, start: Value, stop: Value) -> None:
         """Write the loop over some of the rows: as many abreast as there are to be, and then what is left."""
         e, n = self.e, self.s.abreast
+        if self.s.n_rows > 1:
+            self.at_axes = [e.variable(place) for place in self.place_of(start)]
         if n == 1:
             with e.loop(start, stop) as row:
                 self.write_abreast([row])
@@ -102,6 +104,28 @@ class Writer:
             self.write_abreast([row + i for i in range(n)])
         with e.loop(whole, stop) as row:
             self.write_abreast([row])
+
+    def place_of(self, number: Value) -> list[Value]:
+        """Tell where on each of several row axes a row is."""
+        places: list[Value] = []
+        for size in reversed(self.rows[1:]):
+            quotient = number / size
+            places.insert(0, number - quotient * size)
+            number = quotient
+        return [number, *places]
+
+    def next_place(self) -> list[Value]:
+        """Tell where on each of several row axes the next row is, without a division, which takes as long as a row."""
+        e = self.e
+        found = [place.get() for place in self.at_axes]
+        more = e.const(1, "i64")
+        for place, here, size in reversed(list(zip(self.at_axes, found, [None, *self.rows[1:]], strict=True))):
+            after = here + more
+            if size is not None:
+                more = e.convert(after == size, "i64")
+                after = e.select(after == size, 0, after)
+            place.set(after)
+        return found
 
     def product(self, sizes: list[Value]) -> Value:
         """Multiply sizes."""
@@ -181,14 +205,7 @@ class Writer:
     def begin_row(self, number: Value, i: int) -> Row:
         """Find where a row's elements are, the i-th of those abreast."""
         e = self.e
-        places: list[Value] = [number]
-        if self.s.n_rows > 1:
-            places, rest = [], number
-            for size in reversed(self.rows[1:]):
-                quotient = rest / size
-                places.insert(0, rest - quotient * size)
-                rest = quotient
-            places.insert(0, rest)
+        places = self.next_place() if self.s.n_rows > 1 else [number]
         sources: list[Value] = []
         for (pointer, rows, _), o in zip(self.operands, self.s.operands, strict=True):
             for place, stride in zip(places, rows, strict=False):
@@ -310,9 +327,12 @@ class Writer:
     def write_body(self, number: int, c: Value, before: Value, mask: Value | None) -> None:
         """Write what a pass does with one vector of columns of each row."""
         self.c, self.flat, self.mask = c, before + c, mask
+        self.added: dict[int, list[Value]] = {}  # of each sum over the rows, what the rows give
         for row in self.abreast:
             self.at = row
             self.write_vector(number)
+        for i, values in self.added.items():
+            self.add_rows(i, values)
 
     def write_vector(self, number: int) -> None:
         """Write what a pass does with one vector of columns."""
@@ -332,8 +352,7 @@ class Writer:
             elif line.reduces == "rows":
                 if self.place[i] == number:
                     value = e.convert(self.input(line, 0, body, self.lanes), line.kind)
-                    place = e.address(self.totals[i], self.flat, MEMORY.get(line.kind, line.kind))
-                    self.store(JOIN[line.name](e, self.load(place, line.kind, self.lanes, mask), value), place, mask)
+                    self.added.setdefault(i, []).append(value)
             elif line.level == "full" and self.place[i] == number:
                 value = self.compute(line, body, self.lanes)
                 body.full[i] = value
@@ -342,6 +361,16 @@ class Writer:
                     self.store(value, place, mask)
                 elif i in self.saved:
                     self.store(value, self.scratch_of(i), mask)
+
+    def add_rows(self, i: int, values: list[Value]) -> None:
+        """Join what rows beside each other give to a sum over the rows, which waits for the one before in memory."""
+        e, line = self.e, self.s.lines[i]
+        join = JOIN[line.name]
+        while len(values) > 1:
+            rest = values[-1:] if len(values) % 2 else []
+            values = [join(e, a, b) for a, b in zip(values[::2], values[1::2], strict=False)] + rest
+        place = e.address(self.totals[i], self.flat, MEMORY.get(line.kind, line.kind))
+        self.store(join(e, self.load(place, line.kind, self.lanes, self.mask), values[0]), place, self.mask)
 
     def scratch_of(self, i: int) -> Value:
         """The place of a saved value in scratch memory: 8 bytes a column and value."""

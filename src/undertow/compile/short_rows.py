@@ -1,0 +1,55 @@
+"""Rows shorter than a vector: which way the vectors of a kernel lie, and how long they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from undertow.compile.kernel import Line, Operand
+
+SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them may hold neighbouring rows
+GATHER, SCATTER = 0.8, 1.05  # cycles for each element
+SUM, DIVISION, FUNCTION = 2, 2, 22  # cycles that a row takes by itself, for a sum over it and for what it has one of
+ADDED, WAITED = 1.5, 20  # cycles to add a vector to one in memory; if a masked one was stored just beside it
+DIVIDES = frozenset(("divide", "sqrt", "reciprocal"))
+FUNCTIONS = frozenset((
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cos", "cosh", "exp", "exp2",
+    "expm1", "hypot", "log", "log10", "log1p", "log2", "logaddexp", "normal_cdf", "power", "scipy_entr", "scipy_erf",
+    "scipy_erfc", "scipy_ndtr", "scipy_xlog1py", "scipy_xlogy", "sigmoid", "sin", "sinh", "softplus", "tan", "tanh",
+    "uniform_at",
+))  # fmt: skip
+
+
+def fitting(lanes: int, width: int, adds_beside: bool) -> int:
+    """Return how many lanes go with short rows.
+
+    A load that overlaps a masked store before it waits for that, 20 cycles: where sums in memory lie side by side,
+    fewer lanes that no row leaves a part of may take less time.
+
+    Args:
+        lanes: of the longest vectors.
+        width: columns of a row.
+        adds_beside: whether the sums of neighbouring rows are added to, one after the other.
+    """
+    if adds_beside:
+        every = [1 << i for i in reversed(range(lanes.bit_length()))]
+        return min(every, key=lambda n: width // n * ADDED + bool(width % n) * WAITED)
+    return min(lanes, 1 << (width - 1).bit_length())
+
+
+def stands_better(lines: Sequence[Line], operands: Sequence[Operand], stores: Sequence[int], width: int) -> bool:
+    """Tell whether vectors of neighbouring rows, which are gathered, take less time than short rows one after another.
+
+    They do where much is computed of each row's sums, and rows are very short.
+    """
+    gathered = sum(x.level == "full" and x.columns != "0" for x in operands)
+    scattered = sum(lines[i].level == "full" for i in stores)
+    alone = SUM * sum(x.reduces == "columns" for x in lines)
+    alone += sum(_cost(x) for x in lines if x.level == "row" and not x.reduces)
+    return width * (GATHER * gathered + SCATTER * scattered) < alone
+
+
+def _cost(line: Line) -> int:
+    """Cycles for an operation on one number; those that vectors do in one instruction hardly take any."""
+    if line.name in DIVIDES or (line.name == "power" and line.reads[1][0] == "c"):
+        return DIVISION
+    return FUNCTION if line.name in FUNCTIONS else 0
