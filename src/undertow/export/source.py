@@ -252,7 +252,7 @@ def _write_value(value: Any, indent: int) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):
-        items = [f'"{key}": {_write_value(item, indent + 4)}' for key, item in value.items()]
+        items = [f"{_write_value(key, 0)}: {_write_value(item, indent + 4)}" for key, item in value.items()]
         return wrap(items, "{", "}", indent)
     if isinstance(value, list | tuple):
         return wrap([_write_value(item, indent + 4) for item in value], "[", "]", indent)
