@@ -95,22 +95,23 @@ def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
 
 
 def _quantile(x: Any, axis: tuple[int, ...], keepdims: bool, q: Any, method: str, function: str, **more: Any) -> Any:
-    """Means of the sorted values. The weights follow from what NumPy's own function says of steps from 0 to 1."""
+    """Between two of the sorted values each: NumPy's own function of 0, 1, 2, … says between which, and how far."""
     kept = [i for i in range(len(x.shape)) if i not in axis]
     if more["nan"] or not axis or x.dtype.kind != "f" or any(isinstance(x.shape[i], Dim) for i in axis):
         return None
     n = math.prod(x.shape[i] for i in axis)
-    steps = np.triu(np.ones((n, n)))
-    above = np.median(steps, axis=1) if function == "median" else getattr(np, function)(steps, q, 1, method=method)
-    weights = above - np.append(above[..., 1:], np.zeros((*above.shape[:-1], 1)), axis=-1)
+    numbers = np.arange(float(n))
+    places = np.median(numbers) if function == "median" else getattr(np, function)(numbers, q, method=method)
     ranked = np.sort(np.reshape(np.transpose(x, (*kept, *axis)), (*[x.shape[i] for i in kept], n)), axis=-1)
-    means: list[Any] = [
-        sum(ranked[..., k] * float(row[k]) for k in np.flatnonzero(row)) for row in weights.reshape(-1, n)
-    ]
-    means = [np.expand_dims(mean, axis) if keepdims else mean for mean in means]
-    if above.ndim == 1:
-        return means[0]
-    return np.reshape(np.stack(means), (*above.shape[:-1], *means[0].shape))
+    found = [_between(ranked, float(place)) for place in np.ravel(places)]
+    found = [np.expand_dims(value, axis) if keepdims else value for value in found]
+    return np.reshape(np.stack(found), (*np.shape(places), *found[0].shape)) if np.ndim(places) else found[0]
+
+
+def _between(ranked: Any, place: float) -> Any:
+    share, first = math.modf(place)
+    low = ranked[..., int(first)]
+    return low if share == 0 else low * (1 - share) + ranked[..., int(first) + 1] * share
 
 
 def _searchsorted(edges: Any, x: Any, side: str) -> Any:
