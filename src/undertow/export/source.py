@@ -48,7 +48,7 @@ def export_source(
     Args:
         run: a run.
         path: the file, ending in .py.
-        example: a few rows of X, (m, …), where the model does not tell its width; only the shape counts.
+        example: a few rows of X, (m, …), where neither a training nor the model tells it; only the shape counts.
         training: False leaves training out.
         loss: the loss, where it is a function of the user's own.
         optimizer: the optimizer, where it is one of the user's own; that of the run unless told.
