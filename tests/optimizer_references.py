@@ -68,6 +68,11 @@ TORCH = {
         "nadam", {"rate": 0.03, "slowness": 0.1, "decay": 0.2},
         "NAdam", {"lr": 0.03, "momentum_decay": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True},
     ),
+    "adamax": ("adamax", {"rate": 0.03}, "Adamax", {"lr": 0.03}),
+    "adamax, other": (
+        "adamax", {"rate": 0.03, "beta1": 0.7, "beta2": 0.6, "epsilon": 1e-2},
+        "Adamax", {"lr": 0.03, "betas": (0.7, 0.6), "eps": 1e-2},
+    ),
     "radam": ("radam", {"rate": 0.03}, "RAdam", {"lr": 0.03}),
     "radam, decay": (
         "radam", {"rate": 0.03, "beta2": 0.95, "epsilon": 1e-2, "decay": 0.2},
@@ -98,6 +103,9 @@ OPTAX = {
     "adadelta, decay": (
         "adadelta", {"rate": 0.5, "decay": 0.2},
         "chain(scale_by_adadelta(0.9, 1e-6), add_decayed_weights(0.2), scale(-0.5))",
+    ),
+    "adamax, decay": (
+        "adamax", {"rate": 0.03, "decay": 0.3}, "adamaxw(0.03, weight_decay=0.3)",
     ),
     "adamw, warm-up": (
         "adamw",

@@ -105,6 +105,22 @@ def test_random_tables(seed, tmp_path):
     check(label.reshape(-1).tolist(), wanted, encoder)
 
 
+@pytest.mark.parametrize("name", ['3"', "a\\b", "two\nlines", "'", '"""', "{x}", "%s", "é"])
+def test_columns_of_any_name(name, tmp_path):
+    """A name stands in the exported file as Python's text, also where its texts are spelled as missing values."""
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({name: [["NA", "b", "nan"][k] for k in rng.integers(0, 3, 40)], "y": rng.normal(size=40)})
+    encoder = ut.data.encode_table(frame, "y", validation=0.0).encoder
+    model = nn.initialize(nn.Sequential(nn.Dense(encoder.n_features, 1)), 0)
+    extras = {"encoder": encoder.to_json_dict()}
+    run = ut.Run(model, settings={"loss": "mean_squared_error"}, extras=extras)
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    wanted = encoder.decode(run.outputs(encoder.transform(frame, report=[])))
+    frame.write_csv(tmp_path / "t.csv")
+    for rows in (frame.to_dicts(), module.read_csv(tmp_path / "t.csv", module.TEXTS)):
+        np.testing.assert_allclose(module.predict_rows(rows), wanted, rtol=1e-6)
+
+
 def check(found, wanted, encoder):
     if encoder.classes:
         assert found == wanted

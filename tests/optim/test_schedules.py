@@ -64,6 +64,8 @@ def restarted(rate, steps, growth, end, t):
         (optim.warmup(optim.cosine(0.3, 6), 5),
          lambda t: min(t + 1, 6) * 0.05 if t <= 5 else half_cosine(0.3, 0, min(t - 5, 6) / 6)),
         (optim.warmup(0.3, 1), lambda t: 0.15 if t == 0 else 0.3),
+        (optim.warmup(0.3, 0), lambda t: 0.3),
+        (optim.warmup(optim.cosine(0.3, 6), 0, start=0.1), lambda t: 0.15 * (1 + math.cos(math.pi * min(t / 6, 1)))),
         (optim.table([0.5, 0.0, 0.25]), lambda t: [0.5, 0.0, 0.25][min(t, 2)]),
     ],
     ids=lambda x: x.name if isinstance(x, optim.Schedule) else "",

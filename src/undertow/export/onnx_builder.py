@@ -94,6 +94,15 @@ class Builder:
         self.dtypes[name] = np.dtype(dtype if dtype is not None else self.dtypes[inputs[0]])
         return name
 
+    def add_two(self, kind: str, inputs: Sequence[str], dtypes: Sequence[Any], **attributes: Any) -> tuple[str, str]:
+        """Add an operation of two outputs, whose dtypes are given, and return their names."""
+        names = []
+        for dtype in dtypes:
+            names.append(self.name())
+            self.dtypes[names[-1]] = np.dtype(dtype)
+        self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), names, **attributes))
+        return names[0], names[1]
+
     def constant(self, value: Any, dtype: Any = None, wish: str = "") -> str:
         """Add a constant; equal ones without a name of their own are shared."""
         array = np.asarray(value, dtype=dtype)

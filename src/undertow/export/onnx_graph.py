@@ -10,6 +10,7 @@ from undertow.errors import UndertowError, UnsupportedError
 from undertow.export.onnx_builder import Builder
 from undertow.export.onnx_moves import MOVES
 from undertow.export.onnx_operations import OPERATIONS
+from undertow.export.onnx_parts import PARTS
 from undertow.graph import CONSTANT, INPUT, Graph, Node
 from undertow.graph.node import ancestors
 from undertow.trace import NotingTrace, Tracer
@@ -82,8 +83,8 @@ _REMEDY = "Write this layer with other NumPy functions, or export NumPy source (
 
 
 def _write_parts(b: Builder, node: Node, written: dict[Node, str]) -> str:
-    """Write a node by the simpler operations that the compiler makes of it."""
-    expansion = EXPANSIONS.get(node.op.name)
+    """Write a node by simpler operations, ours for ONNX or those that the compiler makes of it."""
+    expansion = PARTS.get(node.op.name) or EXPANSIONS.get(node.op.name)
     result: Any = None
     if expansion is not None:
         trace = NotingTrace()
@@ -91,9 +92,10 @@ def _write_parts(b: Builder, node: Node, written: dict[Node, str]) -> str:
             result = expansion(*[Tracer(x, trace) for x in node.inputs], **node.params)
         except (UndertowError, TypeError):  # the batch size would have to be a number
             result = None
-    if not isinstance(result, Tracer):
+    made = ancestors([result.node]) if isinstance(result, Tracer) else []
+    if not made or any(part.op is node.op and part not in written for part in made):  # the compiler's own simplest form
         raise UnsupportedError("there is no operator for it")
-    for part in ancestors([result.node]):
+    for part in made:
         if part.line is None or part not in written:
             part.line = part.line or node.line
         _write(b, part, written)

@@ -31,7 +31,7 @@ def export_onnx(run: Run, path: str | Path, *, example: Any = None) -> Path:
     Args:
         run: a run.
         path: the file, ending in .onnx.
-        example: a few rows of X, (m, …), where the model does not tell its width; only the shape counts.
+        example: a few rows of X, (m, …), where neither a training nor the model tells it; only the shape counts.
 
     Returns:
         The path.

@@ -79,6 +79,37 @@ def _cumsum(b: Builder, node: Node, x: str, axis: int) -> str:
     return b.add("CumSum", b.cast(x, node.spec.dtype), b.constant(axis, np.int64))
 
 
+def _sort(b: Builder, node: Node, x: str, axis: int) -> str:
+    return _ranked(b, node, x, axis)[0]
+
+
+def _argsort(b: Builder, node: Node, x: str, axis: int, stable: bool = False) -> str:
+    """Equal values keep their order in ONNX."""
+    return _ranked(b, node, x, axis)[1]
+
+
+def _ranked(b: Builder, node: Node, x: str, axis: int) -> tuple[str, str]:
+    spec = node.inputs[0].spec
+    if spec.ndim == 0 or spec.dtype.kind == "b":
+        raise UnsupportedError(f"{node.op.name} of booleans or of a number has no operator in ONNX")
+    length = b.shape((spec.shape[axis],))
+    return b.add_two("TopK", (x, length), (spec.dtype, np.int64), axis=axis, largest=0)
+
+
+def _tile(b: Builder, node: Node, x: str, reps: tuple[Size, ...]) -> str:
+    ndim = node.inputs[0].spec.ndim
+    if len(reps) > ndim:
+        x = b.add("Unsqueeze", x, b.axes(range(len(reps) - ndim)))
+    return b.add("Tile", x, b.shape((1,) * (ndim - len(reps)) + reps))
+
+
+def _repeat(b: Builder, node: Node, x: str, repeats: Size | tuple[int, ...], axis: int) -> str:
+    size = node.inputs[0].spec.shape[axis]
+    if isinstance(size, Dim) or isinstance(repeats, Dim):
+        raise UnsupportedError("np.repeat along the batch, or as often as it has examples, has no operator in ONNX")
+    return b.add("Gather", x, b.constant(np.repeat(np.arange(size), repeats)), axis=axis)
+
+
 def _flip(b: Builder, node: Node, x: str, axis: tuple[int, ...]) -> str:
     return _slice(b, x, dict.fromkeys(axis, (-1, -INT64_MAX - 1, -1)))
 
@@ -185,5 +216,5 @@ MOVES: dict[str, Rule] = {
     "transpose": _transpose, "reshape": _reshape, "broadcast_to": _broadcast_to, "expand_dims": _expand_dims,
     "squeeze": _squeeze, "concatenate": _concatenate, "one_hot": _one_hot, "matmul": _matmul, "einsum": _einsum,
     "tensordot": _tensordot, "cumsum": _cumsum, "flip": _flip, "pad": _pad, "sliding_windows": _windows,
-    "getitem": _getitem,
+    "getitem": _getitem, "sort": _sort, "argsort": _argsort, "tile": _tile, "repeat": _repeat,
 }  # fmt: skip

@@ -27,6 +27,8 @@ _OF_TRUTH = {"add": "Or", "multiply": "And", "maximum": "Or", "minimum": "And"} 
 _COMPARISONS = {"equal": "Equal", "greater": "Greater", "greater_equal": "GreaterOrEqual", "less": "Less",
                 "less_equal": "LessOrEqual"}  # fmt: skip
 _LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor"}
+_BITWISE = {"bitwise_and": ("BitwiseAnd", "And"), "bitwise_or": ("BitwiseOr", "Or"),
+            "bitwise_xor": ("BitwiseXor", "Xor"), "invert": ("BitwiseNot", "Not")}  # fmt: skip
 _REDUCTIONS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd"}
 _SAME = ("identity", "stop_gradient", "clip_cotangent", "attach")
 _ONLY_FLOAT32 = {"Erf", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh"}  # in onnxruntime
@@ -61,6 +63,23 @@ def _make_comparison(kind: str) -> Rule:
         return b.add(kind, b.cast(x, dtype), b.cast(y, dtype), dtype=bool)
 
     return rule
+
+
+def _make_bitwise(kind: str, of_truth: str) -> Rule:
+    def rule(b: Builder, node: Node, *xs: str) -> str:
+        dtype = node.spec.dtype
+        return b.add(of_truth if dtype.kind == "b" else kind, *[b.cast(x, dtype) for x in xs])
+
+    return rule
+
+
+def _fmod(b: Builder, node: Node, x: str, y: str) -> str:
+    return b.add("Mod", b.cast(x, node.spec.dtype), b.cast(y, node.spec.dtype), fmod=1)
+
+
+def _isinf(b: Builder, node: Node, x: str) -> str:
+    floats = x if node.inputs[0].spec.dtype.kind == "f" else b.cast(x, np.float32)
+    return b.add("IsInf", floats, dtype=bool)
 
 
 def _make_logic(kind: str) -> Rule:
@@ -276,6 +295,7 @@ OPERATIONS: dict[str, Rule] = {
     **{name: _make_arithmetic(kind, _OF_TRUTH.get(name)) for name, kind in _ARITHMETIC.items()},
     **{name: _make_comparison(kind) for name, kind in _COMPARISONS.items()},
     **{name: _make_logic(kind) for name, kind in _LOGIC.items()},
+    **{name: _make_bitwise(*kinds) for name, kinds in _BITWISE.items()},
     **{name: _make_reduction(kind) for name, kind in _REDUCTIONS.items()},
     **{name: (lambda b, node, x, *_, **__: x) for name in _SAME},
     "any": _any, "all": _all, "not_equal": _not_equal,
@@ -283,7 +303,8 @@ OPERATIONS: dict[str, Rule] = {
     "expm1": _expm1, "log1p": _log1p, "logaddexp": _logaddexp, "softplus": _softplus, "exp2": _exp2,
     "log2": _make_log(2.0),
     "log10": _make_log(10.0), "square": _square, "cbrt": _cbrt, "hypot": _hypot, "floor_divide": _floor_divide,
-    "isnan": _isnan, "isfinite": _isfinite, "scipy_erfc": _erfc, "scipy_ndtr": _ndtr, "normal_cdf": _ndtr,
+    "isnan": _isnan, "isinf": _isinf, "fmod": _fmod,
+    "isfinite": _isfinite, "scipy_erfc": _erfc, "scipy_ndtr": _ndtr, "normal_cdf": _ndtr,
     "trunc": _trunc,
     "remainder": _remainder, "softmax": _make_softmax("Softmax"),
     "log_softmax": _make_softmax("LogSoftmax"), "logsumexp": _logsumexp, "var": _var, "std": _std,

@@ -48,7 +48,7 @@ def export_source(
     Args:
         run: a run.
         path: the file, ending in .py.
-        example: a few rows of X, (m, …), where the model does not tell its width; only the shape counts.
+        example: a few rows of X, (m, …), where neither a training nor the model tells it; only the shape counts.
         training: False leaves training out.
         loss: the loss, where it is a function of the user's own.
         optimizer: the optimizer, where it is one of the user's own; that of the run unless told.
@@ -252,7 +252,7 @@ def _write_value(value: Any, indent: int) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):
-        items = [f'"{key}": {_write_value(item, indent + 4)}' for key, item in value.items()]
+        items = [f"{_write_value(key, 0)}: {_write_value(item, indent + 4)}" for key, item in value.items()]
         return wrap(items, "{", "}", indent)
     if isinstance(value, list | tuple):
         return wrap([_write_value(item, indent + 4) for item in value], "[", "]", indent)

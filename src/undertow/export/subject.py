@@ -109,7 +109,7 @@ def read_subject(run: Run, example: Any = None) -> Subject:
 
     Args:
         run: a run.
-        example: inputs as the model takes them, (m, …), where the model does not tell its width; only
+        example: inputs as the model takes them, (m, …), where neither a training nor the model tells their shape; only
             shape and dtype count.
 
     Returns:
@@ -184,6 +184,8 @@ def _find_example(run: Run, encoder: TabularEncoder | None, example: Any) -> NDA
         if not shape:
             raise ArgumentError("example is a single number. Give rows as the model takes them, of shape (m, …).")
         return np.zeros((_ROWS, *shape[1:]), np.asarray(example).dtype)
+    if encoder is None and "example_shape" in run.settings:  # of a training; a run put together by hand has none
+        return np.zeros((_ROWS, *run.settings["example_shape"]))
     width = encoder.n_features if encoder else widths(run.model)[0]
     if width is None:
         raise ArgumentError(

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from undertow.optim.finite import NON_FINITE, all_finite, check_finite, keep_if, read_policy, zero_non_finite
     from undertow.optim.groups import GroupedState, grouped
     from undertow.optim.lbfgs import LBFGSReport, minimize_lbfgs
-    from undertow.optim.moments import AdamState, AMSGradState, NAdamState, adam, adamw, amsgrad, lamb, nadam, radam
+    from undertow.optim.moments import (
+        AdamState,
+        AMSGradState,
+        NAdamState,
+        adam,
+        adamax,
+        adamw,
+        amsgrad,
+        lamb,
+        nadam,
+        radam,
+    )
     from undertow.optim.names import name_leaves
     from undertow.optim.plateau import Plateau, PlateauState, reduce_on_plateau
     from undertow.optim.registry import OPTIMIZERS, SCHEDULES, WRAPPERS, build_optimizer, build_schedule, find_optimizer
@@ -46,7 +57,7 @@ __all__ = [
     # rules
     "Optimizer", "OPTIMIZERS", "WRAPPERS", "find_optimizer", "build_optimizer",
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta",
-    "adam", "amsgrad", "adamw", "nadam", "radam", "lion", "lamb",
+    "adam", "amsgrad", "adamw", "adamax", "nadam", "radam", "lion", "lamb",
     # schedules
     "Schedule", "SCHEDULES", "build_schedule", "of_function", "tabulate", "table", "steps_in_all",
     "constant", "piecewise", "step_decay", "exponential", "polynomial", "inverse_square_root",
@@ -78,7 +89,7 @@ attach(
         "undertow.optim.finite": "NON_FINITE all_finite check_finite keep_if read_policy zero_non_finite",
         "undertow.optim.groups": "GroupedState grouped",
         "undertow.optim.lbfgs": "LBFGSReport minimize_lbfgs",
-        "undertow.optim.moments": "AdamState AMSGradState NAdamState adam adamw amsgrad lamb nadam radam",
+        "undertow.optim.moments": "AdamState AMSGradState NAdamState adam adamax adamw amsgrad lamb nadam radam",
         "undertow.optim.names": "name_leaves",
         "undertow.optim.plateau": "Plateau PlateauState reduce_on_plateau",
         "undertow.optim.registry": "OPTIMIZERS SCHEDULES WRAPPERS build_optimizer build_schedule find_optimizer",

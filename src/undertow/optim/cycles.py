@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow.errors import ArgumentError
 from undertow.optim.schedule import Schedule, describe
+from undertow.optim.schedules import constant
 from undertow.optim.settings import read_amount, read_count, read_number, read_share
 
 
@@ -130,14 +131,15 @@ def warmup(then: Schedule | float, steps: int, start: float | None = None) -> Sc
 
     Args:
         then: the schedule that follows, asked for t − steps; or a rate that stays.
-        steps: of the rise, 1 or more. Step 0 has the rate start, step ``steps`` the first of the other.
+        steps: of the rise. Step 0 has the rate start, step ``steps`` the first of the other; 0 is the other from the
+            first step on.
         start: the first rate, 0 or more; a stair of the rise unless told. With 0 the first step changes nothing.
 
     Returns:
         The schedule.
 
     Raises:
-        ArgumentError: ``warmup: steps must be a whole number of 1 or more, got 0.``
+        ArgumentError: ``warmup: steps must be a whole number of 0 or more, got -1.``
 
     Source: Goyal et al., Accurate, large minibatch SGD, arXiv:1706.02677, sec. 2.2, which begins above 0 as well.
 
@@ -149,7 +151,7 @@ def warmup(then: Schedule | float, steps: int, start: float | None = None) -> Sc
         0.25
     """
     name = "warmup"
-    steps = read_count(name, "steps", steps)
+    steps = read_count(name, "steps", steps, 0)
     start = None if start is None else read_amount(name, "start", start)
     if not isinstance(then, Schedule):
         if callable(then):
@@ -157,8 +159,8 @@ def warmup(then: Schedule | float, steps: int, start: float | None = None) -> Sc
                 f"{name}: then is {then!r}. Give a schedule, or make one of a function with undertow.optim.of_function."
             )
         fixed = read_number(name, "then", then)
-        return _warm(lambda t: fixed, fixed, steps, start, fixed)
-    return _warm(then, then(0.0), steps, start, then.settings)
+        return _warm(lambda t: fixed, fixed, steps, start, fixed) if steps else constant(fixed)
+    return then if steps == 0 else _warm(then, then(0.0), steps, start, then.settings)
 
 
 def _warm(after: Any, first: float, steps: int, given: float | None, described: Any) -> Schedule:

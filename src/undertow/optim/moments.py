@@ -1,4 +1,4 @@
-"""Rules of two moments: adam and what came of it (amsgrad, adamw, nadam, radam, lamb)."""
+"""Rules of two moments: adam and what came of it (amsgrad, adamw, adamax, nadam, radam, lamb)."""
 
 from __future__ import annotations
 
@@ -180,6 +180,48 @@ def amsgrad(
         return u, AMSGradState(t, m, v, largest)
 
     return make_optimizer("amsgrad", init, direct, settings, rate, decay)
+
+
+def adamax(
+    rate: Rate = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, *, decay: float = 0.0
+) -> Optimizer:
+    """AdaMax: Adam by the largest gradient of late in place of the mean square.
+
+    m ← β₁ m + (1 − β₁) g; v ← max(β₂ v, |g| + ε); θ ← θ − rate · (m / (1 − β₁ᵗ)) / v. The place of ε is PyTorch's and
+    optax's; the paper has none, Keras adds it to v.
+
+    Args:
+        rate: the learning rate, above 0, or a schedule.
+        beta1: the decay of the mean, 0 ≤ β₁ < 1.
+        beta2: the decay of the largest gradient, 0 ≤ β₂ < 1.
+        epsilon: added to the gradient's size, above 0.
+        decay: decoupled weight decay, 0 or more: rate · decay · θ is subtracted too.
+
+    Returns:
+        The optimizer; its state is an `AdamState`.
+
+    Raises:
+        ArgumentError: ``adamax: beta1 must be 0 or more and less than 1, got 1.``
+
+    Source: Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 2.
+
+    Example:
+        >>> rule = adamax(0.1)
+        >>> rule.update(np.array([5.0]), rule.init(np.array([1.0])), np.array([1.0]))[0].round(6)
+        array([0.9])
+    """
+    rate, settings = _read("adamax", rate, beta1, beta2, epsilon)
+    decay = read_amount("adamax", "decay", decay)
+    b1, b2, eps = settings.values()
+
+    def direct(grads: Any, state: AdamState, params: Any) -> tuple[Any, AdamState]:
+        t = state.t + 1.0
+        m = each(lambda m, g: b1 * m + (1 - b1) * g, state.m, grads)
+        v = each(lambda v, g: np.maximum(b2 * v, np.abs(g) + eps), state.v, grads)
+        share = 1 / (1 - b1**t)
+        return each(lambda m, v: m * number(share, m) / v, m, v), AdamState(t, m, v)
+
+    return make_optimizer("adamax", _init, direct, settings, rate, decay)
 
 
 def nadam(

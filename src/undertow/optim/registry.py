@@ -24,6 +24,7 @@ OPTIMIZERS: Final[dict[str, Callable[..., Optimizer]]] = {
     "adam": moments.adam,
     "amsgrad": moments.amsgrad,
     "adamw": moments.adamw,
+    "adamax": moments.adamax,
     "nadam": moments.nadam,
     "radam": moments.radam,
     "lion": rules.lion,

@@ -21,7 +21,8 @@ NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
 # Those whose entries have a scale of their own, which says nothing of the layers around.
 APART: Final = (*NORMS, "PReLU", "Scale", "activation", "parameter", "Embedding", "EmbedColumns")
 # Rules that divide the gradient of each parameter by its own size: small gradients still move.
-RESCALING: Final = ("adam", "adamw", "amsgrad", "nadam", "radam", "lamb", "lion", "rmsprop", "adagrad", "adadelta")
+RESCALING: Final = ("adam", "adamw", "adamax", "amsgrad", "nadam", "radam", "lamb", "lion", "rmsprop", "adagrad",
+                    "adadelta")  # fmt: skip
 
 
 @dataclass(frozen=True)
