@@ -1,4 +1,4 @@
-"""A gradient of 0 is told apart: of a function that does not change, at a corner, in a valley, and of rounding alone."""
+"""A gradient of 0 is told apart: of a function that is flat, at a corner, in a valley, and of rounding alone."""
 
 from __future__ import annotations
 

@@ -322,7 +322,7 @@ def complex_step(loss: Loss, x: np.ndarray, direction: np.ndarray) -> float | No
 def _rounding(loss: Loss, x: np.ndarray, direction: np.ndarray, exact: float, expected: float) -> float:
     """Estimate the error of a complex step: how far it moves as the last digits of the arguments do.
 
-    Terms that cancel, as those of a sum of standardised numbers do, leave a derivative that is rounding and nothing else.
+    Terms that cancel, as in a sum of standardised numbers, leave a derivative that is rounding and nothing else.
     """
     least = 1e-14 * abs(exact) + 1e-40
     if abs(expected - exact) <= least:
