@@ -103,6 +103,24 @@ def test_a_loss_that_is_not_finite_from_the_first_step_on_says_what_to_write(f, 
         train(nn.Sequential(nn.Dense(4, 3)), lambda output, y: np.mean(f(-np.abs(output) - 1.0)))
 
 
+@pytest.mark.parametrize(
+    ("f", "guard"),
+    [(lambda z: (z - z) / (z * 0.0), "x / np.where(y == 0, 1, y)"), (lambda z: (-np.abs(z) - 1) ** 0.3, "fractional")],
+)
+def test_a_quotient_by_0_and_a_root_of_less_than_0_are_told_what_to_write(f, guard):
+    with pytest.raises(Diverged, match=rf"gives nan for .* the learning rate is not the cause\..*{re.escape(guard)}"):
+        train(nn.Sequential(nn.Dense(4, 3)), lambda output, y: np.mean(f(output)))
+
+
+def test_what_leaves_a_domain_later_is_told_what_to_write_before_the_rate():
+    def loss(output, y):
+        return np.mean(np.log(output + 1.0))  # it falls, until it is no number
+
+    model = nn.Sequential(nn.Dense(4, 3, init="zeros"))
+    with pytest.raises(Diverged, match=r"epoch \d+, step \d: log .* np.log\(np.maximum\(x, 1e-12\)\). Or try a learning rate"):
+        train(model, loss, optimizer=ut.optim.sgd(0.5), epochs=50)
+
+
 def test_callbacks_that_look_for_the_row_elsewhere():
     model = nn.Sequential(nn.Dense(4, 3))
     with pytest.raises(TypeError, match=r"a callback's info is no dict. Use info.row\['loss'\].$"):
