@@ -117,7 +117,8 @@ def test_what_leaves_a_domain_later_is_told_what_to_write_before_the_rate():
         return np.mean(np.log(output + 1.0))  # it falls, until it is no number
 
     model = nn.Sequential(nn.Dense(4, 3, init="zeros"))
-    with pytest.raises(Diverged, match=r"epoch \d+, step \d: log .* np.log\(np.maximum\(x, 1e-12\)\). Or try a learning rate"):
+    told = r"epoch \d+, step \d: log .* np.log\(np.maximum\(x, 1e-12\)\). Or try a learning rate"
+    with pytest.raises(Diverged, match=told):
         train(model, loss, optimizer=ut.optim.sgd(0.5), epochs=50)
 
 
