@@ -353,3 +353,25 @@ def test_zeros_that_a_recurrent_network_begins_with_are_no_gradient():
     forward = source[source.index("def forward") : source.index("def backward")]
     assert "np.zeros((m, 3))" in forward
     assert " dz" not in forward and "collected terms" not in forward
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_layer_that_is_clipped_in_place_reads_as_a_choice(dtype):
+    """``z[z < 0] = 0`` is np.where(z < 0, 0, z), its gradient the other way round; no dtype is added or lost."""
+
+    def loss(W, X):
+        z = X @ W
+        z[z < 0] = 0
+        return np.mean(z**2)
+
+    rng = np.random.default_rng(0)
+    W, X = rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=(5, 3)).astype(dtype)
+    source = ut.backprop(loss, W, X).source
+    assert "t1 = z1 < 0 " in source and "np.where(t1, 0, z1)" in source and "np.where(t1, 0, dz2)" in source
+    module = {}
+    exec(source, module)
+    found = module["backward"](module["forward"](W, X)[1])
+    assert found.dtype == dtype
+    np.testing.assert_allclose(
+        found, X.T @ (2 * np.maximum(X @ W, 0) / 20), rtol=1e-5 if dtype == np.float32 else 1e-12
+    )

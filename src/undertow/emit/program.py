@@ -27,7 +27,7 @@ _FLOAT_HELPERS = {
     "logsumexp",
 }  # ours convert integers first; the written ones need not
 _LEFT_FIRST = {"add": SUM, "multiply": PRODUCT}
-_TAKE_NUMBERS = {"add", "subtract", "multiply", "divide", "power", "index_update", "maximum", "minimum"}
+_TAKE_NUMBERS = {"add", "subtract", "multiply", "divide", "power", "index_update", "maximum", "minimum", "where"}
 _OPERATORS = {"add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "power", "size"}
 
 
