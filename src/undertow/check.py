@@ -46,7 +46,7 @@ class LeafCheck:
     checked: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientReport:
     """What `check_gradient` found, an array a row; true if all is right."""
 
@@ -61,7 +61,7 @@ class GradientReport:
         """The row with the largest relative error; None if there was nothing to check."""
         return max(self.rows, key=lambda row: row.relative_error, default=None)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         head = ("parameter", "entry", "gradient", "numeric", "relative error", "method", "checked")
         cells = [head] + [
             (r.name, "direction" if r.entry is None else str(list(r.entry)), f"{r.gradient:.10g}", f"{r.numeric:.10g}",
