@@ -3,6 +3,7 @@
 import itertools
 import signal
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -244,6 +245,20 @@ def test_an_optimizer_of_ones_own_is_given_again_whatever_its_name(tmp_path, nam
         ut.resume(tmp_path, (X, LABELS), epochs=4)
     run = ut.resume(tmp_path, (X, LABELS), epochs=4, optimizer=rule(), progress=False)
     assert bits(run) == bits(whole)
+
+
+def test_a_schedule_that_has_come_to_rest_is_told_where_more_epochs_are_wanted(tmp_path):
+    """A cosine of as many steps as there were: more of them change nothing, which another rate mends."""
+    steps = 2 * -(-203 // 16)
+    wanted = settings(optimizer=optim.adam(optim.cosine(0.01, steps)), epochs=2, validation=None)
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **wanted)
+    with pytest.warns(UserWarning, match="has come down to 0 and stays there"):
+        more = ut.resume(tmp_path, (X, LABELS), epochs=3, progress=False)
+    assert bits(more) == bits(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = optim.adam(optim.cosine(0.01, 2 * steps))
+        assert bits(ut.resume(tmp_path, (X, LABELS), epochs=4, optimizer=again, progress=False)) != bits(run)
 
 
 def test_a_resumed_training_can_be_looked_into(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 from undertow import trees
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.nn import Sequential, build_loss, build_model, describe_model
-from undertow.optim import OPTIMIZERS, build_clip, build_optimizer, name_leaves
+from undertow.optim import OPTIMIZERS, build_clip, build_optimizer, build_schedule, name_leaves
 from undertow.train.average import Average
 from undertow.train.derive import number_paths, numbers_of, put_numbers
 from undertow.train.files import check_run_folder, read_path
@@ -231,6 +231,12 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         if any(given.get(limit) for limit in LIMITS):
             for callback in ended:
                 callback.waited = 0  # else it would end the training again after its next epoch
+            if _has_come_to_rest(trainer):
+                trainer.progress.tell(
+                    "The schedule of the learning rate has come down to 0 and stays there, so the steps that follow "
+                    "change no weight. Train anew with as many epochs, or resume with another rate: "
+                    "ut.resume(…, optimizer=…)."
+                )
         elif ended and record["stopped"] == "callback":
             trainer.run.stopped, trainer.reasons = "callback", [callback.explain() for callback in ended]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -238,6 +244,16 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
             raise
         raise RunError(f"{folder}: its last checkpoint cannot be used: {type(error).__name__}: {error}.") from None
     return trainer
+
+
+def _has_come_to_rest(trainer: Trainer) -> bool:
+    """Whether the learning rate is 0 at the next update and at many that follow."""
+    optimizer: Any = trainer.plan.optimizer
+    described = optimizer.settings.get("rate")
+    if not isinstance(described, dict) or _own_schedule(described) is not None:
+        return False
+    schedule, first = build_schedule(described), trainer.n_steps // trainer.plan.accumulate
+    return all(float(schedule(float(first + ahead))) == 0 for ahead in (*range(10), 100, 1000, 10_000))
 
 
 def _check_limits(folder: Path, record: dict[str, Any], given: dict[str, Any]) -> None:
