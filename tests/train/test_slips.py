@@ -322,3 +322,19 @@ class Linked(Linear):
 def test_what_holds_itself_is_looked_at_once():
     with pytest.warns(UserWarning, match=r"Linked changes links while it is called\."):
         train(Linked(np.ones((4, 3), np.float32)))
+
+
+def test_a_class_at_each_place_is_told_the_loss_that_trains():
+    """The loss of the message is that of PyTorch's cross_entropy over all places, as NumPy has it."""
+    from undertow.train.task import PER_PLACE
+
+    rng = np.random.default_rng(0)
+    tokens, labels = rng.normal(size=(60, 7, 4)).astype(np.float32), rng.integers(0, 3, (60, 7))
+    with pytest.raises(ShapeError, match=re.escape(PER_PLACE)):
+        ut.train(nn.Sequential(nn.Dense(4, 3)), (tokens, labels), loss="categorical_cross_entropy", progress=False)
+    loss = eval(PER_PLACE, {"np": np, "ut": ut})
+    run = ut.train(nn.Sequential(nn.Dense(4, 3)), (tokens, labels), loss=loss, epochs=1, progress=False)
+    z = run.outputs(tokens).astype(np.float64)
+    p = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
+    by_hand = -np.mean([np.log(p[i, t, labels[i, t]]) for i in range(60) for t in range(7)])
+    assert loss(z, labels) == pytest.approx(by_hand, rel=1e-6)
