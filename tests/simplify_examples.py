@@ -158,6 +158,7 @@ EXAMPLES: list[Example] = [
     *one("zero added", lambda x: x + 0, lambda x: 0.0 + x, lambda x: np.zeros_like(x) + x, lambda x: x + np.zeros(3)),
     *one("zero added", lambda x: x + np.zeros((2, 4, 3)), lambda x: np.zeros((4, 3)) + x[0]),
     *one("plain numbers", lambda x: x * np.asarray(x.dtype.type(2)) + x, lambda x: x - x.dtype.type(0.1)),
+    *one("turned condition", lambda x, y: np.where(np.logical_not(y > 0), x, y), shapes=TWO),
     *one("equal branches", lambda x, y: np.where(y > 0, x, x) * 2, shapes=TWO),
     *one("chosen once", lambda x, y: np.where(y > 0, np.where(y > 0, x, 0) * y, 0), shapes=TWO, backward=True),
     *one("chosen once", lambda x, y: np.where(y > 0, 0, np.exp(np.where(y > 0, 0, x))), shapes=TWO, backward=True),

@@ -1,4 +1,4 @@
-"""A gradient of 0 is told apart: of a function that does not change, and of one at a corner or in a valley."""
+"""A gradient of 0 is told apart: of a function that is flat, at a corner, in a valley, and of rounding alone."""
 
 from __future__ import annotations
 
@@ -24,3 +24,26 @@ def test_a_function_is_said_not_to_change_only_where_it_does_not(f: Any, x: floa
     report = ut.check_gradient(f, np.full(3, x))
     assert report
     assert ("does not change" in str(report)) == flat
+
+
+def _sum_of_standardised(w: Any, X: Any) -> Any:
+    """The sum of numbers whose mean was taken off: 0 whatever w is, but for rounding."""
+    z = X @ w
+    z = (z - z.mean(axis=1, keepdims=True)) / np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
+    return np.mean((z.sum(axis=1) - 1.0) ** 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_derivative_that_is_rounding_alone_is_right(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    w, X = rng.normal(size=(4, 4)), rng.normal(size=(16, 4))
+    assert ut.check_gradient(_sum_of_standardised, w, X, raises=False)
+    wrong = np.where(np.eye(4) > 0, 1e-11, 0.0)  # far below the value's digits by differences, far above rounding
+    assert not ut.check_gradient(_sum_of_standardised, w, X, gradient=lambda w, X: wrong, raises=False)
+
+
+def test_a_derivative_that_is_small_and_wrong_is_found_beside_a_large_value() -> None:
+    """Neither the size of the value nor that of the other derivatives hides it: rounding does not reach it."""
+    f = lambda x: 5.0 + 1e-17 * np.sum(x**2)
+    assert ut.check_gradient(f, np.array([1.0, 2.0]))
+    assert not ut.check_gradient(f, np.array([1.0, 2.0]), gradient=lambda x: 2.02e-17 * x, raises=False)

@@ -41,7 +41,7 @@ from undertow.trace.warned import at_user_line
 NAMING = ("sigmoid", "sigmoid as a reciprocal", "softmax", "softmax does not change with a shift", "identity")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backprop:
     """The backward pass of a function: readable, runnable, checkable. Made by `backprop`.
 
@@ -66,7 +66,15 @@ class Backprop:
         """A module that needs only NumPy: ``forward(...)`` gives (loss, cache), ``backward(cache)`` the gradient."""
         from undertow import emit
 
-        return emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, rows=self.traced.rows)
+        return emit.Text(
+            emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, rows=self.traced.rows)
+        )
+
+    def __repr__(self) -> str:
+        """What it is and where to read it; the arguments are arrays, and may be long."""
+        names = argument_names(self.function, len(self.args))
+        by = ", ".join(names[i] for i in (self.wrt if isinstance(self.wrt, tuple) else (self.wrt,)))
+        return f"Backprop({self.graph.title} by {by}: print .source or .derivation())"
 
     @property
     def signature(self) -> list[tuple[str, Any]]:
@@ -134,7 +142,7 @@ class Backprop:
         from undertow import emit
 
         numbers = self.values() if values else None
-        return emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format)
+        return emit.Text(emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format))
 
     def walk(self, path: str | Path, example: int = 0, update: Any = None) -> Path:
         """Write a page in which a person steps through this backward pass, see `undertow.report.walk`.

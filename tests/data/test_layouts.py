@@ -45,12 +45,21 @@ def encode(encoder, values):
         ("%d-%m-%Y", "day-month-year"),
         ("%Y/%m/%d", "year/month/day"),
         ("%m/%d/%y", "month/day/year, years of two digits, 1970 to 2069"),
+        ("%b %d, %Y", "Jan day, year"),
+        ("%B %d, %Y", "January day, year"),
+        ("%d %b %Y", "day Jan year"),
+        ("%d %B %Y", "day January year"),
+        ("%d-%b-%Y", "day-Jan-year"),
+        ("%d-%b-%y", "day-Jan-year, years of two digits, 1970 to 2069"),
     ],
 )
 def test_dates_of_every_layout(pattern, said):
     """They give the features that the dates themselves give; so do single digits."""
     expected = encode(fit_on(DAYS), DAYS)
-    for written in ([d.strftime(pattern) for d in DAYS], [d.strftime(pattern.replace("%m", "%-m")) for d in DAYS]):
+    plain = [d.strftime(pattern) for d in DAYS]
+    named = [text.upper() for text in plain] if "%b" in pattern or "%B" in pattern else plain
+    short = [d.strftime(pattern.replace("%m", "%-m").replace("%d ", "%-d ")) for d in DAYS]
+    for written in (plain, named, short):
         encoder = again(fit_on(written))
         np.testing.assert_array_equal(encode(encoder, written), expected)
         assert f"'x': dates written as {said}." in encoder.report and encoder.text_columns == ["x"]
@@ -58,7 +67,7 @@ def test_dates_of_every_layout(pattern, said):
         np.testing.assert_array_equal(encode(encoder, [d.isoformat() for d in DAYS]), expected)
 
 
-@pytest.mark.parametrize("pattern", ["%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %I:%M %p"])
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%b %d, %Y %I:%M %p"])
 def test_moments_of_every_layout(pattern):
     """With the hour, which is a feature; missing ones are flagged."""
     written = [m.strftime(pattern) for m in MOMENTS]

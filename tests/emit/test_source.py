@@ -299,6 +299,11 @@ def test_every_primitive_is_spelled_as_it_computes(name):
         (np.array([250, 252, 254], np.uint8), "np.array([250, 252, 254], dtype=np.uint8)"),
         (np.array([-(2**63), 0, 2**63 - 1]), "np.array([-9223372036854775808, 0, 9223372036854775807])"),
         (np.eye(3), "np.eye(3)"),
+        (np.tri(12, dtype=bool), "np.tril(np.ones((12, 12), dtype=bool))"),
+        (np.triu(np.full((9, 9), -np.inf), 1), "np.triu(np.full((9, 9), -np.inf), 1)"),
+        (np.tri(9, 10, -1, np.float32), "np.tril(np.ones((9, 10), dtype=np.float32), -1)"),
+        (~np.eye(12, dtype=bool), "~np.eye(12, dtype=bool)"),
+        (np.tri(2, dtype=int), "np.array([[1, 0], [1, 1]])"),
         (np.array([True, False]), "np.array([True, False])"),
         (np.array([1, 2], np.int32), "np.array([1, 2], dtype=np.int32)"),
     ],
@@ -329,3 +334,44 @@ def test_the_mean_over_all_pairs_is_divided_by_plain_numbers():
     found = module["backward"](module["forward"](w, X, y)[1])
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, 2 * X.T @ (X @ w - y).sum(axis=0) / 16)
+
+
+def test_zeros_that_a_recurrent_network_begins_with_are_no_gradient():
+    """They are a gradient too, of what they are multiplied by; the forward pass does not call them one."""
+
+    def loss(params, X):
+        W, U = params
+        h = np.zeros((len(X), 3))
+        for t in range(X.shape[1]):
+            z = np.tanh(np.concatenate([X[:, t], h], axis=1) @ W)
+            h = (1 - z) * np.tanh((z * h) @ U) + z * h
+        return np.mean(h**2)
+
+    rng = np.random.default_rng(0)
+    params, X = (rng.normal(size=(5, 3)), rng.normal(size=(3, 3))), rng.normal(size=(4, 2, 2))
+    source = ut.backprop(loss, params, X).source
+    forward = source[source.index("def forward") : source.index("def backward")]
+    assert "np.zeros((m, 3))" in forward
+    assert " dz" not in forward and "collected terms" not in forward
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_layer_that_is_clipped_in_place_reads_as_a_choice(dtype):
+    """``z[z < 0] = 0`` is np.where(z < 0, 0, z), its gradient the other way round; no dtype is added or lost."""
+
+    def loss(W, X):
+        z = X @ W
+        z[z < 0] = 0
+        return np.mean(z**2)
+
+    rng = np.random.default_rng(0)
+    W, X = rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=(5, 3)).astype(dtype)
+    source = ut.backprop(loss, W, X).source
+    assert "t1 = z1 < 0 " in source and "np.where(t1, 0, z1)" in source and "np.where(t1, 0, dz2)" in source
+    module = {}
+    exec(source, module)
+    found = module["backward"](module["forward"](W, X)[1])
+    assert found.dtype == dtype
+    np.testing.assert_allclose(
+        found, X.T @ (2 * np.maximum(X @ W, 0) / 20), rtol=1e-5 if dtype == np.float32 else 1e-12
+    )

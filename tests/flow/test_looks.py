@@ -90,6 +90,26 @@ def test_looks_come_at_the_first_end_of_an_epoch_after_each_mark():
     assert [step for step in range(1, 2001) if due_mark(step - 1, step)] == [50, 150, 500, 1500]
 
 
+@pytest.mark.parametrize("rows", ["neighbours", "all 20"])
+def test_a_loss_that_a_single_row_or_more_than_a_batch_cannot_have_is_looked_at_in_a_batch(rows):
+    """A look takes up to 256 examples, and 16 one by one: such a loss trains as before, with what can be measured."""
+
+    def loss(output, target):
+        if rows == "neighbours":
+            return np.mean((output[0] - output[1]) ** 2) + np.mean((output - target) ** 2)
+        z = output.reshape(20, 2)
+        return -np.mean(ut.log_softmax(z @ z.T, axis=1)[np.arange(20), (np.arange(20) + 1) % 20])
+
+    own = {**SETTINGS, "loss": loss, "batch_size": 20, "validation": None}
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 2)))
+    run = ut.train(model, (X, y), **own)
+    look = run.flow.looks[0]
+    assert look.noise_scale is None and "failed" not in run.flow.facts
+    assert look.n_examples == (256 if rows == "neighbours" else 20)
+    bare = ut.train(model, (X, y), **own, flow=False)
+    np.testing.assert_array_equal(run.model.layers[0].W, bare.model.layers[0].W)
+
+
 def test_a_table_shows_every_layer_and_escapes_names(capsys):
     from rich.console import Console
 

@@ -140,7 +140,7 @@ def test_an_array_gets_a_note_and_what_is_easy_gets_none():
 def test_several_columns_are_listed():
     made = np.concatenate([X, X[:, :1] * 2, X[:, :1] ** 3], axis=1)
     (finding,) = findings(train(made, X[:, 0] + 0.0))
-    assert "So do 5 of X and 6 of X." in finding.cause and len(finding.evidence) == 3
+    assert "So do column 5 of X and column 6 of X." in finding.cause and len(finding.evidence) == 3
 
 
 def test_columns_that_are_left_out_already_stay_so(tmp_path):

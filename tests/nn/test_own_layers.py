@@ -10,7 +10,7 @@ import pytest
 import undertow as ut
 from own_layers import Gate, Twice, every_layer
 from undertow import nn, trees
-from undertow.errors import ArgumentError, UndertowError
+from undertow.errors import ArgumentError, RunError, UndertowError
 
 
 def rng(seed=0):
@@ -55,6 +55,16 @@ def test_classes_that_cannot_be_registered_are_told_why():
     with pytest.raises(ArgumentError, match="a layer Dense already"):
         nn.register_layer(Dense)
     assert nn.register_layer(nn.Dense) is nn.Dense  # again, as when a notebook's cell is run twice
+
+
+def test_a_run_with_a_layer_that_is_not_registered_here_is_not_damaged(tmp_path, monkeypatch):
+    """Its file is whole: what is missing is the class, and the error says how it gets known."""
+    X = rng().standard_normal((64, 3)).astype(np.float32)
+    run = ut.train(nn.Sequential(Gate(3), nn.Dense(3, 1)), (X, X[:, :1]), loss="mean_squared_error", progress=False)
+    run.save(tmp_path)
+    monkeypatch.delitem(nn.LAYERS, "Gate")
+    with pytest.raises(RunError, match=r"cannot be read here: layer 1: there is no layer 'Gate'.*import the module"):
+        ut.load(tmp_path)
 
 
 def test_an_initial_that_breaks_its_own_shapes_is_an_error():

@@ -141,3 +141,32 @@ def test_a_page_that_cannot_be_written_is_an_error_of_the_library(tmp_path):
     with pytest.raises(ut.errors.RunError, match="a is a file, not a folder"):
         bp.walk(tmp_path / "a" / "walk.html")
     assert bp.walk(tmp_path / "new" / "walk.html").stat().st_size > 1000
+
+
+def test_text_is_whole_where_rich_takes_the_place_for_a_notebook(monkeypatch):
+    """There rich shows what is printed to a string of ours, and leaves the string empty."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    model = nn.Sequential(nn.Dense(6, 8), "relu", nn.Dense(8, 2))
+    assert "Dense(6, 8)" in str(model.summary()) and "Memory" in str(model.summary())
+    assert "Dense(6, 8)" in str(ut.flow.forecast(model, X))
+    assert "1. try it" in str(Finding("plateau", "warning", "It stands.", remedies=(Remedy("try it", "", ""),)))
+
+
+def test_source_and_derivation_are_shown_line_by_line():
+    class Printer:
+        def text(self, told):
+            self.told = told
+
+    bp = ut.backprop(lambda w: np.sum(w * w), np.ones(3))
+    for text in (bp.source, bp.derivation(), bp.derivation(format="latex")):
+        printer = Printer()
+        text._repr_pretty_(printer, False)
+        assert printer.told == text and isinstance(text, str) and "\n" in text
+
+
+def test_what_holds_arrays_is_short_as_the_value_of_a_cell():
+    assert repr(ut.data.load_digits()) == (
+        "Dataset(X (1797, 64) float32, y (1797,) int64, 64 feature names, source, licence)"
+    )
+    report = ut.check_gradient(lambda w: np.sum(w * w), np.ones(3))
+    assert repr(report) == str(report) and "the gradient is right" in repr(report)

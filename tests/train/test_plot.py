@@ -334,6 +334,17 @@ def test_a_range_test_finds_the_steepest_descent(noise):
             assert found.rate < found.lowest
 
 
+def test_a_range_test_of_small_batches_finds_the_fall_and_not_the_noise_before_it():
+    """Steps of 200 small batches, whose noise is half of the loss and falls with it; noise alone is no fall."""
+    rng = np.random.default_rng(1)
+    rates = np.logspace(-6, 1, 200)
+    curve = 0.1 + 0.9 / (1 + rates / 1e-3) + np.where(rates > 0.5, (rates / 0.5) ** 2 - 1, 0)
+    found = [suggest_rate(rates, curve * (1 + 0.5 * rng.standard_normal(200))).rate for _ in range(100)]
+    assert sum(rate is not None and 1e-4 < rate < 1e-2 for rate in found) >= 85
+    noise = [suggest_rate(rates, 1 + 0.3 * rng.standard_normal(200)).rate for _ in range(100)]
+    assert sum(rate is not None for rate in noise) <= 4
+
+
 def test_a_single_jump_does_not_count():
     losses = FALL + RATES**2
     for i in (5, 60, 75):
@@ -350,6 +361,11 @@ def test_a_range_test_says_what_it_saw():
         (1 / (1 + RATES / 1e-7), True, "about the smallest rate tested: test smaller ones"),
         (np.where(RATES > 1, np.inf, FALL), True, "has diverged at 1.1"),
         (2.3 + RATES, False, "only rises: test smaller rates"),
+        (
+            2.3 + RATES - 0.1 * FALL + 0.3 * rng.standard_normal(121),
+            False,
+            "noise between 1e-05 and 10, and has diverged at",
+        ),
         (2.3 + 0 * RATES, False, "does not fall by more than its noise"),
         (2.3 + 0.1 * rng.standard_normal(121), False, "does not fall by more than its noise"),
     ):

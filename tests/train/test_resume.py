@@ -3,6 +3,7 @@
 import itertools
 import signal
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -206,6 +207,58 @@ def test_a_loss_and_validation_data_of_ones_own_are_given_again(tmp_path):
         ut.resume(tmp_path, data, loss=absolute)
     run = ut.resume(tmp_path, data, epochs=4, **wanted)
     assert bits(run) == bits(whole)
+
+
+def test_metrics_of_ones_own_are_given_again_whatever_their_names(tmp_path):
+    """One that is called as a metric of Undertow would else be measured by that from the resumed epoch on."""
+
+    def r2(y, prediction):
+        return 42.0
+
+    model, data = nn.Sequential(nn.Dense(4, 1)), (X, X[:, :1])
+    wanted = {"loss": "mean_squared_error", "metrics": {"r2": r2, "mae": "mae"}, "progress": False}
+    ut.train(model, data, epochs=2, checkpoint=tmp_path, **wanted)
+    with pytest.raises(ArgumentError, match=r"metrics of your own \(r2\).*the same order \(r2, mae\): metrics="):
+        ut.resume(tmp_path, data, epochs=3)
+    run = ut.resume(tmp_path, data, epochs=3, metrics=wanted["metrics"], progress=False)
+    assert [row["validation_r2"] for row in run.history] == [42.0] * 3
+    known = tmp_path / "known"
+    ut.train(model, data, epochs=1, checkpoint=known, **{**wanted, "metrics": ["r2", "mae"]})
+    assert "mae" in ut.resume(known, data, epochs=2, progress=False).history[-1]
+
+
+@pytest.mark.parametrize("name", ["signs", "adam"])
+def test_an_optimizer_of_ones_own_is_given_again_whatever_its_name(tmp_path, name):
+    """Its state comes back with Python's whole numbers as such: t ** -0.5 of NumPy's would be a float64."""
+
+    def update(grads, state, params):
+        t = state["t"] + 1
+        return trees.map(lambda w, g: w - 0.01 * t**-0.5 * np.sign(g), params, grads), {"t": t}
+
+    def rule():
+        return optim.Optimizer(name, lambda params: {"t": 0}, update, {"rate": 0.01})
+
+    wanted = settings(optimizer=rule(), epochs=4)
+    whole = ut.train(build(), (X, LABELS), **wanted)
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **{**wanted, "epochs": 2})
+    with pytest.raises(ArgumentError, match=rf"an optimizer of your own \({name}\), .*Give it again: optimizer="):
+        ut.resume(tmp_path, (X, LABELS), epochs=4)
+    run = ut.resume(tmp_path, (X, LABELS), epochs=4, optimizer=rule(), progress=False)
+    assert bits(run) == bits(whole)
+
+
+def test_a_schedule_that_has_come_to_rest_is_told_where_more_epochs_are_wanted(tmp_path):
+    """A cosine of as many steps as there were: more of them change nothing, which another rate mends."""
+    steps = 2 * -(-203 // 16)
+    wanted = settings(optimizer=optim.adam(optim.cosine(0.01, steps)), epochs=2, validation=None)
+    run = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **wanted)
+    with pytest.warns(UserWarning, match="has come down to 0 and stays there"):
+        more = ut.resume(tmp_path, (X, LABELS), epochs=3, progress=False)
+    assert bits(more) == bits(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = optim.adam(optim.cosine(0.01, 2 * steps))
+        assert bits(ut.resume(tmp_path, (X, LABELS), epochs=4, optimizer=again, progress=False)) != bits(run)
 
 
 def test_a_resumed_training_can_be_looked_into(tmp_path):

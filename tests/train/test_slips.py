@@ -103,6 +103,25 @@ def test_a_loss_that_is_not_finite_from_the_first_step_on_says_what_to_write(f, 
         train(nn.Sequential(nn.Dense(4, 3)), lambda output, y: np.mean(f(-np.abs(output) - 1.0)))
 
 
+@pytest.mark.parametrize(
+    ("f", "guard"),
+    [(lambda z: (z - z) / (z * 0.0), "x / np.where(y == 0, 1, y)"), (lambda z: (-np.abs(z) - 1) ** 0.3, "fractional")],
+)
+def test_a_quotient_by_0_and_a_root_of_less_than_0_are_told_what_to_write(f, guard):
+    with pytest.raises(Diverged, match=rf"gives nan for .* the learning rate is not the cause\..*{re.escape(guard)}"):
+        train(nn.Sequential(nn.Dense(4, 3)), lambda output, y: np.mean(f(output)))
+
+
+def test_what_leaves_a_domain_later_is_told_what_to_write_before_the_rate():
+    def loss(output, y):
+        return np.mean(np.log(output + 1.0))  # it falls, until it is no number
+
+    model = nn.Sequential(nn.Dense(4, 3, init="zeros"))
+    told = r"epoch \d+, step \d: log .* np.log\(np.maximum\(x, 1e-12\)\). Or try a learning rate"
+    with pytest.raises(Diverged, match=told):
+        train(model, loss, optimizer=ut.optim.sgd(0.5), epochs=50)
+
+
 def test_callbacks_that_look_for_the_row_elsewhere():
     model = nn.Sequential(nn.Dense(4, 3))
     with pytest.raises(TypeError, match=r"a callback's info is no dict. Use info.row\['loss'\].$"):
@@ -303,3 +322,19 @@ class Linked(Linear):
 def test_what_holds_itself_is_looked_at_once():
     with pytest.warns(UserWarning, match=r"Linked changes links while it is called\."):
         train(Linked(np.ones((4, 3), np.float32)))
+
+
+def test_a_class_at_each_place_is_told_the_loss_that_trains():
+    """The loss of the message is that of PyTorch's cross_entropy over all places, as NumPy has it."""
+    from undertow.train.task import PER_PLACE
+
+    rng = np.random.default_rng(0)
+    tokens, labels = rng.normal(size=(60, 7, 4)).astype(np.float32), rng.integers(0, 3, (60, 7))
+    with pytest.raises(ShapeError, match=re.escape(PER_PLACE)):
+        ut.train(nn.Sequential(nn.Dense(4, 3)), (tokens, labels), loss="categorical_cross_entropy", progress=False)
+    loss = eval(PER_PLACE, {"np": np, "ut": ut})
+    run = ut.train(nn.Sequential(nn.Dense(4, 3)), (tokens, labels), loss=loss, epochs=1, progress=False)
+    z = run.outputs(tokens).astype(np.float64)
+    p = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
+    by_hand = -np.mean([np.log(p[i, t, labels[i, t]]) for i in range(60) for t in range(7)])
+    assert loss(z, labels) == pytest.approx(by_hand, rel=1e-6)

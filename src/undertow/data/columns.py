@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -353,7 +354,8 @@ def _unreadable(series: pl.Series, origin: Origin | None) -> DataError:
     file = "" if origin is None else f"{origin.file}: "
     return DataError(
         f"{file}column {series.name!r} holds values of the type {series.dtype}, which cannot be encoded. "
-        "Spread them over columns of numbers or texts, or remove the column."
+        f"Spread them over columns of numbers or texts, or leave the column out with leave_out={series.name!r} "
+        f"(--leave-out {shlex.quote(series.name)})."
     )
 
 

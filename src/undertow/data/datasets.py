@@ -14,7 +14,7 @@ from undertow.data.wording import closest_name
 from undertow.errors import ArgumentError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Examples with their origin.
 
@@ -31,6 +31,10 @@ class Dataset:
     feature_names: list[str]
     source: str
     licence: str
+
+    def __repr__(self) -> str:
+        X, y = (f"{x.shape} {x.dtype}" for x in (self.X, self.y))
+        return f"Dataset(X {X}, y {y}, {len(self.feature_names)} feature names, source, licence)"
 
 
 def load_digits() -> Dataset:

@@ -23,7 +23,12 @@ _SEPARATORS = (("", "."), (",", "."), (" ", "."), ("'", "."), ("", ","), (".", "
 _TIMES = {"": "", " %H:%M": r" \d{1,2}:\d{2}", " %H:%M:%S": r" \d{1,2}:\d{2}:\d{2}",
           " %I:%M %p": r" \d{1,2}:\d{2} [AaPp][Mm]", " %I:%M:%S %p": r" \d{1,2}:\d{2}:\d{2} [AaPp][Mm]"}  # fmt: skip
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
-         "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d")  # fmt: skip
+         "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d",
+         "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y")  # fmt: skip
+# As English has them: what the machine's own language says is no part of a file.
+_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+           "November", "December")  # fmt: skip
+_NAMED = {"%b": f"(?i:{'|'.join(month[:3] for month in _MONTHS)})", "%B": f"(?i:{'|'.join(_MONTHS)})"}
 COMPACT = "%Y%m%d"  # whole numbers such as 20230725
 _LEAST_COMPACT = 6  # of which so many differ: one number of eight digits in 27 is a day by chance
 _TRIED = 100  # values that are read first
@@ -77,8 +82,10 @@ class TextLayout:
             return self.name
         if self.name == COMPACT:
             return "20230725"
-        words = {"%d": "day", "%m": "month", "%Y": "year", "%y": "year", "%H:%M:%S": "time", "%H:%M": "time",
-                 "%I:%M %p": "time", "%I:%M:%S %p": "time"}  # fmt: skip
+        words = {
+            "%d": "day", "%m": "month", "%b": "Jan", "%B": "January", "%Y": "year", "%y": "year",
+            "%H:%M:%S": "time", "%H:%M": "time", "%I:%M %p": "time", "%I:%M:%S %p": "time",
+        }  # fmt: skip
         text = self.name
         for sign, word in sorted(words.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(sign, word)
@@ -103,10 +110,11 @@ def _list_layouts() -> dict[str, TextLayout]:
             found.append(TextLayout(name, "number", pattern, unit, thousands, decimal))
     found.append(TextLayout(COMPACT, "date", r"^(?:18|19|20|21)\d{6}$"))
     for day in _DAYS:
-        short = r"\d{2}" if "%y" in day and "/" not in day else r"\d{1,2}"  # 1.2.10 is rather a version
-        numbers = {"%d": short, "%m": short, "%Y": r"\d{4}", "%y": r"\d{2}"}
-        pattern = re.escape(day)
-        for sign, digits in numbers.items():
+        version = "%y" in day and "/" not in day and "%b" not in day  # 1.2.10 is rather one
+        short = r"\d{2}" if version else r"\d{1,2}"
+        parts = {"%d": short, "%m": short, "%Y": r"\d{4}", "%y": r"\d{2}", **_NAMED}
+        pattern = re.escape(day).replace(r"\ ", " ")
+        for sign, digits in parts.items():
             pattern = pattern.replace(re.escape(sign), digits)
         found += [TextLayout(day + time, "date", f"^{pattern}{more}$") for time, more in _TIMES.items()]
     return {layout.name: layout for layout in found}

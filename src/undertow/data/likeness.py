@@ -13,6 +13,7 @@ from undertow.data.wording import list_names
 _ENOUGH = 0.9  # of the texts
 SAMPLE = 200  # different texts that are enough
 _TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?|\d{1,2} ?[AaPp][Mm]")
+_NEGATIVE = re.compile(r"\([$€£¥]?\d[\d.,' ]*%?\)")
 _WITH_UNIT = re.compile(r"[+-]?\d[\d.,' ]*?\s?([^\W\d_][^\d\s]{0,9}|[°%µ\"′″][^\d\s]{0,3})")
 
 
@@ -32,6 +33,8 @@ def tell_likeness(texts: Sequence[str]) -> str:
         " They look like numbers with the unit 'cm': write the numbers alone to use them."
         >>> tell_likeness(["2023-07-25", "26.07.2023"])
         ' They look like dates written in several ways: write all as 2023-07-25 to use them.'
+        >>> tell_likeness(["12.50", "(3.20)"])
+        ' They look like numbers of accounts, (12.50) for −12.50: write them with a minus sign to use them.'
         >>> tell_likeness(["a long walk", "nothing"])
         ''
     """
@@ -42,6 +45,8 @@ def tell_likeness(texts: Sequence[str]) -> str:
         return " They look like times of day: write them as hours, 14.5 for 14:30, to use them."
     if found and _count_dates(found) >= enough:
         return " They look like dates written in several ways: write all as 2023-07-25 to use them."
+    if any(_NEGATIVE.fullmatch(text) for text in found):
+        return " They look like numbers of accounts, (12.50) for −12.50: write them with a minus sign to use them."
     units = [match[1] for text in found if (match := _WITH_UNIT.fullmatch(text))]
     different = sorted(set(units), key=units.index)
     codes = len(different) > 1 and all(len(unit) == 1 and unit.isupper() for unit in different)  # 12A, 12B, 14A

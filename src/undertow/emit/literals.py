@@ -74,10 +74,13 @@ def write_small_array(value: np.ndarray[Any, Any]) -> str | None:
         n, k = value.shape
         return f"np.eye({n}{'' if n == k else f', {k}'}{tail})"
     progression = _write_progression(flat, value.shape)
+    mask = _write_mask(value)
     if value.size > MOST_ELEMENTS:
-        return progression
+        return progression or mask
     tail = "" if dtype in _DEFAULT else tail
     elements = f"np.array({_nest(value)}{tail})"
+    if mask is not None and len(mask) < len(elements):
+        return mask
     if progression is not None and (
         progression == f"np.arange({value.size})" or len(progression) < 0.75 * len(elements)
     ):
@@ -99,6 +102,21 @@ def _write_progression(flat: np.ndarray[Any, Any], shape: tuple[int, ...]) -> st
     numbers = f"{first}, {stop}, {step}" if step != 1 else f"{first}, {stop}" if first else f"{stop}"
     text = f"np.arange({numbers}{'' if flat.dtype == np.int64 else f', dtype=np.{flat.dtype.name}'})"
     return text if len(shape) == 1 else f"{text}.reshape({', '.join(map(str, shape))})"
+
+
+def _write_mask(value: np.ndarray[Any, Any]) -> str | None:
+    """Write what hides the future or the diagonal from attention: a triangle of one number, or all but the diagonal."""
+    if value.ndim != 2 or value.size < 4:
+        return None
+    if value.dtype == bool and np.array_equal(value, ~np.eye(*value.shape, dtype=bool)):
+        n, k = value.shape
+        return f"~np.eye({n}{'' if n == k else f', {k}'}, dtype=bool)"
+    for name, triangle, corner in (("tril", np.tril, value[-1, 0]), ("triu", np.triu, value[0, -1])):
+        filled = np.full_like(value, corner)
+        for k in (0, 1, -1):
+            if triangle(filled, k).tobytes() == value.tobytes():
+                return f"np.{name}({write_small_array(filled)}{f', {k}' if k else ''})"
+    return None
 
 
 def _nest(value: Any) -> str:

@@ -27,7 +27,7 @@ _FLOAT_HELPERS = {
     "logsumexp",
 }  # ours convert integers first; the written ones need not
 _LEFT_FIRST = {"add": SUM, "multiply": PRODUCT}
-_TAKE_NUMBERS = {"add", "subtract", "multiply", "divide", "power", "index_update", "maximum", "minimum"}
+_TAKE_NUMBERS = {"add", "subtract", "multiply", "divide", "power", "index_update", "maximum", "minimum", "where"}
 _OPERATORS = {"add", "subtract", "multiply", "divide", "floor_divide", "remainder", "negative", "power", "size"}
 
 
@@ -131,6 +131,13 @@ class _Planner:
                 forward.add(node)  # the user's p, which only the gradients need after simplification
         return forward
 
+    def cotangent_of(self, node: Node) -> str | None:
+        """Return the name of the value whose gradient this is; None for zeros of the user's that are one by chance."""
+        return None if self._is_written_zeros(node) else node.ct_of
+
+    def _is_written_zeros(self, node: Node) -> bool:
+        return node in self.forward and node.op.name == "broadcast_to" and node.inputs[0].op is CONSTANT
+
     def is_repeated(self, node: Node) -> bool:
         """Tell whether a value is a view like W.T that is written again at each use."""
         return node.op.name in _REPEATED and not node.name and node not in self.pinned and not node.spec.weak
@@ -147,7 +154,8 @@ class _Planner:
         for node in self.graph.nodes:
             if node.op is INPUT or node in self.free:
                 continue
-            wish = f"d{node.ct_of}" if node.ct_of and not node.name else node.name
+            value = self.cotangent_of(node)
+            wish = node.name or (f"d{value}" if value else None)
             if (
                 wish
                 and wish not in called
@@ -192,10 +200,11 @@ class _Planner:
                 self.named[node] = self.names.claim(node.name)
         called: set[str] = set()
         for node in self.graph.nodes:
-            if node in self.pinned and node not in self.named and node.ct_of and node.ct_of not in called:
-                called.add(node.ct_of)
-                source = real.get(node.ct_of)
-                plain = (self.named.get(source) if source else None) or node.ct_of
+            value = self.cotangent_of(node)
+            if node in self.pinned and node not in self.named and value and value not in called:
+                called.add(value)
+                source = real.get(value)
+                plain = (self.named.get(source) if source else None) or value
                 self.named[node] = self.names.claim(f"d{plain}")
         for node, leaf in zip(self.graph.outputs[1:], self.wrt, strict=False):
             if node in self.pinned and node not in self.named:
@@ -290,7 +299,8 @@ class _Planner:
     def write(self, node: Node, statements: list[Statement]) -> None:
         """Write a value: a statement, or an expression that waits for its only user."""
         code = self.spell(node)
-        rule = node.rule or next((self.rules[x] for x in node.inputs if x in self.inside and x in self.rules), None)
+        own = None if self._is_written_zeros(node) else node.rule
+        rule = own or next((self.rules[x] for x in node.inputs if x in self.inside and x in self.rules), None)
         if rule and node not in self.pinned:
             self.rules[node] = rule
         if node in self.pinned:

@@ -186,7 +186,8 @@ def _set_up(
     given: dict[str, Any] = {"progress": False, "callbacks": (), "validation": validation, "loss": run.own_loss}
     if optimizer is not None:
         given["optimizer"] = find_optimizer(optimizer)
-    given["metrics"] = [name for name in run.settings.get("metrics", ()) if name in METRICS]
+    own = run.settings.get("own_metrics", ())
+    given["metrics"] = [name for name in run.settings.get("metrics", ()) if name in METRICS and name not in own]
     plan = replace(read_plan(run.settings, Path(), given), checkpoint=None, checkpoint_every=None)
     if epochs is not None:
         plan = replace(plan, epochs=epochs, steps=None)

@@ -173,7 +173,7 @@ def forecast_text(found: Forecast) -> str:
     """
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=WIDE, color_system=None)
+    console = Console(file=io.StringIO(), width=WIDE, color_system=None, force_jupyter=False)
     console.print(forecast_table(found))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     remedies = [remedy.sentence for finding in found.findings for remedy in finding.remedies]

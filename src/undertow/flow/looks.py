@@ -314,7 +314,10 @@ def _noise_scale(gradient: Gradient, model: Any, X: Array, target: Any, grads: d
     if n < 2 or sum(g.size for g in grads.values()) * n > LARGEST:
         return None
     leaves, rebuild = trees.flatten(model)
-    program = gradient.program_for(leaves, rebuild, X[:1], take_rows(target, slice(1)))
+    try:
+        program = gradient.program_for(leaves, rebuild, X[:1], take_rows(target, slice(1)))
+    except Exception:  # the loss is the user's, and may be one of pairs or of places in the batch
+        return None
     if program is None or not program.graph.symbols() or program.replaced or n * len(program.graph.nodes) > LONGEST:
         return None  # it holds for one batch size, or looks at the batch as a whole
     total: dict[int, Any] = {}

@@ -23,6 +23,7 @@ from undertow.flow.rules import RULES
 from undertow.flow.scaled import gradient_if_scaled
 from undertow.flow.store import FlowStore, load_flow
 from undertow.optim import build_schedule
+from undertow.train.derive import take_rows
 from undertow.train.rows import read_scale
 from undertow.train.stopping import EarlyStopping
 
@@ -269,10 +270,18 @@ class TrainingRecorder(Recorder):
             self.sample = X[rows], trainer.feed.draws.target(trainer.task.encode(y[rows]), weights, 0)
         X, target = self.sample
         whole = getattr(trainer.feed, "X", None)
-        look = take_look(
-            trainer.step.gradient, self.layers, trainer.run.model, X, target, step=trainer.n_steps,
-            epoch=trainer.epoch, whole=None if whole is None else whole[:N_PASS], noise=noise,
-        )  # fmt: skip
+        try:
+            look = take_look(
+                trainer.step.gradient, self.layers, trainer.run.model, X, target, step=trainer.n_steps,
+                epoch=trainer.epoch, whole=None if whole is None else whole[:N_PASS], noise=noise,
+            )  # fmt: skip
+        except UndertowError:
+            size = trainer.feed.batch_size
+            if len(X) <= size:
+                raise
+            self.sample = X[:size], take_rows(target, slice(size))  # a loss may be one of batches of this size alone
+            self._look(trainer, noise)
+            return
         self.flow.looks.append(look)
         if self.store is not None and self.store.folder.is_dir() and trainer.n_steps:
             self.store.looks.append(look.plain())

@@ -22,6 +22,10 @@ LARGEST: Final = 2**40  # no number of columns or codes is larger
 LONGEST: Final = 1000  # characters of a text, entries of a list of numbers
 
 
+class UnknownLayerError(ArgumentError):
+    """A description names a layer whose class this process does not know: it need not be damaged."""
+
+
 def describe_model(model: Any) -> list[dict[str, Any]]:
     """Describe a model made of built-in and registered layers, as plain data for JSON.
 
@@ -139,9 +143,10 @@ class _Builder:
             return _built(where, name, lambda: build_activation({"name": name, **rest}))
         cls = LAYERS.get(name)
         if cls is None:
-            raise ArgumentError(
-                f"layer {where}: there is no layer {name[:40]!r}. Known are {', '.join([*LAYERS, *ACTIVATIONS])}; a "
-                "layer of one's own has to be registered with undertow.nn.register_layer before."
+            raise UnknownLayerError(
+                f"layer {where}: there is no layer {name[:40]!r}. A layer of one's own is registered with "
+                "undertow.nn.register_layer before: import the module in which it is defined. Of Undertow are "
+                f"{', '.join([*LAYERS, *ACTIVATIONS])}."
             )
         fields = {f.name: f for f in dataclasses.fields(cls)}
         if issubclass(cls, Container):

@@ -164,7 +164,7 @@ class Summary:
         from rich.console import Console
 
         width = max([len(row.name) + 2 * row.depth + len(row.output) for row in self.rows], default=0) + 60
-        console = Console(file=io.StringIO(), width=max(width, 100), color_system=None)
+        console = Console(file=io.StringIO(), width=max(width, 100), color_system=None, force_jupyter=False)
         console.print(self.table())
         lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
         return "\n".join([*(line for line in lines if line), self.notes()])

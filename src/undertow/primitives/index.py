@@ -283,8 +283,9 @@ def update(x: Any, key: Any, value: Any) -> Any:
             raise PositionError(
                 f"a mask of shape {show_shape(shape_of(key))} does not fit an array of shape {show_shape(shape_of(x))}."
             )
-        rest = (slice(None),) * len(shape_of(key)) + (None,) * (len(shape_of(x)) - len(shape_of(key)))
-        return np.where(index(key, rest), fill(x, value), x)
+        missing = len(shape_of(x)) - len(shape_of(key))
+        spread = index(key, (slice(None),) * len(shape_of(key)) + (None,) * missing) if missing else key
+        return np.where(spread, fill(x, value), x)
     template, picks = take_apart(x, key)
     wanted = indexed_shape(shape_of(x), template, tuple(shape_of(pick) for pick in picks))
     extra = len(shape_of(value)) - len(wanted)

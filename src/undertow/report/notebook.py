@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from undertow.api import Backprop
     from undertow.train import Run
 
+PRE: Final = '<pre style="font-family:monospace">'  # that of a notebook which is saved as a page is no monospace one
 LEFT: Final = 'style="text-align:left"'
 LONGEST: Final = 300  # characters of a model
 NO_RECORD: Final = "Its gradient flow was not recorded (flow=False)."
@@ -69,15 +70,15 @@ def backprop_html(program: Backprop) -> str:
         >>> import numpy as np
         >>> import undertow as ut
         >>> shown = backprop_html(ut.backprop(lambda w: np.sum(w * w), np.ones(3)))
-        >>> shown.startswith("<div><pre>") and "<details><summary>The derivation" in shown
+        >>> shown.startswith("<div><pre ") and "<details><summary>The derivation" in shown
         True
     """
     try:
         derivation = escape(program.derivation())
     except UndertowError as error:
         derivation = escape(str(error))
-    unfold = f"<details><summary>The derivation, step by step</summary><pre>{derivation}</pre></details>"
-    return f"<div><pre>{escape(program.source)}</pre>{unfold}</div>"
+    unfold = f"<details><summary>The derivation, step by step</summary>{PRE}{derivation}</pre></details>"
+    return f"<div>{PRE}{escape(program.source)}</pre>{unfold}</div>"
 
 
 def _model(model: Any) -> str:

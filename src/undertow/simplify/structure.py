@@ -11,6 +11,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.graph import CONSTANT, Node, broadcast_shapes
+from undertow.primitives.compare import logical_not
 from undertow.simplify.engine import Quotient, Simplifier, alike, number, rule
 
 ELEMENTWISE = (P.add, P.subtract, P.multiply, P.divide, P.where, P.maximum, P.minimum, P.greater, P.less,
@@ -315,6 +316,11 @@ def _plain_numbers(s: Simplifier, a: Node, b: Node) -> Any:
 @rule("equal branches", "where(c, x, x) = x", "exact", P.where)
 def _equal_branches(s: Simplifier, condition: Node, a: Node, b: Node) -> Any:
     return a if a is b else None
+
+
+@rule("turned condition", "where(not c, a, b) = where(c, b, a)", "exact", P.where, routine=True)
+def _turned_condition(s: Simplifier, condition: Node, a: Node, b: Node) -> Any:
+    return P.where(s(condition.inputs[0]), s(b), s(a)) if condition.op is logical_not else None
 
 
 @rule("chosen once", "where(c, where(c, a, 0) f, 0) = where(c, a f, 0)", "exact", P.where)

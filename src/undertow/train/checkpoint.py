@@ -25,6 +25,7 @@ from undertow.nn import (
     parameters_of,
     put_parameters,
 )
+from undertow.nn.description import UnknownLayerError
 from undertow.train.disk import DISK, PARTS, make_folders, open_file, replace_file, write_new
 from undertow.train.files import TEMPORARY, check_place, check_run_folder, explain_failure, read_path
 from undertow.train.record import read_record, write_record
@@ -303,6 +304,8 @@ def _load_model(file: Path, content: bytes) -> Sequential:
         )
     try:
         model = build_model(json.loads(header.get("architecture", "")))
+    except UnknownLayerError as error:
+        raise RunError(f"{file} cannot be read here: {error}") from None
     except (UndertowError, ValueError, RecursionError) as error:
         raise RunError(f"{file} is damaged: its architecture: {error}") from None
     return _fill(model, tensors, file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ GUARDS: Final[dict[str, tuple[str, str]]] = {
     "log10": ("Keep what the logarithm is given above 0.", "np.log10(np.maximum(x, 1e-12))"),
     "log1p": ("Keep what the logarithm is given above −1.", "np.log1p(np.maximum(x, -1 + 1e-12))"),
     "sqrt": ("Keep what the root is given above 0, where its slope is finite too.", "np.sqrt(np.maximum(x, 1e-12))"),
-    "power": ("Keep what is raised to a broken power above 0.", "np.maximum(x, 1e-12) ** 0.5"),
+    "power": ("Keep what is raised to a fractional power above 0.", "np.maximum(x, 1e-12) ** 0.5"),
     "divide": ("Keep what is divided by away from 0.", "x / np.where(y == 0, 1, y)"),
     "exp": ("Keep what the exponential is given below its limit, 88 in float32.", "np.exp(np.minimum(x, 80))"),
     "arcsin": ("Keep what it is given between −1 and 1.", "np.arcsin(np.clip(x, -1, 1))"),
@@ -32,7 +33,10 @@ GUARDS: Final[dict[str, tuple[str, str]]] = {
 }
 """What to write, by the operation that gives what is not finite: in words, and as code."""
 UPDATE: Final = "the update of step "  # how the origin of what an update spoiled begins
-DOMAINS: Final = ("log", "log2", "log10", "sqrt")  # given what they are not made for, whatever the weights are
+DOMAINS: Final = re.compile(
+    r"(log2|log10|log1p|log|sqrt|arcsin|arccos) |power .*gives nan |divide .*gives \S+ for \S+, -?0( in |$)"
+)
+"""The origin of what an operation makes that is given what it is not made for, whatever the weights are."""
 
 
 class Diverged(TrainingError):
@@ -53,13 +57,12 @@ def explain_loss(loss: float, epoch: int, step: int, settings: dict[str, Any], o
     first = (epoch, step) == (1, 1)  # the parameters are those that were given: whatever the rate, it has done nothing
     if "before anything is computed" in origin and (first or origin.startswith(("X[", "y["))):
         return f"the loss became {loss} at epoch {epoch}, step {step}{where}. Give numbers that are finite."
-    operation = origin.split(" ", 1)[0]
-    if first and operation in DOMAINS:
-        kept, code = GUARDS[operation]
-        return (
-            f"the loss became {loss} at epoch {epoch}, step {step}{where}. No update was made before, so the learning "
-            f"rate is not the cause. {kept[:-1]}: {code}."
-        )
+    if DOMAINS.match(origin):
+        kept, code = GUARDS[origin.split(" ", 1)[0]]
+        told = f"the loss became {loss} at epoch {epoch}, step {step}{where}. "
+        if first:
+            return f"{told}No update was made before, so the learning rate is not the cause. {kept[:-1]}: {code}."
+        return f"{told}{kept[:-1]}: {code}. Or t{remedies(settings)[1:]}"
     if first:
         what = "what that operation is given and at " if origin else ""
         return (

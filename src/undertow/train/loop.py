@@ -75,8 +75,8 @@ def train(
             loss, by which the best epoch is chosen; metrics count examples of all classes alike.
         average: above 0, the run holds a moving average of the parameters over the ends of the epochs, in which one
             counts this times as much as the next, below 1; what is measured of an epoch is measured of it.
-        early_stopping: an `EarlyStopping`, or for how many epochs the validation loss may fail to fall. The run
-            then holds the best model.
+        early_stopping: an `EarlyStopping`, or for how many epochs the validation loss (without validation, that of
+            training) may fail to fall. The run then holds the best model.
         metrics: names of ``undertow.train.METRICS``, functions (y, prediction) → number, ``()``; None for accuracy
             wherever there are classes.
         callbacks: see `Callback`; one, or several.

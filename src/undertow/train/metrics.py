@@ -86,6 +86,12 @@ def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
     raise ArgumentError(f"a metric is {metric!r}. Give a name such as 'accuracy', or a function (y, prediction).")
 
 
+def is_told_by_name(metric: Metric) -> bool:
+    """Tell whether `find_metric` finds the same metric by its name: none of the user's own, whatever it is called."""
+    known = metric.name in METRICS or metric.name in SHORT_NAMES or bool(_TOP_K.fullmatch(metric.name))
+    return known and metric.init is not _All
+
+
 def read_metrics(metrics: Any, task: str) -> list[Metric]:
     """Read what a caller wants to have measured.
 

@@ -14,6 +14,7 @@ from undertow.errors import ArgumentError
 from undertow.habits import TRAINING
 from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer, accumulate, find_optimizer
+from undertow.optim.settings import is_ours
 from undertow.spelling import did_you_mean
 from undertow.train.stopping import EarlyStopping
 
@@ -133,6 +134,8 @@ class Plan:
             "seed": int(self.seed),
             "validation": "given" if given else self.validation,
         }
+        if not is_ours(optimizer.update):  # whatever its name, settings do not make it again
+            found["own_optimizer"] = True
         usual: dict[str, Any] = {f.name: f.default for f in fields(self)}
         for name in SETTINGS:
             value = getattr(self, name)

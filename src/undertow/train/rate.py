@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,8 @@ from undertow.errors import ArgumentError, DataError, ShapeError
 Array = NDArray[Any]
 LEAST_POINTS: Final = 10
 BANDWIDTH = 0.05  # of the range of log rates
-LEAST_DROP = 3.0  # times the noise of the loss
+LEAST_DROP = 3.0  # times the noise of the loss; less where a smoothed loss averages more than 16 of them
+BEGUN = 0.1  # share of the fall after which it has begun
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ def suggest_rate(rates: ArrayLike, losses: ArrayLike) -> RateSuggestion:
     count as if they had risen by just that. A line is fitted around each point by least squares over the logarithm of
     the rate, with Gaussian weights whose deviation is 5 % of the range tested (at least 2 points). The value of the
     line is the smoothed loss, its slope that of the loss. The rate suggested is that of the steepest descent before
-    the lowest smoothed loss. A fall that is no larger than the noise, 3 times the median distance of a loss from the
-    smoothed one, is none.
+    the lowest smoothed loss, and after the last point at which less than a tenth of the fall was done: before, where
+    the loss stands still but for its noise, slopes are noise. The noise is the median distance of a loss from the
+    smoothed one. A fall is none that is below 3 times that, or below 12 times that by the root of how many losses a
+    smoothed one averages, which noise alone reaches in one or two tests of a hundred.
 
     Args:
         rates: the learning rates of the steps, (n,), above 0 and rising, 10 or more of them.
@@ -90,11 +94,23 @@ def suggest_rate(rates: ArrayLike, losses: ArrayLike) -> RateSuggestion:
     if diverged is None and len(y) < len(all_rates):
         diverged = float(all_rates[len(y)])
     drop = start - float(smoothed[lowest])
-    if drop <= max(LEAST_DROP * noise, 1e-6 * abs(start)):
-        return RateSuggestion(None, _explain_none(finite, diverged), whole, None, diverged)
-    steepest = int(np.argmin(slopes[: lowest + 1]))
+    certain = min(LEAST_DROP, 12.0 / math.sqrt(_averaged(x)))
+    if drop <= max(certain * noise, 1e-6 * abs(start)):
+        falls = drop > 1e-3 * float(steady.max() - start)
+        return RateSuggestion(None, _explain_none(finite, diverged, falls), whole, None, diverged)
+    begin = _begin(smoothed[: lowest + 1], start, drop, certain * np.abs(y - smoothed)[: lowest + 1])
+    steepest = begin + int(np.argmin(slopes[begin : lowest + 1]))
     rate = float(f"{finite[steepest]:.2g}")
     return RateSuggestion(rate, _explain(rate, lowest, finite, diverged), whole, float(finite[lowest]), diverged)
+
+
+def _begin(smoothed: Array, start: float, drop: float, doubt: Array) -> int:
+    """The point from which on the loss falls for good; 0 where it falls before by more than the noise there."""
+    still = np.flatnonzero(smoothed >= start - BEGUN * drop)
+    if not len(still):
+        return 0
+    last = int(still[-1])
+    return last if float(smoothed[: last + 1].max()) - start <= float(np.median(doubt[: last + 1])) else 0
 
 
 def _explain(rate: float, lowest: int, rates: Array, diverged: float | None) -> str:
@@ -109,11 +125,16 @@ def _explain(rate: float, lowest: int, rates: Array, diverged: float | None) -> 
     return f"{fastest}; it is lowest at {rates[lowest]:.2g}."
 
 
-def _explain_none(rates: Array, diverged: float | None) -> str:
+def _explain_none(rates: Array, diverged: float | None, falls: bool) -> str:
     """Why there is no rate to suggest."""
     tested = f"between {rates[0]:.2g} and {rates[-1]:.2g}"
     if diverged is None:
         return f"The loss does not fall by more than its noise {tested}: test larger rates, or with larger batches."
+    if falls:
+        return (
+            f"The loss does not fall by more than its noise {tested}, and has diverged at {diverged:.2g}: test with "
+            "more steps, or with larger batches."
+        )
     return f"The loss does not fall {tested}, it only rises: test smaller rates, and scale the inputs."
 
 
@@ -148,9 +169,19 @@ def _running_median(y: Array) -> Array:
     return np.asarray(np.nanmedian(near, axis=1))
 
 
+def _width(x: Array) -> float:
+    """The deviation of the weights by which neighbours count."""
+    return max(BANDWIDTH * float(x[-1] - x[0]), 2 * float(np.median(np.diff(x))))
+
+
+def _averaged(x: Array) -> float:
+    """How many losses a smoothed one averages: (Σ w)² / Σ w² of Gaussian weights."""
+    return 2 * math.sqrt(math.pi) * _width(x) / float(np.median(np.diff(x)))
+
+
 def _fit_lines(x: Array, y: Array) -> tuple[Array, Array]:
     """Around each point a line by weighted least squares: its values and its slopes there."""
-    width = max(BANDWIDTH * (x[-1] - x[0]), 2 * float(np.median(np.diff(x))))
+    width = _width(x)
     distance = x - x[:, None]
     w = np.exp(-0.5 * (distance / width) ** 2)
     w /= w.sum(axis=1, keepdims=True)

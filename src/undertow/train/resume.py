@@ -12,7 +12,7 @@ import numpy as np
 from undertow import trees
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.nn import Sequential, build_loss, build_model, describe_model
-from undertow.optim import OPTIMIZERS, build_clip, build_optimizer, name_leaves
+from undertow.optim import OPTIMIZERS, build_clip, build_optimizer, build_schedule, name_leaves
 from undertow.train.average import Average
 from undertow.train.derive import number_paths, numbers_of, put_numbers
 from undertow.train.files import check_run_folder, read_path
@@ -231,6 +231,12 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         if any(given.get(limit) for limit in LIMITS):
             for callback in ended:
                 callback.waited = 0  # else it would end the training again after its next epoch
+            if _has_come_to_rest(trainer):
+                trainer.progress.tell(
+                    "The schedule of the learning rate has come down to 0 and stays there, so the steps that follow "
+                    "change no weight. Train anew with as many epochs, or resume with another rate: "
+                    "ut.resume(…, optimizer=…)."
+                )
         elif ended and record["stopped"] == "callback":
             trainer.run.stopped, trainer.reasons = "callback", [callback.explain() for callback in ended]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -238,6 +244,16 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
             raise
         raise RunError(f"{folder}: its last checkpoint cannot be used: {type(error).__name__}: {error}.") from None
     return trainer
+
+
+def _has_come_to_rest(trainer: Trainer) -> bool:
+    """Whether the learning rate is 0 at the next update and at many that follow."""
+    optimizer: Any = trainer.plan.optimizer
+    described = optimizer.settings.get("rate")
+    if not isinstance(described, dict) or _own_schedule(described) is not None:
+        return False
+    schedule, first = build_schedule(described), trainer.n_steps // trainer.plan.accumulate
+    return all(float(schedule(float(first + ahead))) == 0 for ahead in (*range(10), 100, 1000, 10_000))
 
 
 def _check_limits(folder: Path, record: dict[str, Any], given: dict[str, Any]) -> None:
@@ -269,18 +285,26 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
         validation = settings["validation"]
         if validation == "given":
             raise ArgumentError("the run was trained with validation data of your own. Give them again: validation=.")
+    metrics = given.get("metrics")
+    if metrics is None:
+        metrics = settings["metrics"]
+        if own := settings.get("own_metrics"):
+            raise ArgumentError(
+                f"the run was trained with metrics of your own ({', '.join(own)}). Give all of its metrics "
+                f"again, in the same order ({', '.join(metrics)}): metrics=."
+            )
     stopping, weights = settings.get("early_stopping"), settings.get("class_weights")
     if isinstance(weights, dict):
         settings = {**settings, "class_weights": {int(label): weight for label, weight in weights.items()}}
     plan = Plan(
         loss=loss,
-        optimizer=given.get("optimizer") or _build_optimizer(settings["optimizer"]),
+        optimizer=given.get("optimizer") or _build_optimizer(settings["optimizer"], settings.get("own_optimizer")),
         clip=build_clip(settings["clip"]),
         validation=validation,
         checkpoint=folder,
         progress=given["progress"],
         callbacks=given["callbacks"],
-        metrics=settings["metrics"] if given.get("metrics") is None else given["metrics"],
+        metrics=metrics,
         early_stopping=EarlyStopping(**stopping) if isinstance(stopping, dict) else stopping,
         **{name: settings[name] for name in (*ALWAYS, *SETTINGS) if name in settings},
     )
@@ -288,8 +312,16 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
     return replace(plan, **longer)
 
 
-def _build_optimizer(described: dict[str, Any]) -> Any:
+def _build_optimizer(described: dict[str, Any], is_own: bool | None) -> Any:
     """The optimizer that a record tells of; ArgumentError where a function of the user's own is a part of it."""
+    rule = described
+    while isinstance(rule.get("optimizer"), dict) and not is_own:
+        rule = rule["optimizer"]
+    if is_own or rule.get("name") not in (*OPTIMIZERS, "grouped"):
+        raise ArgumentError(
+            f"the run was trained with an optimizer of your own ({str(rule.get('name'))[:80]}), which is not kept. "
+            "Give it again: optimizer=."
+        )
     own = _own_schedule(described)
     if own is not None:
         name = described.get("name")
@@ -335,7 +367,7 @@ def _build(architecture: Any) -> Any:
 
 
 def _pick(snapshot: Snapshot, names: list[str], like: list[Any]) -> list[Any]:
-    """Arrays by their names, each of the shape and dtype that is needed; Python floats where those are."""
+    """Arrays by their names, each of the shape and dtype that is needed; Python's numbers where those are."""
     found = []
     for name, old in zip(names, like, strict=True):
         value = snapshot.arrays.get(name)
@@ -345,7 +377,7 @@ def _pick(snapshot: Snapshot, names: list[str], like: list[Any]) -> list[Any]:
             raise RunError(
                 f"the checkpoint does not fit this training: {name} {what}. Give the {part} it was made with."
             )
-        found.append(float(value) if isinstance(old, float) and not isinstance(old, np.generic) else value)
+        found.append(type(old)(value) if type(old) in (bool, int, float) else value)
     return found
 
 

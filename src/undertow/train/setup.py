@@ -24,7 +24,7 @@ from undertow.train.calls import takes
 from undertow.train.feed import ArrayFeed, Draws, Feed, SourceExamples, SourceFeed
 from undertow.train.forward import CHUNK
 from undertow.train.metric import CLASSES, Metric, find_task
-from undertow.train.metrics import read_metrics
+from undertow.train.metrics import is_told_by_name, read_metrics
 from undertow.train.parameters import check_parameters
 from undertow.train.plan import Plan
 from undertow.train.task import Examples, Task, make_task
@@ -131,6 +131,8 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         **plan.describe(), "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
         "example_shape": list(X.shape[1:]), "n_examples": feed.n_examples, "n_validation": n_held,
     }  # fmt: skip
+    if own := [metric.name for metric in metrics if not is_told_by_name(metric)]:
+        settings["own_metrics"] = own
     if by_class is not None:  # what "balanced" came to, for an export
         settings["class_weight_values"] = by_class.tolist()
     return Setup(model, task, feed, held, metrics, settings)

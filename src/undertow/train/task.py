@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,6 +211,9 @@ def make_task(loss: Loss, model: Any, X: Array) -> Task:
     return task
 
 
+PER_PLACE: Final = "lambda z, y: -np.mean(np.take_along_axis(ut.log_softmax(z, axis=-1), y[..., None], axis=-1))"
+
+
 def _tell_flatten(shape: tuple[int, ...]) -> str:
     """What to do with an output that is no row an example."""
     if len(shape) == 1:
@@ -218,7 +221,8 @@ def _tell_flatten(shape: tuple[int, ...]) -> str:
     rows = int(np.prod(shape[1:-1]))
     return (
         f"Put Flatten() in front of the last Dense layer, which then takes {rows} times as many columns, so that "
-        "each example has one row."
+        "each example has one row. Where each of the places has a class of its own, y (m, …), give a loss of your own: "
+        f"{PER_PLACE}"
     )
 
 

@@ -50,7 +50,7 @@ def find_telling_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     ]
     if classes:
         rows.append(("share of the commonest class", found[0]["base"], None))
-    first = f"Column {names[0]} {HOW[found[0]['how']]}"
+    first = f"Column {names[0].removeprefix('column ')} {HOW[found[0]['how']]}"
     first = first.replace("the target", f"the target '{shorten(str(target))}'", 1) if target else first
     others = f" So {'do' if len(found) > 2 else 'does'} {_list(names[1:], int(rule.listed))}." if len(found) > 1 else ""
     yield rule.found(
@@ -64,7 +64,7 @@ def find_telling_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
 def _name(x: dict[str, Any]) -> str:
     """What a column is called: by its name in the table, else by its number."""
-    return f"{x['columns'][0]} of X" if x["name"] is None else f"'{shorten(str(x['name']))}'"
+    return f"column {x['columns'][0]} of X" if x["name"] is None else f"'{shorten(str(x['name']))}'"
 
 
 def _list(names: list[str], most: int) -> str:

@@ -153,6 +153,8 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     layer, rank, before = worst.layer, worst.rank, worst.before
     row = first[layer.number - 1]
     units = layer.shape[-1] if layer.shape else 0
+    room = before or entering
+    wanted = room if units < rule.units else min(room, units)
     what = f"of {show(before)} that go in" if worst.alone else f"of {show(entering)} in X, lost from layer to layer"
     what += f", with {units} {'unit' if units == 1 else 'units'}" if units < rule.units else ""
     cause = (
@@ -169,7 +171,7 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "error" if course_of(flow).fails() else "warning",
         cause,
         [
-            (f"effective rank of what {layer.label} gives", rank, f"near {show(min(before or entering, units))}"),
+            (f"effective rank of what {layer.label} gives", rank, f"near {show(wanted)}"),
             ("effective rank of X", entering, None),
             ("mean cosine between examples there", row.get("correlation"), "well below 1"),
             *((f"effective rank of what {x.layer.label} gives", x.rank, None) for x in found if x is not worst),
