@@ -33,6 +33,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "step-too-large", "over-regularised",
     ),
+    "born-dead-layer": ("identical-units",),  # weights that are all alike, or 0, make all units dead or none
     "over-regularised": ("tiny-batch-normalisation", "born-dead-layer"),  # without a gradient weights only shrink
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
