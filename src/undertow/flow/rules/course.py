@@ -80,7 +80,7 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "error" if grower is not None and course_of(flow).diverged else "warning",
         f"The loss is {show(initial)} before training, where {name} is that of a network which knows nothing: the "
         "output "
-        f"has an RMS of {show(size) if R.is_number(size) and math.isfinite(size) else '?'}{why}.",
+        f"has an RMS of {'?' if size is None or not math.isfinite(size) else show(size)}{why}.",
         rows,
         [
             *([R.start_at_frequencies(flow)] if classes else []),

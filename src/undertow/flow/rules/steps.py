@@ -254,8 +254,8 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there. Where
     that is 0, all is frozen, or the rate is. A loss that begins low by luck, but above that of a linear function, is no
-    sign that nothing is left to learn. Weights may also have moved first and stood then: a schedule spent nearly all of its rates early, while the loss
-    was still coming down.
+    sign that nothing is left to learn. Weights may also have moved first and stood then: a schedule spent nearly all of
+    its rates early, while the loss was still coming down.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here; that rates must add
         up to infinity: Robbins and Monro, A stochastic approximation method, Annals of Mathematical Statistics 22,
@@ -331,6 +331,7 @@ def _unmoved(rule: Rule, flow: Flow, move: Movement) -> Finding:
     order=(0.3, "share of the targets' variance that lies between batches, from which on these are not mixed"),
     batches=(20, "fewest batches that can tell"),
     uneven=(0.3, "deviation of the loss of single steps by its mean, with which that does harm"),
+    high=(0.3, "or loss by that before training, above which it does"),
 )
 def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss swings to and fro without coming down much, more than the choice of batches explains.
