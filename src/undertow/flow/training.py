@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.errors import RunError, UndertowError
+from undertow.flow.apart import measure_apart
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
@@ -258,6 +259,8 @@ class TrainingRecorder(Recorder):
         n, size = feed.n_examples, feed.batch_size
         facts = measure_facts(trainer.run.model, trainer.task, train, part, names.get("features"), size)
         facts |= {"names": names} if names else {}
+        if part is not None and trainer.run.settings.get("validation") == "given":
+            facts["held_apart"] = measure_apart(train[0], part[0])
         before = trainer.run.extras.get("held_out", {}).get("facts", {})  # of a training before this one on all rows
         facts |= {name: before[name] for name in ("n_validation", *SHARED, "held_out") if name in before}
         return {**facts, "batch_size": size, "smallest_batch": n % size or size if n else size, "n_examples": n}
