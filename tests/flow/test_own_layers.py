@@ -153,3 +153,19 @@ def test_running_statistics_in_a_field_are_replaced():
     on, off = (ut.train(model, (X, Y), optimizer=optim.sgd(0.1), flow=flow, **SETTINGS) for flow in (True, False))
     assert np.array_equal(on.model.normal.mean, off.model.normal.mean) and on.model.normal.mean.any()
     assert on.flow.paths == ["dense", "normal"] and on.flow.facts["normalised_by_batch"] == ["normal"]
+
+
+def steep(x):
+    return np.log(1 + np.exp(60 * x))
+
+
+def test_a_function_among_layers_that_spoils_the_rows_held_out_is_named():
+    """Its rows reach 4 times as far: exp(60 x) of those alone is infinite in float32, as above an exponent of 88."""
+    X = np.random.default_rng(0).uniform(-1, 1, (200, 4)).astype(np.float32)
+    layer = nn.Dense(4, 4, W=np.eye(4, dtype=np.float32), b=np.zeros(4, np.float32))
+    held = np.where(np.arange(40)[:, None] < 5, 4.0, 0.1) * np.ones((40, 4), np.float32)
+    run = ut.train(nn.Sequential(layer, steep, nn.Dense(4, 1)), (X, X[:, :1]), loss="mean_squared_error", epochs=2,
+                   validation=(held, held[:, :1]), optimizer=ut.optim.sgd(1e-6), progress=False)  # fmt: skip
+    (found,) = [x for x in run.findings if x.kind == "non-finite"]
+    assert found.severity == "warning" and found.paths[0] == "layers[1]" and "RMS of nan" not in str(run.findings)
+    assert "exp" in found.cause and "test_own_layers.py" in found.cause

@@ -178,3 +178,75 @@ def test_a_linear_model_that_begins_at_0_and_diverges_is_told_with_a_rate_that_w
         names = {"rate": rate}
         exec(found[0].remedies[0].code, names)
         assert train(names["rate"])[0] < 0.1 < value
+
+
+SPELLED = {
+    "relu": [lambda z: np.maximum(z, 0), lambda z: np.where(z > 0, z, 0.0), lambda z: z * (z > 0),
+             lambda z: (z + np.abs(z)) / 2],
+    "tanh": [np.tanh, lambda z: 2 / (1 + np.exp(-2 * z)) - 1,
+             lambda z: (np.exp(z) - np.exp(-z)) / (np.exp(z) + np.exp(-z))],
+    "sigmoid": [lambda z: 1 / (1 + np.exp(-z)), lambda z: np.exp(z) / (1 + np.exp(z)),
+                lambda z: 0.5 * (1 + np.tanh(z / 2))],
+    "silu": [lambda z: z / (1 + np.exp(-z))],
+    "softplus": [lambda z: np.log1p(np.exp(z)), lambda z: np.logaddexp(0, z)],
+    None: [lambda z: z, lambda z: z**3, lambda z: z + 0.1 * np.sin(z), lambda z: z - z.mean(axis=0)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "f"), [(name, f) for name, fs in SPELLED.items() for f in fs])
+def test_the_activation_after_a_watched_value_is_known_however_it_is_written(name, f):
+    """By what it gives; what its units give is counted as plain NumPy counts it."""
+
+    def loss(params, X, Y):
+        h = f(ut.watch(X @ params["W1"] + params["b1"], "z1"))
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ params["W2"], axis=1), axis=1))
+
+    measured, params = ut.flow.recorded(loss), {**begin(), "b1": np.linspace(-3.0, 3, 24)}
+    del params["b2"]
+    measured(params, X, Y)
+    measured(params, X, Y)
+    (layer,) = [x for x in measured.flow.layers if x.name == "z1"]
+    assert layer.activation == name
+    h, row = f(X @ params["W1"] + params["b1"]), measured.flow.looks[0].layers[0]
+    if name is not None:
+        assert row["h_rms"] == pytest.approx(np.sqrt(np.mean(h**2)))
+    if name == "relu":
+        assert row["dead"] == int((h == 0).all(axis=0).sum()) > 0
+        assert measured.flow.stat("zeros")[0, 0] == pytest.approx(np.mean(h == 0))
+    if name in ("tanh", "sigmoid"):
+        flat = np.abs(h) > 0.98 if name == "tanh" else np.abs(h - 0.5) > 0.49
+        assert row["saturated"] == pytest.approx(flat.mean()) == measured.flow.stat("saturated")[0, 0]
+
+
+def test_a_loop_of_dead_relus_and_one_of_tanh_that_is_saturated_are_told():
+    dead = {**begin(), "b1": np.full(24, -20.0)}
+    assert [(x.kind, x.paths[0]) for x in loop(network("relu"), dead)] == [("born-dead-layer", "z1")]
+    assert [(x.kind, x.paths[0]) for x in loop(network("tanh"), begin(8.0), rate=0.02)] == [("saturation", "z1")]
+
+
+def test_probabilities_that_are_made_twice_are_told_with_the_line_and_the_loss_they_cannot_pass():
+    def loss(params, X, Y):
+        z = np.tanh(X @ params["W1"] + params["b1"]) @ params["W2"] + params["b2"]
+        p = ut.softmax(z, axis=1)
+        q = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True)
+        return -np.mean(np.sum(Y * np.log(q), axis=1))
+
+    (found,) = loop(loss, begin(), rate=1.0, n=60)
+    assert found.kind == "loss-activation-mismatch" and "test_own_loops.py" in found.cause
+    best = -np.log(np.exp(1) / (np.exp(1) + 9))  # of p = 1 for the right class, the most that softmax gives
+    assert {x.text: x.value for x in found.evidence}["least cross-entropy"] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_batches_in_the_order_of_the_classes_are_told(mixed):
+    order = np.argsort(DIGITS.y[:300], kind="stable") if not mixed else np.random.default_rng(0).permutation(300)
+    params, measured = begin(), ut.flow.recorded(network())
+    for step in range(60):
+        rows = order[np.arange(30 * step, 30 * step + 30) % 300]
+        _, gradient = measured(params, X[rows], Y[rows])
+        params = {name: x - 0.5 * gradient[name] for name, x in params.items()}
+    found = [x for x in measured.findings if x.kind == "oscillation"]
+    assert bool(found) != mixed
+    if found:  # a pure class in each batch: all of the variance lies between them
+        assert "batches are not mixed" in found[0].cause and found[0].evidence[0].value > 0.9
+        assert found[0].remedies[0].code.startswith("order = rng.permutation(len(X))")

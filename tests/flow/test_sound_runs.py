@@ -144,3 +144,18 @@ def test_columns_that_are_constant_within_the_range_of_others_are_told():
     X[:, 5:9] = 0.3
     run = train(dense(64, 16, 2), (X, (X[:, 0] > 0) * 1), CROSS, optim.adam(3e-3), epochs=3)
     assert "constant-columns" in kinds(run)
+
+
+# A network that was trained before
+
+
+@pytest.mark.parametrize("rate", [0.01, 1e-3])
+def test_a_last_layer_that_is_tuned_a_little_more_is_no_training_that_stands_still(rate):
+    """All rows trained on are known: of ten classes, a share of variance does not tell how low the loss can be."""
+    digits = ut.data.load_digits()
+    data = digits.X, digits.y
+    known = train(dense(64, 64, 64, 10), data, CROSS, optim.adam(2e-3), epochs=15)
+    assert known.history[-1]["accuracy"] > 0.97
+    rule = optim.grouped(optim.sgd(rate), {"layers[0]*": "frozen", "layers[2]*": "frozen"})
+    tuned = train(known.model, data, CROSS, rule, epochs=3)
+    assert tuned.history[-1]["accuracy"] > 0.97 and [x for x in kinds(tuned) if x != "constant-columns"] == []

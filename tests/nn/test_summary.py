@@ -1,6 +1,7 @@
 """Summaries count what can be counted by hand; random stacks of layers are built, counted, described and applied."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -111,3 +112,15 @@ def test_random_stacks_count_build_and_train(stack):
     assert filled(x).shape == (6, given_width) and filled(x).dtype == np.float32
     again = nn.put_parameters(nn.build_model(json.loads(json.dumps(nn.describe_model(filled)))), sizes)
     np.testing.assert_array_equal(again(x), filled(x))
+
+
+def test_layers_that_differ_in_numbers_alone_are_counted_once(monkeypatch):
+    """Others by themselves: (m, 8) by (8, 8), (8, 4) and (4, 4) is 16, 8 and 4 multiplications and additions a unit."""
+    traced, module = [], sys.modules["undertow.nn.summary"]
+    trace = module.trace_function
+    monkeypatch.setattr(module, "trace_function", lambda *args, **k: (traced.append(1), trace(*args, **k))[1])
+    stack = [nn.Dense(8, 8) for _ in range(20)] + [nn.Dense(8, 4), nn.Dense(4, 4, bias=False), nn.Dense(4, 4)]
+    made = nn.summary(nn.Sequential(*stack))
+    assert len(traced) == 4
+    expected = [8 * 16 + 8] * 20 + [4 * 16 + 4, 4 * 8, 4 * 8 + 4]
+    assert [row.forward for row in made.rows[1:]] == expected

@@ -21,8 +21,10 @@ from undertow.flow.store import STEPS, FlowStore
 from undertow.report import report_data
 from undertow.report.live import RunFolder, trainer
 from undertow.report.live.changes import apply_changes, find_changes
+from undertow.report.live.standing import read_status
 from undertow.report.live.steps import GrowingFlow
 from undertow.report.live.trainer import find_trainer
+from undertow.train import CheckpointStore, Snapshot
 from undertow.train.history import HistoryFile
 from undertow.train.lock import FolderLock
 
@@ -189,7 +191,11 @@ def test_a_folder_from_before_its_training_to_after_it(tmp_path):
         assert folder.state()["data"]["map"]["n_steps"] == 30
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-        assert folder.look() and folder.status.kind == "waiting" and "undertow.resume(" in folder.status.sentence
+        assert folder.look() and folder.status.kind == "waiting"
+        assert "nothing to go on with" in folder.status.sentence  # it wrote no checkpoint
+        with CheckpointStore(place / "checkpoints") as store:
+            store.write(Snapshot({}, {"number": 1}), 1)
+        assert "undertow.resume(" in read_status(place, None, None, [{"step": 30}]).sentence
         (place / "config.toml").touch()
     with a_trainer(place) as child:
         assert folder.look() and folder.status.process == child.pid

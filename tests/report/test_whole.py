@@ -11,7 +11,8 @@ import pytest
 import undertow as ut
 from undertow import nn
 from undertow.flow import store
-from undertow.report import html, report_run
+from undertow.report import html, report_run, whole
+from undertow.report.walks import page as pages
 from undertow.train import checkpoint
 
 X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
@@ -52,3 +53,22 @@ def test_a_walk_that_has_no_room_is_left_out_and_told(folder, monkeypatch):
     assert data_of(page)["remarks"] == [html.TOO_LARGE] and data_of(page)["steps"] is not None
     monkeypatch.setattr(html, "MOST", whole + 1000)
     assert 'class="uw"' in report_run(folder, folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("deep", [nn.Sequential(*[nn.Dense(5, 5) for _ in range(80)], nn.Dense(5, 2)),
+                                  nn.Sequential(nn.Dense(5, 6), lambda x: _many_steps(x), nn.Dense(6, 2))])  # fmt: skip
+def test_a_walk_of_too_many_steps_is_not_begun_and_told(deep, monkeypatch, tmp_path):
+    """By its layers, before anything is traced, or by its operations, before they are told one by one."""
+    run = ut.train(deep, (X, y), loss="categorical_cross_entropy", epochs=1, progress=False)
+    if len(deep.layers) > 50:
+        monkeypatch.setattr(whole, "walk_model", None)
+    monkeypatch.setattr(pages.Walk, "section", None)
+    page = report_run(run, tmp_path / "deep.html").read_text()
+    assert 'class="uw"' not in page and data_of(page)["remarks"] == [whole.TOO_DEEP]
+
+
+def _many_steps(x):
+    """A layer of one's own that does much: 700 operations and as many in its gradient."""
+    for _ in range(700):
+        x = np.tanh(x)
+    return x

@@ -4,14 +4,17 @@ import errno
 import itertools
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+import undertow as ut
 from undertow import nn
 from undertow.errors import RunError
+from undertow.report.live.standing import read_status
 from undertow.train import CheckpointStore, HistoryFile, Run, Snapshot, load, train
 from undertow.train.disk import DISK, Disk
 
@@ -306,4 +309,19 @@ def test_a_training_that_has_not_ended_is_told_how_to_go_on(tmp_path):
     with CheckpointStore(tmp_path / "checkpoints") as store:
         store.write(Snapshot({}, {"number": 1}), 1)
     with pytest.raises(RunError, match=r"has not ended, so there is no model yet.*undertow\.resume"):
+        load(tmp_path)
+
+
+def test_a_training_that_wrote_no_checkpoint_is_not_told_to_be_gone_on_with(tmp_path):
+    """Killed before its first: `undertow.resume` would find nothing. A table's settings alone are enough, though."""
+    (tmp_path / "checkpoints").mkdir()
+    nothing = "No checkpoint was written, so there is nothing to go on with"
+    with pytest.raises(RunError, match=nothing) as caught:
+        load(tmp_path)
+    assert "undertow.resume" not in str(caught.value)
+    assert nothing in read_status(tmp_path, None, None, []).sentence
+    with pytest.raises(RunError, match=nothing):
+        ut.resume(tmp_path, (X, X))
+    (tmp_path / "config.toml").write_text("")
+    with pytest.raises(RunError, match=f"Go on with undertow resume {re.escape(str(tmp_path))}"):
         load(tmp_path)

@@ -40,6 +40,28 @@ def test_a_target_that_would_be_spread_over_all_outputs_is_refused_with_the_reme
     assert run.history[-1]["loss"] < 0.05
 
 
+def raveled(output: Any, y: Any) -> Any:
+    return np.mean((output - np.ravel(y)) ** 2)
+
+
+def reshaped(output: Any, y: Any) -> Any:
+    return np.mean((output.reshape(-1) - y) ** 2)
+
+
+def one_column(output: Any, y: Any) -> Any:
+    return np.mean((output[:, 0] - y) ** 2)
+
+
+@pytest.mark.parametrize("loss", [raveled, reshaped, one_column])
+def test_a_loss_that_makes_shapes_differ_itself_is_refused_where_it_does(loss: Any) -> None:
+    """NumPy makes (m, m) of them, which the plain function shows."""
+    assert np.subtract(np.zeros((4, 1)), np.zeros(4)).shape == (4, 4)
+    with pytest.raises(
+        ut.ShapeError, match=r"\(test_crossing\.py:\d+\), which makes \(m, m\).*Bring both to one shape"
+    ):
+        ut.train(nn.Sequential(nn.Dense(3, 1)), (X, Y[:, None]), loss=loss, **SETTINGS)
+
+
 def test_so_is_a_column_beside_a_flat_output() -> None:
     model = nn.Sequential(nn.Dense(3, 1), flat)
     with pytest.raises(ut.ShapeError, match=r"output \(m,\) with a target \(m, 1\).*y\[:, 0\]"):

@@ -57,7 +57,7 @@ def test_a_training_that_crashed_goes_on_to_the_last_bit(tmp_path, every, stop):
     with pytest.raises(Stop):
         ut.train(build(), data, checkpoint=tmp_path, checkpoint_every=every, callbacks=[StopAt(stop)], **settings())
     if not CheckpointStore(tmp_path / "checkpoints").numbers():
-        with pytest.raises(RunError, match="no checkpoint that is whole"):
+        with pytest.raises(RunError, match="No checkpoint was written, so there is nothing to go on with"):
             ut.resume(tmp_path, data, progress=False)
         return
     run = ut.resume(tmp_path, data, progress=False)

@@ -33,6 +33,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "step-too-large", "over-regularised",
     ),
+    "born-dead-layer": ("identical-units",),  # weights that are all alike, or 0, make all units dead or none
     "over-regularised": ("tiny-batch-normalisation", "born-dead-layer"),  # without a gradient weights only shrink
     "initial-loss": (
         "input-not-scaled", "target-not-scaled", "exploding", "saturation", "loss-activation-mismatch",
@@ -191,6 +192,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
     if finding.kind not in FOLLOWS.get(cause.kind, ()):
         return True
     if "oscillation" in (cause.kind, finding.kind):  # the finer name, unless the steps have ruined all
+        if 0 in (cause.step, finding.step):  # the order of the batches, which is there before any step
+            return cause.step == 0
         severe = "error" in (cause.severity, finding.severity)
         return (cause.kind == "oscillation") != severe
     mine, its = ((x.step or 0, SEVERITIES.index(x.severity), _place(x.kind)) for x in (cause, finding))

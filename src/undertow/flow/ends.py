@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.errors import UndertowError
+from undertow.graph import Graph, Node
 from undertow.nn import Sequential
 from undertow.nn.loss_record import Loss
 from undertow.nn.structure import drop_final_activation, final_activation
@@ -16,6 +17,7 @@ from undertow.trace import trace_function
 
 Array = NDArray[Any]
 MOVES: Final = ("reshape", "transpose", "expand_dims", "squeeze", "astype", "copy")  # what only moves or copies numbers
+AGAIN: Final = {"softmax": ("softmax", "log_softmax", "logsumexp"), "sigmoid": ("sigmoid", "softplus")}
 SQUASHES: Final = ("softmax", "log_softmax", "logsumexp", "sigmoid", "softplus")
 
 
@@ -94,4 +96,37 @@ def squashed_by(loss: Loss, outputs: Array, y: Array) -> str | None:
                 same.add(node)  # what is the same for all scores of a row changes no probability
         elif node.inputs and node.inputs[0] in largest and node.op.name in MOVES:
             largest.add(node)
+    return None
+
+
+def squashed_twice(graph: Graph) -> dict[str, Any] | None:
+    """Find probabilities that a program makes of probabilities: a softmax of a softmax, a sigmoid of a sigmoid.
+
+    Args:
+        graph: the forward pass of a loss, simplified.
+
+    Returns:
+        The names of both operations, ``first`` and ``again``, the ``line`` of the second, and ``n``, how many
+        probabilities there are in a row (2 for a sigmoid); None where there are none.
+
+    Source: derived here.
+
+    Example:
+        >>> shares = lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        >>> traced = trace_function(lambda z: -np.mean(np.log(shares(shares(z)))), (np.ones((2, 3)),))
+        >>> found = squashed_twice(simplify(traced.graph).graph)
+        >>> found["first"], found["again"], found["n"]
+        ('softmax', 'log_softmax', 3)
+    """
+    made: dict[Node, str] = {}  # what is a softmax or sigmoid, moved or not
+    for node in graph.nodes:
+        name = node.op.name
+        before = made.get(node.inputs[0]) if node.inputs else None
+        if before is not None and name in AGAIN[before]:
+            n = node.inputs[0].spec.shape[-1] if before == "softmax" else 2
+            return {"first": before, "again": name, "line": node.line, "n": n}
+        if name in AGAIN:
+            made[node] = name
+        elif before is not None and name in MOVES:
+            made[node] = before
     return None

@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.flow.constant import ROWS as ROWS_OF_CONSTANT
+from undertow.flow.constant import is_mean, loss_of_constant
 from undertow.flow.copies import ROWS, measure_copies
 from undertow.flow.ends import activation_before, are_shares, squashed_by
 from undertow.flow.layers import walk
@@ -32,6 +34,7 @@ def measure_facts(
     train: tuple[Array, Array],
     held: tuple[Array, Array] | None,
     features: Sequence[Sequence[str]] | None = None,
+    batch_size: int | None = None,
 ) -> dict[str, Any]:
     """Measure what can be wrong with data and task before any training.
 
@@ -41,6 +44,7 @@ def measure_facts(
         train: X (m, …) and y as the loss takes it.
         held: the same of the validation part, or None.
         features: for each column of X its name, and the column of the table that it was made of; None without a table.
+        batch_size: examples in a step; None where it is not known.
 
     Returns:
         Plain data: ``n_examples``, ``n_validation``, ``n_features``, ``columns``, ``target``, ``telling``, ``linear``,
@@ -68,7 +72,7 @@ def measure_facts(
     facts["telling"] = find_telling(X, y, facts["target"]["kind"], features)
     with np.errstate(all="ignore"):
         facts["linear"] = fit_linear(np.asarray(X), y, facts["target"]["kind"])
-    facts["output"] = _output(model, task, X, y, facts["target"])
+    facts["output"] = _output(model, task, X, y, facts["target"], batch_size)
     return facts
 
 
@@ -134,7 +138,9 @@ def _target(task: Task, y: Array) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) -> dict[str, Any]:
+def _output(
+    model: Any, task: Task, X: Array, y: Array, target: dict[str, Any], batch_size: int | None
+) -> dict[str, Any]:
     """The loss before training, beside that of the best constant output."""
     loss = task.loss
     end = final_activation(model)
@@ -161,4 +167,21 @@ def _output(model: Any, task: Task, X: Array, y: Array, target: dict[str, Any]) 
     elif target["kind"] == "number" and loss.name in ("mean_squared_error", "half_squared_error"):
         variance = float(np.asarray(y, np.float64).reshape(len(y), -1).var(axis=0).sum())  # the loss sums over columns
         found["expected_loss"] = variance if loss.name == "mean_squared_error" else variance / 2
+    else:
+        found |= _constant(task, outputs, y, end, batch_size)
+    return found
+
+
+def _constant(task: Task, outputs: Array, y: Array, end: str | None, batch_size: int | None) -> dict[str, Any]:
+    """The loss of the best constant output, for losses without a formula for it; whether the loss is a mean."""
+    loss, shape = task.loss, outputs.shape[1:]
+    rows = slice(0, ROWS_OF_CONSTANT)
+    found: dict[str, Any] = {}
+    if loss.task == "own":
+        found["is_mean"] = is_mean(loss, outputs, task.encode(y[: len(outputs)]))
+        if not found["is_mean"]:  # it is of another size on another number of rows
+            rows = slice(0, min(batch_size or len(y), len(y)))
+    elif loss.end is not None and not loss.logits:
+        loss, end = loss.on_logits(), None
+    found["expected_loss"] = loss_of_constant(loss, end, task.encode(y[rows]), shape)
     return found

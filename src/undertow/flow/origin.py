@@ -50,7 +50,7 @@ def find_origin(loss_function: Any, model: Any, X: Any, target: Any) -> dict[str
         return outside
     with np.errstate(all="ignore"):
         try:
-            graph, inputs, params, seen = _trace(loss_function, model, X, target)
+            graph, inputs, params, seen = trace_loss(loss_function, model, X, target)
         except UndertowError:  # it asks for values
             return None
         nodes = [x for x in graph.nodes if x.op is not INPUT]
@@ -95,10 +95,24 @@ def _given(model: Any, X: Any, target: Any) -> dict[str, Any] | None:
     return None
 
 
-def _trace(
+def trace_loss(
     loss_function: Any, model: Any, X: Any, target: Any
 ) -> tuple[Graph, list[Any], list[Any], list[tuple[str, int]]]:
-    """The forward pass as it was written, what goes into it, the nodes of the parameters, and where layers end."""
+    """Trace the forward pass of a loss as it was written.
+
+    Args:
+        loss_function: a function of (model, X, target).
+        model: with its parameters.
+        X: the inputs of a batch.
+        target: what else belongs to it.
+
+    Returns:
+        The graph; what goes into it; the nodes of the parameters; of each layer and watched value, in the order of
+        the calls, its path and the number of the node that it gave.
+
+    Raises:
+        UndertowError: it cannot be traced.
+    """
     seen: list[tuple[str, int]] = []
 
     def forward(model: Any, X: Any, y: Any) -> Any:

@@ -4,22 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from undertow import trees
 from undertow.compile.statistics import measure_now
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, UndertowError
+from undertow.flow.activations import read_activations
 from undertow.flow.diagnose import diagnose
+from undertow.flow.ends import squashed_twice
 from undertow.flow.findings import Finding, Remedy
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
+from undertow.flow.mixed import Mixture
+from undertow.flow.origin import trace_loss
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
+from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
-from undertow.train.derive import Gradient, number_paths, numbers_of, put_numbers
+from undertow.simplify import simplify
+from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
+
+BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
+
+
+class OwnGradient(Gradient):
+    """The gradient of a loss of one's own, which sees what activations make of the values that are watched, too.
+
+    Attributes:
+        activations: their names, by those of the values.
+    """
+
+    activations: dict[str, str]
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        super().__init__(lambda params, args, y: loss(params, *args), observe=True)
+        self.activations = {}
+
+    def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
+        """Compute the loss, its gradients and what is observed."""
+        outcome = super().of_leaves(leaves, rebuild, X, y)
+        for name, activation in self.activations.items():
+            if name in outcome.seen:
+                outcome.seen[name + BEHIND] = [ACTIVATIONS[activation](outcome.seen[name][0]), None]
+        return outcome
 
 
 class OwnRecorder:
@@ -27,8 +58,9 @@ class OwnRecorder:
 
     def __init__(self, loss: Callable[..., Any]) -> None:
         self.loss = loss
-        self.gradient = Gradient(lambda params, args, y: loss(params, *args), observe=True)
+        self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
+        self.mixture = Mixture()
         self.step = 0
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -41,9 +73,12 @@ class OwnRecorder:
             self.recorder = Recorder(self._layers(params, args))
         with np.errstate(all="ignore"):
             outcome = self.gradient.of_leaves(leaves, rebuild, args, ())
+        if not self.step:
+            self._read_program(params, args)
         if not self.step or due_mark(self.step - 1, self.step) is not None:
             self._look(params, args)
         self.step += 1
+        self.mixture.add(args)
         bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values()))
         if bad and "non_finite" not in self.recorder.flow.facts:
             place = (self.gradient.loss_function, params, args, ())
@@ -64,6 +99,7 @@ class OwnRecorder:
         """The record so far; the last call is in it once the next one shows how the parameters changed."""
         if self.recorder is None:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
+        self.recorder.flow.facts["mixture"] = self.mixture.told()
         return self.recorder.current()
 
     @property
@@ -106,7 +142,24 @@ class OwnRecorder:
         with training(None, observe=True) as made, np.errstate(all="ignore"):
             self.loss(params, *args)
         seen = first_calls((name, value) for name, value in made.seen or () if np.ndim(value))
-        return list(describe_layers(params, seen))
+        self.gradient.activations = found = read_activations(self.loss, params, args, seen)
+        layers = describe_layers(params, seen)
+        return [
+            replace(x, activation=found[x.name], h_path=x.path + BEHIND)
+            if x.kind == "watched" and x.name in found
+            else x
+            for x in layers
+        ]
+
+    def _read_program(self, params: Any, args: Any) -> None:
+        """Note what the program itself tells: what gets no gradient, and probabilities that are made twice."""
+        assert self.recorder is not None
+        self.recorder.note_blocked(self.gradient, params, args, ())
+        with np.errstate(all="ignore"), suppress(UndertowError):
+            graph = trace_loss(self.gradient.loss_function, params, args, ())[0]
+            twice = squashed_twice(simplify(graph).graph)
+            if twice is not None:
+                self.recorder.flow.facts["twice"] = twice
 
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None

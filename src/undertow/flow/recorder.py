@@ -9,12 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from undertow import trees
 from undertow.errors import UndertowError
 from undertow.flow.layers import FlowLayer
 from undertow.flow.observe import make_observer
 from undertow.flow.origin import find_origin
+from undertow.flow.reach import find_blocked
 from undertow.flow.record import SCALARS, STATS, Flow
 from undertow.flow.table import Kept, Rows
+from undertow.train.derive import Gradient
 from undertow.train.diverged import UPDATE
 
 AT_ONCE: Final = 1000  # steps that are put into the record together
@@ -117,6 +120,13 @@ class Recorder:
         told = {"step": step, "epoch": epoch, "loss": loss}
         self.flow.facts["non_finite"] = {**told, **(found or {"where": "unknown", "sentence": ""})}
         return "" if found is None else str(found["sentence"])
+
+    def note_blocked(self, gradient: Gradient, model: Any, X: Any, target: Any) -> None:
+        """Note which parameters get no gradient since what comes after them is flat, see `find_blocked`."""
+        leaves, rebuild = trees.flatten(model)
+        program = gradient.program_for(leaves, rebuild, X, target)
+        if program is not None and program.unreached:
+            self.flow.facts["blocked"] = find_blocked(gradient.loss_function, model, X, target)
 
     def current(self) -> Flow:
         """Return the record so far."""

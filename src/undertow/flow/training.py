@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.errors import RunError, UndertowError
+from undertow.flow.apart import measure_apart
 from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
@@ -105,6 +106,7 @@ class TrainingRecorder(Recorder):
         if not trainer.n_steps:
             self._try(trainer, lambda: self._look(trainer))
             self._try(trainer, lambda: self._scale(trainer))
+            self._try(trainer, lambda: self._block(trainer))
         if self.store is not None:
             self.store.begin(self.current())
             self.last_written = trainer.n_steps
@@ -254,9 +256,11 @@ class TrainingRecorder(Recorder):
         train = (feed.X, feed.y) if hasattr(feed, "X") else feed.some(0, SAMPLE)[:2]
         part = held[0][:2] if isinstance(held, list) else None
         names = read_names(trainer.run.extras.get("encoder"))
-        facts = measure_facts(trainer.run.model, trainer.task, train, part, names.get("features"))
-        facts |= {"names": names} if names else {}
         n, size = feed.n_examples, feed.batch_size
+        facts = measure_facts(trainer.run.model, trainer.task, train, part, names.get("features"), size)
+        facts |= {"names": names} if names else {}
+        if part is not None and trainer.run.settings.get("validation") == "given":
+            facts["held_apart"] = measure_apart(train[0], part[0])
         before = trainer.run.extras.get("held_out", {}).get("facts", {})  # of a training before this one on all rows
         facts |= {name: before[name] for name in ("n_validation", *SHARED, "held_out") if name in before}
         return {**facts, "batch_size": size, "smallest_batch": n % size or size if n else size, "n_examples": n}
@@ -290,6 +294,11 @@ class TrainingRecorder(Recorder):
         """Measure what the gradient would be for data that are scaled, where they are not."""
         if self.sample is not None:
             note_if_scaled(self.flow, trainer.step.gradient, trainer.run.model, *self.sample)
+
+    def _block(self, trainer: Trainer) -> None:
+        """Note which parameters get no gradient, whatever the numbers are."""
+        if self.sample is not None:
+            self.note_blocked(trainer.step.gradient, trainer.run.model, *self.sample)
 
     def _restrain(self, trainer: Trainer) -> None:
         """Measure what regularisation costs, where there is any."""

@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -57,6 +57,7 @@ def write_report(
     X: ArrayLike | None = None,
     y: ArrayLike | None = None,
     sections: Mapping[str, Section | tuple[Any, ...]] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write a report on a training as one HTML file, which needs no network.
 
@@ -68,6 +69,7 @@ def write_report(
         y: their targets, (m,) or (m, K).
         sections: what other modules put into the page, by the name of the place: ``"walk"``; left out, with a remark,
             where the page would be larger than 3 MB.
+        remarks: what else is to be said above the page.
 
     Returns:
         The path.
@@ -90,6 +92,7 @@ def write_report(
     if (X is None) != (y is None):
         raise ArgumentError("a report compares predictions of X with y. Give both, or neither.")
     data = report_data(source, X=X, y=y)
+    data["remarks"] += remarks
     page = render_page(data, sections=sections).encode()
     if sections and len(page) > MOST:
         data["remarks"].append(TOO_LARGE)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from undertow import trees
 from undertow.errors import UndertowError
 from undertow.flow.record import Flow
-from undertow.nn import LOSSES, build_loss
+from undertow.nn import LOSSES, build_loss, list_layers
 from undertow.report.html import Section, write_report
 from undertow.report.recorded import Recorded, read_recorded
 from undertow.report.walks import walk_model
@@ -19,7 +19,19 @@ from undertow.train import Run
 from undertow.train.files import read_path
 
 LARGEST: Final = 3_000_000  # parameters of a network that is walked through
-DEEPEST: Final = 400_000  # characters of a walk's data beyond which a report leaves it out
+MOST_LAYERS: Final = (
+    80  # of a network that is walked through; data of more steps than these make is too long for a page
+)
+MOST_OPERATIONS: Final = 1_300  # of its forward and backward pass
+LONGEST: Final = 1_600_000  # characters of a walk's data
+TOO_DEEP: Final = (
+    "The walk through the backward pass is left out: so deep a network has too many steps for a page. undertow explain "
+    "prints it."
+)
+
+
+class TooDeep:
+    """Stands for the walk through a network whose steps are too many for a page."""
 
 
 def report_run(
@@ -45,17 +57,20 @@ def report_run(
     target = read_path(path, "the file of a report")
     found = read_recorded(source)
     section = walk_section(found)
-    return write_report(found, target, X=X, y=y, sections={} if section is None else {"walk": section})
+    left_out = [TOO_DEEP] if isinstance(section, TooDeep) else []
+    sections = {"walk": section} if isinstance(section, Section) else {}
+    return write_report(found, target, X=X, y=y, sections=sections, remarks=left_out)
 
 
-def walk_section(source: Run | Flow | Recorded | str | Path) -> Section | None:
+def walk_section(source: Run | Flow | Recorded | str | Path) -> Section | TooDeep | None:
     """Make the walk through the backward pass of a run's network, on a few of its training examples.
 
     Args:
         source: as `report_run` takes it, or what was read of it.
 
     Returns:
-        The section; None where the run has no model or keeps no examples, or the network is too large for a page.
+        The section; ``TooDeep`` where the network has so many layers or operations that its steps have no place on a
+        page; None where the run has no model or keeps no examples, or the network cannot be walked through.
     """
     found = source if isinstance(source, Recorded) else read_recorded(source)
     run, flow = found.run, found.flow
@@ -65,16 +80,20 @@ def walk_section(source: Run | Flow | Recorded | str | Path) -> Section | None:
         return None
     if sum(np.size(x) for x in trees.flatten(run.model)[0] if not callable(x)) > LARGEST:
         return None
+    if sum(1 for _ in list_layers(run.model)) > MOST_LAYERS:
+        return TooDeep()
     dtype = found.settings.get("dtype", "float32")
     X, y = np.array(kept["X"], dtype), np.array(kept["y"], kept["dtype"])
     try:
         loss = build_loss({"name": name, **found.settings.get("loss_settings", {})})
         optimizer: Any = found.settings.get("optimizer", {})
         made = walk_model(run.model, X, y, loss, update=_rule(optimizer))
+        if len(made.bp.graph.nodes) > MOST_OPERATIONS:
+            return TooDeep()
         section = made.section()
     except UndertowError:  # the model's end is a part of the loss, or a layer asks for values
         return None
-    return Section(section.html, section.css, section.js) if len(section.json) <= DEEPEST * 4 else None
+    return Section(section.html, section.css, section.js) if len(section.json) <= LONGEST else TooDeep()
 
 
 def _rule(described: dict[str, Any]) -> Any:

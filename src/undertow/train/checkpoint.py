@@ -232,10 +232,9 @@ def load(path: str | Path) -> Run:
     folder = read_path(path, "the folder of a run")
     check_run_folder(folder)
     if not os.path.exists(folder / MODEL) and os.path.isdir(folder / "checkpoints"):
-        raise RunError(
-            f"{folder}: this training has not ended, so there is no model yet, only its checkpoints. "
-            "Go on with it: undertow resume, or undertow.resume(folder, data)."
-        )
+        from undertow.train.table_folder import how_to_go_on
+
+        raise RunError(f"{folder}: this training has not ended, so there is no model yet. {how_to_go_on(folder)}")
     content = _read_file(folder / MODEL)
     model = _load_model(folder / MODEL, content)
     record = _load_record(folder / RECORD)

@@ -30,12 +30,14 @@ class Gradients:
         replaced: which numbers of the model are replaced rather than trained.
         trained: which numbers of the model the gradients belong to.
         seen: the paths of the layers whose values were observed.
+        unreached: which numbers of the model no gradient reaches, though they are to be trained.
     """
 
     graph: Graph
     replaced: tuple[int, ...]
     trained: tuple[int, ...]
     seen: tuple[str, ...] = ()
+    unreached: tuple[int, ...] = ()
 
     def take_apart(self, outputs: Sequence[Any]) -> Outcome:
         """Sort outputs by what they are."""
@@ -150,7 +152,8 @@ class Gradient:
                 f"{describe_function(self.loss_function)} does not depend on the model's parameters, so there is "
                 "nothing to train. Compute it of the model's output."
             )
-        return Gradients(graph, replaced, trained, tuple(path for path, _ in seen))
+        lost = tuple(i for i, x in zip(trained, wrt, strict=True) if x in unreached)
+        return Gradients(graph, replaced, trained, tuple(path for path, _ in seen), lost)
 
 
 def _observable(made: TrainingPass) -> list[tuple[str, Any]]:

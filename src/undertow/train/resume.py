@@ -210,6 +210,10 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
     check_run_folder(folder)
     store = CheckpointStore(folder / FOLDER)
     snapshot = store.latest()
+    if snapshot is None and (folder / FOLDER).is_dir() and not store.numbers():
+        from undertow.train.table_folder import how_to_go_on
+
+        raise RunError(f"{folder}: this training has not ended. {how_to_go_on(folder)}")
     if snapshot is None:
         raise RunError(
             f"{folder} holds no checkpoint that is whole. Give the folder of a run that was trained with checkpoint=."

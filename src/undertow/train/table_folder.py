@@ -38,6 +38,29 @@ def holds_training(folder: Path) -> bool:
     )
 
 
+def how_to_go_on(folder: Path) -> str:
+    """Say how the training in a folder that has not come to its end is gone on with.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        A sentence: a command, where the folder tells the settings; a call, where there is a checkpoint; else that
+        there is nothing to go on with.
+
+    Source: derived here.
+
+    Example:
+        >>> how_to_go_on(Path("no-such-run"))
+        'No checkpoint was written, so there is nothing to go on with. If nobody trains there any more, train again.'
+    """
+    if (folder / CONFIG).is_file():
+        return f"Go on with undertow resume {folder}."
+    if holds_training(folder):
+        return f"Go on with undertow.resume({str(folder)!r}, data)."
+    return "No checkpoint was written, so there is nothing to go on with. If nobody trains there any more, train again."
+
+
 class in_place_of:
     """Move a run that is to be replaced out of the way, and back where the training comes to nothing.
 

@@ -47,9 +47,9 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     constant, initial = output.get("expected_loss"), course_of(flow).initial
     if R.is_number(output.get("initial_loss")):  # without the noise that layers draw
         initial = min(initial, output["initial_loss"])
-    if not constant or not math.isfinite(initial):
+    classes, squares = target.get("kind") == "classes", "squared_error" in str(output.get("loss"))
+    if not constant or not math.isfinite(initial) or (classes and not output.get("uniform_loss")):
         return
-    classes = target.get("kind") == "classes"
     wanted = max(constant, output.get("uniform_loss") or 0.0)
     last = output_layer(flow)
     gain, surplus = _output_gain(flow, last)
@@ -59,7 +59,8 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not (gain > rule.gain or surplus > rule.gain or initial > rule.far * wanted):
         return
     size = output.get("output_rms")
-    name = f"ln {target['n_classes']} = {show(wanted)}" if classes else f"{show(wanted)}, the variance of the target,"
+    name = f"ln {target['n_classes']} = {show(wanted)}" if classes else show(wanted)
+    name += ", the variance of the target," if squares else ""
     rows: list[tuple[object, ...]] = [
         ("loss before training", initial, f"near {show(wanted)}"), ("RMS of the output", size, "near 1 or below"),
     ]  # fmt: skip
@@ -79,7 +80,7 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "error" if grower is not None and course_of(flow).diverged else "warning",
         f"The loss is {show(initial)} before training, where {name} is that of a network which knows nothing: the "
         "output "
-        f"has an RMS of {'?' if size is None else show(size)}{why}.",
+        f"has an RMS of {'?' if size is None or not math.isfinite(size) else show(size)}{why}.",
         rows,
         [
             *([R.start_at_frequencies(flow)] if classes else []),

@@ -12,7 +12,7 @@ from undertow.flow.names import name_class, name_feature
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import found_of, show
-from undertow.flow.rules.registry import Rule, rule
+from undertow.flow.rules.registry import RULES, Rule, rule
 from undertow.flow.rules.steps import begin_if_scaled, movement_of
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
@@ -24,6 +24,41 @@ def normalised_first(flow: Flow) -> bool:
     return bool(flow.layers) and flow.layers[0].kind in ("BatchNorm", *LOOKED_UP)
 
 
+def scaled_otherwise(flow: Flow) -> bool:
+    """Whether rows held out that were given are scaled otherwise than those trained on, in most columns."""
+    told, rule = flow.facts.get("held_apart") or {}, RULES["input-not-scaled"]
+    return bool(told) and (not 1 / rule.held < told["ratio"] < rule.held or told["outside"] > rule.outside)
+
+
+def _held_otherwise(flow: Flow, rule: Rule) -> Finding:
+    """The finding of rows held out that are scaled otherwise."""
+    ratio, outside = (flow.facts["held_apart"][name] for name in ("ratio", "outside"))
+    spread = not 1 / rule.held < ratio < rule.held
+    how = (
+        f"their spread is {show(ratio)} times that of these"
+        if spread
+        else f"{outside:.0%} of them lie beyond all of these"
+    )
+    return rule.found(
+        "warning",
+        f"Rows held out are scaled otherwise than those trained on{'' if spread else ', or come from elsewhere'}: in "
+        f"the middle column {how}, so the validation loss says nothing.",
+        [
+            ("spread of rows held out by that of rows trained on, of the middle column", ratio, "near 1"),
+            ("share of rows held out beyond all rows trained on, of the middle column", outside, "near 0"),
+        ],
+        [
+            R.mend_data(
+                "Scale both by the mean and deviation of the training part.",
+                "mean, deviation = X.mean(axis=0), X.std(axis=0)\n"
+                "X, X_held = (X - mean) / deviation, (X_held - mean) / deviation  # both from the numbers as they came",
+            )
+        ],
+        layers=[flow.layers[0]] if flow.layers else [],
+        step=0,
+    )
+
+
 @rule(
     "input-not-scaled",
     size=(15.0, "size (mean and deviation together) of the largest column"),
@@ -31,15 +66,19 @@ def normalised_first(flow: Flow) -> bool:
     spread=(30.0, "deviation of the widest column by that of the middle one"),
     wide=(3.0, "deviation of the widest column from which on the spread counts"),
     small=(0.01, "size of the largest column below which all are too small"),
+    held=(5.0, "spread of rows held out by that of rows trained on, or the inverse, of the middle column"),
+    outside=(0.5, "share of rows held out that lie beyond all rows trained on, of the middle column"),
 )
 def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Columns of X are large, far from 0, of very different deviations, or all tiny.
 
     Columns between 0 and 1, such as pixels and those of categories, may differ as they like. A model that begins with
-    BatchNorm or an embedding scales by itself.
+    BatchNorm or an embedding scales by itself. Rows held out that are given apart must be scaled as those trained on.
 
     Source: LeCun et al., Efficient BackProp, 1998, section 4.3.
     """
+    if scaled_otherwise(flow):
+        yield _held_otherwise(flow, rule)
     columns: dict[str, Any] = flow.facts.get("columns") or {}
     if "std_range" not in columns or normalised_first(flow):
         return

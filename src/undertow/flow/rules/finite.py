@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from undertow.flow.findings import Finding, Remedy
+from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.registry import Rule, rule
@@ -56,10 +57,15 @@ def find_non_finite(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if len(finite):
         rows.append(("loss of the step before", float(finite[-1]), None))
     found = rule.found("error", f"{sentence}{name}.", rows, _remedies(flow, where, told), layers=cause, step=step)
+    yield _placed(found, told, cause)
+
+
+def _placed(found: Finding, told: dict[str, Any], cause: list[FlowLayer]) -> Finding:
+    """The finding, with the place of a function among layers, which a record has no layer of."""
     place = told.get("layer")
-    if place and place not in (x.path for x in cause) and not any(x.h_path == place for x in cause):
-        found = replace(found, layers=(place, *found.layers), paths=(place, *found.paths))  # a function among layers
-    yield found
+    if not place or any(place in (x.path, x.h_path) for x in cause):
+        return found
+    return replace(found, layers=(place, *found.layers), paths=(place, *found.paths))
 
 
 def _held_out(flow: Flow, rule: Rule, told: dict[str, Any]) -> Finding:
@@ -70,7 +76,7 @@ def _held_out(flow: Flow, rule: Rule, told: dict[str, Any]) -> Finding:
     rows += [(name, told[name], None) for name in ("operation", "line") if told.get(name)]
     if told.get("values"):
         rows.append(("what it was given there", ", ".join(f"{v:.6g}" for v in told["values"]), "a finite result"))
-    return rule.found(
+    found = rule.found(
         "warning",
         f"The validation loss is {told.get('loss')} at the end of epoch {told.get('epoch')}, though that of the "
         f"training is finite: nothing can be said of rows held out, and early stopping is blind.{why}",
@@ -79,6 +85,7 @@ def _held_out(flow: Flow, rule: Rule, told: dict[str, Any]) -> Finding:
         layers=layers,
         step=told.get("step"),
     )
+    return _placed(found, told, layers)
 
 
 def _remedies(flow: Flow, where: str, told: dict[str, Any]) -> list[Remedy]:

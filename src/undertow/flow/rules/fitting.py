@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from undertow.flow.findings import Finding
+from undertow.flow.findings import Finding, Remedy
+from undertow.flow.names import name_feature
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
+from undertow.flow.rules.data import scaled_otherwise
 from undertow.flow.rules.measures import Array, course_of, held_out_skill, show
 from undertow.flow.rules.registry import Rule, rule
 
@@ -32,6 +34,11 @@ from undertow.flow.rules.registry import Rule, rule
     skill=(2.0, "skill on rows held out, in deviations of chance, below which they say nothing"),
     rows=(50, "fewest rows held out that can tell this in any case"),
     beyond=(2.0, "by how much the skill is less than what is learned of training rows makes, so that fewer rows can"),
+    elsewhere=(
+        0.3,
+        "share of rows held out that lie beyond all rows trained on, in a column, from which on that is why",
+    ),
+    against=(-3.5, "skill on rows held out below which their targets are others than those trained on"),
     harm=(2.0, "by how much outputs for rows held out are worse than a constant, in standard errors, to be harm"),
     few=(20, "fewest rows held out that can tell that"),
 )
@@ -47,13 +54,15 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rows can tell that too, where what was learned of the training rows would surely show on them.
     So it does if every row is known while the validation loss is half that of a constant output: of what is noise in
     the loss, learning by heart makes twice as much.
+    Rows held out may also be others than those trained on: where many lie beyond all of these, or outputs go against
+    their targets, that is said instead. Where they are scaled otherwise, it is no over-fitting.
 
     Source: Prechelt, Early stopping — but when?, 1998, sections 2 and 3; Goodfellow et al. 2016, sections 5.2 and 7.8;
         twice the noise: Cover, Estimation by the nearest neighbor rule, IEEE Transactions on Information Theory 14,
         1968, theorem 1; the error of the rise: derived here, for errors that are normal.
     """
     rows = [row for row in flow.history if R.is_number(row.get("validation_loss")) and R.is_number(row.get("loss"))]
-    if flow.settings.get("early_stopping") is not None or len(rows) < 2 + rule.epochs:
+    if flow.settings.get("early_stopping") is not None or len(rows) < 2 + rule.epochs or scaled_otherwise(flow):
         return
     held = np.array([row["validation_loss"] for row in rows])
     train = np.array([row["loss"] for row in rows])
@@ -66,19 +75,50 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not parted and not _by_heart(flow, rule, trained, lasting):
         return
     epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
+    why, more, first = _reason(flow, rule)
     yield rule.found(
         "warning",
         f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
-        f"while the training loss went from {show(train[best])} to {show(train[-1])}: the network learns the training "
-        "rows by heart.",
+        f"while the training loss went from {show(train[best])} to {show(train[-1])}: {why}.",
         [
             ("validation loss, best", float(held[best]), None),
             ("validation loss, at the end", end, f"near {show(float(held[best]))}, below {show(reference)}"),
             ("training loss, then and at the end", f"{show(train[best])}, {show(train[-1])}", None),
+            *more,
         ],
-        [R.stop_early(flow), R.drop_units(flow), R.regularise(flow)],
+        [*first, R.stop_early(flow), R.drop_units(flow), R.regularise(flow)],
         step=None if step is None else int(step),
     )
+
+
+def _reason(flow: Flow, rule: Rule) -> tuple[str, list[tuple[str, float, str]], list[Remedy]]:
+    """Why training and validation part: what is said, the evidence of it, and what helps first."""
+    apart, (skill, n_rows) = flow.facts.get("held_apart") or {}, held_out_skill(flow)
+    if apart.get("beyond", 0.0) >= rule.elsewhere:
+        column, share = name_feature(flow, apart["column"]), apart["beyond"]
+        return (
+            f"rows held out are others than those trained on, as {share:.0%} of them lie beyond all of these in column "
+            f"{column} of X",
+            [(f"share of rows held out beyond all rows trained on, in column {column}", share, "near 0")],
+            [
+                R.mend_data(
+                    "Hold out rows of the same kind, if the network is for such.", "ut.train(..., validation=0.2)"
+                )
+            ],
+        )
+    if n_rows >= rule.rows and skill < rule.against:
+        return (
+            "outputs for rows held out go against their targets, as if these were numbered otherwise, or belonged to "
+            "other rows",
+            [(f"skill on {n_rows} rows held out, in deviations of chance", skill, "above 2")],
+            [
+                R.mend_data(
+                    "Look whether each row held out has the target that is meant.",
+                    "print(*zip(X_held[:5], y_held[:5]), sep='\\n')",
+                )
+            ],
+        )
+    return "the network learns the training rows by heart", [], []
 
 
 def _rises(flow: Flow, rule: Rule, held: Array, end: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -173,10 +173,15 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
     weights are far too small is told in any case, and so are those of three layers. The whole way is judged and not the
     change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
+    Where a function on the way is flat, such as sign or round, no gradient comes through at all: that is told of the
+    program, whatever the numbers are.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
     """
+    if flow.facts.get("blocked"):
+        yield _blocked(flow, rule, flow.facts["blocked"])
+        return
     profile, course = profile_of(flow, early, rule.layers), course_of(flow)
     if profile is None:
         return
@@ -205,6 +210,29 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         _remedies(flow, profile, at),
         layers=_shown(profile, at),
         step=0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0,
+    )
+
+
+def _blocked(flow: Flow, rule: Rule, told: list[dict[str, Any]]) -> Finding:
+    """The finding of parameters before a function that is flat."""
+    paths = [x["path"] for x in told]
+    worst = told[-1]
+    at = worst.get("line") or worst.get("layer")
+    layers = [x for x in flow.layers if x.weights in paths or x.bias in paths]
+    named = f"{', '.join(paths[:4])}{f' and {len(paths) - 4} more' if len(paths) > 4 else ''}"
+    return rule.found(
+        "error" if course_of(flow).fails() else "warning",
+        f"No gradient passes {worst['operation']}{f' ({at})' if at else ''}, which is flat but for jumps: {named} "
+        f"{'stay' if len(paths) > 1 else 'stays'} as before training.",
+        [("operation", worst["operation"], "one with a slope"), ("parameters without a gradient", len(paths), "0")],
+        [
+            R.mend_data(
+                "A function with a slope in its place; or the flat one forward, and backward as if it were not there.",
+                "h = x + ut.stop_gradient(np.sign(x) - x)  # for h = np.sign(x)",
+            )
+        ],
+        layers=layers[::-1],
+        step=0,
     )
 
 

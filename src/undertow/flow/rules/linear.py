@@ -59,19 +59,23 @@ def learned_as_linear(flow: Flow, course: Course) -> bool:
     return end < course.reference - HALF * _fall(flow, course)
 
 
-def loss_of_linear(flow: Flow, course: Course) -> float:
+def loss_of_linear(flow: Flow, course: Course, at_least: bool = False) -> float:
     """Return the loss of a linear function of the inputs, as far as the share that it explains tells.
 
     Args:
         flow: the record.
         course: of its loss.
+        at_least: whether not to trust the series beyond the share itself: of many classes it falls too far.
 
     Returns:
         The loss; NaN where it is not sure that a linear function explains anything.
 
     Source: derived here.
     """
-    return math.nan if math.isnan(expected_skill(flow)) else course.reference - _fall(flow, course)
+    if math.isnan(expected_skill(flow)):
+        return math.nan
+    most = flow.facts["linear"]["share"] * course.reference if at_least else math.inf
+    return course.reference - min(_fall(flow, course), most)
 
 
 def _fall(flow: Flow, course: Course) -> float:

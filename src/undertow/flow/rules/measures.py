@@ -95,6 +95,8 @@ def course_of(flow: Flow) -> Course:
     output = flow.facts.get("output", {})
     # BatchNorm has no running statistics before training, so the loss of predictions may be far too high
     told = [output.get("initial_loss"), flow.looks[0].loss if flow.looks and flow.looks[0].step == 0 else None]
+    if output.get("is_mean") is False:
+        told = []  # the look has another number of rows than a step
     if draws_numbers(flow):
         told = told[1:]  # steps tell the loss with noise, predictions have none
     known = [x for x in told if x is not None and math.isfinite(x)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,9 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Source: Goodfellow et al., Deep Learning, 2016, sections 6.2.2.2 and 6.2.2.3 (output units); Glorot and Bengio 2010,
         section 4.1 (quadratic cost).
     """
+    if flow.facts.get("twice"):
+        yield _made_twice(flow, rule, flow.facts["twice"])
+        return
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     end, loss = output.get("activation"), str(output.get("loss"))
     last = output_layer(flow)
@@ -53,6 +57,22 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[] if last is None else [flow.layers[last]],
         step=0,
     )
+
+
+def _made_twice(flow: Flow, rule: Rule, told: dict[str, Any]) -> Finding:
+    """The finding of a loss of one's own that makes probabilities of probabilities."""
+    n, first, again = told["n"], told["first"], told["again"]
+    least = math.log(1 + (n - 1) / math.e)  # of scores 1 and 0, the farthest apart that probabilities can be
+    at = f" ({told['line']})" if told.get("line") else ""
+    return rule.found(
+        "warning",
+        f"{again}{at} is given what {first} made: probabilities are made of probabilities, so that the right one of "
+        f"{n} cannot come above {show(math.exp(-least))}, and a cross-entropy not below {show(least)}.",
+        [("first", first, None), ("and again", again, "scores of any size"),
+         ("least cross-entropy", least, "0")],
+        [R.mend_data(f"The loss of the scores, which {first} was given.", f"p = {first}(z)  # once")],
+        step=0,
+    )  # fmt: skip
 
 
 def _twice(output: dict[str, Any]) -> Any:

@@ -27,6 +27,7 @@ from undertow.flow.rules.measures import (
     show,
     trained,
 )
+from undertow.flow.rules.mixed import find_unmixed
 from undertow.flow.rules.rates import ended_early
 from undertow.flow.rules.registry import Rule, rule
 
@@ -253,9 +254,8 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there. Where
     that is 0, all is frozen, or the rate is. A loss that begins low by luck, but above that of a linear function, is no
-    sign that nothing is left to learn.
-    Weights may also have moved first and stood then: a schedule spent nearly all of its rates early, while the loss
-    was still coming down.
+    sign that nothing is left to learn. Weights may also have moved first and stood then: a schedule spent nearly all of
+    its rates early, while the loss was still coming down.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here; that rates must add
         up to infinity: Robbins and Monro, A stochastic approximation method, Annals of Mathematical Statistics 22,
@@ -269,7 +269,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         begin, end = course.epochs[[0, -1]]
     fall = float(begin - end) / max(abs(course.initial), 1e-12)
     above = course.constant is not None and course.end > (1 - rule.fall) * course.constant
-    high = course.end > 0.5 * course.reference or course.end > loss_of_linear(flow, course)
+    high = course.end > 0.5 * course.reference or course.end > loss_of_linear(flow, course, at_least=True)
     short = move.path < rule.path and rule.ratio <= move.ratio and fall < rule.fall and above
     if not (short or (move.path < rule.path and move.ratio < rule.ratio and (fall < rule.fall or above) and high)):
         early_end = ended_early(flow, rule, course)
@@ -328,17 +328,27 @@ def _unmoved(rule: Rule, flow: Flow, move: Movement) -> Finding:
     rises_full=(0.2, "the same on full batches, where no rise comes from the choice of examples"),
     turns=(6, "fewest turns in the last two thirds of the training"),
     noise=(1.5, "swing by what the choice of batches explains"),
+    order=(0.3, "share of the targets' variance that lies between batches, from which on these are not mixed"),
+    batches=(20, "fewest batches that can tell"),
+    uneven=(0.3, "deviation of the loss of single steps by its mean, with which that does harm"),
+    high=(0.3, "or loss by that before training, above which it does"),
 )
 def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss swings to and fro without coming down much, more than the choice of batches explains.
 
     Judged are the last two thirds of the training. On full batches every rise of the loss is a step too far; on smaller
-    ones the mean loss of whole epochs is judged, or of pieces of the training where there are few epochs.
+    ones the mean loss of whole epochs is judged, or of pieces of the training where there are few epochs. In a loop of
+    one's own batches may follow the order of rows that are sorted: the network then learns one kind after the other,
+    and forgets those before.
 
     Source: LeCun et al., Efficient BackProp, 1998, section 5 (between 1/λ and 2/λ the error oscillates); Goh, Why
         momentum really works, Distill 2017 (the ripples of large momentum).
     """
     course = course_of(flow)
+    unmixed = find_unmixed(flow, rule, course)
+    if unmixed is not None:
+        yield unmixed
+        return
     curve, what, noise = _curve(flow, course)
     if len(curve) < 8 or course.diverged:
         return
@@ -350,6 +360,8 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     swing = float(np.median(np.abs(np.diff(part[turning]))))
     rises = float(moves[moves > 0].sum() / np.abs(moves).sum())
     level, mean = max(abs(course.reference), 1e-12), float(part.mean())
+    if course.best < 0:  # a loss that falls below 0 has no size but its fall
+        level = max(level, course.initial - course.best)
     large = swing > rule.swing * level
     quarter = max(len(part) // 4, 1)
     falls = part[-quarter:].mean() < 0.7 * part[:quarter].mean()

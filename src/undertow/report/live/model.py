@@ -66,8 +66,10 @@ def make_walk(folder: Path) -> Section | None:
     """
     try:
         if (folder / RECORD).is_file():
-            return walk_section(folder)
-        run = read_run(folder, GrowingFlow(folder).read_about())
-        return None if run is None else walk_section(run)
+            made = walk_section(folder)
+        else:
+            run = read_run(folder, GrowingFlow(folder).read_about())
+            made = None if run is None else walk_section(run)
+        return made if isinstance(made, Section) else None
     except (UndertowError, OSError, KeyError, TypeError, ValueError, AttributeError):  # not there; being replaced
         return None

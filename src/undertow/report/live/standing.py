@@ -13,8 +13,7 @@ from undertow.train.checkpoint import RECORD
 from undertow.train.disk import open_file
 from undertow.train.keeper import FOLDER, HISTORY
 from undertow.train.record import read_record
-from undertow.train.table_folder import HELD_OUT
-from undertow.train.table_settings import CONFIG
+from undertow.train.table_folder import HELD_OUT, how_to_go_on
 
 ENDS: Final = {
     "finished": "Training has come to its end.",
@@ -128,8 +127,5 @@ def _explain_absence(folder: Path, begun: bool) -> str:
     if not folder.is_dir():
         return f"{folder} is not there yet. The page fills as soon as a training begins in it."
     if begun or (folder / FOLDER).is_dir():
-        go_on = (
-            f"undertow resume {folder}" if (folder / CONFIG).is_file() else f"undertow.resume({str(folder)!r}, data)"
-        )
-        return f"The trainer is gone and had not come to its end: it was killed, or crashed. Go on with {go_on}."
+        return f"The trainer is gone and had not come to its end: it was killed, or crashed. {how_to_go_on(folder)}"
     return f"No training has begun in {folder} yet. The page fills as soon as one does."

@@ -1,0 +1,80 @@
+"""Which activation a function of one's own applies to a value that it watches, told by the numbers it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.errors import UndertowError
+from undertow.flow.origin import trace_loss
+from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
+from undertow.nn import ACTIVATIONS
+
+Array = NDArray[Any]
+KNOWN: Final = (
+    "relu", "tanh", "sigmoid", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign", "relu6",
+    "hard_tanh", "hard_sigmoid", "lecun_tanh", "mish",
+)  # fmt: skip
+NEAR: Final = 1e-4  # by the size of the numbers: some write gelu by tanh
+
+
+def read_activations(loss: Callable[..., Any], params: Any, args: Any, names: Iterable[str]) -> dict[str, str]:
+    """Find what activation comes after each of the values that a loss watches.
+
+    Whatever is computed of the value and of constants alone, element by element or not, and gives what an activation
+    gives for it, is that activation, however it is written.
+
+    Args:
+        loss: a function (params, *args) → one number.
+        params: a tree of arrays.
+        args: its other arguments, a batch.
+        names: of the watched values.
+
+    Returns:
+        The names of the activations, by those of the values; without those after which none is known.
+
+    Source: derived here.
+
+    Example:
+        >>> import undertow as ut
+        >>> def loss(w, X):
+        ...     h = 1 / (1 + np.exp(-ut.watch(X @ w, "z1")))
+        ...     return np.mean(np.where(ut.watch(h - 0.5, "z2") > 0, h - 0.5, 0.0))
+        >>> read_activations(loss, np.ones(2), [np.array([[1.0, 2.0], [-3.0, 1.0]])], ["z1", "z2"])
+        {'z1': 'sigmoid'}
+    """
+    with np.errstate(all="ignore"):
+        try:
+            graph, inputs, _, seen = trace_loss(lambda params, args, _: loss(params, *args), params, args, ())
+        except UndertowError:  # it asks for values
+            return {}
+        nodes = [x for x in graph.nodes if x.op is not INPUT]
+        env = dict(zip(nodes, evaluate(graph, inputs, nodes), strict=True))
+        places = {node.index: node for node in nodes}
+        found = {}
+        for name in names:
+            node = next((places[index] for path, index in seen if path == name and index in places), None)
+            after = None if node is None else _after(graph, node, env)
+            if after is not None:
+                found[name] = after
+    return found
+
+
+def _after(graph: Graph, z: Node, env: dict[Node, Any]) -> str | None:
+    """The activation that is computed last of a value alone."""
+    alone, chosen = {z}, None
+    value = np.asarray(env[z])
+    if value.dtype.kind != "f" or not np.isfinite(value).all() or not value.size:
+        return None
+    expected = {name: np.asarray(ACTIVATIONS[name](value)) for name in KNOWN}
+    for node in graph.nodes:
+        if alone.isdisjoint(node.inputs) or not all(x in alone or x.op is CONSTANT for x in node.inputs):
+            continue
+        alone.add(node)
+        h = np.asarray(env[node])
+        if h.shape == value.shape and h.dtype.kind == "f" and not np.array_equal(h, value):
+            chosen = next((name for name, x in expected.items() if np.allclose(h, x, NEAR, NEAR)), chosen)
+    return chosen

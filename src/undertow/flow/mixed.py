@@ -1,0 +1,72 @@
+"""Whether the batches of a loop of one's own are drawn at random, or follow some order of the rows."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow import trees
+
+Array = NDArray[Any]
+COLUMNS: Final = 50  # of an array that are measured
+FEWEST: Final = 4  # rows of a batch
+
+
+class Mixture:
+    """Adds up how much batches differ from one another, beside how much rows within them do."""
+
+    def __init__(self) -> None:
+        self.n, self.rows = 0, 0.0
+        self.means: list[Array] = []  # of each array, sums of the means of its columns
+        self.squares: list[Array] = []
+        self.within: list[Array] = []
+
+    def add(self, args: Any) -> None:
+        """Take in a batch.
+
+        Args:
+            args: what a loss is given beside the parameters: arrays with as many rows, others are left out.
+        """
+        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if not callable(x)]
+        arrays = [x for x in leaves if x.ndim and x.dtype.kind in "fiub" and len(x) >= FEWEST]
+        if not arrays or any(len(x) != len(arrays[0]) for x in arrays):
+            return
+        flat = [x.reshape(len(x), -1)[:, :COLUMNS].astype(np.float64) for x in arrays]
+        if self.n and [x.shape[1] for x in flat] != [len(x) for x in self.means]:
+            return
+        means, within = [x.mean(axis=0) for x in flat], [x.var(axis=0, ddof=1) for x in flat]
+        if not self.n:
+            self.means, self.squares, self.within = ([np.zeros_like(x) for x in means] for _ in range(3))
+        self.n, self.rows = self.n + 1, self.rows + len(arrays[0])
+        for i, mean in enumerate(means):
+            self.means[i] += mean
+            self.squares[i] += mean**2
+            self.within[i] += within[i]
+
+    def told(self) -> dict[str, Any]:
+        """Return how many ``batches`` there were, and of their last array the share of the variance ``between`` them.
+
+        The share is the intraclass correlation, of the column in which it is largest: near 0 for rows that are drawn
+        at random, near 1 for batches each of which holds rows of one kind.
+
+        Source: Snedecor and Cochran, Statistical Methods, 1989, section 13.5 (the intraclass correlation, as the
+            analysis of variance of one factor estimates it).
+
+        Example:
+            >>> made = Mixture()
+            >>> for i in range(0, 100, 10):
+            ...     made.add([np.zeros((10, 2)), np.arange(100)[i : i + 10] // 50])
+            >>> made.told()
+            {'batches': 10, 'between': 1.0}
+        """
+        if self.n < 2:
+            return {}
+        size = self.rows / self.n
+        between = np.maximum(self.squares[-1] / self.n - (self.means[-1] / self.n) ** 2, 0) * self.n / (self.n - 1)
+        within = self.within[-1] / self.n
+        extra = np.maximum(between - within / size, 0)
+        with np.errstate(all="ignore"):
+            share = np.where(extra > 0, extra / (extra + within), 0.0)
+        return {"batches": self.n, "between": float(share.max(initial=0.0))}
