@@ -13,7 +13,7 @@ from undertow.compile.memory import APART, align
 from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.processor import lanes_of
 from undertow.compile.scalars import kind_of, operand_kinds
-from undertow.compile.short_rows import SHORT_ROW, fitting, stands_better
+from undertow.compile.short_rows import SHORT_ROW, calls_functions, fitting, stands_better
 from undertow.compile.statistics import is_statistics
 from undertow.compile.totals import PART, ROWS
 from undertow.compile.upright import write_kernel
@@ -97,7 +97,7 @@ class Clusters(Layout):
         abreast = 1 if one_by_one else next((n for m, n in ABREAST.items() if axes.columns[0] <= m * lanes), 1)
         structure = Structure(
             len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright,
-            short and not upright, abreast,
+            short and not upright, abreast, abreast > 1 and calls_functions(lines),
         )  # fmt: skip
         return Described(structure, numbers, list(operands), axes, shared)
 

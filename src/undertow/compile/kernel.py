@@ -81,6 +81,7 @@ class Structure(NamedTuple):
         upright: a vector holds elements of neighbouring rows, not of neighbouring columns.
         short: rows are so short that parts of sums are folded between them only.
         abreast: rows that are written at a time, one vector of each in turn.
+        together: what these rows have one of is computed in one vector.
     """
 
     n_rows: int
@@ -93,6 +94,7 @@ class Structure(NamedTuple):
     upright: bool = False
     short: bool = False
     abreast: int = 1
+    together: bool = False
 
 
 def stages(structure: Structure) -> tuple[dict[int, int], int]:

@@ -8,7 +8,7 @@ from undertow.compile.kernel import Line, Operand
 
 SHORT_ROW = 16  # columns up to which the vectors of a kernel with sums over them may hold neighbouring rows
 GATHER, SCATTER = 0.8, 1.05  # cycles for each element
-SUM, DIVISION, FUNCTION = 2, 2, 22  # cycles that a row takes by itself, for a sum over it and for what it has one of
+SUM, DIVISION, FUNCTION = 2, 2, 12  # cycles that a row takes by itself, for a sum over it and for what it has one of
 ADDED, WAITED = 1.5, 20  # cycles to add a vector to one in memory; if a masked one was stored just beside it
 DIVIDES = frozenset(("divide", "sqrt", "reciprocal"))
 FUNCTIONS = frozenset((
@@ -46,6 +46,11 @@ def stands_better(lines: Sequence[Line], operands: Sequence[Operand], stores: Se
     alone = SUM * sum(x.reduces == "columns" for x in lines)
     alone += sum(_cost(x) for x in lines if x.level == "row" and not x.reduces)
     return width * (GATHER * gathered + SCATTER * scattered) < alone
+
+
+def calls_functions(lines: Sequence[Line]) -> bool:
+    """Tell whether functions are computed of what a row has one of: it pays to wait for the rows beside it."""
+    return any(_cost(x) == FUNCTION for x in lines if x.level == "row" and not x.reduces)
 
 
 def _cost(line: Line) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
+from undertow.compile.row_values import RowValues, join_lanes
 from undertow.compile.rows import Body, Row
 from undertow.compile.scalars import SCALARS
 from undertow.compile.tally import Tallies
 from undertow.compile.totals import PART, ROWS, Folded, Folding
 
 
-class Writer:
+class Writer(RowValues):
     """Writes one kernel."""
 
     def __init__(self, module: Module, name: str, structure: Structure) -> None:
@@ -173,13 +175,8 @@ class Writer:
         return total.result() if isinstance(total, Folded) else total.get()
 
     def fold(self, join: str, x: Value) -> Value:
-        """Join all lanes of a vector, halves upon halves."""
-        e, n = self.e, x.lanes
-        while n > 1:
-            n //= 2
-            low = e.shuffle(x, x, list(range(n)))
-            x = JOIN[join](e, low, e.shuffle(x, x, list(range(n, 2 * n))))
-        return e.lane(x, 0)
+        """Join all lanes of a vector."""
+        return self.e.lane(join_lanes(self.e, JOIN[join], [x]), 0)
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
         """Write an element or a vector; truth values as bytes."""
@@ -197,6 +194,7 @@ class Writer:
     def write_abreast(self, numbers: list[Value]) -> None:
         """Write what is done in rows beside each other: while one waits for a sum, the next goes on."""
         self.abreast = [self.begin_row(number, i) for i, number in enumerate(numbers)]
+        self.together = {}
         self.finish_rows(0)
         for number in range(self.n_passes):
             self.write_pass(number)
@@ -221,32 +219,6 @@ class Writer:
             if o.level != "full" or not o.columns.strip("0")
         }
         return row
-
-    def finish_rows(self, number: int) -> None:
-        """Compute the row values that are known before a pass."""
-        for i, line in enumerate(self.s.lines):
-            if self.place[i] == number:
-                for row in self.abreast:
-                    self.at = row
-                    self.finish_row(i, line)
-
-    def finish_row(self, i: int, line: Line) -> None:
-        """Compute a value of one row."""
-        e, row = self.e, self.at
-        if line.reduces == "columns":
-            value = self.fold(line.name, self.joined(row.sums[i]))
-            row.values[i] = e.convert(value, line.converted)
-        elif line.level == "row" and not line.reduces:
-            row.values[i] = self.compute(line, Body(), 0)
-        elif line.reduces == "row values":
-            value = e.convert(self.input(line, 0, Body(), 0), line.kind)
-            self.vectors[i].set(JOIN[line.name](e, self.vectors[i].get(), value))
-            return
-        else:
-            return
-        if i in self.stored:
-            memory = MEMORY.get(row.values[i].kind, row.values[i].kind)
-            self.store(row.values[i], e.address(self.stored[i], row.number, memory))
 
     def write_pass(self, number: int) -> None:
         """Write one loop over the columns."""
@@ -387,9 +359,13 @@ class Writer:
         total.set(new if self.mask is None else e.select(self.mask, new, total.get()))
 
     def compute(self, line: Line, body: Body, lanes: int) -> Value:
-        """Compute a line that is no reduction."""
+        """Compute a line that is no reduction, where it stands."""
+        return self.apply(line, [self.input(line, k, body, lanes) for k in range(len(line.kinds))], lanes)
+
+    def apply(self, line: Line, inputs: Sequence[Value], lanes: int) -> Value:
+        """Compute a line of its inputs."""
         e = self.e
-        given = [e.convert(self.input(line, k, body, lanes), kind) for k, kind in enumerate(line.kinds)]
+        given = [e.convert(x, kind) for x, kind in zip(inputs, line.kinds, strict=True)]
         result = SCALARS[line.name](e, *given, **dict(line.params))
         return e.splat(e.convert(result, line.kind), lanes)
 
