@@ -15,6 +15,9 @@ from undertow.compile.access import layout_of
 from undertow.compile.expand_windows import WINDOWS
 
 
+FEW = 4  # factors whose products are written out, which a running product of each row takes ten times as long for
+
+
 def _part(x: Any, axis: int, start: int, stop: int) -> Any:
     return x[(*[slice(None)] * axis, slice(start, stop))]
 
@@ -187,8 +190,20 @@ def _prod_others(x: Any, axis: tuple[int, ...]) -> Any:
         first, others = _part(factors, last, 0, 1), _part(factors, last, 0, count - 1)
         return np.cumprod(np.concatenate([np.ones_like(first), others], axis=last), axis=last)
 
-    product = before(flat) * np.flip(before(np.flip(flat, last)), last)
+    if count <= FEW:
+        product = _products_of_others([_part(flat, last, i, i + 1) for i in range(count)], last)
+    else:
+        product = before(flat) * np.flip(before(np.flip(flat, last)), last)
     return P.transpose(P.reshape(product, shape=moved.shape), axes=tuple(int(i) for i in np.argsort(order)))
+
+
+def _products_of_others(factors: list[Any], axis: int) -> Any:
+    """The product of all factors but one, for each; of a few, written out."""
+    before, after = [np.ones_like(factors[0])], [np.ones_like(factors[0])]
+    for x, y in zip(factors[:-1], factors[:0:-1], strict=True):
+        before.append(before[-1] * x)
+        after.append(after[-1] * y)
+    return np.concatenate([x * y for x, y in zip(before, reversed(after), strict=True)], axis=axis)
 
 
 # ---- einsum --------------------------------------------------------------------------------------
