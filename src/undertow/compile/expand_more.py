@@ -14,7 +14,6 @@ from undertow import primitives as P
 from undertow.compile.access import layout_of
 from undertow.compile.expand_windows import WINDOWS
 
-
 FEW = 4  # factors whose products are written out, which a running product of each row takes ten times as long for
 
 
