@@ -87,17 +87,22 @@ class Clusters(Layout):
         kinds = {x.kind for x in lines} | {x.kind for x in described}
         lanes = lanes_of("f32" if "f32" in kinds else "f64")
         upright = sums and len(axes.rows) == len(axes.columns) == 1 and axes.columns[0] <= SHORT_ROW < axes.rows[0]
-        upright = upright and stands_better(lines, described, stores, axes.columns[0])
+        # How vectors lie does not depend on what is only looked at: sums are the same to the bit whoever looks on.
+        looked_at = {i for i, node in enumerate(cluster.nodes) if node in self.fuser.added}
+        own = [line for i, line in enumerate(lines) if i not in looked_at] or lines
+        upright = upright and stands_better(
+            own, described, [lines[i] for i in stores if i not in looked_at], axes.columns[0]
+        )
         folds = any(x.folded or x.reduces == "statistics" for x in lines)
         short = folds and bool(axes.rows) and len(axes.columns) == 1 and axes.columns[0] < PART // ROWS * lanes
-        adds = any(x.reduces == "rows" for x in lines)
+        adds = any(x.reduces == "rows" for x in own)
         if not upright and not by_columns:
             lanes = fitting(lanes, axes.columns[-1], adds and len(axes.columns) > 1)
         one_by_one = upright or not (sums or adds) or len(axes.columns) > 1
         abreast = 1 if one_by_one else next((n for m, n in ABREAST.items() if axes.columns[0] <= m * lanes), 1)
         structure = Structure(
             len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright,
-            short and not upright, abreast, abreast > 1 and calls_functions(lines),
+            short and not upright, abreast, abreast > 1 and calls_functions(own),
         )  # fmt: skip
         return Described(structure, numbers, list(operands), axes, shared)
 

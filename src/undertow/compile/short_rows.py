@@ -36,13 +36,20 @@ def fitting(lanes: int, width: int, adds_beside: bool) -> int:
     return min(lanes, 1 << (width - 1).bit_length())
 
 
-def stands_better(lines: Sequence[Line], operands: Sequence[Operand], stores: Sequence[int], width: int) -> bool:
+def stands_better(lines: Sequence[Line], operands: Sequence[Operand], stored: Sequence[Line], width: int) -> bool:
     """Tell whether vectors of neighbouring rows, which are gathered, take less time than short rows one after another.
 
     They do where much is computed of each row's sums, and rows are very short.
+
+    Args:
+        lines: what is computed.
+        operands: what they read is among them.
+        stored: lines whose values go to memory.
+        width: columns of a row.
     """
-    gathered = sum(x.level == "full" and x.columns != "0" for x in operands)
-    scattered = sum(lines[i].level == "full" for i in stores)
+    read = {number for line in lines for word, number in line.reads if word == "o"}
+    gathered = sum(operands[i].level == "full" and operands[i].columns != "0" for i in read)
+    scattered = sum(line.level == "full" for line in stored)
     alone = SUM * sum(x.reduces == "columns" for x in lines)
     alone += sum(_cost(x) for x in lines if x.level == "row" and not x.reduces)
     return width * (GATHER * gathered + SCATTER * scattered) < alone

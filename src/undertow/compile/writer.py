@@ -85,7 +85,7 @@ class Writer(RowValues):
         count: Any = ROWS
         if not self.folding.sums:  # as many rows as have `PART` vectors
             count = e.const(PART * self.lanes, "i64") / (self.width + self.lanes)
-            count = e.select(count > ROWS, count, ROWS)
+            count = e.select(count > ROWS, count, ROWS) / e.const(self.s.abreast, "i64") * self.s.abreast
         with e.loop(start, stop, count) as first:
             last = first + count
             self.write_range(first, e.select(last < stop, last, stop))

@@ -14,7 +14,7 @@ import numpy as np
 from undertow.emit.literals import write_filled, write_large_array, write_scalar, write_small_array
 from undertow.emit.names import Names, helpers
 from undertow.graph import CONSTANT, INPUT, Dim, Graph, Node
-from undertow.primitives.record import PRODUCT, SUM, Code
+from undertow.primitives.record import PRODUCT, SUM, UNARY, Code
 
 LONGEST = 76  # characters of a statement; longer ones are split
 LONGEST_INSIDE = 62  # of an expression inside another
@@ -235,7 +235,7 @@ class _Planner:
         if node not in self.large:
             text = write_small_array(node.value)
             if text is not None:
-                self.inside[node] = Code(text)
+                self.inside[node] = Code(text, UNARY) if text.startswith("~") else Code(text)
                 return self.inside[node]
             name = self.large[node] = self.names.number("C")
             self.program.constants.append(write_large_array(name, node.value))
