@@ -55,3 +55,18 @@ def every_layer():
         nn.Residual(nn.Dense(10, 10), "softmax"), nn.Parallel("relu", "tanh", combine="add"),
         nn.Dense(10, 2, init=nn.normal(deviation=0.1)),
     )  # fmt: skip
+
+
+@nn.register_layer
+@dataclass
+class Switch:
+    """A field without a default and one with, both of which may be None."""
+
+    inner: Any
+    activation: Any = "tanh"
+    slope: float = 0.5
+    static = ("slope",)
+
+    def __call__(self, x):
+        x = x if self.inner is None else self.inner(x)
+        return x if self.activation is None else np.tanh(x)

@@ -3,11 +3,13 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import own_layers  # noqa: F401  registers Gate and Twice
+import own_layers
+import undertow as ut
 from undertow import nn
 from undertow.errors import ArgumentError, UndertowError
 from undertow.nn.registry import LAYERS
@@ -96,6 +98,24 @@ def test_large_sizes_in_a_description_allocate_nothing():
     assert nn.expected_shapes(model)["layers[1].W"] == (2**39, 2**39)
     with pytest.raises(ArgumentError, match="missing"):
         nn.put_parameters(model, {})
+
+
+@pytest.mark.parametrize("inner", [None, nn.Dense(3, 3)])
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_a_field_that_is_none_comes_back_as_none(inner, activation, tmp_path):
+    """Left out of the description, it would be its class's default: another model, without a word."""
+    model = nn.initialize(nn.Sequential(nn.Dense(2, 3), own_layers.Switch(inner, activation)), 0)
+    ut.Run(model, settings={"loss": "mean_squared_error"}).save(tmp_path / "run")
+    X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(4, 2)
+    wanted = X @ model.layers[0].W + model.layers[0].b
+    wanted = wanted if inner is None else wanted @ model.layers[1].inner.W + model.layers[1].inner.b
+    wanted = wanted if activation is None else np.tanh(wanted)
+    np.testing.assert_allclose(ut.load(tmp_path / "run").model(X), wanted, rtol=1e-6)
+
+
+def test_none_in_a_field_of_numbers_is_told_when_it_is_saved():
+    with pytest.raises(ArgumentError, match=r"^Switch\.slope: None is no float\.$"):
+        nn.describe_model(own_layers.Switch(None, slope=None))
 
 
 json_values = st.recursive(

@@ -218,3 +218,15 @@ def test_layers_of_one_name_agree_with_torch():
         for path, value in nn.parameters_of(found).items():
             if given[path].requires_grad:
                 np.testing.assert_allclose(value, given[path].grad.numpy(), rtol=1e-8, atol=1e-11)
+
+
+def test_a_model_with_embeddings_compiles_around_its_arrays():
+    """Codes that are traced look rows up in arrays that are not, which NumPy's own index cannot do."""
+    x = np.stack([rng(1).normal(size=6), rng(2).integers(0, 5, 6), rng(3).normal(size=6)], axis=1)
+    model = nn.initialize(nn.Sequential(nn.EmbedColumns(3, columns={1: (5, 2)}), nn.Dense(4, 2)), 0, np.float64)
+    rows = model.layers[0].embeddings[0].W[x[:, 1].astype(int)]
+    W, b = model.layers[1].W, model.layers[1].b
+    wanted = np.concatenate([x[:, [0, 2]], rows], axis=1) @ W + b
+    np.testing.assert_allclose(ut.compile(model)(x), wanted, rtol=1e-12)
+    gradient = ut.value_and_grad(lambda x: np.sum(model(x)), compile=True)(x)[1]
+    np.testing.assert_allclose(gradient, np.tile([W[0].sum(), 0, W[1].sum()], (6, 1)), rtol=1e-12)

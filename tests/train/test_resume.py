@@ -392,3 +392,35 @@ def test_another_optimizer_is_refused(tmp_path, first, second):
     ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(optimizer=first, epochs=2))
     with pytest.raises(RunError, match=r"does not fit this training.* Give the optimizer it was made with"):
         ut.resume(tmp_path, (X, LABELS), optimizer=optim.find_optimizer(second), epochs=6, progress=False)
+
+
+@pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("epoch", [2, 3, 4])
+def test_an_error_in_a_callback_takes_the_epoch_from_nobody(tmp_path, error, first, epoch):
+    """Early stopping, the scale of the rate and the average of the models have seen the epoch that is in the history.
+
+    The fourth epoch is the best one; the rate falls after the third and the fifth.
+    """
+
+    def fail(info):
+        if info.epoch == epoch:
+            raise error
+
+    def best_at_4(info):
+        info.row["validation_loss"] = [5.0, 1.0, 2.0, 0.0, 3.0, 3.0][info.epoch - 1]
+
+    def callbacks(fails):
+        watching = [EarlyStopping("validation_loss", 50), ReduceOnPlateau("validation_loss", patience=1)]
+        return [best_at_4, *[fail] * (fails and first), *watching, *[fail] * (fails and not first)]
+
+    some = settings(validation=0.2, average=0.8, optimizer=optim.momentum(0.05))
+    whole = ut.train(build(), (X, LABELS), callbacks=callbacks(False), **some)
+    try:
+        assert (
+            ut.train(build(), (X, LABELS), checkpoint=tmp_path, callbacks=callbacks(True), **some).stopped != "finished"
+        )
+    except Stop:
+        assert error is Stop
+    resumed = ut.resume(tmp_path, (X, LABELS), callbacks=callbacks(False), progress=False)
+    assert rows(resumed) == rows(whole) and bits(resumed) == bits(whole)

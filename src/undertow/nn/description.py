@@ -35,7 +35,7 @@ def describe_model(model: Any) -> list[dict[str, Any]]:
     Returns:
         One record a layer: ``{"layer": "Dense", "fan_in": 64, …}``, ``{"layer": "relu"}``,
         ``{"layer": "leaky_relu", "slope": 0.1}``, ``{"layer": "Residual", "layers": […]}``. Fields that are
-        None are left out, and so are parameters.
+        None are left out where that is what they are unless told, and so are parameters.
 
     Raises:
         ArgumentError: ``a layer of your own (Mine) cannot be saved: …``
@@ -69,12 +69,15 @@ def _describe_item(item: Any) -> dict[str, Any]:
     if hasattr(item, "describe"):
         return {"layer": name, **item.describe()}
     parameters = item.shapes() if hasattr(item, "shapes") else {}
-    own = [f.name for f in dataclasses.fields(cls) if f.name not in parameters]
-    fields = {key: getattr(item, key) for key in own}
-    return {
-        "layer": name,
-        **{key: _describe_value(value, f"{name}.{key}") for key, value in fields.items() if value is not None},
-    }
+    described = {"layer": name}
+    for f in dataclasses.fields(cls):
+        value = getattr(item, f.name)
+        if f.name in parameters or (value is None and f.default is None):
+            continue
+        described[f.name] = _describe_value(value, f"{name}.{f.name}")
+        if value is None:
+            _check_kind(f.type, value, f"{name}.{f.name}")  # else it could be saved and not be read again
+    return described
 
 
 def _describe_value(value: Any, where: str) -> Any:

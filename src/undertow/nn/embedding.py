@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from undertow.errors import ArgumentError, DataError
 from undertow.nn.layer import LayerShapeError, check_columns, check_count, check_filled
 from undertow.nn.registry import register_layer
-from undertow.primitives import dtype_of
+from undertow.primitives import Traced, dtype_of, index
 
 _LIKE = "columns must be like {3: (12, 4)}: a number of codes and a size by the column."
 MOST_IN_FLOAT32 = 2**24  # up to here float32 holds every whole number
@@ -71,7 +71,9 @@ class Embedding:
     def __call__(self, x: Any) -> Any:
         """Look up the rows of the codes x (m, …), whole numbers in any dtype: (m, …, size)."""
         check_filled(self, W=self.W)
-        h = self.W[self.read_codes(x)]
+        codes = self.read_codes(x)
+        fixed = isinstance(codes, Traced) and not isinstance(self.W, Traced)
+        h = index(self.W, codes) if fixed else self.W[codes]  # a plain array would ask for the values of the codes
         return h
 
     def read_codes(self, x: Any, where: str = "x") -> Any:

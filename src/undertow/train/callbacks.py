@@ -131,14 +131,28 @@ class Hooks:
 
     def end_epoch(self, info: EpochInfo) -> bool:
         """Tell all of an epoch, and say whether one of them wants to stop."""
-        try:
-            wishes = [function(info) is True for function in self.on_epoch_end]
-        except KeyError as error:
-            key = error.args[0] if error.args else None
-            if isinstance(key, str) and key not in info.row:
-                error.add_note(f"info.row has {', '.join(info.row)}. {did_you_mean(key, info.row)}".rstrip())
-            raise
-        return any(wishes) or info.stopping
+        stops, failure = self.tell_epoch(info)
+        if failure is not None:
+            raise failure
+        return stops
+
+    def tell_epoch(self, info: EpochInfo) -> tuple[bool, BaseException | None]:
+        """Tell all of an epoch, and say whether one of them wants to stop, and the first error of one.
+
+        An error, or Ctrl-C, waits until all are told: what they remember is saved, and a resumed run would else miss
+        the epoch.
+        """
+        wishes: list[bool] = []
+        failure: BaseException | None = None
+        for function in self.on_epoch_end:
+            try:
+                wishes.append(function(info) is True)
+            except BaseException as error:
+                key = error.args[0] if isinstance(error, KeyError) and error.args else None
+                if isinstance(key, str) and key not in info.row:
+                    error.add_note(f"info.row has {', '.join(info.row)}. {did_you_mean(key, info.row)}".rstrip())
+                failure = failure or error
+        return failure is None and (any(wishes) or info.stopping), failure
 
     def end_training(self, info: TrainInfo) -> Any:
         """Tell all that training has ended, and return the model that one of them gives, or None."""

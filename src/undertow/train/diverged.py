@@ -141,3 +141,8 @@ def remedies(settings: dict[str, Any]) -> str:
     if settings["task"] in ("binary", "categorical") and not settings["logits"]:
         found.append("a model without its last activation, so that the loss takes logits")
     return f"Try {', or '.join(found)}."
+
+
+def is_finite(model: Any) -> bool:
+    """Tell whether all parameters are finite."""
+    return all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))

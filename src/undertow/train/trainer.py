@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow import trees
 from undertow.data import as_arrays
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError
@@ -21,7 +20,7 @@ from undertow.train.average import Average, model_kept
 from undertow.train.between import heed_callbacks, open_session, step_on
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
-from undertow.train.diverged import Diverged, explain_end, explain_failure, explain_update
+from undertow.train.diverged import Diverged, explain_end, explain_failure, explain_update, is_finite
 from undertow.train.forward import CHUNK
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
@@ -351,7 +350,7 @@ class Trainer:
 
     def end_epoch(self, begun: float, broken_off: bool = False) -> None:
         """Measure what an epoch brought, and tell of it."""
-        if not _is_finite(self.run.model):
+        if not is_finite(self.run.model):
             origin = "" if self.recorder is None else self.recorder.spoil(self)
             raise self.diverge(explain_update(self, origin))
         with model_kept(self):
@@ -364,7 +363,7 @@ class Trainer:
                 self.progress.after_epoch(row)
                 self.good = self.run.model
             info = self.info(row)
-            stops = self.hooks.end_epoch(info)
+            stops, failure = self.hooks.tell_epoch(info)
             self.reasons = info.reasons
             self.note_best(row)
         if self.scales:
@@ -375,6 +374,8 @@ class Trainer:
             self.recorder.end_epoch(self)
         if self.keeper.store is not None and not broken_off:
             self.keeper.after_epoch(self)
+        if failure is not None:  # after all else of the epoch, which a resumed run does not do again
+            raise failure
 
     def note_best(self, row: dict[str, Any]) -> None:
         """Remember the model of an epoch that is the best so far: for early stopping, else by its loss."""
@@ -440,11 +441,6 @@ class Trainer:
     def diverge(self, message: str) -> Diverged:
         """Make the error, and leave the last finite model in the run."""
         self.run.stopped = "diverged"
-        if not _is_finite(self.run.model):
+        if not is_finite(self.run.model):
             self.run.model = self.good
         return Diverged(message, self.run)
-
-
-def _is_finite(model: Any) -> bool:
-    """Whether all parameters are finite."""
-    return all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))
