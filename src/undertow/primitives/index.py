@@ -284,7 +284,7 @@ def update(x: Any, key: Any, value: Any) -> Any:
                 f"a mask of shape {show_shape(shape_of(key))} does not fit an array of shape {show_shape(shape_of(x))}."
             )
         missing = len(shape_of(x)) - len(shape_of(key))
-        spread = index(key, (slice(None),) * len(shape_of(key)) + (None,) * missing) if missing else key
+        spread: Any = index(key, (slice(None),) * len(shape_of(key)) + (None,) * missing) if missing else key
         return np.where(spread, fill(x, value), x)
     template, picks = take_apart(x, key)
     wanted = indexed_shape(shape_of(x), template, tuple(shape_of(pick) for pick in picks))
