@@ -224,6 +224,32 @@ def test_weights_that_never_move_are_not_offered_another_rate(rule):
     assert not any(remedy.name == "rate" for remedy in found.remedies)
 
 
+def test_weights_of_a_loop_that_never_move_are_told_why():
+    """By a gradient of 0, or a loop that forgets what it made; the remedies are of a loop, and run."""
+
+    def without_slope(p, X):
+        return np.mean((np.clip(X @ p["w"], 50, 60) - 1) ** 2)
+
+    def squares(p, X):
+        return np.mean((X @ p["w"] - 1) ** 2)
+
+    params = {"w": np.full(6, 0.3)}
+    (found,) = loop(without_slope, params, X, rate=0.1, steps=30).findings
+    assert found.kind == "step-too-small" and "the gradient by all of them is 0" in found.cause
+    assert "np.clip" in found.remedies[0].sentence
+    names = {"ut": ut, "loss": without_slope, "params": params, "X": X.astype(np.float64), "y": None}
+    report = eval(found.remedies[0].code.removeprefix("print").replace(", y,", ","), names)
+    assert "does not change" in str(report)
+    measured = ut.flow.recorded(squares)
+    for _ in range(30):
+        _, gradient = measured(params, X)
+    (found,) = measured.findings
+    assert "goes on with the weights it began with" in found.cause
+    names = {"ut": ut, "params": params, "gradient": gradient, "rate": 0.1}
+    exec(found.remedies[0].code, names)
+    np.testing.assert_allclose(names["params"]["w"], params["w"] - 0.1 * gradient["w"])
+
+
 # Remedies as code
 
 
