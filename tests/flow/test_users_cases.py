@@ -224,6 +224,32 @@ def test_weights_that_never_move_are_not_offered_another_rate(rule):
     assert not any(remedy.name == "rate" for remedy in found.remedies)
 
 
+def test_weights_of_a_loop_that_never_move_are_told_why():
+    """By a gradient of 0, or a loop that forgets what it made; the remedies are of a loop, and run."""
+
+    def without_slope(p, X):
+        return np.mean((np.clip(X @ p["w"], 50, 60) - 1) ** 2)
+
+    def squares(p, X):
+        return np.mean((X @ p["w"] - 1) ** 2)
+
+    params = {"w": np.full(6, 0.3)}
+    (found,) = loop(without_slope, params, X, rate=0.1, steps=30).findings
+    assert found.kind == "step-too-small" and "the gradient by all of them is 0" in found.cause
+    assert "np.clip" in found.remedies[0].sentence
+    names = {"ut": ut, "loss": without_slope, "params": params, "X": X.astype(np.float64), "y": None}
+    report = eval(found.remedies[0].code.removeprefix("print").replace(", y,", ","), names)
+    assert "does not change" in str(report)
+    measured = ut.flow.recorded(squares)
+    for _ in range(30):
+        _, gradient = measured(params, X)
+    (found,) = measured.findings
+    assert "goes on with the weights it began with" in found.cause
+    names = {"ut": ut, "params": params, "gradient": gradient, "rate": 0.1}
+    exec(found.remedies[0].code, names)
+    np.testing.assert_allclose(names["params"]["w"], params["w"] - 0.1 * gradient["w"])
+
+
 # Remedies as code
 
 
@@ -324,3 +350,15 @@ def test_a_recurrence_that_multiplies_is_named_and_not_the_layer_that_reads_it()
     names = {"ut": ut, "model": model, "X": x, "y": y}
     exec(found.remedies[0].code.replace("epochs=15", "epochs=60, progress=False"), names)
     assert names["better"].layers[1].size == 32 and names["run"].history[-1]["validation_accuracy"] > 0.7
+
+
+@pytest.mark.parametrize(("epochs", "place"), [(10, -1), (30, 0)])
+def test_labels_of_other_rows_are_named_where_the_loss_stands_still(epochs, place):
+    """Labels dealt out anew: after 10 epochs nothing is learned, after 30 some training rows, one by one."""
+    digits = ut.data.load_digits()
+    for seed in range(3):
+        y = np.random.default_rng(seed).permutation(digits.y)
+        run = train(dense(64, 64, 10), y, CROSS, X=digits.X, epochs=epochs, optimizer=optim.adam(1e-3))
+        (found,) = run.findings
+        assert found.kind == "plateau" and found.remedies[place].sentence.startswith("Look whether each row of y")
+        assert "chance alone" in found.cause or "dealt out anew" in found.cause

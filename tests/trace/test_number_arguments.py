@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,12 @@ def test_a_batch_size_is_still_asked_for() -> None:
         return np.sum(np.zeros(len(y)) + np.sum(x)) / float(len(y))
 
     np.testing.assert_allclose(ut.backprop(loss, X, np.ones(5))()[1], np.ones((4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("f", "way"), [(lambda w: math.exp(w), r"np\.exp\(w\)`"), (lambda w: float(w) * 2, "w` itself")]
+)
+def test_a_number_that_is_computed_with_is_told_numpys_function(f: Any, way: str) -> None:
+    """Bound before, as the counts of loops are to be, it would have no derivative."""
+    with pytest.raises(ut.ControlFlowError, match=rf"the number of w is not known .*Write `{way}"):
+        ut.backprop(f, 1.0)

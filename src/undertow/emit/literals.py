@@ -108,7 +108,7 @@ def _write_mask(value: np.ndarray[Any, Any]) -> str | None:
     """Write what hides the future or the diagonal from attention: a triangle of one number, or all but the diagonal."""
     if value.ndim != 2 or value.size < 4:
         return None
-    if value.dtype == bool and np.array_equal(value, np.eye(*value.shape) == 0):
+    if value.dtype == bool and np.array_equal(~value, np.eye(*value.shape, dtype=np.bool_)):
         n, k = value.shape
         return f"~np.eye({n}{'' if n == k else f', {k}'}, dtype=bool)"
     for name, triangle, corner in (("tril", np.tril, value[-1, 0]), ("triu", np.triu, value[0, -1])):

@@ -53,7 +53,9 @@ def unknown_value(tracer: Any, wish: str) -> UndertowError:
     """Make the error for asking for a value where only shapes are traced."""
     place, node = here(), tracer._node
     end = "(ut.grad sees values; ut.backprop does not.)"
-    if wish == "the number" and node.op is INPUT and node.spec.weak:  # of an argument, for range(n) or np.zeros(n)
+    asked = place.expression
+    computed = place.math_function() is not None or (isinstance(asked, ast.Call) and called(asked) == "float")
+    if wish == "the number" and node.op is INPUT and node.spec.weak and not computed:  # for range(n) or np.zeros(n)
         name = node.name if node.name and node.name.isidentifier() else "n"
         return ControlFlowError(
             f"{place.start}: {name} is an argument, and arguments have no values while only shapes are traced. Bind it "

@@ -25,6 +25,11 @@ from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
+SKILL = "skill on rows held out, in deviations of chance"
+BELONGS = (
+    "Look whether each row of y belongs to its row of X.",
+    "print(*zip(X[:5], y[:5]), sep='\\n')  # as they are given to train",
+)
 
 
 @rule(
@@ -172,12 +177,10 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
 def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     """The finding of a training that ends near the loss of a constant output, and whose outputs say nothing."""
     skill, n = held_out_skill(flow)
-    if not (n >= rule.rows and skill < rule.skill and course.end > rule.level * course.reference):
+    if not (_is_chance(flow, rule) and course.end > rule.level * course.reference):
         return None
     if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
-    if expected_skill(flow) < rule.power:
-        return None  # so few rows do not tell what there is to learn from nothing
     return rule.found(
         "warning",
         f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
@@ -185,13 +188,10 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         "were dealt out anew: nothing of the inputs is used.",
         [
             ("loss at the end", course.end, f"well below {show(course.reference)}"),
-            ("skill on rows held out, in deviations of chance", skill, f"above {rule.skill:g}"),
+            (SKILL, skill, f"above {rule.skill:g}"),
         ],
         [
-            R.mend_data(
-                "Look whether each row of y belongs to its row of X.",
-                "print(*zip(X[:5], y[:5]), sep='\\n')  # as they are given to train",
-            ),
+            R.mend_data(*BELONGS),
             R.other_rate(flow, 3.0),
             R.more_epochs(flow),
         ],
@@ -233,19 +233,30 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
     used = "nothing" if height > NEARLY * reference else "little"
-    return rule.found(
-        "note" if fell else "warning",
+    cause = (
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
-        "that of a "
-        f"constant output is {show(reference)}, so {used} of the inputs is used meanwhile.",
-        [
-            ("loss while it stands still", height, f"well below {show(reference)}"),
-            ("share of the steps", length / len(smooth), f"below {rule.share:g}"),
-            ("loss at the end", course.end, None),
-        ],
-        [R.other_rate(flow, 3.0), R.normalise(flow), R.other_initialiser(flow, "he_normal"), R.more_epochs(flow)],
-        step=step,
+        f"that of a constant output is {show(reference)}, so {used} of the inputs is used meanwhile."
     )
+    rows = [
+        ("loss while it stands still", height, f"well below {show(reference)}"),
+        ("share of the steps", length / len(smooth), f"below {rule.share:g}"),
+        ("loss at the end", course.end, None),
+    ]
+    remedies = [R.other_rate(flow, 3.0), R.normalise(flow), R.other_initialiser(flow, "he_normal"), R.more_epochs(flow)]
+    moved = used == "little" or movement_of(flow).path > rule.moved
+    if moved and not fell and _is_chance(flow, rule):
+        cause += f" On {held_out_skill(flow)[1]} rows held out the outputs go with the targets by chance alone."
+        rows.append((SKILL, skill, f"above {rule.skill:g}"))
+        place = 0 if used == "little" else len(remedies)  # what is learned is the training rows, one by one
+        remedies.insert(place, R.mend_data(*BELONGS))
+    return rule.found("note" if fell else "warning", cause, rows, remedies, step=step)
+
+
+def _is_chance(flow: Flow, rule: Rule) -> bool:
+    """Whether outputs for rows held out go with their targets by chance, though so many rows would tell."""
+    skill, n = held_out_skill(flow)
+    few = expected_skill(flow) < rule.power  # to tell what there is to learn from nothing; NaN where it is not known
+    return n >= rule.rows and skill < rule.skill and not few
 
 
 def _longest_still(smooth: np.ndarray[tuple[int], np.dtype[np.float64]], band: float) -> tuple[int, int]:

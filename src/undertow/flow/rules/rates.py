@@ -1,4 +1,4 @@
-"""Schedules that bring the learning rate down before the loss has come down."""
+"""Weights that do not move: by a schedule that is spent before the loss has come down, or from the first step on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from undertow.flow.findings import Finding
+from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import Course, show
@@ -56,4 +57,49 @@ def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         ],
         [R.lasting_schedule(flow), R.more_epochs(flow)],
         step=step,
+    )
+
+
+def never_moved(flow: Flow, rule: Rule, layer: FlowLayer | None) -> Finding:
+    """The finding of weights that no step changes at all, which no rate mends.
+
+    Args:
+        flow: the record.
+        rule: that finds it.
+        layer: where to say it.
+
+    Returns:
+        The finding, which says why: no gradient, or no step.
+
+    Source: derived here.
+    """
+    sizes = np.concatenate([flow.stat("dW.rms").ravel(), flow.stat("db.rms").ravel()])
+    sizes = sizes[~np.isnan(sizes)]
+    largest = float(sizes.max()) if sizes.size else None
+    why = "all are frozen, or the learning rate is 0 at every step."
+    remedy = R.mend_data("Look at what the optimizer is told.", "print(run.settings['optimizer'])")
+    if largest == 0:
+        why = "the gradient by all of them is 0, so the loss does not change with them."
+        remedy = R.mend_data(
+            "Look for what has no slope between the weights and the loss: np.clip, np.sign, np.round, argmax, a "
+            "comparison, stop_gradient.",
+            "print(ut.check_gradient(loss, params, X, y, raises=False))",
+        )
+    elif not flow.settings.get("optimizer"):  # a loop of one's own
+        why = "all are frozen, the rate is 0, or the loop goes on with the weights it began with."
+        remedy = R.mend_data(
+            "Give the next step the weights that this one made.",
+            "params = ut.trees.map(lambda w, g: w - rate * g, params, gradient)",
+        )
+    return rule.found(
+        "error",
+        f"No weight has moved in {int(flow.steps[-1])} steps: {why}",
+        [
+            ("sum of the update ratios of all steps", 0.0, "above 1"),
+            *([("largest RMS of dW and db", largest, "above 0")] if largest is not None else []),
+            *([("learning rate", rate, None)] if (rate := R.rate_of(flow)) is not None else []),
+        ],
+        [remedy],
+        layers=[] if layer is None else [layer],
+        step=1,
     )

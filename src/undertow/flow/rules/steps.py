@@ -28,7 +28,7 @@ from undertow.flow.rules.measures import (
     trained,
 )
 from undertow.flow.rules.mixed import find_unmixed
-from undertow.flow.rules.rates import ended_early
+from undertow.flow.rules.rates import ended_early, never_moved
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -277,7 +277,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             yield early_end
         return
     if move.path == 0:
-        yield _unmoved(rule, flow, move)
+        yield never_moved(flow, rule, move.layer)
         return
     rate = R.rate_of(flow)
     ended = end_of_rates(flow)
@@ -300,18 +300,6 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         ],
         [*smaller, R.more_epochs(flow, 10), larger] if short else [larger, R.more_epochs(flow)],
         layers=[move.layer],
-        step=1,
-    )
-
-
-def _unmoved(rule: Rule, flow: Flow, move: Movement) -> Finding:
-    """The finding of weights that no step changes at all, which no rate mends."""
-    return rule.found(
-        "error",
-        f"No weight has moved in {int(flow.steps[-1])} steps: all are frozen, or the learning rate is 0 at every step.",
-        [("sum of the update ratios of all steps", move.path, "above 1"), ("learning rate", R.rate_of(flow), None)],
-        [R.mend_data("Look at what the optimizer is told.", "print(run.settings['optimizer'])")],
-        layers=[] if move.layer is None else [move.layer],
         step=1,
     )
 
