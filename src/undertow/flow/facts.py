@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.flow.alike import find_alike
 from undertow.flow.constant import ROWS as ROWS_OF_CONSTANT
 from undertow.flow.constant import is_mean, loss_of_constant
 from undertow.flow.copies import ROWS, measure_copies
@@ -156,6 +157,7 @@ def _output(
         found["shares"] = are_shares(outputs)
         if loss.task == "own":
             found["squashed_by"] = squashed_by(loss, outputs, task.encode(y[rows]))
+            found["alike"] = find_alike(loss, outputs, task.encode(y[rows]))
         else:
             known = None if loss.end is not None and not loss.logits else (lambda model, X: outputs)
             found["initial_loss"] = task.evaluate(model, [(X[rows], y[rows], None)], (), known)["loss"]
