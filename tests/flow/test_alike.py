@@ -75,3 +75,19 @@ def test_a_model_whose_end_does_not_go_with_a_loss_of_ones_own_is_told(loss, end
     assert bool(found) == told
     if told:
         assert f"ends in {end} and is trained by {loss.__name__}" in found[0].cause
+
+
+def twice(z, y):
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return -np.mean(np.sum(y * ut.log_softmax(p, axis=1), axis=1))
+
+
+def test_a_loss_of_ones_own_that_makes_probabilities_of_probabilities_is_told():
+    """Its least value is that of p = 1 for the right class, which it comes near and not below."""
+    model = nn.Sequential(nn.Dense(4, 32), "tanh", nn.Dense(32, 3))
+    run = ut.train(model, (X, ONE_HOT), loss=twice, epochs=150, optimizer=ut.optim.adam(1e-2), validation=0.2,
+                   progress=False)  # fmt: skip
+    (found,) = [x for x in run.findings if x.kind == "loss-activation-mismatch"]
+    (least,) = (x.value for x in found.evidence if x.text == "least cross-entropy")
+    assert least == pytest.approx(-np.log(np.e / (np.e + 2))) and least < run.history[-1]["loss"] < 1.1 * least
+    assert "test_alike.py" in found.cause
