@@ -146,6 +146,25 @@ def test_residual_blocks_that_nothing_scales_are_the_cause_of_what_grows():
             assert "each of the 20 residual blocks adds to what passes" in found[0].cause
 
 
+def test_values_that_explode_before_a_normalisation_are_told_though_it_hides_them_from_the_last_layer():
+    """x + relu(W x), with weights of variance s²/n, has (1 + s²/2) times the mean square of x in each block: half of
+    what W gives passes (He et al. 2015, eq. 9), and W is independent of x."""
+    rng, s, n = np.random.default_rng(0), 3.0, 25
+    inputs = rng.standard_normal((400, 40)).astype(np.float32)
+    y = (inputs @ rng.standard_normal((40, 6))).argmax(axis=1)
+
+    def large(shape, rng, dtype=np.float32):
+        return (s / np.sqrt(shape[0]) * rng.standard_normal(shape)).astype(dtype)
+
+    blocks = [nn.Residual(nn.Dense(40, 40, init=large), "relu") for _ in range(n)]
+    model = nn.Sequential(nn.Dense(40, 40), *blocks, nn.LayerNorm(40), nn.Dense(40, 6))
+    run = train(model, (inputs, y), optimizer=optim.sgd(0.01), epochs=15, batch_size=50, validation=0.2)
+    (found,) = [x for x in run.findings if x.kind == "exploding"]
+    (grown,) = (x.value for x in found.evidence if x.text == "RMS of z, the largest by that in the first layer")
+    assert np.log(grown) == pytest.approx(n / 2 * np.log(1 + s**2 / 2), rel=0.15)
+    assert f"the values z grow {grown:.3g} times" in found.cause
+
+
 def sharpness(loss, model, n=20):
     """The largest eigenvalue of the Hessian, by power iteration on differences of gradients."""
     leaves, rebuild = trees.flatten(model)

@@ -1,15 +1,18 @@
 """Parameters before a function that is flat get no gradient: that is told of the program, with the function's line."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 
 import undertow as ut
-from undertow import nn
+from undertow import nn, primitives
 from undertow.flow.reach import find_blocked
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 6)).astype(np.float32)
 LABELS = (X[:, 0] + X[:, 1] > 0).astype(np.int64)
+OWN = copy(primitives.sign)  # in no registry
 FLAT = {
     "sign": np.sign, "round": np.round, "floor": np.floor, "ceil": np.ceil,
     "greater": lambda x: (x > 0).astype(x.dtype), "argmax": lambda x: np.argmax(x, axis=1)[:, None] * 1.0,
@@ -40,6 +43,7 @@ def test_what_is_meant_or_not_read_or_learns_by_another_way_is_left_alone():
         lambda p, X, y: np.sum(ut.stop_gradient(p["a"]) * p["b"]),
         lambda p, X, y: np.sum(np.sign(ut.stop_gradient(p["a"])) * p["b"]),
         lambda p, X, y: np.sum(p["b"] ** 2),
+        lambda p, X, y: np.sum(OWN(p["a"]) * p["b"]),  # whose rules are another's matter
         lambda p, X, y: np.sum(np.sign(p["a"]) * p["b"] + p["a"]),
         lambda p, X, y: np.sum((p["a"] + ut.stop_gradient(np.sign(p["a"]) - p["a"])) * p["b"]),  # straight through
         lambda p, X, y: np.sum(np.where(p["a"] > 0, p["a"], 0.1 * p["a"]) * p["b"]),

@@ -67,6 +67,24 @@ def test_a_penalty_under_which_less_is_learned_than_a_linear_function_has(seed):
     assert "l1=0.1 " in found.cause
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_penalty_under_which_noisy_numbers_are_learned_far_less_than_by_a_linear_function(seed):
+    """Half of their variance is noise, so that no loss is a half of another: the fall tells, not the loss."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.standard_normal((440, 10)).astype(np.float32)
+    y = (inputs[:, :3].sum(axis=1) / np.sqrt(3) + rng.standard_normal(440)).astype(np.float32)
+    y /= y.std()
+    settings = {"loss": "mean_squared_error", "epochs": 40, "validation": 0.25, "progress": False}
+    settings["optimizer"] = optim.adam(3e-3)
+    model = nn.Sequential(nn.Dense(10, 32), "relu", nn.Dense(32, 1))
+    held, free, little = (ut.train(model, (inputs, y), l2=l2, **settings) for l2 in (5.0, 0.0, 1e-3))
+    linear = ut.train(nn.Sequential(nn.Dense(10, 1)), (inputs, y), **{**settings, "epochs": 80})
+    end = lambda run: min(row["validation_loss"] for row in run.history)
+    assert 1 - end(held) < 0.6 * (1 - end(linear))
+    assert [x.kind for x in held.findings] == ["over-regularised"] and "l2=5 " in held.findings[0].cause
+    assert not [x for run in (free, little) for x in run.findings if x.kind == "over-regularised"]
+
+
 def test_what_a_bound_takes_back_after_a_step_is_not_put_down_to_the_rate():
     """At a hundredth of adam's usual rate a step moves no weight by more than 1e-5; the bound moves them all."""
     run = train(max_norm=0.05, optimizer=optim.adam(1e-5))

@@ -81,9 +81,8 @@ def squashed_by(loss: Loss, outputs: Array, y: Array) -> str | None:
         >>> squashed_by(own, np.ones((2, 3)), np.eye(3)[:2])
         'log_softmax'
     """
-    try:
-        graph = simplify(trace_function(loss.function, (outputs, y)).graph).graph
-    except UndertowError:  # it asks for values
+    graph = read_loss(loss, outputs, y)
+    if graph is None:
         return None
     same, largest = {graph.inputs[0]}, set()
     for node in graph.nodes:
@@ -97,6 +96,14 @@ def squashed_by(loss: Loss, outputs: Array, y: Array) -> str | None:
         elif node.inputs and node.inputs[0] in largest and node.op.name in MOVES:
             largest.add(node)
     return None
+
+
+def read_loss(loss: Loss, outputs: Array, y: Array) -> Graph | None:
+    """Trace a loss and bring it to its simplest form; None where it asks for values."""
+    try:
+        return simplify(trace_function(loss.function, (outputs, y)).graph).graph
+    except UndertowError:
+        return None
 
 
 def squashed_twice(graph: Graph) -> dict[str, Any] | None:

@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.flow.alike import find_alike
 from undertow.flow.constant import ROWS as ROWS_OF_CONSTANT
 from undertow.flow.constant import is_mean, loss_of_constant
 from undertow.flow.copies import ROWS, measure_copies
-from undertow.flow.ends import activation_before, are_shares, squashed_by
+from undertow.flow.ends import activation_before, are_shares, read_loss, squashed_by, squashed_twice
 from undertow.flow.layers import walk
 from undertow.flow.linear import fit_linear
 from undertow.flow.telling import find_telling
@@ -21,6 +22,7 @@ from undertow.nn.structure import final_activation
 from undertow.train.task import Task
 
 Array = NDArray[Any]
+LOOKED_AT: Final = 512  # rows of which outputs are looked at
 LARGEST: Final = 2_000_000  # numbers in them
 N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
 RARE: Final = 0.02  # share of rows that differ, in a column that hardly ever does
@@ -73,6 +75,10 @@ def measure_facts(
     with np.errstate(all="ignore"):
         facts["linear"] = fit_linear(np.asarray(X), y, facts["target"]["kind"])
     facts["output"] = _output(model, task, X, y, facts["target"], batch_size)
+    if task.loss.task == "own":
+        graph = read_loss(task.loss, np.asarray(model(X[:LOOKED_AT])), task.encode(y[:LOOKED_AT]))
+        twice = None if graph is None else squashed_twice(graph)
+        facts |= {"twice": twice} if twice else {}
     return facts
 
 
@@ -148,7 +154,7 @@ def _output(
         "activation": end, "loss": loss.name, "logits": loss.logits, "task": loss.task, "model": show_item(model)[:200],
         "expected_loss": None, "uniform_loss": None, "initial_loss": None, "before": activation_before(model),
     }  # fmt: skip
-    rows = slice(0, 512)
+    rows = slice(0, LOOKED_AT)
     with np.errstate(all="ignore"):
         outputs = np.asarray(model(X[rows]))
         found["output_rms"] = float(np.sqrt(np.mean(np.square(outputs, dtype=np.float64))))
@@ -156,6 +162,7 @@ def _output(
         found["shares"] = are_shares(outputs)
         if loss.task == "own":
             found["squashed_by"] = squashed_by(loss, outputs, task.encode(y[rows]))
+            found["alike"] = find_alike(loss, outputs, task.encode(y[rows]))
         else:
             known = None if loss.end is not None and not loss.logits else (lambda model, X: outputs)
             found["initial_loss"] = task.evaluate(model, [(X[rows], y[rows], None)], (), known)["loss"]

@@ -13,7 +13,7 @@ from undertow.flow.origin import OURS, trace_loss
 from undertow.graph import Node, ancestors
 from undertow.train.derive import number_paths, trained_numbers
 
-MEANT: Final = "stop_gradient"  # who writes it wants no gradient there
+MEANT: Final = "stop_gradient"  # who writes it wants no gradient there, nor at an operation of one's own
 
 
 def find_blocked(loss_function: Any, model: Any, X: Any, target: Any) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def find_blocked(loss_function: Any, model: Any, X: Any, target: Any) -> list[di
         if param in live or param not in known or param.spec.dtype.kind != "f":
             continue
         flat = _flat_after(param, behind)
-        if flat and MEANT not in {x.op.name for x in flat}:
+        if flat and not any(x.op.name == MEANT or P.REGISTRY.get(x.op.name) is not x.op for x in flat):
             last = flat[-1]
             layer = next((place for place, index in seen if index >= last.index), None)
             ours = layer is not None and str(Path(last.file or "").parent) == OURS  # its line tells less than the layer

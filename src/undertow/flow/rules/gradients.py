@@ -240,7 +240,7 @@ def _blocked(flow: Flow, rule: Rule, told: list[dict[str, Any]]) -> Finding:
     "exploding",
     layers=(4, "fewest layers that must be comparable"),
     ratio=(15.0, "‖δ‖ of the first layer by that of the last before the output, above which it explodes"),
-    forward=(1e3, "RMS of z in the last layer by that in the first, above which the values explode"),
+    forward=(1e3, "RMS of z in the layer where it is largest by that in the first, above which the values explode"),
     initial=(3.0, "loss before training by that of a constant output, or highest loss by it, which is a consequence"),
     update=(10.0, "update ratio of the first layer by that of the last, which is a consequence"),
     long=(1e3, "ratio that is told in any case"),
@@ -266,9 +266,13 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     z = measure(flow, "z.rms")
     first, last = profile.layers[0], profile.layers[-1]
     with np.errstate(all="ignore"):
-        forward = float(z[last.number - 1] / z[first.number - 1])
+        grown = z[[x.number - 1 for x in profile.layers]] / z[first.number - 1]
+    place = int(
+        np.argmax(np.where(np.isnan(grown), -np.inf, grown))
+    )  # a normalisation behind it hides it from the last
+    top, forward = profile.layers[place], float(grown[place])
     back = not profile.ratio < rule.ratio
-    if not back and (forward < rule.forward or math.isnan(forward)):
+    if not back and not forward >= rule.forward:
         return
     off = course.constant is not None and course.initial > rule.initial * course.constant
     far = update_of(flow, profile) > rule.update and not rescales(flow)
@@ -281,11 +285,11 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"factor of {show(profile.factor)} a layer"
     )
     if not back:
-        what = f"From layer {first.number} to layer {last.number} the values z grow {show(forward)} times"
+        what = f"From layer {first.number} to layer {top.number} the values z grow {show(forward)} times"
     yield rule.found(
         "error" if course.diverged or course.fails() else "warning",
         f"{what}: {_why(profile, at, 1)}.",
-        [*_evidence(flow, profile, at), ("RMS of z in the last layer by that in the first", forward, "near 1")],
+        [*_evidence(flow, profile, at), ("RMS of z, the largest by that in the first layer", forward, "near 1")],
         _remedies_of_growth(flow, profile),
         layers=_shown(profile, at),
         step=0 if flow.looks else 1,

@@ -34,7 +34,8 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
     A cross-entropy takes either probabilities or logits, and `train` pairs it with the model's end; what is left are
     squared errors after softmax or sigmoid on classes, margins and logits after an activation, scores that an
     activation bounds before softmax or sigmoid, probabilities of which a loss makes probabilities once more, and
-    numbers to predict outside of the range of the last activation.
+    numbers to predict outside of the range of the last activation. A loss of one's own is known by its gradient: of it
+    a binary cross-entropy after softmax is told as well.
 
     Source: Goodfellow et al., Deep Learning, 2016, sections 6.2.2.2 and 6.2.2.3 (output units); Glorot and Bengio 2010,
         section 4.1 (quadratic cost).
@@ -91,13 +92,18 @@ def _twice(output: dict[str, Any]) -> Any:
 
 def _problem(output: dict[str, Any], target: dict[str, Any], beyond: float) -> Any:
     """What does not go together, and what mends it."""
-    end, loss = output.get("activation"), str(output.get("loss"))
+    end, own = output.get("activation"), output.get("task") == "own"
+    loss = str(output.get("alike") if own else output.get("loss"))
     squared = loss in ("mean_squared_error", "half_squared_error", "mean_absolute_error", "huber", "log_cosh")
     if end in ("softmax", "log_softmax") and squared:
         return "its gradient vanishes where the model is sure and wrong", _classes("categorical_cross_entropy")
+    if end == "softmax" and loss == "binary_cross_entropy":
+        return ("it asks of each output by itself whether its class is there, but softmax makes them share"), _classes(
+            "categorical_cross_entropy"
+        )
     if output.get("logits") and end not in (None, "identity"):
         return f"the loss takes scores of any size, but {end} bounds them", _open
-    if squared and target.get("kind") == "number" and end in RANGES and target.get("mean"):
+    if squared and (own or target.get("kind") == "number") and end in RANGES and target.get("mean"):
         low, high = RANGES[end]
         zero_one = all(abs(s * s - m * (1 - m)) < 1e-3 for m, s in zip(target["mean"], target["std"], strict=True))
         if end == "sigmoid" and zero_one and target.get("largest") == 1:

@@ -51,6 +51,7 @@ class Restraint:
         "loss by that of a constant output, above which a fall that is sure is enough where weights have shrunk",
     ),
     linear=(2.0, "loss by that of a linear function, above which a fall at all is enough then"),
+    part=(0.5, "or share of what a linear function learns, below which it is"),
     balance=(0.25, "what a penalty takes back of what the loss would gain by larger weights, from which on it decides"),
     memory=(1.0, "sum of rate · decay over all steps, from which on decay and not the beginning decides of weights"),
     bound=(0.5, "share of units whose weights have the largest norm that is allowed"),
@@ -74,12 +75,13 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Of weights: rows held out (or, without these, rows trained on) would have a clearly lower loss if the same weights
     were all larger, or a surely lower one where they have shrunk and the loss is high, or any lower one where that is
-    twice the loss of a linear function too, or weights have shrunk to nothing; and it is the regularisation that holds
-    them there: at the end a penalty takes back what larger weights would gain (at a minimum both are equal), where
-    weights are gone to keep them would have cost more than there is to gain, decay had the time to make weights forget
-    where they began, or units lie at their bound. Of noise: the loss with it stays high, and outputs for the same row
-    differ more by the numbers drawn than outputs for different rows do, or most of the loss is gone without it. Of
-    smoothed targets: they tell next to nothing of the class, ln K less their entropy, by ln K.
+    twice the loss of a linear function too, or less than half of what that learns is learned, or weights have shrunk to
+    nothing; and it is the regularisation that holds them there: at the end a penalty takes back what larger weights
+    would gain (at a minimum both are equal), where weights are gone to keep them would have cost more than there is to
+    gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
+    with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
+    do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
+    their entropy, by ln K.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)
@@ -125,7 +127,9 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     gone = told["loss"] > (1 - rule.fails) * reference and shrunk < rule.gone
     held = told["loss"] > rule.high * reference and shrunk < rule.shrunk and larger["gain"] >= rule.sure
     linear = loss_of_linear(flow, course)
-    below = told["loss"] > max(rule.high * reference, rule.linear * linear) and shrunk < rule.shrunk
+    far = told["loss"] > max(rule.high * reference, rule.linear * linear)
+    far = far or reference - told["loss"] < rule.part * (reference - linear)  # where targets are noisy
+    below = far and shrunk < rule.shrunk
     if not (small or gone or held or (below and larger["gain"] > 0)):
         return
     layers = [flow.layers[int(np.nanargmin(left))]] if shrunk < rule.shrunk else []
