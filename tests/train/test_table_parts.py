@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 import undertow as ut
+from command_line import make_runner
 from undertow.errors import ArgumentError
 from undertow.nn import Dense, Sequential
 from undertow.train import table as tables
@@ -276,3 +277,16 @@ def test_small_tables_are_dealt_where_no_end_was_told(tmp_path):
     for wrong in (0, 2, 49, 99):
         with pytest.raises(ArgumentError, match=f"--folds {wrong}: give 1, or 3 to 48"):
             folds(folds=wrong, refit=True)
+
+
+def test_options_go_before_the_parts_of_a_config(sure, tmp_path, capsys, monkeypatch):
+    """Without a training on all rows, or where rows belong together, there are none; both told is an error."""
+    undertow = make_runner(capsys, monkeypatch)
+    config = sure[1] / "config.toml"
+    for name, told in (("once", ("--no-refit",)), ("groups", ("--groups", "a"))):
+        code, out, err = undertow("train", "--config", config, *told, "--out", tmp_path / name, "--quiet")
+        assert code == 0, err
+        found = read_config(tmp_path / name / "config.toml")
+        assert (found.folds, found.refit_temperature) == (1, None) and "in turn" not in out
+    code, _, err = undertow("train", "--config", config, "--no-refit", "--folds", 3, "--out", tmp_path / "x", "--quiet")
+    assert code == 2 and "--folds 3: rows are held out in turn where all are trained on again" in err

@@ -139,7 +139,8 @@ def measure_in_parts(settings: TableSettings, parts: Sequence[Table]) -> Found:
 
     Source: as `try_in_parts`, and `fit_temperature`.
     """
-    runs = [_train(replace(settings, early_stopping=0), part, progress=False) for part in parts]
+    plain = replace(settings, early_stopping=0, metrics=[])  # their losses are all that is asked for
+    runs = [_train(plain, part, progress=False) for part in parts]
     sizes = np.array([len(part.validation[0]) for part in parts])
     losses = np.array([[row["validation_loss"] for row in run.history] for run in runs], float)
     means = sizes @ losses / sizes.sum()
