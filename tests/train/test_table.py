@@ -49,7 +49,7 @@ def train(folder: Path, target: str, out: str = "run", **settings):
 
 def test_a_small_table_is_trained_on_again_with_all_rows(folder):
     """As long as the first training was best; what is said of held-out rows is of the first."""
-    run, table, said = train(folder, "kind")
+    run, table, said = train(folder, "kind", folds=1)
     first = run.extras["held_out"]["history"]
     best = int(np.argmin([row["validation_loss"] for row in first])) + 1
     assert len(run.history) == best and "validation_loss" not in run.history[0]
@@ -65,7 +65,7 @@ def test_a_small_table_is_trained_on_again_with_all_rows(folder):
 
 def test_the_second_training_follows_the_first_ones_schedule(folder):
     """Not annealed to 0 within the fewer epochs: the rate of an epoch is that of the first training."""
-    run, _, _ = train(folder, "kind")
+    run, _, _ = train(folder, "kind", folds=1)
     first = run.extras["held_out"]["history"]
     if "rate" in run.history[-1]:
         assert run.history[-1]["rate"] == pytest.approx(first[len(run.history) - 1]["rate"], rel=0.1)

@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_the_first_network(exact, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(table_other, "_squares", fail(KeyboardInterrupt, table_other._squares, after=1))
         run, said = silently(train_table, settings, tmp_path / "run")
-    assert said.endswith("The run holds the first network, not that of the other settings.")
+    assert said.endswith("The run holds the first network, not one trained on all rows.")
     assert run.stopped == "interrupted" and (tmp_path / "run" / "model.safetensors").is_file()
     assert any("Dropout" in repr(layer) for layer in run.model.layers)
     silently(resume_table, tmp_path / "run")
@@ -191,7 +191,7 @@ def write_classes(path, flipped, n=300):
     label = (x[:, 0] > x[:, 1]) ^ (rng.random(n) < flipped)
     columns = {f"x{k}": x[:, k] for k in range(6)}
     pl.DataFrame({**columns, "y": np.where(label, "yes", "no")}).write_csv(path)
-    return TableSettings(data=str(path), target="y", flow=False)
+    return TableSettings(data=str(path), target="y", flow=False, folds=1)
 
 
 @pytest.mark.parametrize("classes", [None, "yes=6,no=1"])
@@ -254,4 +254,6 @@ def test_it_is_tried_where_nothing_was_told_of_the_network(tmp_path):
     with pytest.raises(ArgumentError, match="--other: it is for where all rows are trained on again"):
         settled(TableSettings(**{**bare.given(), "other": True, "refit": False}))
     write(tmp_path / "t.csv", noise=1.0, n=190)  # 38 are held out
+    assert settled(bare).other is True  # all rows are held out in turn
+    bare = TableSettings(**bare.given(), folds=1)
     assert settled(bare).other is False and settled(TableSettings(**bare.given(), other=True)).other is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,7 @@ Refit = Annotated[
 Other = Annotated[
     bool | None, typer.Option("--other/--no-other", help="Try other settings beside, and take the better.")
 ]
+Folds = Annotated[int | None, typer.Option(help="Parts of a small table held out in turn; 1: one.", min=1)]
 Header = Annotated[
     bool | None, typer.Option("--header/--no-header", help="Whether a CSV file's first line names its columns.")
 ]
@@ -101,7 +103,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Most steps.", min=1)] = None,
     time_budget: Annotated[str | None, text("Most time: 30s, 10m, 2h.")] = None,
     early_stopping: Annotated[int | None, typer.Option(help="Epochs without progress; 0: none.", min=0)] = None,
-    refit: Refit = None, other: Other = None,
+    refit: Refit = None, other: Other = None, folds: Folds = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.", min=1)] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches an update.", min=1)] = None,
     l1: Annotated[float | None, typer.Option(help="Factor of Σ|W| in the loss.", min=0.0)] = None,
@@ -144,6 +146,8 @@ def _train(options: dict[str, Any]) -> None:
     settings = told
     if config is not None:
         base = read_config(config)
+        if told.refit is False or told.groups is not None or told.time is not None:  # then there are none
+            base = replace(base, folds=None)
         if told.data is not None or told.dataset is not None:  # other data than that of the file
             base = TableSettings(
                 **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest", "data_bytes")}

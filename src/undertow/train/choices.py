@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
+_FOLDS: Final = 5
 _LARGE: Final = 20_000
 _FEW_ROWS: Final = 200
 _AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
@@ -78,6 +79,24 @@ def choose_refit(n: int) -> bool:
         (True, False)
     """
     return n < _LARGE
+
+
+def choose_folds(n: int) -> int:
+    """Choose how many parts of a table's rows are held out in turn, to find epochs, temperature and weight decay.
+
+    Args:
+        n: rows to train on, those of the first part left out.
+
+    Returns:
+        Five of a small table, where one part is too few rows to tell; 1 of a larger one, where one is enough.
+
+    Source: T. Hastie, R. Tibshirani and J. Friedman, The Elements of Statistical Learning, 2009, section 7.10.
+
+    Example:
+        >>> choose_folds(120), choose_folds(5_000)
+        (5, 1)
+    """
+    return _FOLDS if n < _FEW["classification"] else 1
 
 
 def choose_average(n: int, epochs: int | None) -> float:

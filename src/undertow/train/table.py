@@ -26,10 +26,12 @@ from undertow.train.table_data import Table, load_table
 from undertow.train.table_folder import check_folder, in_place_of
 from undertow.train.table_network import make_plan, with_epochs
 from undertow.train.table_other import try_other
-from undertow.train.table_refit import goes_again, keep_first, read_first, set_up_refit, set_up_second
+from undertow.train.table_parts import try_in_parts
+from undertow.train.table_refit import Chosen, goes_again, keep_first, read_first, set_up_refit, set_up_second
 from undertow.train.table_settings import CONFIG, TableSettings, read_config, write_config
 from undertow.train.table_setup import measure_in_units, prepare
 from undertow.train.table_words import tell_choices
+from undertow.train.temperature import divide_scores
 from undertow.train.trainer import Trainer
 
 Say = Callable[[Any], Any]
@@ -65,7 +67,7 @@ def train_table(
 
     Source: derived here.
     """
-    settings = replace(settings, refit_epochs=None)
+    settings = replace(settings, refit_epochs=None, refit_temperature=None)
     if _takes_long(settings):
         check_folder(folder, overwrite)  # what takes minutes is not read in vain
     with ReadingProgress(progress):
@@ -105,33 +107,36 @@ def _train(
             run = trainer.fit()
             again = goes_again(settings, trainer)
             if not again:
-                return _save(run, folder), table
+                return _save(run, settings, folder), table
             try:
-                better = None
-                if settings.other:
-                    keep_first(run, settings, table, folder, pending=True)
-                    better = try_other(run, settings, table, progress, say)
+                chosen = Chosen(run, settings)
+                in_parts = (settings.folds or 1) > 1
+                if settings.other or in_parts:
+                    keep_first(settings, table, folder, chosen, run, pending=True)
+                    chosen = (try_in_parts if in_parts else try_other)(run, settings, table, progress, say)
             except KeyboardInterrupt:  # the first one is kept, and resume goes on from there
                 run.stopped = "interrupted"
-                run = _save(run, folder)
-                say("  The run holds the first network, not that of the other settings.")
+                run = _save(run, settings, folder)
+                say("  The run holds the first network, not one trained on all rows.")
                 return run, table
             with hold_interrupts():
-                keep_first(run, settings, table, folder, better)
-        _, table, trainer, said = set_up_second(folder, settings, callbacks, progress)
+                keep_first(settings, table, folder, chosen, run)
+        settings, table, trainer, said = set_up_second(folder, settings, callbacks, progress)
         say(said)
         with interrupt_once():
-            return _save(trainer.fit(), folder), table
+            return _save(trainer.fit(), settings, folder), table
     except Diverged as error:
         with hold_interrupts():
             error.run.save(folder, overwrite=True)  # its last parameters that are finite, and the record
         raise
 
 
-def _save(run: Run, folder: Path) -> Run:
+def _save(run: Run, settings: TableSettings, folder: Path) -> Run:
     """Save before anything is said, whatever becomes of the output."""
     if not run.history:
         raise KeyboardInterrupt  # before the first step: there is nothing to save
+    if settings.refit_temperature is not None:  # of the model alone: where training goes on, it goes on without
+        run.model = divide_scores(run.model, settings.refit_temperature)
     with hold_interrupts():
         run.save(folder, overwrite=True)
     return run

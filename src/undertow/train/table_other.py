@@ -17,14 +17,13 @@ from undertow.train.choices import choose_other
 from undertow.train.diverged import Diverged
 from undertow.train.run import Run
 from undertow.train.table_data import Table
+from undertow.train.table_refit import Chosen
 from undertow.train.table_settings import TableSettings
 from undertow.train.table_setup import prepare, read_class_weights
 from undertow.train.table_words import summarize
 
 
-def try_other(
-    first: Run, settings: TableSettings, table: Table, progress: bool, say: Callable[[Any], Any]
-) -> tuple[Run, TableSettings] | None:
+def try_other(first: Run, settings: TableSettings, table: Table, progress: bool, say: Callable[[Any], Any]) -> Chosen:
     """Train another time on the rows that the first was trained on, and compare it on those held out.
 
     It is kept in memory alone: where the process is killed, it is trained again.
@@ -37,39 +36,50 @@ def try_other(
         say: called with sentences.
 
     Returns:
-        Its run and its settings where it is better; None where the first one stays.
+        Its run and its settings where it is better, else those of the first one.
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended it.
 
     Source: derived here.
     """
-    loss, most = _measure(first, settings, table), _spread(settings, table)
-    task = "classification" if table.classifies else "regression"
-    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, loss / (most or 1.0), task)
+    loss, most = _measure(first, settings, table), find_spread(settings, table)
+    chosen = choose_beside(settings, table, loss / (most or 1.0))
     if not chosen:
         share = loss / (most or 1.0)
         left = (
             f"loss {loss:.4f}, {share:.1%} of the classes' entropy" if table.classifies else f"{share:.1%} unexplained"
         )
         say(f"  {summarize(first, table)}, {left}: no other settings to try.")
-        return None
+        return Chosen(first, settings)
     others = replace(settings, **chosen, flow=False)
-    said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
-    say(f"  {summarize(first, table)}. Once more, with {' and '.join(said)}:")
+    say(f"  {summarize(first, table)}. Once more, with {tell_changes(settings, chosen)}:")
     _, _, set_up = prepare(table, others)
     try:
         run = set_up(None, progress).fit()
     except Diverged:
         say("  It diverged, so the first one stays.")
-        return None
+        return Chosen(first, settings)
     if run.stopped == "interrupted":
         raise KeyboardInterrupt
     other = _measure(run, settings, table)
     better = other < loss
     judged = f", loss {other:.4f} after {loss:.4f}" if table.classifies else ""  # it may fall where no more are right
     say(f"  {summarize(run, table)}{judged}: {'better, and taken' if better else 'not better'}.")
-    return (run, replace(settings, **chosen)) if better else None
+    return Chosen(run, replace(settings, **chosen)) if better else Chosen(first, settings)
+
+
+def choose_beside(settings: TableSettings, table: Table, unexplained: float) -> dict[str, Any]:
+    """Choose settings to try beside those of a first training, see `choose_other`."""
+    task = "classification" if table.classifies else "regression"
+    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, unexplained, task)
+    return chosen
+
+
+def tell_changes(settings: TableSettings, chosen: dict[str, Any]) -> str:
+    """Say which settings are others."""
+    said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
+    return " and ".join(said)
 
 
 def _measure(run: Run, settings: TableSettings, table: Table) -> float:
@@ -80,7 +90,7 @@ def _measure(run: Run, settings: TableSettings, table: Table) -> float:
     return float(np.nanmin(losses) if settings.early_stopping and not np.isnan(losses).all() else losses[-1])
 
 
-def _spread(settings: TableSettings, table: Table) -> float:
+def find_spread(settings: TableSettings, table: Table) -> float:
     """What is to be explained: the variance of a scaled number that was held out, or the entropy of the classes."""
     if not table.classifies:
         return float(np.var(np.asarray(table.validation[1], np.float64)))

@@ -7,7 +7,7 @@ the first one found: it makes that the second one begins, also where the process
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +30,22 @@ from undertow.train.table_setup import SetUp, prepare
 from undertow.train.table_words import summarize
 from undertow.train.trainer import Trainer
 
-Better = tuple[Run, TableSettings] | None
 _FACTS: Final = ("n_validation", "shared_rows", "shared_by_chance", "held_out")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is trained on all rows.
+
+    Attributes:
+        run: of the training on a part of them that tells how good that is.
+        settings: of it, complete.
+        epochs: for how many; None for as many as were best in that run.
+    """
+
+    run: Run
+    settings: TableSettings
+    epochs: int | None = None
 
 
 def goes_again(settings: TableSettings, trainer: Trainer) -> bool:
@@ -53,16 +67,16 @@ def goes_again(settings: TableSettings, trainer: Trainer) -> bool:
 
 
 def keep_first(
-    first: Run, settings: TableSettings, table: Table, folder: Path, better: Better = None, pending: bool = False
+    settings: TableSettings, table: Table, folder: Path, chosen: Chosen, first: Run, pending: bool = False
 ) -> None:
     """Write what a first training has found, before anything of it is removed.
 
     Args:
-        first: the run.
-        settings: complete.
+        settings: complete, of the first.
         table: what it was trained on.
         folder: of the run.
-        better: the run and the settings of another training, where that is to be done again.
+        chosen: what is trained on all rows.
+        first: the run of the first, whose record of the gradient flow is kept.
         pending: whether another one is still to be compared, so that this is for watchers alone.
 
     Raises:
@@ -70,13 +84,11 @@ def keep_first(
 
     Source: derived here.
     """
-    run, chosen = better or (first, settings)
-    losses = [row["validation_loss"] for row in run.history]
-    best = int(np.nanargmin(losses)) + 1 if settings.early_stopping and not np.isnan(losses).all() else len(losses)
+    run = chosen.run
     facts = {} if first.record is None else first.flow.facts  # of rows of which the second one sees nothing
     told = {
-        "epochs": best,
-        "settings": _find_differences(chosen, settings),
+        "epochs": chosen.epochs or _find_best(run, settings),
+        "settings": _find_differences(chosen.settings, settings),
         **({"pending": True} if pending else {}),
         "held_out": {
             "summary": summarize(run, table),
@@ -85,6 +97,12 @@ def keep_first(
         },
     }
     write_whole(folder / HELD_OUT, write_record(told).encode())
+
+
+def _find_best(run: Run, settings: TableSettings) -> int:
+    """After how many epochs a run was best, where early stopping looked for that."""
+    losses = [row["validation_loss"] for row in run.history]
+    return int(np.nanargmin(losses)) + 1 if settings.early_stopping and not np.isnan(losses).all() else len(losses)
 
 
 def _find_differences(settings: TableSettings, given: TableSettings) -> dict[str, Any]:
@@ -163,7 +181,11 @@ def set_up_second(
     write_config(settings, folder / CONFIG)
     many = "as many" if epochs is None else count(epochs, "epoch")
     first = f"{found['held_out']['summary']}, best after {count(best, 'epoch')}."
-    said = f"  {first} Trained again on all {whole.n_rows} rows for {many}."
+    if (settings.folds or 1) > 1:
+        first, many = f"{found['held_out']['summary']}.", many if epochs else count(best, "epoch")
+    by = settings.refit_temperature
+    divided = "" if by is None else f"; then its scores are divided by {by:g}"
+    said = f"  {first} Trained again on all {whole.n_rows} rows for {many}{divided}."
     trainer = trainer_of(folder, progress)
     trainer.run.extras["held_out"] = found["held_out"]
     return settings, whole, trainer, said
@@ -186,5 +208,5 @@ def set_up_refit(settings: TableSettings, callbacks: Sequence[Any] = ()) -> tupl
     Source: Goodfellow et al., Deep Learning, 2016, section 7.8, algorithm 7.2.
     """
     whole = load_table(replace(settings, validation=0.0))
-    _, _, trainer_of = prepare(whole, replace(settings, validation=0.0, refit=False), callbacks)
+    _, _, trainer_of = prepare(whole, replace(settings, validation=0.0, refit=False, folds=1), callbacks)
     return whole, trainer_of

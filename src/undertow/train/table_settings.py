@@ -50,7 +50,10 @@ class TableSettings:
         epochs, steps, time_budget: when training ends at the latest; the last in seconds.
         early_stopping: epochs without a better validation loss; 0 for none.
         other: whether other settings are tried beside, and the better ones taken.
-        refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were.
+        folds: parts of the rows that are held out in turn to choose epochs, temperature and other settings, 3 or more;
+            1 for the part alone by which the first training is measured.
+        refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were;
+            refit_temperature: what scores of classes are divided by after it.
         batch_size, accumulate, l1, l2, max_norm, mixup, average, clip, non_finite, metrics, seed, dtype,
             checkpoint_every, flow: see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
         threads: for the compiled steps.
@@ -109,7 +112,9 @@ class TableSettings:
     early_stopping: int | None = None
     refit: bool | None = None
     refit_epochs: int | None = None
+    refit_temperature: float | None = None
     other: bool | None = None
+    folds: int | None = None
     l1: float | None = None
     l2: float | None = None
     max_norm: float | None = None

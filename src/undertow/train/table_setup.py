@@ -13,7 +13,7 @@ from undertow.data.wording import list_names, suggest_name
 from undertow.errors import ArgumentError
 from undertow.nn import Sequential, bias_from_frequencies
 from undertow.nn.from_data import start_near
-from undertow.train.choices import choose_refit, choose_settings
+from undertow.train.choices import choose_folds, choose_refit, choose_settings
 from undertow.train.table_data import Table
 from undertow.train.table_network import build_network, complete, count_outputs, make_plan
 from undertow.train.table_settings import TableSettings
@@ -25,6 +25,7 @@ _TOLD: Final = (
     "start_at_frequencies", "loss", "optimizer", "schedule",
 )  # fmt: skip
 _ENOUGH: Final = 40  # rows held out that tell one network from another
+_LEAST: Final = 20  # rows that are trained on, of which several parts can be held out
 _EXAMPLES = 4  # rows kept in the run, for the pages that explain it
 
 
@@ -50,10 +51,10 @@ def prepare(
     task = "classification" if table.classifies else "regression"
     choice = choose_settings(table.n_rows, table.n_features, task, table.n_outputs)
     refit = decide_refit(settings, table)
-    other = decide_other(settings, table, refit)
-    settings = replace(
-        complete(settings.over(table.settings), choice, table.classifies, table.n_rows), refit=refit, other=other
-    )
+    folds = decide_folds(settings, table, refit)
+    other = decide_other(settings, table, refit, folds)
+    settings = complete(settings.over(table.settings), choice, table.classifies, table.n_rows)
+    settings = replace(settings, refit=refit, folds=folds, other=other)
     known = ("task", "data_digest", "data_bytes", "memory")
     settings = replace(settings, **{name: getattr(table.settings, name) for name in known})
     settings = replace(settings, scaling=table.settings.scaling or settings.scaling)  # "auto" may have been decided
@@ -147,13 +148,43 @@ def decide_refit(settings: TableSettings, table: Table) -> bool:
     return settings.refit
 
 
-def decide_other(settings: TableSettings, table: Table, refit: bool) -> bool:
+def decide_folds(settings: TableSettings, table: Table, refit: bool) -> int:
+    """Decide how many parts of the rows are held out in turn.
+
+    Args:
+        settings: those given.
+        table: to train on.
+        refit: whether a second training follows, on all rows.
+
+    Returns:
+        The number; 1 where the part that the first training holds out is the only one.
+
+    Raises:
+        ArgumentError: several are asked for where there can be none.
+
+    Source: derived here.
+    """
+    dealt = refit and settings.groups is None and settings.time is None and table.n_rows > _LEAST
+    if settings.folds is None:
+        return choose_folds(table.n_rows) if dealt and settings.refit is None else 1
+    if settings.folds > 1 and not dealt:
+        raise ArgumentError(
+            f"--folds {settings.folds}: rows are held out in turn where all are trained on again, and none belong to "
+            "groups or times. Leave it out, or give --refit."
+        )
+    if settings.folds != 1 and not 3 <= settings.folds <= table.n_rows:  # two would train on the part held out alone
+        raise ArgumentError(f"--folds {settings.folds}: give 1, or 3 to {table.n_rows}, the rows to train on.")
+    return settings.folds
+
+
+def decide_other(settings: TableSettings, table: Table, refit: bool, folds: int) -> bool:
     """Decide whether another training is tried.
 
     Args:
         settings: those given.
         table: to train on.
         refit: whether a second training follows, on all rows.
+        folds: how many parts are held out in turn.
 
     Returns:
         Whether: as told, else where enough rows are held out and nothing is told of the network.
@@ -167,7 +198,7 @@ def decide_other(settings: TableSettings, table: Table, refit: bool) -> bool:
         raise ArgumentError("--other: it is for where all rows are trained on again. Leave it out, or give --refit.")
     if settings.other is not None:
         return settings.other
-    enough = refit and len(table.validation[0]) >= _ENOUGH
+    enough = refit and len(table.validation[0]) + (table.n_rows if folds > 1 else 0) >= _ENOUGH
     return enough and all(getattr(settings, name) is None for name in _TOLD)
 
 

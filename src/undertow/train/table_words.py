@@ -56,6 +56,9 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     again = ", then again on all rows for as many epochs" if settings.refit else ""
     if settings.other:
         again = ", then once more with other settings, and with the better ones on all rows for as many epochs"
+    if (settings.folds or 1) > 1:
+        tried = ", with other settings too," if settings.other else ""
+        again = f", then {settings.folds} parts held out in turn{tried} tell how to train again on all rows"
     said.append(f"{end}{again}.")
     if settings.average:
         reach = count(round(1 / (1 - settings.average)), "epoch")
