@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy import special
 
+from compiled_graphs import run_compiled
 from undertow.compile.ir import Emitter, Module
 from undertow.compile.llvm import Library, assemble
 from undertow.compile.maths import FUNCTIONS
+from undertow.trace import trace_function
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 # What holds a reference for each kind; where long double is no wider than double, the reference errs by an ulp too.
@@ -228,3 +230,21 @@ def test_exact_results_are_exact(kind):
     np.testing.assert_array_equal(powers, np.exp2(n))
     np.testing.assert_array_equal(kernel("log2", kind, 16)(powers), n)
     np.testing.assert_array_equal(kernel("power", kind, 16)(np.full_like(n, 2), n), powers)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("exponent", [-1, -0.5, 0.5, 1, 1.5, 2, 3, 4, 5, -2, 0.25])
+def test_powers_whose_exponent_is_known(exponent, dtype):
+    """Within two units in the last place, from the least numbers to the largest, and special values as NumPy has them."""
+    rng, limits = np.random.default_rng(0), np.finfo(dtype)
+    wide = np.exp(rng.uniform(np.log(limits.tiny), np.log(limits.max), 20_000))
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, limits.tiny, limits.smallest_subnormal, limits.max]
+    x = np.concatenate([rng.normal(size=10_000), wide, -wide, special, np.negative(special)]).astype(dtype)
+    (found,) = run_compiled(trace_function(lambda x: x**exponent, [x]).graph, [x], 1)
+    with np.errstate(all="ignore"):
+        exact = np.power(x.astype(np.longdouble), np.longdouble(exponent))
+        expected = exact.astype(dtype)
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(found[~finite], expected[~finite])
+    error = np.abs(found[finite].astype(np.longdouble) - exact[finite])
+    assert np.max(error / np.spacing(np.abs(expected[finite]))) <= 2

@@ -143,7 +143,7 @@ def _signbit(e: Emitter, x: Value) -> Value:
 
 
 def _power(e: Emitter, x: Value, y: Value) -> Value:
-    """Small whole exponents are products; all others go the long way."""
+    """Small whole exponents are products, halves are roots: 1.5 units in the last place at most; all others go far."""
     if x.kind not in FLOATS:
         return WHOLE["power"](e, x, y)
     exponent = y.number
@@ -151,12 +151,19 @@ def _power(e: Emitter, x: Value, y: Value) -> Value:
         return x * x
     if exponent == 1:
         return x
-    if exponent == 0.5:
-        return e.select(x == -math.inf, math.inf, e.sqrt(x + 0.0))
-    if exponent == 3 and x.kind == "f64":
-        return FUNCTIONS["power"](e, x, y)
+    if exponent == 3:
+        return x * x * x
+    if exponent == 4:
+        square = x * x
+        return square * square
     if exponent == -1:
         return 1.0 / x
+    if exponent in (0.5, -0.5, 1.5):
+        root = e.sqrt(x + 0.0)  # that of −0.0 is 0.0
+        found, of_least = {0.5: (root, math.inf), -0.5: (1.0 / root, 0.0), 1.5: (e.fabs(x) * root, math.inf)}[
+            float(exponent)
+        ]
+        return e.select(x == -math.inf, of_least, found)
     return FUNCTIONS["power"](e, x, y)
 
 
