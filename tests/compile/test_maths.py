@@ -235,7 +235,7 @@ def test_exact_results_are_exact(kind):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("exponent", [-1, -0.5, 0.5, 1, 1.5, 2, 3, 4, 5, -2, 0.25])
 def test_powers_whose_exponent_is_known(exponent, dtype):
-    """Within two units in the last place, from the least numbers to the largest, and special values as NumPy has them."""
+    """Within two units in the last place, from the least numbers to the largest; special values as NumPy has them."""
     rng, limits = np.random.default_rng(0), np.finfo(dtype)
     wide = np.exp(rng.uniform(np.log(limits.tiny), np.log(limits.max), 20_000))
     special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, limits.tiny, limits.smallest_subnormal, limits.max]
@@ -244,7 +244,7 @@ def test_powers_whose_exponent_is_known(exponent, dtype):
     with np.errstate(all="ignore"):
         exact = np.power(x.astype(np.longdouble), np.longdouble(exponent))
         expected = exact.astype(dtype)
-    finite = np.isfinite(expected)
+    finite = np.abs(expected) < limits.max
     np.testing.assert_array_equal(found[~finite], expected[~finite])
     error = np.abs(found[finite].astype(np.longdouble) - exact[finite])
     assert np.max(error / np.spacing(np.abs(expected[finite]))) <= 2
