@@ -48,7 +48,8 @@ def stands_better(lines: Sequence[Line], operands: Sequence[Operand], stored: Se
         width: columns of a row.
     """
     read = {number for line in lines for word, number in line.reads if word == "o"}
-    gathered = sum(operands[i].level == "full" and operands[i].columns != "0" for i in read)
+    every = [operands[i] for i in read if operands[i].level == "full"]
+    gathered = sum("0" not in (x.rows, x.columns) for x in every)  # others are one number for all lanes or columns
     scattered = sum(line.level == "full" for line in stored)
     alone = SUM * sum(x.reduces == "columns" for x in lines)
     alone += sum(_cost(x) for x in lines if x.level == "row" and not x.reduces)
