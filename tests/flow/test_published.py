@@ -165,6 +165,23 @@ def test_values_that_explode_before_a_normalisation_are_told_though_it_hides_the
     assert f"the values z grow {grown:.3g} times" in found.cause
 
 
+def test_a_stack_with_its_norms_behind_the_sums_loses_its_gradient_by_the_first_steps_and_not_by_smaller_ones():
+    """Xiong et al., On layer normalization in the transformer architecture, ICML 2020, section 3: a rate that others
+    begin with is too high for it, and what is small enough, as a warm-up begins, trains it."""
+    rng = np.random.default_rng(0)
+    centres, y = 2 * rng.standard_normal((6, 20)), rng.integers(0, 6, 500)
+    inputs = (centres[y] + rng.standard_normal((500, 20))).astype(np.float32)
+    blocks = [x for _ in range(24) for x in (nn.Residual(nn.Dense(32, 64), "relu", nn.Dense(64, 32)), nn.LayerNorm(32))]
+    model = nn.Sequential(nn.Dense(20, 32), *blocks, nn.Dense(32, 6))
+    settings = {"epochs": 6, "batch_size": 32, "validation": 0.2}
+    run = train(model, (inputs, y), optimizer=optim.adam(1e-2), **settings)
+    smaller = train(model, (inputs, y), optimizer=optim.adam(1e-3), **settings)
+    assert run.history[-1]["validation_accuracy"] < 0.4 < 0.9 < smaller.history[-1]["validation_accuracy"]
+    found = [x for x in run.findings if x.kind == "vanishing"]
+    assert found[0].step > 0 and "the first steps made it so" in found[0].cause
+    assert found[0].remedies[0].option == "--rate 0.001" and smaller.findings == []
+
+
 def sharpness(loss, model, n=20):
     """The largest eigenvalue of the Hessian, by power iteration on differences of gradients."""
     leaves, rebuild = trees.flatten(model)

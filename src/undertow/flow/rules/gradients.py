@@ -173,8 +173,9 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
     weights are far too small is told in any case, and so are those of three layers. The whole way is judged and not the
     change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
-    Where a function on the way is flat, such as sign or round, no gradient comes through at all: that is told of the
-    program, whatever the numbers are.
+    Where it did not shrink before training, a smaller learning rate is the first remedy. Where a function on the way is
+    flat, such as sign or round, no gradient comes through at all: that is told of the program, whatever the numbers
+    are.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
@@ -202,12 +203,14 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
+    sound = begin.whole if begin is not None and begin.ratio > rule.part else None  # then steps have made it so
+    why = _why(profile, at, -1) if sound is None else f"the first steps made it so, before them it was {show(sound)}"
     yield rule.found(
         "error" if course.fails() else "warning" if failing or lagging else "note",
         f"From layer {last.number} back to layer {first.number} the gradient shrinks to {show(profile.whole)} of its "
-        f"size, by a factor of {show(profile.factor)} a layer: {_why(profile, at, -1)}.",
-        _evidence(flow, profile, at),
-        _remedies(flow, profile, at),
+        f"size, by a factor of {show(profile.factor)} a layer: {why}.",
+        [*_evidence(flow, profile, at), *([] if sound is None else [("the same before training", sound, None)])],
+        [*([] if sound is None else [R.other_rate(flow, 0.1)]), *_remedies(flow, profile, at)],
         layers=_shown(profile, at),
         step=0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0,
     )
