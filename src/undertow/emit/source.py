@@ -220,7 +220,7 @@ class _Module:
         name, size = self.names[node], node.spec.shape[axis]
         return [
             f"if {name}.shape[{axis}] != {size}:",
-            f'    raise ValueError("written for {size} rows: with another number {self.title} is another program")',
+            f'    raise ValueError("written for a batch of {size}: of another size, {self.title} is another program")',
         ]
 
     def _sizes(self, texts: list[str]) -> list[str]:
