@@ -199,6 +199,21 @@ def test_it_is_repeated_and_goes_on_to_the_same_bytes(sure, tmp_path, monkeypatc
         assert model_of(tmp_path / name) == before, name
 
 
+def test_a_longer_first_training_keeps_what_the_parts_find(sure, tmp_path, monkeypatch):
+    """Killed before the parts and resumed for more epochs: the config has the temperature, and resume changes nothing."""
+    settings, *_ = sure
+    monkeypatch.setattr(table_parts, "min", lambda pair, cooled, key: cooled, raising=False)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(table_parts, "deal_parts", lambda *given: 1 / 0)
+        silently(train_table, TableSettings(**{**settings.given(), "schedule": "constant"}), tmp_path / "run")
+    _, said = silently(resume_table, tmp_path / "run", epochs=25)
+    config, before = read_config(tmp_path / "run" / "config.toml"), model_of(tmp_path / "run")
+    assert config.refit_temperature and f"its scores are divided by {config.refit_temperature:g}." in said
+    assert (config.epochs, config.refit_epochs) == (25, 25)
+    silently(resume_table, tmp_path / "run")
+    assert model_of(tmp_path / "run") == before
+
+
 def test_ctrl_c_keeps_the_first_network(sure, tmp_path, monkeypatch):
     """While parts are trained on; resume does them again."""
     settings, folder, *_ = sure

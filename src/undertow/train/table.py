@@ -196,9 +196,9 @@ def resume_table(
         run, table = _train(trainer, settings, table, folder, callbacks, progress, say)
     except Diverged as error:
         raise _tell_kept(error, folder, folder) from None
-    if any(longer.values()):
-        again = read_config(folder / CONFIG).refit_epochs  # where the second of two trainings has begun
-        write_config(replace(settings, refit_epochs=settings.refit_epochs or again), folder / CONFIG)
+    begun = settings.refit_epochs is None and read_config(folder / CONFIG).refit_epochs is not None
+    if any(longer.values()) and not begun:  # where the second of two trainings has begun, it wrote what was found
+        write_config(settings, folder / CONFIG)
     return run, table
 
 
