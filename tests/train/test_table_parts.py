@@ -79,12 +79,12 @@ def test_each_row_is_held_out_once(tmp_path):
         assert abs(np.mean(yh) - np.mean(labels)) < 0.1
 
 
-def made_runs(monkeypatch, losses, scores):
+def made_runs(monkeypatch, losses, scores, by_class=None):
     """Trainings that found what is given, in place of real ones."""
     runs = iter(
         SimpleNamespace(
             history=[{"validation_loss": loss} for loss in row], model=Sequential(Dense(1, 2)),
-            outputs=lambda X, z=z: z, stopped="finished",
+            outputs=lambda X, z=z: z, stopped="finished", settings={"class_weight_values": by_class},
         )
         for row, z in zip(losses, scores, strict=True)
     )  # fmt: skip
@@ -102,8 +102,15 @@ def test_epochs_are_those_of_the_lowest_mean(monkeypatch):
     settings = TableSettings(loss="mean_squared_error")
     made_runs(monkeypatch, losses, [None, None])
     assert measure_in_parts(settings, made_parts(labels)) == Found(2.0, 4)
-    made_runs(monkeypatch, [[1.0] * 4, [np.nan] * 4], [None, None])  # rows that weigh nothing: nothing is known
+    made_runs(monkeypatch, [[1.0] * 4, [np.nan] * 4], [None, None])
     assert measure_in_parts(settings, made_parts(labels)) == Found(np.inf, 4)
+    parts = made_parts(labels)
+    parts[1].validation = (*parts[1].validation, np.zeros(10))  # rows that weigh nothing tell nothing
+    made_runs(monkeypatch, [[3.0, 1.0], [np.nan, np.nan]], [None, None])
+    assert measure_in_parts(settings, parts) == Found(1.0, 2)
+    parts[0].validation = (*parts[0].validation, np.zeros(30))
+    made_runs(monkeypatch, [[np.nan] * 4] * 2, [None, None])
+    assert measure_in_parts(settings, parts) == Found(np.inf, 4)
 
 
 def test_a_temperature_is_taken_where_it_is_better_than_an_early_end(monkeypatch):
@@ -119,15 +126,35 @@ def test_a_temperature_is_taken_where_it_is_better_than_an_early_end(monkeypatch
 
     best = minimize_scalar(loss, bounds=(0.5, 16), method="bounded", options={"xatol": 1e-9})
     settings = TableSettings(loss="categorical_cross_entropy", class_weights="yes=3,no=1")
-    monkeypatch.setattr(table_parts, "read_class_weights", lambda text, part: [1.0, 3.0])
-    made_runs(monkeypatch, [[9.0, 9.0]] * 3, scores)
+    made_runs(monkeypatch, [[9.0, 9.0]] * 3, scores, [1.0, 3.0])
     found = measure_in_parts(settings, made_parts(labels))
     assert found.epochs == 2 and found.temperature == round(best.x, 2) > 1
     assert found.loss == pytest.approx(best.fun, rel=1e-5)
-    made_runs(monkeypatch, [[best.fun - 0.01, 9.0]] * 3, scores)
+    made_runs(monkeypatch, [[best.fun - 0.01, 9.0]] * 3, scores, [1.0, 3.0])
     assert measure_in_parts(settings, made_parts(labels)) == Found(pytest.approx(best.fun - 0.01), 1)
     made_runs(monkeypatch, [[0.9, 0.8]] * 3, scores)  # of a loss that is another, no temperature
     assert measure_in_parts(TableSettings(loss="categorical_focal"), made_parts(labels)) == Found(pytest.approx(0.8), 2)
+
+
+def test_early_end_and_temperature_are_held_against_each_other_by_one_loss(tmp_path, monkeypatch):
+    """Weights of rows times "balanced" ones of the rows trained on, m / (K · count), as scikit-learn has them."""
+    settings = write(tmp_path / "t.csv", weights="w", class_weights="balanced", epochs=1, early_stopping=0, average=0.0)
+    frame = pl.read_csv(tmp_path / "t.csv")
+    frame.with_columns(pl.Series("w", np.arange(60) % 7)).write_csv(tmp_path / "t.csv")
+    table = load_table(settings)
+    settings = prepare(table, settings)[0]
+    given = []
+    monkeypatch.setattr(table_parts, "fit_temperature", lambda *args: given.append(args) or 1.0)
+    parts = deal_parts(table, settings)
+    found = measure_in_parts(settings, parts)
+    ((scores, y, counts),) = given
+    expected = []
+    for part in parts:
+        per_class = np.bincount(part.train[1], minlength=2)
+        expected.append((len(part.train[1]) / (2 * per_class))[part.validation[1]] * np.ravel(part.validation[2]))
+    assert np.allclose(counts, np.concatenate(expected), rtol=1e-6)
+    losses = -log_softmax(scores, axis=1)[np.arange(len(y)), y]
+    assert found.loss == pytest.approx(np.average(losses, weights=counts), rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -200,7 +227,7 @@ def test_it_is_repeated_and_goes_on_to_the_same_bytes(sure, tmp_path, monkeypatc
 
 
 def test_a_longer_first_training_keeps_what_the_parts_find(sure, tmp_path, monkeypatch):
-    """Killed before the parts and resumed for more epochs: the config has the temperature, and resume changes nothing."""
+    """Killed before the parts, resumed for more epochs: its config has the temperature, a resume changes nothing."""
     settings, *_ = sure
     monkeypatch.setattr(table_parts, "min", lambda pair, cooled, key: cooled, raising=False)
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from undertow.data import k_folds
 from undertow.data.wording import count
-from undertow.nn import Dense, class_weights
+from undertow.nn import Dense
 from undertow.train.diverged import Diverged
 from undertow.train.run import Run
 from undertow.train.table_data import Table
 from undertow.train.table_other import choose_beside, find_spread, tell_changes
 from undertow.train.table_refit import Chosen
 from undertow.train.table_settings import TableSettings
-from undertow.train.table_setup import prepare, read_class_weights
+from undertow.train.table_setup import prepare
 from undertow.train.table_words import summarize
 from undertow.train.temperature import fit_temperature, mean_cross_entropy
 
@@ -141,9 +141,11 @@ def measure_in_parts(settings: TableSettings, parts: Sequence[Table]) -> Found:
     """
     plain = replace(settings, early_stopping=0, metrics=[])  # their losses are all that is asked for
     runs = [_train(plain, part, progress=False) for part in parts]
-    sizes = np.array([len(part.validation[0]) for part in parts])
+    counts = [_counts(run, part) for run, part in zip(runs, parts, strict=True)]
+    sizes = np.array([each.sum() for each in counts])
     losses = np.array([[row["validation_loss"] for row in run.history] for run in runs], float)
-    means = sizes @ losses / sizes.sum()
+    with np.errstate(invalid="ignore"):
+        means = sizes[sizes > 0] @ losses[sizes > 0] / sizes.sum()
     means = np.where(np.isnan(means), np.inf, means)
     if np.isinf(means).all():  # rows held out that weigh nothing
         return Found(np.inf, len(means))
@@ -152,11 +154,11 @@ def measure_in_parts(settings: TableSettings, parts: Sequence[Table]) -> Found:
         return best
     scores = np.concatenate([run.outputs(part.validation[0]) for run, part in zip(runs, parts, strict=True)])
     y = np.concatenate([part.validation[1] for part in parts])
-    counts = np.concatenate([_counts(settings, part) for part in parts])
-    temperature = round(fit_temperature(scores, y, counts), 2)
+    every = np.concatenate(counts)
+    temperature = round(fit_temperature(scores, y, every), 2)
     if temperature == 1:
         return best
-    cooled = Found(mean_cross_entropy(scores / temperature, y, counts), len(means), temperature)
+    cooled = Found(mean_cross_entropy(scores / temperature, y, every), len(means), temperature)
     return min(best, cooled, key=lambda found: found.loss)
 
 
@@ -166,11 +168,11 @@ def _gives_scores(settings: TableSettings, run: Run) -> bool:
     return plain and isinstance(run.model.layers[-1], Dense)
 
 
-def _counts(settings: TableSettings, part: Table) -> NDArray[Any]:
-    """How much each row held out counts in the loss."""
+def _counts(run: Run, part: Table) -> NDArray[Any]:
+    """How much each row held out counts in the validation loss, with the weights of classes that were trained with."""
     _, y, *weights = part.validation
-    by_class = read_class_weights(settings.class_weights, part)
-    counts = np.ones(len(y)) if by_class is None else class_weights(y, by_class, part.n_outputs)
+    by_class = run.settings.get("class_weight_values")  # what "balanced" came to for the rows trained on
+    counts = np.ones(len(y)) if by_class is None else np.array(by_class)[y]
     return np.asarray(counts * (np.ravel(weights[0]) if weights else 1.0))
 
 
