@@ -99,11 +99,14 @@ def test_large_and_small_numbers(name):
 SPECIAL = [-math.inf, -2.0, -0.5, -0.0, 0.0, 0.5, 2.0, math.inf, math.nan]
 
 
-@pytest.mark.parametrize("name", ["arctan2", "copysign", "heaviside", "fmax", "fmin", "fmod", "isclose", "nan_to_num"])
+@pytest.mark.parametrize(
+    "name",
+    ["arctan2", "copysign", "heaviside", "fmax", "fmin", "fmod", "isclose", "nan_to_num", "scipy_xlogy", "scipy_entr"],
+)
 def test_special_points(name):
     op = P.REGISTRY[name]
     x, y = (np.float32(v) for v in np.meshgrid(SPECIAL[:-1] if name == "copysign" else SPECIAL, SPECIAL[:-1]))
-    args = [x] if name == "nan_to_num" else [x, y]
+    args = {"nan_to_num": [x], "scipy_entr": [x], "scipy_xlogy": [y, x]}.get(name, [x, y])
     params = {"nan_to_num": {"nan": 3.0}, "isclose": {"rtol": 1e-5, "atol": 1e-8, "equal_nan": True}}.get(name, {})
     with np.errstate(all="ignore"):
         wanted = op.forward(*args, **params)

@@ -68,7 +68,7 @@ def _logaddexp2(x: Any, y: Any) -> Any:
 
 
 def _xlogy(x: Any, y: Any) -> Any:
-    return np.where((x == 0) & ~np.isnan(y), 0.0, x * np.log(np.where(x == 0, 1.0, y)))
+    return np.where((x == 0) & ~np.isnan(y), 0.0, x * np.log(y))
 
 
 def _choose(which: Any, *choices: Any) -> Any:
