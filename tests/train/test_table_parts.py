@@ -319,6 +319,10 @@ def test_small_tables_are_dealt_where_no_end_was_told(tmp_path):
     for wrong in (0, 2, 49, 99):
         with pytest.raises(ArgumentError, match=f"--folds {wrong}: give 1, or 3 to 48"):
             folds(folds=wrong, refit=True)
+    write(tmp_path / "t.csv", n=25)
+    assert folds() == 1
+    with pytest.raises(ArgumentError, match=r"--folds 5: 20 rows to train on are too few .* takes 21. Give --folds 1"):
+        folds(folds=5, refit=True)
 
 
 def test_options_go_before_the_parts_of_a_config(sure, tmp_path, capsys, monkeypatch):

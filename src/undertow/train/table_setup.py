@@ -164,13 +164,18 @@ def decide_folds(settings: TableSettings, table: Table, refit: bool) -> int:
 
     Source: derived here.
     """
-    dealt = refit and settings.groups is None and settings.time is None and table.n_rows > _LEAST
+    dealt = refit and settings.groups is None and settings.time is None
     if settings.folds is None:
-        return choose_folds(table.n_rows) if dealt and settings.refit is None else 1
+        return choose_folds(table.n_rows) if dealt and table.n_rows > _LEAST and settings.refit is None else 1
     if settings.folds > 1 and not dealt:
         raise ArgumentError(
             f"--folds {settings.folds}: rows are held out in turn where all are trained on again, and none belong to "
             "groups or times. Leave it out, or give --refit."
+        )
+    if settings.folds > 1 and table.n_rows <= _LEAST:
+        raise ArgumentError(
+            f"--folds {settings.folds}: {table.n_rows} rows to train on are too few to hold parts of them out in turn, "
+            f"which takes {_LEAST + 1}. Give --folds 1."
         )
     if settings.folds != 1 and not 3 <= settings.folds <= table.n_rows:  # two would train on the part held out alone
         raise ArgumentError(f"--folds {settings.folds}: give 1, or 3 to {table.n_rows}, the rows to train on.")
