@@ -42,6 +42,16 @@ def test_a_derivative_that_is_rounding_alone_is_right(seed: int) -> None:
     assert not ut.check_gradient(_sum_of_standardised, w, X, gradient=lambda w, X: wrong, raises=False)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_value_that_is_rounding_alone_has_no_slope(seed: int) -> None:
+    """Where f itself is 0 but for rounding, differences are sure of slopes that there are not."""
+    standardised = lambda x: np.sum((x - x.mean()) / x.std())
+    x = np.random.default_rng(seed).normal(size=6)
+    assert ut.check_gradient(standardised, x, raises=False)
+    wrong = np.where(np.arange(6) == 3, 1e-11, 0.0)
+    assert not ut.check_gradient(standardised, x, gradient=lambda x: wrong, raises=False)
+
+
 def test_a_derivative_that_is_small_and_wrong_is_found_beside_a_large_value() -> None:
     """Neither the size of the value nor that of the other derivatives hides it: rounding does not reach it."""
     f = lambda x: 5.0 + 1e-17 * np.sum(x**2)
