@@ -12,6 +12,7 @@ import undertow as ut
 from checkpoint_samples import Stop, StopAt
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, RunError
+from undertow.export import export_source
 from undertow.train import CheckpointStore, EarlyStopping, ReduceOnPlateau, Run, Trainer
 from undertow.train.resume import open_training
 
@@ -240,11 +241,34 @@ def test_an_optimizer_of_ones_own_is_given_again_whatever_its_name(tmp_path, nam
 
     wanted = settings(optimizer=rule(), epochs=4)
     whole = ut.train(build(), (X, LABELS), **wanted)
-    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **{**wanted, "epochs": 2})
+    begun = ut.train(build(), (X, LABELS), checkpoint=tmp_path, **{**wanted, "epochs": 2})
     with pytest.raises(ArgumentError, match=rf"an optimizer of your own \({name}\), .*Give it again: optimizer="):
         ut.resume(tmp_path, (X, LABELS), epochs=4)
+    with pytest.raises(ArgumentError, match=f"'{name}' is one of your own"):
+        export_source(begun, tmp_path / "model.py")
+    with pytest.raises(ArgumentError, match=f"'{name}' is one of your own"):
+        ut.find_learning_rate(build(), (X, LABELS), loss="categorical_cross_entropy", optimizer=rule())
     run = ut.resume(tmp_path, (X, LABELS), epochs=4, optimizer=rule(), progress=False)
     assert bits(run) == bits(whole)
+
+
+@pytest.mark.parametrize("around", ["lookahead", "grouped", "default", "frozen"])
+def test_an_optimizer_of_ones_own_is_known_inside_another(tmp_path, around):
+    """Also where it has the name and the state of one of Undertow's."""
+    update = lambda grads, state, params: (trees.map(lambda w, g: w - 0.01 * np.sign(g), params, grads), state)
+    own = optim.Optimizer("sgd", lambda params: (), update, {"rate": 0.01})
+    rule = {
+        "lookahead": optim.lookahead(own),
+        "grouped": optim.grouped(optim.adam(), {"layers[0].*": optim.averaged(own)}),
+        "default": optim.grouped(own, {"layers[0].*": optim.adam()}),
+        "frozen": optim.grouped(optim.sgd(0.01), {"layers[0].*": "frozen"}),
+    }[around]
+    ut.train(build(), (X, LABELS), checkpoint=tmp_path, **settings(optimizer=rule, epochs=1))
+    if around == "frozen":
+        ut.resume(tmp_path, (X, LABELS), epochs=2, progress=False)
+    else:
+        with pytest.raises(ArgumentError, match=r"an optimizer of your own \(sgd\), .*Give it again: optimizer="):
+            ut.resume(tmp_path, (X, LABELS), epochs=2)
 
 
 def test_a_schedule_that_has_come_to_rest_is_told_where_more_epochs_are_wanted(tmp_path):

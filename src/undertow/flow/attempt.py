@@ -16,6 +16,7 @@ from undertow.nn import bias_from_frequencies, drop_final_activation, final_acti
 from undertow.nn.from_data import start_near
 from undertow.nn.structure import read_dtype
 from undertow.optim import build_clip, build_optimizer
+from undertow.optim.wrappers import describe_optimizer
 from undertow.spelling import did_you_mean
 from undertow.train.plan import Plan
 
@@ -168,7 +169,7 @@ def _clipping(a: Attempt, s: Mapping[str, Any]) -> Attempt:
 @_enter("rate")
 def _rate(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     optimizer: Any = a.plan.optimizer
-    settings = {"name": s.get("optimizer", optimizer.name), **({} if "optimizer" in s else optimizer.settings)}
+    settings = {"name": s["optimizer"]} if "optimizer" in s else describe_optimizer(optimizer)
     rate = settings.get("rate")
     if "optimizer" in s:
         settings |= {"rate": float(s["rate"])} if "rate" in s else {}
@@ -208,7 +209,7 @@ def _epochs(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     optimizer: Any = a.plan.optimizer
     rate = optimizer.settings.get("rate")
     if isinstance(rate, Mapping):
-        optimizer = build_optimizer({**_described(optimizer), "rate": lengthened(rate, wanted / now)})
+        optimizer = build_optimizer({**describe_optimizer(optimizer), "rate": lengthened(rate, wanted / now)})
     return replace(a.with_plan(epochs=wanted, optimizer=optimizer), longer=wanted / now)
 
 
@@ -228,7 +229,7 @@ def _regularisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
         a = a.with_plan(**{name: float(s[name])}) if name in s else a
     if "decay" in s:
         optimizer: Any = a.plan.optimizer
-        a = a.with_plan(optimizer=build_optimizer(_decaying(_described(optimizer), float(s["decay"]))))
+        a = a.with_plan(optimizer=build_optimizer(_decaying(describe_optimizer(optimizer), float(s["decay"]))))
     if "label_smoothing" in s:
         loss: Any = a.plan.loss
         told = {"name": loss} if isinstance(loss, str) else loss
@@ -243,10 +244,6 @@ def _regularisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
         return replace(a, model=changes.with_noise(a.model, "Dropout", float(s["dropout"])))
     except ArgumentError:
         return _dropout(a, {"to": s["dropout"]})
-
-
-def _described(optimizer: Any) -> dict[str, Any]:
-    return {"name": optimizer.name, **optimizer.settings}
 
 
 def _decaying(told: Mapping[str, Any], decay: float) -> dict[str, Any]:

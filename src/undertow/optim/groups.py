@@ -10,7 +10,7 @@ from undertow import trees
 from undertow.errors import ArgumentError
 from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer
-from undertow.optim.wrappers import describe_inner, scaled_update
+from undertow.optim.wrappers import describe_optimizer, scaled_update
 
 Pattern = str | Callable[[str, Any], bool]
 Member = Optimizer | str | None
@@ -131,4 +131,4 @@ def _describe_pattern(pattern: Pattern) -> Any:
 
 
 def _describe(member: Optimizer | None) -> dict[str, Any] | None:
-    return None if member is None else describe_inner(member)
+    return None if member is None else describe_optimizer(member)

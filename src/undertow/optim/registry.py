@@ -118,7 +118,7 @@ def build_optimizer(settings: Any) -> Optimizer:
 
     Raises:
         ArgumentError: ``there is no optimizer 'adamm'. Use one of sgd, …``; a setting that is missing, unknown or out
-            of range; a schedule or a condition that is a function of the user's own.
+            of range; an optimizer, a schedule or a condition that is of the user's own.
 
     Source: derived here.
 
@@ -141,6 +141,11 @@ def _build_schedule(settings: Any, depth: int) -> Schedule:
 
 
 def _build_optimizer(settings: Any, depth: int) -> Optimizer:
+    if isinstance(settings, Mapping) and settings.get("own"):
+        raise ArgumentError(
+            f"the optimizer {str(settings.get('name'))!r:.80} is one of your own, which settings do not hold. Give "
+            "the optimizer itself where it is taken, or use one of ours."
+        )
     _check_depth(depth)
     settings = _replace(settings, "rate", build_schedule)
     settings = _replace(settings, "clip", build_clip)

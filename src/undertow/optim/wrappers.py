@@ -13,7 +13,7 @@ from undertow.errors import ArgumentError
 from undertow.optim.clipping import Clip, Clipped
 from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer, each, number, select, zeros
-from undertow.optim.settings import read_amount, read_count, read_number, read_share
+from undertow.optim.settings import is_ours, read_amount, read_count, read_number, read_share
 
 
 class LookaheadState(NamedTuple):
@@ -107,9 +107,10 @@ def read_optimizer(rule: str, optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def describe_inner(optimizer: Optimizer) -> dict[str, Any]:
-    """The description of an optimizer that is inside another."""
-    return {"name": optimizer.name, **optimizer.settings}
+def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """The description of an optimizer as plain data; ``own`` where that does not make it again."""
+    own = {} if is_ours(optimizer.update) else {"own": True}
+    return {"name": optimizer.name, **optimizer.settings, **own}
 
 
 def lookahead(optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> Optimizer:
@@ -152,7 +153,7 @@ def lookahead(optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> Optimizer
         slow = each(lambda slow, fast: select(due, slow + alpha * (fast - slow), slow), state.slow, fast)
         return each(lambda slow, fast: select(due, slow, fast), slow, fast), LookaheadState(t, slow, new)
 
-    settings = {"optimizer": describe_inner(optimizer), "k": k, "alpha": alpha}
+    settings = {"optimizer": describe_optimizer(optimizer), "k": k, "alpha": alpha}
     return Optimizer("lookahead", init, update, settings, optimizer.trains)
 
 
@@ -199,7 +200,7 @@ def averaged(optimizer: Optimizer, decay: float = 0.999, *, corrected: bool = Tr
         average = each(lambda a, w: a + share * (w - a), state.average, new)
         return new, AveragedState(t, average, inside)
 
-    settings = {"optimizer": describe_inner(optimizer), "decay": decay, "corrected": bool(corrected)}
+    settings = {"optimizer": describe_optimizer(optimizer), "decay": decay, "corrected": bool(corrected)}
     return Optimizer("averaged", init, update, settings, optimizer.trains)
 
 
@@ -291,7 +292,7 @@ def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimi
         rest = AccumulatedState(select(due, 0.0, t), keep(zeros(params), total), keep(inside, state.inner))
         return keep(new, params), rest
 
-    settings = {"optimizer": describe_inner(optimizer), "n": n}
+    settings = {"optimizer": describe_optimizer(optimizer), "n": n}
     if clip is not None:
         settings["clip"] = {"name": clip.name, **clip.settings}
     return Optimizer("accumulate", init, update, settings, optimizer.trains)
@@ -326,7 +327,7 @@ def scaled(optimizer: Optimizer) -> Optimizer:
         new, inside = inner(grads, state.inner, params, state.scale * scale)
         return new, ScaledState(state.scale, inside)
 
-    return Optimizer("scaled", init, update, {"optimizer": describe_inner(optimizer)}, optimizer.trains)
+    return Optimizer("scaled", init, update, {"optimizer": describe_optimizer(optimizer)}, optimizer.trains)
 
 
 def with_scale(state: Any, scale: float) -> Any:

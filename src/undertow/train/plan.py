@@ -14,7 +14,7 @@ from undertow.errors import ArgumentError
 from undertow.habits import TRAINING
 from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer, accumulate, find_optimizer
-from undertow.optim.settings import is_ours
+from undertow.optim.wrappers import describe_optimizer
 from undertow.spelling import did_you_mean
 from undertow.train.stopping import EarlyStopping
 
@@ -127,15 +127,13 @@ class Plan:
         optimizer: Any = self.optimizer
         given = self.validation is not None and not isinstance(self.validation, int | float | np.number)
         found = {
-            "optimizer": {"name": optimizer.name, **optimizer.settings},
+            "optimizer": describe_optimizer(optimizer),
             "clip": None if self.clip is None else {"name": self.clip.name, **self.clip.settings},
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": int(self.seed),
             "validation": "given" if given else self.validation,
         }
-        if not is_ours(optimizer.update):  # whatever its name, settings do not make it again
-            found["own_optimizer"] = True
         usual: dict[str, Any] = {f.name: f.default for f in fields(self)}
         for name in SETTINGS:
             value = getattr(self, name)

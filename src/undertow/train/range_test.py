@@ -9,6 +9,7 @@ import numpy as np
 
 from undertow.errors import ArgumentError, TrainingError
 from undertow.optim import Optimizer, build_optimizer, find_optimizer
+from undertow.optim.wrappers import describe_optimizer
 from undertow.train.plan import Plan, read_amount, read_count
 from undertow.train.rate import LEAST_POINTS, RateSuggestion, suggest_rate
 from undertow.train.trainer import Trainer
@@ -71,7 +72,7 @@ def find_learning_rate(
     rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
     rule = find_optimizer(optimizer)
     growing = {"schedule": "table", "rates": rates.tolist()}
-    rule = build_optimizer({"name": rule.name, **rule.settings, "rate": growing})
+    rule = build_optimizer({**describe_optimizer(rule), "rate": growing})
     watch = _Watch()
     plan = Plan(
         loss=loss, optimizer=rule, steps=steps, batch_size=batch_size, validation=None, seed=seed, progress=False,

@@ -12,7 +12,7 @@ import numpy as np
 from undertow import trees
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.nn import Sequential, build_loss, build_model, describe_model
-from undertow.optim import OPTIMIZERS, build_clip, build_optimizer, build_schedule, name_leaves
+from undertow.optim import OPTIMIZERS, WRAPPERS, build_clip, build_optimizer, build_schedule, name_leaves
 from undertow.train.average import Average
 from undertow.train.derive import number_paths, numbers_of, put_numbers
 from undertow.train.files import check_run_folder, read_path
@@ -302,7 +302,7 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
         settings = {**settings, "class_weights": {int(label): weight for label, weight in weights.items()}}
     plan = Plan(
         loss=loss,
-        optimizer=given.get("optimizer") or _build_optimizer(settings["optimizer"], settings.get("own_optimizer")),
+        optimizer=given.get("optimizer") or _build_optimizer(settings["optimizer"]),
         clip=build_clip(settings["clip"]),
         validation=validation,
         checkpoint=folder,
@@ -316,15 +316,12 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
     return replace(plan, **longer)
 
 
-def _build_optimizer(described: dict[str, Any], is_own: bool | None) -> Any:
+def _build_optimizer(described: dict[str, Any]) -> Any:
     """The optimizer that a record tells of; ArgumentError where a function of the user's own is a part of it."""
-    rule = described
-    while isinstance(rule.get("optimizer"), dict) and not is_own:
-        rule = rule["optimizer"]
-    if is_own or rule.get("name") not in (*OPTIMIZERS, "grouped"):
+    rule = _own_rule(described)
+    if rule is not None:
         raise ArgumentError(
-            f"the run was trained with an optimizer of your own ({str(rule.get('name'))[:80]}), which is not kept. "
-            "Give it again: optimizer=."
+            f"the run was trained with an optimizer of your own ({rule}), which is not kept. Give it again: optimizer=."
         )
     own = _own_schedule(described)
     if own is not None:
@@ -335,6 +332,18 @@ def _build_optimizer(described: dict[str, Any], is_own: bool | None) -> Any:
             f"with it again, as it was given to train: optimizer={call}."
         )
     return build_optimizer(described)
+
+
+def _own_rule(described: Any) -> str | None:
+    """The name of the first optimizer of the user's own in a description."""
+    if not isinstance(described, dict):
+        return None
+    if described.get("own") or described.get("name") not in (*OPTIMIZERS, *WRAPPERS):
+        return str(described.get("name"))[:80]
+    groups = described.get("groups")
+    members = [x for pair in groups if isinstance(pair, list) for x in pair] if isinstance(groups, list) else []
+    inner = [described.get("optimizer"), described.get("default"), *members]
+    return next((found for part in inner if (found := _own_rule(part)) is not None), None)
 
 
 def _own_schedule(described: Any) -> str | None:

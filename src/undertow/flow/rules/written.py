@@ -100,7 +100,7 @@ def _write_rule(told: Mapping[str, Any], rate: float | None, changes: Mapping[st
     """Write an update rule; what changes is the innermost."""
     name = told["name"]
     function = getattr(optim, name, None)
-    if function is None:
+    if function is None or told.get("own"):
         return "optimizer"
     if name == "grouped":
         groups = {pattern: '"frozen"' if x is None else _write_rule(x, None, {}) for pattern, x in told["groups"]}
