@@ -9,6 +9,7 @@ from undertow import differentiate, trees
 from undertow.api import Backprop, backprop
 from undertow.compile import Compiled
 from undertow.compile.function import in_order, native, signature_of
+from undertow.errors import ShapeError
 from undertow.graph import Node, measure_sizes
 from undertow.trace import Tracer
 from undertow.trace.outside import Outside
@@ -61,15 +62,18 @@ def value_and_grad(
         key = signature_of(rows, [structure for _, _, structure in taken]), outside
         if key not in known:
             around[0].check(known, key)
-            args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
-            program = backprop(f, *args, wrt=wrt)
-            outside, held = around[0].settle(outside)
-            key = key[0], outside
-            sizes = measure_sizes(program.graph, program.traced.values(rows))
-            known[key] = program, Compiled(program.graph, fallback), sizes, held
+            found = _for_other_sizes(known, key, rows)
+            if found is None:
+                args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
+                program = backprop(f, *args, wrt=wrt)
+                outside, held = around[0].settle(outside)
+                key = key[0], outside
+                found = program, Compiled(program.graph, fallback)
+            sizes = measure_sizes(found[0].graph, found[0].traced.values(rows))
+            known[key] = *found, sizes, held
         program, compiled, sizes, _ = known[key]
-        value, *found = compiled(program.traced.values(rows), sizes)
-        grads = iter(found)
+        value, *gradients = compiled(program.traced.values(rows), sizes)
+        grads = iter(gradients)
         places = program.wrt if isinstance(program.wrt, tuple) else (program.wrt,)
         result = []
         for i in places:
@@ -80,3 +84,22 @@ def value_and_grad(
 
     value_and_gradient.__name__ = f"value_and_grad_{getattr(f, '__name__', 'f')}"
     return value_and_gradient
+
+
+def _for_other_sizes(
+    known: dict[Any, tuple[Backprop, Compiled, dict[str, int], Any]], key: Any, rows: list[list[Any]]
+) -> tuple[Backprop, Compiled] | None:
+    """Find what was traced for a batch of another size and holds for this one too; None if nothing was."""
+    for (signature, outside), (program, compiled, sizes, _) in known.items():
+        if not sizes or outside != key[1] or signature[1:] != key[0][1:] or len(signature[0]) != len(key[0][0]):
+            continue
+        leaves = [x for row in program.traced.arguments for x in row]
+        pairs = zip(signature[0], key[0][0], leaves, strict=True)
+        if all(a == b or (isinstance(x, Node) and (a[0], a[2]) == (b[0], b[2])) for a, b, x in pairs):
+            try:
+                measured = measure_sizes(program.graph, program.traced.values(rows))
+            except ShapeError:
+                continue
+            if min(measured.values()) > 1:  # an axis of one element may be meant to be broadcast
+                return program, compiled
+    return None

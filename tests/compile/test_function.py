@@ -258,3 +258,41 @@ def test_the_configuration_is_told():
     told = ut.show_config()
     for word in ("processor", "threads", "cache", "llvmlite", "products"):
         assert word in told
+
+
+def test_a_compiled_gradient_is_not_traced_again_for_another_batch_size():
+    calls = []
+
+    def loss(params, X, y):
+        calls.append(len(calls))
+        W, b, v = params
+        return np.mean((np.tanh(X @ W + b) @ v - y) ** 2) + np.sum(W**2) / len(X)
+
+    rng = np.random.default_rng(0)
+    params = [rng.normal(size=(4, 8)), np.zeros(8), rng.normal(size=8)]
+    compiled, plain = ut.value_and_grad(loss, compile=True), ut.value_and_grad(loss)
+    for m, traced in ((5, True), (7, False), (300, False), (1, True), (2, False), (7, False)):
+        X, y = rng.normal(size=(m, 4)), rng.normal(size=m)
+        before = len(calls)
+        value, gradient = compiled(params, X, y)
+        assert (len(calls) > before) == traced, m
+        expected_value, expected = plain(params, X, y)
+        np.testing.assert_allclose(value, expected_value, rtol=1e-12)
+        for mine, other in zip(gradient, expected, strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-14)
+    with pytest.raises(ValueError):  # NumPy's own, or ours, of shapes that do not go together
+        compiled(params, rng.normal(size=(8, 4)), rng.normal(size=9))
+
+
+def test_a_compiled_gradient_is_traced_again_where_another_axis_differs():
+    def loss(w, X):
+        return np.sum(np.tanh(X * w))
+
+    compiled, plain = ut.value_and_grad(loss, compile=True), ut.value_and_grad(loss)
+    for shape in ((6, 3), (4, 3), (4, 5), (9, 5), (5,), (1, 5), (2, 2, 5)):
+        w, X = np.linspace(0.1, 1, shape[-1]), np.random.default_rng(0).normal(size=shape)
+        (value, gradient), (expected_value, expected) = compiled(w, X), plain(w, X)
+        np.testing.assert_allclose(value, expected_value, rtol=1e-12)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+    X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    assert compiled(np.ones(3, np.float32), X)[1].dtype == np.float32

@@ -29,7 +29,7 @@ def write(tmp_path: Path):
     return write_file
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separator_is_found(write, separator):
     """Comma, semicolon and tab each give the same table."""
     text = "name,age\nAda,36\nGrace,85\n".replace(",", separator)
@@ -159,7 +159,7 @@ BAD_TEXTS = {
     "parquet inside": (b"PAR1....PAR1", "give it the extension .parquet|Give it the extension .parquet"),
     "prose without commas": (
         b"It was a dark and stormy night\nand the rain fell down\n",
-        "does not look like a table: no comma, semicolon or tab",
+        "does not look like a table: no comma, semicolon, tab or bar",
     ),
     "prose with commas": (
         b"Dear reader, here is prose\nIt goes on and on\nIt ends, finally, here, now\nBye\n",

@@ -23,7 +23,7 @@ def read_all(pieces: FilePieces) -> tuple[pl.DataFrame, np.ndarray]:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_text_in_pieces_is_the_text_as_a_whole(tmp_path, end, separator):
     """Quotes, line breaks inside quotes, blank lines, byte-order mark: the same rows, types and line numbers."""
     rng = np.random.default_rng(0)
@@ -133,7 +133,7 @@ def parquet_bytes(tmp_path: Path, **columns) -> bytes:
         ("x,y\n", r"t.csv: the table has column names but no rows"),
         ("x,y\n1,2\n1,2,3\n", r"t.csv, row 3: 3 fields, but the header names 2 columns"),
         ('x,y\n1,"2\n', r"t.csv, row 2: a quotation mark opens here and is never closed"),
-        ("x|y\n1|2\n3|4\n", r"there is no column 'y' to predict. The columns are 'x\|y'"),
+        ("x:y\n1:2\n3:4\n", r"there is no column 'y' to predict. The columns are 'x:y'"),
         ("x,x\n1,2\n", r"t.csv, row 1: the columns 1, 2 share the name 'x'"),
         (b"x,y\n\xff,1\n", r"t.csv, row 2: the byte 0xff is not UTF-8"),
         (b"x,y\n\x00,1\n", r"t.csv, row 2: this is no text file"),

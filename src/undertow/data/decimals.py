@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from undertow.data.late import pl
+from undertow.data.layout import SEPARATORS
 from undertow.data.wording import shorten
 from undertow.errors import ArgumentError
 from undertow.spelling import did_you_mean
@@ -72,7 +73,7 @@ def choose_decimal(asked: Decimal, separator: str, commas: bool, points: bool) -
         return asked == "comma", "as asked for"
     if commas != points:
         return commas, f"as other columns have decimal {'commas' if commas else 'points'}"
-    return separator == ";", f"as {'semicolons' if separator == ';' else 'tabs'} part the columns"
+    return separator == ";", f"as {SEPARATORS[separator.encode()]}s part the columns"
 
 
 def tell_comma(name: str, texts: pl.Series, why: str) -> str:

@@ -47,7 +47,7 @@ def read_table(
 ) -> pl.DataFrame:
     r"""Read a table from a CSV or Parquet file.
 
-    Text files have one header line; the separator (comma, semicolon or tab) is found from the file.
+    Text files have one header line; the separator (comma, semicolon, tab or bar) is found from the file.
     The empty field and NA, N/A, n/a, #N/A, <NA>, <null>, NaN, nan, NULL, null, None, ?, n.a., N.A., k.A. and the errors
     of spreadsheets (#DIV/0!, #VALUE!, #REF!, #NAME?, #NUM!, #NULL!, #NV) are missing values. A column becomes integers,
     numbers, booleans or ISO dates where every value present is one, else text.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from undertow.data.wording import count
 from undertow.errors import DataError
 
-SEPARATORS = {b",": "comma", b";": "semicolon", b"\t": "tab"}
+SEPARATORS = {b",": "comma", b";": "semicolon", b"\t": "tab", b"|": "bar"}
 _NEWLINE, _QUOTE, _SPACE = 10, 34, 32
 _SNIFFED_RECORDS = 1000
 _PROSE_WORDS, _PROSE_BYTES = 4, 65536
@@ -29,7 +29,7 @@ class Layout:
     """Where the records of a text stand. Blank lines are no records (except in a single-column file).
 
     Args:
-        separator: one byte: comma, semicolon or tab.
+        separator: one byte: comma, semicolon, tab or bar.
         starts, ends: int64 byte bounds of each record, the header first.
         lines: int64 1-based line on which each record starts.
         n_fields: int64 number of fields of each record.
@@ -175,7 +175,7 @@ def _check_prose(text: bytes, file: str) -> None:
     words = [len(line.split()) for line in lines]
     if max(words[0], float(np.median(words))) > _PROSE_WORDS:
         raise DataError(
-            f"{file}: this does not look like a table: no comma, semicolon or tab separates columns on "
+            f"{file}: this does not look like a table: no comma, semicolon, tab or bar (|) separates columns on "
             f"its first line. {_tell_start(text) or _EXPECTED}"
         )
 

@@ -143,7 +143,9 @@ def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) ->
     check_frame(frame)
     if name not in frame.columns:
         file = "" if origin is None else f"{origin.file}: "
-        hint = " If these are several, separate them by commas, semicolons or tabs." if frame.width == 1 else ""
+        hint = (
+            " If these are several, separate them by commas, semicolons, tabs or bars (|)." if frame.width == 1 else ""
+        )
         raise DataError(
             f"{file}there is no column {suggest_name(name, frame.columns)} to predict. "
             f"The columns are {list_names(frame.columns)}.{hint}"

@@ -23,7 +23,7 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         header = file.readline()
-        separator = max(",;\t", key=header.count)
+        separator = max(",;\t|", key=header.count)
         file.seek(0)
         lines = csv.reader(file, delimiter=separator)
         names = [name.strip() for name in next(lines, [])]
