@@ -153,6 +153,99 @@ TRAINING: Final[dict[str, str]] = {
 }
 
 
+_DIMENSIONS: Final = "The first layer tells how many columns it takes: Dense(4, 8)."
+ARGUMENTS: Final[dict[str, str]] = {
+    "lr": "rate",
+    "learning_rate": "rate",
+    "learning_rate_init": "rate",
+    "initial_learning_rate": "rate",
+    "base_lr": "rate",
+    "p": "rate",
+    "weight_decay": "decay",
+    "eps": "epsilon",
+    "betas": "beta1 and beta2",
+    "beta_1": "beta1",
+    "beta_2": "beta2",
+    "b1": "beta1",
+    "b2": "beta2",
+    "momentum": "beta",
+    "rho": "beta",
+    "alpha": "beta",
+    "gamma": "factor",
+    "decay_rate": "factor",
+    "step_size": "every",
+    "T_max": "steps",
+    "decay_steps": "steps",
+    "total_steps": "steps",
+    "max_norm": "limit",
+    "clip_value": "limit",
+    "max_value": "limit",
+    "in_features": "fan_in",
+    "input_size": "fan_in",
+    "n_in": "fan_in",
+    "out_features": "fan_out",
+    "output_size": "fan_out",
+    "units": "fan_out",
+    "n_out": "fan_out",
+    "use_bias": "bias",
+    "kernel_initializer": "init",
+    "weight_init": "init",
+    "num_features": "size",
+    "normalized_shape": "size",
+    "num_embeddings": "n",
+    "vocab_size": "n",
+    "embedding_dim": "size",
+    "output_dim": "size",
+    "stddev": "deviation",
+    "sigma": "deviation",
+}
+"""Names of arguments elsewhere, and what they are called here."""
+
+ELSEWHERE: Final[dict[str, str]] = {
+    "weight_decay": "adamw(rate, decay=…) has it.",
+    "decay": "adamw(rate, decay=…) has it.",
+    "momentum": "momentum(rate, beta) has it.",
+    "nesterov": "nesterov(rate, beta) has it.",
+    "amsgrad": "amsgrad(rate) has it.",
+    "params": "Parameters are given to init and update, which undertow.train calls.",
+    "parameters": "Parameters are given to init and update, which undertow.train calls.",
+    "activation": _ACTIVATION,
+    "input_shape": _DIMENSIONS,
+    "input_dim": _DIMENSIONS,
+    "dtype": "undertow.train(…, dtype=…) and undertow.nn.initialize(model, seed, dtype) tell it.",
+    "device": _PROCESSOR,
+    "kernel_regularizer": _PENALTY,
+}
+"""Names of arguments elsewhere that are no arguments here."""
+
+
+def missing_argument(name: str, known: Iterable[str]) -> str:
+    """Say what to write instead of an argument that a function does not have.
+
+    Args:
+        name: of the argument.
+        known: the names of those that it has.
+
+    Returns:
+        A sentence or more.
+
+    Source: derived here.
+
+    Example:
+        >>> missing_argument("weight_decay", ["rate", "decay"]), missing_argument("weight_decay", ["rate"])
+        ('Use decay.', 'adamw(rate, decay=…) has it.')
+        >>> missing_argument("epsilom", ["rate", "epsilon"])
+        "Did you mean 'epsilon'?"
+    """
+    known = list(known)
+    own = ARGUMENTS.get(name, "")
+    if own and own.split()[0] in known:
+        return f"Use {own}."
+    if name in ELSEWHERE:
+        return ELSEWHERE[name]
+    return did_you_mean(name, known).strip() or f"Its arguments are {', '.join(known)}."
+
+
 def missing_attribute(owner: str, name: str, remedies: Mapping[str, str], names: Iterable[str] = ()) -> AttributeError:
     """Make the error for an attribute that is not there.
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Final, TypeVar
 
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.nn.activations import ACTIVATIONS
 
 C = TypeVar("C", bound=type)
@@ -51,5 +52,7 @@ def register_layer(cls: C) -> C:
     same = before is not None and (before.__module__, before.__qualname__) == (cls.__module__, cls.__qualname__)
     if name in ACTIVATIONS or (before is not None and not same):
         raise ArgumentError(f"register_layer: there is a layer {name} already. Give the class another name.")
+    if cls.__module__.startswith("undertow."):
+        cls.__init__ = explain_keywords(cls.__init__)  # type: ignore[method-assign]
     LAYERS[name] = cls  # the same class again: a notebook's cell was run twice
     return cls

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from undertow.keywords import explain_keywords
 from undertow.optim.rules import Optimizer, each, make_optimizer, zeros
 from undertow.optim.schedule import Rate, read_rate
 from undertow.optim.settings import read_amount, read_flag, read_number, read_share
@@ -32,6 +33,7 @@ class AdadeltaState(NamedTuple):
     u: Any
 
 
+@explain_keywords
 def adagrad(rate: Rate = 0.01, epsilon: float = 1e-10, *, initial: float = 0.0, decay: float = 0.0) -> Optimizer:
     """Adagrad: G ← G + g²; θ ← θ − rate · g / (√G + ε).
 
@@ -70,6 +72,7 @@ def adagrad(rate: Rate = 0.01, epsilon: float = 1e-10, *, initial: float = 0.0, 
     return make_optimizer("adagrad", init, direct, {"epsilon": epsilon, "initial": initial}, rate, decay)
 
 
+@explain_keywords
 def rmsprop(
     rate: Rate = 0.01,
     beta: float = 0.99,
@@ -128,6 +131,7 @@ def rmsprop(
     return make_optimizer("rmsprop", init, direct, settings, rate, decay)
 
 
+@explain_keywords
 def adadelta(rate: Rate = 1.0, beta: float = 0.9, epsilon: float = 1e-6, *, decay: float = 0.0) -> Optimizer:
     """Adadelta: v ← β v + (1 − β) g²; δ = g · √(u + ε) / √(v + ε); u ← β u + (1 − β) δ²; θ ← θ − rate · δ.
 

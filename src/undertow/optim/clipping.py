@@ -10,6 +10,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.optim.finite import check_finite
 from undertow.optim.names import layer_of, name_leaves
 from undertow.optim.norm import Norm, measure, to_dtype
@@ -79,6 +80,7 @@ class Clip:
         return f"{self.name}({', '.join(show(value) for value in self.settings.values())})"
 
 
+@explain_keywords
 def clip_by_value(limit: float) -> Clip:
     """Clip each entry of the gradient to [−limit, limit]; this changes its direction.
 
@@ -109,6 +111,7 @@ def clip_by_value(limit: float) -> Clip:
     return Clip("clip_by_value", rule, {"limit": limit})
 
 
+@explain_keywords
 def clip_by_global_norm(limit: float) -> Clip:
     """Scale all gradients by limit / ‖g‖ where the 2-norm over all parameters exceeds limit.
 
@@ -130,6 +133,7 @@ def clip_by_global_norm(limit: float) -> Clip:
     return _clip_groups("clip_by_global_norm", limit, lambda names: [""] * len(names))
 
 
+@explain_keywords
 def clip_by_norm(limit: float) -> Clip:
     """Scale the gradient of each array by limit / ‖g‖ where its own 2-norm exceeds limit.
 
@@ -152,6 +156,7 @@ def clip_by_norm(limit: float) -> Clip:
     return _clip_groups("clip_by_norm", limit, lambda names: names)
 
 
+@explain_keywords
 def clip_by_layer_norm(limit: float) -> Clip:
     """Scale the gradients of each layer by limit / ‖g‖ where the 2-norm over its W and b together exceeds limit.
 
@@ -210,6 +215,7 @@ def _bound(g: Any, norm: Norm, limit: Any) -> tuple[Any, Any]:
     return clipped, scale * np.where(exceeds, unit, 1.0)
 
 
+@explain_keywords
 def clip_adaptive(limit: float = 0.01, epsilon: float = 1e-3) -> Clip:
     """Scale the gradient of each unit by limit · max(‖w‖, ε) / ‖g‖ where ‖g‖ exceeds limit · max(‖w‖, ε).
 

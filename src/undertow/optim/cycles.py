@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.optim.schedule import Schedule, describe
 from undertow.optim.schedules import constant
 from undertow.optim.settings import read_amount, read_count, read_number, read_share
 
 
+@explain_keywords
 def cosine(rate: float, steps: int, end: float = 0.0) -> Schedule:
     """Fall along half a cosine: end + (rate − end) · (1 + cos(π t / steps)) / 2, and end from there on.
 
@@ -38,6 +40,7 @@ def cosine(rate: float, steps: int, end: float = 0.0) -> Schedule:
     return describe("cosine", lambda t: _anneal(rate, end, np.minimum(t / steps, 1.0)), rate=rate, steps=steps, end=end)
 
 
+@explain_keywords
 def cosine_restarts(rate: float, steps: int, growth: float = 1.0, end: float = 0.0) -> Schedule:
     """Fall along half a cosine again and again, in rounds of steps, steps · growth, steps · growth², …
 
@@ -84,6 +87,7 @@ def cosine_restarts(rate: float, steps: int, growth: float = 1.0, end: float = 0
     return describe(name, of, rate=rate, steps=steps, growth=growth, end=end)
 
 
+@explain_keywords
 def one_cycle(rate: float, steps: int, rise: float = 0.3, start: float = 1 / 25, end: float = 1 / 250000) -> Schedule:
     """Rise to the rate along half a cosine, fall to next to nothing along another, and stay there.
 
@@ -122,6 +126,7 @@ def one_cycle(rate: float, steps: int, rise: float = 0.3, start: float = 1 / 25,
     return describe(name, of, rate=rate, steps=steps, rise=rise, start=start, end=end)
 
 
+@explain_keywords
 def warmup(then: Schedule | float, steps: int, start: float | None = None) -> Schedule:
     """Rise in a straight line from start to the first rate of another schedule, which begins when the rise ends.
 

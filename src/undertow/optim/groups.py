@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from undertow import trees
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer
 from undertow.optim.wrappers import describe_optimizer, scaled_update
@@ -22,6 +23,7 @@ class GroupedState(NamedTuple):
     groups: tuple[Any, ...]
 
 
+@explain_keywords
 def grouped(default: Member, groups: Mapping[Pattern, Member]) -> Optimizer:
     """Give parameters to different optimizers.
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from undertow.keywords import explain_keywords
 from undertow.optim.norm import norm_of
 from undertow.optim.rules import Optimizer, each, make_optimizer, number, select, zeros
 from undertow.optim.schedule import Rate, Schedule, read_rate
@@ -75,6 +76,7 @@ def _direct_as_adam(beta1: float, beta2: float, epsilon: float) -> Callable[[Any
     return direct
 
 
+@explain_keywords
 def adam(rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Adam: steps scaled by running means of the gradient and of its square, both corrected for their start.
 
@@ -105,6 +107,7 @@ def adam(rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: f
     return make_optimizer("adam", _init, _direct_as_adam(**settings), settings, rate)
 
 
+@explain_keywords
 def adamw(
     rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, *, decay: float = 0.01
 ) -> Optimizer:
@@ -137,6 +140,7 @@ def adamw(
     return make_optimizer("adamw", _init, _direct_as_adam(**settings), settings, rate, decay)
 
 
+@explain_keywords
 def amsgrad(
     rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, *, decay: float = 0.0
 ) -> Optimizer:
@@ -182,6 +186,7 @@ def amsgrad(
     return make_optimizer("amsgrad", init, direct, settings, rate, decay)
 
 
+@explain_keywords
 def adamax(
     rate: Rate = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, *, decay: float = 0.0
 ) -> Optimizer:
@@ -224,6 +229,7 @@ def adamax(
     return make_optimizer("adamax", _init, direct, settings, rate, decay)
 
 
+@explain_keywords
 def nadam(
     rate: Rate = 2e-3,
     beta1: float = 0.9,
@@ -280,6 +286,7 @@ def nadam(
     return make_optimizer("nadam", init, direct, {**settings, "slowness": psi}, rate, decay)
 
 
+@explain_keywords
 def radam(
     rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, *, decay: float = 0.0
 ) -> Optimizer:
@@ -333,6 +340,7 @@ def radam(
     return make_optimizer("radam", _init, direct, settings, rate, decay)
 
 
+@explain_keywords
 def lamb(
     rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6, *, decay: float = 0.0
 ) -> Optimizer:

@@ -18,6 +18,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.habits import OPTIMIZERS, missing_attribute
+from undertow.keywords import explain_keywords
 from undertow.optim.fitting import check_calls, unchecked
 from undertow.optim.schedule import Rate, Schedule, read_rate
 from undertow.optim.settings import is_ours, read_amount, read_share, show
@@ -130,6 +131,7 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     return a if condition else b
 
 
+@explain_keywords
 def make_optimizer(
     name: str,
     init: Callable[[Any], Any],
@@ -184,6 +186,7 @@ def make_optimizer(
     return Optimizer(name, init_scheduled, update_scheduled, described | {"rate": rate.settings})
 
 
+@explain_keywords
 def sgd(rate: Rate = 0.01, *, decay: float = 0.0) -> Optimizer:
     """Stochastic gradient descent: θ ← θ − rate · g.
 
@@ -207,6 +210,7 @@ def sgd(rate: Rate = 0.01, *, decay: float = 0.0) -> Optimizer:
     return make_optimizer("sgd", lambda params: (), lambda grads, state, params: (grads, state), {}, rate, decay)
 
 
+@explain_keywords
 def momentum(rate: Rate = 0.01, beta: float = 0.9, *, decay: float = 0.0) -> Optimizer:
     """Gradient descent with momentum: v ← β v + g; θ ← θ − rate · v.
 
@@ -234,6 +238,7 @@ def momentum(rate: Rate = 0.01, beta: float = 0.9, *, decay: float = 0.0) -> Opt
     return _make_momentum("momentum", rate, beta, decay, ahead=False)
 
 
+@explain_keywords
 def nesterov(rate: Rate = 0.01, beta: float = 0.9, *, decay: float = 0.0) -> Optimizer:
     """Nesterov's accelerated gradient: v ← β v + g; θ ← θ − rate · (g + β v).
 
@@ -273,6 +278,7 @@ def _make_momentum(name: str, rate: Rate, beta: float, decay: float, ahead: bool
     return make_optimizer(name, lambda params: MomentumState(zeros(params)), direct, {"beta": beta}, rate, decay)
 
 
+@explain_keywords
 def lion(rate: Rate = 1e-4, beta1: float = 0.9, beta2: float = 0.99, *, decay: float = 0.0) -> Optimizer:
     """Lion: θ ← θ − rate · (sign(β₁ m + (1 − β₁) g) + decay · θ); m ← β₂ m + (1 − β₂) g.
 

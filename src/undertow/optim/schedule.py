@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError, ControlFlowError, UndertowError
+from undertow.keywords import explain_keywords
 from undertow.optim.settings import is_ours, read_amount, read_count, read_number
 from undertow.primitives import Traced, spec_of
 from undertow.trace import describe_function
@@ -143,6 +144,7 @@ def read_rate(rule: str, rate: Rate) -> float | Schedule:
     return read_number(rule, "rate", rate)
 
 
+@explain_keywords
 def of_function(function: Callable[[Any], Any]) -> Schedule:
     """Make a schedule of any function of the step's number.
 
@@ -167,6 +169,7 @@ def of_function(function: Callable[[Any], Any]) -> Schedule:
     return Schedule(name, function, {"schedule": "function", "function": name})
 
 
+@explain_keywords
 def tabulate(schedule: Callable[[Any], Any], steps: int) -> Schedule:
     """Make a table of a schedule's first steps, which compiles whatever Python the schedule is written in.
 
@@ -193,6 +196,7 @@ def tabulate(schedule: Callable[[Any], Any], steps: int) -> Schedule:
     return table([found(float(t)) for t in range(steps)])
 
 
+@explain_keywords
 def table(rates: Sequence[float]) -> Schedule:
     """Look the rate up: ratesₜ, and the last rate after the end.
 

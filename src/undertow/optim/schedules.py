@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.optim.schedule import Schedule, describe, read_list
 from undertow.optim.settings import read_amount, read_count, read_number
 
 
+@explain_keywords
 def constant(rate: float) -> Schedule:
     """Keep one rate.
 
@@ -34,6 +36,7 @@ def constant(rate: float) -> Schedule:
     return describe("constant", lambda t: rate + 0.0 * t, rate=rate)
 
 
+@explain_keywords
 def piecewise(rates: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     """Steps of any kind: rates[i] from step boundaries[i − 1] up to, and without, step boundaries[i].
 
@@ -70,6 +73,7 @@ def piecewise(rates: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     return describe("piecewise", rate, rates=values, boundaries=steps)
 
 
+@explain_keywords
 def step_decay(rate: float, factor: float, every: int) -> Schedule:
     """Multiply the rate by a factor every so many steps: rate · factor^⌊t / every⌋.
 
@@ -95,6 +99,7 @@ def step_decay(rate: float, factor: float, every: int) -> Schedule:
     return describe("step_decay", lambda t: rate * factor ** np.floor(t / every), rate=rate, factor=factor, every=every)
 
 
+@explain_keywords
 def exponential(rate: float, factor: float, steps: int = 1) -> Schedule:
     """Decay without steps: rate · factor^(t / steps).
 
@@ -120,6 +125,7 @@ def exponential(rate: float, factor: float, steps: int = 1) -> Schedule:
     return describe("exponential", lambda t: rate * factor ** (t / steps), rate=rate, factor=factor, steps=steps)
 
 
+@explain_keywords
 def polynomial(rate: float, steps: int, end: float = 0.0, power: float = 1.0) -> Schedule:
     """Fall along a power: end + (rate − end) · (1 − t / steps)^power, and end from there on.
 
@@ -150,6 +156,7 @@ def polynomial(rate: float, steps: int, end: float = 0.0, power: float = 1.0) ->
     return describe("polynomial", of, rate=rate, steps=steps, end=end, power=power)
 
 
+@explain_keywords
 def inverse_square_root(rate: float, warmup: int = 1) -> Schedule:
     """Rise in a straight line, then fall with the root of the step: rate · min((t + 1) / warmup, √(warmup / (t + 1))).
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.optim.clipping import Clip, Clipped
 from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer, each, number, select, zeros
@@ -113,6 +114,7 @@ def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     return {"name": optimizer.name, **optimizer.settings, **own}
 
 
+@explain_keywords
 def lookahead(optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> Optimizer:
     """Lookahead: slow weights φ follow the fast ones θ: after every k steps φ ← φ + α (θ − φ); θ ← φ.
 
@@ -157,6 +159,7 @@ def lookahead(optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> Optimizer
     return Optimizer("lookahead", init, update, settings, optimizer.trains)
 
 
+@explain_keywords
 def averaged(optimizer: Optimizer, decay: float = 0.999, *, corrected: bool = True) -> Optimizer:
     """Keep an exponential moving average of the weights beside them: a ← d a + (1 − d) θ. Training does not see it.
 
@@ -247,6 +250,7 @@ def average_of(state: Any, model: Any = None) -> Any:
     return rebuild([average[name] if t else w for name, w, t in zip(names, leaves, moved, strict=True)])
 
 
+@explain_keywords
 def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimizer:
     """Collect n gradients, and update with their mean at every n-th step; the steps between change no parameter.
 
@@ -298,6 +302,7 @@ def accumulate(optimizer: Optimizer, n: int, clip: Clip | None = None) -> Optimi
     return Optimizer("accumulate", init, update, settings, optimizer.trains)
 
 
+@explain_keywords
 def scaled(optimizer: Optimizer) -> Optimizer:
     """Multiply the rate of an optimizer by a number in its state, which `with_scale` sets between steps.
 
