@@ -15,13 +15,13 @@ FEWEST: Final = 4  # rows of a batch
 
 
 class Mixture:
-    """Adds up how much batches differ from one another, beside how much rows within them do."""
+    """Adds up how much batches differ from one another, beside how much rows within them do, in their last array."""
 
     def __init__(self) -> None:
         self.n, self.rows = 0, 0.0
-        self.means: list[Array] = []  # of each array, sums of the means of its columns
-        self.squares: list[Array] = []
-        self.within: list[Array] = []
+        self.means: Array = np.zeros(0)  # sums of the means of its columns
+        self.squares: Array = np.zeros(0)
+        self.within: Array = np.zeros(0)
 
     def add(self, args: Any) -> None:
         """Take in a batch.
@@ -33,17 +33,16 @@ class Mixture:
         arrays = [x for x in leaves if x.ndim and x.dtype.kind in "fiub" and len(x) >= FEWEST]
         if not arrays or any(len(x) != len(arrays[0]) for x in arrays):
             return
-        flat = [x.reshape(len(x), -1)[:, :COLUMNS].astype(np.float64) for x in arrays]
-        if self.n and [x.shape[1] for x in flat] != [len(x) for x in self.means]:
-            return
-        means, within = [x.mean(axis=0) for x in flat], [x.var(axis=0, ddof=1) for x in flat]
+        last = arrays[-1].reshape(len(arrays[-1]), -1)[:, :COLUMNS].astype(np.float64)
         if not self.n:
-            self.means, self.squares, self.within = ([np.zeros_like(x) for x in means] for _ in range(3))
-        self.n, self.rows = self.n + 1, self.rows + len(arrays[0])
-        for i, mean in enumerate(means):
-            self.means[i] += mean
-            self.squares[i] += mean**2
-            self.within[i] += within[i]
+            self.means, self.squares, self.within = (np.zeros(last.shape[1]) for _ in range(3))
+        if last.shape[1] != len(self.means):
+            return
+        mean = last.mean(axis=0)
+        self.n, self.rows = self.n + 1, self.rows + len(last)
+        self.means += mean
+        self.squares += mean**2
+        self.within += last.var(axis=0, ddof=1)
 
     def told(self) -> dict[str, Any]:
         """Return how many ``batches`` there were, and of their last array the share of the variance ``between`` them.
@@ -64,8 +63,8 @@ class Mixture:
         if self.n < 2:
             return {}
         size = self.rows / self.n
-        between = np.maximum(self.squares[-1] / self.n - (self.means[-1] / self.n) ** 2, 0) * self.n / (self.n - 1)
-        within = self.within[-1] / self.n
+        between = np.maximum(self.squares / self.n - (self.means / self.n) ** 2, 0) * self.n / (self.n - 1)
+        within = self.within / self.n
         extra = np.maximum(between - within / size, 0)
         with np.errstate(all="ignore"):
             share = np.where(extra > 0, extra / (extra + within), 0.0)
