@@ -26,6 +26,8 @@ WRITTEN = [str(day) if k % 2 else day.astype(object).strftime("%d.%m.%Y") for k,
         ([f"-{k} °C" for k in range(N)], "numbers with the unit '°C'"),
         ([f"1,{k:03} m²" for k in range(N)], "numbers with the unit 'm²'"),
         ([f"{k}{'ABC'[k % 3]}" for k in range(N)], ""),  # flats, cabins, seats
+        ([f"({k}.50)" if k % 5 else f"{k}.50" for k in range(N)], "numbers of accounts, (12.50) for −12.50"),
+        ([f"as note {k} says" if k % 3 else f"({k})" for k in range(N)], ""),
         ([f"R2D{k}" for k in range(N)], ""),
         ([f"a{k} long walk" for k in range(N)], ""),
         ([f"2023-13-{k}" for k in range(N)], ""),

@@ -14,6 +14,7 @@ _ENOUGH = 0.9  # of the texts
 SAMPLE = 200  # different texts that are enough
 _TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?|\d{1,2} ?[AaPp][Mm]")
 _NEGATIVE = re.compile(r"\([$€£¥]?\d[\d.,' ]*%?\)")
+_OF_ACCOUNTS = re.compile(rf"{_NEGATIVE.pattern}|[+-]?[$€£¥]? ?\d[\d.,' ]*%?|[-–]")  # a dash is 0 there
 _WITH_UNIT = re.compile(r"[+-]?\d[\d.,' ]*?\s?([^\W\d_][^\d\s]{0,9}|[°%µ\"′″][^\d\s]{0,3})")
 
 
@@ -35,8 +36,8 @@ def tell_likeness(texts: Sequence[str]) -> str:
         ' They look like dates written in several ways: write all as 2023-07-25 to use them.'
         >>> tell_likeness(["12.50", "(3.20)"])
         ' They look like numbers of accounts, (12.50) for −12.50: write them with a minus sign to use them.'
-        >>> tell_likeness(["a long walk", "nothing"])
-        ''
+        >>> tell_likeness(["a long walk", "nothing"]), tell_likeness(["a long walk", "(1)"])
+        ('', '')
     """
     found = [text.strip() for text in texts[:SAMPLE]]
     enough = _ENOUGH * len(found)
@@ -45,7 +46,7 @@ def tell_likeness(texts: Sequence[str]) -> str:
         return " They look like times of day: write them as hours, 14.5 for 14:30, to use them."
     if found and _count_dates(found) >= enough:
         return " They look like dates written in several ways: write all as 2023-07-25 to use them."
-    if any(_NEGATIVE.fullmatch(text) for text in found):
+    if any(map(_NEGATIVE.fullmatch, found)) and sum(map(bool, map(_OF_ACCOUNTS.fullmatch, found))) >= enough:
         return " They look like numbers of accounts, (12.50) for −12.50: write them with a minus sign to use them."
     units = [match[1] for text in found if (match := _WITH_UNIT.fullmatch(text))]
     different = sorted(set(units), key=units.index)
