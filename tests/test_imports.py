@@ -20,6 +20,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "undertow"
 ORDER = """
     errors allocation spelling
     habits
+    keywords
     lazy
     trees
     graph

@@ -128,7 +128,7 @@ def test_an_optimizer_of_ones_own(tmp_path):
     X = rows_for("", 40)
     optimizer = together(0.05)
     run = train_shortly(nn.Sequential(nn.Dense(6, 2)), X, "mean_squared_error", optimizer=optimizer)
-    with pytest.raises(ArgumentError, match=r"no optimizer 'together'.*training=False"):
+    with pytest.raises(ArgumentError, match=r"'together' is one of your own.*training=False"):
         export_source(run, tmp_path / "model.py")
     module = load_source(export_source(run, tmp_path / "model.py", optimizer=optimizer))
     y = X @ np.ones((6, 2), np.float32)
