@@ -91,6 +91,10 @@ class RowValues:
         """Write an element or a vector."""
         raise NotImplementedError
 
+    def fold(self, join: str, x: Value) -> Value:
+        """Join all lanes of a vector."""
+        return self.e.lane(join_lanes(self.e, JOIN[join], [x]), 0)
+
     def finish_rows(self, number: int) -> None:
         """Compute the row values that are known before a pass."""
         for i, line in enumerate(self.s.lines):
@@ -136,8 +140,7 @@ class RowValues:
         """Compute a value of one row."""
         e, row = self.e, self.at
         if line.reduces == "columns":
-            value = e.lane(join_lanes(e, JOIN[line.name], [self.joined(row.sums[i])]), 0)
-            row.values[i] = e.convert(value, line.converted)
+            row.values[i] = e.convert(self.fold(line.name, self.joined(row.sums[i])), line.converted)
         elif line.level == "row" and not line.reduces:
             row.values[i] = self.apply(line, [self.input(line, k, Body(), 0) for k in range(len(line.kinds))], 0)
         elif line.reduces == "row values":

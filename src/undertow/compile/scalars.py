@@ -143,7 +143,7 @@ def _signbit(e: Emitter, x: Value) -> Value:
 
 
 def _power(e: Emitter, x: Value, y: Value) -> Value:
-    """Small whole exponents are products, halves are roots: 1.5 units in the last place at most; all others go far."""
+    """Small whole exponents are products, halves are roots: two units in the last place at most; others go far."""
     if x.kind not in FLOATS:
         return WHOLE["power"](e, x, y)
     exponent = y.number

@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from undertow.compile.ir import BITS, Emitter, Value
+from undertow.compile.kernel import JOIN
 from undertow.compile.processor import has
+from undertow.compile.row_values import join_lanes
 from undertow.compile.totals import PART
 
 RANGE = "llvm.x86.avx512.mask.range.ps.512"  # 11: the larger in magnitude, without its sign; a NaN counts as no number
@@ -92,9 +94,8 @@ class Tally:
         if name in ("zeros", "flat"):
             return e.convert(part, "f64")
         if name == "max":
-            while part.lanes > 1:
-                part = e.intrinsic("smax", *self._halves(part))
-            found = e.convert(e.bitcast(e.lane(part, 0), self.kind), "f64")
+            largest = join_lanes(e, lambda e, a, b: e.intrinsic("smax", a, b), [part])
+            found = e.convert(e.bitcast(e.lane(largest, 0), self.kind), "f64")
             if self.ranges:  # a NaN is in the sum
                 total = self._result("s")
                 found = e.select((total != total) & (found < math.inf), math.nan, found)
@@ -106,14 +107,7 @@ class Tally:
 
     def _joined(self, part: Value) -> Value:
         """The sum of a vector's lanes, as float64."""
-        while part.lanes > 1:
-            low, high = self._halves(part)
-            part = low + high
-        return self.e.convert(self.e.lane(part, 0), "f64")
-
-    def _halves(self, x: Value) -> tuple[Value, Value]:
-        n = x.lanes // 2
-        return self.e.shuffle(x, x, list(range(n))), self.e.shuffle(x, x, list(range(n, 2 * n)))
+        return self.e.convert(self.e.lane(join_lanes(self.e, JOIN["sum"], [part]), 0), "f64")
 
 
 def _how_many(e: Emitter, mask: Value) -> Value:

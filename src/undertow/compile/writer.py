@@ -7,7 +7,7 @@ from typing import Any
 
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
-from undertow.compile.row_values import RowValues, join_lanes
+from undertow.compile.row_values import RowValues
 from undertow.compile.rows import Body, Row
 from undertow.compile.scalars import SCALARS
 from undertow.compile.tally import Tallies
@@ -173,10 +173,6 @@ class Writer(RowValues):
     def joined(self, total: Any) -> Value:
         """The value of an accumulator that is complete."""
         return total.result() if isinstance(total, Folded) else total.get()
-
-    def fold(self, join: str, x: Value) -> Value:
-        """Join all lanes of a vector."""
-        return self.e.lane(join_lanes(self.e, JOIN[join], [x]), 0)
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
         """Write an element or a vector; truth values as bytes."""
