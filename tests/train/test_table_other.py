@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trained_tables import model_of, silently
 from undertow.errors import ArgumentError
 from undertow.flow import load_flow
 from undertow.report.live.standing import read_status
@@ -31,16 +32,6 @@ def write(path, noise, n=160):
         data=str(path), target="y", hidden=[16], rate=0.02, dropout=0.5, other=True, refit=True, epochs=30,
         early_stopping=10, flow=False,
     )  # fmt: skip
-
-
-def silently(function, *args, **more):
-    said = []
-    run, _ = function(*args, progress=False, say=said.append, **more)
-    return run, "\n".join(map(str, said))
-
-
-def model_of(folder):
-    return (folder / "model.safetensors").read_bytes()
 
 
 @pytest.fixture(scope="module")

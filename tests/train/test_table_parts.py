@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 
 import undertow as ut
 from command_line import make_runner
+from trained_tables import model_of, silently
 from undertow.errors import ArgumentError
 from undertow.nn import Dense, Sequential
 from undertow.train import table as tables
@@ -38,16 +39,6 @@ def write(path, n=60, **told):
     pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "y": np.where(label, "yes", "no")}).write_csv(path)
     told = {"hidden": [16], "epochs": 20, "early_stopping": 5, "refit": True, "folds": 3, "other": True, **told}
     return TableSettings(data=str(path), target="y", flow=False, **told)
-
-
-def silently(function, *args, **more):
-    said = []
-    run, _ = function(*args, progress=False, say=said.append, **more)
-    return run, "\n".join(map(str, said))
-
-
-def model_of(folder):
-    return (folder / "model.safetensors").read_bytes()
 
 
 @pytest.fixture(scope="module")
