@@ -14,6 +14,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
+from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
 from undertow.compile.repeats import merge_repeats
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
@@ -189,6 +190,7 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "prod_options": _with_options(P.prod, np.multiply, lambda dtype: 1),
     **MORE,
     **INDEX,
+    **LINEAR_ALGEBRA,
 }
 
 
@@ -223,7 +225,9 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
             new.name = node.name or (f"d{node.ct_of}" if node.ct_of else None)
             new.line = new.line or node.line
         moved[node] = new
-    return merge_repeats(Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title))
+    written = Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
+    join_decompositions(written)
+    return merge_repeats(written)
 
 
 def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any], spec: Spec) -> Node:

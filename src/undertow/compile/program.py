@@ -17,7 +17,7 @@ from undertow.compile.cache import find_kernels, name_of
 from undertow.compile.driver import ALL, ENTRY, MAY_LEAVE, SHARED, WAIT, meeting_bytes, write_driver
 from undertow.compile.memory import ALIGN
 from undertow.compile.pace import Pace
-from undertow.compile.plan import STATUS, Buffer, Call, Place, Plan, Scratch
+from undertow.compile.plan import STATUS, Buffer, Call, Noted, Place, Plan, Scratch
 from undertow.compile.pool import interrupted, run_aside, run_together
 from undertow.compile.profile import Profile
 from undertow.compile.waits import mark_waits
@@ -67,6 +67,15 @@ def _renew() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
+
+
+# NumPy's words, which people look for, and what helps.
+_WORDS = {
+    Noted.SINGULAR: "Singular matrix. Add a small multiple of np.eye to it, or solve with np.linalg.lstsq.",
+    Noted.INDEFINITE: "Matrix is not positive definite. Add a small multiple of np.eye to it.",
+    Noted.NO_EIGENVALUES: "Eigenvalues did not converge. Look for NaN and Inf in the matrix.",
+    Noted.NO_SVD: "SVD did not converge. Look for NaN and Inf in the matrix.",
+}
 
 
 class Memory(NamedTuple):
@@ -237,12 +246,18 @@ class Program:
         if done:
             self.step_seconds = (time.perf_counter() - started) / done
         if self.status[0]:
-            self.status[0] = 0
-            picked = [call.what for call in self.calls if Place(STATUS) in call.args]
-            raise PositionError(
-                f"{' or '.join(picked)}: an index is beyond the end of its axis. Check the positions that are picked."
-            )
+            raise self.failure()
         return done
+
+    def failure(self) -> Exception:
+        """The error that a kernel has noted, and who may have noted it."""
+        noted, self.status[0] = int(self.status[0]), 0
+        whose = " or ".join(dict.fromkeys(x.what for x in self.calls if x.fails == noted and Place(STATUS) in x.args))
+        if noted == Noted.BEYOND:
+            return PositionError(
+                f"{whose}: an index is beyond the end of its axis. Check the positions that are picked."
+            )
+        return np.linalg.LinAlgError(f"{whose}: {_WORDS[Noted(noted)]}")
 
     def run_parts(self, steps: int) -> int:
         """Run the calls, and what NumPy does between them; return how many steps were done."""
