@@ -47,8 +47,12 @@ class Traced:
 
     def values(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Take the values of the graph's inputs out of the leaves of each argument."""
-        pairs = zip(self.arguments, rows, strict=True)
-        return [leaf for mine, row in pairs for x, leaf in zip(mine, row, strict=True) if isinstance(x, Node)]
+        return [rows[i][j] for i, j in self._inputs]
+
+    @functools.cached_property
+    def _inputs(self) -> list[tuple[int, int]]:
+        """The argument and the leaf of each input: every call of a compiled function asks for them."""
+        return [(i, j) for i, mine in enumerate(self.arguments) for j, x in enumerate(mine) if isinstance(x, Node)]
 
 
 def is_array_like(leaf: Any) -> bool:
