@@ -87,8 +87,9 @@ LU_SIGN = Routine("lu_sign", lambda f: Spec(f.shape[:-2], f.dtype))
 LU_SOLVE = Routine("lu_solve", lambda f, b, turned, strict: Spec((*f.shape[:-2], *b.shape[-2:]), f.dtype))
 # The factor in one triangle, the other one is A's.
 CHOLESKY = Routine("cholesky_factor", _like)
-# Of each row b the x of L x = b, or Lᵀ x = b if turned, where L is a triangle of what `CHOLESKY` made.
+# The inverse of such a triangle, in its place.
 INVERT_TRIANGLE = Routine("invert_triangle", _like)
+# Of each row b the x of L x = b, or Lᵀ x = b if turned, where L is a triangle of what `CHOLESKY` made.
 SOLVE_TRIANGLE = Routine("solve_triangle", lambda f, b, turned: Spec((*f.shape[:-2], *b.shape[-2:]), f.dtype))
 # Each row an eigenvector, if they are wanted, and a last row of eigenvalues.
 EIGH = Routine("symmetric_eigen", lambda a, uplo, vectors: Spec((*a.shape[:-2], a.shape[-1] + 1, a.shape[-1]), a.dtype))
