@@ -7,7 +7,7 @@ from typing import Any
 from undertow.compile.access import row_major, whole
 from undertow.compile.clusters import Clusters
 from undertow.compile.fuse import Cluster, Item
-from undertow.compile.operations import Operations
+from undertow.compile.orders import Orders
 from undertow.compile.plan import Buffer, Place, Plan
 from undertow.compile.split import split_products
 from undertow.graph import Graph, Node
@@ -33,7 +33,7 @@ def make_plan(graph: Graph, threads: int, donated: dict[int, int] | None = None,
     return planner.plan
 
 
-class _Planner(Clusters, Operations):
+class _Planner(Clusters, Orders):
     def write(self, donated: dict[int, int]) -> None:
         self.copies: list[tuple[Node, int]] = []
         self.claim_outputs(donated)
