@@ -5,6 +5,7 @@ import resource
 
 import numpy as np
 import pytest
+import scipy.special
 
 import undertow as ut
 from undertow import nn, optim, trees
@@ -133,7 +134,7 @@ def test_a_loss_that_asks_for_values_is_trained_by_numpy_and_told(capsys):
 
 def test_what_numpy_does_within_a_step_is_told(capsys):
     def loss(p, y):
-        return np.mean((np.sort(p, axis=0) - np.sort(y, axis=0)) ** 2)
+        return np.mean(1 - scipy.special.j0(p - y))
 
     X = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
     run = ut.train(nn.Sequential(nn.Dense(1, 1)), (X, 3 * X), loss=loss, epochs=30, validation=None, batch_size=8)

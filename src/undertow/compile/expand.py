@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
+from undertow.compile.expand_counting import COUNTING
 from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
+from undertow.compile.expand_order import ORDER
+from undertow.compile.expand_places import PLACES
+from undertow.compile.expand_points import POINTS
 from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
 from undertow.compile.repeats import merge_repeats
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
@@ -24,17 +28,20 @@ from undertow.trace.tracer import Trace
 
 
 class ShapesOnly(Trace):
-    """A trace that knows shapes alone and keeps no notes."""
+    """A trace that knows shapes alone and keeps no notes; what is added is written in simpler operations at once.
 
-    def __init__(self, origin: Node) -> None:
+    Args:
+        origin: the node that all stand for.
+        within: the operations that are being written: what is left of one in its own rule has a kernel.
+    """
+
+    def __init__(self, origin: Node, within: frozenset[str] = frozenset()) -> None:
         super().__init__()
-        self.node = origin
+        self.node, self.within = origin, within
 
     def add(self, op: P.Primitive, inputs: tuple[Node, ...], params: dict[str, Any]) -> Node:
         """Make a node, at the line of the one that it stands for."""
-        node = Node(op, inputs, params, op.infer(*[x.spec for x in inputs], **params))
-        node.line, node.backward = self.node.line, self.node.backward
-        return node
+        return _write(self.node, op, inputs, params, op.infer(*[x.spec for x in inputs], **params), self.within)
 
 
 def _shifted(x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
@@ -99,8 +106,7 @@ def _var(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, optio
 
 
 def _nanvar(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, options: Any = ()) -> Any:
-    if x.dtype.kind != "f":
-        return None
+    x = _as_float(x)
     kept = np.logical_not(np.isnan(x))
     where = dict(zip(options, extras, strict=True)).get("where")
     return _moment(x, kept if where is None else np.logical_and(kept, where), axis, keepdims, ddof)
@@ -191,6 +197,10 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     **MORE,
     **INDEX,
     **LINEAR_ALGEBRA,
+    **ORDER,
+    **COUNTING,
+    **PLACES,
+    **POINTS,
 }
 
 
@@ -230,10 +240,17 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
     return merge_repeats(written)
 
 
-def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any], spec: Spec) -> Node:
-    rule = EXPANSIONS.get(op.name)
+def _write(
+    node: Node,
+    op: Any,
+    inputs: tuple[Node, ...],
+    params: dict[str, Any],
+    spec: Spec,
+    within: frozenset[str] = frozenset(),
+) -> Node:
+    rule = EXPANSIONS.get(op.name) if op.name not in within else None
     if rule is not None:
-        trace = ShapesOnly(node)
+        trace = ShapesOnly(node, within | {op.name})
         result = rule(*[Tracer(x, trace) for x in inputs], **params)
         if isinstance(result, Tracer):
             made = result.node
@@ -241,7 +258,7 @@ def _write(node: Node, op: Any, inputs: tuple[Node, ...], params: dict[str, Any]
                 made = P.astype(Tracer(made, trace), dtype=spec.dtype).node
             if made.spec.shape == spec.shape:
                 return made
-    if op in (P.index_update, P.matmul, P.concatenate) and spec.dtype.kind == "f":  # as NumPy brings them together
+    if op in (P.index_update, P.matmul, P.concatenate):  # as NumPy brings them together
         n = 2 if op is P.index_update else len(inputs)
         inputs = (*[_cast(x, spec.dtype, node) for x in inputs[:n]], *inputs[n:])
     made = Node(op, inputs, params, spec)

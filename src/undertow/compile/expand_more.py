@@ -12,7 +12,9 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.compile.access import layout_of
+from undertow.compile.expand_places import take_constant
 from undertow.compile.expand_windows import WINDOWS
+from undertow.primitives.record import float_like
 
 FEW = 4  # factors whose products are written out, which a running product of each row takes ten times as long for
 
@@ -40,7 +42,7 @@ def _tile(x: Any, reps: tuple[int, ...]) -> Any:
 
 def _repeat(x: Any, repeats: Any, axis: int) -> Any:
     if not isinstance(repeats, int):
-        return None
+        return take_constant(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
     shape = x.shape
     x = P.expand_dims(x, axis=(axis + 1,))
     x = P.broadcast_to(x, shape=(*shape[: axis + 1], repeats, *shape[axis + 1 :]))
@@ -86,8 +88,9 @@ def _count_nonzero(x: Any, axis: Any, keepdims: bool) -> Any:
 
 def _norm(x: Any, order: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     """(Σ |x|^p)^(1/p) over all elements along the axes."""
-    if x.dtype.kind != "f" or not isinstance(order, int | float):
+    if not isinstance(order, int | float):
         return None
+    x = _as_float(x)
     if order in (math.inf, -math.inf):
         return (P.max_ if order > 0 else P.min_)(np.abs(x), axis=axis, keepdims=keepdims)
     if order == 2:
@@ -103,26 +106,28 @@ def _skipping(plain: Any, neutral: float, join: Any) -> Callable[..., Any]:
     """A reduction that leaves NaN out; None where nothing might be left, which NumPy makes NaN."""
 
     def apply(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
-        if x.dtype.kind != "f":
-            return None
         given = dict(zip(options, extras, strict=True))
+        if x.dtype.kind != "f":  # there is no NaN
+            if "where" in given and plain in (P.max_, P.min_):
+                return None
+            kept = np.where(given["where"], x, np.array(neutral, x.dtype)) if "where" in given else x
+            result = plain(kept, axis=axis, keepdims=keepdims)
+            return join(result, given["initial"]) if "initial" in given else result
         gone = np.isnan(x)
         if "where" in given:
             gone = np.logical_or(gone, np.logical_not(given["where"]))
         result = plain(np.where(gone, neutral, x), axis=axis, keepdims=keepdims)
+        if "initial" in given:
+            return join(result, given["initial"])
         if plain in (P.max_, P.min_):
-            if "initial" in given or "where" in given:
-                return None
-            everything = np.all(gone, axis=axis, keepdims=keepdims)
-            return np.where(everything, math.nan, result)
-        return join(result, given["initial"]) if "initial" in given else result
+            result = np.where(np.all(gone, axis=axis, keepdims=keepdims), math.nan, result)
+        return result
 
     return apply
 
 
 def _nanmean(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
-    if x.dtype.kind != "f":
-        return None
+    x = _as_float(x)
     kept = np.logical_not(np.isnan(x))
     for extra in extras:
         kept = np.logical_and(kept, extra)
@@ -130,9 +135,13 @@ def _nanmean(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: A
     return P.sum_(np.where(kept, x, 0), axis=axis, keepdims=keepdims) / count
 
 
+def _as_float(x: Any) -> Any:
+    dtype = float_like(x.dtype)
+    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
+
+
 def _sinc(x: Any) -> Any:
-    if x.dtype.kind != "f":
-        return None
+    x = _as_float(x)
     y = np.pi * np.where(x == 0, float(np.finfo(x.dtype).eps), x)
     return np.sin(y) / y
 
@@ -173,6 +182,31 @@ def _position(extremum: P.Primitive) -> Callable[..., Any]:
     return apply
 
 
+def _matmul(a: Any, b: Any) -> Any:
+    """Products of whole numbers, added up one by one; of truth values, whether any is true."""
+    dtype = np.result_type(a.dtype, b.dtype)
+    if dtype.kind == "f":
+        return None
+    a, b = (x if x.dtype == dtype else P.astype(x, dtype=dtype) for x in (a, b))
+    if b.ndim > 1:
+        b = P.transpose(b, axes=(*range(b.ndim - 2), b.ndim - 1, b.ndim - 2))
+        if a.ndim > 1:
+            a, b = P.expand_dims(a, axis=(a.ndim - 1,)), P.expand_dims(b, axis=(b.ndim - 2,))
+    product = a * b
+    return np.any(product, axis=-1) if dtype.kind == "b" else P.sum_(product, axis=(product.ndim - 1,), keepdims=False)
+
+
+def _position_without_nan(extremum: P.Primitive) -> Callable[..., Any]:
+    """The place of the extremum, every NaN taken for the opposite one."""
+    worst = -math.inf if extremum is P.max_ else math.inf
+
+    def apply(x: Any, axis: int | None, keepdims: bool = False) -> Any:
+        x = np.where(np.isnan(x), worst, x) if x.dtype.kind == "f" else x
+        return _position(extremum)(x, axis, keepdims)
+
+    return apply
+
+
 def _prod_others(x: Any, axis: tuple[int, ...]) -> Any:
     """All factors before each one times all those after it."""
     if x.dtype.kind != "f":
@@ -209,19 +243,29 @@ def _products_of_others(factors: list[Any], axis: int) -> Any:
 
 
 def _einsum(*arrays: Any, subscripts: str, **_: Any) -> Any:
-    """Contract two at a time, each time by a matrix product; None for an ellipsis and for repeated letters."""
+    """Contract two at a time, each time by a matrix product; None for an ellipsis."""
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
-    terms = inputs.split(",")
-    if "." in subscripts or not arrow or any(len(set(t)) < len(t) for t in terms):
+    if "." in subscripts or not arrow:
         return None
     dtype = np.result_type(*(x.dtype for x in arrays))  # as NumPy brings them together
     arrays = tuple(x if x.dtype == dtype else P.astype(x, dtype=dtype) for x in arrays)
-    x, labels = arrays[0], terms[0]
-    for i, (other, more) in enumerate(zip(arrays[1:], terms[1:], strict=True), 2):
+    (x, labels), *others = (_diagonals(x, term) for x, term in zip(arrays, inputs.split(","), strict=True))
+    terms = [labels, *[term for _, term in others]]
+    for i, (other, more) in enumerate(others, 2):
         later = set(output).union(*terms[i:])
         x, labels = _contract(x, labels, other, more, later)
     x, labels = _sum_own(x, labels, set(output))
     return P.transpose(x, axes=tuple(labels.index(c) for c in output)) if labels != output else x
+
+
+def _diagonals(x: Any, labels: str) -> tuple[Any, str]:
+    """Read a diagonal wherever a letter is there twice; it is the last axis then."""
+    for c in dict.fromkeys(labels):
+        while labels.count(c) > 1:
+            i, j = labels.index(c), labels.rindex(c)
+            x = P.diagonal(x, offset=0, axis1=i, axis2=j)
+            labels = "".join(d for k, d in enumerate(labels) if k not in (i, j)) + c
+    return x, labels
 
 
 def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, str]:
@@ -299,18 +343,22 @@ MORE: dict[str, Callable[..., Any]] = {
     "norm": _norm,
     "nansum": _skipping(P.sum_, 0, np.add),
     "nanprod": _skipping(P.prod, 1, np.multiply),
-    "nanmax": _skipping(P.max_, -math.inf, None),
-    "nanmin": _skipping(P.min_, math.inf, None),
+    "nanmax": _skipping(P.max_, -math.inf, np.maximum),
+    "nanmin": _skipping(P.min_, math.inf, np.minimum),
     "nanmean": _nanmean,
     "prod_others": _prod_others,
     "nancumsum": lambda x, axis: np.cumsum(np.where(np.isnan(x), 0, x), axis=axis),
     "nancumprod": lambda x, axis: np.cumprod(np.where(np.isnan(x), 1, x), axis=axis),
     "sinc": _sinc,
     "kron": _kron,
+    "matmul": _matmul,
     "cross": _cross,
     "einsum": _einsum,
+    "einsum_diagonal": _einsum,
     "tensordot": _tensordot,
     "argmax": _position(P.max_),
     "argmin": _position(P.min_),
+    "nanargmax": _position_without_nan(P.max_),
+    "nanargmin": _position_without_nan(P.min_),
     **WINDOWS,
 }

@@ -31,8 +31,9 @@ def _with_zeros(x: Any, axis: int, before: int, after: int) -> Any:
 
 def _convolve(a: Any, v: Any, mode: str) -> Any:
     """Products of the windows of the longer vector with the shorter one, turned around."""
-    if a.dtype != v.dtype or a.dtype.kind != "f":
-        return None
+    if a.dtype != v.dtype:
+        dtype = np.result_type(a.dtype, v.dtype)
+        a, v = (x if x.dtype == dtype else P.astype(x, dtype=dtype) for x in (a, v))
     if a.shape[0] < v.shape[0]:
         a, v = v, a
     m = v.shape[0]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from undertow.compile.ir import BITS, Emitter, Module, Value
 from undertow.compile.plan import LINE
 from undertow.compile.processor import lanes_of
+from undertow.compile.scalars import SCALARS
 
 RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
@@ -155,56 +156,82 @@ def _row_number(e: Emitter, picks: list[Value], sizes: list[Value], i: Value, st
     return row
 
 
-def write_gather(module: Module, n_picks: int) -> str:
+def write_gather(module: Module, n_picks: int, size: int = 0) -> str:
     """Gather rows.
 
     Table: source, result, status, count, bytes of a row, bytes from one row of the source to the next, then each axis'
     positions and size.
+
+    Args:
+        module: where it goes.
+        n_picks: arrays of positions.
+        size: bytes of a row that is one number; else 0.
     """
-    name = f"gather{n_picks}"
+    name = f"gather{n_picks}{f'_{size}' if size else ''}"
     e, values = _begin(module, name, 6 + 2 * n_picks, (0, 1, 2, *range(6, 6 + n_picks)))
     source, result, status, count, width, apart = values[:6]
     picks, sizes = values[6 : 6 + n_picks], values[6 + n_picks :]
     low, high = _range(e, count)
     with e.loop(low, high) as i:
         row = _row_number(e, picks, sizes, i, status)
-        _copy_bytes(e, e.address(result, i * width, "i8"), e.address(source, row * apart, "i8"), width)
+        place = e.address(source, row * apart, "i8")
+        if size:
+            e.store(e.load(place, BYTES[size]), e.address(result, i, BYTES[size]))
+        else:
+            _copy_bytes(e, e.address(result, i * width, "i8"), place, width)
     e.finish()
     return name
 
 
-def write_scatter(module: Module, n_picks: int, kind: str, lanes: int) -> str:
+def write_scatter(module: Module, n_picks: int, kind: str, lanes: int, join: str) -> str:
     """Add rows up where positions point; threads share out the columns, so that places that repeat do not collide.
 
     Table: source, result, status, count, elements of a row, elements from one row of the source to the next, then for
     each axis its positions and its size.
+
+    Args:
+        module: where it goes.
+        n_picks: arrays of positions.
+        kind: of the elements.
+        lanes: elements of a vector; 0: rows are one number.
+        join: ``add``, or ``set``: the last of the rows for a place remains.
     """
-    name = f"scatter{n_picks}{kind}"
+    name = f"scatter{n_picks}{kind}_{lanes}_{join}"
     e, values = _begin(module, name, 6 + 2 * n_picks, (0, 1, 2, *range(6, 6 + n_picks)))
     source, result, status, count, width, apart = values[:6]
     picks, sizes = values[6 : 6 + n_picks], values[6 + n_picks :]
+    memory = "i8" if kind == "i1" else kind
+
+    def put(a: Value, b: Value, mask: Value | None) -> None:
+        more = e.load(a, memory, lanes, mask)
+        if join == "add":
+            old = e.load(b, memory, lanes, mask)
+            more = old | more if kind == "i1" else old + more
+        e.store(more, b, mask)
+
     low, high = _range(e, width)
     with e.loop(0, count) as i:
         row = _row_number(e, picks, sizes, i, status)
-        a, b = e.address(source, i * apart, kind), e.address(result, row * width, kind)
-        with e.loop(low, high, lanes) as c:
-            mask = e.first_lanes(high - c, lanes)
-            place = e.address(b, c, kind)
-            more = e.load(e.address(a, c, kind), kind, lanes, mask)
-            e.store(e.load(place, kind, lanes, mask) + more, place, mask)
+        a, b = e.address(source, i * apart, memory), e.address(result, row * width, memory)
+        if not lanes:
+            with e.when(low < high):
+                put(a, b, None)
+        else:
+            with e.loop(low, high, lanes) as c:
+                put(e.address(a, c, memory), e.address(b, c, memory), e.first_lanes(high - c, lanes))
     e.finish()
     return name
 
 
 def write_running(module: Module, join: str, kinds: tuple[str, ...]) -> str:
-    """Compute along an axis each element from the one before it: ``sum``, ``prod``, or ``recurrence``, b + a times it.
+    """Compute along an axis each element from the one before it.
 
     Table: addresses of the result and of the operands, the length of the axis, the sizes of 5 other axes; then of the
     result and of each operand its stride along the axis and along the others.
 
     Args:
         module: where it goes.
-        join: which of the three.
+        join: ``sum``, ``prod``, ``maximum``, ``minimum``, or ``recurrence``, b + a times it.
         kinds: of the result and of each operand.
     """
     count, name = len(kinds), f"running_{join}_{'_'.join(kinds)}"
@@ -221,8 +248,11 @@ def write_running(module: Module, join: str, kinds: tuple[str, ...]) -> str:
         x, *factors = (read(p, k) for p, k in zip(sources, kinds[1:], strict=True))
         if before is not None:
             old = before(to)
-            x = old * x if join == "prod" else old + x if join == "sum" else x + factors[0] * old
-        e.store(x, to)
+            if join == "recurrence":
+                x = x + factors[0] * old
+            else:
+                x = SCALARS[{"sum": "add", "prod": "multiply"}.get(join, join)](e, old, x)
+        e.store(e.convert(x, "i8") if kinds[0] == "i1" else x, to)
         return x
 
     def run(places: list[Value]) -> None:
@@ -235,7 +265,7 @@ def write_running(module: Module, join: str, kinds: tuple[str, ...]) -> str:
             with e.loop(0, sizes[-1]) as j:
                 join_at(places, zero, j, None)
             with e.loop(1, length) as i, e.loop(0, sizes[-1]) as j:
-                join_at(places, i, j, lambda to: e.load(e.address(to, -strides[0][0], kinds[0]), kinds[0]))
+                join_at(places, i, j, lambda to: read(_at(e, to, -strides[0][0], kinds[0]), kinds[0]))
 
     def walk(axis: int, places: list[Value]) -> None:
         if axis == RUN_AXES - 1:

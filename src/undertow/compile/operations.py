@@ -195,13 +195,11 @@ class Operations(Layout):
         return True
 
     def write_index_update(self, node: Node) -> bool:
-        """Copy, then overwrite a part that slices name."""
-        if (
-            not self.can_copy(node)
-            or len(node.inputs) != 2
-            or any(x.spec.dtype != node.spec.dtype for x in node.inputs)
-        ):
+        """Copy, then overwrite a part that slices or positions name."""
+        if not self.can_copy(node) or any(x.spec.dtype != node.spec.dtype for x in node.inputs[:2]):
             return False
+        if len(node.inputs) > 2:
+            return self.write_scatter(node, node.inputs[1], node.inputs[2:], "set")
         target = self.target(node, node.params["index"])
         if target is None:
             return False
@@ -258,17 +256,28 @@ class Operations(Layout):
             self.fill(node)
             self.put(node, _spread(self.reader.read(x), target.shape), target.offset, target.strides)
             return True
+        return self.write_scatter(node, x, node.inputs[1:], "add")
+
+    def write_scatter(self, node: Node, x: Node, picks: tuple[Node, ...], join: str) -> bool:
+        """Add values up where positions point, or put them there: of those for one place, the last."""
         kind = kind_of(node.spec.dtype)
-        picked = self.picked(node, node.params["index"], node.spec.shape)
-        if picked is None or kind not in ("f32", "f64"):
+        picked = self.picked(picks, node.params["index"], node.spec.shape, node)
+        if picked is None or kind is None:
             return False
         count, width, args = picked
-        n_picks, lanes = len(args) // 2, lanes_of(kind)
+        n_picks, lanes = len(args) // 2, lanes_of("f64" if kind == "i64" else kind if kind == "f64" else "f32")
+        lanes = lanes if width > 1 else 0
         source = self.reader.read(x)
-        rows = self.rows(source, len(source.shape) - len(node.spec.shape[n_picks:]), node)
+        inner: Any = node.spec.shape[n_picks:]
+        if join == "set":
+            source = _spread(source, common_shape(picks, inner))
+        rows = self.rows(source, len(source.shape) - len(inner), node)
         if rows is None:
             return False
-        self.fill(node)
+        if join == "set":
+            self.put(node, self.reader.read(node.inputs[0]), 0, row_major(node.spec.shape))  # type: ignore[arg-type]
+        else:
+            self.fill(node)
         made = self.buffer(node)
         given: list[Argument] = [rows[0], Place(made), Place(STATUS), count, width, rows[1], *args]
         # Threads share the columns: of few, all would write into the same lines of the cache.
@@ -276,8 +285,9 @@ class Operations(Layout):
         shared = self.threads > 1 and count * width > WORTH_SHARING and wide >= LINES * self.threads
         call = Call("", given, called(node), shared, count * width, 3 * count * wide, target=made)
         self.add(
-            call, ("scatter", n_picks, kind, lanes),
-            lambda module: moves.write_scatter(module, n_picks, str(kind), lanes), f"scatter{n_picks}{kind}",
+            call, ("scatter", n_picks, kind, lanes, join),
+            lambda module: moves.write_scatter(module, n_picks, str(kind), lanes, join),
+            f"scatter{n_picks}{kind}_{lanes}_{join}",
         )  # fmt: skip
         return True
 
@@ -302,7 +312,7 @@ class Operations(Layout):
         others = [i for i, n in enumerate(shape) if i != axis and n != 1]
         if reads[1].strides[axis] == 1 or not others:
             others.append(-1)  # the axis itself lies in one piece: it is walked innermost
-        if len(others) > moves.RUN_AXES or "None" in kinds or kinds[0] == "i1":
+        if len(others) > moves.RUN_AXES or "None" in kinds:
             return False
         others = [-1] * (moves.RUN_AXES - len(others)) + others
         others[:-1] = sorted(others[:-1], key=lambda i: i < 0)  # threads share the first axis
@@ -327,11 +337,12 @@ class Operations(Layout):
     def write_getitem(self, node: Node) -> bool:
         """Gather the rows that positions pick."""
         source = self.reader.read(node.inputs[0])
-        picked = self.picked(node, node.params["index"], source.shape)
+        picked = self.picked(node.inputs[1:], node.params["index"], source.shape, node)
         if picked is None:
             return False
         count, width, args = picked
         item, n_picks = node.spec.dtype.itemsize, len(args) // 2
+        size = item if width == 1 else 0
         rows = self.rows(source, n_picks, node)
         if rows is None:
             return False
@@ -339,10 +350,13 @@ class Operations(Layout):
         given: list[Argument] = [rows[0], made, Place(STATUS), count, width * item, rows[1] * item, *args]
         shared = self.threads > 1 and count * width > WORTH_SHARING
         call = Call("", given, called(node), shared, 0, 2 * count * width * item, target=self.buffer(node))
-        self.add(call, ("gather", n_picks), lambda module: moves.write_gather(module, n_picks), f"gather{n_picks}")
+        name = f"gather{n_picks}{f'_{size}' if size else ''}"
+        self.add(call, ("gather", n_picks, size), lambda module: moves.write_gather(module, n_picks, size), name)
         return True
 
-    def picked(self, node: Node, index: Any, shape: Any) -> tuple[int, int, list[Argument]] | None:
+    def picked(
+        self, given: tuple[Node, ...], index: Any, shape: Any, node: Node
+    ) -> tuple[int, int, list[Argument]] | None:
         """Return how many rows arrays of positions pick, their elements, and the arguments that name them.
 
         None unless the positions stand for the first axes, and all the others are whole.
@@ -351,7 +365,7 @@ class Operations(Layout):
         first, rest = index[:n], index[n:]
         if not all(isinstance(entry, Pick) for entry in first) or any(entry != Slice() for entry in rest):
             return None
-        picks = [self.reader.read(node.inputs[1 + entry.number]) for entry in first]
+        picks = [self.reader.read(given[entry.number]) for entry in first]
         common = np.broadcast_shapes(*[p.shape for p in picks])
         if 0 in shape[:n] and math.prod(common):
             return None  # there is nothing to pick: NumPy says so
@@ -416,6 +430,12 @@ def _batch_axis(batch: tuple[int, ...], *leads: tuple[int, ...]) -> tuple[int, .
             break
         axes.insert(0, i)
     return tuple(axes)
+
+
+def common_shape(picks: tuple[Node, ...], inner: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of what positions pick, before axes that are whole."""
+    shapes: Any = [pick.spec.shape for pick in picks]
+    return (*np.broadcast_shapes(*shapes), *inner)
 
 
 def _spread(a: Access, shape: tuple[int, ...]) -> Access:

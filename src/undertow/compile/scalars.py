@@ -15,9 +15,11 @@ import numpy as np
 
 from undertow.compile.ir import FLOATS, Emitter, Value
 from undertow.compile.maths import FUNCTIONS
+from undertow.compile.maths_bits import PARTS
 from undertow.compile.whole_numbers import WHOLE
 from undertow.graph import CONSTANT, Node
 from undertow.primitives import random
+from undertow.primitives.record import float_like
 
 KINDS = {
     np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(bool): "i1", np.dtype(np.int8): "i8",
@@ -90,12 +92,19 @@ def _round(e: Emitter, x: Value, decimals: int = 0) -> Value:
     return e.rint(x * scale) / scale if decimals > 0 else e.rint(x / scale) * scale
 
 
+def _to_whole(name: str) -> Scalar:
+    """A function that whole numbers are left alone by."""
+    return lambda e, x: e.intrinsic(name, x) if x.kind in FLOATS else x
+
+
 def _heaviside(e: Emitter, x: Value, at_zero: Value) -> Value:
     one, zero = e.const(1, x.kind, x.lanes), e.const(0, x.kind, x.lanes)
     return e.select(e.is_nan(x), x, e.select(x < 0, zero, e.select(x > 0, one, at_zero)))
 
 
 def _nan_to_num(e: Emitter, x: Value, **options: Any) -> Value:
+    if x.kind not in FLOATS:
+        return x
     info = np.finfo(np.float32 if x.kind == "f32" else np.float64)
     nan, posinf, neginf = (options.get(name) for name in ("nan", "posinf", "neginf"))
     high = float(info.max) if posinf is None else posinf
@@ -222,9 +231,7 @@ SCALARS: dict[str, Scalar] = {
     "sqrt": lambda e, x: e.sqrt(x),
     "power": _power,
     "sign": _sign,
-    "floor": lambda e, x: e.floor(x),
-    "ceil": lambda e, x: e.ceil(x),
-    "trunc": lambda e, x: e.trunc(x),
+    **{name: _to_whole(name) for name in ("floor", "ceil", "trunc")},
     "rint": lambda e, x: e.rint(x),
     "copysign": lambda e, x, y: e.copysign(x, y),
     "heaviside": _heaviside,
@@ -273,12 +280,13 @@ SCALARS: dict[str, Scalar] = {
     "scipy_xlog1py": _xlog1py,
     "scipy_entr": _entr,
     "uniform_at": _uniform_at,
+    **PARTS,
 }  # fmt: skip
 
 # Those written for floats: NumPy's loops over integers are another matter.
 FLOATS_ONLY = frozenset(_MATHS) - WHOLE.keys() | {
-    "floor", "ceil", "trunc", "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
-    "scipy_xlog1py", "scipy_entr", "normal_cdf", "round", "nan_to_num",
+    "reciprocal", "scipy_erf", "scipy_erfc", "scipy_ndtr", "scipy_xlogy",
+    "scipy_xlog1py", "scipy_entr", "normal_cdf", "round",
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.
@@ -315,6 +323,8 @@ def _kinds_of(op: Any, made: np.dtype[Any], specs: tuple[tuple[np.dtype[Any], bo
         dtypes: list[Any] = [specs[0][0]]
     elif op.name == "uniform_at":
         dtypes = [np.dtype(np.int64)] * 2
+    elif op.name == "exponent":
+        dtypes = [float_like(specs[0][0])]
     elif op.name == "where":
         dtypes = [specs[0][0], made, made]
     elif op.name in _LIKE_RESULT or not op.numpy:

@@ -108,7 +108,7 @@ def _delete(arr: Any, obj: Any, axis: Any = None) -> Any:
 # ---- insert ------------------------------------------------------------------------------------------
 
 
-def _counted(x: Shape, v: Shape, at: int | Places, axis: int) -> tuple[int, Shape]:
+def counted(x: Shape, v: Shape, at: int | Places, axis: int) -> tuple[int, Shape]:
     """Count the new elements along the axis, and return the shape of v as it meets them."""
     if len(v) > len(x):
         raise ShapeError(f"values of shape {show_shape(v)} have more axes than the array {show_shape(x)}.")
@@ -121,16 +121,16 @@ def _counted(x: Shape, v: Shape, at: int | Places, axis: int) -> tuple[int, Shap
 
 
 def _infer_insert(x: Spec, v: Spec, at: int | Places, axis: int) -> Spec:
-    count, met = _counted(x.shape, v.shape, at, axis)
+    count, met = counted(x.shape, v.shape, at, axis)
     room = (*x.shape[:axis], count, *x.shape[axis + 1 :])
     if broadcast_shapes(met, room) != room:
         raise ShapeError(f"values of shape {show_shape(v.shape)} do not fit where {show_shape(room)} is inserted.")
     return Spec((*x.shape[:axis], _size_along(x.shape, axis) + count, *x.shape[axis + 1 :]), x.dtype)
 
 
-def _new_places(x: Shape, v: Shape, at: int | Places, axis: int) -> Places:
+def new_places(x: Shape, v: Shape, at: int | Places, axis: int) -> Places:
     """Return where the inserted elements stand in the result."""
-    count, _ = _counted(x, v, at, axis)
+    count, _ = counted(x, v, at, axis)
     size = _size_along(x, axis)
     if isinstance(at, int) or len(at) == 1:
         first = (at if isinstance(at, int) else at[0]) % (size + 1)
@@ -141,12 +141,12 @@ def _new_places(x: Shape, v: Shape, at: int | Places, axis: int) -> Places:
 
 
 def _insert_back_array(ct: Any, out: Any, x: Any, v: Any, at: int | Places, axis: int) -> Any:
-    places = _new_places(shape_of(x), shape_of(v), at, axis)
+    places = new_places(shape_of(x), shape_of(v), at, axis)
     return delete(ct, at=tuple(sorted(places)), axis=axis)
 
 
 def _insert_back_values(ct: Any, out: Any, x: Any, v: Any, at: int | Places, axis: int) -> Any:
-    places = _new_places(shape_of(x), shape_of(v), at, axis)
+    places = new_places(shape_of(x), shape_of(v), at, axis)
     follow = places == tuple(range(places[0], places[0] + len(places))) if places else False
     part = index(ct, (*(slice(None),) * axis, slice(places[0], places[-1] + 1) if follow else np.array(places, int)))
     return move_axis(part, axis, 0) if isinstance(at, int) else part

@@ -143,7 +143,7 @@ def _floor(place: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _places_of(n: int, q: Any, function: str, method: str) -> Any:
+def places_of(n: int, q: Any, function: str, method: str) -> Any:
     """Return where quantiles that are plain numbers lie among n elements."""
     if function == "median":
         return (n - 1) / 2
@@ -243,7 +243,7 @@ def fixed_places_rule(
             asked = "quantile" if function == "median" else function
             place = quantile_place(numbers_of(q, dtype), count, function=asked, method=method)
             return from_lines(_places_back(ct, flat, place, leading), x, axis)
-    places = _places_of(n, q, function, method)
+    places = places_of(n, q, function, method)
     if not leading:
         value = _without_kept_axes(out, axis, 0, keepdims)
         return from_lines(_one_place_back(ct, value, flat, float(places)), x, axis)

@@ -212,12 +212,12 @@ def _answer_accumulate(ufunc: np.ufunc, apply: Callable[[Any, int], Any]) -> Non
         return apply(array, normalize_axis(axis, len(shape_of(array)))[0])
 
 
-_maximum_so_far = _running(np.maximum, True, "max")
-_minimum_so_far = _running(np.minimum, False, "min")
+maximum_so_far = _running(np.maximum, True, "max")
+minimum_so_far = _running(np.minimum, False, "min")
 _answer_accumulate(np.add, lambda x, axis: np.cumsum(x, axis=axis))
 _answer_accumulate(np.multiply, lambda x, axis: np.cumprod(x, axis=axis))
-_answer_accumulate(np.maximum, lambda x, axis: _maximum_so_far(x, axis=axis, largest=True))
-_answer_accumulate(np.minimum, lambda x, axis: _minimum_so_far(x, axis=axis, largest=False))
+_answer_accumulate(np.maximum, lambda x, axis: maximum_so_far(x, axis=axis, largest=True))
+_answer_accumulate(np.minimum, lambda x, axis: minimum_so_far(x, axis=axis, largest=False))
 
 
 # ---- outer ---------------------------------------------------------------------------------------

@@ -1,0 +1,261 @@
+"""Sorting and what follows from it: rows along the last axis, for which there are kernels, and order statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from undertow import primitives as P
+from undertow.compile.expand_index import filled
+from undertow.primitives.index import Pick
+from undertow.primitives.order import argsort, share_ties, sort
+from undertow.primitives.quantile import leading_axes
+from undertow.primitives.rank import places_of
+from undertow.primitives.record import reduced_shape
+
+_WHOLE = np.dtype(np.int64)
+
+
+def at_end(x: Any, axis: int) -> Any:
+    """Move an axis to the last place."""
+    order = (*(i for i in range(x.ndim) if i != axis), axis)
+    return x if axis == x.ndim - 1 else P.transpose(x, axes=order)
+
+
+def from_end(x: Any, axis: int) -> Any:
+    """Undo `at_end`."""
+    last = x.ndim - 1
+    order = (*range(axis), last, *range(axis, last))
+    return x if axis == last else P.transpose(x, axes=order)
+
+
+def _last_axis(primitive: P.Primitive) -> Callable[..., Any]:
+    """An operation along one axis by the same one along the last."""
+
+    def apply(*arrays: Any, axis: int, **_: Any) -> Any:
+        axis %= arrays[0].ndim
+        if axis == arrays[0].ndim - 1:
+            return None
+        return from_end(primitive(*[at_end(x, axis) for x in arrays], axis=arrays[0].ndim - 1), axis)
+
+    return apply
+
+
+def _in_rows(order: Any) -> Any:
+    """Number the places of rows from the first row's beginning on."""
+    n = order.shape[-1]
+    order = order if order.dtype == _WHOLE else P.astype(order, dtype=_WHOLE)
+    starts = np.arange(math.prod(order.shape[:-1])) * n
+    return np.where(order < 0, order + n, order) + starts.reshape(*order.shape[:-1], 1)
+
+
+def take_along(rows: Any, places: Any) -> Any:
+    """Pick elements of each row by their places in it."""
+    n, count = rows.shape[-1], rows.shape[:-1]
+    starts = (np.arange(math.prod(count)) * n).reshape(*count, 1)
+    return P.getitem(P.reshape(rows, shape=(math.prod(rows.shape),)), places + starts, index=(Pick(0),))
+
+
+def _permute(x: Any, order: Any, axis: int) -> Any:
+    axis %= x.ndim
+    if 0 in x.shape:
+        return x
+    flat = P.reshape(at_end(x, axis), shape=(math.prod(x.shape),))
+    return from_end(P.getitem(flat, _in_rows(at_end(order, axis)), index=(Pick(0),)), axis)
+
+
+def _put_back(ct: Any, order: Any, axis: int) -> Any:
+    axis %= ct.ndim
+    if 0 in ct.shape:
+        return ct
+    flat = P.reshape(at_end(ct, axis), shape=(math.prod(ct.shape),))
+    places = P.reshape(_in_rows(at_end(order, axis)), shape=flat.shape)
+    made = P.index_update(flat, flat, places, index=(Pick(0),))
+    return from_end(P.reshape(made, shape=at_end(ct, axis).shape), axis)
+
+
+def _partition(x: Any, kth: tuple[int, ...], axis: int) -> Any:
+    return sort(x, axis=axis % x.ndim)
+
+
+def _argpartition(x: Any, kth: tuple[int, ...], axis: int) -> Any:
+    return argsort(x, axis=axis % x.ndim)
+
+
+def _lexsort(*keys: Any, axis: int) -> Any:
+    """Sort by the last key first: an order that keeps ties is then sorted by the one before."""
+    order = None
+    for key in keys:
+        key = at_end(key, axis % key.ndim)
+        if 0 in key.shape:
+            return None
+        found = argsort(key if order is None else take_along(key, order), axis=key.ndim - 1)
+        order = found if order is None else take_along(order, found)
+    return from_end(order, axis % keys[0].ndim)
+
+
+def _kth(x: Any, places: tuple[int, ...]) -> Any:
+    rows = sort(at_end(x, 0), axis=x.ndim - 1)
+    return from_end(np.stack([rows[..., i] for i in places], axis=-1), 0)
+
+
+# ---- quantiles -----------------------------------------------------------------------------------
+
+# The methods whose places are whole numbers: there is nothing between them.
+_TAKING = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
+
+
+def _lines(x: Any, axis: tuple[int, ...]) -> Any:
+    """Make one axis of those reduced, the last."""
+    others = tuple(i for i in range(x.ndim) if i not in axis)
+    x = P.transpose(x, axes=(*others, *axis))
+    kept = x.shape[: len(others)]
+    return P.reshape(x, shape=(*kept, math.prod(x.shape[len(others) :])))
+
+
+def _back(found: Any, x: Any, axis: tuple[int, ...], keepdims: bool, leading: int) -> Any:
+    """Bring the axes of the quantiles to the front, and keep those reduced if asked for."""
+    n = found.ndim - leading
+    order = (*range(n, found.ndim), *range(n))
+    found = P.transpose(found, axes=order) if leading and n else found
+    return P.expand_dims(found, axis=tuple(i + leading for i in sorted(axis))) if keepdims and axis else found
+
+
+def _between(rows: Any, place: Any, shape: tuple[int, ...], method: str, last: Any = None) -> Any:
+    """Weigh the neighbours of places in rows that are in order, by NumPy's formula, which makes infinities NaN.
+
+    Args:
+        rows: (..., n).
+        place: floats, (..., k) or (k,).
+        shape: of the quantiles, k of them.
+        method: NumPy's word, or ``median``.
+        last: the place of the last number, if NaN follows.
+    """
+    dtype = rows.dtype
+    last = rows.shape[-1] - 1 if last is None else last
+    low = np.floor(place)
+    weight = _cast(place - low, dtype)
+    low = _cast(low, _WHOLE)
+
+    def at(places: Any) -> Any:
+        if isinstance(places, np.ndarray):
+            return np.stack([rows[..., int(i)] for i in places], axis=-1)
+        return take_along(rows, _spread(places, rows))
+
+    found = at(low)
+    if method not in _TAKING and not (isinstance(weight, np.ndarray) and method == "median" and not weight.any()):
+        above = at(np.minimum(low + 1, last))
+        step = above - found
+        if method == "median":
+            found = np.where(weight == 0, found, (found + above) / 2)
+        else:
+            found = np.where(weight >= 0.5, above - step * (1 - weight), found + step * weight)
+    return P.reshape(found, shape=(*rows.shape[:-1], *shape))
+
+
+def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
+    if isinstance(x, np.ndarray | np.generic):
+        return np.asarray(x).astype(dtype)
+    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
+
+
+def _spread(places: Any, rows: Any) -> Any:
+    shape = (*rows.shape[:-1], places.shape[-1])
+    return places if places.shape == shape else P.broadcast_to(places, shape=shape)
+
+
+def _quantile(
+    x: Any, q: Any, axis: tuple[int, ...], keepdims: bool, method: str, function: str, nan: bool, given: bool
+) -> Any:
+    """Sort, and weigh neighbours: q is numbers (``given``), or traced."""
+    shape = np.shape(q) if given else q.shape
+    if 0 in x.shape:
+        made: Any = (*leading_axes(shape, x.shape, nan), *reduced_shape(x.shape, axis, keepdims))
+        return filled(x, math.nan, made)
+    lines = _floats(_lines(x, axis))
+    rows = sort(lines, axis=lines.ndim - 1)
+    how, function = ("median", "quantile") if function == "median" else (method, function)
+    asked = np.ravel(np.asarray(q, np.float64)) if given else P.reshape(_floats(q), shape=(math.prod(shape),))
+    if nan:
+        count = P.sum_(P.astype(np.logical_not(np.isnan(rows)), dtype=_WHOLE), axis=(rows.ndim - 1,), keepdims=True)
+        last = np.maximum(count, 1) - 1
+        place = place_of(asked, P.astype(last + 1, dtype=asked.dtype), function, method)
+        found, gone = _between(rows, place, shape, how, last), P.squeeze(count == 0, axis=(rows.ndim - 1,))
+    else:
+        n = rows.shape[-1]
+        if given:  # NumPy itself tells the places
+            place = np.ravel(np.asarray(places_of(n, q, function, method), np.float64))
+        else:
+            place = place_of(asked, float(n), function, method)
+        found, gone = _between(rows, place, shape, how), np.isnan(rows[..., -1])
+    axes = tuple(range(gone.ndim, gone.ndim + len(shape)))
+    found = np.where(P.expand_dims(gone, axis=axes) if axes else gone, math.nan, found)
+    return _back(found, x, axis, keepdims, len(shape))
+
+
+def _fixed(x: Any, q: Any, dtype: Any, **how: Any) -> Any:
+    return _quantile(x, q, given=True, **how)
+
+
+def _traced(x: Any, q: Any, **how: Any) -> Any:
+    return _quantile(x, q, given=False, **how)
+
+
+def _floats(x: Any) -> Any:
+    return x if x.dtype.kind == "f" else P.astype(x, dtype=np.dtype(np.float64))
+
+
+_PLOTTING = {"interpolated_inverted_cdf": (0.0, 1.0), "hazen": (0.5, 0.5), "weibull": (0.0, 0.0),
+             "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8)}  # fmt: skip
+
+
+def place_of(q: Any, n: Any, function: str, method: str) -> Any:
+    """Tell where quantiles lie among 0 … n − 1, by NumPy's formulas (Hyndman and Fan's nine methods, and four more)."""
+    q = q / 100 if function == "percentile" else q
+    exact = (n - 1) * q
+    if method in _PLOTTING:
+        a, b = _PLOTTING[method]
+        place = n * q + (a + q * (1 - a - b)) - 1
+    elif method == "linear":
+        place = exact
+    elif method in ("lower", "higher", "nearest"):
+        place = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}[method](exact)
+    elif method == "midpoint":
+        place = 0.5 * (np.floor(exact) + np.ceil(exact))
+    else:
+        place = n * q - (1.5 if method == "closest_observation" else 1)
+        low = np.floor(place)
+        on = place == low
+        if method == "averaged_inverted_cdf":
+            place = np.where(on, low + 0.5, low + 1)
+        elif method == "closest_observation":
+            place = np.where(np.logical_and(on, np.remainder(low, 2) == 1), low, low + 1)
+        else:
+            place = np.where(on, low, low + 1)
+    return np.minimum(np.maximum(place, 0), n - 1)
+
+
+def _quantile_place(q: Any, count: Any, function: str, method: str) -> Any:
+    q = q if q.dtype == np.float64 else P.astype(q, dtype=np.dtype(np.float64))
+    q = P.expand_dims(q, axis=tuple(range(q.ndim, q.ndim + count.ndim))) if count.ndim else q
+    n = P.astype(count, dtype=np.dtype(np.float64))
+    return np.where(n > 0, place_of(q, n, function, method), math.nan)
+
+
+ORDER: dict[str, Callable[..., Any]] = {
+    "sort": _last_axis(sort),
+    "argsort": _last_axis(argsort),
+    "share_ties": _last_axis(share_ties),
+    "permute": _permute,
+    "put_back": _put_back,
+    "partition": _partition,
+    "argpartition": _argpartition,
+    "lexsort": _lexsort,
+    "kth": _kth,
+    "quantile_place": _quantile_place,
+    **{f"{nan}{name}": _fixed for nan in ("", "nan") for name in ("median", "quantile", "percentile")},
+    **{f"{nan}{name}_traced": _traced for nan in ("", "nan") for name in ("quantile", "percentile")},
+}

@@ -1,0 +1,93 @@
+"""Kernels that search among sorted numbers, and that find runs of equal ones.
+
+Every kernel is called as ``kernel(args, thread, threads)`` with a table of numbers.
+"""
+
+from __future__ import annotations
+
+from undertow.compile.ir import FLOATS, Emitter, Module, Value
+
+
+def _begin(module: Module, name: str, kinds: tuple[str, ...]) -> tuple[Emitter, list[Value]]:
+    e = Emitter(module, name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
+    return e, [e.load(e.address(e.args["args"], i, "i64"), kind) for i, kind in enumerate(kinds)]
+
+
+def _part(e: Emitter, n: Value) -> tuple[Value, Value]:
+    thread, threads = e.args["thread"], e.args["threads"]
+    return n * thread / threads, n * (thread + 1) / threads
+
+
+def write_search(module: Module, kind: str, side: str) -> str:
+    """Count for each value the sorted numbers before it; NaN comes last, as NumPy has it.
+
+    Table: the sorted numbers, the values, the result (i64), how many there are of both, from one to the next of both,
+    how often their number can be halved. How much is left to search does not depend on the values: no branch does.
+
+    Args:
+        module: where it goes.
+        kind: of the numbers and the values.
+        side: ``left``: of those before it, or ``right``: and those equal to it.
+    """
+    name, memory = f"search_{kind}_{side}", "i8" if kind == "i1" else kind
+    e, read = _begin(module, name, ("ptr", "ptr", "ptr", "i64", "i64", "i64", "i64", "i64"))
+    line, values, result, n, count, apart, step, rounds = read
+
+    def goes_on(x: Value, v: Value) -> Value:
+        if kind not in FLOATS:
+            return x < v if side == "left" else x <= v
+        return (x < v) | (e.is_nan(v) & (x == x)) if side == "left" else (x <= v) | e.is_nan(v)
+
+    low, high = _part(e, count)
+    with e.loop(low, high) as i:
+        v = e.load(e.address(values, i * step, memory), memory)
+        place, left = e.variable(e.const(0, "i64")), e.variable(n)
+        with e.loop(0, rounds):
+            here, length = place.get(), left.get()
+            half = e.shift_right(length, 1)
+            x = e.load(e.address(line, (here + half) * apart, memory), memory)
+            place.set(e.select(goes_on(x, v), here + (length - half), here))
+            left.set(half)
+        e.store(place.get(), e.address(result, i, "i64"))
+    e.finish()
+    return name
+
+
+def write_share(module: Module, kind: str, other: str) -> str:
+    """Give each of a run of equal numbers the mean of what belongs to them.
+
+    Table: what belongs to them, the sorted numbers, the result, rows, elements of a row; from one row to the next and
+    from one element to the next, of the first, then of the second.
+
+    Args:
+        module: where it goes.
+        kind: of what belongs to the numbers.
+        other: of the numbers.
+    """
+    name, memory = f"share_{kind}_{other}", "i8" if other == "i1" else other
+    e, read = _begin(module, name, ("ptr", "ptr", "ptr", *["i64"] * 6))
+    given, ranked, result, rows, n, apart, step, apart_ranked, step_ranked = read
+    low, high = _part(e, rows)
+    with e.loop(low, high) as row:
+        source, line = e.address(given, row * apart, kind), e.address(ranked, row * apart_ranked, memory)
+        made = e.address(result, row * n, kind)
+        start, total = e.variable(e.const(0, "i64")), e.variable(e.load(source, kind))
+        before = e.variable(e.load(line, memory))
+        with e.loop(1, n + 1) as i:
+            inside = i < n
+            at = e.select(inside, i, 0)
+            x, more = (
+                e.load(e.address(line, at * step_ranked, memory), memory),
+                e.load(e.address(source, at * step, kind), kind),
+            )
+            same = (x == before.get()) & inside
+            first = start.get()
+            with e.when(~same):
+                mean = total.get() / e.convert(i - first, kind)
+                with e.loop(first, i) as j:
+                    e.store(mean, e.address(made, j, kind))
+            total.set(e.select(same, total.get() + more, more))
+            start.set(e.select(same, first, i))
+            before.set(x)
+    e.finish()
+    return name
