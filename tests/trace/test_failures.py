@@ -54,6 +54,20 @@ def test_numbers_of_classes_beside_a_column_a_class_are_not_to_be_broadcast(grad
     assert gradient(network)(P, X, ut.one_hot(LABELS, 3))[0] > 0
 
 
+def test_axes_that_do_not_permute_are_told():
+    for axes in ((2, 1), (0, 0), (0,)):
+        with pytest.raises(ShapeError, match=r"axes \(.*\) do not permute the 2 axes of \(6, 4\)"):
+            ut.grad(lambda x, axes=axes: np.sum(np.transpose(x, axes)))(X)
+    with pytest.raises(ShapeError, match=r"axes \(0,\) do not permute the 0 axes of \(\)"):
+        ut.grad(lambda x: np.transpose(np.sum(x), (0,)))(X)
+
+
+def test_a_function_of_numbers_made_a_ufunc_is_named_as_it_was_made():
+    square = np.frompyfunc(lambda v: v * v, 1, 1)
+    with pytest.raises(ut.UnsupportedError, match=r"np.frompyfunc\(<lambda>, …\) cannot be traced"):
+        ut.grad(lambda x: np.sum(square(x)))(X)
+
+
 def test_what_is_no_number_is_named():
     texts = np.array(["a", "b", "c"])[LABELS]
     number = r"Number the classes first: classes, y = np.unique\(y, return_inverse=True\).$"

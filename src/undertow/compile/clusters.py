@@ -144,7 +144,8 @@ class Clusters(Layout):
     def arguments(self, cluster: Cluster, found: Described) -> list[Argument]:
         """Return the table of numbers of a cluster's kernel."""
         structure, axes = found.structure, found.axes
-        args: list[Argument] = [*axes.rows, *axes.columns, Scratch(), 0]
+        rows = axes.rows if all(axes.rows) else (0, *[1] * (len(axes.rows) - 1))  # a row's number is divided by sizes
+        args: list[Argument] = [*rows, *axes.columns, Scratch(), 0]
         for read, strides, o in zip(found.reads, axes.strides, structure.operands, strict=True):
             made = self.totals[read.base][0] if o.parts else self.buffer(read.base)
             args.append(Place(made, 0 if o.parts else read.offset * read.base.spec.dtype.itemsize))

@@ -106,13 +106,13 @@ def _skipping(plain: Any, neutral: float, join: Any) -> Callable[..., Any]:
         if x.dtype.kind != "f":
             return None
         given = dict(zip(options, extras, strict=True))
+        if plain in (P.max_, P.min_) and given:
+            return None
         gone = np.isnan(x)
         if "where" in given:
             gone = np.logical_or(gone, np.logical_not(given["where"]))
         result = plain(np.where(gone, neutral, x), axis=axis, keepdims=keepdims)
         if plain in (P.max_, P.min_):
-            if "initial" in given or "where" in given:
-                return None
             everything = np.all(gone, axis=axis, keepdims=keepdims)
             return np.where(everything, math.nan, result)
         return join(result, given["initial"]) if "initial" in given else result
