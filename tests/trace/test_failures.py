@@ -62,6 +62,36 @@ def test_axes_that_do_not_permute_are_told():
         ut.grad(lambda x: np.transpose(np.sum(x), (0,)))(X)
 
 
+@pytest.mark.parametrize(
+    ("f", "told"),
+    [
+        (lambda i: np.unravel_index(i + 7, (2, 3))[0], r"np.unravel_index in \(2, 3\): 7 is not .* 0 … 5"),
+        (lambda i: np.unravel_index(i, (2, 3), "A")[0], "order is 'A', not 'C' or 'F'"),
+        (lambda i: np.unravel_index(i * 1.5, (2, 3))[0], "takes whole numbers, not float64"),
+        (lambda i: np.ravel_multi_index((i, i + 3), (2, 3)), "np.ravel_multi_index: 3 is not .* 0 … 2"),
+        (lambda i: np.ravel_multi_index((i, i), (2, 3, 4)), "2 arrays of positions, 3 axes, 3 modes"),
+        (lambda i: np.ravel_multi_index((i, i), (2, 3), mode="mirror"), "mode is 'mirror'"),
+    ],
+)
+def test_positions_that_are_nowhere_are_told(f, told):
+    with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):
+        ut.grad(lambda x: np.sum(x) * f(np.argmin(x)))(np.arange(6.0))
+
+
+def test_fits_that_cannot_be_made_are_told():
+    x, y = np.arange(4.0), np.ones(4)
+    for f, told in (
+        (lambda y: np.polyfit(x, y, -1), "no polynomial of degree -1"),
+        (lambda y: np.polyfit(x[:3], y, 1), r"a vector x and a y of as many rows, not \(3,\) and \(4,\)"),
+        (lambda y: np.polyfit(x, y, 1, w=x[:2]), r"x is \(4,\), w is \(2,\)"),
+        (lambda y: np.polyfit(x[:0], y[:0], 1), "at least one point"),
+        (lambda y: np.polyfit(x, y, 3, cov=True)[0], "4 points leave no error .* 4 coefficients"),
+        (lambda y: np.poly(np.outer(y, y)), "np.poly of a matrix needs its eigenvalues"),
+    ):
+        with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):
+            ut.grad(lambda y, f=f: np.sum(f(y)))(y)
+
+
 def test_a_function_of_numbers_made_a_ufunc_is_named_as_it_was_made():
     square = np.frompyfunc(lambda v: v * v, 1, 1)
     with pytest.raises(ut.UnsupportedError, match=r"np.frompyfunc\(<lambda>, …\) cannot be traced"):
