@@ -78,6 +78,19 @@ def test_positions_that_are_nowhere_are_told(f, told):
         ut.grad(lambda x: np.sum(x) * f(np.argmin(x)))(np.arange(6.0))
 
 
+def test_calls_that_numpy_refuses_are_refused_there_too():
+    W, v = np.ones((3, 3)), np.ones(3)
+    for f, told in (
+        (lambda v: np.matvec(v, v), r"np.matvec takes a matrix or a stack of them there, not \(3,\)"),
+        (lambda v: np.vecmat(v, v), r"np.vecmat takes a matrix or a stack of them there, not \(3,\)"),
+        (lambda v: np.matvec(W, np.sum(v)), r"np.matvec takes a vector or a stack of them there, not \(\)"),
+        (lambda v: np.gradient(np.outer(v, v), axis=(1, 1)), r"np.gradient: axis=\(1, 1\) names an axis twice"),
+        (lambda v: np.hsplit(v, "ab")[0], "a slice begins, ends and steps by integers, not 'a'"),
+    ):
+        with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):
+            ut.grad(lambda v, f=f: np.sum(f(v)))(v)
+
+
 def test_fits_that_cannot_be_made_are_told():
     x, y = np.arange(4.0), np.ones(4)
     for f, told in (
