@@ -85,6 +85,9 @@ def test_calls_that_numpy_refuses_are_refused_there_too():
         (lambda v: np.vecmat(v, v), r"np.vecmat takes a matrix or a stack of them there, not \(3,\)"),
         (lambda v: np.matvec(W, np.sum(v)), r"np.matvec takes a vector or a stack of them there, not \(\)"),
         (lambda v: np.gradient(np.outer(v, v), axis=(1, 1)), r"np.gradient: axis=\(1, 1\) names an axis twice"),
+        (lambda v: np.linalg.multi_dot([v, W[None], v]), r"vectors at the ends; array 2 is \(1, 3, 3\). Write @"),
+        (lambda v: np.linalg.multi_dot([W, v, W]), r"vectors at the ends; array 2 is \(3,\)"),
+        (lambda v: np.linalg.cond(v[:0, None] * v[:0], 1), r"np.linalg.cond is not defined for \(0, 0\)"),
         (lambda v: np.hsplit(v, "ab")[0], "a slice begins, ends and steps by integers, not 'a'"),
     ):
         with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):
