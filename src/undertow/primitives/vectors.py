@@ -188,4 +188,11 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     *pairs_of(((3,), (3,)), ((2, 3), (3,))), *pairs_of(((3, 2), (3, 2)), axis=0),
 ])  # fmt: skip
 def _linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    for x in (x1, x2):
+        shape = shape_of(x)
+        if shape and -len(shape) <= axis < len(shape) and shape[axis] != 3:
+            raise ShapeError(
+                f"np.linalg.cross takes vectors of 3 along axis {axis}, not {show_shape(shape_of(x1))} and "
+                f"{show_shape(shape_of(x2))}. np.cross takes vectors of 2 as well."
+            )
     return _cross(x1, x2, axis=axis)
