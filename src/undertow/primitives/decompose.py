@@ -194,6 +194,7 @@ QRResult: Any = type(np.linalg.qr(np.eye(1)))
     *_qr_samples(), *_qr_samples(mode="r"), Sample((spaced(2, 3, 4),), {"mode": "complete"})
 ])  # fmt: skip
 def _qr_answer(a: Any, mode: str = "reduced") -> Any:
+    check_matrix("np.linalg.qr", shape_of(a))
     if mode == "r":
         return qr_r(a)
     if mode == "complete":
