@@ -218,6 +218,7 @@ def test_an_activation_without_settings_is_the_function():
         (lambda: nn.elu(alpha=math.nan), "alpha is nan"),
         (lambda: nn.gelu(approximate="erf"), "Give 'none' or 'tanh'"),
         (lambda: nn.celu(beta=1), r"celu has no setting 'beta'. It has alpha."),
+        (lambda: nn.leaky_relu(negative_slope=0.1), r"no setting 'negative_slope'\. Use slope\."),
         (lambda: build_activation({"name": "rleu"}), "there is no activation 'rleu'"),
         (lambda: build_activation({"name": "relu", "slope": 1}), "relu has no setting 'slope'"),
         (lambda: build_activation("relu"), "expected a record"),

@@ -324,6 +324,9 @@ def test_wrong_classes_are_refused():
     for label in (4, -1):
         with pytest.raises(DataError, match=f"the label {label}, but z has 4 classes, 0 to 3"):
             nn.categorical_cross_entropy_with_logits(p, np.array([0, 1, label]))
+    ignored = r"the label -100, .* that is to be left out has the weight 0"  # PyTorch's ignore_index
+    with pytest.raises(DataError, match=ignored):
+        nn.categorical_cross_entropy_with_logits(p, np.array([0, 1, -100]))
     with pytest.raises(DataError, match="y holds 2"):
         nn.binary_cross_entropy(np.full(2, 0.5), np.array([0, 2]))
     with pytest.raises(ShapeError, match="a column a class"):

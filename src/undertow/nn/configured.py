@@ -103,8 +103,9 @@ def read_settings(name: str, known: Mapping[str, Setting], settings: Mapping[str
     """
     for key, value in settings.items():
         if key not in known:
-            has = f"It has {', '.join(known)}." if known else "It has none."
-            raise ArgumentError(f"{name} has no setting {key!r}. {has}")
+            from undertow.habits import missing_setting
+
+            raise ArgumentError(f"{name} has no setting {key!r}. {missing_setting(key, known)}")
         if not known[key].accepts(value):
             raise ArgumentError(f"{name}: {key} is {value!r}. Give {known[key].text}.")
     return {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
@@ -161,10 +162,16 @@ def configurable(**known: Setting) -> Callable[[Callable[..., Any]], Callable[..
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         name, first = function.__name__, argument_names(function, 1)[0]
+        code = function.__code__
+        needed = code.co_argcount - len(function.__defaults__ or ())
+        names = code.co_varnames[:needed]
 
         @functools.wraps(function)
         def called(*_args: Any, **_options: Any) -> Any:
             settings = read_settings(name, known, {key: _options[key] for key in _options if key in known})
+            if known and len(_args) == 1 < needed and not set(names) & set(_options):
+                setting = next(iter(known))
+                raise ArgumentError(f"{name}: settings are given by name. Use {name}({setting}={_args[0]!r}).")
             if _args or first in _options:
                 return function(*_args, **{**_options, **settings})
             read_settings(name, known, _options)  # which refuses what is no setting

@@ -133,6 +133,9 @@ def loss(
         def apply(output: Any, y: Any, weights: Any, settings: dict[str, Any]) -> Any:
             if output is None and y is None and weights is None:
                 return configure(LOSSES[name], settings)
+            if y is None or output is None:
+                given = f"; a setting is given by name: {name}({next(iter(known))}=…)" if known else ""
+                raise ArgumentError(f"{name} is called with one array alone. Give the output and the target{given}.")
             found = read_settings(name, known, settings)
             return average(per_example(_as_array(output), _as_array(y), **found), weights)
 
@@ -401,6 +404,7 @@ def _one_hot(name: str, what: str, y: Any, n_classes: Any, dtype: np.dtype[Any])
         if outside.any():
             raise DataError(
                 f"{name}: y holds the label {y[outside][0]}, but {what} has {n_classes} classes, 0 to {n_classes - 1}."
+                + (" An example that is to be left out has the weight 0." if y[outside][0] < 0 else "")
             )
         y = y.astype(np.int64)
     return P.one_hot(y, n_classes, dtype)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from undertow.errors import ShapeError
+from undertow.graph import show_shape
 from undertow.nn.layer import check_columns, check_count, check_filled, check_number
 from undertow.nn.mode import current, is_training, replace
 from undertow.nn.registry import register_layer
@@ -72,7 +74,8 @@ class BatchNorm(_Normalisation):
 
     Raises:
         ArgumentError: ``BatchNorm(3): momentum is 2. Give a number from 0 to 1.``
-        ShapeError: ``layer 2, BatchNorm(8): x is (m, 6). Give x 8 columns, or use BatchNorm(6).``
+        ShapeError: ``layer 2, BatchNorm(8): x is (m, 6). Give x 8 columns, or use BatchNorm(6).``, or a batch of no
+            rows while the model trains.
 
     Source: Ioffe and Szegedy, Batch normalization, ICML 2015, algorithms 1 and 2.
 
@@ -110,6 +113,8 @@ class BatchNorm(_Normalisation):
             h = (x - self.mean) / np.sqrt(self.variance + self.epsilon) * self.gain + self.shift
             return h
         axes = tuple(range(len(shape) - 1))
+        if 0 in shape:  # 0/0 would stay in the running averages
+            raise ShapeError(f"{self!r}: x is {show_shape(shape)}: no rows have no mean. Leave an empty batch out.")
         mean = np.mean(x, axis=axes)
         centred = x - mean
         variance = np.mean(centred * centred, axis=axes)
