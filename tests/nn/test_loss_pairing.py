@@ -103,6 +103,7 @@ def test_a_loss_is_described_and_built_again(name, settings):
         (lambda: nn.cosine(d=1), "cosine has no setting 'd'. It has none"),
         (lambda: nn.huber(2.0), r"huber is called with one array alone\. .*given by name: huber\(delta=…\)\.$"),
         (lambda: nn.cosine(Z), r"cosine is called with one array alone\. Give the output and the target\.$"),
+        (lambda: nn.binary_cross_entropy(pos_weight=[1.0, -1.0]), "Give a number above 0, or a list of one for each"),
         (lambda: nn.huber(beta=1.0), r"no setting 'beta'\. Use delta\."),
         (lambda: nn.huber(reduction="sum"), r"no setting 'reduction'\. .* LOSSES\[name\]\.per_example"),
         (lambda: nn.huber(Z, Y, sample_weight=[1.0]), r"no setting 'sample_weight'\. Give weights="),

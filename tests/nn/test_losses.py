@@ -18,6 +18,7 @@ LABELS = RNG.integers(0, K, M)
 ONE_HOT = np.eye(K)[LABELS]
 BINARY = RNG.integers(0, 2, (M, 1)).astype(float)
 COUNTS = RNG.integers(0, 4, (M, K)).astype(float)
+MANY = (COUNTS > 1).astype(float)  # of several columns, each of which is 0 or 1
 SOFT = special.softmax(RNG.standard_normal((M, K)), axis=1)
 P_ROWS, P_ONE = special.softmax(Z, axis=1), special.expit(Z[:, :1])
 WEIGHTS = np.array([0.5, 2, 0, 1, 3, 0.25])
@@ -61,6 +62,14 @@ CASES = [
     (
         "binary_cross_entropy_with_logits", {"label_smoothing": 0.1, "pos_weight": 3.0}, Z[:, :1], BINARY,
         binary_entropy(P_ONE, 0.9 * BINARY + 0.05, 3.0),
+    ),
+    (
+        "binary_cross_entropy", {"pos_weight": [3.0, 1.0, 0.5, 2.0]}, special.expit(Z), MANY,
+        binary_entropy(special.expit(Z), MANY, np.array([3.0, 1.0, 0.5, 2.0])),
+    ),
+    (
+        "binary_cross_entropy_with_logits", {"pos_weight": [3.0, 1.0, 0.5, 2.0], "label_smoothing": 0.2}, Z, MANY,
+        binary_entropy(special.expit(Z), 0.8 * MANY + 0.1, np.array([3.0, 1.0, 0.5, 2.0])),
     ),
     ("categorical_cross_entropy", {}, P_ROWS, LABELS, cross_entropy(P_ROWS, ONE_HOT)),
     (
@@ -148,6 +157,10 @@ def torch_losses():
             lambda z: F.binary_cross_entropy_with_logits(z, t(BINARY), pos_weight=weight),
             {"pos_weight": 3.0}, Z[:, :1], BINARY,
         ),
+        "binary_cross_entropy_with_logits, columns": (
+            lambda z: F.binary_cross_entropy_with_logits(z, t(MANY), pos_weight=t([3.0, 1.0, 0.5, 2.0])) * K,
+            {"pos_weight": [3.0, 1.0, 0.5, 2.0]}, Z, MANY,
+        ),
         "categorical_cross_entropy": (lambda z: F.nll_loss(torch.log(z), t(LABELS)), {}, P_ROWS, LABELS),
         "categorical_cross_entropy_with_logits": (
             lambda z: F.cross_entropy(z, t(LABELS), label_smoothing=0.1), {"label_smoothing": 0.1}, Z, LABELS,
@@ -157,8 +170,8 @@ def torch_losses():
 
 TORCH = [
     "mean_squared_error", "half_squared_error", "mean_absolute_error", "huber", "poisson", "cosine", "kullback_leibler",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "categorical_cross_entropy",
-    "categorical_cross_entropy_with_logits",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits, columns",
+    "categorical_cross_entropy", "categorical_cross_entropy_with_logits",
 ]  # fmt: skip
 
 
@@ -170,7 +183,7 @@ def test_loss_and_gradient_are_those_of_torch(name):
     z = torch.tensor(output, requires_grad=True)
     wanted = reference(z)
     wanted.backward()
-    value, ct = value_and_grad(nn.build_loss({"name": name, **settings}).function)(output, y)
+    value, ct = value_and_grad(nn.build_loss({"name": name.split(",")[0], **settings}).function)(output, y)
     assert value == pytest.approx(wanted.item(), rel=1e-12)
     np.testing.assert_allclose(ct, z.grad.numpy(), rtol=1e-10, atol=1e-12)
 
@@ -398,3 +411,16 @@ def test_zeros_and_ones_are_probabilities_as_in_scipy():
     """Those that are right cost nothing; xlogy has no 0 · log 0 either."""
     p, y = np.array([0, 1, 1, 0]), np.array([0, 1, 1, 0])
     assert nn.binary_cross_entropy(p, y) == pytest.approx(binary_entropy(p[:, None], y[:, None]).mean(), abs=1e-15)
+
+
+def test_weights_of_class_1_are_one_for_each_column():
+    """An array is told as plain data; a list of another length would broadcast, or fail far from its cause."""
+    loss = nn.binary_cross_entropy_with_logits(pos_weight=np.float32([3, 1, 0.5, 2]))
+    assert loss.describe()["pos_weight"] == [3.0, 1.0, 0.5, 2.0]
+    assert nn.build_loss(loss.describe())(Z, MANY) == loss(Z, MANY)
+    assert loss(Z.astype(np.float32), MANY.astype(np.float32)).dtype == np.float32
+    for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        with pytest.raises(ShapeError, match=r"is \(6, 4\), but pos_weight has 1 numbers\. Give one for each column"):
+            getattr(nn, name)(P_ROWS, MANY, pos_weight=[2.0])
+        with pytest.raises(ShapeError, match=r"is \(6,\), but pos_weight has 4 numbers"):
+            getattr(nn, name)(P_ROWS[:, 0], MANY[:, 0], pos_weight=[1.0, 2.0, 3.0, 4.0])
