@@ -180,7 +180,7 @@ def _along(function: Callable[..., Any], x: Any, axis: int | tuple[int, ...] | N
     if len(axes) == 1:
         return function(x, axis=axes[0])
     moved = np.moveaxis(x, axes, range(ndim - len(axes), ndim))
-    shape = shape_of(moved)
+    shape: Any = shape_of(moved)
     rows = np.reshape(moved, (*shape[: ndim - len(axes)], total(shape[ndim - len(axes) :])))
     return np.moveaxis(np.reshape(function(rows, axis=rows.ndim - 1), shape), range(ndim - len(axes), ndim), axes)
 

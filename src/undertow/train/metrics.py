@@ -27,6 +27,7 @@ METRICS: Final[dict[str, Metric]] = {
         *(make(average) for make in (of_labels.precision, of_labels.recall, of_labels.f1)
           for average in (None, *of_labels.AVERAGES)),
         of_labels.top_k_accuracy(5),
+        of_labels.MATTHEWS,
         of_labels.CONFUSION_MATRIX,
         of_scores.AUC,
         of_scores.AVERAGE_PRECISION,
@@ -38,11 +39,14 @@ METRICS: Final[dict[str, Metric]] = {
         of_values.MEAN_ABSOLUTE_ERROR,
         of_values.MEAN_SQUARED_ERROR,
         of_values.ROOT_MEAN_SQUARED_ERROR,
+        of_values.MEAN_ABSOLUTE_PERCENTAGE_ERROR,
     )
 }  # fmt: skip
 SHORT_NAMES: Final = {
     "acc": "accuracy",
     "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mcc": "matthews_correlation",
     "mse": "mean_squared_error",
     "rmse": "root_mean_squared_error",
     "roc_auc": "auc",
