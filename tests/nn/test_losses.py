@@ -337,6 +337,20 @@ def test_wrong_classes_are_refused():
     for label in (4, -1):
         with pytest.raises(DataError, match=f"the label {label}, but z has 4 classes, 0 to 3"):
             nn.categorical_cross_entropy_with_logits(p, np.array([0, 1, label]))
+    for labels, way in ((np.zeros(3), r"y\.astype\(int\)"), (np.zeros((3, 1), int), r"y\[:, 0\]\.")):
+        with pytest.raises(ShapeError, match=rf"Give integer labels of one axis: {way}"):
+            nn.categorical_cross_entropy(p, labels)
+    with pytest.raises(DataError, match=r"y holds 'cat'\. Number the classes: np\.unique"):
+        nn.categorical_cross_entropy(p, np.array(["cat", "dog", "cat"]))
+    with pytest.raises(DataError, match=r"y holds 'no'\. Give numbers: .* two classes as 0 and 1"):
+        nn.binary_cross_entropy(np.full(2, 0.5), np.array(["no", "yes"]))
+    with pytest.raises(DataError, match="y holds numbers as objects"):
+        nn.mean_squared_error(np.full(2, 0.5), np.array([1, 2.0], object))
+    for name in ("categorical_cross_entropy", "kullback_leibler", "categorical_focal"):  # their values had no bound
+        with pytest.raises(DataError, match="y holds -1, but rows are probabilities, of 0 or more"):
+            getattr(nn, name)(p, np.where(np.eye(3, 4), 1, -1))
+    with pytest.raises(DataError, match="y holds 0.25, but rows are one-hot"):
+        nn.categorical_hinge(p, p)
     ignored = r"the label -100, .* that is to be left out has the weight 0"  # PyTorch's ignore_index
     with pytest.raises(DataError, match=ignored):
         nn.categorical_cross_entropy_with_logits(p, np.array([0, 1, -100]))

@@ -11,14 +11,13 @@ from undertow import primitives as P
 from undertow.errors import ShapeError
 from undertow.graph import show_shape
 from undertow.nn.configured import BELOW_ONE, POSITIVE, or_each
-from undertow.nn.loss_record import (
+from undertow.nn.loss_record import loss, sum_columns
+from undertow.nn.targets_of_losses import (
     check_probabilities,
     check_same,
     check_target,
-    loss,
     read_classes,
     read_probabilities,
-    sum_columns,
 )
 from undertow.primitives.stable import times_log
 
@@ -293,6 +292,7 @@ def categorical_hinge(z: Any, y: Any) -> Any:
         np.float64(0.5)
     """
     y = read_classes("categorical_hinge", "z", z, y)
+    check_target("categorical_hinge", y, lambda y: (y == 0) | (y == 1), "rows are one-hot, of 0 and 1.")
     own = y > 0.5
     best_other = np.max(np.where(own, -np.inf, z), axis=1)
     return np.maximum(1 + best_other - np.sum(np.where(own, z, 0), axis=1), 0)
