@@ -349,7 +349,7 @@ def test_wrong_classes_are_refused():
     for name in ("categorical_cross_entropy", "kullback_leibler", "categorical_focal"):  # their values had no bound
         with pytest.raises(DataError, match="y holds -1, but rows are probabilities, of 0 or more"):
             getattr(nn, name)(p, np.where(np.eye(3, 4), 1, -1))
-    with pytest.raises(DataError, match="y holds 0.25, but rows are one-hot"):
+    with pytest.raises(DataError, match=r"y holds 0\.25, but rows are one-hot"):
         nn.categorical_hinge(p, p)
     ignored = r"the label -100, .* that is to be left out has the weight 0"  # PyTorch's ignore_index
     with pytest.raises(DataError, match=ignored):
@@ -438,3 +438,12 @@ def test_weights_of_class_1_are_one_for_each_column():
             getattr(nn, name)(P_ROWS, MANY, pos_weight=[2.0])
         with pytest.raises(ShapeError, match=r"is \(6,\), but pos_weight has 4 numbers"):
             getattr(nn, name)(P_ROWS[:, 0], MANY[:, 0], pos_weight=[1.0, 2.0, 3.0, 4.0])
+
+
+def test_a_class_that_is_ruled_out_has_a_logit_far_below_the_others():
+    """The figures of optax's own test of its softmax_cross_entropy for logits of −∞, here of −1e9."""
+    z = np.array([[10.0, 1.0, -2.0], [1.0, 4.0, 0.2], [-1e9, 0.0, 0.0], [-1e9, 0.0, -1e9]])
+    y = np.array([[0, 1, 0], [1, 0, 0], [0, 0.5, 0.5], [0, 1, 0]])
+    found = nn.LOSSES["categorical_cross_entropy_with_logits"].per_example(z, y)
+    np.testing.assert_allclose(found, [9.00013, 3.0696733, 0.693147, 0.0], atol=1e-5)
+    np.testing.assert_array_equal(ut.grad(nn.categorical_cross_entropy_with_logits)(z, y)[2:, 0], 0)

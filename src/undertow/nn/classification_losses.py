@@ -146,7 +146,8 @@ def categorical_cross_entropy_with_logits(z: Any, y: Any, *, label_smoothing: fl
     This is PyTorch's cross_entropy.
 
     Args:
-        z: logits, (m, K), floating.
+        z: logits, (m, K), floating and finite. A class that is ruled out has a logit such as −1e9: where y is 0,
+            y · log p of −∞ would be 0 · ∞, no number.
         y: one-hot rows or probabilities, (m, K), or integer labels 0 … K − 1, (m,).
         label_smoothing: as in `categorical_cross_entropy`.
 
