@@ -217,6 +217,10 @@ ARGUMENTS: Final[dict[str, str]] = {
     "output_dim": "size",
     "stddev": "deviation",
     "sigma": "deviation",
+    "restore_best_weights": "restore_best",
+    "start_from_epoch": "start_epoch",
+    "threshold": "min_delta",
+    "min_lr": "min_scale",
 }
 """Names of arguments elsewhere, and what they are called here."""
 
@@ -234,6 +238,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     "dtype": "undertow.train(…, dtype=…) and undertow.nn.initialize(model, seed, dtype) tell it.",
     "device": _PROCESSOR,
     "kernel_regularizer": _PENALTY,
+    "verbose": "The progress that undertow.train prints tells of it; leave it out.",
 }
 """Names of arguments elsewhere that are no arguments here."""
 

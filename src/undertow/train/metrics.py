@@ -84,7 +84,9 @@ def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
         if (found := _TOP_K.fullmatch(metric)) and int(found[1]):
             return of_labels.top_k_accuracy(int(found[1]))
         hint = did_you_mean(metric, [*METRICS, *SHORT_NAMES])
-        raise ArgumentError(f"there is no metric {metric!r}. {hint}There are {', '.join(METRICS)}.")
+        raise ArgumentError(
+            f"there is no metric {metric!r}. {hint}There are {', '.join(METRICS)}; and any function (y, prediction)."
+        )
     if callable(metric):
         return own_metric(metric)
     raise ArgumentError(f"a metric is {metric!r}. Give a name such as 'accuracy', or a function (y, prediction).")

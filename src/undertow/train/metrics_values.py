@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -55,7 +56,7 @@ def _columns(data: Predictions) -> tuple[Array, Array]:
     y, values = data.targets, data.values
     if y.size != values.size or len(y) != len(values):
         raise ShapeError(f"the outputs are {values.shape}, y is {y.shape}: they differ. Give both the same columns.")
-    y = y.reshape(len(y), -1).astype(np.float64)
+    y = y.reshape(len(y), math.prod(y.shape[1:])).astype(np.float64)
     return y, y - values.reshape(y.shape)
 
 
