@@ -135,7 +135,7 @@ def loss(
                 given = f"; a setting is given by name: {name}({next(iter(known))}=…)" if known else ""
                 raise ArgumentError(f"{name} is called with one array alone. Give the output and the target{given}.")
             found = read_settings(name, known, settings)
-            return average(per_example(_as_array(output), _as_array(y), **found), weights)
+            return average(per_example(_as_floats(output), _as_array(y), **found), weights)
 
         function: Callable[..., Any]
         if argument_names(per_example, 1) == ["z"]:
@@ -158,6 +158,13 @@ def loss(
 def _as_array(x: Any) -> Any:
     """A list or a column of a frame as an array; what can be computed with as it came."""
     return x if x is None or isinstance(x, P.Traced | np.ndarray | np.generic | int | float) else np.asarray(x)
+
+
+def _as_floats(output: Any) -> Any:
+    """Outputs that can be subtracted: differences of unsigned integers wrap around."""
+    output = _as_array(output)
+    whole = isinstance(output, np.ndarray | np.generic) and output.dtype.kind in "biu"
+    return output.astype(np.float64) if whole else output
 
 
 def configure(found: Loss, settings: Mapping[str, Any]) -> Loss:
