@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 from undertow import nn, optim
+from undertow.train import EarlyStopping, ReduceOnPlateau
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,10 @@ from undertow import nn, optim
         (lambda: nn.Dense(3, 4, activation="relu"), "An activation is a function or its name"),
         (lambda: nn.Dropout(p=0.5), "Use rate.$"),
         (lambda: nn.Embedding(10, embedding_dim=4), "Use size.$"),
+        (lambda: EarlyStopping(restore_best_weights=True), r"^EarlyStopping got .* Use restore_best\.$"),
+        (lambda: EarlyStopping(verbose=1), r"The progress that undertow\.train prints"),
+        (lambda: ReduceOnPlateau(min_lr=1e-5), r"Use min_scale\.$"),
+        (lambda: ReduceOnPlateau(threshold=1e-3), r"Use min_delta\.$"),
     ],
 )
 def test_an_argument_of_another_name_is_told_ours(call, said):

@@ -10,6 +10,10 @@ from undertow.spelling import did_you_mean
 _ACTIVATION: Final = "An activation is a function or its name: Sequential(Dense(4, 8), 'relu', Dense(8, 3))."
 _NO_CONVOLUTIONS: Final = "There are no convolutions; a layer of your own is a dataclass with __call__(x)."
 _NO_RECURRENCE: Final = "There are no recurrent layers; a layer of your own is a dataclass with __call__(x)."
+_LOG_SIGMOID: Final = "It is -softplus(-z); any function of one array may stand in Sequential."
+_HARD_SWISH: Final = "It is z * hard_sigmoid(z); any function of one array may stand in Sequential."
+_NORMS: Final = "There are BatchNorm, LayerNorm and RMSNorm; a layer of your own is a dataclass with __call__(x)."
+_OWN_LOSS: Final = "Any function of (output, y) that gives one number may be the loss of undertow.train."
 _PENALTY: Final = "It belongs to the training: undertow.train(…, l1=…, l2=…)."
 LAYERS: Final[dict[str, str]] = {
     "Linear": "Use Dense(fan_in, fan_out).",
@@ -32,6 +36,21 @@ LAYERS: Final[dict[str, str]] = {
     "functional": "Activations and losses are functions: undertow.nn.relu, undertow.nn.categorical_cross_entropy.",
     "l1": _PENALTY,
     "l2": _PENALTY,
+    "LogSigmoid": _LOG_SIGMOID,
+    "log_sigmoid": _LOG_SIGMOID,
+    "logsigmoid": _LOG_SIGMOID,
+    "Hardswish": _HARD_SWISH,
+    "hard_swish": _HARD_SWISH,
+    "hardswish": _HARD_SWISH,
+    "hard_silu": _HARD_SWISH,
+    "GroupNorm": _NORMS,
+    "InstanceNorm1d": _NORMS,
+    "squared_hinge": _OWN_LOSS,
+    "GaussianNLLLoss": _OWN_LOSS,
+    "MarginRankingLoss": _OWN_LOSS,
+    "TripletMarginLoss": _OWN_LOSS,
+    "mean_absolute_percentage_error": _OWN_LOSS,
+    "mean_squared_logarithmic_error": _OWN_LOSS,
     "Add": "Use Residual(…), or Parallel(a, b, combine='add').",
     "MultiheadAttention": "There is no attention; a layer of your own is a dataclass with __call__(x).",
 }
@@ -198,6 +217,10 @@ ARGUMENTS: Final[dict[str, str]] = {
     "output_dim": "size",
     "stddev": "deviation",
     "sigma": "deviation",
+    "restore_best_weights": "restore_best",
+    "start_from_epoch": "start_epoch",
+    "threshold": "min_delta",
+    "min_lr": "min_scale",
 }
 """Names of arguments elsewhere, and what they are called here."""
 
@@ -215,8 +238,29 @@ ELSEWHERE: Final[dict[str, str]] = {
     "dtype": "undertow.train(…, dtype=…) and undertow.nn.initialize(model, seed, dtype) tell it.",
     "device": _PROCESSOR,
     "kernel_regularizer": _PENALTY,
+    "verbose": "The progress that undertow.train prints tells of it; leave it out.",
 }
 """Names of arguments elsewhere that are no arguments here."""
+
+
+_OF_CLASSES: Final = "Give weights=, a number for each example; class_weights(y, {1: 3.0}) makes them of classes."
+SETTINGS: Final[dict[str, str]] = {
+    "negative_slope": "slope",
+    "beta": "delta",
+    "quantile": "q",
+    "alpha": "q",
+    "stddev": "deviation",
+    "std": "deviation",
+    "scale": "limit",
+    "reduction": "A loss is the mean over the examples; LOSSES[name].per_example(output, y) gives each one's.",
+    "sample_weight": "Give weights=, a number for each example.",
+    "weight": _OF_CLASSES,
+    "class_weight": _OF_CLASSES,
+    "ignore_index": "Give weights=, and an example that is to be left out the weight 0.",
+    "ignore_class": "Give weights=, and an example that is to be left out the weight 0.",
+    "from_logits": "A loss of logits has a name of its own, which ends in _with_logits; undertow.train finds it.",
+}
+"""Names of settings of losses, activations and initialisers elsewhere: what they are called here, or what to do."""
 
 
 def missing_argument(name: str, known: Iterable[str]) -> str:
@@ -244,6 +288,31 @@ def missing_argument(name: str, known: Iterable[str]) -> str:
     if name in ELSEWHERE:
         return ELSEWHERE[name]
     return did_you_mean(name, known).strip() or f"Its arguments are {', '.join(known)}."
+
+
+def missing_setting(name: str, known: Iterable[str]) -> str:
+    """Say what to write instead of a setting that a loss, an activation or an initialiser does not have.
+
+    Args:
+        name: of the setting.
+        known: the names of those that it has.
+
+    Returns:
+        A sentence or more.
+
+    Source: derived here.
+
+    Example:
+        >>> missing_setting("negative_slope", ["slope"]), missing_setting("d", ["delta"])
+        ('Use slope.', 'It has delta.')
+    """
+    known = list(known)
+    own = SETTINGS.get(name, "")
+    if own in known:
+        return f"Use {own}."
+    if " " in own:
+        return own
+    return f"It has {', '.join(known)}." if known else "It has none."
 
 
 def missing_attribute(owner: str, name: str, remedies: Mapping[str, str], names: Iterable[str] = ()) -> AttributeError:

@@ -29,6 +29,7 @@ from undertow.primitives.record import (
 from undertow.primitives.reduction import (
     MISSING,
     axes_of,
+    axis_of,
     infer_reduction,
     kept,
     no_elements,
@@ -76,8 +77,9 @@ def _position(name: str, function: Callable[..., Any]) -> Primitive:
     @answers(function, samples=_calls)
     def position(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = MISSING) -> Any:
         refuse(f"np.{name}", out=out)
-        axes = axes_of(f"np.{name}", a, axis)
-        return primitive(a, axis=None if axis is None or len(shape_of(a)) < 2 else axes[0], keepdims=kept(keepdims))
+        axes_of(f"np.{name}", a, axis)  # of a number the axis 0 is allowed
+        flat = axis is None or len(shape_of(a)) < 2
+        return primitive(a, axis=None if flat else axis_of(f"np.{name}", a, axis), keepdims=kept(keepdims))
 
     return primitive
 
