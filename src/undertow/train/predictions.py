@@ -342,7 +342,7 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
     Args:
         run: trained on a table.
         table: as `read_portions` takes it, with the columns of training and the target; rows without one are left out.
-        metrics: see `undertow.train`; None for those of the task.
+        metrics: see `undertow.train`; None for those of the task, and those that the run was trained with.
         memory: bytes that reading may take.
 
     Returns:
@@ -356,15 +356,14 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
     Source: derived here.
     """
     from undertow.train.metric import find_task, make_predictions
-    from undertow.train.metrics import read_metrics
 
     encoder = read_encoder(run)
     remarks: list[str] = []
     task = run._task(np.zeros((1, widths(run.model)[1] or encoder.n_outputs), np.float32))
     classifies = encoder.task == "classification"
-    chosen = metrics or (["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"])
+    usual = ["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"]
     kind = find_task(task.loss.task, task.output_shape)
-    measured = read_metrics(chosen, kind)
+    measured = run.read_metrics(metrics or None, kind, usual)
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
     losses, total, n, n_dropped = 0.0, 0.0, 0, 0
