@@ -206,8 +206,8 @@ class Run:
         if y is None:
             raise ArgumentError("evaluate takes inputs and their targets. Call run.evaluate(X, y).")
         task, kind, (rows, targets, w) = self._read(X, y, weights)
-        measured = self.read_metrics(metrics, kind)
-        return task.evaluate(self.model, [(rows, targets, w)], measured, self.forward)
+        chosen = self.read_metrics(metrics, kind)
+        return task.evaluate(self.model, [(rows, targets, w)], chosen, self.forward)
 
     def read_metrics(self, metrics: Any, kind: str, usual: Sequence[str] = ()) -> list[Metric]:
         """Read the metrics to measure: those that are told, else those that the run was trained with.
