@@ -140,6 +140,19 @@ def test_a_number_is_measured_in_its_own_unit(undertow):
     assert found["r2"] == pytest.approx(1 - np.mean((y - p) ** 2) / np.var(y), rel=1e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw:decay=0.3", "lion"])
+def test_an_optimizer_of_ones_own_keeps_its_decay_when_repeated(undertow, optimizer):
+    """The training on all rows has the decay of the first, and so has the repetition."""
+    told = ("--optimizer", optimizer, "--epochs", 2, "--refit", "--out", "a")
+    assert undertow(*TRAIN, *told)[0] == 0
+    assert undertow("train", "--config", "a/config.toml", "--out", "b", "--quiet")[0] == 0
+    assert weights("a") == weights("b")
+    first, second = (ut.load(name).extras["held_out"]["history"][0]["loss"] for name in "ab")
+    assert first == second
+    assert undertow(*TRAIN, *told[:4], "--out", "c")[0] == 0  # which is the first of the two trainings alone
+    assert ut.load("c").history[0]["loss"] == first
+
+
 def test_what_training_measured_is_measured_again(undertow):
     """`evaluate` adds the metrics that the run was trained with to those of its task; told others, it takes these."""
     told = ("train", "n.csv", "--target", "y", "--epochs", 2, "--metrics", "mse,mae", "--quiet")
