@@ -113,11 +113,12 @@ def _columns(X: Array, whole: Array) -> dict[str, Any]:
         "rms": float(np.sqrt(np.mean(np.square(X)))),
     }  # fmt: skip
     if len(varied):
+        seen = varied[std[varied] > 0]  # others vary in rows alone that are not among these
         found |= {
             "mean_range": [float(mean[varied].min()), float(mean[varied].max())],
             "std_range": [float(std[varied].min()), float(std[varied].max())],
             "std_median": float(np.median(std[varied])),
-            "mean_by_std": float(np.median(np.abs(mean[varied] / std[varied]))),
+            "mean_by_std": float(np.median(np.abs(mean[seen] / std[seen]))) if len(seen) else 0.0,
         }  # fmt: skip
     return found
 
