@@ -16,6 +16,7 @@ from undertow.flow.copies import ROWS, measure_copies
 from undertow.flow.ends import activation_before, are_shares, read_loss, squashed_by, squashed_twice
 from undertow.flow.layers import walk
 from undertow.flow.linear import fit_linear
+from undertow.flow.program import softmax_over_examples
 from undertow.flow.telling import find_telling
 from undertow.nn.layer import show_item
 from undertow.nn.structure import final_activation
@@ -76,9 +77,13 @@ def measure_facts(
         facts["linear"] = fit_linear(np.asarray(X), y, facts["target"]["kind"])
     facts["output"] = _output(model, task, X, y, facts["target"], batch_size)
     if task.loss.task == "own":
-        graph = read_loss(task.loss, np.asarray(model(X[:LOOKED_AT])), task.encode(y[:LOOKED_AT]))
-        twice = None if graph is None else squashed_twice(graph)
-        facts |= {"twice": twice} if twice else {}
+        target = task.encode(y[:LOOKED_AT])
+        graph = read_loss(task.loss, np.asarray(model(X[:LOOKED_AT])), target)
+        if graph is not None:
+            output, *given = graph.inputs
+            over = softmax_over_examples(graph, [output], [(x, target) for x in given])
+            told = {"twice": squashed_twice(graph), "over_examples": over}
+            facts |= {name: found for name, found in told.items() if found}
     return facts
 
 

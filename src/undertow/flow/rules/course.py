@@ -24,6 +24,7 @@ from undertow.flow.rules.measures import (
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
+REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
 SKILL = "skill on rows held out, in deviations of chance"
 BELONGS = (
@@ -235,7 +236,7 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     used = "nothing" if height > NEARLY * reference else "little"
     cause = (
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
-        f"that of a constant output is {show(reference)}, so {used} of the inputs is used meanwhile."
+        f"{REFERENCE[course.constant is None].format(show(reference))}, so {used} of the inputs is used meanwhile."
     )
     rows = [
         ("loss while it stands still", height, f"well below {show(reference)}"),
