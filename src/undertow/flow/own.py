@@ -16,7 +16,7 @@ from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
-from undertow.flow.findings import Finding, Remedy
+from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
@@ -109,12 +109,7 @@ class OwnRecorder:
     @property
     def findings(self) -> list[Finding]:
         """What is wrong, the worst first. Remedies have no code where that is for `undertow.train`."""
-
-        def told(remedy: Remedy) -> Remedy:
-            return replace(remedy, code="", option="") if "ut.train(" in remedy.code else remedy
-
-        found = diagnose(self.flow)
-        return [replace(finding, remedies=tuple(map(told, finding.remedies))) for finding in found]
+        return diagnose(self.flow)
 
     def _finish(self, new: dict[str, Any]) -> None:
         """Record the last call, now that it is known what became of the parameters."""
