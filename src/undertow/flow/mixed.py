@@ -15,9 +15,15 @@ FEWEST: Final = 4  # rows of a batch
 
 
 class Mixture:
-    """Adds up how much batches differ from one another, beside how much rows within them do, in their last array."""
+    """Adds up how much batches differ from one another, beside how much rows within them do, in one of their arrays.
+
+    Attributes:
+        place: that of the array among those of a batch, which are counted from the end where it is below 0; None where
+            no array holds targets.
+    """
 
     def __init__(self) -> None:
+        self.place: int | None = -1
         self.n, self.rows = 0, 0.0
         self.means: Array = np.zeros(0)  # sums of the means of its columns
         self.squares: Array = np.zeros(0)
@@ -31,9 +37,10 @@ class Mixture:
         """
         leaves = [np.asarray(x) for x in trees.flatten(args)[0] if not callable(x)]
         arrays = [x for x in leaves if x.ndim and x.dtype.kind in "fiub" and len(x) >= FEWEST]
-        if not arrays or any(len(x) != len(arrays[0]) for x in arrays):
+        if not arrays or any(len(x) != len(arrays[0]) for x in arrays) or self.place is None:
             return
-        last = arrays[-1].reshape(len(arrays[-1]), -1)[:, :COLUMNS].astype(np.float64)
+        last = leaves[self.place] if any(x is leaves[self.place] for x in arrays) else arrays[-1]
+        last = last.reshape(len(last), -1)[:, :COLUMNS].astype(np.float64)
         if not self.n:
             self.means, self.squares, self.within = (np.zeros(last.shape[1]) for _ in range(3))
         if last.shape[1] != len(self.means):

@@ -24,6 +24,7 @@ from undertow.flow.rules.measures import (
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
+REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
 SKILL = "skill on rows held out, in deviations of chance"
 BELONGS = (
@@ -177,17 +178,18 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
 def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     """The finding of a training that ends near the loss of a constant output, and whose outputs say nothing."""
     skill, n = held_out_skill(flow)
-    if not (_is_chance(flow, rule) and course.end > rule.level * course.reference):
+    least, reference = _between(flow, course)
+    if not (_is_chance(flow, rule) and course.end > least + rule.level * (reference - least)):
         return None
     if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
     return rule.found(
         "warning",
         f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
-        f"{show(course.reference)}, and on {n} rows held out the outputs go with the targets no better than if these "
+        f"{show(reference)}, and on {n} rows held out the outputs go with the targets no better than if these "
         "were dealt out anew: nothing of the inputs is used.",
         [
-            ("loss at the end", course.end, f"well below {show(course.reference)}"),
+            ("loss at the end", course.end, f"well below {show(reference)}"),
             (SKILL, skill, f"above {rule.skill:g}"),
         ],
         [
@@ -197,6 +199,12 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         ],
         step=int(flow.steps[-1]),
     )
+
+
+def _between(flow: Flow, course: Course) -> tuple[float, float]:
+    """The least loss that there can be, and that of a constant output: of counts both may lie below 0."""
+    told = (flow.facts.get("output") or {}).get("counts")
+    return (told["least"], told["constant"]) if told else (0.0, course.reference)
 
 
 def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
@@ -235,7 +243,7 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     used = "nothing" if height > NEARLY * reference else "little"
     cause = (
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
-        f"that of a constant output is {show(reference)}, so {used} of the inputs is used meanwhile."
+        f"{REFERENCE[course.constant is None].format(show(reference))}, so {used} of the inputs is used meanwhile."
     )
     rows = [
         ("loss while it stands still", height, f"well below {show(reference)}"),
