@@ -137,6 +137,11 @@ def refuse(value: Any, dtype: np.dtype[Any]) -> DTypeError:
     if dtype.kind in "US":
         way = "Number the classes first: classes, y = np.unique(y, return_inverse=True)."
         return DTypeError(f"{line}{name} holds texts ({dtype}), which cannot be traced. {way}")
+    if is_sparse(value):
+        what = (
+            f"{name} is a {type(value).__name__} of SciPy's, which takes part in products of matrices, A @ x and x @ A"
+        )
+        return DTypeError(f"{line}{what}. Write @, or elsewhere {name if names else 'A'}.toarray().")
     if dtype.kind == "O" and not isinstance(value, np.ndarray):
         what = "None" if value is None else f"a {type(value).__name__}"
         return DTypeError(f"{line}{name} is {what}, which cannot be traced. Give a number or an array.")
@@ -145,3 +150,8 @@ def refuse(value: Any, dtype: np.dtype[Any]) -> DTypeError:
         return DTypeError(f"{line}{name} has the dtype object, which cannot be traced. {way}")
     scope = "; complex ones are out of scope for now" if dtype.kind == "c" else ""
     return DTypeError(f"{line}{name} is {dtype}, which cannot be traced. Use real numbers{scope}.")
+
+
+def is_sparse(x: Any) -> bool:
+    """Tell whether something is a sparse matrix of SciPy's, with two axes."""
+    return type(x).__module__.startswith("scipy.sparse") and hasattr(x, "tocoo") and len(x.shape) == 2
