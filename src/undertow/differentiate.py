@@ -14,7 +14,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.blocked import Blocked
+from undertow.blocked import Blocked, leaves_out
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
@@ -45,7 +45,7 @@ def backward(
     cts = {node: ct for node, ct in outputs.items() if node in active}
     found: dict[Node, Any] = {}
     sums: set[Node] = set()  # whose cotangent is a sum made here
-    blocked = Blocked() if any(node.op is P.where for node in active) else None
+    blocked = Blocked() if any(map(leaves_out, active)) else None
     # 2. Propagate backward: newest first, so that every use of a value comes before the value itself.
     for node in reversed(nodes):
         if node not in cts:
