@@ -13,40 +13,12 @@ import numpy as np
 from undertow import trees
 from undertow.differentiate import check_function, check_positions, value_and_grad
 from undertow.errors import ArgumentError, DataError, GradientError, NonScalarError
-from undertow.mistakes import common_factor, explain, is_transposed, refuse_misfits, rows_of, with_own_names
+from undertow.mistakes import LeafCheck, common_factor, explain, is_transposed, refuse_misfits, rows_of, with_own_names
 from undertow.trace import argument_names, describe_function
 
 Loss = Callable[[np.ndarray], Any]  # a scalar function of one flat float64 (or complex128) array
 
 _MOST_ENTRIES = 64  # of one array that are checked one by one; larger ones are sampled, and checked along directions
-
-
-@dataclass(frozen=True)
-class LeafCheck:
-    """The worst entry of one array.
-
-    Attributes:
-        name: the parameter, ``params[0]``.
-        entry: its index there; None for a random direction through the whole array.
-        gradient: the derivative that was checked.
-        numeric: the numeric derivative.
-        relative_error: their difference over the larger of the two; 0 where the numeric one cannot tell
-            them apart.
-        method: ``complex step``, ``differences``, ``kink`` (the function has a corner there and the
-            gradient lies between the slopes of the two sides), ``constant`` (the function does not change with
-            this array here) or ``empty`` (there is nothing to check).
-        checked: how many entries and directions were compared.
-    """
-
-    name: str
-    entry: tuple[int, ...] | None
-    gradient: float
-    numeric: float
-    relative_error: float
-    method: str
-    checked: int
-    factor: float | None = None
-    transposed: bool = False
 
 
 @dataclass(frozen=True, repr=False)

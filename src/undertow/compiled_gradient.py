@@ -11,10 +11,12 @@ from undertow.compile import Compiled
 from undertow.compile.function import in_order, native, signature_of
 from undertow.errors import ShapeError
 from undertow.graph import Node, measure_sizes
+from undertow.keywords import explain_keywords
 from undertow.trace import Tracer
 from undertow.trace.outside import Outside
 
 
+@explain_keywords
 def value_and_grad(
     f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, *, compile: bool = False, fallback: str | None = None
 ) -> Callable[..., Any]:

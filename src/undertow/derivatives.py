@@ -14,6 +14,7 @@ from undertow import trees
 from undertow.differentiate import Record, grad, refuse_arguments
 from undertow.errors import ArgumentError, ShapeError, UndertowError
 from undertow.graph import Node, show_shape
+from undertow.keywords import explain_keywords
 from undertow.trace import Tracer, is_array_like
 
 
@@ -106,6 +107,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     return value, push(tuple(tangents))[0]
 
 
+@explain_keywords
 def jacobian(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Make the function that computes the Jacobian of ``f``: row by row, or column by column where these are far fewer.
 
@@ -219,6 +221,7 @@ def _pick(found: Any, several: bool) -> Any:
     return found if several else found[0]
 
 
+@explain_keywords
 def hessian(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
     """Make the function that computes the Hessian of ``f``: the Jacobian of its gradient.
 
@@ -244,6 +247,7 @@ def hessian(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
     return jacobian(grad(f, wrt), wrt)
 
 
+@explain_keywords
 def hvp(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
     """Make the function that multiplies the Hessian of ``f`` by a vector, without the Hessian.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,33 @@ from undertow.graph import INPUT, Node
 from undertow.trace import argument_names, trace_function
 from undertow.trace.function import leaf_name
 
-if TYPE_CHECKING:
-    from undertow.check import LeafCheck
+
+@dataclass(frozen=True)
+class LeafCheck:
+    """The worst entry of one array.
+
+    Attributes:
+        name: the parameter, ``params[0]``.
+        entry: its index there; None for a random direction through the whole array.
+        gradient: the derivative that was checked.
+        numeric: the numeric derivative.
+        relative_error: their difference over the larger of the two; 0 where the numeric one cannot tell
+            them apart.
+        method: ``complex step``, ``differences``, ``kink`` (the function has a corner there and the
+            gradient lies between the slopes of the two sides), ``constant`` (the function does not change with
+            this array here) or ``empty`` (there is nothing to check).
+        checked: how many entries and directions were compared.
+    """
+
+    name: str
+    entry: tuple[int, ...] | None
+    gradient: float
+    numeric: float
+    relative_error: float
+    method: str
+    checked: int
+    factor: float | None = None
+    transposed: bool = False
 
 
 def common_factor(own: np.ndarray, numeric: np.ndarray) -> float | None:

@@ -19,6 +19,7 @@ from undertow.api import backprop, input_values
 from undertow.differentiate import refuse_arguments
 from undertow.errors import ShapeError
 from undertow.graph import CONSTANT, INPUT, Node
+from undertow.keywords import explain_keywords
 from undertow.primitives.einsum import split
 from undertow.primitives.template import Pick, put_together
 from undertow.trace import is_array_like
@@ -27,6 +28,7 @@ from undertow.trace.warned import at_user_line
 Batch = Callable[..., Any]  # rule(m, node, flags, *values) -> value with m in front; flags: which values have it
 
 
+@explain_keywords
 def per_example_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Make the function that computes the gradient of ``f`` for every example by itself.
 

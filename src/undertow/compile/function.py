@@ -20,6 +20,7 @@ from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
 from undertow.graph import Graph
+from undertow.keywords import explain_keywords
 from undertow.lazy import uncollected
 from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
@@ -204,6 +205,7 @@ def signature_of(rows: Sequence[Sequence[Any]], structures: Sequence[Hashable]) 
     return leaves, tuple(structures), get_threads(), mode_around.get()
 
 
+@explain_keywords
 def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:
     """Make the same function, fused and compiled; also a decorator.
 
