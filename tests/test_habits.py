@@ -170,9 +170,7 @@ def test_commands_are_listed_in_the_order_of_use_and_none_is_left_out(capsys: py
 
 def test_a_run_says_how_it_ended() -> None:
     assert repr(ut.Run(model(), [{"loss": 1.0}])).endswith(", 1 epoch, finished, loss 1)")
-    assert repr(ut.Run(model(), [{"loss": 1.0}] * 2, stopped="callback")).endswith(
-        "2 epochs, stopped by a callback, loss 1)"
-    )
+    assert repr(ut.Run(model(), [{"loss": 1.0}] * 2, stopped="callback")).endswith("2 epochs, stopped early, loss 1)")
 
 
 def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
