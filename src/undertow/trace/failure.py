@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from undertow import primitives as P
 from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError
 from undertow.graph import show_shape
 from undertow.trace.place import here
-from undertow.trace.where import user_frame, user_line
+from undertow.trace.where import file_name, user_frame, user_line
 
 _LONGEST: Final = 40  # characters of an operand in a message
 _LONGEST_CODE: Final = 72  # of an operation
@@ -100,7 +99,7 @@ def locate_index(error: PositionError, x: Any) -> PositionError:
 def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[str, Any], error: Exception) -> Exception:
     """Make the error people see when an operation cannot be applied: where, both shapes, the remedy."""
     frame = user_frame()
-    where = f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})" if frame else ""
+    where = f" ({file_name(frame.f_code.co_filename)}:{frame.f_lineno})" if frame else ""
     if not isinstance(error, UndertowError):
         try:
             primitive.infer(*[P.spec_of(x) for x in args], **params)

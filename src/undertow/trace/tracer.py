@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, ClassVar
 
@@ -35,6 +34,7 @@ from undertow.trace.sparse import PlainArrays
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import (
     check_plain,
+    file_name,
     holds_user_code,
     locate,
     user_frame,
@@ -111,7 +111,7 @@ class NotingTrace(Trace):
         if frame is None:
             return
         node.file = frame.f_code.co_filename
-        node.line = f"{Path(node.file).name}:{frame.f_lineno}"
+        node.line = f"{file_name(node.file)}:{frame.f_lineno}"
         frames = [frame]
         while frame.f_back is not None and frame.f_code is not self.code:
             frame = frame.f_back

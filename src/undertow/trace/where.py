@@ -40,6 +40,23 @@ def is_ours(file: str) -> bool:
     return file.startswith(_HERE)
 
 
+def file_name(file: str) -> str:
+    """Return what messages call a source file: its name, and of a cell of a notebook ``In[3]``, as the notebook does.
+
+    Args:
+        file: its path; that of a cell is one that IPython makes up.
+
+    Source: derived here.
+
+    Example:
+        >>> file_name("/home/me/model.py")
+        'model.py'
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cells = getattr(getattr(shell, "compile", None), "_filename_map", {})  # by path, the number of the cell
+    return f"In[{cells[file]}]" if file in cells else os.path.basename(file)
+
+
 def frames_of_ours() -> int:
     """How far up the stack the caller from outside of the package stands, for ``warnings.warn(…, stacklevel=…)``."""
     frame, count = sys._getframe(1), 1
@@ -53,7 +70,7 @@ def line_outside() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (is_ours(frame.f_code.co_filename) or is_library(frame.f_code.co_filename)):
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else "your function"
+    return f"{file_name(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else "your function"
 
 
 def user_frame() -> FrameType | None:
@@ -73,7 +90,7 @@ def user_frame() -> FrameType | None:
 def user_line() -> str | None:
     """Return ``"file.py:12"``, where the user's code is now."""
     frame = user_frame()
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+    return f"{file_name(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else None
 
 
 def check_plain(x: Any) -> None:
