@@ -180,3 +180,12 @@ def test_layers_in_fields_that_post_init_fills_are_trained():
     model = nn.initialize(nn.Sequential(InFields(3), nn.Dense(3, 1)))
     run = ut.train(model, (X, X[:, :1]), loss="mean_squared_error", epochs=2, progress=False)
     assert not np.array_equal(run.model.layers[0].inner.W, model.layers[0].inner.W)
+
+
+def test_arrays_under_names_of_other_libraries():
+    """Both names are told where one is missing and another is there; weights the other way round are told so."""
+    model = nn.initialize(nn.Dense(2, 3))
+    with pytest.raises(ut.ArgumentError, match=r"W is missing. There is 'weight', which the model does not have"):
+        nn.put_parameters(model, {"weight": np.ones((3, 2)), "b": np.ones(3)})
+    with pytest.raises(ut.ShapeError, match=r"W is \(3, 2\), the model needs \(2, 3\). Transpose it"):
+        nn.put_parameters(model, {"W": np.ones((3, 2)), "b": np.ones(3)})
