@@ -13,37 +13,12 @@ import numpy as np
 from undertow import trees
 from undertow.differentiate import check_function, check_positions, value_and_grad
 from undertow.errors import ArgumentError, DataError, GradientError, NonScalarError
+from undertow.mistakes import LeafCheck, common_factor, explain, is_transposed, refuse_misfits, rows_of, with_own_names
 from undertow.trace import argument_names, describe_function
 
 Loss = Callable[[np.ndarray], Any]  # a scalar function of one flat float64 (or complex128) array
 
 _MOST_ENTRIES = 64  # of one array that are checked one by one; larger ones are sampled, and checked along directions
-
-
-@dataclass(frozen=True)
-class LeafCheck:
-    """The worst entry of one array.
-
-    Attributes:
-        name: the parameter, ``params[0]``.
-        entry: its index there; None for a random direction through the whole array.
-        gradient: the derivative that was checked.
-        numeric: the numeric derivative.
-        relative_error: their difference over the larger of the two; 0 where the numeric one cannot tell
-            them apart.
-        method: ``complex step``, ``differences``, ``kink`` (the function has a corner there and the
-            gradient lies between the slopes of the two sides), ``constant`` (the function does not change with
-            this array here) or ``empty`` (there is nothing to check).
-        checked: how many entries and directions were compared.
-    """
-
-    name: str
-    entry: tuple[int, ...] | None
-    gradient: float
-    numeric: float
-    relative_error: float
-    method: str
-    checked: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,7 +79,8 @@ def check_gradient(
         A report with the worst entry of each array; true if all are right; printable.
 
     Raises:
-        GradientError: a derivative is wrong; names parameter, entry, both values, the relative error.
+        GradientError: a derivative is wrong; names parameter, entry, both values, the relative error, and what the
+            mistake looks like: a factor of the batch size, a sign, a transpose, rows that were not added up.
         NonScalarError: f does not return one number.
         ArgumentError: ``the value of loss is nan at these arguments, …``; f is random; a setting out of range.
 
@@ -129,28 +105,24 @@ def check_gradient(
             value = f(*exact)
         _number(value)
         grads = gradient(*exact)
+        if not isinstance(wrt, tuple):
+            grads = (grads,)
     if not np.isfinite(_number(value)):
         raise ArgumentError(
             f"the value of {describe_function(f)} is {_number(value):g} at these arguments, where there is no gradient "
             "to check. Look for NaN in the arguments, log of 0 or of a negative number, and 0/0."
         )
     _check_repeats(f, exact)
-    if gradient is not None and not isinstance(wrt, tuple):
-        grads = (grads,)
     rng = np.random.default_rng(seed)
     rows: list[LeafCheck] = []
     for i, grad_tree in zip(positions, grads, strict=True):
         leaves, rebuild = trees.flatten(exact[i])
+        refuse_misfits(f, exact, positions, i, grad_tree)
         grad_leaves, _ = trees.flatten(grad_tree)
-        if len(leaves) != len(grad_leaves):
-            raise GradientError(f"the gradient has {len(grad_leaves)} arrays, the argument {len(leaves)}.")
         names = [argument_names(f, len(args))[i] + path for path in trees.paths(exact[i])]
         for k, (leaf, grad_leaf, name) in enumerate(zip(leaves, grad_leaves, names, strict=True)):
             if not isinstance(leaf, float | np.ndarray | np.floating) or np.asarray(leaf).dtype.kind != "f":
                 continue
-            if np.shape(grad_leaf) != np.shape(leaf):
-                raise GradientError(f"{name} is {np.shape(leaf)}, its gradient is {np.shape(grad_leaf)}.")
-
             loss = _restrict(f, exact, i, leaves, rebuild, k)
             if np.size(leaf):
                 rows.append(_check_leaf(loss, np.ravel(leaf), np.ravel(grad_leaf), np.shape(leaf), name, rng))
@@ -160,9 +132,12 @@ def check_gradient(
     w = report.worst
     if raises and not report and w is not None:
         where = "along a random direction" if w.entry is None else f"at entry {list(w.entry)}"
+        called = with_own_names(f, exact, positions)
+        hints = explain(rows, tolerance, called, rows_of(exact, positions))
         raise GradientError(
-            f"the gradient of {getattr(f, '__name__', 'f')} by {w.name} is wrong {where}: it is {w.gradient:.10g}, the "
-            f"numeric derivative ({w.method}) is {w.numeric:.10g}, relative error {w.relative_error:.1e}\n{report}"
+            f"the gradient of {getattr(f, '__name__', 'f')} by {called.get(w.name, w.name)} is wrong {where}: it is "
+            f"{w.gradient:.10g}, the numeric derivative ({w.method}) is {w.numeric:.10g}, relative error "
+            f"{w.relative_error:.1e}\n{report}{hints}"
         )
     return report
 
@@ -233,6 +208,7 @@ def _check_leaf(
     worst: LeafCheck | None = None
     blur: float | None = None
     constant = True
+    pairs: list[tuple[float, float]] = []  # of the entries: the derivative that is checked, and the numeric one
     for index, direction in directions:
         own = float(grad @ direction) if np.all(np.isfinite(grad)) else float(grad[np.argmax(direction)])
         found = numeric, error, method = numeric_derivative(loss, x, direction, own)
@@ -244,10 +220,15 @@ def _check_leaf(
         relative = 0.0 if difference <= error + noise else difference / max(abs(own), abs(numeric))
         relative = float("inf") if not np.isfinite(difference) and own != numeric else relative
         constant = constant and own == numeric == 0 and method != "kink" and _is_flat(loss, x, direction)
+        if index is not None:
+            pairs.append((own, numeric))
         row = LeafCheck(name, index, own, numeric, relative, method, len(directions))
         if worst is None or relative > worst.relative_error:
             worst = row
     assert worst is not None
+    mine, found = np.array(pairs).T
+    factor, turned = common_factor(mine, found), is_transposed(grad, shape, entries, found)
+    worst = dataclasses.replace(worst, factor=factor, transposed=turned and worst.relative_error > 0)
     return dataclasses.replace(worst, method="constant") if constant else worst
 
 

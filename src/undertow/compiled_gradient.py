@@ -12,9 +12,11 @@ from undertow.compile.function import in_order, rebuilt, take_apart
 from undertow.differentiate import finish
 from undertow.errors import ShapeError
 from undertow.graph import Node, measure_sizes
+from undertow.keywords import explain_keywords
 from undertow.trace.outside import Outside
 
 
+@explain_keywords
 def value_and_grad(
     f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, *, compile: bool = False, fallback: str | None = None
 ) -> Callable[..., Any]:

@@ -20,6 +20,7 @@ from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
 from undertow.graph import Graph
+from undertow.keywords import explain_keywords
 from undertow.lazy import uncollected
 from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
@@ -196,6 +197,7 @@ def rebuilt(given: Given) -> tuple[Any, ...]:
     return tuple(rebuild(row) for row, rebuild in zip(*given[:2], strict=True))
 
 
+@explain_keywords
 def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:
     """Make the same function, fused and compiled; also a decorator.
 

@@ -46,6 +46,7 @@ class OwnGradient(Gradient):
 
     def __init__(self, loss: Callable[..., Any]) -> None:
         super().__init__(lambda params, args, y: loss(params, *args), observe=True)
+        self.told = loss
         self.activations = {}
 
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:

@@ -31,7 +31,7 @@ def read_versions() -> dict[str, str]:
     return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}
 
 
-ENDS: Final = {"callback": "stopped by a callback"}  # what the word alone does not tell; early stopping is one
+ENDS: Final = {"callback": "stopped early"}  # what the word alone does not tell; early stopping is one
 
 
 @dataclass(eq=False)
