@@ -69,7 +69,8 @@ def _put_together(structure: Any, children: Any) -> Any:
 
 def _spec(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
     leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
-    new = {kind for kind in {type(leaf) for leaf in leaves} - LEAVES if dataclasses.is_dataclass(kind)}
+    kinds = {type(leaf) for leaf in leaves} - LEAVES
+    new: set[Any] = {kind for kind in kinds if dataclasses.is_dataclass(kind)}
     if not new:
         return leaves, spec
     for cls in new:
