@@ -335,7 +335,6 @@ for _name in ("fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2"
         "docs/gradients.md."
     )
 REFUSED[np.fft.fftshift] = REFUSED[np.fft.ifftshift] = "np.fft.fftshift cannot be traced. Use np.roll."
-REFUSED[np.polyfit] = "np.polyfit cannot be traced. Use np.linalg.lstsq(np.vander(x, degree + 1), y, rcond=None)[0]."
 REFUSED[np.linalg.eig] = REFUSED[np.linalg.eigvals] = (
     "np.linalg.eig and np.linalg.eigvals have complex results, and complex numbers are out of scope for now. "
     "For a symmetric matrix use np.linalg.eigh or np.linalg.eigvalsh."
