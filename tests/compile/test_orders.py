@@ -9,7 +9,20 @@ from undertow.compile.sorting import SHORT
 from undertow.primitives import REGISTRY
 
 KINDS = [np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.bool_]
-SHAPES = [(1,), (7,), (SHORT["i64"],), (SHORT["i64"] + 1,), (3000,), (40, 17), (20, 400), (3, 4, 5), (0, 3), (3, 0)]
+SHAPES = [
+    (1,),
+    (7,),
+    (SHORT["i64"],),
+    (SHORT["i64"] + 1,),
+    (500,),
+    (3000,),
+    (40, 17),
+    (20, 250),
+    (5, 700),
+    (3, 4, 5),
+    (0, 3),
+    (3, 0),
+]
 SOME = np.array([3.0, np.nan, -0.0, np.inf, 1.0, 0.0, -np.inf, 3.0, np.nan, 2.5, 2.5])
 
 
@@ -57,6 +70,20 @@ def test_bytes_that_all_keys_share_are_passed_over():
     for x in (np.arange(500)[::-1] % 100 + 2**40, np.full(300, -3), np.array([2**62, -(2**62)] * 200)):
         np.testing.assert_array_equal(ut.compile(np.sort)(x), np.sort(x))
         np.testing.assert_array_equal(ut.compile(np.argsort)(x), np.argsort(x, kind="stable"))
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_a_few_places_of_long_rows_are_found_without_sorting(dtype):
+    for n, spread in ((129, 50), (1000, 3), (5001, 1e-3), (300, 0)):
+        x = (np.random.default_rng(n).normal(size=(3, n)) * spread).astype(dtype)
+        if spread == 50 and x.dtype.kind == "f":
+            x[0, :3] = np.nan, np.inf, -np.inf
+        places = (0, n // 3, n // 2, n - 2, n - 1)
+        for threads in (1, 2):
+            found = run("kth", (x.T.copy(),), {"places": places}, threads)
+            np.testing.assert_array_equal(found, np.sort(x, axis=1)[:, places].T)
+    f = lambda x: np.quantile(x, np.linspace(0, 1, 12), axis=0)
+    np.testing.assert_allclose(ut.compile(f)(x.T + 0.5), f(x.T + 0.5))
 
 
 def test_lexsort_sorts_by_the_last_key_first():

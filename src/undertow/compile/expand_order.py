@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.compile.expand_index import filled
+from undertow.compile.expand_index import filled, transposed
+from undertow.compile.selecting import MOST
+from undertow.compile.sorting import SHORT
 from undertow.primitives.index import Pick
 from undertow.primitives.order import argsort, share_ties, sort
 from undertow.primitives.quantile import leading_axes
-from undertow.primitives.rank import places_of
+from undertow.primitives.rank import kth, places_of
 from undertow.primitives.record import reduced_shape
 
 _WHOLE = np.dtype(np.int64)
@@ -98,6 +100,9 @@ def _lexsort(*keys: Any, axis: int) -> Any:
 
 
 def _kth(x: Any, places: tuple[int, ...]) -> Any:
+    """Parts of sorted rows, if they are short; for a few places of long ones there is a kernel."""
+    if x.shape[0] > max(SHORT.values()) and len(places) <= MOST:
+        return None
     rows = sort(at_end(x, 0), axis=x.ndim - 1)
     return from_end(np.stack([rows[..., i] for i in places], axis=-1), 0)
 
@@ -108,52 +113,48 @@ def _kth(x: Any, places: tuple[int, ...]) -> Any:
 _TAKING = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
 
 
-def _lines(x: Any, axis: tuple[int, ...]) -> Any:
-    """Make one axis of those reduced, the last."""
-    others = tuple(i for i in range(x.ndim) if i not in axis)
-    x = P.transpose(x, axes=(*others, *axis))
-    kept = x.shape[: len(others)]
-    return P.reshape(x, shape=(*kept, math.prod(x.shape[len(others) :])))
+def _first(x: Any, axis: tuple[int, ...]) -> Any:
+    """Make one axis of those reduced, the first, as gradients do: what both compute is then computed once."""
+    x = transposed(x, (*axis, *(i for i in range(x.ndim) if i not in axis)))
+    n = len(axis)
+    return x if n == 1 else P.reshape(x, shape=(math.prod(x.shape[:n]), *x.shape[n:]))
 
 
-def _back(found: Any, x: Any, axis: tuple[int, ...], keepdims: bool, leading: int) -> Any:
-    """Bring the axes of the quantiles to the front, and keep those reduced if asked for."""
-    n = found.ndim - leading
-    order = (*range(n, found.ndim), *range(n))
-    found = P.transpose(found, axes=order) if leading and n else found
-    return P.expand_dims(found, axis=tuple(i + leading for i in sorted(axis))) if keepdims and axis else found
-
-
-def _between(rows: Any, place: Any, shape: tuple[int, ...], method: str, last: Any = None) -> Any:
+def _between(at: Callable[[Any], Any], place: Any, last: Any, dtype: np.dtype[Any], method: str) -> Any:
     """Weigh the neighbours of places in rows that are in order, by NumPy's formula, which makes infinities NaN.
 
     Args:
-        rows: (..., n).
+        at: picks elements by whole places.
         place: floats, (..., k) or (k,).
-        shape: of the quantiles, k of them.
+        last: the place of the last number.
+        dtype: of the elements.
         method: NumPy's word, or ``median``.
-        last: the place of the last number, if NaN follows.
     """
-    dtype = rows.dtype
-    last = rows.shape[-1] - 1 if last is None else last
     low = np.floor(place)
     weight = _cast(place - low, dtype)
     low = _cast(low, _WHOLE)
+    found = at(low)
+    if method in _TAKING or (method == "median" and isinstance(weight, np.ndarray) and not weight.any()):
+        return found
+    above = at(np.minimum(low + 1, last))
+    if method == "median":
+        return np.where(weight == 0, found, (found + above) / 2)
+    step = above - found
+    return np.where(weight >= 0.5, above - step * (1 - weight), found + step * weight)
+
+
+def _chosen(lines: Any, places: Any, method: str) -> Any:
+    """Weigh the neighbours of places that are known, (k,), in lines along the first axis."""
+    n = lines.shape[0]
+    low = [int(i) for i in np.floor(places)]
+    exact = method in _TAKING or (method == "median" and np.all(places == low))
+    wanted = tuple(sorted({*low, *([] if exact else [min(i + 1, n - 1) for i in low])}))
+    found = kth(lines, places=wanted)
 
     def at(places: Any) -> Any:
-        if isinstance(places, np.ndarray):
-            return np.stack([rows[..., int(i)] for i in places], axis=-1)
-        return take_along(rows, _spread(places, rows))
+        return np.stack([found[wanted.index(int(i))] for i in places], axis=-1)
 
-    found = at(low)
-    if method not in _TAKING and not (isinstance(weight, np.ndarray) and method == "median" and not weight.any()):
-        above = at(np.minimum(low + 1, last))
-        step = above - found
-        if method == "median":
-            found = np.where(weight == 0, found, (found + above) / 2)
-        else:
-            found = np.where(weight >= 0.5, above - step * (1 - weight), found + step * weight)
-    return P.reshape(found, shape=(*rows.shape[:-1], *shape))
+    return _between(at, places, n - 1, lines.dtype, method)
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
@@ -175,25 +176,34 @@ def _quantile(
     if 0 in x.shape:
         made: Any = (*leading_axes(shape, x.shape, nan), *reduced_shape(x.shape, axis, keepdims))
         return filled(x, math.nan, made)
-    lines = _floats(_lines(x, axis))
-    rows = sort(lines, axis=lines.ndim - 1)
     how, function = ("median", "quantile") if function == "median" else (method, function)
+    if given and not nan:  # NumPy itself tells the places
+        lines = _floats(_first(x, axis))
+        place = np.ravel(np.asarray(places_of(lines.shape[0], q, function, method), np.float64))
+        found, gone = _chosen(lines, place, how), np.any(np.isnan(lines), axis=0)
+        return _finish(found, gone, x, axis, keepdims, shape)
+    lines = _floats(at_end(_first(x, axis), 0))
+    rows = sort(lines, axis=lines.ndim - 1)
     asked = np.ravel(np.asarray(q, np.float64)) if given else P.reshape(_floats(q), shape=(math.prod(shape),))
+    n: Any = float(rows.shape[-1])
+    last: Any = rows.shape[-1] - 1
+    gone = np.isnan(rows[..., -1])
     if nan:
         count = P.sum_(P.astype(np.logical_not(np.isnan(rows)), dtype=_WHOLE), axis=(rows.ndim - 1,), keepdims=True)
-        last = np.maximum(count, 1) - 1
-        place = place_of(asked, P.astype(last + 1, dtype=asked.dtype), function, method)
-        found, gone = _between(rows, place, shape, how, last), P.squeeze(count == 0, axis=(rows.ndim - 1,))
-    else:
-        n = rows.shape[-1]
-        if given:  # NumPy itself tells the places
-            place = np.ravel(np.asarray(places_of(n, q, function, method), np.float64))
-        else:
-            place = place_of(asked, float(n), function, method)
-        found, gone = _between(rows, place, shape, how), np.isnan(rows[..., -1])
-    axes = tuple(range(gone.ndim, gone.ndim + len(shape)))
-    found = np.where(P.expand_dims(gone, axis=axes) if axes else gone, math.nan, found)
-    return _back(found, x, axis, keepdims, len(shape))
+        gone, last = P.squeeze(count == 0, axis=(rows.ndim - 1,)), np.maximum(count, 1) - 1
+        n = P.astype(last + 1, dtype=asked.dtype)
+    place = place_of(asked, n, function, method)
+    found = _between(lambda i: take_along(rows, _spread(i, rows)), place, last, rows.dtype, how)
+    return _finish(found, gone, x, axis, keepdims, shape)
+
+
+def _finish(found: Any, gone: Any, x: Any, axis: tuple[int, ...], keepdims: bool, shape: tuple[int, ...]) -> Any:
+    """Put NaN where there was one, or nothing else, and bring the axes of the quantiles to the front."""
+    n, leading = gone.ndim, len(shape)
+    found = np.where(P.expand_dims(gone, axis=(n,)), math.nan, found)
+    found = P.reshape(found, shape=(*gone.shape, *shape))
+    found = transposed(found, (*range(n, n + leading), *range(n)))
+    return P.expand_dims(found, axis=tuple(i + leading for i in sorted(axis))) if keepdims and axis else found
 
 
 def _fixed(x: Any, q: Any, dtype: Any, **how: Any) -> Any:

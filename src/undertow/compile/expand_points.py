@@ -128,4 +128,5 @@ POINTS: dict[str, Callable[..., Any]] = {
     "fraction": _fraction,
     "linspace": _linspace,
     "slope": _slope,
+    "signbit": lambda x: x != x if x.dtype.kind == "b" else None,
 }

@@ -10,7 +10,9 @@ from undertow.compile.operations import Operations
 from undertow.compile.plan import WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.scalars import kind_of
 from undertow.compile.searching import write_search, write_share
-from undertow.compile.sorting import SHORT, scratch_of, word_of, write_sort
+from undertow.compile.selecting import scratch_of as scratch_to_select
+from undertow.compile.selecting import write_select
+from undertow.compile.sorting import room_for, scratch_of, write_sort
 from undertow.graph import Node
 
 
@@ -35,13 +37,32 @@ class Orders(Operations):
             return True
         source, apart, step = self.lines(self.reader.read(x), node)
         n, rows, made = shape[-1], math.prod(shape[:-1]), self.buffer(node)
-        short = n <= SHORT[word_of(kind)]
+        room = room_for(kind, n, places)
         args: list[Argument] = [source, Place(made), rows, n, apart, step, Scratch(), 0]
         work = 16.0 * rows * n
         call = Call("", args, called(node), self.threads > 1 and rows > 1 and work > WORTH_SHARING, work, 0)
         call.target, call.scratch = made, scratch_of(kind, n, places)
-        name = f"{'argsort' if places else 'sort'}_{kind}{'_short' if short else ''}"
-        self.add(call, ("sort", kind, places, short), lambda module: write_sort(module, str(kind), places, short), name)
+        name = f"{'argsort' if places else 'sort'}_{kind}_{room}"
+        self.add(call, ("sort", kind, places, room), lambda module: write_sort(module, str(kind), places, room), name)
+        return True
+
+    def write_kth(self, node: Node) -> bool:
+        """Find the elements in some places of the order along the first axis."""
+        (x,), places = node.inputs, node.params["places"]
+        kind, access = kind_of(x.spec.dtype), self.reader.read(x)
+        n, rows, made = access.shape[0], math.prod(access.shape[1:]), self.buffer(node)
+        if kind is None:
+            return False
+        if not rows:
+            return True
+        turned = access._replace(shape=(*access.shape[1:], n), strides=(*access.strides[1:], access.strides[0]))
+        source, apart, step = self.lines(turned, node)
+        ranks = [place % n for place in places]
+        args: list[Argument] = [source, Place(made), rows, n, apart, step, Scratch(), 0, len(ranks), *ranks]
+        work = 8.0 * rows * n
+        call = Call("", args, called(node), self.threads > 1 and rows > 1 and work > WORTH_SHARING, work, 0)
+        call.target, call.scratch = made, scratch_to_select(kind, n)
+        self.add(call, ("select", kind), lambda module: write_select(module, str(kind)), f"select_{kind}")
         return True
 
     def write_searchsorted(self, node: Node) -> bool:

@@ -6,6 +6,9 @@ Every kernel is called as ``kernel(args, thread, threads)`` with a table of numb
 from __future__ import annotations
 
 from undertow.compile.ir import FLOATS, Emitter, Module, Value
+from undertow.compile.processor import lanes_of
+
+ABREAST = 2  # vectors of values: while one waits for numbers from memory, the other goes on
 
 
 def _begin(module: Module, name: str, kinds: tuple[str, ...]) -> tuple[Emitter, list[Value]]:
@@ -38,17 +41,27 @@ def write_search(module: Module, kind: str, side: str) -> str:
             return x < v if side == "left" else x <= v
         return (x < v) | (e.is_nan(v) & (x == x)) if side == "left" else (x <= v) | e.is_nan(v)
 
+    lanes = lanes_of("f64")
     low, high = _part(e, count)
-    with e.loop(low, high) as i:
-        v = e.load(e.address(values, i * step, memory), memory)
-        place, left = e.variable(e.const(0, "i64")), e.variable(n)
+    every = e.const(True, "i1", lanes)
+    with e.loop(low, high, ABREAST * lanes) as i:
+        first = [i + lanes * k for k in range(ABREAST)]
+        masks = [e.first_lanes(high - at, lanes) for at in first]
+        wanted = [
+            e.gather(values, (e.counting(lanes) + at) * step, memory, mask)
+            for at, mask in zip(first, masks, strict=True)
+        ]
+        places, left = [e.variable(e.const(0, "i64", lanes)) for _ in first], e.variable(n)
         with e.loop(0, rounds):
-            here, length = place.get(), left.get()
+            length = left.get()
             half = e.shift_right(length, 1)
-            x = e.load(e.address(line, (here + half) * apart, memory), memory)
-            place.set(e.select(goes_on(x, v), here + (length - half), here))
+            for v, place in zip(wanted, places, strict=True):
+                here = place.get()
+                x = e.gather(line, (here + half) * apart, memory, every)
+                place.set(e.select(goes_on(x, v), here + (length - half), here))
             left.set(half)
-        e.store(place.get(), e.address(result, i, "i64"))
+        for at, place, mask in zip(first, places, masks, strict=True):
+            e.store(place.get(), e.address(result, at, "i64"), mask)
     e.finish()
     return name
 

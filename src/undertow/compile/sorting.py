@@ -1,8 +1,9 @@
 """Kernels that sort rows, by keys alone or with the places the keys come from; ties keep their order.
 
 A number's key is a whole number of as many bits, in the same order: a float's pattern, with the bits below the sign
-turned over where it is negative; NaN is the largest. Short rows are sorted by counting, for each element, those that
-come before it, a vector at a time; longer ones by their bytes, from the lowest to the highest (radix sort).
+turned over where it is negative; NaN is the largest. Short rows are sorted by a network in registers, or, where places
+are asked for, by counting for each element those that come before it, a vector at a time; longer ones by their bytes,
+from the lowest to the highest (radix sort).
 
 Every kernel is called as ``kernel(args, thread, threads)``. Table: source, result, rows, elements of a row, elements
 from one row of the source to the next, and from one element to the next, scratch memory, its bytes for each thread.
@@ -11,9 +12,10 @@ from one row of the source to the next, and from one element to the next, scratc
 from __future__ import annotations
 
 from undertow.compile.ir import BITS, FLOATS, Emitter, Module, Value
-from undertow.compile.processor import lanes_of
+from undertow.compile.processor import has, lanes_of
 
 SHORT = {"i8": 64, "i16": 96, "i32": 128, "i64": 128}  # elements up to which counting is faster than going by bytes
+REGISTERS = 32 if has("avx512f") else 16  # of a network
 DIGITS = 256
 WORDS = {"f32": "i32", "f64": "i64", "i1": "i8"}  # what a key of other kinds is kept in
 
@@ -25,9 +27,9 @@ def word_of(kind: str) -> str:
 
 def scratch_of(kind: str, n: int, places: bool) -> int:
     """Return how many bytes a thread needs to sort rows of ``n`` numbers."""
-    size = BITS[word_of(kind)] // 8
-    if n <= SHORT[word_of(kind)]:
-        return -(-(n + 64) * size // 64) * 64
+    size, room = BITS[word_of(kind)] // 8, room_for(kind, n, places)
+    if room:
+        return -(-max(n + 64, room) * size // 64) * 64
     lines = 2 * (-(-n * size // 64) * 64) + (2 * (-(-n * 4 // 64) * 64) if places else 0)
     return lines + size * DIGITS * 4
 
@@ -51,7 +53,7 @@ def number_of(e: Emitter, key: Value, kind: str) -> Value:
     return e.bitcast(key ^ e.shift_right(key >> BITS[key.kind] - 1, 1), kind)
 
 
-class _Rows:
+class Rows:
     """The loop over a thread's rows, each of which `sort` puts in order.
 
     Args:
@@ -66,12 +68,11 @@ class _Rows:
         self.e = e = Emitter(module, name, [("args", "ptr"), ("thread", "i64"), ("threads", "i64")])
         kinds = ("ptr", "ptr", "i64", "i64", "i64", "i64", "ptr", "i64")
         read = [e.load(e.address(e.args["args"], i, "i64"), kind) for i, kind in enumerate(kinds)]
-        source, result, rows, self.n, apart, self.step, scratch, per_thread = read
+        source, self.result, self.rows, self.n, apart, self.step, scratch, per_thread = read
         thread, threads = e.args["thread"], e.args["threads"]
         self.scratch = e.address(scratch, per_thread * thread, "i8")
-        with e.loop(rows * thread / threads, rows * (thread + 1) / threads) as row:
-            made = "i64" if places else self.word
-            self.sort(e.address(source, row * apart, self.word), e.address(result, row * self.n, made))
+        with e.loop(self.rows * thread / threads, self.rows * (thread + 1) / threads) as row:
+            self.sort(e.address(source, row * apart, self.word), row)
         e.finish()
 
     def key(self, row: Value, i: Value) -> Value:
@@ -80,24 +81,39 @@ class _Rows:
         return key_of(e, e.load(e.address(row, i * self.step, self.word), "i8" if self.kind == "i1" else self.kind),
                       self.places)  # fmt: skip
 
-    def sort(self, row: Value, result: Value) -> None:
-        """Write how a row is put in order."""
+    def made(self, number: Value) -> Value:
+        """Where the result of a row goes."""
+        return self.e.address(self.result, number * self.n, "i64" if self.places else self.word)
+
+    def after(self, place: Value, item: int) -> Value:
+        """The memory behind as many items as a row has elements."""
+        return self.e.address(place, (self.n * item + 63) / 64 * 64, "i8")
+
+    def digit(self, key: Value, digit: int) -> Value:
+        """A byte of a key, as a place in a table."""
+        e = self.e
+        wide = key if key.kind == "i64" else e.convert(key, "i64")
+        return e.shift_right(wide, 8 * digit) & (DIGITS - 1)
+
+    def sort(self, row: Value, number: Value) -> None:
+        """Write how a row, the one with this number, is put in order."""
         raise NotImplementedError
 
 
-class _Counting(_Rows):
+class _Counting(Rows):
     """An element's place is the number of elements before it: smaller ones, and equal ones to its left."""
 
-    def sort(self, row: Value, result: Value) -> None:
-        e, n, keys = self.e, self.n, self.scratch
-        lanes = lanes_of("f64" if self.word == "i64" else "f32")
+    def sort(self, row: Value, number: Value) -> None:
+        """Write how a row is put in order."""
+        e, n, keys, result = self.e, self.n, self.scratch, self.made(number)
+        lanes = _lanes_for(self.word)
         with e.loop(0, n) as i:
             e.store(self.key(row, i), e.address(keys, i, self.word))
         with e.loop(0, n, lanes) as start:
             own = e.load(e.address(keys, start, self.word), self.word, lanes)
             count_kind = "i64" if self.word == "i64" else "i32"
             before = e.variable(e.const(0, count_kind, lanes))
-            one, none = e.const(1, count_kind, lanes), e.const(0, count_kind, lanes)
+            one = e.const(1, count_kind, lanes)
 
             whole = start + lanes
             stop = e.select(whole < n, whole, n)
@@ -107,45 +123,108 @@ class _Counting(_Rows):
                     comes = x <= own if part == "left" else x < own
                     if part == "here":
                         comes = comes | ((x == own) & (e.counting(lanes) > e.splat(j - start, lanes)))
-                    before.set(before.get() + e.select(comes, one, none))
+                    before.set(e.select(comes, before.get() + one, before.get()))
             mask = e.first_lanes(n - start, lanes)
             at = e.convert(before.get(), "i64")
             made = e.counting(lanes) + start if self.places else number_of(e, own, self.kind)
             e.scatter(made, result, at, mask)
 
 
-def write_sort(module: Module, kind: str, places: bool, short: bool) -> str:
+class _Network(Rows):
+    """A bitonic sorting network (Batcher 1968) in registers, for rows of up to ``room`` numbers.
+
+    Args:
+        module: where it goes.
+        name: of the function.
+        kind: of the numbers.
+        room: a power of 2, no less than a vector.
+    """
+
+    def __init__(self, module: Module, name: str, kind: str, room: int) -> None:
+        self.room, self.lanes = room, _lanes_for(word_of(kind))
+        super().__init__(module, name, kind, False)
+
+    def sort(self, row: Value, number: Value) -> None:
+        """Write how a row is put in order: behind it, the largest key fills the registers."""
+        e, n, lanes, word = self.e, self.n, self.lanes, self.word
+        with e.loop(0, n) as i:
+            e.store(self.key(row, i), e.address(self.scratch, i, word))
+        with e.loop(n, self.room) as i:
+            e.store(e.const(2 ** (BITS[word] - 1) - 1, word), e.address(self.scratch, i, word))
+        starts = range(0, self.room, lanes)
+        vectors = [e.load(e.address(self.scratch, start, word), word, lanes) for start in starts]
+        size = 2
+        while size <= self.room:
+            vectors = self.compare(vectors, size - 1)  # with the mirror image: both halves rise
+            distance = size // 4
+            while distance:
+                vectors = self.compare(vectors, distance)
+                distance //= 2
+            size *= 2
+        for start, x in zip(starts, vectors, strict=True):
+            place = e.address(self.made(number), start, word)
+            e.store(e.bitcast(number_of(e, x, self.kind), word), place, e.first_lanes(n - start, lanes))
+
+    def compare(self, vectors: list[Value], flips: int) -> list[Value]:
+        """Let each number and that at its place with some bits turned over be the smaller and the larger one."""
+        e, lanes = self.e, self.lanes
+        within, apart = flips & lanes - 1, flips // lanes
+        turn = [i ^ within for i in range(lanes)]
+        result = list(vectors)
+        for k, x in enumerate(vectors):
+            other = vectors[k ^ apart] if not within else e.shuffle(vectors[k ^ apart], vectors[k ^ apart], turn)
+            if apart:
+                result[k] = e.intrinsic("smin" if k < k ^ apart else "smax", x, other)
+                continue
+            low, high = e.intrinsic("smin", x, other), e.intrinsic("smax", x, other)
+            result[k] = e.shuffle(low, high, [i if i < i ^ within else lanes + i for i in range(lanes)])
+        return result
+
+
+def write_sort(module: Module, kind: str, places: bool, room: int) -> str:
     """Write the kernel that sorts rows.
 
     Args:
         module: where it goes.
         kind: of the numbers.
         places: the result is where each number of the row in order was (i64), instead of these numbers.
-        short: the rows are no longer than `SHORT`.
+        room: of a network of registers for the rows; 1: none, but they are no longer than `SHORT`; 0: they are longer.
 
     Returns:
         The name of the function.
     """
-    name = f"{'argsort' if places else 'sort'}_{kind}{'_short' if short else ''}"
-    (_Counting if short else _Bytes)(module, name, kind, places)
+    name = f"{'argsort' if places else 'sort'}_{kind}_{room}"
+    if room > 1:
+        _Network(module, name, kind, room)
+    else:
+        (_Counting if room else _Bytes)(module, name, kind, places)
     return name
 
 
-class _Bytes(_Rows):
+def room_for(kind: str, n: int, places: bool) -> int:
+    """Return how `write_sort` sorts rows of ``n`` numbers."""
+    lanes = _lanes_for(word_of(kind))
+    if places or n > REGISTERS * lanes:
+        return int(n <= SHORT[word_of(kind)])
+    return max(lanes, 1 << (n - 1).bit_length())
+
+
+def _lanes_for(word: str) -> int:
+    return lanes_of("f64" if word == "i64" else "f32")
+
+
+class _Bytes(Rows):
     """Elements are dealt out by the lowest byte of their keys, in order, then by the next one, and so on."""
 
-    def sort(self, row: Value, result: Value) -> None:
+    def sort(self, row: Value, number: Value) -> None:
+        """Write how a row is put in order."""
         e, n, word = self.e, self.n, self.word
         size = BITS[word] // 8
-
-        def after(place: Value, item: int) -> Value:
-            return e.address(place, (n * item + 63) / e.const(64, "i64") * 64, "i8")
-
         first = self.scratch
-        second = after(first, size)
-        numbers = after(second, size)
-        others = after(numbers, 4) if self.places else numbers
-        counts = after(others, 4) if self.places else numbers
+        second = self.after(first, size)
+        numbers = self.after(second, size)
+        others = self.after(numbers, 4) if self.places else numbers
+        counts = self.after(others, 4) if self.places else numbers
         self.count(row, first, numbers, counts)
         keys, spare = e.variable(first), e.variable(second)
         held, free = e.variable(numbers), e.variable(others)
@@ -155,13 +234,7 @@ class _Bytes(_Rows):
             alike = e.convert(e.load(e.address(count, sample, "i32"), "i32"), "i64") == n  # nothing would move
             with e.when(~alike):
                 self.deal(digit, count, keys, spare, held, free)
-        self.finish(result, keys.get(), held.get())
-
-    def digit(self, key: Value, digit: int) -> Value:
-        """A byte of a key, as a place in a table."""
-        e = self.e
-        wide = key if key.kind == "i64" else e.convert(key, "i64")
-        return e.shift_right(wide, 8 * digit) & (DIGITS - 1)
+        self.finish(self.made(number), keys.get(), held.get())
 
     def count(self, row: Value, keys: Value, numbers: Value, counts: Value) -> None:
         """Write down the keys, with the top bit turned over, and count the values of each of their bytes."""
