@@ -90,6 +90,12 @@ def test_targets_are_what_no_product_brings_to_weights(loss, place):
     assert find_targets(graph, params, graph.inputs[len(params) :]) == place
 
 
+def share_between(n):
+    """Of means at k / 20 of batches whose rows have a variance of 1."""
+    between = np.var(np.arange(n) / 20, ddof=1)
+    return between / (between + 1)
+
+
 def test_what_a_generator_makes_is_not_taken_for_targets_in_an_order():
     """A discriminator is given what comes of a generator that moves: batches differ, and no row has an order."""
 
@@ -100,8 +106,9 @@ def test_what_a_generator_makes_is_not_taken_for_targets_in_an_order():
     for step in range(80):
         _, gradient = measured(params, rng.normal(2, 1, (30, 9)), rng.normal(step / 20, 1, (30, 9)))
         params = {name: x - 0.02 * gradient[name] for name, x in params.items()}
-    assert measured.flow.facts["mixture"] == {}
-    assert "oscillation" not in [x.kind for x in measured.findings]
+    told = measured.flow.facts["mixture"]
+    assert told.keys() == {"batches", "drift"} and told["drift"] == pytest.approx(share_between(80), abs=0.1)
+    assert not {"oscillation", "plateau"} & {x.kind for x in measured.findings}
 
 
 def picked(p, X, labels, axis):

@@ -138,7 +138,8 @@ def _rises(flow: Flow, rule: Rule, held: Array, end: float) -> bool:
 def _by_heart(flow: Flow, rule: Rule, trained: float, lasting: float) -> bool:
     """Whether training rows are known by heart, by the losses of these and of those held out at the end."""
     course = course_of(flow)
-    reference = abs(course.reference)
+    # a mean over epochs lags behind a loss that falls on, which would be no plateau either, and holds spikes on the way
+    reference, trained = abs(course.reference), min(trained, course.end)
     if lasting > rule.half * reference and trained < rule.all * reference:
         return True
     if not lasting > rule.useless * reference:
@@ -147,7 +148,7 @@ def _by_heart(flow: Flow, rule: Rule, trained: float, lasting: float) -> bool:
     told = n_rows >= rule.rows or (lasting > reference and _skill_of_training(flow, trained) > skill + rule.beyond)
     blind = skill < rule.skill and told
     known = rule.learned if blind or _harm(flow, rule.few) > rule.harm else rule.by_heart
-    return min(trained, course.end) < known * reference  # above that end, which falls on, nothing is learned: a plateau
+    return trained < known * reference
 
 
 def _skill_of_training(flow: Flow, trained: float) -> float:
