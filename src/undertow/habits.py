@@ -8,7 +8,7 @@ from typing import Final
 from undertow.spelling import did_you_mean
 
 _ACTIVATION: Final = "An activation is a function or its name: Sequential(Dense(4, 8), 'relu', Dense(8, 3))."
-_NO_CONVOLUTIONS: Final = "There are no convolutions; a layer of your own is a dataclass with __call__(x)."
+_NO_CONVOLUTIONS: Final = "There are no convolutions; docs/layers.md has one: a dataclass with __call__(x)."
 _NO_RECURRENCE: Final = "There are no recurrent layers; a layer of your own is a dataclass with __call__(x)."
 _PENALTY: Final = "It belongs to the training: undertow.train(…, l1=…, l2=…)."
 LAYERS: Final[dict[str, str]] = {
