@@ -1,7 +1,7 @@
 """The ufuncs of ``scipy.special``, which arrive by the same protocol as NumPy's. SciPy is optional.
 
 Nothing imports this module until the first of these ufuncs meets a traced value; the tests import it themselves.
-It brings `scipy_gamma` along.
+It brings `scipy_gamma` and `scipy_elliptic` along.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from undertow.primitives import scipy_elliptic as scipy_elliptic
 from undertow.primitives import scipy_gamma as scipy_gamma
 from undertow.primitives.exponential import sigmoid, softplus
 from undertow.primitives.record import NOT_IMPLEMENTED, Kink, Sample, answers
