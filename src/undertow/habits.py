@@ -8,7 +8,7 @@ from typing import Final
 from undertow.spelling import did_you_mean
 
 _ACTIVATION: Final = "An activation is a function or its name: Sequential(Dense(4, 8), 'relu', Dense(8, 3))."
-_NO_CONVOLUTIONS: Final = "There are no convolutions; a layer of your own is a dataclass with __call__(x)."
+_NO_CONVOLUTIONS: Final = "There are no convolutions; docs/layers.md has one: a dataclass with __call__(x)."
 _NO_RECURRENCE: Final = "There are no recurrent layers; a layer of your own is a dataclass with __call__(x)."
 _LOG_SIGMOID: Final = "It is -softplus(-z); any function of one array may stand in Sequential."
 _HARD_SWISH: Final = "It is z * hard_sigmoid(z); any function of one array may stand in Sequential."

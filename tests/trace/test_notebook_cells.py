@@ -9,7 +9,7 @@ import pytest
 
 import undertow as ut
 
-CELL = "/tmp/ipykernel_17/2672819505.py"
+CELL = "ipykernel_17/2672819505.py"
 SOURCE = """
 def loss(W, X):
     z = X @ W

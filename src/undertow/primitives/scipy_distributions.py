@@ -16,7 +16,7 @@ from scipy import special
 from undertow.primitives.record import NOT_IMPLEMENTED, ZERO, Sample
 from undertow.primitives.sampling import unary_samples
 from undertow.primitives.scipy_gamma import beta_density, gamma_density
-from undertow.primitives.scipy_record import positive, special_function, unit_interval
+from undertow.primitives.scipy_record import pairs, positive, special_function, unit_interval
 
 
 def _shares(*shapes: int) -> list[Sample]:
@@ -131,3 +131,17 @@ pdtrc = special_function(
     special.pdtrc, ZERO, lambda ct, out, k, m: ct * gamma_density(np.floor(k) + 1, m), samples=_with(2),
     source="DLMF 8.4.10, 8.8.13",
 )  # fmt: skip
+
+
+# ---- Owen's T -------------------------------------------------------------------------------------
+
+owens_t = special_function(
+    special.owens_t,
+    lambda ct, out, h, a: (
+        -(ct * (np.exp(-0.5 * np.square(h)) * special.erf(h * a * math.sqrt(0.5)) / math.sqrt(8 * math.pi)))
+    ),
+    lambda ct, out, h, a: ct * (np.exp(-0.5 * np.square(h) * (1 + np.square(a))) / (2 * math.pi * (1 + np.square(a)))),
+    latex="T({0}, {1})",
+    samples=pairs,
+    source="Owen (1956), Annals of Mathematical Statistics 27(4)",
+)

@@ -49,7 +49,7 @@ def file_name(file: str) -> str:
     Source: derived here.
 
     Example:
-        >>> file_name("/home/me/model.py")
+        >>> file_name("models/model.py")
         'model.py'
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
