@@ -272,8 +272,9 @@ def answers(
     return register
 
 
-# Functions that no tracer will answer, and what to say: the whole sentence after the line.
-REFUSED: Final[dict[Callable[..., Any], str]] = {}
+# Functions that no tracer will answer, and what to say: the whole sentence after the line. Of a module that importing
+# NumPy does not import, their names.
+REFUSED: Final[dict[Callable[..., Any] | str, str]] = {}
 
 
 def known_value(x: Any) -> Any:

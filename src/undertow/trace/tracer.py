@@ -234,8 +234,8 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
         answer = P.FUNCTIONS.get(function)
         if answer is None and isinstance(function, np.ufunc) and P.load_scipy():
             return self.__array_ufunc__(function, "__call__", *args, **kwargs)  # SciPy's are known from now on
-        if function in P.REFUSED:
-            raise UnsupportedError(f"{user_line()}: {P.REFUSED[function]}")
+        if refused := P.REFUSED.get(function) or P.REFUSED.get(P.name_of(function)):
+            raise UnsupportedError(f"{user_line()}: {refused}")
         if answer is None:
             self._ask_for_sizes(args, P.name_of(function))
             raise UnsupportedError(self._unknown(P.name_of(function)))
