@@ -40,7 +40,8 @@ GALLERY: list[tuple[str, list[tuple[str, str]]]] = [
     (
         "NumPy functions and options",
         [
-            ("A function that is not there", "ut.grad(lambda x: np.sum(np.fft.fft(x).real))(np.ones(4))"),
+            ("A function that is not there", "ut.grad(lambda x: np.sum(np.roots(x).real))(np.ones(4))"),
+            ("A Fourier transform", "ut.grad(lambda x: np.sum(np.fft.fft(x).real))(np.ones(4))"),
             ("The option out=", "ut.grad(lambda x: np.sum(np.exp(x, out=np.empty(3))))(np.ones(3))"),
             ("The option where= of a ufunc", "ut.grad(lambda x: np.sum(np.exp(x, where=x > 0)))(np.ones(3))"),
             ("math instead of np", "import math\n\nut.grad(lambda x: math.sin(x))(1.0)"),

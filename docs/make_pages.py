@@ -122,10 +122,14 @@ def numpy_page() -> str:
         "",
         columns(scipy),
         "",
+        "Products of a sparse matrix of `scipy.sparse` and a traced array, `A @ x` and `x @ A`, have derivatives of",
+        "any order, and compile. The entries of `A` are constants.",
+        "",
         "## What is not there",
         "",
         "A function that is not in these lists gives an error that names it and your line. Complex numbers are out of",
-        "scope for now; the options `out=` and, for ufuncs, `where=` are refused.",
+        "scope for now, and with them Fourier transforms; the options `out=` and, for ufuncs, `where=` are refused.",
+        "What calls other libraries is given [a derivative of its own](gradients.md#a-derivative-of-your-own).",
         "",
     ]
     return "\n".join(parts)

@@ -105,3 +105,38 @@ def test_nested_choices() -> None:
     with np.errstate(all="ignore"):
         found = ut.grad(f)(x)
     np.testing.assert_allclose(found[:3], [0, -2, 0.5 / np.sqrt(0.5)], rtol=1e-12)
+
+
+GAPS = np.array([[1.0, np.nan, 3.0], [np.nan, 2.0, -1.0]])
+THERE = ~np.isnan(GAPS)
+LEFT_OUT = {
+    "nansum": np.nansum,
+    "nanmean": np.nanmean,
+    "nanvar": np.nanvar,
+    "nanstd": np.nanstd,
+    "nanmax": np.nanmax,
+    "nanmin": np.nanmin,
+    "nanprod": np.nanprod,
+    "nan_to_num": lambda x: np.sum(np.nan_to_num(x)),
+    "sum where": lambda x: np.sum(x, where=THERE),
+    "mean where": lambda x: np.mean(x, where=THERE),
+    "max where": lambda x: np.max(x, where=THERE, initial=0.0),
+    "rows": lambda x: np.sum(np.nanmean(x, axis=1) ** 2),
+    "a branch around it": lambda x: np.sum(np.where([True, False], np.nansum(x, axis=1), 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_nan_that_a_reduction_leaves_out_stays_out_of_the_gradient(name):
+    """Missing measurements: 0 times the slope NaN of ``w * NaN`` would make the whole gradient NaN."""
+
+    def loss(w):
+        return LEFT_OUT[name]((w * GAPS - 1.0) ** 2)
+
+    w, h = 1.1, 1e-5
+    slope = (loss(w + h) - loss(w - h)) / (2 * h)
+    curve = (loss(w + h) - 2 * loss(w) + loss(w - h)) / h**2
+    np.testing.assert_allclose(ut.grad(loss)(w), slope, rtol=1e-7)
+    np.testing.assert_allclose(ut.grad(ut.grad(loss))(w), curve, rtol=2e-4)
+    np.testing.assert_allclose(ut.backprop(loss, w)()[1], slope, rtol=1e-7)
+    np.testing.assert_allclose(ut.value_and_grad(loss, compile=True, fallback="numpy")(w)[1], slope, rtol=1e-7)

@@ -57,3 +57,33 @@ def test_a_derivative_that_is_small_and_wrong_is_found_beside_a_large_value() ->
     f = lambda x: 5.0 + 1e-17 * np.sum(x**2)
     assert ut.check_gradient(f, np.array([1.0, 2.0]))
     assert not ut.check_gradient(f, np.array([1.0, 2.0]), gradient=lambda x: 2.02e-17 * x, raises=False)
+
+
+CANCEL: dict[str, Any] = {
+    "a sum about its mean": (lambda w, X, c: np.sum(X @ w - (X @ w).mean()), "n"),
+    "columns about their means": (lambda w, X, c: np.sum((X - X.mean(axis=0)) @ w), "n"),
+    "there and back": (lambda w, X, c: np.sum(w) - np.sum(w[::-1]), "m"),
+    "rows about their means": (lambda w, X, c: np.mean(w - w.mean(axis=1, keepdims=True)), "m, 3"),
+    "differences around": (lambda w, X, c: np.sum(np.diff(np.concatenate([w, w[:1]]) * c.sum())), "m"),
+    "two orders of a sum": (lambda w, X, c: (X @ w).sum() - np.sum(X.sum(axis=0) * w), "n"),
+    "moved to the other factor": (lambda w, X, c: np.sum((w - w.mean()) * c) - np.sum(w * (c - c.mean())), "m"),
+    "shares": (lambda w, X, c: np.sum(ut.softmax(w, axis=1)), "m, 3"),
+}
+
+
+@pytest.mark.parametrize("name", CANCEL)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_linear_sum_whose_terms_cancel_is_right_and_a_derivative_beside_it_is_not(name: str, seed: int) -> None:
+    """On paper the derivative is 0, and all that NumPy finds is rounding, by the size of the terms and not of the sum.
+
+    1e-7 is a thousand times what rounding could be: n ε Σ |terms| (Higham 2002, eq. 4.4) is below 1e-10 here.
+    """
+    rng = np.random.default_rng([seed, len(name)])
+    m, n = rng.integers(5, 40), rng.integers(2, 8)
+    X = rng.normal(size=(m, n)) * 10.0 ** rng.uniform(-3, 3) + rng.choice([0.0, 10.0])
+    f, of = CANCEL[name]
+    w, c = rng.normal(size={"n": (n,), "m": (m,), "m, 3": (m, 3)}[of]), rng.normal(size=m)
+    assert ut.check_gradient(f, w, X, c, raises=False)
+    wrong = np.zeros(w.shape)
+    wrong.flat[rng.integers(w.size)] = 1e-7
+    assert not ut.check_gradient(f, w, X, c, gradient=lambda *args: wrong, raises=False)

@@ -179,7 +179,7 @@ def test_a_wrong_gradient_is_told_by_the_exit_code(undertow):
         ("net.py:branching", "net.py:11, `if np.sum(X) > 0:`: the truth value"),
         ("net.py:vector", "an array of shape (m, 4), not one number"),
         ("net.py:broken", "net.py:19: NameError: name 'undefined_name' is not defined"),
-        ("net.py:unknown", "net.py:22: np.fft.fft cannot be traced yet"),
+        ("net.py:unknown", "net.py:22: np.fft.fft cannot be traced: complex"),
         ("syntax.py:loss", "syntax.py:1: SyntaxError"),
         ("dies.py:loss", "dies.py:2: ZeroDivisionError"),
         ("noexample.py:loss", "no arguments to try it with: w"),

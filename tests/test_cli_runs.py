@@ -140,6 +140,34 @@ def test_a_number_is_measured_in_its_own_unit(undertow):
     assert found["r2"] == pytest.approx(1 - np.mean((y - p) ** 2) / np.var(y), rel=1e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw:decay=0.3", "lion"])
+def test_an_optimizer_of_ones_own_keeps_its_decay_when_repeated(undertow, optimizer):
+    """The training on all rows has the decay of the first, and so has the repetition."""
+    told = ("--optimizer", optimizer, "--epochs", 2, "--refit", "--out", "a")
+    assert undertow(*TRAIN, *told)[0] == 0
+    assert undertow("train", "--config", "a/config.toml", "--out", "b", "--quiet")[0] == 0
+    assert weights("a") == weights("b")
+    first, second = (ut.load(name).extras["held_out"]["history"][0]["loss"] for name in "ab")
+    assert first == second
+    assert undertow(*TRAIN, *told[:4], "--out", "c")[0] == 0  # which is the first of the two trainings alone
+    assert ut.load("c").history[0]["loss"] == first
+
+
+def test_what_training_measured_is_measured_again(undertow):
+    """`evaluate` adds the metrics that the run was trained with to those of its task; told others, it takes these."""
+    told = ("train", "n.csv", "--target", "y", "--epochs", 2, "--metrics", "mse,mae", "--quiet")
+    assert undertow(*told, "--out", "n")[0] == 0
+    undertow("predict", "n", "n.csv", "--out", "p.csv")
+    y, p = pl.read_csv("n.csv")["y"].to_numpy(), pl.read_csv("p.csv")["prediction"].to_numpy()
+    lines = undertow("evaluate", "n", "n.csv")[1].splitlines()
+    found = {line.split()[0]: float(line.split()[1]) for line in lines}
+    assert list(found) == ["rows", "loss", "rmse", "mae", "r2", "mse"]
+    assert found["mse"] == pytest.approx(np.mean((y - p) ** 2), rel=1e-5)
+    lines = undertow("evaluate", "n", "n.csv", "--metrics", "r2")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["rows", "loss", "r2"]
+    assert undertow(*told[:6], "f1", "--quiet", "--out", "f")[1:2] == ("",)  # classes' f1, of a number: no plan first
+
+
 def test_large_files_are_read_in_portions(undertow):
     """With 1 MB to read by, training streams, and predictions in portions are those of the whole file."""
     rng = np.random.default_rng(1)
@@ -199,6 +227,9 @@ def test_columns_of_the_file_stand_beside_predictions(undertow):
         (("--config", "nan.toml"), "--memory nan: give MB, 1 or more."),
         (("--seed", 2**64), "seed must be 18446744073709551615 at most"),
         (("--class-weights", "up=0,left=0,down=0"), "class_weights are [0.0, 0.0, 0.0]: no example counts"),
+        (("--metrics", "rmse"), "rmse"),
+        (("--non-finite", "stop"), "non_finite"),
+        (("--dtype", "float16"), "float16"),
     ],
 )
 def test_settings_that_cannot_be_used(undertow, options, message):
@@ -207,8 +238,9 @@ def test_settings_that_cannot_be_used(undertow, options, message):
     Path("kind.toml").write_text('epochs = "many"\n')
     Path("none.toml").write_text("batch_size = 0\n")
     Path("nan.toml").write_text("memory = nan\n")
-    code, _, err = undertow(*TRAIN, *options)
+    code, out, err = undertow(*TRAIN, *options)
     assert code == 2 and message in err and err.count("\n") == 1 and not Path("runs").exists(), err
+    assert not out  # nothing is said of a training that does not begin
     assert "fault in Undertow" not in err
 
 

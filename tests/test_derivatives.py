@@ -37,6 +37,78 @@ def test_jacobian_equals_differences() -> None:
     assert ut.jacobian(lambda x: np.zeros((0, 2)) + np.sum(x))(x0).shape == (0, 2, 3)
 
 
+def curve(p: Any) -> Any:
+    """Many numbers of few: as the residuals of a fit are."""
+    t = np.linspace(0.0, 1.0, 30)
+    return {"y": p["a"][0] * np.exp(-p["a"][1] * t) + p["b"], "end": p["a"] ** 2, "one": np.ones(3)}
+
+
+def test_a_jacobian_of_more_rows_than_columns_is_that_of_differences() -> None:
+    """It is put together by columns then; values, structure, shapes and dtypes are those of rows."""
+    p = {"a": np.array([1.2, 0.7]), "b": 0.3, "name": "decay"}
+    found = ut.jacobian(curve)(p)
+
+    def flat(x: np.ndarray, key: str) -> Any:
+        return curve({"a": x[:2], "b": x[2]})[key]
+
+    x = np.array([1.2, 0.7, 0.3])
+    for key in ("y", "end", "one"):
+        expected = numeric_jacobian(lambda x, key=key: flat(x, key), x)
+        np.testing.assert_allclose(found[key]["a"], expected[:, :2], rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(found[key]["b"], expected[:, 2], rtol=1e-7, atol=1e-9)
+    assert found["y"]["name"] == "decay"
+    single = ut.jacobian(lambda x: np.outer(np.ones(40, np.float32), x))(np.ones(2, np.float32))
+    assert single.shape == (40, 2, 2) and single.dtype == np.float32
+    both = ut.jacobian(lambda x, y: np.ones((9, 1)) * x * y, wrt=(0, 1))(np.array([2.0]), np.array([5.0]))
+    np.testing.assert_allclose(np.squeeze(both), [9 * [5.0], 9 * [2.0]])
+
+
+def test_a_jacobian_by_columns_is_differentiated_and_compiled() -> None:
+    def f(x: Any) -> Any:
+        return np.stack([np.sin(i * x[0]) * x[1] ** 2 for i in range(25)])
+
+    def total(x: Any) -> Any:
+        return np.sum(ut.jacobian(f)(x) ** 2)
+
+    x = np.array([0.4, 1.3])
+    assert ut.check_gradient(total, x)
+    np.testing.assert_allclose(ut.compile(ut.jacobian(f))(x), numeric_jacobian(f, x), rtol=1e-6, atol=1e-7)
+
+
+def test_a_jacobian_by_columns_does_not_pull_back_once_a_row() -> None:
+    """A thousand residuals of two numbers take two pull-backs of the pull-back, whatever the number of rows."""
+    calls = 0
+
+    @ut.custom_vjp
+    def twice(x: Any) -> Any:
+        return 2 * x
+
+    @twice.rule
+    def twice_rule(ct: Any, out: Any, x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return 2 * ct
+
+    t = np.arange(1000.0)
+    np.testing.assert_allclose(ut.jacobian(lambda x: twice(x)[0] * t + x[1])(np.ones(2))[:, 0], 2 * t)
+    assert calls < 5
+
+
+def test_a_rule_that_takes_numbers_alone_gives_its_rows() -> None:
+    """One that calls what cannot be traced, such as a library in C, is differentiated once, as rows need it."""
+    t = np.arange(40.0)
+
+    @ut.custom_vjp
+    def curve_of(x: Any) -> Any:
+        return t * x
+
+    @curve_of.rule
+    def curve_rule(ct: Any, out: Any, x: Any) -> Any:
+        return float(np.dot(np.asarray(ct, dtype=float), t))
+
+    np.testing.assert_allclose(ut.jacobian(curve_of)(1.5), t)
+
+
 def test_jacobian_of_the_jacobian() -> None:
     """Composed, it gives the array of second derivatives."""
     found = ut.jacobian(ut.jacobian(f))(x0)

@@ -170,9 +170,7 @@ def test_commands_are_listed_in_the_order_of_use_and_none_is_left_out(capsys: py
 
 def test_a_run_says_how_it_ended() -> None:
     assert repr(ut.Run(model(), [{"loss": 1.0}])).endswith(", 1 epoch, finished, loss 1)")
-    assert repr(ut.Run(model(), [{"loss": 1.0}] * 2, stopped="callback")).endswith(
-        "2 epochs, stopped by a callback, loss 1)"
-    )
+    assert repr(ut.Run(model(), [{"loss": 1.0}] * 2, stopped="callback")).endswith("2 epochs, stopped early, loss 1)")
 
 
 def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +201,11 @@ def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.Captu
         (optim, "lr_scheduler", "Schedules are functions that stand for the rate"),
         (optim, "ReduceLROnPlateau", "Use reduce_on_plateau among the callbacks"),
         (optim, "StepLR", "Did you mean 'step_decay'?"),
+        (ut, "remat", "Use undertow.checkpoint(f)"),
+        (ut, "random", "numpy.random.default_rng(seed)"),
+        (ut, "lax", "Loops and branches are Python's"),
+        (ut, "hessian_vector_product", "Use undertow.hvp(f)(x, v)."),
+        (ut.data, "DataLoader", "makes batches of batch_size"),
     ],
 )
 def test_names_of_other_libraries_lead_to_ours(package, name: str, told: str) -> None:
@@ -213,11 +216,21 @@ def test_names_of_other_libraries_lead_to_ours(package, name: str, told: str) ->
 def test_what_remedies_name_is_there() -> None:
     texts = [
         text
-        for table in (habits.LAYERS, habits.MODELS, habits.RULES, habits.PACKAGE, habits.OPTIMIZERS)
+        for table in (
+            habits.LAYERS,
+            habits.MODELS,
+            habits.RULES,
+            habits.PACKAGE,
+            habits.OPTIMIZERS,
+            habits.DATA,
+            habits.ARRAYS,
+        )
         for text in table.values()
     ]
     assert not [name for name in habits.RULES if hasattr(optim, name)]
     assert not [name for name in habits.PACKAGE if hasattr(ut, name)]
+    assert not [name for name in habits.DATA if hasattr(ut.data, name)]
+    assert not [name for name in habits.ARRAYS if hasattr(np.ndarray, name)]
     for text in texts:
         for path in re.findall(r"undertow\.([a-z_.A-Z0-9]+)", text):
             found = ut
@@ -228,3 +241,11 @@ def test_what_remedies_name_is_there() -> None:
                 if part == "sklearn":
                     break
                 found = getattr(found, part)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("at", "Write x[i] = value"), ("detach", "stop_gradient"), ("unsqueeze", "x[:, None]")]
+)
+def test_names_of_tensors_lead_to_those_of_arrays(name: str, told: str) -> None:
+    with pytest.raises(AttributeError, match=rf"a traced array has no attribute '{name}'\. .*{re.escape(told)}"):
+        ut.grad(lambda x: getattr(x, name)(0))(np.ones(3))

@@ -31,6 +31,7 @@ ORDER = """
     derivatives
     custom bridges
     simplify
+    mistakes
     emit check
     compile
     api

@@ -3,9 +3,12 @@
 import inspect
 import pickle
 
+import numpy as np
 import pytest
 
+import undertow as ut
 from undertow import nn, optim
+from undertow.train import EarlyStopping, ReduceOnPlateau
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,13 @@ from undertow import nn, optim
         (lambda: nn.Dense(3, 4, activation="relu"), "An activation is a function or its name"),
         (lambda: nn.Dropout(p=0.5), "Use rate.$"),
         (lambda: nn.Embedding(10, embedding_dim=4), "Use size.$"),
+        (lambda: EarlyStopping(restore_best_weights=True), r"^EarlyStopping got .* Use restore_best\.$"),
+        (lambda: EarlyStopping(verbose=1), r"The progress that undertow\.train prints"),
+        (lambda: ReduceOnPlateau(min_lr=1e-5), r"Use min_scale\.$"),
+        (lambda: ReduceOnPlateau(threshold=1e-3), r"Use min_delta\.$"),
+        (lambda: ut.grad(np.sum, argnums=1), r"^grad\(\) got an unexpected .* 'argnums'. Use wrt.$"),
+        (lambda: ut.value_and_grad(np.sum, has_aux=True), r"pull = undertow.vjp\(f, x\).$"),
+        (lambda: ut.compile(np.sum, static_argnums=1), "functools.partial"),
     ],
 )
 def test_an_argument_of_another_name_is_told_ours(call, said):
@@ -41,3 +51,24 @@ def test_other_errors_and_what_is_known_of_a_function_stay():
     assert list(inspect.signature(optim.adam).parameters) == ["rate", "beta1", "beta2", "epsilon"]
     assert list(inspect.signature(nn.Dense).parameters)[:2] == ["fan_in", "fan_out"]
     assert pickle.loads(pickle.dumps(optim.adam)) is optim.adam
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ("lr", "learning_rate_init"),
+        ("epochs", "max_iter"),
+        ("batch", "batch_size"),
+        ("weight_decay", "alpha"),
+        ("seed", "random_state"),
+        ("patience", "n_iter_no_change"),
+        ("droput", "dropout"),
+    ],
+)
+def test_estimators_tell_their_names_of_arguments(given, own):
+    pytest.importorskip("sklearn")
+    from undertow.sklearn import MLPClassifier, MLPRegressor
+
+    for estimator in (MLPClassifier, MLPRegressor):
+        with pytest.raises(TypeError, match=rf"^{estimator.__name__} got .* '{given}'\. .*{own}"):
+            estimator(**{given: 1})

@@ -126,3 +126,11 @@ def test_what_has_no_batch_is_told() -> None:
         ut.per_example_grad(lambda w, x: w * x)(1.0, 2.0)
     with pytest.raises(ut.ControlFlowError):
         ut.per_example_grad(lambda w, x: w if np.sum(x) > 0 else w * w)(1.0, np.ones(3))
+
+
+def test_a_function_written_for_one_example_is_told_so() -> None:
+    """As vmap takes it: the error says with which shape the function is called."""
+    with pytest.raises(ut.ShapeError, match=r"x is \(1, 3\).* batches of one row, here \(1, 3\): write it for a batch"):
+        ut.per_example_grad(lambda w, x, y: (w @ x - y) ** 2)(np.ones(3), np.ones((4, 3)), np.ones(4))
+    with pytest.raises(ut.NonScalarError, match=r"batches of one row"):
+        ut.per_example_grad(lambda w, x, y: (x @ w - y) ** 2)(np.ones(3), np.ones((4, 3)), np.ones(4))

@@ -25,7 +25,7 @@ FUNCTION_LINES_AT_MOST = 60
 HEART_LINES_AT_MOST = 45
 
 LOADED_AS_LIBRARY = {"scipy-openblas32"}  # not as a module, which would load it with the wrong kernels
-IMPORTED_AS = {"scikit-learn": "sklearn"}
+IMPORTED_AS = {"scikit-learn": "sklearn", "pillow": "PIL"}
 FORBIDDEN_TEXT = {
     "a path of one machine": r"(?<![\w.~:/-])/(?:work|root|home|Users|opt)/\w",
     "a package registry": r"https?://\S*(?:/simple\b|pythonhosted|npmjs)|--(?:extra-)?index-url|--find-lin[k]s",

@@ -1,7 +1,8 @@
-"""Zero cotangents that must stay zero: those of the branches that `where` did not take.
+"""Zero cotangents that must stay zero: those of the branches that `where` did not take, and of what sums leave out.
 
 The chain rule gives such a branch a cotangent of 0, and 0 times the slope of log at 0 would be NaN. While
-cotangents flow back, this keeps where each of them can be anything but zero.
+cotangents flow back, this keeps where each of them can be anything but zero. What a reduction leaves out, NaN or by
+``where=``, is blocked like a branch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,22 @@ _MOVING = frozenset((
     "concatenate", "astype", "roll", "flip", "rot90", "tile", "repeat", "cumsum", "diagonal", "put_diagonal", "trace",
     "tril", "triu", "delete", "sliding_windows", "add_windows",
 ))  # fmt: skip
+_PASS_OVER_NAN = frozenset(("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nan_to_num"))
+
+
+def leaves_out(node: Node) -> bool:
+    """Tell whether a node gives some elements of its inputs a cotangent of zero, whatever they are."""
+    return node.op is P.where or node.op.name in _PASS_OVER_NAN or "where" in node.params.get("options", ())
+
+
+def _takes_part(node: Node, args: list[Any]) -> Any:
+    """The elements of the first input of a reduction that it does not leave out; None: all of them."""
+    options = node.params.get("options", ())
+    mask = args[1 + options.index("where")] if "where" in options else None
+    if node.op.name not in _PASS_OVER_NAN:
+        return mask
+    number = np.isfinite(args[0]) if node.op.name == "nan_to_num" else np.logical_not(np.isnan(args[0]))
+    return number if mask is None else np.logical_and(number, mask)
 
 
 class Blocked:
@@ -37,6 +54,11 @@ class Blocked:
             taken = args[0] if position == 1 else np.logical_not(args[0])
             self._note(x, node, taken if mask is None else np.logical_and(mask, taken))
             return share
+        taken = _takes_part(node, args) if position == 0 and leaves_out(node) else None
+        if taken is not None:
+            reach = None if mask is None else _reach(node, position, mask_of(mask, node))
+            self._note(x, node, taken if reach is None else np.logical_and(reach, taken), moved=True)
+            return share if reach is None else keep(reach, share)
         if mask is None:
             self._note(x, node, None)
             return share

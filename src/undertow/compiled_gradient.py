@@ -8,13 +8,15 @@ from typing import Any
 from undertow import differentiate, trees
 from undertow.api import Backprop, backprop
 from undertow.compile import Compiled
-from undertow.compile.function import in_order, native, signature_of
+from undertow.compile.function import in_order, rebuilt, take_apart
+from undertow.differentiate import finish
 from undertow.errors import ShapeError
 from undertow.graph import Node, measure_sizes
-from undertow.trace import Tracer
+from undertow.keywords import explain_keywords
 from undertow.trace.outside import Outside
 
 
+@explain_keywords
 def value_and_grad(
     f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, *, compile: bool = False, fallback: str | None = None
 ) -> Callable[..., Any]:
@@ -46,51 +48,68 @@ def value_and_grad(
         return differentiate.value_and_grad(f, wrt)
     differentiate.check_function(f)
     differentiate.refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
-    known: dict[Any, tuple[Backprop, Compiled, dict[str, int], Any]] = {}
+    known: dict[Any, _Ready] = {}
     around: list[Outside] = []  # found at the first call: what is read from outside may be made after this
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             args = in_order(f, args, kwargs)
-        taken = [trees.flatten_with_key(arg) for arg in args]
-        if any(isinstance(leaf, Tracer) for row, _, _ in taken for leaf in row):
+        given = take_apart(args)
+        if given is None:
             return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one
-        rows = [[native(x) for x in row] for row, _, _ in taken]
+        rows, rebuilds, signature = given
         if not around:
             around.append(Outside(f))
         outside, held = around[0].now()
-        key = signature_of(rows, [structure for _, _, structure in taken]), outside
-        if key not in known:
+        key = signature, outside
+        ready = known.get(key)
+        if ready is None:
             around[0].check(known, key)
             found = _for_other_sizes(known, key, rows)
             if found is None:
-                args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
-                program = backprop(f, *args, wrt=wrt)
+                program = backprop(f, *rebuilt(given), wrt=wrt)
                 outside, held = around[0].settle(outside)
-                key = key[0], outside
+                key = signature, outside
                 found = program, Compiled(program.graph, fallback)
-            sizes = measure_sizes(found[0].graph, found[0].traced.values(rows))
-            known[key] = *found, sizes, held
-        program, compiled, sizes, _ = known[key]
-        value, *gradients = compiled(program.traced.values(rows), sizes)
-        grads = iter(gradients)
-        places = program.wrt if isinstance(program.wrt, tuple) else (program.wrt,)
-        result = []
-        for i in places:
-            pairs = zip(program.traced.arguments[i], rows[i], strict=True)
-            row = [differentiate.finish(next(grads), leaf) if isinstance(x, Node) else x for x, leaf in pairs]
-            result.append(taken[i][1](row))
-        return value, tuple(result) if isinstance(wrt, tuple) else result[0]
+            ready = known[key] = _Ready(*found, rows, held)
+        return ready(rows, rebuilds)
 
     value_and_gradient.__name__ = f"value_and_grad_{getattr(f, '__name__', 'f')}"
     return value_and_gradient
 
 
-def _for_other_sizes(
-    known: dict[Any, tuple[Backprop, Compiled, dict[str, int], Any]], key: Any, rows: list[list[Any]]
-) -> tuple[Backprop, Compiled] | None:
+class _Ready:
+    """What runs for arguments of one signature.
+
+    Args:
+        backprop: the backward pass.
+        compiled: its graph.
+        rows: the leaves of the arguments.
+        held: what was read from outside, which stays alive.
+    """
+
+    def __init__(self, backprop: Backprop, compiled: Compiled, rows: list[list[Any]], held: list[Any]) -> None:
+        self.backprop, self.compiled, self.held = backprop, compiled, held
+        self.sizes = measure_sizes(backprop.graph, backprop.traced.values(rows))
+        self.program = compiled.program(self.sizes)
+        places = backprop.wrt if isinstance(backprop.wrt, tuple) else (backprop.wrt,)
+        # Of each argument that it differentiates by, which leaves have a gradient.
+        self.active = [(i, [isinstance(x, Node) for x in backprop.traced.arguments[i]]) for i in places]
+
+    def __call__(self, rows: list[list[Any]], rebuilds: list[trees.Rebuild]) -> tuple[Any, Any]:
+        value, *gradients = self.program.compute(self.backprop.traced.values(rows))
+        grads = iter(gradients)
+        result = [
+            rebuilds[i]([finish(next(grads), x) if has else x for has, x in zip(active, rows[i], strict=True)])
+            for i, active in self.active
+        ]
+        return value, tuple(result) if isinstance(self.backprop.wrt, tuple) else result[0]
+
+
+def _for_other_sizes(known: dict[Any, _Ready], key: Any, rows: list[list[Any]]) -> tuple[Backprop, Compiled] | None:
     """Find what was traced for a batch of another size and holds for this one too; None if nothing was."""
-    for (signature, outside), (program, compiled, sizes, _) in known.items():
+    for (signature, outside), ready in known.items():
+        program, compiled, sizes = ready.backprop, ready.compiled, ready.sizes
         if not sizes or outside != key[1] or signature[1:] != key[0][1:] or len(signature[0]) != len(key[0][0]):
             continue
         leaves = [x for row in program.traced.arguments for x in row]

@@ -14,9 +14,10 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.blocked import Blocked
+from undertow.blocked import Blocked, leaves_out
 from undertow.errors import ArgumentError, DTypeError, NonScalarError, UnsupportedError
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
+from undertow.keywords import explain_keywords
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
 from undertow.trace.function import code_of
 from undertow.trace.warned import at_user_line
@@ -45,7 +46,7 @@ def backward(
     cts = {node: ct for node, ct in outputs.items() if node in active}
     found: dict[Node, Any] = {}
     sums: set[Node] = set()  # whose cotangent is a sum made here
-    blocked = Blocked() if any(node.op is P.where for node in active) else None
+    blocked = Blocked() if any(map(leaves_out, active)) else None
     # 2. Propagate backward: newest first, so that every use of a value comes before the value itself.
     for node in reversed(nodes):
         if node not in cts:
@@ -126,6 +127,7 @@ def note_cotangent(ct: Any, node: Node) -> None:
 # ---- what people call ----------------------------------------------------------------------------
 
 
+@explain_keywords
 def grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Make the function that computes the gradient of ``f``.
 
@@ -278,7 +280,7 @@ def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: in
             raise ArgumentError(f"wrt={i!r}: {called}. Give a position, such as 0, or a tuple of positions.{hint}")
         place = operator.index(i)
         if not -count <= place < count:
-            remedy = " Give example arguments after the function." if not count else ""
+            remedy = " Give example arguments, by position and not by name." if not count else ""
             raise ArgumentError(f"wrt={place}: {called}.{remedy}")
         if place % count in found:
             raise ArgumentError(f"wrt={positions}: {names[place]} is named twice. Name each argument once.")
@@ -316,8 +318,11 @@ def no_floats(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int])
     remedy = ""
     if plain:
         frame = hasattr(plain[0], "to_numpy")  # of pandas or Polars
-        instead = "pass its x.to_numpy()" if frame else "make the class a dataclass, or pass a dict"
-        remedy = f" A {type(plain[0]).__name__} is no tree of arrays: {instead}."
+        name = type(plain[0]).__name__
+        instead = "make the class a dataclass, or pass a dict"
+        if frame or hasattr(plain[0], "__array__") or hasattr(plain[0], "tobytes"):  # of others, such as torch's
+            instead = "pass its x.to_numpy()" if frame else "pass np.asarray(x)"
+        remedy = f" {'An' if name[0].lower() in 'aeiou' else 'A'} {name} is no tree of arrays: {instead}."
     elif any(callable(args[i]) for i in places):
         remedy = " A model has weights after model = undertow.nn.initialize(model, seed=0)."
     return f"{getattr(f, '__name__', 'f')}: {names} holds no floats to differentiate by.{remedy}"

@@ -8,8 +8,12 @@ from typing import Final
 from undertow.spelling import did_you_mean
 
 _ACTIVATION: Final = "An activation is a function or its name: Sequential(Dense(4, 8), 'relu', Dense(8, 3))."
-_NO_CONVOLUTIONS: Final = "There are no convolutions; a layer of your own is a dataclass with __call__(x)."
+_NO_CONVOLUTIONS: Final = "There are no convolutions; docs/layers.md has one: a dataclass with __call__(x)."
 _NO_RECURRENCE: Final = "There are no recurrent layers; a layer of your own is a dataclass with __call__(x)."
+_LOG_SIGMOID: Final = "It is -softplus(-z); any function of one array may stand in Sequential."
+_HARD_SWISH: Final = "It is z * hard_sigmoid(z); any function of one array may stand in Sequential."
+_NORMS: Final = "There are BatchNorm, LayerNorm and RMSNorm; a layer of your own is a dataclass with __call__(x)."
+_OWN_LOSS: Final = "Any function of (output, y) that gives one number may be the loss of undertow.train."
 _PENALTY: Final = "It belongs to the training: undertow.train(…, l1=…, l2=…)."
 LAYERS: Final[dict[str, str]] = {
     "Linear": "Use Dense(fan_in, fan_out).",
@@ -29,9 +33,25 @@ LAYERS: Final[dict[str, str]] = {
     "ModuleList": "A tuple or list of layers in a field of a dataclass is part of the model.",
     "Parameter": "A float array in a field of a dataclass is trained; class attribute not_trained names exceptions.",
     "init": "Initialisers are functions: undertow.nn.he_normal(); a layer takes one as its argument.",
+    "utils": "Clipping is undertow.optim.clip_by_global_norm(1.0), for undertow.train(…, clip=…).",
     "functional": "Activations and losses are functions: undertow.nn.relu, undertow.nn.categorical_cross_entropy.",
     "l1": _PENALTY,
     "l2": _PENALTY,
+    "LogSigmoid": _LOG_SIGMOID,
+    "log_sigmoid": _LOG_SIGMOID,
+    "logsigmoid": _LOG_SIGMOID,
+    "Hardswish": _HARD_SWISH,
+    "hard_swish": _HARD_SWISH,
+    "hardswish": _HARD_SWISH,
+    "hard_silu": _HARD_SWISH,
+    "GroupNorm": _NORMS,
+    "InstanceNorm1d": _NORMS,
+    "squared_hinge": _OWN_LOSS,
+    "GaussianNLLLoss": _OWN_LOSS,
+    "MarginRankingLoss": _OWN_LOSS,
+    "TripletMarginLoss": _OWN_LOSS,
+    "mean_absolute_percentage_error": _OWN_LOSS,
+    "mean_squared_logarithmic_error": _OWN_LOSS,
     "Add": "Use Residual(…), or Parallel(a, b, combine='add').",
     "MultiheadAttention": "There is no attention; a layer of your own is a dataclass with __call__(x).",
 }
@@ -88,11 +108,35 @@ RULES: Final[dict[str, str]] = {
 """Names looked for in `undertow.optim`."""
 
 _ARRAYS: Final = "Arrays are NumPy's: numpy.array(…)."
+_TREES: Final = "undertow.trees.map and undertow.trees.flatten take trees of arrays."
+_LOOP: Final = "Loops and branches are Python's: for, while, if. A compiled function takes numpy.where for a branch."
 PACKAGE: Final[dict[str, str]] = {
     "jit": "Did you mean 'compile'?",
     "vmap": "Write it for a batch axis; undertow.per_example_grad gives a gradient for each example.",
     "jacfwd": "Did you mean 'jacobian'?",
     "jacrev": "Did you mean 'jacobian'?",
+    "remat": "Use undertow.checkpoint(f), which computes f again on the way back.",
+    "lax": _LOOP,
+    "scan": _LOOP,
+    "cond": _LOOP,
+    "while_loop": _LOOP,
+    "fori_loop": _LOOP,
+    "random": "Draw with NumPy's numpy.random.default_rng(seed), and pass the numbers as an argument.",
+    "tree": _TREES,
+    "tree_map": _TREES,
+    "tree_util": _TREES,
+    "custom_jvp": "Use undertow.custom_vjp; jvp, jacobian and hvp follow from it.",
+    "linearize": "undertow.vjp(f, x) gives the value and the pull-back, undertow.jvp(f, (x,), (v,)) the push-forward.",
+    "make_vjp": "Use value, pull = undertow.vjp(f, x).",
+    "make_jvp": "Use value, change = undertow.jvp(f, (x,), (v,)).",
+    "hessian_vector_product": "Use undertow.hvp(f)(x, v).",
+    "elementwise_grad": "Use undertow.grad(lambda x: numpy.sum(f(x))).",
+    "egrad": "Use undertow.grad(lambda x: numpy.sum(f(x))).",
+    "grad_and_aux": "Use value, pull = undertow.vjp(f, x), where f may return a tuple.",
+    "pmap": _PROCESSOR,
+    "device": _PROCESSOR,
+    "device_put": _PROCESSOR,
+    "devices": _PROCESSOR,
     "no_grad": "Nothing is recorded outside of undertow.grad; undertow.stop_gradient(x) makes x a constant in it.",
     "backward": "Use value, gradient = undertow.value_and_grad(loss)(params, X, y).",
     "tensor": _ARRAYS,
@@ -115,6 +159,37 @@ PACKAGE: Final[dict[str, str]] = {
     "MLPRegressor": "from undertow.sklearn import MLPRegressor",
 }
 """Names looked for in `undertow`."""
+
+ARRAYS: Final[dict[str, str]] = {
+    "at": "Write x[i] = value, on a copy: x = x.copy().",
+    "detach": "Use undertow.stop_gradient(x).",
+    "numpy": "It is an array as NumPy's are; what it is of is known once the function has returned.",
+    "cpu": _PROCESSOR,
+    "to": _PROCESSOR,
+    "cuda": _PROCESSOR,
+    "float": "Use x.astype(numpy.float32).",
+    "double": "Use x.astype(numpy.float64).",
+    "backward": "Use value, gradient = undertow.value_and_grad(loss)(params, X, y).",
+    "grad": "Use gradient = undertow.grad(loss)(params, X, y).",
+    "requires_grad": "The argument to differentiate by is named: undertow.grad(f, wrt=0).",
+    "unsqueeze": "Use x[:, None], or numpy.expand_dims(x, axis).",
+    "permute": "Use numpy.transpose(x, axes).",
+    **{name: f"Use numpy.{name}(x)." for name in ("exp", "log", "sqrt", "sin", "cos", "tanh", "abs", "matmul")},
+    **{name: f"Use undertow.{name}(x)." for name in ("softmax", "log_softmax", "sigmoid")},
+    "relu": "Use numpy.maximum(x, 0).",
+    "pow": "Use x**n.",
+    "mm": "Use x @ y.",
+    "bmm": "Use x @ y.",
+    "norm": "Use numpy.linalg.norm(x).",
+}
+"""Names looked for in an array that is being traced."""
+
+DATA: Final[dict[str, str]] = {
+    "DataLoader": "undertow.train takes arrays, and makes batches of batch_size.",
+    "TensorDataset": "undertow.train takes arrays (X, y), or a source of undertow.data.",
+    "random_split": "Use undertow.train(…, validation=0.2).",
+}
+"""Names looked for in `undertow.data`."""
 
 RUNS: Final[dict[str, str]] = {
     "fit": "It is trained; train on with undertow.train(run.model, (X, y), loss=…).",
@@ -198,10 +273,35 @@ ARGUMENTS: Final[dict[str, str]] = {
     "output_dim": "size",
     "stddev": "deviation",
     "sigma": "deviation",
+    "restore_best_weights": "restore_best",
+    "start_from_epoch": "start_epoch",
+    "threshold": "min_delta",
+    "min_lr": "min_scale",
+    "argnums": "wrt",
+    "argnum": "wrt",
 }
 """Names of arguments elsewhere, and what they are called here."""
 
+ESTIMATORS: Final[dict[str, str]] = {
+    **dict.fromkeys(("lr", "rate", "eta", "eta0"), "learning_rate_init"),
+    **dict.fromkeys(("epochs", "n_epochs", "num_epochs", "n_iter"), "max_iter"),
+    **dict.fromkeys(("hidden", "hidden_layers", "hidden_sizes", "units"), "hidden_layer_sizes"),
+    **dict.fromkeys(("weight_decay", "l2", "decay"), "alpha"),
+    **dict.fromkeys(("seed", "random_seed"), "random_state"),
+    **dict.fromkeys(("validation", "validation_split"), "validation_fraction"),
+    "patience": "n_iter_no_change",
+    "batch": "batch_size",
+    "n_jobs": "n_threads",
+    "class_weights": "class_weight",
+}
+"""Names of arguments elsewhere, and what scikit-learn's estimators call them."""
+
+_STATIC: Final = "Bind what is no array before: undertow.compile(functools.partial(f, n=3))."
 ELSEWHERE: Final[dict[str, str]] = {
+    "has_aux": "undertow.vjp takes a function that returns both: (loss, aux), pull = undertow.vjp(f, x).",
+    "static_argnums": _STATIC,
+    "static_argnames": _STATIC,
+    "donate_argnums": "Memory is planned by itself; leave it out.",
     "weight_decay": "adamw(rate, decay=…) has it.",
     "decay": "adamw(rate, decay=…) has it.",
     "momentum": "momentum(rate, beta) has it.",
@@ -215,8 +315,29 @@ ELSEWHERE: Final[dict[str, str]] = {
     "dtype": "undertow.train(…, dtype=…) and undertow.nn.initialize(model, seed, dtype) tell it.",
     "device": _PROCESSOR,
     "kernel_regularizer": _PENALTY,
+    "verbose": "The progress that undertow.train prints tells of it; leave it out.",
 }
 """Names of arguments elsewhere that are no arguments here."""
+
+
+_OF_CLASSES: Final = "Give weights=, a number for each example; class_weights(y, {1: 3.0}) makes them of classes."
+SETTINGS: Final[dict[str, str]] = {
+    "negative_slope": "slope",
+    "beta": "delta",
+    "quantile": "q",
+    "alpha": "q",
+    "stddev": "deviation",
+    "std": "deviation",
+    "scale": "limit",
+    "reduction": "A loss is the mean over the examples; LOSSES[name].per_example(output, y) gives each one's.",
+    "sample_weight": "Give weights=, a number for each example.",
+    "weight": _OF_CLASSES,
+    "class_weight": _OF_CLASSES,
+    "ignore_index": "Give weights=, and an example that is to be left out the weight 0.",
+    "ignore_class": "Give weights=, and an example that is to be left out the weight 0.",
+    "from_logits": "A loss of logits has a name of its own, which ends in _with_logits; undertow.train finds it.",
+}
+"""Names of settings of losses, activations and initialisers elsewhere: what they are called here, or what to do."""
 
 
 def missing_argument(name: str, known: Iterable[str]) -> str:
@@ -238,12 +359,37 @@ def missing_argument(name: str, known: Iterable[str]) -> str:
         "Did you mean 'epsilon'?"
     """
     known = list(known)
-    own = ARGUMENTS.get(name, "")
-    if own and own.split()[0] in known:
-        return f"Use {own}."
+    for own in (ARGUMENTS.get(name, ""), ESTIMATORS.get(name, "")):
+        if own and own.split()[0] in known:
+            return f"Use {own}."
     if name in ELSEWHERE:
         return ELSEWHERE[name]
     return did_you_mean(name, known).strip() or f"Its arguments are {', '.join(known)}."
+
+
+def missing_setting(name: str, known: Iterable[str]) -> str:
+    """Say what to write instead of a setting that a loss, an activation or an initialiser does not have.
+
+    Args:
+        name: of the setting.
+        known: the names of those that it has.
+
+    Returns:
+        A sentence or more.
+
+    Source: derived here.
+
+    Example:
+        >>> missing_setting("negative_slope", ["slope"]), missing_setting("d", ["delta"])
+        ('Use slope.', 'It has delta.')
+    """
+    known = list(known)
+    own = SETTINGS.get(name, "")
+    if own in known:
+        return f"Use {own}."
+    if " " in own:
+        return own
+    return f"It has {', '.join(known)}." if known else "It has none."
 
 
 def missing_attribute(owner: str, name: str, remedies: Mapping[str, str], names: Iterable[str] = ()) -> AttributeError:

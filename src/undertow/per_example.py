@@ -17,8 +17,9 @@ from undertow import primitives as P
 from undertow import trees
 from undertow.api import backprop, input_values
 from undertow.differentiate import refuse_arguments
-from undertow.errors import ShapeError
+from undertow.errors import NonScalarError, ShapeError
 from undertow.graph import CONSTANT, INPUT, Node
+from undertow.keywords import explain_keywords
 from undertow.primitives.einsum import split
 from undertow.primitives.template import Pick, put_together
 from undertow.trace import is_array_like
@@ -27,6 +28,7 @@ from undertow.trace.warned import at_user_line
 Batch = Callable[..., Any]  # rule(m, node, flags, *values) -> value with m in front; flags: which values have it
 
 
+@explain_keywords
 def per_example_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """Make the function that computes the gradient of ``f`` for every example by itself.
 
@@ -42,7 +44,7 @@ def per_example_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> C
         rows is the gradient of the loss.
 
     Raises:
-        ShapeError: the arguments have no batch axis in common.
+        ShapeError: the arguments have no batch axis in common, or f is written for one example without it.
 
     Source: derived here; the idea of a second batch axis is that of JAX's vmap.
 
@@ -68,7 +70,14 @@ def per_example_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> C
             )
         m = sizes.pop()
         one = [trees.map(_first, arg) if i in batched else arg for i, arg in enumerate(args)]
-        bp = backprop(f, *one, wrt=wrt)
+        try:
+            bp = backprop(f, *one, wrt=wrt)
+        except (ShapeError, NonScalarError) as error:
+            shapes = [(1, *np.shape(x)[1:]) for i in batched for x in trees.flatten(args[i])[0] if np.ndim(x)]
+            raise type(error)(
+                f"{error} (per_example_grad calls the function with batches of one row, here {shapes[0]}: write it for "
+                "a batch of any size.)"
+            ) from None
         rows = [trees.map(_rows, arg) if i in batched else arg for i, arg in enumerate(args)]
         has_rows = [
             i in batched and isinstance(x, Node) and x.spec.ndim > 0

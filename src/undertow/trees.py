@@ -67,13 +67,10 @@ def _put_together(structure: Any, children: Any) -> Any:
     return instance
 
 
-def _is_new_dataclass(leaf: Any) -> bool:
-    return dataclasses.is_dataclass(leaf) and not isinstance(leaf, type)
-
-
 def _spec(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
     leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
-    new = {type(leaf) for leaf in leaves if _is_new_dataclass(leaf)}
+    kinds = {type(leaf) for leaf in leaves} - LEAVES
+    new: set[Any] = {kind for kind in kinds if dataclasses.is_dataclass(kind)}
     if not new:
         return leaves, spec
     for cls in new:

@@ -119,9 +119,14 @@ def test_programs_of_several_threads_take_turns(monkeypatch):
 )
 def test_the_environment_says_how_many_threads(monkeypatch, given, wanted):
     monkeypatch.setattr(threads, "usable_processors", lambda: 4)
-    monkeypatch.setattr(threads, "_chosen", None)
+    before = threads._chosen
     for name in threads.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert ut.get_threads() == wanted
+    ut.set_threads(None)  # what the environment says is looked up once
+    try:
+        assert ut.get_threads() == wanted
+    finally:
+        monkeypatch.undo()
+        ut.set_threads(before)

@@ -31,6 +31,7 @@ CHANGED = {
     "activation with settings": lambda: changes.with_activation(deep(), {"name": "leaky_relu", "slope": 0.1}),
     "activation with parameters": lambda: changes.with_activation(deep(), "prelu"),
     "initialisation": lambda: changes.with_initialisation(deep(), {"name": "orthogonal", "gain": 1.4}),
+    "gains": lambda: changes.with_gains(nn.Sequential(nn.Dense(6, 3), nn.RMSNorm(3, gain=np.zeros(3, np.float32)))),
     "layer normalisation": lambda: changes.with_normalisation(deep()),
     "batch normalisation": lambda: changes.with_normalisation(deep(), "batch"),
     "residual": lambda: changes.with_residuals(flat()),

@@ -117,3 +117,36 @@ def test_a_likelihood_that_falls_below_0_swings_by_its_fall(scale):
     run = ut.train(model, (Z, y), loss=own_likelihood, epochs=60, optimizer=ut.optim.adam(3e-3), validation=0.2,
                    progress=False)  # fmt: skip
     assert [x.kind for x in run.findings if x.kind != "over-fitting"] == []
+
+
+def fit_counts(signal, of_other_rows=False, size=2.0):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 5)).astype(np.float32)
+    y = rng.poisson(np.exp(size + signal * (X[:, 0] - X[:, 1]))).astype(np.float32)[:, None]
+    model = nn.Sequential(nn.Dense(5, 16), "tanh", nn.Dense(16, 1))
+    data = (X, rng.permutation(y) if of_other_rows else y)
+    settings = {"optimizer": ut.optim.adam(5e-3), "epochs": 50, "batch_size": 32, "progress": False}
+    return ut.train(model, data, loss="poisson", validation=0.25, **settings)
+
+
+def test_of_counts_the_loss_of_a_constant_and_the_least_are_those_of_the_deviance():
+    """scikit-learn's deviance is twice what a loss is above the least one."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    X = np.random.default_rng(1).normal(size=(200, 3)).astype(np.float32)
+    y = np.random.default_rng(2).poisson(3.0, size=(200, 1)).astype(np.float32)
+    run = ut.train(nn.Sequential(nn.Dense(3, 1)), (X, y), loss="poisson", epochs=1, validation=None, progress=False)
+    told = run.flow.facts["output"]["counts"]
+    deviance = metrics.mean_poisson_deviance(y[:, 0], np.full(200, y.mean()))
+    assert 2 * (told["constant"] - told["least"]) == pytest.approx(deviance) and (y == 0).any()
+    assert told["constant"] == pytest.approx(y.mean() * (1 - np.log(y.mean())))
+
+
+@pytest.mark.parametrize(
+    ("signal", "of_other_rows", "told"), [(0.4, False, False), (0.4, True, True), (0.0, False, True)]
+)
+def test_counts_of_which_nothing_is_learned_are_told_though_their_loss_lies_below_0(signal, of_other_rows, told):
+    run = fit_counts(signal, of_other_rows)
+    constant = run.flow.facts["output"]["counts"]["constant"]
+    assert run.history[-1]["loss"] < 0 and (run.history[-1]["validation_loss"] > constant - 0.3) == told
+    found = [x for x in run.findings if x.kind in ("plateau", "over-fitting")]
+    assert bool(found) == told

@@ -138,6 +138,15 @@ def test_rows_known_by_heart_without_any_skill():
         assert kinds(flow) == wanted
 
 
+@pytest.mark.parametrize("end", [0.78, 0.82, 0.84, 0.86, 0.9, 0.96])
+def test_without_any_skill_nothing_is_learned_or_rows_are_known_by_heart_wherever_a_loss_that_falls_ends(end):
+    """Between both there is no place: what is above one limit is below the other, also while the loss falls on."""
+    curve = np.log(10) * np.linspace(1.02, end, 400)
+    flow = chance(made_flow(loss=curve), False)
+    flow.history = [{**row, "validation_loss": 2.4 + 0.01 * i} for i, row in enumerate(flow.history)]
+    assert kinds(flow) == (["over-fitting"] if end < 0.85 else ["plateau"])
+
+
 def test_whole_epochs_tell_whether_a_loss_stands_still():
     """The noise of batches cancels over an epoch: a loss that seems to stand within it may fall all the time."""
     rng = np.random.default_rng(0)

@@ -83,6 +83,14 @@ def test_rows_known_by_heart_though_the_validation_loss_hardly_rose(held, traine
     assert kinds(flow) == ["over-fitting"] * found
 
 
+def test_rows_are_known_by_heart_though_a_spike_of_the_loss_came_between():
+    """The optimizer threw the loss up for an epoch, and all rows are known again by the end."""
+    train = np.geomspace(1.0, 1e-5, 40)
+    train[32] = 0.2
+    assert np.mean(train[-8:]) > 0.01 > 100 * train[-1]
+    assert kinds(epochs([1.0, *[0.6] * 39], train.tolist())) == ["over-fitting"]
+
+
 def test_harm_is_the_t_statistic_of_the_loss_by_that_of_a_constant():
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(2)

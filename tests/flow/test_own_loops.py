@@ -1,5 +1,7 @@
 """Loops of one's own that begin with equal weights or have a turned sign are told so; those that are well, nothing."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -250,3 +252,28 @@ def test_batches_in_the_order_of_the_classes_are_told(mixed):
     if found:  # a pure class in each batch: all of the variance lies between them
         assert "batches are not mixed" in found[0].cause and found[0].evidence[0].value > 0.9
         assert found[0].remedies[0].code.startswith("order = rng.permutation(len(X))")
+
+
+def test_a_column_that_meets_a_row_of_targets_is_warned_of():
+    """NumPy holds each output against each target; the record's first call says so, and with [:, None] it is silent."""
+    X, y = np.random.default_rng(0).normal(size=(16, 3)), np.arange(16.0)
+
+    def loss(w, X, y):
+        return np.mean((X @ w - y) ** 2)
+
+    with pytest.warns(UserWarning, match=r"test_own_loops.py:\d+: y is \(m,\), and .* \(m, 1\): .* Write y\[:, None\]"):
+        ut.flow.recorded(loss)(np.ones((3, 1)), X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ut.flow.recorded(loss)(np.ones((3, 1)), X, y[:, None])
+
+
+def test_a_loss_that_is_flat_names_the_operation():
+    """A count of wrong answers has slope 0: the error names the function, the operation and its line."""
+
+    def wrong_answers(W, X, y):
+        return np.mean(np.argmax(X @ W, axis=1) != y)
+
+    told = r"wrong_answers \(test_own_loops.py:\d+\) depends .* by way of argmax \(test_own_loops.py:\d+\)"
+    with pytest.raises(ut.ArgumentError, match=told):
+        ut.flow.recorded(wrong_answers)(np.ones((3, 2)), np.ones((4, 3)), np.array([0, 1, 0, 1]))

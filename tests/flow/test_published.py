@@ -290,3 +290,79 @@ def test_the_last_hidden_layer_of_sigmoids_falls_to_0():
     assert end[3] < 0.3 and (abs(end[:2] - 0.5) < 0.1).all()
     assert run.history[-1]["validation_accuracy"] < 0.3
     assert kinds(run)[0] == "vanishing"
+
+
+def test_a_deep_linear_network_learns_its_modes_one_after_the_other():
+    """Saxe et al., Exact solutions to the nonlinear dynamics of learning in deep linear neural networks, 2014, eq. 12.
+
+    With inputs that are white and small weights along its modes, mode s has the strength s e^(2st) / (e^(2st) − 1 +
+    s / u₀) after a time of t = steps · rate; the loss is half the sum of what is missing of each, squared.
+    """
+    rng = np.random.default_rng(0)
+    turned = lambda n: np.linalg.qr(rng.normal(size=(n, 6)))[0]
+    X, U, V, R = turned(600) * np.sqrt(600), turned(6), turned(6), turned(6)
+    modes, begin, rate = np.array([3.0, 1.5, 0.7, 0, 0, 0]), 1e-3, 2e-3
+    params = {"W1": np.sqrt(begin) * U @ R, "W2": np.sqrt(begin) * R.T @ V.T}
+
+    def loss(p, X, Y):
+        return 0.5 * np.mean(np.sum((ut.watch(X @ p["W1"], "h") @ p["W2"] - Y) ** 2, axis=1))
+
+    measured = ut.flow.recorded(loss)
+    for _ in range(3600):
+        _, gradient = measured(params, X, X @ (U * modes @ V.T))
+        params = {name: x - rate * gradient[name] for name, x in params.items()}
+    t = rate * np.arange(len(measured.flow))[:, None]
+    grown, some = np.exp(2 * modes * t), modes > 0
+    there = 1 / (1 / begin + 2 * t) * np.ones(6)  # of a mode of 0, the limit
+    there[:, some] = (modes * grown)[:, some] / (grown - 1 + modes / begin)[:, some]
+    wanted = 0.5 * np.sum((there - modes) ** 2, axis=1)
+    assert np.abs(measured.flow.scalars["loss"] - wanted).max() < 0.01 * wanted[0]  # a step is no instant
+    assert wanted[-1] < 0.01 < 5.8 < wanted[0] and measured.findings == []
+
+
+@pytest.mark.parametrize(("rate", "l2"), [(0.1, 0.01), (0.2, 0.005)])
+def test_weights_before_a_normalisation_turn_by_the_root_of_twice_rate_and_decay(rate, l2):
+    """Wan et al., Spherical motion dynamics, NeurIPS 2021, theorem 1: in equilibrium an update is √(2 η λ) of W.
+
+    A loss that does not change with the size of W gives a gradient at right angles to it, which makes W grow; decay
+    takes that back. Labels of other rows keep the gradient from dying away.
+    """
+    X, y = DIGITS.X.astype(np.float32), np.random.default_rng(0).permutation(DIGITS.y)
+    model = nn.Sequential(nn.Dense(64, 32, bias=False), nn.LayerNorm(32), "relu", nn.Dense(32, 10))
+    run = ut.train(model, (X, y), loss="categorical_cross_entropy", optimizer=optim.sgd(rate), l2=l2, epochs=60,
+                   batch_size=16, progress=False, validation=None)  # fmt: skip
+    ratio = run.flow.stat("ratio")[:, 0]
+    assert ratio[0] < 0.9 * np.sqrt(2 * rate * l2)
+    assert np.sqrt(np.mean(ratio[-2000:] ** 2)) == pytest.approx(np.sqrt(2 * rate * l2), rel=0.02)
+
+
+def test_blocks_with_batch_normalisation_in_the_branch_add_one_each():
+    """De and Smith, Batch normalization biases residual blocks towards the identity function, NeurIPS 2020, section 3.
+
+    The branch of every block has a mean square of 1, so that of the stream is l + 1 behind l blocks, and a branch is
+    1 / (l + 1) of it: measured before training, and by theory.
+    """
+    blocks = [nn.Residual(nn.BatchNorm(128), "relu", nn.Dense(128, 128, init="he_normal")) for _ in range(12)]
+    model = nn.Sequential(nn.Dense(128, 128, init="lecun_normal"), *blocks, nn.Dense(128, 10))
+    found = ut.flow.forecast(model, np.random.default_rng(0).normal(size=(256, 128)).astype(np.float32))
+    stream = [x.h for x in found.layers if x.layer.kind == "Residual"]
+    assert len(stream) == 12
+    for number, h in enumerate(stream, 1):
+        assert h.predicted**2 == pytest.approx(number + 1, rel=0.03)  # theory knows the weights that were drawn
+        assert h.measured**2 == pytest.approx(number + 1, rel=0.15)
+    assert found.findings == []
+
+
+@pytest.mark.parametrize("blocks", [10, 50])
+def test_fixup_trains_deep_residual_networks_without_normalisation_and_is_told_nothing(blocks):
+    """Zhang et al., Fixup initialization, ICLR 2019, section 3: weights of the first layer of a branch of m = 2 layers
+    times L^(−1/2), the last layer of each branch and the output 0."""
+    rng = np.random.default_rng(0)
+    W = lambda: (rng.normal(size=(32, 32)) * np.sqrt(2 / 32 / blocks)).astype(np.float32)
+    branch = lambda: nn.Residual(nn.Dense(32, 32, W=W()), "relu", nn.Dense(32, 32, init="zeros"))
+    model = nn.Sequential(nn.Dense(64, 32), "relu", *(branch() for _ in range(blocks)), nn.Dense(32, 10, init="zeros"))
+    X = (2 * DIGITS.X - 1).astype(np.float32)
+    run = ut.train(model, (X, DIGITS.y), loss="categorical_cross_entropy", optimizer=optim.sgd(0.05), epochs=12,
+                   batch_size=32, validation=0.2, progress=False)  # fmt: skip
+    assert run.history[-1]["validation_accuracy"] > 0.9
+    assert [x.kind for x in run.findings if x.kind != "constant-columns"] == []

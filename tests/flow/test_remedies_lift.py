@@ -163,3 +163,22 @@ def test_three_layers_whose_weights_are_far_too_small(deviation, found):
     assert [x.kind for x in diagnose(run.flow)] == found
     if found:
         assert run.findings[0].remedies[0].name == "initialisation" and "weights multiply" in run.findings[0].cause
+
+
+NORMS = {"LayerNorm": nn.LayerNorm, "BatchNorm": nn.BatchNorm, "RMSNorm": nn.RMSNorm}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_gains_of_0_are_told_as_such_and_gains_of_1_mend_it(name):
+    """Behind them every example gives 0, where relu is flat: other weights before them would change nothing."""
+    norm = NORMS[name](16, gain=np.zeros(16, np.float32))
+    model = nn.Sequential(nn.Dense(6, 16), norm, "relu", nn.Dense(16, 3))
+    run = train(model, LABELS, CROSS, optim.adam(5e-3), epochs=12, validation=0.2)
+    (found,) = run.findings
+    assert (found.kind, found.severity) == ("identical-units", "error") and "all gains are 0" in found.cause
+    trials = try_remedies(run, X, LABELS, model=model, progress=False)
+    assert "gains of normalisations at 1" in trials.best.remedy and trials.best.gain > 0.1
+    names = {"ut": ut, "model": model, "X": X, "y": LABELS}
+    exec(found.remedies[0].code, names)
+    held = [x.history[-1]["validation_loss"] for x in (names["run"], run)]
+    assert held[0] < 0.35 < 0.8 < held[1]  # the entropy of the classes is 0.58

@@ -40,6 +40,7 @@ CROSS = "categorical_cross_entropy"
 WITHOUT_OPTION = {
     "what was given is to be looked at": ("Look ",),
     "it is in a function of the user's own": ("Keep ", "Turn the sign"),
+    "a network of the command line does not begin so": ("Keep the gains of normalisations at 1",),
     "undertow train does it by itself": (
         "Leave the constant columns out, as",
         "Leave out the rows that are not finite",
@@ -87,6 +88,8 @@ def own_cases():
         loss="poisson",
         optimizer=optim.adam(1e-3),
     )
+    flat = nn.LayerNorm(8, gain=np.zeros(8, np.float32))
+    yield mine(nn.Sequential(nn.Dense(4, 8), flat, "relu", nn.Dense(8, 2)), LABELS, loss=CROSS)
 
 
 @pytest.fixture(scope="module")

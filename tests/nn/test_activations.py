@@ -218,6 +218,7 @@ def test_an_activation_without_settings_is_the_function():
         (lambda: nn.elu(alpha=math.nan), "alpha is nan"),
         (lambda: nn.gelu(approximate="erf"), "Give 'none' or 'tanh'"),
         (lambda: nn.celu(beta=1), r"celu has no setting 'beta'. It has alpha."),
+        (lambda: nn.leaky_relu(negative_slope=0.1), r"no setting 'negative_slope'\. Use slope\."),
         (lambda: build_activation({"name": "rleu"}), "there is no activation 'rleu'"),
         (lambda: build_activation({"name": "relu", "slope": 1}), "relu has no setting 'slope'"),
         (lambda: build_activation("relu"), "expected a record"),
@@ -277,3 +278,27 @@ def test_prelu_says_what_does_not_fit():
         nn.PReLU(3)(Z)
     with pytest.raises(ShapeError, match=r"PReLU\(3\): z is \(7, 5\). Give z 3 columns, or use PReLU\(5\)"):
         nn.PReLU(3, slope=np.ones(3))(Z)
+
+
+@pytest.mark.parametrize("axis", [None, (1, 2), (2, 0), (-1, 0), (1,), 1])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_along_several_axes_is_that_of_scipy(name, axis):
+    """One tuple of axes, or all: the value is SciPy's, and so is the gradient, a row of its Jacobian by differences."""
+    rng = np.random.default_rng(5)
+    x, c, w = rng.normal(size=(2, 3, 4)) * 3, rng.normal(size=(2, 3, 4)), rng.normal(size=4)
+    np.testing.assert_allclose(getattr(nn, name)(x, axis=axis), getattr(special, name)(x, axis=axis), rtol=1e-12)
+
+    def loss(w, x):
+        return np.sum(getattr(nn, name)(x * w, axis=axis) * c)
+
+    def wanted(w):
+        return np.sum(getattr(special, name)(x * w, axis=axis) * c)
+
+    slopes = [(wanted(w + step) - wanted(w - step)) / 2e-6 for step in 1e-6 * np.eye(4)]
+    for found in (
+        ut.value_and_grad(loss)(w, x),
+        ut.value_and_grad(loss, compile=True)(w, x),
+        ut.backprop(loss, w, x)(),
+    ):
+        np.testing.assert_allclose(found[0], wanted(w), rtol=1e-12)
+        np.testing.assert_allclose(found[1], slopes, atol=1e-8)

@@ -71,6 +71,16 @@ def test_an_input_of_the_wrong_width_names_the_layer_by_its_number():
         (lambda: nn.Dense(2, 3, init=3), "init is 3"),
         (lambda: nn.Sequential(nn.Dense(2, 3), "rleu"), "no activation 'rleu'"),
         (lambda: nn.Sequential(nn.Dense(2, 3), 4), "4 is no layer"),
+        (lambda: nn.Sequential(nn.Dense(2, 3), nn.leaky_relu(0.2)), r"0\.2 is no layer\. .*leaky_relu\(slope=0\.1\)"),
+        (
+            lambda: nn.Dense(2, 3, init=nn.normal(0.1)),
+            r"normal: settings are given by name\. Use normal\(deviation=0\.1\)",
+        ),
+        (
+            lambda: nn.LayerNorm((3, 4)),
+            r"size is a number of columns\. .*\(Flatten\(\), LayerNorm\(12\), Reshape",
+        ),
+        (lambda: nn.RMSNorm("3"), r"size must be a whole number"),
         (lambda: nn.Sequential(nn.Dense), "is no layer"),
         (lambda: nn.Dense(2, 3)(np.ones((1, 2))), "no weights yet"),
     ],

@@ -230,3 +230,15 @@ def test_a_model_with_embeddings_compiles_around_its_arrays():
     np.testing.assert_allclose(ut.compile(model)(x), wanted, rtol=1e-12)
     gradient = ut.value_and_grad(lambda x: np.sum(model(x)), compile=True)(x)[1]
     np.testing.assert_allclose(gradient, np.tile([W[0].sum(), 0, W[1].sum()], (6, 1)), rtol=1e-12)
+
+
+def test_several_axes_are_normalised_together_by_what_the_error_says():
+    """PyTorch's LayerNorm((3, 4)), in one line of NumPy: each number has a gain and a shift of its own."""
+    with pytest.raises(ArgumentError) as told:
+        nn.LayerNorm((3, 4))
+    make = str(told.value).split(" are ")[1].removesuffix(".")
+    model = filled(eval(make, vars(nn)))
+    x = rng(7).normal(size=(5, 3, 4))
+    spread = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+    gain, shift = (part.reshape(3, 4) for part in (model.layers[1].gain, model.layers[1].shift))
+    np.testing.assert_allclose(model(x), gain * spread + shift, rtol=1e-12)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,3 +132,60 @@ def test_map_layers_reaches_layers_everywhere():
     model = every_layer()
     assert nn.map_layers(model, lambda x: seen.append(type(x).__name__) or x) is model
     assert seen.count("Dense") == 8
+
+
+def test_layers_kept_outside_of_fields_are_refused():
+    """As a module of PyTorch's keeps them: nothing would fill or train them, and the error says where they belong."""
+
+    @dataclass
+    class InAttributes:
+        size: int
+        static = ("size",)
+
+        def __post_init__(self):
+            self.inner = nn.Dense(self.size, self.size)
+
+        def __call__(self, x):
+            return x + self.inner(x)
+
+    class NoDataclass:
+        def __init__(self):
+            self.parts = [nn.Dense(3, 3)]
+
+        def __call__(self, x):
+            return self.parts[0](x)
+
+    told = r"InAttributes keeps Dense\(3, 3\) in inner, which is no field .* `inner: Any = None`; __post_init__ may"
+    with pytest.raises(ut.ArgumentError, match=told):
+        nn.initialize(nn.Sequential(InAttributes(3), nn.Dense(3, 1)))
+    for model in (NoDataclass(), nn.Sequential(NoDataclass(), nn.Dense(3, 1))):
+        with pytest.raises(ut.ArgumentError, match="Make NoDataclass a dataclass with the field parts"):
+            ut.train(model, (np.ones((4, 3)), np.ones(4)), loss="mean_squared_error", epochs=1, progress=False)
+
+
+def test_layers_in_fields_that_post_init_fills_are_trained():
+    @dataclass
+    class InFields:
+        size: int
+        inner: Any = None
+        static = ("size",)
+
+        def __post_init__(self):
+            self.inner = self.inner or nn.Dense(self.size, self.size)
+
+        def __call__(self, x):
+            return x + self.inner(x)
+
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = nn.initialize(nn.Sequential(InFields(3), nn.Dense(3, 1)))
+    run = ut.train(model, (X, X[:, :1]), loss="mean_squared_error", epochs=2, progress=False)
+    assert not np.array_equal(run.model.layers[0].inner.W, model.layers[0].inner.W)
+
+
+def test_arrays_under_names_of_other_libraries():
+    """Both names are told where one is missing and another is there; weights the other way round are told so."""
+    model = nn.initialize(nn.Dense(2, 3))
+    with pytest.raises(ut.ArgumentError, match=r"W is missing. There is 'weight', which the model does not have"):
+        nn.put_parameters(model, {"weight": np.ones((3, 2)), "b": np.ones(3)})
+    with pytest.raises(ut.ShapeError, match=r"W is \(3, 2\), the model needs \(2, 3\). Transpose it"):
+        nn.put_parameters(model, {"W": np.ones((3, 2)), "b": np.ones(3)})

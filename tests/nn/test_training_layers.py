@@ -78,6 +78,14 @@ def test_a_batch_of_one_row_leaves_finite_statistics():
     np.testing.assert_allclose(layer.variance, [0.9, 0.9])
 
 
+def test_an_empty_batch_leaves_no_nan_in_the_statistics():
+    """PyTorch leaves the running averages as they are; here the batch is refused, since 0/0 is no mean."""
+    layer = filled(nn.BatchNorm(5))
+    with nn.training(None) as made, pytest.raises(ShapeError, match=r"x is \(0, 5\): no rows have no mean\. Leave"):
+        layer(np.zeros((0, 5)))
+    assert not made.replaced and layer(np.zeros((0, 5))).shape == (0, 5)
+
+
 def test_a_layer_called_twice_in_a_step_keeps_both_batches():
     """The second call goes on from what the first one left, as two calls in PyTorch do."""
     a, b = rng().standard_normal((2, 8, 4))

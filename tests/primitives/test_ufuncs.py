@@ -149,6 +149,27 @@ def test_a_function_of_scipys_is_named_by_its_name_not_by_what_stands_around_it(
         gradient(lambda x: stats.norm.logpdf(x), np.ones(2))
 
 
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda scipy, x: scipy.linalg.cho_solve(scipy.linalg.cho_factor(x), np.ones(2)), r"Use np\.linalg\.cholesky"),
+        (lambda scipy, x: scipy.integrate.solve_ivp(lambda t, y: x[0] * y, (0, 1), [1.0, 1.0]).y, "steps as a loop"),
+        (
+            lambda scipy, x: scipy.interpolate.CubicSpline([0, 1], x)(0.5),
+            r"`.*CubicSpline`, of SciPy's, .*ut\.custom_vjp",
+        ),
+        (lambda scipy, x: scipy.spatial.distance.cdist(x, x), r"np\.linalg\.norm\(x\[:, None\] - y\[None\]"),
+        (lambda scipy, x: scipy.stats.norm.cdf(x), r"scipy\.special\.ndtr"),
+    ],
+)
+def test_what_stands_for_a_function_of_scipys_is_said(call, told):
+    scipy = pytest.importorskip("scipy")
+    for part in ("linalg", "integrate", "interpolate", "spatial.distance", "stats"):
+        pytest.importorskip(f"scipy.{part}")
+    with pytest.raises(ut.UnsupportedError, match=told):
+        gradient(lambda x: call(scipy, x), np.eye(2))
+
+
 def test_polygamma_is_scipys_and_has_a_gradient():
     special = pytest.importorskip("scipy.special")
     x = np.array([0.5, 1.5, 7.0, -0.5])

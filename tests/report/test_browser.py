@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import undertow as ut
 from recorded_flows import make_flow
 from undertow.flow.findings import Evidence, Finding, Remedy
 from undertow.flow.record import STATS
@@ -60,6 +61,63 @@ def test_every_section_is_drawn_and_nothing_is_wider_than_the_page(show, make, w
     assert not page.locator("#walk").is_visible()
     assert fits(page)
     assert "NaN" not in page.locator("main svg").evaluate_all("nodes => nodes.map((n) => n.outerHTML).join()")
+
+
+OUTSIDE = """() => [...document.querySelectorAll("main figure svg, #profile svg")].flatMap((svg) => {
+  const frame = svg.getBoundingClientRect();
+  const isOut = (box) => box.left < frame.left - 0.5 || box.right > frame.right + 0.5;
+  return [...svg.querySelectorAll("text")].filter((x) => isOut(x.getBoundingClientRect())).map((x) => x.textContent);
+})"""
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_what_stands_beside_an_axis_or_a_line_is_not_cut_off(show, width):
+    """Labels of large numbers and of shares that hardly differ are long, and a key may need two lines."""
+    flow = make_flow(40, 4, 2)
+    flow.scalars["loss"][:] = np.geomspace(1, 1e6, len(flow))
+    flow.scalars["grad_norm"][:] = np.linspace(-123456.75, -123456.5, len(flow))
+    for i, row in enumerate(flow.history):
+        row["accuracy"] = 0.1 + 1e-4 * i
+    page = show(render_page(report_data(flow)), viewport={"width": width, "height": 800})
+    assert page.evaluate(OUTSIDE) == []
+    beyond = "nodes => nodes.filter((x) => x.scrollWidth > x.clientWidth + 1).map((x) => x.textContent)"
+    assert page.locator("main figcaption, main .keys, main p").evaluate_all(beyond) == []
+    right = "nodes => Math.max(...nodes.map((x) => x.getBoundingClientRect().right))"
+    assert page.locator(".key").evaluate_all(right) <= width - 12
+
+
+def test_steps_stand_below_the_middle_of_their_columns(show):
+    page = show(render_page(report_data(make_flow(4, 3, 1))))
+    middles = """() => {
+      const picture = document.querySelector("#flow image").getBoundingClientRect();
+      const labels = document.querySelectorAll("#flow [aria-label='x-axis tick label'] text");
+      return [...labels].map((x) => {
+        const box = x.getBoundingClientRect();
+        return [Number(x.textContent), (4 * ((box.left + box.right) / 2 - picture.left)) / picture.width];
+      });
+    }"""
+    found = page.evaluate(middles)
+    assert found and all(place == pytest.approx(step - 0.5, abs=0.02) for step, place in found)
+
+
+def test_a_loop_of_ones_own_has_a_report(show):
+    """Without calls of a training that there is not, and without a word of how it ended."""
+
+    def loss(w, X, y):
+        h = X
+        for i in range(8):
+            h = np.tanh(ut.watch(h @ w, f"z{i}"))
+        return np.mean((h - y) ** 2)
+
+    measured, w = ut.flow.recorded(loss), np.random.default_rng(0).normal(size=(4, 4)) * 0.05
+    X = np.random.default_rng(1).normal(size=(32, 4))
+    for _ in range(60):
+        _, gradient = measured(w, X, np.sign(X))
+        w = w - 0.01 * gradient
+    page = show(render_page(report_data(measured)))
+    text = page.inner_text("main")
+    assert "59 steps of a loop of your own were recorded, with 8 watched values and 1 parameter." in text
+    assert "Vanishing gradient" in text and "ut.train" not in text and "not ended" not in text
 
 
 def test_a_run_without_a_record_has_no_map(show):

@@ -54,6 +54,68 @@ def test_numbers_of_classes_beside_a_column_a_class_are_not_to_be_broadcast(grad
     assert gradient(network)(P, X, ut.one_hot(LABELS, 3))[0] > 0
 
 
+def test_axes_that_do_not_permute_are_told():
+    for axes in ((2, 1), (0, 0), (0,)):
+        with pytest.raises(ShapeError, match=r"axes \(.*\) do not permute the 2 axes of \(6, 4\)"):
+            ut.grad(lambda x, axes=axes: np.sum(np.transpose(x, axes)))(X)
+    with pytest.raises(ShapeError, match=r"axes \(0,\) do not permute the 0 axes of \(\)"):
+        ut.grad(lambda x: np.transpose(np.sum(x), (0,)))(X)
+
+
+@pytest.mark.parametrize(
+    ("f", "told"),
+    [
+        (lambda i: np.unravel_index(i + 7, (2, 3))[0], r"np.unravel_index in \(2, 3\): 7 is not .* 0 … 5"),
+        (lambda i: np.unravel_index(i, (2, 3), "A")[0], "order is 'A', not 'C' or 'F'"),
+        (lambda i: np.unravel_index(i * 1.5, (2, 3))[0], "takes whole numbers, not float64"),
+        (lambda i: np.ravel_multi_index((i, i + 3), (2, 3)), "np.ravel_multi_index: 3 is not .* 0 … 2"),
+        (lambda i: np.ravel_multi_index((i, i), (2, 3, 4)), "2 arrays of positions, 3 axes, 3 modes"),
+        (lambda i: np.ravel_multi_index((i, i), (2, 3), mode="mirror"), "mode is 'mirror'"),
+    ],
+)
+def test_positions_that_are_nowhere_are_told(f, told):
+    with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):
+        ut.grad(lambda x: np.sum(x) * f(np.argmin(x)))(np.arange(6.0))
+
+
+def test_calls_that_numpy_refuses_are_refused_there_too():
+    W, v = np.ones((3, 3)), np.ones(3)
+    for f, told in (
+        (lambda v: np.matvec(v, v), r"np.matvec takes a matrix or a stack of them there, not \(3,\)"),
+        (lambda v: np.vecmat(v, v), r"np.vecmat takes a matrix or a stack of them there, not \(3,\)"),
+        (lambda v: np.matvec(W, np.sum(v)), r"np.matvec takes a vector or a stack of them there, not \(\)"),
+        (lambda v: np.gradient(np.outer(v, v), axis=(1, 1)), r"np.gradient: axis=\(1, 1\) names an axis twice"),
+        (lambda v: np.linalg.multi_dot([v, W[None], v]), r"vectors at the ends; array 2 is \(1, 3, 3\). Write @"),
+        (lambda v: np.linalg.multi_dot([W, v, W]), r"vectors at the ends; array 2 is \(3,\)"),
+        (lambda v: np.linalg.cond(v[:0, None] * v[:0], 1), r"np.linalg.cond is not defined for \(0, 0\)"),
+        (lambda v: np.linalg.cross(v[:2], v), r"np.linalg.cross takes vectors of 3 along axis -1, not \(2,\) and"),
+        (lambda v: np.linalg.qr(v, "complete")[1], r"np.linalg.qr.*\(3,\)"),
+        (lambda v: np.hsplit(v, "ab")[0], "a slice begins, ends and steps by integers, not 'a'"),
+    ):
+        with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):
+            ut.grad(lambda v, f=f: np.sum(f(v)))(v)
+
+
+def test_fits_that_cannot_be_made_are_told():
+    x, y = np.arange(4.0), np.ones(4)
+    for f, told in (
+        (lambda y: np.polyfit(x, y, -1), "no polynomial of degree -1"),
+        (lambda y: np.polyfit(x[:3], y, 1), r"a vector x and a y of as many rows, not \(3,\) and \(4,\)"),
+        (lambda y: np.polyfit(x, y, 1, w=x[:2]), r"x is \(4,\), w is \(2,\)"),
+        (lambda y: np.polyfit(x[:0], y[:0], 1), "at least one point"),
+        (lambda y: np.polyfit(x, y, 3, cov=True)[0], "4 points leave no error .* 4 coefficients"),
+        (lambda y: np.poly(np.outer(y, y)), "np.poly of a matrix needs its eigenvalues"),
+    ):
+        with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):
+            ut.grad(lambda y, f=f: np.sum(f(y)))(y)
+
+
+def test_a_function_of_numbers_made_a_ufunc_is_named_as_it_was_made():
+    square = np.frompyfunc(lambda v: v * v, 1, 1)
+    with pytest.raises(ut.UnsupportedError, match=r"np.frompyfunc\(<lambda>, …\) cannot be traced"):
+        ut.grad(lambda x: np.sum(square(x)))(X)
+
+
 def test_what_is_no_number_is_named():
     texts = np.array(["a", "b", "c"])[LABELS]
     number = r"Number the classes first: classes, y = np.unique\(y, return_inverse=True\).$"

@@ -17,6 +17,9 @@ READ: list[tuple[Callable[[Any], Any], str]] = [
     (lambda w: w[1.0], "an index must be integers, slices or truth values, not float64"),
     (lambda w: w[MASK], r"a mask of shape \(2,\) does not fit"),
     (lambda w: w[..., ...], "a single ellipsis"),
+    (lambda w: w[:1.5], "a slice begins, ends and steps by integers, not 1.5, which is a float"),
+    (lambda w: w["a":], "a slice begins, ends and steps by integers, not 'a', which is a str"),  # type: ignore[misc]
+    (lambda w: w[w[0] :], "a slice begins, ends and steps by integers, not float64"),
     (lambda w: w[5], "position 5 is beyond an axis of size 3"),
 ]
 
@@ -39,7 +42,7 @@ def test_reading(f: Callable[[Any], Any], words: str, derive: Any) -> None:
     assert str(told.value).count("test_index_errors.py") == 1
 
 
-@pytest.mark.parametrize("key", [(1, 2), 1.0, MASK, (..., ...), 5], ids=str)
+@pytest.mark.parametrize("key", [(1, 2), 1.0, MASK, (..., ...), 5, slice(None, 1.5)], ids=str)
 def test_writing(key: Any) -> None:
     f = write(key)
     with pytest.raises(ut.PositionError, match=r"h is \(3,\)") as told:

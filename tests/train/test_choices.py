@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from undertow import nn, optim
 from undertow.train.choices import choose_other, choose_refit, choose_settings, choose_validation
+from undertow.train.table_network import complete, make_optimizer
+from undertow.train.table_settings import TableSettings
 
 ROWS = st.integers(1, 10**8)
 TASKS = st.sampled_from(["classification", "regression"])
@@ -102,3 +104,43 @@ def test_the_other_training_differs(decay, dropout, unexplained):
     else:
         assert 0.3 <= found.get("decay", 1) <= 1 and found.get("decay", 1) > decay
         assert found or decay > 0.99
+
+
+RULES = st.sampled_from([*optim.OPTIMIZERS, "adamw:decay=0.3", "adamw:beta2=0.9", "nadam:decay=0.1"])
+TOLD = st.builds(
+    TableSettings,
+    optimizer=st.none() | RULES,
+    schedule=st.none() | st.sampled_from(["constant", "cosine"]),
+    decay=st.none() | st.just(0.0),
+    steps=st.none() | st.just(70),
+    hidden=st.none() | st.just([]) | st.just([8]),
+    average=st.none() | st.just(0.5),
+)
+
+
+@given(TOLD, ROWS, ROWS, TASKS)
+def test_what_is_complete_stays_as_it_is(told, n, m, task):
+    """A config.toml that is read again, for all rows or to go on, chooses nothing else: not from other rows either."""
+    classifies = task == "classification"
+    once = complete(told, choose_settings(n, 20, task, 2), classifies, n)
+    assert complete(once, choose_settings(m, 3, task, 2), classifies, m) == once
+
+
+@pytest.mark.parametrize(
+    ("told", "decay"),
+    [
+        ({"optimizer": "adamw"}, 0.01),  # as in Python: optim.adamw()
+        ({"optimizer": "adamw:beta2=0.9"}, 0.01),
+        ({"optimizer": "adamw", "decay": 0.0}, 0.0),
+        ({"optimizer": "adamw:decay=0.3"}, 0.3),
+        ({"optimizer": "adamw:decay=0.3", "schedule": "cosine"}, 0.3),
+        ({"optimizer": "adamw:decay=0.3", "decay": 0.2}, 0.2),
+        ({"schedule": "cosine"}, 1.0),
+        ({}, 1.0),
+        ({"optimizer": "nadam"}, 0.0),
+    ],
+)
+def test_the_decay_that_is_told_is_taken(told, decay):
+    """That of the rule, that of --decay, else that of the optimizer; the chosen one where nothing is told."""
+    settings = complete(TableSettings(**told), choose_settings(100, 50, "regression", 1), False, 100)
+    assert make_optimizer(settings, 100).settings.get("decay", 0.0) == decay

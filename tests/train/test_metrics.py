@@ -86,6 +86,7 @@ def test_other_scores_of_classes_are_those_of_scikit_learn(task, weighted):
     same(METRICS["accuracy"](data), metrics.accuracy_score(y, data.labels, sample_weight=w))
     same(METRICS["balanced_accuracy"](data), metrics.balanced_accuracy_score(y, data.labels, sample_weight=w))
     same(METRICS["confusion_matrix"](data), metrics.confusion_matrix(y, data.labels, sample_weight=w))
+    same(METRICS["matthews_correlation"](data), metrics.matthews_corrcoef(y, data.labels, sample_weight=w))
     same(METRICS["log_loss"](data), metrics.log_loss(y, p, sample_weight=w))
     same(METRICS["auc"](data), metrics.roc_auc_score(y, p, multi_class="ovr", sample_weight=w))
     same(METRICS["average_precision"](data), metrics.average_precision_score(y, p, sample_weight=w))
@@ -124,6 +125,7 @@ def test_scores_of_values_are_those_of_scikit_learn(K, weighted):
         "mean_absolute_error": metrics.mean_absolute_error,
         "mean_squared_error": metrics.mean_squared_error,
         "root_mean_squared_error": metrics.root_mean_squared_error,
+        "mean_absolute_percentage_error": metrics.mean_absolute_percentage_error,
     }.items():
         same(METRICS[name](data), score(data.targets, data.values, sample_weight=data.weights))
 
@@ -133,6 +135,31 @@ def test_a_constant_target_is_explained_as_in_scikit_learn(y, values):
     metrics, data = sklearn_metrics(), make_predictions("regression", values, y)
     same(METRICS["r2"](data), metrics.r2_score(y, values))
     same(METRICS["explained_variance"](data), metrics.explained_variance_score(y, values))
+
+
+@pytest.mark.parametrize(
+    ("y", "labels"),
+    [([0, 0, 0], [0, 0, 0]), ([0, 0, 1], [1, 1, 1]), ([1, 1], [0, 0]), ([0, 1], [0, 1]), ([0, 1, 2], [1, 2, 0])],
+)
+@pytest.mark.parametrize("w", [None, 0.1])
+def test_correlations_of_one_class_are_0_as_in_scikit_learn(y, labels, w):
+    """Also where the weights are no whole numbers, whose sums are rounded."""
+    weights = None if w is None else w * np.arange(1.0, len(y) + 1)
+    data = Predictions("categorical", np.array(y), labels=np.array(labels), weights=weights)
+    same(find_metric("mcc")(data), sklearn_metrics().matthews_corrcoef(y, labels, sample_weight=weights))
+
+
+def test_relative_errors_are_those_of_scikit_learns_pages():
+    """The figures that its documentation gives, and a target of 0."""
+    mape = find_metric("mape")
+    assert mape(make_predictions("regression", [2.5, 0.0, 2, 8], [3, -0.5, 2, 7])) == pytest.approx(0.3273, abs=1e-4)
+    rows = make_predictions("regression", [[0, 2], [-1, 2], [8, -5]], [[0.5, 1], [-1, 1], [7, -6]])
+    assert mape(rows) == pytest.approx(0.5515, abs=1e-4)
+    assert mape(make_predictions("regression", [0.9, 15, 1.2e6], [1.0, 10, 1e6])) == pytest.approx(0.2666, abs=1e-4)
+    zero = make_predictions("regression", [0.5, 2.0], [0.0, 1.0])
+    same(mape(zero), sklearn_metrics().mean_absolute_percentage_error([0.0, 1.0], [0.5, 2.0]))
+    signs = Predictions("binary", np.array([1, 1, 1, 0]), labels=np.array([1, 0, 1, 1]))
+    assert find_metric("mcc")(signs) == pytest.approx(-0.33, abs=5e-3)
 
 
 def test_rows_of_weight_0_are_rows_to_r2_as_in_scikit_learn():

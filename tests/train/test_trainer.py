@@ -272,6 +272,23 @@ def test_the_history_tells_rate_and_share_of_clipped_steps():
     assert "f1_macro" in run.history[0] and "accuracy" not in run.history[0]
 
 
+def test_a_run_measures_what_it_was_trained_with(tmp_path):
+    """Metrics of one's own too, as long as the run is in memory; of a run that was loaded they are asked for."""
+
+    def near(y, p):
+        return float(np.mean(np.abs(y - p) <= 1))
+
+    run = fit(metrics=["f1_macro", near])
+    found = run.evaluate(X, LABELS)
+    assert list(found) == ["loss", "f1_macro", "near"]
+    assert found["near"] == pytest.approx(np.mean(np.abs(LABELS - run.predict(X)) <= 1))
+    assert list(run.evaluate(X, LABELS, metrics="accuracy")) == ["loss", "accuracy"]
+    loaded = ut.load(run.save(tmp_path / "run"))
+    with pytest.warns(UserWarning, match=r"metrics of your own, .* not saved and so not measured: near\. Give them"):
+        assert list(loaded.evaluate(X, LABELS)) == ["loss", "f1_macro"]
+    assert loaded.evaluate(X, LABELS, metrics=["f1_macro", near]) == found
+
+
 def test_a_schedule_that_asks_for_values_is_followed_too():
     """A plain Python function of the step, with an if in it."""
 

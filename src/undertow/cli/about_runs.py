@@ -74,11 +74,12 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
 
 def _are_own_rows(run: Any, data: Path) -> bool:
     """Whether the rows are those that a network was trained on; a file of another size is not read for it."""
+    from undertow.data.examples import has_test_part
     from undertow.train.table_data import digest_of
     from undertow.train.table_settings import CONFIG, read_config
 
     place = None if run.folder is None else run.folder / CONFIG
-    if place is None or not place.is_file() or not data.is_file():
+    if place is None or not place.is_file() or not data.is_file() or has_test_part(data):
         return False
     settings = read_config(place)
     if settings.data_bytes not in (None, data.stat().st_size):

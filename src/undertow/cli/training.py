@@ -28,7 +28,11 @@ from undertow.cli.watching import watched
 from undertow.errors import ArgumentError, RunError
 
 File = Annotated[
-    str | None, typer.Argument(help="A CSV or Parquet file; a folder or pattern of large ones.", show_default=False)
+    str | None,
+    typer.Argument(
+        help="A CSV or Parquet file, a folder or pattern of large ones, an .npz file, a folder of images.",
+        show_default=False,
+    ),
 ]
 Text = Annotated[str | None, typer.Option()]
 Flow = Annotated[bool | None, typer.Option("--flow/--no-flow", help="Record the gradient flow, and report it.")]
@@ -153,7 +157,7 @@ def _train(options: dict[str, Any]) -> None:
                 **{k: v for k, v in base.given().items() if k not in ("data", "dataset", "data_digest", "data_bytes")}
             )
         settings = told.over(base)
-    _check_source(settings)
+    settings = _check_source(settings)
     folder = find_folder(settings, out)
     page = Page()
     with watched(folder, page, **shown) as callbacks:
@@ -168,13 +172,20 @@ def _train(options: dict[str, Any]) -> None:
     raise typer.Exit(code)
 
 
-def _check_source(settings: Any) -> None:
-    """ArgumentError unless there is one table with a target, or a data set."""
+def _check_source(settings: Any) -> Any:
+    """ArgumentError unless there is one table with a target, or a data set; else the settings, the target named."""
+    from undertow.data.examples import name_target
+    from undertow.data.table_pieces import find_files
+
     if (settings.data is None) == (settings.dataset is None):
         raise ArgumentError("give either a file with --target, or --dataset digits.")
+    if settings.data is not None:
+        settings = replace(settings, target=name_target(Path(settings.data), settings.target))
     if settings.data is not None and settings.target is None:
+        find_files(settings.data)  # which says so where a folder has none
         name, known = Path(settings.data).name, _tell_columns(settings.data, settings.header)
         raise ArgumentError(f"which column of {name} is to be predicted? Name it with --target.{known}")
+    return settings
 
 
 def _tell_columns(data: str, header: bool | None) -> str:
@@ -291,7 +302,7 @@ def find_lr(
         memory=memory,
     )  # fmt: skip
     settings = told if config is None else told.over(read_config(config))
-    _check_source(settings)
+    settings = _check_source(settings)
     page = Page()
     found = probe_rates(settings, low=low, high=high, steps=steps, progress=not quiet)
     page.say(found.reason)

@@ -51,6 +51,8 @@ class Blas(NamedTuple):
         integers: bits of its whole numbers, 32 or 64.
         sgemm: the address of the product of float32.
         dgemm: the address of the product of float64.
+        library: where its functions are.
+        suffix: the ending of their names.
     """
 
     name: str
@@ -59,6 +61,16 @@ class Blas(NamedTuple):
     integers: int
     sgemm: int
     dgemm: int
+    library: ctypes.CDLL
+    suffix: str
+
+    def routine(self, name: str) -> int:
+        """The address of a routine of LAPACK's, such as ``dgetrf``."""
+        return _address(self.library, f"scipy_{name}_{self.suffix}")
+
+    def has_lapack(self) -> bool:
+        """Whether the library was built with LAPACK."""
+        return all(hasattr(self.library, f"scipy_{name}_{self.suffix}") for name in ("sgetrf", "dgesdd"))
 
 
 _found: list[Blas | None] = []
@@ -106,7 +118,7 @@ def _open(package: str, path: Path, suffix: str, integers: int, cache: Path | No
         return None
     _libraries.append(library)
     label = "OpenBLAS" if package != "numpy" else "NumPy's OpenBLAS"
-    return Blas(label, path, name().decode(), integers, sgemm, dgemm)
+    return Blas(label, path, name().decode(), integers, sgemm, dgemm, library, suffix)
 
 
 def _address(library: ctypes.CDLL, name: str) -> int:

@@ -144,9 +144,7 @@ class Clusters(Layout):
     def arguments(self, cluster: Cluster, found: Described) -> list[Argument]:
         """Return the table of numbers of a cluster's kernel."""
         structure, axes = found.structure, found.axes
-        rows = (
-            axes.rows if all(axes.rows) else [0, *[1] * (len(axes.rows) - 1)]
-        )  # the places of none are divided by no 0
+        rows = axes.rows if all(axes.rows) else (0, *[1] * (len(axes.rows) - 1))  # a row's number is divided by sizes
         args: list[Argument] = [*rows, *axes.columns, Scratch(), 0]
         for read, strides, o in zip(found.reads, axes.strides, structure.operands, strict=True):
             made = self.totals[read.base][0] if o.parts else self.buffer(read.base)

@@ -26,6 +26,7 @@ def show_config() -> str:
     from undertow.compile.cache import entries, folder
     from undertow.compile.processor import lanes_of
     from undertow.compile.threads import get_threads, usable_processors
+    from undertow.emit.text import Text
 
     blas = find_blas(folder())
     kept = [size for _, size, _ in entries(folder())]
@@ -39,4 +40,4 @@ def show_config() -> str:
         "threads": f"{get_threads()} of {usable_processors()} that this process may use",
         "cache": f"{folder()}: {len(kept)} kernels, {sum(kept) / 1e6:.1f} MB",
     }
-    return "\n".join(["Undertow, compiled programs", *(f"{name:<10} {text}" for name, text in rows.items())])
+    return Text("\n".join(["Undertow, compiled programs", *(f"{name:<10} {text}" for name, text in rows.items())]))

@@ -18,11 +18,13 @@ from undertow.compile.expand_more import MORE
 from undertow.compile.expand_order import LONG, ORDER, found_anyway, sort_by_places
 from undertow.compile.expand_places import PLACES
 from undertow.compile.expand_points import POINTS
+from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
 from undertow.compile.repeats import merge_repeats
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
 from undertow.primitives.order import sort
-from undertow.primitives.record import float_like
+from undertow.primitives.record import float_like, reduced_shape
+from undertow.primitives.reduce import all_, any_
 from undertow.trace import Tracer
 from undertow.trace.tracer import Trace
 
@@ -86,7 +88,8 @@ def _mean(x: Any, axis: tuple[int, ...], keepdims: bool = False) -> Any:
     return P.sum_(x, axis=axis, keepdims=keepdims) / float(_count(x, axis))
 
 
-def _moment(x: Any, mask: Any, axis: tuple[int, ...], keepdims: bool, ddof: float) -> Any:
+def _moment(x: Any, mask: Any, axis: tuple[int, ...], keepdims: bool, ddof: float, least: float = 0.0) -> Any:
+    """The sum of squared deviations by n − ddof, or by ``least`` where that is not above 0."""
     x = _as_float(x)
     if mask is None:
         n: Any = float(_count(x, axis))
@@ -98,7 +101,9 @@ def _moment(x: Any, mask: Any, axis: tuple[int, ...], keepdims: bool, ddof: floa
     deviation = keep(x - P.sum_(keep(x), axis=axis, keepdims=True) / n)
     total = P.sum_(deviation * deviation, axis=axis, keepdims=keepdims)
     n = n if mask is None or keepdims else P.squeeze(n, axis=axis)
-    return total / (n - ddof if mask is None else np.maximum(n - ddof, 0))
+    if mask is None:
+        return total / (n - ddof if n > ddof else least)
+    return total / np.where(n > ddof, n - ddof, least)
 
 
 def _var(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, options: Any = ()) -> Any:
@@ -109,7 +114,7 @@ def _nanvar(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, op
     x = _as_float(x)
     kept = np.logical_not(np.isnan(x))
     where = dict(zip(options, extras, strict=True)).get("where")
-    return _moment(x, kept if where is None else np.logical_and(kept, where), axis, keepdims, ddof)
+    return _moment(x, kept if where is None else np.logical_and(kept, where), axis, keepdims, ddof, least=math.nan)
 
 
 def _nanstd(x: Any, *extras: Any, **params: Any) -> Any:
@@ -126,10 +131,22 @@ def _with_options(plain: P.Primitive, join: Any, neutral: Callable[[np.dtype[Any
 
     def apply(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
         given = dict(zip(options, extras, strict=True))
+        if plain in (P.max_, P.min_) and any(x.shape[i] == 0 for i in axis):
+            start = P.astype(given["initial"], dtype=x.dtype)
+            return P.broadcast_to(start, shape=reduced_shape(x.shape, axis, keepdims))
         if "where" in given:
             x = np.where(given["where"], x, neutral(x.dtype))
         result = plain(x, axis=axis, keepdims=keepdims)
         return join(result, given["initial"]) if "initial" in given else result
+
+    return apply
+
+
+def _quantifier(plain: P.Primitive, keep: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """``any`` and ``all`` with ``where=`` by the one without, which stays."""
+
+    def apply(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
+        return plain(keep(x, extras[0]), axis=axis, keepdims=keepdims, options=()) if options else None
 
     return apply
 
@@ -188,6 +205,8 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "sum_options": _with_options(P.sum_, np.add, lambda dtype: 0),
     "max_options": _with_options(P.max_, np.maximum, _lowest),
     "min_options": _with_options(P.min_, np.minimum, _highest),
+    "any": _quantifier(any_, np.logical_and),
+    "all": _quantifier(all_, lambda x, mask: np.logical_or(x, np.logical_not(mask))),
     "one_hot": _one_hot,
     "tril": _band(True),
     "triu": _band(False),
@@ -196,6 +215,7 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "prod_options": _with_options(P.prod, np.multiply, lambda dtype: 1),
     **MORE,
     **INDEX,
+    **LINEAR_ALGEBRA,
     **ORDER,
     **COUNTING,
     **PLACES,
@@ -237,7 +257,9 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
             new.name = node.name or (f"d{node.ct_of}" if node.ct_of else None)
             new.line = new.line or node.line
         moved[node] = new
-    return merge_repeats(Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title))
+    written = Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
+    join_decompositions(written)
+    return merge_repeats(written)
 
 
 def _write(

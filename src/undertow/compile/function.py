@@ -20,6 +20,7 @@ from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
 from undertow.graph import Graph
+from undertow.keywords import explain_keywords
 from undertow.lazy import uncollected
 from undertow.simplify import simplify
 from undertow.trace import Tracer, describe_function, trace_function
@@ -53,21 +54,7 @@ class Compiled:
 
     def __call__(self, values: Sequence[Any], sizes: dict[str, int] | None = None) -> list[Any]:
         """Compute the outputs; each is an array of its own."""
-        program = self.program(sizes or {})
-        results: list[Any] = []
-        with program.lock:  # there is one arena
-            for number, (node, value) in enumerate(zip(program.plan.graph.inputs, values, strict=True)):
-                program.give("input", number, np.ascontiguousarray(value, node.spec.dtype))
-            for number, node in enumerate(program.plan.graph.outputs):
-                shape: Any = node.spec.shape
-                results.append(np.empty(shape, node.spec.dtype))
-                program.give("output", number, results[-1])
-            if not program.run():  # stopped by a Ctrl-C that, to others, meant to go on
-                program.run(may_stop=False)
-        return [
-            result.item() if node.spec.weak else result[()]
-            for node, result in zip(program.plan.graph.outputs, results, strict=True)
-        ]
+        return self.program(sizes or {}).compute(values)
 
 
 def in_order(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -97,7 +84,7 @@ class CompiledFunction:
     def __init__(self, function: Callable[..., Any], fallback: str | None) -> None:
         functools.update_wrapper(self, function)
         self.function, self.fallback = function, fallback
-        self._known: dict[Any, tuple[Compiled, Any, Any]] = {}
+        self._known: dict[Any, tuple[Program, Any, Any]] = {}
         self._outside: Outside | None = None
         self._last: Program | None = None
 
@@ -105,24 +92,22 @@ class CompiledFunction:
         """Compute the function of these arguments."""
         if kwargs:
             args = in_order(self.function, args, kwargs)
-        taken = [trees.flatten_with_key(arg) for arg in args]
-        if any(isinstance(leaf, Tracer) for row, _, _ in taken for leaf in row):
+        given = take_apart(args)
+        if given is None:
             return self.function(*args)  # another function that is being traced calls this one
-        rows = [[native(leaf) for leaf in row] for row, _, _ in taken]
+        rows, _, signature = given
         self._outside = self._outside or Outside(self.function)
         outside, held = self._outside.now()
-        key = signature_of(rows, [structure for _, _, structure in taken]), outside
+        key = signature, outside
         if key not in self._known:
             self._outside.check(self._known, key)
-            args = tuple(rebuild(row) for row, (_, rebuild, _) in zip(rows, taken, strict=True))
-            traced = trace_function(self.function, args)
+            traced = trace_function(self.function, rebuilt(given))
             outside, held = self._outside.settle(outside)
-            key = key[0], outside
-            self._known[key] = Compiled(simplify(traced.graph, final=True).graph, self.fallback), traced, held
-        compiled, traced, _ = self._known[key]
-        results = compiled(traced.values(rows))
-        self._last = compiled.program({})
-        return traced.rebuild(results)
+            key = signature, outside
+            compiled = Compiled(simplify(traced.graph, final=True).graph, self.fallback)
+            self._known[key] = compiled.program({}), traced, held
+        self._last, traced, _ = self._known[key]
+        return traced.rebuild(self._last.compute(traced.values(rows)))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Bind a method: the object is its first argument, and the arrays in it are arguments too."""
@@ -176,34 +161,43 @@ class CompiledFunction:
         return self.program.profile(rounds)
 
 
-def native(leaf: Any) -> Any:
-    """Return an array in this machine's order of bytes; anything else as it is."""
-    if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative:
-        return leaf.astype(leaf.dtype.newbyteorder("="))
-    return leaf
+Signature = tuple[tuple[Any, ...], tuple[Hashable, ...], int, Any]
+Given = tuple[list[list[Any]], list[trees.Rebuild], Signature]
 
 
-def signature_of(rows: Sequence[Sequence[Any]], structures: Sequence[Hashable]) -> Hashable:
-    """Return what a program is made for: structure, types, shapes and dtypes of arguments, what is no number, the mode.
+def take_apart(args: Sequence[Any]) -> Given | None:
+    """Take the arguments of a call apart; None where one of them is being traced.
 
-    Args:
-        rows: the leaves of each argument.
-        structures: the key of each; see `trees.flatten_with_key`.
+    Returns:
+        The leaves of each, in this machine's order of bytes; what puts leaves into the tree of each; what a program is
+        made for: shapes and dtypes of arrays, what is no number, the trees, how many threads there are, the mode.
     """
-    leaves = tuple(
-        (type(x), x.shape, x.dtype)
-        if isinstance(x, np.ndarray)
-        else (type(x), np.shape(x), getattr(x, "dtype", None))
-        if is_array_like(x)
-        else x
-        if isinstance(x, Hashable)
-        else id(x)
-        for row in rows
-        for x in row
-    )
-    return leaves, tuple(structures), get_threads(), mode_around.get()
+    rows, rebuilds, structures, marks = [], [], [], list[Any]()
+    for arg in args:
+        row, rebuild, structure = trees.flatten_with_key(arg)
+        for i, x in enumerate(row):
+            if isinstance(x, np.ndarray):
+                if not x.dtype.isnative:
+                    x = row[i] = x.astype(x.dtype.newbyteorder("="))
+                marks.append((type(x), x.shape, x.dtype))
+            elif isinstance(x, Tracer):
+                return None
+            elif is_array_like(x):
+                marks.append((type(x), np.shape(x), getattr(x, "dtype", None)))
+            else:
+                marks.append(x if isinstance(x, Hashable) else id(x))
+        rows.append(row)
+        rebuilds.append(rebuild)
+        structures.append(structure)
+    return rows, rebuilds, (tuple(marks), tuple(structures), get_threads(), mode_around.get())
 
 
+def rebuilt(given: Given) -> tuple[Any, ...]:
+    """Put arguments together again."""
+    return tuple(rebuild(row) for row, rebuild in zip(*given[:2], strict=True))
+
+
+@explain_keywords
 def compile(f: Callable[..., Any] | None = None, *, fallback: str | None = None) -> Any:
     """Make the same function, fused and compiled; also a decorator.
 

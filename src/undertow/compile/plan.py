@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from undertow.compile.access import Access
@@ -37,7 +38,17 @@ class Buffer:
 
 
 TOLD = Buffer(0, "told", 0)  # where the statistics of a step go, a row for each thread
-STATUS = Buffer(8, "status")  # where a kernel notes that a position was beyond the end
+STATUS = Buffer(8, "status")  # where a kernel notes that something was wrong
+
+
+class Noted(IntEnum):
+    """What was wrong."""
+
+    BEYOND = 1  # a position was beyond the end of its axis
+    SINGULAR = 2
+    INDEFINITE = 3
+    NO_EIGENVALUES = 4
+    NO_SVD = 5
 
 
 class Place(NamedTuple):
@@ -71,6 +82,7 @@ class Call:
         target: what it writes, where that alone is known.
         kind: of a matrix product, ``f32`` or ``f64``; else empty.
         item: the number of the item that it belongs to.
+        fails: what it may note in `STATUS`.
     """
 
     kernel: str
@@ -85,6 +97,7 @@ class Call:
     target: Buffer | None = None
     kind: str = ""
     item: int = 0
+    fails: int = Noted.BEYOND
 
     def written(self) -> list[Buffer] | None:
         """Return the memory that it writes; None if that is not known."""

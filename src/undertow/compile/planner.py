@@ -7,6 +7,7 @@ from typing import Any
 from undertow.compile.access import row_major, whole
 from undertow.compile.clusters import Clusters
 from undertow.compile.fuse import Cluster, Item
+from undertow.compile.lapack import LinearAlgebra
 from undertow.compile.orders import Orders
 from undertow.compile.plan import Buffer, Place, Plan
 from undertow.compile.split import split_products
@@ -33,7 +34,7 @@ def make_plan(graph: Graph, threads: int, donated: dict[int, int] | None = None,
     return planner.plan
 
 
-class _Planner(Clusters, Orders):
+class _Planner(Clusters, LinearAlgebra, Orders):
     def write(self, donated: dict[int, int]) -> None:
         self.copies: list[tuple[Node, int]] = []
         self.claim_outputs(donated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from functools import cache
 
@@ -26,7 +27,8 @@ def _told_by_linux() -> str:
     except OSError:
         return ""
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
-    if "flags" not in fields:  # other processors than x86-64 say it in other words
+    # Other processors say it in other words; an emulator may show what its host is.
+    if "flags" not in fields or platform.machine() != "x86_64":
         return ""
     kind = " ".join(fields.get(name, "?") for name in ("vendor_id", "cpu family", "model", "stepping"))
     return f"{kind} {' '.join('+' + flag for flag in fields['flags'].split())}"

@@ -57,6 +57,10 @@ class Profile:
     product_flops: dict[str, float]
     copy_bytes: dict[int, float]
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the table in a notebook, not the numbers it is made of."""
+        printer.text(str(self))
+
     @classmethod
     def measure(cls, program: Program, rounds: int = 20) -> Profile:
         """Time each call of a program while it runs as ever, many times over: what a program keeps changes by it.

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from undertow.compile.cache import find_kernels, name_of
 from undertow.compile.driver import ALL, ENTRY, MAY_LEAVE, SHARED, WAIT, meeting_bytes, write_driver
 from undertow.compile.memory import ALIGN
 from undertow.compile.pace import Pace
-from undertow.compile.plan import STATUS, Buffer, Call, Place, Plan, Scratch
+from undertow.compile.plan import STATUS, Buffer, Call, Noted, Place, Plan, Scratch
 from undertow.compile.pool import interrupted, run_aside, run_together
 from undertow.compile.profile import Profile
 from undertow.compile.waits import mark_waits
@@ -35,8 +36,7 @@ def _driver() -> Any:
     """The compiled loop, as a function of Python's; it lets other Python threads run meanwhile."""
     name = name_of("driver")
     address = find_kernels({name: (write_driver, "run")})[name]
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    return ctypes.CFUNCTYPE(number, pointer, number, number, number, pointer, number)(address)
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
 def aligned(size: int) -> Array:
@@ -69,6 +69,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
 
+# NumPy's words, which people look for, and what helps.
+_WORDS = {
+    Noted.SINGULAR: "Singular matrix. Add a small multiple of np.eye to it, or solve with np.linalg.lstsq.",
+    Noted.INDEFINITE: "Matrix is not positive definite. Add a small multiple of np.eye to it.",
+    Noted.NO_EIGENVALUES: "Eigenvalues did not converge. Look for NaN and Inf in the matrix.",
+    Noted.NO_SVD: "SVD did not converge. Look for NaN and Inf in the matrix.",
+}
+
+
 class Memory(NamedTuple):
     """Bytes of the values between arguments and results.
 
@@ -79,6 +88,39 @@ class Memory(NamedTuple):
 
     arena: int
     least: int
+
+
+class Slot:
+    """Where an argument or a result lies, and who is told.
+
+    Attributes:
+        array: what lies there, which stays alive; None where nothing has been given yet.
+        address: of its elements.
+        places: in the kernels' table, the numbers that name it, and bytes behind its beginning.
+    """
+
+    __slots__ = ("address", "args", "array", "places")
+
+    def __init__(self, args: Array) -> None:
+        self.array: Array | None = None
+        self.address = 0
+        memory: Any = args  # for all that numpy does not say so, it is a buffer
+        self.args, self.places = memoryview(memory), list[tuple[int, int]]()
+
+    def give(self, array: Array) -> None:
+        """Say where it lies; the array must lie in memory row by row."""
+        if array is self.array:
+            return
+        address = address_of(array)
+        self.array = array
+        if address != self.address:
+            self.address = address
+            for at, offset in self.places:
+                self.args[at] = address + offset
+
+    def release(self) -> None:
+        """Let go of the array."""
+        self.array, self.address = None, 0
 
 
 class Program:
@@ -107,11 +149,16 @@ class Program:
         self.paces: dict[int, Pace] = {}  # by the first call of what is run together
         self.args = np.zeros(max(sum(len(call.args) for call in self.calls), 1), np.int64)
         self.table = np.zeros((len(self.calls), ENTRY), np.int64)
-        self.wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # of each argument and result, where it is named
-        self.given: dict[tuple[str, int], int] = {}
+        self.slots: dict[tuple[str, int], Slot] = {}  # of arguments and results
         self.table_at, self.meeting_at = int(self.table.ctypes.data), int(self.meeting.ctypes.data)
         self.parts = self.fill_table()
-        self.values: dict[tuple[str, int], Array] = {}
+        self.alone = {part[0] for part in self.parts if not self.is_shared(*part[:2])}
+        self.is_alone = len(self.parts) == len(self.alone) == 1 and self.parts[0][2] is None
+        self.jobs: dict[tuple[int, int, int], Callable[[int], int]] = {}
+        self.begin = self.job(self.table_at, len(self.calls), ALL)
+        inputs, outputs = plan.graph.inputs, plan.graph.outputs
+        self.inputs = [(self.slot("input", i), node.spec.dtype) for i, node in enumerate(inputs)]
+        self.outputs = [(self.slot("output", i), node.spec) for i, node in enumerate(outputs)]
 
     @property
     def memory(self) -> Memory:
@@ -129,7 +176,7 @@ class Program:
         """
         if rounds < 1:
             raise ArgumentError(f"profile: rounds must be 1 or more, got {rounds}.")
-        if any(key not in self.given for key in self.wanted):
+        if any(slot.places and slot.array is None for slot in self.slots.values()):
             raise ArgumentError(
                 "profile: the program has not run yet, so it has no values to compute with. Run it first."
             )
@@ -197,21 +244,41 @@ class Program:
             return int(self.status.ctypes.data)
         if made.role == "address":
             return made.number + offset
-        self.wanted.setdefault((made.role, made.number), []).append((at, offset))
+        self.slot(made.role, made.number).places.append((at, offset))
         return 0
+
+    def slot(self, role: str, number: int) -> Slot:
+        """Return where an argument or a result lies."""
+        if (role, number) not in self.slots:
+            self.slots[role, number] = Slot(self.args)
+        return self.slots[role, number]
+
+    def is_shared(self, start: int, stop: int) -> bool:
+        """Whether several threads do the work of some calls."""
+        return self.plan.threads > 1 and any(call.shared for call in self.calls[start:stop])
 
     def give(self, role: str, number: int, array: Array) -> None:
         """Say where an argument or a result lies; the array must lie in memory row by row."""
-        key = (role, number)
-        if self.values.get(key) is array:
-            return
-        address = address_of(array)
-        self.values[key] = array
-        if self.given.get(key) == address:
-            return
-        self.given[key] = address
-        for at, offset in self.wanted.get(key, ()):
-            self.args[at] = address + offset
+        self.slot(role, number).give(array)
+
+    def compute(self, values: Sequence[Any]) -> list[Any]:
+        """Compute the outputs of arguments; each is an array of its own, a number if it has no axes."""
+        results = []
+        with self.lock:  # there is one arena
+            for (slot, dtype), value in zip(self.inputs, values, strict=True):
+                slot.give(np.ascontiguousarray(value, dtype))
+            for slot, spec in self.outputs:
+                result: Any = slot.array
+                if spec.shape or result is None:  # a number is copied: its memory serves again
+                    result = np.empty(spec.shape, spec.dtype)
+                    slot.give(result)
+                results.append(result)
+            if not self.run():  # stopped by a Ctrl-C that, to others, meant to go on
+                self.run(may_stop=False)
+            return [
+                result if spec.shape else result.item() if spec.weak else result[()]
+                for result, (_, spec) in zip(results, self.outputs, strict=True)
+            ]
 
     def run(self, steps: int = 1, may_stop: bool = True) -> int:
         """Run it, as often as told. Ctrl-C ends a long run early, before a step changes anything that is kept.
@@ -237,15 +304,23 @@ class Program:
         if done:
             self.step_seconds = (time.perf_counter() - started) / done
         if self.status[0]:
-            self.status[0] = 0
-            picked = [call.what for call in self.calls if Place(STATUS) in call.args]
-            raise PositionError(
-                f"{' or '.join(picked)}: an index is beyond the end of its axis. Check the positions that are picked."
-            )
+            raise self.failure()
         return done
+
+    def failure(self) -> Exception:
+        """The error that a kernel has noted, and who may have noted it."""
+        noted, self.status[0] = int(self.status[0]), 0
+        whose = " or ".join(dict.fromkeys(x.what for x in self.calls if x.fails == noted and Place(STATUS) in x.args))
+        if noted == Noted.BEYOND:
+            return PositionError(
+                f"{whose}: an index is beyond the end of its axis. Check the positions that are picked."
+            )
+        return np.linalg.LinAlgError(f"{whose}: {_WORDS[Noted(noted)]}")
 
     def run_parts(self, steps: int) -> int:
         """Run the calls, and what NumPy does between them; return how many steps were done."""
+        if self.is_alone:
+            return self.begin(steps)
         if len(self.parts) == 1 and self.parts[0][2] is None:
             return self.run_calls(*self.parts[0][:2], steps)
         for step in range(steps):
@@ -261,7 +336,7 @@ class Program:
 
     def run_calls(self, start: int, stop: int, steps: int) -> int:
         """Run a part of the table, by all threads or one, as is faster; return how many steps were done."""
-        if self.plan.threads == 1 or not any(call.shared for call in self.calls[start:stop]):
+        if start in self.alone:
             return self.run_by(start, stop, steps, True)
         if start not in self.paces:
             self.paces[start] = Pace(sum(call.seconds() for call in self.calls[start:stop]))
@@ -282,11 +357,18 @@ class Program:
 
     def run_table(self, table: int, n: int, steps: int, alone: bool) -> int:
         """Run n entries of a table, as `run_by` does."""
-        threads, place = self.plan.threads, self.meeting_at
-        run = partial(_driver(), table, n)
         if alone:
-            return int(run(ALL, threads, place, steps))
-        return int(run_together([partial(run, i, threads, place, steps) for i in range(threads)]))
+            return self.job(table, n, ALL)(steps)
+        return int(run_together([partial(self.job(table, n, i), steps) for i in range(self.plan.threads)]))
+
+    def job(self, table: int, n: int, thread: int) -> Callable[[int], int]:
+        """Return what does steps of a table: the part of one thread."""
+        key = table, n, thread
+        if key not in self.jobs:
+            numbers = np.array([*key, self.plan.threads, self.meeting_at], np.int64)
+            self.held.append(numbers)
+            self.jobs[key] = partial(_driver(), numbers.ctypes.data)
+        return self.jobs[key]
 
     # ---- operations that NumPy does -----------------------------------------------------------
 
@@ -297,7 +379,8 @@ class Program:
             return self.arena[made.offset : made.offset + count].view(dtype).reshape(shape)
         if made.role == "constant":
             return np.asarray(made.array)
-        return self.values[made.role, made.number].reshape(shape)
+        given: Any = self.slots[made.role, made.number].array
+        return given.reshape(shape)
 
     def let_numpy_do(self, node: Node) -> None:
         """Let NumPy do one operation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from undertow import primitives as P
 from undertow.compile.statistics import is_statistics
 from undertow.graph import CONSTANT, INPUT, Graph, Node
 
@@ -24,9 +25,13 @@ def merge_repeats(graph: Graph) -> Graph:
             moved[node] = again(node, tuple(moved[x] for x in node.inputs)) if node.inputs else node
             continue
         inputs = tuple(moved[x] for x in node.inputs)
-        found = known.setdefault(_key(node, inputs), node)
-        if found is node and inputs != node.inputs:
-            found = known[_key(node, inputs)] = again(node, inputs)
+        key = _key(node, inputs)
+        found = (
+            known.get(key) or _turned(node, inputs, known) or (node if inputs == node.inputs else again(node, inputs))
+        )
+        known[key] = found
+        if node.op is P.matmul:
+            known.setdefault(_factors(inputs), found)
         found.name = found.name or node.name
         moved[node] = found
     return Graph(graph.inputs, tuple(moved[x] for x in graph.outputs), title=graph.title)
@@ -37,6 +42,30 @@ def again(node: Node, inputs: tuple[Node, ...]) -> Node:
     new = Node(node.op, inputs, node.params, node.spec, node.value)
     new.line, new.name, new.backward = node.line, node.name, node.backward
     return new
+
+
+def _factors(inputs: tuple[Node, ...]) -> Any:
+    """Name a product by what its factors are, behind a transposition, and whether there is one."""
+    return P.matmul, tuple((x.inputs[0], True) if _is_transposed(x) else (x, False) for x in inputs)
+
+
+def _is_transposed(x: Node) -> bool:
+    n = x.spec.ndim
+    return x.op is P.transpose and n >= 2 and tuple(x.params["axes"]) == (*range(n - 2), n - 1, n - 2)
+
+
+def _turned(node: Node, inputs: tuple[Node, ...], known: dict[Any, Node]) -> Node | None:
+    """Return bᵀ aᵀ as the transposed a b, which is there already; None if it is not."""
+    if node.op is not P.matmul or any(x.spec.ndim != node.spec.ndim for x in inputs):
+        return None
+    _, factors = _factors(inputs)
+    found = known.get((P.matmul, tuple((x, not turned) for x, turned in reversed(factors))))
+    if found is None or found.spec.dtype != node.spec.dtype:
+        return None
+    n = node.spec.ndim
+    made = Node(P.transpose, (found,), {"axes": (*range(n - 2), n - 1, n - 2)}, node.spec)
+    made.line, made.backward = node.line, node.backward
+    return made
 
 
 def _key(node: Node, inputs: tuple[Node, ...]) -> Any:

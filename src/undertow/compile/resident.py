@@ -86,8 +86,9 @@ class Resident:
         self.owner = _nobody
         self.told = self.told._replace(values=self.told.values[:0].copy())
         for program in self.prepared.values():
-            for key in [key for key in program.values if key[0] in ("source", "order", "kept", "all told")]:
-                del program.values[key], program.given[key]
+            for (role, _), slot in program.slots.items():
+                if role in ("source", "order", "kept", "all told"):
+                    slot.release()
 
     def fits(self, rows: int) -> bool:
         """Tell whether the graph holds for batches of so many rows."""
@@ -190,7 +191,8 @@ class Resident:
         told = np.empty((steps, plan.told_by, plan.n_told))
         if plan.n_told:
             program.give("all told", 0, told)
-            program.values["told at", 0][:] = 0
+            told_at: Any = program.slot("told at", 0).array
+            told_at[:] = 0
         with undisturbed():
             done = program.run(steps, may_stop)
         self.step[0] = 0  # for whoever runs a single call again
@@ -202,7 +204,7 @@ class Resident:
 
     def _kept(self, program: Program, number: int, steps: int) -> Array:
         """Memory for a result of so many steps: that of an earlier run, if it is large enough."""
-        known = program.values.get(("kept", number))
+        known = program.slot("kept", number).array
         if known is None or len(known) < steps:
             known = np.empty(steps, program.plan.graph.outputs[number].spec.dtype)
             program.give("kept", number, known)

@@ -71,13 +71,21 @@ def get_threads() -> int:
         >>> get_threads() >= 1
         True
     """
-    if _chosen is not None:
-        return _chosen
+    return _default() if _chosen is None else _chosen
+
+
+@cache
+def _default() -> int:
+    """The number that nobody has chosen: looked up once, since every call of a compiled function asks for it."""
     for name in VARIABLES:
         given = os.environ.get(name, "").split(",")[0]  # OpenMP's may name a number for each level
         if given.isascii() and given.isdigit() and int(given) > 0:
             return min(int(given), usable_processors())
     return usable_processors()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_default.cache_clear)
 
 
 def set_threads(n: int | None) -> None:
@@ -87,8 +95,8 @@ def set_threads(n: int | None) -> None:
 
     Args:
         n: 1 or more; more than the process may use counts as that many. None goes back to the default: the
-            environment variable UNDERTOW_NUM_THREADS or OMP_NUM_THREADS, or all processors that affinity and cgroup
-            allow.
+            environment variable UNDERTOW_NUM_THREADS or OMP_NUM_THREADS as it is now, or all processors that affinity
+            and cgroup allow.
 
     Raises:
         ArgumentError: ``set_threads takes a whole number of 1 or more, or None, not 0.``
@@ -102,4 +110,5 @@ def set_threads(n: int | None) -> None:
     global _chosen
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
         raise ArgumentError(f"set_threads takes a whole number of 1 or more, or None, not {n!r}.")
+    _default.cache_clear()
     _chosen = None if n is None else min(n, usable_processors())

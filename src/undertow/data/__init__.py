@@ -75,4 +75,5 @@ attach(
         "undertow.data.target": "ClassTarget NumberTarget drop_missing_target find_task",
         "undertow.data.wording": "Origin",
     },
+    remedies="DATA",
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from undertow.data.late import pl
+from undertow.data.nested import spread_nested
 from undertow.errors import DataError
 
 
@@ -17,7 +18,8 @@ def as_frame(table: Any) -> pl.DataFrame:
         table: a polars DataFrame or LazyFrame, or a pandas DataFrame, whose index is left out.
 
     Returns:
-        A polars DataFrame; NaN, NaT, None and pandas.NA are null.
+        A polars DataFrame; NaN, NaT, None and pandas.NA are null. Lists and arrays of as many numbers in each row, and
+        encoded images, are spread over columns, see `undertow.data.nested`.
 
     Raises:
         DataError: ``a table must be a polars or pandas DataFrame, got a numpy ndarray. …``, a column
@@ -27,6 +29,10 @@ def as_frame(table: Any) -> pl.DataFrame:
         >>> as_frame({"x": [1, None]}).rows()
         [(1,), (None,)]
     """
+    return spread_nested(_as_plain_frame(table), "the table")
+
+
+def _as_plain_frame(table: Any) -> pl.DataFrame:
     if isinstance(table, pl.DataFrame):
         return table
     if isinstance(table, pl.LazyFrame):

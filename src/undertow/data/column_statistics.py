@@ -205,14 +205,16 @@ class LeakCheck:
         if self.n == 0 and series.head(_TRIED).n_unique() > _LEAK_DISTINCT:
             self.alive = False  # most columns of numbers
         left = series.fill_nan(None) if series.dtype.is_float() else series
-        pair = pl.DataFrame([left.alias("value"), target.alias("target")]).drop_nulls("value")
-        self.n += pair.height
+        if left.null_count():
+            there = left.is_not_null()
+            left, target = left.filter(there), target.filter(there)
+        self.n += len(left)
         if self.equal:
             numeric = series.dtype.is_numeric() and target.dtype.is_numeric()
-            self.equal = (numeric or series.dtype == target.dtype) and bool((pair["value"] == pair["target"]).all())
+            self.equal = (numeric or series.dtype == target.dtype) and bool((left == target).all())
         if not self.alive:
             return
-        pairs = pair.unique()
+        pairs = pl.DataFrame([left.alias("value"), target.alias("target")]).unique()
         if self._pairs is not None:
             if dict(pairs.schema) != dict(self._pairs.schema):
                 self.alive = False

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from undertow.data.decimals import Decimal, check_decimal, choose_decimal, reads_both_ways, tell_comma
+from undertow.data.examples import Part, holds_examples, read_examples
+from undertow.data.file_names import PARQUET_EXTENSIONS, PICKLE, TABLES, refuse_extension
 from undertow.data.header import REMEDY, Header, check_header, name_fields, tell_names
 from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
+from undertow.data.nested import spread_nested
 from undertow.data.parse import infer_type, mark_missing, parse_decimal_commas
 from undertow.data.wording import Origin, list_names
 from undertow.errors import DataError
 
-TEXT_EXTENSIONS = (".csv", ".tsv", ".txt")
-PARQUET_EXTENSIONS = (".parquet", ".pq")
-_COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz")
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or export the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: export the sheet as CSV",
@@ -87,6 +87,8 @@ def read_table_with_origin(
     decimal: Decimal = "auto",
     remarks: list[str] | None = None,
     header: Header = True,
+    part: Part = "train",
+    name_files: bool = False,
 ) -> tuple[pl.DataFrame, Origin]:
     r"""Read a table as ``read_table`` does, with the file's row number of every row.
 
@@ -96,6 +98,8 @@ def read_table_with_origin(
         decimal: as in ``read_table``.
         remarks: as in ``read_table``.
         header: as in ``read_table``.
+        part: of a file of arrays with ``x_train`` and ``x_test``, which of them.
+        name_files: whether images have a column ``file``.
 
     Returns:
         The DataFrame, and its ``Origin``, which lets later messages name the file and the row.
@@ -115,7 +119,10 @@ def read_table_with_origin(
     source = Path(path)
     check_source(source)
     decimal, header, said = check_decimal(decimal), check_header(header), [] if remarks is None else remarks
-    if source.suffix.lower() in PARQUET_EXTENSIONS:
+    if holds_examples(source):
+        frame = read_examples(source, part, said, name_files)
+        rows = np.arange(1, frame.height + 1, dtype=np.int64)
+    elif source.suffix.lower() in PARQUET_EXTENSIONS:
         frame = _read_parquet(source)
         rows = np.arange(1, frame.height + 1, dtype=np.int64)
     else:
@@ -137,18 +144,26 @@ def check_source(source: Path) -> None:
         is_folder, exists = source.is_dir(), source.exists()
     except (OSError, ValueError) as error:
         raise DataError(f"{str(source)!r} is no file name: {error}. Give the path of a table.") from None
-    if is_folder:
-        raise DataError(f"{source} is a folder. Give the path of one CSV or Parquet file in it.")
     if not exists:
         raise DataError(f"{source}: there is no such file. Check the path.")
-    known = TEXT_EXTENSIONS + PARQUET_EXTENSIONS
-    if source.suffix.lower() not in known:
-        if source.suffix.lower() in _COMPRESSED:
-            raise DataError(f"{source.name}: the file is compressed. Unpack it first, and give what was in it.")
-        found = f"the extension {source.suffix!r} is unknown" if source.suffix else "it has no extension"
-        raise DataError(
-            f"{source.name}: {found}; tables are read from {', '.join(known)}. Export the data as CSV or Parquet."
-        )
+    if holds_examples(source):
+        return
+    if is_folder:
+        raise DataError(f"{source} is a folder. Give the path of one CSV or Parquet file in it.")
+    if source.suffix.lower() not in TABLES:
+        if _begins_as_pickle(source):
+            raise DataError(f"{source.name}: {PICKLE}")
+        raise DataError(refuse_extension(source.name, source.suffix.lower()))
+
+
+def _begins_as_pickle(source: Path) -> bool:
+    """Whether a file without an extension is a pickle, such as those of CIFAR-10."""
+    try:
+        with open(source, "rb") as file:
+            head = file.read(2)
+    except OSError:
+        return False
+    return not source.suffix and len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5
 
 
 def _read_bytes(source: Path) -> bytes:
@@ -341,4 +356,5 @@ def _read_parquet(source: Path) -> pl.DataFrame:
         ) from None
     if frame.width == 0:
         raise DataError(f"{source.name}: the Parquet file has no columns. Export it again.")
-    return frame.rename(dict(zip(frame.columns, name_columns(frame.columns, source.name), strict=True)))
+    frame = frame.rename(dict(zip(frame.columns, name_columns(frame.columns, source.name), strict=True)))
+    return spread_nested(frame, source.name)

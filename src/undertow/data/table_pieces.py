@@ -13,13 +13,9 @@ import numpy as np
 
 from undertow.data.csv_index import CsvFile, index_csv
 from undertow.data.decimals import Decimal
-from undertow.data.frames import (
-    PARQUET_EXTENSIONS,
-    TEXT_EXTENSIONS,
-    check_source,
-    name_columns,
-    reader_errors,
-)
+from undertow.data.examples import find_examples, holds_examples, tell_examples
+from undertow.data.file_names import PARQUET_EXTENSIONS, TABLES
+from undertow.data.frames import check_source, name_columns, reader_errors
 from undertow.data.header import Header, check_header, offer_no_header, tell_names
 from undertow.data.late import pl
 from undertow.data.parquet_footer import largest_row_group
@@ -254,8 +250,8 @@ def find_files(where: Paths) -> list[Path]:
     """The table files that a path, a folder, a pattern or a list of them names, by name within each.
 
     Args:
-        where: a file; a folder, of which all CSV and Parquet files are taken; a pattern such as
-            ``"data/2024-*.parquet"``; or a list of these.
+        where: a file; a folder, of which all CSV and Parquet files are taken, or where there are none the images; a
+            pattern such as ``"data/2024-*.parquet"``; or a list of these.
 
     Returns:
         At least one path.
@@ -278,11 +274,14 @@ def find_files(where: Paths) -> list[Path]:
         return found
     text = os.fspath(where)
     path = Path(text)
-    known = TEXT_EXTENSIONS + PARQUET_EXTENSIONS
+    if path.exists() and holds_examples(path):
+        return find_examples(path)
     if path.is_dir():
-        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in known and entry.is_file())
+        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in TABLES and entry.is_file())
         if not found:
-            raise DataError(f"{path}: the folder holds no table. Its files should end in {', '.join(known)}.")
+            raise DataError(
+                f"{path}: the folder holds no table. Its files should end in {', '.join(TABLES)}.{tell_examples(path)}"
+            )
         return found
     if glob.has_magic(text) and not path.exists():
         found = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())

@@ -15,6 +15,7 @@ from undertow.data.columns import find_places, read_numbers, read_texts
 from undertow.data.header import offer_no_header, tell_names_below
 from undertow.data.late import pl
 from undertow.data.layouts import has_layout, read_layout
+from undertow.data.likeness import tell_likeness
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
 from undertow.data.target_checks import FEW_DISTINCT, check_texts, tell_alike
@@ -25,6 +26,7 @@ from undertow.errors import ArgumentError, DataError, ShapeError
 TargetScaling = Literal["standard", "mean", "none"]
 TARGET_SCALINGS: Final = get_args(TargetScaling)
 _UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
+_SEVERAL = " Several take a network each, or one for all in Python: ut.train(model, (X, Y))."
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,14 @@ def check_frame(frame: object) -> None:
 def find_target(frame: pl.DataFrame, name: str, origin: Origin | None = None) -> pl.Series:
     """The target column with missing values null; DataError that suggests a name where it is not there."""
     check_frame(frame)
+    if not isinstance(name, str):
+        raise ArgumentError(f"target is {name!r:.60}. Give the name of the column to predict.{_SEVERAL}")
     if name not in frame.columns:
         file = "" if origin is None else f"{origin.file}: "
         hint = (
             " If these are several, separate them by commas, semicolons, tabs or bars (|)." if frame.width == 1 else ""
         )
+        hint += _SEVERAL * ({part.strip() for part in name.split(",")} <= set(frame.columns))
         raise DataError(
             f"{file}there is no column {suggest_name(name, frame.columns)} to predict. "
             f"The columns are {list_names(frame.columns)}.{hint}"
@@ -359,7 +364,8 @@ def fit_class_target(name: str, counts: pl.DataFrame) -> tuple[ClassTarget, list
             f"target {name!r} holds one class only ({classes[0]!r}): there is nothing to tell apart. "
             "Give rows of at least two classes."
         )
-    said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}.", *tell_alike(name, classes)]
+    like = tell_likeness([str(label) for label in classes]) if len(classes) > FEW_DISTINCT else ""
+    said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}.{like}", *tell_alike(name, classes)]
     singles = [label for label, n in zip(classes, counts["n"].to_list(), strict=True) if n == 1]
     if len(singles) > max(FEW_DISTINCT, n_rows // 2):
         said.append(

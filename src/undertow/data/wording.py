@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+_OF_COLUMN = re.compile(r"(Validation rows: )?('(?:[^'\\]|\\.)*'|\"[^\"]*\"): (.*)", re.DOTALL)
+_VALUES = re.compile(r"\(.*?\)|'[^']*'|\bvalues?\b|[-+\d.,:e]+")
+_MOST_ALIKE, _FIRST_ALIKE = 4, 3  # columns of which the same is said one by one; of more, so many
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,3 +80,37 @@ def shorten(value: object, limit: int = 40) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: ``1 row``, ``2 rows``."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def join_alike(sentences: Iterable[str]) -> list[str]:
+    r"""Sentences about columns, shortened where the same is said of many: three in full, then the names of the others.
+
+    Args:
+        sentences: those about a column begin with its name in quotes and a colon.
+
+    Returns:
+        The sentences, in their order; two that differ in numbers and texts alone say the same.
+
+    Source: derived here.
+
+    Example:
+        >>> print(*join_alike([f"'p{k}': {k} missing values filled with 0." for k in range(2, 10)]), sep="\n")
+        'p2': 2 missing values filled with 0.
+        'p3': 3 missing values filled with 0.
+        'p4': 4 missing values filled with 0.
+        The same of 5 more columns, each with its own values: 'p5', 'p6', 'p7', 'p8', 'p9'.
+    """
+    groups: dict[object, list[tuple[str, str, str, str]]] = {}
+    for number, sentence in enumerate(sentences):
+        found = _OF_COLUMN.fullmatch(sentence)
+        where, name, said = found.groups(default="") if found else ("", "", "")
+        key = (where, _VALUES.sub("#", said)) if found else number
+        groups.setdefault(key, []).append((sentence, where, name[1:-1], said))
+    joined: list[str] = []
+    for group in groups.values():
+        n_told = _FIRST_ALIKE if len(group) > _MOST_ALIKE else len(group)
+        joined += [sentence for sentence, *_ in group[:n_told]]
+        if others := [name for _, _, name, _ in group[n_told:]]:
+            same = "" if len({said for *_, said in group}) == 1 else ", each with its own values"
+            joined.append(f"{group[0][1]}The same of {count(len(others), 'more column')}{same}: {list_names(others)}.")
+    return joined

@@ -119,6 +119,8 @@ def _initialisation(a: Attempt, s: Mapping[str, Any]) -> Attempt:
     if "output" in s:
         dtype = read_dtype(a.train[0].dtype if a.plan.dtype is None else a.plan.dtype)
         return replace(a, model=start_near(a.model, _best_constant(a), dtype=dtype))
+    if "gains" in s:
+        return replace(a, model=changes.with_gains(a.model))
     return replace(a, model=changes.with_initialisation(a.model, s.get("to", "auto"), s.get("paths") or ()))
 
 

@@ -121,6 +121,36 @@ def with_initialisation(model: Any, to: Any = "auto", paths: Collection[str] = (
     return _changed(model, change, "no dense layer there")
 
 
+def with_gains(model: Any) -> Any:
+    """Let normalisations begin with gains of 1 and shifts of 0, whatever was set by hand.
+
+    Args:
+        model: a model of layers.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: there is no normalisation.
+
+    Source: derived here.
+
+    Example:
+        >>> with_gains(nn.Sequential(nn.LayerNorm(3, gain=np.zeros(3)))).layers[0].gain is None
+        True
+    """
+
+    def change(items: _Items, _: Any) -> list[Any]:
+        return [
+            dataclasses.replace(item, **{name: None for name in ("gain", "shift") if hasattr(item, name)})
+            if isinstance(item, NORM_KINDS)
+            else item
+            for _, item in items
+        ]
+
+    return _changed(model, change, "no normalisation there")
+
+
 def with_normalisation(model: Any, to: str | None = "layer") -> Any:
     """Normalise what comes into each hidden activation; or take batch normalisation out.
 

@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Final
 
 from undertow.errors import ArgumentError
-from undertow.flow.findings import SEVERITIES, Evidence, Finding
+from undertow.flow.findings import SEVERITIES, Evidence, Finding, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import RULES
 from undertow.flow.rules.steps import begin_if_scaled
@@ -105,7 +105,14 @@ def diagnose(flow: Flow) -> list[Finding]:
             f"diagnose takes the record of a training, such as run.flow, got {type(flow).__name__}.{hint}"
         )
     found = [finding for rule in RULES.values() for finding in rule.find(flow, rule)]
+    if flow.of_loop:
+        found = [replace(x, remedies=tuple(map(_without_call, x.remedies))) for x in found]
     return sorted(_join(found, stand_apart(flow)), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
+
+
+def _without_call(remedy: Remedy) -> Remedy:
+    """A remedy as it is told of a loop of one's own: without code or options of a training that there is not."""
+    return replace(remedy, code="", option="") if "ut.train(" in remedy.code else remedy
 
 
 def stand_apart(flow: Flow) -> set[tuple[str, str]]:

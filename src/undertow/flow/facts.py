@@ -16,6 +16,7 @@ from undertow.flow.copies import ROWS, measure_copies
 from undertow.flow.ends import activation_before, are_shares, read_loss, squashed_by, squashed_twice
 from undertow.flow.layers import walk
 from undertow.flow.linear import fit_linear
+from undertow.flow.program import softmax_over_examples
 from undertow.flow.telling import find_telling
 from undertow.nn.layer import show_item
 from undertow.nn.structure import final_activation
@@ -27,6 +28,7 @@ LARGEST: Final = 2_000_000  # numbers in them
 N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
 RARE: Final = 0.02  # share of rows that differ, in a column that hardly ever does
 LARGEST_KEPT: Final = 10_000  # numbers in them
+TINY: Final = np.finfo(np.float64).tiny  # of a count of 0 the logarithm counts for nothing
 N_LABELS: Final = 1000  # classes whose counts are kept
 
 
@@ -76,9 +78,13 @@ def measure_facts(
         facts["linear"] = fit_linear(np.asarray(X), y, facts["target"]["kind"])
     facts["output"] = _output(model, task, X, y, facts["target"], batch_size)
     if task.loss.task == "own":
-        graph = read_loss(task.loss, np.asarray(model(X[:LOOKED_AT])), task.encode(y[:LOOKED_AT]))
-        twice = None if graph is None else squashed_twice(graph)
-        facts |= {"twice": twice} if twice else {}
+        target = task.encode(y[:LOOKED_AT])
+        graph = read_loss(task.loss, np.asarray(model(X[:LOOKED_AT])), target)
+        if graph is not None:
+            output, *given = graph.inputs
+            over = softmax_over_examples(graph, [output], [(x, target) for x in given])
+            told = {"twice": squashed_twice(graph), "over_examples": over}
+            facts |= {name: found for name, found in told.items() if found}
     return facts
 
 
@@ -113,11 +119,12 @@ def _columns(X: Array, whole: Array) -> dict[str, Any]:
         "rms": float(np.sqrt(np.mean(np.square(X)))),
     }  # fmt: skip
     if len(varied):
+        seen = varied[std[varied] > 0]  # others vary in rows alone that are not among these
         found |= {
             "mean_range": [float(mean[varied].min()), float(mean[varied].max())],
             "std_range": [float(std[varied].min()), float(std[varied].max())],
             "std_median": float(np.median(std[varied])),
-            "mean_by_std": float(np.median(np.abs(mean[varied] / std[varied]))),
+            "mean_by_std": float(np.median(np.abs(mean[seen] / std[seen]))) if len(seen) else 0.0,
         }  # fmt: skip
     return found
 
@@ -188,7 +195,19 @@ def _constant(task: Task, outputs: Array, y: Array, end: str | None, batch_size:
         found["is_mean"] = is_mean(loss, outputs, task.encode(y[: len(outputs)]))
         if not found["is_mean"]:  # it is of another size on another number of rows
             rows = slice(0, min(batch_size or len(y), len(y)))
+    elif loss.name == "poisson":
+        found["counts"] = _of_counts(np.asarray(y, np.float64).reshape(len(y), -1))
     elif loss.end is not None and not loss.logits:
         loss, end = loss.on_logits(), None
     found["expected_loss"] = loss_of_constant(loss, end, task.encode(y[rows]), shape)
     return found
+
+
+def _of_counts(y: Array) -> dict[str, float]:
+    """The loss of the best constant rate, and that of a rate which is each count: the least, which may be below 0.
+
+    Source: McCullagh and Nelder, Generalized linear models, 1989, section 6.2 (the deviance is twice what is between).
+    """
+    rates = {"constant": y.mean(axis=0), "least": y}
+    losses = {name: rate - y * np.log(np.maximum(rate, TINY)) for name, rate in rates.items()}
+    return {name: float(loss.mean(axis=0).sum()) for name, loss in losses.items()}

@@ -15,9 +15,15 @@ FEWEST: Final = 4  # rows of a batch
 
 
 class Mixture:
-    """Adds up how much batches differ from one another, beside how much rows within them do, in their last array."""
+    """Adds up how much batches differ from one another, beside how much rows within them do, in one of their arrays.
+
+    Attributes:
+        place: that of the array among those of a batch, which are counted from the end where it is below 0; None where
+            all are inputs, of which the last one is measured.
+    """
 
     def __init__(self) -> None:
+        self.place: int | None = -1
         self.n, self.rows = 0, 0.0
         self.means: Array = np.zeros(0)  # sums of the means of its columns
         self.squares: Array = np.zeros(0)
@@ -33,7 +39,9 @@ class Mixture:
         arrays = [x for x in leaves if x.ndim and x.dtype.kind in "fiub" and len(x) >= FEWEST]
         if not arrays or any(len(x) != len(arrays[0]) for x in arrays):
             return
-        last = arrays[-1].reshape(len(arrays[-1]), -1)[:, :COLUMNS].astype(np.float64)
+        last = leaves[-1 if self.place is None else self.place]
+        last = last if any(x is last for x in arrays) else arrays[-1]
+        last = last.reshape(len(last), -1)[:, :COLUMNS].astype(np.float64)
         if not self.n:
             self.means, self.squares, self.within = (np.zeros(last.shape[1]) for _ in range(3))
         if last.shape[1] != len(self.means):
@@ -45,10 +53,11 @@ class Mixture:
         self.within += last.var(axis=0, ddof=1)
 
     def told(self) -> dict[str, Any]:
-        """Return how many ``batches`` there were, and of their last array the share of the variance ``between`` them.
+        """Return how many ``batches`` there were, and of their targets the share of the variance ``between`` them.
 
-        The share is the intraclass correlation, of the column in which it is largest: near 0 for rows that are drawn
-        at random, near 1 for batches each of which holds rows of one kind.
+        Where no array holds targets, it is the ``drift`` of what is given. The share is the intraclass correlation, of
+        the column in which it is largest: near 0 for rows that are drawn at random, near 1 for batches each of which
+        holds rows of one kind.
 
         Source: Snedecor and Cochran, Statistical Methods, 1989, section 13.5 (the intraclass correlation, as the
             analysis of variance of one factor estimates it).
@@ -68,4 +77,5 @@ class Mixture:
         extra = np.maximum(between - within / size, 0)
         with np.errstate(all="ignore"):
             share = np.where(extra > 0, extra / (extra + within), 0.0)
-        return {"batches": self.n, "between": float(share.max(initial=0.0))}
+        name = "drift" if self.place is None else "between"
+        return {"batches": self.n, name: float(share.max(initial=0.0))}

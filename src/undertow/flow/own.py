@@ -16,16 +16,20 @@ from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
-from undertow.flow.findings import Finding, Remedy
+from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
 from undertow.flow.origin import trace_loss
+from undertow.flow.program import find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
+from undertow.graph import Node
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
 from undertow.simplify import simplify
+from undertow.trace import trace_function
+from undertow.trace.crossed import warn_of_squares
 from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
 
 BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
@@ -42,6 +46,7 @@ class OwnGradient(Gradient):
 
     def __init__(self, loss: Callable[..., Any]) -> None:
         super().__init__(lambda params, args, y: loss(params, *args), observe=True)
+        self.told = loss
         self.activations = {}
 
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
@@ -105,12 +110,7 @@ class OwnRecorder:
     @property
     def findings(self) -> list[Finding]:
         """What is wrong, the worst first. Remedies have no code where that is for `undertow.train`."""
-
-        def told(remedy: Remedy) -> Remedy:
-            return replace(remedy, code="", option="") if "ut.train(" in remedy.code else remedy
-
-        found = diagnose(self.flow)
-        return [replace(finding, remedies=tuple(map(told, finding.remedies))) for finding in found]
+        return diagnose(self.flow)
 
     def _finish(self, new: dict[str, Any]) -> None:
         """Record the last call, now that it is known what became of the parameters."""
@@ -152,14 +152,21 @@ class OwnRecorder:
         ]
 
     def _read_program(self, params: Any, args: Any) -> None:
-        """Note what the program itself tells: what gets no gradient, and probabilities that are made twice."""
+        """Note what the program itself tells: what gets no gradient, which values are outputs, what becomes of them."""
         assert self.recorder is not None
         self.recorder.note_blocked(self.gradient, params, args, ())
+        facts = self.recorder.flow.facts
         with np.errstate(all="ignore"), suppress(UndertowError):
-            graph = trace_loss(self.gradient.loss_function, params, args, ())[0]
-            twice = squashed_twice(simplify(graph).graph)
-            if twice is not None:
-                self.recorder.flow.facts["twice"] = twice
+            graph, numbers, weights, seen = trace_loss(self.gradient.loss_function, params, args, ())
+            given = list(zip(graph.inputs, numbers, strict=True))[len(weights) :]
+            facts["outputs"] = find_outputs(graph, weights, seen)
+            self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
+            simple = simplify(graph).graph
+            told = {"twice": squashed_twice(simple), "over_examples": softmax_over_examples(simple, weights, given)}
+            facts.update({name: found for name, found in told.items() if found})
+            traced = trace_function(self.loss, (params, *args), batch=range(1, 1 + len(args)), value_alone=True)
+            crossed = warn_of_squares(traced.graph, [x for x in traced.arguments[0] if isinstance(x, Node)])
+            facts.update({"crossed": crossed} if crossed else {})
 
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None

@@ -10,8 +10,8 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import UndertowError
 from undertow.flow.origin import OURS, trace_loss
-from undertow.graph import Node, ancestors
-from undertow.train.derive import number_paths, trained_numbers
+from undertow.graph import ancestors
+from undertow.train.derive import flat_after, number_paths, passes, trained_numbers
 
 MEANT: Final = "stop_gradient"  # who writes it wants no gradient there, nor at an operation of one's own
 
@@ -47,13 +47,13 @@ def find_blocked(loss_function: Any, model: Any, X: Any, target: Any) -> list[di
     live = {loss}
     for node in reversed(behind):
         if node in live:
-            live.update(x for position, x in enumerate(node.inputs) if _passes(node, position))
+            live.update(x for position, x in enumerate(node.inputs) if passes(node, position))
     known, found = set(behind), []
     paths = number_paths(model)
     for path, param in [(paths[i], params[i]) for i in trained_numbers(model)]:
         if param in live or param not in known or param.spec.dtype.kind != "f":
             continue
-        flat = _flat_after(param, behind)
+        flat = flat_after(param, behind)
         if flat and not any(x.op.name == MEANT or P.REGISTRY.get(x.op.name) is not x.op for x in flat):
             last = flat[-1]
             layer = next((place for place, index in seen if index >= last.index), None)
@@ -61,21 +61,3 @@ def find_blocked(loss_function: Any, model: Any, X: Any, target: Any) -> list[di
             line = None if ours else last.line
             found.append({"path": path, "operation": last.op.name, "line": line, "layer": layer})
     return found
-
-
-def _passes(node: Node, position: int) -> bool:
-    """Whether a gradient passes an operation to one of its inputs."""
-    op: Any = node.op
-    return node.inputs[position].spec.dtype.kind == "f" and op.rule(position) not in (P.ZERO, P.NO_GRADIENT)
-
-
-def _flat_after(param: Node, behind: list[Node]) -> list[Node]:
-    """The operations at which the gradient by a parameter ends, in the order of the program."""
-    reached, flat = {param}, []
-    for node in behind:
-        here = [position for position, x in enumerate(node.inputs) if x in reached]
-        if here and node.spec.dtype.kind == "f" and any(_passes(node, position) for position in here):
-            reached.add(node)
-        elif here:
-            flat.append(node)
-    return flat

@@ -102,6 +102,11 @@ class Flow:
         scalars = {name: np.empty(0) for name in SCALARS}
         return cls(layers, none, none, scalars, np.empty((0, len(STATS), len(layers)), np.float32))
 
+    @property
+    def of_loop(self) -> bool:
+        """Whether it is of a loop of one's own, see `undertow.flow.recorded`."""
+        return "mixture" in self.facts
+
     def __len__(self) -> int:
         return len(self.steps)
 

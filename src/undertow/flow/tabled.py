@@ -80,6 +80,8 @@ def settings_of(name: str, change: Mapping[str, Any], settings: TableSettings) -
     if name == "activation":
         at_end = change.get("where") == "output"
         return {"output_activation": "none" if to in (None, "identity") else to} if at_end else {"activation": to}
+    if name == "initialisation" and "gains" in change:
+        return {}  # those of a table's network begin at 1
     if name == "initialisation":
         return {"start_at_frequencies": True} if "output" in change else {"init": to}
     if name == "width":

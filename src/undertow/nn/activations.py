@@ -132,12 +132,12 @@ def softsign(z: Any) -> Any:
     return h
 
 
-def softmax(z: Any, axis: int = -1) -> Any:
-    """p_k = e^z_k / Σ_j e^z_j along one axis, computed without overflow.
+def softmax(z: Any, axis: int | tuple[int, ...] | None = -1) -> Any:
+    """p_k = e^z_k / Σ_j e^z_j along an axis, computed without overflow.
 
     Args:
         z: pre-activation, (…, K), floating.
-        axis: the axis of the classes.
+        axis: the axis of the classes; several, as a tuple; or None for all.
 
     Returns:
         p of the shape and dtype of z; its sum along ``axis`` is 1.
@@ -152,12 +152,12 @@ def softmax(z: Any, axis: int = -1) -> Any:
     return p
 
 
-def log_softmax(z: Any, axis: int = -1) -> Any:
-    """log p_k = z_k − log Σ_j e^z_j along one axis, computed without overflow.
+def log_softmax(z: Any, axis: int | tuple[int, ...] | None = -1) -> Any:
+    """log p_k = z_k − log Σ_j e^z_j along an axis, computed without overflow.
 
     Args:
         z: pre-activation, (…, K), floating.
-        axis: the axis of the classes.
+        axis: the axis of the classes; several, as a tuple; or None for all.
 
     Returns:
         log p ≤ 0, of the shape and dtype of z.

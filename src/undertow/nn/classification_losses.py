@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.nn.configured import BELOW_ONE, POSITIVE
-from undertow.nn.loss_record import (
+from undertow.errors import ShapeError
+from undertow.graph import show_shape
+from undertow.nn.configured import BELOW_ONE, POSITIVE, or_each
+from undertow.nn.loss_record import loss, sum_columns
+from undertow.nn.targets_of_losses import (
     check_probabilities,
     check_same,
     check_target,
-    loss,
     read_classes,
     read_probabilities,
-    sum_columns,
 )
 from undertow.primitives.stable import times_log
 
 
-@loss("binary", end="sigmoid", label_smoothing=BELOW_ONE, pos_weight=POSITIVE)
-def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_weight: float = 1.0) -> Any:
+@loss("binary", end="sigmoid", label_smoothing=BELOW_ONE, pos_weight=or_each(POSITIVE))
+def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_weight: float | list[float] = 1.0) -> Any:
     """−(1/m) Σ (y log p + (1 − y) log(1 − p)); after a sigmoid its gradient by z is (p − y)/m.
 
     With K columns this is K times what PyTorch reports; with one it is scikit-learn's log_loss.
@@ -31,13 +32,13 @@ def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_we
         p: probabilities, (m,) or (m, K), floating.
         y: 0, 1 or a probability, of the same shape.
         label_smoothing: ε: y is replaced by (1 − ε) y + ε/2.
-        pos_weight: a factor of y log p, above 1 where 1 is rare.
+        pos_weight: a factor of y log p, above 1 where 1 is rare; or a list, one for each column.
 
     Returns:
         One number; ``weights=`` (m,) makes it the weighted mean.
 
     Raises:
-        ShapeError: ``binary_cross_entropy: p is (3, 1), y is (3,): …``
+        ShapeError: ``binary_cross_entropy: p is (3, 1), y is (3,): …``, or pos_weight is not one for each column
         DataError: ``binary_cross_entropy: y holds 2, but …``, or p is no probability
 
     Source: Goodfellow et al., Deep Learning, 2016, section 6.2.2.2.
@@ -51,12 +52,15 @@ def binary_cross_entropy(p: Any, y: Any, *, label_smoothing: float = 0.0, pos_we
     p = read_probabilities("binary_cross_entropy", p)
     y = _smooth(y, label_smoothing, 2)
     right, wrong = times_log(y, p), times_log(1 - y, 1 - p)
-    e = -((right if pos_weight == 1 else pos_weight * right) + wrong)
+    weight = _read_weight("binary_cross_entropy", "p", p, pos_weight)
+    e = -((right if weight is None else weight * right) + wrong)
     return sum_columns(e)
 
 
-@loss("binary", logits=True, end="sigmoid", label_smoothing=BELOW_ONE, pos_weight=POSITIVE)
-def binary_cross_entropy_with_logits(z: Any, y: Any, *, label_smoothing: float = 0.0, pos_weight: float = 1.0) -> Any:
+@loss("binary", logits=True, end="sigmoid", label_smoothing=BELOW_ONE, pos_weight=or_each(POSITIVE))
+def binary_cross_entropy_with_logits(
+    z: Any, y: Any, *, label_smoothing: float = 0.0, pos_weight: float | list[float] = 1.0
+) -> Any:
     """(1/m) Σ (log(1 + e^z) − y z), without overflow; its gradient by z is (p − y)/m with p = sigmoid(z).
 
     Args:
@@ -81,11 +85,25 @@ def binary_cross_entropy_with_logits(z: Any, y: Any, *, label_smoothing: float =
     check_same("binary_cross_entropy_with_logits", "z", z, y)
     check_probabilities("binary_cross_entropy_with_logits", y)
     y = _smooth(y, label_smoothing, 2)
-    if pos_weight == 1:
+    weight = _read_weight("binary_cross_entropy_with_logits", "z", z, pos_weight)
+    if weight is None:
         e = P.softplus(z) - y * z
     else:
-        e = (1 - y) * P.softplus(z) + pos_weight * (y * P.softplus(-z))
+        e = (1 - y) * P.softplus(z) + weight * (y * P.softplus(-z))
     return sum_columns(e)
+
+
+def _read_weight(name: str, what: str, p: Any, weight: float | list[float]) -> Any:
+    """The factor of class 1: a number, (K,) for K columns, or None where it is 1."""
+    if not isinstance(weight, list):
+        return None if weight == 1 else weight
+    shape = P.shape_of(p)
+    if shape[1:] != (len(weight),):
+        raise ShapeError(
+            f"{name}: {what} is {show_shape(shape)}, but pos_weight has {len(weight)} numbers. Give one for each "
+            "column, or one number for all."
+        )
+    return np.asarray(weight, P.dtype_of(p))
 
 
 @loss("categorical", end="softmax", label_smoothing=BELOW_ONE)
@@ -128,7 +146,8 @@ def categorical_cross_entropy_with_logits(z: Any, y: Any, *, label_smoothing: fl
     This is PyTorch's cross_entropy.
 
     Args:
-        z: logits, (m, K), floating.
+        z: logits, (m, K), floating and finite. A class that is ruled out has a logit such as −1e9: where y is 0,
+            y · log p of −∞ would be 0 · ∞, no number.
         y: one-hot rows or probabilities, (m, K), or integer labels 0 … K − 1, (m,).
         label_smoothing: as in `categorical_cross_entropy`.
 
@@ -274,6 +293,7 @@ def categorical_hinge(z: Any, y: Any) -> Any:
         np.float64(0.5)
     """
     y = read_classes("categorical_hinge", "z", z, y)
+    check_target("categorical_hinge", y, lambda y: (y == 0) | (y == 1), "rows are one-hot, of 0 and 1.")
     own = y > 0.5
     best_other = np.max(np.where(own, -np.inf, z), axis=1)
     return np.maximum(1 + best_other - np.sum(np.where(own, z, 0), axis=1), 0)

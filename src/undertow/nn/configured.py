@@ -81,8 +81,32 @@ def or_none(setting: Setting) -> Setting:
     return Setting(f"{setting.text}, or None", lambda x: x is None or setting.accepts(x))
 
 
+def or_each(setting: Setting) -> Setting:
+    """Make a setting that may be a list too, of one for each column.
+
+    Args:
+        setting: what it may be otherwise.
+
+    Returns:
+        The setting.
+
+    Source: derived here.
+
+    Example:
+        >>> or_each(POSITIVE).accepts([1.0, 3.0]), or_each(POSITIVE).accepts([])
+        (True, False)
+    """
+
+    def accepts(x: Any) -> bool:
+        if isinstance(x, np.ndarray):
+            x = x.tolist()
+        return all(map(setting.accepts, x)) and len(x) > 0 if isinstance(x, list | tuple) else setting.accepts(x)
+
+    return Setting(f"{setting.text}, or a list of one for each column", accepts)
+
+
 def read_settings(name: str, known: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Check settings, and make plain Python numbers of NumPy's.
+    """Check settings, and make plain Python numbers of NumPy's, and lists of them.
 
     Args:
         name: of the function, for messages.
@@ -103,11 +127,19 @@ def read_settings(name: str, known: Mapping[str, Setting], settings: Mapping[str
     """
     for key, value in settings.items():
         if key not in known:
-            has = f"It has {', '.join(known)}." if known else "It has none."
-            raise ArgumentError(f"{name} has no setting {key!r}. {has}")
+            from undertow.habits import missing_setting
+
+            raise ArgumentError(f"{name} has no setting {key!r}. {missing_setting(key, known)}")
         if not known[key].accepts(value):
             raise ArgumentError(f"{name}: {key} is {value!r}. Give {known[key].text}.")
-    return {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
+    return {key: _plain(value) for key, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as plain data."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 class Configured:
@@ -161,10 +193,16 @@ def configurable(**known: Setting) -> Callable[[Callable[..., Any]], Callable[..
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         name, first = function.__name__, argument_names(function, 1)[0]
+        code = function.__code__
+        needed = code.co_argcount - len(function.__defaults__ or ())
+        names = code.co_varnames[:needed]
 
         @functools.wraps(function)
         def called(*_args: Any, **_options: Any) -> Any:
             settings = read_settings(name, known, {key: _options[key] for key in _options if key in known})
+            if known and len(_args) == 1 < needed and not set(names) & set(_options):
+                setting = next(iter(known))
+                raise ArgumentError(f"{name}: settings are given by name. Use {name}({setting}={_args[0]!r}).")
             if _args or first in _options:
                 return function(*_args, **{**_options, **settings})
             read_settings(name, known, _options)  # which refuses what is no setting

@@ -293,6 +293,11 @@ def read_item(container: object, item: Any) -> Callable[[Any], Any]:
             f"{type(container).__name__}: {type(item).__name__} has a method forward, and none called __call__. Rename "
             f"it."
         )
+    if isinstance(item, int | float | np.number) or (isinstance(item, np.ndarray) and item.ndim == 0):
+        raise ArgumentError(
+            f"{type(container).__name__}: the number {item} is no layer. A setting of an activation is given by name: "
+            "leaky_relu(slope=0.1)."
+        )
     if isinstance(item, type) or not callable(item):
         raise ArgumentError(
             f"{type(container).__name__}: {item!r:.80} is no layer. Give a layer such as Dense(64, 10), "

@@ -8,7 +8,8 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.nn.configured import NOT_NEGATIVE, SHARE, or_none
-from undertow.nn.loss_record import check_probabilities, check_same, loss, read_classes, read_probabilities, sum_columns
+from undertow.nn.loss_record import loss, sum_columns
+from undertow.nn.targets_of_losses import check_probabilities, check_same, read_classes, read_probabilities
 from undertow.primitives.stable import times_log
 
 

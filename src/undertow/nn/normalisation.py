@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from undertow.errors import ArgumentError, ShapeError
+from undertow.graph import show_shape
 from undertow.nn.layer import check_columns, check_count, check_filled, check_number
 from undertow.nn.mode import current, is_training, replace
 from undertow.nn.registry import register_layer
@@ -51,6 +54,15 @@ class _Normalisation:
         """Return the number that each array begins with."""
         return {"gain": 1.0, "shift": 0.0}
 
+    def check_size(self) -> None:
+        """Refuse a size that is no number of columns."""
+        size: Any = self.size
+        if isinstance(size, tuple | list) and len(size) > 1:
+            own, shape = type(self).__name__, tuple(size)
+            around = f"Sequential(Flatten(), {own}({math.prod(shape)}), Reshape({shape}))"
+            raise ArgumentError(f"{own}({shape}): size is a number of columns. Several axes together are {around}.")
+        check_count(self, size=size)
+
 
 @register_layer
 @dataclass(eq=False, repr=False)
@@ -63,7 +75,8 @@ class BatchNorm(_Normalisation):
 
     Args:
         size: the number of columns.
-        momentum: the weight of a batch in the running averages, 0 to 1.
+        momentum: the weight of a batch in the running averages, 0 to 1, as in PyTorch; that of Keras and Flax is
+            1 − momentum.
         epsilon: is added to the variance.
         gain: γ, (size,), trained.
         shift: β, (size,), trained.
@@ -72,7 +85,8 @@ class BatchNorm(_Normalisation):
 
     Raises:
         ArgumentError: ``BatchNorm(3): momentum is 2. Give a number from 0 to 1.``
-        ShapeError: ``layer 2, BatchNorm(8): x is (m, 6). Give x 8 columns, or use BatchNorm(6).``
+        ShapeError: ``layer 2, BatchNorm(8): x is (m, 6). Give x 8 columns, or use BatchNorm(6).``, or a batch of no
+            rows while the model trains.
 
     Source: Ioffe and Szegedy, Batch normalization, ICML 2015, algorithms 1 and 2.
 
@@ -94,7 +108,7 @@ class BatchNorm(_Normalisation):
     not_trained = ("mean", "variance")
 
     def __post_init__(self) -> None:
-        check_count(self, size=self.size)
+        self.check_size()
         check_number(self, "momentum", self.momentum, 0, np.nextafter(1, 2), "a number from 0 to 1")
         check_number(self, "epsilon", self.epsilon, 0, np.inf, "a number of 0 or more")
 
@@ -110,6 +124,8 @@ class BatchNorm(_Normalisation):
             h = (x - self.mean) / np.sqrt(self.variance + self.epsilon) * self.gain + self.shift
             return h
         axes = tuple(range(len(shape) - 1))
+        if 0 in shape:  # 0/0 would stay in the running averages
+            raise ShapeError(f"{self!r}: x is {show_shape(shape)}: no rows have no mean. Leave an empty batch out.")
         mean = np.mean(x, axis=axes)
         centred = x - mean
         variance = np.mean(centred * centred, axis=axes)
@@ -152,7 +168,7 @@ class LayerNorm(_Normalisation):
     static = ("epsilon",)
 
     def __post_init__(self) -> None:
-        check_count(self, size=self.size)
+        self.check_size()
         check_number(self, "epsilon", self.epsilon, 0, np.inf, "a number of 0 or more")
 
     def __call__(self, x: Any) -> Any:
@@ -194,7 +210,7 @@ class RMSNorm(_Normalisation):
     static = ("epsilon",)
 
     def __post_init__(self) -> None:
-        check_count(self, size=self.size)
+        self.check_size()
         check_number(self, "epsilon", self.epsilon, 0, np.inf, "a number of 0 or more")
 
     def begins_with(self) -> dict[str, float]:

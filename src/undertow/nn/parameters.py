@@ -145,14 +145,17 @@ def put_parameters(model: M, values: Mapping[str, Any]) -> M:
         array([2.])
     """
     wanted = expected_shapes(model)
+    extra = sorted(values.keys() - wanted.keys())
     if missing := sorted(wanted.keys() - values.keys()):
-        raise ArgumentError(f"put_parameters: {missing[0]} is missing.")
-    if extra := sorted(values.keys() - wanted.keys()):
+        told = f" There is {extra[0][:80]!r}, which the model does not have." if extra else ""
+        raise ArgumentError(f"put_parameters: {missing[0]} is missing.{told}")
+    if extra:
         raise ArgumentError(f"put_parameters: there is {extra[0][:80]!r}, which the model does not have.")
     for path, shape in wanted.items():
         value = values[path]
         if np.shape(value) != shape:
-            raise ShapeError(f"put_parameters: {path} is {np.shape(value)}, the model needs {shape}.")
+            turned = " Transpose it: W is (fan_in, fan_out) here." if np.shape(value) == shape[::-1] else ""
+            raise ShapeError(f"put_parameters: {path} is {np.shape(value)}, the model needs {shape}.{turned}")
         if np.asarray(value).dtype not in (np.float32, np.float64):
             raise ArgumentError(f"put_parameters: {path} is {np.asarray(value).dtype}, not float32 or float64.")
     return _put(model, "", values)

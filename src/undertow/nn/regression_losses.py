@@ -12,7 +12,8 @@ from undertow import primitives as P
 from undertow.errors import ShapeError
 from undertow.graph import show_shape
 from undertow.nn.configured import INSIDE, POSITIVE, TRUTH
-from undertow.nn.loss_record import check_same, check_target, loss, sum_columns
+from undertow.nn.loss_record import loss, sum_columns
+from undertow.nn.targets_of_losses import check_same, check_target
 from undertow.primitives.stable import times_log
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -85,11 +86,28 @@ def _fill(item: Any, follows: str | None, seed: int, numbers: Iterator[int], dty
         return _check_filled(item, filled)
     if isinstance(item, Container):
         return _fill_container(item, follows, seed, numbers, dtype)
-    if isinstance(item, str | np.ndarray) or not (is_layer(item) or isinstance(item, tuple | list | dict)):
+    if isinstance(item, str | np.ndarray):
+        return item
+    _check_fields(item)
+    if not (is_layer(item) or isinstance(item, tuple | list | dict)):
         return item
     parts = dict(children(item))
     new = {name: _fill(part, None, seed, numbers, dtype) for name, part in parts.items()}
     return rebuilt(item, new) if any(new[name] is not parts[name] for name in parts) else item
+
+
+def _check_fields(item: Any) -> None:
+    """ArgumentError where a layer of one's own keeps layers in attributes that are no fields: none would be filled."""
+    own = dataclasses.is_dataclass(item) and not isinstance(item, type)
+    known = {field.name for field in dataclasses.fields(item)} if own else ()
+    for name, value in getattr(item, "__dict__", {}).items():
+        inner = next((x for x in (value if isinstance(value, list | tuple) else [value]) if is_layer(x)), None)
+        if name in known or inner is None or not callable(item):
+            continue
+        who = type(item).__name__
+        told = f"{who} keeps {inner!r} in {name}, which is no field of a dataclass, and would not be trained."
+        way = f"Declare it in the class, `{name}: Any = None`; __post_init__ may fill it where it is None."
+        raise ArgumentError(f"{told} {way if own else f'Make {who} a dataclass with the field {name}.'}")
 
 
 def _fill_container(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ def one_axis(function: str, axis: Any, shape: Shape) -> int:
     Raises:
         ShapeError: there is no such axis; names the function, the axis and the shape.
     """
-    at = axis.__index__()
+    at = operator.index(axis)
     if not -len(shape) <= at < len(shape):
         raise ShapeError(f"{function}: there is no axis {at} in an array of shape {show_shape(shape)}.")
-    return int(at % len(shape))
+    return at % len(shape)
 
 
 @answers(

@@ -11,7 +11,8 @@ from undertow.errors import ArgumentError, ShapeError, UnsupportedError
 from undertow.graph import show_shape
 from undertow.primitives.compare import where
 from undertow.primitives.index import fill, index
-from undertow.primitives.record import Sample, Traced, answers, dtype_of, known_value, normalize_axis, refuse, shape_of
+from undertow.primitives.record import Sample, Traced, answers, dtype_of, known_value, refuse, shape_of
+from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype
 
@@ -108,7 +109,7 @@ def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
         raise ShapeError(f"np.compress: the condition must have one axis, it is {show_shape(kept.shape)}.")
     if axis is None:
         a, axis = np.ravel(a), 0
-    at = normalize_axis(axis, len(shape_of(a)))[0]
+    at = axis_of("np.compress", a, axis)
     return index(a, (*(slice(None),) * at, np.flatnonzero(kept)))
 
 

@@ -1,4 +1,4 @@
-"""Where values fall among sorted ones, and how many fall where: searchsorted, digitize, bincount, histogram."""
+"""Where values fall among sorted ones, and how many fall where: searchsorted, digitize, isin, bincount, histogram."""
 
 from __future__ import annotations
 
@@ -111,6 +111,39 @@ digitize = Primitive(
 )
 def _digitize(x: Any, bins: Any, right: bool = False) -> Any:
     return digitize(x, bins if isinstance(bins, Traced) else np.asarray(bins), right=bool(right))
+
+
+isin = Primitive(
+    name="isin",
+    forward=lambda x, values, invert: np.isin(x, values, invert=invert),
+    infer=lambda x, values, invert: Spec(x.shape, np.dtype(bool)),
+    vjps=(NO_GRADIENT, NO_GRADIENT),
+    spell=lambda x, values, *, invert, **_: Code(
+        f"np.isin({x.text}, {values.text}{', invert=True' if invert else ''})"
+    ),
+    text="[{0} is one of {1}]",
+    latex=r"[{0} \in {1}]",
+    samples=lambda: [
+        Sample((np.array([[1.0, 0.5], [-1.0, 3.0]]), values), {"invert": invert})
+        for values in (np.array([[0.5, 3.0]]), np.zeros(0), np.array(1.0))
+        for invert in (False, True)
+    ],
+)
+
+
+@answers(
+    np.isin,
+    samples=lambda: [
+        Sample((np.array([[1.0, 0.5], [-1.0, 3.0]]), np.array([0.5, 3.0]))),
+        Sample((np.array([1.0, 0.5]), [0.5, 2.0]), {"invert": True}),
+    ],
+)
+def _isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, kind: Any = None
+) -> Any:
+    """``assume_unique`` and ``kind`` only say how to look, and are left to NumPy."""
+    x, values = (v if isinstance(v, Traced) else np.asarray(v) for v in (element, test_elements))
+    return isin(x, values, invert=bool(invert))
 
 
 # ---- counts --------------------------------------------------------------------------------------

@@ -268,7 +268,7 @@ def _answer_cumulative(primitive: Primitive, function: Callable[..., Any], start
     def samples() -> list[Sample]:
         x = draw((2, 3), 22)
         return [Sample((x,), {"axis": 1}), Sample((x,), {"axis": -2, "include_initial": True}), Sample((x[0],)),
-                Sample((x[0],), {"include_initial": True, "dtype": np.float64})]  # fmt: skip
+                Sample((x[0],), {"include_initial": True, "dtype": np.float64}), Sample((np.array(0.7),))]  # fmt: skip
 
     @answers(function, samples=samples)
     def cumulative(
@@ -276,10 +276,10 @@ def _answer_cumulative(primitive: Primitive, function: Callable[..., Any], start
     ) -> Any:
         name = f"np.{function.__name__}"
         refuse(name, out=out)
+        if not shape_of(x) and axis in (None, 0, -1):
+            x = expand_dims(x, axis=(0,))  # as NumPy does
         if axis is None and len(shape_of(x)) != 1:
             raise ArgumentError(f"{name} needs axis= for an array of {len(shape_of(x))} axes.")
-        if not shape_of(x) and axis in (0, -1):
-            x = expand_dims(x, axis=(0,))  # as NumPy does
         at = axis_of(name, x, axis)
         result = primitive(cast(x, dtype), axis=at)
         if not include_initial:

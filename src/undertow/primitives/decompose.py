@@ -194,6 +194,7 @@ QRResult: Any = type(np.linalg.qr(np.eye(1)))
     *_qr_samples(), *_qr_samples(mode="r"), Sample((spaced(2, 3, 4),), {"mode": "complete"})
 ])  # fmt: skip
 def _qr_answer(a: Any, mode: str = "reduced") -> Any:
+    check_matrix("np.linalg.qr", shape_of(a))
     if mode == "r":
         return qr_r(a)
     if mode == "complete":
@@ -327,6 +328,13 @@ def _eigvalsh(a: Any, UPLO: str = "L") -> Any:
     return eigvalsh(a, uplo=UPLO.upper())
 
 
+for _name in ("fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn"):
+    REFUSED[getattr(np.fft, _name)] = (
+        f"np.fft.{_name} cannot be traced: complex numbers are out of scope for now. A function around it whose "
+        "argument and result are real, such as a filter, is given a derivative of its own by @ut.custom_vjp: "
+        "docs/gradients.md."
+    )
+REFUSED[np.fft.fftshift] = REFUSED[np.fft.ifftshift] = "np.fft.fftshift cannot be traced. Use np.roll."
 REFUSED[np.linalg.eig] = REFUSED[np.linalg.eigvals] = (
     "np.linalg.eig and np.linalg.eigvals have complex results, and complex numbers are out of scope for now. "
     "For a symmetric matrix use np.linalg.eigh or np.linalg.eigvalsh."

@@ -222,8 +222,10 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
     if dtype_of(f).kind in "iu":
         f = astype(f, dtype=np.dtype(np.float64))  # as NumPy does: differences of unsigned numbers would wrap around
     ndim = len(shape_of(f))
-    given = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    given = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
     axes = [axis_of("np.gradient", f, i) for i in given]
+    if len(set(axes)) < len(axes):
+        raise ArgumentError(f"np.gradient: axis={axis} names an axis twice.")
     spacings = list(varargs) or [1.0]
     if len(spacings) == 1 and not len(shape_of(spacings[0])):
         spacings = spacings * len(axes)

@@ -343,6 +343,14 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
     n = len(factors)
     if n < 2:
         raise ShapeError("np.linalg.multi_dot takes at least two arrays.")
+    if n == 2:
+        return np.dot(*factors)  # as NumPy does, whatever their axes
+    for i, x in enumerate(factors):
+        if len(shape_of(x)) not in ((1, 2) if i in (0, n - 1) else (2,)):
+            raise ShapeError(
+                f"np.linalg.multi_dot takes matrices, and vectors at the ends; array {i + 1} is "
+                f"{show_shape(shape_of(x))}. Write @ for stacks of matrices."
+            )
     first, last = shape_of(factors[0]), shape_of(factors[-1])
     sizes = [1 if len(first) == 1 else first[0], *(shape_of(x)[0] for x in factors[1:])]
     ends = [known("np.linalg.multi_dot", size) for size in (*sizes, 1 if len(last) == 1 else last[-1])]

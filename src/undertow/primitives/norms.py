@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError, ShapeError
-from undertow.graph import Spec, total
+from undertow.graph import Spec, show_shape, total
 from undertow.primitives.linalg import inv
 from undertow.primitives.matrices import check_matrix, spaced, square
 from undertow.primitives.record import (
@@ -260,6 +260,8 @@ _BEST = Kink(([[1.0, 0.0], [0.0, 1.0]],), (_ZERO,), "the best condition there is
 def _cond(x: Any, p: Any = None) -> Any:
     shape = shape_of(x)
     check_matrix("np.linalg.cond", shape)
+    if 0 in shape[-2:]:
+        raise ShapeError(f"np.linalg.cond is not defined for {show_shape(shape)}, which has no elements.")
     if p in (None, 2, -2):
         s = svdvals(x)
         largest, least = np.max(s, axis=-1), np.min(s, axis=-1)  # equal ones share

@@ -230,6 +230,8 @@ def name_of(function: Callable[..., Any]) -> str:
     if isinstance(owner, np.ufunc):
         return f"{name_of(owner)}.{function.__name__}"
     if isinstance(function, np.ufunc):
+        if function.__name__.endswith(" (vectorized)"):
+            return f"np.frompyfunc({function.__name__.removesuffix(' (vectorized)')}, …)"
         known = getattr(np, function.__name__, None) is function
         return f"np.{function.__name__}" if known else f"scipy.special.{function.__name__.lstrip('_')}"
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)

@@ -191,7 +191,10 @@ def axis_of(function: str, x: Any, axis: Any) -> int:
 
     Raises:
         ShapeError: there is no such axis; names the function, the axis and the shape.
+        ArgumentError: ``np.sort: axis is (0, 1), but it goes along one axis. Give one number.``
     """
+    if isinstance(axis, tuple | list) or (axis is None and len(shape_of(x)) > 1):
+        raise ArgumentError(f"{function}: axis is {axis!r}, but it goes along one axis. Give one number.")
     axes = axes_of(function, x, axis)
     if not axes:
         raise ShapeError(f"{function} needs at least one axis, and this is a single number.")

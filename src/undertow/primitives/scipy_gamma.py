@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from undertow.primitives.record import NOT_IMPLEMENTED, ZERO, Kink, Primitive, Sample
-from undertow.primitives.sampling import draw
+from undertow.primitives.sampling import draw, unary_samples
 from undertow.primitives.scipy_record import pairs, positive, special_function, unit_interval
 
 
@@ -111,7 +111,8 @@ beta = special_function(
 )
 
 
-def _gamma_density(a: Any, x: Any) -> Any:
+def gamma_density(a: Any, x: Any) -> Any:
+    """Return x^(a − 1) exp(−x) / Γ(a)."""
     return np.exp(special.xlogy(a - 1, x) - x - special.gammaln(a))
 
 
@@ -125,7 +126,7 @@ def _shape_samples() -> list[Sample]:
 gammainc = special_function(
     special.gammainc,
     NOT_IMPLEMENTED,
-    lambda ct, out, a, x: ct * _gamma_density(a, x),
+    lambda ct, out, a, x: ct * gamma_density(a, x),
     flow=("", "{ct} ⊙ {1} ^ ({0} − 1) exp(−{1}) / Γ({0})"),
     samples=_shape_samples,
     source="DLMF 8.8.13",
@@ -134,17 +135,23 @@ gammainc = special_function(
 gammaincc = special_function(
     special.gammaincc,
     NOT_IMPLEMENTED,
-    lambda ct, out, a, x: -(ct * _gamma_density(a, x)),
+    lambda ct, out, a, x: -(ct * gamma_density(a, x)),
     flow=("", "−{ct} ⊙ {1} ^ ({0} − 1) exp(−{1}) / Γ({0})"),
     samples=_shape_samples,
     source="DLMF 8.8.13",
 )
 
+
+def beta_density(a: Any, b: Any, x: Any) -> Any:
+    """Return x^(a − 1) (1 − x)^(b − 1) / B(a, b)."""
+    return np.exp(special.xlogy(a - 1, x) + special.xlog1py(b - 1, -x) - special.betaln(a, b))
+
+
 betainc = special_function(
     special.betainc,
     NOT_IMPLEMENTED,
     NOT_IMPLEMENTED,
-    lambda ct, out, a, b, x: ct * np.exp(special.xlogy(a - 1, x) + special.xlog1py(b - 1, -x) - special.betaln(a, b)),
+    lambda ct, out, a, b, x: ct * beta_density(a, b, x),
     flow=("", "", "{ct} ⊙ {2} ^ ({0} − 1) (1 − {2}) ^ ({1} − 1) / B({0}, {1})"),
     samples=lambda: [Sample((2, 3, s.args[0]), note=s.note) for s in unit_interval()],
     source="DLMF 8.17.2",
@@ -229,10 +236,20 @@ i0e = special_function(
     lambda ct, out, x: ct * (special.i1e(x) - np.sign(x) * out),
     kinks=(Kink((0.0,), (0.0,), "the subgradient of least norm in [−1, 1]"),),
 )
+
+
+def _i1e_back(ct: Any, out: Any, x: Any) -> Any:
+    """Far out by I₂ = I₀ − 2 I₁/x: SciPy's ``ive`` is NaN there."""
+    far = np.abs(x) > 8
+    second = np.where(far, special.i0e(x) - 2 * out / np.where(far, x, 1), special.ive(2.0, np.where(far, 0, x)))
+    return ct * (0.5 * (special.i0e(x) + second) - np.sign(x) * out)
+
+
 i1e = special_function(
     special.i1e,
-    lambda ct, out, x: ct * (0.5 * (special.i0e(x) + special.ive(2.0, x)) - np.sign(x) * out),
-    kinks=(_ODD,),
+    _i1e_back,
+    samples=lambda: [*unary_samples(), Sample((np.array([9.0, -20.0, 300.0]),), note="far out")],
+    kinks=(_ODD, Kink((np.inf,), (0.0,), "it falls to 0"), Kink((-1e30,), (0.0,), "it falls to 0")),
 )
 k0e = special_function(special.k0e, lambda ct, out, x: ct * (out - special.k1e(x)), samples=positive)
 k1e = special_function(

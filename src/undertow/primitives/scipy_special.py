@@ -1,7 +1,7 @@
 """The ufuncs of ``scipy.special``, which arrive by the same protocol as NumPy's. SciPy is optional.
 
 Nothing imports this module until the first of these ufuncs meets a traced value; the tests import it themselves.
-It brings `scipy_gamma` along.
+It brings `scipy_gamma`, `scipy_hypergeometric` and `scipy_distributions` along.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from undertow.primitives import scipy_distributions as scipy_distributions
 from undertow.primitives import scipy_gamma as scipy_gamma
+from undertow.primitives import scipy_hypergeometric as scipy_hypergeometric
 from undertow.primitives.exponential import sigmoid, softplus
 from undertow.primitives.record import NOT_IMPLEMENTED, Kink, Sample, answers
 from undertow.primitives.sampling import unary_samples

@@ -193,7 +193,7 @@ def _reversed(x: Any) -> Any:
 )
 def _transpose(a: Any, axes: Any = None) -> Any:
     ndim = len(shape_of(a))
-    order = tuple(reversed(range(ndim))) if axes is None else tuple(int(i) % ndim for i in axes)
+    order = tuple(reversed(range(ndim))) if axes is None else tuple(i + ndim if i < 0 else i for i in map(int, axes))
     if sorted(order) != list(range(ndim)):
         raise ShapeError(f"axes {axes} do not permute the {ndim} axes of {show_shape(shape_of(a))}.")
     return transpose(a, axes=order)

@@ -29,7 +29,7 @@ def _cut(function: str, x: Any, axis: Any, sections: Any, equal: bool) -> list[A
         raise NeedsConcreteSize(f"{function} cuts the batch, and its size is not known")
     sections = known_positions(function, sections)
     if np.iterable(sections):
-        ends: list[Any] = [None, *(int(i) for i in sections), None]
+        ends: list[Any] = [None, *sections, None]
     else:
         count = int(sections)
         if count < 1:

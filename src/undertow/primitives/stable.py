@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from undertow.errors import ArgumentError, DTypeError
+from undertow.graph import total
 from undertow.primitives import exponential, special
 from undertow.primitives import softmax_family as family
 from undertow.primitives.index import one_hot as one_hot_rows
@@ -127,12 +129,12 @@ def one_hot(labels: Any, depth: int, dtype: Any = np.float64) -> Any:
     return one_hot_rows(labels, count, dtype)
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
+def softmax(x: Any, axis: int | tuple[int, ...] | None = -1) -> Any:
     """Compute exp(x) / Σ exp(x), shifted so that nothing overflows.
 
     Args:
         x: floats, any shape.
-        axis: the axis along which the result sums to 1.
+        axis: the axis along which the result sums to 1; several, as a tuple; or None for all.
 
     Returns:
         Shape and dtype of x.
@@ -148,16 +150,15 @@ def softmax(x: Any, axis: int = -1) -> Any:
         >>> softmax(np.array([1000.0, 1000.0]))
         array([0.5, 0.5])
     """
-    x = _read_real("softmax", x, 1)
-    return family.softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
+    return _along(family.softmax, _read_real("softmax", x, 1), axis)
 
 
-def log_softmax(x: Any, axis: int = -1) -> Any:
+def log_softmax(x: Any, axis: int | tuple[int, ...] | None = -1) -> Any:
     """Compute x − log Σ exp(x), the logarithm of `softmax`.
 
     Args:
         x: floats, any shape.
-        axis: the axis along which the exponentials of the result sum to 1.
+        axis: the axis along which the exponentials of the result sum to 1; several, as a tuple; or None for all.
 
     Returns:
         Shape and dtype of x.
@@ -169,8 +170,19 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
         >>> log_softmax(np.array([0.0, -1000.0]))
         array([    0., -1000.])
     """
-    x = _read_real("log_softmax", x, 1)
-    return family.log_softmax(x, axis=normalize_axis(axis, len(shape_of(x)))[0])
+    return _along(family.log_softmax, _read_real("log_softmax", x, 1), axis)
+
+
+def _along(function: Callable[..., Any], x: Any, axis: int | tuple[int, ...] | None) -> Any:
+    """Apply a function of one axis; several are laid end to end first, as the last axis."""
+    ndim = len(shape_of(x))
+    axes = normalize_axis(axis, ndim)
+    if len(axes) == 1:
+        return function(x, axis=axes[0])
+    moved = np.moveaxis(x, axes, range(ndim - len(axes), ndim))
+    shape: Any = shape_of(moved)
+    rows = np.reshape(moved, (*shape[: ndim - len(axes)], total(shape[ndim - len(axes) :])))
+    return np.moveaxis(np.reshape(function(rows, axis=rows.ndim - 1), shape), range(ndim - len(axes), ndim), axes)
 
 
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:

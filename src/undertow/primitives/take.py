@@ -16,10 +16,10 @@ from undertow.primitives.record import (
     Traced,
     answers,
     dtype_of,
-    normalize_axis,
     refuse,
     shape_of,
 )
+from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import broadcast_to
 
@@ -67,7 +67,7 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "
     refuse("np.take", out=out)
     if axis is None:
         a, axis = np.ravel(a), 0
-    at = normalize_axis(axis, len(shape_of(a)))[0]
+    at = axis_of("np.take", a, axis)
     if isinstance(indices, int) and mode == "raise" and not isinstance(indices, bool):
         part = index(a, (*(slice(None),) * at, indices))
         return np.copy(part) if shape_of(part) else part  # NumPy makes no view here
@@ -100,7 +100,7 @@ def matched(arr: Any, indices: Any, axis: Any, function: str) -> tuple[Any, Any,
     shape, own = shape_of(arr), shape_of(indices)
     if len(shape) != len(own):
         raise ShapeError(f"{function}: the array is {show_shape(shape)}, the positions {show_shape(own)}: not alike.")
-    at = normalize_axis(axis, len(shape))[0]
+    at = axis_of(function, arr, axis)
     both = broadcast_shapes((*shape[:at], 1, *shape[at + 1 :]), (*own[:at], 1, *own[at + 1 :]))
     return (
         _spread(arr, (*both[:at], shape[at], *both[at + 1 :]), indices),

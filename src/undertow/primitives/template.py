@@ -68,7 +68,7 @@ def take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
     axis = 0
     for e in entries:
         if isinstance(e, slice):
-            template.append(Slice(*[None if v is None else v.__index__() for v in (e.start, e.stop, e.step)]))
+            template.append(Slice(*[_end(v) for v in (e.start, e.stop, e.step)]))
         elif e is None or e is Ellipsis or isinstance(e, bool | int):
             template.append(e)
         elif isinstance(e, Traced) and dtype_of(e).kind in "iu":
@@ -85,6 +85,16 @@ def take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
     if not is_copy(tuple(template)):
         template = [e for e in template if e is not Ellipsis]
     return tuple(template), picks
+
+
+def _end(v: Any) -> int | None:
+    """Bring the start, stop or step of a slice to a number."""
+    if v is None:
+        return None
+    if not hasattr(v, "__index__") or (isinstance(v, Traced) and dtype_of(v).kind not in "iu"):
+        what = f"{dtype_of(v)}" if isinstance(v, Traced) else f"{v!r}, which is a {type(v).__name__}"
+        raise PositionError(f"a slice begins, ends and steps by integers, not {what}.")
+    return v.__index__()
 
 
 def _plain(e: Any) -> Any:

@@ -19,10 +19,10 @@ from undertow.primitives.record import (
     answers,
     infer_like,
     name_of,
-    normalize_axis,
     refuse,
     shape_of,
 )
+from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
 from undertow.primitives.stable import logsumexp
@@ -209,7 +209,7 @@ def _answer_accumulate(ufunc: np.ufunc, apply: Callable[[Any, int], Any]) -> Non
         refuse(name, out=out)
         if dtype is not None:
             array = astype(array, dtype=np.dtype(dtype))
-        return apply(array, normalize_axis(axis, len(shape_of(array)))[0])
+        return apply(array, axis_of(name, array, axis))
 
 
 maximum_so_far = _running(np.maximum, True, "max")

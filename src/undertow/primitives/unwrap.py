@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from undertow.graph import Spec
-from undertow.primitives.record import Code, Kink, Primitive, Sample, answers, float_like, normalize_axis, shape_of
+from undertow.primitives.record import Code, Kink, Primitive, Sample, answers, float_like
+from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 
 
@@ -54,5 +55,5 @@ _unwrap = Primitive(
     kinks=(Kink(([0.0, 2.0, 4.0],), ([1.0, 1.0, 1.0],), "between its jumps it adds a constant", {"period": 4.0}),),
 )
 def _answer_unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
-    at = normalize_axis(axis, len(shape_of(p)))[0]
+    at = axis_of("np.unwrap", p, axis)
     return _unwrap(p, discont=None if discont is None else float(discont), axis=at, period=float(period))

@@ -54,7 +54,15 @@ def _linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     return _vecdot(x1, x2, axis=axis)
 
 
+def _check_axes(name: str, matrix: Any, vector: Any) -> None:
+    """Refuse a vector in the place of the matrix, and a number in that of the vector."""
+    for what, x, least in (("a matrix", matrix, 2), ("a vector", vector, 1)):
+        if len(shape_of(x)) < least:
+            raise ShapeError(f"{name} takes {what} or a stack of them there, not {show_shape(shape_of(x))}.")
+
+
 def _matvec(x1: Any, x2: Any, /) -> Any:
+    _check_axes("np.matvec", x1, x2)
     if len(shape_of(x2)) == 1:
         return matmul(x1, x2)
     column = expand_dims(x2, axis=(len(shape_of(x2)),))
@@ -63,6 +71,7 @@ def _matvec(x1: Any, x2: Any, /) -> Any:
 
 
 def _vecmat(x1: Any, x2: Any, /) -> Any:
+    _check_axes("np.vecmat", x2, x1)
     if len(shape_of(x1)) == 1:
         return matmul(x1, x2)
     found = matmul(expand_dims(x1, axis=(len(shape_of(x1)) - 1,)), x2)
@@ -179,4 +188,11 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     *pairs_of(((3,), (3,)), ((2, 3), (3,))), *pairs_of(((3, 2), (3, 2)), axis=0),
 ])  # fmt: skip
 def _linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    for x in (x1, x2):
+        shape = shape_of(x)
+        if shape and -len(shape) <= axis < len(shape) and shape[axis] != 3:
+            raise ShapeError(
+                f"np.linalg.cross takes vectors of 3 along axis {axis}, not {show_shape(shape_of(x1))} and "
+                f"{show_shape(shape_of(x2))}. np.cross takes vectors of 2 as well."
+            )
     return _cross(x1, x2, axis=axis)

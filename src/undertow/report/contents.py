@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from undertow.flow.own import OwnRecorder
 from undertow.flow.record import Flow
 from undertow.report.curves import history_data, step_data
 from undertow.report.distributions import look_data
@@ -57,10 +58,11 @@ NO_PREDICTIONS: Final = (
     'run.report("report.html", X=X_validation, y=y_validation).'
 )
 NO_MODEL: Final = "The run has no model yet, so there are no predictions to compare."
+NO_LOOP: Final = "A record of a loop of your own holds no predictions to compare."
 
 
 def report_data(
-    source: Run | Flow | Recorded | str | Path,
+    source: Run | Flow | OwnRecorder | Recorded | str | Path,
     *,
     X: ArrayLike | None = None,
     y: ArrayLike | None = None,
@@ -150,7 +152,7 @@ def _show_number(value: Any) -> str:
 def _outcome(found: Recorded, X: ArrayLike | None, y: ArrayLike | None) -> dict[str, Any]:
     """Predictions against targets, or why there are none."""
     if found.run is None or found.run.model is None:
-        return {"kind": "none", "why": NO_MODEL}
+        return {"kind": "none", "why": NO_MODEL if found.flow is None or not found.flow.of_loop else NO_LOOP}
     if X is not None and y is not None:
         return outcome_data(found.run, X, y)
     kept = found.flow.facts.get("held_out") if found.flow is not None else None

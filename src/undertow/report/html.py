@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from numpy.typing import ArrayLike
 
 from undertow.errors import ArgumentError
+from undertow.flow.own import OwnRecorder
 from undertow.flow.record import Flow
 from undertow.report.contents import report_data
 from undertow.report.recorded import Recorded
@@ -51,7 +52,7 @@ class Section(NamedTuple):
 
 
 def write_report(
-    source: Run | Flow | Recorded | str | Path,
+    source: Run | Flow | OwnRecorder | Recorded | str | Path,
     path: str | Path,
     *,
     X: ArrayLike | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.flow.diagnose import diagnose
 from undertow.flow.findings import Finding
+from undertow.flow.own import OwnRecorder
 from undertow.flow.record import Flow
 from undertow.flow.store import FOLDER, load_flow
 from undertow.train import Run, load
@@ -45,11 +46,12 @@ class Recorded:
     remarks: list[str] = field(default_factory=list)
 
 
-def read_recorded(source: Run | Flow | str | Path) -> Recorded:
+def read_recorded(source: Run | Flow | OwnRecorder | str | Path) -> Recorded:
     """Gather what there is of a training.
 
     Args:
-        source: a run, the record of one, or the folder of one, which may still be training or have been killed.
+        source: a run, the record of one, what `undertow.flow.recorded` made of a loss, or the folder of a run, which
+            may still be training or have been killed.
 
     Returns:
         What was found.
@@ -67,7 +69,8 @@ def read_recorded(source: Run | Flow | str | Path) -> Recorded:
     """
     if isinstance(source, Run):
         found = _of_run(source, source.flow if source.record is not None else None)
-    elif isinstance(source, Flow):
+    elif isinstance(source, Flow | OwnRecorder):
+        source = source.flow if isinstance(source, OwnRecorder) else source
         found = Recorded(None, source, "", source.settings, source.history, {}, source.stopped)
     elif isinstance(source, str | os.PathLike):
         found = _of_folder(read_path(source, "the folder of a run"))

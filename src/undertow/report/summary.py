@@ -42,6 +42,8 @@ def summary_data(found: Recorded, model: list[dict[str, Any]] | None = None) -> 
         >>> summary_data(found)["sentence"]
         'A model was trained for 1 epoch. It ran to its end. The best training loss is 0.5, in epoch 1.'
     """
+    if found.flow is not None and found.flow.of_loop:
+        return _of_loop(found)
     state, ending = ENDS.get(found.stopped, (found.stopped, f"It ended: {found.stopped}."))
     ending += _origin(found) + _held_out(found)
     what = _describe_model(found, model_data(found) if model is None else model)
@@ -53,6 +55,25 @@ def summary_data(found: Recorded, model: list[dict[str, Any]] | None = None) -> 
         "state": state,
         "ended": found.stopped,
         "tiles": _tiles(found, bests),
+    }
+
+
+def _of_loop(found: Recorded) -> dict[str, Any]:
+    """The same of a loop of one's own, of which nobody tells how it ends."""
+    assert found.flow is not None
+    n, kinds = len(found.flow), [layer.kind for layer in found.flow.layers]
+    parts = [
+        f"{count:,} {name}{'s' * (count != 1)}"
+        for name, count in (("watched value", kinds.count("watched")), ("parameter", kinds.count("parameter")))
+        if count
+    ]
+    return {
+        "title": found.name or "A loop of your own",
+        "sentence": f"{n:,} step{'s' * (n != 1)} of a loop of your own {'were' if n != 1 else 'was'} recorded"
+        f"{', with ' if parts else ''}{' and '.join(parts)}.{_origin(found)}",
+        "state": "recorded",
+        "ended": found.stopped,
+        "tiles": _tiles(found, []),
     }
 
 
@@ -252,7 +273,7 @@ def model_data(found: Recorded) -> list[dict[str, Any]]:
             "name": layer.name,
             "depth": 0,
             "container": layer.path in blocks,
-            "output": f"(m, {', '.join(map(str, layer.shape))})",
+            "output": "" if layer.kind == "parameter" else f"({', '.join(['m', *map(str, layer.shape)])})",
         }
         for layer in found.flow.layers
     ]

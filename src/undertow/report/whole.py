@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from undertow import trees
 from undertow.errors import UndertowError
+from undertow.flow.own import OwnRecorder
 from undertow.flow.record import Flow
 from undertow.nn import LOSSES, build_loss, list_layers
 from undertow.report.html import Section, write_report
@@ -35,7 +36,11 @@ class TooDeep:
 
 
 def report_run(
-    source: Run | Flow | str | Path, path: str | Path, *, X: ArrayLike | None = None, y: ArrayLike | None = None
+    source: Run | Flow | OwnRecorder | str | Path,
+    path: str | Path,
+    *,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
 ) -> Path:
     """Write a report on a training as one HTML page: findings, curves, the gradient-flow map, and the backward pass.
 
@@ -62,7 +67,7 @@ def report_run(
     return write_report(found, target, X=X, y=y, sections=sections, remarks=left_out)
 
 
-def walk_section(source: Run | Flow | Recorded | str | Path) -> Section | TooDeep | None:
+def walk_section(source: Run | Flow | OwnRecorder | Recorded | str | Path) -> Section | TooDeep | None:
     """Make the walk through the backward pass of a run's network, on a few of its training examples.
 
     Args:

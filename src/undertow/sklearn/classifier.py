@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.sklearn.base import BaseNetwork, is_stochastic, keep_settings
 from undertow.sklearn.settings import check_class_weight
 from undertow.sklearn.targets import Target, balanced_weights, knows_probabilities, target_of_classes
@@ -95,6 +96,7 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
         (True, (2, 3))
     """
 
+    @explain_keywords
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
+from undertow.keywords import explain_keywords
 from undertow.sklearn.base import BaseNetwork, is_stochastic, keep_settings
 from undertow.sklearn.targets import Target, target_of_values
 
@@ -85,6 +86,7 @@ class MLPRegressor(RegressorMixin, BaseNetwork):
         True
     """
 
+    @explain_keywords
     def __init__(
         self,
         loss: Any = "squared_error",

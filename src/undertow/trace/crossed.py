@@ -9,7 +9,7 @@ from undertow.graph import INPUT, Dim, Graph, Node, show_shape
 from undertow.trace.where import frames_of_ours
 
 
-def warn_of_squares(graph: Graph, wrt: Sequence[Node]) -> None:
+def warn_of_squares(graph: Graph, wrt: Sequence[Node]) -> str | None:
     """Warn where something computed of the parameters, (m, 1), meets data of shape (m,) as they were given.
 
     NumPy makes (m, m) of it, and the gradient is one of all pairs. Whoever means all pairs writes ``y[None, :]``, which
@@ -18,6 +18,9 @@ def warn_of_squares(graph: Graph, wrt: Sequence[Node]) -> None:
     Args:
         graph: of the function, traced for any batch size m.
         wrt: the inputs that stand for parameters.
+
+    Returns:
+        What was said; None where there is nothing of the kind.
 
     Source: derived here.
     """
@@ -33,11 +36,11 @@ def warn_of_squares(graph: Graph, wrt: Sequence[Node]) -> None:
         if column is not None and row is not None:
             name = row.name or "y"
             what = column.name if column.name and column.name.isidentifier() else "what it meets"
-            warnings.warn(
+            said = (
                 f"{node.line or graph.title}: {name} is {show_shape(row.spec.shape)}, and {what} "
                 f"{show_shape(column.spec.shape)}: together they make {show_shape(shape)}, each held against each. "
-                f"Write {name}[:, None]; where all pairs are meant, write {name}[None, :].",
-                UserWarning,
-                stacklevel=frames_of_ours(),
+                f"Write {name}[:, None]; where all pairs are meant, write {name}[None, :]."
             )
-            return
+            warnings.warn(said, UserWarning, stacklevel=frames_of_ours())
+            return said
+    return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from undertow import primitives as P
 from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError
 from undertow.graph import show_shape
 from undertow.trace.place import here
-from undertow.trace.where import user_frame, user_line
+from undertow.trace.where import file_name, user_frame, user_line
 
 _LONGEST: Final = 40  # characters of an operand in a message
 _LONGEST_CODE: Final = 72  # of an operation
@@ -100,7 +99,7 @@ def locate_index(error: PositionError, x: Any) -> PositionError:
 def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[str, Any], error: Exception) -> Exception:
     """Make the error people see when an operation cannot be applied: where, both shapes, the remedy."""
     frame = user_frame()
-    where = f" ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})" if frame else ""
+    where = f" ({file_name(frame.f_code.co_filename)}:{frame.f_lineno})" if frame else ""
     if not isinstance(error, UndertowError):
         try:
             primitive.infer(*[P.spec_of(x) for x in args], **params)
@@ -137,6 +136,11 @@ def refuse(value: Any, dtype: np.dtype[Any]) -> DTypeError:
     if dtype.kind in "US":
         way = "Number the classes first: classes, y = np.unique(y, return_inverse=True)."
         return DTypeError(f"{line}{name} holds texts ({dtype}), which cannot be traced. {way}")
+    if is_sparse(value):
+        what = (
+            f"{name} is a {type(value).__name__} of SciPy's, which takes part in products of matrices, A @ x and x @ A"
+        )
+        return DTypeError(f"{line}{what}. Write @, or elsewhere {name if names else 'A'}.toarray().")
     if dtype.kind == "O" and not isinstance(value, np.ndarray):
         what = "None" if value is None else f"a {type(value).__name__}"
         return DTypeError(f"{line}{name} is {what}, which cannot be traced. Give a number or an array.")
@@ -145,3 +149,8 @@ def refuse(value: Any, dtype: np.dtype[Any]) -> DTypeError:
         return DTypeError(f"{line}{name} has the dtype object, which cannot be traced. {way}")
     scope = "; complex ones are out of scope for now" if dtype.kind == "c" else ""
     return DTypeError(f"{line}{name} is {dtype}, which cannot be traced. Use real numbers{scope}.")
+
+
+def is_sparse(x: Any) -> bool:
+    """Tell whether something is a sparse matrix of SciPy's, with two axes."""
+    return type(x).__module__.startswith("scipy.sparse") and hasattr(x, "tocoo") and len(x.shape) == 2

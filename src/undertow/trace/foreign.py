@@ -1,15 +1,42 @@
-"""What to write where a traced value meets what makes plain arrays: a table of pandas, a list, random numbers."""
+"""What to write where a traced value meets what makes plain arrays: a table, a list, random numbers, SciPy."""
 
 from __future__ import annotations
 
 import ast
-from typing import Any
+import sys
+from types import FrameType
+from typing import Any, Final
 
 import numpy as np
 
 from undertow.errors import InPlaceError, UndertowError
 from undertow.graph import INPUT
-from undertow.trace.place import Place
+from undertow.trace.place import Place, here, shorten
+from undertow.trace.where import LIBRARIES, user_frame
+
+_NORMAL: Final = (
+    "Write its formula: a normal distribution's is -0.5 * ((x - mean) / deviation)**2 - np.log(deviation) - "
+    "0.5 * np.log(2 * np.pi)"
+)
+_STEPS: Final = "Write its steps as a loop, such as those of Runge and Kutta"
+_DISTANCES: Final = "Use np.linalg.norm(x[:, None] - y[None], axis=-1)"
+_INSTEAD: Final = {
+    "softmax": "Use ut.softmax",
+    "log_softmax": "Use ut.log_softmax",
+    "logsumexp": "Use ut.logsumexp",
+    "polygamma": "Use ut.polygamma",
+    **{name: "Use np.linalg.solve" for name in ("cho_solve", "solve_triangular", "solve", "spsolve", "solve_banded")},
+    **{name: "Use np.linalg.cholesky, which gives the lower factor" for name in ("cholesky", "cho_factor")},
+    **{name: f"Use np.linalg.{name}" for name in ("inv", "pinv", "det", "norm", "eigh", "svd", "qr", "lstsq")},
+    **{name: _STEPS for name in ("solve_ivp", "odeint", "ode", "lfilter", "sosfilt")},
+    **{name: _DISTANCES for name in ("cdist", "pdist", "squareform")},
+    **{name: "Use np.convolve" for name in ("convolve", "fftconvolve", "oaconvolve", "convolve1d")},
+    **{name: _NORMAL for name in ("logpdf", "pdf", "logpmf", "pmf")},
+    "cdf": "Write its formula: a normal distribution's is scipy.special.ndtr((x - mean) / deviation)",
+    "quad": "Use np.trapezoid of its values at many points",
+    "interp1d": "Use np.interp",
+}
+_AROUND: Final = {"wrapper", "wrapped", "inner", "asarray", "_asarray"}  # functions of SciPy's that stand around others
 
 
 def meets_foreign(tracer: Any, who: str, place: Place) -> UndertowError | None:
@@ -85,3 +112,38 @@ def _variables(place: Place) -> list[tuple[str, Any]]:
         if found:
             return found
     return []
+
+
+def _called(frame: FrameType) -> str:
+    """The name of the function of SciPy's that runs in a frame; of what stands around another, that of the other."""
+    name = frame.f_code.co_name
+    if name not in _AROUND:
+        return name
+    inner = (frame.f_locals.get(free) for free in frame.f_code.co_freevars)
+    return next((str(x.__name__) for x in inner if callable(x) and hasattr(x, "__name__")), name)
+
+
+def scipy_remedy() -> str | None:
+    """Return what to say where a function of SciPy's, which is no ufunc, makes plain arrays; None elsewhere."""
+    names = []
+    frame: FrameType | None = sys._getframe(1)
+    user = user_frame()
+    while frame is not None and frame is not user:
+        if frame.f_code.co_filename.startswith(LIBRARIES[1]):
+            names.append(_called(frame))
+        frame = frame.f_back
+    if not names:
+        return None
+    known = [name for name in reversed(names) if name in _INSTEAD]
+    name = next(iter(known + [name for name in reversed(names) if name not in _AROUND]), "")
+    own = "give it a derivative of your own, as @ut.custom_vjp does: docs/gradients.md"
+    way = f"{_INSTEAD[name]}, or {own}" if name in _INSTEAD else f"{own[0].upper()}{own[1:]}, or write it with NumPy"
+    if name in ("softmax", "log_softmax", "logsumexp", "polygamma"):
+        way = _INSTEAD[name]
+    if not name or name.startswith("_"):
+        node = here().expression
+        name = shorten(ast.unparse(node.func if isinstance(node, ast.Call) else node)) if node is not None else name
+        who = f"`{name}`, of SciPy's," if node is not None else "A function of SciPy's"
+    else:
+        who = f"SciPy's {name}"
+    return f"{who} makes a plain array of a traced value, whose derivative would be lost. {way}."

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -24,7 +23,7 @@ from undertow.trace.draws import random_states, warn_of_draws
 from undertow.trace.running import tracing
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 from undertow.trace.views import count_as_array
-from undertow.trace.where import check_plain
+from undertow.trace.where import check_plain, file_name
 
 
 @dataclass
@@ -47,8 +46,12 @@ class Traced:
 
     def values(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Take the values of the graph's inputs out of the leaves of each argument."""
-        pairs = zip(self.arguments, rows, strict=True)
-        return [leaf for mine, row in pairs for x, leaf in zip(mine, row, strict=True) if isinstance(x, Node)]
+        return [rows[i][j] for i, j in self._inputs]
+
+    @functools.cached_property
+    def _inputs(self) -> list[tuple[int, int]]:
+        """The argument and the leaf of each input: every call of a compiled function asks for them."""
+        return [(i, j) for i, mine in enumerate(self.arguments) for j, x in enumerate(mine) if isinstance(x, Node)]
 
 
 def is_array_like(leaf: Any) -> bool:
@@ -69,7 +72,7 @@ def describe_function(f: Callable[..., Any]) -> str:
     code = code_of(inspect.unwrap(f))
     if code is None or code.co_filename.startswith("<"):
         return name
-    return f"{name} ({Path(code.co_filename).name}:{code.co_firstlineno})"
+    return f"{name} ({file_name(code.co_filename)}:{code.co_firstlineno})"
 
 
 def argument_names(f: Callable[..., Any], count: int) -> list[str]:

@@ -124,7 +124,9 @@ class ArrayMethods(P.Traced):
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__") or not hasattr(np.ndarray, name):
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+            from undertow.habits import ARRAYS, missing_attribute
+
+            raise missing_attribute("a traced array", name, ARRAYS)
         raise UnsupportedAttributeError(
             f"{user_line()}: x.{name} of a traced array is not there: it asks for the memory or the bytes of an array, "
             f"or writes to them, and while a function is traced there are none.{_INSTEAD.get(name, '')}"

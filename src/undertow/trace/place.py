@@ -8,11 +8,10 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from undertow.trace.where import user_frame
+from undertow.trace.where import file_name, user_frame
 
 _LONGEST = 72  # characters of a quoted piece of source
 
@@ -90,7 +89,7 @@ def here() -> Place:
     frame = user_frame()
     if frame is None:
         return Place("your function", None)
-    line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    line = f"{file_name(frame.f_code.co_filename)}:{frame.f_lineno}"
     path, after = _find(frame.f_code, frame.f_lasti)
     text = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0).strip()
     return Place(line, frame, path, after, shorten(text))

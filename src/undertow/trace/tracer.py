@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, ClassVar
 
@@ -30,13 +29,14 @@ from undertow.trace.failure import explain_failure, locate_index, refuse
 from undertow.trace.methods import ArrayMethods
 from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
-from undertow.trace.remedy import ambiguous, is_given, lost_array, lost_number, unknown_count, unknown_value
+from undertow.trace.remedy import ambiguous, is_given, lost_number, unknown_count, unknown_value
+from undertow.trace.sparse import PlainArrays
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
 from undertow.trace.where import (
     check_plain,
+    file_name,
     holds_user_code,
     locate,
-    scipy_remedy,
     user_frame,
     user_line,
 )
@@ -111,7 +111,7 @@ class NotingTrace(Trace):
         if frame is None:
             return
         node.file = frame.f_code.co_filename
-        node.line = f"{Path(node.file).name}:{frame.f_lineno}"
+        node.line = f"{file_name(node.file)}:{frame.f_lineno}"
         frames = [frame]
         while frame.f_back is not None and frame.f_code is not self.code:
             frame = frame.f_back
@@ -160,7 +160,7 @@ def made_of_sizes(node: Node) -> bool:
     return found
 
 
-class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
+class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     """Stands for an array while a function is traced. It behaves like one, also where it is written to.
 
 
@@ -382,15 +382,6 @@ class Tracer(InPlace, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
 
     def __ceil__(self) -> int:
         return math.ceil(float(self._value("the number")))
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        self._ask_for_sizes((self,), "a plain array")
-        if self.dtype.kind != "f" and self.node.value is not None:
-            return np.array(self.node.value, dtype)  # an index or a truth value: there is no derivative to lose
-        remedy = scipy_remedy()
-        if remedy is not None:
-            raise UnsupportedError(f"{user_line()}: {remedy}")
-        raise lost_array(self)
 
     def __repr__(self) -> str:
         what = self.node.value if self.node.value is not None else self._node.spec

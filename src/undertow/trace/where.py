@@ -16,7 +16,7 @@ from undertow.errors import ShapeError, UndertowError, UnsupportedError
 
 _HERE = str(Path(__file__).parent.parent)
 _LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
-_LIBRARIES = (
+LIBRARIES = (
     str(Path(np.__file__).parent),
     *(str(Path(np.__file__).parent.parent / name) for name in ("scipy", "pandas", "polars")),
     str(Path(optree.__file__).parent),
@@ -25,19 +25,11 @@ _TYPED_IN = ("<doctest", "<stdin>", "<console>", "<python-input", "<ipython-inpu
 _PYTHON = os.path.dirname(os.__file__)
 _COMMAND_LINE = str(Path(_HERE) / "cli.py")
 
-_SCIPY_INSTEAD = {
-    "softmax": "Use ut.softmax",
-    "log_softmax": "Use ut.log_softmax",
-    "logsumexp": "Use ut.logsumexp",
-    "polygamma": "Use ut.polygamma",
-}
-_AROUND = {"wrapper", "wrapped", "inner", "asarray", "_asarray"}  # of SciPy's functions that stand around others
-
 
 @lru_cache(maxsize=4096)
 def is_library(file: str) -> bool:
     """Tell whether a source file is NumPy's, SciPy's, optree's or Python's own."""
-    return file.startswith((*_LIBRARIES, "<frozen", "<__array_function__")) or (
+    return file.startswith((*LIBRARIES, "<frozen", "<__array_function__")) or (
         file.startswith(_PYTHON) and "site-packages" not in file
     )
 
@@ -46,6 +38,23 @@ def is_library(file: str) -> bool:
 def is_ours(file: str) -> bool:
     """Tell whether a source file is Undertow's, layers and losses among them."""
     return file.startswith(_HERE)
+
+
+def file_name(file: str) -> str:
+    """Return what messages call a source file: its name, and of a cell of a notebook ``In[3]``, as the notebook does.
+
+    Args:
+        file: its path; that of a cell is one that IPython makes up.
+
+    Source: derived here.
+
+    Example:
+        >>> file_name("models/model.py")
+        'model.py'
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cells = getattr(getattr(shell, "compile", None), "_filename_map", {})  # by path, the number of the cell
+    return f"In[{cells[file]}]" if file in cells else os.path.basename(file)
 
 
 def frames_of_ours() -> int:
@@ -61,7 +70,7 @@ def line_outside() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (is_ours(frame.f_code.co_filename) or is_library(frame.f_code.co_filename)):
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else "your function"
+    return f"{file_name(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else "your function"
 
 
 def user_frame() -> FrameType | None:
@@ -81,7 +90,7 @@ def user_frame() -> FrameType | None:
 def user_line() -> str | None:
     """Return ``"file.py:12"``, where the user's code is now."""
     frame = user_frame()
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else None
+    return f"{file_name(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else None
 
 
 def check_plain(x: Any) -> None:
@@ -103,24 +112,6 @@ def check_plain(x: Any) -> None:
             f"{user_line() or 'an argument'}: np.matrix cannot be traced: its * and its shapes are not those of "
             f"arrays. Pass np.asarray(x), and write @ for the matrix product."
         )
-
-
-def scipy_remedy() -> str | None:
-    """Return what to say where a function of SciPy's, which is no ufunc, makes plain arrays; None elsewhere."""
-    names = []
-    frame: FrameType | None = sys._getframe(1)
-    user = user_frame()
-    while frame is not None and frame is not user:
-        if frame.f_code.co_filename.startswith(_LIBRARIES[1]):
-            names.append(frame.f_code.co_name)
-        frame = frame.f_back
-    if not names:
-        return None
-    known = [name for name in reversed(names) if name in _SCIPY_INSTEAD]
-    name = next(iter(known + [name for name in reversed(names) if name not in _AROUND]), "")
-    way = _SCIPY_INSTEAD.get(name, "Write it with NumPy's functions and the ufuncs of scipy.special")
-    who = f"SciPy's {name}" if name else "A function of SciPy's"
-    return f"{who} makes a plain array of a traced value, whose derivative would be lost. {way}."
 
 
 def locate(error: Exception, function: str) -> UndertowError:

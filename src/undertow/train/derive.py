@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from undertow import primitives as P
 from undertow import trees
 from undertow.api import name_loss, simplified_gradient
 from undertow.differentiate import scalar_output, value_and_grad
 from undertow.errors import ArgumentError, ControlFlowError, ShapeError
-from undertow.graph import INPUT, Graph, Node, evaluate
+from undertow.graph import INPUT, Graph, Node, ancestors, evaluate
 from undertow.nn.mode import TrainingPass, training
 from undertow.optim import name_leaves
 from undertow.trace import NotingTrace, Tracer, describe_function, trace_function
+from undertow.trace.crossed import warn_of_squares
 
 LossFunction = Callable[[Any, Any, Any], Any]
 
@@ -73,6 +75,7 @@ class Gradient:
 
     def __init__(self, loss_function: LossFunction, observe: bool = False) -> None:
         self.loss_function, self.observe = loss_function, observe
+        self.told: Callable[..., Any] = loss_function  # what messages name
         self.programs: dict[Any, Gradients | None] = {}
         self.asked: str | None = None  # where the loss asks for values, and what to write instead
 
@@ -116,6 +119,22 @@ class Gradient:
             self.programs[key] = program
         return self.programs[key]
 
+    def _nothing_to_train(self, loss: Node, wrt: Sequence[Node]) -> str:
+        """Say why no gradient reaches any parameter: a flat operation stands between, or the loss reads none."""
+        who = describe_function(self.told)
+        flat = [node for x in wrt for node in flat_after(x, ancestors([loss]))]
+        if not flat:
+            return (
+                f"{who} does not depend on the model's parameters, so there is nothing to train. Compute it of what "
+                "they give."
+            )
+        last = max(flat, key=lambda node: node.index)
+        return (
+            f"{who} depends on the parameters only by way of {last.op.name} ({last.line}), which has no slope: the "
+            "gradient is 0 everywhere, and there is nothing to train. Let the loss measure by how much, such as a "
+            "cross-entropy, where this counts."
+        )
+
     def _differentiate(self, model: Any, X: Any, y: Any) -> Gradients | None:
         """The simplified forward and backward pass; None where it depends on values."""
         replaced: tuple[int, ...] = ()
@@ -145,15 +164,31 @@ class Gradient:
         params = [x for x in traced.arguments[0] if isinstance(x, Node)]
         trained = trained_numbers(model)
         wrt = [params[i] for i in trained]
+        warn_of_squares(traced.graph, wrt)
         looked_at = range(1 + len(replaced), len(traced.graph.outputs))
         graph, _, unreached = simplified_gradient(traced.graph, wrt, looked_at)
         if all(x in unreached for x in wrt):
-            raise ArgumentError(
-                f"{describe_function(self.loss_function)} does not depend on the model's parameters, so there is "
-                "nothing to train. Compute it of the model's output."
-            )
+            raise ArgumentError(self._nothing_to_train(traced.graph.outputs[0], wrt))
         lost = tuple(i for i, x in zip(trained, wrt, strict=True) if x in unreached)
         return Gradients(graph, replaced, trained, tuple(path for path, _ in seen), lost)
+
+
+def passes(node: Node, position: int) -> bool:
+    """Whether a gradient passes an operation to one of its inputs."""
+    op: Any = node.op
+    return node.inputs[position].spec.dtype.kind == "f" and op.rule(position) not in (P.ZERO, P.NO_GRADIENT)
+
+
+def flat_after(param: Node, behind: list[Node]) -> list[Node]:
+    """The operations at which the gradient by a parameter ends, in the order of the program."""
+    reached, flat = {param}, []
+    for node in behind:
+        here = [position for position, x in enumerate(node.inputs) if x in reached]
+        if here and node.spec.dtype.kind == "f" and any(passes(node, position) for position in here):
+            reached.add(node)
+        elif here:
+            flat.append(node)
+    return flat
 
 
 def _observable(made: TrainingPass) -> list[tuple[str, Any]]:

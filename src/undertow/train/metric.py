@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -166,7 +167,7 @@ def make_predictions(
     Args:
         task: ``"binary"``, ``"categorical"``, ``"multilabel"``, ``"regression"``, or ``"own"``, see `find_task`.
         outputs: logits, probabilities or values: (m,) or (m, K).
-        y: targets: (m,), (m, 1) or (m, K), see `Predictions`.
+        y: targets: (m,), (m, 1) or (m, K), see `Predictions`; −1, as margin losses have it, is the class 0.
         weights: (m,), 0 or more, finite; None for equal weights.
         logits: whether outputs of classes are logits, not probabilities.
 
@@ -176,7 +177,8 @@ def make_predictions(
 
     Raises:
         ShapeError: ``the outputs are (4, 3), y is (5,): they are of 4 and of 5 examples. …``
-        DataError: ``weights[2] is -1.0. Give weights that are finite and 0 or more.``
+        DataError: ``weights[2] is -1.0. Give weights that are finite and 0 or more.``; targets that are no classes,
+            probabilities that are none.
         ArgumentError: an unknown task.
 
     Source: derived here.
@@ -197,9 +199,14 @@ def make_predictions(
     w = _read_weights(weights, len(targets))
     if task == "own":
         return Predictions(task, targets, values=values, weights=w)
+    if targets.dtype.kind in "USO":
+        remedy = "y.astype(float)" if task == "regression" else "np.unique(y, return_inverse=True)[1]"
+        raise DataError(f"y is of {targets.dtype}, but a {task} task wants numbers. Give {remedy}.")
+    if not logits and task != "regression":
+        _check_probabilities(values)
     if task == "categorical":
         return _categorical(values, targets, w, logits)
-    shape = (len(values),) if task == "binary" else (len(values), values[:1].size)
+    shape = (len(values),) if task == "binary" else (len(values), math.prod(values.shape[1:]))
     if values.size != np.prod(shape) or targets.size != values.size:
         raise ShapeError(
             f"the outputs are {values.shape}, y is {targets.shape}: a {task} task wants {shape} of both. "
@@ -208,9 +215,28 @@ def make_predictions(
     values, targets = values.reshape(shape), targets.reshape(shape)
     if task == "regression":
         return Predictions(task, targets, values=values, weights=w)
+    targets = _read_shares(targets)
     p = _sigmoid(values) if logits else values.astype(np.float64, copy=False)
     labels = (values > (0 if logits else 0.5)).astype(np.int64)
     return Predictions(task, targets, labels, p, values, w)
+
+
+def _read_shares(y: Array) -> Array:
+    """Targets of two classes, 0, 1 or between; −1 is 0."""
+    bad = ~((y >= 0) & (y <= 1) | (y == -1))
+    if bad.any():
+        at = ", ".join(map(str, np.argwhere(bad)[0]))
+        raise DataError(f"y[{at}] is {y[bad][0]}, but targets are 0, 1 or a probability. Give the classes as 0 and 1.")
+    return np.where(y == -1, 0, y) if (y == -1).any() else y
+
+
+def _check_probabilities(p: Array) -> None:
+    """Refuse outputs that are no probabilities, by more than rounding; what is not finite has diverged."""
+    bad = np.isfinite(p) & ((p < -1e-5) | (p > 1 + 1e-5))
+    if bad.any():
+        raise DataError(
+            f"the outputs hold {p[bad][0]:g}, but probabilities are 0 to 1. If these are logits: logits=True."
+        )
 
 
 def _categorical(values: Array, targets: Array, weights: Array | None, logits: bool) -> Predictions:

@@ -27,6 +27,7 @@ METRICS: Final[dict[str, Metric]] = {
         *(make(average) for make in (of_labels.precision, of_labels.recall, of_labels.f1)
           for average in (None, *of_labels.AVERAGES)),
         of_labels.top_k_accuracy(5),
+        of_labels.MATTHEWS,
         of_labels.CONFUSION_MATRIX,
         of_scores.AUC,
         of_scores.AVERAGE_PRECISION,
@@ -38,11 +39,14 @@ METRICS: Final[dict[str, Metric]] = {
         of_values.MEAN_ABSOLUTE_ERROR,
         of_values.MEAN_SQUARED_ERROR,
         of_values.ROOT_MEAN_SQUARED_ERROR,
+        of_values.MEAN_ABSOLUTE_PERCENTAGE_ERROR,
     )
 }  # fmt: skip
 SHORT_NAMES: Final = {
     "acc": "accuracy",
     "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mcc": "matthews_correlation",
     "mse": "mean_squared_error",
     "rmse": "root_mean_squared_error",
     "roc_auc": "auc",
@@ -80,7 +84,9 @@ def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
         if (found := _TOP_K.fullmatch(metric)) and int(found[1]):
             return of_labels.top_k_accuracy(int(found[1]))
         hint = did_you_mean(metric, [*METRICS, *SHORT_NAMES])
-        raise ArgumentError(f"there is no metric {metric!r}. {hint}There are {', '.join(METRICS)}.")
+        raise ArgumentError(
+            f"there is no metric {metric!r}. {hint}There are {', '.join(METRICS)}; and any function (y, prediction)."
+        )
     if callable(metric):
         return own_metric(metric)
     raise ArgumentError(f"a metric is {metric!r}. Give a name such as 'accuracy', or a function (y, prediction).")

@@ -175,6 +175,17 @@ def _balanced(state: _Counts) -> float:
     return float(np.mean(np.diagonal(state.table)[there] / total[there])) if there.any() else float("nan")
 
 
+def _matthews(state: _Counts) -> float:
+    """The correlation of targets and labels: Gorodkin's for K classes, 0 where either is of one class alone."""
+    table = state.table
+    if not state.task or not table.any():
+        return float("nan")
+    y, labels = table.sum(axis=1), table.sum(axis=0)
+    both = np.sum(np.diagonal(table) * table.sum() - y * labels)
+    spread = np.sum(y * (y.sum() - y)) * np.sum(labels * (labels.sum() - labels))
+    return float(divide(both, np.sqrt(spread)))
+
+
 def _confusion(state: _Counts) -> Array:
     """The table as people read it."""
     return state.table.reshape(-1, 2, 2) if state.task == "multilabel" else state.table
@@ -251,4 +262,6 @@ SUBSET_ACCURACY: Final = Metric("subset_accuracy", ("multilabel",), "high", _Sha
 BALANCED_ACCURACY: Final = Metric(
     "balanced_accuracy", ("binary", "categorical"), "high", _Counts, _add_counts, _balanced, share=True
 )
+# Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, 2004, eq. 8
+MATTHEWS: Final = Metric("matthews_correlation", ("binary", "categorical"), "high", _Counts, _add_counts, _matthews)
 CONFUSION_MATRIX: Final = Metric("confusion_matrix", CLASSES, None, _Counts, _add_counts, _confusion)

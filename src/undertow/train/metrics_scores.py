@@ -41,8 +41,9 @@ def _keep(state: _Kept, data: Predictions) -> _Kept:
     else:
         scores, targets = p if data.values is None else data.values, data.target_labels
     m = len(p)
-    state.targets.append(targets.reshape(m, -1).astype(bool))
-    state.scores.append(scores.reshape(m, -1).copy())
+    shape = (m, 1) if p.ndim == 1 else p.shape
+    state.targets.append(targets.reshape(shape).astype(bool))
+    state.scores.append(scores.reshape(shape).copy())
     state.weights.append(data.weight)
     return state
 

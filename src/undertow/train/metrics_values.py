@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -55,7 +56,7 @@ def _columns(data: Predictions) -> tuple[Array, Array]:
     y, values = data.targets, data.values
     if y.size != values.size or len(y) != len(values):
         raise ShapeError(f"the outputs are {values.shape}, y is {y.shape}: they differ. Give both the same columns.")
-    y = y.reshape(len(y), -1).astype(np.float64)
+    y = y.reshape(len(y), math.prod(y.shape[1:])).astype(np.float64)
     return y, y - values.reshape(y.shape)
 
 
@@ -78,3 +79,27 @@ ROOT_MEAN_SQUARED_ERROR: Final = _make("root_mean_squared_error", "low", lambda 
 MEAN_ABSOLUTE_ERROR: Final = _make("mean_absolute_error", "low", lambda s: s.absolute / s.total)
 R2: Final = _make("r2", "high", lambda s: _explained(s.squared, s.spreads[0]) if s.count > 1 else np.nan)
 EXPLAINED_VARIANCE: Final = _make("explained_variance", "high", lambda s: _explained(s.spreads[1], s.spreads[0]))
+
+# Relative errors
+
+_LEAST: Final = np.finfo(np.float64).eps  # what a target of 0 counts as, as in scikit-learn
+
+
+@dataclass
+class _Relative:
+    """Summed weights, and of the K columns summed |e / y|."""
+
+    total: float = 0.0
+    errors: Any = 0.0  # (K,)
+
+
+def _add_relative(state: _Relative, data: Predictions) -> _Relative:
+    y, e, w = *_columns(data), data.weight
+    return _Relative(state.total + float(w.sum()), state.errors + w @ np.abs(e / np.maximum(np.abs(y), _LEAST)))
+
+
+# 0.1 is an error of 10 %, as in scikit-learn; Keras gives 10.
+MEAN_ABSOLUTE_PERCENTAGE_ERROR: Final = Metric(
+    "mean_absolute_percentage_error", ("regression", "own"), "low", _Relative, _add_relative,
+    lambda s: float(np.mean(s.errors / s.total)) if s.total else float("nan"),
+)  # fmt: skip

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from undertow import nn
 from undertow.data import TabularEncoder, as_frame, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
+from undertow.data.examples import holds_examples
 from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
 from undertow.data.reading import tell_reading
@@ -22,7 +23,7 @@ from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files
 from undertow.data.target import keep_present_target, tell_dropped
-from undertow.data.wording import Origin, list_names, suggest_name
+from undertow.data.wording import Origin, join_alike, list_names, suggest_name
 from undertow.errors import ArgumentError, DataError, DataWarning, RunError
 from undertow.nn.layer import widths
 from undertow.train.disk import DISK
@@ -133,8 +134,11 @@ def read_portions(
     header = find_header(run, file, encoder, remarks)
     features = {column.name for column in encoder.columns}
     texts = {name: () for name in keep if name not in features} | encoder.known_texts
-    if (os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory) or not os.path.exists(file):
-        yield read_table_with_origin(file, as_text=texts, decimal="comma", remarks=remarks, header=header)
+    small = os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory
+    if small or not os.path.exists(file) or holds_examples(file):
+        yield read_table_with_origin(
+            file, as_text=texts, decimal="comma", remarks=remarks, header=header, part="test", name_files="file" in keep
+        )
         return
     pieces = FilePieces(find_files(file), int(memory / _PIECES), texts, "comma", header)
     remarks += pieces.remarks
@@ -184,7 +188,7 @@ def predict_portions(
             if name in found.columns:
                 raise ArgumentError(f"keep names {name!r}, which is what a column of predictions is called. Rename it.")
         yield kept.hstack(found.get_columns()) if keep else found
-    said += encoder.tell(notes)
+    said += join_alike(encoder.tell(notes))
 
 
 def _keep_columns(frame: pl.DataFrame, keep: Sequence[str], origin: Origin | None) -> pl.DataFrame:
@@ -342,7 +346,7 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
     Args:
         run: trained on a table.
         table: as `read_portions` takes it, with the columns of training and the target; rows without one are left out.
-        metrics: see `undertow.train`; None for those of the task.
+        metrics: see `undertow.train`; None for those of the task, and those that the run was trained with.
         memory: bytes that reading may take.
 
     Returns:
@@ -356,15 +360,14 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
     Source: derived here.
     """
     from undertow.train.metric import find_task, make_predictions
-    from undertow.train.metrics import read_metrics
 
     encoder = read_encoder(run)
     remarks: list[str] = []
     task = run._task(np.zeros((1, widths(run.model)[1] or encoder.n_outputs), np.float32))
     classifies = encoder.task == "classification"
-    chosen = metrics or (["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"])
+    usual = ["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"]
     kind = find_task(task.loss.task, task.output_shape)
-    measured = read_metrics(chosen, kind)
+    measured = run.read_metrics(metrics or None, kind, usual)
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
     losses, total, n, n_dropped = 0.0, 0.0, 0, 0
@@ -386,7 +389,7 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
         else:
             found = make_predictions(kind, encoder.decode(task.decide(z))[:, None], encoder.decode(y)[:, None], w)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]
-    remarks += tell_dropped(encoder.target.name, n_dropped) + encoder.tell(notes)
+    remarks += tell_dropped(encoder.target.name, n_dropped) + join_alike(encoder.tell(notes))
     where = table if isinstance(table, str | Path) else "the table"
     if not n:
         raise DataError(f"{where}: no row has a target ({encoder.target.name!r}). Give at least one.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +20,7 @@ from undertow.errors import ArgumentError, DataError, RunError, ShapeError
 from undertow.habits import RUNS, missing_attribute
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
 from undertow.train.forward import Forward
-from undertow.train.metric import CLASSES, Predictions, find_task, make_predictions
+from undertow.train.metric import CLASSES, Metric, Predictions, find_task, make_predictions
 from undertow.train.metrics import read_metrics
 from undertow.train.task import Examples, Task
 
@@ -29,7 +31,7 @@ def read_versions() -> dict[str, str]:
     return {"undertow": own, "numpy": np.__version__, "python": platform.python_version()}
 
 
-ENDS: Final = {"callback": "stopped by a callback"}  # what the word alone does not tell; early stopping is one
+ENDS: Final = {"callback": "stopped early"}  # what the word alone does not tell; early stopping is one
 
 
 @dataclass(eq=False)
@@ -49,6 +51,7 @@ class Run:
         extras: plain data that a caller wants to be saved with the run.
         forward: computes the model's outputs on many rows, compiled.
         own_loss: the loss that it was trained with, if that is a function of the user's own; it is not saved.
+        own_metrics: the metrics that are functions of the user's own; they are not saved.
         record: what `flow` is made of: a recorder, or the folder of the run.
         folder: where it was loaded from, or kept as it went; None where there is none.
     """
@@ -62,6 +65,7 @@ class Run:
     extras: dict[str, Any] = field(default_factory=dict)
     forward: Forward = field(default_factory=Forward, repr=False)
     own_loss: Loss | None = field(default=None, repr=False)
+    own_metrics: list[Metric] = field(default_factory=list, repr=False)
     record: Any = field(default=None, repr=False)
     folder: Path | None = field(default=None, repr=False)
 
@@ -185,7 +189,8 @@ class Run:
             X: inputs, (m, …); or a table, see `predict`, that has the column of the target, and maybe of the weights.
             y: targets, (m,) or (m, K); None for a table.
             weights: of the examples, (m,), or None.
-            metrics: see `train`; None for accuracy wherever there are classes.
+            metrics: see `train`; None for those that it was trained with, which of a table are measured beside the
+                usual ones of its task.
 
         Returns:
             The loss and each metric by its name; of a table what `undertow evaluate` prints:
@@ -201,9 +206,34 @@ class Run:
         if y is None:
             raise ArgumentError("evaluate takes inputs and their targets. Call run.evaluate(X, y).")
         task, kind, (rows, targets, w) = self._read(X, y, weights)
-        if metrics is None:
-            metrics = ["accuracy"] if kind in CLASSES else []
-        return task.evaluate(self.model, [(rows, targets, w)], read_metrics(metrics, kind), self.forward)
+        chosen = self.read_metrics(metrics, kind)
+        return task.evaluate(self.model, [(rows, targets, w)], chosen, self.forward)
+
+    def read_metrics(self, metrics: Any, kind: str, usual: Sequence[str] = ()) -> list[Metric]:
+        """Read the metrics to measure: those that are told, else those that the run was trained with.
+
+        Args:
+            metrics: see `train`, or None.
+            kind: of the task, see `undertow.train.metric.find_task`.
+            usual: names of metrics that are measured first where none are told.
+
+        Raises:
+            ArgumentError: an unknown one, or one that does not go with the task.
+        """
+        if metrics is not None:
+            return read_metrics(metrics, kind)
+        own = {metric.name: metric for metric in self.own_metrics}
+        asked = self.settings.get("metrics", ["accuracy"] if kind in CLASSES else [])
+        lost = [name for name in self.settings.get("own_metrics", ()) if name not in own]
+        if lost:
+            warnings.warn(
+                f"this run was trained with metrics of your own, which are not saved and so not measured: "
+                f"{', '.join(lost)}. Give them: metrics=, or set run.own_metrics.",
+                UserWarning,
+                stacklevel=3,
+            )
+        names = [*usual, *(name for name in asked if name not in usual and name not in lost)]
+        return read_metrics([own.get(name, name) for name in names], kind)
 
     def predictions(self, X: ArrayLike, y: ArrayLike, weights: Any = None) -> Predictions:
         """Pair predictions with their targets, as metrics take them: ``METRICS["confusion_matrix"](predictions)``.

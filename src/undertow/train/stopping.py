@@ -11,6 +11,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError
+from undertow.keywords import explain_keywords
 from undertow.train.callbacks import EpochInfo, TrainInfo
 from undertow.train.metrics import find_direction
 
@@ -134,6 +135,7 @@ class EarlyStopping:
         (2.0, 2)
     """
 
+    @explain_keywords
     def __init__(
         self,
         monitor: str = "validation_loss",
@@ -262,6 +264,7 @@ class ReduceOnPlateau:
         1.0 1.0 1.0 0.5 0.5
     """
 
+    @explain_keywords
     def __init__(
         self,
         monitor: str = "validation_loss",

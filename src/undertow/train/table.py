@@ -74,12 +74,12 @@ def train_table(
         table = load_table(settings)
     settings, model, trainer_of = prepare(table, settings, callbacks)
     check_folder(folder, overwrite)
-    for sentence in [*table.report, *tell_choices(settings, table, model)]:
-        say(f"  {sentence}")
     place = in_place_of(folder, overwrite)
     try:
         with place:
-            trainer = trainer_of(folder, progress)
+            trainer = trainer_of(folder, progress)  # which refuses what does not go together, before anything is said
+            for sentence in [*table.report, *tell_choices(settings, table, model)]:
+                say(f"  {sentence}")
             write_config(settings, folder / CONFIG)
             return _train(trainer, settings, table, folder, callbacks, progress, say)
     except Diverged as error:

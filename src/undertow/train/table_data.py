@@ -23,12 +23,14 @@ from undertow.data import (
     stream_table,
 )
 from undertow.data.decimals import check_decimal
+from undertow.data.examples import holds_examples, read_examples
+from undertow.data.file_names import PARQUET_EXTENSIONS, TABLES
 from undertow.data.reading import tell_reading
 from undertow.data.scales import prefers_own_scales
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files
 from undertow.data.weekdays import without_idle_weekdays
-from undertow.data.wording import count
+from undertow.data.wording import count, join_alike
 from undertow.errors import ArgumentError, RunError, UndertowError
 from undertow.train.choices import choose_validation
 from undertow.train.table_settings import TableSettings, read_rule
@@ -111,10 +113,11 @@ def _load(settings: TableSettings) -> Table:
         return _load_shipped(settings)
     if settings.data is None or settings.target is None:
         raise ArgumentError("the settings name no file and target, nor a dataset. Give them, or restore config.toml.")
-    several = _is_several(settings.data)
-    if not several:
+    examples = holds_examples(Path(settings.data))
+    several = not examples and _is_several(settings.data)
+    if not several and not examples:
         read = Path(settings.data)
-        if not read.exists() or read.suffix.lower() not in (".csv", ".tsv", ".txt", ".parquet", ".pq"):
+        if not read.exists() or read.suffix.lower() not in TABLES:
             read_table_with_origin(read)  # which says what is wrong
     files = find_files(settings.data)
     size = sum(file.stat().st_size for file in files if file.is_file())
@@ -122,7 +125,7 @@ def _load(settings: TableSettings) -> Table:
         raise ArgumentError(f"--memory {settings.memory:g}: give MB, 1 or more.")
     memory = settings.memory or max(find_memory() / 4, MEMORY) / _MB
     settings = replace(settings, data_digest=_check_digest(settings, files), data_bytes=size)
-    if size * _IN_MEMORY > memory * _MB or several:
+    if (size * _IN_MEMORY > memory * _MB and not examples) or several:
         return _load_streamed(replace(settings, memory=settings.memory or float(MEMORY // _MB)))
     return _load_whole(settings)
 
@@ -145,11 +148,13 @@ def column_names(data: str, header: bool | None = None) -> list[str]:
     """
     import polars as pl
 
-    from undertow.data.frames import PARQUET_EXTENSIONS, clean_text, read_header
+    from undertow.data.frames import clean_text, read_header
     from undertow.data.layout import find_layout
 
     try:
         file = find_files(data)[0]
+        if holds_examples(Path(data)):
+            return read_examples(Path(data), "train", []).columns
         if file.suffix.lower() in PARQUET_EXTENSIONS:
             return list(pl.read_parquet_schema(file))
         with open(file, "rb") as opened:
@@ -269,7 +274,7 @@ def _load_whole(settings: TableSettings) -> Table:
         found = without_idle_weekdays(found)
     train, held = found.train, found.validation
     n_rows, n_held = len(train[0]), 0 if held is None else len(held[0])
-    said = [*found.report, *remarks, f"{n_rows} rows to train on, {n_held} held out."]
+    said = [*join_alike([*found.report, *remarks]), f"{n_rows} rows to train on, {n_held} held out."]
     encoder = found.encoder
     if encoder.task == "classification":
         said += _tell_imbalance(train[1], encoder, settings)
@@ -309,7 +314,7 @@ def _load_streamed(settings: TableSettings) -> Table:
     held = found.validation
     n_held = 0 if held is None else held.n_examples or 0
     said = [
-        *found.report,
+        *join_alike(found.report),
         f"Larger than the {settings.memory:g} MB that reading may take: read again in each epoch.",
         f"{n_rows} rows to train on, {n_held} held out.",
     ]

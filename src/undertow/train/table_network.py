@@ -43,7 +43,8 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: 
         n_rows: rows to train on.
 
     Returns:
-        Settings of which none is left to choose, except for those that mean "none" where they are absent.
+        Settings of which none is left to choose, except for those that mean "none" where they are absent: completed
+        once more, of other rows too, they stay as they are.
 
     Raises:
         ArgumentError: an unknown name among the settings, with the names that there are.
@@ -51,18 +52,20 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: 
     Source: derived here.
     """
     given = settings.optimizer is not None
-    name = read_rule(settings.optimizer or choice.optimizer, "--optimizer")["name"]
+    rule = read_rule(settings.optimizer or choice.optimizer, "--optimizer")
+    name = rule["name"]
     if name not in optim.OPTIMIZERS:
         raise ArgumentError(f"--optimizer {name}: there is no such name. {offer_names(name, optim.OPTIMIZERS)}")
     rate = choice.rate if name == choice.optimizer else usual_rate(name)
-    plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate, unless told
+    plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate and decay, unless told
+    decay = choice.decay if name == choice.optimizer and not plain else usual_decay(name)
     chosen = TableSettings(
         validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="auto", decimal="auto", seed=0,
         dtype="float32", hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
         init=AUTO, noise=0.0, output_activation="none", start_at_frequencies=False,
         dropout=0.0 if settings.hidden == [] else choice.dropout,
         loss="categorical_cross_entropy" if classifies else "mean_squared_error",
-        optimizer=name, rate=rate, decay=choice.decay if name == choice.optimizer and not plain else None,
+        optimizer=name, rate=rate, decay=None if "decay" in rule else decay,
         schedule="constant" if plain else choice.schedule,
         warmup=0.0 if plain else choice.warmup,
         epochs=choice.epochs if settings.steps is None else None,
@@ -78,6 +81,12 @@ def usual_rate(name: str) -> float:
     usual = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05}
     found = usual.get(name) or inspect.signature(optim.OPTIMIZERS[name]).parameters["rate"].default
     return 1e-3 if found is inspect.Parameter.empty else float(found)
+
+
+def usual_decay(name: str) -> float:
+    """Return the weight decay of an optimizer that is not told one: that of adamw, and none of the others."""
+    decay = inspect.signature(optim.OPTIMIZERS[name]).parameters["decay"].default if name == "adamw" else 0.0
+    return float(decay)
 
 
 def build_network(settings: TableSettings, n_features: int, n_outputs: int, codes: Any = ()) -> nn.Sequential:

@@ -25,6 +25,7 @@ from undertow.train.forward import CHUNK
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import Keeper
+from undertow.train.metrics import is_told_by_name
 from undertow.train.objective import Objective
 from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
@@ -82,6 +83,7 @@ class Trainer:
         self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
         own = made.task.loss if made.task.loss.task == "own" else None
         self.run = Run(made.model, settings=made.settings, versions=read_versions(), own_loss=own)
+        self.run.own_metrics = [metric for metric in made.metrics if not is_told_by_name(metric)]
         self.run.folder = None if plan.checkpoint is None else Path(plan.checkpoint)
         self.recorder: Any = None
         if plan.flow:

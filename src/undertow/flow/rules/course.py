@@ -24,6 +24,7 @@ from undertow.flow.rules.measures import (
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
+REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
 SKILL = "skill on rows held out, in deviations of chance"
 BELONGS = (
@@ -148,6 +149,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     power=(5.0, "skill on rows held out that a linear function must have there, so that they can, if it explains any"),
     enough=(100, "fewest steps that can tell"),
     moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
+    drift=(0.3, "share of the variance of what a loop of one's own is given that lies between batches: it changes"),
 )
 def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss stands still for a large part of the training, or ends, near that of a network which knows nothing.
@@ -159,7 +161,8 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     A loss that comes down from a bad beginning need not stand still: nothing is learned where it ends near that of a
     constant output and where, on rows held out, outputs go with targets no better than if these were dealt out anew
     (labels of other rows, inputs that say nothing). A training that has only begun is told apart by that: outputs go
-    with targets long before the loss is low.
+    with targets long before the loss is low. A loop without targets whose inputs change, as those that a generator
+    makes for a discriminator do, has no beginning to be held against.
 
     Source: Fukumizu and Amari, Local minima and plateaus in hierarchical structures of multilayer perceptrons, Neural
         Networks 13, 2000, section 1; Goodfellow et al. 2016, section 8.2.3; without any skill: Hoeffding, A
@@ -169,6 +172,8 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     course = course_of(flow)
     if course.diverged or len(course.loss) < rule.steps or len(course.smooth) < 5:
         return
+    if (flow.facts.get("mixture") or {}).get("drift", 0.0) > rule.drift:
+        return
     found = _still(flow, rule, course) or _without_skill(flow, rule, course)
     if found is not None:
         yield found
@@ -177,17 +182,18 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
 def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     """The finding of a training that ends near the loss of a constant output, and whose outputs say nothing."""
     skill, n = held_out_skill(flow)
-    if not (_is_chance(flow, rule) and course.end > rule.level * course.reference):
+    least, reference = _between(flow, course)
+    if not (_is_chance(flow, rule) and course.end > least + rule.level * (reference - least)):
         return None
     if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
     return rule.found(
         "warning",
         f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
-        f"{show(course.reference)}, and on {n} rows held out the outputs go with the targets no better than if these "
+        f"{show(reference)}, and on {n} rows held out the outputs go with the targets no better than if these "
         "were dealt out anew: nothing of the inputs is used.",
         [
-            ("loss at the end", course.end, f"well below {show(course.reference)}"),
+            ("loss at the end", course.end, f"well below {show(reference)}"),
             (SKILL, skill, f"above {rule.skill:g}"),
         ],
         [
@@ -197,6 +203,12 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         ],
         step=int(flow.steps[-1]),
     )
+
+
+def _between(flow: Flow, course: Course) -> tuple[float, float]:
+    """The least loss that there can be, and that of a constant output: of counts both may lie below 0."""
+    told = (flow.facts.get("output") or {}).get("counts")
+    return (told["least"], told["constant"]) if told else (0.0, course.reference)
 
 
 def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
@@ -235,7 +247,7 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     used = "nothing" if height > NEARLY * reference else "little"
     cause = (
         f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
-        f"that of a constant output is {show(reference)}, so {used} of the inputs is used meanwhile."
+        f"{REFERENCE[course.constant is None].format(show(reference))}, so {used} of the inputs is used meanwhile."
     )
     rows = [
         ("loss while it stands still", height, f"well below {show(reference)}"),

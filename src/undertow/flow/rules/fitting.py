@@ -137,7 +137,9 @@ def _rises(flow: Flow, rule: Rule, held: Array, end: float) -> bool:
 
 def _by_heart(flow: Flow, rule: Rule, trained: float, lasting: float) -> bool:
     """Whether training rows are known by heart, by the losses of these and of those held out at the end."""
-    reference = abs(course_of(flow).reference)
+    course = course_of(flow)
+    # a mean over epochs lags behind a loss that falls on, which would be no plateau either, and holds spikes on the way
+    reference, trained = abs(course.reference), min(trained, course.end)
     if lasting > rule.half * reference and trained < rule.all * reference:
         return True
     if not lasting > rule.useless * reference:

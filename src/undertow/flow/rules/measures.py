@@ -379,9 +379,13 @@ def rescales(flow: Flow) -> bool:
 
 
 def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
-    """List the layers before the output; of what follows the last of them, activations belong to the output too."""
+    """List the layers before the output; of what follows the last of them, activations belong to the output too.
+
+    In a loop of one's own, the watched values after which nothing more is trained are outputs.
+    """
     last = output_layer(flow)
-    outer = {last}
+    told = flow.facts.get("outputs") or ()
+    outer = {last, *(i for i, layer in enumerate(flow.layers) if layer.kind == "watched" and layer.path in told)}
     while last and flow.layers[last].kind == "activation":
         last -= 1
         outer.add(last)

@@ -24,7 +24,12 @@ def find_unmixed(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         Tricks of the Trade, 2012, section 2.1 (examples are to be visited in an order that is random).
     """
     told, late = flow.facts.get("mixture") or {}, course.loss[len(course.loss) // 3 :]
-    if told.get("batches", 0) < rule.batches or told["between"] < rule.order or course.diverged or not len(late):
+    if (
+        told.get("batches", 0) < rule.batches
+        or told.get("between", 0.0) < rule.order
+        or course.diverged
+        or not len(late)
+    ):
         return None
     uneven = float(late.std() / max(abs(late.mean()), 1e-300))
     if uneven < rule.uneven and late.mean() < rule.high * course.initial:

@@ -33,15 +33,21 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     A cross-entropy takes either probabilities or logits, and `train` pairs it with the model's end; what is left are
     squared errors after softmax or sigmoid on classes, margins and logits after an activation, scores that an
-    activation bounds before softmax or sigmoid, probabilities of which a loss makes probabilities once more, and
-    numbers to predict outside of the range of the last activation. A loss of one's own is known by its gradient: of it
-    a binary cross-entropy after softmax is told as well.
+    activation bounds before softmax or sigmoid, probabilities of which a loss makes probabilities once more, or
+    which add up to 1 over the examples instead of the classes, and numbers to predict outside of the range of the last
+    activation. A loss of one's own is known by its gradient: of it a binary cross-entropy after softmax is told as
+    well. In a loop of one's own, predictions (m, 1) that meet targets (m,) are told, too: together they make (m, m).
 
     Source: Goodfellow et al., Deep Learning, 2016, sections 6.2.2.2 and 6.2.2.3 (output units); Glorot and Bengio 2010,
         section 4.1 (quadratic cost).
     """
+    if flow.facts.get("crossed"):
+        yield _crossed(rule, flow.facts["crossed"])
     if flow.facts.get("twice"):
         yield _made_twice(flow, rule, flow.facts["twice"])
+        return
+    if flow.facts.get("over_examples"):
+        yield _made_over_examples(rule, flow.facts["over_examples"])
         return
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     end, loss = output.get("activation"), str(output.get("loss"))
@@ -74,6 +80,32 @@ def _made_twice(flow: Flow, rule: Rule, told: dict[str, Any]) -> Finding:
         [R.mend_data(f"The loss of the scores, which {first} was given.", f"p = {first}(z)  # once")],
         step=0,
     )  # fmt: skip
+
+
+def _crossed(rule: Rule, said: str) -> Finding:
+    """The finding of a loop's loss that holds each prediction against each target."""
+    return rule.found(
+        "error",
+        f"Each prediction is held against each target, so that all predictions end near the mean. {said}",
+        [("shape of what the loss makes of both", "(m, m)", "(m,) or (m, 1)")],
+        [R.mend_data("Targets of the shape of the predictions.", "y = y[:, None]")],
+        step=0,
+    )
+
+
+def _made_over_examples(rule: Rule, told: dict[str, Any]) -> Finding:
+    """The finding of a loss of one's own whose probabilities add up to 1 over the examples."""
+    n, classes, operation = told["n"], told["classes"], told["operation"]
+    at = f" ({told['line']})" if told.get("line") else ""
+    return rule.found(
+        "warning",
+        f"{operation}{at} makes probabilities that add up to 1 over the {n} examples of a batch (axis 0), where those "
+        f"of the targets add up over the {classes} classes (axis 1): examples compete with one another, and what is "
+        "learned of one depends on which others are drawn with it.",
+        [("axis over which probabilities add up", 0, "1"), ("examples", n, None), ("classes", classes, None)],
+        [R.mend_data("Probabilities over the classes of each example.", "p = ut.softmax(z, axis=1)")],
+        step=0,
+    )
 
 
 def _twice(output: dict[str, Any]) -> Any:

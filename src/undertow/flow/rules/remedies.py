@@ -128,6 +128,12 @@ def other_initialiser(flow: Flow, to: str, why: str = "it keeps the size of what
     )  # fmt: skip
 
 
+def begin_gains(flow: Flow) -> Remedy:
+    """Begin with the gains that normalisations begin with by themselves."""
+    sentence = "Keep the gains of normalisations at 1, where they begin by themselves."
+    return Remedy(sentence, changed(flow, "with_gains", "with_gains(model)"), "", "initialisation", {"gains": 1})
+
+
 def normalise(flow: Flow, kind: str = "LayerNorm") -> Remedy:
     """Put a normalisation before each activation."""
     name = {"LayerNorm": "layer", "BatchNorm": "batch", "RMSNorm": "rms"}[kind]

@@ -124,7 +124,8 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     shrunk = float(np.nanmin(left, initial=1.0))
     where = "rows held out" if told.get("held") else "rows trained on"
     small = gain >= rule.gain and larger["gain"] >= rule.sure
-    gone = told["loss"] > (1 - rule.fails) * reference and shrunk < rule.gone
+    fails = told["loss"] > (1 - rule.fails) * reference or course.fails(rule.fails)  # few rows held out may be easier
+    gone = fails and shrunk < rule.gone
     held = told["loss"] > rule.high * reference and shrunk < rule.shrunk and larger["gain"] >= rule.sure
     linear = loss_of_linear(flow, course)
     far = told["loss"] > max(rule.high * reference, rule.linear * linear)

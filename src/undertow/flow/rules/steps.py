@@ -217,7 +217,8 @@ def _never_settles(flow: Flow, rule: Rule, course: Course) -> bool:
         error = math.sqrt((before.var() + last.var()) / quarter)
         stands = before.mean() - last.mean() < rule.beyond * error
     lower = end < loss_of_linear(flow, course)
-    return bool(stands and end > rule.rest * course.reference and not lower)
+    rest = rule.left if course.constant is None else rule.rest  # of a loss before training, which may be far above it
+    return bool(stands and end > rest * course.reference and not lower)
 
 
 def _if_scaled(flow: Flow, rule: Rule) -> list[tuple[object, ...]]:

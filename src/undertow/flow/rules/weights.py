@@ -10,7 +10,7 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import cosine_before, course_of, early, inner_layers, show
+from undertow.flow.rules.measures import NORMS, cosine_before, course_of, early, inner_layers, show
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -53,16 +53,27 @@ def find_identical(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     layer, alike, zero, units = found[0]
     what = "all weights are 0" if zero else f"{alike[0]:.0%} of the {units} units equal another one"
+    cause = (
+        f"In layer {layer.number} {what} before training: equal units get equal gradients, so those that are equal "
+        "learn no more than one unit could."
+    )
+    scaled = zero and layer.kind in NORMS
+    if scaled:
+        cause = (
+            f"In layer {layer.number} all gains are 0 before training: {layer.kind} gives the same for every example, "
+            "and nothing before it gets a gradient."
+        )
     yield rule.found(
         "error" if course_of(flow).fails() or zero else "warning",
-        f"In layer {layer.number} {what} before training: equal units get equal gradients, so those that are equal "
-        "learn no more than one unit could.",
+        cause,
         [
             (f"share of equal units in {x.label}, before training and at the end", f"{a[0]:.2f}, {a[-1]:.2f}", "0")
             for x, a, _, _ in found
         ],
         [
-            R.other_initialiser(flow, "he_normal" if layer.activation == "relu" else "glorot_uniform",
+            R.begin_gains(flow)
+            if scaled
+            else R.other_initialiser(flow, "he_normal" if layer.activation == "relu" else "glorot_uniform",
                                 "random numbers make units differ"),
         ],
         layers=[x for x, *_ in found],

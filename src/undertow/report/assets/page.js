@@ -114,7 +114,12 @@ window.undertowReport = (() => {
   // A chart of the width that its place has; `label` is what a screen reader says of it.
   function chart(place, label, options) {
     const width = Math.max(260, Math.floor(place.clientWidth || 480));
-    const drawn = Plot.plot({ width, style: { overflow: "visible" }, ...options, figure: false });
+    const plot = (more) => Plot.plot({ width, style: { overflow: "visible" }, ...options, ...more, figure: false });
+    let drawn = plot();
+    place.replaceChildren(drawn);
+    const names = [...drawn.querySelectorAll("[aria-label='y-axis tick label'] text")].map((text) => text.getBoundingClientRect().left);
+    const beyond = Math.ceil(drawn.getBoundingClientRect().left - Math.min(...names));  // labels that are long, such as 100,000
+    if (beyond > 0 && beyond < width / 3) drawn = plot({ marginLeft: options.marginLeft + beyond });
     for (const node of drawn.querySelectorAll("[aria-label]")) node.removeAttribute("aria-label");
     drawn.setAttribute("role", "img");
     drawn.setAttribute("aria-label", label);

@@ -1,0 +1,145 @@
+"""What the program of a loss of one's own tells, whatever the numbers are: its outputs, its targets, its softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.flow.ends import MOVES, are_shares
+from undertow.graph import INPUT, Graph, Node
+
+Array = NDArray[Any]
+PRODUCTS: Final = ("matmul", "dot", "einsum", "tensordot", "inner", "vecdot")
+SOFTMAX: Final = ("softmax", "log_softmax", "logsumexp")
+
+
+def find_outputs(graph: Graph, params: Sequence[Node], seen: Sequence[tuple[str, int]]) -> list[str]:
+    """Find the watched values that are outputs: whatever is made of them meets nothing more that is trained.
+
+    What is one number, such as a penalty on the weights that is added to the loss, counts for nothing.
+
+    Args:
+        graph: the forward pass of a loss.
+        params: the inputs that are trained.
+        seen: the names of watched values, each with the number of its node.
+
+    Returns:
+        Their names, in the order of the forward pass.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.trace import trace_function
+        >>> traced = trace_function(lambda V, W: np.sum(np.tanh(np.ones((2, 3)) @ V) @ W), (np.eye(3), np.eye(3)))
+        >>> graph = traced.graph
+        >>> hidden, output = (x.index for x in graph.nodes if getattr(x.op, "name", "") == "matmul")
+        >>> find_outputs(graph, graph.inputs, [("hidden", hidden), ("output", output)])
+        ['output']
+    """
+    nodes = [x for x in graph.nodes if x.op is not INPUT]
+    trained = _made_of(nodes, params)
+    places = {x.index: x for x in nodes}
+    found = []
+    for name, index in seen:
+        value = places.get(index)
+        if value is None or value not in trained:
+            continue
+        made = _made_of(nodes, [value])
+        later = [x for x in nodes if x in made and x is not value and x.spec.shape]
+        if all(made.issuperset(trained.intersection(x.inputs)) for x in later):
+            found.append(name)
+    return found
+
+
+def find_targets(graph: Graph, params: Sequence[Node], given: Sequence[Node]) -> int | None:
+    """Find which of the arrays that a loss is given holds the targets: the last one that no product brings to weights.
+
+    Args:
+        graph: the forward pass of a loss.
+        params: the inputs that are trained.
+        given: the other inputs, in their order.
+
+    Returns:
+        Its place among those given; the last one where there is a single one; None where all are inputs of the network,
+        as what a generator made is beside what is real.
+
+    Source: derived here.
+    """
+    nodes = [x for x in graph.nodes if x.op is not INPUT]
+    trained, fed = _made_of(nodes, params), set[Node]()
+    for node in nodes:
+        if getattr(node.op, "name", "") in PRODUCTS and not trained.isdisjoint(node.inputs):
+            fed.update(_origin(x) for x in node.inputs)
+    if len(given) == 1:
+        return 0
+    return next((i for i in reversed(range(len(given))) if given[i] not in fed), None)
+
+
+def softmax_over_examples(graph: Graph, params: Sequence[Node], given: Sequence[tuple[Node, Any]]) -> Any:
+    """Find a softmax whose probabilities add up over the examples, though those of targets add up over the classes.
+
+    Args:
+        graph: the forward pass of a loss, simplified.
+        params: the inputs that are trained.
+        given: the other inputs, each with what it is.
+
+    Returns:
+        The name of the ``operation``, its ``line``, and of how many examples (``n``) and ``classes`` it is; None where
+        there is none.
+
+    Source: derived here.
+
+    Example:
+        >>> import undertow as ut
+        >>> from undertow.trace import trace_function
+        >>> z, y = np.ones((4, 2)), np.eye(2)[[0, 1, 1, 1]]
+        >>> for axis in (0, 1):
+        ...     graph = trace_function(lambda z, y: -np.mean(y * ut.log_softmax(z, axis=axis)), (z, y)).graph
+        ...     found = softmax_over_examples(graph, graph.inputs[:1], [(graph.inputs[1], y)])
+        ...     print(found and (found["operation"], found["n"], found["classes"]))
+        ('log_softmax', 4, 2)
+        None
+    """
+    nodes = [x for x in graph.nodes if x.op is not INPUT]
+    trained = _made_of(nodes, params)
+    shapes = {node.spec.shape for node, value in given if _are_classes(np.asarray(value))}
+    for node in nodes:
+        shape = node.inputs[0].spec.shape if node.inputs else ()
+        if getattr(node.op, "name", "") not in SOFTMAX or node not in trained or len(shape) != 2:
+            continue
+        axis = node.params.get("axis")
+        over = axis in (0, -2, (0,), (-2,)) and shape[0] != shape[1]  # each against each: both axes are examples
+        if over and (shape in shapes or _is_picked(nodes, node, shape)):
+            return {"operation": node.op.name, "line": node.line, "n": shape[0], "classes": shape[1]}
+    return None
+
+
+def _are_classes(y: Array) -> bool:
+    """Whether rows are probabilities of classes, and columns are none."""
+    return y.ndim == 2 and y.dtype.kind in "fiub" and are_shares(y) and not are_shares(y.T)
+
+
+def _is_picked(nodes: Sequence[Node], softmax: Node, shape: tuple[Any, ...]) -> bool:
+    """Whether of each row one number is picked, as labels do: ``p[np.arange(m), y]``."""
+    made = {x for x in _made_of(nodes, [softmax]) if x.spec.shape == shape}
+    picks = [x for x in nodes if getattr(x.op, "name", "") == "getitem" and x.inputs[0] in made and len(x.inputs) == 3]
+    return any(x.spec.shape == shape[:1] for x in picks)
+
+
+def _made_of(nodes: Sequence[Node], origins: Sequence[Node]) -> set[Node]:
+    """These nodes, and all that is made of them; the nodes come oldest first."""
+    made = set(origins)
+    for node in nodes:
+        if not made.isdisjoint(node.inputs):
+            made.add(node)
+    return made
+
+
+def _origin(node: Node) -> Node:
+    """What was only moved or copied."""
+    while node.inputs and getattr(node.op, "name", "") in MOVES:
+        node = node.inputs[0]
+    return node

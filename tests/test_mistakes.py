@@ -1,0 +1,113 @@
+"""The mistakes that are made in backward passes written by hand are told for what they are."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(12, 3)), (RNG.random((12, 1)) > 0.5) * 1.0
+PARAMS = (RNG.normal(size=(3, 4)), RNG.normal(size=4), RNG.normal(size=(4, 1)), RNG.normal(size=1))
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def loss(params, X, y):
+    W1, b1, W2, b2 = params
+    p = sigmoid(sigmoid(X @ W1 + b1) @ W2 + b2)
+    return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def by_hand(mistake):
+    """The textbook's backward pass with one mistake."""
+
+    def gradient(params, X, y):
+        W1, b1, W2, b2 = params
+        h1 = sigmoid(X @ W1 + b1)
+        dz2 = (sigmoid(h1 @ W2 + b2) - y) / (1 if mistake == "no 1/m" else len(X))
+        dh1 = dz2 @ W2.T
+        slope = sigmoid(h1) * (1 - sigmoid(h1)) if mistake == "slope of h" else h1 * (1 - h1)
+        dz1 = dh1 * slope * (-1 if mistake == "sign" else 1)
+        dW1, db1, dW2, db2 = X.T @ dz1, dz1.sum(axis=0), h1.T @ dz2, dz2.sum(axis=0)
+        return {
+            "transposed": (dW1.T, db1, dW2, db2),
+            "rows": (dW1, dz1, dW2, db2),
+            "mean": (dW1, dz1.mean(axis=0), dW2, db2),
+            "keepdims": (dW1, db1[None], dW2, db2),
+            "axis": (dW1, db1, dW2, dz2.sum(axis=1)),
+            "order": (dW2, db2, dW1, db1),
+            "three": (dW1, db1, dW2),
+            "dict": {"W1": dW1, "b1": db1, "W2": dW2, "b2": db2},
+            "none": None,
+        }.get(mistake, (dW1, db1, dW2, db2))
+
+    return gradient
+
+
+def test_the_backward_pass_without_a_mistake_is_right():
+    assert ut.check_gradient(loss, PARAMS, X, Y, gradient=by_hand(""))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        (
+            "no 1/m",
+            r"by W1 \(params\[0\]\), b1 .*, W2 .*, b2 .* is 12 times the right one, and 12 is .* rows",
+        ),
+        ("sign", r"by W1 \(params\[0\]\), b1 \(params\[1\]\) has the other sign\nright: W2 \(params\[2\]\), b2"),
+        (
+            "slope of h",
+            r"by (W1|b1) \(params.* is wrong [^√]*\nright: W2 \(params\[2\]\), b2 .*\. Look at",
+        ),
+        ("mean", r"by b1 \(params\[1\]\) is 1/12 of the right one, and 12 is the number of rows: a sum over them"),
+        ("transposed", r"^W1 \(params\[0\]\) is \(3, 4\), its gradient is \(4, 3\)\. It is transposed"),
+        ("rows", r"^b1 .* is \(4,\), its gradient is \(12, 4\)\. It has a row for each example: .*axis=0"),
+        ("keepdims", r"^b1 .* is \(4,\), its gradient is \(1, 4\)\. .* without keepdims=True"),
+        ("axis", r"^b2 .* is \(1,\), its gradient is \(12,\)\. It was added up along the other axis"),
+        ("order", r"They are the shapes of other parameters: give the gradients in the order W1 .*, b1 .*, W2 .*, b2"),
+        ("three", r"the gradient has 3 arrays, the argument 4\. Give one for each: W1 .*, b1 .*, W2 .*, b2"),
+        ("dict", "the gradient is a dict, params a tuple"),
+        ("none", "the gradient is None"),
+    ],
+)
+def test_a_mistake_is_told_for_what_it_is(mistake, told):
+    with pytest.raises(ut.GradientError, match=told):
+        ut.check_gradient(loss, PARAMS, X, Y, gradient=by_hand(mistake))
+
+
+def test_a_square_matrix_that_is_transposed():
+    """W.T of a square W has the right shape: the entries tell."""
+    W, X = RNG.normal(size=(3, 3)), RNG.normal(size=(5, 3))
+    with pytest.raises(ut.GradientError, match=r"by W is transposed"):
+        ut.check_gradient(lambda W: np.sum((X @ W) ** 3), W, gradient=lambda W: (3 * X.T @ (X @ W) ** 2).T)
+    large = RNG.normal(size=(20, 20))  # of which only some entries are looked at
+    with pytest.raises(ut.GradientError, match=r"by W is transposed"):
+        ut.check_gradient(lambda W: np.sum(np.tanh(W) * large), np.zeros((20, 20)), gradient=lambda W: large.T)
+
+
+@pytest.mark.parametrize(("factor", "told"), [(2, "is twice the right one"), (0.5, "is half"), (-1, "the other sign")])
+def test_the_two_of_a_square(factor, told):
+    w = np.array([1.0, 2.0, -3.0])
+    with pytest.raises(ut.GradientError, match=told):
+        ut.check_gradient(lambda w: np.sum(w**2), w, gradient=lambda w: factor * 2 * w)
+
+
+def test_keys_that_differ():
+    with pytest.raises(ut.GradientError, match="the gradient has the keys W, c, p W, b"):
+        ut.check_gradient(
+            lambda p: np.sum(p["W"]) + p["b"],
+            {"W": np.ones(2), "b": 1.0},
+            gradient=lambda p: {"W": np.ones(2), "c": 1.0},
+        )
+
+
+def test_a_loss_that_cannot_be_traced_is_checked_all_the_same():
+    def branching(params):
+        W, b = params
+        return np.sum(W) if W[0] > 0 else b
+
+    with pytest.raises(ut.GradientError, match=r"by params\[0\] is wrong"):
+        ut.check_gradient(branching, (np.ones(2), 1.0), gradient=lambda p: (3 * np.ones(2), 0.0))
