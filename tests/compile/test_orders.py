@@ -209,6 +209,16 @@ def test_gradients_compile(name):
         np.testing.assert_allclose(found, wanted[1], rtol=rtol, atol=rtol)
 
 
+def test_long_rows_whose_places_are_wanted_too_are_picked_by_them():
+    x = numbers((2, 1500), np.float64)
+    places, found = ut.compile(lambda x: (np.argsort(x), np.sort(x)))(x)
+    np.testing.assert_array_equal(places, np.argsort(x, kind="stable"))
+    np.testing.assert_array_equal(found, np.sort(x))
+    x = np.round(np.random.default_rng(0).normal(size=(2, 1500)), 1)
+    loss = lambda x: np.sum(np.sort(x, axis=1) ** 2 * np.arange(1500.0))
+    np.testing.assert_allclose(ut.value_and_grad(loss, compile=True)(x)[1], ut.grad(loss)(x), rtol=1e-12)
+
+
 def test_the_gradient_of_a_quantile_by_its_place_compiles():
     x = np.random.default_rng(0).normal(size=(4, 9))
     loss = lambda q: np.sum(np.quantile(x, q, axis=1) ** 2)

@@ -15,13 +15,14 @@ from undertow import primitives as P
 from undertow.compile.expand_counting import COUNTING
 from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
-from undertow.compile.expand_order import ORDER
+from undertow.compile.expand_order import LONG, ORDER, found_anyway, sort_by_places
 from undertow.compile.expand_places import PLACES
 from undertow.compile.expand_points import POINTS
 from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
 from undertow.compile.repeats import merge_repeats
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
+from undertow.primitives.order import sort
 from undertow.primitives.record import float_like, reduced_shape
 from undertow.primitives.reduce import all_, any_
 from undertow.trace import Tracer
@@ -234,6 +235,7 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
     """
     moved: dict[Node, Node] = {}
     inputs = []
+    ordered = found_anyway(graph.nodes)
     for node in graph.nodes:
         params = {key: resolve(value, sizes) for key, value in node.params.items()}
         spec = Spec(tuple(resolve(node.spec.shape, sizes)), node.spec.dtype, node.spec.weak)
@@ -247,6 +249,8 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
             new = Node(CONSTANT, (), {}, spec, int(params["dim"]))
         elif op is P.positions:
             new = Node(CONSTANT, (), {}, spec, np.arange(params["dim"], dtype=params["dtype"]))
+        elif op is sort and spec.shape[params["axis"]] > LONG and (node.inputs[0], params["axis"]) in ordered:
+            new = sort_by_places(Tracer(moved[node.inputs[0]], ShapesOnly(node)), params["axis"]).node
         else:
             new = _write(node, op, tuple(moved[x] for x in node.inputs), params, spec)
         if new.name is None and new is not node:

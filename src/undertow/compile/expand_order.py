@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from undertow import primitives as P
 from undertow.compile.expand_index import filled, transposed
 from undertow.compile.selecting import MOST
 from undertow.compile.sorting import SHORT
+from undertow.graph import Node
 from undertow.primitives.index import Pick
-from undertow.primitives.order import argsort, share_ties, sort
+from undertow.primitives.order import argsort, permute, share_ties, sort
 from undertow.primitives.quantile import leading_axes
 from undertow.primitives.rank import kth, places_of
 from undertow.primitives.record import reduced_shape
 
+LONG = 1000  # elements of a row that is sorted by its bytes
 _WHOLE = np.dtype(np.int64)
 
 
@@ -77,6 +79,11 @@ def _put_back(ct: Any, order: Any, axis: int) -> Any:
     places = P.reshape(_in_rows(at_end(order, axis)), shape=flat.shape)
     made = P.index_update(flat, flat, places, index=(Pick(0),))
     return from_end(P.reshape(made, shape=at_end(ct, axis).shape), axis)
+
+
+def sort_by_places(x: Any, axis: int) -> Any:
+    """Pick what places that are found anyway say, which a long row is faster read by than sorted."""
+    return permute(x, argsort(x, axis=axis), axis=axis)
 
 
 def _partition(x: Any, kth: tuple[int, ...], axis: int) -> Any:
@@ -253,6 +260,11 @@ def _quantile_place(q: Any, count: Any, function: str, method: str) -> Any:
     q = P.expand_dims(q, axis=tuple(range(q.ndim, q.ndim + count.ndim))) if count.ndim else q
     n = P.astype(count, dtype=np.dtype(np.float64))
     return np.where(n > 0, place_of(q, n, function, method), math.nan)
+
+
+def found_anyway(nodes: Sequence[Node]) -> set[tuple[Node, int]]:
+    """Return of which arrays, along which axes, a graph finds the places in order."""
+    return {(x.inputs[0], x.params["axis"]) for x in nodes if x.op is argsort and not x.params.get("stable")}
 
 
 ORDER: dict[str, Callable[..., Any]] = {
