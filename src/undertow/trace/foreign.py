@@ -34,7 +34,6 @@ _INSTEAD: Final = {
     **{name: _NORMAL for name in ("logpdf", "pdf", "logpmf", "pmf")},
     "cdf": "Write its formula: a normal distribution's is scipy.special.ndtr((x - mean) / deviation)",
     "quad": "Use np.trapezoid of its values at many points",
-    "dot": "Write A @ x",
     "multiply": "Write A.toarray() * x",
     "interp1d": "Use np.interp",
 }
