@@ -114,6 +114,19 @@ def test_bins_may_rise_or_fall(right):
         np.testing.assert_array_equal(f(x, np.array(bins)), np.digitize(x, bins, right=right))
 
 
+@pytest.mark.parametrize("invert", [False, True])
+def test_what_is_one_of_a_few_or_many_values_is_numpys(invert):
+    x = np.array([[0.0, -0.0, 1.0, np.nan, np.inf], [2.0, -np.inf, 30.0, 7.5, 0.1]])
+    for values in ([], [1.0], [np.nan, -0.0, np.inf], [*np.arange(40.0), np.nan, -np.inf], [True], np.arange(50) * 2):
+        for given in (x, x.astype(np.float32), np.nan_to_num(x, posinf=5, neginf=-5).astype(np.int8), x > 0):
+            values = np.asarray(values)
+            found = ut.compile(lambda x, values: np.isin(x, values, invert=invert))(given, values)
+            np.testing.assert_array_equal(found, np.isin(given, values, invert=invert))
+    loss = lambda x: np.sum(np.where(np.isin(x, [0.0, 2.0], invert=invert), x, 0) ** 2)
+    found = ut.value_and_grad(loss, compile=True)(np.array([1.0, 2.0]))[1]
+    np.testing.assert_array_equal(found, [2.0, 0.0] if invert else [0.0, 4.0])
+
+
 def test_histograms_count_the_last_edge_and_nothing_outside():
     x = np.array([0.0, 0.5, 1.0, 1.0, 2.0, 3.0, 3.0, -1.0, 4.0, np.nan, np.inf])
     edges, weights = np.array([0.0, 1.0, 1.5, 3.0]), np.arange(11.0)
