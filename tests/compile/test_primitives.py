@@ -13,13 +13,8 @@ from undertow.primitives.record import load_scipy
 load_scipy()
 
 # What does not compile; the list may only become shorter. Those of scipy.special that do are in ``SCALARS``.
-LINEAR_ALGEBRA = {
-    "inv", "solve", "pinv", "lstsq", "matrix_rank", "cholesky", "qr_q", "qr_r", "inverse_gaps", "eigh_values",
-    "eigh_vectors", "eigvalsh", "cofactor_change", "cofactor", "det", "sign_of_det", "log_of_det", "svd_u", "svd_s",
-    "svd_vt", "svdvals",
-}  # fmt: skip
 OTHERS = {"bitwise_count"}  # its result is unsigned
-NOT_COMPILED = LINEAR_ALGEBRA | OTHERS | {name for name in REGISTRY if name.startswith("scipy_")} - SCALARS.keys()
+NOT_COMPILED = OTHERS | {name for name in REGISTRY if name.startswith("scipy_")} - SCALARS.keys()
 COMPILED = sorted(REGISTRY.keys() - NOT_COMPILED)
 # Some of whose forms compile: others are an error that names them.
 PARTLY = {"scipy_xlogy"}
