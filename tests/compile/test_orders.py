@@ -114,6 +114,19 @@ def test_bins_may_rise_or_fall(right):
         np.testing.assert_array_equal(f(x, np.array(bins)), np.digitize(x, bins, right=right))
 
 
+@pytest.mark.parametrize("n", [0, 1, 16, 17, 400])
+def test_membership_is_numpys(n):
+    rng = np.random.default_rng(n)
+    for x, values in (
+        (numbers((5, 30), np.float64), numbers((n,), np.float32, 1)),
+        (rng.integers(0, 99, 50), rng.integers(0, 99, n)),
+        (rng.integers(0, 99, 50) / 2, rng.integers(0, 99, n)),
+    ):
+        for invert in (False, True):
+            found = ut.compile(lambda x, v, invert=invert: np.isin(x, v, invert=invert))(x, values)
+            np.testing.assert_array_equal(found, np.isin(x, values, invert=invert))
+
+
 def test_histograms_count_the_last_edge_and_nothing_outside():
     x = np.array([0.0, 0.5, 1.0, 1.0, 2.0, 3.0, 3.0, -1.0, 4.0, np.nan, np.inf])
     edges, weights = np.array([0.0, 1.0, 1.5, 3.0]), np.arange(11.0)

@@ -11,9 +11,11 @@ from undertow import primitives as P
 from undertow.compile.expand_index import filled
 from undertow.primitives.counting import search
 from undertow.primitives.index import Pick
+from undertow.primitives.order import sort
 from undertow.primitives.record import float_like
 from undertow.primitives.ufunc_methods import maximum_so_far, minimum_so_far
 
+FEW = 16  # values that are compared with one by one
 _WHOLE, _FLOAT = np.dtype(np.int64), np.dtype(np.float64)
 
 
@@ -43,6 +45,20 @@ def _digitize(x: Any, bins: Any, right: bool) -> Any:
     falls = bins[n - 1] < bins[0]
     place = search(np.where(falls, np.flip(bins, 0), bins), x, side="left" if right else "right")
     return np.where(falls, n - place, place)
+
+
+def _isin(x: Any, values: Any, invert: bool) -> Any:
+    """Compare with each of a few values; search among many."""
+    dtype, n = np.result_type(x.dtype, values.dtype), values.size
+    if not n:
+        return filled(x, np.bool_(invert), x.shape)
+    x, values = _cast(x, dtype), P.reshape(_cast(values, dtype), shape=(n,))
+    if n <= FEW:
+        found = np.any(P.expand_dims(x, axis=(x.ndim,)) == values, axis=-1)
+    else:
+        line = sort(values, axis=0)
+        found = _take(line, np.minimum(search(line, x, side="left"), n - 1)) == x
+    return np.logical_not(found) if invert else found
 
 
 def _bincount(weights: Any, x: Any, length: int) -> Any:
@@ -120,6 +136,7 @@ def _unwrap(p: Any, discont: float | None, axis: int, period: float) -> Any:
 COUNTING: dict[str, Callable[..., Any]] = {
     "searchsorted": _search,
     "digitize": _digitize,
+    "isin": _isin,
     "bincount": _bincount,
     "histogram": _histogram,
     "interp": _interp,
