@@ -246,3 +246,20 @@ def test_sums_of_rows_that_are_not_there_are_empty():
         for axis in range(len(shape)):
             found = ut.compile(lambda x, axis=axis: np.sum(np.cosh(x) * x, axis=axis))(np.ones(shape))
             np.testing.assert_array_equal(found, np.zeros(np.sum(np.ones(shape), axis=axis).shape))
+
+
+def test_running_extrema_of_a_batch_of_any_size_have_gradients():
+    rng = np.random.default_rng(3)
+    g = ut.value_and_grad(lambda W, X: np.sum(np.sin(np.maximum.accumulate(X @ W, axis=1))), compile=True)
+    W = rng.normal(size=(4, 5))
+    for rows in (7, 3):
+        X = rng.normal(size=(rows, 4))
+        h = 1e-6
+        _, slope = g(W, X)
+        wanted = np.empty_like(W)
+        for place in np.ndindex(*W.shape):
+            step = np.zeros_like(W)
+            step[place] = h
+            ahead, behind = (np.sum(np.sin(np.maximum.accumulate(X @ (W + s * step), axis=1))) for s in (1, -1))
+            wanted[place] = (ahead - behind) / (2 * h)
+        np.testing.assert_allclose(slope, wanted, rtol=1e-6, atol=1e-7)
