@@ -94,6 +94,17 @@ def test_a_jacobian_by_columns_does_not_pull_back_once_a_row() -> None:
     assert calls < 5
 
 
+def test_a_jacobian_of_clipped_cotangents_is_made_of_gradients() -> None:
+    """Whatever the number of rows: each is the gradient of one number, clipped on its way."""
+
+    def f(x: Any) -> Any:
+        return ut.clip_cotangent(x, -0.5, 0.5) * np.arange(40.0)
+
+    rows = [ut.grad(lambda x, i=i: f(x)[i])(2.0) for i in range(40)]
+    np.testing.assert_array_equal(ut.jacobian(f)(2.0), rows)
+    np.testing.assert_array_equal(rows[:3], [0.0, 0.5, 0.5])
+
+
 def test_a_rule_that_takes_numbers_alone_gives_its_rows() -> None:
     """One that calls what cannot be traced, such as a library in C, is differentiated once, as rows need it."""
     t = np.arange(40.0)

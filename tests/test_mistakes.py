@@ -102,6 +102,10 @@ def test_keys_that_differ():
             {"W": np.ones(2), "b": 1.0},
             gradient=lambda p: {"W": np.ones(2), "c": 1.0},
         )
+    with pytest.raises(ut.GradientError, match="the gradient has the keys 2, p 1"):
+        ut.check_gradient(lambda p: np.sum(p[1]), {1: np.ones(2)}, gradient=lambda p: {2: np.ones(2)})
+    with pytest.raises(ut.GradientError, match="the gradient is a dict, w a ndarray"):
+        ut.check_gradient(lambda w: np.sum(w), np.ones(3), gradient=lambda w: {"w": np.ones(3)})
 
 
 def test_a_loss_that_cannot_be_traced_is_checked_all_the_same():

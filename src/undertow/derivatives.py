@@ -13,7 +13,7 @@ from undertow import primitives as P
 from undertow import trees
 from undertow.differentiate import Record, grad, refuse_arguments
 from undertow.errors import ArgumentError, ShapeError, UndertowError
-from undertow.graph import Node, show_shape
+from undertow.graph import Node, ancestors, show_shape
 from undertow.keywords import explain_keywords
 from undertow.trace import Tracer, is_array_like
 
@@ -169,9 +169,15 @@ def _rows(record: Record, leaf: Any, several: bool) -> Any:
 
 
 def _is_tall(record: Record, leaves: list[Any]) -> bool:
-    """Tell whether columns are cheaper than rows: one costs up to four times as much, as it pulls back a pull-back."""
-    n_rows = sum(math.prod(_sizes(x.shape)) for x in leaves if _is_traced(x))
-    return n_rows > 4 * (1 + sum(math.prod(_sizes(x.spec.shape)) for x in record.own))
+    """Tell whether columns are cheaper than rows: one costs up to four times as much, as it pulls back a pull-back.
+
+    What `clip_cotangent` lets through is not linear in the cotangent: of it there are rows alone.
+    """
+    traced = [x for x in leaves if _is_traced(x)]
+    n_rows = sum(math.prod(_sizes(x.shape)) for x in traced)
+    if n_rows <= 4 * (1 + sum(math.prod(_sizes(x.spec.shape)) for x in record.own)):
+        return False
+    return not any(node.op is P.clip_cotangent for node in ancestors([x.node for x in traced]))
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

@@ -180,12 +180,14 @@ def refuse_misfits(f: Callable[..., Any], args: Sequence[Any], positions: Sequen
     wanted, found = trees.flatten(args[i])[0], trees.flatten(given)[0]
     if given is None:
         raise GradientError(f"the gradient is None. Return one array for each of {argument}, in the same structure.")
-    if isinstance(given, dict) != isinstance(args[i], dict) and len(wanted) > 1:
+    by_name, wants_names = isinstance(given, dict), isinstance(args[i], dict)
+    if by_name != wants_names and (by_name or len(wanted) > 1):
         kinds = f"a {type(given).__name__}, {argument} a {type(args[i]).__name__}"
         raise GradientError(f"the gradient is {kinds}. Give it in the same structure, in the same order.")
     paths = [argument + path for path in trees.paths(args[i])]
-    if isinstance(given, dict) and given.keys() != args[i].keys():
-        raise GradientError(f"the gradient has the keys {', '.join(map(str, given))}, {argument} {', '.join(args[i])}.")
+    if by_name and given.keys() != args[i].keys():
+        keys = [", ".join(map(str, tree)) for tree in (given, args[i])]
+        raise GradientError(f"the gradient has the keys {keys[0]}, {argument} {keys[1]}.")
     if len(wanted) != len(found):
         names = with_own_names(f, args, positions)
         each = ", ".join(names.get(path, path) for path in paths)

@@ -181,6 +181,28 @@ def test_order_statistics_are_numpys_for_nan_and_infinities(name):
                 np.testing.assert_allclose(found, f(x, q[:, 0], axis=axis), rtol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["quantile", "nanquantile"])
+def test_quantiles_have_as_many_digits_as_numpys(name):
+    f = getattr(np, name)
+    large = np.array([2**62 + 1, 2**62 + 3, -(2**63), 2**63 - 1, 7])
+    for method in ("lower", "nearest", "inverted_cdf", "closest_observation"):
+        for q in ([0.0, 0.3, 0.5, 1.0], 0.75):
+            found = ut.compile(lambda x, q=q, method=method: f(x, q, method=method))(large)
+            np.testing.assert_array_equal(found, f(large, q, method=method))
+            assert found.dtype == np.int64
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    for method in ("linear", "midpoint", "weibull"):
+        found = ut.compile(lambda x, method=method: f(x, [0.3, 0.8], axis=0, method=method))(x)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, f(x, [0.3, 0.8], axis=0, method=method), rtol=1e-14)
+    for method in ("hazen", "averaged_inverted_cdf"):  # places before the first element, and halves beside infinities
+        ends = np.array([1.0, np.inf, np.inf, np.inf, np.inf])
+        found = ut.compile(lambda x, method=method: f(x, [0.0, 0.05, 0.1], method=method))(ends)
+        np.testing.assert_array_equal(found, [1.0, 1.0, 1.0])
+    found = ut.compile(lambda x, q: f(x, q, axis=0))(x, np.array([0.3]))
+    np.testing.assert_allclose(found, f(x, np.array([0.3]), axis=0), rtol=1e-14)
+
+
 @pytest.mark.parametrize("dtype", KINDS)
 @pytest.mark.parametrize("ufunc", [np.maximum, np.minimum])
 def test_extrema_so_far_are_numpys(ufunc, dtype):

@@ -301,3 +301,54 @@ def test_several_targets_are_told_what_to_do():
 def test_find_examples_names_every_file(tmp_path):
     save_images(tmp_path, X, Y)
     assert len(find_examples(tmp_path)) == 12
+
+
+# ---- what would be lost, or fail elsewhere ------------------------------------------------------
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    """An array's numbers are columns x_0, x_1: another column of that name would be lost without a word."""
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), x_0=np.arange(3))
+    np.savez(tmp_path / "b.npz", x=np.zeros((3, 2, 2)), x_0=np.zeros((3, 2)))
+    pl.DataFrame({"x": [[1, 2], [3, 4]], "x_0": [1, 2]}).write_parquet(tmp_path / "c.parquet")
+    for name, column in (("a.npz", "x_0"), ("b.npz", "x_0_0"), ("c.parquet", "x_0")):
+        with pytest.raises(DataError, match=f"{name}: .* would both be '{column}'"):
+            read_table(tmp_path / name)
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), x_0=np.ones((3, 2)))
+    assert read_table(tmp_path / "a.npz").columns == ["x_0", "x_1", "x_0_0", "x_0_1"]
+
+
+def test_long_doubles_decimals_and_texts_as_bytes_are_numbers_and_texts(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(3, dtype=np.longdouble) / 4, y=np.array(["é".encode(), b"b", b""]))
+    frame = read_table(tmp_path / "a.npz")
+    assert frame["x"].dtype == pl.Float64 and frame["x"].to_list() == [0.0, 0.25, 0.5]
+    assert frame["y"].to_list()[:2] == ["é", "b"]
+    np.savez(tmp_path / "b.npz", x=np.array([b"\xe9", b"b"]))
+    with pytest.raises(DataError, match="'x' holds bytes that are no UTF-8"):
+        read_table(tmp_path / "b.npz")
+    decimals = pl.DataFrame({"x": [[1.5, 2.0], [3.0, 4.25]]}).with_columns(pl.col("x").cast(pl.List(pl.Decimal(9, 2))))
+    decimals.write_parquet(tmp_path / "c.parquet")
+    assert read_table(tmp_path / "c.parquet").rows() == [(1.5, 2.0), (3.0, 4.25)]
+
+
+def test_an_idx_file_of_too_many_axes_is_none(tmp_path):
+    file = tmp_path / "train-images-idx3-ubyte"
+    for content in (b"\0\0\x08\x41" + b"\0\0\0\1" * 65 + b"\5", b""):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"^train-images-idx3-ubyte: this is no IDX file"):
+            read_table(file)
+
+
+def test_large_images_are_refused_before_any_is_decoded(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        image.new("RGB", (400, 300)).save(tmp_path / name / "0.png")
+    monkeypatch.setattr(image.Image, "convert", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(
+        DataError, match=r"a/0\.png is \(300, 400, 3\), 360000 numbers an example, and 20000 are the most"
+    ):
+        read_table(tmp_path)
+    broken = pl.DataFrame({"x": [b"\x89PNGxx", b"\x89PNGyy"]})
+    with pytest.raises(DataError, match="the table, 'x', row 1: the image"):
+        as_frame(broken)

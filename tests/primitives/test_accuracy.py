@@ -36,3 +36,13 @@ def test_blocks_of_rows_have_numpys_shape_and_value(shape: tuple[int, ...], keep
             wanted = f(x.astype(np.float64), axis=axis, keepdims=keepdims)
             assert value.dtype == np.float32 and value.shape == wanted.shape
             np.testing.assert_allclose(value, wanted, rtol=1e-6)
+
+
+def test_the_density_of_t_with_many_degrees_of_freedom_is_the_normal_one() -> None:
+    """Student's t goes to the normal distribution, by an error of order 1/df."""
+    special = pytest.importorskip("scipy.special")
+    t = np.array([-3.0, 0.0, 0.5, 8.0])
+    normal = np.exp(-t * t / 2) / np.sqrt(2 * np.pi)
+    for df in (1e10, 1e12, 1e15):
+        found = ut.grad(lambda t, df=df: np.sum(special.stdtr(df, t)))(t)
+        np.testing.assert_allclose(found, normal, rtol=2000 / df + 1e-12)

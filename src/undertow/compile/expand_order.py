@@ -15,7 +15,7 @@ from undertow.compile.sorting import SHORT
 from undertow.graph import Node
 from undertow.primitives.index import Pick
 from undertow.primitives.order import argsort, permute, share_ties, sort
-from undertow.primitives.quantile import leading_axes
+from undertow.primitives.quantile import leading_axes, result_dtype
 from undertow.primitives.rank import kth, places_of
 from undertow.primitives.record import reduced_shape
 
@@ -134,7 +134,7 @@ def _between(at: Callable[[Any], Any], place: Any, last: Any, dtype: np.dtype[An
         at: picks elements by whole places.
         place: floats, (..., k) or (k,).
         last: the place of the last number.
-        dtype: of the elements.
+        dtype: of the result, in which NumPy computes.
         method: NumPy's word, or ``median``.
     """
     low = np.floor(place)
@@ -142,15 +142,18 @@ def _between(at: Callable[[Any], Any], place: Any, last: Any, dtype: np.dtype[An
     low = _cast(low, _WHOLE)
     found = at(low)
     if method in _TAKING or (method == "median" and isinstance(weight, np.ndarray) and not weight.any()):
-        return found
+        return _cast(found, dtype)
     above = at(np.minimum(low + 1, last))
     if method == "median":
-        return np.where(weight == 0, found, (found + above) / 2)
-    step = above - found
-    return np.where(weight >= 0.5, above - step * (1 - weight), found + step * weight)
+        return _cast(np.where(weight == 0, found, (found + above) / 2), dtype)
+    step = _cast(above - found, dtype)
+    found, above = _cast(found, dtype), _cast(above, dtype)
+    made = np.where(weight >= 0.5, above - step * (1 - weight), found + step * weight)
+    # Of these, a place before the first element counts as that one, whatever the next is: 0 · inf is NaN.
+    return np.where(weight == 0, found, made) if method in (*_PLOTTING, "averaged_inverted_cdf") else made
 
 
-def _chosen(lines: Any, places: Any, method: str) -> Any:
+def _chosen(lines: Any, places: Any, dtype: np.dtype[Any], method: str) -> Any:
     """Weigh the neighbours of places that are known, (k,), in lines along the first axis."""
     n = lines.shape[0]
     low = [int(i) for i in np.floor(places)]
@@ -161,7 +164,7 @@ def _chosen(lines: Any, places: Any, method: str) -> Any:
     def at(places: Any) -> Any:
         return np.stack([found[wanted.index(int(i))] for i in places], axis=-1)
 
-    return _between(at, places, n - 1, lines.dtype, method)
+    return _between(at, places, n - 1, dtype, method)
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
@@ -176,49 +179,67 @@ def _spread(places: Any, rows: Any) -> Any:
 
 
 def _quantile(
-    x: Any, q: Any, axis: tuple[int, ...], keepdims: bool, method: str, function: str, nan: bool, given: bool
+    x: Any,
+    q: Any,
+    axis: tuple[int, ...],
+    keepdims: bool,
+    method: str,
+    function: str,
+    nan: bool,
+    given: bool,
+    dtype: np.dtype[Any],
 ) -> Any:
-    """Sort, and weigh neighbours: q is numbers (``given``), or traced."""
+    """Sort, and weigh neighbours: q is numbers (``given``), or traced; ``dtype`` is that of the result."""
     shape = np.shape(q) if given else q.shape
     if 0 in x.shape:
         made: Any = (*leading_axes(shape, x.shape, nan), *reduced_shape(x.shape, axis, keepdims))
         return filled(x, math.nan, made)
     how, function = ("median", "quantile") if function == "median" else (method, function)
+    floats = dtype.kind == "f"  # whole numbers that are only picked have more digits than floats, and no NaN
+    if not floats or x.dtype.kind != "f":
+        nan = False
     if given and not nan:  # NumPy itself tells the places
-        lines = _floats(_first(x, axis))
+        lines = _first(x, axis)
+        lines = _floats(lines) if floats else lines
         place = np.ravel(np.asarray(places_of(lines.shape[0], q, function, method), np.float64))
-        found, gone = _chosen(lines, place, how), np.any(np.isnan(lines), axis=0)
-        return _finish(found, gone, x, axis, keepdims, shape)
-    lines = _floats(at_end(_first(x, axis), 0))
+        gone = np.any(np.isnan(lines), axis=0) if floats else None
+        return _finish(_chosen(lines, place, dtype, how), gone, x, axis, keepdims, shape)
+    lines = at_end(_first(x, axis), 0)
+    lines = _floats(lines) if floats else lines
     rows = sort(lines, axis=lines.ndim - 1)
     asked = np.ravel(np.asarray(q, np.float64)) if given else P.reshape(_floats(q), shape=(math.prod(shape),))
     n: Any = float(rows.shape[-1])
     last: Any = rows.shape[-1] - 1
-    gone = np.isnan(rows[..., -1])
+    gone = np.isnan(rows[..., -1]) if floats else None
     if nan:
         count = P.sum_(P.astype(np.logical_not(np.isnan(rows)), dtype=_WHOLE), axis=(rows.ndim - 1,), keepdims=True)
         gone, last = P.squeeze(count == 0, axis=(rows.ndim - 1,)), np.maximum(count, 1) - 1
         n = P.astype(last + 1, dtype=asked.dtype)
     place = place_of(asked, n, function, method)
-    found = _between(lambda i: take_along(rows, _spread(i, rows)), place, last, rows.dtype, how)
+    found = _between(lambda i: take_along(rows, _spread(i, rows)), place, last, dtype, how)
     return _finish(found, gone, x, axis, keepdims, shape)
 
 
 def _finish(found: Any, gone: Any, x: Any, axis: tuple[int, ...], keepdims: bool, shape: tuple[int, ...]) -> Any:
     """Put NaN where there was one, or nothing else, and bring the axes of the quantiles to the front."""
-    n, leading = gone.ndim, len(shape)
-    found = np.where(P.expand_dims(gone, axis=(n,)), math.nan, found)
-    found = P.reshape(found, shape=(*gone.shape, *shape))
+    n, leading = found.ndim - 1, len(shape)
+    if gone is not None:
+        found = np.where(P.expand_dims(gone, axis=(n,)), math.nan, found)
+    found = P.reshape(found, shape=(*found.shape[:n], *shape))
     found = transposed(found, (*range(n, n + leading), *range(n)))
     return P.expand_dims(found, axis=tuple(i + leading for i in sorted(axis))) if keepdims and axis else found
 
 
 def _fixed(x: Any, q: Any, dtype: Any, **how: Any) -> Any:
-    return _quantile(x, q, given=True, **how)
+    return _quantile(x, q, given=True, dtype=_made(x, dtype, **how), **how)
 
 
 def _traced(x: Any, q: Any, **how: Any) -> Any:
-    return _quantile(x, q, given=False, **how)
+    return _quantile(x, q, given=False, dtype=_made(x, None if q.node.spec.weak else q.dtype, **how), **how)
+
+
+def _made(x: Any, q: Any, function: str, nan: bool, method: str, **_: Any) -> np.dtype[Any]:
+    return result_dtype(("nan" if nan else "") + function, x.dtype, q, method)
 
 
 def _floats(x: Any) -> Any:

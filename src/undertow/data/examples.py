@@ -11,7 +11,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,16 +21,16 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from undertow.data.file_names import IMAGES, TABLES
-from undertow.data.images import find_images, read_images
+from undertow.data.images import check_size, find_images, read_images
 from undertow.data.late import pl
 from undertow.data.wording import count, list_names
 from undertow.errors import DataError
 
 Part = Literal["train", "test"]
 LABEL: Final = "label"
-MOST_COLUMNS: Final = 20_000  # numbers of an example
 _IDX: Final = re.compile(r"idx\d+-ubyte(\.gz)?$")
 _IDX_TYPES: Final = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_MOST_AXES: Final = 32  # of NumPy's arrays, in all its versions
 _DEFLATED: Final = 1032  # times that deflate makes something smaller at most
 _PARTS: Final = {"train": "train", "test": "test", "val": "validation", "valid": "validation"}
 _DAMAGED: Final = (
@@ -124,18 +125,20 @@ def read_examples(path: Path, part: Part, remarks: list[str], name_files: bool =
     return spread(found, path.name)
 
 
-def spread(arrays: Mapping[str, NDArray[Any]], file: str) -> pl.DataFrame:
+def spread(arrays: Mapping[str, NDArray[Any]], file: str, others: Collection[str] = ()) -> pl.DataFrame:
     """Lay arrays with a row an example side by side, those with one number an example first.
 
     Args:
         arrays: (m,) or (m, …) each, by name.
         file: the name used in messages.
+        others: names of columns that there are beside.
 
     Returns:
         The table; a number at ``x[:, 3, 4]`` is in the column ``x_3_4``.
 
     Raises:
-        DataError: arrays of different lengths, without an example, with too many numbers each, or complex ones.
+        DataError: arrays of different lengths, without an example, with too many numbers each, complex ones, bytes that
+            are no UTF-8; an array ``x`` beside one of the name ``x_0``.
 
     Source: derived here.
 
@@ -151,27 +154,34 @@ def spread(arrays: Mapping[str, NDArray[Any]], file: str) -> pl.DataFrame:
         raise DataError(f"{file}: it holds no example. Give at least one.")
     single: dict[str, Any] = {}
     columns: dict[str, Any] = {}
+    names = list(others)
     for name, array in arrays.items():
         if array.dtype.kind not in "biufUSM":
             raise DataError(f"{file}: {name!r} holds values of the type {array.dtype}. Give numbers or texts.")
-        flat = np.asfortranarray(_as_plain(array).reshape(len(array), -1))
-        if flat.shape[1] > MOST_COLUMNS:
-            raise DataError(
-                f"{file}: {name!r} is {array.shape}, {flat.shape[1]} numbers an example, and {MOST_COLUMNS} are the "
-                "most. Make images smaller: 64 × 64 in colour are 12288."
-            )
+        check_size(f"{file}: {name!r}", array.shape, math.prod(array.shape[1:]))
+        try:
+            flat = np.asfortranarray(_as_plain(array).reshape(len(array), -1))
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file}: {name!r} holds bytes that are no UTF-8: {error.reason}. Give texts.") from None
         if flat.shape[1] == 1:
             single[name] = flat[:, 0]
+            names.append(name)
             continue
-        for k, place in enumerate(np.ndindex(array.shape[1:])):
-            columns["_".join([name, *map(str, place)])] = flat[:, k]
+        found = {"_".join([name, *map(str, place)]): flat[:, k] for k, place in enumerate(np.ndindex(array.shape[1:]))}
+        columns |= found
+        names += found
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise DataError(f"{file}: numbers of an array and another column would both be {twice!r}. Rename one.")
     return pl.DataFrame(single | columns).fill_nan(None)
 
 
 def _as_plain(array: NDArray[Any]) -> NDArray[Any]:
     """The same values in a type that columns have."""
     if array.dtype.kind == "S":
-        return array.astype(str)
+        return np.char.decode(array, "utf-8")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
     if array.dtype.kind == "M":
         return array.astype("datetime64[us]")
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -248,10 +258,14 @@ def _read_idx(path: Path) -> NDArray[Any]:
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_TYPES or not head[3]:
                 raise DataError(f"{path.name}: this is no IDX file. Check where it came from.")
             shape = struct.unpack(f">{head[3]}I", file.read(4 * head[3]))
+            if len(shape) > _MOST_AXES:
+                raise DataError(f"{path.name}: this is no IDX file, of {len(shape)} axes. Check where it came from.")
             dtype = np.dtype(_IDX_TYPES[head[2]])
             size = math.prod(shape) * dtype.itemsize
             possible = size <= path.stat().st_size * (_DEFLATED if packed else 1)
             content = file.read(size + 1) if possible else b""
+    except DataError:
+        raise
     except _DAMAGED as error:
         raise DataError(f"{path.name}: the file cannot be read: {error or type(error).__name__}.") from None
     if len(content) != size:

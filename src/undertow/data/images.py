@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from undertow.errors import DataError
 
 _PLAIN: Final = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA", "PA": "RGBA", "I;16": "I", "I": "I", "F": "F"}
 _DEEP: Final = ("I", "F")  # of more than 8 bits
+MOST_COLUMNS: Final = 20_000  # numbers of an example
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -53,7 +55,8 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
         or float32 where they are grey with more than 8 bits.
 
     Raises:
-        DataError: ``b.png is 31 × 40 (width × height), a.png 32 × 32. …``; a damaged one; Pillow is not there.
+        DataError: ``b.png is 31 × 40 (width × height), a.png 32 × 32. …``; too many numbers each, before any is
+            decoded; a damaged one; Pillow is not there.
 
     Source: Pillow's documentation, "Modes".
     """
@@ -75,6 +78,8 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
         )
     colour = "RGB" if any(found.startswith("RGB") for found in modes) else "L"
     mode = modes.pop() if len(modes) == 1 else colour + "A" * any("A" in found for found in modes)
+    shape = (*sizes[0][::-1], 1 if mode in _DEEP else len(mode))
+    check_size(names[0], shape, math.prod(shape))
     arrays = []
     for source, name in zip(sources, names, strict=True):
         try:
@@ -83,6 +88,27 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
         except (OSError, ValueError, SyntaxError) as error:
             raise _damaged(name, error) from None
     return np.stack(arrays)
+
+
+def check_size(name: str, shape: tuple[int, ...], n: int) -> None:
+    """Refuse examples of more numbers than a table has columns.
+
+    Args:
+        name: of what has them, for the message.
+        shape: of it.
+        n: numbers of an example.
+
+    Raises:
+        DataError: ``a.png is (400, 300), 120000 numbers an example, and 20000 are the most. …``
+
+    Example:
+        >>> check_size("a.png", (28, 28), 784)
+    """
+    if n > MOST_COLUMNS:
+        raise DataError(
+            f"{name} is {shape}, {n} numbers an example, and {MOST_COLUMNS} are the most. Make images smaller: 64 × 64 "
+            "in colour are 12288."
+        )
 
 
 def import_pillow() -> Any:

@@ -34,14 +34,16 @@ def spread_nested(frame: pl.DataFrame, file: str) -> pl.DataFrame:
         [{'y': 'a', 'x_0': 1, 'x_1': 2}, {'y': 'b', 'x_0': 3, 'x_1': 4}]
     """
     nested = [column for column in frame.get_columns() if column.dtype.is_nested() or column.dtype == pl.Binary]
-    arrays = {column.name: array for column in nested if (array := _read_column(column)) is not None}
+    arrays = {column.name: array for column in nested if (array := _read_column(column, file)) is not None}
     if not arrays:
         return frame
-    return frame.drop(*arrays).hstack(spread(arrays, file).get_columns())
+    rest = frame.drop(*arrays)
+    return rest.hstack(spread(arrays, file, rest.columns).get_columns())
 
 
-def _read_column(column: pl.Series) -> NDArray[Any] | None:
+def _read_column(column: pl.Series, file: str) -> NDArray[Any] | None:
     """The numbers of a column, a row each; None where it has not as many in each row."""
+    name = column.name
     if not len(column) or column.null_count():
         return None
     if isinstance(column.dtype, pl.Struct):
@@ -52,7 +54,7 @@ def _read_column(column: pl.Series) -> NDArray[Any] | None:
         images = column.to_list()
         if not all(image is not None and image.startswith(_SIGNATURES) for image in images):
             return None
-        return read_images(images, [f"row {number}" for number in range(1, len(images) + 1)])
+        return read_images(images, [f"{file}, {name!r}, row {number}" for number in range(1, len(images) + 1)])
     shape = [len(column)]
     while column.dtype in (pl.List, pl.Array):
         column = column if column.dtype == pl.List else column.arr.to_list()
@@ -63,4 +65,6 @@ def _read_column(column: pl.Series) -> NDArray[Any] | None:
         column = column.explode()
         if column.null_count():
             return None
-    return column.to_numpy().reshape(shape) if len(shape) > 1 and column.dtype.is_numeric() else None
+    if len(shape) < 2 or not column.dtype.is_numeric():
+        return None
+    return (column.cast(pl.Float64) if column.dtype.is_decimal() else column).to_numpy().reshape(shape)

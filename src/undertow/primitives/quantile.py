@@ -17,7 +17,7 @@ from undertow.primitives.sampling import draw
 
 
 @lru_cache
-def _result_dtype(function: str, x: Any, q: Any, method: str) -> np.dtype[Any]:
+def result_dtype(function: str, x: Any, q: Any, method: str) -> np.dtype[Any]:
     """Return the dtype that NumPy gives its result; q is the dtype of the quantiles, None for a Python number."""
     one: Any = np.ones(1, x)
     if function.endswith("median"):
@@ -68,7 +68,7 @@ def _infer_fixed(
     if function != "median" and any(x.shape[i] == 0 for i in axis):
         raise no_elements(x.shape, axis)
     shape = (*leading_axes(np.shape(q), x.shape, nan), *reduced_shape(x.shape, axis, keepdims))
-    return Spec(shape, _result_dtype(name, x.dtype, dtype, method))
+    return Spec(shape, result_dtype(name, x.dtype, dtype, method))
 
 
 def leading_axes(q: Shape, x: Shape, nan: bool) -> Shape:
@@ -85,7 +85,7 @@ def _infer_traced(x: Spec, q: Spec, axis: Axes, keepdims: bool, method: str, fun
     line_length(x.shape, axis)
     if any(x.shape[i] == 0 for i in axis):
         raise no_elements(x.shape, axis)
-    dtype = _result_dtype(("nan" if nan else "") + function, x.dtype, None if q.weak else q.dtype, method)
+    dtype = result_dtype(("nan" if nan else "") + function, x.dtype, None if q.weak else q.dtype, method)
     return Spec((*leading_axes(q.shape, x.shape, nan), *reduced_shape(x.shape, axis, keepdims)), dtype)
 
 
