@@ -55,6 +55,12 @@ def test_errors_name_both_shapes_and_what_to_write():
         ut.ShapeError, match=r"test_sparse.py:\d+: the sparse matrix is \(30, 5\), .* \(4,\): the inner"
     ):
         ut.grad(lambda w: np.sum(A @ w))(np.ones(4))
+    with pytest.raises(
+        ut.ShapeError, match=r"\(30, 5\), and it meets .* \(1, 5, 2\): it multiplies vectors and matrices"
+    ):
+        ut.grad(lambda w: np.sum(A @ w))(np.ones((1, 5, 2)))
+    with pytest.raises(ut.UnsupportedError, match=r"multiply makes a plain array .* Write A.toarray\(\) \* x"):
+        ut.grad(lambda w: np.sum(A.multiply(w)))(np.ones(5))
     with pytest.raises(ut.DTypeError, match=r"A is a csr_matrix of SciPy's, .* Write @, or elsewhere A.toarray\(\)"):
         ut.grad(lambda w, A: np.sum(w * A))(np.ones(5), A)
     with pytest.raises(ut.UnsupportedError, match=r"`.*aslinearoperator\(A\) @ w`, of SciPy's, .*custom_vjp"):

@@ -34,6 +34,7 @@ _INSTEAD: Final = {
     **{name: _NORMAL for name in ("logpdf", "pdf", "logpmf", "pmf")},
     "cdf": "Write its formula: a normal distribution's is scipy.special.ndtr((x - mean) / deviation)",
     "quad": "Use np.trapezoid of its values at many points",
+    "multiply": "Write A.toarray() * x",
     "interp1d": "Use np.interp",
 }
 _AROUND: Final = {"wrapper", "wrapped", "inner", "asarray", "_asarray"}  # functions of SciPy's that stand around others

@@ -59,15 +59,15 @@ def multiply_sparse(A: Any, x: Any, given: Any, traced: Any) -> Any:
         A x, (m,) or (m, k): traced, so that it has derivatives of any order, and compiles.
 
     Raises:
-        ShapeError: the inner sizes differ.
+        ShapeError: the inner sizes differ, or x is a number or a stack of matrices.
 
     Source: derived here.
     """
     rows, columns = A.shape
     if x.ndim not in (1, 2) or x.shape[0] != columns:
+        why = "the inner sizes differ" if x.ndim in (1, 2) else "it multiplies vectors and matrices"
         raise ShapeError(
-            f"{user_line()}: the sparse matrix is {show_shape(given.shape)}, and it meets {name_of(traced)}: the "
-            f"inner sizes differ."
+            f"{user_line()}: the sparse matrix is {show_shape(given.shape)}, and it meets {name_of(traced)}: {why}."
         )
     entries = A.tocoo()
     data = entries.data if x.ndim == 1 else entries.data[:, None]
