@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from undertow.compile import cache
@@ -109,3 +110,12 @@ def test_a_process_that_compiled_looks_after_the_size_at_its_end(tmp_path):
     finally:
         del os.environ["UNDERTOW_CACHE_MB"]
     assert not old.exists() and kernels(tmp_path)
+
+
+@pytest.mark.parametrize("variables", [{}, {"XDG_CACHE_HOME": "/x/y"}, {"XDG_CACHE_HOME": " "}, {"HOME": "/h"}])
+def test_kernels_are_kept_where_platformdirs_puts_caches(monkeypatch, variables):
+    for name in ("UNDERTOW_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache.folder() == platformdirs.user_cache_path("undertow", appauthor=False)

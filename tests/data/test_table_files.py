@@ -48,6 +48,18 @@ def test_text_in_pieces_is_the_text_as_a_whole(tmp_path, end, separator):
     assert np.array_equal(rows, origin.rows)
 
 
+def test_pieces_read_in_order_are_fewer_and_hold_the_same(tmp_path):
+    """Each piece of a Parquet file is decoded from the head of its row group, so few are read where that is enough."""
+    m = 5_000
+    frame = pl.DataFrame({"a": np.arange(m), "b": np.sqrt(np.arange(m))})
+    frame.write_parquet(tmp_path / "t.parquet", row_group_size=m)
+    small, large = (FilePieces([tmp_path / "t.parquet"], 4_000, in_order=said) for said in (False, True))
+    assert len(large.heights) * 4 < len(small.heights) and len(large.heights) > 1
+    for pieces in (small, large):
+        found, rows = read_all(pieces)
+        assert found.equals(frame) and np.array_equal(rows, np.arange(1, m + 1))
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     rows=st.lists(

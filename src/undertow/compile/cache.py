@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -37,6 +38,8 @@ def folder() -> Path:
     given = os.environ.get("UNDERTOW_CACHE_DIR")
     if given:
         return Path(given)
+    if sys.platform == "linux":  # as platformdirs has it, whose import takes as long as a hundred steps of training
+        return Path(os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")) / "undertow"
     from platformdirs import user_cache_path
 
     return user_cache_path("undertow", appauthor=False)

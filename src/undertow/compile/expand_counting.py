@@ -15,8 +15,8 @@ from undertow.primitives.order import sort
 from undertow.primitives.record import float_like
 from undertow.primitives.ufunc_methods import maximum_so_far, minimum_so_far
 
+FEW = 16  # values that are compared with one by one
 _WHOLE, _FLOAT = np.dtype(np.int64), np.dtype(np.float64)
-_FEW = 16  # values that are compared with one by one
 
 
 def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
@@ -48,16 +48,16 @@ def _digitize(x: Any, bins: Any, right: bool) -> Any:
 
 
 def _isin(x: Any, values: Any, invert: bool) -> Any:
-    """Compare with each of a few values; among many, look at the place where it would be."""
-    n, dtype = int(values.size), np.result_type(x.dtype, values.dtype)
+    """Compare with each of a few values; search among many."""
+    dtype, n = np.result_type(x.dtype, values.dtype), values.size
     if not n:
         return filled(x, np.bool_(invert), x.shape)
-    x, values = _cast(x, dtype), _cast(P.reshape(values, shape=(n,)), dtype)
-    if n <= _FEW:
+    x, values = _cast(x, dtype), P.reshape(_cast(values, dtype), shape=(n,))
+    if n <= FEW:
         found = np.any(P.expand_dims(x, axis=(x.ndim,)) == values, axis=-1)
     else:
-        values = sort(values, axis=0)
-        found = _take(values, np.minimum(search(values, x, side="left"), n - 1)) == x
+        line = sort(values, axis=0)
+        found = _take(line, np.minimum(search(line, x, side="left"), n - 1)) == x
     return np.logical_not(found) if invert else found
 
 

@@ -23,6 +23,7 @@ from undertow.data.wording import Origin, list_names, suggest_name
 from undertow.errors import DataError
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_LARGER = 8  # times, where pieces are read in order: 160 MB in one row group, with memory=10e6: 3 s instead of 19
 _MOST_READS = 256  # of one piece
 _VALUE_BYTES = 16  # of a decoded value, roughly: texts are longer, numbers shorter
 
@@ -145,6 +146,8 @@ class FilePieces:
         as_text: columns of text files that stay text, see ``read_table_with_origin``.
         decimal: what 1,234 is, see ``read_table``.
         header: of text files, see ``read_table``.
+        in_order: they are read once, one after another: fewer and larger pieces of Parquet files, each of which is
+            decoded from the head of its row group.
 
     Attributes:
         remarks: sentences about columns where it is one thing or the other, and about names that look like values.
@@ -160,6 +163,7 @@ class FilePieces:
         as_text: Collection[str] = (),
         decimal: Decimal = "auto",
         header: Header = True,
+        in_order: bool = False,
     ) -> None:
         self.paths, self.header = list(paths), check_header(header)
         files = [self._open(path, piece_bytes) for path in self.paths]
@@ -173,7 +177,8 @@ class FilePieces:
             self.remarks = find_types(texts, as_text, decimal)
         self._pieces: list[tuple[ParquetFile | CsvFile, int, int]] = []
         for file in files:
-            self._pieces += [(file, first, rows) for first, rows in _cut(file, piece_bytes)]
+            cut = _cut(file, piece_bytes * (_LARGER if in_order else 1))
+            self._pieces += [(file, first, rows) for first, rows in cut]
         self.heights = [rows for _, _, rows in self._pieces]
         if sum(self.heights) == 0:
             raise DataError(f"{self.paths[0].name}: the table has column names but no rows. Add the rows below them.")

@@ -73,12 +73,12 @@ def _write(b: Builder, node: Node, written: dict[Node, str]) -> None:
 
 
 def _refusal(node: Node, reason: str) -> UnsupportedError:
-    if reason.endswith(_REMEDY):
-        return UnsupportedError(reason)
+    reason = reason.removesuffix(f". {_REMEDY}").rpartition(_REFUSED)[2]  # of a part: people wrote the whole
     place = f" ({node.line})" if node.line else ""
-    return UnsupportedError(f"{node.op.name}{place} cannot be written in ONNX: {reason}. {_REMEDY}")
+    return UnsupportedError(f"{node.op.name}{place}{_REFUSED}{reason}. {_REMEDY}")
 
 
+_REFUSED = " cannot be written in ONNX: "
 _REMEDY = "Write this layer with other NumPy functions, or export NumPy source (model.py)."
 
 

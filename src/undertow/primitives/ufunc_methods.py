@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import UnsupportedError
-from undertow.graph import Dim, NeedsConcreteSize, Spec
+from undertow.graph import Dim, Spec
 from undertow.primitives.index import index_add
 from undertow.primitives.record import (
     NO_GRADIENT,
@@ -25,6 +25,7 @@ from undertow.primitives.record import (
 from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
+from undertow.primitives.special import positions
 from undertow.primitives.stable import logsumexp
 from undertow.primitives.template import take_apart
 
@@ -157,15 +158,21 @@ record_holders = Primitive(
 )
 
 
+def _places(like: Any, size: Dim) -> Any:
+    """The rows of a batch, whose size is a name, in the graph of another value."""
+    return like.bind(positions, (), {"dim": size, "dtype": np.dtype(np.int64)})
+
+
 def _extremum_rule(ct: Any, out: Any, x: Any, axis: int, largest: bool) -> Any:
     """Send each cotangent to the element that held the record."""
     key: list[Any] = []
     shape = shape_of(x)
     for i, size in enumerate(shape):
-        if isinstance(size, Dim):
-            raise NeedsConcreteSize("the largest so far counts the rows of the batch")
-        row = np.arange(size).reshape([-1 if j == i else 1 for j in range(len(shape))])
-        key.append(record_holders(x, axis=axis, largest=largest) if i == axis else row)
+        if i == axis:
+            key.append(record_holders(x, axis=axis, largest=largest))
+            continue
+        every = np.arange(size) if not isinstance(size, Dim) else _places(ct, size)
+        key.append(expand_dims(every, axis=tuple(j for j in range(len(shape)) if j != i)))
     template, picks = take_apart(x, tuple(key))
     return index_add(ct, *picks, index=template, shape=shape)
 

@@ -140,7 +140,7 @@ def read_portions(
             file, as_text=texts, decimal="comma", remarks=remarks, header=header, part="test", name_files="file" in keep
         )
         return
-    pieces = FilePieces(find_files(file), int(memory / _PIECES), texts, "comma", header)
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), texts, "comma", header, in_order=True)
     remarks += pieces.remarks
     for number, height in enumerate(tell_reading("the rows", pieces.heights, len(pieces.heights))):
         if height:

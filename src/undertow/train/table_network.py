@@ -83,10 +83,11 @@ def usual_rate(name: str) -> float:
     return 1e-3 if found is inspect.Parameter.empty else float(found)
 
 
-def usual_decay(name: str) -> float:
-    """Return the weight decay of an optimizer that is not told one: that of adamw, and none of the others."""
-    decay = inspect.signature(optim.OPTIMIZERS[name]).parameters["decay"].default if name == "adamw" else 0.0
-    return float(decay)
+def usual_decay(name: str) -> float | None:
+    """Return the weight decay of an optimizer that is not told one: that of adamw; None of the others."""
+    if name != "adamw":
+        return None
+    return float(inspect.signature(optim.adamw).parameters["decay"].default)
 
 
 def build_network(settings: TableSettings, n_features: int, n_outputs: int, codes: Any = ()) -> nn.Sequential:
