@@ -97,7 +97,7 @@ class LinearAlgebra(Operations):
         made, count = self.buffer(node), math.prod(shape[:-2])
         args: list[Argument] = [block.place, Place(made), count, shape[-1], block.step]
         name = f"lu_sign_{kind}_{integers}"
-        call = Call("", args, called(node), moved=block.step * count, target=made)
+        call = Call("", args, _called(node), moved=block.step * count, target=made)
         self.add(call, (name,), lambda module: write_sign(module, name, kind, integers), name)
         return True
 
@@ -106,7 +106,7 @@ class LinearAlgebra(Operations):
         kind = str(kind_of(node.spec.dtype))
         args: list[Argument] = [block.place, Place(STATUS), count, n, block.step, Noted.SINGULAR]
         touches = [Touch(block.place.buffer, False), Touch(STATUS, True)]
-        call = Call("", args, called(node), moved=block.step * count, touches=touches, fails=Noted.SINGULAR)
+        call = Call("", args, _called(node), moved=block.step * count, touches=touches, fails=Noted.SINGULAR)
         self.add(call, ("lu_check", kind), lambda module: write_check(module, kind), f"lu_check_{kind}")
 
     def write_cholesky_factor(self, node: Node) -> bool:
@@ -249,12 +249,17 @@ class LinearAlgebra(Operations):
             else:
                 table += [numbers.place(length if isinstance(arg, Length) else arg), 0]
         shared = count >= self.threads > 1 and flops * count > PRODUCT
-        what, made = f"{called(node)}: {routine}", self.buffer(node)
+        what, made = f"{_called(node)}: {routine}", self.buffer(node)
         call = Call("", table, what, shared, flops * count, 0, scratch=scratch, target=made, fails=fails)
         works = tuple(isinstance(arg, Work) for arg in (*args, Work(8)))
         letters = sum(isinstance(arg, str) for arg in args)
         name = f"lapack{letters}_{''.join('01'[work] for work in works)}"
         self.add(call, (name,), lambda module: write_call(module, name, works, letters), name)
+
+
+def _called(node: Node) -> str:
+    """What people call the value: its name, or the module they called, whose functions are several operations here."""
+    return called(node) if node.name else f"np.linalg {f'({node.line})' if node.line else ''}".strip()
 
 
 def _column_triangle(node: Node) -> str:
