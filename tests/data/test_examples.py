@@ -314,6 +314,9 @@ def test_columns_of_one_name_are_refused(tmp_path):
     for name, column in (("a.npz", "x_0"), ("b.npz", "x_0_0"), ("c.parquet", "x_0")):
         with pytest.raises(DataError, match=f"{name}: .* would both be '{column}'"):
             read_table(tmp_path / name)
+    np.savez(tmp_path / "d.npz", x_train=np.zeros(3), train_x=np.ones(3), x_test=np.ones(2))
+    with pytest.raises(DataError, match=r"d\.npz: 'x_train' and 'train_x' are the same part of the same array"):
+        read_table(tmp_path / "d.npz")
     np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), x_0=np.ones((3, 2)))
     assert read_table(tmp_path / "a.npz").columns == ["x_0", "x_1", "x_0_0", "x_0_1"]
 

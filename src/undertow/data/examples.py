@@ -215,9 +215,8 @@ def _read_npz(path: Path, part: Part, remarks: list[str]) -> dict[str, NDArray[A
         with open(path, "rb") as opened, NpzFile(opened, allow_pickle=False) as file:
             parts = {name: _find_part(name) for name in file.files}
             both = {"train", "test"} <= {found for found, _ in parts.values()}
-            chosen = {
-                rest if both else name: name for name, (found, rest) in parts.items() if found == part or not both
-            }
+            taken = [name for name, (found, _) in parts.items() if found == part or not both]
+            chosen = {parts[name][1] if both else name: name for name in taken}
             arrays: dict[str, NDArray[Any]] = {new: file[name] for new, name in chosen.items()}
     except _DAMAGED as error:
         if "pickle" in str(error):
@@ -226,6 +225,9 @@ def _read_npz(path: Path, part: Part, remarks: list[str]) -> dict[str, NDArray[A
                 "Save arrays of numbers or texts: np.savez(file, x=np.stack(x), y=np.array(y))."
             ) from None
         raise DataError(f"{path.name}: the file is damaged, or no .npz: {error or type(error).__name__}.") from None
+    if lost := [name for name in taken if name not in chosen.values()]:
+        kept = chosen[parts[lost[0]][1]]
+        raise DataError(f"{path.name}: {lost[0]!r} and {kept!r} are the same part of the same array. Leave one out.")
     arrays = {new: array for new, array in arrays.items() if np.ndim(array)}  # what else stands in a ZIP file is bytes
     if not arrays:
         raise DataError(f"{path.name}: it holds no arrays. Save them: np.savez(file, x=x, y=y).")
