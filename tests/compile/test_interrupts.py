@@ -10,7 +10,7 @@ import pytest
 
 import undertow as ut
 from undertow.compile import pool
-from undertow.compile.program import Program
+from undertow.compile.program import Program, Slot
 from undertow.errors import UndertowError
 from undertow.train.step import make_step
 
@@ -172,3 +172,27 @@ def test_a_thread_that_cannot_start_is_told_and_others_get_their_turn(monkeypatc
             pool.run_together([int, int])
     assert not pool._running
     assert pool.run_together([lambda: 3, int]) == 3
+
+
+def test_an_interrupt_while_addresses_are_written_leaves_none_that_is_wrong():
+    """Else the next call with the array of the last one would compute with memory that is not there any more."""
+
+    class Interrupted(list):
+        def __iter__(self):
+            yield self[0]
+            raise KeyboardInterrupt
+
+    table = np.zeros(2, np.int64)
+    slot = Slot(table)
+    places = [(0, 0), (1, 8)]
+    first, second = np.zeros(3), np.ones(3)
+    slot.places = places
+    slot.give(first)
+    for again in (first, second):
+        slot.places = Interrupted(places)
+        with pytest.raises(KeyboardInterrupt):
+            slot.give(second)
+        slot.places = places
+        slot.give(again)
+        np.testing.assert_array_equal(table, again.ctypes.data + np.array([0, 8]))
+        slot.give(first)

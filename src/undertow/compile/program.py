@@ -112,11 +112,12 @@ class Slot:
         if array is self.array:
             return
         address = address_of(array)
-        self.array = array
         if address != self.address:
-            self.address = address
+            self.release()  # Ctrl-C on the way leaves no address that is taken for the one in the table
             for at, offset in self.places:
                 self.args[at] = address + offset
+            self.address = address
+        self.array = array
 
     def release(self) -> None:
         """Let go of the array."""
