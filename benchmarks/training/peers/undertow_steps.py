@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 import undertow as ut
 from undertow import trees
 from undertow.nn import categorical_cross_entropy_with_logits
-from undertow.train.derive import numbers_of
-from undertow.train.step import make_step
+from undertow.train import derive, step
 
 Array = NDArray[Any]
 
@@ -73,7 +72,7 @@ class UndertowTraining:
         else:
             optimizer = ut.optim.adam(workload.rate, BETA1, BETA2, EPSILON)
         clip = None if workload.clip is None else ut.optim.clip_by_global_norm(workload.clip)
-        self.step: Any = make_step(loss_of, optimizer, clip)
+        self.step: Any = step.make_step(loss_of, optimizer, clip)
         self.reset()
 
     def reset(self) -> None:
@@ -106,7 +105,7 @@ class UndertowTraining:
     def parameters(self) -> list[Array]:
         if self.session is not None:
             self.model, self.state = self.session.values()
-        return numbers_of(trees.flatten(self.model)[0])
+        return derive.numbers_of(trees.flatten(self.model)[0])
 
 
 def make(workload: Workload, variant: str) -> UndertowTraining:

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from undertow import trees
 from undertow.compile.expand import expand
 from undertow.compile.planner import make_plan
-from undertow.compile.profile import Profile
 from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError
@@ -27,6 +26,9 @@ from undertow.trace import Tracer, describe_function, trace_function
 from undertow.trace.function import is_array_like
 from undertow.trace.outside import Outside
 from undertow.trace.running import mode_around
+
+if TYPE_CHECKING:
+    from undertow.compile.profile import Profile
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,12 @@ from undertow.compile.memory import ALIGN
 from undertow.compile.pace import Pace
 from undertow.compile.plan import STATUS, Buffer, Call, Noted, Place, Plan, Scratch
 from undertow.compile.pool import interrupted, run_aside, run_together
-from undertow.compile.profile import Profile
 from undertow.compile.waits import mark_waits
 from undertow.errors import ArgumentError, PositionError
 from undertow.graph import CONSTANT, Node
+
+if TYPE_CHECKING:
+    from undertow.compile.profile import Profile
 
 Array = NDArray[Any]
 
@@ -181,6 +183,8 @@ class Program:
             raise ArgumentError(
                 "profile: the program has not run yet, so it has no values to compute with. Run it first."
             )
+        from undertow.compile.profile import Profile  # which few programs need
+
         return Profile.measure(self, rounds)
 
     @property
