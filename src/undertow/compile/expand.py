@@ -20,10 +20,11 @@ from undertow.compile.expand_places import PLACES
 from undertow.compile.expand_points import POINTS
 from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
 from undertow.compile.repeats import merge_repeats
+from undertow.compile.rewriting import as_float
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
 from undertow.primitives.order import sort
-from undertow.primitives.record import float_like, reduced_shape
+from undertow.primitives.record import reduced_shape
 from undertow.primitives.reduce import all_, any_
 from undertow.trace import Tracer
 from undertow.trace.tracer import Trace
@@ -55,26 +56,21 @@ def _shifted(x: Any, axis: tuple[int, ...]) -> tuple[Any, Any]:
     return x - shift, shift
 
 
-def _as_float(x: Any) -> Any:
-    dtype = float_like(x.dtype)
-    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
-
-
 def _softmax(x: Any, axis: int) -> Any:
-    shifted, _ = _shifted(_as_float(x), (axis,))
+    shifted, _ = _shifted(as_float(x), (axis,))
     e = np.exp(shifted)
     total = P.sum_(e, axis=(axis,), keepdims=True)
     return e * (1 / np.where(total == 0, 1, total))
 
 
 def _log_softmax(x: Any, axis: int) -> Any:
-    shifted, _ = _shifted(_as_float(x), (axis,))
+    shifted, _ = _shifted(as_float(x), (axis,))
     total = P.sum_(np.exp(shifted), axis=(axis,), keepdims=True)
     return shifted - np.log(np.where(total == 0, 1, total))
 
 
 def _logsumexp(x: Any, axis: tuple[int, ...], keepdims: bool = False) -> Any:
-    shifted, shift = _shifted(_as_float(x), axis)
+    shifted, shift = _shifted(as_float(x), axis)
     result = np.log(P.sum_(np.exp(shifted), axis=axis, keepdims=True)) + shift
     return result if keepdims else P.squeeze(result, axis=axis)
 
@@ -84,13 +80,13 @@ def _count(x: Any, axis: tuple[int, ...]) -> int:
 
 
 def _mean(x: Any, axis: tuple[int, ...], keepdims: bool = False) -> Any:
-    x = _as_float(x)
+    x = as_float(x)
     return P.sum_(x, axis=axis, keepdims=keepdims) / float(_count(x, axis))
 
 
 def _moment(x: Any, mask: Any, axis: tuple[int, ...], keepdims: bool, ddof: float, least: float = 0.0) -> Any:
     """The sum of squared deviations by n − ddof, or by ``least`` where that is not above 0."""
-    x = _as_float(x)
+    x = as_float(x)
     if mask is None:
         n: Any = float(_count(x, axis))
         keep: Any = lambda v: v  # noqa: E731
@@ -111,7 +107,7 @@ def _var(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, optio
 
 
 def _nanvar(x: Any, *extras: Any, axis: Any, keepdims: bool, ddof: float = 0, options: Any = ()) -> Any:
-    x = _as_float(x)
+    x = as_float(x)
     kept = np.logical_not(np.isnan(x))
     where = dict(zip(options, extras, strict=True)).get("where")
     return _moment(x, kept if where is None else np.logical_and(kept, where), axis, keepdims, ddof, least=math.nan)
@@ -152,7 +148,7 @@ def _quantifier(plain: P.Primitive, keep: Callable[[Any, Any], Any]) -> Callable
 
 
 def _mean_where(x: Any, mask: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
-    x = _as_float(x)
+    x = as_float(x)
     mask = P.broadcast_to(mask, shape=x.shape)
     n = P.sum_(P.astype(mask, dtype=x.dtype), axis=axis, keepdims=keepdims)
     return P.sum_(np.where(mask, x, 0), axis=axis, keepdims=keepdims) / n

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.compile.expand_index import filled
+from undertow.compile.rewriting import cast, filled
 from undertow.primitives.counting import search
 from undertow.primitives.index import Pick
 from undertow.primitives.order import sort
@@ -19,10 +19,6 @@ FEW = 16  # values that are compared with one by one
 _WHOLE, _FLOAT = np.dtype(np.int64), np.dtype(np.float64)
 
 
-def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
-    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
-
-
 def _take(x: Any, places: Any) -> Any:
     return P.getitem(x, places, index=(Pick(0),))
 
@@ -30,11 +26,11 @@ def _take(x: Any, places: Any) -> Any:
 def _search(a: Any, v: Any, *sorter: Any, side: str) -> Any:
     """Bring both to one dtype, and the values in order if need be."""
     if sorter:
-        a = _take(a, _cast(sorter[0], _WHOLE))
+        a = _take(a, cast(sorter[0], _WHOLE))
     elif a.dtype == v.dtype:
         return None
     dtype = np.result_type(a.dtype, v.dtype)
-    return search(_cast(a, dtype), _cast(v, dtype), side=side)
+    return search(cast(a, dtype), cast(v, dtype), side=side)
 
 
 def _digitize(x: Any, bins: Any, right: bool) -> Any:
@@ -52,7 +48,7 @@ def _isin(x: Any, values: Any, invert: bool) -> Any:
     dtype, n = np.result_type(x.dtype, values.dtype), values.size
     if not n:
         return filled(x, np.bool_(invert), x.shape)
-    x, values = _cast(x, dtype), P.reshape(_cast(values, dtype), shape=(n,))
+    x, values = cast(x, dtype), P.reshape(cast(values, dtype), shape=(n,))
     if n <= FEW:
         found = np.any(P.expand_dims(x, axis=(x.ndim,)) == values, axis=-1)
     else:
@@ -65,15 +61,15 @@ def _bincount(weights: Any, x: Any, length: int) -> Any:
     """Add up; what is below 0 is beyond the end, which is an error."""
     if not x.shape[0]:
         return filled(weights, np.int64(0), (length,))
-    place = _cast(x, _WHOLE)
+    place = cast(x, _WHOLE)
     place = np.where(place < 0, length, place)
-    return P.index_add(_cast(weights, _FLOAT), place, index=(Pick(0),), shape=(length,))
+    return P.index_add(cast(weights, _FLOAT), place, index=(Pick(0),), shape=(length,))
 
 
 def _histogram(a: Any, edges: Any, *weights: Any) -> Any:
     """Add up in the bins, and what is outside of all in one more."""
     count = edges.shape[0] - 1
-    a = _cast(P.reshape(a, shape=(a.size,)), _FLOAT if a.dtype.kind == "b" else a.dtype)
+    a = cast(P.reshape(a, shape=(a.size,)), _FLOAT if a.dtype.kind == "b" else a.dtype)
     inside = np.logical_and(a >= edges[0], a <= edges[count])
     place = np.where(inside, np.minimum(search(edges, a, side="right") - 1, count - 1), count)
     given = P.reshape(weights[0], shape=a.shape) if weights else filled(a, np.int64(1), a.shape)
@@ -82,7 +78,7 @@ def _histogram(a: Any, edges: Any, *weights: Any) -> Any:
 
 def _interp(x: Any, xp: Any, fp: Any, left: float | None, right: float | None) -> Any:
     """NumPy's formula: from the point to the left, from the one to the right where that is no number."""
-    x, xp, fp = (_cast(v, _FLOAT) for v in (x, xp, fp))
+    x, xp, fp = (cast(v, _FLOAT) for v in (x, xp, fp))
     last = xp.shape[0] - 1
     ends = (fp[0] if left is None else left), (fp[last] if right is None else right)
     place = np.maximum(search(xp, x, side="right") - 1, 0)
@@ -120,12 +116,12 @@ def _unwrap(p: Any, discont: float | None, axis: int, period: float) -> Any:
     axis, n = axis % p.ndim, p.shape[axis]
     if p.dtype.kind == "b":
         return None
-    made = _cast(p, float_like(p.dtype))
+    made = cast(p, float_like(p.dtype))
     if n < 2:
         return made
     before: tuple[Any, ...] = (slice(None),) * axis
     step = p[(*before, slice(1, n))] - p[(*before, slice(0, n - 1))]
-    step, half = _cast(step, made.dtype), period / 2
+    step, half = cast(step, made.dtype), period / 2
     within = np.remainder(step + half, period) - half
     within = np.where(np.logical_and(within == -half, step > 0), half, within)
     turn = np.where(np.abs(step) < (half if discont is None else discont), 0, within - step)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from undertow import primitives as P
+from undertow.compile.rewriting import filled
 from undertow.primitives.index import Pick, Slice
 from undertow.primitives.template import indexed_shape
 
@@ -163,11 +164,6 @@ def _last_written(*picks: Any, index: tuple[Any, ...], shape: tuple[int, ...]) -
     numbers = np.arange(math.prod(written)).reshape(written)
     places = P.index_update(filled(picks[0], np.int64(0), shape), numbers, *picks, index=index)
     return P.getitem(places, *picks, index=index) == numbers
-
-
-def filled(like: Any, value: Any, shape: tuple[int, ...]) -> Any:
-    """Return an array of one number, in the trace of another."""
-    return like.bind(P.broadcast_to, (value,), {"shape": shape})
 
 
 def _with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:

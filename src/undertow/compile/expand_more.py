@@ -14,7 +14,7 @@ from undertow import primitives as P
 from undertow.compile.access import layout_of
 from undertow.compile.expand_places import take_constant
 from undertow.compile.expand_windows import WINDOWS
-from undertow.primitives.record import float_like
+from undertow.compile.rewriting import as_float
 
 FEW = 4  # factors whose products are written out, which a running product of each row takes ten times as long for
 
@@ -90,7 +90,7 @@ def _norm(x: Any, order: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     """(Σ |x|^p)^(1/p) over all elements along the axes."""
     if not isinstance(order, int | float):
         return None
-    x = _as_float(x)
+    x = as_float(x)
     if order in (math.inf, -math.inf):
         return (P.max_ if order > 0 else P.min_)(np.abs(x), axis=axis, keepdims=keepdims)
     if order == 2:
@@ -127,7 +127,7 @@ def _skipping(plain: Any, neutral: float, join: Any) -> Callable[..., Any]:
 
 
 def _nanmean(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
-    x = _as_float(x)
+    x = as_float(x)
     kept = np.logical_not(np.isnan(x))
     for extra in extras:
         kept = np.logical_and(kept, extra)
@@ -135,13 +135,8 @@ def _nanmean(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: A
     return P.sum_(np.where(kept, x, 0), axis=axis, keepdims=keepdims) / count
 
 
-def _as_float(x: Any) -> Any:
-    dtype = float_like(x.dtype)
-    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
-
-
 def _sinc(x: Any) -> Any:
-    x = _as_float(x)
+    x = as_float(x)
     y = np.pi * np.where(x == 0, float(np.finfo(x.dtype).eps), x)
     return np.sin(y) / y
 

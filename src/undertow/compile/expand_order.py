@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.compile.expand_index import filled, transposed
+from undertow.compile.expand_index import transposed
+from undertow.compile.rewriting import cast, filled
 from undertow.compile.selecting import MOST
 from undertow.compile.sorting import SHORT
 from undertow.graph import Node
@@ -138,16 +139,16 @@ def _between(at: Callable[[Any], Any], place: Any, last: Any, dtype: np.dtype[An
         method: NumPy's word, or ``median``.
     """
     low = np.floor(place)
-    weight = _cast(place - low, dtype)
-    low = _cast(low, _WHOLE)
+    weight = cast(place - low, dtype)
+    low = cast(low, _WHOLE)
     found = at(low)
     if method in _TAKING or (method == "median" and isinstance(weight, np.ndarray) and not weight.any()):
-        return _cast(found, dtype)
+        return cast(found, dtype)
     above = at(np.minimum(low + 1, last))
     if method == "median":
-        return _cast(np.where(weight == 0, found, (found + above) / 2), dtype)
-    step = _cast(above - found, dtype)
-    found, above = _cast(found, dtype), _cast(above, dtype)
+        return cast(np.where(weight == 0, found, (found + above) / 2), dtype)
+    step = cast(above - found, dtype)
+    found, above = cast(found, dtype), cast(above, dtype)
     made = np.where(weight >= 0.5, above - step * (1 - weight), found + step * weight)
     # Of these, a place before the first element counts as that one, whatever the next is: 0 · inf is NaN.
     return np.where(weight == 0, found, made) if method in (*_PLOTTING, "averaged_inverted_cdf") else made
@@ -165,12 +166,6 @@ def _chosen(lines: Any, places: Any, dtype: np.dtype[Any], method: str) -> Any:
         return np.stack([found[wanted.index(int(i))] for i in places], axis=-1)
 
     return _between(at, places, n - 1, dtype, method)
-
-
-def _cast(x: Any, dtype: np.dtype[Any]) -> Any:
-    if isinstance(x, np.ndarray | np.generic):
-        return np.asarray(x).astype(dtype)
-    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
 
 
 def _spread(places: Any, rows: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.compile.expand_index import filled
+from undertow.compile.rewriting import filled
 from undertow.primitives.edit import new_places
 from undertow.primitives.index import Pick, Slice
 

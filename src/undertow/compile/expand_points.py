@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
+from undertow.compile.rewriting import as_float
 from undertow.primitives.record import float_like
 
 _LOG2E = 1 / math.log(2)
-
-
-def _as_float(x: Any) -> Any:
-    dtype = float_like(x.dtype)
-    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
 
 
 def _isclose(x: Any, y: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
@@ -48,7 +44,7 @@ def _i0_slope(x: Any, order: int) -> Any:
 
 def _sinc_slope(x: Any, order: int) -> Any:
     """A derivative of sinc of any order: a series around 0, a recurrence away from it, as the record."""
-    u = np.pi * _as_float(x)
+    u = np.pi * as_float(x)
     near = np.abs(u) <= order + 1
     small, large = np.where(near, u, 0), np.where(near, order + 2, u)
     square, series = small * small, u * 0
@@ -74,7 +70,7 @@ def _choose(a: Any, *choices: Any) -> Any:
 
 def _fraction(x: Any) -> Any:
     """NumPy's modf: nothing is left of an infinity, and the sign stays."""
-    x = _as_float(x)
+    x = as_float(x)
     return np.copysign(np.where(np.isinf(x), 0, x - np.trunc(x)), x)
 
 
@@ -100,7 +96,7 @@ def _linspace(start: Any, stop: Any, num: int, endpoint: bool, axis: int) -> Any
 
 def _slope(f: Any, axis: int, edge_order: int) -> Any:
     """NumPy's formulas for points at a distance of 1."""
-    f, n = _as_float(f), f.shape[axis]
+    f, n = as_float(f), f.shape[axis]
 
     def part(start: int, stop: int) -> Any:
         return f[(*[slice(None)] * axis, slice(start, stop))]

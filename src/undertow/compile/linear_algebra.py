@@ -16,7 +16,11 @@ import numpy as np
 from undertow import primitives as P
 from undertow.compile.blas import find_blas
 from undertow.compile.cache import folder
+from undertow.compile.rewriting import as_float, cast, is_transposed
 from undertow.graph import Graph, Node, Spec
+from undertow.primitives.decompose import inverse_gaps
+from undertow.primitives.determinant import cofactor_change, products_of_others
+from undertow.primitives.product import swap
 from undertow.primitives.record import float_like
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # LAPACK's real numbers
@@ -101,19 +105,8 @@ QR = Routine("orthogonal", _block(qr_sizes))
 # ---- parts of blocks -----------------------------------------------------------------------------
 
 
-def _swap(x: Any) -> Any:
-    return np.swapaxes(x, -1, -2)
-
-
-def _float(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
-    dtype = dtype or float_like(x.dtype)
-    return x if x.dtype == dtype else P.astype(x, dtype=dtype)
-
-
 def _triangle(x: Any, upper: bool) -> Any:
-    m, n = x.shape[-2:]
-    rows, columns = np.arange(m)[:, None], np.arange(n)
-    return np.where(rows <= columns if upper else rows >= columns, x, 0)
+    return np.triu(x) if upper else np.tril(x)
 
 
 def _diagonal(x: Any) -> Any:
@@ -128,9 +121,7 @@ def _cut(block: Any, start: int, *shape: int) -> Any:
 
 def _base(a: Any) -> tuple[Any, bool]:
     """Return the matrix behind a transposition, and whether there is one."""
-    node, n = a.node, a.ndim
-    turned = node.op is P.transpose and tuple(node.params["axes"]) == (*range(n - 2), n - 1, n - 2)
-    return (type(a)(node.inputs[0], a.tape), True) if turned else (a, False)
+    return (type(a)(a.node.inputs[0], a.tape), True) if is_transposed(a.node) else (a, False)
 
 
 # ---- linear systems and determinants -------------------------------------------------------------
@@ -143,7 +134,7 @@ def _solve_rows(a: Any, rows: Any) -> Any:
     return (
         LU_SOLVE(LU(base), rows, turned=turned, strict=True)
         if triangle is None
-        else (SOLVE_TRIANGLE(triangle, rows, turned=turned))
+        else SOLVE_TRIANGLE(triangle, rows, turned=turned)
     )
 
 
@@ -154,8 +145,8 @@ def _made_by_cholesky(a: Any) -> Any:
 
 def _solve(a: Any, b: Any) -> Any:
     dtype = np.result_type(float_like(a.dtype), float_like(b.dtype))
-    a, b, n = _float(a, dtype), _float(b, dtype), a.shape[-1]
-    rows = P.expand_dims(b, axis=(0,)) if b.ndim == 1 else _swap(b)
+    a, b, n = cast(a, dtype), cast(b, dtype), a.shape[-1]
+    rows = P.expand_dims(b, axis=(0,)) if b.ndim == 1 else swap(b)
     if a.ndim == 2:  # one matrix for all
         every = P.reshape(rows, shape=(int(np.prod(rows.shape[:-1])), n))
         found = P.reshape(_solve_rows(a, every), shape=rows.shape)
@@ -164,28 +155,28 @@ def _solve(a: Any, b: Any) -> Any:
         a = a if a.shape[:-2] == batch else P.broadcast_to(a, shape=(*batch, n, n))
         rows = P.broadcast_to(rows, shape=(*batch, *rows.shape[-2:]))
         found = _solve_rows(a, rows)
-    return P.squeeze(found, axis=(found.ndim - 2,)) if b.ndim == 1 else _swap(found)
+    return P.squeeze(found, axis=(found.ndim - 2,)) if b.ndim == 1 else swap(found)
 
 
 def _inverse(a: Any, strict: bool = True) -> Any:
     """The rows of A⁻¹ are A⁻ᵀ times the unit vectors."""
-    base, turned = _base(_float(a))
+    base, turned = _base(as_float(a))
     triangle = _made_by_cholesky(base)
     if triangle is None:
         return LU_SOLVE(LU(base), np.eye(a.shape[-1], dtype=base.dtype), turned=not turned, strict=strict)
     upper = triangle.node.params["upper"]
     inverse = _triangle(INVERT_TRIANGLE(triangle, upper=upper), upper)
-    return _swap(inverse) if turned else inverse
+    return swap(inverse) if turned else inverse
 
 
 def _log_of_det(a: Any) -> Any:
-    a, _ = _base(_float(a))
+    a, _ = _base(as_float(a))
     diagonal = _diagonal(LU(a)[..., : a.shape[-1], :])
     return P.sum_(np.log(np.abs(diagonal)), axis=(a.ndim - 2,), keepdims=False)
 
 
 def _sign_of_det(a: Any, *wanted: Any) -> Any:
-    return LU_SIGN(LU(_base(_float(a))[0], *wanted))
+    return LU_SIGN(LU(_base(as_float(a))[0], *wanted))
 
 
 def _det(a: Any) -> Any:
@@ -196,39 +187,39 @@ def _det(a: Any) -> Any:
 
 
 def _cholesky(a: Any, upper: bool) -> Any:
-    return _triangle(CHOLESKY(_float(a), upper=upper), upper)
+    return _triangle(CHOLESKY(as_float(a), upper=upper), upper)
 
 
 def _eigen(a: Any, uplo: str, vectors: bool = True) -> tuple[Any, Any]:
-    block = EIGH(_float(a), uplo=uplo, vectors=vectors)
+    block = EIGH(as_float(a), uplo=uplo, vectors=vectors)
     n = a.shape[-1]
-    return block[..., n, :], _swap(block[..., :n, :])
+    return block[..., n, :], swap(block[..., :n, :])
 
 
 def _svd(a: Any, full: bool = False, *wanted: Any) -> tuple[Any, Any, Any]:
     """U, the singular values and Vᵀ."""
     if full and 0 in a.shape[-2:]:
         return None, None, None
-    a, job = _float(a), "A" if full else "S"
+    a, job = as_float(a), "A" if full else "S"
     (m, n), block = a.shape[-2:], SVD(a, *wanted, job=job)
     k, starts = min(m, n), list(accumulate(svd_sizes(m, n, job)))
     u, vt = _cut(block, starts[1], m if full else k, m), _cut(block, starts[2], n, n if full else k)
-    return _swap(u), _cut(block, starts[0], k), _swap(vt)
+    return swap(u), _cut(block, starts[0], k), swap(vt)
 
 
 def _svdvals(a: Any) -> Any:
     m, n = a.shape[-2:]
-    return _cut(SVD(_float(a), job="N"), m * n, min(m, n))
+    return _cut(SVD(as_float(a), job="N"), m * n, min(m, n))
 
 
 def _qr_q(a: Any) -> Any:
     m, n = a.shape[-2:]
-    return _swap(_cut(QR(_float(a)), m * n, min(m, n), m))
+    return swap(_cut(QR(as_float(a)), m * n, min(m, n), m))
 
 
 def _qr_r(a: Any) -> Any:
     m, n = a.shape[-2:]
-    return _triangle(_swap(_cut(QR(_float(a)), 0, n, m))[..., : min(m, n), :], upper=True)
+    return _triangle(swap(_cut(QR(as_float(a)), 0, n, m))[..., : min(m, n), :], upper=True)
 
 
 def _inverse_of_large(s: Any, cutoff: float) -> Any:
@@ -238,24 +229,24 @@ def _inverse_of_large(s: Any, cutoff: float) -> Any:
 
 def _pinv(a: Any, rcond: float, hermitian: bool) -> Any:
     if 0 in a.shape[-2:]:
-        return _swap(_float(a))
+        return swap(as_float(a))
     if not hermitian:
         u, s, vt = _svd(a)
-        return _swap(vt) @ (P.expand_dims(_inverse_of_large(s, rcond), axis=(s.ndim,)) * _swap(u))
+        return swap(vt) @ (P.expand_dims(_inverse_of_large(s, rcond), axis=(s.ndim,)) * swap(u))
     values, v = _eigen(a, "L")
     inverse = np.copysign(_inverse_of_large(np.abs(values), rcond), values)
-    return (v * P.expand_dims(inverse, axis=(values.ndim - 1,))) @ _swap(v)
+    return (v * P.expand_dims(inverse, axis=(values.ndim - 1,))) @ swap(v)
 
 
 def _lstsq(a: Any, b: Any, rcond: float | None) -> Any:
     dtype = np.result_type(float_like(a.dtype), float_like(b.dtype))
-    a, b, eps = _float(a, dtype), _float(b, dtype), float(np.finfo(dtype).eps)
+    a, b, eps = cast(a, dtype), cast(b, dtype), float(np.finfo(dtype).eps)
     if 0 in a.shape:
         return None
     u, s, vt = _svd(a)
     cutoff = eps * max(a.shape) if rcond is None else eps if rcond < 0 else rcond
-    inverse, inner = _inverse_of_large(s, cutoff), _swap(u) @ b
-    return _swap(vt) @ ((inverse if b.ndim == 1 else P.expand_dims(inverse, axis=(1,))) * inner)
+    inverse, inner = _inverse_of_large(s, cutoff), swap(u) @ b
+    return swap(vt) @ ((inverse if b.ndim == 1 else P.expand_dims(inverse, axis=(1,))) * inner)
 
 
 def _matrix_rank(a: Any, tol: float | None, rtol: float | None, hermitian: bool) -> Any:
@@ -270,16 +261,6 @@ def _matrix_rank(a: Any, tol: float | None, rtol: float | None, hermitian: bool)
     else:
         large = s > tol
     return P.sum_(P.astype(large, dtype=np.dtype(np.int64)), axis=(s.ndim - 1,), keepdims=False)
-
-
-def _inverse_gaps(s: Any, plus: bool) -> Any:
-    columns, rows = (P.expand_dims(s, axis=(s.ndim - i,)) for i in (1, 0))
-    gaps = columns + rows if plus else columns - rows
-    if not s.shape[-1]:
-        return gaps
-    least = np.max(np.abs(columns), axis=-1, keepdims=True) * (np.finfo(s.dtype).eps * s.shape[-1])
-    equal = np.abs(gaps) <= least
-    return np.where(equal, 0, 1 / np.where(equal, 1, gaps))
 
 
 def join_decompositions(graph: Graph) -> None:
@@ -309,7 +290,7 @@ def _matrix_of(node: Node) -> Any:
 
 def _cofactor(a: Any) -> Any:
     """det(A) A⁻ᵀ; where a matrix is nearly singular, by singular values, which are computed only there."""
-    a, n = _float(a), a.shape[-1]
+    a, n = as_float(a), a.shape[-1]
     if n <= 1:
         return a * 0 + 1
     b = _inverse(a, strict=False)
@@ -317,37 +298,10 @@ def _cofactor(a: Any) -> Any:
     norms = [P.max_(np.sum(np.abs(x), axis=-1), axis=(x.ndim - 2,), keepdims=False) for x in (a, b)]
     bad = np.logical_or(sign == 0, norms[0] * norms[1] > float(np.finfo(a.dtype).eps) ** -0.5)
     any_bad = P.max_(P.astype(bad, dtype=a.dtype), axis=tuple(range(bad.ndim)), keepdims=False) > 0.5
-    by_inverse = P.expand_dims(_det(a), axis=(a.ndim - 2, a.ndim - 1)) * _swap(b)
+    by_inverse = P.expand_dims(_det(a), axis=(a.ndim - 2, a.ndim - 1)) * swap(b)
     u, s, vt = _svd(a, False, any_bad)
-    before, after = _products(s)
-    by_values = _orientation(u, vt, any_bad) * ((u * P.expand_dims(before * after, axis=(s.ndim - 1,))) @ vt)
+    by_values = _orientation(u, vt, any_bad) * ((u * products_of_others(s)[0][..., None, :]) @ vt)
     return np.where(any_bad, by_values, by_inverse)
-
-
-def _products(s: Any) -> tuple[Any, Any]:
-    """The products of the singular values before each, and after each."""
-    one = s[..., :1] * 0 + 1
-    before = np.cumprod(np.concatenate([one, s[..., :-1]], axis=-1), axis=-1)
-    after = np.flip(np.cumprod(np.concatenate([one, np.flip(s[..., 1:], -1)], axis=-1), axis=-1), -1)
-    return before, after
-
-
-def _cofactor_change(a: Any, c: Any) -> Any:
-    """As the primitive does it: turned by U and V, the matrix is diagonal."""
-    a, n = _float(a), a.shape[-1]
-    if n <= 1:
-        return c * 0
-    u, s, vt = _svd(a)
-    before, after = _products(s)
-    between = np.cumprod(np.where(np.tri(n, dtype=bool), 1, P.expand_dims(s, axis=(s.ndim - 1,))), axis=-1)
-    between = np.concatenate([between[..., -1:], between[..., :-1]], axis=-1)
-    before, after = P.expand_dims(before, axis=(s.ndim,)), P.expand_dims(after, axis=(s.ndim - 1,))
-    upper = np.where(np.tri(n, dtype=bool), 0, before * between * after)
-    without = upper + _swap(upper)
-    turned = _swap(u) @ c @ _swap(vt)
-    own = without @ P.expand_dims(_diagonal(turned), axis=(s.ndim,))
-    change = np.where(np.eye(n, dtype=bool), own, -without * _swap(turned))
-    return _orientation(u, vt) * (u @ change @ vt)
 
 
 def _orientation(u: Any, vt: Any, *wanted: Any) -> Any:
@@ -371,7 +325,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "log_of_det": _log_of_det,
     "sign_of_det": _sign_of_det,
     "cofactor": _cofactor,
-    "cofactor_change": _cofactor_change,
+    "cofactor_change": cofactor_change.forward,
     "cholesky": _cholesky,
     "eigh_values": lambda a, uplo: _eigen(a, uplo)[0],
     "eigh_vectors": lambda a, uplo: _eigen(a, uplo)[1],
@@ -386,4 +340,6 @@ _RULES: dict[str, Callable[..., Any]] = {
     "lstsq": _lstsq,
     "matrix_rank": _matrix_rank,
 }
-LINEAR_ALGEBRA = {name: _where_lapack_is(rule) for name, rule in _RULES.items()} | {"inverse_gaps": _inverse_gaps}
+LINEAR_ALGEBRA = {name: _where_lapack_is(rule) for name, rule in _RULES.items()} | {
+    "inverse_gaps": inverse_gaps.forward
+}

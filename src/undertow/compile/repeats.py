@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from undertow import primitives as P
+from undertow.compile.rewriting import is_transposed, swapped
 from undertow.compile.statistics import is_statistics
 from undertow.graph import CONSTANT, INPUT, Graph, Node
 
@@ -46,12 +47,7 @@ def again(node: Node, inputs: tuple[Node, ...]) -> Node:
 
 def _factors(inputs: tuple[Node, ...]) -> Any:
     """Name a product by what its factors are, behind a transposition, and whether there is one."""
-    return P.matmul, tuple((x.inputs[0], True) if _is_transposed(x) else (x, False) for x in inputs)
-
-
-def _is_transposed(x: Node) -> bool:
-    n = x.spec.ndim
-    return x.op is P.transpose and n >= 2 and tuple(x.params["axes"]) == (*range(n - 2), n - 1, n - 2)
+    return P.matmul, tuple((x.inputs[0], True) if is_transposed(x) else (x, False) for x in inputs)
 
 
 def _turned(node: Node, inputs: tuple[Node, ...], known: dict[Any, Node]) -> Node | None:
@@ -62,8 +58,7 @@ def _turned(node: Node, inputs: tuple[Node, ...], known: dict[Any, Node]) -> Nod
     found = known.get((P.matmul, tuple((x, not turned) for x, turned in reversed(factors))))
     if found is None or found.spec.dtype != node.spec.dtype:
         return None
-    n = node.spec.ndim
-    made = Node(P.transpose, (found,), {"axes": (*range(n - 2), n - 1, n - 2)}, node.spec)
+    made = Node(P.transpose, (found,), {"axes": swapped(node.spec.ndim)}, node.spec)
     made.line, made.backward = node.line, node.backward
     return made
 

@@ -41,7 +41,7 @@ def _trace(x: Any) -> Any:
 # ---- the cofactors: the derivative of a determinant ----------------------------------------------
 
 
-def _others(s: Any) -> tuple[Any, Any]:
+def products_of_others(s: Any) -> tuple[Any, Any]:
     """Multiply the elements of s other than each one, and other than each two: zeros do no harm."""
     one = np.ones_like(s[..., :1])
     before = np.cumprod(np.concatenate([one, s[..., :-1]], axis=-1), axis=-1)
@@ -72,7 +72,7 @@ def _cofactor(a: Any) -> Any:
     if b is not None:
         return np.linalg.det(a)[..., None, None] * np.swapaxes(b, -1, -2)
     u, s, vt = np.linalg.svd(a)
-    return _orientation(u, vt) * ((u * _others(s)[0][..., None, :]) @ vt)
+    return _orientation(u, vt) * ((u * products_of_others(s)[0][..., None, :]) @ vt)
 
 
 def _cofactor_change(a: Any, c: Any) -> Any:
@@ -80,7 +80,7 @@ def _cofactor_change(a: Any, c: Any) -> Any:
     if a.shape[-1] == 1:
         return np.zeros_like(c)
     u, s, vt = np.linalg.svd(a)
-    without = _others(s)[1]
+    without = products_of_others(s)[1]
     turned = np.swapaxes(u, -1, -2) @ c @ np.swapaxes(vt, -1, -2)
     change = -without * np.swapaxes(turned, -1, -2)
     each = np.arange(a.shape[-1])
