@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiled_graphs import make_program, run_program
-from undertow.compile import clusters, layout, operations, split
+from undertow.compile import clusters, layout, operations, products, split
 from undertow.compile.driver import SHARED, WAIT
 from undertow.compile.program import Program
 from undertow.trace import trace_function
@@ -123,7 +123,7 @@ def random_program(seed):
 def test_random_programs_do_not_depend_on_who_is_ahead(order, monkeypatch, count, held):
     for module in (clusters, operations):
         monkeypatch.setattr(module, "WORTH_SHARING", 1)
-    monkeypatch.setattr(operations, "PRODUCT", 1)
+    monkeypatch.setattr(products, "PRODUCT", 1)
     monkeypatch.setattr(split, "FLOPS", 1)
     monkeypatch.setattr(layout, "HELD", held)
     for seed in range(40):

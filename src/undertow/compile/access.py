@@ -302,3 +302,33 @@ def reshaped(a: Access, shape: Any) -> tuple[int, ...] | None:
         strides.append(stride * left)
         group = (left, stride) if left != 1 else None
     return tuple(strides) if i == len(old) and group is None else None
+
+
+def matrix(a: Access) -> tuple[int, int]:
+    """Return the strides of rows and columns; those of a single one do not matter."""
+    (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
+    if m == 1:
+        row = max(n, 1)
+    if n == 1:
+        column = 1
+    return row, column
+
+
+def batch_strides(a: Access, batch: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides from matrix to matrix of a stack."""
+    own = a.shape[:-2]
+    new = len(batch) - len(own)
+    return (*[0] * new, *[0 if n == 1 else s for n, s in zip(own, a.strides[:-2], strict=True)])
+
+
+def batch_axis(batch: tuple[int, ...], *leads: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the last axes of a batch along which every operand moves by equal steps."""
+    if not batch:
+        return None
+    axes = [len(batch) - 1]
+    while axes[0] > 0:
+        i = axes[0] - 1
+        if not all(lead[i] == lead[i + 1] * batch[i + 1] for lead in leads):
+            break
+        axes.insert(0, i)
+    return tuple(axes)

@@ -27,6 +27,7 @@ class Item:
         nodes: what it computes, oldest first.
         before: the items it reads from, as a set of bits; ``ancestors`` also those that these read from.
         after: the items that read from it.
+        early: the place in the graph behind which it is done, if that is before the place of its last node.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Item:
     before: int = 0
     ancestors: int = 0
     after: int = 0
+    early: int | None = None
 
     def __post_init__(self) -> None:
         self.bit = 1 << self.number  # the item as a set
@@ -58,6 +60,11 @@ class Cluster(Item):
     def rows(self) -> tuple[int, ...]:
         """The row axes."""
         return self.space[: self.split or 0]
+
+
+def is_number(item: Item) -> bool:
+    """Tell whether an item computes single numbers, such as a rate."""
+    return isinstance(item, Cluster) and not item.space
 
 
 def is_point(node: Node) -> bool:
@@ -363,6 +370,13 @@ class Fuser:
             if a.base is node
         )
 
+    def hurry(self, item: Item, place: int, when: dict[int, int]) -> None:
+        """Do an item at a place in the graph, and the numbers that it reads no later."""
+        when[item.number] = place
+        for source in self.each(item.before):
+            if is_number(source) and when[source.number] > place:
+                self.hurry(source, place, when)
+
     def schedule(self) -> list[Item]:
         """Put the items in an order in which they can be done, close to that of the graph."""
         items = [item for item in self.items if item.nodes]
@@ -379,6 +393,9 @@ class Fuser:
         # A scalar that only the outside wants, such as the loss, comes last: threads need not wait for it.
         last = {x.number: len(position) for x in items if isinstance(x, Cluster) and not x.space and not x.bit & wanted}
         when = {x.number: max(position[node] for node in x.nodes) + last.get(x.number, 0) for x in items}
+        for item in items:
+            if item.early is not None:
+                self.hurry(item, item.early, when)
         after: dict[int, list[Item]] = {}
         waiting: dict[int, int] = {}
         ready: list[tuple[int, int]] = []

@@ -9,7 +9,7 @@ is neither 0 nor 1; the address of each stored value; the address of each total,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from undertow.compile.ir import BITS, FLOATS, Emitter, Value
@@ -189,3 +189,21 @@ def neutral(join: str, kind: str) -> float | int | bool:
 def size_of(kind: str) -> int:
     """Return the bytes of an element in memory."""
     return max(BITS[kind] // 8, 1)
+
+
+def load(e: Emitter, pointer: Value, kind: str, lanes: int = 0, mask: Value | None = None) -> Value:
+    """Read an element or a vector."""
+    value = e.load(pointer, MEMORY.get(kind, kind), lanes, mask)
+    return value != 0 if kind == "i1" else value
+
+
+def store(e: Emitter, value: Value, pointer: Value, mask: Value | None = None) -> None:
+    """Write an element or a vector; truth values as bytes."""
+    e.store(e.convert(value, MEMORY.get(value.kind, value.kind)), pointer, mask)
+
+
+def apply(e: Emitter, line: Line, inputs: Sequence[Value], lanes: int) -> Value:
+    """Compute a line of its inputs."""
+    given = [e.convert(x, kind) for x, kind in zip(inputs, line.kinds, strict=True)]
+    result = SCALARS[line.name](e, *given, **dict(line.params))
+    return e.splat(e.convert(result, line.kind), lanes)

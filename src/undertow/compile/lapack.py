@@ -19,8 +19,9 @@ from undertow.compile.cache import folder
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.linear_algebra import qr_sizes, svd_sizes
 from undertow.compile.memory import align
-from undertow.compile.operations import PRODUCT, Operations
+from undertow.compile.operations import Operations
 from undertow.compile.plan import STATUS, Argument, Buffer, Call, Noted, Place, Scratch, called
+from undertow.compile.products import PRODUCT
 from undertow.compile.scalars import kind_of
 from undertow.compile.waits import Touch
 from undertow.graph import Node

@@ -57,6 +57,8 @@ class Layout:
         for node in told:
             self.columns[node] = self.plan.n_told
             self.plan.n_told += len(node.params["kinds"])
+        self.ours: set[Node] = set()  # products by kernels of our own, whatever is the fastest
+        self.finish_products()
         self.items = self.fuser.schedule()
         self.when = {node: i for i, item in enumerate(self.items) for node in item.nodes}
         self.buffers: dict[Node, Buffer] = {}
@@ -69,6 +71,9 @@ class Layout:
                     self.readers.setdefault(base, []).append(i)
         self.passes: dict[Node, dict[Node, tuple[int, int]]] = {}  # of each cluster, by its first value
         self.now = 0
+
+    def finish_products(self) -> None:
+        """Have what is done with products' results done by the products themselves, where that pays."""
 
     # ---- outputs ------------------------------------------------------------------------------
 

@@ -1,143 +1,36 @@
-"""Operations that are no loops over elements: matrix products, and what moves elements to other places."""
+"""Operations that move elements to other places."""
 
 from __future__ import annotations
 
 import math
-import struct
 from typing import Any
 
 import numpy as np
 
 from undertow.compile import moves
-from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick, reshaped, row_major, whole
-from undertow.compile.blas import choose_kernel, find_blas, write_blas
-from undertow.compile.cache import folder
-from undertow.compile.layout import Layout
-from undertow.compile.packed import packed_bytes, write_packed
-from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, Scratch, called
+from undertow.compile.access import (
+    Access,
+    broadcast,
+    diagonal,
+    long_axes,
+    pick,
+    reshaped,
+    row_major,
+    whole,
+)
+from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, called
 from undertow.compile.processor import lanes_of
-from undertow.compile.product import scratch_bytes, write_product
+from undertow.compile.products import Products
 from undertow.compile.scalars import kind_of
-from undertow.compile.waits import Touch, cuts
 from undertow.errors import UnsupportedError
 from undertow.graph import Node
 from undertow.primitives.index import Pick, Slice
 
-PRODUCT = 20_000  # floating-point operations above which threads share a product
 LINES = 128  # bytes that processors fetch together
 
 
-class Operations(Layout):
-    """Plans matrix products and moves."""
-
-    # ---- products -----------------------------------------------------------------------------
-
-    def write_matmul(self, node: Node, total: Node | None = None) -> bool:
-        """Plan a product of matrices; a transposed operand is read by other strides.
-
-        Args:
-            node: the product.
-            total: the sum that it is added to.
-        """
-        kind = kind_of(node.spec.dtype)
-        if kind not in ("f32", "f64") or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
-            return False
-        a, b = (self.reader.read(x) for x in node.inputs)
-        if len(a.shape) == 1:
-            a = Access(a.base, a.offset, (1, *a.shape), (0, *a.strides))
-        if len(b.shape) == 1:
-            b = Access(b.base, b.offset, (*b.shape, 1), (*b.strides, 0))
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-        lead_a, lead_b = (_lead(x, batch) for x in (a, b))
-        lead_c = tuple(stride * m * n for stride in row_major(batch))
-        axis = _batch_axis(batch, lead_a, lead_b, lead_c)
-        outer = [()] if axis is None else list(np.ndindex(*[s for i, s in enumerate(batch) if i not in axis]))
-        count = 1 if axis is None else math.prod(batch[i] for i in axis)
-        others = [] if axis is None else [i for i in range(len(batch)) if i not in axis]
-        last = None if axis is None else axis[-1]
-        made, written = self.buffer(total or node), Access(node, 0, (*batch, m, n), row_major((*batch, m, n)))
-        one, zero = (int.from_bytes(struct.pack("f" if kind == "f32" else "d", v), "little") for v in (1.0, 0.0))
-        item = node.spec.dtype.itemsize
-        for place in outer:
-            shift = [sum(p * lead[i] for p, i in zip(place, others, strict=True)) for lead in (lead_a, lead_b, lead_c)]
-            steps = [0, 0, 0] if last is None else [lead[last] for lead in (lead_a, lead_b, lead_c)]
-            strides = (*_matrix(a), *_matrix(b))
-            split = 2 if count >= self.threads and count > 1 else self.split_of(kind, m, n, k, strides)
-            flops = 2.0 * m * n * k * count
-            args: list[Argument] = [
-                Place(self.buffer(a.base), (a.offset + shift[0]) * item),
-                Place(self.buffer(b.base), (b.offset + shift[1]) * item),
-                Place(made, shift[2] * item),
-                m, n, k, *strides, n, one, one if total else zero, count, *steps, split, Scratch(), 0,
-            ]  # fmt: skip
-            shared = self.threads > 1 and flops > PRODUCT
-            moved = (m * k + k * n + (2 if total else 1) * m * n) * item * count
-            call = Call("", args, f"{'+ ' if total else ''}{called(node)} ({m} × {k} × {n})", shared, flops, moved)
-            call.touches = [
-                Touch(self.buffer(a.base), False, self.part_of(a, steps[0], split, count, item)),
-                Touch(self.buffer(b.base), False, self.part_of(b, steps[1], split, count, item, False)),
-                Touch(made, True, self.part_of(written, steps[2], split, count, item)),
-            ]
-            rows = -(-m // self.threads) if shared and split == 0 else m
-            self.add_product(call, kind, (m, n, k), strides, rows)
-        return True
-
-    def split_of(self, kind: str, m: int, n: int, k: int, strides: tuple[int, int, int, int]) -> int:
-        """Return what threads share of one product: 0 the rows of the result, 1 its columns."""
-        if m >= n:
-            return 0
-        if choose_kernel(kind, m, n, k, strides, m) == "packed":
-            return 1  # each thread copies only its own part of B, the larger one: XL takes 0.98 of the time
-        return 0 if m >= 16 * self.threads else 1
-
-    def part_of(self, a: Access, step: int, split: int, count: int, item: int, by_rows: bool = True) -> Any:
-        """Return the part of an operand that each thread touches; None if that is not one piece of memory.
-
-        None also where a call touches some of its matrices only: parts are counted from the beginning of its memory.
-
-        Args:
-            a: how the operand is read, or the result written.
-            step: elements from one matrix to the next.
-            split: what the threads share: 0 the rows of the result, 2 products.
-            count: of products that the call does.
-            item: bytes of an element.
-            by_rows: who computes a row of the result touches a row of it.
-        """
-        (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
-        everything = not a.offset and math.prod(a.base.spec.shape) == count * m * n  # type: ignore[arg-type]
-        if not everything or (row, column) not in ((n, 1), (1, m)):
-            return None
-        if split == 2 and step == m * n:
-            return cuts(count, self.threads, step * item)
-        rows = split == 0 and count == 1 and by_rows and column == 1
-        return cuts(m, self.threads, n * item) if rows else None
-
-    def add_product(
-        self, call: Call, kind: str, sizes: tuple[int, int, int], strides: tuple[int, int, int, int], rows: int
-    ) -> None:
-        """Add the call of a product: of our own kernels, or of OpenBLAS where that is faster.
-
-        Args:
-            call: without its kernel.
-            kind: ``f32`` or ``f64``.
-            sizes: rows of A, columns of B, columns of A.
-            strides: between the rows and columns of A, then of B, in elements.
-            rows: those of A that one thread does.
-        """
-        call.kind = kind
-        way = choose_kernel(kind, *sizes, strides, rows)
-        blas = find_blas(folder()) if way == "OpenBLAS" else None
-        if blas is not None:
-            integers, name = blas.integers, f"blas_{kind}_{blas.integers}"
-            call.args.append(blas.sgemm if kind == "f32" else blas.dgemm)
-            self.add(call, (name,), lambda module: write_blas(module, kind, integers), name)
-            return
-        lanes, write, name = lanes_of(kind), write_product, "product"
-        call.scratch = scratch_bytes(kind, *sizes, strides[3] != 1)
-        if way != "own":
-            call.scratch, write, name = packed_bytes(kind), write_packed, "packed"
-        self.add(call, (name, kind, lanes), lambda module: write(module, kind, lanes), f"{name}_{kind}")
+class Operations(Products):
+    """Plans moves."""
 
     # ---- moves --------------------------------------------------------------------------------
 
@@ -401,35 +294,6 @@ class Operations(Layout):
         made = Place(self.temporary(math.prod(access.shape) * item, self.now))
         self.write_copy(access, made, row_major(access.shape), access.base)
         return made, math.prod(inner)
-
-
-def _matrix(a: Access) -> tuple[int, int]:
-    """The strides of rows and columns; those of a single one do not matter."""
-    (m, n), (row, column) = a.shape[-2:], a.strides[-2:]
-    if m == 1:
-        row = max(n, 1)
-    if n == 1:
-        column = 1
-    return row, column
-
-
-def _lead(a: Access, batch: tuple[int, ...]) -> tuple[int, ...]:
-    own = a.shape[:-2]
-    new = len(batch) - len(own)
-    return (*[0] * new, *[0 if n == 1 else s for n, s in zip(own, a.strides[:-2], strict=True)])
-
-
-def _batch_axis(batch: tuple[int, ...], *leads: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The last axes of a batch along which every operand moves by equal steps."""
-    if not batch:
-        return None
-    axes = [len(batch) - 1]
-    while axes[0] > 0:
-        i = axes[0] - 1
-        if not all(lead[i] == lead[i + 1] * batch[i + 1] for lead in leads):
-            break
-        axes.insert(0, i)
-    return tuple(axes)
 
 
 def common_shape(picks: tuple[Node, ...], inner: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from undertow.compile.finish import Finish
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.panels import PANEL_ROW
 from undertow.compile.product import DEPTH, LINE, Product
@@ -32,9 +33,9 @@ def packed_bytes(kind: str) -> int:
     return PANEL_ROW * DEPTH + BLOCK + LINE * max(block_rows(kind), DEPTH)
 
 
-def write_packed(module: Module, kind: str, lanes: int) -> str:
+def write_packed(module: Module, kind: str, lanes: int, finish: Finish | None = None) -> str:
     """Write the function of large products into a module; it is called as that of ``write_product`` is."""
-    return _Packed(module, kind, lanes, "packed").write()
+    return _Packed(module, kind, lanes, "packed", finish).write()
 
 
 class _Packed(Product):
@@ -50,11 +51,13 @@ class _Packed(Product):
         """Always, as B lies."""
         return e.const(True, "i1")
 
-    def fetch(self, e: Emitter, c: Value, row: Value, rows: int, columns: int) -> None:
-        """Write what has a block of C fetched while its sums are made; 1.1 times the speed where C is large."""
-        for i in range(rows):
-            for at in range(0, columns * self.size, LINE):
-                e.prefetch(e.address(c, row * i + at, "i8"))
+    fetches = True
+
+    def fetch(self, e: Emitter, task: dict[str, Value], row: Value, columns: int) -> None:
+        """Write what has a row of C fetched while its sums are made; 1.1 times the speed where C is large."""
+        super().fetch(e, task, row, columns)
+        for at in range(0, columns * self.size, LINE):
+            e.prefetch(e.address(row, at, "i8"))
 
     def write_copy(self) -> None:
         """Write the copy of rows: four vectors at a time, without masks, which take longer than the rest."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from undertow.compile.cache import name_of
+from undertow.compile.finish import Finish
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.panels import NARROW
 from undertow.compile.plan import Buffer, Call, Place, Plan
@@ -25,6 +26,7 @@ class _Picked(Product):
     """Its table goes on with the order of the rows (i64), the step (i64), and the rows of a step."""
 
     task = (*TASK, "picked", "pitch")
+    n_args = len(ARGS) + 3
     turns = sides = False
 
     def order(self, e: Emitter) -> Value:
@@ -94,7 +96,7 @@ class _PickedTerms(_Picked):
 _WAYS: Final = {"rows": _PickedRows, "terms": _PickedTerms}
 
 
-def write_picked(module: Module, kind: str, lanes: int, way: str) -> str:
+def write_picked(module: Module, kind: str, lanes: int, way: str, finish: Finish | None = None) -> str:
     """Write the function of products whose A is rows of a larger array.
 
     Args:
@@ -102,11 +104,13 @@ def write_picked(module: Module, kind: str, lanes: int, way: str) -> str:
         kind: ``f32`` or ``f64``.
         lanes: numbers in a vector register, a power of 2.
         way: ``rows``: A is these rows; ``terms``: A is these rows, transposed.
+        finish: what is done with the result.
 
     Returns:
-        The function's name; its table is ``ARGS``, then the order of the rows, the step, and the rows of a step.
+        The function's name; its table is ``ARGS``, then the order of the rows, the step, and the rows of a step, then
+        the addresses of what ``finish`` reads and writes.
     """
-    return _WAYS[way](module, kind, lanes, f"picked_{way}").write()
+    return _WAYS[way](module, kind, lanes, f"picked_{way}", finish).write()
 
 
 def pick_rows(plan: Plan, number: int, shape: Sequence[int], step: Buffer) -> bool:
@@ -132,13 +136,12 @@ def pick_rows(plan: Plan, number: int, shape: Sequence[int], step: Buffer) -> bo
         return False
     for call, way in calls:
         kind, lanes = call.kind, lanes_of(call.kind)
-        args: list[Any] = [Place(Buffer(0, "source", number)), *call.args[1:]]
-        call.args = [*args, Place(Buffer(0, "order", 0)), Place(step), shape[0]]
+        args: list[Any] = [Place(Buffer(0, "source", number)), *call.args[1 : len(ARGS)]]
+        call.args = [*args, Place(Buffer(0, "order", 0)), Place(step), shape[0], *call.args[len(ARGS) :]]
         call.touches = [*(call.touches or [])[1:], Touch(step, False)]
-        call.kernel = name_of(("picked", kind, lanes, way))
-        plan.kernels.setdefault(
-            call.kernel, (partial(write_picked, kind=kind, lanes=lanes, way=way), f"picked_{way}_{kind}")
-        )
+        call.kernel = name_of(("picked", kind, lanes, way, call.finish))
+        write = partial(write_picked, kind=kind, lanes=lanes, way=way, finish=call.finish)
+        plan.kernels.setdefault(call.kernel, (write, f"picked_{way}_{kind}"))
     return True
 
 
@@ -148,9 +151,9 @@ def _reads(args: Sequence[Any], number: int) -> bool:
 
 def _way(call: Call, number: int, shape: Sequence[int]) -> str:
     """In which way a call can read a batch's rows itself; empty if it cannot."""
-    if not call.kind or call.kernel != name_of(("product", call.kind, lanes_of(call.kind))):
+    if not call.kind or call.kernel != name_of(("product", call.kind, lanes_of(call.kind), call.finish)):
         return ""
-    x: dict[str, Any] = dict(zip(ARGS, call.args, strict=True))
+    x: dict[str, Any] = dict(zip(ARGS, call.args, strict=False))
     if x["a"].offset or _reads(call.args[1:], number):
         return ""
     ready = x["col_b"] == 1 and has_masks(call.kind, lanes_of(call.kind))

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from undertow.compile.access import Access
+from undertow.compile.finish import Finish
 from undertow.compile.waits import Touch
 from undertow.graph import Graph, Node
 
@@ -81,6 +82,7 @@ class Call:
         touches: the memory it reads and writes; None: not known.
         target: what it writes, where that alone is known.
         kind: of a matrix product, ``f32`` or ``f64``; else empty.
+        finish: what is done with that product's result.
         item: the number of the item that it belongs to.
         fails: what it may note in `STATUS`.
     """
@@ -96,6 +98,7 @@ class Call:
     touches: list[Touch] | None = None
     target: Buffer | None = None
     kind: str = ""
+    finish: Finish | None = None
     item: int = 0
     fails: int = Noted.BEYOND
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from undertow.compile.access import row_major, whole
-from undertow.compile.clusters import Clusters
+from undertow.compile.finished import Finished, Finishes
 from undertow.compile.fuse import Cluster, Item
 from undertow.compile.lapack import LinearAlgebra
 from undertow.compile.orders import Orders
@@ -34,7 +34,7 @@ def make_plan(graph: Graph, threads: int, donated: dict[int, int] | None = None,
     return planner.plan
 
 
-class _Planner(Clusters, LinearAlgebra, Orders):
+class _Planner(Finishes, LinearAlgebra, Orders):
     def write(self, donated: dict[int, int]) -> None:
         self.copies: list[tuple[Node, int]] = []
         self.claim_outputs(donated)
@@ -50,6 +50,9 @@ class _Planner(Clusters, LinearAlgebra, Orders):
     def write_item(self, item: Item) -> None:
         if isinstance(item, Cluster):
             self.write_cluster(item)
+            return
+        if isinstance(item, Finished):
+            self.write_finished(item)
             return
         (node,) = item.nodes
         if node in self.reader.folded:

@@ -9,12 +9,16 @@ Sums of more than ``DEPTH`` terms are added up in parts, which keeps float32 as 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from undertow.compile.dots import Dots
+from undertow.compile.finish import Finish, Finishing
 from undertow.compile.ir import Emitter, Module, Value, Variable
-from undertow.compile.panels import NARROW, OUT, PANEL_ROW, TURNED, Panels
+from undertow.compile.kinds import type_of
+from undertow.compile.panels import NARROW, OUT, PANEL_ROW, TURNED
 from undertow.compile.processor import lanes_of
-from undertow.compile.product_args import SIZES, begin_kernel, read_args, share
+from undertow.compile.product_args import ARGS, SIZES, begin_kernel, read_args, share
 
 DEPTH = 256  # terms that are summed in registers before C is touched
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
@@ -26,6 +30,8 @@ DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot produ
 Terms = tuple[Callable[[], Callable[[int], Value]], Callable[[], None]]
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
 TASK = ("b", "k", "row_a", "col_a", "row_b", "row_c", "alpha", "beta", "width")
+# ... and how C is finished (`finish`): the table of addresses, C's beginning, the column, whether sums are complete.
+FINISH_TASK = ("table", "first", "column", "complete", "thread")
 
 
 def registers_of(kind: str, lanes: int) -> int:
@@ -57,29 +63,36 @@ def scratch_bytes(kind: str, m: int, n: int, k: int, transposed_b: bool) -> int:
     return PANEL_ROW * (-(-min(k, DEPTH) // 16) * 16) + (OUT + TURNED if narrow else 0)
 
 
-def write_product(module: Module, kind: str, lanes: int) -> str:
+def write_product(module: Module, kind: str, lanes: int, finish: Finish | None = None) -> str:
     """Write the function of products into a module.
 
     Args:
         module: where it goes.
         kind: ``f32`` or ``f64``.
         lanes: numbers in a vector register, a power of 2.
+        finish: what is done with the result.
 
     Returns:
-        The function's name; it takes the table ``ARGS``, the thread and the number of threads.
+        The function's name; it takes the table ``ARGS``, which goes on with the addresses of what ``finish`` reads and
+        writes, the thread and the number of threads.
     """
-    return Product(module, kind, lanes).write()
+    return Product(module, kind, lanes, "product", finish).write()
 
 
-class Product(Panels):
+class Product(Dots):
     """Writes the functions of one kind."""
 
     task: tuple[str, ...] = TASK
+    n_args = len(ARGS)
+    fetches = False  # C is far away
     turns = True  # B need not lie row by row
     sides = True  # C may be seen from the other side, and few rows of it are dot products
 
-    def __init__(self, module: Module, kind: str, lanes: int, name: str = "product") -> None:
+    def __init__(self, module: Module, kind: str, lanes: int, name: str, finish: Finish | None = None) -> None:
         super().__init__(module, kind, lanes, f"{name}_{kind}")
+        self.finishing = None if finish is None else Finishing(finish, kind)
+        if finish is not None:
+            self.task = (*self.task, *FINISH_TASK)
         # Where the processor has no masks, vectors of B are whole: panels that end in a part of one are copied.
         self.masks = has_masks(kind, lanes)
         self.blocks = BLOCKS[registers_of(kind, lanes)]
@@ -89,6 +102,7 @@ class Product(Panels):
     def write(self) -> str:
         """Write them all and return the name of the one to call."""
         for vectors, heights in self.blocks.items():
+            self.write_finish(vectors)
             for rows in heights:
                 self.write_block(vectors, rows)
         if self.turns:
@@ -105,16 +119,15 @@ class Product(Panels):
 
     def write_block(self, vectors: int, rows: int) -> None:
         """Write the product of ``count`` blocks of so many rows with a panel of B."""
-        e = self.begin(f"block_{vectors}_{rows}", "task a c", "count")
+        e, label = self.begin(f"block_{vectors}_{rows}", "task a c", "count"), vectors
         task = self.read_task(e)
         lanes, vectors = (self.lanes // 2, 1) if vectors == HALF else (self.lanes, vectors)
         mask = e.first_lanes(task["width"], lanes)
         zero = e.const(0.0, self.kind, lanes)
         a, c = e.variable(e.args["a"]), e.variable(e.args["c"])
         with e.loop(0, e.args["count"]):
-            self.fetch(e, c.get(), task["row_c"], rows, vectors * lanes)
             sums = [[e.variable(zero) for _ in range(vectors)] for _ in range(rows)]
-            self.write_sums(e, task, a.get(), mask, sums)
+            self.write_sums(e, task, a.get(), c.get(), mask, sums)
             places = [e.address(c.get(), task["row_c"] * i, "i8") for i in range(rows)]
             alpha, beta = (e.splat(task[x], lanes) for x in ("alpha", "beta"))
             for total in (x for row in sums for x in row):
@@ -123,32 +136,81 @@ class Product(Panels):
                 for row, place in zip(sums, places, strict=True):
                     for total, old in zip(row, self.load_row(e, place, vectors, lanes, mask), strict=True):
                         total.set(e.fma(old, beta, total.get()))
-            for row, place in zip(sums, places, strict=True):
-                for v, total in enumerate(row):
-                    spot = e.address(place, v * lanes, self.kind)
-                    e.store(total.get(), spot, mask if v == vectors - 1 else None)
+            with self.unfinished(e, task):
+                self.store_rows(e, sums, places, mask)
+            if self.finishing is not None:
+                with e.when(task["complete"] != 0):
+                    tile = Value(e, e.reserve(f"[{rows * vectors * lanes} x {type_of(self.kind, 0)}]"), "ptr", 0)
+                    rows_of_it = [e.address(tile, i * vectors * lanes, self.kind) for i in range(rows)]
+                    self.store_rows(e, sums, rows_of_it, None)
+                    index, apart = self.index_of(e, task, c.get()), task["row_c"] / self.size
+                    numbers = index, e.const(rows, "i64"), apart, task["column"], task["width"], task["thread"]
+                    e.call(f"{self.name}_finish_{label}", task["table"], tile, *numbers)
             a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
             c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
         e.finish()
 
-    def fetch(self, e: Emitter, c: Value, row: Value, rows: int, columns: int) -> None:
-        """Write what has a block of C fetched before it is needed; those of small products are near."""
+    def store_rows(self, e: Emitter, sums: list[list[Variable]], places: list[Value], mask: Value | None) -> None:
+        """Write the sums of a block to where its rows are."""
+        for row, place in zip(sums, places, strict=True):
+            for v, total in enumerate(row):
+                e.store(total.get(), e.address(place, v * total.lanes, self.kind), mask if v == len(row) - 1 else None)
+
+    def fetch(self, e: Emitter, task: dict[str, Value], row: Value, columns: int) -> None:
+        """Write what has a block's row fetched while its sums are made: what it is finished with; a small C is near."""
+        if self.finishing is not None:
+            with e.when(task["complete"] != 0):
+                self.finishing.fetch(e, task["table"], self.index_of(e, task, row), columns)
+
+    # ---- what is done with C ------------------------------------------------------------------
+
+    def write_finish(self, vectors: int) -> None:
+        """Write what finishes blocks of this width."""
+        if self.finishing is not None:
+            e = self.begin(f"finish_{vectors}", "table tile", "index rows row column width thread")
+            lanes, vectors = (self.lanes // 2, 1) if vectors == HALF else (self.lanes, vectors)
+            self.finishing.write(e, vectors, lanes)
+
+    def index_of(self, e: Emitter, task: dict[str, Value], c: Value) -> Value:
+        """The number of an element of C."""
+        c, first = (e.instruction(f"ptrtoint ptr {x.text} to i64", "i64", 0) for x in (c, task["first"]))
+        return (c - first) / self.size
+
+    @contextmanager
+    def unfinished(self, e: Emitter, task: dict[str, Value]) -> Iterator[None]:
+        """Write what is done with sums that nothing finishes, or not yet."""
+        if self.finishing is None:
+            yield
+        else:
+            with e.when(task["complete"] == 0):
+                yield
 
     def write_sums(
-        self, e: Emitter, task: dict[str, Value], first: Value, mask: Value, sums: list[list[Variable]]
+        self, e: Emitter, task: dict[str, Value], first: Value, c: Value, mask: Value, sums: list[list[Variable]]
     ) -> None:
         """Write the loop over k: every row's element of A times the vectors of B's row."""
         vectors, lanes, b = len(sums[0]), mask.lanes, e.variable(task["b"])
         term, advance = self.follow(e, task, first, len(sums))
-        with e.loop(0, task["k"]):
-            place = term()
-            right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
-            for i, row in enumerate(sums):
-                left = e.splat(e.load(place(i), self.kind), lanes)
-                for total, vector in zip(row, right, strict=True):
-                    total.set(e.fma(left, vector, total.get()))
-            advance()
-            b.set(e.address(b.get(), task["row_b"], "i8"))
+
+        def write_terms(count: Value) -> None:
+            with e.loop(0, count):
+                place = term()
+                right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
+                for i, row in enumerate(sums):
+                    left = e.splat(e.load(place(i), self.kind), lanes)
+                    for total, vector in zip(row, right, strict=True):
+                        total.set(e.fma(left, vector, total.get()))
+                advance()
+                b.set(e.address(b.get(), task["row_b"], "i8"))
+
+        if self.finishing is None and not self.fetches:
+            write_terms(task["k"])
+            return
+        each = (task["k"] + (len(sums) - 1)) / len(sums)
+        with e.loop(0, len(sums)) as i:
+            self.fetch(e, task, e.address(c, i * task["row_c"], "i8"), vectors * lanes)
+            left = task["k"] - i * each
+            write_terms(e.select(left < each, left, each))
 
     def follow(self, e: Emitter, task: dict[str, Value], first: Value, rows: int) -> Terms:
         """Follow A from term to term.
@@ -179,7 +241,14 @@ class Product(Panels):
 
     def read_task(self, e: Emitter) -> dict[str, Value]:
         """Read the table that a block is given."""
-        kinds = {"b": "ptr", "picked": "ptr", "alpha": self.kind, "beta": self.kind}
+        kinds = {
+            "b": "ptr",
+            "picked": "ptr",
+            "table": "ptr",
+            "first": "ptr",
+            "alpha": self.kind,
+            "beta": self.kind,
+        }
         place = e.args["task"]
         return {x: e.load(e.address(place, i, "i64"), kinds.get(x, "i64")) for i, x in enumerate(self.task)}
 
@@ -187,52 +256,6 @@ class Product(Panels):
         """Read a row's vectors; the last may be shorter."""
         places = [e.address(row, v * lanes, self.kind) for v in range(vectors)]
         return [e.load(place, self.kind, lanes, mask if place is places[-1] else None) for place in places]
-
-    # ---- one row times columns that lie one by one --------------------------------------------
-
-    def write_dots(self) -> None:
-        """Write the dot products of a vector with columns, a few at a time."""
-        e = self.begin("dots", "task a c", "col_b columns")
-        task, lanes, count = self.read_task(e), self.lanes, min(4, self.lanes)
-        k, columns = task["k"], e.args["columns"]
-        whole = k - (k & (lanes - 1))
-        rest = e.first_lanes(k - whole, lanes)
-        with e.loop(0, columns, count) as j:
-            last = columns - j - 1
-            near = [e.select(last < i, last, e.const(i, "i64")) for i in range(count)]
-            places = [e.address(task["b"], (j + x) * e.args["col_b"], "i8") for x in near]
-            sums = [e.variable(e.const(0.0, self.kind, lanes)) for _ in places]
-
-            with e.loop(0, whole, lanes) as p:
-                self.add_products(e, p, None, places, sums)
-            with e.when(whole < k):
-                self.add_products(e, whole, rest, places, sums)
-            total = e.variable(self.sum_lanes(e, [x.get() for x in sums]) * e.splat(task["alpha"], count))
-            c, mask = e.address(e.args["c"], j, self.kind), e.first_lanes(last + 1, count)
-            with e.when(task["beta"] != 0.0):
-                total.set(e.fma(e.load(c, self.kind, count, mask), task["beta"], total.get()))
-            e.store(total.get(), c, mask)
-        e.finish()
-
-    def add_products(
-        self, e: Emitter, p: Value, mask: Value | None, columns: list[Value], sums: list[Variable]
-    ) -> None:
-        """Write a vector of A times the same part of every column."""
-        left = e.load(e.address(e.args["a"], p, self.kind), self.kind, self.lanes, mask)
-        for total, column in zip(sums, columns, strict=True):
-            right = e.load(e.address(column, p, self.kind), self.kind, self.lanes, mask)
-            total.set(e.fma(left, right, total.get()))
-
-    def sum_lanes(self, e: Emitter, vectors: list[Value]) -> Value:
-        """Add up the lanes of every vector; the sums are the lanes of the result."""
-        count = len(vectors)
-        first, *others = self.gather_columns(e, vectors, 1, count)
-        total = sum(others, first)
-        half = self.lanes // 2
-        while half >= count:
-            low, high = (e.shuffle(total, total, list(range(at, at + half))) for at in (0, half))
-            total, half = low + high, half // 2
-        return total
 
     # ---- all of a product ---------------------------------------------------------------------
 
@@ -258,6 +281,7 @@ class Product(Panels):
         """Write the function itself: a thread's share, one product after the other."""
         e = begin_kernel(self.module, self.name)
         x = read_args(e, self.kind)
+        x["first"], x["table"] = x["c"], e.address(e.args["args"], self.n_args, "i64")
         top, bottom = share(e, x, "m", 0)
         left, right = share(e, x, "n", 1, self.lanes)
         begin, end = share(e, x, "count", 2)
@@ -269,6 +293,8 @@ class Product(Panels):
         x["row_c"] = e.select(x["m"] == 1, x["n"] * self.size, x["row_c"])
         x["col_c"] = e.const(self.size, "i64")
         self.prepare(e, x)
+        if self.finishing is not None:
+            self.finishing.begin(e, x["table"], e.args["thread"])
         swap = self.swaps(e, x)
         x["narrow"] = swap & (x["n"] > 1)
         sides = [("a", "b"), ("m", "n"), ("row_a", "col_b"), ("col_a", "row_b"), ("batch_a", "batch_b")]
@@ -328,6 +354,8 @@ class Product(Panels):
                 e.store(value, e.address(task, self.task.index(name), "i64"))
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
+        if self.finishing is not None:
+            tell(table=x["table"], first=x["first"], thread=e.args["thread"])
         dots = (x["m"] <= DOT_ROWS) & (x["row_b"] == self.size) & (x["col_a"] == self.size)
         dots = dots & (x["col_b"] != self.size) & ~x["narrow"] if self.sides else e.const(False, "i1")
         # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.
@@ -342,6 +370,8 @@ class Product(Panels):
             now["b"] = e.address(x["b"], p * x["row_b"], "i8")
             now["beta"] = e.select(p == 0, x["beta"], 1.0)
             tell(k=now["k"], beta=e.select(x["narrow"], 0.0, now["beta"]))
+            if self.finishing is not None:
+                tell(complete=e.select(p + depth >= x["k"], e.const(1, "i64"), 0))
             if self.sides:
                 with e.when(dots), e.loop(0, x["rows"]) as i:
                     tell(b=e.address(now["b"], left * x["col_b"], "i8"))
@@ -383,6 +413,8 @@ class Product(Panels):
                 width=columns - full + e.select(wide == HALF, full, self.lanes),
                 row_c=e.select(x["narrow"], row, x["row_c"]),
             )
+            if self.finishing is not None:
+                tell(column=j)
             if self.turns:
                 with e.when(pack & turned):
                     e.call(f"{self.name}_transpose", x["scratch"], source, x["col_b"], x["k"], columns, row)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from undertow.compile.ir import Emitter, Value
-from undertow.compile.kernel import JOIN, MEMORY, Line, Structure
+from undertow.compile.kernel import JOIN, MEMORY, Line, Structure, apply, store
 from undertow.compile.rows import Body, Row
 
 Join = Callable[[Emitter, Value, Value], Value]
@@ -83,14 +83,6 @@ class RowValues:
         """The value of an accumulator that is complete."""
         raise NotImplementedError
 
-    def apply(self, line: Line, inputs: Sequence[Value], lanes: int) -> Value:
-        """Compute a line of its inputs."""
-        raise NotImplementedError
-
-    def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
-        """Write an element or a vector."""
-        raise NotImplementedError
-
     def fold(self, join: str, x: Value) -> Value:
         """Join all lanes of a vector."""
         return self.e.lane(join_lanes(self.e, JOIN[join], [x]), 0)
@@ -116,7 +108,7 @@ class RowValues:
             sums = join_lanes(e, JOIN[line.name], [self.joined(row.sums[i]) for row in self.abreast])
             value = e.convert(sums, line.converted)
         elif line.level == "row" and not line.reduces:
-            value = self.apply(line, [self.input_together(line, k) for k in range(len(line.kinds))], n)
+            value = apply(self.e, line, [self.input_together(line, k) for k in range(len(line.kinds))], n)
         else:
             self.finish_each(i, line)
             return
@@ -125,7 +117,7 @@ class RowValues:
             row.values[i] = e.lane(value, lane)
         if i in self.stored:
             memory = MEMORY.get(value.kind, value.kind)
-            self.store(value, e.address(self.stored[i], self.abreast[0].number, memory))
+            store(self.e, value, e.address(self.stored[i], self.abreast[0].number, memory))
 
     def input_together(self, line: Line, k: int) -> Value:
         """The values of one input for the rows beside each other."""
@@ -142,7 +134,7 @@ class RowValues:
         if line.reduces == "columns":
             row.values[i] = e.convert(self.fold(line.name, self.joined(row.sums[i])), line.converted)
         elif line.level == "row" and not line.reduces:
-            row.values[i] = self.apply(line, [self.input(line, k, Body(), 0) for k in range(len(line.kinds))], 0)
+            row.values[i] = apply(self.e, line, [self.input(line, k, Body(), 0) for k in range(len(line.kinds))], 0)
         elif line.reduces == "row values":
             value = e.convert(self.input(line, 0, Body(), 0), line.kind)
             self.vectors[i].set(JOIN[line.name](e, self.vectors[i].get(), value))
@@ -151,4 +143,4 @@ class RowValues:
             return
         if i in self.stored:
             memory = MEMORY.get(row.values[i].kind, row.values[i].kind)
-            self.store(row.values[i], e.address(self.stored[i], row.number, memory))
+            store(self.e, row.values[i], e.address(self.stored[i], row.number, memory))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from undertow.compile.ir import Module, Value
-from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral
+from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, load, neutral, store
 from undertow.compile.rows import Body, Row
 from undertow.compile.writer import Writer
 
@@ -59,7 +59,7 @@ class UprightWriter(Writer):
             return
         if i in self.stored:
             memory = MEMORY.get(row.values[i].kind, row.values[i].kind)
-            self.store(row.values[i], e.address(self.stored[i], row.number, memory), self.mask)
+            store(self.e, row.values[i], e.address(self.stored[i], row.number, memory), self.mask)
 
     def walk(self, number: int, axis: int, before: Value) -> None:
         """Loop over the columns, one at a time."""
@@ -87,7 +87,7 @@ class UprightWriter(Writer):
                 none = e.const(neutral(line.name, line.kind), line.kind, self.lanes)
                 value = self.fold(line.name, e.select(self.within, value, none))
                 place = e.address(self.totals[i], c, MEMORY.get(line.kind, line.kind))
-                self.store(JOIN[line.name](e, self.load(place, line.kind), value), place)
+                store(self.e, JOIN[line.name](e, load(self.e, place, line.kind), value), place)
             elif line.level == "full" and not line.reduces and self.place[i] == number:
                 value = self.compute(line, body, self.lanes)
                 body.full[i] = value
@@ -96,7 +96,7 @@ class UprightWriter(Writer):
                     place = e.address(self.stored[i], row.number * self.width + c, memory)
                     e.scatter(e.convert(value, memory), place, self.places(self.width), self.within)
                 elif i in self.saved:
-                    self.store(value, self.scratch_of(i))
+                    store(self.e, value, self.scratch_of(i))
 
     def scratch_of(self, i: int) -> Value:
         """The place of a saved vector in scratch memory: room for a vector a column and value."""
@@ -114,7 +114,7 @@ class UprightWriter(Writer):
                 value = self.e.gather(place, self.places(self.width), memory, self.within)
                 body.full[which] = value != 0 if kind == "i1" else value
             else:
-                body.full[which] = self.load(self.scratch_of(which), kind, lanes)
+                body.full[which] = load(self.e, self.scratch_of(which), kind, lanes)
         return super().input(line, k, body, lanes)
 
     def is_of_row(self, which: int, o: Operand) -> bool:
@@ -131,7 +131,7 @@ class UprightWriter(Writer):
             pointer = e.address(pointer, self.c if stride is None else self.c * stride, memory)
         between = self.operands[which][1][0]
         if between is None:
-            return self.load(pointer, kind)
+            return load(self.e, pointer, kind)
         value = e.gather(pointer, self.places(between), memory, self.within)
         return value != 0 if kind == "i1" else value
 

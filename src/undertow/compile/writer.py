@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from undertow.compile.ir import Emitter, Module, Value
-from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
+from undertow.compile.kernel import (
+    JOIN,
+    MEMORY,
+    Line,
+    Operand,
+    Structure,
+    apply,
+    load,
+    neutral,
+    saved_lines,
+    stages,
+    store,
+)
 from undertow.compile.row_values import RowValues
 from undertow.compile.rows import Body, Row
-from undertow.compile.scalars import SCALARS
 from undertow.compile.tally import Tallies
 from undertow.compile.totals import PART, ROWS, Folded, Folding
 
@@ -165,7 +175,7 @@ class Writer(RowValues):
         for i, line in enumerate(self.s.lines):
             if i in self.vectors:
                 value = self.joined(self.vectors[i])
-                self.store(self.fold(line.name, value) if value.lanes else value, self.totals[i])
+                store(self.e, self.fold(line.name, value) if value.lanes else value, self.totals[i])
         for i, tally in self.tallies.of.items():
             for j, value in enumerate(tally.results()):
                 self.e.store(value, self.e.address(self.totals[i], j, "f64"))
@@ -173,17 +183,6 @@ class Writer(RowValues):
     def joined(self, total: Any) -> Value:
         """The value of an accumulator that is complete."""
         return total.result() if isinstance(total, Folded) else total.get()
-
-    def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
-        """Write an element or a vector; truth values as bytes."""
-        if value.kind == "i1":
-            value = self.e.convert(value, "i8")
-        self.e.store(value, pointer, mask)
-
-    def load(self, pointer: Value, kind: str, lanes: int = 0, mask: Value | None = None) -> Value:
-        """Read an element or a vector."""
-        value = self.e.load(pointer, MEMORY.get(kind, kind), lanes, mask)
-        return value != 0 if kind == "i1" else value
 
     # ---- a row --------------------------------------------------------------------------------
 
@@ -326,9 +325,9 @@ class Writer(RowValues):
                 body.full[i] = value
                 if i in self.stored:
                     place = e.address(self.stored[i], base + self.flat, MEMORY.get(value.kind, value.kind))
-                    self.store(value, place, mask)
+                    store(self.e, value, place, mask)
                 elif i in self.saved:
-                    self.store(value, self.scratch_of(i), mask)
+                    store(self.e, value, self.scratch_of(i), mask)
 
     def add_rows(self, i: int, values: list[Value]) -> None:
         """Join what rows beside each other give to a sum over the rows, which waits for the one before in memory."""
@@ -338,7 +337,7 @@ class Writer(RowValues):
             rest = values[-1:] if len(values) % 2 else []
             values = [join(e, a, b) for a, b in zip(values[::2], values[1::2], strict=False)] + rest
         place = e.address(self.totals[i], self.flat, MEMORY.get(line.kind, line.kind))
-        self.store(join(e, self.load(place, line.kind, self.lanes, self.mask), values[0]), place, self.mask)
+        store(self.e, join(e, load(self.e, place, line.kind, self.lanes, self.mask), values[0]), place, self.mask)
 
     def scratch_of(self, i: int) -> Value:
         """The place of a saved value in scratch memory: 8 bytes a column and value."""
@@ -356,14 +355,7 @@ class Writer(RowValues):
 
     def compute(self, line: Line, body: Body, lanes: int) -> Value:
         """Compute a line that is no reduction, where it stands."""
-        return self.apply(line, [self.input(line, k, body, lanes) for k in range(len(line.kinds))], lanes)
-
-    def apply(self, line: Line, inputs: Sequence[Value], lanes: int) -> Value:
-        """Compute a line of its inputs."""
-        e = self.e
-        given = [e.convert(x, kind) for x, kind in zip(inputs, line.kinds, strict=True)]
-        result = SCALARS[line.name](e, *given, **dict(line.params))
-        return e.splat(e.convert(result, line.kind), lanes)
+        return apply(self.e, line, [self.input(line, k, body, lanes) for k in range(len(line.kinds))], lanes)
 
     def input(self, line: Line, k: int, body: Body, lanes: int) -> Value:
         """The value of one input where the line is computed."""
@@ -381,7 +373,7 @@ class Writer(RowValues):
                 place = e.address(self.stored[which], self.at.number * self.width + self.flat, MEMORY.get(kind, kind))
             else:
                 place = self.scratch_of(which)
-            body.full[which] = self.load(place, kind, lanes, self.mask)
+            body.full[which] = load(self.e, place, kind, lanes, self.mask)
         return body.full[which]
 
     def operand(self, which: int, body: Body, lanes: int) -> Value:
@@ -410,7 +402,7 @@ class Writer(RowValues):
         word = o.columns[-1:] if o.level == "full" and lanes else ""
         memory = MEMORY.get(kind, kind)
         if word == "1":
-            return self.load(e.address(pointer, self.c, memory), kind, lanes, self.mask)
+            return load(self.e, e.address(pointer, self.c, memory), kind, lanes, self.mask)
         if word == "g":
             stride = self.operands[which][2][-1]
             assert stride is not None
@@ -418,4 +410,4 @@ class Writer(RowValues):
             mask = self.mask if self.mask is not None else e.const(True, "i1", lanes)
             value = e.gather(pointer, places, memory, mask)
             return value != 0 if kind == "i1" else value
-        return self.load(pointer, kind)
+        return load(self.e, pointer, kind)
