@@ -205,3 +205,21 @@ def test_a_step_that_could_not_be_left_for_long_changes_parameters_at_its_end(mo
     early, late = programs
     products = [i for i, call in enumerate(late.calls) if call.kind]
     assert early.leave_until < products[-1] <= late.leave_until
+
+
+def test_what_a_product_finishes_reads_weights_before_they_are_changed(monkeypatch):
+    """Without biases, the gradient of a hidden layer is finished too, and reads what is then changed where it lies."""
+    monkeypatch.setattr(finished, "FAR", ALWAYS)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(64, 50)), rng.normal(size=(64, 20))
+    weights = [rng.normal(size=s) * 0.1 for s in ((50, 40), (40, 30), (30, 20))]
+
+    def loss(weights, X, y):
+        A, B, C = weights
+        return np.mean((np.tanh(np.tanh(X @ A) @ B) @ C - y) ** 2)
+
+    step = make_step(loss, optim.momentum(0.1))
+    program = step.open(weights, step.init(weights), X, y, 64).resident.prepare(64)
+    assert len(finishes(program)) == 7  # two products forwards, two back to hidden layers, three gradients
+    copies = [x.what for x in program.calls if program.plan.kernels[x.kernel][1].startswith("copy")]
+    assert not copies, copies

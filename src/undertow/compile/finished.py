@@ -48,21 +48,25 @@ class Finishes(Clusters, Operations):
                     self.users.setdefault(base, []).append(node)
         products = [x.nodes[0] for x in fuser.items if len(x.nodes) == 1 and _is_product(x.nodes[0])]
         work = {fuser.position[x]: self.seconds_of(x) for x in products}
-        for product in products:
-            readers = self.users.get(product, [])
-            # Whether anybody looks on must not matter: other kernels have other results, in their last bits.
-            clusters = {fuser.home[x] for x in readers if x not in fuser.added}
-            if len(clusters) != 1 or not self.can_finish(product):
-                continue
-            (cluster,) = clusters
-            if not isinstance(cluster, Cluster) or not self.is_finish(cluster, product):
-                continue
+        found = [(x, cluster) for x in products if (cluster := self.finish_of(x)) is not None]
+        # Parameters may be changed behind what reads them, and so when that has its place.
+        for product, cluster in sorted(found, key=lambda x: self.changes(x[1])):
+            if not cluster.nodes:
+                continue  # another product does that
             place = self.earliest(cluster, product)
             if self.changes(cluster) and sum(x for at, x in work.items() if at > place) > REST:
                 continue
             self.ours.add(product)
-            if all(fuser.home[x] is cluster for x in readers):
+            if all(fuser.home[x] is cluster for x in self.users[product]):
                 self.join_finish(cluster, product, place)
+
+    def finish_of(self, product: Node) -> Cluster | None:
+        """Return the cluster that alone works on a product's result, if the product can do that itself."""
+        # Whether anybody looks on must not matter: other kernels have other results, in their last bits.
+        homes = {self.fuser.home[x] for x in self.users.get(product, []) if x not in self.fuser.added}
+        cluster = homes.pop() if len(homes) == 1 else None
+        able = isinstance(cluster, Cluster) and self.can_finish(product) and self.is_finish(cluster, product)
+        return cluster if able else None  # type: ignore[return-value]
 
     def seconds_of(self, product: Node) -> float:
         """Guess how long a product takes."""
