@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from undertow.compile.access import is_reduction, matrix, row_major, squeeze
@@ -47,14 +49,16 @@ class Finishes(Clusters, Operations):
                 for base in self.reader.bases(node):
                     self.users.setdefault(base, []).append(node)
         products = [x.nodes[0] for x in fuser.items if len(x.nodes) == 1 and _is_product(x.nodes[0])]
-        work = {fuser.position[x]: self.seconds_of(x) for x in products}
+        places = sorted(fuser.position[x] for x in products)
+        seconds = {fuser.position[x]: self.seconds_of(x) for x in products}
+        rest = [*accumulate(seconds[x] for x in reversed(places))][::-1] + [0.0]  # of the products from each on
         found = [(x, cluster) for x in products if (cluster := self.finish_of(x)) is not None]
         # Parameters may be changed behind what reads them, and so when that has its place.
         for product, cluster in sorted(found, key=lambda x: self.changes(x[1])):
             if not cluster.nodes:
                 continue  # another product does that
             place = self.earliest(cluster, product)
-            if self.changes(cluster) and sum(x for at, x in work.items() if at > place) > REST:
+            if self.changes(cluster) and rest[bisect_right(places, place)] > REST:
                 continue
             self.ours.add(product)
             if all(fuser.home[x] is cluster for x in self.users[product]):
