@@ -13,6 +13,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.compile.expand_counting import COUNTING
+from undertow.compile.expand_float16 import widened
 from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
 from undertow.compile.expand_order import LONG, ORDER, found_anyway, sort_by_places
@@ -266,6 +267,9 @@ def _write(
     spec: Spec,
     within: frozenset[str] = frozenset(),
 ) -> Node:
+    wide = widened(op, inputs, params, spec, lambda x, dtype: _cast(x, dtype, node))
+    if wide is not None and op.name not in LINEAR_ALGEBRA:  # NumPy's takes no float16
+        return _cast(_write(node, op, *wide, within), spec.dtype, node)
     rule = EXPANSIONS.get(op.name) if op.name not in within else None
     if rule is not None:
         trace = ShapesOnly(node, within | {op.name})

@@ -3,7 +3,8 @@
 A kernel's text depends on the cluster's structure alone: sizes, strides and addresses are read from a table, so
 equal layers of any size share one kernel. The table of a kernel holds, in this order: the sizes of the row axes and of
 the column axes; the scratch memory and its bytes for each thread; for each operand its address, then each stride that
-is neither 0 nor 1; the address of each stored value; the address of each total, and its elements for each thread.
+is neither 0 nor 1; the address of each stored value; the address of each total, and its elements for each thread; the
+two addresses of each loop of another library's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from undertow.compile.ir import BITS, FLOATS, Emitter, Value
+from undertow.compile.kinds import UNSIGNED
+from undertow.compile.loops import PREFIX
 from undertow.compile.scalars import SCALARS
 
 MEMORY = {"i1": "i8"}  # truth values lie in memory as bytes
@@ -182,8 +185,14 @@ def neutral(join: str, kind: str) -> float | int | bool:
         return -math.inf if join == "max" else math.inf
     if kind == "i1":
         return join == "min"
-    bits = int(kind[1:])
-    return -(2 ** (bits - 1)) if join == "max" else 2 ** (bits - 1) - 1
+    bits, sign = int(kind[1:]), kind not in UNSIGNED
+    return -sign * 2 ** (bits - 1) if join == "max" else 2 ** (bits - sign) - 1
+
+
+def loops_of(structure: Structure) -> list[tuple[str, tuple[str, ...], str]]:
+    """Return what a kernel leaves to loops of another library's: name, kinds of the operands and of the result."""
+    return list(dict.fromkeys((x.name, x.kinds, x.kind) for x in structure.lines if x.name.startswith(PREFIX)
+                              and x.name not in SCALARS))  # fmt: skip
 
 
 def size_of(kind: str) -> int:

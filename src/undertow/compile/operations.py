@@ -12,6 +12,7 @@ from undertow.compile import moves
 from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick, reshaped, row_major, whole
 from undertow.compile.blas import choose_kernel, find_blas, write_blas
 from undertow.compile.cache import folder
+from undertow.compile.kinds import BITS
 from undertow.compile.layout import Layout
 from undertow.compile.packed import packed_bytes, write_packed
 from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, Scratch, called
@@ -265,7 +266,7 @@ class Operations(Layout):
         if picked is None or kind is None:
             return False
         count, width, args = picked
-        n_picks, lanes = len(args) // 2, lanes_of("f64" if kind == "i64" else kind if kind == "f64" else "f32")
+        n_picks, lanes = len(args) // 2, lanes_of("f64" if BITS[kind] == 64 else "f32")
         lanes = lanes if width > 1 else 0
         source = self.reader.read(x)
         inner: Any = node.spec.shape[n_picks:]

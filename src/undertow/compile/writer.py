@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from undertow.compile.ir import Emitter, Module, Value
-from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, neutral, saved_lines, stages
+from undertow.compile.kernel import JOIN, MEMORY, Line, Operand, Structure, loops_of, neutral, saved_lines, stages
+from undertow.compile.loops import call_loop
 from undertow.compile.row_values import RowValues
 from undertow.compile.rows import Body, Row
 from undertow.compile.scalars import SCALARS
@@ -58,6 +59,7 @@ class Writer(RowValues):
                 pointer, elements = self.read("ptr"), self.read()
                 kind = "f64" if line.reduces == "statistics" else MEMORY.get(line.kind, line.kind)
                 self.totals[i] = e.address(pointer, elements * e.args["thread"], kind)
+        self.loops = {loop: (self.read("ptr"), self.read("ptr")) for loop in loops_of(s)}
         self.width = self.product(self.columns)
         height = self.product(self.rows)
         thread, threads = e.args["thread"], e.args["threads"]
@@ -362,7 +364,8 @@ class Writer(RowValues):
         """Compute a line of its inputs."""
         e = self.e
         given = [e.convert(x, kind) for x, kind in zip(inputs, line.kinds, strict=True)]
-        result = SCALARS[line.name](e, *given, **dict(line.params))
+        loop = self.loops.get((line.name, line.kinds, line.kind))
+        result = call_loop(e, *loop, given, line.kind) if loop else SCALARS[line.name](e, *given, **dict(line.params))
         return e.splat(e.convert(result, line.kind), lanes)
 
     def input(self, line: Line, k: int, body: Body, lanes: int) -> Value:
