@@ -20,6 +20,7 @@ from undertow.compile.expand_order import LONG, ORDER, found_anyway, sort_by_pla
 from undertow.compile.expand_places import PLACES
 from undertow.compile.expand_points import POINTS
 from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
+from undertow.compile.parts import join_parts
 from undertow.compile.repeats import merge_repeats
 from undertow.compile.rewriting import as_float
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
@@ -256,7 +257,7 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
         moved[node] = new
     written = Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
     join_decompositions(written)
-    return merge_repeats(written)
+    return merge_repeats(join_parts(written, ShapesOnly))
 
 
 def _write(

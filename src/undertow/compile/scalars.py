@@ -17,7 +17,7 @@ import numpy as np
 from undertow.compile.ir import BITS, FLOATS, Emitter, Value
 from undertow.compile.kinds import UNSIGNED
 from undertow.compile.loops import PREFIX, find_loop
-from undertow.compile.maths import FUNCTIONS
+from undertow.compile.maths import FUNCTIONS, small_power
 from undertow.compile.maths_bits import PARTS
 from undertow.compile.maths_core import FORMATS
 from undertow.compile.processor import has_float16
@@ -188,11 +188,16 @@ def _power(e: Emitter, x: Value, y: Value) -> Value:
         return square * square
     if exponent == -1:
         return 1.0 / x
-    if exponent in (0.5, -0.5, 1.5):
+    if exponent == -2:
+        one = 1.0 / x  # its square is rounded once where x is small or large, x's would be 0 or infinite
+        return one * one
+    if exponent in (5, 6, 7, 8):
+        return small_power(e, x, int(exponent))
+    if exponent == 0.5:
+        return e.sqrt(x)
+    if exponent in (-0.5, 1.5):
         root = e.sqrt(x + 0.0)  # that of −0.0 is 0.0
-        found, of_least = {0.5: (root, math.inf), -0.5: (1.0 / root, 0.0), 1.5: (e.fabs(x) * root, math.inf)}[
-            float(exponent)
-        ]
+        found, of_least = (1.0 / root, 0.0) if exponent == -0.5 else (e.fabs(x) * root, math.inf)
         return e.select(x == -math.inf, of_least, found)
     return FUNCTIONS["power"](e, x, y)
 
