@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import undertow as ut
+from compiled_graphs import ones_by_numpy
 from undertow.compile.program import Program
 from undertow.errors import ArgumentError, ControlFlowError, PositionError, UnsupportedError
 
@@ -68,28 +69,25 @@ def test_branches_on_values_are_an_error_with_the_way_out():
 
 def test_what_does_not_compile_is_an_error_or_numpys_and_told():
     def f(a, b):
-        return a.astype(np.float16).astype(np.float64) * b
+        return ones_by_numpy(a) * a * b
 
     a, b = np.array([[3.0, 1.1], [1.0, 2.0]]), np.array([9.0, 8.0])
-    with pytest.raises(UnsupportedError, match=r"astype \(test_function.py:\d+\).*does not compile.*fallback"):
+    with pytest.raises(UnsupportedError, match=r"power \(compiled_graphs.py:\d+\).*does not compile.*fallback"):
         ut.compile(f)(a, b)
     g = ut.compile(f, fallback="numpy")
     np.testing.assert_array_equal(g(a, b), f(a, b))
-    assert [said.split()[0] for said in g.program.by_numpy] == ["astype", "astype"]
+    assert [said.split()[0] for said in g.program.by_numpy] == ["power"]
     with pytest.raises(ArgumentError, match="fallback is 'torch'"):
         ut.compile(f, fallback="torch")
     with pytest.raises(ArgumentError, match="takes a function, not float"):
         ut.compile(2.0)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "instead"),
-    [(np.uint8, "int32 or float32"), (np.uint16, "int32 or float32"), (np.uint64, "int64"), (np.float16, "float32")],
-)
-def test_dtypes_that_do_not_compile_are_named_with_others_that_do(dtype, instead):
-    x = np.arange(6, dtype=dtype).reshape(2, 3)
+@pytest.mark.skipif(np.dtype(np.longdouble) == np.float64, reason="longdouble is float64 here")
+def test_dtypes_that_do_not_compile_are_named_with_others_that_do():
+    x = np.arange(6, dtype=np.longdouble).reshape(2, 3)
     for f in (lambda x: x * 2.0, lambda x: x == 1, lambda x: np.sum(x * 1.0), lambda x: np.where(x > 1, 1.0, 2.0)):
-        with pytest.raises(UnsupportedError, match=f"Give {instead} instead of {x.dtype}, or pass fallback="):
+        with pytest.raises(UnsupportedError, match=f"Give float64 instead of {x.dtype}, or pass fallback="):
             ut.compile(f)(x)
         np.testing.assert_array_equal(ut.compile(f, fallback="numpy")(x), f(x))
 
@@ -246,7 +244,7 @@ def test_a_profile_has_a_time_for_each_call_and_leaves_results_right(threads):
     try:
 
         def numbers(x):
-            return np.linalg.inv(np.tanh(x @ x) + 9 * np.eye(70)) @ np.exp(x).astype(np.float16).astype(x.dtype)
+            return np.linalg.inv(np.tanh(x @ x) + 9 * np.eye(70)) @ (np.exp(x) * ones_by_numpy(x))
 
         f = ut.compile(numbers, fallback="numpy")
         x = np.random.default_rng(0).normal(size=(70, 70)) / 10

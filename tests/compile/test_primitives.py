@@ -15,28 +15,25 @@ from undertow.primitives.record import load_scipy
 
 load_scipy()
 
-# What does not compile; the list may only become shorter. Those of scipy.special that do are in ``SCALARS``.
-OTHERS = {"bitwise_count"}  # its result is unsigned
-NOT_COMPILED = OTHERS | {name for name in REGISTRY if name.startswith("scipy_")} - SCALARS.keys()
 BLAS = find_blas(folder())
-if BLAS is None or not BLAS.has_lapack():  # then NumPy does what LAPACK's routines do elsewhere
-    NOT_COMPILED |= LINEAR_ALGEBRA.keys() - {"inverse_gaps"}
+# What LAPACK's routines do is NumPy's where they are not.
+NOT_COMPILED = LINEAR_ALGEBRA.keys() - {"inverse_gaps"} if BLAS is None or not BLAS.has_lapack() else set()
 COMPILED = sorted(REGISTRY.keys() - NOT_COMPILED)
-# Some of whose forms compile: others are an error that names them.
-PARTLY = {"scipy_xlogy"}
 # What stands before and behind the chosen places is in any order.
 ANY_ORDER = {"partition", "argpartition"}
 
 TURNED = {"eigh_vectors"}
-RTOL = {np.float32: 4e-6, np.float64: 1e-13}
+COARSE = {"sinc_slope"}  # whose forward function keeps few digits in float16
+RTOL = {np.float16: 2e-3, np.float32: 4e-6, np.float64: 1e-13}
 
 
 def compare(name: str, args: tuple, params: dict, dtype: type, threads: int = 1) -> bool:
     """Compare a kernel with the forward function; False where it does not compile."""
     primitive = REGISTRY[name]
     args = tuple(a.astype(dtype) if isinstance(a, np.ndarray) and a.dtype == np.float64 else a for a in args)
+    fine = [a.astype(np.float32) if name in COARSE and getattr(a, "dtype", None) == np.float16 else a for a in args]
     with np.errstate(all="ignore"):
-        wanted = np.asarray(primitive.forward(*args, **params))
+        wanted = np.asarray(primitive.forward(*fine, **params))
     graph, values = graph_of(primitive, args, params)
     try:
         (found,) = run_compiled(graph, values, threads)
@@ -60,11 +57,17 @@ def chosen(found, x, name, kth, axis):
 
 
 @pytest.mark.parametrize("name", COMPILED)
-@pytest.mark.parametrize("dtype,threads", [(np.float64, 1), (np.float32, 2)], ids=["float64", "float32, two threads"])
+@pytest.mark.parametrize(
+    "dtype,threads",
+    [(np.float64, 1), (np.float32, 2), (np.float16, 1)],
+    ids=["float64", "float32, two threads", "float16"],
+)
 def test_kernels_compute_what_numpy_does(name, dtype, threads):
+    if dtype == np.float16 and name in LINEAR_ALGEBRA:
+        pytest.skip("NumPy decomposes no float16")
     for sample in REGISTRY[name].samples():
         if not sample.needs_values:
-            assert compare(name, sample.args, sample.params, dtype, threads) or name in PARTLY
+            assert compare(name, sample.args, sample.params, dtype, threads)
 
 
 @pytest.mark.parametrize("name", sorted(NOT_COMPILED))
@@ -74,11 +77,12 @@ def test_what_does_not_compile_is_on_the_list(name):
     assert not all(done)
 
 
+POINTS = sorted((SCALARS.keys() & REGISTRY.keys() - {"astype"}) | {x for x in REGISTRY if x.startswith("scipy_")})
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e30, -1e30, 1e-40, np.inf, -np.inf, np.nan, 88.9, -104.0])
 
 
-@pytest.mark.parametrize("name", sorted(SCALARS.keys() & REGISTRY.keys() - {"astype"}))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_special_values_go_where_numpys_go(name, dtype):
     primitive = REGISTRY[name]
     sample = primitive.samples()[0]
@@ -101,7 +105,9 @@ def test_special_values_go_where_numpys_go(name, dtype):
     np.testing.assert_array_equal(np.isposinf(found), np.isposinf(wanted))
     np.testing.assert_array_equal(np.isneginf(found), np.isneginf(wanted))
     finite = np.isfinite(wanted)
-    np.testing.assert_allclose(found[finite], wanted[finite], rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-37)
+    np.testing.assert_allclose(
+        found[finite], wanted[finite], rtol={2: 2e-3, 4: 1e-5, 8: 1e-12}[found.itemsize], atol=1e-37
+    )
 
 
 def test_sums_of_float32_are_as_good_as_pairwise():
@@ -115,8 +121,10 @@ def test_sums_of_float32_are_as_good_as_pairwise():
 
 
 def test_what_does_not_compile_is_named():
-    x = np.array([2.0, 1.0], np.float16)
-    graph, values = graph_of(REGISTRY["exp"], (x,), {})
-    with pytest.raises(UnsupportedError, match=r'exp of \(2,\) float16 does not compile.*fallback="numpy"'):
+    x = np.array([2, 1])
+    graph, values = graph_of(REGISTRY["power"], (x, x), {})
+    with pytest.raises(
+        UnsupportedError, match=r'power of \(2,\) int64, \(2,\) int64 does not compile.*fallback="numpy"'
+    ):
         run_compiled(graph, values)
-    np.testing.assert_array_equal(run_compiled(graph, values, fallback="numpy")[0], np.exp(x))
+    np.testing.assert_array_equal(run_compiled(graph, values, fallback="numpy")[0], x**x)

@@ -50,3 +50,11 @@ def test_quantifiers_of_what_a_mask_leaves(mask, axis):
 def test_more_is_taken_off_than_there_are_numbers(f, ddof, axis):
     same(lambda x: f(x, axis=axis, ddof=ddof), X)
     same(lambda x: f(x, axis=axis, ddof=ddof, where=X > -0.5), X)
+
+
+@pytest.mark.parametrize("start", [np.nan, 0.5, np.inf])
+def test_extrema_that_skip_nan_skip_it_as_the_number_they_begin_with(start):
+    x = np.where(X > 1, np.nan, X)
+    for f in (np.nanmax, np.nanmin):
+        same(lambda x, f=f: f(x, axis=1, initial=start), x)
+        same(lambda x, f=f: f(x, initial=start, where=x < 0), x)

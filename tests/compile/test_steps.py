@@ -5,9 +5,9 @@ import resource
 
 import numpy as np
 import pytest
-import scipy.special
 
 import undertow as ut
+from compiled_graphs import ones_by_numpy
 from undertow import nn, optim, trees
 from undertow.compile.resident import Resident
 from undertow.trace import trace_function
@@ -134,7 +134,7 @@ def test_a_loss_that_asks_for_values_is_trained_by_numpy_and_told(capsys):
 
 def test_what_numpy_does_within_a_step_is_told(capsys):
     def loss(p, y):
-        return np.mean(1 - scipy.special.j0(p - y))
+        return np.mean((p - y) ** 2 * ones_by_numpy(y))
 
     X = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
     run = ut.train(nn.Sequential(nn.Dense(1, 1)), (X, 3 * X), loss=loss, epochs=30, validation=None, batch_size=8)

@@ -10,34 +10,134 @@ from undertow.errors import UnsupportedError
 from undertow.graph import evaluate
 from undertow.trace import trace_function
 
-SIGNED = [np.int8, np.int16, np.int32, np.int64]
+UNSIGNED = [np.uint8, np.uint16, np.uint32, np.uint64]
+WHOLES = [np.int8, np.int16, np.int32, np.int64, *UNSIGNED]
 
 
-@pytest.mark.parametrize("dtype", SIGNED)
+@pytest.mark.parametrize("dtype", WHOLES)
 @pytest.mark.parametrize("function", [np.floor_divide, np.remainder, np.fmod])
 def test_quotients_of_whole_numbers(function, dtype):
     """All signs, both ends, and the divisor 0."""
     ends = np.iinfo(dtype)
-    x = np.array([ends.min, ends.min + 1, -100, -7, -2, -1, 0, 1, 2, 7, 100, ends.max - 1, ends.max], dtype)
+    x = np.array([ends.min, ends.min + 1, -100, -7, -2, -1, 0, 1, 2, 7, 100, ends.max - 1, ends.max]).astype(dtype)
     a, b = (v.ravel() for v in np.meshgrid(x, x))
     with np.errstate(all="ignore"):
         wanted = function(a, b)
     found = ut.compile(lambda a, b: function(a, b))(a, b)
     np.testing.assert_array_equal(found, wanted)
     assert found.dtype == wanted.dtype
-    for divisor in (3, -7, 0, -1, 1, 64):
+    for divisor in (3, -7, 0, -1, 1, 64) if ends.min else (3, 0, 1, 64):
         with np.errstate(all="ignore"):
             wanted = function(a, divisor)
         np.testing.assert_array_equal(ut.compile(lambda a, d=divisor: function(a, d))(a), wanted)
 
 
-@pytest.mark.parametrize("dtype", SIGNED)
+@pytest.mark.parametrize("dtype", WHOLES)
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, 7, 20, 63])
 def test_powers_of_whole_numbers_wrap_around(exponent, dtype):
     x = np.arange(-11, 12).astype(dtype)
     found, wanted = ut.compile(lambda x: x**exponent)(x), x**exponent
     np.testing.assert_array_equal(found, wanted)
     assert found.dtype == wanted.dtype
+
+
+@pytest.mark.parametrize("dtype", UNSIGNED)
+def test_whole_numbers_without_a_sign_have_powers_of_any_exponent(dtype):
+    x, y = (v.ravel().astype(dtype) for v in np.meshgrid([0, 1, 2, 3, 7, 200, -1], [0, 1, 2, 5, 31, 64, 255]))
+    np.testing.assert_array_equal(ut.compile(lambda x, y: x**y)(x, y), x**y)
+
+
+PAIRS = {
+    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "maximum": np.maximum, "minimum": np.minimum,
+    "less": np.less, "less_equal": np.less_equal, "equal": np.equal, "not_equal": np.not_equal, "greater": np.greater,
+    "greater_equal": np.greater_equal, "floor_divide": np.floor_divide, "remainder": np.remainder, "gcd": np.gcd,
+    "bitwise_xor": np.bitwise_xor, "left_shift": np.left_shift, "right_shift": np.right_shift, "divide": np.divide,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("other", [*WHOLES, np.float16, np.float32])
+@pytest.mark.parametrize("dtype", UNSIGNED)
+def test_pairs_with_one_without_a_sign_are_promoted_and_wrap_around_as_numpys(dtype, other):
+    rng, (a, b) = np.random.default_rng(0), (np.iinfo(x) if np.dtype(x).kind in "iu" else None for x in (dtype, other))
+    x = np.array([0, 1, 2, 7, 100, *rng.integers(a.max, size=60, dtype=dtype), a.max - 1, a.max], dtype)
+    y = rng.permutation(x) if b is None else rng.integers(b.min, b.max, len(x), other, endpoint=True)
+    y = np.minimum(y.astype(float), 60000).astype(other) if b is None else y
+    for name, function in PAIRS.items():
+        try:
+            with np.errstate(all="ignore"):
+                wanted = function(x, y)
+        except TypeError:  # NumPy has none for these dtypes
+            continue
+        found = ut.compile(lambda x, y, f=function: f(x, y))(x, y)
+        assert found.dtype == wanted.dtype, name
+        np.testing.assert_array_equal(found, wanted, err_msg=name)
+
+
+SINGLE = {
+    "negative": np.negative, "absolute": np.absolute, "sign": np.sign, "invert": np.invert, "square": np.square,
+    "exp": lambda x: np.exp(x // 32), "sqrt": np.sqrt, "bits": np.bitwise_count, "sorted": np.sort,
+    "places": lambda x: np.argsort(x, kind="stable"), "sum": np.sum, "product": np.prod, "largest": np.max,
+    "smallest": np.min, "running": np.cumsum, "median": np.median, "place": np.argmax, "signbit": np.signbit,
+    "search": lambda x: np.searchsorted(np.sort(x), x), "all large": lambda x: x < 300, "none below": lambda x: x <= -1,
+    "a product": lambda x: x[:8] @ x[8:16], "clipped": lambda x: np.clip(x, 20, 100), "different": np.diff,
+    "shares": lambda x: x / 255, "long": lambda x: np.sort(np.concatenate([x] * 9)), "histogram": np.histogram,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [*UNSIGNED, np.int8])
+@pytest.mark.parametrize("name", SINGLE)
+def test_functions_of_small_and_unsigned_numbers(name, dtype):
+    f, ends = SINGLE[name], np.iinfo(dtype)
+    x = np.random.default_rng(1).integers(ends.min, ends.max, 40, dtype, endpoint=True)
+    with np.errstate(all="ignore"):
+        wanted = f(x)
+    found = ut.compile(f)(x)
+    for a, b in zip(*((v if isinstance(v, tuple) else (v,)) for v in (found, wanted)), strict=True):
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+        rtol = {2: 1e-3, 4: 1e-6}.get(np.asarray(b).itemsize, 1e-12) if np.asarray(b).dtype.kind == "f" else 0
+        np.testing.assert_allclose(a, b, rtol=rtol)
+
+
+@pytest.mark.parametrize("source", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("target", [*WHOLES, np.float16, np.float32])
+def test_casts_of_floats_round_and_wrap_around_as_numpys(source, target):
+    """Of uint32, NumPy itself has several answers for what does not fit, by an array's length."""
+    halves = np.arange(65536).astype(np.uint16).view(np.float16).astype(source)
+    if source == np.float16:
+        x = halves
+    else:
+        between = (halves[:-1] + halves[1:]) / 2
+        beside = [np.nextafter(between, end, dtype=source) for end in (np.inf, -np.inf)]
+        x = np.concatenate([halves, between, *beside, [1e30, -1e30, 4e9, 2.0**63, -1.0]])
+    if target == np.uint32:
+        x = x[(x > -(2.0**31)) & (x < 2.0**32)]
+    x = x.astype(source)
+    with np.errstate(all="ignore"):
+        wanted = x.astype(target)
+    np.testing.assert_array_equal(ut.compile(lambda x: x.astype(target))(x), wanted)
+
+
+@pytest.mark.parametrize("source", WHOLES)
+def test_casts_of_whole_numbers(source):
+    ends, rng = np.iinfo(source), np.random.default_rng(2)
+    x = np.array([ends.min, ends.max, *rng.integers(ends.min, ends.max, 500, source), *np.arange(0, 70000, 37)])
+    x = x.astype(source)
+    for target in (*WHOLES, np.float16, np.float32, np.float64, bool):
+        with np.errstate(all="ignore"):
+            wanted = x.astype(target)
+        np.testing.assert_array_equal(ut.compile(lambda x, t=target: x.astype(t))(x), wanted)
+
+
+def test_every_float16_goes_through_functions_as_numpys():
+    x = np.arange(65536).astype(np.uint16).view(np.float16)
+    one = [np.spacing, np.nan_to_num, np.sqrt, lambda x: np.round(x, 1), lambda x: x + 0.1, lambda x: np.frexp(x)[0]]
+    pairs = [np.nextafter, np.multiply, np.divide, np.floor_divide, np.maximum, np.less_equal]
+    for f in (*one, lambda x: np.ldexp(x, -12), *(lambda x, f=f: f(x, x[::-1]) for f in pairs)):
+        with np.errstate(all="ignore"):
+            wanted = f(x)
+        found = ut.compile(f)(x)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_exponents_that_may_be_negative_have_no_kernel():

@@ -138,7 +138,7 @@ class Reader:
     def view(self, node: Node) -> Access | None:
         """Return the access of an operation that only moves elements; None for others."""
         op: Any = node.op
-        if op.name not in _MOVES or (op.name == "getitem" and len(node.inputs) > 1):
+        if op.name not in MOVES or (op.name == "getitem" and len(node.inputs) > 1):
             return None
         found = move(node, self.read(node.inputs[0]))
         if found is None and op.name == "reshape":
@@ -151,7 +151,7 @@ def move(node: Node, source: Access) -> Access | None:
     op: Any = node.op
     shape: Any = node.spec.shape
     if op.name != "reshape":
-        moved: Access | None = _MOVES[op.name](source, **node.params)
+        moved: Access | None = MOVES[op.name](source, **node.params)
         return moved
     strides = reshaped(source, shape)
     return None if strides is None else Access(source.base, source.offset, shape, strides)
@@ -160,7 +160,7 @@ def move(node: Node, source: Access) -> Access | None:
 def layout_of(node: Node) -> Access:
     """Tell how a node will be read, as far as that is known before any graph is: what is computed lies row by row."""
     chain = [node]
-    while getattr(chain[-1].op, "name", "") in _MOVES and len(chain[-1].inputs) == 1:
+    while getattr(chain[-1].op, "name", "") in MOVES and len(chain[-1].inputs) == 1:
         chain.append(chain[-1].inputs[0])
     access = whole(chain.pop())
     for moved in reversed(chain):
@@ -254,7 +254,7 @@ def _windows(a: Access, window: tuple[int, ...], axis: tuple[int, ...]) -> Acces
     return Access(a.base, a.offset, (*left, *window), (*a.strides, *[a.strides[i] for i in axis]))
 
 
-_MOVES: dict[str, Any] = {
+MOVES: dict[str, Any] = {
     "reshape": None,
     "transpose": _transpose,
     "broadcast_to": _broadcast_to,
@@ -265,7 +265,7 @@ _MOVES: dict[str, Any] = {
     "diagonal": diagonal,
     "sliding_windows": _windows,
 }
-_MOVES["reshape"] = _squeeze  # any: `Reader.view` knows what to do
+MOVES["reshape"] = _squeeze  # any: `Reader.view` knows what to do
 
 
 def reshaped(a: Access, shape: Any) -> tuple[int, ...] | None:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from undertow.compile.access import REDUCTIONS, is_reduction, long_axes, row_major, squeeze
 from undertow.compile.fuse import Cluster, reduced_axes
-from undertow.compile.kernel import Line, Operand, Structure, saved_lines, size_of, stages
+from undertow.compile.kernel import Line, Operand, Structure, loops_of, saved_lines, size_of, stages
 from undertow.compile.layout import Layout
+from undertow.compile.loops import find_loop
 from undertow.compile.memory import APART, align
 from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Scratch, called
 from undertow.compile.processor import lanes_of
@@ -165,7 +166,7 @@ class Clusters(Layout):
                 made = self.temporary(size * parts, max(self.readers.get(node, [self.now])))
                 self.totals[node] = made, parts, line.kind
                 args += [Place(made), size // size_of(line.kind)]
-        return args
+        return args + [address for loop in loops_of(structure) for address in find_loop(*loop) or ()]
 
     def level_of_reading(self, cluster: Cluster, node: Node) -> str:
         """Tell whether a node reads an element a place or one a row."""

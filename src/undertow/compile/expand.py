@@ -13,12 +13,14 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.compile.expand_counting import COUNTING
+from undertow.compile.expand_float16 import widened
 from undertow.compile.expand_index import INDEX
 from undertow.compile.expand_more import MORE
 from undertow.compile.expand_order import LONG, ORDER, found_anyway, sort_by_places
 from undertow.compile.expand_places import PLACES
 from undertow.compile.expand_points import POINTS
 from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
+from undertow.compile.parts import join_parts
 from undertow.compile.repeats import merge_repeats
 from undertow.compile.rewriting import as_float
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
@@ -255,7 +257,7 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
         moved[node] = new
     written = Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
     join_decompositions(written)
-    return merge_repeats(written)
+    return merge_repeats(join_parts(written, ShapesOnly))
 
 
 def _write(
@@ -266,6 +268,9 @@ def _write(
     spec: Spec,
     within: frozenset[str] = frozenset(),
 ) -> Node:
+    wide = widened(op, inputs, params, spec, lambda x, dtype: _cast(x, dtype, node))
+    if wide is not None and op.name not in LINEAR_ALGEBRA:  # NumPy's takes no float16
+        return _cast(_write(node, op, *wide, within), spec.dtype, node)
     rule = EXPANSIONS.get(op.name) if op.name not in within else None
     if rule is not None:
         trace = ShapesOnly(node, within | {op.name})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from undertow import primitives as P
-from undertow.compile.rewriting import as_float
+from undertow.compile.rewriting import as_float, filled
+from undertow.graph import CONSTANT
 from undertow.primitives.record import float_like
 
 _LOG2E = 1 / math.log(2)
@@ -114,15 +116,36 @@ def _slope(f: Any, axis: int, edge_order: int) -> Any:
     return np.concatenate([ends[0], *inner, ends[1]], axis=axis)
 
 
+def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[..., Any]:
+    """A comparison with a Python number that the dtype of the other side cannot hold: all its numbers are alike."""
+
+    def apply(x: Any, y: Any) -> Any:
+        for given, other, swap in ((x, y, False), (y, x, True)):
+            if given.dtype.kind not in "iu" or not other.node.spec.weak or other.dtype.kind != "i":
+                continue
+            number, ends = other.node.value, np.iinfo(given.dtype)
+            if other.node.op is CONSTANT and not ends.min <= number <= ends.max:
+                truth = compare(number, 0) if swap else compare(0, number)
+                return filled(given, np.bool_(truth), given.shape)
+        return None
+
+    return apply
+
+
 POINTS: dict[str, Callable[..., Any]] = {
     "isclose": _isclose,
     "logaddexp2": _logaddexp2,
-    "i0": lambda x: _i0_slope(x, 0),
+    "i0": lambda x: np.where(np.isinf(x), math.nan, _i0_slope(x, 0)),  # as NumPy's ∞ / ∞
     "i0_slope": _i0_slope,
     "sinc_slope": _sinc_slope,
     "choose": _choose,
     "fraction": _fraction,
     "linspace": _linspace,
     "slope": _slope,
+    **{
+        name: _comparison(getattr(operator, short))
+        for name, short in (("greater", "gt"), ("greater_equal", "ge"), ("less", "lt"), ("less_equal", "le"),
+                            ("equal", "eq"), ("not_equal", "ne"))
+    },
     "signbit": lambda x: x != x if x.dtype.kind == "b" else None,
-}
+}  # fmt: skip

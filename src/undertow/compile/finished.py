@@ -20,7 +20,7 @@ from undertow.compile.processor import lanes_of
 from undertow.compile.product import DOT_ROWS
 from undertow.compile.product_args import SIZES
 from undertow.compile.products import Ending
-from undertow.compile.scalars import kind_of
+from undertow.compile.scalars import SCALARS, kind_of
 from undertow.compile.statistics import is_statistics
 from undertow.graph import INPUT, Node
 
@@ -103,6 +103,8 @@ class Finishes(Clusters, Operations):
         if cluster.space != product.spec.shape or cluster.order is not None:
             return False
         nodes = [x for x in cluster.nodes if not is_statistics(x)]
+        if any(_name(x) not in SCALARS for x in nodes):  # another library's loop does it
+            return False
         if any(cluster.level[x] != "full" or is_reduction(x) for x in nodes):
             return False
         reads = {access for node in nodes for access in self.reader.operands(node)}
@@ -202,9 +204,13 @@ class Finishes(Clusters, Operations):
         return all(not x.offset and squeeze(x, x.shape) == row_major(item.cluster.space) for x in reads)
 
 
-def _is_product(node: Node) -> bool:
+def _name(node: Node) -> str:
     op: Any = node.op
-    kind = kind_of(node.spec.dtype) if op.name == "matmul" else None
+    return str(op.name)
+
+
+def _is_product(node: Node) -> bool:
+    kind = kind_of(node.spec.dtype) if _name(node) == "matmul" else None
     return kind in ("f32", "f64") and all(x.spec.dtype == node.spec.dtype for x in node.inputs)
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import Any
 
 from undertow.compile.access import Access, Reader, is_reduction, long_axes, row_major, squeeze
-from undertow.compile.scalars import SCALARS, operand_kinds
+from undertow.compile.scalars import is_point
 from undertow.graph import CONSTANT, INPUT, Node
 
 LARGEST = 48  # nodes of a cluster: more need more registers than there are
@@ -65,12 +64,6 @@ class Cluster(Item):
 def is_number(item: Item) -> bool:
     """Tell whether an item computes single numbers, such as a rate."""
     return isinstance(item, Cluster) and not item.space
-
-
-def is_point(node: Node) -> bool:
-    """Tell whether a node is computed element by element, by code that exists."""
-    op: Any = node.op
-    return op.name in SCALARS and operand_kinds(node) is not None
 
 
 def reduced_axes(node: Node) -> tuple[int, ...]:

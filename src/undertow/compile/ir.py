@@ -1,8 +1,8 @@
 """LLVM's language, written from Python: values with operators, loops, memory. It knows no primitive and no graph.
 
-Every value has a kind (``f32``, ``f64``, ``i1``, ``i8``, ``i32``, ``i64``, ``ptr``) and a number of lanes: 0 for one
-number, 8 for a vector of 8. Arithmetic is IEEE's, operation by operation, so that NaN, Inf and the last bit come
-out as NumPy's; a multiplication and an addition are one rounding only where ``fma`` is called.
+Every value has a kind (``f32``, ``f64``, ``i1``, ``i8``, ``i64``, ``u8``, ``u64``, ``ptr``, …) and a number of lanes:
+0 for one number, 8 for a vector of 8. Arithmetic is IEEE's, operation by operation, so that NaN, Inf and the last bit
+come out as NumPy's; a multiplication and an addition are one rounding only where ``fma`` is called.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from undertow.compile.conversions import Conversions
 from undertow.compile.kinds import BITS as BITS
 from undertow.compile.kinds import FLOATS as FLOATS
-from undertow.compile.kinds import TYPES, literal, type_of
+from undertow.compile.kinds import TYPES, UNSIGNED, literal, suffix_of, type_of
+
+_WITHOUT_SIGN = {"sdiv": "udiv", "ashr": "lshr"}
 
 
 class Value:
@@ -34,7 +37,7 @@ class Value:
         a, b = self.emitter.match(self, other)
         if swap:
             a, b = b, a
-        op = float_op if a.kind in FLOATS else int_op
+        op = float_op if a.kind in FLOATS else _WITHOUT_SIGN.get(int_op, int_op) if a.kind in UNSIGNED else int_op
         return self.emitter.instruction(f"{op} {a.type} {a.text}, {b.text}", a.kind, a.lanes)
 
     def __add__(self, other: Value | float) -> Value:
@@ -84,7 +87,7 @@ class Value:
 
     def _compare(self, other: Value | float, float_op: str, int_op: str) -> Value:
         a, b = self.emitter.match(self, other)
-        if a.kind == "i1":
+        if a.kind == "i1" or a.kind in UNSIGNED:
             int_op = int_op.replace("s", "u")  # as a signed number, the truth would be -1
         op = f"fcmp {float_op}" if a.kind in FLOATS else f"icmp {int_op}"
         return self.emitter.instruction(f"{op} {a.type} {a.text}, {b.text}", "i1", a.lanes)
@@ -141,7 +144,7 @@ class Module:
         return "\n".join([*sorted(self.declarations.values()), "", *self.functions])
 
 
-class Emitter:
+class Emitter(Conversions):
     """Writes one function. Its arguments are in ``args``.
 
     Args:
@@ -255,8 +258,7 @@ class Emitter:
         """Call one of LLVM's functions that exist for every type: ``fma``, ``sqrt``, ``fabs``, ``floor``, …"""
         first = args[0]
         lanes = first.lanes
-        suffix = f"v{lanes}{first.kind}" if lanes else first.kind
-        function = f"@llvm.{name}.{suffix}"
+        function = f"@llvm.{name}.{suffix_of(first.kind, lanes)}"
         result = type_of(kind or first.kind, lanes)
         declared = f"declare {result} {function}({', '.join(a.type for a in args)})"
         self.module.declarations[function] = declared
@@ -302,45 +304,10 @@ class Emitter:
         """Is it not a number?"""
         return self.instruction(f"fcmp uno {x.type} {x.text}, {x.text}", "i1", x.lanes)
 
-    def bitcast(self, x: Value, kind: str) -> Value:
-        """The same bits read as another kind."""
-        return self.instruction(f"bitcast {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
-
     def shift_right(self, x: Value, count: Value | int) -> Value:
         """Shift bits, filling with zeros."""
         x, by = self.match(x, count)
         return self.instruction(f"lshr {x.type} {x.text}, {by.text}", x.kind, x.lanes)
-
-    def convert(self, x: Value, kind: str) -> Value:
-        """The same number as another kind: floats are cut to whole numbers, truth values are 0 and 1."""
-        if x.kind == kind:
-            return x
-        if kind == "i1":
-            return x != 0
-        if x.kind in FLOATS and kind in FLOATS:
-            op = "fpext" if BITS[kind] > BITS[x.kind] else "fptrunc"
-        elif x.kind in FLOATS:
-            return self._to_whole(x, kind)
-        elif kind in FLOATS:
-            op = "uitofp" if x.kind == "i1" else "sitofp"
-        elif BITS[kind] < BITS[x.kind]:
-            op = "trunc"
-        else:
-            op = "zext" if x.kind == "i1" else "sext"
-        return self.instruction(f"{op} {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
-
-    def unsigned_to_float(self, x: Value, kind: str) -> Value:
-        """The bits of an integer, read as a number without a sign, as a float."""
-        return self.instruction(f"uitofp {x.type} {x.text} to {type_of(kind, x.lanes)}", kind, x.lanes)
-
-    def _to_whole(self, x: Value, kind: str) -> Value:
-        """A float cut to a whole number; what does not fit is the least one, as x86 gives it to NumPy."""
-        wide = kind if kind in ("i32", "i64") else "i32"
-        limit = 2.0 ** (BITS[wide] - 1)
-        fits = (x >= -limit) & (x < limit)
-        inside = self.select(fits, x, 0.0)
-        cut = self.instruction(f"fptosi {x.type} {inside.text} to {type_of(wide, x.lanes)}", wide, x.lanes)
-        return self.convert(self.select(fits, cut, -(2 ** (BITS[wide] - 1))), kind)
 
     # ---- memory -------------------------------------------------------------------------------
 
@@ -355,7 +322,7 @@ class Emitter:
         type_, align = type_of(kind, lanes), max(BITS[kind] // 8, 1)
         if mask is None:
             return self.instruction(f"load {type_}, ptr {pointer.text}, align {align}", kind, lanes)
-        function = f"@llvm.masked.load.v{lanes}{kind}.p0"
+        function = f"@llvm.masked.load.{suffix_of(kind, lanes)}.p0"
         self.module.declarations[function] = f"declare {type_} {function}(ptr, {mask.type}, {type_})"
         given = f"ptr align {align} {pointer.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
         return self.instruction(f"call {type_} {function}({given})", kind, lanes)
@@ -366,7 +333,7 @@ class Emitter:
         if mask is None:
             self.line(f"store {value.type} {value.text}, ptr {pointer.text}, align {align}")
             return
-        function = f"@llvm.masked.store.v{value.lanes}{value.kind}.p0"
+        function = f"@llvm.masked.store.{suffix_of(value.kind, value.lanes)}.p0"
         self.module.declarations[function] = f"declare void {function}({value.type}, ptr, {mask.type})"
         given = f"{value.type} {value.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text}"
         self.line(f"call void {function}({given})")
@@ -378,7 +345,7 @@ class Emitter:
         text = f"getelementptr {TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
         where = self.instruction(text, "ptr", lanes)
         type_ = type_of(kind, lanes)
-        function = f"@llvm.masked.gather.v{lanes}{kind}.v{lanes}p0"
+        function = f"@llvm.masked.gather.{suffix_of(kind, lanes)}.v{lanes}p0"
         self.module.declarations[function] = f"declare {type_} {function}({pointers}, {mask.type}, {type_})"
         align = max(BITS[kind] // 8, 1)
         given = f"{pointers} align {align} {where.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
@@ -390,7 +357,7 @@ class Emitter:
         pointers = f"<{lanes} x ptr>"
         text = f"getelementptr {TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
         where = self.instruction(text, "ptr", lanes)
-        function = f"@llvm.masked.scatter.v{lanes}{kind}.v{lanes}p0"
+        function = f"@llvm.masked.scatter.{suffix_of(kind, lanes)}.v{lanes}p0"
         self.module.declarations[function] = f"declare void {function}({value.type}, {pointers}, {mask.type})"
         given = f"{value.type} {value.text}, {pointers} align {max(BITS[kind] // 8, 1)} {where.text}"
         self.line(f"call void {function}({given}, {mask.type} {mask.text})")

@@ -3,18 +3,24 @@
 A kernel's text depends on the cluster's structure alone: sizes, strides and addresses are read from a table, so
 equal layers of any size share one kernel. The table of a kernel holds, in this order: the sizes of the row axes and of
 the column axes; the scratch memory and its bytes for each thread; for each operand its address, then each stride that
-is neither 0 nor 1; the address of each stored value; the address of each total, and its elements for each thread.
+is neither 0 nor 1; the address of each stored value; the address of each total, and its elements for each thread; the
+two addresses of each loop of another library's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from undertow.compile.ir import BITS, FLOATS, Emitter, Value
+from undertow.compile.kinds import UNSIGNED
+from undertow.compile.loops import PREFIX, call_loop
 from undertow.compile.scalars import SCALARS
 
+Loop = tuple[str, tuple[str, ...], str]
+NO_LOOPS: Mapping[Loop, tuple[Value, Value]] = MappingProxyType({})
 MEMORY = {"i1": "i8"}  # truth values lie in memory as bytes
 
 
@@ -182,8 +188,14 @@ def neutral(join: str, kind: str) -> float | int | bool:
         return -math.inf if join == "max" else math.inf
     if kind == "i1":
         return join == "min"
-    bits = int(kind[1:])
-    return -(2 ** (bits - 1)) if join == "max" else 2 ** (bits - 1) - 1
+    bits, sign = int(kind[1:]), kind not in UNSIGNED
+    return -sign * 2 ** (bits - 1) if join == "max" else 2 ** (bits - sign) - 1
+
+
+def loops_of(structure: Structure) -> list[Loop]:
+    """Return what a kernel leaves to loops of another library's: name, kinds of the operands and of the result."""
+    return list(dict.fromkeys((x.name, x.kinds, x.kind) for x in structure.lines if x.name.startswith(PREFIX)
+                              and x.name not in SCALARS))  # fmt: skip
 
 
 def size_of(kind: str) -> int:
@@ -202,8 +214,11 @@ def store(e: Emitter, value: Value, pointer: Value, mask: Value | None = None) -
     e.store(e.convert(value, MEMORY.get(value.kind, value.kind)), pointer, mask)
 
 
-def apply(e: Emitter, line: Line, inputs: Sequence[Value], lanes: int) -> Value:
-    """Compute a line of its inputs."""
+def apply(
+    e: Emitter, line: Line, inputs: Sequence[Value], lanes: int, loops: Mapping[Loop, tuple[Value, Value]] = NO_LOOPS
+) -> Value:
+    """Compute a line of its inputs; ``loops`` are the addresses of those of another library's."""
     given = [e.convert(x, kind) for x, kind in zip(inputs, line.kinds, strict=True)]
-    result = SCALARS[line.name](e, *given, **dict(line.params))
+    loop = loops.get((line.name, line.kinds, line.kind))
+    result = call_loop(e, *loop, given, line.kind) if loop else SCALARS[line.name](e, *given, **dict(line.params))
     return e.splat(e.convert(result, line.kind), lanes)

@@ -43,6 +43,7 @@ from undertow.compile.maths_core import (
     whole,
 )
 from undertow.compile.maths_more import cbrt, erf, erfc, exp2, floor_divide, fmod, hypot, log2, log10, power, remainder
+from undertow.compile.maths_more import small_power as small_power
 
 # (tanh(a) - a) / a³ in a², a < 0.55
 TANH = {

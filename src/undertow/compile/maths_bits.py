@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from undertow.compile.ir import BITS, Emitter, Value
+from undertow.compile.kinds import UNSIGNED
 from undertow.compile.maths_core import FORMATS, power_of_two
 
 
@@ -24,9 +25,10 @@ def next_after(e: Emitter, x: Value, y: Value) -> Value:
 
 
 def spacing(e: Emitter, x: Value) -> Value:
-    """How far the next number is, away from zero."""
+    """How far the next number is, away from zero; of float16, the next larger one, as NumPy has it."""
     x = e.select(x == 0, 0.0, x)
-    found = e.bitcast(_bits_of(e, x) + 1, x.kind) - x
+    bits = _bits_of(e, x)
+    found = e.bitcast(e.select(x < 0, bits - 1, bits + 1) if x.kind == "f16" else bits + 1, x.kind) - x
     return e.select(e.fabs(x) < math.inf, found, math.nan)
 
 
@@ -75,9 +77,15 @@ def left_shift(e: Emitter, x: Value, n: Value) -> Value:
 
 
 def right_shift(e: Emitter, x: Value, n: Value) -> Value:
-    """Bits moved down; the sign fills in."""
+    """Bits moved down; the sign fills in, or 0 where there is none."""
     there = (n >= 0) & (n < BITS[x.kind])
-    return x >> e.select(there, n, BITS[x.kind] - 1)
+    moved = x >> e.select(there, n, BITS[x.kind] - 1)
+    return e.select(there, moved, 0) if x.kind in UNSIGNED else moved
+
+
+def bitwise_count(e: Emitter, x: Value) -> Value:
+    """How many bits are set, of the number without its sign."""
+    return e.intrinsic("ctpop", _size(e, x))
 
 
 @contextmanager
@@ -134,6 +142,7 @@ PARTS: dict[str, Callable[..., Value]] = {
     "ldexp": ldexp,
     "left_shift": left_shift,
     "right_shift": right_shift,
+    "bitwise_count": bitwise_count,
     "gcd": gcd,
     "lcm": lcm,
 }

@@ -252,6 +252,29 @@ def power(e: Emitter, x: Value, y: Value) -> Value:
     return e.select((y == 0.0) | (x == 1.0), 1.0, result)
 
 
+def small_power(e: Emitter, x: Value, n: int) -> Value:
+    """``x**n`` for n from 2 by products, each with what its rounding lost: within one unit in the last place."""
+
+    def times(a: tuple[Value, Value | None], b: tuple[Value, Value | None]) -> tuple[Value, Value]:
+        (high, low), (other, more) = a, b
+        product = high * other
+        lost = e.fma(high, other, -product)
+        for factor, rest in ((other, low), (high, more)):
+            lost = e.fma(factor, rest, lost) if rest is not None else lost
+        return product, lost
+
+    result: tuple[Value, Value | None] | None = None
+    factor: tuple[Value, Value | None] = (x, None)
+    while n:
+        if n & 1:
+            result = factor if result is None else times(result, factor)
+        n >>= 1
+        factor = times(factor, factor) if n else factor
+    assert result is not None and result[1] is not None
+    whole = result[0] + result[1]
+    return e.select(e.fabs(result[0]) < INF, whole, result[0])
+
+
 @widened
 def cbrt(e: Emitter, x: Value) -> Value:
     """The cube root: through logarithms, then a step of Newton's method with an exact cube."""

@@ -17,6 +17,7 @@ RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 LIKE = {"i32": "f32", "i64": "f64"}  # what as many of fit into a register
 COPY_AXES = 6
+RUN = 8  # neighbours that are copied as one: a loop over so few takes longer
 
 
 def _begin(module: Module, name: str, count: int, pointers: tuple[int, ...]) -> tuple[Emitter, list[Value]]:
@@ -95,7 +96,7 @@ def write_fill(module: Module) -> str:
     return "fill"
 
 
-def write_copy(module: Module, size: int, near: bool) -> str:
+def write_copy(module: Module, size: int, near: bool, run: int) -> str:
     """Copy between strides.
 
     Table: source, result, the axis that threads share, the sizes of 6 axes, the source's strides, the result's.
@@ -104,8 +105,9 @@ def write_copy(module: Module, size: int, near: bool) -> str:
         module: where it goes.
         size: bytes of an element.
         near: elements along the last axis are neighbours, in the source and in the result.
+        run: neighbours that are copied together.
     """
-    kind, name = BYTES[size], f"copy{size}{'_near' if near else ''}"
+    kind, name = BYTES[size], f"copy{size}{'_near' if near else f'_{run}'}"
     e, values = _begin(module, name, 3 + 3 * COPY_AXES, (0, 1))
     source, result, shared = values[:3]
     sizes, steps, jumps = (values[3 + COPY_AXES * i : 3 + COPY_AXES * (i + 1)] for i in range(3))
@@ -119,7 +121,7 @@ def write_copy(module: Module, size: int, near: bool) -> str:
         with e.loop(low, high) as i:
             a, b = e.address(source, i * steps[axis], kind), e.address(result, i * jumps[axis], kind)
             if axis == COPY_AXES - 1:
-                e.store(e.load(a, kind), b)
+                e.store(e.load(a, kind, run if run > 1 else 0), b)
             else:
                 walk(axis + 1, a, b)
 

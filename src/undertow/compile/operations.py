@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 
 from undertow.compile import moves
-from undertow.compile.access import (
-    Access,
-    broadcast,
-    diagonal,
-    long_axes,
-    pick,
-    reshaped,
-    row_major,
-    whole,
-)
+from undertow.compile.access import Access, broadcast, diagonal, long_axes, pick, reshaped, row_major, whole
+from undertow.compile.kinds import BITS
 from undertow.compile.plan import STATUS, WORTH_SHARING, Argument, Call, Place, called
 from undertow.compile.processor import lanes_of
 from undertow.compile.products import Products
@@ -44,19 +36,21 @@ class Operations(Products):
                 merged[-1] = (merged[-1][0] * n, s, t)
             else:
                 merged.append((n, s, t))
+        near, run = bool(merged) and merged[-1][1:] == (1, 1), 1
+        if near and merged[-1][0] <= moves.RUN:
+            run, near = merged.pop()[0], False
         count = moves.COPY_AXES
         if len(merged) > count:
             raise UnsupportedError(f"{called(node)} ({node.line}) has more than {count} axes that do not join.")
         merged = [(1, 0, 0)] * (count - len(merged)) + merged
         parts = max(range(count), key=lambda i: (merged[i][0] >= self.threads, -i))  # the first that is long enough
-        near = merged[-1][1:] == (1, 1)
         sizes, steps, jumps = zip(*merged, strict=True)
         args: list[Argument] = [self.place(source), to, parts, *sizes, *steps, *jumps]
         size = math.prod(source.shape) * item
         shared = self.threads > 1 and size > 4 * WORTH_SHARING
         call = Call("", args, called(node), shared, 0, 2 * size, target=to.buffer)
-        name = f"copy{item}{'_near' if near else ''}"
-        self.add(call, (name,), lambda module: moves.write_copy(module, item, near), name)
+        name = f"copy{item}{'_near' if near else f'_{run}'}"
+        self.add(call, (name,), lambda module: moves.write_copy(module, item, near, run), name)
 
     def fill(self, node: Node) -> None:
         """Set a value to zero."""
@@ -158,7 +152,7 @@ class Operations(Products):
         if picked is None or kind is None:
             return False
         count, width, args = picked
-        n_picks, lanes = len(args) // 2, lanes_of("f64" if kind == "i64" else kind if kind == "f64" else "f32")
+        n_picks, lanes = len(args) // 2, lanes_of("f64" if BITS[kind] == 64 else "f32")
         lanes = lanes if width > 1 else 0
         source = self.reader.read(x)
         inner: Any = node.spec.shape[n_picks:]

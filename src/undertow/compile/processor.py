@@ -45,3 +45,9 @@ def lanes_of(kind: str) -> int:
     """Return how many floats of a kind (``f32``, ``f64``) a vector register holds."""
     bits = 512 if has("avx512f") else 256 if has("avx2") else 128
     return bits // (32 if kind == "f32" else 64)
+
+
+@cache
+def has_float16() -> bool:
+    """Return whether the processor turns float16 into float32 and back; all of the last ten years do."""
+    return platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686") or has("f16c")

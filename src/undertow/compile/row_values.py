@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from undertow.compile.ir import Emitter, Value
-from undertow.compile.kernel import JOIN, MEMORY, Line, Structure, apply, store
+from undertow.compile.kernel import JOIN, MEMORY, Line, Loop, Structure, apply, store
 from undertow.compile.rows import Body, Row
 
 Join = Callable[[Emitter, Value, Value], Value]
@@ -71,6 +71,7 @@ class RowValues:
     place: dict[int, int]
     vectors: dict[int, Any]
     stored: dict[int, Value]
+    loops: dict[Loop, tuple[Value, Value]]
     at: Row
     abreast: list[Row]
     together: dict[tuple[str, Any], Value]
@@ -108,7 +109,7 @@ class RowValues:
             sums = join_lanes(e, JOIN[line.name], [self.joined(row.sums[i]) for row in self.abreast])
             value = e.convert(sums, line.converted)
         elif line.level == "row" and not line.reduces:
-            value = apply(self.e, line, [self.input_together(line, k) for k in range(len(line.kinds))], n)
+            value = apply(self.e, line, [self.input_together(line, k) for k in range(len(line.kinds))], n, self.loops)
         else:
             self.finish_each(i, line)
             return
@@ -134,7 +135,8 @@ class RowValues:
         if line.reduces == "columns":
             row.values[i] = e.convert(self.fold(line.name, self.joined(row.sums[i])), line.converted)
         elif line.level == "row" and not line.reduces:
-            row.values[i] = apply(self.e, line, [self.input(line, k, Body(), 0) for k in range(len(line.kinds))], 0)
+            given = [self.input(line, k, Body(), 0) for k in range(len(line.kinds))]
+            row.values[i] = apply(self.e, line, given, 0, self.loops)
         elif line.reduces == "row values":
             value = e.convert(self.input(line, 0, Body(), 0), line.kind)
             self.vectors[i].set(JOIN[line.name](e, self.vectors[i].get(), value))

@@ -7,24 +7,32 @@ the result. The tests run every sample of every record through both this and the
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from undertow.compile.ir import FLOATS, Emitter, Value
-from undertow.compile.maths import FUNCTIONS
+from undertow.compile.ir import BITS, FLOATS, Emitter, Value
+from undertow.compile.kinds import UNSIGNED
+from undertow.compile.loops import PREFIX, find_loop
+from undertow.compile.maths import FUNCTIONS, small_power
 from undertow.compile.maths_bits import PARTS
+from undertow.compile.maths_core import FORMATS
+from undertow.compile.processor import has_float16
 from undertow.compile.whole_numbers import WHOLE
 from undertow.graph import CONSTANT, Node
 from undertow.primitives import random
 from undertow.primitives.record import float_like
 
-KINDS = {
+KINDS: dict[np.dtype[Any], str] = {
     np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(bool): "i1", np.dtype(np.int8): "i8",
     np.dtype(np.int16): "i16", np.dtype(np.int32): "i32", np.dtype(np.int64): "i64",
+    **{np.dtype(f"u{BITS[kind] // 8}"): kind for kind in UNSIGNED},
 }  # fmt: skip
+if has_float16():
+    KINDS[np.dtype(np.float16)] = "f16"
 
 Scalar = Callable[..., Value]
 
@@ -105,7 +113,7 @@ def _heaviside(e: Emitter, x: Value, at_zero: Value) -> Value:
 def _nan_to_num(e: Emitter, x: Value, **options: Any) -> Value:
     if x.kind not in FLOATS:
         return x
-    info = np.finfo(np.float32 if x.kind == "f32" else np.float64)
+    info: Any = np.finfo(f"f{BITS[x.kind] // 8}")
     nan, posinf, neginf = (options.get(name) for name in ("nan", "posinf", "neginf"))
     high = float(info.max) if posinf is None else posinf
     low = float(info.min) if neginf is None else neginf
@@ -133,6 +141,19 @@ def _truth(op: str) -> Scalar:
     return apply
 
 
+def _comparison(compare: Scalar) -> Scalar:
+    """A comparison; of 64 bits with a sign and without one, as NumPy has it, by what the numbers are."""
+
+    def apply(e: Emitter, x: Value, y: Value) -> Value:
+        if x.kind == y.kind:
+            return compare(x, y)
+        if x.kind in UNSIGNED:
+            return e.select(y < 0, compare(0, -1), compare(x, e.reads_as(y, x.kind)))
+        return e.select(x < 0, compare(-1, 0), compare(e.reads_as(x, y.kind), y))
+
+    return apply
+
+
 def _isinf(e: Emitter, x: Value) -> Value:
     return e.fabs(x) == math.inf if x.kind in FLOATS else x != x
 
@@ -148,7 +169,7 @@ def _isnan(e: Emitter, x: Value) -> Value:
 def _signbit(e: Emitter, x: Value) -> Value:
     if x.kind not in FLOATS:
         return x < 0
-    return e.bitcast(x, "i32" if x.kind == "f32" else "i64") < 0
+    return e.bitcast(x, FORMATS[x.kind].bits) < 0
 
 
 def _power(e: Emitter, x: Value, y: Value) -> Value:
@@ -167,11 +188,16 @@ def _power(e: Emitter, x: Value, y: Value) -> Value:
         return square * square
     if exponent == -1:
         return 1.0 / x
-    if exponent in (0.5, -0.5, 1.5):
+    if exponent == -2:
+        one = 1.0 / x  # its square is rounded once where x is small or large, x's would be 0 or infinite
+        return one * one
+    if exponent in (5, 6, 7, 8):
+        return small_power(e, x, int(exponent))
+    if exponent == 0.5:
+        return e.sqrt(x)
+    if exponent in (-0.5, 1.5):
         root = e.sqrt(x + 0.0)  # that of −0.0 is 0.0
-        found, of_least = {0.5: (root, math.inf), -0.5: (1.0 / root, 0.0), 1.5: (e.fabs(x) * root, math.inf)}[
-            float(exponent)
-        ]
+        found, of_least = (1.0 / root, 0.0) if exponent == -0.5 else (e.fabs(x) * root, math.inf)
         return e.select(x == -math.inf, of_least, found)
     return FUNCTIONS["power"](e, x, y)
 
@@ -242,12 +268,13 @@ SCALARS: dict[str, Scalar] = {
     "clip": _clip,
     "degrees": lambda e, x: x * (180 / math.pi),
     "radians": lambda e, x: x * _DEGREE,
-    "greater": lambda e, x, y: x > y,
-    "greater_equal": lambda e, x, y: x >= y,
-    "less": lambda e, x, y: x < y,
-    "less_equal": lambda e, x, y: x <= y,
-    "equal": lambda e, x, y: x == y,
-    "not_equal": lambda e, x, y: x != y,
+    **{
+        name: _comparison(compare)
+        for name, compare in (
+            ("greater", operator.gt), ("greater_equal", operator.ge), ("less", operator.lt),
+            ("less_equal", operator.le), ("equal", operator.eq), ("not_equal", operator.ne),
+        )
+    },
     "logical_and": _truth("and"),
     "logical_or": _truth("or"),
     "logical_xor": _truth("xor"),
@@ -290,7 +317,7 @@ FLOATS_ONLY = frozenset(_MATHS) - WHOLE.keys() | {
 }  # fmt: skip
 
 # Those without a ufunc of NumPy's own, whose operands are all brought to the dtype of the result.
-_LIKE_RESULT = (
+LIKE_RESULT = (
     "sigmoid",
     "softplus",
     "share",
@@ -311,7 +338,7 @@ def operand_kinds(node: Node) -> tuple[str, ...] | None:
     """
     op: Any = node.op
     kinds = _kinds_of(op, node.spec.dtype, tuple([(x.spec.dtype, x.spec.weak) for x in node.inputs]))
-    whole = kinds and op.name == "power" and kinds[0] not in FLOATS
+    whole = kinds and op.name == "power" and kinds[0] not in (*FLOATS, *UNSIGNED)
     return kinds if not whole or _is_natural(node.inputs[1]) else None
 
 
@@ -327,14 +354,22 @@ def _kinds_of(op: Any, made: np.dtype[Any], specs: tuple[tuple[np.dtype[Any], bo
         dtypes = [float_like(specs[0][0])]
     elif op.name == "where":
         dtypes = [specs[0][0], made, made]
-    elif op.name in _LIKE_RESULT or not op.numpy:
+    elif op.name in LIKE_RESULT or not op.numpy:
         dtypes = [made] * len(specs)
     else:
-        dtypes = list(_loop_of(op.numpy[0], specs))
+        dtypes = list(loop_of(op.numpy[0], specs))
     if op.name in FLOATS_ONLY and np.dtype(dtypes[0]).kind != "f":
         return None
-    kinds = [kind_of(dtype) for dtype in dtypes]
-    return None if None in kinds else tuple(str(kind) for kind in kinds)
+    kinds = tuple([str(kind_of(dtype)) for dtype in dtypes])
+    if "None" in kinds or (op.name not in SCALARS and find_loop(op.name, kinds, str(kind_of(made))) is None):
+        return None
+    return kinds
+
+
+def is_point(node: Node) -> bool:
+    """Tell whether a node is computed element by element, by code that exists."""
+    op: Any = node.op
+    return (op.name in SCALARS or op.name.startswith(PREFIX)) and operand_kinds(node) is not None
 
 
 def _is_natural(node: Node) -> bool:
@@ -342,7 +377,7 @@ def _is_natural(node: Node) -> bool:
     return node.op is CONSTANT and node.spec.shape == () and bool(node.value >= 0)
 
 
-def _loop_of(ufunc: np.ufunc, specs: tuple[tuple[np.dtype[Any], bool], ...]) -> tuple[Any, ...]:
+def loop_of(ufunc: np.ufunc, specs: tuple[tuple[np.dtype[Any], bool], ...]) -> tuple[Any, ...]:
     """The dtypes of the loop that NumPy would run."""
     weak: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
     given: list[Any] = [weak.get(dtype.kind, dtype) if is_weak else dtype for dtype, is_weak in specs]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from undertow.compile.ir import FLOATS, Emitter, Module, Value
 from undertow.compile.processor import lanes_of
 
-ABREAST = 2  # vectors of values: while one waits for numbers from memory, the other goes on
+ABREAST = 4  # vectors of values: while one waits for numbers from memory, others go on
 
 
 def _begin(module: Module, name: str, kinds: tuple[str, ...]) -> tuple[Emitter, list[Value]]:
@@ -37,9 +37,11 @@ def write_search(module: Module, kind: str, side: str) -> str:
     line, values, result, n, count, apart, step, rounds = read
 
     def goes_on(x: Value, v: Value) -> Value:
-        if kind not in FLOATS:
-            return x < v if side == "left" else x <= v
-        return (x < v) | (e.is_nan(v) & (x == x)) if side == "left" else (x <= v) | e.is_nan(v)
+        return x < v if side == "left" else x <= v
+
+    behind = n  # all that NaN belongs behind: of the sorted numbers, those that are none come last
+    if kind in FLOATS and side == "left":
+        behind = _count_numbers(e, line, n, apart, rounds, kind)
 
     lanes = lanes_of("f64")
     low, high = _part(e, count)
@@ -60,10 +62,23 @@ def write_search(module: Module, kind: str, side: str) -> str:
                 x = e.gather(line, (here + half) * apart, memory, every)
                 place.set(e.select(goes_on(x, v), here + (length - half), here))
             left.set(half)
-        for at, place, mask in zip(first, places, masks, strict=True):
-            e.store(place.get(), e.address(result, at, "i64"), mask)
+        for at, v, place, mask in zip(first, wanted, places, masks, strict=True):
+            found = e.select(e.is_nan(v), behind, place.get()) if kind in FLOATS else place.get()
+            e.store(found, e.address(result, at, "i64"), mask)
     e.finish()
     return name
+
+
+def _count_numbers(e: Emitter, line: Value, n: Value, apart: Value, rounds: Value, kind: str) -> Value:
+    """How many of the sorted numbers are no NaN."""
+    place, left = e.variable(e.const(0, "i64")), e.variable(n)
+    with e.loop(0, rounds):
+        length, here = left.get(), place.get()
+        half = e.shift_right(length, 1)
+        x = e.load(e.address(line, (here + half) * apart, kind), kind)
+        place.set(e.select(x == x, here + (length - half), here))
+        left.set(half)
+    return place.get()
 
 
 def write_share(module: Module, kind: str, other: str) -> str:

@@ -12,17 +12,19 @@ from one row of the source to the next, and from one element to the next, scratc
 from __future__ import annotations
 
 from undertow.compile.ir import BITS, FLOATS, Emitter, Module, Value
+from undertow.compile.kinds import UNSIGNED, signed_kind
 from undertow.compile.processor import has, lanes_of
 
 SHORT = {"i8": 64, "i16": 96, "i32": 128, "i64": 128}  # elements up to which counting is faster than going by bytes
 REGISTERS = 32 if has("avx512f") else 16  # of a network
 DIGITS = 256
 WORDS = {"f32": "i32", "f64": "i64", "i1": "i8"}  # what a key of other kinds is kept in
+LEAST = {kind: -(2 ** (BITS[kind] - 1)) for kind in UNSIGNED}  # the key of 0, which is signed
 
 
 def word_of(kind: str) -> str:
     """Return the kind of the keys of numbers of a kind."""
-    return WORDS.get(kind, kind)
+    return WORDS.get(kind, signed_kind(kind))
 
 
 def scratch_of(kind: str, n: int, places: bool) -> int:
@@ -36,6 +38,8 @@ def scratch_of(kind: str, n: int, places: bool) -> int:
 
 def key_of(e: Emitter, x: Value, places: bool) -> Value:
     """The key of a number, signed; where places are asked for, both zeros have one key."""
+    if x.kind in UNSIGNED:
+        return e.reads_as(x, word_of(x.kind)) ^ LEAST[x.kind]
     if x.kind not in FLOATS:
         return x
     if places:
@@ -48,6 +52,8 @@ def key_of(e: Emitter, x: Value, places: bool) -> Value:
 
 def number_of(e: Emitter, key: Value, kind: str) -> Value:
     """The number of a key."""
+    if kind in UNSIGNED:
+        return key ^ LEAST[kind]
     if kind not in FLOATS:
         return key
     return e.bitcast(key ^ e.shift_right(key >> BITS[key.kind] - 1, 1), kind)

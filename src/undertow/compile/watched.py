@@ -6,7 +6,8 @@ They come last, when all else has its place: what a step computes is the same to
 from __future__ import annotations
 
 from undertow.compile.access import is_reduction, long_axes, row_major, squeeze
-from undertow.compile.fuse import LARGEST, Cluster, Fuser, Item, is_point, reduced_axes
+from undertow.compile.fuse import LARGEST, Cluster, Fuser, Item, reduced_axes
+from undertow.compile.scalars import is_point
 from undertow.compile.statistics import is_statistics
 from undertow.graph import CONSTANT, INPUT, Node
 

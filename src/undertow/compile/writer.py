@@ -13,6 +13,7 @@ from undertow.compile.kernel import (
     Structure,
     apply,
     load,
+    loops_of,
     neutral,
     saved_lines,
     stages,
@@ -68,6 +69,7 @@ class Writer(RowValues):
                 pointer, elements = self.read("ptr"), self.read()
                 kind = "f64" if line.reduces == "statistics" else MEMORY.get(line.kind, line.kind)
                 self.totals[i] = e.address(pointer, elements * e.args["thread"], kind)
+        self.loops = {loop: (self.read("ptr"), self.read("ptr")) for loop in loops_of(s)}
         self.width = self.product(self.columns)
         height = self.product(self.rows)
         thread, threads = e.args["thread"], e.args["threads"]
@@ -355,7 +357,8 @@ class Writer(RowValues):
 
     def compute(self, line: Line, body: Body, lanes: int) -> Value:
         """Compute a line that is no reduction, where it stands."""
-        return apply(self.e, line, [self.input(line, k, body, lanes) for k in range(len(line.kinds))], lanes)
+        given = [self.input(line, k, body, lanes) for k in range(len(line.kinds))]
+        return apply(self.e, line, given, lanes, self.loops)
 
     def input(self, line: Line, k: int, body: Body, lanes: int) -> Value:
         """The value of one input where the line is computed."""
