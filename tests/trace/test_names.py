@@ -173,6 +173,48 @@ def test_methods_name_values_and_self_is_no_argument() -> None:
         assert made(graph) == {"hidden": "multiply", "h": "tanh"}
 
 
+def test_attributes_and_entries_name_what_is_kept_there() -> None:
+    """``self.z = …`` and ``cache["z"] = …`` name a value; a variable of the same value comes first."""
+
+    class Net:
+        def forward(self, x: Any) -> Any:
+            self.z = x * 2
+            self._kept = np.exp(self.z)
+            self.h = h_own = np.tanh(self._kept)
+            self.p = h_own + 1
+            return self.p
+
+    def f(x: Any, net: Any) -> Any:
+        cache: dict[Any, Any] = {}
+        cache["a"] = net.forward(x)
+        cache["A 2"] = np.sqrt(cache["a"])
+        cache[3] = np.log(cache["A 2"])
+        return np.sum(cache[3])
+
+    net = Net()
+    found = made(graph_of(lambda x: f(x, net), X + 3))
+    assert found == {"z": "multiply", "h_own": "tanh", "a": "add"}
+    kept = net.h._node.name
+    made(graph_of(lambda x: np.sum(np.tanh(x) * 2), X))
+    assert net.h._node.name == kept
+
+
+def test_the_result_of_a_method_has_the_callers_name() -> None:
+    """What a method keeps and returns is called as the caller calls it, else as it is called there."""
+
+    class Net:
+        def forward(self, x: Any) -> Any:
+            self.out = np.tanh(x)
+            return self.out
+
+    def named(x: Any) -> Any:
+        p = Net().forward(x)
+        return np.sum(p)
+
+    assert made(graph_of(named, X)) == {"p": "tanh"}
+    assert made(graph_of(lambda x: np.sum(Net().forward(x)), X)) == {"out": "tanh"}
+
+
 def test_aliases_do_not_rename() -> None:
     """``y = x`` is no new value: the argument keeps its name, and a value its first."""
 
