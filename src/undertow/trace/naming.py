@@ -28,7 +28,7 @@ def name_values(frame: FrameType, returned: Any = None) -> None:
             _name(name, value, returned)
     for name, value in found.items():
         for entry, held in _entries(name, value):
-            if isinstance(held, Traced) and held.tape.open:  # not what an object keeps of another trace
+            if isinstance(held, Traced) and held.tape.open:  # type: ignore[attr-defined]  # not one of another trace
                 _name(entry, held, returned)
 
 
