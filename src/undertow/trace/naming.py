@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from types import FrameType
 from typing import Any
@@ -22,29 +21,22 @@ def name_values(frame: FrameType, returned: Any = None) -> None:
         frame: of the function.
         returned: what it is about to return to another function of the user's; None where it does not.
     """
-    found = frame.f_locals
-    for name, value in found.items():
+    holders: list[Any] = []
+    for name, value in frame.f_locals.items():
         if isinstance(value, Traced):
             _name(name, value, returned)
-    for name, value in found.items():
-        for entry, held in _entries(name, value):
-            if isinstance(held, Traced) and held.tape.open:  # type: ignore[attr-defined]  # not one of another trace
-                _name(entry, held, returned)
-
-
-def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The entries of a dictionary, or the attributes of ``self``, newest first."""
-    if name == "self" and not isinstance(value, Traced):
-        value = getattr(value, "__dict__", None)
-    if type(value) is dict:
-        for entry in islice(reversed(value), _ENTRIES):
-            if isinstance(entry, str) and entry.isidentifier():
-                yield entry, value[entry]
+        elif name == "self":
+            holders.append(getattr(value, "__dict__", None))
+        elif type(value) is dict:
+            holders.append(value)
+    for holder in holders:
+        for name in islice(reversed(holder), _ENTRIES) if type(holder) is dict else ():
+            value = holder[name]
+            if isinstance(value, Traced) and isinstance(name, str) and value.tape.open:  # type: ignore[attr-defined]
+                _name(name, value, returned)
 
 
 def _name(name: str, value: Any, returned: Any) -> None:
-    if name.startswith(("_", ".")):
-        return
     node = value._node
-    if node.name is None or not node.name.isidentifier():
+    if (node.name is None or not node.name.isidentifier()) and name.isidentifier() and name[0] != "_":
         node.name = f"{name}?" if value is returned else name
