@@ -250,6 +250,26 @@ def test_weights_of_a_loop_that_never_move_are_told_why():
     np.testing.assert_allclose(names["params"]["w"], params["w"] - 0.1 * gradient["w"])
 
 
+def test_weights_whose_relus_are_all_dead_are_told_so_though_a_bias_moves():
+    """Nothing is watched: that the gradient by the weights is 0 tells, and not the bias of the output, which moves."""
+
+    def loss(p, X, Y):
+        h = np.maximum(X @ p["W1"] + p["b1"], 0)
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ p["W2"] + p["b2"], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    W1, W2 = rng.normal(size=(6, 8)), rng.normal(size=(8, 3))
+    params = {"W1": W1, "b1": np.full(8, -50.0), "W2": W2, "b2": np.zeros(3)}
+    measured, Y = ut.flow.recorded(loss), ut.one_hot(np.arange(len(X)) % 10 // 4, 3)  # 40 %, 40 %, 20 %
+    for _ in range(30):
+        _, gradient = measured(params, X.astype(np.float64), Y)
+        params = {name: w - 0.1 * gradient[name] for name, w in params.items()}
+    assert np.any(params["b2"]) and not np.any(gradient["W1"]) and not np.any(gradient["W2"])
+    (found,) = [finding for finding in measured.findings if finding.kind == "step-too-small"]
+    assert "the gradient by all of them is 0" in found.cause
+    assert "relu where z is below 0 for every example" in found.remedies[0].sentence
+
+
 # Remedies as code
 
 

@@ -56,11 +56,16 @@ class Movement:
     mean: float = math.nan
 
 
-def movement_of(flow: Flow) -> Movement:
-    """Measure how far the weights move."""
+def measured_by(flow: Flow) -> list[int]:
+    """The layers whose weights tell how far weights move; of a loop of one's own, the parameters that do."""
     begin = at_first_look(flow, "W.rms") if flow.looks else early(flow, "W.rms")
     chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter"]
-    chosen = chosen or [i for i in trained(flow) if begin[i] > 0]  # biases begin at 0
+    return chosen or [i for i in trained(flow) if begin[i] > 0]  # biases begin at 0
+
+
+def movement_of(flow: Flow) -> Movement:
+    """Measure how far the weights move."""
+    chosen = measured_by(flow)
     if not chosen and len(flow) and trained(flow):
         return Movement(flow.layers[trained(flow)[0]])  # all begin at 0, and have no size to move by
     if not chosen or not len(flow):
@@ -278,7 +283,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
             yield early_end
         return
     if move.path == 0:
-        yield never_moved(flow, rule, move.layer)
+        yield never_moved(flow, rule, move.layer, measured_by(flow) or trained(flow))
         return
     rate = R.rate_of(flow)
     ended = end_of_rates(flow)
