@@ -105,3 +105,45 @@ def never_moved(flow: Flow, rule: Rule, layer: FlowLayer | None, counted: Sequen
         layers=[] if layer is None else [layer],
         step=1,
     )
+
+
+def left_out(flow: Flow, rule: Rule) -> Finding | None:
+    """The finding of parameters that the update of a loop of one's own leaves out, while it moves others.
+
+    Args:
+        flow: the record.
+        rule: that finds it.
+
+    Returns:
+        The finding; None where all move, where the gradient by those that do not is 0, or where `undertow.train` made
+        the steps, which leaves out what it is told to.
+
+    Source: derived here.
+    """
+    if flow.settings.get("optimizer"):
+        return None
+    update, dW = flow.stat("update.rms"), flow.stat("dW.rms")
+    moved = np.nanmax(np.nan_to_num(update), axis=0) > 0
+    still = ~np.isnan(update).any(axis=0) & ~moved & ((dW > 0).mean(axis=0) > 0.5)
+    if not moved.any() or not still.any():
+        return None
+    layers = [layer for layer, stands in zip(flow.layers, still, strict=True) if stands]
+    names = ", ".join(layer.label for layer in layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
+    return rule.found(
+        "warning",
+        f"In {int(flow.steps[-1])} steps {names} {'has' if len(layers) == 1 else 'have'} not moved, though there is a "
+        f"gradient, and others have: the update leaves {'it' if len(layers) == 1 else 'them'} out, or its steps are "
+        "lost in rounding.",
+        [
+            ("largest RMS of the update there", 0.0, "above 0"),
+            ("largest RMS of dW there", float(np.nanmax(dW[:, still])), None),
+        ],
+        [
+            R.mend_data(
+                "Update all of the parameters; one that is to stay needs no gradient: leave it out of them.",
+                "params = ut.trees.map(lambda w, g: w - rate * g, params, gradient)",
+            )
+        ],
+        layers=layers,
+        step=1,
+    )

@@ -28,7 +28,7 @@ from undertow.flow.rules.measures import (
     trained,
 )
 from undertow.flow.rules.mixed import find_unmixed
-from undertow.flow.rules.rates import ended_early, never_moved
+from undertow.flow.rules.rates import ended_early, left_out, never_moved
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -261,7 +261,8 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there. Where
     that is 0, all is frozen, or the rate is. A loss that begins low by luck, but above that of a linear function, is no
     sign that nothing is left to learn. Weights may also have moved first and stood then: a schedule spent nearly all of
-    its rates early, while the loss was still coming down.
+    its rates early, while the loss was still coming down. Of a loop of one's own, parameters that have a gradient and
+    stay as they are while others move are told as well.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here; that rates must add
         up to infinity: Robbins and Monro, A stochastic approximation method, Annals of Mathematical Statistics 22,
@@ -278,9 +279,9 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     high = course.end > 0.5 * course.reference or course.end > loss_of_linear(flow, course, at_least=True)
     short = move.path < rule.path and rule.ratio <= move.ratio and fall < rule.fall and above
     if not (short or (move.path < rule.path and move.ratio < rule.ratio and (fall < rule.fall or above) and high)):
-        early_end = ended_early(flow, rule, course)
-        if early_end is not None:
-            yield early_end
+        still = ended_early(flow, rule, course) or left_out(flow, rule)
+        if still is not None:
+            yield still
         return
     if move.path == 0:
         yield never_moved(flow, rule, move.layer, measured_by(flow) or trained(flow))
