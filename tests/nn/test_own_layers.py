@@ -32,6 +32,39 @@ def test_a_layer_of_ones_own_is_filled_trained_saved_and_loaded(tmp_path):
     assert again.model.layers[0].power == 2.0
 
 
+@dataclass
+class Shifted:
+    """A shift of its own around layers that are made here: `initial` fills the shift alone."""
+
+    size: int
+    shift: Any = None
+    inner: Any = None
+    static = ("size",)
+
+    def __post_init__(self):
+        self.inner = self.inner or nn.Sequential(nn.Dense(self.size, self.size), "tanh", nn.BatchNorm(self.size))
+
+    def initial(self, rng, dtype, follows):
+        return dataclasses.replace(self, shift=np.full(self.size, 2, dtype))
+
+    def __call__(self, x):
+        return self.inner(x) + self.shift
+
+
+def test_layers_beside_arrays_of_a_layers_own_are_filled_too():
+    model = nn.initialize(nn.Sequential(Shifted(3), nn.Dense(3, 1)), seed=0, dtype=np.float64)
+    shifted = model.layers[0]
+    x = rng(1).normal(size=(5, 3))
+    dense = shifted.inner.layers[0]
+    np.testing.assert_allclose(
+        shifted(x), np.tanh(x @ dense.W + dense.b) / np.sqrt(1 + shifted.inner.layers[2].epsilon) + 2
+    )
+    assert dense.W.dtype == np.float64 and np.abs(dense.W).max() <= np.sqrt(6 / 6)  # glorot_uniform: √(6 / (3 + 3))
+    filled = dataclasses.replace(shifted, inner=nn.Sequential(nn.Dense(3, 3, W=np.eye(3), b=np.ones(3))))
+    kept = nn.initialize(filled, seed=1, dtype=np.float64).inner.layers[0]
+    np.testing.assert_array_equal(kept.W, np.eye(3))
+
+
 def test_classes_that_cannot_be_registered_are_told_why():
     """No dataclass, parameters of unknown shape, a name that is taken."""
     with pytest.raises(ArgumentError, match="no dataclass"):
