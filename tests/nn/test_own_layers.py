@@ -222,3 +222,39 @@ def test_arrays_under_names_of_other_libraries():
         nn.put_parameters(model, {"weight": np.ones((3, 2)), "b": np.ones(3)})
     with pytest.raises(ut.ShapeError, match=r"W is \(3, 2\), the model needs \(2, 3\). Transpose it"):
         nn.put_parameters(model, {"W": np.ones((3, 2)), "b": np.ones(3)})
+
+
+def test_a_layer_of_ones_own_is_shown_without_its_arrays():
+    """Those of the layers in its fields neither: a run, a summary and a container show it in a line."""
+    model = nn.initialize(Shifted(3), seed=0)
+    run = ut.train(model, (np.ones((8, 3)), np.ones((8, 3))), loss="mean_squared_error", epochs=1, progress=False)
+    shown = "Shifted(size=3, inner=Sequential(Dense(3, 3), tanh, BatchNorm(3)))"
+    assert repr(run).startswith(f"Run({shown}, 1 epoch")
+    assert repr(nn.Sequential(model)) == f"Sequential({shown})"
+    held = dataclasses.make_dataclass("Held", [("parts", Any)])([nn.Dense(2, 2), model])
+    assert nn.layer.show_item(held) == f"Held(parts=[Dense(2, 2), {shown}])"
+
+
+def test_a_training_of_one_layer_of_ones_own_is_resumed_without_being_given_it(tmp_path):
+    """The model is no Sequential, and is made again from what the checkpoint says."""
+    nn.register_layer(Whole)
+    data, rate = (rng().normal(size=(20, 3)), rng(1).normal(size=(20, 3))), ut.optim.adam(0.01)
+    settings = {"loss": "mean_squared_error", "optimizer": rate, "progress": False}
+    whole = ut.train(Whole(3), data, epochs=4, **settings)
+    ut.train(Whole(3), data, epochs=2, checkpoint=tmp_path / "run", **settings)
+    resumed = ut.resume(tmp_path / "run", data, epochs=4, progress=False)
+    assert type(resumed.model) is Whole
+    np.testing.assert_array_equal(resumed.predict(data[0]), whole.predict(data[0]))
+
+
+@dataclass
+class Whole:
+    size: int
+    dense: Any = None
+    static = ("size",)
+
+    def __post_init__(self):
+        self.dense = self.dense or nn.Dense(self.size, self.size)
+
+    def __call__(self, x):
+        return x + np.tanh(self.dense(x))

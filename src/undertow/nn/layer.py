@@ -108,8 +108,17 @@ def show_item(item: Any) -> str:
     if name or not is_layer(item) or not hasattr(type(item).__repr__, "__wrapped__"):  # dataclasses wrap theirs
         return name or repr(item)
     fields = [(field.name, getattr(item, field.name, None)) for field in dataclasses.fields(item) if field.repr]
-    shown = [f"{name}={value!r}" for name, value in fields if value is not None and not hasattr(value, "shape")]
+    shown = [
+        f"{name}={_show_part(value)}" for name, value in fields if value is not None and not hasattr(value, "shape")
+    ]
     return f"{type(item).__name__}({', '.join(shown)})"
+
+
+def _show_part(value: Any) -> str:
+    """What a field of a layer holds: layers, in tuples and lists too, as `show_item` shows them."""
+    if isinstance(value, tuple | list) and any(map(is_layer, value)):
+        return f"[{', '.join(map(_show_part, value))}]"
+    return show_item(value) if is_layer(value) else repr(value)
 
 
 def is_layer(item: Any) -> bool:
