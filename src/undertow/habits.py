@@ -210,11 +210,12 @@ RUNS: Final[dict[str, str]] = {
 _RATE: Final = "The rate belongs to the optimizer: optimizer=undertow.optim.adam(1e-3)."
 _DECAY: Final = "It belongs to the optimizer: optimizer=undertow.optim.adamw(1e-3, decay=1e-2)."
 _VALIDATION: Final = "Use validation: a share such as validation=0.2, or validation=(X, y)."
+_SCHEDULE: Final = "It belongs to the optimizer: optimizer=undertow.optim.adam(undertow.optim.cosine(1e-3, 1000))."
 TRAINING: Final[dict[str, str]] = {
     "lr": _RATE,
     "rate": _RATE,
     "learning_rate": _RATE,
-    "schedule": "It belongs to the optimizer: optimizer=undertow.optim.adam(undertow.optim.cosine(1e-3, 1000)).",
+    **dict.fromkeys(("schedule", "scheduler", "lr_scheduler"), _SCHEDULE),
     "decay": _DECAY,
     "weight_decay": _DECAY,
     "momentum": "It belongs to the optimizer: optimizer=undertow.optim.momentum(1e-2, 0.9).",

@@ -231,8 +231,10 @@ def test_a_layer_of_ones_own_is_shown_without_its_arrays():
     shown = "Shifted(size=3, inner=Sequential(Dense(3, 3), tanh, BatchNorm(3)))"
     assert repr(run).startswith(f"Run({shown}, 1 epoch")
     assert repr(nn.Sequential(model)) == f"Sequential({shown})"
-    held = dataclasses.make_dataclass("Held", [("parts", Any)])([nn.Dense(2, 2), model])
-    assert nn.layer.show_item(held) == f"Held(parts=[Dense(2, 2), {shown}])"
+    held = dataclasses.make_dataclass("Held", [("parts", Any)])([model])
+    assert nn.layer.show_item(held) == f"Held(parts=[{shown}])"
+    many = dataclasses.make_dataclass("Many", [("parts", Any)])([nn.Dense(2, 2)] * 20)
+    assert nn.layer.show_item(many) == "Many(…)"
 
 
 def test_a_training_of_one_layer_of_ones_own_is_resumed_without_being_given_it(tmp_path):

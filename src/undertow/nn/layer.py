@@ -89,6 +89,9 @@ class Container:
         return [follows for _ in self.inner()]
 
 
+_LONGEST = 80  # characters of what a layer of one's own holds: it stands in tables, in findings and in messages
+
+
 def show_item(item: Any) -> str:
     """Return what people call a layer or an activation: ``Dense(64, 10)``, ``relu``.
 
@@ -96,7 +99,8 @@ def show_item(item: Any) -> str:
         item: a layer or a function.
 
     Returns:
-        Its text. A layer of the user's own that has the representation of a dataclass is shown without its arrays.
+        Its text. A layer of the user's own that has the representation of a dataclass is shown without its arrays, and
+        one of many others without these.
 
     Source: derived here.
 
