@@ -112,10 +112,9 @@ def show_item(item: Any) -> str:
     if name or not is_layer(item) or not hasattr(type(item).__repr__, "__wrapped__"):  # dataclasses wrap theirs
         return name or repr(item)
     fields = [(field.name, getattr(item, field.name, None)) for field in dataclasses.fields(item) if field.repr]
-    shown = [
-        f"{name}={_show_part(value)}" for name, value in fields if value is not None and not hasattr(value, "shape")
-    ]
-    return f"{type(item).__name__}({', '.join(shown)})"
+    held = {name: value for name, value in fields if value is not None and not hasattr(value, "shape")}
+    text = ", ".join(f"{name}={_show_part(value)}" for name, value in held.items())
+    return f"{type(item).__name__}({text if len(text) <= _LONGEST else '…'})"
 
 
 def _show_part(value: Any) -> str:
