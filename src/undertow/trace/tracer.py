@@ -133,7 +133,8 @@ def escaped() -> EscapedTracerError:
     """Make the error for a traced value that is used too late."""
     return EscapedTracerError(
         f"{user_line()}: a traced value is used after the function that made it has returned. "
-        f"Return it from the function instead of keeping it elsewhere."
+        f"Return it from the function instead of keeping it elsewhere; where the function puts its arguments into an "
+        f"object, let it do so to a copy: copy.copy(net)."
     )
 
 
