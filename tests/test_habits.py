@@ -71,6 +71,7 @@ def test_every_name_from_elsewhere_leads_to_one_that_is_there() -> None:
         ({"epoch": 3}, "Did you mean 'epochs'?"),
         ({"lr": 0.1}, "optimizer=undertow.optim.adam(1e-3)"),
         ({"weight_decay": 0.1}, "undertow.optim.adamw(1e-3, decay=1e-2)"),
+        ({"lr_scheduler": None}, "undertow.optim.cosine(1e-3, 1000)"),
         ({"validation_split": 0.2}, "validation=0.2"),
         ({"class_weight": "balanced"}, "Did you mean 'class_weights'?"),
         ({"verbose": 0}, "progress=False"),

@@ -34,7 +34,7 @@ from undertow.train import EarlyStopping, ReduceOnPlateau
         (lambda: ReduceOnPlateau(min_lr=1e-5), r"Use min_scale\.$"),
         (lambda: ReduceOnPlateau(threshold=1e-3), r"Use min_delta\.$"),
         (lambda: ut.grad(np.sum, argnums=1), r"^grad\(\) got an unexpected .* 'argnums'. Use wrt.$"),
-        (lambda: ut.value_and_grad(np.sum, has_aux=True), r"pull = undertow.vjp\(f, x\).$"),
+        (lambda: ut.jacobian(np.sum, has_aux=True), r"pull = undertow.vjp\(f, x\).$"),
         (lambda: ut.compile(np.sum, static_argnums=1), "functools.partial"),
     ],
 )

@@ -1,5 +1,7 @@
 """The mistakes that are made in backward passes written by hand are told for what they are."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,11 @@ import undertow as ut
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), (RNG.random((12, 1)) > 0.5) * 1.0
 PARAMS = (RNG.normal(size=(3, 4)), RNG.normal(size=4), RNG.normal(size=(4, 1)), RNG.normal(size=1))
+
+
+@dataclass
+class Net:
+    W: np.ndarray
 
 
 def sigmoid(z):
@@ -95,6 +102,52 @@ def test_the_two_of_a_square(factor, told):
         ut.check_gradient(lambda w: np.sum(w**2), w, gradient=lambda w: factor * 2 * w)
 
 
+WITH_ROWS = tuple(x[None] if x.ndim == 1 else x for x in PARAMS)  # biases of shape (1, k), as many texts have them
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "told"),
+    [
+        (
+            "b1",
+            lambda dz1, dz2: dz1.sum(axis=1, keepdims=True),
+            r"b1 .* is \(1, 4\), its .* \(12, 1\)\. .* the other axis",
+        ),
+        ("b1", lambda dz1, dz2: dz1.sum(axis=1), r"b1 .* is \(1, 4\), its gradient is \(12,\)\. .* the other axis"),
+        ("b1", lambda dz1, dz2: dz1, r"is \(12, 4\)\. It has a row for .* np.sum\(…, axis=0, keepdims=True\)"),
+        ("b2", lambda dz1, dz2: dz2, r"b2 .* is \(1, 1\), its .* \(12, 1\)\. It has a row for .*, keepdims=True\)"),
+        ("b2", lambda dz1, dz2: dz2.sum(axis=1), r"b2 .* is \(1, 1\), its .* \(12,\)\. .* the other axis"),
+        ("b2", lambda dz1, dz2: dz2.sum(axis=0), r"b2 .* is \(1, 1\), its .* \(1,\)\. .* with keepdims=True"),
+    ],
+)
+def test_rows_that_were_not_added_up_into_a_bias_of_one_row(name, wrong, told):
+    def gradient(params, X, y):
+        W1, b1, W2, b2 = params
+        h1 = sigmoid(X @ W1 + b1)
+        dz2 = (sigmoid(h1 @ W2 + b2) - y) / len(X)
+        dz1 = dz2 @ W2.T * h1 * (1 - h1)
+        right = {"W1": X.T @ dz1, "b1": dz1.sum(0, keepdims=True), "W2": h1.T @ dz2, "b2": dz2.sum(0, keepdims=True)}
+        return tuple({**right, name: wrong(dz1, dz2)}.values())
+
+    with pytest.raises(ut.GradientError, match=told):
+        ut.check_gradient(loss, WITH_ROWS, X, Y, gradient=gradient)
+
+
+def test_columns_that_were_not_added_up():
+    """A text with an example a column has biases (k, 1)."""
+    A = RNG.normal(size=(3, 7))
+    with pytest.raises(ut.GradientError, match=r"\(3, 7\)\. It has a column for each .* axis=-1, keepdims=True"):
+        ut.check_gradient(lambda b, A: np.sum((A + b) ** 2), np.ones((3, 1)), A, gradient=lambda b, A: 2 * (A + b))
+
+
+def test_a_single_number_counts_with_arrays_of_the_same_factor():
+    def opposite(params, X, y):
+        return tuple(-g for g in by_hand("")(params, X, y))
+
+    with pytest.raises(ut.GradientError, match=r"by W1 .*, b1 .*, W2 .*, b2 \(params\[3\]\) has the other sign$"):
+        ut.check_gradient(loss, PARAMS, X, Y, gradient=opposite)
+
+
 def test_keys_that_differ():
     with pytest.raises(ut.GradientError, match="the gradient has the keys W, c, p W, b"):
         ut.check_gradient(
@@ -104,6 +157,8 @@ def test_keys_that_differ():
         )
     with pytest.raises(ut.GradientError, match="the gradient has the keys 2, p 1"):
         ut.check_gradient(lambda p: np.sum(p[1]), {1: np.ones(2)}, gradient=lambda p: {2: np.ones(2)})
+    with pytest.raises(ut.GradientError, match=r"is a dict, net a Net\. .* structure, Net\(\*\*gradient\)"):
+        ut.check_gradient(lambda net: np.sum(net.W), Net(np.ones(3)), gradient=lambda net: {"W": net.W})
     with pytest.raises(ut.GradientError, match="the gradient is a dict, w a ndarray"):
         ut.check_gradient(lambda w: np.sum(w), np.ones(3), gradient=lambda w: {"w": np.ones(3)})
 

@@ -344,6 +344,7 @@ def implicit_root(residual: Callable[..., Any]) -> Callable[[Callable[..., Any]]
 # ---- names and limits for what flows back --------------------------------------------------------
 
 
+_MOST_OF_ONE_NAME = 100  # beyond, a loop is one over time, and its first steps tell
 watched_values: ContextVar[list[tuple[str, Any]] | None] = ContextVar("undertow_watched_values", default=None)
 
 
@@ -352,7 +353,7 @@ def watch(x: T, name: str) -> T:
 
     Args:
         x: an array; one that is not being traced is returned as it is.
-        name: an identifier.
+        name: an identifier. Several values may have one name, as in a loop over layers: they are numbered.
 
     Returns:
         The same value.
@@ -379,8 +380,17 @@ def watch(x: T, name: str) -> T:
         if isinstance(watched.tape, NotingTrace):
             watched.node.name, watched.node.watched = name, True
     if found is not None:
-        found.append((name, watched))
+        found.append((_another(name, {known for known, _ in found}), watched))
     return watched
+
+
+def _another(name: str, known: set[str]) -> str:
+    """The name of a value by which none is known yet: in a loop over layers, z, z2, z3, …"""
+    number, another = 2, name
+    while another in known and number <= _MOST_OF_ONE_NAME:
+        another = f"{name}{number}"
+        number += 1
+    return name if another in known else another
 
 
 def clip_cotangent(x: Any, low: float, high: float) -> Any:

@@ -128,12 +128,13 @@ def note_cotangent(ct: Any, node: Node) -> None:
 
 
 @explain_keywords
-def grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, *, has_aux: bool = False) -> Callable[..., Any]:
     """Make the function that computes the gradient of ``f``.
 
     Args:
         f: a NumPy function that returns one number.
         wrt: the position of the argument to differentiate by, or a tuple of positions.
+        has_aux: f returns (loss, aux), and the function that is made (gradient, aux); see `value_and_grad`.
 
     Returns:
         A function of the same arguments that returns the gradient: the structure, shapes and dtypes of
@@ -150,22 +151,25 @@ def grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[...,
         >>> grad(grad(grad(lambda x: x ** 4)))(2.0)
         48.0
     """
-    both = value_and_grad(f, wrt)
+    both = value_and_grad(f, wrt, has_aux)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        value, found = both(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
 
     gradient.__name__ = f"grad_{getattr(f, '__name__', 'f')}"
     gradient.__wrapped__ = gradient.differentiated = f  # type: ignore[attr-defined]  # what messages name
     return gradient
 
 
-def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """Make the function that computes ``f`` and its gradient; see `grad`.
 
     Example:
         >>> value_and_grad(lambda x, y: x * y, wrt=(0, 1))(2.0, 5.0)
         (10.0, (5.0, 2.0))
+        >>> value_and_grad(lambda x: (x * x, {"twice": 2 * x}), has_aux=True)(3.0)
+        ((9.0, {'twice': 6.0}), 6.0)
     """
     check_function(f)
     positions = wrt if isinstance(wrt, tuple) else (wrt,)
@@ -174,8 +178,12 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0) -> Cal
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         record = Record(f, args, kwargs, positions)
-        output = scalar_output(record.result, f)
-        value = record.value(record.result)
+        loss, others = loss_and_others(record.result, f) if has_aux else (record.result, None)
+        output = scalar_output(loss, f)
+        value = record.value(loss)
+        if has_aux:
+            leaves, rebuild = trees.flatten(others)
+            value = value, rebuild([record.value(x) for x in leaves])
         grads = record.pull([] if output is None else [(output, output.spec.dtype.type(1))], once=True)
         return value, (grads if isinstance(wrt, tuple) else grads[0])
 
@@ -357,7 +365,9 @@ def scalar_output(result: Any, f: Callable[..., Any]) -> Node | None:
     """
     if not isinstance(result, Tracer | float | int | np.ndarray | np.generic):
         kind = type(result).__name__
-        raise NonScalarError(f"{describe_function(f)} returned {kind}, not one number. Return the loss alone.")
+        aux = ", or give has_aux=True: the second is then passed on"
+        pair = aux if isinstance(result, tuple) and len(result) == 2 else ""
+        raise NonScalarError(f"{describe_function(f)} returned {kind}, not one number. Return the loss alone{pair}.")
     if P.shape_of(result) != ():
         raise NonScalarError(
             f"{describe_function(f)} returned an array of shape {show_shape(P.shape_of(result))}, not one number. "
@@ -369,6 +379,22 @@ def scalar_output(result: Any, f: Callable[..., Any]) -> Node | None:
             f"itself, not a comparison, a count or a whole number."
         )
     return result.node if isinstance(result, Tracer) else None
+
+
+def loss_and_others(result: Any, f: Callable[..., Any]) -> tuple[Any, Any]:
+    """Take apart what a function returned that gives its loss and something besides.
+
+    Raises:
+        NonScalarError: it is no pair.
+    """
+    if not isinstance(result, tuple) or len(result) != 2:
+        kind = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+        kind = "one value" if isinstance(result, Tracer) else kind
+        raise NonScalarError(
+            f"{describe_function(f)} returned {kind}, not a pair. With has_aux=True return (loss, aux): one number, "
+            f"and a tree of anything else."
+        )
+    return result
 
 
 def own(value: Any, taken: list[Any]) -> Any:

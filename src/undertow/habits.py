@@ -15,6 +15,10 @@ _HARD_SWISH: Final = "It is z * hard_sigmoid(z); any function of one array may s
 _NORMS: Final = "There are BatchNorm, LayerNorm and RMSNorm; a layer of your own is a dataclass with __call__(x)."
 _OWN_LOSS: Final = "Any function of (output, y) that gives one number may be the loss of undertow.train."
 _PENALTY: Final = "It belongs to the training: undertow.train(…, l1=…, l2=…)."
+_SAVE: Final = (
+    "A run is saved: run = undertow.train(…), then run.save(folder). A model that a loop of your own has trained: "
+    "from undertow.train import Run, then Run(model).save(folder); undertow.load(folder).model is it again."
+)
 LAYERS: Final[dict[str, str]] = {
     "Linear": "Use Dense(fan_in, fan_out).",
     "Activation": _ACTIVATION,
@@ -37,6 +41,8 @@ LAYERS: Final[dict[str, str]] = {
     "functional": "Activations and losses are functions: undertow.nn.relu, undertow.nn.categorical_cross_entropy.",
     "l1": _PENALTY,
     "l2": _PENALTY,
+    "save": _SAVE,
+    "load": "undertow.load(folder) is a run again, and run.model its model.",
     "LogSigmoid": _LOG_SIGMOID,
     "log_sigmoid": _LOG_SIGMOID,
     "logsigmoid": _LOG_SIGMOID,
@@ -57,7 +63,10 @@ LAYERS: Final[dict[str, str]] = {
 }
 _TRAIN: Final = "Train it with run = undertow.train(model, (X, y), loss=…)."
 _RUN: Final = "A run does that: run = undertow.train(model, (X, y), loss=…), then "
-_PARAMETERS: Final = "Parameters are fields, such as model.layers[0].W; undertow.trees.flatten(model)[0] lists them."
+_PARAMETERS: Final = (
+    "Parameters are fields, such as model.layers[0].W; undertow.nn.parameters_of(model) gives them by name, and "
+    "undertow.nn.put_parameters(model, arrays) a model that has others."
+)
 _PROCESSOR: Final = "Undertow runs on the processor; leave it out."
 _GRADIENT: Final = "Differentiate a function: value, gradient = undertow.value_and_grad(loss)(model, X, y)."
 MODELS: Final[dict[str, str]] = {
@@ -67,7 +76,8 @@ MODELS: Final[dict[str, str]] = {
     "predict_proba": f"{_RUN}run.predict_probability(X).",
     "evaluate": f"{_RUN}run.evaluate(X, y).",
     "score": f"{_RUN}run.evaluate(X, y).",
-    "save": f"{_RUN}run.save(folder).",
+    "save": _SAVE,
+    "load_state_dict": _PARAMETERS,
     "parameters": _PARAMETERS,
     "state_dict": _PARAMETERS,
     "weights": _PARAMETERS,
@@ -148,7 +158,7 @@ PACKAGE: Final[dict[str, str]] = {
     "Dataset": "undertow.train takes arrays (X, y), or a source of undertow.data.",
     "fit": "Did you mean 'train'?",
     "predict": "A run predicts: run = undertow.train(…), then run.predict(X).",
-    "save": "A run is saved: run = undertow.train(…), then run.save(folder).",
+    "save": _SAVE,
     "seed": "Give the seed where something is random: undertow.train(…, seed=0), undertow.nn.initialize(model, 0).",
     "manual_seed": "Give the seed where something is random: undertow.train(…, seed=0).",
     "optimizers": "Use undertow.optim.",
@@ -200,11 +210,12 @@ RUNS: Final[dict[str, str]] = {
 _RATE: Final = "The rate belongs to the optimizer: optimizer=undertow.optim.adam(1e-3)."
 _DECAY: Final = "It belongs to the optimizer: optimizer=undertow.optim.adamw(1e-3, decay=1e-2)."
 _VALIDATION: Final = "Use validation: a share such as validation=0.2, or validation=(X, y)."
+_SCHEDULE: Final = "It belongs to the optimizer: optimizer=undertow.optim.adam(undertow.optim.cosine(1e-3, 1000))."
 TRAINING: Final[dict[str, str]] = {
     "lr": _RATE,
     "rate": _RATE,
     "learning_rate": _RATE,
-    "schedule": "It belongs to the optimizer: optimizer=undertow.optim.adam(undertow.optim.cosine(1e-3, 1000)).",
+    **dict.fromkeys(("schedule", "scheduler", "lr_scheduler"), _SCHEDULE),
     "decay": _DECAY,
     "weight_decay": _DECAY,
     "momentum": "It belongs to the optimizer: optimizer=undertow.optim.momentum(1e-2, 0.9).",

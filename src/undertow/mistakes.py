@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -130,13 +130,18 @@ def explain_shape(wanted: tuple[int, ...], found: tuple[int, ...], rows: Sequenc
     """
     if len(wanted) == 2 and found == wanted[::-1]:
         return " It is transposed: (a.T @ b).T is b.T @ a."
-    if found[1:] == wanted and found and found[0] in rows and found[0] > 1:
-        return " It has a row for each example: add them up, np.sum(…, axis=0)."
-    if found[:-1] == wanted and found and found[-1] in rows and found[-1] > 1:
-        return " It has a column for each example: add them up, np.sum(…, axis=-1)."
-    if len(found) == len(wanted) == 1 and found[0] in rows and found[0] > 1:
+    added = len(found) > 1 and wanted[:1] == (1,) and wanted[1:] == found[1:]
+    if (found[1:] == wanted or added) and found and found[0] in rows and found[0] > 1:
+        keeps = ", keepdims=True" if added else ""
+        return f" It has a row for each example: add them up, np.sum(…, axis=0{keeps})."
+    added = len(found) > 1 and wanted[-1:] == (1,) and wanted[:-1] == found[:-1]
+    if (found[:-1] == wanted or added) and found and found[-1] in rows and found[-1] > 1:
+        keeps = ", keepdims=True" if added else ""
+        return f" It has a column for each example: add them up, np.sum(…, axis=-1{keeps})."
+    long = [tuple(n for n in shape if n != 1) for shape in (wanted, found)]
+    if len(long[1]) == 1 and long[1][0] in rows and len(long[0]) <= 1 and long[0] != long[1]:
         return " It was added up along the other axis: one number for each example is left."
-    if tuple(n for n in found if n != 1) == tuple(n for n in wanted if n != 1):
+    if long[0] == long[1]:
         keeps = "without keepdims=True" if len(found) > len(wanted) else "with keepdims=True"
         return f" It was added up with an axis of 1 too {'many' if len(found) > len(wanted) else 'few'}: sum {keeps}."
     return ""
@@ -183,7 +188,8 @@ def refuse_misfits(f: Callable[..., Any], args: Sequence[Any], positions: Sequen
     by_name, wants_names = isinstance(given, dict), isinstance(args[i], dict)
     if by_name != wants_names and (by_name or len(wanted) > 1):
         kinds = f"a {type(given).__name__}, {argument} a {type(args[i]).__name__}"
-        raise GradientError(f"the gradient is {kinds}. Give it in the same structure, in the same order.")
+        like = f", {type(args[i]).__name__}(**gradient)" if by_name and is_dataclass(args[i]) else ""
+        raise GradientError(f"the gradient is {kinds}. Give it in the same structure{like}, in the same order.")
     paths = [argument + path for path in trees.paths(args[i])]
     if by_name and given.keys() != args[i].keys():
         keys = [", ".join(map(str, tree)) for tree in (given, args[i])]
@@ -231,15 +237,15 @@ def explain(rows: Sequence[LeafCheck], tolerance: float, names: dict[str, str], 
     Source: derived here.
     """
     lines: dict[str, list[str]] = {}
-    for row in rows:
-        if row.relative_error <= tolerance:
-            continue
+    wrong = [row for row in rows if row.relative_error > tolerance]
+    looks = [None if row.factor is None else explain_factor(row.factor, sizes) for row in wrong]
+    sure = {look for row, look in zip(wrong, looks, strict=True) if look and (row.checked > 1 or "rows" in look)}
+    for row, look in zip(wrong, looks, strict=True):
         name = names.get(row.name, row.name)
-        known = row.factor is not None and (row.checked > 1 or "rows" in explain_factor(row.factor, sizes))
         if row.transposed:
             lines.setdefault("is transposed: (a.T @ b).T is b.T @ a", []).append(name)
-        elif known and row.factor is not None:
-            lines.setdefault(explain_factor(row.factor, sizes), []).append(name)
+        elif look in sure:  # a single number is some multiple of any other: it counts with arrays of the same one
+            lines.setdefault(look, []).append(name)
     told = [f"the gradient by {', '.join(who)} {what}" for what, who in lines.items()]
     right = [names.get(row.name, row.name) for row in rows if row.relative_error <= tolerance and row.numeric != 0]
     if right and len(rows) > 1:

@@ -277,3 +277,52 @@ def test_a_loss_that_is_flat_names_the_operation():
     told = r"wrong_answers \(test_own_loops.py:\d+\) depends .* by way of argmax \(test_own_loops.py:\d+\)"
     with pytest.raises(ut.ArgumentError, match=told):
         ut.flow.recorded(wrong_answers)(np.ones((3, 2)), np.ones((4, 3)), np.array([0, 1, 0, 1]))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sigmoid", "vanishing"), ("relu", "exploding")])
+def test_layers_of_a_loop_that_share_a_name_are_recorded_each(name, kind):
+    """δ of each is what plain NumPy gives; the gradient that vanishes, or explodes, over them is told."""
+
+    def loss(params, X, Y):
+        h = X
+        for W in params[:-1]:
+            h = ACTIVATIONS[name](ut.watch(h @ W, "z"))
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ params[-1], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    scale = 0.3 if name == "sigmoid" else 2.0
+    params = [scale * rng.standard_normal(shape) for shape in [(64, 16)] + [(16, 16)] * 6 + [(16, 10)]]
+    measured = ut.flow.recorded(loss)
+    held = [W.copy() for W in params]
+    for _ in range(12):
+        _, gradient = measured(params, X, Y)
+        params = [W - 1e-9 * g for W, g in zip(params, gradient, strict=True)]
+    watched = [layer.name for layer in measured.flow.layers if layer.kind == "watched"]
+    assert watched == ["z", "z2", "z3", "z4", "z5", "z6", "z7"]
+    zs, h = [], X
+    for W in held[:-1]:
+        zs.append(h @ W)
+        h = ACTIVATIONS[name](zs[-1])
+    p = np.exp(h @ held[-1] - np.max(h @ held[-1], axis=1, keepdims=True))
+    delta = (p / p.sum(axis=1, keepdims=True) - Y) / len(X)
+    expected = []
+    for z, W in zip(reversed(zs), reversed(held[1:]), strict=True):
+        slope = z > 0 if name == "relu" else ACTIVATIONS[name](z) * (1 - ACTIVATIONS[name](z))
+        delta = delta @ W.T * slope
+        expected.insert(0, np.sqrt(np.mean(delta**2)))
+    np.testing.assert_allclose(measured.flow.stat("delta.rms")[0, :7], expected, rtol=1e-5)
+    np.testing.assert_allclose(measured.flow.stat("z.rms")[0, :7], [np.sqrt(np.mean(z**2)) for z in zs], rtol=1e-5)
+    assert len({finding.kind: finding for finding in measured.findings}[kind].layers) == 7
+
+
+def test_a_loop_over_time_is_recorded_at_its_first_steps():
+    def loss(w, x):
+        h = 0.0
+        for t in range(150):
+            h = ut.watch(np.tanh(w * h + x[t]), "h")
+        return np.sum(h**2)
+
+    measured = ut.flow.recorded(loss)
+    measured(0.5, np.ones((150, 2)))
+    names = [layer.name for layer in measured.flow.layers if layer.kind == "watched"]
+    assert names == ["h"] + [f"h{k}" for k in range(2, 101)]

@@ -250,6 +250,57 @@ def test_weights_of_a_loop_that_never_move_are_told_why():
     np.testing.assert_allclose(names["params"]["w"], params["w"] - 0.1 * gradient["w"])
 
 
+def test_weights_whose_relus_are_all_dead_are_told_so_though_a_bias_moves():
+    """Nothing is watched: that the gradient by the weights is 0 tells, and not the bias of the output, which moves."""
+
+    def loss(p, X, Y):
+        h = np.maximum(X @ p["W1"] + p["b1"], 0)
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ p["W2"] + p["b2"], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    W1, W2 = rng.normal(size=(6, 8)), rng.normal(size=(8, 3))
+    params = {"W1": W1, "b1": np.full(8, -50.0), "W2": W2, "b2": np.zeros(3)}
+    measured, Y = ut.flow.recorded(loss), ut.one_hot(np.arange(len(X)) % 10 // 4, 3)  # 40 %, 40 %, 20 %
+    for _ in range(30):
+        _, gradient = measured(params, X.astype(np.float64), Y)
+        params = {name: w - 0.1 * gradient[name] for name, w in params.items()}
+    assert np.any(params["b2"]) and not np.any(gradient["W1"]) and not np.any(gradient["W2"])
+    (found,) = [finding for finding in measured.findings if finding.kind == "step-too-small"]
+    assert "the gradient by all of them is 0" in found.cause
+    assert "relu where z is below 0 for every example" in found.remedies[0].sentence
+
+
+@pytest.mark.parametrize("forgotten", [("W1",), ("b1", "b2"), ()])
+def test_parameters_that_a_loop_forgets_to_update_are_named(forgotten):
+    def loss(p, X, Y):
+        h = np.tanh(X @ p["W1"] + p["b1"])
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ p["W2"] + p["b2"], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    params = {"W1": rng.normal(size=(6, 8)), "b1": np.zeros(8), "W2": rng.normal(size=(8, 3)), "b2": np.zeros(3)}
+    measured = ut.flow.recorded(loss)
+    for _ in range(40):
+        _, gradient = measured(params, X.astype(np.float64), ut.one_hot(CLASSES, 3))
+        params = {name: w if name in forgotten else w - 0.3 * gradient[name] for name, w in params.items()}
+    found = [finding for finding in measured.findings if finding.kind == "step-too-small"]
+    assert [finding.layers for finding in found] == [tuple(f"parameter {name}" for name in forgotten)] * bool(forgotten)
+    if found:
+        assert "not moved, though there is a gradient" in found[0].cause
+        names = {"ut": ut, "params": params, "gradient": gradient, "rate": 0.3}
+        exec(found[0].remedies[0].code, names)
+        assert all(np.any(names["params"][name] != params[name]) for name in forgotten)
+
+
+def test_parameters_of_a_loop_without_a_gradient_are_not_said_to_be_forgotten():
+    """They are held by stop_gradient on purpose."""
+    measured = ut.flow.recorded(lambda p, X: np.mean((np.tanh(X @ ut.stop_gradient(p["W"])) @ p["v"] - X[:, 0]) ** 2))
+    params = {"W": np.eye(6), "v": np.zeros(6)}
+    for _ in range(40):
+        _, gradient = measured(params, X.astype(np.float64))
+        params = {name: w - 0.3 * gradient[name] for name, w in params.items()}
+    assert not [finding for finding in measured.findings if finding.kind == "step-too-small"]
+
+
 # Remedies as code
 
 

@@ -32,6 +32,39 @@ def test_a_layer_of_ones_own_is_filled_trained_saved_and_loaded(tmp_path):
     assert again.model.layers[0].power == 2.0
 
 
+@dataclass
+class Shifted:
+    """A shift of its own around layers that are made here: `initial` fills the shift alone."""
+
+    size: int
+    shift: Any = None
+    inner: Any = None
+    static = ("size",)
+
+    def __post_init__(self):
+        self.inner = self.inner or nn.Sequential(nn.Dense(self.size, self.size), "tanh", nn.BatchNorm(self.size))
+
+    def initial(self, rng, dtype, follows):
+        return dataclasses.replace(self, shift=np.full(self.size, 2, dtype))
+
+    def __call__(self, x):
+        return self.inner(x) + self.shift
+
+
+def test_layers_beside_arrays_of_a_layers_own_are_filled_too():
+    model = nn.initialize(nn.Sequential(Shifted(3), nn.Dense(3, 1)), seed=0, dtype=np.float64)
+    shifted = model.layers[0]
+    x = rng(1).normal(size=(5, 3))
+    dense = shifted.inner.layers[0]
+    np.testing.assert_allclose(
+        shifted(x), np.tanh(x @ dense.W + dense.b) / np.sqrt(1 + shifted.inner.layers[2].epsilon) + 2
+    )
+    assert dense.W.dtype == np.float64 and np.abs(dense.W).max() <= np.sqrt(6 / 6)  # glorot_uniform: √(6 / (3 + 3))
+    filled = dataclasses.replace(shifted, inner=nn.Sequential(nn.Dense(3, 3, W=np.eye(3), b=np.ones(3))))
+    kept = nn.initialize(filled, seed=1, dtype=np.float64).inner.layers[0]
+    np.testing.assert_array_equal(kept.W, np.eye(3))
+
+
 def test_classes_that_cannot_be_registered_are_told_why():
     """No dataclass, parameters of unknown shape, a name that is taken."""
     with pytest.raises(ArgumentError, match="no dataclass"):
@@ -189,3 +222,41 @@ def test_arrays_under_names_of_other_libraries():
         nn.put_parameters(model, {"weight": np.ones((3, 2)), "b": np.ones(3)})
     with pytest.raises(ut.ShapeError, match=r"W is \(3, 2\), the model needs \(2, 3\). Transpose it"):
         nn.put_parameters(model, {"W": np.ones((3, 2)), "b": np.ones(3)})
+
+
+def test_a_layer_of_ones_own_is_shown_without_its_arrays():
+    """Those of the layers in its fields neither: a run, a summary and a container show it in a line."""
+    model = nn.initialize(Shifted(3), seed=0)
+    run = ut.train(model, (np.ones((8, 3)), np.ones((8, 3))), loss="mean_squared_error", epochs=1, progress=False)
+    shown = "Shifted(size=3, inner=Sequential(Dense(3, 3), tanh, BatchNorm(3)))"
+    assert repr(run).startswith(f"Run({shown}, 1 epoch")
+    assert repr(nn.Sequential(model)) == f"Sequential({shown})"
+    held = dataclasses.make_dataclass("Held", [("parts", Any)])([model])
+    assert nn.layer.show_item(held) == f"Held(parts=[{shown}])"
+    many = dataclasses.make_dataclass("Many", [("parts", Any)])([nn.Dense(2, 2)] * 20)
+    assert nn.layer.show_item(many) == "Many(…)"
+
+
+def test_a_training_of_one_layer_of_ones_own_is_resumed_without_being_given_it(tmp_path):
+    """The model is no Sequential, and is made again from what the checkpoint says."""
+    nn.register_layer(Whole)
+    data, rate = (rng().normal(size=(20, 3)), rng(1).normal(size=(20, 3))), ut.optim.adam(0.01)
+    settings = {"loss": "mean_squared_error", "optimizer": rate, "progress": False}
+    whole = ut.train(Whole(3), data, epochs=4, **settings)
+    ut.train(Whole(3), data, epochs=2, checkpoint=tmp_path / "run", **settings)
+    resumed = ut.resume(tmp_path / "run", data, epochs=4, progress=False)
+    assert type(resumed.model) is Whole
+    np.testing.assert_array_equal(resumed.predict(data[0]), whole.predict(data[0]))
+
+
+@dataclass
+class Whole:
+    size: int
+    dense: Any = None
+    static = ("size",)
+
+    def __post_init__(self):
+        self.dense = self.dense or nn.Dense(self.size, self.size)
+
+    def __call__(self, x):
+        return x + np.tanh(self.dense(x))

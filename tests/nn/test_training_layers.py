@@ -318,3 +318,16 @@ def test_a_mode_within_a_compiled_function_has_the_keys_of_each_call():
         np.testing.assert_allclose(step(np.ones(3), x, keys)[0], loss(np.ones(3), x, keys), rtol=1e-9)
     with nn.training(None):  # by values the mode around counts, for nothing outlasts the call
         assert ut.grad(lambda w: np.mean(nn.initialize(nn.BatchNorm(3), 0)(x * w)))(np.ones(3)).shape == (3,)
+
+
+def test_statistics_of_a_float32_model_stay_float32_for_float64_data():
+    """`initialize` gives float32 unless told, and arrays are float64 where nobody says otherwise."""
+    X = np.random.default_rng(0).normal(3.0, 2.0, size=(64, 3))
+    model = nn.initialize(nn.Sequential(nn.BatchNorm(3), nn.Dense(3, 1)), seed=0)
+    run = ut.train(
+        model, (X, X[:, :1]), loss="mean_squared_error", epochs=1, batch_size=64, validation=0, progress=False
+    )
+    norm = run.model.layers[0]
+    assert norm.mean.dtype == norm.variance.dtype == np.float32
+    np.testing.assert_allclose(norm.mean, 0.1 * X.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(norm.variance, 0.9 + 0.1 * X.var(axis=0, ddof=1), rtol=1e-5)

@@ -173,6 +173,82 @@ def test_methods_name_values_and_self_is_no_argument() -> None:
         assert made(graph) == {"hidden": "multiply", "h": "tanh"}
 
 
+def test_attributes_and_entries_name_what_is_kept_there() -> None:
+    """``self.z = …`` and ``cache["z"] = …`` name a value; a variable of the same value comes first."""
+
+    class Net:
+        def forward(self, x: Any) -> Any:
+            self.z = x * 2
+            self._kept = np.exp(self.z)
+            self.h = h_own = np.tanh(self._kept)
+            self.p = h_own + 1
+            return self.p
+
+    def f(x: Any, net: Any) -> Any:
+        cache: dict[Any, Any] = {}
+        cache["a"] = net.forward(x)
+        cache["A 2"] = np.sqrt(cache["a"])
+        cache[3] = np.log(cache["A 2"])
+        return np.sum(cache[3])
+
+    net = Net()
+    found = made(graph_of(lambda x: f(x, net), X + 3))
+    assert found == {"z": "multiply", "h_own": "tanh", "a": "add", "cache": "log"}
+    kept = net.h._node.name
+    made(graph_of(lambda x: np.sum(np.tanh(x) * 2), X))
+    assert net.h._node.name == kept
+
+
+def test_items_of_lists_and_numbered_entries_are_called_as_what_holds_them() -> None:
+    """``h[t]`` and what is appended to ``outs`` are h1, h2, … and outs1, …; what is unpacked has a name of its own."""
+
+    class Net:
+        def __init__(self) -> None:
+            self.cache: dict[str, Any] = {}
+
+        def forward(self, x: Any) -> Any:
+            self.cache["z"] = x * 2
+            return np.tanh(self.cache["z"])
+
+    def f(x: Any) -> Any:
+        h: dict[int, Any] = {}
+        outs = []
+        for t in range(2):
+            h[t] = np.tanh(x + t)
+            outs.append(h[t] * h[t])
+        a, b = [np.sin(x), np.cos(x)]
+        return np.sum(outs[0] + outs[1]) + np.sum(a * b) + np.sum(Net().forward(x))
+
+    found = made(graph_of(f, X))
+    expected = {"h1": "tanh", "h2": "tanh", "outs1": "multiply", "outs2": "multiply", "a": "sin", "b": "cos"}
+    assert {name: found.get(name) for name in [*expected, "z"]} == {**expected, "z": "multiply"}
+
+
+def test_parameters_in_a_list_take_the_names_that_they_are_unpacked_to() -> None:
+    def f(params: Any, x: Any) -> Any:
+        y = np.tanh(x)  # an operation before they are unpacked
+        W, b = params
+        return np.sum(y * W) + np.sum(b)
+
+    assert arguments(graph_of(f, [X, X], X)) == ["W", "b", "x"]
+
+
+def test_the_result_of_a_method_has_the_callers_name() -> None:
+    """What a method keeps and returns is called as the caller calls it, else as it is called there."""
+
+    class Net:
+        def forward(self, x: Any) -> Any:
+            self.out = np.tanh(x)
+            return self.out
+
+    def named(x: Any) -> Any:
+        p = Net().forward(x)
+        return np.sum(p)
+
+    assert made(graph_of(named, X)) == {"p": "tanh"}
+    assert made(graph_of(lambda x: np.sum(Net().forward(x)), X)) == {"out": "tanh"}
+
+
 def test_aliases_do_not_rename() -> None:
     """``y = x`` is no new value: the argument keeps its name, and a value its first."""
 

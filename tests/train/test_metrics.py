@@ -356,6 +356,9 @@ def test_functions_are_metrics():
     assert metric.name == "own_score_of_two"
     unweighted = example("categorical", weighted=False)
     same(metric(unweighted), METRICS["accuracy"](unweighted))
+    (wrong,) = read_metrics({"scores": lambda y, p: np.mean(np.argmax(p, axis=1) == y)}, "categorical")
+    with pytest.raises(ArgumentError, match=r"scores ended with AxisError: .* \(y, prediction\), .* both labels of cl"):
+        wrong(unweighted)
     with pytest.raises(ArgumentError, match="takes no sample_weight"):
         metric(data)
     found = measure(read_metrics({"bias": lambda y, p: np.mean(y - p)}, "own"), make_predictions("own", [1.0], [3.0]))

@@ -89,6 +89,9 @@ class Container:
         return [follows for _ in self.inner()]
 
 
+_LONGEST = 80  # characters of what a layer of one's own holds: it stands in tables, in findings and in messages
+
+
 def show_item(item: Any) -> str:
     """Return what people call a layer or an activation: ``Dense(64, 10)``, ``relu``.
 
@@ -96,7 +99,8 @@ def show_item(item: Any) -> str:
         item: a layer or a function.
 
     Returns:
-        Its text. A layer of the user's own that has the representation of a dataclass is shown without its arrays.
+        Its text. A layer of the user's own that has the representation of a dataclass is shown without its arrays, and
+        one of many others without these.
 
     Source: derived here.
 
@@ -108,8 +112,16 @@ def show_item(item: Any) -> str:
     if name or not is_layer(item) or not hasattr(type(item).__repr__, "__wrapped__"):  # dataclasses wrap theirs
         return name or repr(item)
     fields = [(field.name, getattr(item, field.name, None)) for field in dataclasses.fields(item) if field.repr]
-    shown = [f"{name}={value!r}" for name, value in fields if value is not None and not hasattr(value, "shape")]
-    return f"{type(item).__name__}({', '.join(shown)})"
+    held = {name: value for name, value in fields if value is not None and not hasattr(value, "shape")}
+    text = ", ".join(f"{name}={_show_part(value)}" for name, value in held.items())
+    return f"{type(item).__name__}({text if len(text) <= _LONGEST else '…'})"
+
+
+def _show_part(value: Any) -> str:
+    """What a field of a layer holds: layers, in tuples and lists too, as `show_item` shows them."""
+    if isinstance(value, tuple | list) and any(map(is_layer, value)):
+        return f"[{', '.join(map(_show_part, value))}]"
+    return show_item(value) if is_layer(value) else repr(value)
 
 
 def is_layer(item: Any) -> bool:

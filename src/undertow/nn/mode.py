@@ -21,7 +21,7 @@ from undertow.custom import watched_values
 from undertow.errors import ArgumentError, ControlFlowError, ShapeError
 from undertow.graph import show_shape
 from undertow.nn.within import with_told_calls
-from undertow.primitives import dtype_of, random, shape_of, uniform_at
+from undertow.primitives import Traced, astype, dtype_of, random, shape_of, uniform_at
 from undertow.trace.running import mode_around, tracing
 from undertow.trace.where import line_outside
 
@@ -303,13 +303,21 @@ def replace(old: Any, new: Any) -> None:
 
     Args:
         old: the array that the model holds, a field of the layer: ``self.mean``.
-        new: its value after the step, of the same shape and dtype.
+        new: its value after the step, of the same shape. It takes on the dtype of the old one: of float64 data, means
+            are float64 beside parameters in float32.
 
     Source: derived here.
 
     Example:
-        >>> replace(np.zeros(3), np.ones(3))
+        >>> old = np.zeros(1, np.float32)
+        >>> with training(None):
+        ...     replace(old, np.ones(1))
+        ...     current(old)
+        array([1.], dtype=float32)
     """
     made = _current.get()
     if made is not None:
+        dtype = dtype_of(old)
+        if isinstance(old, np.ndarray | Traced) and dtype.kind == "f" and dtype_of(new) != dtype:
+            new = astype(new, dtype=dtype)
         made.replaced.append((old, new))

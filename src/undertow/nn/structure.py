@@ -58,7 +58,7 @@ def initialize(model: M, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
         A new model. Weights before relu are ``he_normal``, all others ``glorot_uniform``, unless the
         layer has an ``init`` of its own; biases are 0. A layer of one's own is filled by its method
         ``initial(rng, dtype, follows)``, which returns the filled layer; ``follows`` names the activation
-        that comes next, dropout and normalisation passed over.
+        that comes next, dropout and normalisation passed over. Layers in its fields need not be filled there.
 
     Raises:
         DTypeError: ``parameters cannot be int64. Use float32 or float64.``
@@ -83,7 +83,7 @@ def _fill(item: Any, follows: str | None, seed: int, numbers: Iterator[int], dty
     """Fill one item; ``follows`` is the activation after it."""
     if is_layer(item) and hasattr(item, "initial"):
         filled = item.initial(np.random.default_rng([seed, next(numbers)]), dtype, follows)
-        return _check_filled(item, filled)
+        return _fill_parts(_check_filled(item, filled), seed, numbers, dtype)
     if isinstance(item, Container):
         return _fill_container(item, follows, seed, numbers, dtype)
     if isinstance(item, str | np.ndarray):
@@ -91,6 +91,11 @@ def _fill(item: Any, follows: str | None, seed: int, numbers: Iterator[int], dty
     _check_fields(item)
     if not (is_layer(item) or isinstance(item, tuple | list | dict)):
         return item
+    return _fill_parts(item, seed, numbers, dtype)
+
+
+def _fill_parts(item: Any, seed: int, numbers: Iterator[int], dtype: np.dtype[Any]) -> Any:
+    """Fill what a layer of one's own, a tuple, a list or a dict holds."""
     parts = dict(children(item))
     new = {name: _fill(part, None, seed, numbers, dtype) for name, part in parts.items()}
     return rebuilt(item, new) if any(new[name] is not parts[name] for name in parts) else item

@@ -10,7 +10,7 @@ import numpy as np
 from undertow.errors import ArgumentError, DTypeError, ShapeError
 from undertow.graph import Dim, NeedsConcreteSize, Shape, Spec, show_shape
 from undertow.primitives.axes import leading_axes, one_axis, to_1d, to_2d, to_3d
-from undertow.primitives.record import Code, Primitive, Sample, answers, dtype_of, refuse, shape_of
+from undertow.primitives.record import Code, Primitive, Sample, answers, dtype_of, refuse, shape_of, spec_of
 from undertow.primitives.sampling import calls, draw
 from undertow.primitives.shape import _expand_dims, _ravel, astype, expand_dims, real_dtype
 
@@ -39,8 +39,10 @@ def _infer_concatenate(*xs: Spec, axis: int) -> Spec:
 
 
 def _concatenate_back(position: int, ct: Any, out: Any, *xs: Any, axis: int) -> Any:
-    shapes = [shape_of(x) for x in xs]
-    start, stop = count_along(axis, shapes[:position]), count_along(axis, shapes[: position + 1])
+    # Asked once for each of the arrays, of which a loop may have joined thousands: little is done for those before.
+    sizes: list[Any] = [(x if type(x) is np.ndarray else spec_of(x)).shape[axis] for x in xs[: position + 1]]
+    stop = sum(sizes)
+    start = stop - sizes[-1]
     return ct[(slice(None),) * axis + (slice(start or None, stop if position + 1 < len(xs) else None),)]
 
 

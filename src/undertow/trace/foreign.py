@@ -1,4 +1,4 @@
-"""What to write where a traced value meets what makes plain arrays: a table, a list, random numbers, SciPy."""
+"""What to write where a traced value meets what makes plain arrays: a table, a list, random numbers, SciPy, PyTorch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from undertow.errors import InPlaceError, UndertowError
+from undertow.errors import InPlaceError, UndertowError, UnsupportedError
 from undertow.graph import INPUT
-from undertow.trace.place import Place, here, shorten
-from undertow.trace.where import LIBRARIES, user_frame
+from undertow.primitives import Traced
+from undertow.trace.place import Place, here, place_in, shorten
+from undertow.trace.where import LIBRARIES, is_library, is_ours, user_frame
 
 _NORMAL: Final = (
     "Write its formula: a normal distribution's is -0.5 * ((x - mean) / deviation)**2 - np.log(deviation) - "
@@ -36,6 +37,15 @@ _INSTEAD: Final = {
     "quad": "Use np.trapezoid of its values at many points",
     "multiply": "Write A.toarray() * x",
     "interp1d": "Use np.interp",
+}
+_ARRAYS_OF_THEIR_OWN: Final = {
+    "torch": "PyTorch",
+    "jax": "JAX",
+    "jaxlib": "JAX",
+    "tensorflow": "TensorFlow",
+    "keras": "Keras",
+    "cupy": "CuPy",
+    "sklearn": "scikit-learn",
 }
 _AROUND: Final = {"wrapper", "wrapped", "inner", "asarray", "_asarray"}  # functions of SciPy's that stand around others
 
@@ -148,3 +158,58 @@ def scipy_remedy() -> str | None:
     else:
         who = f"SciPy's {name}"
     return f"{who} makes a plain array of a traced value, whose derivative would be lost. {way}."
+
+
+def met_library(error: Exception) -> UndertowError | None:
+    """Make the error where another library was called with a traced value, of which it knows nothing; None elsewhere.
+
+    Args:
+        error: what came out of the user's function: the library's own, in words of its own, or ours for an array that
+            it would have made.
+
+    Returns:
+        The error: it names the user's line, the library, what it said, and what to write.
+
+    Source: derived here.
+    """
+    step, place, library = error.__traceback__, Place("your function", None), ""
+    given = "Tracer" in str(error)
+    while step is not None and not library:
+        frame = step.tb_frame
+        file = frame.f_code.co_filename
+        root = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if root in _ARRAYS_OF_THEIR_OWN:
+            library, given = root, given or any(map(_has_traced, frame.f_locals.values()))
+        elif not is_ours(file) and not is_library(file):
+            place = place_in(frame, step.tb_lasti, step.tb_lineno)
+        step = step.tb_next
+    node = place.expression if isinstance(place.expression, ast.Call) else None
+    if not library and node is not None:  # a function in C has no frame: what it is called by tells
+        library = _library_of(place, node.func)
+        given = given or any(_has_traced(place.value(x)) for x in ast.walk(node) if isinstance(x, ast.Name))
+    if not library or not given:
+        return None
+    name = _ARRAYS_OF_THEIR_OWN[library]
+    who = f"{shorten(ast.unparse(node.func))} is {name}'s and" if node is not None else name
+    said = "" if isinstance(error, UndertowError) else f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+    return UnsupportedError(
+        f"{place.start}: {who} cannot compute with a value that is traced{said}. Write it with NumPy's functions, or "
+        f"give it a derivative of your own, as @ut.custom_vjp does: docs/gradients.md."
+    )
+
+
+def _has_traced(value: Any) -> bool:
+    """Tell whether a value is traced, or a tuple, list or dictionary holds one that is."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return isinstance(value, Traced) or any(isinstance(x, Traced) for x in inside)
+
+
+def _library_of(place: Place, function: ast.expr) -> str:
+    """The library among those that have arrays of their own that a function is of; empty for others."""
+    value = place.value(function)
+    modules = [getattr(value, "__module__", None), type(value).__module__]
+    while isinstance(function, ast.Attribute):
+        function = function.value
+        modules.append(getattr(place.value(function), "__name__", None))
+    roots = [str(name).partition(".")[0] for name in modules]
+    return next((root for root in roots if root in _ARRAYS_OF_THEIR_OWN), "")

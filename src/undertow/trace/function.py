@@ -20,6 +20,7 @@ from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spe
 from undertow.trace.batch import generalize
 from undertow.trace.changed import changed_arguments, warn_of_changes
 from undertow.trace.draws import random_states, warn_of_draws
+from undertow.trace.foreign import met_library
 from undertow.trace.running import tracing
 from undertow.trace.tracer import NotingTrace, Tracer, constant
 from undertow.trace.views import count_as_array
@@ -111,7 +112,11 @@ def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
             if isinstance(leaf, Tracer):
                 leaf.node  # noqa: B018 - a view of what was written to is read anew while the trace is open
         return result
-    except (ValueError, TypeError) as error:
+    except Exception as error:
+        if (foreign := met_library(error)) is not None:
+            raise foreign from error
+        if not isinstance(error, ValueError | TypeError):
+            raise
         if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
             raise error.__cause__ from None
         asked = next((x.tape.asked for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)), None)

@@ -87,12 +87,15 @@ def called(node: ast.AST) -> str:
 def here() -> Place:
     """Return where the user's code is now."""
     frame = user_frame()
-    if frame is None:
-        return Place("your function", None)
-    line = f"{file_name(frame.f_code.co_filename)}:{frame.f_lineno}"
-    path, after = _find(frame.f_code, frame.f_lasti)
-    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0).strip()
-    return Place(line, frame, path, after, shorten(text))
+    return place_in(frame, frame.f_lasti, frame.f_lineno) if frame else Place("your function", None)
+
+
+def place_in(frame: FrameType, instruction: int, number: int | None) -> Place:
+    """Return where a function call is, at an instruction of its code and a line of its file."""
+    file = frame.f_code.co_filename
+    path, after = _find(frame.f_code, instruction)
+    text = linecache.getline(file, number or 0).strip()
+    return Place(f"{file_name(file)}:{number}", frame, path, after, shorten(text))
 
 
 def shorten(text: str) -> str:

@@ -27,6 +27,7 @@ from undertow.errors import (
 from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.failure import explain_failure, locate_index, refuse
 from undertow.trace.methods import ArrayMethods
+from undertow.trace.naming import name_values
 from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
 from undertow.trace.remedy import ambiguous, is_given, lost_number, unknown_count, unknown_value
@@ -94,7 +95,7 @@ class Trace:
 
 
 class NotingTrace(Trace):
-    """A trace without values that notes what people will read: lines, and local variables' names."""
+    """A trace without values that notes what people will read: lines, and the names that values are given."""
 
     code: CodeType | None = None  # of the function being traced: names are looked for from there inwards
 
@@ -120,31 +121,20 @@ class NotingTrace(Trace):
             frames = frames[:1]
         for outer in reversed(frames):  # the caller's name for a value comes before the callee's
             if holds_user_code(outer.f_code):
-                name_locals(outer)
+                name_values(outer)
 
     def watch_returns(self, frame: FrameType, event: str, returned: Any) -> None:
         """Name what a function of the user's still holds when it returns (a `sys.setprofile` hook)."""
         if event == "return" and holds_user_code(frame.f_code):
-            name_locals(frame, returned if frame.f_code is not self.code else None)
-
-
-def name_locals(frame: FrameType, returned: Any = None) -> None:
-    """Give each traced local variable's node the variable's name, unless it has one of a person's choosing.
-
-    What a function returns keeps its name there only until the caller gives it one.
-    """
-    for name, value in frame.f_locals.items():
-        if type(value) is Tracer and not name.startswith(("_", ".")):
-            node = value._node
-            if node.name is None or not node.name.isidentifier():
-                node.name = f"{name}?" if value is returned else name
+            name_values(frame, returned if frame.f_code is not self.code else None)
 
 
 def escaped() -> EscapedTracerError:
     """Make the error for a traced value that is used too late."""
     return EscapedTracerError(
         f"{user_line()}: a traced value is used after the function that made it has returned. "
-        f"Return it from the function instead of keeping it elsewhere."
+        f"Return it from the function instead of keeping it elsewhere; where the function puts its arguments into an "
+        f"object, let it do so to a copy: copy.copy(net)."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from undertow.errors import ArgumentError
+from undertow.graph import show_shape
 from undertow.spelling import did_you_mean
 from undertow.trace import describe_function
 from undertow.train import metrics_labels as of_labels
@@ -217,17 +218,21 @@ def _join_weights(state: _All) -> Array:
 
 def _call(function: Callable[..., Any], name: str, y: Array, prediction: Array, weights: Array | None) -> float:
     """Call a user's function, and read the number that it gives."""
-    if weights is None and takes(function, 2):
-        found = function(y, prediction)
-    elif weights is None:
-        found = function(y, prediction, sample_weight=np.ones(len(y)))
-    elif takes(function, 2, "sample_weight"):
-        found = function(y, prediction, sample_weight=weights)
-    else:
+    if weights is not None and not takes(function, 2, "sample_weight"):
         raise ArgumentError(
             f"the metric {name} takes no sample_weight, but the examples have weights. "
             "Let it take (y, prediction, sample_weight), or leave the weights out."
         )
+    weighted = weights is not None or not takes(function, 2)
+    own = {"sample_weight": np.ones(len(y)) if weights is None else weights} if weighted else {}
+    try:
+        found = function(y, prediction, **own)
+    except Exception as error:
+        labels = ", both labels of classes" if prediction.dtype.kind not in "f" else ""
+        raise ArgumentError(
+            f"the metric {name} ended with {type(error).__name__}: {error}. It is called with (y, prediction), the "
+            f"target first: y is {show_shape(y.shape)}, prediction {show_shape(prediction.shape)}{labels}."
+        ) from error
     try:
         return float(found)
     except (TypeError, ValueError):

@@ -63,6 +63,7 @@ def take_snapshot(trainer: Trainer) -> Snapshot:
         "history": list(run.history),  # lists of their own: training goes on while they are written
         "gradient_history": list(run.gradient_history),
         "architecture": _describe(run.model),
+        "alone": type(run.model) is not Sequential,  # one layer, which is described as a model of one
         "callbacks": _take_out(trainer.hooks.state(), "callbacks", arrays),
         "data": trainer.feed.fingerprint(),
     }
@@ -224,6 +225,7 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         _check_limits(folder, record, given)
         if model is None:
             model = _build(record["architecture"])
+            model = model.layers[0] if record.get("alone") else model
         if data is None:
             raise ArgumentError("the run was trained on arrays, which are not kept. Give the same data again.")
         store.keep = plan.keep

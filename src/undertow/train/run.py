@@ -19,6 +19,7 @@ from undertow.data.source import read_weights
 from undertow.errors import ArgumentError, DataError, RunError, ShapeError
 from undertow.habits import RUNS, missing_attribute
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
+from undertow.nn.layer import show_item
 from undertow.train.forward import Forward
 from undertow.train.metric import CLASSES, Metric, Predictions, find_task, make_predictions
 from undertow.train.metrics import read_metrics
@@ -77,7 +78,7 @@ class Run:
     def __repr__(self) -> str:
         epochs = "1 epoch" if len(self.history) == 1 else f"{len(self.history)} epochs"
         last = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
-        return f"Run({self.model!r}, {epochs}, {ENDS.get(self.stopped, self.stopped)}{last})"
+        return f"Run({show_item(self.model)}, {epochs}, {ENDS.get(self.stopped, self.stopped)}{last})"
 
     def _repr_html_(self) -> str:
         return str(import_module("undertow.report.notebook").run_html(self))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -60,20 +61,21 @@ def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     )
 
 
-def never_moved(flow: Flow, rule: Rule, layer: FlowLayer | None) -> Finding:
+def never_moved(flow: Flow, rule: Rule, layer: FlowLayer | None, counted: Sequence[int]) -> Finding:
     """The finding of weights that no step changes at all, which no rate mends.
 
     Args:
         flow: the record.
         rule: that finds it.
         layer: where to say it.
+        counted: the layers whose weights have not moved; a bias that begins at 0 is none of them, and may have.
 
     Returns:
         The finding, which says why: no gradient, or no step.
 
     Source: derived here.
     """
-    sizes = np.concatenate([flow.stat("dW.rms").ravel(), flow.stat("db.rms").ravel()])
+    sizes = flow.stat("dW.rms")[:, list(counted)]
     sizes = sizes[~np.isnan(sizes)]
     largest = float(sizes.max()) if sizes.size else None
     why = "all are frozen, or the learning rate is 0 at every step."
@@ -82,7 +84,7 @@ def never_moved(flow: Flow, rule: Rule, layer: FlowLayer | None) -> Finding:
         why = "the gradient by all of them is 0, so the loss does not change with them."
         remedy = R.mend_data(
             "Look for what has no slope between the weights and the loss: np.clip, np.sign, np.round, argmax, a "
-            "comparison, stop_gradient.",
+            "comparison, stop_gradient, relu where z is below 0 for every example.",
             "print(ut.check_gradient(loss, params, X, y, raises=False))",
         )
     elif not flow.settings.get("optimizer"):  # a loop of one's own
@@ -96,10 +98,52 @@ def never_moved(flow: Flow, rule: Rule, layer: FlowLayer | None) -> Finding:
         f"No weight has moved in {int(flow.steps[-1])} steps: {why}",
         [
             ("sum of the update ratios of all steps", 0.0, "above 1"),
-            *([("largest RMS of dW and db", largest, "above 0")] if largest is not None else []),
+            *([("largest RMS of dW", largest, "above 0")] if largest is not None else []),
             *([("learning rate", rate, None)] if (rate := R.rate_of(flow)) is not None else []),
         ],
         [remedy],
         layers=[] if layer is None else [layer],
+        step=1,
+    )
+
+
+def left_out(flow: Flow, rule: Rule) -> Finding | None:
+    """The finding of parameters that the update of a loop of one's own leaves out, while it moves others.
+
+    Args:
+        flow: the record.
+        rule: that finds it.
+
+    Returns:
+        The finding; None where all move, where the gradient by those that do not is 0, or where `undertow.train` made
+        the steps, which leaves out what it is told to.
+
+    Source: derived here.
+    """
+    if flow.settings.get("optimizer"):
+        return None
+    update, dW = flow.stat("update.rms"), flow.stat("dW.rms")
+    moved = np.nanmax(np.nan_to_num(update), axis=0) > 0
+    still = ~np.isnan(update).any(axis=0) & ~moved & ((dW > 0).mean(axis=0) > 0.5)
+    if not moved.any() or not still.any():
+        return None
+    layers = [layer for layer, stands in zip(flow.layers, still, strict=True) if stands]
+    names = ", ".join(layer.label for layer in layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
+    return rule.found(
+        "warning",
+        f"In {int(flow.steps[-1])} steps {names} {'has' if len(layers) == 1 else 'have'} not moved, though there is a "
+        f"gradient, and others have: the update leaves {'it' if len(layers) == 1 else 'them'} out, or its steps are "
+        "lost in rounding.",
+        [
+            ("largest RMS of the update there", 0.0, "above 0"),
+            ("largest RMS of dW there", float(np.nanmax(dW[:, still])), None),
+        ],
+        [
+            R.mend_data(
+                "Update all of the parameters; one that is to stay needs no gradient: leave it out of them.",
+                "params = ut.trees.map(lambda w, g: w - rate * g, params, gradient)",
+            )
+        ],
+        layers=layers,
         step=1,
     )

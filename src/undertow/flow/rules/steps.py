@@ -28,7 +28,7 @@ from undertow.flow.rules.measures import (
     trained,
 )
 from undertow.flow.rules.mixed import find_unmixed
-from undertow.flow.rules.rates import ended_early, never_moved
+from undertow.flow.rules.rates import ended_early, left_out, never_moved
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -56,11 +56,16 @@ class Movement:
     mean: float = math.nan
 
 
-def movement_of(flow: Flow) -> Movement:
-    """Measure how far the weights move."""
+def measured_by(flow: Flow) -> list[int]:
+    """The layers whose weights tell how far weights move; of a loop of one's own, the parameters that do."""
     begin = at_first_look(flow, "W.rms") if flow.looks else early(flow, "W.rms")
     chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter"]
-    chosen = chosen or [i for i in trained(flow) if begin[i] > 0]  # biases begin at 0
+    return chosen or [i for i in trained(flow) if begin[i] > 0]  # biases begin at 0
+
+
+def movement_of(flow: Flow) -> Movement:
+    """Measure how far the weights move."""
+    chosen = measured_by(flow)
     if not chosen and len(flow) and trained(flow):
         return Movement(flow.layers[trained(flow)[0]])  # all begin at 0, and have no size to move by
     if not chosen or not len(flow):
@@ -256,7 +261,8 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there. Where
     that is 0, all is frozen, or the rate is. A loss that begins low by luck, but above that of a linear function, is no
     sign that nothing is left to learn. Weights may also have moved first and stood then: a schedule spent nearly all of
-    its rates early, while the loss was still coming down.
+    its rates early, while the loss was still coming down. Of a loop of one's own, parameters that have a gradient and
+    stay as they are while others move are told as well.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here; that rates must add
         up to infinity: Robbins and Monro, A stochastic approximation method, Annals of Mathematical Statistics 22,
@@ -273,12 +279,12 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     high = course.end > 0.5 * course.reference or course.end > loss_of_linear(flow, course, at_least=True)
     short = move.path < rule.path and rule.ratio <= move.ratio and fall < rule.fall and above
     if not (short or (move.path < rule.path and move.ratio < rule.ratio and (fall < rule.fall or above) and high)):
-        early_end = ended_early(flow, rule, course)
-        if early_end is not None:
-            yield early_end
+        still = ended_early(flow, rule, course) or left_out(flow, rule)
+        if still is not None:
+            yield still
         return
     if move.path == 0:
-        yield never_moved(flow, rule, move.layer)
+        yield never_moved(flow, rule, move.layer, measured_by(flow) or trained(flow))
         return
     rate = R.rate_of(flow)
     ended = end_of_rates(flow)
