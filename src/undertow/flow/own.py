@@ -20,6 +20,7 @@ from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
+from undertow.flow.moving import Moving
 from undertow.flow.origin import trace_loss
 from undertow.flow.program import find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
@@ -65,7 +66,7 @@ class OwnRecorder:
         self.loss = loss
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
-        self.mixture = Mixture()
+        self.mixture, self.moving = Mixture(), Moving()
         self.step = 0
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -84,6 +85,7 @@ class OwnRecorder:
             self._look(params, args)
         self.step += 1
         self.mixture.add(args)
+        self.moving.add(numbers, args)
         bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values()))
         if bad and "non_finite" not in self.recorder.flow.facts:
             place = (self.gradient.loss_function, params, args, ())
@@ -105,6 +107,7 @@ class OwnRecorder:
         if self.recorder is None:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
         self.recorder.flow.facts["mixture"] = self.mixture.told()
+        self.recorder.flow.facts["moving"] = self.moving.told()
         return self.recorder.current()
 
     @property
