@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from undertow import trees
 from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
+from undertow.flow.dealt import BATCHES, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
 from undertow.flow.findings import Finding
@@ -67,6 +69,7 @@ class OwnRecorder:
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
         self.mixture, self.moving = Mixture(), Moving()
+        self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
         self.step = 0
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -86,6 +89,7 @@ class OwnRecorder:
         self.step += 1
         self.mixture.add(args)
         self.moving.add(numbers, args)
+        self.batches.append(args)
         bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values()))
         if bad and "non_finite" not in self.recorder.flow.facts:
             place = (self.gradient.loss_function, params, args, ())
@@ -108,6 +112,9 @@ class OwnRecorder:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
         self.recorder.flow.facts["mixture"] = self.mixture.told()
         self.recorder.flow.facts["moving"] = self.moving.told()
+        if self.last is not None:
+            dealt = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
+            self.recorder.flow.facts["dealt"] = dealt
         return self.recorder.current()
 
     @property

@@ -204,6 +204,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
     sound = begin.whole if begin is not None and begin.ratio > rule.part else None  # then steps have made it so
+    step = 0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0
     why = _why(profile, at, -1) if sound is None else f"the first steps made it so, before them it was {show(sound)}"
     yield rule.found(
         "error" if course.fails() else "warning" if failing or lagging else "note",
@@ -212,7 +213,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [*_evidence(flow, profile, at), *([] if sound is None else [("the same before training", sound, None)])],
         [*([] if sound is None else [R.other_rate(flow, 0.1)]), *_remedies(flow, profile, at)],
         layers=_shown(profile, at),
-        step=0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0,
+        step=step if sound is None else max(step, 2),
     )
 
 
