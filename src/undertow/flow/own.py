@@ -90,7 +90,8 @@ class OwnRecorder:
         self.mixture.add(args)
         self.moving.add(numbers, args)
         self.batches.append(args)
-        bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values()))
+        # what is given too: of an infinite bias tanh makes 1, and its gradient 0
+        bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values(), *numbers))
         if bad and "non_finite" not in self.recorder.flow.facts:
             place = (self.gradient.loss_function, params, args, ())
             self.recorder.trace_back(*place, step=self.step, epoch=1, loss=float(outcome.loss))
@@ -128,7 +129,8 @@ class OwnRecorder:
             return
         _, _, loss, seen, grads, params = self.last
         self._note_direction(grads, params, new)
-        told = measure_now(self.recorder.observer(seen, grads, params, new))
+        with np.errstate(all="ignore"):
+            told = measure_now(self.recorder.observer(seen, grads, params, new))
         self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)
 
     def _note_direction(self, grads: dict[str, Any], params: dict[str, Any], new: dict[str, Any]) -> None:
