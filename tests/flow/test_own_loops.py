@@ -1,5 +1,6 @@
 """Loops of one's own that begin with equal weights or have a turned sign are told so; those that are well, nothing."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -277,3 +278,27 @@ def test_a_loss_that_is_flat_names_the_operation():
     told = r"wrong_answers \(test_own_loops.py:\d+\) depends .* by way of argmax \(test_own_loops.py:\d+\)"
     with pytest.raises(ut.ArgumentError, match=told):
         ut.flow.recorded(wrong_answers)(np.ones((3, 2)), np.ones((4, 3)), np.array([0, 1, 0, 1]))
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_deep_loop_whose_weights_are_too_large_is_told_though_it_recovers(scale):
+    """He et al. 2015, section 2.2: with weights twice as large a stack of relu doubles what passes at each layer."""
+    rng = np.random.default_rng(0)
+    sizes = [64, *8 * [24], 10]
+    params = [scale * np.sqrt(2 / a) * rng.standard_normal((a, b)) for a, b in itertools.pairwise(sizes)]
+
+    def loss(params, X, Y):
+        for i, W in enumerate(params):
+            z = ut.watch((np.maximum(z, 0) if i else X) @ W, f"z{i + 1}")  # noqa: F821 (it is there after the first)
+        return -np.mean(np.sum(Y * ut.log_softmax(z, axis=1), axis=1))
+
+    measured = ut.flow.recorded(loss)
+    for step in range(100):
+        rows = np.arange(32 * step, 32 * step + 32) % 300
+        value, gradient = measured(params, X[rows], Y[rows])
+        params = [W - (0.02 if scale == 1 else 5e-4) * g for W, g in zip(params, gradient, strict=True)]
+    assert value < measured.flow.scalars["loss"][0] / (30 if scale > 1 else 1)
+    assert [x.kind for x in measured.findings] == ["exploding"] * (scale > 1)
+    if scale > 1:
+        (factor,) = (x.value for x in measured.findings[0].evidence if x.text == "change of ‖δ‖ a layer")
+        assert factor == pytest.approx(2.0, rel=0.15)

@@ -41,18 +41,19 @@ def deal_anew(
         >>> found["rise"] > 50, found["skill"] > 4, deal_anew(loss, 0.0, [(X, X)], 1)
         (True, True, {'rise': 0.0, 'skill': 0.0})
     """
-    rises, variances = [], []
+    rises, variances, size = [], [], 0.0
     with suppress(Exception), np.errstate(all="ignore"):  # a user's function may ask more of targets than their shape
         for args in batches:
             found = _losses(loss, params, args, place)
             if found is None:
                 return None
+            size = max(size, abs(float(found[0])))
             rises.append(found[1:].mean() - found[0])
             variances.append(found[1:].var(ddof=1))
     if not rises:
         return None
     rise, deviation = float(np.mean(rises)), float(np.sqrt(np.sum(variances))) / len(rises)
-    sure = deviation > 1e-9 * abs(float(found[0]))  # or rounding, where the order is no matter
+    sure = deviation > 1e-9 * size  # or rounding, where the order is no matter
     return {"rise": rise if sure else 0.0, "skill": rise / deviation if sure else 0.0}
 
 

@@ -27,9 +27,9 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "identical-units", "initial-loss", "over-regularised",
     ),
     "vanishing": (
-        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large",
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "exploding", "step-too-large",
         "over-regularised",
-    ),
+    ),  # what explodes before the first step is thrown by it to where it vanishes
     "rank-collapse": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "step-too-large", "over-regularised",
