@@ -152,6 +152,24 @@ def test_tanh_blocks_grow_with_depth_and_their_gradient_with_its_root():
         assert np.polyfit(np.log(depths), np.log(shrunk), 1)[0] == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.parametrize(("scale", "deviation"), [(1.0, 1.0), (1.0, 1.4), (0.3, 1.4)])
+def test_blocks_that_add_what_is_never_negative_let_the_gradient_grow_as_the_values_do(scale, deviation):
+    """By Euler's theorem ⟨x, δ⟩ is the same at each place of x + relu(W x), so that δ grows at least as |x| by √n: more
+    than by the root of 1 + χ a block, which is what Yang and Schoenholz 2017 give for independent terms."""
+    n, depth, logs = 64, 40, []
+    for seed in range(3):
+        init = nn.normal(deviation=deviation / math.sqrt(n))
+        blocks = [nn.Residual(nn.Dense(n, n, init=init), "relu", scale=scale) for _ in range(depth)]
+        rows = forecast(
+            nn.Sequential(nn.Dense(n, n), *blocks, nn.Dense(n, 10)), RNG.standard_normal((32, n)), seed=seed
+        )
+        first, last = rows.layers[0], [row for row in rows.layers if row.layer.kind == "Residual"][-1]
+        logs.append([math.log(first.length[which] / last.length[which]) for which in (0, 1)])
+    predicted, measured = np.mean(logs, axis=0)
+    assert predicted == pytest.approx(measured, abs=0.5)
+    assert predicted > depth / 2 * math.log(1 + scale**2 * deviation**2 / 2) + 0.5
+
+
 @pytest.mark.parametrize("factor", [0.5, 1.1])
 def test_scaled_shortcuts_multiply_the_gradient(factor):
     """He et al., Identity mappings in deep residual networks, ECCV 2016, eq. 7 and section 3.1: a shortcut of λ x

@@ -204,6 +204,31 @@ def moments(activation: Activation, q: ArrayLike, mean: ArrayLike = 0.0) -> Mome
         return average(h, slope(activation, z), q)
 
 
+def passed_along(activation: Activation, q: ArrayLike, mean: ArrayLike = 0.0) -> tuple[Array, Array]:
+    """Average what an activation makes of a gradient that lies along its values.
+
+    Args:
+        activation: φ, of each number by itself.
+        q: the variance of z, for each example (m,) or one number.
+        mean: of z.
+
+    Returns:
+        E[φ'² φ²] / E[φ²], of its square, and E[z φ' φ] / E[φ²], of its product with z; 0 where φ is 0.
+
+    Source: derived here; for φ of degree 1 the second is Euler's theorem on homogeneous functions.
+
+    Example:
+        >>> [x.round(6).tolist() for x in passed_along(lambda z: np.maximum(z, 0), 4.0)]
+        [[1.0], [1.0]]
+    """
+    z, weights = normal_numbers(q, mean), normal_places().weights
+    with np.errstate(all="ignore"):
+        h, slopes = np.broadcast_to(np.asarray(activation(z), np.float64), z.shape), slope(activation, z)
+        size = h**2 @ weights
+        size = np.where(size > 0, size, math.inf)
+        return (slopes * h) ** 2 @ weights / size, (z * slopes * h) @ weights / size
+
+
 def normal_numbers(q: ArrayLike, mean: ArrayLike = 0.0) -> Array:
     """Give normal numbers of these variances and means.
 
