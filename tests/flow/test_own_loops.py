@@ -302,3 +302,24 @@ def test_a_deep_loop_whose_weights_are_too_large_is_told_though_it_recovers(scal
     if scale > 1:
         (factor,) = (x.value for x in measured.findings[0].evidence if x.text == "change of ‖δ‖ a layer")
         assert factor == pytest.approx(2.0, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("offset", [0.0, 1.5])
+def test_units_of_a_loop_that_are_off_because_examples_are_alike_are_no_dead_ones(seed, offset):
+    """Of inputs in one direction from the origin a relu unit is off for all with a probability of up to one half."""
+    rng = np.random.default_rng(seed)
+    inputs = offset + 0.5 * rng.standard_normal((80, 6))
+    wanted = np.sin(2 * inputs[:, :1])
+
+    def loss(p, inputs, wanted):
+        z = ut.watch(inputs @ p["W"] + p["b"], "z")
+        return np.mean((np.maximum(z, 0) @ p["V"] - wanted) ** 2)
+
+    measured = ut.flow.recorded(loss)
+    p = {"W": rng.standard_normal((6, 24)) / np.sqrt(3), "b": np.zeros(24), "V": rng.standard_normal((24, 1)) / 5}
+    for _ in range(80):
+        _, gradient = measured(p, inputs, wanted)
+        p = {name: x - 0.01 * gradient[name] for name, x in p.items()}
+    assert "dead-units" not in {x.kind for x in measured.findings}
+    assert (measured.flow.looks[0].layers[0]["dead"] > 0) == (offset > 0)

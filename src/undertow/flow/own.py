@@ -24,7 +24,7 @@ from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
 from undertow.flow.origin import trace_loss
-from undertow.flow.program import find_outputs, find_targets, softmax_over_examples
+from undertow.flow.program import find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.graph import Node
@@ -71,6 +71,7 @@ class OwnRecorder:
         self.mixture, self.moving = Mixture(), Moving()
         self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
         self.step = 0
+        self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
     def __call__(self, params: Any, *args: Any) -> tuple[Any, Any]:
@@ -173,6 +174,7 @@ class OwnRecorder:
             given = list(zip(graph.inputs, numbers, strict=True))[len(weights) :]
             facts["outputs"] = find_outputs(graph, weights, seen)
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
+            self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             simple = simplify(graph).graph
             told = {"twice": squashed_twice(simple), "over_examples": softmax_over_examples(simple, weights, given)}
             facts.update({name: found for name, found in told.items() if found})
@@ -183,7 +185,8 @@ class OwnRecorder:
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None
         layers, flow = self.recorder.layers, self.recorder.flow
-        flow.looks.append(take_look(self.gradient, layers, params, args, (), step=self.step, epoch=1, noise=False))
+        place = self.gradient, layers, params, args, ()
+        flow.looks.append(take_look(*place, step=self.step, epoch=1, noise=False, inputs=self.inputs))
 
 
 def recorded(loss: Callable[..., Any]) -> OwnRecorder:

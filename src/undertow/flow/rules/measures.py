@@ -330,8 +330,34 @@ def cosine_before(flow: Flow, i: int, rows: list[dict[str, Any]]) -> float:
     """The mean cosine between what two examples bring to a layer, at a look; of X that of its columns' means."""
     if i:
         return float(rows[i - 1].get("correlation") or 0.0)
-    offset = float((flow.facts.get("columns") or {}).get("mean_by_std") or 0.0)
+    columns = flow.facts.get("columns")
+    if columns is None and flow.layers[i].activation == "relu":  # what a loop of one's own is given is not measured
+        return before_relu(float(rows[i].get("correlation") or 0.0))
+    offset = float((columns or {}).get("mean_by_std") or 0.0)
     return offset**2 / (1 + offset**2)
+
+
+def before_relu(cosine: float) -> float:
+    """Return the cosine of two inputs of a random layer whose relu gives outputs of this cosine.
+
+    Args:
+        cosine: 0 to 1.
+
+    Returns:
+        That before it; 0 for what even inputs at right angles have, 1/π, and below.
+
+    Source: Cho and Saul, Kernel methods for deep learning, NIPS 2009, eq. 6, solved for the angle.
+
+    Example:
+        >>> round(before_relu(1 / math.pi), 3), before_relu(1.0) > 0.999, round(before_relu(0.9), 2)
+        (0.0, True, 0.89)
+    """
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        c = (low + high) / 2
+        behind = (math.sqrt(1 - c * c) + c * (math.pi - math.acos(c))) / math.pi
+        low, high = (c, high) if behind < cosine else (low, c)
+    return low
 
 
 def late(flow: Flow, name: str) -> Array:
