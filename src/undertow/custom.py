@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import update_wrapper
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -28,6 +29,7 @@ class _Attached:
 
     def __init__(self, name: str, pull: Callable[..., Sequence[Any]], rebuild: trees.Rebuild) -> None:
         self.name, self.pull, self.rebuild = name, pull, rebuild
+        self.line: str | None = None  # where a rule of the user's own is written
         self.last: tuple[Any, list[Any]] | None = None  # the engine asks for one argument after the other
 
     def share(self, position: int, ct: Any, out: Any, leaves: tuple[Any, ...]) -> Any:
@@ -55,10 +57,13 @@ def refuse_closure(name: str) -> NoReturn:
     )
 
 
-def _attach(name: str, result: Any, args: tuple[Any, ...], pull: Callable[..., Any]) -> Any:
+def _attach(
+    name: str, result: Any, args: tuple[Any, ...], pull: Callable[..., Any], written: Callable[..., Any] | None = None
+) -> Any:
     """Give the leaves of a result a derivative of one's own by the leaves of the arguments.
 
-    ``pull(number, ct, out, args)`` returns the cotangents of the argument leaves for the result leaf of this number.
+    ``pull(number, ct, out, args)`` returns the cotangents of the argument leaves for the result leaf of this number;
+    ``written`` is the user's function that tells them.
     """
     leaves, rebuild_args = trees.flatten(args)
     outs, rebuild = trees.flatten(result)
@@ -84,6 +89,8 @@ def _attach(name: str, result: Any, args: tuple[Any, ...], pull: Callable[..., A
             return [found[i] for i in numbers]
 
         rule = _Attached(name, shares, put_back)
+        code = getattr(written, "__code__", None)
+        rule.line = None if code is None else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
         attached.append(tracer.bind(P.attach, (out, *[leaves[i] for i in numbers]), {"rule": rule}))
     return rebuild(attached)
 
@@ -193,7 +200,10 @@ class custom_vjp:
 
         def pull(number: int, ct: Any, out: Any, given: Any) -> list[Any]:
             zeros = [_zeros(x, ct) if is_array_like(x) else x for x in outs]
-            values = [Tracer(x.node, ct.tape) if isinstance(x, Tracer) else x for x in outs]
+            if isinstance(ct, Tracer):
+                values = [Tracer(x.node, ct.tape) if isinstance(x, Tracer) else x for x in outs]
+            else:  # a program is read backwards with numbers, to see where they stop being finite
+                values = list(outs) if len(outs) == 1 else trees.flatten(self.f(*given))[0]
             zeros[number], values[number] = (ct.copy() if type(ct) is np.ndarray else ct), out
             assert self._rule is not None  # it may write to ct, which is its own; all else is read by others too
             found = self._rule(
@@ -201,7 +211,7 @@ class custom_vjp:
             )
             return self._read(found if isinstance(found, tuple) else (found,), given)
 
-        return _attach(self.f.__name__, result, args, pull)
+        return _attach(self.f.__name__, result, args, pull, self._rule)
 
     def _read(self, found: tuple[Any, ...], args: tuple[Any, ...]) -> list[Any]:
         """Flatten what the rule returned, and compare it with the arguments."""

@@ -5,6 +5,7 @@ one that comes near.
 """
 
 import dataclasses
+import statistics
 import sys
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ import undertow.flow.diagnose
 from made_flows import made_flow
 from undertow.flow import diagnose
 from undertow.flow.rules.measures import course_of, held_out_skill
-from undertow.nn import Dense, Residual, Sequential, initialize
+from undertow.nn import Dense, Residual, Sequential, initialize, normal
 
 diagnosing = sys.modules["undertow.flow.diagnose"]
 DIGITS = ut.data.load_digits()
@@ -369,3 +370,27 @@ def test_a_network_that_only_begins_to_learn_is_told_nothing(name):
     hidden, rule, epochs, batch_size = SLOW[name]
     run = train(dense(X.shape[1], *hidden, 10), (X, LABELS), rule, epochs, batch_size)
     assert told(run) & set(KINDS) == set()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "hard_tanh"])
+def test_the_share_in_flat_parts_that_is_told_lets_as_much_of_the_gradient_pass(activation):
+    """For tanh E φ'² is an integral of sech⁴, for hard_tanh the share of z within (−1, 1): 0.15 for both limits."""
+    limits = undertow.flow.rules.RULES["saturation"]
+    share = limits.hard if activation == "hard_tanh" else limits.share
+    z = np.linspace(-40, 40, 400_001)
+    edge = 1.0 if activation == "hard_tanh" else np.arctanh(0.98)
+    deviation = edge / statistics.NormalDist().inv_cdf(1 - share / 2)
+    slope = (np.abs(z) < 1) if activation == "hard_tanh" else 1 / np.cosh(z) ** 2
+    density = np.exp(-0.5 * (z / deviation) ** 2)
+    assert np.sum(density * slope**2) / density.sum() == pytest.approx(0.15, abs=0.01)
+
+
+@pytest.mark.parametrize(("deviation", "wanted"), [(0.25, set()), (2.0, {"saturation"})])
+def test_hard_tanh_bears_more_values_in_its_flat_parts(deviation, wanted):
+    items = [
+        x for _ in range(2) for x in (Dense(X.shape[1], X.shape[1], init=normal(deviation=deviation)), "hard_tanh")
+    ]
+    model = Sequential(*items, Dense(X.shape[1], 10))
+    run = train(model, (X, LABELS), ut.optim.sgd(0.02), epochs=12)
+    assert run.flow.looks[0].layers[0]["saturated"] > 0.5
+    assert told(run) & {"saturation"} == wanted

@@ -219,3 +219,19 @@ def test_weights_that_are_not_numbers_are_told_with_their_layer():
     layers[2].W[3, 4] = np.nan
     (found,) = train(Sequential(*layers), (INPUTS, NUMBERS), ut.optim.sgd(0.01))
     assert (found.kind, found.layers[0]) == ("non-finite", "layer 2, Dense(16, 16)")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("model", "settings", "cause"),
+    [
+        (lambda: stack(64, *40 * [64], 10, activation="tanh", init=normal(deviation=0.2)), {}, "exploding"),
+        (lambda: stack(64, 32, 32, 10), {"max_norm": 0.05, "optimizer": ut.optim.adam(3e-3)}, "over-regularised"),
+    ],
+    ids=["weights too large", "a bound on them"],
+)
+def test_what_vanishes_by_the_first_steps_follows_from_what_made_these(model, settings, cause, seed):
+    settings = {"loss": "categorical_cross_entropy", "optimizer": ut.optim.sgd(0.05), "epochs": 6, **settings}
+    run = ut.train(model(), (X[:800], LABELS[:800]), validation=0.2, progress=False, seed=seed, **settings)
+    found = [x for x in run.findings if x.kind != "constant-columns"]
+    assert [x.kind for x in found] == [cause]

@@ -1,5 +1,7 @@
 """What is not finite is traced to the operation that made it, forward before backward."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -199,3 +201,58 @@ def test_a_file_of_ones_own_keeps_its_line_whatever_it_is_called(file, tmp_path)
         ut.train(model, (X, y), loss="mean_squared_error", epochs=1, progress=False)
     assert f"log ({file}:5) gives nan" in str(caught.value)
     assert caught.value.run.flow.facts["non_finite"]["line"] == f"{file}:5"
+
+
+@ut.custom_vjp
+def doubled(x):
+    return 2.0 * x
+
+
+@doubled.rule
+def doubled_rule(ct, out, x):
+    return ct * np.log(x)
+
+
+@ut.custom_vjp
+def both_ways(x):
+    return 2.0 * x, -x
+
+
+@both_ways.rule
+def both_ways_rule(ct, out, x):
+    return 2.0 * ct[0] - ct[1] + np.log(out[0])
+
+
+@pytest.mark.parametrize("function", [doubled, lambda x: both_ways(x)[0]], ids=["one result", "two results"])
+def test_a_derivative_of_ones_own_that_is_not_finite_is_named(function):
+    """In a loop, in a training, and of a function with two results, whose rule reads both."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((16, 4)), np.ones((16, 3))
+    name, rule = ("doubled", doubled_rule) if function is doubled else ("both_ways", both_ways_rule)
+    told = rf"the derivative of {name} \(test_origin.py:{rule.__code__.co_firstlineno}\) gives nan"
+    measured = ut.flow.recorded(lambda W, X, y: np.mean((function(ut.watch(X @ W, "z")) - y) ** 2))
+    measured(rng.standard_normal((4, 3)), X, y)
+    (found,) = measured.findings
+    assert found.kind == "non-finite"
+    assert re.match(told, found.cause)
+    model = nn.Sequential(nn.Dense(4, 8), nn.Lambda(function, "own"), nn.Dense(8, 3))
+    with pytest.raises(ut.TrainingError, match=told):
+        ut.train(model, (X, y), loss="mean_squared_error", epochs=1, validation=None, progress=False)
+
+
+def test_a_bias_that_becomes_infinite_behind_what_hides_it_is_put_down_to_the_update():
+    """tanh makes 1 of it and its gradient 0, so that the loss and all gradients stay finite."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((16, 4)), np.ones((16, 1))
+
+    def loss(p, X, y):
+        return np.mean((np.tanh(ut.watch(X @ p["W"] + p["b"], "z")) @ p["V"] - y) ** 2)
+
+    measured, p = ut.flow.recorded(loss), {"W": rng.standard_normal((4, 3)), "b": np.zeros(3), "V": np.ones((3, 1))}
+    for step in range(6):
+        value, gradient = measured(p, X, y)
+        p = {name: x - 0.1 * gradient[name] for name, x in p.items()}
+        p["b"][1] = np.inf if step == 2 else p["b"][1]
+    (found,) = measured.findings
+    assert np.isfinite(value) and found.kind == "non-finite"
+    assert found.cause.startswith("the update of step 3 took a gradient that is finite, but b[1] is inf")

@@ -1,5 +1,6 @@
 """Loops of one's own that begin with equal weights or have a turned sign are told so; those that are well, nothing."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -326,3 +327,48 @@ def test_a_loop_over_time_is_recorded_at_its_first_steps():
     measured(0.5, np.ones((150, 2)))
     names = [layer.name for layer in measured.flow.layers if layer.kind == "watched"]
     assert names == ["h"] + [f"h{k}" for k in range(2, 101)]
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_deep_loop_whose_weights_are_too_large_is_told_though_it_recovers(scale):
+    """He et al. 2015, section 2.2: with weights twice as large a stack of relu doubles what passes at each layer."""
+    rng = np.random.default_rng(0)
+    sizes = [64, *8 * [24], 10]
+    params = [scale * np.sqrt(2 / a) * rng.standard_normal((a, b)) for a, b in itertools.pairwise(sizes)]
+
+    def loss(params, X, Y):
+        for i, W in enumerate(params):
+            z = ut.watch((np.maximum(z, 0) if i else X) @ W, f"z{i + 1}")  # noqa: F821 (it is there after the first)
+        return -np.mean(np.sum(Y * ut.log_softmax(z, axis=1), axis=1))
+
+    measured = ut.flow.recorded(loss)
+    for step in range(100):
+        rows = np.arange(32 * step, 32 * step + 32) % 300
+        value, gradient = measured(params, X[rows], Y[rows])
+        params = [W - (0.02 if scale == 1 else 5e-4) * g for W, g in zip(params, gradient, strict=True)]
+    assert value < measured.flow.scalars["loss"][0] / (30 if scale > 1 else 1)
+    assert [x.kind for x in measured.findings] == ["exploding"] * (scale > 1)
+    if scale > 1:
+        (factor,) = (x.value for x in measured.findings[0].evidence if x.text == "change of ‖δ‖ a layer")
+        assert factor == pytest.approx(2.0, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("offset", [0.0, 1.5])
+def test_units_of_a_loop_that_are_off_because_examples_are_alike_are_no_dead_ones(seed, offset):
+    """Of inputs in one direction from the origin a relu unit is off for all with a probability of up to one half."""
+    rng = np.random.default_rng(seed)
+    inputs = offset + 0.5 * rng.standard_normal((80, 6))
+    wanted = np.sin(2 * inputs[:, :1])
+
+    def loss(p, inputs, wanted):
+        z = ut.watch(inputs @ p["W"] + p["b"], "z")
+        return np.mean((np.maximum(z, 0) @ p["V"] - wanted) ** 2)
+
+    measured = ut.flow.recorded(loss)
+    p = {"W": rng.standard_normal((6, 24)) / np.sqrt(3), "b": np.zeros(24), "V": rng.standard_normal((24, 1)) / 5}
+    for _ in range(80):
+        _, gradient = measured(p, inputs, wanted)
+        p = {name: x - 0.01 * gradient[name] for name, x in p.items()}
+    assert "dead-units" not in {x.kind for x in measured.findings}
+    assert (measured.flow.looks[0].layers[0]["dead"] > 0) == (offset > 0)

@@ -208,3 +208,16 @@ def test_remedies_are_applied_to_a_training():
 def test_the_remedy_lifts_what_was_held_down():
     trials = train(l2=1.0).try_remedies(X, LABELS, progress=False)
     assert trials.best is not None and trials.best.gain > 0.6
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("penalty", [{"l2": 10.0}, {"l1": 1.0}])
+def test_a_penalty_that_is_all_there_is_to_the_loss_is_told_before_it_has_shrunk_the_weights(penalty, epochs):
+    """Of 10/2 Σ W² = 5 · 64 · 32 · 2/64 = 320 for the first layer alone, ln 10 = 2.3 is what answers can save."""
+    digits = ut.data.load_digits()
+    model = nn.Sequential(nn.Dense(64, 32), "relu", nn.Dense(32, 32), "relu", nn.Dense(32, 10))
+    settings = {"loss": "categorical_cross_entropy", "validation": 0.2, "progress": False, "epochs": epochs}
+    for rule in (optim.adam(1e-3), optim.sgd(0.02)):
+        run = ut.train(model, (digits.X, digits.y), optimizer=rule, **settings, **penalty)
+        assert [x.kind for x in run.findings if x.kind != "constant-columns"] == ["over-regularised"]
+        assert "nothing is learned" in run.findings[0].cause

@@ -12,6 +12,7 @@ from undertow.errors import ArgumentError
 from undertow.flow.findings import SEVERITIES, Evidence, Finding, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import RULES
+from undertow.flow.rules.measures import rescales
 from undertow.flow.rules.steps import begin_if_scaled
 
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
@@ -26,9 +27,9 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "identical-units", "initial-loss", "over-regularised",
     ),
     "vanishing": (
-        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "step-too-large",
+        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "exploding", "step-too-large",
         "over-regularised",
-    ),
+    ),  # what explodes before the first step is thrown by it to where it vanishes
     "rank-collapse": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "step-too-large", "over-regularised",
@@ -123,7 +124,7 @@ def stand_apart(flow: Flow) -> set[tuple[str, str]]:
 
     Returns:
         ``("input-not-scaled", "step-too-large")`` and the like: where the first step turns the weights over even for
-        columns and targets that are scaled, and before a penalty has shrunk them.
+        columns and targets that are scaled, and before a penalty has shrunk them, or by more than the penalty does.
 
     Source: derived here.
     """
@@ -132,7 +133,9 @@ def stand_apart(flow: Flow) -> set[tuple[str, str]]:
     if not first > most:
         return set()
     causes = ["input-not-scaled", "target-not-scaled"]
-    if not flow.settings.get("max_norm"):  # which changes weights in the first step, too
+    shrinks = (flow.settings.get("l2") or 0.0) * flow.scalars["rate"][0]  # share of W that the penalty takes in a step
+    # a bound on weights changes them in the first step, too
+    if not flow.settings.get("max_norm") and (rescales(flow) or not shrinks > first / 2):
         causes.append("over-regularised")
     return {(cause, "step-too-large") for cause in causes}
 

@@ -21,6 +21,8 @@ NODES: Final = 1024
 FINEST: Final = 1e-3  # the places lie closest around 0, where activations have their corners
 FARTHEST: Final = 9.0
 TERMS: Final = 32
+TAIL_NODES: Final = 24
+TAIL_END: Final = 20.0  # polynomials beyond, up to degree 31.5 e^20, matter to pairs that are closer than any float32
 
 
 class Places(NamedTuple):
@@ -123,12 +125,14 @@ class Moments:
         slope: E[φ'(z)²], (m,).
         terms: (m, k): how much φ has of each Hermite polynomial; the first is E[φ(z)].
         rest: (2, m): what the even and the odd polynomials beyond those add to the mean square.
+        degree: Σ k a_k² over all degrees k, which is q E[φ'(z)²], (m,); NaN where that is not known.
     """
 
     square: Array
     slope: Array
     terms: Array
     rest: Array
+    degree: Array
 
     @property
     def mean(self) -> Array:
@@ -146,10 +150,32 @@ class Moments:
         """
         c = np.clip(correlation, -1.0, 1.0)
         found = np.zeros_like(c)
-        roots = np.sqrt(self.rest)
-        terms = [*self.terms.T, *roots]
-        for term in reversed(terms):  # Σ a_k b_k c^k, by Horner's rule
+        for term in reversed(self.terms.T):  # Σ a_k b_k c^k, by Horner's rule
             found = found * c + np.outer(term, term)
+        even, odd = (np.outer(root, root) for root in np.sqrt(self.rest))
+        return found + self._tail(np.abs(c)) * (even + np.sign(c) * odd)
+
+    def _tail(self, c: Array) -> Array:
+        """Σ a_k² c^k over the degrees beyond, by its value for c = 1.
+
+        The squares are taken to fall as k⁻ᵖ, as those of a function with a corner (p = 5/2) or a jump (3/2) do. p is
+        the one with which they add up to the slope at c = 1, or else as the last degrees that are known fall. Cut off
+        at some degree, deep networks of relu would seem to make examples alike geometrically, where they do so as 1/l².
+        """
+        n = self.terms.shape[1]
+        squares, rest, start = (self.terms**2).sum(axis=0), float(self.rest.sum()), n - 0.5
+        if rest <= 1e-12 * float(self.square.sum()):
+            return c**n
+        steepness = (float(self.degree.sum()) - float(squares @ np.arange(n))) / (start * rest)
+        p = 1 + math.log2(1 + squares[n // 2 :].sum() / rest)
+        if steepness > 1:
+            p = (2 * steepness - 1) / (steepness - 1)
+        nodes, weights = np.polynomial.legendre.leggauss(TAIL_NODES)
+        logarithms = (nodes + 1) * TAIL_END / 2
+        weights = weights * np.exp(-(p - 1) * logarithms)
+        found, size = np.zeros_like(c), np.log(np.maximum(c, 1e-300))
+        for degree, weight in zip(start * np.exp(logarithms), weights / weights.sum(), strict=True):
+            found += weight * np.exp(degree * size)
         return found
 
 
@@ -175,7 +201,32 @@ def moments(activation: Activation, q: ArrayLike, mean: ArrayLike = 0.0) -> Mome
     z = normal_numbers(q, mean)
     with np.errstate(all="ignore"):
         h = np.broadcast_to(np.asarray(activation(z), np.float64), z.shape)
-        return average(h, slope(activation, z))
+        return average(h, slope(activation, z), q)
+
+
+def passed_along(activation: Activation, q: ArrayLike, mean: ArrayLike = 0.0) -> tuple[Array, Array]:
+    """Average what an activation makes of a gradient that lies along its values.
+
+    Args:
+        activation: φ, of each number by itself.
+        q: the variance of z, for each example (m,) or one number.
+        mean: of z.
+
+    Returns:
+        E[φ'² φ²] / E[φ²], of its square, and E[z φ' φ] / E[φ²], of its product with z; 0 where φ is 0.
+
+    Source: derived here; for φ of degree 1 the second is Euler's theorem on homogeneous functions.
+
+    Example:
+        >>> [x.round(6).tolist() for x in passed_along(lambda z: np.maximum(z, 0), 4.0)]
+        [[1.0], [1.0]]
+    """
+    z, weights = normal_numbers(q, mean), normal_places().weights
+    with np.errstate(all="ignore"):
+        h, slopes = np.broadcast_to(np.asarray(activation(z), np.float64), z.shape), slope(activation, z)
+        size = h**2 @ weights
+        size = np.where(size > 0, size, math.inf)
+        return (slopes * h) ** 2 @ weights / size, (z * slopes * h) @ weights / size
 
 
 def normal_numbers(q: ArrayLike, mean: ArrayLike = 0.0) -> Array:
@@ -198,12 +249,13 @@ def normal_numbers(q: ArrayLike, mean: ArrayLike = 0.0) -> Array:
     return deviation * normal_places().z + np.atleast_1d(np.asarray(mean, np.float64))[:, None]
 
 
-def average(h: Array, slopes: Array) -> Moments:
+def average(h: Array, slopes: Array, q: ArrayLike = math.nan) -> Moments:
     """Average values and slopes over normal numbers.
 
     Args:
         h: φ(z) for `normal_numbers`, (m, places).
         slopes: φ'(z), of the same shape.
+        q: the variance of z, for each example (m,) or one number; NaN where it is not known.
 
     Returns:
         The averages.
@@ -220,4 +272,5 @@ def average(h: Array, slopes: Array) -> Moments:
     square, mirrored = h**2 @ weights, (h * h[:, ::-1]) @ weights
     even, odd = (square + mirrored) / 2, (square - mirrored) / 2
     rest = np.stack([part - (terms[:, i::2] ** 2).sum(axis=1) for i, part in enumerate((even, odd))])
-    return Moments(square, slopes**2 @ weights, terms, np.maximum(rest, 0.0))
+    steepness = slopes**2 @ weights
+    return Moments(square, steepness, terms, np.maximum(rest, 0.0), np.asarray(q, np.float64) * steepness)

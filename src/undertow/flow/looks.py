@@ -51,7 +51,7 @@ def is_round(mark: int | None) -> bool:
 
 def take_look(
     gradient: Gradient, layers: Sequence[FlowLayer], model: Any, X: Array, target: Any, *, step: int, epoch: int,
-    whole: Array | None = None, noise: bool = True,
+    whole: Array | None = None, noise: bool = True, inputs: int | None = None,
 ) -> Look:  # fmt: skip
     """Look at a network as it is now.
 
@@ -65,6 +65,7 @@ def take_look(
         epoch: the number of the epoch.
         whole: all training examples, on which units that give 0 are tried again; None for no more than X.
         noise: whether to measure the noise of the gradient.
+        inputs: which of several arrays X holds the inputs; None for the first one.
 
     Returns:
         The look.
@@ -78,7 +79,8 @@ def take_look(
         outcome = gradient.of_leaves(leaves, rebuild, X, target)
         numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
-        first = next((x for x in trees.flatten(X)[0] if np.ndim(x)), np.zeros((1, 1)))
+        given = [x for x in trees.flatten(X)[0] if not callable(x)]
+        first = given[inputs] if inputs is not None else next((x for x in given if np.ndim(x)), np.zeros((1, 1)))
         entering: Any = units_of(first)
         before: float | None = effective_rank(entering[:N_RANK])
         found: list[dict[str, Any]] = []

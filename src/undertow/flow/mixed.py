@@ -19,7 +19,7 @@ class Mixture:
 
     Attributes:
         place: that of the array among those of a batch, which are counted from the end where it is below 0; None where
-            all are inputs, of which the last one is measured.
+            all are inputs, which are measured side by side.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,9 @@ class Mixture:
         if not arrays or any(len(x) != len(arrays[0]) for x in arrays):
             return
         last = leaves[-1 if self.place is None else self.place]
-        last = last if any(x is last for x in arrays) else arrays[-1]
-        last = last.reshape(len(last), -1)[:, :COLUMNS].astype(np.float64)
+        measured = arrays if self.place is None else [last if any(x is last for x in arrays) else arrays[-1]]
+        flat = [x.reshape(len(x), -1)[:, : COLUMNS // len(measured)] for x in measured]
+        last = np.concatenate(flat, axis=1).astype(np.float64)
         if not self.n:
             self.means, self.squares, self.within = (np.zeros(last.shape[1]) for _ in range(3))
         if last.shape[1] != len(self.means):
@@ -55,9 +56,10 @@ class Mixture:
     def told(self) -> dict[str, Any]:
         """Return how many ``batches`` there were, and of their targets the share of the variance ``between`` them.
 
-        Where no array holds targets, it is the ``drift`` of what is given. The share is the intraclass correlation, of
-        the column in which it is largest: near 0 for rows that are drawn at random, near 1 for batches each of which
-        holds rows of one kind.
+        Where no array holds targets, it is the ``drift`` of what is given, and ``drifts`` is how sure that is: by how
+        many deviations the variance between batches exceeds what draws at random would make. The share is the
+        intraclass correlation, of the column in which it is largest: near 0 for rows that are drawn at random, near 1
+        for batches each of which holds rows of one kind.
 
         Source: Snedecor and Cochran, Statistical Methods, 1989, section 13.5 (the intraclass correlation, as the
             analysis of variance of one factor estimates it).
@@ -77,5 +79,9 @@ class Mixture:
         extra = np.maximum(between - within / size, 0)
         with np.errstate(all="ignore"):
             share = np.where(extra > 0, extra / (extra + within), 0.0)
-        name = "drift" if self.place is None else "between"
-        return {"batches": self.n, name: float(share.max(initial=0.0))}
+            ratio = np.where(within > 0, between * size / within, 1.0)  # F, of n − 1 and many degrees of freedom
+        largest = float(share.max(initial=0.0))
+        if self.place is not None:
+            return {"batches": self.n, "between": largest}
+        sure = float(ratio.max(initial=1.0) - 1) / np.sqrt(2 / (self.n - 1))
+        return {"batches": self.n, "drift": largest, "drifts": float(sure)}

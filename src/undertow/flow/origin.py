@@ -69,6 +69,9 @@ def find_origin(loss_function: Any, model: Any, X: Any, target: Any) -> dict[str
     elif last == node.index and layer != found["name"]:
         found["name"] = None  # what the layer returns is named where it is called, in this package
     found["layer"] = layer
+    if found["where"] == "backward" and "rule" in node.params:  # a derivative that the user wrote
+        rule = node.params["rule"]
+        found |= {"operation": rule.name, "line": rule.line or found["line"], "name": None}
     return {**found, "sentence": _tell(found)}
 
 

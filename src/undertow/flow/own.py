@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,14 +15,16 @@ from undertow import trees
 from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
+from undertow.flow.dealt import BATCHES, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
 from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
+from undertow.flow.moving import Moving
 from undertow.flow.origin import trace_loss
-from undertow.flow.program import find_outputs, find_targets, softmax_over_examples
+from undertow.flow.program import find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.graph import Node
@@ -65,8 +68,10 @@ class OwnRecorder:
         self.loss = loss
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
-        self.mixture = Mixture()
+        self.mixture, self.moving = Mixture(), Moving()
+        self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
         self.step = 0
+        self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
     def __call__(self, params: Any, *args: Any) -> tuple[Any, Any]:
@@ -84,7 +89,10 @@ class OwnRecorder:
             self._look(params, args)
         self.step += 1
         self.mixture.add(args)
-        bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values()))
+        self.moving.add(numbers, args)
+        self.batches.append(args)
+        # what is given too: of an infinite bias tanh makes 1, and its gradient 0
+        bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values(), *numbers))
         if bad and "non_finite" not in self.recorder.flow.facts:
             place = (self.gradient.loss_function, params, args, ())
             self.recorder.trace_back(*place, step=self.step, epoch=1, loss=float(outcome.loss))
@@ -105,6 +113,10 @@ class OwnRecorder:
         if self.recorder is None:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
         self.recorder.flow.facts["mixture"] = self.mixture.told()
+        self.recorder.flow.facts["moving"] = self.moving.told()
+        if self.last is not None:
+            dealt = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
+            self.recorder.flow.facts["dealt"] = dealt
         return self.recorder.current()
 
     @property
@@ -118,7 +130,8 @@ class OwnRecorder:
             return
         _, _, loss, seen, grads, params = self.last
         self._note_direction(grads, params, new)
-        told = measure_now(self.recorder.observer(seen, grads, params, new))
+        with np.errstate(all="ignore"):
+            told = measure_now(self.recorder.observer(seen, grads, params, new))
         self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)
 
     def _note_direction(self, grads: dict[str, Any], params: dict[str, Any], new: dict[str, Any]) -> None:
@@ -161,6 +174,7 @@ class OwnRecorder:
             given = list(zip(graph.inputs, numbers, strict=True))[len(weights) :]
             facts["outputs"] = find_outputs(graph, weights, seen)
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
+            self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             simple = simplify(graph).graph
             told = {"twice": squashed_twice(simple), "over_examples": softmax_over_examples(simple, weights, given)}
             facts.update({name: found for name, found in told.items() if found})
@@ -171,7 +185,8 @@ class OwnRecorder:
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None
         layers, flow = self.recorder.layers, self.recorder.flow
-        flow.looks.append(take_look(self.gradient, layers, params, args, (), step=self.step, epoch=1, noise=False))
+        place = self.gradient, layers, params, args, ()
+        flow.looks.append(take_look(*place, step=self.step, epoch=1, noise=False, inputs=self.inputs))
 
 
 def recorded(loss: Callable[..., Any]) -> OwnRecorder:

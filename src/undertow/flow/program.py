@@ -78,6 +78,34 @@ def find_targets(graph: Graph, params: Sequence[Node], given: Sequence[Node]) ->
     return next((i for i in reversed(range(len(given))) if given[i] not in fed), None)
 
 
+def find_inputs(graph: Graph, params: Sequence[Node], given: Sequence[Node]) -> int | None:
+    """Find which of the arrays that a loss is given holds the inputs: the first one that meets weights in a product.
+
+    Args:
+        graph: the forward pass of a loss.
+        params: the inputs that are trained.
+        given: the other inputs, in their order.
+
+    Returns:
+        Its place among those given; None where none does as it is.
+
+    Source: derived here.
+
+    Example:
+        >>> from undertow.trace import trace_function
+        >>> f = lambda W, A, X: np.sum(A @ (X @ W))  # of a graph: A tells which examples are neighbours
+        >>> graph = trace_function(f, (np.ones((2, 3)), np.eye(4), np.ones((4, 2)))).graph
+        >>> find_inputs(graph, graph.inputs[:1], graph.inputs[1:])
+        1
+    """
+    met = set[Node]()
+    for node in graph.nodes:
+        if getattr(node.op, "name", "") in PRODUCTS:
+            origins = [_origin(x) for x in node.inputs]
+            met.update(origins if not set(params).isdisjoint(origins) else ())
+    return next((i for i, x in enumerate(given) if x in met), None)
+
+
 def softmax_over_examples(graph: Graph, params: Sequence[Node], given: Sequence[tuple[Node, Any]]) -> Any:
     """Find a softmax whose probabilities add up over the examples, though those of targets add up over the classes.
 

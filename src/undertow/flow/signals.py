@@ -1,7 +1,8 @@
 """Mean-field theory of a whole model: what each layer is expected to give, and which gradient to get.
 
 A signal is known by averages over the units of a layer: for each of a few examples its mean, and for each pair of
-examples the mean of their products. The gradient is known by its mean square over the units, for each example.
+examples the mean of their products. The gradient is known by its mean square over the units, for each example, and by
+how much of it lies along the value itself.
 What there is no theory for (a layer of one's own, a reshaping) is measured, and theory goes on from there.
 """
 
@@ -15,13 +16,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.flow.gaussian import Array, is_elementwise, moments
+from undertow.flow.along import Back, Expected, fit_rows, sum_along, sum_apart
+from undertow.flow.gaussian import Array, is_elementwise, moments, passed_along
 from undertow.nn import BatchNorm, Concat, Dense, Dropout, LayerNorm, Noise, Parallel, PReLU, Residual, RMSNorm, Scale
 from undertow.nn.activations import ACTIVATIONS, name_activation
 from undertow.nn.containers import Sequential
 from undertow.nn.layer import show_item, walk_layers
-
-Back = Callable[[Array], Array]
 
 ROWS: Final = 48
 STANDARD_ERRORS: Final = 6.0  # a mean of weights that is farther from 0 than this did not come about by chance
@@ -142,7 +142,7 @@ class Theory:
         """
         with np.errstate(all="ignore"):
             signal, back = self._enter(model, "", measure_signal(X))
-            back(np.ones(len(signal.products)))
+            back(Expected(np.ones(len(signal.products)), np.ones(len(signal.products))))
 
     def _enter(self, item: Any, path: str, x: Signal) -> tuple[Signal, Back]:
         """Go through one item, and note what is expected there."""
@@ -150,12 +150,12 @@ class Theory:
         signal = replace(signal, path=path)
         self.signals[path] = signal
 
-        def back(ct: Array) -> Array:
-            self.gradients[path] = float(np.mean(ct))
+        def back(ct: Expected) -> Expected:
+            self.gradients[path] = float(np.mean(ct.square))
             found = inner(ct)
-            if not np.all(np.isfinite(found)) and np.all(np.isfinite(ct)):
+            if not np.all(np.isfinite(found.square)) and np.all(np.isfinite(ct.square)):
                 found = self._measured_back(path, x)(ct)
-            return _fit(found, len(x.products))
+            return fit_rows(found, len(x.products))
 
         return signal, back
 
@@ -177,7 +177,12 @@ class Theory:
             return x, lambda ct: ct
         if name_activation(item) in ("softmax", "log_softmax"):  # the end: δ is told by that of the last layer
             signal, back = self._measured(item, path, x, "")
-            return signal, lambda ct: np.where(np.isfinite(back(ct)), back(ct), ct)
+
+            def known(ct: Expected) -> Expected:
+                found = back(ct)
+                return found if np.all(np.isfinite(found.square)) else ct
+
+            return signal, known
         if callable(item) and not hasattr(item, "shapes") and is_elementwise(item):
             return activate(item, x)
         return self._measured(item, path, x, "there is no theory for it")
@@ -192,7 +197,7 @@ class Theory:
             return _add(self, item, path, x)
         if isinstance(item, Concat):
             f, back = self._chain(item.layers, path, replace(x, path=None))
-            return _side_by_side([x, f]), lambda ct: ct + back(ct)
+            return _side_by_side([x, f]), lambda ct: sum_apart([ct, back(ct)])
         return self._measured(item, path, x, "there is no theory for it")
 
     def _chain(self, layers: tuple[Any, ...], path: str, x: Signal) -> tuple[Signal, Back]:
@@ -202,7 +207,7 @@ class Theory:
             x, back = self._enter(layer, f"{path}{'.' if path else ''}layers[{i}]", x)
             backs.append(back)
 
-        def back_through(ct: Array) -> Array:
+        def back_through(ct: Expected) -> Expected:
             for back in reversed(backs):
                 ct = back(ct)
             return ct
@@ -216,7 +221,7 @@ class Theory:
         found = self.observed.get(path)
         if found is None:
             nothing = np.full_like(x.products, np.nan)
-            return replace(x, products=nothing, mean=nothing[0]), lambda ct: ct * np.nan
+            return replace(x, products=nothing, mean=nothing[0]), lambda ct: ct.times(np.nan)
         return replace(measure_signal(found.value, path), drawn=bool(why) or x.drawn), self._measured_back(path, x)
 
     def _measured_back(self, path: str, x: Signal) -> Back:
@@ -225,17 +230,12 @@ class Theory:
         ratio = math.nan
         if after is not None and before is not None and after.ct_square > 0:
             ratio = before.ct_square / after.ct_square
-        return lambda ct: np.full(len(x.products), float(np.mean(ct)) * ratio)
+        return lambda ct: fit_rows(ct.times(ratio, 1.0), len(x.products), always=True)
 
     def _is_flat(self, path: str, x: Signal) -> bool:
         """Whether a Flatten has nothing to do."""
         found = self.observed.get(path)
         return found is not None and found.value.shape[-1] == x.units
-
-
-def _fit(ct: Array, rows: int) -> Array:
-    """A gradient for another number of rows: the same for all of them."""
-    return ct if len(ct) == rows else np.full(rows, float(np.mean(ct)))
 
 
 def activate(activation: Any, x: Signal) -> tuple[Signal, Back]:
@@ -247,7 +247,18 @@ def activate(activation: Any, x: Signal) -> tuple[Signal, Back]:
     found = moments(activation, variance, x.mean)
     products = found.products(correlation)
     np.fill_diagonal(products, found.square)
-    return replace(x, products=products, mean=found.mean), lambda ct: ct * found.slope
+
+    def back(ct: Expected) -> Expected:
+        """E[φ'²] of what is independent of h; of what lies along it, E[φ'² φ²] / E[φ²], and E[z φ' φ] / E[φ²] of it."""
+        if not np.any(ct.along > 1):
+            return Expected(ct.square * found.slope, ct.along)
+        share = ct.share(x.units)
+        passed, turned = passed_along(activation, variance, x.mean)
+        square = ct.square * (share * passed + (1 - share) * found.slope)
+        size = np.where(square * x.square > 0, square * x.square, 1.0)
+        return Expected(square, ct.along * turned**2 * ct.square * found.square / size)
+
+    return replace(x, products=products, mean=found.mean), back
 
 
 def _dense(theory: Theory, layer: Dense, path: str, x: Signal) -> tuple[Signal, Back]:
@@ -261,7 +272,14 @@ def _dense(theory: Theory, layer: Dense, path: str, x: Signal) -> tuple[Signal, 
     products = sigma_w2 * x.products + sigma_b2
     mean = np.full_like(x.mean, 0.0 if b is None else float(np.mean(b)))
     z = replace(x, products=products, mean=mean, units=layer.fan_out, drawn=True)
-    return z, lambda ct: ct * (layer.fan_out * square)
+    weighed = np.where(products.diagonal() > 0, sigma_w2 * x.square / products.diagonal(), 1.0)  # of z without the bias
+
+    def back(ct: Expected) -> Expected:
+        along = ct.along * weighed
+        more = 1 + np.maximum(along - 1, 0.0) / layer.fan_in  # what W makes of x, it makes of δ along z
+        return Expected(ct.square * (layer.fan_out * square) * more, along / more)
+
+    return z, back
 
 
 def _prelu(theory: Theory, layer: PReLU, path: str, x: Signal) -> tuple[Signal, Back]:
@@ -272,7 +290,7 @@ def _prelu(theory: Theory, layer: PReLU, path: str, x: Signal) -> tuple[Signal, 
 def _dropout(theory: Theory, layer: Dropout, path: str, x: Signal) -> tuple[Signal, Back]:
     """Each number is kept with probability 1 − rate and then divided by it: squares grow, products do not."""
     grow = 1 / (1 - layer.rate)
-    return _on_the_diagonal(x, x.square * grow), lambda ct: ct * grow
+    return _on_the_diagonal(x, x.square * grow), lambda ct: ct.times(grow)
 
 
 def _noise(theory: Theory, layer: Noise, path: str, x: Signal) -> tuple[Signal, Back]:
@@ -288,7 +306,7 @@ def _on_the_diagonal(x: Signal, square: Array) -> Signal:
 def _scale(theory: Theory, layer: Scale, path: str, x: Signal) -> tuple[Signal, Back]:
     gain = np.asarray(layer.gain, np.float64)
     square, mean = float(np.mean(gain**2)), float(np.mean(gain))
-    return replace(x, products=x.products * square, mean=x.mean * mean), lambda ct: ct * square
+    return replace(x, products=x.products * square, mean=x.mean * mean), lambda ct: ct.times(square)
 
 
 def _layer_norm(theory: Theory, layer: LayerNorm, path: str, x: Signal) -> tuple[Signal, Back]:
@@ -312,7 +330,9 @@ def _rescaled(x: Signal, layer: Any, products: Array, variance: Array, lost: int
     products = products / np.outer(root, root) * gain + float(np.mean(shift**2))
     mean = np.full_like(x.mean, float(np.mean(shift)))
     share = max(1 - lost / x.units, 0.0) * gain
-    return replace(x, products=products, mean=mean), lambda ct: ct * share / variance
+    return replace(x, products=products, mean=mean), lambda ct: ct.times(
+        share / variance, 0.0
+    )  # x may be scaled, and nothing changes
 
 
 def _batch_norm(theory: Theory, layer: BatchNorm, path: str, x: Signal) -> tuple[Signal, Back]:
@@ -334,7 +354,7 @@ def _batch_norm(theory: Theory, layer: BatchNorm, path: str, x: Signal) -> tuple
     gain, shift = (np.asarray(v, np.float64) for v in (layer.gain, layer.shift))
     products = centred / variance * float(np.mean(gain**2)) + float(np.mean(shift**2))
     factor = float(np.mean(gain**2)) * (1 + min(scatter, 1.0)) / variance * max(1 - 2 / x.n_rows, 0.0)
-    return replace(x, products=products, mean=np.full(r, float(np.mean(shift)))), lambda ct: ct * factor
+    return replace(x, products=products, mean=np.full(r, float(np.mean(shift)))), lambda ct: ct.times(factor, 1.0)
 
 
 def _sum(x: Signal, f: Signal, scale: float = 1.0) -> Signal:
@@ -365,10 +385,24 @@ def _add(theory: Theory, block: Residual, path: str, x: Signal) -> tuple[Signal,
         straight, back_straight = theory._enter(block.projection, f"{path}{'.' if path else ''}projection", alone)
     if f.products.shape != straight.products.shape:
         return None
-    return _sum(straight, f, scale), lambda ct: back_straight(ct) + back(ct * scale**2)
+    out, added = _sum(straight, f, scale), scale**2 * f.square
+    crossed = scale * straight.mean * f.mean
+
+    def back_sum(ct: Expected) -> Expected:
+        """Both parts; where both lie along x, they add up as they are and not as squares."""
+        whole = np.where(out.square > 0, out.square, 1.0)
+        parts = [(part + crossed) / whole for part in (straight.square, added)]  # of ⟨x + f, δ⟩
+        along = [
+            ct.along * share**2 * whole / np.where(part > 0, part, 1.0)
+            for share, part in zip(parts, (straight.square, added), strict=True)
+        ]
+        a, b = back_straight(Expected(ct.square, along[0])), back(Expected(ct.square * scale**2, along[1]))
+        return sum_along(a, b, x.units)
+
+    return out, back_sum
 
 
-def _same(ct: Array) -> Array:
+def _same(ct: Expected) -> Expected:
     return ct
 
 
@@ -385,7 +419,7 @@ def _join(theory: Theory, block: Parallel, path: str, x: Signal) -> tuple[Signal
         joined = signals[0]
         for signal in signals[1:]:
             joined = _sum(joined, signal)
-    return joined, lambda ct: np.sum([back(ct) for _, back in made], axis=0)
+    return joined, lambda ct: sum_apart([back(ct) for _, back in made])
 
 
 RULES: Final[dict[type, Callable[..., tuple[Signal, Back]]]] = {

@@ -149,7 +149,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     power=(5.0, "skill on rows held out that a linear function must have there, so that they can, if it explains any"),
     enough=(100, "fewest steps that can tell"),
     moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
-    drift=(0.3, "share of the variance of what a loop of one's own is given that lies between batches: it changes"),
+    rise=(0.03, "of a loop of one's own: rise of the loss, by that before training, for targets dealt out anew, too"),
 )
 def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss stands still for a large part of the training, or ends, near that of a network which knows nothing.
@@ -161,8 +161,10 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     A loss that comes down from a bad beginning need not stand still: nothing is learned where it ends near that of a
     constant output and where, on rows held out, outputs go with targets no better than if these were dealt out anew
     (labels of other rows, inputs that say nothing). A training that has only begun is told apart by that: outputs go
-    with targets long before the loss is low. A loop without targets whose inputs change, as those that a generator
-    makes for a discriminator do, has no beginning to be held against.
+    with targets long before the loss is low. Of a loop of one's own no row is held out: if its loss stands, the
+    last batches tell, with their targets dealt out anew, whether inputs are used. One that trains against another,
+    follows targets that are trained themselves, or is given what drifts, as that which a generator makes for a
+    discriminator, has no beginning to be held against.
 
     Source: Fukumizu and Amari, Local minima and plateaus in hierarchical structures of multilayer perceptrons, Neural
         Networks 13, 2000, section 1; Goodfellow et al. 2016, section 8.2.3; without any skill: Hoeffding, A
@@ -170,9 +172,7 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
         al., Understanding deep learning requires rethinking generalization, ICLR 2017, section 2.
     """
     course = course_of(flow)
-    if course.diverged or len(course.loss) < rule.steps or len(course.smooth) < 5:
-        return
-    if (flow.facts.get("mixture") or {}).get("drift", 0.0) > rule.drift:
+    if course.diverged or course.moving or len(course.loss) < rule.steps or len(course.smooth) < 5:
         return
     found = _still(flow, rule, course) or _without_skill(flow, rule, course)
     if found is not None:
@@ -241,6 +241,8 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     skill = held_out_skill(flow)[0]
     most = rule.slope * (1 + 2 / max(skill, rule.fits))  # the slope has a standard error of itself by the skill
     fits = skill > rule.fits and 1 / most < held_out_slope(flow) < most
+    dealt = flow.facts.get("dealt") or {"skill": 0.0, "rise": 0.0}  # of a loop of one's own
+    fits = fits or (dealt["skill"] > rule.fits and dealt["rise"] > rule.rise * abs(reference))
     if (fits or learned_as_linear(flow, course)) and not fell and end_of_rates(flow) is None:
         return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])

@@ -204,6 +204,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
     sound = begin.whole if begin is not None and begin.ratio > rule.part else None  # then steps have made it so
+    step = 0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0
     why = _why(profile, at, -1) if sound is None else f"the first steps made it so, before them it was {show(sound)}"
     yield rule.found(
         "error" if course.fails() else "warning" if failing or lagging else "note",
@@ -212,7 +213,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [*_evidence(flow, profile, at), *([] if sound is None else [("the same before training", sound, None)])],
         [*([] if sound is None else [R.other_rate(flow, 0.1)]), *_remedies(flow, profile, at)],
         layers=_shown(profile, at),
-        step=0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0,
+        step=step if sound is None else max(step, 2),
     )
 
 
@@ -245,6 +246,7 @@ def _blocked(flow: Flow, rule: Rule, told: list[dict[str, Any]]) -> Finding:
     ratio=(15.0, "‖δ‖ of the first layer by that of the last before the output, above which it explodes"),
     forward=(1e3, "RMS of z in the layer where it is largest by that in the first, above which the values explode"),
     initial=(3.0, "loss before training by that of a constant output, or highest loss by it, which is a consequence"),
+    fallen=(30.0, "or by the lowest loss, in a loop of one's own in which the values grow as much as the gradient"),
     update=(10.0, "update ratio of the first layer by that of the last, which is a consequence"),
     long=(1e3, "ratio that is told in any case"),
 )
@@ -278,6 +280,8 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if not back and not forward >= rule.forward:
         return
     off = course.constant is not None and course.initial > rule.initial * course.constant
+    if course.constant is None and forward > rule.ratio:  # of a loop of one's own: by the loss that it comes down to
+        off = course.initial > rule.fallen * course.best > 0
     far = update_of(flow, profile) > rule.update and not rescales(flow)
     climbs = len(course.loss) > 0 and float(course.loss.max()) > rule.initial * course.initial > 0
     if not (course.diverged or off or climbs or far or course.fails() or profile.ratio > rule.long):

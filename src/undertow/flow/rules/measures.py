@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 EARLY: Final = 50  # recorded steps that count as the beginning
 BLOCKS: Final = 40  # pieces into which the course of the loss is cut
+DRIFT: Final = 0.3  # share of the variance of what a loop without targets is given that lies between batches
+SURE: Final = 10.0  # or by how many deviations these differ more than chance has it
 USELESS: Final = 0.01  # deviation of outputs by that of their targets, or of scores, that tells nothing
 NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
 # Those whose entries have a scale of their own, which says nothing of the layers around.
@@ -39,6 +41,7 @@ class Course:
         diverged: whether the loss or a gradient stopped being finite.
         epochs: mean loss of each epoch: all examples, so that the choice of batches cancels.
         penalty: what penalties add to the loss at the end, as far as it is known.
+        moving: whether what the loss measures changes while it is trained, so that its course tells nothing.
     """
 
     loss: Array
@@ -50,6 +53,7 @@ class Course:
     diverged: bool
     epochs: Array
     penalty: float = 0.0
+    moving: bool = False
 
     @property
     def reference(self) -> float:
@@ -69,7 +73,7 @@ class Course:
 
     def fails(self, share: float = 0.05) -> bool:
         """Whether less than this share of the loss of a constant output has been learned at the end."""
-        return self.diverged or not self.end < (1 - share) * self.reference
+        return self.diverged or not (self.moving or self.end < (1 - share) * self.reference)
 
     def delay(self, share: float) -> float:
         """The share of the training that passed before this share of the loss of a constant output was learned."""
@@ -112,7 +116,7 @@ def course_of(flow: Flow) -> Course:
     return Course(
         finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
         is_full_batch(flow), diverged, np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64),
-        _penalty_of(flow),
+        _penalty_of(flow), _moves(flow),
     )  # fmt: skip
 
 
@@ -127,6 +131,13 @@ def _penalty_of(flow: Flow) -> float:
     """What penalties add to the loss at the end: ½ l2 Σ W² and l1 Σ |W|; 0 where it was not measured."""
     pull = (flow.facts.get("restraints") or {}).get("pull") or {}  # by how much each rises for weights that grow e-fold
     return float(pull.get("l2") or 0.0) / 2 + float(pull.get("l1") or 0.0)
+
+
+def _moves(flow: Flow) -> bool:
+    """Whether a loop of one's own plays against another, follows a target that is trained, or is given what drifts."""
+    mixture = flow.facts.get("mixture") or {}
+    drifts = mixture.get("drift", 0.0) > DRIFT or mixture.get("drifts", 0.0) > SURE
+    return bool(flow.facts.get("moving")) or drifts
 
 
 def draws_numbers(flow: Flow) -> bool:
@@ -319,8 +330,34 @@ def cosine_before(flow: Flow, i: int, rows: list[dict[str, Any]]) -> float:
     """The mean cosine between what two examples bring to a layer, at a look; of X that of its columns' means."""
     if i:
         return float(rows[i - 1].get("correlation") or 0.0)
-    offset = float((flow.facts.get("columns") or {}).get("mean_by_std") or 0.0)
+    columns = flow.facts.get("columns")
+    if columns is None and flow.layers[i].activation == "relu":  # what a loop of one's own is given is not measured
+        return before_relu(float(rows[i].get("correlation") or 0.0))
+    offset = float((columns or {}).get("mean_by_std") or 0.0)
     return offset**2 / (1 + offset**2)
+
+
+def before_relu(cosine: float) -> float:
+    """Return the cosine of two inputs of a random layer whose relu gives outputs of this cosine.
+
+    Args:
+        cosine: 0 to 1.
+
+    Returns:
+        That before it; 0 for what even inputs at right angles have, 1/π, and below.
+
+    Source: Cho and Saul, Kernel methods for deep learning, NIPS 2009, eq. 6, solved for the angle.
+
+    Example:
+        >>> round(before_relu(1 / math.pi), 3), before_relu(1.0) > 0.999, round(before_relu(0.9), 2)
+        (0.0, True, 0.89)
+    """
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        c = (low + high) / 2
+        behind = (math.sqrt(1 - c * c) + c * (math.pi - math.acos(c))) / math.pi
+        low, high = (c, high) if behind < cosine else (low, c)
+    return low
 
 
 def late(flow: Flow, name: str) -> Array:

@@ -67,7 +67,8 @@ class Restraint:
     told=(0.25, "share of what labels say that smoothed ones still say"),
     cost=(
         1.0,
-        "penalty on the weights before training, by the loss of a constant output, that makes them go",
+        "penalty on the weights before training, by the loss of a constant output, that makes them go; or at the end, "
+        "where next to nothing is learned",
     ),
 )
 def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -77,7 +78,7 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     were all larger, or a surely lower one where they have shrunk and the loss is high, or any lower one where that is
     twice the loss of a linear function too, or less than half of what that learns is learned, or weights have shrunk to
     nothing; and it is the regularisation that holds them there: at the end a penalty takes back what larger weights
-    would gain (at a minimum both are equal), where weights are gone to keep them would have cost more than there is to
+    would gain (at a minimum both are equal), where weights are gone or go to keep them would cost more than there is to
     gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
     with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
     do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
@@ -131,7 +132,8 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     far = told["loss"] > max(rule.high * reference, rule.linear * linear)
     far = far or reference - told["loss"] < rule.part * (reference - linear)  # where targets are noisy
     below = far and shrunk < rule.shrunk
-    if not (small or gone or held or (below and larger["gain"] > 0)):
+    going = fails and course.penalty >= rule.cost * reference  # it takes more than all that there is to gain
+    if not (small or gone or held or going or (below and larger["gain"] > 0)):
         return
     layers = [flow.layers[int(np.nanargmin(left))]] if shrunk < rule.shrunk else []
     rows: list[tuple[Any, ...]] = [
@@ -140,13 +142,17 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
         ("RMS of the weights at the end by that before training, the least of all layers", shrunk, "near 1 or above"),
         *([("loss of a linear function that nothing holds", linear, None)] if below else []),
     ]
+    if going:
+        rows.append(("penalty on the weights at the end", course.penalty, f"well below {show(reference)}"))
     effect = (
-        f"with all weights {larger['factor']:g} times as large, the loss on {where} would be {show(larger['loss'])} "
-        f"instead of {show(told['loss'])}"
-        if not gone
-        else f"it has shrunk weights to {show(shrunk)} of what they were, and nothing is learned"
+        f"it has shrunk weights to {show(shrunk)} of what they were, and nothing is learned"
+        if gone
+        else f"at the end it is {show(course.penalty)}, where {show(reference)} is to be gained, and nothing is learned"
+        if going
+        else f"with all weights {larger['factor']:g} times as large, the loss on {where} would be "
+        f"{show(larger['loss'])} instead of {show(told['loss'])}"
     )
-    for what, extra, remedy in _holders(flow, rule, told, reference if gone else math.inf):
+    for what, extra, remedy in _holders(flow, rule, told, reference if gone or going else math.inf):
         yield Restraint(
             max(gain, rule.gain), f"{what} holds the weights down: {effect}", [*rows, *extra], remedy, layers
         )

@@ -149,12 +149,13 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     explain something.
     Where the first steps leave nothing of the weights, rows held out tell as well: classes that can be told apart are
     learned by heart at any rate, but by weights so large that what is wrong is wrong by far.
+    The loss of two loops that train against each other is no measure, and counts only where it is not finite.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1 (the U of the learning rate); LeCun et al., Efficient
         BackProp, 1998, section 5 (beyond 2/λ the error diverges).
     """
     course, move = course_of(flow), movement_of(flow)
-    if not len(course.loss) or move.layer is None:
+    if not len(course.loss) or move.layer is None or (course.moving and not course.diverged):
         return
     start = max(course.initial, course.constant or 0.0)
     start = start if start > 0 else math.inf  # a loss that can be negative has no scale of its own
@@ -345,7 +346,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
         yield unmixed
         return
     curve, what, noise = _curve(flow, course)
-    if len(curve) < 8 or course.diverged:
+    if len(curve) < 8 or course.diverged or course.moving:
         return
     part = curve[len(curve) // 3 :]
     moves = np.diff(part)

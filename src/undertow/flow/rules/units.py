@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
@@ -12,6 +12,8 @@ from undertow.flow.record import RELUS, Flow, Look
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import cosine_before, course_of, early, first_row, inner_layers, show
 from undertow.flow.rules.registry import Rule, rule
+
+STRAIGHT: Final = ("hard_tanh", "hard_sigmoid")  # whose slope is the same everywhere but in the flat parts
 
 
 def shares(look: Look, i: int, name: str) -> float | None:
@@ -174,6 +176,7 @@ def _natural_share(cosine: float, n: int) -> float:
 @rule(
     "saturation",
     share=(0.5, "share of a layer's values in the flat parts of its activation, from which on it is told"),
+    hard=(0.85, "the same of functions that are straight in between: of these as much of the gradient passes then"),
     late=(0.75, "the same at the end, for a layer that was not saturated at the beginning"),
     learned=(0.7, "share of the constant output's loss that must be learned for late saturation to be no harm"),
 )
@@ -195,11 +198,12 @@ def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
             continue
         first = values[0][1] if values[0][0] == 0 else float(begin[i])
         last = float(rows[-1, i]) if len(rows) and rows[-1, i] == rows[-1, i] else values[-1][1]
-        if (first >= rule.share and (last >= rule.share / 2 or course.diverged)) or (
-            last >= rule.late and course.fails(rule.learned)
+        share = rule.hard if layer.activation in STRAIGHT else rule.share
+        if (first >= share and (last >= share / 2 or course.diverged)) or (
+            last >= max(rule.late, share) and course.fails(rule.learned)
         ):
-            row = first_row(rows[:, i] >= rule.share)
-            step = 0 if first >= rule.share else values[-1][0] if row is None else int(flow.steps[row])
+            row = first_row(rows[:, i] >= share)
+            step = 0 if first >= share else values[-1][0] if row is None else int(flow.steps[row])
             found.append((layer, float(first), float(last), step))
     if not found:
         return
@@ -207,13 +211,14 @@ def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     step = min(x[3] for x in found)
     i = flow.layers.index(layer)
     z = float(early(flow, "z.rms")[i])
-    when = "before training already" if first >= rule.share else f"at step {step}"
+    share = rule.hard if layer.activation in STRAIGHT else rule.share
+    when = "before training already" if first >= share else f"at step {step}"
     yield rule.found(
         "error" if course.fails() else "warning",
         f"{max(first, last):.0%} of the values of layer {layer.number} lie in the flat parts of {layer.activation}, "
         f"{when}: z has an RMS of {show(z)}, and almost no gradient passes.",
         [
-            *((f"saturated share of {x.label}", max(a, b), f"below {rule.share:g}") for x, a, b, _ in found),
+            *((f"saturated share of {x.label}", max(a, b), f"below {share:g}") for x, a, b, _ in found),
             (f"RMS of z in layer {layer.number}", z, "near 1"),
         ],
         [
