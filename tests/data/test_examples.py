@@ -275,11 +275,15 @@ def test_other_lists_stay(values):
         ("data_batch_1", pickle.dumps({b"data": X}), "it is a pickle, and to read one may run what is in it"),
         ("d.pkl", b"", "it is a pickle"),
         ("x.npy", b"", "one array has no target beside it. Save both in one: np.savez("),
-        ("d.csv.xz", b"", "the file is compressed. Unpack it first"),
+        ("d.xz", b"", "its name tells no text that was compressed. Name it such as data.csv.gz, or unpack it first."),
+        ("d.zip", b"", "it is an archive. Unpack it first"),
+        ("d.json", b"", "one JSON document is not read, lines of JSON are: polars.read_json(…)"),
         (
             "d.h5",
             b"",
-            "the extension '.h5' is unknown; tables are read from .csv, .tsv, .txt, .parquet, .pq, arrays from",
+            "the extension '.h5' is unknown; tables are read from .csv, .tsv, .txt, .jsonl, .ndjson, .parquet, .pq, "
+            ".arrow, .feather, .ipc, .xlsx, .xlsm, .xlsb, .xls, .ods, texts also compressed as .gz, .bz2, .xz, .zst; "
+            "arrays from",
         ),
     ],
 )

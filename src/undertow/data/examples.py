@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from undertow.data.file_names import IMAGES, TABLES
+from undertow.data.file_names import IMAGES, is_table
 from undertow.data.images import check_size, find_images, read_images
 from undertow.data.late import pl
 from undertow.data.wording import count, list_names
@@ -42,7 +42,7 @@ _DAMAGED: Final = (
 def holds_examples(path: Path) -> bool:
     """Tell whether a path names arrays or images, by its name; a folder, by the files in it."""
     if path.is_dir():
-        return bool(find_images(path)) and not any(entry.suffix.lower() in TABLES for entry in path.iterdir())
+        return bool(find_images(path)) and not any(is_table(entry) for entry in path.iterdir())
     return path.suffix.lower() in (".npz", *IMAGES) or bool(_IDX.search(path.name))
 
 
