@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.data.decimals import Decimal, check_decimal, choose_decimal, reads_both_ways, tell_comma
 from undertow.data.examples import Part, holds_examples, read_examples
@@ -18,8 +19,9 @@ from undertow.data.file_names import COLUMNAR, JSON_EXTENSIONS, PICKLE, find_ext
 from undertow.data.header import REMEDY, Header, check_header, name_fields, tell_names
 from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
+from undertow.data.memory import show_bytes
 from undertow.data.parse import infer_type, mark_missing, parse_decimal_commas
-from undertow.data.text_files import read_text
+from undertow.data.text_files import SMALLER, read_text
 from undertow.data.wording import Origin, list_names
 from undertow.errors import DataError
 
@@ -123,6 +125,32 @@ def read_table_with_origin(
     source = Path(path)
     check_source(source)
     decimal, header, said = check_decimal(decimal), check_header(header), [] if remarks is None else remarks
+    try:
+        frame, rows = _read(source, as_text, decimal, said, header, part, name_files)
+    except MemoryError:
+        raise DataError(
+            f"{source.name}: there is not enough memory to read it, {show_bytes(source.stat().st_size)} as it lies. "
+            f"{SMALLER}"
+        ) from None
+    if frame.height == 0:
+        raise DataError(f"{source.name}: the table has column names but no rows. Add the rows below them.")
+    for remark in said if remarks is None else ():
+        told = remark if remark.startswith(("Column", source.name)) else f"column {remark}"
+        about = "" if told.startswith(source.name) else f"{source.name}: "
+        warnings.warn(f"{about}{told}", UserWarning, stacklevel=3)
+    return frame, Origin(source.name, rows)
+
+
+def _read(
+    source: Path,
+    as_text: Collection[str],
+    decimal: Decimal,
+    said: list[str],
+    header: Header,
+    part: Part,
+    name_files: bool,
+) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """A table of any kind, and the number of each row in its file."""
     if holds_examples(source):
         frame = read_examples(source, part, said, name_files)
         rows = np.arange(1, frame.height + 1, dtype=np.int64)
@@ -140,13 +168,7 @@ def read_table_with_origin(
         layout = find_layout(text, source.name)
         frame = _parse_text(text, layout, source.name, as_text, decimal, said, header)
         rows = layout.lines[int(header is True) :].astype(np.int64)
-    if frame.height == 0:
-        raise DataError(f"{source.name}: the table has column names but no rows. Add the rows below them.")
-    for remark in said if remarks is None else ():
-        told = remark if remark.startswith(("Column", source.name)) else f"column {remark}"
-        about = "" if told.startswith(source.name) else f"{source.name}: "
-        warnings.warn(f"{about}{told}", UserWarning, stacklevel=3)
-    return frame, Origin(source.name, rows)
+    return frame, rows
 
 
 def check_source(source: Path) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
 
 from undertow.errors import DataError
+
+_FEWER: Final = (
+    "Give fewer rows or smaller images, a smaller type such as uint8, or memory maps to ut.train: save each array by "
+    "np.save('x.npy', x), and give ut.data.open_arrays('x.npy', 'y.npy')."
+)
 
 
 def find_memory() -> float:
@@ -55,6 +64,33 @@ def check_fits(place: str, n_bytes: float, remedy: str) -> None:
         raise DataError(
             f"{place} takes {show_bytes(n_bytes)} of memory, and this process may use {show_bytes(most)}. {remedy}"
         )
+
+
+def check_array_fits(place: str, shape: tuple[int, ...], dtype: np.dtype[Any], others: float = 0) -> float:
+    """Refuse an array that takes more memory than there is as a table.
+
+    Args:
+        place: the file, and what is in it.
+        shape: of the array.
+        dtype: its own; as a table it is there twice, and its numbers as float32 features twice.
+        others: bytes that arrays beside it take.
+
+    Returns:
+        The bytes that it takes, and the others.
+
+    Raises:
+        DataError: ``big.npz: 'x', (60000, 12288) float64, takes 17.7 GB of memory, and this process may use 8 GB. …``
+
+    Source: measured: 784 columns of uint8, float32 and float64 took 1.04 to 1.6 times as much.
+
+    Example:
+        >>> check_array_fits("a.npz: 'x'", (10, 5), np.dtype(np.uint8))
+        500
+    """
+    n = math.prod(shape)
+    n_bytes = others + n * (2 * dtype.itemsize + 8)
+    check_fits(f"{place}, {shape} {dtype},", n_bytes, _FEWER)
+    return n_bytes
 
 
 def show_bytes(n: float) -> str:

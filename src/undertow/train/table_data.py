@@ -30,9 +30,10 @@ from undertow.data.reading import tell_reading
 from undertow.data.scales import prefers_own_scales
 from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files, takes_more
+from undertow.data.text_files import SMALLER
 from undertow.data.weekdays import without_idle_weekdays
 from undertow.data.wording import count, join_alike
-from undertow.errors import ArgumentError, RunError, UndertowError
+from undertow.errors import ArgumentError, DataError, RunError, UndertowError
 from undertow.train.choices import choose_validation
 from undertow.train.table_settings import TableSettings, read_rule
 
@@ -95,7 +96,10 @@ def load_table(settings: TableSettings) -> Table:
         >>> table.n_features, table.n_outputs, table.n_rows
         (64, 10, 1348)
     """
-    table = _load(settings)
+    try:
+        table = _load(settings)
+    except MemoryError:
+        raise DataError(f"{settings.data}: there is not enough memory for its table. {SMALLER}") from None
     if settings.target_scaling is not None and table.classifies:
         more = "" if settings.dataset else ", or give --task regression"
         raise ArgumentError(
@@ -196,8 +200,6 @@ def _check_digest(settings: TableSettings, files: list[Path]) -> str:
     try:
         digest = digest_of(files)
     except OSError as error:
-        from undertow.errors import DataError
-
         raise DataError(f"{settings.data} cannot be read: {error.strerror or error}. Check the file.") from None
     if settings.data_digest not in (None, digest):
         raise RunError(
