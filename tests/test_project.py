@@ -25,7 +25,7 @@ FUNCTION_LINES_AT_MOST = 60
 HEART_LINES_AT_MOST = 45
 
 LOADED_AS_LIBRARY = {"scipy-openblas32"}  # not as a module, which would load it with the wrong kernels
-IMPORTED_AS = {"scikit-learn": "sklearn", "pillow": "PIL"}
+IMPORTED_AS = {"scikit-learn": "sklearn", "pillow": "PIL", "python-calamine": "python_calamine"}
 FORBIDDEN_TEXT = {
     "a path of one machine": r"(?<![\w.~:/-])/(?:work|root|home|Users|opt)/\w",
     "a package registry": r"https?://\S*(?:/simple\b|pythonhosted|npmjs)|--(?:extra-)?index-url|--find-lin[k]s",
@@ -158,7 +158,7 @@ def test_dependencies_are_those_imported():
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
-    imported -= {*sys.stdlib_module_names, "undertow"}
+    imported -= {*sys.stdlib_module_names, "compression", "undertow"}  # compression: from Python 3.14 on
     core = names(PROJECT["dependencies"])
     extras = PROJECT["optional-dependencies"].items()
     optional = set().union(*(names(needs) for extra, needs in extras if extra not in {"dev", "bench"}))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import struct
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ import pytest
 import undertow as ut
 from undertow.data import as_frame, read_table, read_table_with_origin
 from undertow.data.examples import find_examples, holds_examples, name_target, read_examples
+from undertow.data.memory import find_memory
 from undertow.data.table_pieces import find_files
 from undertow.errors import ArgumentError, DataError
 
@@ -275,11 +280,15 @@ def test_other_lists_stay(values):
         ("data_batch_1", pickle.dumps({b"data": X}), "it is a pickle, and to read one may run what is in it"),
         ("d.pkl", b"", "it is a pickle"),
         ("x.npy", b"", "one array has no target beside it. Save both in one: np.savez("),
-        ("d.csv.xz", b"", "the file is compressed. Unpack it first"),
+        ("d.xz", b"", "its name tells no text that was compressed. Name it such as data.csv.gz, or unpack it first."),
+        ("d.zip", b"", "it is an archive. Unpack it first"),
+        ("d.json", b"", "one JSON document is not read, lines of JSON are: polars.read_json(…)"),
         (
             "d.h5",
             b"",
-            "the extension '.h5' is unknown; tables are read from .csv, .tsv, .txt, .parquet, .pq, arrays from",
+            "the extension '.h5' is unknown; tables are read from .csv, .tsv, .txt, .jsonl, .ndjson, .parquet, .pq, "
+            ".arrow, .feather, .ipc, .xlsx, .xlsm, .xlsb, .xls, .ods, texts also compressed as .gz, .bz2, .xz, .zst; "
+            "arrays from",
         ),
     ],
 )
@@ -355,3 +364,75 @@ def test_large_images_are_refused_before_any_is_decoded(tmp_path, monkeypatch):
     broken = pl.DataFrame({"x": [b"\x89PNGxx", b"\x89PNGyy"]})
     with pytest.raises(DataError, match="the table, 'x', row 1: the image"):
         as_frame(broken)
+
+
+# ---- larger than memory -------------------------------------------------------------------------
+
+
+def test_arrays_larger_than_memory_are_named_before_they_are_read(tmp_path, monkeypatch):
+    """File, array, size and remedy; of several arrays the sum counts; what fits is read."""
+    file = tmp_path / "big.npz"
+    np.savez_compressed(file, x=np.zeros((20_000, 100)), y=np.zeros(20_000, np.int8))
+    assert file.stat().st_size < 40_000
+    monkeypatch.setattr("undertow.data.memory.find_memory", lambda: 40e6)
+    with pytest.raises(DataError, match=r"^big.npz: 'x', \(20000, 100\) float64, takes 48 MB of memory.* 40 MB. Give"):
+        read_table(file)
+    monkeypatch.setattr("undertow.data.memory.find_memory", lambda: 48.1e6)
+    with pytest.raises(DataError, match=r"^big.npz: 'y', \(20000,\) int8, takes 48.2 MB"):
+        read_table(file)
+    monkeypatch.setattr("undertow.data.memory.find_memory", lambda: 49e6)
+    assert read_table(file).shape == (20_000, 101)
+
+
+def test_an_idx_file_and_images_larger_than_memory_are_named(tmp_path, monkeypatch):
+    """Before anything is unpacked or decoded."""
+    pillow = pytest.importorskip("PIL.Image")
+    images = tmp_path / "train-images-idx3-ubyte.gz"
+    images.write_bytes(gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 3000, 28, 28) + bytes(3000 * 784)))
+    (tmp_path / "a").mkdir()
+    for k in range(10):
+        pillow.new("RGB", (64, 64)).save(tmp_path / f"a/{k}.png")
+    monkeypatch.setattr("undertow.data.memory.find_memory", lambda: 1e6)
+    with pytest.raises(DataError, match=r"^train-images-idx3-ubyte.gz, \(3000, 28, 28\) uint8, takes 23.5 MB"):
+        read_table(images)
+    with pytest.raises(DataError, match=r"10 images such as 0.png, \(10, 64, 64, 3\) uint8, takes? 1.23 MB of memory"):
+        read_table(tmp_path / "a")
+
+
+def test_a_head_that_claims_more_than_there_is_is_damage(tmp_path):
+    """Not a lack of memory."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (10**10, 2)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", head.getvalue() + bytes(160))
+    with pytest.raises(DataError, match=r"^a.npz: 'x' is damaged: its head tells of \(10000000000, 2\) float64, and"):
+        read_table(tmp_path / "a.npz")
+
+
+def test_a_lack_of_memory_while_reading_is_told(tmp_path, monkeypatch):
+    """A process may get less than the system has."""
+
+    def fail(*_):
+        raise MemoryError
+
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 2)), y=np.arange(10))
+    monkeypatch.setattr("undertow.data.examples.spread", fail)
+    with pytest.raises(DataError, match=r"^a.npz: there is not enough memory to read it, .* Give fewer rows"):
+        read_table(tmp_path / "a.npz")
+
+
+def test_the_limit_of_a_process_counts():
+    """RLIMIT_AS, as ulimit -v sets it."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    before = find_memory()
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (int(5e12), limits[1]))
+        assert find_memory() == before < 5e12
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (3 * 10**9,) * 2)\n"
+    code += "from undertow.data.memory import find_memory; print(find_memory())"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert found.stdout == "3000000000.0\n", found.stderr

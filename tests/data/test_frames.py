@@ -151,11 +151,13 @@ BAD_TEXTS = {
     "ragged behind a quoted line break": (b'a,b\n"1\n",2\n3\n4,5\n', "row 4: 1 field"),
     "duplicate names": (b"a,b, a\n1,2,3\n", "row 1: the columns 1, 3 share the name 'a'"),
     "latin-1": ("a,b\n1,x\n2,é\n".encode("latin-1"), "row 3: the byte 0xe9 is not UTF-8"),
-    "utf-16": ("a,b\n1,2\n".encode("utf-16"), "text in UTF-16: save it as UTF-8"),
+    "utf-16 cut": ("a,b\n1,2\n".encode("utf-16")[:-1], "this is no whole text in UTF-16: truncated data"),
+    "utf-16 unmarked": ("a,b\n1,2\n".encode("utf-16-le"), "this is no text file"),
+    "utf-32": ("a,b\n1,2\n".encode("utf-32"), "row 1: (this is no text file|the byte 0xff is not UTF-8)"),
     "zero byte": (b"a,b\n1,\x002\n", "row 2: this is no text file"),
     "random bytes": (bytes(range(256)) * 4, "this is no text file"),
-    "workbook": (b"PK\x03\x04\x14\x00\x06\x00", "Excel workbook"),
-    "gzip": (b"\x1f\x8b\x08\x00", "gzip archive"),
+    "workbook": (b"PK\x03\x04\x14\x00\x06\x00", "Excel workbook: give it the extension .xlsx"),
+    "gzip": (b"\x1f\x8b\x08\x00", "compressed with gzip: give its name the end .csv.gz"),
     "parquet inside": (b"PAR1....PAR1", "give it the extension .parquet|Give it the extension .parquet"),
     "prose without commas": (
         b"It was a dark and stormy night\nand the rain fell down\n",
@@ -187,10 +189,12 @@ def test_bad_paths(tmp_path, write):
         read_table(tmp_path / "none.csv")
     with pytest.raises(DataError, match="is a folder"):
         read_table(tmp_path)
-    with pytest.raises(DataError, match=r"the extension '\.xlsx' is unknown; tables are read from \.csv"):
-        read_table(write("a,b\n1,2\n", "t.xlsx"))
-    for name in ("t.csv.gz", "t.ZIP", "t.csv.zst"):
-        with pytest.raises(DataError, match=rf"^{name}: the file is compressed\. Unpack it first"):
+    with pytest.raises(DataError, match=r"the extension '\.docx' is unknown; tables are read from \.csv"):
+        read_table(write("a,b\n1,2\n", "t.docx"))
+    with pytest.raises(DataError, match=r"^t.ZIP: it is an archive\. Unpack it first"):
+        read_table(write("a,b\n1,2\n", "t.ZIP"))
+    for name in ("t.gz", "t.parquet.zst"):
+        with pytest.raises(DataError, match=rf"^{name}: its name tells no text that was compressed"):
             read_table(write("a,b\n1,2\n", name))
     with pytest.raises(DataError, match="it has no extension"):
         read_table(write("a,b\n1,2\n", "table"))

@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 import undertow as ut
+from undertow.data.columnar import open_columnar
 from undertow.data.parquet_footer import largest_row_group
 from undertow.data.streamed import open_pieces
-from undertow.data.table_pieces import open_parquet
 
 N, WIDTH = 300_000, 24
 GROWTH = """
@@ -75,7 +75,7 @@ def test_pieces_hold_the_rows_that_were_written(tmp_path):
             some = pl.concat([pieces.read(i, ["e", "b"])[0] for i in range(len(pieces.heights))])
             assert some.equals(wanted.select("b", "e"))
     assert (
-        open_parquet(tmp_path / "t.parquet", 10**9).at_once == 5 > open_parquet(tmp_path / "t.parquet", 2_000).at_once
+        open_columnar(tmp_path / "t.parquet", 10**9).at_once == 5 > open_columnar(tmp_path / "t.parquet", 2_000).at_once
     )
 
 

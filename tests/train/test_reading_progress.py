@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from undertow.cli import main
-from undertow.data import stream_table
+from undertow.data import stream_table, table_pieces
 from undertow.data.reading import watch_reading
-from undertow.train import predictions, reading_progress, table_data
+from undertow.train import reading_progress, table_data
 from undertow.train.rate import RateSuggestion
 from undertow.train.reading_progress import ReadingProgress
 from undertow.train.table import resume_table, train_table
@@ -116,7 +116,7 @@ def test_commands_tell_of_reading(table, unhurried, tmp_path, monkeypatch, capsy
     assert "reading:" not in call(monkeypatch, capsys, *rate, "--quiet").out
     settings = TableSettings(data=str(table), target="y", memory=1, steps=2, hidden=[2])
     train_table(settings, tmp_path / "run", say=lambda _: None, progress=False)
-    monkeypatch.setattr(predictions, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(table_pieces, "_IN_MEMORY", 1000)
     capsys.readouterr()
     told = call(monkeypatch, capsys, "evaluate", tmp_path / "run", table, "--memory", 1)
     assert "reading: which columns are numbers, 100%" in told.err and "reading: the rows, 100%" in told.err

@@ -12,7 +12,7 @@ from undertow.cli.options import Memory, Metrics, Quiet, RunFolder, read_memory,
 from undertow.cli.output import say
 from undertow.cli.predicting import note_divergence, predict_file
 
-Rows = Annotated[Path, typer.Argument(help="A CSV or Parquet file with the same columns.", show_default=False)]
+Rows = Annotated[Path, typer.Argument(help="A CSV, Parquet or other file with the same columns.", show_default=False)]
 
 
 @app.command()

@@ -65,7 +65,7 @@ def read_clip(clip: str | None, value: float | None) -> str | None:
 
 def read_memory(megabytes: float | None) -> float:
     """Bytes that reading may take."""
+    from undertow.data.memory import find_memory
     from undertow.data.source import MEMORY
-    from undertow.train.table_data import find_memory
 
     return max(find_memory() / 4, MEMORY) if megabytes is None else megabytes * 1e6

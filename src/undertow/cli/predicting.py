@@ -32,10 +32,10 @@ def predict_file(
         quiet: whether not to show how far reading has come.
         keep: columns of the file that are put beside the predictions.
     """
+    from undertow.data.memory import find_memory
     from undertow.data.source import MEMORY
     from undertow.train.checkpoint import load
     from undertow.train.predictions import check_predictions_place, predict_portions, write_predictions
-    from undertow.train.table_data import find_memory
 
     if out is not None:
         check_predictions_place(out, data)

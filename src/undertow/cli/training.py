@@ -30,7 +30,8 @@ from undertow.errors import ArgumentError, RunError
 File = Annotated[
     str | None,
     typer.Argument(
-        help="A CSV or Parquet file, a folder or pattern of large ones, an .npz file, a folder of images.",
+        help="A CSV, JSON lines, Parquet, Arrow or Excel file, a folder or pattern of large ones, an .npz file, or a "
+        "folder of images.",
         show_default=False,
     ),
 ]

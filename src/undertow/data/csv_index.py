@@ -16,6 +16,7 @@ from undertow.data.late import pl
 from undertow.data.layout import find_layout
 from undertow.data.parse import DECIMAL_COMMA, EITHER, PARSERS, PLAIN, express_plain, express_present, narrow_type
 from undertow.data.reading import tell_reading
+from undertow.data.text_files import Text, open_text
 from undertow.errors import DataError
 
 _NEWLINE, _QUOTE = 10, 34
@@ -29,6 +30,7 @@ class CsvFile:
 
     Args:
         path: its place.
+        text: what stands in it.
         names: of its columns.
         separator: one byte.
         starts, ends: the bounds of each piece in bytes; whole records.
@@ -39,6 +41,7 @@ class CsvFile:
     """
 
     path: Path
+    text: Text
     names: tuple[str, ...]
     separator: bytes
     starts: list[int]
@@ -51,12 +54,7 @@ class CsvFile:
     def read_texts(self, number: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
         """A piece as texts, missing values null, with the line of each row."""
         name = self.path.name
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.starts[number])
-                content = file.read(self.ends[number] - self.starts[number])
-        except OSError as error:
-            raise DataError(f"{self.path}: the file cannot be read: {error.strerror}.") from None
+        content = self.text.read(self.starts[number], self.ends[number])
         content = clean_text(content, name, self.lines[number]).rstrip(b"\n")
         if not content.strip(b" \n") and len(self.names) > 1:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String)), np.zeros(0, dtype=np.int64)
@@ -74,68 +72,72 @@ class CsvFile:
         return frame.with_columns(PARSERS[place](frame[name]) for name, place in rest.items()), lines
 
 
-def index_csv(path: Path, piece_bytes: int, header: Header = True) -> CsvFile:
+def index_csv(path: Path, piece_bytes: int, remarks: list[str], header: Header = True) -> CsvFile:
     """Find where the pieces of a text file begin and end; its header and separator too.
 
     Args:
         path: of the file.
         piece_bytes: text of a piece, roughly.
+        remarks: as for `open_text`.
         header: as in ``read_table``.
 
     Returns:
         The file; the heights of its pieces are found by ``find_types``.
     """
     size = max(piece_bytes // 4, _LEAST_BYTES)  # a text grows when it is taken apart
-    try:
-        with path.open("rb") as file:
-            head = file.read(size)
-            if not head:
-                raise DataError(f"{path.name}: the file is empty. Give a table with column names and rows.")
-            check_text_signature(head, path.name)
-            bounds = _find_bounds(path, size)
-            file.seek(0)
-            first = file.read(bounds[0][1])
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be read: {error.strerror}. Check its permissions.") from None
+    text = open_text(path, remarks)
+    head = text.read(0, size)
+    if not head:
+        raise DataError(f"{path.name}: the file is empty. Give a table with column names and rows.")
+    check_text_signature(head, path.name)
+    bounds = find_bounds(text, path.name, size)
+    first = text.read(0, bounds[0][1])
     layout = find_layout(clean_text(first, path.name, 1).rstrip(b"\n"), path.name)
     names, n_bytes = read_header(first, layout, path.name, header)
     starts, ends, lines = (list(values) for values in zip(*bounds, strict=True))
     starts[0], lines[0] = n_bytes, 1 + first[:n_bytes].count(b"\n")
     if starts[0] >= ends[0]:
         starts, ends, lines = starts[1:], ends[1:], lines[1:]
-    return CsvFile(path, tuple(names), layout.separator, starts, ends, lines)
+    return CsvFile(path, text, tuple(names), layout.separator, starts, ends, lines)
 
 
-def _find_bounds(path: Path, size: int) -> list[tuple[int, int, int]]:
-    """(first byte, end, first line) of stretches of about ``size`` bytes that end with a record."""
+def find_bounds(text: Text, name: str, size: int, quoted: bool = True) -> list[tuple[int, int, int]]:
+    """Find stretches of about ``size`` bytes that end with a record.
+
+    Args:
+        text: of a table.
+        name: of its file, for messages.
+        size: bytes.
+        quoted: whether a line's end between quotation marks ends no record.
+
+    Returns:
+        (first byte, end, first line) of each.
+    """
     found: list[tuple[int, int, int]] = []
     begin, line, position = 0, 1, 0
     quotes, lines_since = 0, 0
-    with path.open("rb") as file:
-        while chunk := file.read(size):
-            buffer = np.frombuffer(chunk, dtype=np.uint8)
-            breaks = np.flatnonzero(buffer == _NEWLINE)
-            marks = buffer == _QUOTE
-            if marks.any() or quotes % 2:
-                parity = (np.cumsum(marks) + quotes) % 2
-                outside = breaks[parity[breaks] == 0]
-            else:
-                outside = breaks
-            if outside.size:
-                end = position + int(outside[-1]) + 1
-                found.append((begin, end, line))
-                before = int(np.searchsorted(breaks, outside[-1], side="right"))
-                line += lines_since + before
-                begin, lines_since = end, int(breaks.size) - before
-            else:
-                lines_since += int(breaks.size)
-                if position + len(chunk) - begin > max(_NO_LINE_END, 8 * size):
-                    raise DataError(
-                        f"{path.name}, row {line}: no end of this row in {_NO_LINE_END >> 20} MiB. Close the quotation "
-                        "mark that opens in it, or end lines with a line feed."
-                    )
-            quotes += int(np.count_nonzero(marks))
-            position += len(chunk)
+    while chunk := text.read(position, position + size):
+        buffer = np.frombuffer(chunk, dtype=np.uint8)
+        breaks = outside = np.flatnonzero(buffer == _NEWLINE)
+        marks = buffer == _QUOTE
+        if quoted and (marks.any() or quotes % 2):
+            parity = (np.cumsum(marks) + quotes) % 2
+            outside = breaks[parity[breaks] == 0]
+        if outside.size:
+            end = position + int(outside[-1]) + 1
+            found.append((begin, end, line))
+            before = int(np.searchsorted(breaks, outside[-1], side="right"))
+            line += lines_since + before
+            begin, lines_since = end, int(breaks.size) - before
+        else:
+            lines_since += int(breaks.size)
+            if position + len(chunk) - begin > max(_NO_LINE_END, 8 * size):
+                raise DataError(
+                    f"{name}, row {line}: no end of this row in {_NO_LINE_END >> 20} MiB. Close the quotation mark "
+                    "that opens in it, or end lines with a line feed."
+                )
+        quotes += int(np.count_nonzero(marks))
+        position += len(chunk)
     if begin < position:
         found.append((begin, position, line))
     return found
@@ -201,4 +203,4 @@ def _find_fitting(texts: pl.DataFrame, types: dict[str, int | None]) -> set[str]
     return {name for name, n in zip(plain, counts, strict=True) if n == texts[name].null_count()}
 
 
-__all__ = ["PARSERS", "CsvFile", "find_types", "index_csv"]
+__all__ = ["PARSERS", "CsvFile", "find_bounds", "find_types", "index_csv"]

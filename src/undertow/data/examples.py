@@ -20,9 +20,10 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from undertow.data.file_names import IMAGES, TABLES
+from undertow.data.file_names import IMAGES, is_table
 from undertow.data.images import check_size, find_images, read_images
 from undertow.data.late import pl
+from undertow.data.memory import check_array_fits
 from undertow.data.wording import count, list_names
 from undertow.errors import DataError
 
@@ -33,6 +34,7 @@ _IDX_TYPES: Final = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8
 _MOST_AXES: Final = 32  # of NumPy's arrays, in all its versions
 _DEFLATED: Final = 1032  # times that deflate makes something smaller at most
 _PARTS: Final = {"train": "train", "test": "test", "val": "validation", "valid": "validation"}
+_HEADS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _DAMAGED: Final = (
     ValueError, OSError, EOFError, LookupError, MemoryError, ArithmeticError, RuntimeError, SyntaxError, TypeError,
     zipfile.BadZipFile, zlib.error, struct.error,
@@ -42,7 +44,7 @@ _DAMAGED: Final = (
 def holds_examples(path: Path) -> bool:
     """Tell whether a path names arrays or images, by its name; a folder, by the files in it."""
     if path.is_dir():
-        return bool(find_images(path)) and not any(entry.suffix.lower() in TABLES for entry in path.iterdir())
+        return bool(find_images(path)) and not any(is_table(entry) for entry in path.iterdir())
     return path.suffix.lower() in (".npz", *IMAGES) or bool(_IDX.search(path.name))
 
 
@@ -217,7 +219,11 @@ def _read_npz(path: Path, part: Part, remarks: list[str]) -> dict[str, NDArray[A
             both = {"train", "test"} <= {found for found, _ in parts.values()}
             taken = [name for name, (found, _) in parts.items() if found == part or not both]
             chosen = {parts[name][1] if both else name: name for name in taken}
+            assert file.zip is not None
+            _check_sizes(file.zip, list(chosen.values()), path.name)
             arrays: dict[str, NDArray[Any]] = {new: file[name] for new, name in chosen.items()}
+    except DataError:
+        raise
     except _DAMAGED as error:
         if "pickle" in str(error):
             raise DataError(
@@ -235,6 +241,22 @@ def _read_npz(path: Path, part: Part, remarks: list[str]) -> dict[str, NDArray[A
     if aside := [name for name in parts if name not in taken]:
         remarks.append(f"{path.name}: {list_names(taken)}; left aside: {list_names(aside)}.")
     return arrays
+
+
+def _check_sizes(archive: zipfile.ZipFile, names: list[str], file: str) -> None:
+    """DataError where arrays are larger than memory, or than what is there of them, before any is read."""
+    members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+    total = 0.0
+    for name in names:
+        with archive.open(members[name]) as member:
+            try:
+                read = _HEADS[np.lib.format.read_magic(member)]
+            except (ValueError, LookupError):  # bytes, or an array whose fields have names
+                continue
+            shape, _, dtype = read(member)
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize > members[name].file_size:
+            raise DataError(f"{file}: {name!r} is damaged: its head tells of {shape} {dtype}, and there is less.")
+        total = check_array_fits(f"{file}: {name!r}", shape, dtype, total)
 
 
 def _labels_of(path: Path) -> str:
@@ -265,6 +287,8 @@ def _read_idx(path: Path) -> NDArray[Any]:
             dtype = np.dtype(_IDX_TYPES[head[2]])
             size = math.prod(shape) * dtype.itemsize
             possible = size <= path.stat().st_size * (_DEFLATED if packed else 1)
+            if possible:
+                check_array_fits(path.name, shape, dtype)
             content = file.read(size + 1) if possible else b""
     except DataError:
         raise

@@ -1,4 +1,4 @@
-"""Tables from files: CSV and other delimited text, and Parquet."""
+"""Tables from files: CSV and other delimited text, JSON lines, workbooks, Parquet and Arrow."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow.data.decimals import Decimal, check_decimal, choose_decimal, reads_both_ways, tell_comma
 from undertow.data.examples import Part, holds_examples, read_examples
-from undertow.data.file_names import PARQUET_EXTENSIONS, PICKLE, TABLES, refuse_extension
+from undertow.data.file_names import COLUMNAR, JSON_EXTENSIONS, PICKLE, find_extension, is_table, refuse_extension
 from undertow.data.header import REMEDY, Header, check_header, name_fields, tell_names
 from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
-from undertow.data.nested import spread_nested
+from undertow.data.memory import show_bytes
 from undertow.data.parse import infer_type, mark_missing, parse_decimal_commas
+from undertow.data.text_files import SMALLER, read_text
 from undertow.data.wording import Origin, list_names
 from undertow.errors import DataError
 
 _SIGNATURES = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or export the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook: export the sheet as CSV",
-    b"\x1f\x8b": "a gzip archive: unpack it first",
-    b"\xff\xfe": "text in UTF-16: save it as UTF-8",
-    b"\xfe\xff": "text in UTF-16: save it as UTF-8",
+    b"PK\x03\x04": "a zip archive or an Excel workbook: give it the extension .xlsx, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: give it the extension .xls",
+    b"\x1f\x8b": "compressed with gzip: give its name the end .csv.gz",
+    b"BZh": "compressed with bzip2: give its name the end .csv.bz2",
+    b"\xfd7zXZ": "compressed with xz: give its name the end .csv.xz",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard: give its name the end .csv.zst",
 }
 
 
@@ -45,15 +48,18 @@ def read_table(
     remarks: list[str] | None = None,
     header: Header = True,
 ) -> pl.DataFrame:
-    r"""Read a table from a CSV or Parquet file.
+    r"""Read a table from a file: CSV and other delimited text, JSON lines, Parquet, Arrow, a workbook.
 
     Text files have one header line; the separator (comma, semicolon, tab or bar) is found from the file.
     The empty field and NA, N/A, n/a, #N/A, <NA>, <null>, NaN, nan, NULL, null, None, ?, n.a., N.A., k.A. and the errors
     of spreadsheets (#DIV/0!, #VALUE!, #REF!, #NAME?, #NUM!, #NULL!, #NV) are missing values. A column becomes integers,
-    numbers, booleans or ISO dates where every value present is one, else text.
+    numbers, booleans or ISO dates where every value present is one, else text. The first sheet of a workbook is
+    read as the text that is exported of it.
 
     Args:
-        path: a file ending in .csv, .tsv, .txt, .parquet or .pq; text in UTF-8.
+        path: a file ending in .csv, .tsv, .txt, .jsonl, .ndjson, .parquet, .pq, .arrow, .feather, .ipc, .xlsx, .xlsm,
+            .xlsb, .xls or .ods; text in UTF-8, or in UTF-16 that begins with a byte-order mark. What ends in .csv.gz,
+            .bz2, .xz or .zst is unpacked. Arrays and images as in the documentation, "Arrays and images".
         as_text: columns of a text file that stay text, as ``TabularEncoder.text_columns`` names them.
         decimal: what 1,234 is, where commas do not separate the fields of a text file, and all those in a column may
             part thousands as well as a fraction: with "comma" a number a little above 1; with "point" text, which the
@@ -119,23 +125,50 @@ def read_table_with_origin(
     source = Path(path)
     check_source(source)
     decimal, header, said = check_decimal(decimal), check_header(header), [] if remarks is None else remarks
-    if holds_examples(source):
-        frame = read_examples(source, part, said, name_files)
-        rows = np.arange(1, frame.height + 1, dtype=np.int64)
-    elif source.suffix.lower() in PARQUET_EXTENSIONS:
-        frame = _read_parquet(source)
-        rows = np.arange(1, frame.height + 1, dtype=np.int64)
-    else:
-        text = _read_text(source)
-        layout = find_layout(text, source.name)
-        frame = _parse_text(text, layout, source.name, as_text, decimal, said, header)
-        rows = layout.lines[int(header is True) :].astype(np.int64)
+    try:
+        frame, rows = _read(source, as_text, decimal, said, header, part, name_files)
+    except MemoryError:
+        raise DataError(
+            f"{source.name}: there is not enough memory to read it, {show_bytes(source.stat().st_size)} as it lies. "
+            f"{SMALLER}"
+        ) from None
     if frame.height == 0:
         raise DataError(f"{source.name}: the table has column names but no rows. Add the rows below them.")
     for remark in said if remarks is None else ():
-        told = remark if remark.startswith("Column") else f"column {remark}"
-        warnings.warn(f"{source.name}: {told}", UserWarning, stacklevel=3)
+        told = remark if remark.startswith(("Column", source.name)) else f"column {remark}"
+        about = "" if told.startswith(source.name) else f"{source.name}: "
+        warnings.warn(f"{about}{told}", UserWarning, stacklevel=3)
     return frame, Origin(source.name, rows)
+
+
+def _read(
+    source: Path,
+    as_text: Collection[str],
+    decimal: Decimal,
+    said: list[str],
+    header: Header,
+    part: Part,
+    name_files: bool,
+) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """A table of any kind, and the number of each row in its file."""
+    if holds_examples(source):
+        frame = read_examples(source, part, said, name_files)
+        rows = np.arange(1, frame.height + 1, dtype=np.int64)
+    elif find_extension(source) in COLUMNAR:
+        from undertow.data.columnar import read_columnar
+
+        frame = read_columnar(source, _read_bytes(source))
+        rows = np.arange(1, frame.height + 1, dtype=np.int64)
+    elif find_extension(source) in JSON_EXTENSIONS:
+        from undertow.data.json_lines import read_json_lines
+
+        frame, rows = read_json_lines(source, said)
+    else:
+        text = _read_text(source, said)
+        layout = find_layout(text, source.name)
+        frame = _parse_text(text, layout, source.name, as_text, decimal, said, header)
+        rows = layout.lines[int(header is True) :].astype(np.int64)
+    return frame, rows
 
 
 def check_source(source: Path) -> None:
@@ -150,7 +183,7 @@ def check_source(source: Path) -> None:
         return
     if is_folder:
         raise DataError(f"{source} is a folder. Give the path of one CSV or Parquet file in it.")
-    if source.suffix.lower() not in TABLES:
+    if not is_table(source):
         if _begins_as_pickle(source):
             raise DataError(f"{source.name}: {PICKLE}")
         raise DataError(refuse_extension(source.name, source.suffix.lower()))
@@ -178,9 +211,9 @@ def _read_bytes(source: Path) -> bytes:
     return content
 
 
-def _read_text(source: Path) -> bytes:
+def _read_text(source: Path, remarks: list[str]) -> bytes:
     """The file as UTF-8 bytes without byte-order mark, with a line feed at every line's end."""
-    content = _read_bytes(source)
+    content = read_text(source, remarks)
     check_text_signature(content, source.name)
     if content.startswith(b"PAR1") and content.endswith(b"PAR1"):
         raise DataError(f"{source.name}: this is a Parquet file. Give it the extension .parquet.")
@@ -340,21 +373,3 @@ def name_columns(fields: list[str], place: str) -> list[str]:
             f"own name; if this row holds data, put a line with column names above it, or {REMEDY}."
         )
     return names
-
-
-def _read_parquet(source: Path) -> pl.DataFrame:
-    """A Parquet file's table."""
-    content = _read_bytes(source)
-    if not content.startswith(b"PAR1"):
-        raise DataError(f"{source.name}: this is no Parquet file. Rename it to what it is, or export it again.")
-    try:
-        frame = pl.read_parquet(content)
-    except reader_errors() as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(
-            f"{source.name}: the Parquet file is damaged or cut short: {reason}. Export it again."
-        ) from None
-    if frame.width == 0:
-        raise DataError(f"{source.name}: the Parquet file has no columns. Export it again.")
-    frame = frame.rename(dict(zip(frame.columns, name_columns(frame.columns, source.name), strict=True)))
-    return spread_nested(frame, source.name)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.file_names import IMAGES
+from undertow.data.memory import check_array_fits
+from undertow.data.wording import count
 from undertow.errors import DataError
 
 _PLAIN: Final = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA", "PA": "RGBA", "I;16": "I", "I": "I", "F": "F"}
@@ -80,6 +82,8 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
     mode = modes.pop() if len(modes) == 1 else colour + "A" * any("A" in found for found in modes)
     shape = (*sizes[0][::-1], 1 if mode in _DEEP else len(mode))
     check_size(names[0], shape, math.prod(shape))
+    dtype = np.dtype(np.int32 if mode == "I" else np.float32 if mode == "F" else np.uint8)
+    check_array_fits(f"{count(len(names), 'image')} such as {names[0]}", (len(names), *shape), dtype)
     arrays = []
     for source, name in zip(sources, names, strict=True):
         try:

@@ -90,7 +90,7 @@ def stream_table(
     epoch. Quantiles are those of a random sample where there are more numbers than it holds.
 
     Args:
-        table: a CSV or Parquet file, a folder or a pattern (``"data/*.parquet"``), a list of these, or a
+        table: a file as of ``read_table``, a folder or a pattern (``"data/*.parquet"``), a list of these, or a
             frame.
         target: the column to predict; rows without it are dropped.
         validation: the share of rows held out, 0 ≤ share < 1; drawn for each row by itself, so nearly reached.

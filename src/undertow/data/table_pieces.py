@@ -1,31 +1,32 @@
-"""Tables larger than memory, piece by piece: frames, and CSV and Parquet files, folders of them, and globs."""
+"""Tables larger than memory, piece by piece: frames, and files, folders of them, and globs."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from undertow.data.columnar import ColumnarFile, cut_columnar, open_columnar
 from undertow.data.csv_index import CsvFile, index_csv
 from undertow.data.decimals import Decimal
 from undertow.data.examples import find_examples, holds_examples, tell_examples
-from undertow.data.file_names import PARQUET_EXTENSIONS, TABLES
-from undertow.data.frames import check_source, name_columns, reader_errors
+from undertow.data.file_names import COLUMNAR, JSON_EXTENSIONS, TABLES, find_extension, is_table
+from undertow.data.frames import check_source
 from undertow.data.header import Header, check_header, offer_no_header, tell_names
+from undertow.data.json_lines import JsonFile, index_json
 from undertow.data.late import pl
-from undertow.data.parquet_footer import largest_row_group
+from undertow.data.text_files import unpacked_size
 from undertow.data.wording import Origin, list_names, suggest_name
 from undertow.errors import DataError
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+File = ColumnarFile | CsvFile | JsonFile
+_IN_MEMORY = 6
 _LARGER = 8  # times, where pieces are read in order: 160 MB in one row group, with memory=10e6: 3 s instead of 19
-_MOST_READS = 256  # of one piece
-_VALUE_BYTES = 16  # of a decoded value, roughly: texts are longer, numbers shorter
 
 
 class TablePieces(Protocol):
@@ -74,71 +75,8 @@ class FramePieces:
         return {"kind": "frame", "piece_rows": self.rows, "rows": self.frame.height}
 
 
-@dataclass(frozen=True)
-class ParquetFile:
-    """A Parquet file.
-
-    Args:
-        path: its place.
-        height: its rows.
-        schema: its columns with their types, names as the file has them.
-        names: the names of the columns without outer spaces.
-        at_once: how many columns are read together: few, where row groups are larger than memory may be, since of a
-            column chunk all is read.
-    """
-
-    path: Path
-    height: int
-    schema: dict[str, pl.DataType]
-    names: tuple[str, ...]
-    at_once: int
-
-    def read(self, first: int, rows: int, columns: Collection[str] | None) -> pl.DataFrame:
-        """Some rows. Only the pages that hold them are decoded."""
-        renamed = dict(zip(self.schema, self.names, strict=True))
-        wanted = [old for old, new in renamed.items() if columns is None or new in columns]
-        n = self.at_once
-        try:
-            plan = pl.scan_parquet(self.path, parallel="none", low_memory=True, glob=False)
-            parts = [plan.select(wanted[i : i + n]).slice(first, rows).collect() for i in range(0, len(wanted), n)]
-            frame = pl.concat(parts, how="horizontal")
-        except reader_errors() as error:
-            raise _damaged(self.path, error, f", rows {first + 1} to {first + rows}") from None
-        return frame.rename({old: renamed[old] for old in wanted})
-
-
-def open_parquet(path: Path, piece_bytes: int) -> ParquetFile:
-    """Read the schema and the number of rows of a Parquet file; DataError where it is none."""
-    try:
-        with path.open("rb") as file:
-            begins = file.read(4)
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be read: {error.strerror}. Check its permissions.") from None
-    if not begins:
-        raise DataError(f"{path.name}: the file is empty. Give a table with column names and rows.")
-    if begins != b"PAR1":
-        raise DataError(f"{path.name}: this is no Parquet file. Rename it to what it is, or export it again.")
-    try:
-        plan = pl.scan_parquet(path, glob=False)
-        schema = dict(plan.collect_schema())
-        height = int(plan.select(pl.len()).collect().item())
-    except reader_errors() as error:
-        raise _damaged(path, error, "") from None
-    if not schema:
-        raise DataError(f"{path.name}: the Parquet file has no columns. Export it again.")
-    group = largest_row_group(path)
-    reads = len(schema) if group is None else -(-group // (2 * piece_bytes))
-    at_once = -(-len(schema) // min(max(reads, 1), _MOST_READS))
-    return ParquetFile(path, height, schema, tuple(name_columns(list(schema), path.name)), at_once)
-
-
-def _damaged(path: Path, error: BaseException, place: str) -> DataError:
-    reason = str(error).strip().partition("\n")[0]
-    return DataError(f"{path.name}{place}: the Parquet file is damaged or cut short: {reason}. Export it again.")
-
-
 class FilePieces:
-    """CSV or Parquet files with the same columns, one after another, in pieces of some rows.
+    """Files with the same columns, one after another, in pieces of some rows.
 
     Args:
         paths: of the files, in the order of their rows.
@@ -166,16 +104,16 @@ class FilePieces:
         in_order: bool = False,
     ) -> None:
         self.paths, self.header = list(paths), check_header(header)
+        self.remarks: list[str] = []
         files = [self._open(path, piece_bytes) for path in self.paths]
         self.columns = list(files[0].names)
         self._check_alike(files)
         texts = [file for file in files if isinstance(file, CsvFile)]
-        self.remarks: list[str] = []
         if texts:
             from undertow.data.csv_index import find_types
 
-            self.remarks = find_types(texts, as_text, decimal)
-        self._pieces: list[tuple[ParquetFile | CsvFile, int, int]] = []
+            self.remarks += find_types(texts, as_text, decimal)
+        self._pieces: list[tuple[File, int, int]] = []
         for file in files:
             cut = _cut(file, piece_bytes * (_LARGER if in_order else 1))
             self._pieces += [(file, first, rows) for first, rows in cut]
@@ -186,16 +124,17 @@ class FilePieces:
             number = next(k for k, (file, _, rows) in enumerate(self._pieces) if rows and isinstance(file, CsvFile))
             self.remarks += tell_names(self.read(number)[0], self._pieces[number][0].path.name)
 
-    def _open(self, path: Path, piece_bytes: int) -> ParquetFile | CsvFile:
+    def _open(self, path: Path, piece_bytes: int) -> File:
         check_source(path)
-        return (
-            open_parquet(path, piece_bytes)
-            if path.suffix.lower() in PARQUET_EXTENSIONS
-            else index_csv(path, piece_bytes, self.header)
-        )
+        kind = find_extension(path)
+        if kind in COLUMNAR:
+            return open_columnar(path, piece_bytes)
+        if kind in JSON_EXTENSIONS:
+            return index_json(path, piece_bytes, self.remarks)
+        return index_csv(path, piece_bytes, self.remarks, self.header)
 
-    def _check_alike(self, files: Sequence[ParquetFile | CsvFile]) -> None:
-        """All files must have the columns of the first, and Parquet files their types too."""
+    def _check_alike(self, files: Sequence[File]) -> None:
+        """All files must have the columns of the first, and where files have types, these too."""
         first, types = files[0], None
         for file in files:
             missing = [name for name in first.names if name not in file.names]
@@ -207,7 +146,7 @@ class FilePieces:
                     f"{file.path.name}: its columns are not those of {first.path.name}: it {' and '.join(parts)}. "
                     f"Give files with the same columns.{offer_no_header(pl.DataFrame(schema=first.names))}"
                 )
-            if isinstance(file, ParquetFile):
+            if not isinstance(file, CsvFile):
                 found = dict(zip(file.names, file.schema.values(), strict=True))
                 types = types or (file.path.name, found)
                 for name, dtype in types[1].items():
@@ -220,7 +159,7 @@ class FilePieces:
     def read(self, number: int, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, Origin | None]:
         """The rows of one piece, with the numbers they have in their file."""
         file, first, rows = self._pieces[number]
-        if isinstance(file, CsvFile):
+        if not isinstance(file, ColumnarFile):
             frame, lines = file.read(first)
             chosen = self.columns if columns is None else [name for name in self.columns if name in columns]
             return frame.select(chosen), Origin(file.path.name, lines)
@@ -234,12 +173,9 @@ class FilePieces:
         return {"kind": "files", "files": files, "pieces": len(self.heights), "rows": sum(self.heights)}
 
 
-def _cut(file: ParquetFile | CsvFile, piece_bytes: int) -> list[tuple[int, int]]:
+def _cut(file: File, piece_bytes: int) -> list[tuple[int, int]]:
     """(what to read it by, rows) of each piece of a file."""
-    if isinstance(file, CsvFile):
-        return list(enumerate(file.heights))
-    rows = max(piece_bytes // (_VALUE_BYTES * len(file.schema)), 1)
-    return [(first, min(rows, file.height - first)) for first in range(0, file.height, rows)]
+    return cut_columnar(file, piece_bytes) if isinstance(file, ColumnarFile) else list(enumerate(file.heights))
 
 
 def _family(dtype: pl.DataType) -> str:
@@ -255,8 +191,8 @@ def find_files(where: Paths) -> list[Path]:
     """The table files that a path, a folder, a pattern or a list of them names, by name within each.
 
     Args:
-        where: a file; a folder, of which all CSV and Parquet files are taken, or where there are none the images; a
-            pattern such as ``"data/2024-*.parquet"``; or a list of these.
+        where: a file; a folder, of which all tables are taken, or where there are none the images; a pattern such as
+            ``"data/2024-*.parquet"``; or a list of these.
 
     Returns:
         At least one path.
@@ -282,7 +218,7 @@ def find_files(where: Paths) -> list[Path]:
     if path.exists() and holds_examples(path):
         return find_examples(path)
     if path.is_dir():
-        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in TABLES and entry.is_file())
+        found = sorted(entry for entry in path.iterdir() if is_table(entry) and entry.is_file())
         if not found:
             raise DataError(
                 f"{path}: the folder holds no table. Its files should end in {', '.join(TABLES)}.{tell_examples(path)}"
@@ -294,3 +230,32 @@ def find_files(where: Paths) -> list[Path]:
             raise DataError(f"{text}: no file has such a name. Check the pattern.")
         return found
     return [path]
+
+
+def takes_more(file: Path, memory: float) -> bool:
+    r"""Tell whether a table takes more memory than it may when it is read whole.
+
+    Args:
+        file: that exists.
+        memory: bytes.
+
+    Returns:
+        Whether; as a frame, as float32 and with what reading takes, a table is about six times its text.
+
+    Source: derived here.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "a.csv")
+        ...     _ = path.write_text("x,y\n" * 100)
+        ...     takes_more(path, 1e6), takes_more(path, 1e3)
+        (False, True)
+    """
+    most = memory / _IN_MEMORY
+    if unpacked_size(file, most) > most:
+        return True
+    if find_extension(file) not in COLUMNAR:
+        return False
+    found = open_columnar(file, int(memory))
+    return found.height * len(found.schema) * 8 > most

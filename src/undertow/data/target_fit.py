@@ -77,7 +77,7 @@ class TargetFit:
             numbers = read_numbers(labels, "number", origin)
             self.whole &= bool(np.all(numbers == np.floor(numbers)))
             self.numbers.update(numbers)
-        if not self.overflowed and self.task != "regression":
+        if not self.overflowed:
             self._count(count_labels(labels, origin))
 
     def _count(self, counts: pl.DataFrame) -> None:
@@ -105,10 +105,9 @@ class TargetFit:
             target, said = fit_number_target(self.name, self.layouts.numbers[layout], self.scaling)
             return with_layout(target, layout), [f"Target {self.name!r}: regression.", written, *said]
         task, why = self.task, f"Target {self.name!r}: {self.task}, as asked for."
-        if self.task != "regression":
-            found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n, self._seen())
-            if self.task in (None, found):
-                task, why = found, reason
+        found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n, self._seen())
+        if self.task in (None, found):  # told again by a resumed run, it is for the same reason
+            task, why = found, reason
         if task == "regression" or self.counts is None:
             target, said = fit_number_target(self.name, self.numbers, self.scaling)
             return target, [why, *said]

@@ -16,12 +16,13 @@ from undertow import nn
 from undertow.data import TabularEncoder, as_frame, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
 from undertow.data.examples import holds_examples
+from undertow.data.file_names import is_table
 from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
 from undertow.data.reading import tell_reading
 from undertow.data.roles import read_weight_column
 from undertow.data.source import MEMORY
-from undertow.data.table_pieces import FilePieces, find_files
+from undertow.data.table_pieces import FilePieces, find_files, takes_more
 from undertow.data.target import keep_present_target, tell_dropped
 from undertow.data.wording import Origin, join_alike, list_names, suggest_name
 from undertow.errors import ArgumentError, DataError, DataWarning, RunError
@@ -32,7 +33,6 @@ from undertow.train.run import Run
 from undertow.train.table_data import column_names
 
 _PIECES = 32  # a portion takes this part of the memory when it is read
-_IN_MEMORY = 6  # a file as a frame and as float32: about so many times its size
 _FORMATS = (".csv", ".parquet")
 
 
@@ -134,8 +134,11 @@ def read_portions(
     header = find_header(run, file, encoder, remarks)
     features = {column.name for column in encoder.columns}
     texts = {name: () for name in keep if name not in features} | encoder.known_texts
-    small = os.path.isfile(file) and os.path.getsize(file) * _IN_MEMORY <= memory
-    if small or not os.path.exists(file) or holds_examples(file):
+    if (
+        not file.exists()
+        or holds_examples(file)
+        or (file.is_file() and not (is_table(file) and takes_more(file, memory)))
+    ):
         yield read_table_with_origin(
             file, as_text=texts, decimal="comma", remarks=remarks, header=header, part="test", name_files="file" in keep
         )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from undertow.data.file_names import find_extension
 from undertow.data.table_pieces import find_files
 from undertow.data.wording import count
 from undertow.errors import RunError
@@ -254,7 +255,9 @@ def _reopen(
 def _check_encoder(folder: Path, snapshot: Snapshot, table: Table) -> None:
     """RunError where the table gives other features than it did, though the file is the same."""
     stored = snapshot.record["extras"].get("encoder")
-    if table.encoder is None or stored is None or stored == table.encoder.to_json_dict():
+    if table.encoder is None or not isinstance(stored, dict):
+        return
+    if {**stored, "report": None} == {**table.encoder.to_json_dict(), "report": None}:  # words change no number
         return
     began, now = snapshot.record["versions"].get("undertow"), read_versions()["undertow"]
     raise RunError(
@@ -296,7 +299,9 @@ def find_folder(settings: TableSettings, out: Path | None) -> Path:
     """The run folder: what was told, else ``runs/<name of the data>``."""
     if out is not None:
         return out
-    name = settings.dataset or Path(str(settings.data).rstrip("/")).stem.replace("*", "") or "table"
+    path = Path(str(settings.data).rstrip("/"))
+    stem = path.name.removesuffix(path.suffix).removesuffix(find_extension(path))  # of a.csv.gz, a
+    name = settings.dataset or stem.replace("*", "") or "table"
     return Path("runs") / name
 
 

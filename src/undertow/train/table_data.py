@@ -24,20 +24,21 @@ from undertow.data import (
 )
 from undertow.data.decimals import check_decimal
 from undertow.data.examples import holds_examples, read_examples
-from undertow.data.file_names import PARQUET_EXTENSIONS, TABLES
+from undertow.data.file_names import COLUMNAR, JSON_EXTENSIONS, find_extension, is_table
+from undertow.data.memory import find_memory
 from undertow.data.reading import tell_reading
 from undertow.data.scales import prefers_own_scales
 from undertow.data.source import MEMORY
-from undertow.data.table_pieces import find_files
+from undertow.data.table_pieces import find_files, takes_more
+from undertow.data.text_files import SMALLER
 from undertow.data.weekdays import without_idle_weekdays
 from undertow.data.wording import count, join_alike
-from undertow.errors import ArgumentError, RunError, UndertowError
+from undertow.errors import ArgumentError, DataError, RunError, UndertowError
 from undertow.train.choices import choose_validation
 from undertow.train.table_settings import TableSettings, read_rule
 
 TASKS = ("classification", "regression")
 _MB = 1_000_000
-_IN_MEMORY = 6  # a file as a frame and as float32, with what reading takes: about so many times its size
 _OWN = "standard"  # a scaling in which each column of numbers has its own scale
 _RARE = 0.1  # a class with a smaller share of the rows is remarked on
 _DIGEST_CHUNK = 1 << 22
@@ -95,7 +96,10 @@ def load_table(settings: TableSettings) -> Table:
         >>> table.n_features, table.n_outputs, table.n_rows
         (64, 10, 1348)
     """
-    table = _load(settings)
+    try:
+        table = _load(settings)
+    except MemoryError:
+        raise DataError(f"{settings.data}: there is not enough memory for its table. {SMALLER}") from None
     if settings.target_scaling is not None and table.classifies:
         more = "" if settings.dataset else ", or give --task regression"
         raise ArgumentError(
@@ -117,7 +121,7 @@ def _load(settings: TableSettings) -> Table:
     several = not examples and _is_several(settings.data)
     if not several and not examples:
         read = Path(settings.data)
-        if not read.exists() or read.suffix.lower() not in TABLES:
+        if not read.exists() or not is_table(read):
             read_table_with_origin(read)  # which says what is wrong
     files = find_files(settings.data)
     size = sum(file.stat().st_size for file in files if file.is_file())
@@ -125,7 +129,7 @@ def _load(settings: TableSettings) -> Table:
         raise ArgumentError(f"--memory {settings.memory:g}: give MB, 1 or more.")
     memory = settings.memory or max(find_memory() / 4, MEMORY) / _MB
     settings = replace(settings, data_digest=_check_digest(settings, files), data_bytes=size)
-    if (size * _IN_MEMORY > memory * _MB and not examples) or several:
+    if not examples and (several or takes_more(files[0], memory * _MB)):
         return _load_streamed(replace(settings, memory=settings.memory or float(MEMORY // _MB)))
     return _load_whole(settings)
 
@@ -148,18 +152,23 @@ def column_names(data: str, header: bool | None = None) -> list[str]:
     """
     import polars as pl
 
+    from undertow.data.columnar import open_columnar
     from undertow.data.frames import clean_text, read_header
     from undertow.data.layout import find_layout
+    from undertow.data.text_files import open_text
 
     try:
         file = find_files(data)[0]
         if holds_examples(Path(data)):
             return read_examples(Path(data), "train", []).columns
-        if file.suffix.lower() in PARQUET_EXTENSIONS:
-            return list(pl.read_parquet_schema(file))
-        with open(file, "rb") as opened:
-            head = opened.read(_HEAD)
+        kind = find_extension(file)
+        if kind in COLUMNAR:
+            return list(open_columnar(file, MEMORY).names)
+        text = open_text(file, [])
+        head = text.read(0, _HEAD)
         head = head[: head.rfind(b"\n") + 1] if len(head) == _HEAD else head
+        if kind in JSON_EXTENSIONS:
+            return list(pl.read_ndjson(head).columns)
         layout = find_layout(clean_text(head, file.name).rstrip(b"\n"), file.name)
         return read_header(head, layout, file.name, header is not False)[0]
     except (UndertowError, OSError, ValueError, pl.exceptions.PolarsError):
@@ -169,25 +178,6 @@ def column_names(data: str, header: bool | None = None) -> list[str]:
 def _is_several(data: str) -> bool:
     """Whether a text names a folder, or is a pattern."""
     return os.path.isdir(data) or (glob.has_magic(data) and not os.path.exists(data))
-
-
-def find_memory() -> float:
-    """Find how many bytes of memory this process may use, containers counted.
-
-    Returns:
-        The bytes; those of the machine where nothing else is known.
-
-    Source: cgroup-v2(7), memory.max.
-    """
-    found = [8e9]
-    if hasattr(os, "sysconf"):
-        found = [float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))]
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            found.append(float(Path(file).read_text()))
-        except (OSError, ValueError):  # "max"
-            continue
-    return min(found)
 
 
 def digest_of(files: list[Path]) -> str:
@@ -210,8 +200,6 @@ def _check_digest(settings: TableSettings, files: list[Path]) -> str:
     try:
         digest = digest_of(files)
     except OSError as error:
-        from undertow.errors import DataError
-
         raise DataError(f"{settings.data} cannot be read: {error.strerror or error}. Check the file.") from None
     if settings.data_digest not in (None, digest):
         raise RunError(
