@@ -160,18 +160,27 @@ def test_rare_categories_are_joined():
 def test_texts_in_nearly_every_row_are_left_out():
     """Hundreds of texts in less than two rows each are no features, and the report says how they may be kept."""
     rng = np.random.default_rng(0)
-    texts = [f"user{k}" for k in rng.integers(0, 400, 400)]
+    texts = [f"user{k}" for k in rng.integers(0, 700, 400)]
     n = len(set(texts))
-    assert 200 < n < 300
+    repeated = {text for text in texts if texts.count(text) > 1}
+    assert 200 < n < 350 and sum(text in repeated for text in texts) < 200
     frame = pl.DataFrame({"x": texts, "z": rng.normal(size=400), "y": [0, 1] * 200})
     encoder = TabularEncoder.fit(frame, "y", max_categories=1000)
     assert encoder.feature_names == ["z"] and encoder.dropped["x"].startswith(
         f"'x': dropped, {n} distinct texts in 400"
     )
     assert "(--min-count 2)" in encoder.dropped["x"]
-    repeated = {text for text in texts if texts.count(text) > 1}
     kept = TabularEncoder.fit(frame, "y", max_categories=1000, min_count=2)
     assert kept.feature_names == [*(f"x={text}" for text in sorted(repeated)), "x is rare", "z"]
+
+    often = [f"user{k}" for k in rng.integers(0, 350, 400)]
+    repeated = {text for text in often if often.count(text) > 1}
+    assert len(set(often)) > 200 and sum(text in repeated for text in often) >= 200
+    whole = frame.with_columns(x=pl.Series(often))
+    by_itself = TabularEncoder.fit(whole, "y", max_categories=1000)
+    assert by_itself.feature_names == [*(f"x={text}" for text in sorted(repeated)), "x is rare", "z"]
+    assert any(line.startswith(f"'x': {len(set(often) - repeated)} rare texts (") for line in by_itself.report)
+    assert "x" in TabularEncoder.fit(whole, "y", max_categories=100).dropped
 
     some = frame.with_columns(x=pl.Series([f"town{k}" for k in rng.integers(0, 80, 400)]))
     assert TabularEncoder.fit(some, "y", max_categories=1000).n_features == some["x"].n_unique() + 1

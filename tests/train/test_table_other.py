@@ -101,7 +101,7 @@ def test_a_kill_changes_nothing(exact, tmp_path, monkeypatch, module, name):
 def test_a_page_does_not_say_that_all_has_ended(exact, tmp_path, monkeypatch):
     """While the other one trains, of which the folder knows nothing."""
     settings = TableSettings(**{**exact[0].given(), "flow": True})
-    monkeypatch.setattr(table_other, "_squares", fail(Killed, table_other._squares, after=1))
+    monkeypatch.setattr(table_other, "_squares", fail(Killed, table_other._squares, after=2))
     with pytest.raises(Killed):
         silently(train_table, settings, tmp_path / "run")
     flow = load_flow(tmp_path / "run")
@@ -113,7 +113,7 @@ def test_ctrl_c_keeps_the_first_network(exact, tmp_path, monkeypatch):
     """While the other one trains; resume tries it again, and goes on to the same bytes."""
     settings, folder, *_ = exact
     with monkeypatch.context() as patch:
-        patch.setattr(table_other, "_squares", fail(KeyboardInterrupt, table_other._squares, after=1))
+        patch.setattr(table_other, "_squares", fail(KeyboardInterrupt, table_other._squares, after=2))
         run, said = silently(train_table, settings, tmp_path / "run")
     assert said.endswith("The run holds the first network, not one trained on all rows.")
     assert run.stopped == "interrupted" and (tmp_path / "run" / "model.safetensors").is_file()

@@ -177,6 +177,11 @@ class TextStatistics:
         """Different texts that were counted."""
         return self.counts.height
 
+    @property
+    def share_repeated(self) -> float:
+        """The share of the present values whose text stands in two rows or more."""
+        return 1 - self.counts.filter(pl.col("n") == 1).height / max(self.n, 1)
+
 
 def _no_counts() -> pl.DataFrame:
     return pl.DataFrame(schema={"text": pl.String, "n": pl.Int64})

@@ -14,8 +14,11 @@ _AVERAGED: Final = 20  # the share of the epochs over which parameters are avera
 _LONGEST: Final = 0.95
 _NEARLY_ALL: Final = 0.05  # of the variance
 _NEARLY_SURE: Final = 0.2  # of the entropy
+_MOSTLY: Final = 0.2  # of the variance
+_ALIKE: Final = 0.8  # what is left of rows that were trained on, to what is left of others
 _LITTLE, _MUCH = 0.01, 0.1  # decay
 _MANY: Final = 10  # columns are many from a tenth of the rows on
+_RATES: Final = {"classification": (0.003, 0.005), "regression": (0.01, 0.01)}  # of one hidden layer, of two
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,9 @@ def choose_average(n: int, epochs: int | None) -> float:
     return round(min(_LONGEST, max(0.0, 1 - _AVERAGED / epochs)), 2)
 
 
-def choose_other(decay: float | None, dropout: float, unexplained: float, task: str = "regression") -> dict[str, float]:
+def choose_other(
+    decay: float | None, dropout: float, unexplained: float, task: str = "regression", trained: float = 0.0
+) -> dict[str, float]:
     """Choose a training to try beside the first one.
 
     Args:
@@ -129,17 +134,22 @@ def choose_other(decay: float | None, dropout: float, unexplained: float, task: 
         dropout: of the first one.
         unexplained: what it leaves, on rows held out: the share of the target's variance, or of the entropy of classes.
         task: ``"regression"`` or ``"classification"``.
+        trained: the share of the variance that it leaves on the rows trained on, without dropout; 0 where not known.
 
     Returns:
         Settings that differ. Of a number, no dropout where nearly all is explained, since its noise would be most of
-        what is left; else more weight decay, which keeps what is fitted to noise small. Of classes, more decay too, but
-        little of it where nearly all is explained. None where there is no more, or no less.
+        what is left, and where most is explained, and rows that were not trained on are told nearly as well as others:
+        what is left is not noise that was learned; else more weight decay, which keeps what is fitted to noise small.
+        Of classes, more decay too, but little of it where nearly all is explained. None where there is no more, or no
+        less.
 
     Source: derived here, by the measurements in docs/command-line.md.
 
     Example:
         >>> choose_other(0.01, 0.1, 0.02), choose_other(0.01, 0.1, 0.4), choose_other(0.2, 0.1, 0.4)
         ({'dropout': 0.0}, {'decay': 0.3}, {'decay': 0.6})
+        >>> choose_other(0.01, 0.2, 0.15, trained=0.14), choose_other(0.01, 0.2, 0.15, trained=0.08)
+        ({'dropout': 0.0}, {'decay': 0.3})
         >>> choose_other(0.01, 0.1, 0.15, "classification"), choose_other(0.01, 0.1, 0.4, "classification")
         ({}, {'decay': 1.0})
         >>> choose_other(0.5, 0.1, 0.15, "classification"), choose_other(1.0, 0.1, 0.4, "classification")
@@ -149,7 +159,8 @@ def choose_other(decay: float | None, dropout: float, unexplained: float, task: 
         other = _LITTLE if unexplained < _NEARLY_SURE else 1.0
         differs = decay is not None and (decay >= _MUCH if other == _LITTLE else decay < other)
         return {"decay": other} if differs else {}
-    if unexplained < _NEARLY_ALL and dropout:
+    alike = unexplained < _MOSTLY and trained > _ALIKE * unexplained
+    if dropout and (unexplained < _NEARLY_ALL or alike):
         return {"dropout": 0.0}
     more = 0.0 if decay is None else round(min(1.0, max(0.3, 3 * decay)), 2)
     return {"decay": more} if decay is not None and more > decay else {}
@@ -186,7 +197,7 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
         activation="silu",  # smooth: better than relu on most tables, most on small ones
         dropout=0.0 if large else 0.1 if small else 0.2,
         optimizer="adamw",
-        rate=3e-3 if len(hidden) == 1 else 2e-3,
+        rate=_RATES[task][len(hidden) - 1],  # steep: the cosine leaves time to settle, and the average evens out
         # Many columns for the rows: small weights are all that keeps the network from the noise. With few columns,
         # such a decay would keep it from functions that begin slowly, such as two spirals. More rows make more steps,
         # each of which shrinks the weights: in all it stays the same.

@@ -44,7 +44,8 @@ def try_other(first: Run, settings: TableSettings, table: Table, progress: bool,
     Source: derived here.
     """
     loss, most = _measure(first, settings, table), find_spread(settings, table)
-    chosen = choose_beside(settings, table, loss / (most or 1.0))
+    trained = 0.0 if table.classifies else _squares(first, table.train)
+    chosen = choose_beside(settings, table, loss / (most or 1.0), trained / (most or 1.0))
     if not chosen:
         share = loss / (most or 1.0)
         left = (
@@ -69,10 +70,10 @@ def try_other(first: Run, settings: TableSettings, table: Table, progress: bool,
     return Chosen(run, replace(settings, **chosen)) if better else Chosen(first, settings)
 
 
-def choose_beside(settings: TableSettings, table: Table, unexplained: float) -> dict[str, Any]:
+def choose_beside(settings: TableSettings, table: Table, unexplained: float, trained: float = 0.0) -> dict[str, Any]:
     """Choose settings to try beside those of a first training, see `choose_other`."""
     task = "classification" if table.classifies else "regression"
-    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, unexplained, task)
+    chosen: dict[str, Any] = choose_other(settings.decay, settings.dropout or 0.0, unexplained, task, trained)
     return chosen
 
 
@@ -102,8 +103,8 @@ def find_spread(settings: TableSettings, table: Table) -> float:
     return float(-np.sum(shares * np.log(shares)))
 
 
-def _squares(run: Run, held: tuple[Any, ...]) -> float:
-    """The mean of the squared errors on rows held out, of the scaled target, each row as its weight counts."""
-    X, y, *weights = held
+def _squares(run: Run, rows: tuple[Any, ...]) -> float:
+    """The mean of the squared errors on rows, of the scaled target, each row as its weight counts."""
+    X, y, *weights = rows
     errors = np.ravel(run.predict(X)).astype(np.float64) - np.ravel(y)
     return float(np.average(errors**2, weights=np.ravel(weights[0]) if weights else None))
