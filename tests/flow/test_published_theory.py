@@ -225,3 +225,30 @@ def test_the_loss_falls_on_the_straight_line_to_what_is_learned():
         z = rebuild(leaves)(data[0])
         losses.append(np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(600), data[1]]))
     assert all(b < a for a, b in itertools.pairwise(losses)) and run.findings == []
+
+
+def relu_over_a_batch(m):
+    """λ of relu behind BatchNorm, of a batch of m rows on a sphere; derived here.
+
+    Rows have the correlation ρ = −1/(m − 1); E[y² φ'²] is ½, E[φ' φ'] = ¼ + asin ρ / 2π, E[φ φ] the arc-cosine kernel.
+    """
+    rho = -1 / (m - 1)
+    pair = 0.25 + math.asin(rho) / (2 * math.pi)
+    both = arc_cosine(rho) / 2
+    left = 0.5 * (m - 2) + 0.5 / m + (m - 1) / m * (pair + both) - 0.5 * (1 - 1 / m)
+    return m * left / ((0.5 - both) * (m - 3) * (m - 1))
+
+
+@pytest.mark.parametrize("rows", [16, 64])
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+def test_batch_normalisation_lets_the_gradient_grow_by_what_the_batch_is(rows, activation):
+    """Yang et al., A mean field theory of batch normalization, ICLR 2019: by (m − 2)/(m − 3) a layer without an
+    activation, for a batch of m rows, and with relu by π/(π − 1) in large ones; more in small ones."""
+    n, depth = 64, 14
+    exact = (rows - 2) / (rows - 3) if activation == "identity" else relu_over_a_batch(rows)
+    items = [x for _ in range(depth) for x in (nn.Dense(n, n, bias=False), nn.BatchNorm(n), activation)]
+    model = nn.Sequential(nn.Dense(1000, n, bias=False), *items, nn.Dense(n, n))  # rows in as many directions as rows
+    found = forecast(model, RNG.standard_normal((rows, 1000))).layers
+    lengths = [row.length.predicted for row in found if row.layer.kind == "BatchNorm"]
+    assert (lengths[5] / lengths[11]) ** (2 / 6) == pytest.approx(exact, rel=0.025)
+    assert relu_over_a_batch(10**6) == pytest.approx(math.pi / (math.pi - 1), rel=1e-4)

@@ -8,12 +8,12 @@ of such blocks grows as x does, and not by 1 + χ only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from undertow.flow.gaussian import Array
+from undertow.flow.gaussian import Array, Moments, normal_numbers, normal_places, slope
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,20 @@ class Expected:
     Attributes:
         square: E[δ²].
         along: ⟨x, δ⟩² by |x|² E[δ²]: 1 for a δ of independent numbers, the number of units for one that is all along x.
+        missing: how much of what all examples of a batch have in common is not in δ of a unit: 0 for independent
+            examples, 1 behind BatchNorm, through which nothing of it comes back.
+        radial: how much of δ of a unit lies along its values over the batch; 1 for independent numbers.
     """
 
     square: Array
     along: Array
+    missing: float = 0.0
+    radial: float = 1.0
 
     def times(self, factor: Any, along: float | None = None) -> Expected:
         """Another size; ``along`` as it was, or new."""
-        return Expected(self.square * factor, self.along if along is None else np.full_like(self.along, along))
+        kept = self.along if along is None else np.full_like(self.along, along)
+        return replace(self, square=self.square * factor, along=kept)
 
     def share(self, units: int) -> Array:
         """The part of δ² that lies along x beyond what independent numbers have there."""
@@ -59,7 +65,7 @@ def fit_rows(ct: Expected, rows: int, always: bool = False) -> Expected:
     """
     if len(ct.square) == rows and not always:
         return ct
-    return Expected(np.full(rows, float(np.mean(ct.square))), np.full(rows, float(np.mean(ct.along))))
+    return replace(ct, square=np.full(rows, np.mean(ct.square)), along=np.full(rows, np.mean(ct.along)))
 
 
 def sum_apart(parts: list[Expected]) -> Expected:
@@ -104,4 +110,39 @@ def sum_along(a: Expected, b: Expected, units: int) -> Expected:
     beyond = np.maximum(np.minimum(a.along, b.along) - 1, 0.0) / np.maximum(np.minimum(a.along, b.along), 1.0)
     square = a.square + b.square + 2 * both * beyond / units
     along = a.along * a.square + b.along * b.square + 2 * both
-    return Expected(square, along / np.where(square > 0, square, 1.0))
+    weights = [float(np.mean(part.square)) for part in (a, b)]
+    missing = float(np.average([a.missing, b.missing], weights=weights)) if sum(weights) > 0 else 0.0
+    return Expected(square, along / np.where(square > 0, square, 1.0), missing)
+
+
+def over_the_batch(ct: Expected, activation: Any, variance: Array, found: Moments) -> Expected:
+    """Tell what an activation leaves of the common part that is missing, and makes of the part along z, over a batch.
+
+    Args:
+        ct: by what the activation gives.
+        activation: φ, of each number by itself.
+        variance: q of z, (r,).
+        found: the averages of φ.
+
+    Returns:
+        The same with ``missing`` and ``radial`` as they are before it.
+
+    Source: derived here: E[φ'] and E[u φ'] of u = z / √q are a₁ / √q and √2 a₂ / √q, for the coefficients aₖ of
+        Hermite's polynomials.
+
+    Example:
+        >>> from undertow.flow.gaussian import moments
+        >>> relu = lambda z: np.maximum(z, 0)
+        >>> found = over_the_batch(Expected(np.ones(1), np.ones(1), 1.0), relu, np.ones(1), moments(relu, 1.0))
+        >>> round(found.missing, 3), round(found.radial, 3)  # 1/2, and 1 − 1/π
+        (0.5, 0.682)
+    """
+    q, slopes = np.maximum(variance, 1e-300), np.maximum(found.slope, 1e-300)
+    places, weights, _ = normal_places()
+    radial = (places * slope(activation, normal_numbers(q))) ** 2 @ weights
+    one, two = found.terms[:, 1] ** 2 / q, 2 * found.terms[:, 2] ** 2 / q
+    return replace(
+        ct,
+        missing=float(np.mean(ct.missing * one / slopes)),
+        radial=float(np.mean((radial - ct.missing * two) / slopes)),
+    )

@@ -16,8 +16,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.flow.along import Back, Expected, fit_rows, sum_along, sum_apart
-from undertow.flow.gaussian import Array, is_elementwise, moments, passed_along
+from undertow.flow.along import Back, Expected, fit_rows, over_the_batch, sum_along, sum_apart
+from undertow.flow.gaussian import (
+    Array,
+    is_elementwise,
+    moments,
+    passed_along,
+)
 from undertow.nn import BatchNorm, Concat, Dense, Dropout, LayerNorm, Noise, Parallel, PReLU, Residual, RMSNorm, Scale
 from undertow.nn.activations import ACTIVATIONS, name_activation
 from undertow.nn.containers import Sequential
@@ -250,13 +255,16 @@ def activate(activation: Any, x: Signal) -> tuple[Signal, Back]:
 
     def back(ct: Expected) -> Expected:
         """E[φ'²] of what is independent of h; of what lies along it, E[φ'² φ²] / E[φ²], and E[z φ' φ] / E[φ²] of it."""
+        ct = replace(ct, radial=1.0)
+        if ct.missing:
+            ct = over_the_batch(ct, activation, variance, found)
         if not np.any(ct.along > 1):
-            return Expected(ct.square * found.slope, ct.along)
+            return ct.times(found.slope)
         share = ct.share(x.units)
         passed, turned = passed_along(activation, variance, x.mean)
         square = ct.square * (share * passed + (1 - share) * found.slope)
         size = np.where(square * x.square > 0, square * x.square, 1.0)
-        return Expected(square, ct.along * turned**2 * ct.square * found.square / size)
+        return replace(ct, square=square, along=ct.along * turned**2 * ct.square * found.square / size)
 
     return replace(x, products=products, mean=found.mean), back
 
@@ -277,7 +285,7 @@ def _dense(theory: Theory, layer: Dense, path: str, x: Signal) -> tuple[Signal, 
     def back(ct: Expected) -> Expected:
         along = ct.along * weighed
         more = 1 + np.maximum(along - 1, 0.0) / layer.fan_in  # what W makes of x, it makes of δ along z
-        return Expected(ct.square * (layer.fan_out * square) * more, along / more)
+        return Expected(ct.square * (layer.fan_out * square) * more, along / more, ct.missing)
 
     return z, back
 
@@ -338,23 +346,30 @@ def _rescaled(x: Signal, layer: Any, products: Array, variance: Array, lost: int
 def _batch_norm(theory: Theory, layer: BatchNorm, path: str, x: Signal) -> tuple[Signal, Back]:
     """Each unit gets mean 0 and deviation 1 over the batch.
 
-    The variance of a unit over the batch is, on average over units, that of the squares less that of the products of
-    different rows. Units scatter around it the more, the fewer directions the rows have; by that much larger is
-    the mean of 1 / variance.
+    The covariance of the rows, less what they have in common, has ν = (Σ λ)² / Σ λ² directions; so the variance of a
+    unit over the batch is as χ² of ν degrees of freedom, and the mean of its inverse is ν / (ν − 2) times the inverse
+    of its mean. Of the gradient what is the same for all rows is lost, and what lies along z: for alike rows and no
+    activation (m − 2) / (m − 3) is left in all, as of Yang et al. 2019, and for relu π / (π − 1) in large batches.
     """
-    r = len(x.products)
+    r, m = len(x.products), x.n_rows
     if r < 2:
         return theory._measured(layer, path, x, "a batch of one row has no variance")
-    others = (x.products.sum(axis=1) - x.square) / (r - 1)
-    centred = x.products - others[:, None] - others[None, :] + others.mean()
-    variance = max(float(np.mean(x.square) - others.mean()), 0.0) + layer.epsilon
+    means = (x.square + (m - 1) * (x.products.sum(axis=1) - x.square) / (r - 1)) / m  # with each of the m rows
+    centred = x.products - means[:, None] - means[None, :] + means.mean()
     own = np.diagonal(centred)
+    variance = max(float(np.mean(own)), 0.0) + layer.epsilon
     apart = (float(np.sum(centred**2)) - float(np.sum(own**2))) / (r * (r - 1))
-    scatter = 2 * (apart + float(np.mean(own**2)) / x.n_rows) / max(float(np.mean(own)) ** 2, 1e-300)
+    directions = m * max(float(np.mean(own)), 0.0) ** 2 / max(float(np.mean(own**2)) + (m - 1) * apart, 1e-300)
+    scatter = directions / (directions - 2) if directions > 4 else 2.0
     gain, shift = (np.asarray(v, np.float64) for v in (layer.gain, layer.shift))
     products = centred / variance * float(np.mean(gain**2)) + float(np.mean(shift**2))
-    factor = float(np.mean(gain**2)) * (1 + min(scatter, 1.0)) / variance * max(1 - 2 / x.n_rows, 0.0)
-    return replace(x, products=products, mean=np.full(r, float(np.mean(shift)))), lambda ct: ct.times(factor, 1.0)
+    factor = float(np.mean(gain**2)) * scatter / variance
+
+    def back(ct: Expected) -> Expected:
+        left = max(1 - (1 - ct.missing + ct.radial) / (m - ct.missing), 0.0)
+        return Expected(ct.square * factor * left, np.ones_like(ct.along), missing=1.0)
+
+    return replace(x, products=products, mean=np.full(r, float(np.mean(shift)))), back
 
 
 def _sum(x: Signal, f: Signal, scale: float = 1.0) -> Signal:
@@ -396,7 +411,8 @@ def _add(theory: Theory, block: Residual, path: str, x: Signal) -> tuple[Signal,
             ct.along * share**2 * whole / np.where(part > 0, part, 1.0)
             for share, part in zip(parts, (straight.square, added), strict=True)
         ]
-        a, b = back_straight(Expected(ct.square, along[0])), back(Expected(ct.square * scale**2, along[1]))
+        a = back_straight(replace(ct, along=along[0]))
+        b = back(replace(ct, square=ct.square * scale**2, along=along[1]))
         return sum_along(a, b, x.units)
 
     return out, back_sum
