@@ -10,6 +10,7 @@ import pytest
 
 import undertow as ut
 from compiled_graphs import ones_by_numpy
+from undertow.compile import scalars
 from undertow.compile.program import Program
 from undertow.errors import ArgumentError, ControlFlowError, PositionError, UnsupportedError
 
@@ -90,6 +91,18 @@ def test_dtypes_that_do_not_compile_are_named_with_others_that_do():
         with pytest.raises(UnsupportedError, match=f"Give float64 instead of {x.dtype}, or pass fallback="):
             ut.compile(f)(x)
         np.testing.assert_array_equal(ut.compile(f, fallback="numpy")(x), f(x))
+
+
+def test_float16_is_an_error_on_processors_that_do_not_convert_it(monkeypatch):
+    monkeypatch.delitem(scalars.KINDS, np.dtype(np.float16))
+    scalars._kinds_of.cache_clear()
+    x = np.array([1.0, 2.5], np.float16)
+    try:
+        with pytest.raises(UnsupportedError, match="Give float32 instead of float16, or pass fallback="):
+            ut.compile(lambda x: np.exp(x) * 2)(x)
+        np.testing.assert_array_equal(ut.compile(lambda x: np.exp(x) * 2, fallback="numpy")(x), np.exp(x) * 2)
+    finally:
+        scalars._kinds_of.cache_clear()
 
 
 def test_a_method_of_a_dataclass_compiles_and_that_of_a_plain_class_is_refused():
