@@ -170,6 +170,25 @@ def test_a_wrong_gradient_is_told_by_the_exit_code(undertow):
     assert code == 1 and "THE GRADIENT IS WRONG" in out
 
 
+def test_a_gradient_written_by_hand_is_checked(undertow):
+    """A right one, one that lacks the 1/m, and one of another shape: each is told for what it is."""
+    Path("net.py").write_text(
+        "import numpy as np\nw, X, y = np.ones(3), np.arange(12.0).reshape(4, 3), np.zeros(4)\n"
+        "def loss(w, X, y):\n    return np.mean((X @ w - y) ** 2)\n"
+        "def right(w, X, y):\n    return 2 * X.T @ (X @ w - y) / len(X)\n"
+        "def summed(w, X, y):\n    return 2 * X.T @ (X @ w - y)\n"
+        "def rows(w, X, y):\n    return 2 * X * (X @ w - y)[:, None] / len(X)\n"
+    )
+    code, out, _ = undertow("check", "net.py:loss", "--gradient", "right")
+    assert code == 0 and "the gradient is right" in out
+    code, out, _ = undertow("check", "net.py:loss", "--gradient", "summed")
+    assert code == 1 and "THE GRADIENT IS WRONG" in out and "is 4 times the right one" in out
+    code, out, _ = undertow("check", "net.py:loss", "--gradient", "rows")
+    assert code == 1 and "It has a row for each example" in out
+    code, _, error = undertow("check", "net.py:loss", "--gradient", "wrong")
+    assert code == 2 and "the file has no function 'wrong'. It has loss, right, summed, rows" in error
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

@@ -88,3 +88,10 @@ def test_float32_weights_stay_float32(name: str, dtype: Any) -> None:
     for gradient in (ut.grad(f)(w, X, y), bp()[1], bp.backward(bp.forward(w, X, y)[1])):
         assert gradient.dtype == np.float32
         np.testing.assert_allclose(gradient, wanted, rtol=1e-3, atol=1e-4 * max(1.0, float(np.max(np.abs(wanted)))))
+
+
+@pytest.mark.parametrize("take", [ut.grad, lambda f: lambda *args: ut.backprop(f, *args)], ids=["values", "shapes"])
+def test_a_whole_number_within_a_tree_is_to_stand_beside_it(take):
+    """By wrt= nothing within an argument can be left out."""
+    with pytest.raises(ut.errors.DTypeError, match=r"p\['i'\] \* 1\.0, or give it as an argument beside p\.$"):
+        take(lambda p: np.sum(p["a"][p["i"]]))({"a": np.ones(3), "i": np.array([0, 1])})

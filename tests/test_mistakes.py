@@ -54,7 +54,11 @@ def by_hand(mistake):
 
 
 def test_the_backward_pass_without_a_mistake_is_right():
-    assert ut.check_gradient(loss, PARAMS, X, Y, gradient=by_hand(""))
+    report = ut.check_gradient(loss, PARAMS, X, Y, gradient=by_hand(""))
+    assert report
+    assert [line.split("  ")[0] for line in str(report).splitlines()[1:5]] == [
+        "W1 (params[0])", "b1 (params[1])", "W2 (params[2])", "b2 (params[3])"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

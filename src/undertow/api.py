@@ -304,10 +304,11 @@ def _differentiable(f: Callable[..., Any], args: Sequence[Any], places: Sequence
             if not isinstance(x, Node):
                 continue
             if x.spec.dtype.kind != "f":
-                name = argument_names(f, len(args))[i] + path
+                argument = argument_names(f, len(args))[i]
+                way = f"give it as an argument beside {argument}" if path else "choose another argument with wrt="
                 raise DTypeError(
-                    f"argument {name} of {describe_function(f)} is {x.spec.dtype}: only floats have a derivative. "
-                    f"Pass floats, for example {name} * 1.0, or choose another argument with wrt=."
+                    f"argument {argument}{path} of {describe_function(f)} is {x.spec.dtype}: only floats have a "
+                    f"derivative. Pass floats, for example {argument}{path} * 1.0, or {way}."
                 )
             nodes.append(x)
     if not nodes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class GradientReport:
 
     rows: tuple[LeafCheck, ...]
     tolerance: float
+    names: Callable[[], dict[str, str]] = field(default=dict, compare=False)  # asked for when it is shown: traces f
 
     def __bool__(self) -> bool:
         return all(row.relative_error <= self.tolerance for row in self.rows)
@@ -38,9 +39,10 @@ class GradientReport:
 
     def __repr__(self) -> str:
         head = ("parameter", "entry", "gradient", "numeric", "relative error", "method", "checked")
+        called = self.names()
         cells = [head] + [
-            (r.name, "direction" if r.entry is None else str(list(r.entry)), f"{r.gradient:.10g}", f"{r.numeric:.10g}",
-             f"{r.relative_error:.1e}", r.method, str(r.checked))
+            (called.get(r.name, r.name), "direction" if r.entry is None else str(list(r.entry)), f"{r.gradient:.10g}",
+             f"{r.numeric:.10g}", f"{r.relative_error:.1e}", r.method, str(r.checked))
             for r in self.rows
         ]  # fmt: skip
         wide = [max(len(row[i]) for row in cells) for i in range(len(head))]
@@ -128,11 +130,11 @@ def check_gradient(
                 rows.append(_check_leaf(loss, np.ravel(leaf), np.ravel(grad_leaf), np.shape(leaf), name, rng))
             else:
                 rows.append(LeafCheck(name, None, 0.0, 0.0, 0.0, "empty", 0))
-    report = GradientReport(tuple(rows), tolerance)
+    report = GradientReport(tuple(rows), tolerance, lambda: with_own_names(f, exact, positions))
     w = report.worst
     if raises and not report and w is not None:
         where = "along a random direction" if w.entry is None else f"at entry {list(w.entry)}"
-        called = with_own_names(f, exact, positions)
+        called = report.names()
         hints = explain(rows, tolerance, called, rows_of(exact, positions))
         raise GradientError(
             f"the gradient of {getattr(f, '__name__', 'f')} by {called.get(w.name, w.name)} is wrong {where}: it is "

@@ -343,13 +343,15 @@ def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int, arg: An
     check_plain(leaf)
     spec = P.spec_of(leaf)
     if spec.dtype.kind != "f":
-        name = argument_names(f, position + 1)[position] + trees.paths(arg)[number]
+        argument, path = argument_names(f, position + 1)[position], trees.paths(arg)[number]
+        name = argument + path
+        way = f"give it as an argument beside {argument}" if path else "choose another argument with wrt="
         is_complex = spec.dtype.kind == "c"
         what = "complex numbers are out of scope for now" if is_complex else "only floats have a derivative"
         raise DTypeError(
             f"argument {name} of {describe_function(f)} is {spec.dtype}: {what}. "
-            f"Pass floats, for example {name}{'.real' if is_complex else ' * 1.0'}, or choose another argument "
-            f"with wrt=."
+            f"Pass floats, for example {name}{'.real' if is_complex else ' * 1.0'}, or "
+            f"{way}."
         )
     if isinstance(leaf, Tracer):
         node = trace.add(P.identity, (leaf.node,), {})

@@ -42,23 +42,33 @@ def explain(
 def check(
     what: Annotated[str, typer.Argument(help="file.py:loss")],
     tolerance: Annotated[float, typer.Option(help="Largest relative error.")] = 1e-6,
+    gradient: Annotated[
+        str | None, typer.Option(help="A function of the file that gives the gradient, written by hand.")
+    ] = None,
 ) -> None:
     """Compare the gradient of a loss of your own with numeric derivatives; exit code 1 where it is wrong.
 
     The arguments to try it with are what loss_example() or example() in the file returns, or variables of the file
     that are called like the parameters, or the parameters' defaults.
 
-    Example: undertow check net.py:loss
+    Checked is Undertow's gradient, or with --gradient your own: a function of the same arguments. What is wrong with it
+    is told by what its mistake looks like.
+
+    Example: undertow check net.py:loss --gradient backward
     """
     from undertow.check import check_gradient
-    from undertow.report import read_subject, run_user_code
+    from undertow.errors import GradientError
+    from undertow.report import function_beside, read_subject, run_user_code
 
     subject = read_subject(what)
-    with run_user_code(subject.file):
-        report = check_gradient(subject.function, *subject.args, tolerance=tolerance, raises=False)
+    own = function_beside(subject, gradient) if gradient is not None else None
+    try:
+        with run_user_code(subject.file):
+            report = check_gradient(subject.function, *subject.args, tolerance=tolerance, gradient=own)
+    except GradientError as error:
+        say(str(error))
+        raise typer.Exit(1) from None
     say(str(report))
-    if not report:
-        raise typer.Exit(1)
 
 
 @app.command()

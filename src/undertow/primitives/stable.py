@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow import trees
 from undertow.errors import ArgumentError, DTypeError
 from undertow.graph import total
 from undertow.primitives import exponential, special
@@ -77,21 +78,28 @@ def stop_gradient(x: Any) -> Any:
     """Return x as a constant: no gradient flows back through it.
 
     Args:
-        x: numbers, any shape.
+        x: numbers, any shape; or a tree that holds arrays, such as the parameters of a network that others are to
+            follow. What is neither a number nor an array in it stays as it is.
 
     Returns:
-        The same values.
+        The same values, in the same tree.
 
     Raises:
-        DTypeError: ``stop_gradient: x is a dict (object). Give real numbers.``
+        DTypeError: ``stop_gradient: x is complex128 numbers. Give real numbers.``
 
     Source: derived here.
 
     Example:
         >>> stop_gradient(np.array([1.0, 2.0]))
         array([1., 2.])
+        >>> stop_gradient({"W": np.array([1.0]), "name": "first"})
+        {'W': array([1.]), 'name': 'first'}
     """
-    return special.stop_gradient(_read_real("stop_gradient", x))
+    leaves, rebuild = trees.flatten(x)
+    if (len(leaves) == 1 and leaves[0] is x) or (isinstance(x, tuple | list) and all(map(np.isscalar, leaves))):
+        return special.stop_gradient(_read_real("stop_gradient", x))
+    numbers = (Traced, np.ndarray, np.generic, int, float)
+    return rebuild([stop_gradient(leaf) if isinstance(leaf, numbers) else leaf for leaf in leaves])
 
 
 def one_hot(labels: Any, depth: int, dtype: Any = np.float64) -> Any:

@@ -171,6 +171,31 @@ def from_file(file: Path, name: str) -> Subject:
     return Subject(_take_by_position(function, len(args), list(named)), (*args, *named.values()), file)
 
 
+def function_beside(subject: Subject, name: str) -> Callable[..., Any]:
+    """Another function of the file that a subject came from, such as a gradient that was written by hand.
+
+    Args:
+        subject: from a Python file, the last one that was read.
+        name: of the function.
+
+    Returns:
+        The function.
+
+    Raises:
+        ArgumentError: ``net.py:backwards: the file has no function 'backwards'. It has loss, backward.``; a run.
+
+    Source: derived here.
+
+    Example:
+        >>> function_beside(Subject(np.sum, (), Path("runs/a")), "backward")
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: runs/a is no Python file, and has no function 'backward'.
+    """
+    if subject.file.suffix != ".py":
+        raise ArgumentError(f"{subject.file} is no Python file, and has no function {name!r}.")
+    return _find_function(sys.modules[MODULE], name, subject.file)
+
+
 def _take_by_position(function: Callable[..., Any], n_positional: int, keywords: list[str]) -> Callable[..., Any]:
     """The function with its keyword-only parameters behind the others, under their own names."""
     if not keywords:
