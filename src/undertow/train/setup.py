@@ -164,9 +164,10 @@ def _held_beside(
     if isinstance(wanted, Source):
         return _held_in_blocks(wanted, X, task, dtype)
     if not isinstance(wanted, tuple | list):
+        usual = ", as where nothing else is asked for" if wanted == Plan.validation else ""
         raise ArgumentError(
-            f"validation is {wanted!r}, but data that are read in blocks cannot be split by a share. Give a source or "
-            "a pair (X, y), or None."
+            f"validation is {wanted!r}{usual}, but data that are read in blocks cannot be split by a share. Give "
+            "validation=None, or a source or a pair (X, y)."
         )
     _, part = _hold_out(X, X, None, wanted, 0, task)
     return (None, 0) if part is None else ([part], len(part[0]))
