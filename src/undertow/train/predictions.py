@@ -16,7 +16,7 @@ from undertow import nn
 from undertow.data import TabularEncoder, as_frame, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
 from undertow.data.examples import holds_examples
-from undertow.data.file_names import is_table
+from undertow.data.file_names import check_file_name, is_table
 from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
 from undertow.data.reading import tell_reading
@@ -131,6 +131,7 @@ def read_portions(
         yield as_frame(table), None
         return
     file = Path(table)
+    check_file_name(file)
     header = find_header(run, file, encoder, remarks)
     features = {column.name for column in encoder.columns}
     texts = {name: () for name in keep if name not in features} | encoder.known_texts
