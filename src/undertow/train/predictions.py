@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import warnings
@@ -135,11 +136,8 @@ def read_portions(
     header = find_header(run, file, encoder, remarks)
     features = {column.name for column in encoder.columns}
     texts = {name: () for name in keep if name not in features} | encoder.known_texts
-    if (
-        not file.exists()
-        or holds_examples(file)
-        or (file.is_file() and not (is_table(file) and takes_more(file, memory)))
-    ):
+    small = file.is_file() and not (is_table(file) and takes_more(file, memory))
+    if small or holds_examples(file) or not (file.exists() or glob.has_magic(str(file))):
         yield read_table_with_origin(
             file, as_text=texts, decimal="comma", remarks=remarks, header=header, part="test", name_files="file" in keep
         )
