@@ -384,3 +384,22 @@ def test_ctrl_c_while_the_commands_are_loaded(undertow, monkeypatch):
 
 def interrupt():
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["z" * 3000, "a\0b.csv", "good.csv/inner.csv"])
+def test_what_can_name_no_file_is_refused(undertow, name):
+    """Too long a name, a zero byte, a file as a folder: by each command, and in a file of settings."""
+    undertow(*TRAIN, "--out", "run", "--quiet")
+    refused(undertow("train", name, "--target", "y"))
+    for command in ("predict", "evaluate"):
+        refused(undertow(command, "run", name))
+    Path("c.toml").write_text(f"data = {json.dumps(name)}\ntarget = 'y'\n")
+    refused(undertow("train", "--config", "c.toml"))
+
+
+def test_a_word_without_an_end_is_cut(undertow):
+    """What is wrong stays in sight."""
+    Path("c.toml").write_text(f"data = 'good.csv'\ntarget = 'y'\noptimizer = '{'z' * 5000}'\n")
+    found = undertow("train", "--config", "c.toml")
+    refused(found, "zzz…", "adamw")
+    assert len(found[2]) < 1000

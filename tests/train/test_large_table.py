@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from undertow.errors import DataError
 from undertow.train.predictions import evaluate_table, predict_portions
 from undertow.train.table import find_folder, resume_table, train_table
 from undertow.train.table_settings import TableSettings
@@ -105,3 +106,21 @@ def test_the_folder_of_a_compressed_table_has_its_name():
     """Without both ends."""
     assert find_folder(TableSettings(data="a/houses.csv.gz"), None).as_posix() == "runs/houses"
     assert find_folder(TableSettings(data="a/houses.v2.parquet"), None).as_posix() == "runs/houses.v2"
+
+
+def test_a_pattern_of_files_is_predicted_and_evaluated(tmp_path):
+    """As the folder is, and one file after another."""
+    frame = pl.DataFrame({"a": np.linspace(-1, 1, 90), "y": np.linspace(-2, 2, 90)})
+    frame.write_csv(tmp_path / "all.csv")
+    (tmp_path / "parts").mkdir()
+    for k in range(3):
+        frame[30 * k : 30 * (k + 1)].write_csv(tmp_path / f"parts/{k}.csv")
+    told = TableSettings(data=str(tmp_path / "all.csv"), target="y", hidden=[2], epochs=2, flow=False)
+    run, _ = train_table(told, tmp_path / "run", progress=False, say=lambda said: None)
+    expected = evaluate_table(run, tmp_path / "all.csv")["rmse"]
+    (whole,) = predict_portions(run, tmp_path / "all.csv")
+    for where in (tmp_path / "parts", str(tmp_path / "parts/[0-2].csv"), tmp_path / "parts/*.csv"):
+        assert evaluate_table(run, where)["rmse"] == pytest.approx(expected, rel=1e-6)
+        assert pl.concat(list(predict_portions(run, where))).equals(whole)
+    with pytest.raises(DataError, match="no file has such a name"):
+        evaluate_table(run, str(tmp_path / "parts/x*.csv"))

@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED: Final = 130  # the exit code
+_LONGEST = 500  # characters of a word that is told whole
 _AS_OPTIONS: Final = {
     "clip=undertow.optim.clip_by_global_norm(1.0)": "--clip 1",
     "task='classification'": "--task classification",
@@ -75,8 +76,9 @@ def fail(message: str) -> int:
     """Print an error on one line, with options in place of Python's arguments; return the exit code."""
     for python, option in _AS_OPTIONS.items():
         message = message.replace(python, option)
+    words = (word if len(word) <= _LONGEST else f"{word[: _LONGEST // 4]}…" for word in message.split())
     with suppress(OSError, ValueError):
-        typer.echo(f"error: {' '.join(message.split())}", err=True)
+        typer.echo(f"error: {' '.join(words)}", err=True)
     return 2
 
 

@@ -17,6 +17,7 @@ from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOp
 from undertow.data.decimals import Decimal
 from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
+from undertow.data.number_blocks import encode_blocks
 from undertow.data.option_names import refuse_options
 from undertow.data.state import Label, fail, read_list, read_object, read_text
 from undertow.data.target import (
@@ -140,10 +141,9 @@ class TabularEncoder:
         check_as_text(read_as_text(as_text), frame.columns, target)
         frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
         task, why = choose_task(frame, target, task)
-        report = [why, *written]
         n_rows = frame.height
         frame, origin, said = drop_missing_target(frame, target, origin)
-        report += said
+        report = [why, *written, *said]
         labels = find_target(frame, target, origin)
         check_one_value(labels, task == "classification", n_rows - frame.height)
         fitted, said = fit_target(labels, task, origin, target_scaling)
@@ -249,14 +249,14 @@ class TabularEncoder:
         check_frame(frame)
         check_columns(frame, [column.name for column in self.columns], origin)
         found = EncodingNotes() if notes is None else notes
-        known = {column.name for column in self.columns} | {self.target.name, *self.dropped}
+        known = {self.target.name, *self.dropped, *(column.name for column in self.columns)}
         found.add_extra([name for name in frame.columns if name not in known])
         X = np.zeros((frame.height, self.n_features), dtype=np.float32)
-        start, bad = 0, {}
+        start, done, bad = 0, encode_blocks(self.columns, frame, X), {}
         for column in self.columns:
-            stop = start + len(column.feature_names)
+            stop, x = start + len(column.feature_names), frame[column.name]
             try:
-                found.add(column.name, column.encode(frame[column.name], X[:, start:stop], origin))
+                found.add(column.name, done.get(column.name) or column.encode(x, X[:, start:stop], origin))
             except DataError as error:
                 bad[column.name] = error
             start = stop

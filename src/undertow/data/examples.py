@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from undertow.data.file_names import IMAGES, is_table
+from undertow.data.file_names import IMAGES, check_file_name, is_table
 from undertow.data.images import check_size, find_images, read_images
 from undertow.data.late import pl
 from undertow.data.memory import check_array_fits
@@ -43,6 +43,7 @@ _DAMAGED: Final = (
 
 def holds_examples(path: Path) -> bool:
     """Tell whether a path names arrays or images, by its name; a folder, by the files in it."""
+    check_file_name(path)
     if path.is_dir():
         return bool(find_images(path)) and not any(is_table(entry) for entry in path.iterdir())
     return path.suffix.lower() in (".npz", *IMAGES) or bool(_IDX.search(path.name))
@@ -66,6 +67,7 @@ def name_target(path: Path, target: str | None) -> str | None:
         >>> name_target(Path("houses.csv"), "price")
         'price'
     """
+    check_file_name(path)
     if path.suffix.lower() == ".npz":
         return _find_part(target)[1] if target is not None and path.is_file() and has_test_part(path) else target
     if not path.exists() or not holds_examples(path):

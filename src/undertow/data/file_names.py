@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Final
 
+from undertow.errors import DataError
+
+_THERE_IS_NONE: Final = (errno.ENOTDIR, errno.EACCES, errno.EPERM)
 TEXT_EXTENSIONS: Final = (".csv", ".tsv", ".txt")
 JSON_EXTENSIONS: Final = (".jsonl", ".ndjson")
 EXCEL_EXTENSIONS: Final = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -42,6 +46,26 @@ def find_extension(path: Path) -> str:
     end = path.suffix.lower()
     inner = Path(path.stem).suffix.lower()
     return inner if end in PACKED and inner in TEXT_EXTENSIONS + JSON_EXTENSIONS else end
+
+
+def check_file_name(path: Path) -> None:
+    """Refuse what can name no file: too long a name, a zero byte.
+
+    Raises:
+        DataError: ``'zzz…' is no file name: File name too long. Give the path of a table.``
+
+    Example:
+        >>> check_file_name(Path("houses.csv"))
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _THERE_IS_NONE:
+            return
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{str(path)[:100]!r} is no file name: {reason}. Give the path of a table.") from None
 
 
 def is_table(path: Path) -> bool:

@@ -23,7 +23,7 @@ from undertow.data.columns import (
 from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
-from undertow.data.layouts import COMPACT, LayoutsSeen
+from undertow.data.layouts import COMPACT, COMPACT_RANGE, LayoutsSeen
 from undertow.data.likeness import SAMPLE, tell_likeness
 from undertow.data.nearly import NearlyWritten
 from undertow.data.parse import mark_missing
@@ -142,7 +142,10 @@ class ColumnFit:
             self.whole &= dtype.is_integer()
             self.numbers.update(numbers)
             if self.layouts is not None and self.layouts.names:
-                self.layouts.update(series.cast(pl.String))
+                if bool(np.any((numbers < COMPACT_RANGE[0]) | (numbers >= COMPACT_RANGE[1]))):
+                    self.layouts = None  # most whole numbers: these are no days
+                else:
+                    self.layouts.update(series.cast(pl.String))
             if self.kind == "date" and self.options.dates != "days":
                 self.parts.update(numbers)
 

@@ -30,6 +30,7 @@ _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "Augu
            "November", "December")  # fmt: skip
 _NAMED = {"%b": f"(?i:{'|'.join(month[:3] for month in _MONTHS)})", "%B": f"(?i:{'|'.join(_MONTHS)})"}
 COMPACT = "%Y%m%d"  # whole numbers such as 20230725
+COMPACT_RANGE = (18_000_000, 22_000_000)  # of such numbers, without the last
 _LEAST_COMPACT = 6  # of which so many differ: one number of eight digits in 27 is a day by chance
 _TRIED = 100  # values that are read first
 

@@ -14,7 +14,7 @@ from undertow.data.columnar import ColumnarFile, cut_columnar, open_columnar
 from undertow.data.csv_index import CsvFile, index_csv
 from undertow.data.decimals import Decimal
 from undertow.data.examples import find_examples, holds_examples, tell_examples
-from undertow.data.file_names import COLUMNAR, JSON_EXTENSIONS, TABLES, find_extension, is_table
+from undertow.data.file_names import COLUMNAR, JSON_EXTENSIONS, TABLES, check_file_name, find_extension, is_table
 from undertow.data.frames import check_source
 from undertow.data.header import Header, check_header, offer_no_header, tell_names
 from undertow.data.json_lines import JsonFile, index_json
@@ -215,6 +215,7 @@ def find_files(where: Paths) -> list[Path]:
         return found
     text = os.fspath(where)
     path = Path(text)
+    check_file_name(path)
     if path.exists() and holds_examples(path):
         return find_examples(path)
     if path.is_dir():

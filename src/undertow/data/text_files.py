@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import tempfile
 import threading
 import weakref
 import zlib
@@ -70,6 +69,8 @@ class TemporaryText:
     """
 
     def __init__(self, path: Path, pieces: Iterator[bytes]) -> None:
+        import tempfile  # loads much, which a process that reads plain files does without
+
         self.file: IO[bytes] = tempfile.SpooledTemporaryFile(_SMALL)  # noqa: SIM115 (it lives as long as this)
         weakref.finalize(self, self.file.close)
         self.lock = threading.Lock()  # a thread reads ahead
@@ -108,7 +109,7 @@ def open_text(path: Path, remarks: list[str]) -> Text:
     Source: derived here.
 
     Example:
-        >>> import gzip
+        >>> import gzip, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = Path(folder, "a.csv.gz")
         ...     _ = file.write_bytes(gzip.compress(b"x,y"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import warnings
@@ -16,7 +17,7 @@ from undertow import nn
 from undertow.data import TabularEncoder, as_frame, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
 from undertow.data.examples import holds_examples
-from undertow.data.file_names import is_table
+from undertow.data.file_names import check_file_name, is_table
 from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
 from undertow.data.reading import tell_reading
@@ -131,14 +132,12 @@ def read_portions(
         yield as_frame(table), None
         return
     file = Path(table)
+    check_file_name(file)
     header = find_header(run, file, encoder, remarks)
     features = {column.name for column in encoder.columns}
     texts = {name: () for name in keep if name not in features} | encoder.known_texts
-    if (
-        not file.exists()
-        or holds_examples(file)
-        or (file.is_file() and not (is_table(file) and takes_more(file, memory)))
-    ):
+    small = file.is_file() and not (is_table(file) and takes_more(file, memory))
+    if small or holds_examples(file) or not (file.exists() or glob.has_magic(str(file))):
         yield read_table_with_origin(
             file, as_text=texts, decimal="comma", remarks=remarks, header=header, part="test", name_files="file" in keep
         )
