@@ -110,8 +110,7 @@ class TabularEncoder:
                 ranks), "both" ("standard" and "quantile"), "none", or "auto": "both" where a training value is more
                 than 10 deviations from the mean, else "standard", with one common scale for columns that vary alike.
             categories: "one_hot", or "codes": one column of whole numbers for an embedding (``codes``).
-            min_count: texts in fewer training rows are joined to one category, as are texts not seen; 2 where 1 is
-                given for a column of texts of which most stand in one row, but half of the values or more in others.
+            min_count: texts in fewer training rows are joined to one category, as are texts not seen.
             dates: "days", "parts": also year, month, weekday, day of year and hour where they vary, or "auto": beside
                 the days hour, weekday and day of year where they vary and two whole cycles of them are there.
             left_out: columns that are no features, each with the reason.

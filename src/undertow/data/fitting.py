@@ -48,7 +48,7 @@ _EXACT = 2.0**53  # above this float64 has not every whole number
 _FEW_ROWS = 20  # below this, "nearly unique" says nothing
 _NEARLY_UNIQUE = 0.9
 _MANY_TEXTS, _MOSTLY_SINGLE = 50, 0.5  # so many, in less than two rows each, are an identifier or free text as well
-_HALF_REPEATED = 0.5  # of the values: then texts that stand in two rows or more are features all the same
+_HALF_REPEATED = 0.5  # of the values have a text that stands in another row too: then they do not identify rows
 _MOSTLY_NUMBERS = 0.95
 _ALIKE = 5  # times the smallest deviation
 _HEAVY = 10  # standard deviations from the mean: standardised, such a value would drown all others
@@ -308,9 +308,7 @@ class ColumnFit:
         too_many = n_distinct > options.max_categories or found.overflowed
         joins = options.min_count > 1
         most = _NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
-        identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present
-        if identifies and not too_many and not joins and found.share_repeated >= _HALF_REPEATED:
-            options, joins = replace(options, min_count=2), True
+        identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present and found.share_repeated < _HALF_REPEATED
         said = [f"{name!r}: texts, as asked for."] if self.stays_text else []
         among = self.nearly if self.nearly.n_numbers > self.among.n_numbers else self.among
         if (too_many or identifies) and among.n > among.n_numbers >= _MOSTLY_NUMBERS * among.n and not among.are_codes:
