@@ -250,9 +250,9 @@ def test_a_source_trains_as_arrays_do():
     assert_close(found[0], found[1], rtol=0, atol=0)
     assert_close(found[0], found[2], rtol=0, atol=0)
     blocks = IterableSource(blocks_of(np.arange(160), 60))
-    with pytest.raises(ArgumentError, match="is 0.2, but data .* cannot be split by a share. Give validation=None"):
+    with pytest.raises(ArgumentError, match=r"is 0\.2, but data .* cannot be split by a share"):
         fit(data=blocks, validation=0.2)
-    with pytest.raises(ArgumentError, match="is 0.1, as where nothing else is asked for, but data"):
+    with pytest.raises(ArgumentError, match=r"is 0\.1, as where nothing else is asked for, but data"):
         ut.train(build(), blocks, loss="categorical_cross_entropy", epochs=1, progress=False)
 
 
