@@ -67,15 +67,7 @@ SIZES = [(3, 1, 13), (7, 300, 33), (64, 32, 40), (129, 64, 257), (31, 1000, 77),
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_results_are_those_of_numpy_and_of_a_pass_by_itself(chain, dtype, threads, monkeypatch):
     rng = np.random.default_rng(0)
-    for m, k, n in [
-        (3, 1, 13),
-        (7, 300, 33),
-        (64, 32, 40),
-        (129, 64, 257),
-        (31, 1000, 77),
-        (300, 5, 16),
-        (70, 513, 64),
-    ]:
+    for m, k, n in SIZES:
         for turned in ("", "x", "w"):
             x, w = rng.normal(size=(m, k)), rng.normal(size=(k, n)) / k**0.5
             given = [x, w, rng.normal(size=n), rng.normal(size=(m, n)), np.array(0.7)]
