@@ -20,13 +20,11 @@ from undertow.train.step import make_step
 NEVER, ALWAYS = 1 << 60, -1
 
 
-@pytest.fixture(autouse=True)
-def _kernels_of_our_own(monkeypatch):
+@pytest.fixture(autouse=True, params=["own", "packed"])
+def _kernels_of_our_own(request, monkeypatch):
     """OpenBLAS, which some processors leave large products to, finishes nothing."""
     for module in (finished, products):
-        choose = module.choose_kernel
-        ours = lambda *args, choose=choose: "own" if (way := choose(*args)) == "OpenBLAS" else way
-        monkeypatch.setattr(module, "choose_kernel", ours)
+        monkeypatch.setattr(module, "choose_kernel", lambda *args: request.param)
 
 
 @pytest.fixture(params=[1, 2, 3])
