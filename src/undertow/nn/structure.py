@@ -59,7 +59,8 @@ def initialize(model: M, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
         A new model. Weights before relu are ``he_normal``, all others ``glorot_uniform``, unless the
         layer has an ``init`` of its own; biases are 0. A layer of one's own is filled by its method
         ``initial(rng, dtype, follows)``, which returns the filled layer; ``follows`` names the activation
-        that comes next, dropout and normalisation passed over. Layers in its fields need not be filled there; those that are stay as they are.
+        that comes next, dropout and normalisation passed over. Layers in its fields need not be filled there; those
+        that are stay as they are.
 
     Raises:
         DTypeError: ``parameters cannot be int64. Use float32 or float64.``
