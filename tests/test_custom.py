@@ -271,3 +271,21 @@ def test_a_rule_cannot_write_to_values() -> None:
 
     with pytest.raises(ValueError, match="read-only"):
         ut.grad(lambda x: np.sum(square(x * 1.5)))(np.array([1.0, 2.0]))
+
+
+def test_a_function_of_several_results_is_computed_once() -> None:
+    """One that draws random numbers would not give its rule those that it has given."""
+    rng, given = np.random.default_rng(0), []
+
+    @ut.custom_vjp
+    def noisy(x: Any) -> Any:
+        given.append(rng.normal(size=x.shape))
+        return x * given[-1], given[-1]
+
+    @noisy.rule
+    def noisy_rule(ct: Any, out: Any, x: Any) -> Any:
+        return ct[0] * out[1]
+
+    found = ut.grad(lambda x: np.sum(noisy(x)[0]))(np.ones(3))
+    assert len(given) == 1
+    np.testing.assert_array_equal(found, given[0])

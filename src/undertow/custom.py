@@ -202,8 +202,11 @@ class custom_vjp:
             zeros = [_zeros(x, ct) if is_array_like(x) else x for x in outs]
             if isinstance(ct, Tracer):
                 values = [Tracer(x.node, ct.tape) if isinstance(x, Tracer) else x for x in outs]
-            else:  # a program is read backwards with numbers, to see where they stop being finite
-                values = list(outs) if len(outs) == 1 else trees.flatten(self.f(*given))[0]
+            elif any(isinstance(x, Tracer) for i, x in enumerate(outs) if i != number):
+                # a program is read backwards with numbers, to see where they stop being finite
+                values = trees.flatten(self.f(*given))[0]
+            else:
+                values = list(outs)
             zeros[number], values[number] = (ct.copy() if type(ct) is np.ndarray else ct), out
             assert self._rule is not None  # it may write to ct, which is its own; all else is read by others too
             found = self._rule(

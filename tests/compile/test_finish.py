@@ -20,13 +20,11 @@ from undertow.train.step import make_step
 NEVER, ALWAYS = 1 << 60, -1
 
 
-@pytest.fixture(autouse=True)
-def _kernels_of_our_own(monkeypatch):
+@pytest.fixture(autouse=True, params=["own", "packed"])
+def _kernels_of_our_own(request, monkeypatch):
     """OpenBLAS, which some processors leave large products to, finishes nothing."""
     for module in (finished, products):
-        choose = module.choose_kernel
-        ours = lambda *args, choose=choose: "own" if (way := choose(*args)) == "OpenBLAS" else way
-        monkeypatch.setattr(module, "choose_kernel", ours)
+        monkeypatch.setattr(module, "choose_kernel", lambda *args: request.param)
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -67,15 +65,7 @@ SIZES = [(3, 1, 13), (7, 300, 33), (64, 32, 40), (129, 64, 257), (31, 1000, 77),
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_results_are_those_of_numpy_and_of_a_pass_by_itself(chain, dtype, threads, monkeypatch):
     rng = np.random.default_rng(0)
-    for m, k, n in [
-        (3, 1, 13),
-        (7, 300, 33),
-        (64, 32, 40),
-        (129, 64, 257),
-        (31, 1000, 77),
-        (300, 5, 16),
-        (70, 513, 64),
-    ]:
+    for m, k, n in SIZES:
         for turned in ("", "x", "w"):
             x, w = rng.normal(size=(m, k)), rng.normal(size=(k, n)) / k**0.5
             given = [x, w, rng.normal(size=n), rng.normal(size=(m, n)), np.array(0.7)]

@@ -247,5 +247,7 @@ def test_powers_whose_exponent_is_known(exponent, dtype):
         expected = exact.astype(dtype)
     finite = np.abs(expected) < limits.max
     np.testing.assert_array_equal(found[~finite], expected[~finite])
+    numbers = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))  # those of zeros too
     error = np.abs(found[finite].astype(np.longdouble) - exact[finite])
     assert np.max(error / np.spacing(np.abs(expected[finite]))) <= 2

@@ -1,8 +1,10 @@
 """Every primitive's kernel computes what NumPy computes, on the samples of its record and on special values."""
 
+import warnings
+
 import numpy as np
 import pytest
-import scipy.special  # noqa: F401 - its functions are then primitives too
+import scipy.special
 
 from compiled_graphs import graph_of, run_compiled
 from undertow.compile.blas import find_blas
@@ -12,6 +14,7 @@ from undertow.compile.scalars import SCALARS
 from undertow.errors import UnsupportedError
 from undertow.primitives import REGISTRY
 from undertow.primitives.record import load_scipy
+from undertow.trace import trace_function
 
 load_scipy()
 
@@ -79,6 +82,21 @@ def test_what_does_not_compile_is_on_the_list(name):
 
 POINTS = sorted((SCALARS.keys() & REGISTRY.keys() - {"astype"}) | {x for x in REGISTRY if x.startswith("scipy_")})
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e30, -1e30, 1e-40, np.inf, -np.inf, np.nan, 88.9, -104.0])
+
+
+@pytest.mark.parametrize("mode", ["warn", "raise"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_scipy_raises_and_warns_of_nothing_within(mode, threads):
+    """A loop that raised would leave Python an error that nobody has asked for, or lose it in another thread."""
+    x = np.arange(-30_000, 30_001) / 10_000
+    with warnings.catch_warnings(), scipy.special.errstate(all=mode):
+        warnings.simplefilter("error")
+        told = scipy.special.geterr()
+        graph = trace_function(lambda x: scipy.special.gammaln(x) + 1, [x]).graph
+        (found,) = run_compiled(graph, [x], threads)
+        assert scipy.special.geterr() == told
+    np.testing.assert_array_equal(found, scipy.special.gammaln(x) + 1)
+    assert np.isinf(found).sum() == 4  # at 0, −1, −2, −3
 
 
 @pytest.mark.parametrize("name", POINTS)

@@ -19,6 +19,7 @@ from undertow.data.json_lines import index_json
 from undertow.data.table_pieces import FilePieces, takes_more
 from undertow.data.text_files import TemporaryText, open_text
 from undertow.errors import DataError
+from undertow.train.table_data import column_names
 
 N = 3000
 
@@ -306,3 +307,11 @@ def test_the_index_of_a_compressed_text_is_that_of_the_text(tmp_path):
     frame = make_frame()
     plain, packed = (index_csv(write(tmp_path, kind, frame), 1000, []) for kind in ("csv", "csv.gz"))
     assert (plain.starts, plain.ends, plain.lines) == (packed.starts, packed.ends, packed.lines) and plain.starts[2:]
+
+
+def test_all_names_of_json_lines_are_told_where_the_target_is_not(tmp_path):
+    """Also those that come after the first hundred rows; without the byte-order mark and outer spaces."""
+    rows = [{" x ": 1.5, **({"late": k} if k > 200 else {}), "y": k} for k in range(300)]
+    file = tmp_path / "a.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8-sig")
+    assert sorted(column_names(str(file))) == ["late", "x", "y"] == sorted(read_table(file).columns)

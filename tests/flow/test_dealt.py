@@ -52,3 +52,22 @@ def test_what_cannot_be_dealt_is_left_alone():
     X = np.arange(20.0)
     for args, place in (((X, X), 1), ((X, X), None), ((X[:3], X[:3]), 1), ((X, np.float64(1)), 1)):
         assert deal_anew(loss, 1.0, [args], place) is None
+
+
+def test_the_loss_is_computed_for_it_once_a_step_and_not_to_be_shown():
+    """It may take long, and draw random numbers of its own."""
+    calls = []
+
+    def loss(w, X, y):
+        calls.append(1)
+        return np.mean((X @ w - y) ** 2)
+
+    X = np.random.default_rng(0).standard_normal((64, 3))
+    measured = fit(lambda p, X, y: loss(p["w"], X, y), {"w": np.zeros(3)}, X, X[:, 0], n=5)
+    known = len(calls)
+    assert repr(measured).endswith("4 steps)") and len(calls) == known
+    found = measured.flow.facts["dealt"]
+    known = len(calls)
+    assert measured.flow.facts["dealt"] == found and measured.findings is not None and len(calls) == known
+    measured({"w": np.ones(3)}, X, X[:, 0])
+    assert measured.flow.facts["dealt"] != found and len(calls) > known

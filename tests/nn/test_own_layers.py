@@ -65,6 +65,48 @@ def test_layers_beside_arrays_of_a_layers_own_are_filled_too():
     np.testing.assert_array_equal(kept.W, np.eye(3))
 
 
+@dataclass
+class Scaled:
+    """Draws its scale whenever it is asked to."""
+
+    size: int
+    scale: Any = None
+    static = ("size",)
+
+    def initial(self, rng, dtype, follows):
+        return dataclasses.replace(self, scale=rng.normal(size=self.size).astype(dtype))
+
+    def __call__(self, x):
+        return x * self.scale
+
+
+@dataclass
+class Beginning:
+    """Begins as 0: its `initial` fills the scale of the one layer, and leaves that of the other."""
+
+    size: int
+    shift: Any = None
+    made: Any = None
+    left: Any = None
+    static = ("size",)
+
+    def __post_init__(self):
+        self.made, self.left = self.made or Scaled(self.size), self.left or Scaled(self.size)
+
+    def initial(self, rng, dtype, follows):
+        zeros = np.zeros(self.size, dtype)
+        return dataclasses.replace(self, shift=zeros, made=dataclasses.replace(self.made, scale=zeros))
+
+    def __call__(self, x):
+        return self.left(self.made(x)) + self.shift
+
+
+def test_what_a_layers_own_initial_made_of_its_layers_stays():
+    beginning = nn.initialize(nn.Sequential(Beginning(3)), seed=0).layers[0]
+    np.testing.assert_array_equal(beginning.made.scale, np.zeros(3))
+    assert np.all(beginning.left.scale)
+
+
 def test_classes_that_cannot_be_registered_are_told_why():
     """No dataclass, parameters of unknown shape, a name that is taken."""
     with pytest.raises(ArgumentError, match="no dataclass"):

@@ -166,7 +166,9 @@ class Clusters(Layout):
                 made = self.temporary(size * parts, max(self.readers.get(node, [self.now])))
                 self.totals[node] = made, parts, line.kind
                 args += [Place(made), size // size_of(line.kind)]
-        return args + [address for loop in loops_of(structure) for address in find_loop(*loop) or ()]
+        loops = [address for loop in loops_of(structure) for address in find_loop(*loop) or ()]
+        self.plan.calls_scipy |= bool(loops)
+        return args + loops
 
     def level_of_reading(self, cluster: Cluster, node: Node) -> str:
         """Tell whether a node reads an element a place or one a row."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,6 +88,13 @@ def _loop(ufunc: np.ufunc, i: int) -> Loop | None:
 def _dtype_of(kind: str) -> np.dtype[Any]:
     letter = "f" if kind in FLOATS else "u" if kind in UNSIGNED else "i"
     return np.dtype(bool) if kind == "i1" else np.dtype(f"{letter}{int(kind[1:]) // 8}")
+
+
+def without_errors() -> AbstractContextManager[object]:
+    """Have SciPy's loops raise and warn of nothing, as compiled operations do: nobody there could take an error."""
+    from scipy import special
+
+    return special.errstate(all="ignore")
 
 
 def call_loop(e: Emitter, function: Value, data: Value, inputs: Sequence[Value], kind: str) -> Value:

@@ -271,8 +271,9 @@ def small_power(e: Emitter, x: Value, n: int) -> Value:
         n >>= 1
         factor = times(factor, factor) if n else factor
     assert result is not None and result[1] is not None
-    whole = result[0] + result[1]
-    return e.select(e.fabs(result[0]) < INF, whole, result[0])
+    # What an infinite product lost is no number; and 0 added to −0 would be 0.
+    near = (e.fabs(result[0]) < INF) & (result[0] != 0.0)
+    return e.select(near, result[0] + result[1], result[0])
 
 
 @widened

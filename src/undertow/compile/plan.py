@@ -130,6 +130,7 @@ class Plan:
         written_by_numpy: where the result of each goes.
         n_told: how many numbers the statistics are.
         told_by: how many threads have a part of them.
+        calls_scipy: kernels call loops of SciPy's.
     """
 
     graph: Graph
@@ -145,6 +146,7 @@ class Plan:
     written_by_numpy: dict[Node, Buffer] = field(default_factory=dict)
     n_told: int = 0
     told_by: int = 1
+    calls_scipy: bool = False
 
     @property
     def told_stride(self) -> int:

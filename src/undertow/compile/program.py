@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from undertow.compile.cache import find_kernels, name_of
 from undertow.compile.driver import ALL, ENTRY, MAY_LEAVE, SHARED, WAIT, meeting_bytes, write_driver
+from undertow.compile.loops import without_errors
 from undertow.compile.memory import ALIGN
 from undertow.compile.pace import Pace
 from undertow.compile.plan import STATUS, Buffer, Call, Noted, Place, Plan, Scratch
@@ -302,10 +304,11 @@ class Program:
             return 0
         self.stop[0] = 0
         started = time.perf_counter()
-        if may_stop and steps * self.step_seconds > LONG:
-            done = int(run_aside(partial(self.run_parts, steps), partial(self.stop.__setitem__, 0, 1)))
-        else:
-            done = self.run_parts(steps)
+        with without_errors() if self.plan.calls_scipy else nullcontext():
+            if may_stop and steps * self.step_seconds > LONG:
+                done = int(run_aside(partial(self.run_parts, steps), partial(self.stop.__setitem__, 0, 1)))
+            else:
+                done = self.run_parts(steps)
         if done:
             self.step_seconds = (time.perf_counter() - started) / done
         if self.status[0]:

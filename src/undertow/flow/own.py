@@ -71,6 +71,7 @@ class OwnRecorder:
         self.mixture, self.moving = Mixture(), Moving()
         self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
         self.step = 0
+        self.dealt_at = 0  # the step after which targets have been dealt out anew
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -104,7 +105,7 @@ class OwnRecorder:
         return outcome.loss, rebuild(put_numbers(leaves, grads))
 
     def __repr__(self) -> str:
-        n = 0 if self.recorder is None else len(self.flow)
+        n = 0 if self.recorder is None else len(self.recorder.current())
         return f"recorded({getattr(self.loss, '__name__', 'loss')}, {n} steps)"
 
     @property
@@ -114,9 +115,9 @@ class OwnRecorder:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
         self.recorder.flow.facts["mixture"] = self.mixture.told()
         self.recorder.flow.facts["moving"] = self.moving.told()
-        if self.last is not None:
+        if self.last is not None and self.dealt_at != self.step:  # it computes the loss many times
             dealt = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
-            self.recorder.flow.facts["dealt"] = dealt
+            self.recorder.flow.facts["dealt"], self.dealt_at = dealt, self.step
         return self.recorder.current()
 
     @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from undertow import trees
 from undertow.errors import ArgumentError, DTypeError
 from undertow.nn.activations import ACTIVATIONS, name_activation
 from undertow.nn.containers import Sequential
@@ -58,7 +59,8 @@ def initialize(model: M, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
         A new model. Weights before relu are ``he_normal``, all others ``glorot_uniform``, unless the
         layer has an ``init`` of its own; biases are 0. A layer of one's own is filled by its method
         ``initial(rng, dtype, follows)``, which returns the filled layer; ``follows`` names the activation
-        that comes next, dropout and normalisation passed over. Layers in its fields need not be filled there.
+        that comes next, dropout and normalisation passed over. Layers in its fields need not be filled there; those
+        that are stay as they are.
 
     Raises:
         DTypeError: ``parameters cannot be int64. Use float32 or float64.``
@@ -83,7 +85,7 @@ def _fill(item: Any, follows: str | None, seed: int, numbers: Iterator[int], dty
     """Fill one item; ``follows`` is the activation after it."""
     if is_layer(item) and hasattr(item, "initial"):
         filled = item.initial(np.random.default_rng([seed, next(numbers)]), dtype, follows)
-        return _fill_parts(_check_filled(item, filled), seed, numbers, dtype)
+        return _fill_parts(_check_filled(item, filled), seed, numbers, dtype, dict(children(item)))
     if isinstance(item, Container):
         return _fill_container(item, follows, seed, numbers, dtype)
     if isinstance(item, str | np.ndarray):
@@ -94,10 +96,22 @@ def _fill(item: Any, follows: str | None, seed: int, numbers: Iterator[int], dty
     return _fill_parts(item, seed, numbers, dtype)
 
 
-def _fill_parts(item: Any, seed: int, numbers: Iterator[int], dtype: np.dtype[Any]) -> Any:
-    """Fill what a layer of one's own, a tuple, a list or a dict holds."""
+def _fill_parts(
+    item: Any, seed: int, numbers: Iterator[int], dtype: np.dtype[Any], before: Mapping[str, Any] | None = None
+) -> Any:
+    """Fill what a layer of one's own, a tuple, a list or a dict holds.
+
+    Of what there was ``before`` the layer's own ``initial``, parts to which that gave arrays stay as it made them.
+    """
     parts = dict(children(item))
-    new = {name: _fill(part, None, seed, numbers, dtype) for name, part in parts.items()}
+
+    def is_made(name: str, part: Any) -> bool:
+        changed = before is not None and part is not before.get(name)
+        return changed and any(isinstance(x, np.ndarray) for x in trees.flatten(part)[0])
+
+    new = {
+        name: part if is_made(name, part) else _fill(part, None, seed, numbers, dtype) for name, part in parts.items()
+    }
     return rebuilt(item, new) if any(new[name] is not parts[name] for name in parts) else item
 
 

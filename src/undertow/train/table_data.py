@@ -153,7 +153,7 @@ def column_names(data: str, header: bool | None = None) -> list[str]:
     import polars as pl
 
     from undertow.data.columnar import open_columnar
-    from undertow.data.frames import clean_text, read_header
+    from undertow.data.frames import clean_text, name_columns, read_header
     from undertow.data.layout import find_layout
     from undertow.data.text_files import open_text
 
@@ -168,7 +168,8 @@ def column_names(data: str, header: bool | None = None) -> list[str]:
         head = text.read(0, _HEAD)
         head = head[: head.rfind(b"\n") + 1] if len(head) == _HEAD else head
         if kind in JSON_EXTENSIONS:
-            return list(pl.read_ndjson(head).columns)
+            rows = pl.read_ndjson(clean_text(head, file.name), infer_schema_length=None)
+            return name_columns(rows.columns, file.name)
         layout = find_layout(clean_text(head, file.name).rstrip(b"\n"), file.name)
         return read_header(head, layout, file.name, header is not False)[0]
     except (UndertowError, OSError, ValueError, pl.exceptions.PolarsError):
