@@ -7,6 +7,7 @@ import datetime
 import gzip
 import json
 import lzma
+import os
 import tempfile
 
 import numpy as np
@@ -158,6 +159,18 @@ def test_what_is_compressed_goes_beside_memory(tmp_path, monkeypatch):
     assert takes_more(path, 6e6) and not takes_more(path, 600e6)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(DataError, match=r"^t.csv.gz: there is no room to unpack it in .*none .* Set TMPDIR"):
+        open_text(path, [])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("rows", [1, 2_000_000])
+def test_a_disk_that_is_full_is_told_however_little_is_left_to_write(tmp_path, monkeypatch, rows):
+    """The last bytes are buffered, and would be written where they are read."""
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * rows))
+    full = lambda size: open("/dev/full", "wb")  # noqa: SIM115 (it lives as long as the text)
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", full)
+    with pytest.raises(DataError, match=r"^t.csv.gz: there is no room to unpack it .*No space left .* Set TMPDIR"):
         open_text(path, [])
 
 

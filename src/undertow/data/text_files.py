@@ -12,6 +12,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -76,15 +77,25 @@ class TemporaryText:
         self.lock = threading.Lock()  # a thread reads ahead
         self.size = 0
         for piece in pieces:
-            try:
+            with self._tell_lack(path):
                 self.file.write(piece)
-            except OSError as error:
-                raise DataError(
-                    f"{path.name}: there is no room to unpack it in {tempfile.gettempdir()} (after "
-                    f"{show_bytes(self.size)}): {error.strerror or error}. Set TMPDIR to a folder with more, or unpack "
-                    "it yourself."
-                ) from None
             self.size += len(piece)
+        with self._tell_lack(path):
+            self.file.flush()  # what is buffered is written here, and once: not where it is read, nor by a fork
+
+    @contextmanager
+    def _tell_lack(self, path: Path) -> Iterator[None]:
+        """DataError where there is no room."""
+        try:
+            yield
+        except OSError as error:
+            with suppress(OSError):  # it would write what is left
+                self.file.close()
+            raise DataError(
+                f"{path.name}: there is no room to unpack it in {tempfile.gettempdir()} (after "
+                f"{show_bytes(self.size)}): {error.strerror or error}. Set TMPDIR to a folder with more, or unpack "
+                "it yourself."
+            ) from None
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from one place up to another."""
