@@ -86,6 +86,8 @@ class TemporaryText:
     @contextmanager
     def _tell_lack(self, path: Path) -> Iterator[None]:
         """DataError where there is no room."""
+        import tempfile
+
         try:
             yield
         except OSError as error:
