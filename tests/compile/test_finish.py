@@ -222,3 +222,13 @@ def test_what_a_product_finishes_reads_weights_before_they_are_changed(monkeypat
     assert len(finishes(program)) == 7  # two products forwards, two back to hidden layers, three gradients
     copies = [x.what for x in program.calls if program.plan.kernels[x.kernel][1].startswith("copy")]
     assert not copies, copies
+
+
+@pytest.mark.parametrize(("width", "wanted"), [(600, 2), (100, 0)])
+def test_products_update_large_weights_and_leave_small_ones_to_a_pass_by_itself(width, wanted):
+    X, y = np.zeros((16, width)), np.zeros(16, int)
+    model = nn.initialize(nn.Sequential(nn.Dense(width, width), "tanh", nn.Dense(width, width)), 0)
+    step = make_step(lambda m, X, y: nn.categorical_cross_entropy_with_logits(m(X), y), optim.momentum(0.1))
+    program = step.open(model, step.init(model), X, y, 16).resident.prepare(16)
+    updates = [call for call in program.calls if call.finish and any(x.role == "input" for x in call.written())]
+    assert len(updates) == wanted

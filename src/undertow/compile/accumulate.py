@@ -34,7 +34,7 @@ def fold_sums(reader: Reader, outputs: list[Node]) -> dict[Node, Node]:
     def may_join(x: Node, total: Node) -> bool:
         access = reader.read(x)
         base = access.base
-        product = _is_product(base) or base in reader.folded
+        product = is_product(base) or base in reader.folded
         alone = users.get(base) == [total] and base not in kept
         return product and alone and access == whole(base) and base.spec == total.spec
 
@@ -53,7 +53,8 @@ def fold_sums(reader: Reader, outputs: list[Node]) -> dict[Node, Node]:
     return heirs
 
 
-def _is_product(node: Node) -> bool:
+def is_product(node: Node) -> bool:
+    """Tell whether a node is a matrix product that compiles."""
     op: Any = node.op
     kind = kind_of(node.spec.dtype) if op.name == "matmul" else None
     return kind in ("f32", "f64") and all(x.spec.dtype == node.spec.dtype for x in node.inputs)

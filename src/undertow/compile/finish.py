@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from undertow.compile.ir import Emitter, Value
 from undertow.compile.kernel import MEMORY, Line, apply, load, size_of, store
+from undertow.compile.product_args import LINE
 from undertow.compile.tally import Tallies
-
-LINE = 64  # bytes that come from memory together
 
 
 class Finish(NamedTuple):

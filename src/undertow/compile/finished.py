@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from undertow.compile.access import is_reduction, matrix, row_major, squeeze
+from undertow.compile.accumulate import is_product
 from undertow.compile.blas import choose_kernel
 from undertow.compile.clusters import Clusters, Read
 from undertow.compile.finish import Finish
@@ -43,12 +44,8 @@ class Finishes(Clusters, Operations):
 
     def finish_products(self) -> None:
         """Join products with the clusters that they are made for."""
-        fuser, self.users = self.fuser, dict[Node, list[Node]]()
-        for item in fuser.items:
-            for node in item.nodes:
-                for base in self.reader.bases(node):
-                    self.users.setdefault(base, []).append(node)
-        products = [x.nodes[0] for x in fuser.items if len(x.nodes) == 1 and _is_product(x.nodes[0])]
+        fuser, self.users = self.fuser, self.fuser.find_users()
+        products = [x.nodes[0] for x in fuser.items if len(x.nodes) == 1 and is_product(x.nodes[0])]
         places = sorted(fuser.position[x] for x in products)
         seconds = {fuser.position[x]: self.seconds_of(x) for x in products}
         rest = [*accumulate(seconds[x] for x in reversed(places))][::-1] + [0.0]  # of the products from each on
@@ -69,8 +66,9 @@ class Finishes(Clusters, Operations):
         # Whether anybody looks on must not matter: other kernels have other results, in their last bits.
         homes = {self.fuser.home[x] for x in self.users.get(product, []) if x not in self.fuser.added}
         cluster = homes.pop() if len(homes) == 1 else None
-        able = isinstance(cluster, Cluster) and self.can_finish(product) and self.is_finish(cluster, product)
-        return cluster if able else None  # type: ignore[return-value]
+        if isinstance(cluster, Cluster) and self.can_finish(product) and self.is_finish(cluster, product):
+            return cluster
+        return None
 
     def seconds_of(self, product: Node) -> float:
         """Guess how long a product takes."""
@@ -207,11 +205,6 @@ class Finishes(Clusters, Operations):
 def _name(node: Node) -> str:
     op: Any = node.op
     return str(op.name)
-
-
-def _is_product(node: Node) -> bool:
-    kind = kind_of(node.spec.dtype) if _name(node) == "matmul" else None
-    return kind in ("f32", "f64") and all(x.spec.dtype == node.spec.dtype for x in node.inputs)
 
 
 def _same_shape(node: Node, cluster: Cluster) -> bool:

@@ -296,15 +296,20 @@ class Fuser:
             cluster.split = len(kept) if inner else len(axes)
             cluster.level[node] = "row" if inner else "total"
 
-    # ---- afterwards ---------------------------------------------------------------------------
-
-    def sink(self, outputs: frozenset[Node]) -> None:
-        """Compute a value where it is used, if all that it is computed from is in memory anyway."""
+    def find_users(self) -> dict[Node, list[Node]]:
+        """List what reads each value."""
         users: dict[Node, list[Node]] = {}
         for item in self.items:
             for node in item.nodes:
                 for base in self.reader.bases(node):
                     users.setdefault(base, []).append(node)
+        return users
+
+    # ---- afterwards ---------------------------------------------------------------------------
+
+    def sink(self, outputs: frozenset[Node]) -> None:
+        """Compute a value where it is used, if all that it is computed from is in memory anyway."""
+        users = self.find_users()
 
         def in_memory(base: Node, home: Item) -> bool:
             if base.op is INPUT or base.op is CONSTANT:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from undertow.compile.finish import Finish
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.panels import PANEL_ROW
-from undertow.compile.product import DEPTH, LINE, Product
-from undertow.compile.product_args import SIZES
+from undertow.compile.product import DEPTH, Product
+from undertow.compile.product_args import LINE, SIZES
 
 BLOCK = 1 << 19  # bytes of A that are copied together: half of a second-level cache
 AHEAD = 16  # rows that are fetched before they are copied

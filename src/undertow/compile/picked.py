@@ -17,8 +17,8 @@ from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.panels import NARROW
 from undertow.compile.plan import Buffer, Call, Place, Plan
 from undertow.compile.processor import lanes_of
-from undertow.compile.product import DEPTH, DOT_ROWS, LINE, TASK, Product, Terms, has_masks
-from undertow.compile.product_args import ARGS
+from undertow.compile.product import DEPTH, DOT_ROWS, TASK, Product, Terms, has_masks
+from undertow.compile.product_args import ARGS, LINE
 from undertow.compile.waits import Touch
 
 

@@ -18,13 +18,12 @@ from undertow.compile.ir import Emitter, Module, Value, Variable
 from undertow.compile.kinds import type_of
 from undertow.compile.panels import NARROW, OUT, PANEL_ROW, TURNED
 from undertow.compile.processor import lanes_of
-from undertow.compile.product_args import ARGS, SIZES, begin_kernel, read_args, share
+from undertow.compile.product_args import ARGS, LINE, SIZES, begin_kernel, read_args, share
 
 DEPTH = 256  # terms that are summed in registers before C is touched
 # For 32 and 16 vector registers: vectors side by side, and the numbers of rows that blocks of that width have.
 BLOCKS = {32: {4: (6, 2, 1), 2: (8, 2, 1), 1: (16, 4, 1)}, 16: {2: (6, 2, 1), 1: (12, 4, 1)}}
 HALF = 0  # the number of vectors that stands for half of one
-LINE = 64  # bytes that come from memory together
 DOT_ROWS = 2  # so few rows of A times columns that lie one by one are dot products; turning B around would not pay
 
 Terms = tuple[Callable[[], Callable[[int], Value]], Callable[[], None]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from undertow.compile.ir import Emitter, Module, Value
 
 SIZES = {"f32": 4, "f64": 8}
+LINE = 64  # bytes that come from memory together
 ARGS = (
     "a", "b", "c", "m", "n", "k", "row_a", "col_a", "row_b", "col_b", "row_c", "alpha", "beta", "count",
     "batch_a", "batch_b", "batch_c", "split", "scratch", "scratch_bytes",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from undertow.compile.access import Access, batch_axis, batch_strides, matrix, row_major, whole
+from undertow.compile.accumulate import is_product
 from undertow.compile.blas import choose_kernel, find_blas, write_blas
 from undertow.compile.cache import folder
 from undertow.compile.finish import Finish
@@ -52,9 +53,9 @@ class Products(Layout):
             total: the sum that it is added to.
             ending: what is done with the result.
         """
-        kind = kind_of(node.spec.dtype)
-        if kind not in ("f32", "f64") or any(x.spec.dtype != node.spec.dtype for x in node.inputs):
+        if not is_product(node):
             return False
+        kind = str(kind_of(node.spec.dtype))
         a, b = (self.reader.read(x) for x in node.inputs)
         if len(a.shape) == 1:
             a = Access(a.base, a.offset, (1, *a.shape), (0, *a.strides))
