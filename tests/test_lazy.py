@@ -198,6 +198,33 @@ except ut.ArgumentError as error:
     assert "there is a layer BatchNorm already" in run_fresh(code)
 
 
+# What the collector of garbage does meanwhile
+
+
+def test_an_import_sets_off_no_collection():
+    code = """
+import gc, numpy, undertow as ut
+collections = []
+gc.callbacks.append(lambda phase, details: collections.append(phase))
+gc.collect(); collections.clear(); ut.train
+print(gc.isenabled(), gc.get_freeze_count(), collections)
+"""
+    assert run_fresh(code) == "True 0 []"
+
+
+def test_garbage_made_before_an_import_is_collected_after_it_and_frozen_objects_stay_frozen():
+    code = """
+import gc, weakref, undertow as ut
+class Node: pass
+node = Node(); node.itself = node; seen = weakref.ref(node); del node
+ut.train; gc.collect(); print(seen() is None)
+kept = Node(); kept.itself = kept; gc.freeze(); frozen = gc.get_freeze_count()
+ut.nn.gelu, ut.data; print(gc.get_freeze_count() == frozen > 0)
+gc.disable(); ut.optim.lamb; print(gc.isenabled())
+"""
+    assert run_fresh(code).split() == ["True", "True", "False"]
+
+
 # What is not loaded
 
 

@@ -58,10 +58,10 @@ def attach(package: str, table: Mapping[str, str], remedies: str | None = None) 
 
     def __getattr__(name: str) -> Any:
         if name in names:
-            with uncollected():
+            with uncollected(stays=True):
                 value = getattr(import_module(names[name]), name)
         elif _is_part(module, name):
-            with uncollected():
+            with uncollected(stays=True):
                 value = import_module(f"{package}.{name}")
         else:
             from undertow import habits
@@ -78,17 +78,21 @@ def attach(package: str, table: Mapping[str, str], remedies: str | None = None) 
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Let garbage wait for the end of the block, in which much is made that stays: modules, graphs, programs.
+def uncollected(stays: bool = False) -> Iterator[None]:
+    """Let garbage wait for the end of the block, in which much is made at once: modules, graphs, programs.
 
     A collection looks at all objects there are. Beside scikit-learn and pandas it takes 0.07 s, and importing or
-    compiling would set off several.
+    compiling would set off several. What ``stays``, as modules do, is called old at the end of the block, or the next
+    collection would look at all of it. Graphs hold cycles and may be garbage: they stay young.
     """
     before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if stays and not gc.get_freeze_count():  # else the caller's frozen objects would thaw
+            gc.freeze()
+            gc.unfreeze()  # into the oldest generation, without a look at any object
         if before:
             gc.enable()
 
