@@ -131,16 +131,10 @@ class Finishes(Clusters, Operations):
         made = Finished(len(fuser.items), [product, *work.nodes], early=place, product=product, cluster=work)
         fuser.items.append(made)
         item.nodes, cluster.nodes = [], []
-        both = item.bit | cluster.bit
         for node in made.nodes:
             fuser.home[node] = made
-        made.before = (item.before | cluster.before) & ~both
-        made.after = (item.after | cluster.after) & ~both
-        made.ancestors = (item.ancestors | cluster.ancestors) & ~both
-        for other in fuser.each(made.before):
-            other.after = other.after & ~both | made.bit
-        for other in fuser.each(made.after):
-            other.before = other.before & ~both | made.bit
+        for old in (item, cluster):
+            fuser.replace(made, old)
 
     def earliest(self, cluster: Cluster, product: Node) -> int:
         """Return the place in the graph behind which a product is done: all that it reads must live until then.
@@ -152,14 +146,14 @@ class Finishes(Clusters, Operations):
         for base in {x for node in cluster.nodes for x in self.reader.bases(node)}:
             if base.op is INPUT and _same_shape(base, cluster):  # it may be written where that lies
                 places += [self.place_of(fuser.home[x]) for x in self.users[base] if fuser.home[x] not in own]
-        places += [self.known(x) for x in fuser.each(cluster.before) if x not in own]
+        places += [self.known(x) for x in cluster.before if x not in own]
         return max(places)
 
     def known(self, item: Item) -> int:
         """Return the place in the graph behind which an item can be done. What makes single numbers takes no time."""
         if not is_number(item):
             return self.place_of(item)
-        return max((self.known(x) for x in self.fuser.each(item.before)), default=0)
+        return max((self.known(x) for x in item.before), default=0)
 
     def place_of(self, item: Item) -> int:
         """Return the place of an item in the graph."""

@@ -8,6 +8,7 @@ In it a value is *full* (one element a place), *row* (one a row: a sum over the 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from undertow.compile.access import Access, Reader, is_reduction, long_axes, row_major, squeeze
@@ -22,22 +23,21 @@ class Item:
     """What is done in one go: a cluster, or one operation that is no loop over elements.
 
     Attributes:
-        number: the item's bit in sets of items.
+        number: its place in the list of all items.
         nodes: what it computes, oldest first.
-        before: the items it reads from, as a set of bits; ``ancestors`` also those that these read from.
-        after: the items that read from it.
+        before: the items it reads from; ``after`` those that read from it. Their order is the same in each process.
+        bit: a cluster in sets of clusters, one bit for each: its own, and those of the clusters merged into it.
+        ancestors: the set of all clusters that must be done before it; of other items nobody asks.
         early: the place in the graph behind which it is done, if that is before the place of its last node.
     """
 
     number: int
     nodes: list[Node] = field(default_factory=list)
-    before: int = 0
+    before: dict[Item, None] = field(default_factory=dict)
+    after: dict[Item, None] = field(default_factory=dict)
+    bit: int = 0
     ancestors: int = 0
-    after: int = 0
     early: int | None = None
-
-    def __post_init__(self) -> None:
-        self.bit = 1 << self.number  # the item as a set
 
 
 @dataclass(eq=False)
@@ -79,6 +79,7 @@ class Fuser:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.items: list[Item] = []
+        self.clusters = 0  # how many there were
         self.home: dict[Node, Item] = {}
         self.position = {node: i for i, node in enumerate(reader.order)}
         self.added: set[Node] = set()  # what only statistics ask for
@@ -98,34 +99,33 @@ class Fuser:
         """Return how a node reads its inputs."""
         return self.reader.operands(node)
 
-    def sources(self, node: Node) -> int:
-        """Return the items that a node reads from."""
-        found = 0
-        for base in self.reader.bases(node):
-            home = self.home.get(base)
-            found |= home.bit if home is not None else 0
-        return found
+    def sources(self, node: Node, item: Item | None = None) -> dict[Item, None]:
+        """Return the items that a node reads from, but for one."""
+        homes = (self.home.get(base) for base in self.reader.bases(node))
+        return {home: None for home in homes if home is not None and home is not item}
 
     # ---- placing ------------------------------------------------------------------------------
 
     def start(self, item: Item, node: Node) -> None:
         """Begin a new item with a node."""
         self.items.append(item)
+        if isinstance(item, Cluster):
+            item.bit = 1 << self.clusters
+            self.clusters += 1
         self.join(item, node)
 
     def join(self, item: Item, node: Node) -> None:
         """Add a node to an item."""
         item.nodes.append(node)
         self.home[node] = item
-        self.depend(item, self.sources(node) & ~item.bit)
+        self.depend(item, self.sources(node, item))
 
-    def depend(self, item: Item, before: int) -> None:
+    def depend(self, item: Item, before: Iterable[Item]) -> None:
         """Note that an item reads from others."""
-        more = before
-        for other in self.each(before & ~item.before):
-            other.after |= item.bit
-            more |= other.ancestors
-        item.before |= before
+        more = 0
+        for other in before:
+            item.before[other] = other.after[item] = None
+            more |= other.ancestors | other.bit
         self.spread(item, more)
 
     def spread(self, item: Item, more: int) -> None:
@@ -133,27 +133,19 @@ class Fuser:
         reached = [item]
         while reached:
             item = reached.pop()
-            if more & ~item.ancestors:
+            if more | item.ancestors != item.ancestors:
                 item.ancestors |= more
-                reached += self.each(item.after)
-
-    def each(self, bits: int) -> list[Item]:
-        """List the items of a set."""
-        found = []
-        while bits:
-            low = bits & -bits
-            found.append(self.items[low.bit_length() - 1])
-            bits ^= low
-        return found
+                reached += item.after
 
     def candidates(self, node: Node) -> list[Cluster]:
         """Return the clusters that a node reads from, the latest first."""
-        return [item for item in reversed(self.each(self.sources(node))) if isinstance(item, Cluster)]
+        found = [item for item in self.sources(node) if isinstance(item, Cluster)]
+        return sorted(found, key=lambda cluster: cluster.number, reverse=True)
 
     def fits_order(self, cluster: Cluster, node: Node) -> bool:
         """Tell whether nothing that the node reads needs the cluster to be done first."""
-        others = self.sources(node) & ~cluster.bit
-        return len(cluster.nodes) < LARGEST and not any(x.ancestors & cluster.bit for x in self.each(others))
+        others = self.sources(node, cluster)
+        return len(cluster.nodes) < LARGEST and not any(x.ancestors & cluster.bit for x in others)
 
     def place_point(self, node: Node) -> None:
         """Put a point into a cluster that it reads from, or into a new one."""
@@ -210,8 +202,7 @@ class Fuser:
         if len(a.nodes) + len(b.nodes) > LARGEST:
             return
         for first, second in ((a, b), (b, a)):
-            between = self.each(second.before & ~first.bit)
-            if any(x.ancestors & first.bit for x in between):
+            if any(x.ancestors & first.bit for x in second.before if x is not first):
                 return
         if any(level == "total" for level in (*a.level.values(), *b.level.values())):
             for first, second in ((a, b), (b, a)):  # a total is known only when its cluster is done
@@ -238,16 +229,22 @@ class Fuser:
         for node in b.nodes:
             self.home[node] = a
         b.nodes = []
-        both = a.bit | b.bit
-        for item in self.each(b.before & ~a.bit):
-            item.after = item.after & ~b.bit | a.bit
-        for item in self.each(b.after & ~a.bit):
-            item.before = item.before & ~b.bit | a.bit
-        a.before = (a.before | b.before) & ~both
-        a.after = (a.after | b.after) & ~both
-        a.ancestors = (a.ancestors | b.ancestors) & ~both
-        for item in self.each(a.after):
-            self.spread(item, a.ancestors | a.bit)
+        self.replace(a, b)
+        for item in a.after:
+            self.spread(item, a.ancestors)
+
+    def replace(self, item: Item, other: Item) -> None:
+        """Let an item stand where another stood. Who comes after the other knows its bit, which is the item's now."""
+        for x in other.before:
+            del x.after[other]
+            x.after[item] = item.before[x] = None
+        for x in other.after:
+            del x.before[other]
+            x.before[item] = item.after[x] = None
+        for found in (item.before, item.after):
+            found.pop(item, None)
+        item.bit |= other.bit
+        item.ancestors = (item.ancestors | other.ancestors) & ~item.bit
 
     def place_reduction(self, node: Node) -> None:
         """Put a reduction into the cluster that makes its operand, or into a new one."""
@@ -346,7 +343,7 @@ class Fuser:
             target.nodes.insert(0, node)
             target.level[node] = home.level.pop(node)
             self.home[node] = target
-            self.depend(target, self.sources(node) & ~target.bit)
+            self.depend(target, self.sources(node, target))
 
     def join_readers(self) -> None:
         """Merge clusters that read one product, or the like, for it to be read once: what LayerNorm's gradients sum."""
@@ -371,7 +368,7 @@ class Fuser:
     def hurry(self, item: Item, place: int, when: dict[int, int]) -> None:
         """Do an item at a place in the graph, and the numbers that it reads no later."""
         when[item.number] = place
-        for source in self.each(item.before):
+        for source in item.before:
             if is_number(source) and when[source.number] > place:
                 self.hurry(source, place, when)
 
@@ -379,17 +376,10 @@ class Fuser:
         """Put the items in an order in which they can be done, close to that of the graph."""
         items = [item for item in self.items if item.nodes]
         position = self.position
-        needs: dict[int, int] = {}
-        for item in items:
-            before = 0
-            for node in item.nodes:
-                before |= self.sources(node)
-            needs[item.number] = before & ~item.bit
-        wanted = 0
-        for before in needs.values():
-            wanted |= before
+        needs = {item: {x: None for node in item.nodes for x in self.sources(node, item)} for item in items}
+        wanted = {x for sources in needs.values() for x in sources}
         # A scalar that only the outside wants, such as the loss, comes last: threads need not wait for it.
-        last = {x.number: len(position) for x in items if isinstance(x, Cluster) and not x.space and not x.bit & wanted}
+        last = {x.number: len(position) for x in items if isinstance(x, Cluster) and not x.space and x not in wanted}
         when = {x.number: max(position[node] for node in x.nodes) + last.get(x.number, 0) for x in items}
         for item in items:
             if item.early is not None:
@@ -398,11 +388,10 @@ class Fuser:
         waiting: dict[int, int] = {}
         ready: list[tuple[int, int]] = []
         for item in items:
-            sources = self.each(needs[item.number])
-            waiting[item.number] = len(sources)
-            for source in sources:
+            waiting[item.number] = len(needs[item])
+            for source in needs[item]:
                 after.setdefault(source.number, []).append(item)
-            if not sources:
+            if not needs[item]:
                 heapq.heappush(ready, (when[item.number], item.number))
         result: list[Item] = []
         while ready:

@@ -140,8 +140,7 @@ class Watched:
                     return False
             elif strides not in (at_place, nowhere):
                 return False
-        others = fuser.each(fuser.sources(node) & ~cluster.bit)
-        if any(x.ancestors & cluster.bit for x in others):
+        if any(x.ancestors & cluster.bit for x in fuser.sources(node, cluster)):
             return False
         known = {x.spec.dtype for x in cluster.nodes} | {x.spec.dtype for y in cluster.nodes for x in y.inputs}
         mine = {x.spec.dtype for x in node.inputs} | (set() if is_statistics(node) else {node.spec.dtype})
