@@ -155,3 +155,46 @@ def test_numbers_are_picked_as_numpy_picks_them():
     wanted[:, roots] = np.sqrt(wanted[:, roots])
     np.testing.assert_array_equal(picked, wanted.astype(np.float32))
     np.testing.assert_allclose(sums, np.stack([values[:, [0, 5, 7]].sum(1), np.zeros(7), values[:, 2]], 1), rtol=1e-15)
+
+
+@pytest.mark.parametrize("large", [5e9, 1e19, 3e19, 1e20, 3e38])
+def test_squares_that_are_too_large_are_infinite(large):
+    """Whatever numbers are multiplied by before they are squared: no digit of theirs gets lost unseen."""
+    for shape in ((1, 40), (24, 50)):
+        x = np.full(shape, 3, np.float32)
+        told = told_of(lambda x: (x, x - np.mean(x, axis=1, keepdims=True)), x, shift=32, kinds=("ss", "s", "max"))
+        assert told.values[0, 0] == pytest.approx(9 * x.size, rel=1e-6)
+        x[-1, 7] = -large
+        squares, total, largest = told_of(lambda x: (x,), x, shift=32, kinds=("ss", "s", "max")).values[0]
+        assert squares == np.inf and largest == np.float32(large)
+        assert total == pytest.approx(-float(np.float32(large)) + 3 * (x.size - 1), rel=1e-6)
+
+
+def test_squares_of_all_sizes_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    for shape in ((1, 47), (24, 50), (300, 64)):
+        for size in (1e-28, 1e-20, 1e-9, 1.0, 4e4):
+            x = (rng.normal(size=shape) * size).astype(np.float32)
+            x[0, ::5] = 0
+            x[-1, 1::5] = rng.normal(size=len(x[-1, 1::5])) * 1e-40  # beside these, denormal numbers do not count
+            for kinds in (("ss", "s", "max"), ("ss", "max")):
+                (told,) = told_of(lambda x: (x,), x, shift=32, kinds=kinds).values
+                assert told[0] == pytest.approx(np.sum(x.astype(np.float64) ** 2), rel=3e-6)
+                assert told[-1] == np.abs(x).max()
+
+
+@pytest.mark.parametrize("width", [3, 16, 20, 64, 100, 200])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_measured_of_many_values_between_sums_over_rows(width, dtype):
+    """As LayerNorm behind tanh: rows beside each other, statistics in whichever pass, sums folded together."""
+
+    def f(x):
+        h = np.tanh(x * 2)
+        centred = h - np.mean(h, axis=1, keepdims=True)
+        return x * 2, h, centred, centred / np.sqrt(np.mean(centred**2, axis=1, keepdims=True) + 1e-5)
+
+    for rows in (1, 7, 64, 301):
+        x = np.random.default_rng(rows).normal(0.3, 1, size=(rows, width)).astype(dtype)
+        if width > 3:  # else a row may be centred to noise
+            check(f, x, 1e-5 if dtype == np.float32 else 1e-12, (-0.9, 0.9))
+            check(f, x, 1e-5 if dtype == np.float32 else 1e-12, (-0.9, 0.5))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from undertow.compile.access import REDUCTIONS, is_reduction, long_axes, row_major, squeeze
 from undertow.compile.fuse import Cluster, reduced_axes
-from undertow.compile.kernel import Line, Operand, Structure, loops_of, saved_lines, size_of, stages
+from undertow.compile.kernel import Line, Operand, Structure, loops_of, size_of
 from undertow.compile.layout import Layout
 from undertow.compile.loops import find_loop
 from undertow.compile.memory import APART, align
@@ -15,6 +15,7 @@ from undertow.compile.plan import TOLD, WORTH_SHARING, Argument, Call, Place, Sc
 from undertow.compile.processor import lanes_of
 from undertow.compile.scalars import kind_of, operand_kinds
 from undertow.compile.short_rows import SHORT_ROW, calls_functions, fitting, stands_better
+from undertow.compile.stages import saved_lines, stages
 from undertow.compile.statistics import is_statistics
 from undertow.compile.totals import PART, ROWS
 from undertow.compile.upright import write_kernel
@@ -99,7 +100,8 @@ class Clusters(Layout):
         adds = any(x.reduces == "rows" for x in own)
         if not upright and not by_columns:
             lanes = fitting(lanes, axes.columns[-1], adds and len(axes.columns) > 1)
-        one_by_one = upright or not (sums or adds) or len(axes.columns) > 1
+        measured = any(x.reduces == "statistics" for x in lines)
+        one_by_one = upright or by_columns or not (sums or adds or measured) or len(axes.columns) > 1
         abreast = 1 if one_by_one else next((n for m, n in ABREAST.items() if axes.columns[0] <= m * lanes), 1)
         structure = Structure(
             len(axes.rows), len(axes.columns), described, lines, stores, by_columns and not sums, lanes, upright,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from undertow.compile.ir import Emitter, Value
 from undertow.compile.kernel import MEMORY, Line, apply, load, size_of, store
 from undertow.compile.product_args import LINE
-from undertow.compile.tally import Tallies
+from undertow.compile.tally import SLOT, Tallies, state_slots
 
 
 class Finish(NamedTuple):
@@ -67,43 +67,41 @@ class Finishing:
                 for at in range(0, columns * size_of(kind), LINE):
                     e.prefetch(e.address(start, at, "i8"))
 
-    def statistics(self, e: Emitter, table: Value, thread: Value) -> dict[int, Value]:
-        """Read where this thread's statistics go."""
-        found = {}
-        for number, i in enumerate(self.told):
-            place = e.address(table, self.n_places + 2 * number, "i64")
-            found[i] = e.address(e.load(place, "ptr"), e.load(e.address(place, 1, "i64"), "i64") * thread, "f64")
+    def begin(self, e: Emitter) -> Value:
+        """Write what is done before the first block: a place for what a thread adds up."""
+        lines = [self.finish.lines[i] for i in self.told]
+        slots = state_slots((line.kind, len(dict(line.params)["kinds"])) for line in lines) if lines else 0
+        state = Value(e, e.reserve(f"[{slots * SLOT} x i8]"), "ptr", 0)
+        for i in range(slots):
+            e.store(e.const(0.0, "f64", SLOT // 8), e.address(state, i * SLOT, "i8"))
+        return state
+
+    def tallies(self, e: Emitter, state: Value, lanes: int) -> Tallies:
+        """Go on with what was added up so far."""
+        found = Tallies(e, state)
+        found.begin({i: self.finish.lines[i] for i in self.told}, lanes)
         return found
 
-    def begin(self, e: Emitter, table: Value, thread: Value) -> None:
-        """Write what is done before the first block."""
-        for i, place in self.statistics(e, table, thread).items():
-            for n in range(len(dict(self.finish.lines[i].params)["kinds"])):
-                e.store(e.const(0.0, "f64"), e.address(place, n, "f64"))
-
-    def tell(self, e: Emitter, tallies: Tallies) -> None:
-        """Add a block's statistics to those of the others."""
-        for i, place in self.statistics(e, e.args["table"], e.args["thread"]).items():
-            tally = tallies.of[i]
-            tally.fold()
-            for n, (name, value) in enumerate(zip(tally.kinds, tally.results(), strict=True)):
-                old = e.load(e.address(place, n, "f64"), "f64")
-                both = e.select((value > old) | e.is_nan(value), value, old) if name == "max" else old + value
-                e.store(both, e.address(place, n, "f64"))
+    def end(self, e: Emitter, table: Value, thread: Value, state: Value, lanes: int) -> None:
+        """Write what is done behind the last block: this thread's statistics go to their place."""
+        results = self.tallies(e, state, lanes).results()
+        for number, i in enumerate(self.told):
+            place = e.address(table, self.n_places + 2 * number, "i64")
+            row = e.address(e.load(place, "ptr"), e.load(e.address(place, 1, "i64"), "i64") * thread, "f64")
+            for n, value in enumerate(results[i]):
+                e.store(value, e.address(row, n, "f64"))
 
     def write(self, e: Emitter, vectors: int, lanes: int) -> None:
         """Write the function: of a block's rows, one after the other, all vectors."""
         sources, targets = self.places(e, e.args["table"])
-        tallies = Tallies(e)
-        for number in self.told:
-            told = self.finish.lines[number]
-            tallies.begin(number, told.kind, lanes, dict(told.params))
+        tallies = self.tallies(e, e.args["state"], lanes)
         mask = e.first_lanes(e.args["width"], lanes)
         operands = self.finish.operands
         scalars = {o: load(e, x, operands[o][0]) for o, x in sources.items() if operands[o][1] == "scalar"}
         with e.loop(0, e.args["rows"]) as i:
             at = e.args["index"] + i * e.args["row"]
             tile = e.address(e.args["tile"], i * (vectors * lanes), self.kind)
+            added: dict[int, list[Value]] = {}  # of statistics, what the row gives
             for v in range(vectors):
                 part = mask if v == vectors - 1 else None
                 known: dict[tuple[str, int], Value] = {}
@@ -117,7 +115,7 @@ class Finishing:
                     known["o", o] = load(e, place, kind, lanes, None if how == "product" else part)
                 for number, line in enumerate(self.finish.lines):
                     if line.reduces:
-                        tallies.of[number].add(known[line.reads[0]], part)
+                        added.setdefault(number, []).append(known[line.reads[0]])
                         continue
                     given = [
                         known[word, which] if word in "ov" else e.const(which, line.kinds[k], lanes)
@@ -128,5 +126,8 @@ class Finishing:
                     value = known["v", number]
                     place = e.address(target, at + v * lanes, MEMORY.get(value.kind, value.kind))
                     store(e, value, place, part)
-        self.tell(e, tallies)
+            for number, values in added.items():
+                tallies.of[number].add(values, [*[None] * (vectors - 1), mask])
+        tallies.note(e.args["rows"] * vectors)
+        tallies.keep()
         e.finish()

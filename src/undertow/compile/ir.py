@@ -7,7 +7,7 @@ come out as NumPy's; a multiplication and an addition are one rounding only wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -122,6 +122,15 @@ class Variable:
         self.place = emitter.reserve(first.type)
         self.set(first)
 
+    @classmethod
+    def at(cls, place: Value, kind: str, lanes: int, as_it_stands: bool = False) -> Variable:
+        """A place in memory that is there already, with what it holds; LLVM may join its loads and stores to others."""
+        found = cls.__new__(cls)
+        found.emitter, found.kind, found.lanes = place.emitter, kind, lanes
+        found.how = "volatile " if as_it_stands else ""
+        found.place = place.text
+        return found
+
     def get(self) -> Value:
         """Read it."""
         return self.emitter.instruction(
@@ -210,6 +219,11 @@ class Emitter(Conversions):
         if lanes:
             text = f"<{', '.join([f'{TYPES[kind]} {text}'] * lanes)}>"
         return Value(self, text, kind, lanes, value)
+
+    def consts(self, values: Sequence[float | int], kind: str) -> Value:
+        """Numbers, one in each lane."""
+        text = ", ".join(f"{TYPES[kind]} {literal(x, kind)}" for x in values)
+        return Value(self, f"<{text}>", kind, len(values))
 
     def match(self, a: Value | float, b: Value | float) -> tuple[Value, Value]:
         """Bring two operands to one kind and number of lanes; a Python number takes on the other's."""

@@ -1,4 +1,4 @@
-"""What a kernel is made of: its operands, its lines, and in which pass over a row each line is computed.
+"""What a kernel is made of: its operands and its lines.
 
 A kernel's text depends on the cluster's structure alone: sizes, strides and addresses are read from a table, so
 equal layers of any size share one kernel. The table of a kernel holds, in this order: the sizes of the row axes and of
@@ -101,71 +101,6 @@ class Structure(NamedTuple):
     short: bool = False
     abreast: int = 1
     together: bool = False
-
-
-def stages(structure: Structure) -> tuple[dict[int, int], int]:
-    """Decide in which pass over the columns each line is computed.
-
-    Returns:
-        The pass of every line (of a row value: the pass before which it is known), and the number of passes.
-    """
-    lines = structure.lines
-    earliest: dict[int, int] = {}
-    for i, line in enumerate(lines):
-        base = max((earliest[j] for word, j in line.reads if word == "v"), default=0)
-        earliest[i] = base + 1 if line.reduces == "columns" else base
-    place: dict[int, int] = {}
-    wanted: dict[int, int] = {}
-    for i in range(len(lines) - 1, -1, -1):
-        line = lines[i]
-        if line.reduces == "statistics":
-            continue
-        if line.reduces == "columns":
-            place[i], reads_at = earliest[i], earliest[i] - 1
-        elif line.level == "full" or line.reduces in ("rows", "all"):
-            at = wanted.get(i, earliest[i])
-            place[i] = reads_at = max(at, earliest[i])
-        else:
-            place[i] = reads_at = earliest[i]
-        for word, j in line.reads:
-            if word == "v" and lines[j].level == "full" and not lines[j].reduces:
-                wanted[j] = min(wanted.get(j, reads_at), reads_at)
-    place |= _measured_at(lines, place)
-    every = ("rows", "all", "statistics")
-    passes = [place[i] for i, line in enumerate(lines) if line.level == "full" or line.reduces in every]
-    passes += [place[i] - 1 for i, line in enumerate(lines) if line.reduces == "columns"]
-    return place, max(passes, default=-1) + 1
-
-
-def _measured_at(lines: tuple[Line, ...], place: dict[int, int]) -> dict[int, int]:
-    """Decide where statistics are taken: where the values pass by anyway, and in the pass that does least."""
-    work: dict[int, int] = {}
-    at_hand: dict[tuple[str, int], set[int]] = {}  # the passes that have a value
-    for i, at in place.items():
-        at -= lines[i].reduces == "columns"
-        work[at] = work.get(at, 0) + 1
-        if lines[i].level == "full" and not lines[i].reduces:
-            at_hand.setdefault(("v", i), set()).add(at)
-        for read in lines[i].reads:
-            at_hand.setdefault(read, set()).add(max(at, 0))
-    found = {}
-    for i, line in enumerate(lines):
-        if line.reduces == "statistics":
-            found[i] = min(at_hand.get(line.reads[0], {0}), key=lambda at: (work.get(at, 0), at))
-            work[found[i]] = work.get(found[i], 0) + 1
-    return found
-
-
-def saved_lines(structure: Structure) -> list[int]:
-    """Return the lines whose values a later pass reads again from scratch memory."""
-    place, _ = stages(structure)
-    found = set()
-    for i, line in enumerate(structure.lines):
-        at = place[i] - 1 if line.reduces == "columns" else place[i]
-        for word, j in line.reads:
-            if word == "v" and structure.lines[j].level == "full" and not structure.lines[j].reduces and place[j] < at:
-                found.add(j)
-    return sorted(found - set(structure.stores))
 
 
 JOIN: dict[str, Callable[[Emitter, Value, Value], Value]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from undertow.compile.ir import BITS, Emitter, Module, Value
+from undertow.compile.ir import BITS, Emitter, Module, Value, Variable
 from undertow.compile.plan import LINE
 from undertow.compile.processor import lanes_of
 from undertow.compile.scalars import SCALARS
@@ -17,6 +17,7 @@ RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 LIKE = {"i32": "f32", "i64": "f64"}  # what as many of fit into a register
 COPY_AXES = 6
+FEW = 256  # so many statistics were stored just before
 RUN = 8  # neighbours that are copied as one: a loop over so few takes longer
 
 
@@ -76,9 +77,12 @@ def write_tell(module: Module) -> str:
     thread, threads = e.args["thread"], e.args["threads"]
     place = e.address(steps, thread * LINE, "i64")
     step = e.load(place, "i64")
-    _copy_bytes(
-        e, e.address(kept, (step * threads + thread) * count, "i64"), e.address(told, thread * apart, "i64"), count * 8
-    )
+    to, source = e.address(kept, (step * threads + thread) * count, "i64"), e.address(told, thread * apart, "i64")
+    few = e.select(count < FEW, count, 0)
+    with e.loop(0, few) as i:  # one by one: a vector of numbers that were just stored waits until they are in the cache
+        number = Variable.at(e.address(source, i, "i64"), "i64", 0, True).get()
+        e.store(number, e.address(to, i, "i64"))
+    _copy_bytes(e, e.address(to, few, "i64"), e.address(source, few, "i64"), (count - few) * 8)
     e.store(step + 1, place)
     e.finish()
     return "tell"

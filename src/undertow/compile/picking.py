@@ -53,16 +53,18 @@ class Picker:
         groups = np.split(self.members, self.ends[:-1])
         return Picker, (self.columns, self.factors, self.roots, groups)
 
-    def __call__(self, values: Array) -> tuple[Array, Array]:
+    def __call__(self, values: Array, picked: Array | None = None) -> tuple[Array, Array]:
         """Pick numbers.
 
         Args:
             values: float64 (steps, n), the numbers of a step side by side.
+            picked: where they go, float32 with k numbers a step, row by row; else to an array that is made.
 
         Returns:
             float32 (steps, k), and the sums, float64 (steps, number of groups).
         """
-        picked = np.empty((len(values), len(self.columns)), np.float32)
+        if picked is None:
+            picked = np.empty((len(values), len(self.columns)), np.float32)
         sums = np.empty((len(values), len(self.ends)))
         args = self.args.copy()
         args[0], args[6], args[7] = _address(values), _address(picked), _address(sums)

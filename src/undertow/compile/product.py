@@ -30,7 +30,7 @@ Terms = tuple[Callable[[], Callable[[int], Value]], Callable[[], None]]
 # What blocks are told, in a table of int64: where B's panel is, the terms of the sum, strides in bytes, ...
 TASK = ("b", "k", "row_a", "col_a", "row_b", "row_c", "alpha", "beta", "width")
 # ... and how C is finished (`finish`): the table of addresses, C's beginning, the column, whether sums are complete.
-FINISH_TASK = ("table", "first", "column", "complete", "thread")
+FINISH_TASK = ("table", "first", "column", "complete", "state")
 
 
 def registers_of(kind: str, lanes: int) -> int:
@@ -143,8 +143,8 @@ class Product(Dots):
                     rows_of_it = [e.address(tile, i * vectors * lanes, self.kind) for i in range(rows)]
                     self.store_rows(e, sums, rows_of_it, None)
                     index, apart = self.index_of(e, task, c.get()), task["row_c"] / self.size
-                    numbers = index, e.const(rows, "i64"), apart, task["column"], task["width"], task["thread"]
-                    e.call(f"{self.name}_finish_{label}", task["table"], tile, *numbers)
+                    numbers = index, e.const(rows, "i64"), apart, task["column"], task["width"]
+                    e.call(f"{self.name}_finish_{label}", task["table"], tile, task["state"], *numbers)
             a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
             c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
         e.finish()
@@ -166,7 +166,7 @@ class Product(Dots):
     def write_finish(self, vectors: int) -> None:
         """Write what finishes blocks of this width."""
         if self.finishing is not None:
-            e = self.begin(f"finish_{vectors}", "table tile", "index rows row column width thread")
+            e = self.begin(f"finish_{vectors}", "table tile state", "index rows row column width")
             lanes, vectors = (self.lanes // 2, 1) if vectors == HALF else (self.lanes, vectors)
             self.finishing.write(e, vectors, lanes)
 
@@ -245,6 +245,7 @@ class Product(Dots):
             "picked": "ptr",
             "table": "ptr",
             "first": "ptr",
+            "state": "ptr",
             "alpha": self.kind,
             "beta": self.kind,
         }
@@ -293,7 +294,7 @@ class Product(Dots):
         x["col_c"] = e.const(self.size, "i64")
         self.prepare(e, x)
         if self.finishing is not None:
-            self.finishing.begin(e, x["table"], e.args["thread"])
+            x["state"] = self.finishing.begin(e)
         swap = self.swaps(e, x)
         x["narrow"] = swap & (x["n"] > 1)
         sides = [("a", "b"), ("m", "n"), ("row_a", "col_b"), ("col_a", "row_b"), ("batch_a", "batch_b")]
@@ -310,6 +311,8 @@ class Product(Dots):
             now["b"] = e.address(x["b"], i * x["batch_b"], "i8")
             now["c"] = e.address(e.address(x["c"], i * x["batch_c"], "i8"), top * x["row_c"], "i8")
             self.write_one(e, now, left, right)
+        if self.finishing is not None:
+            self.finishing.end(e, x["table"], e.args["thread"], x["state"], self.lanes)
         e.finish()
 
     def prepare(self, e: Emitter, x: dict[str, Value]) -> None:
@@ -354,7 +357,7 @@ class Product(Dots):
 
         tell(**{name: x[name] for name in ("row_a", "col_a", "row_c", "alpha")})
         if self.finishing is not None:
-            tell(table=x["table"], first=x["first"], thread=e.args["thread"])
+            tell(table=x["table"], first=x["first"], state=x["state"])
         dots = (x["m"] <= DOT_ROWS) & (x["row_b"] == self.size) & (x["col_a"] == self.size)
         dots = dots & (x["col_b"] != self.size) & ~x["narrow"] if self.sides else e.const(False, "i1")
         # A sum is cut into equal parts; one of no terms is a part too, since C is scaled.

@@ -28,6 +28,15 @@ def _beside(e: Emitter, a: Value, b: Value) -> Value:
     return e.shuffle(a, longer, list(range(a.lanes + b.lanes)))
 
 
+def join_all(e: Emitter, join: Join, vectors: Sequence[Value]) -> Value:
+    """Join vectors to one, lane by lane: neighbours first."""
+    values = list(vectors)
+    while len(values) > 1:
+        rest = values[-1:] if len(values) % 2 else []
+        values = [join(e, a, b) for a, b in zip(values[::2], values[1::2], strict=False)] + rest
+    return values[0]
+
+
 def join_lanes(e: Emitter, join: Join, vectors: Sequence[Value]) -> Value:
     """Join all lanes of each vector, halves upon halves.
 

@@ -52,16 +52,16 @@ def stands_better(lines: Sequence[Line], operands: Sequence[Operand], stored: Se
     gathered = sum("0" not in (x.rows, x.columns) for x in every)  # others are one number for all lanes or columns
     scattered = sum(line.level == "full" for line in stored)
     alone = SUM * sum(x.reduces == "columns" for x in lines)
-    alone += sum(_cost(x) for x in lines if x.level == "row" and not x.reduces)
+    alone += sum(cost_of(x) for x in lines if x.level == "row" and not x.reduces)
     return width * (GATHER * gathered + SCATTER * scattered) < alone
 
 
 def calls_functions(lines: Sequence[Line]) -> bool:
     """Tell whether functions are computed of what a row has one of: it pays to wait for the rows beside it."""
-    return any(_cost(x) == FUNCTION for x in lines if x.level == "row" and not x.reduces)
+    return any(cost_of(x) == FUNCTION for x in lines if x.level == "row" and not x.reduces)
 
 
-def _cost(line: Line) -> int:
+def cost_of(line: Line) -> int:
     """Cycles for an operation on one number; those that vectors do in one instruction hardly take any."""
     if line.name in DIVIDES or (line.name == "power" and line.reads[1][0] == "c"):
         return DIVISION

@@ -2,7 +2,7 @@
 
 The sum of squares, the sum, the largest magnitude and counts of an array are added up by the kernel that makes the
 array, or by one that passes over it: nothing is read twice. float32 is added up in float32 lanes and folded into
-float64 every 64 vectors: enough to look at (relative error 1e-5 of the sum of magnitudes), and half of the work.
+float64 every 128 vectors: enough to look at (relative error 1e-5 of the sum of magnitudes), and half of the work.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class UprightWriter(Writer):
                     row.sums[i].set(JOIN[line.name](e, row.sums[i].get(), value))
             elif line.reduces == "statistics":
                 if self.place[i] == number:
-                    self.tallies.of[i].add(self.input(line, 0, body, self.lanes), self.within)
+                    self.tallies.of[i].add([self.input(line, 0, body, self.lanes)], [self.within])
             elif line.reduces == "all" and self.place[i] == number:
                 self.accumulate(self.vectors[i], line, body)
             elif line.reduces == "rows" and self.place[i] == number:

@@ -15,12 +15,12 @@ from undertow.compile.kernel import (
     load,
     loops_of,
     neutral,
-    saved_lines,
-    stages,
     store,
 )
-from undertow.compile.row_values import RowValues
+from undertow.compile.row_values import RowValues, join_all
 from undertow.compile.rows import Body, Row
+from undertow.compile.stages import saved_lines, stages
+from undertow.compile.tally import PART as TALLIED
 from undertow.compile.tally import Tallies
 from undertow.compile.totals import PART, ROWS, Folded, Folding
 
@@ -89,35 +89,38 @@ class Writer(RowValues):
         e.finish()
 
     def write_rows(self, start: Value, stop: Value) -> None:
-        """Write the loop over the rows."""
-        e = self.e
-        if self.s.by_columns or not (self.folding.sums or self.tallies.of):
-            self.write_range(start, stop)
-            return
-        count: Any = ROWS
-        if not self.folding.sums:  # as many rows as have `PART` vectors
-            count = e.const(PART * self.lanes, "i64") / (self.width + self.lanes)
-            count = e.select(count > ROWS, count, ROWS) / e.const(self.s.abreast, "i64") * self.s.abreast
-        with e.loop(start, stop, count) as first:
-            last = first + count
-            self.write_range(first, e.select(last < stop, last, stop))
-            self.folding.fold()
-            self.tallies.fold()
-
-    def write_range(self, start: Value, stop: Value) -> None:
-        """Write the loop over some of the rows: as many abreast as there are to be, and then what is left."""
+        """Write the loop over the rows: as many abreast as there are to be, and then what is left."""
         e, n = self.e, self.s.abreast
+        self.begin_folding()
         if self.s.n_rows > 1:
             self.at_axes = [e.variable(place) for place in self.place_of(start)]
-        if n == 1:
-            with e.loop(start, stop) as row:
-                self.write_abreast([row])
-            return
         whole = start + (stop - start) / e.const(n, "i64") * n
-        with e.loop(start, whole, n) as row:
-            self.write_abreast([row + i for i in range(n)])
-        with e.loop(whole, stop) as row:
-            self.write_abreast([row])
+        for first, end, rows in ((start, whole, n), (whole, stop, 1)) if n > 1 else ((start, stop, 1),):
+            with e.loop(first, end, rows) as row:
+                self.write_abreast([row + i for i in range(rows)] if rows > 1 else [row])
+                self.note_rows(rows)
+
+    def begin_folding(self) -> None:
+        """Decide how many rows are added up before parts of sums are folded."""
+        e, self.rows_of_part = self.e, None
+        if not self.s.by_columns and self.folding.sums:
+            self.rows_of_part = e.const(ROWS, "i64")
+        elif self.s.short and self.tallies.folds:  # as many as have so many vectors
+            count = e.const(TALLIED * self.lanes, "i64") / (self.width + self.lanes)
+            self.rows_of_part = e.select(count > ROWS, count, ROWS)
+        self.since = e.variable(e.const(0, "i64"))  # rows that were added up
+
+    def note_rows(self, n: int) -> None:
+        """Count rows; fold where it is time. It is a branch within the loop: a loop of parts around it takes longer."""
+        if self.rows_of_part is None:
+            return
+        since = self.since.get() + n
+        self.since.set(since)
+        with self.e.when(since >= self.rows_of_part):
+            self.folding.fold()
+            if self.s.short:
+                self.tallies.fold()
+            self.since.set(self.e.const(0, "i64"))
 
     def place_of(self, number: Value) -> list[Value]:
         """Tell where on each of several row axes a row is."""
@@ -154,11 +157,10 @@ class Writer(RowValues):
         """Set what is added up over rows to its neutral number."""
         e = self.e
         self.vectors: dict[int, Any] = {}
+        self.tallies.begin({i: x for i, x in enumerate(self.s.lines) if x.reduces == "statistics"}, self.lanes)
         for i, line in enumerate(self.s.lines):
             first = neutral(line.name, line.kind)
-            if line.reduces == "statistics":
-                self.tallies.begin(i, line.kind, self.lanes, dict(line.params))
-            elif line.reduces == "all":
+            if line.reduces == "all":
                 self.vectors[i] = self.accumulator(line, self.lanes)
             elif line.reduces == "row values":
                 self.vectors[i] = self.accumulator(line, self.lanes if self.s.upright else 0)
@@ -178,8 +180,8 @@ class Writer(RowValues):
             if i in self.vectors:
                 value = self.joined(self.vectors[i])
                 store(self.e, self.fold(line.name, value) if value.lanes else value, self.totals[i])
-        for i, tally in self.tallies.of.items():
-            for j, value in enumerate(tally.results()):
+        for i, found in self.tallies.results().items():
+            for j, value in enumerate(found):
                 self.e.store(value, self.e.address(self.totals[i], j, "f64"))
 
     def joined(self, total: Any) -> Value:
@@ -244,35 +246,33 @@ class Writer(RowValues):
             return
         low, high = (self.low, self.high) if self.s.n_columns == 1 else (e.const(0, "i64"), self.columns[-1])
         whole = low + (high - low) / e.const(self.lanes, "i64") * self.lanes
-        sums, tallies = self.folded_in(number), [x for i, x in self.tallies.of.items() if self.place[i] == number]
+        sums, tallies = self.folded_in(number), any(self.place[i] == number for i in self.tallies.of)
         if self.s.short or not (sums or tallies):
             with e.loop(low, whole, self.lanes) as c:
                 self.write_body(number, c, before, None)
         else:
-            part = PART // len(self.abreast) * self.lanes
+            n = len(self.abreast)
+            part = (PART if sums else TALLIED) // n * self.lanes
             with e.loop(low, whole, part) as start:
                 stop = start + part
                 stop = e.select(stop < whole, stop, whole)
                 with e.loop(start, stop, self.lanes) as c:
                     self.write_body(number, c, before, None)
-                if self.s.n_columns > 1:
-                    vectors = (stop - start) / e.const(self.lanes, "i64")
-                    if sums:
-                        self.folding.note(vectors)
-                    if tallies:
-                        self.tallies.note(vectors)
-                else:
+                vectors = (stop - start) / e.const(self.lanes, "i64")
+                if tallies:
+                    self.tallies.note(vectors * n)
+                if sums and self.s.n_columns > 1:
+                    self.folding.note(vectors)
+                elif sums:
                     with e.when(high - low >= PART // ROWS * self.lanes):
                         for total in sums:
                             total.fold()
-                        for tally in tallies:
-                            tally.fold()
         with e.when(whole < high):
             self.write_body(number, whole, before, e.first_lanes(high - whole, self.lanes))
             if sums and self.s.n_columns > 1:
                 self.folding.note(1)
-            if tallies and self.s.n_columns > 1:
-                self.tallies.note(1)
+            if tallies and not self.s.short:
+                self.tallies.note(len(self.abreast))
 
     def moved(self, pointers: list[Value], axis: int, c: Value) -> list[Value]:
         """Go to place ``c`` of an outer column axis."""
@@ -296,12 +296,15 @@ class Writer(RowValues):
     def write_body(self, number: int, c: Value, before: Value, mask: Value | None) -> None:
         """Write what a pass does with one vector of columns of each row."""
         self.c, self.flat, self.mask = c, before + c, mask
-        self.added: dict[int, list[Value]] = {}  # of each sum over the rows, what the rows give
+        self.added: dict[int, list[Value]] = {}  # of each sum over the rows and of statistics, what the rows give
         for row in self.abreast:
             self.at = row
             self.write_vector(number)
         for i, values in self.added.items():
-            self.add_rows(i, values)
+            if i in self.tallies.of:
+                self.tallies.of[i].add(values, [mask] * len(values))
+            else:
+                self.add_rows(i, values)
 
     def write_vector(self, number: int) -> None:
         """Write what a pass does with one vector of columns."""
@@ -314,7 +317,7 @@ class Writer(RowValues):
                     self.accumulate(row.sums[i], line, body)
             elif line.reduces == "statistics":
                 if self.place[i] == number:
-                    self.tallies.of[i].add(self.input(line, 0, body, self.lanes), mask)
+                    self.added.setdefault(i, []).append(self.input(line, 0, body, self.lanes))
             elif line.reduces == "all":
                 if self.place[i] == number:
                     self.accumulate(self.vectors[i], line, body)
@@ -335,11 +338,9 @@ class Writer(RowValues):
         """Join what rows beside each other give to a sum over the rows, which waits for the one before in memory."""
         e, line = self.e, self.s.lines[i]
         join = JOIN[line.name]
-        while len(values) > 1:
-            rest = values[-1:] if len(values) % 2 else []
-            values = [join(e, a, b) for a, b in zip(values[::2], values[1::2], strict=False)] + rest
         place = e.address(self.totals[i], self.flat, MEMORY.get(line.kind, line.kind))
-        store(self.e, join(e, load(self.e, place, line.kind, self.lanes, self.mask), values[0]), place, self.mask)
+        new = join(e, load(self.e, place, line.kind, self.lanes, self.mask), join_all(e, join, values))
+        store(self.e, new, place, self.mask)
 
     def scratch_of(self, i: int) -> Value:
         """The place of a saved value in scratch memory: 8 bytes a column and value."""

@@ -74,10 +74,13 @@ class Recorder:
         if not self.waiting:
             return
         waiting, n, self.waiting, self.n_waiting = self.waiting, self.n_waiting, [], 0
-        found = [self.rows.read(part) for parts, *_ in waiting for part in parts]
-        values, norms = (np.concatenate(x) if len(x) > 1 else x[0] for x in zip(*found, strict=True))
+        values = np.empty((n, len(STATS), len(self.layers)), np.float32)
         scalars = np.full((n, len(SCALARS)), np.nan)
-        scalars[:, NORMED] = norms
+        start = 0
+        for part in (part for parts, *_ in waiting for part in parts):
+            rows = slice(start, start + len(part.values))
+            scalars[rows, NORMED] = self.rows.read(part, values[rows])[1]
+            start = rows.stop
         steps, epochs = np.empty(n, np.int64), np.empty(n, np.int64)
         start = 0
         for _, losses, clips, first, epoch, rates, count in waiting:

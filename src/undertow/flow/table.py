@@ -128,11 +128,17 @@ class Rows:
             self.pickers[key] = Picker(columns, factors, roots, members)
         return self.pickers[key]
 
-    def read(self, part: Any) -> tuple[Array, Array]:
-        """Make of sums what a record holds, (steps, 25, layers), and the norms of `NORMS`, (steps, 3)."""
+    def read(self, part: Any, found: Array | None = None) -> tuple[Array, Array]:
+        """Make of sums what a record holds, (steps, 25, layers), and the norms of `NORMS`, (steps, 3).
+
+        Args:
+            part: what an observer measured.
+            found: where the first goes; else to an array that is made.
+        """
         picker = self.picker(part)
-        picked, sums = picker(part.values)
-        found = picked.reshape(len(picked), len(STATS), self.n_layers)
+        if found is None:
+            found = np.empty((len(part.values), len(STATS), self.n_layers), np.float32)
+        _, sums = picker(part.values, found)
         at = STATS.index
         with np.errstate(all="ignore"):
             finite = np.isfinite(sums.sum())
