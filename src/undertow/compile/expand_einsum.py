@@ -32,7 +32,7 @@ def _einsum(*arrays: Any, subscripts: str, **_: Any) -> Any:
     for i, j in find_order([term for _, term in left], sizes, output):
         other, more = left.pop(j)
         later = set(output).union(*(term for k, (_, term) in enumerate(left) if k != i))
-        left[i] = _contract(*left[i], other, more, later)
+        left[i] = _contract(*left[i], other, more, later, output if len(left) == 1 else "")
     x, labels = _sum_own(*left[0], set(output))
     return P.transpose(x, axes=tuple(labels.index(c) for c in output)) if labels != output else x
 
@@ -86,8 +86,8 @@ def _diagonals(x: Any, labels: str) -> tuple[Any, str]:
     return x, labels
 
 
-def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, str]:
-    """Multiply two arrays and sum over the letters that nothing later asks for."""
+def _contract(a: Any, la: str, b: Any, lb: str, later: set[str], wanted: str = "") -> tuple[Any, str]:
+    """Multiply two arrays and sum over the letters that nothing later asks for; where known, as ``wanted``."""
     a, la = _drop_single(a, la, dict(zip(lb, b.shape, strict=True)))
     b, lb = _drop_single(b, lb, dict(zip(la, a.shape, strict=True)))
     a, la = _sum_own(a, la, set(lb) | later)
@@ -101,6 +101,9 @@ def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, s
     own_a.sort(key=far_a.__getitem__, reverse=True)
     own_b.sort(key=far_b.__getitem__, reverse=True)
     summed.sort(key=(far_a if a.size >= b.size else far_b).__getitem__, reverse=True)
+    if not summed:
+        letters = "".join(c for c in wanted if c in sizes) or "".join((*batch, *own_a, *own_b))
+        return _along(a, la, letters) * _along(b, lb, letters), letters
 
     def matrix(x: Any, labels: str, far: dict[str, int], rows: list[str], columns: list[str]) -> Any:
         """Neighbours in memory stay neighbours: a copy of windows is then one of long runs, and made once."""
@@ -115,6 +118,13 @@ def _contract(a: Any, la: str, b: Any, lb: str, later: set[str]) -> tuple[Any, s
     product = P.matmul(matrix(a, la, far_a, own_a, summed), matrix(b, lb, far_b, summed, own_b))
     letters = "".join((*batch, *own_a, *own_b))
     return P.reshape(product, shape=tuple(sizes[c] for c in letters)), letters
+
+
+def _along(x: Any, labels: str, letters: str) -> Any:
+    """Bring an array's axes to where their letters are among those of a product, which may have more."""
+    x = P.transpose(x, axes=tuple(sorted(range(len(labels)), key=lambda i: letters.index(labels[i]))))
+    missing = tuple(i for i, c in enumerate(letters) if c not in labels)
+    return P.expand_dims(x, axis=missing) if missing else x
 
 
 def _tensordot(a: Any, b: Any, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Any:
