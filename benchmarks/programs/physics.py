@@ -69,7 +69,7 @@ def learned_flow(y, A, W):
 
 
 @program(
-    "Lotka–Volterra, 30 Runge–Kutta steps", "T=30", log_rates=normal("4", 0.3), start=uniform("2", 0.5, 2),
+    "Lotka–Volterra, 8 Runge–Kutta steps", "T=8", log_rates=normal("4", 0.3), start=uniform("2", 0.5, 2),
     seen=uniform("T 2", 0.5, 3), dtype="float64",
 )  # fmt: skip
 def lotka_volterra(log_rates, start, seen):
@@ -83,7 +83,7 @@ def lotka_volterra(log_rates, start, seen):
 
 
 @program(
-    "epidemic, 40 days", "T=40 R=20", log_beta=normal("R", 0.2, -1), log_gamma=normal("R", 0.2, -2),
+    "epidemic, 20 days", "T=20 R=20", log_beta=normal("R", 0.2, -1), log_gamma=normal("R", 0.2, -2),
     cases=uniform("T R", 0, 0.05),
 )  # fmt: skip
 def epidemic(log_beta, log_gamma, cases):
@@ -106,11 +106,11 @@ def gravity(p, mass):
 
 
 @program(
-    "orbits by leapfrog, 30 steps", "N=8 T=30", p=normal("N 2"), v=normal("N 2", 0.3), mass=uniform("N"),
+    "orbits by leapfrog, 12 steps", "N=8 T=12", p=normal("N 2"), v=normal("N 2", 0.3), mass=uniform("N"),
     dtype="float64",
 )  # fmt: skip
 def orbits(p, v, mass):
-    """Where eight bodies are after thirty steps."""
+    """Where eight bodies are after twelve steps."""
     eye = np.eye(len(p), dtype=p.dtype)
 
     def pull(p):
@@ -118,7 +118,7 @@ def orbits(p, v, mass):
         r = np.sum(d * d, axis=-1) + 0.1 + eye
         return np.sum(mass[None, :, None] * d / r[..., None] ** 1.5, axis=1)
 
-    for _ in range(30):
+    for _ in range(12):
         v = v + 0.01 * pull(p)
         p = p + 0.02 * v
         v = v + 0.01 * pull(p)

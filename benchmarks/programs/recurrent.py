@@ -149,7 +149,7 @@ def highway(x, W_t, b_t, W_h, b_h):
     return np.mean(x * x)
 
 
-@program("label paths, 20 steps", "B=16 T=20 D=20", scores=normal("B T D"))
+@program("label paths, 12 steps", "B=16 T=12 D=20", scores=normal("B T D"))
 def label_paths(scores):
     """The logarithm of the sum over monotone paths, as in connectionist temporal classification."""
     a = scores[:, 0]
@@ -159,7 +159,7 @@ def label_paths(scores):
     return -np.mean(a[:, -1])
 
 
-@program("soft dynamic time warping, 12 × 12", "T=12 D=3", x=normal("T D"), y=normal("T D"))
+@program("soft dynamic time warping, 6 × 6", "T=6 D=3", x=normal("T D"), y=normal("T D"))
 def soft_dtw(x, y):
     """The soft minimum over alignments of two series."""
     cost = np.sum((x[:, None] - y[None]) ** 2, axis=-1)
@@ -176,9 +176,9 @@ def soft_dtw(x, y):
     return best[n - 1, n - 1]
 
 
-@program("ARMA(2, 2), 64 series", "B=64 T=30", y=normal("B T"), phi=normal("2", 0.1), theta=normal("2", 0.1))
+@program("ARMA(2, 2), 64 series of 20", "B=64 T=20", y=normal("B T"), phi=normal("2", 0.1), theta=normal("2", 0.1))
 def arma(y, phi, theta):
-    """The conditional sum of squares of 64 series of 30 values."""
+    """The conditional sum of squares of 64 series of 20 values."""
     e_1 = e_2 = 0 * y[:, 0]
     total = 0.0
     for t in range(2, y.shape[1]):
@@ -189,7 +189,7 @@ def arma(y, phi, theta):
 
 
 @program(
-    "GARCH(1, 1), 60 steps", "B=32 T=60", returns=normal("B T"), omega=normal("", 0.1, -1), alpha=normal("", 0.1, -2),
+    "GARCH(1, 1), 25 steps", "B=32 T=25", returns=normal("B T"), omega=normal("", 0.1, -1), alpha=normal("", 0.1, -2),
     beta=normal("", 0.1, 1),
 )  # fmt: skip
 def garch(returns, omega, alpha, beta):
@@ -203,7 +203,7 @@ def garch(returns, omega, alpha, beta):
 
 
 @program(
-    "exponential smoothing with season, 48 steps", "B=32 T=48", y=normal("B T"), rates=normal("3"),
+    "exponential smoothing with season, 24 steps", "B=32 T=24", y=normal("B T"), rates=normal("3"),
     season=normal("B 12"),
 )  # fmt: skip
 def holt_winters(y, rates, season):
