@@ -58,12 +58,21 @@ class Worker:
         task: ``serve``, ``first`` or ``fit``.
         threads: how many threads it may use.
         caches: the folder of its caches.
+        module: what it runs.
     """
 
-    def __init__(self, system: str, workload: str, task: str, threads: int, caches: Path) -> None:
+    def __init__(
+        self,
+        system: str,
+        workload: str,
+        task: str,
+        threads: int,
+        caches: Path,
+        module: str = "benchmarks.training.worker",
+    ) -> None:
         self.system = system
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by `close`
-        command = [sys.executable, "-m", "benchmarks.training.worker", system, workload, task]
+        command = [sys.executable, "-m", module, system, workload, task]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment(threads, caches), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors, text=True,

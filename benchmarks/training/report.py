@@ -181,13 +181,14 @@ def print_rest(results: Results) -> None:
         )
 
 
+def table(heads: list[str], lines: list[list[str]]) -> str:
+    """A table in Markdown."""
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in rows)
+
+
 def to_markdown(results: Results) -> str:
     """The page."""
-
-    def table(heads: list[str], lines: list[list[str]]) -> str:
-        rows = [heads, ["---"] * len(heads), *lines]
-        return "\n".join(f"| {' | '.join(line)} |" for line in rows)
-
     versions = {row.system: row.version for row in results.rows if row.version}
     machine = results.machine
     parts = [

@@ -170,13 +170,12 @@ def ask_for_time(worker: Worker, row: Measured, settings: Settings) -> None:
     row.cores, row.peak = max(row.cores, answer["cores"]), answer["peak"]
 
 
-def measure_rounds(workers: list[tuple[Worker, Measured]], workload: Workload, settings: Settings) -> None:
-    """Time workers in turn until each has its quiet rounds, or twice as many in all."""
-    rounds = min(settings.rounds, workload.rounds)
+def measure_rounds(workers: list[tuple[Worker, Measured]], rounds: int, steps: int, settings: Settings) -> None:
+    """Time workers in turn until each has its quiet rounds, or twice as many in all; a round is so many steps."""
     for _ in range(2 * rounds):
         for worker, row in workers:
             done = len(row.seconds) + len(row.disturbed)
-            computed = (sum(row.seconds) + sum(row.disturbed)) * workload.steps
+            computed = (sum(row.seconds) + sum(row.disturbed)) * steps
             if len(row.seconds) < rounds and not (done >= FEWEST and computed > ENOUGH):
                 ask_for_time(worker, row, settings)
     for _, row in workers:
@@ -202,7 +201,8 @@ def measure_steps(workload: Workload, threads: int, settings: Settings, caches: 
                 answer["losses"], answer["start_seconds"], answer["version"],
             )  # fmt: skip
         check_losses(rows)
-        measure_rounds(list(workers.values()), workload, settings)
+        rounds = min(settings.rounds, workload.rounds)
+        measure_rounds(list(workers.values()), rounds, workload.steps, settings)
         for worker, row in workers.values():
             row.parts = worker.ask(do="profile")
     finally:

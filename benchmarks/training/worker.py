@@ -48,22 +48,30 @@ def first_losses(training: Training, workload: Workload) -> list[float]:
     return losses[: workload.checked]
 
 
+def time_best(work: Callable[[], Any], seconds: float, prepare: Callable[[], Any] = int) -> Answer:
+    """Time something again and again, each time prepared anew, until it took so long in all; the best counts."""
+    best, began = float("inf"), time.process_time()
+    taken = busy = 0.0
+    while taken < seconds:
+        prepare()
+        used = time.process_time()
+        started = time.perf_counter()  # last: to ask for the processor's time takes as long as a small program
+        work()
+        once = time.perf_counter() - started
+        taken += once
+        busy += time.process_time() - used
+        best = min(best, once)
+    return {"seconds": best, "cores": busy / taken, "used": time.process_time() - began}
+
+
 def time_epochs(training: Training, workload: Workload, seconds: float) -> Answer:
     """Time the first epoch, from the initial parameters, again and again until it took so long in all.
 
     The best of these counts: on a shared machine the others measure how often somebody else was served.
     """
-    order, best, began = workload.order(0), float("inf"), time.process_time()
-    taken = busy = 0.0
-    while taken < seconds:
-        training.reset()
-        started, used = time.perf_counter(), time.process_time()
-        training.epoch(order)
-        epoch = time.perf_counter() - started
-        taken += epoch
-        busy += time.process_time() - used
-        best = min(best, epoch)
-    return {"seconds": best / workload.steps, "cores": busy / taken, "used": time.process_time() - began}
+    order = workload.order(0)
+    answer = time_best(lambda: training.epoch(order), seconds, training.reset)
+    return {**answer, "seconds": answer["seconds"] / workload.steps}
 
 
 def fit(training: Training, workload: Workload) -> Answer:
@@ -132,16 +140,22 @@ def serve(system: str, name: str, answer: Callable[[Answer], None]) -> None:
                 answer(time_products(system, asked["sizes"], asked["seconds"]))
 
 
-def main() -> None:
-    """Work, and tell the runner why where it cannot be done."""
-    system, name, task = sys.argv[1:4]
+def open_answers() -> Callable[[Answer], None]:
+    """What writes answers to the runner; what libraries print goes to standard error, not between the answers."""
     stream = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not stand between the answers
+    os.dup2(2, 1)
 
     def answer(message: Answer) -> None:
         stream.write(json.dumps(message) + "\n")
         stream.flush()
 
+    return answer
+
+
+def main() -> None:
+    """Work, and tell the runner why where it cannot be done."""
+    system, name, task = sys.argv[1:4]
+    answer = open_answers()
     try:
         if task == "serve":
             serve(system, name, answer)

@@ -106,3 +106,26 @@ def test_many_float32_numbers_in_one_place_are_added_up_as_float64():
     exact = np.array([math.fsum(column) for column in values.T])
     assert np.abs(found[0] - exact).max() <= np.spacing(np.float32(exact.max()))
     assert not found[1:].any()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("count", [5, 10, 17, 40, 300])
+@pytest.mark.parametrize("width", [(), (1,), (3,), (8,), (130,), (2, 5)])
+def test_float32_sums_are_those_of_float64_rounded(count, width, threads):
+    """Fewer values than rows or more; every second row gets some, among them values that cancel in the end."""
+    rng = np.random.default_rng(count)
+    places = 2 * rng.integers(-20, 20, count)
+    places[[0, count // 2, -1]] = 4
+    values = rng.normal(size=(count, *width)).astype(np.float32)
+    values[0], values[-1] = 1e8, -1e8
+    given = np.zeros((80, *width), np.float32)
+    graph, arrays = index_graph("index_add", values, given, places)
+    (found,) = run_compiled(graph, arrays, threads)
+    wanted = np.zeros(given.shape)
+    np.add.at(wanted, places, values.astype(np.float64))
+    assert found.dtype == np.float32
+    if 4 * count > 80:
+        np.testing.assert_array_equal(found, wanted.astype(np.float32))
+    else:  # of few values, in float32
+        np.add.at(given, places, values)
+        np.testing.assert_array_equal(found, given)

@@ -23,6 +23,7 @@ from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
 from undertow.compile.parts import join_parts
 from undertow.compile.repeats import merge_repeats
 from undertow.compile.rewriting import as_float
+from undertow.compile.stencils import read_shifted
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
 from undertow.primitives.order import sort
@@ -257,7 +258,7 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
         moved[node] = new
     written = Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
     join_decompositions(written)
-    return merge_repeats(join_parts(written, ShapesOnly))
+    return merge_repeats(join_parts(read_shifted(written, ShapesOnly), ShapesOnly))
 
 
 def _write(

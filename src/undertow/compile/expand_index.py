@@ -123,14 +123,9 @@ def _index_add(x: Any, *picks: Any, index: tuple[Any, ...], shape: tuple[int, ..
     part = _shape_of_part(shape, found.part)
     moved = tuple(part[i] for i in found.order)
     n, rest = len(found.numbers), (Slice(),) * (len(found.order) - len(found.numbers))
-    dtype = x.dtype
-    # Where many values may meet in one place, float32 is added up as float64, as NumPy's evaluator does it.
-    many = dtype == np.float32 and 4 * math.prod(common) > math.prod(moved[:n])
-    x = transposed(x, _inverse(found.back))
-    x = P.astype(x, dtype=np.dtype(np.float64)) if many else x
-    given = positions(picks, found.numbers, common)
+    x, given = transposed(x, _inverse(found.back)), positions(picks, found.numbers, common)
     x = P.index_add(x, *given, index=(*map(Pick, range(n)), *rest), shape=moved)
-    x = transposed(P.astype(x, dtype=dtype) if many else x, _inverse(found.order))
+    x = transposed(x, _inverse(found.order))
     return x if all(e == Slice() for e in found.part) else P.index_add(x, index=found.part, shape=shape)
 
 

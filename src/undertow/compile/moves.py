@@ -229,6 +229,63 @@ def write_scatter(module: Module, n_picks: int, kind: str, lanes: int, join: str
     return name
 
 
+def write_scatter_wide(module: Module, n_picks: int, lanes: int, touched: bool) -> str:
+    """Add rows of float32 up as float64 where positions point; threads share out the columns.
+
+    Table: source, result, memory for the sums, status, count, elements of a row, elements from one row of the source to
+    the next, rows of the result, then for each axis its positions and its size.
+
+    Args:
+        module: where it goes.
+        n_picks: arrays of positions.
+        lanes: elements of a vector; 0: rows are one number.
+        touched: only the rows that positions name are set to zero before and read afterwards; the others of the result
+            are zero already.
+    """
+    name = f"scatter{n_picks}_wide_{lanes}_{'touched' if touched else 'all'}"
+    e, values = _begin(module, name, 8 + 2 * n_picks, (0, 1, 2, 3, *range(8, 8 + n_picks)))
+    source, result, sums, status, count, width, apart, height = values[:8]
+    picks, sizes = values[8 : 8 + n_picks], values[8 + n_picks :]
+    low, high = _range(e, width)
+
+    def along(row: Value, work: Callable[[Value, Value, Value | None], None]) -> None:
+        """Do something with each vector of a row: its column, the address of its sums, its mask."""
+        total = e.address(sums, row * width, "f64")
+        if not lanes:
+            with e.when(low < high):
+                work(low, total, None)
+        else:
+            with e.loop(low, high, lanes) as c:
+                work(c, e.address(total, c, "f64"), e.first_lanes(high - c, lanes))
+
+    def every(work: Callable[[Value], Callable[[Value, Value, Value | None], None]]) -> None:
+        """Do it with each row that may get values, at least once."""
+        with e.loop(0, count if touched else height) as i:
+            row = _row_number(e, picks, sizes, i, status) if touched else i
+            along(row, work(row))
+
+    zero = e.const(0.0, "f64", lanes)
+    every(lambda _: lambda c, total, mask: e.store(zero, total, mask))
+    with e.loop(0, count) as i:
+        values_of_row = e.address(source, i * apart, "f32")
+
+        def add(c: Value, total: Value, mask: Value | None) -> None:
+            more = e.convert(e.load(e.address(values_of_row, c, "f32"), "f32", lanes, mask), "f64")
+            e.store(e.load(total, "f64", lanes, mask) + more, total, mask)
+
+        along(_row_number(e, picks, sizes, i, status), add)
+
+    def finish(row: Value) -> Callable[[Value, Value, Value | None], None]:
+        to = e.address(result, row * width, "f32")
+        return lambda c, total, mask: e.store(
+            e.convert(e.load(total, "f64", lanes, mask), "f32"), e.address(to, c, "f32"), mask
+        )
+
+    every(finish)
+    e.finish()
+    return name
+
+
 def write_running(module: Module, join: str, kinds: tuple[str, ...]) -> str:
     """Compute along an axis each element from the one before it.
 

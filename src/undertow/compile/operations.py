@@ -161,15 +161,19 @@ class Operations(Products):
         rows = self.rows(source, len(source.shape) - len(inner), node)
         if rows is None:
             return False
+        # Threads share the columns: of few, all would write into the same lines of the cache.
+        wide = width * x.spec.dtype.itemsize
+        shared = self.threads > 1 and count * width > WORTH_SHARING and wide >= LINES * self.threads
+        made, height = self.buffer(node), math.prod(node.spec.shape[:n_picks])  # type: ignore[arg-type]
+        # Where many values may meet in one place, float32 is added up as float64, as NumPy's evaluator does it.
+        if join == "add" and str(kind) == "f32" and 4 * count > height:
+            self.add_up_wide(node, rows, (count, width, height), args, shared)
+            return True
         if join == "set":
             self.put(node, self.reader.read(node.inputs[0]), 0, row_major(node.spec.shape))  # type: ignore[arg-type]
         else:
             self.fill(node)
-        made = self.buffer(node)
         given: list[Argument] = [rows[0], Place(made), Place(STATUS), count, width, rows[1], *args]
-        # Threads share the columns: of few, all would write into the same lines of the cache.
-        wide = width * x.spec.dtype.itemsize
-        shared = self.threads > 1 and count * width > WORTH_SHARING and wide >= LINES * self.threads
         call = Call("", given, called(node), shared, count * width, 3 * count * wide, target=made)
         self.add(
             call, ("scatter", n_picks, kind, lanes, join),
@@ -177,6 +181,33 @@ class Operations(Products):
             f"scatter{n_picks}{kind}_{lanes}_{join}",
         )  # fmt: skip
         return True
+
+    def add_up_wide(
+        self, node: Node, rows: tuple[Place, int], sizes: tuple[int, int, int], args: list[Argument], shared: bool
+    ) -> None:
+        """Add float32 values up as float64; of more rows than there are values only those that get some are visited.
+
+        Args:
+            node: the sums.
+            rows: where the values lie, and how many elements apart.
+            sizes: how many rows of values, the elements of each, how many rows of sums.
+            args: the positions, and the sizes of the axes that they stand for.
+            shared: whether threads share the work.
+        """
+        count, width, height = sizes
+        made, touched, lanes = self.buffer(node), count < height, lanes_of("f64") if width > 1 else 0
+        if touched:
+            self.fill(node)
+        sums = Place(self.temporary(8 * height * width, self.now))
+        given: list[Argument] = [rows[0], Place(made), sums, Place(STATUS), count, width, rows[1], height, *args]
+        moved = 28 * count * width if touched else (20 * count + 20 * height) * width
+        call = Call("", given, called(node), shared, count * width, moved, target=made)
+        n = len(args) // 2
+        self.add(
+            call, ("scatter_wide", n, lanes, touched),
+            lambda module: moves.write_scatter_wide(module, n, lanes, touched),
+            f"scatter{n}_wide_{lanes}_{'touched' if touched else 'all'}",
+        )  # fmt: skip
 
     def write_cumsum(self, node: Node) -> bool:
         """Add up along an axis."""

@@ -69,28 +69,38 @@ def join_parts(graph: Graph, trace: Any) -> Graph:
 
 def _plan(graph: Graph) -> tuple[dict[Node, Joined], set[Node]]:
     """Find what is joined: by the part in whose place all of them come; and the parts that are then gone."""
+    users = readers_of(graph)
+    joined: dict[Node, Joined] = {}
+    dropped: set[Node] = set()
+    for node in sums_of(graph, users):
+        by_axis: dict[int, list[tuple[Part, Node]]] = {}
+        for leaf in leaves_of(node, users):
+            part = _part_of(leaf)
+            if part is not None and len(users[leaf]) == 1:
+                by_axis.setdefault(part.axis, []).append((part, leaf))
+        most = max(by_axis.values(), key=len, default=[])
+        chosen = _apart(most)
+        if len(chosen) > 1:
+            first = most[0][1] if most[0] in chosen else chosen[0][1]
+            joined[first] = Joined(tuple([x for _, x in chosen]), tuple([part for part, _ in chosen]))
+            dropped.update(x for _, x in chosen if x is not first)
+    return joined, dropped
+
+
+def readers_of(graph: Graph) -> dict[Node, list[Node]]:
+    """What reads each value; an output reads itself."""
     users: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         for x in node.inputs:
             users.setdefault(x, []).append(node)
     for x in graph.outputs:
         users.setdefault(x, []).append(x)
-    joined: dict[Node, Joined] = {}
-    dropped: set[Node] = set()
-    for node in graph.nodes:
-        if node.op is P.add and not _goes_on(node, users):
-            by_axis: dict[int, list[tuple[Part, Node]]] = {}
-            for leaf in _leaves(node, users):
-                part = _part_of(leaf)
-                if part is not None and len(users[leaf]) == 1:
-                    by_axis.setdefault(part.axis, []).append((part, leaf))
-            most = max(by_axis.values(), key=len, default=[])
-            chosen = _apart(most)
-            if len(chosen) > 1:
-                first = most[0][1] if most[0] in chosen else chosen[0][1]
-                joined[first] = Joined(tuple([x for _, x in chosen]), tuple([part for part, _ in chosen]))
-                dropped.update(x for _, x in chosen if x is not first)
-    return joined, dropped
+    return users
+
+
+def sums_of(graph: Graph, users: dict[Node, list[Node]]) -> list[Node]:
+    """The sums that are no terms of others."""
+    return [node for node in graph.nodes if node.op is P.add and not _goes_on(node, users)]
 
 
 def _goes_on(node: Node, users: dict[Node, list[Node]]) -> bool:
@@ -99,7 +109,7 @@ def _goes_on(node: Node, users: dict[Node, list[Node]]) -> bool:
     return len(using) == 1 and using[0].op is P.add and using[0] is not node and using[0].spec == node.spec
 
 
-def _leaves(node: Node, users: dict[Node, list[Node]]) -> Iterator[Node]:
+def leaves_of(node: Node, users: dict[Node, list[Node]]) -> Iterator[Node]:
     """The terms of a sum, from left to right."""
     left = [node]
     while left:
