@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from pathlib import Path
 
@@ -128,3 +129,18 @@ def test_a_loss_of_probabilities_names_the_activation_that_makes_them(undertow):
 def test_a_data_set_that_is_shipped_has_no_copies(undertow):
     code, _, err = undertow("train", "--dataset", "digits", "--drop-copies", *TRAIN)
     assert code == 2 and "--drop-copies is for tables" in err
+
+
+def test_what_many_numbers_an_example_cost_is_said_before(undertow, monkeypatch):
+    """Parameters of the first layer and its memory, 24 bytes each, and that of the rows, of float32."""
+    monkeypatch.setattr(importlib.import_module("undertow.train.table_words"), "_WIDE", 1200)
+    y = np.arange(24) % 2
+    x = np.random.default_rng(0).integers(0, 40, (24, 20, 20, 3)) + 200 * y[:, None, None, None]
+    np.savez("wide.npz", x=x.astype(np.uint8), y=y)
+    options = ("--hidden", "2", "--epochs", "8", "--no-refit", "--no-other", "--folds", "1", "--validation", "0.25")
+    code, out, err = undertow("train", "wide.npz", "--target", "y", "--no-flow", *options)
+    assert code == 0, err
+    assert "2,402 of them are in the first layer, as each of the 1200 numbers of an example has its own" in out
+    assert "about 57.6 kB of memory, beside 86.4 kB for the rows." in out
+    assert undertow("predict", "runs/wide", "wide.npz", "--out", "found.csv")[0] == 0
+    assert (pl.read_csv("found.csv")["prediction"].to_numpy() == y).all()

@@ -88,7 +88,6 @@ def test_a_file_with_one_part(tmp_path):
             {"x": np.array([{}, {}]), "y": Y[:2]},
             "it holds Python objects, which only pickle reads, and reading may run",
         ),
-        ({"x": np.zeros((2, 150, 150)), "y": Y[:2]}, "'x' is (2, 150, 150), 22500 numbers an example, and 20000 are"),
         ({"x": X * 1j, "y": Y}, "'x' holds values of the type complex128. Give numbers or texts."),
         ({"x": X[:0], "y": Y[:0]}, "it holds no example"),
         ({"n": np.array(3)}, "it holds no arrays. Save them"),
@@ -357,13 +356,27 @@ def test_large_images_are_refused_before_any_is_decoded(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         image.new("RGB", (400, 300)).save(tmp_path / name / "0.png")
     monkeypatch.setattr(image.Image, "convert", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("undertow.data.memory.find_memory", lambda: 2e9)
     with pytest.raises(
-        DataError, match=r"a/0\.png is \(300, 400, 3\), 360000 numbers an example, and 20000 are the most"
+        DataError, match=r"^a/0\.png, \(300, 400, 3\): a table of 360000 columns takes 3.6 GB of .* 2 GB\."
     ):
         read_table(tmp_path)
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 500, 500), np.uint8), y=[0, 1])
+    with pytest.raises(
+        DataError, match=r"^d.npz: 'x', \(500, 500\): a table of 250000 columns takes 2.5 GB .* smaller"
+    ):
+        read_table(tmp_path / "d.npz")
     broken = pl.DataFrame({"x": [b"\x89PNGxx", b"\x89PNGyy"]})
     with pytest.raises(DataError, match="the table, 'x', row 1: the image"):
         as_frame(broken)
+
+
+def test_examples_may_have_as_many_numbers_as_memory_holds(tmp_path):
+    """More than 20,000, which a table of columns of one's own hardly has."""
+    x = np.arange(2 * 150 * 150).reshape(2, 150, 150)
+    np.savez(tmp_path / "d.npz", x=x, y=[0, 1])
+    found = read_table(tmp_path / "d.npz")
+    assert found.shape == (2, 22_501) and np.array_equal(found.drop("y").to_numpy(), x.reshape(2, -1))
 
 
 # ---- larger than memory -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from undertow.data import ArraySource, TabularEncoder, stream_table
 from undertow.data.column_statistics import NumberStatistics, TextStatistics
+from undertow.data.reading import watch_reading
 from undertow.errors import ArgumentError, DataError
 
 
@@ -126,6 +127,40 @@ def test_validation_rows_that_fit_are_kept_in_memory(files):
     assert type(stream_table(files["parquet"], "kind").validation) is ArraySource
     large = stream_table(files["parquet"], "kind", validation=0.5, memory=1e6).validation
     assert type(large) is not ArraySource and large.shuffle is False
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_held_out_are_kept_from_the_pass_that_fits_the_encoder(files, tmp_path, kind, long):
+    """They are those that the whole table encodes to, also where a text takes more memory than they may."""
+    frame = files["frame"].with_columns(note=pl.lit("n" * (2000 if long else 1)) + pl.col("row").cast(pl.String))
+    path = tmp_path / f"t.{kind}"
+    frame.write_csv(path) if kind == "csv" else frame.write_parquet(path, row_group_size=2000)
+    passes = []
+    with watch_reading(lambda what, share: passes.append(what)):
+        table = stream_table(path, "kind", validation=0.05, memory=4e6, leave_out="note", scaling="none", weights="w")
+    assert ("the rows held out" in passes) == long and type(table.validation) is ArraySource
+    names = [*frame.columns[:5], "kind"]
+    present = frame.drop_nulls("kind")
+    X, y = table.encoder.transform(present.select(names), report=[]), table.encoder.encode_target(present)
+    held = np.flatnonzero(np.isin(X[:, 0], table.validation.arrays[0][:, 0]))
+    assert np.array_equal(table.validation.arrays[0], X[held]) and np.array_equal(table.validation.arrays[1], y[held])
+    np.testing.assert_array_equal(table.validation.arrays[2], present["w"].to_numpy()[held].astype(np.float32))
+    (trained,) = zip(*((block[0],) for block in table.train.epoch(0)), strict=True)
+    assert len(held) + sum(map(len, trained)) == present.height
+
+
+def test_fewer_rows_are_held_out_where_memory_does_not_hold_a_tenth(files):
+    """As many as memory holds, of which the encoder keeps those; groups and times, and what is told, stay a tenth."""
+    chosen = stream_table(files["parquet"], "kind", validation=None, memory=1e6)
+    assert chosen.share == 0.056  # 1e6 / 8 bytes, 7 columns of 16 bytes, 20,000 rows
+    assert type(chosen.validation) is ArraySource and chosen.validation.n_examples < 1300
+    assert "read from the files anew" not in " ".join(chosen.report)
+    told = stream_table(files["parquet"], "kind", validation=0.3, memory=1e6)
+    assert told.share == 0.3 and "read from the files anew" in " ".join(told.report)
+    for roles in ({"groups": "patient"}, {"time": "day"}):
+        assert stream_table(files["parquet"], "kind", validation=None, memory=1e6, **roles).share == 0.1
+    assert stream_table(files["parquet"], "kind", validation=None, memory=1e8).share == 0.1
 
 
 def test_one_row_and_none():

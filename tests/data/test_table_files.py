@@ -112,6 +112,56 @@ def test_any_text_is_read_alike_in_pieces(tmp_path_factory, rows, end, piece_byt
     assert found.equals(whole) and found.schema == whole.schema and np.array_equal(lines, origin.rows)
 
 
+NUMBERS = {"whole": ["1", "-20", "30"], "float": ["1.5", "2", "3e-3", ".5", "-0"]}
+SPELLED = st.sampled_from(
+    ["", "NA", " NA", "nan", "NaN", "NAN", "?", "+5", " 7 ", "007", "inf", '"3"', '""', "true", "1_0", "12.", "1e400",
+     "99999999999999999999", "1.0000000000000000001", "123456789012345678", "4.9e-324", "x"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), kinds=st.lists(st.sampled_from(["whole", "float"]), min_size=1, max_size=3))
+def test_numbers_are_read_alike_in_pieces_however_they_and_missing_values_are_spelled(tmp_path_factory, data, kinds):
+    """Pieces of plain numbers are not taken for texts first; what is spelled otherwise gives the same, bit by bit."""
+    m = data.draw(st.integers(1, 40))
+    columns = []
+    for kind in kinds:
+        odd = data.draw(st.lists(SPELLED, max_size=2))
+        cell = st.sampled_from(NUMBERS[kind] * (4 if odd else 1) + odd)
+        columns.append(data.draw(st.lists(cell, min_size=m, max_size=m)))
+    names = [f"c{k}" for k in range(len(kinds))]
+    path = tmp_path_factory.mktemp("numbers") / "t.csv"
+    path.write_text("\n".join(map(",".join, [names, *zip(*columns, strict=True)])) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_index, "_LEAST_BYTES", 1)
+        whole, origin = read_table_with_origin(path)
+        pieces = FilePieces([path], 120)
+        for _ in range(2):  # the second time, as in a later epoch
+            found, rows = read_all(pieces)
+            assert found.equals(whole) and found.schema == whole.schema and np.array_equal(rows, origin.rows)
+            for x, y in zip(found, whole, strict=True):
+                if x.dtype.is_float():
+                    assert np.array_equal(np.signbit(x.to_numpy()), np.signbit(y.to_numpy()))
+
+
+def test_pieces_of_plain_numbers_are_not_read_as_texts(tmp_path, monkeypatch):
+    """Neither where missing values have a spelling; where a column changes its mind, it is."""
+    rng = np.random.default_rng(0)
+    texts = [[f"{x:.3f}" if rng.random() > 0.1 else "NA" for x in rng.normal(size=60_000)] for _ in range(2)]
+    texts[1][55_000:] = [x.replace("NA", "?") for x in texts[1][55_000:]]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(map(",".join, [["a", "b"], *zip(*texts, strict=True)])) + "\n")
+    as_texts = []
+    read = csv_index.CsvFile.read_texts
+    monkeypatch.setattr(csv_index.CsvFile, "read_texts", lambda self, k: as_texts.append(k) or read(self, k))
+    pieces = FilePieces([path], SMALL)
+    n = len(pieces.heights)
+    assert n > 8 and as_texts[0] == 0 and len(as_texts) < 4
+    as_texts.clear()
+    found, _ = read_all(pieces)
+    assert len(as_texts) < 4 and found.equals(read_table_with_origin(path)[0])
+
+
 def test_parquet_in_pieces_and_folders(tmp_path):
     """A folder, a pattern and a list give the rows of their files in the order of the names."""
     frame = pl.DataFrame({" a ": range(5000), "b": [str(i) for i in range(5000)]})

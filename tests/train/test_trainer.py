@@ -1,6 +1,7 @@
 """What a training can be told: weights, penalties, accumulated and mixed batches, limits, blocks of data."""
 
 import itertools
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import undertow as ut
 from undertow import nn, optim, trees
 from undertow.data import ArraySource, IterableSource
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, DataError, DataWarning
 from undertow.nn.mode import example_keys, training
 from undertow.train import Trainer, trainer
 
@@ -252,8 +253,6 @@ def test_a_source_trains_as_arrays_do():
     blocks = IterableSource(blocks_of(np.arange(160), 60))
     with pytest.raises(ArgumentError, match=r"is 0\.2, but data .* cannot be split by a share"):
         fit(data=blocks, validation=0.2)
-    with pytest.raises(ArgumentError, match=r"is 0\.1, as where nothing else is asked for, but data"):
-        ut.train(build(), blocks, loss="categorical_cross_entropy", epochs=1, progress=False)
 
 
 def test_a_trainer_can_be_looked_into_between_epochs():
@@ -300,3 +299,57 @@ def test_a_schedule_that_asks_for_values_is_followed_too():
 
     run = fit(optimizer=optim.sgd(rate))
     assert_close(run, fit(epochs=1))
+
+
+def in_batches(X, y, size=25):
+    """A function that makes batches, and one of the kind that other libraries' loaders are."""
+
+    class Loader:
+        def __iter__(self):
+            return iter([(X[k : k + size], y[k : k + size]) for k in range(0, len(X), size)])
+
+        def __len__(self):
+            return -(-len(X) // size)
+
+    return lambda epoch: iter(Loader()), Loader()
+
+
+def test_batches_are_trained_and_validated_on_in_whatever_they_come():
+    """A function that makes them, a loader, a list of pairs: as arrays are, also held out; a generator, once."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(np.int64)
+    held = X[150:], y[150:]
+    told = {"loss": "categorical_cross_entropy", "epochs": 2, "progress": False, "batch_size": 25}
+
+    def rows(data, validation):
+        history = ut.train(nn.Dense(3, 2), data, validation=validation, **told).history
+        return [(row["loss"], row["validation_loss"], row["validation_accuracy"]) for row in history]
+
+    function, loader = in_batches(X, y)
+    ways = [function, loader, list(loader)]
+    beside, its_loader = in_batches(*held)
+    wanted = rows(function, held)
+    for data in ways:
+        for validation in (held, beside, its_loader, list(its_loader), ArraySource(*held)):
+            np.testing.assert_allclose(rows(data, validation), wanted, rtol=1e-6)
+    np.testing.assert_allclose(rows((X, y), beside), rows((X, y), held), rtol=1e-6)
+    once = ut.train(nn.Dense(3, 2), iter(loader), validation=None, **{**told, "epochs": 1})
+    assert once.history[0]["loss"] == wanted[0][0]
+    with pytest.raises(DataError, match="the generator is used up"):
+        ut.train(nn.Dense(3, 2), iter(loader), validation=None, **told)
+
+
+def test_nothing_is_held_out_of_batches_unless_it_is_told():
+    """The usual share of data that are there is none of data that come: said once, and kept for resuming."""
+    function, _ = in_batches(np.ones((100, 3), np.float32), np.arange(100) % 2)
+    told = {"loss": "categorical_cross_entropy", "epochs": 1, "progress": False}
+    with pytest.warns(DataWarning, match="^nothing is held out for validation, .* Give validation=None, or what to"):
+        run = ut.train(nn.Dense(3, 2), function, **told)
+    assert run.settings["validation"] is None and "validation_loss" not in run.history[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for none in (None, 0):
+            assert ut.train(nn.Dense(3, 2), function, validation=none, **told).settings["validation"] is None
+    with pytest.raises(ArgumentError, match=r"validation is 0.2, but data that are read in blocks cannot be split"):
+        ut.train(nn.Dense(3, 2), function, validation=0.2, **told)

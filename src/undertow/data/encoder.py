@@ -19,6 +19,7 @@ from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_s
 from undertow.data.late import pl
 from undertow.data.number_blocks import encode_blocks
 from undertow.data.option_names import refuse_options
+from undertow.data.reading import tell_reading
 from undertow.data.state import Label, fail, read_list, read_object, read_text
 from undertow.data.target import (
     ClassTarget,
@@ -148,7 +149,7 @@ class TabularEncoder:
         fitted, said = fit_target(labels, task, origin, target_scaling)
         reasons = dict(left_out or {})
         columns = []
-        for series in frame.drop(target):
+        for series in tell_reading("what is in the columns", frame.drop(target), frame.width - 1):
             if series.name not in reasons:
                 column, leak = ColumnFit(series.name, options), LeakCheck(series.name, target)
                 column.update(series, origin)

@@ -21,7 +21,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from undertow.data.file_names import IMAGES, check_file_name, is_table
-from undertow.data.images import check_size, find_images, read_images
+from undertow.data.images import check_width, find_images, read_images
 from undertow.data.late import pl
 from undertow.data.memory import check_array_fits
 from undertow.data.wording import count, list_names
@@ -162,7 +162,7 @@ def spread(arrays: Mapping[str, NDArray[Any]], file: str, others: Collection[str
     for name, array in arrays.items():
         if array.dtype.kind not in "biufUSM":
             raise DataError(f"{file}: {name!r} holds values of the type {array.dtype}. Give numbers or texts.")
-        check_size(f"{file}: {name!r}", array.shape, math.prod(array.shape[1:]))
+        check_width(f"{file}: {name!r}", array.shape[1:])
         try:
             flat = np.asfortranarray(_as_plain(array).reshape(len(array), -1))
         except UnicodeDecodeError as error:

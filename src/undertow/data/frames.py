@@ -331,25 +331,35 @@ def _parse_text(
     return frame
 
 
-def parse_records(text: bytes, layout: Layout, file: str, names: Sequence[str]) -> pl.DataFrame:
-    """Records as columns of texts.
+def parse_records(
+    text: bytes,
+    layout: Layout,
+    file: str,
+    names: Sequence[str],
+    kinds: Mapping[str, type[pl.DataType]] | None = None,
+    missing: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """Records as columns of texts, or of other kinds.
 
     Args:
         text: the bytes that the layout describes.
         layout: of the records, without a header.
         file: the name used in messages.
         names: of the columns.
+        kinds: of columns that are no texts.
+        missing: of a column, a text that is null too.
 
     Returns:
-        A frame of texts, empty ones null; DataError where the parser finds other records than the layout.
+        A frame, empty texts null; DataError where the parser finds other records than the layout, or another kind.
     """
     n_blank = int(layout.lines[-1] - layout.lines[0] + 1) - layout.starts.size
     body = text[layout.starts[0] : layout.ends[-1]] + b"\n"
     if n_blank and len(names) > 1:  # blank lines or line breaks inside quotes: keep the records alone
         body = b"".join(text[start:end] + b"\n" for start, end in zip(layout.starts, layout.ends, strict=True))
-    schema = {name: pl.String for name in names}
+    schema = dict.fromkeys(names, pl.String) | dict(kinds or {})
+    nulls = dict(missing) if missing else None
     try:
-        raw = pl.read_csv(body, has_header=False, separator=layout.separator.decode(), schema=schema)
+        raw = pl.read_csv(body, has_header=False, separator=layout.separator.decode(), schema=schema, null_values=nulls)
     except reader_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{file}: the text cannot be read as a table: {reason}. Check its quotes.") from None

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.file_names import IMAGES
-from undertow.data.memory import check_array_fits
+from undertow.data.memory import check_array_fits, check_fits
 from undertow.data.wording import count
 from undertow.errors import DataError
 
 _PLAIN: Final = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA", "PA": "RGBA", "I;16": "I", "I": "I", "F": "F"}
 _DEEP: Final = ("I", "F")  # of more than 8 bits
-MOST_COLUMNS: Final = 20_000  # numbers of an example
+_COLUMN: Final = 10_000  # bytes that a column of a table takes beside its numbers, measured with 10,000 to 50,000
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -57,8 +57,8 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
         or float32 where they are grey with more than 8 bits.
 
     Raises:
-        DataError: ``b.png is 31 × 40 (width × height), a.png 32 × 32. …``; too many numbers each, before any is
-            decoded; a damaged one; Pillow is not there.
+        DataError: ``b.png is 31 × 40 (width × height), a.png 32 × 32. …``; more numbers than memory holds, before
+            any is decoded; a damaged one; Pillow is not there.
 
     Source: Pillow's documentation, "Modes".
     """
@@ -81,9 +81,9 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
     colour = "RGB" if any(found.startswith("RGB") for found in modes) else "L"
     mode = modes.pop() if len(modes) == 1 else colour + "A" * any("A" in found for found in modes)
     shape = (*sizes[0][::-1], 1 if mode in _DEEP else len(mode))
-    check_size(names[0], shape, math.prod(shape))
     dtype = np.dtype(np.int32 if mode == "I" else np.float32 if mode == "F" else np.uint8)
     check_array_fits(f"{count(len(names), 'image')} such as {names[0]}", (len(names), *shape), dtype)
+    check_width(names[0], shape)
     arrays = []
     for source, name in zip(sources, names, strict=True):
         try:
@@ -94,25 +94,24 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
     return np.stack(arrays)
 
 
-def check_size(name: str, shape: tuple[int, ...], n: int) -> None:
-    """Refuse examples of more numbers than a table has columns.
+def check_width(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse examples of more numbers than memory has room for as columns of a table.
 
     Args:
         name: of what has them, for the message.
-        shape: of it.
-        n: numbers of an example.
+        shape: of an example.
 
     Raises:
-        DataError: ``a.png is (400, 300), 120000 numbers an example, and 20000 are the most. …``
+        DataError: ``a.png, (4000, 6000, 3): a table of 72000000 columns takes 720 GB of memory, …``
 
     Example:
-        >>> check_size("a.png", (28, 28), 784)
+        >>> check_width("a.png", (28, 28))
     """
-    if n > MOST_COLUMNS:
-        raise DataError(
-            f"{name} is {shape}, {n} numbers an example, and {MOST_COLUMNS} are the most. Make images smaller: 64 × 64 "
-            "in colour are 12288."
-        )
+    n = math.prod(shape)
+    remedy = (
+        "Make images smaller: 64 × 64 in colour are 12288 columns. Arrays as they are take less: give ut.train them."
+    )
+    check_fits(f"{name}, {shape}: a table of {n} columns", n * _COLUMN, remedy)
 
 
 def import_pillow() -> Any:

@@ -39,6 +39,9 @@ _PIECES = 32  # a piece takes this part of the memory when it is read
 _LEAST_MEMORY = 1_000_000
 _SPREAD = 8  # pieces that stand for a table
 _OF_EACH = 2000  # rows of such a piece
+_KEPT = 1 / 8  # of the memory is for rows held out
+_SHARE = 0.1  # of the rows is held out
+_WIDTH = 16  # bytes that a column takes when it is encoded, roughly: four features
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +53,21 @@ class StreamedTable:
         train: the training rows, shuffled within bounded memory.
         validation: the rows held out, in order; None where none are.
         report: what was decided, as plain sentences.
+        share: of the rows to be held out, as it was told or chosen.
     """
 
     encoder: TabularEncoder
     train: Source
     validation: Source | None
     report: list[str]
+    share: float = 0.0
 
 
 def stream_table(
     table: Any,
     target: str,
     *,
-    validation: float = 0.1,
+    validation: float | None = _SHARE,
     seed: int = 0,
     task: Task | None = None,
     memory: float = MEMORY,
@@ -93,7 +98,8 @@ def stream_table(
         table: a file as of ``read_table``, a folder or a pattern (``"data/*.parquet"``), a list of these, or a
             frame.
         target: the column to predict; rows without it are dropped.
-        validation: the share of rows held out, 0 ≤ share < 1; drawn for each row by itself, so nearly reached.
+        validation: the share of rows held out, 0 ≤ share < 1; drawn for each row by itself, so nearly reached. None
+            holds out a tenth; of many rows drawn at random fewer, as many as are kept in memory between epochs.
         seed: of the rows held out.
         task: as in ``TabularEncoder.fit``.
         memory: bytes that reading may take, 1e6 or more.
@@ -138,7 +144,7 @@ def stream_table(
     roles = Roles(target, weights, groups, time, leave_out)
     texts = read_as_text(as_text)
     options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal, texts)
-    fraction, seed = read_fraction(validation), read_whole(seed, "seed", 0)
+    fraction, seed = None if validation is None else read_fraction(validation), read_whole(seed, "seed", 0)
     check_task(task)
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
         raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
@@ -147,9 +153,12 @@ def stream_table(
         find_target(pieces.read(int(np.argmax(pieces.heights)))[0], target)  # which says so
     roles.check(pieces.columns)
     check_as_text(texts, pieces.columns, target)
+    if fraction is None:
+        fraction = _choose_share(pieces, roles, memory)
     hold_out = _find_hold_out(pieces, roles, fraction, seed, decimal)
+    kept = KeptRows(memory * _KEPT)
     encoder, sizes, report = _fit(
-        pieces, roles, options, TargetFit(target, task, target_scaling, decimal), hold_out, memory
+        pieces, roles, options, TargetFit(target, task, target_scaling, decimal), hold_out, memory, kept
     )
     if not idle_weekdays:
         encoder = _drop_idle_weekdays(EncodedPieces(pieces, encoder, roles, hold_out, sizes, held=False))
@@ -161,12 +170,33 @@ def stream_table(
         key = {**parts[0].describe(), "encoder": encoder.to_json_dict(), "split": repr(hold_out), "roles": vars(roles)}
         train = open_cached(train, Path(cache), key, memory)
         report.append(f"Encoded rows: written to {Path(cache).name}, and read from there.")
-    held: Source | None = None
-    if parts[1].sizes.sum():
-        held = PieceSource(parts[1], memory, shuffle=False)
-        if held.n_examples * held.example.bytes <= memory / 8:  # otherwise all files would be read for it each time
-            held = _load(held)
-    return StreamedTable(encoder, train, held, report)
+    held = _open_held(parts[1], memory, kept, report)
+    return StreamedTable(encoder, train, held, report, fraction)
+
+
+def _open_held(rows: EncodedPieces, memory: float, kept: KeptRows, report: list[str]) -> Source | None:
+    """The rows held out, in memory where they fit: otherwise all files are read for them each time."""
+    if not rows.sizes.sum():
+        return None
+    held = PieceSource(rows, memory, shuffle=False)
+    if held.n_examples * held.example.bytes > memory * _KEPT:
+        report.append("The rows held out are read from the files anew each time: they are more than memory holds.")
+        return held
+    if kept.parts:
+        arrays = [np.concatenate(blocks) for blocks in zip(*(rows.encode(*part) for part in kept.parts), strict=True)]
+    else:
+        with held.epoch(0) as found:
+            told = tell_reading("the rows held out", found, held.n_examples, lambda block: len(block[0]))
+            arrays = [np.concatenate(blocks) for blocks in zip(*told, strict=True)]
+    return ArraySource(arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None, shuffle=False)
+
+
+def _choose_share(pieces: TablePieces, roles: Roles, memory: float) -> float:
+    """A tenth of the rows, or as many of those drawn at random as memory holds: to read all files again takes long."""
+    if roles.groups is not None or roles.time is not None:
+        return _SHARE
+    n = memory * _KEPT / (_WIDTH * len(pieces.columns))
+    return min(_SHARE, float(f"{n / sum(pieces.heights):.2g}"))
 
 
 def open_pieces(
@@ -207,6 +237,29 @@ def _find_hold_out(pieces: TablePieces, roles: Roles, fraction: float, seed: int
     return sample.hold_out(fraction)
 
 
+class KeptRows:
+    """The rows held out, as they were read, unless they take more memory than they may.
+
+    Args:
+        most: bytes.
+
+    Attributes:
+        parts: rows of each piece that has some, and where they stand; none where they are too many.
+    """
+
+    def __init__(self, most: float) -> None:
+        self.parts: list[tuple[pl.DataFrame, Origin | None]] = []
+        self._left = most
+
+    def add(self, frame: pl.DataFrame, origin: Origin | None) -> None:
+        """Keep rows of one more piece."""
+        self._left -= frame.estimated_size()
+        if self._left < 0:
+            self.parts.clear()
+        elif frame.height:
+            self.parts.append((frame, origin))
+
+
 def choose_rows(
     frame: pl.DataFrame, origin: Origin | None, target: str, first: int, hold_out: HoldOut | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -225,8 +278,9 @@ def _fit(
     target: TargetFit,
     hold_out: HoldOut | None,
     memory: float,
+    kept: KeptRows,
 ) -> tuple[TabularEncoder, NDArray[np.int64], list[str]]:
-    """Read all pieces once: the encoder, and how many rows of each piece are trained on and held out."""
+    """Read all pieces once: the encoder, and how many rows of each piece are trained on and held out (kept)."""
     names = [name for name in pieces.columns if name != roles.target and name not in roles.left_out]
     limit = max(min(SAMPLE, int(memory / 8 / 16 / max(len(names), 1))), 1000)
     distinct = max(min(MOST_DISTINCT, int(memory / 8 / 64 / max(len(names), 1))), 10 * options.max_categories)
@@ -237,6 +291,7 @@ def _fit(
         rows, held = choose_rows(frame, origin, roles.target, first, hold_out)
         sizes[number] = rows.size, held.size
         beside, beside_origin = frame[held], None if origin is None else origin.take(held)
+        kept.add(beside, beside_origin)
         frame, origin = frame[rows], None if origin is None else origin.take(rows)
         labels = find_target(frame, roles.target, origin)
         target.update(labels, origin)
@@ -322,7 +377,10 @@ class EncodedPieces:
         if rows.size != self.sizes[number]:
             place = "the table" if origin is None else origin.file
             raise DataError(f"{place} has changed since it was opened. Open it again.")
-        frame, origin = frame[rows], None if origin is None else origin.take(rows)
+        return self.encode(frame[rows], None if origin is None else origin.take(rows))
+
+    def encode(self, frame: pl.DataFrame, origin: Origin | None) -> Block:
+        """Encode rows of the table."""
         silent: list[str] = []
         X = self.encoder.transform(frame, origin=origin, report=silent)
         block: Block = (X, self.encoder.encode_target(frame, origin=origin))
@@ -333,11 +391,3 @@ class EncodedPieces:
     def describe(self) -> dict[str, object]:
         """What the table is, as JSON values."""
         return {**self.pieces.describe(), "part": "validation" if self.held else "train"}
-
-
-def _load(source: PieceSource) -> ArraySource:
-    """A source as arrays in memory."""
-    with source.epoch(0) as blocks:
-        told = tell_reading("the rows held out", blocks, source.n_examples, lambda block: len(block[0]))
-        arrays = [np.concatenate(parts) for parts in zip(*told, strict=True)]
-    return ArraySource(arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None, shuffle=False)

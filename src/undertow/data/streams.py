@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -90,11 +91,7 @@ class IterableSource(Source):
         return iter(made)
 
     def _begin(self, epoch: int, skip: int, batch_size: int, seed: int) -> Blocks:
-        if self._once and not self._first:
-            raise DataError(
-                "the generator is used up: it was good for one epoch. Give the function that makes it, not its result."
-            )
-        batches = self._first.pop() if self._once else self._iterate(epoch)
+        batches = self._take() if self._once else self._iterate(epoch)
         return Blocks(self._blocks(batches, epoch, skip, batch_size, seed))
 
     def _blocks(self, batches: Iterator[Any], epoch: int, skip: int, batch_size: int, seed: int) -> Iterator[Block]:
@@ -160,5 +157,29 @@ class IterableSource(Source):
         return {"kind": "iterable", **settings}
 
     def in_order(self) -> IterableSource:
-        """The same examples in the order in which they come."""
-        return IterableSource(self.make, self.memory, False, self.examples)
+        """The same examples in the order in which they come; of an iterator, both take from it."""
+        plain = copy(self)
+        object.__setattr__(plain, "shuffle", False)
+        return plain
+
+    def head(self, n: int) -> Block:
+        """The first examples, at most n; what was taken from an iterator is put back."""
+        if not self._once:
+            return super().head(n)
+        batches, taken, rows = self._take(), [], 0
+        for batch in batches:
+            taken.append(batch)
+            rows += len(batch[0])
+            if rows >= n:
+                break
+        self._first.append(chain(taken, batches))
+        blocks = [check_block(batch, f"batch {number}", self.example) for number, batch in enumerate(taken, 1)]
+        return tuple(np.concatenate(arrays)[:n] for arrays in zip(*blocks, strict=True))
+
+    def _take(self) -> Iterator[Any]:
+        """What is left of an iterator."""
+        if not self._first:
+            raise DataError(
+                "the generator is used up: it was good for one epoch. Give the function that makes it, not its result."
+            )
+        return self._first.pop()

@@ -54,7 +54,8 @@ def train(
         model: a model of `undertow.nn`, or any callable dataclass that is a parameter tree. Parameters
             that are None are initialised from ``seed``. The caller's model and arrays stay as they are.
         data: (X, y) or (X, y, weights): X (m, …), y (m,) or (m, K), integer labels or one-hot rows for
-            classes, weights (m,); arrays, frames or lists. Or a source of `undertow.data` that is larger than memory.
+            classes, weights (m,); arrays, frames or lists. Or what is larger than memory: a source of `undertow.data`,
+            a function that makes batches anew for each epoch, or another iterable of them, such as a loader.
         loss: a name of ``undertow.nn.LOSSES``, one of them with settings such as ``nn.huber(delta=2.0)``, or a
             function (output, y) → one number. A cross-entropy takes logits unless the model ends in softmax or sigmoid.
         optimizer: an `Optimizer` or its name; adam unless told. Its rate may be a schedule.
@@ -63,7 +64,8 @@ def train(
         seconds: the most time to train for.
         batch_size: examples a step.
         accumulate: how many batches make an update: the mean of their gradients.
-        validation: the share of data to hold out, or (X, y) or (X, y, weights), or None.
+        validation: the share of data to hold out, or (X, y) or (X, y, weights), or None; or a source, or a function
+            that makes batches. Of data that are read in blocks nothing is held out unless it is given.
         clip: a clipping rule.
         non_finite: what becomes of a step whose gradient is not finite: ``"raise"``, ``"skip"`` or ``"zero"``.
         l1: the factor of Σ |W|, added to the loss of a step; biases and gains are left out.

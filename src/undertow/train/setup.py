@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 from undertow import trees
 from undertow.data import ArraySource, Source, as_arrays, open_source, split
 from undertow.data.batches import read_whole
+from undertow.data.datasets import Dataset
 from undertow.data.source import read_weights
-from undertow.errors import ArgumentError, ShapeError
+from undertow.errors import ArgumentError, DataWarning, ShapeError
 from undertow.nn import class_weights, find_loss, initialize
 from undertow.nn.layer import children, holds_parameters, is_layer
 from undertow.nn.mode import example_keys, training
 from undertow.nn.structure import read_dtype
 from undertow.trace import describe_function
+from undertow.trace.where import frames_of_ours
 from undertow.train.assignments import read_attributes, warn_of_assignments
 from undertow.train.calls import takes
 from undertow.train.feed import ArrayFeed, Draws, Feed, SourceExamples, SourceFeed
@@ -103,13 +106,13 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     n_held: int | None
     by_class: Array | None = None
     if whole is None:
-        beside = isinstance(plan.validation, Source)
+        beside = _read_beside(plan.validation)
         (X, y, weights), part = _hold_out(X, y, weights, None if beside else plan.validation, seed, task)
         by_class = _weigh_classes(y, plan.class_weights, task)
         feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task, by_class)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
-        if beside:
-            held, n_held = _held_in_blocks(plan.validation, X, task, dtype)
+        if beside is not None:
+            held, n_held = _held_in_blocks(beside, X, task, dtype)
     else:
         feed = SourceFeed(whole, plan.batch_size, draws, task)
         held, n_held = _held_beside(plan, X, task, dtype)
@@ -131,6 +134,8 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         **plan.describe(), "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
         "example_shape": list(X.shape[1:]), "n_examples": feed.n_examples, "n_validation": n_held,
     }  # fmt: skip
+    if whole is not None and held is None:
+        settings["validation"] = None
     if own := [metric.name for metric in metrics if not is_told_by_name(metric)]:
         settings["own_metrics"] = own
     if by_class is not None:  # what "balanced" came to, for an export
@@ -143,7 +148,20 @@ def read_source(data: Any) -> Source | None:
     if isinstance(data, Source):
         return None if isinstance(data, ArraySource) else data
     mapped = isinstance(data, tuple | list) and any(isinstance(part, np.memmap) for part in data)
-    return open_source(data) if mapped or callable(data) or isinstance(data, Iterator) else None
+    return open_source(data) if mapped or callable(data) or _gives_batches(data) else None
+
+
+def _read_beside(validation: Any) -> Source | None:
+    """The source of what is held out, if it is one."""
+    return validation if isinstance(validation, Source) else read_source(validation)
+
+
+def _gives_batches(data: Any) -> bool:
+    """Whether data are an iterable of batches: a generator, a list of pairs, a loader of another library."""
+    if isinstance(data, tuple | list):
+        return len(data) > 0 and all(isinstance(part, tuple) and hasattr(part[0], "shape") for part in data)
+    is_array = any(hasattr(data, name) for name in ("__array__", "__dataframe__", "columns", "shape", "keys"))
+    return isinstance(data, Iterable) and not is_array and not isinstance(data, str | bytes | Dataset)
 
 
 def _read_head(source: Source) -> tuple[Array, Array, Array | None]:
@@ -159,15 +177,20 @@ def _held_beside(
     if plan.class_weights is not None:
         raise ArgumentError("class_weights counts classes in arrays. For data read in blocks, give (X, y, weights).")
     wanted = plan.validation
+    beside = _read_beside(wanted)
+    if beside is not None:
+        return _held_in_blocks(beside, X, task, dtype)
+    remedy = "Give validation=None, or what to validate on: a pair (X, y), a function that makes batches, or a source."
+    if isinstance(wanted, int | float | np.number) and wanted in (0, Plan.validation):
+        if wanted:  # what is meant where nothing is told
+            told = "nothing is held out for validation, as data that are read in blocks cannot be split by a share."
+            warnings.warn(f"{told} {remedy}", DataWarning, stacklevel=frames_of_ours())
+        return None, 0
     if wanted is None:
         return None, 0
-    if isinstance(wanted, Source):
-        return _held_in_blocks(wanted, X, task, dtype)
     if not isinstance(wanted, tuple | list):
-        usual = ", as where nothing else is asked for" if wanted == Plan.validation else ""
         raise ArgumentError(
-            f"validation is {wanted!r}{usual}, but data that are read in blocks cannot be split by a share. Give "
-            "validation=None, or a source or a pair (X, y)."
+            f"validation is {wanted!r}, but data that are read in blocks cannot be split by a share. {remedy}"
         )
     _, part = _hold_out(X, X, None, wanted, 0, task)
     return (None, 0) if part is None else ([part], len(part[0]))

@@ -293,10 +293,9 @@ def _load_streamed(settings: TableSettings) -> Table:
     assert settings.data is not None and settings.target is not None and settings.memory is not None
     if settings.drop_copies:
         raise ArgumentError("--drop-copies: the file is read in blocks, which do not know one another. Leave it out.")
-    share = 0.1 if settings.validation is None else settings.validation
     options = _options(settings)
     found = stream_table(
-        settings.data, settings.target, validation=share, memory=settings.memory * _MB,
+        settings.data, settings.target, validation=settings.validation, memory=settings.memory * _MB,
         header=settings.header is not False, idle_weekdays=settings.dates not in (None, "auto"), **options,
     )  # fmt: skip
     n_rows = found.train.n_examples or 0
@@ -307,7 +306,7 @@ def _load_streamed(settings: TableSettings) -> Table:
         f"Larger than the {settings.memory:g} MB that reading may take: read again in each epoch.",
         f"{n_rows} rows to train on, {n_held} held out.",
     ]
-    settings = _decided(settings, found.encoder, share, options)
+    settings = _decided(settings, found.encoder, found.share, options)
     if isinstance(held, ArraySource):
         held = held.arrays  # type: ignore[assignment]
     encoder = found.encoder

@@ -29,7 +29,7 @@ CLIPS = {
     "adaptive": "clip_adaptive",
 }
 _MOST_PARAMETERS = 2_000_000_000
-_BYTES_A_PARAMETER = 4 * 6  # float32: the parameter, its gradient, two moments, and the new values while a step lasts
+BYTES_A_PARAMETER = 4 * 6  # float32: the parameter, its gradient, two moments, and the new values while a step lasts
 _EMBEDDING = (2, 32)  # the smallest and the largest size
 
 
@@ -151,7 +151,7 @@ def check_size(sizes: list[int]) -> int:
     count = sum(a * b + b for a, b in itertools.pairwise(sizes))
     most, why = _MOST_PARAMETERS, f"more than {_MOST_PARAMETERS:,}"
     if hasattr(os, "sysconf") and (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) > 0:
-        most, room = min(most, memory // _BYTES_A_PARAMETER), memory / 2**30
+        most, room = min(most, memory // BYTES_A_PARAMETER), memory / 2**30
         why = f"more than the {most:,} that training has room for here ({room:.0f} GiB of memory)"
     if count > most:
         hidden = ",".join(map(str, sizes[1:-1]))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from undertow.data.memory import show_bytes
 from undertow.data.wording import count
 from undertow.nn import expected_shapes
 from undertow.nn.layers import AUTO
 from undertow.train.run import Run
 from undertow.train.table_data import Table
+from undertow.train.table_network import BYTES_A_PARAMETER
 from undertow.train.table_settings import TableSettings
+
+_WIDE: Final = 20_000  # numbers of an example
 
 
 def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]:
@@ -40,6 +44,7 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     kind = ", ".join([*([settings.activation or ""] if hidden else []), *extras])
     shown = " → ".join(map(str, widths))
     said = [f"network {shown}{f', {kind}' if kind else ''}, {settings.loss}: {parameters:,} parameters."]
+    said += _tell_wide(table, widths)
     decay = f", weight decay {settings.decay:g}" if settings.decay else ""
     warm = f", after a warm-up of {settings.warmup:g} epoch{'s' * (settings.warmup != 1)}" if settings.warmup else ""
     said.append(
@@ -69,6 +74,18 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
         verb = "are" if len(in_units) > 1 else "is"
         said.append(f"{measured} {verb} of {settings.target!r} in its own unit; the loss is of the scaled one.")
     return said
+
+
+def _tell_wide(table: Table, widths: list[int]) -> list[str]:
+    """Say what many numbers an example cost: parameters of the first layer, and memory for the rows."""
+    if table.n_features < _WIDE or not isinstance(table.train, tuple):
+        return []
+    first = widths[0] * widths[1] + widths[1]
+    return [
+        f"{first:,} of them are in the first layer, as each of the {table.n_features} numbers of an example has its "
+        f"own; training them takes about {show_bytes(first * BYTES_A_PARAMETER)} of memory, beside "
+        f"{show_bytes(table.train[0].nbytes)} for the rows."
+    ]
 
 
 def _tell_large(settings: TableSettings, table: Table) -> str:
