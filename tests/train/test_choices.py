@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undertow import nn, optim
-from undertow.train.choices import choose_other, choose_refit, choose_settings, choose_validation
+from undertow.train.choices import choose_other, choose_other_of_many, choose_refit, choose_settings, choose_validation
 from undertow.train.table_network import complete, make_optimizer
 from undertow.train.table_settings import TableSettings
 
@@ -67,8 +67,15 @@ def test_enough_rows_are_held_out(n):
 
 
 def test_all_but_large_tables_are_trained_on_again():
-    """The second training costs as much as the first."""
-    assert [choose_refit(n) for n in (10, 500, 10_000, 10**6)] == [True, True, True, False]
+    """The second training costs as much as the first; above 60,000 rows fewer than a seventh are held out."""
+    assert [choose_refit(n) for n in (10, 500, 60_000, 60_001, 10**6)] == [True, True, True, False, False]
+
+
+def test_the_other_training_of_a_large_table_has_dropout_where_the_first_ended_early():
+    """Which is the dropout of tables a little smaller."""
+    assert choose_other_of_many(20_000, 0.0, True) == {"dropout": choose_settings(19_999, 20, "classification").dropout}
+    assert choose_other_of_many(20_000, 0.0, False) == choose_other_of_many(20_000, 0.2, True) == {}
+    assert choose_other_of_many(19_999, 0.2, True) is None
 
 
 @pytest.mark.parametrize(("task", "n", "hidden", "dropout", "rate"), [

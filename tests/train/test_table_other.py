@@ -14,8 +14,8 @@ from trained_tables import model_of, silently
 from undertow.errors import ArgumentError
 from undertow.flow import load_flow
 from undertow.report.live.standing import read_status
+from undertow.train import choices, table_other
 from undertow.train import table as tables
-from undertow.train import table_other
 from undertow.train.table import resume_table, train_table
 from undertow.train.table_data import load_table
 from undertow.train.table_settings import TableSettings, read_config
@@ -224,6 +224,27 @@ def test_of_classes_that_are_plain_there_is_no_other(tmp_path, classes):
     rates = rates / rates.sum()
     mean = np.average(np.log(p), weights=counts[y])
     assert abs(left - 100 * mean / np.sum(rates * np.log(rates))) < 0.06
+
+
+@pytest.mark.parametrize(("flipped", "early"), [(0.35, True), (0.0, False)])
+def test_of_a_large_table_dropout_is_tried_where_the_first_ended_early(tmp_path, monkeypatch, flipped, early):
+    """As noise lets it; the lower of the losses on rows held out is taken, whose trainings alone tell them too."""
+    monkeypatch.setattr(choices, "_LARGE", 200)  # a table of so many rows is large
+    settings = write_classes(tmp_path / "t.csv", flipped)
+    _, said = silently(train_table, settings, tmp_path / "run")
+    losses, lengths = {}, {}
+    for dropout in (0.0, 0.2):
+        told = TableSettings(**{**settings.given(), "dropout": dropout, "refit": False})
+        alone, table = train_table(told, tmp_path / f"{dropout}", progress=False, say=lambda sentence: None)
+        X, y = table.validation
+        losses[dropout] = -np.mean(np.log(alone.predict_probability(X)[np.arange(len(y)), y].astype(float)))
+        lengths[dropout] = len(alone.history)
+    assert (lengths[0.0] < 40) == early
+    assert ("Once more, with dropout 0.2 in place of 0:" in said) == early
+    better = early and losses[0.2] < losses[0.0]
+    assert (": better, and taken." in said) == better
+    assert read_config(tmp_path / "run" / "config.toml").dropout == (0.2 if better else 0.0)
+    assert "Trained again on all 300 rows" in said
 
 
 def settled(settings, classifies=False):

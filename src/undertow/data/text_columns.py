@@ -16,8 +16,13 @@ from undertow.data.wording import Origin, list_names, name_row, shorten, suggest
 from undertow.errors import ArgumentError, DataError
 
 AsText = str | Sequence[str]
+_WHOSE = (  # an id written in one word: words that end so by chance, such as paid and grid, are none
+    "account|case|child|client|customer|household|item|member|observation|order|participant|patient|person|product|"
+    "record|resp|respondent|row|sample|school|student|subject|user"
+)
 IDENTIFIER = re.compile(
-    r"(?i:(.*[ _.-])?(id|uuid|guid)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?|id))|.*[a-z](Id|ID)"
+    rf"(?i:(.*[ _.-])?(id|uid|uuid|guid|({_WHOSE})id)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?))|"
+    r".*[a-z](Id|ID)"
 )
 _CODES = re.compile(
     r"(?i:(.*[ _.-])?(zip|zip[ _.-]?code|post[ _.-]?code|postal[ _.-]?code|plz|postleitzahl|code|kod|cod))|.*[a-z]Code"

@@ -9,6 +9,8 @@ from typing import Final
 _FEW: Final = {"classification": 1000, "regression": 2000}  # rows of a table that is small for its task
 _FOLDS: Final = 5
 _LARGE: Final = 20_000
+_LARGEST_TWICE: Final = 60_000  # rows up to which a second training is worth its time
+_DROPOUT: Final = 0.2  # of a network that has more than one layer
 _FEW_ROWS: Final = 200
 _AVERAGED: Final = 20  # the share of the epochs over which parameters are averaged, as 1 over it
 _LONGEST: Final = 0.95
@@ -73,15 +75,15 @@ def choose_refit(n: int) -> bool:
 
     Returns:
         Whether. The rows that were held out to find the number of epochs are a fifth of a small table and a seventh
-        of a larger one, and worth more than a second training costs; those of a large table are neither.
+        of a larger one, and worth more than a second training costs; of more than 60,000 they are a smaller share.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.8, algorithm 7.2.
 
     Example:
-        >>> choose_refit(150), choose_refit(50_000)
-        (True, False)
+        >>> choose_refit(150), choose_refit(50_000), choose_refit(500_000)
+        (True, True, False)
     """
-    return n < _LARGE
+    return n <= _LARGEST_TWICE
 
 
 def choose_folds(n: int) -> int:
@@ -166,6 +168,31 @@ def choose_other(
     return {"decay": more} if decay is not None and more > decay else {}
 
 
+def choose_other_of_many(n: int, dropout: float, early: bool) -> dict[str, float] | None:
+    """Choose a training to try beside the first one on a large table, of which decay says little.
+
+    Args:
+        n: rows to train on.
+        dropout: of the first one.
+        early: whether the first one ended before its last epoch, since rows held out were told worse and worse.
+
+    Returns:
+        Settings that differ: dropout where noise was learned without any. None of a table that is not large, for which
+        `choose_other` chooses.
+
+    Source: derived here, by the measurements in docs/command-line.md.
+
+    Example:
+        >>> choose_other_of_many(30_000, 0.0, True), choose_other_of_many(30_000, 0.0, False)
+        ({'dropout': 0.2}, {})
+        >>> choose_other_of_many(3_000, 0.2, True) is None
+        True
+    """
+    if n < _LARGE:
+        return None
+    return {"dropout": _DROPOUT} if early and not dropout else {}
+
+
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     """Choose the settings of a network for a table.
 
@@ -195,7 +222,7 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     return Choice(
         hidden=hidden,
         activation="silu",  # smooth: better than relu on most tables, most on small ones
-        dropout=0.0 if large else 0.1 if small else 0.2,
+        dropout=0.0 if large else 0.1 if small else _DROPOUT,
         optimizer="adamw",
         rate=_RATES[task][len(hidden) - 1],  # steep: the cosine leaves time to settle, and the average evens out
         # Many columns for the rows: small weights are all that keeps the network from the noise. With few columns,

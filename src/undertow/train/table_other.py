@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from undertow.nn import class_weights
-from undertow.train.choices import choose_other
+from undertow.train.choices import choose_other, choose_other_of_many
 from undertow.train.diverged import Diverged
 from undertow.train.run import Run
 from undertow.train.table_data import Table
@@ -45,7 +45,11 @@ def try_other(first: Run, settings: TableSettings, table: Table, progress: bool,
     """
     loss, most = _measure(first, settings, table), find_spread(settings, table)
     trained = 0.0 if table.classifies else _squares(first, table.train)
-    chosen = choose_beside(settings, table, loss / (most or 1.0), trained / (most or 1.0))
+    chosen: dict[str, Any] | None = choose_other_of_many(
+        table.n_rows, settings.dropout or 0.0, _ended_early(first, settings)
+    )
+    if chosen is None:
+        chosen = choose_beside(settings, table, loss / (most or 1.0), trained / (most or 1.0))
     if not chosen:
         share = loss / (most or 1.0)
         left = (
@@ -81,6 +85,11 @@ def tell_changes(settings: TableSettings, chosen: dict[str, Any]) -> str:
     """Say which settings are others."""
     said = [f"{name} {value:g} in place of {getattr(settings, name) or 0:g}" for name, value in chosen.items()]
     return " and ".join(said)
+
+
+def _ended_early(run: Run, settings: TableSettings) -> bool:
+    """Whether early stopping ended a training, not its last epoch."""
+    return settings.epochs is not None and len(run.history) < settings.epochs
 
 
 def _measure(run: Run, settings: TableSettings, table: Table) -> float:
