@@ -60,7 +60,7 @@ def test_a_function_that_is_not_registered_is_told_before_training_and_by_save(t
     assert len(caught) == 1
     with pytest.raises(RunError, match=r"swishy.*register_layer\(swishy\)"):
         run.save(tmp_path / "run")
-    with pytest.raises(ArgumentError, match="not registered. Give it again: model="):
+    with pytest.raises(ArgumentError, match=r"not registered\. Give it again: model="):
         ut.resume(tmp_path / "kept", (X, X[:, :1]), epochs=4, progress=False)
     model = nn.Sequential(nn.Dense(3, 2), swishy, nn.Dense(2, 1))
     assert len(ut.resume(tmp_path / "kept", (X, X[:, :1]), model=model, epochs=4, progress=False).history) == 4

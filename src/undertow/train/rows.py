@@ -50,9 +50,18 @@ def read_rate(trainer: Trainer) -> float | None:
     base = optimizer.settings.get("rate")
     if isinstance(base, int | float):
         return base * read_scale(trainer) if trainer.scales else None
+    schedule = find_schedule(optimizer)
+    count = float(trainer.n_steps // trainer.plan.accumulate)
+    return None if schedule is None else float(schedule(count)) * read_scale(trainer)
+
+
+def find_schedule(optimizer: Any) -> Any:
+    """Return the learning rate of an optimizer as a function of the step; None where there is no single one."""
+    if optimizer.schedule is not None:
+        return optimizer.schedule
     try:
-        return float(build_schedule(base)(float(trainer.n_steps // trainer.plan.accumulate))) * read_scale(trainer)
-    except ArgumentError:  # no single rate, or a function of the user's own
+        return build_schedule(optimizer.settings.get("rate"))
+    except ArgumentError:
         return None
 
 

@@ -258,7 +258,7 @@ def _try_model(model: Any, rows: Array) -> Any:
 
 
 def _traced_failure(model: Any, rows: Array) -> UndertowError | None:
-    """The error of a model that does not fit X or NumPy, with the user's expression and shapes; None where it has none."""
+    """The error of a model that does not fit X or NumPy, with the expression and its shapes; None where it has none."""
     try:
         trace_function(lambda model, X: model(X), (model, rows), batch=[1])
     except ShapeError as error:
