@@ -214,8 +214,8 @@ def write_config(settings: TableSettings, path: Path) -> None:
     head = "# All settings of this training. To repeat it: undertow train --config with this file.\n"
     if settings.resumed:
         head = (
-            "# All settings of this training, which was gone on with for longer. undertow train --config with this file\n"
-            "# alone comes out otherwise, because the schedule and early stopping began for less.\n"
+            "# All settings of this training, which was gone on with for longer. undertow train --config with this\n"
+            "# file alone comes out otherwise, because the schedule and early stopping began for less.\n"
             f"# {tell_resumed(settings.resumed)}\n"
         )
     lines = [f"{name} = {_show(value)}\n" for name, value in settings.given().items()]
