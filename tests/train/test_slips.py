@@ -1,5 +1,6 @@
 """Slips of people from other libraries, in own layers, losses and callbacks: messages name the place and a remedy."""
 
+import json
 import math
 import re
 import warnings
@@ -131,12 +132,28 @@ def test_callbacks_that_look_for_the_row_elsewhere():
         train(model, callbacks=lambda info: info.loss < 1)
     with pytest.raises(KeyError) as told:
         train(model, validation=0.2, callbacks=lambda info: info.row["val_loss"] < 1)
+    assert isinstance(told.value, UndertowError)
     assert re.fullmatch(
-        r"info.row has epoch, .*, validation_loss, .*\. Did you mean 'validation_loss'\?", *told.value.__notes__
+        r"a row of the history has no 'val_loss'. Use row\['validation_loss'\]. It has epoch, .*, validation_loss, .*",
+        str(told.value),
     )
     with pytest.raises(KeyError) as own:  # a key of something else is not explained
         train(model, callbacks=lambda info: {}["loss"])
-    assert not hasattr(own.value, "__notes__")
+    assert type(own.value) is KeyError
+    row = train(model).history[-1]
+    assert row.get("val_loss") is None and dict(row) == row and json.loads(json.dumps(row)) == row
+
+
+def test_what_is_left_out_of_a_call_is_told_with_the_call():
+    model, rule, w = nn.Dense(4, 3), ut.optim.sgd(0.1), np.ones(3)
+    with pytest.raises(ArgumentError, match=r"needs a loss. Give one: loss='categorical_cross_entropy' for classes"):
+        ut.train(model, (X, Y))
+    for call in (lambda: rule.update(w, w), lambda: rule.update(w, params=w)):
+        with pytest.raises(
+            ArgumentError, match=r"sgd.update takes .*, got 2 arguments. Begin with state = optimizer.i"
+        ):
+            call()
+    np.testing.assert_array_equal(rule.update(grads=w, state=(), params=w)[0], w - 0.1)
     with pytest.raises(ArgumentError, match=r"or is a function of info, got 'early'.$"):
         train(model, callbacks="early")
 
