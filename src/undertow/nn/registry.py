@@ -68,10 +68,11 @@ def register_layer(cls: C) -> C:
     return cls
 
 
-def _register_class(cls: Any) -> None:
+def _register_class(given: Any) -> None:
+    cls: Any = given
     name = getattr(cls, "__name__", repr(cls))
     called = isinstance(cls, type) and any("__call__" in base.__dict__ for base in cls.__mro__)
-    if not called or not dataclasses.is_dataclass(cls):
+    if not called or not dataclasses.is_dataclass(given):
         raise ArgumentError(f"register_layer: {name} is no dataclass with __call__. Write @dataclass above the class.")
     if hasattr(cls, "initial") and not hasattr(cls, "shapes"):
         raise ArgumentError(
