@@ -67,8 +67,13 @@ class Backprop:
         from undertow import emit
 
         return emit.Text(
-            emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, rows=self.traced.rows)
+            emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, sizes=self.sizes)
         )
+
+    @cached_property
+    def sizes(self) -> dict[int, tuple[int, ...]]:
+        """The axes whose sizes stand in the source as numbers, by the positions of the graph's inputs."""
+        return import_module("undertow.written_sizes").written_sizes(self)
 
     def __repr__(self) -> str:
         """What it is and where to read it; the arguments are arrays, and may be long."""
