@@ -63,7 +63,7 @@ def measure_facts(
         "n_examples": len(train[0]),
         "n_validation": 0 if held is None else len(held[0]),
         "n_features": flat.shape[1],
-        "columns": _columns(flat, train[0]) if flat.dtype.kind == "f" and len(flat) > 1 else {},
+        "columns": measure_columns(flat, train[0]) if flat.dtype.kind == "f" and len(flat) > 1 else {},
         "target": _target(task, y),
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
         **measure_copies(train, held),
@@ -97,8 +97,23 @@ def _some_rows(X: Array, y: Array) -> tuple[Array, Array]:
     return X[rows], y[rows]
 
 
-def _columns(X: Array, whole: Array) -> dict[str, Any]:
-    """How the columns of the inputs are scaled; a column is constant if it is in all rows."""
+def measure_columns(X: Array, whole: Array) -> dict[str, Any]:
+    """Measure how the columns of the inputs are scaled.
+
+    Args:
+        X: rows of them, (m, n), floating.
+        whole: all rows; a column is constant if it is in all of these.
+
+    Returns:
+        Plain data, ``facts["columns"]`` of docs/flow.md.
+
+    Source: derived here.
+
+    Example:
+        >>> found = measure_columns(np.array([[0.0, 1.0], [3000.0, 1.0]]), np.array([[0.0, 1.0], [3000.0, 1.0]]))
+        >>> found["std_range"], found["constant"]
+        ([1500.0, 1500.0], [1])
+    """
     with np.errstate(all="ignore"):
         X = X.astype(np.float64)
         mean, std, largest = X.mean(axis=0), X.std(axis=0), np.abs(X).max(axis=0)
