@@ -123,7 +123,7 @@ class OwnRecorder:
         facts["mixture"], facts["moving"] = self.mixture.told(), self.moving.told()
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
-            facts["columns"] = self._columns()
+            facts |= self._columns()
             facts.pop("dealt", None)
             if any(RULES["plateau"].find(flow, RULES["plateau"])):  # else it is not asked for; it takes 48 losses
                 facts["dealt"] = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
@@ -138,10 +138,10 @@ class OwnRecorder:
         return X if X.ndim > 1 and X.dtype.kind == "f" and X.size and len(X) > 1 else None
 
     def _columns(self) -> dict[str, Any]:
-        """How the columns of the network's inputs are scaled, in the last batches."""
+        """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""
         found = [X for X in map(self._inputs_of, self.batches) if X is not None]
         rows = [X.reshape(len(X), -1) for X in found if X.shape[1:] == found[-1].shape[1:]]
-        return measure_columns(X := np.concatenate(rows), X) if rows else {}
+        return {"columns": measure_columns(X := np.concatenate(rows), X)} if rows else {}
 
     def _scale(self, params: Any, args: Sequence[Any]) -> None:
         """Note how large the first gradient would be if the columns of the inputs were scaled."""
