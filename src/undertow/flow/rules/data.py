@@ -17,6 +17,7 @@ from undertow.flow.rules.steps import begin_if_scaled, movement_of
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
 SQUARED = ("mean_squared_error", "half_squared_error")
+_LOGARITHMS = ("poisson", "mean_squared_logarithmic_error")  # losses of them, in which a unit is a summand
 UNLIKE = 5  # the largest deviation by the smallest, from which on columns are told to differ
 
 
@@ -184,8 +185,8 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The numbers to predict are large, far from 0 for their deviation, or tiny.
 
     An output layer begins near 0 with a deviation near 1, so it has to cross the distance by its bias alone, and the
-    gradient has the units of the target. Counts with the poisson loss are left out, as is a model whose output has the
-    right scale already. A target that is the same in all rows is an error. A few numbers that lie far from all others
+    gradient has the units of the target. Losses of logarithms are left out, as is a model whose output has the right
+    scale already. A target that is the same in all rows is an error. A few numbers that lie far from all others
     (15 times the middle distance from the median) may be nearly all that a loss of squares counts: that is told where
     the training does not learn.
 
@@ -201,7 +202,7 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
             step=0,
         )
         return
-    if target.get("kind") != "number" or output.get("loss") == "poisson" or not target.get("std"):
+    if target.get("kind") != "number" or output.get("loss") in _LOGARITHMS or not target.get("std"):
         return
     far = target.get("far") or {"share": 0.0, "part": 0.0}
     squared = output.get("loss") in SQUARED
