@@ -14,6 +14,7 @@ from undertow.errors import ArgumentError
 from undertow.nn import Sequential, bias_from_frequencies
 from undertow.nn.from_data import start_near
 from undertow.train.choices import choose_folds, choose_refit, choose_settings
+from undertow.train.class_metrics import read_class_metrics
 from undertow.train.table_data import Table
 from undertow.train.table_network import build_network, complete, count_outputs, make_plan
 from undertow.train.table_settings import TableSettings
@@ -72,7 +73,8 @@ def prepare(
         "weights": settings.weights,
     } | ({"header": False} if settings.header is False else {})
     plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
-    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
+    names = read_class_metrics(settings.metrics, _classes(table), count_outputs(settings, table.n_outputs))
+    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table), metrics=names)
     if settings.refit_epochs is not None:
         plan = replace(plan, epochs=settings.refit_epochs, early_stopping=None)
 
@@ -213,7 +215,7 @@ def read_class_weights(text: str | None, table: Table) -> Any:
         return text
     if not table.classifies:
         raise ArgumentError(f"--class-weights {text}: the target is a number, not a class. Leave it out.")
-    labels = [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
+    labels = _classes(table) or []
     found = [1.0] * len(labels)
     write = f"Write {_meant_class_weights(text, labels)}."
     for part in text.split(","):
@@ -227,6 +229,13 @@ def read_class_weights(text: str | None, table: Table) -> Any:
             raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. {write}")
         found[labels.index(label.strip())] = float(weight)
     return found
+
+
+def _classes(table: Table) -> list[str] | None:
+    """The names of the classes; None where the target is a number."""
+    if not table.classifies:
+        return None
+    return [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
 
 
 def _meant_class_weights(text: str, labels: Sequence[str]) -> str:
