@@ -108,7 +108,9 @@ class Run:
 
     @property
     def findings(self) -> list[Any]:
-        """What is wrong with the training, the worst first: `undertow.flow.Finding`; a healthy one has none.
+        """What is wrong with the training, the worst first: a list of `undertow.flow.Finding`; a healthy one has none.
+
+        Where it is shown it tells each in a line; in a notebook, each is to unfold.
 
         Raises:
             RunError: nothing was recorded.

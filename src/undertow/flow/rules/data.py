@@ -291,7 +291,7 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     accuracy = [row["accuracy"] for row in flow.history if R.is_number(row.get("accuracy"))]
     blind = bool(accuracy) and accuracy[-1] <= max(priors) + 0.01
     if accuracy:
-        rows.append(("accuracy at the end", accuracy[-1], f"well above {max(priors):.2g}, that of always {most}"))
+        rows.append(("accuracy at the end", accuracy[-1], f"well above {max(priors):.4g}, that of always {most}"))
     yield rule.found(
         "warning" if blind else "note",
         f"Class {rarest} has {min(priors):.1%} of the examples, class {most} {max(priors):.1%}: always answering "

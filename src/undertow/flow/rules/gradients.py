@@ -26,7 +26,7 @@ from undertow.flow.rules.measures import (
     show,
     stream,
 )
-from undertow.flow.rules.registry import Rule, rule
+from undertow.flow.rules.registry import RULES, Rule, rule
 from undertow.nn.initialisers import default_initialiser
 
 SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "softsign", "softmax")
@@ -225,6 +225,35 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=_shown(profile, at),
         step=step if sound is None else max(step, 2),
     )
+
+
+def vanishes_beside(flow: Flow, saturated: float) -> bool:
+    """Tell whether the gradient vanishes over layers that are not saturated already.
+
+    From a layer to the one before it, δ is multiplied by the slope of the latter's activation. Where that one is
+    saturated, the step is left out; what the other steps multiply by is held against the threshold of vanishing.
+
+    Args:
+        flow: the record.
+        saturated: the share of a layer's values in the flat parts, from which on it is saturated.
+
+    Returns:
+        The answer; False where nothing vanishes, and where every layer is saturated.
+
+    Source: derived here.
+
+    Example:
+        >>> vanishes_beside(Flow.empty(()), 0.5)
+        False
+    """
+    limits = RULES["vanishing"]
+    profile = profile_of(flow, early, limits.layers)
+    if profile is None or not profile.ratio < limits.ratio:
+        return False
+    share = early(flow, "saturated")[[x.number - 1 for x in profile.layers]]
+    with np.errstate(all="ignore"):
+        change = np.log(profile.sizes[:-2] / profile.sizes[1:-1])
+    return float(change[~(share[:-2] >= saturated)].sum()) < math.log(limits.ratio)
 
 
 def _blocked(flow: Flow, rule: Rule, told: list[dict[str, Any]]) -> Finding:

@@ -25,6 +25,7 @@ from undertow.flow.rules.measures import (
     held_end,
     rescales,
     show,
+    show_times,
     trained,
 )
 from undertow.flow.rules.mixed import find_unmixed
@@ -187,10 +188,10 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         what += " and stops being finite"
     mover = move.layer.label.partition(",")[0]
     if math.isfinite(move.first):
-        what += f"; in the first steps an update is up to {show(move.first)} of the weights of a layer"
+        what += f"; in the first steps an update is up to {show_times(move.first)} the weights of a layer"
     ratios = [
         ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
-        (f"update ratio of {mover} at the beginning, the median", move.ratio, "near 0.001"),
+        *([(f"update ratio of {mover} at the beginning, the median", move.ratio, "near 0.001")] if move.ratio else []),
         ("mean update ratio of all steps", move.mean, "near 0.001"),
     ]
     yield rule.found(
