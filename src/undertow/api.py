@@ -162,18 +162,20 @@ class Backprop:
         numbers = self.values() if values else None
         return emit.Text(emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format))
 
-    def walk(self, path: str | Path, example: int = 0, update: Any = None) -> Path:
+    def walk(self, path: str | Path | None = None, example: int = 0, update: Any = None) -> Any:
         """Write a page in which a person steps through this backward pass, see `undertow.report.walk`.
 
         Args:
-            path: of the file, such as ``"walk.html"``; it needs no other file and no network.
+            path: of the file, such as ``"walk.html"``; it needs no other file and no network. None writes none.
             example: the row of the batch that is shown first, from 0.
-            update: an optimizer whose first step ends the walk, or None.
+            update: an optimizer whose first step ends the walk, such as ``ut.optim.sgd(0.5)``, or its name; None for
+                none.
 
         Returns:
-            The path.
+            The path; without one the walk, a `undertow.report.Walk`, which a notebook shows.
         """
-        return import_module("undertow.report.walks").write(self, path, example, update)
+        made = import_module("undertow.report.walks").walk(self, example, update)
+        return made if path is None else made.write(path)
 
     def __str__(self) -> str:
         return self.source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.wording import count
+from undertow.differentiate import grad
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import Loss, drop_final_activation
 from undertow.nn.layer import LayerShapeError
+from undertow.nn.parameters import check_fields
 from undertow.trace import is_library, trace_function
 from undertow.train.crossing import refuse_crossing
 from undertow.train.forward import CHUNK
@@ -256,23 +259,33 @@ def _try_model(model: Any, rows: Array) -> Any:
         frames = [x for x in traceback.extract_tb(error.__traceback__) if not is_library(x.filename)]
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
         kind = ShapeError if isinstance(error, ValueError) else ArgumentError
+        if "NoneType" in str(error):
+            check_fields(model)
         better = _traced_failure(model, rows)
         if better is not None:
-            told = str(better).replace(f"is ({len(rows)}, ", "is (m, ")
+            told = re.sub(rf"(is|array) \({len(rows)}, ", r"\1 (m, ", str(better))
             raise type(better)(f"the model cannot be applied to X of shape {_show(rows.shape[1:])}: {told}") from None
+        fits = isinstance(error, ValueError | IndexError)
+        way = "Check its parameters and the columns of X." if fits else "It must do with NumPy and the fields it has."
         raise kind(
             f"{place}the model cannot be applied to X of shape {_show(rows.shape[1:])}: "
-            f"{type(error).__name__}: {' '.join(str(error).split())}. Check its parameters and the columns of X."
+            f"{type(error).__name__}: {' '.join(str(error).split())}. {way}"
         ) from error
 
 
-def _traced_failure(model: Any, rows: Array) -> ShapeError | None:
-    """The error of a model that does not fit X, with the user's expression and both shapes; None where it has none."""
+def _traced_failure(model: Any, rows: Array) -> UndertowError | None:
+    """The error of a model that does not fit X or NumPy, with the expression and its shapes; None where it has none."""
     try:
         trace_function(lambda model, X: model(X), (model, rows), batch=[1])
     except ShapeError as error:
         return error
-    except Exception:  # a model that cannot be traced: NumPy's own words are what there is
+    except Exception:  # one that asks for values, which are there when it is differentiated, or is not traced at all
+        pass
+    try:
+        grad(lambda given: np.sum(given[0](given[1])))((model, rows))
+    except UndertowError as error:
+        return error
+    except Exception:  # NumPy's own words are what there is
         return None
     return None
 
