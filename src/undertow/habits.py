@@ -52,12 +52,9 @@ LAYERS: Final[dict[str, str]] = {
     "hard_silu": _HARD_SWISH,
     "GroupNorm": _NORMS,
     "InstanceNorm1d": _NORMS,
-    "squared_hinge": _OWN_LOSS,
-    "GaussianNLLLoss": _OWN_LOSS,
     "MarginRankingLoss": _OWN_LOSS,
     "TripletMarginLoss": _OWN_LOSS,
     "mean_absolute_percentage_error": _OWN_LOSS,
-    "mean_squared_logarithmic_error": _OWN_LOSS,
     "Add": "Use Residual(…), or Parallel(a, b, combine='add').",
     "MultiheadAttention": "There is no attention; a layer of your own is a dataclass with __call__(x).",
 }

@@ -55,6 +55,35 @@ def test_rows_that_repeat_by_nature_are_no_leak(name):
     assert not is_leak(train, held)
 
 
+@pytest.mark.parametrize("name", NATURAL)
+@pytest.mark.parametrize(
+    "decide", [lambda z: z, lambda z: (z > z.mean()).astype(int), np.zeros_like], ids=["sum", "class", "constant"]
+)
+def test_nor_are_those_with_a_target_that_follows_from_them(name, decide):
+    X = NATURAL[name]
+    assert not is_leak(*split(X, decide(X @ np.arange(1.0, X.shape[1] + 1))))
+
+
+@pytest.mark.parametrize("name", NATURAL)
+def test_numbers_to_predict_that_are_not_rounded_do_not_repeat_by_chance(name):
+    """No two rows agree in them, so those that do were copied, however few values the columns have."""
+    rows, y = np.tile(np.arange(N), 2), RNG.standard_normal(N)
+    train, held = split(NATURAL[name][rows], y[rows])
+    assert measure_copies(train, held)["shared_by_chance"] < 0.01 and is_leak(train, held)
+
+
+@pytest.mark.parametrize("n_words", [0, 1, 3])
+def test_a_rare_class_that_was_multiplied_does_not_make_its_own_coincidences(n_words):
+    """Three measured columns: without copies no two rows agree, and those with them are 21 times the rare class."""
+    rng = np.random.default_rng(0)
+    X = np.hstack([rng.standard_normal((N, 3)), np.eye(4)[rng.integers(0, 4, N)][:, :n_words]])
+    y = (rng.uniform(size=N) < 0.045).astype(int)
+    rows = np.concatenate([np.flatnonzero(y == 0), np.repeat(np.flatnonzero(y), 21)])
+    assert len(np.unique(X, axis=0)) == N
+    train, held = split(X[rows], y[rows])
+    assert measure_copies(train, held)["shared_by_chance"] == 0 and is_leak(train, held)
+
+
 @pytest.mark.parametrize("name", ["ten bits", "words of 3, 5, 7 and 4", "rounded numbers that go together"])
 def test_rows_held_out_that_were_put_into_such_a_table_are_a_leak(name):
     (X, y), held = split(NATURAL[name], CLASSES)

@@ -49,9 +49,15 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
 
     It tells the loss, metrics, and for classes the confusion matrix.
 
+    Of two classes it also tells precision, recall and F1 of the rare one; f1_of_yes is that of the class yes.
+
     Example: undertow evaluate runs/houses sold.csv --metrics mae,r2
+
+    Example: undertow evaluate runs/customers new.csv --metrics recall_of_yes,f1_macro
     """
+    from undertow.nn.layer import widths
     from undertow.train.checkpoint import load
+    from undertow.train.class_metrics import CLASS_SCORES
     from undertow.train.predictions import evaluate_table, read_encoder, show_confusion
     from undertow.train.reading_progress import ReadingProgress
 
@@ -67,6 +73,8 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
             f"does on new rows. For those see what it held out: undertow summary {trained.folder}"
         )
     confusion = found.pop("confusion", None)
+    if widths(trained.model)[1] not in (None, 1):  # classes side by side: of these the mean
+        found = {f"{name}_macro" if name in CLASS_SCORES else name: value for name, value in found.items()}
     width = max(map(len, found))
     lines = [f"{name.ljust(width)}  {_number(value)}" for name, value in found.items()]
     if confusion is not None:

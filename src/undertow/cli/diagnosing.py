@@ -65,6 +65,10 @@ def diagnose(
     from undertow.flow import load_flow
 
     flow = load_flow(run)
+    if attempt:
+        from undertow.flow.cure import check_rows
+
+        check_rows(run, "--try")
     found = find(flow)
     if not quiet:
         say(lambda: show_flow(flow))

@@ -18,7 +18,7 @@ Controlled = Annotated[bool, typer.Option("--control", help="Let a page pause an
 Memory = Annotated[
     float | None, typer.Option(help="MB that reading a file may take [default: a quarter of the memory].", min=1)
 ]
-Metrics = Annotated[str | None, typer.Option(help="What to measure: names separated by commas.")]
+Metrics = Annotated[str | None, typer.Option(help="What to measure: names separated by commas: auc,f1_of_yes.")]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -7,7 +7,7 @@ from undertow.lazy import attach
 if TYPE_CHECKING:
     from undertow.flow.cure import try_remedies
     from undertow.flow.diagnose import diagnose
-    from undertow.flow.findings import Evidence, Finding, Remedy
+    from undertow.flow.findings import Evidence, Finding, Findings, Remedy
     from undertow.flow.forecast import Forecast, forecast
     from undertow.flow.layers import FlowLayer
     from undertow.flow.own import OwnRecorder, recorded
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from undertow.flow.trials import Trial, Trials
 
 __all__ = [
-    "Evidence", "Finding", "Flow", "FlowLayer", "Forecast", "Look", "OwnRecorder", "Recorder", "Remedy", "diagnose",
-    "flow_table", "forecast", "load_flow", "read_flow", "recorded", "save_flow", "show_findings", "Trial",
+    "Evidence", "Finding", "Findings", "Flow", "FlowLayer", "Forecast", "Look", "OwnRecorder", "Recorder", "Remedy",
+    "diagnose", "flow_table", "forecast", "load_flow", "read_flow", "recorded", "save_flow", "show_findings", "Trial",
     "Trials", "try_remedies",
 ]  # fmt: skip
 
@@ -29,7 +29,7 @@ attach(
     {
         "undertow.flow.cure": "try_remedies",
         "undertow.flow.diagnose": "diagnose",
-        "undertow.flow.findings": "Evidence Finding Remedy",
+        "undertow.flow.findings": "Evidence Finding Findings Remedy",
         "undertow.flow.forecast": "Forecast forecast",
         "undertow.flow.layers": "FlowLayer",
         "undertow.flow.own": "OwnRecorder recorded",

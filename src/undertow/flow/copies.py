@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ Array = NDArray[Any]
 ROWS: Final = 20_000  # rows that are compared
 LARGEST: Final = 2_000_000  # numbers in those by which chance is judged
 PARTS: Final = (2, 4, 8, 16)  # into how many windows columns are divided
+FOLLOWS: Final = 0.9  # share of pairs of rows alike in all columns that agree in y, from which on it follows from them
 MOST: Final = 16  # columns up to which each is a window of its own
 
 
@@ -44,7 +46,10 @@ def expect_copies(train: tuple[Array, Array], held: tuple[Array, Array]) -> floa
     Where values coincide by chance, far more rows coincide in all columns but some: beside n training rows that agree
     with a row outside of a window of columns and differ from it inside, n e / (1 − e) are to be expected that agree
     inside too, if two rows agree inside with a probability e. What was copied has no such neighbours. Of all windows
-    counts the one that explains most.
+    counts the one that explains most; of two halves, for each row the one that does, as one word of several is in one.
+
+    Copies agree inside of every window and would raise e, so it is taken from pairs of rows that differ outside. Where
+    y follows from the columns, no such pair agrees in it, and the columns alone are asked.
 
     Args:
         train: X (m, …) and y.
@@ -65,16 +70,25 @@ def expect_copies(train: tuple[Array, Array], held: tuple[Array, Array]) -> floa
     """
     known, asked = (_hashed(*part) for part in (train, held))
     n_columns = known.shape[1] - 2  # before the first one nothing, behind the last one y
-    best, n = 0.0, len(known)
-    whole = _count(known[:, -1], asked[:, -1])
-    for first, last in _windows(n_columns):
-        for with_target in (False, True)[: 2 if n_columns > 1 else 1]:
-            (inside, outside), (_, around) = (_sums(x, first, last, with_target) for x in (known, asked))
-            _, counts = np.unique(inside, return_counts=True)
-            e = float(np.sum(counts * (counts - 1.0))) / max(n * (n - 1.0), 1.0)
-            expected = (_count(outside, around) - whole) * (e / max(1 - e, 1e-12))
-            best = max(best, float(np.mean(1 - np.exp(-expected))))
+    if n_columns == 1:  # beside a single column there is only y, which may follow from it
+        e = _pairs(known[:, 1]) / max(len(known) * (len(known) - 1.0), 1.0)
+        neighbours = _count(known[:, 2] - known[:, 1], asked[:, 2] - asked[:, 1]) - _count(known[:, 2], asked[:, 2])
+        return float(_expect(neighbours, e).mean())
+    alike, best = _pairs(known[:, -2]), 0.0
+    follows = _pairs(known[:, -1]) >= FOLLOWS * alike
+    for target in ("outside", "inside", "left out") if follows else ("outside", "inside"):
+        found = {window: _explained(known, asked, window, target) for window in _windows(n_columns)}
+        either = np.maximum(*(found[half] for half in _parted(n_columns, 2)))
+        best = max(best, *(float(x.mean()) for x in (*found.values(), either)))
     return best
+
+
+def _explained(known: Array, asked: Array, window: tuple[int, int], target: str) -> Array:
+    """The probability for each row asked for that chance makes a known row agree, by those that differ in a window."""
+    (inside, outside), (within, around) = (_sums(x, *window, target) for x in (known, asked))
+    neighbours = _count(outside, around) - _count(inside + outside, within + around)
+    apart = len(known) * (len(known) - 1.0) - _pairs(outside)
+    return _expect(neighbours, (_pairs(inside) - _pairs(inside + outside)) / max(apart, 1.0))
 
 
 def _rows(X: Array, y: Array) -> Iterator[int]:
@@ -85,8 +99,13 @@ def _rows(X: Array, y: Array) -> Iterator[int]:
 def _windows(n: int) -> list[tuple[int, int]]:
     """Ranges of columns: each one alone where there are few, halves, quarters, …; not all, unless there is one."""
     parts = {*(p for p in PARTS if p <= n), *([n] if n <= MOST else [])}
-    found = {tuple(np.linspace(0, n, p + 1).round().astype(int)[i : i + 2].tolist()) for p in parts for i in range(p)}
-    return sorted((first, last) for first, last in found if first < last)
+    return sorted({window for p in parts for window in _parted(n, p)})
+
+
+def _parted(n: int, parts: int) -> list[tuple[int, int]]:
+    """Ranges of columns that are together all, all about as long."""
+    ends = np.linspace(0, n, parts + 1).round().astype(int).tolist()
+    return list(pairwise(ends))
 
 
 def _hashed(X: Array, y: Array) -> Array:
@@ -106,10 +125,22 @@ def _hashed(X: Array, y: Array) -> Array:
     return np.cumsum(np.concatenate(found, axis=1), axis=1, dtype=np.uint64)
 
 
-def _sums(x: Array, first: int, last: int, with_target: bool) -> tuple[Array, Array]:
-    """What rows are within a window of columns, and outside of it; y is among the one or the other."""
-    inside = x[:, last] - x[:, first] + (x[:, -1] - x[:, -2] if with_target else np.uint64(0))
-    return inside, x[:, -1] - inside
+def _sums(x: Array, first: int, last: int, target: str) -> tuple[Array, Array]:
+    """What rows are within a window of columns, and outside of it; y is among the one, the other or neither."""
+    inside, y = x[:, last] - x[:, first], x[:, -1] - x[:, -2]
+    outside = x[:, -2] - inside
+    return (inside + y, outside) if target == "inside" else (inside, outside + y if target == "outside" else outside)
+
+
+def _pairs(x: Array) -> float:
+    """How many pairs of rows, each counted both ways, have the same number."""
+    _, counts = np.unique(x, return_counts=True)
+    return float(np.sum(counts * (counts - 1.0)))
+
+
+def _expect(neighbours: Array, e: float) -> Array:
+    """The probability that some row agrees in a window, too, where so many agree outside of it alone."""
+    return 1 - np.exp(-neighbours * (e / max(1 - e, 1e-12)))
 
 
 def _count(known: Array, asked: Array) -> Array:

@@ -103,7 +103,7 @@ def try_remedies(
     wanted = _list_remedies(run.findings if findings is None else findings)
     if X is not None:
         if y is None:
-            raise ArgumentError("y is missing. Give the rows as they were given to train: try_remedies(run, X, y).")
+            raise ArgumentError(f"y is missing. Give the rows as they were given to train: {_call(folder)}.")
         data = (X, y)
     if data is None:
         data, validation, changes = _read_table(folder, validation)
@@ -137,6 +137,37 @@ def try_remedies(
     return Trials(tuple(sorted(rows, key=_rank)), control, judge.judged_by, _compare(run, control, judge))
 
 
+def check_rows(folder: Path | None, option: str = "") -> None:
+    """Refuse a run whose rows are not known: only one of `undertow train` tells its file.
+
+    Args:
+        folder: of the run; None without one.
+        option: of the command line by which it was asked for.
+
+    Raises:
+        ArgumentError: ``the rows that the run was trained on are not kept in it. Give them, …:
+            ut.flow.try_remedies("runs/x", X, y).``
+
+    Source: derived here.
+
+    Example:
+        >>> check_rows(Path("runs/x"), "--try")
+        Traceback (most recent call last):
+        undertow.errors.ArgumentError: --try: the rows that the run was trained on are not kept in it. Give them ...
+    """
+    if folder is None or not (folder / CONFIG).is_file():
+        where = "" if not option else f"{option}: "
+        raise ArgumentError(
+            f"{where}the rows that the run was trained on are not kept in it. Give them as they were given to train, "
+            f"{'in Python: ' * bool(option)}{_call(folder)}."
+        )
+
+
+def _call(folder: Path | None) -> str:
+    """What to write where rows are missing."""
+    return "run.try_remedies(X, y)" if folder is None else f'ut.flow.try_remedies("{folder.as_posix()}", X, y)'
+
+
 def _list_remedies(findings: list[Finding]) -> list[tuple[Remedy, str]]:
     """The remedies of all findings, each once."""
     found: dict[str, tuple[Remedy, str]] = {}
@@ -157,11 +188,8 @@ def _read_table(folder: Path | None, validation: Any) -> tuple[Any, Any, TableCh
     That is built anew: a run that ended on all rows may know more categories than those of the first training, which
     are read here.
     """
-    if folder is None or not (folder / CONFIG).is_file():
-        raise ArgumentError(
-            "the rows that the run was trained on are not kept in it. Give them: try_remedies(run, X, y), as they were "
-            "given to train."
-        )
+    check_rows(folder)
+    assert folder is not None
     settings = read_config(folder / CONFIG)
     table = load_table(settings)
     return table.train, table.validation if validation is None else validation, TableChanges(settings, table)
@@ -194,7 +222,7 @@ def _set_up(
     trainer = Trainer(fresh, data, replace(plan, flow=False))
     feed: Any = trainer.feed
     if not hasattr(feed, "X") or (trainer.held is not None and not isinstance(trainer.held, list)):
-        raise ArgumentError("the data are read in blocks. Give a part of them as arrays: try_remedies(run, X, y).")
+        raise ArgumentError("the data are read in blocks. Give a part of them as arrays: run.try_remedies(X, y).")
     held = None if trainer.held is None else trainer.held[0]
     if held is not None and feed.by_class is not None:
         X, y, w = held

@@ -9,9 +9,10 @@ from os import PathLike
 from typing import Final
 
 from undertow.errors import ArgumentError
-from undertow.flow.findings import SEVERITIES, Evidence, Finding, Remedy
+from undertow.flow.findings import SEVERITIES, Evidence, Finding, Findings, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import RULES
+from undertow.flow.rules.gradients import vanishes_beside
 from undertow.flow.rules.measures import rescales
 from undertow.flow.rules.steps import begin_if_scaled
 
@@ -28,7 +29,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "vanishing": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "exploding", "step-too-large",
-        "over-regularised",
+        "over-regularised", "rank-collapse",
     ),  # what explodes before the first step is thrown by it to where it vanishes
     "rank-collapse": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
@@ -81,7 +82,7 @@ ORDER: Final = (
 )  # fmt: skip
 
 
-def diagnose(flow: Flow) -> list[Finding]:
+def diagnose(flow: Flow) -> Findings:
     """Say what is wrong with a training.
 
     Args:
@@ -108,7 +109,11 @@ def diagnose(flow: Flow) -> list[Finding]:
     found = [finding for rule in RULES.values() for finding in rule.find(flow, rule)]
     if flow.of_loop:
         found = [replace(x, remedies=tuple(map(_without_call, x.remedies))) for x in found]
-    return sorted(_join(found, stand_apart(flow)), key=lambda x: (SEVERITIES.index(x.severity), _place(x.kind)))
+    apart = stand_apart(flow)
+    later = ("saturation", "vanishing") in apart  # to mend it would leave the gradient as small as it is
+    place = lambda x: _place("vanishing") + 0.5 if later and x.kind == "saturation" else _place(x.kind)  # noqa: E731
+    order = lambda x: (SEVERITIES.index(x.severity), place(x))  # noqa: E731
+    return Findings(sorted(_join(sorted(found, key=order), apart), key=order))
 
 
 def _without_call(remedy: Remedy) -> Remedy:
@@ -124,20 +129,24 @@ def stand_apart(flow: Flow) -> set[tuple[str, str]]:
 
     Returns:
         ``("input-not-scaled", "step-too-large")`` and the like: where the first step turns the weights over even for
-        columns and targets that are scaled, and before a penalty has shrunk them, or by more than the penalty does.
+        columns and targets that are scaled, and before a penalty has shrunk them, or by more than the penalty does;
+        ``("saturation", "vanishing")`` where the gradient vanishes over the layers alone that are not saturated.
 
     Source: derived here.
     """
+    apart = (
+        {("saturation", "vanishing")} if vanishes_beside(flow, RULES["saturation"].share) else set[tuple[str, str]]()
+    )
     most = RULES["step-too-large"].turned
     first = begin_if_scaled(flow) if len(flow) else math.nan
     if not first > most:
-        return set()
+        return apart
     causes = ["input-not-scaled", "target-not-scaled"]
     shrinks = (flow.settings.get("l2") or 0.0) * flow.scalars["rate"][0]  # share of W that the penalty takes in a step
     # a bound on weights changes them in the first step, too
     if not flow.settings.get("max_norm") and (rescales(flow) or not shrinks > first / 2):
         causes.append("over-regularised")
-    return {(cause, "step-too-large") for cause in causes}
+    return apart | {(cause, "step-too-large") for cause in causes}
 
 
 def _join(found: list[Finding], apart: Collection[tuple[str, str]] = ()) -> list[Finding]:
@@ -206,6 +215,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
             return cause.step == 0
         severe = "error" in (cause.severity, finding.severity)
         return (cause.kind == "oscillation") != severe
+    if {cause.kind, finding.kind} == {"vanishing", "rank-collapse"} and (cause.step or 0) == (finding.step or 0):
+        return cause.kind == "vanishing"
     mine, its = ((x.step or 0, SEVERITIES.index(x.severity), _place(x.kind)) for x in (cause, finding))
     return mine < its
 

@@ -110,3 +110,26 @@ class Finding:
         rest: dict[str, Any] = {name: tuple(kind(**x) for x in data[name]) for name, kind in many.items()}
         rest |= {name: tuple(data[name]) for name in ("layers", "paths")}
         return cls(**{**data, **rest})
+
+
+class Findings(list[Finding]):
+    """The findings of a training, the worst first: a list that says all of it where it is shown.
+
+    A line for each with its severity, kind, place and cause; in a notebook each is to unfold.
+
+    Source: derived here.
+
+    Example:
+        >>> Findings([Finding("plateau", "warning", "The loss stands at 2.3.", step=7)])
+        warning: plateau, from step 7 on: The loss stands at 2.3.
+    """
+
+    def __repr__(self) -> str:
+        from undertow.flow.tell import finding_line
+
+        return "\n".join(map(finding_line, self)) or "[]"
+
+    def _repr_html_(self) -> str:
+        from undertow.flow.tell import findings_html
+
+        return findings_html(self)

@@ -36,11 +36,31 @@ def gradient_if_scaled(
 
     Source: derived here.
     """
-    leaves, rebuild = trees.flatten(model)
     if numbers:
-        target = target._replace(y=_standard(target.y))
+        target = target._replace(y=standard(target.y))
+    return sizes_of_gradients(gradient, layers, model, standard(X), target)
+
+
+def sizes_of_gradients(
+    gradient: Gradient, layers: Sequence[FlowLayer], model: Any, X: Any, target: Any
+) -> list[float | None]:
+    """Measure the gradients of the weights on some rows.
+
+    Args:
+        gradient: of the training.
+        layers: what is looked at.
+        model: with its parameters.
+        X: examples.
+        target: what else belongs to them.
+
+    Returns:
+        The root mean square of dW of each layer; None where it has no weights, or a number is not finite.
+
+    Source: derived here.
+    """
+    leaves, rebuild = trees.flatten(model)
     with np.errstate(all="ignore"):
-        outcome = gradient.of_leaves(leaves, rebuild, _standard(X), target)
+        outcome = gradient.of_leaves(leaves, rebuild, X, target)
     paths = number_paths(model)
     grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
     found: list[float | None] = []
@@ -51,8 +71,22 @@ def gradient_if_scaled(
     return found
 
 
-def _standard(x: Array) -> Array:
-    """Columns of mean 0 and deviation 1; those that are constant become 0."""
+def standard(x: Array) -> Array:
+    """Bring columns to mean 0 and deviation 1; those that are constant become 0.
+
+    Args:
+        x: (m, …), floating.
+
+    Returns:
+        The same shape and dtype.
+
+    Source: derived here.
+
+    Example:
+        >>> standard(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        array([[-1.,  0.],
+               [ 1.,  0.]])
+    """
     wide = x.astype(np.float64)
     deviation = wide.std(axis=0)
     return np.asarray((wide - wide.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), x.dtype)

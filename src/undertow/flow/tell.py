@@ -98,6 +98,24 @@ def finding_html(finding: Finding) -> str:
     return f"<details><summary>{head}</summary>{''.join(parts)}</details>"
 
 
+def finding_line(finding: Finding) -> str:
+    """Write a finding in a line: severity, kind, place and cause.
+
+    Args:
+        finding: the finding.
+
+    Returns:
+        The line.
+
+    Source: derived here.
+
+    Example:
+        >>> finding_line(Finding("plateau", "warning", "The loss stands at 2.3.", step=7))
+        'warning: plateau, from step 7 on: The loss stands at 2.3.'
+    """
+    return f"{finding.severity}: {finding.kind}{_place(finding)}: {finding.cause}"
+
+
 def finding_text(finding: Finding) -> str:
     """Lay out one finding as text without colours: severity, place, cause, numbers, remedies, source.
 

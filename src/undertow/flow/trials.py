@@ -60,6 +60,11 @@ class Trial:
         """Whether it was trained."""
         return self.stopped != ""
 
+    @property
+    def together(self) -> bool:
+        """Whether several changes were made at once."""
+        return len(self.change) > 1
+
     def plain(self) -> dict[str, Any]:
         """Return it as plain data, without the run."""
         names = ("finding", "remedy", "code", "option", "loss", "share", "gain", "found", "seconds", "stopped", "note")
@@ -131,8 +136,9 @@ class Trials:
                 continue
             ended = "" if row.stopped == "finished" or row.stopped == "callback" else f" ({row.stopped})"
             gain = f"{row.gain:+z.1%}" if math.isfinite(row.gain) else "–"
+            remedy = "Together: " * row.together + row.remedy
             found.append((
-                row.remedy, row.finding, self._value(self.control), self._value(row) + ended, gain,
+                remedy, row.finding, self._value(self.control), self._value(row) + ended, gain,
                 draw_bar(row.gain, longest), there, f"{row.seconds:.1f}",
             ))  # fmt: skip
         return found
@@ -143,7 +149,7 @@ class Trials:
         for number, (row, texts) in enumerate(zip(self.rows, self.texts(), strict=True), 1):
             kinds = texts[1].split(", ")
             against = texts[1] if len(texts[1]) <= LONGEST else f"{kinds[0]} +{len(kinds) - 1}"
-            rows.append([f"{number} {shorten(row.remedy)}", against, *texts[2:]])
+            rows.append([f"{number} {'Together' if row.together else shorten(row.remedy)}", against, *texts[2:]])
         return fit_table(self._title(), COLUMNS, rows, width, drop=LEFT_OUT, left=("against", "", "still"), least=LEAST)
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
@@ -155,8 +161,8 @@ class Trials:
         for number, (row, cell) in enumerate(zip(self.rows, table.columns[0].cells, strict=True), 1):
             if not row.tried:
                 yield Text(f"{number} {row.remedy} Not tried: {row.note}")
-            elif str(cell).endswith("…"):
-                yield Text(f"{number} {row.remedy}")
+            elif row.together or str(cell).endswith("…"):
+                yield Text(f"{number} {'Together: ' * row.together}{row.remedy}")
 
     def _title(self) -> str:
         return f"Remedies by {self.judged_by}{f'. {self.note}' if self.note else ''}"

@@ -60,8 +60,9 @@ def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
     """Find a metric by its name, or make one of a function.
 
     Args:
-        metric: a name of ``METRICS`` or ``SHORT_NAMES``, ``"top_3_accuracy"`` for any number, a `Metric`, or a
-            function (y, prediction) → number, see `own_metric`.
+        metric: a name of ``METRICS`` or ``SHORT_NAMES``, ``"top_3_accuracy"`` for any number, ``"f1_of_1"``,
+            ``"recall_of_1"`` or ``"precision_of_1"`` for class 1 alone, a `Metric`, or a function (y, prediction) →
+            number, see `own_metric`.
 
     Returns:
         The metric; its name is the one given.
@@ -84,6 +85,8 @@ def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
             return replace(METRICS[SHORT_NAMES[metric]], name=metric)
         if (found := _TOP_K.fullmatch(metric)) and int(found[1]):
             return of_labels.top_k_accuracy(int(found[1]))
+        if found := of_labels.OF_CLASS.fullmatch(metric):
+            return of_labels.of_class(found[1], int(found[2]))
         hint = did_you_mean(metric, [*METRICS, *SHORT_NAMES])
         raise ArgumentError(
             f"there is no metric {metric!r}. {hint}There are {', '.join(METRICS)}; and any function (y, prediction)."
@@ -95,7 +98,8 @@ def find_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
 
 def is_told_by_name(metric: Metric) -> bool:
     """Tell whether `find_metric` finds the same metric by its name: none of the user's own, whatever it is called."""
-    known = metric.name in METRICS or metric.name in SHORT_NAMES or bool(_TOP_K.fullmatch(metric.name))
+    patterns = (_TOP_K, of_labels.OF_CLASS)
+    known = metric.name in METRICS or metric.name in SHORT_NAMES or any(x.fullmatch(metric.name) for x in patterns)
     return known and metric.init is not _All
 
 

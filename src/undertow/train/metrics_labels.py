@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -88,7 +89,41 @@ def _average(state: _Counts, score: Callable[[Any, Any, Any], Any], average: str
     return float(np.mean(scores) if average == "macro" else divide(scores @ (tp + fn), (tp + fn).sum()))
 
 
-_SCORES: Final = {"precision": _precision, "recall": _recall, "f1": _f1}
+SCORES: Final = {"precision": _precision, "recall": _recall, "f1": _f1}
+OF_CLASS: Final = re.compile(rf"({'|'.join(SCORES)})_of_([0-9]+)")
+
+
+def of_class(which: str, k: int) -> Metric:
+    """Precision, recall or F1 of class k alone, as if all others were one: ``"f1_of_1"``; 0 where it never came up.
+
+    Args:
+        which: ``"precision"``, ``"recall"`` or ``"f1"``.
+        k: the number of the class, 0 or more.
+
+    Returns:
+        The metric.
+
+    Source: Manning, Raghavan, Schütze, Introduction to Information Retrieval, 2008, section 8.3.
+
+    Example:
+        >>> data = Predictions("categorical", np.array([0, 1, 2, 1]), labels=np.array([1, 1, 1, 0]))
+        >>> of_class("precision", 1)(data), of_class("recall", 1)(data)
+        (0.3333333333333333, 0.5)
+    """
+
+    def result(state: _Counts) -> float:
+        if not state.task or not state.table.sum():
+            return float("nan")
+        if k >= len(state.present):
+            return 0.0
+        if state.task == "multilabel":
+            _, fp, fn, tp = state.table[k]
+        else:
+            tp = state.table[k, k]
+            fp, fn = state.table[:, k].sum() - tp, state.table[k].sum() - tp
+        return float(SCORES[which](tp, fp, fn))
+
+    return Metric(f"{which}_of_{k}", CLASSES, "high", _Counts, _add_counts, result, share=True)
 
 
 def _make_score(which: str, average: str | None) -> Metric:
@@ -97,7 +132,7 @@ def _make_score(which: str, average: str | None) -> Metric:
         raise ArgumentError(f"{which} has no average {average!r}. Use one of {', '.join(AVERAGES)}, or None.")
     tasks = ("binary",) if average == "binary" else CLASSES
     name = which if average is None else f"{which}_{average}"
-    return Metric(name, tasks, "high", _Counts, _add_counts, lambda s: _average(s, _SCORES[which], average), share=True)
+    return Metric(name, tasks, "high", _Counts, _add_counts, lambda s: _average(s, SCORES[which], average), share=True)
 
 
 def precision(average: str | None = None) -> Metric:

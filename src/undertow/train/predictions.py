@@ -63,7 +63,8 @@ def read_encoder(run: Run) -> TabularEncoder:
     taken, given = widths(run.model)
     loss = nn.LOSSES.get(str(run.settings.get("loss")))
     task = "classification" if loss is not None and loss.task in ("categorical", "binary") else "regression"
-    wanted = 1 if loss is not None and loss.task == "binary" and encoder.n_outputs == 2 else encoder.n_outputs
+    wanted = encoder.n_outputs * (1 if loss is None else loss.columns)
+    wanted = 1 if loss is not None and loss.task == "binary" and encoder.n_outputs == 2 else wanted
     for what, model, table in (
         ("features", taken, encoder.n_features),
         ("outputs", given, wanted),
@@ -353,14 +354,16 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
 
     Returns:
         ``rows``, ``loss`` and each metric by its name (of a regression in the target's own unit, except for the loss),
-        weighted where the training was and the file has the weights, ``remarks``;
-        for classes ``confusion``, (n_classes, n_classes): counts by true class (rows) and prediction.
+        weighted where the training was and the file has the weights, ``remarks``; of two classes those of the rare one
+        alone too, as ``f1_of_yes``; for classes ``confusion``, (n_classes, n_classes): counts by true class (rows) and
+        prediction.
 
     Raises:
         RunError, DataError, ArgumentError: as in prediction; a class that training did not have.
 
     Source: derived here.
     """
+    from undertow.train.class_metrics import CLASS_SCORES, named_class, rare_class, read_class_metrics
     from undertow.train.metric import find_task, make_predictions
 
     encoder = read_encoder(run)
@@ -368,8 +371,10 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
     task = run._task(np.zeros((1, widths(run.model)[1] or encoder.n_outputs), np.float32))
     classifies = encoder.task == "classification"
     usual = ["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"]
-    kind = find_task(task.loss.task, task.output_shape)
-    measured = run.read_metrics(metrics or None, kind, usual)
+    if classifies and encoder.n_outputs == 2:
+        usual += [f"{score}_of_{rare_class(run)}" for score in CLASS_SCORES]
+    kind, names = find_task(task.loss.task, task.output_shape), encoder.classes if classifies else None
+    measured = run.read_metrics(read_class_metrics(metrics or None, names, task.output_shape[-1]), kind, usual)
     states = [metric.init() for metric in measured]
     confusion = np.zeros((encoder.n_outputs, encoder.n_outputs), np.int64)
     losses, total, n, n_dropped = 0.0, 0.0, 0, 0
@@ -397,7 +402,7 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
         raise DataError(f"{where}: no row has a target ({encoder.target.name!r}). Give at least one.")
     if not total:
         raise DataError(f"{where}: the weights {run.extras['weights']!r} are 0 in every row. Give one above 0.")
-    values = {metric.name: float(metric.result(x)) for metric, x in zip(measured, states, strict=True)}
+    values = {named_class(m.name, names): float(m.result(x)) for m, x in zip(measured, states, strict=True)}
     result = {"rows": n, "loss": losses / total, **values, "remarks": list(dict.fromkeys(remarks))}
     return {**result, "confusion": confusion} if classifies else result
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from undertow.data.wording import list_names, suggest_name
+from undertow.data.wording import closest_name, list_names, suggest_name
 from undertow.errors import ArgumentError
 from undertow.nn import Sequential, bias_from_frequencies
 from undertow.nn.from_data import start_near
 from undertow.train.choices import choose_folds, choose_refit, choose_settings
+from undertow.train.class_metrics import read_class_metrics
 from undertow.train.table_data import Table
 from undertow.train.table_network import build_network, complete, count_outputs, make_plan
 from undertow.train.table_settings import TableSettings
@@ -72,7 +73,8 @@ def prepare(
         "weights": settings.weights,
     } | ({"header": False} if settings.header is False else {})
     plan = make_plan(replace(settings, class_weights=None), table.n_rows, table.classifies, validation=table.validation)
-    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table))
+    names = read_class_metrics(settings.metrics, _classes(table), count_outputs(settings, table.n_outputs))
+    plan = replace(plan, class_weights=read_class_weights(settings.class_weights, table), metrics=names)
     if settings.refit_epochs is not None:
         plan = replace(plan, epochs=settings.refit_epochs, early_stopping=None)
 
@@ -213,9 +215,9 @@ def read_class_weights(text: str | None, table: Table) -> Any:
         return text
     if not table.classifies:
         raise ArgumentError(f"--class-weights {text}: the target is a number, not a class. Leave it out.")
-    labels = [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
+    labels = _classes(table) or []
     found = [1.0] * len(labels)
-    write = f"Write {labels[0]}=5,{labels[1]}=1." if len(labels) > 1 else f"Write {labels[0]}=5."
+    write = f"Write {_meant_class_weights(text, labels)}."
     for part in text.split(","):
         label, _, weight = part.rpartition("=")
         if label.strip() not in labels:
@@ -223,11 +225,40 @@ def read_class_weights(text: str | None, table: Table) -> Any:
                 f"--class-weights {text}: there is no class {suggest_name(label.strip(), labels)}. The classes are "
                 f"{list_names(labels)}. {write}"
             )
-        try:
-            found[labels.index(label.strip())] = float(weight)
-        except ValueError:
-            raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. {write}") from None
+        if not _is_number(weight):
+            raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. {write}")
+        found[labels.index(label.strip())] = float(weight)
     return found
+
+
+def _classes(table: Table) -> list[str] | None:
+    """The names of the classes; None where the target is a number."""
+    if not table.classifies:
+        return None
+    return [str(k) for k in range(table.n_outputs)] if table.encoder is None else [*map(str, table.encoder.classes)]
+
+
+def _meant_class_weights(text: str, labels: Sequence[str]) -> str:
+    """The weights that were meant: numbers as they were given, with classes that there are."""
+    told = [part.rpartition("=") if "=" in part else (part, "=", "") for part in text.split(",")]
+    left = [label for label in labels if label not in [name.strip() for name, _, _ in told]]
+    found: dict[str, str] = {}
+    for name, _, weight in told:
+        label = name.strip()
+        if label not in labels:
+            label = closest_name(label, left) or next(iter(left), labels[0])
+        left = [x for x in left if x != label]
+        found.setdefault(label, weight.strip() if _is_number(weight) else "5")
+    return ",".join(f"{label}={weight}" for label, weight in found.items())
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _examples(table: Table) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from undertow.data.memory import show_bytes
 from undertow.data.wording import count
 from undertow.nn import expected_shapes
 from undertow.nn.layers import AUTO
+from undertow.train.class_metrics import rare_class, read_class_metrics, tell_class
 from undertow.train.run import Run
 from undertow.train.table_data import Table
-from undertow.train.table_network import BYTES_A_PARAMETER
+from undertow.train.table_network import BYTES_A_PARAMETER, count_outputs
 from undertow.train.table_settings import TableSettings
 
 _WIDE: Final = 20_000  # numbers of an example
@@ -34,7 +35,7 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     """
     parameters = sum(math.prod(shape) for shape in expected_shapes(model).values())
     hidden = settings.hidden or []
-    widths = [table.n_features, *hidden, table.n_outputs]
+    widths = [table.n_features, *hidden, count_outputs(settings, table.n_outputs)]
     extras = [f"{settings.norm} normalisation"] * (settings.norm != "none")
     extras += [f"dropout {settings.dropout:g}"] * bool(settings.dropout) + ["residual"] * bool(settings.residual)
     extras += [f"initial weights {settings.init}"] * (settings.init not in (None, AUTO))
@@ -68,6 +69,9 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     if settings.average:
         reach = count(round(1 / (1 - settings.average)), "epoch")
         said.append(f"the weights are averaged over about {reach}: each counts {settings.average:g} of the next.")
+    numbered = read_class_metrics(settings.metrics, (table.encoder.classes if table.encoder else ()) or None, 1)
+    pairs = zip(settings.metrics or (), numbered or (), strict=True)
+    said += [f"{number} in what follows is {name}." for name, number in pairs if name != number]
     in_units = [name for name in settings.metrics or () if name != "r2"]  # which has none
     if table.encoder is not None and not table.classifies and in_units:
         measured = " and ".join(in_units)
@@ -101,10 +105,13 @@ def summarize(run: Run, table: Table) -> str:
     if table.validation is None:
         return "no rows were held out: how well it predicts new rows is not known."
     if table.classifies:
-        right = total = 0
-        for X, y in _blocks(table.validation):
-            right, total = right + int(np.sum(np.ravel(run.predict(X)) == y)), total + len(y)
-        return f"held-out accuracy {right / total:.2%} ({total} rows)"
+        pairs = [(np.ravel(y), np.ravel(run.predict(X))) for X, y in _blocks(table.validation)]
+        wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        text = f"held-out accuracy {np.mean(found == wanted):.2%} ({len(wanted)} rows)"
+        if table.encoder is None or table.n_outputs != 2:
+            return text
+        rare = rare_class(run)
+        return f"{text}; {tell_class(wanted, found, rare, table.encoder.classes[rare])}"
     encoder = table.encoder
     assert encoder is not None
     pairs = [

@@ -432,3 +432,10 @@ def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
 def show(value: float) -> str:
     """Write a number for people: three digits."""
     return f"{value:.3g}"
+
+
+def show_times(value: float) -> str:
+    """Write a ratio before what it is held against: 0.3 of, 2,450 times."""
+    if value < 1:
+        return f"{show(value)} of"
+    return f"{value:,.0f} times" if 1e3 <= value < 1e6 else f"{show(value)} times"

@@ -25,6 +25,7 @@ from undertow.flow.rules.measures import (
     held_end,
     rescales,
     show,
+    show_times,
     trained,
 )
 from undertow.flow.rules.mixed import find_unmixed
@@ -113,7 +114,8 @@ def begin_if_scaled(flow: Flow) -> float:
         small = np.array([0.3 / math.sqrt(layer.fan_in or math.inf) for layer in flow.layers])
         ratio = update / np.maximum(begin, small) * np.array([math.nan if x is None else x for x in told]) / now
         ratio /= clip if 0 < clip < 1 else 1.0
-    chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter" and math.isfinite(ratio[i])]
+    layers = [i for i in trained(flow) if flow.of_loop or flow.layers[i].kind != "parameter"]
+    chosen = [i for i in layers if math.isfinite(ratio[i])]
     return float(ratio[chosen].max()) if chosen else math.nan
 
 
@@ -186,10 +188,10 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         what += " and stops being finite"
     mover = move.layer.label.partition(",")[0]
     if math.isfinite(move.first):
-        what += f"; in the first steps an update is up to {show(move.first)} of the weights of a layer"
+        what += f"; in the first steps an update is up to {show_times(move.first)} the weights of a layer"
     ratios = [
         ("largest update ratio of the first 20 steps", move.first, "near 0.001"),
-        (f"update ratio of {mover} at the beginning, the median", move.ratio, "near 0.001"),
+        *([(f"update ratio of {mover} at the beginning, the median", move.ratio, "near 0.001")] if move.ratio else []),
         ("mean update ratio of all steps", move.mean, "near 0.001"),
     ]
     yield rule.found(

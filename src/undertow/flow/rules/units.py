@@ -184,7 +184,8 @@ def find_saturation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Most values of a hidden layer lie in the flat parts of sigmoid, tanh and their kin, where the slope is below 4 %.
 
     Judged before training, and at the end where the network did not learn: one that has learned may be sure of itself.
-    The output layer is left out.
+    The output layer is left out. A gradient that vanishes over the other layers alone does not follow from it, and is
+    told first.
 
     Source: Glorot and Bengio 2010, section 3; LeCun et al., Efficient BackProp, 1998, sections 4.4 and 4.6.
     """

@@ -1,0 +1,85 @@
+"""Figures of one class of a table: by its name at the command line, the rare one of two without being asked."""
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+import undertow as ut
+from command_line import make_runner
+from undertow.train.class_metrics import read_class_metrics, tell_class
+from undertow.train.metric import Predictions
+from undertow.train.metrics import find_metric, is_told_by_name
+
+
+def scores(y, found, k):
+    """Precision, recall and F1 by their definitions."""
+    hits = np.sum((y == k) & (found == k))
+    precision, recall = hits / max(np.sum(found == k), 1), hits / max(np.sum(y == k), 1)
+    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-300)
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 7])
+def test_a_class_alone_by_its_definition(k):
+    rng = np.random.default_rng(k)
+    y, found = rng.integers(0, 3, (2, 200))
+    data = Predictions("categorical", y, labels=found)
+    measured = [find_metric(f"{name}_of_{k}") for name in ("precision", "recall", "f1")]
+    np.testing.assert_allclose([metric(data) for metric in measured], scores(y, found, k))
+    assert all(map(is_told_by_name, measured)) and all(metric.better == "high" for metric in measured)
+
+
+def test_a_class_alone_of_two_and_of_labels_that_may_hold_together():
+    rng = np.random.default_rng(0)
+    y, found = rng.integers(0, 2, (2, 100))
+    binary = Predictions("binary", y, labels=found)
+    assert find_metric("f1_of_1")(binary) == pytest.approx(find_metric("f1_binary")(binary))
+    assert find_metric("recall_of_0")(binary) == pytest.approx(scores(y, found, 0)[1])
+    y, found = rng.integers(0, 2, (2, 100, 3))
+    several = Predictions("multilabel", y, labels=found)
+    assert find_metric("f1_of_2")(several) == pytest.approx(scores(y[:, 2], found[:, 2], 1)[2])
+
+
+def test_names_become_numbers():
+    assert read_class_metrics(["f1_of_no", "auc", "recall_of_yes"], ["no", "yes"]) == ["f1_of_0", "auc", "recall_of_1"]
+    assert read_class_metrics(["f1_of_1"], ["1", "2"]) == ["f1_of_0"]  # the class that is called 1
+    assert read_class_metrics(["f1_binary"], ["no", "yes"], 1) == ["f1_binary"]
+    assert read_class_metrics(None, ["a"]) is None
+    with pytest.raises(ut.UndertowError, match=r"there is no class 'yess'.*Write f1_of_yes"):
+        read_class_metrics(["f1_of_yess"], ["no", "yes"])
+    with pytest.raises(ut.UndertowError, match=r"--metrics f1_binary: .* Write f1_of_no or f1_of_yes"):
+        read_class_metrics(["f1_binary"], ["no", "yes"])
+    assert tell_class(np.array([0, 0]), np.array([0, 0]), 1, "yes") == "of 'yes': precision 0.0%, recall 0.0%, f1 0"
+
+
+def test_the_rare_class_is_told_by_training_and_evaluating(capsys, monkeypatch, tmp_path):
+    """The rare class comes first by name, so that it is not the second one that is meant."""
+    monkeypatch.chdir(tmp_path)
+    undertow = make_runner(capsys, monkeypatch)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((600, 2))
+    label = np.where(x[:, 0] + 0.5 * rng.standard_normal(600) > 1.2, "bad", "fine")
+    frame = pl.DataFrame({"x": x[:, 0], "z": x[:, 1], "label": label})
+    frame[:400].write_csv("old.csv")
+    frame[400:].write_csv("new.csv")
+    options = ("--epochs", 30, "--hidden", 8, "--metrics", "f1_of_bad,f1")
+    code, out, _ = undertow("train", "old.csv", "--target", "label", *options)
+    assert code == 0 and re.search(r"held-out accuracy [0-9.]+% \(80 rows\); of 'bad': precision [0-9.]+%", out)
+    assert "f1_of_0 in what follows is f1_of_bad." in out
+
+    code, _, _ = undertow("predict", "runs/old", "new.csv", "--out", "found.csv")
+    found, y = pl.read_csv("found.csv")["prediction"].to_numpy(), label[400:]
+    code, out, _ = undertow("evaluate", "runs/old", "new.csv")
+    told = {name: float(value) for name, value in re.findall(r"^(\w+) +([0-9.e-]+)$", out, re.M)}
+    bad, fine = scores(y, found, "bad"), scores(y, found, "fine")
+    names = ("precision_of_bad", "recall_of_bad", "f1_of_bad")
+    np.testing.assert_allclose([told[name] for name in names], bad, rtol=1e-5)
+    assert told["f1_macro"] == pytest.approx((bad[2] + fine[2]) / 2, rel=1e-5)
+    assert "f1" not in told  # the mean of the classes is called so
+
+    code, out, _ = undertow("evaluate", "runs/old", "new.csv", "--metrics", "recall_of_fine")
+    assert float(re.search(r"recall_of_fine +([0-9.]+)", out)[1]) == pytest.approx(fine[1], rel=1e-5)
+    for name in ("f1_binary", "f1_of_baad"):
+        code, _, err = undertow("evaluate", "runs/old", "new.csv", "--metrics", name)
+        assert code == 2 and "Write f1_of_bad" in err
