@@ -1,5 +1,6 @@
 """Functions of the user's own in a model: saved by their names, found again where they are registered or at hand."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -77,6 +78,17 @@ def test_what_has_no_name_is_refused():
         nn.register_layer(lambda x: x)
     with pytest.raises(ArgumentError, match=r"<lambda>.*Write it as def name"):
         nn.describe_model(nn.Sequential(nn.Dense(2, 2), lambda x: x * 2))
+
+    class Plain:
+        def __call__(self, x):
+            return x
+
+    with pytest.raises(
+        ArgumentError, match=r"layer of your own \(Plain\).*@undertow.nn.register_layer above class Plain"
+    ):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), Plain()))
+    with pytest.raises(ArgumentError, match=r"function of your own .*partial.*Write it as def name"):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), functools.partial(np.clip, a_min=0, a_max=1)))
 
     def relu(x):
         return x

@@ -81,9 +81,8 @@ def _register_class(given: Any) -> None:
         )
     _check_free(name, cls, "class")
     if cls.__module__.startswith("undertow."):
-        made: Any = cls  # of which type checkers think as an object of it now
-        made.__init__ = explain_keywords(made.__init__)
-    LAYERS[name] = cls  # type: ignore[assignment]  # the same class again: a notebook's cell was run twice
+        cls.__init__ = explain_keywords(cls.__init__)
+    LAYERS[name] = cls  # the same class again: a notebook's cell was run twice
 
 
 def _check_free(name: str, item: Any, what: str) -> None:
