@@ -155,7 +155,7 @@ def test_a_regression_on_a_table_predicts_in_its_unit(tmp_path):
     ("target", "loss"),
     [
         ("p", "poisson"), ("p", "mean_squared_logarithmic_error"), ("x", "gaussian"), ("x", "huber"),
-        ("kind", "binary_cross_entropy"), ("kind", "hinge"), ("kind", "squared_hinge"),
+        ("kind", "binary_cross_entropy"), ("kind", "hinge"), ("kind", "squared_hinge"), ("kind", "categorical_hinge"),
     ],
 )  # fmt: skip
 def test_both_exports_predict_as_a_run_on_a_table_does_whatever_the_loss(tmp_path, target, loss, monkeypatch, capsys):

@@ -414,3 +414,24 @@ def test_the_first_gradient_for_scaled_inputs_is_that_of_the_formula():
     wanted = np.sqrt(np.mean((2 * Z.T @ (Z @ w - y) / 30) ** 2))
     assert measured.flow.facts["dW_if_scaled"] == [pytest.approx(wanted, rel=1e-10)]
     np.testing.assert_allclose(measured.flow.facts["columns"]["std_range"], [X.std(axis=0).min(), X.std(axis=0).max()])
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["batch", "layer"])
+def test_inputs_that_a_loop_normalises_behind_its_first_product_are_left_alone(axis):
+    rng = np.random.default_rng(0)
+    X = 500 * rng.standard_normal((400, 8))
+    y = (X @ rng.standard_normal(8) > 0).astype(int)
+
+    def loss(p, X, y):
+        h = X @ p["V"]
+        h = (h - np.mean(h, axis=axis, keepdims=True)) / np.sqrt(np.var(h, axis=axis, keepdims=True) + 1e-5)
+        z = ut.watch(np.tanh(h) @ p["W"] + p["b"], "z")
+        return -np.mean(ut.log_softmax(z, axis=1)[np.arange(len(y)), y])
+
+    p = {"V": rng.standard_normal((8, 16)) / 3, "W": rng.standard_normal((16, 2)) / 4, "b": np.zeros(2)}
+    measured = ut.flow.recorded(loss)
+    for _ in range(200):
+        rows = rng.choice(400, 32, replace=False)
+        _, gradient = measured(p, X[rows], y[rows])
+        p = {name: x - 0.1 * gradient[name] for name, x in p.items()}
+    assert measured.findings == []

@@ -30,7 +30,7 @@ from undertow.flow.program import find_inputs, find_outputs, find_targets, softm
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.flow.rules import RULES
-from undertow.flow.scaled import sizes_of_gradients, standard
+from undertow.flow.scaled import normalises, sizes_of_gradients, standard
 from undertow.graph import Node
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
@@ -77,6 +77,7 @@ class OwnRecorder:
         self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
+        self.scales = False  # the network scales its inputs itself
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -132,7 +133,7 @@ class OwnRecorder:
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
         """The network's inputs among what a loss is given; None where no array of numbers holds them."""
         leaves = [np.asarray(x) for x in trees.flatten(args)[0] if not callable(x)]
-        if self.inputs is None or self.inputs >= len(leaves):
+        if self.inputs is None or self.scales or self.inputs >= len(leaves):
             return None
         X = leaves[self.inputs]
         return X if X.ndim > 1 and X.dtype.kind == "f" and X.size and len(X) > 1 else None
@@ -144,13 +145,15 @@ class OwnRecorder:
         return {"columns": measure_columns(X := np.concatenate(rows), X)} if rows else {}
 
     def _scale(self, params: Any, args: Sequence[Any]) -> None:
-        """Note how large the first gradient would be if the columns of the inputs were scaled."""
+        """Note how large the first gradient would be for scaled inputs, and whether the network scales them itself."""
         assert self.recorder is not None
         X, (leaves, rebuild) = self._inputs_of(args), trees.flatten(args)
-        if X is not None:
-            scaled = rebuild([standard(x) if x is X else x for x in leaves])
-            sizes = sizes_of_gradients(self.gradient, self.recorder.layers, params, scaled, ())
-            self.recorder.flow.facts["dW_if_scaled"] = sizes
+        if X is None:
+            return
+        others = [rebuild([other if x is X else x for x in leaves]) for other in (X, X / 2, standard(X))]
+        now, half, scaled = (sizes_of_gradients(self.gradient, self.recorder.layers, params, x, ()) for x in others)
+        self.scales = normalises(now, half)
+        self.recorder.flow.facts["dW_if_scaled"] = scaled[1]
 
     @property
     def findings(self) -> list[Finding]:
