@@ -36,7 +36,9 @@ def registered():
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("item", [own_swish, nn.Lambda(own_swish, "own"), nn.Residual(own_swish)], ids=repr)
+@pytest.mark.parametrize(
+    "item", [own_swish, nn.Lambda(own_swish, "own"), nn.Residual(own_swish)], ids=["function", "Lambda", "Residual"]
+)
 def test_a_registered_function_is_saved_and_loaded_by_its_name(item, tmp_path):
     """Wherever in the model it stands; a training with checkpoints goes on without being given the model."""
     with warnings.catch_warnings():
