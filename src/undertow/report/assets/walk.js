@@ -5,7 +5,7 @@
   const NAMES = { forward: "Forward", loss: "Loss", backward: "Backward", update: "Update" };
   const SPEEDS = [0.5, 1, 2, 4, 8];
   const SHOWN_TERMS = 4;
-  const FEW = 4; // arrays that a step reads, of which all are shown
+  const FEW = 6; // arrays that a step reads, of which all are shown
   const WIDE = 132, HIGH = 56; // of a node, as the layout has it
   const LINE = 20; // height of a line of source, as the style sheet has it
   const NUMBER = { value: "shown", gradient: "slope", update: "updated" }; // which array stands for a node
