@@ -1,5 +1,6 @@
 """What a report says and shows in small: numbers in one notation, what goes on out of sight, both themes."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -11,7 +12,9 @@ from recorded_flows import make_flow
 from undertow import nn, optim
 from undertow.flow.findings import Evidence, Finding
 from undertow.report import report_data, walk_model
+from undertow.report.distributions import pack_histogram
 from undertow.report.html import render_page
+from undertow.report.live.standing import read_status
 from undertow.report.recorded import Recorded
 from undertow.report.summary import summary_data
 from undertow.train import Run
@@ -52,6 +55,15 @@ def test_of_a_training_that_goes_on_it_is_said_how_far_it_is():
     assert "was trained for 1 epoch." in summary_data(replace(found, stopped="finished"))["sentence"]
 
 
+def test_the_live_page_says_of_how_many_epochs(tmp_path):
+    flow = make_flow(40, 3, 2)
+    flow.settings["epochs"], last = 400, int(flow.epochs[-1])
+    told = read_status(tmp_path, os.getpid(), flow, []).sentence
+    assert told == f"Training goes on: epoch {last} of 400, step {int(flow.steps[-1])}."
+    flow.settings["epochs"] = None
+    assert f"epoch {last}, step" in read_status(tmp_path, os.getpid(), flow, []).sentence
+
+
 def test_numbers_in_sentences_are_written_as_elsewhere_and_never_broken(show):
     data = report_data(Run(None, [{"epoch": 1, "loss": 2.3}]))
     data["findings"] = [{
@@ -81,8 +93,6 @@ def test_an_axis_has_one_notation_and_ends_where_its_metric_does(show):
 def test_numbers_that_are_all_0_have_a_range_of_0(show):
     data = report_data(make_flow(20, 3, 2))
     edges = np.linspace(-1e-306, 1e-306, 5)
-    from undertow.report.distributions import pack_histogram
-
     packed = pack_histogram({"edges": edges, "counts": [0, 0, 9, 0]})
     for look in data["looks"]["looks"]:
         for layer in look["layers"]:
