@@ -115,6 +115,8 @@ def test_the_backward_pass_of_a_run_needs_only_numpy(undertow, tmp_path):
     )
     code, out, _ = undertow("explain", "runs/flowers")
     assert code == 0 and "dW1 = X.T @ dz1" in out and "undertow" not in out.split("import numpy")[1]
+    comments = {line.split("# ", 1)[1].split(")", 1)[1].strip() for line in out.splitlines() if "  # (" in line}
+    assert "Dense" in comments and not any(".py:" in comment for comment in comments)  # no line of ours, but its layer
     module: dict[str, object] = {"__name__": "emitted"}
     exec(out, module)
     loaded = ut.load("runs/flowers")

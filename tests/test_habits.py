@@ -250,3 +250,27 @@ def test_what_remedies_name_is_there() -> None:
 def test_names_of_tensors_lead_to_those_of_arrays(name: str, told: str) -> None:
     with pytest.raises(AttributeError, match=rf"a traced array has no attribute '{name}'\. .*{re.escape(told)}"):
         ut.grad(lambda x: getattr(x, name)(0))(np.ones(3))
+
+
+def test_functions_that_make_functions_are_told_apart_from_what_they_make() -> None:
+    """The arguments stand in the second pair of parentheses; jax.hvp of other libraries takes all at once."""
+
+    def cube(x):
+        return np.sum(x**3)
+
+    x, v = np.array([1.0, 2.0]), np.array([1.0, 0.5])
+    for call in (lambda: ut.hvp(cube, x, v), lambda: ut.hvp(cube, x)):
+        with pytest.raises(ut.errors.ArgumentError, match=r"ut\.hvp\(cube\)\(x, v\)"):
+            call()
+    np.testing.assert_allclose(ut.hvp(cube)(x, v), 6 * x * v)
+    with pytest.raises(ut.errors.ArgumentError, match=r"wrt=a ndarray.*hessian\(f\)\(x\)"):
+        ut.hessian(cube, x)
+    with pytest.raises(AttributeError, match="Did you mean 'grad'"):
+        ut.gradient  # noqa: B018
+
+
+def test_the_list_of_commands_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has a first sentence that fits in a terminal of 80 columns."""
+    app(["--help"], standalone_mode=False)
+    listed = capsys.readouterr().out.split("Commands:")[1].strip().splitlines()
+    assert len(listed) > 10 and all(line.rstrip().endswith(".") and "..." not in line for line in listed)

@@ -35,7 +35,7 @@ ORDER = """
     emit check
     compile
     api
-    compiled_gradient
+    compiled_gradient written_sizes
     per_example
     nn optim
     data
@@ -54,6 +54,7 @@ MAY_IMPORT_EACH_OTHER = {
     ("train", "flow"),  # Trainer, when it begins to record; Run.flow, Run.findings, when they are asked for
     ("train", "report"),  # Run.report(path), when it is called
     ("api", "report"),  # Backprop.walk(path), when it is called
+    ("api", "written_sizes"),  # Backprop.source, when it is asked for
 }
 
 

@@ -99,7 +99,15 @@ def test_a_square_matrix_that_is_transposed():
         ut.check_gradient(lambda W: np.sum(np.tanh(W) * large), np.zeros((20, 20)), gradient=lambda W: large.T)
 
 
-@pytest.mark.parametrize(("factor", "told"), [(2, "is twice the right one"), (0.5, "is half"), (-1, "the other sign")])
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [
+        (2, "is twice the right one"),
+        (0.5, "is half"),
+        (-1, "has the other sign"),
+        (1 + 1e-5, "is off by 1e-05 of its size"),
+    ],
+)
 def test_the_two_of_a_square(factor, told):
     w = np.array([1.0, 2.0, -3.0])
     with pytest.raises(ut.GradientError, match=told):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -143,7 +144,7 @@ def test_the_pages_numbers_follow_from_the_times(programs: ModuleType) -> None:
     )
     page = report.to_markdown(results)
     assert "Behind JAX: LSTM, 30 steps (× 0.90)." in page
-    assert "Compile longer than JAX's: gravity of 300 bodies." in page
+    assert "Compiled in more than 1.5 times JAX's time: gravity of 300 bodies." in page
     assert "Not compared: spectrum of a signal. undertow: UnsupportedError: complex" in page
     assert "| Hopfield retrieval | 10 µs | 30 µs | × 3.00 | 1 s | 3 s |" in page
 
@@ -155,3 +156,18 @@ def test_the_command_line_refuses_what_it_does_not_know(programs: ModuleType, ca
     with pytest.raises(SystemExit):
         programs.__main__.read_arguments(["no such program"])
     assert "there is no no such program" in capsys.readouterr().err
+
+
+def test_the_readme_tells_what_the_page_tells(programs: ModuleType) -> None:
+    page = (ROOT / "docs" / "programs.md").read_text(encoding="utf-8")
+    assert page.startswith(programs.report.PAGE_HEAD)
+    summary = r"(\d+)(?: programs| of them measured): JAX takes ([\d.]+) times .* in (\d+) of them less than 0.95 times"
+    found = re.search(summary, page.partition("## 1 thread\n")[2])
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    sentence = r"Of (\d+) programs .{,60} JAX takes ([\d.]+) times Undertow's .{,30} less than 0.95 times in (\d+):"
+    told = re.search(sentence, readme)
+    assert found and told
+    assert told.groups() == found.groups()
+    rows = re.findall(r"^\| (.*?)(?:, float64)? \| [\d.]+ \S?s \|", page.partition("## 2 threads")[0], re.M)
+    assert len(rows) == int(found[1])
+    assert set(rows) <= set(programs.program.PROGRAMS)

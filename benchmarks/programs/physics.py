@@ -69,7 +69,7 @@ def learned_flow(y, A, W):
 
 
 @program(
-    "Lotka–Volterra, 8 Runge–Kutta steps", "T=8", log_rates=normal("4", 0.3), start=uniform("2", 0.5, 2),
+    "Lotka–Volterra, 4 Runge–Kutta steps", "T=4", log_rates=normal("4", 0.3), start=uniform("2", 0.5, 2),
     seen=uniform("T 2", 0.5, 3), dtype="float64",
 )  # fmt: skip
 def lotka_volterra(log_rates, start, seen):
@@ -170,26 +170,26 @@ def kuramoto(phase, rate, coupling):
     return np.mean(np.cos(phase)) ** 2 + np.mean(np.sin(phase)) ** 2
 
 
-@program("heat, 20 steps, 64 × 64", "H=64 T=20", x=normal("H H"))
+@program("heat, 6 steps, 64 × 64", "H=64 T=6", x=normal("H H"))
 def heat(x):
     """Explicit steps along the rows, around the edge."""
-    for _ in range(20):
+    for _ in range(6):
         x = x + 0.1 * (np.roll(x, 1, axis=1) + np.roll(x, -1, axis=1) - 2 * x)
     return np.sum(x * x)
 
 
-@program("waves through a medium, 15 steps", "H=64 T=15", start=normal("H H"), speed=uniform("H H"), seen=normal("H"))
+@program("waves through a medium, 4 steps", "H=64 T=4", start=normal("H H"), speed=uniform("H H"), seen=normal("H"))
 def waves(start, speed, seen):
     """The speed of waves fitted to what arrives at a row."""
     before = now = start
-    for _ in range(15):
+    for _ in range(4):
         around = np.roll(now, 1, axis=0) + np.roll(now, -1, axis=0) + np.roll(now, 1, axis=1) + np.roll(now, -1, axis=1)
         before, now = now, 2 * now - before + 0.2 * speed * (around - 4 * now)
     return np.sum((now[-1] - seen) ** 2)
 
 
 @program(
-    "reaction and diffusion, 10 steps", "H=48 T=10", u=uniform("H H"), v=uniform("H H", 0, 0.3),
+    "reaction and diffusion, 3 steps", "H=48 T=3", u=uniform("H H"), v=uniform("H H", 0, 0.3),
     rates=uniform("2", 0.03, 0.06),
 )  # fmt: skip
 def reaction_diffusion(u, v, rates):
@@ -200,7 +200,7 @@ def reaction_diffusion(u, v, rates):
         padded = np.pad(z, 1, mode="edge")
         return padded[2:, 1:-1] + padded[:-2, 1:-1] + padded[1:-1, 2:] + padded[1:-1, :-2] - 4 * z
 
-    for _ in range(10):
+    for _ in range(3):
         uvv = u * v * v
         u, v = u + 0.16 * spread(u) - uvv + feed * (1 - u), v + 0.08 * spread(v) + uvv - (feed + kill) * v
     return np.sum(v * v)

@@ -47,9 +47,7 @@ class Backprop:
 
     Attributes:
         graph: the loss and the gradients as one simplified graph; prints itself.
-        plain: the same as the chain rule gives it; only sigmoid and softmax have been recognised.
         rules: the simplifications that were used, in order, each with its equation and exactness.
-        unreached: the inputs, among those to differentiate by, that the result does not depend on.
     """
 
     function: Callable[..., Any]
@@ -57,9 +55,24 @@ class Backprop:
     wrt: int | tuple[int, ...]
     traced: Traced
     graph: Graph
-    plain: Graph
     rules: FiredRules
-    unreached: tuple[str, ...] = ()
+
+    @cached_property
+    def _by_chain_rule(self) -> tuple[Graph, tuple[str, ...]]:
+        places = self.wrt if isinstance(self.wrt, tuple) else (self.wrt,)
+        nodes = [x for i in places for x in self.traced.arguments[i] if isinstance(x, Node)]
+        plain, unreached = differentiate_graph(simplify(self.traced.graph, only=NAMING).graph, nodes)
+        return plain, tuple(x.name or "?" for x in unreached)
+
+    @property
+    def plain(self) -> Graph:
+        """The graph as the chain rule gives it; only sigmoid and softmax have been recognised."""
+        return self._by_chain_rule[0]
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """The inputs, among those to differentiate by, that the result does not depend on."""
+        return self._by_chain_rule[1]
 
     @cached_property
     def source(self) -> str:
@@ -67,8 +80,13 @@ class Backprop:
         from undertow import emit
 
         return emit.Text(
-            emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, rows=self.traced.rows)
+            emit.write_source(self.graph, self.signature, self.wrt, title=self.graph.title, sizes=self.sizes)
         )
+
+    @cached_property
+    def sizes(self) -> dict[int, tuple[int, ...]]:
+        """The axes whose sizes stand in the source as numbers, by the positions of the graph's inputs."""
+        return import_module("undertow.written_sizes").written_sizes(self)
 
     def __repr__(self) -> str:
         """What it is and where to read it; the arguments are arrays, and may be long."""
@@ -144,18 +162,20 @@ class Backprop:
         numbers = self.values() if values else None
         return emit.Text(emit.derive(self.plain, self.graph, self.rules, values=numbers, format=format))
 
-    def walk(self, path: str | Path, example: int = 0, update: Any = None) -> Path:
+    def walk(self, path: str | Path | None = None, example: int = 0, update: Any = None) -> Any:
         """Write a page in which a person steps through this backward pass, see `undertow.report.walk`.
 
         Args:
-            path: of the file, such as ``"walk.html"``; it needs no other file and no network.
+            path: of the file, such as ``"walk.html"``; it needs no other file and no network. None writes none.
             example: the row of the batch that is shown first, from 0.
-            update: an optimizer whose first step ends the walk, or None.
+            update: an optimizer whose first step ends the walk, such as ``ut.optim.sgd(0.5)``, or its name; None for
+                none.
 
         Returns:
-            The path.
+            The path; without one the walk, a `undertow.report.Walk`, which a notebook shows.
         """
-        return import_module("undertow.report.walks").write(self, path, example, update)
+        made = import_module("undertow.report.walks").walk(self, example, update)
+        return made if path is None else made.write(path)
 
     def __str__(self) -> str:
         return self.source
@@ -261,11 +281,9 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     warn_of_squares(traced.graph, nodes)
     scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
     name_loss(traced.graph)
-    plain, unreached = differentiate_graph(simplify(traced.graph, only=NAMING).graph, nodes)
     graph, fired, _ = simplified_gradient(traced.graph, nodes)
-    names = tuple(x.name or "?" for x in unreached)
     wrt = tuple(places) if isinstance(wrt, tuple) else places[0]
-    return Backprop(f, args, wrt, traced, graph, plain, fired, names)
+    return Backprop(f, args, wrt, traced, graph, fired)
 
 
 def name_loss(graph: Graph) -> None:

@@ -254,12 +254,13 @@ def hessian(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
 
 
 @explain_keywords
-def hvp(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
+def hvp(f: Callable[..., Any], wrt: int = 0, *more: Any) -> Callable[..., Any]:
     """Make the function that multiplies the Hessian of ``f`` by a vector, without the Hessian.
 
     Args:
         f: a NumPy function that returns one number.
         wrt: the position of the argument to differentiate by.
+        *more: nothing: the arguments and the vector are given to what is made.
 
     Returns:
         ``product(*args, v)``: v has the structure and shapes of the argument, and so has the result. It costs
@@ -268,6 +269,7 @@ def hvp(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
     Raises:
         NonScalarError: f returned something other than one number.
         ShapeError: v has another shape than the argument.
+        ArgumentError: called as ``hvp(f, x, v)``.
 
     Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6(1).
 
@@ -275,6 +277,12 @@ def hvp(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
         >>> hvp(lambda x: x[0] ** 2 * x[1])(np.array([3.0, 5.0]), np.array([1.0, 0.0]))
         array([10.,  6.])
     """
+    if more or not isinstance(wrt, int):
+        name = getattr(f, "__name__", "f")
+        raise ArgumentError(
+            f"hvp makes a function, which takes the arguments of {name} and then the vector: ut.hvp({name})(x, v). "
+            f"Beside {name}, hvp takes the position of an argument alone: wrt=0."
+        )
     _one_position("hvp", wrt)
     first = grad(f, wrt)
 
@@ -292,4 +300,8 @@ def hvp(f: Callable[..., Any], wrt: int = 0) -> Callable[..., Any]:
 
 def _one_position(name: str, wrt: Any) -> None:
     if not isinstance(wrt, int) or isinstance(wrt, bool):
-        raise ArgumentError(f"{name}: wrt={wrt!r}: give the position of one argument.")
+        shown = repr(wrt) if isinstance(wrt, bool | str | tuple | float) else f"a {type(wrt).__name__}"
+        raise ArgumentError(
+            f"{name}: wrt={shown:.80}: give the position of one argument. What is made takes the arguments: "
+            f"{name}(f)(x)."
+        )

@@ -27,6 +27,12 @@ class ArgumentError(UndertowError, ValueError):
     """An argument of ours is wrong: unknown name, value out of range, a tree that does not match."""
 
 
+class ColumnError(UndertowError, KeyError):
+    """A row of a history was asked for a column that it does not have."""
+
+    __str__ = Exception.__str__  # a KeyError would quote the whole sentence
+
+
 class NonScalarError(UndertowError, TypeError):
     """The function to differentiate returned something other than one number."""
 

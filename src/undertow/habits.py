@@ -52,12 +52,9 @@ LAYERS: Final[dict[str, str]] = {
     "hard_silu": _HARD_SWISH,
     "GroupNorm": _NORMS,
     "InstanceNorm1d": _NORMS,
-    "squared_hinge": _OWN_LOSS,
-    "GaussianNLLLoss": _OWN_LOSS,
     "MarginRankingLoss": _OWN_LOSS,
     "TripletMarginLoss": _OWN_LOSS,
     "mean_absolute_percentage_error": _OWN_LOSS,
-    "mean_squared_logarithmic_error": _OWN_LOSS,
     "Add": "Use Residual(…), or Parallel(a, b, combine='add').",
     "MultiheadAttention": "There is no attention; a layer of your own is a dataclass with __call__(x).",
 }
@@ -122,6 +119,7 @@ _TREES: Final = "undertow.trees.map and undertow.trees.flatten take trees of arr
 _LOOP: Final = "Loops and branches are Python's: for, while, if. A compiled function takes numpy.where for a branch."
 PACKAGE: Final[dict[str, str]] = {
     "jit": "Did you mean 'compile'?",
+    "gradient": "Did you mean 'grad'?",
     "vmap": "Write it for a batch axis; undertow.per_example_grad gives a gradient for each example.",
     "jacfwd": "Did you mean 'jacobian'?",
     "jacrev": "Did you mean 'jacobian'?",
@@ -296,7 +294,7 @@ ARGUMENTS: Final[dict[str, str]] = {
 ESTIMATORS: Final[dict[str, str]] = {
     **dict.fromkeys(("lr", "rate", "eta", "eta0"), "learning_rate_init"),
     **dict.fromkeys(("epochs", "n_epochs", "num_epochs", "n_iter"), "max_iter"),
-    **dict.fromkeys(("hidden", "hidden_layers", "hidden_sizes", "units"), "hidden_layer_sizes"),
+    **dict.fromkeys(("hidden", "hidden_layers", "hidden_sizes", "units"), "layers"),
     **dict.fromkeys(("weight_decay", "l2", "decay"), "alpha"),
     **dict.fromkeys(("seed", "random_seed"), "random_state"),
     **dict.fromkeys(("validation", "validation_split"), "validation_fraction"),

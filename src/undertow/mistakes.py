@@ -99,8 +99,10 @@ def explain_factor(factor: float, rows: Sequence[int]) -> str:
         return abs(size - number) <= 1e-4 * number
 
     m = next((m for m in rows if m > 1 and (near(m) or near(1 / m))), None)
-    if near(1):
+    if near(1) and turned:
         return "has the other sign"
+    if near(1):
+        return f"is off by {abs(size - 1):.1g} of its size, more than rounding: is a small number added, such as an ε?"
     if m is not None and near(m):
         return f"is {m} times the right one{turned}, and {m} is the number of rows: the 1/m of a mean is missing"
     if m is not None:

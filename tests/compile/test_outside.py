@@ -1,6 +1,8 @@
 """What a compiled function reads from outside: it is what NumPy would read, at every call."""
 
 import dataclasses
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -123,3 +125,93 @@ def test_a_value_that_changes_often_does_not_keep_every_program():
             step = float(n)
             assert f(np.zeros(1))[0] == n
     assert len(f._known) <= 4
+
+
+class Inner:
+    __slots__ = ("gain",)
+
+    def __init__(self):
+        self.gain = 1.0
+
+
+class Net:
+    """A plain class, as people write networks by hand."""
+
+    kind = "plain"
+
+    def __init__(self):
+        self.W, self.training, self.offset, self.inner = np.ones(3), True, None, Inner()
+        self.steps, self._rate, self.power = 0, 1.0, 1.0
+
+    @property
+    def rate(self):
+        return self._rate
+
+    @staticmethod
+    def shifted(z):
+        return z + rate
+
+    def raised(self, z):
+        return z * self.power
+
+    def loss(self, w):
+        z = w * self.W if self.training else w * self.W * 0.5
+        if self.offset is not None:
+            z = z + self.offset
+        if self.kind == "other":
+            z = z * 100
+        return np.sum(self.shifted(self.raised(z)) * self.rate * self.inner.gain)
+
+
+def test_attributes_of_objects_that_are_bound_anew_or_written_into(monkeypatch):
+    net, x = Net(), np.array([1.0, 2.0, 3.0])
+    gradient = ut.value_and_grad(net.loss, compile=True)
+    compiled = [ut.compile(net.loss), lambda x: gradient(x)[0], ut.compile(lambda w: net.loss(w))]
+    inner = Inner()
+    inner.gain = 9.0
+    changes = [
+        lambda: None,
+        lambda: setattr(net, "training", False),
+        lambda: setattr(net, "W", np.full(3, 10.0)),
+        lambda: net.W.__setitem__(0, 5.0),
+        lambda: setattr(net, "offset", np.ones(3)),
+        lambda: setattr(net, "kind", "other"),  # so far an attribute of the class
+        lambda: setattr(net, "power", 3.0),  # which another method reads
+        lambda: setattr(net, "_rate", 7.0),  # which a property reads
+        lambda: setattr(net.inner, "gain", 2.0),
+        lambda: setattr(net, "inner", inner),
+        lambda: monkeypatch.setattr(Net, "shifted", staticmethod(lambda z: z - 1)),
+    ]
+    seen = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for change in changes:
+            change()
+            seen.append(net.loss(x))
+            for f in compiled:
+                np.testing.assert_allclose(f(x), seen[-1])
+    assert len(set(seen)) == len(changes)  # each made a difference
+
+
+def test_attributes_that_the_function_does_not_read_do_not_count():
+    net = Net()
+    f = ut.compile(net.loss)
+    f(np.ones(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for net.steps in range(3):
+            f(np.ones(3))
+
+
+@pytest.mark.parametrize("imported", ["", "import numpy.random; numpy.random.rand()"])
+@pytest.mark.parametrize("drawn", ["np.random.rand(3)", "random.random()"])
+def test_the_first_numbers_that_a_process_draws_are_told_of_too(imported, drawn):
+    code = f"import random, warnings\nimport numpy as np, undertow as ut\n{imported}\n" + (
+        f"def f(w): return np.sum(w * {drawn})\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n    ut.compile(f)(np.ones(3))\n"
+        "    ut.compile(lambda w: w * 2)(np.ones(3))\n"
+        "print([str(x.message)[:22] for x in told])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert found.stdout.strip() == "['f draws random numbers']", found.stderr

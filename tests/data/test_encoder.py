@@ -274,12 +274,7 @@ def test_categories_of_other_types_match_their_text():
         ("PassengerId", True),
         ("order.ID", True),
         ("row number", True),
-        ("uid", True),
-        ("caseid", True),
-        ("old.PatientID", True),
-        ("PATIENTID", True),
         ("paid", False),
-        ("fluid", False),
         ("index", False),
         ("grid", False),
     ],
@@ -295,6 +290,23 @@ def test_numbers_of_rows_are_dropped_however_far_apart(name, dropped):
     assert not dropped or ": dropped, nearly every row has another number" in encoder.dropped[name]
     numbers[:9] = numbers[9]
     assert not TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y").dropped
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("uid", True), ("caseid", True), ("old.patientid", True), ("PATIENTID", True), ("paid", False), ("fluid", False)],
+)
+def test_numbers_that_may_identify_rows_are_kept_and_told(name, told):
+    """A survey's uid tells when somebody was asked; of numbers that repeat nothing is said."""
+    numbers = np.random.default_rng(0).choice(10**6, 60, replace=False)
+    encoder = TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y")
+    assert name in encoder.feature_names and not encoder.dropped
+    sentence = f"{name!r}: nearly every row has another whole number; by the name of the column it identifies rows. "
+    assert (sentence in said(encoder)) == told
+    numbers[:9] = numbers[9]
+    assert sentence not in said(
+        TabularEncoder.fit(pl.DataFrame({name: numbers, "x": range(60), "y": [0, 1] * 30}), "y")
+    )
 
 
 def test_identifiers_are_dropped():

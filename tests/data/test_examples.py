@@ -372,7 +372,6 @@ def test_large_images_are_refused_before_any_is_decoded(tmp_path, monkeypatch):
 
 
 def test_examples_may_have_as_many_numbers_as_memory_holds(tmp_path):
-    """More than 20,000, which a table of columns of one's own hardly has."""
     x = np.arange(2 * 150 * 150).reshape(2, 150, 150)
     np.savez(tmp_path / "d.npz", x=x, y=[0, 1])
     found = read_table(tmp_path / "d.npz")

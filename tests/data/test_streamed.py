@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from undertow.data import ArraySource, TabularEncoder, stream_table
 from undertow.data.column_statistics import NumberStatistics, TextStatistics
 from undertow.data.reading import watch_reading
+from undertow.data.roles import Roles
+from undertow.data.streamed import _choose_share
 from undertow.errors import ArgumentError, DataError
 
 
@@ -151,16 +154,30 @@ def test_rows_held_out_are_kept_from_the_pass_that_fits_the_encoder(files, tmp_p
 
 
 def test_fewer_rows_are_held_out_where_memory_does_not_hold_a_tenth(files):
-    """As many as memory holds, of which the encoder keeps those; groups and times, and what is told, stay a tenth."""
+    """As many as it holds are kept there; where more are told, the files are read again, which the report says."""
     chosen = stream_table(files["parquet"], "kind", validation=None, memory=1e6)
     assert chosen.share == 0.056  # 1e6 / 8 bytes, 7 columns of 16 bytes, 20,000 rows
     assert type(chosen.validation) is ArraySource and chosen.validation.n_examples < 1300
     assert "read from the files anew" not in " ".join(chosen.report)
     told = stream_table(files["parquet"], "kind", validation=0.3, memory=1e6)
     assert told.share == 0.3 and "read from the files anew" in " ".join(told.report)
-    for roles in ({"groups": "patient"}, {"time": "day"}):
-        assert stream_table(files["parquet"], "kind", validation=None, memory=1e6, **roles).share == 0.1
-    assert stream_table(files["parquet"], "kind", validation=None, memory=1e8).share == 0.1
+
+
+@pytest.mark.parametrize(
+    ("rows", "n_columns", "memory", "roles", "share"),
+    [
+        (20_000, 7, 1e6, {}, 0.056),  # 1e6 / 8 bytes for columns of 16
+        (11_250_000, 26, 300e6, {}, 0.008),
+        (20_000, 67, 1e6, {}, 0.05),  # 1000 rows, not 117
+        (20_000, 7, 1e8, {}, 0.1),
+        (20_000, 7, 1e6, {"groups": "patient"}, 0.1),
+        (20_000, 7, 1e6, {"time": "day"}, 0.1),
+    ],
+)
+def test_the_share_that_is_held_out(rows, n_columns, memory, roles, share):
+    """A tenth, or of rows at random as many as memory keeps, but no fewer than tell something."""
+    pieces = SimpleNamespace(columns=[f"c{k}" for k in range(n_columns)], heights=[rows // 2, rows - rows // 2])
+    assert _choose_share(pieces, Roles("kind", **roles), memory) == share
 
 
 def test_one_row_and_none():

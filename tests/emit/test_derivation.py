@@ -219,3 +219,35 @@ def test_minus_minus_leaves_no_parentheses_behind():
     assert fill("−{0}", {"0": "−(a + b) (c + d)"}) == "(a + b) (c + d)"
     bp = ut.backprop(lambda W, X: np.mean(1 / (1 + np.exp(-(X @ W + 1.0)))), np.ones((3, 2)), np.ones((5, 3)))
     assert "((" not in bp.derivation()
+
+
+def test_every_name_in_the_program_is_told_before_it_is_read():
+    """g1 and the like, which are the program's own: each is defined once, before the first line that reads it."""
+
+    def loss(params, X, y):
+        W1, b1, W2, b2 = params
+        h = ut.nn.gelu(X @ W1 + b1)
+        return np.mean((h @ W2 + b2 - y) ** 2)
+
+    rng = np.random.default_rng(0)
+    params = rng.normal(size=(3, 4)), np.zeros(4), rng.normal(size=(4, 1)), np.zeros(1)
+    text = ut.backprop(loss, params, rng.normal(size=(5, 3)), np.ones((5, 1))).derivation(values=True)
+    told = {"X", "y", "h", "z", "W1", "b1", "W2", "b2", "m", "np", "axis", "normal_cdf"}
+    lines = re.findall(r"^    (?:in the program:| {15}) (\w+) = (.*)$", text, re.MULTILINE)
+    for name, code in lines:
+        assert name not in told
+        assert set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", code)) <= told, (name, told)
+        told.add(name)
+    assert [name for name, _ in lines if name[0] != "d"] == ["t2", "g1", "t1"]
+
+
+def test_numbers_have_four_digits_however_small_they_are():
+    """As Python rounds each to four significant digits."""
+
+    def loss(w, X):
+        return np.sum(X * w)
+
+    X = np.array([[0.00182745, -0.00049281, 0.0, 12.34567, 1.23456e-9]])
+    text = ut.backprop(loss, np.zeros(5), X).derivation(values=True)
+    shown = re.search(r"dw = \[(.*)\]", text)[1].split()
+    assert [float(x) for x in shown] == [float(f"{x:.3e}") for x in X[0]]

@@ -13,6 +13,9 @@ from exported import MODELS, load_source, rows_for, run_of, train_shortly
 from undertow import nn
 from undertow.errors import ArgumentError, UnsupportedError
 from undertow.export import export, export_onnx
+from undertow.train.predictions import read_encoder
+from undertow.train.table import train_table
+from undertow.train.table_settings import TableSettings
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -146,6 +149,46 @@ def test_a_regression_on_a_table_predicts_in_its_unit(tmp_path):
     found = run_onnx(export_onnx(run, tmp_path / "model.onnx"), feed(frame, encoder))
     wanted = encoder.decode(run.outputs(encoder.transform(frame, report=[])))
     np.testing.assert_allclose(found["prediction"][:, 0], wanted, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("target", "loss"),
+    [
+        ("p", "poisson"), ("p", "mean_squared_logarithmic_error"), ("x", "gaussian"), ("x", "huber"),
+        ("kind", "binary_cross_entropy"), ("kind", "hinge"), ("kind", "squared_hinge"), ("kind", "categorical_hinge"),
+    ],
+)  # fmt: skip
+def test_both_exports_predict_as_a_run_on_a_table_does_whatever_the_loss(tmp_path, target, loss, monkeypatch, capsys):
+    """The logarithm that a loss takes is no number in the target's unit, and one output may tell of two classes."""
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 200)).round(4)
+    frame = pl.DataFrame({"x": x, "z": z, "p": np.exp(x).round(4) * 9, "kind": np.where(x + z > 0, "up", "down")})
+    frame.write_csv(tmp_path / "t.csv")
+    told = TableSettings(
+        data=str(tmp_path / "t.csv"), target=target, loss=loss, hidden=[4], epochs=20, flow=False, refit=False,
+        other=False, folds=1, leave_out=[name for name in ("p", "kind") if name != target],
+    )  # fmt: skip
+    run, _ = train_table(told, tmp_path / "run", progress=False, say=lambda said: None)
+    wanted = run.predict(frame)
+    names = [column["name"] for column in run.extras["encoder"]["columns"]]
+    columns = {name: frame[name].to_numpy()[:, None] for name in names}
+    found = run_onnx(export_onnx(run, tmp_path / "model.onnx"), columns)
+    source = load_source(export(run, tmp_path / "model.py"))
+    rows = source.predict_rows(frame.to_dicts())
+    if target == "kind":
+        assert set(wanted) == {"up", "down"} and found["label"].tolist() == rows == wanted.tolist()
+        assert ("probabilities" in found) == hasattr(source, "predict_probability") == (loss == "binary_cross_entropy")
+    else:
+        np.testing.assert_allclose(found["prediction"][:, 0], wanted, rtol=1e-4)
+        np.testing.assert_allclose(rows, wanted, rtol=1e-4)
+    if loss == "binary_cross_entropy":
+        monkeypatch.setattr("sys.argv", ["model.py", str(tmp_path / "t.csv"), "--probabilities"])
+        source.main()
+        printed = pl.read_csv(capsys.readouterr().out.encode())
+        assert printed.columns == ["prediction", "p(down)", "p(up)"]
+        p = run.predict_probability(read_encoder(run).transform(frame, report=[]))[:, 0]
+        np.testing.assert_allclose(printed["p(up)"], p, rtol=1e-4)
+        np.testing.assert_allclose(printed["p(down)"], 1 - p, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("labels", [[3, 7], [False, True], [0.5, 1.25]])

@@ -205,7 +205,8 @@ def test_each_loss_predicts_and_trains(name, tmp_path):
     y = {"regression": np.abs(X[:, :2]), "binary": (X[:, :1] > 0).astype("f"), "categorical": np.arange(40) % 3}[kind]
     end = {"softmax": ["softmax"], "sigmoid": ["sigmoid"]}.get(nn.LOSSES[name].end, [])
     end = [] if nn.LOSSES[name].logits else end
-    model = nn.Sequential(nn.Dense(6, {"regression": 2, "binary": 1, "categorical": 3}[kind]), *end)
+    n = {"regression": 2, "binary": 1, "categorical": 3}[kind] * nn.LOSSES[name].columns
+    model = nn.Sequential(nn.Dense(6, n), *end)
     run = ut.Run(nn.initialize(model), settings={"loss": name, "optimizer": {"name": "adam"}})
     module = load_source(export_source(run, tmp_path / "model.py"))
     np.testing.assert_allclose(module.predict(X), run.predict(X), rtol=1e-5)

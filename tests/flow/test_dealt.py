@@ -28,7 +28,7 @@ def test_a_loss_with_an_offset_that_has_converged_is_no_plateau(seed, told):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((600, 4))
     y = rng.poisson(1.2 * np.exp(0.5 * (X[:, 0] if not told else rng.standard_normal(600))))
-    measured = fit(poisson, {"w": np.zeros(4), "c": np.array(0.2)}, X, y)
+    measured = fit(lambda *args: poisson(*args) + 2, {"w": np.zeros(4), "c": np.array(0.2)}, X, y)
     assert [x.kind for x in measured.findings] == ["plateau"] * told
     assert (measured.flow.facts["dealt"]["skill"] > 3) != told
 
@@ -54,20 +54,25 @@ def test_what_cannot_be_dealt_is_left_alone():
         assert deal_anew(loss, 1.0, [args], place) is None
 
 
-def test_the_loss_is_computed_for_it_once_a_step_and_not_to_be_shown():
+def test_the_loss_is_computed_for_it_where_it_stands_once_a_step_and_not_to_be_shown():
     """It may take long, and draw random numbers of its own."""
     calls = []
 
-    def loss(w, X, y):
+    def loss(*args):
         calls.append(1)
-        return np.mean((X @ w - y) ** 2)
+        return poisson(*args) + 2
 
-    X = np.random.default_rng(0).standard_normal((64, 3))
-    measured = fit(lambda p, X, y: loss(p["w"], X, y), {"w": np.zeros(3)}, X, X[:, 0], n=5)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 4))
+    for rate, stands in ((np.exp(1.5 * X[:, 0]), False), (np.ones(600), True)):
+        y = rng.poisson(rate)
+        measured = fit(loss, {"w": np.zeros(4), "c": np.array(0.2)}, X, y)
+        known = len(calls)
+        assert repr(measured).endswith("199 steps)") and len(calls) == known
+        found = measured.flow.facts.get("dealt")
+        assert (found is not None) == stands and len(calls) - known <= 48 * stands
+        known = len(calls)
+        assert measured.flow.facts.get("dealt") == found and measured.findings is not None and len(calls) == known
+    measured({"w": np.ones(4), "c": np.array(0.2)}, X, y)
     known = len(calls)
-    assert repr(measured).endswith("4 steps)") and len(calls) == known
-    found = measured.flow.facts["dealt"]
-    known = len(calls)
-    assert measured.flow.facts["dealt"] == found and measured.findings is not None and len(calls) == known
-    measured({"w": np.ones(3)}, X, X[:, 0])
-    assert measured.flow.facts["dealt"] != found and len(calls) > known
+    assert measured.flow.facts["dealt"] != found and 0 < len(calls) - known <= 48

@@ -7,7 +7,7 @@ import pytest
 
 import undertow as ut
 from undertow import nn
-from undertow.flow.facts import ROWS, _columns, measure_facts
+from undertow.flow.facts import ROWS, measure_columns, measure_facts
 from undertow.nn.losses import find_loss
 from undertow.train.task import make_task
 
@@ -38,10 +38,10 @@ def test_sorted_data_are_judged_as_a_whole():
 def test_a_column_that_varies_in_other_rows_alone_has_no_spread_to_divide_by():
     whole = np.random.default_rng(0).normal(3.0, 2.0, (60, 3))
     whole[:50, 2] = 1.0
-    found = _columns(whole[:50], whole)
+    found = measure_columns(whole[:50], whole)
     ratio = np.abs(whole[:50, :2].mean(axis=0) / whole[:50, :2].std(axis=0))
     assert found["constant"] == [] and found["mean_by_std"] == pytest.approx(ratio.mean())  # the median of two
-    assert _columns(whole[:50, 2:], whole[:, 2:])["mean_by_std"] == 0.0
+    assert measure_columns(whole[:50, 2:], whole[:, 2:])["mean_by_std"] == 0.0
 
 
 def test_classes_that_take_turns_are_all_counted():

@@ -372,3 +372,66 @@ def test_units_of_a_loop_that_are_off_because_examples_are_alike_are_no_dead_one
         p = {name: x - 0.01 * gradient[name] for name, x in p.items()}
     assert "dead-units" not in {x.kind for x in measured.findings}
     assert (measured.flow.looks[0].layers[0]["dead"] > 0) == (offset > 0)
+
+
+@pytest.mark.parametrize("columns", [slice(0, 3), slice(None)], ids=["three", "all"])
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_columns_of_large_scale_are_told_and_not_the_rate_that_is_too_high_for_them(kind, columns):
+    """Whatever follows from them; the same loop with columns that are scaled is told nothing."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 8))
+    y = X @ rng.standard_normal(8) / 3
+    y = (y > 0).astype(int) if kind == "classes" else y + 0.1 * rng.standard_normal(400)
+
+    def loss(p, X, y):
+        h = np.maximum(X @ p["V"] + p["a"], 0)
+        z = ut.watch(h @ p["W"] + p["b"], "z")
+        if kind == "numbers":
+            return np.mean((z[:, 0] - y) ** 2)
+        return -np.mean(ut.log_softmax(z, axis=1)[np.arange(len(y)), y])
+
+    for scale, told in ((1.0, []), (2000.0, ["input-not-scaled"])):
+        scaled = X.copy()
+        scaled[:, columns] *= scale
+        draw = np.random.default_rng(1)
+        p = {"V": draw.standard_normal((8, 16)) / 2, "a": np.zeros(16), "b": np.zeros(2)}
+        p["W"] = draw.standard_normal((16, 2)) / 4
+        measured = ut.flow.recorded(loss)
+        for _ in range(200):
+            rows = draw.choice(400, 32, replace=False)
+            _, gradient = measured(p, scaled[rows], y[rows])
+            p = {name: x - 0.05 * gradient[name] for name, x in p.items()}
+        assert [x.kind for x in measured.findings] == told
+
+
+def test_the_first_gradient_for_scaled_inputs_is_that_of_the_formula():
+    """Of the mean of (X w − y)² it is 2 Xᵀ (X w − y) / m."""
+    rng = np.random.default_rng(0)
+    X, y, w = rng.standard_normal((30, 3)) * [1, 50, 3000] + 7, rng.standard_normal(30), rng.standard_normal(3)
+    measured = ut.flow.recorded(lambda w, X, y: np.mean((X @ w - y) ** 2))
+    measured(w, X, y)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    wanted = np.sqrt(np.mean((2 * Z.T @ (Z @ w - y) / 30) ** 2))
+    assert measured.flow.facts["dW_if_scaled"] == [pytest.approx(wanted, rel=1e-10)]
+    np.testing.assert_allclose(measured.flow.facts["columns"]["std_range"], [X.std(axis=0).min(), X.std(axis=0).max()])
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["batch", "layer"])
+def test_inputs_that_a_loop_normalises_behind_its_first_product_are_left_alone(axis):
+    rng = np.random.default_rng(0)
+    X = 500 * rng.standard_normal((400, 8))
+    y = (X @ rng.standard_normal(8) > 0).astype(int)
+
+    def loss(p, X, y):
+        h = X @ p["V"]
+        h = (h - np.mean(h, axis=axis, keepdims=True)) / np.sqrt(np.var(h, axis=axis, keepdims=True) + 1e-5)
+        z = ut.watch(np.tanh(h) @ p["W"] + p["b"], "z")
+        return -np.mean(ut.log_softmax(z, axis=1)[np.arange(len(y)), y])
+
+    p = {"V": rng.standard_normal((8, 16)) / 3, "W": rng.standard_normal((16, 2)) / 4, "b": np.zeros(2)}
+    measured = ut.flow.recorded(loss)
+    for _ in range(200):
+        rows = rng.choice(400, 32, replace=False)
+        _, gradient = measured(p, X[rows], y[rows])
+        p = {name: x - 0.1 * gradient[name] for name, x in p.items()}
+    assert measured.findings == []

@@ -72,6 +72,7 @@ def test_a_class_that_is_ruled_out_has_a_logit_far_below_the_others():
 def test_outputs_of_integers_are_numbers(name):
     """Bytes of images, or labels: differences of unsigned integers wrapped around, so that |1 − 2| was 255."""
     p, y = np.array([[1, 0], [0, 1]], np.uint8), np.array([[0, 1], [0, 1]], np.uint8)
+    y = y[:, : 2 // nn.LOSSES[name].columns]
     assert getattr(nn, name)(p, y) == getattr(nn, name)(p.astype(float), y.astype(float))
 
 

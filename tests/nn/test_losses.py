@@ -9,6 +9,7 @@ from undertow.differentiate import value_and_grad
 from undertow.errors import DataError, ShapeError
 
 special = pytest.importorskip("scipy.special")
+scipy_stats = pytest.importorskip("scipy.stats")
 
 M, K = 6, 4
 RNG = np.random.default_rng(3)
@@ -39,6 +40,8 @@ def crammer_singer(z, labels):
 
 
 S = Z[:, :1] * (2 * BINARY - 1)
+Z2, Y2 = np.hsplit(Z, 2)[0], Y[:, :2]  # of two columns, of which the other two of Z are the logarithms of variances
+V2 = np.exp(Z[:, 2:])
 
 # For each loss, with and without settings: (name, settings, output, target, its value for each example by definition).
 CASES = [
@@ -52,6 +55,19 @@ CASES = [
     ("quantile", {"q": 0.9}, Z, Y, np.where(Y > Z, 0.9 * (Y - Z), 0.1 * (Z - Y)).sum(1)),
     ("poisson", {}, Z, COUNTS, (np.exp(Z) - COUNTS * Z).sum(1)),
     ("poisson", {"log_input": False}, abs(Z), COUNTS, (abs(Z) - special.xlogy(COUNTS, abs(Z))).sum(1)),
+    ("mean_squared_logarithmic_error", {}, Z, COUNTS, ((Z - np.log(1 + COUNTS)) ** 2).sum(1)),
+    (
+        "mean_squared_logarithmic_error", {"log_input": False}, Z, COUNTS,
+        (np.log((1 + np.maximum(Z, 0)) / (1 + COUNTS)) ** 2).sum(1),
+    ),
+    (
+        "gaussian", {}, Z, Y2,
+        ((np.log(1e-6 + V2) + (Y2 - Z2) ** 2 / (1e-6 + V2)) / 2).sum(1),
+    ),
+    (
+        "gaussian", {"least": 0.5}, Z, Y2,
+        -(scipy_stats.norm.logpdf(Y2, Z2, np.sqrt(V2 + 0.5)) + np.log(2 * np.pi) / 2).sum(1),
+    ),
     ("cosine", {}, Z, Y, [1 - z @ y / (np.linalg.norm(z) * np.linalg.norm(y)) for z, y in zip(Z, Y, strict=True)]),
     ("binary_cross_entropy", {}, P_ONE, BINARY, binary_entropy(P_ONE, BINARY)),
     (
@@ -84,6 +100,7 @@ CASES = [
     ("kullback_leibler", {}, P_ROWS, SOFT, special.rel_entr(SOFT, P_ROWS).sum(1)),
     ("kullback_leibler_with_logits", {}, Z, SOFT, special.rel_entr(SOFT, P_ROWS).sum(1)),
     ("hinge", {}, Z[:, :1], BINARY, np.maximum(0, 1 - S).sum(1)),
+    ("squared_hinge", {}, Z[:, :1], BINARY, (np.maximum(0, 1 - S) ** 2).sum(1)),
     ("categorical_hinge", {}, Z, LABELS, crammer_singer(Z, LABELS)),
     ("binary_focal", {}, P_ONE, BINARY, (special.expit(-S) ** 2 * -special.log_expit(S)).sum(1)),
     (
@@ -150,6 +167,17 @@ def torch_losses():
         "mean_absolute_error": (lambda z: F.l1_loss(z, t(Y)) * K, {}, Z, Y),
         "huber": (lambda z: F.huber_loss(z, t(Y), delta=2.0) * K, {"delta": 2.0}, Z, Y),
         "poisson": (lambda z: F.poisson_nll_loss(z, t(COUNTS)) * K, {}, Z, COUNTS),
+        "mean_squared_logarithmic_error": (
+            lambda z: F.mse_loss(torch.log1p(z.expm1()), torch.log1p(t(COUNTS))) * K, {}, Z, COUNTS,
+        ),
+        "gaussian": (
+            lambda z: F.gaussian_nll_loss(z[:, :2], t(Y2), 0.01 + z[:, 2:].exp()) * 2, {"least": 0.01}, Z, Y2,
+        ),
+        "squared_hinge": (  # of one score: the margin to the class 0, whose score is 0; PyTorch divides by 2 classes
+            lambda z: F.multi_margin_loss(
+                torch.cat([torch.zeros_like(z), z], 1), t(BINARY[:, 0]).long(), p=2
+            ) * 2, {}, Z[:, :1], BINARY,
+        ),
         "cosine": (lambda z: (1 - F.cosine_similarity(z, t(Y))).mean(), {}, Z, Y),
         "kullback_leibler": (lambda p: F.kl_div(p.log(), t(SOFT), reduction="batchmean"), {}, P_ROWS, SOFT),
         "binary_cross_entropy": (lambda z: F.binary_cross_entropy(z, t(BINARY)), {}, P_ONE, BINARY),
@@ -170,6 +198,7 @@ def torch_losses():
 
 TORCH = [
     "mean_squared_error", "half_squared_error", "mean_absolute_error", "huber", "poisson", "cosine", "kullback_leibler",
+    "mean_squared_logarithmic_error", "gaussian", "squared_hinge",
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits, columns",
     "categorical_cross_entropy", "categorical_cross_entropy_with_logits",
 ]  # fmt: skip
@@ -203,6 +232,9 @@ def test_factors_against_scikit_learn():
     y, rate = COUNTS[:, 0] + 1, np.exp(Z[:, 0])
     least = nn.poisson(np.log(y), y)
     assert 2 * (nn.poisson(np.log(rate), y) - least) == pytest.approx(metrics.mean_poisson_deviance(y, rate))
+    logarithmic = metrics.mean_squared_log_error(COUNTS, abs(Z))
+    assert nn.mean_squared_logarithmic_error(np.log1p(abs(Z)), COUNTS) == pytest.approx(K * logarithmic)
+    assert nn.mean_squared_logarithmic_error(abs(Z), COUNTS, log_input=False) == pytest.approx(K * logarithmic)
     weights = pytest.importorskip("sklearn.utils.class_weight").compute_sample_weight("balanced", [0, 2, 2, 5])
     np.testing.assert_allclose(nn.class_weights([0, 2, 2, 5]), weights)
 
@@ -273,6 +305,7 @@ def test_far_outputs_overflow_nowhere(name):
     if name == "poisson":
         return  # e^10000 is no float
     for y in (np.array([[1, 0]] * 3, np.float32), np.array([[0, 1]] * 3, np.float32)):
+        y = y[:, :1] if name == "gaussian" else y
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             value, ct = value_and_grad(nn.LOSSES[name].function)(FAR, y)
         assert value.dtype == ct.dtype == np.float32
@@ -315,7 +348,7 @@ def test_gradients_at_corners(loss, output, y, gradient):
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, loss in nn.LOSSES.items() if loss.task != "categorical"],
+    [name for name, loss in nn.LOSSES.items() if loss.task != "categorical" and loss.columns == 1],
 )
 def test_a_column_against_a_vector_is_an_error_and_no_broadcast(name):
     """(m, 1) against (m,) would silently become (m, m): refused with the remedy, either way round."""
@@ -325,6 +358,18 @@ def test_a_column_against_a_vector_is_an_error_and_no_broadcast(name):
         function(half[:, None], half)
     with pytest.raises(ShapeError, match=r"is \(3,\), y is \(3, 1\).*y\[:, 0\]"):
         function(half, half[:, None])
+
+
+def test_means_and_variances_are_two_columns_each():
+    for z, y in ((Z[:, :1], Y[:, :1]), (Z[:, :2], Y[:, 0]), (Z[:, 0], Y[:, 0]), (Z[:5, :2], Y[:, :1])):
+        with pytest.raises(ShapeError, match=r"^gaussian: z is .*, y is .*\. Give z two columns for each of y"):
+            nn.gaussian(z, y)
+
+
+def test_a_variance_near_nothing_leaves_the_loss_finite_and_moves_back():
+    """Where the error is large and e^s is far below the least variance, the loss still falls where s grows."""
+    value, ct = value_and_grad(nn.gaussian)(np.array([[0.0, -30.0]]), np.array([[1.0]]))
+    assert value == pytest.approx((np.log(1e-6) + 1e6) / 2) and ct[0, 1] < 0
 
 
 # The source of the gradient

@@ -177,7 +177,7 @@ def test_every_layer_survives_a_round_trip_through_json():
     np.testing.assert_array_equal(again(X), model(X))
     named = set(text.replace('"', " ").split())
     shipped = {name for name, layer in nn.LAYERS.items() if layer.__module__.startswith("undertow.")}
-    assert len(shipped) > 10 and shipped - {"Embedding", "Sequential"} <= named
+    assert len(shipped) > 10 and shipped - {"Embedding", "Lambda", "Sequential"} <= named
     assert nn.describe_model(nn.build_model(nn.describe_model(nn.Embedding(3, 2)))) == nn.describe_model(
         nn.Embedding(3, 2)
     )
@@ -302,3 +302,73 @@ class Whole:
 
     def __call__(self, x):
         return x + np.tanh(self.dense(x))
+
+
+@dataclass
+class Redrawn:
+    """As layers are written by hand: `initial` draws everything anew, whatever is there."""
+
+    size: int
+    gain: Any = None
+    shift: Any = None
+    slope: float = 0.0
+    parts: Any = None
+
+    def initial(self, generator, dtype, follows):
+        self.gain = generator.normal(size=self.size).astype(dtype)
+        self.shift = np.ones(self.size, dtype)
+        self.parts = [{"w": generator.normal(size=self.size).astype(dtype)}]
+        self.slope = 0.25
+        return self
+
+    def __call__(self, x):
+        return x * self.gain + self.shift + self.slope * self.parts[0]["w"]
+
+
+def test_what_a_layer_has_is_kept_whatever_its_initial_returns():
+    """Weights that were trained or given stay; what is None, or a number that nobody gave, is filled."""
+    first = nn.initialize(Redrawn(3), seed=0)
+    assert first.slope == 0.25 and np.array_equal(first.shift, [1, 1, 1])
+    trained = trees.map(lambda w: w + np.float32(1.5), first)
+    for again in (nn.initialize(trained, seed=1), nn.initialize(nn.Sequential(trained), seed=1).layers[0]):
+        for kept, before in zip(trees.flatten(again)[0], trees.flatten(trained)[0], strict=True):
+            np.testing.assert_array_equal(kept, before)
+    partly = Redrawn(3, gain=np.array([5.0, 6.0, 7.0]), slope=0.5)
+    filled = nn.initialize(partly)
+    assert filled.gain is partly.gain and filled.slope == 0.5 and filled.shift.shape == (3,)
+    assert partly.shift is None  # the model that was given is as it was
+
+
+def test_a_run_is_trained_on_from_where_it_ended(tmp_path):
+    """Also with layers of one's own, and where it was saved and loaded: at a rate of nearly 0, the weights stay."""
+    nn.register_layer(Redone)
+    X = rng().normal(size=(64, 3)).astype(np.float32)
+    settings = {"loss": "mean_squared_error", "progress": False}
+    model = nn.Sequential(Redone(3), nn.Dense(3, 1))
+    run = ut.train(model, (X, X[:, :1] / 9), optimizer=ut.optim.adam(0.05), epochs=5, **settings)
+    run.save(tmp_path / "run")
+    assert np.abs(run.model.layers[0].gain - 1).max() > 0.1
+    for start in (run.model, ut.load(tmp_path / "run").model):
+        again = ut.train(start, (X, X[:, :1] / 9), optimizer=ut.optim.sgd(1e-9), epochs=1, **settings)
+        np.testing.assert_allclose(again.model.layers[0].gain, run.model.layers[0].gain, atol=1e-6)
+        np.testing.assert_allclose(again.predict(X), run.predict(X), atol=1e-5)
+
+
+@dataclass
+class Redone:
+    size: int
+    gain: Any = None
+
+    def shapes(self):
+        return {"gain": (self.size,)}
+
+    def initial(self, generator, dtype, follows):
+        return dataclasses.replace(self, gain=np.ones(self.size, dtype))
+
+    def __call__(self, x):
+        return x * np.tanh(self.gain)
+
+
+def test_given_weights_of_another_shape_are_told_as_given():
+    with pytest.raises(ArgumentError, match=r"it was given gain \(2,\), its shapes say \(3,\)"):
+        nn.initialize(Redone(3, gain=np.ones(2)))

@@ -135,6 +135,24 @@ def test_a_backward_pass_is_escaped():
     Parsed(shown)
 
 
+def test_a_walk_without_a_path_is_shown_in_the_notebook(tmp_path):
+    """The page that would be written, in a frame of its own that reaches nothing of the notebook."""
+    bp = ut.backprop(lambda w, X: np.mean(np.tanh(X @ w) ** 2), np.ones(6), X)
+    shown = bp.walk(example=2, update=ut.optim.sgd(0.5))
+    frames = []
+
+    class Frames(Parsed):
+        def handle_starttag(self, tag, attributes):
+            super().handle_starttag(tag, attributes)
+            frames.append((tag, dict(attributes)))
+
+    Frames(shown._repr_html_())
+    [(tag, frame)] = frames
+    page = bp.walk(tmp_path / "walk.html", example=2, update=ut.optim.sgd(0.5)).read_text()
+    assert tag == "iframe" and frame["srcdoc"] == page and frame["sandbox"] == "allow-scripts"
+    assert shown.data()["levels"] and "0.5" in page
+
+
 def test_a_page_that_cannot_be_written_is_an_error_of_the_library(tmp_path):
     bp = ut.backprop(lambda w, x: np.sum(np.tanh(x * w)), np.ones(3), np.ones(3))
     (tmp_path / "a").write_text("")

@@ -401,3 +401,21 @@ def test_without_a_hidden_layer_they_are_linear_as_scikit_learns(activation, wid
         mine, other = (getattr(module, kind)(**settings).fit(*data) for module in (ours, theirs))
         assert [W.shape for W in mine.coefs_] == [W.shape for W in other.coefs_]
         np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "mean_squared_logarithmic_error", "poisson"])
+def test_a_regressor_predicts_in_the_unit_of_the_target_whatever_its_loss_takes(loss):
+    """Where the network gives a logarithm, or two columns for one of the target; further columns are still refused."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (400, 2))
+    y = np.exp(X[:, 0] + 1)
+    fitted = MLPRegressor(loss=loss, hidden_layer_sizes=(16,), learning_rate_init=0.02, max_iter=150, random_state=0)
+    fitted.fit(X, y)
+    assert fitted.predict(X).shape == (400,) and fitted.score(X, y) > 0.9
+    fitted.partial_fit(X, y)
+    with pytest.raises(ValueError, match="y has 2 columns, but the estimator was fitted to 1"):
+        fitted.partial_fit(X, np.c_[y, y])
+    assert fitted.fit(X, np.c_[y, y + 1]).predict(X).shape == (400, 2)
+    if loss != "gaussian":
+        with pytest.raises(ValueError, match=f"{loss}: y holds -1"):
+            fitted.fit(X, -np.ones(400))

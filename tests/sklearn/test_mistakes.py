@@ -6,10 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from undertow.errors import ArgumentError
 from undertow.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(0)
@@ -48,3 +50,14 @@ def test_a_class_of_one_row_cannot_be_held_out_and_is_named_as_the_user_does(sha
     net = MLPClassifier(early_stopping=True, validation_fraction=share)
     with pytest.raises(ValueError, match=r"only 1 member.*with too few members are: \['spam'\]\. Give more rows"):
         net.fit(X[:6], ["ham"] * 5 + ["spam"])
+
+
+def test_widths_given_twice_are_refused_by_fit_alone():
+    """scikit-learn copies and sets arguments without looking at them; two names of one thing are not chosen between."""
+    both = MLPClassifier(layers=[64, 32], hidden_layer_sizes=(3,))
+    copied = clone(both)
+    with pytest.raises(ArgumentError, match=r"layers is \[64, 32\] and hidden_layer_sizes \(3,\), which are two names"):
+        copied.fit(np.ones((8, 2)), [0, 1] * 4)
+    one = clone(both).set_params(hidden_layer_sizes=(100,), max_iter=2)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        assert [w.shape for w in one.fit(np.ones((8, 2)), [0, 1] * 4).coefs_] == [(2, 64), (64, 32), (32, 1)]

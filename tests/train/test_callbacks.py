@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import undertow as ut
 from undertow import nn, trees
 from undertow.errors import ArgumentError, RunError
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
@@ -307,3 +308,22 @@ def test_a_log_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(RunError, match=r"bad\.csv cannot be read: .*Give another file"):
         CsvLog(tmp_path / "bad.csv").on_epoch_end(info(1, 0.5))
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [lambda t: 0.05 if t < 5 else 0.01, lambda t: 0.05 * math.exp(-t / 9), lambda t: 0.05 * np.exp(-t / 9)],
+    ids=["if", "math", "numpy"],
+)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_rates_of_a_schedule_of_ones_own_are_recorded(mine, accumulate):
+    """In the record of each step, in the history and for callbacks: what the function itself gives, called by hand."""
+    X, seen = np.random.default_rng(0).normal(size=(32, 3)), []
+    run = ut.train(
+        nn.Dense(3, 1), (X, X[:, :1]), loss="mean_squared_error", optimizer=ut.optim.sgd(mine), epochs=3, batch_size=8,
+        validation=None, accumulate=accumulate, progress=False, callbacks=lambda info: seen.append(info.rate),
+    )  # fmt: skip
+    wanted = [mine(float(step // accumulate)) for step in range(12)]
+    np.testing.assert_allclose(run.flow.scalars["rate"], wanted, rtol=1e-6)
+    np.testing.assert_allclose(seen, [mine(float(step // accumulate)) for step in (4, 8, 12)], rtol=1e-12)
+    assert [row["rate"] for row in run.history] == seen

@@ -123,7 +123,7 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_written(tmp_path):
     """Layers of the user's own, models without weights and extras that are no plain data are errors."""
     own = nn.initialize(nn.Sequential(nn.Dense(2, 2), lambda h: h))
     for run, message in (
-        (Run(own), "layer of your own"),
+        (Run(own), "function of your own"),
         (Run(nn.Dense(2, 2)), "no weights"),
         (Run(nn.initialize(nn.Dense(2, 2)), extras={"x": object()}), "no plain data"),
     ):
@@ -308,8 +308,15 @@ def test_a_training_that_has_not_ended_is_told_how_to_go_on(tmp_path):
     """Only checkpoints are there, as after a kill."""
     with CheckpointStore(tmp_path / "checkpoints") as store:
         store.write(Snapshot({}, {"number": 1}), 1)
-    with pytest.raises(RunError, match=r"has not ended, so there is no model yet.*undertow\.resume"):
+    with pytest.raises(RunError, match=r"no run was saved here with run.save.*Go on with undertow\.resume"):
         load(tmp_path)
+    ended = tmp_path / "ended"
+    data = np.ones((8, 2)), np.ones((8, 1))
+    ut.train(nn.Dense(2, 1), data, loss="huber", epochs=1, checkpoint=ended, progress=False)
+    with pytest.raises(RunError, match=r"no run was saved here.*or has ended. Go on with undertow\.resume"):
+        load(ended)
+    ut.resume(ended, data, progress=False).save(ended)
+    assert len(load(ended).history) == 1
 
 
 def test_a_training_that_wrote_no_checkpoint_is_not_told_to_be_gone_on_with(tmp_path):

@@ -121,6 +121,8 @@ def test_a_pattern_of_files_is_predicted_and_evaluated(tmp_path):
     (whole,) = predict_portions(run, tmp_path / "all.csv")
     for where in (tmp_path / "parts", str(tmp_path / "parts/[0-2].csv"), tmp_path / "parts/*.csv"):
         assert evaluate_table(run, where)["rmse"] == pytest.approx(expected, rel=1e-6)
-        assert pl.concat(list(predict_portions(run, where))).equals(whole)
+        found = pl.concat(list(predict_portions(run, where)))["prediction"]
+        # not to the bit: a BLAS may add up a product of 30 rows in another order than one of 90
+        np.testing.assert_allclose(found, whole["prediction"], rtol=1e-5, atol=1e-6)
     with pytest.raises(DataError, match="no file has such a name"):
         evaluate_table(run, str(tmp_path / "parts/x*.csv"))

@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,34 @@ def test_a_first_training_that_goes_on_is_not_trained_over(trained, tmp_path):
         silently(train_table, settings, between)
     run = silently(train_table, settings, Path(between), overwrite=True)
     assert told(run)[0] and (between / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_settings_of_a_run_that_was_gone_on_with_tell_how_to_repeat_it(settings, tmp_path):
+    """What the file says repeats it; trained anew in one go it is another, which is said."""
+    folder, again = tmp_path / "run", tmp_path / "again"
+    silently(train_table, settings, folder)
+    silently(resume_table, folder, epochs=20)
+    text, config = (folder / "config.toml").read_text(), read_config(folder / "config.toml")
+    assert config.refit_epochs == 20 and config.resumed == ["", "--epochs 20"]
+    assert "To repeat it: undertow train --config …, then undertow resume … --epochs 20." in text
+    said = []
+    train_table(config, again, progress=False, say=said.append)
+    assert any("then undertow resume … --epochs 20" in sentence for sentence in said)
+    silently(resume_table, again, epochs=20)
+    assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert read_config(again / "config.toml") == config
+
+
+def test_settings_of_a_first_training_that_was_gone_on_with_tell_how_to_repeat_it(settings, tmp_path):
+    """Without a second training the number of epochs itself is another than the one it began with."""
+    folder, again = tmp_path / "run", tmp_path / "again"
+    settings = replace(settings, refit=False, early_stopping=0)
+    silently(train_table, settings, folder)
+    silently(resume_table, folder, epochs=15)
+    silently(resume_table, folder, epochs=18)
+    config = read_config(folder / "config.toml")
+    assert config.epochs == 18 and config.resumed == ["--epochs 12", "--epochs 15", "--epochs 18"]
+    silently(train_table, replace(config, epochs=12), again)
+    silently(resume_table, again, epochs=15)
+    silently(resume_table, again, epochs=18)
+    assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from undertow import nn, optim, trees
 from undertow.errors import ArgumentError, DataError, ShapeError, TrainingError
-from undertow.train import Diverged, EarlyStopping, Run, make_gradient, make_step, measure_gradients, train
+from undertow.train import Diverged, EarlyStopping, Run, load, make_gradient, make_step, measure_gradients, train
 from undertow.train.diverged import explain_loss
 from undertow.train.gradients import print_gradient_table
 from undertow.train.interrupt import hold_interrupts, interrupt_once
@@ -391,3 +391,44 @@ def test_an_interrupt_that_was_held_is_the_one_that_counts():
         assert len(held) == 1
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "mean_squared_logarithmic_error", "gaussian"])
+def test_metrics_measure_what_is_predicted(loss):
+    """Not the logarithm that a loss takes, nor a variance beside the mean: in training, in validation and later."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)).astype(np.float32)
+    y = rng.poisson(np.exp(X[:, 0] + 1)).astype(np.float32)
+    held = X[200:], y[200:]
+    model = nn.Sequential(nn.Dense(2, nn.LOSSES[loss].columns))
+    run = train(model, (X[:200], y[:200]), validation=held, loss=loss, epochs=3, metrics=["mae", "r2"], progress=False)
+    for name, rows, target in (("mae", X[:200], y[:200]), ("validation_mae", *held)):
+        wanted = np.abs(run.predict(rows)[:, 0] - target).mean(dtype=float)
+        assert run.history[-1][name] == pytest.approx(wanted, rel=1e-5)
+    found = run.evaluate(*held, metrics=["mae"])["mae"]
+    assert found == pytest.approx(np.abs(run.predict(held[0])[:, 0] - held[1]).mean(dtype=float), rel=1e-5)
+    residual = ((run.predict(held[0])[:, 0] - held[1]) ** 2).sum(dtype=float)
+    wanted = 1 - residual / ((held[1] - held[1].mean(dtype=float)) ** 2).sum(dtype=float)
+    assert run.history[-1]["validation_r2"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_loss_of_two_columns_for_one_of_the_target_is_trained(tmp_path):
+    """As the sum of both by hand; predictions are the means, and go through a folder; wrong widths are named."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(64, 3)).astype(np.float32)
+    Y = rng.normal(size=(64, 2)).astype(np.float32)
+
+    def by_hand(z, y):
+        v = 1e-6 + np.exp(z[:, 2:])
+        return np.mean(np.sum(0.5 * (np.log(v) + (y - z[:, :2]) ** 2 / v), axis=1))
+
+    told = {"epochs": 3, "batch_size": 16, "progress": False, "seed": 1}
+    run = train(nn.Dense(3, 4), (X, Y), loss="gaussian", **told)
+    other = train(nn.Dense(3, 4), (X, Y), loss=by_hand, **told)
+    np.testing.assert_allclose(run.outputs(X), other.outputs(X), rtol=1e-4, atol=1e-5)
+    run.save(tmp_path / "run")
+    np.testing.assert_array_equal(load(tmp_path / "run").predict(X), run.outputs(X)[:, :2])
+    with pytest.raises(ShapeError, match=r"gaussian takes 2 columns .* the output is \(m, 3\)"):
+        train(nn.Dense(3, 3), (X, Y), loss="gaussian", **told)
+    with pytest.raises(ShapeError, match=r"y is \(m, 2\), .* is \(m, 6\), for a target of \(m, 3\): .* 4 columns"):
+        train(nn.Dense(3, 6), (X, Y), loss="gaussian", **told)

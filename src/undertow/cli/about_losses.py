@@ -17,7 +17,7 @@ def explain(
     values: Annotated[bool, typer.Option(help="The derivation with numbers.")] = False,
     latex: Annotated[bool, typer.Option(help="The derivation as a LaTeX document.")] = False,
 ) -> None:
-    """Print the backward pass of a run or of a loss of your own, as NumPy source.
+    """Print the backward pass of a run or a loss as NumPy source.
 
     Of file.py:loss, the arguments to try it with are what loss_example() or example() in the file returns, or
     variables of the file that are called like the parameters, or the parameters' defaults.
@@ -25,11 +25,14 @@ def explain(
     Example: undertow explain net.py:loss --derivation
     """
     from undertow.api import backprop
+    from undertow.export.functions import name_origins
     from undertow.report import read_subject, run_user_code
 
     subject = read_subject(what)
     with run_user_code(subject.file):
         found = backprop(subject.function, *subject.args)
+    for graph in (found.graph, found.plain):  # lines of our layers say nothing to who reads the program
+        name_origins(graph, {file.name for file in subject.file.parent.glob("*.py")})
     for name in found.unreached:
         typer.echo(f"note: the loss does not depend on {name}: its gradient is zero.", err=True)
     if derivation or values or latex:
@@ -46,7 +49,9 @@ def check(
         str | None, typer.Option(help="A function of the file that gives the gradient, written by hand.")
     ] = None,
 ) -> None:
-    """Compare the gradient of a loss of your own with numeric derivatives; exit code 1 where it is wrong.
+    """Compare the gradient of your loss with numeric derivatives.
+
+    The exit code is 1 where it is wrong.
 
     The arguments to try it with are what loss_example() or example() in the file returns, or variables of the file
     that are called like the parameters, or the parameters' defaults.

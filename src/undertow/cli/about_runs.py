@@ -25,7 +25,7 @@ def predict(
     memory: Memory = None,
     quiet: Quiet = False,
 ) -> None:
-    """Apply a trained network to new rows; files larger than memory in portions.
+    """Apply a trained network to new rows; large files in portions.
 
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
@@ -45,7 +45,9 @@ def _tell(remarks: list[str]) -> None:
 
 @app.command()
 def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory = None, quiet: Quiet = False) -> None:
-    """Measure a trained network on rows whose target is known: loss, metrics, and for classes the confusion matrix.
+    """Measure a trained network on rows whose target is known.
+
+    It tells the loss, metrics, and for classes the confusion matrix.
 
     Of two classes it also tells precision, recall and F1 of the rare one; f1_of_yes is that of the class yes.
 
@@ -101,7 +103,9 @@ def _number(value: Any) -> str:
 
 @app.command()
 def summary(run: RunFolder) -> None:
-    """Show the layers of a run with shapes and parameters, how it was trained, and its best epoch.
+    """Show a run: its layers, how it was trained, its best epoch.
+
+    Of the layers it shows shapes and parameters.
 
     Example: undertow summary runs/houses
     """
@@ -147,7 +151,7 @@ def export(
     run: RunFolder,
     out: Annotated[Path, typer.Argument(help="model.onnx, or model.py.", show_default=False)],
 ) -> None:
-    """Write a trained network for other programs: ONNX, or one Python file that needs only NumPy.
+    """Write a trained network as ONNX, or as Python with NumPy alone.
 
     Example: undertow export runs/houses model.onnx
     """

@@ -38,7 +38,9 @@ def diagnose(
     out: Annotated[Path | None, text("A .json file for what was found.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No table of the flow, no progress.")] = False,
 ) -> None:
-    """Say what is wrong with a training, why, and what to try; also while it goes on, or after it was killed.
+    """Say what is wrong with a training, why, and what to try.
+
+    Also while it goes on, or after it was killed.
 
     Example: undertow diagnose runs/houses --try
 
@@ -125,7 +127,7 @@ def report(
     out: Annotated[Path | None, text("The page [default: report.html in the folder].")] = None,
     tensorboard: Annotated[Path | None, text("A folder for TensorBoard's event files, in place of the page.")] = None,
 ) -> None:
-    """Write a report on a training as one HTML page that needs no network.
+    """Write a report on a training: one HTML page without a network.
 
     Example: undertow report runs/houses --out houses.html
     """

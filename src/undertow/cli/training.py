@@ -248,7 +248,9 @@ def resume(
     control: Controlled = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a training that was interrupted or killed, as if it had never stopped.
+    """Go on with a training that was interrupted or killed.
+
+    It ends as if it had never stopped.
 
     --epochs N is the number of all epochs, not of further ones: a run of 100 epochs gets 300 more with --epochs 400.
     The data file must be as it was. The schedule of the learning rate stays that of the first training.
@@ -290,7 +292,9 @@ def find_lr(
     memory: Memory = None,
     quiet: Quiet = False,
 ) -> None:
-    """Look for a learning rate: it grows from step to step, until the loss does not fall any more.
+    """Look for a learning rate.
+
+    It grows from step to step, until the loss does not fall any more.
 
     Example: undertow find-lr houses.csv --target price --optimizer momentum
     """

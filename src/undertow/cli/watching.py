@@ -27,7 +27,9 @@ def watch(
     ] = False,
     open: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Show a run on a page that goes on while it is trained: how it stands, the findings, the flow of the gradient.
+    """Show a run on a page that goes on while it is trained.
+
+    How it stands, the findings, the flow of the gradient.
 
     It reads the run folder only, and only while somebody looks. Ctrl-C ends it, and leaves the training alone.
 

@@ -30,7 +30,7 @@ from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
 from undertow.data.sentinels import tell_sentinel
 from undertow.data.target_checks import FEW_DISTINCT
-from undertow.data.text_columns import IDENTIFIER, AsText, NumbersAmongTexts, read_as_text, tell_codes
+from undertow.data.text_columns import IDENTIFIER, NEARLY_UNIQUE, AsText, NumbersAmongTexts, read_as_text, tell_codes
 from undertow.data.wording import Origin, count, list_names, shorten
 from undertow.errors import ArgumentError, DataError
 from undertow.spelling import did_you_mean
@@ -46,7 +46,6 @@ _TEXTS = ("String", "Categorical", "Enum")
 _DECISIONS = {"date": "a date, encoded as days since 1970-01-01", "duration": "a time, encoded in days"}
 _EXACT = 2.0**53  # above this float64 has not every whole number
 _FEW_ROWS = 20  # below this, "nearly unique" says nothing
-_NEARLY_UNIQUE = 0.9
 _MANY_TEXTS, _MOSTLY_SINGLE = 50, 0.5  # so many, in less than two rows each, are an identifier or free text as well
 _HALF_REPEATED = 0.5  # of the values have a text that stands in another row too: then they do not identify rows
 _MOSTLY_NUMBERS = 0.95
@@ -201,7 +200,7 @@ class ColumnFit:
         if (
             self.whole
             and IDENTIFIER.fullmatch(self.name)
-            and (share := _share_of_distinct(self.numbers)) > _NEARLY_UNIQUE
+            and (share := _share_of_distinct(self.numbers)) > NEARLY_UNIQUE
         ):
             rows = "every row" if share == 1 else "nearly every row"
             return None, [f"{self.name!r}: dropped, {rows} has another number: it identifies rows."]
@@ -307,7 +306,7 @@ class ColumnFit:
         flag = found.n_missing + self._unfilled > 0
         too_many = n_distinct > options.max_categories or found.overflowed
         joins = options.min_count > 1
-        most = _NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
+        most = NEARLY_UNIQUE if n_distinct <= _MANY_TEXTS else _MOSTLY_SINGLE
         identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present and found.share_repeated < _HALF_REPEATED
         said = [f"{name!r}: texts, as asked for."] if self.stays_text else []
         among = self.nearly if self.nearly.n_numbers > self.among.n_numbers else self.among

@@ -16,17 +16,17 @@ from undertow.data.wording import Origin, list_names, name_row, shorten, suggest
 from undertow.errors import ArgumentError, DataError
 
 AsText = str | Sequence[str]
-_WHOSE = (  # an id written in one word: words that end so by chance, such as paid and grid, are none
-    "account|case|child|client|customer|household|item|member|observation|order|participant|patient|person|product|"
-    "record|resp|respondent|row|sample|school|student|subject|user"
-)
 IDENTIFIER = re.compile(
-    rf"(?i:(.*[ _.-])?(id|uid|uuid|guid|({_WHOSE})id)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?))|"
-    r".*[a-z](Id|ID)"
+    r"(?i:(.*[ _.-])?(id|uuid|guid)|unnamed(_|: ?)\d+(\.\d+)?|row[ _.-]?(names?|numbers?|id))|.*[a-z](Id|ID)"
+)
+_MAY_IDENTIFY = re.compile(  # in one word: others that end so by chance, such as paid and grid, do not
+    "(?i:(.*[ _.-])?(u|account|case|child|client|customer|household|item|member|observation|order|participant|patient|"
+    "person|product|record|resp|respondent|sample|school|student|subject|user)id)"
 )
 _CODES = re.compile(
     r"(?i:(.*[ _.-])?(zip|zip[ _.-]?code|post[ _.-]?code|postal[ _.-]?code|plz|postleitzahl|code|kod|cod))|.*[a-z]Code"
 )
+NEARLY_UNIQUE = 0.9
 _DIGITS, _ZERO_FIRST = r"^[0-9]+$", r"^0[0-9]+$"
 _LETTERS_FIRST = r"^[A-Za-z]{1,3}[-_ ]?[0-9]+[A-Za-z]?$"  # c118, AB-12
 _ANY_ORDER = r"^[A-Za-z0-9](?:[A-Za-z0-9 _/-]*[A-Za-z0-9])?$"  # also 136A, 02139-4307
@@ -96,7 +96,8 @@ def tell_codes(name: str, numbers: NDArray[np.float64], most: int) -> list[str]:
 
     Returns:
         A sentence where the name ends in ``id``, ``code``, ``zip`` and the like, and there are three numbers at least,
-        no more than the most, which stand in two rows each on average; else none.
+        no more than the most, which stand in two rows each on average; or where it is ``uid``, ``caseid`` and the
+        like, and nearly every row has another number; else none.
 
     Source: derived here.
 
@@ -105,7 +106,14 @@ def tell_codes(name: str, numbers: NDArray[np.float64], most: int) -> list[str]:
         "'zip': 3 whole numbers, taken as amounts; by the na"
         >>> tell_codes("rooms", np.array([1.0, 2, 3] * 4), 50)
         []
+        >>> tell_codes("uid", 7 * np.arange(20.0), 50)[0][:50]
+        "'uid': nearly every row has another whole number; "
     """
+    if _MAY_IDENTIFY.fullmatch(name) and np.unique(numbers).size > NEARLY_UNIQUE * numbers.size:
+        return [
+            f"{name!r}: nearly every row has another whole number; by the name of the column it identifies rows. Kept "
+            f"as a number; leave it out if new rows have other ones: leave_out={name!r} (--leave-out)."
+        ]
     if not (IDENTIFIER.fullmatch(name) or _CODES.fullmatch(name)):
         return []
     n = np.unique(numbers).size

@@ -91,8 +91,9 @@ class _Document:
         self.title, self.rules, self.values = plain.title, rules, values
         self.chain = Chain(plain, self.latex)
         program = plan(simplified)
-        self.program = {s.name: s.code for s in program.backward}
-        self.program.update({s.name: s.code for s in program.forward if s.node.backward})
+        self.program = {s.name: s.code for s in (*program.forward, *program.backward)}
+        self.told = set(self.chain.names.values())  # what the reader knows by its name
+        self.own = {f"d{self.chain.names[step.node]}" for step in self.chain.steps}
 
     def forward(self) -> list[Node]:
         """Return the named values of the forward pass, in order."""
@@ -103,11 +104,21 @@ class _Document:
         """Return the arguments that the loss depends on."""
         return [x for x in self.chain.graph.inputs if x in self.chain.names]
 
-    def in_program(self, step: Step) -> str | None:
-        """Return the line of the emitted source that computes this gradient."""
-        name = f"d{self.chain.names[step.node]}"
-        code = self.program.get(name)
-        return f"{name} = {code}" if code else None
+    def in_program(self, step: Step) -> list[str]:
+        """Return the names that the emitted source computes for this gradient, those before that were not told yet."""
+        found: list[str] = []
+        self._find(f"d{self.chain.names[step.node]}", found)
+        return found
+
+    def _find(self, name: str, found: list[str]) -> None:
+        """Add a name of the program behind those that its line reads; a gradient that has a step is told there."""
+        if name not in self.program or name in self.told:
+            return
+        self.told.add(name)
+        for part in re.findall(r"(?<![.\w])[^\W\d]\w*", self.program[name]):
+            if part not in self.own:
+                self._find(part, found)
+        found.append(name)
 
     def uses(self, step: Step) -> list[str]:
         """Return the definitions of the values that read this one, each once."""
@@ -123,8 +134,16 @@ class _Document:
         """Return a value's numbers, a large array's in part."""
         if name not in self.values:
             return None
-        value = np.asarray(self.values[name])
-        return np.array2string(value, precision=4, threshold=24, edgeitems=2, suppress_small=True)
+        value, texts = np.asarray(self.values[name]), [""]
+
+        def show(x: Any) -> str:
+            texts.append(f"{x:.4g}" if x else "0")
+            return texts[-1].rjust(len(texts[0]))
+
+        for _ in range(2):  # the second time all are as wide as the widest
+            text = np.array2string(value, formatter={"float_kind": show}, threshold=24, edgeitems=2)
+            texts = [max(texts, key=len)]
+        return text
 
     def main_rules(self) -> tuple[list[FiredRule], list[str]]:
         """Return the rules worth telling, and the names of those about shapes, copies and signs."""
@@ -192,10 +211,11 @@ class _Text(_Document):
             if rule == partial:
                 lines[-2:] = [f"    {head} = {chain.formula(step)}"]
             lines += [f"    ({note})" for note in self.notes(step)]
-            code = self.in_program(step)
-            if code:
-                lines.append(f"    in the program: {code}")
-            lines += self._numbers(f"d{name}")
+            for code, start in zip(
+                self.in_program(step), ["in the program:", *[" " * 15] * len(self.program)], strict=False
+            ):
+                lines.append(f"    {start} {code} = {self.program[code]}")
+                lines += self._numbers(code)
             steps.append("\n".join(lines))
         return steps
 
@@ -318,11 +338,12 @@ class _Latex(_Document):
                 f"\\begin{{align*}}\n{body}\n\\end{{align*}}",
             ]
             notes = [f"{_upper(note)}." for note in self.notes(step)]
-            code = self.in_program(step)
-            if code:
-                notes.append(rf"In the program: \texttt{{{latex_text(code)}}}.")
+            names = self.in_program(step)
+            if names:
+                code = ", ".join(rf"\texttt{{{latex_text(f'{name} = {self.program[name]}')}}}" for name in names)
+                notes.append(f"In the program: {code}.")
             lines += [_ascii(" ".join(notes))] if notes else []
-            lines += [text for text in [self._numbers(f"d{name}")] if text]
+            lines += [text for text in map(self._numbers, names) if text]
             steps.append("\n".join(lines))
         return [_ascii(text) for text in steps]
 

@@ -14,6 +14,7 @@ from undertow.emit.words import meeting
 from undertow.graph import CONSTANT, INPUT, Dim, Graph, Node, show_shape
 
 COMMENT_COLUMN = 52  # comments stand no further right than this, unless the code does
+_TOLD = 4  # arrays whose shapes a refusal gives
 _SHORT = 44  # characters of a quoted forward statement
 
 
@@ -23,7 +24,7 @@ def write_source(
     wrt: int | tuple[int, ...] = 0,
     *,
     title: str = "f",
-    rows: Mapping[int, int] = MappingProxyType({}),
+    sizes: Mapping[int, Sequence[int]] = MappingProxyType({}),
 ) -> str:
     """Write a graph of loss and gradients as a Python module.
 
@@ -32,7 +33,7 @@ def write_source(
         signature: each argument's name and its tree with the graph's input nodes at the leaves.
         wrt: the position or positions of the arguments differentiated; decides the tree that comes back.
         title: the name of the function.
-        rows: where the batch size is a number: the positions of inputs that have it, with its axis.
+        sizes: the axes whose sizes the program holds for alone, by the positions of inputs.
 
     Returns:
         Source with ``forward(*arguments) -> (loss, cache)`` and ``backward(cache) -> gradients``.
@@ -41,7 +42,16 @@ def write_source(
         UndertowError: the function holds a constant array of more than a megabyte.
         UnsupportedError: an argument is a container that has no source form.
     """
-    return _Module(graph, signature, wrt, title, rows).text()
+    return _Module(graph, signature, wrt, title, sizes).text()
+
+
+def write_codes(
+    graph: Graph, signature: Sequence[tuple[str, Any]], wrt: int | tuple[int, ...] = 0, *, title: str = "f"
+) -> list[str]:
+    """Write what the module of `write_source` computes, without comments: two that are equal are one program."""
+    program = _Module(graph, signature, wrt, title, {}).program
+    statements = [f"{s.name} = {s.code}" for s in (*program.forward, *program.backward)]
+    return [*statements, *program.result, *program.constants]
 
 
 class Lines(NamedTuple):
@@ -63,10 +73,10 @@ def find_lines(
     wrt: int | tuple[int, ...] = 0,
     *,
     title: str = "f",
-    rows: Mapping[int, int] = MappingProxyType({}),
+    sizes: Mapping[int, Sequence[int]] = MappingProxyType({}),
 ) -> Lines:
     """Tell where the values of a graph stand in the module that `write_source` makes of the same arguments."""
-    module = _Module(graph, signature, wrt, title, rows)
+    module = _Module(graph, signature, wrt, title, sizes)
     text = module.text().split("\n")
     program = module.program
     found: dict[Node, int] = {}
@@ -97,9 +107,10 @@ class _Module:
         signature: Sequence[tuple[str, Any]],
         wrt: int | tuple[int, ...],
         title: str,
-        rows: Mapping[int, int],
+        sizes: Mapping[int, Sequence[int]],
     ) -> None:
-        self.graph, self.title, self.rows = graph, title, rows
+        self.graph, self.title = graph, title
+        self.fixed = {graph.inputs[i]: axes for i, axes in sizes.items()}
         self.places = wrt if isinstance(wrt, tuple) else (wrt,)
         self.single = not isinstance(wrt, tuple)
         bare = {tree: name for name, tree in signature if isinstance(tree, Node)}
@@ -146,8 +157,7 @@ class _Module:
         read.update(self.graph.inputs[self.graph.symbols()[symbol][0]] for symbol in sizes)
         words = identifiers(self.program.result[0]).union(*(identifiers(s.code) for s in statements))
         read.update(x for x in self.graph.inputs if self.names[x] in words)
-        if self.rows and not self.graph.symbols():
-            read.add(self.graph.inputs[next(iter(self.rows))])  # the guard asks for its shape
+        read.update(self.fixed)  # the guard asks for their shapes
         lines: list[str] = []
         for name, tree in self.signature:
             lines += unpack(tree, name, lambda node: self.names[node] if node in read else None)
@@ -212,16 +222,26 @@ class _Module:
         return rows
 
     def _guard(self) -> list[str]:
-        """Refuse another batch size than the one that the function's own code was unrolled for."""
-        if not self.rows:
+        """Refuse sizes that would make another program of the function: these are numbers in this one."""
+        if not self.fixed:
             return []
-        position, axis = next(iter(self.rows.items()))
-        node = self.graph.inputs[position]
-        name, size = self.names[node], node.spec.shape[axis]
-        return [
-            f"if {name}.shape[{axis}] != {size}:",
-            f'    raise ValueError("written for a batch of {size}: of another size, {self.title} is another program")',
-        ]
+        asked, told = [], []
+        for node, axes in self.fixed.items():
+            name, shape = self.names[node], node.spec.shape
+            first = axes[0]
+            if len(axes) == len(shape):
+                asked.append(f"np.shape({name}) != {shape}")
+            elif len(axes) == len(shape) - first:
+                asked.append(f"{name}.shape[{first}:] != {shape[first:]}")
+            else:
+                asked += [f"{name}.shape[{axis}] != {shape[axis]}" for axis in axes]
+            told.append(f"{name} {show_shape(shape)}")
+        test = f"if {' or '.join(asked)}:"
+        if len(test) + 4 > WIDTH:
+            test = "\n".join(["if (", *[f"    {'or ' * (i > 0)}{x}" for i, x in enumerate(asked)], "):"])
+        told = told[:_TOLD] + ["…"] * (len(told) > _TOLD)
+        why = f"written for {', '.join(told)}: with other sizes, {self.title} is another program"
+        return [*test.split("\n"), f'    raise ValueError("{why}")']
 
     def _sizes(self, texts: list[str]) -> list[str]:
         return [symbol for symbol in self.graph.symbols() if any(symbol in identifiers(text) for text in texts)]

@@ -120,15 +120,17 @@ def _write_outputs(b: Builder, subject: Subject, output: str) -> dict[str, Shape
         label = b.cast(above, np.int64)
         if shape[1:] == (1,):
             label, shape = b.add("Squeeze", label, b.axes((1,))), shape[:1]
-        label = b.add("Identity", label, wish="label")
+        label = write_labels(b, encoder, label, "label") if encoder else b.add("Identity", label, wish="label")
         if not subject.knows_probabilities:
             return {**outputs, label: shape}
         p = b.add("Sigmoid" if subject.logits else "Identity", output, wish="probabilities")
         return {**outputs, label: shape, p: outputs[output]}
-    if subject.loss is not None and subject.loss.decision is not None and encoder is None:
+    if subject.loss is not None and subject.loss.decision is not None:
         decision = trace_decision(subject)
-        (found,) = write_graph(b, decision, {decision.inputs[0]: output})
-        return {**outputs, b.add("Identity", found, wish="prediction"): decision.outputs[0].spec.shape}
+        (output,) = write_graph(b, decision, {decision.inputs[0]: output})
+        shape = decision.outputs[0].spec.shape
+        if encoder is None:
+            return {**outputs, b.add("Identity", output, wish="prediction"): shape}
     if encoder is not None:
         return {**outputs, write_numbers(b, encoder, output, "prediction"): shape}
     return outputs

@@ -107,7 +107,7 @@ def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
     (or None) for each column."""
     if not rows:
         return []
-    p = outputs(PARAMS if params is None else params, encode(rows, COLUMNS))
+    p = predict(encode(rows, COLUMNS), params)
     return (p[:, 0].astype(np.float64) * SCALE + MEAN).tolist()'''
     encode = '''def encode_target(rows):
     """The target of rows to train on: standardised numbers, float32 (m, 1)."""
@@ -138,12 +138,13 @@ def write_main(subject: Subject) -> list[str]:
         n = subject.output.spec.shape[-1] if subject.output.spec.ndim > 1 else 1
         classes = "[1]" if subject.task == "binary" and n == 1 else f"range({n})"
     option, more = "", ""
+    both = "p = np.hstack([1 - p, p])\n        " if subject.encoder is not None and subject.task == "binary" else ""
     if subject.knows_probabilities:
         option = '\n    parser.add_argument("--probabilities", action="store_true", help="those of the classes too")'
         more = f"""
     if given.probabilities:
         p = predict_probability({X})
-        header += [f"p({{label}})" for label in {classes}]
+        {both}header += [f"p({{label}})" for label in {classes}]
         lines = [line + row for line, row in zip(lines, p.reshape(len(lines), -1).tolist(), strict=True)]"""
     with_names = "" if subject.unnamed else " with one line of column names"
     main = f'''def main():

@@ -65,6 +65,12 @@ class Subject:
         return self.graph.outputs[0]
 
     @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of a target of numbers, without its batch axis: fewer columns than the output for some losses."""
+        shape = tuple(size for size in self.output.spec.shape[1:] if isinstance(size, int))
+        return (*shape[:-1], shape[-1] // (self.loss.columns if self.loss else 1)) if shape else ()
+
+    @property
     def title(self) -> str:
         """The model in one line, not too long."""
         with np.printoptions(threshold=3, edgeitems=1, precision=3):
@@ -141,7 +147,7 @@ def read_subject(run: Run, example: Any = None) -> Subject:
         raise UnsupportedError(f"{type(run.model).__name__} {what}, so it cannot be exported for batches of any size.")
     name = run.settings.get("loss")
     loss = build_loss({"name": name, **run.settings.get("loss_settings", {})}) if name in LOSSES else None
-    if encoder is not None and bool(encoder.classes) != bool(loss and loss.task == "categorical"):
+    if encoder is not None and bool(encoder.classes) != bool(loss and loss.task in ("binary", "categorical")):
         raise ArgumentError(
             f"the run's loss is {run.settings.get('loss')!r}, but its table encoder is for a {encoder.task}: they do "
             "not fit together. Remove run.extras['encoder'], or train with another loss."

@@ -162,11 +162,10 @@ def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target
 def _find_target(subject: Subject, loss: Loss, target: Any) -> Any:
     """A few targets of the shape that the loss takes."""
     n = len(subject.example)
-    shape = subject.output.spec.shape[1:]
     if loss.task == "categorical":
         return np.zeros(n, np.int64)
     if loss.task in ("regression", "binary"):
-        return np.zeros((n, *shape), subject.output.spec.dtype)
+        return np.zeros((n, *subject.target_shape), subject.output.spec.dtype)
     if target is None:
         raise ArgumentError("what targets a loss of your own takes is not known. Give a few of them: target=y[:4].")
     return np.zeros((n, *np.shape(target)[1:]), np.asarray(target).dtype)
@@ -237,7 +236,7 @@ def _describe_target(subject: Subject) -> tuple[str, list[str]]:
         return "class numbers, (m,)", ["y = np.asarray(y, dtype=np.int64).reshape(len(X))"]
     if subject.task == "own":
         return "what the loss takes", []
-    shape, dtype = subject.output.spec.shape[1:], subject.output.spec.dtype
+    shape, dtype = subject.target_shape, subject.output.spec.dtype
     sizes = "".join(f", {size}" for size in shape)
     what = "0 or 1" if subject.task == "binary" else "numbers"
     return f"{what}, (m{sizes or ','})", [f"y = np.asarray(y, dtype=np.{dtype}).reshape(len(X){sizes})"]

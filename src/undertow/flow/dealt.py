@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from undertow import trees
 
 BATCHES: Final = 8  # the last ones that are looked at
-DEALS: Final = 20  # orders of each
+DEALS: Final = 40  # orders of all of them together, ...
+MOST, FEWEST = 20, 5  # ... and of each
 LEAST: Final = 8  # rows
 
 
@@ -44,7 +45,7 @@ def deal_anew(
     rises, variances, size = [], [], 0.0
     with suppress(Exception), np.errstate(all="ignore"):  # a user's function may ask more of targets than their shape
         for args in batches:
-            found = _losses(loss, params, args, place)
+            found = _losses(loss, params, args, place, min(max(DEALS // len(batches), FEWEST), MOST))
             if found is None:
                 return None
             size = max(size, abs(float(found[0])))
@@ -58,9 +59,9 @@ def deal_anew(
 
 
 def _losses(
-    loss: Callable[..., Any], params: Any, args: Sequence[Any], place: int | None
+    loss: Callable[..., Any], params: Any, args: Sequence[Any], place: int | None, deals: int
 ) -> NDArray[np.float64] | None:
-    """The loss of a batch with its targets as they are, and in other orders."""
+    """The loss of a batch with its targets as they are, and in so many other orders."""
     leaves, rebuild = trees.flatten(tuple(args))
     places = [i for i, x in enumerate(leaves) if not callable(x)]
     if place is None or not -len(places) <= place < len(places):
@@ -69,6 +70,6 @@ def _losses(
     y = np.asarray(leaves[at])
     if y.ndim == 0 or len(y) < LEAST:
         return None
-    orders = [np.arange(len(y)), *(rng.permutation(len(y)) for _ in range(DEALS))]
+    orders = [np.arange(len(y)), *(rng.permutation(len(y)) for _ in range(deals))]
     dealt = [[y[order] if i == at else x for i, x in enumerate(leaves)] for order in orders]
     return np.array([float(loss(params, *rebuild(x))) for x in dealt])

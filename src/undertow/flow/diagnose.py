@@ -29,7 +29,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "vanishing": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "exploding", "step-too-large",
-        "over-regularised",
+        "over-regularised", "rank-collapse",
     ),  # what explodes before the first step is thrown by it to where it vanishes
     "rank-collapse": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
@@ -215,6 +215,8 @@ def explains(cause: Finding, finding: Finding) -> bool:
             return cause.step == 0
         severe = "error" in (cause.severity, finding.severity)
         return (cause.kind == "oscillation") != severe
+    if {cause.kind, finding.kind} == {"vanishing", "rank-collapse"} and (cause.step or 0) == (finding.step or 0):
+        return cause.kind == "vanishing"
     mine, its = ((x.step or 0, SEVERITIES.index(x.severity), _place(x.kind)) for x in (cause, finding))
     return mine < its
 

@@ -28,6 +28,7 @@ LARGEST: Final = 2_000_000  # numbers in them
 N_KEPT: Final = 6  # examples that are kept, for the page that walks through a backward pass
 RARE: Final = 0.02  # share of rows that differ, in a column that hardly ever does
 LARGEST_KEPT: Final = 10_000  # numbers in them
+FAR: Final = 15.0  # middle distances from the median
 TINY: Final = np.finfo(np.float64).tiny  # of a count of 0 the logarithm counts for nothing
 N_LABELS: Final = 1000  # classes whose counts are kept
 
@@ -63,7 +64,7 @@ def measure_facts(
         "n_examples": len(train[0]),
         "n_validation": 0 if held is None else len(held[0]),
         "n_features": flat.shape[1],
-        "columns": _columns(flat, train[0]) if flat.dtype.kind == "f" and len(flat) > 1 else {},
+        "columns": measure_columns(flat, train[0]) if flat.dtype.kind == "f" and len(flat) > 1 else {},
         "target": _target(task, y),
         "normalised_by_batch": [path for path, item in walk(model) if type(item).__name__ == "BatchNorm"],
         **measure_copies(train, held),
@@ -97,8 +98,23 @@ def _some_rows(X: Array, y: Array) -> tuple[Array, Array]:
     return X[rows], y[rows]
 
 
-def _columns(X: Array, whole: Array) -> dict[str, Any]:
-    """How the columns of the inputs are scaled; a column is constant if it is in all rows."""
+def measure_columns(X: Array, whole: Array) -> dict[str, Any]:
+    """Measure how the columns of the inputs are scaled.
+
+    Args:
+        X: rows of them, (m, n), floating.
+        whole: all rows; a column is constant if it is in all of these.
+
+    Returns:
+        Plain data, ``facts["columns"]`` of docs/flow.md.
+
+    Source: derived here.
+
+    Example:
+        >>> found = measure_columns(np.array([[0.0, 1.0], [3000.0, 1.0]]), np.array([[0.0, 1.0], [3000.0, 1.0]]))
+        >>> found["std_range"], found["constant"]
+        ([1500.0, 1500.0], [1])
+    """
     with np.errstate(all="ignore"):
         X = X.astype(np.float64)
         mean, std, largest = X.mean(axis=0), X.std(axis=0), np.abs(X).max(axis=0)
@@ -147,8 +163,29 @@ def _target(task: Task, y: Array) -> dict[str, Any]:
     return {
         "kind": "number" if kind == "regression" else "other", "mean": values.mean(axis=0)[:50].tolist(),
         "std": values.std(axis=0)[:50].tolist(), "largest": float(np.abs(values).max(initial=0.0)),
-        "least": float(values.min(initial=np.inf)), "most": float(values.max(initial=-np.inf)),
+        "least": float(values.min(initial=np.inf)), "most": float(values.max(initial=-np.inf)), **_far(values),
     }  # fmt: skip
+
+
+def _far(values: Array) -> dict[str, Any]:
+    """How many numbers lie far from the others of their column, and which share of the squares they are of.
+
+    Far is what the middle distance from the median tells: 15 of it, 10 deviations of normal numbers. Of columns the one
+    is told in which they are most of the squares.
+
+    Source: Hampel, The influence curve and its role in robust estimation, JASA 69, 1974, section 4.
+    """
+    distance = np.abs(values - np.median(values, axis=0)) if len(values) else values
+    middle = np.median(distance, axis=0) if len(values) else np.zeros(0)
+    far = (distance > FAR * middle) & (middle > 0)
+    squares = distance**2
+    with np.errstate(all="ignore"):
+        shares = np.nan_to_num(np.sum(squares * far, axis=0) / squares.sum(axis=0))
+    if not far.any():
+        return {}
+    worst = int(np.argmax(shares))
+    rows = int(far[:, worst].sum())
+    return {"far": {"rows": rows, "part": rows / len(values), "share": float(shares[worst])}}
 
 
 def _output(

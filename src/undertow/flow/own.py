@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.compile.statistics import measure_now
@@ -18,6 +19,7 @@ from undertow.flow.activations import read_activations
 from undertow.flow.dealt import BATCHES, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
+from undertow.flow.facts import measure_columns
 from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
@@ -27,6 +29,8 @@ from undertow.flow.origin import trace_loss
 from undertow.flow.program import find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
+from undertow.flow.rules import RULES
+from undertow.flow.scaled import normalises, sizes_of_gradients, standard
 from undertow.graph import Node
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
@@ -35,6 +39,7 @@ from undertow.trace import trace_function
 from undertow.trace.crossed import warn_of_squares
 from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
 
+Array = NDArray[Any]
 BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
 
 
@@ -71,7 +76,8 @@ class OwnRecorder:
         self.mixture, self.moving = Mixture(), Moving()
         self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
         self.step = 0
-        self.dealt_at = 0  # the step after which targets have been dealt out anew
+        self.read_at = 0  # the step after which the last batches were measured
+        self.scales = False  # the network scales its inputs itself
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -86,6 +92,7 @@ class OwnRecorder:
             outcome = self.gradient.of_leaves(leaves, rebuild, args, ())
         if not self.step:
             self._read_program(params, args)
+            self._scale(params, args)
         if not self.step or due_mark(self.step - 1, self.step) is not None:
             self._look(params, args)
         self.step += 1
@@ -113,12 +120,40 @@ class OwnRecorder:
         """The record so far; the last call is in it once the next one shows how the parameters changed."""
         if self.recorder is None:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
-        self.recorder.flow.facts["mixture"] = self.mixture.told()
-        self.recorder.flow.facts["moving"] = self.moving.told()
-        if self.last is not None and self.dealt_at != self.step:  # it computes the loss many times
-            dealt = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
-            self.recorder.flow.facts["dealt"], self.dealt_at = dealt, self.step
-        return self.recorder.current()
+        flow, facts = self.recorder.current(), self.recorder.flow.facts
+        facts["mixture"], facts["moving"] = self.mixture.told(), self.moving.told()
+        if self.last is not None and self.read_at != self.step:
+            self.read_at = self.step
+            facts |= self._columns()
+            facts.pop("dealt", None)
+            if any(RULES["plateau"].find(flow, RULES["plateau"])):  # else it is not asked for; it takes 48 losses
+                facts["dealt"] = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
+        return flow
+
+    def _inputs_of(self, args: Sequence[Any]) -> Array | None:
+        """The network's inputs among what a loss is given; None where no array of numbers holds them."""
+        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if not callable(x)]
+        if self.inputs is None or self.scales or self.inputs >= len(leaves):
+            return None
+        X = leaves[self.inputs]
+        return X if X.ndim > 1 and X.dtype.kind == "f" and X.size and len(X) > 1 else None
+
+    def _columns(self) -> dict[str, Any]:
+        """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""
+        found = [X for X in map(self._inputs_of, self.batches) if X is not None]
+        rows = [X.reshape(len(X), -1) for X in found if X.shape[1:] == found[-1].shape[1:]]
+        return {"columns": measure_columns(X := np.concatenate(rows), X)} if rows else {}
+
+    def _scale(self, params: Any, args: Sequence[Any]) -> None:
+        """Note how large the first gradient would be for scaled inputs, and whether the network scales them itself."""
+        assert self.recorder is not None
+        X, (leaves, rebuild) = self._inputs_of(args), trees.flatten(args)
+        if X is None:
+            return
+        others = [rebuild([other if x is X else x for x in leaves]) for other in (X, X / 2, standard(X))]
+        now, half, scaled = (sizes_of_gradients(self.gradient, self.recorder.layers, params, x, ()) for x in others)
+        self.scales = normalises(now, half)
+        self.recorder.flow.facts["dW_if_scaled"] = scaled[1]
 
     @property
     def findings(self) -> list[Finding]:

@@ -23,9 +23,8 @@ from undertow.flow.restraints import measure_restraints
 from undertow.flow.rules import RULES
 from undertow.flow.scaled import gradient_if_scaled
 from undertow.flow.store import FlowStore, load_flow
-from undertow.optim import build_schedule
 from undertow.train.derive import take_rows
-from undertow.train.rows import read_scale
+from undertow.train.rows import find_schedule, read_scale
 from undertow.train.stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -320,10 +319,9 @@ class TrainingRecorder(Recorder):
         base = optimizer.settings.get("rate")
         if isinstance(base, int | float):
             return base * read_scale(trainer)
-        try:
-            schedule = build_schedule(base)
-            counts = np.arange(first - 1, first - 1 + n) // trainer.plan.accumulate
-            rates = np.array([float(schedule(float(count))) for count in np.unique(counts)])
-        except Exception:  # a function of the user's own, or a rule without a single rate
+        schedule = find_schedule(optimizer)
+        if schedule is None:
             return np.nan
+        counts = np.arange(first - 1, first - 1 + n) // trainer.plan.accumulate
+        rates = np.array([float(schedule(float(count))) for count in np.unique(counts)])
         return rates[counts - counts[0]] * read_scale(trainer)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         hinge,
         kullback_leibler,
         kullback_leibler_with_logits,
+        squared_hinge,
     )
     from undertow.nn.containers import Concat, Residual, Sequential
     from undertow.nn.description import LAYERS, build_model, describe_model, register_layer
@@ -92,11 +93,13 @@ if TYPE_CHECKING:
     )
     from undertow.nn.regression_losses import (
         cosine,
+        gaussian,
         half_squared_error,
         huber,
         log_cosh,
         mean_absolute_error,
         mean_squared_error,
+        mean_squared_logarithmic_error,
         poisson,
         quantile,
     )
@@ -213,6 +216,7 @@ __all__ = [
     "categorical_hinge",
     "class_weights",
     "cosine",
+    "gaussian",
     "half_squared_error",
     "hinge",
     "huber",
@@ -221,8 +225,10 @@ __all__ = [
     "log_cosh",
     "mean_absolute_error",
     "mean_squared_error",
+    "mean_squared_logarithmic_error",
     "poisson",
     "quantile",
+    "squared_hinge",
 ]
 
 attach(
@@ -236,7 +242,7 @@ attach(
         "undertow.nn.classification_losses": (
             "binary_cross_entropy binary_cross_entropy_with_logits categorical_cross_entropy "
             "categorical_cross_entropy_with_logits categorical_hinge hinge kullback_leibler "
-            "kullback_leibler_with_logits"
+            "kullback_leibler_with_logits squared_hinge"
         ),
         "undertow.nn.containers": "Concat Residual Sequential",
         "undertow.nn.description": "LAYERS build_model describe_model register_layer",
@@ -263,7 +269,8 @@ attach(
         "undertow.nn.prelu": "PReLU",
         "undertow.nn.rectifiers": "celu elu gelu hard_sigmoid hard_tanh leaky_relu mish relu relu6 selu silu",
         "undertow.nn.regression_losses": (
-            "cosine half_squared_error huber log_cosh mean_absolute_error mean_squared_error poisson quantile"
+            "cosine gaussian half_squared_error huber log_cosh mean_absolute_error mean_squared_error "
+            "mean_squared_logarithmic_error poisson quantile"
         ),
         "undertow.nn.regularising": "Dropout Noise",
         "undertow.nn.reshaping": "Flatten Lambda Reshape Scale",

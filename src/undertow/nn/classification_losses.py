@@ -262,10 +262,43 @@ def hinge(z: Any, y: Any) -> Any:
         >>> hinge(np.array([2.0, 0.5]), np.array([1, 0])), hinge(np.array([2.0, 0.5]), np.array([1, -1]))
         (np.float64(0.75), np.float64(0.75))
     """
-    check_same("hinge", "z", z, y)
-    check_target("hinge", y, lambda y: (y == 0) | (abs(y) == 1), "classes are 0 and 1, or -1 and 1.")
-    margin = np.where(y > 0, z, -z)
-    return sum_columns(np.maximum(1 - margin, 0))
+    return sum_columns(np.maximum(1 - _find_margin("hinge", z, y), 0))
+
+
+@loss("binary", logits=True, advise=_advise_hinge)
+def squared_hinge(z: Any, y: Any) -> Any:
+    """(1/m) Σ max(0, 1 − s z)², s = 1 for the class 1, −1 for the other; its gradient by z is −2s max(0, 1 − s z)/m.
+
+    A `hinge` without corners, which asks more of examples that are far on the wrong side. With K columns this is K
+    times Keras' SquaredHinge; scikit-learn's LinearSVC makes it small by default.
+
+    Args:
+        z: scores, (m,) or (m, K), floating.
+        y: 0 and 1, or −1 and 1, of the same shape.
+
+    Returns:
+        One number; ``weights=`` (m,) makes it the weighted mean.
+
+    Raises:
+        ShapeError: ``squared_hinge: z is (3, 1), y is (3,): …``
+        DataError: ``squared_hinge: y holds 2, but …``
+
+    Source: Lee and Mangasarian, SSVM: A smooth support vector machine, Computational Optimization and Applications
+        20, 2001, eq. 2.
+
+    Example:
+        >>> squared_hinge(np.array([2.0, 0.5]), np.array([1, 0]))
+        np.float64(1.125)
+    """
+    margin = _find_margin("squared_hinge", z, y)
+    return sum_columns(np.square(np.maximum(1 - margin, 0)))
+
+
+def _find_margin(name: str, z: Any, y: Any) -> Any:
+    """How far scores are on the right side of 0."""
+    check_same(name, "z", z, y)
+    check_target(name, y, lambda y: (y == 0) | (abs(y) == 1), "classes are 0 and 1, or -1 and 1.")
+    return np.where(y > 0, z, -z)
 
 
 @loss("categorical", logits=True, advise=_advise_hinge)

@@ -14,6 +14,7 @@ from undertow.nn.activations import ACTIVATIONS, build_activation, describe_acti
 from undertow.nn.containers import Sequential
 from undertow.nn.layer import Container, is_layer, show_item
 from undertow.nn.registry import LAYERS as LAYERS
+from undertow.nn.registry import find_function, is_same, name_of
 from undertow.nn.registry import register_layer as register_layer
 
 DEEPEST: Final = 50  # layers within layers
@@ -59,6 +60,8 @@ def _describe_item(item: Any) -> dict[str, Any]:
         return {"layer": activation["name"], **{key: value for key, value in activation.items() if key != "name"}}
     cls: Any = type(item)
     name: str = cls.__name__
+    if callable(item) and not is_layer(item):
+        return {"layer": _name_function(item)}
     if LAYERS.get(name) != cls:
         what = name if is_layer(item) else show_item(item)
         known = ", ".join([*LAYERS, *ACTIVATIONS])
@@ -78,6 +81,24 @@ def _describe_item(item: Any) -> dict[str, Any]:
         if value is None:
             _check_kind(f.type, value, f"{name}.{f.name}")  # else it could be saved and not be read again
     return described
+
+
+def _name_function(item: Any) -> str:
+    """The name by which a function of the user's own is found again; ArgumentError where it would not be."""
+    name = name_of(item)
+    if name in ACTIVATIONS or name in LAYERS:
+        raise ArgumentError(
+            f"a function of your own ({name}) cannot be saved: Undertow's own is called so. Give it another name."
+        )
+    found = None if name is None else find_function(name)
+    if found is None or not is_same(found, item):
+        way = "Write it as def name(x): …, and register it" if name is None else "Register it"
+        raise ArgumentError(
+            f"a function of your own ({show_item(item)}) cannot be saved: a model file holds no code, and this one has "
+            f"no name by which it would be found. {way}: undertow.nn.register_layer({name or 'name'}), where it is "
+            "trained and where it is loaded."
+        )
+    return str(name)
 
 
 def _describe_value(value: Any, where: str) -> Any:
@@ -145,10 +166,12 @@ class _Builder:
         if name in ACTIVATIONS:
             return _built(where, name, lambda: build_activation({"name": name, **rest}))
         cls = LAYERS.get(name)
+        if cls is None and not rest and (function := find_function(name)) is not None:
+            return function
         if cls is None:
             raise UnknownLayerError(
-                f"layer {where}: there is no layer {name[:40]!r}. A layer of one's own is registered with "
-                "undertow.nn.register_layer before: import the module in which it is defined. Of Undertow are "
+                f"layer {where}: there is no layer {name[:40]!r}. A layer or a function of one's own is registered "
+                "with undertow.nn.register_layer before: import the module in which it is defined. Of Undertow are "
                 f"{', '.join([*LAYERS, *ACTIVATIONS])}."
             )
         fields = {f.name: f for f in dataclasses.fields(cls)}

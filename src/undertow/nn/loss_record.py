@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +37,7 @@ class Loss:
         end: the activation that makes p of z, for losses that go with one; None for others.
         decision: ``decision(outputs, settings)`` → predictions, where the task does not say it.
         advise: ``advise(settings, end)`` → what is odd about a model that ends in this activation, or None.
+        columns: of the output, for each column of the target.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Loss:
     end: str | None = None
     decision: Callable[[Any, Mapping[str, Any]], Any] | None = None
     advise: Callable[[Mapping[str, Any], str], str | None] | None = None
+    columns: int = 1
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
@@ -100,6 +102,7 @@ def loss(
     end: str | None = None,
     decision: Callable[[Any, Mapping[str, Any]], Any] | None = None,
     advise: Callable[[Mapping[str, Any], str], str | None] | None = None,
+    columns: int = 1,
     **known: Setting,
 ) -> Callable[[PerExample], Callable[..., Any]]:
     """Make a public loss of a function of its values for each example, and enter it into ``LOSSES``.
@@ -113,6 +116,7 @@ def loss(
         end: the activation that makes p of z.
         decision: how predictions are made of outputs.
         advise: what is odd about the end of a model.
+        columns: of the output, for each column of the target.
         known: what each setting may be.
 
     Returns:
@@ -149,7 +153,7 @@ def loss(
 
         functools.update_wrapper(function, per_example, updated=())
         setattr(function, "known_settings", known)  # noqa: B010 (mypy knows no attributes of functions)
-        LOSSES[name] = Loss(name, function, task, logits, {}, per_example, end, decision, advise)
+        LOSSES[name] = Loss(name, function, task, logits, {}, per_example, end, decision, advise, columns)
         return function
 
     return decorate
@@ -193,7 +197,7 @@ def configure(found: Loss, settings: Mapping[str, Any]) -> Loss:
     function = functools.partial(base.function, **read)
     functools.update_wrapper(function, base.function)
     per_example = functools.partial(base.per_example, **read) if base.per_example else None
-    return Loss(base.name, function, base.task, base.logits, read, per_example, base.end, base.decision, base.advise)
+    return replace(base, function=function, settings=read, per_example=per_example)
 
 
 def average(e: Any, weights: Any = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError, ShapeError
-from undertow.nn.layer import children, is_layer
+from undertow.nn.layer import children, is_layer, show_item
 
 M = TypeVar("M")
 
@@ -121,6 +122,32 @@ def is_initialized(model: Any) -> bool:
         (False, True)
     """
     return expected_shapes(model).keys() <= parameters_of(model).keys()
+
+
+def check_fields(model: Any) -> None:
+    """Check that each layer of the user's own that has no ``initial`` was given all it needs.
+
+    Args:
+        model: a layer, a container, or any tree, after `initialize`.
+
+    Raises:
+        ArgumentError: ``Gain(size=3): gain is None, and no method fills it. …``
+
+    Source: derived here.
+
+    Example:
+        >>> check_fields([3.0])
+    """
+    for _, part in children(model):
+        check_fields(part)
+    if not is_layer(model) or hasattr(model, "initial") or type(model).__module__.startswith("undertow."):
+        return
+    for field in dataclasses.fields(model):
+        if getattr(model, field.name) is None:
+            raise ArgumentError(
+                f"{show_item(model)}: {field.name} is None, and no method fills it. Give it an array, or the layer a "
+                f"method initial(self, rng, dtype, follows) that returns dataclasses.replace(self, {field.name}=…)."
+            )
 
 
 def put_parameters(model: M, values: Mapping[str, Any]) -> M:

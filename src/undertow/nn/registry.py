@@ -1,32 +1,42 @@
-"""The layers that can be described as plain data, and so be saved: those of this package, and registered ones."""
+"""What can be described as plain data, and so be saved: the layers of this package, and what is registered.
+
+A function of one's own is saved by its name. It is found again where it is registered, or stands in the script or the
+notebook that loads; no module is imported because a file names it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, TypeVar
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Final, TypeVar
 
 from undertow.errors import ArgumentError
 from undertow.keywords import explain_keywords
 from undertow.nn.activations import ACTIVATIONS
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C", bound=Callable[..., Any])
 
 LAYERS: Final[dict[str, type]] = {}
+FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {}  # of the user's own
 
 
 def register_layer(cls: C) -> C:
     """Let models with a layer of one's own be saved and loaded, wherever this was called before; a decorator.
 
-    Files then hold the layer's fields: plain data, layers and activations by name, arrays as parameters.
+    Files then hold the layer's fields: plain data, layers and activations by name, arrays as parameters; of a function
+    its name.
 
     Args:
-        cls: a dataclass with ``__call__``; where it has parameters, with ``shapes()`` that tells their shapes.
+        cls: a dataclass with ``__call__``; where it has parameters, with ``shapes()`` that tells their shapes. Or a
+            function of one array, such as an activation, with a name of its own: no lambda.
 
     Returns:
-        The class itself.
+        The class or function itself.
 
     Raises:
-        ArgumentError: ``register_layer: Gate is no dataclass. …``, or another layer has that name.
+        ArgumentError: ``register_layer: Gate is no dataclass. …``, a lambda, or another layer has that name.
 
     Source: derived here.
 
@@ -38,7 +48,27 @@ def register_layer(cls: C) -> C:
         ...         return x / 2
         >>> LAYERS["Halved"] is Halved
         True
+        >>> @register_layer
+        ... def softsigned(z):
+        ...     return z / (1 + abs(z))
+        >>> FUNCTIONS["softsigned"] is softsigned
+        True
     """
+    if callable(cls) and not isinstance(cls, type) and not dataclasses.is_dataclass(cls):
+        name = name_of(cls)
+        if name is None:
+            raise ArgumentError(
+                f"register_layer: {getattr(cls, '__name__', cls)!s:.80} has no name by which it could be found. Write "
+                "it as def name(x): …"
+            )
+        _check_free(name, cls, "function")
+        FUNCTIONS[name] = cls
+    else:
+        _register_class(cls)
+    return cls
+
+
+def _register_class(cls: Any) -> None:
     name = getattr(cls, "__name__", repr(cls))
     called = isinstance(cls, type) and any("__call__" in base.__dict__ for base in cls.__mro__)
     if not called or not dataclasses.is_dataclass(cls):
@@ -48,11 +78,48 @@ def register_layer(cls: C) -> C:
             f"register_layer: {name} has initial but no shapes. Add shapes(), which returns the shapes of its "
             "parameters by their names, so that a file can be checked before it is believed."
         )
-    before = LAYERS.get(name)
-    same = before is not None and (before.__module__, before.__qualname__) == (cls.__module__, cls.__qualname__)
-    if name in ACTIVATIONS or (before is not None and not same):
-        raise ArgumentError(f"register_layer: there is a layer {name} already. Give the class another name.")
+    _check_free(name, cls, "class")
     if cls.__module__.startswith("undertow."):
-        cls.__init__ = explain_keywords(cls.__init__)  # type: ignore[method-assign]
-    LAYERS[name] = cls  # the same class again: a notebook's cell was run twice
-    return cls
+        made: Any = cls  # of which type checkers think as an object of it now
+        made.__init__ = explain_keywords(made.__init__)
+    LAYERS[name] = cls  # type: ignore[assignment]  # the same class again: a notebook's cell was run twice
+
+
+def _check_free(name: str, item: Any, what: str) -> None:
+    """ArgumentError where another layer or function has a name already."""
+    before = FUNCTIONS.get(name, LAYERS.get(name))
+    if name in ACTIVATIONS or (before is not None and not is_same(before, item)):
+        raise ArgumentError(f"register_layer: there is a layer {name} already. Give the {what} another name.")
+
+
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two functions or classes are defined at one place, as where a notebook's cell was run twice."""
+    return a is b or all(getattr(a, x, a) == getattr(b, x, b) for x in ("__module__", "__qualname__"))
+
+
+def name_of(function: Any) -> str | None:
+    """The name of a function, by which a file can tell of it; None for a lambda, and what has none."""
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) and name.isidentifier() else None
+
+
+def find_function(name: str) -> Callable[..., Any] | None:
+    """Find a function of the user's own by its name.
+
+    Args:
+        name: from a model's description, perhaps of a file.
+
+    Returns:
+        The one that is registered, or stands at the top of the script or the notebook that runs; else None.
+
+    Source: derived here.
+
+    Example:
+        >>> find_function("system") is None
+        True
+    """
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    found = vars(sys.modules["__main__"]).get(name)
+    own = isinstance(found, FunctionType) and (found.__module__, found.__qualname__) == ("__main__", name)
+    return found if own else None

@@ -242,6 +242,107 @@ def poisson(z: Any, y: Any, *, log_input: bool = True) -> Any:
     return sum_columns(z - times_log(y, z))
 
 
+def _advise_logarithm(settings: Mapping[str, Any], end: str) -> str | None:
+    """What is odd about the logarithm of a number after an activation."""
+    if settings.get("log_input", True):
+        if end == "identity":
+            return None
+        return "it takes log(1 + p), of any size. Remove the activation, or set log_input=False"
+    if end in ("softplus", "sigmoid", "softmax", "hard_sigmoid"):
+        return None
+    return "with log_input=False, outputs below 0 count as 0 and do not learn. End the model in softplus"
+
+
+def _number(outputs: Any, settings: Mapping[str, Any]) -> Any:
+    """The predicted number."""
+    return np.expm1(outputs) if settings.get("log_input", True) else outputs
+
+
+@loss("regression", decision=_number, advise=_advise_logarithm, log_input=TRUTH)
+def mean_squared_logarithmic_error(z: Any, y: Any, *, log_input: bool = True) -> Any:
+    """(1/m) Σ (z − log(1 + y))² of a number y of 0 or more, predicted as p = e^z − 1; its gradient by z is 2/m of that.
+
+    What counts is the ratio of 1 + p to 1 + y. With ``log_input=False`` the output is p itself: (log(1 + p) −
+    log(1 + y))², where p below 0 counts as 0, as in Keras. With K columns this is K times scikit-learn's
+    mean_squared_log_error.
+
+    Args:
+        z: log(1 + p), or p, (m,) or (m, K), floating.
+        y: numbers of 0 or more, of the same shape.
+        log_input: whether z is the logarithm.
+
+    Returns:
+        One number; ``weights=`` (m,) makes it the weighted mean.
+
+    Raises:
+        ShapeError: ``mean_squared_logarithmic_error: z is (3, 1), y is (3,): …``
+        DataError: ``mean_squared_logarithmic_error: y holds -1.0, but targets are 0 or more. …``
+
+    Source: scikit-learn, User guide, section 3.4.6.5; Keras, ``MeanSquaredLogarithmicError``.
+
+    Example:
+        >>> mean_squared_logarithmic_error(np.array([0.0, 3.0]), np.array([0.0, np.e - 1]))
+        np.float64(2.0)
+        >>> mean_squared_logarithmic_error(np.array([np.e - 1, -9.0]), np.zeros(2), log_input=False)
+        np.float64(0.5)
+    """
+    check_same("mean_squared_logarithmic_error", "z", z, y)
+    remedy = "targets are 0 or more. Use mean_squared_error for other numbers."
+    check_target("mean_squared_logarithmic_error", y, lambda y: y >= 0, remedy)
+    e = (z if log_input else np.log1p(np.maximum(z, 0))) - np.log1p(y.astype(P.dtype_of(z)))
+    return sum_columns(e * e)
+
+
+def _advise_gaussian(settings: Mapping[str, Any], end: str) -> str | None:
+    """What is odd about a mean and the logarithm of a variance after an activation."""
+    if end == "identity":
+        return None
+    return "it takes means and logarithms of variances, of any sign. Remove the activation"
+
+
+def _mean(outputs: Any, settings: Mapping[str, Any]) -> Any:
+    """The predicted means."""
+    return np.split(outputs, 2, axis=1)[0]
+
+
+@loss("regression", decision=_mean, advise=_advise_gaussian, columns=2, least=POSITIVE)
+def gaussian(z: Any, y: Any, *, least: float = 1e-6) -> Any:
+    """(1/m) Σ ½ (log v + (y − μ)²/v), v = ε + e^s, of numbers y with the mean μ and the variance v, both predicted.
+
+    The first K columns of z are μ, the others s. The gradient by μ is (μ − y)/(m v), by s ½ (1 − (y − μ)²/v) e^s/(m v).
+    Without ½ log 2π, as PyTorch's gaussian_nll_loss(μ, y, v), of which this is K times the value.
+
+    Args:
+        z: (m, 2 K), floating.
+        y: numbers, (m, K).
+        least: ε, the least variance, in the units of y².
+
+    Returns:
+        One number; ``weights=`` (m,) makes it the weighted mean. A run's ``predict`` gives μ, its ``outputs`` both.
+
+    Raises:
+        ShapeError: ``gaussian: z is (3, 1), y is (3, 1). Give it two columns, …``
+        ArgumentError: ``gaussian: least is 0. Give a number above 0.``
+
+    Source: Nix and Weigend, Estimating the mean and variance of the target probability distribution, ICNN 1994, eq. 4.
+
+    Example:
+        >>> gaussian(np.array([[1.0, 0.0], [5.0, 0.0]]), np.array([[1.0], [3.0]])).round(4)
+        np.float64(1.0)
+    """
+    a, b = P.shape_of(z), P.shape_of(y)
+    k = b[1] if len(b) == 2 else None
+    if not isinstance(k, int) or a != (b[0], 2 * k):
+        raise ShapeError(
+            f"gaussian: z is {show_shape(a)}, y is {show_shape(b)}. Give z two columns for each of y, first those of "
+            "the means, then those of the logarithms of the variances, and y a row an example and a column a number."
+        )
+    mean, s = z[:, :k], z[:, k:]
+    log_variance = np.logaddexp(s, math.log(least))
+    e = y - mean
+    return sum_columns(0.5 * (log_variance + e * e * np.exp(-log_variance)))
+
+
 @loss("regression")
 def cosine(p: Any, y: Any) -> Any:
     """(1/m) Σ_i (1 − cos of the angle between row p_i and row y_i); a row of zeros has the cosine 0.

@@ -161,12 +161,14 @@ class Scale:
         return h
 
 
+@register_layer
 @dataclass(eq=False, repr=False)
 class Lambda:
     """A function of one array as a layer with a name, and, where it is known, a width.
 
     Args:
-        function: plain NumPy; its code is not saved with a model.
+        function: plain NumPy; its code is not saved with a model, but its name, if it is registered by
+            `register_layer`.
         name: what it is called in summaries and messages.
         keeps_width: whether it gives as many columns as it gets.
         fan_out: how many columns it gives, if that is one number.

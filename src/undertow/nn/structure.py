@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -58,7 +59,8 @@ def initialize(model: M, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
     Returns:
         A new model. Weights before relu are ``he_normal``, all others ``glorot_uniform``, unless the
         layer has an ``init`` of its own; biases are 0. A layer of one's own is filled by its method
-        ``initial(rng, dtype, follows)``, which returns the filled layer; ``follows`` names the activation
+        ``initial(rng, dtype, follows)``, which returns the filled layer; whatever it returns, parameters that the layer
+        has stay, all but those that are equal to the default of their field. ``follows`` names the activation
         that comes next, dropout and normalisation passed over. Layers in its fields need not be filled there; those
         that are stay as they are.
 
@@ -84,8 +86,9 @@ def initialize(model: M, seed: int = 0, dtype: DTypeLike = np.float32) -> M:
 def _fill(item: Any, follows: str | None, seed: int, numbers: Iterator[int], dtype: np.dtype[Any]) -> Any:
     """Fill one item; ``follows`` is the activation after it."""
     if is_layer(item) and hasattr(item, "initial"):
-        filled = item.initial(np.random.default_rng([seed, next(numbers)]), dtype, follows)
-        return _fill_parts(_check_filled(item, filled), seed, numbers, dtype, dict(children(item)))
+        given = copy.copy(item)  # an `initial` that writes into its layer changes no model that is in use
+        made = given.initial(np.random.default_rng([seed, next(numbers)]), dtype, follows)
+        return _fill_parts(_check_filled(item, made), seed, numbers, dtype, dict(children(item)))
     if isinstance(item, Container):
         return _fill_container(item, follows, seed, numbers, dtype)
     if isinstance(item, str | np.ndarray):
@@ -115,6 +118,32 @@ def _fill_parts(
     return rebuilt(item, new) if any(new[name] is not parts[name] for name in parts) else item
 
 
+def _keep_given(before: Any, after: Any) -> Any:
+    """What ``initial`` made, with the parameters put back that the layer had: it may have drawn all of them anew."""
+    if after is before or before is None:
+        return after
+    if isinstance(before, np.ndarray | np.generic | float):
+        return before
+    old, new = dict(children(before)), dict(children(after))
+    if type(after) is not type(before) or old.keys() != new.keys():
+        return before if any(not callable(x) for x in trees.flatten(before)[0]) else after
+    kept = {name: new[name] if _is_default(before, name) else _keep_given(old[name], new[name]) for name in new}
+    return rebuilt(after, kept) if any(kept[name] is not new[name] for name in new) else after
+
+
+def _is_default(layer: Any, name: str) -> bool:
+    """Whether a number or an array in a layer's field is what the class says where none is given: no one gave it."""
+    if not is_layer(layer):
+        return False
+    field = next(field for field in dataclasses.fields(layer) if f".{field.name}" == name)
+    value = getattr(layer, field.name)
+    if not isinstance(value, np.ndarray | np.generic | float):
+        return False
+    made = field.default_factory
+    default = made() if made is not dataclasses.MISSING else field.default
+    return isinstance(default, np.ndarray | np.generic | float | int) and np.array_equal(value, default)
+
+
 def _check_fields(item: Any) -> None:
     """ArgumentError where a layer of one's own keeps layers in attributes that are no fields: none would be filled."""
     own = dataclasses.is_dataclass(item) and not isinstance(item, type)
@@ -138,16 +167,18 @@ def _fill_container(
     return item.with_inner(filled)
 
 
-def _check_filled(layer: Any, filled: Any) -> Any:
-    """ArgumentError unless ``initial`` returned what ``shapes`` says."""
-    if type(filled) is not type(layer):
+def _check_filled(layer: Any, made: Any) -> Any:
+    """What ``initial`` made of a layer, what was given kept; ArgumentError unless it is what ``shapes`` says."""
+    if type(made) is not type(layer):
         wanted = type(layer).__name__
-        raise ArgumentError(f"{layer!r}: its initial returned {type(filled).__name__}. Return a {wanted}.")
+        raise ArgumentError(f"{layer!r}: its initial returned {type(made).__name__}. Return a {wanted}.")
+    filled = _keep_given(layer, made)
     for name, shape in (filled.shapes() if hasattr(filled, "shapes") else {}).items():
         value: Any = getattr(filled, name, None)
         found = np.shape(value)
         if found != tuple(shape):
-            raise ArgumentError(f"{layer!r}: its initial made {name} {found}, its shapes say {tuple(shape)}.")
+            who = "its initial made" if value is getattr(made, name, None) else "it was given"
+            raise ArgumentError(f"{layer!r}: {who} {name} {found}, its shapes say {tuple(shape)}.")
     return filled
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 from undertow import trees
 from undertow.errors import ArgumentError, ShapeError
@@ -12,6 +12,7 @@ from undertow.graph import show_shape
 from undertow.primitives import shape_of
 
 Update = Callable[..., tuple[Any, Any]]
+_MISSING: Final = object()
 
 
 def check_calls(name: str, init: Callable[[Any], Any], update: Update) -> Update:
@@ -42,7 +43,11 @@ def check_calls(name: str, init: Callable[[Any], Any], update: Update) -> Update
     update = unchecked(update)
 
     @wraps(update)
-    def checked(grads: Any, state: Any, params: Any, *rest: Any, **settings: Any) -> tuple[Any, Any]:
+    def checked(
+        grads: Any = _MISSING, state: Any = _MISSING, params: Any = _MISSING, *rest: Any, **settings: Any
+    ) -> tuple[Any, Any]:
+        if params is _MISSING or state is _MISSING:
+            _refuse_call(name, (grads, state, params))
         check_gradient(name, grads, params)
         try:
             return update(grads, state, params, *rest, **settings)
@@ -57,6 +62,16 @@ def check_calls(name: str, init: Callable[[Any], Any], update: Update) -> Update
 
     checked.__dict__["unchecked"] = update
     return checked
+
+
+def _refuse_call(name: str, given: tuple[Any, ...]) -> None:
+    """ArgumentError for a call without all three arguments: PyTorch's step has none, Keras' two."""
+    n = sum(x is not _MISSING for x in given)
+    raise ArgumentError(
+        f"{name}.update takes a gradient, a state and the parameters, got {n} argument{'' if n == 1 else 's'}. Begin "
+        "with state = optimizer.init(parameters), and go on with parameters, state = optimizer.update(gradient, state, "
+        "parameters)."
+    )
 
 
 def unchecked(update: Update) -> Update:

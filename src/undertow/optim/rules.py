@@ -37,6 +37,8 @@ class Optimizer:
         settings: the hyperparameters by name, as plain data; `build_optimizer` reads them.
         trains: (name, array) → whether a parameter ever moves; None where all do. Gradients of the others are neither
             clipped nor counted in a norm.
+        schedule: the learning rate as a function of the step's number, from which it is recorded, a function of the
+            user's own too; None where it is one number, or there are several.
 
     Source: derived here.
 
@@ -50,6 +52,7 @@ class Optimizer:
     update: Callable[..., tuple[Any, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
     trains: Callable[[str, Any], bool] | None = None
+    schedule: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "update", check_calls(self.name, self.init, self.update))
@@ -66,7 +69,7 @@ class Optimizer:
         known = is_ours(self.update) and self.name in OPTIMIZERS | WRAPPERS
         if known:
             return build_optimizer, ({"name": self.name, **self.settings},)
-        return Optimizer, (self.name, self.init, unchecked(self.update), self.settings, self.trains)
+        return Optimizer, (self.name, self.init, unchecked(self.update), self.settings, self.trains, self.schedule)
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={show(value)}' for key, value in self.settings.items())})"
@@ -183,7 +186,7 @@ def make_optimizer(
         new, inner = step(grads, state.inner, params, rate(state.t) * scale)
         return new, ScheduledState(state.t + 1.0, inner)
 
-    return Optimizer(name, init_scheduled, update_scheduled, described | {"rate": rate.settings})
+    return Optimizer(name, init_scheduled, update_scheduled, described | {"rate": rate.settings}, schedule=rate)
 
 
 @explain_keywords

@@ -55,6 +55,11 @@ def build_network(settings: Any, n_in: int, n_out: int, rng: np.random.RandomSta
         >>> build_network(MLPClassifier(layers=[8], dropout=0.1), 4, 3, np.random.RandomState(0), np.dtype("float32"))
         Sequential(Dense(4, 8), relu, Dropout(rate=0.1), Dense(8, 3))
     """
+    if settings.layers is not None and np.ravel(settings.hidden_layer_sizes).tolist() != [100]:
+        raise ArgumentError(
+            f"layers is {settings.layers!r:.80} and hidden_layer_sizes {settings.hidden_layer_sizes!r:.80}, which are "
+            "two names of one thing. Give one of them, and leave the other out."
+        )
     if _is_own(settings.layers):
         model = _own_model(settings)
     else:

@@ -156,7 +156,8 @@ class MLPRegressor(RegressorMixin, BaseNetwork):
     def _read_targets(self, y: Any, first: bool) -> tuple[Target, Array]:
         found = target_of_values(self.loss, y)
         if not first and found.n_outputs != self.n_outputs_:
-            raise ValueError(f"y has {found.n_outputs} columns, but the estimator was fitted to {self.n_outputs_}.")
+            now, before = (n // found.loss.columns for n in (found.n_outputs, self.n_outputs_))
+            raise ValueError(f"y has {now} columns, but the estimator was fitted to {before}.")
         self._target = found
         return found, y
 

@@ -17,6 +17,7 @@ from undertow.nn.loss_record import find_record
 Array = NDArray[Any]
 OURS: Final = {"squared_error": "half_squared_error"}  # a name of scikit-learn's → a name of LOSSES
 SQUARES: Final = ("half_squared_error", "mean_squared_error")
+_INVERSES: Final = {"poisson": "exp", "mean_squared_logarithmic_error": "expm1"}  # of losses that take logarithms
 ENDS: Final = {"binary": "logistic", "categorical": "softmax"}
 
 
@@ -39,8 +40,8 @@ class Target:
     @property
     def out_activation(self) -> str:
         """scikit-learn's name of what makes predictions of outputs."""
-        if self.loss.name == "poisson" and self.loss.settings.get("log_input", True):
-            return "exp"
+        if self.loss.name in _INVERSES and self.loss.settings.get("log_input", True):
+            return _INVERSES[self.loss.name]
         return ENDS.get(self.loss.task, "identity") if self.loss.end else "identity"
 
     def encode(self, y: Array, dtype: Any) -> Array:
@@ -210,11 +211,12 @@ def target_of_values(loss: Any, y: Array) -> Target:
     found, columns, offset = _find(loss), 1 if y.ndim == 1 else y.shape[1], 0.0
     if found.task not in ("regression", "own"):
         raise ArgumentError(f"{found.name} is a loss of classes. Use squared_error, or a loss of values.")
+    if found.name in _INVERSES and (y < 0).any():
+        what = "counts" if found.name == "poisson" else "targets"
+        raise DataError(f"{found.name}: y holds {y.min()}, but {what} are 0 or more. Use squared_error.")
     if found.name == "poisson":
-        if (y < 0).any():
-            raise DataError(f"poisson: y holds {y.min()}, but counts are 0 or more. Use squared_error.")
         offset = float(np.sum(xlogy(y, y) - y)) / len(y) if isinstance(loss, str) else 0.0
-    return Target(found, "regression", columns, offset)
+    return Target(found, "regression", columns * found.columns, offset)
 
 
 def _find(loss: Any) -> Loss:

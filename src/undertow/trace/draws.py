@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ State = tuple[Any, ...]
 
 
 def random_states(f: Callable[..., Any]) -> list[tuple[Any, State]]:
-    """Look at the random numbers that a function may draw: NumPy's own, and the generators that it names.
+    """Look at the random numbers that a function may draw: NumPy's and Python's, and the generators that it names.
 
     Args:
         f: a function that is going to be traced.
 
     Returns:
-        Each bit generator, and where it stands; see `warn_of_draws`.
+        Each bit generator or module, and where it stands; see `warn_of_draws`.
 
     Source: derived here.
 
@@ -31,12 +31,13 @@ def random_states(f: Callable[..., Any]) -> list[tuple[Any, State]]:
         >>> [_stands_at(bits) == state for bits, state in before]
         [True, False]
     """
-    if "numpy.random" not in sys.modules:  # nobody has drawn anything
-        return []
+    found: list[Any] = [sys.modules["random"]] if "random" in sys.modules else []
+    if "numpy.random" not in sys.modules:  # nobody has drawn anything: a generator that is new tells where that is
+        return [*((x, _stands_at(x)) for x in found), (None, ())]
     code = getattr(f, "__code__", None)
     cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or () if _is_filled(cell)]
     named = [f.__globals__.get(name) for name in code.co_names] if isinstance(code, CodeType) else []
-    found = [x.bit_generator for x in (*cells, *named) if isinstance(x, np.random.Generator)]
+    found += [x.bit_generator for x in (*cells, *named) if isinstance(x, np.random.Generator)]
     return [(bits, _stands_at(bits)) for bits in (np.random.get_bit_generator(), *found)]  # type: ignore[attr-defined]
 
 
@@ -64,7 +65,14 @@ def warn_of_draws(f: Callable[..., Any], code: CodeType | None, before: list[tup
 
 
 def _stands_at(bits: Any) -> State:
-    """Where a bit generator stands, to be compared."""
+    """Where a generator stands, to be compared; () for NumPy's own where it is as new."""
+    if bits is None and "numpy.random" not in sys.modules:
+        return ()
+    if bits is None:
+        own, new = np.random.get_bit_generator(), np.random.MT19937()  # type: ignore[attr-defined]
+        return () if own.state["state"]["pos"] == new.state["state"]["pos"] else _stands_at(own)
+    if isinstance(bits, ModuleType):
+        return tuple(bits.getstate())
     return tuple(x.tobytes() if isinstance(x, np.ndarray) else x for x in bits.state["state"].values())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from undertow.errors import ArgumentError, RunError
 from undertow.habits import missing_attribute
-from undertow.spelling import did_you_mean, meant_name
+from undertow.spelling import meant_name
 from undertow.trace import describe_function
 from undertow.train.calls import takes as takes
 
@@ -148,9 +148,6 @@ class Hooks:
             try:
                 wishes.append(function(info) is True)
             except BaseException as error:
-                key = error.args[0] if isinstance(error, KeyError) and error.args else None
-                if isinstance(key, str) and key not in info.row:
-                    error.add_note(f"info.row has {', '.join(info.row)}. {did_you_mean(key, info.row)}".rstrip())
                 failure = failure or error
         return failure is None and (any(wishes) or info.stopping), failure
 

@@ -51,7 +51,7 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
     """Save a run as a folder of ``model.safetensors`` and ``run.json``.
 
     Args:
-        run: the run; its model must be made of built-in layers.
+        run: the run; its model must be made of built-in layers, and of what `undertow.nn.register_layer` knows.
         path: the folder; its parent is made if missing.
         overwrite: True replaces a folder that holds a run.
 
@@ -59,7 +59,8 @@ def save(run: Run, path: str | Path, overwrite: bool = False) -> Path:
         The folder.
 
     Raises:
-        RunError: ``runs/a exists already. …``; a layer of the user's own; the disk refuses.
+        RunError: ``runs/a exists already. …``; a layer or function of the user's own that is not registered; the disk
+            refuses.
 
     Source: derived here.
 
@@ -219,8 +220,8 @@ def load(path: str | Path) -> Run:
         The run.
 
     Raises:
-        RunError: ``runs/a: there is no such folder.``; a training that has not ended; a file that is missing, damaged
-            or does not fit.
+        RunError: ``runs/a: there is no such folder.``; checkpoints alone; a file that is missing,
+            damaged or does not fit.
 
     Source: derived here.
 
@@ -234,7 +235,10 @@ def load(path: str | Path) -> Run:
     if not os.path.exists(folder / MODEL) and os.path.isdir(folder / "checkpoints"):
         from undertow.train.table_folder import how_to_go_on
 
-        raise RunError(f"{folder}: this training has not ended, so there is no model yet. {how_to_go_on(folder)}")
+        raise RunError(
+            f"{folder}: no run was saved here with run.save, there are only the checkpoints of a training, which goes "
+            f"on, was broken off, or has ended. {how_to_go_on(folder)}"
+        )
     content = _read_file(folder / MODEL)
     model = _load_model(folder / MODEL, content)
     record = _load_record(folder / RECORD)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from undertow.errors import RunError
+from undertow.errors import RunError, UndertowError
+from undertow.nn import describe_model
 from undertow.train.files import read_path
 from undertow.train.history import HistoryFile
 from undertow.train.interrupt import delay_interrupts
@@ -57,6 +58,11 @@ class Keeper:
             self.rows.rewind(min(len(trainer.run.history), len(self.rows.rows())))
             for row in trainer.run.history[len(self.rows.rows()) :]:
                 self.rows.append(row)
+            if not trainer.n_steps and (told := _why_unsaved(trainer.run.model)) is not None:
+                trainer.progress.tell(
+                    f"{self.store.folder.parent} will hold no model, only numbers: {told} Else, going on takes "
+                    "the model again, undertow.resume(…, model=…), and run.save will refuse."
+                )
 
     def after_steps(self, trainer: Trainer) -> None:
         """Write a checkpoint within an epoch, if it is due."""
@@ -113,3 +119,12 @@ class Keeper:
         found = [] if self.store is None else self.store.remarks[self.told :]
         self.told += len(found)
         return found
+
+
+def _why_unsaved(model: Any) -> str | None:
+    """What keeps a model from being written; None where nothing does."""
+    try:
+        describe_model(model)
+    except UndertowError as error:
+        return f"{error}"
+    return None

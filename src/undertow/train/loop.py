@@ -20,7 +20,7 @@ def train(
     model: Any,
     data: Any,
     *more: Never,
-    loss: str | Loss | Callable[[Any, Any], Any],
+    loss: str | Loss | Callable[[Any, Any], Any] | None = None,
     optimizer: Optimizer | str | None = None,
     epochs: int | None = None,
     steps: int | None = None,

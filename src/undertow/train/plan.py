@@ -178,8 +178,11 @@ def make_plan(settings: dict[str, Any]) -> Plan:
         if name not in names:
             hint = f"{TRAINING[name]} " if name in TRAINING else did_you_mean(name, names)
             raise ArgumentError(f"there is no setting {name!r}. {hint}There are {', '.join(names)}.")
-    if "loss" not in settings:
-        raise ArgumentError("a training needs a loss. Give one, such as loss='categorical_cross_entropy'.")
+    if settings.get("loss") is None:
+        raise ArgumentError(
+            "a training needs a loss. Give one: loss='categorical_cross_entropy' for classes, 'binary_cross_entropy' "
+            "for two, 'mean_squared_error' for numbers, or a function (output, y) → one number."
+        )
     return Plan(**settings)
 
 

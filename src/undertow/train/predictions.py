@@ -63,7 +63,8 @@ def read_encoder(run: Run) -> TabularEncoder:
     taken, given = widths(run.model)
     loss = nn.LOSSES.get(str(run.settings.get("loss")))
     task = "classification" if loss is not None and loss.task in ("categorical", "binary") else "regression"
-    wanted = 1 if loss is not None and loss.task == "binary" and encoder.n_outputs == 2 else encoder.n_outputs
+    wanted = encoder.n_outputs * (1 if loss is None else loss.columns)
+    wanted = 1 if loss is not None and loss.task == "binary" and encoder.n_outputs == 2 else wanted
     for what, model, table in (
         ("features", taken, encoder.n_features),
         ("outputs", given, wanted),

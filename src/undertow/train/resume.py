@@ -377,7 +377,9 @@ def _describe(model: Any) -> Any:
 
 def _build(architecture: Any) -> Any:
     if architecture is None:
-        raise ArgumentError("the run's model has layers of your own. Give it again, as it was before training: model=.")
+        raise ArgumentError(
+            "the run's model has layers or functions of your own that were not registered. Give it again: model=."
+        )
     return build_model(architecture)
 
 

@@ -6,15 +6,25 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, ColumnError
 from undertow.optim import build_schedule
+from undertow.spelling import meant_name
 from undertow.train.forward import CHUNK
 
 if TYPE_CHECKING:
     from undertow.train.trainer import Trainer
 
 
-def make_row(trainer: Trainer, begun: float) -> dict[str, Any]:
+class Row(dict[str, Any]):
+    """The row of a history of one epoch: a dict that says which of its columns was meant."""
+
+    def __missing__(self, key: Any) -> Any:
+        meant = meant_name(key, self)
+        hint = f"Use row[{meant!r}]. " if meant is not None else ""
+        raise ColumnError(f"a row of the history has no {key!r}. {hint}It has {', '.join(self)}.")
+
+
+def make_row(trainer: Trainer, begun: float) -> Row:
     """Make the row of the history for the epoch that ends.
 
     Args:
@@ -41,7 +51,7 @@ def make_row(trainer: Trainer, begun: float) -> dict[str, Any]:
     rate = read_rate(trainer)
     if rate is not None:
         row["rate"] = rate
-    return {**row, "seconds": trainer.elapsed(), "examples_per_second": speed}
+    return Row({**row, "seconds": trainer.elapsed(), "examples_per_second": speed})
 
 
 def read_rate(trainer: Trainer) -> float | None:
@@ -50,9 +60,18 @@ def read_rate(trainer: Trainer) -> float | None:
     base = optimizer.settings.get("rate")
     if isinstance(base, int | float):
         return base * read_scale(trainer) if trainer.scales else None
+    schedule = find_schedule(optimizer)
+    count = float(trainer.n_steps // trainer.plan.accumulate)
+    return None if schedule is None else float(schedule(count)) * read_scale(trainer)
+
+
+def find_schedule(optimizer: Any) -> Any:
+    """Return the learning rate of an optimizer as a function of the step; None where there is no single one."""
+    if optimizer.schedule is not None:
+        return optimizer.schedule
     try:
-        return float(build_schedule(base)(float(trainer.n_steps // trainer.plan.accumulate))) * read_scale(trainer)
-    except ArgumentError:  # no single rate, or a function of the user's own
+        return build_schedule(optimizer.settings.get("rate"))
+    except ArgumentError:
         return None
 
 

@@ -21,7 +21,7 @@ from undertow.habits import RUNS, missing_attribute
 from undertow.nn import LOSSES, Loss, build_loss, sigmoid, softmax
 from undertow.nn.layer import show_item
 from undertow.train.forward import Forward
-from undertow.train.metric import CLASSES, Metric, Predictions, find_task, make_predictions
+from undertow.train.metric import CLASSES, Metric, Predictions, find_task
 from undertow.train.metrics import read_metrics
 from undertow.train.task import Examples, Task
 
@@ -257,9 +257,7 @@ class Run:
 
     def pair(self, outputs: NDArray[Any], targets: NDArray[Any], weights: Any = None) -> Predictions:
         """Pair outputs of the model with their targets, both as training knows them; see `predictions`."""
-        task = self._task(outputs)
-        kind, at_zero = find_task(task.loss.task, task.output_shape), task.loss.logits or task.loss.end is None
-        return make_predictions(kind, outputs, targets, weights, logits=at_zero)
+        return self._task(outputs).pair(outputs, targets, weights)
 
     def _read(self, X: ArrayLike, y: ArrayLike, weights: Any) -> tuple[Task, str, Examples]:
         """The task, its kind, and examples with their targets as the loss takes them."""

@@ -111,8 +111,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         by_class = _weigh_classes(y, plan.class_weights, task)
         feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task, by_class)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
-        if beside is not None:
-            held, n_held = _held_in_blocks(beside, X, task, dtype)
+        held, n_held = (held, n_held) if beside is None else _held_in_blocks(beside, X, task, dtype)
     else:
         feed = SourceFeed(whole, plan.batch_size, draws, task)
         held, n_held = _held_beside(plan, X, task, dtype)
@@ -133,9 +132,8 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         "loss": chosen.name, "task": chosen.task, "logits": chosen.logits, "loss_settings": dict(chosen.settings),
         **plan.describe(), "seed": seed, "dtype": str(dtype), "metrics": [metric.name for metric in metrics],
         "example_shape": list(X.shape[1:]), "n_examples": feed.n_examples, "n_validation": n_held,
+        **({"validation": None} if whole is not None and held is None else {}),
     }  # fmt: skip
-    if whole is not None and held is None:
-        settings["validation"] = None
     if own := [metric.name for metric in metrics if not is_told_by_name(metric)]:
         settings["own_metrics"] = own
     if by_class is not None:  # what "balanced" came to, for an export

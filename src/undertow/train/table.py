@@ -29,7 +29,7 @@ from undertow.train.table_network import make_plan, with_epochs
 from undertow.train.table_other import try_other
 from undertow.train.table_parts import try_in_parts
 from undertow.train.table_refit import Chosen, goes_again, keep_first, read_first, set_up_refit, set_up_second
-from undertow.train.table_settings import CONFIG, TableSettings, read_config, write_config
+from undertow.train.table_settings import CONFIG, TableSettings, read_config, tell_resumed, write_config
 from undertow.train.table_setup import measure_in_units, prepare
 from undertow.train.table_words import tell_choices
 from undertow.train.temperature import divide_scores
@@ -68,7 +68,9 @@ def train_table(
 
     Source: derived here.
     """
-    settings = replace(settings, refit_epochs=None, refit_temperature=None)
+    if settings.resumed:
+        say(f"  These settings are of a training that was gone on with. {tell_resumed(settings.resumed)}")
+    settings = replace(settings, refit_epochs=None, refit_temperature=None, resumed=None)
     if _takes_long(settings):
         check_folder(folder, overwrite)  # what takes minutes is not read in vain
     with ReadingProgress(progress):
@@ -218,6 +220,7 @@ def _reopen(
         settings = replace(settings, average=0.0)
     epochs, first = longer["epochs"], read_first(folder)
     second = settings.refit_epochs is not None
+    settings = _note_longer(settings, longer, second or (bool(settings.refit) and first is not None))
     if settings.refit and not second and first is not None:  # killed between the two trainings
         settings, table, trainer, said = set_up_second(folder, settings, callbacks, progress, epochs)
         say(said)
@@ -250,6 +253,17 @@ def _reopen(
     if over:
         say(_tell_done(folder, trainer))
     return settings, table, trainer
+
+
+def _note_longer(settings: TableSettings, longer: dict[str, Any], second: bool) -> TableSettings:
+    """Put among the settings how a training is gone on with for longer; the ``second`` one has an end of its own."""
+    given = {name: value for name, value in longer.items() if value}
+    if not given:
+        return settings
+    options = [(f"--{name.replace('_', '-')}", getattr(settings, name), value) for name, value in given.items()]
+    begun = [] if second else [f"without {name}" if old is None else f"{name} {old:g}" for name, old, _ in options]
+    resumed = settings.resumed or [" ".join(begun)]
+    return replace(settings, resumed=[*resumed, " ".join(f"{name} {value:g}" for name, _, value in options)])
 
 
 def _check_encoder(folder: Path, snapshot: Snapshot, table: Table) -> None:

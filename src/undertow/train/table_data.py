@@ -40,6 +40,7 @@ from undertow.train.table_settings import TableSettings, read_rule
 TASKS = ("classification", "regression")
 _MB = 1_000_000
 _OWN = "standard"  # a scaling in which each column of numbers has its own scale
+_TARGET_SCALINGS = {"poisson": "mean", "mean_squared_logarithmic_error": "none"}  # by losses of numbers of 0 or more
 _RARE = 0.1  # a class with a smaller share of the rows is remarked on
 _DIGEST_CHUNK = 1 << 22
 _HEAD = 1 << 18  # bytes in which the column names stand
@@ -232,8 +233,9 @@ def _options(settings: TableSettings) -> dict[str, Any]:
              "dates", "decimal", "as_text", "target_scaling")  # fmt: skip
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     most = 1000 if settings.categories != "codes" else 100_000
-    if read_rule(settings.loss or "", "--loss")["name"] == "poisson":
-        found = {"target_scaling": "mean", **found, "task": settings.task or "regression"}
+    scaling = _TARGET_SCALINGS.get(read_rule(settings.loss or "", "--loss")["name"])
+    if scaling is not None:
+        found = {"target_scaling": scaling, **found, "task": settings.task or "regression"}
     return {"max_categories": most, "scaling": "auto", **found, "seed": settings.seed or 0}
 
 

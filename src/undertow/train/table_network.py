@@ -221,7 +221,8 @@ def is_binary(settings: TableSettings) -> bool:
 def count_outputs(settings: TableSettings, n_outputs: int) -> int:
     """Count the outputs of the network: one for a binary loss; ArgumentError where that meets more than two classes."""
     if not is_binary(settings):
-        return n_outputs
+        loss = nn.LOSSES.get(read_rule(settings.loss or "", "--loss")["name"])
+        return n_outputs * (1 if loss is None else loss.columns)
     if n_outputs > 2:
         raise ArgumentError(
             f"--loss {settings.loss}: it is for two classes, but the target has {n_outputs}. Use "
@@ -237,7 +238,7 @@ def read_loss(settings: TableSettings, classifies: bool) -> Any:
     fitting = [
         name
         for name, loss in nn.LOSSES.items()
-        if loss.task in tasks and not loss.logits and name not in ("kullback_leibler", "cosine")
+        if loss.task in tasks and (not loss.logits or loss.end is None) and name not in ("kullback_leibler", "cosine")
     ]
     if record["name"] not in fitting:
         what = "classes" if classifies else "a number"

@@ -54,6 +54,7 @@ class TableSettings:
             1 for the part alone by which the first training is measured.
         refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were;
             refit_temperature: what scores of classes are divided by after it.
+        resumed: how the training began and what `undertow resume` was told: with these settings alone it is another.
         batch_size, accumulate, l1, l2, max_norm, mixup, average, clip, non_finite, metrics, seed, dtype,
             checkpoint_every, flow: see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
         threads: for the compiled steps.
@@ -113,6 +114,7 @@ class TableSettings:
     refit: bool | None = None
     refit_epochs: int | None = None
     refit_temperature: float | None = None
+    resumed: list[str] | None = None
     other: bool | None = None
     folds: int | None = None
     l1: float | None = None
@@ -210,12 +212,38 @@ def write_config(settings: TableSettings, path: Path) -> None:
         {'target': 'price', 'hidden': [8]}
     """
     head = "# All settings of this training. To repeat it: undertow train --config with this file.\n"
+    if settings.resumed:
+        head = (
+            "# All settings of this training, which was gone on with for longer. undertow train --config with this\n"
+            "# file alone comes out otherwise, because the schedule and early stopping began for less.\n"
+            f"# {tell_resumed(settings.resumed)}\n"
+        )
     lines = [f"{name} = {_show(value)}\n" for name, value in settings.given().items()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{path.parent} cannot be made: {error.strerror or error}.") from None
     write_whole(path, (head + "".join(lines)).encode())
+
+
+def tell_resumed(resumed: list[str]) -> str:
+    """How a training that was gone on with for longer is repeated.
+
+    Args:
+        resumed: the options of each `undertow resume`, after those that the training began with.
+
+    Returns:
+        A sentence.
+
+    Source: derived here.
+
+    Example:
+        >>> tell_resumed(["--epochs 5", "--epochs 9"])
+        'To repeat it: undertow train --config … --epochs 5, then undertow resume … --epochs 9.'
+    """
+    first, *then = resumed
+    begun = " ".join(["undertow train --config …", first]).strip()
+    return f"To repeat it: {begun}{''.join(f', then undertow resume … {x}' for x in then)}."
 
 
 def _show(value: Any) -> str:

@@ -14,7 +14,7 @@ from undertow.nn.layers import AUTO
 from undertow.train.class_metrics import rare_class, read_class_metrics, tell_class
 from undertow.train.run import Run
 from undertow.train.table_data import Table
-from undertow.train.table_network import BYTES_A_PARAMETER
+from undertow.train.table_network import BYTES_A_PARAMETER, count_outputs
 from undertow.train.table_settings import TableSettings
 
 _WIDE: Final = 20_000  # numbers of an example
@@ -35,7 +35,7 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     """
     parameters = sum(math.prod(shape) for shape in expected_shapes(model).values())
     hidden = settings.hidden or []
-    widths = [table.n_features, *hidden, table.n_outputs]
+    widths = [table.n_features, *hidden, count_outputs(settings, table.n_outputs)]
     extras = [f"{settings.norm} normalisation"] * (settings.norm != "none")
     extras += [f"dropout {settings.dropout:g}"] * bool(settings.dropout) + ["residual"] * bool(settings.residual)
     extras += [f"initial weights {settings.init}"] * (settings.init not in (None, AUTO))

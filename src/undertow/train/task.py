@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.wording import count
+from undertow.differentiate import grad
 from undertow.errors import ArgumentError, DataError, ShapeError, UndertowError
 from undertow.nn import Loss, drop_final_activation
 from undertow.nn.layer import LayerShapeError
+from undertow.nn.parameters import check_fields
 from undertow.trace import is_library, trace_function
 from undertow.train.crossing import refuse_crossing
 from undertow.train.forward import CHUNK
-from undertow.train.metric import Metric, find_task, make_predictions
+from undertow.train.metric import Metric, Predictions, find_task, make_predictions
 
 Array = NDArray[Any]
 Examples = tuple[Array, Array, Array | None]
@@ -46,6 +49,12 @@ class Task:
         """Whether accuracy means something."""
         return self.loss.task in ("binary", "categorical")
 
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of a target of numbers without its batch axis: that of the output, for most losses."""
+        *others, last = self.output_shape or (1,)
+        return (*others, last // self.loss.columns) if self.output_shape else ()
+
     def read_target(self, y: Array, what: str = "y") -> Array:
         """Check a whole target before training and bring it to the shape that the loss wants."""
         if self.loss.task == "own":
@@ -53,18 +62,18 @@ class Task:
             return y
         if self.loss.task == "categorical":
             return _read_classes(y, self.output_shape, what)
-        if self.output_shape == (1,) and y.ndim == 1:
+        if self.target_shape == (1,) and y.ndim == 1:
             y = y[:, None]
-        elif self.output_shape == () and y.shape[1:] == (1,):
+        elif self.target_shape == () and y.shape[1:] == (1,):
             y = y[:, 0]
-        if y.shape[1:] != self.output_shape:
+        if y.shape[1:] != self.target_shape:
             several = y.ndim == 1 and len(self.output_shape) == 1
             classes = "; labels of classes take loss='categorical_cross_entropy'" if several else ""
+            wide = f", for a target of {_show(self.target_shape)}" if self.loss.columns > 1 else ""
+            n = self.loss.columns * (y.shape[1] if y.ndim > 1 else 1)
             raise ShapeError(
-                f"{what} is {_show(y.shape[1:])}, the model's output is {_show(self.output_shape)}: they "
-                "differ. "
-                f"Let the last layer give {count(y.shape[1] if y.ndim > 1 else 1, 'column')}, or change {what}"
-                f"{classes}."
+                f"{what} is {_show(y.shape[1:])}, the model's output is {_show(self.output_shape)}{wide}: they differ. "
+                f"Let the last layer give {count(n, 'column')}, or change {what}{classes}."
             )
         if self.loss.task == "binary":
             bad = ~((y >= 0) & (y <= 1)) & ~((y == -1) & (self.loss.end is None))  # a hinge loss takes −1 for 0
@@ -113,8 +122,6 @@ class Task:
         if self.loss.end is not None and not self.loss.logits:
             on_logits = replace(self, loss=self.loss.on_logits())
             return on_logits.evaluate(drop_final_activation(model), data, metrics, forward, by_class)
-        kind = find_task(self.loss.task, self.output_shape)
-        at_zero = self.loss.logits or self.loss.end is None  # where the decision between two classes changes
         losses: list[float] = []
         total = 0.0
         states = [metric.init() for metric in metrics]
@@ -125,12 +132,19 @@ class Task:
                 losses.append(self.sum_losses(outputs, self.encode(y), v))
                 total += float(len(X)) if v is None else float(np.sum(v, dtype=np.float64))
                 if metrics:
-                    if self.decode is not None:
-                        outputs, y = (np.reshape(self.decode(x), (len(X), -1)) for x in (self.decide(outputs), y))
-                    found = make_predictions(kind, outputs, y, w, logits=at_zero)
+                    found = self.pair(outputs, y, w)
                     states = [metric.add(state, found) for metric, state in zip(metrics, states, strict=True)]
         results = {metric.name: float(metric.result(x)) for metric, x in zip(metrics, states, strict=True)}
         return {"loss": math.fsum(losses) / total if total else math.nan, **results}
+
+    def pair(self, outputs: Array, y: Array, weights: Array | None = None) -> Predictions:
+        """Make of outputs and their targets what metrics take: values are those that are predicted."""
+        if self.loss.decision is not None or self.decode is not None:
+            outputs = self.decide(outputs)
+        if self.decode is not None:
+            outputs, y = (np.reshape(self.decode(x), (len(x), -1)) for x in (outputs, y))
+        at_zero = self.loss.logits or self.loss.end is None  # where the decision between two classes changes
+        return make_predictions(find_task(self.loss.task, self.output_shape), outputs, y, weights, logits=at_zero)
 
     def find_classes(self, y: Array) -> Array:
         """The class of each example, int64, of a target that is read: labels, one-hot rows, or 0 and 1."""
@@ -197,6 +211,11 @@ def make_task(loss: Loss, model: Any, X: Array) -> Task:
         found = f"{outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
         raise ShapeError(f"the model made {found} of {len(rows)} rows. Let it return an array with one row an example.")
     task = Task(loss, outputs.shape[1:], outputs.dtype)
+    if loss.columns > 1 and (outputs.ndim != 2 or outputs.shape[1] % loss.columns):
+        raise ShapeError(
+            f"{loss.name} takes {loss.columns} columns of the output for each of the target, but the output is "
+            f"{_show(outputs.shape[1:])}. Give the last layer {loss.columns} times the columns of the target."
+        )
     if loss.task == "categorical":
         if outputs.ndim != 2:
             raise ShapeError(
@@ -240,23 +259,33 @@ def _try_model(model: Any, rows: Array) -> Any:
         frames = [x for x in traceback.extract_tb(error.__traceback__) if not is_library(x.filename)]
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
         kind = ShapeError if isinstance(error, ValueError) else ArgumentError
+        if "NoneType" in str(error):
+            check_fields(model)
         better = _traced_failure(model, rows)
         if better is not None:
-            told = str(better).replace(f"is ({len(rows)}, ", "is (m, ")
+            told = re.sub(rf"(is|array) \({len(rows)}, ", r"\1 (m, ", str(better))
             raise type(better)(f"the model cannot be applied to X of shape {_show(rows.shape[1:])}: {told}") from None
+        fits = isinstance(error, ValueError | IndexError)
+        way = "Check its parameters and the columns of X." if fits else "It must do with NumPy and the fields it has."
         raise kind(
             f"{place}the model cannot be applied to X of shape {_show(rows.shape[1:])}: "
-            f"{type(error).__name__}: {' '.join(str(error).split())}. Check its parameters and the columns of X."
+            f"{type(error).__name__}: {' '.join(str(error).split())}. {way}"
         ) from error
 
 
-def _traced_failure(model: Any, rows: Array) -> ShapeError | None:
-    """The error of a model that does not fit X, with the user's expression and both shapes; None where it has none."""
+def _traced_failure(model: Any, rows: Array) -> UndertowError | None:
+    """The error of a model that does not fit X or NumPy, with the expression and its shapes; None where it has none."""
     try:
         trace_function(lambda model, X: model(X), (model, rows), batch=[1])
     except ShapeError as error:
         return error
-    except Exception:  # a model that cannot be traced: NumPy's own words are what there is
+    except Exception:  # one that asks for values, which are there when it is differentiated, or is not traced at all
+        pass
+    try:
+        grad(lambda given: np.sum(given[0](given[1])))((model, rows))
+    except UndertowError as error:
+        return error
+    except Exception:  # NumPy's own words are what there is
         return None
     return None
 

@@ -11,11 +11,13 @@ from undertow.flow.findings import Finding
 from undertow.flow.names import name_class, name_feature
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import found_of, show
+from undertow.flow.rules.measures import course_of, found_of, show
 from undertow.flow.rules.registry import RULES, Rule, rule
 from undertow.flow.rules.steps import begin_if_scaled, movement_of
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
+SQUARED = ("mean_squared_error", "half_squared_error")
+_LOGARITHMS = ("poisson", "mean_squared_logarithmic_error")  # losses of them, in which a unit is a summand
 UNLIKE = 5  # the largest deviation by the smallest, from which on columns are told to differ
 
 
@@ -175,13 +177,18 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     small=(0.01, "deviation below which a target is too small"),
     offset=(10.0, "mean of a target by its deviation"),
     reached=(0.3, "RMS of the output before training by that of the target, above which it has the right scale"),
+    far=(0.9, "share of the squares that is of a few targets far from all others"),
+    few=(0.05, "share of the rows that these may be"),
+    learned=(0.3, "share of the constant output's loss whose learning shows that they do no harm"),
 )
 def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The numbers to predict are large, far from 0 for their deviation, or tiny.
 
     An output layer begins near 0 with a deviation near 1, so it has to cross the distance by its bias alone, and the
-    gradient has the units of the target. Counts with the poisson loss are left out, as is a model whose output has the
-    right scale already. A target that is the same in all rows is an error.
+    gradient has the units of the target. Losses of logarithms are left out, as is a model whose output has the right
+    scale already. A target that is the same in all rows is an error. A few numbers that lie far from all others
+    (15 times the middle distance from the median) may be nearly all that a loss of squares counts: that is told where
+    the training does not learn.
 
     Source: Bishop, Neural Networks for Pattern Recognition, 1995, section 8.2 (inputs and targets).
     """
@@ -195,7 +202,12 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
             step=0,
         )
         return
-    if target.get("kind") != "number" or output.get("loss") == "poisson" or not target.get("std"):
+    if target.get("kind") != "number" or output.get("loss") in _LOGARITHMS or not target.get("std"):
+        return
+    far = target.get("far") or {"share": 0.0, "part": 0.0}
+    squared = output.get("loss") in SQUARED
+    if squared and far["share"] >= rule.far and far["part"] <= rule.few and course_of(flow).fails(rule.learned):
+        yield _far_apart(flow, rule, far)
         return
     pairs = list(zip(target["mean"], target["std"], strict=True))
     mean, std = max(pairs, key=lambda x: math.hypot(*x))
@@ -214,6 +226,24 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "deviation near 1: gradients have the scale of the target, and a rate that suits others is wrong.",
         rows,
         [R.scale_target(flow)],
+        layers=list(flow.layers[-1:]),
+        step=0,
+    )
+
+
+def _far_apart(flow: Flow, rule: Rule, far: dict[str, Any]) -> Finding:
+    """The finding of a few targets that are all that a loss of squares counts."""
+    rows, part, share = far["rows"], far["part"], far["share"]
+    return rule.found(
+        "warning",
+        f"{rows} of the targets ({part:.2g} of the rows) {'lies' if rows == 1 else 'lie'} far from all others, more "
+        f"than 15 times the middle distance from the median: {share:.1%} of the squares are theirs, so the loss and "
+        "its gradient tell of them alone.",
+        [("share of the squares that is of these targets", share, f"below {rule.far:g}")],
+        [
+            R.mend_data("Look at these rows.", "print(np.argsort(np.abs(y - np.median(y, axis=0)), axis=0)[-10:])"),
+            R.other_loss(flow, "huber", "A loss that counts large differences as they are, not their squares."),
+        ],
         layers=list(flow.layers[-1:]),
         step=0,
     )

@@ -20,6 +20,7 @@ from undertow.flow.rules.measures import (
     course_of,
     early,
     first_row,
+    late,
     norms,
     rescales,
     show,
@@ -173,7 +174,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
     weights are far too small is told in any case, and so are those of three layers. The whole way is judged and not the
     change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
-    Where it did not shrink before training, a smaller learning rate is the first remedy. Where a function on the way is
+    Where it did not shrink before training, a smaller learning rate is the first remedy; so it is where a training that
+    does not learn has a gradient that shrinks to next to nothing in its last fifth. Where a function on the way is
     flat, such as sign or round, no gradient comes through at all: that is told of the program, whatever the numbers
     are.
 
@@ -193,19 +195,27 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     begin = profile_of(flow, at_first_look, rule.layers)
     if profile.ratio == 0 and begin is not None and begin.ratio > rule.ratio:
         return  # it was cut off by units that died, and did not shrink on its way
+    made = None  # by the steps
     if not (small and (failing or lagging or profile.ratio < rule.alone)):
-        late = course.delay(0.1) >= rule.delay
-        if begin is None or not begin.ratio < rule.begin or not (late or blame(begin, -1).alone):
-            return
-        profile, lagging = begin, True
+        stood = course.delay(0.1) >= rule.delay
+        if begin is not None and begin.ratio < rule.begin and (stood or blame(begin, -1).alone):
+            profile, lagging = begin, True
+        else:
+            made = profile_of(flow, late, rule.layers) if failing else None
+            if made is None or not 0 < made.ratio < rule.alone:
+                return
+            profile = made
     at = blame(profile, -1)
     if len(profile.layers) < FEW and not (at.weights and at.gain < at.usual / SHORT):
         return
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
-    sound = begin.whole if begin is not None and begin.ratio > rule.part else None  # then steps have made it so
+    sound = None  # else steps have made it so
+    if begin is not None and (begin.ratio > rule.part or made is not None):
+        sound = begin.whole
     step = 0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0
-    why = _why(profile, at, -1) if sound is None else f"the first steps made it so, before them it was {show(sound)}"
+    which = "steps" if made else "the first steps"
+    why = _why(profile, at, -1) if sound is None else f"{which} made it so, before them it was {show(sound)}"
     yield rule.found(
         "error" if course.fails() else "warning" if failing or lagging else "note",
         f"From layer {last.number} back to layer {first.number} the gradient shrinks to {show(profile.whole)} of its "

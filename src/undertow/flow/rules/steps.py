@@ -114,7 +114,8 @@ def begin_if_scaled(flow: Flow) -> float:
         small = np.array([0.3 / math.sqrt(layer.fan_in or math.inf) for layer in flow.layers])
         ratio = update / np.maximum(begin, small) * np.array([math.nan if x is None else x for x in told]) / now
         ratio /= clip if 0 < clip < 1 else 1.0
-    chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter" and math.isfinite(ratio[i])]
+    layers = [i for i in trained(flow) if flow.of_loop or flow.layers[i].kind != "parameter"]
+    chosen = [i for i in layers if math.isfinite(ratio[i])]
     return float(ratio[chosen].max()) if chosen else math.nan
 
 

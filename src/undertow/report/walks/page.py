@@ -87,6 +87,11 @@ class Walk:
             f'<body class="uw-page">\n<main>\n{section.html}</main>\n<script>{section.js}</script>\n</body>\n</html>\n'
         )
 
+    def _repr_html_(self) -> str:
+        """The page within a notebook: it runs its own script alone, and reaches nothing of the notebook."""
+        frame = 'sandbox="allow-scripts" style="width:100%;height:44em;border:0"'
+        return f'<iframe {frame} srcdoc="{html.escape(self.page())}"></iframe>'
+
     def write(self, path: str | Path) -> Path:
         """Write the page to a file and return its path."""
         path = read_path(path, "the page")
@@ -188,8 +193,3 @@ def batch_of(bp: Backprop) -> int | None:
     """Return the number of examples that a backward pass was traced with; None without a batch."""
     sizes = measure_sizes(bp.graph, input_values(bp.traced, bp.args))
     return next(iter(sizes.values()), None)
-
-
-def write(bp: Backprop, path: str | Path, example: int = 0, update: str | Optimizer | None = None) -> Path:
-    """Write the page of a backward pass, see `walk`, and return its path."""
-    return walk(bp, example, update).write(path)

@@ -40,7 +40,7 @@ class Scene:
         self.arrays = Arrays(self.sizes.get(next(iter(bp.graph.symbols()), "")))
         self.wrt = differentiated(bp)
         self.source = bp.source.rstrip("\n").split("\n")
-        self.lines, self.names = find_lines(bp.graph, bp.signature, bp.wrt, title=bp.graph.title, rows=bp.traced.rows)
+        self.lines, self.names = find_lines(bp.graph, bp.signature, bp.wrt, title=bp.graph.title, sizes=bp.sizes)
         self.first = next(i for i, text in enumerate(self.source, 1) if text.startswith("def forward("))
         self.middle = self.source.index("def backward(cache):") + 1
         self.places: dict[str, int] = {}

@@ -1,0 +1,122 @@
+"""Functions of the user's own in a model: saved by their names, found again where they are registered or at hand."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow import nn
+from undertow.errors import ArgumentError, RunError
+
+ROOT = Path(__file__).parents[2]
+X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+SETTINGS = {"loss": "mean_squared_error", "epochs": 2, "progress": False}
+
+
+def swishy(x):
+    return x * np.tanh(x)
+
+
+def train(function, **more):
+    return ut.train(nn.Sequential(nn.Dense(3, 2), function, nn.Dense(2, 1)), (X, X[:, :1]), **SETTINGS, **more)
+
+
+@pytest.fixture
+def registered():
+    """`swishy` is registered, while a test runs."""
+    nn.register_layer(swishy)
+    yield
+    del nn.registry.FUNCTIONS["swishy"]
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("item", [swishy, nn.Lambda(swishy, "own"), nn.Residual(swishy)], ids=repr)
+def test_a_registered_function_is_saved_and_loaded_by_its_name(item, tmp_path):
+    """Wherever in the model it stands; a training with checkpoints goes on without being given the model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = train(item, checkpoint=tmp_path / "kept")
+    run.save(tmp_path / "run")
+    loaded = ut.load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.predict(X), run.predict(X))
+    z = X @ loaded.model.layers[0].W + loaded.model.layers[0].b
+    own = z * np.tanh(z) + (z if isinstance(item, nn.Residual) else 0)
+    np.testing.assert_allclose(
+        run.predict(X), own @ run.model.layers[2].W + run.model.layers[2].b, rtol=1e-5, atol=1e-6
+    )
+    again = ut.resume(tmp_path / "kept", (X, X[:, :1]), epochs=4, progress=False)
+    assert len(again.history) == 4
+
+
+def test_a_function_that_is_not_registered_is_told_before_training_and_by_save(tmp_path):
+    """In one warning, with the remedy. Registered after all, the run is saved; the model is taken by `resume`."""
+    with pytest.warns(UserWarning, match=r"will hold no model.*swishy.*register_layer\(swishy\).*model=") as caught:
+        run = train(swishy, checkpoint=tmp_path / "kept")
+    assert len(caught) == 1
+    with pytest.raises(RunError, match=r"swishy.*register_layer\(swishy\)"):
+        run.save(tmp_path / "run")
+    with pytest.raises(ArgumentError, match=r"not registered\. Give it again: model="):
+        ut.resume(tmp_path / "kept", (X, X[:, :1]), epochs=4, progress=False)
+    model = nn.Sequential(nn.Dense(3, 2), swishy, nn.Dense(2, 1))
+    assert len(ut.resume(tmp_path / "kept", (X, X[:, :1]), model=model, epochs=4, progress=False).history) == 4
+    nn.register_layer(swishy)
+    run.save(tmp_path / "run")
+    del nn.registry.FUNCTIONS["swishy"]
+    with pytest.raises(RunError, match=r"no layer 'swishy'.*register_layer"):
+        ut.load(tmp_path / "run")
+
+
+def test_what_has_no_name_is_refused():
+    """A lambda, and names that other functions have."""
+    with pytest.raises(ArgumentError, match=r"<lambda> has no name.*def name"):
+        nn.register_layer(lambda x: x)
+    with pytest.raises(ArgumentError, match=r"<lambda>.*Write it as def name"):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), lambda x: x * 2))
+
+    def relu(x):
+        return x
+
+    with pytest.raises(ArgumentError, match="there is a layer relu already"):
+        nn.register_layer(relu)
+    with pytest.raises(ArgumentError, match=r"\(relu\) cannot be saved: Undertow's own is called so"):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), relu))
+
+
+@pytest.mark.usefixtures("registered")
+def test_another_function_of_a_registered_name_is_not_saved_as_that_one():
+    def swishy(x):
+        return x
+
+    with pytest.raises(ArgumentError, match="swishy"):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), swishy))
+    with pytest.raises(ArgumentError, match="there is a layer swishy already"):
+        nn.register_layer(swishy)
+
+
+@pytest.mark.parametrize("name", ["system", "eval", "print", "load", "register_layer", "subprocess.run", "os:system"])
+def test_a_file_names_no_function_that_nobody_registered(name):
+    with pytest.raises(ArgumentError, match="there is no layer"):
+        nn.build_model([{"layer": name}])
+
+
+def test_a_function_of_the_script_itself_needs_no_registering(tmp_path):
+    """One process trains and saves, another loads; a script without the function is told what is missing."""
+    model = "nn.Sequential(nn.Dense(3, 2), swishy)"
+    begin = "import numpy as np, undertow as ut\nfrom undertow import nn\n"
+    own = "def swishy(x):\n    return x * np.tanh(x)\n"
+    save = f"run = ut.Run(nn.initialize({model}, 3)); run.save('run')\n"
+    tell = "print(ut.load('run').predict(np.ones((1, 3))).tolist())\n"
+    first, second, third = (execute(x, tmp_path) for x in (begin + own + save + tell, begin + own + tell, begin + tell))
+    assert first.returncode == 0 and first.stdout == second.stdout and first.stdout
+    assert "there is no layer 'swishy'" in third.stderr
+
+
+def execute(text, folder):
+    (folder / "script.py").write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run([sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True)
