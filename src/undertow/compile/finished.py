@@ -129,7 +129,7 @@ class Finishes(Clusters, Operations):
         fuser, item = self.fuser, self.fuser.home[product]
         work = Cluster(cluster.number, nodes=cluster.nodes, space=cluster.space, level=cluster.level)
         made = Finished(len(fuser.items), [product, *work.nodes], early=place, product=product, cluster=work)
-        fuser.items.append(made)
+        fuser.add(made)
         item.nodes, cluster.nodes = [], []
         for node in made.nodes:
             fuser.home[node] = made

@@ -28,8 +28,8 @@ def random_states(f: Callable[..., Any]) -> list[tuple[Any, State]]:
         >>> rng = np.random.default_rng(0)
         >>> before = random_states(lambda x: x + rng.normal())
         >>> _ = rng.normal()
-        >>> [_stands_at(bits) == state for bits, state in before]
-        [True, False]
+        >>> [_stands_at(bits) == state for bits, state in before if bits is rng.bit_generator]
+        [False]
     """
     found: list[Any] = [sys.modules["random"]] if "random" in sys.modules else []
     if "numpy.random" not in sys.modules:  # nobody has drawn anything: a generator that is new tells where that is
