@@ -61,7 +61,7 @@ class IterableSource(Source):
         first = next(batches, None)
         if first is None:
             raise DataError("the iterable gives no batches. Give at least one.")
-        if self._once:
+        if self.once:
             self._first.append(chain([first], batches))
         else:
             close = getattr(batches, "close", None)
@@ -71,7 +71,8 @@ class IterableSource(Source):
         check_memory(self.memory, self.example)
 
     @property
-    def _once(self) -> bool:
+    def once(self) -> bool:
+        """Whether it is an iterator, good for one epoch."""
         return not callable(self.make) and iter(self.make) is self.make
 
     def _iterate(self, epoch: int) -> Iterator[Any]:
@@ -91,7 +92,7 @@ class IterableSource(Source):
         return iter(made)
 
     def _begin(self, epoch: int, skip: int, batch_size: int, seed: int) -> Blocks:
-        batches = self._take() if self._once else self._iterate(epoch)
+        batches = self._take() if self.once else self._iterate(epoch)
         return Blocks(self._blocks(batches, epoch, skip, batch_size, seed))
 
     def _blocks(self, batches: Iterator[Any], epoch: int, skip: int, batch_size: int, seed: int) -> Iterator[Block]:
@@ -164,7 +165,7 @@ class IterableSource(Source):
 
     def head(self, n: int) -> Block:
         """The first examples, at most n; what was taken from an iterator is put back."""
-        if not self._once:
+        if not self.once:
             return super().head(n)
         batches, taken, rows = self._take(), [], 0
         for batch in batches:
