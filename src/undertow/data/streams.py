@@ -22,8 +22,9 @@ class IterableSource(Source):
 
     Args:
         make: a function that makes an iterable of (X, y) or (X, y, weights) with any number of rows each,
-            anew for every epoch; it may take the epoch's number. Or an iterable that can be begun anew,
-            such as a list. An iterator (a generator that runs already) is good for one epoch.
+            anew for every epoch; its first parameter, if it has no default or is called ``epoch``, takes the epoch's
+            number. Or an iterable that can be begun anew, such as a list. An iterator (a generator that runs already)
+            is good for one epoch.
         memory: bytes; examples are mixed among as many as fill a tenth of it.
         shuffle: False keeps the order of the iterable.
         examples: an epoch's; needed where the iterable has no end. None reads it to its end.
@@ -81,7 +82,11 @@ class IterableSource(Source):
         from inspect import signature
 
         try:
-            takes_epoch = len(signature(self.make).parameters) > 0
+            asked = next(iter(signature(self.make).parameters.values()), None)
+            takes_epoch = asked is not None and (
+                asked.name == "epoch"
+                or (asked.default is asked.empty and asked.kind not in (asked.KEYWORD_ONLY, asked.VAR_KEYWORD))
+            )  # another one that has a default is the maker's own: lambda size=size: …
         except (TypeError, ValueError):
             takes_epoch = False
         made = self.make(epoch) if takes_epoch else self.make()

@@ -14,9 +14,8 @@ from undertow.nn.activations import ACTIVATIONS, build_activation, describe_acti
 from undertow.nn.containers import Sequential
 from undertow.nn.layer import Container, is_layer, show_item
 from undertow.nn.registry import LAYERS as LAYERS
-from undertow.nn.registry import find_function, name_of
+from undertow.nn.registry import find_function, name_of, stands_for
 from undertow.nn.registry import register_layer as register_layer
-from undertow.nn.registry import stands_for
 
 DEEPEST: Final = 50  # layers within layers
 MOST_LAYERS: Final = 100_000
