@@ -318,4 +318,4 @@ def choose_metrics(metrics: Any, task: Task) -> list[Metric]:
     kind = find_task(task.loss.task, task.output_shape)
     if metrics is None:
         metrics = ["accuracy"] if kind in CLASSES else []
-    return read_metrics(metrics, kind)
+    return read_metrics(metrics, kind, task.n_classes)
