@@ -19,6 +19,7 @@ from undertow.errors import ArgumentError, DTypeError, NonScalarError, Unsupport
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.keywords import explain_keywords
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
+from undertow.trace.crossed import warn_of_square_values
 from undertow.trace.function import code_of
 from undertow.trace.warned import at_user_line
 from undertow.trace.where import check_plain
@@ -174,12 +175,15 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, has_au
     check_function(f)
     positions = wrt if isinstance(wrt, tuple) else (wrt,)
     refuse_arguments(f, positions)
-    name = getattr(f, "__name__", "f")
+    name, looked = getattr(f, "__name__", "f"), list[bool]()
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         record = Record(f, args, kwargs, positions)
         loss, others = loss_and_others(record.result, f) if has_aux else (record.result, None)
         output = scalar_output(loss, f)
+        if output is not None and record.home is None and not looked:
+            looked.append(True)  # once: a loop calls it many times with batches that are alike
+            warn_of_square_values(f, args, check_positions(f, positions, len(args)), record.own, output)
         value = record.value(loss)
         if has_aux:
             leaves, rebuild = trees.flatten(others)

@@ -39,6 +39,7 @@ LAYERS: Final[dict[str, str]] = {
     "init": "Initialisers are functions: undertow.nn.he_normal(); a layer takes one as its argument.",
     "utils": "Clipping is undertow.optim.clip_by_global_norm(1.0), for undertow.train(…, clip=…).",
     "functional": "Activations and losses are functions: undertow.nn.relu, undertow.nn.categorical_cross_entropy.",
+    "register_activation": "Use register_layer, which takes functions too.",
     "l1": _PENALTY,
     "l2": _PENALTY,
     "save": _SAVE,

@@ -301,7 +301,7 @@ def test_trained_again_on_all_rows_a_network_knows_more_categories_than_its_tria
 
 def test_what_is_missing_is_told():
     run = train(epochs=1)
-    with pytest.raises(ArgumentError, match=r"try_remedies\(run, X, y\)"):
+    with pytest.raises(ArgumentError, match=r"run\.try_remedies\(X, y\)"):
         try_remedies(run, progress=False, findings=[])
     own = ut.train(
         nn.Sequential(Mine(np.zeros((6, 2), np.float32))),

@@ -113,7 +113,9 @@ def tried(tmp_path_factory):
                 for remedy in finding.remedies:
                     key = finding.kind, remedy.name, remedy.option.split(" ")[0], remedy.code.partition("\n")[0][:30]
                     names = {"model": model, "X": data[:ROWS], "y": y[:ROWS], "x": data, "run": run}
-                    names |= {"loss": settings.get("loss"), "validation": settings.get("validation")}
+                    held = settings.get("validation")
+                    held = held if isinstance(held, tuple) else (None, None)
+                    names |= {"loss": settings.get("loss"), "X_validation": held[0], "y_validation": held[1]}
                     found.setdefault(key, (finding, remedy, names))
     return list(found.values()), made
 

@@ -221,3 +221,21 @@ def test_a_penalty_that_is_all_there_is_to_the_loss_is_told_before_it_has_shrunk
         run = ut.train(model, (digits.X, digits.y), optimizer=rule, **settings, **penalty)
         assert [x.kind for x in run.findings if x.kind != "constant-columns"] == ["over-regularised"]
         assert "nothing is learned" in run.findings[0].cause
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_decay_that_leaves_all_of_the_little_that_there_is_to_learn_is_left_alone(seed):
+    """Classes that depend weakly on one column: the network is as good as the function that drew them."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.standard_normal((800, 9)).astype(np.float32)
+    p = 1 / (1 + np.exp(1.4 - 0.8 * inputs[:, 0]))
+    y = (rng.random(800) < p).astype(int)
+    model = nn.Sequential(nn.Dense(9, 128), "silu", nn.Dense(128, 2))
+    optimizer = optim.adamw(optim.cosine(3e-3, 5000), decay=1.0)
+    run = ut.train(model, (inputs, y), loss="categorical_cross_entropy", optimizer=optimizer, epochs=100, batch_size=16,
+                   progress=False)  # fmt: skip
+    right = -np.mean(np.log(np.where(y == 1, p, 1 - p)))
+    assert run.evaluate(inputs, y)["loss"] < 1.01 * right
+    first, last = (look.layers[0]["W_rms"] for look in (run.flow.looks[0], run.flow.looks[-1]))
+    assert last < 0.15 * first
+    assert "over-regularised" not in [x.kind for x in run.findings]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import undertow as ut
 from undertow import nn, trees
 from undertow.differentiate import value_and_grad
 from undertow.errors import ArgumentError, DTypeError, ShapeError
@@ -250,3 +251,17 @@ def test_activations_agree_with_torch():
     for name in ("relu", "tanh", "sigmoid"):
         np.testing.assert_allclose(nn.ACTIVATIONS[name](z), getattr(torch, name)(torch.tensor(z)).numpy(), rtol=1e-12)
     np.testing.assert_allclose(nn.softmax(z, axis=0), torch.softmax(torch.tensor(z), 0).numpy(), rtol=1e-12)
+
+
+def test_sizes_of_numpys_are_whole_numbers_too(tmp_path):
+    """As they come of ``y.max() + 1``."""
+    y = np.array([0, 1, 2] * 10)
+    model = ut.nn.Sequential(
+        ut.nn.Dense(np.int32(4), np.int64(5)), ut.nn.LayerNorm(np.int64(5)), ut.nn.Dense(5, y.max() + 1)
+    )
+    assert {type(x) for layer in (model.layers[0], model.layers[2]) for x in (layer.fan_in, layer.fan_out)} == {int}
+    run = ut.train(model, (np.ones((30, 4)), y), loss="categorical_cross_entropy", epochs=1, progress=False)
+    run.save(tmp_path / "run")
+    assert repr(ut.load(tmp_path / "run").model) == "Sequential(Dense(4, 5), LayerNorm(5), Dense(5, 3))"
+    with pytest.raises(ut.ArgumentError, match="whole numbers of 1 or more"):
+        ut.nn.Dense(np.int64(0), 3)

@@ -313,7 +313,7 @@ def test_a_run_that_ended_on_all_rows_says_what_was_held_out_before(tmp_path):
     told = []
     train_table(settings, tmp_path / "run", progress=False, say=told.append)
     summary = report_data(tmp_path / "run")["summary"]
-    held_out = re.search(r"held-out accuracy [\d.]+% \(40 rows\)", " ".join(told))[0]
+    held_out = re.search(r"held-out accuracy [\d.]+% \(40 rows\); of class 1: .*? f1 0\.\d+", " ".join(told))[0]
     assert f" Before it was trained again on all rows: {held_out}. The best training loss is " in summary["sentence"]
     assert [tile["label"] for tile in summary["tiles"]][:2] == ["Best training loss", "Best training accuracy"]
     train_table(replace(settings, refit=False), tmp_path / "one", progress=False, say=told.append)
@@ -356,7 +356,7 @@ def test_a_damaged_record_is_told_and_the_rest_is_shown(trained, tmp_path):
 def test_a_record_that_has_just_begun():
     data = plain(report_data(Flow.empty(make_flow(1, 3).layers)))
     assert data["map"] is data["steps"] is data["looks"] is None
-    assert data["summary"]["sentence"] == "A network of 3 layers was trained. It has not ended yet, or was killed."
+    assert data["summary"]["sentence"] == "A network of 3 layers has been trained. It has not ended yet, or was killed."
 
 
 def test_numbers_that_are_not_finite(tmp_path):

@@ -156,6 +156,9 @@ def test_the_update_is_that_of_the_optimizer():
     assert [s["title"] for s in steps] == ["Update W1", "Update b1", "Update W2", "Update b2"]
     for step, after in zip(steps, new, strict=True):
         np.testing.assert_allclose(read(data["arrays"][step["panels"][0][1]]), after, rtol=1e-5)
+        assert [role for _, _, role in step["panels"]] == ["value", "update", "gradient", "operand"]
+        assert data["source"][step["line"] - 1] == "parameters, state = optimizer.update(gradients, state, parameters)"
+        assert step["formulas"][1][0] == "adam" and step["quote"]
 
 
 def test_the_layers_of_a_model_show_what_training_observes():

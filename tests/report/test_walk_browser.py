@@ -176,6 +176,19 @@ def test_each_step_is_said_in_words(open_page):
     assert re.match(
         r"Step 2 of \d+, forward\. Compute layer 1, Dense\(3, 4\)\. Formula: z1 = X W1 \+ b1\.", live.inner_text()
     )
+    assert " z1 is 5 × 4 numbers." in live.inner_text()
+
+
+def test_a_single_number_is_said_itself_and_an_update_shows_its_line(open_page, tmp_path):
+    bp = ut.backprop(lambda b, y: np.mean((b - y) ** 2), np.array([0.25]), np.array([1.0]))
+    page = open_page(bp.walk(tmp_path / "walk.html", update=ut.optim.sgd(0.5)))
+    steps = page.evaluate("document.querySelector('.uw').walk.steps.map(step => step.title)")
+    page.evaluate(f"document.querySelector('.uw').walk.go({steps.index('Gradient by b')})")
+    assert " is −1.5." in page.locator("[aria-live=polite]").inner_text()  # 2 (0.25 − 1)
+    page.keyboard.press("End")
+    assert page.locator(".uw-line-now").inner_text() == "b = b - 0.5 * db"
+    panel = page.locator(".uw-panel-update")
+    assert panel.inner_text().startswith("Δb update, 1") and "0.75" in panel.inner_text()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

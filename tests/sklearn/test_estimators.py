@@ -153,7 +153,10 @@ def test_partial_fit_and_warm_start_go_on_as_scikit_learns():
     ],
 )
 def test_what_else_can_be_set_learns_too(settings):
-    model = MLPClassifier([32], random_state=0, max_iter=50, batch_size=50, **{"learning_rate_init": 0.02, **settings})
+    widths = {} if "layers" in settings else {"hidden_layer_sizes": [32]}
+    model = MLPClassifier(
+        random_state=0, max_iter=50, batch_size=50, **widths, **{"learning_rate_init": 0.02, **settings}
+    )
     model = clone(model).fit(X, y)
     assert model.score(X, y) > 0.93
     again = pickle.loads(pickle.dumps(model))

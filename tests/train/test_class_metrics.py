@@ -70,7 +70,9 @@ def test_names_become_numbers():
         read_class_metrics(["f1_of_yess"], ["no", "yes"])
     with pytest.raises(ut.UndertowError, match=r"--metrics f1_binary: .* Write f1_of_no or f1_of_yes"):
         read_class_metrics(["f1_binary"], ["no", "yes"])
-    assert tell_class(np.array([0, 0]), np.array([0, 0]), 1, "yes") == "of 'yes': precision 0.0%, recall 0.0%, f1 0"
+    assert (
+        tell_class(np.array([0, 0]), np.array([0, 0]), 1, "yes") == "of class 'yes': precision 0.0%, recall 0.0%, f1 0"
+    )
 
 
 def test_the_rare_class_is_told_by_training_and_evaluating(capsys, monkeypatch, tmp_path):
@@ -85,7 +87,7 @@ def test_the_rare_class_is_told_by_training_and_evaluating(capsys, monkeypatch, 
     frame[400:].write_csv("new.csv")
     options = ("--epochs", 30, "--hidden", 8, "--metrics", "f1_of_bad,f1")
     code, out, _ = undertow("train", "old.csv", "--target", "label", *options)
-    assert code == 0 and re.search(r"held-out accuracy [0-9.]+% \(80 rows\); of 'bad': precision [0-9.]+%", out)
+    assert code == 0 and re.search(r"held-out accuracy [0-9.]+% \(80 rows\); of class 'bad': precision [0-9.]+%", out)
     assert "f1_of_0 in what follows is f1_of_bad." in out
 
     code, _, _ = undertow("predict", "runs/old", "new.csv", "--out", "found.csv")

@@ -1,5 +1,6 @@
 """Functions of the user's own in a model: saved by their names, found again where they are registered or at hand."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
 SETTINGS = {"loss": "mean_squared_error", "epochs": 2, "progress": False}
 
 
-def swishy(x):
+def own_swish(x):
     return x * np.tanh(x)
 
 
@@ -28,14 +29,16 @@ def train(function, **more):
 
 @pytest.fixture
 def registered():
-    """`swishy` is registered, while a test runs."""
-    nn.register_layer(swishy)
+    """`own_swish` is registered, while a test runs."""
+    nn.register_layer(own_swish)
     yield
-    del nn.registry.FUNCTIONS["swishy"]
+    del nn.registry.FUNCTIONS["own_swish"]
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("item", [swishy, nn.Lambda(swishy, "own"), nn.Residual(swishy)], ids=repr)
+@pytest.mark.parametrize(
+    "item", [own_swish, nn.Lambda(own_swish, "own"), nn.Residual(own_swish)], ids=["function", "Lambda", "Residual"]
+)
 def test_a_registered_function_is_saved_and_loaded_by_its_name(item, tmp_path):
     """Wherever in the model it stands; a training with checkpoints goes on without being given the model."""
     with warnings.catch_warnings():
@@ -55,19 +58,21 @@ def test_a_registered_function_is_saved_and_loaded_by_its_name(item, tmp_path):
 
 def test_a_function_that_is_not_registered_is_told_before_training_and_by_save(tmp_path):
     """In one warning, with the remedy. Registered after all, the run is saved; the model is taken by `resume`."""
-    with pytest.warns(UserWarning, match=r"will hold no model.*swishy.*register_layer\(swishy\).*model=") as caught:
-        run = train(swishy, checkpoint=tmp_path / "kept")
+    with pytest.warns(
+        UserWarning, match=r"will hold no model.*own_swish.*register_layer\(own_swish\).*model="
+    ) as caught:
+        run = train(own_swish, checkpoint=tmp_path / "kept")
     assert len(caught) == 1
-    with pytest.raises(RunError, match=r"swishy.*register_layer\(swishy\)"):
+    with pytest.raises(RunError, match=r"own_swish.*register_layer\(own_swish\)"):
         run.save(tmp_path / "run")
     with pytest.raises(ArgumentError, match=r"not registered\. Give it again: model="):
         ut.resume(tmp_path / "kept", (X, X[:, :1]), epochs=4, progress=False)
-    model = nn.Sequential(nn.Dense(3, 2), swishy, nn.Dense(2, 1))
+    model = nn.Sequential(nn.Dense(3, 2), own_swish, nn.Dense(2, 1))
     assert len(ut.resume(tmp_path / "kept", (X, X[:, :1]), model=model, epochs=4, progress=False).history) == 4
-    nn.register_layer(swishy)
+    nn.register_layer(own_swish)
     run.save(tmp_path / "run")
-    del nn.registry.FUNCTIONS["swishy"]
-    with pytest.raises(RunError, match=r"no layer 'swishy'.*register_layer"):
+    del nn.registry.FUNCTIONS["own_swish"]
+    with pytest.raises(RunError, match=r"no layer 'own_swish'.*register_layer"):
         ut.load(tmp_path / "run")
 
 
@@ -77,6 +82,17 @@ def test_what_has_no_name_is_refused():
         nn.register_layer(lambda x: x)
     with pytest.raises(ArgumentError, match=r"<lambda>.*Write it as def name"):
         nn.describe_model(nn.Sequential(nn.Dense(2, 2), lambda x: x * 2))
+
+    class Plain:
+        def __call__(self, x):
+            return x
+
+    with pytest.raises(
+        ArgumentError, match=r"layer of your own \(Plain\).*@undertow.nn.register_layer above class Plain"
+    ):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), Plain()))
+    with pytest.raises(ArgumentError, match=r"function of your own .*partial.*Write it as def name"):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), functools.partial(np.clip, a_min=0, a_max=1)))
 
     def relu(x):
         return x
@@ -89,13 +105,13 @@ def test_what_has_no_name_is_refused():
 
 @pytest.mark.usefixtures("registered")
 def test_another_function_of_a_registered_name_is_not_saved_as_that_one():
-    def swishy(x):
+    def own_swish(x):
         return x
 
-    with pytest.raises(ArgumentError, match="swishy"):
-        nn.describe_model(nn.Sequential(nn.Dense(2, 2), swishy))
-    with pytest.raises(ArgumentError, match="there is a layer swishy already"):
-        nn.register_layer(swishy)
+    with pytest.raises(ArgumentError, match="own_swish"):
+        nn.describe_model(nn.Sequential(nn.Dense(2, 2), own_swish))
+    with pytest.raises(ArgumentError, match="there is a layer own_swish already"):
+        nn.register_layer(own_swish)
 
 
 def times(factor):
@@ -154,14 +170,14 @@ def test_a_file_names_no_function_that_nobody_registered(name):
 
 def test_a_function_of_the_script_itself_needs_no_registering(tmp_path):
     """One process trains and saves, another loads; a script without the function is told what is missing."""
-    model = "nn.Sequential(nn.Dense(3, 2), swishy)"
+    model = "nn.Sequential(nn.Dense(3, 2), own_swish)"
     begin = "import numpy as np, undertow as ut\nfrom undertow import nn\n"
-    own = "def swishy(x):\n    return x * np.tanh(x)\n"
+    own = "def own_swish(x):\n    return x * np.tanh(x)\n"
     save = f"run = ut.Run(nn.initialize({model}, 3)); run.save('run')\n"
     tell = "print(ut.load('run').predict(np.ones((1, 3))).tolist())\n"
     first, second, third = (execute(x, tmp_path) for x in (begin + own + save + tell, begin + own + tell, begin + tell))
     assert first.returncode == 0 and first.stdout == second.stdout and first.stdout
-    assert "there is no layer 'swishy'" in third.stderr
+    assert "there is no layer 'own_swish'" in third.stderr
 
 
 def execute(text, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any, Final
 
@@ -60,14 +61,12 @@ def _describe_item(item: Any) -> dict[str, Any]:
         return {"layer": activation["name"], **{key: value for key, value in activation.items() if key != "name"}}
     cls: Any = type(item)
     name: str = cls.__name__
-    if callable(item) and not is_layer(item):
+    if callable(item) and not is_layer(item) and (hasattr(item, "__name__") or isinstance(item, functools.partial)):
         return {"layer": _name_function(item)}
     if LAYERS.get(name) != cls:
-        what = name if is_layer(item) else show_item(item)
-        known = ", ".join([*LAYERS, *ACTIVATIONS])
         raise ArgumentError(
-            f"a layer of your own ({what}) cannot be saved: a model file holds no code. Build the model of {known}, "
-            "register your layer's class with undertow.nn.register_layer, or save its arrays yourself."
+            f"a layer of your own ({name}) cannot be saved: a model file holds no code. Register its class, a "
+            f"dataclass, where it is trained and where it is loaded: @undertow.nn.register_layer above class {name}."
         )
     if hasattr(item, "describe"):
         return {"layer": name, **item.describe()}

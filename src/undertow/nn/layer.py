@@ -290,11 +290,13 @@ def check_columns(layer: Any, x: Any, size: int, remedy: str, name: str = "x") -
 
 
 def check_count(layer: Any, **sizes: Any) -> None:
-    """ArgumentError unless sizes are whole numbers of 1 or more."""
-    for size in sizes.values():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    """ArgumentError unless sizes are whole numbers of 1 or more; NumPy's, such as ``y.max() + 1``, become Python's."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             many = "whole numbers" if len(sizes) > 1 else "a whole number"
             raise ArgumentError(f"{layer!r}: {' and '.join(sizes)} must be {many} of 1 or more.")
+        if isinstance(size, np.integer):
+            setattr(layer, name, int(size))
 
 
 def check_number(layer: Any, name: str, value: Any, low: float, high: float, text: str) -> None:

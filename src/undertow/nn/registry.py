@@ -68,10 +68,11 @@ def register_layer(cls: C) -> C:
     return cls
 
 
-def _register_class(cls: Any) -> None:
+def _register_class(given: Any) -> None:
+    cls: Any = given
     name = getattr(cls, "__name__", repr(cls))
     called = isinstance(cls, type) and any("__call__" in base.__dict__ for base in cls.__mro__)
-    if not called or not dataclasses.is_dataclass(cls):
+    if not called or not dataclasses.is_dataclass(given):
         raise ArgumentError(f"register_layer: {name} is no dataclass with __call__. Write @dataclass above the class.")
     if hasattr(cls, "initial") and not hasattr(cls, "shapes"):
         raise ArgumentError(
@@ -80,9 +81,8 @@ def _register_class(cls: Any) -> None:
         )
     _check_free(name, cls, "class")
     if cls.__module__.startswith("undertow."):
-        made: Any = cls  # of which type checkers think as an object of it now
-        made.__init__ = explain_keywords(made.__init__)
-    LAYERS[name] = cls  # type: ignore[assignment]  # the same class again: a notebook's cell was run twice
+        cls.__init__ = explain_keywords(cls.__init__)
+    LAYERS[name] = cls  # the same class again: a notebook's cell was run twice
 
 
 def _check_free(name: str, item: Any, what: str) -> None:

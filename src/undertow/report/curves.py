@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from undertow.report.maps import bin_edges
 from undertow.train.columns import CLIPPED, RATES, is_number, is_share, read_columns, scores, spans_decades
+from undertow.train.metrics import METRICS, find_direction
 
 if TYPE_CHECKING:
     from undertow.flow.record import Flow
@@ -102,6 +103,7 @@ def history_data(rows: list[dict[str, Any]], rates: bool = True) -> dict[str, An
             {
                 "title": base.replace("_", " ").capitalize(),
                 "share": is_share(base),
+                "most": 1 if base in METRICS and find_direction(base) == "high" else None,
                 "log": not is_share(base) and spans_decades(value for name in names for value in columns[name]),
                 "series": [
                     {

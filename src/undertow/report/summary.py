@@ -32,8 +32,8 @@ def summary_data(found: Recorded, model: list[dict[str, Any]] | None = None) -> 
         model: of `model_data`; None makes it.
 
     Returns:
-        Plain data: ``title``, ``sentence``, ``state`` (a word), ``ended`` (as `Run.stopped`), ``tiles``: label, value,
-        note.
+        Plain data: ``title``, ``sentence``, ``state`` (a word), ``mark`` (``"error"`` where one was found, else
+        empty), ``ended`` (as `Run.stopped`), ``tiles``: label, value, note.
 
     Source: derived here.
 
@@ -45,14 +45,19 @@ def summary_data(found: Recorded, model: list[dict[str, Any]] | None = None) -> 
     if found.flow is not None and found.flow.of_loop:
         return _of_loop(found)
     state, ending = ENDS.get(found.stopped, (found.stopped, f"It ended: {found.stopped}."))
+    errors = [finding.kind for finding in found.findings or () if finding.severity == "error"]
+    if errors and found.stopped in ("finished", "callback"):
+        state += ", with an error" if len(errors) == 1 else f", with {len(errors)} errors"
+        ending += f" {'An error was' if len(errors) == 1 else 'Errors were'} found: {' and '.join(errors)}."
     ending += _origin(found) + _held_out(found)
     what = _describe_model(found, model_data(found) if model is None else model)
-    bests = _bests(found.history)
+    bests, verb = _bests(found.history), "was" if found.stopped else "has been"
     best = "".join(f" The best {_called(name)} is {_show(row[name], name)}{_when(row)}." for name, row in bests[:2])
     return {
         "title": found.name or what[:1].upper() + what[1:],
-        "sentence": f"{what[:1].upper()}{what[1:]} was trained{_how(found)}. {ending}{best}",
+        "sentence": f"{what[:1].upper()}{what[1:]} {verb} trained{_how(found)}. {ending}{best}",
         "state": state,
+        "mark": "error" if errors else "",
         "ended": found.stopped,
         "tiles": _tiles(found, bests),
     }
@@ -140,7 +145,8 @@ def _how(found: Recorded) -> str:
         text += f" and {name}" if name else ""
     n_epochs = len({row["epoch"] for row in found.history if "epoch" in row}) or len(found.history)
     if n_epochs:
-        text += f" for {n_epochs:,} epoch{'s' * (n_epochs != 1)}"
+        most = settings.get("epochs") if not found.stopped else None
+        text += f" for {n_epochs:,}{f' of {most:,}' if is_number(most) else ''} epoch{'s' * ((most or n_epochs) != 1)}"
     return text
 
 

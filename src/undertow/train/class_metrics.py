@@ -117,9 +117,9 @@ def tell_class(y: Any, found: Any, at: int, label: Any) -> str:
 
     Example:
         >>> tell_class(np.array([0, 1, 1, 1]), np.array([1, 1, 0, 0]), 1, "yes")
-        "of 'yes': precision 50.0%, recall 33.3%, f1 0.4"
+        "of class 'yes': precision 50.0%, recall 33.3%, f1 0.4"
     """
     y, found = (np.ravel(x) == at for x in (y, found))
     hits = float(np.sum(y & found))
     precision, recall, f1 = (score(hits, np.sum(found) - hits, np.sum(y) - hits) for score in SCORES.values())
-    return f"of {label!r}: precision {precision:.1%}, recall {recall:.1%}, f1 {f1:.4g}"
+    return f"of class {label!r}: precision {precision:.1%}, recall {recall:.1%}, f1 {f1:.4g}"

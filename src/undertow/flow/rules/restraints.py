@@ -14,7 +14,7 @@ from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.restraints import decay_of
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.linear import loss_of_linear
+from undertow.flow.rules.linear import learned_as_linear, loss_of_linear
 from undertow.flow.rules.measures import NORMS, Course, at_first_look, course_of, show
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
@@ -126,7 +126,7 @@ def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint
     where = "rows held out" if told.get("held") else "rows trained on"
     small = gain >= rule.gain and larger["gain"] >= rule.sure
     fails = told["loss"] > (1 - rule.fails) * reference or course.fails(rule.fails)  # few rows held out may be easier
-    gone = fails and shrunk < rule.gone
+    gone = fails and shrunk < rule.gone and not learned_as_linear(flow, course)  # little may be all there is to learn
     held = told["loss"] > rule.high * reference and shrunk < rule.shrunk and larger["gain"] >= rule.sure
     linear = loss_of_linear(flow, course)
     far = told["loss"] > max(rule.high * reference, rule.linear * linear)

@@ -23,8 +23,9 @@ def train_call(flow: Flow, **changes: str) -> str:
         changes: arguments as they stand in Python; ``model``, ``X`` and ``y`` too.
 
     Returns:
-        A line of Python. It takes ``model``, ``X`` and ``y`` as they were given to the training, and so ``validation``,
-        a loss, an optimizer or a schedule that only the caller has, under the names of the arguments or functions.
+        A line of Python. It takes ``model``, ``X``, ``y``, ``X_validation`` and ``y_validation`` as they were given to
+        the training, and a loss, an optimizer or a schedule that only the caller has under the names of the arguments
+        or functions.
 
     Source: derived here.
 
@@ -46,7 +47,7 @@ def train_call(flow: Flow, **changes: str) -> str:
         found["clip"] = f"ut.optim.{clip['name']}({_arguments(clip, getattr(optim, clip['name'], None), first=True)})"
     if "validation" in settings and settings["validation"] != 0.1:
         given = settings["validation"] == "given"
-        found["validation"] = "validation" if given else repr(settings["validation"])
+        found["validation"] = "(X_validation, y_validation)" if given else repr(settings["validation"])
     weights = settings.get("class_weights")
     if isinstance(weights, dict):
         found["class_weights"] = f"{{{', '.join(f'{label}: {x:g}' for label, x in weights.items())}}}"

@@ -1,6 +1,6 @@
 // Loss and metrics: by epoch, and by step.
 (() => {
-  const { el, table, details, heading, key, chart, logTicks, tip, part, show, percent, number } = undertowReport;
+  const { el, table, details, heading, key, chart, logTicks, ticksOf, tip, part, show, percent, number } = undertowReport;
   const COLOURS = ["var(--c1)", "var(--c2)"];
 
   part("curves", (data) => [data.history, data.steps], (place, data) => {
@@ -25,17 +25,17 @@
     return place;
   }
 
-  function axis(log, share, values) {
+  function axis(log, share, values, most = Infinity) {
     const known = values.filter(Number.isFinite);
     const format = { label: null, grid: true, tickFormat: (v) => show(v) };
     if (!known.length) return { ...format, domain: [0, 1], ticks: [] };
     let [low, high] = d3.extent(known);
-    if (log) return { ...format, type: "log", domain: [low, high], ticks: logTicks([low, high], 5) };
+    if (log) return { ...format, type: "log", domain: [low, high], ticks: logTicks([low, high], 5), tickFormat: ticksOf([low, high]) };
     if (low === high) [low, high] = low ? [low - Math.abs(low) / 2, high + Math.abs(high) / 2] : [-1, 1];
     const domain = d3.scaleLinear([low, high], [0, 1]).nice(5).domain();
     const size = Math.max(Math.abs(low), Math.abs(high));  // as many digits as tell neighbouring ticks apart
     const digits = Math.max(3, Math.ceil(Math.log10(size / d3.tickStep(low, high, 5))) + 1);
-    return { ...format, tickFormat: (v) => (share ? percent(v, digits) : show(v, digits)), domain: share ? [Math.max(0, domain[0]), Math.min(1, domain[1])] : domain, ticks: 5 };
+    return { ...format, tickFormat: (v) => (share ? percent(v, digits) : ticksOf(domain, digits)(v)), domain: [share ? Math.max(0, domain[0]) : domain[0], Math.min(share ? 1 : most, domain[1])], ticks: 5 };
   }
 
   function byEpoch(grid, history, panel) {
@@ -57,7 +57,7 @@
         title: (d) => `${history.across} ${show(d.x)}\n${d.name} ${panel.share ? percent(d.y) : show(d.y, 4)}` }));
       chart(place, `${panel.title} by ${history.across}. The numbers are in the table below.`, {
         height: 230, marginLeft: 52, marginRight: 14, marginBottom: 34, marginTop: 12,
-        x: { label: history.across, nice: false, ...across(history.x) }, y: axis(panel.log, panel.share, all.map((d) => d.y)), marks,
+        x: { label: history.across, nice: false, ...across(history.x) }, y: axis(panel.log, panel.share, all.map((d) => d.y), panel.most ?? Infinity), marks,
       });
     };
   }

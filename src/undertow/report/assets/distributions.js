@@ -82,15 +82,18 @@
     area.style.fill = COLOURS[name];
     const base = svg("line", { x1: 0, x2: width, y1: height, y2: height, "vector-effect": "non-scaling-stroke" });
     base.style.stroke = "var(--line)";
-    const said = `from ${show(packed.low)} to ${show(packed.high)}`;
+    const said = bound(packed.low) === bound(packed.high) ? `all ${bound(packed.low)}` : `from ${bound(packed.low)} to ${bound(packed.high)}`;
     const drawn = svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": said }, base, area);
     if (low < 0 && high > 0) {
       const zero = svg("line", { x1: x0(low, span, width), x2: x0(low, span, width), y1: 0, y2: height, "vector-effect": "non-scaling-stroke", "stroke-dasharray": "2 2" });
       zero.style.stroke = "var(--soft)";
       drawn.append(zero);
     }
-    return [drawn, el("div", { class: "range", "aria-hidden": "true" }, el("span", {}, show(low, 2)), el("span", {}, show(high, 2)))];
+    return [drawn, el("div", { class: "range", "aria-hidden": "true" }, el("span", {}, bound(low, 2)), el("span", {}, bound(high, 2)))];
   }
+
+  // The range of numbers that are all 0 is as small as its bars need.
+  const bound = (value, digits = 3) => (Math.abs(value) < 1e-300 ? "0" : show(value, digits));
 
   const x0 = (low, span, width) => ((width * -low) / span).toFixed(1);
 

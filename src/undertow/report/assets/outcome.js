@@ -25,7 +25,7 @@
       return el("div", { class: "beside" }, el("p", { class: "small" }, `${found.n_classes} classes are too many for a matrix.`), common);
     }
     return el("div", { class: "beside" }, el("div", {}, matrix(found), el("p", { class: "small" },
-      "A row for each true class, a column for the class that was predicted: what is right stands on the diagonal. The darker, the more of the row.")), common);
+      "A row for each true class, a column for the class that was predicted: what is right stands on the diagonal. The stronger the colour, the more of the row.")), common);
   }
 
   function matrix(found) {

@@ -36,6 +36,11 @@ window.undertowReport = (() => {
     return minus(String(Number(value.toPrecision(digits))));
   }
   const minus = (text) => text.replaceAll("-", "−");
+  // Numbers within sentences, as `show` writes them: 2.64e-07 as 2.64e−7, which no line breaks.
+  const written = (text) => text.replace(/(\d)e([+-]?)0*(\d+)\b/g, (_, digit, sign, power) => `${digit}e${sign === "-" ? "−" : ""}${power}`);
+  // One notation for the ticks of an axis: where the largest are powers of ten, all large ones are.
+  const ticksOf = (domain, digits = 3) => (Math.max(...domain.map(Math.abs)) < 1e6 ? (v) => show(v, digits)
+    : (v) => (Math.abs(v) < 1000 ? show(v, digits) : minus(Number(v.toPrecision(digits)).toExponential().replace("e+", "e"))));
   const percent = (value, digits = 3) =>
     (Number.isFinite(value) ? `${show(Number((100 * value).toPrecision(digits)), digits)} %` : show(value));
   const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : NaN);
@@ -54,11 +59,24 @@ window.undertowReport = (() => {
   // What may be wider or higher than its place can be scrolled with the keyboard too, if it is.
   function scroller(label, content, name = "scroll") {
     const node = el("div", { class: name }, content);
+    fade(node);
     requestAnimationFrame(() => {
       if (node.scrollWidth <= node.clientWidth && node.scrollHeight <= node.clientHeight) return;
       for (const [key, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", label]]) node.setAttribute(key, value);
     });
     return node;
+  }
+
+  // On which sides something goes on out of sight.
+  function fade(node) {
+    const tell = () => {
+      node.classList.toggle("more-left", node.scrollLeft > 1);
+      node.classList.toggle("more-right", node.scrollLeft + node.clientWidth < node.scrollWidth - 1);
+    };
+    node.addEventListener("scroll", tell, { passive: true });
+    const seen = new ResizeObserver(tell);
+    for (const one of [node, ...node.children]) seen.observe(one);
+    new MutationObserver(tell).observe(node, { childList: true });
   }
 
   // Details remember whether they were open when the page is drawn again, and make their content only then.
@@ -145,5 +163,5 @@ window.undertowReport = (() => {
     parts.push({ id, needs, draw, last: null });
   }
 
-  return { parts, state, el, svg, show, percent, number, table, scroller, details, heading, key, copyButton, announce, chart, logTicks, tip, part };
+  return { parts, state, el, svg, show, percent, number, written, ticksOf, fade, table, scroller, details, heading, key, copyButton, announce, chart, logTicks, tip, part };
 })();

@@ -50,7 +50,8 @@
     const root = document.documentElement;
     const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
     const tell = () => {
-      button.setAttribute("aria-pressed", String(isDark()));
+      button.textContent = isDark() ? "Light" : "Dark";
+      button.setAttribute("aria-label", `${button.textContent} colours`);
     };
     button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; tell(); });
     system.addEventListener("change", tell);
@@ -79,6 +80,7 @@
     addEventListener("afterprint", () => draw(false));
   }
 
+  undertowReport.fade(document.getElementById("contents"));
   themes();
   widths();
   prints();

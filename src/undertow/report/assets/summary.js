@@ -1,15 +1,15 @@
 // What was trained and how it ended, what was found, and the settings.
 (() => {
-  const { el, table, scroller, details, heading, copyButton, part, show } = undertowReport;
+  const { el, table, scroller, details, heading, copyButton, part, show, written } = undertowReport;
   const MARKS = { error: "✕ Error", warning: "▲ Warning", note: "● Note" };
   const ENDED = { finished: "good", callback: "good", interrupted: "warning", diverged: "error", "": "note" };
 
   part("summary", (data) => [data.summary, data.remarks], (place, data) => {
-    const { title, sentence, state, ended, tiles } = data.summary;
+    const { title, sentence, state, ended, mark, tiles } = data.summary;
     place.replaceChildren(
-      el("p", { class: "eyebrow" }, el("span", { class: `badge ${ENDED[ended] ?? "note"}` }, state)),
+      el("p", { class: "eyebrow" }, el("span", { class: `badge ${mark || (ENDED[ended] ?? "note")}` }, state)),
       el("h1", { id: "summary-title" }, title),
-      el("p", { class: "sentence" }, sentence),
+      el("p", { class: "sentence" }, written(sentence)),
       tiles.length ? el("dl", { class: "tiles" }, tiles.map((tile) => el("div", {},
         el("dt", {}, tile.label),
         el("dd", { class: "value" }, tile.value),
@@ -40,7 +40,7 @@
       el("header", {}, el("span", { class: `badge ${item.severity}` }, MARKS[item.severity] ?? item.severity),
         el("h3", { id }, item.title)),
       where(item),
-      el("p", { class: "cause" }, item.cause),
+      el("p", { class: "cause" }, written(item.cause)),
       item.evidence.length ? evidence(item) : "",
       item.remedies.length ? [el("h4", {}, item.remedies.length === 1 ? "Remedy" : "Remedies"),
         el("ol", {}, item.remedies.map((x) => el("li", {}, x.sentence,
@@ -51,9 +51,9 @@
   // Numbers stand below each other; a sentence takes both columns.
   function evidence(item) {
     const short = (text) => text.length <= 24;
-    const cell = (text, name) => el("td", { class: short(text) ? name : "words" }, text || "–");
+    const cell = (text, name) => el("td", { class: short(text) ? name : "words" }, written(text) || "–");
     const row = (x) => el("tr", {}, el("th", { scope: "row" }, x.text), !x.expected && !short(x.value)
-      ? el("td", { class: "words", colspan: 2 }, x.value) : [cell(x.value, "n"), cell(x.expected, "words")]);
+      ? el("td", { class: "words", colspan: 2 }, written(x.value)) : [cell(x.value, "n"), cell(x.expected, "words")]);
     const head = [el("th", { scope: "col" }, "Evidence"), el("th", { class: "n", scope: "col" }, "Found"),
       el("th", { class: "words", scope: "col" }, "Expected")];
     return scroller(`Evidence for ${item.title}: table`, el("table", { class: "evidence" },

@@ -5,6 +5,7 @@
   const NAMES = { forward: "Forward", loss: "Loss", backward: "Backward", update: "Update" };
   const SPEEDS = [0.5, 1, 2, 4, 8];
   const SHOWN_TERMS = 4;
+  const FEW = 6; // arrays that a step reads, of which all are shown
   const WIDE = 132, HIGH = 56; // of a node, as the layout has it
   const LINE = 20; // height of a line of source, as the style sheet has it
   const NUMBER = { value: "shown", gradient: "slope", update: "updated" }; // which array stands for a node
@@ -78,7 +79,7 @@
     const id = `uw${++count}`;
     const part = (name) => root.querySelector(`.uw-${name}`);
     const calm = matchMedia("(prefers-reduced-motion: reduce)");
-    const state = { level: 0, step: 0, example: data.example, at: null, playing: false, speed: 1, operands: true };
+    const state = { level: 0, step: 0, example: data.example, at: null, playing: false, speed: 1, operands: null };
     let level, steps, nodes, edges, marks, timer, shownLines = [], ui = {};
 
     // ---- the drawing
@@ -386,10 +387,11 @@
 
     function operands(rest, i, j, work) {
       const list = make("div", { class: "uw-panels" });
-      const fill = () => list.replaceChildren(...(state.operands ? rest.map((one) => panel(one, false, i, j, work)) : []));
+      let open = state.operands ?? rest.length <= FEW; // until somebody opens or closes them, many are folded
+      const fill = () => list.replaceChildren(...(open ? rest.map((one) => panel(one, false, i, j, work)) : []));
       fill();
-      const details = make("details", { open: state.operands }, make("summary", {}, "What it is computed from"), list);
-      details.addEventListener("toggle", () => { if (details.open !== state.operands) { state.operands = details.open; fill(); } });
+      const details = make("details", { open }, make("summary", {}, "What it is computed from"), list);
+      details.addEventListener("toggle", () => { if (details.open !== open) { state.operands = open = details.open; fill(); } });
       return details;
     }
 
@@ -406,9 +408,12 @@
       return list;
     }
 
+    // What stands in an array, for those who hear it: a number itself, of several how many.
+    const holds = (array) => (array.v.length === 1 && array.n * array.k === 1 ? show(array.v[0]) : `${by(array.shape)} numbers`);
+
     function sentence(step, array, work) {
       const said = step.formulas.map(([name, text]) => `${name}: ${text}.`);
-      const shape = array ? ` ${step.panels[0][0]} is ${by(array.shape)}.` : "";
+      const shape = array ? ` ${step.panels[0][0]} is ${holds(array)}.` : "";
       return `Step ${state.step + 1} of ${steps.length}, ${step.phase}. ${step.title}. ${said.join(" ")}${shape}${work ? ` With numbers: ${work.text}.` : ""}`;
     }
 
@@ -416,7 +421,7 @@
 
     function panel([label, k, role], main, i, j, work) {
       const array = data.arrays[k];
-      const name = { value: "value", gradient: "gradient", local: "local derivative", operand: "" }[role];
+      const name = { value: "value", gradient: "gradient", local: "local derivative", update: "update", operand: "" }[role];
       const head = make("figcaption", {}, make("b", {}, label), make("span", { class: "uw-small" }, ` ${name ? `${name}, ` : ""}${by(array.shape)}`));
       return make("figure", { class: `uw-panel uw-panel-${role}` }, head, table(array, label, main, i, j, work?.read.get(k)), about(array));
     }

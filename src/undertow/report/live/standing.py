@@ -97,9 +97,11 @@ def read_status(folder: Path, process: int | None, flow: Flow | None, rows: list
         return Status("waiting", _explain_absence(folder, bool(rows or known)), **far)
     listens = heeds == process
     asked = listens and wish.number > 0 and (wish.scale != scale or wish.paused != paused or wish.stop)
+    most = None if flow is None else flow.settings.get("epochs")
+    of = f" of {most:,}" if isinstance(most, int) and most >= epoch else ""
     if listens and paused:
-        return Status("paused", f"Paused in epoch {epoch}, after step {step:,}.", process, True, asked=asked, **far)
-    told = f"Training goes on: epoch {epoch}, step {step:,}." if step else "Training begins."
+        return Status("paused", f"Paused in epoch {epoch}{of}, after step {step:,}.", process, True, asked=asked, **far)
+    told = f"Training goes on: epoch {epoch}{of}, step {step:,}." if step else "Training begins."
     return Status("training", told, process, listens, asked=asked, **far)
 
 

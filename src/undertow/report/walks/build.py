@@ -56,8 +56,13 @@ def _add_updates(scene: Scene, named: Told, optimizer: Optimizer, levels: list[L
     """Put the steps of the optimizer at the end of every level."""
     reached = {named.chain.names[node] for node in named.steps}
     changes = update.apply(scene, optimizer, reached)
+    if not changes:
+        return changes
+    written, at = update.write(optimizer, changes)
+    lines = {name: len(scene.source) + i + 1 for name, i in at.items()}
+    scene.source = [*scene.source, *written]
     for level in levels:
         place = {item.label: i for i, item in enumerate(level.items) if item.kind == "parameter"}
         place = place or {name: i for i, names in enumerate(level.owns) for name in names}
-        level.steps += update.steps(scene, optimizer, changes, place)
+        level.steps += update.steps(scene, optimizer, changes, place, lines)
     return changes

@@ -16,7 +16,7 @@ FORWARD, LOSS, BACKWARD, UPDATE = "forward", "loss", "backward", "update"
 class Panel:
     """An array of a step: what it is called, its number among the arrays, and which part it plays.
 
-    ``role`` is ``"value"``, ``"gradient"``, ``"local"`` (a local derivative) or ``"operand"``.
+    ``role`` is ``"value"``, ``"gradient"``, ``"local"`` (a local derivative), ``"update"`` or ``"operand"``.
     """
 
     label: str

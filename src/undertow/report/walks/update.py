@@ -49,8 +49,29 @@ def apply(scene: Scene, optimizer: Optimizer, reached: set[str]) -> list[Change]
     ]
 
 
-def steps(scene: Scene, optimizer: Optimizer, changes: list[Change], place: dict[str, int]) -> list[Step]:
-    """Tell the changes, each at the node of a drawing that ``place`` gives for its name."""
+def write(optimizer: Optimizer, changes: list[Change]) -> tuple[list[str], dict[str, int]]:
+    """Write the step in Python: a line for each parameter where that says all of it, else the optimizer's own call.
+
+    Args:
+        optimizer: the update rule.
+        changes: of the parameters.
+
+    Returns:
+        The lines, which stand behind those of a backward pass, and for each parameter the place of its line, from 0.
+    """
+    lines = ["", "", f"# one step of {optimizer!r}"]
+    if _is_plain_descent(optimizer):
+        rate = words.number(optimizer.settings["rate"], True)
+        at = {change.name: len(lines) + i for i, change in enumerate(changes)}
+        return [*lines, *(f"{x.name} = {x.name} - {rate} * d{x.name}" for x in changes)], at
+    lines += ["parameters, state = optimizer.update(gradients, state, parameters)"]
+    return lines, dict.fromkeys((change.name for change in changes), len(lines) - 1)
+
+
+def steps(
+    scene: Scene, optimizer: Optimizer, changes: list[Change], place: dict[str, int], lines: dict[str, int]
+) -> list[Step]:
+    """Tell the changes, each at the node of a drawing that ``place`` gives for its name, with its line."""
     made = []
     for change in changes:
         name = change.name
@@ -63,15 +84,15 @@ def steps(scene: Scene, optimizer: Optimizer, changes: list[Change], place: dict
         before, gradient = keep(change.before), keep(change.gradient)
         difference = np.asarray(change.after) - np.asarray(change.before)
         symbol = words.derivative("L", name, False)
-        formulas = [("Rule", f"{name} ← {name} + Δ{name}"), ("Optimizer", f"Δ{name} = {_rule(optimizer, symbol)}")]
+        formulas = [("Rule", f"{name} ← {name} + Δ{name}"), (optimizer.name, f"Δ{name} = {_rule(optimizer, symbol)}")]
         work = None
-        if optimizer.name == "sgd" and _is_plain(optimizer):
+        if _is_plain_descent(optimizer):
             rate = words.number(optimizer.settings["rate"], False)
-            formulas = [("Rule", f"{name} ← {name} − {rate} · {symbol}")]
+            formulas = [(optimizer.name, f"{name} ← {name} − {rate} · {symbol}")]
             work = (f"new {name}", [["v", before], f" − {rate} · ", ["v", gradient]])
         panels = [
             Panel(f"new {name}", keep(change.after), "value"),
-            Panel(f"Δ{name}", keep(difference), "local"),
+            Panel(f"Δ{name}", keep(difference), "update"),
             Panel(symbol, gradient, "gradient"),
             Panel(name, before, "operand"),
         ]
@@ -79,7 +100,8 @@ def steps(scene: Scene, optimizer: Optimizer, changes: list[Change], place: dict
         size, moved = _rms(change.before), _rms(difference)
         if size and np.isfinite(moved):
             notes.append(f"the update is {moved / size:.2g} times as large as {name} (root mean squares)")
-        made.append(Step(UPDATE, place[name], f"Update {name}", formulas, panels, notes, work=work))
+        line = lines[name]
+        made.append(Step(UPDATE, place[name], f"Update {name}", formulas, panels, notes, line, True, work))
     return made
 
 
@@ -88,9 +110,12 @@ def _rule(optimizer: Optimizer, symbol: str) -> str:
     return f"{optimizer.name}({symbol}{', ' if settings else ''}{settings})"
 
 
-def _is_plain(optimizer: Optimizer) -> bool:
-    return set(optimizer.settings) == {"rate"} and isinstance(optimizer.settings["rate"], float)
+def _is_plain_descent(optimizer: Optimizer) -> bool:
+    """Whether a step is − rate · gradient, and nothing else."""
+    told = optimizer.settings
+    return optimizer.name == "sgd" and set(told) == {"rate"} and isinstance(told["rate"], float)
 
 
 def _rms(x: Any) -> float:
-    return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64))))) if np.size(x) else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # of a training that diverged
+        return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64))))) if np.size(x) else 0.0
