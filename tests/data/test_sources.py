@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -320,3 +321,24 @@ def test_open_source():
         open_arrays(X, y, memory=8)
     table = stream_table(pl.DataFrame({"x": X[:, 0], "y": y % 2}), "y", validation=0)
     assert open_source(table.train) is table.train
+
+
+def test_a_default_of_the_function_that_makes_batches_is_no_number_of_an_epoch():
+    """It stays as it is, unless it is that of `epoch`."""
+    X, y = np.ones((4, 1), np.float32), np.arange(4)
+    seen = []
+
+    def make(size=2):
+        seen.append(size)
+        return ((X[i : i + size], y[i : i + size]) for i in range(0, 4, size))
+
+    def numbered(epoch=None):
+        seen.append(epoch)
+        return [(X, y)]
+
+    for function in (make, lambda size=2: make(size), functools.partial(make, size=2), numbered):
+        source = IterableSource(function, shuffle=False)
+        for epoch in (0, 1):
+            with source.epoch(epoch, batch_size=4) as blocks:
+                assert [block[1].tolist() for block in blocks] == [[0, 1, 2, 3]]
+    assert seen == [2] * 9 + [0, 0, 1]

@@ -286,3 +286,11 @@ def test_a_file_that_changes_while_it_is_read(tmp_path):
     pl.DataFrame({"x": range(60), "y": [0, 1] * 30}).write_parquet(path)
     with pytest.raises(DataError, match=r"t.parquet has changed since it was opened. Open it again"):
         list(table.train.epoch(0))
+
+
+def test_columns_and_their_values_together_are_held_against_memory(tmp_path, monkeypatch):
+    """Each of both alone would fit: 100 columns take 1 MB, and their values 0.3."""
+    np.savez(tmp_path / "d.npz", x=np.zeros((375, 10, 10)), y=np.arange(375) % 2)
+    monkeypatch.setattr("undertow.data.memory.find_memory", lambda: 1.1e6)
+    with pytest.raises(DataError, match=r"^d.npz: 'x', \(10, 10\): a table of 100 columns takes 1.3 MB of memory"):
+        read_table_with_origin(tmp_path / "d.npz")

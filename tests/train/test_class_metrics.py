@@ -41,6 +41,26 @@ def test_a_class_alone_of_two_and_of_labels_that_may_hold_together():
     assert find_metric("f1_of_2")(several) == pytest.approx(scores(y[:, 2], found[:, 2], 1)[2])
 
 
+def test_a_class_that_is_not_there_is_refused_before_training():
+    """A network of K classes has 0 to K − 1; it was measured as 0."""
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
+    told = {"epochs": 1, "progress": False}
+    for n, loss, target in (
+        (3, "categorical_cross_entropy", y),
+        (3, "categorical_hinge", y),
+        (1, "binary_cross_entropy", y > 0),
+        (2, "binary_cross_entropy", np.stack([y > 0, y > 1], axis=1)),
+    ):
+        last = max(n, 2) - 1
+        wrong = re.escape(f"f1_of_{last + 1}: there is no class {last + 1}. ") + f".*write f1_of_{last}"
+        model, data = ut.nn.Dense(3, n), (X, target.astype(int))
+        with pytest.raises(ut.UndertowError, match=wrong):
+            ut.train(model, data, loss=loss, metrics=f"f1_of_{last + 1}", **told)
+        run = ut.train(model, data, loss=loss, metrics=f"f1_of_{last}", **told)
+        with pytest.raises(ut.UndertowError, match=wrong):
+            run.evaluate(*data, metrics=f"f1_of_{last + 1}")
+
+
 def test_names_become_numbers():
     assert read_class_metrics(["f1_of_no", "auc", "recall_of_yes"], ["no", "yes"]) == ["f1_of_0", "auc", "recall_of_1"]
     assert read_class_metrics(["f1_of_1"], ["1", "2"]) == ["f1_of_0"]  # the class that is called 1
@@ -85,3 +105,7 @@ def test_the_rare_class_is_told_by_training_and_evaluating(capsys, monkeypatch, 
     for name in ("f1_binary", "f1_of_baad"):
         code, _, err = undertow("evaluate", "runs/old", "new.csv", "--metrics", name)
         assert code == 2 and "Write f1_of_bad" in err
+    for file in (tmp_path / "runs/old/flow").iterdir():  # without its record the second class is told
+        file.write_bytes(file.read_bytes()[:100])
+    code, out, _ = undertow("evaluate", "runs/old", "new.csv")
+    assert code == 0 and float(re.search(r"recall_of_fine +([0-9.]+)", out)[1]) == pytest.approx(fine[1], rel=1e-5)

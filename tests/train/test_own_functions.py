@@ -114,6 +114,54 @@ def test_another_function_of_a_registered_name_is_not_saved_as_that_one():
         nn.register_layer(own_swish)
 
 
+def times(factor):
+    """Functions of one name and one place, which compute different things."""
+
+    def scaled(x, power=1):
+        return factor * x**power
+
+    return scaled
+
+
+class Times:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def scaled(self, x):
+        return self.factor * x
+
+
+@pytest.mark.parametrize("make", [times, lambda factor: Times(factor).scaled], ids=["closure", "method"])
+def test_a_function_is_not_saved_as_another_one_of_the_same_place(make, monkeypatch):
+    """It would be loaded as that one, and predict otherwise."""
+    monkeypatch.setattr(nn.registry, "FUNCTIONS", {})
+    one = nn.register_layer(make(1.0))
+    assert nn.build_model(nn.describe_model(nn.Sequential(one))).layers[0](2.0) == 2.0
+    with pytest.raises(ArgumentError, match=r"\(scaled\) cannot be saved: another one has that name now"):
+        nn.describe_model(nn.Sequential(make(5.0)))
+
+
+def test_a_cell_that_was_run_twice_is_saved_and_one_that_was_changed_is_not(monkeypatch):
+    """The model still has the function of before, which the new one stands for where it computes the same."""
+    monkeypatch.setattr(nn.registry, "FUNCTIONS", {})
+
+    def run_cell(text):
+        found = {"__name__": "a_notebook"}
+        exec(text, found)  # as a notebook does
+        return nn.register_layer(found["scaled"])
+
+    before = run_cell("def scaled(x, factor=2.0):\n    return factor * x\n")
+    run_cell("\n\ndef scaled(x, factor=2.0):\n    return factor * x\n")
+    assert nn.build_model(nn.describe_model(nn.Sequential(before))).layers[0](1.0) == 2.0
+    for changed in ("factor=3.0", "*, factor=2.0", "factor=2"):
+        run_cell(f"def scaled(x, {changed}):\n    return factor * x\n")
+        with pytest.raises(ArgumentError, match="another one has that name now"):
+            nn.describe_model(nn.Sequential(before))
+    run_cell("def scaled(x, factor=2.0):\n    return factor * x + 1\n")
+    with pytest.raises(ArgumentError, match="another one has that name now"):
+        nn.describe_model(nn.Sequential(before))
+
+
 @pytest.mark.parametrize("name", ["system", "eval", "print", "load", "register_layer", "subprocess.run", "os:system"])
 def test_a_file_names_no_function_that_nobody_registered(name):
     with pytest.raises(ArgumentError, match="there is no layer"):

@@ -144,6 +144,15 @@ def test_callbacks_that_look_for_the_row_elsewhere():
     assert row.get("val_loss") is None and dict(row) == row and json.loads(json.dumps(row)) == row
 
 
+def test_the_rows_of_a_run_that_was_loaded_or_resumed_tell_their_columns_too(tmp_path):
+    train(nn.Dense(4, 3), checkpoint=tmp_path / "kept").save(tmp_path / "run")
+    resumed = ut.resume(tmp_path / "kept", (X, Y), epochs=3, progress=False)
+    for run in (ut.load(tmp_path / "run"), resumed):
+        for row in (run.history[0], run.history[-1]):
+            with pytest.raises(KeyError, match=r"a row of the history has no 'lost'\. Use row\['loss'\]"):
+                row["lost"]
+
+
 def test_what_is_left_out_of_a_call_is_told_with_the_call():
     model, rule, w = nn.Dense(4, 3), ut.optim.sgd(0.1), np.ones(3)
     with pytest.raises(ArgumentError, match=r"needs a loss. Give one: loss='categorical_cross_entropy' for classes"):

@@ -201,7 +201,7 @@ def test_of_classes_the_lower_loss_is_taken(tmp_path, classes):
         losses[decay] = -np.average(np.log(p), weights=1 + 5 * (y == 1) if classes else None)
     better = losses[1.0] < losses[first]
     assert (": better, and taken." in said) == better
-    told = re.search(r"rows\).*, loss (\S+) after (\S+): ", said)
+    told = re.search(r"rows\); of class '(?:yes|no)': .*; loss (\S+) after (\S+): ", said)
     assert told and [float(x) for x in told.groups()] == pytest.approx([losses[1.0], losses[first]], abs=1e-4)
     assert read_config(tmp_path / "run" / "config.toml").decay == (1.0 if better else first)
     assert run.extras["held_out"]["history"][-1].keys() >= {"validation_loss"}
@@ -214,7 +214,12 @@ def test_of_classes_that_are_plain_there_is_no_other(tmp_path, classes):
     settings = TableSettings(**settings.given(), class_weights=classes)
     _, said = silently(train_table, settings, tmp_path / "run")
     assert "Once more" not in said and "Trained again on all 300 rows" in said
-    left = float(re.search(r"rows\).*, loss \S+, (\S+)% of the classes' entropy: no other settings to try", said)[1])
+    left = float(
+        re.search(
+            r"rows\); of class '(?:yes|no)': .*; loss \S+, (\S+)% of the classes' entropy: no other settings to try",
+            said,
+        )[1]
+    )
     told = TableSettings(**{**settings.given(), "refit": False})
     alone, table = train_table(told, tmp_path / "alone", progress=False, say=lambda sentence: None)
     X, y = table.validation

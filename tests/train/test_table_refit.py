@@ -176,6 +176,31 @@ def test_settings_of_a_run_that_was_gone_on_with_tell_how_to_repeat_it(settings,
     assert read_config(again / "config.toml") == config
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_settings_tell_of_going_on_for_longer_that_was_killed(settings, tmp_path, refit):
+    """It ends as its checkpoint says, and so do they; one without a checkpoint had just begun, and is told as such."""
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    settings = replace(settings, refit=refit, early_stopping=settings.early_stopping if refit else 0)
+    for path in (folder, whole):
+        silently(train_table, settings, path)
+    with pytest.raises(ZeroDivisionError):
+        silently(resume_table, folder, epochs=1_234_567, callbacks=[lambda info: 1 / (info.epoch != 16)])
+    silently(resume_table, folder, epochs=18)
+    silently(resume_table, whole, epochs=1_234_567, callbacks=[lambda info: info.epoch == 16])
+    begun = "" if refit else "--epochs 12"
+    assert read_config(whole / "config.toml").resumed == [begun, "--epochs 1234567"]
+    assert read_config(folder / "config.toml").resumed == [begun, "--epochs 1234567", "--epochs 18"]
+
+
+def test_settings_of_a_training_that_had_not_begun_are_those_it_goes_on_with(settings, tmp_path):
+    settings = replace(settings, refit=False, early_stopping=0)
+    silently(train_table, settings, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    silently(resume_table, tmp_path / "run", epochs=5)
+    config = read_config(tmp_path / "run/config.toml")
+    assert config.epochs == 5 and config.resumed is None
+
+
 def test_settings_of_a_first_training_that_was_gone_on_with_tell_how_to_repeat_it(settings, tmp_path):
     """Without a second training the number of epochs itself is another than the one it began with."""
     folder, again = tmp_path / "run", tmp_path / "again"

@@ -340,6 +340,31 @@ def test_batches_are_trained_and_validated_on_in_whatever_they_come():
         ut.train(nn.Dense(3, 2), iter(loader), validation=None, **told)
 
 
+def test_a_generator_to_validate_on_is_refused_before_training():
+    """It would be used up when it is measured for the second time; for one epoch it is enough."""
+    X, y = np.ones((100, 3), np.float32), np.arange(100) % 2
+    function, loader = in_batches(X, y)
+    seen = []
+    told = {"loss": "categorical_cross_entropy", "progress": False, "callbacks": [lambda info: seen.append(info)]}
+    for data in ((X, y), function):
+        with pytest.raises(DataError, match=r"validation is a generator, .* Give the function that makes it"):
+            ut.train(nn.Dense(3, 2), data, validation=iter(loader), epochs=2, **told)
+    assert not seen
+    assert "validation_loss" in ut.train(nn.Dense(3, 2), (X, y), validation=iter(loader), epochs=1, **told).history[0]
+    ut.train(nn.Dense(3, 2), (X, y), validation=iter(loader), steps=2, **told)
+
+
+def test_rows_to_train_on_and_rows_held_out_are_not_both_trained_on():
+    """Two pairs, as data sets of other libraries come; a list of pairs is one of batches."""
+    X, y = np.ones((100, 3), np.float32), np.arange(100) % 2
+    told = {"loss": "categorical_cross_entropy", "progress": False, "epochs": 1}
+    with pytest.raises(DataError, match=r"training data are two pairs \(X, y\)\. Give one .*validation=\(X, y\)"):
+        ut.train(nn.Dense(3, 2), ((X, y), (X[:20], y[:20])), **told)
+    with pytest.raises(DataError, match="there are no examples"):
+        ut.train(nn.Dense(3, 2), [(), ()], **told)
+    assert ut.train(nn.Dense(3, 2), [(X, y), (X, y)], validation=None, **told).settings["n_examples"] in (None, 200)
+
+
 def test_nothing_is_held_out_of_batches_unless_it_is_told():
     """The usual share of data that are there is none of data that come: said once, and kept for resuming."""
     function, _ = in_batches(np.ones((100, 3), np.float32), np.arange(100) % 2)

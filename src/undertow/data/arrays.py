@@ -37,6 +37,10 @@ def as_arrays(data: object, part: str = "training") -> tuple[NDArray[np.floating
     if not isinstance(data, tuple | list) or len(data) != 2:
         size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
         raise DataError(f"{part} data must be a pair (X, y), got a {type(data).__name__}{size}. Give (X, y).")
+    if all(map(_is_pair, data)):
+        raise DataError(
+            f"{part} data are two pairs (X, y). Give one of them, and what is held out beside it: validation=(X, y)."
+        )
     owner = "" if part == "training" else f"the {part} "
     X, y = read_array(data[0], f"{owner}X"), read_array(data[1], f"{owner}y")
     check_leading_sizes(f"{part} data", X, y)
@@ -47,6 +51,12 @@ def as_arrays(data: object, part: str = "training") -> tuple[NDArray[np.floating
     wide = np.issubdtype(X.dtype, np.floating) and X.dtype.itemsize >= 8
     numbers: NDArray[np.floating] = X.astype(np.float64 if wide else np.float32, copy=False)
     return numbers, y
+
+
+def _is_pair(part: object) -> bool:
+    """Whether a part of (X, y) is X and y itself: arrays that are no rows of one."""
+    arrays = isinstance(part, tuple) and len(part) == 2 and all(isinstance(x, np.ndarray) for x in part)
+    return arrays and np.shape(part[0]) != np.shape(part[1])  # type: ignore[index]
 
 
 def read_array(value: object, name: str) -> NDArray[np.generic]:

@@ -162,7 +162,7 @@ def spread(arrays: Mapping[str, NDArray[Any]], file: str, others: Collection[str
     for name, array in arrays.items():
         if array.dtype.kind not in "biufUSM":
             raise DataError(f"{file}: {name!r} holds values of the type {array.dtype}. Give numbers or texts.")
-        check_width(f"{file}: {name!r}", array.shape[1:])
+        check_width(f"{file}: {name!r}", array.shape[1:], array.nbytes)
         try:
             flat = np.asfortranarray(_as_plain(array).reshape(len(array), -1))
         except UnicodeDecodeError as error:

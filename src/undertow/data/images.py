@@ -83,7 +83,7 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
     shape = (*sizes[0][::-1], 1 if mode in _DEEP else len(mode))
     dtype = np.dtype(np.int32 if mode == "I" else np.float32 if mode == "F" else np.uint8)
     check_array_fits(f"{count(len(names), 'image')} such as {names[0]}", (len(names), *shape), dtype)
-    check_width(names[0], shape)
+    check_width(names[0], shape, len(names) * math.prod(shape) * dtype.itemsize)
     arrays = []
     for source, name in zip(sources, names, strict=True):
         try:
@@ -94,12 +94,13 @@ def read_images(sources: Sequence[Path | bytes], names: Sequence[str]) -> NDArra
     return np.stack(arrays)
 
 
-def check_width(name: str, shape: tuple[int, ...]) -> None:
+def check_width(name: str, shape: tuple[int, ...], values: float = 0) -> None:
     """Refuse examples of more numbers than memory has room for as columns of a table.
 
     Args:
         name: of what has them, for the message.
         shape: of an example.
+        values: bytes that they take themselves, in all examples.
 
     Raises:
         DataError: ``a.png, (4000, 6000, 3): a table of 72000000 columns takes 720 GB of memory, …``
@@ -111,7 +112,7 @@ def check_width(name: str, shape: tuple[int, ...]) -> None:
     remedy = (
         "Make images smaller: 64 × 64 in colour are 12288 columns. Arrays as they are take less: give ut.train them."
     )
-    check_fits(f"{name}, {shape}: a table of {n} columns", n * _COLUMN, remedy)
+    check_fits(f"{name}, {shape}: a table of {n} columns", n * _COLUMN + values, remedy)
 
 
 def import_pillow() -> Any:

@@ -22,8 +22,9 @@ class IterableSource(Source):
 
     Args:
         make: a function that makes an iterable of (X, y) or (X, y, weights) with any number of rows each,
-            anew for every epoch; it may take the epoch's number. Or an iterable that can be begun anew,
-            such as a list. An iterator (a generator that runs already) is good for one epoch.
+            anew for every epoch; its first parameter, if it has no default or is called ``epoch``, takes the epoch's
+            number. Or an iterable that can be begun anew, such as a list. An iterator (a generator that runs already)
+            is good for one epoch.
         memory: bytes; examples are mixed among as many as fill a tenth of it.
         shuffle: False keeps the order of the iterable.
         examples: an epoch's; needed where the iterable has no end. None reads it to its end.
@@ -61,7 +62,7 @@ class IterableSource(Source):
         first = next(batches, None)
         if first is None:
             raise DataError("the iterable gives no batches. Give at least one.")
-        if self._once:
+        if self.once:
             self._first.append(chain([first], batches))
         else:
             close = getattr(batches, "close", None)
@@ -71,7 +72,8 @@ class IterableSource(Source):
         check_memory(self.memory, self.example)
 
     @property
-    def _once(self) -> bool:
+    def once(self) -> bool:
+        """Whether it is an iterator, good for one epoch."""
         return not callable(self.make) and iter(self.make) is self.make
 
     def _iterate(self, epoch: int) -> Iterator[Any]:
@@ -80,7 +82,11 @@ class IterableSource(Source):
         from inspect import signature
 
         try:
-            takes_epoch = len(signature(self.make).parameters) > 0
+            asked = next(iter(signature(self.make).parameters.values()), None)
+            takes_epoch = asked is not None and (
+                asked.name == "epoch"
+                or (asked.default is asked.empty and asked.kind not in (asked.KEYWORD_ONLY, asked.VAR_KEYWORD))
+            )  # another one that has a default is the maker's own: lambda size=size: …
         except (TypeError, ValueError):
             takes_epoch = False
         made = self.make(epoch) if takes_epoch else self.make()
@@ -91,7 +97,7 @@ class IterableSource(Source):
         return iter(made)
 
     def _begin(self, epoch: int, skip: int, batch_size: int, seed: int) -> Blocks:
-        batches = self._take() if self._once else self._iterate(epoch)
+        batches = self._take() if self.once else self._iterate(epoch)
         return Blocks(self._blocks(batches, epoch, skip, batch_size, seed))
 
     def _blocks(self, batches: Iterator[Any], epoch: int, skip: int, batch_size: int, seed: int) -> Iterator[Block]:
@@ -164,7 +170,7 @@ class IterableSource(Source):
 
     def head(self, n: int) -> Block:
         """The first examples, at most n; what was taken from an iterator is put back."""
-        if not self._once:
+        if not self.once:
             return super().head(n)
         batches, taken, rows = self._take(), [], 0
         for batch in batches:

@@ -178,8 +178,8 @@ def _far(values: Array) -> dict[str, Any]:
     distance = np.abs(values - np.median(values, axis=0)) if len(values) else values
     middle = np.median(distance, axis=0) if len(values) else np.zeros(0)
     far = (distance > FAR * middle) & (middle > 0)
-    squares = distance**2
     with np.errstate(all="ignore"):
+        squares = distance**2
         shares = np.nan_to_num(np.sum(squares * far, axis=0) / squares.sum(axis=0))
     if not far.any():
         return {}

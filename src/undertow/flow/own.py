@@ -150,7 +150,8 @@ class OwnRecorder:
         X, (leaves, rebuild) = self._inputs_of(args), trees.flatten(args)
         if X is None:
             return
-        others = [rebuild([other if x is X else x for x in leaves]) for other in (X, X / 2, standard(X))]
+        given = [x for x in leaves if not callable(x)][self.inputs or 0]  # as it was given: X is a view of a memory map
+        others = [rebuild([other if x is given else x for x in leaves]) for other in (X, X / 2, standard(X))]
         now, half, scaled = (sizes_of_gradients(self.gradient, self.recorder.layers, params, x, ()) for x in others)
         self.scales = normalises(now, half)
         self.recorder.flow.facts["dW_if_scaled"] = scaled[1]

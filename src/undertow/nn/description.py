@@ -15,7 +15,7 @@ from undertow.nn.activations import ACTIVATIONS, build_activation, describe_acti
 from undertow.nn.containers import Sequential
 from undertow.nn.layer import Container, is_layer, show_item
 from undertow.nn.registry import LAYERS as LAYERS
-from undertow.nn.registry import find_function, is_same, name_of
+from undertow.nn.registry import find_function, name_of, stands_for
 from undertow.nn.registry import register_layer as register_layer
 
 DEEPEST: Final = 50  # layers within layers
@@ -90,7 +90,12 @@ def _name_function(item: Any) -> str:
             f"a function of your own ({name}) cannot be saved: Undertow's own is called so. Give it another name."
         )
     found = None if name is None else find_function(name)
-    if found is None or not is_same(found, item):
+    if found is not None and not stands_for(found, item):
+        raise ArgumentError(
+            f"a function of your own ({name}) cannot be saved: another one has that name now, and would be loaded in "
+            "its place. Give each a name of its own, and build the model with the one that is registered."
+        )
+    if found is None:
         way = "Write it as def name(x): …, and register it" if name is None else "Register it"
         raise ArgumentError(
             f"a function of your own ({show_item(item)}) cannot be saved: a model file holds no code, and this one has "

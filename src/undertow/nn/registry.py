@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, Final, TypeVar
 
 from undertow.errors import ArgumentError
@@ -95,6 +95,46 @@ def _check_free(name: str, item: Any, what: str) -> None:
 def is_same(a: Any, b: Any) -> bool:
     """Whether two functions or classes are defined at one place, as where a notebook's cell was run twice."""
     return a is b or all(getattr(a, x, a) == getattr(b, x, b) for x in ("__module__", "__qualname__"))
+
+
+def stands_for(found: Any, function: Any) -> bool:
+    """Tell whether a function computes what another one does, in whose place it would be loaded.
+
+    Args:
+        found: what has the name.
+        function: what is to be saved by it.
+
+    Returns:
+        True for one function, and for two of one place with the same code and the same numbers around it: what a
+        notebook's cell makes that was run twice. False where the cell was changed in between, where one function makes
+        several, each with a number of its own, and for methods of two objects.
+
+    Source: derived here.
+
+    Example:
+        >>> def times(factor):
+        ...     return lambda x: factor * x
+        >>> stands_for(times(2.0), times(2.0)), stands_for(times(2.0), times(3.0))
+        (True, False)
+    """
+    if found is function or (isinstance(found, MethodType) and found == function):
+        return True
+    if not (isinstance(found, FunctionType) and isinstance(function, FunctionType) and is_same(found, function)):
+        return False
+    (code, values), (other, its_values) = map(_contents, (found, function))
+    return bool(code == other and len(values) == len(its_values) and all(map(_equal, values, its_values)))
+
+
+def _contents(function: FunctionType) -> tuple[Any, list[Any]]:
+    """The code of a function, wherever in its cell it begins, and the values that it holds."""
+    around = [cell.cell_contents for cell in function.__closure__ or ()]
+    named = [x for pair in sorted((function.__kwdefaults__ or {}).items()) for x in pair]
+    return function.__code__.replace(co_firstlineno=1), [*around, *(function.__defaults__ or ()), *named]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two values are one, or the same plain one."""
+    return a is b or (type(a) is type(b) and isinstance(a, bool | int | float | str) and bool(a == b))
 
 
 def name_of(function: Any) -> str | None:

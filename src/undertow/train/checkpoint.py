@@ -28,6 +28,7 @@ from undertow.nn import (
 from undertow.nn.description import UnknownLayerError
 from undertow.train.disk import DISK, PARTS, make_folders, open_file, replace_file, write_new
 from undertow.train.files import TEMPORARY, check_place, check_run_folder, explain_failure, read_path
+from undertow.train.history import Row
 from undertow.train.record import read_record, write_record
 from undertow.train.run import Run
 from undertow.train.tensors import checksum, pack, unpack
@@ -248,6 +249,7 @@ def load(path: str | Path) -> Run:
             f"If it was changed on purpose, take its checksum out of {RECORD}."
         )
     values = {key: record[key] for key in (*OBJECTS, *LISTS)}
+    values["history"] = [Row(row) for row in record["history"]]
     recorded = folder if os.path.exists(folder / FLOW) else None
     return Run(model, stopped=record["stopped"], record=recorded, folder=folder, **values)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 
 from undertow.data.wording import closest_name, list_names
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, RunError
 from undertow.train.metrics_labels import OF_CLASS, SCORES
 
 CLASS_SCORES: Final = tuple(SCORES)
@@ -96,7 +97,9 @@ def rare_class(run: Any) -> int:
         >>> rare_class(Run("a model", []))
         1
     """
-    target = {} if run.record is None else run.flow.facts.get("target") or {}
+    target: dict[str, Any] = {}
+    with suppress(RunError):  # a record that is damaged is told where it is asked for; figures do without it
+        target = {} if run.record is None else run.flow.facts.get("target") or {}
     priors: list[float] = target.get("priors") or []
     return 0 if len(priors) == 2 and priors[0] < priors[1] else 1
 

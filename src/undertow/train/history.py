@@ -9,10 +9,20 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from undertow.errors import RunError
+from undertow.errors import ColumnError, RunError
+from undertow.spelling import meant_name
 from undertow.train.disk import DISK, make_folders, open_file, write_all
 from undertow.train.files import explain_failure, read_path
 from undertow.train.record import read_record, write_record
+
+
+class Row(dict[str, Any]):
+    """The row of a history of one epoch: a dict that says which of its columns was meant."""
+
+    def __missing__(self, key: Any) -> Any:
+        meant = meant_name(key, self)
+        hint = f"Use row[{meant!r}]. " if meant is not None else ""
+        raise ColumnError(f"a row of the history has no {key!r}. {hint}It has {', '.join(self)}.")
 
 
 class HistoryFile:

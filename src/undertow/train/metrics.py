@@ -103,18 +103,20 @@ def is_told_by_name(metric: Metric) -> bool:
     return known and metric.init is not _All
 
 
-def read_metrics(metrics: Any, task: str) -> list[Metric]:
+def read_metrics(metrics: Any, task: str, n_classes: int | None = None) -> list[Metric]:
     """Read what a caller wants to have measured.
 
     Args:
         metrics: a name, a `Metric` or a function; several of them; or a dict of own functions by name.
         task: the task that they are for, see `find_task`.
+        n_classes: how many classes there are, where that is known.
 
     Returns:
         The metrics, each of which goes with the task and gives one number.
 
     Raises:
-        ArgumentError: an unknown one, one that does not go with the task, ``two metrics are named 'cost'. …``
+        ArgumentError: an unknown one, one that does not go with the task or of a class that is not there,
+            ``two metrics are named 'cost'. …``
 
     Source: derived here.
 
@@ -135,6 +137,12 @@ def read_metrics(metrics: Any, task: str) -> list[Metric]:
     names = [metric.name for metric in found]
     for metric in found:
         check_task(metric, task)
+        of_class = of_labels.OF_CLASS.fullmatch(metric.name) if is_told_by_name(metric) else None
+        if of_class and n_classes is not None and int(of_class[2]) >= n_classes:
+            raise ArgumentError(
+                f"{metric.name}: there is no class {of_class[2]}. There are {n_classes}, the last is {n_classes - 1}: "
+                f"write {of_class[1]}_of_{n_classes - 1}."
+            )
         if metric.name == "confusion_matrix":
             raise ArgumentError(
                 "confusion_matrix is a table, and numbers are wanted here. "

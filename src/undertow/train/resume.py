@@ -16,6 +16,7 @@ from undertow.optim import OPTIMIZERS, WRAPPERS, build_clip, build_optimizer, bu
 from undertow.train.average import Average
 from undertow.train.derive import number_paths, numbers_of, put_numbers
 from undertow.train.files import check_run_folder, read_path
+from undertow.train.history import Row
 from undertow.train.keeper import FOLDER, Keeper
 from undertow.train.plan import SETTINGS, Plan
 from undertow.train.run import Run
@@ -109,7 +110,8 @@ def put_snapshot(trainer: Trainer, snapshot: Snapshot) -> None:
     trainer.clipped = snapshot.arrays["clipped"].tolist()
     trainer.good = run.model
     trainer.lowest = min((row[trainer.measure] for row in record["history"]), default=math.inf, key=_nan_last)
-    run.history, run.gradient_history, run.extras = record["history"], record["gradient_history"], record["extras"]
+    run.history = [Row(row) for row in record["history"]]
+    run.gradient_history, run.extras = record["gradient_history"], record["extras"]
 
 
 def _recall_best(trainer: Trainer, snapshot: Snapshot, store: CheckpointStore) -> None:

@@ -6,22 +6,13 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from undertow.errors import ArgumentError, ColumnError
+from undertow.errors import ArgumentError
 from undertow.optim import build_schedule
-from undertow.spelling import meant_name
 from undertow.train.forward import CHUNK
+from undertow.train.history import Row
 
 if TYPE_CHECKING:
     from undertow.train.trainer import Trainer
-
-
-class Row(dict[str, Any]):
-    """The row of a history of one epoch: a dict that says which of its columns was meant."""
-
-    def __missing__(self, key: Any) -> Any:
-        meant = meant_name(key, self)
-        hint = f"Use row[{meant!r}]. " if meant is not None else ""
-        raise ColumnError(f"a row of the history has no {key!r}. {hint}It has {', '.join(self)}.")
 
 
 def make_row(trainer: Trainer, begun: float) -> Row:

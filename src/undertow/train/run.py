@@ -209,22 +209,25 @@ class Run:
         if y is None:
             raise ArgumentError("evaluate takes inputs and their targets. Call run.evaluate(X, y).")
         task, kind, (rows, targets, w) = self._read(X, y, weights)
-        chosen = self.read_metrics(metrics, kind)
+        chosen = self.read_metrics(metrics, kind, n_classes=task.n_classes)
         return task.evaluate(self.model, [(rows, targets, w)], chosen, self.forward)
 
-    def read_metrics(self, metrics: Any, kind: str, usual: Sequence[str] = ()) -> list[Metric]:
+    def read_metrics(
+        self, metrics: Any, kind: str, usual: Sequence[str] = (), n_classes: int | None = None
+    ) -> list[Metric]:
         """Read the metrics to measure: those that are told, else those that the run was trained with.
 
         Args:
             metrics: see `train`, or None.
             kind: of the task, see `undertow.train.metric.find_task`.
             usual: names of metrics that are measured first where none are told.
+            n_classes: how many classes there are, where that is known.
 
         Raises:
             ArgumentError: an unknown one, or one that does not go with the task.
         """
         if metrics is not None:
-            return read_metrics(metrics, kind)
+            return read_metrics(metrics, kind, n_classes)
         own = {metric.name: metric for metric in self.own_metrics}
         asked = self.settings.get("metrics", ["accuracy"] if kind in CLASSES else [])
         lost = [name for name in self.settings.get("own_metrics", ()) if name not in own]

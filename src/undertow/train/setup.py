@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.data import ArraySource, Source, as_arrays, open_source, split
+from undertow.data import ArraySource, IterableSource, Source, as_arrays, open_source, split
 from undertow.data.batches import read_whole
 from undertow.data.datasets import Dataset
 from undertow.data.source import read_weights
-from undertow.errors import ArgumentError, DataWarning, ShapeError
+from undertow.errors import ArgumentError, DataError, DataWarning, ShapeError
 from undertow.nn import class_weights, find_loss, initialize
 from undertow.nn.layer import children, holds_parameters, is_layer
 from undertow.nn.mode import example_keys, training
@@ -111,7 +111,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         by_class = _weigh_classes(y, plan.class_weights, task)
         feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task, by_class)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
-        held, n_held = (held, n_held) if beside is None else _held_in_blocks(beside, X, task, dtype)
+        held, n_held = (held, n_held) if beside is None else _held_in_blocks(beside, X, task, dtype, plan)
     else:
         feed = SourceFeed(whole, plan.batch_size, draws, task)
         held, n_held = _held_beside(plan, X, task, dtype)
@@ -156,8 +156,10 @@ def _read_beside(validation: Any) -> Source | None:
 
 def _gives_batches(data: Any) -> bool:
     """Whether data are an iterable of batches: a generator, a list of pairs, a loader of another library."""
-    if isinstance(data, tuple | list):
-        return len(data) > 0 and all(isinstance(part, tuple) and hasattr(part[0], "shape") for part in data)
+    if isinstance(data, list):
+        return len(data) > 0 and all(isinstance(part, tuple) and part and hasattr(part[0], "shape") for part in data)
+    if isinstance(data, tuple):  # of pairs: what is to be trained on, and what is held out
+        return False
     is_array = any(hasattr(data, name) for name in ("__array__", "__dataframe__", "columns", "shape", "keys"))
     return isinstance(data, Iterable) and not is_array and not isinstance(data, str | bytes | Dataset)
 
@@ -177,7 +179,7 @@ def _held_beside(
     wanted = plan.validation
     beside = _read_beside(wanted)
     if beside is not None:
-        return _held_in_blocks(beside, X, task, dtype)
+        return _held_in_blocks(beside, X, task, dtype, plan)
     remedy = "Give validation=None, or what to validate on: a pair (X, y), a function that makes batches, or a source."
     if isinstance(wanted, int | float | np.number) and wanted in (0, Plan.validation):
         if wanted:  # what is meant where nothing is told
@@ -195,9 +197,14 @@ def _held_beside(
 
 
 def _held_in_blocks(
-    source: Source, X: Array, task: Task, dtype: np.dtype[Any]
+    source: Source, X: Array, task: Task, dtype: np.dtype[Any], plan: Plan
 ) -> tuple[Iterable[Examples] | None, int | None]:
     """A source to validate on, of which the first examples are tried."""
+    if isinstance(source, IterableSource) and source.once and plan.epochs != 1 and plan.steps is None:
+        raise DataError(
+            "validation is a generator, which is used up after one epoch, but it is measured after each. Give the "
+            "function that makes it, not its result."
+        )
     X_held, y_held, _ = _read_head(source)
     _check_columns(X_held, X)
     task.read_target(y_held, "the validation y")
@@ -311,4 +318,4 @@ def choose_metrics(metrics: Any, task: Task) -> list[Metric]:
     kind = find_task(task.loss.task, task.output_shape)
     if metrics is None:
         metrics = ["accuracy"] if kind in CLASSES else []
-    return read_metrics(metrics, kind)
+    return read_metrics(metrics, kind, task.n_classes)

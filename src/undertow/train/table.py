@@ -200,7 +200,8 @@ def resume_table(
     except Diverged as error:
         raise _tell_kept(error, folder, folder) from None
     begun = settings.refit_epochs is None and read_config(folder / CONFIG).refit_epochs is not None
-    if any(longer.values()) and not begun:  # where the second of two trainings has begun, it wrote what was found
+    noted = settings.resumed != read_config(folder / CONFIG).resumed
+    if noted and not begun:  # where the second of two trainings has begun, it wrote what was found
         write_config(settings, folder / CONFIG)
     return run, table
 
@@ -220,8 +221,12 @@ def _reopen(
         settings = replace(settings, average=0.0)
     epochs, first = longer["epochs"], read_first(folder)
     second = settings.refit_epochs is not None
-    settings = _note_longer(settings, longer, second or (bool(settings.refit) and first is not None))
-    if settings.refit and not second and first is not None:  # killed between the two trainings
+    snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
+    between = bool(settings.refit) and not second and first is not None
+    if snapshot is not None and not between:
+        settings = _take_kept(settings, snapshot, second)
+    begun, settings = settings, _note_longer(settings, longer, second or between)
+    if between:  # killed between the two trainings
         settings, table, trainer, said = set_up_second(folder, settings, callbacks, progress, epochs)
         say(said)
         return settings, table, trainer
@@ -232,11 +237,13 @@ def _reopen(
         with ReadingProgress(progress):
             table = load_table(settings)
         settings, _, trainer_of = prepare(table, with_epochs(settings, **longer), callbacks)
-    snapshot = CheckpointStore(folder / FOLDER).latest() if (folder / FOLDER).is_dir() else None
     if snapshot is None:
         _check_diverged(folder)
         say(f"  {folder} holds no checkpoint yet: the training begins at its beginning.")
         trainer = trainer_of(folder, progress)
+        settings = replace(settings, resumed=begun.resumed)
+        if any(longer.values()):  # from its beginning on: these are the settings that it has
+            write_config(settings, folder / CONFIG)
         if second and first is not None:
             trainer.run.extras["held_out"] = first["held_out"]
         return settings, table, trainer
@@ -261,9 +268,20 @@ def _note_longer(settings: TableSettings, longer: dict[str, Any], second: bool) 
     if not given:
         return settings
     options = [(f"--{name.replace('_', '-')}", getattr(settings, name), value) for name, value in given.items()]
-    begun = [] if second else [f"without {name}" if old is None else f"{name} {old:g}" for name, old, _ in options]
+    begun = [] if second else [f"without {name}" if old is None else f"{name} {old:.15g}" for name, old, _ in options]
     resumed = settings.resumed or [" ".join(begun)]
-    return replace(settings, resumed=[*resumed, " ".join(f"{name} {value:g}" for name, _, value in options)])
+    return replace(settings, resumed=[*resumed, " ".join(f"{name} {value:.15g}" for name, _, value in options)])
+
+
+def _take_kept(settings: TableSettings, snapshot: Snapshot, second: bool) -> TableSettings:
+    """Take up the end that a checkpoint tells of: a training that was gone on with for longer may have been killed."""
+    kept = snapshot.record["settings"]
+    epochs = settings.refit_epochs if second else settings.epochs
+    now: dict[str, Any] = {"epochs": epochs, "steps": settings.steps, "time_budget": settings.time_budget}
+    found = {name: kept.get("seconds" if name == "time_budget" else name) for name in now}
+    longer = {name: value for name, value in found.items() if value is not None and value != now[name]}
+    noted = _note_longer(settings, longer, second)
+    return with_epochs(noted, **({"refit_epochs": longer.get("epochs")} if second else longer))
 
 
 def _check_encoder(folder: Path, snapshot: Snapshot, table: Table) -> None:

@@ -55,7 +55,7 @@ def try_other(first: Run, settings: TableSettings, table: Table, progress: bool,
         left = (
             f"loss {loss:.4f}, {share:.1%} of the classes' entropy" if table.classifies else f"{share:.1%} unexplained"
         )
-        say(f"  {summarize(first, table)}, {left}: no other settings to try.")
+        say(f"  {summarize(first, table)}{';' if table.classifies else ','} {left}: no other settings to try.")
         return Chosen(first, settings)
     others = replace(settings, **chosen, flow=False)
     say(f"  {summarize(first, table)}. Once more, with {tell_changes(settings, chosen)}:")
@@ -69,7 +69,7 @@ def try_other(first: Run, settings: TableSettings, table: Table, progress: bool,
         raise KeyboardInterrupt
     other = _measure(run, settings, table)
     better = other < loss
-    judged = f", loss {other:.4f} after {loss:.4f}" if table.classifies else ""  # it may fall where no more are right
+    judged = f"; loss {other:.4f} after {loss:.4f}" if table.classifies else ""  # it may fall where no more are right
     say(f"  {summarize(run, table)}{judged}: {'better, and taken' if better else 'not better'}.")
     return Chosen(run, replace(settings, **chosen)) if better else Chosen(first, settings)
 

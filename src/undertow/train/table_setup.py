@@ -13,6 +13,7 @@ from undertow.data.wording import closest_name, list_names, suggest_name
 from undertow.errors import ArgumentError
 from undertow.nn import Sequential, bias_from_frequencies
 from undertow.nn.from_data import start_near
+from undertow.nn.layers import AUTO
 from undertow.train.choices import choose_folds, choose_refit, choose_settings
 from undertow.train.class_metrics import read_class_metrics
 from undertow.train.table_data import Table
@@ -88,7 +89,10 @@ def prepare(
 
 
 def start_network(model: Sequential, settings: TableSettings, table: Table) -> Sequential:
-    """Let a network begin by giving the frequencies of the classes, where that was told.
+    """Let a network begin by giving the frequencies of the classes, where that was told; or as one that knows nothing.
+
+    The latter where a loss takes the logarithm of a variance: by a small one that is drawn at random, squares are
+    divided. It begins near 0 then, that of a target which is standardised.
 
     Args:
         model: its parameters not drawn.
@@ -103,6 +107,9 @@ def start_network(model: Sequential, settings: TableSettings, table: Table) -> S
 
     Source: as `undertow.nn.start_at_frequencies`.
     """
+    n = count_outputs(settings, table.n_outputs)
+    if n > table.n_outputs and settings.init in (None, AUTO):
+        return start_near(model, np.zeros(n), dtype=settings.dtype or np.float32)
     if not settings.start_at_frequencies:
         return model
     if not table.classifies:
@@ -112,7 +119,7 @@ def start_network(model: Sequential, settings: TableSettings, table: Table) -> S
         )
     if not isinstance(table.train, tuple):
         raise ArgumentError("--start-at-frequencies counts classes in memory. Leave it out, or give more --memory.")
-    biases = bias_from_frequencies(table.train[1], count_outputs(settings, table.n_outputs))
+    biases = bias_from_frequencies(table.train[1], n)
     return start_near(model, biases, dtype=settings.dtype or np.float32)
 
 

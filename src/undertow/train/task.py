@@ -50,6 +50,13 @@ class Task:
         return self.loss.task in ("binary", "categorical")
 
     @property
+    def n_classes(self) -> int | None:
+        """How many classes metrics know, one that is or is not there counted as two; None where there are none."""
+        if not self.classifies:
+            return None
+        return 2 if self.output_shape in ((), (1,)) else self.output_shape[-1]
+
+    @property
     def target_shape(self) -> tuple[int, ...]:
         """The shape of a target of numbers without its batch axis: that of the output, for most losses."""
         *others, last = self.output_shape or (1,)
