@@ -23,6 +23,12 @@ _BY_NAME: Final = ("getattr", "hasattr")
 _PLAIN: Final = (np.ndarray, np.generic, int, float, complex, str, bytes, range, slice, type(None))
 
 
+_AROUND: Final = (
+    (property, "fget"),
+    (functools.cached_property, "func"),
+    (staticmethod, "__func__"),
+    (classmethod, "__func__"),
+)
 _CALLED: Final = (FunctionType, MethodType, functools.partial)
 
 
@@ -257,9 +263,9 @@ def _classes(value: Any) -> list[type]:
 
 def _bare(found: Any) -> Any:
     """The function of a property, a cached one, a static or class method; what is something else stays."""
-    for inner in ("fget", "func", "__func__"):
-        if isinstance(found, property | functools.cached_property | staticmethod | classmethod):
-            found = getattr(found, inner, found)
+    for kind, inner in _AROUND:
+        if isinstance(found, kind):
+            return getattr(found, inner)
     return found
 
 
@@ -270,7 +276,7 @@ def _attribute(read: Callable[[], Any], name: str) -> Any:
         return MISSING
     own = own_attributes(value)
     if name in own:
-        return _bare(own[name])
+        return _bare(own[name]) if isinstance(value, type) else own[name]
     if isinstance(value, ModuleType):
         return MISSING
     for cls in (value if isinstance(value, type) else type(value)).__mro__:
