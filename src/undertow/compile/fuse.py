@@ -108,11 +108,15 @@ class Fuser:
 
     def start(self, item: Item, node: Node) -> None:
         """Begin a new item with a node."""
+        self.add(item)
+        self.join(item, node)
+
+    def add(self, item: Item) -> None:
+        """Take up a new item; a cluster gets its bit."""
         self.items.append(item)
         if isinstance(item, Cluster):
             item.bit = 1 << self.clusters
             self.clusters += 1
-        self.join(item, node)
 
     def join(self, item: Item, node: Node) -> None:
         """Add a node to an item."""

@@ -70,7 +70,7 @@ class Watched:
             cluster = self.passing(node)
             if cluster is None:
                 cluster = Cluster(len(fuser.items), space=long_axes(node.spec.shape))  # type: ignore[arg-type]
-                fuser.items.append(cluster)
+                fuser.add(cluster)
             self.join(cluster, node, "full")
         elif is_reduction(node):
             access = fuser.operands(node)[0]
@@ -87,7 +87,7 @@ class Watched:
         if cluster is None:
             (access,) = fuser.operands(node)
             cluster = Cluster(len(fuser.items), space=long_axes(access.shape))
-            fuser.items.append(cluster)
+            fuser.add(cluster)
         self.join(cluster, node, "total")
 
     def note_added(self, node: Node) -> None:
