@@ -9,7 +9,7 @@ from undertow import differentiate, trees
 from undertow.api import Backprop, backprop
 from undertow.compile import Compiled
 from undertow.compile.function import compile as compile_function
-from undertow.compile.function import in_order, rebuilt, take_apart
+from undertow.compile.function import in_order, outside_of, rebuilt, take_apart
 from undertow.differentiate import finish
 from undertow.errors import ShapeError
 from undertow.graph import Node, measure_sizes
@@ -61,7 +61,7 @@ def value_and_grad(
     differentiate.check_function(f)
     differentiate.refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
     known: dict[Any, _Ready] = {}
-    around: list[Outside] = []  # found at the first call: what is read from outside may be made after this
+    outsides: dict[tuple[int, ...], Outside] = {}  # found at a call: what is read may be made after this
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
@@ -69,23 +69,24 @@ def value_and_grad(
         given = take_apart(args)
         if given is None:
             return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one
-        rows, rebuilds, signature = given
-        if not around:
-            around.append(Outside(f))
-        outside, held = around[0].now()
+        rows, rebuilds, signature, objects = given
+        around = outside_of(f, objects, outsides)
+        outside, held = around.now()
         key = signature, outside
         ready = known.get(key)
         if ready is None:
-            around[0].check(known, key)
+            outside = around.check(known, key)
+            key = signature, outside
             found = _for_other_sizes(known, key, rows)
             if found is None:
                 program = backprop(f, *rebuilt(given), wrt=wrt)
-                outside, held = around[0].settle(outside)
+                outside, held = around.settle(outside)
                 key = signature, outside
                 found = program, Compiled(program.graph, fallback)
             ready = known[key] = _Ready(*found, rows, held)
         return ready(rows, rebuilds)
 
+    value_and_gradient.__wrapped__ = value_and_gradient.differentiated = f  # type: ignore[attr-defined]
     value_and_gradient.__name__ = f"value_and_grad_{getattr(f, '__name__', 'f')}"
     return value_and_gradient
 

@@ -17,6 +17,7 @@ import numpy as np
 from undertow import trees
 from undertow.graph import INPUT, Node
 from undertow.trace import is_array_like
+from undertow.trace.draws import undrawn
 
 if TYPE_CHECKING:
     from undertow.api import Backprop
@@ -38,10 +39,17 @@ def written_sizes(program: Backprop) -> dict[int, tuple[int, ...]]:
     sizes = sorted({size for shape in shapes for size in shape if isinstance(size, int)})
     rows = {size for i, axis in program.traced.rows.items() if isinstance(size := shapes[i][axis], int)}
     wanted = set(sizes)
-    if sizes and not _is_another(program, sizes):
+    if not sizes:
+        return {}
+    own = _codes(program)
+    if _codes_of_sizes(program, sizes) == own:
         wanted = rows
     elif len(program.graph.nodes) * len(sizes) <= MUCH:
-        wanted = rows | {size for size in sizes if size in rows or _is_another(program, [size])} or wanted
+        codes = _codes_of_sizes(program, [])  # what it reads from outside may be something else by now
+        if codes and codes != own and _codes_of_sizes(program, sizes) == codes:
+            wanted = rows
+        else:
+            wanted = rows | {x for x in sizes if x in rows or _codes_of_sizes(program, [x]) != codes} or wanted
     given = _differentiated(program)
     found: dict[int, set[int]] = {}
     for wish in wanted:
@@ -60,9 +68,15 @@ def _differentiated(program: Backprop) -> set[int]:
     return {i for i, x in enumerate(program.traced.graph.inputs) if any(x is y for y in nodes)}
 
 
-def _is_another(program: Backprop, changed: Collection[int]) -> bool:
-    """Tell whether a function has another backward pass, or none, where some of its sizes are others."""
-    from undertow import api, emit
+def _codes(program: Backprop) -> list[str]:
+    from undertow import emit
+
+    return emit.write_codes(program.graph, program.signature, program.wrt, title=program.graph.title)
+
+
+def _codes_of_sizes(program: Backprop, changed: Collection[int]) -> list[str]:
+    """Write the backward pass that a function has where some of its sizes are others; nothing where it has none."""
+    from undertow import api
 
     leaves = [leaf for arg in program.args for leaf in trees.flatten(arg)[0] if is_array_like(leaf)]
     taken = {size for leaf in leaves for size in np.shape(leaf)}
@@ -72,13 +86,11 @@ def _is_another(program: Backprop, changed: Collection[int]) -> bool:
         for arg, row in zip(program.args, program.traced.arguments, strict=True)
     ]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), undrawn(program.function):
             warnings.simplefilter("ignore")  # the first trace has warned
-            other = api.backprop(program.function, *args, wrt=program.wrt)
-        codes = [emit.write_codes(x.graph, x.signature, x.wrt, title=x.graph.title) for x in (program, other)]
+            return _codes(api.backprop(program.function, *args, wrt=program.wrt))
     except Exception:  # whatever a function says to other sizes: it is no program for them
-        return True
-    return codes[0] != codes[1]
+        return []
 
 
 def _next(size: int, taken: set[int]) -> int:

@@ -70,3 +70,10 @@ def test_one_padded_copy_serves_all_places(name: str) -> None:
     shape, stencil = STENCILS[name]
     derived = ut.backprop(lambda x: np.sum(stencil(x) ** 2), np.ones(shape))
     assert sum(node.op is index_add for node in expand(derived.graph, {}).nodes) == 1
+
+
+@pytest.mark.parametrize("factor", [np.inf, -np.inf, np.nan])
+def test_places_that_no_infinite_factor_reaches_stay_finite(factor: float) -> None:
+    x = np.arange(1.0, 7.0)
+    _, found = ut.value_and_grad(lambda x: np.sum(x[1:] * factor - x[:-1]), compile=True)(x)
+    np.testing.assert_array_equal(found, [-1.0, *[factor] * 5])

@@ -156,17 +156,13 @@ def test_values_that_change_places_are_not_overwritten():
 def test_every_activation_and_loss_compiles(activation, loss):
     record = nn.LOSSES[loss]
     ending = [] if record.logits or record.end is None else [record.end]
-    n = 1 if record.task == "binary" else 2 if loss == "gaussian" else 3
-    model = nn.initialize(nn.Sequential(nn.Dense(5, 7), activation, nn.Dense(7, n), *ending), 0, np.float32)
+    n = 1 if record.task == "binary" else 3
+    width, rate = (2 * n, 0.001) if loss == "gaussian" else (n, 0.05)  # means and variances, with which 0.05 diverges
+    model = nn.initialize(nn.Sequential(nn.Dense(5, 7), activation, nn.Dense(7, width), *ending), 0, np.float32)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(53, 5)).astype(np.float32)
-    y = (
-        rng.integers(0, 3, 53)
-        if record.task == "categorical"
-        else rng.integers(0, 2, (53, 1 if n < 3 else n)).astype(np.float32)
-    )
+    y = rng.integers(0, 3, 53) if record.task == "categorical" else rng.integers(0, 2, (53, n)).astype(np.float32)
     # Not Adam: where terms of a gradient cancel, one sum of them is 0, another 1e-9, and Adam's step is of either size.
-    rate = 0.001 if loss == "gaussian" else 0.05  # whose slopes are squares of what is far, by small variances
     step = make_step(lambda m, X, y: nn.LOSSES[loss].function(m(X), y), optim.momentum(rate))
     state, order = step.init(model), np.arange(53)
     losses = step.open(model, state, X, y, 10).run(order, 10)

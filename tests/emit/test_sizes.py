@@ -1,5 +1,7 @@
 """A written program says for which sizes it holds, where sizes stand in it as numbers."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,8 @@ import undertow as ut
 
 
 def draw(*shapes):
-    random = np.random.default_rng(3)
-    return tuple(random.normal(size=shape) for shape in shapes)
+    rng = np.random.default_rng(3)
+    return tuple(rng.normal(size=shape) for shape in shapes)
 
 
 def _two_batches(w, a, b):
@@ -89,3 +91,31 @@ def test_sixty_layers_of_one_width_ask_the_data_alone():
     W, X, y = draw((4, 4), (5, 4), (5, 4))
     source = ut.backprop(loss, [W] * 60, X, y).source
     assert "if X.shape[1:] != (4,) or y.shape[1:] != (4,):" in source
+
+
+def test_numbers_from_outside_that_have_changed_are_no_sizes():
+    """The program keeps what it was derived with; its widths are still free."""
+    rate = 0.5
+
+    def loss(w, x):
+        return np.sum((x @ w) ** 2) * rate
+
+    bp = ut.backprop(loss, *draw((3,), (5, 3)))
+    rate = 0.7
+    assert "raise" not in bp.source and "* 0.5" in bp.source
+    w, x = draw((4,), (9, 4))
+    np.testing.assert_allclose(bp.backward(bp.forward(w, x)[1]), x.T @ (x @ w))
+
+
+@pytest.mark.filterwarnings("ignore:.*draws random numbers")
+def test_random_numbers_are_no_sizes_and_are_not_drawn_for_the_source():
+    rng = np.random.default_rng(1)
+
+    def loss(w, x):
+        return np.sum((x @ w + rng.normal() + np.random.rand() + random.random()) ** 2)
+
+    bp = ut.backprop(loss, *draw((3,), (5, 3)))
+    before = rng.bit_generator.state, np.random.get_state()[1:3], random.getstate()
+    assert "raise" not in bp.source
+    after = rng.bit_generator.state, np.random.get_state()[1:3], random.getstate()
+    np.testing.assert_equal(after, before)

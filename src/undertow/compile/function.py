@@ -87,7 +87,7 @@ class CompiledFunction:
         functools.update_wrapper(self, function)
         self.function, self.fallback = function, fallback
         self._known: dict[Any, tuple[Program, Any, Any]] = {}
-        self._outside: Outside | None = None
+        self._outside: dict[tuple[int, ...], Outside] = {}
         self._last: Program | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -97,14 +97,14 @@ class CompiledFunction:
         given = take_apart(args)
         if given is None:
             return self.function(*args)  # another function that is being traced calls this one
-        rows, _, signature = given
-        self._outside = self._outside or Outside(self.function)
-        outside, held = self._outside.now()
+        rows, _, signature, objects = given
+        around = outside_of(self.function, objects, self._outside)
+        outside, held = around.now()
         key = signature, outside
         if key not in self._known:
-            self._outside.check(self._known, key)
+            outside = around.check(self._known, key)
             traced = trace_function(self.function, rebuilt(given))
-            outside, held = self._outside.settle(outside)
+            outside, held = around.settle(outside)
             key = signature, outside
             compiled = Compiled(simplify(traced.graph, final=True).graph, self.fallback)
             self._known[key] = compiled.program({}), traced, held
@@ -123,8 +123,8 @@ class CompiledFunction:
         name = type(instance).__name__
         raise ArgumentError(
             f"{describe_function(self.function)} is compiled, and what it reads from a {name}, which is a plain class, "
-            f"would stay as it was at the first call. Make {name} a dataclass, whose arrays are arguments, or compile "
-            "a function that takes the arrays."
+            f"would be constants, compiled again whenever one changes. Make {name} a dataclass, whose arrays are "
+            "arguments, or compile a function that takes the arrays."
         )
 
     def __reduce__(self) -> Any:
@@ -164,7 +164,8 @@ class CompiledFunction:
 
 
 Signature = tuple[tuple[Any, ...], tuple[Hashable, ...], int, Any]
-Given = tuple[list[list[Any]], list[trees.Rebuild], Signature]
+Given = tuple[list[list[Any]], list[trees.Rebuild], Signature, list[Any]]
+NAMES = (str, bytes, bool, type(None), type, np.dtype)  # what is as it is: there is nothing to look into
 
 
 def take_apart(args: Sequence[Any]) -> Given | None:
@@ -172,9 +173,10 @@ def take_apart(args: Sequence[Any]) -> Given | None:
 
     Returns:
         The leaves of each, in this machine's order of bytes; what puts leaves into the tree of each; what a program is
-        made for: shapes and dtypes of arrays, what is no number, the trees, how many threads there are, the mode.
+        made for: shapes and dtypes of arrays, what is no number, the trees, how many threads there are, the mode; and
+        the objects and functions among the leaves.
     """
-    rows, rebuilds, structures, marks = [], [], [], list[Any]()
+    rows, rebuilds, structures, marks, objects = [], [], [], list[Any](), list[Any]()
     for arg in args:
         row, rebuild, structure = trees.flatten_with_key(arg)
         for i, x in enumerate(row):
@@ -188,10 +190,20 @@ def take_apart(args: Sequence[Any]) -> Given | None:
                 marks.append((type(x), np.shape(x), getattr(x, "dtype", None)))
             else:
                 marks.append(x if isinstance(x, Hashable) else id(x))
+                if not isinstance(x, NAMES):
+                    objects.append(x)
         rows.append(row)
         rebuilds.append(rebuild)
         structures.append(structure)
-    return rows, rebuilds, (tuple(marks), tuple(structures), get_threads(), mode_around.get())
+    return rows, rebuilds, (tuple(marks), tuple(structures), get_threads(), mode_around.get()), objects
+
+
+def outside_of(f: Callable[..., Any], objects: list[Any], known: dict[tuple[int, ...], Outside]) -> Outside:
+    """Find where a function reads from outside that is called with some objects; they are looked into at every call."""
+    key = tuple(map(id, objects)) if objects else ()
+    if key not in known:
+        known[key] = Outside(f, objects)  # which holds the objects, so that their ids stay theirs
+    return known[key]
 
 
 def rebuilt(given: Given) -> tuple[Any, ...]:

@@ -112,7 +112,7 @@ class Fuser:
         self.join(item, node)
 
     def add(self, item: Item) -> None:
-        """Add an item to the others."""
+        """Take up a new item; a cluster gets its bit."""
         self.items.append(item)
         if isinstance(item, Cluster):
             item.bit = 1 << self.clusters

@@ -1,7 +1,8 @@
 """Gradients of shifted parts that overlap: read out of one padded copy, instead of each from zeros of its own.
 
 Of ``x[1:] - x[:-1]``, or the neighbours on a grid, the gradient by x is a sum of the same cotangent, times numbers, put
-to several places among zeros. Each of these terms is a view of the cotangent with zeros around it.
+to several places among zeros. Each of these terms is a view of the cotangent with zeros around it. Numbers that are
+arguments are taken to be finite: times one that is not, the zeros around are NaN.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from undertow import primitives as P
 from undertow.compile.parts import leaves_of, readers_of, sums_of
 from undertow.compile.repeats import again
-from undertow.graph import Graph, Node
+from undertow.graph import CONSTANT, Graph, Node
 from undertow.primitives.index import Slice
 from undertow.trace import Tracer
 
@@ -107,6 +110,11 @@ def _overlap(starts: list[tuple[int, ...]], sizes: tuple[int, ...]) -> bool:
     return any(all(abs(i - j) < n for i, j, n in zip(a, b, sizes, strict=True)) for a, b in combinations(starts, 2))
 
 
+def _is_finite(number: Node) -> bool:
+    """Tell whether zeros times a number are zeros, as far as the number is known."""
+    return number.op is not CONSTANT or bool(np.isfinite(number.value))
+
+
 def _shifted(node: Node) -> Shifted | None:
     """Tell which value, times which numbers, stands where among zeros; None for other terms."""
     if node.op is not P.index_add or len(node.inputs) != 1:
@@ -118,7 +126,7 @@ def _shifted(node: Node) -> Shifted | None:
             continue
         numbers = [x for x in source.inputs if x.spec.shape == () and (x.spec.weak or x.spec.dtype == node.spec.dtype)]
         others = [x for x in source.inputs if x.spec == source.spec]
-        if len(numbers) != 1 or len(others) != 1:
+        if len(numbers) != 1 or len(others) != 1 or not _is_finite(numbers[0]):
             break
         factors.append(numbers[0])
         source = others[0]

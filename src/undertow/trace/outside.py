@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import dis
-import functools
 import inspect
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
 
 import numpy as np
 
 from undertow import trees
 from undertow.trace.function import code_of, describe_function
-from undertow.trace.where import is_library, is_ours
+from undertow.trace.places import Place, Search, is_member
 
 KEPT: Final = 4  # programs for arguments of one kind, each for other values from outside
-_LOOKED_AT: Final = 1024  # elements of an array: all of a small one, some of every part of a large one
-_MOST: Final = 256  # leaves of a container
-_OBJECTS: Final = 64  # that are looked into
-_MISSING: Final = object()
-_LEAVES: Final = (np.ndarray, np.generic, int, float, str, FunctionType, type(None))
-_GLOBALS: Final = ("LOAD_GLOBAL", "LOAD_NAME")
-_ATTRIBUTES: Final = ("LOAD_ATTR", "LOAD_METHOD")
+LOOKED_AT: Final = 1024  # elements of an array or container: all of a small one, some of every part of a large one
+_VALUES: Final = (int, float, complex, np.generic, str, bytes, range, type(None))
+_SAME: Final = frozenset({FunctionType, BuiltinFunctionType, np.ufunc, type})  # told from others by what they are
+_CONTAINERS: Final = (tuple, list, dict, deque)
 
-Place = tuple[str, Callable[[], Any]]
 Marks = tuple[tuple[Any, ...], ...]
 
 
@@ -34,8 +28,8 @@ class Outside:
     """The arrays, numbers and functions that a function finds in globals, in the functions around it and in objects.
 
     Args:
-        f: the function. Those of the user's that it calls are looked into, those of libraries are not. Of an object of
-            a class of the user's, a class or a module of hers, the attributes count whose names stand in their code.
+        f: the function; see `undertow.trace.places.Search` for what is looked into.
+        objects: arguments that are no arrays: they are looked into likewise.
 
     Source: derived here.
 
@@ -48,148 +42,90 @@ class Outside:
         False
     """
 
-    def __init__(self, f: Callable[..., Any]) -> None:
-        self.function = f
-        self.places: list[Place] = []
-        self._seen: set[int] = set()
-        self._objects: list[Place] = []
-        self._asked: dict[str, None] = {}  # the names of attributes
-        self._look(f)
-        done: set[tuple[str, str]] = set()
-        while wanted := [(x, name) for x in self._objects for name in self._asked if (x[0], name) not in done]:
-            for (name, read), attribute in wanted:  # in which more objects are found, and functions that ask for more
-                done.add((name, attribute))
-                self._take(f"{name}.{attribute}", functools.partial(_attribute, read, attribute))
-
-    def _look(self, f: Any) -> None:
-        f = inspect.unwrap(f)
-        while isinstance(f, functools.partial):
-            f = f.func
-        if not isinstance(f, FunctionType):  # a method, or an object that can be called
-            of = getattr(f, "__self__", f)
-            self._take("self", lambda: of)
-            f = getattr(f, "__func__", f)
-        code = code_of(f)
-        if code is None or id(code) in self._seen or is_ours(code.co_filename):
-            return
-        self._seen.add(id(code))
-        inner = f if isinstance(f, FunctionType) else type(f).__call__
-        around = getattr(inner, "__globals__", {})
-        places = [(name, functools.partial(around.get, name)) for name in _names(code, _GLOBALS) if name in around]
-        cells = zip(code.co_freevars, getattr(inner, "__closure__", None) or (), strict=False)
-        self._asked |= dict.fromkeys(_names(code, _ATTRIBUTES))
-        for name, read in [*places, *[(name, functools.partial(_content, cell)) for name, cell in cells]]:
-            self._take(name, read)
-
-    def _take(self, name: str, read: Callable[[], Any]) -> None:
-        """Note a place where something is, if a program depends on it."""
-        value = read()
-        if isinstance(value, FunctionType | MethodType):
-            file = value.__code__.co_filename
-            if not is_ours(file) and not is_library(file):
-                self.places.append((name, read))
-                self._look(value)
-        elif _is_data(value):
-            self.places.append((name, read))
-        elif value is not _MISSING:
-            self._meet(name, read)
-
-    def _meet(self, name: str, read: Callable[[], Any]) -> None:
-        """Note an object of a class of the user's, or a class or module of hers, to be looked into."""
-        value = read()
-        if id(value) in self._seen or len(self._objects) == _OBJECTS:
-            return
-        home = value if isinstance(value, ModuleType) else sys.modules.get(_class_of(value).__module__)
-        file = getattr(home, "__file__", None) or ""
-        if home is not None and home is not sys.modules["builtins"] and not is_library(file) and not is_ours(file):
-            self._seen.add(id(value))
-            self._objects.append((name, read))
+    def __init__(self, f: Callable[..., Any], objects: Sequence[Any] = ()) -> None:
+        self.function, self.objects = f, tuple(objects)
+        self.places: list[Place] = list(Search(f, objects).places.values())
+        self._left_out: set[Hashable] = set()
+        self._traced: Marks | None = None  # as it was when the function was traced last
 
     def now(self) -> tuple[Marks, list[Any]]:
         """Tell what is there, place by place, by what is equal as long as it is the same; and the values themselves."""
-        marks: list[Any] = []
         held: list[Any] = []
-        for _, read in self.places:
-            value = read()
-            leaves = [value] if isinstance(value, _LEAVES) else trees.flatten(value)[0][:_MOST]
-            held += leaves  # what is held keeps its id
-            marks.append(tuple(map(_mark, leaves)))
-        return tuple(marks), held
+        return tuple([_marks(place.read(), held) for place in self.places]), held  # what is held keeps its id
 
     def settle(self, before: Marks) -> tuple[Marks, list[Any]]:
         """Leave out what tracing the function has itself changed, such as a counter; return what `now` does."""
         after = self.now()[0]
-        self.places = [place for place, a, b in zip(self.places, before, after, strict=True) if a == b]
-        return self.now()
+        pairs = list(zip(self.places, before, after, strict=True))
+        self._left_out |= {place.key for place, a, b in pairs if a != b}
+        self.places = [place for place, a, b in pairs if a == b]
+        self._traced, held = self.now()
+        return self._traced, held
 
-    def check(self, known: dict[Any, Any], key: tuple[Any, Marks]) -> None:
+    def _look_again(self) -> None:
+        """Add the places that there are since something else is where the function looked: another layer, a method."""
+        known = {place.key for place in self.places} | self._left_out
+        self.places += [place for key, place in Search(self.function, self.objects).places.items() if key not in known]
+
+    def check(self, known: dict[Any, Any], key: tuple[Any, Marks]) -> Marks:
         """Warn where a program is made anew because of what comes from outside; let go of the oldest of them.
 
         Args:
             known: the programs, by signature and by what `now` told.
             key: of the program to be.
+
+        Returns:
+            What `now` tells: where something has changed, the function may read from other places too.
         """
         alike = [other for other in known if other[0] == key[0]]
         for other in alike[: -KEPT + 1]:
             known.pop(other, None)
-        if not alike:
-            return
-        pairs = zip(self.places, alike[-1][1], key[1], strict=False)
-        name = next((place[0] for place, a, b in pairs if a != b), "a value")
+        if alike:
+            pairs = zip(self.places, alike[-1][1], key[1], strict=False)
+            self._warn(next((place.name for place, a, b in pairs if a != b), "a value"))
+        if key[1] == self._traced or self._traced is None:
+            return key[1]
+        self._look_again()
+        return self.now()[0]
+
+    def _warn(self, name: str) -> None:
         code = code_of(inspect.unwrap(self.function))
         sentence = (
             f"{describe_function(self.function)} reads {name} from outside, and it is not what it was, so the function "
             f"is compiled again. That takes as long as the first call: pass {name} as an argument if it often changes."
         )
         if code is None:
-            warnings.warn(sentence, UserWarning, stacklevel=4)
+            warnings.warn(sentence, UserWarning, stacklevel=5)
         else:
             warnings.warn_explicit(sentence, UserWarning, code.co_filename, code.co_firstlineno)
 
 
-def _names(code: CodeType, wanted: tuple[str, ...]) -> Iterator[str]:
-    """The names that code, and the functions written in it, look up by instructions of some kinds."""
-    yield from dict.fromkeys(str(step.argval) for step in dis.get_instructions(code) if step.opname in wanted)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant, wanted)
+def _marks(value: Any, held: list[Any]) -> Any:
+    """Tell a value from others: by what it is, an array by some elements, a container by its structure and leaves."""
+    held.append(value)
+    if not isinstance(value, _CONTAINERS) and not hasattr(type(value), "__dataclass_fields__"):
+        return _mark(value, held)
+    leaves, _, structure = trees.flatten_with_key(value)
+    held += leaves
+    step = max(1, -(-len(leaves) // LOOKED_AT))
+    return (structure, len(leaves), *[_mark(leaf, held) for leaf in leaves[::step]])
 
 
-def _class_of(value: Any) -> type:
-    return value if isinstance(value, type) else type(value)
-
-
-def _attribute(read: Callable[[], Any], name: str) -> Any:
-    """An attribute of the object at a place, or of its class; the function of a property or method. Nothing is run."""
-    value = read()
-    found = getattr(value, "__dict__", {}).get(name, _MISSING)
-    if found is _MISSING:
-        found = inspect.getattr_static(value, name, _MISSING)
-    if isinstance(found, MemberDescriptorType):
-        return getattr(value, name, _MISSING)  # of a class with __slots__
-    for inner in ("fget", "func", "__func__"):  # property, cached_property, staticmethod and classmethod
-        if isinstance(found, property | functools.cached_property | staticmethod | classmethod):
-            found = getattr(found, inner, found)
-    return found
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not there yet
-        return None
-
-
-def _is_data(value: Any) -> bool:
-    if isinstance(value, np.ndarray | np.generic | int | float | str | tuple | list | dict | None):
-        return True
-    return hasattr(value, "__dataclass_fields__") and not isinstance(value, type)
-
-
-def _mark(leaf: Any) -> Any:
+def _mark(leaf: Any, held: list[Any]) -> Any:
+    kind = type(leaf)
+    if kind in _SAME:
+        return id(leaf)
+    if isinstance(leaf, _VALUES):
+        return kind, leaf if leaf and leaf == leaf else str(leaf)  # -0.0 is equal to 0.0, NaN not to itself
     if isinstance(leaf, np.ndarray):
         flat = leaf.reshape(-1) if leaf.flags.c_contiguous else leaf.ravel()
-        return id(leaf), flat[:: max(1, -(-flat.size // _LOOKED_AT))].tobytes() if leaf.dtype != object else None
-    if isinstance(leaf, int | float | np.generic | str | None):
-        return type(leaf), leaf if leaf == leaf else "NaN"
-    return id(leaf)
+        return id(leaf), flat[:: max(1, -(-flat.size // LOOKED_AT))].tobytes() if leaf.dtype != object else None
+    if isinstance(leaf, slice):
+        return slice, leaf.start, leaf.stop, leaf.step
+    if isinstance(leaf, set | frozenset):
+        return kind, frozenset(leaf)
+    if isinstance(leaf, dict | list):  # of a class of its own, which is no tree
+        return kind, _marks((dict if isinstance(leaf, dict) else list)(leaf), held)
+    if isinstance(leaf, MethodType):
+        return id(leaf.__func__), id(leaf.__self__)
+    return id(leaf) if is_member(leaf) else kind
