@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import dis
 import enum
 import functools
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from undertow.trace.where import is_library, is_ours
 
 MISSING: Final = object()  # what stands for an attribute or item that is not there
 _OBJECTS: Final = 64  # that are looked into
-_RECORDS: Final = (SimpleNamespace, argparse.Namespace)  # of the library, but what is in them is the user's
+_RECORDS: Final = (("types", "SimpleNamespace"), ("argparse", "Namespace"))  # of Python's, of what the user puts there
 _MADE: Final = ("__init__", "__new__", "__post_init__", "__init_subclass__")  # run where an object is made
 _BY_NAME: Final = ("getattr", "hasattr")
 _PLAIN: Final = (np.ndarray, np.generic, int, float, complex, str, bytes, range, slice, type(None))
@@ -47,8 +46,9 @@ def is_open(cls: Any) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_open(cls: Hashable) -> bool:
-    home = sys.modules.get(getattr(cls, "__module__", ""))
-    return cls in _RECORDS or (home is not None and _is_users(home))
+    module = getattr(cls, "__module__", "")
+    home = sys.modules.get(module)
+    return (module, getattr(cls, "__name__", "")) in _RECORDS or (home is not None and _is_users(home))
 
 
 def _is_users(module: ModuleType) -> bool:
