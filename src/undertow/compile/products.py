@@ -18,7 +18,9 @@ from undertow.compile.packed import packed_bytes, write_packed
 from undertow.compile.plan import Argument, Call, Place, Scratch, called
 from undertow.compile.processor import lanes_of
 from undertow.compile.product import DEPTH, scratch_bytes, write_product
+from undertow.compile.product_args import ARGS
 from undertow.compile.scalars import kind_of
+from undertow.compile.tiny import MANY, tiny, write_tiny
 from undertow.compile.waits import Touch, cuts
 from undertow.graph import Node
 
@@ -99,6 +101,12 @@ class Products(Layout):
                 call.touches.append(Touch(made, True, self.part_of(written, steps[2], split, count, item)))
             if ending is not None:
                 self.end(call, ending, split)
+            call.kind = kind
+            small = tiny(kind, (m, n, k), strides, total is not None, lanes_of(kind)) if count >= MANY else None
+            if small is not None:
+                args[ARGS.index("split")] = 2
+                self.add(call, small, lambda module, small=small: write_tiny(module, small), f"tiny_{kind}")
+                continue
             rows = -(-m // self.threads) if shared and split == 0 else m
             self.add_product(call, kind, (m, n, k), strides, rows, node in self.ours)
         return True
@@ -170,7 +178,6 @@ class Products(Layout):
             rows: those of A that one thread does.
             ours: OpenBLAS is not to do it.
         """
-        call.kind = kind
         way = choose_kernel(kind, *sizes, strides, rows)
         if way == "OpenBLAS" and ours:
             way = "packed"
