@@ -78,10 +78,12 @@ def _histogram(a: Any, edges: Any, *weights: Any) -> Any:
 
 def _interp(x: Any, xp: Any, fp: Any, left: float | None, right: float | None) -> Any:
     """NumPy's formula: from the point to the left, from the one to the right where that is no number."""
+    found_as = x.dtype if x.dtype == xp.dtype and x.dtype.kind == "f" else _FLOAT  # one search then serves the gradient too
+    place = search(cast(xp, found_as), cast(x, found_as), side="right") - 1
     x, xp, fp = (cast(v, _FLOAT) for v in (x, xp, fp))
     last = xp.shape[0] - 1
     ends = (fp[0] if left is None else left), (fp[last] if right is None else right)
-    place = np.maximum(search(xp, x, side="right") - 1, 0)
+    place = np.maximum(place, 0)
     low = np.minimum(place, max(last - 1, 0))
     high = np.minimum(low + 1, last)
     x0, x1, y0, y1 = _take(xp, low), _take(xp, high), _take(fp, low), _take(fp, high)
