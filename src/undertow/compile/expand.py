@@ -20,9 +20,11 @@ from undertow.compile.expand_order import LONG, ORDER, found_anyway, sort_by_pla
 from undertow.compile.expand_places import PLACES
 from undertow.compile.expand_points import POINTS
 from undertow.compile.linear_algebra import LINEAR_ALGEBRA, join_decompositions
+from undertow.compile.narrow_sums import split_narrow_sums
 from undertow.compile.parts import join_parts
 from undertow.compile.repeats import merge_repeats
 from undertow.compile.rewriting import as_float
+from undertow.compile.short_axes import turn_short_axes
 from undertow.compile.stencils import read_shifted
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
@@ -258,7 +260,9 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
         moved[node] = new
     written = Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
     join_decompositions(written)
-    return merge_repeats(join_parts(read_shifted(written, ShapesOnly), ShapesOnly))
+    for rewrite in (read_shifted, join_parts, turn_short_axes, split_narrow_sums):
+        written = rewrite(written, ShapesOnly)
+    return merge_repeats(written)
 
 
 def _write(

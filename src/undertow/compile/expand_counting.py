@@ -78,8 +78,8 @@ def _histogram(a: Any, edges: Any, *weights: Any) -> Any:
 
 def _interp(x: Any, xp: Any, fp: Any, left: float | None, right: float | None) -> Any:
     """NumPy's formula: from the point to the left, from the one to the right where that is no number."""
-    found_as = x.dtype if x.dtype == xp.dtype and x.dtype.kind == "f" else _FLOAT  # one search then serves the gradient too
-    place = search(cast(xp, found_as), cast(x, found_as), side="right") - 1
+    plain = x.dtype == xp.dtype and x.dtype.kind == "f"  # then one search serves the gradient, too
+    place = search(*((xp, x) if plain else (cast(xp, _FLOAT), cast(x, _FLOAT))), side="right") - 1
     x, xp, fp = (cast(v, _FLOAT) for v in (x, xp, fp))
     last = xp.shape[0] - 1
     ends = (fp[0] if left is None else left), (fp[last] if right is None else right)

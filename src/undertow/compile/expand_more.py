@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.compile.access import layout_of, whole
 from undertow.compile.expand_einsum import EINSUM
 from undertow.compile.expand_places import take_constant
 from undertow.compile.expand_windows import WINDOWS
 from undertow.compile.rewriting import as_float
 
-COLUMNS = 48  # of sums over an axis in the middle: three vectors of float32
 FEW = 4  # factors whose products are written out, which a running product of each row takes ten times as long for
 
 
@@ -235,27 +233,7 @@ def _products_of_others(factors: list[Any], axis: int) -> Any:
     return np.concatenate([x * y for x, y in zip(before, reversed(after), strict=True)], axis=axis)
 
 
-def _narrow_sum(x: Any, axis: tuple[int, ...], keepdims: bool = False) -> Any:
-    """Sum over an axis before few columns: as many rows as fill vectors are added up beside each other, then these."""
-    if len(axis) != 1 or 0 in x.shape or not 0 < axis[0] < x.ndim - 1:
-        return None
-    (i,), shape = axis, x.shape
-    before, n, columns = math.prod(shape[:i]), shape[i], math.prod(shape[i + 1 :])
-    beside = COLUMNS // columns
-    if before == 1 or columns == 1 or beside < 3 or n < 4 * beside or layout_of(x.node) != whole(x.node):
-        return None
-    m = n // beside * beside
-    most = P.reshape(_part(x, i, 0, m), shape=(before, m // beside, beside * columns))
-    most = P.reshape(P.sum_(most, axis=(1,), keepdims=False), shape=(before, beside, columns))
-    total = P.sum_(most, axis=(1,), keepdims=False)
-    if m < n:
-        rest = P.reshape(_part(x, i, m, n), shape=(before, n - m, columns))
-        total = total + P.sum_(rest, axis=(1,), keepdims=False)
-    return P.reshape(total, shape=(*shape[:i], *([1] if keepdims else []), *shape[i + 1 :]))
-
-
 MORE: dict[str, Callable[..., Any]] = {
-    "sum": _narrow_sum,
     "roll": _roll,
     "tile": _tile,
     "repeat": _repeat,

@@ -7,9 +7,9 @@ from typing import Any
 
 from undertow.compile.image import are_made_here
 
-# What kernels need, in this order: loops are written for vectors, and no function is worth inlining. LLVM's own list for
-# its second level takes thrice as long, half of the time of compiling, and its code is no faster. Loops of known lengths
-# are unrolled only where instructions were combined before, which tells the lengths.
+# What kernels need, in this order: loops are written for vectors, and no function is worth inlining. LLVM's own list
+# for its second level takes thrice as long, half of the time of compiling, and its code is no faster. Loops of known
+# lengths are unrolled only where instructions were combined before, which tells the lengths.
 PASSES = (
     "sroa", "simplify_cfg", "instruction_combine", "loop_rotate", "instruction_combine", "loop_simplify", "lcssa",
     "loop_unroll", "sroa", "new_gvn", "dead_store_elimination", "instruction_combine", "sinking", "simplify_cfg",
