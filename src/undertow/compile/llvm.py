@@ -7,12 +7,10 @@ from typing import Any
 
 from undertow.compile.image import are_made_here
 
-# What kernels need, in this order: loops are written for vectors, and no function is worth inlining. LLVM's own list
-# for its second level takes thrice as long, half of the time of compiling, and its code is no faster. Loops of known
-# lengths are unrolled only where instructions were combined before, which tells the lengths.
+# What is left for a module when each function is simplified: loops are written for vectors, and no function is worth
+# inlining. LLVM's own list for a module takes a quarter longer to compile, and its code is no faster.
 PASSES = (
-    "sroa", "simplify_cfg", "instruction_combine", "loop_rotate", "instruction_combine", "loop_simplify", "lcssa",
-    "loop_unroll", "sroa", "new_gvn", "dead_store_elimination", "instruction_combine", "sinking", "simplify_cfg",
+    "loop_simplify", "lcssa", "loop_unroll", "sroa", "instruction_combine", "sinking", "simplify_cfg",
     "dead_code_elimination",
 )  # fmt: skip
 
@@ -49,10 +47,15 @@ def assemble(text: str, names: dict[str, str] | None = None) -> bytes:
     module.verify()  # what is wrong would otherwise end the process in one of LLVM's passes
     for old, new in (names or {}).items():
         module.get_function(old).name = new
-    passes = llvm.create_new_module_pass_manager()
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    builder = llvm.create_pass_builder(target, options)
+    simplify, passes = builder.getFunctionPassManager(), llvm.create_new_module_pass_manager()
+    for function in module.functions:
+        if not function.is_declaration:
+            simplify.run(function, builder)
     for name in PASSES:
         getattr(passes, f"add_{name}_pass")()
-    passes.run(module, llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options()))
+    passes.run(module, builder)
     return bytes(target.emit_object(module))
 
 
