@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from undertow.compile.ir import BITS, Emitter, Module, Value, Variable
+from undertow.compile.maths_core import any_lane
 from undertow.compile.plan import LINE
 from undertow.compile.processor import lanes_of
 from undertow.compile.scalars import SCALARS
 
 RUN_AXES = 5
 BYTES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
+NUMBERS = {4: "f32", 8: "f64"}  # numbers of so many bytes are gathered by vectors
 LIKE = {"i32": "f32", "i64": "f64"}  # what as many of fit into a register
 COPY_AXES = 6
 FEW = 256  # so many statistics were stored just before
@@ -149,16 +151,23 @@ def _copy_run(e: Emitter, source: Value, result: Value, low: Value, high: Value,
         e.store(e.load(e.address(source, whole, kind), kind, lanes, mask), e.address(result, whole, kind), mask)
 
 
-def _row_number(e: Emitter, picks: list[Value], sizes: list[Value], i: Value, status: Value) -> Value:
-    """The row that the i-th positions pick; one beyond the end is noted in ``status`` and read as 0."""
-    row = e.const(0, "i64")
+def _row_number(
+    e: Emitter, picks: list[Value], sizes: list[Value], i: Value, status: Value, mask: Value | None = None
+) -> Value:
+    """The row that the i-th positions pick; one beyond the end is noted in ``status`` and read as 0.
+
+    With a mask, rows of as many positions from the i-th on, each in a lane.
+    """
+    row: Value | None = None
     for pick, size in zip(picks, sizes, strict=True):
-        place = e.load(e.address(pick, i, "i64"), "i64")
+        place = e.load(e.address(pick, i, "i64"), "i64", mask.lanes if mask is not None else 0, mask)
         place = e.select(place < 0, place + size, place)
         wrong = (place < 0) | (place >= size)
-        with e.when(wrong):
+        with e.when(wrong if mask is None else any_lane(e, wrong & mask)):
             e.store(e.const(1, "i64"), status)
-        row = row * size + e.select(wrong, 0, place)
+        place = e.select(wrong, 0, place)
+        row = place if row is None else row * size + place
+    assert row is not None
     return row
 
 
@@ -178,6 +187,14 @@ def write_gather(module: Module, n_picks: int, size: int = 0) -> str:
     source, result, status, count, width, apart = values[:6]
     picks, sizes = values[6 : 6 + n_picks], values[6 + n_picks :]
     low, high = _range(e, count)
+    if size in NUMBERS:
+        kind, lanes, step = NUMBERS[size], lanes_of("f64"), apart / size
+        with e.loop(low, high, lanes) as i:
+            mask = e.first_lanes(high - i, lanes)
+            row = _row_number(e, picks, sizes, i, status, mask)
+            e.store(e.gather(source, row * step, kind, mask), e.address(result, i, kind), mask)
+        e.finish()
+        return name
     with e.loop(low, high) as i:
         row = _row_number(e, picks, sizes, i, status)
         place = e.address(source, row * apart, "i8")
