@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from undertow import differentiate, trees
@@ -14,6 +15,7 @@ from undertow.differentiate import finish
 from undertow.errors import ShapeError
 from undertow.graph import Node, measure_sizes
 from undertow.keywords import explain_keywords
+from undertow.trace.function import describe_function
 from undertow.trace.outside import Outside
 
 
@@ -60,17 +62,35 @@ def value_and_grad(
         return compile_function(differentiate.value_and_grad(f, wrt, has_aux), fallback=fallback)
     differentiate.check_function(f)
     differentiate.refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
-    known: dict[Any, _Ready] = {}
-    outsides: dict[tuple[int, ...], Outside] = {}  # found at a call: what is read may be made after this
+    return CompiledGradient(f, wrt, fallback)
 
-    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+
+class CompiledGradient:
+    """A function and its gradient, compiled; made by `value_and_grad`.
+
+    Args:
+        function: the function to differentiate.
+        wrt: the positions of the arguments to differentiate by.
+        fallback: ``"numpy"`` lets NumPy do what does not compile.
+    """
+
+    def __init__(self, function: Callable[..., Any], wrt: int | tuple[int, ...], fallback: str | None) -> None:
+        self.__wrapped__ = self.differentiated = function
+        self.__name__ = f"value_and_grad_{getattr(function, '__name__', 'f')}"
+        self.wrt, self.fallback = wrt, fallback
+        self._known: dict[Any, _Ready] = {}
+        self._outsides: dict[tuple[int, ...], Outside] = {}  # found at a call: what is read may be made after this
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute (value, gradient) at these arguments."""
+        f, known = self.differentiated, self._known
         if kwargs:
             args = in_order(f, args, kwargs)
         given = take_apart(args)
         if given is None:
-            return differentiate.value_and_grad(f, wrt)(*args)  # another function that is being traced calls this one
+            return differentiate.value_and_grad(f, self.wrt)(*args)  # another function that is being traced calls this
         rows, rebuilds, signature, objects = given
-        around = outside_of(f, objects, outsides)
+        around = outside_of(f, objects, self._outsides)
         outside, held = around.now()
         key = signature, outside
         ready = known.get(key)
@@ -79,16 +99,23 @@ def value_and_grad(
             key = signature, outside
             found = _for_other_sizes(known, key, rows)
             if found is None:
-                program = backprop(f, *rebuilt(given), wrt=wrt)
+                program = backprop(f, *rebuilt(given), wrt=self.wrt)
                 outside, held = around.settle(outside)
                 key = signature, outside
-                found = program, Compiled(program.graph, fallback)
+                found = program, Compiled(program.graph, self.fallback)
             ready = known[key] = _Ready(*found, rows, held)
         return ready(rows, rebuilds)
 
-    value_and_gradient.__wrapped__ = value_and_gradient.differentiated = f  # type: ignore[attr-defined]
-    value_and_gradient.__name__ = f"value_and_grad_{getattr(f, '__name__', 'f')}"
-    return value_and_gradient
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind a method, as functions do."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        """Tell how a copy for another process is made: of the function, to be compiled there."""
+        return CompiledGradient, (self.differentiated, self.wrt, self.fallback)
+
+    def __repr__(self) -> str:
+        return f"<compiled gradient of {describe_function(self.differentiated)}>"
 
 
 class _Ready:

@@ -19,8 +19,10 @@ from undertow.errors import ArgumentError, DTypeError, NonScalarError, Unsupport
 from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.keywords import explain_keywords
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
+from undertow.trace.caught import warn_of_caught
 from undertow.trace.crossed import warn_of_square_values
 from undertow.trace.function import code_of
+from undertow.trace.views import count_as_array
 from undertow.trace.warned import at_user_line
 from undertow.trace.where import check_plain
 
@@ -216,12 +218,17 @@ class Record:
             leaves, rebuild = trees.flatten(args[i])
             row = [start(leaf, trace, f, i, args[i], k) for k, leaf in enumerate(leaves)]
             self.arguments.append((leaves, row, rebuild))
-            new_args[i] = rebuild([Tracer(x, trace) if isinstance(x, Node) else x for x in row])
+            traced = [Tracer(x, trace) if isinstance(x, Node) else x for x in row]
+            for leaf, tracer in zip(leaves, traced, strict=True):
+                if isinstance(leaf, np.ndarray) and not leaf.ndim and isinstance(tracer, Tracer):
+                    count_as_array(tracer)
+            new_args[i] = rebuild(traced)
         self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
         if not self.own:
             raise ArgumentError(no_floats(f, args, places))
         with at_user_line():
-            self.result = call_user(f, new_args, kwargs)
+            self.result, caught = call_user(f, new_args, kwargs)
+        warn_of_caught(caught)
         home: Trace | None = above
         if home is None:
             outputs = [x.node for x in trees.flatten(self.result)[0] if isinstance(x, Tracer)]

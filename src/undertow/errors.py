@@ -6,9 +6,25 @@ types), and *how to go on*. The command line prints the message alone and exits 
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from typing import Any, Final
+
 
 class UndertowError(Exception):
     """Base of every error that Undertow raises on purpose; ``except UndertowError`` catches them all."""
+
+
+refused: Final[ContextVar[list[RefusedError] | None]] = ContextVar("undertow_refused", default=None)
+"""What was refused while a function was being traced, its own code having caught it or not."""
+
+
+class RefusedError(UndertowError):
+    """What NumPy does and a trace cannot: a function that catches it goes another way than it would with NumPy."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if (noted := refused.get()) is not None:
+            noted.append(self)
 
 
 class ShapeError(UndertowError, ValueError):
@@ -21,6 +37,10 @@ class PositionError(ShapeError, IndexError):
 
 class DTypeError(UndertowError, TypeError):
     """A dtype that cannot be differentiated (an integer) or is out of scope (complex, object)."""
+
+
+class NumberError(DTypeError, OverflowError):
+    """A Python number that an array of its dtype does not hold, where NumPy refuses it too."""
 
 
 class ArgumentError(UndertowError, ValueError):
@@ -37,7 +57,7 @@ class NonScalarError(UndertowError, TypeError):
     """The function to differentiate returned something other than one number."""
 
 
-class UnsupportedError(UndertowError, NotImplementedError):
+class UnsupportedError(RefusedError, NotImplementedError):
     """A NumPy function or option that Undertow cannot trace; the message names it."""
 
 
@@ -45,11 +65,11 @@ class UnsupportedAttributeError(UnsupportedError, AttributeError):
     """An attribute of arrays that a traced one cannot have, such as its strides; ``hasattr`` says False."""
 
 
-class ControlFlowError(UndertowError, TypeError):
+class ControlFlowError(RefusedError, TypeError):
     """Python asked a traced array for its value (``if x > 0``) while only its shape is known."""
 
 
-class InPlaceError(UndertowError, RuntimeError):
+class InPlaceError(RefusedError, RuntimeError):
     """A write, or a conversion to a plain number or array, that would lose a derivative or make it wrong."""
 
 

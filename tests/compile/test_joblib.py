@@ -1,5 +1,6 @@
 """Compiled functions and training in joblib's processes and threads, beside scikit-learn's own threads."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -130,3 +131,51 @@ def test_the_environment_says_how_many_threads(monkeypatch, given, wanted):
     finally:
         monkeypatch.undo()
         ut.set_threads(before)
+
+
+def slope_of_bells(w):
+    return np.sum(np.exp(-w * w))
+
+
+def test_compiled_gradients_are_sent_after_their_calls_too():
+    """A copy is compiled anew: what the first has compiled, with its locks, stays behind."""
+    gradient = ut.value_and_grad(slope_of_bells, (0,), compile=True, fallback="numpy")
+    w = np.array([0.3, -1.2])
+    gradient(w)
+    for copied in (pickle.loads(pickle.dumps(gradient)), copy.deepcopy(gradient), copy.copy(gradient)):
+        value, (slope,) = copied(w)
+        np.testing.assert_allclose(value, slope_of_bells(w), rtol=1e-12)
+        np.testing.assert_allclose(slope, -2 * w * np.exp(-w * w), rtol=1e-12)
+        assert copied.fallback == "numpy"
+
+
+def test_a_function_of_a_script_that_calls_a_compiled_gradient_is_sent_to_processes(tmp_path):
+    """What stands in ``__main__`` is sent with the globals that it reads."""
+    pytest.importorskip("joblib")
+    script = """
+import numpy as np, undertow as ut
+from joblib import Parallel, delayed
+gradient = ut.value_and_grad(lambda w: np.sum(np.exp(-w * w)), compile=True)
+
+def work(k):
+    return gradient(np.full(3, 0.1 * k))[1]
+
+if __name__ == "__main__":
+    here = [work(k) for k in range(4)]
+    there = Parallel(n_jobs=2)(delayed(work)(k) for k in range(4))
+    print(np.array_equal(here, there))
+"""
+    (tmp_path / "script.py").write_text(script)
+    code = f"import runpy, sys; sys.path[:0] = {[p for p in sys.path if p]!r}; sys.argv = ['script.py']\n"
+    code += f"runpy.run_path({str(tmp_path / 'script.py')!r}, run_name='__main__')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert (found.returncode, found.stdout) == (0, "True\n"), found.stderr[-3000:]
+
+
+def test_a_compiled_gradient_binds_as_a_method_does():
+    class Net:
+        gradient = ut.value_and_grad(lambda self, w: self.scale * np.sum(w * w), 1, compile=True)
+        scale = 3.0
+
+    value, slope = Net().gradient(np.array([1.0, 2.0]))
+    assert value == 15.0 and slope.tolist() == [6.0, 12.0]

@@ -215,3 +215,26 @@ def test_the_first_numbers_that_a_process_draws_are_told_of_too(imported, drawn)
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert found.stdout.strip() == "['f draws random numbers']", found.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int8", "bool", "float16"])
+@pytest.mark.parametrize("size", [1025, 5003, 100_001])
+def test_a_change_anywhere_in_a_large_array_is_seen(dtype, size):
+    """One element, several that change alike, and a part that is filled: none of them need be among those looked at."""
+    table = (np.arange(size) % 2).astype(dtype)
+    f = ut.compile(lambda x: x * np.sum(table, dtype=np.float64))
+
+    def compare():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert f(1.0) == np.sum(table, dtype=np.float64)
+
+    compare()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, size, 5):
+        table[place] = not table[place]
+        compare()
+    table[-3:-1] = [1, 1] if not table[-2] else [0, 0]
+    compare()
+    table[size // 3 : size // 3 + 8] = 1
+    compare()

@@ -367,3 +367,28 @@ def test_functions_that_return_views_are_known_to() -> None:
                 except ut.UndertowError:
                     continue
     assert not wrong, sorted(set(wrong))
+
+
+def scattered(w: Any, x: Any) -> Any:
+    y = x * w
+    np.add.at(y, [0, 0, 1], 1.0)
+    return np.sum(np.tanh(y))
+
+
+def sliced(w: Any, x: Any) -> Any:
+    y = x * w
+    np.add.at(y, slice(None), 1.0)
+    np.subtract.at(y, slice(1, None, 2), [[1.0, 2.0]])
+    return np.sum(np.tanh(y))
+
+
+@pytest.mark.parametrize("f", [scattered, sliced])
+def test_plain_numbers_are_added_at_plain_places_where_the_number_of_rows_is_not_known(f: Any) -> None:
+    w = np.array([0.5, -0.25])
+    step = ut.value_and_grad(f, compile=True)
+    for rows in (6, 4):
+        x = np.random.default_rng(rows).normal(size=(rows, 2))
+        value, gradient = step(w, x)
+        np.testing.assert_allclose(value, f(w, x), rtol=1e-12)
+        slopes = [np.imag(f(w + 1e-30j * e, x)) / 1e-30 for e in np.eye(2)]
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-10)

@@ -19,6 +19,7 @@ from undertow.primitives.record import (
     Sample,
     answers,
     call,
+    check_number,
     dtype_of,
     infer_like,
     promote,
@@ -164,6 +165,12 @@ def _answer_samples() -> list[Sample]:
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
     refuse("np.clip", out=out)
     low, high = a_min if min is None else min, a_max if max is None else max
+    if (dtype := dtype_of(a)).kind in "iu":  # a bound beyond those of the dtype is none, in NumPy as well
+        low = np.iinfo(dtype).min if type(low) is int and low < np.iinfo(dtype).min else low
+        high = np.iinfo(dtype).max if type(high) is int and high > np.iinfo(dtype).max else high
+        kind = np.result_type(dtype, *(dtype_of(x) for x in (low, high) if x is not None and type(x) is not int))
+        check_number(low, kind)  # not of what a fraction makes floats of
+        check_number(high, kind)
     if low is None:
         return identity(a) if high is None else np.minimum(a, high)
     return np.maximum(a, low) if high is None else clip(a, low, high)

@@ -13,7 +13,7 @@ from undertow.primitives.axes import move_axis, one_axis
 from undertow.primitives.index import index
 from undertow.primitives.join import join
 from undertow.primitives.like import fill_like
-from undertow.primitives.record import Code, Primitive, Sample, answers, shape_of
+from undertow.primitives.record import Code, Primitive, Sample, answers, check_number, dtype_of, shape_of
 from undertow.primitives.sampling import calls, draw
 from undertow.primitives.shape import _ravel, reshape, sizes_of
 
@@ -227,6 +227,7 @@ def _insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     if (places < -size).any() or (places > size).any():
         raise ShapeError(f"np.insert: position {obj!r} is beyond an axis of size {size}.")
     places = np.where(places < 0, places + size, places)
+    check_number(values, dtype_of(arr))
     if isinstance(values, list | tuple):
         values = np.stack([*values]) if len(values) else np.array(values)
     return insert(arr, values, at=int(places) if places.ndim == 0 else tuple(int(i) for i in places), axis=at)

@@ -15,6 +15,7 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     Traced,
+    check_number,
     dtype_of,
     known_value,
     shape_of,
@@ -262,6 +263,7 @@ def fill(x: Any, value: Any) -> Any:
     """Return an array of the shape and dtype of the traced x that holds the value, broadcast."""
     shape, dtype = shape_of(x), dtype_of(x)
     if not isinstance(value, Traced):
+        check_number(value, dtype)
         value = np.asarray(value).astype(dtype)[()]
     elif value.spec.dtype != dtype or value.spec.weak:
         value = astype(value, dtype=dtype)
@@ -276,6 +278,7 @@ def update(x: Any, key: Any, value: Any) -> Any:
     Raises:
         UnsupportedError: a mask that is traced without values picks the places of more than one value.
     """
+    check_number(value, dtype_of(x))
     value = stacked(value)
     one = total(shape_of(value)) == 1
     if isinstance(key, Traced) and dtype_of(key).kind == "b" and known_value(key) is None and one:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from undertow.errors import ArgumentError, UnsupportedError
+from undertow.errors import ArgumentError, NumberError, UnsupportedError
 from undertow.graph import Dim, Shape, Size, Spec, broadcast_shapes, total
 
 
@@ -306,6 +306,15 @@ def spec_of(x: Any) -> Spec:
     if kind is float or kind is int:
         return _FLOAT if kind is float else _INT if -(2**63) <= x < 2**63 else Spec((), np.asarray(x).dtype, True)
     return Spec(np.shape(x), np.asarray(x).dtype, weak=isinstance(x, int | float | complex))
+
+
+def check_number(x: Any, dtype: np.dtype[Any]) -> None:
+    """NumberError for a Python integer that an array of whole numbers does not hold; without values it would wrap.
+
+    Source: NEP 50, "Promotion behavior for Python and NumPy scalars".
+    """
+    if type(x) is int and dtype.kind in "iu" and not np.iinfo(dtype).min <= x <= np.iinfo(dtype).max:
+        raise NumberError(f"{x} does not fit {dtype}. Convert the array first, for example by .astype(int).")
 
 
 _FLOAT, _INT = Spec((), np.dtype(np.float64), True), Spec((), np.dtype(np.int64), True)

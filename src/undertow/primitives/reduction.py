@@ -22,6 +22,7 @@ from undertow.primitives.record import (
     Spelling,
     Traced,
     call_axis,
+    check_number,
     dtype_of,
     normalize_axis,
     reduced_shape,
@@ -270,5 +271,6 @@ def reduce_with(
     if "initial" in options and dtype_of(a).kind != "f" and not isinstance(initial, Traced):
         chosen = plain.name in ("max", "min")  # NumPy begins with a value of the result's dtype
         kind = dtype_of(a) if chosen else plain.infer(spec_of(a), axis=axis, keepdims=kept(keepdims)).dtype
+        check_number(initial, kind)
         options["initial"] = np.asarray(initial).astype(kind)
     return optional(a, *options.values(), axis=axis, keepdims=kept(keepdims), options=tuple(options))

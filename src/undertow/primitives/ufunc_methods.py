@@ -17,6 +17,7 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     answers,
+    dtype_of,
     infer_like,
     name_of,
     refuse,
@@ -103,7 +104,11 @@ def _logaddexp_reduce(
     array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None
 ) -> Any:
     refuse("np.logaddexp.reduce", dtype=dtype, out=out, initial=initial)
-    return logsumexp(array, axis, keepdims)
+    given = dtype_of(array)
+    made = np.logaddexp.resolve_dtypes((given, given, None))[2]  # that of 8 bits is float16
+    array = array if made == given else astype(array, dtype=made)
+    single = shape_of(array) == () and axis in (0, -1)  # a number has an axis where ufuncs reduce
+    return logsumexp(array, None if single else axis, keepdims)
 
 
 def _answer_quantifier(ufunc: np.ufunc, function: Callable[..., Any]) -> None:

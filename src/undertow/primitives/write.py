@@ -13,6 +13,7 @@ from undertow.primitives.choice import condition_value
 from undertow.primitives.index import fill, index, index_add, stacked
 from undertow.primitives.record import Sample, Traced, answers, dtype_of, known_value, name_of, shape_of
 from undertow.primitives.sampling import draw
+from undertow.primitives.shape import broadcast_to
 from undertow.primitives.take import along, matched, within
 from undertow.primitives.template import indexed_shape, put_together, take_apart
 
@@ -165,19 +166,26 @@ def _spread(function: str, a: Any, indices: Any, b: Any) -> tuple[Any, tuple[Any
     wanted = indexed_shape(shape_of(a), template, tuple(shape_of(p) for p in picks))
     if broadcast_shapes(shape_of(b), wanted) != wanted:
         raise ArgumentError(f"{function}: the values do not broadcast to what the index picks, {wanted}.")
-    return template, tuple(picks), b if shape_of(b) == wanted else np.broadcast_to(b, wanted)  # type: ignore[arg-type]
+    # recorded even where the values are plain: the shape may have the batch size in it, which is no number
+    spread = b if shape_of(b) == wanted else a.bind(broadcast_to, (b,), {"shape": wanted})
+    return template, tuple(picks), spread
+
+
+def _added_up(a: Any, function: str, indices: Any, b: Any) -> Any:
+    """Return zeros like a traced array, with the values added at places that may repeat."""
+    template, picks, values = _spread(function, a, indices, b)
+    # recorded even where places and values are plain, for the same reason
+    return a.bind(index_add, (values, *picks), {"index": template, "shape": shape_of(a)})
 
 
 @answers(np.add.at, samples=_at_samples())
 def _add_at(a: Any, indices: Any, b: Any) -> None:
-    template, picks, values = _spread("np.add.at", target("np.add.at", a), indices, b)
-    a += index_add(values, *picks, index=template, shape=shape_of(a))
+    a += _added_up(target("np.add.at", a), "np.add.at", indices, b)
 
 
 @answers(np.subtract.at, samples=_at_samples())
 def _subtract_at(a: Any, indices: Any, b: Any) -> None:
-    template, picks, values = _spread("np.subtract.at", target("np.subtract.at", a), indices, b)
-    a -= index_add(values, *picks, index=template, shape=shape_of(a))
+    a -= _added_up(target("np.subtract.at", a), "np.subtract.at", indices, b)
 
 
 def _rounds(a: Any, indices: Any, function: str) -> list[tuple[Any, Any]]:

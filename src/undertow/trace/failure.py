@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import DTypeError, PositionError, ShapeError, UndertowError
+from undertow.errors import DTypeError, NumberError, PositionError, ShapeError, UndertowError
 from undertow.graph import show_shape
 from undertow.trace.place import here
 from undertow.trace.where import file_name, user_frame, user_line
@@ -120,7 +120,7 @@ def explain_failure(primitive: P.Primitive, args: Sequence[Any], params: dict[st
         told = f"{told.split(' Make them equal')[0]} {labels}"
     if isinstance(error, np.linalg.LinAlgError):  # a singular matrix: people catch it by NumPy's name
         return np.linalg.LinAlgError(f"{code}{where}: {operands.shapes()}: {told}")
-    kinds = {IndexError: PositionError, ValueError: ShapeError}
+    kinds = {IndexError: PositionError, ValueError: ShapeError, OverflowError: NumberError}
     kind = type(error) if isinstance(error, UndertowError) else kinds.get(type(error), DTypeError)
     return kind(f"{code}{where}: {operands.shapes()}: {told}")
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.errors import DTypeError, EscapedTracerError, NonScalarError, ShapeError, UndertowError
+from undertow.errors import DTypeError, EscapedTracerError, NonScalarError, RefusedError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.batch import generalize
+from undertow.trace.caught import call_noting, warn_of_caught
 from undertow.trace.changed import changed_arguments, warn_of_changes
 from undertow.trace.draws import random_states, warn_of_draws
 from undertow.trace.foreign import met_library
@@ -37,6 +38,7 @@ class Traced:
         rebuild: puts output leaves into the tree that the function returned.
         rows: where the batch size is a number: the inputs that have it, by position, with its axis.
         lost: the leaves of arguments that the function has written to without returning them.
+        caught: the errors that the function caught though NumPy would not raise them.
     """
 
     graph: Graph
@@ -44,6 +46,7 @@ class Traced:
     rebuild: trees.Rebuild
     rows: dict[int, int] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
+    caught: list[RefusedError] = field(default_factory=list)
 
     def values(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Take the values of the graph's inputs out of the leaves of each argument."""
@@ -104,14 +107,18 @@ def leaf_name(argument: str, path: str) -> str:
     return "_".join(part for part in plain.split("_") if part) + "?"  # not an identifier: a local name may replace it
 
 
-def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours."""
+def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[RefusedError]]:
+    """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours.
+
+    Returns:
+        What it returned, and the errors that it caught though NumPy would not raise them.
+    """
     try:
-        result = f(*args, **kwargs)
+        result, caught = call_noting(f, args, kwargs)
         for leaf in trees.flatten(result)[0]:
             if isinstance(leaf, Tracer):
                 leaf.node  # noqa: B018 - a view of what was written to is read anew while the trace is open
-        return result
+        return result, caught
     except Exception as error:
         if (foreign := met_library(error)) is not None:
             raise foreign from error
@@ -148,6 +155,8 @@ def trace_function(
     before = random_states(f)
     traced = _trace_for_all(f, args, batch)
     warn_of_draws(f, code_of(f), before)
+    warn_of_caught(traced.caught)
+    traced.caught.clear()  # they hold frames
     if not value_alone:
         warn_of_changes(f, code_of(f), traced.lost)
     return traced
@@ -205,7 +214,7 @@ def _for_any_size(f: Callable[..., Any], args: Sequence[Any], places: Batch, n: 
     assert graph is not None
     moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
     arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
-    return Traced(graph, arguments, traced.rebuild, lost=traced.lost)
+    return Traced(graph, arguments, traced.rebuild, lost=traced.lost, caught=traced.caught)
 
 
 def _find_batch(args: Sequence[Any], batch: Sequence[int]) -> list[tuple[int, Batch]]:
@@ -275,7 +284,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     if watch:
         sys.setprofile(trace.watch_returns)
     try:
-        result = call_user(f, traced_args, {})
+        result, caught = call_user(f, traced_args, {})
         changes = changed_arguments(names, arguments, traced_args)
     finally:
         if watch:
@@ -296,7 +305,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
         raise EscapedTracerError(f"{graph.title} uses {stray.name}, a traced value from another function's trace.")
     number_names(graph)
     lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
-    return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost)
+    return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost, caught)
 
 
 def _rebuild_around(leaves: list[Any], own: list[bool], rebuild: trees.Rebuild) -> trees.Rebuild:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import abc
+import functools
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
 from undertow import primitives as P
 from undertow.errors import UnsupportedAttributeError, UnsupportedError
-from undertow.trace.where import user_line
+from undertow.trace.where import is_users, user_line
 
+# What asks for the class on behalf of who called it: isinstance of abstract classes, np.isscalar, singledispatch.
+_ISSCALAR: Final = np.isscalar.__code__
+_ASK_FOR_OTHERS: Final = tuple(
+    f.__code__.co_filename for f in (abc.ABCMeta.__instancecheck__, functools.singledispatch)
+)
 _INSTEAD = {"strides": " Take windows by np.lib.stride_tricks.sliding_window_view(x, window_shape, axis)."}
+
+
+def _seen_class(tracer: Any) -> type:
+    """Return the class of what a traced value stands for: an array, NumPy's number of a dtype, or Python's number."""
+    spec = tracer.spec
+    if spec.shape or tracer._memory is not None:
+        return np.ndarray
+    return {"f": float, "i": int, "b": bool}.get(spec.dtype.kind, int) if spec.weak else spec.dtype.type
 
 
 class ArrayMethods(P.Traced):
@@ -26,6 +43,14 @@ class ArrayMethods(P.Traced):
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         raise NotImplementedError
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """What ``isinstance`` goes by: in the user's code that of what NumPy has there, so that it branches alike."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and (frame.f_code is _ISSCALAR or frame.f_code.co_filename in _ASK_FOR_OTHERS):
+            frame = frame.f_back
+        return _seen_class(self) if frame is not None and is_users(frame.f_code.co_filename) else type(self)
 
     # -- the same array, seen otherwise --------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from undertow.trace.places import Place, Search, is_member
 
 KEPT: Final = 4  # programs for arguments of one kind, each for other values from outside
 LOOKED_AT: Final = 1024  # elements of an array or container: all of a small one, some of every part of a large one
+ADDED_UP: Final = 2**23  # bytes of an array whose elements are all read: 0.15 ms, as a program takes to read them
 _VALUES: Final = (int, float, complex, np.generic, str, bytes, range, type(None))
 _SAME: Final = frozenset({FunctionType, BuiltinFunctionType, np.ufunc, type})  # told from others by what they are
 _CONTAINERS: Final = (tuple, list, dict, deque)
@@ -111,6 +112,17 @@ def _marks(value: Any, held: list[Any]) -> Any:
     return (structure, len(leaves), *[_mark(leaf, held) for leaf in leaves[::step]])
 
 
+def _elements(array: np.ndarray) -> tuple[bytes, int]:
+    """Tell an array's elements: some as they are, which tell of order, and the sum of all, unless they are many."""
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel()
+    some = flat[:: max(1, -(-flat.size // LOOKED_AT))].tobytes()
+    if flat.size <= LOOKED_AT or flat.nbytes > ADDED_UP:
+        return some, 0
+    octets = flat.view(np.uint8)
+    whole = len(octets) // 8 * 8
+    return some + octets[whole:].tobytes(), int(np.add.reduce(octets[:whole].view(np.uint64)))  # as bits, modulo 2⁶⁴
+
+
 def _mark(leaf: Any, held: list[Any]) -> Any:
     kind = type(leaf)
     if kind in _SAME:
@@ -118,8 +130,7 @@ def _mark(leaf: Any, held: list[Any]) -> Any:
     if isinstance(leaf, _VALUES):
         return kind, leaf if leaf and leaf == leaf else str(leaf)  # -0.0 is equal to 0.0, NaN not to itself
     if isinstance(leaf, np.ndarray):
-        flat = leaf.reshape(-1) if leaf.flags.c_contiguous else leaf.ravel()
-        return id(leaf), flat[:: max(1, -(-flat.size // LOOKED_AT))].tobytes() if leaf.dtype != object else None
+        return id(leaf), _elements(leaf) if leaf.dtype != object else None
     if isinstance(leaf, slice):
         return slice, leaf.start, leaf.stop, leaf.step
     if isinstance(leaf, set | frozenset):

@@ -194,9 +194,13 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
             raise escaped()
         try:
             node = trace.add(primitive, tuple(inputs), params)
+            if primitive.numpy and node.spec.dtype.kind in "iu":
+                for x in inputs:
+                    if x.op is CONSTANT and x.spec.weak:
+                        P.check_number(x.value, node.spec.dtype)
         except NeedsConcreteSize:
             raise
-        except (UndertowError, ValueError, TypeError, IndexError) as error:
+        except (UndertowError, ValueError, TypeError, IndexError, OverflowError) as error:
             self._ask_for_sizes(args, primitive.name)
             raise explain_failure(primitive, args, params, error) from None
         trace.note(node)

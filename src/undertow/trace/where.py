@@ -40,6 +40,12 @@ def is_ours(file: str) -> bool:
     return file.startswith(_HERE)
 
 
+@lru_cache(maxsize=4096)
+def is_users(file: str) -> bool:
+    """Tell whether a source file is the user's own: neither ours nor of anything that was installed."""
+    return not is_ours(file) and not is_library(file) and "site-packages" not in file
+
+
 def file_name(file: str) -> str:
     """Return what messages call a source file: its name, and of a cell of a notebook ``In[3]``, as the notebook does.
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import DTypeError, PositionError, ShapeError, UnsupportedError
+from undertow.errors import DTypeError, NumberError, PositionError, ShapeError, UnsupportedError
 from undertow.graph import Node, show_shape
 from undertow.trace.failure import locate_index
 from undertow.trace.remedy import unknown_count
 from undertow.trace.views import UNSURE, View, forbid, is_number, write
-from undertow.trace.where import user_line
+from undertow.trace.where import locate, user_line
 
 
 class InPlace:
@@ -39,6 +39,8 @@ class InPlace:
             raise unknown_count(self) from None
         except PositionError as error:
             raise locate_index(error, self) from None
+        except NumberError as error:
+            raise locate(error, "x[i] = v") from None
         self._write(new)
 
     def _write(self: Any, new: Any) -> Any:
