@@ -430,3 +430,20 @@ def test_a_model_that_counts_its_rows_is_refused(tmp_path):
     run = ut.Run(nn.initialize(nn.Sequential(nn.Dense(6, 3), by_row)), settings={"loss": "mean_squared_error"})
     with pytest.raises(UnsupportedError, match="counts the rows of its batch"):
         export_source(run, tmp_path / "model.py")
+
+
+@pytest.mark.parametrize("frozen", ["*.b", "layers[0]*", "layers[2].W"])
+@pytest.mark.parametrize("clip", optim.CLIPS)
+def test_gradients_of_frozen_parameters_count_in_no_norm(clip, frozen, tmp_path):
+    """As in training: what does not move is not part of what is clipped."""
+    X = rows_for("", 40)
+    model = nn.initialize(nn.Sequential(nn.Dense(6, 4), "tanh", nn.Dense(4, 2)))
+    optimizer, limit = optim.grouped(optim.momentum(0.1), {frozen: None}), CLIPS[clip]
+    settings = {
+        "loss": "mean_squared_error", "optimizer": {"name": optimizer.name, **optimizer.settings},
+        "clip": {"name": limit.name, **limit.settings},
+    }  # fmt: skip
+    run = ut.Run(model, settings=settings)
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    y = X @ np.ones((6, 2), np.float32)
+    compare_training(run, module, X, y, nn.LOSSES["mean_squared_error"], optimizer, limit)
