@@ -374,6 +374,21 @@ def test_wrong_tables_are_said_in_one_line(tmp_path):
     assert result.returncode == 1
     assert "short.csv, line 2: 1 fields for 2 columns." in result.stderr
     assert "Traceback" not in result.stderr
+    (tmp_path / "twice.csv").write_text("age,city,age\n3,Oslo,4\n")
+    assert "twice.csv: two columns share the name 'age'. Give each" in run_alone(path, tmp_path / "twice.csv").stderr
+
+
+def test_separators_within_quoted_names_are_part_of_these(tmp_path):
+    """As csv.reader has it: a semicolon parts two columns, of which the second is named with three commas."""
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.3f};{b:.3f};{'yes' if a > b else 'no'}" for a, b in rng.normal(size=(60, 2))]
+    table = '"a";"b, in kg, net, dry";y\n' + "\n".join(rows) + "\n"
+    run, encoder, data = train_on(table, "y", tmp_path)
+    path = export_source(run, tmp_path / "model.py")
+    (tmp_path / "new.csv").write_text(table)
+    result = run_alone(path, tmp_path / "new.csv")
+    wanted = encoder.decode(run.predict(data.train[0])).tolist()
+    assert result.stdout.split()[1:] == wanted and len(wanted) == 60, result.stderr
 
 
 def test_an_encoder_and_a_loss_that_do_not_fit_are_refused(tmp_path):
