@@ -167,3 +167,13 @@ def test_weights_that_are_all_0_are_refused():
         fit(data=(X, LABELS, weights + 1), validation=(X[:5], LABELS[:5], weights[:5]))
     weights[3] = 1
     assert np.isfinite([row["loss"] for row in fit(data=(X, LABELS, weights), validation=None).history]).all()
+
+
+def test_inputs_with_other_axes_than_in_training_are_refused():
+    """A Dense layer takes what is between as rows, and the largest of the places would have been a class."""
+    run = fit()
+    with pytest.raises(ShapeError, match=r"X is \(1, 40, 4\), but it was \(m, 4\) in training"):
+        run.predict(X[None])
+    with pytest.raises(ShapeError, match=r"X is \(2, 20, 4\), but it was \(m, 4\) in training"):
+        run.predict_probability(X.reshape(2, 20, 4))
+    assert run.predict(X[:1]).shape == (1,)
