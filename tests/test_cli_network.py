@@ -126,9 +126,30 @@ def test_a_loss_of_probabilities_names_the_activation_that_makes_them(undertow):
     assert code == 0, err
 
 
-def test_a_data_set_that_is_shipped_has_no_copies(undertow):
-    code, _, err = undertow("train", "--dataset", "digits", "--drop-copies", *TRAIN)
-    assert code == 2 and "--drop-copies is for tables" in err
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--drop-copies",), "--drop-copies is for tables"),
+        (("--target", "y"), "--target is for tables"),
+        (("--groups", "g"), "--groups is for tables"),
+        (("--leave-out", "pixel_1"), "--leave-out is for tables"),
+        (("--scaling", "robust"), "--scaling is for tables"),
+        (("--min-count", 2), "--min-count is for tables"),
+        (("--no-header",), "--no-header is for tables"),
+        (("--task", "regression"), "--task regression: --dataset digits has classes"),
+    ],
+)
+def test_what_is_told_of_columns_is_refused_where_a_data_set_has_none(undertow, options, message):
+    """It would change nothing."""
+    code, _, err = undertow("train", "--dataset", "digits", *options, *TRAIN)
+    assert code == 2 and message in err
+
+
+def test_a_data_set_that_is_shipped_is_trained_on_again_from_its_config(undertow):
+    """What config.toml says of columns, where nothing was told, is not refused."""
+    assert undertow("train", "--dataset", "digits", *TRAIN)[0] == 0
+    assert undertow("train", "--config", "run/config.toml", "--out", "b", "--quiet")[0] == 0
+    assert Path("run/model.safetensors").read_bytes() == Path("b/model.safetensors").read_bytes()
 
 
 def test_what_many_numbers_an_example_cost_is_said_before(undertow, monkeypatch):

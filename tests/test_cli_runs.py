@@ -92,6 +92,22 @@ def test_a_training_in_parts_is_that_in_one(undertow):
         assert code == 2 and "t.csv has changed" in err and err.count("\n") == 1
 
 
+def test_a_rate_that_has_come_to_0_is_told_in_place_of_more_epochs(undertow):
+    """More steps would change nothing, which is a note without a place in the program; train anew does."""
+    assert undertow(*TRAIN, "--epochs", 2, "--schedule", "cosine", "--out", "a")[0] == 0
+    before = weights("a")
+    code, out, _ = undertow("resume", "a", "--quiet")
+    anew = "train --config a/config.toml --epochs 4 --out a --overwrite"
+    assert code == 0 and f"the learning rate to 0: train anew for longer, with undertow {anew}." in out
+    command = [sys.executable, "-m", "undertow", "resume", "a", "--epochs", "4", "--quiet"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(ut.__file__).parents[1])}
+    err = subprocess.run(command, capture_output=True, env=environment, encoding="utf-8", check=True).stderr
+    assert err.startswith("note: The schedule of the learning rate has come down to 0") and err.count("\n") == 1
+    assert weights("a") == before
+    assert undertow(*anew.split(), "--quiet")[0] == 0
+    assert weights("a") != before and len(ut.load("a").history) == 4
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 def test_a_killed_training_goes_on_to_the_same_bytes(undertow):
     """SIGKILL at three instants of a training: resume (or train anew, if nothing was written) gives the same model."""
@@ -226,6 +242,9 @@ def test_columns_of_the_file_stand_beside_predictions(undertow):
         (("--config", "no.toml"), "no.toml: there is no such file"),
         (("--config", "bad.toml"), "bad.toml: there is no setting 'epoch' (did you mean 'epochs'?)"),
         (("--config", "kind.toml"), "kind.toml: epochs is 'many'. Give a whole number"),
+        (("--config", "no_epochs.toml"), "no_epochs.toml: epochs is 0. Give 1 or more."),
+        (("--config", "fewer_steps.toml"), "fewer_steps.toml: steps is -3. Give 1 or more."),
+        (("--config", "cold.toml"), "cold.toml: warmup is -0.5. Give 0 or more."),
         (("--config", "none.toml"), "batch_size must be a whole number of 1 or more, got 0."),
         (("--config", "nan.toml"), "--memory nan: give MB, 1 or more."),
         (("--seed", 2**64), "seed must be 18446744073709551615 at most"),
@@ -241,6 +260,9 @@ def test_settings_that_cannot_be_used(undertow, options, message):
     Path("kind.toml").write_text('epochs = "many"\n')
     Path("none.toml").write_text("batch_size = 0\n")
     Path("nan.toml").write_text("memory = nan\n")
+    Path("no_epochs.toml").write_text("epochs = 0\n")
+    Path("fewer_steps.toml").write_text("steps = -3\n")
+    Path("cold.toml").write_text("warmup = -0.5\n")
     code, out, err = undertow(*TRAIN, *options)
     assert code == 2 and message in err and err.count("\n") == 1 and not Path("runs").exists(), err
     assert not out  # nothing is said of a training that does not begin

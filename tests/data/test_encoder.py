@@ -380,6 +380,15 @@ def test_missing_columns_are_all_named():
         encoder.transform({"age": [1]})
 
 
+def test_of_many_missing_columns_the_first_are_named():
+    """Those of an image with colours are hundreds, in one line."""
+    frame = pl.DataFrame({f"pixel_{i}_{k}": [float(i), 2, k, 4] for i in range(10) for k in range(30)} | {"y": Y})
+    encoder = TabularEncoder.fit(frame, "y")
+    with pytest.raises(DataError, match=r"lacks 300 columns .*'pixel_0_10', .* … \(300 in all\)\. Its") as caught:
+        encoder.transform(pl.DataFrame({"z": [1]}))
+    assert len(str(caught.value)) < 400
+
+
 def test_extra_columns_are_ignored_and_reported():
     """Columns that training did not have are ignored and named; those it dropped are not mentioned."""
     frame = pl.DataFrame({"a": [1.0, 2, 3, 4], "const": [1] * 4, "y": Y})

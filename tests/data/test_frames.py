@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from undertow.data import read_table, read_table_with_origin
+from undertow.data.columnar import open_columnar
 from undertow.errors import DataError
 
 ALLOWED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -223,6 +225,19 @@ def test_bad_parquet(tmp_path, write):
     pl.DataFrame({"a": [1], " a ": [2]}).write_parquet(path)
     with pytest.raises(DataError, match="share the name 'a'"):
         read_table(path)
+
+
+def test_decimals_with_more_digits_than_can_be_read_are_named(tmp_path):
+    """The file is not damaged: Arrow has decimals of 256 bits, which Polars does not read."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    long = arrow.array([decimal.Decimal(i) / 4 for i in range(50)], arrow.decimal256(50, 4))
+    parquet.write_table(arrow.table({"x": range(50), "price": long}), path)
+    for read in (read_table, lambda path: open_columnar(path, 1000)):
+        with pytest.raises(DataError, match="column 'price' holds decimals of 50 digits, of which 38 at most"):
+            read(path)
+    parquet.write_table(arrow.table({"price": long.cast(arrow.decimal128(38, 4))}), path)
+    np.testing.assert_array_equal(read_table(path)["price"].cast(pl.Float64), np.arange(50) / 4)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=ALLOWED)

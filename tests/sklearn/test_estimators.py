@@ -314,6 +314,31 @@ def test_weights_that_are_set_are_predicted_with():
     assert set(model.predict(X)) == {1}
 
 
+def test_one_array_that_is_replaced_is_predicted_with_as_in_scikit_learn():
+    """In its place in the list, or in the array itself; the list is one of arrays alone where it is copied."""
+    found = []
+    for kind in (MLPClassifier, theirs.MLPClassifier):
+        model = kind((6,), max_iter=3, random_state=0).fit(X, y)
+        model.coefs_[0] = np.abs(model.coefs_[0])
+        model.coefs_[1][:2] = 0
+        model.intercepts_[-1] = np.array([0.0, 0.5, -0.5])
+        copied = pickle.loads(pickle.dumps(model.coefs_))
+        assert type(copied) is list and np.array_equal(copied[0], model.coefs_[0]) and (copied[0] >= 0).all()
+        found.append(model.predict_proba(X))
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_labels_of_a_sparse_matrix_are_predicted_as_one():
+    """As scikit-learn's classifier does; with the same numbers as for an array."""
+    labels = np.eye(3, dtype=int)[y]
+    for kind in (MLPClassifier, theirs.MLPClassifier):
+        model = kind((6,), max_iter=20, learning_rate_init=0.05, random_state=0)
+        plain, found = model.fit(X, labels).predict(X), model.fit(X, csr_matrix(labels)).predict(X)
+        assert isinstance(found, csr_matrix) and isinstance(plain, np.ndarray) and plain.any()
+        np.testing.assert_array_equal(found.toarray(), plain)
+        assert model.score(X, csr_matrix(labels)) == model.score(X, labels)
+
+
 # ---- scikit-learn's tools -----------------------------------------------------------------------
 
 

@@ -156,3 +156,24 @@ def test_rows_of_another_width_and_images_are_told_with_the_batch_as_m_and_a_rem
     with pytest.raises(ut.ShapeError, match=r"x is \(m, 8, 8\)\. Give x 64 columns, one row .*put Flatten\(\) before"):
         ut.train(ut.nn.Sequential(ut.nn.Dense(64, 3)), (images, y), **settings)
     ut.train(ut.nn.Sequential(ut.nn.Flatten(), ut.nn.Dense(64, 3)), (images, y), **settings)
+
+
+def test_weights_that_are_all_0_are_refused():
+    """A mean with weights that sum to 0 is no number, of training as of what is held out."""
+    weights = np.zeros(len(X))
+    with pytest.raises(DataError, match="the weights of all 36 examples to train on are 0: none counts"):
+        fit(data=(X, LABELS, weights), validation=0.1)
+    with pytest.raises(DataError, match="the weights of all 5 examples held out are 0: none counts"):
+        fit(data=(X, LABELS, weights + 1), validation=(X[:5], LABELS[:5], weights[:5]))
+    weights[3] = 1
+    assert np.isfinite([row["loss"] for row in fit(data=(X, LABELS, weights), validation=None).history]).all()
+
+
+def test_inputs_with_other_axes_than_in_training_are_refused():
+    """A Dense layer takes what is between as rows, and the largest of the places would have been a class."""
+    run = fit()
+    with pytest.raises(ShapeError, match=r"X is \(1, 40, 4\), but it was \(m, 4\) in training"):
+        run.predict(X[None])
+    with pytest.raises(ShapeError, match=r"X is \(2, 20, 4\), but it was \(m, 4\) in training"):
+        run.predict_probability(X.reshape(2, 20, 4))
+    assert run.predict(X[:1]).shape == (1,)

@@ -120,8 +120,9 @@ def test_the_validation_loss_weighs_classes_as_training_does(kind, weighted):
 
 
 def test_a_batch_of_no_weight_changes_nothing():
+    """No loss and no gradient is a number of it; a training none of whose examples count is refused."""
     start = nn.initialize(build(), 0, np.float64)
-    run = fit(start, (X, LABELS, np.zeros(160)))
+    run = fit(start, lambda: iter([(X, LABELS, np.zeros(160))]))
     assert_close(run, ut.train(start, (X, LABELS), loss="categorical_cross_entropy", steps=1, progress=False,
                                optimizer=optim.sgd(1e-300), validation=None))  # fmt: skip
 

@@ -7,12 +7,15 @@ import gc
 import os
 import signal
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from undertow.cli.predicting import predict_plainly
 
 _INTERRUPTED = 130  # the exit code
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _COMMANDS = [
     "train",
     "resume",
@@ -48,8 +51,31 @@ def load_commands() -> dict[str, Any]:
     return {"app": app, "attempt": attempt, "fail": fail, "Page": Page, "say": say}
 
 
+@contextmanager
+def warn_in_notes() -> Iterator[None]:
+    """Print warnings as notes, but for those of the user's own files: where they were given is inside of us."""
+    usual = warnings.formatwarning
+
+    def write(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
+        inside = "site-packages" in filename or filename == sys.argv[0] or filename.startswith(_PACKAGE)
+        if inside and issubclass(category, UserWarning):
+            return f"note: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = write
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 def run(arguments: list[str]) -> int:
     """Run a command; return the exit code."""
+    with warn_in_notes():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         if predict_plainly(arguments):
             return 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from undertow.data.header import offer_no_header
 from undertow.data.late import pl
-from undertow.data.wording import Origin, count, list_names, name_row, suggest_name
+from undertow.data.wording import Origin, count, list_names, name_row, suggest_names
 from undertow.errors import DataError
 
 _MOST_TEXTS = 100_000  # different ones that are remembered
@@ -129,7 +129,7 @@ def check_columns(frame: pl.DataFrame, known: Sequence[str], origin: Origin | No
     if missing:
         file = "the table" if origin is None else origin.file
         others = [name for name in frame.columns if name not in set(known)]
-        names = ", ".join(suggest_name(name, others) for name in missing)
+        names = suggest_names(missing, others)
         raise DataError(
             f"{file} lacks {count(len(missing), 'column')} that training had: {names}. "
             f"Its columns are {list_names(frame.columns)}. Add or rename them.{offer_no_header(frame)}"

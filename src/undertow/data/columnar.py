@@ -19,6 +19,7 @@ from undertow.errors import DataError
 
 _MOST_READS: Final = 256  # of one piece
 _VALUE_BYTES: Final = 16  # of a decoded value, roughly: texts are longer, numbers shorter
+_MOST_DIGITS: Final = 38  # of a decimal number, in 128 bits
 _LEAST_VALUE_BYTES: Final = 4  # of a value as a feature
 _BEGINS: Final = {"Parquet": b"PAR1", "Arrow": b"ARROW1"}
 _STREAM: Final = b"\xff\xff\xff\xff"  # how an Arrow stream begins, which has no index of its parts
@@ -76,9 +77,10 @@ def open_columnar(path: Path, piece_bytes: int) -> ColumnarFile:
     try:
         plan = _scan(path, kind)
         schema = dict(plan.collect_schema())
+        _check_digits(path, schema)
         height = int(plan.select(pl.len()).collect().item())
     except reader_errors() as error:
-        raise _damaged(path, kind, error, "") from None
+        raise error if isinstance(error, DataError) else _damaged(path, kind, error, "") from None
     if not schema:
         raise DataError(f"{path.name}: the {kind} file has no columns. Export it again.")
     group = largest_row_group(path) if kind == "Parquet" else None
@@ -121,7 +123,9 @@ def read_columnar(path: Path, content: bytes) -> pl.DataFrame:
     kind = find_kind(path)
     check_begin(path, content[:6], kind)
     try:
-        n_values = int(_scan(path, kind).select(pl.len()).collect().item()) * len(_scan(path, kind).collect_schema())
+        schema = dict(_scan(path, kind).collect_schema())
+        _check_digits(path, schema)
+        n_values = int(_scan(path, kind).select(pl.len()).collect().item()) * len(schema)
         check_fits(path.name, n_values * _LEAST_VALUE_BYTES, SMALLER)
         frame = pl.read_parquet(content) if kind == "Parquet" else pl.read_ipc(content, use_pyarrow=False)
     except reader_errors() as error:
@@ -143,6 +147,16 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
     if kind == "Arrow":
         return pl.scan_ipc(glob.escape(str(path)))
     return pl.scan_parquet(path, parallel="none", low_memory=True, glob=False)
+
+
+def _check_digits(path: Path, schema: dict[str, pl.DataType]) -> None:
+    """DataError for decimals with more digits than can be read: the file is whole, and the column has to be another."""
+    for name, kind in schema.items():
+        if isinstance(kind, pl.Decimal) and (kind.precision or 0) > _MOST_DIGITS:
+            raise DataError(
+                f"{path.name}: column {name!r} holds decimals of {kind.precision} digits, of which {_MOST_DIGITS} "
+                "at most can be read. Write it as float64 or as text, or leave it out of the file."
+            )
 
 
 def _damaged(path: Path, kind: str, error: BaseException, place: str) -> DataError:

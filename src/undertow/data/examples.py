@@ -20,8 +20,8 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from undertow.data.file_names import IMAGES, check_file_name, is_table
-from undertow.data.images import check_width, find_images, read_images
+from undertow.data.file_names import IMAGES, check_file_name, find_extension, is_table
+from undertow.data.images import check_width, find_images, images_beside, read_images
 from undertow.data.late import pl
 from undertow.data.memory import check_array_fits
 from undertow.data.wording import count, list_names
@@ -29,6 +29,7 @@ from undertow.errors import DataError
 
 Part = Literal["train", "test"]
 LABEL: Final = "label"
+_NOTES: Final = ".txt"  # beside images what somebody wrote of them, README.txt
 _IDX: Final = re.compile(r"idx\d+-ubyte(\.gz)?$")
 _IDX_TYPES: Final = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MOST_AXES: Final = 32  # of NumPy's arrays, in all its versions
@@ -45,7 +46,8 @@ def holds_examples(path: Path) -> bool:
     """Tell whether a path names arrays or images, by its name; a folder, by the files in it."""
     check_file_name(path)
     if path.is_dir():
-        return bool(find_images(path)) and not any(is_table(entry) for entry in path.iterdir())
+        tables = (entry for entry in path.iterdir() if is_table(entry) and find_extension(entry) != _NOTES)
+        return bool(find_images(path)) and not any(tables)
     return path.suffix.lower() in (".npz", *IMAGES) or bool(_IDX.search(path.name))
 
 
@@ -94,7 +96,7 @@ def read_examples(path: Path, part: Part, remarks: list[str], name_files: bool =
     Args:
         path: an .npz file, an IDX file of images, an image, or a folder of images.
         part: of arrays such as ``x_train`` and ``x_test`` in one file, those to take.
-        remarks: a sentence is appended where only some of the arrays are taken.
+        remarks: a sentence is appended where only some of the arrays, or of the images, are taken.
         name_files: whether images have a column ``file`` too, the path within the folder.
 
     Returns:
@@ -121,6 +123,11 @@ def read_examples(path: Path, part: Part, remarks: list[str], name_files: bool =
         labels = _find_labels(path)
         return spread(({} if labels is None else {LABEL: _read_idx(labels)}) | {"pixel": images}, path.name)
     files = find_images(path) or [path]
+    if beside := images_beside(path, files):
+        names = list_names([_name_within(file, path) for file in beside], 3)
+        remarks.append(
+            f"{path.name}: {count(len(beside), 'image')} in no folder of a class, or deeper, left out: {names}."
+        )
     found: dict[str, Any] = {"pixel": read_images(files, [_name_within(file, path) for file in files])}
     if any(file.parent != path for file in files) and path.is_dir():
         found[LABEL] = np.array([file.parent.name for file in files])
@@ -314,4 +321,5 @@ def tell_examples(path: Path) -> str:
     if found:
         return f" Of {count(len(found), 'file')} with arrays, give one: {path / found[0]}."
     inner = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and find_images(entry)]
+    inner.sort(key=lambda entry: not entry.name.lower().startswith("train"))
     return f" Of folders of images, give one whose folders are the classes: {inner[0]}." if inner else ""

@@ -40,6 +40,27 @@ def find_images(folder: Path) -> list[Path]:
     return [file for entry in inner for file in _images_in(entry)] or _images_in(folder)
 
 
+def images_beside(folder: Path, taken: Sequence[Path]) -> list[Path]:
+    """The images of a folder that `find_images` does not take where it takes those in its folders.
+
+    Args:
+        folder: the folder.
+        taken: what `find_images` gave.
+
+    Returns:
+        Those that lie beside the folders, and those in folders within them, one level deep.
+
+    Example:
+        >>> images_beside(Path("no such folder"), [])
+        []
+    """
+    classes = sorted({file.parent for file in taken} - {folder})
+    if not classes or not folder.is_dir():
+        return []
+    deeper = [entry for kept in classes for entry in sorted(kept.iterdir()) if entry.is_dir()]
+    return [*_images_in(folder), *(file for entry in deeper if entry.name[0] != "." for file in _images_in(entry))]
+
+
 def _images_in(folder: Path) -> list[Path]:
     found = (entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGES and not entry.name.startswith("."))
     return sorted(entry for entry in found if entry.is_file())

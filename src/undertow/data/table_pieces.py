@@ -20,7 +20,7 @@ from undertow.data.header import Header, check_header, offer_no_header, tell_nam
 from undertow.data.json_lines import JsonFile, index_json
 from undertow.data.late import pl
 from undertow.data.text_files import unpacked_size
-from undertow.data.wording import Origin, list_names, suggest_name
+from undertow.data.wording import Origin, list_names, suggest_names
 from undertow.errors import DataError
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -140,7 +140,7 @@ class FilePieces:
             missing = [name for name in first.names if name not in file.names]
             extra = [name for name in file.names if name not in first.names]
             if missing or extra:
-                parts = [f"lacks {', '.join(suggest_name(name, extra) for name in missing)}"] if missing else []
+                parts = [f"lacks {suggest_names(missing, extra)}"] if missing else []
                 parts += [f"has {list_names(extra)} more"] if extra else []
                 raise DataError(
                     f"{file.path.name}: its columns are not those of {first.path.name}: it {' and '.join(parts)}. "

@@ -71,6 +71,17 @@ def suggest_name(name: str, names: Sequence[str]) -> str:
     return repr(name) if close is None else f"{name!r} (did you mean {close!r}?)"
 
 
+def suggest_names(names: Sequence[str], known: Sequence[str], limit: int = 12) -> str:
+    """Names in quotes, each with the known one that was meant; past ``limit`` names, their total.
+
+    Example:
+        >>> suggest_names(["agee", "b", "c"], ["age"], limit=2)
+        "'agee' (did you mean 'age'?), 'b', … (3 in all)"
+    """
+    text = ", ".join(suggest_name(name, known) for name in names[:limit])
+    return text if len(names) <= limit else f"{text}, … ({len(names)} in all)"
+
+
 def shorten(value: object, limit: int = 40) -> str:
     """A value as a message shows it: its repr, cut where it is long."""
     text = repr(value)

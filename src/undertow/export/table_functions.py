@@ -22,7 +22,7 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
     lacks the target.
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
+        header = re.sub(r'"[^"]*"', "", file.readline())
         separator = max(",;\t|", key=header.count)
         file.seek(0)
         lines = csv.reader(file, delimiter=separator)
@@ -31,6 +31,8 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
             file.seek(0)
             without = [name for name in unnamed if name != target]
             names = without if len(names) == len(without) else [*unnamed]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{path}: two columns share the name {twice[0]!r}. Give each its own.")
         rows = []
         for fields in lines:
             if not fields:

@@ -143,7 +143,7 @@ def write_training(run: Run, subject: Subject, loss: Any, optimizer: Any, target
     passes = _write_passes(run, subject, chosen, _find_target(subject, chosen, target), besides)
     paths = [number_paths(subject.model)[i] for i in trained_numbers(subject.model)]
     values = [subject.parameters[name] for name in subject.trained]
-    clipping = write_clip(clip, paths, subject.trained, values) if clip else None
+    clipping = write_clip(clip, rule, paths, subject.trained, values) if clip else None
     update = Update(rule, paths, subject.trained, values)
     written = [*(clipping or ())[:1], *update.functions]
     constants = [*passes.constants, *(text for function in written for text in function.constants)]

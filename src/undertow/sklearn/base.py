@@ -25,7 +25,7 @@ from undertow.optim import Optimizer, scaled
 from undertow.sklearn.fitting import Fitting, Held
 from undertow.sklearn.lbfgs import fit_lbfgs
 from undertow.sklearn.learner import DENSE_BYTES, Learner, PenalisedLoss, Rule, dense
-from undertow.sklearn.network import build_network, dense_layers, logits_of, put_arrays
+from undertow.sklearn.network import LayerArrays, build_network, dense_layers, logits_of, put_arrays
 from undertow.sklearn.precision import choose_dtype
 from undertow.sklearn.programs import FORWARD
 from undertow.sklearn.recording import open_recorder
@@ -78,7 +78,7 @@ class BaseNetwork(BaseEstimator, ABC):
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS, reset=first,
             y_numeric=isinstance(self, RegressorMixin),
         )  # fmt: skip
-        y = dense(y)
+        self._has_sparse_labels, y = issparse(y), dense(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         weights = _read_weights(sample_weight, X)
@@ -265,8 +265,9 @@ class BaseNetwork(BaseEstimator, ABC):
         self.model_ = put_arrays(self._fitted_model("intercepts_"), "b", arrays)
 
     def _arrays(self, name: str) -> list[Array]:
-        layers = dense_layers(self._fitted_model("coefs_" if name == "W" else "intercepts_"))
-        return [getattr(layer, name) for layer in layers]
+        attribute = "coefs_" if name == "W" else "intercepts_"
+        layers = dense_layers(self._fitted_model(attribute))
+        return LayerArrays([getattr(layer, name) for layer in layers], self, attribute)
 
     def _fitted_model(self, name: str) -> Any:
         if "model_" not in vars(self):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -178,11 +179,11 @@ class MLPClassifier(ClassifierMixin, BaseNetwork):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Array:
-        """Predict the classes of X (m, d): (m,), or labels (m, k)."""
+        """Predict the classes of X (m, d): (m,), or labels (m, k), a sparse matrix where those of the fit were."""
         outputs = self._outputs(X)
         decided = self._target.decide(outputs)
         if self._target.kind == "multilabel":
-            return decided
+            return csr_matrix(decided) if getattr(self, "_has_sparse_labels", False) else decided
         return np.asarray(self.classes_[np.minimum(decided, len(self.classes_) - 1)])
 
     @available_if(_knows_probabilities)  # type: ignore[untyped-decorator]

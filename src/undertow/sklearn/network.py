@@ -153,3 +153,22 @@ def put_arrays(model: Any, name: str, arrays: list[NDArray[Any]]) -> Any:
         setattr(new, name, np.asarray(array))
         memo[id(layer)] = new
     return copy.deepcopy(model, memo)
+
+
+class LayerArrays(list[NDArray[Any]]):
+    """The weights or the biases of an estimator's layers, one of which can be replaced: ``coefs_[0] = W``."""
+
+    def __init__(self, arrays: list[NDArray[Any]], estimator: Any, name: str) -> None:
+        super().__init__(arrays)
+        self._estimator, self._name = estimator, name
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Replace an array, or several, in the estimator too."""
+        super().__setitem__(index, value)
+        arrays = list(getattr(self._estimator, self._name))
+        arrays[index] = value
+        setattr(self._estimator, self._name, arrays)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the arrays alone."""
+        return list, (list(self),)

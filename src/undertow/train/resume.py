@@ -239,10 +239,10 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         if any(given.get(limit) for limit in LIMITS):
             for callback in ended:
                 callback.waited = 0  # else it would end the training again after its next epoch
-            if _has_come_to_rest(trainer):
+            if has_come_to_rest(trainer):
                 trainer.progress.tell(
                     "The schedule of the learning rate has come down to 0 and stays there, so the steps that follow "
-                    "change no weight. Train anew with as many epochs, or resume with another rate: "
+                    "change no weight. Train anew with as many epochs, or, in Python, resume with another rate: "
                     "ut.resume(…, optimizer=…)."
                 )
         elif ended and record["stopped"] == "callback":
@@ -254,7 +254,7 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
     return trainer
 
 
-def _has_come_to_rest(trainer: Trainer) -> bool:
+def has_come_to_rest(trainer: Trainer) -> bool:
     """Whether the learning rate is 0 at the next update and at many that follow."""
     optimizer: Any = trainer.plan.optimizer
     described = optimizer.settings.get("rate")

@@ -131,13 +131,19 @@ class Run:
 
         Raises:
             DataError: X holds values that are not finite, or no numbers.
-            ShapeError: X has another width than the model takes.
+            ShapeError: X has another width than the model takes, or more or fewer axes than in training.
         """
         rows = read_array(X, "X")
         if rows.ndim < 2:
             raise ShapeError(
                 f"X is {rows.shape}. Give it a row an example and a column a feature: X[None] for one example."
             )
+        example = self.settings.get("example_shape")
+        if (
+            example is not None and len(example) != rows.ndim - 1
+        ):  # what Dense takes as further rows, and others as none
+            wanted = ", ".join(["m", *map(str, example)])
+            raise ShapeError(f"X is {rows.shape}, but it was ({wanted}) in training. Give X as many axes.")
         rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)
         return self.forward(self.model, rows)
 

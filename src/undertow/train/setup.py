@@ -108,6 +108,9 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     if whole is None:
         beside = _read_beside(plan.validation)
         (X, y, weights), part = _hold_out(X, y, weights, None if beside else plan.validation, seed, task)
+        _check_counts((X, y, weights), "to train on", "Give some examples a weight above 0.")
+        if part is not None:
+            _check_counts(part, "held out", "Hold others out, with another validation= or seed=, or none.")
         by_class = _weigh_classes(y, plan.class_weights, task)
         feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task, by_class)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
@@ -291,6 +294,13 @@ def _hold_out(
     kept, out = split(len(X), float(validation), seed, labels)
     take: Callable[[Any], Examples] = lambda rows: (X[rows], y[rows], None if weights is None else weights[rows])  # noqa: E731
     return take(kept), take(out) if len(out) else None
+
+
+def _check_counts(examples: Examples, part: str, remedy: str) -> None:
+    """DataError where all examples have the weight 0, of which no loss is a number."""
+    weights = examples[2]
+    if weights is not None and not weights.any():
+        raise DataError(f"the weights of all {len(weights)} examples {part} are 0: none counts. {remedy}")
 
 
 def _weigh_classes(y: Array, wanted: Any, task: Task) -> Array | None:

@@ -19,7 +19,7 @@ from undertow.train.keeper import FOLDER
 from undertow.train.range_test import find_learning_rate
 from undertow.train.rate import RateSuggestion
 from undertow.train.reading_progress import ReadingProgress
-from undertow.train.resume import open_training
+from undertow.train.resume import has_come_to_rest, open_training
 from undertow.train.run import Run, read_versions
 from undertow.train.snapshot import Snapshot
 from undertow.train.store import CheckpointStore
@@ -324,6 +324,9 @@ def _tell_done(folder: Path, trainer: Trainer) -> str:
         more = f"undertow resume {folder} --epochs N, the number in all, goes on nevertheless"
         return f"  it had come to its end: early stopping. {more}."
     n = 2 * (trainer.plan.epochs or 10)
+    if has_come_to_rest(trainer):
+        anew = f"undertow train --config {folder / CONFIG} --epochs {n} --out {folder} --overwrite"
+        return f"  it had come to its end, and the learning rate to 0: train anew for longer, with {anew}."
     return f"  it had come to its end: more with undertow resume {folder} --epochs {n}, the number in all."
 
 

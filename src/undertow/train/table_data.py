@@ -43,6 +43,11 @@ _OWN = "standard"  # a scaling in which each column of numbers has its own scale
 _TARGET_SCALINGS = {"poisson": "mean", "mean_squared_logarithmic_error": "none"}  # by losses of numbers of 0 or more
 _RARE = 0.1  # a class with a smaller share of the rows is remarked on
 _DIGEST_CHUNK = 1 << 22
+_OF_COLUMNS = {  # what is told of a table's columns and rows, and what stands in config.toml where nothing is told
+    "target": None, "weights": None, "groups": None, "time": None, "leave_out": None, "as_text": None,
+    "scaling": "auto", "categories": "one_hot", "max_categories": None, "min_count": 1, "dates": "auto",
+    "decimal": "auto", "header": True, "drop_copies": False,
+}  # fmt: skip
 _HEAD = 1 << 18  # bytes in which the column names stand
 
 
@@ -211,12 +216,21 @@ def _check_digest(settings: TableSettings, files: list[Path]) -> str:
     return digest
 
 
+def _refuse_columns(settings: TableSettings) -> None:
+    """ArgumentError for what is told of columns where a data set that is shipped has none."""
+    for name, usual in _OF_COLUMNS.items():
+        if getattr(settings, name) not in (None, usual):
+            option = "--" + name.replace("_", "-") if name != "header" else "--no-header"
+            raise ArgumentError(f"{option} is for tables, and --dataset {settings.dataset} is none. Leave it out.")
+    if settings.task == "regression":
+        raise ArgumentError(f"--task regression: --dataset {settings.dataset} has classes. Leave it out.")
+
+
 def _load_shipped(settings: TableSettings) -> Table:
     """A data set that comes with Undertow."""
     name = settings.dataset
     assert name is not None
-    if settings.drop_copies:
-        raise ArgumentError(f"--drop-copies is for tables, and --dataset {name} has no copies. Leave it out.")
+    _refuse_columns(settings)
     data = load_dataset(name)
     share = choose_validation(len(data.X)) if settings.validation is None else settings.validation
     rows, held = split(len(data.X), share, settings.seed or 0, stratify=data.y)

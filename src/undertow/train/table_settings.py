@@ -20,6 +20,7 @@ _KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "list[int]": ((list,), "a list of whole numbers such as [128, 64]"),
     "list[str]": ((list,), 'a list of texts such as ["accuracy"]'),
 }
+_LEAST: Final = {"epochs": 1, "steps": 1, "warmup": 0}  # of which others are computed before training checks them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +190,8 @@ def check_settings(found: Mapping[str, Any], where: str) -> TableSettings:
         inner = {"list[int]": int, "list[str]": str}.get(known[name])
         if wrong or (inner is not None and any(type(entry) is not inner for entry in value)):
             raise ArgumentError(f"{where}: {name} is {str(value)[:60]!r}. Give {text}.")
+        if (least := _LEAST.get(name)) is not None and not value >= least:
+            raise ArgumentError(f"{where}: {name} is {value}. Give {least} or more.")
     return TableSettings(**found)
 
 
