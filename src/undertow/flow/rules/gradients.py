@@ -346,6 +346,7 @@ def _why(profile: Profile, at: Blame, sign: int) -> str:
     """What it comes from."""
     layer = profile.layers[at.at]
     squashing = [x.activation for x in profile.layers if x.activation in SQUASHING]
+    squashing = squashing if 2 * len(squashing) >= len(profile.layers) - 1 else []  # of most hidden layers
     if at.weights:
         whose = "the weights multiply" if at.at == 0 else f"the weights of layer {layer.number} multiply"
         return f"{whose} the norm of what passes by about {show(at.gain)}, where {show(at.usual)} holds it"
