@@ -79,3 +79,25 @@ def test_numpys_tanh_is_the_activation_so_that_weights_begin_as_for_it():
     numpys, named = (nn.initialize(nn.Sequential(nn.Dense(4, 4), x, nn.Dense(4, 1)), 0) for x in (np.tanh, "tanh"))
     assert numpys.layers[1] is nn.tanh
     np.testing.assert_array_equal(numpys.layers[0].W, named.layers[0].W)
+
+
+MIXING = {
+    "a mean over units": lambda z: np.mean(z, axis=1, keepdims=True) + 0 * z,
+    "a mean over examples": lambda z: np.mean(z, axis=0) + 0 * z,
+    "softmax": lambda z: ut.softmax(z, axis=1),
+    "other order": lambda z: z[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+@pytest.mark.parametrize("more", [(), (nn.Dense(32, 16), "relu", nn.Dropout(0.1))], ids=["before the output", "within"])
+def test_a_function_between_layers_that_takes_the_rank_away_is_told(name, more):
+    between = nn.Lambda(MIXING[name], "between", keeps_width=True)
+    model = nn.Sequential(nn.Dense(64, 32), "relu", between, *more, nn.Dense(16 if more else 32, 10))
+    run = ut.train(model, (DIGITS.X, DIGITS.y), optimizer=ut.optim.adam(3e-3), **SETTINGS)
+    assert [x.kind for x in run.findings] == ["rank-collapse"] * name.startswith("a mean")
+    before, after = (row["rank"] for row in run.flow.looks[0].layers[:2])
+    assert before > 5 and (after > 3 or run.findings)
+    for found in run.findings:
+        assert (found.paths[0], "a function between them" in found.cause) == ("layers[3]", True)
+        assert ("the same for all examples" in found.cause) == (name == "a mean over examples")

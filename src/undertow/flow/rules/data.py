@@ -29,17 +29,21 @@ def normalised_first(flow: Flow) -> bool:
 def scaled_otherwise(flow: Flow) -> bool:
     """Whether rows held out that were given are scaled otherwise than those trained on, in most columns."""
     told, rule = flow.facts.get("held_apart") or {}, RULES["input-not-scaled"]
-    return bool(told) and (not 1 / rule.held < told["ratio"] < rule.held or told["outside"] > rule.outside)
+    spread = not 1 / rule.held < told.get("ratio", 1.0) < rule.held
+    return bool(told) and (spread or told["outside"] > rule.outside or told.get("side", 0.5) > rule.side)
 
 
 def _held_otherwise(flow: Flow, rule: Rule) -> Finding:
     """The finding of rows held out that are scaled otherwise."""
-    ratio, outside = (flow.facts["held_apart"][name] for name in ("ratio", "outside"))
+    told = flow.facts["held_apart"]
+    ratio, outside, side = (told.get(name, 0.5) for name in ("ratio", "outside", "side"))
     spread = not 1 / rule.held < ratio < rule.held
     how = (
         f"their spread is {show(ratio)} times that of these"
         if spread
         else f"{outside:.0%} of them lie beyond all of these"
+        if outside > rule.outside
+        else f"{side:.0%} of them lie on one side of the median of these"
     )
     return rule.found(
         "warning",
@@ -48,6 +52,7 @@ def _held_otherwise(flow: Flow, rule: Rule) -> Finding:
         [
             ("spread of rows held out by that of rows trained on, of the middle column", ratio, "near 1"),
             ("share of rows held out beyond all rows trained on, of the middle column", outside, "near 0"),
+            ("share of rows held out on one side of the median of these, of the middle column", side, "near 0.5"),
         ],
         [
             R.mend_data(
@@ -70,6 +75,7 @@ def _held_otherwise(flow: Flow, rule: Rule) -> Finding:
     small=(0.01, "size of the largest column below which all are too small"),
     held=(5.0, "spread of rows held out by that of rows trained on, or the inverse, of the middle column"),
     outside=(0.5, "share of rows held out that lie beyond all rows trained on, of the middle column"),
+    side=(0.9, "share of them on one side of the median of rows trained on, of the middle column"),
 )
 def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Columns of X are large, far from 0, of very different deviations, or all tiny.
