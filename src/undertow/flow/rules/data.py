@@ -258,9 +258,12 @@ def _to_predict(flow: Flow) -> tuple[dict[str, Any], bool, Callable[[float], boo
 def _far_apart(flow: Flow, rule: Rule, far: dict[str, Any]) -> Finding:
     """The finding of a few targets that are all that a loss of squares counts."""
     rows, part, share = far["rows"], far["part"], far["share"]
+    which = f"{rows} of the targets ({part:.2g} of the rows) {'lies' if rows == 1 else 'lie'}"
+    if flow.of_loop:  # a row may be in many of its batches
+        which = f"{part:.2g} of the targets that batches held lie"
     return rule.found(
         "warning",
-        f"{rows} of the targets ({part:.2g} of the rows) {'lies' if rows == 1 else 'lie'} far from all others, more "
+        f"{which} far from all others, more "
         f"than 15 times the middle distance from the median: {share:.1%} of the squares are theirs, so the loss and "
         "its gradient tell of them alone.",
         [("share of the squares that is of these targets", share, f"below {rule.far:g}")],

@@ -174,7 +174,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
     weights are far too small is told in any case, and so are those of three layers. The whole way is judged and not the
     change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
-    Where it did not shrink before training, a smaller learning rate is the first remedy; so it is where a training that
+    Where steps have made most of it, a smaller learning rate is the first remedy; so it is where a training that
     does not learn has a gradient that shrinks to next to nothing in its last fifth. Where a function on the way is
     flat, such as sign or round, no gradient comes through at all: that is told of the program, whatever the numbers
     are.
@@ -210,8 +210,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
-    sound = None  # else steps have made it so
-    if begin is not None and (begin.ratio > rule.part or made is not None):
+    sound = None  # else steps have made it so, or more of it than was there before
+    if begin is not None and (begin.ratio > min(rule.part, math.sqrt(profile.ratio)) or made is not None):
         sound = begin.whole
     step = 0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0
     which = "steps" if made else "the first steps"
