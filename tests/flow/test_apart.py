@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 import undertow as ut
 from undertow import nn
@@ -24,6 +24,7 @@ def test_parts_of_the_same_rows_are_alike_whatever_they_are(kind, rows):
     for _ in range(40):
         found = measure_apart(KINDS[kind](rows[0]), KINDS[kind](rows[1]))
         assert 1 / 5 < found["ratio"] < 5 and found["outside"] < 0.5 and found["beyond"] < 0.3
+        assert found["side"] < 0.9
 
 
 def test_the_bound_on_chance_is_none_too_small():
@@ -46,6 +47,15 @@ def fit(held, y=CLASSES, target=None, loss="categorical_cross_entropy", n_out=2)
     model = nn.Sequential(nn.Dense(5, 32), "relu", nn.Dense(32, n_out))
     held_y = y[300:] if target is None else target
     return ut.train(model, (Z[:300], y[:300]), validation=(held, held_y), loss=loss, **SETTINGS)
+
+
+def test_rows_held_out_that_lie_elsewhere_are_told_though_their_spread_is_the_same():
+    """Two deviations higher all but 1 − Φ(2) lie above the median."""
+    found = measure_apart(Z[:300].astype(float), Z[300:].astype(float) + 2)
+    assert found["side"] == pytest.approx(norm.cdf(2), abs=0.02) and 1 / 5 < found["ratio"] < 5
+    (told,) = fit(Z[300:] + 2).findings
+    assert told.kind == "input-not-scaled" and "on one side of the median" in told.cause
+    assert not any(x.kind == "input-not-scaled" for x in fit(Z[300:] + np.float32(0.5)).findings)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])

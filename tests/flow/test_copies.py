@@ -129,3 +129,19 @@ def test_a_training_on_a_table_of_few_values_is_told_nothing_of_leaks(name):
     settings = {"loss": "categorical_cross_entropy", "validation": 0.2, "epochs": 1, "progress": False}
     run = ut.train(model, (X, CLASSES), optimizer=optim.adam(1e-2), **settings)
     assert run.flow.facts["shared_rows"] > 10 and "leakage" not in [x.kind for x in run.findings]
+
+
+@pytest.mark.parametrize(("columns", "values", "rows"), [(10, 2, 300), (8, 4, 300), (5, 5, 400), (4, 10, 300)])
+@pytest.mark.parametrize("times", [2, 4])
+def test_a_table_of_few_values_whose_rows_all_came_several_times_is_a_leak(columns, values, rows, times):
+    """Chance is not raised by copies of neighbours: it would let as many rows coincide as in the table itself."""
+    rng = np.random.default_rng(columns)
+    X, y = rng.integers(0, values, (rows, columns)).astype(float), rng.integers(0, 2, rows)
+    alone = split(X, y)
+    assert not is_leak(*alone)
+    several = split(np.tile(X, (times, 1)), np.tile(y, times))
+    assert is_leak(*several)
+    V = 2.0 * values**columns  # rows that there could be, all equally probable
+    natural = 1 - (1 - 1 / V) ** rows
+    told = measure_copies(*several)["shared_by_chance"]  # that of the window which explains most
+    assert natural - 0.02 < told < 3 * natural + 0.02

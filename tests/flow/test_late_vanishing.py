@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from benchmarks.diagnosis import broken_signal  # noqa: F401 (its networks enter)
+from benchmarks.diagnosis.case import make_cases
 from sklearn.datasets import load_digits
 
 import undertow as ut
@@ -50,3 +52,16 @@ def test_of_a_rank_that_was_lost_before_training_what_vanishes_later_follows():
                           (("rank-collapse", 0), ("vanishing", 60), ("vanishing", 0)))  # fmt: skip
     assert explains(lost, later) and not explains(later, lost)
     assert explains(first, lost) and not explains(lost, first)
+
+
+def test_what_vanished_before_training_is_told_though_adam_raised_it_where_a_line_learns_more():
+    """20 layers of 32 tanh units with weights that are too small, of the bench; squares of a linear function beside."""
+    (case,) = [x for x in make_cases(86420, "vanishing") if x.name.startswith("20 × 32 tanh, small weights")]
+    run = ut.train(**case.train_arguments())
+    ratio, learned = sizes(run), 1 - run.history[-1]["loss"] / np.log(10)
+    assert ratio[0] < 1e-3 < 0.02 < np.median(ratio[:50])
+    X, y = (np.asarray(x) for x in case.train_arguments()["data"])
+    design, Y = np.c_[X, np.ones(len(X))], np.eye(10)[y] - 0.1
+    left = Y - design @ np.linalg.lstsq(design, Y, rcond=None)[0]
+    assert learned < 0.3 < 1 - np.sum(left**2) / np.sum(Y**2)
+    assert [x.kind for x in run.findings] == ["vanishing"]

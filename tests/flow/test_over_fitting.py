@@ -91,6 +91,31 @@ def test_rows_are_known_by_heart_though_a_spike_of_the_loss_came_between():
     assert kinds(epochs([1.0, *[0.6] * 39], train.tolist())) == ["over-fitting"]
 
 
+def test_rows_held_out_tell_nothing_where_as_little_was_learned_of_those_trained_on():
+    """Of a class with 1 % of the rows a fifth of its entropy was learned: 400 rows hold 4 of it."""
+    n, prior = 400, 0.01
+    rng, entropy = np.random.default_rng(0), -prior * np.log(prior) - (1 - prior) * np.log(1 - prior)
+    labels = (np.arange(n) < prior * n).astype(int)
+
+    def kinds_with(trained, skill):
+        scores = rng.normal(size=n)
+        scores -= scores.mean()
+        y = labels - labels.mean()
+        scores += y * (skill / np.sqrt(n - 1) * scores.std() * np.sqrt(n / (y @ y)) - scores @ y / (y @ y))
+        scores = np.log(prior / (1 - prior)) + 0.05 * scores  # no worse than a constant
+        told = {"outputs": np.stack([0 * scores, scores], 1).tolist(), "targets": labels[:, None].tolist()}
+        held = [entropy, *[0.95 * entropy] * 19]
+        flow = epochs(held, np.linspace(entropy, trained * entropy, 20).tolist(), n,
+                      "categorical_cross_entropy_with_logits", held_out=told)  # fmt: skip
+        flow.facts["output"] |= {"expected_loss": entropy, "initial_loss": 1.2 * entropy, "uniform_loss": entropy}
+        flow.facts["target"] |= {"kind": "classes", "n_classes": 2, "priors": [1 - prior, prior]}
+        return [(x.kind, x.cause) for x in diagnose(flow) if x.kind == "over-fitting"]
+
+    assert kinds_with(0.81, 1.0) == []
+    ((_, cause),) = kinds_with(0.1, 0.0)
+    assert cause.startswith("The training loss is 0.0056 at the end, and the validation loss 0.0532, where a constant")
+
+
 def test_harm_is_the_t_statistic_of_the_loss_by_that_of_a_constant():
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(2)

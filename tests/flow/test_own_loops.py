@@ -404,14 +404,14 @@ def test_columns_of_large_scale_are_told_and_not_the_rate_that_is_too_high_for_t
         assert [x.kind for x in measured.findings] == told
 
 
-def test_the_first_gradient_for_scaled_inputs_is_that_of_the_formula():
-    """Of the mean of (X w − y)² it is 2 Xᵀ (X w − y) / m."""
+def test_the_first_gradient_for_scaled_data_is_that_of_the_formula():
+    """Of the mean of (X w − y)² it is 2 Xᵀ (X w − y) / m; numbers to predict are scaled too."""
     rng = np.random.default_rng(0)
     X, y, w = rng.standard_normal((30, 3)) * [1, 50, 3000] + 7, rng.standard_normal(30), rng.standard_normal(3)
     measured = ut.flow.recorded(lambda w, X, y: np.mean((X @ w - y) ** 2))
     measured(w, X, y)
     Z = (X - X.mean(axis=0)) / X.std(axis=0)
-    wanted = np.sqrt(np.mean((2 * Z.T @ (Z @ w - y) / 30) ** 2))
+    wanted = np.sqrt(np.mean((2 * Z.T @ (Z @ w - (y - y.mean()) / y.std()) / 30) ** 2))
     assert measured.flow.facts["dW_if_scaled"] == [pytest.approx(wanted, rel=1e-10)]
     np.testing.assert_allclose(measured.flow.facts["columns"]["std_range"], [X.std(axis=0).min(), X.std(axis=0).max()])
 

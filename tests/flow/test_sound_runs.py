@@ -146,6 +146,19 @@ def test_columns_that_are_constant_within_the_range_of_others_are_told():
     assert "constant-columns" in kinds(run)
 
 
+def test_pixels_that_are_ground_in_the_training_part_alone_are_natural_though_all_rows_were_scaled():
+    """What a pixel differs in lies in rows held out: the others are −√(p / (1 − p)) then, and not 0."""
+    digits = ut.data.load_digits()
+    deviation = digits.X.std(axis=0)
+    X = ((digits.X - digits.X.mean(axis=0)) / (deviation + (deviation == 0))).astype(np.float32)
+    run = train(dense(64, 16, 10), (X, digits.y), CROSS, optim.adam(3e-3), epochs=3, seed=3)
+    values = run.flow.facts["columns"]["constant_values"]
+    once = -np.sqrt(1 / (len(X) - 1))  # a column of which one of all rows differs
+    assert any(x == pytest.approx(once, rel=1e-4) for x in values) and kinds(run) == []
+    X[:, run.flow.facts["columns"]["constant"]] = 0.3
+    assert "constant-columns" in kinds(train(dense(64, 16, 10), (X, digits.y), CROSS, optim.adam(3e-3), epochs=3))
+
+
 # A network that was trained before
 
 

@@ -120,6 +120,19 @@ def test_a_loop_of_ones_own_has_a_report(show):
     assert "Vanishing gradient" in text and "ut.train" not in text and "not ended" not in text
 
 
+def test_the_map_opens_with_what_there_is(show):
+    """Of a loop whose values have no names there is no gradient by them; what a person chooses holds."""
+    measured, w = ut.flow.recorded(lambda w, X, y: np.mean((np.tanh(X @ w[0]) @ w[1] - y) ** 2)), [np.eye(4), np.eye(4)]
+    for _ in range(9):
+        _, gradient = measured(w, np.eye(4), np.ones((4, 4)))
+        w = [x - 0.1 * g for x, g in zip(w, gradient, strict=True)]
+    page = show(render_page(report_data(measured)))
+    assert page.is_checked("#quantity-dW") and "none" not in page.inner_text("#map")
+    page.check("#quantity-delta")
+    assert page.is_checked("#quantity-delta") and "none delta" in page.inner_text("#map")
+    assert show(render_page(report_data(make_flow()))).is_checked("#quantity-delta")
+
+
 def test_a_run_without_a_record_has_no_map(show):
     from undertow.train import Run
 

@@ -1,8 +1,9 @@
-"""Which activation a function of one's own applies to a value that it watches, told by the numbers it gives."""
+"""Which activation a function of one's own is, or applies to a value that it watches, told by the numbers it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -11,14 +12,48 @@ from numpy.typing import NDArray
 from undertow.errors import UndertowError
 from undertow.flow.origin import trace_loss
 from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
-from undertow.nn import ACTIVATIONS
+from undertow.nn import ACTIVATIONS, Sequential
+from undertow.nn.layer import Container, holds_parameters
 
 Array = NDArray[Any]
 KNOWN: Final = (
     "relu", "tanh", "sigmoid", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign", "relu6",
     "hard_tanh", "hard_sigmoid", "lecun_tanh", "mish",
 )  # fmt: skip
-NEAR: Final = 1e-4  # by the size of the numbers: some write gelu by tanh
+NEAR: Final = 1e-4  # by the size of the numbers
+ALIKE: Final = 1e-3  # the same on the grid: gelu is written by tanh, too, which differs by 5e-4
+GRID: Final = np.linspace(-7, 7, 64, dtype=np.float32).reshape(16, 4)  # where no two of them are alike
+
+
+def name_function(item: Any) -> str | None:
+    """Return the name of the activation that a function of one's own in a model is, however it is written.
+
+    Args:
+        item: of a model: a function of an array, by itself or in `undertow.nn.Lambda`.
+
+    Returns:
+        A key of ``ACTIVATIONS``; None for another function, a container, and a layer with parameters.
+
+    Source: derived here.
+
+    Example:
+        >>> [name_function(f) for f in (lambda z: np.maximum(z, 0), lambda z: 1 / (1 + np.exp(-z)), np.sin)]
+        ['relu', 'sigmoid', None]
+    """
+    if isinstance(item, Container) or holds_parameters(item):
+        return None
+    with suppress(Exception), np.errstate(all="ignore"):  # it may ask more of an array than to be one
+        h = np.asarray(item(GRID.copy()))
+        if h.shape == GRID.shape and h.dtype.kind == "f":
+            return next((x for x in KNOWN if np.allclose(h, ACTIVATIONS[x](GRID), ALIKE, ALIKE)), None)
+    return None
+
+
+def last_function(model: Any) -> str | None:
+    """Return the name of the activation that the function of one's own is in which a model ends, or None."""
+    while type(model) is Sequential and model.layers:
+        model = model.layers[-1]
+    return name_function(model)
 
 
 def read_activations(loss: Callable[..., Any], params: Any, args: Any, names: Iterable[str]) -> dict[str, str]:

@@ -27,16 +27,17 @@ def measure_apart(X: Array, held: Array) -> dict[str, Any]:
 
     Returns:
         ``ratio``, the spread of rows held out by that of rows trained on, of the middle column (spread: the median
-        distance from the median), 1 where chance may make it; ``outside``, the share of rows held out that lie beyond
-        all rows trained on, of the middle column; ``column`` (its number) and ``beyond``, where and what that share is
-        at most, 0 where chance may make it. Empty where rows are few.
+        distance from the median), 1 where chance may make it; ``side``, the share of rows held out that lie on one
+        side of the median of rows trained on (of those on it, half), of the middle column; ``outside``, the share of
+        rows held out that lie beyond all rows trained on, of the middle column; ``column`` (its number) and
+        ``beyond``, where and what that share is at most, 0 where chance may make it. Empty where rows are few.
 
     Source: derived here; ranks: Lehmann, Nonparametrics, 1975, section 1.2 (all orders are as probable).
 
     Example:
         >>> X = np.linspace(-1, 1, 100)[:, None] * np.ones(3)
         >>> round(measure_apart(X, 50 * X + 1)["ratio"], 6), measure_apart(X, X + [0, 0, 1.5])
-        (50.0, {'ratio': 1.0, 'outside': 0.0, 'column': 2, 'beyond': 0.75})
+        (50.0, {'ratio': 1.0, 'side': 0.5, 'outside': 0.0, 'column': 2, 'beyond': 0.75})
     """
     if X.dtype.kind != "f" or len(X) < FEWEST or len(held) < FEWEST:
         return {}
@@ -46,7 +47,7 @@ def measure_apart(X: Array, held: Array) -> dict[str, Any]:
         return {}
     far, far_there = (np.abs(x - np.median(x, axis=0)) for x in (rows, others))
     width, there = np.median(far, axis=0), np.median(far_there, axis=0)
-    wide = width > 0
+    wide, above = width > 0, np.mean((np.sign(others - np.median(rows, axis=0)) + 1) / 2, axis=0)
     # of the same kind, each lies farther than the width with a probability of ½, give or take ½ √(1/n + 1/m)
     sides = np.median(np.mean(far_there > width, axis=0)[wide]) if wide.any() else 0.5
     other = abs(sides - 0.5) > DEVIATIONS / 2 * math.sqrt(1 / len(others) + 1 / len(rows))
@@ -56,6 +57,7 @@ def measure_apart(X: Array, held: Array) -> dict[str, Any]:
     sure = _chance(int(outside[worst]), len(others), 2 / (len(rows) + 1)) * rows.shape[1] < SURE
     return {
         "ratio": float(np.median(there[wide] / width[wide])) if other else 1.0,
+        "side": float(np.median(np.maximum(above, 1 - above)[wide])) if wide.any() else 0.5,
         "outside": float(np.median(outside[wide])) / len(others) if wide.any() else 0.0,
         "column": worst, "beyond": float(outside[worst] / len(others)) if sure else 0.0,
     }  # fmt: skip

@@ -11,17 +11,15 @@ import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-import numpy as np
-
 from undertow import nn
 from undertow.errors import ArgumentError
+from undertow.flow.activations import name_function
 from undertow.nn.activations import find_activation, name_activation
-from undertow.nn.layer import Container, holds_parameters, is_layer, show_item
+from undertow.nn.layer import Container, holds_parameters, show_item
 from undertow.nn.parameters import map_layers
 
 NORMS: Final[dict[str, Any]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm, "rms": nn.RMSNorm}
 NORM_KINDS: Final[Any] = tuple(NORMS.values())
-_PLAIN: Final[dict[Any, str]] = {np.tanh: "tanh"}  # NumPy's own, as they are given to a model
 _Items = list[tuple[str, Any]]  # the items of a container with their paths
 _Change = Callable[[_Items, Any], list[Any]]
 
@@ -136,6 +134,7 @@ def with_gains(model: Any) -> Any:
     Source: derived here.
 
     Example:
+        >>> import numpy as np
         >>> with_gains(nn.Sequential(nn.LayerNorm(3, gain=np.zeros(3)))).layers[0].gain is None
         True
     """
@@ -355,9 +354,7 @@ def with_noise(model: Any, kind: str, value: float) -> Any:
 
 def activation_of(item: Any) -> str | None:
     """Return the name of an activation, with parameters or without; None for anything else, and for identity."""
-    name: str | None = getattr(item, "activation_name", None) or name_activation(item)
-    if name is None and not is_layer(item) and isinstance(item, np.ufunc):
-        name = _PLAIN.get(item)
+    name: str | None = getattr(item, "activation_name", None) or name_activation(item) or name_function(item)
     return None if name == "identity" else name
 
 

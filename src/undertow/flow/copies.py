@@ -43,10 +43,12 @@ def measure_copies(train: tuple[Array, Array], held: tuple[Array, Array] | None)
 def expect_copies(train: tuple[Array, Array], held: tuple[Array, Array]) -> float:
     """Return the share of rows held out that chance would let be training rows too, as few distinct values do.
 
-    Where values coincide by chance, far more rows coincide in all columns but some: beside n training rows that agree
-    with a row outside of a window of columns and differ from it inside, n e / (1 − e) are to be expected that agree
-    inside too, if two rows agree inside with a probability e. What was copied has no such neighbours. Of all windows
-    counts the one that explains most; of two halves, for each row the one that does, as one word of several is in one.
+    Where values coincide by chance, far more rows coincide in all columns but some: of V values that are equally
+    probable inside of a window of columns, where two rows agree inside with the probability e = 1 / V, a row of its own
+    kind outside leaves V − 1 others, and if n of these occur in training rows that agree outside, its own does with
+    n / (V − 1) = n e / (1 − e). What was copied has no such neighbours, and of rows that all come twice each is counted
+    once. Of all windows counts the one that explains most; of two halves, for each row the one that does, as one word
+    of several is in one.
 
     Copies agree inside of every window and would raise e, so it is taken from pairs of rows that differ outside. Where
     y follows from the columns, no such pair agrees in it, and the columns alone are asked.
@@ -72,7 +74,8 @@ def expect_copies(train: tuple[Array, Array], held: tuple[Array, Array]) -> floa
     n_columns = known.shape[1] - 2  # before the first one nothing, behind the last one y
     if n_columns == 1:  # beside a single column there is only y, which may follow from it
         e = _pairs(known[:, 1]) / max(len(known) * (len(known) - 1.0), 1.0)
-        neighbours = _count(known[:, 2] - known[:, 1], asked[:, 2] - asked[:, 1]) - _count(known[:, 2], asked[:, 2])
+        each = known[np.unique(known[:, 2], return_index=True)[1]]
+        neighbours = _count(each[:, 2] - each[:, 1], asked[:, 2] - asked[:, 1]) - _count(each[:, 2], asked[:, 2])
         return float(_expect(neighbours, e).mean())
     alike, best = _pairs(known[:, -2]), 0.0
     follows = _pairs(known[:, -1]) >= FOLLOWS * alike
@@ -86,7 +89,8 @@ def expect_copies(train: tuple[Array, Array], held: tuple[Array, Array]) -> floa
 def _explained(known: Array, asked: Array, window: tuple[int, int], target: str) -> Array:
     """The probability for each row asked for that chance makes a known row agree, by those that differ in a window."""
     (inside, outside), (within, around) = (_sums(x, *window, target) for x in (known, asked))
-    neighbours = _count(outside, around) - _count(inside + outside, within + around)
+    each = np.unique(inside + outside, return_index=True)[1]
+    neighbours = _count(outside[each], around) - _count((inside + outside)[each], within + around)
     apart = len(known) * (len(known) - 1.0) - _pairs(outside)
     return _expect(neighbours, (_pairs(inside) - _pairs(inside + outside)) / max(apart, 1.0))
 
@@ -139,8 +143,8 @@ def _pairs(x: Array) -> float:
 
 
 def _expect(neighbours: Array, e: float) -> Array:
-    """The probability that some row agrees in a window, too, where so many agree outside of it alone."""
-    return 1 - np.exp(-neighbours * (e / max(1 - e, 1e-12)))
+    """The probability that some row agrees in a window, too, where so many others agree outside of it alone."""
+    return np.minimum(neighbours * (e / max(1 - e, 1e-12)), 1.0)
 
 
 def _count(known: Array, asked: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.flow.activations import last_function
 from undertow.flow.alike import find_alike
 from undertow.flow.constant import ROWS as ROWS_OF_CONSTANT
 from undertow.flow.constant import is_mean, loss_of_constant
@@ -159,11 +160,31 @@ def _target(task: Task, y: Array) -> dict[str, Any]:
         }  # fmt: skip
     if np.asarray(y).dtype.kind not in "fiu":
         return {"kind": "other"}
+    return {"kind": "number" if kind == "regression" else "other", **measure_numbers(y)}
+
+
+def measure_numbers(y: Array) -> dict[str, Any]:
+    """Measure numbers to predict.
+
+    Args:
+        y: (m, …).
+
+    Returns:
+        ``mean`` and ``std`` of each column, the ``largest`` magnitude, the ``least`` and ``most``, and ``far`` where
+        some lie far from all others, as in ``facts["target"]`` of docs/flow.md.
+
+    Source: derived here.
+
+    Example:
+        >>> found = measure_numbers(np.array([1.0, 3.0]))
+        >>> found["mean"], found["std"], found["most"]
+        ([2.0], [1.0], 3.0)
+    """
     values = np.asarray(y, np.float64).reshape(len(y), -1)
     return {
-        "kind": "number" if kind == "regression" else "other", "mean": values.mean(axis=0)[:50].tolist(),
-        "std": values.std(axis=0)[:50].tolist(), "largest": float(np.abs(values).max(initial=0.0)),
-        "least": float(values.min(initial=np.inf)), "most": float(values.max(initial=-np.inf)), **_far(values),
+        "mean": values.mean(axis=0)[:50].tolist(), "std": values.std(axis=0)[:50].tolist(),
+        "largest": float(np.abs(values).max(initial=0.0)), "least": float(values.min(initial=np.inf)),
+        "most": float(values.max(initial=-np.inf)), **_far(values),
     }  # fmt: skip
 
 
@@ -197,6 +218,7 @@ def _output(
     found: dict[str, Any] = {
         "activation": end, "loss": loss.name, "logits": loss.logits, "task": loss.task, "model": show_item(model)[:200],
         "expected_loss": None, "uniform_loss": None, "initial_loss": None, "before": activation_before(model),
+        "end_function": last_function(model) if end is None else None,
     }  # fmt: skip
     rows = slice(0, LOOKED_AT)
     with np.errstate(all="ignore"):

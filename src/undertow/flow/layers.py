@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from undertow.flow.activations import name_function
 from undertow.nn import Sequential
 from undertow.nn.activations import name_activation
 from undertow.nn.layer import Container, holds_parameters, show_item
@@ -151,7 +152,7 @@ def _entries(items: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str
         if hands_on is not None and any(True for _ in own_layers(item)):
             last[around] = hands_on  # a layer of the user's own that gives what a layer in it gives
             continue
-        activation = getattr(item, "activation_name", None) or name_activation(item)
+        activation = getattr(item, "activation_name", None) or name_activation(item) or name_function(item)
         if activation == "identity":
             continue
         before = last.get(around)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.flow.layers import FlowLayer, first_calls
+from undertow.flow.layers import FlowLayer, first_calls, walk
 from undertow.flow.record import FLAT, RELUS, Look
 from undertow.graph import evaluate
+from undertow.nn import Sequential
 from undertow.nn.mode import call_inner, example_keys, training
 from undertow.train.derive import Gradient, number_paths, numbers_of, take_rows
 
@@ -84,19 +85,39 @@ def take_look(
         entering: Any = units_of(first)
         before: float | None = effective_rank(entering[:N_RANK])
         found: list[dict[str, Any]] = []
+        last, items = first, dict(walk(model))
         for layer in layers:
+            given_to = _given_to(layer.path, items, outcome.seen)
+            if given_to is not None and given_to is not last:  # functions that are no layers stand between
+                entering, last = units_of(given_to), given_to
+                before = effective_rank(entering[:N_RANK])
             seen = outcome.seen if layer.kind != "parameter" else {}  # its name may be that of a watched value
             z, delta = seen.get(layer.path, (None, None))
             h = seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
             if not step and layer.kind == "Dense" and layer.activation in RELUS:
                 found[-1]["dead_by_nature"] = share_dead_by_nature(entering[:N_RANK])
-            before, entering = (before, entering) if h is None else (found[-1]["rank"], units_of(h))
+            if h is not None:
+                before, entering, last = found[-1]["rank"], units_of(h), h
         suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}
         if suspects and whole is not None and len(whole) > len(first):
             _confirm(model, whole, suspects)
         scale = _noise_scale(gradient, model, X, target, grads) if noise else None
     return Look(step, epoch, len(first), float(outcome.loss), scale, found)
+
+
+def _given_to(path: str, items: Mapping[str, Any], seen: Mapping[str, Any]) -> Any:
+    """What a layer is given, where it stands behind another item of a sequence; None where it does not.
+
+    Items that draw numbers are passed over.
+    """
+    start, _, number = path.rpartition("[")
+    around = items.get(path.rpartition(".")[0])
+    if not isinstance(around, Sequential) or not number[:-1].isdigit():
+        return None
+    places = [f"{start}[{k}]" for k in reversed(range(int(number[:-1])))]
+    place = next((x for x in places if type(items.get(x)).__name__ not in ("Dropout", "Noise")), None)
+    return seen[place][0] if place in seen else None
 
 
 def _look_at(

@@ -26,11 +26,12 @@ from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
 from undertow.flow.origin import trace_loss
-from undertow.flow.program import find_inputs, find_outputs, find_targets, softmax_over_examples
+from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.flow.rules import RULES
 from undertow.flow.scaled import normalises, sizes_of_gradients, standard
+from undertow.flow.squares import Squares
 from undertow.graph import Node
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
@@ -73,11 +74,12 @@ class OwnRecorder:
         self.loss = loss
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
-        self.mixture, self.moving = Mixture(), Moving()
+        self.mixture, self.moving, self.squares = Mixture(), Moving(), Squares(loss)
         self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.scales = False  # the network scales its inputs itself
+        self.labelled = False  # targets are classes
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -97,6 +99,7 @@ class OwnRecorder:
             self._look(params, args)
         self.step += 1
         self.mixture.add(args)
+        self.squares.add(args)
         self.moving.add(numbers, args)
         self.batches.append(args)
         # what is given too: of an infinite bias tanh makes 1, and its gradient 0
@@ -125,8 +128,10 @@ class OwnRecorder:
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
             facts |= self._columns()
+            facts["squares"] = self.squares.told(self.last[0], self.batches)
             facts.pop("dealt", None)
-            if any(RULES["plateau"].find(flow, RULES["plateau"])):  # else it is not asked for; it takes 48 losses
+            # it takes 48 losses
+            if self.labelled or self.squares.place is not None or any(RULES["plateau"].find(flow, RULES["plateau"])):
                 facts["dealt"] = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
         return flow
 
@@ -137,6 +142,11 @@ class OwnRecorder:
             return None
         X = leaves[self.inputs]
         return X if X.ndim > 1 and X.dtype.kind == "f" and X.size and len(X) > 1 else None
+
+    def _has_classes(self, given: Sequence[Any]) -> bool:
+        """Whether the targets are probabilities of classes, and stand beside inputs of the network."""
+        place = self.mixture.place
+        return None not in (place, self.inputs) and place != self.inputs and are_classes(np.asarray(given[place or 0]))
 
     def _columns(self) -> dict[str, Any]:
         """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""
@@ -151,7 +161,11 @@ class OwnRecorder:
         if X is None:
             return
         given = [x for x in leaves if not callable(x)][self.inputs or 0]  # as it was given: X is a view of a memory map
-        others = [rebuild([other if x is given else x for x in leaves]) for other in (X, X / 2, standard(X))]
+        y = self.squares.targets(args)  # numbers to predict, which are scaled too
+        scaled_y = None if y is None else standard(np.asarray(y))
+        others = [[other if x is given else x for x in leaves] for other in (X, X / 2, standard(X))]
+        others[2] = [scaled_y if x is y and scaled_y is not None else x for x in others[2]]
+        others = [rebuild(x) for x in others]
         now, half, scaled = (sizes_of_gradients(self.gradient, self.recorder.layers, params, x, ()) for x in others)
         self.scales = normalises(now, half)
         self.recorder.flow.facts["dW_if_scaled"] = scaled[1]
@@ -212,6 +226,8 @@ class OwnRecorder:
             facts["outputs"] = find_outputs(graph, weights, seen)
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
+            self.squares.read(params, args, self.mixture.place)
+            self.labelled = self._has_classes(numbers[len(weights) :])
             simple = simplify(graph).graph
             told = {"twice": squashed_twice(simple), "over_examples": softmax_over_examples(simple, weights, given)}
             facts.update({name: found for name, found in told.items() if found})

@@ -133,7 +133,7 @@ def softmax_over_examples(graph: Graph, params: Sequence[Node], given: Sequence[
     """
     nodes = [x for x in graph.nodes if x.op is not INPUT]
     trained = _made_of(nodes, params)
-    shapes = {node.spec.shape for node, value in given if _are_classes(np.asarray(value))}
+    shapes = {node.spec.shape for node, value in given if are_classes(np.asarray(value))}
     for node in nodes:
         shape = node.inputs[0].spec.shape if node.inputs else ()
         if getattr(node.op, "name", "") not in SOFTMAX or node not in trained or len(shape) != 2:
@@ -145,8 +145,8 @@ def softmax_over_examples(graph: Graph, params: Sequence[Node], given: Sequence[
     return None
 
 
-def _are_classes(y: Array) -> bool:
-    """Whether rows are probabilities of classes, and columns are none."""
+def are_classes(y: Array) -> bool:
+    """Return whether the rows of an array are probabilities of classes, and its columns are none."""
     return y.ndim == 2 and y.dtype.kind in "fiub" and are_shares(y) and not are_shares(y.T)
 
 

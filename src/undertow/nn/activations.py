@@ -197,8 +197,9 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
 }
 
 
-# The public functions of the same name: as layers they are these activations, which losses know by name.
+# Public functions that are these activations, and are as layers, which losses and initialisers know by name.
 SAME_FUNCTIONS: Final = (
+    (np.tanh, tanh),
     (stable.softmax, softmax),
     (stable.sigmoid, sigmoid),
     (stable.softplus, softplus),

@@ -162,7 +162,8 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     constant output and where, on rows held out, outputs go with targets no better than if these were dealt out anew
     (labels of other rows, inputs that say nothing). A training that has only begun is told apart by that: outputs go
     with targets long before the loss is low. Of a loop of one's own no row is held out: if its loss stands, the
-    last batches tell, with their targets dealt out anew, whether inputs are used. One that trains against another,
+    last batches tell, with their targets dealt out anew, whether inputs are used: wherever the loss began, if targets
+    are classes or meet squares. One that trains against another,
     follows targets that are trained themselves, or is given what drifts, as that which a generator makes for a
     discriminator, has no beginning to be held against.
 
@@ -174,7 +175,7 @@ def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     course = course_of(flow)
     if course.diverged or course.moving or len(course.loss) < rule.steps or len(course.smooth) < 5:
         return
-    found = _still(flow, rule, course) or _without_skill(flow, rule, course)
+    found = _still(flow, rule, course) or _without_skill(flow, rule, course) or _without_use(flow, rule, course)
     if found is not None:
         yield found
 
@@ -200,6 +201,34 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
             R.mend_data(*BELONGS),
             R.other_rate(flow, 3.0),
             R.more_epochs(flow),
+        ],
+        step=int(flow.steps[-1]),
+    )
+
+
+def _without_use(flow: Flow, rule: Rule, course: Course) -> Finding | None:
+    """The finding of a loop of one's own whose loss stands, wherever it began, and is the same for other targets."""
+    dealt, smooth = flow.facts.get("dealt"), course.smooth
+    if dealt is None or flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
+        return None
+    quarter = max(len(smooth) // 4, 1)
+    fall = float(smooth[-2 * quarter : -quarter].mean() - smooth[-quarter:].mean())
+    noise = 4 * course.spread / math.sqrt(max(len(course.loss) / 4, 1))
+    size = abs(course.end)
+    if fall > rule.still * size + noise or dealt["skill"] >= rule.skill or dealt["rise"] > rule.rise * size:
+        return None
+    return rule.found(
+        "warning",
+        f"The loss stands at {show(course.end)} in the last quarter, and in the last batches it is as good as the same "
+        "if their targets are dealt out anew: nothing of the inputs is used.",
+        [
+            ("rise of the loss for targets in other orders", dealt["rise"], f"above {show(rule.rise * size)}"),
+            ("that rise, in deviations of chance", dealt["skill"], f"above {rule.skill:g}"),
+        ],
+        [
+            R.mend_data(*BELONGS),
+            R.mend_data("A smaller penalty, if the loss has one.", "loss = data_loss + 1e-4 * penalty"),
+            R.other_rate(flow, 3.0),
         ],
         step=int(flow.steps[-1]),
     )

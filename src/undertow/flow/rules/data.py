@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from undertow.flow.copies import ROWS
@@ -29,17 +29,21 @@ def normalised_first(flow: Flow) -> bool:
 def scaled_otherwise(flow: Flow) -> bool:
     """Whether rows held out that were given are scaled otherwise than those trained on, in most columns."""
     told, rule = flow.facts.get("held_apart") or {}, RULES["input-not-scaled"]
-    return bool(told) and (not 1 / rule.held < told["ratio"] < rule.held or told["outside"] > rule.outside)
+    spread = not 1 / rule.held < told.get("ratio", 1.0) < rule.held
+    return bool(told) and (spread or told["outside"] > rule.outside or told.get("side", 0.5) > rule.side)
 
 
 def _held_otherwise(flow: Flow, rule: Rule) -> Finding:
     """The finding of rows held out that are scaled otherwise."""
-    ratio, outside = (flow.facts["held_apart"][name] for name in ("ratio", "outside"))
+    told = flow.facts["held_apart"]
+    ratio, outside, side = (told.get(name, 0.5) for name in ("ratio", "outside", "side"))
     spread = not 1 / rule.held < ratio < rule.held
     how = (
         f"their spread is {show(ratio)} times that of these"
         if spread
         else f"{outside:.0%} of them lie beyond all of these"
+        if outside > rule.outside
+        else f"{side:.0%} of them lie on one side of the median of these"
     )
     return rule.found(
         "warning",
@@ -48,6 +52,7 @@ def _held_otherwise(flow: Flow, rule: Rule) -> Finding:
         [
             ("spread of rows held out by that of rows trained on, of the middle column", ratio, "near 1"),
             ("share of rows held out beyond all rows trained on, of the middle column", outside, "near 0"),
+            ("share of rows held out on one side of the median of these, of the middle column", side, "near 0.5"),
         ],
         [
             R.mend_data(
@@ -70,6 +75,7 @@ def _held_otherwise(flow: Flow, rule: Rule) -> Finding:
     small=(0.01, "size of the largest column below which all are too small"),
     held=(5.0, "spread of rows held out by that of rows trained on, or the inverse, of the middle column"),
     outside=(0.5, "share of rows held out that lie beyond all rows trained on, of the middle column"),
+    side=(0.9, "share of them on one side of the median of rows trained on, of the middle column"),
 )
 def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Columns of X are large, far from 0, of very different deviations, or all tiny.
@@ -136,6 +142,7 @@ def find_unscaled_input(flow: Flow, rule: Rule) -> Iterator[Finding]:
         0.25,
         "share of columns that are constant, where the constants are 0 or an end of the range of all",
     ),
+    ground=(0.143, "size of the constants by the middle deviation, up to which they are 0 but for a few rows"),
     wide=(50, "columns from which on a smaller share is left alone"),
 )
 def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -143,7 +150,9 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Images, counts of words and the like have columns that are 0 in nearly all rows, so in some they are 0 in all; of
     images that were shifted or inverted this is the least number of all, or the largest. Such columns are left alone
-    where half as many columns as are always so differ from their commonest value in at most 2 % of the rows.
+    where half as many columns as are always so differ from their commonest value in at most 2 % of the rows. Scaled to
+    mean 0 and deviation 1, a column that does so in a share p of them is −√(p / (1 − p)) in all others, which may be
+    all that are trained on: √(2 / 98) at most.
 
     Source: derived here; that what was seen once or twice tells how much was never seen: Good, The population
         frequencies of species, Biometrika 40, 1953, section 2.
@@ -155,7 +164,8 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     image = len(flow.settings.get("example_shape") or ()) > 1 or total >= rule.wide
     values = columns.get("constant_values") or [0.0]
     empty = not any(values)
-    ground = empty or set(values) in ({end} for end in columns.get("range") or ())
+    scaled = max(map(abs, values)) <= rule.ground * (columns.get("std_median") or 0.0)
+    ground = empty or scaled or set(values) in ({end} for end in columns.get("range") or ())
     sparse = len(flow.settings.get("example_shape") or ()) > 1 or 2 * columns.get("n_rare", n) >= n
     if image and ground and sparse and n / total < rule.share:
         return
@@ -188,7 +198,9 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     gradient has the units of the target. Losses of logarithms are left out, as is a model whose output has the right
     scale already. A target that is the same in all rows is an error. A few numbers that lie far from all others
     (15 times the middle distance from the median) may be nearly all that a loss of squares counts: that is told where
-    the training does not learn.
+    the training does not learn. In a loop of one's own targets are known where its loss is one of squares, c/2 Σ (f −
+    y)², as its gradient by them is then c (y − f), which also tells the outputs f; they are told where the loop does
+    not learn.
 
     Source: Bishop, Neural Networks for Pattern Recognition, 1995, section 8.2 (inputs and targets).
     """
@@ -202,18 +214,20 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
             step=0,
         )
         return
-    if target.get("kind") != "number" or output.get("loss") in _LOGARITHMS or not target.get("std"):
+    target, squared, learned = _to_predict(flow)
+    if not target or output.get("loss") in _LOGARITHMS or not target.get("std"):
         return
     far = target.get("far") or {"share": 0.0, "part": 0.0}
-    squared = output.get("loss") in SQUARED
-    if squared and far["share"] >= rule.far and far["part"] <= rule.few and course_of(flow).fails(rule.learned):
+    if squared and far["share"] >= rule.far and far["part"] <= rule.few and not learned(rule.learned):
         yield _far_apart(flow, rule, far)
+        return
+    if "learned" in target and learned(rule.learned):
         return
     pairs = list(zip(target["mean"], target["std"], strict=True))
     mean, std = max(pairs, key=lambda x: math.hypot(*x))
     expected, initial = output.get("expected_loss"), output.get("initial_loss")
     size = math.hypot(mean, std)
-    if rule.reached < (output.get("output_rms") or 0.0) / max(size, 1e-30) < 3:
+    if rule.reached < (target.get("output_rms", output.get("output_rms")) or 0.0) / max(size, 1e-30) < 3:
         return
     if not (size >= rule.size or 0 < std <= rule.small or (std > 0 and abs(mean) >= rule.offset * std)):
         return
@@ -231,12 +245,25 @@ def find_unscaled_target(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )
 
 
+def _to_predict(flow: Flow) -> tuple[dict[str, Any], bool, Callable[[float], bool]]:
+    """The numbers to predict, whether their loss is one of squares, and how to ask whether a share of it is learned."""
+    target, output, own = (flow.facts.get(x) or {} for x in ("target", "output", "squares"))
+    if own and not course_of(flow).moving:
+        return own, True, lambda share: own["learned"] >= share
+    squared = output.get("loss") in SQUARED or output.get("alike") in SQUARED
+    number = target.get("kind") == "number" or (target.get("kind") == "other" and squared)
+    return target if number else {}, squared, lambda share: not course_of(flow).fails(share)
+
+
 def _far_apart(flow: Flow, rule: Rule, far: dict[str, Any]) -> Finding:
     """The finding of a few targets that are all that a loss of squares counts."""
     rows, part, share = far["rows"], far["part"], far["share"]
+    which = f"{rows} of the targets ({part:.2g} of the rows) {'lies' if rows == 1 else 'lie'}"
+    if flow.of_loop:  # a row may be in many of its batches
+        which = f"{part:.2g} of the targets that batches held lie"
     return rule.found(
         "warning",
-        f"{rows} of the targets ({part:.2g} of the rows) {'lies' if rows == 1 else 'lie'} far from all others, more "
+        f"{which} far from all others, more "
         f"than 15 times the middle distance from the median: {share:.1%} of the squares are theirs, so the loss and "
         "its gradient tell of them alone.",
         [("share of the squares that is of these targets", share, f"below {rule.far:g}")],

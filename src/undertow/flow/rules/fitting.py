@@ -32,8 +32,11 @@ from undertow.flow.rules.registry import Rule, rule
     half=(0.5, "validation loss by that of a constant output, from which on this is told"),
     learned=(0.85, "training loss where outputs for rows held out say nothing of their targets, or harm"),
     skill=(2.0, "skill on rows held out, in deviations of chance, below which they say nothing"),
-    rows=(50, "fewest rows held out that can tell this in any case"),
-    beyond=(2.0, "by how much the skill is less than what is learned of training rows makes, so that fewer rows can"),
+    rows=(
+        50,
+        "rows held out from which on this counts though the validation loss lies below that of a constant output",
+    ),
+    beyond=(2.0, "by how much it is less than what is learned of training rows would make, so that rows can tell"),
     elsewhere=(
         0.3,
         "share of rows held out that lie beyond all rows trained on, in a column, from which on that is why",
@@ -50,8 +53,8 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     E δ². Of squares a smaller rise counts than of cross-entropies, which also rise where as many rows are right but
     the network is surer of them. A training that stops early and keeps its best model is left alone. Where the
     validation loss never fell below that of a constant output, a training loss that did means rows known by heart: if
-    outputs for rows held out go with their targets no better than by chance, or are surely worse than a constant. Few
-    rows can tell that too, where what was learned of the training rows would surely show on them.
+    outputs for rows held out go with their targets no better than by chance, though what was learned of the training
+    rows would surely show on as many, or are surely worse than a constant.
     So it does if every row is known while the validation loss is half that of a constant output: of what is noise in
     the loss, learning by heart makes twice as much.
     Rows held out may also be others than those trained on: where many lie beyond all of these, or outputs go against
@@ -76,10 +79,16 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
     why, more, first = _reason(flow, rule)
+    seen = (
+        f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
+        f"while the training loss went from {show(train[best])} to {show(train[-1])}"
+        if parted
+        else f"The training loss is {show(train[-1])} at the end, and the validation loss {show(lasting)}, where a "
+        f"constant output has {show(reference)}"
+    )
     yield rule.found(
         "warning",
-        f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
-        f"while the training loss went from {show(train[best])} to {show(train[-1])}: {why}.",
+        f"{seen}: {why}.",
         [
             ("validation loss, best", float(held[best]), None),
             ("validation loss, at the end", end, f"near {show(float(held[best]))}, below {show(reference)}"),
@@ -145,8 +154,9 @@ def _by_heart(flow: Flow, rule: Rule, trained: float, lasting: float) -> bool:
     if not lasting > rule.useless * reference:
         return False
     skill, n_rows = held_out_skill(flow)
-    told = n_rows >= rule.rows or (lasting > reference and _skill_of_training(flow, trained) > skill + rule.beyond)
-    blind = skill < rule.skill and told
+    told = n_rows >= rule.rows or lasting > reference
+    # of a signal that is as weak on rows trained on, so many rows could not tell either
+    blind = skill < rule.skill and told and _skill_of_training(flow, trained) > skill + rule.beyond
     known = rule.learned if blind or _harm(flow, rule.few) > rule.harm else rule.by_heart
     return trained < known * reference
 

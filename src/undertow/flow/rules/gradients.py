@@ -13,6 +13,7 @@ from undertow.flow.findings import Finding, Remedy
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
+from undertow.flow.rules.linear import learned_as_linear
 from undertow.flow.rules.measures import (
     Array,
     at_first_look,
@@ -171,10 +172,11 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     steps, and have a consequence: the first layers are updated less for their size, or the loss does not fall. With
     an optimizer that divides by the gradient's size (adam and its kin) only the second counts: it may raise the
     gradient before long, so what is seen before training counts as well where the loss stood still for a fifth of the
-    training. A gradient that becomes 0 all at once did not shrink on its way: units have died. A single layer whose
-    weights are far too small is told in any case, and so are those of three layers. The whole way is judged and not the
-    change of one layer: how deep a stack can learn is a matter of how many depth scales it has, however long these are.
-    Where it did not shrink before training, a smaller learning rate is the first remedy; so it is where a training that
+    training, or a network fails to learn what a linear function does. A gradient that becomes 0 all at once did not
+    shrink on its way: units have died. A single layer whose weights are far too small is told in any case, and so are
+    those of three layers. The whole way is judged and not the change of one layer: how deep a stack can learn is a
+    matter of how many depth scales it has, however long these are.
+    Where steps have made most of it, a smaller learning rate is the first remedy; so it is where a training that
     does not learn has a gradient that shrinks to next to nothing in its last fifth. Where a function on the way is
     flat, such as sign or round, no gradient comes through at all: that is told of the program, whatever the numbers
     are.
@@ -197,7 +199,7 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return  # it was cut off by units that died, and did not shrink on its way
     made = None  # by the steps
     if not (small and (failing or lagging or profile.ratio < rule.alone)):
-        stood = course.delay(0.1) >= rule.delay
+        stood = course.delay(0.1) >= rule.delay or (failing and not learned_as_linear(flow, course))
         if begin is not None and begin.ratio < rule.begin and (stood or blame(begin, -1).alone):
             profile, lagging = begin, True
         else:
@@ -210,8 +212,8 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     first, last = profile.layers[0], profile.layers[-1]
     row = first_row(profile.steps < math.log10(rule.ratio))
-    sound = None  # else steps have made it so
-    if begin is not None and (begin.ratio > rule.part or made is not None):
+    sound = None  # else steps have made it so, or more of it than was there before
+    if begin is not None and (begin.ratio > min(rule.part, math.sqrt(profile.ratio)) or made is not None):
         sound = begin.whole
     step = 0 if begin and begin.ratio < rule.ratio else int(flow.steps[row or 0]) if len(flow) else 0
     which = "steps" if made else "the first steps"
@@ -346,6 +348,7 @@ def _why(profile: Profile, at: Blame, sign: int) -> str:
     """What it comes from."""
     layer = profile.layers[at.at]
     squashing = [x.activation for x in profile.layers if x.activation in SQUASHING]
+    squashing = squashing if 2 * len(squashing) >= len(profile.layers) - 1 else []  # of most hidden layers
     if at.weights:
         whose = "the weights multiply" if at.at == 0 else f"the weights of layer {layer.number} multiply"
         return f"{whose} the norm of what passes by about {show(at.gain)}, where {show(at.usual)} holds it"

@@ -50,7 +50,8 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
         yield _made_over_examples(rule, flow.facts["over_examples"])
         return
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
-    end, loss = output.get("activation"), str(output.get("loss"))
+    output = {**output, "activation": output.get("activation") or output.get("end_function")}
+    end, loss = output["activation"], str(output.get("loss"))
     last = output_layer(flow)
     problem = _twice(output) or _problem(output, target, rule.beyond) or _advice(flow, end, loss)
     if problem is None:

@@ -23,6 +23,7 @@ PIECES = 4
     steps=(3, "fewest steps"),
     fall=(10.0, "fall of a loss below 0 by the size of its beginning, or by 1, from which on it has no bound"),
     steady=(0.8, "fall in the last quarter by the largest of the others, from which on it does not slow down"),
+    faster=(1.5, "fall of a loss that begins above 0 in the second half by that in the first"),
     against=(-3.5, "skill on rows held out, in deviations of chance, below which outputs go against the targets"),
     rows=(50, "fewest such rows that can tell"),
 )
@@ -32,7 +33,8 @@ def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Steps: in a loop of one's own their direction is held against the gradient, and the loss rises. A quantity below 0
     that rises is left alone: a log likelihood is to be made large. The loss: it falls below 0 without slowing down,
     many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own that
-    is below 0, outputs for rows held out go against their targets far beyond chance.
+    is below 0, outputs for rows held out go against their targets far beyond chance. One that begins above 0 and falls
+    so, faster and faster, may also be given targets that it is not made for, as a cross-entropy is by −1 and 1.
 
     Source: derived here; that descent on what is bounded below must slow down: Nesterov, Introductory lectures on
         convex optimization, 2004, section 1.2.3 (the squared norms of the gradient can be summed).
@@ -73,13 +75,20 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     begin, end = float(loss[0]), float(loss[-max(len(loss) // 20, 1) :].mean())
     skill, rows = held_out_skill(flow)
     against = begin < 0 and flow.settings.get("task") == "own" and rows >= rule.rows and skill < rule.against
-    far = max(abs(begin), 0.0 if course.diverged else 1.0) * (1.0 if course.diverged else rule.fall)
-    unbounded = begin < 0 and end < 0 and begin - end >= far and _steady(loss) >= rule.steady
+    early = course.diverged and begin < 0  # one that stops being finite may not come as far
+    far = abs(begin) if early else max(abs(begin), 1.0) * rule.fall
+    pieces, faster = (PIECES, rule.steady) if begin < 0 else (2, rule.faster)
+    unbounded = end < 0 and begin - end >= far and _steady(loss, pieces) >= faster
     if not (against or unbounded):
         return
     shown: list[tuple[object, ...]] = [("loss, at the beginning and at the end", f"{show(begin)}, {show(end)}", None)]
     if unbounded:
-        shown.append(("fall in the last quarter by the largest of the others", _steady(loss), "below 1: it slows down"))
+        text = (
+            "fall in the last quarter by the largest of the others"
+            if begin < 0
+            else "fall in the second half by the first"
+        )
+        shown.append((text, _steady(loss, pieces), "below 1: it slows down"))
         why = (
             f"The loss falls from {show(begin)} to {show(end)}, faster and faster, as one that is bounded below cannot"
         )
@@ -87,19 +96,29 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         why = f"The loss falls from {show(begin)} to {show(end)} while outputs go against the targets"
     if against:
         shown.append((f"skill on {rows} rows held out, in deviations of chance", skill, "above 2"))
+    turned = "its sign is turned, so that training makes large what is to be small"
+    within = R.mend_data(
+        "Targets between 0 and 1, where the loss is a cross-entropy.",
+        "y = (y - y.min()) / (y.max() - y.min())  # 0 and 1, where it was −1 and 1, or 1 and 2",
+    )
+    beyond = begin > 0
     yield rule.found(
         "error",
-        f"{why}: its sign is turned, so that training makes large what is to be small.",
+        f"{why}: targets lie outside of what it is made for, or {turned}." if beyond else f"{why}: {turned}.",
         shown,
-        [R.turn_loss(flow)],
+        [*([within] if beyond else []), R.turn_loss(flow)],
         step=1,
     )
 
 
-def _steady(loss: Array) -> float:
-    """The fall of the loss in the last of its pieces by the largest fall in another; −inf where there are too few."""
-    edges = np.linspace(0, len(loss) - 1, min(PIECES, len(loss) - 1) + 1).round().astype(int)
-    falls = -np.diff(loss[edges])
+def _steady(loss: Array, pieces: int = PIECES) -> float:
+    """The fall of the loss in the last of its pieces by the largest fall in another; −inf where there are too few.
+
+    Where pieces meet it is the mean of a twentieth of all steps, so that the choice of a batch does not tell.
+    """
+    edges = np.linspace(0, len(loss) - 1, min(pieces, len(loss) - 1) + 1).round().astype(int)
+    near = max(len(loss) // 20, 1)
+    falls = -np.diff([loss[max(edge - near, -1) + 1 : edge + 1].mean() for edge in edges])
     if len(falls) < 2 or not falls[-1] > 0:
         return -math.inf
     most = float(falls[:-1].max())

@@ -162,6 +162,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     start = max(course.initial, course.constant or 0.0)
     start = start if start > 0 else math.inf  # a loss that can be negative has no scale of its own
     curve = course.smooth if len(course.smooth) > 4 and not course.diverged else course.loss[1:]
+    if course.constant is None and curve is course.smooth:  # few rows, which the first batch lacks, may make most of it
+        curve = np.array([np.median(piece) for piece in np.array_split(course.loss, min(len(curve), 10))])
     peak = float(curve.max(initial=course.loss[0])) / start
     rose, fails = peak > rule.peak, course.fails(rule.fails)
     left = course.end > rule.left * course.reference
@@ -181,9 +183,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     row, held = first_row(flow.scalars["loss"] > rule.peak * start), held_end(flow)
     rate = R.rate_of(flow)
-    what = (
-        f"the loss climbs to {show(peak * start)} from {show(course.initial)}" if peak > 1.2 else "the loss stays high"
-    )
+    climbs = f"the loss climbs to {show(peak * start)} from {show(course.initial)}"
+    what = climbs if peak > 1.2 else "the loss stays high"
     if course.diverged:
         what += " and stops being finite"
     mover = move.layer.label.partition(",")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -148,7 +149,7 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     the C − 1 directions that C classes need. A layer may also give nearly the same for all examples, as behind a large
     bias: what differs between them is then no tenth of what is common, though it was about as much before. (A relu
     alone brings 1 − cosine down to two thirds, a sigmoid to a sixteenth.) Where the inputs are the targets as well,
-    narrow layers are meant.
+    narrow layers are meant. So may a function between two layers take it away, as a mean along the wrong axis does.
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO 2007; Daneshmand et al., Batch normalization provably avoids
         rank collapse for randomly initialised deep networks, NeurIPS 2020, section 3.
@@ -158,6 +159,10 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
     first = flow.looks[0].layers
     entering = next((row["rank_of_input"] for row in first if row.get("rank_of_input") is not None), 0.0)
     found = [] if entering < rule.inputs else _collapsed(flow, rule)
+    between = None if entering < rule.inputs else _lost_between(flow, rule)
+    if between is not None:
+        yield between
+        return
     if not found:
         return
     worst = max(found, key=lambda x: x.alone)
@@ -192,6 +197,38 @@ def find_rank_collapse(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=[layer, *(x.layer for x in found if x is not worst)],
         step=0,
     )  # fmt: skip
+
+
+def _lost_between(flow: Flow, rule: Rule) -> Finding | None:
+    """The finding of a function between two layers that leaves nearly one number of each example."""
+    first, last, course = flow.looks[0].layers, flow.looks[-1].layers, course_of(flow)
+    for i, (before, layer) in enumerate(itertools.pairwise(flow.layers)):
+        gave, given = first[i].get("rank") or 0.0, first[i + 1].get("rank_of_input")
+        beside = before.path.rpartition("[")[0] == layer.path.rpartition("[")[0] and layer.kind == "Dense"
+        wide = min(first[i].get("units") or 0, layer.fan_in or 0) >= rule.units
+        if not (beside and wide and given is not None and gave >= rule.inputs and course.fails(rule.narrow)):
+            continue
+        end = last[i + 1].get("rank_of_input") or 0.0
+        if given < min(rule.fall * min(gave, layer.fan_in or 0), rule.rank) and end < 2 * rule.rank:
+            return rule.found(
+                "error" if course.fails() else "warning",
+                f"What comes into layer {layer.number} has an effective rank of {show(given)}, of {show(gave)} that "
+                f"layer {before.number} gives: a function between them leaves nearly "
+                f"{'the same for all examples' if given < 1 else 'one number of each example'}.",
+                [
+                    (f"effective rank of what comes into {layer.label}", given, f"near {show(gave)}"),
+                    (f"effective rank of what {before.label} gives", gave, None),
+                ],
+                [
+                    R.mend_data(
+                        "Look along which axis the function between goes: axis 0 is examples.",
+                        "print(h.shape, function(h).shape, function(h)[:3])",
+                    )
+                ],
+                layers=[layer],
+                step=0,
+            )
+    return None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,11 @@
     };
     return {
       ...map, n, quantities,
-      chosen() { return quantities.find((item) => item.name === state.quantity) ?? quantities[0]; },
+      // Until a person chooses, the first one that has numbers: of a loop whose values have no names it is no delta.
+      chosen() {
+        return quantities.find((item) => item.name === state.quantity)
+          ?? quantities.find((item) => item.codes.some((code) => code !== NOT_THERE)) ?? quantities[0];
+      },
       value(item, column, layer) { return read(item.codes, item.scale, column, layer); },
       top(item, column, layer) { return item.tops ? read(item.tops, "log", column, layer) : NaN; },
       word(item, value) {

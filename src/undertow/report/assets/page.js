@@ -2,7 +2,7 @@
 // What every part of the page needs: elements, numbers, tables. All texts become text nodes, never HTML.
 window.undertowReport = (() => {
   const parts = [];
-  const state = { data: null, quantity: "delta", column: null, layer: 0, look: null, open: new Set() };
+  const state = { data: null, quantity: null, column: null, layer: 0, look: null, open: new Set() };
 
   function el(name, attributes = {}, ...children) {
     const node = document.createElement(name);

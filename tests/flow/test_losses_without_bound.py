@@ -1,0 +1,38 @@
+"""Losses that begin above 0 and have no lower bound for the targets that they are given."""
+
+import numpy as np
+import pytest
+
+import undertow as ut
+from made_flows import made_flow
+from undertow.flow import diagnose
+
+
+@pytest.mark.parametrize("labels", [(-1, 1), (1, 2), (0, 1)])
+def test_a_cross_entropy_of_other_labels_than_0_and_1_has_no_bound_and_is_told(labels):
+    """softplus(z) − y z falls without end where y is below 0 or above 1."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 5))
+    y = np.where(X[:, :1] + X[:, 1:2] ** 2 > 0.5, *labels)
+
+    def cross_entropy(p, X, y):
+        z = np.tanh(X @ p[0] + p[1]) @ p[2]
+        return np.mean(np.logaddexp(0, z) - y * z)
+
+    p = rng.normal(size=(5, 16)) / 2, np.zeros(16), rng.normal(size=(16, 1)) / 4
+    measured = ut.flow.recorded(cross_entropy)
+    for _ in range(200):
+        rows = rng.integers(0, 600, 64)
+        _, gradient = measured(p, X[rows], y[rows])
+        p = tuple(x - 0.1 * g for x, g in zip(p, gradient, strict=True))
+    found = measured.findings
+    assert [x.kind for x in found] == ["turned-sign"] * (labels != (0, 1))
+    assert not found or ("targets lie outside" in found[0].cause and "y.min()" in found[0].remedies[0].code)
+
+
+def test_a_loss_that_begins_above_0_and_falls_below_it_evenly_is_no_turned_sign():
+    """As a log likelihood does whose deviation goes down by the same factor in each step: −ln σ."""
+    t = np.arange(200)
+    for curve, kinds in ((2 - 0.1 * t, []), (2 - 1e-3 * t**2, ["turned-sign"])):
+        flow = made_flow(loss=curve, task="own", facts={"output": {"expected_loss": None}})
+        assert [x.kind for x in diagnose(flow)] == kinds
