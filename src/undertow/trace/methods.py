@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from undertow import primitives as P
 from undertow.errors import UnsupportedAttributeError, UnsupportedError
-from undertow.trace.where import user_line
+from undertow.trace.where import holds_user_code, is_ours, user_line
 
 _INSTEAD = {"strides": " Take windows by np.lib.stride_tricks.sliding_window_view(x, window_shape, axis)."}
 
@@ -18,8 +19,25 @@ class ArrayMethods(P.Traced):
     """The attributes and methods of an array, in terms of the primitives and of indexing."""
 
     __slots__ = ()
+    __pandas_priority__: ClassVar[int] = 10_000  # above its tables: an operation of one and a traced array is ours
 
     node: Any
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """What ``isinstance`` is told in the user's functions: the type of what the traced value stands for.
+
+        Libraries, and Undertow itself, are told what it is, a traced array.
+        """
+        code = sys._getframe(1).f_code
+        if is_ours(code.co_filename) or not holds_user_code(code):
+            return type(self)
+        node = self.node
+        if node.value is not None:
+            return type(node.value)
+        if node.spec.weak:
+            return {"b": bool, "i": int}.get(node.spec.dtype.kind, float)
+        return np.ndarray if node.spec.shape else node.spec.dtype.type
 
     def _value(self, wish: str) -> Any:
         raise NotImplementedError
