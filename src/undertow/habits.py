@@ -232,7 +232,7 @@ TRAINING: Final[dict[str, str]] = {
     "hidden": "Layers belong to the model: Sequential(Dense(4, 16), 'relu', Dense(16, 1)).",
     "activation": "It belongs to the model: Sequential(Dense(4, 16), 'relu', Dense(16, 1)).",
     "dropout": "It belongs to the model: Sequential(Dense(4, 16), 'relu', Dropout(0.1), Dense(16, 1)).",
-    "target": "Name it where the table is encoded: undertow.data.encode_table(frame, target).train is (X, y).",
+    "target": "Name it where the table is encoded: train(model, undertow.data.encode_table(frame, target), loss=…).",
     "max_iter": "Did you mean 'epochs'?",
     "random_state": "Did you mean 'seed'?",
 }
