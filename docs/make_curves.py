@@ -1,4 +1,4 @@
-"""Draws deep-networks.svg of what deep-networks.md trains. Needs matplotlib: pip install 'undertow[plot]'."""
+"""Draws deep-networks.svg of what deep-networks.md trains. Needs matplotlib: pip install matplotlib."""
 
 from __future__ import annotations
 

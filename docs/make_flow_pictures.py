@@ -1,4 +1,4 @@
-"""Draws the pictures of vanishing-and-exploding.md. Needs matplotlib: pip install 'undertow[plot]'."""
+"""Draws the pictures of vanishing-and-exploding.md. Needs matplotlib: pip install matplotlib."""
 
 from __future__ import annotations
 

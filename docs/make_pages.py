@@ -138,7 +138,7 @@ def numpy_page() -> str:
 def scipy_names() -> list[str]:
     """List the ufuncs of SciPy."""
     if importlib.util.find_spec("scipy") is None:
-        raise SystemExit("docs/make_pages.py needs SciPy: pip install 'undertow[scipy]'")
+        raise SystemExit("docs/make_pages.py needs SciPy: pip install scipy")
     import scipy.special
 
     from undertow.primitives import load_scipy, scipy_special  # noqa: F401

@@ -235,7 +235,7 @@ def test_wrong_shapes_are_told() -> None:
     _, pull = ut.vjp(f, x0)
     with pytest.raises(ut.ShapeError, match=r"the value is \(4,\), the cotangent \(3,\)"):
         pull(np.ones(3))
-    with pytest.raises(ut.ShapeError, match="the value holds 1 arrays, the cotangent 2"):
+    with pytest.raises(ut.ShapeError, match="the value holds 1 array, the cotangent 2"):
         pull((np.ones(4), 1.0))
     with pytest.raises(ut.ArgumentError, match="1 arguments and 2 tangents"):
         ut.jvp(f, (x0,), (x0, x0))

@@ -28,6 +28,7 @@ ORDER = """
     trace
     blocked
     differentiate
+    nan_gradient
     derivatives
     custom bridges
     simplify
@@ -36,6 +37,7 @@ ORDER = """
     compile
     api
     compiled_gradient written_sizes
+    gradient
     per_example
     nn optim
     data

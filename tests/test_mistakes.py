@@ -182,3 +182,84 @@ def test_a_loss_that_cannot_be_traced_is_checked_all_the_same():
 
     with pytest.raises(ut.GradientError, match=r"by params\[0\] is wrong"):
         ut.check_gradient(branching, (np.ones(2), 1.0), gradient=lambda p: (3 * np.ones(2), 0.0))
+
+
+class Plain:
+    """A network as people write it first: no dataclass."""
+
+    def __init__(self):
+        self.W, self.b = np.ones((3, 1)), np.zeros(1)
+
+    def loss(self, X, y):
+        return np.mean((X @ self.W + self.b - y) ** 2)
+
+    def backward(self, X, y):
+        dp = 2 * (X @ self.W + self.b - y) / len(X)
+        return X.T @ dp, dp.sum(axis=0)
+
+
+@dataclass
+class Fields:
+    W: np.ndarray
+    b: np.ndarray
+    loss = Plain.loss
+
+    def backward(self, X, y):
+        return Fields(*Plain.backward(self, X, y))
+
+
+def test_the_backward_pass_of_a_plain_class_is_told_to_need_a_dataclass():
+    net, fields = Plain(), Fields(np.ones((3, 1)), np.zeros(1))
+    remedy = r"Make the class a dataclass whose fields are the parameters, and .*check_gradient\(Plain\.loss"
+    with pytest.raises(ut.GradientError, match=remedy):
+        ut.check_gradient(Plain.loss, net, X, Y, gradient=Plain.backward)
+    with pytest.raises(ut.GradientError, match=remedy):
+        ut.check_gradient(net.loss, X, Y, gradient=net.backward)
+    with pytest.raises(
+        ut.GradientError, match=r"Write ut\.check_gradient\(Fields\.loss, net, …\), net being the Fields"
+    ):
+        ut.check_gradient(fields.loss, X, Y, gradient=fields.backward)
+    assert ut.check_gradient(Fields.loss, fields, X, Y, gradient=Fields.backward)
+
+
+def test_a_method_whose_arrays_are_constants_is_told_of():
+    net, fields = Plain(), Fields(np.ones((3, 1)), np.zeros(1))
+    with pytest.warns(
+        UserWarning, match=r"arrays are constants here: the gradient is that by X\. Make the class a data"
+    ):
+        ut.backprop(net.loss, X, Y)
+    with pytest.warns(UserWarning, match=r"Write ut\.backprop\(Fields\.loss, net, …\)"):
+        ut.backprop(fields.loss, X, Y)
+    found = ut.backprop(Fields.loss, fields, X, Y)()[1]
+    np.testing.assert_allclose(found.W, net.backward(X, Y)[0])
+
+
+def test_lists_of_numbers_in_place_of_an_array():
+    _, pull = ut.vjp(np.sin, np.ones(3))
+    with pytest.raises(ut.ShapeError, match=r"Give an array in place of the list: np\.array\(…\)"):
+        pull([1, 0, 0])
+    with pytest.raises(ut.ShapeError, match=r"Give an array in place of the list: np\.array\(…\)"):
+        ut.hvp(lambda x: np.sum(x**3))(np.ones(3), [1, 0, 0])
+
+
+def test_options_that_are_called_otherwise():
+    for name in ("rtol", "atol", "tol"):
+        with pytest.raises(TypeError, match="Use tolerance"):
+            ut.check_gradient(np.sum, np.ones(2), **{name: 1e-3})
+    with pytest.raises(TypeError, match=r"functools.partial\(f, k=…\)"):
+        ut.check_gradient(lambda x, k: np.sum(x) * k, np.ones(2), k=3)
+
+
+def test_a_rule_that_takes_other_arguments_is_refused_where_it_is_given():
+    @ut.custom_vjp
+    def cube(x):
+        return x**3
+
+    with pytest.raises(ut.ArgumentError, match=r"takes \(g, x\).*Write def as_elsewhere\(ct, out, x\)"):
+
+        @cube.rule
+        def as_elsewhere(g, x):
+            return 3 * g * x**2
+
+    cube.rule(lambda ct, out, *given: 3 * ct * given[0] ** 2)
+    assert ut.grad(cube)(2.0) == 12.0

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from undertow.bridges import to_jax, to_torch
     from undertow.check import GradientReport, check_gradient
     from undertow.compile import compile, get_threads, set_threads, show_config
-    from undertow.compiled_gradient import value_and_grad
     from undertow.custom import checkpoint, clip_cotangent, custom_vjp, implicit_root, watch
     from undertow.derivatives import hessian, hvp, jacobian, jvp, vjp
-    from undertow.differentiate import grad
     from undertow.errors import (
         ArgumentError,
         ControlFlowError,
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
         UndertowError,
         UnsupportedError,
     )
+    from undertow.gradient import grad, value_and_grad
     from undertow.per_example import per_example_grad
     from undertow.primitives.stable import (
         log_softmax,
@@ -122,10 +121,9 @@ attach(
         "undertow.bridges": "to_jax to_torch",
         "undertow.check": "GradientReport check_gradient",
         "undertow.compile": "compile get_threads set_threads show_config",
-        "undertow.compiled_gradient": "value_and_grad",
+        "undertow.gradient": "grad value_and_grad",
         "undertow.custom": "checkpoint clip_cotangent custom_vjp implicit_root watch",
         "undertow.derivatives": "hessian hvp jacobian jvp vjp",
-        "undertow.differentiate": "grad",
         "undertow.errors": (
             "ArgumentError ControlFlowError DataError DataWarning DTypeError EscapedTracerError GradientError "
             "GraphError InPlaceError NonScalarError PairingWarning PositionError RunError ShapeError ThreadError "

@@ -264,6 +264,9 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
         UnsupportedError: f uses a NumPy function that has no derivative here yet.
         ArgumentError: the arguments to differentiate by hold no floats; a position that does not exist.
 
+    Warns:
+        UserWarning: f is a method of an object whose arrays are constants then; predictions (m, 1) meet targets (m,).
+
     Example:
         >>> import numpy as np
         >>> def loss(w, x, y):
@@ -279,6 +282,9 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     traced = trace_function(f, args, batch=[i for i in range(len(args)) if i not in places], value_alone=True)
     nodes = _differentiable(f, args, places, traced)
     warn_of_squares(traced.graph, nodes)
+    if hasattr(f, "__self__"):
+        names = argument_names(f, len(args))
+        import_module("undertow.mistakes").warn_of_held(f, ", ".join(names[i] for i in places))
     scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
     name_loss(traced.graph)
     graph, fired, _ = simplified_gradient(traced.graph, nodes)

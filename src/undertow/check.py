@@ -13,7 +13,9 @@ import numpy as np
 from undertow import trees
 from undertow.differentiate import check_function, check_positions, value_and_grad
 from undertow.errors import ArgumentError, DataError, GradientError, NonScalarError
+from undertow.keywords import explain_keywords
 from undertow.mistakes import LeafCheck, common_factor, explain, is_transposed, refuse_misfits, rows_of, with_own_names
+from undertow.nan_gradient import explain_nan
 from undertow.trace import argument_names, describe_function
 
 Loss = Callable[[np.ndarray], Any]  # a scalar function of one flat float64 (or complex128) array
@@ -57,6 +59,7 @@ class GradientReport:
         return "\n".join([*lines, f"{verdict} (tolerance {self.tolerance:.0e}, worst relative error {worst:.1e})"])
 
 
+@explain_keywords
 def check_gradient(
     f: Callable[..., Any],
     *args: Any,
@@ -136,6 +139,8 @@ def check_gradient(
         where = "along a random direction" if w.entry is None else f"at entry {list(w.entry)}"
         called = report.names()
         hints = explain(rows, tolerance, called, rows_of(exact, positions))
+        if gradient is None and np.isnan(w.gradient):
+            hints += f"\nthe gradient is NaN{explain_nan(f, exact, {}, tuple(positions))}"
         raise GradientError(
             f"the gradient of {getattr(f, '__name__', 'f')} by {called.get(w.name, w.name)} is wrong {where}: it is "
             f"{w.gradient:.10g}, the numeric derivative ({w.method}) is {w.numeric:.10g}, relative error "

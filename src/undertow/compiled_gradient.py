@@ -14,50 +14,20 @@ from undertow.compile.function import in_order, outside_of, rebuilt, take_apart
 from undertow.differentiate import finish
 from undertow.errors import ShapeError
 from undertow.graph import Node, measure_sizes
-from undertow.keywords import explain_keywords
 from undertow.trace.function import describe_function
 from undertow.trace.outside import Outside
 
 
-@explain_keywords
-def value_and_grad(
-    f: Callable[..., Any],
-    wrt: int | tuple[int, ...] = 0,
-    *,
-    has_aux: bool = False,
-    compile: bool = False,
-    fallback: str | None = None,
+def compiled(
+    f: Callable[..., Any], wrt: int | tuple[int, ...], has_aux: bool, fallback: str | None
 ) -> Callable[..., Any]:
-    """Make the function that computes ``f`` and its gradient.
-
-    Args:
-        f: a NumPy function that returns one number.
-        wrt: the position of the argument to differentiate by, or a tuple of positions.
-        has_aux: f returns (loss, aux): the number to differentiate, and a tree of anything else, such as predictions or
-            the state of a recurrent network, that is passed on. The value is then that pair.
-        compile: compile the simplified backward pass at the first call with arguments of these shapes. It pays where
-            the function is called many times: the first call takes about as long as a thousand small ones.
-        fallback: with ``compile``, ``"numpy"`` lets NumPy do what does not compile; None makes it an error.
-
-    Returns:
-        A function of the arguments of f that returns (value, gradient); the gradient has the tree of the argument.
-
-    Raises:
-        NonScalarError: f returned something other than one number; with ``has_aux``, than a pair of one and others.
-        UnsupportedError: f uses what has no derivative here; with ``compile``, what does not compile.
-        ControlFlowError: with ``compile``, f asked for the value of an array.
+    """Make the function that computes ``f`` and its gradient compiled; see `undertow.value_and_grad`.
 
     Example:
         >>> import numpy as np
-        >>> value_and_grad(lambda x, y: x * y, wrt=(0, 1))(2.0, 5.0)
-        (10.0, (5.0, 2.0))
-        >>> value_and_grad(lambda w: np.sum(w * w), compile=True)(np.array([1.0, 2.0]))
+        >>> compiled(lambda w: np.sum(w * w), 0, False, None)(np.array([1.0, 2.0]))
         (np.float64(5.0), array([2., 4.]))
-        >>> value_and_grad(lambda w: (np.sum(w * w), {"largest": np.max(w)}), has_aux=True)(np.array([1.0, 2.0]))
-        ((np.float64(5.0), {'largest': np.float64(2.0)}), array([2., 4.]))
     """
-    if not compile:
-        return differentiate.value_and_grad(f, wrt, has_aux)
     if has_aux:
         return compile_function(differentiate.value_and_grad(f, wrt, has_aux), fallback=fallback)
     differentiate.check_function(f)

@@ -16,6 +16,7 @@ from undertow import trees
 from undertow.derivatives import jacobian, vjp
 from undertow.errors import ArgumentError, ShapeError
 from undertow.graph import show_shape
+from undertow.keywords import check_rule
 from undertow.trace import NotingTrace, Tracer, is_array_like
 
 T = TypeVar("T")
@@ -184,7 +185,12 @@ class custom_vjp:
         update_wrapper(self, f)
 
     def rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """Register ``rule(ct, out, *args)``, and return it."""
+        """Register ``rule(ct, out, *args)``, and return it.
+
+        Raises:
+            ArgumentError: it takes another number of arguments: ``rule takes 2 arguments, …``
+        """
+        check_rule(rule, self.f)
         self._rule = rule
         return rule
 

@@ -56,7 +56,10 @@ def _pairs(value: str, other: str, leaves: list[Any], ct: Any) -> list[tuple[Nod
     """Pair the traced leaves of a value with their cotangents, of the same shape and dtype."""
     parts = trees.flatten(ct)[0]
     if len(parts) != len(leaves):
-        raise ShapeError(f"{value} holds {len(leaves)} arrays, the {other} {len(parts)}. Give as many.")
+        number = "1 array" if len(leaves) == 1 else f"{len(leaves)} arrays"
+        is_list = len(leaves) == 1 and isinstance(ct, list | tuple) and len(parts) == np.size(leaves[0])
+        remedy = f"Give an array in place of the {type(ct).__name__}: np.array(…)." if is_list else "Give as many."
+        raise ShapeError(f"{value} holds {number}, the {other} {len(parts)}. {remedy}")
     pairs = []
     for leaf, part in zip(leaves, parts, strict=True):
         if P.shape_of(leaf) != P.shape_of(part):

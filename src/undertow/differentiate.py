@@ -206,12 +206,17 @@ class Record:
     """
 
     def __init__(
-        self, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], positions: tuple[int, ...]
+        self,
+        f: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        positions: tuple[int, ...],
+        kind: type[Trace] = Trace,
     ) -> None:
         places = check_positions(f, positions, len(args))
         outer = [x.tape for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
         above = max(outer, key=lambda trace: trace.depth, default=None)
-        trace = (type(above) if above else Trace)(above.depth + 1 if above else 0)
+        trace = (type(above) if above else kind)(above.depth + 1 if above else 0)
         self.arguments: list[tuple[list[Any], list[Any], trees.Rebuild]] = []  # leaves, their nodes, the tree
         new_args = list(args)
         for i in places:

@@ -232,7 +232,7 @@ TRAINING: Final[dict[str, str]] = {
     "hidden": "Layers belong to the model: Sequential(Dense(4, 16), 'relu', Dense(16, 1)).",
     "activation": "It belongs to the model: Sequential(Dense(4, 16), 'relu', Dense(16, 1)).",
     "dropout": "It belongs to the model: Sequential(Dense(4, 16), 'relu', Dropout(0.1), Dense(16, 1)).",
-    "target": "Name it where the table is encoded: undertow.data.encode_table(frame, target).train is (X, y).",
+    "target": "Name it where the table is encoded: train(model, undertow.data.encode_table(frame, target), loss=…).",
     "max_iter": "Did you mean 'epochs'?",
     "random_state": "Did you mean 'seed'?",
 }
@@ -289,6 +289,7 @@ ARGUMENTS: Final[dict[str, str]] = {
     "min_lr": "min_scale",
     "argnums": "wrt",
     "argnum": "wrt",
+    **dict.fromkeys(("rtol", "atol", "tol", "rel_tol"), "tolerance"),
 }
 """Names of arguments elsewhere, and what they are called here."""
 
@@ -306,9 +307,11 @@ ESTIMATORS: Final[dict[str, str]] = {
 }
 """Names of arguments elsewhere, and what scikit-learn's estimators call them."""
 
+_MAKES: Final = "What it makes is compiled by undertow.compile: undertow.compile(undertow.hessian(f))."
 _STATIC: Final = "Bind what is no array before: undertow.compile(functools.partial(f, n=3))."
 ELSEWHERE: Final[dict[str, str]] = {
     "has_aux": "undertow.vjp takes a function that returns both: (loss, aux), pull = undertow.vjp(f, x).",
+    "compile": _MAKES,
     "static_argnums": _STATIC,
     "static_argnames": _STATIC,
     "donate_argnums": "Memory is planned by itself; leave it out.",

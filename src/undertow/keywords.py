@@ -1,4 +1,4 @@
-"""Arguments given by names that there are not: what is said besides Python's own words."""
+"""Arguments that a function does not take: what is said besides Python's own words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from undertow.errors import ArgumentError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,9 +46,46 @@ def explain_keywords(function: Callable[P, R]) -> Callable[P, R]:
             from undertow.habits import missing_argument
 
             own, name = unknown[1].replace(".__init__()", ""), unknown[2]
-            known = [x for x in inspect.signature(function).parameters if x != "self"]
-            raise TypeError(
-                f"{own} got an unexpected keyword argument {name!r}. {missing_argument(name, known)}"
-            ) from None
+            given = inspect.signature(function).parameters
+            remedy = missing_argument(name, [x for x in given if x != "self"])
+            if any(x.kind is x.VAR_POSITIONAL for x in given.values()) and remedy.startswith("Its arguments are"):
+                remedy = f"What f takes by name is bound before: functools.partial(f, {name}=…). {remedy}"
+            raise TypeError(f"{own} got an unexpected keyword argument {name!r}. {remedy}") from None
 
     return call
+
+
+def check_rule(rule: Callable[..., Any], f: Callable[..., Any]) -> None:
+    """Check that a rule can be called with a cotangent, a result and the arguments of a function.
+
+    Args:
+        rule: the derivative that is given.
+        f: the function that it is given for.
+
+    Raises:
+        ArgumentError: it takes another number of arguments; says what it is called with.
+
+    Source: derived here.
+
+    Example:
+        >>> def cube(x):
+        ...     return x**3
+        >>> check_rule(lambda ct, out, x: ct * 3 * x**2, cube)
+    """
+    try:
+        given = inspect.signature(f).parameters.values()
+        wanted = inspect.signature(rule)
+    except (TypeError, ValueError):  # of a function in C
+        return
+    positional = [x.name for x in given if x.kind in (x.POSITIONAL_ONLY, x.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < len(given):
+        return
+    try:
+        wanted.bind(*range(2 + len(positional)))
+    except TypeError:
+        name = getattr(f, "__name__", "f")
+        raise ArgumentError(
+            f"{getattr(rule, '__name__', 'the rule')} takes ({', '.join(wanted.parameters)}), but a rule of "
+            f"{name} is called with the cotangent of the result, the result, and what {name} takes. Write "
+            f"def {getattr(rule, '__name__', 'rule')}(ct, out, {', '.join(positional)})."
+        ) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -167,6 +169,50 @@ def rows_of(args: Sequence[Any], positions: Sequence[int]) -> list[int]:
     return list(dict.fromkeys([*(shape[0] for shape in shapes), *(shape[-1] for shape in shapes)]))
 
 
+def _of_object(f: Callable[..., Any], argument: Any) -> str:
+    """What to do where the parameters are attributes of an object that is no tree; empty elsewhere."""
+    held = getattr(f, "__self__", argument)
+    plain = isinstance(held, np.ndarray | np.generic | list | tuple | dict | float | int | ModuleType | type(None))
+    if plain or (is_dataclass(held) and held is argument):
+        return ""
+    return (
+        f" What a {type(held).__name__} keeps in its attributes is no argument. {_own_class(f, held, 'check_gradient')}"
+    )
+
+
+def _own_class(f: Callable[..., Any], held: Any, call: str) -> str:
+    """How to differentiate by what an object of the user's keeps in its attributes."""
+    name = type(held).__name__
+    make = "Write" if is_dataclass(held) else "Make the class a dataclass whose fields are the parameters, and write"
+    return f"{make} ut.{call}({name}.{getattr(f, '__name__', 'f')}, net, …), net being the {name}."
+
+
+def warn_of_held(f: Callable[..., Any], names: str) -> None:
+    """Warn where a method of an object is differentiated whose own arrays are then constants.
+
+    Args:
+        f: the function.
+        names: of the arguments that it is differentiated by.
+
+    Warns:
+        UserWarning: it is a method of an object that holds arrays of floats; says how to differentiate by these.
+
+    Source: derived here.
+    """
+    held = getattr(f, "__self__", None)
+    own = getattr(held, "__dict__", None)
+    if held is None or own is None or isinstance(held, ModuleType | type):
+        return
+    if not any(_is_float(x) and np.ndim(x) for x in trees.flatten(list(own.values()))[0]):
+        return
+    kind = type(held).__name__
+    text = (
+        f"{getattr(f, '__name__', 'f')} is a method of a {kind}, whose arrays are constants here: the gradient is that "
+        f"by {names}. {_own_class(f, held, 'backprop')}"
+    )
+    warnings.warn(text, UserWarning, stacklevel=3)
+
+
 def refuse_misfits(f: Callable[..., Any], args: Sequence[Any], positions: Sequence[int], i: int, given: Any) -> None:
     """GradientError unless a gradient has the structure and the shapes of the argument it belongs to.
 
@@ -201,6 +247,7 @@ def refuse_misfits(f: Callable[..., Any], args: Sequence[Any], positions: Sequen
         each = ", ".join(names.get(path, path) for path in paths)
         raise GradientError(
             f"the gradient has {len(found)} arrays, the argument {len(wanted)}. Give one for each: {each}."
+            f"{_of_object(f, args[i])}"
         )
     wrong = [
         k for k, (x, g) in enumerate(zip(wanted, found, strict=True)) if _is_float(x) and np.shape(x) != np.shape(g)

@@ -252,7 +252,7 @@ def test_images_that_cannot_be_used(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"9/00\.png: the image cannot be read: .* Remove it, or get it again"):
         read_table(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(DataError, match=r"to read images takes Pillow\. Install it: pip install 'undertow\[images\]'"):
+    with pytest.raises(DataError, match=r"to read images takes Pillow\. Install it: pip install pillow"):
         read_table(tmp_path)
 
 

@@ -184,14 +184,14 @@ def test_a_text_that_unpacks_to_more_than_memory_is_named(tmp_path, monkeypatch)
 
 
 def test_a_library_that_is_not_there_is_named(tmp_path, monkeypatch):
-    """With the extra that brings it."""
+    """And how to install it."""
     import sys
 
     for name in ("backports", "compression", "python_calamine"):
         monkeypatch.setitem(sys.modules, name, None)
-    for name, extra in (("t.csv.zst", "zstd"), ("t.xlsx", "excel")):
+    for name, library in (("t.csv.zst", "backports.zstd"), ("t.xlsx", "python-calamine")):
         (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd")
-        with pytest.raises(DataError, match=rf"^{name}: .*pip install 'undertow\[{extra}\]'"):
+        with pytest.raises(DataError, match=rf"^{name}: .*pip install {library}"):
             read_table(tmp_path / name)
 
 

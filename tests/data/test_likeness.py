@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from undertow.data import encode_table, read_table, read_table_with_origin
+import undertow as ut
+from undertow.data import TabularEncoder, encode_table, read_table, read_table_with_origin
 from undertow.data.likeness import tell_likeness
 from undertow.errors import DataError
 from undertow.export import table_functions
@@ -106,3 +107,27 @@ def test_the_separator_of_spreadsheets_names_no_columns(tmp_path, first):
         read_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text(table)
     assert read_table(tmp_path / "t.csv").columns == ["a", "b"]
+
+
+def test_sentences_are_told_from_names_and_codes():
+    """Their words may tell something, though no text stands in two rows: what to do is said, by a finding too."""
+    rng = np.random.default_rng(0)
+    words = {"sport": ["goal", "match", "team"], "law": ["vote", "court", "paper"]}
+    topics = rng.choice(list(words), 200)
+    said = [" ".join([*rng.choice(words[t], 3), f"n{k}"]) for k, t in enumerate(topics)]
+    frame = pl.DataFrame({"text": said, "code": [f"P{k}" for k in range(200)], "topic": topics})
+    frame = frame.with_columns(x=rng.normal(size=200))
+    dropped = TabularEncoder.fit(frame, "topic").dropped
+    assert "They look like sentences: to use their words" in dropped["text"] and "sentences" not in dropped["code"]
+    table = encode_table(frame.drop("code"), "topic", validation=0.25)
+    network = ut.nn.Sequential(ut.nn.Dense(table.encoder.n_features, 8), "tanh", ut.nn.Dense(8, 2))
+    run = ut.train(
+        network, table, loss="categorical_cross_entropy", optimizer=ut.optim.sgd(0.02), epochs=60, progress=False
+    )
+    found = next(x for x in run.findings if x.kind == "plateau")
+    assert "'text'" in found.remedies[0].sentence and "left out" in found.remedies[0].sentence
+    pytest.importorskip("sklearn")
+    names = {"frame": frame}
+    exec(found.remedies[0].code, names)
+    held = pl.DataFrame({"text": ["match team goal n900", "court vote paper n901"]})
+    assert list(names["better"].predict(held["text"])) == ["sport", "law"]

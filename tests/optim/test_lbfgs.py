@@ -107,6 +107,6 @@ def test_parameters_are_wanted():
 def test_without_scipy_the_extra_is_named(monkeypatch):
     """What to install stands in the message."""
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'undertow\[scipy\]'"):
+    with pytest.raises(ArgumentError, match=r"pip install scipy"):
         optim.minimize_lbfgs(rosenbrock, {"x": np.zeros(3)})
     assert ut.optim is optim

@@ -53,6 +53,14 @@ def run(expression, x, before=""):
         ("np.c_[x, 2 * x]", VECTOR, ""),
         ("np.c_[x, 2 * x]", MATRIX, ""),
         ("np.c_[x, 2 * x]", CUBE, ""),
+        ("np.dot([x, 1.0], [2.0, x])", NUMBER, ""),
+        ("np.mean([x * i for i in range(3)], axis=0)", VECTOR, ""),
+        ("np.concatenate([[x * i] for i in range(3)])", NUMBER, ""),
+        ("np.concatenate([[x, 1.0], np.ones(2), [x]])", NUMBER, ""),
+        ("np.stack([[x * i] for i in range(3)])", NUMBER, ""),
+        ("np.hstack([[x, x], [x]])", NUMBER, ""),
+        ("[x, 2 * x] * np.arange(2.0)", NUMBER, ""),
+        ("np.ones(3) - [x * i for i in range(3)]", NUMBER, ""),
     ],
 )
 def test_the_remedy_makes_the_same_array(expression, x, before):
@@ -78,3 +86,53 @@ def test_where_nobody_knows_whether_it_is_a_list_both_ways_are_told(call):
     before = "parts = [x, 2 * x]; make = lambda x: (x, x)"
     with pytest.raises(ut.InPlaceError, match=r"itself, or .* where that is a list or a tuple `np.stack"):
         ut.grad(lambda x: np.sum(run(f"np.array({call})", None, before)(x)))(NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("expression", "before", "array"),
+    [
+        ("np.exp(parts)", "parts = [x, 2 * x]", "np.stack(parts)"),
+        ("parts * np.ones(2)", "parts = [x, 2 * x]", "np.stack(parts)"),
+        ("np.sum(parts)", "parts = (x, 2 * x)", "np.stack(parts)"),
+        ("np.exp(parts)", "parts = [[x, 1.0], [2.0, x]]", "np.stack([np.stack(row) for row in parts])"),
+    ],
+)
+def test_a_list_that_has_a_name_is_named(expression, before, array):
+    """What is to be written in its place makes the same numbers."""
+    for x in (NUMBER, VECTOR):
+        wanted = run(expression, x, before) if not (x is VECTOR and ("1.0" in before or "* np" in expression)) else None
+        if wanted is None:
+            continue
+        with pytest.raises(ut.InPlaceError) as caught:
+            ut.grad(lambda x: np.sum(run(expression, None, before)(x)))(x)
+        assert re.search(r"Write `([^`]*)`", str(caught.value))[1] == array
+        assert "parts is a " in str(caught.value)
+        np.testing.assert_array_equal(run(expression.replace("parts", array), x, before), wanted)
+
+
+def test_a_list_of_numbers_that_is_an_argument_is_to_be_an_array():
+    for given in ([0.5, 1.5], list(np.array([0.5, 1.5])), (0.5, 1.5)):
+        with pytest.raises(ut.InPlaceError, match=r"x is a (list|tuple) of numbers.*Pass np.array\(x\)"):
+            ut.grad(lambda x: np.sum(run("np.exp(x)", None)(x)))(given)
+
+
+FILLED = [
+    ("np.zeros(3)", "np.zeros_like(x, shape=(3,))"),
+    ("np.empty(3)", "np.zeros_like(x, shape=(3,))"),
+    ("np.ones(3)", "np.zeros_like(x, shape=(3,)) + np.ones(3)"),
+    ("np.arange(3.0)", "np.zeros_like(x, shape=(3,)) + np.arange(3.0)"),
+    ("np.linspace(0, 1, 3).copy()", "np.zeros_like(x, shape=(3,)) + np.linspace(0, 1, 3).copy()"),
+]
+
+
+@pytest.mark.parametrize(("made", "start"), FILLED)
+def test_an_array_that_is_filled_keeps_what_it_held(made, start):
+    """The remedy, in place of how the array was made, gives NumPy's values, also where nothing is written."""
+    fill = "out = {}; out[1] = 2 * x[0]"
+    expression = "out" if made != "np.empty(3)" else "out[1:2]"
+    with pytest.raises(ut.InPlaceError) as caught:
+        ut.grad(lambda x: np.sum(run(expression, None, fill.format(made))(x)))(VECTOR)
+    assert f"`out = {start}`" in str(caught.value)
+    wanted = run(expression, VECTOR, fill.format(f"{made}.astype(float)"))
+    value, slope = ut.value_and_grad(lambda x: np.sum(run(expression, None, fill.format(start))(x)))(VECTOR)
+    assert value == wanted.sum() and slope.tolist() == [2.0, 0.0, 0.0]

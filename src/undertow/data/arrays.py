@@ -36,7 +36,10 @@ def as_arrays(data: object, part: str = "training") -> tuple[NDArray[np.floating
         data = (data.X, data.y)
     if not isinstance(data, tuple | list) or len(data) != 2:
         size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
-        raise DataError(f"{part} data must be a pair (X, y), got a {type(data).__name__}{size}. Give (X, y).")
+        table = ", or undertow.data.encode_table(frame, target)" if hasattr(data, "columns") else ""
+        kind = type(data).__name__
+        article = "an" if kind[0] in "AEIOaeio" else "a"
+        raise DataError(f"{part} data must be a pair (X, y), got {article} {kind}{size}. Give (X, y){table}.")
     if all(map(_is_pair, data)):
         raise DataError(
             f"{part} data are two pairs (X, y). Give one of them, and what is held out beside it: validation=(X, y)."

@@ -24,7 +24,7 @@ from undertow.data.dates import PARTS, PartsSeen, choose_cycles
 from undertow.data.decimals import Decimal, check_decimal
 from undertow.data.late import pl
 from undertow.data.layouts import COMPACT, COMPACT_RANGE, LayoutsSeen
-from undertow.data.likeness import SAMPLE, tell_likeness
+from undertow.data.likeness import SAMPLE, tell_likeness, tell_sentences
 from undertow.data.nearly import NearlyWritten
 from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
@@ -324,7 +324,8 @@ class ColumnFit:
                 like = f" But {among.count_others()} ({among.place}). Leave those empty to use it as {among.kind}."
             else:
                 said += among.say()
-                like = tell_likeness(found.counts["text"].head(SAMPLE).to_list())
+                texts = found.counts["text"].head(SAMPLE).to_list()
+                like = tell_likeness(texts) or tell_sentences(texts)
             return None, [*said, reason + _offer_to_keep(found, options, identifies) + like]
         said += among.say()
         kept, rare = _keep_frequent(found.counts, options)

@@ -141,7 +141,7 @@ def import_pillow() -> Any:
     try:
         from PIL import Image
     except ImportError:
-        raise DataError("to read images takes Pillow. Install it: pip install 'undertow[images]'.") from None
+        raise DataError("to read images takes Pillow. Install it: pip install pillow.") from None
     return Image
 
 

@@ -11,6 +11,8 @@ from undertow.data.parse import parse_dates
 from undertow.data.wording import list_names
 
 _ENOUGH = 0.9  # of the texts
+_WORDS = 3  # on average, of texts that are sentences
+SENTENCES = "They look like sentences"
 SAMPLE = 200  # different texts that are enough
 _TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?|\d{1,2} ?[AaPp][Mm]")
 _NEGATIVE = re.compile(r"\([$€£¥]?\d[\d.,' ]*%?\)")
@@ -57,6 +59,29 @@ def tell_likeness(texts: Sequence[str]) -> str:
         names = list_names(different)
         return f" They look like numbers with units, {names}: write the numbers alone, in one unit, to use them."
     return ""
+
+
+def tell_sentences(texts: Sequence[str]) -> str:
+    """The end of a sentence about a column of texts that is dropped although its words may tell something.
+
+    Args:
+        texts: different ones.
+
+    Returns:
+        A sentence with a space before it; "" where they are hardly words.
+
+    Source: derived here.
+
+    Example:
+        >>> tell_sentences(["the match was lost", "a new law was voted on"]).split(":")[0]
+        ' They look like sentences'
+        >>> tell_sentences(["P100", "P200"])
+        ''
+    """
+    words = [len([word for word in text.split() if any(map(str.isalpha, word))]) for text in texts[:SAMPLE]]
+    if not words or sum(words) < _WORDS * len(words):
+        return ""
+    return f" {SENTENCES}: to use their words, count these first, as scikit-learn's TfidfVectorizer does."
 
 
 def _count_dates(texts: list[str]) -> int:

@@ -230,7 +230,7 @@ def _import_zstd(path: Path) -> Any:
             from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]
         except ImportError:
             raise DataError(
-                f"{path.name}: to unpack .zst takes backports.zstd. Install it: pip install 'undertow[zstd]'."
+                f"{path.name}: to unpack .zst takes backports.zstd. Install it: pip install backports.zstd."
             ) from None
     return zstd
 

@@ -36,7 +36,7 @@ def write_sheet(path: Path, remarks: list[str]) -> Iterator[bytes]:
         import python_calamine
     except ImportError:
         raise DataError(
-            f"{path.name}: to read workbooks takes python-calamine. Install it: pip install 'undertow[excel]'; or "
+            f"{path.name}: to read workbooks takes python-calamine. Install it: pip install python-calamine; or "
             "export the sheet as CSV."
         ) from None
     _check_unpacked(path)

@@ -14,7 +14,7 @@ from undertow.graph import Dim, Size
 OPSET, ML_OPSET = 24, 5  # every operator used here has been the same in the newer ones; runtimes of 2025 read these
 ML_DOMAIN = "ai.onnx.ml"
 INT64_MAX = 2**63 - 1
-MISSING = "writing ONNX needs the library onnx, which is not installed. Install it with: pip install 'undertow[onnx]'"
+MISSING = "writing ONNX needs the library onnx, which is not installed. Install it with: pip install onnx"
 
 
 def import_onnx() -> Any:

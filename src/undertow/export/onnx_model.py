@@ -37,7 +37,7 @@ def export_onnx(run: Run, path: str | Path, *, example: Any = None) -> Path:
         The path.
 
     Raises:
-        UnsupportedError: onnx is not installed, ``… pip install 'undertow[onnx]'``; an operation that ONNX
+        UnsupportedError: onnx is not installed, ``… pip install onnx``; an operation that ONNX
             does not have, ``searchsorted (net.py:12) cannot be written in ONNX: …``
         ArgumentError: another kind of file; the shape of X is not known.
         RunError: the file cannot be written.

@@ -46,7 +46,7 @@ def write_events(flow: Flow, folder: str | Path, stats: tuple[str, ...] = STATS_
         from tensorboardX.event_file_writer import EventsWriter
     except ImportError:
         raise ArgumentError(
-            "event files are written by tensorboardX, which is not installed. Install undertow[tensorboard]."
+            "event files are written by tensorboardX, which is not installed. Install it with: pip install tensorboardX"
         ) from None
     target = read_path(folder, "the folder of event files")
     values = {name: flow.stat(name) for name in stats}

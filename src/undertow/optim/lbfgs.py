@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.compiled_gradient import value_and_grad
 from undertow.errors import ArgumentError, DTypeError, TrainingError
+from undertow.gradient import value_and_grad
 from undertow.optim.names import name_leaves
 from undertow.optim.settings import read_amount, read_count
 from undertow.primitives import spec_of
@@ -123,7 +123,7 @@ def minimize_lbfgs(
         The best parameters found, and an `LBFGSReport`. Ctrl-C ends early with the best so far.
 
     Raises:
-        ArgumentError: ``minimize_lbfgs needs SciPy. Install it with: pip install 'undertow[scipy]'``
+        ArgumentError: ``minimize_lbfgs needs SciPy. Install it with: pip install scipy``
         TrainingError: the loss is not finite at the parameters given.
 
     Source: Byrd et al., A limited memory algorithm for bound constrained optimization, SIAM J. Sci. Comput. 16, 1995;
@@ -137,7 +137,7 @@ def minimize_lbfgs(
     try:
         from scipy.optimize import minimize
     except ImportError:
-        raise ArgumentError("minimize_lbfgs needs SciPy. Install it with: pip install 'undertow[scipy]'") from None
+        raise ArgumentError("minimize_lbfgs needs SciPy. Install it with: pip install scipy") from None
     options = {
         "maxiter": read_count("minimize_lbfgs", "max_iterations", max_iterations),
         "gtol": read_amount("minimize_lbfgs", "tolerance", tolerance),

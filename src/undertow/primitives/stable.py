@@ -240,7 +240,7 @@ def polygamma(n: int, x: Any) -> Any:
     try:
         from scipy import special as scipy_special
     except ImportError:
-        raise ImportError("ut.polygamma needs SciPy: pip install 'undertow[scipy]'") from None
+        raise ImportError("ut.polygamma needs SciPy: pip install scipy") from None
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise ArgumentError(f"polygamma: n is {n!r}. Give a whole number of 0 or more.")
     x = _read_real("polygamma", x)

@@ -3,7 +3,7 @@
 try:
     import sklearn as _sklearn  # noqa: F401
 except ImportError:
-    raise ImportError("undertow.sklearn needs scikit-learn. Install it with: pip install 'undertow[sklearn]'") from None
+    raise ImportError("undertow.sklearn needs scikit-learn. Install it with: pip install scikit-learn") from None
 
 from undertow.sklearn.classifier import MLPClassifier
 from undertow.sklearn.diverged import FitDiverged

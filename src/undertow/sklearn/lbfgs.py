@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from undertow import trees
-from undertow.compiled_gradient import value_and_grad
 from undertow.errors import ArgumentError
+from undertow.gradient import value_and_grad
 from undertow.sklearn.diverged import FitDiverged, name_layer
 from undertow.sklearn.learner import Rule
 from undertow.sklearn.programs import borrow, give_back

@@ -85,24 +85,56 @@ def _table(who: str, place: Place) -> UndertowError | None:
     """A table of pandas or polars beside a traced array: it makes a plain array of what it meets."""
     for name, value in _variables(place):
         if hasattr(value, "to_numpy") and hasattr(value, "shape"):
+            part = _part_of(place, name)
+            way = f"Write `{part}.to_numpy()` in place of {part}" if part != name else f"Pass {name}.to_numpy()"
             return InPlaceError(
                 f"{place.start}: {name} is a {type(value).__name__}, which makes a plain array of {who}: the "
-                f"derivative would be lost. Pass {name}.to_numpy() to the function."
+                f"derivative would be lost. {way}{' to the function' if part == name else ''}."
             )
     return None
+
+
+def _part_of(place: Place, name: str) -> str:
+    """The longest piece that begins with a name and is no call, as ``df["a"]``: what an operation is done with."""
+    tree = place.expression or place.statement
+    found = [
+        ast.unparse(node)
+        for node in (ast.walk(tree) if tree is not None else ())
+        if isinstance(node, ast.Subscript | ast.Attribute) and not _is_called(tree, node)
+    ]
+    return max((x for x in found if x.startswith((f"{name}[", f"{name}."))), key=len, default=name)
+
+
+def _is_called(tree: ast.AST | None, function: ast.AST) -> bool:
+    return tree is not None and any(isinstance(x, ast.Call) and x.func is function for x in ast.walk(tree))
 
 
 def _list(tracer: Any, place: Place) -> UndertowError | None:
-    """A list of numbers that was an argument: each of its numbers is traced, and NumPy makes no array of them."""
-    if not (tracer._node.op is INPUT and tracer._node.spec.weak):
+    """A list of traced values: NumPy makes no array of them."""
+    given = tracer._node.op is INPUT and not tracer._node.spec.shape
+    if place.calls("array", "asarray") and not (given and tracer._node.spec.weak):
         return None
     for name, value in _variables(place):
         if isinstance(value, list | tuple) and _holds(value, tracer):
+            kind = f"{name} is a {type(value).__name__}"
+            if given and all(isinstance(x, Traced) and x._node.op is INPUT for x in _leaves(value)):  # type: ignore[attr-defined]
+                return InPlaceError(
+                    f"{place.start}: {kind} of numbers, and each of them is traced by itself. Pass np.array({name}) in "
+                    f"its place."
+                )
+            deep = any(isinstance(row, list | tuple) for row in value)
+            array = f"np.stack([np.stack(row) for row in {name}])" if deep else f"np.stack({name})"
             return InPlaceError(
-                f"{place.start}: {name} is a {type(value).__name__} of numbers, and each of them is traced by itself. "
-                f"Pass np.array({name}) in its place."
+                f"{place.start}: {kind} of traced {'arrays' if tracer._node.spec.shape else 'numbers'}, of which NumPy "
+                f"makes a plain array: the derivative would be lost. Write `{array}` in its place, or take them one "
+                f"by one."
             )
     return None
+
+
+def _leaves(values: Any) -> list[Any]:
+    """What stands in nested lists."""
+    return [leaf for x in values for leaf in (_leaves(x) if isinstance(x, list | tuple) else [x])]
 
 
 def _holds(values: Any, tracer: Any) -> bool:

@@ -1,13 +1,22 @@
-"""What makes an array of traced values in place of a list of them, and of ``np.r_``: written from the user's source."""
+"""What makes an array of traced values in place of a list of them, of ``np.r_``, or of an array that is filled.
+
+Written from the user's source.
+"""
 
 from __future__ import annotations
 
 import ast
 from typing import Any
 
-from undertow.trace.place import Place, show
+import numpy as np
+
+from undertow.trace.place import Place, called, show
 
 _LISTS = (ast.List, ast.Tuple, ast.ListComp)
+_JOINERS = frozenset(
+    ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack", "append", "block", "meshgrid", "einsum")
+)  # which take a list of arrays, or several
+_EMPTY = frozenset(("zeros", "empty", "zeros_like", "empty_like"))
 
 
 def write_array(argument: ast.expr, tracer: Any, place: Place, dtype: str | None) -> str:
@@ -41,10 +50,81 @@ def _write_list(argument: ast.expr, value: Any, scalar: bool) -> str:
         return f"np.stack({show(argument)})"
     if scalar and not any(isinstance(part, ast.Tuple) for part in [argument, *_parts(argument)]):
         return f"np.block({show(argument)})"
-    rows = [ast.parse(_write_list(part, None, scalar), mode="eval").body for part in _parts(argument)]
+    rows = [_parsed(_write_list(part, None, scalar)) for part in _parts(argument)]
     if isinstance(argument, ast.ListComp):
         return f"np.stack({ast.unparse(ast.ListComp(rows[0], argument.generators))})"
     return f"np.stack([{', '.join(map(ast.unparse, rows))}])"
+
+
+def write_call(node: ast.Call, tracer: Any) -> str | None:
+    """Write what to put in place of a call that makes a plain array of a list: ``np.sum(np.stack([a, b]))``.
+
+    Args:
+        node: the call.
+        tracer: the traced value that was met there.
+
+    Returns:
+        The call with arrays in place of its lists; None where none of its arguments is written as a list.
+    """
+    scalar = not tracer.shape
+    args = list(node.args)
+    if called(node) in _JOINERS:
+        args = [_join_inside(x, scalar) for x in args]
+    else:
+        args = [_parsed(_write_list(x, None, scalar)) if isinstance(x, ast.List | ast.ListComp) else x for x in args]
+    if all(new is old for new, old in zip(args, node.args, strict=True)):
+        return None
+    return ast.unparse(ast.Call(node.func, args, node.keywords))
+
+
+def _join_inside(argument: ast.expr, scalar: bool) -> ast.expr:
+    """A list of arrays, whose lists become arrays."""
+    if not any(isinstance(part, ast.List | ast.ListComp) for part in _parts(argument)):
+        return argument
+    rows = [
+        _parsed(_write_list(x, None, scalar)) if isinstance(x, ast.List | ast.ListComp) else x for x in _parts(argument)
+    ]
+    if isinstance(argument, ast.ListComp):
+        return ast.ListComp(rows[0], argument.generators)
+    return ast.List(rows, ast.Load())
+
+
+def write_operand(node: ast.AST | None, tracer: Any) -> str | None:
+    """Write what to put in place of an operation one side of which is written as a list; None for others."""
+    if not isinstance(node, ast.BinOp):
+        return None
+    sides = [
+        _parsed(_write_list(x, None, not tracer.shape)) if isinstance(x, ast.List | ast.ListComp) else x
+        for x in (node.left, node.right)
+    ]
+    if sides[0] is node.left and sides[1] is node.right:
+        return None
+    return ast.unparse(ast.BinOp(sides[0], node.op, sides[1]))
+
+
+def write_start(name: str, like: str, place: Place) -> str:
+    """Write how an array begins that traced values are written into; it begins with what it holds.
+
+    Args:
+        name: of the array, a plain one.
+        like: the name of a traced value.
+        place: where it is written into.
+
+    Returns:
+        An assignment: ``out = np.zeros_like(x, shape=(3,))``, and where it holds something ``… + np.eye(3)``.
+    """
+    array = place.value(ast.parse(name, mode="eval").body)
+    if not isinstance(array, np.ndarray):
+        return f"{name} = np.zeros_like({like}, shape=…)"
+    zeros = f"np.zeros_like({like}, shape={array.shape})"
+    made = place.made(name)
+    if (made is not None and called(made) in _EMPTY) or (array.dtype.kind in "biuf" and not array.any()):
+        return f"{name} = {zeros}"
+    return f"{name} = {zeros} + {show(made) if made is not None else name}"
+
+
+def _parsed(source: str) -> ast.expr:
+    return ast.parse(source, mode="eval").body
 
 
 def _makes_list(argument: ast.expr) -> bool:

@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class ArrayMethods(P.Traced):
     """The attributes and methods of an array, in terms of the primitives and of indexing."""
 
     __slots__ = ()
+    __pandas_priority__: ClassVar[int] = 10_000  # above its tables: an operation of one and a traced array is ours
 
     node: Any
 

@@ -62,6 +62,22 @@ class Place:
             return getattr(self.value(node.value), node.attr, None)
         return None
 
+    def made(self, name: str) -> ast.expr | None:
+        """Return what a variable of this function was last bound to above this line; None where that is not seen."""
+        module = _parse(self.frame.f_code.co_filename) if self.frame else None
+        if module is None or self.frame is None:
+            return None
+        first, last = self.frame.f_code.co_firstlineno, self.frame.f_lineno
+        found = [
+            node
+            for node in ast.walk(module)
+            if isinstance(node, ast.Assign)
+            and first <= node.lineno <= last
+            and len(node.targets) == 1
+            and show(node.targets[0]) == name
+        ]
+        return max(found, key=lambda node: node.lineno).value if found else None
+
     def math_function(self) -> str | None:
         """Return the name of the function of Python's math module that is being called, if one is."""
         node = self.expression

@@ -14,7 +14,7 @@ from undertow import primitives as P
 from undertow.errors import ControlFlowError, InPlaceError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import INPUT, Node, ancestors, show_shape
 from undertow.trace.foreign import meets_foreign
-from undertow.trace.joining import write_array, write_grid
+from undertow.trace.joining import write_array, write_call, write_grid, write_operand, write_start
 from undertow.trace.place import Place, called, here, show
 
 _NUMPY_NAMES = {
@@ -250,8 +250,11 @@ def lost_array(tracer: Any) -> UndertowError:
         told = _lost_in_call(tracer, place, node)
         if told is not None:
             return told
+    instead = write_operand(node, tracer)
     way = "Build the array with np.stack or np.concatenate, or start from np.zeros_like of a traced array."
-    if tracer._node.op is INPUT and tracer._node.spec.weak:  # a Python number, perhaps of a list
+    if instead is not None:
+        way = f"Write `{instead}`."
+    elif tracer._node.op is INPUT and tracer._node.spec.weak:  # a Python number, perhaps of a list
         way = f"If it stands in a list of numbers that is an argument, pass np.array(list) instead. Else b{way[1:]}"
     return InPlaceError(
         f"{place.start}: {name_of(tracer)} cannot become a plain NumPy array (np.array, np.asarray, or writing it into "
@@ -274,8 +277,9 @@ def _lost_in_call(tracer: Any, place: Place, node: ast.Call) -> UndertowError | 
                 f"{place.start}: np.{called(node)} makes a plain number or array of {name_of(tracer)}. Write "
                 f"`{show(node.args[0])}.astype(np.{called(node)})`."
             )
-    if isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and node.args:
-        left, right = show(node.func.value), show(node.args[0])
+    method = isinstance(node.func, ast.Attribute) and place.value(node.func.value) is not np
+    if method and called(node) == "dot" and node.args:
+        left, right = show(node.func.value), show(node.args[0])  # type: ignore[attr-defined]
         return InPlaceError(
             f"{place.start}: {left} is a plain NumPy array, whose method dot does not ask {name_of(tracer)}: the "
             f"derivative would be lost. Write `{left} @ {right}` or `np.dot({left}, {right})`."
@@ -287,12 +291,11 @@ def _lost_in_call(tracer: Any, place: Place, node: ast.Call) -> UndertowError | 
             f"{name_of(tracer)} would be lost. Write the function with NumPy's for whole arrays, and call it itself: "
             f"`({each})({args})`, or stack what it makes of each element: `np.stack([({each})(v) for v in {args}])`."
         )
-    if node.args and isinstance(node.args[0], ast.List | ast.ListComp):
-        rest = ", ".join([*map(show, node.args[1:]), *(f"{x.arg}={show(x.value)}" for x in node.keywords)])
+    instead = write_call(node, tracer)
+    if instead is not None:
         return InPlaceError(
             f"{place.start}: {show(node.func)} makes a plain array of the list, and the derivative of "
-            f"{name_of(tracer)} would be lost. Write `{show(node.func)}(np.stack({show(node.args[0])})"
-            f"{', ' if rest else ''}{rest})`."
+            f"{name_of(tracer)} would be lost. Write `{instead}`."
         )
     return None
 
@@ -343,8 +346,10 @@ def lost_write(tracer: Any, place: Place) -> UndertowError:
     node: Any = place.expression
     name, array = show(node.value), place.value(node.value)
     like = _some_tracer(place)
-    making = f"{name} = np.zeros_like({like}, shape={array.shape if isinstance(array, np.ndarray) else '…'})"
-    ways = [f"make it with `{making}`", "collect the parts in a list and join them with np.stack"]
+    ways = [
+        f"make it with `{write_start(name, like, place)}`",
+        "collect the parts in a list and join them with np.stack",
+    ]
     if _is_one(place.statement) and np.ndim(array) == 2 and isinstance(node.slice, ast.Tuple):
         ways[1] = f"write `{name} = ut.one_hot({show(node.slice.elts[-1])}, {array.shape[1]})`"
         ways.reverse()

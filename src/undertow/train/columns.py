@@ -57,7 +57,7 @@ def frame(history: Rows, kind: str = "polars") -> Any:
         The frame, a column for each name; null (in pandas NaN) where a row does not have it.
 
     Raises:
-        ArgumentError: ``frame: pandas is not installed. Install it with pip install 'undertow[pandas]', …``
+        ArgumentError: ``frame: pandas is not installed. Install it with pip install pandas, …``
 
     Source: derived here.
 
@@ -76,7 +76,7 @@ def frame(history: Rows, kind: str = "polars") -> Any:
         import pandas as pd
     except ImportError:
         raise ArgumentError(
-            "frame: pandas is not installed. Install it with pip install 'undertow[pandas]', or use kind='polars'."
+            "frame: pandas is not installed. Install it with pip install pandas, or use kind='polars'."
         ) from None
     return pd.DataFrame(columns)
 

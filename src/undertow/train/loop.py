@@ -54,8 +54,10 @@ def train(
         model: a model of `undertow.nn`, or any callable dataclass that is a parameter tree. Parameters
             that are None are initialised from ``seed``. The caller's model and arrays stay as they are.
         data: (X, y) or (X, y, weights): X (m, …), y (m,) or (m, K), integer labels or one-hot rows for
-            classes, weights (m,); arrays, frames or lists. Or what is larger than memory: a source of `undertow.data`,
-            a function that makes batches anew for each epoch, or another iterable of them, such as a loader.
+            classes, weights (m,); arrays, frames or lists. A table of `undertow.data.encode_table` is taken with the
+            rows that it holds out, and the run then takes tables. Or what is larger than memory: a source of
+            `undertow.data`, a function that makes batches anew for each epoch, or another iterable of them, such as a
+            loader.
         loss: a name of ``undertow.nn.LOSSES``, one of them with settings such as ``nn.huber(delta=2.0)``, or a
             function (output, y) → one number. A cross-entropy takes logits unless the model ends in softmax or sigmoid.
         optimizer: an `Optimizer` or its name; adam unless told. Its rate may be a schedule.

@@ -41,7 +41,7 @@ def plot_history(history: Rows, columns: Iterable[str] | None = None, path: str 
         The figure, a ``matplotlib.figure.Figure``, or the path where one was given.
 
     Raises:
-        ArgumentError: ``plot_history: matplotlib is not installed. Install it with pip install 'undertow[plot]'. …``;
+        ArgumentError: ``plot_history: matplotlib is not installed. Install it with pip install matplotlib. …``;
             a column that is not there, another suffix, a history without rows.
         RunError: ``loss.png cannot be written: …``
 
@@ -81,7 +81,7 @@ def _find_figure_class() -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise ArgumentError(
-            "plot_history: matplotlib is not installed. Install it with pip install 'undertow[plot]'. "
+            "plot_history: matplotlib is not installed. Install it with pip install matplotlib. "
             "plot_text needs nothing."
         ) from None
 

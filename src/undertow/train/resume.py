@@ -20,6 +20,7 @@ from undertow.train.history import Row
 from undertow.train.keeper import FOLDER, Keeper
 from undertow.train.plan import SETTINGS, Plan
 from undertow.train.run import Run
+from undertow.train.setup import held_of, is_encoded
 from undertow.train.snapshot import Snapshot
 from undertow.train.stopping import EarlyStopping
 from undertow.train.store import CheckpointStore
@@ -223,6 +224,8 @@ def open_training(path: str | Path, data: Any, *, model: Any = None, **given: An
         )
     try:
         record = snapshot.record
+        if is_encoded(data) and record["settings"]["validation"] == "given" and given.get("validation") is None:
+            given = {**given, "validation": held_of(data)}
         plan = read_plan(record["settings"], folder, given)
         _check_limits(folder, record, given)
         if model is None:

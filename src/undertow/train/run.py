@@ -121,6 +121,7 @@ class Run:
     def _as_table(self, X: Any) -> Any:
         """What reads tables, where this run was trained on one and X is one: a frame, columns by name, or a file."""
         is_table = isinstance(X, str | Path | dict) or type(X).__module__.partition(".")[0] in ("pandas", "polars")
+        is_table |= isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], dict)
         return import_module("undertow.train.predictions") if is_table and self.extras.get("encoder") else None
 
     def outputs(self, X: ArrayLike) -> NDArray[Any]:
@@ -152,8 +153,8 @@ class Run:
 
         Args:
             X: inputs. A run that was trained on a table also takes tables with the columns that it had: a polars or
-                pandas frame, a dictionary of columns, the path of a file. It then predicts what stands in the target's
-                column, (m,): texts, booleans, numbers.
+                pandas frame, a dictionary of columns or of one row, a list of rows that are dictionaries, the path of a
+                file. It then predicts what stands in the target's column, (m,): texts, booleans, numbers.
 
         Raises:
             DataError: X holds values that are not finite, or no numbers; the table does not fit the encoder.

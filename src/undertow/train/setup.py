@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ class Setup:
         held: what is held out, portion by portion: X, y, weights.
         metrics: what is measured.
         settings: all of it as plain data, for the run.
+        extras: what the run keeps besides: of a table, its encoder.
     """
 
     model: Any
@@ -56,6 +57,7 @@ class Setup:
     held: Iterable[Examples] | None
     metrics: list[Metric]
     settings: dict[str, Any]
+    extras: dict[str, Any]
 
 
 def set_up(model: Any, data: Any, plan: Plan) -> Setup:
@@ -81,9 +83,8 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         (7, 1)
     """
     check_model(model)
-    seed = read_whole(plan.seed, "seed", 0)
-    if seed > LARGEST_SEED:
-        raise ArgumentError(f"seed must be {LARGEST_SEED} at most, got {seed}.")
+    seed = _read_seed(plan.seed)
+    data, plan, extras = read_encoded(data, plan)
     whole = read_source(data)
     X, y, weights = read_examples(data) if whole is None else _read_head(whole)
     dtype = read_dtype(X.dtype if plan.dtype is None else plan.dtype)
@@ -141,7 +142,50 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
         settings["own_metrics"] = own
     if by_class is not None:  # what "balanced" came to, for an export
         settings["class_weight_values"] = by_class.tolist()
-    return Setup(model, task, feed, held, metrics, settings)
+    return Setup(model, task, feed, held, metrics, settings, extras)
+
+
+def _read_seed(given: Any) -> int:
+    seed = read_whole(given, "seed", 0)
+    if seed > LARGEST_SEED:
+        raise ArgumentError(f"seed must be {LARGEST_SEED} at most, got {seed}.")
+    return seed
+
+
+def read_encoded(data: Any, plan: Plan) -> tuple[Any, Plan, dict[str, Any]]:
+    """Take an encoded table apart.
+
+    Args:
+        data: an `undertow.data.EncodedTable` or `StreamedTable`; anything else stays as it is.
+        plan: the settings; the rows that the table holds out are those to validate on unless others are told.
+
+    Returns:
+        What is trained on, the settings, and what the run keeps: the encoder, by which it takes tables.
+
+    Source: derived here.
+
+    Example:
+        >>> read_encoded((1, 2), Plan(loss="mean_squared_error"))[0]
+        (1, 2)
+    """
+    if not is_encoded(data):
+        return data, plan, {}
+    weights = getattr(data, "train_weights", None)
+    if isinstance(plan.validation, float) and plan.validation == Plan.validation:
+        plan = replace(plan, validation=held_of(data))
+    train = data.train if weights is None else (*data.train, weights)
+    return train, plan, {"encoder": data.encoder.to_json_dict()}
+
+
+def is_encoded(data: Any) -> bool:
+    """Tell whether data are an encoded table; whoever has one has imported its module."""
+    return type(data).__module__.startswith("undertow.data.") and hasattr(data, "encoder")
+
+
+def held_of(table: Any) -> Any:
+    """The rows that an encoded table holds out, with their weights; None where it holds out none."""
+    weights = getattr(table, "validation_weights", None)
+    return table.validation if weights is None or table.validation is None else (*table.validation, weights)
 
 
 def read_source(data: Any) -> Source | None:

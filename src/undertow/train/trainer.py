@@ -82,7 +82,7 @@ class Trainer:
         made: Setup = set_up(model, data, plan)
         self.plan, self.task, self.feed, self.held, self.metrics = plan, made.task, made.feed, made.held, made.metrics
         own = made.task.loss if made.task.loss.task == "own" else None
-        self.run = Run(made.model, settings=made.settings, versions=read_versions(), own_loss=own)
+        self.run = Run(made.model, settings=made.settings, versions=read_versions(), extras=made.extras, own_loss=own)
         self.run.own_metrics = [metric for metric in made.metrics if not is_told_by_name(metric)]
         self.run.folder = None if plan.checkpoint is None else Path(plan.checkpoint)
         self.recorder: Any = None

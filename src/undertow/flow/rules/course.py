@@ -198,6 +198,7 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
             (SKILL, skill, f"above {rule.skill:g}"),
         ],
         [
+            *R.use_words(flow),
             R.mend_data(*BELONGS),
             R.other_rate(flow, 3.0),
             R.more_epochs(flow),
@@ -285,7 +286,10 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         ("share of the steps", length / len(smooth), f"below {rule.share:g}"),
         ("loss at the end", course.end, None),
     ]
-    remedies = [R.other_rate(flow, 3.0), R.normalise(flow), R.other_initialiser(flow, "he_normal"), R.more_epochs(flow)]
+    remedies = [
+        *R.use_words(flow), R.other_rate(flow, 3.0), R.normalise(flow), R.other_initialiser(flow, "he_normal"),
+        R.more_epochs(flow),
+    ]  # fmt: skip
     moved = used == "little" or movement_of(flow).path > rule.moved
     if moved and not fell and _is_chance(flow, rule):
         cause += f" On {held_out_skill(flow)[1]} rows held out the outputs go with the targets by chance alone."

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from undertow.data.likeness import SENTENCES
 from undertow.data.roles import LEFT_OUT
 from undertow.flow.findings import Remedy
 from undertow.flow.names import names_of
@@ -343,6 +344,25 @@ def drop_columns(flow: Flow, columns: Sequence[int], left: int) -> Remedy:
 def mend_data(sentence: str, code: str, option: str = "", **change: bool) -> Remedy:
     """Change the data."""
     return Remedy(sentence, code, option, "data", change)
+
+
+def use_words(flow: Flow) -> list[Remedy]:
+    """Use the words of texts that were left out of a table; nothing where none look like sentences."""
+    names = names_of(flow)
+    left = [name for name, reason in (names.get("left_out") or {}).items() if SENTENCES in reason]
+    if not left:
+        return []
+    kind = "MLPClassifier" if names.get("classes") else "MLPRegressor"
+    return [
+        mend_data(
+            f"The words of {left[0]!r}: the column was left out, as texts that hardly repeat.",
+            "from sklearn.feature_extraction.text import TfidfVectorizer\n"
+            "from sklearn.pipeline import make_pipeline\n"
+            f"from undertow.sklearn import {kind}\n"
+            f"better = make_pipeline(TfidfVectorizer(min_df=2), {kind}())\n"
+            f"better.fit(frame[{left[0]!r}], frame[{names['target']!r}])",
+        )
+    ]
 
 
 def less_momentum(flow: Flow) -> list[Remedy]:

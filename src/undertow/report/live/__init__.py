@@ -1,6 +1,6 @@
 """The report of a training while it goes on: a server that reads the run's folder and feeds a page.
 
-The server needs `pip install 'undertow[live]'`; reading a folder, and `Control` in a training, do not.
+The server needs `pip install starlette uvicorn`; reading a folder, and `Control` in a training, do not.
 """
 
 from undertow.report.live.control import Control, read_done, read_wish, write_wish

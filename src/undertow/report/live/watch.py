@@ -21,7 +21,7 @@ from undertow.train.files import read_path
 
 STARTING: Final = 60.0  # seconds after which a server that says nothing is given up
 ENDING: Final = 5.0
-MISSING: Final = "watching needs the libraries Starlette and uvicorn. Install them with: pip install 'undertow[live]'"
+MISSING: Final = "watching needs the libraries Starlette and uvicorn. Install them with: pip install starlette uvicorn"
 LAST_PORT: Final = 65535
 NICE: Final = 10  # training goes first
 ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "UNDERTOW_NUM_THREADS")
