@@ -1,5 +1,6 @@
 """A newcomer's words: names from PyTorch, Keras and scikit-learn, wrong case, and misspellings: messages name ours."""
 
+import importlib
 import re
 
 import numpy as np
@@ -51,6 +52,32 @@ def test_optimizers_activations_and_metrics_of_other_libraries() -> None:
         ut.train(model(), (X, Y), loss="categorical_cross_entropy", metrics=["categorical_accuracy"], progress=False)
     with pytest.raises(ut.errors.ArgumentError, match=r"no schedule 'CosineAnnealingLR'. Did you mean 'cosine'\?"):
         optim.build_schedule({"schedule": "CosineAnnealingLR"})
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "told"),
+    [
+        ("undertow", "jit", r"Did you mean 'compile'\?"),
+        ("undertow", "elementwise_grad", r"Use undertow\.grad\(lambda"),
+        ("undertow", "Dense", r"Use undertow\.nn\.Dense"),
+        ("undertow", "adam", r"Use undertow\.optim\.adam"),
+        ("undertow", "primitive", r"Use undertow\.custom_vjp"),
+        ("undertow.nn", "Linear", r"Use Dense\(fan_in, fan_out\)"),
+        ("undertow.optim", "Adam", r"Did you mean 'adam'\?"),
+    ],
+)
+def test_names_that_are_imported_are_told_of_as_attributes_are(package: str, name: str, told: str) -> None:
+    """Python itself says only that it cannot import them."""
+    with pytest.raises(ImportError, match=rf"cannot import '{name}': {package} has no attribute '{name}'. {told}"):
+        exec(f"from {package} import {name}")
+    with pytest.raises(AttributeError, match=told):
+        exec(f"import {package}; {package}.{name}")
+    assert not hasattr(importlib.import_module(package), name)
+
+
+def test_a_layer_with_one_size_is_told_to_take_two() -> None:
+    with pytest.raises(TypeError, match=r"Dense missing 1 .*'fan_out'\. Give both sizes\. .*Dense\(4, 8\)"):
+        nn.Dense(16)  # type: ignore[call-arg]
 
 
 def test_a_name_that_is_like_none_is_not_guessed() -> None:

@@ -37,7 +37,7 @@ ORDER = """
     compile
     api
     compiled_gradient written_sizes
-    gradient
+    public_gradient
     per_example
     nn optim
     data

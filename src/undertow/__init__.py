@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         UndertowError,
         UnsupportedError,
     )
-    from undertow.gradient import grad, value_and_grad
     from undertow.per_example import per_example_grad
     from undertow.primitives.stable import (
         log_softmax,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
         softplus,
         stop_gradient,
     )
+    from undertow.public_gradient import grad, value_and_grad
     from undertow.train import CrossValidation, Run, Trainer, cross_validate, find_learning_rate, load, train
     from undertow.train.resume import resume
 
@@ -121,7 +121,7 @@ attach(
         "undertow.bridges": "to_jax to_torch",
         "undertow.check": "GradientReport check_gradient",
         "undertow.compile": "compile get_threads set_threads show_config",
-        "undertow.gradient": "grad value_and_grad",
+        "undertow.public_gradient": "grad value_and_grad",
         "undertow.custom": "checkpoint clip_cotangent custom_vjp implicit_root watch",
         "undertow.derivatives": "hessian hvp jacobian jvp vjp",
         "undertow.errors": (

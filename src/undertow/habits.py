@@ -152,6 +152,20 @@ PACKAGE: Final[dict[str, str]] = {
     "Tensor": _ARRAYS,
     "array": _ARRAYS,
     "numpy": "Functions are written with NumPy itself: import numpy as np.",
+    "jnp": "Functions are written with NumPy itself: import numpy as np.",
+    "scipy": "The functions of scipy.special are those of SciPy itself; see docs/numpy.md.",
+    **dict.fromkeys(("primitive", "defvjp", "defjvp", "extend", "custom_gradient"), "Use undertow.custom_vjp."),
+    **dict.fromkeys(("flatten", "ravel_pytree"), "undertow.trees.flatten gives the arrays of a tree, and rebuilds it."),
+    **dict.fromkeys(("multigrad", "grad_named"), "Use undertow.grad(f, wrt=(0, 1)): positions of several arguments."),
+    "deriv": "Use undertow.grad(f).",
+    "holomorphic_grad": "Complex numbers are out of scope for now.",
+    "linear_transpose": "undertow.vjp(f, x) gives the value and the pull-back, which is linear.",
+    **dict.fromkeys(("Variable", "Parameter"), "Parameters are NumPy's arrays, given to the function as arguments."),
+    "GradientTape": "Use value, gradient = undertow.value_and_grad(loss)(params, X, y).",
+    **dict.fromkeys(("minimize", "minimise", "optimize"), "Use undertow.optim.minimize_lbfgs, or undertow.train."),
+    "debug": "Values that are traced are printed by print; undertow.flow.recorded(loss) records a loop.",
+    "Model": "Use undertow.nn.Sequential(…).",
+    **{name: f"Use numpy.{name}." for name in ("where", "einsum", "tanh", "exp", "log", "zeros", "ones", "dot")},
     "Module": "A layer is a dataclass with __call__(x), whose fields are its parameters.",
     "DataLoader": "undertow.train takes arrays, and makes batches of batch_size.",
     "Dataset": "undertow.train takes arrays (X, y), or a source of undertow.data.",
@@ -332,6 +346,9 @@ ELSEWHERE: Final[dict[str, str]] = {
 }
 """Names of arguments elsewhere that are no arguments here."""
 
+
+REQUIRED: Final[dict[str, str]] = {"fan_out": f"Give both sizes. {_DIMENSIONS}"}
+"""Arguments that have no default here, and have one elsewhere."""
 
 _OF_CLASSES: Final = "Give weights=, a number for each example; class_weights(y, {1: 3.0}) makes them of classes."
 SETTINGS: Final[dict[str, str]] = {

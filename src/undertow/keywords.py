@@ -41,11 +41,17 @@ def explain_keywords(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except TypeError as error:
             unknown = re.fullmatch(r"(.*) got an unexpected keyword argument '(\w+)'", str(error))
-            if unknown is None or error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            missing = re.fullmatch(r"(.* missing 1 required positional argument: '(\w+)')", str(error))
+            found = missing if unknown is None else unknown
+            if found is None or error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise  # the call began: what is wrong is inside
-            from undertow.habits import missing_argument
+            from undertow.habits import REQUIRED, missing_argument
 
-            own, name = unknown[1].replace(".__init__()", ""), unknown[2]
+            own, name = found[1].replace(".__init__()", ""), found[2]
+            if unknown is None:
+                if name not in REQUIRED:
+                    raise
+                raise TypeError(f"{own}. {REQUIRED[name]}") from None
             given = inspect.signature(function).parameters
             remedy = missing_argument(name, [x for x in given if x != "self"])
             if any(x.kind is x.VAR_POSITIONAL for x in given.values()) and remedy.startswith("Its arguments are"):

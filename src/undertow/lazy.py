@@ -14,8 +14,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
-from typing import Any
+from opcode import opmap
+from types import FrameType, ModuleType
+from typing import Any, Final
+
+_PARTS: Final = ("nn", "optim", "data")
+_IMPORT_FROM: Final = opmap["IMPORT_FROM"]
 
 
 class LazyPackage(ModuleType):
@@ -66,7 +70,11 @@ def attach(package: str, table: Mapping[str, str], remedies: str | None = None) 
         else:
             from undertow import habits
 
-            raise habits.missing_attribute(package, name, getattr(habits, remedies) if remedies else {}, names)
+            told = _in_parts(package, name) | (getattr(habits, remedies) if remedies else {})
+            error = habits.missing_attribute(package, name, told, names)
+            if _is_imported(sys._getframe(1)):  # else Python puts words of its own in the place of ours
+                raise ImportError(f"cannot import {name!r}: {error}", name=package)
+            raise error
         module.__dict__.setdefault(name, value)
         return value
 
@@ -95,6 +103,19 @@ def uncollected(stays: bool = False) -> Iterator[None]:
             gc.unfreeze()  # into the oldest generation, without a look at any object
         if before:
             gc.enable()
+
+
+def _in_parts(package: str, name: str) -> dict[str, str]:
+    """What to say of a name that a package does not have, and one of its own does."""
+    if "." in package or name.startswith("_"):
+        return {}
+    parts = [part for part in _PARTS if name in import_module(f"{package}.{part}").LAZY_NAMES]
+    return {name: f"Use {package}.{parts[0]}.{name}."} if parts else {}
+
+
+def _is_imported(frame: FrameType) -> bool:
+    """Whether a name is asked for by ``from package import name``."""
+    return frame.f_code.co_code[frame.f_lasti] == _IMPORT_FROM
 
 
 def _is_part(package: ModuleType, name: str) -> bool:

@@ -99,6 +99,10 @@ def test_the_rare_class_is_told_by_training_and_evaluating(capsys, monkeypatch, 
     np.testing.assert_allclose([told[name] for name in names], bad, rtol=1e-5)
     assert told["f1_macro"] == pytest.approx((bad[2] + fine[2]) / 2, rel=1e-5)
     assert "f1" not in told  # the mean of the classes is called so
+    undertow("predict", "runs/old", "new.csv", "--out", "p.csv", "--probabilities")
+    p = pl.read_csv("p.csv")["p(bad)"].to_numpy()
+    pairs = p[y == "bad"][:, None] - p[y == "fine"]  # how often a bad one is told to be more likely bad (Mann, Whitney)
+    assert told["auc"] == pytest.approx(np.mean(pairs > 0) + 0.5 * np.mean(pairs == 0), rel=1e-5)
 
     code, out, _ = undertow("evaluate", "runs/old", "new.csv", "--metrics", "recall_of_fine")
     assert float(re.search(r"recall_of_fine +([0-9.]+)", out)[1]) == pytest.approx(fine[1], rel=1e-5)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.errors import ArgumentError, DTypeError, TrainingError
-from undertow.gradient import value_and_grad
 from undertow.optim.names import name_leaves
 from undertow.optim.settings import read_amount, read_count
 from undertow.primitives import spec_of
+from undertow.public_gradient import value_and_grad
 from undertow.trace import is_array_like
 
 

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from undertow import trees
 from undertow.errors import ArgumentError
-from undertow.gradient import value_and_grad
+from undertow.public_gradient import value_and_grad
 from undertow.sklearn.diverged import FitDiverged, name_layer
 from undertow.sklearn.learner import Rule
 from undertow.sklearn.programs import borrow, give_back

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -95,14 +96,19 @@ def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     return [*names, *(f"arg{i}" for i in range(len(names), count))][:count]
 
 
+_LISTED: Final = re.compile(r"(?:\['([^\W\d]\w*)'\]|\.([^\W\d]\w*))\[(\d+)\]$")  # ['W'][0], .W[0]
+
+
 def leaf_name(argument: str, path: str) -> str:
-    """Name a leaf before the function has named it: ``params['W1']`` is W1, ``params[0]`` is params_0."""
+    """Name a leaf before its function does: ``params['W1']`` is W1, ``params['W'][0]`` W_0, ``params[0]`` params_0."""
     if not path:
         return argument
     last = path.rsplit("[", 1)[-1] if path.endswith("]") else path.rsplit(".", 1)[-1]
     last = last.strip("]'\"")
     if last.isidentifier():
         return last
+    if (listed := _LISTED.search(path)) is not None:
+        return f"{listed[1] or listed[2]}_{listed[3]}?"
     plain = "".join(c if c.isalnum() else "_" for c in f"{argument}{path}")
     return "_".join(part for part in plain.split("_") if part) + "?"  # not an identifier: a local name may replace it
 

@@ -19,6 +19,7 @@ def name_values(frame: FrameType, returned: Any = None) -> None:
 
     ``z1 = …``, ``self.z1 = …``, ``cache["z1"] = …`` and ``self.cache["z1"] = …`` each name a value z1; where several
     do, a variable comes first. ``h[t] = …`` and ``h.append(…)`` name it h, and what has one name is numbered later.
+    Arguments in a list that has a name, as in ``W, b = params``, are W_0, W_1, … unless they are taken out to a name.
     What a function returns keeps its name there only until the caller gives it one.
 
     Args:
@@ -35,6 +36,8 @@ def name_values(frame: FrameType, returned: Any = None) -> None:
             holders.append(("", inside))
             holders += [(key, held) for key, held in inside.items() if type(held) in _HOLDERS]
     for holder, values in holders:
+        if type(values) is list and values and isinstance(values[0], Traced) and holder.isidentifier():
+            _name_arguments(holder, values)
         for key in islice(reversed(values), _ENTRIES) if type(values) is dict else range(-min(len(values), _ITEMS), 0):
             value = values[key]
             if not isinstance(value, Traced) or not value.tape.open:  # type: ignore[attr-defined]  # of another trace
@@ -43,6 +46,14 @@ def name_values(frame: FrameType, returned: Any = None) -> None:
                 _name(key, value, returned)
             elif value._node.op is not INPUT:  # type: ignore[attr-defined]  # the function may unpack it to a name yet
                 _name(holder, value, returned)
+
+
+def _name_arguments(holder: str, values: list[Any]) -> None:
+    """Name the arguments in a list by their places; a local name may replace that yet, a list of another name not."""
+    for place, value in enumerate(values[:_ENTRIES]):
+        node = getattr(value, "_node", None)
+        if node is not None and node.op is INPUT and (node.name or "").endswith("?") and node.name[-2:] != "??":
+            node.name = f"{holder}_{place}??"
 
 
 def _name(name: str, value: Any, returned: Any) -> None:

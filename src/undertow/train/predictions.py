@@ -355,8 +355,8 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
     Returns:
         ``rows``, ``loss`` and each metric by its name (of a regression in the target's own unit, except for the loss),
         weighted where the training was and the file has the weights, ``remarks``; of two classes those of the rare one
-        alone too, as ``f1_of_yes``; for classes ``confusion``, (n_classes, n_classes): counts by true class (rows) and
-        prediction.
+        alone too, as ``f1_of_yes``, and the area under the ROC curve; for classes ``confusion``, (n_classes,
+        n_classes): counts by true class (rows) and prediction.
 
     Raises:
         RunError, DataError, ArgumentError: as in prediction; a class that training did not have.
@@ -373,6 +373,7 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
     usual = ["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"]
     if classifies and encoder.n_outputs == 2:
         usual += [f"{score}_of_{rare_class(run)}" for score in CLASS_SCORES]
+        usual += ["auc"] if task.loss.knows_probabilities else []
     kind, names = find_task(task.loss.task, task.output_shape), encoder.classes if classifies else None
     measured = run.read_metrics(read_class_metrics(metrics or None, names, task.output_shape[-1]), kind, usual)
     states = [metric.init() for metric in measured]
