@@ -16,7 +16,7 @@ from undertow.data.batches import read_whole
 from undertow.data.datasets import Dataset
 from undertow.data.source import read_weights
 from undertow.errors import ArgumentError, DataError, DataWarning, ShapeError
-from undertow.nn import class_weights, find_loss, initialize
+from undertow.nn import Loss, class_weights, find_loss, initialize
 from undertow.nn.layer import children, holds_parameters, is_layer
 from undertow.nn.mode import example_keys, training
 from undertow.nn.structure import read_dtype
@@ -91,12 +91,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     model = initialize(model, seed, dtype)
     check_parameters(model)
     X = X.astype(dtype, copy=False)
-    chosen = find_loss(plan.loss, model)
-    if not takes(chosen.function, 2):
-        raise ArgumentError(
-            f"the loss {describe_function(chosen.function)} cannot be called with (output, y). "
-            "Let it take two arguments: what the model gives, and the target."
-        )
+    chosen = _read_loss(plan.loss, model)
     n_leaves = len(trees.flatten(model)[0])
     task = make_task(chosen, model, X)
     y = task.read_target(y)
@@ -143,6 +138,17 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     if by_class is not None:  # what "balanced" came to, for an export
         settings["class_weight_values"] = by_class.tolist()
     return Setup(model, task, feed, held, metrics, settings, extras)
+
+
+def _read_loss(loss: Any, model: Any) -> Loss:
+    """Find the loss, and see that it can be called."""
+    chosen = find_loss(loss, model)
+    if not takes(chosen.function, 2):
+        raise ArgumentError(
+            f"the loss {describe_function(chosen.function)} cannot be called with (output, y). "
+            "Let it take two arguments: what the model gives, and the target."
+        )
+    return chosen
 
 
 def _read_seed(given: Any) -> int:
