@@ -322,7 +322,7 @@ repeat: Primitive = Primitive(
     ),
 )  # fmt: skip
 def _repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
-    if axis is None:
+    if axis is None or (not shape_of(a) and axis in (0, -1)):
         a, axis = (a if len(shape_of(a)) == 1 else _ravel(a)), 0
     at = one_axis("np.repeat", axis, shape_of(a))
     if isinstance(repeats, Traced) and not shape_of(repeats):

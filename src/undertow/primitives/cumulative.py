@@ -247,10 +247,10 @@ def _answer_running(primitive: Primitive, function: Callable[..., Any]) -> None:
     def running(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         refuse(name, out=out)
         if axis is None:
-            return primitive(cast(np.ravel(a), dtype), axis=0)
+            return cast(primitive(cast(np.ravel(a), dtype), axis=0), dtype)
         if not shape_of(a) and axis in (0, -1):
-            return primitive(expand_dims(cast(a, dtype), axis=(0,)), axis=0)
-        return primitive(cast(a, dtype), axis=axis_of(name, a, axis))
+            return cast(primitive(expand_dims(cast(a, dtype), axis=(0,)), axis=0), dtype)
+        return cast(primitive(cast(a, dtype), axis=axis_of(name, a, axis)), dtype)
 
 
 for _primitive, _function in (
@@ -281,7 +281,7 @@ def _answer_cumulative(primitive: Primitive, function: Callable[..., Any], start
         if axis is None and len(shape_of(x)) != 1:
             raise ArgumentError(f"{name} needs axis= for an array of {len(shape_of(x))} axes.")
         at = axis_of(name, x, axis)
-        result = primitive(cast(x, dtype), axis=at)
+        result = cast(primitive(cast(x, dtype), axis=at), dtype)
         if not include_initial:
             return result
         return np.concatenate([filled_like(result, at, 1, start), result], axis=at)

@@ -162,9 +162,9 @@ def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 @answers(np.trace, samples=lambda: [*_calls(), Sample((draw((3, 3), 4),), {"dtype": np.float64})])
 def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
     refuse("np.trace", out=out)
-    if dtype is not None and np.dtype(dtype) != dtype_of(a):
-        a = astype(a, dtype=np.dtype(dtype))
-    return trace(a, offset=int(offset), **_axes(a, axis1, axis2))
+    wanted = dtype_of(a) if dtype is None else np.dtype(dtype)
+    total = trace(a if wanted == dtype_of(a) else astype(a, dtype=wanted), offset=int(offset), **_axes(a, axis1, axis2))
+    return total if dtype is None or dtype_of(total) == wanted else astype(total, dtype=wanted)
 
 
 def _stack_calls() -> list[Sample]:

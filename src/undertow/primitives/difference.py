@@ -272,4 +272,5 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
             step = _diff(x, axis=axis)
     size: Shape = shape_of(y)
     n = fixed_size(size, at, "np.trapezoid")
-    return sum_(step * (part(y, at, 1, None) + part(y, at, None, n - 1)) / 2.0, axis=(at,), keepdims=False)
+    pieces = step * (part(y, at, 1, None) + part(y, at, None, n - 1)) / 2.0
+    return sum_(pieces, axis=(axis_of("np.trapezoid", pieces, axis),), keepdims=False)  # x may have more axes than y

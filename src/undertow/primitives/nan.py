@@ -199,7 +199,7 @@ def _apply(primitive: Primitive, a: Any, axis: Any, keepdims: Any, options: dict
     return primitive(a, *options.values(), axis=axes, keepdims=kept(keepdims), options=tuple(options), **params)
 
 
-def _answer_sum(primitive: Primitive, function: Callable[..., Any], kink: Kink) -> None:
+def _answer_sum(primitive: Primitive, function: Callable[..., Any], neutral: int, kink: Kink) -> None:
     def samples() -> list[Sample]:
         more = [s for s in reduction_calls() if "axis" in s.params]
         return [*nan_calls(initial=0.7, dtype=True), *more]
@@ -215,7 +215,9 @@ def _answer_sum(primitive: Primitive, function: Callable[..., Any], kink: Kink) 
         where: Any = MISSING,
     ) -> Any:
         refuse(f"np.{primitive.name}", out=out)
-        return _apply(primitive, cast(a, dtype), axis, keepdims, options_of(initial, where))
+        if dtype is not None and np.dtype(dtype).kind != "f" and dtype_of(a).kind == "f":
+            a = np.where(np.isnan(a), neutral, a)  # whole numbers have no NaN to leave out
+        return cast(_apply(primitive, cast(a, dtype), axis, keepdims, options_of(initial, where)), dtype)
 
 
 def _answer_extremum(primitive: Primitive, function: Callable[..., Any], sign: float) -> None:
@@ -237,8 +239,10 @@ def _answer_extremum(primitive: Primitive, function: Callable[..., Any], sign: f
         return _apply(primitive, a, axis, keepdims, options_of(initial, where))
 
 
-_answer_sum(nansum, np.nansum, Kink(([1.0, np.nan],), ([1.0, 0.0],), "NaN takes no part"))
-_answer_sum(nanprod, np.nanprod, Kink(([0.0, np.nan, 3.0],), ([3.0, 0.0, 0.0],), "NaN takes no part, zeros are right"))
+_answer_sum(nansum, np.nansum, 0, Kink(([1.0, np.nan],), ([1.0, 0.0],), "NaN takes no part"))
+_answer_sum(
+    nanprod, np.nanprod, 1, Kink(([0.0, np.nan, 3.0],), ([3.0, 0.0, 0.0],), "NaN takes no part, zeros are right")
+)
 _answer_extremum(nanmax, np.nanmax, 1)
 _answer_extremum(nanmin, np.nanmin, -1)
 

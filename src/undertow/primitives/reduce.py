@@ -315,7 +315,8 @@ def answer_with_dtype(
         where: Any = MISSING,
     ) -> Any:
         refuse(name, out=out)
-        return reduce_with(plain, optional, cast(a, dtype), axes_of(name, a, axis), keepdims, initial, where)
+        result = reduce_with(plain, optional, cast(a, dtype), axes_of(name, a, axis), keepdims, initial, where)
+        return cast(result, dtype)  # whole numbers are added up as int64, and wrap around alike in what was asked for
 
 
 _TIES = "ties split evenly"

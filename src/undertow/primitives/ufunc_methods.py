@@ -89,7 +89,8 @@ def _answer_reduce(ufunc: np.ufunc, function: Callable[..., Any], neutral: Any, 
         if start is not None and neutral is None and 0 in shape_of(array):
             return function(array, axis=axis, keepdims=keepdims, initial=start)
         result = function(array, axis=axis, keepdims=keepdims)
-        return result if initial is _MISSING or initial is None else ufunc(result, initial)
+        result = result if initial is _MISSING or initial is None else ufunc(result, initial)
+        return result if dtype is None or dtype_of(result) == np.dtype(dtype) else astype(result, dtype=np.dtype(dtype))
 
 
 _EVEN = "ties share evenly"
@@ -221,7 +222,8 @@ def _answer_accumulate(ufunc: np.ufunc, apply: Callable[[Any, int], Any]) -> Non
         refuse(name, out=out)
         if dtype is not None:
             array = astype(array, dtype=np.dtype(dtype))
-        return apply(array, axis_of(name, array, axis))
+        result = apply(array, axis_of(name, array, axis))
+        return result if dtype is None or dtype_of(result) == np.dtype(dtype) else astype(result, dtype=np.dtype(dtype))
 
 
 maximum_so_far = _running(np.maximum, True, "max")
