@@ -183,9 +183,6 @@ def test_folders_of_images(tmp_path):
     order = np.argsort(Y, kind="stable")
     np.testing.assert_array_equal(pixels(frame), X[order])
     assert frame["label"].to_list() == [str(label) for label in Y[order]] and "file" not in frame.columns
-    (tmp_path / "d" / "README.txt").write_text("what these images are")
-    assert holds_examples(tmp_path / "d") and read_table(tmp_path / "d").equals(frame)
-    (tmp_path / "d" / "README.txt").unlink()
     named = read_examples(tmp_path / "d", "test", [], name_files=True)
     assert named["file"].to_list()[:2] == ["0/00.png", "0/03.png"]
     flat = read_examples(tmp_path / "d" / "1", "test", [], name_files=True)
@@ -197,26 +194,8 @@ def test_folders_of_images(tmp_path):
         name_target(tmp_path / "d" / "1", None)
     with pytest.raises(DataError, match=r"Of folders of images, give one whose folders are the classes: .*d\."):
         find_files(tmp_path)
-    for name in ("test", "train"):
-        save_images(tmp_path / "parts" / name, X, Y)
-    with pytest.raises(DataError, match=r"give one whose folders are the classes: .*train\."):
-        find_files(tmp_path / "parts")
     pl.DataFrame({"x": [1]}).write_csv(tmp_path / "d" / "t.csv")  # a folder with tables is one of tables
     assert not holds_examples(tmp_path / "d") and [file.name for file in find_files(tmp_path / "d")] == ["t.csv"]
-
-
-def test_images_that_are_left_out_are_told(tmp_path):
-    """Those beside the folders of classes have no class, and those deeper no place; whoever has one folder has all."""
-    save_images(tmp_path / "d", X, Y)
-    remarks = []
-    frame = read_examples(tmp_path / "d", "test", remarks)
-    assert not remarks
-    (tmp_path / "d" / "1" / "old").mkdir()
-    for name in ("loose.png", "1/old/a.png", "1/old/b.png"):
-        (tmp_path / "d" / name).write_bytes((tmp_path / "d" / "0" / "00.png").read_bytes())
-    assert read_examples(tmp_path / "d", "test", remarks).equals(frame)
-    left = "d: 3 images in no folder of a class, or deeper, left out: 'loose.png', '1/old/a.png', '1/old/b.png'."
-    assert remarks == [left]
 
 
 def test_images_in_colour(tmp_path):

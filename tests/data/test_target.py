@@ -150,11 +150,15 @@ def test_text_columns_name_what_must_stay_text():
     ("values", "message"),
     [
         ([*map(str, range(59)), "oops"], "target 'y' holds numbers, but 1 of 60 values are none, first 'oops'"),
+        (
+            [f"{i}.5" for i in range(60)],
+            "holds texts, all of which are numbers, such as '0.5': 60 different ones in 60",
+        ),
         ([f"{i} to 70" for i in range(60)], "60 distinct texts in 60 rows, such as '0 to 70': classes need several"),
     ],
 )
 def test_texts_that_are_hardly_classes(values, message):
-    """Ranges, and a column of numbers with a stray word; whoever says that they are classes gets them."""
+    """Ranges, numbers that a frame has as texts, or with a stray word; whoever says that they are classes gets them."""
     frame = pl.DataFrame({"x": range(60), "y": values})
     with pytest.raises(DataError, match=message):
         encode_table(frame, "y")

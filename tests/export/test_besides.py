@@ -120,6 +120,18 @@ def test_frozen_weights_are_not_bound(tmp_path):
     assert np.array_equal(compare(run, module, LABELS, plan)["W1"], module.PARAMS["W1"])
 
 
+@pytest.mark.parametrize("frozen", ["*.b", "layers[0]*", "layers[2].W"])
+@pytest.mark.parametrize("clip", [make(0.01) for make in optim.CLIPS.values()], ids=lambda clip: clip.name)
+def test_gradients_of_frozen_parameters_count_in_no_norm(clip, frozen, tmp_path):
+    """As in training: what does not move is not part of what is clipped."""
+    rule = optim.grouped(optim.momentum(0.1), {frozen: None})
+    run = trained(NETWORKS["plain"](3), LABELS, "categorical_cross_entropy", optimizer=rule, clip=clip)
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    params = compare(run, module, LABELS, Plan(loss="categorical_cross_entropy", optimizer=rule, clip=clip))
+    still = {name for name, value in params.items() if np.array_equal(value, module.PARAMS[name])}
+    assert still == {"*.b": {"b1", "b2"}, "layers[0]*": {"W1", "b1"}, "layers[2].W": {"W2"}}[frozen]
+
+
 @pytest.mark.parametrize("policy", ["skip", "zero"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_steps_that_are_not_finite(policy, network, tmp_path):

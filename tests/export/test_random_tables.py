@@ -105,6 +105,19 @@ def test_random_tables(seed, tmp_path):
     check(label.reshape(-1).tolist(), wanted, encoder)
 
 
+def test_separators_within_quoted_names_are_part_of_these(tmp_path):
+    """As csv.reader has it: a semicolon parts three columns, of which the second is named with three commas."""
+    rows = [f"{a:.3f};{b:.3f};{'yes' if a > b else 'no'}" for a, b in np.random.default_rng(0).normal(size=(60, 2))]
+    file = tmp_path / "new.csv"
+    file.write_text('"a";"b, in kg, net, dry";y\n' + "\n".join(rows) + "\n")
+    data = ut.data.encode_table(ut.data.read_table(file), "y", validation=0.0)
+    run = ut.train(nn.Sequential(nn.Dense(2, 2)), data.train, loss="categorical_cross_entropy", progress=False)
+    run.extras["encoder"] = data.encoder.to_json_dict()
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    wanted = data.encoder.decode(run.predict(data.train[0])).tolist()
+    assert module.predict_rows(module.read_csv(file, ())) == wanted and len(set(wanted)) == 2
+
+
 @pytest.mark.parametrize("name", ['3"', "a\\b", "two\nlines", "'", '"""', "{x}", "%s", "é"])
 def test_columns_of_any_name(name, tmp_path):
     """A name stands in the exported file as Python's text, also where its texts are spelled as missing values."""

@@ -378,19 +378,6 @@ def test_wrong_tables_are_said_in_one_line(tmp_path):
     assert "twice.csv: two columns share the name 'age'. Give each" in run_alone(path, tmp_path / "twice.csv").stderr
 
 
-def test_separators_within_quoted_names_are_part_of_these(tmp_path):
-    """As csv.reader has it: a semicolon parts two columns, of which the second is named with three commas."""
-    rng = np.random.default_rng(0)
-    rows = [f"{a:.3f};{b:.3f};{'yes' if a > b else 'no'}" for a, b in rng.normal(size=(60, 2))]
-    table = '"a";"b, in kg, net, dry";y\n' + "\n".join(rows) + "\n"
-    run, encoder, data = train_on(table, "y", tmp_path)
-    path = export_source(run, tmp_path / "model.py")
-    (tmp_path / "new.csv").write_text(table)
-    result = run_alone(path, tmp_path / "new.csv")
-    wanted = encoder.decode(run.predict(data.train[0])).tolist()
-    assert result.stdout.split()[1:] == wanted and len(wanted) == 60, result.stderr
-
-
 def test_an_encoder_and_a_loss_that_do_not_fit_are_refused(tmp_path):
     run, _, _ = train_on(TABLE, "buys", tmp_path)
     run.settings["loss"] = "mean_squared_error"
@@ -445,20 +432,3 @@ def test_a_model_that_counts_its_rows_is_refused(tmp_path):
     run = ut.Run(nn.initialize(nn.Sequential(nn.Dense(6, 3), by_row)), settings={"loss": "mean_squared_error"})
     with pytest.raises(UnsupportedError, match="counts the rows of its batch"):
         export_source(run, tmp_path / "model.py")
-
-
-@pytest.mark.parametrize("frozen", ["*.b", "layers[0]*", "layers[2].W"])
-@pytest.mark.parametrize("clip", optim.CLIPS)
-def test_gradients_of_frozen_parameters_count_in_no_norm(clip, frozen, tmp_path):
-    """As in training: what does not move is not part of what is clipped."""
-    X = rows_for("", 40)
-    model = nn.initialize(nn.Sequential(nn.Dense(6, 4), "tanh", nn.Dense(4, 2)))
-    optimizer, limit = optim.grouped(optim.momentum(0.1), {frozen: None}), CLIPS[clip]
-    settings = {
-        "loss": "mean_squared_error", "optimizer": {"name": optimizer.name, **optimizer.settings},
-        "clip": {"name": limit.name, **limit.settings},
-    }  # fmt: skip
-    run = ut.Run(model, settings=settings)
-    module = load_source(export_source(run, tmp_path / "model.py"))
-    y = X @ np.ones((6, 2), np.float32)
-    compare_training(run, module, X, y, nn.LOSSES["mean_squared_error"], optimizer, limit)

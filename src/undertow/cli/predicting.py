@@ -60,7 +60,7 @@ def predict_file(
     with ReadingProgress(not quiet, stderr=True):
         n = write_predictions(portions, out)
     tell()
-    say(f"{n} predictions in {out}")
+    say(f"{n} prediction{'s' * (n != 1)} in {out}")
 
 
 def note_divergence(run: Any, note: Callable[[str], Any]) -> None:

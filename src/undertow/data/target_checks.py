@@ -100,6 +100,12 @@ def check_texts(series: pl.Series, target: str) -> None:
             f"target {target!r} holds {nearly.what}, but {nearly.count_others()}. Correct them, or leave them empty "
             "where they are unknown."
         )
+    if odd.is_empty():
+        raise DataError(
+            f"target {target!r} holds texts, all of which are numbers, such as {present[0]!r:.60}: "
+            f"{present.n_unique()} different ones in {count(len(present), 'row')}. Give it as a column of numbers, not "
+            "as texts; if these are classes, say so: task='classification'."
+        )
     if 2 * len(odd) < len(present):
         raise DataError(
             f"target {target!r} holds numbers, but {len(odd)} of {count(len(present), 'value')} are none, first "

@@ -103,10 +103,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     by_class: Array | None = None
     if whole is None:
         beside = _read_beside(plan.validation)
-        (X, y, weights), part = _hold_out(X, y, weights, None if beside else plan.validation, seed, task)
-        _check_counts((X, y, weights), "to train on", "Give some examples a weight above 0.")
-        if part is not None:
-            _check_counts(part, "held out", "Hold others out, with another validation= or seed=, or none.")
+        (X, y, weights), part = _check_counts(*_hold_out(X, y, weights, plan.validation, seed, task, beside))
         by_class = _weigh_classes(y, plan.class_weights, task)
         feed: Feed = ArrayFeed(X, y, weights, plan.batch_size, draws, task, by_class)
         n_held, held = (0, None) if part is None else (len(part[0]), [part])
@@ -327,10 +324,10 @@ def read_examples(data: Any, part: str = "training") -> tuple[Array, Array, Arra
 
 
 def _hold_out(
-    X: Array, y: Array, weights: Array | None, validation: Any, seed: int, task: Task
+    X: Array, y: Array, weights: Array | None, validation: Any, seed: int, task: Task, beside: Source | None = None
 ) -> tuple[Examples, Examples | None]:
-    """Split off the validation part."""
-    if validation is None:
+    """Split off the validation part, unless it is given beside, in blocks."""
+    if validation is None or beside is not None:
         return (X, y, weights), None
     if isinstance(validation, tuple | list):
         X_held, y_held, w_held = read_examples(validation, "validation")
@@ -346,11 +343,19 @@ def _hold_out(
     return take(kept), take(out) if len(out) else None
 
 
-def _check_counts(examples: Examples, part: str, remedy: str) -> None:
-    """DataError where all examples have the weight 0, of which no loss is a number."""
-    weights = examples[2]
+def _check_counts(kept: Examples, held: Examples | None) -> tuple[Examples, Examples | None]:
+    """The parts; DataError where all examples of one have the weight 0: no loss of them is a number."""
+    weights = kept[2]
     if weights is not None and not weights.any():
-        raise DataError(f"the weights of all {len(weights)} examples {part} are 0: none counts. {remedy}")
+        raise DataError(
+            f"the weights of all {len(weights)} examples to train on are 0: none counts. Give some a weight above 0."
+        )
+    if held is not None and held[2] is not None and not held[2].any():
+        raise DataError(
+            f"the weights of all {len(held[2])} examples held out are 0: none counts. Hold others out, with another "
+            "validation= or seed=, or none."
+        )
+    return kept, held
 
 
 def _weigh_classes(y: Array, wanted: Any, task: Task) -> Array | None:
