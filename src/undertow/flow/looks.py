@@ -117,7 +117,7 @@ def _given_to(path: str, items: Mapping[str, Any], seen: Mapping[str, Any]) -> A
         return None
     places = [f"{start}[{k}]" for k in reversed(range(int(number[:-1])))]
     place = next((x for x in places if type(items.get(x)).__name__ not in ("Dropout", "Noise")), None)
-    return seen[place][0] if place in seen else None
+    return seen[place][0] if place is not None and place in seen else None
 
 
 def _look_at(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from undertow import trees
 from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
-from undertow.flow.dealt import BATCHES, deal_anew
+from undertow.flow.dealt import Last, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
 from undertow.flow.facts import measure_columns
@@ -75,7 +74,7 @@ class OwnRecorder:
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
         self.mixture, self.moving, self.squares = Mixture(), Moving(), Squares(loss)
-        self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
+        self.last_batches = Last()
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.scales = False  # the network scales its inputs itself
@@ -101,7 +100,7 @@ class OwnRecorder:
         self.mixture.add(args)
         self.squares.add(args)
         self.moving.add(numbers, args)
-        self.batches.append(args)
+        self.last_batches.add(args)
         # what is given too: of an infinite bias tanh makes 1, and its gradient 0
         bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values(), *numbers))
         if bad and "non_finite" not in self.recorder.flow.facts:
@@ -128,11 +127,11 @@ class OwnRecorder:
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
             facts |= self._columns()
-            facts["squares"] = self.squares.told(self.last[0], self.batches)
+            facts["squares"] = self.squares.told(self.last[0], self.last_batches.batches)
             facts.pop("dealt", None)
-            # it takes 48 losses
+            # it takes 48 losses, or 6 for each batch
             if self.labelled or self.squares.place is not None or any(RULES["plateau"].find(flow, RULES["plateau"])):
-                facts["dealt"] = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
+                facts["dealt"] = deal_anew(self.loss, self.last[0], self.last_batches.batches, self.mixture.place)
         return flow
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
@@ -150,7 +149,7 @@ class OwnRecorder:
 
     def _columns(self) -> dict[str, Any]:
         """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""
-        found = [X for X in map(self._inputs_of, self.batches) if X is not None]
+        found = [X for X in map(self._inputs_of, self.last_batches.batches) if X is not None]
         rows = [X.reshape(len(X), -1) for X in found if X.shape[1:] == found[-1].shape[1:]]
         return {"columns": measure_columns(X := np.concatenate(rows), X)} if rows else {}
 
