@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.trace import is_array_like
 
 BATCHES, ROWS = 8, 512  # the last batches that are looked at, or as many as hold so many rows, ...
 MORE: Final = 64  # ... but no more than these
@@ -97,7 +98,7 @@ def _losses(
 ) -> tuple[NDArray[np.float64], int] | None:
     """The loss of a batch with its targets as they are, and in so many other orders; and how many rows it has."""
     leaves, rebuild = trees.flatten(tuple(args))
-    places = [i for i, x in enumerate(leaves) if not callable(x)]
+    places = [i for i, x in enumerate(leaves) if is_array_like(x)]
     if place is None or not -len(places) <= place < len(places):
         return None
     at, rng = places[place], np.random.default_rng(0)

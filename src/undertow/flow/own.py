@@ -35,7 +35,7 @@ from undertow.graph import Node
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
 from undertow.simplify import simplify
-from undertow.trace import trace_function
+from undertow.trace import is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
 from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
 
@@ -136,7 +136,7 @@ class OwnRecorder:
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
         """The network's inputs among what a loss is given; None where no array of numbers holds them."""
-        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if not callable(x)]
+        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if is_array_like(x)]
         if self.inputs is None or self.scales or self.inputs >= len(leaves):
             return None
         X = leaves[self.inputs]
@@ -159,7 +159,9 @@ class OwnRecorder:
         X, (leaves, rebuild) = self._inputs_of(args), trees.flatten(args)
         if X is None:
             return
-        given = [x for x in leaves if not callable(x)][self.inputs or 0]  # as it was given: X is a view of a memory map
+        given = [x for x in leaves if is_array_like(x)][
+            self.inputs or 0
+        ]  # as it was given: X is a view of a memory map
         y = self.squares.targets(args)  # numbers to predict, which are scaled too
         scaled_y = None if y is None else standard(np.asarray(y))
         others = [[other if x is given else x for x in leaves] for other in (X, X / 2, standard(X))]

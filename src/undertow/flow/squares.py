@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.flow.facts import measure_numbers
+from undertow.trace import is_array_like
 from undertow.train.derive import Gradient
 
 Array = NDArray[Any]
@@ -114,7 +115,7 @@ class Squares:
         Source: derived here.
         """
         leaves, _ = trees.flatten(tuple(args))
-        places = [i for i, x in enumerate(leaves) if not callable(x)]
+        places = [i for i, x in enumerate(leaves) if is_array_like(x)]
         if self.place is None or not -len(places) <= self.place < len(places):
             return None
         self._at = places[self.place]
