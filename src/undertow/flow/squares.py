@@ -60,8 +60,9 @@ class Squares:
         """Keep the targets of a batch."""
         y = None if self.place is None or self._size > KEPT else self.targets(args)
         if y is not None and (not self._kept or np.shape(y)[1:] == self._kept[0].shape[1:]):
-            self._kept.append(np.array(y, np.float64))
-            self._size += np.size(y)
+            rows = max(KEPT // max(np.size(y[:1]), 1), 1)
+            self._kept.append(np.array(y[:rows], np.float64))
+            self._size += self._kept[-1].size
 
     def told(self, params: Any, batches: Iterable[Sequence[Any]]) -> dict[str, Any]:
         """Measure the targets, and what is learned of them.
