@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -10,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.trace import is_array_like
 
-BATCHES: Final = 8  # the last ones that are looked at
+BATCHES, ROWS = 8, 512  # the last batches that are looked at, or as many as hold so many rows, ...
+MORE: Final = 64  # ... but no more than these
 DEALS: Final = 40  # orders of all of them together, ...
 MOST, FEWEST = 20, 5  # ... and of each
 LEAST: Final = 8  # rows
 
 
 def deal_anew(
-    loss: Callable[..., Any], params: Any, batches: Sequence[Sequence[Any]], place: int | None
+    loss: Callable[..., Any], params: Any, batches: Collection[Sequence[Any]], place: int | None
 ) -> dict[str, float] | None:
     """Measure by how much the loss of batches rises where their targets come in other orders.
 
@@ -29,8 +32,8 @@ def deal_anew(
         place: that of the targets among the arrays of a batch, see `undertow.flow.program.find_targets`.
 
     Returns:
-        The mean ``rise``, and the ``skill``, which is the rise in its deviations; None where batches have no targets,
-        few rows, or the loss cannot be computed for others.
+        The mean ``rise``, the ``skill``, which is the rise in its deviations, and of how many ``rows``; None where
+        batches have no targets, few rows, or the loss cannot be computed for others.
 
     Source: Fisher, The Design of Experiments, 1935, section 21 (a difference is held against those of all orders).
 
@@ -40,14 +43,15 @@ def deal_anew(
         ...     return np.mean((w * X - y) ** 2)
         >>> found = deal_anew(loss, 1.0, [(X, X)], 1)
         >>> found["rise"] > 50, found["skill"] > 4, deal_anew(loss, 0.0, [(X, X)], 1)
-        (True, True, {'rise': 0.0, 'skill': 0.0})
+        (True, True, {'rise': 0.0, 'skill': 0.0, 'rows': 20})
     """
-    rises, variances, size = [], [], 0.0
+    rises, variances, size, rows = [], [], 0.0, 0
     with suppress(Exception), np.errstate(all="ignore"):  # a user's function may ask more of targets than their shape
         for args in batches:
-            found = _losses(loss, params, args, place, min(max(DEALS // len(batches), FEWEST), MOST))
-            if found is None:
+            told = _losses(loss, params, args, place, min(max(DEALS // len(batches), FEWEST), MOST))
+            if told is None:
                 return None
+            found, rows = told[0], rows + told[1]
             size = max(size, abs(float(found[0])))
             rises.append(found[1:].mean() - found[0])
             variances.append(found[1:].var(ddof=1))
@@ -55,15 +59,46 @@ def deal_anew(
         return None
     rise, deviation = float(np.mean(rises)), float(np.sqrt(np.sum(variances))) / len(rises)
     sure = deviation > 1e-9 * size  # or rounding, where the order is no matter
-    return {"rise": rise if sure else 0.0, "skill": rise / deviation if sure else 0.0}
+    return {"rise": rise if sure else 0.0, "skill": rise / deviation if sure else 0.0, "rows": rows}
+
+
+class Last:
+    """The last batches, as many as hold 512 rows, but no fewer than 8 and no more than 64."""
+
+    def __init__(self) -> None:
+        self.batches: deque[Sequence[Any]] = deque()
+        self._rows: deque[int] = deque()
+
+    def add(self, args: Sequence[Any]) -> None:
+        """Add a batch, and let go of those that are not needed any more.
+
+        Args:
+            args: what a loss is given beside the parameters.
+
+        Source: derived here.
+
+        Example:
+            >>> last = Last()
+            >>> for n in (1000, *[50] * 12, 3):
+            ...     last.add((np.zeros((n, 2)), np.zeros(n)))
+            >>> [len(X) for X, _ in last.batches]
+            [50, 50, 50, 50, 50, 50, 50, 50, 50, 50, 50, 3]
+        """
+        self.batches.append(args)
+        self._rows.append(max((len(x) for x in trees.flatten(tuple(args))[0] if np.ndim(x)), default=0))
+        n = len(self.batches)
+        while n > MORE or (n > BATCHES and sum(self._rows) - self._rows[0] >= ROWS):
+            self.batches.popleft()
+            self._rows.popleft()
+            n -= 1
 
 
 def _losses(
     loss: Callable[..., Any], params: Any, args: Sequence[Any], place: int | None, deals: int
-) -> NDArray[np.float64] | None:
-    """The loss of a batch with its targets as they are, and in so many other orders."""
+) -> tuple[NDArray[np.float64], int] | None:
+    """The loss of a batch with its targets as they are, and in so many other orders; and how many rows it has."""
     leaves, rebuild = trees.flatten(tuple(args))
-    places = [i for i, x in enumerate(leaves) if not callable(x)]
+    places = [i for i, x in enumerate(leaves) if is_array_like(x)]
     if place is None or not -len(places) <= place < len(places):
         return None
     at, rng = places[place], np.random.default_rng(0)
@@ -72,4 +107,4 @@ def _losses(
         return None
     orders = [np.arange(len(y)), *(rng.permutation(len(y)) for _ in range(deals))]
     dealt = [[y[order] if i == at else x for i, x in enumerate(leaves)] for order in orders]
-    return np.array([float(loss(params, *rebuild(x))) for x in dealt])
+    return np.array([float(loss(params, *rebuild(x))) for x in dealt]), len(y)

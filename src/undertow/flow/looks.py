@@ -15,6 +15,7 @@ from undertow.flow.record import FLAT, RELUS, Look
 from undertow.graph import evaluate
 from undertow.nn import Sequential
 from undertow.nn.mode import call_inner, example_keys, training
+from undertow.trace import is_array_like
 from undertow.train.derive import Gradient, number_paths, numbers_of, take_rows
 
 Array = NDArray[Any]
@@ -80,7 +81,7 @@ def take_look(
         outcome = gradient.of_leaves(leaves, rebuild, X, target)
         numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
-        given = [x for x in trees.flatten(X)[0] if not callable(x)]
+        given = [x for x in trees.flatten(X)[0] if is_array_like(x)]
         first = given[inputs] if inputs is not None else next((x for x in given if np.ndim(x)), np.zeros((1, 1)))
         entering: Any = units_of(first)
         before: float | None = effective_rank(entering[:N_RANK])

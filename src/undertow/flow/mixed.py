@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.trace import is_array_like
 
 Array = NDArray[Any]
 COLUMNS: Final = 50  # of an array that are measured
@@ -35,7 +36,7 @@ class Mixture:
         Args:
             args: what a loss is given beside the parameters: arrays with as many rows, others are left out.
         """
-        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if not callable(x)]
+        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if is_array_like(x)]
         arrays = [x for x in leaves if x.ndim and x.dtype.kind in "fiub" and len(x) >= FEWEST]
         if not arrays or any(len(x) != len(arrays[0]) for x in arrays):
             return

@@ -15,7 +15,7 @@ from undertow.differentiate import backward
 from undertow.errors import UndertowError
 from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
 from undertow.nn.mode import training
-from undertow.trace import Tracer, trace_function
+from undertow.trace import Tracer, is_array_like, trace_function
 from undertow.train.derive import number_paths, numbers_of, trained_numbers
 
 TARGET = ["y", "weights", "keys", "mix"]
@@ -128,8 +128,9 @@ def trace_loss(
     forward.__wrapped__ = loss_function  # type: ignore[attr-defined]
     traced = trace_function(forward, (model, X, target))
     name_loss(traced.graph)
-    batch = [leaf for tree in (X, target) for leaf in trees.flatten(tree)[0]]
     params = [x for x in traced.arguments[0] if isinstance(x, Node)]
+    leaves = [leaf for tree in (X, target) for leaf in trees.flatten(tree)[0]]
+    batch = [x for x in leaves if is_array_like(x)]  # flags, names and functions are no inputs of the graph
     return traced.graph, [*numbers_of(trees.flatten(model)[0]), *batch], params, seen
 
 

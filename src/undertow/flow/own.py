@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from undertow import trees
 from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
-from undertow.flow.dealt import BATCHES, deal_anew
+from undertow.flow.dealt import Last, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
 from undertow.flow.facts import measure_columns
@@ -36,7 +35,7 @@ from undertow.graph import Node
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
 from undertow.simplify import simplify
-from undertow.trace import trace_function
+from undertow.trace import is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
 from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
 
@@ -75,7 +74,7 @@ class OwnRecorder:
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
         self.mixture, self.moving, self.squares = Mixture(), Moving(), Squares(loss)
-        self.batches: deque[Sequence[Any]] = deque(maxlen=BATCHES)
+        self.last_batches = Last()
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.scales = False  # the network scales its inputs itself
@@ -101,7 +100,7 @@ class OwnRecorder:
         self.mixture.add(args)
         self.squares.add(args)
         self.moving.add(numbers, args)
-        self.batches.append(args)
+        self.last_batches.add(args)
         # what is given too: of an infinite bias tanh makes 1, and its gradient 0
         bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values(), *numbers))
         if bad and "non_finite" not in self.recorder.flow.facts:
@@ -128,16 +127,16 @@ class OwnRecorder:
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
             facts |= self._columns()
-            facts["squares"] = self.squares.told(self.last[0], self.batches)
+            facts["squares"] = self.squares.told(self.last[0], self.last_batches.batches)
             facts.pop("dealt", None)
-            # it takes 48 losses
+            # it takes 48 losses, or 6 for each batch
             if self.labelled or self.squares.place is not None or any(RULES["plateau"].find(flow, RULES["plateau"])):
-                facts["dealt"] = deal_anew(self.loss, self.last[0], self.batches, self.mixture.place)
+                facts["dealt"] = deal_anew(self.loss, self.last[0], self.last_batches.batches, self.mixture.place)
         return flow
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
         """The network's inputs among what a loss is given; None where no array of numbers holds them."""
-        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if not callable(x)]
+        leaves = [np.asarray(x) for x in trees.flatten(args)[0] if is_array_like(x)]
         if self.inputs is None or self.scales or self.inputs >= len(leaves):
             return None
         X = leaves[self.inputs]
@@ -150,7 +149,7 @@ class OwnRecorder:
 
     def _columns(self) -> dict[str, Any]:
         """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""
-        found = [X for X in map(self._inputs_of, self.batches) if X is not None]
+        found = [X for X in map(self._inputs_of, self.last_batches.batches) if X is not None]
         rows = [X.reshape(len(X), -1) for X in found if X.shape[1:] == found[-1].shape[1:]]
         return {"columns": measure_columns(X := np.concatenate(rows), X)} if rows else {}
 
@@ -160,7 +159,9 @@ class OwnRecorder:
         X, (leaves, rebuild) = self._inputs_of(args), trees.flatten(args)
         if X is None:
             return
-        given = [x for x in leaves if not callable(x)][self.inputs or 0]  # as it was given: X is a view of a memory map
+        given = [x for x in leaves if is_array_like(x)][
+            self.inputs or 0
+        ]  # as it was given: X is a view of a memory map
         y = self.squares.targets(args)  # numbers to predict, which are scaled too
         scaled_y = None if y is None else standard(np.asarray(y))
         others = [[other if x is given else x for x in leaves] for other in (X, X / 2, standard(X))]

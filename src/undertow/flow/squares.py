@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.flow.facts import measure_numbers
+from undertow.trace import is_array_like
 from undertow.train.derive import Gradient
 
 Array = NDArray[Any]
@@ -59,8 +60,9 @@ class Squares:
         """Keep the targets of a batch."""
         y = None if self.place is None or self._size > KEPT else self.targets(args)
         if y is not None and (not self._kept or np.shape(y)[1:] == self._kept[0].shape[1:]):
-            self._kept.append(np.array(y, np.float64))
-            self._size += np.size(y)
+            rows = max(KEPT // max(np.size(y[:1]), 1), 1)
+            self._kept.append(np.array(y[:rows], np.float64))
+            self._size += self._kept[-1].size
 
     def told(self, params: Any, batches: Iterable[Sequence[Any]]) -> dict[str, Any]:
         """Measure the targets, and what is learned of them.
@@ -114,7 +116,7 @@ class Squares:
         Source: derived here.
         """
         leaves, _ = trees.flatten(tuple(args))
-        places = [i for i, x in enumerate(leaves) if not callable(x)]
+        places = [i for i, x in enumerate(leaves) if is_array_like(x)]
         if self.place is None or not -len(places) <= self.place < len(places):
             return None
         self._at = places[self.place]

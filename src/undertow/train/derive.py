@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from undertow.errors import ArgumentError, ControlFlowError, ShapeError
 from undertow.graph import INPUT, Graph, Node, ancestors, evaluate
 from undertow.nn.mode import TrainingPass, training
 from undertow.optim import name_leaves
-from undertow.trace import NotingTrace, Tracer, describe_function, trace_function
+from undertow.trace import NotingTrace, Tracer, describe_function, is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
 
 LossFunction = Callable[[Any, Any, Any], Any]
@@ -92,7 +92,7 @@ class Gradient:
         chosen = self.program_for(leaves, rebuild, X, y)
         if chosen is None:
             return self._by_values(leaves, rebuild, X, y)
-        batch = [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0]]
+        batch = [leaf for tree in (X, y) for leaf in trees.flatten(tree)[0] if is_array_like(leaf)]
         return chosen.take_apart(evaluate(chosen.graph, [*numbers_of(leaves), *batch]))
 
     def _by_values(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
@@ -256,8 +256,10 @@ def put_numbers(leaves: list[Any], numbers: list[Any]) -> list[Any]:
 
 
 def describe_leaf(leaf: Any) -> tuple[tuple[int, ...], Any]:
-    """Return the shape and dtype of an array, by which programs are known."""
-    return np.shape(leaf), getattr(leaf, "dtype", type(leaf))
+    """Return the shape and dtype of an array, by which programs are known; of a flag, name or function itself."""
+    if is_array_like(leaf):
+        return np.shape(leaf), getattr(leaf, "dtype", type(leaf))
+    return (), (type(leaf), leaf if isinstance(leaf, Hashable) else id(leaf))
 
 
 def check_rows(X: Any, y: Any) -> None:

@@ -150,6 +150,8 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     enough=(100, "fewest steps that can tell"),
     moved=(0.1, "sum of the update ratios of all steps, below which a training has not gone far enough to tell"),
     rise=(0.03, "of a loop of one's own: rise of the loss, by that before training, for targets dealt out anew, too"),
+    dealt=(400, "rows of its last batches that can tell, wherever the loss began"),
+    unused=(1.0, "skill in them, in deviations of chance, below which inputs are not used"),
 )
 def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss stands still for a large part of the training, or ends, near that of a network which knows nothing.
@@ -210,13 +212,15 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
 def _without_use(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     """The finding of a loop of one's own whose loss stands, wherever it began, and is the same for other targets."""
     dealt, smooth = flow.facts.get("dealt"), course.smooth
-    if dealt is None or flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
+    if dealt is None or dealt.get("rows", 0) < rule.dealt or flow.steps[-1] < rule.enough:
+        return None
+    if not movement_of(flow).path > rule.moved:
         return None
     quarter = max(len(smooth) // 4, 1)
     fall = float(smooth[-2 * quarter : -quarter].mean() - smooth[-quarter:].mean())
     noise = 4 * course.spread / math.sqrt(max(len(course.loss) / 4, 1))
     size = abs(course.end)
-    if fall > rule.still * size + noise or dealt["skill"] >= rule.skill or dealt["rise"] > rule.rise * size:
+    if fall > rule.still * size + noise or dealt["skill"] >= rule.unused or dealt["rise"] > rule.rise * size:
         return None
     return rule.found(
         "warning",
@@ -224,7 +228,7 @@ def _without_use(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         "if their targets are dealt out anew: nothing of the inputs is used.",
         [
             ("rise of the loss for targets in other orders", dealt["rise"], f"above {show(rule.rise * size)}"),
-            ("that rise, in deviations of chance", dealt["skill"], f"above {rule.skill:g}"),
+            ("that rise, in deviations of chance", dealt["skill"], f"above {rule.unused:g}"),
         ],
         [
             R.mend_data(*BELONGS),

@@ -344,11 +344,21 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )
 
 
+def _squashing(profile: Profile) -> list[str]:
+    """The activations that flatten, where their layers make at least half of what the gradient loses."""
+    with np.errstate(all="ignore"):
+        lost = -np.log(profile.sizes[:-1] / profile.sizes[1:])
+    flat = np.array([x.activation in SQUASHING for x in profile.layers[:-1]], bool)
+    known = np.isfinite(lost)
+    if not lost[flat & known].sum() >= 0.5 * lost[known].sum():
+        return []
+    return [x.activation for x in profile.layers if x.activation in SQUASHING]
+
+
 def _why(profile: Profile, at: Blame, sign: int) -> str:
     """What it comes from."""
     layer = profile.layers[at.at]
-    squashing = [x.activation for x in profile.layers if x.activation in SQUASHING]
-    squashing = squashing if 2 * len(squashing) >= len(profile.layers) - 1 else []  # of most hidden layers
+    squashing = _squashing(profile)
     if at.weights:
         whose = "the weights multiply" if at.at == 0 else f"the weights of layer {layer.number} multiply"
         return f"{whose} the norm of what passes by about {show(at.gain)}, where {show(at.usual)} holds it"
