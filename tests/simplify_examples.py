@@ -112,7 +112,7 @@ EXAMPLES: list[Example] = [
     *one("nothing left to steer", lambda x: ut.stop_gradient(x) * 2, final=True),
     *one("nothing left to steer", lambda x: ut.clip_cotangent(x, -1.0, 1.0) * 2, final=True),
     *one("same shape", lambda x: x.reshape(4, 3) * 2, lambda x: np.broadcast_to(x, (4, 3)) * 2),
-    *one("same shape", lambda x: x.astype(np.asarray(x).dtype if isinstance(x, np.ndarray) else x.dtype) * 2),
+    *one("same shape", lambda x: x.astype(x.dtype) * 2),
     *one("same shape", lambda x: np.transpose(x, (0, 1)) * 2),
     *one("double transpose", lambda x: x.T.T * 2, lambda x: np.exp(x.T).T * x.T.T),
     *one("double transpose", lambda x: np.transpose(np.transpose(x, (1, 2, 0)), (2, 1, 0)) * 2, shapes=((2, 4, 3),)),

@@ -30,7 +30,7 @@ class ArrayMethods(P.Traced):
         Libraries, and Undertow itself, are told what it is, a traced array.
         """
         code = sys._getframe(1).f_code
-        if is_ours(code.co_filename) or not holds_user_code(code):
+        if is_ours(code.co_filename) or "site-packages" in code.co_filename or not holds_user_code(code):
             return type(self)
         node = self.node
         if node.value is not None:
