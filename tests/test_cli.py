@@ -191,6 +191,33 @@ def test_a_gradient_written_by_hand_is_checked(undertow):
     assert code == 2 and "the file has no function 'wrong'. It has loss, right, summed, rows" in error
 
 
+def test_methods_of_a_class_are_explained_and_checked(undertow):
+    """A dataclass, whose object the file makes; a plain class is told what it needs."""
+    Path("net.py").write_text(
+        "import numpy as np\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Net:\n    W: np.ndarray\n    b: np.ndarray\n"
+        "    def loss(self, X, y):\n        return np.mean((X @ self.W + self.b - y) ** 2)\n"
+        "    def backward(self, X, y):\n        d = 2 * (X @ self.W + self.b - y) / len(X)\n"
+        "        return Net(X.T @ d, d.sum(axis=0))\n"
+        "    def summed(self, X, y):\n        d = 2 * (X @ self.W + self.b - y)\n"
+        "        return Net(X.T @ d, d.sum(axis=0))\n"
+        "class Plain:\n    W = np.ones((3, 1))\n    def loss(self, X, y):\n        return np.mean(X @ self.W - y)\n"
+        "net, plain = Net(np.ones((3, 1)), np.zeros(1)), Plain()\n"
+        "X, y = np.arange(12.0).reshape(4, 3), np.zeros((4, 1))\n"
+    )
+    for name in ("Net.loss", "net.loss"):
+        code, out, _ = undertow("check", f"net.py:{name}", "--gradient", "Net.backward")
+        assert code == 0 and "the gradient is right" in out
+        code, out, _ = undertow("explain", f"net.py:{name}")
+        assert code == 0 and "dW = X.T @" in out and "return like(self, W=dW, b=db)" in out
+    code, out, _ = undertow("check", "net.py:Net.loss", "--gradient", "Net.summed")
+    assert code == 1 and "is 4 times the right one" in out
+    code, _, error = undertow("check", "net.py:Plain.loss")
+    assert code == 2 and "make the class a dataclass" in error
+    code, _, error = undertow("check", "net.py:Net.los")
+    assert code == 2 and "no function 'Net.los'. It has Net.loss, Net.backward, Net.summed, Plain.loss." in error
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

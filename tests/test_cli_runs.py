@@ -141,6 +141,10 @@ def test_a_run_is_measured_shown_and_exported(undertow):
     assert sum(int(n) for line in lines[7:10] for n in line.split()[1:]) == 200
     code, out, _ = undertow("summary", "a")
     assert code == 0 and "Dense(5, 8)" in out and "best epoch" in out
+    assert undertow(*TRAIN, "--epochs", 3, "--refit", "--out", "again")[0] == 0
+    code, out, _ = undertow("summary", "again")  # trained again on all rows: the run holds what the last epoch made
+    last = ut.load("again").history[-1]
+    assert f"last epoch {last['epoch']}: loss {last['loss']:.4g}." in out and "best epoch" not in out
     assert undertow("export", "a", "model.py")[0] == 0 and "import numpy" in Path("model.py").read_text()
     assert "exported as .onnx or .py" in undertow("export", "a", "model.h5")[2]
 

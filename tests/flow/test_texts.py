@@ -107,3 +107,12 @@ def test_findings_show_all_of_them():
     assert html.count("<details>") == 2 and "&lt;shrinks&gt;" in html
     assert found == list(found) and repr(Findings()) == "[]" and "Nothing found" in Findings()._repr_html_()
     assert isinstance(train().findings, Findings)
+
+
+def test_rich_prints_findings_as_print_does():
+    finding = Finding("plateau", "warning", "The loss stands.", step=7)
+    console = Console(width=60, color_system=None)
+    for shown, wanted in ((finding, str(finding)), (Findings([finding]), str(finding)), (Findings(), "[]")):
+        with console.capture() as captured:
+            console.print(shown)
+        assert captured.get().rstrip() == wanted

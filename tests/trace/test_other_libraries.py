@@ -61,3 +61,12 @@ def test_what_a_library_computes_of_plain_numbers_takes_part():
     metrics = pytest.importorskip("sklearn.metrics")
     share = metrics.accuracy_score([0, 1], [0, 0])
     np.testing.assert_array_equal(ut.grad(lambda w: np.sum(w) * metrics.accuracy_score([0, 1], [0, 0]))(W), share)
+
+
+def test_a_function_of_scipys_that_asks_for_a_number_is_named():
+    """It is called with a function of the user's, whose result is traced."""
+    integrate = pytest.importorskip("scipy.integrate")
+    with pytest.raises(ut.errors.UnsupportedError, match=r"SciPy's quad makes .*Use np\.trapezoid .*custom_vjp"):
+        ut.grad(lambda k: integrate.quad(lambda y: y * k, 0, 2)[0])(0.5)
+    y = np.linspace(0, 2, 101)
+    assert ut.grad(lambda k: np.trapezoid(y * k, y))(0.5) == pytest.approx(2.0)

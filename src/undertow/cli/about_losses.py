@@ -20,7 +20,8 @@ def explain(
     """Print the backward pass of a run or a loss as NumPy source.
 
     Of file.py:loss, the arguments to try it with are what loss_example() or example() in the file returns, or
-    variables of the file that are called like the parameters, or the parameters' defaults.
+    variables of the file that are called like the parameters, or the parameters' defaults. A method is named with its
+    class, a dataclass: file.py:Net.loss, for which the file makes an object.
 
     Example: undertow explain net.py:loss --derivation
     """
@@ -54,7 +55,8 @@ def check(
     The exit code is 1 where it is wrong.
 
     The arguments to try it with are what loss_example() or example() in the file returns, or variables of the file
-    that are called like the parameters, or the parameters' defaults.
+    that are called like the parameters, or the parameters' defaults. A method is named with its class, a dataclass:
+    file.py:Net.loss, for which the file makes an object.
 
     Checked is Undertow's gradient, or with --gradient your own: a function of the same arguments. What is wrong with it
     is told by what its mistake looks like.

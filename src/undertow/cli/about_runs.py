@@ -122,11 +122,13 @@ def summary(run: RunFolder) -> None:
     rows = [row for row in trained.history if row.get(column) == row.get(column)]
     epochs = "1 epoch" if len(trained.history) == 1 else f"{len(trained.history)} epochs"
     say(f"\n{epochs}, {ENDS.get(trained.stopped, trained.stopped)}.")
+    again = "held_out" in trained.extras  # on all rows: the run holds what its last epoch made
     if rows:
-        best = min(rows, key=lambda row: row[column])
-        measured = [(name, value) for name, value in best.items() if "loss" in name or name.startswith("validation_")]
+        chosen = rows[-1] if again else min(rows, key=lambda row: row[column])
+        measured = [(name, value) for name, value in chosen.items() if "loss" in name or name.startswith("validation_")]
         told = ", ".join(f"{name} {value:.4g}" for name, value in measured)
-        say(f"best epoch {best['epoch']} by {column}: {told}.")
+        epoch = f"last epoch {chosen['epoch']}" if again else f"best epoch {chosen['epoch']} by {column}"
+        say(f"{epoch}: {told}.")
     if "held_out" in trained.extras:
         say(f"{trained.extras['held_out']['summary']}, before training again on all rows.")
 

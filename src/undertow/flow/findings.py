@@ -94,6 +94,11 @@ class Finding:
 
         return finding_text(self)
 
+    def __rich__(self) -> Any:
+        from undertow.flow.tell import show_findings
+
+        return show_findings([self])
+
     def _repr_html_(self) -> str:
         from undertow.flow.tell import finding_html
 
@@ -128,6 +133,11 @@ class Findings(list[Finding]):
         from undertow.flow.tell import finding_line
 
         return "\n".join(map(finding_line, self)) or "[]"
+
+    def __rich__(self) -> Any:
+        from undertow.flow.tell import show_findings
+
+        return show_findings(self) if self else "[]"
 
     def _repr_html_(self) -> str:
         from undertow.flow.tell import findings_html

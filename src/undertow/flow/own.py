@@ -32,10 +32,11 @@ from undertow.flow.rules import RULES
 from undertow.flow.scaled import normalises, sizes_of_gradients, standard
 from undertow.flow.squares import Squares
 from undertow.graph import Node
+from undertow.mistakes import local_names
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
 from undertow.simplify import simplify
-from undertow.trace import is_array_like, trace_function
+from undertow.trace import argument_names, is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
 from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
 
@@ -208,7 +209,11 @@ class OwnRecorder:
             self.loss(params, *args)
         seen = first_calls((name, value) for name, value in made.seen or () if np.ndim(value))
         self.gradient.activations = found = read_activations(self.loss, params, args, seen)
-        layers = describe_layers(params, seen)
+        names = _own_names(self.loss, params, args)
+        layers = [
+            replace(x, name=names.get(x.path, x.name)) if x.kind == "parameter" else x
+            for x in describe_layers(params, seen)
+        ]
         return [
             replace(x, activation=found[x.name], h_path=x.path + BEHIND)
             if x.kind == "watched" and x.name in found
@@ -241,6 +246,15 @@ class OwnRecorder:
         layers, flow = self.recorder.layers, self.recorder.flow
         place = self.gradient, layers, params, args, ()
         flow.looks.append(take_look(*place, step=self.step, epoch=1, noise=False, inputs=self.inputs))
+
+
+def _own_names(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> dict[str, str]:
+    """What the loss itself calls its parameters, by the paths of `number_paths`; the others are called by these."""
+    argument = argument_names(loss, 1 + len(args))[0]
+    local = local_names(loss, (params, *args), [0])
+    pairs = zip(trees.flatten(params)[0], trees.paths(params), strict=True)
+    whole = [argument + path for leaf, path in pairs if not callable(leaf)]
+    return {path: local[x] for path, x in zip(number_paths(params), whole, strict=True) if x in local}
 
 
 def recorded(loss: Callable[..., Any]) -> OwnRecorder:

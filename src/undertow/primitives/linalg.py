@@ -65,9 +65,10 @@ def _infer_solve(a: Spec, b: Spec) -> Spec:
     check_matrix("np.linalg.solve", a.shape, square=True)
     rows = b.shape[0] if b.ndim == 1 else b.shape[-2] if b.ndim else None
     if rows != a.shape[-1]:
+        stack = " A stack of vectors is a stack of matrices with one column, b[..., None]."
         raise ShapeError(
             f"np.linalg.solve: the matrix {show_shape(a.shape)} needs a right side with {a.shape[-1]} rows, "
-            f"not {show_shape(b.shape)}. A stack of vectors is a stack of matrices with one column, b[..., None]."
+            f"not {show_shape(b.shape)}.{stack if b.ndim > 1 else ''}"
         )
     dtype = np.result_type(float_like(a.dtype), float_like(b.dtype))
     if b.ndim == 1:

@@ -126,11 +126,12 @@ def from_file(file: Path, name: str) -> Subject:
 
     The arguments are what ``<name>_example``, ``example`` or ``EXAMPLE`` of the file gives: a tuple of
     arguments, a dictionary of them by name, or a function that returns either. Without them a parameter
-    takes the variable of the file that is called like it, or its default.
+    takes the variable of the file that is called like it, or its default; that of a method which is the object, an
+    object of the class that the file has made.
 
     Args:
         file: the file.
-        name: the function.
+        name: the function, or ``Net.loss`` for one of a class.
 
     Returns:
         The subject.
@@ -208,13 +209,32 @@ def _take_by_position(function: Callable[..., Any], n_positional: int, keywords:
 
 
 def _find_function(module: types.ModuleType, name: str, file: Path) -> Callable[..., Any]:
-    """A function of a module."""
-    function = getattr(module, name, None)
+    """A function of a module, or of a class in it: ``Net.loss``; of an object there, that of its class."""
+    owner, _, last = name.rpartition(".")
+    held = getattr(module, owner, None) if owner else module
+    function = getattr(held if isinstance(held, type) or not owner else type(held), last, None)
     if not callable(function):
         own = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == MODULE]
+        classes = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == MODULE]
+        own += [
+            f"{cls.__name__}.{key}" for cls in classes for key, value in vars(cls).items() if _is_method(key, value)
+        ]
         found = f"It has {', '.join(own)}." if own else "It has none."
         raise ArgumentError(f"{file}:{name}: the file has no function {name!r}. {found}")
     return function
+
+
+def _is_method(name: str, value: Any) -> bool:
+    """Whether it is written in a class, and not made by a decorator such as that of dataclasses."""
+    return inspect.isfunction(value) and not name.startswith("_")
+
+
+def _find_object(module: types.ModuleType, name: str) -> Any:
+    """The object whose method is asked for: the one that is named, or the first of the class; else nothing."""
+    owner = getattr(module, name.rpartition(".")[0], None)
+    if not isinstance(owner, type):
+        return inspect.Parameter.empty if owner is None else owner
+    return next((value for value in vars(module).values() if type(value) is owner), inspect.Parameter.empty)
 
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
@@ -226,12 +246,14 @@ def _find_example(module: types.ModuleType, function: Callable[..., Any], name: 
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         raise ArgumentError(f"{file}:{name}: its parameters cannot be read. Wrap it in a plain function.") from None
-    for key in (f"{name}_example", "example", "EXAMPLE"):
+    for key in (f"{name.replace('.', '_')}_example", "example", "EXAMPLE"):
         if hasattr(module, key):
             value = getattr(module, key)
             return _bind(signature, value() if callable(value) else value, f"{file}: {key}", name)
     wanted = [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     found = {p.name: getattr(module, p.name, p.default) for p in wanted}
+    if "." in name and wanted and found[wanted[0].name] is inspect.Parameter.empty:
+        found[wanted[0].name] = _find_object(module, name)
     missing = [key for key, value in found.items() if value is inspect.Parameter.empty]
     if found and not missing:
         by_name = {p.name: found.pop(p.name) for p in wanted if p.kind is p.KEYWORD_ONLY}

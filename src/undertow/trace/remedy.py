@@ -13,7 +13,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import ControlFlowError, InPlaceError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import INPUT, Node, ancestors, show_shape
-from undertow.trace.foreign import meets_foreign
+from undertow.trace.foreign import meets_foreign, scipy_remedy
 from undertow.trace.joining import write_array, write_call, write_grid, write_operand, write_start
 from undertow.trace.place import Place, called, here, show
 
@@ -220,6 +220,8 @@ def lost_number(tracer: Any) -> UndertowError:
         return lost_write(tracer, place)
     if place.calls("array", "asarray"):
         return lost_array(tracer)
+    if (remedy := scipy_remedy()) is not None:  # such as quad, which calls float of what a function gives
+        return UnsupportedError(f"{place.start}: {remedy}")
     foreign = meets_foreign(tracer, name_of(tracer), place)
     if foreign is not None:
         return foreign
