@@ -18,7 +18,7 @@ WatchStay = Annotated[bool, typer.Option("--watch-stay", help="So, and after its
 Controlled = Annotated[bool, typer.Option("--control", help="Let a page pause and stop it, and change the rate.")]
 Memory = Annotated[
     float | None,
-    typer.Option(help="MB that all of the process may take; larger files are read in pieces. 240 or more.", min=1),
+    typer.Option(help="MB that all of the process may take; larger files are read in pieces. 260 or more.", min=1),
 ]
 Metrics = Annotated[str | None, typer.Option(help="What to measure: names separated by commas: auc,f1_of_yes.")]
 

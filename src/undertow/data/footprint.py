@@ -14,7 +14,7 @@ from undertow.data.memory import MEMORY, find_memory
 
 _MB: Final = 1e6
 OWN: Final = 165 * _MB  # Python, NumPy, Polars, a network and its report, beside what reading takes; measured
-LEAST: Final = 240 * _MB  # what a process takes while LLVM compiles, with the least reading; measured
+LEAST: Final = 260 * _MB  # what a process takes while LLVM compiles, with the least reading; measured
 _READING: Final = 24 * _MB  # that is read with, at least, where the limit cannot be kept
 
 
@@ -59,8 +59,8 @@ def tell_peak(limit: float) -> str:
     """A sentence about the most memory that the process has taken, beside its limit (bytes).
 
     Example:
-        >>> tell_peak(1e12)
-        'memory: ... MB at most, of the 1000000 MB that were allowed'
+        >>> tell_peak(5e11)
+        'memory: ... MB at most, of the 500000 MB that were allowed'
     """
     peak = measure_peak() / _MB
     beyond = "" if peak * _MB <= limit else ": more than that"
