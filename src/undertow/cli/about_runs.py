@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from undertow.cli.app import app
-from undertow.cli.options import Memory, Metrics, Quiet, RunFolder, read_memory, read_names
+from undertow.cli.options import Memory, Metrics, Quiet, RunFolder, limit_memory, read_names
 from undertow.cli.output import say
 from undertow.cli.predicting import note_divergence, predict_file
 
@@ -29,8 +29,9 @@ def predict(
 
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
-    most = None if memory is None else read_memory(memory)
-    predict_file(run, data, out, probabilities, most, say, _note, quiet, read_names(keep) or ())
+    tell_peak = limit_memory(memory, _note)
+    predict_file(run, data, out, probabilities, memory, say, _note, quiet, read_names(keep) or ())
+    tell_peak()
 
 
 def _note(remark: str) -> None:
@@ -55,16 +56,18 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
 
     Example: undertow evaluate runs/customers new.csv --metrics recall_of_yes,f1_macro
     """
+    from undertow.data.footprint import find_reading
     from undertow.nn.layer import widths
     from undertow.train.checkpoint import load
     from undertow.train.class_metrics import CLASS_SCORES
     from undertow.train.predictions import evaluate_table, read_encoder, show_confusion
     from undertow.train.reading_progress import ReadingProgress
 
+    tell_peak = limit_memory(memory, _note)
     trained = load(run)
     note_divergence(trained, _note)
     with ReadingProgress(not quiet, stderr=True):
-        found = evaluate_table(trained, data, read_names(metrics), read_memory(memory))
+        found = evaluate_table(trained, data, read_names(metrics), find_reading(memory))
         own = _are_own_rows(trained, data)
     _tell(found.pop("remarks"))
     if own:
@@ -80,6 +83,7 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
     if confusion is not None:
         lines += ["", show_confusion(confusion, read_encoder(trained).classes)]
     say("\n".join(lines))
+    tell_peak()
 
 
 def _are_own_rows(run: Any, data: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,8 @@ Watch = Annotated[bool, typer.Option("--watch", help="Show the training on a pag
 WatchStay = Annotated[bool, typer.Option("--watch-stay", help="So, and after its end until Ctrl-C.")]
 Controlled = Annotated[bool, typer.Option("--control", help="Let a page pause and stop it, and change the rate.")]
 Memory = Annotated[
-    float | None, typer.Option(help="MB that reading a file may take [default: a quarter of the memory].", min=1)
+    float | None,
+    typer.Option(help="MB that all of the process may take; larger files are read in pieces. 260 or more.", min=1),
 ]
 Metrics = Annotated[str | None, typer.Option(help="What to measure: names separated by commas: auc,f1_of_yes.")]
 
@@ -63,9 +65,14 @@ def read_clip(clip: str | None, value: float | None) -> str | None:
     return clip if value is None else f"value={value:g}"
 
 
-def read_memory(megabytes: float | None) -> float:
-    """Bytes that reading may take."""
-    from undertow.data.memory import find_memory
-    from undertow.data.source import MEMORY
+def limit_memory(megabytes: float | None, note: Callable[[str], Any]) -> Callable[[], None]:
+    """Keep within a limit for all of the process, before tables are touched; what is returned tells at the end."""
+    if megabytes is None or not megabytes >= 1:
+        return lambda: None
+    from undertow.data.footprint import keep_small, tell_least, tell_peak
 
-    return max(find_memory() / 4, MEMORY) if megabytes is None else megabytes * 1e6
+    limit = megabytes * 1e6
+    keep_small()
+    for sentence in tell_least(limit):
+        note(sentence)
+    return lambda: note(tell_peak(limit))

@@ -26,24 +26,22 @@ def predict_file(
         data: a CSV or Parquet file.
         out: where to; None for the screen.
         probabilities: whether to add a column for each class.
-        memory: bytes that reading may take; None for a quarter of the memory.
+        memory: MB that the process may take; None for a quarter of the memory beside what it takes by itself.
         say: prints a text; called with ``nl=False`` for texts that end in a line break.
         note: prints a remark about the data.
         quiet: whether not to show how far reading has come.
         keep: columns of the file that are put beside the predictions.
     """
-    from undertow.data.memory import find_memory
-    from undertow.data.source import MEMORY
+    from undertow.data.footprint import find_reading
     from undertow.train.checkpoint import load
     from undertow.train.predictions import check_predictions_place, predict_portions, write_predictions
 
     if out is not None:
         check_predictions_place(out, data)
     remarks: list[str] = []
-    most = max(find_memory() / 4, MEMORY) if memory is None else memory
     trained = load(run)
     note_divergence(trained, note)
-    portions = predict_portions(trained, data, probabilities, remarks, most, keep)
+    portions = predict_portions(trained, data, probabilities, remarks, find_reading(memory), keep)
 
     def tell() -> None:
         while remarks:

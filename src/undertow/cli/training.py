@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from undertow.cli.options import (
     RunFolder,
     Watch,
     WatchStay,
+    limit_memory,
     read_clip,
     read_names,
     read_seconds,
@@ -161,6 +163,7 @@ def _train(options: dict[str, Any]) -> None:
     settings = _check_source(settings)
     folder = find_folder(settings, out)
     page = Page()
+    tell_peak = limit_memory(settings.memory, page.say)
     with watched(folder, page, **shown) as callbacks:
         try:
             run, table = train_table(
@@ -169,7 +172,7 @@ def _train(options: dict[str, Any]) -> None:
         except Diverged as error:
             tell_findings(error, page)
             raise
-        code = _finish(run, table, folder, page)
+        code = _finish(run, table, folder, page, tell_peak)
     raise typer.Exit(code)
 
 
@@ -214,13 +217,15 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
     }
 
 
-def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
+def _finish(run: Any, table: Any, folder: Path, page: Page, tell_peak: Callable[[], None]) -> int:
     """Say what came of it; return the exit code. A Ctrl-C meanwhile does nothing: the run is saved already."""
+    from undertow.data.footprint import give_back
     from undertow.train.interrupt import hold_interrupts
     from undertow.train.table_words import summarize
 
     recorded = run.record is not None
     failure: RunError | None = None
+    give_back()
     with hold_interrupts():
         page.say(lambda: f"\n{show_flow(run.flow) if recorded else show_gradients(run)}\n{summarize(run, table)}")
         if recorded:
@@ -229,6 +234,7 @@ def _finish(run: Any, table: Any, folder: Path, page: Page) -> int:
                 page.say(f"report: {run.report(folder / 'report.html')}")
             except RunError as error:  # the run is saved: what else there is to say comes first
                 failure = error
+        tell_peak()
         page.say(f"saved in {folder}; read its backward pass with: undertow explain {folder}")
         if run.stopped == "interrupted":
             page.say(f"interrupted; go on with: undertow resume {folder}")
@@ -259,8 +265,11 @@ def resume(
     """
     from undertow.train.diverged import Diverged
     from undertow.train.table import resume_table
+    from undertow.train.table_settings import CONFIG, read_config
 
     page = Page()
+    memory = read_config(run / CONFIG).memory if (run / CONFIG).is_file() else None
+    tell_peak = limit_memory(memory, page.say)
     seconds = read_seconds(time_budget)
     shown = {"watch": watch, "watch_stay": watch_stay, "control": control}
     with watched(run, page, **shown, listened=(run / "controls.jsonl").is_file()) as callbacks:
@@ -271,7 +280,7 @@ def resume(
         except Diverged as error:
             tell_findings(error, page)
             raise
-        code = _finish(found, table, run, page)
+        code = _finish(found, table, run, page, tell_peak)
     raise typer.Exit(code)
 
 
@@ -309,7 +318,9 @@ def find_lr(
     settings = told if config is None else told.over(read_config(config))
     settings = _check_source(settings)
     page = Page()
+    tell_peak = limit_memory(settings.memory, page.say)
     found = probe_rates(settings, low=low, high=high, steps=steps, progress=not quiet)
+    tell_peak()
     page.say(found.reason)
     if found.rate is not None:
         page.say(f"try: --rate {found.rate:g}")

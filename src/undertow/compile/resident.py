@@ -90,6 +90,12 @@ class Resident:
                 if role in ("source", "order", "kept", "all told"):
                     slot.release()
 
+    def let_go(self, rows: int) -> None:
+        """Let go of the examples that the program for batches of so many rows has run on."""
+        for (role, _), slot in self.prepare(rows).slots.items():
+            if role in ("source", "order"):
+                slot.release()
+
     def fits(self, rows: int) -> bool:
         """Tell whether the graph holds for batches of so many rows."""
         return bool(self.symbols) or all(x.spec.shape[:1] == (rows,) for x in self.graph.inputs[self.n_state :])

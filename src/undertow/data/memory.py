@@ -11,6 +11,7 @@ import numpy as np
 
 from undertow.errors import DataError
 
+MEMORY: Final = 256_000_000  # bytes that a source larger than memory may take, unless told otherwise
 _FEWER: Final = (
     "Give fewer rows or smaller images, a smaller type such as uint8, or memory maps to ut.train: save each array by "
     "np.save('x.npy', x), and give ut.data.open_arrays('x.npy', 'y.npy')."

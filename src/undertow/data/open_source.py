@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from undertow.data.datasets import Dataset
+from undertow.data.memory import MEMORY
 from undertow.data.pieces import open_arrays
-from undertow.data.source import MEMORY, ArraySource, Source
+from undertow.data.source import ArraySource, Source
 from undertow.data.streams import IterableSource
 from undertow.errors import ArgumentError
 

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.background import Blocks
 from undertow.data.batches import check_leading_sizes
-from undertow.data.source import MEMORY, Array, Block, Example, Source, check_memory
+from undertow.data.footprint import give_back
+from undertow.data.memory import MEMORY
+from undertow.data.source import Array, Block, Example, Source, check_memory
 from undertow.data.wording import count
 from undertow.errors import DataError, ShapeError
 
@@ -130,11 +132,13 @@ class PieceSource(Source):
 
     def _blocks(self, epoch: int, skip: int, batch_size: int, seed: int) -> Iterator[Block]:
         pools = self.plan(epoch, seed)
+        give_back()
         carried: Block = self.example.make(0)  # examples of a pool that fill no whole batch
         for pool in pools:
             if pool.first + pool.n <= skip:
                 continue
             block, n_carried = self._fill(pool, carried, [seed, epoch, 1 + pool.number])
+            give_back()
             begin = max(skip - pool.first, 0)  # nothing is carried into the pool that holds the first batch
             n = n_carried + pool.n - begin
             last = pool is pools[-1]

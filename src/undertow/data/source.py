@@ -17,7 +17,6 @@ from undertow.errors import ArgumentError, DataError, ShapeError
 
 Array = NDArray[Any]
 Block = tuple[Array, ...]
-MEMORY = 256_000_000  # bytes that a source larger than memory may take, unless told otherwise
 _BLOCK_BYTES = 32_000_000
 
 

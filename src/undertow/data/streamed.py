@@ -19,13 +19,15 @@ from undertow.data.columns import ScalingOption, ValueColumn
 from undertow.data.decimals import Decimal
 from undertow.data.encoder import TabularEncoder, assemble
 from undertow.data.fitting import ColumnFit, EncoderOptions
+from undertow.data.footprint import give_back
 from undertow.data.header import Header
 from undertow.data.late import pl
+from undertow.data.memory import MEMORY
 from undertow.data.option_names import refuse_options
 from undertow.data.pieces import PieceSource
 from undertow.data.reading import tell_reading
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
-from undertow.data.source import MEMORY, ArraySource, Block, Example, Source
+from undertow.data.source import ArraySource, Block, Example, Source
 from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
 from undertow.data.target import TargetScaling, check_task, find_target
 from undertow.data.target_fit import TargetFit
@@ -161,6 +163,7 @@ def stream_table(
     encoder, sizes, report = _fit(
         pieces, roles, options, TargetFit(target, task, target_scaling, decimal), hold_out, memory, kept
     )
+    give_back()
     if not idle_weekdays:
         encoder = _drop_idle_weekdays(EncodedPieces(pieces, encoder, roles, hold_out, sizes, held=False))
         report = encoder.report
@@ -172,6 +175,7 @@ def stream_table(
         train = open_cached(train, Path(cache), key, memory)
         report.append(f"Encoded rows: written to {Path(cache).name}, and read from there.")
     held = _open_held(parts[1], memory, kept, report)
+    give_back()
     return StreamedTable(encoder, train, held, report, fraction)
 
 
@@ -217,10 +221,10 @@ def _read_pieces(
     pieces: TablePieces, what: str, columns: list[str] | None = None
 ) -> Iterator[tuple[int, int, pl.DataFrame, Origin | None]]:
     """(number, first row, frame, origin) of each piece that has rows; what they are read for is told."""
-    first = 0
+    first, ordered = 0, pieces.in_order()
     for number, height in enumerate(tell_reading(what, pieces.heights, len(pieces.heights))):
         if height:
-            frame, origin = pieces.read(number, columns)
+            frame, origin = ordered.read(number, columns)
             yield number, first, frame, origin
         first += height
 

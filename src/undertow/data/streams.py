@@ -12,7 +12,8 @@ import numpy as np
 
 from undertow.data.background import Blocks
 from undertow.data.batches import read_whole
-from undertow.data.source import MEMORY, Block, Example, Source, check_block, check_memory
+from undertow.data.memory import MEMORY
+from undertow.data.source import Block, Example, Source, check_block, check_memory
 from undertow.errors import ArgumentError, DataError
 
 

@@ -45,8 +45,18 @@ class TablePieces(Protocol):
     def read(self, number: int, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, Origin | None]:
         """The rows of one piece, and where they came from; of these columns alone where they are named."""
 
+    def in_order(self) -> ReadsPieces:
+        """The same pieces, of which one is read after another."""
+
     def describe(self) -> dict[str, object]:
         """What the table is, as JSON values."""
+
+
+class ReadsPieces(Protocol):
+    """What reads the pieces of a table."""
+
+    def read(self, number: int, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, Origin | None]:
+        """The rows of one piece, see `TablePieces`."""
 
 
 class FramePieces:
@@ -70,6 +80,10 @@ class FramePieces:
         origin = Origin("the table", np.arange(first + 1, first + self.heights[number] + 1, dtype=np.int64))
         return frame.slice(first, self.rows), origin
 
+    def in_order(self) -> ReadsPieces:
+        """The slices themselves."""
+        return self
+
     def describe(self) -> dict[str, object]:
         """What the table is, as JSON values."""
         return {"kind": "frame", "piece_rows": self.rows, "rows": self.frame.height}
@@ -88,6 +102,7 @@ class FilePieces:
             decoded from the head of its row group.
 
     Attributes:
+        places: of each piece its file, what it is read by there, and its rows.
         remarks: sentences about columns where it is one thing or the other, and about names that look like values.
 
     Raises:
@@ -113,16 +128,16 @@ class FilePieces:
             from undertow.data.csv_index import find_types
 
             self.remarks += find_types(texts, as_text, decimal)
-        self._pieces: list[tuple[File, int, int]] = []
+        self.places: list[tuple[File, int, int]] = []
         for file in files:
             cut = _cut(file, piece_bytes * (_LARGER if in_order else 1))
-            self._pieces += [(file, first, rows) for first, rows in cut]
-        self.heights = [rows for _, _, rows in self._pieces]
+            self.places += [(file, first, rows) for first, rows in cut]
+        self.heights = [rows for _, _, rows in self.places]
         if sum(self.heights) == 0:
             raise DataError(f"{self.paths[0].name}: the table has column names but no rows. Add the rows below them.")
         if texts and self.header is True:
-            number = next(k for k, (file, _, rows) in enumerate(self._pieces) if rows and isinstance(file, CsvFile))
-            self.remarks += tell_names(self.read(number)[0], self._pieces[number][0].path.name)
+            number = next(k for k, (file, _, rows) in enumerate(self.places) if rows and isinstance(file, CsvFile))
+            self.remarks += tell_names(self.read(number)[0], self.places[number][0].path.name)
 
     def _open(self, path: Path, piece_bytes: int) -> File:
         check_source(path)
@@ -158,19 +173,58 @@ class FilePieces:
 
     def read(self, number: int, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, Origin | None]:
         """The rows of one piece, with the numbers they have in their file."""
-        file, first, rows = self._pieces[number]
+        file, first, rows = self.places[number]
         if not isinstance(file, ColumnarFile):
             frame, lines = file.read(first)
             chosen = self.columns if columns is None else [name for name in self.columns if name in columns]
             return frame.select(chosen), Origin(file.path.name, lines)
+        return self.read_rows(file, first, rows, columns), _number_rows(file, first, rows)
+
+    def read_rows(self, file: ColumnarFile, first: int, rows: int, columns: Collection[str] | None) -> pl.DataFrame:
+        """Some rows of a file, the columns as the first file has them."""
         frame = file.read(first, rows, columns)
-        numbers = np.arange(first + 1, first + rows + 1, dtype=np.int64)
-        return frame.select([name for name in self.columns if name in frame.columns]), Origin(file.path.name, numbers)
+        return frame.select([name for name in self.columns if name in frame.columns])
+
+    def in_order(self) -> ReadsPieces:
+        """Read several pieces of a Parquet file at once, each time from the head of their row group."""
+        return _InOrder(self)
 
     def describe(self) -> dict[str, object]:
         """What the table is, as JSON values."""
         files = [{"file": path.name, "bytes": path.stat().st_size} for path in self.paths]
         return {"kind": "files", "files": files, "pieces": len(self.heights), "rows": sum(self.heights)}
+
+
+class _InOrder:
+    """Pieces of which one is read after another: of files with row groups, some are read together.
+
+    Args:
+        whole: the table.
+    """
+
+    def __init__(self, whole: FilePieces) -> None:
+        self.whole = whole
+        self.frame, self.held = pl.DataFrame(), range(0)  # what was read last
+
+    def read(self, number: int, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, Origin | None]:
+        """One piece; the columns are the same each time."""
+        pieces = self.whole.places
+        file, first, rows = pieces[number]
+        if not isinstance(file, ColumnarFile):
+            return self.whole.read(number, columns)
+        if number not in self.held:
+            self.frame = pl.DataFrame()  # not both at once
+            stop = number + 1
+            while stop < min(number + _LARGER, len(pieces)) and pieces[stop][0] is file:
+                stop += 1
+            n = sum(rows for _, _, rows in pieces[number:stop])
+            self.held, self.frame = range(number, stop), self.whole.read_rows(file, first, n, columns)
+        begin = first - pieces[self.held.start][1]
+        return self.frame.slice(begin, rows), _number_rows(file, first, rows)
+
+
+def _number_rows(file: ColumnarFile, first: int, rows: int) -> Origin:
+    return Origin(file.path.name, np.arange(first + 1, first + rows + 1, dtype=np.int64))
 
 
 def _cut(file: File, piece_bytes: int) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ VALUES: Final = ("z", "h", "delta")  # whose squares are added up only to see wh
 ROOTS: Final = [i for i, stat in enumerate(STATS) if stat.endswith(".rms")]
 LOOKED_AT: Final = ("z", "delta", "dW")  # where numbers that are not finite are counted
 LARGEST: Final = 32_000_000  # numbers of layers that are kept; beyond, every second step is dropped
+FEWER: Final = LARGEST // 8  # where the examples are more than memory holds
 MANY, LARGE = 64, 1000  # so many additions of fewer rows than this, on average, are put together
 
 
@@ -36,13 +37,17 @@ class Rows:
         self.n, self.stride, self.n_layers = 0, 1, n_layers
         self.waiting: list[Kept] = []  # the last rows, which are not side by side with the others yet
         self.settled = 0  # rows that are
-        self.most = max(LARGEST // max(len(STATS) * n_layers, 1), 1000)
+        self.keep(LARGEST)
         self.pickers: dict[Any, Picker] = {}
         self._allocate(256)
 
     def _allocate(self, size: int) -> None:
         steps, epochs, scalars = np.empty(size, np.int64), np.empty(size, np.int64), np.empty((size, len(SCALARS)))
         self.kept = Kept(steps, epochs, scalars, np.empty((size, len(STATS), self.n_layers), np.float32))
+
+    def keep(self, numbers: int) -> None:
+        """Keep so many numbers of layers at most."""
+        self.most = max(numbers // max(len(STATS) * self.n_layers, 1), 1000)
 
     def put(self, steps: Array, epochs: Array, scalars: Array, values: Array) -> None:
         """Begin with these rows, and go on as often as the last of them were kept."""

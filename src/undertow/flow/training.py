@@ -23,6 +23,7 @@ from undertow.flow.restraints import measure_restraints
 from undertow.flow.rules import RULES
 from undertow.flow.scaled import gradient_if_scaled
 from undertow.flow.store import FlowStore, load_flow
+from undertow.flow.table import FEWER
 from undertow.train.derive import take_rows
 from undertow.train.rows import find_schedule, read_scale
 from undertow.train.stopping import EarlyStopping
@@ -96,6 +97,8 @@ class TrainingRecorder(Recorder):
         """Measure what is to be known before the first step; take up the record of a training that is resumed."""
         flow = self.flow
         flow.settings, flow.history = trainer.run.settings, trainer.run.history
+        if trainer.feed.from_files:
+            self.rows.keep(FEWER)
         if trainer.plan.checkpoint is not None:
             self.store = FlowStore(trainer.plan.checkpoint)
         if trainer.n_steps:

@@ -203,4 +203,5 @@ def _environment(found: Recorded) -> list[list[str]]:
     """With what it was trained, and where the report was written."""
     versions = [[name, str(text)] for name, text in found.versions.items()]
     here = [[f"{name} (report)", text] for name, text in read_versions().items() if found.versions.get(name) != text]
-    return [*versions, *here, ["system", platform.platform()], ["processor", platform.machine()]]
+    system = f"{platform.system()} {platform.release()}"  # platform.platform() starts a program to find the processor
+    return [*versions, *here, ["system", system], ["processor", platform.machine()]]

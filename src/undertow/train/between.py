@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from undertow.data.footprint import give_back
 from undertow.optim import steps_in_all, with_scale
 from undertow.train.diverged import remedies
 from undertow.train.rows import read_scale
@@ -31,6 +32,59 @@ def open_session(trainer: Trainer, piece: Any) -> Any:
     with steps_in_all(trainer.plan.count_updates(trainer.feed.n_examples)):
         size = min(trainer.feed.batch_size, len(piece.order))
         return trainer.step.open(trainer.run.model, trainer.state, piece.X, piece.target, size)
+
+
+def compile_ahead(trainer: Trainer) -> None:
+    """Compile the step of a training on files before their blocks take memory: LLVM takes 100 MB for that moment.
+
+    Args:
+        trainer: the training.
+
+    Source: derived here.
+    """
+    piece = trainer.feed.sample()
+    if piece is not None:
+        open_session(trainer, piece)
+        let_go(trainer)
+
+
+def train_pieces(trainer: Trainer) -> bool:
+    """Do the steps of an epoch; its examples are let go then, before anything is measured.
+
+    Args:
+        trainer: the training.
+
+    Returns:
+        Whether the epoch was broken off.
+
+    Source: derived here.
+    """
+    pieces = trainer.feed.pieces(trainer.epoch - 1, trainer.seen)
+    broken_off = False
+    try:
+        for piece in pieces:
+            whole = trainer.seen + len(piece.order)
+            trainer.train_piece(piece)
+            if trainer.is_enough():
+                broken_off = trainer.seen < whole or next(pieces, None) is not None
+                break
+    finally:
+        pieces.close()  # type: ignore[attr-defined]
+        trainer.step.let_go()
+    let_go(trainer)
+    return broken_off
+
+
+def let_go(trainer: Trainer) -> None:
+    """Give back what a training on files does not need now, before the next that takes memory.
+
+    Args:
+        trainer: the training.
+
+    Source: derived here.
+    """
+    if trainer.feed.from_files:
+        give_back()
 
 
 def heed_callbacks(trainer: Trainer, session: Any, piece: Any) -> Any:

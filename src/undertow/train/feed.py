@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data import Batches, Source
+from undertow.data.pieces import PieceSource
 from undertow.nn.mode import example_keys
 from undertow.train.forward import CHUNK
 from undertow.train.objective import Target
@@ -98,6 +99,7 @@ class Feed(ABC):
     n_examples: int | None
     batch_size: int
     draws: Draws
+    from_files: bool = False  # read in blocks, since memory does not hold them
     by_class: Array | None = None
 
     @abstractmethod
@@ -111,6 +113,10 @@ class Feed(ABC):
     @abstractmethod
     def some(self, epoch: int, n: int) -> tuple[Array, Array, Array | None]:
         """Give up to n examples of an epoch (X, y, weights), as they are trained on."""
+
+    def sample(self) -> Piece | None:
+        """Give some examples to compile a step with before blocks of them take memory; None where none do."""
+        return None
 
     def to_measure(self, epoch: int, n: int) -> tuple[Array, Array, Array | None]:
         """Give the same for metrics, which count classes alike."""
@@ -190,6 +196,7 @@ class SourceFeed(Feed):
     def __init__(self, source: Source, batch_size: int, draws: Draws, task: Task) -> None:
         self.source, self.task, self.draws = source, task, draws
         self.n_examples, self.batch_size = source.n_examples, batch_size
+        self.from_files = isinstance(source, PieceSource)
         self.first: Examples | None = None
 
     def fingerprint(self) -> dict[str, Any]:
@@ -205,6 +212,14 @@ class SourceFeed(Feed):
                 target = self.draws.target(self.task.encode(y), weights, epoch, seen, self.batch_size)
                 yield Piece(X, target, np.arange(len(X)))
                 seen += len(X)
+
+    def sample(self) -> Piece | None:
+        """Give the first examples of files; batches that Python code makes are not asked for."""
+        if not self.from_files:
+            return None
+        X, y, weights = self.some(0, CHUNK)
+        target = self.draws.target(self.task.encode(y), weights, 0, 0, self.batch_size)
+        return Piece(X, target, np.arange(len(X)))
 
     def some(self, epoch: int, n: int) -> Examples:
         """Give the first n examples as they lie; the same in each epoch."""

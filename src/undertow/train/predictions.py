@@ -18,11 +18,12 @@ from undertow.data import TabularEncoder, as_frame, read_table_with_origin
 from undertow.data.column_notes import EncodingNotes
 from undertow.data.examples import holds_examples
 from undertow.data.file_names import check_file_name, is_table
+from undertow.data.footprint import give_back
 from undertow.data.header import Header, are_numbered, number_columns
 from undertow.data.late import pl
+from undertow.data.memory import MEMORY
 from undertow.data.reading import tell_reading
 from undertow.data.roles import read_weight_column
-from undertow.data.source import MEMORY
 from undertow.data.table_pieces import FilePieces, find_files, takes_more
 from undertow.data.target import keep_present_target, tell_dropped
 from undertow.data.wording import Origin, join_alike, list_names, suggest_name
@@ -148,6 +149,7 @@ def read_portions(
     for number, height in enumerate(tell_reading("the rows", pieces.heights, len(pieces.heights))):
         if height:
             yield pieces.read(number)
+            give_back()
 
 
 def predict_portions(

@@ -99,7 +99,9 @@ class Session:
     def _run_short(self, order: NDArray[Any], may_stop: bool) -> tuple[list[NDArray[Any]], Told]:
         """Do a step on fewer rows; a program that holds for one batch size needs another one for it."""
         if self.resident.fits(len(order)):
-            return self.resident.run(self.batch, order, len(order), 0, 1, may_stop), self.resident.told
+            results = self.resident.run(self.batch, order, len(order), 0, 1, may_stop)
+            self.resident.let_go(len(order))  # its program runs again after an epoch only, on other examples
+            return results, self.resident.told
         model, state = self._values()
         other = self.step.open(model, state, take_rows(self.X, order), take_rows(self.y, order), len(order))
         if isinstance(other, Session):

@@ -156,6 +156,12 @@ class Step:
             return PlainSession(self, model, state, X, y)
         return Session(self, resident, (model, leaves, rebuild), state, X, y)
 
+    def let_go(self) -> None:
+        """Let go of the examples of the last steps; the programs stay."""
+        for resident in self._programs.values():
+            if resident is not None:
+                resident.release()
+
     def _find(
         self, leaves: list[Any], rebuild: trees.Rebuild, structure: Any, state: Any, X: Any, y: Any, rows: int
     ) -> Resident | None:

@@ -25,10 +25,10 @@ from undertow.data import (
 from undertow.data.decimals import check_decimal
 from undertow.data.examples import holds_examples, read_examples
 from undertow.data.file_names import COLUMNAR, JSON_EXTENSIONS, find_extension, is_table
-from undertow.data.memory import find_memory
+from undertow.data.footprint import OWN, find_reading, keep_small
+from undertow.data.memory import MEMORY
 from undertow.data.reading import tell_reading
 from undertow.data.scales import prefers_own_scales
-from undertow.data.source import MEMORY
 from undertow.data.table_pieces import find_files, takes_more
 from undertow.data.text_files import SMALLER
 from undertow.data.weekdays import without_idle_weekdays
@@ -133,10 +133,9 @@ def _load(settings: TableSettings) -> Table:
     size = sum(file.stat().st_size for file in files if file.is_file())
     if settings.memory is not None and not 1 <= settings.memory < math.inf:
         raise ArgumentError(f"--memory {settings.memory:g}: give MB, 1 or more.")
-    memory = settings.memory or max(find_memory() / 4, MEMORY) / _MB
     settings = replace(settings, data_digest=_check_digest(settings, files), data_bytes=size)
-    if not examples and (several or takes_more(files[0], memory * _MB)):
-        return _load_streamed(replace(settings, memory=settings.memory or float(MEMORY // _MB)))
+    if not examples and (several or takes_more(files[0], find_reading(settings.memory))):
+        return _load_streamed(replace(settings, memory=settings.memory or (MEMORY + OWN) / _MB))
     return _load_whole(settings)
 
 
@@ -309,9 +308,10 @@ def _load_streamed(settings: TableSettings) -> Table:
     assert settings.data is not None and settings.target is not None and settings.memory is not None
     if settings.drop_copies:
         raise ArgumentError("--drop-copies: the file is read in blocks, which do not know one another. Leave it out.")
+    keep_small()
     options = _options(settings)
     found = stream_table(
-        settings.data, settings.target, validation=settings.validation, memory=settings.memory * _MB,
+        settings.data, settings.target, validation=settings.validation, memory=find_reading(settings.memory),
         header=settings.header is not False, idle_weekdays=settings.dates not in (None, "auto"), **options,
     )  # fmt: skip
     n_rows = found.train.n_examples or 0
@@ -319,7 +319,7 @@ def _load_streamed(settings: TableSettings) -> Table:
     n_held = 0 if held is None else held.n_examples or 0
     said = [
         *join_alike(found.report),
-        f"Larger than the {settings.memory:g} MB that reading may take: read again in each epoch.",
+        f"Larger than fits into {settings.memory:g} MB: read again in each epoch.",
         f"{n_rows} rows to train on, {n_held} held out.",
     ]
     settings = _decided(settings, found.encoder, found.share, options)

@@ -40,7 +40,7 @@ class TableSettings:
         scaling, categories, max_categories, min_count, dates, decimal, as_text, target_scaling: how columns are
             encoded, see ``TabularEncoder.fit``.
         drop_copies: whether rows that are the same in all columns count once.
-        memory: MB that reading may take; larger files are read again in each epoch.
+        memory: MB that the process may take; larger files are read again in each epoch.
         hidden: sizes of the hidden layers.
         activation, norm, dropout, residual: of the hidden layers; init: initial weights of all layers.
         noise: deviation of normal numbers that are added to the inputs while the network trains.

@@ -17,7 +17,7 @@ from undertow.data.source import read_weights
 from undertow.errors import ArgumentError
 from undertow.optim import scaled, with_scale
 from undertow.train.average import Average, model_kept
-from undertow.train.between import heed_callbacks, open_session, step_on
+from undertow.train.between import compile_ahead, heed_callbacks, let_go, open_session, step_on, train_pieces
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
 from undertow.train.diverged import Diverged, explain_end, explain_failure, explain_update, is_finite
@@ -205,6 +205,7 @@ class Trainer:
                 self.recorder.begin(self)
             self.tell_news()
             self.tell(self.hooks.on_train_begin, "")
+            compile_ahead(self)
 
     def keep_unfinished(self) -> None:
         """Write a checkpoint of an epoch that was broken off, and no row of it: a resumed run goes on within it."""
@@ -239,6 +240,7 @@ class Trainer:
             run.model = self.average.model(run.model)
         if self.recorder is not None:
             self.recorder.conclude(self)
+        let_go(self)
 
     # ---- an epoch -----------------------------------------------------------------------------
 
@@ -258,20 +260,11 @@ class Trainer:
             self.epoch, self.seen, self.totals, self.clipped, self.over = self.epoch + 1, 0, [], [], False
             for function in self.hooks.on_epoch_begin:
                 function(self.info({}))
-        pieces = self.feed.pieces(self.epoch - 1, self.seen)
-        broken_off = False
-        try:
-            for piece in pieces:
-                whole = self.seen + len(piece.order)
-                self.train_piece(piece)
-                if self.is_enough():
-                    broken_off = self.seen < whole or next(pieces, None) is not None
-                    break
-        finally:
-            pieces.close()  # type: ignore[attr-defined]
+        broken_off = train_pieces(self)
         if broken_off:
             self.keep_unfinished()
         self.end_epoch(begun, broken_off)
+        let_go(self)
 
     def train_piece(self, piece: Any) -> None:
         """Do the steps of some batches, as many at a time as the progress display leaves alone."""
