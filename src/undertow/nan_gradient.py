@@ -51,7 +51,10 @@ def warn_of_nan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, An
         return False
     if not all(_is_finite(x) for x in trees.flatten(list(args))[0]):
         return False
-    told = explain_nan(f, args, kwargs, wrt)
+    try:
+        told = explain_nan(f, args, kwargs, wrt)
+    except Exception:  # a function that cannot be called twice, such as one that takes the next batch: NaN is told of
+        told = ""
     name = getattr(f, "__name__", "f")
     text = f"the gradient of {name} holds NaN, although its value is {float(value):g}{told or '.'}"
     frame = sys._getframe(1)
