@@ -297,10 +297,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             sys.setprofile(None)
         tracing.reset(token)
         trace.open = False
-    if isinstance(size, Dim):  # with a number there might be no error, and nothing to catch
-        for error in caught:
-            if isinstance(error, NeedsConcreteSize | ShapeError):
-                raise error
+    _raise_for_size(caught, size)
     leaves, rebuild = trees.flatten(result)
     # What is no array and was given, such as the activations of a model, is handed through.
     through = {id(x) for row in arguments for x in row if callable(x)}
@@ -316,6 +313,13 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     number_names(graph)
     lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
     return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost, caught)
+
+
+def _raise_for_size(caught: list[UndertowError], size: Size | None) -> None:
+    """Raise once more what was caught for the lack of a size: with a number there might be nothing to catch."""
+    for error in caught:
+        if isinstance(size, Dim) and isinstance(error, NeedsConcreteSize | ShapeError):
+            raise error
 
 
 def _rebuild_around(leaves: list[Any], own: list[bool], rebuild: trees.Rebuild) -> trees.Rebuild:
