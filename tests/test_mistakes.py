@@ -1,5 +1,6 @@
 """The mistakes that are made in backward passes written by hand are told for what they are."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -232,6 +233,19 @@ def test_a_method_whose_arrays_are_constants_is_told_of():
         ut.backprop(fields.loss, X, Y)
     found = ut.backprop(Fields.loss, fields, X, Y)()[1]
     np.testing.assert_allclose(found.W, net.backward(X, Y)[0])
+
+
+def test_a_method_of_an_object_that_holds_the_data_is_differentiated_by_what_it_is_given():
+    class Problem:
+        def loss(self, w, decay=0.0):
+            return np.mean((X @ w - Y[:, 0]) ** 2) + decay * np.sum(w**2)
+
+    problem, w = Problem(), np.ones(X.shape[1])
+    problem.X = X
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ut.backprop(problem.loss, w, 0.1)()[1]
+    np.testing.assert_allclose(found, 2 * X.T @ (X @ w - Y[:, 0]) / len(X) + 0.2 * w)
 
 
 def test_lists_of_numbers_in_place_of_an_array():

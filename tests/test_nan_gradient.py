@@ -105,3 +105,10 @@ def test_grad_compiles():
     with pytest.raises(TypeError, match=r"undertow.compile\(undertow.hessian\(f\)\)"):
         ut.hessian(f, compile=True)
     np.testing.assert_allclose(ut.compile(ut.hessian(lambda x: np.sum(x**3)))(x), np.diag(6 * x))
+
+
+def test_a_function_that_cannot_be_called_twice_gets_its_gradient():
+    rows = iter([np.zeros(2)])
+    found, said = told(lambda x: np.sum(np.sqrt(x * next(rows))), np.ones(2))
+    assert np.all(np.isnan(found))
+    assert said == ["the gradient of <lambda> holds NaN, although its value is 0."]

@@ -265,7 +265,8 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
         ArgumentError: the arguments to differentiate by hold no floats; a position that does not exist.
 
     Warns:
-        UserWarning: f is a method of an object whose arrays are constants then; predictions (m, 1) meet targets (m,).
+        UserWarning: f is a method of an object whose arrays are constants then, and the argument is data: another one
+            has as many rows; predictions (m, 1) meet targets (m,).
 
     Example:
         >>> import numpy as np
@@ -283,8 +284,7 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     nodes = _differentiable(f, args, places, traced)
     warn_of_squares(traced.graph, nodes)
     if hasattr(f, "__self__"):
-        names = argument_names(f, len(args))
-        import_module("undertow.mistakes").warn_of_held(f, ", ".join(names[i] for i in places))
+        import_module("undertow.mistakes").warn_of_held(f, args, places)
     scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
     name_loss(traced.graph)
     graph, fired, _ = simplified_gradient(traced.graph, nodes)

@@ -9,22 +9,21 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, Final
 
+raised: Final[ContextVar[list[UndertowError] | None]] = ContextVar("undertow_raised", default=None)
+"""The errors that were raised while a function was being traced, its own code having caught them or not."""
+
 
 class UndertowError(Exception):
     """Base of every error that Undertow raises on purpose; ``except UndertowError`` catches them all."""
 
-
-refused: Final[ContextVar[list[RefusedError] | None]] = ContextVar("undertow_refused", default=None)
-"""What was refused while a function was being traced, its own code having caught it or not."""
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if (noted := raised.get()) is not None:
+            noted.append(self)
 
 
 class RefusedError(UndertowError):
     """What NumPy does and a trace cannot: a function that catches it goes another way than it would with NumPy."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        if (noted := refused.get()) is not None:
-            noted.append(self)
 
 
 class ShapeError(UndertowError, ValueError):

@@ -187,12 +187,16 @@ def _own_class(f: Callable[..., Any], held: Any, call: str) -> str:
     return f"{make} ut.{call}({name}.{getattr(f, '__name__', 'f')}, net, …), net being the {name}."
 
 
-def warn_of_held(f: Callable[..., Any], names: str) -> None:
-    """Warn where a method of an object is differentiated whose own arrays are then constants.
+def warn_of_held(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int]) -> None:
+    """Warn where a method of an object is differentiated by data, and its own arrays are then constants.
+
+    An argument is data where another one has as many rows: the X of ``net.loss(X, y)``. The w of ``problem.loss(w)``,
+    whose object holds the data, is what to differentiate by.
 
     Args:
         f: the function.
-        names: of the arguments that it is differentiated by.
+        args: its arguments.
+        places: of those that it is differentiated by.
 
     Warns:
         UserWarning: it is a method of an object that holds arrays of floats; says how to differentiate by these.
@@ -205,6 +209,11 @@ def warn_of_held(f: Callable[..., Any], names: str) -> None:
         return
     if not any(_is_float(x) and np.ndim(x) for x in trees.flatten(list(own.values()))[0]):
         return
+    rows = [{len(x) for x in trees.flatten(arg)[0] if np.ndim(x)} for arg in args]
+    if all(rows[i].isdisjoint(rows[k]) for i in places for k in range(len(args)) if k not in places):
+        return
+    every = argument_names(f, len(args))
+    names = ", ".join(every[i] for i in places)
     kind = type(held).__name__
     text = (
         f"{getattr(f, '__name__', 'f')} is a method of a {kind}, whose arrays are constants here: the gradient is that "

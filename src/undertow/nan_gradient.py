@@ -51,7 +51,10 @@ def warn_of_nan(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, An
         return False
     if not all(_is_finite(x) for x in trees.flatten(list(args))[0]):
         return False
-    told = explain_nan(f, args, kwargs, wrt)
+    try:
+        told = explain_nan(f, args, kwargs, wrt)
+    except Exception:  # a function that cannot be called twice, such as one that takes the next batch: NaN is told of
+        told = ""
     name = getattr(f, "__name__", "f")
     text = f"the gradient of {name} holds NaN, although its value is {float(value):g}{told or '.'}"
     frame = sys._getframe(1)
@@ -179,6 +182,8 @@ def _remedy(node: Node) -> str:
 
 
 def _has_nan(gradient: Any) -> bool:
+    if type(gradient) is np.ndarray and gradient.dtype.kind == "f":  # at every call: the short way
+        return bool(np.isnan(gradient).any())
     return any(_kind(x) == "f" and bool(np.any(np.isnan(x))) for x in trees.flatten(gradient)[0])
 
 

@@ -238,3 +238,31 @@ def test_a_change_anywhere_in_a_large_array_is_seen(dtype, size):
     compare()
     table[size // 3 : size // 3 + 8] = 1
     compare()
+
+
+@pytest.mark.parametrize(
+    ("array", "read", "change"),
+    [
+        (
+            np.ma.masked_array(np.ones(3000), mask=np.arange(3000) < 5),
+            lambda a: np.sum(a.filled(0.0)),
+            lambda a: a.mask.__setitem__(2001, True),
+        ),
+        (np.ma.masked_array(np.ones(3000)), lambda a: np.sum(a.data), lambda a: a.data.__setitem__(2001, 5.0)),
+        (np.asmatrix(np.ones(3000)), lambda a: np.sum(np.asarray(a)), lambda a: a.__setitem__((0, 2001), 5.0)),
+        (np.ones(3000, [("a", "f4"), ("b", "i1")]), lambda a: np.sum(a["a"]), lambda a: a.__setitem__(2001, (5.0, 1))),
+    ],
+    ids=["mask", "masked", "matrix", "fields"],
+)
+def test_every_kind_of_array_is_looked_at(array, read, change):
+    f = ut.compile(lambda x: x * read(array))
+    assert f(2.0) == 2 * read(array)
+    change(array)
+    with pytest.warns(UserWarning, match="it is not what it was"):
+        assert f(2.0) == 2 * read(array)
+
+
+def test_arrays_with_fields_of_objects_are_read():
+    array = np.zeros(3000, [("a", float), ("b", object)])
+    array["a"] = 0.5
+    assert ut.compile(lambda x: x * np.sum(array["a"]))(2.0) == 3000

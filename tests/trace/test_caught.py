@@ -93,3 +93,53 @@ def test_what_comes_out_is_an_error_and_no_warning():
         warnings.simplefilter("error")
         with pytest.raises(ut.UnsupportedError, match="fft"):
             ut.compile(lambda x: np.fft.fft(x))(X)
+
+
+def row_by_row(w, X):
+    try:
+        return sum(X[i] @ w for i in range(len(X)))
+    except Exception:
+        return 100 * np.sum(X @ w)
+
+
+def by_rows(w, X):
+    try:
+        count = int(len(X) * 1.0)
+    except Exception:
+        count = 100
+    return np.sum(X @ w) / count
+
+
+def a_weight_a_row(w, X):
+    try:
+        return np.sum((X[:, 0] * w[:1] + X[:, 1]) * np.ones(4))
+    except ValueError:
+        return 100 * np.sum(w)
+
+
+def an_error_that_is_named(w, X):
+    try:
+        return np.sum(X.reshape(2, -1) ** 2) * np.sum(w)
+    except ut.UndertowError:
+        return 100 * np.sum(w)
+
+
+@pytest.mark.parametrize("f", [row_by_row, by_rows, a_weight_a_row, an_error_that_is_named])
+def test_a_size_that_is_not_known_yet_is_caught_by_nobody(f):
+    """The gradient is that of plain NumPy, by differences of what is linear."""
+    w, X = np.array([1.0, -2.0, 0.5]), np.arange(12.0).reshape(4, 3)
+    wanted = [f(w + unit, X) - f(w, X) for unit in np.eye(3)]
+    for gradient in (
+        lambda: ut.backprop(f, w, X)()[1],
+        lambda: ut.value_and_grad(f, compile=True)(w, X)[1],
+        lambda: ut.grad(f)(w, X),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_allclose(gradient(), wanted, rtol=1e-12)
+
+
+def test_a_size_that_is_not_known_yet_is_caught_within_another_trace_by_nobody():
+    w, X = np.array([1.0, -2.0, 0.5]), np.arange(12.0).reshape(4, 3)
+    inner = ut.backprop(lambda v: ut.backprop(row_by_row, w, X)()[1] @ v, w)
+    np.testing.assert_allclose(inner()[1], X.sum(axis=0), rtol=1e-12)

@@ -1,5 +1,6 @@
 """Code that asks what it was given, by isinstance and its kin, goes the way that it goes with NumPy."""
 
+import copy
 import functools
 import numbers
 
@@ -71,4 +72,28 @@ def test_the_class_of_a_traced_value_is_that_of_numpys(asked, given):
         g = lambda x: np.sum(f(x) * 1.0)
         slope = f(np.ones_like(x) if isinstance(x, np.ndarray) else type(x)(1))  # of what is linear
         np.testing.assert_allclose(ut.grad(g)(x), slope, rtol=1e-6)
+        np.testing.assert_allclose(ut.backprop(g, x)()[1], slope, rtol=1e-6)
         np.testing.assert_allclose(ut.value_and_grad(g, compile=True)(x)[1], slope, rtol=1e-6)
+
+
+def test_the_class_of_whole_numbers_and_of_elements_is_that_of_numpys():
+    def f(w, n, labels):
+        assert isinstance(n, int) and not isinstance(n, float | np.ndarray)
+        assert isinstance(labels, np.ndarray) and isinstance(labels[0], np.int64 | np.ndarray)
+        assert isinstance(w[0], np.float32) and not isinstance(w[0], float)
+        return np.sum(w * labels) * n
+
+    w = np.ones(3, np.float32)
+    assert ut.backprop(f, w, 3, np.arange(3))()[1].tolist() == [0, 3, 6]
+    assert ut.grad(f)(w, 3, np.arange(3)).tolist() == [0, 3, 6]
+
+
+def test_a_class_of_the_users_is_not_mistaken_for_an_array():
+    class Mine:
+        pass
+
+    def f(x):
+        assert not isinstance(x, Mine | list | tuple | dict | str)
+        return np.sum(copy.copy(x) * copy.deepcopy(x))
+
+    np.testing.assert_array_equal(ut.grad(f)(X), 2 * X)

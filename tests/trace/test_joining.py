@@ -54,6 +54,8 @@ def run(expression, x, before=""):
         ("np.c_[x, 2 * x]", MATRIX, ""),
         ("np.c_[x, 2 * x]", CUBE, ""),
         ("np.dot([x, 1.0], [2.0, x])", NUMBER, ""),
+        ("np.append(x, [x[0], 2.0])", VECTOR, ""),
+        ("np.einsum('i,i->i', [x, 2.0], np.ones(2))", NUMBER, ""),
         ("np.mean([x * i for i in range(3)], axis=0)", VECTOR, ""),
         ("np.concatenate([[x * i] for i in range(3)])", NUMBER, ""),
         ("np.concatenate([[x, 1.0], np.ones(2), [x]])", NUMBER, ""),

@@ -1,4 +1,4 @@
-"""Functions of PyTorch, JAX and scikit-learn in a function that is traced: the error says whose they are."""
+"""Functions of PyTorch, JAX and scikit-learn where a function is traced: the error says whose. Tables of pandas."""
 
 import importlib
 import re
@@ -70,3 +70,47 @@ def test_a_function_of_scipys_that_asks_for_a_number_is_named():
         ut.grad(lambda k: integrate.quad(lambda y: y * k, 0, 2)[0])(0.5)
     y = np.linspace(0, 2, 101)
     assert ut.grad(lambda k: np.trapezoid(y * k, y))(0.5) == pytest.approx(2.0)
+
+
+@pytest.fixture
+def frame():
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.5, -1.0, 4.0], "name": list("xyz")})
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda w, t: np.sum((t["a"] * w - t["b"]) ** 2),
+        lambda w, t: np.sum((t["b"] - w * t["a"]) ** 2),
+        lambda w, t: np.sum(t["a"] / (1 + np.exp(w)) + t.b**2 * w),
+        lambda w, t: np.sum(np.multiply(t["a"], w) ** 3),
+        lambda w, t: np.sum(np.where(t["a"] > w, t["b"] * w, 0.0)),
+        lambda w, t: np.sum(t[["a", "b"]] * w),
+        lambda w, t: np.mean(t["a"] ** w),
+    ],
+)
+def test_columns_of_pandas_stand_on_either_side(f, frame):
+    arrays = {name: frame[name].to_numpy() for name in frame}
+
+    class Plain:
+        b = arrays["b"]
+
+        def __getitem__(self, key):
+            return np.stack([arrays[name] for name in key], axis=1) if isinstance(key, list) else arrays[key]
+
+    value, slope = ut.value_and_grad(f)(1.3, frame)
+    assert value == pytest.approx(f(1.3, Plain()), rel=1e-14)
+    h = 1e-6
+    assert slope == pytest.approx((f(1.3 + h, Plain()) - f(1.3 - h, Plain())) / (2 * h), rel=1e-6)
+
+
+def test_a_product_of_a_table_names_the_part_to_convert(frame):
+    with pytest.raises(ut.InPlaceError, match=r"Write `t\[\['a', 'b'\]\].to_numpy\(\)` in place of"):
+        ut.grad(lambda w, t: np.sum(t[["a", "b"]] @ w))(np.ones(2), frame)
+    numbers = frame[["a", "b"]]
+    with pytest.raises(ut.InPlaceError, match=r"Pass t.to_numpy\(\) to the function"):
+        ut.grad(lambda w, t: np.sum(t @ w))(np.ones(2), numbers)
+    np.testing.assert_array_equal(
+        ut.grad(lambda w, t: np.sum(t[["a", "b"]].to_numpy() @ w))(np.ones(2), frame), numbers.to_numpy().sum(axis=0)
+    )

@@ -177,12 +177,9 @@ class Clusters(Layout):
         if is_statistics(node):
             return "full"
         if is_reduction(node):
-            bases = self.reader.bases(node)
-            if bases[0] in cluster.level and cluster.level[bases[0]] == "row":
-                return "row"
+            # by how it is read, not by what it is: a value of a row may be read at all places of the row
             space = long_axes(node.inputs[0].spec.shape)  # type: ignore[arg-type]
-            same = len(space) == len(cluster.space)
-            return "full" if same else "row"
+            return "full" if len(space) == len(cluster.space) else "row"
         return cluster.level[node]
 
     def is_stored(self, cluster: Cluster, node: Node) -> bool:

@@ -298,10 +298,10 @@ def refuse(function: str, **options: Any) -> None:
 
 def spec_of(x: Any) -> Spec:
     """Return shape and dtype of a tracer, array or Python number."""
+    if isinstance(x, Traced):  # first: whether it is an array, it would look up
+        return x.spec
     if isinstance(x, np.ndarray | np.generic):
         return Spec(x.shape, x.dtype)
-    if isinstance(x, Traced):
-        return x.spec
     kind = type(x)
     if kind is float or kind is int:
         return _FLOAT if kind is float else _INT if -(2**63) <= x < 2**63 else Spec((), np.asarray(x).dtype, True)

@@ -6,37 +6,44 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from undertow.errors import RefusedError, UndertowError, refused
+from undertow.errors import RefusedError, UndertowError, raised
 from undertow.trace.where import is_library, is_ours
 
 
-def call_noting(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, list[RefusedError]]:
-    """Call a function, and collect what was refused meanwhile; what an inner trace collects is for the outer one.
+def call_noting(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, list[UndertowError]]:
+    """Call a function, and collect the errors of ours that it caught.
+
+    What is refused within an inner trace is for the outer one to tell.
 
     Source: derived here.
     """
-    if refused.get() is not None:
-        return f(*args, **kwargs), []
-    noted: list[RefusedError] = []
-    token = refused.set(noted)
+    outer = raised.get()
+    noted: list[UndertowError] = []
+    token = raised.set(noted)
     try:
-        return f(*args, **kwargs), [error for error in noted if _caught_by_user(error)]
+        result = f(*args, **kwargs)
     finally:
-        refused.reset(token)
+        raised.reset(token)
+        if outer is not None:
+            outer += noted
+    return result, [x for x in noted if not (outer is not None and isinstance(x, RefusedError)) and _caught_by_user(x)]
 
 
-def _caught_by_user(error: RefusedError) -> bool:
-    """Tell whether the frame that an error went up to, and no further, is the user's; not one that asks for it."""
+def _caught_by_user(error: UndertowError) -> bool:
+    """Tell whether the frame that an error went up to, and no further, is the user's."""
     if error.__traceback__ is None:
         return False
-    code = error.__traceback__.tb_frame.f_code
-    kinds = {kind.__name__ for kind in type(error).__mro__ if issubclass(kind, UndertowError)}
-    asked_for = not kinds.isdisjoint(code.co_names)
-    return not asked_for and not is_ours(code.co_filename) and not is_library(code.co_filename)
+    file = error.__traceback__.tb_frame.f_code.co_filename
+    return not is_ours(file) and not is_library(file)
 
 
-def warn_of_caught(errors: list[RefusedError]) -> None:
-    """Warn where a function has caught what was refused.
+def _is_asked_for(error: UndertowError, names: tuple[str, ...]) -> bool:
+    """Tell whether an error may be one that code with these names catches as ours."""
+    return any(kind.__name__ in names for kind in type(error).__mro__ if issubclass(kind, UndertowError))
+
+
+def warn_of_caught(errors: list[UndertowError]) -> None:
+    """Warn where a function has caught what was refused, unless it asks for that by the error's name.
 
     Args:
         errors: what it caught.
@@ -44,8 +51,11 @@ def warn_of_caught(errors: list[RefusedError]) -> None:
     Source: derived here.
     """
     for error in errors:
-        if (trace := error.__traceback__) is not None:
+        trace = error.__traceback__
+        if isinstance(error, RefusedError) and trace is not None:
             code = trace.tb_frame.f_code
+            if _is_asked_for(error, code.co_names):
+                continue
             warnings.warn_explicit(
                 f"{code.co_name} catches {type(error).__name__}, which NumPy would not raise, and goes another way "
                 f"than with NumPy: {error} Where that is what you want, write except undertow.{type(error).__name__}.",

@@ -16,7 +16,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.errors import DTypeError, EscapedTracerError, NonScalarError, RefusedError, ShapeError, UndertowError
+from undertow.errors import DTypeError, EscapedTracerError, NonScalarError, ShapeError, UndertowError
 from undertow.graph import INPUT, Dim, Graph, NeedsConcreteSize, Node, Size, Spec
 from undertow.trace.batch import generalize
 from undertow.trace.caught import call_noting, warn_of_caught
@@ -39,7 +39,7 @@ class Traced:
         rebuild: puts output leaves into the tree that the function returned.
         rows: where the batch size is a number: the inputs that have it, by position, with its axis.
         lost: the leaves of arguments that the function has written to without returning them.
-        caught: the errors that the function caught though NumPy would not raise them.
+        caught: the errors of ours that the function caught.
     """
 
     graph: Graph
@@ -47,7 +47,7 @@ class Traced:
     rebuild: trees.Rebuild
     rows: dict[int, int] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
-    caught: list[RefusedError] = field(default_factory=list)
+    caught: list[UndertowError] = field(default_factory=list)
 
     def values(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Take the values of the graph's inputs out of the leaves of each argument."""
@@ -113,11 +113,11 @@ def leaf_name(argument: str, path: str) -> str:
     return "_".join(part for part in plain.split("_") if part) + "?"  # not an identifier: a local name may replace it
 
 
-def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[RefusedError]]:
+def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[UndertowError]]:
     """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours.
 
     Returns:
-        What it returned, and the errors that it caught though NumPy would not raise them.
+        What it returned, and the errors of ours that it caught.
     """
     try:
         result, caught = call_noting(f, args, kwargs)
@@ -297,6 +297,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             sys.setprofile(None)
         tracing.reset(token)
         trace.open = False
+    _raise_for_size(caught, size)
     leaves, rebuild = trees.flatten(result)
     # What is no array and was given, such as the activations of a model, is handed through.
     through = {id(x) for row in arguments for x in row if callable(x)}
@@ -312,6 +313,13 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     number_names(graph)
     lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
     return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost, caught)
+
+
+def _raise_for_size(caught: list[UndertowError], size: Size | None) -> None:
+    """Raise once more what was caught for the lack of a size: with a number there might be nothing to catch."""
+    for error in caught:
+        if isinstance(size, Dim) and isinstance(error, NeedsConcreteSize | ShapeError):
+            raise error
 
 
 def _rebuild_around(leaves: list[Any], own: list[bool], rebuild: trees.Rebuild) -> trees.Rebuild:

@@ -14,8 +14,8 @@ from undertow.trace.place import Place, called, show
 
 _LISTS = (ast.List, ast.Tuple, ast.ListComp)
 _JOINERS = frozenset(
-    ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack", "append", "block", "meshgrid", "einsum")
-)  # which take a list of arrays, or several
+    ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack", "block")
+)  # of a list of arrays
 _EMPTY = frozenset(("zeros", "empty", "zeros_like", "empty_like"))
 
 
@@ -68,7 +68,8 @@ def write_call(node: ast.Call, tracer: Any) -> str | None:
     """
     scalar = not tracer.shape
     args = list(node.args)
-    if called(node) in _JOINERS:
+    axes_in_lists = called(node) == "einsum" and bool(args) and not isinstance(args[0], ast.Constant)
+    if called(node) in _JOINERS or axes_in_lists:
         args = [_join_inside(x, scalar) for x in args]
     else:
         args = [_parsed(_write_list(x, None, scalar)) if isinstance(x, ast.List | ast.ListComp) else x for x in args]

@@ -114,9 +114,10 @@ def _marks(value: Any, held: list[Any]) -> Any:
 
 def _elements(array: np.ndarray) -> tuple[bytes, int]:
     """Tell an array's elements: some as they are, which tell of order, and the sum of all, unless they are many."""
+    array = np.asarray(array)  # a matrix has two axes whatever is made of it, and the sum of a masked array a mask
     flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel()
     some = flat[:: max(1, -(-flat.size // LOOKED_AT))].tobytes()
-    if flat.size <= LOOKED_AT or flat.nbytes > ADDED_UP:
+    if flat.size <= LOOKED_AT or not 0 < flat.nbytes <= ADDED_UP:
         return some, 0
     octets = flat.view(np.uint8)
     whole = len(octets) // 8 * 8
@@ -130,7 +131,8 @@ def _mark(leaf: Any, held: list[Any]) -> Any:
     if isinstance(leaf, _VALUES):
         return kind, leaf if leaf and leaf == leaf else str(leaf)  # -0.0 is equal to 0.0, NaN not to itself
     if isinstance(leaf, np.ndarray):
-        return id(leaf), _elements(leaf) if leaf.dtype != object else None
+        mask = _elements(np.ma.getmaskarray(leaf)) if isinstance(leaf, np.ma.MaskedArray) else None
+        return id(leaf), mask, _elements(leaf) if not leaf.dtype.hasobject else None
     if isinstance(leaf, slice):
         return slice, leaf.start, leaf.stop, leaf.step
     if isinstance(leaf, set | frozenset):
