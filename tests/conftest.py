@@ -64,6 +64,15 @@ collect_ignore = ["own_layers.py"]
 
 
 @pytest.fixture(autouse=True)
+def no_limit_of_memory():
+    """A command with a limit leaves the process giving memory back; the tests behind it would take twice as long."""
+    yield
+    footprint = sys.modules.get("undertow.data.footprint")
+    if footprint is not None:
+        footprint.keep_no_longer()
+
+
+@pytest.fixture(autouse=True)
 def faults_of_records(monkeypatch):
     """What went wrong in records that trainings leave unsaid but for a line: no test has any, unless it takes them."""
     faults: list[str] = []

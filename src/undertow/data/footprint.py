@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from undertow.allocation import free_at_once, trim
+from undertow.allocation import free_at_once, keep_freed_memory, trim
 from undertow.data.memory import MEMORY, find_memory
 
 _MB: Final = 1e6
 OWN: Final = 165 * _MB  # Python, NumPy, Polars, a network and its report, beside what reading takes; measured
 LEAST: Final = 260 * _MB  # what a process takes while LLVM compiles, with the least reading; measured
+_kept_small = [False]  # whether a limit holds for this process
 _READING: Final = 24 * _MB  # that is read with, at least, where the limit cannot be kept
 
 
@@ -94,15 +95,26 @@ def keep_small() -> None:
     """
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0")
     free_at_once()
+    _kept_small[0] = True
+
+
+def keep_no_longer() -> None:
+    """Have memory kept for the next array again, as it is without a limit."""
+    if _kept_small[0]:
+        keep_freed_memory()
+        _kept_small[0] = False
 
 
 def give_back() -> None:
-    """Give memory back that nobody uses: what is free in the heap, and the code of LLVM.
+    """Give memory back that nobody uses, where a limit holds: what is free in the heap, and the code of LLVM.
 
-    That code, 70 MB, is needed for moments only. Its pages come back from the file where it is.
+    It takes 20 ms, which small data without a limit would pay for in each epoch. That code, 70 MB, is needed for
+    moments only; its pages come back from the file where it is.
 
     Source: madvise(2), MADV_DONTNEED.
     """
+    if not _kept_small[0]:
+        return
     trim()
     if sys.platform == "linux" and "llvmlite.binding" in sys.modules:
         import ctypes
