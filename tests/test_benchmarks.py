@@ -76,6 +76,12 @@ def test_flops_count_the_matrix_products(training: ModuleType) -> None:
     assert small(training, "relu").widths == [6, 8, 3]
 
 
+def test_a_worker_that_ends_at_once_is_told_by_its_own_words(training: ModuleType, tmp_path: Path) -> None:
+    worker = training.processes.Worker("numpy", "S", "serve", 1, tmp_path, module="benchmarks.training.no_such")
+    with pytest.raises(training.processes.WorkerFailed, match="numpy ended with 1:(.|\n)*No module named"):
+        worker.ask(do="start")
+
+
 def test_the_first_order_has_whole_batches_of_all_rows(training: ModuleType) -> None:
     workload = small(training, "relu")
     assert sorted(workload.order(0)) == list(range(64))

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.training.peers import SYSTEMS, USUAL
+from benchmarks.training.peers import SYSTEMS
 from benchmarks.training.report import (
     count_cores,
     describe_machine,
@@ -29,7 +29,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     threads = ",".join(str(n) for n in (1, 2) if n <= count_cores())
     parser.add_argument("--workloads", default=",".join(WORKLOADS), help=f"default all of them. {about}")
     parser.add_argument("--threads", default=threads, help=f"default {threads}")
-    parser.add_argument("--systems", default=",".join(USUAL), help=f"of {', '.join(SYSTEMS)}; default %(default)s")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help=f"of {', '.join(SYSTEMS)}; default %(default)s")
     parser.add_argument("--rounds", type=int, default=7, help="default 7; large workloads take fewer")
     parser.add_argument("--seconds", type=float, default=0.1, help="time for a system in a round; default 0.1")
     parser.add_argument("--cold-rounds", type=int, default=2, help="cold starts of M; default 2")

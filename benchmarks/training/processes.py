@@ -112,7 +112,9 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):  # it has ended already
             self.process.stdin.close()
         try:
-            if hasattr(os, "pidfd_open"):  # Linux; to wait with a limit is to look after 16, 32 and 64 ms
+            if self.process.poll() is None and hasattr(
+                os, "pidfd_open"
+            ):  # Linux; to wait with a limit is to look after 16, 32 and 64 ms
                 with open(os.pidfd_open(self.process.pid)) as ended:
                     select.select([ended], [], [], 10)
             self.process.wait(10)

@@ -392,3 +392,13 @@ def test_the_rule_keeps_from_openblas_what_it_cannot_read():
         assert choose_kernel("f32", 4096, 4096, 4096, (*a, *b), 4096) == "packed"
     assert choose_kernel("f32", 4096, 4096, 4096, (4096, 1, 4096, 1), 4096) == "OpenBLAS"
     assert choose_kernel("f32", 64, 64, 64, (*near, *near), 64) == "own"
+
+
+def test_an_intel_processor_copies_wide_matrices_whose_rows_are_far_apart(monkeypatch):
+    monkeypatch.setattr(blas_module, "lanes_of", lambda kind: 64 // SIZES[kind])
+    ways = []
+    for told in ("GenuineIntel 6 143 8 +avx512f", "AuthenticAMD 26 2 1 +avx512f"):
+        monkeypatch.setattr(blas_module, "processor", lambda told=told: told)
+        sizes = [(512, 512, 512), (256, 256, 256), (512, 64, 10_000)]
+        ways.append([choose_kernel("f32", m, n, k, (k, 1, n, 1), m) for m, n, k in sizes])
+    assert ways == [["packed", "own", "own"], ["own", "own", "own"]]

@@ -23,8 +23,6 @@ SYSTEMS: Final[dict[str, tuple[str, str, str]]] = {
     "sklearn": ("scikit_learn", "", "scikit-learn"),
     "autograd": ("autograd_steps", "", "autograd"),
 }
-# torch.compile needs a C++ compiler and up to a minute a network: who wants it names it.
-USUAL: Final = tuple(name for name in SYSTEMS if name != "torch_compile")
 CACHING: Final = frozenset({"undertow", "torch_compile", "jax", "jax_scan"})  # who can keep compiled code on disk
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.training.peers import NotMeasured
 from benchmarks.training.workloads import BETA1, BETA2, EPSILON, MOMENTUM, NORM_EPSILON, Workload, apply
 from numpy.typing import NDArray
 from torch.nn import functional
@@ -72,6 +74,8 @@ class TorchTraining:
 
 
 def make(workload: Workload, variant: str) -> TorchTraining:
+    if variant == "compile" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise NotMeasured("torch.compile needs a C++ compiler: g++, or the one that CXX names")
     return TorchTraining(workload, variant == "compile")
 
 

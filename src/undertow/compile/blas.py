@@ -279,6 +279,9 @@ def _keep_note(note: Path, content: dict[str, object]) -> bool:
 # 768, 205 / 243 at 1024; Haswell's kernels do 128 there, at any size.
 # Vectors of 256 bits (the same processor, told so): 88 / 93 at 64 x 64 x 64, 76 / 105 at 512 x 512 x 512.
 # Packed products have their own figures (`packed`).
+# One thread of an Intel Xeon with AVX-512 (MKL does 140): 86 / 110 at 512 cubed, rows 2 KB apart, while all of E's step
+# goes at 97, its products 256 cubed and the rest counted as nothing, and all of XL's at 110, its products packed.
+INTEL, INTEL_SIZE = "GenuineIntel ", 1 << 24  # m n k up to which our own read wide matrices where they lie there
 OWN_SIZE = {64: 1 << 27, 32: 1 << 21}  # m n k up to which our own are as fast, by bytes of a vector
 NEAR = 1 << 20  # bytes of B up to which vectors of 64 bytes are, of any size: it stays in the second-level cache
 NARROW = 256  # columns of C up to which copies of A do not pay: 0.9 times at 256 x 256 x 10,000
@@ -303,6 +306,8 @@ def choose_kernel(kind: str, m: int, n: int, k: int, strides: tuple[int, int, in
     """
     size, vector = m * n * k, lanes_of(kind) * SIZES[kind]
     if vector >= 64 and strides[0] == 1 and not strides[1] * SIZES[kind] % CROWDED and min(m, n) >= NARROW:
+        return "packed"
+    if vector >= 64 and size > INTEL_SIZE and n > NARROW and processor().startswith(INTEL):
         return "packed"
     if size <= OWN_SIZE.get(vector, OWN_SIZE[32]):
         return "own"
