@@ -78,7 +78,7 @@ def test_flops_count_the_matrix_products(training: ModuleType) -> None:
 
 def test_a_worker_that_ends_at_once_is_told_by_its_own_words(training: ModuleType, tmp_path: Path) -> None:
     worker = training.processes.Worker("numpy", "S", "serve", 1, tmp_path, module="benchmarks.training.no_such")
-    with pytest.raises(training.processes.WorkerFailed, match="numpy ended with 1:(.|\n)*No module named"):
+    with pytest.raises(training.processes.WorkerFailed, match=r"numpy ended with 1:(.|\n)*No module named"):
         worker.ask(do="start")
 
 
