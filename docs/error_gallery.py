@@ -42,18 +42,21 @@ GALLERY: list[tuple[str, list[tuple[str, str]]]] = [
         [
             ("A function that is not there", "ut.grad(lambda x: np.sum(np.roots(x).real))(np.ones(4))"),
             ("A Fourier transform", "ut.grad(lambda x: np.sum(np.fft.fft(x).real))(np.ones(4))"),
-            ("The option out=", "ut.grad(lambda x: np.sum(np.exp(x, out=np.empty(3))))(np.ones(3))"),
             ("The option where= of a ufunc", "ut.grad(lambda x: np.sum(np.exp(x, where=x > 0)))(np.ones(3))"),
-            ("math instead of np", "import math\n\nut.grad(lambda x: math.sin(x))(1.0)"),
-            ("A plain array made of traced values", "ut.grad(lambda x: np.sum(np.array([x[0], x[1]])))(np.ones(3))"),
+            ("math of an array", "import math\n\nut.grad(lambda x: np.sum(math.sin(x)))(np.ones(3))"),
             (
-                "Writing into a plain array",
-                "def loss(x):\n    out = np.zeros(3)\n    for i in range(3):\n        out[i] = x[i] ** 2\n"
-                "    return np.sum(out)\n\nut.grad(loss)(np.ones(3))",
+                "Writing into an array from outside",
+                "out = np.zeros(3)\n\ndef loss(x):\n    out[0] = x[0] ** 2\n    return np.sum(out)\n\n"
+                "ut.grad(loss)(np.ones(3))",
             ),
             (
-                "Adding to a plain array",
-                "def loss(x):\n    s = np.zeros(3)\n    s += x\n    return np.sum(s)\n\nut.grad(loss)(np.ones(3))",
+                "Adding to an array from outside",
+                "s = np.zeros(3)\n\ndef loss(x):\n    np.add(s, x, out=s)\n    return np.sum(s)\n\n"
+                "ut.grad(loss)(np.ones(3))",
+            ),
+            (
+                "A list and a plain array",
+                "ut.grad(lambda x: np.sum([x[0], x[1]] * np.ones(2)))(np.ones(3))",
             ),
             (
                 "A list of numbers",

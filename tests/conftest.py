@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 
 import undertow as ut
 from undertow import api, trace
+from undertow.trace import following
 from undertow.flow.training import TrainingRecorder
 from undertow.graph import Graph, verify
 
@@ -88,3 +89,10 @@ def faults_of_records(monkeypatch):
     monkeypatch.setattr(TrainingRecorder, "_try", attempt_and_note)
     yield faults
     assert not faults, faults
+
+
+@pytest.fixture
+def plain_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's functions stay what they are: as where code reaches them by ways that nobody sees."""
+    monkeypatch.setattr(following, "_numpys", list)
+    monkeypatch.setattr(following, "_known", {})

@@ -215,7 +215,9 @@ def test_messages_of_second_derivatives_name_the_function_s_own_arguments(make):
         make(cubes)(np.arange(3), *([np.ones(3)] if make is ut.hvp else []))
 
 
-def test_vectorize_is_told_to_be_written_for_arrays():
-    with pytest.raises(ut.InPlaceError, match=r"np\.vectorize calls its function with plain numbers.*np\.stack"):
-        ut.grad(lambda x: np.sum(np.vectorize(lambda v: v**2)(x)))(W)
+def test_vectorize_calls_its_function_with_each_element_or_is_told_to_be_written_for_arrays():
+    np.testing.assert_allclose(ut.grad(lambda x: np.sum(np.vectorize(lambda v: v**2)(x)))(W), 2 * W)
+    named = np.vectorize(lambda v, by: v**2 / by, excluded=["by"])
+    with pytest.raises(ut.InPlaceError, match=r"np\.vectorize calls its function with plain numbers|np.stack"):
+        ut.grad(lambda x: np.sum(named(x, by=2.0)))(W)
     np.testing.assert_allclose(ut.grad(lambda x: np.sum(np.stack([(lambda v: v**2)(v) for v in x])))(W), 2 * W)

@@ -214,8 +214,8 @@ class Record:
         kind: type[Trace] = Trace,
     ) -> None:
         places = check_positions(f, positions, len(args))
-        outer = [x.tape for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
-        above = max(outer, key=lambda trace: trace.depth, default=None)
+        tracers = [x for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
+        above = max((x.tape for x in tracers), key=lambda trace: trace.depth, default=None)
         trace = (type(above) if above else kind)(above.depth + 1 if above else 0)
         self.arguments: list[tuple[list[Any], list[Any], trees.Rebuild]] = []  # leaves, their nodes, the tree
         new_args = list(args)
@@ -228,11 +228,12 @@ class Record:
                 if isinstance(leaf, np.ndarray) and not leaf.ndim and isinstance(tracer, Tracer):
                     count_as_array(tracer)
             new_args[i] = rebuild(traced)
+            tracers += [x for x in traced if isinstance(x, Tracer)]
         self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
         if not self.own:
             raise ArgumentError(no_floats(f, args, places))
         with at_user_line():
-            self.result, caught = call_user(f, new_args, kwargs)
+            self.result, caught = call_user(f, new_args, kwargs, tracers)
         warn_of_caught(caught)
         home: Trace | None = above
         if home is None:

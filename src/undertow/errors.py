@@ -25,6 +25,8 @@ class UndertowError(Exception):
 class RefusedError(UndertowError):
     """What NumPy does and a trace cannot: a function that catches it goes another way than it would with NumPy."""
 
+    plain: Any = None  # the plain array that was to take a traced value, where one was
+
 
 class ShapeError(UndertowError, ValueError):
     """Two shapes do not fit together; the message holds both and the remedy."""

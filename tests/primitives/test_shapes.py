@@ -374,8 +374,6 @@ def test_the_source_reads_like_numpy(f: Callable[[Any], Any], forward: str, back
         (lambda x: np.moveaxis(x, (0, 0), (0, 1)), r"test_shapes.py:\d+: np.moveaxis: repeated axis in `source`"),
         (lambda x: list(np.nditer(x)), "cannot become a plain NumPy array"),
         (lambda x: list(np.ndenumerate(x)), "cannot become a plain NumPy array"),
-        (lambda x: np.vectorize(lambda v: v)(x), "np.vectorize"),
-        (lambda x: np.array([x[0], x[1]]), "Build the array with np.stack"),
     ],
 )
 def test_errors_say_where_and_what(f: Callable[[Any], Any], message: str) -> None:

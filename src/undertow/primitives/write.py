@@ -25,11 +25,13 @@ def target(function: str, x: Any) -> Any:
         InPlaceError: it is a plain one.
     """
     if not isinstance(x, Traced):
-        raise InPlaceError(
+        error = InPlaceError(
             f"{function}: a plain NumPy array cannot take traced values, nor places that are traced: the derivative "
             f"would be lost. Make the array with np.zeros_like(x, shape=…), where x is traced, or a copy of it by "
             f"np.zeros_like(x, shape=…) + array."
         )
+        error.plain = x
+        raise error
     return x
 
 

@@ -22,6 +22,7 @@ from undertow.trace.batch import generalize
 from undertow.trace.caught import call_noting, warn_of_caught
 from undertow.trace.changed import changed_arguments, warn_of_changes
 from undertow.trace.draws import random_states, warn_of_draws
+from undertow.trace.following import call_following
 from undertow.trace.foreign import met_library
 from undertow.trace.running import tracing
 from undertow.trace.tracer import NotingTrace, Tracer, constant
@@ -113,14 +114,23 @@ def leaf_name(argument: str, path: str) -> str:
     return "_".join(part for part in plain.split("_") if part) + "?"  # not an identifier: a local name may replace it
 
 
-def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, list[UndertowError]]:
+def call_user(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], tracers: list[Tracer]
+) -> tuple[Any, list[UndertowError]]:
     """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours.
+
+    Args:
+        f: the function.
+        args: its arguments.
+        kwargs: those by name.
+        tracers: all traced values among them.
 
     Returns:
         What it returned, and the errors of ours that it caught.
     """
     try:
-        result, caught = call_noting(f, args, kwargs)
+        code = code_of(f.func if isinstance(f, functools.partial) else f)
+        result, caught = call_following(lambda: call_noting(f, args, kwargs), code, tracers)
         for leaf in trees.flatten(result)[0]:
             if isinstance(leaf, Tracer):
                 leaf.node  # noqa: B018 - a view of what was written to is read anew while the trace is open
@@ -132,7 +142,7 @@ def call_user(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
             raise
         if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
             raise error.__cause__ from None
-        asked = next((x.tape.asked for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)), None)
+        asked = tracers[0].tape.asked if tracers else None
         if asked is not None and "<traced " in str(error) and not isinstance(error, UndertowError):
             raise asked from None  # NumPy has put an error of its own in its place
         raise
@@ -258,7 +268,8 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     arguments: list[list[Any]] = []
     inputs: list[Node] = []
     rows: dict[int, int] = {}
-    traced_args = []
+    traced_args: list[Any] = []
+    traced: list[Tracer] = []
     names = argument_names(f, len(args))
     for position, (name, arg) in enumerate(zip(names, args, strict=True)):
         leaves, rebuild = trees.flatten(arg)
@@ -285,12 +296,13 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             if isinstance(leaf, np.ndarray) and not leaf.ndim:
                 count_as_array(tracer)
         traced_args.append(rebuild(tracers))
+        traced += [x for x in tracers if isinstance(x, Tracer)]
     token = tracing.set(True)
     watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
     if watch:
         sys.setprofile(trace.watch_returns)
     try:
-        result, caught = call_user(f, traced_args, {})
+        result, caught = call_user(f, traced_args, {}, traced)
         changes = changed_arguments(names, arguments, traced_args)
     finally:
         if watch:

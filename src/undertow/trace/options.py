@@ -21,7 +21,7 @@ def with_options(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> t
     """
     out = options.get("out")
     if out is not None and isinstance(out[0], np.ndarray):
-        raise lost_output(name)
+        raise lost_output(name, out[0])
     dtype = options.get("dtype")
     usual = {"dtype": dtype, "where": True, "casting": "same_kind", "order": "K", "subok": True}
     option = next(

@@ -357,15 +357,19 @@ def lost_write(tracer: Any, place: Place) -> UndertowError:
         ways.reverse()
     remedy = f"{', or '.join(ways)}."
     remedy = remedy[0].upper() + remedy[1:]
+    error: InPlaceError | ControlFlowError
     if tracer.dtype.kind != "f":
-        return ControlFlowError(
+        error = ControlFlowError(
             f"{place.start}: {name} is a plain NumPy array, and the values of {name_of(tracer)} are not known while "
             f"only shapes are traced. {remedy} (ut.grad sees values; ut.backprop does not.)"
         )
-    return InPlaceError(
-        f"{place.start}: {name} is a plain NumPy array, which cannot take traced values: the derivative would be lost. "
-        f"{remedy}"
-    )
+    else:
+        error = InPlaceError(
+            f"{place.start}: {name} is a plain NumPy array, which cannot take traced values: the derivative would be "
+            f"lost. {remedy}"
+        )
+    error.plain = array
+    return error
 
 
 def _some_tracer(place: Place) -> str:
@@ -382,18 +386,24 @@ def _is_one(statement: ast.AST | None) -> bool:
     )
 
 
-def lost_output(name: str) -> UndertowError:
+def lost_output(name: str, array: Any) -> UndertowError:
     """Make the error for ``s += x`` and ``np.add(a, x, out=s)``, where ``s`` is a plain array."""
+    error = InPlaceError(_tell_lost_output(name))
+    error.plain = array
+    return error
+
+
+def _tell_lost_output(name: str) -> str:
     place = here()
     statement = place.statement
     if isinstance(statement, ast.AugAssign):
         target = show(statement.target)
         way = f"{target} = {show(ast.BinOp(statement.target, statement.op, statement.value))}"
-        return InPlaceError(
+        return (
             f"{place.start}: {target} is a plain NumPy array, which cannot take traced values: the derivative would be "
             f"lost. Write `{way}`."
         )
-    return InPlaceError(
+    return (
         f"{place.start}: a traced value cannot be written into a plain NumPy array. Write x = {name}(…) instead of "
         f"{name}(…, out=x) or x += …; or start from np.zeros_like(traced)."
     )

@@ -214,6 +214,9 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
             return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs and ufunc.signature and ufunc in P.FUNCTIONS:  # np.vecdot(…, axis=0): not element by element
             return self._apply(ufunc, args, kwargs)
+        if kwargs and isinstance(out := kwargs.get("out", (None,))[0], Tracer):
+            rest = {key: value for key, value in kwargs.items() if key not in ("out", "where")}
+            return out._take(self.__array_ufunc__(ufunc, method, *args, **rest), kwargs.get("where", True))
         if kwargs:
             args = with_options(P.name_of(ufunc), args, kwargs)
         primitive = P.UFUNCS.get(ufunc)
@@ -226,6 +229,8 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
+        if answer is None and (exchanged := getattr(function, "stands_for", None)) is not None:
+            return self._apply(exchanged, args, kwargs)
         if answer is None and isinstance(function, np.ufunc) and P.load_scipy():
             return self.__array_ufunc__(function, "__call__", *args, **kwargs)  # SciPy's are known from now on
         if refused := P.REFUSED.get(function) or P.REFUSED.get(P.name_of(function)):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from undertow.errors import ShapeError, UndertowError, UnsupportedError
+from undertow.errors import RefusedError, ShapeError, UndertowError, UnsupportedError
 
 _HERE = str(Path(__file__).parent.parent)
 _LIKE_USER_CODE = tuple(str(Path(_HERE) / name) for name in ("nn", "optim"))
@@ -79,6 +79,12 @@ def line_outside() -> str:
     return f"{file_name(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else "your function"
 
 
+@lru_cache(maxsize=4096)
+def is_user_code(file: str) -> bool:
+    """Tell whether a source file is neither ours nor a library's; layers and losses count as the user's."""
+    return not (file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)) and not is_library(file)
+
+
 def user_frame() -> FrameType | None:
     """Return the innermost frame that is not ours or a library's; layers and losses count as the user's."""
     frame: FrameType | None = sys._getframe(1)
@@ -86,8 +92,7 @@ def user_frame() -> FrameType | None:
         file = frame.f_code.co_filename
         if file == _COMMAND_LINE:
             return None  # who called the command line is no one's line
-        ours = file.startswith(_HERE) and not file.startswith(_LIKE_USER_CODE)
-        if not ours and not is_library(file):
+        if is_user_code(file):
             return frame
         frame = frame.f_back
     return None
@@ -125,7 +130,12 @@ def locate(error: Exception, function: str) -> UndertowError:
     line = user_line()
     if not isinstance(error, UndertowError):
         error = ShapeError(f"{function}: {error}")
-    return error if line is None or line in str(error) else type(error)(f"{line}: {error}")
+    if line is None or line in str(error):
+        return error
+    located = type(error)(f"{line}: {error}")
+    if isinstance(error, RefusedError):
+        located.plain = error.plain  # type: ignore[attr-defined]
+    return located
 
 
 def holds_user_code(code: CodeType) -> bool:

@@ -72,6 +72,13 @@ class InPlace:
             )
         return self._write(new)
 
+    def _take(self: Any, new: Any, where: Any) -> Any:
+        """Take on the result of a ufunc's call that is to be written here, ``out=x``; elsewhere it stays as it is."""
+        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
+            raise DTypeError(f"{user_line()}: {new.dtype} cannot be written into {self.dtype}. Leave out= out.")
+        new = new if where is True else np.where(where, new, self)
+        return self._write(np.broadcast_to(new, self.shape) if P.shape_of(new) != P.shape_of(self) else new)
+
     def __iadd__(self: Any, other: Any) -> Any:
         return self._combine(self + other)
 
