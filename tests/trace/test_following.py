@@ -177,7 +177,7 @@ def test_what_had_been_written_before_the_function_failed_is_undone() -> None:
         return np.sum(np.array([x[0], x[1]]))
 
     np.testing.assert_allclose(ut.grad(f)(X), by_differences(lambda x: f(x.copy()), X), atol=1e-8)
-    nested = lambda x: np.sum(ut.grad(lambda y: np.sum(np.array([y[0] ** 3, y[1] * y[0] * x[2]])))(x))  # noqa: E731
+    nested = lambda x: np.sum(ut.grad(lambda y: np.sum(np.array([y[0] ** 3, y[1] * y[0] * x[2]])))(x))
     np.testing.assert_allclose(ut.grad(nested)(X), [6 * X[0] + X[2], X[2], X[0] + X[1]], rtol=1e-12)
 
 

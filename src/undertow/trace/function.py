@@ -7,7 +7,8 @@ import inspect
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, Final
@@ -297,18 +298,9 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
                 count_as_array(tracer)
         traced_args.append(rebuild(tracers))
         traced += [x for x in tracers if isinstance(x, Tracer)]
-    token = tracing.set(True)
-    watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
-    if watch:
-        sys.setprofile(trace.watch_returns)
-    try:
+    with _recording(trace):
         result, caught = call_user(f, traced_args, {}, traced)
         changes = changed_arguments(names, arguments, traced_args)
-    finally:
-        if watch:
-            sys.setprofile(None)
-        tracing.reset(token)
-        trace.open = False
     _raise_for_size(caught, size)
     leaves, rebuild = trees.flatten(result)
     # What is no array and was given, such as the activations of a model, is handed through.
@@ -325,6 +317,22 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     number_names(graph)
     lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
     return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost, caught)
+
+
+@contextmanager
+def _recording(trace: NotingTrace) -> Iterator[None]:
+    """While the function runs: what it calls sees that, and names are taken down as functions return."""
+    token = tracing.set(True)
+    watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
+    if watch:
+        sys.setprofile(trace.watch_returns)
+    try:
+        yield
+    finally:
+        if watch:
+            sys.setprofile(None)
+        tracing.reset(token)
+        trace.open = False
 
 
 def _raise_for_size(caught: list[UndertowError], size: Size | None) -> None:
