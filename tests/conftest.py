@@ -26,7 +26,7 @@ import undertow as ut
 from undertow import api, trace
 from undertow.flow.training import TrainingRecorder
 from undertow.graph import Graph, verify
-from undertow.trace import following
+from undertow.trace import following, stand_ins
 
 # A busy machine makes examples slowly, and that is no fault of theirs.
 lasting = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
@@ -94,5 +94,6 @@ def faults_of_records(monkeypatch):
 @pytest.fixture
 def plain_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy's functions stay what they are: as where code reaches them by ways that nobody sees."""
-    monkeypatch.setattr(following, "_numpys", list)
+    for module in (following, stand_ins):
+        monkeypatch.setattr(module, "numpys", list)
     monkeypatch.setattr(following, "_known", {})

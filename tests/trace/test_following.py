@@ -89,7 +89,37 @@ def each(x: Any) -> Any:
     return np.sum(np.vectorize(lambda v, w: v * v * w)(x[:, None], np.array([1.0, 2.0])))
 
 
-FUNCTIONS = [rotated, filled, lorenz, through_views, added, named, of_lists, of_numbers, started, each]
+def diffused(x: Any) -> Any:
+    u = np.zeros(8)
+    u[3] = 1.0
+    for _ in range(4):
+        new = u.copy()
+        new[1:-1] = u[1:-1] + x[0] * (u[2:] - 2 * u[1:-1] + u[:-2])
+        u = new
+    return np.sum(u**2)
+
+
+def computed(x: Any) -> Any:
+    twice, half = np.ones(3) * 2, np.linspace(0, 1, 3).astype(float)
+    twice[0] = x[0]
+    half[1:] += x[1:]
+    return np.sum(twice * half)
+
+
+def kept_elsewhere(x: Any) -> Any:
+    parts, rows = {"a": np.zeros(2)}, [np.zeros(3) for _ in range(2)]
+    parts["a"][0] = x[0]
+    rows[0][1], rows[1][:] = x[1] ** 2, x
+
+    def put() -> None:
+        parts["a"][1] = x[2]
+
+    put()
+    return np.sum(parts["a"]) + np.sum(rows[0] * rows[1])
+
+
+FUNCTIONS = [rotated, filled, lorenz, through_views, added, named, of_lists, of_numbers, started, each, diffused,
+             computed, kept_elsewhere]  # fmt: skip
 
 
 def by_differences(f: Any, x: Any, h: float = 1e-6) -> Any:

@@ -11,6 +11,8 @@ from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
+
 from undertow.trace.where import file_name, user_frame
 
 _LONGEST = 72  # characters of a quoted piece of source
@@ -50,9 +52,18 @@ class Place:
         return f"{self.line}, `{self.text}`" if self.text else self.line
 
     def value(self, node: ast.AST) -> Any:
-        """Return what a name or attribute stands for here; None if it is neither, or unknown."""
+        """Return what a name, an attribute, or an element of a list, dict or array stands for here; None if unknown."""
         if self.frame is None:
             return None
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Subscript):
+            whole, key = self.value(node.value), self.value(node.slice)
+            known = type(whole) in (list, tuple, dict, np.ndarray) and type(key) in (int, str)
+            try:
+                return whole[key] if known else None
+            except LookupError:
+                return None
         if isinstance(node, ast.Name):
             for names in (self.frame.f_locals, self.frame.f_globals):
                 if node.id in names:
@@ -69,14 +80,13 @@ class Place:
             return None
         first, last = self.frame.f_code.co_firstlineno, self.frame.f_lineno
         found = [
-            node
+            value
             for node in ast.walk(module)
-            if isinstance(node, ast.Assign)
-            and first <= node.lineno <= last
-            and len(node.targets) == 1
-            and show(node.targets[0]) == name
+            if isinstance(node, ast.Assign) and first <= node.lineno <= last and len(node.targets) == 1
+            for target, value in _pairs(node.targets[0], node.value)
+            if show(target) == name
         ]
-        return max(found, key=lambda node: node.lineno).value if found else None
+        return max(found, key=lambda value: value.lineno) if found else None
 
     def math_function(self) -> str | None:
         """Return the name of the function of Python's math module that is being called, if one is."""
@@ -90,6 +100,13 @@ class Place:
     def calls(self, *names: str) -> bool:
         """Tell whether a call of one of these names is being computed."""
         return isinstance(self.expression, ast.Call) and called(self.expression) in names
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """Each target of an assignment with its value: of ``a, b = 1, 2`` two pairs."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        return list(zip(target.elts, value.elts, strict=True))
+    return [(target, value)]
 
 
 def called(node: ast.AST) -> str:
