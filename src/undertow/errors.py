@@ -25,7 +25,7 @@ class UndertowError(Exception):
 class RefusedError(UndertowError):
     """What NumPy does and a trace cannot: a function that catches it goes another way than it would with NumPy."""
 
-    plain: Any = None  # the plain array that was to take a traced value, where one was
+    plain: Any = None  # the plain array that was to take a traced value or position; () for one that is not known
 
 
 class ShapeError(UndertowError, ValueError):

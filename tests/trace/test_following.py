@@ -150,6 +150,41 @@ def test_so_are_the_compiled_one_its_source_and_higher_derivatives(f: Any) -> No
     np.testing.assert_allclose(ut.hessian(f)(X), curved, rtol=1e-5, atol=1e-5)
 
 
+def test_labels_pick_rows_of_a_table_that_the_function_makes() -> None:
+    w, labels, table = np.ones((4, 3)), np.array([0, 2, 1, 2]), np.arange(9.0).reshape(3, 3)
+
+    def written(w: Any, labels: Any) -> Any:
+        Y = np.zeros((4, 3))
+        Y[np.arange(4), labels] = 1
+        return np.sum(w * Y)
+
+    for f, wanted in (
+        (lambda w, labels: np.sum(w * np.eye(3)[labels]), np.eye(3)[labels]),
+        (lambda w, labels: np.sum(w * np.take(table, labels, axis=0)), table[labels]),
+        (lambda w, labels: np.sum(w * np.array([labels[0], labels[3], 1])), np.tile([0, 2, 1], (4, 1))),
+        (written, np.eye(3)[labels]),
+    ):
+        for found in (ut.backprop(f, w, labels)()[1], ut.value_and_grad(f, compile=True)(w, labels)[1]):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_fills_a_plain_array_may_be_traced() -> None:
+    def f(x: Any) -> Any:
+        y, D, z = np.zeros(3), np.zeros((3, 3)), np.zeros(4)
+        y.fill(x[0])
+        np.fill_diagonal(D, x)
+        np.put(z, [0, 2], x[:2])
+        return np.sum(y) + np.sum(D @ x) + np.sum(z) + np.sum(x[:2] + [x[2], 1.0])
+
+    for gradient in (ut.grad(f), lambda x: ut.value_and_grad(f, compile=True)(x)[1]):
+        np.testing.assert_allclose(gradient(X), by_differences(f, X), atol=1e-8)
+
+
+def test_parts_of_several_shapes_are_told_by_the_call_that_joins_them() -> None:
+    with pytest.raises(ut.ShapeError, match=r"test_following.py:\d+: np.array: the shapes \(2,\), \(1,\) differ"):
+        ut.grad(lambda x: np.sum(np.array([[x[0], x[1]], [x[2]]])))(X)
+
+
 def test_what_is_made_is_what_numpy_makes() -> None:
     for dtype in (np.float32, np.float64):
         x = X.astype(dtype)

@@ -44,7 +44,7 @@ from undertow.primitives.diagonal import diagonal, put_diagonal, trace, tril, tr
 from undertow.primitives.edit import delete, insert
 from undertow.primitives.einsum import einsum
 from undertow.primitives.exponential import exp, expm1, sigmoid, softplus, tanh
-from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, update
+from undertow.primitives.index import getitem, index, index_add, index_update, one_hot, one_hot_rows, stacked, update
 from undertow.primitives.join import concatenate
 from undertow.primitives.like import CONSTRUCTORS, fill_like
 from undertow.primitives.linalg import inv, lstsq, pinv, solve
@@ -199,6 +199,7 @@ __all__ = [
     "spec_of",
     "sqrt",
     "square",
+    "stacked",
     "squeeze",
     "stop_gradient",
     "subtract",

@@ -142,8 +142,8 @@ def _failing(error: Exception) -> Place:
 def _sites_behind(place: Place, following: Following) -> set[Site]:
     """Return the calls behind an array that NumPy has computed of others: ``new = old.copy()``, ``np.ones(3) * 2``."""
     target = place.statement.target if isinstance(place.statement, ast.AugAssign) else place.expression
-    name = target.value if isinstance(target, ast.Subscript) else target
-    came_from = place.made(show(name)) if isinstance(name, ast.Name | ast.Attribute) else None
+    array = target.value if isinstance(target, ast.Subscript) else target
+    came_from = place.made(show(array)) if isinstance(array, ast.Name | ast.Attribute) else array
     if came_from is None or place.frame is None:
         return set()
     names = [place.value(node) for node in ast.walk(came_from) if isinstance(node, ast.Name | ast.Attribute)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import ControlFlowError, InPlaceError, ShapeError, UndertowError, UnsupportedError
+from undertow.errors import ControlFlowError, InPlaceError, RefusedError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import INPUT, Node, ancestors, show_shape
 from undertow.trace.foreign import meets_foreign, scipy_remedy
 from undertow.trace.joining import write_array, write_call, write_grid, write_operand, write_start
@@ -218,6 +218,12 @@ def lost_number(tracer: Any) -> UndertowError:
         )
     if isinstance(place.expression, ast.Subscript) and isinstance(place.expression.ctx, ast.Store):
         return lost_write(tracer, place)
+    if place.calls("fill") and isinstance(array := place.value(place.expression.func.value), np.ndarray):  # type: ignore[union-attr]
+        return _followed(_lost_number(tracer, place), array)
+    return _lost_number(tracer, place)
+
+
+def _lost_number(tracer: Any, place: Place) -> UndertowError:
     if place.calls("array", "asarray"):
         return lost_array(tracer)
     if (remedy := scipy_remedy()) is not None:  # such as quad, which calls float of what a function gives
@@ -244,7 +250,7 @@ def lost_array(tracer: Any) -> UndertowError:
     if place.calls("take") and isinstance(node, ast.Call) and len(node.args) > 1:
         return _plain_index(tracer, place, node.args[0], node.args[1])
     if tracer.dtype.kind != "f":
-        return unknown_value(tracer, "the values")
+        return _followed(unknown_value(tracer, "the values"), ())
     foreign = meets_foreign(tracer, name_of(tracer), place)
     if foreign is not None:
         return foreign
@@ -323,11 +329,12 @@ def _is_number(part: ast.AST) -> bool:
 
 def _plain_index(tracer: Any, place: Place, table: ast.AST, index: ast.AST) -> UndertowError:
     """Make the error for ``table[labels]``, where the table is a plain array: NumPy does not ask the index."""
-    return ControlFlowError(
+    error = ControlFlowError(
         f"{place.start}: {show(table)} is a plain NumPy array, and the values of its index {name_of(tracer)} are not "
         f"known while only shapes are traced. Write {look_up(place, table, index)}. (ut.grad sees values; ut.backprop "
         f"does not.)"
     )
+    return _followed(error, place.value(table))
 
 
 def look_up(place: Place, table: ast.AST, index: ast.AST) -> str:
@@ -368,7 +375,13 @@ def lost_write(tracer: Any, place: Place) -> UndertowError:
             f"{place.start}: {name} is a plain NumPy array, which cannot take traced values: the derivative would be "
             f"lost. {remedy}"
         )
-    error.plain = array
+    return _followed(error, array)
+
+
+def _followed(error: UndertowError, array: Any) -> UndertowError:
+    """Note which plain array was to take a traced value or position: `following` can do something about it."""
+    if isinstance(error, RefusedError):
+        error.plain = () if array is None else array
     return error
 
 
@@ -388,9 +401,7 @@ def _is_one(statement: ast.AST | None) -> bool:
 
 def lost_output(name: str, array: Any) -> UndertowError:
     """Make the error for ``s += x`` and ``np.add(a, x, out=s)``, where ``s`` is a plain array."""
-    error = InPlaceError(_tell_lost_output(name))
-    error.plain = array
-    return error
+    return _followed(InPlaceError(_tell_lost_output(name)), array)
 
 
 def _tell_lost_output(name: str) -> str:

@@ -14,9 +14,10 @@ from weakref import ref
 import numpy as np
 
 from undertow import primitives as P
-from undertow.graph import INPUT
+from undertow.errors import ShapeError
+from undertow.primitives.write import target
 from undertow.trace.remedy import numpy_name
-from undertow.trace.tracer import Trace, Tracer, constant, made_of_sizes
+from undertow.trace.tracer import Trace, Tracer, constant, lists_arguments, made_of_sizes
 from undertow.trace.where import is_user_code
 
 Site = tuple[CodeType, int]  # a call in the user's code: its function and the instruction
@@ -29,7 +30,8 @@ _OF_LISTS = ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack
              "multi_dot", "block")  # fmt: skip
 _OF_SHAPES = ("reshape", "broadcast_to", "tile", "resize", "roll", "transpose", "moveaxis", "pad", "split",
               "array_split", "repeat")  # fmt: skip
-MOST_NUMBERS = 64  # arguments that are listed one by one
+_ASKING_FIRST = ("take", "fill_diagonal", "place", "putmask", "put_along_axis")  # and no other argument
+MOST_NUMBERS = 64  # arguments that are listed one by one; an array as an argument serves better, and is told of
 _MATH = ("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "asin", "acos",
          "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "hypot", "fabs", "degrees",
          "radians", "copysign", "fmod", "erf", "erfc", "gamma", "lgamma", "fsum", "prod", "dist")  # fmt: skip
@@ -63,9 +65,12 @@ class Following:
 
     def join(self, x: Any, own: Any) -> Any:
         """Make an array of a list that holds traced values; return anything else as it is."""
-        if isinstance(x, list | tuple) and _holds_traced(x) and not _is_table(x):
+        if isinstance(x, list | tuple) and _holds_traced(x) and not lists_arguments(x, MOST_NUMBERS):
             self.used.add(own)
-            return np.stack([self.join(part, own) for part in x])
+            try:
+                return np.stack([self.join(part, own) for part in x])
+            except ShapeError as error:
+                raise ShapeError(str(error).replace("np.stack", f"np.{own.__name__}")) from None
         return x
 
     def keep(self, made: Any, own: Any, frame: FrameType, args: Sequence[Any] = ()) -> Any:
@@ -101,14 +106,6 @@ def _holds_traced(x: Any) -> bool:
     return isinstance(x, list | tuple) and any(map(_holds_traced, x))
 
 
-def _is_table(x: Any) -> bool:
-    """Tell whether many arguments, each a number, are listed: an array as an argument serves better, and is told of."""
-    numbers = [x]
-    while numbers and isinstance(numbers[0], list | tuple):
-        numbers = [part for row in numbers if isinstance(row, list | tuple) for part in row]
-    return len(numbers) > MOST_NUMBERS and all(isinstance(v, Tracer) and v._node.op is INPUT for v in numbers)
-
-
 # ---- the functions that are exchanged ---------------------------------------------------------------
 
 
@@ -131,21 +128,20 @@ def _of_array(original: Any) -> Any:
     name = original.__name__
 
     def make(obj: Any, dtype: Any = None, order: Any = None, *, copy: Any = True, ndmin: int = 0, **rest: Any) -> Any:
-        found = obj if isinstance(obj, Tracer) else np.stack(obj)
+        found, traced = obj
         if dtype is not None and np.dtype(dtype) != found.dtype:
             found = found.astype(dtype)
-        elif name == "array" and found is obj and copy:
+        elif name == "array" and traced and copy:
             found = found.copy()
         return np.reshape(found, (*[1] * (ndmin - found.ndim), *found.shape)) if ndmin > found.ndim else found
 
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         given = args or tuple(kwargs[key] for key in ("object", "a") if key in kwargs)
-        if not given or not _holds_traced(given[0]) or _is_table(given[0]):
+        if not given or not _holds_traced(given[0]) or lists_arguments(given[0], MOST_NUMBERS):
             return following.keep(original(*args, **kwargs), own, frame, args)
         following.used.add(own)
         rest = {key: value for key, value in kwargs.items() if key not in ("object", "a")}
-        first = given[0] if isinstance(given[0], Tracer) else [following.join(x, own) for x in given[0]]
-        return make(first, *given[1:], **rest)
+        return make((following.join(given[0], own), isinstance(given[0], Tracer)), *given[1:], **rest)
 
     return _asks(call, original)
 
@@ -165,6 +161,11 @@ def _of_arrays(original: Any, most: int | None) -> Any:
 
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         joined = [following.join(x, own) if most is None or i < most else x for i, x in enumerate(args)]
+        if original.__name__ in _ASKING_FIRST and type(joined[0]) is np.ndarray and any(map(_holds_traced, joined[1:])):
+            following.used.add(own)
+            if original.__name__ != "take":
+                target(f"np.{original.__name__}", joined[0])  # which is refused, and made a traced one then
+            joined[0] = Tracer(constant(joined[0]), following.trace)
         return following.keep(original(*joined, **kwargs), own, frame, args)
 
     return _asks(call, original)

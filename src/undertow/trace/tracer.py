@@ -150,6 +150,14 @@ def made_of_sizes(node: Node) -> bool:
     return found
 
 
+def lists_arguments(x: Any, more_than: int = 0) -> bool:
+    """Tell whether a list, of lists perhaps, holds nothing but arguments that are numbers, and more than so many."""
+    numbers = [x]
+    while numbers and isinstance(numbers[0], list | tuple):
+        numbers = [part for row in numbers if isinstance(row, list | tuple) for part in row]
+    return len(numbers) > more_than and all(isinstance(v, Tracer) and v._node.op is INPUT for v in numbers)
+
+
 class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     """Stands for an array while a function is traced. It behaves like one, also where it is written to.
 
@@ -188,6 +196,9 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
                 if x.tape.depth > trace.depth or not x.tape.open:
                     trace = x.tape
                 inputs.append(x._node)
+            elif isinstance(x, list | tuple) and not lists_arguments(x) and isinstance(whole := P.stacked(x), Tracer):
+                trace = whole.tape if whole.tape.depth > trace.depth else trace
+                inputs.append(whole._node)
             else:
                 inputs.append(constant(x))
         if not trace.open:
