@@ -38,7 +38,7 @@ _INSTEAD: Final = {
     "multiply": "Write A.toarray() * x",
     "interp1d": "Use np.interp",
 }
-_ARRAYS_OF_THEIR_OWN: Final = {
+ARRAYS_OF_THEIR_OWN: Final = {
     "torch": "PyTorch",
     "jax": "JAX",
     "jaxlib": "JAX",
@@ -210,7 +210,7 @@ def met_library(error: Exception) -> UndertowError | None:
         frame = step.tb_frame
         file = frame.f_code.co_filename
         root = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if root in _ARRAYS_OF_THEIR_OWN:
+        if root in ARRAYS_OF_THEIR_OWN:
             library, given = root, given or any(map(_has_traced, frame.f_locals.values()))
         elif not is_ours(file) and not is_library(file):
             place = place_in(frame, step.tb_lasti, step.tb_lineno)
@@ -221,7 +221,7 @@ def met_library(error: Exception) -> UndertowError | None:
         given = given or any(_has_traced(place.value(x)) for x in ast.walk(node) if isinstance(x, ast.Name))
     if not library or not given:
         return None
-    name = _ARRAYS_OF_THEIR_OWN[library]
+    name = ARRAYS_OF_THEIR_OWN[library]
     who = f"{shorten(ast.unparse(node.func))} is {name}'s and" if node is not None else name
     said = "" if isinstance(error, UndertowError) else f" ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     return UnsupportedError(
@@ -244,4 +244,4 @@ def _library_of(place: Place, function: ast.expr) -> str:
         function = function.value
         modules.append(getattr(place.value(function), "__name__", None))
     roots = [str(name).partition(".")[0] for name in modules]
-    return next((root for root in roots if root in _ARRAYS_OF_THEIR_OWN), "")
+    return next((root for root in roots if root in ARRAYS_OF_THEIR_OWN), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import ShapeError
 from undertow.primitives.write import target
+from undertow.trace.foreign import ARRAYS_OF_THEIR_OWN
 from undertow.trace.remedy import numpy_name
 from undertow.trace.tracer import Trace, Tracer, constant, lists_arguments, made_of_sizes
 from undertow.trace.where import is_user_code
@@ -109,13 +111,24 @@ def _holds_traced(x: Any) -> bool:
 # ---- the functions that are exchanged ---------------------------------------------------------------
 
 
+@functools.cache
+def _is_asked(file: str) -> bool:
+    """Tell whether code of a file is served: the user's, and what uses NumPy's arrays alone."""
+    package = file.partition(f"site-packages{os.sep}")[2].partition(os.sep)[0]
+    return is_user_code(file) and package not in ARRAYS_OF_THEIR_OWN
+
+
+def _asked_by(frame: FrameType) -> bool:
+    return _is_asked(frame.f_code.co_filename)
+
+
 def _asks(call: Callable[..., Any], original: Any) -> Any:
     """Make the function that stands in for another: ``call(following, own, frame, args, kwargs)`` does its work."""
 
     @functools.wraps(original)
     def own(*args: Any, **kwargs: Any) -> Any:
         following, frame = now.get(), sys._getframe(1)
-        if following is None or not is_user_code(frame.f_code.co_filename):
+        if following is None or not _asked_by(frame):
             return original(*args, **kwargs)
         return call(following, own, frame, args, kwargs)
 
@@ -131,7 +144,7 @@ def _of_array(original: Any) -> Any:
         found, traced = obj
         if dtype is not None and np.dtype(dtype) != found.dtype:
             found = found.astype(dtype)
-        elif name == "array" and traced and copy:
+        elif name == "array" and traced and copy is True:
             found = found.copy()
         return np.reshape(found, (*[1] * (ndmin - found.ndim), *found.shape)) if ndmin > found.ndim else found
 
@@ -237,7 +250,7 @@ def _of_grids(original: Any) -> Any:
         def __getitem__(self, key: Any) -> Any:
             following, frame = now.get(), sys._getframe(1)
             parts = key if isinstance(key, tuple) else (key,)
-            if following is None or not is_user_code(frame.f_code.co_filename) or not any(map(_holds_traced, parts)):
+            if following is None or not _asked_by(frame) or not any(map(_holds_traced, parts)):
                 return original[key]
             if any(isinstance(part, str) or (isinstance(part, slice) and _is_traced(part)) for part in parts):
                 return original[key]
