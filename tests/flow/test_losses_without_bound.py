@@ -39,7 +39,7 @@ def test_a_loss_that_begins_above_0_and_falls_below_it_evenly_is_no_turned_sign(
 
 
 def test_a_bounded_loss_that_leaves_a_saddle_is_no_turned_sign():
-    """A sum of products of two tanh layers, 64 at most in size: from small weights it falls slowly, fast, and slowly."""
+    """A sum of products of two tanh layers, 64 at most in size: from small weights it falls slowly, fast, slowly."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(256, 5))
     t = np.sign(X @ rng.normal(size=5) + 0.5)
