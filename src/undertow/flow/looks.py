@@ -79,7 +79,7 @@ def take_look(
     paths = number_paths(model)
     with np.errstate(all="ignore"):
         outcome = gradient.of_leaves(leaves, rebuild, X, target)
-        numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
+        numbers = dict(zip(paths, numbers_of(leaves), strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
         given = [x for x in trees.flatten(X)[0] if is_array_like(x)]
         first = given[inputs] if inputs is not None else next((x for x in given if np.ndim(x)), np.zeros((1, 1)))

@@ -183,9 +183,8 @@ class OwnRecorder:
         X, (leaves, rebuild) = self._inputs_of(args), trees.flatten(args)
         if X is None:
             return
-        given = [x for x in leaves if is_array_like(x)][
-            self.inputs or 0
-        ]  # as it was given: X is a view of a memory map
+        arrays = [x for x in leaves if is_array_like(x)]
+        given = arrays[self.inputs or 0]  # as it was given: X is a view of a memory map
         y = self.squares.targets(args)  # numbers to predict, which are scaled too
         scaled_y = None if y is None else standard(np.asarray(y))
         others = [[other if x is given else x for x in leaves] for other in (X, X / 2, standard(X))]
@@ -276,7 +275,7 @@ def _own_names(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> di
     argument = argument_names(loss, 1 + len(args))[0]
     local = local_names(loss, (params, *args), [0])
     pairs = zip(trees.flatten(params)[0], trees.paths(params), strict=True)
-    whole = [argument + path for leaf, path in pairs if not callable(leaf)]
+    whole = [argument + path for leaf, path in pairs if is_array_like(leaf)]
     return {path: local[x] for path, x in zip(number_paths(params), whole, strict=True) if x in local}
 
 
