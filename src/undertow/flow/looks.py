@@ -13,7 +13,7 @@ from undertow import trees
 from undertow.flow.layers import FlowLayer, first_calls, walk
 from undertow.flow.record import FLAT, RELUS, Look
 from undertow.graph import evaluate
-from undertow.nn import Sequential
+from undertow.nn import Dropout, Noise, Sequential
 from undertow.nn.mode import call_inner, example_keys, training
 from undertow.trace import is_array_like
 from undertow.train.derive import Gradient, number_paths, numbers_of, take_rows
@@ -117,7 +117,7 @@ def _given_to(path: str, items: Mapping[str, Any], seen: Mapping[str, Any]) -> A
     if not isinstance(around, Sequential) or not number[:-1].isdigit():
         return None
     places = [f"{start}[{k}]" for k in reversed(range(int(number[:-1])))]
-    place = next((x for x in places if type(items.get(x)).__name__ not in ("Dropout", "Noise")), None)
+    place = next((x for x in places if not isinstance(items.get(x), Dropout | Noise)), None)
     return seen[place][0] if place is not None and place in seen else None
 
 
