@@ -51,6 +51,9 @@ def test_what_is_said_of_a_limit(monkeypatch):
     monkeypatch.setattr(footprint, "measure_peak", lambda: 250e6)
     assert tell_peak(300e6) == "memory: 250 MB at most, of the 300 MB that were allowed"
     assert tell_peak(200e6) == "memory: 250 MB at most, of the 200 MB that were allowed: more than that"
+    monkeypatch.setattr(footprint, "measure_peak", lambda: float("nan"))
+    said = tell_peak(300e6)
+    assert "does not tell" in said and "300 MB" in said and "more than that" not in said
 
 
 @linux
@@ -84,14 +87,19 @@ def test_llvm_works_after_its_code_was_given_back():
 
 
 def test_no_page_that_was_changed_is_given_back(tmp_path, monkeypatch):
-    """Of what is mapped of a library, that alone which is read-only and has no pages of the process's own."""
+    """Of what is mapped of a library, that alone which is read-only and has no pages of the process's own.
+
+    Neither in memory nor, as where memory is short, in swap: proc(5), smaps.
+    """
     lines = []
-    for start, rights, name, own in (
-        (0x1000, "r--p", "/lib/libllvmlite.so", 0), (0x2000, "r-xp", "/lib/libllvmlite.so", 0),
-        (0x3000, "r--p", "/lib/libllvmlite.so", 8), (0x4000, "rw-p", "/lib/libllvmlite.so", 0),
-        (0x5000, "r-xp", "/lib/libc.so.6", 0), (0x6000, "rw-p", "", 4),
+    for start, rights, name, own, swapped in (
+        (0x1000, "r--p", "/lib/libllvmlite.so", 0, 0), (0x2000, "r-xp", "/lib/libllvmlite.so", 0, 0),
+        (0x3000, "r--p", "/lib/libllvmlite.so", 8, 0), (0x4000, "rw-p", "/lib/libllvmlite.so", 0, 0),
+        (0x5000, "r-xp", "/lib/libc.so.6", 0, 0), (0x6000, "rw-p", "", 4, 0),
+        (0x7000, "r--p", "/lib/libllvmlite.so", 0, 8), (0x8000, "rw-p", "", 0, 4),
     ):  # fmt: skip
-        lines += [f"{start:x}-{start + 0x1000:x} {rights} 00000000 08:01 1 {name}", "Rss: 4 kB", f"Anonymous: {own} kB"]
+        lines += [f"{start:x}-{start + 0x1000:x} {rights} 00000000 08:01 1 {name}", "Rss: 4 kB"]
+        lines += [f"Anonymous: {own} kB", "AnonHugePages: 0 kB", f"Swap: {swapped} kB", "SwapPss: 0 kB"]
     monkeypatch.setattr(Path, "read_text", lambda path: "\n".join(lines))
     assert footprint._find_code("libllvmlite") == [(0x1000, 0x1000), (0x2000, 0x1000)]
 

@@ -105,6 +105,20 @@ def test_random_tables(seed, tmp_path):
     check(label.reshape(-1).tolist(), wanted, encoder)
 
 
+def test_columns_without_names_are_those_of_training(tmp_path):
+    """Two of them: they are called by their places in both."""
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.3f},{b:.3f},{c:.3f},{'yes' if a > b else 'no'}" for a, b, c in rng.normal(size=(60, 3))]
+    file = tmp_path / "new.csv"
+    file.write_text(",b,,y\n" + "\n".join(rows) + "\n")
+    frame = ut.data.read_table(file)
+    data = ut.data.encode_table(frame, "y", validation=0.0)
+    run = ut.train(nn.Sequential(nn.Dense(3, 2)), data, loss="categorical_cross_entropy", progress=False)
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    wanted = run.predict(frame).tolist()
+    assert module.predict_rows(module.read_csv(file, ())) == wanted and len(set(wanted)) == 2
+
+
 def test_separators_within_quoted_names_are_part_of_these(tmp_path):
     """As csv.reader has it: a semicolon parts three columns, of which the second is named with three commas."""
     rows = [f"{a:.3f};{b:.3f};{'yes' if a > b else 'no'}" for a, b in np.random.default_rng(0).normal(size=(60, 2))]

@@ -145,3 +145,29 @@ def test_a_table_of_few_values_whose_rows_all_came_several_times_is_a_leak(colum
     natural = 1 - (1 - 1 / V) ** rows
     told = measure_copies(*several)["shared_by_chance"]  # that of the window which explains most
     assert natural - 0.02 < told < 3 * natural + 0.02
+
+
+@pytest.mark.parametrize("values", [3, 10, 50])
+@pytest.mark.parametrize("classes", [2, 5, None])
+def test_a_single_column_of_few_values_from_which_the_target_follows_is_no_leak(values, classes):
+    """Every kind of row is seen in training then: each value has about N / values rows, drawn one by one."""
+    X = RNG.integers(0, values, (N, 1)).astype(float)
+    y = X[:, 0] ** 2 / 7 if classes is None else np.minimum(X[:, 0] * classes // values, classes - 1).astype(int)
+    train, held = split(X, y)
+    assert np.isin(held[0], train[0]).all() and not is_leak(train, held)
+
+
+@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_single_column_whose_rows_all_came_several_times_is_a_leak(times, classes):
+    X = RNG.standard_normal((N, 1))
+    y = np.digitize(X[:, 0], np.linspace(-1, 1, classes - 1)) if classes > 2 else (X[:, 0] > 0).astype(int)
+    assert not is_leak(*split(X, y)) and is_leak(*split(np.tile(X, (times, 1)), np.tile(y, times)))
+    few, y = RNG.integers(0, 9, (N, 1)).astype(float), RNG.standard_normal(N)  # not rounded, so copied
+    assert is_leak(*split(np.tile(few, (times, 1)), np.tile(y, times)))
+
+
+def test_a_single_column_of_few_values_and_a_target_that_hardly_follows_is_no_leak():
+    X = RNG.integers(0, 50, (2500, 1)).astype(float)
+    y = np.clip((X[:, 0] / 50 + 0.1 * RNG.standard_normal(2500)) * 5, 0, 4.9).astype(int)
+    assert not is_leak(*split(X, y))

@@ -36,3 +36,24 @@ def test_a_loss_that_begins_above_0_and_falls_below_it_evenly_is_no_turned_sign(
     for curve, kinds in ((2 - 0.1 * t, []), (2 - 1e-3 * t**2, ["turned-sign"])):
         flow = made_flow(loss=curve, task="own", facts={"output": {"expected_loss": None}})
         assert [x.kind for x in diagnose(flow)] == kinds
+
+
+def test_a_bounded_loss_that_leaves_a_saddle_is_no_turned_sign():
+    """A sum of products of two tanh layers, 64 at most in size: from small weights it falls slowly, fast, slowly."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(256, 5))
+    t = np.sign(X @ rng.normal(size=5) + 0.5)
+
+    def agreement(p, X, t):
+        return -np.sum(t * np.tanh(np.tanh(X @ p[0]) @ p[1])) / 4
+
+    p = 0.01 * rng.normal(size=(5, 8)), 0.01 * rng.normal(size=8)
+    p = (p[0], p[1] * np.sign(agreement(p, X, t)))  # begins above 0
+    measured, losses = ut.flow.recorded(agreement), []
+    for _ in range(700):
+        loss, gradient = measured(p, X, t)
+        losses.append(float(loss))
+        p = tuple(x - 2e-4 * g for x, g in zip(p, gradient, strict=True))
+    first, second = losses[0] - losses[350], losses[350] - losses[-1]
+    assert losses[0] > 0 > losses[-1] > -64 and second > 1.5 * first > 0 and losses[-175] - losses[-1] < second / 2
+    assert [x.kind for x in measured.findings] == []

@@ -132,3 +132,28 @@ def test_noise_that_a_loss_is_given_is_no_target():
         _, gradient = measured(params, codes[rows], rng.normal(size=(64, 2)))
         params = tuple(p - 0.01 * g for p, g in zip(params, gradient, strict=True))
     assert "dealt" not in measured.flow.facts and kinds(measured) == []
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_rounding_makes_of_other_orders_is_no_use_of_the_inputs(dtype):
+    """A penalty takes all weights to 0, so the outputs are the same: what the loss then rises by is a last digit."""
+    told = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(600, 6)).astype(dtype)
+        y = (rows[:, 0] + 0.3 * rng.normal(size=600)).astype(dtype)
+        params = [rng.normal(size=(6, 8)) / 2.5, np.zeros(8), rng.normal(size=8) / 3, np.zeros(())]
+        params = [np.asarray(x, dtype) for x in params]
+
+        def loss(p, X, y):
+            z = np.tanh(X @ p[0] + p[1]) @ p[2] + p[3]
+            return np.mean((z - y) ** 2) + 3 * (np.sum(p[0] ** 2) + np.sum(p[2] ** 2))
+
+        measured = ut.flow.recorded(loss)
+        for _ in range(300):
+            chosen = rng.integers(0, 600, 64)
+            _, gradient = measured(params, rows[chosen], y[chosen])
+            params = [np.asarray(p - 0.05 * g, dtype) for p, g in zip(params, gradient, strict=True)]
+        assert np.ptp(np.tanh(rows @ params[0] + params[1]) @ params[2]) < 1e-5
+        told += [x.kind for x in measured.findings if "nothing of the inputs is used" in x.cause]
+    assert told == ["plateau"] * 6

@@ -216,7 +216,7 @@ def test_programs_for_many_numbers_of_rows_do_not_pile_up():
     many = RNG.standard_normal((330, 4)).astype(np.float32)
     for n in range(300, 330):
         np.testing.assert_allclose(run.outputs(many[:n]), run.model(many[:n]), rtol=1e-5, atol=1e-6)
-    assert max(len(compiled.programs) for compiled in run.forward.known.values()) <= 8
+    assert max(len(known.compiled.programs) for known in run.forward.known.values()) <= 8
     trainer = Trainer(build(), (X, LABELS), **settings(epochs=1))
     for n in range(20, 50):
         trainer.train_on(X[:n], LABELS[:n])

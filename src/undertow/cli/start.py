@@ -57,7 +57,7 @@ def warn_in_notes() -> Iterator[None]:
     usual = warnings.formatwarning
 
     def write(message: Any, category: Any, filename: str, lineno: int, line: str | None = None) -> str:
-        inside = "site-packages" in filename or filename == sys.argv[0] or filename.startswith(_PACKAGE)
+        inside = "site-packages" in filename or filename == sys.argv[0] or filename.startswith(_PACKAGE + os.sep)
         if inside and issubclass(category, UserWarning):
             return f"note: {message}\n"
         return usual(message, category, filename, lineno, line)

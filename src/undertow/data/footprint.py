@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import sys
@@ -64,6 +65,8 @@ def tell_peak(limit: float) -> str:
         'memory: ... MB at most, of the 500000 MB that were allowed'
     """
     peak = measure_peak() / _MB
+    if math.isnan(peak):
+        return f"memory: this system does not tell how much of the {limit / _MB:g} MB that were allowed was taken"
     beyond = "" if peak * _MB <= limit else ": more than that"
     return f"memory: {peak:.0f} MB at most, of the {limit / _MB:g} MB that were allowed{beyond}"
 
@@ -129,13 +132,13 @@ def _find_code(name: str) -> list[tuple[int, int]]:
     """(address, bytes) of what is mapped of a library and is as the file has it: read-only, no page of it changed."""
     found: list[tuple[int, int]] = []
     with suppress(OSError, ValueError):
-        start = size = 0
         for line in Path("/proc/self/smaps").read_text().splitlines():
             fields = line.split()
             if not fields[0].endswith(":"):
-                plain = name in line and "w" not in fields[1]
                 first, _, last = fields[0].partition("-")
-                start, size = int(first, 16), (int(last, 16) - int(first, 16)) if plain else 0
-            elif fields[0] == "Anonymous:" and size and fields[1] == "0":
-                found.append((start, size))
+                place, plain = (int(first, 16), int(last, 16) - int(first, 16)), name in line and "w" not in fields[1]
+            elif fields[0] == "Anonymous:" and plain and fields[1] == "0":
+                found.append(place)
+            elif fields[0] == "Swap:" and fields[1] != "0" and found and found[-1] == place:
+                found.pop()  # pages that were changed, and moved out of memory since
     return found

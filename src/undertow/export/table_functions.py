@@ -26,13 +26,14 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
         separator = max(",;\t|", key=header.count)
         file.seek(0)
         lines = csv.reader(file, delimiter=separator)
-        names = [name.strip() for name in next(lines, [])]
+        names = [name.strip() or f"unnamed_{number}" for number, name in enumerate(next(lines, []), 1)]
         if unnamed and not all(re.fullmatch(r"column_[1-9]\d*", name) for name in names):
             file.seek(0)
             without = [name for name in unnamed if name != target]
             names = without if len(names) == len(without) else [*unnamed]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"{path}: two columns share the name {twice[0]!r}. Give each its own.")
+        if len(set(names)) < len(names):
+            twice = max(names, key=names.count)
+            raise ValueError(f"{path}: two columns share the name {twice!r}. Give each its own.")
         rows = []
         for fields in lines:
             if not fields:

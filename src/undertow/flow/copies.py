@@ -14,6 +14,7 @@ ROWS: Final = 20_000  # rows that are compared
 LARGEST: Final = 2_000_000  # numbers in those by which chance is judged
 PARTS: Final = (2, 4, 8, 16)  # into how many windows columns are divided
 FOLLOWS: Final = 0.9  # share of pairs of rows alike in all columns that agree in y, from which on it follows from them
+OFTEN: Final = 10  # training rows with the same single column and y, which are no copies of one
 MOST: Final = 16  # columns up to which each is a window of its own
 
 
@@ -51,7 +52,8 @@ def expect_copies(train: tuple[Array, Array], held: tuple[Array, Array]) -> floa
     of several is in one.
 
     Copies agree inside of every window and would raise e, so it is taken from pairs of rows that differ outside. Where
-    y follows from the columns, no such pair agrees in it, and the columns alone are asked.
+    y follows from the columns, no such pair agrees in it, and the columns alone are asked. Of a single column from
+    which y follows nothing is left to ask: what ten training rows are is one of few kinds of rows, and no copy.
 
     Args:
         train: X (m, …) and y.
@@ -76,7 +78,8 @@ def expect_copies(train: tuple[Array, Array], held: tuple[Array, Array]) -> floa
         e = _pairs(known[:, 1]) / max(len(known) * (len(known) - 1.0), 1.0)
         each = known[np.unique(known[:, 2], return_index=True)[1]]
         neighbours = _count(each[:, 2] - each[:, 1], asked[:, 2] - asked[:, 1]) - _count(each[:, 2], asked[:, 2])
-        return float(_expect(neighbours, e).mean())
+        often = _count(known[:, 2], asked[:, 2]) >= OFTEN
+        return float(np.maximum(_expect(neighbours, e), often).mean())
     alike, best = _pairs(known[:, -2]), 0.0
     follows = _pairs(known[:, -1]) >= FOLLOWS * alike
     for target in ("outside", "inside", "left out") if follows else ("outside", "inside"):

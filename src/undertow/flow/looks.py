@@ -13,7 +13,7 @@ from undertow import trees
 from undertow.flow.layers import FlowLayer, first_calls, walk
 from undertow.flow.record import FLAT, RELUS, Look
 from undertow.graph import evaluate
-from undertow.nn import Sequential
+from undertow.nn import Dropout, Noise, Sequential
 from undertow.nn.mode import call_inner, example_keys, training
 from undertow.trace import is_array_like
 from undertow.train.derive import Gradient, number_paths, numbers_of, take_rows
@@ -79,7 +79,7 @@ def take_look(
     paths = number_paths(model)
     with np.errstate(all="ignore"):
         outcome = gradient.of_leaves(leaves, rebuild, X, target)
-        numbers = dict(zip(paths, [x for x in leaves if not callable(x)], strict=True))
+        numbers = dict(zip(paths, numbers_of(leaves), strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
         given = [x for x in trees.flatten(X)[0] if is_array_like(x)]
         first = given[inputs] if inputs is not None else next((x for x in given if np.ndim(x)), np.zeros((1, 1)))
@@ -117,7 +117,7 @@ def _given_to(path: str, items: Mapping[str, Any], seen: Mapping[str, Any]) -> A
     if not isinstance(around, Sequential) or not number[:-1].isdigit():
         return None
     places = [f"{start}[{k}]" for k in reversed(range(int(number[:-1])))]
-    place = next((x for x in places if type(items.get(x)).__name__ not in ("Dropout", "Noise")), None)
+    place = next((x for x in places if not isinstance(items.get(x), Dropout | Noise)), None)
     return seen[place][0] if place is not None and place in seen else None
 
 

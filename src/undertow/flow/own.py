@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.compile.function import NAMES, outside_of
 from undertow.compile.statistics import measure_now
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
@@ -38,7 +39,8 @@ from undertow.nn.mode import training
 from undertow.simplify import simplify
 from undertow.trace import argument_names, is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
-from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
+from undertow.trace.outside import Outside
+from undertow.train.derive import Gradient, Gradients, Outcome, number_paths, numbers_of, put_numbers
 
 Array = NDArray[Any]
 BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
@@ -49,6 +51,8 @@ class OwnGradient(Gradient):
 
     Attributes:
         activations: their names, by those of the values.
+        known: the programs, by the objects among the arguments and what the loss reads from outside.
+        outsides: where it reads from, by these objects.
     """
 
     activations: dict[str, str]
@@ -57,6 +61,25 @@ class OwnGradient(Gradient):
         super().__init__(lambda params, args, y: loss(params, *args), observe=True)
         self.told = loss
         self.activations = {}
+        self.known: dict[Any, tuple[dict[Any, Any], list[Any]]] = {}
+        self.outsides: dict[tuple[int, ...], Outside] = {}
+
+    def program_for(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Gradients | None:
+        """Return the backward pass for arguments like these, and for what the loss reads from outside now."""
+        given = [x for x in (*leaves, *trees.flatten(X)[0]) if not is_array_like(x)]
+        objects = [x for x in given if not isinstance(x, NAMES)]
+        around, signature = outside_of(self.told, objects, self.outsides), tuple(map(id, objects))
+        outside, held = around.now()
+        ready = self.known.get((signature, outside))
+        if ready is None:
+            outside = around.check(self.known, (signature, outside))
+        self.programs = {} if ready is None else ready[0]
+        n_programs = len(self.programs)
+        program = super().program_for(leaves, rebuild, X, y)
+        if len(self.programs) > n_programs:
+            outside, held = around.settle(outside)
+            self.known[signature, outside] = self.programs, held
+        return program
 
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
         """Compute the loss, its gradients and what is observed."""
@@ -160,9 +183,8 @@ class OwnRecorder:
         X, (leaves, rebuild) = self._inputs_of(args), trees.flatten(args)
         if X is None:
             return
-        given = [x for x in leaves if is_array_like(x)][
-            self.inputs or 0
-        ]  # as it was given: X is a view of a memory map
+        arrays = [x for x in leaves if is_array_like(x)]
+        given = arrays[self.inputs or 0]  # as it was given: X is a view of a memory map
         y = self.squares.targets(args)  # numbers to predict, which are scaled too
         scaled_y = None if y is None else standard(np.asarray(y))
         others = [[other if x is given else x for x in leaves] for other in (X, X / 2, standard(X))]
@@ -253,7 +275,7 @@ def _own_names(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> di
     argument = argument_names(loss, 1 + len(args))[0]
     local = local_names(loss, (params, *args), [0])
     pairs = zip(trees.flatten(params)[0], trees.paths(params), strict=True)
-    whole = [argument + path for leaf, path in pairs if not callable(leaf)]
+    whole = [argument + path for leaf, path in pairs if is_array_like(leaf)]
     return {path: local[x] for path, x in zip(number_paths(params), whole, strict=True) if x in local}
 
 

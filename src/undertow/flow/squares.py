@@ -31,7 +31,7 @@ class Squares:
     """
 
     def __init__(self, loss: Callable[..., Any]) -> None:
-        self.gradient = Gradient(lambda y, given, _: loss(given[0], *_put(given[1], self._at, y)))
+        self.loss = loss
         self.place: int | None = None
         self.output_rms = 0.0
         self._at, self._kept, self._size = 0, list[Array](), 0
@@ -50,7 +50,7 @@ class Squares:
             self.place = None
             return
         with suppress(Exception), np.errstate(all="ignore"):  # a user's function may ask more of targets
-            found = self._outputs(params, args, y)
+            found = self._outputs(self._gradient(), params, args, y)
             if found is not None:
                 self.output_rms = float(np.sqrt(np.mean(np.square(found))))
                 return
@@ -91,12 +91,13 @@ class Squares:
             return {}
         y = np.concatenate([x.reshape(len(x), -1) for x in self._kept])
         left = whole = 0.0
+        gradient = self._gradient()
         with suppress(Exception), np.errstate(all="ignore"):
             for args in batches:
                 if (given := self.targets(args)) is None:
                     return {}
                 targets = np.asarray(given, np.float64)
-                outputs = self._outputs(params, args, targets)
+                outputs = self._outputs(gradient, params, args, targets)
                 if outputs is None:
                     return {}
                 left += float(np.sum((targets - outputs) ** 2))
@@ -122,12 +123,16 @@ class Squares:
         self._at = places[self.place]
         return leaves[self._at] if np.size(leaves[self._at]) and np.ndim(leaves[self._at]) else None
 
-    def _outputs(self, params: Any, args: Sequence[Any], y: Array) -> Array | None:
+    def _gradient(self) -> Gradient:
+        """The gradient by the targets, of the loss as it is now: what it reads from outside may have changed."""
+        return Gradient(lambda y, given, _: self.loss(given[0], *_put(given[1], self._at, y)))
+
+    def _outputs(self, gradient: Gradient, params: Any, args: Sequence[Any], y: Array) -> Array | None:
         """The outputs for a batch; None where the loss is none of squares."""
         wide = y.astype(np.float64)
         moved = np.random.default_rng(0).standard_normal(y.shape) * (wide.std() or 1.0)
         given = params, tuple(args)
-        here, there = (np.asarray(self.gradient(x, given, ())[1], np.float64) for x in (wide, wide + moved))
+        here, there = (np.asarray(gradient(x, given, ())[1], np.float64) for x in (wide, wide + moved))
         change = there - here
         c = float(np.vdot(change, moved) / np.vdot(moved, moved))
         if not c > 0 or np.linalg.norm(change - c * moved) > EXACT * np.linalg.norm(change):

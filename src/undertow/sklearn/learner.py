@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +17,10 @@ from undertow.nn.mode import example_keys
 from undertow.optim import Clip, Optimizer, with_scale
 from undertow.primitives import count_of
 from undertow.sklearn.programs import borrow, give_back
+from undertow.trace.where import frames_of_ours
 from undertow.train.interrupt import hold_interrupts
 from undertow.train.objective import Objective, Target, total_of
+from undertow.train.outside import Reading
 from undertow.train.session import NotFinite, Session
 from undertow.train.setup import draws_numbers
 from undertow.train.step import Step
@@ -92,6 +95,7 @@ class Learner:
         self.rule, self.model, self.X = rule, model, X
         self.target, self.batch_size, self.seed = Target(y, weights), batch_size, seed
         self.step: Step = borrow(rule.key, lambda: self._make_step(rule))
+        self.reading = Reading(rule.loss.loss.function, model)
         self.state = self.step.init(model) if state is None else state
         self.keys = draws_numbers(model, dense(X[:2]))
         self.session: Any = None
@@ -149,7 +153,7 @@ class Learner:
     def _sessions(self, order: Array) -> Iterator[tuple[Any, Array]]:
         """Sessions and the rows of their steps: one session that stays, unless examples change from epoch to epoch."""
         if not issparse(self.X):
-            if self.session is None or self.keys or self.epochs % SETTLE == 0:
+            if self.session is None or self.keys or self.epochs % SETTLE == 0 or self.reading.has_changed():
                 self.values()
                 self._open(self.X, self._drawn(self.target))
             yield self.session, order
@@ -169,7 +173,10 @@ class Learner:
         return target._replace(keys=example_keys(self.seed, self.epochs, len(target.y))) if self.keys else target
 
     def _open(self, X: Array, target: Target) -> None:
-        self.session = self.step.open(self.model, self.state, X, target, min(self.batch_size, len(X)))
+        if told := self.reading.heed(self.step):
+            warnings.warn(told, UserWarning, stacklevel=frames_of_ours())
+        with self.reading.noting(self.step.gradient):
+            self.session = self.step.open(self.model, self.state, X, target, min(self.batch_size, len(X)))
 
     def _mean(self, losses: Array, order: Array) -> float:
         losses, weights = losses.astype(np.float64), self.target.weights

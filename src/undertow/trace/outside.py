@@ -63,7 +63,7 @@ class Outside:
         self._traced, held = self.now()
         return self._traced, held
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """Add the places that there are since something else is where the function looked: another layer, a method."""
         known = {place.key for place in self.places} | self._left_out
         self.places += [place for key, place in Search(self.function, self.objects).places.items() if key not in known]
@@ -82,12 +82,16 @@ class Outside:
         for other in alike[: -KEPT + 1]:
             known.pop(other, None)
         if alike:
-            pairs = zip(self.places, alike[-1][1], key[1], strict=False)
-            self._warn(next((place.name for place, a, b in pairs if a != b), "a value"))
+            self._warn(self.name_change(alike[-1][1], key[1]))
         if key[1] == self._traced or self._traced is None:
             return key[1]
-        self._look_again()
+        self.look_again()
         return self.now()[0]
+
+    def name_change(self, before: Marks, after: Marks) -> str:
+        """Name the first place where something else is."""
+        pairs = zip(self.places, before, after, strict=False)
+        return next((place.name for place, a, b in pairs if a != b), "a value")
 
     def _warn(self, name: str) -> None:
         code = code_of(inspect.unwrap(self.function))

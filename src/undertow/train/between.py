@@ -29,9 +29,17 @@ def open_session(trainer: Trainer, piece: Any) -> Any:
 
     Source: derived here.
     """
-    with steps_in_all(trainer.plan.count_updates(trainer.feed.n_examples)):
-        size = min(trainer.feed.batch_size, len(piece.order))
-        return trainer.step.open(trainer.run.model, trainer.state, piece.X, piece.target, size)
+    return _open(trainer, piece.X, piece.target, min(trainer.feed.batch_size, len(piece.order)))
+
+
+def _open(trainer: Trainer, X: Any, target: Any, size: int) -> Any:
+    """Begin a series of steps, traced anew where what they read from outside has changed."""
+    reading, step = trainer.reading, trainer.step
+    if told := reading.heed(step):
+        trainer.progress.tell(told)
+        trainer.gradient.programs.clear()
+    with reading.noting(step.gradient), steps_in_all(trainer.plan.count_updates(trainer.feed.n_examples)):
+        return step.open(trainer.run.model, trainer.state, X, target, size)
 
 
 def compile_ahead(trainer: Trainer) -> None:
@@ -96,7 +104,8 @@ def heed_callbacks(trainer: Trainer, session: Any, piece: Any) -> Any:
         piece: of which they are.
 
     Returns:
-        What does the next ones: another session where a factor of the learning rate has changed.
+        What does the next ones: another session where a factor of the learning rate, or what the loss reads from
+        outside, has changed.
 
     Source: derived here.
     """
@@ -105,10 +114,12 @@ def heed_callbacks(trainer: Trainer, session: Any, piece: Any) -> Any:
     trainer.halted = any(wishes)
     if trainer.started is not None:
         trainer.started += time.perf_counter() - begun
-    if read_scale(trainer) == before:
+    rescaled = read_scale(trainer) != before
+    if not rescaled and not (trainer.hooks.on_step_end and trainer.reading.has_changed()):
         return session
     trainer.run.model, trainer.state = session.values()
-    trainer.state = with_scale(trainer.state, read_scale(trainer))
+    if rescaled:
+        trainer.state = with_scale(trainer.state, read_scale(trainer))
     return open_session(trainer, piece)
 
 
@@ -129,8 +140,7 @@ def step_on(trainer: Trainer, X: Any, target: Any) -> float:
     Source: derived here.
     """
     recorder, n = trainer.recorder, len(X)
-    with steps_in_all(trainer.plan.count_updates(trainer.feed.n_examples)):
-        session = trainer.step.open(trainer.run.model, trainer.state, X, target, n)
+    session = _open(trainer, X, target, n)
     try:
         (loss,) = session.run(np.arange(n), n)
     except NotFinite as error:

@@ -229,30 +229,30 @@ def _marked(model: Any) -> list[tuple[Any, bool]]:
     return [
         (leaf, trained)
         for leaf, trained in zip(leaves, trees.unmarked(model, "not_trained"), strict=True)
-        if not callable(leaf)
+        if is_array_like(leaf)
     ]
 
 
 def number_paths(model: Any) -> list[str]:
     """Name the numbers of a model: ``layers[0].W``."""
     leaves, names = trees.flatten(model)[0], name_leaves(model)
-    return [name or "parameter" for leaf, name in zip(leaves, names, strict=True) if not callable(leaf)]
+    return [name or "parameter" for leaf, name in zip(leaves, names, strict=True) if is_array_like(leaf)]
 
 
 def numbers_of(leaves: list[Any]) -> list[Any]:
-    """Take the arrays and floats out of a model's leaves, which hold its activation functions too."""
-    return [leaf for leaf in leaves if not callable(leaf)]
+    """Take the arrays and floats out of a model's leaves, which hold its activation functions, names and flags too."""
+    return [leaf for leaf in leaves if is_array_like(leaf)]
 
 
 def functions_of(leaves: list[Any]) -> tuple[Any, ...]:
-    """Take the functions out of a model's leaves."""
-    return tuple(leaf for leaf in leaves if callable(leaf))
+    """Take the functions, names and flags out of a model's leaves, as `describe_leaf` tells them from others."""
+    return tuple(describe_leaf(leaf)[1] for leaf in leaves if not is_array_like(leaf))
 
 
 def put_numbers(leaves: list[Any], numbers: list[Any]) -> list[Any]:
-    """Put numbers back between the functions: the inverse of `numbers_of`."""
+    """Put numbers back between the functions, names and flags: the inverse of `numbers_of`."""
     rest = iter(numbers)
-    return [leaf if callable(leaf) else next(rest) for leaf in leaves]
+    return [next(rest) if is_array_like(leaf) else leaf for leaf in leaves]
 
 
 def describe_leaf(leaf: Any) -> tuple[tuple[int, ...], Any]:

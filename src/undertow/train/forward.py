@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from undertow.trace import trace_function
 
 if TYPE_CHECKING:
     from undertow.compile.function import Compiled
+    from undertow.trace.outside import Marks, Outside
 
 Array = NDArray[Any]
 CHUNK = 4096  # rows at a time
@@ -20,11 +21,20 @@ WORTH_IT = 256  # fewer rows are left to NumPy, which needs no plan
 KEPT = 8  # programs, each of which has memory for all it computes of its number of rows
 
 
+class _Known(NamedTuple):
+    """A compiled model, and what it reads from outside: where, what was there, and the values, which stay alive."""
+
+    around: Outside
+    marks: Marks
+    held: list[Any]
+    compiled: Compiled | None
+
+
 class Forward:
     """A model's outputs, by a compiled program for each number of rows; by NumPy where the model does not compile."""
 
     def __init__(self) -> None:
-        self.known: dict[Any, Compiled | None] = {}
+        self.known: dict[Any, _Known] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Forward, ()  # programs hold addresses of this process
@@ -39,13 +49,18 @@ class Forward:
 
     def _apply(self, model: Any, X: Array) -> Array:
         from undertow.train.derive import describe_leaf, functions_of, numbers_of
+        from undertow.train.outside import outside_of_model
 
         leaves, _, structure = trees.flatten_with_key(model)
         numbers = numbers_of(leaves)
         key = structure, functions_of(leaves), tuple(map(describe_leaf, numbers)), X.shape[1:], X.dtype
-        if key not in self.known:
-            self.known[key] = self._compile(model, X)
-        compiled = self.known[key]
+        known = self.known.get(key)
+        around = outside_of_model(model) if known is None else known.around
+        now = around.now()[0]
+        if known is None or known.marks != now:  # what it reads from outside is a constant of its program
+            compiled = self._compile(model, X)
+            known = self.known[key] = _Known(around, *around.settle(now), compiled)
+        compiled = known.compiled
         if compiled is None:
             return np.asarray(model(X))
         sizes = {symbol: len(X) for symbol in compiled.graph.symbols()}

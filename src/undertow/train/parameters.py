@@ -11,6 +11,8 @@ import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError, DTypeError
+from undertow.optim import name_leaves
+from undertow.trace import is_array_like
 from undertow.trace.where import frames_of_ours
 from undertow.train.derive import number_paths, numbers_of, trained_numbers
 
@@ -46,11 +48,11 @@ def check_parameters(model: Any) -> None:
     if told:
         warnings.warn(told, UserWarning, stacklevel=frames_of_ours())
     paths = number_paths(model)
-    for path, number in zip(paths, numbers, strict=True):
-        if not isinstance(number, np.ndarray | np.generic | float | int | complex):
+    for path, leaf in zip(name_leaves(model), leaves, strict=True):
+        if not is_array_like(leaf) and not callable(leaf) and not isinstance(leaf, bool | complex):
             name = path.rpartition(".")[2].partition("[")[0]
             raise ArgumentError(
-                f"the model's {path} is a {type(number).__name__}, which cannot be trained. Name it in the attribute "
+                f"the model's {path} is a {type(leaf).__name__}, which cannot be trained. Name it in the attribute "
                 f'static of its class, static = ("{name}",), or hold it elsewhere.'
             )
     for i in trained_numbers(model):

@@ -140,9 +140,7 @@ class Run:
                 f"X is {rows.shape}. Give it a row an example and a column a feature: X[None] for one example."
             )
         example = self.settings.get("example_shape")
-        if (
-            example is not None and len(example) != rows.ndim - 1
-        ):  # what Dense takes as further rows, and others as none
+        if example is not None and len(example) != rows.ndim - 1:  # Dense takes further axes as rows, others do not
             wanted = ", ".join(["m", *map(str, example)])
             raise ShapeError(f"X is {rows.shape}, but it was ({wanted}) in training. Give X as many axes.")
         rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)

@@ -156,6 +156,11 @@ class Step:
             return PlainSession(self, model, state, X, y)
         return Session(self, resident, (model, leaves, rebuild), state, X, y)
 
+    def forget(self) -> None:
+        """Let go of the programs, to trace the next steps anew."""
+        self._programs.clear()
+        self.gradient.programs.clear()
+
     def let_go(self) -> None:
         """Let go of the examples of the last steps; the programs stay."""
         for resident in self._programs.values():

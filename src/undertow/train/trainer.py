@@ -27,6 +27,7 @@ from undertow.train.interrupt import hold_interrupts, interrupt_once
 from undertow.train.keeper import Keeper
 from undertow.train.metrics import is_told_by_name
 from undertow.train.objective import Objective
+from undertow.train.outside import Reading
 from undertow.train.plan import Plan, make_plan
 from undertow.train.progress import Progress
 from undertow.train.rows import make_row, read_scale
@@ -94,7 +95,7 @@ class Trainer:
         optimizer, clip = plan.rule()
         self.scales = any(hasattr(callback, "scale") for callback in self.hooks.callbacks)
         objective = Objective(made.task.loss, plan.l1, plan.l2)
-        self.gradient = make_gradient(objective)
+        self.gradient, self.reading = make_gradient(objective), Reading(made.task.loss.function, made.model)
         self.step = make_step(
             objective, scaled(optimizer) if self.scales else optimizer, clip, plan.non_finite, plan.project(),
             None if self.recorder is None else self.recorder.observer,
@@ -202,7 +203,8 @@ class Trainer:
             self.begun = True
             self.keeper.begin(self)
             if self.recorder is not None:
-                self.recorder.begin(self)
+                with self.reading.noting(self.step.gradient):
+                    self.recorder.begin(self)
             self.tell_news()
             self.tell(self.hooks.on_train_begin, "")
             compile_ahead(self)

@@ -152,6 +152,7 @@ def _output_gain(flow: Flow, last: int | None) -> tuple[float, float]:
     rise=(0.03, "of a loop of one's own: rise of the loss, by that before training, for targets dealt out anew, too"),
     dealt=(400, "rows of its last batches that can tell, wherever the loss began"),
     unused=(1.0, "skill in them, in deviations of chance, below which inputs are not used"),
+    nothing=(1e-6, "rise for them, by the loss, up to which it is what float32 rounds, whatever its deviation"),
 )
 def find_plateau(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss stands still for a large part of the training, or ends, near that of a network which knows nothing.
@@ -220,7 +221,8 @@ def _without_use(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     fall = float(smooth[-2 * quarter : -quarter].mean() - smooth[-quarter:].mean())
     noise = 4 * course.spread / math.sqrt(max(len(course.loss) / 4, 1))
     size = abs(course.end)
-    if fall > rule.still * size + noise or dealt["skill"] >= rule.unused or dealt["rise"] > rule.rise * size:
+    skill = dealt["skill"] if dealt["rise"] > rule.nothing * size else 0.0
+    if fall > rule.still * size + noise or skill >= rule.unused or dealt["rise"] > rule.rise * size:
         return None
     return rule.found(
         "warning",
@@ -228,7 +230,7 @@ def _without_use(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         "if their targets are dealt out anew: nothing of the inputs is used.",
         [
             ("rise of the loss for targets in other orders", dealt["rise"], f"above {show(rule.rise * size)}"),
-            ("that rise, in deviations of chance", dealt["skill"], f"above {rule.unused:g}"),
+            ("that rise, in deviations of chance", skill, f"above {rule.unused:g}"),
         ],
         [
             R.mend_data(*BELONGS),

@@ -23,7 +23,7 @@ PIECES = 4
     steps=(3, "fewest steps"),
     fall=(10.0, "fall of a loss below 0 by the size of its beginning, or by 1, from which on it has no bound"),
     steady=(0.8, "fall in the last quarter by the largest of the others, from which on it does not slow down"),
-    faster=(1.5, "fall of a loss that begins above 0 in the second half by that in the first"),
+    faster=(1.5, "fall of a loss that begins above 0 in the second half by that in the first, from which on so, too"),
     against=(-3.5, "skill on rows held out, in deviations of chance, below which outputs go against the targets"),
     rows=(50, "fewest such rows that can tell"),
 )
@@ -77,18 +77,17 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     against = begin < 0 and flow.settings.get("task") == "own" and rows >= rule.rows and skill < rule.against
     early = course.diverged and begin < 0  # one that stops being finite may not come as far
     far = abs(begin) if early else max(abs(begin), 1.0) * rule.fall
-    pieces, faster = (PIECES, rule.steady) if begin < 0 else (2, rule.faster)
-    unbounded = end < 0 and begin - end >= far and _steady(loss, pieces) >= faster
+    # what leaves a saddle on its way to a bound falls more in the second half, too, but slows down in the last quarter
+    unbounded = end < 0 and begin - end >= far and _steady(loss, PIECES) >= rule.steady
+    unbounded = unbounded and (begin < 0 or _steady(loss, 2) >= rule.faster)
     if not (against or unbounded):
         return
     shown: list[tuple[object, ...]] = [("loss, at the beginning and at the end", f"{show(begin)}, {show(end)}", None)]
     if unbounded:
-        text = (
-            "fall in the last quarter by the largest of the others"
-            if begin < 0
-            else "fall in the second half by the first"
-        )
-        shown.append((text, _steady(loss, pieces), "below 1: it slows down"))
+        quarters = "fall in the last quarter by the largest of the others"
+        shown.append((quarters, _steady(loss, PIECES), "below 1: it slows down"))
+        if begin > 0:
+            shown.append(("fall in the second half by the first", _steady(loss, 2), f"below {rule.faster:g}"))
         why = (
             f"The loss falls from {show(begin)} to {show(end)}, faster and faster, as one that is bounded below cannot"
         )
@@ -111,7 +110,7 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )
 
 
-def _steady(loss: Array, pieces: int = PIECES) -> float:
+def _steady(loss: Array, pieces: int) -> float:
     """The fall of the loss in the last of its pieces by the largest fall in another; −inf where there are too few.
 
     Where pieces meet it is the mean of a twentieth of all steps, so that the choice of a batch does not tell.
