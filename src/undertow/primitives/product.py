@@ -247,6 +247,8 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     )
     if len(over_a) != len(over_b):
         raise ShapeError(f"np.tensordot(…, axes={axes}): give as many axes of the first array as of the second.")
+    if any(len(set(over)) < len(over) for over in (over_a, over_b)):
+        raise ShapeError(f"np.tensordot(…, axes={axes}) names an axis twice.")
     return tensordot(a, b, over_a=over_a, over_b=over_b)
 
 
