@@ -12,7 +12,7 @@ from undertow.compile import Compiled
 from undertow.compile.function import compile as compile_function
 from undertow.compile.function import in_order, outside_of, rebuilt, take_apart
 from undertow.differentiate import finish
-from undertow.errors import ShapeError
+from undertow.errors import EscapedTracerError, ShapeError
 from undertow.graph import Node, measure_sizes
 from undertow.trace.function import describe_function
 from undertow.trace.outside import Outside
@@ -69,7 +69,10 @@ class CompiledGradient:
             key = signature, outside
             found = _for_other_sizes(known, key, rows)
             if found is None:
-                program = backprop(f, *rebuilt(given), wrt=self.wrt)
+                try:
+                    program = backprop(f, *rebuilt(given), wrt=self.wrt)
+                except EscapedTracerError:  # f reads a value of the function that is being traced around it
+                    return differentiate.value_and_grad(f, self.wrt)(*args)
                 outside, held = around.settle(outside)
                 key = signature, outside
                 found = program, Compiled(program.graph, self.fallback)

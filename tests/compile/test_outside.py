@@ -266,3 +266,39 @@ def test_arrays_with_fields_of_objects_are_read():
     array = np.zeros(3000, [("a", float), ("b", object)])
     array["a"] = 0.5
     assert ut.compile(lambda x: x * np.sum(array["a"]))(2.0) == 3000
+
+
+def test_values_of_a_function_that_is_being_traced_around():
+    """A compiled function that reads one is part of that function, as without compiling; the values are by hand."""
+
+    def inner(x):  # x · d/dy (x y³) at 2 = 12 x²
+        return x * ut.grad(lambda y: x * y**3, compile=True)(2.0)
+
+    def row(x):  # Σ sin(x y)
+        return ut.compile(lambda y: np.sum(np.sin(x * y)))(np.arange(3.0))
+
+    def with_aux(x):  # 4x and x²
+        slope, kept = ut.grad(lambda y: (x * y * y, x * x), has_aux=True, compile=True)(2.0)
+        return slope + kept
+
+    for f, value, slope in (
+        (inner, 12 * 0.7**2, 24 * 0.7),
+        (row, np.sin(0.7) + np.sin(1.4), np.cos(0.7) + 2 * np.cos(1.4)),
+        (with_aux, 4 * 0.7 + 0.7**2, 4 + 2 * 0.7),
+    ):
+        np.testing.assert_allclose([f(0.7), ut.compile(f)(0.7)], value)
+        for compile in (False, True):
+            np.testing.assert_allclose(ut.value_and_grad(f, compile=compile)(0.7), (value, slope))
+
+
+def test_a_value_that_outlives_its_trace_is_told_of_with_the_line():
+    kept = []
+    ut.grad(lambda x: kept.append(x * 2) or x * x)(1.0)
+    for f in (ut.compile(lambda y: y * kept[0]), ut.grad(lambda y: y * kept[0], compile=True)):
+        with pytest.raises(ut.EscapedTracerError, match=r"test_outside\.py:\d+: a traced value is used after"):
+            f(2.0)
+
+
+def test_a_program_of_a_value_of_another_function_is_refused():
+    with pytest.raises(ut.EscapedTracerError, match=r"\(test_outside\.py:\d+\) uses x, .* Pass it as an argument"):
+        ut.grad(lambda x: ut.backprop(lambda y: x * y, 2.0).forward(2.0)[0])(1.0)

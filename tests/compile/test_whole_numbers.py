@@ -98,6 +98,20 @@ def test_functions_of_small_and_unsigned_numbers(name, dtype):
         np.testing.assert_allclose(a, b, rtol=rtol)
 
 
+@pytest.mark.parametrize("dtype", UNSIGNED)
+@pytest.mark.parametrize("edge_order", [1, 2])
+def test_slopes_at_unsigned_places_that_fall(dtype, edge_order):
+    """np.gradient makes floats of the places first: their differences would wrap around."""
+    f, x = np.arange(4.0) ** 2, np.array([9, 5, 3, 1], dtype)
+    wanted = np.gradient(f, x, edge_order=edge_order)
+    found = [
+        ut.compile(lambda f, x: np.gradient(f, x, edge_order=edge_order))(f, x),
+        ut.compile(lambda f: np.gradient(f, x, edge_order=edge_order))(f),
+        ut.vjp(lambda f: np.gradient(f, x, edge_order=edge_order), f)[0],
+    ]
+    np.testing.assert_allclose(found, [wanted] * 3, rtol=1e-12)
+
+
 @pytest.mark.parametrize("source", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("target", [*WHOLES, np.float16, np.float32])
 def test_casts_of_floats_round_and_wrap_around_as_numpys(source, target):

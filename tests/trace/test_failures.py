@@ -90,6 +90,9 @@ def test_calls_that_numpy_refuses_are_refused_there_too():
         (lambda v: np.linalg.cond(v[:0, None] * v[:0], 1), r"np.linalg.cond is not defined for \(0, 0\)"),
         (lambda v: np.linalg.cross(v[:2], v), r"np.linalg.cross takes vectors of 3 along axis -1, not \(2,\) and"),
         (lambda v: np.linalg.qr(v, "complete")[1], r"np.linalg.qr.*\(3,\)"),
+        (lambda v: np.convolve(v, v, mode=-1), r"np.convolve: mode=-1. Give \"full\", \"same\" or \"valid\""),
+        (lambda v: np.correlate(v, v, mode="whole"), "np.correlate: mode='whole'. Give"),
+        (lambda v: np.tensordot(np.outer(v, v), W, ([1, 1], [0, 0])), "np.tensordot.*names an axis twice"),
         (lambda v: np.hsplit(v, "ab")[0], "a slice begins, ends and steps by integers, not 'a'"),
     ):
         with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):

@@ -233,6 +233,8 @@ def test_every_other_array_method_works_or_is_refused_by_name() -> None:
 
 UNKNOWN: dict[str, tuple[Any, str]] = {
     "fft": (lambda x: np.fft.fft(x), r"np\.fft\.fft cannot"),
+    "fftshift": (lambda x: np.fft.fftshift(x), r"np\.roll\(x, \(x\.shape\[axis\] // 2\), axis\)"),
+    "ifftshift": (lambda x: np.fft.ifftshift(x), r"np\.fft\.ifftshift .*np\.roll\(x, -\("),
     "rfft": (lambda x: np.fft.rfft(x), r"np\.fft\.rfft cannot be traced: complex .*custom_vjp"),
     "frompyfunc": (lambda x: np.frompyfunc(lambda v: v, 1, 1)(x), r"np\.frompyfunc\(<lambda>, …\) cannot"),
     "roots": (lambda x: np.roots(x[0]), r"np\.roots cannot"),

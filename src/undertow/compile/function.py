@@ -17,7 +17,7 @@ from undertow.compile.expand import expand
 from undertow.compile.planner import make_plan
 from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
-from undertow.errors import ArgumentError
+from undertow.errors import ArgumentError, EscapedTracerError
 from undertow.graph import Graph
 from undertow.keywords import explain_keywords
 from undertow.lazy import uncollected
@@ -103,7 +103,10 @@ class CompiledFunction:
         key = signature, outside
         if key not in self._known:
             outside = around.check(self._known, key)
-            traced = trace_function(self.function, rebuilt(given))
+            try:
+                traced = trace_function(self.function, rebuilt(given))
+            except EscapedTracerError:  # it reads a value of what is being traced around it, and is part of that
+                return self.function(*args)
             outside, held = around.settle(outside)
             key = signature, outside
             compiled = Compiled(simplify(traced.graph, final=True).graph, self.fallback)

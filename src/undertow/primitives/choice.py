@@ -11,7 +11,7 @@ from undertow.errors import ArgumentError, ShapeError, UnsupportedError
 from undertow.graph import show_shape
 from undertow.primitives.compare import where
 from undertow.primitives.index import fill, index
-from undertow.primitives.record import Sample, Traced, answers, dtype_of, known_value, refuse, shape_of
+from undertow.primitives.record import Sample, Traced, answers, dtype_of, kind_of, known_value, refuse, shape_of
 from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype
@@ -143,7 +143,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         raise ArgumentError(
             f"np.select: {len(condlist)} conditions and {len(choicelist)} choices. Give one choice for each condition."
         )
-    dtype = np.result_type(*[c if type(c) in (int, float) else dtype_of(c) for c in (*choicelist, default)])
+    dtype = np.result_type(*map(kind_of, (*choicelist, default)))
     *choices, result = [_of_dtype(c, dtype) for c in (*choicelist, default)]
     for condition, choice in reversed(list(zip(condlist, choices, strict=True))):
         if dtype_of(condition).kind != "b":

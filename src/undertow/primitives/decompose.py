@@ -334,7 +334,10 @@ for _name in ("fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2"
         "argument and result are real, such as a filter, is given a derivative of its own by @ut.custom_vjp: "
         "docs/gradients.md."
     )
-REFUSED["np.fft.fftshift"] = REFUSED["np.fft.ifftshift"] = "np.fft.fftshift cannot be traced. Use np.roll."
+for _name, _sign in (("fftshift", ""), ("ifftshift", "-")):
+    REFUSED[f"np.fft.{_name}"] = (
+        f"np.fft.{_name} cannot be traced. Write np.roll(x, {_sign}(x.shape[axis] // 2), axis) for each axis."
+    )
 REFUSED[np.linalg.eig] = REFUSED[np.linalg.eigvals] = (
     "np.linalg.eig and np.linalg.eigvals have complex results, and complex numbers are out of scope for now. "
     "For a symmetric matrix use np.linalg.eigh or np.linalg.eigvalsh."

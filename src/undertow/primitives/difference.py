@@ -174,6 +174,8 @@ def _uneven_slope(f: Any, x: Any, axis: int, edge_order: int) -> Any:
     _infer_slope(Spec(shape_of(f), dtype_of(f)), axis, edge_order)
     if len(shape_of(x)) != 1 or shape_of(x)[0] != n:
         raise ShapeError(f"np.gradient: there are {n} values along axis {axis}, and coordinates {shape_of(x)}.")
+    if dtype_of(x).kind in "iu":  # as NumPy does: differences of unsigned numbers would wrap around
+        x = astype(x, dtype=np.dtype(np.float64))
     step = cast(diff(x, n=1, axis=0), float_like(dtype_of(f)))
     if ndim > 1:
         step = expand_dims(step, axis=tuple(i for i in range(ndim) if i != axis))

@@ -13,10 +13,10 @@ from undertow.primitives.record import (
     answers,
     count_of,
     dtype_of,
+    kind_of,
     known_value,
     normalize_axis,
     shape_of,
-    spec_of,
 )
 from undertow.primitives.sampling import calls, draw
 from undertow.primitives.shape import astype, broadcast_to, real_dtype, sizes_of
@@ -123,17 +123,9 @@ def _of_integers(*more: Any) -> Any:
     return lambda: [Sample((np.array([1, 2]), *more))]
 
 
-def _kind(x: Any) -> Any:
-    """Return what NumPy's promotion should see of an argument: the dtype, or a Python number that gives way."""
-    if not isinstance(x, Traced):
-        return x
-    spec = spec_of(x)
-    return {"f": 0.0, "i": 0, "b": False}[spec.dtype.kind] if spec.weak else spec.dtype
-
-
 @answers(np.result_type, samples=_of_integers(1.5))
 def _result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
-    return np.result_type(*map(_kind, arrays_and_dtypes))
+    return np.result_type(*[kind_of(x) if isinstance(x, Traced) else x for x in arrays_and_dtypes])
 
 
 @answers(np.can_cast, samples=_of_integers(np.float64))

@@ -16,15 +16,17 @@ from undertow.primitives.record import (
     Primitive,
     Sample,
     answers,
+    dtype_of,
     infix,
     normalize_axis,
     promote,
     refuse,
     shape_of,
+    spec_of,
 )
 from undertow.primitives.reduce import sum_
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import _ravel, expand_dims, transpose
+from undertow.primitives.shape import _ravel, astype, expand_dims, transpose
 
 
 def swap(x: Any) -> Any:
@@ -110,6 +112,14 @@ def pairs_of(*shapes: tuple[tuple[int, ...], tuple[int, ...]], **params: Any) ->
     return [Sample((draw(a, 1), draw(b, 2)), params, f"{a} and {b}") for a, b in shapes]
 
 
+def scaled(a: Any, b: Any) -> Any:
+    """Multiply where one of both is a number, which np.dot takes for an array of float64, unlike ``2.0 * x``."""
+    dtype = np.result_type(dtype_of(a), dtype_of(b))
+    if promote(np.multiply, (spec_of(a), spec_of(b)))[0] != dtype:
+        a, b = (x if spec_of(x).weak else astype(x, dtype=dtype) for x in (a, b))
+    return np.multiply(a, b)
+
+
 @answers(np.linalg.matmul, samples=_matmul_samples)
 def _linalg_matmul(x1: Any, x2: Any, /) -> Any:
     return matmul(x1, x2)
@@ -123,7 +133,7 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
     refuse("np.dot", out=out)
     na, nb = len(shape_of(a)), len(shape_of(b))
     if not na or not nb:
-        return np.multiply(a, b)
+        return scaled(a, b)
     return matmul(a, b) if nb <= 2 and na <= 2 else tensordot(a, b, over_a=(na - 1,), over_b=(max(nb - 2, 0),))
 
 
@@ -139,7 +149,7 @@ def _vdot(a: Any, b: Any, /) -> Any:
 def _inner(a: Any, b: Any, /) -> Any:
     na, nb = len(shape_of(a)), len(shape_of(b))
     if not na or not nb:
-        return np.multiply(a, b)
+        return scaled(a, b)
     if na <= 2 and nb <= 2:
         return matmul(b, a) if na == 1 else matmul(a, swap(b) if nb == 2 else b)
     return tensordot(a, b, over_a=(na - 1,), over_b=(nb - 1,))
@@ -237,6 +247,8 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     )
     if len(over_a) != len(over_b):
         raise ShapeError(f"np.tensordot(…, axes={axes}): give as many axes of the first array as of the second.")
+    if any(len(set(over)) < len(over) for over in (over_a, over_b)):
+        raise ShapeError(f"np.tensordot(…, axes={axes}) names an axis twice.")
     return tensordot(a, b, over_a=over_a, over_b=over_b)
 
 

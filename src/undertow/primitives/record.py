@@ -348,6 +348,14 @@ OPERATORS: Final = frozenset(
 )
 
 
+def kind_of(x: Any) -> Any:
+    """Return what `np.result_type` is to see of an argument: the dtype, or a Python number, which gives way."""
+    if not isinstance(x, Traced):
+        return x if type(x) in (int, float) else dtype_of(x)
+    spec = spec_of(x)
+    return {"f": 0.0, "i": 0, "b": False}[spec.dtype.kind] if spec.weak else spec.dtype
+
+
 def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool]:
     """Return the result dtype of a ufunc by NumPy's own promotion, and whether it is weak."""
     kinds: list[Any] = [

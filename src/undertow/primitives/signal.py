@@ -97,8 +97,10 @@ def _pair(name: str, function: Callable[..., Any], rule: Any, default: str, text
     )
     def answer(a: Any, v: Any, mode: str = default) -> Any:
         short = {0: "valid", 1: "same", 2: "full", "v": "valid", "s": "same", "f": "full"}
+        if (mode := short.get(mode, mode)) not in MODES:
+            raise ArgumentError(f'np.{name}: mode={mode!r}. Give "full", "same" or "valid".')
         pair = [np.atleast_1d(x) if not len(shape_of(x)) else x for x in (a, v)]
-        return primitive(*pair, mode=short.get(mode, mode))
+        return primitive(*pair, mode=mode)
 
     return primitive
 

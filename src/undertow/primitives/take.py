@@ -16,12 +16,14 @@ from undertow.primitives.record import (
     Traced,
     answers,
     dtype_of,
+    kind_of,
     refuse,
     shape_of,
+    spec_of,
 )
 from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
-from undertow.primitives.shape import broadcast_to
+from undertow.primitives.shape import astype, broadcast_to
 
 
 def within(indices: Any, size: Any, mode: str, function: str) -> Any:
@@ -200,6 +202,7 @@ def as_list(choices: Any) -> list[Any]:
 def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     refuse("np.choose", out=out)
     every = as_list(choices)
-    dtype = np.result_type(*[c if type(c) in (int, float) else dtype_of(c) for c in every])
+    dtype = np.result_type(*map(kind_of, every))
+    every = [astype(c, dtype=dtype) if isinstance(c, Traced) and spec_of(c).weak else c for c in every]
     every = [c if isinstance(c, Traced) else np.asarray(c, dtype) for c in every]
     return choose(within(a, len(every), mode, "np.choose"), *every)

@@ -9,7 +9,7 @@ import numpy as np
 from undertow.errors import ShapeError
 from undertow.graph import Spec, broadcast_shapes, show_shape, total
 from undertow.primitives.einsum import einsum
-from undertow.primitives.product import matmul, pairs_of
+from undertow.primitives.product import matmul, pairs_of, scaled
 from undertow.primitives.record import Code, Primitive, answers, dtype_of, refuse, shape_of
 from undertow.primitives.shape import _ravel, astype, expand_dims, reshape, squeeze
 
@@ -127,7 +127,7 @@ kron = Primitive(
 def _kron(a: Any, b: Any) -> Any:
     na, nb = len(shape_of(a)), len(shape_of(b))
     if not na or not nb:
-        return np.multiply(a, b)
+        return scaled(a, b)
     a, b = (
         x if n == max(na, nb) else expand_dims(x, axis=tuple(range(max(na, nb) - n))) for x, n in ((a, na), (b, nb))
     )

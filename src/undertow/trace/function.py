@@ -313,7 +313,9 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     graph = Graph(tuple(inputs), outputs, title=getattr(f, "__name__", "f"))
     stray = next((x for x in graph.nodes if x.op is INPUT and x not in inputs), None)
     if stray is not None:
-        raise EscapedTracerError(f"{graph.title} uses {stray.name}, a traced value from another function's trace.")
+        raise EscapedTracerError(
+            f"{describe_function(f)} uses {stray.name}, a traced value of another function. Pass it as an argument."
+        )
     number_names(graph)
     lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
     return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost, caught)

@@ -16,6 +16,11 @@ _LISTS = (ast.List, ast.Tuple, ast.ListComp)
 _JOINERS = frozenset(
     ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack", "block")
 )  # of a list of arrays
+_UNASKED = {
+    "full": ("shape", "fill_value"),
+    "select": ("condlist", "choicelist", "default"),
+    "piecewise": ("x", "condlist", "funclist"),
+}
 _EMPTY = frozenset(("zeros", "empty", "zeros_like", "empty_like"))
 
 
@@ -72,10 +77,45 @@ def write_call(node: ast.Call, tracer: Any) -> str | None:
     if called(node) in _JOINERS or axes_in_lists:
         args = [_join_inside(x, scalar) for x in args]
     else:
-        args = [_parsed(_write_list(x, None, scalar)) if isinstance(x, ast.List | ast.ListComp) else x for x in args]
+        lists = [isinstance(x, ast.List | ast.ListComp) or (not i and _holds_more(x)) for i, x in enumerate(args)]
+        pairs = zip(args, lists, strict=True)
+        args = [_parsed(_write_list(x, None, scalar)) if is_list else x for x, is_list in pairs]
     if all(new is old for new, old in zip(args, node.args, strict=True)):
         return None
     return ast.unparse(ast.Call(node.func, args, node.keywords))
+
+
+def write_unasked(node: ast.Call, place: Place) -> str | None:
+    """Write what to put in place of a call in which NumPy asks some arguments alone whether they are traced.
+
+    Args:
+        node: the call: of np.full, of np.select, whose default is not asked, or np.piecewise, whose functions are not.
+        place: where.
+
+    Returns:
+        A product with np.ones, or the choice by np.where; None for other calls, and where their lists have a name.
+    """
+    kind = called(node)
+    if place.value(node.func) is not getattr(np, kind, node):
+        return None
+    given = dict(zip(_UNASKED.get(kind, ()), node.args, strict=False))
+    given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+    if kind == "full" and {"shape", "fill_value"} <= given.keys():
+        return ast.unparse(ast.BinOp(given["fill_value"], ast.Mult(), _parsed(f"np.ones({show(given['shape'])})")))
+    choices, conditions = given.get("choicelist", given.get("funclist")), given.get("condlist")
+    if not isinstance(choices, ast.List | ast.Tuple) or conditions is None:
+        return None
+    tests = conditions.elts if isinstance(conditions, ast.List | ast.Tuple) else [conditions]
+    values, text = [show(x) for x in choices.elts], show(given.get("default", ast.Constant(0)))
+    pairs = list(zip(tests, values, strict=False))[::-1]  # of several that hold, np.select takes the first
+    if kind == "piecewise":
+        at = show(given["x"])
+        called_or_not = [isinstance(x, ast.Lambda) or callable(place.value(x)) for x in choices.elts]
+        values = [f"({v})({at})" if calls else v for v, calls in zip(values, called_or_not, strict=True)]
+        pairs, text = list(zip(tests, values, strict=False)), values[-1] if len(values) > len(tests) else "0"
+    for test, value in pairs:
+        text = f"np.where({show(test)}, {value}, {text})"
+    return text
 
 
 def _join_inside(argument: ast.expr, scalar: bool) -> ast.expr:
@@ -126,6 +166,11 @@ def write_start(name: str, like: str, place: Place) -> str:
 
 def _parsed(source: str) -> ast.expr:
     return ast.parse(source, mode="eval").body
+
+
+def _holds_more(argument: ast.expr) -> bool:
+    """Whether it is a tuple of more than written numbers, which would be a shape."""
+    return isinstance(argument, ast.Tuple) and not all(isinstance(x, ast.Constant) for x in argument.elts)
 
 
 def _makes_list(argument: ast.expr) -> bool:

@@ -14,7 +14,7 @@ from undertow import primitives as P
 from undertow.errors import ControlFlowError, InPlaceError, RefusedError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import INPUT, Node, ancestors, show_shape
 from undertow.trace.foreign import meets_foreign, scipy_remedy
-from undertow.trace.joining import write_array, write_call, write_grid, write_operand, write_start
+from undertow.trace.joining import write_array, write_call, write_grid, write_operand, write_start, write_unasked
 from undertow.trace.place import Place, called, here, show
 
 _NUMPY_NAMES = {
@@ -299,8 +299,12 @@ def _lost_in_call(tracer: Any, place: Place, node: ast.Call) -> UndertowError | 
             f"{name_of(tracer)} would be lost. Write the function with NumPy's for whole arrays, and call it itself: "
             f"`({each})({args})`, or stack what it makes of each element: `np.stack([({each})(v) for v in {args}])`."
         )
-    instead = write_call(node, tracer)
-    if instead is not None:
+    if (instead := write_unasked(node, place)) is not None:
+        return InPlaceError(
+            f"{place.start}: {show(node.func)} makes a plain array of {name_of(tracer)}, whose derivative would be "
+            f"lost. Write `{instead}`."
+        )
+    if (instead := write_call(node, tracer)) is not None:
         return InPlaceError(
             f"{place.start}: {show(node.func)} makes a plain array of the list, and the derivative of "
             f"{name_of(tracer)} would be lost. Write `{instead}`."

@@ -75,6 +75,14 @@ class Following:
                 raise ShapeError(str(error).replace("np.stack", f"np.{own.__name__}")) from None
         return x
 
+    def apply(self, original: Any, own: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call a function of NumPy's; where an argument that NumPy does not ask is traced, as if it had asked."""
+        traced = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tracer) and _holds_traced(x)), None)
+        if traced is None or original not in P.FUNCTIONS:
+            return original(*args, **kwargs)
+        self.used.add(own)
+        return traced._apply(original, args, kwargs)
+
     def keep(self, made: Any, own: Any, frame: FrameType, args: Sequence[Any] = ()) -> Any:
         """Note what call has made a plain array, or return it as a traced constant where that is to be written to."""
         owner = _owner(made)
@@ -164,7 +172,8 @@ def _of_lists(original: Any) -> Any:
 
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         joined = [type(x)(following.join(part, own) for part in x) if isinstance(x, list | tuple) else x for x in args]
-        return following.keep(original(*joined, **kwargs), own, frame, args)
+        rest = {key: following.join(x, own) for key, x in kwargs.items()}
+        return following.keep(following.apply(original, own, joined, rest), own, frame, args)
 
     return _asks(call, original)
 
@@ -179,7 +188,7 @@ def _of_arrays(original: Any, most: int | None) -> Any:
             if original.__name__ != "take":
                 target(f"np.{original.__name__}", joined[0])  # which is refused, and made a traced one then
             joined[0] = Tracer(constant(joined[0]), following.trace)
-        return following.keep(original(*joined, **kwargs), own, frame, args)
+        return following.keep(following.apply(original, own, joined, kwargs), own, frame, args)
 
     return _asks(call, original)
 
