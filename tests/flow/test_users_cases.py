@@ -265,9 +265,10 @@ def test_weights_whose_relus_are_all_dead_are_told_so_though_a_bias_moves():
         _, gradient = measured(params, X.astype(np.float64), Y)
         params = {name: w - 0.1 * gradient[name] for name, w in params.items()}
     assert np.any(params["b2"]) and not np.any(gradient["W1"]) and not np.any(gradient["W2"])
-    (found,) = [finding for finding in measured.findings if finding.kind == "step-too-small"]
-    assert "the gradient by all of them is 0" in found.cause
-    assert "relu where z is below 0 for every example" in found.remedies[0].sentence
+    (found,) = measured.findings
+    assert (found.kind, found.layers) == ("born-dead-layer", ("layer 1, X @ W1 + b1",))
+    told = {x.text: str(x.value) for x in found.evidence}
+    assert "the gradient by all of them is 0" in told["follows from it: step-too-small"]
 
 
 @pytest.mark.parametrize("forgotten", [("W1",), ("b1", "b2"), ()])

@@ -13,30 +13,34 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.compile.statistics import measure_now
+from undertow.custom import watched_values
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
+from undertow.flow.company import find_mixing_program
 from undertow.flow.dealt import Last, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
-from undertow.flow.facts import measure_columns
 from undertow.flow.findings import Finding
+from undertow.flow.given import Constant, Labels, ask_rare
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
 from undertow.flow.origin import trace_loss
+from undertow.flow.products import Product, as_layers, find_products
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.flow.rules import RULES
+from undertow.flow.rules.data import rare_classes
 from undertow.flow.scaled import normalises, sizes_of_gradients, standard
 from undertow.flow.squares import Squares
-from undertow.graph import Node
+from undertow.graph import Graph, Node, ancestors, evaluate
 from undertow.mistakes import local_names
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
 from undertow.simplify import simplify
-from undertow.trace import argument_names, is_array_like, trace_function
+from undertow.trace import Tracer, argument_names, is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
 from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
 
@@ -49,18 +53,33 @@ class OwnGradient(Gradient):
 
     Attributes:
         activations: their names, by those of the values.
+        products: the layers that were found where nothing is watched, by their names.
     """
 
     activations: dict[str, str]
+    products: dict[str, Product]
 
     def __init__(self, loss: Callable[..., Any]) -> None:
-        super().__init__(lambda params, args, y: loss(params, *args), observe=True)
+        super().__init__(lambda params, args, y: self.observed(params, *args), observe=True)
         self.told = loss
-        self.activations = {}
+        self.activations, self.products = {}, {}
+
+    def observed(self, params: Any, *args: Any) -> Any:
+        """Compute the loss; while it is traced, the layers that were found are observed as if they were watched."""
+        loss, seen = self.told(params, *args), watched_values.get()
+        if self.products and seen is not None and isinstance(loss, Tracer):
+            nodes = [x.node for x in trees.flatten(params)[0] if isinstance(x, Tracer)]
+            found = find_products(loss.node, ancestors([loss.node]), nodes, [""] * len(nodes))
+            pairs = zip(self.products, found, strict=len(found) == len(self.products))
+            seen.extend((name, Tracer(x.node, loss.tape)) for name, x in pairs)
+        return loss
 
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
         """Compute the loss, its gradients and what is observed."""
         outcome = super().of_leaves(leaves, rebuild, X, y)
+        for name, product in self.products.items():
+            if name in outcome.seen:
+                outcome.seen[name] = [product.by_examples(x) for x in outcome.seen[name]]
         for name, activation in self.activations.items():
             if name in outcome.seen:
                 outcome.seen[name + BEHIND] = [ACTIVATIONS[activation](outcome.seen[name][0]), None]
@@ -76,6 +95,7 @@ class OwnRecorder:
         self.recorder: Recorder | None = None
         self.mixture, self.moving, self.squares = Mixture(), Moving(), Squares(loss)
         self.last_batches = Last()
+        self.constant, self.labels = Constant(), Labels()
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.scales = False  # the network scales its inputs itself
@@ -102,6 +122,8 @@ class OwnRecorder:
         self.squares.add(args)
         self.moving.add(numbers, args)
         self.last_batches.add(args)
+        self.constant.add(self._inputs_of(args))
+        self.labels.add(args)
         # what is given too: of an infinite bias tanh makes 1, and its gradient 0
         bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values(), *numbers))
         if bad and "non_finite" not in self.recorder.flow.facts:
@@ -127,7 +149,9 @@ class OwnRecorder:
         facts["mixture"], facts["moving"] = self.mixture.told(), self.moving.told()
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
-            facts |= self._columns()
+            facts |= self._columns() | self._classes()
+            if "mixes" in facts:
+                facts["mixes"]["drawn"] = self.constant.drawn
             facts["squares"] = self.squares.told(self.last[0], self.last_batches.batches)
             facts.pop("dealt", None)
             # it takes 48 losses, or 6 for each batch
@@ -152,7 +176,18 @@ class OwnRecorder:
         """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""
         found = [X for X in map(self._inputs_of, self.last_batches.batches) if X is not None]
         rows = [X.reshape(len(X), -1) for X in found if X.shape[1:] == found[-1].shape[1:]]
-        return {"columns": measure_columns(X := np.concatenate(rows), X)} if rows else {}
+        return self.constant.told(np.concatenate(rows)) if rows else {}
+
+    def _classes(self) -> dict[str, Any]:
+        """How often each class comes, where targets are classes, and what the loop does for those that are rare."""
+        told, place = self.labels.told(), self.labels.place
+        if not told or place is None or self.last is None:
+            return {}
+        rare = rare_classes(told["priors"], RULES["imbalanced-classes"].share)
+        if rare:
+            asked = ask_rare(self.loss, self.last[0], self.last_batches.batches, place, told, rare)
+            told["asked"] = asked or {"weighed": True}  # where it is not known, nothing is said
+        return {"target": told}
 
     def _scale(self, params: Any, args: Sequence[Any]) -> None:
         """Note how large the first gradient would be for scaled inputs, and whether the network scales them itself."""
@@ -208,18 +243,31 @@ class OwnRecorder:
         with training(None, observe=True) as made, np.errstate(all="ignore"):
             self.loss(params, *args)
         seen = first_calls((name, value) for name, value in made.seen or () if np.ndim(value))
-        self.gradient.activations = found = read_activations(self.loss, params, args, seen)
         names = _own_names(self.loss, params, args)
+        if not seen:
+            seen = self._find_products(params, args, names)
+        self.gradient.activations = read_activations(self.gradient.observed, params, args, seen)
         layers = [
             replace(x, name=names.get(x.path, x.name)) if x.kind == "parameter" else x
             for x in describe_layers(params, seen)
         ]
-        return [
-            replace(x, activation=found[x.name], h_path=x.path + BEHIND)
-            if x.kind == "watched" and x.name in found
-            else x
-            for x in layers
-        ]
+        products, paths = self.gradient.products, number_paths(params)
+        return as_layers(layers, products, paths, self.gradient.activations, BEHIND)
+
+    def _find_products(self, params: Any, args: Sequence[Any], names: dict[str, str]) -> dict[str, Any]:
+        """Find the layers of a loss that watches nothing, and what they give for a batch."""
+        with np.errstate(all="ignore"), suppress(UndertowError):
+            graph, numbers, weights, _ = trace_loss(self.gradient.loss_function, params, args, ())
+            argument = argument_names(self.loss, 1 + len(args))[0]
+            whole = [
+                names.get(path, argument if path == "parameter" else f"{argument}{path}" if path[0] == "[" else path)
+                for path in number_paths(params)
+            ]
+            found = find_products(graph.outputs[0], graph.nodes, weights, whole)
+            values = evaluate(graph, numbers, [x.node for x in found])
+            self.gradient.products = {x.name: x for x in found}
+            return {x.name: x.by_examples(np.asarray(z)) for x, z in zip(found, values, strict=True)}
+        return {}
 
     def _read_program(self, params: Any, args: Any) -> None:
         """Note what the program itself tells: what gets no gradient, which values are outputs, what becomes of them."""
@@ -233,13 +281,27 @@ class OwnRecorder:
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             self.squares.read(params, args, self.mixture.place)
+            self._mixing(graph, numbers, [node for node, _ in given], weights)
             self.labelled = self._has_classes(numbers[len(weights) :])
+            self.labels.read(graph, [node for node, _ in given], self.mixture.place, self.inputs)
             simple = simplify(graph).graph
             told = {"twice": squashed_twice(simple), "over_examples": softmax_over_examples(simple, weights, given)}
             facts.update({name: found for name, found in told.items() if found})
             traced = trace_function(self.loss, (params, *args), batch=range(1, 1 + len(args)), value_alone=True)
             crossed = warn_of_squares(traced.graph, [x for x in traced.arguments[0] if isinstance(x, Node)])
             facts.update({"crossed": crossed} if crossed else {})
+
+    def _mixing(self, graph: Graph, numbers: list[Any], given: list[Node], weights: list[Node]) -> None:
+        """Note what mixes examples in the network."""
+        assert self.recorder is not None
+        if self.inputs is None:
+            return
+        layers = find_products(graph.outputs[0], graph.nodes, weights, [""] * len(weights))
+        if not layers or any(x.turned for x in layers):
+            return
+        found = find_mixing_program(graph, numbers, given[self.inputs], [x.node for x in layers])
+        if found:
+            self.recorder.flow.facts["mixes"] = found
 
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None

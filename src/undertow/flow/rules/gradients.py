@@ -11,6 +11,7 @@ import numpy as np
 
 from undertow.flow.findings import Finding, Remedy
 from undertow.flow.layers import FlowLayer
+from undertow.flow.products import by_layers
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import learned_as_linear
@@ -87,12 +88,12 @@ def profile_of(flow: Flow, measure: Callable[[Flow, str], Array], fewest: float)
     layers = [flow.layers[i] for i in chosen]
     behind = [flow.layers[k].kind for i, k in zip(chosen, places, strict=True) if k != i]
     most = max(set(behind), key=behind.count) if 2 * len(behind) > len(chosen) else ""
-    return Profile(layers, sizes, measure(flow, "W.rms")[chosen], ratio, factor, whole, steps, most)
+    return Profile(layers, sizes, by_layers(flow, measure(flow, "W.rms"))[chosen], ratio, factor, whole, steps, most)
 
 
 def update_of(flow: Flow, profile: Profile) -> float:
     """The update ratio of the first layer with weights by that of the last; NaN where there is none."""
-    moved = early(flow, "ratio")
+    moved = by_layers(flow, early(flow, "ratio"))
     found = [moved[layer.number - 1] for layer in profile.layers if moved[layer.number - 1] >= 0]
     return float(found[0] / found[-1]) if len(found) > 1 and 0 < found[-1] < math.inf else math.nan
 
@@ -380,7 +381,7 @@ def _why(profile: Profile, at: Blame, sign: int) -> str:
 def _evidence(flow: Flow, profile: Profile, at: Blame) -> list[tuple[object, ...]]:
     """The numbers, those of the weights beside those of δ."""
     first, last = profile.layers[0], profile.layers[-1]
-    dW, update = early(flow, "dW.rms"), update_of(flow, profile)
+    dW, update = by_layers(flow, early(flow, "dW.rms")), update_of(flow, profile)
     rows: list[tuple[object, ...]] = [
         (f"‖δ‖ in layer {first.number} by that in layer {last.number}", profile.whole, "between 0.1 and 10"),
         ("change of ‖δ‖ a layer", profile.factor, "near 1"),

@@ -22,6 +22,7 @@ USELESS: Final = 0.01  # deviation of outputs by that of their targets, or of sc
 NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
 # Those whose entries have a scale of their own, which says nothing of the layers around.
 APART: Final = (*NORMS, "PReLU", "Scale", "activation", "parameter", "Embedding", "EmbedColumns")
+FOUND: Final = ("watched", "product")  # entries of a loop of one's own that are no parameters
 # Rules that divide the gradient of each parameter by its own size: small gradients still move.
 RESCALING: Final = ("adam", "adamw", "adamax", "amsgrad", "nadam", "radam", "lamb", "lion", "rmsprop", "adagrad",
                     "adadelta")  # fmt: skip
@@ -388,7 +389,7 @@ def trained(flow: Flow) -> list[int]:
 
 def output_layer(flow: Flow) -> int | None:
     """The index of the layer that gives the output; None for a function of one's own."""
-    found = [i for i, layer in enumerate(flow.layers) if layer.kind not in ("parameter", "watched")]
+    found = [i for i, layer in enumerate(flow.layers) if layer.kind not in ("parameter", *FOUND)]
     return found[-1] if found else None
 
 
@@ -418,11 +419,11 @@ def rescales(flow: Flow) -> bool:
 def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
     """List the layers before the output; of what follows the last of them, activations belong to the output too.
 
-    In a loop of one's own, the watched values after which nothing more is trained are outputs.
+    In a loop of one's own, the values after which nothing more is trained are outputs.
     """
     last = output_layer(flow)
     told = flow.facts.get("outputs") or ()
-    outer = {last, *(i for i, layer in enumerate(flow.layers) if layer.kind == "watched" and layer.path in told)}
+    outer = {last, *(i for i, layer in enumerate(flow.layers) if layer.kind in FOUND and layer.path in told)}
     while last and flow.layers[last].kind == "activation":
         last -= 1
         outer.add(last)
