@@ -21,11 +21,12 @@ from undertow.flow.dealt import Last, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
 from undertow.flow.findings import Finding
-from undertow.flow.given import Constant, Labels, ask_rare
+from undertow.flow.given import Constant, Labels, ask_rare, target_of
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
+from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import trace_loss
 from undertow.flow.products import Product, as_layers, find_products
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
@@ -155,8 +156,11 @@ class OwnRecorder:
             facts["squares"] = self.squares.told(self.last[0], self.last_batches.batches)
             facts.pop("dealt", None)
             # it takes 48 losses, or 6 for each batch
-            if self.labelled or self.squares.place is not None or any(RULES["plateau"].find(flow, RULES["plateau"])):
+            facts.pop("signal", None)
+            stands = any(RULES["plateau"].find(flow, RULES["plateau"]))
+            if self.labelled or self.squares.place is not None or stands:
                 facts["dealt"] = deal_anew(self.loss, self.last[0], self.last_batches.batches, self.mixture.place)
+                facts |= self._signal() if any(RULES["plateau"].find(flow, RULES["plateau"])) else {}
         return flow
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
@@ -171,6 +175,17 @@ class OwnRecorder:
         """Whether the targets are probabilities of classes, and stand beside inputs of the network."""
         place = self.mixture.place
         return None not in (place, self.inputs) and place != self.inputs and are_classes(np.asarray(given[place or 0]))
+
+    def _signal(self) -> dict[str, Any]:
+        """Whether inputs tell anything of targets in the last batches, where both are known."""
+        kind = "number" if self.squares.place is not None else "classes" if self.labels.told() else ""
+        pairs = [(self._inputs_of(x), target_of(x, self.mixture.place)) for x in self.last_batches.batches]
+        told = [(X, y) for X, y in pairs if X is not None and y is not None and len(X) == len(y)]
+        if not kind or not told or any(X.shape[1:] != told[0][0].shape[1:] for X, _ in told):
+            return {}
+        X, first = np.unique(np.concatenate([X.reshape(len(X), -1) for X, _ in told]), axis=0, return_index=True)
+        found = measure_signal(X, np.concatenate([y for _, y in told])[first], kind)  # a row may be in many batches
+        return {} if found is None else {"signal": found}
 
     def _columns(self) -> dict[str, Any]:
         """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""

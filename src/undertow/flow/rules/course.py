@@ -21,16 +21,13 @@ from undertow.flow.rules.measures import (
     output_layer,
     show,
 )
+from undertow.flow.rules.nothing import compare_with_chance, tell_signal
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
 REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
 SKILL = "skill on rows held out, in deviations of chance"
-BELONGS = (
-    "Look whether each row of y belongs to its row of X.",
-    "print(*zip(X[:5], y[:5]), sep='\\n')  # as they are given to train",
-)
 
 
 @rule(
@@ -190,18 +187,20 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         return None
     if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
+    signal, rows = tell_signal(flow)
     return rule.found(
         "warning",
         f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
         f"{show(reference)}, and on {n} rows held out the outputs go with the targets no better than if these "
-        "were dealt out anew: nothing of the inputs is used.",
+        f"were dealt out anew: nothing of the inputs is used.{signal}",
         [
             ("loss at the end", course.end, f"well below {show(reference)}"),
             (SKILL, skill, f"above {rule.skill:g}"),
+            *rows,
         ],
         [
             *R.use_words(flow),
-            R.mend_data(*BELONGS),
+            *compare_with_chance(flow),
             R.other_rate(flow, 3.0),
             R.more_epochs(flow),
         ],
@@ -222,16 +221,18 @@ def _without_use(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     size = abs(course.end)
     if fall > rule.still * size + noise or dealt["skill"] >= rule.unused or dealt["rise"] > rule.rise * size:
         return None
+    signal, rows = tell_signal(flow)
     return rule.found(
         "warning",
         f"The loss stands at {show(course.end)} in the last quarter, and in the last batches it is as good as the same "
-        "if their targets are dealt out anew: nothing of the inputs is used.",
+        f"if their targets are dealt out anew: nothing of the inputs is used.{signal}",
         [
             ("rise of the loss for targets in other orders", dealt["rise"], f"above {show(rule.rise * size)}"),
             ("that rise, in deviations of chance", dealt["skill"], f"above {rule.unused:g}"),
+            *rows,
         ],
         [
-            R.mend_data(*BELONGS),
+            *compare_with_chance(flow),
             R.mend_data("A smaller penalty, if the loss has one.", "loss = data_loss + 1e-4 * penalty"),
             R.other_rate(flow, 3.0),
         ],
@@ -298,8 +299,14 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     if moved and not fell and _is_chance(flow, rule):
         cause += f" On {held_out_skill(flow)[1]} rows held out the outputs go with the targets by chance alone."
         rows.append((SKILL, skill, f"above {rule.skill:g}"))
-        place = 0 if used == "little" else len(remedies)  # what is learned is the training rows, one by one
-        remedies.insert(place, R.mend_data(*BELONGS))
+    signal, told = tell_signal(flow)
+    chance = moved and not fell and (_is_chance(flow, rule) or (signal and not held_out_skill(flow)[1]))
+    if chance:
+        cause, rows = cause + signal, [*rows, *told]
+        # what is learned is the training rows, one by one; or nothing is there to be learned
+        first = used == "little" or "no signal" in signal
+        place = 0 if first else len(remedies)
+        remedies[place:place] = compare_with_chance(flow)
     return rule.found("note" if fell else "warning", cause, rows, remedies, step=step)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.flow.layers import FlowLayer
+from undertow.flow.neighbours import chance_skill
 from undertow.flow.record import Flow
 
 Array = NDArray[np.float64]
@@ -204,8 +205,7 @@ def held_out_skill(flow: Flow) -> tuple[float, int]:
         return 0.0, n
     if not classes:  # columns may have scales of their own
         outputs, targets = (x / np.maximum(x.std(axis=0), 1e-30) for x in (outputs, targets))
-    variance = float(np.sum((outputs.T @ outputs) * (targets.T @ targets).T)) / (n - 1)
-    return (float(np.sum(outputs * targets)) / math.sqrt(variance) if variance > 0 else 0.0), n
+    return chance_skill(outputs, targets), n
 
 
 def held_out_slope(flow: Flow) -> float:
