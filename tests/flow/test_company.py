@@ -111,3 +111,17 @@ def test_the_example_that_is_changed():
     a = np.ones((4, 3), np.float32)
     b = a * np.float32(1 + 3e-7)
     assert others_change(a, b) == 0 and others_change(a, 2 * a) == 1 and others_change(a, a[:3]) == 0
+
+
+def test_inputs_that_are_changed_before_they_meet_weights():
+    def loss(p, X, Y):
+        h = np.tanh((X - X.mean(axis=0)) @ p["W"])
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ p["V"], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    p, measured = {"W": rng.normal(size=(8, 6)), "V": rng.normal(size=(6, 2))}, ut.flow.recorded(loss)
+    for _ in range(9):
+        rows = rng.integers(0, 400, 32)
+        _, gradient = measured(p, X[rows], Y[rows])
+        p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
+    assert [x.kind for x in measured.findings] == ["mixed-examples"]

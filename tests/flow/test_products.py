@@ -213,3 +213,22 @@ def test_other_spellings_that_are_well_are_told_nothing(name):
     measured = loop(loss, params, 120, rule=optim.adam(3e-3))
     assert [str(x) for x in measured.findings] == []
     assert any(x.kind == "product" for x in measured.flow.layers)
+
+
+def test_a_network_that_is_asked_twice_is_one():
+    """As where a loss calls for predictions in each of its terms."""
+
+    def predict(params, X):
+        h = X
+        for W, b in params[:-1]:
+            h = sigmoid(h @ W + b)
+        return h @ params[-1][0] + params[-1][1]
+
+    def loss(params, X, Y):
+        return np.mean(np.log(np.sum(np.exp(predict(params, X)), axis=1)) - np.sum(Y * predict(params, X), axis=1))
+
+    measured = loop(loss, stack([64, *[24] * 10, 10]))
+    layers = [x for x in measured.flow.layers if x.kind == "product"]
+    assert len(layers) == 11 and all(x.within is None for x in layers)
+    assert measured.flow.facts["outputs"] == ["h10 @ params[10][0] + params[10][1]"]
+    assert [x.kind for x in measured.findings] == ["vanishing"]

@@ -132,3 +132,15 @@ def test_noise_that_a_loss_is_given_is_no_target():
         _, gradient = measured(params, codes[rows], rng.normal(size=(64, 2)))
         params = tuple(p - 0.01 * g for p, g in zip(params, gradient, strict=True))
     assert "dealt" not in measured.flow.facts and kinds(measured) == []
+
+
+def test_targets_are_told_where_a_loop_has_diverged_by_them():
+    rng = np.random.default_rng(0)
+    X, p = rng.normal(size=(60, 4)), {"W": rng.normal(size=(4, 8)), "v": rng.normal(size=8)}
+    y = 5000 + 900 * X[:, 0]
+    measured = ut.flow.recorded(lambda p, X, y: np.mean((np.maximum(X @ p["W"], 0) @ p["v"] - y) ** 2))
+    with np.errstate(all="ignore"):
+        for _ in range(60):
+            _, gradient = measured(p, X, y)
+            p = {name: w - 0.05 * gradient[name] for name, w in p.items()}
+    assert not np.isfinite(p["v"]).all() and measured.findings[0].kind == "target-not-scaled"

@@ -32,14 +32,18 @@ class Constant:
         self.drawn = False  # whether batches differ
         self._last: Array | None = None
 
+    def compare(self, args: Sequence[Any]) -> None:
+        """Note whether a batch is another one than the last, by the first of its arrays."""
+        first = next((x for x in trees.flatten(tuple(args))[0] if is_array_like(x) and np.ndim(x)), None)
+        if not self.drawn and first is not None:
+            self.drawn = self._last is not None and not np.array_equal(self._last, first)
+            self._last = np.array(first)
+
     def add(self, X: Array | None) -> None:
         """Take in the inputs of a batch, (m, …); None where they are not known."""
         if X is None or not len(X):
             return
         rows = X.reshape(len(X), -1)
-        if not self.drawn:
-            self.drawn = self._last is not None and not np.array_equal(self._last, X)
-            self._last = np.array(X)
         if self.first is None:
             self.first, self.same = rows[0].astype(np.float64), np.ones(rows.shape[1], bool)
         elif rows.shape[1] != len(self.first):

@@ -28,7 +28,7 @@ from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
 from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import trace_loss
-from undertow.flow.products import Product, as_layers, find_products
+from undertow.flow.products import Product, as_layers, find_products, last_products
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
@@ -123,6 +123,7 @@ class OwnRecorder:
         self.squares.add(args)
         self.moving.add(numbers, args)
         self.last_batches.add(args)
+        self.constant.compare(args)
         self.constant.add(self._inputs_of(args))
         self.labels.add(args)
         # what is given too: of an infinite bias tanh makes 1, and its gradient 0
@@ -258,12 +259,14 @@ class OwnRecorder:
         with training(None, observe=True) as made, np.errstate(all="ignore"):
             self.loss(params, *args)
         seen = first_calls((name, value) for name, value in made.seen or () if np.ndim(value))
-        names = _own_names(self.loss, params, args)
+        names, argument = _own_names(self.loss, params, args), argument_names(self.loss, 1 + len(args))[0]
         if not seen:
             seen = self._find_products(params, args, names)
         self.gradient.activations = read_activations(self.gradient.observed, params, args, seen)
         layers = [
-            replace(x, name=names.get(x.path, x.name)) if x.kind == "parameter" else x
+            replace(x, name=names.get(x.path, argument + x.name if x.name[0] == "[" else x.name))
+            if x.kind == "parameter"
+            else x
             for x in describe_layers(params, seen)
         ]
         products, paths = self.gradient.products, number_paths(params)
@@ -292,11 +295,15 @@ class OwnRecorder:
         with np.errstate(all="ignore"), suppress(UndertowError):
             graph, numbers, weights, seen = trace_loss(self.gradient.loss_function, params, args, ())
             given = list(zip(graph.inputs, numbers, strict=True))[len(weights) :]
-            facts["outputs"] = find_outputs(graph, weights, seen)
+            layers = find_products(graph.outputs[0], graph.nodes, weights, [""] * len(weights))
+            named = dict(zip(self.gradient.products, layers, strict=False))
+            facts["outputs"] = list(
+                dict.fromkeys(find_outputs(graph, weights, seen) + last_products(named, graph.nodes))
+            )
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             self.squares.read(params, args, self.mixture.place)
-            self._mixing(graph, numbers, [node for node, _ in given], weights)
+            self._mixing(graph, numbers, [node for node, _ in given], layers)
             self.labelled = self._has_classes(numbers[len(weights) :])
             self.labels.read(graph, [node for node, _ in given], self.mixture.place, self.inputs)
             simple = simplify(graph).graph
@@ -306,15 +313,15 @@ class OwnRecorder:
             crossed = warn_of_squares(traced.graph, [x for x in traced.arguments[0] if isinstance(x, Node)])
             facts.update({"crossed": crossed} if crossed else {})
 
-    def _mixing(self, graph: Graph, numbers: list[Any], given: list[Node], weights: list[Node]) -> None:
+    def _mixing(self, graph: Graph, numbers: list[Any], given: list[Node], layers: list[Product]) -> None:
         """Note what mixes examples in the network."""
         assert self.recorder is not None
-        if self.inputs is None:
+        place, others = self.inputs, [i for i in range(len(given)) if i != self.mixture.place]
+        if place is None and len(others) == 1:  # something is done with the inputs before they meet weights
+            place = others[0]
+        if place is None or not layers or any(x.turned for x in layers):
             return
-        layers = find_products(graph.outputs[0], graph.nodes, weights, [""] * len(weights))
-        if not layers or any(x.turned for x in layers):
-            return
-        found = find_mixing_program(graph, numbers, given[self.inputs], [x.node for x in layers])
+        found = find_mixing_program(graph, numbers, given[place], [x.node for x in layers])
         if found:
             self.recorder.flow.facts["mixes"] = found
 

@@ -18,6 +18,7 @@ from undertow.graph import CONSTANT, INPUT, Node
 Array = NDArray[Any]
 KIND: Final = "product"  # of a layer that was found in a program
 MOST: Final = 200  # layers that are looked at
+SMALL: Final = 100  # numbers of a constant that are compared with those of others
 
 
 @dataclass(frozen=True)
@@ -186,14 +187,45 @@ def _other(shape: Sequence[Any], units: Any) -> Any:
 
 def _not_recurrent(found: list[Product], nodes: Sequence[Node], places: Mapping[Node, int]) -> list[Product]:
     """The first layer of each parameter, without those of parameters that meet what they have made."""
-    kept, taken = list[Product](), dict[Any, list[Product]]()
-    for x in found:
-        taken.setdefault(x.weights if x.weights is not None else x.node, []).append(x)
-    for calls in taken.values():
+    kept, taken, same = list[Product](), dict[Any, dict[int, Product]](), _same(nodes)
+    for x in found:  # what is computed twice in the same way, as where a loss asks for predictions twice, is one
+        taken.setdefault(x.weights if x.weights is not None else x.node, {}).setdefault(same[x.node], x)
+    for calls in (list(x.values()) for x in taken.values()):
         made = _made_of(nodes, calls[0].node)
         if not any(x.node in made for x in calls[1:]):
             kept.append(calls[0] if len(calls) == 1 else replace(calls[0], alone=False))
     return sorted(kept, key=lambda x: x.node.index)
+
+
+def _same(nodes: Sequence[Node]) -> dict[Node, int]:
+    """Numbers of nodes; those that compute the same of the same have one."""
+    numbers, found = dict[Any, int](), dict[Node, int]()
+    for node in nodes:
+        key: Any = node.op, tuple(found.get(x, x) for x in node.inputs), repr(node.params)
+        if node.op is INPUT or not node.inputs:
+            small = node.op is CONSTANT and np.size(node.value) <= SMALL
+            key = (node.op, np.asarray(node.value).tobytes(), repr(node.spec)) if small else node
+        found[node] = numbers.setdefault(key, len(numbers))
+    return found
+
+
+def last_products(found: Mapping[str, Product], nodes: Sequence[Node]) -> list[str]:
+    """Return the names of the layers of which no other is made: those that give outputs.
+
+    Args:
+        found: the layers, by their names.
+        nodes: of the program in which they were found, oldest first.
+
+    Returns:
+        Their names.
+
+    Source: derived here.
+    """
+    return [
+        name
+        for name, x in found.items()
+        if not any(y.node in _made_of(nodes, x.node) for y in found.values() if y is not x)
+    ]
 
 
 def _is_alone(product: Product, found: Sequence[Product], nodes: Sequence[Node], loss: Node) -> bool:
