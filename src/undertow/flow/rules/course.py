@@ -27,6 +27,12 @@ from undertow.flow.rules.steps import movement_of
 
 REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
+SUMMED = (
+    "Look at the function before the last layer: a mean in the place of a sum, or a sum by the root of how many it "
+    "adds.",
+    "h = np.sum(h, axis=1) / np.sqrt(h.shape[1])  # of h before the sum",
+)
+BEGINS_SMALL = "with biases of 0, the output then begins small"
 SKILL = "skill on rows held out, in deviations of chance"
 
 
@@ -73,6 +79,13 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         why = f", because its weights multiply by {show(gain)}" if gain > rule.gain else ""
     if not why and surplus > rule.gain and not given > rule.gain:
         why = f", because its biases are large: the weights explain {show(1 / surplus)} of it"
+    between = not why and bool(last) and given > rule.gain and surplus > rule.gain
+    if between:
+        why = (
+            f", because what comes into its layer has an RMS of {show(given)}, {show(surplus)} times that of what "
+            f"layer {last} gives: a function between them, such as a sum over many, makes it so large"
+        )
+        rows.append((f"RMS of what layer {last} gives", given / surplus, f"near {show(given)}, which comes in"))
     grower = None if why or last is None or not given > rule.gain else _grower(flow, last)
     if grower is not None:
         why = (
@@ -86,8 +99,9 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"has an RMS of {'?' if size is None or not math.isfinite(size) else show(size)}{why}.",
         rows,
         [
+            *([R.mend_data(*SUMMED)] if between else []),
             *([R.start_at_frequencies(flow)] if classes else []),
-            R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small"),
+            *([] if between else [R.other_initialiser(flow, "glorot_uniform", BEGINS_SMALL)]),
         ]
         if grower is None
         else [R.normalise(flow), R.other_initialiser(flow, "glorot_uniform"), R.clip(flow)],
