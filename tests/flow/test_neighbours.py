@@ -62,8 +62,9 @@ def test_a_training_on_inputs_without_a_signal_is_told_that_there_may_be_none(na
     (found,) = NOTHING[name]().findings
     assert found.kind in ("plateau", "over-fitting")
     assert "the inputs may carry no signal" in found.cause
-    assert found.remedies[0].sentence.startswith("Look whether a training on shuffled targets does as well")
-    assert "ut.train(model, (X, shuffled)" in found.remedies[0].code
+    assert found.remedies[0].sentence.startswith("Look whether each row of y belongs to its row of X")
+    assert found.remedies[1].sentence.startswith("Look whether a training on shuffled targets does as well")
+    assert "ut.train(model, (X, shuffled)" in found.remedies[1].code
 
 
 @pytest.mark.parametrize(
@@ -104,4 +105,4 @@ def test_loops_of_ones_own(y, told):
         p = {name: w - 0.02 * gradient[name] for name, w in p.items()}
     found = measured.findings
     assert any("may carry no signal" in x.cause for x in found) == told
-    assert not told or "y = y[rng.permutation(len(y))]" in found[0].remedies[0].code
+    assert not told or "y = y[rng.permutation(len(y))]" in found[0].remedies[1].code

@@ -46,6 +46,8 @@ from undertow.trace.crossed import warn_of_squares
 from undertow.train.derive import Gradient, Outcome, number_paths, numbers_of, put_numbers
 
 Array = NDArray[Any]
+TOLD: Final = 1e-7  # size of a step by that of the weights, from which on float64 has eight digits of it
+PLAIN: Final = -0.9999  # mean cosine of steps and gradients, below which steps are the gradient times a rate
 BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
 
 
@@ -95,12 +97,14 @@ class OwnRecorder:
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
         self.mixture, self.moving, self.squares = Mixture(), Moving(), Squares(loss)
+        self.entering = Mixture()  # how much batches differ in what goes into the network
         self.last_batches = Last()
         self.constant, self.labels = Constant(), Labels()
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.scales = False  # the network scales its inputs itself
         self.labelled = False  # targets are classes
+        self.targets = False  # a batch holds targets, beside inputs
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -120,6 +124,8 @@ class OwnRecorder:
             self._look(params, args)
         self.step += 1
         self.mixture.add(args)
+        if (X := self._inputs_of(args)) is not None:
+            self.entering.add([X])
         self.squares.add(args)
         self.moving.add(numbers, args)
         self.last_batches.add(args)
@@ -148,7 +154,11 @@ class OwnRecorder:
         if self.recorder is None:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
         flow, facts = self.recorder.current(), self.recorder.flow.facts
-        facts["mixture"], facts["moving"] = self.mixture.told(), self.moving.told()
+        entering = self.entering.told().get("between")
+        facts["mixture"] = {**self.mixture.told(), **({} if entering is None else {"entering": entering})}
+        facts["moving"], facts["targets"] = self.moving.told(), self.targets
+        if facts.get("directions", {}).get("cosine", 0.0) < PLAIN and len(flow):
+            flow.scalars["rate"][:] = rates_of(flow)
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
             facts |= self._columns() | self._classes()
@@ -304,6 +314,7 @@ class OwnRecorder:
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             self.squares.read(params, args, self.mixture.place)
             self._mixing(graph, numbers, [node for node, _ in given], layers)
+            self.targets = self.mixture.place is not None and len(given) > 1 and self.mixture.place != self.inputs
             self.labelled = self._has_classes(numbers[len(weights) :])
             self.labels.read(graph, [node for node, _ in given], self.mixture.place, self.inputs)
             simple = simplify(graph).graph
@@ -330,6 +341,24 @@ class OwnRecorder:
         layers, flow = self.recorder.layers, self.recorder.flow
         place = self.gradient, layers, params, args, ()
         flow.looks.append(take_look(*place, step=self.step, epoch=1, noise=False, inputs=self.inputs))
+
+
+def rates_of(flow: Flow) -> Array:
+    """Return the rate of each step of a loop that goes by w − rate · gradient, as far as rounding tells it.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        (s,), to six digits; NaN where a step is lost in the digits of the weights.
+
+    Source: derived here.
+    """
+    moved, size = (flow.scalars[name] for name in ("update_norm", "weight_norm"))
+    with np.errstate(all="ignore"):
+        rates = np.where((moved > TOLD * size) | (moved == 0), moved / flow.scalars["grad_norm"], np.nan)
+        digits = 10.0 ** (5 - np.floor(np.log10(np.where(rates > 0, rates, 1.0))))
+        return np.asarray(np.round(rates * digits) / digits)
 
 
 def _own_names(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> dict[str, str]:

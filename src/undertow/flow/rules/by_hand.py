@@ -77,5 +77,7 @@ def _code(remedy: Remedy, settings: dict[str, Any]) -> str:
         return CLIPPED.format(**settings)
     if name == "weights":
         return WEIGHED
+    if name == "rate" and ("to" in settings or "constant" in settings):
+        return f"rate = {settings.get('to', settings.get('constant')):g}"
     lines = [line for line in remedy.code.splitlines() if "ut.train(" not in line]
     return "" if any("model" in line or "better" in line for line in lines) else "\n".join(lines)

@@ -65,7 +65,9 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     given = _given_to_output(flow, last)
     if initial < (rule.classes if classes else rule.numbers) * wanted:
         return
-    if not (gain > rule.gain or surplus > rule.gain or initial > rule.far * wanted):
+    biased = surplus > rule.gain and math.isnan(given)  # else what comes in is larger than what the layer before gives
+    between = not gain > rule.gain and bool(last) and given > rule.gain and surplus > rule.gain
+    if not (gain > rule.gain or biased or between or initial > rule.far * wanted):
         return
     size = output.get("output_rms")
     name = f"ln {target['n_classes']} = {show(wanted)}" if classes else show(wanted)
@@ -77,9 +79,8 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if math.isfinite(gain):
         rows.append(("gain of the output's weights, RMS · √inputs", gain, "near 1"))
         why = f", because its weights multiply by {show(gain)}" if gain > rule.gain else ""
-    if not why and surplus > rule.gain and not given > rule.gain:
+    if not why and biased:
         why = f", because its biases are large: the weights explain {show(1 / surplus)} of it"
-    between = not why and bool(last) and given > rule.gain and surplus > rule.gain
     if between:
         why = (
             f", because what comes into its layer has an RMS of {show(given)}, {show(surplus)} times that of what "
@@ -287,6 +288,8 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         or height > 1.5 * reference
     ):
         return None
+    if flow.facts.get("targets") is False and height < NEARLY * reference:
+        return None  # of a loss without targets, such as a log likelihood, nobody knows how far it can fall
     skill = held_out_skill(flow)[0]
     most = rule.slope * (1 + 2 / max(skill, rule.fits))  # the slope has a standard error of itself by the skill
     fits = skill > rule.fits and 1 / most < held_out_slope(flow) < most

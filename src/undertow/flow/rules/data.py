@@ -163,6 +163,9 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     image = len(flow.settings.get("example_shape") or ()) > 1 or total >= rule.wide
     values = columns.get("constant_values") or [0.0]
+    first = flow.layers[0] if flow.layers else None
+    if flow.of_loop and n == 1 and values[0] == 1 and first is not None and " + " not in first.name:
+        return  # of ones, by which the first layer has its bias
     empty = not any(values)
     scaled = max(map(abs, values)) <= rule.ground * (columns.get("std_median") or 0.0)
     ground = empty or scaled or set(values) in ({end} for end in columns.get("range") or ())

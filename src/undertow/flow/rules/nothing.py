@@ -54,7 +54,7 @@ def compare_with_chance(flow: Flow) -> list[Remedy]:
         flow: the record.
 
     Returns:
-        A comparison with shuffled targets, and a look at whether rows belong together.
+        A look at whether rows belong together, and a comparison with shuffled targets.
 
     Source: Zhang et al., Understanding deep learning requires rethinking generalization, ICLR 2017, section 2.
     """
@@ -69,10 +69,10 @@ def compare_with_chance(flow: Flow) -> list[Remedy]:
             "print(run.history[-1])"
         )
     return [
+        R.mend_data(*BELONGS),
         R.mend_data(
             "Look whether a training on shuffled targets does as well on rows held out: then the inputs tell nothing "
             "of the target, and other columns are needed, not other settings.",
             code,
         ),
-        R.mend_data(*BELONGS),
     ]
