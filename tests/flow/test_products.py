@@ -131,7 +131,7 @@ def test_what_is_watched_is_not_looked_for():
     assert [x.kind for x in measured.flow.layers] == ["watched", "parameter", "parameter"]
 
 
-def test_parameters_that_meet_what_they_made_are_no_layers():
+def test_of_parameters_that_meet_what_they_made_the_first_and_the_last_call_are_layers():
     def recurrent(p, X, Y):
         h = np.zeros((len(X), 6))
         for t in range(8):
@@ -143,7 +143,8 @@ def test_parameters_that_meet_what_they_made_are_no_layers():
     measured = ut.flow.recorded(recurrent)
     measured(p, X[:20], Y[:20])
     found = [(x.name, x.within) for x in measured.flow.layers if x.kind == "product"]
-    assert found == [("X @ U", "X @ U"), ("h8 @ V + c", None)]  # the first is called eight times
+    first, last = "h7 @ W, call 1 of 8", "h7 @ W, call 8 of 8"
+    assert found == [("X @ U", "X @ U"), (first, first), (last, last), ("h8 @ V + c", None)]  # of U the first of eight
 
 
 def test_layers_of_branches_are_not_on_the_way_that_is_judged():

@@ -42,6 +42,7 @@ class FlowLayer:
             parallel block, or a layer of the user's own that gives another value than the last layer in it; or None.
         reads: of a layer that was found in a loop of one's own, the path of the parameter that it multiplies by, which
             has an entry of its own; or None.
+        turn: of a parameter that meets what it has made, as in a recurrent network: at which of its calls, of how many.
     """
 
     number: int
@@ -57,6 +58,7 @@ class FlowLayer:
     bias: str | None = None
     within: str | None = None
     reads: str | None = None
+    turn: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:
@@ -72,7 +74,8 @@ class FlowLayer:
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> FlowLayer:
         """Make it of plain data."""
-        return cls(**{**data, "shape": tuple(data["shape"])})
+        turn = data.get("turn")
+        return cls(**{**data, "shape": tuple(data["shape"]), "turn": None if turn is None else tuple(turn)})
 
 
 def read_layers(model: Any, X: Any) -> tuple[FlowLayer, ...]:

@@ -105,6 +105,7 @@ class OwnRecorder:
         self.scales = False  # the network scales its inputs itself
         self.labelled = False  # targets are classes
         self.targets = False  # a batch holds targets, beside inputs
+        self.at_zero = math.nan  # the first batch's loss with parameters of 0
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -155,7 +156,10 @@ class OwnRecorder:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
         flow, facts = self.recorder.current(), self.recorder.flow.facts
         entering = self.entering.told().get("between")
-        facts["mixture"] = {**self.mixture.told(), **({} if entering is None else {"entering": entering})}
+        facts["mixture"] = {
+            **self.mixture.told(),
+            **({"entering": entering} if entering is not None and self.targets else {}),
+        }
         facts["moving"], facts["targets"] = self.moving.told(), self.targets
         if facts.get("directions", {}).get("cosine", 0.0) < PLAIN and len(flow):
             flow.scalars["rate"][:] = rates_of(flow)
@@ -213,7 +217,7 @@ class OwnRecorder:
         if rare:
             asked = ask_rare(self.loss, self.last[0], self.last_batches.batches, place, told, rare)
             told["asked"] = asked or {"weighed": True}  # where it is not known, nothing is said
-        return {"target": told}
+        return {"target": told, "at_zero": self.at_zero}
 
     def _scale(self, params: Any, args: Sequence[Any]) -> None:
         """Note how large the first gradient would be for scaled inputs, and whether the network scales them itself."""
@@ -313,6 +317,9 @@ class OwnRecorder:
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             self.squares.read(params, args, self.mixture.place)
+            zero = trees.map(lambda w: np.zeros_like(w) if is_array_like(w) else w, params)
+            with suppress(Exception):  # of a user's function, which may divide by them
+                self.at_zero = float(self.loss(zero, *args))
             self._mixing(graph, numbers, [node for node, _ in given], layers)
             self.targets = self.mixture.place is not None and len(given) > 1 and self.mixture.place != self.inputs
             self.labelled = self._has_classes(numbers[len(weights) :])

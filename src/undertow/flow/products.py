@@ -33,6 +33,7 @@ class Product:
         turned: whether units come first and examples second, as of ``W @ h``.
         fan_in, fan_out: how many numbers of an example it takes and gives.
         alone: whether all that examples bring to the loss goes through it, and through it once.
+        turn: of a parameter that meets what it has made itself, at which of its calls, and of how many; else None.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Product:
     fan_in: int
     fan_out: int
     alone: bool = True
+    turn: tuple[int, int] | None = None
 
     def by_examples(self, x: Any) -> Any:
         """Bring z, or the gradient by it, to (examples, …, units): a single example counts as a batch of one.
@@ -63,7 +65,8 @@ class Product:
 def find_products(loss: Node, nodes: Sequence[Node], params: Sequence[Node], names: Sequence[str]) -> list[Product]:
     """Find the products of what depends on data with parameters, and the biases that are added to them.
 
-    Parameters that meet what they have made themselves, as those of a recurrent network do at each step, make no layer.
+    Of parameters that meet what they have made themselves, as those of a recurrent network do at each step, the first
+    and the last call are found.
 
     Args:
         loss: the node of the loss.
@@ -186,7 +189,7 @@ def _other(shape: Sequence[Any], units: Any) -> Any:
 
 
 def _not_recurrent(found: list[Product], nodes: Sequence[Node], places: Mapping[Node, int]) -> list[Product]:
-    """The first layer of each parameter, without those of parameters that meet what they have made."""
+    """The first layer of each parameter; of those that meet what they have made, the last one, too."""
     kept, taken, same = list[Product](), dict[Any, dict[int, Product]](), _same(nodes)
     for x in found:  # what is computed twice in the same way, as where a loss asks for predictions twice, is one
         taken.setdefault(x.weights if x.weights is not None else x.node, {}).setdefault(same[x.node], x)
@@ -194,6 +197,11 @@ def _not_recurrent(found: list[Product], nodes: Sequence[Node], places: Mapping[
         made = _made_of(nodes, calls[0].node)
         if not any(x.node in made for x in calls[1:]):
             kept.append(calls[0] if len(calls) == 1 else replace(calls[0], alone=False))
+            continue
+        n = len(calls)
+        for i in (0, n - 1):
+            name = f"{calls[-1].name}, call {i + 1} of {n}"
+            kept.append(replace(calls[i], alone=False, turn=(i + 1, n), name=name))
     return sorted(kept, key=lambda x: x.node.index)
 
 
@@ -293,7 +301,7 @@ def as_layers(
             layer = replace(
                 layer, kind=KIND, fan_in=product.fan_in, fan_out=product.fan_out,
                 reads=None if product.weights is None else paths[product.weights],
-                within=None if product.alone else layer.path,
+                within=None if product.alone else layer.path, turn=product.turn,
             )  # fmt: skip
         if layer.path in activations and layer.kind != "parameter":
             layer = replace(layer, activation=activations[layer.path], h_path=layer.path + behind)

@@ -42,10 +42,12 @@ SKILL = "skill on rows held out, in deviations of chance"
     numbers=(4.0, "loss before training by the variance of the target, for numbers"),
     gain=(3.0, "RMS · √inputs of the output's weights, or size of its outputs by what its weights explain"),
     far=(100.0, "loss by ln C or the variance that is told whatever it comes from"),
+    loop=(4.0, "of a loop of one's own, for classes: loss before training by that of parameters of 0"),
 )
 def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss before training is far above that of a network which knows nothing: ln C, the variance of the target.
 
+    In a loop of one's own parameters of 0 tell what that is, as they answer the same for all classes.
     What makes it so must be the output layer, by large weights or biases, or the loss must be very far off: behind many
     layers outputs are somewhat larger by nature. Then the layer that makes the most of what it is given is named.
 
@@ -54,6 +56,9 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     constant, initial = output.get("expected_loss"), course_of(flow).initial
+    if flow.of_loop:
+        yield from _of_loop(flow, rule, initial)
+        return
     if R.is_number(output.get("initial_loss")):  # without the noise that layers draw
         initial = min(initial, output["initial_loss"])
     classes, squares = target.get("kind") == "classes", "squared_error" in str(output.get("loss"))
@@ -107,6 +112,24 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         if grower is None
         else [R.normalise(flow), R.other_initialiser(flow, "glorot_uniform"), R.clip(flow)],
         layers=[flow.layers[i] for i in (grower, last) if i is not None],
+        step=0,
+    )
+
+
+def _of_loop(flow: Flow, rule: Rule, initial: float) -> Iterator[Finding]:
+    """The finding of a loop of one's own."""
+    zero = flow.facts.get("at_zero", math.nan)
+    known = (flow.facts.get("target") or {}).get("kind") == "classes" and 0 < zero < math.inf
+    if not known or not rule.loop * zero <= initial < math.inf:
+        return
+    last = [layer for layer in flow.layers if layer.path in (flow.facts.get("outputs") or ())][-1:]
+    yield rule.found(
+        "warning",
+        f"The loss is {show(initial)} before training, where that of parameters of 0, which answer the same for all "
+        f"examples, is {show(zero)}: the network begins by being sure, and wrong.",
+        [("loss before training", initial, f"near {show(zero)}")],
+        [R.other_initialiser(flow, "glorot_uniform", BEGINS_SMALL)],
+        layers=last,
         step=0,
     )
 

@@ -29,6 +29,7 @@ from undertow.flow.rules.measures import (
     stream,
 )
 from undertow.flow.rules.registry import RULES, Rule, rule
+from undertow.flow.rules.turns import find_through_time
 from undertow.nn.initialisers import default_initialiser
 
 SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "softsign", "softmax")
@@ -180,13 +181,18 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Where steps have made most of it, a smaller learning rate is the first remedy; so it is where a training that
     does not learn has a gradient that shrinks to next to nothing in its last fifth. Where a function on the way is
     flat, such as sign or round, no gradient comes through at all: that is told of the program, whatever the numbers
-    are.
+    are. In a loop of one's own a weight that meets what it has made, as in a recurrent network, is judged from its
+    last call back to its first, where next to nothing is learned.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
     """
     if flow.facts.get("blocked"):
         yield _blocked(flow, rule, flow.facts["blocked"])
+        return
+    through_time = find_through_time(flow, rule)
+    if through_time is not None:
+        yield through_time
         return
     profile, course = profile_of(flow, early, rule.layers), course_of(flow)
     if profile is None:

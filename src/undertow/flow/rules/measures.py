@@ -427,7 +427,8 @@ def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
     while last and flow.layers[last].kind == "activation":
         last -= 1
         outer.add(last)
-    return [(i, layer) for i, layer in enumerate(flow.layers) if i not in outer and layer.kind != "parameter"]
+    others = [(i, layer) for i, layer in enumerate(flow.layers) if i not in outer and layer.kind != "parameter"]
+    return [(i, layer) for i, layer in others if layer.turn is None]
 
 
 def show(value: float) -> str:
