@@ -105,7 +105,7 @@ class OwnRecorder:
         self.scales = False  # the network scales its inputs itself
         self.labelled = False  # targets are classes
         self.targets = False  # a batch holds targets, beside inputs
-        self.at_zero = math.nan  # the first batch's loss with parameters of 0
+        self.at_zero = math.nan  # the first batch's loss with a last layer of 0
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -317,9 +317,7 @@ class OwnRecorder:
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             self.squares.read(params, args, self.mixture.place)
-            zero = trees.map(lambda w: np.zeros_like(w) if is_array_like(w) else w, params)
-            with suppress(Exception):  # of a user's function, which may divide by them
-                self.at_zero = float(self.loss(zero, *args))
+            self._without_last(params, args, [named[name] for name in last_products(named, graph.nodes)])
             self._mixing(graph, numbers, [node for node, _ in given], layers)
             self.targets = self.mixture.place is not None and len(given) > 1 and self.mixture.place != self.inputs
             self.labelled = self._has_classes(numbers[len(weights) :])
@@ -330,6 +328,16 @@ class OwnRecorder:
             traced = trace_function(self.loss, (params, *args), batch=range(1, 1 + len(args)), value_alone=True)
             crossed = warn_of_squares(traced.graph, [x for x in traced.arguments[0] if isinstance(x, Node)])
             facts.update({"crossed": crossed} if crossed else {})
+
+    def _without_last(self, params: Any, args: Any, last: Sequence[Product]) -> None:
+        """Note the loss of the first batch with last layers of 0, which answer the same for all examples."""
+        leaves, rebuild = trees.flatten(params)
+        numbers = numbers_of(leaves)
+        places = {i for x in last for i in (x.weights, x.bias) if i is not None}
+        if last and all(x.weights is not None for x in last):
+            zeroed = [np.zeros_like(x) if i in places else x for i, x in enumerate(numbers)]
+            with suppress(Exception):  # of a user's function, which may divide by them
+                self.at_zero = float(self.loss(rebuild(put_numbers(leaves, zeroed)), *args))
 
     def _mixing(self, graph: Graph, numbers: list[Any], given: list[Node], layers: list[Product]) -> None:
         """Note what mixes examples in the network."""

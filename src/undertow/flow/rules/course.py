@@ -42,12 +42,12 @@ SKILL = "skill on rows held out, in deviations of chance"
     numbers=(4.0, "loss before training by the variance of the target, for numbers"),
     gain=(3.0, "RMS · √inputs of the output's weights, or size of its outputs by what its weights explain"),
     far=(100.0, "loss by ln C or the variance that is told whatever it comes from"),
-    loop=(4.0, "of a loop of one's own, for classes: loss before training by that of parameters of 0"),
+    loop=(4.0, "of a loop of one's own, for classes: loss before training by that of a last layer of 0"),
 )
 def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss before training is far above that of a network which knows nothing: ln C, the variance of the target.
 
-    In a loop of one's own parameters of 0 tell what that is, as they answer the same for all classes.
+    In a loop of one's own a last layer of 0 tells what that is, as it answers the same for all examples.
     What makes it so must be the output layer, by large weights or biases, or the loss must be very far off: behind many
     layers outputs are somewhat larger by nature. Then the layer that makes the most of what it is given is named.
 
@@ -125,7 +125,7 @@ def _of_loop(flow: Flow, rule: Rule, initial: float) -> Iterator[Finding]:
     last = [layer for layer in flow.layers if layer.path in (flow.facts.get("outputs") or ())][-1:]
     yield rule.found(
         "warning",
-        f"The loss is {show(initial)} before training, where that of parameters of 0, which answer the same for all "
+        f"The loss is {show(initial)} before training, where that of a last layer of 0, which answers the same for all "
         f"examples, is {show(zero)}: the network begins by being sure, and wrong.",
         [("loss before training", initial, f"near {show(zero)}")],
         [R.other_initialiser(flow, "glorot_uniform", BEGINS_SMALL)],

@@ -32,7 +32,7 @@ def find_through_time(flow: Flow, rule: Rule) -> Finding | None:
         neural networks, ICML 2013, section 2.1.
     """
     course, delta = course_of(flow), early(flow, "delta.rms")
-    zero = flow.facts.get("at_zero", math.nan)  # the loss of parameters of 0, which know nothing
+    zero = flow.facts.get("at_zero", math.nan)  # the loss with a last layer of 0, which knows nothing
     nothing = min(course.reference, zero) if zero > 0 else course.reference
     if course.diverged or course.moving or course.end < (1 - LEARNED) * nothing:
         return None
