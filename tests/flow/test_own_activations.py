@@ -95,9 +95,31 @@ def test_a_function_between_layers_that_takes_the_rank_away_is_told(name, more):
     between = nn.Lambda(MIXING[name], "between", keeps_width=True)
     model = nn.Sequential(nn.Dense(64, 32), "relu", between, *more, nn.Dense(16 if more else 32, 10))
     run = ut.train(model, (DIGITS.X, DIGITS.y), optimizer=ut.optim.adam(3e-3), **SETTINGS)
-    assert [x.kind for x in run.findings] == ["rank-collapse"] * name.startswith("a mean")
+    mixes = name == "a mean over examples"
+    kinds = {"a mean over units": ["rank-collapse"], "a mean over examples": ["mixed-examples"]}
+    assert [x.kind for x in run.findings] == kinds.get(name, [])
     before, after = (row["rank"] for row in run.flow.looks[0].layers[:2])
     assert before > 5 and (after > 3 or run.findings)
     for found in run.findings:
-        assert (found.paths[0], "a function between them" in found.cause) == ("layers[3]", True)
-        assert ("the same for all examples" in found.cause) == (name == "a mean over examples")
+        told = {x.text: str(x.value) for x in found.evidence}
+        cause = told["follows from it: rank-collapse"] if mixes else found.cause
+        assert "a function between them" in cause and ("the same for all examples" in cause) == mixes
+        assert "layers[2], between" in found.cause if mixes else found.paths[0] == "layers[3]"
+
+
+@pytest.mark.parametrize(("pool", "told"), [(np.sum, True), (np.mean, False)])
+def test_a_sum_before_the_last_layer_is_named_where_it_makes_the_loss_too_large(pool, told):
+    """64 members of a set: their sum is √64 to 64 times as large as one, and so is the output; their mean is not."""
+    rng = np.random.default_rng(0)
+    sets = rng.normal(size=(600, 64, 6)).astype(np.float32)
+    labels = (sets[:, :, 0].mean(axis=1) > 0).astype(int)
+    model = nn.Sequential(nn.Dense(6, 32), "relu", nn.Lambda(lambda h: pool(h, axis=1), "pool"), nn.Dense(32, 3))
+    run = ut.train(
+        model, (sets, labels), loss="categorical_cross_entropy", epochs=3, optimizer=ut.optim.adam(1e-3),
+        progress=False, seed=0,
+    )  # fmt: skip
+    found = [x for x in run.findings if x.kind == "initial-loss"]
+    assert len(found) == told
+    for x in found:
+        assert "a function between them, such as a sum over many" in x.cause
+        assert x.remedies[0].code.startswith("h = np.sum(h, axis=1) / np.sqrt(h.shape[1])")

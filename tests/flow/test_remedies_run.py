@@ -9,8 +9,9 @@ import importlib
 import inspect
 import shlex
 import types
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -76,6 +77,24 @@ def mine(model, y, **settings):
     return run, model, X, y, settings
 
 
+@nn.register_layer
+@dataclass
+class Unread:
+    """A layer that forgets its shift."""
+
+    size: int
+    shift: Any = None
+
+    def shapes(self):
+        return {"shift": (self.size,)}
+
+    def initial(self, rng, dtype, follows):
+        return replace(self, shift=np.zeros(self.size, dtype))
+
+    def __call__(self, x):
+        return 2 * x
+
+
 def own_cases():
     """Trainings whose remedies are in no network of the bench."""
     positive = np.exp(X[:, :1]).astype(np.float32)
@@ -90,6 +109,8 @@ def own_cases():
     )
     flat = nn.LayerNorm(8, gain=np.zeros(8, np.float32))
     yield mine(nn.Sequential(nn.Dense(4, 8), flat, "relu", nn.Dense(8, 2)), LABELS, loss=CROSS)
+    mixing = nn.Sequential(nn.Dense(4, 8), lambda h: h - h.mean(axis=0), Unread(8), "relu", nn.Dense(8, 2))
+    yield mine(mixing, LABELS, loss=CROSS)
 
 
 @pytest.fixture(scope="module")

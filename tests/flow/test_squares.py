@@ -157,3 +157,15 @@ def test_what_rounding_makes_of_other_orders_is_no_use_of_the_inputs(dtype):
         assert np.ptp(np.tanh(rows @ params[0] + params[1]) @ params[2]) < 1e-5
         told += [x.kind for x in measured.findings if "nothing of the inputs is used" in x.cause]
     assert told == ["plateau"] * 6
+
+
+def test_targets_are_told_where_a_loop_has_diverged_by_them():
+    rng = np.random.default_rng(0)
+    X, p = rng.normal(size=(60, 4)), {"W": rng.normal(size=(4, 8)), "v": rng.normal(size=8)}
+    y = 5000 + 900 * X[:, 0]
+    measured = ut.flow.recorded(lambda p, X, y: np.mean((np.maximum(X @ p["W"], 0) @ p["v"] - y) ** 2))
+    with np.errstate(all="ignore"):
+        for _ in range(60):
+            _, gradient = measured(p, X, y)
+            p = {name: w - 0.05 * gradient[name] for name, w in p.items()}
+    assert not np.isfinite(p["v"]).all() and measured.findings[0].kind == "target-not-scaled"

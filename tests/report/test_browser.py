@@ -122,7 +122,7 @@ def test_a_loop_of_ones_own_has_a_report(show):
 
 def test_the_map_opens_with_what_there_is(show):
     """Of a loop whose values have no names there is no gradient by them; what a person chooses holds."""
-    measured, w = ut.flow.recorded(lambda w, X, y: np.mean((np.tanh(X @ w[0]) @ w[1] - y) ** 2)), [np.eye(4), np.eye(4)]
+    measured, w = ut.flow.recorded(lambda w, X, y: np.mean((np.tanh(X * w[0]) * w[1] - y) ** 2)), [np.eye(4), np.eye(4)]
     for _ in range(9):
         _, gradient = measured(w, np.eye(4), np.ones((4, 4)))
         w = [x - 0.1 * g for x, g in zip(w, gradient, strict=True)]

@@ -7,13 +7,16 @@ of such blocks grows as x does, and not by 1 + χ only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from undertow.flow.gaussian import Array, Moments, normal_numbers, normal_places, slope
+
+FEWEST: Final = 4.0  # directions for which the first order is taken at least
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,36 @@ def sum_along(a: Expected, b: Expected, units: int) -> Expected:
     return Expected(square, along / np.where(square > 0, square, 1.0), missing)
 
 
-def over_the_batch(ct: Expected, activation: Any, variance: Array, found: Moments) -> Expected:
+def on_sphere(measure: Callable[[Array], Any], variance: Array, directions: float) -> Any:
+    """Average over values whose mean square over a batch is fixed, as behind BatchNorm.
+
+    Normal values in ν directions are such values times a factor whose square is χ²_ν / ν, of mean 1 and variance 2 / ν.
+    So an average over normal ones is that over spheres and 1/ν times its second derivative by the variance; to the
+    first order in 1/ν, the latter is taken away again.
+
+    Args:
+        measure: an average over normal values, of their variance (r,).
+        variance: the mean square, (r,).
+        directions: ν; infinity for normal values.
+
+    Returns:
+        What ``measure`` gives, for values on the sphere.
+
+    Source: derived here; of χ²_ν: Cramér, Mathematical methods of statistics, 1946, section 18.1.
+
+    Example:
+        >>> round(float(on_sphere(lambda q: 3 * q**2, np.ones(1), 15.0)[0]), 6)  # E z⁴; it is 3 ν / (ν + 2) = 2.647
+        2.6
+    """
+    if not math.isfinite(directions):
+        return measure(variance)
+    h = math.sqrt(2 / max(directions, FEWEST))
+    return 2 * measure(variance) - (measure(variance * (1 + h)) + measure(variance * (1 - h))) / 2
+
+
+def over_the_batch(
+    ct: Expected, activation: Any, variance: Array, found: Moments, directions: float = math.inf
+) -> Expected:
     """Tell what an activation leaves of the common part that is missing, and makes of the part along z, over a batch.
 
     Args:
@@ -123,6 +155,7 @@ def over_the_batch(ct: Expected, activation: Any, variance: Array, found: Moment
         activation: φ, of each number by itself.
         variance: q of z, (r,).
         found: the averages of φ.
+        directions: in which examples differ, see `on_sphere`.
 
     Returns:
         The same with ``missing`` and ``radial`` as they are before it.
@@ -138,9 +171,16 @@ def over_the_batch(ct: Expected, activation: Any, variance: Array, found: Moment
         (0.5, 0.682)
     """
     q, slopes = np.maximum(variance, 1e-300), np.maximum(found.slope, 1e-300)
-    places, weights, _ = normal_places()
-    radial = (places * slope(activation, normal_numbers(q))) ** 2 @ weights
-    one, two = found.terms[:, 1] ** 2 / q, 2 * found.terms[:, 2] ** 2 / q
+    _, weights, _ = normal_places()
+
+    def measured(q: Array) -> Array:
+        """E[φ'], E[z φ'] and E[z² φ'²], (3, r)."""
+        z = normal_numbers(q)
+        slopes = slope(activation, z)
+        return np.stack([slopes @ weights, (z * slopes) @ weights, (z * slopes) ** 2 @ weights])
+
+    mean, along, both = on_sphere(measured, q, directions)
+    one, two, radial = mean**2, along**2 / q, both / q
     return replace(
         ct,
         missing=float(np.mean(ct.missing * one / slopes)),

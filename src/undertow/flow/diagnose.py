@@ -9,9 +9,10 @@ from os import PathLike
 from typing import Final
 
 from undertow.errors import ArgumentError
-from undertow.flow.findings import SEVERITIES, Evidence, Finding, Findings, Remedy
+from undertow.flow.findings import SEVERITIES, Evidence, Finding, Findings
 from undertow.flow.record import Flow
 from undertow.flow.rules import RULES
+from undertow.flow.rules.by_hand import by_hand
 from undertow.flow.rules.gradients import vanishes_beside
 from undertow.flow.rules.measures import rescales
 from undertow.flow.rules.steps import begin_if_scaled
@@ -33,7 +34,7 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     ),  # what explodes before the first step is thrown by it to where it vanishes
     "rank-collapse": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
-        "exploding", "step-too-large", "over-regularised",
+        "exploding", "step-too-large", "over-regularised", "mixed-examples",
     ),
     "born-dead-layer": ("identical-units",),  # weights that are all alike, or 0, make all units dead or none
     "over-regularised": ("tiny-batch-normalisation", "born-dead-layer"),  # without a gradient weights only shrink
@@ -59,13 +60,13 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "over-fitting": (
         "over-regularised", "turned-sign", "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss",
-        "exploding", "saturation",
+        "exploding", "saturation", "mixed-examples",
     ),
     "plateau": (
         "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "rank-collapse", "step-too-large", "step-too-small", "oscillation", "non-finite",
         "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "always-clipped",
-        "imbalanced-classes", "tiny-batch-normalisation", "over-regularised",
+        "imbalanced-classes", "tiny-batch-normalisation", "over-regularised", "mixed-examples",
     ),
 }  # fmt: skip
 
@@ -74,11 +75,11 @@ STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
-    "turned-sign", "non-finite", "leakage", "telling-column", "input-not-scaled", "target-not-scaled",
+    "turned-sign", "non-finite", "leakage", "telling-column", "mixed-examples", "input-not-scaled", "target-not-scaled",
     "loss-activation-mismatch", "born-dead-layer", "identical-units", "over-regularised", "exploding", "saturation",
     "vanishing", "dead-units", "rank-collapse", "step-too-large", "step-too-small", "initial-loss",
     "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau", "over-fitting", "imbalanced-classes",
-    "constant-columns",
+    "constant-columns", "unread-parameter",
 )  # fmt: skip
 
 
@@ -108,17 +109,12 @@ def diagnose(flow: Flow) -> Findings:
         )
     found = [finding for rule in RULES.values() for finding in rule.find(flow, rule)]
     if flow.of_loop:
-        found = [replace(x, remedies=tuple(map(_without_call, x.remedies))) for x in found]
+        found = [replace(x, remedies=tuple(map(by_hand, x.remedies))) for x in found]
     apart = stand_apart(flow)
     later = ("saturation", "vanishing") in apart  # to mend it would leave the gradient as small as it is
     place = lambda x: _place("vanishing") + 0.5 if later and x.kind == "saturation" else _place(x.kind)  # noqa: E731
     order = lambda x: (SEVERITIES.index(x.severity), place(x))  # noqa: E731
     return Findings(sorted(_join(sorted(found, key=order), apart), key=order))
-
-
-def _without_call(remedy: Remedy) -> Remedy:
-    """A remedy as it is told of a loop of one's own: without code or options of a training that there is not."""
-    return replace(remedy, code="", option="") if "ut.train(" in remedy.code else remedy
 
 
 def stand_apart(flow: Flow) -> set[tuple[str, str]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from undertow.flow.activations import last_function
 from undertow.flow.alike import find_alike
+from undertow.flow.company import find_mixing
 from undertow.flow.constant import ROWS as ROWS_OF_CONSTANT
 from undertow.flow.constant import is_mean, loss_of_constant
 from undertow.flow.copies import ROWS, measure_copies
@@ -75,6 +76,8 @@ def measure_facts(
     first = train[0][:N_KEPT], train[1][:N_KEPT]
     if first[0].size <= LARGEST_KEPT:
         facts["example"] = {"X": first[0].tolist(), "y": first[1].tolist(), "dtype": str(first[1].dtype)}
+    mixes = find_mixing(model, X)
+    facts |= {"mixes": mixes} if mixes else {}
     facts["telling"] = find_telling(X, y, facts["target"]["kind"], features)
     with np.errstate(all="ignore"):
         facts["linear"] = fit_linear(np.asarray(X), y, facts["target"]["kind"])

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow import trees
 from undertow.errors import ArgumentError, DataError
+from undertow.flow.averages import Signal, measure_signal
 from undertow.flow.expected import LayerForecast, Pair
 from undertow.flow.findings import Finding
 from undertow.flow.gaussian import is_elementwise
 from undertow.flow.layers import FlowLayer, read_layers, walk
 from undertow.flow.meanfield import FixedPoint, depth_scale, fixed_point
-from undertow.flow.signals import Observed, Signal, Theory, measure_signal
+from undertow.flow.signals import Observed, Theory
 from undertow.flow.verdicts import Verdict, compared, judge, whole_factor
 from undertow.nn import Loss, PReLU, find_loss, initialize
 from undertow.nn.mode import call_inner, example_keys, training

@@ -30,7 +30,8 @@ class FlowLayer:
         path: in the model, ``"layers[0]"``; of a value in a function of one's own, its name.
         name: what people call it: ``"Dense(64, 128)"``.
         kind: ``"Dense"``, ``"BatchNorm"``, ``"Residual"``, …; ``"watched"`` for a value that `undertow.watch` names,
-            ``"parameter"`` for an array that belongs to none of the layers.
+            ``"product"`` for a layer that was found in a loop of one's own, ``"parameter"`` for an array that belongs
+            to none of the layers.
         h_path: the path of what gives h; equal to ``path`` where nothing comes after z.
         activation: the name of the activation between z and h, or None.
         shape: of z, without the batch axis.
@@ -39,6 +40,9 @@ class FlowLayer:
         bias: the path of b, or None.
         within: the path of the innermost block around it whose output is put together of several: a residual or
             parallel block, or a layer of the user's own that gives another value than the last layer in it; or None.
+        reads: of a layer that was found in a loop of one's own, the path of the parameter that it multiplies by, which
+            has an entry of its own; or None.
+        turn: of a parameter that meets what it has made, as in a recurrent network: at which of its calls, of how many.
     """
 
     number: int
@@ -53,6 +57,8 @@ class FlowLayer:
     weights: str | None = None
     bias: str | None = None
     within: str | None = None
+    reads: str | None = None
+    turn: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:
@@ -68,7 +74,8 @@ class FlowLayer:
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> FlowLayer:
         """Make it of plain data."""
-        return cls(**{**data, "shape": tuple(data["shape"])})
+        turn = data.get("turn")
+        return cls(**{**data, "shape": tuple(data["shape"]), "turn": None if turn is None else tuple(turn)})
 
 
 def read_layers(model: Any, X: Any) -> tuple[FlowLayer, ...]:

@@ -52,7 +52,7 @@ def fit_linear(X: Array, y: Array, kind: str) -> dict[str, float] | None:
     step = -(-len(flat) // most) if most else 0
     if not step or len(flat) // step < max(ROWS_EACH * flat.shape[1], ROWS):
         return None
-    inputs, targets = np.asarray(flat[::step], np.float64), _columns(np.asarray(y)[::step], kind)
+    inputs, targets = np.asarray(flat[::step], np.float64), as_columns(np.asarray(y)[::step], kind)
     inputs, targets = inputs - inputs.mean(axis=0), targets - targets.mean(axis=0)
     targets = targets / np.maximum(targets.std(axis=0), 1e-30) if kind == "number" else targets
     total = float(np.sum(targets * targets))
@@ -72,8 +72,22 @@ def fit_linear(X: Array, y: Array, kind: str) -> dict[str, float] | None:
     }
 
 
-def _columns(y: Array, kind: str) -> NDArray[np.float64]:
-    """Targets as (m, K): classes as a column for each."""
+def as_columns(y: Array, kind: str) -> NDArray[np.float64]:
+    """Bring targets to (m, K): classes as a column for each, of two as one.
+
+    Args:
+        y: (m,) or (m, K).
+        kind: ``"number"`` or ``"classes"``.
+
+    Returns:
+        float64.
+
+    Source: derived here.
+
+    Example:
+        >>> as_columns(np.array([0, 2, 1]), "classes").tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
     if kind == "classes" and (y.ndim == 1 or y.shape[1] == 1):
         labels = np.ravel(y)
         values = np.unique(labels)

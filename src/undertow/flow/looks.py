@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from undertow import trees
 from undertow.flow.layers import FlowLayer, first_calls, walk
+from undertow.flow.products import KIND
 from undertow.flow.record import FLAT, RELUS, Look
 from undertow.graph import evaluate
 from undertow.nn import Dropout, Noise, Sequential
@@ -96,7 +97,7 @@ def take_look(
             z, delta = seen.get(layer.path, (None, None))
             h = seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
-            if not step and layer.kind == "Dense" and layer.activation in RELUS:
+            if not step and layer.kind in ("Dense", KIND) and layer.activation in RELUS:
                 found[-1]["dead_by_nature"] = share_dead_by_nature(entering[:N_RANK])
             if h is not None:
                 before, entering, last = found[-1]["rank"], units_of(h), h

@@ -14,35 +14,42 @@ from numpy.typing import NDArray
 from undertow import trees
 from undertow.compile.function import NAMES, outside_of
 from undertow.compile.statistics import measure_now
+from undertow.custom import watched_values
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
+from undertow.flow.company import find_mixing_program
 from undertow.flow.dealt import Last, deal_anew
 from undertow.flow.diagnose import diagnose
 from undertow.flow.ends import squashed_twice
-from undertow.flow.facts import measure_columns
 from undertow.flow.findings import Finding
+from undertow.flow.given import Constant, Labels, ask_rare, target_of
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
+from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import trace_loss
+from undertow.flow.products import Product, as_layers, find_products, last_products
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
 from undertow.flow.rules import RULES
+from undertow.flow.rules.data import rare_classes
 from undertow.flow.scaled import normalises, sizes_of_gradients, standard
 from undertow.flow.squares import Squares
-from undertow.graph import Node
+from undertow.graph import Graph, Node, ancestors, evaluate
 from undertow.mistakes import local_names
 from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
 from undertow.simplify import simplify
-from undertow.trace import argument_names, is_array_like, trace_function
+from undertow.trace import Tracer, argument_names, is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
 from undertow.trace.outside import Outside
 from undertow.train.derive import Gradient, Gradients, Outcome, number_paths, numbers_of, put_numbers
 
 Array = NDArray[Any]
+TOLD: Final = 1e-7  # size of a step by that of the weights, from which on float64 has eight digits of it
+PLAIN: Final = -0.9999  # mean cosine of steps and gradients, below which steps are the gradient times a rate
 BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
 
 
@@ -53,14 +60,16 @@ class OwnGradient(Gradient):
         activations: their names, by those of the values.
         known: the programs, by the objects among the arguments and what the loss reads from outside.
         outsides: where it reads from, by these objects.
+        products: the layers that were found where nothing is watched, by their names.
     """
 
     activations: dict[str, str]
+    products: dict[str, Product]
 
     def __init__(self, loss: Callable[..., Any]) -> None:
-        super().__init__(lambda params, args, y: loss(params, *args), observe=True)
+        super().__init__(lambda params, args, y: self.observed(params, *args), observe=True)
         self.told = loss
-        self.activations = {}
+        self.activations, self.products = {}, {}
         self.known: dict[Any, tuple[dict[Any, Any], list[Any]]] = {}
         self.outsides: dict[tuple[int, ...], Outside] = {}
 
@@ -81,9 +90,22 @@ class OwnGradient(Gradient):
             self.known[signature, outside] = self.programs, held
         return program
 
+    def observed(self, params: Any, *args: Any) -> Any:
+        """Compute the loss; while it is traced, the layers that were found are observed as if they were watched."""
+        loss, seen = self.told(params, *args), watched_values.get()
+        if self.products and seen is not None and isinstance(loss, Tracer):
+            nodes = [x.node for x in trees.flatten(params)[0] if isinstance(x, Tracer)]
+            found = find_products(loss.node, ancestors([loss.node]), nodes, [""] * len(nodes))
+            pairs = zip(self.products, found, strict=len(found) == len(self.products))
+            seen.extend((name, Tracer(x.node, loss.tape)) for name, x in pairs)
+        return loss
+
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
         """Compute the loss, its gradients and what is observed."""
         outcome = super().of_leaves(leaves, rebuild, X, y)
+        for name, product in self.products.items():
+            if name in outcome.seen:
+                outcome.seen[name] = [product.by_examples(x) for x in outcome.seen[name]]
         for name, activation in self.activations.items():
             if name in outcome.seen:
                 outcome.seen[name + BEHIND] = [ACTIVATIONS[activation](outcome.seen[name][0]), None]
@@ -98,11 +120,15 @@ class OwnRecorder:
         self.gradient = OwnGradient(loss)
         self.recorder: Recorder | None = None
         self.mixture, self.moving, self.squares = Mixture(), Moving(), Squares(loss)
+        self.entering = Mixture()  # how much batches differ in what goes into the network
         self.last_batches = Last()
+        self.constant, self.labels = Constant(), Labels()
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.scales = False  # the network scales its inputs itself
         self.labelled = False  # targets are classes
+        self.targets = False  # a batch holds targets, beside inputs
+        self.at_zero = math.nan  # the first batch's loss with a last layer of 0
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -122,9 +148,14 @@ class OwnRecorder:
             self._look(params, args)
         self.step += 1
         self.mixture.add(args)
+        if (X := self._inputs_of(args)) is not None:
+            self.entering.add([X])
         self.squares.add(args)
         self.moving.add(numbers, args)
         self.last_batches.add(args)
+        self.constant.compare(args)
+        self.constant.add(self._inputs_of(args))
+        self.labels.add(args)
         # what is given too: of an infinite bias tanh makes 1, and its gradient 0
         bad = not all(np.isfinite(x).all() for x in (outcome.loss, *outcome.grads.values(), *numbers))
         if bad and "non_finite" not in self.recorder.flow.facts:
@@ -147,15 +178,27 @@ class OwnRecorder:
         if self.recorder is None:
             raise ArgumentError("nothing is recorded yet. Call the recorder with parameters and a batch.")
         flow, facts = self.recorder.current(), self.recorder.flow.facts
-        facts["mixture"], facts["moving"] = self.mixture.told(), self.moving.told()
+        entering = self.entering.told().get("between")
+        facts["mixture"] = {
+            **self.mixture.told(),
+            **({"entering": entering} if entering is not None and self.targets else {}),
+        }
+        facts["moving"], facts["targets"] = self.moving.told(), self.targets
+        if facts.get("directions", {}).get("cosine", 0.0) < PLAIN and len(flow):
+            flow.scalars["rate"][:] = rates_of(flow)
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
-            facts |= self._columns()
+            facts |= self._columns() | self._classes()
+            if "mixes" in facts:
+                facts["mixes"]["drawn"] = self.constant.drawn
             facts["squares"] = self.squares.told(self.last[0], self.last_batches.batches)
             facts.pop("dealt", None)
             # it takes 48 losses, or 6 for each batch
-            if self.labelled or self.squares.place is not None or any(RULES["plateau"].find(flow, RULES["plateau"])):
+            facts.pop("signal", None)
+            stands = any(RULES["plateau"].find(flow, RULES["plateau"]))
+            if self.labelled or self.squares.place is not None or stands:
                 facts["dealt"] = deal_anew(self.loss, self.last[0], self.last_batches.batches, self.mixture.place)
+                facts |= self._signal() if any(RULES["plateau"].find(flow, RULES["plateau"])) else {}
         return flow
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
@@ -171,11 +214,33 @@ class OwnRecorder:
         place = self.mixture.place
         return None not in (place, self.inputs) and place != self.inputs and are_classes(np.asarray(given[place or 0]))
 
+    def _signal(self) -> dict[str, Any]:
+        """Whether inputs tell anything of targets in the last batches, where both are known."""
+        kind = "number" if self.squares.place is not None else "classes" if self.labels.told() else ""
+        pairs = [(self._inputs_of(x), target_of(x, self.mixture.place)) for x in self.last_batches.batches]
+        told = [(X, y) for X, y in pairs if X is not None and y is not None and len(X) == len(y)]
+        if not kind or not told or any(X.shape[1:] != told[0][0].shape[1:] for X, _ in told):
+            return {}
+        X, first = np.unique(np.concatenate([X.reshape(len(X), -1) for X, _ in told]), axis=0, return_index=True)
+        found = measure_signal(X, np.concatenate([y for _, y in told])[first], kind)  # a row may be in many batches
+        return {} if found is None else {"signal": found}
+
     def _columns(self) -> dict[str, Any]:
         """How the columns of the network's inputs are scaled, in the last batches; nothing where that is not known."""
         found = [X for X in map(self._inputs_of, self.last_batches.batches) if X is not None]
         rows = [X.reshape(len(X), -1) for X in found if X.shape[1:] == found[-1].shape[1:]]
-        return {"columns": measure_columns(X := np.concatenate(rows), X)} if rows else {}
+        return self.constant.told(np.concatenate(rows)) if rows else {}
+
+    def _classes(self) -> dict[str, Any]:
+        """How often each class comes, where targets are classes, and what the loop does for those that are rare."""
+        told, place = self.labels.told(), self.labels.place
+        if not told or place is None or self.last is None:
+            return {}
+        rare = rare_classes(told["priors"], RULES["imbalanced-classes"].share)
+        if rare:
+            asked = ask_rare(self.loss, self.last[0], self.last_batches.batches, place, told, rare)
+            told["asked"] = asked or {"weighed": True}  # where it is not known, nothing is said
+        return {"target": told, "at_zero": self.at_zero}
 
     def _scale(self, params: Any, args: Sequence[Any]) -> None:
         """Note how large the first gradient would be for scaled inputs, and whether the network scales them itself."""
@@ -230,18 +295,33 @@ class OwnRecorder:
         with training(None, observe=True) as made, np.errstate(all="ignore"):
             self.loss(params, *args)
         seen = first_calls((name, value) for name, value in made.seen or () if np.ndim(value))
-        self.gradient.activations = found = read_activations(self.loss, params, args, seen)
-        names = _own_names(self.loss, params, args)
+        names, argument = _own_names(self.loss, params, args), argument_names(self.loss, 1 + len(args))[0]
+        if not seen:
+            seen = self._find_products(params, args, names)
+        self.gradient.activations = read_activations(self.gradient.observed, params, args, seen)
         layers = [
-            replace(x, name=names.get(x.path, x.name)) if x.kind == "parameter" else x
+            replace(x, name=names.get(x.path, argument + x.name if x.name[0] == "[" else x.name))
+            if x.kind == "parameter"
+            else x
             for x in describe_layers(params, seen)
         ]
-        return [
-            replace(x, activation=found[x.name], h_path=x.path + BEHIND)
-            if x.kind == "watched" and x.name in found
-            else x
-            for x in layers
-        ]
+        products, paths = self.gradient.products, number_paths(params)
+        return as_layers(layers, products, paths, self.gradient.activations, BEHIND)
+
+    def _find_products(self, params: Any, args: Sequence[Any], names: dict[str, str]) -> dict[str, Any]:
+        """Find the layers of a loss that watches nothing, and what they give for a batch."""
+        with np.errstate(all="ignore"), suppress(UndertowError):
+            graph, numbers, weights, _ = trace_loss(self.gradient.loss_function, params, args, ())
+            argument = argument_names(self.loss, 1 + len(args))[0]
+            whole = [
+                names.get(path, argument if path == "parameter" else f"{argument}{path}" if path[0] == "[" else path)
+                for path in number_paths(params)
+            ]
+            found = find_products(graph.outputs[0], graph.nodes, weights, whole)
+            values = evaluate(graph, numbers, [x.node for x in found])
+            self.gradient.products = {x.name: x for x in found}
+            return {x.name: x.by_examples(np.asarray(z)) for x, z in zip(found, values, strict=True)}
+        return {}
 
     def _read_program(self, params: Any, args: Any) -> None:
         """Note what the program itself tells: what gets no gradient, which values are outputs, what becomes of them."""
@@ -251,11 +331,19 @@ class OwnRecorder:
         with np.errstate(all="ignore"), suppress(UndertowError):
             graph, numbers, weights, seen = trace_loss(self.gradient.loss_function, params, args, ())
             given = list(zip(graph.inputs, numbers, strict=True))[len(weights) :]
-            facts["outputs"] = find_outputs(graph, weights, seen)
+            layers = find_products(graph.outputs[0], graph.nodes, weights, [""] * len(weights))
+            named = dict(zip(self.gradient.products, layers, strict=False))
+            facts["outputs"] = list(
+                dict.fromkeys(find_outputs(graph, weights, seen) + last_products(named, graph.nodes))
+            )
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             self.squares.read(params, args, self.mixture.place)
+            self._without_last(params, args, [named[name] for name in last_products(named, graph.nodes)])
+            self._mixing(graph, numbers, [node for node, _ in given], layers)
+            self.targets = self.mixture.place is not None and len(given) > 1 and self.mixture.place != self.inputs
             self.labelled = self._has_classes(numbers[len(weights) :])
+            self.labels.read(graph, [node for node, _ in given], self.mixture.place, self.inputs)
             simple = simplify(graph).graph
             told = {"twice": squashed_twice(simple), "over_examples": softmax_over_examples(simple, weights, given)}
             facts.update({name: found for name, found in told.items() if found})
@@ -263,11 +351,51 @@ class OwnRecorder:
             crossed = warn_of_squares(traced.graph, [x for x in traced.arguments[0] if isinstance(x, Node)])
             facts.update({"crossed": crossed} if crossed else {})
 
+    def _without_last(self, params: Any, args: Any, last: Sequence[Product]) -> None:
+        """Note the loss of the first batch with last layers of 0, which answer the same for all examples."""
+        leaves, rebuild = trees.flatten(params)
+        numbers = numbers_of(leaves)
+        places = {i for x in last for i in (x.weights, x.bias) if i is not None}
+        if last and all(x.weights is not None for x in last):
+            zeroed = [np.zeros_like(x) if i in places else x for i, x in enumerate(numbers)]
+            with suppress(Exception):  # of a user's function, which may divide by them
+                self.at_zero = float(self.loss(rebuild(put_numbers(leaves, zeroed)), *args))
+
+    def _mixing(self, graph: Graph, numbers: list[Any], given: list[Node], layers: list[Product]) -> None:
+        """Note what mixes examples in the network."""
+        assert self.recorder is not None
+        place, others = self.inputs, [i for i in range(len(given)) if i != self.mixture.place]
+        if place is None and len(others) == 1:  # something is done with the inputs before they meet weights
+            place = others[0]
+        if place is None or not layers or any(x.turned for x in layers):
+            return
+        found = find_mixing_program(graph, numbers, given[place], [x.node for x in layers])
+        if found:
+            self.recorder.flow.facts["mixes"] = found
+
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None
         layers, flow = self.recorder.layers, self.recorder.flow
         place = self.gradient, layers, params, args, ()
         flow.looks.append(take_look(*place, step=self.step, epoch=1, noise=False, inputs=self.inputs))
+
+
+def rates_of(flow: Flow) -> Array:
+    """Return the rate of each step of a loop that goes by w − rate · gradient, as far as rounding tells it.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        (s,), to six digits; NaN where a step is lost in the digits of the weights.
+
+    Source: derived here.
+    """
+    moved, size = (flow.scalars[name] for name in ("update_norm", "weight_norm"))
+    with np.errstate(all="ignore"):
+        rates = np.where((moved > TOLD * size) | (moved == 0), moved / flow.scalars["grad_norm"], np.nan)
+        digits = 10.0 ** (5 - np.floor(np.log10(np.where(rates > 0, rates, 1.0))))
+        return np.asarray(np.round(rates * digits) / digits)
 
 
 def _own_names(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> dict[str, str]:

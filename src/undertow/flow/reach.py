@@ -16,6 +16,34 @@ from undertow.train.derive import flat_after, number_paths, passes, trained_numb
 MEANT: Final = "stop_gradient"  # who writes it wants no gradient there, nor at an operation of one's own
 
 
+def find_unread(loss_function: Any, model: Any, X: Any, target: Any) -> list[str]:
+    """Find the parameters that a loss does not read.
+
+    Args:
+        loss_function: a function of (model, X, target).
+        model: with its parameters.
+        X: the inputs of a batch.
+        target: what else belongs to it.
+
+    Returns:
+        The paths of those that are arrays of floats and trained.
+
+    Source: derived here.
+
+    Example:
+        >>> find_unread(lambda w, X, y: np.sum(w["a"]), {"a": np.ones(2), "b": np.ones(2)}, (), ())
+        ['b']
+    """
+    with np.errstate(all="ignore"):
+        try:
+            graph, _, params, _ = trace_loss(loss_function, model, X, target)
+        except UndertowError:
+            return []
+    known, paths = set(ancestors([graph.outputs[0]])), number_paths(model)
+    trained = [(paths[i], params[i]) for i in trained_numbers(model)]
+    return [path for path, x in trained if x not in known and x.spec.dtype.kind == "f" and x.spec.shape]
+
+
 def find_blocked(loss_function: Any, model: Any, X: Any, target: Any) -> list[dict[str, Any]]:
     """Find the parameters that get no gradient because what comes after them is flat.
 

@@ -14,7 +14,7 @@ from undertow.errors import UndertowError
 from undertow.flow.layers import FlowLayer
 from undertow.flow.observe import make_observer
 from undertow.flow.origin import find_origin
-from undertow.flow.reach import find_blocked
+from undertow.flow.reach import find_blocked, find_unread
 from undertow.flow.record import SCALARS, STATS, Flow
 from undertow.flow.table import Kept, Rows
 from undertow.train.derive import Gradient
@@ -130,6 +130,8 @@ class Recorder:
         program = gradient.program_for(leaves, rebuild, X, target)
         if program is not None and program.unreached:
             self.flow.facts["blocked"] = find_blocked(gradient.loss_function, model, X, target)
+            unread = find_unread(gradient.loss_function, model, X, target)
+            self.flow.facts |= {"unread": unread} if unread else {}
 
     def current(self) -> Flow:
         """Return the record so far."""

@@ -16,19 +16,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.flow.along import Back, Expected, fit_rows, over_the_batch, sum_along, sum_apart
-from undertow.flow.gaussian import (
-    Array,
-    is_elementwise,
-    moments,
-    passed_along,
-)
+from undertow.flow.along import Back, Expected, fit_rows, sum_along, sum_apart
+from undertow.flow.averages import Signal, activate, measure_signal
+from undertow.flow.gaussian import Array, is_elementwise
 from undertow.nn import BatchNorm, Concat, Dense, Dropout, LayerNorm, Noise, Parallel, PReLU, Residual, RMSNorm, Scale
 from undertow.nn.activations import ACTIVATIONS, name_activation
 from undertow.nn.containers import Sequential
 from undertow.nn.layer import show_item, walk_layers
 
-ROWS: Final = 48
 STANDARD_ERRORS: Final = 6.0  # a mean of weights that is farther from 0 than this did not come about by chance
 
 
@@ -53,71 +48,6 @@ class Observed:
 def mean_square(x: NDArray[Any]) -> float:
     """Compute the mean square of an array; its numbers may be as small as float32 holds."""
     return float(np.mean(np.square(x, dtype=np.float64))) if np.size(x) else math.nan
-
-
-@dataclass(frozen=True)
-class Signal:
-    """What is known of a value, (…, units), on average over the units.
-
-    Attributes:
-        products: E[x_a x_b] for each pair of the rows looked at, (r, r).
-        mean: E[x_a], (r,).
-        units: its last axis.
-        n_rows: the product of its other axes.
-        path: where it was observed; None where it is used in several ways.
-        drawn: whether it went through random weights; until then it is what was measured.
-    """
-
-    products: Array
-    mean: Array
-    units: int
-    n_rows: int
-    path: str | None = None
-    drawn: bool = True
-
-    @property
-    def square(self) -> Array:
-        """E[x_a²], (r,)."""
-        return np.diagonal(self.products)
-
-    @property
-    def cosine(self) -> float:
-        """The mean cosine between different rows; NaN for a single row."""
-        return mean_cosine(self.products)
-
-
-def measure_signal(x: NDArray[Any], path: str | None = None) -> Signal:
-    """Make a signal of an array.
-
-    Args:
-        x: (m, …), floating.
-        path: where it was observed.
-
-    Returns:
-        Its averages, of at most 48 rows.
-
-    Source: derived here.
-
-    Example:
-        >>> measure_signal(np.array([[3.0, 4.0], [0.0, 1.0]])).products
-        array([[12.5,  2. ],
-               [ 2. ,  0.5]])
-    """
-    rows = np.reshape(x, (-1, x.shape[-1])) if x.ndim > 1 else np.reshape(x, (-1, 1))
-    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS)).astype(int)].astype(np.float64)
-    with np.errstate(all="ignore"):
-        return Signal(chosen @ chosen.T / rows.shape[1], chosen.mean(axis=1), rows.shape[1], len(rows), path, False)
-
-
-def mean_cosine(products: Array) -> float:
-    """Compute the mean cosine of different rows from their products; rows of zeros count as equal to none."""
-    r = len(products)
-    if r < 2:
-        return math.nan
-    size = np.sqrt(np.maximum(np.diagonal(products), 0.0))
-    with np.errstate(all="ignore"):
-        cosines = np.where(np.outer(size, size) > 0, products / np.outer(size, size), 0.0)
-    return float((cosines.sum() - np.trace(cosines)) / (r * (r - 1)))
 
 
 @dataclass
@@ -152,7 +82,8 @@ class Theory:
     def _enter(self, item: Any, path: str, x: Signal) -> tuple[Signal, Back]:
         """Go through one item, and note what is expected there."""
         signal, inner = self._apply(item, path, x)
-        signal = replace(signal, path=path)
+        fixed = signal.directions if type(item) is BatchNorm else math.inf
+        signal = replace(signal, path=path, directions=fixed)
         self.signals[path] = signal
 
         def back(ct: Expected) -> Expected:
@@ -241,32 +172,6 @@ class Theory:
         """Whether a Flatten has nothing to do."""
         found = self.observed.get(path)
         return found is not None and found.value.shape[-1] == x.units
-
-
-def activate(activation: Any, x: Signal) -> tuple[Signal, Back]:
-    """Apply a function of each number; x is taken as normal with its mean and variance."""
-    variance = np.maximum(x.square - x.mean**2, 0.0)
-    size = np.sqrt(np.outer(variance, variance))
-    centred = x.products - np.outer(x.mean, x.mean)
-    correlation = np.where(size > 0, centred / np.where(size > 0, size, 1.0), 0.0)
-    found = moments(activation, variance, x.mean)
-    products = found.products(correlation)
-    np.fill_diagonal(products, found.square)
-
-    def back(ct: Expected) -> Expected:
-        """E[φ'²] of what is independent of h; of what lies along it, E[φ'² φ²] / E[φ²], and E[z φ' φ] / E[φ²] of it."""
-        ct = replace(ct, radial=1.0)
-        if ct.missing:
-            ct = over_the_batch(ct, activation, variance, found)
-        if not np.any(ct.along > 1):
-            return ct.times(found.slope)
-        share = ct.share(x.units)
-        passed, turned = passed_along(activation, variance, x.mean)
-        square = ct.square * (share * passed + (1 - share) * found.slope)
-        size = np.where(square * x.square > 0, square * x.square, 1.0)
-        return replace(ct, square=square, along=ct.along * turned**2 * ct.square * found.square / size)
-
-    return replace(x, products=products, mean=found.mean), back
 
 
 def _dense(theory: Theory, layer: Dense, path: str, x: Signal) -> tuple[Signal, Back]:
@@ -369,7 +274,8 @@ def _batch_norm(theory: Theory, layer: BatchNorm, path: str, x: Signal) -> tuple
         left = max(1 - (1 - ct.missing + ct.radial) / (m - ct.missing), 0.0)
         return Expected(ct.square * factor * left, np.ones_like(ct.along), missing=1.0)
 
-    return replace(x, products=products, mean=np.full(r, float(np.mean(shift)))), back
+    made = replace(x, products=products, mean=np.full(r, float(np.mean(shift))), directions=max(directions, 1.0))
+    return made, back
 
 
 def _sum(x: Signal, f: Signal, scale: float = 1.0) -> Signal:

@@ -98,6 +98,11 @@ class Squares:
                     return {}
                 targets = np.asarray(given, np.float64)
                 outputs = self._outputs(gradient, params, args, targets)
+                if outputs is None and not all(
+                    np.isfinite(x).all() for x in trees.flatten(params)[0] if is_array_like(x)
+                ):
+                    left, whole = 1.0, 1.0  # it has diverged, and knows nothing
+                    break
                 if outputs is None:
                     return {}
                 left += float(np.sum((targets - outputs) ** 2))

@@ -16,11 +16,14 @@ from undertow.flow.facts import measure_facts
 from undertow.flow.layers import read_layers
 from undertow.flow.looks import N_EXAMPLES, N_PASS, due_mark, is_round, take_look
 from undertow.flow.names import read_names
+from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import find_origin
 from undertow.flow.record import SCALARS, Flow
 from undertow.flow.recorder import Recorder
 from undertow.flow.restraints import measure_restraints
 from undertow.flow.rules import RULES
+from undertow.flow.rules.measures import held_out_skill
+from undertow.flow.rules.nothing import CHANCE
 from undertow.flow.scaled import gradient_if_scaled
 from undertow.flow.store import FlowStore, load_flow
 from undertow.flow.table import FEWER
@@ -38,6 +41,7 @@ MOST_HELD: Final = 10_000  # examples held out that are looked through for what 
 WIDEST: Final = 60  # outputs of an example that are kept
 SECONDS: Final = 0.02  # between writing steps to the disk, at least
 SHARED: Final = ("shared_rows", "shared_by_chance")
+NOTHING: Final = ("plateau", "over-fitting")
 UNSCALED: Final = ("input-not-scaled", "target-not-scaled")
 SAMPLE: Final = 4096  # examples from which a look takes its own
 
@@ -202,7 +206,9 @@ class TrainingRecorder(Recorder):
                 keep_held_out(self.flow, outputs, y)
 
             self._try(trainer, predict)
-            self.write_about()
+        if trainer.n_steps and run.stopped not in ("diverged", "interrupted"):
+            self._try(trainer, lambda: self._signal(trainer))
+        self.write_about()
 
     def _trace_held(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Note where the loss of rows held out stopped being finite, which no step notices."""
@@ -301,6 +307,18 @@ class TrainingRecorder(Recorder):
         """Note which parameters get no gradient, whatever the numbers are."""
         if self.sample is not None:
             self.note_blocked(trainer.step.gradient, trainer.run.model, *self.sample)
+
+    def _signal(self, trainer: Trainer) -> None:
+        """Measure whether inputs tell anything of targets, where the network has learned nothing of them."""
+        flow = self.current()
+        nothing = any(any(RULES[kind].find(flow, RULES[kind])) for kind in NOTHING)
+        if not nothing or not (held_out_skill(flow)[0] < CHANCE or not held_out_skill(flow)[1]):
+            return
+        feed: Any = trainer.feed
+        X, y = (feed.X, feed.y) if hasattr(feed, "X") else feed.some(0, SAMPLE)[:2]
+        found = measure_signal(X, y, flow.facts.get("target", {}).get("kind", ""))
+        if found is not None:
+            flow.facts["signal"] = found
 
     def _restrain(self, trainer: Trainer) -> None:
         """Measure what regularisation costs, where there is any."""

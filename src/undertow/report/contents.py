@@ -48,6 +48,8 @@ TITLES: Final = {
     "loss-activation-mismatch": "Loss and last activation do not fit",
     "always-clipped": "Clipped at nearly every step",
     "tiny-batch-normalisation": "Batch normalisation of tiny batches",
+    "mixed-examples": "Examples of a batch that mix",
+    "unread-parameter": "Parameters that are not read",
     "leakage": "Leakage from training to validation",
     "telling-column": "A column that tells the target",
     "over-regularised": "Regularised too much",

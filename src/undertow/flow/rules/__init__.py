@@ -7,6 +7,7 @@ from undertow.flow.rules import (  # noqa: F401 (they fill RULES)
     fitting,
     gradients,
     output,
+    reading,
     restraints,
     sign,
     steps,

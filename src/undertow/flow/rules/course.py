@@ -21,16 +21,19 @@ from undertow.flow.rules.measures import (
     output_layer,
     show,
 )
+from undertow.flow.rules.nothing import compare_with_chance, tell_signal
 from undertow.flow.rules.registry import Rule, rule
 from undertow.flow.rules.steps import movement_of
 
 REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
-SKILL = "skill on rows held out, in deviations of chance"
-BELONGS = (
-    "Look whether each row of y belongs to its row of X.",
-    "print(*zip(X[:5], y[:5]), sep='\\n')  # as they are given to train",
+SUMMED = (
+    "Look at the function before the last layer: a mean in the place of a sum, or a sum by the root of how many it "
+    "adds.",
+    "h = np.sum(h, axis=1) / np.sqrt(h.shape[1])  # of h before the sum",
 )
+BEGINS_SMALL = "with biases of 0, the output then begins small"
+SKILL = "skill on rows held out, in deviations of chance"
 
 
 @rule(
@@ -39,10 +42,12 @@ BELONGS = (
     numbers=(4.0, "loss before training by the variance of the target, for numbers"),
     gain=(3.0, "RMS · √inputs of the output's weights, or size of its outputs by what its weights explain"),
     far=(100.0, "loss by ln C or the variance that is told whatever it comes from"),
+    loop=(4.0, "of a loop of one's own, for classes: loss before training by that of a last layer of 0"),
 )
 def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss before training is far above that of a network which knows nothing: ln C, the variance of the target.
 
+    In a loop of one's own a last layer of 0 tells what that is, as it answers the same for all examples.
     What makes it so must be the output layer, by large weights or biases, or the loss must be very far off: behind many
     layers outputs are somewhat larger by nature. Then the layer that makes the most of what it is given is named.
 
@@ -51,6 +56,9 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     constant, initial = output.get("expected_loss"), course_of(flow).initial
+    if flow.of_loop:
+        yield from _of_loop(flow, rule, initial)
+        return
     if R.is_number(output.get("initial_loss")):  # without the noise that layers draw
         initial = min(initial, output["initial_loss"])
     classes, squares = target.get("kind") == "classes", "squared_error" in str(output.get("loss"))
@@ -62,7 +70,9 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     given = _given_to_output(flow, last)
     if initial < (rule.classes if classes else rule.numbers) * wanted:
         return
-    if not (gain > rule.gain or surplus > rule.gain or initial > rule.far * wanted):
+    biased = surplus > rule.gain and math.isnan(given)  # else what comes in is larger than what the layer before gives
+    between = not gain > rule.gain and bool(last) and given > rule.gain and surplus > rule.gain
+    if not (gain > rule.gain or biased or between or initial > rule.far * wanted):
         return
     size = output.get("output_rms")
     name = f"ln {target['n_classes']} = {show(wanted)}" if classes else show(wanted)
@@ -74,8 +84,14 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if math.isfinite(gain):
         rows.append(("gain of the output's weights, RMS · √inputs", gain, "near 1"))
         why = f", because its weights multiply by {show(gain)}" if gain > rule.gain else ""
-    if not why and surplus > rule.gain and not given > rule.gain:
+    if not why and biased:
         why = f", because its biases are large: the weights explain {show(1 / surplus)} of it"
+    if between:
+        why = (
+            f", because what comes into its layer has an RMS of {show(given)}, {show(surplus)} times that of what "
+            f"layer {last} gives: a function between them, such as a sum over many, makes it so large"
+        )
+        rows.append((f"RMS of what layer {last} gives", given / surplus, f"near {show(given)}, which comes in"))
     grower = None if why or last is None or not given > rule.gain else _grower(flow, last)
     if grower is not None:
         why = (
@@ -89,12 +105,31 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"has an RMS of {'?' if size is None or not math.isfinite(size) else show(size)}{why}.",
         rows,
         [
+            *([R.mend_data(*SUMMED)] if between else []),
             *([R.start_at_frequencies(flow)] if classes else []),
-            R.other_initialiser(flow, "glorot_uniform", "with biases of 0, the output then begins small"),
+            *([] if between else [R.other_initialiser(flow, "glorot_uniform", BEGINS_SMALL)]),
         ]
         if grower is None
         else [R.normalise(flow), R.other_initialiser(flow, "glorot_uniform"), R.clip(flow)],
         layers=[flow.layers[i] for i in (grower, last) if i is not None],
+        step=0,
+    )
+
+
+def _of_loop(flow: Flow, rule: Rule, initial: float) -> Iterator[Finding]:
+    """The finding of a loop of one's own."""
+    zero = flow.facts.get("at_zero", math.nan)
+    known = (flow.facts.get("target") or {}).get("kind") == "classes" and 0 < zero < math.inf
+    if not known or not rule.loop * zero <= initial < math.inf:
+        return
+    last = [layer for layer in flow.layers if layer.path in (flow.facts.get("outputs") or ())][-1:]
+    yield rule.found(
+        "warning",
+        f"The loss is {show(initial)} before training, where that of a last layer of 0, which answers the same for all "
+        f"examples, is {show(zero)}: the network begins by being sure, and wrong.",
+        [("loss before training", initial, f"near {show(zero)}")],
+        [R.other_initialiser(flow, "glorot_uniform", BEGINS_SMALL)],
+        layers=last,
         step=0,
     )
 
@@ -191,18 +226,20 @@ def _without_skill(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         return None
     if flow.steps[-1] < rule.enough or not movement_of(flow).path > rule.moved:
         return None
+    signal, rows = tell_signal(flow)
     return rule.found(
         "warning",
         f"After {int(flow.steps[-1])} steps the loss is {show(course.end)}, where that of a constant output is "
         f"{show(reference)}, and on {n} rows held out the outputs go with the targets no better than if these "
-        "were dealt out anew: nothing of the inputs is used.",
+        f"were dealt out anew: nothing of the inputs is used.{signal}",
         [
             ("loss at the end", course.end, f"well below {show(reference)}"),
             (SKILL, skill, f"above {rule.skill:g}"),
+            *rows,
         ],
         [
             *R.use_words(flow),
-            R.mend_data(*BELONGS),
+            *compare_with_chance(flow),
             R.other_rate(flow, 3.0),
             R.more_epochs(flow),
         ],
@@ -224,16 +261,18 @@ def _without_use(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     skill = dealt["skill"] if dealt["rise"] > rule.nothing * size else 0.0
     if fall > rule.still * size + noise or skill >= rule.unused or dealt["rise"] > rule.rise * size:
         return None
+    signal, rows = tell_signal(flow)
     return rule.found(
         "warning",
         f"The loss stands at {show(course.end)} in the last quarter, and in the last batches it is as good as the same "
-        "if their targets are dealt out anew: nothing of the inputs is used.",
+        f"if their targets are dealt out anew: nothing of the inputs is used.{signal}",
         [
             ("rise of the loss for targets in other orders", dealt["rise"], f"above {show(rule.rise * size)}"),
             ("that rise, in deviations of chance", skill, f"above {rule.unused:g}"),
+            *rows,
         ],
         [
-            R.mend_data(*BELONGS),
+            *compare_with_chance(flow),
             R.mend_data("A smaller penalty, if the loss has one.", "loss = data_loss + 1e-4 * penalty"),
             R.other_rate(flow, 3.0),
         ],
@@ -274,6 +313,8 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         or height > 1.5 * reference
     ):
         return None
+    if flow.facts.get("targets") is False and height < NEARLY * reference:
+        return None  # of a loss without targets, such as a log likelihood, nobody knows how far it can fall
     skill = held_out_skill(flow)[0]
     most = rule.slope * (1 + 2 / max(skill, rule.fits))  # the slope has a standard error of itself by the skill
     fits = skill > rule.fits and 1 / most < held_out_slope(flow) < most
@@ -300,8 +341,14 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     if moved and not fell and _is_chance(flow, rule):
         cause += f" On {held_out_skill(flow)[1]} rows held out the outputs go with the targets by chance alone."
         rows.append((SKILL, skill, f"above {rule.skill:g}"))
-        place = 0 if used == "little" else len(remedies)  # what is learned is the training rows, one by one
-        remedies.insert(place, R.mend_data(*BELONGS))
+    signal, told = tell_signal(flow)
+    chance = moved and not fell and (_is_chance(flow, rule) or (signal and not held_out_skill(flow)[1]))
+    if chance:
+        cause, rows = cause + signal, [*rows, *told]
+        # what is learned is the training rows, one by one; or nothing is there to be learned
+        first = used == "little" or "no signal" in signal
+        place = 0 if first else len(remedies)
+        remedies[place:place] = compare_with_chance(flow)
     return rule.found("note" if fell else "warning", cause, rows, remedies, step=step)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from undertow.flow.copies import ROWS
@@ -163,6 +163,9 @@ def find_constant_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     image = len(flow.settings.get("example_shape") or ()) > 1 or total >= rule.wide
     values = columns.get("constant_values") or [0.0]
+    first = flow.layers[0] if flow.layers else None
+    if flow.of_loop and n == 1 and values[0] == 1 and first is not None and " + " not in first.name:
+        return  # of ones, by which the first layer has its bias
     empty = not any(values)
     scaled = max(map(abs, values)) <= rule.ground * (columns.get("std_median") or 0.0)
     ground = empty or scaled or set(values) in ({end} for end in columns.get("range") or ())
@@ -301,16 +304,21 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     settings = flow.settings
     if target.get("kind") != "classes" or settings.get("class_weights") or "focal" in str(settings.get("loss")):
         return
+    asked = target.get("asked") or {}  # of a loop of one's own
+    if asked.get("weighed"):
+        return
     priors = [p for p in target["priors"] if p > 0]
-    if len(priors) == 1 and (flow.facts.get("n_examples") or 0) > 1:
+    if len(priors) == 1 and (flow.facts.get("n_examples") or sum(target.get("counts") or ())) > 1:
         yield _one_class(rule, target["priors"])
     if len(priors) < 2 or min(priors) * len(priors) > rule.share:
         return
-    rare = [k for k, p in enumerate(target["priors"]) if 0 < p * len(priors) <= rule.share]
-    if all(n >= rule.rows and share >= rule.learned for n, share in (found_of(flow, k) for k in rare)):
+    known = {int(k): tuple(x) for k, x in (asked.get("found") or {}).items()}
+    rare = rare_classes(target["priors"], rule.share)
+    if all(n >= rule.rows and share >= rule.learned for n, share in (known.get(k) or found_of(flow, k) for k in rare)):
         return
     places = [target["priors"].index(p) for p in (min(priors), max(priors))]
-    rarest, most = (name_class(flow, k) for k in places)
+    labels = target.get("given_as")
+    rarest, most = (name_class(flow, k) if labels is None else str(labels[k]) for k in places)
     rows = [
         (f"share of class {rarest}", min(priors), f"near {1 / len(priors):.2g}"),
         (f"share of class {most}", max(priors), f"near {1 / len(priors):.2g}"),
@@ -319,6 +327,11 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
     blind = bool(accuracy) and accuracy[-1] <= max(priors) + 0.01
     if accuracy:
         rows.append(("accuracy at the end", accuracy[-1], f"well above {max(priors):.4g}, that of always {most}"))
+    if places[0] in known and known[places[0]][0]:
+        blind = known[places[0]][1] < 0.5
+        rows.append(
+            (f"share of {known[places[0]][0]} rows of class {rarest} that are known", known[places[0]][1], "near 1")
+        )
     yield rule.found(
         "warning" if blind else "note",
         f"Class {rarest} has {min(priors):.1%} of the examples, class {most} {max(priors):.1%}: always answering "
@@ -327,6 +340,26 @@ def find_imbalance(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [R.weigh_classes(flow)],
         step=0,
     )
+
+
+def rare_classes(priors: Sequence[float], share: float) -> list[int]:
+    """List the classes that are rare, where several come.
+
+    Args:
+        priors: how often each comes.
+        share: of equal classes, up to which one is rare.
+
+    Returns:
+        Their places; none where a single class comes.
+
+    Source: derived here.
+
+    Example:
+        >>> rare_classes([0.96, 0.04, 0.0], 0.2)
+        [1]
+    """
+    n = sum(p > 0 for p in priors)
+    return [k for k, p in enumerate(priors) if n > 1 and 0 < p * n <= share]
 
 
 def _one_class(rule: Rule, priors: list[float]) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.data import scaled_otherwise
 from undertow.flow.rules.measures import Array, course_of, held_out_skill, show
+from undertow.flow.rules.nothing import compare_with_chance, tell_signal
 from undertow.flow.rules.registry import Rule, rule
 
 
@@ -100,7 +102,7 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     )
 
 
-def _reason(flow: Flow, rule: Rule) -> tuple[str, list[tuple[str, float, str]], list[Remedy]]:
+def _reason(flow: Flow, rule: Rule) -> tuple[str, list[tuple[str, Any, str | None]], list[Remedy]]:
     """Why training and validation part: what is said, the evidence of it, and what helps first."""
     apart, (skill, n_rows) = flow.facts.get("held_apart") or {}, held_out_skill(flow)
     if apart.get("beyond", 0.0) >= rule.elsewhere:
@@ -127,7 +129,11 @@ def _reason(flow: Flow, rule: Rule) -> tuple[str, list[tuple[str, float, str]], 
                 )
             ],
         )
-    return "the network learns the training rows by heart", [], []
+    why = "the network learns the training rows by heart"
+    if n_rows < rule.rows or not skill < rule.skill:
+        return why, [], []
+    signal, rows = tell_signal(flow)
+    return why + signal.rstrip(".").replace(" ", ". ", 1), rows, compare_with_chance(flow)
 
 
 def _rises(flow: Flow, rule: Rule, held: Array, end: float) -> bool:

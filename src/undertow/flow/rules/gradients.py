@@ -11,6 +11,7 @@ import numpy as np
 
 from undertow.flow.findings import Finding, Remedy
 from undertow.flow.layers import FlowLayer
+from undertow.flow.products import by_layers
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import learned_as_linear
@@ -28,6 +29,7 @@ from undertow.flow.rules.measures import (
     stream,
 )
 from undertow.flow.rules.registry import RULES, Rule, rule
+from undertow.flow.rules.turns import find_through_time
 from undertow.nn.initialisers import default_initialiser
 
 SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "softsign", "softmax")
@@ -87,12 +89,12 @@ def profile_of(flow: Flow, measure: Callable[[Flow, str], Array], fewest: float)
     layers = [flow.layers[i] for i in chosen]
     behind = [flow.layers[k].kind for i, k in zip(chosen, places, strict=True) if k != i]
     most = max(set(behind), key=behind.count) if 2 * len(behind) > len(chosen) else ""
-    return Profile(layers, sizes, measure(flow, "W.rms")[chosen], ratio, factor, whole, steps, most)
+    return Profile(layers, sizes, by_layers(flow, measure(flow, "W.rms"))[chosen], ratio, factor, whole, steps, most)
 
 
 def update_of(flow: Flow, profile: Profile) -> float:
     """The update ratio of the first layer with weights by that of the last; NaN where there is none."""
-    moved = early(flow, "ratio")
+    moved = by_layers(flow, early(flow, "ratio"))
     found = [moved[layer.number - 1] for layer in profile.layers if moved[layer.number - 1] >= 0]
     return float(found[0] / found[-1]) if len(found) > 1 and 0 < found[-1] < math.inf else math.nan
 
@@ -179,13 +181,18 @@ def find_vanishing(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Where steps have made most of it, a smaller learning rate is the first remedy; so it is where a training that
     does not learn has a gradient that shrinks to next to nothing in its last fifth. Where a function on the way is
     flat, such as sign or round, no gradient comes through at all: that is told of the program, whatever the numbers
-    are.
+    are. In a loop of one's own a weight that meets what it has made, as in a recurrent network, is judged from its
+    last call back to its first, where next to nothing is learned.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
         section 4.2.2 and figures 6 to 9; Schoenholz et al., Deep information propagation, ICLR 2017, section 5.
     """
     if flow.facts.get("blocked"):
         yield _blocked(flow, rule, flow.facts["blocked"])
+        return
+    through_time = find_through_time(flow, rule)
+    if through_time is not None:
+        yield through_time
         return
     profile, course = profile_of(flow, early, rule.layers), course_of(flow)
     if profile is None:
@@ -380,7 +387,7 @@ def _why(profile: Profile, at: Blame, sign: int) -> str:
 def _evidence(flow: Flow, profile: Profile, at: Blame) -> list[tuple[object, ...]]:
     """The numbers, those of the weights beside those of δ."""
     first, last = profile.layers[0], profile.layers[-1]
-    dW, update = early(flow, "dW.rms"), update_of(flow, profile)
+    dW, update = by_layers(flow, early(flow, "dW.rms")), update_of(flow, profile)
     rows: list[tuple[object, ...]] = [
         (f"‖δ‖ in layer {first.number} by that in layer {last.number}", profile.whole, "between 0.1 and 10"),
         ("change of ‖δ‖ a layer", profile.factor, "near 1"),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.flow.layers import FlowLayer
+from undertow.flow.neighbours import chance_skill
 from undertow.flow.record import Flow
 
 Array = NDArray[np.float64]
@@ -22,6 +23,7 @@ USELESS: Final = 0.01  # deviation of outputs by that of their targets, or of sc
 NORMS: Final = ("BatchNorm", "LayerNorm", "RMSNorm")
 # Those whose entries have a scale of their own, which says nothing of the layers around.
 APART: Final = (*NORMS, "PReLU", "Scale", "activation", "parameter", "Embedding", "EmbedColumns")
+FOUND: Final = ("watched", "product")  # entries of a loop of one's own that are no parameters
 # Rules that divide the gradient of each parameter by its own size: small gradients still move.
 RESCALING: Final = ("adam", "adamw", "adamax", "amsgrad", "nadam", "radam", "lamb", "lion", "rmsprop", "adagrad",
                     "adadelta")  # fmt: skip
@@ -203,8 +205,7 @@ def held_out_skill(flow: Flow) -> tuple[float, int]:
         return 0.0, n
     if not classes:  # columns may have scales of their own
         outputs, targets = (x / np.maximum(x.std(axis=0), 1e-30) for x in (outputs, targets))
-    variance = float(np.sum((outputs.T @ outputs) * (targets.T @ targets).T)) / (n - 1)
-    return (float(np.sum(outputs * targets)) / math.sqrt(variance) if variance > 0 else 0.0), n
+    return chance_skill(outputs, targets), n
 
 
 def held_out_slope(flow: Flow) -> float:
@@ -388,7 +389,7 @@ def trained(flow: Flow) -> list[int]:
 
 def output_layer(flow: Flow) -> int | None:
     """The index of the layer that gives the output; None for a function of one's own."""
-    found = [i for i, layer in enumerate(flow.layers) if layer.kind not in ("parameter", "watched")]
+    found = [i for i, layer in enumerate(flow.layers) if layer.kind not in ("parameter", *FOUND)]
     return found[-1] if found else None
 
 
@@ -418,15 +419,16 @@ def rescales(flow: Flow) -> bool:
 def inner_layers(flow: Flow) -> list[tuple[int, FlowLayer]]:
     """List the layers before the output; of what follows the last of them, activations belong to the output too.
 
-    In a loop of one's own, the watched values after which nothing more is trained are outputs.
+    In a loop of one's own, the values after which nothing more is trained are outputs.
     """
     last = output_layer(flow)
     told = flow.facts.get("outputs") or ()
-    outer = {last, *(i for i, layer in enumerate(flow.layers) if layer.kind == "watched" and layer.path in told)}
+    outer = {last, *(i for i, layer in enumerate(flow.layers) if layer.kind in FOUND and layer.path in told)}
     while last and flow.layers[last].kind == "activation":
         last -= 1
         outer.add(last)
-    return [(i, layer) for i, layer in enumerate(flow.layers) if i not in outer and layer.kind != "parameter"]
+    others = [(i, layer) for i, layer in enumerate(flow.layers) if i not in outer and layer.kind != "parameter"]
+    return [(i, layer) for i, layer in others if layer.turn is None]
 
 
 def show(value: float) -> str:

@@ -14,7 +14,7 @@ def find_unmixed(flow: Flow, rule: Rule, course: Course) -> Finding | None:
 
     Args:
         flow: the record.
-        rule: with the limits ``order``, ``batches``, ``uneven`` and ``high``.
+        rule: with the limits ``order``, ``batches``, ``uneven``, ``high`` and ``own``.
         course: of the loss.
 
     Returns:
@@ -35,6 +35,8 @@ def find_unmixed(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     if uneven < rule.uneven and late.mean() < rule.high * course.initial:
         return None
     between = told["between"]
+    if told.get("entering", between) < rule.own * between:
+        return None  # targets move by themselves, as those that a network makes of its own predictions
     return rule.found(
         "warning",
         f"The loss {'goes up and down' if uneven >= rule.uneven else 'stays high'} because batches are not mixed: "

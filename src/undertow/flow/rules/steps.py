@@ -331,6 +331,7 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     batches=(20, "fewest batches that can tell"),
     uneven=(0.3, "deviation of the loss of single steps by its mean, with which that does harm"),
     high=(0.3, "or loss by that before training, above which it does"),
+    own=(0.1, "such a share of the inputs by that of the targets, below which targets move by themselves"),
 )
 def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss swings to and fro without coming down much, more than the choice of batches explains.
