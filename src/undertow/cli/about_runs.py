@@ -12,6 +12,10 @@ from undertow.cli.options import Memory, Metrics, Quiet, RunFolder, limit_memory
 from undertow.cli.output import say
 from undertow.cli.predicting import note_divergence, predict_file
 
+Limit = Annotated[
+    str | None,
+    typer.Option("--threshold", help="Probability above which the rarer of two classes is predicted: 0.2; yes=0.2."),
+]
 Rows = Annotated[Path, typer.Argument(help="A CSV, Parquet or other file with the same columns.", show_default=False)]
 
 
@@ -22,6 +26,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file; the screen unless given.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add a column for each class.")] = False,
     keep: Annotated[str | None, typer.Option(help="Columns of the file to put in front: id,name.")] = None,
+    threshold: Limit = None,
     memory: Memory = None,
     quiet: Quiet = False,
 ) -> None:
@@ -30,7 +35,7 @@ def predict(
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
     tell_peak = limit_memory(memory, _note)
-    predict_file(run, data, out, probabilities, memory, say, _note, quiet, read_names(keep) or ())
+    predict_file(run, data, out, probabilities, memory, say, _note, quiet, read_names(keep) or (), threshold)
     tell_peak()
 
 
@@ -45,7 +50,14 @@ def _tell(remarks: list[str]) -> None:
 
 
 @app.command()
-def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory = None, quiet: Quiet = False) -> None:
+def evaluate(
+    run: RunFolder,
+    data: Rows,
+    metrics: Metrics = None,
+    threshold: Limit = None,
+    memory: Memory = None,
+    quiet: Quiet = False,
+) -> None:
     """Measure a trained network on rows whose target is known.
 
     It tells the loss, metrics, and for classes the confusion matrix.
@@ -67,7 +79,7 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
     trained = load(run)
     note_divergence(trained, _note)
     with ReadingProgress(not quiet, stderr=True):
-        found = evaluate_table(trained, data, read_names(metrics), find_reading(memory))
+        found = evaluate_table(trained, data, read_names(metrics), find_reading(memory), threshold)
         own = _are_own_rows(trained, data)
     _tell(found.pop("remarks"))
     if own:

@@ -240,9 +240,8 @@ def _write_table(encoder: TabularEncoder, unnamed: list[str]) -> list[str]:
     if isinstance(target, ClassTarget):
         known.append(f"CLASSES = {_write_value(list(target.classes), 0)}")
     else:
-        known.append(
-            f"MEAN, SCALE = {target.mean!r}, {target.scale!r}  # of the target; the network predicts (y − MEAN) / SCALE"
-        )
+        y = {"": "y", "log": "log(y)", "log1p": "log(1 + y)"}[target.curve]
+        known.append(f"MEAN, SCALE = {target.mean!r}, {target.scale!r}  # the network predicts ({y} − MEAN) / SCALE")
     functions = [_without_types(inspect.getsource(function).rstrip()) for function in TABLE_FUNCTIONS]
     return ["\n".join([columns, *known]), *parts.write_rows(target), *functions]
 

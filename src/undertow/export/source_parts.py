@@ -108,14 +108,21 @@ def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
     if not rows:
         return []
     p = predict(encode(rows, COLUMNS), params)
-    return (p[:, 0].astype(np.float64) * SCALE + MEAN).tolist()'''
+    return BACK.tolist()'''
     encode = '''def encode_target(rows):
     """The target of rows to train on: standardised numbers, float32 (m, 1)."""
     column = {"name": TARGET, "kind": "number"LAYOUT}
     y = np.array([read_value(row.get(TARGET), column, number) for number, row in enumerate(rows, 1)])
     if np.isnan(y).any():
         raise ValueError(f"row {int(np.argmax(np.isnan(y))) + 1}: {TARGET!r} is missing.")
-    return ((y - MEAN) / SCALE).astype(np.float32)[:, None]'''
+    return ((BENT - MEAN) / SCALE).astype(np.float32)[:, None]'''
+    back = "(p[:, 0].astype(np.float64) * SCALE + MEAN)"
+    back, bent = {"": (back, "y"), "log": (f"np.exp{back}", "np.log(y)"), "log1p": (f"np.expm1{back}", "np.log1p(y)")}[
+        target.curve
+    ]
+    predict, encode = predict.replace("BACK", back), encode.replace("BENT", bent)
+    if target.curve:
+        encode = encode.replace("standardised numbers", "its logarithm, standardised")
     encode = encode.replace("LAYOUT", f', "layout": {target.layout!r}' if target.layout else "")
     return [predict, encode]
 
