@@ -143,7 +143,7 @@ def summary(run: RunFolder) -> None:
         chosen = rows[-1] if again else min(rows, key=lambda row: row[column])
         measured = [(name, value) for name, value in chosen.items() if "loss" in name or name.startswith("validation_")]
         told = ", ".join(f"{name} {value:.4g}" for name, value in measured)
-        epoch = f"last epoch {chosen['epoch']}" if again else f"best epoch {chosen['epoch']} by {column}"
+        epoch = f"all rows, last epoch {chosen['epoch']}" if again else f"best epoch {chosen['epoch']} by {column}"
         say(f"{epoch}: {told}.")
     if "held_out" in trained.extras:
         say(f"{trained.extras['held_out']['summary']}, before training again on all rows.")
@@ -152,6 +152,8 @@ def summary(run: RunFolder) -> None:
 def _show(value: Any) -> str:
     """A setting on one line."""
     if isinstance(value, dict):
+        if value.get("schedule") == "warmup":
+            return f"{_show(value['then'])} after a warm-up of {value['steps']} steps from {_show(value['start'])}"
         rest = ", ".join(f"{key} {_show(x)}" for key, x in value.items() if key not in ("name", "schedule"))
         name = value.get("name") or value.get("schedule") or ""
         return f"{name} ({rest})" if name and rest else str(name or rest)
