@@ -25,7 +25,7 @@ from undertow.data.number_target import (
 )
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
-from undertow.data.target_checks import FEW_DISTINCT, check_texts, tell_alike
+from undertow.data.target_checks import FEW_DISTINCT, MAY_BE_CLASSES, check_texts, tell_alike
 from undertow.data.tasks import TASKS, Task, name_task
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
@@ -196,7 +196,7 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
         return name_task(target, dtype, True, 0, 0)
     numbers = present.cast(pl.Float64).to_numpy()
     whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
-    counts = present.value_counts(name="n").sort(target) if whole and present.n_unique() <= FEW_DISTINCT else None
+    counts = present.value_counts(name="n").sort(target) if whole and present.n_unique() <= MAY_BE_CLASSES else None
     seen = None if counts is None else (counts[target].cast(pl.Float64).to_numpy(), counts["n"].to_numpy())
     return name_task(target, dtype, whole, present.n_unique(), len(present), seen)
 

@@ -14,6 +14,7 @@ from undertow.data.wording import count, list_names, shorten
 from undertow.errors import DataError
 
 FEW_DISTINCT = 20
+MAY_BE_CLASSES = 100  # so many numbers 0, 1, 2, … may be classes, and what to do then is said
 ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
 ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of texts and of 1, 2, 3, …; of the rest
 _GROUPS = 6  # of labels that are alike are named

@@ -28,7 +28,7 @@ from undertow.data.target import (
     count_labels,
     fit_class_target,
 )
-from undertow.data.target_checks import FEW_DISTINCT, same_value
+from undertow.data.target_checks import MAY_BE_CLASSES, same_value
 from undertow.data.target_layout import choose_target_layout, with_layout
 from undertow.data.tasks import Task, name_task
 from undertow.data.wording import Origin
@@ -98,7 +98,7 @@ class TargetFit:
     def _seen(self) -> tuple[NDArray[np.float64], NDArray[np.generic]] | None:
         """The numbers that differ, ascending, and how often each stands there; None where they are many, or texts."""
         counts = self.counts
-        if counts is None or counts.height > FEW_DISTINCT or not counts["label"].dtype.is_numeric():
+        if counts is None or counts.height > MAY_BE_CLASSES or not counts["label"].dtype.is_numeric():
             return None
         counts = counts.sort("label")
         return counts["label"].cast(pl.Float64).to_numpy(), counts["n"].to_numpy()
