@@ -29,3 +29,10 @@ def test_a_word_of_a_column_name_is_enough():
     both = frame.with_columns(start_time=pl.col("x"))
     with pytest.raises(DataError, match=r"no column 'start' for time"):
         encode_table(both, "y", time="start")
+
+
+def test_why_no_column_is_left_is_said_once_of_many():
+    frame = pl.DataFrame({**{f"c{k}": [1] * 8 for k in range(500)}, "y": [0, 1] * 4})
+    with pytest.raises(DataError, match="no column is left to predict 'y' from") as failed:
+        TabularEncoder.fit(frame, "y")
+    assert "The same of 497 more columns" in str(failed.value) and len(str(failed.value)) < 800

@@ -36,7 +36,7 @@ from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
 from undertow.data.text_columns import AsText, check_as_text, read_as_text
-from undertow.data.wording import Origin, count, list_names
+from undertow.data.wording import Origin, count, join_alike, list_names
 from undertow.errors import DataError, DataWarning
 from undertow.habits import missing_attribute
 
@@ -418,7 +418,7 @@ def assemble(
         kept, said = share_scale(kept)
         report += said
     if not kept:
-        reasons = " ".join(dropped.values()) or "The table has no other column."
+        reasons = " ".join(join_alike(dropped.values())) or "The table has no other column."
         raise DataError(f"no column is left to predict {target.name!r} from. {reasons} Give other columns.")
     return TabularEncoder(target, tuple(kept), dropped, report + list_kinds(kept))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 _OF_COLUMN = re.compile(r"(Validation rows: )?('(?:[^'\\]|\\.)*'|\"[^\"]*\"): (.*)", re.DOTALL)
 _VALUES = re.compile(r"\(.*?\)|'[^']*'|\bvalues?\b|[-+\d.,:e]+")
+_SHORT = 2  # letters of a word that stands in many names by chance
 _NO_LETTERS = re.compile(r"[\W_]+")
 _MOST_ALIKE, _FIRST_ALIKE = 4, 3  # columns of which the same is said one by one; of more, so many
 
@@ -71,7 +72,7 @@ def closest_name(name: str, names: Sequence[str]) -> str | None:
     if found:
         return folded[found[0]]
     word = name.casefold().strip()
-    having = [other for key, other in folded.items() if word in _NO_LETTERS.split(key)]
+    having = [other for key, other in folded.items() if len(word) > _SHORT and word in _NO_LETTERS.split(key)]
     return having[0] if len(having) == 1 else None
 
 
