@@ -249,6 +249,7 @@ def test_columns_of_the_file_stand_beside_predictions(undertow):
         (("--config", "no_epochs.toml"), "no_epochs.toml: epochs is 0. Give 1 or more."),
         (("--config", "fewer_steps.toml"), "fewer_steps.toml: steps is -3. Give 1 or more."),
         (("--config", "cold.toml"), "cold.toml: warmup is -0.5. Give 0 or more."),
+        (("--warmup", "inf"), "--warmup inf: give a number of epochs, 0 or more."),
         (("--config", "none.toml"), "batch_size must be a whole number of 1 or more, got 0."),
         (("--config", "nan.toml"), "--memory nan: give MB, 1 or more."),
         (("--seed", 2**64), "seed must be 18446744073709551615 at most"),

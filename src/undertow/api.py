@@ -22,7 +22,7 @@ from undertow.differentiate import (
     scalar_output,
 )
 from undertow.errors import ArgumentError, DTypeError
-from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
+from undertow.graph import CONSTANT, INPUT, Graph, Node, ancestors, evaluate
 from undertow.simplify import Fired, FiredRules, simplify
 from undertow.trace import (
     NotingTrace,
@@ -35,6 +35,7 @@ from undertow.trace import (
     trace_function,
 )
 from undertow.trace.crossed import warn_of_squares
+from undertow.trace.independent import warn_of_independence
 from undertow.trace.warned import at_user_line
 
 # The derivation tells the chain rule as the textbook does: of a sigmoid and a softmax, however they were spelt.
@@ -266,7 +267,8 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
 
     Warns:
         UserWarning: f is a method of an object whose arrays are constants then, and the argument is data: another one
-            has as many rows; predictions (m, 1) meet targets (m,).
+            has as many rows; predictions (m, 1) meet targets (m,); the result does not depend on what it is
+            differentiated by.
 
     Example:
         >>> import numpy as np
@@ -286,6 +288,8 @@ def backprop(f: Callable[..., Any], *args: Any, wrt: int | tuple[int, ...] = 0) 
     if hasattr(f, "__self__"):
         import_module("undertow.mistakes").warn_of_held(f, args, places)
     scalar_output(traced.rebuild([Tracer(x, NotingTrace()) for x in traced.graph.outputs]), f)
+    if set(nodes).isdisjoint(ancestors(traced.graph.outputs[:1])):
+        warn_of_independence(f, places, len(args))
     name_loss(traced.graph)
     graph, fired, _ = simplified_gradient(traced.graph, nodes)
     wrt = tuple(places) if isinstance(wrt, tuple) else places[0]

@@ -22,6 +22,7 @@ from undertow.trace import Trace, Tracer, argument_names, call_user, constant, d
 from undertow.trace.caught import warn_of_caught
 from undertow.trace.crossed import warn_of_square_values
 from undertow.trace.function import code_of
+from undertow.trace.independent import warn_of_independence
 from undertow.trace.views import count_as_array
 from undertow.trace.warned import at_user_line
 from undertow.trace.where import check_plain
@@ -186,6 +187,9 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, has_au
         if output is not None and record.home is None and not looked:
             looked.append(True)  # once: a loop calls it many times with batches that are alike
             warn_of_square_values(f, args, check_positions(f, positions, len(args)), record.own, output)
+        elif output is None and record.home is None and not looked:
+            looked.append(True)
+            warn_of_independence(f, check_positions(f, positions, len(args)), len(args))
         value = record.value(loss)
         if has_aux:
             leaves, rebuild = trees.flatten(others)

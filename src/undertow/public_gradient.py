@@ -38,7 +38,7 @@ def grad(
         UnsupportedError: f uses what has no derivative here; with ``compile``, what does not compile.
 
     Warns:
-        RuntimeWarning: the gradient holds NaN where the value is a number, as `value_and_grad` does.
+        RuntimeWarning, UserWarning: as `value_and_grad`.
 
     Example:
         >>> import numpy as np
@@ -91,6 +91,7 @@ def value_and_grad(
     Warns:
         RuntimeWarning: the gradient holds NaN where the value is a number, with the operation and its line; once for
             each function that is made, and not with ``compile``.
+        UserWarning: f gives a result that does not depend on what it is differentiated by.
 
     Example:
         >>> import numpy as np

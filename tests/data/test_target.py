@@ -231,5 +231,7 @@ def test_counts_are_numbers_and_the_report_says_how_they_are_classes(labels, tas
 @pytest.mark.parametrize("target", [["cat", "dog"] * 5, list(np.arange(10) / 4)])
 def test_a_scaling_that_is_not_there_is_refused_of_any_target(target):
     frame = pl.DataFrame({"x": np.arange(10.0), "y": target})
-    with pytest.raises(ArgumentError, match=r"target_scaling is 'standart'\. Choose one of standard, mean, none\."):
+    with pytest.raises(
+        ArgumentError, match=r"target_scaling is 'standart'\. Choose one of standard, log, log1p, mean, none\."
+    ):
         encode_table(frame, "y", target_scaling="standart")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 
-from undertow.data import TabularEncoder
+from undertow.data import TabularEncoder, find_task, stream_table
 from undertow.data.target import find_target
 from undertow.errors import DataError
 
@@ -34,3 +35,22 @@ def test_a_single_column_may_be_several_that_were_not_taken_apart():
         find_target(pl.DataFrame({"sqm price": ["50 3", "60 4"]}), "price")
     with pytest.raises(DataError, match=r"The columns are 'a', 'b'\.$"):
         find_target(pl.DataFrame({"a": [1], "b": [2]}), "price")
+
+
+@pytest.mark.parametrize(
+    ("values", "offered"),
+    [
+        (list(range(26)) * 10, True),
+        (list(range(1, 41)) * 5, True),
+        (list(range(26)) * 4, False),
+        (list(range(0, 52, 2)) * 10, False),
+        (list(range(150)) * 10, False),
+        ([float(x) for x in range(26)] * 10, False),
+    ],
+    ids=["letters", "people", "few rows of each", "gaps", "many", "floats"],
+)
+def test_many_numbers_that_may_be_classes_are_offered_as_such(values, offered):
+    frame = pl.DataFrame({"x": np.arange(float(len(values))), "y": values})
+    task, why = find_task(frame, "y")
+    assert task == "regression" and ("--task classification" in why) is offered
+    assert stream_table(frame, "y", validation=0.0).encoder.report[0] == why

@@ -91,13 +91,15 @@ def test_classes_take_a_second_layer_and_more_dropout_from_1000_rows_on(task, n,
     assert (found.hidden, found.dropout, found.rate) == (hidden, dropout, rate)
 
 
-@given(st.none() | st.floats(0, 1), st.floats(0, 2))
-def test_the_other_training_of_classes_has_more_decay_or_little(decay, unexplained):
-    found = choose_other(decay, 0.1, unexplained, "classification")
-    if decay is None or (decay < 0.1 if unexplained < 0.2 else decay >= 1):
-        assert found == {}
+@given(st.none() | st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2]), st.floats(0, 2))
+def test_the_other_training_of_classes_has_more_decay_or_little_noise(decay, dropout, unexplained):
+    found = choose_other(decay, dropout, unexplained, "classification")
+    if unexplained >= 0.2:
+        assert found == ({"decay": 1.0} if decay is not None and decay < 1 else {})
+    elif decay is not None and decay >= 0.1:
+        assert found == {"decay": 0.01}
     else:
-        assert found == {"decay": 0.01 if unexplained < 0.2 else 1.0}
+        assert found == ({"dropout": 0.0} if dropout else {})
 
 
 @given(st.none() | st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.2]), st.floats(0, 2), st.floats(0, 2))

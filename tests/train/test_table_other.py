@@ -207,12 +207,30 @@ def test_of_classes_the_lower_loss_is_taken(tmp_path, classes):
     assert run.extras["held_out"]["history"][-1].keys() >= {"validation_loss"}
 
 
+def test_classes_that_are_plain_are_tried_without_dropout(tmp_path):
+    """The lower of the losses on rows held out is taken; what these are, trainings alone tell."""
+    settings = write_classes(tmp_path / "t.csv", flipped=0.0)
+    _, said = silently(train_table, settings, tmp_path / "run")
+    first = float(re.search(r"Once more, with dropout 0 in place of (\S+):", said)[1])
+    losses = {}
+    for dropout in (first, 0.0):
+        told = TableSettings(**{**settings.given(), "dropout": dropout, "refit": False})
+        alone, table = train_table(told, tmp_path / f"{dropout}", progress=False, say=lambda sentence: None)
+        X, y = table.validation
+        losses[dropout] = -np.mean(np.log(alone.predict_probability(X)[np.arange(len(y)), y].astype(float)))
+    better = losses[0.0] < losses[first]
+    assert (": better, and taken." in said) == better
+    assert read_config(tmp_path / "run" / "config.toml").dropout == (0.0 if better else first)
+    assert f"loss {losses[0.0]:.4f} after {losses[first]:.4f}" in said
+
+
 @pytest.mark.parametrize("classes", [None, "yes=6,no=1"])
 def test_of_classes_that_are_plain_there_is_no_other(tmp_path, classes):
     """What is left is a share of the entropy of the classes, as these count."""
     settings = write_classes(tmp_path / "t.csv", flipped=0.0)
-    settings = TableSettings(**settings.given(), class_weights=classes)
-    _, said = silently(train_table, settings, tmp_path / "run")
+    settings = TableSettings(**settings.given(), class_weights=classes, dropout=0.0)
+    told = TableSettings(**settings.given(), other=True, refit=True)
+    _, said = silently(train_table, told, tmp_path / "run")
     assert "Once more" not in said and "Trained again on all 300 rows" in said
     left = float(
         re.search(

@@ -12,6 +12,10 @@ from undertow.cli.options import Memory, Metrics, Quiet, RunFolder, limit_memory
 from undertow.cli.output import say
 from undertow.cli.predicting import note_divergence, predict_file
 
+Limit = Annotated[
+    str | None,
+    typer.Option("--threshold", help="Probability above which the rarer of two classes is predicted: 0.2; yes=0.2."),
+]
 Rows = Annotated[Path, typer.Argument(help="A CSV, Parquet or other file with the same columns.", show_default=False)]
 
 
@@ -22,6 +26,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file; the screen unless given.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add a column for each class.")] = False,
     keep: Annotated[str | None, typer.Option(help="Columns of the file to put in front: id,name.")] = None,
+    threshold: Limit = None,
     memory: Memory = None,
     quiet: Quiet = False,
 ) -> None:
@@ -30,7 +35,7 @@ def predict(
     Example: undertow predict runs/houses new.csv --out predictions.csv
     """
     tell_peak = limit_memory(memory, _note)
-    predict_file(run, data, out, probabilities, memory, say, _note, quiet, read_names(keep) or ())
+    predict_file(run, data, out, probabilities, memory, say, _note, quiet, read_names(keep) or (), threshold)
     tell_peak()
 
 
@@ -45,7 +50,14 @@ def _tell(remarks: list[str]) -> None:
 
 
 @app.command()
-def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory = None, quiet: Quiet = False) -> None:
+def evaluate(
+    run: RunFolder,
+    data: Rows,
+    metrics: Metrics = None,
+    threshold: Limit = None,
+    memory: Memory = None,
+    quiet: Quiet = False,
+) -> None:
     """Measure a trained network on rows whose target is known.
 
     It tells the loss, metrics, and for classes the confusion matrix.
@@ -67,7 +79,7 @@ def evaluate(run: RunFolder, data: Rows, metrics: Metrics = None, memory: Memory
     trained = load(run)
     note_divergence(trained, _note)
     with ReadingProgress(not quiet, stderr=True):
-        found = evaluate_table(trained, data, read_names(metrics), find_reading(memory))
+        found = evaluate_table(trained, data, read_names(metrics), find_reading(memory), threshold)
         own = _are_own_rows(trained, data)
     _tell(found.pop("remarks"))
     if own:
@@ -131,7 +143,7 @@ def summary(run: RunFolder) -> None:
         chosen = rows[-1] if again else min(rows, key=lambda row: row[column])
         measured = [(name, value) for name, value in chosen.items() if "loss" in name or name.startswith("validation_")]
         told = ", ".join(f"{name} {value:.4g}" for name, value in measured)
-        epoch = f"last epoch {chosen['epoch']}" if again else f"best epoch {chosen['epoch']} by {column}"
+        epoch = f"all rows, last epoch {chosen['epoch']}" if again else f"best epoch {chosen['epoch']} by {column}"
         say(f"{epoch}: {told}.")
     if "held_out" in trained.extras:
         say(f"{trained.extras['held_out']['summary']}, before training again on all rows.")
@@ -140,6 +152,8 @@ def summary(run: RunFolder) -> None:
 def _show(value: Any) -> str:
     """A setting on one line."""
     if isinstance(value, dict):
+        if value.get("schedule") == "warmup":
+            return f"{_show(value['then'])} after a warm-up of {value['steps']} steps from {_show(value['start'])}"
         rest = ", ".join(f"{key} {_show(x)}" for key, x in value.items() if key not in ("name", "schedule"))
         name = value.get("name") or value.get("schedule") or ""
         return f"{name} ({rest})" if name and rest else str(name or rest)

@@ -18,6 +18,7 @@ def predict_file(
     note: Callable[[str], Any],
     quiet: bool = False,
     keep: Sequence[str] = (),
+    threshold: str | None = None,
 ) -> None:
     """Predict the rows of a file, onto the screen or into another file.
 
@@ -31,17 +32,19 @@ def predict_file(
         note: prints a remark about the data.
         quiet: whether not to show how far reading has come.
         keep: columns of the file that are put beside the predictions.
+        threshold: above which probability one of two classes is predicted.
     """
     from undertow.data.footprint import find_reading
     from undertow.train.checkpoint import load
-    from undertow.train.predictions import check_predictions_place, predict_portions, write_predictions
+    from undertow.train.predictions import predict_portions
+    from undertow.train.written_predictions import check_predictions_place, write_predictions
 
     if out is not None:
         check_predictions_place(out, data)
     remarks: list[str] = []
     trained = load(run)
     note_divergence(trained, note)
-    portions = predict_portions(trained, data, probabilities, remarks, find_reading(memory), keep)
+    portions = predict_portions(trained, data, probabilities, remarks, find_reading(memory), keep, threshold)
 
     def tell() -> None:
         while remarks:

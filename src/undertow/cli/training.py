@@ -50,7 +50,7 @@ Start = Annotated[
         help="Small weights in the last layer, and biases from how often each class occurs.",
     ),
 ]
-TargetScaling = Annotated[str | None, text("Of a number to predict: standard, mean (counts divided by it), none.")]
+TargetScaling = Annotated[str | None, text("Of a number to predict: standard, log, log1p, mean, none.")]
 Copies = Annotated[
     bool | None,
     typer.Option("--drop-copies/--no-drop-copies", help="Rows that are the same in all columns count once."),

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from undertow.data.encoder import TabularEncoder
     from undertow.data.folds import k_folds, split_groups, split_time
     from undertow.data.frames import read_table, read_table_with_origin
+    from undertow.data.number_target import NumberTarget
     from undertow.data.open_source import open_source
     from undertow.data.pieces import PieceSource, open_arrays
     from undertow.data.source import ArraySource, Source
     from undertow.data.streamed import StreamedTable, stream_table
     from undertow.data.streams import IterableSource
     from undertow.data.tables import EncodedTable, encode_table
-    from undertow.data.target import ClassTarget, NumberTarget, drop_missing_target, find_task
+    from undertow.data.target import ClassTarget, drop_missing_target, find_task
     from undertow.data.wording import Origin
 
 __all__ = [
@@ -72,7 +73,8 @@ attach(
         "undertow.data.streamed": "StreamedTable stream_table",
         "undertow.data.streams": "IterableSource",
         "undertow.data.tables": "EncodedTable encode_table",
-        "undertow.data.target": "ClassTarget NumberTarget drop_missing_target find_task",
+        "undertow.data.number_target": "NumberTarget",
+        "undertow.data.target": "ClassTarget drop_missing_target find_task",
         "undertow.data.wording": "Origin",
     },
     remedies="DATA",

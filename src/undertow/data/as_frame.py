@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from undertow.data.late import pl
+from undertow.data.moments import check_moments
 from undertow.data.nested import spread_nested
 from undertow.errors import DataError
 
@@ -32,7 +33,7 @@ def as_frame(table: Any) -> pl.DataFrame:
         >>> as_frame([{"x": 1, "y": "a"}, {"y": "b"}]).rows(), as_frame({"x": 1, "y": "a"}).rows()
         ([(1, 'a'), (None, 'b')], [(1, 'a')])
     """
-    return spread_nested(_as_plain_frame(table), "the table")
+    return spread_nested(check_moments(_as_plain_frame(table), "the table"), "the table")
 
 
 def _as_plain_frame(table: Any) -> pl.DataFrame:

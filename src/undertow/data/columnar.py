@@ -12,6 +12,7 @@ from undertow.data.file_names import PARQUET_EXTENSIONS
 from undertow.data.frames import name_columns, reader_errors
 from undertow.data.late import pl
 from undertow.data.memory import check_fits
+from undertow.data.moments import check_moments
 from undertow.data.nested import spread_nested
 from undertow.data.parquet_footer import largest_row_group
 from undertow.data.text_files import SMALLER
@@ -57,7 +58,7 @@ class ColumnarFile:
             frame = pl.concat(parts, how="horizontal")
         except reader_errors() as error:
             raise _damaged(self.path, self.kind, error, f", rows {first + 1} to {first + rows}") from None
-        return frame.rename({old: renamed[old] for old in wanted})
+        return check_moments(frame.rename({old: renamed[old] for old in wanted}), self.path.name, first)
 
 
 def open_columnar(path: Path, piece_bytes: int) -> ColumnarFile:
@@ -135,7 +136,7 @@ def read_columnar(path: Path, content: bytes) -> pl.DataFrame:
     if frame.width == 0:
         raise DataError(f"{path.name}: the {kind} file has no columns. Export it again.")
     frame = frame.rename(dict(zip(frame.columns, name_columns(frame.columns, path.name), strict=True)))
-    return spread_nested(frame, path.name)
+    return spread_nested(check_moments(frame, path.name), path.name)
 
 
 def find_kind(path: Path) -> str:

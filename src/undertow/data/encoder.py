@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Never
+from typing import TYPE_CHECKING, Literal, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,13 +18,13 @@ from undertow.data.decimals import Decimal
 from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
 from undertow.data.late import pl
 from undertow.data.number_blocks import encode_blocks
-from undertow.data.option_names import refuse_options
+from undertow.data.number_target import TargetScaling
+from undertow.data.option_names import ENCODERS, refuse_options
 from undertow.data.reading import tell_reading
-from undertow.data.state import Label, fail, read_list, read_object, read_text
+from undertow.data.state import Label, fail, read_list, read_text, read_version
 from undertow.data.target import (
     ClassTarget,
     Target,
-    TargetScaling,
     check_frame,
     choose_task,
     drop_missing_target,
@@ -36,8 +36,9 @@ from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
 from undertow.data.text_columns import AsText, check_as_text, read_as_text
-from undertow.data.wording import Origin, count, list_names
-from undertow.errors import DataError, DataWarning, RunError
+from undertow.data.wording import Origin, count, join_alike, list_names
+from undertow.errors import DataError, DataWarning
+from undertow.habits import missing_attribute
 
 ENCODER_VERSION = 2
 _RECORD = "table encoder"
@@ -76,6 +77,11 @@ class TabularEncoder:
     columns: tuple[Column, ...]
     dropped: dict[str, str] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            raise missing_attribute("a table's encoder", name, ENCODERS)
 
     @staticmethod
     def fit(
@@ -117,7 +123,7 @@ class TabularEncoder:
             left_out: columns that are no features, each with the reason.
             beside: rows held out, whose texts must be written as the others are: ``25.07.2023``, ``$1,234.50``.
             beside_origin: where those came from.
-            target_scaling: of a number to predict: "standard", "mean" (counts divided by their mean), or "none".
+            target_scaling: of a number to predict: "standard", "log", "log1p", "mean" (counts divided by it), "none".
             decimal: what 1,234 is in a column of texts that may have a decimal "comma" or "point"; "auto": 1234.
             as_text: columns of numbers or dates that are names, such as postcodes: categories; a name, or several.
             **others: nothing: an option that is not there gets an error that says which was meant.
@@ -412,22 +418,14 @@ def assemble(
         kept, said = share_scale(kept)
         report += said
     if not kept:
-        reasons = " ".join(dropped.values()) or "The table has no other column."
+        reasons = " ".join(join_alike(dropped.values())) or "The table has no other column."
         raise DataError(f"no column is left to predict {target.name!r} from. {reasons} Give other columns.")
     return TabularEncoder(target, tuple(kept), dropped, report + list_kinds(kept))
 
 
 def _read_encoder(value: object) -> TabularEncoder:
     """An encoder from its JSON record; RunError where the record is damaged."""
-    version = value.get("version") if isinstance(value, dict) else None
-    if type(version) is int and version != ENCODER_VERSION:
-        raise RunError(
-            f"{_RECORD}: version {str(version)[:20]} is unknown, {ENCODER_VERSION} is read. "
-            "Train again, or use the Undertow that wrote it."
-        )
-    record = read_object(value, _RECORD, ("version", "target", "columns", "dropped", "report"))
-    if type(version) is not int:
-        raise fail(_RECORD, "the version is no whole number")
+    record = read_version(value, _RECORD, ENCODER_VERSION, ("target", "columns", "dropped", "report"))
     target = read_target(record["target"], f"{_RECORD}, target")
     columns = tuple(
         read_column(entry, f"{_RECORD}, column {number}")

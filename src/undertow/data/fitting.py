@@ -29,7 +29,7 @@ from undertow.data.nearly import NearlyWritten
 from undertow.data.parse import mark_missing
 from undertow.data.ranks import find_knots
 from undertow.data.sentinels import tell_sentinel
-from undertow.data.target_checks import FEW_DISTINCT
+from undertow.data.target_checks import FEW_DISTINCT, tell_alike
 from undertow.data.text_columns import IDENTIFIER, NEARLY_UNIQUE, AsText, NumbersAmongTexts, read_as_text, tell_codes
 from undertow.data.wording import Origin, count, list_names, shorten
 from undertow.errors import ArgumentError, DataError
@@ -343,7 +343,8 @@ class ColumnFit:
             joined = f"{count(len(rare), 'rare text')} ({list_names((text for text, _ in rare), 3)})"
             said.append(f"{name!r}: {joined} in {count(total, 'row')} joined to one category.")
         like = tell_likeness(kept[:SAMPLE]) if len(kept) > FEW_DISTINCT else ""
-        return column, [*said, _describe_categories(column) + like]
+        alike = tell_alike(repr(name), kept, "category")
+        return column, [*said, _describe_categories(column) + like, *alike]
 
 
 def share_scale(columns: list[Column]) -> tuple[list[Column], list[str]]:

@@ -20,7 +20,7 @@ from undertow.data.header import REMEDY, Header, check_header, name_fields, tell
 from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
 from undertow.data.memory import show_bytes
-from undertow.data.parse import infer_type, mark_missing, parse_decimal_commas
+from undertow.data.parse import express_present, infer_type, parse_decimal_commas
 from undertow.data.text_files import SMALLER, read_text
 from undertow.data.wording import Origin, list_names
 from undertow.errors import DataError
@@ -315,7 +315,7 @@ def _parse_text(
         below = replace(layout, **{key: getattr(layout, key)[1:] for key in ("starts", "ends", "lines", "n_fields")})
     raw = parse_records(text, below, file, names)
     known = as_text if isinstance(as_text, Mapping) else {}
-    texts = [mark_missing(column, known.get(column.name, ())) for column in raw.get_columns()]
+    texts = raw.select(express_present(name, known.get(name, ())) for name in raw.columns).get_columns()
     comma = separator != ","
     typed = {x.name: x if x.name in as_text else infer_type(x, decimal_comma=comma) for x in texts}
     both = [x for x in texts if comma and typed[x.name] is x and x.name not in as_text and reads_both_ways(x)]

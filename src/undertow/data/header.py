@@ -81,7 +81,9 @@ def look_like_values(frame: pl.DataFrame) -> bool:
     """
     names = [name for name in frame.columns if not name.startswith("unnamed_")]
     head = frame.head(_ROWS)
-    numbers = [number for name in names if (number := _read_number(name, head[name])) is not None]
+    found = parse_numbers(pl.Series(names, dtype=pl.String)).to_list()  # all at once: a table may have thousands
+    read = (_read_number(number, head[name]) for number, name in zip(found, names, strict=True))
+    numbers = [number for number in read if number is not None]
     texts = [name for name in names if _stands_below(name, head[name])]
     if not texts and _go_by_steps(numbers):
         numbers = []
@@ -89,9 +91,8 @@ def look_like_values(frame: pl.DataFrame) -> bool:
     return n_values > 0 and 4 * (len(names) - n_values) <= len(names)
 
 
-def _read_number(name: str, column: pl.Series) -> float | None:
-    """A name as a number that may stand in the column."""
-    number = parse_numbers(pl.Series([name]))[0]
+def _read_number(number: float | None, column: pl.Series) -> float | None:
+    """A name that is a number, where it may stand in the column."""
     if number is None or not np.isfinite(number):
         return None
     if not len(column):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -151,13 +151,14 @@ class LayoutsSeen:
     plain: bool = True  # whether all texts are numbers as programs write them
     numbers: dict[str, NumberStatistics] = field(default_factory=dict)
     parts: dict[str, PartsSeen] = field(default_factory=dict)
+    take: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda numbers: numbers  # of what statistics are taken
     n_missing: int = 0  # before the first text
 
     def update(self, texts: pl.Series) -> None:
         """Add a part, missing texts null."""
         for name, values in self._read(texts).items():
             found = self.numbers.setdefault(name, NumberStatistics(self.sample, n_missing=self.n_missing))
-            found.update(values)
+            found.update(self.take(values))
             if LAYOUTS[name].kind == "date":
                 self.parts.setdefault(name, PartsSeen.none()).update(values)
         if self.names is None:

@@ -1,4 +1,4 @@
-"""Names of options that are not there, and those that were meant."""
+"""Names of options and attributes that are not there, and those that were meant."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ _ELSEWHERE: Final = {
     "normalize": "scaling",
     "min_frequency": "min_count",
 }
+
+ENCODERS: Final[dict[str, str]] = {
+    **dict.fromkeys(("inverse_target", "inverse_transform", "decode_target"), "Use encoder.decode(outputs)."),
+    "fit_transform": "Use fit, then transform.",
+    "get_feature_names_out": "Use encoder.feature_names.",
+    "feature_names_in_": "Use [column.name for column in encoder.columns].",
+    "classes_": "Use encoder.classes.",
+    "save": "It is saved with the run; by itself, json.dumps(encoder.to_json_dict()).",
+    "transform_target": "Use encoder.encode_target(frame).",
+}
+"""Names looked for in the encoder of a table."""
 
 
 def refuse_options(others: Mapping[str, Any], function: Callable[..., Any]) -> None:

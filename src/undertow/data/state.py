@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from undertow.errors import RunError
@@ -96,3 +96,17 @@ def read_distinct_texts(value: object, where: str) -> tuple[str, ...]:
     if len(set(texts)) != len(texts):
         raise fail(where, "a text stands twice")
     return texts
+
+
+def read_version(value: object, where: str, known: int, names: Sequence[str]) -> dict[str, object]:
+    """A record of a version, with these entries beside; RunError where it is another one's, or damaged."""
+    version = value.get("version") if isinstance(value, dict) else None
+    if type(version) is int and version != known:
+        raise RunError(
+            f"{where}: version {str(version)[:20]} is unknown, {known} is read. "
+            "Train again, or use the Undertow that wrote it."
+        )
+    record = read_object(value, where, ("version", *names))
+    if type(version) is not int:
+        raise fail(where, "the version is no whole number")
+    return record

@@ -23,13 +23,14 @@ from undertow.data.footprint import give_back
 from undertow.data.header import Header
 from undertow.data.late import pl
 from undertow.data.memory import MEMORY
+from undertow.data.number_target import TargetScaling
 from undertow.data.option_names import refuse_options
 from undertow.data.pieces import PieceSource
 from undertow.data.reading import tell_reading
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
 from undertow.data.source import ArraySource, Block, Example, Source
 from undertow.data.table_pieces import FilePieces, FramePieces, Paths, TablePieces, find_files
-from undertow.data.target import TargetScaling, check_task, find_target
+from undertow.data.target import check_task, find_target
 from undertow.data.target_fit import TargetFit
 from undertow.data.tasks import Task
 from undertow.data.text_columns import AsText, check_as_text, read_as_text

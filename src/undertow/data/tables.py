@@ -17,9 +17,10 @@ from undertow.data.encoder import TabularEncoder
 from undertow.data.folds import split_groups, split_time
 from undertow.data.late import pl
 from undertow.data.layouts import read_written
+from undertow.data.number_target import TargetScaling, check_number_target
 from undertow.data.option_names import refuse_options
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
-from undertow.data.target import TargetScaling, check_number_target, choose_task, drop_missing_target, find_target
+from undertow.data.target import choose_task, drop_missing_target, find_target
 from undertow.data.target_checks import check_one_value, check_single_rows
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import find_places, read_numbers, read_texts
 from undertow.data.header import offer_no_header, tell_names_below
 from undertow.data.late import pl
 from undertow.data.layouts import has_layout, read_layout
 from undertow.data.likeness import tell_likeness
+from undertow.data.number_target import (
+    NumberTarget,
+    TargetScaling,
+    check_present,
+    check_scaling,
+    fit_numbers,
+    has_curve,
+    read_curve,
+)
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
-from undertow.data.target_checks import FEW_DISTINCT, check_texts, tell_alike
+from undertow.data.target_checks import FEW_DISTINCT, MAY_BE_CLASSES, check_texts, tell_alike
 from undertow.data.tasks import TASKS, Task, name_task
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
 
-TargetScaling = Literal["standard", "mean", "none"]
-TARGET_SCALINGS: Final = get_args(TargetScaling)
 _UNBALANCED_SHARE, _UNBALANCED_RATIO = 0.8, 10
 _SEVERAL = " Several take a network each, or one for all in Python: ut.train(model, (X, Y))."
 
@@ -43,7 +48,7 @@ class ClassTarget:
 
     def encode(self, series: pl.Series, origin: Origin | None) -> NDArray[np.int64]:
         """Class indices, int64 (m,); DataError at the first missing or unknown label."""
-        _check_present(series, origin)
+        check_present(series, origin)
         if isinstance(self.classes[0], str):
             places = find_places(read_texts(series, origin), tuple(str(label) for label in self.classes))
         else:
@@ -84,50 +89,6 @@ class ClassTarget:
     def to_json_dict(self) -> dict[str, object]:
         """The target as JSON values."""
         return {"name": self.name, "task": "classification", "classes": list(self.classes)}
-
-
-@dataclass(frozen=True)
-class NumberTarget:
-    """A target of numbers, standardised.
-
-    Args:
-        name: the table's column.
-        mean, scale: y = (value − mean) / scale; in the target's unit.
-        layout: how its texts are written, a name in ``LAYOUTS``; "" as programs write them.
-    """
-
-    name: str
-    mean: float
-    scale: float
-    layout: str = ""
-
-    def encode(self, series: pl.Series, origin: Origin | None) -> NDArray[np.float32]:
-        """Standardised numbers, float32 (m, 1); DataError at the first missing or wrong value."""
-        _check_present(series, origin)
-        numbers = read_numbers(series, "number", origin, self.layout)
-        with np.errstate(over="ignore"):
-            y = ((numbers - self.mean) / self.scale).astype(np.float32)
-        far = np.flatnonzero(~np.isfinite(y))
-        if far.size:
-            at = int(far[0])
-            raise DataError(
-                f"{name_row(at, origin)}: target {self.name!r} is {numbers[at]:g}, further from the "
-                f"training values (mean {self.mean:g}) than float32 reaches. Correct the value."
-            )
-        return y[:, None]
-
-    def decode(self, outputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Numbers in the target's unit, float64 (m,), of outputs (m,) or (m, 1)."""
-        if outputs.ndim == 2 and outputs.shape[1] == 1:
-            outputs = outputs[:, 0]
-        if outputs.ndim != 1:
-            raise ShapeError(f"decode: expected outputs (m,) or (m, 1), got {outputs.shape}.")
-        return outputs.astype(np.float64) * self.scale + self.mean
-
-    def to_json_dict(self) -> dict[str, object]:
-        """The target as JSON values."""
-        record: dict[str, object] = {"name": self.name, "task": "regression", "mean": self.mean, "scale": self.scale}
-        return {**record, "layout": self.layout} if self.layout else record
 
 
 Target = ClassTarget | NumberTarget
@@ -235,7 +196,7 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
         return name_task(target, dtype, True, 0, 0)
     numbers = present.cast(pl.Float64).to_numpy()
     whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
-    counts = present.value_counts(name="n").sort(target) if whole and present.n_unique() <= FEW_DISTINCT else None
+    counts = present.value_counts(name="n").sort(target) if whole and present.n_unique() <= MAY_BE_CLASSES else None
     seen = None if counts is None else (counts[target].cast(pl.Float64).to_numpy(), counts["n"].to_numpy())
     return name_task(target, dtype, whole, present.n_unique(), len(present), seen)
 
@@ -247,12 +208,6 @@ def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Ta
     if task is None:
         check_texts(frame[target], target)
     return (found, why) if task is None or task == found else (task, f"Target {target!r}: {task}, as asked for.")
-
-
-def check_scaling(scaling: TargetScaling) -> None:
-    """ArgumentError where there is no such scaling of a target."""
-    if scaling not in TARGET_SCALINGS:
-        raise ArgumentError(f"target_scaling is {scaling!r}. Choose one of {', '.join(TARGET_SCALINGS)}.")
 
 
 def check_task(task: Task | None) -> None:
@@ -270,7 +225,7 @@ def fit_target(
         series: the target of the training rows.
         task: what it sets.
         origin: where its rows came from, for messages.
-        scaling: of numbers; "mean" divides counts by their mean, as a loss of rates wants them; "none" leaves them.
+        scaling: of numbers, see ``TabularEncoder.fit``.
 
     Returns:
         The fitted target, and sentences for the report.
@@ -280,53 +235,7 @@ def fit_target(
         ArgumentError: no such scaling.
     """
     check_scaling(scaling)
-    return _fit_classes(series, origin) if task == "classification" else _fit_numbers(series, origin, scaling)
-
-
-def check_number_target(series: pl.Series, origin: Origin | None) -> None:
-    """DataError at the first value of a target that is no number."""
-    name = series.name
-    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-        bad = parse_numbers(series).is_null() if series.dtype == pl.String else series.is_not_null()
-        at = int(bad.arg_true()[0]) if bad.any() else 0
-        raise DataError(
-            f"{name_row(at, origin)}: target {name!r} is {shorten(series[at])}, but a regression needs "
-            "numbers. Correct it, or choose task='classification'."
-        )
-
-
-def _fit_numbers(series: pl.Series, origin: Origin | None, scaling: TargetScaling) -> tuple[NumberTarget, list[str]]:
-    check_number_target(series, origin)
-    found = NumberStatistics()
-    found.update(read_numbers(series, "number", origin))
-    return fit_number_target(series.name, found, scaling)
-
-
-def fit_number_target(
-    name: str, found: NumberStatistics, scaling: TargetScaling = "standard"
-) -> tuple[NumberTarget, list[str]]:
-    """Mean and standard deviation of a target; DataError where there is nothing to learn."""
-    check_scaling(scaling)
-    if found.least == found.largest:
-        raise DataError(
-            f"target {name!r} holds one value only ({found.least:g}): there is nothing to learn. "
-            "Give rows with different values."
-        )
-    if scaling == "none":
-        return NumberTarget(name, 0.0, 1.0), [f"Target {name!r}: as it is, not scaled."]
-    mean, scale = found.mean, found.deviation
-    if not (np.isfinite(mean) and np.isfinite(scale) and scale > 0):
-        raise DataError(f"target {name!r} holds numbers too large or too close. Give it in another unit.")
-    if scaling == "mean":
-        if found.least < 0:
-            raise DataError(
-                f"target {name!r} holds {found.least:g}, but counts are 0 or more. Choose another loss, such as "
-                "mean_squared_error, or another target_scaling."
-            )
-        return NumberTarget(name, 0.0, mean), [f"Target {name!r}: counts, divided by their mean {mean:g}."]
-    return NumberTarget(name, mean, scale), [
-        f"Target {name!r}: standardised with mean {mean:g} and standard deviation {scale:g}."
-    ]
+    return _fit_classes(series, origin) if task == "classification" else fit_numbers(series, origin, scaling)
 
 
 def _fit_classes(series: pl.Series, origin: Origin | None) -> tuple[ClassTarget, list[str]]:
@@ -365,7 +274,10 @@ def fit_class_target(name: str, counts: pl.DataFrame) -> tuple[ClassTarget, list
             "Give rows of at least two classes."
         )
     like = tell_likeness([str(label) for label in classes]) if len(classes) > FEW_DISTINCT else ""
-    said = [f"Target {name!r}: {len(classes)} classes, {list_names(classes)}.{like}", *tell_alike(name, classes)]
+    said = [
+        f"Target {name!r}: {len(classes)} classes, {list_names(classes)}.{like}",
+        *tell_alike(f"Target {name!r}", classes),
+    ]
     singles = [label for label, n in zip(classes, counts["n"].to_list(), strict=True) if n == 1]
     if len(singles) > max(FEW_DISTINCT, n_rows // 2):
         said.append(
@@ -392,15 +304,6 @@ def _describe_balance(name: str, counts: pl.DataFrame) -> list[str]:
     ]
 
 
-def _check_present(series: pl.Series, origin: Origin | None) -> None:
-    missing = series.is_null().arg_true()
-    if len(missing):
-        raise DataError(
-            f"{name_row(int(missing[0]), origin)}: target {series.name!r} is missing "
-            f"({count(len(missing), 'such row')}). Drop these rows first: drop_missing_target."
-        )
-
-
 def _find_number_places(series: pl.Series, classes: Sequence[Label]) -> NDArray[np.int64]:
     """The places of booleans or numbers in ``classes`` (sorted); −1 where they are none of them."""
     if series.dtype == pl.String:
@@ -420,12 +323,13 @@ def read_target(value: object, where: str) -> Target:
     """A target from its JSON record; RunError where the record is damaged."""
     task = value.get("task") if isinstance(value, dict) else None
     if task == "regression":
-        record = read_object(value, where, ("name", "task", "mean", "scale", *has_layout(value)))
+        record = read_object(value, where, ("name", "task", "mean", "scale", *has_layout(value), *has_curve(value)))
         return NumberTarget(
             read_text(record["name"], where),
             read_number(record["mean"], f"{where}, mean"),
             read_number(record["scale"], f"{where}, scale", positive=True),
             read_layout(record, "number", where),
+            read_curve(record, where),
         )
     record = read_object(value, where, ("name", "task", "classes"))
     if task != "classification":

@@ -14,6 +14,7 @@ from undertow.data.wording import count, list_names, shorten
 from undertow.errors import DataError
 
 FEW_DISTINCT = 20
+MAY_BE_CLASSES = 100  # so many numbers 0, 1, 2, … may be classes, and what to do then is said
 ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
 ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of texts and of 1, 2, 3, …; of the rest
 _GROUPS = 6  # of labels that are alike are named
@@ -55,12 +56,13 @@ def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bo
     return 3 * first <= len(numbers) and bool(falls.all())
 
 
-def tell_alike(name: str, classes: Sequence[object]) -> list[str]:
-    """Say which classes differ in case or spaces alone: they are learned as different ones.
+def tell_alike(what: str, classes: Sequence[object], each: str = "class") -> list[str]:
+    """Say which texts differ in case or spaces alone: they are learned as different ones.
 
     Args:
-        name: of the target.
-        classes: its labels.
+        what: whose they are, as a sentence begins.
+        classes: labels, or the categories of a column.
+        each: what one of them is called.
 
     Returns:
         A sentence, or none.
@@ -68,7 +70,7 @@ def tell_alike(name: str, classes: Sequence[object]) -> list[str]:
     Source: derived here.
 
     Example:
-        >>> tell_alike("sold", ["No", "Yes", "no"])
+        >>> tell_alike("Target 'sold'", ["No", "Yes", "no"])
         ["Target 'sold': 'No', 'no' differ in case or spaces alone. Write them alike if they are one class."]
     """
     groups: dict[str, list[str]] = {}
@@ -80,10 +82,8 @@ def tell_alike(name: str, classes: Sequence[object]) -> list[str]:
         return []
     named = "; ".join(list_names(labels) for labels in alike[:_GROUPS])
     more = f"; … ({len(alike)} groups in all)" if len(alike) > _GROUPS else ""
-    each = " each" if len(alike) > 1 else ""
-    return [
-        f"Target {name!r}: {named}{more} differ in case or spaces alone. Write them alike if they are one class{each}."
-    ]
+    end = f"{each} each" if len(alike) > 1 else each
+    return [f"{what}: {named}{more} differ in case or spaces alone. Write them alike if they are one {end}."]
 
 
 def check_texts(series: pl.Series, target: str) -> None:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.data.column_statistics import NumberStatistics
+from undertow.data.column_statistics import SAMPLE, NumberStatistics
 from undertow.data.columns import read_numbers
 from undertow.data.decimals import Decimal
 from undertow.data.late import pl
 from undertow.data.layouts import LayoutsSeen
+from undertow.data.number_target import (
+    TargetScaling,
+    bend,
+    check_number_target,
+    find_curve,
+    fit_number_target,
+    take_logarithms,
+)
 from undertow.data.parse import mark_missing
 from undertow.data.target import (
     Target,
-    TargetScaling,
     are_whole,
-    check_number_target,
     count_labels,
     fit_class_target,
-    fit_number_target,
 )
-from undertow.data.target_checks import FEW_DISTINCT, same_value
+from undertow.data.target_checks import MAY_BE_CLASSES, same_value
 from undertow.data.target_layout import choose_target_layout, with_layout
 from undertow.data.tasks import Task, name_task
 from undertow.data.wording import Origin
@@ -56,10 +62,13 @@ class TargetFit:
     dtype: pl.DataType | None = None
     whole: bool = True
     overflowed: bool = False
-    numbers: NumberStatistics = field(default_factory=lambda: NumberStatistics(1))
+    numbers: NumberStatistics = field(default_factory=lambda: NumberStatistics(SAMPLE))
     counts: pl.DataFrame | None = None
     layouts: LayoutsSeen = field(default_factory=lambda: LayoutsSeen(1))
     n_texts: int = 0
+
+    def __post_init__(self) -> None:
+        self.layouts.take = partial(take_logarithms, curve=find_curve(self.scaling))
 
     def update(self, labels: pl.Series, origin: Origin | None) -> None:
         """Add a part without missing values."""
@@ -76,7 +85,7 @@ class TargetFit:
         if not written and (labels.dtype.is_numeric() or self.task == "regression"):
             numbers = read_numbers(labels, "number", origin)
             self.whole &= bool(np.all(numbers == np.floor(numbers)))
-            self.numbers.update(numbers)
+            self.numbers.update(bend(numbers, find_curve(self.scaling), self.name, origin))
         if not self.overflowed:
             self._count(count_labels(labels, origin))
 
@@ -89,7 +98,7 @@ class TargetFit:
     def _seen(self) -> tuple[NDArray[np.float64], NDArray[np.generic]] | None:
         """The numbers that differ, ascending, and how often each stands there; None where they are many, or texts."""
         counts = self.counts
-        if counts is None or counts.height > FEW_DISTINCT or not counts["label"].dtype.is_numeric():
+        if counts is None or counts.height > MAY_BE_CLASSES or not counts["label"].dtype.is_numeric():
             return None
         counts = counts.sort("label")
         return counts["label"].cast(pl.Float64).to_numpy(), counts["n"].to_numpy()
@@ -109,7 +118,7 @@ class TargetFit:
         if self.task in (None, found):  # told again by a resumed run, it is for the same reason
             task, why = found, reason
         if task == "regression" or self.counts is None:
-            target, said = fit_number_target(self.name, self.numbers, self.scaling)
+            target, said = fit_number_target(self.name, self.numbers, self.scaling, self.whole)
             return target, [why, *said]
         if self.overflowed:
             raise DataError(

@@ -7,8 +7,9 @@ from dataclasses import replace
 from undertow.data.decimals import Decimal
 from undertow.data.late import pl
 from undertow.data.layouts import LAYOUTS, LayoutsSeen
+from undertow.data.number_target import NumberTarget
 from undertow.data.parse import mark_missing
-from undertow.data.target import NumberTarget, Target, find_target
+from undertow.data.target import Target, find_target
 from undertow.data.target_checks import has_few_of_each
 from undertow.data.tasks import Task
 from undertow.data.wording import Origin

@@ -46,13 +46,14 @@ def name_task(
     if not whole:
         return "regression", f"Target {target!r}: numbers with fractions, so regression."
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
-    if n_distinct > FEW_DISTINCT:
-        return "regression", f"{found}, so regression."
     codes = dtype.is_integer() and seen is not None and number_classes(seen[0])
+    other = "; if they are classes, choose task='classification' (--task classification)"
+    if n_distinct > FEW_DISTINCT:
+        may_be = codes and n >= ROWS_EACH[False] * n_distinct
+        return "regression", f"{found}, so regression{other if may_be else ''}."
     if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[codes] * n_distinct:
         return "regression", f"{found}: too few rows of each to be classes, so regression."
     if seen is not None and look_like_counts(*seen):
-        other = "; if they are classes, choose task='classification' (--task classification)"
         return "regression", f"{found}, from 0 on and ever rarer: counts of something, so regression{other}."
     may_be = n_distinct > ALWAYS_CLASSES or n < 2 * n_distinct
     amounts = "; if they are amounts, choose task='regression' (--task regression)" if may_be else ""

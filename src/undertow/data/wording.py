@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 _OF_COLUMN = re.compile(r"(Validation rows: )?('(?:[^'\\]|\\.)*'|\"[^\"]*\"): (.*)", re.DOTALL)
 _VALUES = re.compile(r"\(.*?\)|'[^']*'|\bvalues?\b|[-+\d.,:e]+")
+_SHORT = 2  # letters of a word that stands in many names by chance
+_NO_LETTERS = re.compile(r"[\W_]+")
 _MOST_ALIKE, _FIRST_ALIKE = 4, 3  # columns of which the same is said one by one; of more, so many
 
 
@@ -57,12 +59,21 @@ def list_names(names: Iterable[object], limit: int = 12) -> str:
 
 
 def closest_name(name: str, names: Sequence[str]) -> str | None:
-    """The one of ``names`` most like ``name``, whatever the case; None where none is close."""
+    """The one of ``names`` most like ``name``, whatever the case, or the only one that has it as a word; else None.
+
+    Example:
+        >>> closest_name("Pirce", ["price", "size"]), closest_name("start", ["start_date", "end date"])
+        ('price', 'start_date')
+    """
     folded: dict[str, str] = {}
     for candidate in names:
         folded.setdefault(candidate.casefold().strip(), candidate)
     found = difflib.get_close_matches(name.casefold().strip(), list(folded), n=1, cutoff=0.7)
-    return folded[found[0]] if found else None
+    if found:
+        return folded[found[0]]
+    word = name.casefold().strip()
+    having = [other for key, other in folded.items() if len(word) > _SHORT and word in _NO_LETTERS.split(key)]
+    return having[0] if len(having) == 1 else None
 
 
 def suggest_name(name: str, names: Sequence[str]) -> str:

@@ -140,4 +140,9 @@ def write_numbers(b: Builder, encoder: TabularEncoder, output: str, wish: str) -
     target = encoder.target
     assert not isinstance(target, ClassTarget)
     scaled = b.add("Mul", b.cast(output, np.float64), b.constant(target.scale, np.float64))
-    return b.add("Add", scaled, b.constant(target.mean, np.float64), wish=wish)
+    if not target.curve:
+        return b.add("Add", scaled, b.constant(target.mean, np.float64), wish=wish)
+    bent = b.add("Add", scaled, b.constant(target.mean, np.float64))
+    if target.curve == "log":
+        return b.add("Exp", bent, wish=wish)
+    return b.add("Sub", b.add("Exp", bent), b.constant(1.0, np.float64), wish=wish)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import inspect
 import io
@@ -240,10 +239,9 @@ def _write_table(encoder: TabularEncoder, unnamed: list[str]) -> list[str]:
     if isinstance(target, ClassTarget):
         known.append(f"CLASSES = {_write_value(list(target.classes), 0)}")
     else:
-        known.append(
-            f"MEAN, SCALE = {target.mean!r}, {target.scale!r}  # of the target; the network predicts (y − MEAN) / SCALE"
-        )
-    functions = [_without_types(inspect.getsource(function).rstrip()) for function in TABLE_FUNCTIONS]
+        y = {"": "y", "log": "log(y)", "log1p": "log(1 + y)"}[target.curve]
+        known.append(f"MEAN, SCALE = {target.mean!r}, {target.scale!r}  # the network predicts ({y} − MEAN) / SCALE")
+    functions = [parts.without_types(inspect.getsource(function).rstrip()) for function in TABLE_FUNCTIONS]
     return ["\n".join([columns, *known]), *parts.write_rows(target), *functions]
 
 
@@ -257,16 +255,6 @@ def _write_value(value: Any, indent: int) -> str:
     if isinstance(value, list | tuple):
         return wrap([_write_value(item, indent + 4) for item in value], "[", "]", indent)
     return repr(value)
-
-
-def _without_types(text: str) -> str:
-    """A function without the annotations of its arguments: fewer things to read."""
-    function = ast.parse(text).body[0]
-    assert isinstance(function, ast.FunctionDef)
-    for argument in function.args.args:
-        argument.annotation = None
-    body = text.splitlines()[function.body[0].lineno - 1 :]
-    return "\n".join([f"def {function.name}({ast.unparse(function.args)}):", *body])
 
 
 def _write_parameters(subject: Subject, small: bool) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from math import prod
 
 from undertow.data import ClassTarget, NumberTarget
 from undertow.export.subject import Subject
+from undertow.export.table_functions import open_text
 
 READ_BASE64 = '''def read_parameters(text):
     """The parameters by name, from their bytes in base64."""
@@ -108,14 +111,21 @@ def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
     if not rows:
         return []
     p = predict(encode(rows, COLUMNS), params)
-    return (p[:, 0].astype(np.float64) * SCALE + MEAN).tolist()'''
+    return BACK.tolist()'''
     encode = '''def encode_target(rows):
     """The target of rows to train on: standardised numbers, float32 (m, 1)."""
     column = {"name": TARGET, "kind": "number"LAYOUT}
     y = np.array([read_value(row.get(TARGET), column, number) for number, row in enumerate(rows, 1)])
     if np.isnan(y).any():
         raise ValueError(f"row {int(np.argmax(np.isnan(y))) + 1}: {TARGET!r} is missing.")
-    return ((y - MEAN) / SCALE).astype(np.float32)[:, None]'''
+    return ((BENT - MEAN) / SCALE).astype(np.float32)[:, None]'''
+    back = "(p[:, 0].astype(np.float64) * SCALE + MEAN)"
+    back, bent = {"": (back, "y"), "log": (f"np.exp{back}", "np.log(y)"), "log1p": (f"np.expm1{back}", "np.log1p(y)")}[
+        target.curve
+    ]
+    predict, encode = predict.replace("BACK", back), encode.replace("BENT", bent)
+    if target.curve:
+        encode = encode.replace("standardised numbers", "its logarithm, standardised")
     encode = encode.replace("LAYOUT", f', "layout": {target.layout!r}' if target.layout else "")
     return [predict, encode]
 
@@ -158,7 +168,7 @@ def write_main(subject: Subject) -> list[str]:
         if len(found) == 0:
             raise ValueError(f"{{given.file}} holds no rows.")
     except UnicodeDecodeError as error:
-        sys.exit(f"{{parser.prog}}: {{given.file}} is not UTF-8: {{error}}. Save it in the encoding UTF-8.")
+        sys.exit(f"{{parser.prog}}: {{given.file}} is neither UTF-8 nor UTF-16: {{error}}. Save it in UTF-8.")
     except OSError as error:
         sys.exit(f"{{parser.prog}}: {{given.file}} cannot be read: {{error.strerror}}.")
     except ValueError as error:
@@ -171,7 +181,9 @@ def write_main(subject: Subject) -> list[str]:
         sys.stdout.flush()
     except BrokenPipeError:  # head and the like read no further
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())'''
-    return [main] if subject.encoder is not None else [_write_read_matrix(subject), main]
+    if subject.encoder is not None:
+        return [main]
+    return [without_types(inspect.getsource(open_text).rstrip()), _write_read_matrix(subject), main]
 
 
 def _write_read_matrix(subject: Subject) -> str:
@@ -181,7 +193,7 @@ def _write_read_matrix(subject: Subject) -> str:
     return f'''def read_matrix(path):
     """The numbers of a CSV file, a row an example; a first line of column names is left out."""
     values = []
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open_text(path) as file:
         lines = csv.reader(file)
         for row in lines:
             try:
@@ -197,3 +209,13 @@ def _write_read_matrix(subject: Subject) -> str:
             if numbers:
                 values.append(numbers)
     return np.array(values, dtype=np.{subject.dtype}).reshape(len(values){shape})'''
+
+
+def without_types(text: str) -> str:
+    """A function without the annotations of its arguments: fewer things to read."""
+    function = ast.parse(text).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    for argument in function.args.args:
+        argument.annotation = None
+    body = text.splitlines()[function.body[0].lineno - 1 :]
+    return "\n".join([f"def {function.name}({ast.unparse(function.args)}):", *body])

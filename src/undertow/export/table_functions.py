@@ -21,7 +21,7 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
     With unnamed, the names of all columns of training, the file may have no line of them; with one column fewer, it
     lacks the target.
     """
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open_text(path) as file:
         header = re.sub(r'"[^"]*"', "", file.readline())
         separator = max(",;\t|", key=header.count)
         file.seek(0)
@@ -52,6 +52,13 @@ def read_csv(path: Any, texts: Iterable[str], unnamed: Sequence[str] = (), targe
     return [
         {name: None if x in missing and x not in known.get(name, ()) else x for name, x in row.items()} for row in rows
     ]
+
+
+def open_text(path: Any) -> Any:
+    """Open a text file in UTF-8, or in UTF-16 where it begins with the mark of that, as spreadsheets write it."""
+    with open(path, "rb") as file:
+        marked = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    return open(path, encoding="utf-16" if marked else "utf-8-sig", newline="")
 
 
 def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) -> Any:
@@ -201,6 +208,7 @@ def read_days(value: Any) -> float:
 
 
 TABLE_FUNCTIONS = (
+    open_text,
     read_csv,
     encode,
     limit,

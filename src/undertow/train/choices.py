@@ -142,8 +142,8 @@ def choose_other(
         Settings that differ. Of a number, no dropout where nearly all is explained, since its noise would be most of
         what is left, and where most is explained, and rows that were not trained on are told nearly as well as others:
         what is left is not noise that was learned; else more weight decay, which keeps what is fitted to noise small.
-        Of classes, more decay too, but little of it where nearly all is explained. None where there is no more, or no
-        less.
+        Of classes, more decay too, but little of it where nearly all is explained, or no dropout where it is little
+        already. None where there is no more, or no less.
 
     Source: derived here, by the measurements in docs/command-line.md.
 
@@ -153,14 +153,16 @@ def choose_other(
         >>> choose_other(0.01, 0.2, 0.15, trained=0.14), choose_other(0.01, 0.2, 0.15, trained=0.08)
         ({'dropout': 0.0}, {'decay': 0.3})
         >>> choose_other(0.01, 0.1, 0.15, "classification"), choose_other(0.01, 0.1, 0.4, "classification")
-        ({}, {'decay': 1.0})
+        ({'dropout': 0.0}, {'decay': 1.0})
         >>> choose_other(0.5, 0.1, 0.15, "classification"), choose_other(1.0, 0.1, 0.4, "classification")
         ({'decay': 0.01}, {})
     """
     if task == "classification":
-        other = _LITTLE if unexplained < _NEARLY_SURE else 1.0
-        differs = decay is not None and (decay >= _MUCH if other == _LITTLE else decay < other)
-        return {"decay": other} if differs else {}
+        if unexplained >= _NEARLY_SURE:
+            return {"decay": 1.0} if decay is not None and decay < 1 else {}
+        if decay is not None and decay >= _MUCH:
+            return {"decay": _LITTLE}
+        return {"dropout": 0.0} if dropout else {}
     alike = unexplained < _MOSTLY and trained > _ALIKE * unexplained
     if dropout and (unexplained < _NEARLY_ALL or alike):
         return {"dropout": 0.0}

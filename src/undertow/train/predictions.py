@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import glob
-import io
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +27,13 @@ from undertow.data.target import keep_present_target, tell_dropped
 from undertow.data.wording import Origin, join_alike, list_names, suggest_name
 from undertow.errors import ArgumentError, DataError, DataWarning, RunError
 from undertow.nn.layer import widths
-from undertow.train.disk import DISK
-from undertow.train.files import explain_failure, write_whole
 from undertow.train.run import Run
 from undertow.train.table_data import column_names
 
+if TYPE_CHECKING:
+    from undertow.train.threshold import Threshold
+
 _PIECES = 32  # a portion takes this part of the memory when it is read
-_FORMATS = (".csv", ".parquet")
 
 
 def read_encoder(run: Run) -> TabularEncoder:
@@ -159,6 +157,7 @@ def predict_portions(
     remarks: list[str] | None = None,
     memory: float = MEMORY,
     keep: Sequence[str] = (),
+    threshold: Any = None,
 ) -> Iterator[pl.DataFrame]:
     """Predict for the rows of a table, portion by portion.
 
@@ -169,6 +168,7 @@ def predict_portions(
         remarks: sentences about the data are appended here: about the rows, once all have been read.
         memory: bytes that reading may take.
         keep: columns of the table that are put in front; of a file as texts where they are no features.
+        threshold: above which probability one of two classes is predicted, see `read_threshold`.
 
     Returns:
         Frames with ``prediction``, and ``p(class)`` for each class where asked for.
@@ -184,11 +184,12 @@ def predict_portions(
     if encoder.task == "regression" and probabilities:
         raise ArgumentError("probabilities are for classes; this run predicts a number.")
     said: list[str] = [] if remarks is None else remarks
+    limit = _find_threshold(threshold, run, encoder, said)
     notes = EncodingNotes()
     for frame, origin in read_portions(run, table, encoder, memory, said, keep):
         kept = _keep_columns(frame, keep, origin)
         X = encoder.transform(frame, origin=origin, notes=notes)
-        found = _predict(run, encoder, X, probabilities)
+        found = _predict(run, encoder, X, probabilities, limit)
         for name in kept.columns:
             if name in found.columns:
                 raise ArgumentError(f"keep names {name!r}, which is what a column of predictions is called. Rename it.")
@@ -206,13 +207,25 @@ def _keep_columns(frame: pl.DataFrame, keep: Sequence[str], origin: Origin | Non
     return frame.select(list(dict.fromkeys(keep)))
 
 
-def predict_table(run: Run, table: Any, probabilities: bool = False) -> NDArray[Any]:
+def _find_threshold(given: Any, run: Run, encoder: TabularEncoder, said: list[str]) -> Threshold | None:
+    """The threshold that is told; a sentence says which class it is of."""
+    if given is None:
+        return None
+    from undertow.train.threshold import read_threshold  # which few predictions take
+
+    found = read_threshold(given, run, run._task(np.zeros((1, 1))).loss, encoder.classes)
+    said += [] if found is None else [found.tell()]
+    return found
+
+
+def predict_table(run: Run, table: Any, probabilities: bool = False, threshold: Any = None) -> NDArray[Any]:
     """Predict for the rows of a table, as `Run.predict` does.
 
     Args:
         run: trained on a table.
         table: as `read_portions` takes it.
         probabilities: of the classes, instead of what is predicted.
+        threshold: see `predict_portions`.
 
     Returns:
         Labels or numbers as they stand in the target's column, (m,); or (m, K), in the order of the encoder's classes.
@@ -223,7 +236,8 @@ def predict_table(run: Run, table: Any, probabilities: bool = False) -> NDArray[
     Source: derived here.
     """
     said: list[str] = []
-    found = pl.concat(list(predict_portions(run, table, probabilities, said)))
+    limit = _find_threshold(threshold, run, read_encoder(run), [])  # told in Python, it is known of which class it is
+    found = pl.concat(list(predict_portions(run, table, probabilities, said, threshold=limit)))
     for sentence in said:
         warnings.warn(sentence, DataWarning, stacklevel=3)
     if probabilities:
@@ -231,121 +245,26 @@ def predict_table(run: Run, table: Any, probabilities: bool = False) -> NDArray[
     return np.array(found["prediction"].to_list()) if found.height else found["prediction"].to_numpy()
 
 
-def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool) -> pl.DataFrame:
+def _predict(run: Run, encoder: TabularEncoder, X: Any, probabilities: bool, limit: Threshold | None) -> pl.DataFrame:
     """The predictions of some rows."""
     if encoder.task == "regression":
         return pl.DataFrame({"prediction": np.ravel(encoder.decode(run.predict(X)))})
     kinds = {type(label) for label in encoder.classes}
     dtype = {str: pl.String, bool: pl.Boolean, int: pl.Int64}.get(kinds.pop()) if len(kinds) == 1 else None
-    labels = pl.Series("prediction", encoder.decode(np.ravel(run.predict(X))).tolist(), dtype=dtype, strict=False)
+    p = run.predict_probability(X) if probabilities or limit is not None else np.zeros((0, 1))
+    places = run.predict(X) if limit is None else limit.decide(p)
+    labels = pl.Series("prediction", encoder.decode(np.ravel(places)).tolist(), dtype=dtype, strict=False)
     columns: dict[str, Any] = {"prediction": labels}
     if probabilities:
-        p = run.predict_probability(X)
         p = np.hstack([1 - p, p]) if p.shape[1] < len(encoder.classes) else p  # a binary loss has one output
         columns |= {f"p({label})": p[:, k] for k, label in enumerate(encoder.classes)}
     return pl.DataFrame(columns, strict=False)
 
 
-def check_predictions_place(out: Path, data: Path) -> None:
-    """Check where predictions are to go, before they are made.
-
-    Args:
-        out: the file to be.
-        data: the file that is read.
-
-    Raises:
-        ArgumentError: another kind of file, a folder, or the file that is read.
-
-    Source: derived here.
-
-    Example:
-        >>> check_predictions_place(Path("found.xlsx"), Path("new.csv"))
-        Traceback (most recent call last):
-        undertow.errors.ArgumentError: found.xlsx: predictions are written as .csv or .parquet.
-    """
-    if out.suffix not in _FORMATS:
-        raise ArgumentError(f"{out.name}: predictions are written as .csv or .parquet.")
-    if os.path.isdir(out):
-        raise ArgumentError(f"{out} is a folder. Give the name of a file.")
-    if os.path.exists(out) and os.path.exists(data) and os.path.samefile(out, data):
-        raise ArgumentError(f"--out {out} is the file that is read, and would be lost. Give another name.")
-
-
-def write_predictions(frames: Iterable[pl.DataFrame], out: Path) -> int:
-    r"""Write predictions as CSV or Parquet, by the name's end; a failure leaves what was there before.
-
-    Args:
-        frames: portions of them.
-        out: the file; its folder is made if missing.
-
-    Returns:
-        The number of rows.
-
-    Raises:
-        RunError: ``found.csv cannot be written: …``
-
-    Source: derived here.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     n = write_predictions([pl.DataFrame({"prediction": [1.5, 2.5]})], Path(folder, "found.csv"))
-        ...     n, Path(folder, "found.csv").read_text()
-        (2, 'prediction\n1.5\n2.5\n')
-    """
-    portions = iter(frames)
-    first = next(portions)
-    second = next(portions, None)
-    if second is None or (os.path.lexists(out) and not out.is_file()):
-        rest = [] if second is None else [second, *portions]
-        write_whole(out, _as_bytes(pl.concat([first, *rest]) if rest else first, out.suffix))
-        return first.height + sum(frame.height for frame in rest)
-    return _write_portions([first, second], portions, out)
-
-
-def _as_bytes(frame: pl.DataFrame, suffix: str, header: bool = True) -> bytes:
-    if suffix == ".csv":
-        return frame.write_csv(include_header=header).encode()
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def _write_portions(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame], out: Path) -> int:
-    """Write many portions beside the place of a file, and move it there."""
-    import tempfile  # loads much, which a process that only reads does without
-
-    target, n = Path(os.path.realpath(out)), 0
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".undertow-", dir=target.parent) as folder:
-            new = Path(folder, target.name)
-            for number, frame in enumerate(_chain(begun, rest)):
-                n += frame.height
-                if out.suffix == ".csv":
-                    with open(new, "ab") as file:
-                        file.write(_as_bytes(frame, ".csv", header=number == 0))
-                else:
-                    frame.write_parquet(Path(folder, f"part-{number:09}.parquet"))
-            if out.suffix == ".parquet":
-                pl.scan_parquet(str(Path(folder, "part-*.parquet"))).sink_parquet(new)
-            with open(new, "rb") as file:
-                os.fsync(file.fileno())
-            DISK.rename(new, target)
-        DISK.force_folder(target.parent)
-    except OSError as error:
-        raise RunError(f"{out} cannot be written: {explain_failure(out, error)}.") from None
-    return n
-
-
-def _chain(begun: list[pl.DataFrame], rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    while begun:
-        yield begun.pop(0)
-    yield from rest
-
-
 @np.errstate(all="ignore")  # of a run that diverged, sums overflow
-def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = MEMORY) -> dict[str, Any]:
+def evaluate_table(
+    run: Run, table: Any, metrics: Any = None, memory: float = MEMORY, threshold: Any = None
+) -> dict[str, Any]:
     """Measure a run on the rows of a table that has the target.
 
     Args:
@@ -353,6 +272,7 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
         table: as `read_portions` takes it, with the columns of training and the target; rows without one are left out.
         metrics: see `undertow.train`; None for those of the task, and those that the run was trained with.
         memory: bytes that reading may take.
+        threshold: see `predict_portions`; the loss and the area under the ROC curve know none.
 
     Returns:
         ``rows``, ``loss`` and each metric by its name (of a regression in the target's own unit, except for the loss),
@@ -370,6 +290,7 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
 
     encoder = read_encoder(run)
     remarks: list[str] = []
+    limit = _find_threshold(threshold, run, encoder, remarks)
     task = run._task(np.zeros((1, widths(run.model)[1] or encoder.n_outputs), np.float32))
     classifies = encoder.task == "classification"
     usual = ["accuracy", "balanced_accuracy", "f1"] if classifies else ["rmse", "mae", "r2"]
@@ -394,8 +315,10 @@ def evaluate_table(run: Run, table: Any, metrics: Any = None, memory: float = ME
         losses, n = losses + task.sum_losses(z, task.encode(target), w), n + len(y)
         total += len(y) if w is None else float(np.sum(w, dtype=np.float64))
         if classifies:
-            np.add.at(confusion, (y.astype(np.int64), np.ravel(task.decide(z))), 1)
             found = make_predictions(kind, z, target, w, logits=True)
+            found = found if limit is None else limit.apply(found)
+            decided: Any = task.decide(z) if limit is None else found.labels
+            np.add.at(confusion, (y.astype(np.int64), np.ravel(decided)), 1)
         else:
             found = make_predictions(kind, encoder.decode(task.decide(z))[:, None], encoder.decode(y)[:, None], w)
         states = [metric.add(state, found) for metric, state in zip(measured, states, strict=True)]

@@ -146,23 +146,42 @@ class Run:
         rows = rows.astype(self.settings.get("dtype", "float32"), copy=False)
         return self.forward(self.model, rows)
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike, threshold: Any = None) -> NDArray[Any]:
         """Predict for X (m, …): int64 labels (m,) where the loss is one of classes, else the outputs.
 
         Args:
             X: inputs. A run that was trained on a table also takes tables with the columns that it had: a polars or
                 pandas frame, a dictionary of columns or of one row, a list of rows that are dictionaries, the path of a
                 file. It then predicts what stands in the target's column, (m,): texts, booleans, numbers.
+            threshold: of two classes, above which probability one is predicted: ``0.2``, that of the rarer one of a
+                table and of class 1 of arrays, or ``{"yes": 0.2}``. None for the likelier class.
 
         Raises:
+            ArgumentError: there are not two classes, or no probabilities of them.
             DataError: X holds values that are not finite, or no numbers; the table does not fit the encoder.
             ShapeError: X has another width than the model takes.
         """
         if tables := self._as_table(X):
-            found: NDArray[Any] = tables.predict_table(self, X)
+            found: NDArray[Any] = tables.predict_table(self, X, threshold=threshold)
             return found
         outputs = self.outputs(X)
-        return self._task(outputs).decide(outputs)
+        task = self._task(outputs)
+        if threshold is None:
+            return task.decide(outputs)
+        limit = self._find_threshold(threshold, task)
+        decided: NDArray[Any] = limit.apply(task.pair(outputs, np.zeros(len(outputs)))).labels
+        return decided
+
+    def _find_threshold(self, given: Any, task: Task) -> Any:
+        """The threshold of the classes 0 and 1."""
+        if find_task(task.loss.task, task.output_shape) == "multilabel":
+            raise ArgumentError(
+                "a threshold decides between two classes, but this run tells of several things whether "
+                "each is there. Compare run.predict_probability(X) with one for each."
+            )
+        classes = range(task.n_classes or 0)
+        record = Run(None)  # of which no class is known to be rare, so that it is class 1
+        return import_module("undertow.train.threshold").read_threshold(given, record, task.loss, classes)
 
     def predict_probability(self, X: ArrayLike) -> NDArray[Any]:
         """Predict the probability of each class, (m, K); for a binary loss that of class 1, (m, 1) or (m,).
@@ -189,7 +208,12 @@ class Run:
         return np.asarray(p)
 
     def evaluate(
-        self, X: ArrayLike, y: ArrayLike | None = None, weights: Any = None, metrics: Any = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        weights: Any = None,
+        metrics: Any = None,
+        threshold: Any = None,
     ) -> dict[str, Any]:
         """Measure the model on data.
 
@@ -199,6 +223,7 @@ class Run:
             weights: of the examples, (m,), or None.
             metrics: see `train`; None for those that it was trained with, which of a table are measured beside the
                 usual ones of its task.
+            threshold: as `predict` takes it; the loss knows none.
 
         Returns:
             The loss and each metric by its name; of a table what `undertow evaluate` prints:
@@ -209,13 +234,17 @@ class Run:
             ArgumentError: the run was loaded, and its loss is a function of the user's own; there is no target.
         """
         if y is None and weights is None and (tables := self._as_table(X)):
-            measured: dict[str, Any] = tables.evaluate_table(self, X, metrics)
+            measured: dict[str, Any] = tables.evaluate_table(self, X, metrics, threshold=threshold)
             return measured
         if y is None:
             raise ArgumentError("evaluate takes inputs and their targets. Call run.evaluate(X, y).")
         task, kind, (rows, targets, w) = self._read(X, y, weights)
         chosen = self.read_metrics(metrics, kind, n_classes=task.n_classes)
-        return task.evaluate(self.model, [(rows, targets, w)], chosen, self.forward)
+        if threshold is None:
+            return task.evaluate(self.model, [(rows, targets, w)], chosen, self.forward)
+        found = self._find_threshold(threshold, task).apply(task.pair(self.outputs(rows), targets, w))
+        measured = task.evaluate(self.model, [(rows, targets, w)], (), self.forward)
+        return measured | {metric.name: float(metric(found)) for metric in chosen}
 
     def read_metrics(
         self, metrics: Any, kind: str, usual: Sequence[str] = (), n_classes: int | None = None

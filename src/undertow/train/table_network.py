@@ -279,6 +279,8 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
     rate = settings.rate
     if rate is not None and not 0 < rate < math.inf:
         raise ArgumentError(f"--rate {rate:g}: give a number above 0.")
+    if not 0 <= (settings.warmup or 0) < math.inf:
+        raise ArgumentError(f"--warmup {settings.warmup:g}: give a number of epochs, 0 or more.")
     record = read_rule(settings.schedule or "constant", "--schedule")
     known = {name: make for name, make in optim.SCHEDULES.items() if name not in ("warmup", "table")}
     make = _choose(record.pop("name"), "--schedule", known)
