@@ -56,7 +56,7 @@ class Needs:
         if place.frame is not None and id(place.frame.f_globals) not in self.spaces:
             self.spaces[id(place.frame.f_globals)] = found = find_exchanges(place.frame.f_globals)
             fresh = bool(found)
-        if lost.plain is None or following is None:
+        if following is None:
             return fresh
         site = following.site_of(lost.plain)
         sites = {site} if site is not None else _sites_behind(place, following)

@@ -31,7 +31,7 @@ _MAKERS = ("zeros", "ones", "empty", "eye", "identity", "arange", "linspace", "l
 _OF_LISTS = ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack", "select", "choose", "lexsort",
              "multi_dot", "block")  # fmt: skip
 _OF_SHAPES = ("reshape", "broadcast_to", "tile", "resize", "roll", "transpose", "moveaxis", "pad", "split",
-              "array_split", "repeat")  # fmt: skip
+              "array_split", "repeat", "piecewise")  # fmt: skip
 _ASKING_FIRST = ("take", "fill_diagonal", "place", "putmask", "put_along_axis")  # and no other argument
 MOST_NUMBERS = 64  # arguments that are listed one by one; an array as an argument serves better, and is told of
 _MATH = ("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "asin", "acos",
