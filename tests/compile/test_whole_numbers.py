@@ -1,5 +1,8 @@
 """Whole numbers and running sums: kernels give what NumPy gives, to the last bit."""
 
+import warnings
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -110,6 +113,32 @@ def test_slopes_at_unsigned_places_that_fall(dtype, edge_order):
         ut.vjp(lambda f: np.gradient(f, x, edge_order=edge_order), f)[0],
     ]
     np.testing.assert_allclose(found, [wanted] * 3, rtol=1e-12)
+
+
+PADDED: tuple[dict[str, Any], ...] = (
+    *({"mode": mode} for mode in ("edge", "wrap", "reflect", "symmetric", "maximum", "minimum", "mean", "median")),
+    *({"mode": mode, "reflect_type": "odd"} for mode in ("reflect", "symmetric")),
+    *({"mode": mode, "stat_length": 2} for mode in ("maximum", "mean", "median")),
+    {"mode": "linear_ramp"}, {"mode": "linear_ramp", "end_values": (3, -4)}, {"constant_values": ((1, 2), (3, 4))},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, np.uint16, np.float32])
+@pytest.mark.parametrize("how", PADDED)
+def test_padding_of_whole_numbers_is_computed_of_them(how, dtype):
+    """Compiled, what is around was looked up where the largest, the mean and so on of the places lie."""
+    x = np.array([[3, 1, 4], [4, 5, 9], [9, 8, 2], [0, 7, 6]], dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's casts of a negative end to unsigned
+        wanted = np.pad(x, ((2, 1), (0, 3)), **how)
+    for found in (
+        ut.compile(lambda x: np.pad(x, ((2, 1), (0, 3)), **how))(x),
+        ut.value_and_grad(lambda w: (w, np.pad((w * x).astype(dtype), ((2, 1), (0, 3)), **how)), has_aux=True)(1.0)[0][
+            1
+        ],
+    ):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, wanted, rtol=1e-6 if dtype == np.float32 else 0)
 
 
 @pytest.mark.parametrize("source", [np.float16, np.float32, np.float64])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import undertow as ut
+from undertow import nn
 from undertow.simplify import structure
 
 RNG = np.random.default_rng(5)
@@ -411,3 +412,20 @@ def test_quotients_of_a_long_loop_are_not_compared_each_with_each(monkeypatch: p
     for around in (np.tanh, lambda h: h - np.mean(h, axis=1, keepdims=True)):
         few, many = count(15, around), count(30, around)
         assert 0 < many <= 2.2 * few
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["silu", "written out"])
+def test_the_slope_of_z_sigmoid_z_stays_1_where_z_is_large(name: str, dtype: Any) -> None:
+    """Of (z − zσ(z) + 1) σ(z) the 1 is added last: added first, a large z swallows it, and the slope became 0.
+
+    The slope is σ(z) + z σ(z) σ(−z), in extended precision.
+    """
+    f = {"silu": nn.silu, "written out": lambda z: z / (1 + np.exp(-z))}[name]
+    z = np.concatenate([np.linspace(-30, 30, 3001), np.geomspace(30, 1e30, 3000)]).astype(dtype)
+    wide = z.astype(np.longdouble)
+    with np.errstate(over="ignore"):
+        wanted = 1 / (1 + np.exp(-wide)) * (1 + wide / (1 + np.exp(wide)))
+    for compile in (False, True):
+        found = ut.grad(lambda z: np.sum(f(z)), compile=compile)(z)
+        np.testing.assert_allclose(found, wanted.astype(np.float64), rtol=0, atol=20 * np.finfo(dtype).eps)

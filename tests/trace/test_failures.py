@@ -93,6 +93,9 @@ def test_calls_that_numpy_refuses_are_refused_there_too():
         (lambda v: np.convolve(v, v, mode=-1), r"np.convolve: mode=-1. Give \"full\", \"same\" or \"valid\""),
         (lambda v: np.correlate(v, v, mode="whole"), "np.correlate: mode='whole'. Give"),
         (lambda v: np.tensordot(np.outer(v, v), W, ([1, 1], [0, 0])), "np.tensordot.*names an axis twice"),
+        (lambda v: np.partition(v, 3), "np.partition: kth=3 is beyond an axis of size 3. Count from 0 to 2"),
+        (lambda v: v * np.argpartition(v, -4), "np.argpartition: kth=-4 is beyond an axis of size 3"),
+        (lambda v: np.linalg.eigvalsh(np.outer(v, v), "lower"), 'UPLO=\'lower\'. Give "L" or "U"'),
         (lambda v: np.hsplit(v, "ab")[0], "a slice begins, ends and steps by integers, not 'a'"),
     ):
         with pytest.raises(ut.UndertowError, match=rf"^test_failures.py:\d+: .*{told}"):

@@ -12,6 +12,7 @@ from undertow import primitives as P
 from undertow.compile.rewriting import filled
 from undertow.primitives.edit import new_places
 from undertow.primitives.index import Pick, Slice
+from undertow.primitives.pad import COPIES
 
 
 def _insert(x: Any, v: Any, at: Any, axis: int) -> Any:
@@ -70,7 +71,7 @@ def _pad(x: Any, width: Any, mode: str, options: Any) -> Any:
                      for n, value in zip((before, after), ends, strict=True)]  # fmt: skip
             x = np.concatenate([parts[0], x, parts[1]], axis=axis) if before or after else x
         return x
-    if set(given) - {"reflect_type"} or given.get("reflect_type", "even") != "even":
+    if mode not in COPIES or set(given) - {"reflect_type"} or given.get("reflect_type", "even") != "even":
         return None
     for axis, (before, after) in enumerate(width):
         if before or after:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import UnsupportedError
+from undertow.errors import ArgumentError, UnsupportedError
 from undertow.graph import Spec
 from undertow.primitives.linalg import half_lower, lower_share, mirror
 from undertow.primitives.matrices import check_matrix, definite, infer_square, known, spaced
@@ -318,14 +318,21 @@ def _symmetric_calls() -> list[Sample]:
 _EQUAL = Kink(([[2.0, 0.0], [0.0, 2.0]],), ([[1.0, 0.0], [0.0, 1.0]],), "equal eigenvalues, of which the sum is smooth")
 
 
+def _half(function: str, uplo: str) -> str:
+    if uplo.upper() not in ("L", "U"):
+        raise ArgumentError(f'{function}: UPLO={uplo!r}. Give "L" or "U": the half of the matrix that is read.')
+    return uplo.upper()
+
+
 @answers(np.linalg.eigh, samples=_symmetric_calls, source=eigh_values.source)
 def _eigh_answer(a: Any, UPLO: str = "L") -> Any:
-    return EighResult(eigh_values(a, uplo=UPLO.upper()), eigh_vectors(a, uplo=UPLO.upper()))
+    half = _half("np.linalg.eigh", UPLO)
+    return EighResult(eigh_values(a, uplo=half), eigh_vectors(a, uplo=half))
 
 
 @answers(np.linalg.eigvalsh, samples=_symmetric_calls, kinks=(_EQUAL,), source=eigh_values.source)
 def _eigvalsh(a: Any, UPLO: str = "L") -> Any:
-    return eigvalsh(a, uplo=UPLO.upper())
+    return eigvalsh(a, uplo=_half("np.linalg.eigvalsh", UPLO))
 
 
 for _name in ("fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn"):

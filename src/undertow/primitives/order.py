@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import UnsupportedError
-from undertow.graph import Spec
+from undertow.errors import PositionError, UnsupportedError
+from undertow.graph import Dim, Spec
 from undertow.primitives.cumulative import along_calls, along_samples, spell_along
 from undertow.primitives.record import (
     ATOM,
@@ -257,22 +257,26 @@ def _partition_calls() -> list[Sample]:
     ]
 
 
-def _places(kth: Any) -> tuple[int, ...]:
-    return tuple(int(k) for k in np.atleast_1d(kth))
+def _places(function: str, x: Any, kth: Any, axis: int) -> tuple[int, ...]:
+    places, size = tuple(int(k) for k in np.atleast_1d(kth)), shape_of(x)[axis]
+    beyond = None if isinstance(size, Dim) else next((k for k in places if not -size <= k < size), None)
+    if beyond is not None and 0 not in shape_of(x):  # of no elements NumPy takes any
+        raise PositionError(f"{function}: kth={beyond} is beyond an axis of size {size}. Count from 0 to {size - 1}.")
+    return places
 
 
 @answers(np.partition, samples=_partition_calls)
 def _partition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
     refuse("np.partition", order=order)
     x, at = _line("np.partition", a, axis)
-    return partition(x, kth=_places(kth), axis=at)
+    return partition(x, kth=_places("np.partition", x, kth, at), axis=at)
 
 
 @answers(np.argpartition, samples=_partition_calls)
 def _argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
     refuse("np.argpartition", order=order)
     x, at = _line("np.argpartition", a, axis)
-    return argpartition(x, kth=_places(kth), axis=at)
+    return argpartition(x, kth=_places("np.argpartition", x, kth, at), axis=at)
 
 
 lexsort = Primitive(

@@ -24,7 +24,7 @@ from undertow.primitives.shape import astype, broadcast_to, spread
 Width = tuple[tuple[int, int], ...]
 Options = tuple[tuple[str, Any], ...]
 
-_COPIES = ("edge", "reflect", "symmetric", "wrap")
+COPIES = ("edge", "reflect", "symmetric", "wrap")
 
 
 def _padded(shape: Shape, width: Width, sign: int = 1) -> Shape:
@@ -81,7 +81,7 @@ _WIDTHS: tuple[tuple[tuple[int, ...], Width], ...] = (
 
 
 def _pad_samples() -> list[Sample]:
-    rows: list[tuple[str, Options]] = [(mode, ()) for mode in ("constant", *_COPIES)]
+    rows: list[tuple[str, Options]] = [(mode, ()) for mode in ("constant", *COPIES)]
     rows += [("constant", (("constant_values", ((1.5, -2.0),)),)), ("symmetric", (("reflect_type", "even"),))]
     return [
         Sample((draw(shape, 1),), {"width": width, "mode": mode, "options": options})
@@ -141,7 +141,7 @@ fold_pad: Primitive = Primitive(
     return x''',
     samples=lambda: [
         Sample((draw(_padded(shape, width), 2),), {"width": width, "mode": mode})  # type: ignore[arg-type]
-        for mode in _COPIES
+        for mode in COPIES
         for shape, width in _WIDTHS
     ],
 )
@@ -236,9 +236,14 @@ def _edge(x: Any, axis: int, side: int) -> Any:
 def _ramp_piece(values: list[list[Any]]) -> Piece:
     def piece(x: Any, axis: int, width: int, side: int) -> Any:
         end, dtype = values[axis][side], dtype_of(x)
-        end = astype(end, dtype=dtype) if isinstance(end, Traced) else end
-        steps = np.arange(width, dtype=dtype).reshape([-1 if i == axis else 1 for i in range(len(shape_of(x)))])
-        return (np.flip(steps, axis) if side else steps) * ((_edge(x, axis, side) - end) / width) + end
+        whole, edge = dtype.kind != "f", _edge(x, axis, side)
+        edge = astype(edge, dtype=np.dtype(np.float64)) if whole else edge
+        end = astype(end, dtype=dtype_of(edge)) if isinstance(end, Traced) else end
+        steps = np.arange(width, dtype=dtype_of(edge)).reshape(
+            [-1 if i == axis else 1 for i in range(len(shape_of(x)))]
+        )
+        ramp = (np.flip(steps, axis) if side else steps) * ((edge - end) / width) + end
+        return astype(np.floor(ramp), dtype=dtype) if whole else ramp
 
     return piece
 
@@ -247,11 +252,11 @@ def _statistic_piece(mode: str, lengths: list[list[Any]]) -> Piece:
     statistic: Any = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": np.median}[mode]
 
     def piece(x: Any, axis: int, width: int, side: int) -> Any:
-        size, length = shape_of(x)[axis], lengths[axis][side]
-        if length is None or length > size:
-            return _repeated(statistic(x, axis=axis, keepdims=True), axis, width)
-        part = slice(size - length, None) if side else slice(0, length)
-        return _repeated(statistic(_part(x, axis, part), axis=axis, keepdims=True), axis, width)
+        size, length, dtype = shape_of(x)[axis], lengths[axis][side], dtype_of(x)
+        if length is not None and length <= size:
+            x = _part(x, axis, slice(size - length, None) if side else slice(0, length))
+        found = statistic(x, axis=axis, keepdims=True)
+        return _repeated(found if dtype_of(found) == dtype else astype(np.rint(found), dtype=dtype), axis, width)
 
     return piece
 
@@ -344,14 +349,14 @@ def _pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> 
     pairs = [[None, None]] * len(shape) if plain else pairs_of("np.pad", option, len(shape))
     if mode == "constant" and any(isinstance(value, Traced) for pair in pairs for value in pair):
         return _assemble(array, width, _constant_piece(pairs))
-    if (mode in ("constant", *_COPIES) and option != "odd") or dtype_of(array).kind != "f":
+    if (mode in ("constant", *COPIES) and option != "odd") or dtype_of(array).kind == "b":
         given = () if option is None else ((_ALLOWED[mode], option if plain else tuple(map(tuple, pairs))),)
         return pad(array, width=width, mode=mode, options=given)
     return _computed(array, width, mode, pairs)
 
 
 def _computed(array: Any, width: Width, mode: str, pairs: list[list[Any]]) -> Any:
-    """Pad floats in one of the modes that compute their elements."""
+    """Pad in one of the modes that compute their elements; those of whole numbers are rounded as NumPy rounds them."""
     empty = next((i for i, size in enumerate(shape_of(array)) if size == 0 and any(width[i])), None)
     if empty is not None:
         raise ShapeError(f"np.pad: axis {empty} of {show_shape(shape_of(array))} has no element to pad with.")

@@ -311,14 +311,19 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
         leaves = [x for x, mine in zip(leaves, own, strict=True) if mine]
     outputs = tuple(x.node if isinstance(x, Tracer) else _constant_output(x, f) for x in leaves)
     graph = Graph(tuple(inputs), outputs, title=getattr(f, "__name__", "f"))
-    stray = next((x for x in graph.nodes if x.op is INPUT and x not in inputs), None)
+    _refuse_strays(graph, f)
+    number_names(graph)
+    lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
+    return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost, caught)
+
+
+def _refuse_strays(graph: Graph, f: Callable[..., Any]) -> None:
+    """Raise an error where the graph needs an argument of another function, which is being traced around this one."""
+    stray = next((x for x in graph.nodes if x.op is INPUT and x not in graph.inputs), None)
     if stray is not None:
         raise EscapedTracerError(
             f"{describe_function(f)} uses {stray.name}, a traced value of another function. Pass it as an argument."
         )
-    number_names(graph)
-    lost = tuple(name for name, node in changes.items() if not any(node is x for x in outputs))
-    return Traced(graph, arguments, rebuild, rows if isinstance(size, int) else {}, lost, caught)
 
 
 @contextmanager
