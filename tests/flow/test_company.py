@@ -125,3 +125,18 @@ def test_inputs_that_are_changed_before_they_meet_weights():
         _, gradient = measured(p, X[rows], Y[rows])
         p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
     assert [x.kind for x in measured.findings] == ["mixed-examples"]
+
+
+@pytest.mark.parametrize("units", [16, 32])
+def test_as_many_units_as_examples(units):
+    def loss(p, X, Y):
+        h = np.maximum(X @ p["W"], 0)
+        return -np.mean(np.sum(Y * ut.log_softmax(h / (np.std(h, axis=0) + 0.1) @ p["V"], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    p, measured = {"W": rng.normal(size=(8, units)), "V": rng.normal(size=(units, 2)) / 4}, ut.flow.recorded(loss)
+    for _ in range(9):
+        rows = rng.integers(0, 400, 32)
+        _, gradient = measured(p, X[rows], Y[rows])
+        p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
+    assert [x.kind for x in measured.findings] == ["mixed-examples"]

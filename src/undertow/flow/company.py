@@ -147,7 +147,7 @@ def find_mixing_program(
 
 def _culprit(node: Node, m: int) -> Node | None:
     """What goes over the examples: a node itself, or what one of its inputs was reduced by."""
-    if getattr(node.op, "name", "") in OVER:
+    if getattr(node.op, "name", "") in OVER or _reduces(node, m):  # there may be as many units as examples
         return node
     waiting, seen = [x for x in node.inputs if x.spec.shape[:1] != (m,)], set[Node]()
     while waiting:
@@ -155,11 +155,16 @@ def _culprit(node: Node, m: int) -> Node | None:
         if x in seen or x.op is INPUT:
             continue
         seen.add(x)
-        over = x.inputs and x.inputs[0].spec.shape[:1] == (m,)
-        if over and getattr(x.op, "name", "") in REDUCED and 0 in tuple(x.params.get("axis") or ()):
+        if _reduces(x, m):
             return x
         waiting += [y for y in x.inputs if y.spec.shape[:1] != (m,)]
     return None
+
+
+def _reduces(node: Node, m: int) -> bool:
+    """Whether a node goes over the examples, and leaves them out."""
+    over = bool(node.inputs) and node.inputs[0].spec.shape[:1] == (m,)
+    return over and getattr(node.op, "name", "") in REDUCED and 0 in tuple(node.params.get("axis") or ())
 
 
 def _normalised(mixed: Sequence[Node], last: Node, values: Mapping[Node, Any]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from undertow.flow.findings import Finding
+from undertow.flow.findings import Finding, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import expected_skill, learned_as_linear
@@ -104,16 +104,19 @@ def find_initial_loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         "output "
         f"has an RMS of {'?' if size is None or not math.isfinite(size) else show(size)}{why}.",
         rows,
-        [
-            *([R.mend_data(*SUMMED)] if between else []),
-            *([R.start_at_frequencies(flow)] if classes else []),
-            *([] if between else [R.other_initialiser(flow, "glorot_uniform", BEGINS_SMALL)]),
-        ]
-        if grower is None
-        else [R.normalise(flow), R.other_initialiser(flow, "glorot_uniform"), R.clip(flow)],
+        [R.normalise(flow), R.other_initialiser(flow, "glorot_uniform"), R.clip(flow)]
+        if grower is not None
+        else _smaller_output(flow, between, classes),
         layers=[flow.layers[i] for i in (grower, last) if i is not None],
         step=0,
     )
+
+
+def _smaller_output(flow: Flow, between: bool, classes: bool) -> list[Remedy]:
+    """What makes outputs begin small, where no layer before the last one is the cause."""
+    found = [R.mend_data(*SUMMED)] if between else []
+    found += [R.start_at_frequencies(flow)] if classes else []
+    return found if between else [*found, R.other_initialiser(flow, "glorot_uniform", BEGINS_SMALL)]
 
 
 def _of_loop(flow: Flow, rule: Rule, initial: float) -> Iterator[Finding]:
@@ -311,10 +314,10 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         length / len(smooth) < (rule.before if fell else rule.share)
         or height < level * reference
         or height > 1.5 * reference
+        # of a loss without targets, such as a log likelihood, nobody knows how far it can fall
+        or (flow.facts.get("targets") is False and height < NEARLY * reference)
     ):
         return None
-    if flow.facts.get("targets") is False and height < NEARLY * reference:
-        return None  # of a loss without targets, such as a log likelihood, nobody knows how far it can fall
     skill = held_out_skill(flow)[0]
     most = rule.slope * (1 + 2 / max(skill, rule.fits))  # the slope has a standard error of itself by the skill
     fits = skill > rule.fits and 1 / most < held_out_slope(flow) < most
@@ -342,12 +345,10 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         cause += f" On {held_out_skill(flow)[1]} rows held out the outputs go with the targets by chance alone."
         rows.append((SKILL, skill, f"above {rule.skill:g}"))
     signal, told = tell_signal(flow)
-    chance = moved and not fell and (_is_chance(flow, rule) or (signal and not held_out_skill(flow)[1]))
-    if chance:
+    if moved and not fell and (_is_chance(flow, rule) or (signal and not held_out_skill(flow)[1])):
         cause, rows = cause + signal, [*rows, *told]
         # what is learned is the training rows, one by one; or nothing is there to be learned
-        first = used == "little" or "no signal" in signal
-        place = 0 if first else len(remedies)
+        place = 0 if used == "little" or "no signal" in signal else len(remedies)
         remedies[place:place] = compare_with_chance(flow)
     return rule.found("note" if fell else "warning", cause, rows, remedies, step=step)
 
