@@ -102,7 +102,10 @@ def test_an_exported_program_says_what_is_wrong_with_its_file(undertow, tmp_path
     undertow(*TRAIN)
     undertow("export", "runs/flats", "model.py")
     (tmp_path / "old.csv").write_bytes((tmp_path / "flats.csv").read_text(encoding="utf-8").encode("cp1252"))
-    for name, told in (("none.csv", "none.csv cannot be read: No such file"), ("old.csv", "old.csv is neither UTF-8 nor UTF-16")):
+    for name, told in (
+        ("none.csv", "none.csv cannot be read: No such file"),
+        ("old.csv", "old.csv is neither UTF-8 nor UTF-16"),
+    ):
         done = subprocess.run([sys.executable, "model.py", name], capture_output=True, text=True, timeout=600)
         assert done.returncode == 1 and done.stderr.startswith(f"model.py: {told}") and done.stderr.count("\n") == 1
 
