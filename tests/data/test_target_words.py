@@ -54,3 +54,11 @@ def test_many_numbers_that_may_be_classes_are_offered_as_such(values, offered):
     task, why = find_task(frame, "y")
     assert task == "regression" and ("--task classification" in why) is offered
     assert stream_table(frame, "y", validation=0.0).encoder.report[0] == why
+
+
+@pytest.mark.parametrize("name", ["n", "label", "y"])
+def test_a_target_may_be_called_as_it_likes(name):
+    frame = pl.DataFrame({"x": np.arange(40.0), name: [0, 1] * 20})
+    assert find_task(frame, name)[0] == "classification"
+    assert stream_table(frame, name, validation=0.0).encoder.classes == (0, 1)
+    assert TabularEncoder.fit(frame, name).classes == (0, 1)

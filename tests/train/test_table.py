@@ -156,7 +156,7 @@ def test_counts_by_a_poisson_loss(folder):
 
 def test_a_poisson_loss_wants_counts(folder):
     """A target below 0 has no rate."""
-    with pytest.raises(DataError, match="but counts are 0 or more"):
+    with pytest.raises(DataError, match="but amounts are 0 or more"):
         train(folder, "z", loss="poisson")
 
 

@@ -196,8 +196,7 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
         return name_task(target, dtype, True, 0, 0)
     numbers = present.cast(pl.Float64).to_numpy()
     whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
-    counts = present.value_counts(name="n").sort(target) if whole and present.n_unique() <= MAY_BE_CLASSES else None
-    seen = None if counts is None else (counts[target].cast(pl.Float64).to_numpy(), counts["n"].to_numpy())
+    seen = np.unique(numbers, return_counts=True) if whole and present.n_unique() <= MAY_BE_CLASSES else None
     return name_task(target, dtype, whole, present.n_unique(), len(present), seen)
 
 
