@@ -259,8 +259,9 @@ def _partition_calls() -> list[Sample]:
 
 def _places(function: str, x: Any, kth: Any, axis: int) -> tuple[int, ...]:
     places, size = tuple(int(k) for k in np.atleast_1d(kth)), shape_of(x)[axis]
-    beyond = None if isinstance(size, Dim) else next((k for k in places if not -size <= k < size), None)
-    if beyond is not None and 0 not in shape_of(x):  # of no elements NumPy takes any
+    if isinstance(size, Dim) or 0 in shape_of(x):  # of no elements NumPy takes any
+        return places
+    if (beyond := next((k for k in places if not -size <= k < size), None)) is not None:
         raise PositionError(f"{function}: kth={beyond} is beyond an axis of size {size}. Count from 0 to {size - 1}.")
     return places
 

@@ -238,7 +238,7 @@ def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
     c, shared = common_factor(polynomial)
     terms = [(ratio(coefficient, c), _without(monomial, shared)) for monomial, coefficient in polynomial.items()]
     terms.sort(key=lambda term: term[0] < 0)
-    if len({number < 0 for number, monomial in terms if monomial}) == 2:
+    if len(terms) == 3 and len({number < 0 for number, monomial in terms if monomial}) == 2:
         terms.sort(key=lambda term: not term[1])  # the 1 of z − z σ(z) + 1 last: first, a large z would swallow it
     total: Any = None
     for coefficient, monomial in terms:
