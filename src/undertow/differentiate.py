@@ -223,6 +223,7 @@ class Record:
         trace = (type(above) if above else kind)(above.depth + 1 if above else 0)
         self.arguments: list[tuple[list[Any], list[Any], trees.Rebuild]] = []  # leaves, their nodes, the tree
         new_args = list(args)
+        trees_of: list[tuple[int, trees.Rebuild, list[Any]]] = []
         for i in places:
             leaves, rebuild = trees.flatten(args[i])
             row = [start(leaf, trace, f, i, args[i], k) for k, leaf in enumerate(leaves)]
@@ -233,11 +234,17 @@ class Record:
                     count_as_array(tracer)
             new_args[i] = rebuild(traced)
             tracers += [x for x in traced if isinstance(x, Tracer)]
+            trees_of.append((i, rebuild, traced))
         self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
         if not self.own:
             raise ArgumentError(no_floats(f, args, places))
+
+        def renew() -> None:
+            for i, rebuild, traced in trees_of:
+                new_args[i] = rebuild(traced)
+
         with at_user_line():
-            self.result, caught = call_user(f, new_args, kwargs, tracers)
+            self.result, caught = call_user(f, new_args, kwargs, tracers, renew)
         warn_of_caught(caught)
         home: Trace | None = above
         if home is None:

@@ -347,3 +347,77 @@ def test_lists_of_many_arguments_are_to_be_an_array() -> None:
 def test_math_of_an_array_is_no_number() -> None:
     with pytest.raises(ut.InPlaceError, match=r"math.sin turns a traced array \(3,\) into a plain number"):
         ut.grad(lambda x: np.sum(math.sin(x)))(X)
+
+
+def test_copies_and_types_are_those_of_numpy() -> None:
+    def copied(x: Any) -> Any:
+        a = np.zeros(3)
+        a[:] = x
+        b = np.asarray(a, copy=True)
+        b[0] = 5.0
+        return np.sum(a * x)
+
+    for f in (
+        copied,
+        lambda x: math.hypot(x[0], x[1], x[2]) + math.hypot(x[0]),
+        lambda x: np.sum(np.vectorize(lambda v: v * 3, otypes=[int])(x) * x),
+        lambda x: np.sum(np.vectorize(lambda v: 0 if v < 0.5 else v)(x) * x),
+    ):
+        value, slope = ut.value_and_grad(f)(X + 0.05)
+        np.testing.assert_allclose(value, f(X + 0.05), rtol=1e-12)
+        np.testing.assert_allclose(slope, by_differences(f, X + 0.05), atol=1e-6)
+
+
+def test_a_write_to_what_may_be_a_copy_is_an_error() -> None:
+    def f(x: Any) -> Any:
+        A = np.zeros((3, 3))
+        A[0] = x
+        np.ascontiguousarray(A.T)[0, 1] = 5.0
+        return np.sum(A @ x)
+
+    with pytest.raises(ut.UndertowError):
+        ut.grad(f)(X)
+
+
+def test_what_the_function_puts_into_its_arguments_before_it_fails_is_undone() -> None:
+    def f(p: Any) -> Any:
+        p["w"] = p["w"] * 2
+        return np.sum(np.array([p["w"][0], p["w"][1]]))
+
+    for gradient in (ut.grad(f), lambda p: ut.value_and_grad(f, compile=True)(p)[1]):
+        np.testing.assert_array_equal(gradient({"w": X})["w"], [2, 2, 0])
+
+
+def test_an_array_that_an_object_or_a_name_gives_is_one_from_outside() -> None:
+    class Holder:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return KEPT
+
+    def f(x: Any) -> Any:
+        v = np.asarray(Holder())
+        v[0] = x[0]
+        return np.sum(KEPT * x)
+
+    def named_argument(x: Any) -> Any:
+        v = np.asarray(a=KEPT)
+        v[0] = x[0]
+        return np.sum(KEPT * x)
+
+    for function in (f, named_argument):
+        with pytest.raises(ut.InPlaceError):
+            ut.grad(function)(X)
+
+
+def test_an_inner_function_that_was_known_within_another_is_so_alone() -> None:
+    def inner(y: Any) -> Any:
+        z = zeros(2)
+        z[0] = y[0]
+        return np.sum(z) * y[1]
+
+    def outer(x: Any) -> Any:
+        q = zeros(3)
+        q[0] = x[0]
+        return np.sum(q) + np.sum(ut.grad(inner)(x))
+
+    np.testing.assert_allclose(ut.grad(outer)(X), [2, 1, 0])
+    np.testing.assert_allclose(ut.grad(inner)(X), [X[1], X[0], 0])

@@ -39,13 +39,14 @@ class Needs:
         self.sites: set[Site] = set()
         self.spaces: dict[int, list[Exchange]] = {}
         self.used: set[Any] = set()
-        self._chosen: tuple[int, list[Exchange]] = 0, []  # for so many used
+        self._chosen: tuple[tuple[int, int], list[Exchange]] = (0, 0), []  # for so many used, and spaces
 
     def exchanges(self, everything: bool) -> list[Exchange]:
         """Return what is to be exchanged while the function runs: all there is, or what made a difference before."""
-        if everything or self._chosen[0] != len(self.used):
+        state = len(self.used), len(self.spaces)
+        if everything or self._chosen[0] != state:
             found = [*numpys(), *(x for space in self.spaces.values() for x in space)]
-            self._chosen = len(self.used), [x for x in found if x[3] in self.used]
+            self._chosen = state, [x for x in found if x[3] in self.used]
             return found if everything else self._chosen[1]
         return self._chosen[1]
 
@@ -70,13 +71,16 @@ _exchanged: dict[tuple[int, str], list[Any]] = {}  # by namespace and name: how 
 _lock = RLock()
 
 
-def call_following(call: Callable[[], Any], code: CodeType | None, tracers: list[Tracer]) -> Any:
+def call_following(
+    call: Callable[[], Any], code: CodeType | None, tracers: list[Tracer], renew: Callable[[], None]
+) -> Any:
     """Call a function of traced arguments; where plain arrays stand in the way, again so that they do not.
 
     Args:
         call: calls it.
         code: the function's.
         tracers: all traced values among its arguments; whenever it is called, they are what they were at first.
+        renew: makes the lists, dicts and objects that hold them anew: the function may have put others in.
 
     Returns:
         What it returned.
@@ -102,6 +106,7 @@ def call_following(call: Callable[[], Any], code: CodeType | None, tracers: list
     while True:
         for x, node, view, memory in before:
             x._node, x._view, x._memory = node, view, memory
+        renew()
         following = Following(innermost, needs.sites, needs.used)
         try:
             with _exchange(needs.exchanges(everything), following):

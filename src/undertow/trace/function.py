@@ -116,7 +116,7 @@ def leaf_name(argument: str, path: str) -> str:
 
 
 def call_user(
-    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], tracers: list[Tracer]
+    f: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], tracers: list[Tracer], renew: Callable[[], None]
 ) -> tuple[Any, list[UndertowError]]:
     """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours.
 
@@ -125,13 +125,14 @@ def call_user(
         args: its arguments.
         kwargs: those by name.
         tracers: all traced values among them.
+        renew: puts trees of the traced values into ``args`` anew.
 
     Returns:
         What it returned, and the errors of ours that it caught.
     """
     try:
         code = code_of(f.func if isinstance(f, functools.partial) else f)
-        result, caught = call_following(lambda: call_noting(f, args, kwargs), code, tracers)
+        result, caught = call_following(lambda: call_noting(f, args, kwargs), code, tracers, renew)
         for leaf in trees.flatten(result)[0]:
             if isinstance(leaf, Tracer):
                 leaf.node  # noqa: B018 - a view of what was written to is read anew while the trace is open
@@ -271,6 +272,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     rows: dict[int, int] = {}
     traced_args: list[Any] = []
     traced: list[Tracer] = []
+    trees_of: list[tuple[trees.Rebuild, list[Any]]] = []
     names = argument_names(f, len(args))
     for position, (name, arg) in enumerate(zip(names, args, strict=True)):
         leaves, rebuild = trees.flatten(arg)
@@ -298,8 +300,13 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
                 count_as_array(tracer)
         traced_args.append(rebuild(tracers))
         traced += [x for x in tracers if isinstance(x, Tracer)]
+        trees_of.append((rebuild, tracers))
+
+    def renew() -> None:
+        traced_args[:] = [rebuild(leaves) for rebuild, leaves in trees_of]
+
     with _recording(trace):
-        result, caught = call_user(f, traced_args, {}, traced)
+        result, caught = call_user(f, traced_args, {}, traced, renew)
         changes = changed_arguments(names, arguments, traced_args)
     _raise_for_size(caught, size)
     leaves, rebuild = trees.flatten(result)

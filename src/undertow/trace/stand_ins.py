@@ -20,6 +20,7 @@ from undertow.primitives.write import target
 from undertow.trace.foreign import ARRAYS_OF_THEIR_OWN
 from undertow.trace.remedy import numpy_name
 from undertow.trace.tracer import Trace, Tracer, constant, lists_arguments, made_of_sizes
+from undertow.trace.views import Memory, View
 from undertow.trace.where import is_user_code
 
 Site = tuple[CodeType, int]  # a call in the user's code: its function and the instruction
@@ -86,7 +87,7 @@ class Following:
     def keep(self, made: Any, own: Any, frame: FrameType, args: Sequence[Any] = ()) -> Any:
         """Note what call has made a plain array, or return it as a traced constant where that is to be written to."""
         owner = _owner(made)
-        if type(made) is not np.ndarray or owner.base is not None or any(owner is _owner(x) for x in args):
+        if type(made) is not np.ndarray or owner.base is not None or any(_may_own(owner, x) for x in args):
             return made
         site = frame.f_code, frame.f_lasti
         if site in self.sites and made.dtype.kind in "fiub":
@@ -104,6 +105,13 @@ def _owner(array: Any) -> Any:
     while isinstance(array, np.ndarray) and isinstance(array.base, np.ndarray):
         array = array.base
     return array
+
+
+def _may_own(array: np.ndarray, x: Any) -> bool:
+    """Tell whether an array may be one that was given: itself, in a tuple of those for results, or by ``__array__``."""
+    if isinstance(x, list | tuple):
+        return any(_may_own(array, part) for part in x)
+    return _owner(x) is array or (hasattr(x, "__array__") and not isinstance(x, np.ndarray | np.generic | Tracer))
 
 
 now: ContextVar[Following | None] = ContextVar("undertow_following", default=None)
@@ -148,20 +156,29 @@ def _of_array(original: Any) -> Any:
     """``np.array`` and its like: what it is made of may be traced."""
     name = original.__name__
 
-    def make(obj: Any, dtype: Any = None, order: Any = None, *, copy: Any = True, ndmin: int = 0, **rest: Any) -> Any:
+    def make(obj: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, ndmin: int = 0, **rest: Any) -> Any:
         found, traced = obj
+        if name in ("ascontiguousarray", "asfortranarray"):
+            order, ndmin = ("C", 1) if name == "ascontiguousarray" else ("F", 1)
         if dtype is not None and np.dtype(dtype) != found.dtype:
             found = found.astype(dtype)
-        elif name == "array" and traced and copy is True:
+        elif traced and copy:
             found = found.copy()
+        elif traced and order in ("C", "F") and (found.ndim > 1 or found._view is not None):
+            base, found = found, Tracer(found.node, found.tape)
+            base._memory = base._memory or Memory(base._node)
+            found._view = View(base, P.identity, (), {}, None)  # NumPy shares it or not, as it lies: no write
+            found._memory = base._memory
         return np.reshape(found, (*[1] * (ndmin - found.ndim), *found.shape)) if ndmin > found.ndim else found
 
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         given = args or tuple(kwargs[key] for key in ("object", "a") if key in kwargs)
         if not given or not _holds_traced(given[0]) or lists_arguments(given[0], MOST_NUMBERS):
-            return following.keep(original(*args, **kwargs), own, frame, args)
+            return following.keep(original(*args, **kwargs), own, frame, (*args, *kwargs.values()))
         following.used.add(own)
         rest = {key: value for key, value in kwargs.items() if key not in ("object", "a")}
+        if name == "array":
+            rest.setdefault("copy", True)
         return make((following.join(given[0], own), isinstance(given[0], Tracer)), *given[1:], **rest)
 
     return _asks(call, original)
@@ -173,7 +190,7 @@ def _of_lists(original: Any) -> Any:
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         joined = [type(x)(following.join(part, own) for part in x) if isinstance(x, list | tuple) else x for x in args]
         rest = {key: following.join(x, own) for key, x in kwargs.items()}
-        return following.keep(following.apply(original, own, joined, rest), own, frame, args)
+        return following.keep(following.apply(original, own, joined, rest), own, frame, (*args, *kwargs.values()))
 
     return _asks(call, original)
 
@@ -188,7 +205,7 @@ def _of_arrays(original: Any, most: int | None) -> Any:
             if original.__name__ != "take":
                 target(f"np.{original.__name__}", joined[0])  # which is refused, and made a traced one then
             joined[0] = Tracer(constant(joined[0]), following.trace)
-        return following.keep(following.apply(original, own, joined, kwargs), own, frame, args)
+        return following.keep(following.apply(original, own, joined, kwargs), own, frame, (*args, *kwargs.values()))
 
     return _asks(call, original)
 
@@ -199,7 +216,7 @@ def _full(original: Any) -> Any:
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         given = {**dict(zip(("shape", "fill_value", "dtype", "order"), args, strict=False)), **kwargs}
         if not _holds_traced(given.get("fill_value")):
-            return following.keep(original(*args, **kwargs), own, frame)
+            return following.keep(original(*args, **kwargs), own, frame, (*args, *kwargs.values()))
         following.used.add(own)
         value = following.join(given["fill_value"], own)
         filled = np.broadcast_to(value, given["shape"]).copy()
@@ -214,10 +231,12 @@ def _of_numbers(original: Any) -> Any:
 
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         arrays = any(isinstance(x, Tracer) and x._node.spec.ndim for x in args)
-        if arrays or not any(map(_holds_traced, args)):
+        if arrays or kwargs or not any(map(_holds_traced, args)):
             return original(*args, **kwargs)
         following.used.add(own)
         joined = [following.join(x, own) for x in args]
+        if name == "hypot":  # of as many as there are
+            return functools.reduce(np.hypot, joined) if len(joined) > 1 else np.abs(joined[0])
         if name == "dist":
             return np.linalg.norm(joined[0] - joined[1])
         if name == "log" and len(joined) > 1:
@@ -247,7 +266,10 @@ def _for_each(original: Any) -> Any:
         results = [vectorized.pyfunc(*each) for each in zip(*[np.ravel(x) for x in arrays], strict=True)]
         if not results or isinstance(results[0], tuple):
             return original(*args)
-        return np.reshape(np.stack(results), shape)
+        first = results[0]
+        found = first.dtype if isinstance(first, Tracer) else np.asarray(first).dtype
+        kind = vectorized.otypes[0] if vectorized.otypes else found
+        return np.reshape(np.stack(results), shape).astype(kind)  # as NumPy: all are of the type of the first
 
     return _asks(call, original)
 
@@ -317,5 +339,5 @@ def _stand_in(original: Any, name: str) -> Any:
 
 def find_exchanges(space: dict[str, Any]) -> list[Exchange]:
     """Find NumPy's functions among the names of a module: ``from numpy import array``."""
-    known: Final = {id(original): own for _, _, original, own in numpys()}
-    return [(space, name, x, known[id(x)]) for name, x in list(space.items()) if id(x) in known]
+    known: Final = {id(x): (original, own) for _, _, original, own in numpys() for x in (original, own)}
+    return [(space, name, *known[id(x)]) for name, x in list(space.items()) if id(x) in known]  # exchanged now, too

@@ -225,7 +225,7 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
             return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs and ufunc.signature and ufunc in P.FUNCTIONS:  # np.vecdot(…, axis=0): not element by element
             return self._apply(ufunc, args, kwargs)
-        if kwargs and isinstance(out := kwargs.get("out", (None,))[0], Tracer):
+        if kwargs and isinstance(out := kwargs.get("out", (None,))[0], Tracer) and ufunc.nout == 1:
             rest = {key: value for key, value in kwargs.items() if key not in ("out", "where")}
             return out._take(self.__array_ufunc__(ufunc, method, *args, **rest), kwargs.get("where", True))
         if kwargs:
