@@ -55,8 +55,8 @@ GALLERY: list[tuple[str, list[tuple[str, str]]]] = [
                 "ut.grad(loss)(np.ones(3))",
             ),
             (
-                "A list and a plain array",
-                "ut.grad(lambda x: np.sum([x[0], x[1]] * np.ones(2)))(np.ones(3))",
+                "A list and an array from outside",
+                "a = np.ones(2)\nut.grad(lambda x: np.sum([x[0], x[1]] * a))(np.ones(3))",
             ),
             (
                 "A list of numbers",
@@ -78,8 +78,8 @@ GALLERY: list[tuple[str, list[tuple[str, str]]]] = [
                 "def loss(x):\n    return np.sum(x[x > 0])\n\nut.backprop(loss, np.ones(3))",
             ),
             (
-                "Labels as an index into a plain array",
-                "def loss(W, X, y):\n    return np.sum((X @ W - np.eye(3)[y]) ** 2)\n\n"
+                "Labels as an index into an array from outside",
+                "table = np.eye(3)\n\ndef loss(W, X, y):\n    return np.sum((X @ W - table[y]) ** 2)\n\n"
                 "ut.backprop(loss, np.ones((2, 3)), np.ones((4, 2)), np.array([0, 1, 2, 1]))",
             ),
         ],

@@ -98,7 +98,7 @@ def test_noise_and_the_last_activation_are_part_of_the_network_and_of_the_config
     ("table", "target", "options", "message"),
     [
         ("prices.csv", "price", ("--start-at-frequencies",), "--start-at-frequencies: the target is a number"),
-        ("prices.csv", "price", ("--target-scaling", "standart"), "standard, mean, none"),
+        ("prices.csv", "price", ("--target-scaling", "standart"), "standard, log, log1p, mean, none"),
         ("kinds.csv", "kind", ("--target-scaling", "mean"), "the target is a class, not a number. Leave it out, or"),
         ("prices.csv", "a", ("--target-scaling", "mean"), "such as mean_squared_error, or another target_scaling."),
         ("prices.csv", "price", ("--output-activation", "softplas"), "Did you mean 'softplus'?"),

@@ -348,7 +348,8 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     if moved and not fell and (_is_chance(flow, rule) or (signal and not held_out_skill(flow)[1])):
         cause, rows = cause + signal, [*rows, *told]
         # what is learned is the training rows, one by one; or nothing is there to be learned
-        place = 0 if used == "little" or "no signal" in signal else len(remedies)
+        words = len(R.use_words(flow))  # come first: what was left out may be the signal
+        place = words if used == "little" or "no signal" in signal else len(remedies)
         remedies[place:place] = compare_with_chance(flow)
     return rule.found("note" if fell else "warning", cause, rows, remedies, step=step)
 
