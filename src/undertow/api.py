@@ -14,10 +14,7 @@ import numpy as np
 from undertow import trees
 from undertow.differentiate import (
     backward,
-    check_function,
-    check_positions,
     finish,
-    no_floats,
     own,
     scalar_output,
 )
@@ -34,6 +31,7 @@ from undertow.trace import (
     is_array_like,
     trace_function,
 )
+from undertow.trace.chosen import check_function, check_positions, no_floats
 from undertow.trace.crossed import warn_of_squares
 from undertow.trace.independent import warn_of_independence
 from undertow.trace.warned import at_user_line

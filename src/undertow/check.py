@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from undertow import trees
-from undertow.differentiate import check_function, check_positions, value_and_grad
+from undertow.differentiate import value_and_grad
 from undertow.errors import ArgumentError, DataError, GradientError, NonScalarError
 from undertow.keywords import explain_keywords
 from undertow.mistakes import LeafCheck, common_factor, explain, is_transposed, refuse_misfits, rows_of, with_own_names
 from undertow.nan_gradient import explain_nan
 from undertow.trace import argument_names, describe_function
+from undertow.trace.chosen import check_function, check_positions
 
 Loss = Callable[[np.ndarray], Any]  # a scalar function of one flat float64 (or complex128) array
 

@@ -14,6 +14,7 @@ from undertow.compile.function import in_order, outside_of, rebuilt, take_apart
 from undertow.differentiate import finish
 from undertow.errors import EscapedTracerError, ShapeError
 from undertow.graph import Node, measure_sizes
+from undertow.trace.chosen import check_function, refuse_arguments
 from undertow.trace.function import describe_function
 from undertow.trace.outside import Outside
 
@@ -30,8 +31,8 @@ def compiled(
     """
     if has_aux:
         return compile_function(differentiate.value_and_grad(f, wrt, has_aux), fallback=fallback)
-    differentiate.check_function(f)
-    differentiate.refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
+    check_function(f)
+    refuse_arguments(f, wrt if isinstance(wrt, tuple) else (wrt,))
     return CompiledGradient(f, wrt, fallback)
 
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow import trees
-from undertow.differentiate import Record, grad, refuse_arguments
+from undertow.differentiate import Record, grad
 from undertow.errors import ArgumentError, ShapeError, UndertowError
 from undertow.graph import Node, ancestors, show_shape
 from undertow.keywords import explain_keywords
 from undertow.trace import Tracer, is_array_like
+from undertow.trace.chosen import refuse_arguments
 
 
 def vjp(f: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:

@@ -6,7 +6,6 @@ rules compute numbers; read as tracers, the same rules record a graph, which can
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +19,8 @@ from undertow.graph import CONSTANT, INPUT, Node, ancestors, show_shape
 from undertow.keywords import explain_keywords
 from undertow.trace import Trace, Tracer, argument_names, call_user, constant, describe_function, is_array_like
 from undertow.trace.caught import warn_of_caught
+from undertow.trace.chosen import check_function, check_positions, no_floats, refuse_arguments
 from undertow.trace.crossed import warn_of_square_values
-from undertow.trace.function import code_of
 from undertow.trace.independent import warn_of_independence
 from undertow.trace.views import count_as_array
 from undertow.trace.warned import at_user_line
@@ -184,12 +183,13 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, has_au
         record = Record(f, args, kwargs, positions)
         loss, others = loss_and_others(record.result, f) if has_aux else (record.result, None)
         output = scalar_output(loss, f)
-        if output is not None and record.home is None and not looked:
+        if record.home is None and not looked:
             looked.append(True)  # once: a loop calls it many times with batches that are alike
-            warn_of_square_values(f, args, check_positions(f, positions, len(args)), record.own, output)
-        elif output is None and record.home is None and not looked:
-            looked.append(True)
-            warn_of_independence(f, check_positions(f, positions, len(args)), len(args))
+            chosen = check_positions(f, positions, len(args))
+            if output is None:
+                warn_of_independence(f, chosen, len(args))
+            else:
+                warn_of_square_values(f, args, chosen, record.own, output)
         value = record.value(loss)
         if has_aux:
             leaves, rebuild = trees.flatten(others)
@@ -222,7 +222,7 @@ class Record:
         above = max((x.tape for x in tracers), key=lambda trace: trace.depth, default=None)
         trace = (type(above) if above else kind)(above.depth + 1 if above else 0)
         self.arguments: list[tuple[list[Any], list[Any], trees.Rebuild]] = []  # leaves, their nodes, the tree
-        new_args = list(args)
+        new_args: list[Any] = []
         trees_of: list[tuple[int, trees.Rebuild, list[Any]]] = []
         for i in places:
             leaves, rebuild = trees.flatten(args[i])
@@ -232,7 +232,6 @@ class Record:
             for leaf, tracer in zip(leaves, traced, strict=True):
                 if isinstance(leaf, np.ndarray) and not leaf.ndim and isinstance(tracer, Tracer):
                     count_as_array(tracer)
-            new_args[i] = rebuild(traced)
             tracers += [x for x in traced if isinstance(x, Tracer)]
             trees_of.append((i, rebuild, traced))
         self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
@@ -240,9 +239,11 @@ class Record:
             raise ArgumentError(no_floats(f, args, places))
 
         def renew() -> None:
+            new_args[:] = args
             for i, rebuild, traced in trees_of:
                 new_args[i] = rebuild(traced)
 
+        renew()
         with at_user_line():
             self.result, caught = call_user(f, new_args, kwargs, tracers, renew)
         warn_of_caught(caught)
@@ -295,73 +296,6 @@ class Record:
 def forget(node: Node) -> None:
     """Let go of a node's value."""
     node.value = None
-
-
-def check_positions(f: Callable[..., Any], positions: tuple[int, ...], count: int) -> list[int]:
-    """Return the positions to differentiate by, counted from the front.
-
-    Raises:
-        ArgumentError: no position, one that is no whole number or twice there, or an argument that does not exist.
-    """
-    if len(positions) == 1 and type(positions[0]) is int and 0 <= positions[0] < count:
-        return list(positions)
-    if not positions:
-        raise ArgumentError("wrt=() names no argument. Give the position of one, such as wrt=0, or several.")
-    names = argument_names(f, count)
-    called = f"{getattr(f, '__name__', 'f')} was called with {count} arguments ({', '.join(names)})"
-    found: list[int] = []
-    for i in positions:
-        if isinstance(i, bool) or not hasattr(i, "__index__"):
-            hint = f" {i!r} is wrt={names.index(i)}." if isinstance(i, str) and i in names else ""
-            raise ArgumentError(f"wrt={i!r}: {called}. Give a position, such as 0, or a tuple of positions.{hint}")
-        place = operator.index(i)
-        if not -count <= place < count:
-            remedy = " Give example arguments, by position and not by name." if not count else ""
-            raise ArgumentError(f"wrt={place}: {called}.{remedy}")
-        if place % count in found:
-            raise ArgumentError(f"wrt={positions}: {names[place]} is named twice. Name each argument once.")
-        found.append(place % count)
-    return found
-
-
-def refuse_arguments(f: Callable[..., Any], positions: tuple[Any, ...]) -> None:
-    """ArgumentError where the arguments of f stand in the place of their positions: ``grad(loss, params)``."""
-    wrong = next((x for x in positions if isinstance(x, np.ndarray | dict | list)), None)
-    if wrong is not None:
-        code = code_of(f)
-        names = ", ".join(argument_names(f, code.co_argcount if code else 1))
-        name = getattr(f, "__name__", "f")
-        raise ArgumentError(
-            f"wrt is the position of an argument of {name}, such as 0, and not the argument itself, got "
-            f"{type(wrong).__name__}. What is made is a function of the same arguments: ut.grad({name})({names})."
-        )
-
-
-def check_function(f: Any) -> None:
-    """ArgumentError unless f can be called."""
-    if not callable(f):
-        raise ArgumentError(
-            f"expected a function to differentiate, got {type(f).__name__}. Give the function itself, not its result."
-        )
-
-
-def no_floats(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int]) -> str:
-    """Say that arguments hold nothing to differentiate by, and what would."""
-    names = ", ".join(argument_names(f, len(args))[i] for i in places)
-    plain = [
-        x for i in places for x in trees.flatten(args[i])[0] if type(x).__module__ != "builtins" and not callable(x)
-    ]
-    remedy = ""
-    if plain:
-        frame = hasattr(plain[0], "to_numpy")  # of pandas or Polars
-        name = type(plain[0]).__name__
-        instead = "make the class a dataclass, or pass a dict"
-        if frame or hasattr(plain[0], "__array__") or hasattr(plain[0], "tobytes"):  # of others, such as torch's
-            instead = "pass its x.to_numpy()" if frame else "pass np.asarray(x)"
-        remedy = f" {'An' if name[0].lower() in 'aeiou' else 'A'} {name} is no tree of arrays: {instead}."
-    elif any(callable(args[i]) for i in places):
-        remedy = " A model has weights after model = undertow.nn.initialize(model, seed=0)."
-    return f"{getattr(f, '__name__', 'f')}: {names} holds no floats to differentiate by.{remedy}"
 
 
 def start(leaf: Any, trace: Trace, f: Callable[..., Any], position: int, arg: Any, number: int) -> Any:

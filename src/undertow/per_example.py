@@ -16,13 +16,13 @@ import numpy as np
 from undertow import primitives as P
 from undertow import trees
 from undertow.api import backprop, input_values
-from undertow.differentiate import refuse_arguments
 from undertow.errors import NonScalarError, ShapeError
 from undertow.graph import CONSTANT, INPUT, Node
 from undertow.keywords import explain_keywords
 from undertow.primitives.einsum import split
 from undertow.primitives.template import Pick, put_together
 from undertow.trace import is_array_like
+from undertow.trace.chosen import refuse_arguments
 from undertow.trace.warned import at_user_line
 
 Batch = Callable[..., Any]  # rule(m, node, flags, *values) -> value with m in front; flags: which values have it

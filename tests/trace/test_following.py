@@ -180,6 +180,18 @@ def test_what_fills_a_plain_array_may_be_traced() -> None:
         np.testing.assert_allclose(gradient(X), by_differences(f, X), atol=1e-8)
 
 
+def test_lines_without_source_follow_too() -> None:
+    """As those that are typed in, or given to exec."""
+    names: dict[str, Any] = {"np": np}
+    exec(
+        "def make():\n    return np.zeros(2)\n\ndef f(x):\n    y, z = make(), np.ones(3)\n    y[0] = x[0] ** 2\n"
+        "    z[1:] = y * x[1]\n    return np.sum(z * np.array([1.0, x[2], 2.0]))\n",
+        names,
+    )
+    for gradient in (ut.grad(names["f"]), lambda x: ut.value_and_grad(names["f"], compile=True)(x)[1]):
+        np.testing.assert_allclose(gradient(X), by_differences(names["f"], X), atol=1e-8)
+
+
 def test_parts_of_several_shapes_are_told_by_the_call_that_joins_them() -> None:
     with pytest.raises(ut.ShapeError, match=r"test_following.py:\d+: np.array: the shapes \(2,\), \(1,\) differ"):
         ut.grad(lambda x: np.sum(np.array([[x[0], x[1]], [x[2]]])))(X)

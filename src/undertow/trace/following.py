@@ -145,16 +145,24 @@ def _failing(error: Exception) -> Place:
 
 
 def _sites_behind(place: Place, following: Following) -> set[Site]:
-    """Return the calls behind an array that NumPy has computed of others: ``new = old.copy()``, ``np.ones(3) * 2``."""
+    """Return the calls behind an array that NumPy has computed of others: ``new = old.copy()``, ``np.ones(3) * 2``.
+
+    Without source, as of lines that were typed in, it may be any of the function's.
+    """
+    if place.frame is None:
+        return set()
+    calls = {site for site in following.calls if site[0] is place.frame.f_code}
+    if place.expression is None:
+        held = {following.site_of(x) for x in place.frame.f_locals.values() if isinstance(x, np.ndarray)}
+        return calls | {site for site in held if site is not None}
     target = place.statement.target if isinstance(place.statement, ast.AugAssign) else place.expression
     array = target.value if isinstance(target, ast.Subscript) else target
     came_from = place.made(show(array)) if isinstance(array, ast.Name | ast.Attribute) else array
-    if came_from is None or place.frame is None:
+    if came_from is None:
         return set()
     names = [place.value(node) for node in ast.walk(came_from) if isinstance(node, ast.Name | ast.Attribute)]
     sites = {following.site_of(x) for x in names if isinstance(x, np.ndarray)}
     inside = {id(node) for node in ast.walk(came_from)}
-    calls = {site for site in following.calls if site[0] is place.frame.f_code}
     sites |= {site for site in calls if id(place_in(place.frame, site[1], None).expression) in inside}
     return {site for site in sites if site is not None}
 
