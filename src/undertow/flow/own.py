@@ -369,6 +369,8 @@ class OwnRecorder:
             place = others[0]
         if place is None or not layers or any(x.turned for x in layers):
             return
+        if self.mixture.place is None:  # batches beside one another, as of a discriminator that looks at a whole one
+            return
         found = find_mixing_program(graph, numbers, given[place], [x.node for x in layers])
         if found:
             self.recorder.flow.facts["mixes"] = found
