@@ -126,7 +126,7 @@ def test_layers_are_found_by_what_they_read_where_another_comes_between():
 
     for order in ((False, True, False), (True, False, True)):
         measured, told = ut.flow.recorded(loss), []
-        for deep in order:
+        for deep in order:  # noqa: B007  (the loss reads it)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the loss is compiled again
                 measured(p, X, y)
