@@ -140,3 +140,43 @@ def test_as_many_units_as_examples(units):
         _, gradient = measured(p, X[rows], Y[rows])
         p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
     assert [x.kind for x in measured.findings] == ["mixed-examples"]
+
+
+def test_a_normalisation_of_columns_that_hardly_vary():
+    """As of pixels at the border: a number that is added to the deviation leaves them less than 1."""
+
+    def loss(p, X, Y):
+        h = np.tanh((X - X.mean(axis=0)) / (X.std(axis=0) + 1e-2) @ p["W"])
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ p["V"], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    size = np.array([1, 1, 1, 1, 1, 0.03, 0.1, 0.06])
+    scaled = X * size / X.std(axis=0)
+    spread = scaled.std(axis=0) / (scaled.std(axis=0) + 1e-2)
+    assert spread.min() < 0.9 * spread.max()
+    p, measured = {"W": rng.normal(size=(8, 6)), "V": rng.normal(size=(6, 2))}, ut.flow.recorded(loss)
+    for _ in range(9):
+        rows = rng.integers(0, 400, 128)
+        _, gradient = measured(p, scaled[rows], Y[rows])
+        p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
+    assert [x for x in measured.findings if x.kind == "mixed-examples"] == []
+
+
+def test_a_discriminator_that_looks_at_how_much_a_batch_varies():
+    """Minibatch deviation: Karras et al., Progressive growing of GANs, ICLR 2018, section 3."""
+
+    def judge(p, x):
+        h = np.tanh(x @ p["W"] + p["b"])
+        varied = np.mean(h.std(axis=0)) * np.ones((len(x), 1))
+        return np.concatenate([h, varied], axis=1) @ p["v"]
+
+    def loss(p, real, made):
+        return np.mean(np.logaddexp(0, -judge(p, real))) + np.mean(np.logaddexp(0, judge(p, made)))
+
+    rng = np.random.default_rng(0)
+    p = {"W": rng.normal(size=(6, 16)) / 3, "b": np.zeros(16), "v": rng.normal(size=(17, 1)) / 4}
+    measured = ut.flow.recorded(loss)
+    for _ in range(20):
+        _, gradient = measured(p, 1 + rng.normal(size=(64, 6)), rng.normal(size=(64, 6)))
+        p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
+    assert [x for x in measured.findings if x.kind == "mixed-examples"] == []

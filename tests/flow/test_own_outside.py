@@ -106,3 +106,35 @@ def test_targets_are_measured_by_the_loss_as_it_is_now():
             measured(w, X, Y)
         learned = 1 - np.sum((X @ w + by - Y) ** 2) / np.sum((Y - Y.mean()) ** 2)
         assert measured.flow.facts["squares"]["learned"] == pytest.approx(learned, rel=1e-9)
+
+
+def test_layers_are_found_by_what_they_read_where_another_comes_between():
+    """What is recorded of the last layer stays its own: δ of a mean square is 2 (z − y) by the number of them."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 1))
+    p = {"W": rng.normal(size=(4, 5)), "A": rng.normal(size=(5, 5)), "V": rng.normal(size=(5, 1))}
+
+    def loss(p, X, y):
+        h = np.tanh(X @ p["W"])
+        h = np.tanh(h @ p["A"]) if deep else h
+        return np.mean((h @ p["V"] - y) ** 2)
+
+    def expected():
+        h = np.tanh(X @ p["W"])
+        h = np.tanh(h @ p["A"]) if deep else h
+        return np.sqrt(np.mean((2 * (h @ p["V"] - y) / len(y)) ** 2))
+
+    for order in ((False, True, False), (True, False, True)):
+        measured, told = ut.flow.recorded(loss), []
+        for deep in order:  # noqa: B007  (the loss reads it)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the loss is compiled again
+                measured(p, X, y)
+            told.append(expected())
+        measured(p, X, y)
+        flow = measured.flow
+        last = next(i for i, x in enumerate(flow.layers) if x.kind == "product" and x.reads == "V")
+        np.testing.assert_allclose(flow.stat("delta.rms")[:, last], told, rtol=1e-6)  # a record is float32
+        between = [i for i, x in enumerate(flow.layers) if x.kind == "product" and x.reads == "A"]
+        assert all(np.isnan(flow.stat("delta.rms")[~np.array(order), i]).all() for i in between)
+        assert bool(between) == order[0]

@@ -176,6 +176,8 @@ def _normalised(mixed: Sequence[Node], last: Node, values: Mapping[Node, Any]) -
             mean, deviation = np.abs(flat.mean(axis=0)), flat.std(axis=0)
             varied = deviation > NORMAL * deviation.max()
             mean, deviation = mean[varied], deviation[varied]
-            if len(mean) > 1 and (mean < NORMAL * deviation).all() and deviation.max() < (1 + NORMAL) * deviation.min():
+            # what is added to deviations leaves less to columns that hardly vary: most have the largest one
+            most = (1 + NORMAL) * np.median(deviation) if len(mean) else 0.0
+            if len(mean) > 1 and (mean < NORMAL * deviation).all() and deviation.max() < most:
                 return True
     return False

@@ -29,7 +29,7 @@ from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
 from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import trace_loss
-from undertow.flow.products import Product, as_layers, find_products, last_products
+from undertow.flow.products import Product, as_layers, find_again, find_products, last_products
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
@@ -96,8 +96,7 @@ class OwnGradient(Gradient):
         if self.products and seen is not None and isinstance(loss, Tracer):
             nodes = [x.node for x in trees.flatten(params)[0] if isinstance(x, Tracer)]
             found = find_products(loss.node, ancestors([loss.node]), nodes, [""] * len(nodes))
-            pairs = zip(self.products, found, strict=len(found) == len(self.products))
-            seen.extend((name, Tracer(x.node, loss.tape)) for name, x in pairs)
+            seen.extend((name, Tracer(x.node, loss.tape)) for name, x in find_again(self.products, found).items())
         return loss
 
     def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
@@ -368,6 +367,8 @@ class OwnRecorder:
         if place is None and len(others) == 1:  # something is done with the inputs before they meet weights
             place = others[0]
         if place is None or not layers or any(x.turned for x in layers):
+            return
+        if self.mixture.place is None:  # batches beside one another, as of a discriminator that looks at a whole one
             return
         found = find_mixing_program(graph, numbers, given[place], [x.node for x in layers])
         if found:

@@ -217,6 +217,32 @@ def _same(nodes: Sequence[Node]) -> dict[Node, int]:
     return found
 
 
+def find_again(known: Mapping[str, Product], found: Sequence[Product]) -> dict[str, Product]:
+    """Find layers in another program of the same loss, which may have more of them, or fewer: by what they read.
+
+    Args:
+        known: the layers, by their names.
+        found: those of the other program, in the order of its forward pass.
+
+    Returns:
+        Those of the other program, by the names of the first; without those that are not in it.
+
+    Source: derived here.
+    """
+    others = _by_reading(found)
+    return {name: others[key] for name, key in zip(known, _by_reading(known.values()), strict=True) if key in others}
+
+
+def _by_reading(found: Iterable[Product]) -> dict[Any, Product]:
+    """Layers by what they read, at which call, and how many were so before."""
+    made, seen = dict[Any, Product](), dict[Any, int]()
+    for x in found:
+        key = x.weights, x.turned, x.fan_out, x.turn is None or x.turn[0] == 1
+        seen[key] = n = seen.get(key, 0) + 1
+        made[key, n] = x
+    return made
+
+
 def last_products(found: Mapping[str, Product], nodes: Sequence[Node]) -> list[str]:
     """Return the names of the layers of which no other is made: those that give outputs.
 
