@@ -89,6 +89,7 @@ def test_the_command_line(rare, run_command, tmp_path):
         ("bad=", "the threshold bad= is no probability"),
         ("nan", "the threshold nan is no probability"),
         (True, "the threshold True is no probability"),
+        (np.True_, "is no probability"),
         ({"bad": 0.1, "good": 0.2}, r"names 2 classes\. Name one"),
         ([0.2], r"the threshold \[0\.2\] is no probability"),
     ],

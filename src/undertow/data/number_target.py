@@ -150,7 +150,7 @@ def _without_logarithm(begin: str, curve: Curve, number: float) -> DataError:
             f"{begin}, which has no logarithm. For amounts of 0 or more, take that of 1 + value: "
             "target_scaling='log1p' (--target-scaling log1p)."
         )
-    what = "that has no logarithm" if curve == "log" else "1 + which has no logarithm"
+    what = "which has no logarithm" if curve == "log" else "1 + which has no logarithm"
     return DataError(f"{begin}, {what}. Choose target_scaling='standard' (--target-scaling standard).")
 
 
@@ -222,16 +222,16 @@ def fit_number_target(
         ]
     return NumberTarget(name, mean, scale), [
         f"Target {name!r}: standardised with mean {mean:g} and standard deviation {scale:g}.",
-        *tell_skew(name, found.sample, whole),
+        *tell_skew(name, found, whole),
     ]
 
 
-def tell_skew(name: str, values: NDArray[np.float64], whole: bool) -> list[str]:
+def tell_skew(name: str, found: NumberStatistics, whole: bool) -> list[str]:
     """Say that amounts are skewed where their logarithms are much less so.
 
     Args:
         name: of the target.
-        values: of it, or a sample of them.
+        found: what was seen of it; its skewness is that of the sample.
         whole: whether all are whole numbers, as counts are.
 
     Returns:
@@ -241,19 +241,22 @@ def tell_skew(name: str, values: NDArray[np.float64], whole: bool) -> list[str]:
     Source: derived here; the skewness is the third moment of the standardised values.
 
     Example:
-        >>> print(*tell_skew("paid", np.exp(np.linspace(-4, 4, 200)), False))
+        >>> found = NumberStatistics()
+        >>> found.update(np.exp(np.linspace(-4, 4, 200)))
+        >>> print(*tell_skew("paid", found, False))
         Target 'paid': skewed: half of the values are below 1, the largest is 54.6. --target-scaling log ...
     """
-    if values.size < _ENOUGH or values.min() < 0:
+    values = found.sample
+    if values.size < _ENOUGH or found.least < 0:
         return []
-    curve: Curve = "log" if values.min() > 0 else "log1p"
+    curve: Curve = "log" if found.least > 0 else "log1p"
     skewness = _skewness(values)
     if not skewness > _SKEWED or abs(_skewness(bend(values, curve, name, None))) > skewness / 2:
         return []
     counts = ", or --loss poisson its rate" if whole else ""
     return [
         f"Target {name!r}: skewed: half of the values are below {np.median(values):.4g}, the largest is "
-        f"{values.max():.4g}. --target-scaling {curve} (target_scaling={curve!r}) learns its logarithm{counts}: then "
+        f"{found.largest:.4g}. --target-scaling {curve} (target_scaling={curve!r}) learns its logarithm{counts}: then "
         "errors count by their ratio to the value."
     ]
 

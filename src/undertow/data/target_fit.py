@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.data.column_statistics import SAMPLE, NumberStatistics
+from undertow.data.column_statistics import NumberStatistics
 from undertow.data.columns import read_numbers
 from undertow.data.decimals import Decimal
 from undertow.data.late import pl
@@ -36,6 +36,8 @@ from undertow.errors import DataError
 
 MOST_CLASSES = 65_536
 
+_SAMPLE = 10_000  # numbers of a stream that are kept: enough to tell whether they are skewed
+
 
 @dataclass(eq=False)
 class TargetFit:
@@ -62,7 +64,7 @@ class TargetFit:
     dtype: pl.DataType | None = None
     whole: bool = True
     overflowed: bool = False
-    numbers: NumberStatistics = field(default_factory=lambda: NumberStatistics(SAMPLE))
+    numbers: NumberStatistics = field(default_factory=lambda: NumberStatistics(_SAMPLE))
     counts: pl.DataFrame | None = None
     layouts: LayoutsSeen = field(default_factory=lambda: LayoutsSeen(1))
     n_texts: int = 0

@@ -100,7 +100,7 @@ def read_threshold(given: Any, run: Any, loss: Any, classes: Sequence[Any]) -> T
         value = float(number)
     except (TypeError, ValueError):
         value = -1.0
-    if not 0 <= value <= 1 or isinstance(number, bool):
+    if not 0 <= value <= 1 or isinstance(number, bool | np.bool_):
         raise ArgumentError(
             f"the threshold {_show(given)} is no probability. Give one from 0 to 1, such as 0.2, or {names[1]}=0.2."
         )
