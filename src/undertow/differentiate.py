@@ -21,8 +21,8 @@ from undertow.trace import Trace, Tracer, argument_names, call_user, constant, d
 from undertow.trace.caught import warn_of_caught
 from undertow.trace.chosen import check_function, check_positions, no_floats, refuse_arguments
 from undertow.trace.crossed import warn_of_square_values
+from undertow.trace.function import traced_leaves
 from undertow.trace.independent import warn_of_independence
-from undertow.trace.views import count_as_array
 from undertow.trace.warned import at_user_line
 from undertow.trace.where import check_plain
 
@@ -218,34 +218,26 @@ class Record:
         kind: type[Trace] = Trace,
     ) -> None:
         places = check_positions(f, positions, len(args))
-        tracers = [x for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
-        above = max((x.tape for x in tracers), key=lambda trace: trace.depth, default=None)
+        outer = [x for arg in args for x in trees.flatten(arg)[0] if isinstance(x, Tracer)]
+        above = max((x.tape for x in outer), key=lambda trace: trace.depth, default=None)
         trace = (type(above) if above else kind)(above.depth + 1 if above else 0)
         self.arguments: list[tuple[list[Any], list[Any], trees.Rebuild]] = []  # leaves, their nodes, the tree
-        new_args: list[Any] = []
-        trees_of: list[tuple[int, trees.Rebuild, list[Any]]] = []
         for i in places:
             leaves, rebuild = trees.flatten(args[i])
             row = [start(leaf, trace, f, i, args[i], k) for k, leaf in enumerate(leaves)]
             self.arguments.append((leaves, row, rebuild))
-            traced = [Tracer(x, trace) if isinstance(x, Node) else x for x in row]
-            for leaf, tracer in zip(leaves, traced, strict=True):
-                if isinstance(leaf, np.ndarray) and not leaf.ndim and isinstance(tracer, Tracer):
-                    count_as_array(tracer)
-            tracers += [x for x in traced if isinstance(x, Tracer)]
-            trees_of.append((i, rebuild, traced))
         self.own = [x for _, row, _ in self.arguments for x in row if isinstance(x, Node)]
         if not self.own:
             raise ArgumentError(no_floats(f, args, places))
 
-        def renew() -> None:
-            new_args[:] = args
-            for i, rebuild, traced in trees_of:
-                new_args[i] = rebuild(traced)
+        def trace_arguments() -> list[Any]:
+            found = list(args)
+            for i, (leaves, row, rebuild) in zip(places, self.arguments, strict=True):
+                found[i] = rebuild(traced_leaves(leaves, row, trace))
+            return found
 
-        renew()
         with at_user_line():
-            self.result, caught = call_user(f, new_args, kwargs, tracers, renew)
+            self.result, caught = call_user(f, trace_arguments, kwargs, trace, outer)
         warn_of_caught(caught)
         home: Trace | None = above
         if home is None:

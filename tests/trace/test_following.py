@@ -168,6 +168,20 @@ def test_labels_pick_rows_of_a_table_that_the_function_makes() -> None:
             np.testing.assert_array_equal(found, wanted)
 
 
+def test_arguments_by_name_are_joined_too() -> None:
+    table = np.arange(6.0).reshape(3, 2)
+
+    def f(x: Any) -> Any:
+        rows = np.take(a=np.array([x, 2 * x]), indices=[0, 1, 1], axis=0)
+        return np.sum(rows) + np.sum(a=[x[0], x[1] ** 2]) + np.dot(table[0], b=[x[2], x[0]])
+
+    for gradient in (ut.grad(f), lambda x: ut.value_and_grad(f, compile=True)(x)[1]):
+        np.testing.assert_allclose(gradient(X), by_differences(f, X), atol=1e-8)
+    w, labels = np.ones((4, 2)), np.array([0, 2, 1, 2])
+    taken = ut.backprop(lambda w, labels: np.sum(w * np.take(table, indices=labels, axis=0)), w, labels)()[1]
+    np.testing.assert_array_equal(taken, table[labels])
+
+
 def test_what_fills_a_plain_array_may_be_traced() -> None:
     def f(x: Any) -> Any:
         y, D, z = np.zeros(3), np.zeros((3, 3)), np.zeros(4)

@@ -150,7 +150,7 @@ def _without_logarithm(begin: str, curve: Curve, number: float) -> DataError:
             f"{begin}, which has no logarithm. For amounts of 0 or more, take that of 1 + value: "
             "target_scaling='log1p' (--target-scaling log1p)."
         )
-    what = "which has no logarithm" if curve == "log" else "1 + which has no logarithm"
+    what = "which has no logarithm" if curve == "log" else "and 1 + value has no logarithm"
     return DataError(f"{begin}, {what}. Choose target_scaling='standard' (--target-scaling standard).")
 
 

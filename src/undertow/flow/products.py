@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from undertow.flow.ends import MOVES
 from undertow.flow.layers import FlowLayer
+from undertow.flow.program import made_of, unmoved
 from undertow.flow.record import Flow
 from undertow.graph import CONSTANT, INPUT, Node
 
@@ -90,7 +90,7 @@ def find_products(loss: Node, nodes: Sequence[Node], params: Sequence[Node], nam
         >>> found.name, found.weights, found.bias, found.turned, found.fan_in, found.alone
         ('X @ W + c', 0, 1, False, 3, True)
     """
-    fed, trained = _fed(nodes, params), set[Node]().union(*(_made_of(nodes, x) for x in params))
+    fed, trained = _fed(nodes, params), set[Node]().union(*(made_of(nodes, [x]) for x in params))
     after: dict[Node, list[Node]] = {}
     for node in nodes:
         for x in node.inputs:
@@ -166,7 +166,7 @@ def _read(
     size = W.spec.shape[0] if len(W.spec.shape) == 1 else _other(W.spec.shape, units)
     if not isinstance(units, int) or not isinstance(size, int):
         return None
-    place, origin = places.get(_origin(W)), _origin(h)
+    place, origin = places.get(unmoved(W)), unmoved(h)
     label = (origin.name if origin.op is INPUT else h.name) or ("h" if h in trained else "X")
     name = f"{label} @ {names[place] if place is not None else W.name or 'W'}"
     if weights == 0:
@@ -175,7 +175,7 @@ def _read(
     follows = after.get(node, [])
     if len(follows) == 1 and getattr(follows[0].op, "name", "") == "add" and follows[0].spec.shape == node.spec.shape:
         other = next((x for x in follows[0].inputs if x is not node), node)
-        bias = places.get(_origin(other))
+        bias = places.get(unmoved(other))
         if bias is not None and math.prod(x for x in other.spec.shape if isinstance(x, int)) in (units, 1):
             z, name = follows[0], f"{name} + {names[bias]}"
         else:
@@ -194,7 +194,7 @@ def _not_recurrent(found: list[Product], nodes: Sequence[Node], places: Mapping[
     for x in found:  # what is computed twice in the same way, as where a loss asks for predictions twice, is one
         taken.setdefault(x.weights if x.weights is not None else x.node, {}).setdefault(same[x.node], x)
     for calls in (list(x.values()) for x in taken.values()):
-        made = _made_of(nodes, calls[0].node)
+        made = made_of(nodes, [calls[0].node])
         if not any(x.node in made for x in calls[1:]):
             kept.append(calls[0] if len(calls) == 1 else replace(calls[0], alone=False))
             continue
@@ -258,7 +258,7 @@ def last_products(found: Mapping[str, Product], nodes: Sequence[Node]) -> list[s
     return [
         name
         for name, x in found.items()
-        if not any(y.node in _made_of(nodes, x.node) for y in found.values() if y is not x)
+        if not any(y.node in made_of(nodes, [x.node]) for y in found.values() if y is not x)
     ]
 
 
@@ -266,7 +266,7 @@ def _is_alone(product: Product, found: Sequence[Product], nodes: Sequence[Node],
     """Whether no way from an earlier layer to the loss leads around this one, and none stands beside it."""
     if not product.alone:
         return False
-    later = _made_of(nodes, product.node)
+    later = made_of(nodes, [product.node])
     around = set[Node]()
     for node in nodes:
         if node is not product.node and (
@@ -274,22 +274,6 @@ def _is_alone(product: Product, found: Sequence[Product], nodes: Sequence[Node],
         ):
             around.add(node)
     return loss not in around
-
-
-def _made_of(nodes: Sequence[Node], origin: Node) -> set[Node]:
-    """A node and all that is made of it."""
-    made = {origin}
-    for node in nodes:
-        if not made.isdisjoint(node.inputs):
-            made.add(node)
-    return made
-
-
-def _origin(node: Node) -> Node:
-    """What was only moved or copied."""
-    while node.inputs and getattr(node.op, "name", "") in MOVES:
-        node = node.inputs[0]
-    return node
 
 
 def _named_apart(found: Sequence[Product]) -> list[Product]:

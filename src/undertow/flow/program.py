@@ -40,14 +40,14 @@ def find_outputs(graph: Graph, params: Sequence[Node], seen: Sequence[tuple[str,
         ['output']
     """
     nodes = [x for x in graph.nodes if x.op is not INPUT]
-    trained = _made_of(nodes, params)
+    trained = made_of(nodes, params)
     places = {x.index: x for x in nodes}
     found = []
     for name, index in seen:
         value = places.get(index)
         if value is None or value not in trained:
             continue
-        made = _made_of(nodes, [value])
+        made = made_of(nodes, [value])
         later = [x for x in nodes if x in made and x is not value and x.spec.shape]
         if all(made.issuperset(trained.intersection(x.inputs)) for x in later):
             found.append(name)
@@ -69,10 +69,10 @@ def find_targets(graph: Graph, params: Sequence[Node], given: Sequence[Node]) ->
     Source: derived here.
     """
     nodes = [x for x in graph.nodes if x.op is not INPUT]
-    trained, fed = _made_of(nodes, params), set[Node]()
+    trained, fed = made_of(nodes, params), set[Node]()
     for node in nodes:
         if getattr(node.op, "name", "") in PRODUCTS and not trained.isdisjoint(node.inputs):
-            fed.update(_origin(x) for x in node.inputs)
+            fed.update(unmoved(x) for x in node.inputs)
     if len(given) == 1:
         return 0
     return next((i for i in reversed(range(len(given))) if given[i] not in fed), None)
@@ -101,7 +101,7 @@ def find_inputs(graph: Graph, params: Sequence[Node], given: Sequence[Node]) -> 
     met = set[Node]()
     for node in graph.nodes:
         if getattr(node.op, "name", "") in PRODUCTS:
-            origins = [_origin(x) for x in node.inputs]
+            origins = [unmoved(x) for x in node.inputs]
             met.update(origins if not set(params).isdisjoint(origins) else ())
     return next((i for i, x in enumerate(given) if x in met), None)
 
@@ -132,7 +132,7 @@ def softmax_over_examples(graph: Graph, params: Sequence[Node], given: Sequence[
         None
     """
     nodes = [x for x in graph.nodes if x.op is not INPUT]
-    trained = _made_of(nodes, params)
+    trained = made_of(nodes, params)
     shapes = {node.spec.shape for node, value in given if are_classes(np.asarray(value))}
     for node in nodes:
         shape = node.inputs[0].spec.shape if node.inputs else ()
@@ -152,12 +152,12 @@ def are_classes(y: Array) -> bool:
 
 def _is_picked(nodes: Sequence[Node], softmax: Node, shape: tuple[Any, ...]) -> bool:
     """Whether of each row one number is picked, as labels do: ``p[np.arange(m), y]``."""
-    made = {x for x in _made_of(nodes, [softmax]) if x.spec.shape == shape}
+    made = {x for x in made_of(nodes, [softmax]) if x.spec.shape == shape}
     picks = [x for x in nodes if getattr(x.op, "name", "") == "getitem" and x.inputs[0] in made and len(x.inputs) == 3]
     return any(x.spec.shape == shape[:1] for x in picks)
 
 
-def _made_of(nodes: Sequence[Node], origins: Sequence[Node]) -> set[Node]:
+def made_of(nodes: Sequence[Node], origins: Sequence[Node]) -> set[Node]:
     """These nodes, and all that is made of them; the nodes come oldest first."""
     made = set(origins)
     for node in nodes:
@@ -166,7 +166,7 @@ def _made_of(nodes: Sequence[Node], origins: Sequence[Node]) -> set[Node]:
     return made
 
 
-def _origin(node: Node) -> Node:
+def unmoved(node: Node) -> Node:
     """What was only moved or copied."""
     while node.inputs and getattr(node.op, "name", "") in MOVES:
         node = node.inputs[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from types import CodeType
@@ -22,7 +22,7 @@ import numpy as np
 from undertow.errors import InPlaceError, RefusedError
 from undertow.trace.place import Place, place_in, show
 from undertow.trace.stand_ins import Exchange, Following, Site, find_exchanges, now, numpys
-from undertow.trace.tracer import Tracer
+from undertow.trace.tracer import Trace, Tracer
 from undertow.trace.where import is_user_code
 
 
@@ -71,16 +71,14 @@ _exchanged: dict[tuple[int, str], list[Any]] = {}  # by namespace and name: how 
 _lock = RLock()
 
 
-def call_following(
-    call: Callable[[], Any], code: CodeType | None, tracers: list[Tracer], renew: Callable[[], None]
-) -> Any:
+def call_following(call: Callable[[], Any], code: CodeType | None, trace: Trace, outer: Sequence[Tracer]) -> Any:
     """Call a function of traced arguments; where plain arrays stand in the way, again so that they do not.
 
     Args:
-        call: calls it.
+        call: calls it, with arguments made anew each time: it may have written to them.
         code: the function's.
-        tracers: all traced values among its arguments; whenever it is called, they are what they were at first.
-        renew: makes the lists, dicts and objects that hold them anew: the function may have put others in.
+        trace: that of its arguments.
+        outer: values of other traces among them, which are what they were at first whenever it is called.
 
     Returns:
         What it returned.
@@ -89,7 +87,7 @@ def call_following(
         InPlaceError: a derivative would be lost in spite of all that, and other errors of the function.
     """
     known = _known.get(id(code))
-    before = [(x, x._node, x._view, x._memory) for x in tracers]
+    before = [(x, x._node, x._view, x._memory) for x in outer]
     if known is not None:
         needs = known[1]
     else:
@@ -97,17 +95,15 @@ def call_following(
             return call()
         except Exception as error:
             lost = _lost(error)
-            if lost is None or not tracers:
+            if lost is None:
                 raise
             needs = Needs()
             needs.learn(error, lost)
     everything = known is None
-    innermost = max((x.tape for x in tracers), key=lambda trace: trace.depth)
     while True:
         for x, node, view, memory in before:
             x._node, x._view, x._memory = node, view, memory
-        renew()
-        following = Following(innermost, needs.sites, needs.used)
+        following = Following(trace, needs.sites, needs.used)
         try:
             with _exchange(needs.exchanges(everything), following):
                 result = call()
@@ -117,7 +113,7 @@ def call_following(
                 raise
             everything = True
             continue
-        if code is not None:
+        if known is None and code is not None:
             _known[id(code)] = ref(code, functools.partial(_forget, id(code))), needs
         return result
 

@@ -26,7 +26,7 @@ from undertow.trace.draws import random_states, warn_of_draws
 from undertow.trace.following import call_following
 from undertow.trace.foreign import met_library
 from undertow.trace.running import tracing
-from undertow.trace.tracer import NotingTrace, Tracer, constant
+from undertow.trace.tracer import NotingTrace, Trace, Tracer, constant
 from undertow.trace.views import count_as_array
 from undertow.trace.where import check_plain, file_name
 
@@ -115,24 +115,37 @@ def leaf_name(argument: str, path: str) -> str:
     return "_".join(part for part in plain.split("_") if part) + "?"  # not an identifier: a local name may replace it
 
 
+def traced_leaves(leaves: Sequence[Any], row: Sequence[Any], trace: Trace) -> list[Any]:
+    """Make the leaves of an argument that a function is traced with, of their nodes; what has none is as it is."""
+    found = [Tracer(x, trace) if isinstance(x, Node) else x for x in row]
+    for leaf, x in zip(leaves, found, strict=True):
+        if isinstance(leaf, np.ndarray) and not leaf.ndim and isinstance(x, Tracer):
+            count_as_array(x)
+    return found
+
+
 def call_user(
-    f: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], tracers: list[Tracer], renew: Callable[[], None]
+    f: Callable[..., Any],
+    arguments: Callable[[], list[Any]],
+    kwargs: dict[str, Any],
+    trace: Trace,
+    outer: Sequence[Tracer] = (),
 ) -> tuple[Any, list[UndertowError]]:
     """Call the function that is being traced; an error of ours that NumPy wrapped into its own comes out as ours.
 
     Args:
         f: the function.
-        args: its arguments.
+        arguments: makes its arguments, anew for each time that it is called (see `following`).
         kwargs: those by name.
-        tracers: all traced values among them.
-        renew: puts trees of the traced values into ``args`` anew.
+        trace: that of its arguments.
+        outer: values of other traces among them.
 
     Returns:
         What it returned, and the errors of ours that it caught.
     """
     try:
         code = code_of(f.func if isinstance(f, functools.partial) else f)
-        result, caught = call_following(lambda: call_noting(f, args, kwargs), code, tracers, renew)
+        result, caught = call_following(lambda: call_noting(f, arguments(), kwargs), code, trace, outer)
         for leaf in trees.flatten(result)[0]:
             if isinstance(leaf, Tracer):
                 leaf.node  # noqa: B018 - a view of what was written to is read anew while the trace is open
@@ -144,7 +157,7 @@ def call_user(
             raise
         if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
             raise error.__cause__ from None
-        asked = tracers[0].tape.asked if tracers else None
+        asked = next((x.asked for x in (trace, *(y.tape for y in outer)) if x.asked is not None), None)
         if asked is not None and "<traced " in str(error) and not isinstance(error, UndertowError):
             raise asked from None  # NumPy has put an error of its own in its place
         raise
@@ -271,8 +284,7 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
     inputs: list[Node] = []
     rows: dict[int, int] = {}
     traced_args: list[Any] = []
-    traced: list[Tracer] = []
-    trees_of: list[tuple[trees.Rebuild, list[Any]]] = []
+    given: list[tuple[list[Any], trees.Rebuild]] = []
     names = argument_names(f, len(args))
     for position, (name, arg) in enumerate(zip(names, args, strict=True)):
         leaves, rebuild = trees.flatten(arg)
@@ -294,19 +306,15 @@ def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size 
             inputs.append(node)
             row.append(node)
         arguments.append(row)
-        tracers = [Tracer(x, trace) if isinstance(x, Node) else x for x in row]
-        for leaf, tracer in zip(leaves, tracers, strict=True):
-            if isinstance(leaf, np.ndarray) and not leaf.ndim:
-                count_as_array(tracer)
-        traced_args.append(rebuild(tracers))
-        traced += [x for x in tracers if isinstance(x, Tracer)]
-        trees_of.append((rebuild, tracers))
+        given.append((leaves, rebuild))
 
-    def renew() -> None:
-        traced_args[:] = [rebuild(leaves) for rebuild, leaves in trees_of]
+    def trace_arguments() -> list[Any]:
+        rows_of = zip(given, arguments, strict=True)
+        traced_args[:] = [rebuild(traced_leaves(leaves, row, trace)) for (leaves, rebuild), row in rows_of]
+        return traced_args
 
     with _recording(trace):
-        result, caught = call_user(f, traced_args, {}, traced, renew)
+        result, caught = call_user(f, trace_arguments, {}, trace)
         changes = changed_arguments(names, arguments, traced_args)
     _raise_for_size(caught, size)
     leaves, rebuild = trees.flatten(result)

@@ -84,10 +84,11 @@ class Following:
         self.used.add(own)
         return traced._apply(original, args, kwargs)
 
-    def keep(self, made: Any, own: Any, frame: FrameType, args: Sequence[Any] = ()) -> Any:
+    def keep(self, made: Any, own: Any, frame: FrameType, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Note what call has made a plain array, or return it as a traced constant where that is to be written to."""
         owner = _owner(made)
-        if type(made) is not np.ndarray or owner.base is not None or any(_may_own(owner, x) for x in args):
+        given = (*args, *kwargs.values())
+        if type(made) is not np.ndarray or owner.base is not None or any(_may_own(owner, x) for x in given):
             return made
         site = frame.f_code, frame.f_lasti
         if site in self.sites and made.dtype.kind in "fiub":
@@ -174,7 +175,7 @@ def _of_array(original: Any) -> Any:
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         given = args or tuple(kwargs[key] for key in ("object", "a") if key in kwargs)
         if not given or not _holds_traced(given[0]) or lists_arguments(given[0], MOST_NUMBERS):
-            return following.keep(original(*args, **kwargs), own, frame, (*args, *kwargs.values()))
+            return following.keep(original(*args, **kwargs), own, frame, args, kwargs)
         following.used.add(own)
         rest = {key: value for key, value in kwargs.items() if key not in ("object", "a")}
         if name == "array":
@@ -190,7 +191,7 @@ def _of_lists(original: Any) -> Any:
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         joined = [type(x)(following.join(part, own) for part in x) if isinstance(x, list | tuple) else x for x in args]
         rest = {key: following.join(x, own) for key, x in kwargs.items()}
-        return following.keep(following.apply(original, own, joined, rest), own, frame, (*args, *kwargs.values()))
+        return following.keep(following.apply(original, own, joined, rest), own, frame, args, kwargs)
 
     return _asks(call, original)
 
@@ -200,12 +201,14 @@ def _of_arrays(original: Any, most: int | None) -> Any:
 
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         joined = [following.join(x, own) if most is None or i < most else x for i, x in enumerate(args)]
-        if original.__name__ in _ASKING_FIRST and type(joined[0]) is np.ndarray and any(map(_holds_traced, joined[1:])):
+        rest = {key: following.join(x, own) if most is None else x for key, x in kwargs.items()}
+        plain = original.__name__ in _ASKING_FIRST and joined and type(joined[0]) is np.ndarray
+        if plain and any(map(_holds_traced, (*joined[1:], *rest.values()))):
             following.used.add(own)
             if original.__name__ != "take":
                 target(f"np.{original.__name__}", joined[0])  # which is refused, and made a traced one then
             joined[0] = Tracer(constant(joined[0]), following.trace)
-        return following.keep(following.apply(original, own, joined, kwargs), own, frame, (*args, *kwargs.values()))
+        return following.keep(following.apply(original, own, joined, rest), own, frame, args, kwargs)
 
     return _asks(call, original)
 
@@ -216,7 +219,7 @@ def _full(original: Any) -> Any:
     def call(following: Following, own: Any, frame: FrameType, args: Any, kwargs: Any) -> Any:
         given = {**dict(zip(("shape", "fill_value", "dtype", "order"), args, strict=False)), **kwargs}
         if not _holds_traced(given.get("fill_value")):
-            return following.keep(original(*args, **kwargs), own, frame, (*args, *kwargs.values()))
+            return following.keep(original(*args, **kwargs), own, frame, args, kwargs)
         following.used.add(own)
         value = following.join(given["fill_value"], own)
         filled = np.broadcast_to(value, given["shape"]).copy()
