@@ -20,7 +20,7 @@ from undertow.train.step import make_step
 NEVER, ALWAYS = 1 << 60, -1
 
 
-@pytest.fixture(autouse=True, params=["own", "packed"])
+@pytest.fixture(autouse=True, params=["own", "packed", "interleaved"])
 def _kernels_of_our_own(request, monkeypatch):
     """OpenBLAS, which some processors leave large products to, finishes nothing."""
     for module in (finished, products):

@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 
 from undertow.compile import blas as blas_module
-from undertow.compile.blas import Blas, choose_kernel, find_blas, write_blas
+from undertow.compile import ways
+from undertow.compile.blas import Blas, find_blas, write_blas
+from undertow.compile.interleaved import interleaved_bytes, write_interleaved
 from undertow.compile.ir import Module
 from undertow.compile.llvm import Library, assemble
 from undertow.compile.packed import block_rows, packed_bytes, write_packed
 from undertow.compile.processor import lanes_of
 from undertow.compile.product import DEPTH, scratch_bytes, write_product
 from undertow.compile.product_args import SIZES
+from undertow.compile.ways import choose_kernel
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
@@ -39,7 +42,7 @@ def bits(value, dtype):
     return int.from_bytes(np.array(value, dtype).tobytes(), "little", signed=True)
 
 
-def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, blas=None, packed=False):
+def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, blas=None, way="own"):
     """Change c to alpha a @ b + beta c, one thread's part after the other."""
     kind = "f32" if c.dtype == np.float32 else "f64"
     size = SIZES[kind]
@@ -51,7 +54,10 @@ def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, bl
     batch = [x.strides[0] // size if x.ndim == 3 else 0 for x in (a, b, c)]
     sizes = [c.shape[-2], c.shape[-1], a.shape[-1]]
     without_masks = lanes is not None and lanes * size < 32  # needs scratch memory for other products, too
-    scratch = packed_bytes(kind) if packed else scratch_bytes(kind, *sizes, strides(b)[1] != 1 or without_masks)
+    if way == "own":
+        scratch = scratch_bytes(kind, *sizes, strides(b)[1] != 1 or without_masks)
+    else:
+        scratch = {"packed": packed_bytes, "interleaved": interleaved_bytes}[way](kind)
     memory = np.full(threads * scratch + 64, 170, np.uint8)
     table = [x.ctypes.data for x in (a, b, c)]
     table += [*sizes, *strides(a), *strides(b), strides(c)[0], bits(alpha, c.dtype), bits(beta, c.dtype)]
@@ -60,7 +66,8 @@ def multiply(a, b, c, *, alpha=1.0, beta=0.0, threads=1, split=0, lanes=None, bl
         table.append(blas.sgemm if kind == "f32" else blas.dgemm)
         function = kernel(write_blas, kind, blas.integers)
     else:
-        function = kernel(write_packed if packed else write_product, kind, lanes or lanes_of(kind))
+        writers = {"own": write_product, "packed": write_packed, "interleaved": write_interleaved}
+        function = kernel(writers[way], kind, lanes or lanes_of(kind))
     args = np.array(table, np.int64)
     for thread in range(threads):
         function(args.ctypes.data, thread, threads)
@@ -120,8 +127,8 @@ def random_case(rng, kind, layouts=LAYOUTS):
 
 @pytest.mark.parametrize("kind", ["f32", "f64"])
 @pytest.mark.parametrize("bytes_", [64, 32, 16])
-@pytest.mark.parametrize("packed", [False, True])
-def test_own_products_of_any_shape_and_strides(kind, bytes_, packed):
+@pytest.mark.parametrize("way", ["own", "packed", "interleaved"])
+def test_own_products_of_any_shape_and_strides(kind, bytes_, way):
     lanes = bytes_ // SIZES[kind]
     if lanes > lanes_of(kind):
         pytest.skip("this processor has no such vectors")
@@ -129,7 +136,7 @@ def test_own_products_of_any_shape_and_strides(kind, bytes_, packed):
     for _ in range(500):
         a, b, room, n, options = random_case(rng, kind)
         edge = room[:, n:].copy()
-        check(a, b, room[:, :n], lanes=lanes, packed=packed, **options)
+        check(a, b, room[:, :n], lanes=lanes, way=way, **options)
         assert np.array_equal(room[:, n:], edge), "written beside C"
 
 
@@ -155,16 +162,17 @@ def test_products_wider_and_deeper_than_one_panel(kind):
 
 
 @pytest.mark.parametrize("kind", ["f32", "f64"])
-def test_large_products_of_several_blocks(kind):
+@pytest.mark.parametrize("way", ["packed", "interleaved"])
+def test_large_products_of_several_blocks(kind, way):
     rng = np.random.default_rng(5)
     height = block_rows(kind)
-    for m, n, k in ((height + 7, 70, 300), (2 * height, 35, 513), (height - 1, 161, 256)):
+    for m, n, k in ((height + 7, 70, 300), (2 * height, 35, 513), (height - 1, 161, 256), (50, 1100, 270)):
         for layouts in itertools.product(("rows", "columns", "part", "apart"), repeat=2):
             a, b = (lay_out(rng, *s, x, DTYPES[kind]) for s, x in zip(((m, k), (k, n)), layouts, strict=True))
-            check(a, b, np.ones((m, n), DTYPES[kind]), beta=-1.0, threads=2, split=1, packed=True)
+            check(a, b, np.ones((m, n), DTYPES[kind]), beta=-1.0, threads=2, split=1, way=way)
     shape = (3, height + 1, 40)
     a, b = (rng.standard_normal(s).astype(DTYPES[kind]) for s in (shape, (3, 40, 20)))
-    check(a, b, np.ones((3, height + 1, 20), DTYPES[kind]), threads=2, packed=True)
+    check(a, b, np.ones((3, height + 1, 20), DTYPES[kind]), threads=2, way=way)
 
 
 def test_long_sums_of_float32_stay_exact():
@@ -181,15 +189,15 @@ def test_long_sums_of_float32_stay_exact():
 
 @pytest.mark.parametrize("kind", ["f32", "f64"])
 @pytest.mark.parametrize("shape", [(9, 20, 12), (40, 3, 64), (1, 20, 40), (40, 1, 33)])
-@pytest.mark.parametrize("packed", [False, True])
-def test_nan_and_inf_come_through_as_in_numpy(kind, shape, packed):
+@pytest.mark.parametrize("way", ["own", "packed", "interleaved"])
+def test_nan_and_inf_come_through_as_in_numpy(kind, shape, way):
     m, n, k = shape
     for layout in LAYOUTS[:2]:
         rng = np.random.default_rng(3)
         a, b = (lay_out(rng, *s, layout, DTYPES[kind]) for s in ((m, k), (k, n)))
         a[0, 0], a[m // 2, k - 1], b[k // 2, n - 1] = np.nan, np.inf, -np.inf
         c = np.empty((m, n), DTYPES[kind])
-        multiply(a, b, c, packed=packed)
+        multiply(a, b, c, way=way)
         with np.errstate(invalid="ignore"):
             np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-4)
 
@@ -385,7 +393,8 @@ def test_a_busy_machine_never_chooses_kernels(monkeypatch, tmp_path):
     assert blas_module._choose_core(library, "gemm", tmp_path) == "SkylakeX"
 
 
-def test_the_rule_keeps_from_openblas_what_it_cannot_read():
+def test_the_rule_keeps_from_openblas_what_it_cannot_read(monkeypatch):
+    monkeypatch.setattr(ways, "processor", lambda: "AuthenticAMD 26 2 1 +avx512f")
     near, broadcast, apart = (64, 1), (0, 1), (64, 2)
     for a, b in ((broadcast, near), (near, broadcast), (apart, near), (near, apart)):
         assert choose_kernel("f32", 4096, 64, 64, (*a, *b), 4096) == "own"
@@ -394,11 +403,17 @@ def test_the_rule_keeps_from_openblas_what_it_cannot_read():
     assert choose_kernel("f32", 64, 64, 64, (*near, *near), 64) == "own"
 
 
-def test_an_intel_processor_copies_wide_matrices_whose_rows_are_far_apart(monkeypatch):
-    monkeypatch.setattr(blas_module, "lanes_of", lambda kind: 64 // SIZES[kind])
-    ways = []
+def test_an_intel_processor_copies_what_lies_far_apart(monkeypatch):
+    monkeypatch.setattr(ways, "lanes_of", lambda kind: 64 // SIZES[kind])
+    chosen = []
     for told in ("GenuineIntel 6 143 8 +avx512f", "AuthenticAMD 26 2 1 +avx512f"):
-        monkeypatch.setattr(blas_module, "processor", lambda told=told: told)
-        sizes = [(512, 512, 512), (256, 256, 256), (512, 64, 10_000)]
-        ways.append([choose_kernel("f32", m, n, k, (k, 1, n, 1), m) for m, n, k in sizes])
-    assert ways == [["packed", "own", "own"], ["own", "own", "own"]]
+        monkeypatch.setattr(ways, "processor", lambda told=told: told)
+        sizes = [(512, 512, 512), (512, 64, 10_000), (32, 512, 512), (512, 512, 16)]
+        chosen.append([choose_kernel("f32", m, n, k, (k, 1, n, 1), m) for m, n, k in sizes])
+        chosen[-1].append(choose_kernel("f32", 200, 100, 100, (1, 200, 100, 1), 200))  # transposed, narrow
+        chosen[-1].append(choose_kernel("f32", 200, 400, 100, (1, 200, 400, 1), 200))  # transposed, wide
+        chosen[-1].append(choose_kernel("f32", 200, 400, 100, (100, 1, 1, 100), 200))  # by a transposed one, few rows
+    assert chosen == [
+        ["interleaved", "own", "packed", "packed", "own", "interleaved", "own"],
+        ["own", "own", "own", "own", "own", "own", "own"],
+    ]

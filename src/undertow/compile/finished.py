@@ -10,7 +10,6 @@ from typing import Any
 
 from undertow.compile.access import is_reduction, matrix, row_major, squeeze
 from undertow.compile.accumulate import is_product
-from undertow.compile.blas import choose_kernel
 from undertow.compile.clusters import Clusters, Read
 from undertow.compile.finish import Finish
 from undertow.compile.fuse import Cluster, Item, is_number
@@ -23,6 +22,7 @@ from undertow.compile.product_args import SIZES
 from undertow.compile.products import Ending
 from undertow.compile.scalars import SCALARS, kind_of
 from undertow.compile.statistics import is_statistics
+from undertow.compile.ways import choose_kernel
 from undertow.graph import INPUT, Node
 
 FAR = 1 << 21  # bytes that are read and written with a result: fewer are near anyway, in the second-level cache

@@ -21,6 +21,8 @@ class Panels:
         name: what their names begin with.
     """
 
+    tight = False  # rows of a panel lie closer together than its vectors are wide
+
     def __init__(self, module: Module, kind: str, lanes: int, name: str) -> None:
         self.module, self.kind, self.lanes, self.size, self.name = module, kind, lanes, SIZES[kind], name
 
@@ -43,13 +45,14 @@ class Panels:
             begin = e.address(e.args["source"], j * e.args["col_b"], "i8")
             near = [e.select(last < i, last, e.const(i, "i64")) * e.args["col_b"] for i in range(lanes)]
             target = e.address(e.args["target"], j, self.kind)
+            inside = e.first_lanes(e.args["row"] / self.size - j, lanes) if self.tight else None
             with e.loop(0, k, lanes) as p:
                 mask = e.first_lanes(k - p, lanes)
                 here = e.address(begin, p, self.kind)
                 square = [e.load(e.address(here, x, "i8"), self.kind, lanes, mask) for x in near]
                 out = e.address(target, p * e.args["row"], "i8")
                 for i, row in enumerate(self.turn(e, square)):
-                    e.store(row, e.address(out, e.args["row"] * i, "i8"))
+                    e.store(row, e.address(out, e.args["row"] * i, "i8"), inside)
         e.finish()
 
     def turn(self, e: Emitter, rows: list[Value]) -> list[Value]:

@@ -123,11 +123,11 @@ class Product(Dots):
         lanes, vectors = (self.lanes // 2, 1) if vectors == HALF else (self.lanes, vectors)
         mask = e.first_lanes(task["width"], lanes)
         zero = e.const(0.0, self.kind, lanes)
-        a, c = e.variable(e.args["a"]), e.variable(e.args["c"])
-        with e.loop(0, e.args["count"]):
+        with e.loop(0, e.args["count"]) as i:
+            task, a, c = self.place_block(e, task, i, rows, vectors * lanes)
             sums = [[e.variable(zero) for _ in range(vectors)] for _ in range(rows)]
-            self.write_sums(e, task, a.get(), c.get(), mask, sums)
-            places = [e.address(c.get(), task["row_c"] * i, "i8") for i in range(rows)]
+            self.write_sums(e, task, a, c, mask, sums)
+            places = [e.address(c, task["row_c"] * i, "i8") for i in range(rows)]
             alpha, beta = (e.splat(task[x], lanes) for x in ("alpha", "beta"))
             for total in (x for row in sums for x in row):
                 total.set(total.get() * alpha)
@@ -142,12 +142,17 @@ class Product(Dots):
                     tile = Value(e, e.reserve(f"[{rows * vectors * lanes} x {type_of(self.kind, 0)}]"), "ptr", 0)
                     rows_of_it = [e.address(tile, i * vectors * lanes, self.kind) for i in range(rows)]
                     self.store_rows(e, sums, rows_of_it, None)
-                    index, apart = self.index_of(e, task, c.get()), task["row_c"] / self.size
+                    index, apart = self.index_of(e, task, c), task["row_c"] / self.size
                     numbers = index, e.const(rows, "i64"), apart, task["column"], task["width"]
                     e.call(f"{self.name}_finish_{label}", task["table"], tile, task["state"], *numbers)
-            a.set(e.address(a.get(), task["row_a"] * rows, "i8"))
-            c.set(e.address(c.get(), task["row_c"] * rows, "i8"))
         e.finish()
+
+    def place_block(
+        self, e: Emitter, task: dict[str, Value], i: Value, rows: int, columns: int
+    ) -> tuple[dict[str, Value], Value, Value]:
+        """Return what the i-th block of a call is told, and where its A and C are: below the block before."""
+        a, c = (e.address(e.args[x], i * (task[f"row_{x}"] * rows), "i8") for x in "ac")
+        return task, a, c
 
     def store_rows(self, e: Emitter, sums: list[list[Variable]], places: list[Value], mask: Value | None) -> None:
         """Write the sums of a block to where its rows are."""
@@ -160,6 +165,9 @@ class Product(Dots):
         if self.finishing is not None:
             with e.when(task["complete"] != 0):
                 self.finishing.fetch(e, task["table"], self.index_of(e, task, row), columns)
+
+    def fetch_ahead(self, e: Emitter, b: Value, columns: int) -> None:
+        """Write what has later rows of B fetched: processors see by themselves that one follows the other."""
 
     # ---- what is done with C ------------------------------------------------------------------
 
@@ -194,6 +202,7 @@ class Product(Dots):
         def write_terms(count: Value) -> None:
             with e.loop(0, count):
                 place = term()
+                self.fetch_ahead(e, b.get(), vectors * lanes)
                 right = self.load_row(e, b.get(), vectors, lanes, mask if self.masks else None)
                 for i, row in enumerate(sums):
                     left = e.splat(e.load(place(i), self.kind), lanes)

@@ -10,9 +10,10 @@ import numpy as np
 
 from undertow.compile.access import Access, batch_axis, batch_strides, matrix, row_major, whole
 from undertow.compile.accumulate import is_product
-from undertow.compile.blas import choose_kernel, find_blas, write_blas
+from undertow.compile.blas import find_blas, write_blas
 from undertow.compile.cache import folder
 from undertow.compile.finish import Finish
+from undertow.compile.interleaved import interleaved_bytes, write_interleaved
 from undertow.compile.layout import Layout
 from undertow.compile.packed import packed_bytes, write_packed
 from undertow.compile.plan import Argument, Call, Place, Scratch, called
@@ -22,6 +23,7 @@ from undertow.compile.product_args import ARGS
 from undertow.compile.scalars import kind_of
 from undertow.compile.tiny import MANY, tiny, write_tiny
 from undertow.compile.waits import Touch, cuts
+from undertow.compile.ways import choose_kernel
 from undertow.graph import Node
 
 PRODUCT = 20_000  # floating-point operations above which threads share a product
@@ -133,7 +135,7 @@ class Products(Layout):
         """Return what threads share of one product: 0 the rows of the result, 1 its columns."""
         if m >= n:
             return 0
-        if choose_kernel(kind, m, n, k, strides, m) == "packed":
+        if choose_kernel(kind, m, n, k, strides, m) in ("packed", "interleaved"):
             return 1  # each thread copies only its own part of B, the larger one: XL takes 0.98 of the time
         return 0 if m >= 16 * self.threads else 1
 
@@ -189,7 +191,9 @@ class Products(Layout):
             return
         lanes, write, name = lanes_of(kind), write_product, "product"
         call.scratch = scratch_bytes(kind, *sizes, strides[3] != 1)
-        if way != "own":
+        if way == "interleaved":
+            call.scratch, write, name = interleaved_bytes(kind), write_interleaved, way
+        elif way != "own":
             call.scratch, write, name = packed_bytes(kind), write_packed, "packed"
         finish = call.finish
         key = (name, kind, lanes, finish)

@@ -1,0 +1,177 @@
+"""Large matrix products for processors of Intel: panels of B are copied first, then a few rows of A, interleaved.
+
+So many columns of B as half of a second-level cache holds are copied, panel by panel. Then rows of A are copied, as
+many as a block of C has, the elements of a column side by side: they stay in the first-level cache, while all panels
+come past. So every operand is read as it lies, transposed or not. GF/s on one thread of a Xeon (Cascade Lake, peak
+151), m x n x k, own / packed / OpenBLAS / these:
+  512 x 512 x 512   NN 75 / 121 / 112 / 125   TN 69 / 94 / 110 / 118   NT 123 / 123 / 114 / 124; more at `ways`.
+
+Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from undertow.compile.finish import Finish
+from undertow.compile.ir import Emitter, Module, Value
+from undertow.compile.product import DEPTH, Product, Terms
+from undertow.compile.product_args import LINE, SIZES
+
+VECTORS = 2  # side by side in a panel of B, ...
+HEIGHTS = (12, 4, 1)  # ... and rows of the blocks that these make
+CHUNK = 2048  # bytes of a row of B that are copied together
+AHEAD = 8  # terms that a panel's rows are fetched ahead: processors wait for the second-level cache else
+SPARE = 16  # rows behind the last that squares which are turned around end in
+
+
+def interleaved_bytes(kind: str) -> int:
+    """Return the scratch memory that one thread needs for such a product, a multiple of 64."""
+    return _tile_bytes(kind) + (DEPTH + SPARE) * CHUNK
+
+
+def _tile_bytes(kind: str) -> int:
+    """Bytes of A's rows: squares that are turned around end behind the last term."""
+    return HEIGHTS[0] * SIZES[kind] * (DEPTH + SPARE) // LINE * LINE
+
+
+def write_interleaved(module: Module, kind: str, lanes: int, finish: Finish | None = None) -> str:
+    """Write the function of such products into a module; it is called as that of ``write_product`` is."""
+    return _Interleaved(module, kind, lanes, "interleaved", finish).write()
+
+
+class _Interleaved(Product):
+    """Writes the functions of one kind."""
+
+    sides = False
+    fetches = True
+    tight = True
+
+    def __init__(self, module: Module, kind: str, lanes: int, name: str, finish: Finish | None) -> None:
+        super().__init__(module, kind, lanes, name, finish)
+        self.blocks = dict.fromkeys(range(1, VECTORS + 1), HEIGHTS)
+        self.masks = False  # panels end in zeros: masked reading takes the place of a multiplication
+        self.wide = VECTORS * lanes  # columns of a panel
+
+    def swaps(self, e: Emitter, x: dict[str, Value]) -> Value:
+        """Never: such a product has many rows and columns."""
+        return e.const(False, "i1")
+
+    # ---- a block of C in registers ------------------------------------------------------------
+
+    def place_block(
+        self, e: Emitter, task: dict[str, Value], i: Value, rows: int, columns: int
+    ) -> tuple[dict[str, Value], Value, Value]:
+        """Return what the i-th block of a call is told, and where its A and C are: beside the block before."""
+        b = e.address(task["b"], i * (task["k"] * (self.wide * self.size)), "i8")
+        task = {**task, "b": b}
+        if self.finishing is not None:
+            task["column"] = task["column"] + i * self.wide
+        return task, e.args["a"], e.address(e.args["c"], i * self.wide, self.kind)
+
+    def fetch(self, e: Emitter, task: dict[str, Value], row: Value, columns: int) -> None:
+        """Write what has a row of C fetched while its sums are made."""
+        super().fetch(e, task, row, columns)
+        for at in range(0, columns * self.size, LINE):
+            e.prefetch(e.address(row, at, "i8"))
+
+    def fetch_ahead(self, e: Emitter, b: Value, columns: int) -> None:
+        """Write what has later rows of B fetched, from the second-level cache."""
+        for at in range(0, columns * self.size, LINE):
+            e.prefetch(e.address(b, AHEAD * self.wide * self.size + at, "i8"))
+
+    def follow(self, e: Emitter, task: dict[str, Value], first: Value, rows: int) -> Terms:
+        """Follow A from term to term: what rows are multiplied by lies side by side."""
+        head = e.variable(first)
+        return (
+            lambda: lambda i: e.address(head.get(), i, self.kind),
+            lambda: head.set(e.address(head.get(), rows, self.kind)),
+        )
+
+    # ---- all of a product ---------------------------------------------------------------------
+
+    def write_copy(self) -> None:
+        """Write the copy of rows as long as a panel is wide or a block is high; neighbours go by vectors."""
+        e = self.begin("copy", "target source", "row_b col_b k columns row")
+        columns, stride = e.args["columns"], e.args["col_b"]
+        vectors = -(-max(self.wide, HEIGHTS[0]) // self.lanes)
+        masks = [e.first_lanes(columns - v * self.lanes, self.lanes) for v in range(vectors)]
+        near = stride == self.size
+        with e.loop(0, e.args["k"]) as p:
+            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
+            target = e.address(e.args["target"], p * e.args["row"], "i8")
+            for v, mask in enumerate(masks):
+                with e.when(near & (columns > v * self.lanes)):
+                    here = e.address(source, v * self.lanes, self.kind)
+                    vector = e.load(here, self.kind, self.lanes, mask)
+                    e.store(vector, e.address(target, v * self.lanes, self.kind))
+            with e.when(~near), e.loop(0, columns) as j:
+                value = e.load(e.address(source, j * stride, "i8"), self.kind)
+                e.store(value, e.address(target, j, self.kind))
+        e.finish()
+
+    def write_panel(self) -> None:
+        """Write nothing: what loops over rows here loops over panels too."""
+
+    def write_panels(
+        self, e: Emitter, x: dict[str, Value], left: Value, right: Value, task: Value, tell: Callable[..., None]
+    ) -> None:
+        """Write the loops over columns of B that are copied together, and over rows of A."""
+        panels, chunk = e.address(x["scratch"], _tile_bytes(self.kind), "i8"), CHUNK // self.size
+        panel = x["k"] * (self.wide * self.size)
+        row = e.const(self.wide * self.size, "i64")
+        with e.loop(left, right, chunk) as begin:
+            columns = e.select(right - begin < chunk, right - begin, chunk)
+            with e.loop(0, columns, self.wide) as j:
+                width = e.select(columns - j < self.wide, columns - j, self.wide)
+                source = e.address(x["b"], (begin + j) * x["col_b"], "i8")
+                target = e.address(panels, j / self.wide * panel, "i8")
+                self.pack(e, target, source, x["row_b"], x["col_b"], x["k"], width, row)
+            tell(row_b=row)
+            done = e.const(0, "i64")
+            for height in HEIGHTS:
+                count = (x["rows"] - done) / height
+                with e.loop(0, count) as i:
+                    top, rows = done + i * height, e.const(height, "i64")
+                    a, c = (e.address(x[s], top * x[f"row_{s}"], "i8") for s in "ac")
+                    self.pack(e, x["scratch"], a, x["col_a"], x["row_a"], x["k"], rows, rows * self.size)
+                    here = {**x, "c": c, "b": panels, "panel": panel}
+                    self.write_row_of_blocks(e, here, height, begin, columns, task, tell)
+                done = done + count * height
+
+    def write_row_of_blocks(
+        self,
+        e: Emitter,
+        x: dict[str, Value],
+        height: int,
+        begin: Value,
+        columns: Value,
+        task: Value,
+        tell: Callable[..., None],
+    ) -> None:
+        """Write the product of A's rows that were copied with all panels that were, the last of which may be narrow."""
+        whole = columns / self.wide
+        rest = columns - whole * self.wide
+        runs = [(VECTORS, whole, e.const(0, "i64"), e.const(self.lanes, "i64"))]
+        for vectors in range(1, VECTORS + 1):
+            width = rest - (vectors - 1) * self.lanes
+            count = e.select((width > 0) & (width <= self.lanes), e.const(1, "i64"), 0)
+            runs.append((vectors, count, whole, width))
+        for vectors, count, first, width in runs:
+            with e.when(count > 0):
+                column = begin + first * self.wide
+                tell(b=e.address(x["b"], first * x["panel"], "i8"), width=width)
+                if self.finishing is not None:
+                    tell(column=column)
+                place = e.address(x["c"], column, self.kind)
+                e.call(f"{self.name}_block_{vectors}_{height}", task, x["scratch"], place, count)
+
+    def pack(
+        self, e: Emitter, target: Value, source: Value, row: Value, col: Value, k: Value, columns: Value, apart: Value
+    ) -> None:
+        """Write the copy of k rows; those that lie column by column are turned around."""
+        turned = (row == self.size) & (col != self.size)
+        with e.when(turned):
+            e.call(f"{self.name}_transpose", target, source, col, k, columns, apart)
+        with e.when(~turned):
+            e.call(f"{self.name}_copy", target, source, row, col, k, columns, apart)
