@@ -12,6 +12,7 @@ Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multipli
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from undertow.compile.finish import Finish
 from undertow.compile.ir import Emitter, Module, Value
@@ -19,9 +20,10 @@ from undertow.compile.product import DEPTH, Product, Terms
 from undertow.compile.product_args import LINE, SIZES
 
 VECTORS = 2  # side by side in a panel of B, ...
-HEIGHTS = (12, 4, 1)  # ... and rows of the blocks that these make
+HEIGHT = 12  # ... and rows of the blocks of C that these make
 CHUNK = 2048  # bytes of a row of B that are copied together
 AHEAD = 8  # terms that a panel's rows are fetched ahead: processors wait for the second-level cache else
+FAR = 16  # rows of B that are fetched before they are copied
 SPARE = 16  # rows behind the last that squares which are turned around end in
 
 
@@ -32,7 +34,7 @@ def interleaved_bytes(kind: str) -> int:
 
 def _tile_bytes(kind: str) -> int:
     """Bytes of A's rows: squares that are turned around end behind the last term."""
-    return HEIGHTS[0] * SIZES[kind] * (DEPTH + SPARE) // LINE * LINE
+    return HEIGHT * SIZES[kind] * (DEPTH + SPARE) // LINE * LINE
 
 
 def write_interleaved(module: Module, kind: str, lanes: int, finish: Finish | None = None) -> str:
@@ -49,7 +51,8 @@ class _Interleaved(Product):
 
     def __init__(self, module: Module, kind: str, lanes: int, name: str, finish: Finish | None) -> None:
         super().__init__(module, kind, lanes, name, finish)
-        self.blocks = dict.fromkeys(range(1, VECTORS + 1), HEIGHTS)
+        self.blocks = dict.fromkeys(range(1, VECTORS + 1), (HEIGHT,))
+        self.task = (*self.task, "rows")
         self.masks = False  # panels end in zeros: masked reading takes the place of a multiplication
         self.wide = VECTORS * lanes  # columns of a panel
 
@@ -69,6 +72,10 @@ class _Interleaved(Product):
             task["column"] = task["column"] + i * self.wide
         return task, e.args["a"], e.address(e.args["c"], i * self.wide, self.kind)
 
+    def inside(self, e: Emitter, task: dict[str, Value], row: int) -> AbstractContextManager[None]:
+        """Write what is done with a row of a block where A had so many left."""
+        return e.when(task["rows"] > row)
+
     def fetch(self, e: Emitter, task: dict[str, Value], row: Value, columns: int) -> None:
         """Write what has a row of C fetched while its sums are made."""
         super().fetch(e, task, row, columns)
@@ -81,7 +88,7 @@ class _Interleaved(Product):
             e.prefetch(e.address(b, AHEAD * self.wide * self.size + at, "i8"))
 
     def follow(self, e: Emitter, task: dict[str, Value], first: Value, rows: int) -> Terms:
-        """Follow A from term to term: what rows are multiplied by lies side by side."""
+        """Follow A from term to term: elements of a column lie side by side."""
         head = e.variable(first)
         return (
             lambda: lambda i: e.address(head.get(), i, self.kind),
@@ -94,7 +101,7 @@ class _Interleaved(Product):
         """Write the copy of rows as long as a panel is wide or a block is high; neighbours go by vectors."""
         e = self.begin("copy", "target source", "row_b col_b k columns row")
         columns, stride = e.args["columns"], e.args["col_b"]
-        vectors = -(-max(self.wide, HEIGHTS[0]) // self.lanes)
+        vectors = -(-max(self.wide, HEIGHT) // self.lanes)
         masks = [e.first_lanes(columns - v * self.lanes, self.lanes) for v in range(vectors)]
         near = stride == self.size
         with e.loop(0, e.args["k"]) as p:
@@ -103,6 +110,10 @@ class _Interleaved(Product):
             for v, mask in enumerate(masks):
                 with e.when(near & (columns > v * self.lanes)):
                     here = e.address(source, v * self.lanes, self.kind)
+                    for line in (v - 1, v) if v else ():
+                        e.prefetch(
+                            e.address(e.address(source, e.args["row_b"] * FAR, "i8"), line * self.lanes, self.kind)
+                        )
                     vector = e.load(here, self.kind, self.lanes, mask)
                     e.store(vector, e.address(target, v * self.lanes, self.kind))
             with e.when(~near), e.loop(0, columns) as j:
@@ -128,22 +139,20 @@ class _Interleaved(Product):
                 target = e.address(panels, j / self.wide * panel, "i8")
                 self.pack(e, target, source, x["row_b"], x["col_b"], x["k"], width, row)
             tell(row_b=row)
-            done = e.const(0, "i64")
-            for height in HEIGHTS:
-                count = (x["rows"] - done) / height
-                with e.loop(0, count) as i:
-                    top, rows = done + i * height, e.const(height, "i64")
-                    a, c = (e.address(x[s], top * x[f"row_{s}"], "i8") for s in "ac")
-                    self.pack(e, x["scratch"], a, x["col_a"], x["row_a"], x["k"], rows, rows * self.size)
-                    here = {**x, "c": c, "b": panels, "panel": panel}
-                    self.write_row_of_blocks(e, here, height, begin, columns, task, tell)
-                done = done + count * height
+            with e.loop(0, x["rows"], HEIGHT) as top:
+                ahead = x["rows"] - top
+                rows = e.select(ahead < HEIGHT, ahead, HEIGHT)
+                a, c = (e.address(x[s], top * x[f"row_{s}"], "i8") for s in "ac")
+                apart = e.const(HEIGHT * self.size, "i64")
+                self.pack(e, x["scratch"], a, x["col_a"], x["row_a"], x["k"], rows, apart)
+                tell(rows=rows)
+                here = {**x, "c": c, "b": panels, "panel": panel}
+                self.write_row_of_blocks(e, here, begin, columns, task, tell)
 
     def write_row_of_blocks(
         self,
         e: Emitter,
         x: dict[str, Value],
-        height: int,
         begin: Value,
         columns: Value,
         task: Value,
@@ -164,7 +173,7 @@ class _Interleaved(Product):
                 if self.finishing is not None:
                     tell(column=column)
                 place = e.address(x["c"], column, self.kind)
-                e.call(f"{self.name}_block_{vectors}_{height}", task, x["scratch"], place, count)
+                e.call(f"{self.name}_block_{vectors}_{HEIGHT}", task, x["scratch"], place, count)
 
     def pack(
         self, e: Emitter, target: Value, source: Value, row: Value, col: Value, k: Value, columns: Value, apart: Value

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from undertow.compile.dots import Dots
 from undertow.compile.finish import Finish, Finishing
@@ -94,7 +94,7 @@ class Product(Dots):
             self.task = (*self.task, *FINISH_TASK)
         # Where the processor has no masks, vectors of B are whole: panels that end in a part of one are copied.
         self.masks = has_masks(kind, lanes)
-        self.blocks = BLOCKS[registers_of(kind, lanes)]
+        self.blocks: dict[int, tuple[int, ...]] = dict(BLOCKS[registers_of(kind, lanes)])
         if lanes * self.size >= 64:  # halves of such vectors take half the time
             self.blocks = self.blocks | {HALF: self.blocks[1]}
 
@@ -132,18 +132,22 @@ class Product(Dots):
             for total in (x for row in sums for x in row):
                 total.set(total.get() * alpha)
             with e.when(task["beta"] != 0.0):
-                for row, place in zip(sums, places, strict=True):
-                    for total, old in zip(row, self.load_row(e, place, vectors, lanes, mask), strict=True):
-                        total.set(e.fma(old, beta, total.get()))
+                for r, (row, place) in enumerate(zip(sums, places, strict=True)):
+                    with self.inside(e, task, r):
+                        for total, old in zip(row, self.load_row(e, place, vectors, lanes, mask), strict=True):
+                            total.set(e.fma(old, beta, total.get()))
             with self.unfinished(e, task):
-                self.store_rows(e, sums, places, mask)
+                for r, (row, place) in enumerate(zip(sums, places, strict=True)):
+                    with self.inside(e, task, r):
+                        self.store_row(e, row, place, mask)
             if self.finishing is not None:
                 with e.when(task["complete"] != 0):
                     tile = Value(e, e.reserve(f"[{rows * vectors * lanes} x {type_of(self.kind, 0)}]"), "ptr", 0)
                     rows_of_it = [e.address(tile, i * vectors * lanes, self.kind) for i in range(rows)]
-                    self.store_rows(e, sums, rows_of_it, None)
+                    for row, place in zip(sums, rows_of_it, strict=True):
+                        self.store_row(e, row, place, None)
                     index, apart = self.index_of(e, task, c), task["row_c"] / self.size
-                    numbers = index, e.const(rows, "i64"), apart, task["column"], task["width"]
+                    numbers = index, task.get("rows", e.const(rows, "i64")), apart, task["column"], task["width"]
                     e.call(f"{self.name}_finish_{label}", task["table"], tile, task["state"], *numbers)
         e.finish()
 
@@ -154,11 +158,14 @@ class Product(Dots):
         a, c = (e.address(e.args[x], i * (task[f"row_{x}"] * rows), "i8") for x in "ac")
         return task, a, c
 
-    def store_rows(self, e: Emitter, sums: list[list[Variable]], places: list[Value], mask: Value | None) -> None:
-        """Write the sums of a block to where its rows are."""
-        for row, place in zip(sums, places, strict=True):
-            for v, total in enumerate(row):
-                e.store(total.get(), e.address(place, v * total.lanes, self.kind), mask if v == len(row) - 1 else None)
+    def store_row(self, e: Emitter, row: list[Variable], place: Value, mask: Value | None) -> None:
+        """Write a row's sums to where they go."""
+        for v, total in enumerate(row):
+            e.store(total.get(), e.address(place, v * total.lanes, self.kind), mask if v == len(row) - 1 else None)
+
+    def inside(self, e: Emitter, task: dict[str, Value], row: int) -> AbstractContextManager[None]:
+        """Write what is done with a row of a block where it has so many: all have."""
+        return nullcontext()
 
     def fetch(self, e: Emitter, task: dict[str, Value], row: Value, columns: int) -> None:
         """Write what has a block's row fetched while its sums are made: what it is finished with; a small C is near."""
