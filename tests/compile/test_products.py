@@ -408,12 +408,12 @@ def test_an_intel_processor_copies_what_lies_far_apart(monkeypatch):
     chosen = []
     for told in ("GenuineIntel 6 143 8 +avx512f", "AuthenticAMD 26 2 1 +avx512f"):
         monkeypatch.setattr(ways, "processor", lambda told=told: told)
-        sizes = [(512, 512, 512), (512, 64, 10_000), (32, 512, 512), (512, 512, 16)]
+        sizes = [(512, 512, 512), (512, 64, 10_000), (32, 512, 512), (64, 100, 100)]
         chosen.append([choose_kernel("f32", m, n, k, (k, 1, n, 1), m) for m, n, k in sizes])
-        chosen[-1].append(choose_kernel("f32", 200, 100, 100, (1, 200, 100, 1), 200))  # transposed, narrow
-        chosen[-1].append(choose_kernel("f32", 200, 400, 100, (1, 200, 400, 1), 200))  # transposed, wide
+        chosen[-1].append(choose_kernel("f32", 40, 400, 100, (1, 40, 400, 1), 40))  # transposed
         chosen[-1].append(choose_kernel("f32", 200, 400, 100, (100, 1, 1, 100), 200))  # by a transposed one, few rows
+        chosen[-1].append(choose_kernel("f32", 300, 400, 100, (100, 1, 1, 100), 300))  # many rows
     assert chosen == [
-        ["interleaved", "own", "packed", "packed", "own", "interleaved", "own"],
-        ["own", "own", "own", "own", "own", "own", "own"],
+        ["interleaved", "own", "packed", "own", "interleaved", "own", "interleaved"],
+        ["own"] * 7,
     ]

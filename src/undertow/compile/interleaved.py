@@ -2,9 +2,7 @@
 
 So many columns of B as half of a second-level cache holds are copied, panel by panel. Then rows of A are copied, as
 many as a block of C has, the elements of a column side by side: they stay in the first-level cache, while all panels
-come past. So every operand is read as it lies, transposed or not. GF/s on one thread of a Xeon (Cascade Lake, peak
-151), m x n x k, own / packed / OpenBLAS / these:
-  512 x 512 x 512   NN 75 / 121 / 112 / 125   TN 69 / 94 / 110 / 118   NT 123 / 123 / 114 / 124; more at `ways`.
+come past. So every operand is read as it lies, transposed or not. What that is worth stands at `ways`.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008).
 """
@@ -19,9 +17,9 @@ from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.product import DEPTH, Product, Terms
 from undertow.compile.product_args import LINE, SIZES
 
-VECTORS = 2  # side by side in a panel of B, ...
-HEIGHT = 12  # ... and rows of the blocks of C that these make
-CHUNK = 2048  # bytes of a row of B that are copied together
+VECTORS = 3  # side by side in a panel of B, ...
+HEIGHT = 8  # ... and rows of the blocks of C that these make
+CHUNK = 2304  # bytes of a row of B that are copied together
 AHEAD = 8  # terms that a panel's rows are fetched ahead: processors wait for the second-level cache else
 FAR = 16  # rows of B that are fetched before they are copied
 SPARE = 16  # rows behind the last that squares which are turned around end in
@@ -110,10 +108,11 @@ class _Interleaved(Product):
             for v, mask in enumerate(masks):
                 with e.when(near & (columns > v * self.lanes)):
                     here = e.address(source, v * self.lanes, self.kind)
-                    for line in (v - 1, v) if v else ():
-                        e.prefetch(
-                            e.address(e.address(source, e.args["row_b"] * FAR, "i8"), line * self.lanes, self.kind)
-                        )
+                    if v == 0:  # of a transposed A, what the next rows of C need
+                        e.prefetch(e.address(source, LINE, "i8"))
+                    else:  # of B, whose rows are longer than a block of C is high
+                        for line in (source, here):
+                            e.prefetch(e.address(line, e.args["row_b"] * FAR, "i8"))
                     vector = e.load(here, self.kind, self.lanes, mask)
                     e.store(vector, e.address(target, v * self.lanes, self.kind))
             with e.when(~near), e.loop(0, columns) as j:

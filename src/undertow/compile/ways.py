@@ -64,35 +64,30 @@ def choose_kernel(kind: str, m: int, n: int, k: int, strides: tuple[int, int, in
 
 
 # Intel's processors wait for their second-level cache, unless rows are neighbours or fetched in time. GF/s on one
-# thread of a Xeon (Cascade Lake, peak 151; MKL does 120 to 135), own / packed / interleaved / OpenBLAS:
-#   f32  64 x 128 x 64     NN 130 / 105 /  95 / 130   TN  88 / 104 /  92 / 128   NT 117 / 101 /  99 /  76
-#   f32  256 x 128 x 256   NN 138 / 123 / 122 / 115   TN  92 /  96 / 121 / 114   NT 130 / 120 / 122 / 109
-#   f32  100 x 300 x 200   NN  94 / 106 / 116 / 109   TN  88 /  82 / 116 / 110   NT 113 / 108 / 114 /  97
-#   f32  256 x 256 x 256   NN 126 / 122 / 131 / 110   TN 103 /  95 / 128 / 110   NT 133 / 121 / 126 / 105
-#   f32  32 x 512 x 512    NN  72 /  92 /  82 /  79   TN  67 /  71 /  85 /  72   NT  90 /  87 /  80 /  65
-#   f32  16 x 512 x 512    NN  80 /  66 /  62 /  61   TN  53 /  54 /  60 /  55   NT  69 /  62 /  63 /  44
-#   f32  512 x 512 x 16    NN  70 /  96 /  68 /  58   TN  83 / 104 /  66 /  57   NT  73 /  73 /  65 /  56
-#   f32  784 x 512 x 128   NN  86 / 116 / 123 / 109   TN  91 /  92 / 115 / 108   NT 120 / 117 / 130 / 109
-#   f32  10,000 x 64 x 256 NN  88 /  89 /  79 /  73   TN  71 /  73 /  58 /  63   NT 100 /  87 /  73 /  74
-#   f32  1000 cubed        NN  69 / 103 / 116 / 113   TN  67 /  81 / 105 / 115   NT  93 /  98 / 117 / 116
-#   f64  256 x 256 x 256   NN  47 /  53 /  52 /  48   TN  33 /  44 /  51 /  46   NT  59 /  55 /  53 /  48
-#   f64  2048 x 2048 x 512 NN  15 /  40 /  45 /  54   TN  17 /  36 /  36 /  43   NT  47 /  44 /  49 /  53
+# thread of a Xeon (Cascade Lake, peak 151; MKL does 110 to 135), own / packed / interleaved, numbers not near at first:
+#   f32  16 x 512 x 512    NN  43 /  47 /  42   TN  50 /  40 /  43   NT  47 /  46 /  44
+#   f32  32 x 512 x 512    NN  60 /  76 /  72   TN  63 /  63 /  72   NT  80 /  77 /  76
+#   f32  64 x 512 x 512    NN  59 /  83 /  85   TN  61 /  71 /  85   NT  95 /  93 /  94
+#   f32  512 x 512 x 16    NN  60 /  52 /  74   TN  64 /  56 /  74   NT  75 /  82 /  90
+#   f32  100 x 300 x 200   NN  90 /  96 / 103   TN  82 /  76 / 100   NT 103 /  99 / 103
+#   f32  256 x 128 x 256   NN  99 / 107 / 111   TN  88 /  87 / 103   NT 118 / 104 / 111
+#   f32  256 x 256 x 256   NN 113 / 110 / 114   TN  94 /  87 / 108   NT 116 / 109 / 114
+#   f32  400 x 512 x 512   NN  83 / 103 / 110   TN  65 /  85 / 107   NT 102 / 104 / 110
+#   f32  10,000 x 64 x 256 NN  77 /  78 /  66   TN  61 /  53 /  45   NT  98 /  81 /  76
+#   f64  256 x 256 x 256   NN  31 /  40 /  43   TN  27 /  36 /  39   NT  36 /  34 /  34
 INTEL = "GenuineIntel "
 SMALL = 1 << 20  # m n k up to which our own need no copies there, ...
-FEW = {"NN": 24, "TN": 16, "NT": 256}  # ... rows of C up to which those of A need none, ...
-SLIM = 512  # ... and bytes of a row of B up to which those of B need none
-FLAT, SHALLOW = 48, 16  # rows, and terms of a sum, up to which a larger block of A is the faster copy
+SLIM = 256  # ... and bytes of a row of B, ...
+FEW = {"NN": 16, "TN": 16, "NT": 256}  # ... and rows of C
+FLAT = 48  # rows up to which a larger block of A is the faster copy, unless it is transposed
 
 
 def _choose_on_intel(m: int, n: int, k: int, size: int, strides: tuple[int, int, int, int]) -> Way:
     """Choose for a processor of Intel with vectors of 64 bytes; ``size`` is that of an element in bytes."""
-    upright, turned = strides[0] == 1 != strides[1], strides[2] == 1 != strides[3]
-    layout = "TN" if upright else "NT" if turned else "NN"
-    narrow = n * size < SLIM if upright else n * size <= SLIM
-    if m * n * k <= SMALL or m <= FEW[layout] or narrow:
+    layout = "TN" if strides[0] == 1 != strides[1] else "NT" if strides[2] == 1 != strides[3] else "NN"
+    if m * n * k <= SMALL or n * size <= SLIM or m <= FEW[layout]:
         return "own"
-    flat = k <= SHALLOW or (m <= FLAT and not upright)
-    return "packed" if flat else "interleaved"
+    return "packed" if layout == "NN" and m <= FLAT else "interleaved"
 
 
 def _takes(rows: int, columns: int, row: int, column: int) -> bool:
