@@ -85,7 +85,7 @@ def test_what_was_not_used_for_long_is_removed(tmp_path, monkeypatch):
     (tmp_path / "ab").mkdir(exist_ok=True)
     (tmp_path / "ab" / "notes").write_text("of somebody else's")
     others = {tmp_path / "ab" / "notes"}
-    assert cache._read(tmp_path, names[3]) == bytes([3]) * 99_968  # used just now
+    assert cache.read(tmp_path, names[3]) == bytes([3]) * 99_968  # used just now
     monkeypatch.setenv("UNDERTOW_CACHE_MB", "1")
     cache.prune(tmp_path)
     assert {path.name for path in {*kernels(tmp_path)} - others} == {names[3], *names[21:]}

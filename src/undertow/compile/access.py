@@ -77,6 +77,7 @@ class Reader:
     def __init__(self, graph: Graph) -> None:
         self.found: dict[Node, Access] = {}
         self.reads: dict[Node, list[Access]] = {}  # what `operands` found
+        self.read_from: dict[Node, list[Node]] = {}  # what `bases` found
         self.order: list[Node] = []  # what has to be computed, oldest first
         self.parts_of: dict[Node, Node] = {}  # what joins the parts of a reduction that several threads made
         self.folded: dict[Node, Node] = {}  # of a sum, the product that is added to its other term
@@ -119,10 +120,20 @@ class Reader:
 
     def bases(self, node: Node) -> list[Node]:
         """Return the values that a node reads."""
-        if node in self.folded:
-            product = self.folded[node]
-            return [*(x.base for x in map(self.read, node.inputs) if x.base is not product), *self.bases(product)]
-        return [self.parts_of[node]] if node in self.parts_of else [self.read(x).base for x in node.inputs]
+        if node not in self.read_from:
+            self.read_from[node] = self._bases(node)
+        return self.read_from[node]
+
+    def _bases(self, node: Node) -> list[Node]:
+        if node in self.parts_of:
+            return [self.parts_of[node]]
+        return [self.read(x).base for x in node.inputs]
+
+    def fold(self, node: Node, product: Node) -> None:
+        """Take one of the terms of a sum, a product, out of what is computed for itself: the sum reads its factors."""
+        self.folded[node] = product
+        others = [base for base in self.bases(node) if base is not product]
+        self.read_from[node] = [*others, *self.bases(product)]
 
     def copy(self, node: Node) -> Node:
         """Return a value with the elements of a node, in a row of its own."""

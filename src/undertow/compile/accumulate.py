@@ -45,7 +45,7 @@ def fold_sums(reader: Reader, outputs: list[Node]) -> dict[Node, Node]:
         products = [x for x in (reader.read(x).base for x in node.inputs) if x not in reader.folded]
         if products:
             last = max(products, key=position.__getitem__)
-            reader.folded[node] = last
+            reader.fold(node, last)
             (first,) = (x for x in (reader.read(x).base for x in node.inputs) if x is not last)
             heirs[first] = node
     gone = set(reader.folded.values())

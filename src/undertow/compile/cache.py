@@ -60,11 +60,16 @@ def _origin() -> bytes:
 
 def name_of(structure: object) -> str:
     """Return the name under which a kernel is kept: a digest of its structure's text."""
-    return _digest_of(repr(structure))  # the structures of 0.0 and -0.0 are equal, their texts are not
+    return _known_digest(repr(structure))  # the structures of 0.0 and -0.0 are equal, their texts are not
 
 
 @cache
-def _digest_of(text: str) -> str:
+def _known_digest(text: str) -> str:
+    return digest_of(text)
+
+
+def digest_of(text: str) -> str:
+    """Return the name of what follows from a text, our own source and the processor."""
     return hashlib.sha256(_origin() + text.encode()).hexdigest()
 
 
@@ -77,7 +82,7 @@ def find_kernels(wanted: dict[str, tuple[Writer, str]]) -> dict[str, int]:
     missing = {name: entry for name, entry in wanted.items() if name not in _addresses}
     if missing:
         place = folder()
-        codes = {name: _read(place, name) or _compile(place, name, *entry) for name, entry in missing.items()}
+        codes = {name: read(place, name) or _compile(place, name, *entry) for name, entry in missing.items()}
         images = {name: code for name, code in codes.items() if code.startswith(MAGIC)}
         if images:
             _addresses.update(zip(images, load(list(images.values())), strict=True))
@@ -99,7 +104,7 @@ def _compile(place: Path, name: str, write: Writer, function: str) -> bytes:
     write(module)
     code = assemble(str(module), {function: symbol_of(name)})
     code = (link(code, symbol_of(name)) if are_made_here() else None) or code
-    _keep(place, name, code)
+    keep(place, name, code)
     return code
 
 
@@ -108,8 +113,8 @@ def symbol_of(name: str) -> str:
     return f"undertow_{name}"
 
 
-def _read(place: Path, name: str) -> bytes | None:
-    """Return machine code from disk; None if it is not there or damaged."""
+def read(place: Path, name: str) -> bytes | None:
+    """Return an entry from disk; None if it is not there or damaged."""
     path = place / name[:2] / name
     try:
         data, used = path.read_bytes(), path.stat().st_mtime
@@ -122,8 +127,8 @@ def _read(place: Path, name: str) -> bytes | None:
     return code if hashlib.sha256(code).digest() == data[:_DIGEST] else None
 
 
-def _keep(place: Path, name: str, code: bytes) -> None:
-    """Write machine code to disk, if that is possible."""
+def keep(place: Path, name: str, code: bytes) -> None:
+    """Write an entry to disk, if that is possible."""
     import tempfile  # loads much, which a process that finds all it needs does without
 
     with contextlib.suppress(OSError):

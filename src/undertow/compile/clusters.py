@@ -169,7 +169,8 @@ class Clusters(Layout):
                 self.totals[node] = made, parts, line.kind
                 args += [Place(made), size // size_of(line.kind)]
         loops = [address for loop in loops_of(structure) for address in find_loop(*loop) or ()]
-        self.plan.calls_scipy |= bool(loops)
+        if loops:
+            self.plan.calls_scipy, self.plan.portable = True, False
         return args + loops
 
     def level_of_reading(self, cluster: Cluster, node: Node) -> str:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.compile.expand import expand
-from undertow.compile.planner import make_plan
+from undertow.compile.kept import plan_for
 from undertow.compile.program import Program
 from undertow.compile.threads import get_threads
 from undertow.errors import ArgumentError, EscapedTracerError
@@ -50,8 +49,7 @@ class Compiled:
         key = tuple(sorted(sizes.items())), get_threads()
         if key not in self.programs:
             with uncollected():
-                plan = make_plan(expand(self.graph, sizes), get_threads(), fallback=self.fallback)
-                self.programs[key] = Program(plan)
+                self.programs[key] = Program(plan_for(self.graph, sizes, get_threads(), fallback=self.fallback))
         return self.programs[key]
 
     def __call__(self, values: Sequence[Any], sizes: dict[str, int] | None = None) -> list[Any]:

@@ -236,6 +236,7 @@ class LinearAlgebra(Operations):
         if not count:
             return
         blas, item = self.lapack(), node.spec.dtype.itemsize
+        self.plan.portable = False
         address = blas.routine(LETTERS[str(kind_of(node.spec.dtype))] + routine)
         length = _ask(blas, address, args, item) if Work() in args else 0
         numbers, yes = _Constants(blas.integers), Buffer(1, "constant", array=np.ones(1, bool))

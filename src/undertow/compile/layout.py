@@ -40,6 +40,8 @@ class Layout:
 
     def __init__(self, graph: Graph, threads: int, fallback: str | None) -> None:
         self.plan = Plan(graph, threads)
+        self.plan.inputs = [node.spec for node in graph.inputs]
+        self.plan.results = [node.spec for node in graph.outputs]
         self.threads, self.fallback = threads, fallback
         self.reader = Reader(graph)
         self.outputs = [self.own_output(node) for node in graph.outputs if not is_statistics(node)]
@@ -195,6 +197,7 @@ class Layout:
         reads = [self.reader.read(x) for x in node.inputs]
         self.plan.read_by_numpy[node] = [(self.buffer(access.base), access) for access in reads]
         self.plan.written_by_numpy[node] = self.buffer(node)
+        self.plan.portable = False
         call = Call("numpy", [], f"{op.name} by NumPy", node=node, target=self.buffer(node), item=self.now)
         self.plan.calls.append(call)
 

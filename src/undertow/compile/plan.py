@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from undertow.compile.access import Access
 from undertow.compile.finish import Finish
 from undertow.compile.waits import Touch
-from undertow.graph import Graph, Node
+from undertow.graph import Graph, Node, Spec
 
 FLOPS, BYTES = 2e10, 5e9  # a second, of a processor that is not fast
 LINE = 16  # numbers of 8 bytes that processors fetch together
@@ -118,7 +118,7 @@ class Plan:
     """A program for fixed sizes, ready to be given addresses.
 
     Attributes:
-        graph: what it computes.
+        graph: what it computes; None of a plan from disk.
         calls: in order.
         kernels: by name, what writes a kernel and the name of its function.
         buffers: those in the arena.
@@ -131,9 +131,12 @@ class Plan:
         n_told: how many numbers the statistics are.
         told_by: how many threads have a part of them.
         calls_scipy: kernels call loops of SciPy's.
+        inputs: shape and dtype of each argument.
+        results: shape and dtype of each output, those of statistics among them.
+        portable: it holds in other processes too: nothing in it depends on other libraries.
     """
 
-    graph: Graph
+    graph: Graph | None
     threads: int
     calls: list[Call] = field(default_factory=list)
     kernels: dict[str, tuple[Callable[..., object], str]] = field(default_factory=dict)
@@ -147,6 +150,9 @@ class Plan:
     n_told: int = 0
     told_by: int = 1
     calls_scipy: bool = False
+    inputs: list[Spec] = field(default_factory=list)
+    results: list[Spec] = field(default_factory=list)
+    portable: bool = True
 
     @property
     def told_stride(self) -> int:

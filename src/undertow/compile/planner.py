@@ -65,7 +65,7 @@ class _Planner(Finishes, LinearAlgebra, Orders):
 
     def claim_outputs(self, donated: dict[int, int]) -> None:
         """Give each output its memory: the caller's, or in place of an input that nothing reads any more."""
-        inputs = self.plan.graph.inputs
+        inputs = list(self.number)
         for number, node in enumerate(self.outputs):
             target = donated.get(number)
             if target is None:

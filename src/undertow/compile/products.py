@@ -184,6 +184,7 @@ class Products(Layout):
         if way == "OpenBLAS" and ours:
             way = "packed"
         blas = find_blas(folder()) if way == "OpenBLAS" else None
+        self.plan.portable &= way != "OpenBLAS"  # also where it is missing: the next process may have it
         if blas is not None:
             integers, name = blas.integers, f"blas_{kind}_{blas.integers}"
             call.args.append(blas.sgemm if kind == "f32" else blas.dgemm)

@@ -161,9 +161,8 @@ class Program:
         self.is_alone = len(self.parts) == len(self.alone) == 1 and self.parts[0][2] is None
         self.jobs: dict[tuple[int, int, int], Callable[[int], int]] = {}
         self.begin = self.job(self.table_at, len(self.calls), ALL)
-        inputs, outputs = plan.graph.inputs, plan.graph.outputs
-        self.inputs = [(self.slot("input", i), node.spec.dtype) for i, node in enumerate(inputs)]
-        self.outputs = [(self.slot("output", i), node.spec) for i, node in enumerate(outputs)]
+        self.inputs = [(self.slot("input", i), spec.dtype) for i, spec in enumerate(plan.inputs)]
+        self.outputs = [(self.slot("output", i), spec) for i, spec in enumerate(plan.results)]
 
     @property
     def memory(self) -> Memory:

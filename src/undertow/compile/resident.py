@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from undertow.compile import moves
 from undertow.compile.cache import name_of
-from undertow.compile.expand import expand
+from undertow.compile.kept import plan_for
 from undertow.compile.picked import pick_rows
 from undertow.compile.plan import LINE, TOLD, Buffer, Call, Place, Plan
-from undertow.compile.planner import make_plan
 from undertow.compile.pool import undisturbed
 from undertow.compile.program import Program, aligned
-from undertow.compile.statistics import Told, is_statistics
+from undertow.compile.statistics import Told
 from undertow.compile.threads import get_threads
 from undertow.compile.waits import Touch, cuts
-from undertow.graph import Graph
+from undertow.graph import Graph, resolve
 from undertow.lazy import uncollected
 
 Array = NDArray[Any]
@@ -109,29 +108,36 @@ class Resident:
             sizes = dict.fromkeys(self.symbols, rows)
             donated = {self.n_results + i: i for i in range(self.n_state)}
             with uncollected(), np.errstate(all="ignore"):  # of constants that are computed
-                graph = expand(self.graph, sizes)
-                self.prepared[key] = self._load(make_plan(graph, threads, donated, self.fallback))
-            self.counts[key] = np.array(_counts(graph), np.int64)
+                self.prepared[key] = self._load(plan_for(self.graph, sizes, threads, donated, self.fallback))
+            self.counts[key] = np.array(self._counts(sizes), np.int64)
             for old in list(self.prepared)[:-KEPT]:
                 self.prepared.pop(old, None)
                 self.counts.pop(old, None)
         return self.prepared[key]
 
+    def _counts(self, sizes: dict[str, int]) -> list[int]:
+        """Of how many elements each of the numbers is made that statistics consist of."""
+        found: list[int] = []
+        for node in self.statistics:
+            shape = resolve(node.inputs[0].spec.shape, sizes)
+            found += [math.prod(shape)] * len(node.params["kinds"])
+        return found
+
     def _load(self, plan: Plan) -> Program:
         """Put the calls around a step that gather its batch and keep its results."""
-        inputs = plan.graph.inputs
+        inputs = plan.inputs
         batch: dict[int, Array] = {}
         before: list[Call] = []
         after: list[Call] = []
         step = Buffer(8, "address", self.step.ctypes.data)
-        rows = [math.prod(x.spec.shape) * x.spec.dtype.itemsize for x in inputs[self.n_state :]]  # type: ignore[arg-type]
+        rows = [math.prod(x.shape) * x.dtype.itemsize for x in inputs[self.n_state :]]  # type: ignore[arg-type]
         shared = plan.threads > 1 and sum(rows) > GATHERED
         for number in range(self.n_state, len(inputs)):
-            shape: Any = inputs[number].spec.shape
-            itemsize = inputs[number].spec.dtype.itemsize
+            shape: Any = inputs[number].shape
+            itemsize = inputs[number].dtype.itemsize
             if pick_rows(plan, number, shape, step):
                 continue
-            memory = aligned(max(math.prod(shape), 1) * itemsize).view(inputs[number].spec.dtype)[: math.prod(shape)]
+            memory = aligned(max(math.prod(shape), 1) * itemsize).view(inputs[number].dtype)[: math.prod(shape)]
             batch[number] = memory.reshape(shape)
             width = math.prod(shape[1:]) * itemsize
             args: list[Any] = [
@@ -143,7 +149,7 @@ class Resident:
             call.touches = [Touch(place, True, cuts(shape[0], plan.threads, width)), Touch(step, False)]
             _add(plan, call, before, ("batch",), moves.write_batch, "batch")
         for number in range(self.n_results):
-            width = plan.graph.outputs[number].spec.dtype.itemsize
+            width = plan.results[number].dtype.itemsize
             args = [Place(step), Place(Buffer(0, "output", number)), width, Place(Buffer(0, "kept", number))]
             call = Call("", args, "its result")
             call.touches = [Touch(step, False), Touch(Buffer(0, "output", number), False)]
@@ -162,8 +168,8 @@ class Resident:
         for number, array in batch.items():
             program.give("input", number, array)
         for number in range(self.n_results):
-            node = plan.graph.outputs[number]
-            program.give("output", number, aligned(8).view(node.spec.dtype)[:1].reshape(()))
+            dtype = plan.results[number].dtype
+            program.give("output", number, aligned(8).view(dtype)[:1].reshape(()))
         program.give("told", 0, aligned(max(plan.told_by * plan.told_stride, 1) * 8).view(np.float64))
         program.give("told at", 0, told_at)
         return program
@@ -212,23 +218,13 @@ class Resident:
         """Memory for a result of so many steps: that of an earlier run, if it is large enough."""
         known = program.slot("kept", number).array
         if known is None or len(known) < steps:
-            known = np.empty(steps, program.plan.graph.outputs[number].spec.dtype)
+            known = np.empty(steps, program.plan.results[number].dtype)
             program.give("kept", number, known)
         return known
 
 
 def _nobody() -> None:
     return None
-
-
-def _counts(graph: Graph) -> list[int]:
-    """Of how many elements each of the numbers is made that statistics consist of."""
-    found: list[int] = []
-    for node in graph.outputs:
-        if is_statistics(node):
-            shape: Any = node.inputs[0].spec.shape
-            found += [math.prod(shape)] * len(node.params["kinds"])
-    return found
 
 
 def _add(plan: Plan, call: Call, calls: list[Call], key: Any, write: Any, function: str) -> None:

@@ -377,6 +377,7 @@ def _is_natural(node: Node) -> bool:
     return node.op is CONSTANT and node.spec.shape == () and bool(node.value >= 0)
 
 
+@lru_cache(maxsize=4096)
 def loop_of(ufunc: np.ufunc, specs: tuple[tuple[np.dtype[Any], bool], ...]) -> tuple[Any, ...]:
     """The dtypes of the loop that NumPy would run."""
     weak: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}

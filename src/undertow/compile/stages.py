@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from undertow.compile.kernel import Line, Structure
 from undertow.compile.short_rows import cost_of
 
 
+@lru_cache(maxsize=1024)  # equal layers have equal kernels
 def stages(structure: Structure) -> tuple[dict[int, int], int]:
     """Decide in which pass over the columns each line is computed.
 

@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -358,13 +359,17 @@ def kind_of(x: Any) -> Any:
 
 def promote(ufunc: np.ufunc, specs: Sequence[Spec]) -> tuple[np.dtype[Any], bool]:
     """Return the result dtype of a ufunc by NumPy's own promotion, and whether it is weak."""
-    kinds: list[Any] = [
-        {"b": np.dtype(bool), "i": int, "f": float}.get(s.dtype.kind, s.dtype) if s.weak else s.dtype for s in specs
-    ]
+    return _promoted(ufunc, tuple([(s.dtype, s.weak) for s in specs]))
+
+
+@lru_cache(maxsize=4096)  # a graph has few kinds of operations
+def _promoted(ufunc: np.ufunc, specs: tuple[tuple[np.dtype[Any], bool], ...]) -> tuple[np.dtype[Any], bool]:
+    weak: dict[str, Any] = {"b": np.dtype(bool), "i": int, "f": float}
+    kinds: list[Any] = [weak.get(dtype.kind, dtype) if is_weak else dtype for dtype, is_weak in specs]
     if all(isinstance(kind, type) for kind in kinds):
         kinds = [np.dtype(kind) for kind in kinds]
     dtypes = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
-    return dtypes[-1], ufunc in OPERATORS and all(s.weak for s in specs)
+    return dtypes[-1], ufunc in OPERATORS and all(is_weak for _, is_weak in specs)
 
 
 def infer_ufunc(ufunc: np.ufunc) -> Callable[..., Spec]:
