@@ -187,7 +187,7 @@ def value_and_grad(f: Callable[..., Any], wrt: int | tuple[int, ...] = 0, has_au
             looked.append(True)  # once: a loop calls it many times with batches that are alike
             chosen = check_positions(f, positions, len(args))
             if output is None:
-                warn_of_independence(f, chosen, len(args))
+                warn_of_independence(f, chosen, len(args), record.was_read)
             else:
                 warn_of_square_values(f, args, chosen, record.own, output)
         value = record.value(loss)
@@ -207,6 +207,7 @@ class Record:
 
     Attributes:
         result: what the function returned, with tracers for what depends on its arguments.
+        was_read: whether Python asked for numbers on the way, as a branch does.
     """
 
     def __init__(
@@ -246,7 +247,7 @@ class Record:
             if any(x.op is INPUT and x not in inner for x in ancestors(outputs)):
                 home = trace  # f reads a tracer of a trace around us: what we return belongs there
         self.home = home
-        trace.open = home is trace
+        trace.open, self.was_read = home is trace, trace.read
         for x in self.own:
             if x.op is INPUT:
                 x.op = CONSTANT  # for whoever reads the result from now on, it is a number like others

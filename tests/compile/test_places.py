@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import enum
 import functools
+import sys
 import types
 import warnings
 from itertools import pairwise
@@ -112,6 +113,21 @@ def decorated(f):
     return inner
 
 
+def weighed(z):
+    return z * weighed.weight
+
+
+def imports(z):
+    import elsewhere as module
+    from elsewhere import shift
+
+    return z * module.rate + shift
+
+
+elsewhere = types.ModuleType("elsewhere")
+elsewhere.__file__ = "elsewhere.py"
+
+
 def made(known):
     return lambda z: z * known["gain"]
 
@@ -123,6 +139,8 @@ def both(a, b):
 def begin(monkeypatch):
     for name, value in BEGIN.items():
         monkeypatch.setitem(globals(), name, copy.copy(value))
+    monkeypatch.setitem(sys.modules, "elsewhere", elsewhere)
+    elsewhere.rate, elsewhere.shift, weighed.weight = 1.0, 2.0, 1.0
     return Net(), Record(), Scale()
 
 
@@ -184,6 +202,8 @@ def cases():
     }.items():  # fmt: skip
         yield name, lambda n, r, s, g=g: lambda z: g(z), lambda n, r, s: [put("slope", 3.0)]
     for name, f, *changes in [
+        ("attributes of a function", lambda z: weighed(z), lambda: setattr(weighed, "weight", 3.0)),
+        ("imports within", imports, *[lambda x=x: setattr(elsewhere, x, 3.0) for x in ("rate", "shift")]),
         ("enum", lambda z: z if mode is Mode.PLAIN else -z, put("mode", Mode.OTHER)),
         ("set", lambda z: -z if "b" in chosen else z, lambda: chosen.add("b")),
         ("keys", lambda z: -z if "b" in table else z, put("table", {"b": 1.0})),

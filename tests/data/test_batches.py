@@ -140,3 +140,10 @@ def test_batches_refuse_wrong_arguments():
             Batches(np.zeros((3, 4)), np.zeros(3), size, 0)
     with pytest.raises(ArgumentError, match="epoch must be"):
         Batches(np.zeros((3, 4)), np.zeros(3), 2, 0).epoch(-1)
+
+
+def test_none_is_no_share():
+    with pytest.raises(
+        ArgumentError, match=r"less than 1, got None\. Give a share such as 0\.2; 0 holds nothing out\."
+    ):
+        split(10, None, 0)

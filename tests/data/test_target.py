@@ -24,12 +24,12 @@ TWO_CLASSES = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 0, 1]})
         ([0.5, 1.0] * 50, "regression"),
         (list(range(20)) * 5, "classification"),
         (list(range(25)) * 4, "regression"),
-        (list(range(25)) * 40, "regression"),
+        (list(range(25)) * 40, "classification"),
         ([None, 1.0, 2.0], "classification"),
     ],
 )
 def test_task_is_found_from_the_target(values, task):
-    """Texts, booleans and few whole numbers are classes; fractions and many whole numbers a regression."""
+    """Texts, booleans, few whole numbers and many even ones are classes; fractions and other numbers a regression."""
     assert find_task(pl.DataFrame({"x": range(len(values)), "y": values}), "y")[0] == task
 
 
@@ -226,6 +226,33 @@ def test_counts_are_numbers_and_the_report_says_how_they_are_classes(labels, tas
     assert ("--task classification" if task == "regression" else "--task regression") in table.report[0]
     other = "classification" if task == "regression" else "regression"
     assert encode_table(frame, "y", validation=0.0, task=other).encoder.task == other
+
+
+RNG = np.random.default_rng(11)
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (RNG.integers(0, 26, 2600), "classification"),  # letters
+        (RNG.permutation(np.repeat(np.arange(1, 101), 16)), "classification"),  # a hundred species
+        (RNG.permutation(np.repeat(np.arange(40), RNG.integers(200, 390, 40))), "classification"),
+        (RNG.poisson(20, 4000), "regression"),  # counts
+        (np.clip(RNG.normal(40, 18, 5000), 0, 90).astype(int), "regression"),  # ages
+        (RNG.integers(0, 26, 200), "regression"),  # too few of each
+        (RNG.integers(5, 31, 2600), "regression"),  # from 5 on
+        (RNG.integers(0, 26, 2600) * 2, "regression"),  # with gaps
+        (RNG.integers(0, 26, 2600) * 1.0, "regression"),  # floats
+        (RNG.integers(0, 200, 9000), "regression"),
+    ],
+)
+def test_many_class_numbers_are_classes_where_they_are_about_as_many_each(labels, task):
+    """Amounts hardly ever are; in pieces as in one, and the report says how it is the other."""
+    frame = pl.DataFrame({"x": np.arange(len(labels)) * 0.5, "y": labels})
+    table, stream = encode_table(frame, "y", validation=0.0), stream_table(frame, "y", validation=0.0)
+    assert table.encoder.task == stream.encoder.task == task
+    assert table.report[0] == stream.report[0]
+    assert task == "regression" or "--task regression" in table.report[0]
 
 
 @pytest.mark.parametrize("target", [["cat", "dog"] * 5, list(np.arange(10) / 4)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from undertow import nn, optim
-from undertow.errors import ArgumentError, ShapeError
+from undertow.errors import ArgumentError, DTypeError, ShapeError
 
 PARAMS = [np.ones((4, 2)), np.zeros(2)]
 GRADS = [np.full((4, 2), 0.5), np.ones(2)]
@@ -89,3 +89,32 @@ def test_words_of_other_libraries():
     for word, told in (("init", "initialize"), ("forward", r"model\(X\)"), ("backward", "value_and_grad")):
         with pytest.raises(AttributeError, match=told):
             getattr(model, word)
+
+
+@pytest.mark.parametrize("make", [*optim.OPTIMIZERS.values(), lambda: optim.lookahead(optim.adam())])
+def test_names_flags_and_functions_among_parameters_stay_as_they_are(make):
+    """As `ut.grad` leaves them: a tree with them is trained as one without."""
+    beside = {"activation": "relu", "frozen": True, "act": np.tanh, "none": None, "raw": b"x"}
+    rule, W = make(), np.array([1.0, -2.0, 3.0])
+    plain, mixed = {"W": W}, {"W": W, **beside}
+    states = rule.init(plain), rule.init(mixed)
+    for _ in range(3):
+        g = np.cos(plain["W"])
+        plain, first = rule.update({"W": g}, states[0], plain)
+        mixed, second = rule.update({"W": g, **beside}, states[1], mixed)
+        states = first, second
+        np.testing.assert_array_equal(mixed["W"], plain["W"])
+        assert {key: mixed[key] for key in beside} == beside and mixed["frozen"] is True
+    clip = optim.clip_by_global_norm(0.1)
+    clipped = (
+        clip.apply({"W": W, **beside}, mixed) if hasattr(clip, "apply") else clip.apply_with_factor(mixed, mixed)[0]
+    )
+    np.testing.assert_allclose(np.linalg.norm(clipped["W"]), 0.1)
+
+
+@pytest.mark.parametrize("make", optim.OPTIMIZERS.values(), ids=optim.OPTIMIZERS)
+@pytest.mark.parametrize("bad", [np.array(["relu"]), np.str_("relu"), np.array([None]), np.array(["2020"], "M8[Y]")])
+def test_arrays_of_what_is_no_number_are_named(make, bad):
+    rule, params = make(), {"W": np.ones(2), "layer": {"name": bad}}
+    with pytest.raises(DTypeError, match=r"the parameter \['layer'\]\['name'\] is .*: only numbers are trained"):
+        rule.update(params, rule.init(params), params)

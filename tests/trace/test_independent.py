@@ -24,6 +24,25 @@ def test_a_gradient_by_what_is_never_used():
         assert [x.filename for x in seen] == [__file__]
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda w: 5.0 if w[0] > 5 else 0.0,
+        lambda w: float(int(w[0])),
+        lambda w: W[0] if np.all(w > 0) else np.sum(w),
+        lambda w: float(sum(1 for x in w if x > 0)),
+    ],
+    ids=["branch", "int", "all", "count"],
+)
+def test_a_branch_has_no_slope(f):
+    """The result depends on the argument, and is a constant around it."""
+    with pytest.warns(
+        UserWarning, match="depends on w at most by way of a branch or a whole number, .* by w is 0"
+    ) as seen:
+        np.testing.assert_array_equal(ut.grad(f)(np.ones(3)), np.zeros(3))
+    assert len(seen) == 1 and "does not depend" not in str(seen[0].message)
+
+
 def test_a_backward_pass_by_what_is_never_used():
     with pytest.warns(UserWarning, match=SAYS):
         ut.backprop(loses, np.ones(3), np.ones(3))

@@ -101,3 +101,18 @@ def test_rows_and_single_values_are_frames():
 def test_a_frame_in_place_of_a_pair_is_told_of_the_encoder():
     with pytest.raises(ut.DataError, match=r"got a DataFrame\. Give \(X, y\), or undertow\.data\.encode_table"):
         ut.train(ut.nn.Sequential(ut.nn.Dense(2, 1)), FRAME, loss="mean_squared_error")
+
+
+def test_a_share_that_is_told_is_told_apart_from_none():
+    """The usual one too: it is taken of the rows to train on; a streamed table says where it is told."""
+    table, whole = (ut.data.encode_table(FRAME, "ill", validation=share, weights="w") for share in (0.2, 0.0))
+    assert trained(table).settings["n_validation"] == 60 and trained(whole).settings["n_validation"] == 0
+    assert trained(table, validation=0.1).settings["n_validation"] == 24
+    assert trained(whole, validation=0.1).settings["n_validation"] == 30
+    streamed = ut.data.stream_table(FRAME, "ill", validation=0.2)
+    assert trained(streamed).settings["n_validation"] > 0
+    with pytest.raises(ut.errors.ArgumentError, match=r"holds rows out itself: stream_table\(…, validation=0.1\)"):
+        trained(streamed, validation=0.1)
+    with pytest.raises(ut.errors.ArgumentError, match="cannot be split by a share"):
+        batches = lambda epoch: iter([table.train])
+        ut.train(network(table), batches, loss="categorical_cross_entropy", validation=0.1)

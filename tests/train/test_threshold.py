@@ -143,3 +143,32 @@ def test_scikit_learns_threshold_takes_the_estimator():
     fixed = model_selection.FixedThresholdClassifier(learner, threshold=0.2, pos_label="yes").fit(X, y)
     p = fixed.estimator_.predict_proba(X)[:, 1]
     assert fixed.predict(X).tolist() == np.where(p >= 0.2, "yes", "no").tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (["true", "false"], ["true=0.45", "True=0.45", "TRUE=0.45", {"true": 0.45}, {True: 0.45}, {np.True_: 0.45}]),
+        (["1.0", "0.0"], ["1.0=0.45", "1=0.45", {1.0: 0.45}, {1: 0.45}, {np.float32(1): 0.45}]),
+        (["1.5", "0.5"], ["1.5=0.45", "1.50=0.45", {1.5: 0.45}]),
+    ],
+)
+def test_classes_go_by_what_the_file_calls_them(values, named, tmp_path, run_command):
+    """Truth values in any case, numbers as they are written: in thresholds, weights of classes and metrics."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    y = np.where(x + rng.normal(size=300) > 1, *values)
+    pl.DataFrame({"a": x, "y": y}).write_csv(tmp_path / "t.csv", quote_style="never")
+    settings = TableSettings(
+        data=str(tmp_path / "t.csv"), target="y", hidden=[8], epochs=5, task="classification",
+        class_weights=f"{values[0]}=2", metrics=[f"f1_of_{values[0]}"],
+    )  # fmt: skip
+    train_table(settings, tmp_path / "run", progress=False)
+    run = ut.load(tmp_path / "run")
+    frame = pl.read_csv(tmp_path / "t.csv")
+    p = run.predict_probability(frame)[:, 1]
+    for threshold in named:
+        found = run.predict(frame, threshold=threshold)
+        assert np.array_equal(found == np.unique(found)[-1], p > 0.45) and 0 < np.mean(p > 0.45) < 1
+    out = run_command("predict", tmp_path / "run", tmp_path / "t.csv", "--threshold", named[0])[1]
+    assert str(found[0]) in out

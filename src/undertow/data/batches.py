@@ -74,12 +74,13 @@ def _share_out(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
 def read_fraction(fraction: float) -> float:
     """A share to hold out, 0 ≤ fraction < 1."""
     try:
-        fraction = float(fraction)
+        share = float(fraction)
     except (TypeError, ValueError):
-        fraction = float("nan")
-    if not 0 <= fraction < 1:
-        raise ArgumentError(f"the validation fraction must be 0 or more and less than 1, got {fraction}.")
-    return fraction
+        share = float("nan")
+    if not 0 <= share < 1:
+        more = "" if share == share else " Give a share such as 0.2; 0 holds nothing out."
+        raise ArgumentError(f"the validation fraction must be 0 or more and less than 1, got {fraction!r:.80}.{more}")
+    return share
 
 
 def read_classes(stratify: ArrayLike, n: int, who: str = "split") -> NDArray[np.int64]:

@@ -377,7 +377,14 @@ class EncodedPieces:
 
     def read(self, number: int) -> Block:
         """The encoded rows of one piece."""
-        frame, origin = self.pieces.read(number, self.columns)
+        return next(self.read_several([number]))
+
+    def read_several(self, numbers: Sequence[int]) -> Iterator[Block]:
+        """Those of pieces, their numbers ascending."""
+        for number, part in zip(numbers, self.pieces.read_several(numbers, self.columns), strict=True):
+            yield self._choose(number, *part)
+
+    def _choose(self, number: int, frame: pl.DataFrame, origin: Origin | None) -> Block:
         chosen = choose_rows(frame, origin, self.roles.target, int(self.firsts[number]), self.hold_out)
         rows = chosen[int(self.held)]
         if rows.size != self.sizes[number]:

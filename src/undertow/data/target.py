@@ -168,7 +168,8 @@ def tell_dropped(target: str, n_dropped: int) -> list[str]:
 def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     """The task that a target column sets, and the sentence that says why.
 
-    Texts, booleans and whole numbers with at most 20 distinct values are classes. Numbers with fractions and
+    Texts, booleans and whole numbers with at most 20 distinct values are classes, and up to 100 that are 0, 1, 2, … or
+    1, 2, 3, … without a gap, with 10 rows or more on average and about as many of each. Numbers with fractions and
     whole numbers with more distinct values (ages, counts, prices) are a regression; so are whole numbers of which
     each stands in less than 2 rows on average, or in less than 5 where they are floats, unless there are 3 or fewer.
 

@@ -19,6 +19,7 @@ ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few th
 ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of texts and of 1, 2, 3, …; of the rest
 _GROUPS = 6  # of labels that are alike are named
 _LEAST_COUNTS, _RAREST = 6, 0.01
+_EVEN, _BY_CHANCE, _EACH = 2.0, 2.0, 10  # largest by smallest; variance by mean; rows of each on average
 
 
 def has_few_of_each(n_distinct: int, n: int) -> bool:
@@ -54,6 +55,24 @@ def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bo
     first = int(np.argmax(n))
     falls = n[first + 1 :] <= n[first:-1] + 2 * np.sqrt(n[first:-1])
     return 3 * first <= len(numbers) and bool(falls.all())
+
+
+def are_even(n: NDArray[np.generic]) -> bool:
+    """Whether numbers stand in about as many rows each, as classes of a data set often do and amounts hardly ever.
+
+    Args:
+        n: how often each stands there.
+
+    Source: derived here; by chance the variance of even frequencies is their mean (Cochran, The χ² test of goodness of
+        fit, 1952).
+
+    Example:
+        >>> are_even(np.array([740, 760, 805])), are_even(np.array([12, 18, 30, 19, 11])), are_even(np.array([5, 5]))
+        (True, False, False)
+    """
+    mean = float(n.mean())
+    even = n.max() <= _EVEN * n.min() or float(n.var(ddof=1)) <= _BY_CHANCE * mean
+    return mean >= _EACH and bool(even)
 
 
 def tell_alike(what: str, classes: Sequence[object], each: str = "class") -> list[str]:

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.late import pl
-from undertow.data.target_checks import ALWAYS_CLASSES, FEW_DISTINCT, ROWS_EACH, look_like_counts, number_classes
+from undertow.data.target_checks import (
+    ALWAYS_CLASSES,
+    FEW_DISTINCT,
+    ROWS_EACH,
+    are_even,
+    look_like_counts,
+    number_classes,
+)
 from undertow.data.wording import count
 from undertow.errors import DataError
 
@@ -48,6 +55,9 @@ def name_task(
     found = f"Target {target!r}: {n_distinct} distinct whole numbers in {count(n, 'row')}"
     codes = dtype.is_integer() and seen is not None and number_classes(seen[0])
     other = "; if they are classes, choose task='classification' (--task classification)"
+    amounts = "; if they are amounts, choose task='regression' (--task regression)"
+    if n_distinct > FEW_DISTINCT and codes and seen is not None and are_even(seen[1]):
+        return "classification", f"{found}, without a gap and about as many of each, so classification{amounts}."
     if n_distinct > FEW_DISTINCT:
         may_be = codes and n >= ROWS_EACH[False] * n_distinct
         return "regression", f"{found}, so regression{other if may_be else ''}."
@@ -56,5 +66,4 @@ def name_task(
     if seen is not None and look_like_counts(*seen):
         return "regression", f"{found}, from 0 on and ever rarer: counts of something, so regression{other}."
     may_be = n_distinct > ALWAYS_CLASSES or n < 2 * n_distinct
-    amounts = "; if they are amounts, choose task='regression' (--task regression)" if may_be else ""
-    return "classification", f"{found}, so classification{amounts}."
+    return "classification", f"{found}, so classification{amounts if may_be else ''}."

@@ -63,7 +63,7 @@ def adagrad(rate: Rate = 0.01, epsilon: float = 1e-10, *, initial: float = 0.0, 
     epsilon, initial = read_number("adagrad", "epsilon", epsilon), read_amount("adagrad", "initial", initial)
 
     def init(params: Any) -> AdagradState:
-        return AdagradState(each(lambda w: w * 0.0 + initial, params))
+        return AdagradState(each(lambda w: w + initial, zeros(params)))
 
     def direct(grads: Any, state: AdagradState, params: Any) -> tuple[Any, AdagradState]:
         total = each(lambda total, g: total + g * g, state.total, grads)

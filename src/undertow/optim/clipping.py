@@ -12,6 +12,7 @@ from undertow import trees
 from undertow.errors import ArgumentError
 from undertow.keywords import explain_keywords
 from undertow.optim.finite import check_finite
+from undertow.optim.fitting import is_number
 from undertow.optim.names import layer_of, name_leaves
 from undertow.optim.norm import Norm, measure, to_dtype
 from undertow.optim.rules import each
@@ -190,7 +191,7 @@ def _clip_groups(name: str, limit: float, group: Callable[[list[str]], list[str]
         leaves, rebuild = trees.flatten(grads)
         places: dict[str, list[int]] = {}
         for i, (g, key) in enumerate(zip(leaves, group(name_leaves(grads)), strict=True)):
-            if not callable(g):
+            if is_number(g):
                 places.setdefault(key, []).append(i)
         new, smallest, finite = list(leaves), 1.0, True
         for chosen in places.values():
@@ -291,4 +292,4 @@ def build_clip(settings: Any) -> Clip | None:
 
 
 def _arrays(grads: Any) -> list[Any]:
-    return [g for g in trees.flatten(grads)[0] if not callable(g)]
+    return [g for g in trees.flatten(grads)[0] if is_number(g)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from undertow import trees
 from undertow.errors import ArgumentError, TrainingError
+from undertow.optim.fitting import is_number
 from undertow.optim.norm import measure
 from undertow.optim.rules import each, select
 
@@ -53,7 +54,7 @@ def all_finite(grads: Any) -> Any:
         >>> bool(all_finite({"W": np.ones(3), "b": np.array([np.inf])}))
         False
     """
-    root, _ = measure([g for g in trees.flatten(grads)[0] if not callable(g)])
+    root, _ = measure([g for g in trees.flatten(grads)[0] if is_number(g)])
     return np.isfinite(root)
 
 
@@ -111,10 +112,10 @@ def check_finite(grads: Any, what: str = "") -> None:
         >>> check_finite({"w": np.array([1.0])})
     """
     leaves = trees.flatten(grads)[0]
-    if all(callable(g) or np.isfinite(g).all() for g in leaves):
+    if all(not is_number(g) or np.isfinite(g).all() for g in leaves):
         return
     for g, path in zip(leaves, trees.paths(grads), strict=True):
-        if callable(g) or np.isfinite(g).all():
+        if not is_number(g) or np.isfinite(g).all():
             continue
         bad = int(np.size(g) - np.count_nonzero(np.isfinite(g)))
         kind = "NaN" if np.isnan(g).any() else "infinite"

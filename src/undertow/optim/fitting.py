@@ -6,13 +6,45 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
+import numpy as np
+
 from undertow import trees
-from undertow.errors import ArgumentError, ShapeError
+from undertow.errors import ArgumentError, DTypeError, ShapeError
 from undertow.graph import show_shape
 from undertow.primitives import shape_of
+from undertow.trace import is_array_like
 
 Update = Callable[..., tuple[Any, Any]]
 _MISSING: Final = object()
+_NO_NUMBERS: Final = "USOMmV"  # kinds of dtypes
+
+
+def is_number(leaf: Any) -> bool:
+    """Tell whether a leaf of a tree is trained: arrays and numbers are, functions, names and flags stay as they are."""
+    return is_array_like(leaf)
+
+
+def check_numbers(params: Any) -> None:
+    """Refuse arrays that hold no numbers among parameters.
+
+    Args:
+        params: a tree.
+
+    Raises:
+        DTypeError: names the leaf.
+
+    Source: derived here.
+
+    Example:
+        >>> check_numbers({"W": 1.0, "activation": "relu", "frozen": True})
+    """
+    for i, leaf in enumerate(trees.flatten(params)[0]):
+        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in _NO_NUMBERS:
+            path = trees.paths(params)[i] or "itself"
+            raise DTypeError(
+                f"the parameter {path} is {leaf.dtype}: only numbers are trained. Make it float64 or float32, or a "
+                "str or bool of Python's, which stays as it is."
+            )
 
 
 def check_calls(name: str, init: Callable[[Any], Any], update: Update) -> Update:
@@ -49,6 +81,7 @@ def check_calls(name: str, init: Callable[[Any], Any], update: Update) -> Update
         if params is _MISSING or state is _MISSING:
             _refuse_call(name, (grads, state, params))
         check_gradient(name, grads, params)
+        check_numbers(params)
         try:
             return update(grads, state, params, *rest, **settings)
         except (AttributeError, TypeError, ValueError):
@@ -86,7 +119,7 @@ def check_gradient(name: str, grads: Any, params: Any) -> None:
     if len(gradients) != len(weights) or (len(weights) > 1 and not trees.same_structure(grads, params)):
         raise ArgumentError(f"{call}: {_difference(grads, params)}")
     for i, (gradient, weight) in enumerate(zip(gradients, weights, strict=True)):
-        if callable(weight) or callable(gradient) or shape_of(gradient) == shape_of(weight):
+        if not (is_number(weight) and is_number(gradient)) or shape_of(gradient) == shape_of(weight):
             continue
         path = trees.paths(params)[i] or "the parameters"
         raise ShapeError(

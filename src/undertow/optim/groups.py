@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from undertow import trees
 from undertow.errors import ArgumentError
 from undertow.keywords import explain_keywords
+from undertow.optim.fitting import is_number
 from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer
 from undertow.optim.wrappers import describe_optimizer, scaled_update
@@ -66,7 +67,7 @@ def grouped(default: Member, groups: Mapping[Pattern, Member]) -> Optimizer:
         """The parameters of each member by name."""
         found: list[dict[str, Any]] = [{} for _ in members]
         for name, w in zip(name_leaves(params), trees.flatten(params)[0], strict=True):
-            if not callable(w):
+            if is_number(w):
                 found[member_of(name, w)][name] = w
         return found
 
@@ -117,9 +118,7 @@ def _make_test(pattern: Pattern) -> Callable[[str, Any], bool]:
 
 def _check_used(pattern: Pattern, fits: Callable[[str, Any], bool], params: Any) -> None:
     """ArgumentError for a pattern that fits nothing, which is a mistake in writing it."""
-    pairs = [
-        (name, w) for name, w in zip(name_leaves(params), trees.flatten(params)[0], strict=True) if not callable(w)
-    ]
+    pairs = [(name, w) for name, w in zip(name_leaves(params), trees.flatten(params)[0], strict=True) if is_number(w)]
     if not any(fits(name, w) for name, w in pairs):
         names = ", ".join(name for name, _ in pairs[:8]) + (", …" if len(pairs) > 8 else "")
         raise ArgumentError(

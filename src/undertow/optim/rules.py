@@ -19,7 +19,7 @@ import numpy as np
 from undertow import trees
 from undertow.habits import OPTIMIZERS, missing_attribute
 from undertow.keywords import explain_keywords
-from undertow.optim.fitting import check_calls, unchecked
+from undertow.optim.fitting import check_calls, check_numbers, is_number, unchecked
 from undertow.optim.schedule import Rate, Schedule, read_rate
 from undertow.optim.settings import is_ours, read_amount, read_share, show
 from undertow.primitives import Traced, astype, spec_of, where
@@ -95,7 +95,7 @@ class ScheduledState(NamedTuple):
 
 
 def each(rule: Callable[..., Any], tree: Any, *rest: Any) -> Any:
-    """Apply a rule to the numbers of trees; other leaves (activation functions) stay as they are.
+    """Apply a rule to the numbers of trees; other leaves (activation functions, names, flags) stay as they are.
 
     Args:
         rule: a function of one leaf of each tree.
@@ -108,14 +108,15 @@ def each(rule: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     Source: derived here.
 
     Example:
-        >>> each(lambda x: 2 * x, (1.5, abs))
-        (3.0, <built-in function abs>)
+        >>> each(lambda x: 2 * x, (1.5, abs, "relu", True))
+        (3.0, <built-in function abs>, 'relu', True)
     """
-    return trees.map(lambda x, *others: x if callable(x) else rule(x, *others), tree, *rest)
+    return trees.map(lambda x, *others: rule(x, *others) if is_number(x) else x, tree, *rest)
 
 
 def zeros(params: Any) -> Any:
     """Return a tree of zeros like the parameters; a Python float gives a Python float."""
+    check_numbers(params)
     return each(lambda w: w * 0.0, params)
 
 

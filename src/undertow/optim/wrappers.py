@@ -12,6 +12,7 @@ from undertow import trees
 from undertow.errors import ArgumentError
 from undertow.keywords import explain_keywords
 from undertow.optim.clipping import Clip, Clipped
+from undertow.optim.fitting import is_number
 from undertow.optim.names import name_leaves
 from undertow.optim.rules import Optimizer, each, number, select, zeros
 from undertow.optim.settings import is_ours, read_amount, read_count, read_number, read_share
@@ -73,7 +74,7 @@ def clip_trained(clip: Clip, optimizer: Optimizer, grads: Any, params: Any) -> C
         return clip.apply_with_factor(grads, params)
     (leaves, rebuild), weights = trees.flatten(grads), trees.flatten(params)[0]
     names = name_leaves(params)
-    moved = [n for n, w in zip(names, weights, strict=True) if not callable(w) and optimizer.trains(n, w)]
+    moved = [n for n, w in zip(names, weights, strict=True) if is_number(w) and optimizer.trains(n, w)]
     by_name, weight = dict(zip(names, leaves, strict=True)), dict(zip(names, weights, strict=True))
     found = clip.apply_with_factor({n: by_name[n] for n in moved}, {n: weight[n] for n in moved})
     by_name.update(found.grads)
@@ -239,9 +240,9 @@ def average_of(state: Any, model: Any = None) -> Any:
     leaves, rebuild = trees.flatten(model)
     average = dict(zip(name_leaves(found.average), trees.flatten(found.average)[0], strict=True))
     names = [name or "parameter" if isinstance(found.average, dict) else name for name in name_leaves(model)]
-    moved = [not callable(w) and t for w, t in zip(leaves, trees.unmarked(model, "not_trained"), strict=True)]
+    moved = [is_number(w) and t for w, t in zip(leaves, trees.unmarked(model, "not_trained"), strict=True)]
     wanted = {name: np.shape(w) for name, w, t in zip(names, leaves, moved, strict=True) if t}
-    there = {name: np.shape(w) for name, w in average.items() if not callable(w)}
+    there = {name: np.shape(w) for name, w in average.items() if is_number(w)}
     if wanted != there:
         differs = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
         raise ArgumentError(

@@ -98,3 +98,18 @@ def _is_filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+@contextmanager
+def draws_any(f: Callable[..., Any]) -> Iterator[list[Any]]:
+    """Do as `undrawn`, and fill a list with the generators that were drawn from.
+
+    Args:
+        f: the function that the block calls.
+
+    Source: derived here.
+    """
+    before, drawn = random_states(f), []  # type: tuple[list[tuple[Any, State]], list[Any]]
+    with undrawn(f):
+        yield drawn
+        drawn += [x for x, state in before if _stands_at(x) != state]

@@ -10,13 +10,14 @@ from undertow.trace.function import argument_names, describe_function
 from undertow.trace.where import frames_of_ours
 
 
-def warn_of_independence(f: Callable[..., Any], places: Sequence[int], n_arguments: int) -> str:
+def warn_of_independence(f: Callable[..., Any], places: Sequence[int], n_arguments: int, was_read: bool = False) -> str:
     """Warn that a function never uses the arguments that it is differentiated by.
 
     Args:
         f: the function.
         places: of these arguments.
         n_arguments: how many it was called with.
+        was_read: whether it asked for their numbers, in a branch or by ``int``.
 
     Returns:
         What was said; nothing of a function that is itself a gradient, which is constant where a function is linear.
@@ -39,5 +40,11 @@ def warn_of_independence(f: Callable[..., Any], places: Sequence[int], n_argumen
         f"the result of {describe_function(f)} does not depend on {named}, so the gradient by {named} is 0. Compute "
         f"it of the {arguments} {named}: what was computed before the call is a constant in it."
     )
+    if was_read:
+        said = (
+            f"the result of {describe_function(f)} is a constant here: it depends on {named} at most by way of a "
+            "branch or a whole number, such as if or int(), which has no slope, so the gradient by "
+            f"{named} is 0. Compute it of the {arguments} {named} where a gradient is wanted."
+        )
     warnings.warn(said, UserWarning, stacklevel=frames_of_ours())
     return said

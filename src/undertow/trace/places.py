@@ -146,6 +146,9 @@ class Search:
         self._named |= dict.fromkeys(reads.named)
         self._every |= reads.every
         around = f.__globals__
+        for name in reads.imports:
+            for full in (name, f"{around.get('__package__')}.{name}".rstrip(".")):  # a relative one too
+                self._take(Place(name, ("module", full), functools.partial(sys.modules.get, full, MISSING)))
         for name in reads.globals:
             if name in around:
                 self._take(Place(name, (id(around), name), functools.partial(around.get, name, MISSING)))
@@ -178,7 +181,7 @@ class Search:
                 if not isinstance(item, _PLAIN) and len(self._objects) < _OBJECTS:
                     at = Place(f"{place.name}[{key!r}]", (place.key, key), functools.partial(_item, place.read, key))
                     self._take(at, note=False)
-        if is_open(value if isinstance(value, type) else type(value)):
+        if is_open(value if isinstance(value, type) else type(value)) or _holds_more(value):
             self._meet(place)  # a container too, if it is of a class of the user's
 
     def _meet(self, place: Place) -> None:
@@ -198,12 +201,13 @@ class _Reads(NamedTuple):
     globals: list[str]
     attributes: list[str]
     named: list[str]  # in strings, as for ``hasattr(self, "mask")``
+    imports: list[str]  # modules that are imported within the code
     every: bool
 
 
 def _reads(code: CodeType) -> _Reads:
     """What code, and the functions written in it, look up; told by the kinds of instructions of Python 3.11 to 3.14."""
-    found, every = _Reads([], [], [], False), False
+    found, every = _Reads([], [], [], [], False), False
     steps = list(dis.get_instructions(code))
     strings: list[str] = []
     for i, step in enumerate(steps):
@@ -212,7 +216,9 @@ def _reads(code: CodeType) -> _Reads:
             every |= step.argval in ("vars", "dir") or (step.argval in _BY_NAME and _makes_up(steps[i + 1 :]))
             if step.argval in _BY_NAME:
                 strings = list(_strings(code.co_consts))
-        elif step.opname.startswith("LOAD_") and step.opname.endswith(("_ATTR", "_METHOD")):
+        elif step.opname == "IMPORT_NAME":
+            found.imports.append(step.argval)
+        elif step.opname.startswith(("LOAD_", "IMPORT_")) and step.opname.endswith(("_ATTR", "_METHOD", "_FROM")):
             found.attributes.append(step.argval)
             every |= step.argval == "__dict__"
         elif step.opname == "MATCH_CLASS":
@@ -221,7 +227,7 @@ def _reads(code: CodeType) -> _Reads:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             inner = _reads(constant)
-            for mine, more in zip(found[:3], inner[:3], strict=True):
+            for mine, more in zip(found[:4], inner[:4], strict=True):
                 mine.extend(more)
             every |= inner.every
     return found._replace(every=every)
@@ -242,6 +248,11 @@ def _makes_up(steps: list[dis.Instruction]) -> bool:
     kinds = [step.opname for step in steps[:until]]
     whole = any(isinstance(step.argval, str) and step.opname == "LOAD_CONST" for step in steps[:until])
     return not whole or any(kind.startswith(("BUILD_STRING", "BINARY_", "FORMAT_")) for kind in kinds)
+
+
+def _holds_more(value: Any) -> bool:
+    """Tell whether a function of the user's has attributes, as in ``loss.weight = 0.5``."""
+    return isinstance(value, FunctionType) and bool(value.__dict__) and not is_ours(value.__code__.co_filename)
 
 
 def own_attributes(value: Any) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ class Trace:
 
     def __init__(self, depth: int = 0) -> None:
         self.depth = depth
-        self.open = True
+        self.open, self.read = True, False  # read: whether Python has asked for a number that is known
         self.asked: Exception | None = None  # the error that was raised last for a value that is not known
         self.origin: Node | None = None  # while differentiating: the node whose chain rule is applied
         self.sizes: dict[Dim, Tracer] = {}
@@ -339,6 +339,7 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
 
     def _value(self, wish: str) -> Any:
         if self.node.value is not None:
+            self.tape.read = True
             return self.node.value
         if made_of_sizes(self._node) or (self._node.spec.weak and not is_given(self._node)):
             raise NeedsConcreteSize(

@@ -9,12 +9,15 @@ import numpy as np
 
 from undertow.data.footprint import give_back
 from undertow.optim import steps_in_all, with_scale
+from undertow.train.derive import take_rows
 from undertow.train.diverged import remedies
 from undertow.train.rows import read_scale
 from undertow.train.session import NotFinite
 
 if TYPE_CHECKING:
     from undertow.train.trainer import Trainer
+
+ASKED_AFTER = 10  # steps on batches of a user's own
 
 
 def open_session(trainer: Trainer, piece: Any) -> Any:
@@ -40,6 +43,26 @@ def _open(trainer: Trainer, X: Any, target: Any, size: int) -> Any:
         trainer.gradient.programs.clear()
     with reading.noting(step.gradient), steps_in_all(trainer.plan.count_updates(trainer.feed.n_examples)):
         return step.open(trainer.run.model, trainer.state, X, target, size)
+
+
+def ask_again(trainer: Trainer, piece: Any) -> None:
+    """Find out whether a loss or layers of the user's still are what steps were compiled of.
+
+    Args:
+        trainer: the training.
+        piece: the examples and their order.
+
+    Source: derived here.
+    """
+    rows = piece.order[: trainer.feed.batch_size]
+    _ask(trainer, piece.X[rows], take_rows(piece.target, rows))
+
+
+def _ask(trainer: Trainer, X: Any, target: Any) -> None:
+    if told := trainer.reading.ask(trainer.step, trainer.run.model, X, target):
+        trainer.progress.tell(told)
+        trainer.gradient.programs.clear()
+        trainer.run.forward.known.clear()
 
 
 def compile_ahead(trainer: Trainer) -> None:
@@ -140,6 +163,8 @@ def step_on(trainer: Trainer, X: Any, target: Any) -> float:
     Source: derived here.
     """
     recorder, n = trainer.recorder, len(X)
+    if trainer.n_steps % ASKED_AFTER == 0:
+        _ask(trainer, X, target)
     session = _open(trainer, X, target, n)
     try:
         (loss,) = session.run(np.arange(n), n)

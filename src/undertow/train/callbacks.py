@@ -217,8 +217,11 @@ def read_hooks(callbacks: Any, *more: Any) -> Hooks:
         methods = {name: getattr(callback, name, None) for name in ARGUMENTS}
         if not any(methods.values()):
             if not callable(callback):
+                from undertow.optim.plateau import Plateau  # a process that predicts does without
+
+                use = " Use undertow.train.ReduceOnPlateau(…)." if isinstance(callback, Plateau) else ""
                 raise ArgumentError(
-                    f"a callback has a method on_epoch_end(info) or is a function of info, got {callback!r}."
+                    f"a callback has a method on_epoch_end(info) or is a function of info, got {callback!r}.{use}"
                 )
             methods["on_epoch_end"] = callback
         for name, method in methods.items():

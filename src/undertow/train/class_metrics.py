@@ -42,17 +42,49 @@ def read_class_metrics(names: Any, classes: Sequence[Any] | None, outputs: int =
     return [_numbered(name, [*map(str, classes)], outputs) if isinstance(name, str) else name for name in names]
 
 
+def place_of_class(written: str, labels: Sequence[str]) -> int | None:
+    """Find a class by what somebody calls it: a truth value in any case, a number however it is written.
+
+    Args:
+        written: its name.
+        labels: the names of the classes.
+
+    Returns:
+        Its place; None where there is none, or more than one.
+
+    Source: derived here.
+
+    Example:
+        >>> place_of_class("true", ["False", "True"]), place_of_class("1.0", ["0", "1"]), place_of_class("2", ["0"])
+        (1, 1, None)
+    """
+    written = written.strip()
+    if written in labels:
+        return labels.index(written)
+    if set(labels) <= {"False", "True"}:
+        return next((k for k, label in enumerate(labels) if label.lower() == written.lower()), None)
+    value = _number_of(written)
+    places = [k for k, label in enumerate(labels) if value is not None and _number_of(label) == value]
+    return places[0] if len(places) == 1 else None
+
+
+def _number_of(text: str) -> float | None:
+    with suppress(ValueError):
+        return float(text)
+    return None
+
+
 def _numbered(name: str, labels: Sequence[str], outputs: int) -> str:
     """The name of a metric with the number of its class."""
     score, _, label = name.partition("_of_")
     if score in SCORES and label:
-        if label not in labels:
+        if (place := place_of_class(label, labels)) is None:
             near = closest_name(label, labels)
             raise ArgumentError(
                 f"--metrics {name}: there is no class {label!r}. The classes are {list_names(labels)}. "
                 f"Write {score}_of_{near or labels[-1]}."
             )
-        return f"{score}_of_{labels.index(label)}"
+        return f"{score}_of_{place}"
     if (found := _BINARY.fullmatch(name)) and outputs > 1:
         write = " or ".join(f"{found[1]}_of_{label}" for label in labels[:3])
         raise ArgumentError(

@@ -120,6 +120,8 @@ def explain_end(trainer: Trainer) -> str:
     if trainer.run.stopped == "callback":
         reason = next((reason for reason in trainer.reasons if reason), "as a callback asked for")
         return f"Stopped {where}: {reason}." if trainer.reasons else f"Stopped {where}, {reason}."
+    if not trainer.n_steps:
+        return "Interrupted before the first step: nothing was trained."
     if trainer.best is not None and trainer.run.model is trainer.best[1]:
         return f"Interrupted {where}. The run holds the model of epoch {trainer.best[0]}, the best so far."
     return f"Interrupted {where}. The run holds what was trained."

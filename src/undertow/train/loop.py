@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from undertow.errors import ArgumentError
 from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer
-from undertow.train.plan import make_plan
+from undertow.train.plan import HELD_OUT, make_plan
 from undertow.train.run import Run
 from undertow.train.stopping import EarlyStopping
 from undertow.train.trainer import Trainer
@@ -27,7 +27,7 @@ def train(
     seconds: float | None = None,
     batch_size: int = 64,
     accumulate: int = 1,
-    validation: Any = 0.1,
+    validation: Any = HELD_OUT,
     clip: Clip | None = None,
     non_finite: str = "raise",
     l1: float = 0.0,
@@ -67,7 +67,8 @@ def train(
         batch_size: examples a step.
         accumulate: how many batches make an update: the mean of their gradients.
         validation: the share of data to hold out, or (X, y) or (X, y, weights), or None; or a source, or a function
-            that makes batches. Of data that are read in blocks nothing is held out unless it is given.
+            that makes batches. Where none is told, a tenth; of an encoded table the rows that it holds out itself; of
+            data that are read in blocks nothing.
         clip: a clipping rule.
         non_finite: what becomes of a step whose gradient is not finite: ``"raise"``, ``"skip"`` or ``"zero"``.
         l1: the factor of Σ |W|, added to the loss of a step; biases and gains are left out.

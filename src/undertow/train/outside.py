@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from undertow import trees
+from undertow.graph import Graph, evaluate
 from undertow.nn.layer import children, is_layer
+from undertow.nn.mode import training
 from undertow.trace import describe_function
+from undertow.trace.draws import draws_any
+from undertow.trace.function import code_of
 from undertow.trace.outside import Marks, Outside
-from undertow.train.derive import Gradient
+from undertow.trace.places import is_open
+from undertow.trace.where import is_library, is_ours
+from undertow.train.derive import Gradient, Gradients, numbers_of, take_rows
 
 if TYPE_CHECKING:
     from undertow.train.step import Step
+
+_ROUNDING: Final = 64  # units in the last place by which a loss as it is written may differ from its program
 
 
 class Reading:
@@ -44,6 +55,9 @@ class Reading:
         self.around = Outside(loss, _parts_of(model))
         self.marks: Marks | None = None  # as steps were traced with
         self.held: list[Any] = []
+        self.own = any(map(_is_own, (loss, *_parts_of(model))))
+        self.draws: bool | None = None  # whether the loss draws numbers, which is told where it is traced
+        self.slack = 0.0  # the largest relative difference that was one of rounding
 
     def has_changed(self) -> bool:
         """Whether something is not what it was when steps were traced."""
@@ -73,6 +87,60 @@ class Reading:
         self.marks = None
         return told
 
+    def ask(self, step: Step, model: Any, X: Any, target: Any) -> str:
+        """Call a loss or layers of the user's with numbers, and let go of programs that give something else; say so.
+
+        That tells what no place tells: a file, the clock, what a library holds, a counter of the function's own.
+
+        Args:
+            step: what does the steps.
+            model: as it is now.
+            X: the examples of a batch.
+            target: what belongs to them.
+
+        Source: derived here.
+        """
+        programs = [x for x in step.gradient.programs.values() if x is not None]
+        if not (self.own and programs) or self.has_changed():  # which `heed` tells of, by its name
+            return ""
+        if any(x.graph.symbols() for x in programs):
+            X, target = take_rows(X, slice(2)), take_rows(target, slice(2))
+        leaves, rebuild = trees.flatten(model)
+        traced = step.gradient.program_for(leaves, rebuild, X, target)
+        if traced is None:
+            return ""
+        before, now = _loss_of(traced, leaves, X, target), self._call(step.gradient, rebuild(leaves), X, target)
+        if now is None or not np.isfinite(before) or abs(now - before) <= self._bound(before, now):
+            return ""
+        anew = Gradient(step.gradient.loss_function, step.gradient.observe).program_for(leaves, rebuild, X, target)
+        if anew is not None and _loss_of(anew, leaves, X, target) == before:
+            self.slack = 4 * abs(now - before) / max(abs(now), abs(before))
+            return ""
+        step.forget()
+        self.marks = None
+        return (
+            f"{describe_function(self.loss)}, or the model, gives another value than when its steps were compiled: it "
+            "reads something that is not seen to change, such as a file, the time or a counter of its own. Steps are "
+            "compiled again, which takes as long as at first; until the next epoch they read what is there now. Keep "
+            "what changes in a variable, an attribute or an array, which are looked at."
+        )
+
+    def _bound(self, before: float, now: float) -> float:
+        return max(self.slack, _ROUNDING * float(np.finfo(type(before)).eps)) * max(abs(before), abs(now))
+
+    def _call(self, gradient: Gradient, model: Any, X: Any, target: Any) -> Any:
+        """The loss as it is written; None where it is not finite, draws numbers, or takes no plain arrays."""
+        if self.draws:
+            return None
+        looks: Any = draws_any(self.loss) if self.draws is None else nullcontext([])  # once: states are large
+        try:
+            with training(getattr(target, "keys", None)), np.errstate(all="ignore"), looks as drawn:
+                value = np.asarray(gradient.loss_function(model, X, target))[()]
+        except Exception:  # of two rows, or of arrays that are not traced: no error of the training's
+            return None
+        self.draws = bool(drawn)
+        return value if not drawn and np.isfinite(value) else None
+
     @contextmanager
     def noting(self, gradient: Gradient) -> Iterator[None]:
         """Note with what a gradient is traced, if it is; what tracing itself changes is left out, such as a counter."""
@@ -80,6 +148,24 @@ class Reading:
         yield
         if len(gradient.programs) > n_programs:
             self.marks, self.held = self.around.settle(before)
+
+
+def _loss_of(traced: Gradients, leaves: list[Any], X: Any, target: Any) -> Any:
+    """The loss as a program has it, by NumPy."""
+    batch = [leaf for tree in (X, target) for leaf in trees.flatten(tree)[0]]
+    forward = Graph(traced.graph.inputs, traced.graph.outputs[:1])
+    with np.errstate(all="ignore"):
+        return np.asarray(evaluate(forward, [*numbers_of(leaves), *batch])[0])[()]
+
+
+def _is_own(part: Any) -> bool:
+    """Whether a function, or the class of a layer, is the user's."""
+    if isinstance(part, type):
+        return is_open(part)
+    code = code_of(inspect.unwrap(part))
+    if code is None:
+        return is_open(type(part))
+    return not is_ours(code.co_filename) and not is_library(code.co_filename)
 
 
 def outside_of_model(model: Any) -> Outside:

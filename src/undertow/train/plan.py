@@ -25,6 +25,13 @@ SETTINGS: Final = (
 )  # fmt: skip
 
 
+class UsualShare(float):
+    """The share of data to hold out where none is told, which is told apart from the same one that is."""
+
+
+HELD_OUT: Final = UsualShare(0.1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """The settings of a training; see `train` for what each means.
@@ -46,7 +53,7 @@ class Plan:
     seconds: float | None = None
     batch_size: int = 64
     accumulate: int = 1
-    validation: Any = 0.1
+    validation: Any = HELD_OUT
     clip: Clip | None = None
     non_finite: str = "raise"
     l1: float = 0.0
@@ -125,14 +132,15 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """The settings as plain data, as a run keeps them."""
         optimizer: Any = self.optimizer
-        given = self.validation is not None and not isinstance(self.validation, int | float | np.number)
+        share = float(self.validation) if isinstance(self.validation, UsualShare) else self.validation
+        given = share is not None and not isinstance(share, int | float | np.number)
         found = {
             "optimizer": describe_optimizer(optimizer),
             "clip": None if self.clip is None else {"name": self.clip.name, **self.clip.settings},
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": int(self.seed),
-            "validation": "given" if given else self.validation,
+            "validation": "given" if given else share,
         }
         usual: dict[str, Any] = {f.name: f.default for f in fields(self)}
         for name in SETTINGS:

@@ -29,7 +29,7 @@ from undertow.train.forward import CHUNK
 from undertow.train.metric import CLASSES, Metric, find_task
 from undertow.train.metrics import is_told_by_name, read_metrics
 from undertow.train.parameters import check_parameters
-from undertow.train.plan import Plan
+from undertow.train.plan import Plan, UsualShare
 from undertow.train.task import Examples, Task, make_task
 
 Array = NDArray[Any]
@@ -174,8 +174,14 @@ def read_encoded(data: Any, plan: Plan) -> tuple[Any, Plan, dict[str, Any]]:
     if not is_encoded(data):
         return data, plan, {}
     weights = getattr(data, "train_weights", None)
-    if isinstance(plan.validation, float) and plan.validation == Plan.validation:
+    share = plan.validation
+    if isinstance(share, UsualShare):
         plan = replace(plan, validation=held_of(data))
+    elif isinstance(data.train, Source) and isinstance(share, int | float | np.number) and share:
+        raise ArgumentError(
+            f"validation is {share!r}, but a streamed table holds rows out itself: "
+            f"stream_table(…, validation={share!r}). Leave validation out to measure on these."
+        )
     train = data.train if weights is None else (*data.train, weights)
     return train, plan, {"encoder": data.encoder.to_json_dict()}
 
@@ -231,8 +237,8 @@ def _held_beside(
     if beside is not None:
         return _held_in_blocks(beside, X, task, dtype, plan)
     remedy = "Give validation=None, or what to validate on: a pair (X, y), a function that makes batches, or a source."
-    if isinstance(wanted, int | float | np.number) and wanted in (0, Plan.validation):
-        if wanted:  # what is meant where nothing is told
+    if isinstance(wanted, UsualShare) or (isinstance(wanted, int | float | np.number) and wanted == 0):
+        if wanted:
             told = "nothing is held out for validation, as data that are read in blocks cannot be split by a share."
             warnings.warn(f"{told} {remedy}", DataWarning, stacklevel=frames_of_ours())
         return None, 0

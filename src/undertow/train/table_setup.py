@@ -15,7 +15,7 @@ from undertow.nn import Sequential, bias_from_frequencies
 from undertow.nn.from_data import start_near
 from undertow.nn.layers import AUTO
 from undertow.train.choices import choose_folds, choose_refit, choose_settings
-from undertow.train.class_metrics import read_class_metrics
+from undertow.train.class_metrics import place_of_class, read_class_metrics
 from undertow.train.table_data import Table
 from undertow.train.table_network import build_network, complete, count_outputs, make_plan
 from undertow.train.table_settings import TableSettings
@@ -227,14 +227,15 @@ def read_class_weights(text: str | None, table: Table) -> Any:
     write = f"Write {_meant_class_weights(text, labels)}."
     for part in text.split(","):
         label, _, weight = part.rpartition("=")
-        if label.strip() not in labels:
+        place = place_of_class(label, labels)
+        if place is None:
             raise ArgumentError(
                 f"--class-weights {text}: there is no class {suggest_name(label.strip(), labels)}. The classes are "
                 f"{list_names(labels)}. {write}"
             )
         if not _is_number(weight):
             raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. {write}")
-        found[labels.index(label.strip())] = float(weight)
+        found[place] = float(weight)
     return found
 
 

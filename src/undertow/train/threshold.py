@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from undertow.data.wording import list_names, suggest_name
 from undertow.errors import ArgumentError
-from undertow.train.class_metrics import rare_class
+from undertow.train.class_metrics import place_of_class, rare_class
 from undertow.train.metric import Predictions
 
 
@@ -91,7 +91,8 @@ def read_threshold(given: Any, run: Any, loss: Any, classes: Sequence[Any]) -> T
     label, number = _take_apart(given, names)
     if label is None:
         label = names[rare_class(run)]
-    if label not in names:
+    place = place_of_class(label, names)
+    if place is None:
         raise ArgumentError(
             f"the threshold {_show(given)} names no class: {suggest_name(label, names)}. The classes are "
             f"{list_names(names)}. Write {names[1]}=0.2."
@@ -104,7 +105,6 @@ def read_threshold(given: Any, run: Any, loss: Any, classes: Sequence[Any]) -> T
         raise ArgumentError(
             f"the threshold {_show(given)} is no probability. Give one from 0 to 1, such as 0.2, or {names[1]}=0.2."
         )
-    place = names.index(label)
     return Threshold(place, classes[place], value)
 
 

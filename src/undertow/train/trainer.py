@@ -17,7 +17,7 @@ from undertow.data.source import read_weights
 from undertow.errors import ArgumentError
 from undertow.optim import scaled, with_scale
 from undertow.train.average import Average, model_kept
-from undertow.train.between import compile_ahead, heed_callbacks, let_go, open_session, step_on, train_pieces
+from undertow.train.between import ask_again, compile_ahead, heed_callbacks, let_go, open_session, step_on, train_pieces
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
 from undertow.train.diverged import Diverged, explain_end, explain_failure, explain_update, is_finite
@@ -272,6 +272,8 @@ class Trainer:
         """Do the steps of some batches, as many at a time as the progress display leaves alone."""
         size, order = self.feed.batch_size, piece.order
         begins = not self.seen
+        if begins:
+            ask_again(self, piece)
         if begins and self.recorder is None:
             rows = order[:size]
             sizes = measure_gradients(self.gradient, self.run.model, piece.X[rows], take_rows(piece.target, rows))
