@@ -19,6 +19,7 @@ TIMES: Final = 3.0  # by how much numbers of the one that is changed grow
 FAR: Final = {4: 1e-4, 8: 1e-8}  # change of the others by the size of what is given, beyond rounding, by bytes
 REDUCED: Final = ("mean", "sum", "max", "min", "var", "std", "prod", "logsumexp", "median", "norm", "nanmean", "ptp")
 OVER: Final = ("softmax", "log_softmax", "reshape", "cumsum", "sort")
+GROWN: Final = 2  # by how much inputs are larger, behind which a normalisation by the batch gives the same
 NORMAL: Final = 0.05  # behind a normalisation by the batch, means of columns by their deviation, and how these differ
 
 
@@ -128,10 +129,9 @@ def find_mixing_program(
         if other is None or X.ndim < 2:
             return None
         nodes = [x for x in graph.nodes if x.op is not INPUT]
-        changed = [other if i == place else x for i, x in enumerate(given)]
         runs = [
             dict(zip([*graph.inputs, *nodes], [*values, *evaluate(graph, values, nodes)], strict=True))
-            for values in (list(given), changed)
+            for values in ([x if i == place else y for i, y in enumerate(given)] for x in (X, other, X * GROWN))
         ]
         mixed = [x for x in nodes if x.spec.shape[:1] == X.shape[:1] and others_change(runs[0][x], runs[1][x])]
         later = next((others_change(runs[0][z], runs[1][z]) for z in products if z in mixed), 0.0)
@@ -139,7 +139,7 @@ def find_mixing_program(
             return None
         culprit = _culprit(mixed[0], len(X))
         last = next(z for z in products if z in mixed)
-        if culprit is None or _normalised(mixed, last, runs[0]):
+        if culprit is None or _normalised(mixed, last, runs[0], runs[2]):
             return None
         return {"operation": culprit.op.name, "line": culprit.line, "change": later}
     return None
@@ -167,8 +167,8 @@ def _reduces(node: Node, m: int) -> bool:
     return over and getattr(node.op, "name", "") in REDUCED and 0 in tuple(node.params.get("axis") or ())
 
 
-def _normalised(mixed: Sequence[Node], last: Node, values: Mapping[Node, Any]) -> bool:
-    """Whether what is mixed before a layer has columns of mean 0 and one deviation."""
+def _normalised(mixed: Sequence[Node], last: Node, values: Mapping[Node, Any], grown: Mapping[Node, Any]) -> bool:
+    """Whether what is mixed before a layer has columns of mean 0 and one deviation, also for larger inputs."""
     for node in mixed:
         x = np.asarray(values[node], np.float64)
         if node.index < last.index and x.ndim > 1:
@@ -179,5 +179,8 @@ def _normalised(mixed: Sequence[Node], last: Node, values: Mapping[Node, Any]) -
             # what is added to deviations leaves less to columns that hardly vary: most have the largest one
             most = (1 + NORMAL) * np.median(deviation) if len(mean) else 0.0
             if len(mean) > 1 and (mean < NORMAL * deviation).all() and deviation.max() < most:
-                return True
+                # where only the mean is taken away, columns that had one deviation keep it
+                wide = np.asarray(grown[node], np.float64).reshape(flat.shape).std(axis=0)[varied]
+                if (np.abs(wide - deviation) < NORMAL * deviation).all():
+                    return True
     return False

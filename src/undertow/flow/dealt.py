@@ -21,7 +21,7 @@ LEAST: Final = 8  # rows
 
 
 def deal_anew(
-    loss: Callable[..., Any], params: Any, batches: Collection[Sequence[Any]], place: int | None
+    loss: Callable[..., Any], params: Any, batches: Collection[Sequence[Any]], place: int | None, sign: int = 1
 ) -> dict[str, float] | None:
     """Measure by how much the loss of batches rises where their targets come in other orders.
 
@@ -30,6 +30,7 @@ def deal_anew(
         params: as they are now.
         batches: what else it was given, in the last calls.
         place: that of the targets among the arrays of a batch, see `undertow.flow.program.find_targets`.
+        sign: −1 where the loss is made large, so that its fall is measured.
 
     Returns:
         The mean ``rise``, the ``skill``, which is the rise in its deviations, and of how many ``rows``; None where
@@ -57,7 +58,7 @@ def deal_anew(
             variances.append(found[1:].var(ddof=1))
     if not rises:
         return None
-    rise, deviation = float(np.mean(rises)), float(np.sqrt(np.sum(variances))) / len(rises)
+    rise, deviation = sign * float(np.mean(rises)), float(np.sqrt(np.sum(variances))) / len(rises)
     sure = deviation > 1e-9 * size  # or rounding, where the order is no matter
     return {"rise": rise if sure else 0.0, "skill": rise / deviation if sure else 0.0, "rows": rows}
 

@@ -17,9 +17,11 @@ from undertow.compile.statistics import measure_now
 from undertow.custom import watched_values
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
+from undertow.flow.beyond import find_beyond
 from undertow.flow.company import find_mixing_program
 from undertow.flow.dealt import Last, deal_anew
 from undertow.flow.diagnose import diagnose
+from undertow.flow.directions import climbs, is_plain, note_direction, rates_of
 from undertow.flow.ends import squashed_twice
 from undertow.flow.findings import Finding
 from undertow.flow.given import Constant, Labels, ask_rare, target_of
@@ -29,6 +31,7 @@ from undertow.flow.mixed import Mixture
 from undertow.flow.moving import Moving
 from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import trace_loss
+from undertow.flow.penalty import Penalty
 from undertow.flow.products import Product, as_layers, find_again, find_products, last_products
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
@@ -48,8 +51,6 @@ from undertow.trace.outside import Outside
 from undertow.train.derive import Gradient, Gradients, Outcome, number_paths, numbers_of, put_numbers
 
 Array = NDArray[Any]
-TOLD: Final = 1e-7  # size of a step by that of the weights, from which on float64 has eight digits of it
-PLAIN: Final = -0.9999  # mean cosine of steps and gradients, below which steps are the gradient times a rate
 BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
 
 
@@ -121,20 +122,22 @@ class OwnRecorder:
         self.mixture, self.moving, self.squares = Mixture(), Moving(), Squares(loss)
         self.entering = Mixture()  # how much batches differ in what goes into the network
         self.last_batches = Last()
-        self.constant, self.labels = Constant(), Labels()
+        self.constant, self.labels, self.penalty = Constant(), Labels(), Penalty()
+        self.named: tuple[Any, list[str]] = (None, [])
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.scales = False  # the network scales its inputs itself
         self.labelled = False  # targets are classes
         self.targets = False  # a batch holds targets, beside inputs
         self.at_zero = math.nan  # the first batch's loss with a last layer of 0
+        self.nothing = math.nan  # the same without its penalty
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
     def __call__(self, params: Any, *args: Any) -> tuple[Any, Any]:
         """Compute (loss, gradient) as `undertow.value_and_grad` does, and record them."""
-        leaves, rebuild = trees.flatten(params)
-        numbers, paths = numbers_of(leaves), number_paths(params)
+        leaves, rebuild, key = trees.flatten_with_key(params)
+        numbers, paths = numbers_of(leaves), self._paths(params, (key, tuple(map(type, leaves))))
         self._finish(dict(zip(paths, numbers, strict=True)))
         if self.recorder is None:
             self.recorder = Recorder(self._layers(params, args))
@@ -167,6 +170,12 @@ class OwnRecorder:
         grads = [outcome.grads.get(i, zero) for i, zero in enumerate(zeros)]
         return outcome.loss, rebuild(put_numbers(leaves, grads))
 
+    def _paths(self, params: Any, kind: Any) -> list[str]:
+        """The paths of the parameters, which take as long to write as a small product."""
+        if self.named[0] != kind:
+            self.named = kind, number_paths(params)
+        return self.named[1]
+
     def __repr__(self) -> str:
         n = 0 if self.recorder is None else len(self.recorder.current())
         return f"recorded({getattr(self.loss, '__name__', 'loss')}, {n} steps)"
@@ -183,7 +192,7 @@ class OwnRecorder:
             **({"entering": entering} if entering is not None and self.targets else {}),
         }
         facts["moving"], facts["targets"] = self.moving.told(), self.targets
-        if facts.get("directions", {}).get("cosine", 0.0) < PLAIN and len(flow):
+        if is_plain(facts) and len(flow):
             flow.scalars["rate"][:] = rates_of(flow)
         if self.last is not None and self.read_at != self.step:
             self.read_at = self.step
@@ -191,12 +200,15 @@ class OwnRecorder:
             if "mixes" in facts:
                 facts["mixes"]["drawn"] = self.constant.drawn
             facts["squares"] = self.squares.told(self.last[0], self.last_batches.batches)
+            facts["penalty"] = self.penalty.told(self.loss, self.last[0], self.last_batches.batches, self.nothing)
             facts.pop("dealt", None)
             # it takes 48 losses, or 6 for each batch
             facts.pop("signal", None)
             stands = any(RULES["plateau"].find(flow, RULES["plateau"]))
             if self.labelled or self.squares.place is not None or stands:
-                facts["dealt"] = deal_anew(self.loss, self.last[0], self.last_batches.batches, self.mixture.place)
+                sign = -1 if climbs(flow) else 1  # of what is made large, it is the fall
+                dealt = (self.last[0], self.last_batches.batches, self.mixture.place)
+                facts["dealt"] = deal_anew(self.loss, *dealt, sign)
                 facts |= self._signal() if any(RULES["plateau"].find(flow, RULES["plateau"])) else {}
         return flow
 
@@ -268,26 +280,10 @@ class OwnRecorder:
         if self.last is None or self.recorder is None:
             return
         _, _, loss, seen, grads, params = self.last
-        self._note_direction(grads, params, new)
+        note_direction(self.recorder.flow.facts, grads, params, new)
         with np.errstate(all="ignore"):
             told = measure_now(self.recorder.observer(seen, grads, params, new))
         self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)
-
-    def _note_direction(self, grads: dict[str, Any], params: dict[str, Any], new: dict[str, Any]) -> None:
-        """Count the steps that go up the gradient, and keep the mean cosine between both."""
-        assert self.recorder is not None
-        inner = moved = size = 0.0
-        with np.errstate(all="ignore"):
-            for path, g in grads.items():
-                step, wide = np.subtract(new[path], params[path], dtype=np.float64), np.asarray(g, np.float64)
-                inner += float(np.vdot(step, wide))
-                moved, size = moved + float(np.vdot(step, step)), size + float(np.vdot(wide, wide))
-            cosine = inner / math.sqrt(moved * size) if 0 < moved * size < math.inf else math.nan
-        if math.isfinite(cosine):
-            told = self.recorder.flow.facts.setdefault("directions", {"steps": 0, "up": 0, "cosine": 0.0})
-            told["steps"] += 1
-            told["up"] += int(cosine > 0)
-            told["cosine"] += (cosine - told["cosine"]) / told["steps"]
 
     def _layers(self, params: Any, args: Sequence[Any]) -> list[FlowLayer]:
         """The layers and the values that are watched, in the order in which they are computed, and the parameters."""
@@ -338,6 +334,7 @@ class OwnRecorder:
             self.mixture.place = find_targets(graph, weights, [node for node, _ in given])
             self.inputs = find_inputs(graph, weights, [node for node, _ in given])
             self.squares.read(params, args, self.mixture.place)
+            self.penalty.read(graph, numbers, weights)
             self._without_last(params, args, [named[name] for name in last_products(named, graph.nodes)])
             self._mixing(graph, numbers, [node for node, _ in given], layers)
             self.targets = self.mixture.place is not None and len(given) > 1 and self.mixture.place != self.inputs
@@ -348,7 +345,8 @@ class OwnRecorder:
             facts.update({name: found for name, found in told.items() if found})
             traced = trace_function(self.loss, (params, *args), batch=range(1, 1 + len(args)), value_alone=True)
             crossed = warn_of_squares(traced.graph, [x for x in traced.arguments[0] if isinstance(x, Node)])
-            facts.update({"crossed": crossed} if crossed else {})
+            beyond = find_beyond(self.loss, params, args, self.mixture.place)
+            facts.update({name: x for name, x in (("crossed", crossed), ("beyond", beyond)) if x})
 
     def _without_last(self, params: Any, args: Any, last: Sequence[Product]) -> None:
         """Note the loss of the first batch with last layers of 0, which answer the same for all examples."""
@@ -359,6 +357,7 @@ class OwnRecorder:
             zeroed = [np.zeros_like(x) if i in places else x for i, x in enumerate(numbers)]
             with suppress(Exception):  # of a user's function, which may divide by them
                 self.at_zero = float(self.loss(rebuild(put_numbers(leaves, zeroed)), *args))
+                self.nothing = self.at_zero - self.penalty.of(zeroed)
 
     def _mixing(self, graph: Graph, numbers: list[Any], given: list[Node], layers: list[Product]) -> None:
         """Note what mixes examples in the network."""
@@ -379,24 +378,6 @@ class OwnRecorder:
         layers, flow = self.recorder.layers, self.recorder.flow
         place = self.gradient, layers, params, args, ()
         flow.looks.append(take_look(*place, step=self.step, epoch=1, noise=False, inputs=self.inputs))
-
-
-def rates_of(flow: Flow) -> Array:
-    """Return the rate of each step of a loop that goes by w − rate · gradient, as far as rounding tells it.
-
-    Args:
-        flow: the record.
-
-    Returns:
-        (s,), to six digits; NaN where a step is lost in the digits of the weights.
-
-    Source: derived here.
-    """
-    moved, size = (flow.scalars[name] for name in ("update_norm", "weight_norm"))
-    with np.errstate(all="ignore"):
-        rates = np.where((moved > TOLD * size) | (moved == 0), moved / flow.scalars["grad_norm"], np.nan)
-        digits = 10.0 ** (5 - np.floor(np.log10(np.where(rates > 0, rates, 1.0))))
-        return np.asarray(np.round(rates * digits) / digits)
 
 
 def _own_names(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> dict[str, str]:

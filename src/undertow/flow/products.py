@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from undertow.flow.layers import FlowLayer
 from undertow.flow.program import made_of, unmoved
 from undertow.flow.record import Flow
-from undertow.graph import CONSTANT, INPUT, Node
+from undertow.graph import CONSTANT, INPUT, Node, ancestors
 
 Array = NDArray[Any]
 KIND: Final = "product"  # of a layer that was found in a program
@@ -34,6 +34,7 @@ class Product:
         fan_in, fan_out: how many numbers of an example it takes and gives.
         alone: whether all that examples bring to the loss goes through it, and through it once.
         turn: of a parameter that meets what it has made itself, at which of its calls, and of how many; else None.
+        made_of: the places of all parameters that W is made of.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Product:
     fan_out: int
     alone: bool = True
     turn: tuple[int, int] | None = None
+    made_of: tuple[int, ...] = ()
 
     def by_examples(self, x: Any) -> Any:
         """Bring z, or the gradient by it, to (examples, …, units): a single example counts as a batch of one.
@@ -180,7 +182,8 @@ def _read(
             z, name = follows[0], f"{name} + {names[bias]}"
         else:
             bias = None
-    return Product(name, z, place, bias, turned, size, units)
+    reads = tuple(sorted(places[x] for x in ancestors([W]) if x in places)) if place is None else (place,)
+    return Product(name, z, place, bias, turned, size, units, made_of=reads)
 
 
 def _other(shape: Sequence[Any], units: Any) -> Any:
@@ -237,7 +240,7 @@ def _by_reading(found: Iterable[Product]) -> dict[Any, Product]:
     """Layers by what they read, at which call, and how many were so before."""
     made, seen = dict[Any, Product](), dict[Any, int]()
     for x in found:
-        key = x.weights, x.turned, x.fan_out, x.turn is None or x.turn[0] == 1
+        key = x.made_of, x.turned, x.fan_out, x.turn is None or x.turn[0] == 1
         seen[key] = n = seen.get(key, 0) + 1
         made[key, n] = x
     return made

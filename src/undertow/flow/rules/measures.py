@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from undertow.flow.directions import climbs
 from undertow.flow.layers import FlowLayer
 from undertow.flow.neighbours import chance_skill
 from undertow.flow.record import Flow
@@ -34,7 +35,7 @@ class Course:
     """How the loss went.
 
     Attributes:
-        loss: of the recorded steps, those that are finite.
+        loss: of the recorded steps, those that are finite; with a turned sign where a loop makes large what is below 0.
         smooth: its mean in at most 40 pieces of equal length.
         spread: its standard deviation within these pieces, the median of all.
         initial: before the first step.
@@ -94,7 +95,8 @@ def course_of(flow: Flow) -> Course:
 
     Source: derived here.
     """
-    loss = flow.scalars["loss"]
+    sign = -1 if climbs(flow) else 1
+    loss = sign * flow.scalars["loss"]
     finite = loss[np.isfinite(loss)]
     n = min(BLOCKS, max(len(finite) // 5, 1)) if len(finite) else 0
     pieces = np.array_split(finite, n) if n else []
@@ -105,7 +107,7 @@ def course_of(flow: Flow) -> Course:
         told = []  # the look has another number of rows than a step
     if draws_numbers(flow):
         told = told[1:]  # steps tell the loss with noise, predictions have none
-    known = [x for x in told if x is not None and math.isfinite(x)]
+    known = [sign * x for x in told if x is not None and math.isfinite(x)]
     if flow.settings.get("l1") or flow.settings.get("l2"):  # the recorded loss holds the penalty, these do not
         known = []
     initial = min(known) if known else float(finite[0]) if len(finite) else math.nan

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from undertow.flow.findings import Finding, Remedy
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
-from undertow.flow.rules.measures import output_layer, show
+from undertow.flow.rules.measures import FOUND, output_layer, show
 from undertow.flow.rules.registry import Rule, rule
 from undertow.nn import LOSSES
 
@@ -20,6 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "relu6": (0.0, 6.0), "softplus": (0.0, float("inf")), "log_softmax": (-float("inf"), 0.0),
 }  # fmt: skip
 
+SAME: Final = 0.05  # by how much the size of outputs may differ, of which others were looked at
 POSITIVE = ("relu", "relu6", "softplus", "sigmoid", "hard_sigmoid", "softmax")
 BOUNDED = (*POSITIVE, "tanh", "hard_tanh", "softsign", "lecun_tanh", "gelu", "silu", "mish", "elu", "selu", "celu")
 
@@ -37,6 +38,8 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
     which add up to 1 over the examples instead of the classes, and numbers to predict outside of the range of the last
     activation. A loss of one's own is known by its gradient: of it a binary cross-entropy after softmax is told as
     well. In a loop of one's own, predictions (m, 1) that meet targets (m,) are told, too: together they make (m, m).
+    So are targets beyond the range of a last activation that meet squares, and targets of a binary cross-entropy, which
+    is known by its gradient by them, that lie outside of 0 to 1, such as −1 and 1.
 
     Source: Goodfellow et al., Deep Learning, 2016, sections 6.2.2.2 and 6.2.2.3 (output units); Glorot and Bengio 2010,
         section 4.1 (quadratic cost).
@@ -48,6 +51,9 @@ def find_mismatch(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     if flow.facts.get("over_examples"):
         yield _made_over_examples(rule, flow.facts["over_examples"])
+        return
+    if flow.of_loop:
+        yield from _of_loop(flow, rule)
         return
     output, target = flow.facts.get("output") or {}, flow.facts.get("target") or {}
     output = {**output, "activation": output.get("activation") or output.get("end_function")}
@@ -137,19 +143,57 @@ def _problem(output: dict[str, Any], target: dict[str, Any], beyond: float) -> A
     if output.get("logits") and end not in (None, "identity"):
         return f"the loss takes scores of any size, but {end} bounds them", _open
     if squared and (own or target.get("kind") == "number") and end in RANGES and target.get("mean"):
-        low, high = RANGES[end]
         zero_one = all(abs(s * s - m * (1 - m)) < 1e-3 for m, s in zip(target["mean"], target["std"], strict=True))
         if end == "sigmoid" and zero_one and target.get("largest") == 1:
             return "its gradient vanishes where the model is sure and wrong", _classes("binary_cross_entropy")
-        for mean, std in zip(target["mean"], target["std"], strict=True):
-            least, most = target.get("least", mean - 1.5 * std), target.get("most", mean + 1.5 * std)
-            if least < low - beyond * std or most > high + beyond * std:
-                return (
-                    f"{end} gives numbers from {show(low)} to {show(high)}, but the target has a mean of "
-                    f"{show(mean)} and a "
-                    f"deviation of {show(std)}, so a part of it cannot be reached"
-                ), _open
+        sentence = _out_of_reach(end, target, beyond)
+        return (sentence, _open) if sentence else None
     return None
+
+
+def _out_of_reach(end: str, target: dict[str, Any], beyond: float) -> str:
+    """What of numbers to predict an activation cannot give; ``""`` where it can."""
+    low, high = RANGES[end]
+    for mean, std in zip(target["mean"], target["std"], strict=True):
+        least, most = target.get("least", mean - 1.5 * std), target.get("most", mean + 1.5 * std)
+        if least < low - beyond * std or most > high + beyond * std:
+            return (
+                f"{end} gives numbers from {show(low)} to {show(high)}, but the target has a mean of {show(mean)} and "
+                f"a deviation of {show(std)}, so a part of it cannot be reached"
+            )
+    return ""
+
+
+def _of_loop(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """The findings of a loop of one's own: targets beyond its last activation, or beyond what its loss is made for."""
+    told, squares = flow.facts.get("beyond"), flow.facts.get("squares") or {}
+    if told:
+        least, most = told["least"], told["most"]
+        yield rule.found(
+            "error",
+            f"The loss is a binary cross-entropy, which is made for targets of 0 and 1, but they go from {show(least)} "
+            f"to {show(most)}: beyond these it has no least value, and asks for scores without end.",
+            [("least target", least, "0 or above"), ("largest target", most, "1 or below")],
+            [R.mend_data("Targets of 0 and 1.", "y = (y - y.min()) / (y.max() - y.min())")],
+            step=0,
+        )
+    ends = flow.facts.get("outputs") or ()
+    places = [i for i, x in enumerate(flow.layers) if x.kind in FOUND and x.path in ends and x.activation in RANGES]
+    if not squares.get("mean") or len(places) != 1 or not flow.looks:
+        return
+    layer, size = flow.layers[places[0]], flow.looks[0].layers[places[0]].get("h_rms") or 0.0
+    # what squares tell of the outputs says whether something comes after the activation
+    known = layer.activation and abs(size - squares["output_rms"]) < SAME * size
+    sentence = _out_of_reach(layer.activation, squares, rule.beyond) if layer.activation and known else ""
+    if sentence:
+        yield rule.found(
+            "warning",
+            f"The network ends in {layer.activation} and is trained by squares: {sentence}.",
+            [("last activation", layer.activation, "none, for numbers of any size")],
+            [R.mend_data("Outputs without the last activation.", f"f = {layer.name}")],
+            layers=[layer],
+            step=0,
+        )
 
 
 def _advice(flow: Flow, end: str | None, loss: str) -> Any:

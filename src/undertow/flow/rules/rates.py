@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from undertow.flow.directions import paces_of
 from undertow.flow.findings import Finding
 from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
@@ -18,8 +19,9 @@ from undertow.flow.rules.registry import Rule
 def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     """The finding of a schedule that has spent nearly all of its rates while the loss was still coming down.
 
-    Told is a loss that fell in the last quarter of these steps, beyond the scatter of the steps, and in all that
-    follows by no more than twice as much, though that is longer than all that went before.
+    Told is a loss that fell in the last quarter of these rates, beyond the scatter of the steps, and in all that
+    follows by no more than twice as much, though that is longer than all that went before. In a loop of one's own whose
+    update rule is not known, how far steps go by the size of the gradient tells its rates.
 
     Args:
         flow: the record.
@@ -33,15 +35,18 @@ def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
         A stochastic approximation method, Annals of Mathematical Statistics 22, 1951, eq. 6.
     """
     rates, loss = np.nan_to_num(flow.scalars["rate"].astype(np.float64)), flow.scalars["loss"].astype(np.float64)
+    known = bool(rates.any()) or not flow.of_loop
+    rates = rates if known else paces_of(flow)
     if course.diverged or not rates.sum() > 0 or not rates.max() > rates.min():
         return None
-    last = int(np.searchsorted(np.cumsum(rates), rule.spent * rates.sum())) + 1
-    quarter = last // 4
-    if quarter < 3 or last > rule.early * len(rates) or not course.end > rule.high * course.reference:
+    spent = np.cumsum(rates) / rates.sum()
+    half, late, last = (int(x) + 1 for x in np.searchsorted(spent, [rule.spent * part for part in (0.5, 0.75, 1.0)]))
+    before, then = loss[half:late], loss[late:last]
+    few = min(len(before), len(then)) < 3
+    if few or last > rule.early * len(rates) or not course.end > rule.high * course.reference:
         return None
-    before, then = loss[last - 2 * quarter : last - quarter], loss[last - quarter : last]
     fall = float(before.mean() - then.mean())
-    error = math.sqrt((before.var() + then.var()) / quarter)
+    error = math.sqrt(before.var() / len(before) + then.var() / len(then))
     since = float(then.mean()) - course.end
     if not (fall > max(rule.falls * course.reference, 2 * error) and since < 2 * fall):
         return None
@@ -49,10 +54,10 @@ def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     return rule.found(
         "warning",
         f"A schedule spends {rule.spent:.0%} of all its learning rates by step {step} of {n}, where the loss still "
-        f"fell: it came from {show(float(before.mean()))} to {show(float(then.mean()))} in a quarter of these steps, "
+        f"fell: it came from {show(float(before.mean()))} to {show(float(then.mean()))} with a quarter of these rates, "
         f"and is {show(course.end)} at the end.",
         [
-            ("learning rate, the largest", rate, None),
+            ("learning rate, the largest" if known else "step by the gradient, the largest", rate, None),
             ("the same in the middle of all steps", float(np.median(rates)), f"not far below {rate:g}"),
             ("loss at the end", course.end, f"well below {show(course.reference)}"),
         ],

@@ -79,6 +79,9 @@ def calmer_rates(flow: Flow, ratio: float, losses: Array) -> list[Remedy]:
 
 def lasting_schedule(flow: Flow) -> Remedy:
     """Train with a rate that does not come to an end before the training does."""
+    if flow.of_loop:
+        code = "rate = first_rate / (1 + step / n_steps)  # or first_rate at every step"
+        return Remedy("A learning rate that stays, or comes down as slowly as the training goes.", code, "", "rate", {})
     rate = rate_of(flow) or 0.1
     return Remedy(
         f"A learning rate that stays at {rate:g}, or a schedule that lasts for all {int(flow.steps[-1])} steps.",

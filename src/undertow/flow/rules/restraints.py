@@ -82,7 +82,9 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
     with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
     do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
-    their entropy, by ln K.
+    their entropy, by ln K. In a loop of one's own the terms of the loss that are made of parameters alone are its
+    penalty: told is one that takes back what larger weights would gain in the last batches, where these would gain
+    much, or where next to nothing is learned.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)
@@ -90,6 +92,9 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
         Szegedy et al., Rethinking the inception architecture, CVPR 2016, section 7.
     """
     course = course_of(flow)
+    if flow.facts.get("penalty"):
+        yield from _own_penalty(flow, rule, course)
+        return
     found = (
         [] if course.diverged or not len(flow) else [*_small_weights(flow, rule, course), *_noise(flow, rule, course)]
     )
@@ -108,6 +113,43 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
         layers=list({layer.path: layer for x in found for layer in x.layers}.values()),
         step=1,
     )
+
+
+def _own_penalty(flow: Flow, rule: Rule, course: Course) -> Iterator[Finding]:
+    """The finding of a penalty that a loop of one's own adds to its loss."""
+    told = flow.facts["penalty"]
+    nothing, loss, push, pull = told["nothing"], told["loss"], max(told["push"], 0.0), told["pull"]
+    if course.diverged or course.moving or not nothing > 0 or not pull > 0 or flow.steps[-1] < rule.steps:
+        return
+    gain, share = (loss - told["least"]) / nothing, pull / (push + pull)
+    small = gain >= rule.gain and told["sure"] >= rule.sure
+    gone = loss > (1 - rule.fails) * nothing and told["begin"] >= rule.cost * nothing
+    if not (small or gone) or share < rule.balance or movement_of(flow).path < rule.moved:
+        return
+    at = f" ({told['line']})" if told["line"] else ""
+    effect = (
+        f"with all weights {told['factor']:g} times as large, the rest of the loss would be {show(told['least'])} "
+        f"instead of {show(loss)}"
+        if small
+        else f"it was {show(told['begin'])} before training, where {show(nothing)} is to be gained, and the rest of "
+        f"the loss is {show(loss)}"
+    )
+    yield rule.found(
+        "error" if gone else "warning",
+        f"Regularisation is too strong to learn well: the penalty that the loss adds{at} holds the weights down: "
+        f"{effect}.",
+        [
+            ("loss at the end, without the penalty", loss, f"well below {show(nothing)}"),
+            ("the same with larger weights", told["least"], f"not below {show(loss)}"),
+            ("penalty before training and at the end", f"{show(told['begin'])}, {show(told['end'])}", None),
+            (
+                "rise of the penalty for weights that grow e-fold, by the fall of the rest and this together",
+                share, f"below {rule.balance:g}",
+            ),
+        ],
+        [R.mend_data("A penalty a hundred times as small.", "loss = data_loss + 0.01 * penalty")],
+        step=1,
+    )  # fmt: skip
 
 
 def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint]:
