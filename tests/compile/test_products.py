@@ -414,6 +414,6 @@ def test_an_intel_processor_copies_what_lies_far_apart(monkeypatch):
         chosen[-1].append(choose_kernel("f32", 200, 400, 100, (100, 1, 1, 100), 200))  # by a transposed one, few rows
         chosen[-1].append(choose_kernel("f32", 300, 400, 100, (100, 1, 1, 100), 300))  # many rows
     assert chosen == [
-        ["interleaved", "own", "packed", "own", "interleaved", "own", "interleaved"],
+        ["interleaved", "own", "interleaved", "own", "interleaved", "own", "interleaved"],
         ["own"] * 7,
     ]

@@ -21,7 +21,6 @@ VECTORS = 3  # side by side in a panel of B, ...
 HEIGHT = 8  # ... and rows of the blocks of C that these make
 CHUNK = 2304  # bytes of a row of B that are copied together
 AHEAD = 8  # terms that a panel's rows are fetched ahead: processors wait for the second-level cache else
-FAR = 16  # rows of B that are fetched before they are copied
 SPARE = 16  # rows behind the last that squares which are turned around end in
 
 
@@ -110,9 +109,6 @@ class _Interleaved(Product):
                     here = e.address(source, v * self.lanes, self.kind)
                     if v == 0:  # of a transposed A, what the next rows of C need
                         e.prefetch(e.address(source, LINE, "i8"))
-                    else:  # of B, whose rows are longer than a block of C is high
-                        for line in (source, here):
-                            e.prefetch(e.address(line, e.args["row_b"] * FAR, "i8"))
                     vector = e.load(here, self.kind, self.lanes, mask)
                     e.store(vector, e.address(target, v * self.lanes, self.kind))
             with e.when(~near), e.loop(0, columns) as j:
@@ -120,8 +116,22 @@ class _Interleaved(Product):
                 e.store(value, e.address(target, j, self.kind))
         e.finish()
 
+    def write_strip(self) -> None:
+        """Write the copy of many panels at once: of a row in one piece the processor fetches more by itself."""
+        e = self.begin("strip", "target source", "row_b k panels row panel")
+        with e.loop(0, e.args["k"]) as p:
+            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
+            target = e.address(e.args["target"], p * e.args["row"], "i8")
+            with e.loop(0, e.args["panels"]) as i:
+                begin, out = e.address(source, i * self.wide, self.kind), e.address(target, i * e.args["panel"], "i8")
+                for v in range(VECTORS):
+                    here = e.address(begin, v * self.lanes, self.kind)
+                    e.store(e.load(here, self.kind, self.lanes), e.address(out, v * self.lanes, self.kind))
+        e.finish()
+
     def write_panel(self) -> None:
         """Write nothing: what loops over rows here loops over panels too."""
+        self.write_strip()
 
     def write_panels(
         self, e: Emitter, x: dict[str, Value], left: Value, right: Value, task: Value, tell: Callable[..., None]
@@ -132,7 +142,11 @@ class _Interleaved(Product):
         row = e.const(self.wide * self.size, "i64")
         with e.loop(left, right, chunk) as begin:
             columns = e.select(right - begin < chunk, right - begin, chunk)
-            with e.loop(0, columns, self.wide) as j:
+            near = x["col_b"] == self.size
+            ready = e.select(near, columns / self.wide, 0)
+            source = e.address(x["b"], begin, self.kind)
+            e.call(f"{self.name}_strip", panels, source, x["row_b"], x["k"], ready, row, panel)
+            with e.loop(ready * self.wide, columns, self.wide) as j:
                 width = e.select(columns - j < self.wide, columns - j, self.wide)
                 source = e.address(x["b"], (begin + j) * x["col_b"], "i8")
                 target = e.address(panels, j / self.wide * panel, "i8")

@@ -65,9 +65,9 @@ def choose_kernel(kind: str, m: int, n: int, k: int, strides: tuple[int, int, in
 
 # Intel's processors wait for their second-level cache, unless rows are neighbours or fetched in time. GF/s on one
 # thread of a Xeon (Cascade Lake, peak 151; MKL does 110 to 135), own / packed / interleaved, numbers not near at first:
-#   f32  16 x 512 x 512    NN  43 /  47 /  42   TN  50 /  40 /  43   NT  47 /  46 /  44
-#   f32  32 x 512 x 512    NN  60 /  76 /  72   TN  63 /  63 /  72   NT  80 /  77 /  76
-#   f32  64 x 512 x 512    NN  59 /  83 /  85   TN  61 /  71 /  85   NT  95 /  93 /  94
+#   f32  16 x 512 x 512    NN  43 /  47 /  47   TN  50 /  40 /  43   NT  47 /  46 /  44
+#   f32  32 x 512 x 512    NN  60 /  76 /  82   TN  63 /  63 /  80   NT  80 /  77 /  76
+#   f32  64 x 512 x 512    NN  59 /  83 /  90   TN  61 /  71 /  91   NT  95 /  93 /  94
 #   f32  512 x 512 x 16    NN  60 /  52 /  74   TN  64 /  56 /  74   NT  75 /  82 /  90
 #   f32  100 x 300 x 200   NN  90 /  96 / 103   TN  82 /  76 / 100   NT 103 /  99 / 103
 #   f32  256 x 128 x 256   NN  99 / 107 / 111   TN  88 /  87 / 103   NT 118 / 104 / 111
@@ -79,15 +79,12 @@ INTEL = "GenuineIntel "
 SMALL = 1 << 20  # m n k up to which our own need no copies there, ...
 SLIM = 256  # ... and bytes of a row of B, ...
 FEW = {"NN": 16, "TN": 16, "NT": 256}  # ... and rows of C
-FLAT = 48  # rows up to which a larger block of A is the faster copy, unless it is transposed
 
 
 def _choose_on_intel(m: int, n: int, k: int, size: int, strides: tuple[int, int, int, int]) -> Way:
     """Choose for a processor of Intel with vectors of 64 bytes; ``size`` is that of an element in bytes."""
     layout = "TN" if strides[0] == 1 != strides[1] else "NT" if strides[2] == 1 != strides[3] else "NN"
-    if m * n * k <= SMALL or n * size <= SLIM or m <= FEW[layout]:
-        return "own"
-    return "packed" if layout == "NN" and m <= FLAT else "interleaved"
+    return "own" if m * n * k <= SMALL or n * size <= SLIM or m <= FEW[layout] else "interleaved"
 
 
 def _takes(rows: int, columns: int, row: int, column: int) -> bool:
