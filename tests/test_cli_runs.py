@@ -341,3 +341,17 @@ def test_settings_that_name_no_data(undertow):
     Path("runs/t/config.toml").write_text("")
     code, _, err = undertow("resume", "runs/t")
     assert code == 2 and "the settings name no file and target, nor a dataset" in err
+
+
+def test_a_rate_is_looked_for_with_the_settings_of_the_training(undertow):
+    """Told one by one, as `train` takes them, or in a file: columns left out, weights, task and loss count."""
+    rng = np.random.default_rng(0)
+    frame = {"x": rng.normal(size=200), "leak": rng.normal(size=200), "w": rng.uniform(0, 2, 200)}
+    frame["y"] = np.round(3 * frame["x"]) + 10
+    pl.DataFrame(frame).write_csv("t.csv")
+    Path("told.toml").write_text('task = "regression"\nweights = "w"\nleave_out = ["leak"]\nloss = "huber:delta=2"\n')
+    base = ("find-lr", "t.csv", "--target", "y", "--steps", 40, "--quiet")
+    options = ("--task", "regression", "--weights", "w", "--leave-out", "leak", "--loss", "huber:delta=2")
+    by_option, by_file = undertow(*base, *options), undertow(*base, "--config", "told.toml")
+    assert by_option == by_file and by_option[0] in (0, 1)
+    assert undertow(*base, "--leave-out", "leek")[0] == 2

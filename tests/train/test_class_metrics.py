@@ -11,6 +11,9 @@ from command_line import make_runner
 from undertow.train.class_metrics import read_class_metrics, tell_class
 from undertow.train.metric import Predictions
 from undertow.train.metrics import find_metric, is_told_by_name
+from undertow.train.table import train_table
+from undertow.train.table_settings import TableSettings
+from undertow.train.table_words import summarize
 
 
 def scores(y, found, k):
@@ -113,3 +116,30 @@ def test_the_rare_class_is_told_by_training_and_evaluating(capsys, monkeypatch, 
         file.write_bytes(file.read_bytes()[:100])
     code, out, _ = undertow("evaluate", "runs/old", "new.csv")
     assert code == 0 and float(re.search(r"recall_of_fine +([0-9.]+)", out)[1]) == pytest.approx(fine[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("target", ["y", "size"])
+def test_what_is_said_of_rows_held_out_weighs_them(target, tmp_path):
+    """As the training and `evaluate` do, by the definitions of weighted figures."""
+    rng = np.random.default_rng(5)
+    x, w = rng.normal(size=300), rng.uniform(0, 3, 300)
+    frame = pl.DataFrame({"x": x, "w": w, "y": np.where(x + rng.normal(size=300) > 0.8, "bad", "good"), "size": x**2})
+    frame.write_csv(tmp_path / "t.csv")
+    settings = TableSettings(
+        data=str(tmp_path / "t.csv"), target=target, weights="w", leave_out=["size" if target == "y" else "y"],
+        hidden=[8], epochs=4, validation=0.3,
+    )  # fmt: skip
+    run, table = train_table(settings, tmp_path / "run", progress=False)
+    X, y, w = table.validation
+    wanted, found = (np.ravel(table.encoder.decode(part)) for part in (y, run.predict(X)))
+    said = summarize(run, table)
+    if target == "size":
+        error = np.sqrt(np.sum(w * (wanted - found) ** 2) / w.sum())
+        total = np.sum(w * (wanted - np.sum(w * wanted) / w.sum()) ** 2)
+        wanted_text = f"error {error:.6g}, R² {1 - error**2 * w.sum() / total:.4f} (90 rows, weighed)"
+        assert said == f"held-out root mean squared {wanted_text}"
+        return
+    hits = w[(wanted == "bad") & (found == "bad")].sum()
+    precision, recall = hits / w[found == "bad"].sum(), hits / w[wanted == "bad"].sum()
+    assert said.startswith(f"held-out accuracy {w[wanted == found].sum() / w.sum():.2%} (90 rows, weighed); of class ")
+    assert f"precision {precision:.1%}, recall {recall:.1%}" in said

@@ -291,6 +291,10 @@ def find_lr(
     dataset: Annotated[str | None, text("A data set that is shipped: digits.")] = None,
     header: Header = None,
     config: Annotated[Path | None, text("Further settings from a file.")] = None,
+    task: Annotated[str | None, text("classification or regression.")] = None,
+    weights: Annotated[str | None, text("The column that says how much a row counts.")] = None,
+    leave_out: Annotated[str | None, text("Columns that are no features: id,name.")] = None,
+    loss: Annotated[str | None, text("huber:delta=2, poisson, …")] = None,
     optimizer: Annotated[str | None, text("Whose rate it is.")] = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
@@ -312,8 +316,8 @@ def find_lr(
 
     told = TableSettings(
         data=data, target=target, dataset=dataset, optimizer=optimizer, hidden=read_sizes(hidden),
-        batch_size=batch_size, seed=seed, header=header,
-        memory=memory,
+        batch_size=batch_size, seed=seed, header=header, memory=memory, weights=weights, loss=loss,
+        task=None if task == "auto" else task, leave_out=read_names(leave_out),
     )  # fmt: skip
     settings = told if config is None else told.over(read_config(config))
     settings = _check_source(settings)

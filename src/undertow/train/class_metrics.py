@@ -136,7 +136,7 @@ def rare_class(run: Any) -> int:
     return 0 if len(priors) == 2 and priors[0] < priors[1] else 1
 
 
-def tell_class(y: Any, found: Any, at: int, label: Any) -> str:
+def tell_class(y: Any, found: Any, at: int, label: Any, weights: Any = None) -> str:
     """Say in half a sentence how well a class is found.
 
     Args:
@@ -144,6 +144,7 @@ def tell_class(y: Any, found: Any, at: int, label: Any) -> str:
         found: predicted ones, the same.
         at: the number of the class.
         label: its name.
+        weights: of the examples, (m,); None where all count alike.
 
     Returns:
         The text.
@@ -155,6 +156,7 @@ def tell_class(y: Any, found: Any, at: int, label: Any) -> str:
         "of class 'yes': precision 50.0%, recall 33.3%, f1 0.4"
     """
     y, found = (np.ravel(x) == at for x in (y, found))
-    hits = float(np.sum(y & found))
-    precision, recall, f1 = (score(hits, np.sum(found) - hits, np.sum(y) - hits) for score in SCORES.values())
+    total = lambda x: float(np.sum(x if weights is None else x * weights))  # noqa: E731
+    hits = total(y & found)
+    precision, recall, f1 = (score(hits, total(found) - hits, total(y) - hits) for score in SCORES.values())
     return f"of class {label!r}: precision {precision:.1%}, recall {recall:.1%}, f1 {f1:.4g}"

@@ -104,36 +104,36 @@ def summarize(run: Run, table: Table) -> str:
         return f"{run.extras['held_out']['summary']}, before training again on all rows"
     if table.validation is None:
         return "no rows were held out: how well it predicts new rows is not known."
+    encoder = table.encoder
+    decode = np.ravel if table.classifies or encoder is None else lambda y: np.ravel(encoder.decode(y))
+    parts = [(decode(y), decode(run.predict(X)), *rest) for X, y, *rest in _blocks(table.validation)]
+    wanted, found, *rest = (np.concatenate(part) for part in zip(*parts, strict=True))
+    weights = rest[0] if rest and rest[0].any() else np.ones(len(wanted))
+    rows = f"({count(len(wanted), 'row')}{', weighed' if rest else ''})"
     if table.classifies:
-        pairs = [(np.ravel(y), np.ravel(run.predict(X))) for X, y in _blocks(table.validation)]
-        wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
-        text = f"held-out accuracy {np.mean(found == wanted):.2%} ({len(wanted)} rows)"
-        if table.encoder is None or table.n_outputs != 2:
+        text = f"held-out accuracy {np.average(found == wanted, weights=weights):.2%} {rows}"
+        if encoder is None or table.n_outputs != 2:
             return text
         rare = rare_class(run)
-        return f"{text}; {tell_class(wanted, found, rare, table.encoder.classes[rare])}"
-    encoder = table.encoder
-    assert encoder is not None
-    pairs = [
-        (np.ravel(encoder.decode(y)), np.ravel(encoder.decode(run.predict(X)))) for X, y in _blocks(table.validation)
-    ]
-    wanted, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    error, spread = _root_mean_square(wanted - found), _root_mean_square(wanted - np.mean(wanted))
+        return f"{text}; {tell_class(wanted, found, rare, encoder.classes[rare], weights)}"
+    centre = np.average(wanted, weights=weights)
+    error, spread = (_root_mean_square(x, weights) for x in (wanted - found, wanted - centre))
     share = f", R² {1 - (error / spread) ** 2:.4f}" if spread else ""
-    return f"held-out root mean squared error {error:.6g}{share} ({len(wanted)} rows)"
+    return f"held-out root mean squared error {error:.6g}{share} {rows}"
 
 
-def _root_mean_square(x: Any) -> float:
+def _root_mean_square(x: Any, weights: Any) -> float:
     """By the largest, whose square may overflow."""
     largest = float(np.max(np.abs(x)))
-    return largest * float(np.mean((x / largest) ** 2)) ** 0.5 if 0 < largest < math.inf else largest
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * float(np.average((x / largest) ** 2, weights=weights)) ** 0.5
 
 
 def _blocks(data: Any) -> Any:
-    """X and y of the rows held out, portion by portion."""
+    """X, y and, where there are some, weights of the rows held out, portion by portion."""
     if isinstance(data, tuple):
-        yield data[:2]
+        yield data
         return
     with data.epoch(0, batch_size=4096) as blocks:
-        for block in blocks:
-            yield block[:2]
+        yield from blocks
