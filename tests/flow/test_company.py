@@ -180,3 +180,48 @@ def test_a_discriminator_that_looks_at_how_much_a_batch_varies():
         _, gradient = measured(p, 1 + rng.normal(size=(64, 6)), rng.normal(size=(64, 6)))
         p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
     assert [x for x in measured.findings if x.kind == "mixed-examples"] == []
+
+
+def test_a_mean_that_is_taken_from_columns_of_one_size_is_no_normalisation():
+    """Only what gives the same for inputs twice as large is one."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    white = np.linalg.qr(X - X.mean(axis=0))[0] * np.sqrt(len(X))  # columns of deviation 1 that do not correlate
+
+    def loss(p, X, Y, f):
+        return -np.mean(np.sum(Y * ut.log_softmax(f(X @ p["W"]) @ p["V"], axis=1), axis=1))
+
+    for f, told in (
+        (lambda h: h - h.mean(axis=0), True),
+        (lambda h: (h - h.mean(axis=0)) / np.sqrt(h.var(axis=0) + 1e-5), False),
+    ):
+        measured = ut.flow.recorded(lambda p, X, Y, f=f: loss(p, X, Y, f))
+        p = {"W": turn, "V": rng.normal(size=(8, 2)) / 3}
+        for i in range(3):
+            measured(p, white[i:], Y[i:])
+        assert ("mixes" in measured.flow.facts) == told
+
+
+def test_examples_that_a_reshape_brings_among_others_before_a_transposition_mix():
+    def loss(p, X, Y):
+        h = np.swapaxes(X.reshape(2, -1, 4), 0, 1).reshape(len(X), -1)  # meant to be reshape(-1, 2, 4)
+        return -np.mean(np.sum(Y * ut.log_softmax(np.tanh(h @ p["W"]) @ p["V"], axis=1), axis=1))
+
+    rng = np.random.default_rng(0)
+    measured, p = ut.flow.recorded(loss), {"W": rng.normal(size=(8, 16)) / 3, "V": rng.normal(size=(16, 2)) / 4}
+    for i in range(5):
+        measured(p, X[32 * i : 32 * i + 32], Y[32 * i : 32 * i + 32])
+    assert measured.flow.facts["mixes"]["operation"] == "reshape"
+
+
+def test_examples_of_a_loop_whose_targets_are_its_inputs_mix():
+    def loss(p, X):
+        h = np.tanh(X @ p["W"])
+        return np.mean(((h - h.mean(axis=0)) @ p["V"] - X) ** 2)
+
+    rng = np.random.default_rng(0)
+    measured, p = ut.flow.recorded(loss), {"W": rng.normal(size=(8, 6)) / 3, "V": rng.normal(size=(6, 8)) / 3}
+    for i in range(6):
+        _, gradient = measured(p, X[64 * i : 64 * i + 64])
+        p = {name: w - 0.1 * gradient[name] for name, w in p.items()}
+    assert [x.kind for x in measured.findings] == ["mixed-examples"]

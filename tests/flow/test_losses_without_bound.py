@@ -26,8 +26,8 @@ def test_a_cross_entropy_of_other_labels_than_0_and_1_has_no_bound_and_is_told(l
         _, gradient = measured(p, X[rows], y[rows])
         p = tuple(x - 0.1 * g for x, g in zip(p, gradient, strict=True))
     found = measured.findings
-    assert [x.kind for x in found] == ["turned-sign"] * (labels != (0, 1))
-    assert not found or ("targets lie outside" in found[0].cause and "y.min()" in found[0].remedies[0].code)
+    assert [x.kind for x in found] == ["loss-activation-mismatch"] * (labels != (0, 1))
+    assert not found or ("made for targets of 0 and 1" in found[0].cause and "y.min()" in found[0].remedies[0].code)
 
 
 def test_a_loss_that_begins_above_0_and_falls_below_it_evenly_is_no_turned_sign():

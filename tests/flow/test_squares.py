@@ -147,7 +147,7 @@ def test_what_rounding_makes_of_other_orders_is_no_use_of_the_inputs(dtype):
 
         def loss(p, X, y):
             z = np.tanh(X @ p[0] + p[1]) @ p[2] + p[3]
-            return np.mean((z - y) ** 2) + 3 * (np.sum(p[0] ** 2) + np.sum(p[2] ** 2))
+            return np.mean((z - y) ** 2 + 3 * (np.sum(p[0] ** 2) + np.sum(p[2] ** 2)))
 
         measured = ut.flow.recorded(loss)
         for _ in range(300):

@@ -1,4 +1,4 @@
-"""Targets of a loop of one's own that a binary cross-entropy is not made for: −1 and 1, or 1 and 2, for 0 and 1."""
+"""Targets of a loop of one's own that a cross-entropy is not made for, such as −1 and 1 in the place of 0 and 1."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ Array = NDArray[Any]
 EXACT: Final = 0.02  # part of the loss by which it may be otherwise: something is often added within the logarithm
 
 
-def find_beyond(
-    loss: Callable[..., Any], params: Any, args: Sequence[Any], place: int | None
-) -> dict[str, float] | None:
-    """Tell whether a loss is a binary cross-entropy, and its targets lie outside of 0 to 1.
+def find_beyond(loss: Callable[..., Any], params: Any, args: Sequence[Any], place: int | None) -> dict[str, Any] | None:
+    """Tell whether a loss is a straight line in its targets, as cross-entropies are, and these lie outside of 0 to 1.
 
-    Such a loss is a straight line in each target y: log (1 + exp z) − y z. So its gradient by the targets tells the
-    scores z, and these what the loss is for targets of 0.
+    A binary cross-entropy is log (1 + exp z) − y z in each target y. So its gradient by the targets tells the scores z,
+    and these what the loss is for targets of 0.
 
     Args:
         loss: a function (params, …) → one number.
@@ -32,8 +30,8 @@ def find_beyond(
         place: that of the targets among the arrays of these, see `undertow.flow.program.find_targets`.
 
     Returns:
-        The ``least`` and the ``most`` of the targets, and the ``loss`` of 0.5 in the place of all; None where the loss
-        is another one, or targets lie between 0 and 1.
+        The ``least`` and the ``most`` of the targets, and whether the loss is a ``binary`` cross-entropy; None where it
+        is no straight line, or targets lie between 0 and 1.
 
     Source: derived here; the loss: Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.90.
 
@@ -62,11 +60,12 @@ def find_beyond(
     with suppress(Exception), np.errstate(all="ignore"):  # a user's function may ask more of targets
         gradient = Gradient(lambda targets, params, _: judged(targets, params))
         zeros, halves = np.zeros(y.shape), np.full(y.shape, 0.5)
-        (none, slope), (half, other) = (gradient(x, params, ()) for x in (zeros, halves))
+        (none, slope), (_, other) = (gradient(x, params, ()) for x in (zeros, halves))
         slope, none = np.asarray(slope, np.float64), float(none)
         line = np.linalg.norm(slope - other) <= EXACT * np.linalg.norm(slope)
+        binary = False
         for n in (1, y.size):  # a sum, or a mean
             expected = float(np.logaddexp(0.0, -n * slope).sum()) / n
-            if line and none > 0 and slope.any() and abs(expected - none) <= EXACT * none:
-                return {"least": float(y.min()), "most": float(y.max()), "loss": float(half)}
+            binary = binary or (none > 0 and abs(expected - none) <= EXACT * none)
+        return {"least": float(y.min()), "most": float(y.max()), "binary": binary} if line and slope.any() else None
     return None

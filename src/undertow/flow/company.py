@@ -155,7 +155,7 @@ def _culprit(node: Node, m: int) -> Node | None:
         if x in seen or x.op is INPUT:
             continue
         seen.add(x)
-        if _reduces(x, m):
+        if _reduces(x, m) or (getattr(x.op, "name", "") == "reshape" and x.inputs[0].spec.shape[:1] == (m,)):
             return x
         waiting += [y for y in x.inputs if y.spec.shape[:1] != (m,)]
     return None
@@ -181,6 +181,6 @@ def _normalised(mixed: Sequence[Node], last: Node, values: Mapping[Node, Any], g
             if len(mean) > 1 and (mean < NORMAL * deviation).all() and deviation.max() < most:
                 # where only the mean is taken away, columns that had one deviation keep it
                 wide = np.asarray(grown[node], np.float64).reshape(flat.shape).std(axis=0)[varied]
-                if (np.abs(wide - deviation) < NORMAL * deviation).all():
+                if np.median(np.abs(wide / deviation - 1)) < NORMAL:
                     return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -33,7 +34,8 @@ def deal_anew(
         sign: −1 where the loss is made large, so that its fall is measured.
 
     Returns:
-        The mean ``rise``, the ``skill``, which is the rise in its deviations, and of how many ``rows``; None where
+        The mean ``rise``, the ``skill``, which is the rise in its deviations, of how many ``rows``, and the ``most``
+        that the loss is in any order; None where
         batches have no targets, few rows, or the loss cannot be computed for others.
 
     Source: Fisher, The Design of Experiments, 1935, section 21 (a difference is held against those of all orders).
@@ -44,23 +46,23 @@ def deal_anew(
         ...     return np.mean((w * X - y) ** 2)
         >>> found = deal_anew(loss, 1.0, [(X, X)], 1)
         >>> found["rise"] > 50, found["skill"] > 4, deal_anew(loss, 0.0, [(X, X)], 1)
-        (True, True, {'rise': 0.0, 'skill': 0.0, 'rows': 20})
+        (True, True, {'rise': 0.0, 'skill': 0.0, 'rows': 20, 'most': 123.5})
     """
-    rises, variances, size, rows = [], [], 0.0, 0
+    rises, variances, size, rows, most = [], [], 0.0, 0, -math.inf
     with suppress(Exception), np.errstate(all="ignore"):  # a user's function may ask more of targets than their shape
         for args in batches:
             told = _losses(loss, params, args, place, min(max(DEALS // len(batches), FEWEST), MOST))
             if told is None:
                 return None
             found, rows = told[0], rows + told[1]
-            size = max(size, abs(float(found[0])))
+            size, most = max(size, abs(float(found[0]))), max(most, float(found.max()))
             rises.append(found[1:].mean() - found[0])
             variances.append(found[1:].var(ddof=1))
     if not rises:
         return None
     rise, deviation = sign * float(np.mean(rises)), float(np.sqrt(np.sum(variances))) / len(rises)
     sure = deviation > 1e-9 * size  # or rounding, where the order is no matter
-    return {"rise": rise if sure else 0.0, "skill": rise / deviation if sure else 0.0, "rows": rows}
+    return {"rise": rise if sure else 0.0, "skill": rise / deviation if sure else 0.0, "rows": rows, "most": most}
 
 
 class Last:

@@ -130,7 +130,6 @@ class OwnRecorder:
         self.labelled = False  # targets are classes
         self.targets = False  # a batch holds targets, beside inputs
         self.at_zero = math.nan  # the first batch's loss with a last layer of 0
-        self.nothing = math.nan  # the same without its penalty
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
 
@@ -200,12 +199,13 @@ class OwnRecorder:
             if "mixes" in facts:
                 facts["mixes"]["drawn"] = self.constant.drawn
             facts["squares"] = self.squares.told(self.last[0], self.last_batches.batches)
-            facts["penalty"] = self.penalty.told(self.loss, self.last[0], self.last_batches.batches, self.nothing)
+            facts["penalty"] = self.penalty.told(self.loss, self.last[0], self.last_batches.batches)
             facts.pop("dealt", None)
             # it takes 48 losses, or 6 for each batch
             facts.pop("signal", None)
             stands = any(RULES["plateau"].find(flow, RULES["plateau"]))
-            if self.labelled or self.squares.place is not None or stands:
+            turned = any(RULES["turned-sign"].find(flow, RULES["turned-sign"]))
+            if self.labelled or self.squares.place is not None or stands or turned:
                 sign = -1 if climbs(flow) else 1  # of what is made large, it is the fall
                 dealt = (self.last[0], self.last_batches.batches, self.mixture.place)
                 facts["dealt"] = deal_anew(self.loss, *dealt, sign)
@@ -355,19 +355,22 @@ class OwnRecorder:
         places = {i for x in last for i in (x.weights, x.bias) if i is not None}
         if last and all(x.weights is not None for x in last):
             zeroed = [np.zeros_like(x) if i in places else x for i, x in enumerate(numbers)]
-            with suppress(Exception):  # of a user's function, which may divide by them
+            with suppress(Exception), np.errstate(all="ignore"):  # of a user's function, which may divide by them
+                slopes = self.gradient.of_leaves(put_numbers(leaves, zeroed), rebuild, args, ()).grads
+                if not any(np.any(slopes[i]) for i in places & slopes.keys()):  # distances, which 0 makes none
+                    return
                 self.at_zero = float(self.loss(rebuild(put_numbers(leaves, zeroed)), *args))
-                self.nothing = self.at_zero - self.penalty.of(zeroed)
 
     def _mixing(self, graph: Graph, numbers: list[Any], given: list[Node], layers: list[Product]) -> None:
         """Note what mixes examples in the network."""
         assert self.recorder is not None
-        place, others = self.inputs, [i for i in range(len(given)) if i != self.mixture.place]
+        if self.mixture.place is None:  # batches beside one another, as of a discriminator that looks at a whole one
+            return
+        lone = len(given) == 1  # inputs that are targets, too
+        place, others = self.inputs, [i for i in range(len(given)) if lone or i != self.mixture.place]
         if place is None and len(others) == 1:  # something is done with the inputs before they meet weights
             place = others[0]
         if place is None or not layers or any(x.turned for x in layers):
-            return
-        if self.mixture.place is None:  # batches beside one another, as of a discriminator that looks at a whole one
             return
         found = find_mixing_program(graph, numbers, given[place], [x.node for x in layers])
         if found:

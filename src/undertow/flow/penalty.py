@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.flow.record import Flow
 from undertow.flow.restraints import FACTORS
 from undertow.graph import INPUT, Graph, Node, ancestors, evaluate
 from undertow.train.derive import numbers_of, put_numbers
@@ -59,31 +60,28 @@ class Penalty:
         values = evaluate(self._graph, [*numbers, *self._given], [node for _, node in self._terms])
         return float(sum(sign * float(x) for (sign, _), x in zip(self._terms, values, strict=True)))
 
-    def told(
-        self, loss: Callable[..., Any], params: Any, batches: Collection[Sequence[Any]], nothing: float
-    ) -> dict[str, Any]:
+    def told(self, loss: Callable[..., Any], params: Any, batches: Collection[Sequence[Any]]) -> dict[str, Any]:
         """Measure what the terms cost, and what larger weights would do to the rest of the loss.
 
         Args:
             loss: a function (params, …) → one number.
             params: as they are now.
             batches: what else it was given, in the last calls.
-            nothing: the loss, without the terms, of a network that uses nothing of its inputs.
 
         Returns:
-            ``loss`` (the rest, in the last batches) and ``nothing``, the ``penalty`` at the ``begin`` and the ``end``,
-            the ``factor`` of all weights for which the rest is ``least``, by how many deviations that is less
-            (``sure``), ``push`` and ``pull`` (by how much the rest falls, and the terms rise, for weights that grow
-            e-fold), and the ``line``; nothing where there are no terms, or the rest is not known.
+            ``loss`` (the rest, in the last batches) and ``nothing`` (the same with weights of 0), the terms at the
+            ``begin`` and the ``end``, the ``factor`` of all weights for which the rest is ``least``, by how many
+            deviations that is less (``sure``), ``push`` and ``pull`` (by how much the rest falls, and the terms rise,
+            for weights that grow e-fold), and the ``line``; nothing where there are no terms, or the rest is not known.
 
         Source: derived here; that a penalty balances the gradient at a minimum: Goodfellow et al., Deep Learning, 2016,
             section 7.1.1.
 
         Example:
-            >>> Penalty().told(lambda w, X: 1.0, 1.0, [(np.ones(2),)], 1.0)
+            >>> Penalty().told(lambda w, X: 1.0, 1.0, [(np.ones(2),)])
             {}
         """
-        if self._graph is None or not math.isfinite(nothing):
+        if self._graph is None:
             return {}
         leaves, rebuild = trees.flatten(params)
         numbers = numbers_of(leaves)
@@ -100,12 +98,33 @@ class Penalty:
             fall = now - tried[factor][0]
             error = float(fall.std(ddof=1) / math.sqrt(len(fall))) if len(fall) > 1 else 0.0
             return {
-                "loss": float(now.mean()), "nothing": nothing, "begin": self.begin, "end": end, "factor": factor,
-                "least": float(tried[factor][0].mean()), "sure": float(fall.mean()) / max(error, 1e-300),
+                "loss": float(now.mean()), "nothing": float(rest(0.0)[0].mean()), "begin": self.begin, "end": end,
+                "factor": factor, "least": float(tried[factor][0].mean()),
+                "sure": float(fall.mean()) / max(error, 1e-300),
                 "push": float((now - tried[small][0]).mean()) / math.log(small),
                 "pull": (tried[small][1] - end) / math.log(small), "line": self.line,
             }  # fmt: skip
         return {}
+
+
+def loss_of_nothing(flow: Flow) -> float | None:
+    """Return the loss of a loop of one's own with a last layer of 0, without its penalties.
+
+    Args:
+        flow: the record.
+
+    Returns:
+        The loss; None where targets are no classes, so that 0 is not what a network begins with that knows nothing, or
+        where it is not known.
+
+    Source: derived here.
+
+    Example:
+        >>> loss_of_nothing(Flow.empty(()))
+    """
+    classes = (flow.facts.get("target") or {}).get("kind") == "classes"
+    told = (flow.facts.get("penalty") or {}).get("nothing", flow.facts.get("at_zero", math.nan))
+    return float(told) if classes and 0 < told < math.inf else None
 
 
 def _terms(node: Node, sign: float = 1.0) -> list[tuple[float, Node]]:

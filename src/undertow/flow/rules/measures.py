@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from undertow.flow.directions import climbs
 from undertow.flow.layers import FlowLayer
 from undertow.flow.neighbours import chance_skill
+from undertow.flow.penalty import loss_of_nothing
 from undertow.flow.record import Flow
 
 Array = NDArray[np.float64]
@@ -115,6 +116,8 @@ def course_of(flow: Flow) -> Course:
         spread = float(np.median([piece.std() for piece in pieces])) if n else math.nan
     # weights by which classes count the same make the loss of a constant output that of equal classes
     constant = output.get("uniform_loss" if flow.settings.get("class_weights") else "expected_loss")
+    if flow.of_loop and sign > 0:
+        constant = loss_of_nothing(flow)
     by_epoch = [row.get("loss") for row in flow.history]
     diverged = flow.stopped == "diverged" or "non_finite" in flow.facts or len(finite) < len(loss)
     return Course(
@@ -133,6 +136,8 @@ def held_end(flow: Flow) -> float:
 
 def _penalty_of(flow: Flow) -> float:
     """What penalties add to the loss at the end: ½ l2 Σ W² and l1 Σ |W|; 0 where it was not measured."""
+    if flow.facts.get("penalty"):
+        return float(flow.facts["penalty"]["end"])
     pull = (flow.facts.get("restraints") or {}).get("pull") or {}  # by how much each rises for weights that grow e-fold
     return float(pull.get("l2") or 0.0) / 2 + float(pull.get("l1") or 0.0)
 

@@ -167,7 +167,7 @@ def _out_of_reach(end: str, target: dict[str, Any], beyond: float) -> str:
 def _of_loop(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The findings of a loop of one's own: targets beyond its last activation, or beyond what its loss is made for."""
     told, squares = flow.facts.get("beyond"), flow.facts.get("squares") or {}
-    if told:
+    if told and told["binary"]:
         least, most = told["least"], told["most"]
         yield rule.found(
             "error",

@@ -58,7 +58,7 @@ def find_mixed(flow: Flow, rule: Rule) -> Iterator[Finding]:
     predicts, where BatchNorm takes its running statistics; of a loop of one's own before its last layer, where batches
     differ from step to step, and what mixes is a reduction, a softmax or a reshape along axis 0. A normalisation over
     the batch that a loop writes itself is left alone, and so are products with a matrix that tells which examples are
-    neighbours, and loops whose batches hold no targets, such as those of adversarial networks.
+    neighbours, and loops whose batches stand beside one another without targets, as those of adversarial networks do.
 
     Source: derived here.
     """

@@ -118,7 +118,8 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
 def _own_penalty(flow: Flow, rule: Rule, course: Course) -> Iterator[Finding]:
     """The finding of a penalty that a loop of one's own adds to its loss."""
     told = flow.facts["penalty"]
-    nothing, loss, push, pull = told["nothing"], told["loss"], max(told["push"], 0.0), told["pull"]
+    nothing, loss, push, pull = (told[name] for name in ("nothing", "loss", "push", "pull"))
+    push = push if push > EXACT * abs(loss) else 0.0
     if course.diverged or course.moving or not nothing > 0 or not pull > 0 or flow.steps[-1] < rule.steps:
         return
     gain, share = (loss - told["least"]) / nothing, pull / (push + pull)

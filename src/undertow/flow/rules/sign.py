@@ -35,6 +35,8 @@ def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
     many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own that
     is below 0, outputs for rows held out go against their targets far beyond chance. One that begins above 0 and falls
     so, faster and faster, may also be given targets that it is not made for, as a cross-entropy is by −1 and 1.
+    Of a binary cross-entropy in a loop of one's own that is said as a mismatch. There, one that is above 0 for targets
+    in another order has no turned sign; a density may be, on its way from a saddle.
 
     Source: derived here; that descent on what is bounded below must slow down: Nesterov, Introductory lectures on
         convex optimization, 2004, section 1.2.3 (the squared norms of the gradient can be summed).
@@ -70,7 +72,7 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """A loss whose sign is turned."""
     course = course_of(flow)
     loss = course.loss
-    if len(loss) < rule.steps:
+    if len(loss) < rule.steps or (flow.facts.get("beyond") or {}).get("binary"):  # which tells why it has no bound
         return
     begin, end = float(loss[0]), float(loss[-max(len(loss) // 20, 1) :].mean())
     skill, rows = held_out_skill(flow)
@@ -80,6 +82,7 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     # what leaves a saddle on its way to a bound falls more in the second half, too, but slows down in the last quarter
     unbounded = end < 0 and begin - end >= far and _steady(loss, PIECES) >= rule.steady
     unbounded = unbounded and (begin < 0 or _steady(loss, 2) >= rule.faster)
+    unbounded = unbounded and not (flow.of_loop and _has_bound(flow, begin))
     if not (against or unbounded):
         return
     shown: list[tuple[object, ...]] = [("loss, at the beginning and at the end", f"{show(begin)}, {show(end)}", None)]
@@ -108,6 +111,17 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [*([within] if beyond else []), R.turn_loss(flow)],
         step=1,
     )
+
+
+def _has_bound(flow: Flow, begin: float) -> bool:
+    """Whether the loss of a loop is none whose sign is turned, nor one that is given targets it is not made for.
+
+    A loss that is never below 0 is never above it when its sign is turned, whatever the targets. A density is, where
+    they come in another order. What begins above 0 must be a straight line in targets that are not between 0 and 1.
+    """
+    if begin > 0:
+        return flow.facts.get("targets") is not False and not flow.facts.get("beyond")
+    return float((flow.facts.get("dealt") or {}).get("most", -math.inf)) > 0
 
 
 def _steady(loss: Array, pieces: int) -> float:
