@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import glob
-from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from undertow.data.file_names import PARQUET_EXTENSIONS
 from undertow.data.frames import name_columns, reader_errors
@@ -18,7 +14,7 @@ from undertow.data.late import pl
 from undertow.data.memory import check_fits
 from undertow.data.moments import check_moments
 from undertow.data.nested import spread_nested
-from undertow.data.parquet_footer import row_groups
+from undertow.data.parquet_footer import largest_row_group
 from undertow.data.text_files import SMALLER
 from undertow.errors import DataError
 
@@ -42,7 +38,6 @@ class ColumnarFile:
         names: the names of the columns without outer spaces.
         at_once: how many columns are read together: few, where row groups are larger than memory may be, since of a
             column chunk all is read.
-        ends: the row behind each row group; none where they are not known.
     """
 
     path: Path
@@ -51,38 +46,19 @@ class ColumnarFile:
     schema: dict[str, pl.DataType]
     names: tuple[str, ...]
     at_once: int
-    ends: tuple[int, ...] = ()
 
     def read(self, first: int, rows: int, columns: Collection[str] | None) -> pl.DataFrame:
         """Some rows. Only the pages or record batches that hold them are decoded."""
-        return self.read_parts([(first, rows)], columns)[0]
-
-    def group_of(self, row: int) -> range:
-        """The rows of the row group that holds a row; of this row alone where row groups are not known."""
-        k = bisect_right(self.ends, row)
-        return range(row, row + 1) if k == len(self.ends) else range(self.ends[k - 1] if k else 0, self.ends[k])
-
-    def read_parts(self, parts: Sequence[tuple[int, int]], columns: Collection[str] | None) -> list[pl.DataFrame]:
-        """Some parts, each (first row, rows), in the order of their rows: what lies between is decoded once."""
         renamed = dict(zip(self.schema, self.names, strict=True))
         wanted = [old for old, new in renamed.items() if columns is None or new in columns]
-        first, n_rows = parts[0][0], sum(length for _, length in parts)
-        span = sum(parts[-1]) - first
-        n = min(self.at_once, max(n_rows * len(wanted) // max(span, 1), 1))  # what lies between takes no more memory
-        rows = [np.arange(begin - first, begin - first + length) for begin, length in parts]
+        n = self.at_once
         try:
-            plan, found = _scan(self.path, self.kind), []
-            for i in range(0, len(wanted), n):
-                frame = plan.select(wanted[i : i + n]).slice(first, span).collect()
-                found.append(frame if len(parts) == 1 else frame[np.concatenate(rows)])  # lets go of the rest
-            frame = pl.concat(found, how="horizontal").rename({old: renamed[old] for old in wanted})
+            plan = _scan(self.path, self.kind)
+            parts = [plan.select(wanted[i : i + n]).slice(first, rows).collect() for i in range(0, len(wanted), n)]
+            frame = pl.concat(parts, how="horizontal")
         except reader_errors() as error:
-            raise _damaged(self.path, self.kind, error, f", rows {first + 1} to {first + span}") from None
-        begins = [0, *accumulate(length for _, length in parts)]
-        return [
-            check_moments(frame.slice(begins[k], length), self.path.name, begin)
-            for k, (begin, length) in enumerate(parts)
-        ]
+            raise _damaged(self.path, self.kind, error, f", rows {first + 1} to {first + rows}") from None
+        return check_moments(frame.rename({old: renamed[old] for old in wanted}), self.path.name, first)
 
 
 def open_columnar(path: Path, piece_bytes: int) -> ColumnarFile:
@@ -108,13 +84,10 @@ def open_columnar(path: Path, piece_bytes: int) -> ColumnarFile:
         raise error if isinstance(error, DataError) else _damaged(path, kind, error, "") from None
     if not schema:
         raise DataError(f"{path.name}: the {kind} file has no columns. Export it again.")
-    groups = row_groups(path) if kind == "Parquet" else None
-    largest = max((group.n_bytes for group in groups or ()), default=0)
-    reads = len(schema) if groups is None else -(-largest // (2 * piece_bytes))
+    group = largest_row_group(path) if kind == "Parquet" else None
+    reads = len(schema) if group is None else -(-group // (2 * piece_bytes))
     at_once = -(-len(schema) // min(max(reads, 1), _MOST_READS))
-    ends = tuple(accumulate(group.rows for group in groups or ()))
-    ends = ends if ends[-1:] == (height,) and list(ends) == sorted(ends) else ()
-    return ColumnarFile(path, kind, height, schema, tuple(name_columns(list(schema), path.name)), at_once, ends)
+    return ColumnarFile(path, kind, height, schema, tuple(name_columns(list(schema), path.name)), at_once)
 
 
 def check_begin(path: Path, begins: bytes, kind: str) -> None:

@@ -5,36 +5,29 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 _MAGIC: Final = b"PAR1"
 _LARGEST_FOOTER: Final = 64_000_000  # bytes that are read
 _DEEPEST: Final = 30  # structures within structures
-_ROW_GROUPS, _BYTES, _ROWS = 4, 2, 3  # the numbers of these fields in FileMetaData and in RowGroup
+_ROW_GROUPS, _BYTES = 4, 2  # the numbers of these fields in FileMetaData and in RowGroup
 _LIST, _STRUCT = 9, 12  # types of the compact protocol
 
 
-class RowGroup(NamedTuple):
-    """Its rows, and its bytes uncompressed."""
-
-    rows: int
-    n_bytes: int
-
-
-def row_groups(path: Path) -> list[RowGroup] | None:
-    """Find how large the row groups of a file are.
+def largest_row_group(path: Path) -> int | None:
+    """Find how many bytes the largest row group of a file has, uncompressed.
 
     Args:
         path: the file.
 
     Returns:
-        Rows and bytes of each; None where the footer is none that this reads.
+        The bytes; None where the footer is none that this reads.
 
     Source: parquet-format, src/main/thrift/parquet.thrift, structures FileMetaData and RowGroup; Apache Thrift, Thrift
         Compact protocol.
 
     Example:
-        >>> row_groups(Path("no-such-file.parquet")) is None
+        >>> largest_row_group(Path("no-such-file.parquet")) is None
         True
     """
     try:
@@ -45,7 +38,7 @@ def row_groups(path: Path) -> list[RowGroup] | None:
             if magic != _MAGIC or size > min(end, _LARGEST_FOOTER):
                 return None
             file.seek(end - size)
-            return _Reader(file.read(size)).groups()
+            return _Reader(file.read(size)).largest_group()
     except (OSError, ValueError, IndexError, RecursionError):
         return None
 
@@ -56,24 +49,24 @@ class _Reader:
     def __init__(self, content: bytes) -> None:
         self.content, self.place = content, 0
 
-    def groups(self) -> list[RowGroup] | None:
+    def largest_group(self) -> int | None:
         """Look through the fields of the whole file for the row groups."""
         for number, kind in self.fields():
             if number == _ROW_GROUPS and kind == _LIST:
                 count, _ = self.list_head()
-                return [self.group() for _ in range(count)]
+                return max((self.group_bytes() for _ in range(count)), default=0)
             self.skip(kind, 0)
         return None
 
-    def group(self) -> RowGroup:
-        """One row group."""
-        found = {_ROWS: 0, _BYTES: 0}
+    def group_bytes(self) -> int:
+        """The bytes of one row group."""
+        found = 0
         for number, kind in self.fields():
-            if number in found and kind in (5, 6):
-                found[number] = self.number()
+            if number == _BYTES and kind in (5, 6):
+                found = self.number()
             else:
                 self.skip(kind, 0)
-        return RowGroup(found[_ROWS], found[_BYTES])
+        return found
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """The fields of a structure: their numbers and types."""

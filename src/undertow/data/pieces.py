@@ -33,8 +33,8 @@ class Pieces(Protocol):
     sizes: NDArray[np.int64]
     example: Example
 
-    def read_several(self, numbers: Sequence[int]) -> Iterator[Block]:
-        """The arrays of pieces one after another, their numbers ascending."""
+    def read(self, number: int) -> Block:
+        """The arrays of one piece."""
 
     def describe(self) -> dict[str, object]:
         """What the data is, as JSON values."""
@@ -158,9 +158,11 @@ class PieceSource(Source):
             target[:n_carried] = source
         places = n_carried + (np.random.default_rng(entropy).permutation(pool.n) if self.shuffle else np.arange(pool.n))
         first = 0
-        for piece in self.pieces.read_several([k for k in pool.pieces if self.pieces.sizes[k]]):
-            n = len(piece[0])
-            for target, source in zip(block, piece, strict=True):
+        for number in pool.pieces:
+            n = int(self.pieces.sizes[number])
+            if n == 0:
+                continue
+            for target, source in zip(block, self.pieces.read(number), strict=True):
                 target[places[first : first + n]] = source
             first += n
         return block, n_carried
@@ -210,10 +212,6 @@ class ArrayPieces:
             found.append(values.astype(dtype, copy=True))
             _release(array)
         return tuple(found)
-
-    def read_several(self, numbers: Sequence[int]) -> Iterator[Block]:
-        """Those of pieces one after another."""
-        return map(self.read, numbers)
 
     def describe(self) -> dict[str, object]:
         """What the data is, as JSON values."""

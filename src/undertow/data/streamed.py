@@ -377,14 +377,7 @@ class EncodedPieces:
 
     def read(self, number: int) -> Block:
         """The encoded rows of one piece."""
-        return next(self.read_several([number]))
-
-    def read_several(self, numbers: Sequence[int]) -> Iterator[Block]:
-        """Those of pieces, their numbers ascending."""
-        for number, part in zip(numbers, self.pieces.read_several(numbers, self.columns), strict=True):
-            yield self._choose(number, *part)
-
-    def _choose(self, number: int, frame: pl.DataFrame, origin: Origin | None) -> Block:
+        frame, origin = self.pieces.read(number, self.columns)
         chosen = choose_rows(frame, origin, self.roles.target, int(self.firsts[number]), self.hold_out)
         rows = chosen[int(self.held)]
         if rows.size != self.sizes[number]:

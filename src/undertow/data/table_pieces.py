@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,10 +25,8 @@ from undertow.errors import DataError
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 File = ColumnarFile | CsvFile | JsonFile
-Part = tuple["pl.DataFrame", Origin | None]
 _IN_MEMORY = 6
 _LARGER = 8  # times, where pieces are read in order: 160 MB in one row group, with memory=10e6: 3 s instead of 19
-_TOGETHER = 8  # pieces of one row group that are read at once where others lie between them
 
 
 class TablePieces(Protocol):
@@ -46,9 +44,6 @@ class TablePieces(Protocol):
 
     def read(self, number: int, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, Origin | None]:
         """The rows of one piece, and where they came from; of these columns alone where they are named."""
-
-    def read_several(self, numbers: Sequence[int], columns: Collection[str] | None = None) -> Iterator[Part]:
-        """Pieces one after another, their numbers ascending."""
 
     def in_order(self) -> ReadsPieces:
         """The same pieces, of which one is read after another."""
@@ -84,10 +79,6 @@ class FramePieces:
         first = number * self.rows
         origin = Origin("the table", np.arange(first + 1, first + self.heights[number] + 1, dtype=np.int64))
         return frame.slice(first, self.rows), origin
-
-    def read_several(self, numbers: Sequence[int], columns: Collection[str] | None = None) -> Iterator[Part]:
-        """Slice after slice."""
-        return (self.read(number, columns) for number in numbers)
 
     def in_order(self) -> ReadsPieces:
         """The slices themselves."""
@@ -189,36 +180,10 @@ class FilePieces:
             return frame.select(chosen), Origin(file.path.name, lines)
         return self.read_rows(file, first, rows, columns), _number_rows(file, first, rows)
 
-    def read_several(self, numbers: Sequence[int], columns: Collection[str] | None = None) -> Iterator[Part]:
-        """Pieces of which those in one row group are read together, up to eight: of a row group all is decoded."""
-        left = list(numbers)
-        while left:
-            file, first, rows = self.places[left[0]]
-            together = 1
-            if isinstance(file, ColumnarFile):
-                group = file.group_of(first)
-                while together < min(_TOGETHER, len(left)) and self._lies_in(left[together], file, group):
-                    together += 1
-            if together == 1:
-                yield self.read(left[0], columns)
-            else:
-                assert isinstance(file, ColumnarFile)
-                parts = [self.places[number][1:] for number in left[:together]]
-                for (first, rows), frame in zip(parts, file.read_parts(parts, columns), strict=True):
-                    yield self._arrange(frame), _number_rows(file, first, rows)
-            left = left[together:]
-
-    def _lies_in(self, number: int, file: File, group: range) -> bool:
-        other, first, rows = self.places[number]
-        return other is file and first in group and first + rows <= group.stop
-
-    def _arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The columns as the first file has them."""
-        return frame.select([name for name in self.columns if name in frame.columns])
-
     def read_rows(self, file: ColumnarFile, first: int, rows: int, columns: Collection[str] | None) -> pl.DataFrame:
         """Some rows of a file, the columns as the first file has them."""
-        return self._arrange(file.read(first, rows, columns))
+        frame = file.read(first, rows, columns)
+        return frame.select([name for name in self.columns if name in frame.columns])
 
     def in_order(self) -> ReadsPieces:
         """Read several pieces of a Parquet file at once, each time from the head of their row group."""
