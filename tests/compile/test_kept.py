@@ -286,3 +286,8 @@ def test_what_holds_in_one_process_alone_is_not_portable():
     assert not plan_of(lambda x: special.gammaln(x), np.ones(3) + 1).portable
     assert not plan_of(lambda x: np.linalg.solve(x, x), square, fallback="numpy").portable
     assert not plan_of(lambda x: x**x, np.arange(3), fallback="numpy").portable
+
+
+def test_numbers_that_differ_in_sign_or_kind_alone_are_told_apart():
+    values = [float("nan"), -float("nan"), 0.0, -0.0, 1, 1.0, True]
+    assert len({repr(kept.tell(x)) for x in values}) == len({repr(kept.tell_value(x)) for x in values}) == len(values)

@@ -130,7 +130,7 @@ class _Interleaved(Product):
         e.finish()
 
     def write_panel(self) -> None:
-        """Write nothing: what loops over rows here loops over panels too."""
+        """Write what copies a strip, and no loop over rows: that of all panels does both."""
         self.write_strip()
 
     def write_panels(

@@ -149,9 +149,9 @@ def tell(value: Any) -> Any:
     """
     kind = type(value)
     if kind in PLAIN:
-        return value
+        return value if value == value else _tell_nan(value)
     if kind is tuple:
-        return tuple([x if type(x) in PLAIN else tell(x) for x in value])
+        return tuple([tell(x) for x in value])
     if isinstance(value, np.dtype) and not value.hasobject and value.fields is None:
         return "dtype", value.str
     if kind in (Dim, Slice, Pick):
@@ -161,6 +161,11 @@ def tell(value: Any) -> Any:
     raise NotTold
 
 
+def _tell_nan(value: float | complex) -> Any:
+    """Return a NaN as its bits: the text of each is the same, whatever its sign."""
+    return "nan", np.array(value).tobytes()
+
+
 def tell_value(value: Any) -> Any:
     """Return a constant as plain values; an array by a digest of its bytes.
 
@@ -168,7 +173,7 @@ def tell_value(value: Any) -> Any:
         NotTold: it is neither a number nor an array of numbers.
     """
     if type(value) in (int, float, bool):
-        return value
+        return value if value == value else _tell_nan(value)
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub" and value.nbytes <= LARGEST:
         kind = "array" if isinstance(value, np.ndarray) else "number"
         return kind, value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()
