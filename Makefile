@@ -26,6 +26,7 @@ demo: $(STAMP) ## Watch a network learn handwritten digits, then read its backwa
 
 test: lint $(if $(CI),browser) ## Run every check: lint, types, tests, the examples in docstrings and documents
 	@echo "==> Tests and examples (pytest)"
+	@$(BIN)/python -m compileall -q src # what changed since it was installed: hundreds of tests start processes
 	@$(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses=4 --dist=worksteal --doctest-modules tests src/undertow
 
 browser: ## Install the Chromium that drives the tests of pages (Debian, as root); without one they are skipped
@@ -70,6 +71,7 @@ $(STAMP): pyproject.toml $(if $(wildcard $(BIN)/python),,FORCE)
 	fi
 	@echo "Installing Undertow and its development tools into $(VENV) (about a minute, once)"
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m compileall -q src # where PYTHONDONTWRITEBYTECODE is set, each start would take two seconds more
 	@touch $@
 
 FORCE:
