@@ -130,6 +130,7 @@ def test_a_loss_of_probabilities_names_the_activation_that_makes_them(undertow):
     ("options", "message"),
     [
         (("--drop-copies",), "--drop-copies is for tables"),
+        (("--cache", "rows"), "--cache is for tables"),
         (("--target", "y"), "--target is for tables"),
         (("--groups", "g"), "--groups is for tables"),
         (("--leave-out", "pixel_1"), "--leave-out is for tables"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,29 @@ def test_large_files_are_read_in_portions(undertow):
         assert undertow("predict", "runs/big", "big.csv", "--memory", 1, "--out", f"p.{end}")[0] == 0
         assert undertow("predict", "runs/big", "big.csv", "--memory", 500, "--out", f"w.{end}")[0] == 0
         np.testing.assert_allclose(read(f"p.{end}")["prediction"], read(f"w.{end}")["prediction"], rtol=1e-4, atol=1e-5)
+
+
+def test_encoded_rows_are_written_once(undertow):
+    """A Parquet file whose row group is far larger than a piece says so; with its rows lost, a run goes on."""
+    x = np.random.default_rng(1).normal(size=(100_000, 2))
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x[:, 0] - 2 * x[:, 1]})
+    frame.write_parquet("big.parquet", row_group_size=100_000)
+    told = ("train", "big.parquet", "--target", "y", "--memory", 1, "--quiet", "--hidden", 4, "--schedule", "constant")
+    code, out, err = undertow(*told, "--epochs", 1, "--out", "plain")
+    assert code == 0 and "its row group of 100000 is decoded from the head" in out and "--cache FOLDER" in out, err
+    code, out, err = undertow(*told, "--epochs", 1, "--out", "kept", "--cache", "rows")
+    assert code == 0 and "--cache FOLDER" not in out and "encoded rows are read again in each epoch" in out, err
+    assert (
+        np.load("rows/X.npy", mmap_mode="r").shape[1] == 2 and 'cache = "rows"' in Path("kept/config.toml").read_text()
+    )
+    shutil.rmtree("rows")
+    assert undertow("resume", "kept", "--epochs", 2, "--quiet")[0] == 0 and Path("rows/X.npy").exists()
+    assert undertow(*told, "--epochs", 2, "--out", "whole", "--cache", "rows")[0] == 0
+    for file in ("kept.csv", "whole.csv"):
+        assert undertow("predict", file[:-4], "big.parquet", "--out", file)[0] == 0
+    assert Path("kept.csv").read_bytes() == Path("whole.csv").read_bytes()
+    code, out, _ = undertow(*told[:4], "--epochs", 1, "--cache", "other", "--out", "small", "--quiet", "--hidden", 4)
+    assert code == 0 and "nothing is written to the folder of --cache" in out and not Path("other").exists()
 
 
 def test_columns_of_the_file_stand_beside_predictions(undertow):

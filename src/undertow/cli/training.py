@@ -56,6 +56,9 @@ Copies = Annotated[
     typer.Option("--drop-copies/--no-drop-copies", help="Rows that are the same in all columns count once."),
 ]
 
+CacheFolder = Annotated[
+    str | None, text("A folder for encoded rows of a file larger than memory: written once, read from there.")
+]
 Refit = Annotated[
     bool | None, typer.Option("--refit/--no-refit", help="Train again on all rows, for the best number of epochs.")
 ]
@@ -91,7 +94,7 @@ def train(
     dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
     decimal: Commas = None,
     as_text: Annotated[str | None, text("Columns of numbers that are names: zip,article.")] = None,
-    target_scaling: TargetScaling = None, drop_copies: Copies = None, memory: Memory = None,
+    target_scaling: TargetScaling = None, drop_copies: Copies = None, memory: Memory = None, cache: CacheFolder = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
     norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from undertow.data.pieces import PieceSource, open_arrays
+from undertow.data.reading import tell_reading
 from undertow.errors import DataError
 
 NAMES = ("X", "y", "weights")
@@ -84,7 +85,8 @@ def _write_arrays(source: PieceSource, folder: Path) -> None:
             header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
             np.lib.format.write_array_header_1_0(file, {**header, "shape": (source.n_examples, *shape)})
         with source.in_order().epoch(0) as blocks:
-            for block in blocks:
+            told = tell_reading("writing the encoded rows", blocks, source.n_examples, lambda block: len(block[0]))
+            for block in told:
                 for file, array in zip(files, block, strict=True):
                     file.write(np.ascontiguousarray(array).data)
     finally:

@@ -38,6 +38,7 @@ class ColumnarFile:
         names: the names of the columns without outer spaces.
         at_once: how many columns are read together: few, where row groups are larger than memory may be, since of a
             column chunk all is read.
+        group: rows of the largest row group; None where there are none, or their sizes are not known.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class ColumnarFile:
     schema: dict[str, pl.DataType]
     names: tuple[str, ...]
     at_once: int
+    group: int | None
 
     def read(self, first: int, rows: int, columns: Collection[str] | None) -> pl.DataFrame:
         """Some rows. Only the pages or record batches that hold them are decoded."""
@@ -85,9 +87,10 @@ def open_columnar(path: Path, piece_bytes: int) -> ColumnarFile:
     if not schema:
         raise DataError(f"{path.name}: the {kind} file has no columns. Export it again.")
     group = largest_row_group(path) if kind == "Parquet" else None
-    reads = len(schema) if group is None else -(-group // (2 * piece_bytes))
+    reads = len(schema) if group is None else -(-group.n_bytes // (2 * piece_bytes))
     at_once = -(-len(schema) // min(max(reads, 1), _MOST_READS))
-    return ColumnarFile(path, kind, height, schema, tuple(name_columns(list(schema), path.name)), at_once)
+    names, rows = tuple(name_columns(list(schema), path.name)), None if group is None else group.rows
+    return ColumnarFile(path, kind, height, schema, names, at_once, rows)
 
 
 def check_begin(path: Path, begins: bytes, kind: str) -> None:

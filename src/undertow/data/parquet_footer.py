@@ -5,23 +5,30 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _MAGIC: Final = b"PAR1"
 _LARGEST_FOOTER: Final = 64_000_000  # bytes that are read
 _DEEPEST: Final = 30  # structures within structures
-_ROW_GROUPS, _BYTES = 4, 2  # the numbers of these fields in FileMetaData and in RowGroup
+_ROW_GROUPS, _BYTES, _ROWS = 4, 2, 3  # the numbers of these fields in FileMetaData and in RowGroup
 _LIST, _STRUCT = 9, 12  # types of the compact protocol
 
 
-def largest_row_group(path: Path) -> int | None:
-    """Find how many bytes the largest row group of a file has, uncompressed.
+class RowGroup(NamedTuple):
+    """Its bytes, uncompressed, and its rows."""
+
+    n_bytes: int
+    rows: int
+
+
+def largest_row_group(path: Path) -> RowGroup | None:
+    """Find how large the largest row group of a file is.
 
     Args:
         path: the file.
 
     Returns:
-        The bytes; None where the footer is none that this reads.
+        The one with the most bytes; None where the footer is none that this reads.
 
     Source: parquet-format, src/main/thrift/parquet.thrift, structures FileMetaData and RowGroup; Apache Thrift, Thrift
         Compact protocol.
@@ -49,24 +56,24 @@ class _Reader:
     def __init__(self, content: bytes) -> None:
         self.content, self.place = content, 0
 
-    def largest_group(self) -> int | None:
+    def largest_group(self) -> RowGroup | None:
         """Look through the fields of the whole file for the row groups."""
         for number, kind in self.fields():
             if number == _ROW_GROUPS and kind == _LIST:
                 count, _ = self.list_head()
-                return max((self.group_bytes() for _ in range(count)), default=0)
+                return max((self.group() for _ in range(count)), default=RowGroup(0, 0))
             self.skip(kind, 0)
         return None
 
-    def group_bytes(self) -> int:
-        """The bytes of one row group."""
-        found = 0
+    def group(self) -> RowGroup:
+        """One row group."""
+        found = {_BYTES: 0, _ROWS: 0}
         for number, kind in self.fields():
-            if number == _BYTES and kind in (5, 6):
-                found = self.number()
+            if number in found and kind in (5, 6):
+                found[number] = self.number()
             else:
                 self.skip(kind, 0)
-        return found
+        return RowGroup(found[_BYTES], found[_ROWS])
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """The fields of a structure: their numbers and types."""

@@ -36,6 +36,9 @@ class Pieces(Protocol):
     def read(self, number: int) -> Block:
         """The arrays of one piece."""
 
+    def in_order(self) -> Pieces:
+        """The same pieces, of which one is read after another."""
+
     def describe(self) -> dict[str, object]:
         """What the data is, as JSON values."""
 
@@ -174,7 +177,7 @@ class PieceSource(Source):
 
     def in_order(self) -> PieceSource:
         """The same examples in the order in which they lie."""
-        return PieceSource(self.pieces, self.memory, shuffle=False)
+        return PieceSource(self.pieces.in_order(), self.memory, shuffle=False)
 
 
 class ArrayPieces:
@@ -212,6 +215,10 @@ class ArrayPieces:
             found.append(values.astype(dtype, copy=True))
             _release(array)
         return tuple(found)
+
+    def in_order(self) -> ArrayPieces:
+        """The arrays themselves."""
+        return self
 
     def describe(self) -> dict[str, object]:
         """What the data is, as JSON values."""

@@ -46,7 +46,7 @@ _DIGEST_CHUNK = 1 << 22
 _OF_COLUMNS = {  # what is told of a table's columns and rows, and what stands in config.toml where nothing is told
     "target": None, "weights": None, "groups": None, "time": None, "leave_out": None, "as_text": None,
     "scaling": "auto", "categories": "one_hot", "max_categories": None, "min_count": 1, "dates": "auto",
-    "decimal": "auto", "header": True, "drop_copies": False,
+    "decimal": "auto", "header": True, "drop_copies": False, "cache": None,
 }  # fmt: skip
 _HEAD = 1 << 18  # bytes in which the column names stand
 
@@ -278,6 +278,8 @@ def _load_whole(settings: TableSettings) -> Table:
         found = without_idle_weekdays(found)
     train, held = found.train, found.validation
     n_rows, n_held = len(train[0]), 0 if held is None else len(held[0])
+    if settings.cache is not None:
+        remarks.append("The table fits into memory: nothing is written to the folder of --cache.")
     said = [*join_alike([*found.report, *remarks]), f"{n_rows} rows to train on, {n_held} held out."]
     encoder = found.encoder
     if encoder.task == "classification":
@@ -312,14 +314,16 @@ def _load_streamed(settings: TableSettings) -> Table:
     options = _options(settings)
     found = stream_table(
         settings.data, settings.target, validation=settings.validation, memory=find_reading(settings.memory),
-        header=settings.header is not False, idle_weekdays=settings.dates not in (None, "auto"), **options,
+        header=settings.header is not False, idle_weekdays=settings.dates not in (None, "auto"), cache=settings.cache,
+        **options,
     )  # fmt: skip
     n_rows = found.train.n_examples or 0
     held = found.validation
     n_held = 0 if held is None else held.n_examples or 0
+    again = "read again in each epoch" if settings.cache is None else "encoded rows are read again in each epoch"
     said = [
         *join_alike(found.report),
-        f"Larger than fits into {settings.memory:g} MB: read again in each epoch.",
+        f"Larger than fits into {settings.memory:g} MB: {again}.",
         f"{n_rows} rows to train on, {n_held} held out.",
     ]
     settings = _decided(settings, found.encoder, found.share, options)

@@ -40,7 +40,8 @@ class TableSettings:
         scaling, categories, max_categories, min_count, dates, decimal, as_text, target_scaling: how columns are
             encoded, see ``TabularEncoder.fit``.
         drop_copies: whether rows that are the same in all columns count once.
-        memory: MB that the process may take; larger files are read again in each epoch.
+        memory: MB that the process may take; larger files are read again in each epoch, or encoded rows from the folder
+            cache, to which they are written once.
         hidden: sizes of the hidden layers.
         activation, norm, dropout, residual: of the hidden layers; init: initial weights of all layers.
         noise: deviation of normal numbers that are added to the inputs while the network trains.
@@ -89,6 +90,7 @@ class TableSettings:
     target_scaling: str | None = None
     drop_copies: bool | None = None
     memory: float | None = None
+    cache: str | None = None
     hidden: list[int] | None = None
     activation: str | None = None
     norm: str | None = None

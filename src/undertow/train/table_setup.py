@@ -57,7 +57,7 @@ def prepare(
     other = decide_other(settings, table, refit, folds)
     settings = complete(settings.over(table.settings), choice, table.classifies, table.n_rows)
     settings = replace(settings, refit=refit, folds=folds, other=other)
-    known = ("task", "data_digest", "data_bytes", "memory")
+    known = ("task", "data_digest", "data_bytes", "memory", "cache")
     settings = replace(settings, **{name: getattr(table.settings, name) for name in known})
     settings = replace(settings, scaling=table.settings.scaling or settings.scaling)  # "auto" may have been decided
     if settings.threads is not None:
