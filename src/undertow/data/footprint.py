@@ -17,6 +17,7 @@ _MB: Final = 1e6
 OWN: Final = 165 * _MB  # Python, NumPy, Polars, a network and its report, beside what reading takes; measured
 LEAST: Final = 260 * _MB  # what a process takes while LLVM compiles, with the least reading; measured
 _kept_small = [False]  # whether a limit holds for this process
+_code: list[tuple[int, int]] = []  # of LLVM, found once in 20 ms: no page that is read-only changes later
 _READING: Final = 24 * _MB  # that is read with, at least, where the limit cannot be kept
 
 
@@ -111,7 +112,7 @@ def keep_no_longer() -> None:
 def give_back() -> None:
     """Give memory back that nobody uses, where a limit holds: what is free in the heap, and the code of LLVM.
 
-    It takes 20 ms, which small data without a limit would pay for in each epoch. That code, 70 MB, is needed for
+    It takes time, which small data without a limit would pay for in each epoch. That code, 70 MB, is needed for
     moments only; its pages come back from the file where it is.
 
     Source: madvise(2), MADV_DONTNEED.
@@ -124,7 +125,8 @@ def give_back() -> None:
 
         give = ctypes.CDLL(None).madvise
         give.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-        for start, size in _find_code("libllvmlite"):
+        _code[:] = _code or _find_code("libllvmlite")
+        for start, size in _code:
             give(start, size, mmap.MADV_DONTNEED)
 
 
