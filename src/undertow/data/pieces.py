@@ -175,6 +175,15 @@ class PieceSource(Source):
         settings: dict[str, object] = {"n_examples": self.n_examples, "shuffle": self.shuffle}
         return {**self.pieces.describe(), **settings, "memory": self.memory}
 
+    def head(self, n: int) -> Block:
+        """The first examples as they lie, at most n: of a pool, the pieces that hold them."""
+        found: list[Block] = []
+        for number in np.flatnonzero(self.pieces.sizes):
+            found.append(self.pieces.read(int(number)))
+            if sum(len(block[0]) for block in found) >= n:
+                break
+        return tuple(np.concatenate(arrays)[:n] for arrays in zip(*found, strict=True))
+
     def in_order(self) -> PieceSource:
         """The same examples in the order in which they lie."""
         return PieceSource(self.pieces.in_order(), self.memory, shuffle=False)
