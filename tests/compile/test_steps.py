@@ -151,9 +151,17 @@ def test_values_that_change_places_are_not_overwritten():
     assert (a.tolist(), b.tolist(), sums.tolist()) == ([3, 4], [1, 2], [8])
 
 
-@pytest.mark.parametrize("loss", sorted(nn.LOSSES))
-@pytest.mark.parametrize("activation", sorted(nn.ACTIVATIONS))
+PAIRS = [
+    (activation, loss)
+    for i, activation in enumerate(sorted(nn.ACTIVATIONS))
+    for j, loss in enumerate(sorted(nn.LOSSES))
+    if (i + j) % 4 == 0
+]
+
+
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
 def test_every_activation_and_loss_compiles(activation, loss):
+    """Each with every fourth of the others: they do not meet in a kernel, for a layer lies between them."""
     record = nn.LOSSES[loss]
     ending = [] if record.logits or record.end is None else [record.end]
     n = 1 if record.task == "binary" else 3
