@@ -259,3 +259,19 @@ def test_the_covariance_of_one_observation_is_numpys(options):
         warnings.simplefilter("ignore")
         wanted = np.cov(x, **options)
     np.testing.assert_array_equal(ut.compile(lambda x: np.cov(x, **options))(x), wanted)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)])
+def test_quantiles_of_nothing_are_nan_where_numpys_are(shape):
+    x = np.ones(shape)
+    for q, options in ((0.3, {}), ([0.2, 0.7], {"axis": 0}), (0.3, {"axis": -1, "keepdims": True})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = np.nanquantile(x, q, **options)
+        for found in (
+            ut.compile(lambda x, q=q, options=options: np.nanquantile(x, q, **options))(x),
+            ut.compile(lambda x, q, options=options: np.nanquantile(x, q, **options))(x, np.array(q)),
+        ):
+            np.testing.assert_array_equal(found, wanted, strict=True)
+        slope = ut.value_and_grad(lambda x, q=q, options=options: np.sum(np.nanquantile(x, q, **options)), compile=True)
+        assert slope(x)[1].shape == shape
