@@ -128,7 +128,8 @@ def numpy_page() -> str:
         "## What is not there",
         "",
         "A function that is not in these lists gives an error that names it and your line. Complex numbers are out of",
-        "scope for now, and with them Fourier transforms; the options `out=` and, for ufuncs, `where=` are refused.",
+        "scope for now, and with them Fourier transforms; `where=` of ufuncs is refused, and so is `out=` of other",
+        "functions where its dtype is not the result's, or where it is given without its name.",
         "What calls other libraries is given [a derivative of its own](gradients.md#a-derivative-of-your-own).",
         "",
     ]

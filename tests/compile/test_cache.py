@@ -76,11 +76,8 @@ def test_what_was_not_used_for_long_is_removed(tmp_path, monkeypatch):
     """Of 30 entries of 100 kB, the 10 used last stay below 1 MB; a note lets nobody look again on the same day."""
     names = [hashlib.sha256(bytes([i])).hexdigest() for i in range(30)]
     for i, name in enumerate(names):
-        path = tmp_path / name[:2] / name
-        path.parent.mkdir(exist_ok=True)
-        code = bytes([i]) * 99_968
-        path.write_bytes(hashlib.sha256(code).digest() + code)
-        os.utime(path, (1e9 + 1e6 * i, 1e9 + 1e6 * i))
+        cache.keep(tmp_path, name, bytes([i]) * 99_968)
+        os.utime(tmp_path / name[:2] / name, (1e9 + 1e6 * i, 1e9 + 1e6 * i))
     (tmp_path / "openblas.json").write_text("{}")
     (tmp_path / "ab").mkdir(exist_ok=True)
     (tmp_path / "ab" / "notes").write_text("of somebody else's")
@@ -110,6 +107,14 @@ def test_a_process_that_compiled_looks_after_the_size_at_its_end(tmp_path):
     finally:
         del os.environ["UNDERTOW_CACHE_MB"]
     assert not old.exists() and kernels(tmp_path)
+
+
+def test_an_entry_under_another_name_is_not_read(tmp_path):
+    names = [hashlib.sha256(bytes([i])).hexdigest() for i in range(2)]
+    cache.keep(tmp_path, names[0], b"code")
+    (tmp_path / names[1][:2]).mkdir()
+    os.link(tmp_path / names[0][:2] / names[0], tmp_path / names[1][:2] / names[1])
+    assert [cache.read(tmp_path, name) for name in names] == [b"code", None]
 
 
 @pytest.mark.parametrize("variables", [{}, {"XDG_CACHE_HOME": "/x/y"}, {"XDG_CACHE_HOME": " "}, {"HOME": "/h"}])

@@ -1,5 +1,6 @@
 """Ctrl-C while a program runs: it ends early, and what it keeps is that of a whole number of steps."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -197,3 +198,33 @@ def test_an_interrupt_while_addresses_are_written_leaves_none_that_is_wrong():
         slot.give(again)
         np.testing.assert_array_equal(table, again.ctypes.data + np.array([0, 8]))
         slot.give(first)
+
+
+FORK = """
+import os, signal, threading, time
+from undertow.compile import pool
+
+def fork():
+    child = os.fork()
+    if child:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return
+    try:
+        with pool.undisturbed():
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
+    except KeyboardInterrupt:
+        os._exit(7 if pool.interrupted() else 5)
+    os._exit(9)
+
+with pool.undisturbed():
+    thread = threading.Thread(target=fork)
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_process_that_another_thread_forks_meanwhile_hears_of_ctrl_c():
+    told = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.split() == ["5"]

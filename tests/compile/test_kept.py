@@ -4,6 +4,7 @@ Each program here runs in a process of its own, which tells how many plans it ma
 """
 
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from undertow import primitives as P
 from undertow.compile import kept
-from undertow.compile.cache import read
+from undertow.compile.cache import keep, read
 from undertow.compile.expand import expand
 from undertow.compile.plan import Place
 from undertow.compile.planner import make_plan
@@ -278,6 +279,41 @@ def test_what_is_read_is_what_was_written(f, shapes, threads):
     anew = {id(b): i for i, b in enumerate(again.buffers)}
     assert [numbers.get(id(b)) for b in plan.outputs] == [anew.get(id(b)) for b in again.outputs]
     assert plan.portable or f is finished_product  # which OpenBLAS may be asked to do
+
+
+def deep(x):
+    for _ in range(60):
+        x = np.tanh(x) + x
+    return x
+
+
+@pytest.mark.parametrize("change", ["cut", "number", "text", "role", "array", "buffer"])
+def test_a_plan_whose_content_is_wrong_is_made_again(tmp_path, monkeypatch, change):
+    monkeypatch.setenv("UNDERTOW_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kept, "FEWEST", 100)
+    graph = trace_function(deep, (np.ones((3, 4)),)).graph
+    plan = kept.plan_for(graph, {}, 1)
+    ((name, data),) = [(path.name, read(tmp_path, path.name)) for path in entries(tmp_path)]
+    parts = list(marshal.loads(data))
+
+    def with_memory(*memory):
+        return marshal.dumps((*parts[:4], list(memory), *parts[5:]))
+
+    wrong = {
+        "cut": data[:-9],
+        "number": marshal.dumps(5),
+        "text": b"rubbish",
+        "role": with_memory((8, [], 0, None, 0, 0, 0)),
+        "array": with_memory((8, "constant", 0, ("<f8", (3,), b"12345678"), 0, 0, 0)),
+        "buffer": with_memory(parts[4][0]),
+    }[change]
+    with pytest.raises(kept.NotAPlan):
+        kept.from_bytes(wrong, plan.kernels.__getitem__)
+    keep(tmp_path, name, wrong)
+    again = kept.plan_for(graph, {}, 1)
+    assert again.graph is not None and [x.kernel for x in again.calls] == [x.kernel for x in plan.calls]
+    assert read(tmp_path, name) == data
+    assert kept.plan_for(graph, {}, 1).graph is None
 
 
 def test_what_holds_in_one_process_alone_is_not_portable():

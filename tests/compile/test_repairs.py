@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -218,3 +219,59 @@ def test_ctrl_c_between_calls_leaves_the_threads_in_step():
         ut.set_threads(None)
     assert caught > 30
     np.testing.assert_array_equal(f(x), f(x))
+
+
+@pytest.mark.parametrize("x", [np.ones((0,)), np.ones((0, 3)), np.ones((0, 3), int), np.ones((2, 0, 3), np.float32)])
+@pytest.mark.parametrize("f", [np.nanmax, np.nanmin])
+def test_an_extremum_of_nothing_is_what_it_began_with(f, x):
+    for options in ({"initial": 4}, {"initial": 4, "keepdims": True}, {"initial": 4, "axis": -x.ndim + (x.ndim == 3)}):
+        wanted, found = f(x, **options), ut.compile(lambda x, options=options: f(x, **options))(x)
+        np.testing.assert_array_equal(found, wanted, strict=True)
+
+
+@pytest.mark.parametrize("p", [None, 2, -2, 1, -1, np.inf, -np.inf, "fro"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, int])
+def test_the_condition_of_a_singular_matrix_is_infinite(p, dtype):
+    x = np.stack([np.zeros((2, 2)), np.array([[2, 1], [1, 3]]), np.array([[1, 0], [0, 0]])]).astype(dtype)
+    for case in (x, x[0]):
+        wanted = np.linalg.cond(case, p)
+        np.testing.assert_allclose(ut.compile(lambda x: np.linalg.cond(x, p))(case), wanted, rtol=1e-5, strict=True)
+        if dtype is not int:
+            np.testing.assert_allclose(ut.vjp(lambda x: np.linalg.cond(x, p), case)[0], wanted, rtol=1e-5, strict=True)
+
+
+@pytest.mark.parametrize("period", [4, 5, 360, 4.0, 2 * np.pi])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.float32])
+def test_whole_angles_are_unwrapped_by_whole_turns(period, dtype):
+    x = np.array([[0, 3, -3, 7, 20, 18], [100, -100, 90, -80, 2, 6]]).astype(dtype)
+    for options in ({}, {"axis": 0}, {"discont": 3}):
+        wanted = np.unwrap(x, period=period, **options)
+        found = ut.compile(lambda x, options=options: np.unwrap(x, period=period, **options))(x)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-5, strict=True)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"ddof": 0}, {"ddof": 3}, {"bias": True}, {"fweights": [1]}, {"aweights": [0.5]}]
+)
+def test_the_covariance_of_one_observation_is_numpys(options):
+    x = np.array([[0.3], [0.7]])
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = np.cov(x, **options)
+    np.testing.assert_array_equal(ut.compile(lambda x: np.cov(x, **options))(x), wanted)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)])
+def test_quantiles_of_nothing_are_nan_where_numpys_are(shape):
+    x = np.ones(shape)
+    for q, options in ((0.3, {}), ([0.2, 0.7], {"axis": 0}), (0.3, {"axis": -1, "keepdims": True})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = np.nanquantile(x, q, **options)
+        for found in (
+            ut.compile(lambda x, q=q, options=options: np.nanquantile(x, q, **options))(x),
+            ut.compile(lambda x, q, options=options: np.nanquantile(x, q, **options))(x, np.array(q)),
+        ):
+            np.testing.assert_array_equal(found, wanted, strict=True)
+        slope = ut.value_and_grad(lambda x, q=q, options=options: np.sum(np.nanquantile(x, q, **options)), compile=True)
+        assert slope(x)[1].shape == shape

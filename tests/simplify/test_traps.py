@@ -149,3 +149,39 @@ def test_the_gradients_of_traps_equal_differences(name: str) -> None:
                 ends.append(float(np.sum(f(*moved) * weights)))
             wanted[entry] = (ends[0] - ends[1]) / 2e-6
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("cube", [lambda z: z**3, lambda z: z * z * z], ids=["power", "product"])
+def test_the_slope_of_a_gelu_keeps_its_digits_where_tanh_is_flat(cube):
+    """Multiplied out, z (1 − t²) (c + g) would add terms of hundreds before they cancel."""
+    k, a = 0.7978845608028654, 0.044715
+
+    def gelu(z):
+        return 0.5 * z * (1 + np.tanh(k * (z + a * cube(z))))
+
+    for dtype in (np.float64, np.float32):
+        x = np.concatenate([np.linspace(-20, 20, 401), np.random.default_rng(0).normal(size=99) * 4]).astype(dtype)
+        wide = x.astype(np.longdouble)
+        t = np.tanh(k * (wide + a * wide**3))
+        exact = (1 + t) / 2 + wide / 2 * (1 - t * t) * k * (1 + 3 * a * wide**2)
+        eager = ut.grad(lambda z: np.sum(gelu(z)))(x)
+        limit = max(2 * float(np.max(np.abs(eager - exact))), 4 * float(np.finfo(dtype).eps))
+        for slope in (
+            ut.backprop(lambda z: np.sum(gelu(z)), x)()[1],
+            ut.value_and_grad(lambda z: np.sum(gelu(z)), compile=True)(x)[1],
+        ):
+            assert np.max(np.abs(slope - exact)) <= limit
+
+
+def test_a_factor_of_several_terms_is_written_once():
+    """With divisions among the terms, too: 1 / x is no multiple of 1 by 1 − x."""
+    x, y, w = np.random.default_rng(1).uniform(0.5, 2, (3, 50))
+
+    def f(x, y, w):
+        return np.sum((x * y + w) * (1 - x * w) / y + np.tanh(x) * (w + y) / x)
+
+    wanted = ut.value_and_grad(f, wrt=(0, 1, 2))(x, y, w)[1]
+    bp = ut.backprop(f, x, y, w, wrt=(0, 1, 2))
+    for found in (bp(x, y, w)[1], ut.value_and_grad(f, wrt=(0, 1, 2), compile=True)(x, y, w)[1]):
+        for mine, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-13)

@@ -1,8 +1,9 @@
 """Machine code by what it was made of: in memory, on disk, or compiled now.
 
 An entry's name is a digest of the kernel's structure, of our own source, of LLVM's version and of the processor. It is
-written to a file of its own and renamed, so that several processes may do so at once; it begins with its own digest,
-so that a damaged one is compiled again. A folder that cannot be written costs time, never a result.
+written to a file of its own and renamed, so that several processes may do so at once; it begins with a digest of its
+name and of what it holds, so that a damaged one, or one that lies under another's name, is compiled again. A folder
+that cannot be written costs time, never a result.
 
 The folder is kept below a size. Whoever has written to it looks once a day, at the process's end, and removes what was
 not used for the longest time; whoever misses a removed entry compiles it again.
@@ -124,7 +125,12 @@ def read(place: Path, name: str) -> bytes | None:
         with contextlib.suppress(OSError):
             os.utime(path)  # the day of its last use
     code = data[_DIGEST:]
-    return code if hashlib.sha256(code).digest() == data[:_DIGEST] else None
+    return code if _check(name, code) == data[:_DIGEST] else None
+
+
+def _check(name: str, code: bytes) -> bytes:
+    """Return what an entry begins with."""
+    return hashlib.sha256(name.encode() + code).digest()
 
 
 def keep(place: Path, name: str, code: bytes) -> None:
@@ -137,7 +143,7 @@ def keep(place: Path, name: str, code: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=target)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(code).digest() + code)
+                file.write(_check(name, code) + code)
             os.replace(temporary, target / name)
             _prune_at_exit(place)
         except OSError:

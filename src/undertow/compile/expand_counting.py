@@ -12,7 +12,6 @@ from undertow.compile.rewriting import cast, filled
 from undertow.primitives.counting import search
 from undertow.primitives.index import Pick
 from undertow.primitives.order import sort
-from undertow.primitives.record import float_like
 from undertow.primitives.ufunc_methods import maximum_so_far, minimum_so_far
 
 FEW = 16  # values that are compared with one by one
@@ -118,16 +117,18 @@ def _unwrap(p: Any, discont: float | None, axis: int, period: float) -> Any:
     axis, n = axis % p.ndim, p.shape[axis]
     if p.dtype.kind == "b":
         return None
-    made = cast(p, float_like(p.dtype))
+    dtype = np.result_type(p.dtype, period)
+    made = cast(p, dtype)
     if n < 2:
         return made
     before: tuple[Any, ...] = (slice(None),) * axis
-    step = p[(*before, slice(1, n))] - p[(*before, slice(0, n - 1))]
-    step, half = cast(step, made.dtype), period / 2
+    step = cast(p[(*before, slice(1, n))] - p[(*before, slice(0, n - 1))], dtype)
+    half = period / 2 if dtype.kind == "f" else period // 2
     within = np.remainder(step + half, period) - half
-    within = np.where(np.logical_and(within == -half, step > 0), half, within)
-    turn = np.where(np.abs(step) < (half if discont is None else discont), 0, within - step)
-    moved = made[(*before, slice(1, n))] + np.cumsum(turn, axis=axis)
+    if 2 * half == period:
+        within = np.where(np.logical_and(within == -half, step > 0), half, within)
+    turn = np.where(np.abs(step) < (period / 2 if discont is None else discont), 0, within - step)
+    moved = cast(made[(*before, slice(1, n))] + np.cumsum(turn, axis=axis), dtype)
     return np.concatenate([made[(*before, slice(0, 1))], moved], axis=axis)
 
 

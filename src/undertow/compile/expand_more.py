@@ -13,7 +13,8 @@ from undertow import primitives as P
 from undertow.compile.expand_einsum import EINSUM
 from undertow.compile.expand_places import take_constant
 from undertow.compile.expand_windows import WINDOWS
-from undertow.compile.rewriting import as_float
+from undertow.compile.rewriting import as_float, cast, filled
+from undertow.primitives.record import reduced_shape
 
 FEW = 4  # factors whose products are written out, which a running product of each row takes ten times as long for
 
@@ -106,6 +107,8 @@ def _skipping(plain: Any, neutral: float, join: Any) -> Callable[..., Any]:
 
     def apply(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
         given = dict(zip(options, extras, strict=True))
+        if plain in (P.max_, P.min_) and "initial" in given and any(x.shape[i] == 0 for i in axis):
+            return filled(x, cast(given["initial"], x.dtype), reduced_shape(x.shape, axis, keepdims))
         if x.dtype.kind != "f":  # there is no NaN
             if "where" in given and plain in (P.max_, P.min_):
                 return None

@@ -97,13 +97,11 @@ class _Interleaved(Product):
     def write_copy(self) -> None:
         """Write the copy of rows as long as a panel is wide or a block is high; neighbours go by vectors."""
         e = self.begin("copy", "target source", "row_b col_b k columns row")
-        columns, stride = e.args["columns"], e.args["col_b"]
+        columns = e.args["columns"]
         vectors = -(-max(self.wide, HEIGHT) // self.lanes)
         masks = [e.first_lanes(columns - v * self.lanes, self.lanes) for v in range(vectors)]
-        near = stride == self.size
-        with e.loop(0, e.args["k"]) as p:
-            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
-            target = e.address(e.args["target"], p * e.args["row"], "i8")
+        near = e.args["col_b"] == self.size
+        with self.each_row(e) as (target, source):
             for v, mask in enumerate(masks):
                 with e.when(near & (columns > v * self.lanes)):
                     here = e.address(source, v * self.lanes, self.kind)
@@ -111,22 +109,18 @@ class _Interleaved(Product):
                         e.prefetch(e.address(source, LINE, "i8"))
                     vector = e.load(here, self.kind, self.lanes, mask)
                     e.store(vector, e.address(target, v * self.lanes, self.kind))
-            with e.when(~near), e.loop(0, columns) as j:
-                value = e.load(e.address(source, j * stride, "i8"), self.kind)
-                e.store(value, e.address(target, j, self.kind))
+            with e.when(~near):
+                self.copy_singly(e, target, source)
         e.finish()
 
     def write_strip(self) -> None:
         """Write the copy of many panels at once: of a row in one piece the processor fetches more by itself."""
         e = self.begin("strip", "target source", "row_b k panels row panel")
-        with e.loop(0, e.args["k"]) as p:
-            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
-            target = e.address(e.args["target"], p * e.args["row"], "i8")
-            with e.loop(0, e.args["panels"]) as i:
-                begin, out = e.address(source, i * self.wide, self.kind), e.address(target, i * e.args["panel"], "i8")
-                for v in range(VECTORS):
-                    here = e.address(begin, v * self.lanes, self.kind)
-                    e.store(e.load(here, self.kind, self.lanes), e.address(out, v * self.lanes, self.kind))
+        with self.each_row(e) as (target, source), e.loop(0, e.args["panels"]) as i:
+            begin, out = e.address(source, i * self.wide, self.kind), e.address(target, i * e.args["panel"], "i8")
+            for v in range(VECTORS):
+                here = e.address(begin, v * self.lanes, self.kind)
+                e.store(e.load(here, self.kind, self.lanes), e.address(out, v * self.lanes, self.kind))
         e.finish()
 
     def write_panel(self) -> None:

@@ -14,6 +14,7 @@ import hashlib
 import marshal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import EllipsisType
@@ -40,6 +41,10 @@ RECORDS = {"Finish": Finish, "Line": Line}
 
 class NotTold(Exception):
     """Something that has no text of its own, or is too large to be kept."""
+
+
+class NotAPlan(Exception):
+    """What was kept under a plan's name is something else."""
 
 
 def plan_for(
@@ -81,7 +86,8 @@ def plan_for(
     name = digest_of(repr(("plan", _origin(), told)))
     found = read(folder(), name)
     if found is not None:
-        return from_bytes(found, lambda kernel: anew().kernels[kernel])
+        with suppress(NotAPlan):
+            return from_bytes(found, lambda kernel: anew().kernels[kernel])
     plan = anew()
     if plan.portable:
         try:
@@ -248,7 +254,17 @@ def from_bytes(data: bytes, writer: Callable[[str], tuple[Callable[..., object],
     Args:
         data: what it returned.
         writer: called with a kernel's name where its machine code is lost: what writes it, and its function's name.
+
+    Raises:
+        NotAPlan: the bytes are something else.
     """
+    try:
+        return _read_plan(data, writer)
+    except (ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
+        raise NotAPlan from error
+
+
+def _read_plan(data: bytes, writer: Callable[[str], tuple[Callable[..., object], str]]) -> Plan:
     threads, sizes, kernels, specs, memory, calls, outputs, in_arena = marshal.loads(data)
     buffers = [SINGLE.get(role) or Buffer(size, role, number, _array(array), *when)
                for size, role, number, array, *when in memory]  # fmt: skip

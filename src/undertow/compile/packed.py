@@ -62,19 +62,15 @@ class _Packed(Product):
     def write_copy(self) -> None:
         """Write the copy of rows: four vectors at a time, without masks, which take longer than the rest."""
         e = self.begin("copy", "target source", "row_b col_b k columns row")
-        columns, stride, wide = e.args["columns"], e.args["col_b"], 4 * self.lanes
-        whole = e.select(stride == self.size, columns / wide * wide, 0)
-        with e.loop(0, e.args["k"]) as p:
-            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
-            target = e.address(e.args["target"], p * e.args["row"], "i8")
+        columns, wide = e.args["columns"], 4 * self.lanes
+        whole = e.select(e.args["col_b"] == self.size, columns / wide * wide, 0)
+        with self.each_row(e) as (target, source):
             with e.loop(0, whole, wide) as j:
                 e.prefetch(e.address(e.address(source, e.args["row_b"] * AHEAD, "i8"), j, self.kind))
                 row = self.load_row(e, e.address(source, j, self.kind), 4, self.lanes, None)
                 for v, vector in enumerate(row):
                     e.store(vector, e.address(target, j + v * self.lanes, self.kind))
-            with e.loop(whole, columns) as j:
-                value = e.load(e.address(source, j * stride, "i8"), self.kind)
-                e.store(value, e.address(target, j, self.kind))
+            self.copy_singly(e, target, source, whole)
         e.finish()
 
     def write_one(self, e: Emitter, x: dict[str, Value], left: Value, right: Value) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from undertow.compile.ir import Emitter, Module, Value
 from undertow.compile.product_args import SIZES
 
@@ -78,13 +81,22 @@ class Panels:
     def write_copy(self) -> None:
         """Write the copy of a panel that has no neighbours at all, one by one; it is rare."""
         e = self.begin("copy", "target source", "row_b col_b k columns row")
-        with e.loop(0, e.args["k"]) as p:
-            source = e.address(e.args["source"], p * e.args["row_b"], "i8")
-            target = e.address(e.args["target"], p * e.args["row"], "i8")
-            with e.loop(0, e.args["columns"]) as j:
-                value = e.load(e.address(source, j * e.args["col_b"], "i8"), self.kind)
-                e.store(value, e.address(target, j, self.kind))
+        with self.each_row(e) as (target, source):
+            self.copy_singly(e, target, source)
         e.finish()
+
+    @contextmanager
+    def each_row(self, e: Emitter) -> Iterator[tuple[Value, Value]]:
+        """Write the loop over the rows of a panel that is copied: where each goes, and where it is."""
+        with e.loop(0, e.args["k"]) as p:
+            target = e.address(e.args["target"], p * e.args["row"], "i8")
+            yield target, e.address(e.args["source"], p * e.args["row_b"], "i8")
+
+    def copy_singly(self, e: Emitter, target: Value, source: Value, first: Value | int = 0) -> None:
+        """Write the copy of a row's elements, from the first that is left on, one by one."""
+        with e.loop(first, e.args["columns"]) as j:
+            value = e.load(e.address(source, j * e.args["col_b"], "i8"), self.kind)
+            e.store(value, e.address(target, j, self.kind))
 
     def write_deliver(self) -> None:
         """Write what turns around a panel of C that was made with columns as rows, and puts or adds it to C."""

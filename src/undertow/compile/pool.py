@@ -74,9 +74,10 @@ class _Conductor:
 
 _idle: list[_Worker] = []
 _conductors: list[_Conductor] = []  # none or one
-_blocks: list[Callable[[], object] | None] = []  # of the main thread's `undisturbed` blocks, what asks each to stop
+_blocks: list[undisturbed] = []  # the main thread's, the outermost first
 _held: list[tuple[int, FrameType | None]] = []  # the Ctrl-C that came meanwhile
 _running = 0  # jobs of all programs under way
+_main_forks = True  # it is the main thread that makes another process
 _turns = threading.Condition()  # whoever changes that holds it
 
 
@@ -89,16 +90,25 @@ def _current_processor() -> Callable[[], int]:
     return find
 
 
+def _look_who_forks() -> None:
+    global _main_forks
+    _main_forks = threading.current_thread() is threading.main_thread()
+
+
 def _forget() -> None:
-    """A process made by fork has none of its parent's threads."""
+    """A process made by fork has none of its parent's other threads, and nobody who ends what these were doing."""
     global _running, _turns
     _idle.clear()
     _conductors.clear()
     _running, _turns = 0, threading.Condition()
+    if _blocks and not _main_forks:
+        _signal.signal(signal.SIGINT, _blocks[0].before)
+        _blocks.clear()
+        _held.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(before=_look_who_forks, after_in_child=_forget)
 
 
 def run_aside(job: Callable[[], Any], stop: Callable[[], object]) -> Any:
@@ -217,7 +227,7 @@ class undisturbed:
             self.before = before
             _signal.signal(signal.SIGINT, _hold)
         self.is_in = True
-        _blocks.append(self.stop)
+        _blocks.append(self)
 
     def __exit__(self, *raised: object) -> None:
         if not self.is_in:
@@ -234,6 +244,6 @@ class undisturbed:
 def _hold(number: int, frame: FrameType | None) -> None:
     """Note a Ctrl-C, and ask whoever can to stop."""
     _held.append((number, frame))
-    for stop in _blocks:
-        if stop is not None:
-            stop()
+    for block in _blocks:
+        if block.stop is not None:
+            block.stop()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from undertow import primitives as P
-from undertow.graph import Node
+from undertow.graph import Node, Shape
 from undertow.primitives.record import float_like
 
 
@@ -23,7 +23,7 @@ def as_float(x: Any) -> Any:
     return cast(x, float_like(x.dtype))
 
 
-def filled(like: Any, value: Any, shape: tuple[int, ...]) -> Any:
+def filled(like: Any, value: Any, shape: Shape) -> Any:
     """Return an array of one number, in the trace of another."""
     return like.bind(P.broadcast_to, (value,), {"shape": shape})
 

@@ -87,10 +87,10 @@ def _cov(
         over = total - ddof
         if aweights is not None and ddof != 0:
             over = total - ddof * sum_(weights * aweights, axis=(0,), keepdims=False) / total
-    if weights is not None:
-        over = np.maximum(over, 0)
+    if weights is not None or (isinstance(over, Traced) and ddof > 1):
+        over = np.maximum(over, 0)  # fewer than none are none, as in NumPy
     elif not isinstance(over, Traced):
-        over = max(over, 0)  # fewer than none are none, as in NumPy
+        over = max(over, 0)
     rows = rows - expand_dims(mean, axis=(1,))
     matrix = rows @ (rows if weights is None else rows * weights).T
     return np.squeeze(matrix / over)

@@ -21,7 +21,7 @@ from undertow.primitives.record import (
     reduced_shape,
     shape_of,
 )
-from undertow.primitives.reduction import Axes, axes_of, expand
+from undertow.primitives.reduction import Axes, axes_of, expand, fixed_size
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
 from undertow.primitives.singular import svdvals
@@ -265,6 +265,12 @@ def _cond(x: Any, p: Any = None) -> Any:
     if p in (None, 2, -2):
         s = svdvals(x)
         largest, least = np.max(s, axis=-1), np.min(s, axis=-1)  # equal ones share
-        return least / largest if p == -2 else largest / least
-    ndim = len(shape)
-    return matrix(x, p, ndim - 2, ndim - 1, False) * matrix(inv(x), p, ndim - 2, ndim - 1, False)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = least / largest if p == -2 else largest / least
+        unknown = np.logical_and(np.isnan(found), np.logical_not(np.any(np.isnan(x), axis=(-2, -1))))
+        return np.where(unknown, np.inf, found)  # 0/0, of a matrix of zeros: NumPy's is infinite
+    # NumPy's inverse of a singular matrix is NaN here, and the condition infinite.
+    axes, singular = (len(shape) - 2, len(shape) - 1), np.equal(np.linalg.slogdet(x)[0], 0)
+    unit = np.eye(fixed_size(shape, -1, "np.linalg.cond"), dtype=dtype_of(x))
+    regular = np.where(expand_dims(singular, axis=axes), unit, x)
+    return np.where(singular, np.inf, matrix(x, p, *axes, False) * matrix(inv(regular), p, *axes, False))

@@ -65,7 +65,7 @@ def _infer_fixed(
 ) -> Spec:
     name = ("nan" if nan else "") + function
     line_length(x.shape, axis)
-    if function != "median" and any(x.shape[i] == 0 for i in axis):
+    if function != "median" and not nan and any(x.shape[i] == 0 for i in axis):  # else they are NaN
         raise no_elements(x.shape, axis)
     shape = (*leading_axes(np.shape(q), x.shape, nan), *reduced_shape(x.shape, axis, keepdims))
     return Spec(shape, result_dtype(name, x.dtype, dtype, method))
@@ -83,7 +83,7 @@ def _compute_traced(x: Any, q: Any, axis: Axes, keepdims: bool, method: str, fun
 
 def _infer_traced(x: Spec, q: Spec, axis: Axes, keepdims: bool, method: str, function: str, nan: bool) -> Spec:
     line_length(x.shape, axis)
-    if any(x.shape[i] == 0 for i in axis):
+    if not nan and any(x.shape[i] == 0 for i in axis):
         raise no_elements(x.shape, axis)
     dtype = result_dtype(("nan" if nan else "") + function, x.dtype, None if q.weak else q.dtype, method)
     return Spec((*leading_axes(q.shape, x.shape, nan), *reduced_shape(x.shape, axis, keepdims)), dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from undertow.graph import Spec
-from undertow.primitives.record import Code, Kink, Primitive, Sample, answers, float_like
+from undertow.primitives.record import Code, Kink, Primitive, Sample, answers
 from undertow.primitives.reduction import axis_of
 from undertow.primitives.sampling import draw
 
@@ -22,7 +22,7 @@ def _spell(p: Code, *, discont: float | None, axis: int, period: float, ndim: in
 _unwrap = Primitive(
     name="unwrap",
     forward=np.unwrap,
-    infer=lambda p, **_: Spec(p.shape, float_like(p.dtype)),
+    infer=lambda p, period, **_: Spec(p.shape, np.result_type(p.dtype, period)),
     vjps=(lambda ct, out, p, **_: ct,),
     finite_slope=True,
     spell=_spell,
@@ -51,9 +51,12 @@ _unwrap = Primitive(
         Sample((4 * draw((3, 4), 1),), {"axis": 0}, "along the first axis"),
         Sample((4 * draw((3, 4), 1),), {"period": 1.0}, "another period"),
         Sample((4 * draw((5,), 1), 4.0), note="larger jumps only"),
+        Sample((4 * draw((5,), 1),), {"period": 3}, "a whole period"),
     ],
     kinks=(Kink(([0.0, 2.0, 4.0],), ([1.0, 1.0, 1.0],), "between its jumps it adds a constant", {"period": 4.0}),),
 )
 def _answer_unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
     at = axis_of("np.unwrap", p, axis)
-    return _unwrap(p, discont=None if discont is None else float(discont), axis=at, period=float(period))
+    whole = isinstance(period, int | np.integer)  # whole numbers then stay whole
+    turn = int(period) if whole else float(period)
+    return _unwrap(p, discont=None if discont is None else float(discont), axis=at, period=turn)

@@ -207,20 +207,65 @@ def common_factor(polynomial: Polynomial) -> tuple[Exact, Monomial]:
     return number_, tuple(shared.items())  # in the order of the first, which is that of age
 
 
+def find_complement(polynomial: Polynomial) -> tuple[Monomial, Polynomial, Polynomial] | None:
+    """Find a factor 1 − m: in ``r + a + b − a c − b c``, ``c``, ``a + b`` and ``r``.
+
+    Multiplied out, a and a c would be added to others before they cancel, and where c is near 1 (the square of a tanh,
+    a probability) only what was lost in rounding would be left.
+
+    Returns:
+        m, what is multiplied by 1 − m, and the other terms; None where there is no such factor.
+    """
+    if not 3 <= len(polynomial) <= 2 * _MOST_TERMS:
+        return None
+    pairs: dict[Monomial, dict[Monomial, Monomial]] = {}  # by m, terms without it and with it
+    for a, c in polynomial.items():
+        for b, d in polynomial.items():
+            powers = dict(b)
+            if c == -d and all(x in powers and powers[x] >= e for x, e in a):
+                pairs.setdefault(_without(b, a), {})[a] = b
+    best: tuple[Monomial, Polynomial, Polynomial] | None = None
+    for factor, found in pairs.items():
+        if any(e < 0 for _, e in factor):
+            continue
+        rest, inner = dict(polynomial), dict[Monomial, Exact]()
+        for a, b in found.items():
+            if a in rest and b in rest:
+                inner[a] = rest.pop(a)
+                del rest[b]
+        if len(inner) > (0 if best is None else len(best[1])):
+            best = factor, inner, rest
+    return best
+
+
 def cost_of_polynomial(polynomial: Polynomial) -> float:
     """Count the operations that `rebuild` will write."""
     if not polynomial:
         return 0.0
-    c, shared = common_factor(polynomial)
-    cost = len(polynomial) - 1.0 + (0.5 if c != 1 else 0.0)
-    cost += sum(abs(e) for _, e in shared)
-    for monomial, coefficient in polynomial.items():
-        rest = _without(monomial, shared)
-        factors = sum(abs(e) for _, e in rest)
-        cost += max(0, factors - 1) + (1.0 if abs(coefficient) != c and factors else 0.0)
-        if factors and all(e < 0 for _, e in rest):
-            cost += 1.0
+    c, shared, terms = take_out(polynomial)
+    cost = (0.5 if c != 1 else 0.0) + sum(abs(e) for _, e in shared)
+    split = find_complement(terms)
+    if split is not None:
+        factor, inner, rest = split
+        return cost + cost_of_polynomial(inner) + sum(e for _, e in factor) + 1.0 + _cost_of_sum(rest) + bool(rest)
+    cost += _cost_of_sum(terms)
     return cost if len(polynomial) > 1 else cost - 1.0 if shared and any(e > 0 for _, e in shared) else cost
+
+
+def _cost_of_sum(terms: Polynomial) -> float:
+    cost = max(len(terms) - 1.0, 0.0)
+    for monomial, coefficient in terms.items():
+        factors = sum(abs(e) for _, e in monomial)
+        cost += max(0, factors - 1) + (1.0 if abs(coefficient) != 1 and factors else 0.0)
+        if factors and all(e < 0 for _, e in monomial):
+            cost += 1.0
+    return cost
+
+
+def take_out(polynomial: Polynomial) -> tuple[Exact, Monomial, Polynomial]:
+    """Return the common factor, a number and atoms, and the polynomial divided by it."""
+    c, shared = common_factor(polynomial)
+    return c, shared, {_without(m, shared): ratio(k, c) for m, k in polynomial.items()}
 
 
 def _without(monomial: Monomial, shared: Monomial) -> Monomial:
@@ -235,8 +280,24 @@ def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
     """Write a polynomial as people would: positive terms first, the common factor outside."""
     if not polynomial:
         return 0.0
-    c, shared = common_factor(polynomial)
-    terms = [(ratio(coefficient, c), _without(monomial, shared)) for monomial, coefficient in polynomial.items()]
+    c, shared, terms = take_out(polynomial)
+    split = find_complement(terms)
+    if split is None:
+        return _product(s, c, shared, _sum(s, terms))
+    factor, inner, rest = split
+    sign = 1 if any(k > 0 for k in inner.values()) else -1
+    part = rebuild(s, {m: sign * k for m, k in inner.items()}) * (1.0 - _product(s, 1, factor))
+    if not rest:
+        return _product(s, c, shared, part) if sign > 0 else -_product(s, c, shared, part)
+    if sign > 0 and all(k < 0 for k in rest.values()):
+        return _product(s, c, shared, part - _sum(s, {m: -k for m, k in rest.items()}))
+    others = _sum(s, rest)
+    return _product(s, c, shared, others + part if sign > 0 else others - part)
+
+
+def _sum(s: Simplifier, polynomial: Polynomial) -> Any:
+    """Write the sum of some terms."""
+    terms = [(coefficient, monomial) for monomial, coefficient in polynomial.items()]
     terms.sort(key=lambda term: term[0] < 0)
     if len(terms) == 3 and len({number < 0 for number, monomial in terms if monomial}) == 2:
         terms.sort(key=lambda term: not term[1])  # the 1 of z − z σ(z) + 1 last: first, a large z would swallow it
@@ -247,7 +308,7 @@ def rebuild(s: Simplifier, polynomial: Polynomial) -> Any:
             total = term if coefficient > 0 else -term
         else:
             total = total + term if coefficient > 0 else total - term
-    return _product(s, c, shared, total)
+    return total
 
 
 def _product(s: Simplifier, c: Exact, monomial: Monomial, first: Any = None) -> Any:

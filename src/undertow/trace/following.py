@@ -94,7 +94,7 @@ def call_following(call: Callable[[], Any], code: CodeType | None, trace: Trace,
         try:
             return call()
         except Exception as error:
-            lost = _lost(error)
+            lost = _lost(error, trace)
             if lost is None:
                 raise
             needs = Needs()
@@ -108,7 +108,7 @@ def call_following(call: Callable[[], Any], code: CodeType | None, trace: Trace,
             with _exchange(needs.exchanges(everything), following):
                 result = call()
         except Exception as error:
-            lost = _lost(error)
+            lost = _lost(error, trace)
             if lost is None or not (needs.learn(error, lost, following) or not everything):
                 raise
             everything = True
@@ -122,9 +122,10 @@ def _forget(number: int, gone: ref[CodeType]) -> None:
     _known.pop(number, None)
 
 
-def _lost(error: BaseException) -> RefusedError | None:
+def _lost(error: BaseException, trace: Trace) -> RefusedError | None:
     """Return the error that a plain array caused; None for others."""
-    for found in (error, error.__cause__):
+    hidden = trace.asked if type(error) is ValueError and "single item" in str(error) else None  # of a.flat[i] = x
+    for found in (error, error.__cause__, hidden):
         if isinstance(found, RefusedError) and (isinstance(found, InPlaceError) or found.plain is not None):
             return found
     return None

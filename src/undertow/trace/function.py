@@ -158,8 +158,9 @@ def call_user(
         if not isinstance(error, UndertowError) and isinstance(error.__cause__, UndertowError):
             raise error.__cause__ from None
         asked = next((x.asked for x in (trace, *(y.tape for y in outer)) if x.asked is not None), None)
-        if asked is not None and "<traced " in str(error) and not isinstance(error, UndertowError):
-            raise asked from None  # NumPy has put an error of its own in its place
+        hidden = "<traced " in str(error) or "single item" in str(error)  # by an error of NumPy's own in its place
+        if asked is not None and hidden and not isinstance(error, UndertowError):
+            raise asked from None
         raise
 
 

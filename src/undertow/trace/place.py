@@ -97,6 +97,14 @@ class Place:
         name = getattr(function, "__name__", None)
         return name if name is not None and getattr(math, name, None) is function else None
 
+    def flat_target(self) -> ast.expr | None:
+        """Return the array of ``x.flat[i] = v`` or ``x.flat = v``, where that is being done."""
+        target = self.expression
+        if not isinstance(target, ast.Subscript | ast.Attribute) or not isinstance(target.ctx, ast.Store):
+            return None
+        node = target.value if isinstance(target, ast.Subscript) else target
+        return node.value if isinstance(node, ast.Attribute) and node.attr == "flat" else None
+
     def calls(self, *names: str) -> bool:
         """Tell whether a call of one of these names is being computed."""
         return isinstance(self.expression, ast.Call) and called(self.expression) in names

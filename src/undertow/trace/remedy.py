@@ -241,6 +241,8 @@ def lost_array(tracer: Any) -> UndertowError:
     """Make the error for turning a traced value into a plain array."""
     place = here()
     node = place.expression
+    if place.flat_target() is not None:
+        return lost_write(tracer, place)
     if isinstance(node, ast.Subscript):
         if isinstance(node.ctx, ast.Store):
             return lost_write(tracer, place)
@@ -357,7 +359,9 @@ def look_up(place: Place, table: ast.AST, index: ast.AST) -> str:
 def lost_write(tracer: Any, place: Place) -> UndertowError:
     """Make the error for ``out[i] = x``, where ``out`` is a plain array."""
     node: Any = place.expression
-    name, array = show(node.value), place.value(node.value)
+    written = place.flat_target() or node.value
+    name, array = show(written), place.value(written)
+    array = array.base if isinstance(array, np.flatiter) else array
     like = _some_tracer(place)
     ways = [
         f"make it with `{write_start(name, like, place)}`",

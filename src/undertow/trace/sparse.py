@@ -37,7 +37,8 @@ class PlainArrays:
         remedy = scipy_remedy()
         if remedy is not None:
             raise UnsupportedError(f"{user_line()}: {remedy}")
-        raise lost_array(self)
+        self.tape.asked = lost_array(self)
+        raise self.tape.asked
 
 
 def asked_for_product() -> bool:

@@ -161,7 +161,6 @@ def lists_arguments(x: Any, more_than: int = 0) -> bool:
 class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMethods):
     """Stands for an array while a function is traced. It behaves like one, also where it is written to.
 
-
     A write gives it another node; arrays that share its memory in NumPy change with it (see `views`).
     """
 
@@ -239,6 +238,8 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
         return self._apply(function, args, kwargs)
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if kwargs and kwargs.get("out") is not None:
+            return self._apply_into(function, args, kwargs)
         answer = P.FUNCTIONS.get(function)
         if answer is None and (exchanged := getattr(function, "stands_for", None)) is not None:
             return self._apply(exchanged, args, kwargs)
@@ -263,11 +264,8 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
                 raise locate(error, answer.name) from None
             raise
         except TypeError as error:
-            if (
-                isinstance(error, UndertowError)
-                or error.__traceback__ is None
-                or error.__traceback__.tb_next is not None
-            ):
+            ours, trace = isinstance(error, UndertowError), error.__traceback__
+            if ours or trace is None or trace.tb_next is not None:
                 raise
             raise UnsupportedError(f"{user_line()}: {answer.name}: {error}") from None
 
@@ -360,7 +358,8 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
         known = self.node.value is not None
         is_size = self._node.spec.weak and not known
         if self.dtype.kind == "f" and not is_size and not (known and is_only_looked_at()):
-            raise lost_number(self)
+            self.tape.asked = lost_number(self)
+            raise self.tape.asked
         return float(self._value("the number"))
 
     def __format__(self, spec: str) -> str:

@@ -13,7 +13,7 @@ from undertow import primitives as P
 from undertow.errors import DTypeError, NumberError, PositionError, ShapeError, UnsupportedError
 from undertow.graph import Node, show_shape
 from undertow.trace.failure import locate_index
-from undertow.trace.remedy import unknown_count
+from undertow.trace.remedy import lost_output, unknown_count
 from undertow.trace.views import UNSURE, View, forbid, is_number, write
 from undertow.trace.where import locate, user_line
 
@@ -78,6 +78,27 @@ class InPlace:
             raise DTypeError(f"{user_line()}: {new.dtype} cannot be written into {self.dtype}. Leave out= out.")
         new = new if where is True else np.where(where, new, self)
         return self._write(np.broadcast_to(new, self.shape) if P.shape_of(new) != P.shape_of(self) else new)
+
+    def _apply_into(self: Any, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call a function of NumPy's that writes its result into an array, ``out=x``, and return that."""
+        out, name = kwargs["out"], P.name_of(function)
+        out = out[0] if isinstance(out, tuple) else out
+        if isinstance(out, np.ndarray):
+            raise lost_output(name, out)
+        result = self._apply(function, args, {key: value for key, value in kwargs.items() if key != "out"})
+        shapes, dtypes = [P.shape_of(x) for x in (result, out)], [P.dtype_of(x) for x in (result, out)]
+        if shapes[0] != shapes[1]:
+            raise ShapeError(
+                f"{user_line()}: {name} gives {show_shape(shapes[0])}, which out= of {show_shape(shapes[1])} does not "
+                "hold. Give it an array of that shape."
+            )
+        if dtypes[0] != dtypes[1]:  # which NumPy may add up in, or refuse
+            raise DTypeError(
+                f"{user_line()}: {name} gives {dtypes[0]}, and out= is {dtypes[1]}. Give it an array of "
+                f"{dtypes[0]}, or write x[...] = {name}(…)."
+            )
+        out[...] = result
+        return out
 
     def __iadd__(self: Any, other: Any) -> Any:
         return self._combine(self + other)

@@ -1,0 +1,86 @@
+"""Results that are written into arrays: ``out=`` of NumPy's functions, and ``x.flat``."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import undertow as ut
+
+X = np.array([0.3, 0.7, 1.1])
+
+
+def written_to(x: Any) -> Any:
+    b, c, m = np.zeros(3), np.ones((2, 2)), np.zeros((2, 3))
+    np.sum(np.outer(x, x), axis=0, out=b)
+    np.cumsum(b, out=b)
+    np.add.reduce(np.outer(x, b), axis=1, out=b)
+    np.clip(b, 0.0, 2.0, out=b)
+    np.concatenate([x[:1], b[1:]], out=b)
+    b.max(out=c[0, 1:].reshape(()))
+    np.dot(c, c * x[1], out=c)
+    m.flat[1], m.flat[3:] = x[0], x * b
+    c.flat = [1.0, 2.0, 3.0, 4.0]
+    c.flat[::2] *= x[:2]
+    return np.sum(b) + np.sum(c**2) + np.sum(m**3)
+
+
+def laid_flat(x: Any) -> Any:
+    c = np.zeros((3, 1))
+    c.flat = x**2
+    return np.sum(c * x)
+
+
+def by_differences(f: Any, h: float = 1e-6) -> Any:
+    return np.array([(f(X + h * e) - f(X - h * e)) / (2 * h) for e in np.eye(X.size)])
+
+
+@pytest.mark.parametrize("f", [written_to, laid_flat], ids=lambda f: f.__name__)
+def test_the_gradient_is_that_of_the_code_as_it_stands(f: Any) -> None:
+    bp = ut.backprop(f, X)
+    for found in (ut.value_and_grad(f)(X), ut.value_and_grad(f, compile=True)(X), (bp(X)[0], bp(X)[1])):
+        np.testing.assert_allclose(found[0], f(X), rtol=1e-12)
+        np.testing.assert_allclose(found[1], by_differences(f), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.zeros(2), ut.ShapeError, r"np\.sum gives \(3,\), which out= of \(2,\) does not hold"),
+        (
+            np.zeros(3, np.float32),
+            ut.DTypeError,
+            r"np\.sum gives float64, and out= is float32\. .* an array of float64",
+        ),
+    ],
+    ids=["shape", "dtype"],
+)
+def test_an_output_that_does_not_fit_is_told_of(out: Any, error: type[Exception], message: str) -> None:
+    """NumPy may add up in the dtype of the output, or refuse it."""
+
+    def f(x: Any) -> Any:
+        kept = np.zeros_like(x, shape=out.shape, dtype=out.dtype)
+        np.sum(np.outer(x, x), axis=0, out=kept)
+        return np.sum(kept)
+
+    for run in (ut.grad(f), ut.compile(f)):
+        with pytest.raises(error, match=r"test_outputs.py:\d+: " + message):
+            run(X)
+
+
+def test_an_array_from_outside_is_not_written_to() -> None:
+    kept = np.zeros(3)
+
+    def one(x: Any) -> Any:
+        kept.flat[1] = x[0]
+        return np.sum(kept)
+
+    def every(x: Any) -> Any:
+        kept.flat = x
+        return np.sum(kept)
+
+    for f in (one, every, lambda x: np.sum(np.cumsum(x, out=kept))):
+        for run in (ut.grad(f), ut.compile(f)):
+            with pytest.raises(ut.InPlaceError, match=r"test_outputs.py:\d+.* plain NumPy array"):
+                run(X)
+    assert not kept.any()
