@@ -16,7 +16,7 @@ from undertow.flow.restraints import decay_of
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import learned_as_linear, loss_of_linear
 from undertow.flow.rules.measures import NORMS, Course, at_first_look, course_of, show
-from undertow.flow.rules.registry import Rule, rule
+from undertow.flow.rules.registry import RULES, Rule, rule
 from undertow.flow.rules.steps import movement_of
 
 EXACT: Final = 1e-5  # changes of a loss below this part of it are rounding
@@ -257,6 +257,8 @@ def _noise(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint]:
     told, reference = flow.facts.get("restraints") or {}, abs(course.reference)
     if not told.get("noise") or not reference or flow.steps[-1] < rule.steps:
         return
+    if any(RULES["exploding"].find(flow, RULES["exploding"])):
+        return  # what makes all differences larger from layer to layer makes that of any noise so
     noisy, quiet, signal = told["noisy_loss"], told["quiet_loss"], told["signal"]
     gap = (noisy - quiet) / reference
     strength = {i: _strength(flow, x) for i, x in enumerate(told["noise"])}
