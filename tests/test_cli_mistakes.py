@@ -74,6 +74,19 @@ def test_a_table_is_not_what_diagnose_takes_unless_before_any_training(undertow)
     assert code == 0 and "Before training" in out
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--before", "--try"], "--try trains, and --before trains nothing"),
+        (["--before", "--epochs", "3"], "--epochs trains"),
+        (["--epochs", "3"], "--epochs says how long each trial is. Add --try"),
+        (["--time-budget", "9s"], "--time-budget says how long each trial is. Add --try"),
+    ],
+)
+def test_options_of_trials_are_not_passed_over_where_none_is_made(undertow, options, said):
+    refused(undertow("diagnose", "runs/any", *options), said)
+
+
 def test_a_byte_of_an_older_encoding_is_told_with_the_letter_that_it_is(undertow, tmp_path):
     (tmp_path / "old.csv").write_bytes((tmp_path / "flats.csv").read_text(encoding="utf-8").encode("cp1252"))
     found = undertow("train", "old.csv", "--target", "City")

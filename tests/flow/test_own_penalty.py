@@ -57,6 +57,63 @@ def test_a_penalty_that_the_loss_adds_is_told_where_it_keeps_the_network_from_le
         assert known["begin"] == pytest.approx(strength * sum(np.sum(w**2) for w in p[::2]))
 
 
+def squares(p):
+    return sum(np.sum(w**2) for w in p[::2])
+
+
+PENALISED = {
+    "in the mean": lambda p, X, y: np.mean((network(p, X) - y) ** 2 + 0.6 * squares(p)),
+    "in the quotient": lambda p, X, y: (np.sum((network(p, X) - y) ** 2) + 0.6 * len(X) * squares(p)) / len(X),
+    "in the sum": lambda p, X, y: np.sum((network(p, X) - y) ** 2 + 0.6 * squares(p)) / len(X),
+    "less what is negative": lambda p, X, y: -(-np.mean((network(p, X) - y) ** 2) - 0.6 * squares(p)),
+    "of a factor": lambda p, X, y, s=0.6: np.mean((network(p, X) - y) ** 2) + s * squares(p),
+}
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_a_penalty_is_found_wherever_the_loss_adds_it(name):
+    """What it adds is the difference to the loss without it."""
+    loss, measured, p = PENALISED[name], ut.flow.recorded(PENALISED[name]), begin()
+    given = (0.6,) if name == "of a factor" else ()
+    measured(p, X[:50], NUMBERS[:50], *given)
+    told = measured.flow.facts["penalty"]
+    data = np.mean((network(p, X[:50]) - NUMBERS[:50]) ** 2)
+    assert told["begin"] == pytest.approx(loss(p, X[:50], NUMBERS[:50]) - data)
+    assert told["loss"] == pytest.approx(data)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_penalty_whose_strength_is_an_argument_is_told(given):
+    measured, p = ut.flow.recorded(PENALISED["of a factor" if given else "in the mean"]), begin()
+    for _ in range(300):
+        _, gradient = measured(p, X, NUMBERS, *((0.6,) if given else ()))
+        p = [w - 0.1 * g for w, g in zip(p, gradient, strict=True)]
+    assert kinds(measured) == ["over-regularised"]
+
+
+def test_a_bias_that_a_loss_is_a_mean_of_is_no_penalty():
+    """The score of a critic is the mean of X w + b, which is the mean of X w, and b; rows written into it are none."""
+
+    def critic(p, X, Z):
+        return np.mean(X @ p["w"] + p["b"]) - np.mean(np.tanh(Z @ p["w"]))
+
+    def whole(p):
+        return np.mean((X[:50] @ p["w"] - NUMBERS[:50, 0]) ** 2)
+
+    for loss, args in ((critic, (X[:20], X[20:40])), (whole, ())):
+        measured = ut.flow.recorded(loss)
+        measured({"w": np.ones(10), "b": 0.5}, *args)
+        assert not measured.flow.facts["penalty"]
+
+
+def test_a_penalty_on_a_vector_of_weights_is_told():
+    measured, w = ut.flow.recorded(lambda w, X, y: np.mean((X @ w - y) ** 2) + 20.0 * np.sum(w**2)), np.ones(10)
+    for _ in range(300):
+        _, gradient = measured(w, X, X[:, 0] - 2 * X[:, 1])
+        w = w - 0.01 * gradient
+    assert kinds(measured) == ["over-regularised"]
+
+
 @pytest.mark.parametrize("targets", [SIGNS, (SIGNS + 3) / 2])
 def test_a_binary_cross_entropy_is_told_that_targets_are_not_0_and_1(targets):
     found = fit(binary, targets).findings

@@ -105,3 +105,103 @@ def test_a_likelihood_of_data_without_targets_may_fall_by_little():
         _, gradient = measured(p, data[rows])
         p = {"mean": p["mean"] - 0.2 * gradient["mean"]}
     assert [x.kind for x in measured.findings] == []
+
+
+def test_inputs_that_saturate_the_first_layer_are_told_and_no_normalisation():
+    """Half of them give the same, as behind a normalisation; a thousandth does not."""
+    rng = np.random.default_rng(3)
+    parts = [rng.normal(50000, 12000, 600), rng.normal(40, 10, 600), rng.random(600)]
+    raw = np.column_stack(parts)
+    y = ((raw[:, 0] - 50000) / 12000 + (raw[:, 1] - 40) / 10)[:, None]
+
+    def loss(p, X, y):
+        return np.mean((np.tanh(X @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"] - y) ** 2)
+
+    p = {"W1": 0.3 * rng.normal(size=(3, 16)), "b1": np.zeros(16), "W2": 0.3 * rng.normal(size=(16, 1)), "b2": 0.0}
+    measured = ut.flow.recorded(loss)
+    for step in range(100):
+        rows = slice(step % 12 * 50, step % 12 * 50 + 50)
+        _, gradient = measured(p, raw[rows], y[rows])
+        p = {name: x - 0.01 * gradient[name] for name, x in p.items()}
+    assert [x.kind for x in measured.findings] == ["input-not-scaled"]
+
+
+def test_residual_blocks_of_a_loop_that_nothing_scales_explode():
+    """Zhang et al., Fixup initialization, ICLR 2019, section 2: with He's weights in two layers a block adds twice the
+    variance of what passes, so that the norm grows by √3; a last layer of zeros holds it."""
+    for last, told in ((1.0, True), (0.0, False)):
+        rng = np.random.default_rng(2)
+        he = lambda a, b, rng=rng: rng.normal(size=(a, b)) * np.sqrt(2 / a)
+        p = {"in": he(64, 48), "blocks": [(he(48, 48), last * he(48, 48)) for _ in range(16)], "out": he(48, 10) / 2}
+
+        def loss(p, X, Y):
+            h = X @ p["in"]
+            for A, B in p["blocks"]:
+                h = h + np.maximum(h @ A, 0) @ B
+            return -np.mean(np.sum(Y * ut.log_softmax(h @ p["out"], axis=1), axis=1))
+
+        measured = ut.flow.recorded(loss)
+        for step in range(24):
+            rows = slice(step % 6 * 50, step % 6 * 50 + 50)
+            _, gradient = measured(p, X[rows], Y[rows])
+            p = ut.trees.map(lambda w, g: w - 0.01 * g, p, gradient)
+        found = [x for x in measured.findings if x.kind == "exploding"]
+        assert bool(found) == told
+        if told:
+            (factor,) = (x.value for x in found[0].evidence if x.text == "change of ‖δ‖ a block")
+            assert factor == pytest.approx(np.sqrt(3), rel=0.1)
+            assert "each of the 16 residual blocks adds to what passes" in found[0].cause
+            assert found[0].remedies[0].code.startswith("h = h + block(h) / np.sqrt(16)")
+
+
+@pytest.mark.parametrize(("beta", "told"), [(0.995, True), (0.5, False)])
+@pytest.mark.parametrize("buffer", [False, True])
+def test_a_loop_on_full_batches_swings_from_step_to_step(beta, told, buffer):
+    """Of batches that are drawn, single steps tell nothing; all rows at each step do, with momentum too large."""
+    rng = np.random.default_rng(3)
+    rows, w, v = rng.normal(size=(300, 8)), np.zeros((8, 1)), np.zeros((8, 1))
+    y = rows @ rng.normal(size=(8, 1))
+    measured, held = ut.flow.recorded(lambda w, X, y: np.mean((X @ w - y) ** 2)), rows.copy()
+    for step in range(200):
+        if buffer:  # that is filled anew, with the same rows in another place
+            held[:] = np.roll(rows, step, axis=0)
+        _, gradient = measured(w, held, np.roll(y, step, axis=0) if buffer else y)
+        v = beta * v - 0.2 * (1 - beta if beta < 0.9 else 1) * gradient
+        w = w + v
+    assert measured.flow.facts["same_batch"] != buffer
+    assert buffer or [x.kind for x in measured.findings] == ["oscillation"] * told
+
+
+def test_a_layer_of_one_input_has_not_collapsed():
+    """What a recurrent network makes of a single number lies on a line, whatever its weights are."""
+    rng, n_steps = np.random.default_rng(4), 6
+    bits = rng.integers(0, 2, (400, n_steps)).astype(float)
+    Y3 = np.eye(3)[bits.sum(axis=1).astype(int) % 3]
+    p = {"W": rng.normal(size=(1, 24)), "U": np.linalg.qr(rng.normal(size=(24, 24)))[0], "out": np.zeros((24, 3))}
+
+    def loss(p, X, Y):
+        h = np.zeros((len(X), 24))
+        for t in range(n_steps):
+            h = np.tanh(X[:, t : t + 1] @ p["W"] + h @ p["U"])
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ p["out"], axis=1), axis=1))
+
+    measured = ut.flow.recorded(loss)
+    for step in range(80):
+        part = slice(step % 8 * 50, step % 8 * 50 + 50)
+        _, gradient = measured(p, bits[part], Y3[part])
+        p = {name: x - 0.1 * gradient[name] for name, x in p.items()}
+    assert "rank-collapse" not in [x.kind for x in measured.findings]
+
+
+def test_targets_are_no_number_and_no_mask_of_units():
+    """What meets hidden units is brought to weights with them; the strength of a penalty is a single number."""
+
+    def loss(params, X, Y, mask, strength):
+        h = np.maximum(X @ params["W1"] + params["b1"], 0) * mask
+        data = -np.mean(np.sum(Y * ut.log_softmax(h @ params["W2"] + params["b2"], axis=1), axis=1))
+        return data + strength * np.sum(params["W1"] ** 2)
+
+    measured, params = ut.flow.recorded(loss), begin()
+    for _ in range(2):
+        measured(params, X[:50], Y[:50], np.ones((50, 24)), 1e-4)
+    assert measured.flow.facts["target"]["kind"] == "classes" and measured.mixture.place == 1

@@ -1,5 +1,6 @@
 """Regularisation that is too strong is told, with the setting to change; of a reasonable strength it is not."""
 
+import itertools
 import math
 
 import numpy as np
@@ -49,6 +50,39 @@ def test_the_setting_that_holds_a_training_back_is_named(name):
     assert [x.kind for x in found] == ["over-regularised"]
     assert text in found[0].cause and len(found[0].remedies) == 1
     assert found[0].remedies[0].option == option and found[0].remedies[0].name == "regularisation"
+
+
+def deep(activation, rate, *ends, init=None):
+    """Ten hidden layers, each with what ends it behind its activation."""
+    sizes = [X.shape[1], *[48] * 10]
+    norms = activation == "sigmoid"
+    hidden = [
+        item for a, b in itertools.pairwise(sizes)
+        for item in (nn.Dense(a, b, **({"init": init} if init else {})), *([nn.BatchNorm(48)] if norms else []), activation, *ends)
+    ]  # fmt: skip
+    model = nn.Sequential(*hidden, nn.Dense(48, 10))
+    settings = {"loss": "categorical_cross_entropy", "batch_size": 32, "validation": 0.2, "progress": False}
+    return ut.train(model, (X, LABELS), optimizer=optim.sgd(rate), epochs=8, **settings)
+
+
+@pytest.mark.parametrize(("activation", "rate"), [("relu", 0.3), ("sigmoid", 0.2)])
+def test_a_little_dropout_in_many_layers_adds_up(activation, rate):
+    """Of a rate of 0.2 each makes a variance of a quarter of what passes, ten of them 2.5 times as much."""
+    found = deep(activation, 0.1, nn.Dropout(rate)).findings
+    assert [x.kind for x in found] == ["over-regularised"]
+    assert f"Dropout({rate}) in 10 places" in found[0].cause and found[0].remedies[0].option == "--dropout 0.05"
+    mended = deep(activation, 0.1, nn.Dropout(0.05))
+    assert not mended.findings and mended.history[-1]["validation_accuracy"] > 0.4
+
+
+def test_noise_that_weights_make_larger_from_layer_to_layer_is_put_down_to_these():
+    found = deep("relu", 1e-4, nn.Dropout(0.2), init=nn.normal(deviation=0.5)).findings
+    assert found[0].kind == "exploding" and "over-regularised" not in [x.kind for x in found]
+
+
+def test_decay_that_takes_half_of_the_weights_in_a_step_is_no_rate_that_is_too_large():
+    found = train(optimizer=optim.adamw(0.01, decay=50.0), activation="tanh").findings
+    assert [x.kind for x in found] == ["over-regularised"] and found[0].remedies[0].option == "--decay 0.5"
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

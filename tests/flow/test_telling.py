@@ -193,3 +193,14 @@ def test_an_estimator_s_columns_are_named():
     fitted = MLPClassifier(hidden_layer_sizes=(4,), max_iter=2, random_state=0, flow=True).fit(frame, CLASS)
     (finding,) = findings(fitted.run_)
     assert finding.cause.startswith("Column 'mark' tells the target") and finding.severity == "warning"
+
+
+def test_a_column_that_is_filled_in_for_one_class_alone_tells_it():
+    """The day on which customers left is 0 for all who have not; a gap between two clusters says nothing."""
+    two = RNG.integers(0, 2, N)
+    days = np.where(two == 1, RNG.integers(100, 400, N), 0)
+    assert [(x["columns"], x["how"]) for x in find_telling(with_column(days), two, "classes")] == [([2], "filled")]
+    assert not find_telling(with_column(np.where(RNG.random(N) < 0.02, 0, days)), two, "classes")
+    apart = np.where(two == 1, RNG.normal(100, 1, N), RNG.normal(0, 1, N))
+    few = np.where(two == 1, RNG.integers(1, 17, N), 0)  # as a pixel that one kind of images leaves dark
+    assert not find_telling(with_column(apart), two, "classes") and not find_telling(with_column(few), two, "classes")

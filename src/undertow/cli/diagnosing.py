@@ -52,6 +52,12 @@ def diagnose(
     }  # fmt: skip
     if out is not None and out.suffix != ".json":
         raise ArgumentError(f"--out {out}: give a file that ends in .json.")
+    lasting = [name for name, x in (("epochs", epochs), ("time-budget", time_budget)) if x is not None]
+    if before and (attempt or lasting):
+        name = "try" if attempt else lasting[0]
+        raise ArgumentError(f"--{name} trains, and --before trains nothing. Give one of them.")
+    if lasting and not attempt:
+        raise ArgumentError(f"--{lasting[0]} says how long each trial is. Add --try, or leave it out.")
     if before:
         return _forecast(run, network, out, quiet)
     if told_network := [name for name, value in network.items() if value is not None]:

@@ -11,6 +11,7 @@ from typing import Final
 from undertow.errors import ArgumentError
 from undertow.flow.findings import SEVERITIES, Evidence, Finding, Findings
 from undertow.flow.record import Flow
+from undertow.flow.restraints import decay_of
 from undertow.flow.rules import RULES
 from undertow.flow.rules.by_hand import by_hand
 from undertow.flow.rules.gradients import vanishes_beside
@@ -138,9 +139,10 @@ def stand_apart(flow: Flow) -> set[tuple[str, str]]:
     if not first > most:
         return apart
     causes = ["input-not-scaled", "target-not-scaled"]
-    shrinks = (flow.settings.get("l2") or 0.0) * flow.scalars["rate"][0]  # share of W that the penalty takes in a step
+    # shares of W that decay and penalty take in a step; the latter not where a rule divides gradients by their size
+    shrinks = decay_of(flow.settings.get("optimizer")) + (0 if rescales(flow) else flow.settings.get("l2") or 0.0)
     # a bound on weights changes them in the first step, too
-    if not flow.settings.get("max_norm") and (rescales(flow) or not shrinks > first / 2):
+    if not flow.settings.get("max_norm") and not shrinks * flow.scalars["rate"][0] > first / 2:
         causes.append("over-regularised")
     return apart | {(cause, "step-too-large") for cause in causes}
 

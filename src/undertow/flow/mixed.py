@@ -15,6 +15,26 @@ COLUMNS: Final = 50  # of an array that are measured
 FEWEST: Final = 4  # rows of a batch
 
 
+def held_of(x: Any) -> tuple[tuple[int, ...], bytes]:
+    """Return by what an array of a batch is known again: its shape, and some of its numbers.
+
+    Args:
+        x: an array or a number.
+
+    Returns:
+        The shape, and the bytes of up to 64 of its numbers, which a buffer that is filled anew has not again.
+
+    Source: derived here.
+
+    Example:
+        >>> held_of(np.arange(4.0)) == held_of(np.arange(4.0)), held_of(np.arange(4.0)) == held_of(np.zeros(4))
+        (True, False)
+    """
+    array = np.asarray(x)
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.flat
+    return array.shape, np.asarray(flat[:: max(array.size // 64, 1)]).tobytes()
+
+
 class Mixture:
     """Adds up how much batches differ from one another, beside how much rows within them do, in one of their arrays.
 

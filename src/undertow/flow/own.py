@@ -27,7 +27,7 @@ from undertow.flow.findings import Finding
 from undertow.flow.given import Constant, Labels, ask_rare, target_of
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
-from undertow.flow.mixed import Mixture
+from undertow.flow.mixed import Mixture, held_of
 from undertow.flow.moving import Moving
 from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import trace_loss
@@ -129,6 +129,7 @@ class OwnRecorder:
         self.scales = False  # the network scales its inputs itself
         self.labelled = False  # targets are classes
         self.targets = False  # a batch holds targets, beside inputs
+        self.whole: list[Any] | None = None  # what the first batch holds, while all are the same
         self.at_zero = math.nan  # the first batch's loss with a last layer of 0
         self.inputs: int | None = None  # the place of the network's inputs among the arrays of a batch
         self.last: tuple[Any, Any, float, dict[str, Any], dict[str, Any], dict[str, Any]] | None = None
@@ -147,6 +148,9 @@ class OwnRecorder:
             self._scale(params, args)
         if not self.step or due_mark(self.step - 1, self.step) is not None:
             self._look(params, args)
+        if not self.step or self.whole is not None:
+            now = [held_of(x) for x in trees.flatten(args)[0] if is_array_like(x)]
+            self.whole = now if not self.step or now == self.whole else None
         self.step += 1
         self.mixture.add(args)
         if (X := self._inputs_of(args)) is not None:
@@ -190,7 +194,11 @@ class OwnRecorder:
             **self.mixture.told(),
             **({"entering": entering} if entering is not None and self.targets else {}),
         }
-        facts["moving"], facts["targets"] = self.moving.told(), self.targets
+        facts["moving"], facts["targets"], facts["same_batch"] = (
+            self.moving.told(),
+            self.targets,
+            self.whole is not None,
+        )
         if is_plain(facts) and len(flow):
             flow.scalars["rate"][:] = rates_of(flow)
         if self.last is not None and self.read_at != self.step:
@@ -263,11 +271,15 @@ class OwnRecorder:
         given = arrays[self.inputs or 0]  # as it was given: X is a view of a memory map
         y = self.squares.targets(args)  # numbers to predict, which are scaled too
         scaled_y = None if y is None else standard(np.asarray(y))
-        others = [[other if x is given else x for x in leaves] for other in (X, X / 2, standard(X))]
-        others[2] = [scaled_y if x is y and scaled_y is not None else x for x in others[2]]
+        size = X.dtype.type(np.sqrt(np.mean(np.square(X, dtype=np.float64))) or 1.0)
+        others = [[other if x is given else x for x in leaves] for other in (X, X / 2, X / size, standard(X))]
+        others[-1] = [scaled_y if x is y and scaled_y is not None else x for x in others[-1]]
         others = [rebuild(x) for x in others]
-        now, half, scaled = (sizes_of_gradients(self.gradient, self.recorder.layers, params, x, ()) for x in others)
-        self.scales = normalises(now, half)
+        now, half, unit, scaled = (
+            sizes_of_gradients(self.gradient, self.recorder.layers, params, x, ()) for x in others
+        )
+        flat = any(x == 0 for x in now[1])  # of units that saturate the half is the same, too
+        self.scales = normalises(now, half) and not (flat and not normalises(now, unit))
         self.recorder.flow.facts["dW_if_scaled"] = scaled[1]
 
     @property

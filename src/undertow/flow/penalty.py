@@ -5,23 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.flow.program import made_of
 from undertow.flow.record import Flow
 from undertow.flow.restraints import FACTORS
-from undertow.graph import INPUT, Graph, Node, ancestors, evaluate
+from undertow.graph import CONSTANT, INPUT, Graph, Node, ancestors, evaluate
 from undertow.train.derive import numbers_of, put_numbers
 
 Array = NDArray[Any]
 BATCHES: Final = 16  # of the last ones, by which it is judged
 
 
+@dataclass(frozen=True)
+class Term:
+    """One of the numbers that a loss is a sum of.
+
+    Attributes:
+        node: that number.
+        factor: by which it is multiplied on its way to the loss, as far as that is known from the program.
+        given: numbers of the batch that multiply it (True) or divide it (False), too.
+    """
+
+    node: Node
+    factor: float = 1.0
+    given: tuple[tuple[Node, bool], ...] = ()
+
+
 class Penalty:
-    """The terms of a loss that are made of its parameters alone.
+    """The terms of a loss that are made of its parameters alone, also within a mean or a quotient.
 
     Attributes:
         line: where the first of them is written; ``""`` where there is none, or it is not known.
@@ -31,7 +48,7 @@ class Penalty:
         self.line = ""
         self._graph: Graph | None = None
         self._given: list[Any] = []
-        self._terms: list[tuple[float, Node]] = []
+        self._terms: list[Term] = []
         self.begin = 0.0
 
     def read(self, graph: Graph, numbers: list[Any], params: Sequence[Node]) -> None:
@@ -42,23 +59,25 @@ class Penalty:
             numbers: what goes into it, the parameters first.
             params: the inputs that are trained.
         """
-        trained = set(params)
-        self._terms = []
-        for sign, node in _terms(graph.outputs[0]):
-            inputs = {x for x in ancestors([node]) if x.op is INPUT}
-            if inputs and inputs <= trained:
-                self._terms.append((sign, node))
+        self._terms = _terms(graph.outputs[0], set(params))
         if self._terms:
             self._graph, self._given = graph, list(numbers[len(params) :])
-            self.line = self._terms[0][1].line or ""
+            self.line = self._terms[0].node.line or ""
             self.begin = self.of(numbers[: len(params)])
 
     def of(self, numbers: Sequence[Any]) -> float:
         """Return what the terms add to the loss with these parameters; 0 where there are none."""
         if self._graph is None:
             return 0.0
-        values = evaluate(self._graph, [*numbers, *self._given], [node for _, node in self._terms])
-        return float(sum(sign * float(x) for (sign, _), x in zip(self._terms, values, strict=True)))
+        wanted = [x for term in self._terms for x in (term.node, *(node for node, _ in term.given))]
+        values = iter(evaluate(self._graph, [*numbers, *self._given], wanted))
+        total = 0.0
+        for term in self._terms:
+            cost = term.factor * float(next(values))
+            for _, multiplies in term.given:
+                cost *= float(next(values)) if multiplies else 1 / float(next(values))
+            total += cost
+        return total
 
     def told(self, loss: Callable[..., Any], params: Any, batches: Collection[Sequence[Any]]) -> dict[str, Any]:
         """Measure what the terms cost, and what larger weights would do to the rest of the loss.
@@ -86,9 +105,10 @@ class Penalty:
         leaves, rebuild = trees.flatten(params)
         numbers = numbers_of(leaves)
         with suppress(Exception), np.errstate(all="ignore"):  # of a user's function
+            deep = max(map(np.ndim, numbers)) > 1  # else weights are vectors, as of a linear function
 
             def rest(factor: float) -> tuple[Array, float]:
-                grown = [x * np.asarray(factor, np.asarray(x).dtype) if np.ndim(x) > 1 else x for x in numbers]
+                grown = [x * np.asarray(factor, np.asarray(x).dtype) if np.ndim(x) > deep else x for x in numbers]
                 cost, made = self.of(grown), rebuild(put_numbers(leaves, grown))
                 return np.array([float(loss(made, *args)) - cost for args in list(batches)[-BATCHES:]]), cost
 
@@ -127,17 +147,32 @@ def loss_of_nothing(flow: Flow) -> float | None:
     return float(told) if classes and 0 < told < math.inf else None
 
 
-def _terms(node: Node, sign: float = 1.0) -> list[tuple[float, Node]]:
-    """What a value is a sum of."""
-    found, waiting = list[tuple[float, Node]](), [(sign, node)]
+def _terms(loss: Node, params: Collection[Node]) -> list[Term]:
+    """The numbers that are made of parameters alone and added to a loss; of a mean those that are the same for all."""
+    nodes = ancestors([loss])
+    trained, arrays = made_of(nodes, list(params)), made_of(nodes, [x for x in params if x.spec.shape])
+    # rows may also be written into the loss
+    rows = [x for x in nodes if (x.op is INPUT and x not in params) or (x.op is CONSTANT and x.spec.shape)]
+    of_batch = made_of(nodes, rows)
+    found, waiting = list[Term](), [Term(loss)]
     while waiting:
-        sign, node = waiting.pop()
-        name = getattr(node.op, "name", "")
-        if name in ("add", "subtract") and all(not x.spec.shape for x in node.inputs):
+        term = waiting.pop()
+        node, name = term.node, getattr(term.node.op, "name", "")
+        if node not in of_batch:
+            found += [term] if node in arrays and not node.spec.shape else []
+        elif name in ("add", "subtract"):
             a, b = node.inputs
-            waiting += [(sign if name == "add" else -sign, b), (sign, a)]
-        elif name == "negative" and node.inputs:
-            waiting.append((-sign, node.inputs[0]))
-        else:
-            found.append((sign, node))
+            sign = 1 if name == "add" else -1
+            waiting += [replace(term, node=b, factor=sign * term.factor), replace(term, node=a)]
+        elif name == "negative":
+            waiting.append(replace(term, node=node.inputs[0], factor=-term.factor))
+        elif name in ("multiply", "divide"):
+            a, b = node.inputs
+            a, b = (b, a) if name == "multiply" and b in trained else (a, b)
+            if b not in trained and not b.spec.shape:
+                waiting.append(replace(term, node=a, given=(*term.given, (b, name == "multiply"))))
+        elif name in ("sum", "mean") and not node.spec.shape:
+            shape = node.inputs[0].spec.shape if name == "sum" else ()
+            size = math.prod(n for n in shape if isinstance(n, int))  # of what is the same for all
+            waiting.append(replace(term, node=node.inputs[0], factor=size * term.factor))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -57,6 +57,9 @@ def find_outputs(graph: Graph, params: Sequence[Node], seen: Sequence[tuple[str,
 def find_targets(graph: Graph, params: Sequence[Node], given: Sequence[Node]) -> int | None:
     """Find which of the arrays that a loss is given holds the targets: the last one that no product brings to weights.
 
+    A single number, such as the strength of a penalty, holds none. Where there are others, nor does what values are
+    made of that meet weights later, such as a mask for hidden units.
+
     Args:
         graph: the forward pass of a loss.
         params: the inputs that are trained.
@@ -73,9 +76,19 @@ def find_targets(graph: Graph, params: Sequence[Node], given: Sequence[Node]) ->
     for node in nodes:
         if getattr(node.op, "name", "") in PRODUCTS and not trained.isdisjoint(node.inputs):
             fed.update(unmoved(x) for x in node.inputs)
-    if len(given) == 1:
-        return 0
-    return next((i for i in reversed(range(len(given))) if given[i] not in fed), None)
+    places = [i for i, x in enumerate(given) if x.spec.shape] or list(range(len(given)))
+    if len(places) == 1:
+        return places[0]
+    found = [i for i in places if given[i] not in fed]
+    late = [i for i in found if not _meets_weights(given[i], nodes, trained)]
+    return next(reversed(late or found), None)
+
+
+def _meets_weights(value: Node, nodes: Sequence[Node], trained: Collection[Node]) -> bool:
+    """Whether a product brings what is made of a value to what is made of parameters, and not of it."""
+    made = made_of(nodes, [value])
+    products = (x for x in nodes if getattr(x.op, "name", "") in PRODUCTS and not made.isdisjoint(x.inputs))
+    return any(x in trained and x not in made for node in products for x in node.inputs)
 
 
 def find_inputs(graph: Graph, params: Sequence[Node], given: Sequence[Node]) -> int | None:

@@ -29,7 +29,8 @@ def find_telling(
 
     Of numbers: a straight line, or the order alone, explains 99.99 % of the variance. Of classes: each value stands
     beside one class, where there are as many values as classes or the column was text; or bounds divide numbers into
-    the classes, and go through where numbers are dense. Where there is a gap at the bounds, as between clusters, the
+    the classes, and go through where numbers are dense; or of two classes one has the same number in all rows, which
+    the other, of many numbers, has in none. Where there is a gap at the bounds, as between clusters, the
     classes are but easy to tell apart.
 
     Args:
@@ -40,8 +41,8 @@ def find_telling(
 
     Returns:
         Plain data, for each: ``columns`` (numbers of columns of X), ``name`` (None where there is none), ``how``
-        (``"line"``, ``"order"``, ``"values"`` or ``"bounds"``), ``share``: of the variance, or of the rows that it
-        tells right, and ``base``: the share of the commonest class.
+        (``"line"``, ``"order"``, ``"values"``, ``"filled"``, ``"bounds"``), ``share``: of the variance, or of the
+        rows that it tells right, and ``base``: the share of the commonest class.
 
     Source: derived here.
 
@@ -137,6 +138,8 @@ def _tell_class(values: Array, labels: Array, n_classes: int) -> tuple[str, floa
         return None  # a value that many rows share stands beside several classes
     if len(known) < DISTINCT or any(len(np.unique(labels[values == x])) > 1 for x in _at_bounds(known, labels[first])):
         return None
+    if n_classes == 2 and min(np.count_nonzero(labels[first] == k) for k in (0, 1)) == 1:
+        return "filled", 1.0  # all rows of a class have one number, as where something is known of the other alone
     steps = np.diff(known)
     for i in np.flatnonzero(np.diff(labels[first])).tolist():
         near = np.delete(steps[max(i - 10, 0) : i + 11], min(i, 10)).mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,18 +16,15 @@ from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import learned_as_linear
 from undertow.flow.rules.measures import (
-    Array,
     at_first_look,
-    carriers,
     course_of,
     early,
     first_row,
     late,
-    norms,
     rescales,
     show,
-    stream,
 )
+from undertow.flow.rules.profile import Profile, profile_of, profile_of_blocks
 from undertow.flow.rules.registry import RULES, Rule, rule
 from undertow.flow.rules.turns import find_through_time
 from undertow.nn.initialisers import default_initialiser
@@ -36,60 +33,6 @@ SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "soft
 FEW: Final = 4  # layers from which on what shrinks or grows from one to the next is a trend
 LITTLE: Final = 1.1  # by how much the weights of a layer may multiply the gradient, more or less, without being a cause
 SHORT: Final = 5.0  # by how much weights are too small that make it vanish in fewer
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How large the gradient is along the stream.
-
-    Attributes:
-        layers: the entries that can be compared, first to last.
-        sizes: ‖δ‖ of an example in each: RMS · √units.
-        W: RMS of the weights of each; NaN where it has none.
-        ratio: the first size by that of the last layer before the output: a small or large output layer is no trend.
-        factor: of one layer, the geometric mean on that way.
-        whole: the first size by that of the output.
-        steps: log10 of ``ratio`` at each recorded step.
-        normalised: the kind of normalisation behind most of the layers, or "".
-    """
-
-    layers: list[FlowLayer]
-    sizes: Array
-    W: Array
-    ratio: float
-    factor: float
-    whole: float
-    steps: Array
-    normalised: str = ""
-
-
-def profile_of(flow: Flow, measure: Callable[[Flow, str], Array], fewest: float) -> Profile | None:
-    """Measure the profile; None where too few layers can be compared, or nothing flows.
-
-    Args:
-        flow: the record.
-        measure: when: `early` or `at_first_look`.
-        fewest: layers.
-    """
-    sizes = norms(flow, measure(flow, "delta.rms"))
-    chosen = stream(flow)
-    places = carriers(flow, chosen)
-    chosen = [i for i, k in zip(chosen, places, strict=True) if not math.isnan(sizes[k])]
-    places = [k for k in places if not math.isnan(sizes[k])]
-    if len(chosen) < max(fewest, 3) or not sizes[places[-1]] > 0:
-        return None
-    sizes = sizes[places]
-    delta = norms(flow, flow.stat("delta.rms").astype(np.float64))[:, places]
-    with np.errstate(all="ignore"):
-        steps = np.log10(delta[:, 0] / delta[:, -2])
-        ratio, whole = (float(sizes[0] / sizes[k]) for k in (-2, -1))
-        if sizes[-2] == 0:
-            ratio = 1.0
-    factor = ratio ** (1 / (len(chosen) - 2)) if math.isfinite(ratio) else math.inf
-    layers = [flow.layers[i] for i in chosen]
-    behind = [flow.layers[k].kind for i, k in zip(chosen, places, strict=True) if k != i]
-    most = max(set(behind), key=behind.count) if 2 * len(behind) > len(chosen) else ""
-    return Profile(layers, sizes, by_layers(flow, measure(flow, "W.rms"))[chosen], ratio, factor, whole, steps, most)
 
 
 def update_of(flow: Flow, profile: Profile) -> float:
@@ -141,7 +84,7 @@ def blame(profile: Profile, sign: int) -> Blame:
             return Blame(at, odd, odd, float(gains[at]), float(usual[at]))
     told = (gains[1:], usual[1:], by_weights, change)
     middle = [float(np.median(x[np.isfinite(x)])) if np.isfinite(x).any() else math.nan for x in told]
-    weights = middle[2] > max(middle[3] / 2, math.log(LITTLE)) and not profile.normalised
+    weights = middle[2] > max(middle[3] / 2, math.log(LITTLE)) and not profile.normalised and not profile.blocks
     return Blame(0, weights, False, middle[0], middle[1])
 
 
@@ -315,6 +258,8 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     measure = at_first_look if flow.looks else early
     profile, course = profile_of(flow, measure, rule.layers), course_of(flow)
     if profile is None:
+        profile = profile_of_blocks(flow, measure, rule.layers)
+    if profile is None:
         return
     z = measure(flow, "z.rms")
     first, last = profile.layers[0], profile.layers[-1]
@@ -337,7 +282,7 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     at = blame(profile, 1)
     what = (
         f"From layer {last.number} back to layer {first.number} the gradient grows {show(profile.whole)} times, by a "
-        f"factor of {show(profile.factor)} a layer"
+        f"factor of {show(profile.factor)} a {'block' if profile.blocks else 'layer'}"
     )
     if not back:
         what = f"From layer {first.number} to layer {top.number} the values z grow {show(forward)} times"
@@ -378,7 +323,7 @@ def _why(profile: Profile, at: Blame, sign: int) -> str:
         return "the slope of sigmoid is 1/4 at most"
     if sign < 0 and squashing:
         return f"{squashing[0]} flattens, so its slope is below 1"
-    blocks = sum(x.kind == "Residual" for x in profile.layers)
+    blocks = profile.blocks or sum(x.kind == "Residual" for x in profile.layers)
     if sign > 0 and 2 * blocks > len(profile.layers):
         return f"each of the {blocks} residual blocks adds to what passes, and nothing scales what is added or the sum"
     return "no layer holds the size of what passes"
@@ -390,7 +335,7 @@ def _evidence(flow: Flow, profile: Profile, at: Blame) -> list[tuple[object, ...
     dW, update = by_layers(flow, early(flow, "dW.rms")), update_of(flow, profile)
     rows: list[tuple[object, ...]] = [
         (f"‖δ‖ in layer {first.number} by that in layer {last.number}", profile.whole, "between 0.1 and 10"),
-        ("change of ‖δ‖ a layer", profile.factor, "near 1"),
+        (f"change of ‖δ‖ a {'block' if profile.blocks else 'layer'}", profile.factor, "near 1"),
     ]
     with np.errstate(all="ignore"):
         by_weights = float(dW[first.number - 1] / dW[last.number - 1])
@@ -428,6 +373,9 @@ def _remedies(flow: Flow, profile: Profile, at: Blame) -> list[Remedy]:
 def _remedies_of_growth(flow: Flow, profile: Profile) -> list[Remedy]:
     """What helps a gradient that explodes; behind a normalisation other weights would change nothing."""
     rest = [R.clip(flow), R.other_rate(flow, 0.1)]
+    if profile.blocks:
+        by = f"h = h + block(h) / np.sqrt({profile.blocks})  # or begin with last weights of 0 in each block"
+        return [R.mend_data("What a block adds, by the root of how many there are.", by), R.normalise(flow), *rest]
     if profile.normalised:
         return [R.add_residual(flow), *rest]
     return [R.other_initialiser(flow, _right(profile)), R.normalise(flow), *rest]

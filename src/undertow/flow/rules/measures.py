@@ -158,7 +158,7 @@ def draws_numbers(flow: Flow) -> bool:
 def is_full_batch(flow: Flow) -> bool:
     """Tell whether each step sees all examples."""
     n, size = flow.facts.get("n_examples"), flow.facts.get("batch_size")
-    return bool(n and size and size >= n)
+    return bool((n and size and size >= n) or flow.facts.get("same_batch"))
 
 
 def end_of_rates(flow: Flow) -> int | None:

@@ -16,10 +16,11 @@ from undertow.flow.restraints import decay_of
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import learned_as_linear, loss_of_linear
 from undertow.flow.rules.measures import NORMS, Course, at_first_look, course_of, show
-from undertow.flow.rules.registry import Rule, rule
+from undertow.flow.rules.registry import RULES, Rule, rule
 from undertow.flow.rules.steps import movement_of
 
 EXACT: Final = 1e-5  # changes of a loss below this part of it are rounding
+MOST_DROPPED: Final = 0.5  # sum of the rates of many layers that is offered in place of theirs
 NAMES: Final = {"l2": "the penalty l2={}", "l1": "the penalty l1={}", "max_norm": "the bound max_norm={}"}
 
 
@@ -62,6 +63,7 @@ class Restraint:
     signal=(0.3, "share of the variance of the outputs that comes from inputs, below which noise drowns it"),
     strong=(1.0, "variance of a layer's noise by the mean square of what it disturbs, below which it drowns nothing"),
     gap=(0.4, "loss with noise less that without, by that of a constant output, from which on noise is most of it"),
+    together=(2.0, "the same of all layers that draw numbers together, where none does so alone"),
     moved=(0.3, "sum of the update ratios of all steps, below which a training has only begun"),
     steps=(100, "fewest steps for noise to be judged"),
     told=(0.25, "share of what labels say that smoothed ones still say"),
@@ -257,16 +259,23 @@ def _noise(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint]:
     told, reference = flow.facts.get("restraints") or {}, abs(course.reference)
     if not told.get("noise") or not reference or flow.steps[-1] < rule.steps:
         return
+    if any(RULES["exploding"].find(flow, RULES["exploding"])):
+        return  # what makes all differences larger from layer to layer makes that of any noise so
     noisy, quiet, signal = told["noisy_loss"], told["quiet_loss"], told["signal"]
     gap = (noisy - quiet) / reference
     strength = {i: _strength(flow, x) for i, x in enumerate(told["noise"])}
     worst = told["noise"][max(strength, key=lambda i: strength[i])]
-    drowned = signal < rule.signal and movement_of(flow).path > rule.moved and max(strength.values()) >= rule.strong
+    alone = max(strength.values()) >= rule.strong
+    many = not alone and sum(strength.values()) >= rule.together
+    if many and any(RULES["vanishing"].find(flow, RULES["vanishing"])):
+        return  # nothing of the inputs comes through as it is
+    drowned = signal < rule.signal and movement_of(flow).path > rule.moved and (alone or many)
     if not noisy > (1 - rule.half) * reference or not (drowned or gap >= rule.gap):
         return
     kind, now = worst["kind"], worst["value"]
-    to = float(f"{min(now / 2, 0.2) if kind == 'Dropout' else now / 10:.1g}")
-    name = f"{kind}({now:g})"
+    most = MOST_DROPPED / len(strength) if many else 0.2
+    to = float(f"{min(now / 2, most) if kind == 'Dropout' else now / 10:.1g}")
+    name = f"{kind}({now:g}) in {len(strength)} places" if many else f"{kind}({now:g})"
     how = (
         f"{1 - signal:.0%} of the variance of the outputs comes from the numbers that it draws, {signal:.0%} from the "
         "inputs"

@@ -16,6 +16,7 @@ HOW = {
     "line": "is the target in another unit: a straight line of it gives the target",
     "order": "has the order of the target: the target is a function of it",
     "values": "tells the target by its value: beside each value of it, the target is always the same",
+    "filled": "tells the target: it has one value in all rows of one class, which no row of the other has",
     "bounds": "is what the target was made of: each class is a range of it",
 }
 
@@ -29,7 +30,8 @@ def find_telling_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """One column alone gives the target, in every row but for what rounding does.
 
     Of numbers, a straight line of the column or its order explains the target. Of classes, each value of the column
-    stands beside one class, or each class is a range of the column whose bounds lie where numbers are dense: classes
+    stands beside one class, or one of two classes has one value in all rows, such as 0, and the other many values, but
+    never that one, or each class is a range of the column whose bounds lie where numbers are dense: classes
     with a gap between them, and columns that predict well but not perfectly, are but easy. Nothing is said where there
     is no other column. It is a note where classes are ranges, and in arrays, whose columns have no names and which may
     have been made to try something.

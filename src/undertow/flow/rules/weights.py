@@ -259,8 +259,8 @@ def _collapsed(flow: Flow, rule: Rule) -> list[Collapsed]:
     for i, layer in inner_layers(flow):
         rank, before, units = (first[i].get(name) or 0.0 for name in ("rank", "rank_of_input", "units"))
         few = units < rule.units
-        if (layer.kind == "watched" and units == 1) or (few and meant):
-            continue  # a number for each example is no layer that could be wider
+        if (layer.kind == "watched" and units == 1) or (few and meant) or layer.fan_in == 1:
+            continue  # a number for each example is no layer that could be wider, and makes a line of any weights
         if not rank or (few and not course.fails(rule.narrow)):
             continue
         end = last[i].get("rank") or 0.0
