@@ -22,14 +22,15 @@ TWO_CLASSES = pl.DataFrame({"x": [1, 2, 3, 4], "y": [0, 1, 0, 1]})
         ([0, 1] * 50, "classification"),
         ([1.0, 2.0] * 50, "classification"),
         ([0.5, 1.0] * 50, "regression"),
-        (list(range(20)) * 5, "classification"),
-        (list(range(25)) * 4, "regression"),
-        (list(range(25)) * 40, "classification"),
+        (list(range(10)) * 5, "classification"),
+        (list(range(11)) * 50, "regression"),
+        (list(range(25)) * 40, "regression"),
+        ([1] * 500 + [2] * 300 + [3] * 90 + [4] * 30 + [5] * 9 + [6] * 3, "regression"),
         ([None, 1.0, 2.0], "classification"),
     ],
 )
 def test_task_is_found_from_the_target(values, task):
-    """Texts, booleans, few whole numbers and many even ones are classes; fractions and other numbers a regression."""
+    """Texts, booleans and few whole numbers are classes; fractions, counts and other numbers a regression."""
     assert find_task(pl.DataFrame({"x": range(len(values)), "y": values}), "y")[0] == task
 
 
