@@ -110,7 +110,7 @@ RULES: Final[dict[str, str]] = {
     "clip_grad_norm_": "Use clip_by_global_norm(1.0).",
     "clip_grad_value_": "Use clip_by_value(1.0).",
     "lr_scheduler": "Schedules are functions that stand for the rate: adam(cosine(1e-3, steps=1000)).",
-    "ReduceLROnPlateau": "Use undertow.train(…, reduce_on_plateau=10); with settings, from undertow.train import ReduceOnPlateau.",
+    "ReduceLROnPlateau": "Use undertow.train(…, reduce_on_plateau=10), or from undertow.train import ReduceOnPlateau.",
     "apply_updates": "update returns the new parameters: params, state = optimizer.update(gradient, state, params).",
 }
 """Names looked for in `undertow.optim`."""
