@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from undertow.train.trainer import Trainer
 
 ON_PLATEAU: Final = "reduce_on_plateau"
-_SCHEDULES: Final = [*(name for name in optim.SCHEDULES if name not in ("warmup", "table")), ON_PLATEAU]
+_LISTS: Final = ("warmup", "table", "piecewise")  # of what no option can be made
+_SCHEDULES: Final = [*(name for name in optim.SCHEDULES if name not in _LISTS), ON_PLATEAU]
+_WRITTEN: Final = {"exponential": "factor=0.01", "step_decay": "factor=0.5,every=500"}
 
 
 def make_optimizer(settings: TableSettings, n_rows: int | None) -> Any:
@@ -41,8 +43,7 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
         raise ArgumentError(f"--rate {rate:g}: give a number above 0.")
     if not 0 <= (settings.warmup or 0) < math.inf:
         raise ArgumentError(f"--warmup {settings.warmup:g}: give a number of epochs, 0 or more.")
-    record = read_rule(settings.schedule or "constant", "--schedule")
-    name = choose_name(record.pop("name"), "--schedule", _SCHEDULES)
+    name, record = _read_schedule(settings.schedule or "constant")
     batch = (settings.batch_size or 64) * (settings.accumulate or 1)
     per_epoch = None if n_rows is None else math.ceil(n_rows / batch)
     rise = round((settings.warmup or 0) * (per_epoch or 1000))
@@ -50,8 +51,6 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
         name, record = _on_plateau(settings, n_rows, rise)
     make = optim.SCHEDULES[name]
     if make is optim.constant and not rise:
-        if record:
-            raise ArgumentError(f"--schedule {settings.schedule}: constant has no settings; give the rate with --rate.")
         optim.constant(rate or 0)
         return rate
     taken = _taken(make)
@@ -65,8 +64,31 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
         record["steps"] = max(total - rise, 2)
     if "rate" in taken:
         record["rate"] = rate
-    schedule = optim.build_schedule({"schedule": name, **record})
+    try:
+        schedule = optim.build_schedule({"schedule": name, **record})
+    except ArgumentError as error:
+        raise ArgumentError(f"--schedule {settings.schedule}: {error}") from None
     return optim.warmup(schedule, rise, start=(rate or 0) / 10) if rise else schedule
+
+
+def _read_schedule(text: str) -> tuple[str, dict[str, Any]]:
+    """Read the name and the settings of a schedule; ArgumentError that says how they are written."""
+    name, _, rest = text.partition(":")
+    name = choose_name(name.strip(), "--schedule", _SCHEDULES)
+    wanted = _WRITTEN.get(name, "")
+    needed = [part.partition("=")[0] for part in wanted.split(",") if part]
+    given = [part.partition("=")[0].strip() for part in rest.split(",")]
+    if not all(part in given for part in needed):
+        raise ArgumentError(
+            f"--schedule {text}: {name} needs {' and '.join(needed)}. Write, for example, --schedule {name}:{wanted}."
+        )
+    record = read_rule(text, "--schedule")
+    if "rate" in record:
+        raise ArgumentError(f"--schedule {text}: give the rate with --rate.")
+    del record["name"]
+    if name == "constant" and record:
+        raise ArgumentError(f"--schedule {text}: constant has no settings; give the rate with --rate.")
+    return name, record
 
 
 def make_plateau(settings: TableSettings, held: bool) -> ReduceOnPlateau | None:
