@@ -239,6 +239,8 @@ def test_columns_of_the_file_stand_beside_predictions(undertow):
         (("--class-weights", "up=5,dwon=2.5"), "no class 'dwon' (did you mean 'down'?). "),
         (("--class-weights", "up=5,dwon=2.5"), "Write up=5,down=2.5."),
         (("--class-weights", "up=a,down=3"), "'a' is no number. Write up=5,down=3."),
+        (("--class-weights", "up=5,down=2,up=3"), "--class-weights up=5,down=2,up=3: 'up' is named twice."),
+        (("--class-weights", "balance"), "--class-weights balance: there is no such rule. Write balanced, or"),
         (("--clip", "soft=1"), "--clip soft: there is no such name. Choose norm"),
         (("--schedule", "cosin"), "--schedule cosin: there is no such name. Did you mean 'cosine'? Choose constant"),
         (("--schedule", "exponential"), "needs factor. Write, for example, --schedule exponential:factor=0.01."),
