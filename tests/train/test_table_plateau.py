@@ -14,6 +14,7 @@ from command_line import make_runner
 from trained_tables import model_of, silently
 from undertow.errors import ArgumentError
 from undertow.flow.cure import try_remedies
+from undertow.flow.rules.written import train_call
 from undertow.train import ReduceOnPlateau, Trainer
 from undertow.train.table import resume_table, train_table
 from undertow.train.table_rate import make_schedule
@@ -82,9 +83,19 @@ def test_it_is_resumed_without_being_given_again(wanted, tmp_path):
     assert [row["rate"] for row in run.history] == [row["rate"] for row in whole.history]
 
 
+def test_a_fold_holds_rows_out_for_it():
+    """As for early stopping: on rows that are trained on, the loss seldom stops to fall."""
+    found = ut.cross_validate(build(), (X, Y), folds=2, **told(reduce_on_plateau=2))
+    for run in found.runs:
+        fell = reductions_of([row["validation_loss"] for row in run.history], 2)
+        assert fell and [row["rate"] for row in run.history] == pytest.approx(rates_of(fell, 0.03, 30))
+
+
 def test_remedies_are_tried_with_it():
+    """And the call that trains again, as Python, tells of it."""
     run = ut.train(build(), (X, Y), **told(reduce_on_plateau=2, validation=0.2, epochs=5))
     assert try_remedies(run, X, Y) is not None
+    assert "reduce_on_plateau=2" in train_call(run.flow)
 
 
 def test_all_trainings_of_a_table_lower_the_rate_after_the_same_epochs(tmp_path):
