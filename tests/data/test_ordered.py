@@ -60,6 +60,15 @@ def test_what_counts_down_in_each_of_many_units_is_a_regression():
     assert find_task(table(left, wear), "y")[0] == "regression"
 
 
+@pytest.mark.parametrize("each", [3, 7, 10])
+def test_what_stays_the_same_of_a_person_is_an_amount(each):
+    """Years at school, of people who are asked each year: rows of one person are the nearest, and have the same."""
+    years = np.clip(np.round(12 + 2.8 * rng.normal(size=N // each)), 5, 18)
+    person = rng.normal(size=(N // each, 4)) + 0.3 * (years[:, None] - 12) / 2.8 * [1, 0, 0, 0]
+    asked = np.concatenate([np.repeat(person, each, axis=0), rng.normal(size=(N // each * each, 2))], axis=1)
+    assert find_task(table(np.repeat(years, each), asked), "y")[0] == "regression"
+
+
 @pytest.mark.parametrize("width", [5, 10])
 def test_numbers_that_a_column_tells_without_error_are_amounts(width):
     minutes = rng.integers(0, 200, N)

@@ -12,26 +12,29 @@ from undertow.data.late import pl
 _ROWS, _NUMBERS, _LEAST_ROWS = 2000, 2_000_000, 60  # that are looked at: enough to tell, and 0.1 s at most
 _CATEGORIES: Final = 20  # most different texts of a column that is looked at
 _SCATTERED: Final = 0.5  # of how far numbers differ by chance: by less, amounts of rows that are alike do
-_SHARED: Final = 2.0  # times as often as by chance: amounts reach about 1 where they are scattered
+_SHARED: Final = 2.4  # times as often as by chance: amounts reach about 1 where they are scattered
+_NEAR: Final = 10  # the row that is looked at is so many rows off: nearer ones may be of one person, house or machine
 _CERTAIN: Final = 4.0  # standard deviations
 
 
 def names_classes(frame: pl.DataFrame, target: str) -> bool:
     """Tell whether a target's whole numbers are names of classes.
 
-    Rows that are most alike in the other columns have the same class more often than by chance. Where not, the number
-    of the one says nothing about that of the other, since classes may be numbered in any order; amounts of rows that
-    are alike are near each other. Two measures tell both: how often the nearest row has the same number, divided by how
-    often it would by chance (s); and how far the number of the nearest row with another one is off, divided by how far
-    it would be by chance (d). Of amounts with errors s · d is about 1, however well they are told, and d is small where
-    it is not; of classes d is about 1, and s is larger the better they are told.
+    Rows that are alike in the other columns have the same class more often than by chance. Where not, the number of the
+    one says nothing about that of the other, since classes may be numbered in any order; amounts of rows that are alike
+    are near each other. Two measures tell both: how often the tenth nearest row has the same number (a nearer one where
+    numbers have few rows each), divided by how often it would by chance (s); and how far the number of the nearest row
+    with another one is off, divided by how far it would be by chance (d). Of amounts with errors s · d is about 1,
+    however well they are told, and d is small where it is not; of classes d is about 1, and s is larger the better they
+    are told.
 
     Args:
         frame: the table, or rows of it; the other columns that count are of numbers, truth values, or few texts.
         target: the column, of whole numbers.
 
     Returns:
-        True where that is sure: d ≥ 0.5 and s · d ≥ 2, and s beyond 1 by 4 standard deviations. False says nothing.
+        True where that is sure: d ≥ 0.5 and s · d ≥ 2.4, and s beyond 1 by 4 standard deviations. False says nothing.
+        More than ten rows of one person, machine or house may look like those of a class.
 
     Source: derived here.
 
@@ -57,7 +60,8 @@ def names_classes(frame: pl.DataFrame, target: str) -> bool:
     n = len(y)
     counts = np.bincount(y)
     chance = float(np.sum(counts * (counts - 1))) / (n * (n - 1))
-    shared = float(np.mean(y[np.argmin(far, axis=1)] == y))
+    place = max(1, min(_NEAR, n // (2 * len(counts)))) - 1
+    shared = float(np.mean(y[np.argpartition(far, place, axis=1)[:, place]] == y))
     far[y[:, None] == y] = np.inf
     apart = float(np.mean(np.abs(y[np.argmin(far, axis=1)] - y)))
     pairs = counts[:, None] * counts

@@ -68,7 +68,10 @@ def name_task(
     if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[codes] * n_distinct:
         return "regression", f"{found}: too few rows of each to be classes, so regression."
     if seen is not None and look_like_counts(*seen):
-        return "regression", f"{found}, from 0 on and ever rarer: counts of something, so regression{other}."
+        return (
+            "regression",
+            f"{found}, from {seen[0][0]:g} on and ever rarer: counts of something, so regression{other}.",
+        )
     if n_distinct > FEW_SURE:
         return ("classification", alike) if names else ("regression", f"{found}, so regression{other}.")
     may_be = n_distinct > ALWAYS_CLASSES or n < 2 * n_distinct
