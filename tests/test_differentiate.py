@@ -401,3 +401,20 @@ def test_a_gradient_shares_no_memory_with_data() -> None:
     (gradient,) = pull(np.broadcast_to(1.0, 2))
     gradient[...] = 0.0
     np.testing.assert_array_equal((x, w, value, pull(np.ones(2))[0]), ([1, 2], [3, 4], np.exp(x), np.exp(x)))
+
+
+@pytest.mark.parametrize("beside", [{1, 2}, slice(0, 2), frozenset([1]), range(2), "name", {"a": {3}}], ids=str)
+def test_what_cannot_be_hashed_may_stand_among_parameters(beside: Any) -> None:
+    """It is passed on as it is, as a name is, and comes back in the gradient: compiled, it always did."""
+
+    def loss(p: Any) -> Any:
+        assert p["beside"] == beside
+        return np.sum(p["w"] ** 2)
+
+    w, tangent = np.array([1.0, -2.0]), np.array([3.0, 0.5])
+    for compiled in (False, True):
+        gradient = ut.grad(loss, compile=compiled)({"w": w, "beside": beside})
+        assert gradient["beside"] == beside and gradient["w"].tolist() == [2.0, -4.0]
+    hessian = ut.hvp(loss)({"w": w, "beside": beside}, {"w": tangent, "beside": beside})
+    assert hessian["w"].tolist() == [6.0, 1.0]
+    assert ut.check_gradient(loss, {"w": w, "beside": beside})

@@ -227,7 +227,7 @@ def test_resuming_what_had_stopped_early_says_why(tmp_path, capsys: pytest.Captu
         (nn, "Layer", "A layer is a dataclass with __call__(x)"),
         (optim, "clip_grad_norm_", "Use clip_by_global_norm(1.0)."),
         (optim, "lr_scheduler", "Schedules are functions that stand for the rate"),
-        (optim, "ReduceLROnPlateau", "Use reduce_on_plateau among the callbacks"),
+        (optim, "ReduceLROnPlateau", "Use undertow.train(…, reduce_on_plateau=10)"),
         (optim, "StepLR", "Did you mean 'step_decay'?"),
         (ut, "remat", "Use undertow.checkpoint(f)"),
         (ut, "random", "numpy.random.default_rng(seed)"),

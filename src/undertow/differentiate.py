@@ -276,12 +276,17 @@ class Record:
             cts[node] = cts[node] + ct if node in cts else ct
         with np.errstate(all="ignore"):  # what overflows in the function itself has warned already
             done = forget if once and self.home is None else None
-            found = dict(zip(self.own, backward(cts, self.own, self.read, done), strict=True))
+            found: dict[Any, Any] = dict(zip(self.own, backward(cts, self.own, self.read, done), strict=True))
         if self.home is not None:
             self.home.origin = None
         taken = [*(ct for _, ct in outputs), *(x.value for x in self.own)]
         return tuple(
-            rebuild([finish(own(found.get(x), taken), leaf) for x, leaf in zip(row, leaves, strict=True)])
+            rebuild(
+                [
+                    finish(own(found.get(x), taken), leaf) if isinstance(x, Node) else leaf  # a name, a set, a slice
+                    for x, leaf in zip(row, leaves, strict=True)
+                ]
+            )
             for leaves, row, rebuild in self.arguments
         )
 

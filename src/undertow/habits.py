@@ -110,7 +110,7 @@ RULES: Final[dict[str, str]] = {
     "clip_grad_norm_": "Use clip_by_global_norm(1.0).",
     "clip_grad_value_": "Use clip_by_value(1.0).",
     "lr_scheduler": "Schedules are functions that stand for the rate: adam(cosine(1e-3, steps=1000)).",
-    "ReduceLROnPlateau": "Use reduce_on_plateau among the callbacks of undertow.train.",
+    "ReduceLROnPlateau": "Use undertow.train(…, reduce_on_plateau=10), or from undertow.train import ReduceOnPlateau.",
     "apply_updates": "update returns the new parameters: params, state = optimizer.update(gradient, state, params).",
 }
 """Names looked for in `undertow.optim`."""
@@ -219,6 +219,10 @@ RUNS: Final[dict[str, str]] = {
     "predict_proba": "Use run.predict_probability(X).",
     "score": "Use run.evaluate(X, y).",
     "summary": "Use run.model.summary().",
+    **dict.fromkeys(
+        ("confusion", "confusion_matrix"),
+        "from undertow.train import METRICS; METRICS['confusion_matrix'](run.predictions(X, y)) gives it.",
+    ),
 }
 _RATE: Final = "The rate belongs to the optimizer: optimizer=undertow.optim.adam(1e-3)."
 _DECAY: Final = "It belongs to the optimizer: optimizer=undertow.optim.adamw(1e-3, decay=1e-2)."

@@ -77,7 +77,7 @@ def test_all_are_told_before_training_stops():
     ("callbacks", "message"),
     [
         (3, r"on_epoch_end\(info\) or is a function of info, got 3"),
-        (ut.optim.reduce_on_plateau(), r"got Plateau\(.*\)\. Use undertow\.train\.ReduceOnPlateau\(…\)\."),
+        (ut.optim.reduce_on_plateau(), r"got Plateau\(.*\)\. Use train\(…, reduce_on_plateau=10\), or from undertow"),
         (EarlyStopping, "the callback EarlyStopping is a class"),
         (lambda: None, r"called with \(info\)"),
         (type("Steps", (), {"on_step_end": lambda self, loss: None})(), r"called with \(epoch, step, loss, model\)"),

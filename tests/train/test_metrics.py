@@ -419,3 +419,14 @@ def test_other_arguments_are_checked():
         METRICS["accuracy"](Predictions("binary", np.array([0])))
     with pytest.raises(ShapeError, match="they differ"):
         METRICS["r2"](make_predictions("own", [[1.0, 2.0]], [1.0]))
+
+
+def test_a_lambda_stands_in_a_dict_beside_names():
+    """As the error for a lambda without one says."""
+    half = {"half": lambda y, p: float(np.mean(y == p)) / 2}
+    accuracy, halved = read_metrics(["accuracy", half], "binary")
+    found = make_predictions("binary", np.array([0.9, 0.2, 0.7]), np.array([1, 0, 0]), None, logits=False)
+    assert (accuracy.name, halved.name) == ("accuracy", "half")
+    assert halved(found) == accuracy(found) / 2 == pytest.approx(1 / 3)
+    with pytest.raises(ArgumentError, match="two metrics are named 'half'"):
+        read_metrics([half, half], "binary")

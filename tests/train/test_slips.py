@@ -403,3 +403,26 @@ def test_what_numpy_refuses_in_a_model_is_told_as_a_gradient_tells_it(item, told
     layers = (item, nn.Dense(4, 3)) if first else (nn.Dense(4, 4), item, nn.Dense(4, 3))
     with pytest.raises(UndertowError, match=told):
         train(nn.Sequential(*layers))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths_of_arrays_are_data_as_memory_maps_are(kind, tmp_path):
+    """They are read in blocks: to the same bits as those that `np.load` maps, and so is what is held out."""
+    paths = []
+    for name, array in (("X", X), ("y", Y), ("v", X[:10]), ("w", Y[:10])):
+        np.save(tmp_path / f"{name}.npy", array)
+        paths.append(tmp_path / f"{name}.npy")
+    mapped = [np.load(path, mmap_mode="r") for path in paths]
+    named = [kind(path) for path in paths]
+    model = nn.initialize(nn.Sequential(nn.Dense(4, 3)), 0)
+    settings = {"loss": "categorical_cross_entropy", "epochs": 3, "batch_size": 8, "progress": False}
+    first, second = (
+        ut.train(model, tuple(parts[:2]), validation=tuple(parts[2:]), **settings) for parts in (mapped, named)
+    )
+    assert np.array_equal(first.model.layers[0].W, second.model.layers[0].W)
+    assert [row["validation_loss"] for row in first.history] == [row["validation_loss"] for row in second.history]
+
+
+def test_a_confusion_matrix_is_told_where_it_is():
+    with pytest.raises(AttributeError, match=r"METRICS\['confusion_matrix'\]\(run\.predictions\(X, y\)\)"):
+        train(nn.Sequential(nn.Dense(4, 3))).confusion_matrix  # noqa: B018

@@ -107,7 +107,7 @@ def train(
     optimizer: Annotated[str | None, text("adamw, adam, momentum, sgd, lion, adamw:beta2=0.99, …")] = None,
     rate: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
     decay: Annotated[float | None, typer.Option(help="Decoupled weight decay.", min=0.0)] = None,
-    schedule: Annotated[str | None, text("constant, cosine, one_cycle, exponential:…, step_decay:…")] = None,
+    schedule: Annotated[str | None, text("constant, cosine, one_cycle, reduce_on_plateau:patience=5, …")] = None,
     warmup: Annotated[float | None, typer.Option(help="Epochs in which the rate rises.", min=0.0)] = None,
     epochs: Annotated[int | None, typer.Option(help="Most passes over the rows.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Most steps.", min=1)] = None,

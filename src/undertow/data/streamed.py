@@ -26,6 +26,7 @@ from undertow.data.late import pl
 from undertow.data.memory import MEMORY
 from undertow.data.number_target import TargetScaling
 from undertow.data.option_names import refuse_options
+from undertow.data.ordered import rows_looked_at
 from undertow.data.pieces import PieceSource
 from undertow.data.reading import tell_reading
 from undertow.data.roles import HoldOut, RandomGroups, RandomRows, Roles, TimeSample, read_weight_column
@@ -314,6 +315,7 @@ def _fit(
         frame, origin = frame[rows], None if origin is None else origin.take(rows)
         labels = find_target(frame, roles.target, origin)
         target.update(labels, origin)
+        target.look_at(frame, 1 + rows_looked_at(frame.width) // len(pieces.heights))
         if roles.weights is not None:
             weight += float(read_weight_column(frame[roles.weights], origin).sum())
         for fit, leak in columns:

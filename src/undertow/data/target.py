@@ -23,9 +23,10 @@ from undertow.data.number_target import (
     has_curve,
     read_curve,
 )
+from undertow.data.ordered import names_classes
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
-from undertow.data.target_checks import FEW_DISTINCT, MAY_BE_CLASSES, check_texts, tell_alike
+from undertow.data.target_checks import FEW_DISTINCT, FEW_SURE, MAY_BE_CLASSES, check_texts, tell_alike
 from undertow.data.tasks import TASKS, Task, name_task
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
@@ -168,10 +169,11 @@ def tell_dropped(target: str, n_dropped: int) -> list[str]:
 def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     """The task that a target column sets, and the sentence that says why.
 
-    Texts, booleans and whole numbers with at most 20 distinct values are classes, and up to 100 that are 0, 1, 2, … or
-    1, 2, 3, … without a gap, with 10 rows or more on average and about as many of each. Numbers with fractions and
-    whole numbers with more distinct values (ages, counts, prices) are a regression; so are whole numbers of which
-    each stands in less than 2 rows on average, or in less than 5 where they are floats, unless there are 3 or fewer.
+    Texts, booleans and whole numbers with at most 10 distinct values are classes. So are up to 20, and up to 100 that
+    are 0, 1, 2, … or 1, 2, 3, … without a gap, with 10 rows or more on average, where rows that are alike tell so, see
+    `undertow.data.ordered.names_classes`. Numbers with fractions and other whole numbers (ages, counts, years, prices)
+    are a regression; so are counts of things, and whole numbers of which each stands in less than 2 rows on average, or
+    in less than 5 where they are floats, unless there are 3 or fewer.
 
     Args:
         frame: the table.
@@ -197,8 +199,10 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
         return name_task(target, dtype, True, 0, 0)
     numbers = present.cast(pl.Float64).to_numpy()
     whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
-    seen = np.unique(numbers, return_counts=True) if whole and present.n_unique() <= MAY_BE_CLASSES else None
-    return name_task(target, dtype, whole, present.n_unique(), len(present), seen)
+    n_distinct = present.n_unique()
+    seen = np.unique(numbers, return_counts=True) if whole and n_distinct <= MAY_BE_CLASSES else None
+    names = seen is not None and n_distinct > FEW_SURE and names_classes(frame.with_columns(series), target)
+    return name_task(target, dtype, whole, n_distinct, len(present), seen, names)
 
 
 def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:

@@ -14,12 +14,12 @@ from undertow.data.wording import count, list_names, shorten
 from undertow.errors import DataError
 
 FEW_DISTINCT = 20
-MAY_BE_CLASSES = 100  # so many numbers 0, 1, 2, … may be classes, and what to do then is said
+FEW_SURE = 10  # so many different whole numbers are classes unless they look like counts; more where rows tell it
+MAY_BE_CLASSES = 100  # so many numbers 0, 1, 2, … may be classes
 ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
 ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of texts and of 1, 2, 3, …; of the rest
 _GROUPS = 6  # of labels that are alike are named
 _LEAST_COUNTS, _RAREST = 6, 0.01
-_EVEN, _BY_CHANCE, _EACH = 2.0, 2.0, 10  # largest by smallest; variance by mean; rows of each on average
 
 
 def has_few_of_each(n_distinct: int, n: int) -> bool:
@@ -35,8 +35,8 @@ def number_classes(numbers: NDArray[np.float64]) -> bool:
 def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bool:
     """Whether whole numbers are counts, of visits or goals, rather than names of classes.
 
-    They begin with 0, are six or more, and the larger ones are ever rarer, but for chance: classes that are numbered
-    so would be in the order of their frequencies. The largest is below 1 % of the rows.
+    They begin with 0 or 1, are six or more, and the larger ones are ever rarer, but for chance: classes that are
+    numbered so would be in the order of their frequencies. The largest is below 1 % of the rows.
 
     Args:
         numbers: that differ, ascending.
@@ -50,29 +50,11 @@ def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bo
         >>> look_like_counts(np.arange(6.0), np.array([100, 110, 90, 105, 95, 100]))
         False
     """
-    if len(numbers) < _LEAST_COUNTS or numbers[0] != 0 or n[-1] >= _RAREST * n.sum():
+    if len(numbers) < _LEAST_COUNTS or numbers[0] not in (0, 1) or n[-1] >= _RAREST * n.sum():
         return False
     first = int(np.argmax(n))
     falls = n[first + 1 :] <= n[first:-1] + 2 * np.sqrt(n[first:-1])
     return 3 * first <= len(numbers) and bool(falls.all())
-
-
-def are_even(n: NDArray[np.generic]) -> bool:
-    """Whether numbers stand in about as many rows each, as classes of a data set often do and amounts hardly ever.
-
-    Args:
-        n: how often each stands there.
-
-    Source: derived here; by chance the variance of even frequencies is their mean (Cochran, The χ² test of goodness of
-        fit, 1952).
-
-    Example:
-        >>> are_even(np.array([740, 760, 805])), are_even(np.array([12, 18, 30, 19, 11])), are_even(np.array([5, 5]))
-        (True, False, False)
-    """
-    mean = float(n.mean())
-    even = n.max() <= _EVEN * n.min() or float(n.var(ddof=1)) <= _BY_CHANCE * mean
-    return mean >= _EACH and bool(even)
 
 
 def tell_alike(what: str, classes: Sequence[object], each: str = "class") -> list[str]:

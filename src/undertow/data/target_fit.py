@@ -21,6 +21,7 @@ from undertow.data.number_target import (
     fit_number_target,
     take_logarithms,
 )
+from undertow.data.ordered import names_classes
 from undertow.data.parse import mark_missing
 from undertow.data.target import (
     Target,
@@ -28,7 +29,7 @@ from undertow.data.target import (
     count_labels,
     fit_class_target,
 )
-from undertow.data.target_checks import MAY_BE_CLASSES, same_value
+from undertow.data.target_checks import FEW_SURE, MAY_BE_CLASSES, same_value
 from undertow.data.target_layout import choose_target_layout, with_layout
 from undertow.data.tasks import Task, name_task
 from undertow.data.wording import Origin
@@ -68,6 +69,7 @@ class TargetFit:
     counts: pl.DataFrame | None = None
     layouts: LayoutsSeen = field(default_factory=lambda: LayoutsSeen(1))
     n_texts: int = 0
+    rows: list[pl.DataFrame] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.layouts.take = partial(take_logarithms, curve=find_curve(self.scaling))
@@ -90,6 +92,12 @@ class TargetFit:
             self.numbers.update(bend(numbers, find_curve(self.scaling), self.name, origin))
         if not self.overflowed:
             self._count(count_labels(labels, origin))
+
+    def look_at(self, frame: pl.DataFrame, most: int) -> None:
+        """Keep some rows of a part that was added, where they may tell whether whole numbers name classes."""
+        known = self.counts
+        if known is not None and known.height <= MAY_BE_CLASSES and known["label"].dtype.is_numeric() and self.whole:
+            self.rows.append(frame[:: max(1, frame.height // most)])
 
     def _count(self, counts: pl.DataFrame) -> None:
         if self.counts is not None:
@@ -116,7 +124,10 @@ class TargetFit:
             target, said = fit_number_target(self.name, self.layouts.numbers[layout], self.scaling)
             return with_layout(target, layout), [f"Target {self.name!r}: regression.", written, *said]
         task, why = self.task, f"Target {self.name!r}: {self.task}, as asked for."
-        found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n, self._seen())
+        seen = self._seen()
+        unsure = bool(self.rows) and seen is not None and n_distinct > FEW_SURE
+        names = unsure and names_classes(pl.concat(self.rows), self.name)
+        found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n, seen, names)
         if self.task in (None, found):  # told again by a resumed run, it is for the same reason
             task, why = found, reason
         if task == "regression" or self.counts is None:

@@ -11,8 +11,8 @@ from undertow.data.late import pl
 from undertow.data.target_checks import (
     ALWAYS_CLASSES,
     FEW_DISTINCT,
+    FEW_SURE,
     ROWS_EACH,
-    are_even,
     look_like_counts,
     number_classes,
 )
@@ -20,6 +20,7 @@ from undertow.data.wording import count
 from undertow.errors import DataError
 
 Task = Literal["classification", "regression"]
+_ROWS_OF_MANY = 10  # of each number on average, where they are many
 TASKS: tuple[Task, ...] = ("classification", "regression")
 
 
@@ -30,6 +31,7 @@ def name_task(
     n_distinct: int,
     n: int,
     seen: tuple[NDArray[np.float64], NDArray[np.generic]] | None = None,
+    names: bool = False,
 ) -> tuple[Task, str]:
     """The task that is set by the type of a target, whether its numbers are whole, and how many differ.
 
@@ -40,6 +42,7 @@ def name_task(
         n_distinct: how many differ.
         n: how many there are.
         seen: the numbers that differ, ascending, and how often each stands there; None where they are too many.
+        names: whether rows that are alike tell that they are names of classes, see `undertow.data.ordered`.
     """
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return "classification", f"Target {target!r}: texts, so classification."
@@ -56,14 +59,20 @@ def name_task(
     codes = dtype.is_integer() and seen is not None and number_classes(seen[0])
     other = "; if they are classes, choose task='classification' (--task classification)"
     amounts = "; if they are amounts, choose task='regression' (--task regression)"
-    if n_distinct > FEW_DISTINCT and codes and seen is not None and are_even(seen[1]):
-        return "classification", f"{found}, without a gap and about as many of each, so classification{amounts}."
+    alike = f"{found}; rows that are alike have the same one, and else any other, so classification{amounts}."
+    if n_distinct > FEW_DISTINCT and codes and names and n >= _ROWS_OF_MANY * n_distinct:
+        return "classification", alike
     if n_distinct > FEW_DISTINCT:
         may_be = codes and n >= ROWS_EACH[False] * n_distinct
         return "regression", f"{found}, so regression{other if may_be else ''}."
     if n_distinct > ALWAYS_CLASSES and n < ROWS_EACH[codes] * n_distinct:
         return "regression", f"{found}: too few rows of each to be classes, so regression."
     if seen is not None and look_like_counts(*seen):
-        return "regression", f"{found}, from 0 on and ever rarer: counts of something, so regression{other}."
+        return (
+            "regression",
+            f"{found}, from {seen[0][0]:g} on and ever rarer: counts of something, so regression{other}.",
+        )
+    if n_distinct > FEW_SURE:
+        return ("classification", alike) if names else ("regression", f"{found}, so regression{other}.")
     may_be = n_distinct > ALWAYS_CLASSES or n < 2 * n_distinct
     return "classification", f"{found}, so classification{amounts if may_be else ''}."

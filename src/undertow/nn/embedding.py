@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from undertow.errors import ArgumentError, DataError
+from undertow.nn.initialisers import normal
 from undertow.nn.layer import LayerShapeError, check_columns, check_count, check_filled
 from undertow.nn.registry import register_layer
 from undertow.primitives import Traced, dtype_of, index
 
+_DEVIATION = 0.01
 _LIKE = "columns must be like {3: (12, 4)}: a number of codes and a size by the column."
 MOST_IN_FLOAT32 = 2**24  # up to here float32 holds every whole number
 
@@ -103,14 +105,16 @@ class EmbedColumns:
     Args:
         fan_in: how many columns the table has.
         columns: (number of codes, size) by the column, counted from 0: ``{3: (12, 4)}``.
-        embeddings: the `Embedding` of each of these columns; made unless given.
+        embeddings: the `Embedding` of each of these columns; made unless given, with normal numbers of deviation 0.01.
+            So a code that training did not have, and whose row nothing changes, counts about as the mean of the others.
 
     Raises:
         ArgumentError: ``EmbedColumns(3, …): column 3 is not one of 0 to 2.``
         DataError: as `Embedding`, with the column.
         ShapeError: ``layer 1, EmbedColumns(3, {2: (5, 4)}): x is (m, 6). Give x 3 columns, or use …``
 
-    Source: Guo and Berkhahn, Entity embeddings of categorical variables, 2016, section III.
+    Source: Guo and Berkhahn, Entity embeddings of categorical variables, 2016, section III; the deviation is that
+        of fastai's embeddings (Howard and Gugger, fastai: a layered API for deep learning, Information 11, 2020).
 
     Example:
         >>> from undertow.nn import initialize
@@ -148,6 +152,18 @@ class EmbedColumns:
     def describe(self) -> dict[str, Any]:
         """Return what the layer is, without its parameters, as plain data."""
         return {"fan_in": self.fan_in, "columns": [list(column) for column in self.columns]}
+
+    def initial(self, rng: np.random.Generator, dtype: DTypeLike, follows: str | None) -> EmbedColumns:
+        """Return the layer with the rows of its embeddings filled."""
+        filled = tuple(
+            x if x.W is not None else dataclasses.replace(x, W=normal((x.n, x.size), rng, dtype, deviation=_DEVIATION))
+            for x in self.embeddings
+        )
+        return dataclasses.replace(self, embeddings=filled)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return no shapes: all parameters are those of the embeddings."""
+        return {}
 
     def __call__(self, x: Any) -> Any:
         """Compute (m, fan_out) of a table x (m, fan_in)."""

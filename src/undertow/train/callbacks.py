@@ -219,7 +219,8 @@ def read_hooks(callbacks: Any, *more: Any) -> Hooks:
             if not callable(callback):
                 from undertow.optim.plateau import Plateau  # a process that predicts does without
 
-                use = " Use undertow.train.ReduceOnPlateau(…)." if isinstance(callback, Plateau) else ""
+                use = " Use train(…, reduce_on_plateau=10), or from undertow.train import ReduceOnPlateau."
+                use = use if isinstance(callback, Plateau) else ""
                 raise ArgumentError(
                     f"a callback has a method on_epoch_end(info) or is a function of info, got {callback!r}.{use}"
                 )

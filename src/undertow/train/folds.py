@@ -104,7 +104,7 @@ def cross_validate(
         prepare: called with the X of the training part, gives the function that is applied to the X of both parts:
             a mean or a scale that is taken of all examples would tell of those held out.
         validation: the share of each training part that is held out for early stopping, whole groups where there are
-            groups; 0.1 unless told where ``early_stopping`` is given, else none.
+            groups; 0.1 unless told where ``early_stopping`` or ``reduce_on_plateau`` is given, else none.
         seed: decides the folds; the run of fold i, from 0, has seed + i.
         settings: as `train` takes them; no progress is shown unless told. ``checkpoint`` gets a folder a fold in it. Of
             a table, loss and metrics are chosen by the target unless told.
@@ -144,8 +144,7 @@ def cross_validate(
     labels = None if groups is not None else _classes(settings, model, y)
     parts = k_folds(len(X), folds, seed, stratify=labels, groups=groups)
     given = None if groups is None else np.asarray(groups)
-    if validation is None and settings.get("early_stopping") is not None:
-        validation = HELD_FOR_STOPPING
+    validation = _hold_out(validation, settings)
     settings = {"progress": False, **settings}
     runs, scores, found = [], [], []
     for fold, (rows, held) in enumerate(parts):
@@ -188,8 +187,7 @@ def _validate_table(
     if prepare is not None:
         raise ArgumentError("prepare is for arrays: columns of a table are scaled by its encoder. Use encode=.")
     table = read_folds(data, target, folds=folds, seed=seed, **columns)
-    if validation is None and settings.get("early_stopping") is not None:
-        validation = HELD_FOR_STOPPING
+    validation = _hold_out(validation, settings)
     given = table.settings(settings)
     runs, scores, found = [], [], []
     for fold in range(len(table.parts)):
@@ -200,6 +198,12 @@ def _validate_table(
         scores.append(measured)
         found.append((predictions, chances))
     return _join(runs, table.parts, scores, found)
+
+
+def _hold_out(validation: float | None, settings: Mapping[str, Any]) -> float | None:
+    """The share of a training part that is held out: that told, else some where something watches it."""
+    watched = any(settings.get(name) is not None for name in ("early_stopping", "reduce_on_plateau"))
+    return HELD_FOR_STOPPING if validation is None and watched else validation
 
 
 def _classes(settings: dict[str, Any], model: Any, y: Array) -> Array | None:

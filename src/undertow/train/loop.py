@@ -12,7 +12,7 @@ from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer
 from undertow.train.plan import HELD_OUT, make_plan
 from undertow.train.run import Run
-from undertow.train.stopping import EarlyStopping
+from undertow.train.stopping import EarlyStopping, ReduceOnPlateau
 from undertow.train.trainer import Trainer
 
 
@@ -37,6 +37,7 @@ def train(
     class_weights: Any = None,
     average: float = 0.0,
     early_stopping: EarlyStopping | int | None = None,
+    reduce_on_plateau: ReduceOnPlateau | int | None = None,
     metrics: Any = None,
     callbacks: Iterable[Any] | Callable[..., Any] | None = (),
     seed: int = 0,
@@ -82,6 +83,8 @@ def train(
             counts this times as much as the next, below 1; what is measured of an epoch is measured of it.
         early_stopping: an `EarlyStopping`, or for how many epochs the validation loss (without validation, that of
             training) may fail to fall. The run then holds the best model.
+        reduce_on_plateau: a `ReduceOnPlateau`, or for how many epochs that loss may fail to fall before the learning
+            rate is halved.
         metrics: names of ``undertow.train.METRICS``, functions (y, prediction) → number, ``()``; None for accuracy
             wherever there are classes.
         callbacks: see `Callback`; one, or several.

@@ -107,7 +107,7 @@ def read_metrics(metrics: Any, task: str, n_classes: int | None = None) -> list[
     """Read what a caller wants to have measured.
 
     Args:
-        metrics: a name, a `Metric` or a function; several of them; or a dict of own functions by name.
+        metrics: a name, a `Metric`, a function, or a dict of own functions by name; or several of these.
         task: the task that they are for, see `find_task`.
         n_classes: how many classes there are, where that is known.
 
@@ -126,12 +126,10 @@ def read_metrics(metrics: Any, task: str, n_classes: int | None = None) -> list[
     """
     if metrics is None:
         return []
-    if isinstance(metrics, Mapping):
-        found = [_rename(value, str(name)) for name, value in metrics.items()]
-    elif isinstance(metrics, str | Metric) or callable(metrics):
-        found = [find_metric(metrics)]
+    if isinstance(metrics, str | Metric | Mapping) or callable(metrics):
+        found = _read_one(metrics)
     elif isinstance(metrics, Iterable):
-        found = [find_metric(metric) for metric in metrics]
+        found = [one for metric in metrics for one in _read_one(metric)]
     else:
         raise ArgumentError(f"metrics is {metrics!r}. Give names, such as ('accuracy',), or None.")
     names = [metric.name for metric in found]
@@ -153,6 +151,13 @@ def read_metrics(metrics: Any, task: str, n_classes: int | None = None) -> list[
         if metric.name == "loss" or metric.name.startswith("validation_"):
             raise ArgumentError(f"a metric is named {metric.name!r}, which is a column of its own. Rename it.")
     return found
+
+
+def _read_one(metric: Any) -> list[Metric]:
+    """A metric, or those of a dict, each by its name there."""
+    if isinstance(metric, Mapping):
+        return [_rename(value, str(name)) for name, value in metric.items()]
+    return [find_metric(metric)]
 
 
 def _rename(metric: Any, name: str) -> Metric:

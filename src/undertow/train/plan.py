@@ -16,13 +16,19 @@ from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer, accumulate, find_optimizer
 from undertow.optim.wrappers import describe_optimizer
 from undertow.spelling import did_you_mean
-from undertow.train.stopping import EarlyStopping
+from undertow.train.stopping import EarlyStopping, ReduceOnPlateau
 
 # Those that are plain data, and are told where they are not what they are by default.
 SETTINGS: Final = (
     "steps", "seconds", "accumulate", "non_finite", "l1", "l2", "max_norm", "mixup", "class_weights",
     "average", "checkpoint_every", "keep", "flow",
 )  # fmt: skip
+
+
+_WATCHING: Final[dict[str, type[EarlyStopping] | type[ReduceOnPlateau]]] = {
+    "reduce_on_plateau": ReduceOnPlateau,
+    "early_stopping": EarlyStopping,
+}  # settings that may be a patience alone, in the order in which they are told of an epoch
 
 
 class UsualShare(float):
@@ -63,6 +69,7 @@ class Plan:
     class_weights: Any = None
     average: float = 0.0
     early_stopping: EarlyStopping | int | None = None
+    reduce_on_plateau: ReduceOnPlateau | int | None = None
     metrics: Any = None
     callbacks: Iterable[Any] | Callable[..., Any] | None = ()
     seed: int = 0
@@ -94,8 +101,9 @@ class Plan:
         if self.clip is not None and not isinstance(self.clip, Clip):
             raise ArgumentError(f"clip is {self.clip!r}. Give a rule such as undertow.optim.clip_by_global_norm(1.0).")
         put("optimizer", find_optimizer(self.optimizer))
-        if self.early_stopping is not None and not isinstance(self.early_stopping, EarlyStopping):
-            put("early_stopping", read_count("early_stopping", self.early_stopping))
+        for name, kind in _WATCHING.items():
+            if not isinstance(getattr(self, name), kind | None):
+                put(name, read_count(name, getattr(self, name)))
 
     def rule(self) -> tuple[Optimizer, Clip | None]:
         """The update rule and the clipping of a step, with gradients accumulated if they are to be."""
@@ -111,12 +119,15 @@ class Plan:
             limits.append(self.epochs * -(-n_examples // self.batch_size))
         return -(-min(limits) // self.accumulate) if limits else None
 
-    def stopping(self, held: bool) -> list[EarlyStopping]:
-        """What stops early: a list of none or one. Without validation, the training loss is watched."""
-        wanted = self.early_stopping
-        if wanted is None or isinstance(wanted, EarlyStopping):
-            return [] if wanted is None else [wanted]
-        return [EarlyStopping("validation_loss" if held else "loss", wanted)]
+    def watching(self, held: bool) -> list[EarlyStopping | ReduceOnPlateau]:
+        """What lowers the rate and what stops early, where they are wanted. Without validation, they watch the loss."""
+        found: list[EarlyStopping | ReduceOnPlateau] = []
+        for name, kind in _WATCHING.items():
+            wanted = getattr(self, name)
+            if wanted is not None:
+                column = "validation_loss" if held else "loss"
+                found.append(wanted if isinstance(wanted, kind) else kind(column, patience=wanted))
+        return found
 
     def project(self) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
         """What keeps the weights of each unit within a norm, or None."""
@@ -149,10 +160,10 @@ class Plan:
                 found[name] = value.tolist() if isinstance(value, np.ndarray) else value
         if isinstance(self.class_weights, Mapping):  # the names of a record are texts
             found["class_weights"] = {str(label): float(weight) for label, weight in self.class_weights.items()}
-        if isinstance(self.early_stopping, EarlyStopping):
-            found["early_stopping"] = self.early_stopping.settings()
-        elif self.early_stopping is not None:
-            found["early_stopping"] = self.early_stopping
+        for name in _WATCHING:
+            wanted = getattr(self, name)
+            if wanted is not None:
+                found[name] = wanted if isinstance(wanted, int) else wanted.settings()
         return found
 
 

@@ -22,7 +22,7 @@ from undertow.train.plan import SETTINGS, Plan
 from undertow.train.run import Run
 from undertow.train.setup import held_of, is_encoded
 from undertow.train.snapshot import Snapshot
-from undertow.train.stopping import EarlyStopping
+from undertow.train.stopping import EarlyStopping, ReduceOnPlateau
 from undertow.train.store import CheckpointStore
 from undertow.train.trainer import Trainer
 
@@ -304,7 +304,8 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
                 f"the run was trained with metrics of your own ({', '.join(own)}). Give all of its metrics "
                 f"again, in the same order ({', '.join(metrics)}): metrics=."
             )
-    stopping, weights = settings.get("early_stopping"), settings.get("class_weights")
+    stopping, plateau = settings.get("early_stopping"), settings.get("reduce_on_plateau")
+    weights = settings.get("class_weights")
     if isinstance(weights, dict):
         settings = {**settings, "class_weights": {int(label): weight for label, weight in weights.items()}}
     plan = Plan(
@@ -317,6 +318,7 @@ def read_plan(settings: dict[str, Any], folder: Path, given: dict[str, Any]) -> 
         callbacks=given["callbacks"],
         metrics=metrics,
         early_stopping=EarlyStopping(**stopping) if isinstance(stopping, dict) else stopping,
+        reduce_on_plateau=ReduceOnPlateau(**plateau) if isinstance(plateau, dict) else plateau,
         **{name: settings[name] for name in (*ALWAYS, *SETTINGS) if name in settings},
     )
     longer = {name: given[name] for name in LIMITS if given.get(name) is not None}

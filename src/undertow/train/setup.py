@@ -201,7 +201,9 @@ def read_source(data: Any) -> Source | None:
     """Return what reads the data block by block; None for arrays that are there."""
     if isinstance(data, Source):
         return None if isinstance(data, ArraySource) else data
-    mapped = isinstance(data, tuple | list) and any(isinstance(part, np.memmap) for part in data)
+    mapped = isinstance(data, tuple | list) and any(
+        isinstance(part, np.memmap | str) or hasattr(part, "__fspath__") for part in data
+    )
     return open_source(data) if mapped or callable(data) or _gives_batches(data) else None
 
 

@@ -15,6 +15,7 @@ from undertow.keywords import explain_keywords
 from undertow.train.callbacks import EpochInfo, TrainInfo
 from undertow.train.metrics import find_direction
 
+_OF_WATCH: Final = ("monitor", "min_delta", "mode")
 MODES: Final = {"auto": "auto", "min": "low", "low": "low", "max": "high", "high": "high"}
 
 
@@ -164,7 +165,7 @@ class EarlyStopping:
     def settings(self) -> dict[str, Any]:
         """The arguments it was made with, as plain data."""
         names = "monitor", "patience", "min_delta", "mode", "restore_best", "baseline", "start_epoch"
-        return {name: getattr(self._watch if name in ("min_delta", "mode") else self, name) for name in names}
+        return {name: getattr(self._watch if name in _OF_WATCH else self, name) for name in names}
 
     def on_train_begin(self, info: TrainInfo) -> None:
         """Begin anew, unless a run is resumed."""
@@ -251,6 +252,9 @@ class ReduceOnPlateau:
 
     NaN is no improvement. An epoch in which the column was not measured (None) does not count.
 
+    Attributes:
+        scale: what it has come to; ``reductions`` the epochs at whose ends it was lowered.
+
     Raises:
         ArgumentError: ``ReduceOnPlateau: factor must be above 0 and below 1, got 2.``; an unknown column.
 
@@ -291,6 +295,12 @@ class ReduceOnPlateau:
         self.scale = 1.0
         self.waited = 0
         self.cooling = 0
+        self.reductions: list[int] = []
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments it was made with, as plain data."""
+        names = "monitor", "factor", "patience", "min_delta", "mode", "cooldown", "min_scale"
+        return {name: getattr(self._watch if name in _OF_WATCH else self, name) for name in names}
 
     def on_train_begin(self, info: TrainInfo) -> None:
         """Begin anew, unless a run is resumed."""
@@ -311,15 +321,18 @@ class ReduceOnPlateau:
         if self.waited >= self.patience:
             self.scale = max(self.scale * self.factor, min(self.scale, self.min_scale))
             self.waited, self.cooling = 0, self.cooldown
+            self.reductions.append(info.epoch)
 
     def state(self) -> dict[str, Any]:
         """What it remembers, as plain data."""
         watch = {"best": self._watch.best, "seen": self._watch.seen, "direction": self._watch.direction}
-        return {"scale": self.scale, "waited": self.waited, "cooling": self.cooling, **watch}
+        found = {name: getattr(self, name) for name in ("scale", "waited", "cooling")}
+        return {**found, "reductions": list(self.reductions), **watch}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
         self.scale, self.waited, self.cooling = state["scale"], state["waited"], state["cooling"]
+        self.reductions = list(state.get("reductions", ()))  # of a version that did not note them
         self._watch.best, self._watch.seen, self._watch.direction = state["best"], state["seen"], state["direction"]
 
 

@@ -28,6 +28,7 @@ from undertow.train.table_folder import check_folder, in_place_of
 from undertow.train.table_network import make_plan, with_epochs
 from undertow.train.table_other import try_other
 from undertow.train.table_parts import try_in_parts
+from undertow.train.table_rate import with_reductions
 from undertow.train.table_refit import Chosen, goes_again, keep_first, read_first, set_up_refit, set_up_second
 from undertow.train.table_settings import CONFIG, TableSettings, read_config, tell_resumed, write_config
 from undertow.train.table_setup import measure_in_units, prepare
@@ -70,7 +71,7 @@ def train_table(
     """
     if settings.resumed:
         say(f"  These settings are of a training that was gone on with. {tell_resumed(settings.resumed)}")
-    settings = replace(settings, refit_epochs=None, refit_temperature=None, resumed=None)
+    settings = replace(settings, refit_epochs=None, refit_temperature=None, refit_reductions=None, resumed=None)
     if _takes_long(settings):
         check_folder(folder, overwrite)  # what takes minutes is not read in vain
     with ReadingProgress(progress):
@@ -112,11 +113,11 @@ def _train(
             if not again:
                 return _save(run, settings, folder), table
             try:
-                chosen = Chosen(run, settings)
+                chosen = Chosen(run, with_reductions(settings, trainer))
                 in_parts = (settings.folds or 1) > 1
                 if settings.other or in_parts:
                     keep_first(settings, table, folder, chosen, run, pending=True)
-                    chosen = (try_in_parts if in_parts else try_other)(run, settings, table, progress, say)
+                    chosen = (try_in_parts if in_parts else try_other)(run, chosen.settings, table, progress, say)
             except KeyboardInterrupt:  # the first one is kept, and resume goes on from there
                 run.stopped = "interrupted"
                 run = _save(run, settings, folder)

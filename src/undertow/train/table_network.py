@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import math
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +12,11 @@ from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.nn.configured import settings_of
 from undertow.nn.layers import AUTO
-from undertow.spelling import did_you_mean
 from undertow.train.choices import Choice, choose_average
 from undertow.train.plan import Plan, read_count
 from undertow.train.stopping import EarlyStopping
-from undertow.train.table_settings import TableSettings, read_rule
+from undertow.train.table_rate import make_optimizer, make_plateau
+from undertow.train.table_settings import TableSettings, choose_name, offer_names, read_rule
 
 NORMS = {"none": None, "batch": nn.BatchNorm, "layer": nn.LayerNorm, "rms": nn.RMSNorm}
 CLIPS = {
@@ -53,9 +51,7 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: 
     """
     given = settings.optimizer is not None
     rule = read_rule(settings.optimizer or choice.optimizer, "--optimizer")
-    name = rule["name"]
-    if name not in optim.OPTIMIZERS:
-        raise ArgumentError(f"--optimizer {name}: there is no such name. {offer_names(name, optim.OPTIMIZERS)}")
+    name = choose_name(rule["name"], "--optimizer", optim.OPTIMIZERS)
     rate = choice.rate if name == choice.optimizer else usual_rate(name)
     plain = given and settings.schedule is None  # an optimizer of one's own keeps its rate and decay, unless told
     decay = choice.decay if name == choice.optimizer and not plain else usual_decay(name)
@@ -114,7 +110,7 @@ def build_network(settings: TableSettings, n_features: int, n_outputs: int, code
         Sequential(Dense(4, 8), LayerNorm(8), tanh, Dropout(rate=0.1), Dense(8, 3))
     """
     activation = read_function(settings.activation or "relu", "--activation", nn.ACTIVATIONS)
-    norm = _choose(settings.norm or "none", "--norm", NORMS)
+    norm = NORMS[choose_name(settings.norm or "none", "--norm", NORMS)]
     init = read_initialiser(settings.init or AUTO)
     layers: list[Any] = []
     width = n_features
@@ -191,6 +187,7 @@ def make_plan(settings: TableSettings, n_rows: int | None, classifies: bool, **o
         optimizer=make_optimizer(settings, n_rows),
         clip=make_clip(settings.clip),
         early_stopping=stopping,
+        reduce_on_plateau=make_plateau(settings, held),
         epochs=settings.epochs,
         steps=settings.steps,
         seconds=settings.time_budget,
@@ -259,61 +256,13 @@ def _check_end(settings: TableSettings, loss: nn.Loss) -> None:
         )
 
 
-def make_optimizer(settings: TableSettings, n_rows: int | None) -> Any:
-    """Make the update rule with its learning rate and schedule."""
-    record = read_rule(settings.optimizer or "adamw", "--optimizer")
-    make = _choose(record["name"], "--optimizer", optim.OPTIMIZERS)
-    if "rate" in record:
-        raise ArgumentError(f"--optimizer {settings.optimizer}: give the rate with --rate.")
-    if settings.decay:
-        if "decay" not in _taken(make):
-            raise ArgumentError(f"--decay: {record['name']} has no decay. Use adamw, or --l2.")
-        record["decay"] = settings.decay
-    elif "decay" in _taken(make):
-        record.setdefault("decay", 0.0)
-    return optim.build_optimizer({**record, "rate": make_schedule(settings, n_rows)})
-
-
-def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
-    """Make the learning rate of an optimizer: a number, or the description of a schedule over all steps."""
-    rate = settings.rate
-    if rate is not None and not 0 < rate < math.inf:
-        raise ArgumentError(f"--rate {rate:g}: give a number above 0.")
-    if not 0 <= (settings.warmup or 0) < math.inf:
-        raise ArgumentError(f"--warmup {settings.warmup:g}: give a number of epochs, 0 or more.")
-    record = read_rule(settings.schedule or "constant", "--schedule")
-    known = {name: make for name, make in optim.SCHEDULES.items() if name not in ("warmup", "table")}
-    make = _choose(record.pop("name"), "--schedule", known)
-    batch = (settings.batch_size or 64) * (settings.accumulate or 1)
-    per_epoch = None if n_rows is None else math.ceil(n_rows / batch)
-    rise = round((settings.warmup or 0) * (per_epoch or 1000))
-    if make is optim.constant and not rise:
-        if record:
-            raise ArgumentError(f"--schedule {settings.schedule}: constant has no settings; give the rate with --rate.")
-        optim.constant(rate)
-        return rate
-    taken = _taken(make)
-    total = settings.steps
-    if total is None and per_epoch is not None and settings.epochs is not None:
-        total = per_epoch * settings.epochs
-    if "steps" in taken and "steps" not in record:
-        if total is None:
-            raise ArgumentError(f"--schedule {settings.schedule}: how many steps? Give --epochs or --steps.")
-        rise = min(rise, total // 2)
-        record["steps"] = max(total - rise, 2)
-    if "rate" in taken:
-        record["rate"] = rate
-    schedule = optim.build_schedule({"schedule": make.__name__, **record})
-    return optim.warmup(schedule, rise, start=(rate or 0) / 10) if rise else schedule
-
-
 def make_clip(text: str | None) -> Any:
     """Make the clipping that a text tells of: ``"1"`` or ``"norm=1"``, ``"value=0.5"``, …"""
     if text is None:
         return None
     kind, equal, limit = text.rpartition("=")
     kind = kind if equal else "norm"
-    name = _choose(kind, "--clip", CLIPS)
+    name = CLIPS[choose_name(kind, "--clip", CLIPS)]
     try:
         return optim.build_clip({"name": name, "limit": float(limit)})
     except ValueError as error:
@@ -325,7 +274,7 @@ def make_clip(text: str | None) -> Any:
 def read_function(text: str, option: str, table: Any) -> Any:
     """Read an activation with its settings: ``"leaky_relu:slope=0.1"``."""
     record = read_rule(text, option)
-    _choose(record["name"], option, table)
+    choose_name(record["name"], option, table)
     if settings_of(table[record["name"]]) or len(record) > 1:
         return nn.build_activation(record)
     return record["name"]
@@ -341,30 +290,8 @@ def read_initialiser(text: str) -> Any:
     record = read_rule(text, "--init")
     if text == AUTO:
         return text
-    _choose(record["name"], "--init", nn.INITIALISERS)
+    choose_name(record["name"], "--init", nn.INITIALISERS)
     return nn.build_initialiser(record) if len(record) > 1 else record["name"]
-
-
-def _choose(name: str, option: str, table: Any) -> Any:
-    """What a name stands for."""
-    if name not in table:
-        raise ArgumentError(f"{option} {name}: there is no such name. {offer_names(name, table)}")
-    return table[name]
-
-
-def offer_names(name: str, known: Iterable[str]) -> str:
-    """Say what there is in place of a name: what was meant, and all names.
-
-    Example:
-        >>> offer_names("adm", ["adam", "sgd"])
-        "Did you mean 'adam'? Choose adam, sgd."
-    """
-    names = list(known)
-    return f"{did_you_mean(name, names)}Choose {', '.join(names)}."
-
-
-def _taken(make: Any) -> list[str]:
-    return list(inspect.signature(make).parameters)
 
 
 def with_epochs(settings: TableSettings, **longer: Any) -> TableSettings:

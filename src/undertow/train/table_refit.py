@@ -186,6 +186,7 @@ def set_up_second(
     by = settings.refit_temperature
     divided = "" if by is None else f"; then its scores are divided by {by:g}"
     said = f"  {first} Trained again on all {whole.n_rows} rows for {many}{divided}."
+    said += " The learning rate falls after the same epochs." if settings.refit_reductions else ""
     trainer = trainer_of(folder, progress)
     trainer.run.extras["held_out"] = found["held_out"]
     return settings, whole, trainer, said

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from undertow.errors import ArgumentError, RunError
+from undertow.spelling import did_you_mean
 from undertow.train.files import write_whole
 
 CONFIG: Final = "config.toml"
@@ -55,7 +56,8 @@ class TableSettings:
         folds: parts of the rows that are held out in turn to choose epochs, temperature and other settings, 3 or more;
             1 for the part alone by which the first training is measured.
         refit: whether to train again on all rows, for as many epochs as were best; refit_epochs: how many these were;
-            refit_temperature: what scores of classes are divided by after it.
+            refit_temperature: what scores of classes are divided by after it; refit_reductions: after which epochs the
+            rate falls in it, where a first training has found that.
         resumed: how the training began and what `undertow resume` was told: with these settings alone it is another.
         batch_size, accumulate, l1, l2, max_norm, mixup, average, clip, non_finite, metrics, seed, dtype,
             checkpoint_every, flow: see `undertow.train`; clip is ``"norm=1"``, ``"value=0.5"``, ….
@@ -117,6 +119,7 @@ class TableSettings:
     refit: bool | None = None
     refit_epochs: int | None = None
     refit_temperature: float | None = None
+    refit_reductions: list[int] | None = None
     resumed: list[str] | None = None
     other: bool | None = None
     folds: int | None = None
@@ -260,6 +263,24 @@ def _show(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_show, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
+
+
+def choose_name(name: str, option: str, known: Iterable[str]) -> str:
+    """Return a name that is there; ArgumentError with those that are for others."""
+    if name not in known:
+        raise ArgumentError(f"{option} {name}: there is no such name. {offer_names(name, known)}")
+    return name
+
+
+def offer_names(name: str, known: Iterable[str]) -> str:
+    """Say what there is in place of a name: what was meant, and all names.
+
+    Example:
+        >>> offer_names("adm", ["adam", "sgd"])
+        "Did you mean 'adam'? Choose adam, sgd."
+    """
+    names = list(known)
+    return f"{did_you_mean(name, names)}Choose {', '.join(names)}."
 
 
 def read_rule(text: str, option: str) -> dict[str, Any]:

@@ -223,8 +223,10 @@ def read_class_weights(text: str | None, table: Table) -> Any:
     if not table.classifies:
         raise ArgumentError(f"--class-weights {text}: the target is a number, not a class. Leave it out.")
     labels = _classes(table) or []
-    found = [1.0] * len(labels)
+    found: dict[int, float] = {}
     write = f"Write {_meant_class_weights(text, labels)}."
+    if "=" not in text:
+        raise ArgumentError(f"--class-weights {text}: there is no such rule. Write balanced, or {write[6:]}")
     for part in text.split(","):
         label, _, weight = part.rpartition("=")
         place = place_of_class(label, labels)
@@ -235,8 +237,10 @@ def read_class_weights(text: str | None, table: Table) -> Any:
             )
         if not _is_number(weight):
             raise ArgumentError(f"--class-weights {text}: {weight.strip()!r} is no number. {write}")
+        if place in found:
+            raise ArgumentError(f"--class-weights {text}: {labels[place]!r} is named twice. Name each class once.")
         found[place] = float(weight)
-    return found
+    return [found.get(place, 1.0) for place in range(len(labels))]
 
 
 def _classes(table: Table) -> list[str] | None:

@@ -90,7 +90,7 @@ class Trainer:
         if plan.flow:
             recorder = import_module("undertow.flow.training").TrainingRecorder
             self.recorder = self.run.record = recorder(made.model, self.feed.some(0, CHUNK)[0])
-        self.hooks = read_hooks(plan.callbacks, *plan.stopping(self.held is not None))
+        self.hooks = read_hooks(plan.callbacks, *plan.watching(self.held is not None))
         self.keeper = Keeper(plan) if keeper is None else keeper
         optimizer, clip = plan.rule()
         self.scales = any(hasattr(callback, "scale") for callback in self.hooks.callbacks)

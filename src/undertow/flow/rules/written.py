@@ -53,8 +53,9 @@ def train_call(flow: Flow, **changes: str) -> str:
         found["class_weights"] = f"{{{', '.join(f'{label}: {x:g}' for label, x in weights.items())}}}"
     elif weights is not None:
         found["class_weights"] = '"balanced"' if weights == "balanced" else repr(list(weights))
-    if isinstance(settings.get("early_stopping"), int):
-        found["early_stopping"] = str(settings["early_stopping"])
+    for key in ("early_stopping", "reduce_on_plateau"):
+        if isinstance(settings.get(key), int):
+            found[key] = str(settings[key])
     model, X, y = (changes.pop(key, key) for key in ("model", "X", "y"))
     found |= changes
     return f"run = ut.train({model}, ({X}, {y}), {', '.join(f'{key}={value}' for key, value in found.items())})"

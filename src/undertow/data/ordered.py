@@ -1,0 +1,99 @@
+"""Whether whole numbers name classes, as far as rows that are alike tell: amounts of such rows are near each other."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undertow.data.late import pl
+
+_ROWS, _NUMBERS, _LEAST_ROWS = 2000, 2_000_000, 60  # that are looked at: enough to tell, and 0.1 s at most
+_CATEGORIES: Final = 20  # most different texts of a column that is looked at
+_SCATTERED: Final = 0.5  # of how far numbers differ by chance: by less, amounts of rows that are alike do
+_SHARED: Final = 2.4  # times as often as by chance: amounts reach about 1 where they are scattered
+_NEAR: Final = 10  # the row that is looked at is so many rows off: nearer ones may be of one person, house or machine
+_CERTAIN: Final = 4.0  # standard deviations
+
+
+def names_classes(frame: pl.DataFrame, target: str) -> bool:
+    """Tell whether a target's whole numbers are names of classes.
+
+    Rows that are alike in the other columns have the same class more often than by chance. Where not, the number of the
+    one says nothing about that of the other, since classes may be numbered in any order; amounts of rows that are alike
+    are near each other. Two measures tell both: how often the tenth nearest row has the same number (a nearer one where
+    numbers have few rows each), divided by how often it would by chance (s); and how far the number of the nearest row
+    with another one is off, divided by how far it would be by chance (d). Of amounts with errors s · d is about 1,
+    however well they are told, and d is small where it is not; of classes d is about 1, and s is larger the better they
+    are told.
+
+    Args:
+        frame: the table, or rows of it; the other columns that count are of numbers, truth values, or few texts.
+        target: the column, of whole numbers.
+
+    Returns:
+        True where that is sure: d ≥ 0.5 and s · d ≥ 2.4, and s beyond 1 by 4 standard deviations. False says nothing.
+        More than ten rows of one person, machine or house may look like those of a class.
+
+    Source: derived here.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 12, 600)
+        >>> places = rng.normal(size=(12, 3))[y] + rng.normal(scale=0.3, size=(600, 3))
+        >>> names_classes(pl.DataFrame({"a": places[:, 0], "b": places[:, 1], "c": places[:, 2], "y": y}), "y")
+        True
+        >>> names_classes(pl.DataFrame({"a": y + rng.normal(size=600), "y": y}), "y")
+        False
+    """
+    frame = frame.drop_nulls(target)
+    rows = np.random.default_rng(0).permutation(frame.height)[: rows_looked_at(frame.width)]
+    frame = frame[np.sort(rows)]
+    y = np.unique(frame[target].to_numpy(), return_inverse=True)[1]
+    X = _make_features(frame.drop(target))
+    if len(y) < _LEAST_ROWS or X.shape[1] == 0 or y.max() == 0:
+        return False
+    squares = np.einsum("ij,ij->i", X, X)
+    far = squares[:, None] + squares - 2 * (X @ X.T)
+    np.fill_diagonal(far, np.inf)
+    n = len(y)
+    counts = np.bincount(y)
+    chance = float(np.sum(counts * (counts - 1))) / (n * (n - 1))
+    place = max(1, min(_NEAR, n // (2 * len(counts)))) - 1
+    shared = float(np.mean(y[np.argpartition(far, place, axis=1)[:, place]] == y))
+    far[y[:, None] == y] = np.inf
+    apart = float(np.mean(np.abs(y[np.argmin(far, axis=1)] - y)))
+    pairs = counts[:, None] * counts
+    places = np.arange(len(counts))
+    usual = float(np.sum(pairs * np.abs(places[:, None] - places))) / (n * n - float(np.sum(counts * counts)))
+    scattered = apart / usual
+    certain = shared > chance + _CERTAIN * np.sqrt(chance / n)
+    return bool(certain and scattered >= _SCATTERED and shared * scattered >= _SHARED * chance)
+
+
+def rows_looked_at(width: int) -> int:
+    """How many rows of a table of so many columns are looked at."""
+    return max(_LEAST_ROWS, min(_ROWS, _NUMBERS // max(width, 1)))
+
+
+def _make_features(frame: pl.DataFrame) -> NDArray[np.float32]:
+    """Columns of one variance each, float32 (m, n): numbers, and few texts or truth values as a column each."""
+    found: list[NDArray[Any]] = []
+    for series in frame:
+        if series.dtype.is_numeric():
+            columns = series.cast(pl.Float64).to_numpy()[:, None]
+        elif series.dtype in (pl.String, pl.Boolean, pl.Categorical) and series.n_unique() <= _CATEGORIES:
+            columns = series.cast(pl.String).fill_null("").to_dummies().to_numpy().astype(np.float64)
+        else:
+            continue
+        present = np.isfinite(columns)
+        columns = np.where(present, columns, 0.0)
+        if present.all() and np.all(columns[1:, 0] > columns[:-1, 0]):  # numbers of rows: how a file was sorted
+            continue
+        with np.errstate(over="ignore"):
+            apart = np.where(present, columns - columns.sum(axis=0) / np.maximum(present.sum(axis=0), 1), 0.0)
+            size = np.sqrt(np.sum(apart * apart) / len(apart))
+        if 0 < size < np.inf:
+            found.append((apart / size).astype(np.float32))
+    return np.concatenate(found, axis=1) if found else np.zeros((frame.height, 0), np.float32)
