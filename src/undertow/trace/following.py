@@ -118,8 +118,8 @@ def call_following(call: Callable[[], Any], code: CodeType | None, trace: Trace,
         return result
 
 
-def _forget(number: int, gone: ref[CodeType]) -> None:
-    _known.pop(number, None)
+def _forget(number: int, gone: ref[CodeType], known: dict[int, Any] = _known) -> None:
+    known.pop(number, None)  # not by the module's name for it, which is gone where Python ends
 
 
 def _lost(error: BaseException, trace: Trace) -> RefusedError | None:
