@@ -9,7 +9,7 @@ import pytest
 
 import undertow as ut
 from undertow import nn, optim, trees
-from undertow.errors import ArgumentError, PositionError, ShapeError, UnsupportedError
+from undertow.errors import ArgumentError, PositionError, ShapeError, UndertowError, UnsupportedError
 from undertow.train.session import PlainSession
 from undertow.train.step import make_step
 
@@ -275,3 +275,20 @@ def test_quantiles_of_nothing_are_nan_where_numpys_are(shape):
             np.testing.assert_array_equal(found, wanted, strict=True)
         slope = ut.value_and_grad(lambda x, q=q, options=options: np.sum(np.nanquantile(x, q, **options)), compile=True)
         assert slope(x)[1].shape == shape
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "message"),
+    [
+        (lambda x: np.ediff1d(x, to_end=np.nan), np.arange(3), "to_end is float64, which int64 does not hold"),
+        (lambda x: np.ediff1d(x, None, np.ones(2, np.float32)), np.arange(3), "to_begin is float32"),
+        (lambda x: np.histogram(x, 2.4), np.arange(3.0), "bins is 2.4"),
+        (lambda x: np.histogram(x, 0), np.arange(3.0), "bins is 0"),
+        (lambda x: np.linalg.matrix_rank(x, tol=0.1, rtol=0.1), np.eye(3), "tol= or rtol=, not both"),
+    ],
+)
+def test_what_numpy_refuses_is_refused(f, x, message):
+    with pytest.raises((TypeError, ValueError)):
+        f(x)
+    with pytest.raises(UndertowError, match=message):
+        ut.compile(f)(x)

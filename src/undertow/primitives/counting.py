@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import ShapeError, UnsupportedError
+from undertow.errors import ArgumentError, ShapeError, UnsupportedError
 from undertow.graph import Spec, show_shape
 from undertow.primitives.compare import where
 from undertow.primitives.index import Pick, getitem
@@ -225,6 +225,8 @@ def _edges(a: Any, bins: Any, bounds: Any, weights: Any) -> Any:
         bins = len(edges) - 1
     if isinstance(bins, Traced) or np.ndim(bins):
         return bins if isinstance(bins, Traced) else np.asarray(bins)
+    if not isinstance(bins, int | np.integer) or bins < 1:
+        raise ArgumentError(f"np.histogram: bins is {bins!r}. Give a whole number of 1 or more, or the edges.")
     if bounds is not None or 0 in shape_of(a):
         return np.histogram_bin_edges(np.zeros(0, dtype_of(a)), bins, bounds)
     low, high = np.min(a), np.max(a)

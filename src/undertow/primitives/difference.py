@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import ArgumentError, ShapeError
+from undertow.errors import ArgumentError, DTypeError, ShapeError
 from undertow.graph import Shape, Spec
 from undertow.primitives.cumulative import filled_like, part
 from undertow.primitives.record import (
@@ -119,6 +119,11 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = MISSING, append: An
 )
 def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     differences = diff(np.ravel(ary), n=1, axis=0)
+    for name, end in (("to_end", to_end), ("to_begin", to_begin)):
+        if end is not None and not np.can_cast(dtype_of(end), dtype_of(ary), "same_kind"):
+            raise DTypeError(
+                f"np.ediff1d: {name} is {dtype_of(end)}, which {dtype_of(ary)} does not hold. Convert one with .astype."
+            )
     parts = [] if to_begin is None else [cast(np.ravel(to_begin), dtype_of(ary))]
     parts += [differences] if to_end is None else [differences, cast(np.ravel(to_end), dtype_of(ary))]
     return np.concatenate(parts) if len(parts) > 1 else differences

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from undertow.errors import ShapeError, UnsupportedError
+from undertow.errors import ArgumentError, ShapeError, UnsupportedError
 from undertow.graph import Shape, Spec, broadcast_shapes, show_shape, total
 from undertow.primitives.matrices import check_matrix, definite, infer_square, known, spaced, square
 from undertow.primitives.product import swap
@@ -300,6 +300,8 @@ matrix_rank = Primitive(
                  Sample((draw((3,), 1),))),
 ])  # fmt: skip
 def _matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    if tol is not None and rtol is not None:
+        raise ArgumentError("np.linalg.matrix_rank takes tol= or rtol=, not both. Leave one out.")
     tol, rtol = (None if x is None else float(x) for x in (tol, rtol))
     return matrix_rank(A, tol=tol, rtol=rtol, hermitian=bool(hermitian))
 
