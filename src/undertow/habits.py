@@ -219,10 +219,7 @@ RUNS: Final[dict[str, str]] = {
     "predict_proba": "Use run.predict_probability(X).",
     "score": "Use run.evaluate(X, y).",
     "summary": "Use run.model.summary().",
-    **dict.fromkeys(
-        ("confusion", "confusion_matrix"),
-        "from undertow.train import METRICS; METRICS['confusion_matrix'](run.predictions(X, y)) gives it.",
-    ),
+    "confusion_matrix": "from undertow.train import METRICS; METRICS['confusion_matrix'](run.predictions(X, y)).",
 }
 _RATE: Final = "The rate belongs to the optimizer: optimizer=undertow.optim.adam(1e-3)."
 _DECAY: Final = "It belongs to the optimizer: optimizer=undertow.optim.adamw(1e-3, decay=1e-2)."
