@@ -214,13 +214,12 @@ DATA: Final[dict[str, str]] = {
 }
 """Names looked for in `undertow.data`."""
 
-_CONFUSION: Final = "from undertow.train import METRICS; METRICS['confusion_matrix'](run.predictions(X, y)) gives it."
 RUNS: Final[dict[str, str]] = {
     "fit": "It is trained; train on with undertow.train(run.model, (X, y), loss=…).",
     "predict_proba": "Use run.predict_probability(X).",
     "score": "Use run.evaluate(X, y).",
     "summary": "Use run.model.summary().",
-    **dict.fromkeys(("confusion", "confusion_matrix"), _CONFUSION),
+    "confusion_matrix": "from undertow.train import METRICS; METRICS['confusion_matrix'](run.predictions(X, y)).",
 }
 _RATE: Final = "The rate belongs to the optimizer: optimizer=undertow.optim.adam(1e-3)."
 _DECAY: Final = "It belongs to the optimizer: optimizer=undertow.optim.adamw(1e-3, decay=1e-2)."

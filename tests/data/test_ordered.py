@@ -38,6 +38,8 @@ AMOUNTS = {
     "years": lambda s: 2001 + ranks(s, 20),
     "ages": lambda s: np.clip(np.round(42 + 15 * s), 18, 90),
     "young ages": lambda s: np.clip(np.round(25 + 3 * s), 18, 35),
+    "ages at school": lambda s: np.clip(np.round(17 + 2 * s), 14, 19),
+    "prices": lambda s: 100_000 * np.clip(np.round(4 + s), 2, 7),
     "scores": lambda s: np.clip(np.round(55 + 18 * s), 0, 100),
     "marks of ten": lambda s: np.clip(np.round(5 + 2 * s), 0, 10),
     "bikes": lambda s: rng.poisson(np.exp(1 + 0.8 * s)),
@@ -73,6 +75,14 @@ def test_what_stays_the_same_of_a_person_is_an_amount(each):
 def test_numbers_that_a_column_tells_without_error_are_amounts(width):
     minutes = rng.integers(0, 200, N)
     assert find_task(table(minutes // width, np.stack([minutes, rng.normal(size=N)], axis=1)), "y")[0] == "regression"
+
+
+@pytest.mark.parametrize("begin", [20, 404])
+def test_few_classes_of_larger_numbers_are_found(begin):
+    y = rng.integers(0, 6, N)
+    frame = table(begin + 7 * y, 2 * rng.normal(size=(6, 5))[y] + rng.normal(size=(N, 5)))
+    assert find_task(frame, "y")[0] == "classification"
+    assert find_task(table(np.where(y > 2, begin, begin + 30), Z), "y")[0] == "classification"  # two need no look
 
 
 @pytest.mark.parametrize("n", [11, 15, 20, 26, 60, 100])

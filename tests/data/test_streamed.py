@@ -327,7 +327,7 @@ def test_sixty_megabytes_through_twenty(tmp_path, kind):
     else:
         notes = [letter * 220 for letter in "abcde"]
         frame = pl.DataFrame({"x": rng.normal(size=m), "z": rng.normal(size=m), "note": rng.choice(notes, m)})
-        frame.with_columns(y=pl.Series(rng.integers(0, 2, m))).write_csv(path)
+        frame.with_columns(y=pl.Series(rng.integers(0, 12, m))).write_csv(path)  # of 12, rows are looked at
     assert path.stat().st_size > 56e6
     command = [sys.executable, "-c", MEMORY, str(path), "20"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "POLARS_MAX_THREADS": "2"}

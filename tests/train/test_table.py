@@ -220,7 +220,8 @@ def test_evaluation_weighs_the_rows_as_training_did(folder):
         ([1.0, 2.0, 3.0, 4.0, 5.0] * 5, "classification"),
         (list(range(12)), "regression"),
         ([15, 16, 17, 18, 19, 20] * 3, "regression"),
-        ([15, 16, 17, 18, 19, 20] * 5, "classification"),
+        ([5, 6, 7, 8, 9, 10] * 5, "classification"),
+        ([15, 16, 17, 18, 19, 20] * 5, "regression"),
     ],
 )
 def test_few_rows_of_each_value_make_no_classes(values, task):

@@ -26,7 +26,7 @@ from undertow.data.number_target import (
 from undertow.data.ordered import names_classes
 from undertow.data.parse import parse_booleans, parse_numbers
 from undertow.data.state import Label, fail, read_label, read_list, read_number, read_object, read_text
-from undertow.data.target_checks import FEW_DISTINCT, FEW_SURE, MAY_BE_CLASSES, check_texts, tell_alike
+from undertow.data.target_checks import FEW_DISTINCT, MAY_BE_CLASSES, check_texts, need_rows, tell_alike
 from undertow.data.tasks import TASKS, Task, name_task
 from undertow.data.wording import Origin, count, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError, ShapeError
@@ -169,11 +169,12 @@ def tell_dropped(target: str, n_dropped: int) -> list[str]:
 def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     """The task that a target column sets, and the sentence that says why.
 
-    Texts, booleans and whole numbers with at most 10 distinct values are classes. So are up to 20, and up to 100 that
-    are 0, 1, 2, … or 1, 2, 3, … without a gap, with 10 rows or more on average, where rows that are alike tell so, see
-    `undertow.data.ordered.names_classes`. Numbers with fractions and other whole numbers (ages, counts, years, prices)
-    are a regression; so are counts of things, and whole numbers of which each stands in less than 2 rows on average, or
-    in less than 5 where they are floats, unless there are 3 or fewer.
+    Texts, booleans and whole numbers with at most 10 distinct values, one of them below 10, are classes, and so are up
+    to 3 others. So are up to 20, and up to 100 that are 0, 1, 2, … or 1, 2, 3, … without a gap, with 10 rows or more on
+    average, where rows that are alike tell so, see `undertow.data.ordered.names_classes`. Numbers with fractions and
+    other whole numbers (ages, counts, years, prices) are a regression; so are counts of things, and whole numbers of
+    which each stands in less than 2 rows on average, or in less than 5 where they are floats, unless there are 3 or
+    fewer.
 
     Args:
         frame: the table.
@@ -201,7 +202,7 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
     n_distinct = present.n_unique()
     seen = np.unique(numbers, return_counts=True) if whole and n_distinct <= MAY_BE_CLASSES else None
-    names = seen is not None and n_distinct > FEW_SURE and names_classes(frame.with_columns(series), target)
+    names = seen is not None and need_rows(seen[0]) and names_classes(frame.with_columns(series), target)
     return name_task(target, dtype, whole, n_distinct, len(present), seen, names)
 
 

@@ -14,7 +14,7 @@ from undertow.data.wording import count, list_names, shorten
 from undertow.errors import DataError
 
 FEW_DISTINCT = 20
-FEW_SURE = 10  # so many different whole numbers are classes unless they look like counts; more where rows tell it
+_FEW_SURE, _SMALL = 10, 10  # so many different whole numbers, the least below that, are classes without a look at rows
 MAY_BE_CLASSES = 100  # so many numbers 0, 1, 2, … may be classes
 ALWAYS_CLASSES = 3  # so few different whole numbers are classes, however few the rows
 ROWS_EACH = {True: 2, False: 5}  # rows that a class has at least on average; of texts and of 1, 2, 3, …; of the rest
@@ -30,6 +30,21 @@ def has_few_of_each(n_distinct: int, n: int) -> bool:
 def number_classes(numbers: NDArray[np.float64]) -> bool:
     """Whether ascending whole numbers are 0, 1, 2, … or 1, 2, 3, … without a gap, as numbers of classes are."""
     return bool(numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1)
+
+
+def need_rows(numbers: NDArray[np.float64]) -> bool:
+    """Whether whole numbers are classes only where rows tell so, see `undertow.data.ordered`: many, or none is small.
+
+    Args:
+        numbers: that differ, ascending.
+
+    Source: derived here.
+
+    Example:
+        >>> need_rows(np.arange(3.0, 9.0)), need_rows(np.arange(11.0)), need_rows(np.arange(2019.0, 2025.0))
+        (False, True, True)
+    """
+    return len(numbers) > _FEW_SURE or (len(numbers) > ALWAYS_CLASSES and bool(numbers[0] >= _SMALL))
 
 
 def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bool:

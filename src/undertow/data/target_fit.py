@@ -29,7 +29,7 @@ from undertow.data.target import (
     count_labels,
     fit_class_target,
 )
-from undertow.data.target_checks import FEW_SURE, MAY_BE_CLASSES, same_value
+from undertow.data.target_checks import MAY_BE_CLASSES, need_rows, same_value
 from undertow.data.target_layout import choose_target_layout, with_layout
 from undertow.data.tasks import Task, name_task
 from undertow.data.wording import Origin
@@ -95,9 +95,11 @@ class TargetFit:
 
     def look_at(self, frame: pl.DataFrame, most: int) -> None:
         """Keep some rows of a part that was added, where they may tell whether whole numbers name classes."""
-        known = self.counts
-        if known is not None and known.height <= MAY_BE_CLASSES and known["label"].dtype.is_numeric() and self.whole:
-            self.rows.append(frame[:: max(1, frame.height // most)])
+        seen = self._seen() if self.whole else None
+        if seen is not None and need_rows(seen[0]):
+            some = frame.gather_every(-(-frame.height // most) or 1)
+            texts = [pl.Series(x.name, x.to_list(), dtype=x.dtype) for x in some if x.dtype == pl.String]
+            self.rows.append(some.with_columns(texts))  # of their own, else those of the whole part would stay
 
     def _count(self, counts: pl.DataFrame) -> None:
         if self.counts is not None:
@@ -125,7 +127,7 @@ class TargetFit:
             return with_layout(target, layout), [f"Target {self.name!r}: regression.", written, *said]
         task, why = self.task, f"Target {self.name!r}: {self.task}, as asked for."
         seen = self._seen()
-        unsure = bool(self.rows) and seen is not None and n_distinct > FEW_SURE
+        unsure = bool(self.rows) and seen is not None and need_rows(seen[0])
         names = unsure and names_classes(pl.concat(self.rows), self.name)
         found, reason = name_task(self.name, self.dtype, self.whole, n_distinct, self.numbers.n, seen, names)
         if self.task in (None, found):  # told again by a resumed run, it is for the same reason

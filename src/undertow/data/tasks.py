@@ -11,9 +11,9 @@ from undertow.data.late import pl
 from undertow.data.target_checks import (
     ALWAYS_CLASSES,
     FEW_DISTINCT,
-    FEW_SURE,
     ROWS_EACH,
     look_like_counts,
+    need_rows,
     number_classes,
 )
 from undertow.data.wording import count
@@ -72,7 +72,7 @@ def name_task(
             "regression",
             f"{found}, from {seen[0][0]:g} on and ever rarer: counts of something, so regression{other}.",
         )
-    if n_distinct > FEW_SURE:
+    if seen is not None and need_rows(seen[0]):
         return ("classification", alike) if names else ("regression", f"{found}, so regression{other}.")
     may_be = n_distinct > ALWAYS_CLASSES or n < 2 * n_distinct
     return "classification", f"{found}, so classification{amounts if may_be else ''}."
