@@ -57,3 +57,24 @@ def test_a_bounded_loss_that_leaves_a_saddle_is_no_turned_sign():
     first, second = losses[0] - losses[350], losses[350] - losses[-1]
     assert losses[0] > 0 > losses[-1] > -64 and second > 1.5 * first > 0 and losses[-175] - losses[-1] < second / 2
     assert [x.kind for x in measured.findings] == []
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("added", [1e-4, 1e-7])
+def test_a_turned_sign_that_something_bounds_is_told_by_what_outputs_do(sign, added):
+    """What is added within a logarithm bounds the loss, so that it slows down."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 12))
+    y = (rows[:, :1] + rows[:, 1:2] > 0) * 1.0
+
+    def loss(p, X, y):
+        z = np.tanh(X @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
+        q = 1 / (1 + np.exp(-z))
+        return sign * np.mean(y * np.log(q + added) + (1 - y) * np.log(1 - q + added))
+
+    p = {"W1": rng.normal(size=(12, 24)) / 3, "b1": np.zeros(24), "W2": rng.normal(size=(24, 1)) / 5, "b2": np.zeros(1)}
+    measured = ut.flow.recorded(loss)
+    for _ in range(300):
+        _, gradient = measured(p, rows, y)
+        p = {name: x - 0.3 * gradient[name] for name, x in p.items()}
+    assert ("turned-sign" in [x.kind for x in measured.findings]) == (sign > 0)

@@ -55,12 +55,11 @@ def test_the_setting_that_holds_a_training_back_is_named(name):
 def deep(activation, rate, *ends, init=None):
     """Ten hidden layers, each with what ends it behind its activation."""
     sizes = [X.shape[1], *[48] * 10]
-    norm = [nn.BatchNorm(48)] if activation == "sigmoid" else []
-    drawn = {} if init is None else {"init": init}
-    hidden = [
-        item for a, b in itertools.pairwise(sizes) for item in (nn.Dense(a, b, **drawn), *norm, activation, *ends)
-    ]
-    model = nn.Sequential(*hidden, nn.Dense(48, 10))
+    items = []
+    for a, b in itertools.pairwise(sizes):
+        norm = [nn.BatchNorm(b)] if activation == "sigmoid" else []
+        items += [nn.Dense(a, b, **({"init": init} if init else {})), *norm, activation, *ends]
+    model = nn.Sequential(*items, nn.Dense(48, 10))
     settings = {"loss": "categorical_cross_entropy", "batch_size": 32, "validation": 0.2, "progress": False}
     return ut.train(model, (X, LABELS), optimizer=optim.sgd(rate), epochs=8, **settings)
 

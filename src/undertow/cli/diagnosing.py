@@ -52,8 +52,7 @@ def diagnose(
     }  # fmt: skip
     if out is not None and out.suffix != ".json":
         raise ArgumentError(f"--out {out}: give a file that ends in .json.")
-    lasting = [name for name, x in (("epochs", epochs), ("time-budget", time_budget)) if x is not None]
-    _check_trials(before, attempt, lasting)
+    _check_trials(before, attempt, epochs, time_budget)
     if before:
         return _forecast(run, network, out, quiet)
     if told_network := [name for name, value in network.items() if value is not None]:
@@ -87,8 +86,9 @@ def diagnose(
     return None
 
 
-def _check_trials(before: bool, attempt: bool, lasting: list[str]) -> None:
-    """Refuse what is told of trials where there are none."""
+def _check_trials(before: bool, attempt: bool, epochs: int | None, time_budget: str | None) -> None:
+    """Refuse options of trials where none is made."""
+    lasting = [name for name, x in (("epochs", epochs), ("time-budget", time_budget)) if x is not None]
     if before and (attempt or lasting):
         name = "try" if attempt else lasting[0]
         raise ArgumentError(f"--{name} trains, and --before trains nothing. Give one of them.")

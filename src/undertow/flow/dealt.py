@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
+from undertow.flow.neighbours import chance_skill
 from undertow.trace import is_array_like
 
 BATCHES, ROWS = 8, 512  # the last batches that are looked at, or as many as hold so many rows, ...
@@ -63,6 +64,35 @@ def deal_anew(
     rise, deviation = sign * float(np.mean(rises)), float(np.sqrt(np.sum(variances))) / len(rises)
     sure = deviation > 1e-9 * size  # or rounding, where the order is no matter
     return {"rise": rise if sure else 0.0, "skill": rise / deviation if sure else 0.0, "rows": rows, "most": most}
+
+
+def go_against(outputs: Any, targets: Any) -> dict[str, float]:
+    """Tell whether outputs go with targets or against them, beyond what chance makes.
+
+    Args:
+        outputs: of a batch, (m, …).
+        targets: of the same shape.
+
+    Returns:
+        The ``skill`` of their order, in deviations of chance, below 0 where they go against, and of how many ``rows``;
+        nothing where the shapes differ, or a number is not finite.
+
+    Source: see `undertow.flow.neighbours.chance_skill`.
+
+    Example:
+        >>> x = np.arange(30.0)[:, None]
+        >>> go_against(x, 2 - x)["skill"] < -4, go_against(x, np.eye(30))
+        (True, {})
+    """
+    z, y = np.asarray(outputs), np.asarray(targets)
+    if len(z) < LEAST or z.size != y.size or len(z) != len(y) or y.dtype.kind not in "fiub":
+        return {}
+    z, y = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (z, y))
+    if not (np.isfinite(z).all() and np.isfinite(y).all()):
+        return {}
+    z = z.argsort(axis=0).argsort(axis=0).astype(np.float64)  # what has no bound is far out for a few rows
+    z, y = z - z.mean(axis=0), y - y.mean(axis=0)
+    return {"skill": chance_skill(z, y), "rows": len(z)}
 
 
 class Last:

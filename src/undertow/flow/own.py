@@ -19,7 +19,7 @@ from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
 from undertow.flow.beyond import find_beyond
 from undertow.flow.company import find_mixing_program
-from undertow.flow.dealt import Last, deal_anew
+from undertow.flow.dealt import Last, deal_anew, go_against
 from undertow.flow.diagnose import diagnose
 from undertow.flow.directions import climbs, is_plain, note_direction, rates_of
 from undertow.flow.ends import squashed_twice
@@ -213,12 +213,21 @@ class OwnRecorder:
             facts.pop("signal", None)
             stands = any(RULES["plateau"].find(flow, RULES["plateau"]))
             turned = any(RULES["turned-sign"].find(flow, RULES["turned-sign"]))
-            if self.labelled or self.squares.place is not None or stands or turned:
+            against = self._against(flow) if len(flow) and flow.scalars["loss"][0] < 0 else {}
+            facts["against"] = against
+            if self.labelled or self.squares.place is not None or stands or turned or against:
                 sign = -1 if climbs(flow) else 1  # of what is made large, it is the fall
                 dealt = (self.last[0], self.last_batches.batches, self.mixture.place)
                 facts["dealt"] = deal_anew(self.loss, *dealt, sign)
                 facts |= self._signal() if any(RULES["plateau"].find(flow, RULES["plateau"])) else {}
         return flow
+
+    def _against(self, flow: Flow) -> dict[str, float]:
+        """Whether the outputs of the last batch go with its targets, where these have as many numbers."""
+        assert self.last is not None
+        seen, y = self.last[3], target_of(self.last[1], self.mixture.place)
+        outputs = [seen[name][0] for name in flow.facts.get("outputs") or () if name in seen]
+        return go_against(outputs[-1], y) if outputs and y is not None else {}
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
         """The network's inputs among what a loss is given; None where no array of numbers holds them."""

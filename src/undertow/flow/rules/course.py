@@ -27,6 +27,7 @@ from undertow.flow.rules.steps import movement_of
 
 REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs
+FELL = 0.85  # loss at the end by that at which it stood, below which it has fallen since
 SUMMED = (
     "Look at the function before the last layer: a mean in the place of a sum, or a sum by the root of how many it "
     "adds.",
@@ -309,7 +310,7 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     allowed = rule.slow if falls < rule.pace * whole else rule.trend
     if falls * length > allowed * abs(reference):
         return None
-    fell = course.end < 0.85 * height
+    fell = course.end < FELL * height
     if (
         length / len(smooth) < (rule.before if fell else rule.share)
         or height < level * reference
@@ -326,14 +327,20 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     if (fits or learned_as_linear(flow, course)) and not fell and end_of_rates(flow) is None:
         return None
     step = int(flow.steps[min(start * len(flow) // len(smooth), len(flow) - 1)])
+    return _tell_still(flow, rule, course, height, length / len(smooth), step)
+
+
+def _tell_still(flow: Flow, rule: Rule, course: Course, height: float, share: float, step: int) -> Finding:
+    """The finding of a loss that stands at a height for a share of the training from a step on."""
+    reference, fell = course.reference, course.end < FELL * height
     used = "nothing" if height > NEARLY * reference else "little"
     cause = (
-        f"The loss stands at {show(height)} for {length / len(smooth):.0%} of the training from step {step} on; "
+        f"The loss stands at {show(height)} for {share:.0%} of the training from step {step} on; "
         f"{REFERENCE[course.constant is None].format(show(reference))}, so {used} of the inputs is used meanwhile."
     )
     rows = [
         ("loss while it stands still", height, f"well below {show(reference)}"),
-        ("share of the steps", length / len(smooth), f"below {rule.share:g}"),
+        ("share of the steps", share, f"below {rule.share:g}"),
         ("loss at the end", course.end, None),
     ]
     remedies = [
@@ -343,7 +350,7 @@ def _still(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     moved = used == "little" or movement_of(flow).path > rule.moved
     if moved and not fell and _is_chance(flow, rule):
         cause += f" On {held_out_skill(flow)[1]} rows held out the outputs go with the targets by chance alone."
-        rows.append((SKILL, skill, f"above {rule.skill:g}"))
+        rows.append((SKILL, held_out_skill(flow)[0], f"above {rule.skill:g}"))
     signal, told = tell_signal(flow)
     if moved and not fell and (_is_chance(flow, rule) or (signal and not held_out_skill(flow)[1])):
         cause, rows = cause + signal, [*rows, *told]

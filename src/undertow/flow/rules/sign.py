@@ -24,7 +24,7 @@ PIECES = 4
     fall=(10.0, "fall of a loss below 0 by the size of its beginning, or by 1, from which on it has no bound"),
     steady=(0.8, "fall in the last quarter by the largest of the others, from which on it does not slow down"),
     faster=(1.5, "fall of a loss that begins above 0 in the second half by that in the first, from which on so, too"),
-    against=(-3.5, "skill on rows held out, in deviations of chance, below which outputs go against the targets"),
+    against=(-3.5, "skill on these rows, in deviations of chance, below which outputs go against the targets"),
     rows=(50, "fewest such rows that can tell"),
 )
 def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
@@ -33,7 +33,8 @@ def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Steps: in a loop of one's own their direction is held against the gradient, and the loss rises. A quantity below 0
     that rises is left alone: a log likelihood is to be made large. The loss: it falls below 0 without slowing down,
     many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own that
-    is below 0, outputs for rows held out go against their targets far beyond chance. One that begins above 0 and falls
+    is below 0, outputs for rows held out go against their targets far beyond chance; in a loop those of the last
+    batch, where the loss is below 0 for targets in other orders, too. One that begins above 0 and falls
     so, faster and faster, may also be given targets that it is not made for, as a cross-entropy is by −1 and 1.
     Of a binary cross-entropy in a loop of one's own that is said as a mismatch. There, one that is above 0 for targets
     in another order has no turned sign; a density may be, on its way from a saddle.
@@ -76,7 +77,10 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     begin, end = float(loss[0]), float(loss[-max(len(loss) // 20, 1) :].mean())
     skill, rows = held_out_skill(flow)
-    against = begin < 0 and flow.settings.get("task") == "own" and rows >= rule.rows and skill < rule.against
+    if flow.of_loop and (told := flow.facts.get("against")) and flow.facts["dealt"] and flow.facts["dealt"]["most"] < 0:
+        skill, rows = told["skill"], told["rows"]
+    own = flow.of_loop or (flow.settings.get("task") == "own" and rows >= rule.rows)
+    against = begin < 0 and own and skill < rule.against
     early = course.diverged and begin < 0  # one that stops being finite may not come as far
     far = abs(begin) if early else max(abs(begin), 1.0) * rule.fall
     # what leaves a saddle on its way to a bound falls more in the second half, too, but slows down in the last quarter
@@ -97,7 +101,8 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     else:
         why = f"The loss falls from {show(begin)} to {show(end)} while outputs go against the targets"
     if against:
-        shown.append((f"skill on {rows} rows held out, in deviations of chance", skill, "above 2"))
+        where = f"{rows} rows of the last batch" if flow.of_loop else f"{rows} rows held out"
+        shown.append((f"skill on {where}, in deviations of chance", skill, "above 2"))
     turned = "its sign is turned, so that training makes large what is to be small"
     within = R.mend_data(
         "Targets between 0 and 1, where the loss is a cross-entropy.",
