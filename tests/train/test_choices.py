@@ -155,3 +155,12 @@ def test_the_decay_that_is_told_is_taken(told, decay):
     """That of the rule, that of --decay, else that of the optimizer; the chosen one where nothing is told."""
     settings = complete(TableSettings(**told), choose_settings(100, 50, "regression", 1), False, 100)
     assert make_optimizer(settings, 100).settings.get("decay", 0.0) == decay
+
+
+@pytest.mark.parametrize(
+    ("hidden", "dropout"), [([], 0.0), ([9], 0.2), ([9] * 2, 0.2), ([9] * 4, 0.1), ([9] * 10, 0.04), (None, 0.2)]
+)
+def test_more_than_two_layers_share_the_dropout_of_two(hidden, dropout):
+    choice = choose_settings(5000, 20, "classification", 3)
+    assert complete(TableSettings(hidden=hidden), choice, True, 5000).dropout == dropout
+    assert complete(TableSettings(hidden=hidden, dropout=0.3), choice, True, 5000).dropout == 0.3
