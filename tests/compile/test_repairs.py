@@ -293,3 +293,9 @@ def test_what_numpy_refuses_is_refused(f, x, message):
         f(x)
     with pytest.raises(UndertowError, match=message):
         ut.compile(f)(x)
+
+
+@pytest.mark.parametrize("bins", [np.array(3), np.uint8(2), True])
+def test_a_number_of_bins_is_what_numpy_takes_for_one(bins):
+    x = np.arange(5.0)
+    np.testing.assert_array_equal(ut.compile(lambda x: np.histogram(x, bins)[0])(x), np.histogram(x, bins)[0])
