@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from undertow.data import find_task, load_digits, stream_table
+from undertow.data import encode_table, find_task, load_digits, stream_table
 from undertow.data.ordered import names_classes
+from undertow.data.target_fit import TargetFit
 
 rng = np.random.default_rng(5)
 N = 2000
@@ -135,3 +136,44 @@ def test_a_missing_target_is_left_out():
     frame = table(y, X).with_columns(pl.when(pl.int_range(600) % 3 == 0).then(None).otherwise("y").alias("y"))
     assert names_classes(frame, "y")
     assert not names_classes(frame.head(30), "y")
+
+
+def test_files_of_other_numbers(tmp_path):
+    """Rows of several files are looked at together, though one has whole numbers where another has fractions."""
+    y = rng.integers(0, 15, 400)
+    first = pl.DataFrame({"x": y, "s": ["a", "b"] * 200, "y": y}, schema_overrides={"x": pl.Int32})
+    second = first.with_columns(pl.col("x").cast(pl.Float64), pl.col("s").cast(pl.Categorical))
+    for name, frame in (("a", first), ("b", second)):
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    assert stream_table(tmp_path, "y").encoder.task == "regression"
+
+
+def test_columns_left_out():
+    """Columns that are no features tell nothing: here a text has the same number in words."""
+    y = np.clip(np.round(10 + 3 * rng.normal(size=N)), 1, 20)
+    frame = table(y, y[:, None] + 8 * rng.normal(size=(N, 3)))
+    frame = frame.with_columns(pl.Series("said", [f"w{v * 7 % 23:g}" for v in y]))
+    assert find_task(frame, "y")[0] == "classification"
+    assert find_task(frame, "y", ["said"])[0] == "regression"
+    assert encode_table(frame, "y", leave_out="said").encoder.task == "regression"
+    assert stream_table(frame, "y", leave_out="said").encoder.task == "regression"
+
+
+def test_many_parts():
+    """Rows of many parts are kept together: each part of its own would take a hundred times as much."""
+    fit = TargetFit("y", None)
+    frame = table(np.arange(N) % 30)
+    fit.update(frame["y"], None)
+    for first in range(0, N, 10):
+        fit.look_at(frame[first : first + 10], 2)
+    assert len(fit.rows) < 64
+    assert sum(part.height for part in fit.rows) == 400
+
+
+def test_numbers_beyond_all_bounds():
+    """Columns whose mean is no number are left out, silently; of hundreds of texts fewer rows are looked at."""
+    y = np.arange(N) % 30
+    frame = table(y).with_columns(pl.Series("far", [1e308, 1e308, -1e308, -1e308] * (N // 4)))
+    assert not names_classes(frame, "y")
+    texts = {f"s{i}": [str(v) for v in rng.integers(0, 20, N)] for i in range(60)}
+    assert not names_classes(frame.with_columns(**{name: pl.Series(x) for name, x in texts.items()}), "y")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from itertools import chain
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undertow.data import ArraySource, TabularEncoder, stream_table
+from undertow.data import ArraySource, TabularEncoder, cache, stream_table
 from undertow.data.column_statistics import NumberStatistics, TextStatistics
 from undertow.data.reading import watch_reading
 from undertow.data.roles import Roles
@@ -216,11 +217,55 @@ def test_encoded_rows_on_disk(files, tmp_path):
     other = stream_table(files["parquet"], "kind", memory=2e6, cache=folder, seed=1)
     assert (folder / "X.npy").stat().st_mtime_ns != written and not other.train.weighted
     assert sorted(entry.name for entry in folder.parent.iterdir()) == ["encoded"]
+    wanted = other.train.head(10**6)
+    for name in ("X.npy", "y.npy"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-4])
+        again = stream_table(files["parquet"], "kind", memory=2e6, cache=folder, seed=1)
+        assert all(map(np.array_equal, again.train.head(10**6), wanted))
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match=r"the folder holds other files \(notes.txt\)"):
         stream_table(files["parquet"], "kind", cache=folder)
     with pytest.raises(DataError, match=r"is a file\. Give the name of a folder"):
         stream_table(files["parquet"], "kind", cache=folder / "notes.txt")
+
+
+@pytest.mark.parametrize("kind", ["file", "frame"])
+def test_encoded_rows_of_a_table_that_has_changed(tmp_path, kind):
+    """Encoded rows are written anew where two targets were exchanged, which no count and no mean tells."""
+    frame = pl.DataFrame({"x": [float(i % 9) for i in range(90)], "y": ["cat", "dog", "dog"] * 30})
+    other = frame.with_columns(pl.Series("y", ["dog", "cat", *frame["y"][2:]]))
+    found = []
+    for number, data in enumerate((frame, other)):
+        path = tmp_path / "a.csv"
+        data.write_csv(path)
+        os.utime(path, (number, number))
+        source = stream_table(path if kind == "file" else data, "y", validation=0.0, cache=tmp_path / "cache").train
+        found.append(source.head(3)[1].tolist())
+    assert found == [[0, 1, 1], [1, 0, 1]]
+
+
+def test_encoded_rows_that_two_write_at_once(tmp_path, monkeypatch):
+    """Rows that something else puts into the folder meanwhile are not trained on."""
+    frame = pl.DataFrame({"x": [float(i % 9) for i in range(90)], "y": ["cat", "dog", "dog"] * 30})
+
+    def go(seed):
+        return stream_table(frame, "y", validation=0.5, seed=seed, cache=tmp_path / "cache", shuffle=False).train
+
+    mine, times = go(1).head(10**3)[0].copy(), [0]
+    write = cache._write
+
+    def disturbed(source, folder, key, most=1):
+        write(source, folder, key)
+        if times[0] < most:
+            times[0] += 1
+            (folder / "cache.json").write_text("[]")
+
+    (tmp_path / "cache" / "cache.json").unlink()
+    monkeypatch.setattr(cache, "_write", disturbed)
+    assert np.array_equal(go(1).head(10**3)[0], mine) and times == [1]
+    monkeypatch.setattr(cache, "_write", partial(disturbed, most=99))
+    with pytest.raises(DataError, match=r"cache: something else writes other rows there at the same time\. Give a"):
+        go(2)
 
 
 def test_a_parquet_file_sorted_by_class_is_mixed(tmp_path):
@@ -290,6 +335,7 @@ def test_counting_texts_stops_at_the_limit():
 
 MEMORY = """
 import sys
+from functools import partial
 import numpy as np
 import polars as pl
 from undertow.data import open_arrays, stream_table

@@ -160,6 +160,7 @@ def test_what_the_first_training_found_is_a_schedule(settings, steps, rates):
         ("reduce_on_plateau:factor=2", "factor must be above 0 and below 1, got 2"),
         ("reduce_on_plateau:patience=x", "patience must be a whole number of 1 or more, got 'x'"),
         ("reduce_on_plateau:threshold=1", "Use min_delta"),
+        ("reduce_on_plateau:foo=1", "--schedule reduce_on_plateau:foo=1: ReduceOnPlateau got an unexpected"),
         ("reduce_on_plateau:monitor=validation_f1", "the history has no column 'validation_f1'"),
         ("reduce_on_platau", "Did you mean 'reduce_on_plateau'"),
     ],

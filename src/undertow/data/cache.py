@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from undertow.errors import DataError
 
 NAMES = ("X", "y", "weights")
 _RECORD = "cache.json"
+_TRIES = 3  # to open what was written, where others write to the same folder
 
 
 def open_cached(source: PieceSource, folder: Path, key: dict[str, object], memory: float) -> PieceSource:
@@ -24,22 +27,28 @@ def open_cached(source: PieceSource, folder: Path, key: dict[str, object], memor
     Args:
         source: what is to be written, in the order in which it lies.
         folder: where; it is made, and holds .npy files and a record of what they were made of.
-        key: what decides the examples, as JSON values; a folder with another key is written anew.
+        key: what decides the examples, as JSON values; a folder with another key, or with a file that is cut short,
+            is written anew.
         memory: bytes that reading may take.
 
     Returns:
         The source of memory maps, shuffled as ``source`` is.
 
     Raises:
-        DataError: ``encoded: the folder holds other files. …``, or the disk is full.
+        DataError: ``encoded: the folder holds other files. …``, the disk is full, or other rows are written there.
 
     Source: derived here.
     """
     wanted = json.loads(json.dumps(key))
-    if not _is_written(folder, wanted):
-        _write(source, folder, wanted)
     names = NAMES[: len(source.example.shapes)]
-    return open_arrays(*(folder / f"{name}.npy" for name in names), memory=memory, shuffle=source.shuffle)
+    for _ in range(_TRIES):
+        if not _is_written(folder, wanted):
+            _write(source, folder, wanted)
+        with suppress(DataError):  # of files that another process has removed since
+            found = open_arrays(*(folder / f"{name}.npy" for name in names), memory=memory, shuffle=source.shuffle)
+            if _is_written(folder, wanted):
+                return found
+    raise DataError(f"{folder}: something else writes other rows there at the same time. Give a folder of its own.")
 
 
 def _is_written(folder: Path, wanted: object) -> bool:
@@ -53,9 +62,14 @@ def _is_written(folder: Path, wanted: object) -> bool:
     if other:
         raise DataError(f"{folder}: the folder holds other files ({other[0]}). Give a folder of its own.")
     try:
-        return bool(json.loads((folder / _RECORD).read_text(encoding="utf-8")) == wanted)
+        return bool(json.loads((folder / _RECORD).read_text(encoding="utf-8")) == [wanted, _sizes(folder)])
     except (OSError, ValueError):
         return False
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The bytes of each file of arrays that is there."""
+    return {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))}
 
 
 def _write(source: PieceSource, folder: Path, key: object) -> None:
@@ -65,12 +79,14 @@ def _write(source: PieceSource, folder: Path, key: object) -> None:
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             _write_arrays(source, made)
-            (made / _RECORD).write_text(json.dumps(key), encoding="utf-8")
+            (made / _RECORD).write_text(json.dumps([key, _sizes(made)]), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(made, folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process has just written it
+            return
         raise DataError(f"{folder}: encoded rows cannot be written: {error.strerror or error}.") from None
 
 

@@ -146,7 +146,7 @@ class TabularEncoder:
         check_frame(frame)
         check_as_text(read_as_text(as_text), frame.columns, target)
         frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
-        task, why = choose_task(frame, target, task)
+        task, why = choose_task(frame, target, task, left_out or ())
         n_rows = frame.height
         frame, origin, said = drop_missing_target(frame, target, origin)
         report = [why, *written, *said]

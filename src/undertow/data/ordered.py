@@ -48,9 +48,10 @@ def names_classes(frame: pl.DataFrame, target: str) -> bool:
         >>> names_classes(pl.DataFrame({"a": y + rng.normal(size=600), "y": y}), "y")
         False
     """
-    frame = frame.drop_nulls(target)
-    rows = np.random.default_rng(0).permutation(frame.height)[: rows_looked_at(frame.width)]
-    frame = frame[np.sort(rows)]
+    present = frame[target].is_not_null().arg_true().to_numpy()
+    rows = np.random.default_rng(0).permutation(len(present))[: rows_looked_at(frame.width)]
+    frame = frame[present[np.sort(rows)]]
+    frame = frame.gather_every(-(-frame.height // rows_looked_at(_count_features(frame))) or 1)
     y = np.unique(frame[target].to_numpy(), return_inverse=True)[1]
     X = _make_features(frame.drop(target))
     if len(y) < _LEAST_ROWS or X.shape[1] == 0 or y.max() == 0:
@@ -86,13 +87,44 @@ def rows_looked_at(width: int) -> int:
     return max(_LEAST_ROWS, min(_ROWS, _NUMBERS // max(width, 1)))
 
 
+def take_plain(frame: pl.DataFrame) -> pl.DataFrame:
+    """Take the columns that count, with types that are those of other parts too, and texts of their own.
+
+    Args:
+        frame: rows of a larger part, whose texts would stay in memory otherwise.
+
+    Source: derived here.
+    """
+    found = []
+    for series in frame:
+        if series.dtype.is_numeric():
+            found.append(series.cast(pl.Float64))
+        elif _is_text(series):
+            found.append(pl.Series(series.name, series.cast(pl.String).to_list(), dtype=pl.String))
+    return pl.DataFrame(found)
+
+
+def _is_text(series: pl.Series) -> bool:
+    return series.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
+
+
+def _is_of_few(series: pl.Series) -> bool:
+    """Whether a column is of few texts, or of truth values."""
+    return _is_text(series) and series.n_unique() <= _CATEGORIES
+
+
+def _count_features(frame: pl.DataFrame) -> int:
+    """How many columns there are when few texts are a column each."""
+    return sum(series.n_unique() if _is_of_few(series) else 1 for series in frame)
+
+
 def _make_features(frame: pl.DataFrame) -> NDArray[np.float32]:
     """Columns of one variance each, float32 (m, n): numbers, and few texts or truth values as a column each."""
     found: list[NDArray[Any]] = []
     for series in frame:
         if series.dtype.is_numeric():
             columns = series.cast(pl.Float64).to_numpy()[:, None]
-        elif series.dtype in (pl.String, pl.Boolean, pl.Categorical) and series.n_unique() <= _CATEGORIES:
+        elif _is_of_few(series):
             columns = series.cast(pl.String).fill_null("").to_dummies().to_numpy().astype(np.float64)
         else:
             continue
@@ -100,7 +132,7 @@ def _make_features(frame: pl.DataFrame) -> NDArray[np.float32]:
         columns = np.where(present, columns, 0.0)
         if present.all() and np.all(columns[1:, 0] > columns[:-1, 0]):  # numbers of rows: how a file was sorted
             continue
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             apart = np.where(present, columns - columns.sum(axis=0) / np.maximum(present.sum(axis=0), 1), 0.0)
             size = np.sqrt(np.sum(apart * apart) / len(apart))
         if 0 < size < np.inf:

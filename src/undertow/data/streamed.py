@@ -184,7 +184,7 @@ def _open_rows(
     """The rows to train on: read from the files, or from a folder to which they are written once."""
     train = PieceSource(rows, memory, shuffle)
     if cache is not None:
-        split = {"split": repr(rows.hold_out), "roles": vars(rows.roles)}
+        split = {"split": repr(rows.hold_out), "roles": vars(rows.roles), "version": rows.pieces.version()}
         report.append(f"Encoded rows: written to {Path(cache).name}, and read from there.")
         return open_cached(
             train, Path(cache), {**rows.describe(), "encoder": rows.encoder.to_json_dict(), **split}, memory
@@ -315,7 +315,7 @@ def _fit(
         frame, origin = frame[rows], None if origin is None else origin.take(rows)
         labels = find_target(frame, roles.target, origin)
         target.update(labels, origin)
-        target.look_at(frame, 1 + rows_looked_at(frame.width) // len(pieces.heights))
+        target.look_at(frame.drop(*roles.left_out), 1 + rows_looked_at(frame.width) // len(pieces.heights))
         if roles.weights is not None:
             weight += float(read_weight_column(frame[roles.weights], origin).sum())
         for fit, leak in columns:

@@ -111,7 +111,7 @@ def encode_table(
     frame = as_frame(frame)
     roles = Roles(target, weights, groups, time, leave_out)
     frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
-    found, why = choose_task(frame, target, task)
+    found, why = choose_task(frame, target, task, roles.left_out)
     roles.check(frame.columns)
     n_rows = frame.height
     frame, origin, said = drop_missing_target(frame, target, origin)

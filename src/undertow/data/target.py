@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -166,7 +166,7 @@ def tell_dropped(target: str, n_dropped: int) -> list[str]:
     return [f"Target {target!r}: {count(n_dropped, 'row')} without a value {verb} dropped."]
 
 
-def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
+def find_task(frame: pl.DataFrame, target: str, left_out: Collection[str] = ()) -> tuple[Task, str]:
     """The task that a target column sets, and the sentence that says why.
 
     Texts, booleans and whole numbers with at most 10 distinct values, one of them below 10, are classes, and so are up
@@ -179,6 +179,7 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     Args:
         frame: the table.
         target: the column to predict.
+        left_out: columns that are no features, and not looked at.
 
     Returns:
         "classification" or "regression", and a sentence for the report.
@@ -202,14 +203,17 @@ def find_task(frame: pl.DataFrame, target: str) -> tuple[Task, str]:
     whole = bool(np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))))
     n_distinct = present.n_unique()
     seen = np.unique(numbers, return_counts=True) if whole and n_distinct <= MAY_BE_CLASSES else None
-    names = seen is not None and need_rows(seen[0]) and names_classes(frame.with_columns(series), target)
+    looks = seen is not None and need_rows(seen[0])
+    names = looks and names_classes(frame.drop(*left_out, strict=False).with_columns(series), target)
     return name_task(target, dtype, whole, n_distinct, len(present), seen, names)
 
 
-def choose_task(frame: pl.DataFrame, target: str, task: Task | None) -> tuple[Task, str]:
+def choose_task(
+    frame: pl.DataFrame, target: str, task: Task | None, left_out: Collection[str] = ()
+) -> tuple[Task, str]:
     """The task asked for, or the one that the target sets; and the sentence that says so."""
     check_task(task)
-    found, why = find_task(frame, target)
+    found, why = find_task(frame, target, left_out)
     if task is None:
         check_texts(frame[target], target)
     return (found, why) if task is None or task == found else (task, f"Target {target!r}: {task}, as asked for.")

@@ -21,7 +21,7 @@ from undertow.data.number_target import (
     fit_number_target,
     take_logarithms,
 )
-from undertow.data.ordered import names_classes
+from undertow.data.ordered import names_classes, take_plain
 from undertow.data.parse import mark_missing
 from undertow.data.target import (
     Target,
@@ -38,6 +38,7 @@ from undertow.errors import DataError
 MOST_CLASSES = 65_536
 
 _SAMPLE = 10_000  # numbers of a stream that are kept: enough to tell whether they are skewed
+_TOGETHER = 64  # parts whose rows are joined
 
 
 @dataclass(eq=False)
@@ -98,8 +99,9 @@ class TargetFit:
         seen = self._seen() if self.whole else None
         if seen is not None and need_rows(seen[0]):
             some = frame.gather_every(-(-frame.height // most) or 1)
-            texts = [pl.Series(x.name, x.to_list(), dtype=x.dtype) for x in some if x.dtype == pl.String]
-            self.rows.append(some.with_columns(texts))  # of their own, else those of the whole part would stay
+            self.rows.append(take_plain(some))
+            if len(self.rows) == _TOGETHER:  # a part of few rows takes more memory than its rows
+                self.rows = [pl.concat(self.rows).rechunk()]
 
     def _count(self, counts: pl.DataFrame) -> None:
         if self.counts is not None:

@@ -225,7 +225,7 @@ def _edges(a: Any, bins: Any, bounds: Any, weights: Any) -> Any:
         bins = len(edges) - 1
     if isinstance(bins, Traced) or np.ndim(bins):
         return bins if isinstance(bins, Traced) else np.asarray(bins)
-    if not isinstance(bins, int | np.integer) or bins < 1:
+    if not hasattr(bins, "__index__") or np.asarray(bins).dtype.kind not in "biu" or bins < 1:
         raise ArgumentError(f"np.histogram: bins is {bins!r}. Give a whole number of 1 or more, or the edges.")
     if bounds is not None or 0 in shape_of(a):
         return np.histogram_bin_edges(np.zeros(0, dtype_of(a)), bins, bounds)

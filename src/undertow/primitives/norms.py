@@ -262,15 +262,17 @@ def _cond(x: Any, p: Any = None) -> Any:
     check_matrix("np.linalg.cond", shape)
     if 0 in shape[-2:]:
         raise ShapeError(f"np.linalg.cond is not defined for {show_shape(shape)}, which has no elements.")
+    known = np.logical_not(np.any(np.isnan(x), axis=(-2, -1)))
     if p in (None, 2, -2):
         s = svdvals(x)
         largest, least = np.max(s, axis=-1), np.min(s, axis=-1)  # equal ones share
         with np.errstate(divide="ignore", invalid="ignore"):
             found = least / largest if p == -2 else largest / least
-        unknown = np.logical_and(np.isnan(found), np.logical_not(np.any(np.isnan(x), axis=(-2, -1))))
+        unknown = np.logical_and(np.isnan(found), known)
         return np.where(unknown, np.inf, found)  # 0/0, of a matrix of zeros: NumPy's is infinite
     # NumPy's inverse of a singular matrix is NaN here, and the condition infinite.
     axes, singular = (len(shape) - 2, len(shape) - 1), np.equal(np.linalg.slogdet(x)[0], 0)
     unit = np.eye(fixed_size(shape, -1, "np.linalg.cond"), dtype=dtype_of(x))
     regular = np.where(expand_dims(singular, axis=axes), unit, x)
-    return np.where(singular, np.inf, matrix(x, p, *axes, False) * matrix(inv(regular), p, *axes, False))
+    found = matrix(x, p, *axes, False) * matrix(inv(regular), p, *axes, False)
+    return np.where(known, np.where(singular, np.inf, found), np.nan)

@@ -185,7 +185,7 @@ def read_folds(
     roles = Roles(target, weights, groups, None, options.pop("leave_out", ()))
     if "time" in options:
         raise ArgumentError("encode: time decides which rows are held out, which folds do here. Leave it out.")
-    task, _ = choose_task(frame, target, options.pop("task", None))
+    task, _ = choose_task(frame, target, options.pop("task", None), roles.left_out)
     roles.check(frame.columns)
     frame, origin, _ = drop_missing_target(frame, target, origin)
     by = None if groups is None else read_group_column(frame[groups], origin).to_numpy().astype(str)

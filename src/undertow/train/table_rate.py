@@ -102,7 +102,8 @@ def make_plateau(settings: TableSettings, held: bool) -> ReduceOnPlateau | None:
         The callback; None for other schedules, and where it is known already after which epochs the rate falls.
 
     Raises:
-        ArgumentError: ``ReduceOnPlateau: factor must be above 0 and below 1, got 2.``; a setting that is not there.
+        ArgumentError: ``--schedule reduce_on_plateau:factor=2: ReduceOnPlateau: factor must be above 0 and …``, or a
+            setting that is not there.
 
     Source: as `ReduceOnPlateau`.
 
@@ -113,7 +114,10 @@ def make_plateau(settings: TableSettings, held: bool) -> ReduceOnPlateau | None:
     record = read_rule(settings.schedule or "constant", "--schedule")
     if record.pop("name") != ON_PLATEAU or settings.refit_reductions is not None:
         return None
-    return ReduceOnPlateau(**{"monitor": "validation_loss" if held else "loss", **record})
+    try:
+        return ReduceOnPlateau(**{"monitor": "validation_loss" if held else "loss", **record})
+    except (ArgumentError, TypeError) as error:  # TypeError for a setting that is not there
+        raise ArgumentError(f"--schedule {settings.schedule}: {error}") from None
 
 
 def with_reductions(settings: TableSettings, trainer: Trainer) -> TableSettings:
