@@ -84,9 +84,9 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
     with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
     do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
-    their entropy, by ln K. In a loop of one's own the terms of the loss that are made of parameters alone are its
-    penalty: told is one that takes back what larger weights would gain in the last batches, where these would gain
-    much, or where next to nothing is learned.
+    their entropy, by ln K. In a loop of one's own the terms of the loss that are made of parameters alone, and
+    cost least where these are 0, are its penalty: told is one that takes back what larger weights would gain in the
+    last batches, where these would gain much, or where next to nothing is learned.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)
