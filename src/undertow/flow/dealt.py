@@ -99,27 +99,33 @@ def go_against(outputs: Any, targets: Any) -> dict[str, float]:
     return {"skill": chance_skill(z, y), "rows": len(z)}
 
 
-def highest(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> float:
-    """Return the most that the loss of a batch is with all parameters turned, at 0, and larger.
+def highest(loss: Callable[..., Any], params: Any, args: Sequence[Any], place: int) -> float:
+    """Return the most that the loss of a batch is with all parameters turned, at 0, and larger, or two classes swapped.
 
     Args:
         loss: a function (params, …) → one number.
         params: as they are now.
         args: what else it is given.
+        place: that of the targets among its arrays.
 
     Returns:
         The largest of these numbers; ∞ where one cannot be computed. What is never below 0 with the sign turned is at
-        most 0, while the negative logarithm of a density may be more.
+        most 0, while the negative logarithm of a density may be more, and the score of a critic for the other class.
 
     Source: derived here.
 
     Example:
-        >>> highest(lambda w, x: -((w * x - 1) ** 2), 2.0, [1.0]), highest(lambda w, x: w * x, 2.0, [1.0])
-        (-1.0, 8.0)
+        >>> y = np.array([0.0, 0.0, 1.0])
+        >>> highest(lambda w, y: -np.mean((w - y) ** 2), 0.5, [y], 0), highest(lambda w, y: np.mean(w - y), 0.5, [y], 0)
+        (-0.25, 1.6666666666666667)
     """
     with suppress(Exception), np.errstate(all="ignore"):  # of a user's function
         leaves, rebuild = trees.flatten(params)
-        numbers, losses = numbers_of(leaves), []
+        given, put = trees.flatten(tuple(args))
+        at = [i for i, x in enumerate(given) if is_array_like(x)][place]
+        y = np.asarray(given[at])
+        given[at] = np.where(y == y.min(), y.max(), y.min())
+        numbers, losses = numbers_of(leaves), [float(loss(params, *put(given)))]
         for factor in SCALED:
             scaled = [x * np.asarray(factor, np.asarray(x).dtype) for x in numbers]
             losses.append(float(loss(rebuild(put_numbers(leaves, scaled)), *args)))

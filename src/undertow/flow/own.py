@@ -225,7 +225,7 @@ class OwnRecorder:
         seen, y = self.last[3], target_of(self.last[1], self.mixture.place)
         outputs = [seen[name][0] for name in flow.facts.get("outputs") or () if name in seen]
         told = go_against(outputs[-1], y) if outputs and y is not None else {}
-        return told | {"most": highest(self.loss, *self.last[:2])} if told else {}
+        return told | {"most": highest(self.loss, *self.last[:2], self.mixture.place or 0)} if told else {}
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
         """The network's inputs among what a loss is given; None where no array of numbers holds them."""

@@ -275,7 +275,10 @@ def _noise(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint]:
     kind, now = worst["kind"], worst["value"]
     most = MOST_DROPPED / len(strength) if many else 0.2
     to = float(f"{min(now / 2, most) if kind == 'Dropout' else now / 10:.1g}")
-    name = f"{kind}({now:g}) in {len(strength)} places" if many else f"{kind}({now:g})"
+    name = f"{kind}({now:g})"
+    if many:
+        alike = len({(x["kind"], x["value"]) for x in told["noise"]}) == 1
+        name = f"{name} in {len(strength)} places" if alike else f"noise in {len(strength)} places, {name} at most,"
     how = (
         f"{1 - signal:.0%} of the variance of the outputs comes from the numbers that it draws, {signal:.0%} from the "
         "inputs"

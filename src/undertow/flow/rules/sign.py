@@ -35,8 +35,8 @@ def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
     that rises is left alone: a log likelihood is to be made large. The loss: it falls below 0 without slowing down,
     many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own that
     is below 0, outputs for rows held out go against their classes far beyond chance; in a loop those of the last
-    batch, where the loss falls far and is never above 0, also for targets in other orders and parameters that are
-    turned, 0 or larger. One that begins above 0 and falls
+    batch, where the loss falls far and is never above 0, also for targets in other orders parameters that are
+    turned, 0 or larger, and classes that are swapped. One that begins above 0 and falls
     so, faster and faster, may also be given targets that it is not made for, as a cross-entropy is by −1 and 1.
     Of a binary cross-entropy in a loop of one's own that is said as a mismatch. There, one that is above 0 for targets
     in another order has no turned sign; a density may be, on its way from a saddle.
