@@ -14,6 +14,7 @@ from undertow.flow.rules.measures import Array, course_of, held_out_skill, show
 from undertow.flow.rules.registry import Rule, rule
 
 PIECES = 4
+LITTLE = 0.01  # of the loss before training, up to which another one counts as 0
 
 
 @rule(
@@ -126,7 +127,8 @@ def _skill(flow: Flow, rule: Rule) -> tuple[float, int]:
     """
     if flow.of_loop:
         told, dealt = flow.facts.get("against"), flow.facts.get("dealt")
-        bound = told and dealt and max(dealt["most"], told["most"]) <= 0
+        slack = LITTLE * abs(float(flow.scalars["loss"][0]))  # what is added within a logarithm makes it more than 0
+        bound = told and dealt and max(dealt["most"], told["most"]) <= slack
         return (told["skill"], told["rows"]) if told and bound else (math.nan, 0)
     skill, rows = held_out_skill(flow)
     known = flow.settings.get("task") == "own" and rows >= rule.rows
