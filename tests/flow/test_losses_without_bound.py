@@ -77,4 +77,56 @@ def test_a_turned_sign_that_something_bounds_is_told_by_what_outputs_do(sign, ad
     for _ in range(300):
         _, gradient = measured(p, rows, y)
         p = {name: x - 0.3 * gradient[name] for name, x in p.items()}
-    assert ("turned-sign" in [x.kind for x in measured.findings]) == (sign > 0)
+    found = [x for x in measured.findings if x.kind == "turned-sign"]
+    assert bool(found) == (sign > 0)
+    if found:
+        names = {"loss": loss}
+        exec(found[0].remedies[0].code, names)
+        assert names["turned"](p, rows, y) == -loss(p, rows, y)
+
+
+def order(z, t):
+    """The share of pairs in which who lives longer has the lower risk, with a sign that makes it a loss."""
+    return -np.mean(1 / (1 + np.exp(z.T - z)) * (t < t.T))
+
+
+@pytest.mark.parametrize(
+    ("of_outputs", "bias", "rate"),
+    [(lambda z, t: np.mean(np.exp(z) * t - z), 2.3, 0.1), (order, 0.0, 1.0)],
+    ids=["a rate of times", "an order of risks"],
+)
+def test_what_is_to_be_small_where_the_target_is_large_has_no_turned_sign(of_outputs, bias, rate):
+    """So are rates of times, whose density is above 1 where these are short, and risks of those that live long."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 5))
+    times = rng.exponential(0.1 / np.exp(0.7 * rows[:, :1]))
+    p = {"W1": rng.normal(size=(5, 16)) / 2, "W2": rng.normal(size=(16, 1)) / 8, "b2": np.zeros(1) + bias}
+
+    def outputs(p, X):
+        return np.tanh(X @ p["W1"]) @ p["W2"] + p["b2"]
+
+    measured = ut.flow.recorded(lambda p, X, t: of_outputs(outputs(p, X), t))
+    losses = []
+    for step in range(200):
+        part = slice(step % 4 * 100, step % 4 * 100 + 100)
+        value, gradient = measured(p, rows[part], times[part])
+        losses.append(float(value))
+        p = {key: x - rate * gradient[key] for key, x in p.items()}
+    ranks = [x.ravel().argsort().argsort() for x in (outputs(p, rows), times)]
+    assert 0 > losses[0] > losses[-1] and np.corrcoef(*ranks)[0, 1] < -0.3
+    assert measured.findings == []
+
+
+def test_a_rate_that_is_trained_by_times_has_no_turned_sign():
+    """Outputs for rows held out go against their targets, as they are to."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 5))
+    times = rng.exponential(0.1 / np.exp(0.7 * rows[:, :1]))
+
+    def density(z, t):
+        return np.mean(np.exp(z + 2.3) * t - z - 2.3)
+
+    model = ut.nn.Sequential(ut.nn.Dense(5, 16), "tanh", ut.nn.Dense(16, 1))
+    settings = {"epochs": 15, "batch_size": 32, "validation": 0.3, "progress": False}
+    run = ut.train(model, (rows, times), loss=density, optimizer=ut.optim.sgd(0.1), **settings)
+    assert run.history[-1]["loss"] < -1 and run.findings == []

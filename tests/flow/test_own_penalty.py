@@ -114,6 +114,59 @@ def test_a_penalty_on_a_vector_of_weights_is_told():
     assert kinds(measured) == ["over-regularised"]
 
 
+@pytest.mark.parametrize("shape", [(10,), (1, 10)])
+def test_deviations_that_are_learned_are_no_penalty(shape):
+    """The sum of their logarithms is, of a normal density: below 0 they would make it less."""
+    data, p = 0.3 + 1.5 * X, {"mean": np.zeros(shape), "log": np.zeros(shape)}
+
+    def loss(p, X):
+        return np.mean(np.sum(((X - p["mean"]) / np.exp(p["log"])) ** 2, axis=1)) / 2 + np.sum(p["log"])
+
+    measured = ut.flow.recorded(loss)
+    for step in range(200):
+        _, gradient = measured(p, data[step % 6 * 100 : step % 6 * 100 + 100])
+        p = {name: x - 0.1 * gradient[name] for name, x in p.items()}
+    assert np.allclose(np.exp(p["log"]), 1.5, rtol=0.2) and measured.findings == []
+    assert measured.flow.facts["penalty"] == {}
+
+
+def test_a_strength_that_comes_down_is_that_of_each_batch():
+    def loss(p, X, y, strength):
+        return np.mean((network(p, X) - y) ** 2) + squares(p) * strength
+
+    measured, p = ut.flow.recorded(loss), begin()
+    for step in range(200):
+        _, gradient = measured(p, X, NUMBERS, 0.1 * 0.95**step)
+        p = [w - 0.1 * g for w, g in zip(p, gradient, strict=True)]
+    told = measured.flow.facts["penalty"]
+    assert told["loss"] == pytest.approx(float(np.mean((network(measured.last[0], X) - NUMBERS) ** 2)), rel=0.01)
+    assert kinds(measured) == []
+
+
+@pytest.mark.parametrize(("strength", "rate", "steps"), [(3e-3, 0.1, 120), (1e-3, 0.02, 120), (3e-3, 0.5, 300)])
+def test_a_penalty_of_usual_strength_is_no_cause_where_training_has_only_begun(strength, rate, steps):
+    """Larger weights would gain much, but the loss falls, and with more steps it comes to a sixth."""
+    digits, rng = ut.data.load_digits(), np.random.default_rng(0)
+    rows, Y = digits.X[:640] - 0.3, ut.one_hot(digits.y[:640], 10)
+    he = [rng.normal(size=(64, 32)) * np.sqrt(2 / 64), np.zeros(32), rng.normal(size=(32, 10)) * 0.02, np.zeros(10)]
+
+    def loss(p, X, Y):
+        z = np.maximum(X @ p[0] + p[1], 0) @ p[2] + p[3]
+        return np.mean(strength * squares(p) - np.sum(Y * ut.log_softmax(z, axis=1), axis=1))
+
+    measured, p = ut.flow.recorded(loss), he
+    for step in range(steps):
+        part = slice(step % 10 * 64, step % 10 * 64 + 64)
+        _, gradient = measured(p, rows[part], Y[part])
+        p = [w - rate * g for w, g in zip(p, gradient, strict=True)]
+    assert kinds(measured) == []
+
+
+def test_a_penalty_that_is_divided_by_0_is_infinite():
+    measured = ut.flow.recorded(lambda p, X, y, by: np.mean((network(p, X) - y) ** 2) + squares(p) / by)
+    assert measured(begin(), X, NUMBERS, 0.0)[0] == np.inf
+
+
 @pytest.mark.parametrize("targets", [SIGNS, (SIGNS + 3) / 2])
 def test_a_binary_cross_entropy_is_told_that_targets_are_not_0_and_1(targets):
     found = fit(binary, targets).findings

@@ -172,6 +172,29 @@ def test_a_loop_on_full_batches_swings_from_step_to_step(beta, told, buffer):
     assert buffer or [x.kind for x in measured.findings] == ["oscillation"] * told
 
 
+@pytest.mark.filterwarnings("ignore:.*reads batch from outside")
+@pytest.mark.parametrize("drawn", [True, False])
+def test_batches_that_a_loss_reads_from_outside_are_none_of_all_rows(drawn):
+    """Nor are those whose rows a generator draws, which is given beside them."""
+    rng = np.random.default_rng(3)
+    rows, batch = rng.normal(size=(400, 5)), []
+    y = rows[:, 0] + 2 * rng.normal(size=400)
+
+    def outside(w):
+        return np.mean((batch[0] @ w - batch[1]) ** 2)
+
+    def given(w, X, y, objects):
+        return np.mean((X @ w - y) ** 2)
+
+    measured, w = ut.flow.recorded(given if drawn else outside), np.zeros(5)
+    for _ in range(3):
+        part = rng.integers(0, 400, 16)
+        batch[:] = rows[part], y[part]
+        _, gradient = measured(w, rows, y, rng) if drawn else measured(w)
+        w = w - 0.02 * gradient
+    assert not measured.flow.facts["same_batch"]
+
+
 def test_a_layer_of_one_input_has_not_collapsed():
     """What a recurrent network makes of a single number lies on a line, whatever its weights are."""
     rng, n_steps = np.random.default_rng(4), 6

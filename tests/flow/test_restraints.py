@@ -74,6 +74,16 @@ def test_a_little_dropout_in_many_layers_adds_up(activation, rate):
     assert not mended.findings and mended.history[-1]["validation_accuracy"] > 0.4
 
 
+def test_noise_of_several_rates_is_told_by_the_largest():
+    noise = [
+        {"path": f"layers[{i}]", "kind": "Dropout", "value": 0.4 if i < 2 else 0.1, "behind": None} for i in range(9)
+    ]
+    told = {"noise": noise, "noisy_loss": 2.0, "quiet_loss": 0.9, "signal": 0.1}
+    flow = made_flow(loss=np.full(200, 2.0), facts={"output": {"expected_loss": 2.3}, "restraints": told})
+    causes = [x.cause for x in diagnose(flow) if x.kind == "over-regularised"]
+    assert len(causes) == 1 and ": noise in 9 places, Dropout(0.4) at most, drowns what" in causes[0]
+
+
 def test_noise_that_weights_make_larger_from_layer_to_layer_is_put_down_to_these():
     found = deep("relu", 1e-4, nn.Dropout(0.2), init=nn.normal(deviation=0.5)).findings
     assert found[0].kind == "exploding" and "over-regularised" not in [x.kind for x in found]

@@ -204,3 +204,22 @@ def test_a_column_that_is_filled_in_for_one_class_alone_tells_it():
     apart = np.where(two == 1, RNG.normal(100, 1, N), RNG.normal(0, 1, N))
     few = np.where(two == 1, RNG.integers(1, 17, N), 0)  # as a pixel that one kind of images leaves dark
     assert not find_telling(with_column(apart), two, "classes") and not find_telling(with_column(few), two, "classes")
+
+
+def test_pixels_that_one_kind_of_images_leaves_dark_are_no_column_that_tells():
+    """Circles are dark in their middle, and strokes are not; there are many such columns."""
+    rng, at, two = np.random.default_rng(0), np.arange(20) - 9.5, RNG.integers(0, 2, 400)
+
+    def draw(circle):
+        (x, y), (a, b), width = rng.normal(0, 0.6, 2), rng.uniform(5, 7, 2), rng.uniform(1.2, 1.8)
+        slope = rng.normal(0, 0.15)
+        rows, columns = (at - y)[:, None], at - x
+        distance = 6 * np.abs(np.hypot(columns / a, rows / b) - 1) if circle else columns - slope * rows
+        return np.round(255 * rng.uniform(0.7, 1) * np.clip(1.3 * np.exp(-((distance / width) ** 2) / 2) - 0.1, 0, 1))
+
+    images = np.array([draw(kind == 0) for kind in two]).reshape(400, -1)
+    dark = [i for i in range(400) if not images[two == 0, i].any() and images[two == 1, i].all()]
+    assert any(len(np.unique(images[:, i])) > 50 for i in dark)
+    assert not find_telling(images, two, "classes")
+    alone = np.column_stack([X[:400, :2], images[:, dark]])
+    assert {x["how"] for x in find_telling(alone, two, "classes")} == {"filled"}

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from undertow import trees
 from undertow.flow.neighbours import chance_skill
 from undertow.trace import is_array_like
+from undertow.train.derive import numbers_of, put_numbers
 
 BATCHES, ROWS = 8, 512  # the last batches that are looked at, or as many as hold so many rows, ...
 MORE: Final = 64  # ... but no more than these
 DEALS: Final = 40  # orders of all of them together, ...
 MOST, FEWEST = 20, 5  # ... and of each
 LEAST: Final = 8  # rows
+SCALED: Final = (-1.0, 0.0, 4.0)  # factors of all parameters for which the sign of a loss is looked at
 
 
 def deal_anew(
@@ -67,32 +69,68 @@ def deal_anew(
 
 
 def go_against(outputs: Any, targets: Any) -> dict[str, float]:
-    """Tell whether outputs go with targets or against them, beyond what chance makes.
+    """Tell whether outputs go with classes or against them, beyond what chance makes.
+
+    Of numbers it says nothing: a rate, a risk or a price is to be small where a time, a rank or a cost is large.
 
     Args:
         outputs: of a batch, (m, …).
-        targets: of the same shape.
+        targets: of the same shape, of two numbers, such as 0 and 1.
 
     Returns:
         The ``skill`` of their order, in deviations of chance, below 0 where they go against, and of how many ``rows``;
-        nothing where the shapes differ, or a number is not finite.
+        nothing where the shapes differ, targets are no classes, or a number is not finite.
 
     Source: see `undertow.flow.neighbours.chance_skill`.
 
     Example:
         >>> x = np.arange(30.0)[:, None]
-        >>> go_against(x, 2 - x)["skill"] < -4, go_against(x, np.eye(30))
-        (True, {})
+        >>> go_against(x, x < 15)["skill"] < -4, go_against(x, -x), go_against(x, np.eye(30))
+        (True, {}, {})
     """
     z, y = np.asarray(outputs), np.asarray(targets)
     if len(z) < LEAST or z.size != y.size or len(z) != len(y) or y.dtype.kind not in "fiub":
         return {}
     z, y = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (z, y))
-    if not (np.isfinite(z).all() and np.isfinite(y).all()):
+    if not (np.isfinite(z).all() and np.isfinite(y).all()) or len(np.unique(y)) != 2:
         return {}
     z = z.argsort(axis=0).argsort(axis=0).astype(np.float64)  # what has no bound is far out for a few rows
     z, y = z - z.mean(axis=0), y - y.mean(axis=0)
     return {"skill": chance_skill(z, y), "rows": len(z)}
+
+
+def highest(loss: Callable[..., Any], params: Any, args: Sequence[Any], place: int) -> float:
+    """Return the most that the loss of a batch is with all parameters turned, at 0, and larger, or two classes swapped.
+
+    Args:
+        loss: a function (params, …) → one number.
+        params: as they are now.
+        args: what else it is given.
+        place: that of the targets among its arrays.
+
+    Returns:
+        The largest of these numbers; ∞ where one cannot be computed. What is never below 0 with the sign turned is at
+        most 0, while the negative logarithm of a density may be more, and the score of a critic for the other class.
+
+    Source: derived here.
+
+    Example:
+        >>> y = np.array([0.0, 0.0, 1.0])
+        >>> highest(lambda w, y: -np.mean((w - y) ** 2), 0.5, [y], 0), highest(lambda w, y: np.mean(w - y), 0.5, [y], 0)
+        (-0.25, 1.6666666666666667)
+    """
+    with suppress(Exception), np.errstate(all="ignore"):  # of a user's function
+        leaves, rebuild = trees.flatten(params)
+        given, put = trees.flatten(tuple(args))
+        at = [i for i, x in enumerate(given) if is_array_like(x)][place]
+        y = np.asarray(given[at])
+        given[at] = np.where(y == y.min(), y.max(), y.min())
+        numbers, losses = numbers_of(leaves), [float(loss(params, *put(given)))]
+        for factor in SCALED:
+            scaled = [x * np.asarray(factor, np.asarray(x).dtype) for x in numbers]
+            losses.append(float(loss(rebuild(put_numbers(leaves, scaled)), *args)))
+        return max(losses) if np.isfinite(losses).all() else math.inf
+    return math.inf
 
 
 class Last:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,26 +14,32 @@ from undertow.trace import is_array_like
 Array = NDArray[Any]
 COLUMNS: Final = 50  # of an array that are measured
 FEWEST: Final = 4  # rows of a batch
+PLAIN: Final = (str, bool, type(None))  # what a batch may hold beside arrays that is always the same
 
 
-def held_of(x: Any) -> tuple[tuple[int, ...], bytes]:
-    """Return by what an array of a batch is known again: its shape, and some of its numbers.
+def held_of(args: Sequence[Any]) -> list[tuple[tuple[int, ...], bytes]] | None:
+    """Return by what a batch is known again: the shapes of its arrays, and some of their numbers.
 
     Args:
-        x: an array or a number.
+        args: what a loss is given beside the parameters.
 
     Returns:
-        The shape, and the bytes of up to 64 of its numbers, which a buffer that is filled anew has not again.
+        For each array the shape, and the bytes of up to 64 of its numbers, which a buffer that is filled anew has not
+        again; None where no array has rows, or objects are given that may hold others, such as generators.
 
     Source: derived here.
 
     Example:
-        >>> held_of(np.arange(4.0)) == held_of(np.arange(4.0)), held_of(np.arange(4.0)) == held_of(np.zeros(4))
-        (True, False)
+        >>> X = np.arange(4.0)
+        >>> held_of([X]) == held_of([X.copy()]), held_of([X]) == held_of([0 * X]), held_of([]), held_of([X, object()])
+        (True, False, None, None)
     """
-    array = np.asarray(x)
-    flat = array.reshape(-1) if array.flags.c_contiguous else array.flat
-    return array.shape, np.asarray(flat[:: max(array.size // 64, 1)]).tobytes()
+    leaves = trees.flatten(tuple(args))[0]
+    arrays = [np.asarray(x) for x in leaves if is_array_like(x)]
+    if not any(x.ndim for x in arrays) or any(not is_array_like(x) and not isinstance(x, PLAIN) for x in leaves):
+        return None
+    flats = [x.reshape(-1) if x.flags.c_contiguous else x.flat for x in arrays]
+    return [(x.shape, np.asarray(y[:: max(x.size // 64, 1)]).tobytes()) for x, y in zip(arrays, flats, strict=True)]
 
 
 class Mixture:

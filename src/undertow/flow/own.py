@@ -19,7 +19,7 @@ from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
 from undertow.flow.beyond import find_beyond
 from undertow.flow.company import find_mixing_program
-from undertow.flow.dealt import Last, deal_anew, go_against
+from undertow.flow.dealt import Last, deal_anew, go_against, highest
 from undertow.flow.diagnose import diagnose
 from undertow.flow.directions import climbs, is_plain, note_direction, rates_of
 from undertow.flow.ends import squashed_twice
@@ -149,7 +149,7 @@ class OwnRecorder:
         if not self.step or due_mark(self.step - 1, self.step) is not None:
             self._look(params, args)
         if not self.step or self.whole is not None:
-            now = [held_of(x) for x in trees.flatten(args)[0] if is_array_like(x)]
+            now = held_of(args)
             self.whole = now if not self.step or now == self.whole else None
         self.step += 1
         self.mixture.add(args)
@@ -194,11 +194,8 @@ class OwnRecorder:
             **self.mixture.told(),
             **({"entering": entering} if entering is not None and self.targets else {}),
         }
-        facts["moving"], facts["targets"], facts["same_batch"] = (
-            self.moving.told(),
-            self.targets,
-            self.whole is not None,
-        )
+        facts["moving"], facts["targets"] = self.moving.told(), self.targets
+        facts["same_batch"] = self.whole is not None and len(self.gradient.known) < 2  # what it reads from outside, too
         if is_plain(facts) and len(flow):
             flow.scalars["rate"][:] = rates_of(flow)
         if self.last is not None and self.read_at != self.step:
@@ -227,7 +224,8 @@ class OwnRecorder:
         assert self.last is not None
         seen, y = self.last[3], target_of(self.last[1], self.mixture.place)
         outputs = [seen[name][0] for name in flow.facts.get("outputs") or () if name in seen]
-        return go_against(outputs[-1], y) if outputs and y is not None else {}
+        told = go_against(outputs[-1], y) if outputs and y is not None else {}
+        return told | {"most": highest(self.loss, *self.last[:2], self.mixture.place or 0)} if told else {}
 
     def _inputs_of(self, args: Sequence[Any]) -> Array | None:
         """The network's inputs among what a loss is given; None where no array of numbers holds them."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from undertow.flow.program import made_of
 from undertow.flow.record import Flow
 from undertow.flow.restraints import FACTORS
 from undertow.graph import CONSTANT, INPUT, Graph, Node, ancestors, evaluate
+from undertow.trace import is_array_like
 from undertow.train.derive import numbers_of, put_numbers
 
 Array = NDArray[Any]
@@ -40,16 +42,14 @@ class Term:
 class Penalty:
     """The terms of a loss that are made of its parameters alone, also within a mean or a quotient.
 
-    Attributes:
-        line: where the first of them is written; ``""`` where there is none, or it is not known.
+    They cost least where these are 0, as the logarithm of a deviation that is learned does not.
     """
 
     def __init__(self) -> None:
-        self.line = ""
         self._graph: Graph | None = None
         self._given: list[Any] = []
         self._terms: list[Term] = []
-        self.begin = 0.0
+        self._begin: list[float] = []
 
     def read(self, graph: Graph, numbers: list[Any], params: Sequence[Node]) -> None:
         """Find the terms in the program.
@@ -62,22 +62,27 @@ class Penalty:
         self._terms = _terms(graph.outputs[0], set(params))
         if self._terms:
             self._graph, self._given = graph, list(numbers[len(params) :])
-            self.line = self._terms[0].node.line or ""
-            self.begin = self.of(numbers[: len(params)])
+            self._begin = self._costs(numbers[: len(params)], self._given)
 
-    def of(self, numbers: Sequence[Any]) -> float:
-        """Return what the terms add to the loss with these parameters; 0 where there are none."""
-        if self._graph is None:
-            return 0.0
+    def _costs(self, numbers: Sequence[Any], given: Sequence[Any]) -> list[float]:
+        """What each term adds to the loss with these parameters, for what belongs to a batch."""
+        assert self._graph is not None
         wanted = [x for term in self._terms for x in (term.node, *(node for node, _ in term.given))]
-        values = iter(evaluate(self._graph, [*numbers, *self._given], wanted))
-        total = 0.0
-        for term in self._terms:
-            cost = term.factor * float(next(values))
-            for _, multiplies in term.given:
-                cost *= float(next(values)) if multiplies else 1 / float(next(values))
-            total += cost
-        return total
+        found = list[float]()
+        with np.errstate(all="ignore"):
+            values = (np.float64(x) for x in evaluate(self._graph, [*numbers, *given], wanted))
+            for term in self._terms:
+                cost = term.factor * next(values)
+                for _, multiplies in term.given:
+                    cost = cost * next(values) if multiplies else cost / next(values)
+                found.append(float(cost))
+        return found
+
+    def _are_least_at_0(self, numbers: Sequence[Any], given: Sequence[Any]) -> list[bool]:
+        """Whether each term costs least with parameters of 0: what holds weights, and no logarithm of a deviation."""
+        turned, zero = ([x * np.asarray(f, np.asarray(x).dtype) for x in numbers] for f in (-1.0, 0.0))
+        costs = zip(*(self._costs(x, given) for x in (numbers, turned, zero)), strict=True)
+        return [bool(min(now, other) >= least) for now, other, least in costs]
 
     def told(self, loss: Callable[..., Any], params: Any, batches: Collection[Sequence[Any]]) -> dict[str, Any]:
         """Measure what the terms cost, and what larger weights would do to the rest of the loss.
@@ -106,11 +111,17 @@ class Penalty:
         numbers = numbers_of(leaves)
         with suppress(Exception), np.errstate(all="ignore"):  # of a user's function
             deep = max(map(np.ndim, numbers)) > 1  # else weights are vectors, as of a linear function
+            judged = list(batches)[-BATCHES:]  # each with what multiplies the terms there, such as a strength
+            given = [[x for x in trees.flatten(tuple(args))[0] if is_array_like(x)] for args in judged]
+            held = self._are_least_at_0(numbers, self._given)
+            if not any(held):
+                return {}
 
             def rest(factor: float) -> tuple[Array, float]:
                 grown = [x * np.asarray(factor, np.asarray(x).dtype) if np.ndim(x) > deep else x for x in numbers]
-                cost, made = self.of(grown), rebuild(put_numbers(leaves, grown))
-                return np.array([float(loss(made, *args)) - cost for args in list(batches)[-BATCHES:]]), cost
+                costs = np.array([sum(compress(self._costs(grown, x), held)) for x in given])
+                made = rebuild(put_numbers(leaves, grown))
+                return np.array([float(loss(made, *args)) for args in judged]) - costs, float(costs.mean())
 
             (now, end), small = rest(1.0), FACTORS[0]
             tried = {factor: rest(factor) for factor in FACTORS}
@@ -118,11 +129,13 @@ class Penalty:
             fall = now - tried[factor][0]
             error = float(fall.std(ddof=1) / math.sqrt(len(fall))) if len(fall) > 1 else 0.0
             return {
-                "loss": float(now.mean()), "nothing": float(rest(0.0)[0].mean()), "begin": self.begin, "end": end,
+                "loss": float(now.mean()), "nothing": float(rest(0.0)[0].mean()),
+                "begin": sum(compress(self._begin, held)), "end": end,
                 "factor": factor, "least": float(tried[factor][0].mean()),
                 "sure": float(fall.mean()) / max(error, 1e-300),
                 "push": float((now - tried[small][0]).mean()) / math.log(small),
-                "pull": (tried[small][1] - end) / math.log(small), "line": self.line,
+                "pull": (tried[small][1] - end) / math.log(small),
+                "line": next(compress(self._terms, held)).node.line or "",
             }  # fmt: skip
         return {}
 

@@ -19,6 +19,8 @@ VALUES: Final = 50  # different values of a text column
 EACH: Final = 5  # rows for each of them
 DISTINCT: Final = 50  # numbers through which a bound is drawn
 GAP: Final = 5.0  # largest distance at a bound, by the mean one near it
+DARK: Final = 0.2  # share of the rows in which the commonest value of a column stands, so that in some, of so many ...
+PIXELS: Final = 20  # ... such columns, it stands in all rows of a class
 THIN: Final = 2.0  # largest mean distance near a bound, by that in the middle of all
 
 
@@ -30,8 +32,8 @@ def find_telling(
     Of numbers: a straight line, or the order alone, explains 99.99 % of the variance. Of classes: each value stands
     beside one class, where there are as many values as classes or the column was text; or bounds divide numbers into
     the classes, and go through where numbers are dense; or of two classes one has the same number in all rows, which
-    the other, of many numbers, has in none. Where there is a gap at the bounds, as between clusters, the
-    classes are but easy to tell apart.
+    the other, of many numbers, has in none, but for images and the like. Where there is a gap at the bounds, as
+    between clusters, the classes are but easy to tell apart.
 
     Args:
         X: inputs, (m, n).
@@ -79,7 +81,14 @@ def find_telling(
             if told:
                 base = float(counts.max() / len(y))
                 found.append({"columns": columns, "name": name, "how": told[0], "share": told[1], "base": base})
-    return found
+    dark = any(x["how"] == "filled" for x in found) and _are_dark(X[:FIRST])
+    return [x for x in found if not (dark and x["how"] == "filled")]
+
+
+def _are_dark(X: Array) -> bool:
+    """Whether many columns of numbers have one value in many rows, as pixels do, or counts of words."""
+    counts = [np.unique(x, return_counts=True)[1] for x in X.T]
+    return sum(len(n) > 2 and bool(n.max() >= DARK * len(X)) for n in counts) >= PIXELS
 
 
 def _groups(n: int, features: Sequence[Sequence[str]] | None) -> list[tuple[str | None, list[int]]]:

@@ -285,7 +285,8 @@ def other_loss(flow: Flow, to: str, sentence: str) -> Remedy:
 def turn_loss(flow: Flow) -> Remedy:
     """Turn the sign of a loss of one's own."""
     name = str(flow.settings.get("loss") or "the loss")
-    code = f"loss = lambda *args: -{name if name.isidentifier() else 'loss'}(*args)"
+    name = name if name.isidentifier() else "loss"
+    code = f"{'turned' if name == 'loss' else 'loss'} = lambda *args: -{name}(*args)"  # one of its own name has no end
     return Remedy("Turn the sign of the loss.", code, "", "loss", {"turn": True})
 
 

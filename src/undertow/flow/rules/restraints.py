@@ -53,6 +53,7 @@ class Restraint:
     ),
     linear=(2.0, "loss by that of a linear function, above which a fall at all is enough then"),
     part=(0.5, "or share of what a linear function learns, below which it is"),
+    falls=(0.03, "fall of a loop's loss in the last quarter by what larger weights would gain, above which it goes on"),
     balance=(0.25, "what a penalty takes back of what the loss would gain by larger weights, from which on it decides"),
     memory=(1.0, "sum of rate · decay over all steps, from which on decay and not the beginning decides of weights"),
     bound=(0.5, "share of units whose weights have the largest norm that is allowed"),
@@ -84,9 +85,9 @@ def find_strong_restraints(flow: Flow, rule: Rule) -> Iterator[Finding]:
     gain, decay had the time to make weights forget where they began, or units lie at their bound. Of noise: the loss
     with it stays high, and outputs for the same row differ more by the numbers drawn than outputs for different rows
     do, or most of the loss is gone without it. Of smoothed targets: they tell next to nothing of the class, ln K less
-    their entropy, by ln K. In a loop of one's own the terms of the loss that are made of parameters alone are its
-    penalty: told is one that takes back what larger weights would gain in the last batches, where these would gain
-    much, or where next to nothing is learned.
+    their entropy, by ln K. In a loop of one's own the terms of the loss that are made of parameters alone, and
+    cost least where these are 0, are its penalty: told is one that takes back what larger weights would gain in the
+    last batches, where these would gain much and the loss no longer falls, or where next to nothing is learned.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 7.1.1 (eq. 7.13: what a penalty leaves of each direction)
         and 7.12 (dropout); Srivastava et al., Dropout, JMLR 15, 2014, section 7.3 and figure 9 (too few units are kept)
@@ -125,7 +126,7 @@ def _own_penalty(flow: Flow, rule: Rule, course: Course) -> Iterator[Finding]:
     if course.diverged or course.moving or not nothing > 0 or not pull > 0 or flow.steps[-1] < rule.steps:
         return
     gain, share = (loss - told["least"]) / nothing, pull / (push + pull)
-    small = gain >= rule.gain and told["sure"] >= rule.sure
+    small = gain >= rule.gain and told["sure"] >= rule.sure and not _falls_on(course, told, rule.falls * gain * nothing)
     gone = loss > (1 - rule.fails) * nothing and told["begin"] >= rule.cost * nothing
     if not (small or gone) or share < rule.balance or movement_of(flow).path < rule.moved:
         return
@@ -153,6 +154,15 @@ def _own_penalty(flow: Flow, rule: Rule, course: Course) -> Iterator[Finding]:
         [R.mend_data("A penalty a hundred times as small.", "loss = data_loss + 0.01 * penalty")],
         step=1,
     )  # fmt: skip
+
+
+def _falls_on(course: Course, told: dict[str, Any], most: float) -> bool:
+    """Whether the loss still falls by more than this in the last quarter, and not since its penalty does."""
+    quarter = len(course.loss) // 4
+    before, last = course.loss[-2 * quarter : -quarter], course.loss[-quarter:]
+    error = math.sqrt((before.var() + last.var()) / quarter)
+    of_penalty = max(told["begin"] - told["end"], 0.0) / 2  # in a quarter, of what comes down fast and then slowly
+    return bool(before.mean() - last.mean() - of_penalty > max(most, 2 * error))
 
 
 def _small_weights(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint]:
@@ -275,7 +285,10 @@ def _noise(flow: Flow, rule: Rule, course: Course) -> Iterator[Restraint]:
     kind, now = worst["kind"], worst["value"]
     most = MOST_DROPPED / len(strength) if many else 0.2
     to = float(f"{min(now / 2, most) if kind == 'Dropout' else now / 10:.1g}")
-    name = f"{kind}({now:g}) in {len(strength)} places" if many else f"{kind}({now:g})"
+    name = f"{kind}({now:g})"
+    if many:
+        alike = len({(x["kind"], x["value"]) for x in told["noise"]}) == 1
+        name = f"{name} in {len(strength)} places" if alike else f"noise in {len(strength)} places, {name} at most,"
     how = (
         f"{1 - signal:.0%} of the variance of the outputs comes from the numbers that it draws, {signal:.0%} from the "
         "inputs"

@@ -14,6 +14,7 @@ from undertow.flow.rules.measures import Array, course_of, held_out_skill, show
 from undertow.flow.rules.registry import Rule, rule
 
 PIECES = 4
+LITTLE = 0.01  # of the loss before training, up to which another one counts as 0
 
 
 @rule(
@@ -24,8 +25,9 @@ PIECES = 4
     fall=(10.0, "fall of a loss below 0 by the size of its beginning, or by 1, from which on it has no bound"),
     steady=(0.8, "fall in the last quarter by the largest of the others, from which on it does not slow down"),
     faster=(1.5, "fall of a loss that begins above 0 in the second half by that in the first, from which on so, too"),
-    against=(-3.5, "skill on these rows, in deviations of chance, below which outputs go against the targets"),
-    rows=(50, "fewest such rows that can tell"),
+    against=(-3.5, "skill on these rows, in deviations of chance, below which outputs go against the classes"),
+    rows=(50, "fewest rows held out that can tell"),
+    farther=(2.5, "loss of a loop at the end by that at the beginning, both below 0, from which on it fell far"),
 )
 def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss is made large instead of small: steps add the gradient, or the loss has a turned sign.
@@ -33,8 +35,9 @@ def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
     Steps: in a loop of one's own their direction is held against the gradient, and the loss rises. A quantity below 0
     that rises is left alone: a log likelihood is to be made large. The loss: it falls below 0 without slowing down,
     many times farther than where it began, as what is bounded below cannot; or, with a loss of one's own that
-    is below 0, outputs for rows held out go against their targets far beyond chance; in a loop those of the last
-    batch, where the loss is below 0 for targets in other orders, too. One that begins above 0 and falls
+    is below 0, outputs for rows held out go against their classes far beyond chance; in a loop those of the last
+    batch, where the loss falls far and is never above 0, also for targets in other orders parameters that are
+    turned, 0 or larger, and classes that are swapped. One that begins above 0 and falls
     so, faster and faster, may also be given targets that it is not made for, as a cross-entropy is by −1 and 1.
     Of a binary cross-entropy in a loop of one's own that is said as a mismatch. There, one that is above 0 for targets
     in another order has no turned sign; a density may be, on its way from a saddle.
@@ -76,11 +79,10 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if len(loss) < rule.steps or (flow.facts.get("beyond") or {}).get("binary"):  # which tells why it has no bound
         return
     begin, end = float(loss[0]), float(loss[-max(len(loss) // 20, 1) :].mean())
-    skill, rows = held_out_skill(flow)
-    if flow.of_loop and (told := flow.facts.get("against")) and flow.facts["dealt"] and flow.facts["dealt"]["most"] < 0:
-        skill, rows = told["skill"], told["rows"]
-    own = flow.of_loop or (flow.settings.get("task") == "own" and rows >= rule.rows)
-    against = begin < 0 and own and skill < rule.against
+    skill, rows = _skill(flow, rule)
+    against = begin < 0 and skill < rule.against
+    if flow.of_loop:  # order of pairs and gains of decisions, which are to be large, at most double
+        against = against and end < rule.farther * begin
     early = course.diverged and begin < 0  # one that stops being finite may not come as far
     far = abs(begin) if early else max(abs(begin), 1.0) * rule.fall
     # what leaves a saddle on its way to a bound falls more in the second half, too, but slows down in the last quarter
@@ -99,7 +101,7 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
             f"The loss falls from {show(begin)} to {show(end)}, faster and faster, as one that is bounded below cannot"
         )
     else:
-        why = f"The loss falls from {show(begin)} to {show(end)} while outputs go against the targets"
+        why = f"The loss falls from {show(begin)} to {show(end)} while outputs go against the classes"
     if against:
         where = f"{rows} rows of the last batch" if flow.of_loop else f"{rows} rows held out"
         shown.append((f"skill on {where}, in deviations of chance", skill, "above 2"))
@@ -116,6 +118,21 @@ def _loss(flow: Flow, rule: Rule) -> Iterator[Finding]:
         [*([within] if beyond else []), R.turn_loss(flow)],
         step=1,
     )
+
+
+def _skill(flow: Flow, rule: Rule) -> tuple[float, int]:
+    """The skill with which outputs tell classes, and in how many rows; NaN where the sign of a loss cannot matter.
+
+    Of numbers it says nothing: a rate, a risk or a price is to be small where a time, a rank or a cost is large.
+    """
+    if flow.of_loop:
+        told, dealt = flow.facts.get("against"), flow.facts.get("dealt")
+        slack = LITTLE * abs(float(flow.scalars["loss"][0]))  # what is added within a logarithm makes it more than 0
+        bound = told and dealt and max(dealt["most"], told["most"]) <= slack
+        return (told["skill"], told["rows"]) if told and bound else (math.nan, 0)
+    skill, rows = held_out_skill(flow)
+    known = flow.settings.get("task") == "own" and rows >= rule.rows
+    return (skill, rows) if known and len(np.unique(flow.facts["held_out"]["targets"])) == 2 else (math.nan, 0)
 
 
 def _has_bound(flow: Flow, begin: float) -> bool:

@@ -31,10 +31,10 @@ def find_telling_columns(flow: Flow, rule: Rule) -> Iterator[Finding]:
 
     Of numbers, a straight line of the column or its order explains the target. Of classes, each value of the column
     stands beside one class, or one of two classes has one value in all rows, such as 0, and the other many values, but
-    never that one, or each class is a range of the column whose bounds lie where numbers are dense: classes
-    with a gap between them, and columns that predict well but not perfectly, are but easy. Nothing is said where there
-    is no other column. It is a note where classes are ranges, and in arrays, whose columns have no names and which may
-    have been made to try something.
+    never that one (pixels may be so, and are left alone), or each class is a range of the column whose bounds lie where
+    numbers are dense: classes with a gap between them, and columns that predict well but not perfectly, are but easy.
+    Nothing is said where there is no other column. It is a note where classes are ranges, and in arrays, whose columns
+    have no names and which may have been made to try something.
 
     Source: Kaufman et al., Leakage in data mining, ACM TKDD 6, 2012, sections 1 and 3; what counts as the same: derived
         here.
