@@ -208,11 +208,12 @@ def test_a_column_that_is_filled_in_for_one_class_alone_tells_it():
 
 def test_pixels_that_one_kind_of_images_leaves_dark_are_no_column_that_tells():
     """Circles are dark in their middle, and strokes are not; there are many such columns."""
-    rng, at, two = np.random.default_rng(0), np.arange(20) - 9.5, RNG.integers(0, 2, 400)
+    rng, at = np.random.default_rng(0), np.arange(20) - 9.5
+    two = rng.integers(0, 2, 400)
 
     def draw(circle):
-        (x, y), (a, b), width = rng.normal(0, 0.6, 2), rng.uniform(5, 7, 2), rng.uniform(1.2, 1.8)
-        slope = rng.normal(0, 0.15)
+        (x, y), (a, b), width = rng.normal(0, 0.3, 2), rng.uniform(5, 7, 2), rng.uniform(1.2, 1.8)
+        slope = rng.normal(0, 0.05)
         rows, columns = (at - y)[:, None], at - x
         distance = 6 * np.abs(np.hypot(columns / a, rows / b) - 1) if circle else columns - slope * rows
         return np.round(255 * rng.uniform(0.7, 1) * np.clip(1.3 * np.exp(-((distance / width) ** 2) / 2) - 0.1, 0, 1))
