@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, Final
@@ -25,10 +24,11 @@ from undertow.trace.changed import changed_arguments, warn_of_changes
 from undertow.trace.draws import random_states, warn_of_draws
 from undertow.trace.following import call_following
 from undertow.trace.foreign import met_library
+from undertow.trace.returns import watch_returns
 from undertow.trace.running import tracing
 from undertow.trace.tracer import NotingTrace, Trace, Tracer, constant
 from undertow.trace.views import count_as_array
-from undertow.trace.where import check_plain, file_name
+from undertow.trace.where import check_plain, file_name, holds_user_code
 
 
 @dataclass
@@ -225,24 +225,26 @@ def _single_rows(args: Sequence[Any], batch: Sequence[int]) -> Batch:
 
 def _for_any_size(f: Callable[..., Any], args: Sequence[Any], places: Batch, n: int) -> Traced | None:
     """Trace for several batch sizes, and write the one graph that holds for all; None if there is none."""
-    graphs: list[Graph | None] = []
+    shown: list[str] = []
     try:
         traced = _trace(f, args, places, n)
         for k in (n + 1, 2 * n + 3, 2, 1009, 1):  # small and large ones: a function may count to a limit
             if k == n:
                 continue
             try:
-                other = _trace(f, args, places, k)
+                other = _trace(f, args, places, k, named=False)
             except ZeroDivisionError:
                 if k == 1:  # a function that divides by m − 1 has nothing to say of a single row
                     continue
                 raise
-            graphs.append(generalize(traced.graph, other.graph, n, k))
-            if graphs[-1] is None or str(graphs[-1]) != str(graphs[0]):
+            graph = generalize(traced.graph, other.graph, n, k)
+            if graph is None:
+                return None
+            shown.append(str(graph))
+            if shown[-1] != shown[0]:
                 return None
     except Exception:  # whatever a function says to a batch of another size: its own size comes last
         return None
-    graph = graphs[0]
     assert graph is not None
     moved = dict(zip(traced.graph.inputs, graph.inputs, strict=True))
     arguments = [[moved[x] if isinstance(x, Node) else x for x in row] for row in traced.arguments]
@@ -277,9 +279,10 @@ def _asks_for_a_size(error: BaseException | None) -> bool:
     return False
 
 
-def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size | None) -> Traced:
-    """Trace with ``size`` as that of the batch axes."""
+def _trace(f: Callable[..., Any], args: Sequence[Any], batch: Batch, size: Size | None, named: bool = True) -> Traced:
+    """Trace with ``size`` as that of the batch axes; without names and lines where nobody will read them."""
     trace = NotingTrace()
+    trace.named = named
     trace.code = code_of(f.func if isinstance(f, functools.partial) else f)
     arguments: list[list[Any]] = []
     inputs: list[Node] = []
@@ -346,14 +349,10 @@ def _refuse_strays(graph: Graph, f: Callable[..., Any]) -> None:
 def _recording(trace: NotingTrace) -> Iterator[None]:
     """While the function runs: what it calls sees that, and names are taken down as functions return."""
     token = tracing.set(True)
-    watch = sys.getprofile() is None  # a profiler at work is left alone; then some names stay unknown
-    if watch:
-        sys.setprofile(trace.watch_returns)
     try:
-        yield
+        with watch_returns(trace.name_left, holds_user_code) if trace.named else nullcontext():
+            yield
     finally:
-        if watch:
-            sys.setprofile(None)
         tracing.reset(token)
         trace.open = False
 

@@ -31,16 +31,10 @@ from undertow.trace.naming import name_values
 from undertow.trace.options import with_options
 from undertow.trace.place import is_only_looked_at
 from undertow.trace.remedy import ambiguous, is_given, lost_number, unknown_count, unknown_value
+from undertow.trace.returns import unheard
 from undertow.trace.sparse import PlainArrays
 from undertow.trace.views import Memory, View, connect, lie_like, refresh, show_as_array
-from undertow.trace.where import (
-    check_plain,
-    file_name,
-    holds_user_code,
-    locate,
-    user_frame,
-    user_line,
-)
+from undertow.trace.where import check_plain, file_name, holds_user_code, locate, user_frame, user_line
 from undertow.trace.writing import InPlace
 
 
@@ -98,6 +92,7 @@ class NotingTrace(Trace):
     """A trace without values that notes what people will read: lines, and the names that values are given."""
 
     code: CodeType | None = None  # of the function being traced: names are looked for from there inwards
+    named = True  # else nobody will read of it: it is compared with another
 
     def add(self, op: P.Primitive, inputs: tuple[Node, ...], params: dict[str, Any]) -> Node:
         """Record an operation by its spec alone."""
@@ -105,6 +100,8 @@ class NotingTrace(Trace):
 
     def note(self, node: Node) -> None:
         """Note where a node comes from: the user's line, or the node whose chain rule made it."""
+        if not self.named:
+            return
         if self.origin is not None:
             node.backward, node.line, node.file = True, self.origin.line, self.origin.file
             return
@@ -123,10 +120,9 @@ class NotingTrace(Trace):
             if holds_user_code(outer.f_code):
                 name_values(outer)
 
-    def watch_returns(self, frame: FrameType, event: str, returned: Any) -> None:
-        """Name what a function of the user's still holds when it returns (a `sys.setprofile` hook)."""
-        if event == "return" and holds_user_code(frame.f_code):
-            name_values(frame, returned if frame.f_code is not self.code else None)
+    def name_left(self, frame: FrameType, returned: Any) -> None:
+        """Name what a function of the user's still holds when it returns."""
+        name_values(frame, returned if frame.f_code is not self.code else None)
 
 
 def escaped() -> EscapedTracerError:
@@ -183,6 +179,7 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
 
     # -- recording ---------------------------------------------------------------------------------
 
+    @unheard
     def bind(self, primitive: P.Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Tracer:
         """Record ``primitive(*args, **params)``; the innermost trace among the arguments takes it."""
         trace = self.tape
