@@ -105,7 +105,7 @@ def _norm(x: Any, order: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
 def _skipping(plain: Any, neutral: float, join: Any) -> Callable[..., Any]:
     """A reduction that leaves NaN out; None where nothing might be left, which NumPy makes NaN."""
 
-    def apply(x: Any, *extras: Any, axis: Any, keepdims: bool = False, options: Any = ()) -> Any:
+    def apply(x: Any, *extras: Any, axis: Any, keepdims: Any = False, options: Any = ()) -> Any:
         given = dict(zip(options, extras, strict=True))
         if plain in (P.max_, P.min_) and "initial" in given and any(x.shape[i] == 0 for i in axis):
             return filled(x, cast(given["initial"], x.dtype), reduced_shape(x.shape, axis, keepdims))

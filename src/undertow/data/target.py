@@ -81,7 +81,7 @@ class ClassTarget:
                 f"decode: expected class indices (m,) as integers or scores (m, {n_classes}), "
                 f"got {outputs.dtype} {outputs.shape}."
             )
-        if outputs.size and not (outputs.min() >= 0 and outputs.max() < n_classes):
+        if outputs.size and not (int(outputs.min()) >= 0 and int(outputs.max()) < n_classes):
             raise ArgumentError(f"decode: class indices must lie in 0 … {n_classes - 1}.")
         kind = object if isinstance(self.classes[0], str) else None
         labels: NDArray[np.generic] = np.array(self.classes, dtype=kind)[outputs]

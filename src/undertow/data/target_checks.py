@@ -65,7 +65,7 @@ def look_like_counts(numbers: NDArray[np.float64], n: NDArray[np.generic]) -> bo
         >>> look_like_counts(np.arange(6.0), np.array([100, 110, 90, 105, 95, 100]))
         False
     """
-    if len(numbers) < _LEAST_COUNTS or numbers[0] not in (0, 1) or n[-1] >= _RAREST * n.sum():
+    if len(numbers) < _LEAST_COUNTS or numbers[0] not in (0, 1) or n[-1] >= _RAREST * int(n.sum()):
         return False
     first = int(np.argmax(n))
     falls = n[first + 1 :] <= n[first:-1] + 2 * np.sqrt(n[first:-1])

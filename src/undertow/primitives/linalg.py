@@ -267,7 +267,8 @@ def _lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
     m, n = (known("np.linalg.lstsq", size) for size in shape_of(a))
     rank = np.linalg.matrix_rank(a, rtol=_cutoff(a, rcond))
     value = getattr(getattr(rank, "node", None), "value", rank)
-    residuals = np.sum(np.square(b - a @ x), axis=0, keepdims=len(shape_of(b)) == 1)
+    keep: Any = len(shape_of(b)) == 1
+    residuals = np.sum(np.square(b - a @ x), axis=0, keepdims=keep)
     if m <= n or (value is not None and value < n):
         residuals = residuals[:0]
     return x, residuals, astype(rank, dtype=np.dtype(np.int32)), np.linalg.svdvals(a)

@@ -42,9 +42,9 @@ def _call(ndim: int, order: float, axis: Axes, keepdims: bool) -> tuple[str, str
     return "vector_norm", f"{where}{options}{'' if order == 2 else f', ord={order:g}'}"
 
 
-def _forward(x: Any, order: float, axis: Axes, keepdims: bool) -> Any:
+def _forward(x: Any, order: float, axis: Any, keepdims: Any) -> Any:
     if order == 2 and len(axis) == np.ndim(x):
-        return np.linalg.norm(x, keepdims=keepdims)  # type: ignore[call-overload]
+        return np.linalg.norm(x, keepdims=keepdims)
     if len(axis) == 1:
         return np.linalg.norm(x, order, axis=axis[0], keepdims=keepdims)
     if order == 2 and len(axis) == 2:
@@ -147,7 +147,7 @@ def _floats(x: Any) -> Any:
 # ---- norms of matrices ---------------------------------------------------------------------------
 
 
-def _largest(x: Any, axis: int, keepdims: bool = False) -> Any:
+def _largest(x: Any, axis: int, keepdims: Any = False) -> Any:
     """Return the largest along an axis; 0 where there is none."""
     if shape_of(x)[axis] == 0:
         return np.max(x, axis=axis, keepdims=keepdims, initial=0)
@@ -166,12 +166,14 @@ def matrix(x: Any, order: Any, rows: int, columns: int, keepdims: bool) -> Any:
     if order in (1, -1, np.inf, -np.inf):
         along, across = (rows, columns) if order in (1, -1) else (columns, rows)
         sums = np.sum(np.abs(x), axis=along, keepdims=True)
-        found = (_largest if order > 0 else np.min)(sums, axis=across, keepdims=True)
+        least: Any = np.min
+        found = (_largest if order > 0 else least)(sums, axis=across, keepdims=True)
     elif order in (2, -2, "nuc"):
         ndim = len(shape_of(x))
         last = x if (rows, columns) == (ndim - 2, ndim - 1) else np.moveaxis(x, (rows, columns), (-2, -1))
         values = svdvals(last)
-        found = (np.sum if order == "nuc" else _largest if order == 2 else np.min)(values, axis=-1)
+        join: Any = np.sum if order == "nuc" else _largest if order == 2 else np.min
+        found = join(values, axis=-1)
         return expand_dims(found, axis=axis) if keepdims else found
     else:
         raise ArgumentError(f"np.linalg.norm(…, ord={order!r}): matrices have ord None, 'fro', 'nuc', ±1, ±2 and ±inf.")

@@ -49,7 +49,7 @@ from undertow.primitives.shape import astype, broadcast_to
 _BLOCK, _FEW = 16, 128
 
 
-def _sum(x: Any, axis: Axes, keepdims: bool = False) -> Any:
+def _sum(x: Any, axis: Axes, keepdims: Any = False) -> Any:
     """Sum; over many rows of single precision by blocks of rows, for NumPy adds one row after the other there.
 
     The error then grows as for the pairwise summation that NumPy does along the last axis.
@@ -69,7 +69,7 @@ def _sum(x: Any, axis: Axes, keepdims: bool = False) -> Any:
     return total.reshape((1,) * len(axis) + kept) if keepdims else total
 
 
-def _mean(x: Any, axis: Axes, keepdims: bool = False) -> Any:
+def _mean(x: Any, axis: Axes, keepdims: Any = False) -> Any:
     """Mean; of many rows of single precision by the sum above."""
     if isinstance(x, np.ndarray) and x.dtype == np.float32 and x.size and axis and axis[-1] != x.ndim - 1:
         count = int(np.prod([x.shape[i] for i in axis]))

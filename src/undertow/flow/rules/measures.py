@@ -270,7 +270,7 @@ def found_of(flow: Flow, label: int) -> tuple[int, float]:
     outputs = outputs.reshape(len(outputs), -1)
     if outputs.shape[1] == 1:
         logits = "logits" in str(flow.settings.get("loss"))
-        taken = outputs[:, 0] > (0.0 if logits else 0.5)
+        taken: NDArray[np.generic] = outputs[:, 0] > (0.0 if logits else 0.5)
     else:
         taken = outputs.argmax(axis=1)
     rows = targets.reshape(-1) == label
