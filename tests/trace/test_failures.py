@@ -102,6 +102,22 @@ def test_calls_that_numpy_refuses_are_refused_there_too():
             ut.grad(lambda v, f=f: np.sum(f(v)))(v)
 
 
+@pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning")
+def test_vectors_in_a_plane_are_crossed_where_numpy_crosses_them():
+    """Up to NumPy 2.4."""
+    u, v = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+    try:
+        np.cross(u, v)
+    except ValueError:
+        with pytest.raises(
+            ut.ShapeError, match=r"^test_failures.py:\d+: np.cross takes vectors of 3 .* Of two in a plane"
+        ):
+            ut.grad(lambda u: np.cross(u, v))(u)
+        assert ut.grad(lambda u: u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])(u).tolist() == [-1.0, -3.0]
+    else:
+        assert ut.grad(lambda u: np.cross(u, v))(u).tolist() == [-1.0, -3.0]
+
+
 def test_fits_that_cannot_be_made_are_told():
     x, y = np.arange(4.0), np.ones(4)
     for f, told in (

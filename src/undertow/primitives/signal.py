@@ -140,6 +140,8 @@ def _interp_back(
     position: int, ct: Any, out: Any, x: Any, xp: Any, fp: Any, left: float | None, right: float | None
 ) -> Any:
     n = fixed_size(shape_of(xp), 0, "np.interp")
+    if n == 0:  # from NumPy 2.5 on: nothing between no points
+        return ct if position == 0 else fp * 0
     if position == 0:
         return ct * _slope_at(x, xp, fp)
     if position == 1:

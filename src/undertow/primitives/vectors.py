@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib import NumpyVersion
 
 from undertow.errors import ShapeError
 from undertow.graph import Spec, broadcast_shapes, show_shape, total
 from undertow.primitives.einsum import einsum
 from undertow.primitives.product import matmul, pairs_of, scaled
-from undertow.primitives.record import Code, Primitive, answers, dtype_of, refuse, shape_of
+from undertow.primitives.record import Code, Primitive, Sample, answers, dtype_of, refuse, shape_of
 from undertow.primitives.shape import _ravel, astype, expand_dims, reshape, squeeze
 
 
@@ -159,18 +160,33 @@ cross: Primitive = Primitive(
 )
 
 
-@answers(np.cross, samples=lambda: [
-    *pairs_of(((3,), (3,)), ((2, 3), (2, 3)), ((2, 3), (3,)), ((2,), (2,)), ((4, 2), (2,)), ((2, 2), (2, 3))),
-    *pairs_of(((3,), (4, 2))),
-    *pairs_of(((3, 2), (3, 2)), ((3, 4), (3, 4)), axis=0),
-    *pairs_of(((3, 2), (2, 3)), axisa=0, axisb=1, axisc=0),
-    *pairs_of(((2, 4), (4, 2)), axisa=0, axisb=-1),
-])  # fmt: skip
+_PLANES = NumpyVersion(np.__version__) < "2.5.0"  # NumPy has vectors of 2 components; deprecated in 2.0
+
+
+def _cross_samples() -> list[Sample]:
+    planes = [
+        *pairs_of(((2,), (2,)), ((4, 2), (2,)), ((2, 2), (2, 3)), ((3,), (4, 2))),
+        *pairs_of(((2, 4), (4, 2)), axisa=0, axisb=-1),
+    ]
+    return [
+        *pairs_of(((3,), (3,)), ((2, 3), (2, 3)), ((2, 3), (3,))),
+        *pairs_of(((3, 2), (3, 2)), ((3, 4), (3, 4)), axis=0),
+        *pairs_of(((3, 2), (2, 3)), axisa=0, axisb=1, axisc=0),
+        *(planes if _PLANES else []),
+    ]
+
+
+@answers(np.cross, samples=_cross_samples)
 def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
     sizes = shape_of(a)[-1], shape_of(b)[-1]
+    if 2 in sizes and not _PLANES:
+        raise ShapeError(
+            f"np.cross takes vectors of 3 components, not {sizes[0]} and {sizes[1]}: of 2 NumPy {np.__version__} has "
+            f"none any more. Of two in a plane write a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]."
+        )
     if sizes == (2, 2):
         return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
     if not set(sizes) <= {2, 3}:
@@ -193,6 +209,6 @@ def _linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
         if shape and -len(shape) <= axis < len(shape) and shape[axis] != 3:
             raise ShapeError(
                 f"np.linalg.cross takes vectors of 3 along axis {axis}, not {show_shape(shape_of(x1))} and "
-                f"{show_shape(shape_of(x2))}. np.cross takes vectors of 2 as well."
+                f"{show_shape(shape_of(x2))}.{' np.cross takes vectors of 2 as well.' if _PLANES else ''}"
             )
     return _cross(x1, x2, axis=axis)
